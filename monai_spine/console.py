@@ -1,0 +1,66 @@
+"""What our two command lines share: the border where errors become exit codes, and the progress bar."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, TypeVar
+
+from monai_spine.errors import ExitCode, SpineError
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
+
+Item = TypeVar("Item")
+
+
+def run(app: Callable[[], object]) -> None:
+    """Run a typer application and leave the process with one of our exit codes.
+
+    A `SpineError` is the user's input: its message goes to stderr as one line. Anything else that escapes is our
+    fault and keeps its traceback.
+    """
+    try:
+        app()
+    except SpineError as error:
+        sys.stderr.write(f"error: {error}\n")
+        sys.exit(ExitCode.BAD_INPUT)
+    except KeyboardInterrupt:
+        sys.stderr.write("interrupted\n")
+        sys.exit(130)
+
+
+def progress_bar(quiet: bool = False) -> Progress:
+    """A progress display on stderr with count, rate and remaining time; silent when quiet or not on a terminal."""
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
+    console = Console(stderr=True)
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[rate]}"),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+        console=console,
+        disable=quiet or not console.is_terminal,
+    )
+
+
+def track(items: Iterable[Item], description: str, total: int, quiet: bool = False) -> Iterable[Item]:
+    """Yield the items one by one while a progress bar counts them."""
+    with progress_bar(quiet) as bar:
+        task = bar.add_task(description, total=total, rate="")
+        for done, item in enumerate(items, start=1):
+            yield item
+            elapsed = bar.tasks[0].elapsed
+            bar.update(task, advance=1, rate=f"{done / elapsed:.1f}/s" if elapsed else "")

@@ -1,0 +1,32 @@
+"""What can go wrong with a user's input, as a small tree of exceptions.
+
+Each message says what was expected, what was found, in which file or case, and what to do about it. They are
+caught in the command lines only, which turn them into one line on stderr and the exit codes below.
+"""
+
+from enum import IntEnum
+
+
+class ExitCode(IntEnum):
+    """How our command lines end."""
+
+    DONE = 0
+    OUR_FAULT = 1
+    BAD_INPUT = 2
+    SOME_REFUSED = 3
+
+
+class SpineError(Exception):
+    """The user's input or arguments cannot be worked with; the message says why and what to do."""
+
+
+class MissingInputError(SpineError):
+    """A file, a folder or a column that was named is not there."""
+
+
+class InvalidTableError(SpineError):
+    """A CSV or JSON table is there, but its content breaks its format."""
+
+
+class InvalidVolumeError(SpineError):
+    """A NIfTI volume cannot be read, or is not a 3-D volume with a usable affine."""
