@@ -4,6 +4,7 @@ Each message says what was expected, what was found, in which file or case, and 
 caught in the command lines only, which turn them into one line on stderr and the exit codes below.
 """
 
+from collections.abc import Sequence
 from enum import IntEnum
 
 
@@ -30,3 +31,9 @@ class InvalidTableError(SpineError):
 
 class InvalidVolumeError(SpineError):
     """A NIfTI volume cannot be read, or is not a 3-D volume with a usable affine."""
+
+
+def listed(names: Sequence[str], separator: str = ", ", shown: int = 5) -> str:
+    """The first few of many names, and how many more there are: for the end of a message."""
+    rest = len(names) - shown
+    return separator.join(names[:shown]) + (f" and {rest} more" if rest > 0 else "")

@@ -66,7 +66,7 @@ def affine_from_dicom(
 def dicom_pixel_to_world(
     orientation: npt.ArrayLike, position: npt.ArrayLike, pixel_spacing: npt.ArrayLike, pixels: npt.ArrayLike
 ) -> Array:
-    """World positions (RAS mm) of pixels ``(x, y)`` = (column, row) of one DICOM slice; shape ``(..., 2)`` to ``(..., 3)``."""
+    """World positions (RAS mm), ``(..., 3)``, of pixels ``(x, y)`` = (column, row) of one DICOM slice, ``(..., 2)``."""
     pixels = np.asarray(pixels, dtype=np.float64)
     affine = affine_from_dicom(orientation, position, pixel_spacing, np.zeros(3))
     return pixels @ affine[:3, :2].T + affine[:3, 3]
@@ -91,12 +91,13 @@ def to_voxel(affine: Array, points: npt.ArrayLike) -> Array:
 
 def spacing(affine: Array) -> Array:
     """Millimetres between neighbouring voxels along each of the three axes."""
-    return np.linalg.norm(affine[:3, :3], axis=0)
+    lengths: Array = np.sqrt((affine[:3, :3] ** 2).sum(axis=0))
+    return lengths
 
 
 def slice_normal(affine: Array) -> Array:
     """Unit normal of the slices (the plane of the first two axes), on the side to which slices are stacked."""
-    normal = np.cross(affine[:3, 0], affine[:3, 1])
+    normal: Array = np.cross(affine[:3, 0], affine[:3, 1])
     normal /= np.linalg.norm(normal)
     return normal if normal @ affine[:3, 2] >= 0 else -normal
 
@@ -134,7 +135,9 @@ def centre(affine: Array, shape: tuple[int, ...]) -> Array:
     return to_world(affine, (np.asarray(shape[:3], dtype=np.float64) - 1) / 2)
 
 
-def contains(affine: Array, shape: tuple[int, ...], points: npt.ArrayLike, margin: float = 0.5) -> npt.NDArray[np.bool_]:
+def contains(
+    affine: Array, shape: tuple[int, ...], points: npt.ArrayLike, margin: float = 0.5
+) -> npt.NDArray[np.bool_]:
     """Which RAS points ``(..., 3)`` lie inside a volume, counting ``margin`` voxels beyond the outer voxel centres."""
     voxels = to_voxel(affine, points)
     upper = np.asarray(shape[:3]) - 1

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from enum import Enum, IntEnum
 
 
-class Level(str, Enum):
+class Level(Enum):
     """A lumbar disc level, named by the two vertebrae it lies between; declared from cranial to caudal."""
 
     L1_L2 = "l1_l2"
@@ -26,7 +26,7 @@ class Level(str, Enum):
         return self.value.replace("_", "/").upper()
 
 
-class Side(str, Enum):
+class Side(Enum):
     """The patient's side."""
 
     LEFT = "left"
@@ -38,7 +38,7 @@ class Side(str, Enum):
         return Side.RIGHT if self is Side.LEFT else Side.LEFT
 
 
-class Group(str, Enum):
+class Group(Enum):
     """Conditions scored together by the competition: left and right are pooled."""
 
     SPINAL = "spinal"
@@ -46,7 +46,7 @@ class Group(str, Enum):
     SUBARTICULAR = "subarticular"
 
 
-class Condition(str, Enum):
+class Condition(Enum):
     """A degenerative condition, sided where it has a side; declared in the order of ``train.csv``."""
 
     SPINAL_CANAL_STENOSIS = "spinal_canal_stenosis"
@@ -111,7 +111,7 @@ MISSING = -1
 """The label of a finding that nobody graded."""
 
 
-class SeriesType(str, Enum):
+class SeriesType(Enum):
     """What a series shows; the value is its key in ``datalist.json``."""
 
     SAGITTAL_T1 = "sagittal_t1"

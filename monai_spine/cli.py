@@ -1,0 +1,71 @@
+"""``monai-spine``: the command line. Each command imports what it needs when it runs."""
+
+from __future__ import annotations
+
+from enum import Enum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from monai_spine import __version__, console
+
+app = typer.Typer(
+    help="Graded degenerative findings from lumbar-spine MRI. Research software: not a medical device.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,  # plain help starts in half the time
+)
+
+
+class Filling(str, Enum):
+    """What to put in place of rows that a submission lacks."""
+
+    UNIFORM = "uniform"
+    PRIOR = "prior"
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    pass
+
+
+@app.command()
+def score(
+    solution: Annotated[Path, typer.Argument(help="Labels: train.csv's form, or one-hot rows with a row_id.")],
+    submission: Annotated[Path, typer.Argument(help="CSV with row_id, normal_mild, moderate, severe.")],
+    json: Annotated[bool, typer.Option("--json", help="JSON on stdout instead of a table.")] = False,
+    missing: Annotated[
+        Filling | None, typer.Option("--missing", help="Fill rows that the submission lacks, and say how many.")
+    ] = None,
+    prior_from: Annotated[
+        Path | None,
+        typer.Option("--prior-from", help="Take the prior from these labels (train.csv's form), not from SOLUTION."),
+    ] = None,
+) -> None:
+    """Score a submission as the RSNA 2024 competition does, beside the per-level prior and uniform answers.
+
+    \b
+    Example:
+      monai-spine score train.csv predictions.csv --json
+    """
+    from monai_spine.leaderboard import compare
+
+    comparison = compare(solution, submission, missing.value if missing else None, prior_from)
+    typer.echo(comparison.to_json() if json else comparison.to_text())
+
+
+def main() -> None:
+    """Entry point."""
+    console.run(app)

@@ -1,0 +1,184 @@
+"""``datalist.json``: which volumes and labels belong to which study, read strictly.
+
+A record is a plain dictionary, as MONAI's dictionary transforms take it::
+
+    {"study_id": "1000000017", "patient_id": "1000000017", "fold": 0,
+     "sagittal_t1": ["/abs/a.nii.gz"], "sagittal_t2": ["/abs/b.nii.gz"],
+     "axial_t2": ["/abs/c.nii.gz", "/abs/c_1.nii.gz"],
+     "label": array (25,), "points": {"spinal_canal_stenosis_l1_l2": (12.1, -30.5, 88.0)}}
+
+Paths in the file are relative to it; records hold absolute ones. Points are RAS millimetres. A series type that a
+study lacks has an empty list, a label that nobody gave is `MISSING`.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from monai_spine.errors import InvalidTableError, MissingInputError, listed
+from monai_spine.spine import MISSING, TARGETS, Grade, SeriesType
+
+SCHEMA = "monai_spine/datalist/1"
+
+Record = dict[str, Any]
+
+
+def read_datalist(path: str | Path, section: str = "training") -> list[Record]:
+    """Read and check one section of a datalist.
+
+    Every fault of the file is found before the error is raised, and the message names the first few.
+
+    Raises
+    ------
+    MissingInputError
+        If the datalist, or a volume that it names, is not there.
+    InvalidTableError
+        If it is not JSON, of another schema, or a study breaks the format.
+    """
+    path = Path(path)
+    content = _content(path)
+    entries = content.get(section)
+    if not isinstance(entries, list) or not entries:
+        held = [name for name in ("training", "test") if content.get(name)]
+        raise InvalidTableError(
+            f"{path}: expected studies under {section!r}, but found none; it holds {held or 'nothing'}"
+        )
+    faults = [fault for n, entry in enumerate(entries) for fault in _faults(entry, n)]
+    faults += [
+        f"study {study_id} stands there twice" for study_id in _repeated(str(_get(e, "study_id")) for e in entries)
+    ]
+    _raise(InvalidTableError, path, faults)
+    records = [_record(entry, path.parent) for entry in entries]
+    absent = [
+        f"study {r['study_id']}: there is no {file}" for r in records for file in volumes(r) if not Path(file).is_file()
+    ]
+    _raise(MissingInputError, path, absent)
+    return records
+
+
+def volumes(record: Record) -> list[str]:
+    """All volumes of a record, in the order of `SeriesType`."""
+    return [file for kind in SeriesType for file in record[kind.value]]
+
+
+def split_folds(records: Sequence[Record], validation_fold: int) -> tuple[list[Record], list[Record]]:
+    """Studies to train on, and studies of the fold to validate on.
+
+    Raises
+    ------
+    InvalidTableError
+        If a record has no fold, a side would be empty, or a patient would stand on both sides.
+    """
+    lacking = [record["study_id"] for record in records if record["fold"] is None]
+    if lacking:
+        raise InvalidTableError(f"expected a fold for every study, but {listed(lacking)} have none")
+    training = [record for record in records if record["fold"] != validation_fold]
+    validation = [record for record in records if record["fold"] == validation_fold]
+    if not training or not validation:
+        folds = sorted({record["fold"] for record in records})
+        raise InvalidTableError(
+            f"expected studies inside and outside of fold {validation_fold}, but the folds are {folds}"
+        )
+    shared = {r["patient_id"] for r in training} & {r["patient_id"] for r in validation}
+    if shared:
+        raise InvalidTableError(
+            f"{len(shared)} patients have studies both in fold {validation_fold} and outside of it: "
+            f"{listed(sorted(shared))}; give all studies of a patient the same fold"
+        )
+    return training, validation
+
+
+def label_array(records: Sequence[Record]) -> np.ndarray:
+    """Labels of the records, ``(studies, 25)`` int64."""
+    return np.stack([record["label"] for record in records])
+
+
+def _content(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        raise MissingInputError(
+            f"expected a datalist, but there is no file {path}; `python -m data_prep rsna` writes one"
+        )
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (json.JSONDecodeError, UnicodeDecodeError) as err:
+        raise InvalidTableError(f"{path} is not JSON: {err}") from err
+    if not isinstance(content, dict) or content.get("schema") != SCHEMA:
+        found = content.get("schema") if isinstance(content, dict) else type(content).__name__
+        raise InvalidTableError(f"{path}: expected the schema {SCHEMA!r}, but found {found!r}")
+    if content.get("targets") != list(TARGETS):
+        raise InvalidTableError(f"{path}: expected the 25 targets {TARGETS[0]} … {TARGETS[-1]} in train.csv's order")
+    return content
+
+
+def _get(entry: Any, key: str) -> Any:
+    return entry.get(key) if isinstance(entry, dict) else None
+
+
+def _faults(entry: Any, n: int) -> list[str]:
+    if not isinstance(entry, dict) or not isinstance(entry.get("study_id"), str) or not entry["study_id"]:
+        return [f"entry {n}: expected an object with a study_id as a string"]
+    name = f"study {entry['study_id']}"
+    faults = [f"{name}: expected {key} as a list of paths" for key in _bad_series(entry)]
+    if not any(entry.get(kind.value) for kind in SeriesType):
+        faults.append(f"{name}: expected at least one of {[kind.value for kind in SeriesType]}")
+    if "label" in entry and not _is_label(entry["label"]):
+        faults.append(f"{name}: expected label as {len(TARGETS)} numbers out of 0, 1, 2, {MISSING}")
+    if entry.get("fold") is not None and not _is_integer(entry["fold"]):
+        faults.append(f"{name}: expected fold as an integer, but found {entry['fold']!r}")
+    if not _are_points(entry.get("points", {})):
+        faults.append(f"{name}: expected points as {{target: [x, y, z]}} in RAS mm")
+    return faults
+
+
+def _bad_series(entry: Record) -> list[str]:
+    def good(files: Any) -> bool:
+        return isinstance(files, list) and all(isinstance(file, str) and file for file in files)
+
+    return [kind.value for kind in SeriesType if not good(entry.get(kind.value, []))]
+
+
+def _is_integer(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _is_label(label: Any) -> bool:
+    known = {MISSING, *Grade}
+    return isinstance(label, list) and len(label) == len(TARGETS) and all(_is_integer(g) and g in known for g in label)
+
+
+def _are_points(points: Any) -> bool:
+    return isinstance(points, dict) and all(
+        target in TARGETS
+        and isinstance(point, list)
+        and len(point) == 3
+        and all(isinstance(c, int | float) and math.isfinite(c) for c in point)
+        for target, point in points.items()
+    )
+
+
+def _record(entry: Record, folder: Path) -> Record:
+    study_id = entry["study_id"]
+    return {
+        "study_id": study_id,
+        "patient_id": str(entry.get("patient_id", study_id)),
+        "fold": entry.get("fold"),
+        **{kind.value: [str(folder / file) for file in entry.get(kind.value, [])] for kind in SeriesType},
+        "label": np.asarray(entry.get("label", [MISSING] * len(TARGETS)), dtype=np.int64),
+        "points": {target: tuple(map(float, point)) for target, point in entry.get("points", {}).items()},
+    }
+
+
+def _repeated(names: Iterable[str]) -> list[str]:
+    seen: set[str] = set()
+    return [name for name in names if name in seen or seen.add(name)]  # type: ignore[func-returns-value]
+
+
+def _raise(kind: type[Exception], path: Path, faults: list[str]) -> None:
+    if faults:
+        raise kind(f"{path}: {listed(faults, separator='; ')}")

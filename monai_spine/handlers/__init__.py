@@ -1,0 +1,8 @@
+"""Ignite handlers, one a file."""
+
+from monai_spine.handlers.best_model import BestModel
+from monai_spine.handlers.prediction_writer import PredictionWriter
+from monai_spine.handlers.run_state import RunState, load_weights
+from monai_spine.handlers.study_pictures import StudyPictures
+
+__all__ = ["BestModel", "PredictionWriter", "RunState", "StudyPictures", "load_weights"]

@@ -1,0 +1,80 @@
+"""Keeps the weights of the best validation, and ends training when nothing improves any more."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import ignite.distributed as idist
+import torch
+from ignite.engine import Engine, Events
+
+from monai_spine.handlers.run_state import save_atomically
+
+logger = logging.getLogger(__name__)
+
+
+class BestModel:
+    """Writes the network's ``state_dict`` whenever an evaluator's figure is the lowest so far.
+
+    The best figure and its epoch are part of the run's state (`state_dict`), so that a resumed run does not
+    overwrite a better model with a worse one.
+
+    Parameters
+    ----------
+    network
+        Whose weights to keep.
+    path
+        Where they go.
+    metric
+        Name of the evaluator's figure; lower is better.
+    patience
+        Epochs without improvement after which training ends; 0 never ends it.
+    """
+
+    def __init__(self, *, network: torch.nn.Module, path: str, metric: str = "score", patience: int = 0) -> None:
+        self.network = network
+        self.path = Path(path)
+        self.metric = metric
+        self.patience = patience
+        self.best = math.inf
+        self.best_epoch = 0
+
+    def attach(self, evaluator: Engine, trainer: Engine) -> None:
+        """Look at the figure whenever the evaluator has run inside the trainer."""
+        evaluator.add_event_handler(Events.COMPLETED, self._look, trainer)
+        trainer.add_event_handler(Events.COMPLETED, self._report)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Plain numbers only."""
+        return {"best": self.best, "best_epoch": self.best_epoch}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take up where a run stopped."""
+        self.best = float(state["best"])
+        self.best_epoch = int(state["best_epoch"])
+
+    def _look(self, evaluator: Engine, trainer: Engine) -> None:
+        figure, epoch = float(evaluator.state.metrics[self.metric]), trainer.state.epoch
+        if figure < self.best:
+            self.best, self.best_epoch = figure, epoch
+            if idist.get_rank() == 0:
+                save_atomically(unwrapped(self.network).state_dict(), self.path)
+            logger.info("epoch %d: %s %.4f is the best so far", epoch, self.metric, figure)
+        elif math.isnan(figure):
+            logger.warning("epoch %d: %s is not defined for these studies; too few labels?", epoch, self.metric)
+        if 0 < self.patience <= epoch - self.best_epoch:
+            logger.info("epoch %d: no better %s since epoch %d, training ends", epoch, self.metric, self.best_epoch)
+            trainer.terminate()
+
+    def _report(self) -> None:
+        if self.best_epoch:
+            logger.info("best %s %.4f in epoch %d: %s", self.metric, self.best, self.best_epoch, self.path)
+
+
+def unwrapped(network: torch.nn.Module) -> torch.nn.Module:
+    """The network inside DistributedDataParallel, or itself."""
+    return network.module if isinstance(network, torch.nn.parallel.DistributedDataParallel) else network

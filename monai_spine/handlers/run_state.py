@@ -1,0 +1,147 @@
+"""A training run's state on disk: written after every epoch, taken up after a kill."""
+
+from __future__ import annotations
+
+import logging
+import os
+import pickle
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+import ignite.distributed as idist
+import torch
+from ignite.engine import Engine, Events
+
+from monai_spine.errors import InvalidTableError, MissingInputError
+
+logger = logging.getLogger(__name__)
+
+
+class Stateful(Protocol):
+    """Anything with the two methods of a state."""
+
+    def state_dict(self) -> Mapping[str, Any]:
+        """What to write."""
+
+    def load_state_dict(self, state: Any) -> Any:
+        """Take it up."""
+
+
+class RunState:
+    """Writes everything that a run needs to go on, and reads it again.
+
+    Parameters
+    ----------
+    parts
+        Network, optimizer, schedule, best model … by name; their states are tensors and plain Python.
+    path
+        The file, for example ``models/latest.pt``.
+    keep
+        Other files of a run, such as the best weights. They and the state of an earlier run are moved to a folder
+        beside them when a new run starts in the same place.
+    """
+
+    def __init__(self, *, parts: Mapping[str, Stateful], path: str, keep: tuple[str, ...] | list[str] = ()) -> None:
+        self.parts = dict(parts)
+        self.path = Path(path)
+        self.keep = tuple(Path(file) for file in keep)
+
+    def attach(self, trainer: Engine, resume: bool = False) -> None:
+        """Resume the run if asked to, else set an earlier one aside; then write the state after each epoch.
+
+        Raises
+        ------
+        MissingInputError
+            If there is no run to resume.
+        InvalidTableError
+            If the file is damaged, or holds a run of another length or of other parts.
+        """
+        if resume:
+            self._resume(trainer)
+        else:
+            self._set_aside()
+        trainer.add_event_handler(Events.EPOCH_COMPLETED, self._save)
+
+    def _save(self, trainer: Engine) -> None:
+        if idist.get_rank() == 0:
+            states = {name: part.state_dict() for name, part in self.parts.items()}
+            progress = {"epoch": trainer.state.epoch, "max_epochs": trainer.state.max_epochs}
+            save_atomically({"parts": states, "progress": progress}, self.path)
+
+    def _resume(self, trainer: Engine) -> None:
+        content = load_safely(self.path)
+        progress, states = content.get("progress"), content.get("parts")
+        if not isinstance(progress, dict) or not isinstance(states, dict) or set(states) != set(self.parts):
+            raise InvalidTableError(f"{self.path}: expected the state of a run with the parts {sorted(self.parts)}")
+        planned = trainer.state.max_epochs
+        if progress["max_epochs"] != planned:
+            raise InvalidTableError(
+                f"{self.path} holds a run planned for {progress['max_epochs']} epochs, but {planned} are asked for now; "
+                "its learning-rate schedule would no longer fit: give the same number, or start a new run"
+            )
+        if progress["epoch"] >= planned:
+            raise InvalidTableError(
+                f"{self.path}: this run has finished its {planned} epochs; nothing is left to resume"
+            )
+        for name, part in self.parts.items():
+            part.load_state_dict(states[name])
+        trainer.state.epoch = progress["epoch"]
+        trainer.state.iteration = progress["epoch"] * (trainer.state.epoch_length or 0)
+        logger.info("resumed after epoch %d of %d: %s", progress["epoch"], planned, self.path)
+
+    def _set_aside(self) -> None:
+        earlier = [file for file in (self.path, *self.keep) if file.exists()]
+        if earlier and idist.get_rank() == 0:
+            folder = self.path.parent / time.strftime("earlier-%Y%m%d-%H%M%S")
+            folder.mkdir(parents=True)
+            for file in earlier:
+                file.replace(folder / file.name)
+            logger.info("an earlier run was moved to %s", folder)
+
+
+def save_atomically(content: Any, path: Path) -> None:
+    """`torch.save` under a temporary name, then rename."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.{os.getpid()}.part")
+    torch.save(content, partial)
+    partial.replace(path)
+
+
+def load_safely(path: str | Path) -> Any:
+    """`torch.load` on the CPU, tensors and plain Python only.
+
+    Raises
+    ------
+    MissingInputError
+        If there is no such file. Nothing here ever goes on with random weights.
+    InvalidTableError
+        If it cannot be read.
+    """
+    if not Path(path).is_file():
+        raise MissingInputError(
+            f"expected weights, but there is no file {path}; train first, or name the file that holds them"
+        )
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except (RuntimeError, EOFError, OSError, ValueError, KeyError, pickle.UnpicklingError) as err:
+        raise InvalidTableError(
+            f"{path}: expected a file that torch.save wrote, but it cannot be read ({err})"
+        ) from err
+
+
+def load_weights(network: torch.nn.Module, path: str | Path) -> torch.nn.Module:
+    """Fill a network with the weights of a file; every key and shape must match.
+
+    Raises
+    ------
+    MissingInputError, InvalidTableError
+        If the file is missing or damaged, or does not fit.
+    """
+    weights = load_safely(path)
+    try:
+        network.load_state_dict(weights)
+    except (RuntimeError, TypeError, AttributeError) as err:
+        raise InvalidTableError(f"{path} does not fit the network: {str(err).splitlines()[-1].strip()}") from err
+    return network

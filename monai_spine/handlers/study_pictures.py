@@ -1,0 +1,53 @@
+"""Shows studies with label and prediction in TensorBoard."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from ignite.engine import Engine, Events
+from torch.utils.tensorboard import SummaryWriter
+
+from monai_spine.pictures import study_picture
+from monai_spine.spine import SeriesType
+
+
+class StudyPictures:
+    """Adds a picture of each of the first ``studies`` studies that an evaluator sees, under the trainer's epoch.
+
+    Parameters
+    ----------
+    writer
+        TensorBoard's.
+    studies
+        How many.
+    """
+
+    def __init__(self, *, writer: SummaryWriter, studies: int = 4) -> None:
+        self.writer = writer
+        self.studies = studies
+        self._shown = 0
+
+    def attach(self, evaluator: Engine, trainer: Engine) -> None:
+        """Draw while the evaluator runs inside the trainer."""
+        evaluator.add_event_handler(Events.STARTED, self._start)
+        evaluator.add_event_handler(Events.ITERATION_COMPLETED, self._draw, trainer)
+
+    def _start(self) -> None:
+        self._shown = 0
+
+    def _draw(self, evaluator: Engine, trainer: Engine) -> None:
+        for study in evaluator.state.output[: self.studies - self._shown]:
+            picture = study_picture(
+                _grid(study["image"]),
+                torch.as_tensor(study["pred"]).float().cpu().numpy(),
+                torch.as_tensor(study["label"]).cpu().numpy(),
+                f"study {study['study_id']}",
+            )
+            self.writer.add_image(f"study/{self._shown}", picture, trainer.state.epoch, dataformats="HWC")
+            self._shown += 1
+
+
+def _grid(image: torch.Tensor) -> np.ndarray:
+    """The network's input as ``(2 * series, R, A, S)``, whether its slices were channels or not."""
+    array = torch.as_tensor(image).float().cpu().numpy()
+    return array.reshape(2 * len(SeriesType), -1, *array.shape[-2:])

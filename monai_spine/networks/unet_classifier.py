@@ -1,0 +1,127 @@
+"""A U-Net that classifies: down path, optionally the way up with skips, then pooling and a linear head."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from monai.networks.blocks import Convolution, ResidualUnit
+from torch import nn
+
+from monai_spine.spine import FINDINGS, Grade
+
+
+class UNetClassifier(nn.Module):
+    """Grades all 25 findings of a study from one tensor.
+
+    MONAI's residual U-Net units; the features that are pooled come from the bottleneck (``up_path=False``), or from
+    the full-resolution end of an up path whose steps concatenate the skip of their resolution (Ronneberger et al.
+    2015, doi:10.1007/978-3-319-24574-4_28). Global average pooling, dropout and one linear layer follow.
+
+    Parameters
+    ----------
+    spatial_dims
+        2 or 3.
+    in_channels
+        Channels of the input.
+    channels
+        Features of each stage, from the finest to the bottleneck.
+    strides
+        Stride with which each stage begins; as many as ``channels``.
+    res_units
+        Convolutions in each stage.
+    up_path
+        Whether to go back up, with skips.
+    dropout
+        Probability of dropping a pooled feature.
+    norm
+        MONAI's name of the normalisation. Batch statistics keep a study's own mean, which pooling needs.
+    coordinates
+        Whether the network appends each voxel's position, from -1 to 1 along every axis, as channels (Liu et al. 2018,
+        arXiv:1807.03247). Pooling forgets where a feature stood, and a finding's level is where it stands.
+
+    Raises
+    ------
+    ValueError
+        If ``spatial_dims`` is neither 2 nor 3, or ``strides`` and ``channels`` differ in number.
+    """
+
+    def __init__(
+        self,
+        *,
+        spatial_dims: int,
+        in_channels: int,
+        channels: Sequence[int] = (32, 64, 128, 256),
+        strides: Sequence[int] = (2, 2, 2, 2),
+        res_units: int = 2,
+        up_path: bool = False,
+        dropout: float = 0.2,
+        norm: str = "BATCH",
+        coordinates: bool = True,
+    ) -> None:
+        super().__init__()
+        if spatial_dims not in (2, 3):
+            raise ValueError(f"expected spatial_dims 2 or 3, but given {spatial_dims}")
+        if len(strides) != len(channels):
+            raise ValueError(f"expected as many strides as channels, but given {len(strides)} and {len(channels)}")
+        self.coordinates = coordinates
+        sources = [in_channels + (spatial_dims if coordinates else 0), *channels[:-1]]
+        self.down = nn.ModuleList(
+            ResidualUnit(spatial_dims, source, features, strides=stride, subunits=res_units, norm=norm, act="RELU")
+            for source, features, stride in zip(sources, channels, strides, strict=True)
+        )
+        self.up = nn.ModuleList(
+            _Up(spatial_dims, source=channels[n + 1], features=channels[n], stride=strides[n + 1], norm=norm)
+            for n in (reversed(range(len(channels) - 1)) if up_path else ())
+        )
+        pooled = channels[0] if up_path else channels[-1]
+        self.dropout = nn.Dropout(dropout)
+        self.head = nn.Linear(pooled, len(FINDINGS) * len(Grade))
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        """Logits ``(batch, 25, 3)`` of images ``(batch, in_channels, *spatial)``."""
+        skips = []
+        features = torch.cat([image, _positions(image)], dim=1) if self.coordinates else image
+        for stage in self.down:
+            features = stage(features)
+            skips.append(features)
+        skips.pop()
+        for step in self.up:
+            features = step(features, skips.pop())
+        pooled = features.flatten(2).mean(dim=-1)
+        logits = self.head(self.dropout(pooled))
+        return logits.unflatten(-1, (len(FINDINGS), len(Grade)))
+
+    @torch.no_grad()
+    def start_from(self, rows: torch.Tensor) -> None:
+        """Make a new network's answer a prior: ``rows`` ``(25, 3)`` of probabilities, whatever the image.
+
+        The head's weights become small and its bias the logarithm of the rows, so that training spends nothing on
+        learning how common each grade is (Lin et al. 2017, arXiv:1708.02002, section 4.1).
+        """
+        self.head.weight.mul_(0.01)
+        self.head.bias.copy_(rows.clamp(min=1e-4).log().flatten())
+
+
+def _positions(image: torch.Tensor) -> torch.Tensor:
+    """Positions of all voxels, ``(batch, axes, *spatial)``."""
+    axes = [torch.linspace(-1, 1, n, dtype=image.dtype, device=image.device) for n in image.shape[2:]]
+    grid = torch.stack(torch.meshgrid(axes, indexing="ij"))
+    return grid.unsqueeze(0).expand(image.shape[0], *grid.shape)
+
+
+class _Up(nn.Module):
+    """One step up: transposed convolution, the skip concatenated, one residual unit."""
+
+    def __init__(self, spatial_dims: int, *, source: int, features: int, stride: int, norm: str) -> None:
+        super().__init__()
+        self.rise = Convolution(
+            spatial_dims, source, features, strides=stride, kernel_size=3, norm=norm, act="RELU", is_transposed=True
+        )
+        self.merge = ResidualUnit(spatial_dims, 2 * features, features, subunits=1, norm=norm, act="RELU")
+
+    def forward(self, features: torch.Tensor, skip: torch.Tensor) -> torch.Tensor:
+        """Features of the coarser stage, and the skip of the finer one."""
+        risen = self.rise(features)
+        crop = [slice(0, n) for n in skip.shape[2:]]
+        return self.merge(torch.cat([risen[(..., *crop)], skip], dim=1))

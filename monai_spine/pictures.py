@@ -1,0 +1,98 @@
+"""Pictures of studies: the middle of each series with what was labelled and what was predicted."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, ImageDraw
+
+from monai_spine.spine import MISSING, Condition, Grade, Level, SeriesType
+
+Picture = npt.NDArray[np.uint8]
+
+_COLOURS = {Grade.NORMAL_MILD: (70, 160, 90), Grade.MODERATE: (230, 170, 40), Grade.SEVERE: (205, 60, 50)}
+_GREY = (110, 110, 110)
+_PANEL = 220
+"""Height of a panel in pixels."""
+_CELL = (44, 26)
+_SHORT = ("canal", "foramen L", "foramen R", "recess L", "recess R")
+
+
+def study_picture(grid: npt.ArrayLike, probabilities: npt.ArrayLike, label: npt.ArrayLike, title: str) -> Picture:
+    """A strip of four views of a study and a table of its findings.
+
+    Parameters
+    ----------
+    grid
+        ``(2 * series, R, A, S)``: what `monai_spine.transforms.StudyGridd` makes for all three series types.
+    probabilities
+        ``(25, 3)``.
+    label
+        ``(25,)`` of 0, 1, 2 or `MISSING`.
+
+    Returns
+    -------
+    ``(height, width, 3)`` in RGB. Each cell of the table is coloured by the predicted mix of grades, and its frame by
+    the label; sagittal views look from the patient's left (anterior on the left), axial ones from the feet.
+    """
+    grid = np.asarray(grid, dtype=np.float32)
+    views = [_panel(view, name) for name, view in _views(grid)]
+    table = _table(np.asarray(probabilities, dtype=np.float64), np.asarray(label), title)
+    return np.concatenate([np.asarray(view) for view in [*views, table]], axis=1)
+
+
+def _views(grid: np.ndarray) -> list[tuple[str, np.ndarray]]:
+    t1, t2, axial = grid[: len(SeriesType)]
+    right, _, superior = t1.shape
+    middle, aside = right // 2, right // 3
+    return [
+        ("T1, right of the middle", _sagittal(t1[right - 1 - aside])),
+        ("T2, middle", _sagittal(t2[middle])),
+        ("axial T2, in the middle plane", _sagittal(axial[middle])),
+        ("axial T2", axial[::-1, ::-1, superior // 2].T),
+    ]
+
+
+def _sagittal(plane: np.ndarray) -> np.ndarray:
+    """Anterior on the left, superior on top, from a plane ``(A, S)``."""
+    return plane[::-1, ::-1].T
+
+
+def _panel(view: np.ndarray, caption: str) -> Image.Image:
+    image = Image.fromarray((np.clip(view, 0, 1) * 255).astype(np.uint8))
+    width = max(1, round(view.shape[1] * _PANEL / view.shape[0]))
+    panel = image.resize((width, _PANEL), Image.Resampling.BILINEAR).convert("RGB")
+    framed = Image.new("RGB", (width + 6, _PANEL), "black")
+    framed.paste(panel, (3, 0))
+    ImageDraw.Draw(framed).text((6, 2), caption, fill=(240, 220, 120))
+    return framed
+
+
+def _table(probabilities: np.ndarray, label: np.ndarray, title: str) -> Image.Image:
+    width, height = _CELL
+    table = Image.new("RGB", (80 + width * len(Level), _PANEL), (25, 25, 25))
+    draw = ImageDraw.Draw(table)
+    draw.text((6, 4), title, fill="white")
+    for column, level in enumerate(Level):
+        draw.text((84 + column * width, 24), level.title, fill="white")
+    for row, _ in enumerate(Condition):
+        top = 42 + row * (height + 6)
+        draw.text((6, top + 6), _SHORT[row], fill="white")
+        for column in range(len(Level)):
+            n = row * len(Level) + column
+            left = 82 + column * width
+            box = (left, top, left + width - 6, top + height)
+            draw.rectangle(box, fill=_mixed(probabilities[n]), outline=_frame(int(label[n])), width=4)
+            draw.text((left + 8, top + 7), f"{probabilities[n, Grade.SEVERE]:.2f}", fill="white")
+    draw.text((6, _PANEL - 18), "fill: predicted   frame: label   number: p(severe)", fill=(170, 170, 170))
+    return table
+
+
+def _mixed(probabilities: np.ndarray) -> tuple[int, int, int]:
+    colours = np.array([_COLOURS[grade] for grade in Grade])
+    red, green, blue = (probabilities @ colours * 0.8).astype(int)
+    return int(red), int(green), int(blue)
+
+
+def _frame(label: int) -> tuple[int, int, int]:
+    return _GREY if label == MISSING else _COLOURS[Grade(label)]
