@@ -1,0 +1,204 @@
+"""One person's lumbar spine: sizes, heights along the curve, discs and canal, drawn at random around a disease.
+
+All lengths are mm in spine coordinates (see `curve`). Sizes follow adult morphometry: lumbar bodies 25-29 mm high,
+33-37 mm deep and 41-52 mm wide, discs 7-12 mm high, bony canal about 17 mm deep.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from data_prep.phantom.curve import REACH, SpineCurve
+from data_prep.phantom.disease import Disease
+from monai_spine.geometry import Array
+from monai_spine.spine import Condition, Finding, Group, Level, Side
+
+# name, body height, depth, width, disc height below, forward tilt of the body in degrees
+_TYPICAL = (
+    ("T10", 22.0, 29.0, 31.0, 5.0, -8.0),
+    ("T11", 23.0, 29.5, 34.0, 5.5, -11.0),
+    ("T12", 24.5, 30.5, 38.0, 6.5, -14.0),
+    ("L1", 26.0, 32.0, 41.0, 8.0, -16.0),
+    ("L2", 27.0, 33.0, 43.0, 9.5, -13.0),
+    ("L3", 28.0, 34.0, 45.0, 10.5, -5.0),
+    ("L4", 28.0, 34.5, 48.0, 11.5, 6.0),
+    ("L5", 28.0, 35.0, 51.0, 10.5, 22.0),
+    ("S1", 28.0, 32.0, 48.0, 2.0, 37.0),
+    ("S2", 24.0, 23.0, 38.0, 1.5, 30.0),
+    ("S3", 21.0, 17.0, 30.0, 1.0, 14.0),
+)
+CENTRE = next(i for i, row in enumerate(_TYPICAL) if row[0] == "L3")
+"""Index of the vertebra at the origin of spine coordinates."""
+FIRST_LUMBAR = next(i for i, row in enumerate(_TYPICAL) if row[0] == "L1")
+FIRST_SACRAL = next(i for i, row in enumerate(_TYPICAL) if row[0] == "S1")
+
+SAC_GAP = 1.0
+"""Epidural space between the posterior wall and the thecal sac."""
+CANAL_DEPTH = 18.5
+RESECT = 6.5
+"""Half length along the canal over which a narrowing at a disc fades."""
+
+
+@dataclass(frozen=True)
+class Vertebra:
+    """A vertebral body: its middle's height ``s`` and its size."""
+
+    name: str
+    s: float
+    height: float
+    depth: float
+    width: float
+
+    @property
+    def sacral(self) -> bool:
+        """Whether it is part of the sacrum."""
+        return self.name.startswith("S")
+
+
+@dataclass(frozen=True)
+class Disc:
+    """The disc below a vertebra: its middle's height ``s``, size, and ``hydration`` from 0 (black) to 1 (bright)."""
+
+    s: float
+    height: float
+    depth: float
+    width: float
+    hydration: float
+
+
+@dataclass(frozen=True)
+class Anatomy:
+    """Everything that is drawn of one person.
+
+    Attributes
+    ----------
+    vertebrae, discs
+        T10 to S3 from above, and the disc below each.
+    front_share
+        Per level, the share of a canal narrowing that the disc makes; ligaments and facets make the rest.
+    sac_depth
+        Antero-posterior diameter of the thecal sac away from the discs.
+    conus
+        Height of the tip of the spinal cord.
+    fat
+        Thickness of the subcutaneous fat behind the back muscles.
+    streaks
+        Fat inside the muscles, from 0 to about .4.
+    """
+
+    curve: SpineCurve
+    disease: Disease
+    vertebrae: tuple[Vertebra, ...]
+    discs: tuple[Disc, ...]
+    front_share: tuple[float, ...]
+    sac_depth: float
+    conus: float
+    fat: float
+    streaks: float
+    seed: int
+
+    def level_disc(self, level: Level) -> Disc:
+        """The disc of a graded level."""
+        return self.discs[FIRST_LUMBAR + list(Level).index(level)]
+
+    def measure(self, group: Group, side: Side | None, level: Level) -> float:
+        """The measure of a group at a level and side: mm, or mm² for the foramen."""
+        condition = next(c for c in Condition if c.group is group and c.side is side)
+        return self.disease.of(Finding(condition, level))
+
+    def posterior_wall(self, s: Array) -> Array:
+        """``a`` of the back of bodies and discs at heights ``s``."""
+        heights = [body.s for body in self.vertebrae][::-1]
+        return -np.interp(s, heights, [body.depth / 2 for body in self.vertebrae][::-1])
+
+    def sac_ap(self, s: Array) -> Array:
+        """Depth of the thecal sac at heights ``s``; at a graded disc exactly the measure, tapering in the sacrum."""
+        narrowing = sum(
+            (self.sac_depth - self.measure(Group.SPINAL, None, level)) * window(s - self.level_disc(level).s)
+            for level in Level
+        )
+        return (self.sac_depth - narrowing) * self._taper(s)
+
+    def bulge(self, s: Array) -> Array:
+        """How far the discs push the sac back at heights ``s``."""
+        return sum(
+            (self.front_share[i] * max(0.0, self.sac_depth - self.measure(Group.SPINAL, None, level)))
+            * window(s - self.level_disc(level).s)
+            for i, level in enumerate(Level)
+        ) + np.zeros_like(s)
+
+    def _taper(self, s: Array) -> Array:
+        """1 down to S1, falling to 0 where the sac ends at S2."""
+        s1, s2 = self.vertebrae[FIRST_SACRAL].s, self.vertebrae[FIRST_SACRAL + 1].s
+        return np.interp(s, [s2 - 4.0, s1 + 10.0], [0.02, 1.0])
+
+    def sac_front(self, s: Array) -> Array:
+        """``a`` of the front of the sac at heights ``s``."""
+        drift = 3.0 * (1.0 - self._taper(s))
+        return self.posterior_wall(s) - SAC_GAP - self.bulge(s) - drift
+
+
+def window(offset: Array) -> Array:
+    """How a narrowing at a disc fades along the canal: flat in the middle, 1 at the disc, near 0 at 12 mm."""
+    return np.exp(-((np.abs(offset) / RESECT) ** 3))
+
+
+def draw(disease: Disease, rng: np.random.Generator, origin: Array) -> Anatomy:
+    """One person with a given disease, the centre of L3 at ``origin`` (RAS mm)."""
+    scale = float(np.clip(rng.normal(1.0, 0.05), 0.88, 1.12))
+    severity = _level_severity(disease)
+    hydration = np.clip(0.85 - 0.22 * (severity + 0.6) + rng.normal(0.0, 0.18, len(Level)), 0.03, 1.0)
+    vertebrae, discs = _stack(scale, hydration, rng)
+    conus = vertebrae[FIRST_LUMBAR].s - rng.uniform(-6.0, 18.0)
+    return Anatomy(
+        curve=_curve(vertebrae, origin, rng),
+        disease=disease,
+        vertebrae=vertebrae,
+        discs=discs,
+        front_share=tuple(rng.uniform(0.3, 0.6, len(Level))),
+        sac_depth=float(rng.normal(15.8, 0.5)),
+        conus=float(conus),
+        fat=float(rng.uniform(8.0, 28.0)),
+        streaks=float(rng.uniform(0.05, 0.38)),
+        seed=int(rng.integers(2**31)),
+    )
+
+
+def _level_severity(disease: Disease) -> Array:
+    """Mean severity per level, shape ``(5,)``: worn levels have worn discs."""
+    return disease.severity.reshape(len(Condition), len(Level)).mean(axis=0)
+
+
+def _stack(scale: float, hydration: Array, rng: np.random.Generator) -> tuple[tuple[Vertebra, ...], tuple[Disc, ...]]:
+    """Bodies and discs one below the other, moved so that L3 lies at 0."""
+    wet = {FIRST_LUMBAR + i: float(value) for i, value in enumerate(hydration)}
+    top, bodies, discs = 0.0, [], []
+    for i, (name, height, depth, width, disc_height, _) in enumerate(_TYPICAL):
+        size = scale * np.array([height, depth, width]) * rng.normal(1.0, 0.02, 3)
+        bodies.append(Vertebra(name, top - size[0] / 2, *size))
+        water = wet.get(i, float(rng.uniform(0.55, 0.95)))
+        gap = scale * disc_height * rng.normal(1.0, 0.06) * (1.0 if disc_height < 4 else 0.62 + 0.42 * water)
+        discs.append(Disc(top - size[0] - gap / 2, gap, size[1] + 1.0, size[2] + 1.5, water))
+        top -= size[0] + gap
+    shift = bodies[CENTRE].s
+    moved = tuple(Vertebra(b.name, b.s - shift, b.height, b.depth, b.width) for b in bodies)
+    return moved, tuple(Disc(d.s - shift, d.height, d.depth, d.width, d.hydration) for d in discs)
+
+
+def _curve(vertebrae: tuple[Vertebra, ...], origin: Array, rng: np.random.Generator) -> SpineCurve:
+    """Tilt interpolated between the bodies, scaled by a random lordosis; a gentle scoliosis and rotation."""
+    heights = SpineCurve.heights()
+    lordosis = float(np.clip(rng.normal(1.0, 0.2), 0.6, 1.35))
+    tilts = np.radians([row[-1] for row in _TYPICAL]) * lordosis + rng.normal(0.0, np.radians(1.0), len(_TYPICAL))
+    tilt = _smooth(np.interp(heights, [b.s for b in vertebrae][::-1], tilts[::-1]), 12)
+    bend = rng.normal(0.0, 2.5) * np.sin(2 * np.pi * (heights / rng.uniform(180, 320) + rng.random()))
+    twist = np.radians(rng.normal(0.0, 2.0)) * np.sin(2 * np.pi * (heights / REACH + rng.random()))
+    return SpineCurve.from_tilt(origin, tilt, bend, twist)
+
+
+def _smooth(values: Array, half: int) -> Array:
+    """Mean over ``2 half + 1`` neighbours, the ends repeated."""
+    padded = np.pad(values, half, mode="edge")
+    return np.convolve(padded, np.full(2 * half + 1, 1.0 / (2 * half + 1)), mode="valid")

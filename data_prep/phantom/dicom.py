@@ -1,0 +1,135 @@
+"""Writing a series as DICOM: classic MR Image Storage, a file per slice, with plain tags."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.uid import ExplicitVRLittleEndian, MRImageStorage
+
+from data_prep.phantom.acquisition import Scan
+from data_prep.phantom.identity import uid
+from monai_spine.geometry import LPS_TO_RAS, Array, spacing, to_world
+
+IMPLEMENTATION = uid("monai_spine phantom")
+DATE = "20240101"
+
+
+@dataclass(frozen=True)
+class Label:
+    """What identifies a series in the files: ids as in the folder names, and the scanner."""
+
+    study: str
+    series: str
+    number: int
+    seed: int
+    manufacturer: str
+    frame_of_reference: int = 0
+
+
+def write(folder: Path, scan: Scan, pixels: npt.NDArray[np.uint16], instances: list[int], label: Label) -> None:
+    """Write ``pixels`` ``(slices, rows, columns)`` as ``folder/<instance>.dcm``; ``instances`` numbers the slices."""
+    folder.mkdir(parents=True)
+    common = _series_header(scan, label)
+    for k, instance in enumerate(instances):
+        dataset = Dataset()
+        dataset.update(common)
+        _place_slice(dataset, scan.affine, k)
+        dataset.InstanceNumber = instance
+        dataset.SOPInstanceUID = uid(label.seed, label.study, label.series, instance)
+        dataset.PixelData = pixels[k].tobytes()
+        dataset["PixelData"].VR = "OW"
+        dataset.file_meta = _file_meta(dataset.SOPInstanceUID)
+        dataset.save_as(folder / f"{instance}.dcm", enforce_file_format=True)
+
+
+def orientation(affine: Array) -> list[float]:
+    """ImageOrientationPatient of a stack's slices: six LPS cosines."""
+    axes = LPS_TO_RAS @ affine[:3, :2] / spacing(affine)[:2]
+    return [round(float(value), 8) for value in axes.T.ravel()]
+
+
+def _place_slice(dataset: Dataset, affine: Array, k: int) -> None:
+    position = LPS_TO_RAS @ to_world(affine, np.array([0.0, 0.0, k]))
+    dataset.ImagePositionPatient = [round(float(value), 6) for value in position]
+    normal = np.cross(*np.reshape(orientation(affine), (2, 3)))
+    dataset.SliceLocation = round(float(position @ normal), 4)
+
+
+def _file_meta(instance: str) -> FileMetaDataset:
+    meta = FileMetaDataset()
+    meta.MediaStorageSOPClassUID = MRImageStorage
+    meta.MediaStorageSOPInstanceUID = instance
+    meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    meta.ImplementationClassUID = IMPLEMENTATION
+    return meta
+
+
+def _series_header(scan: Scan, label: Label) -> Dataset:
+    """Everything that the slices of a series share."""
+    header = _patient_and_study(label)
+    header.Modality = "MR"
+    header.SeriesInstanceUID = uid(label.seed, label.study, label.series)
+    header.SeriesNumber = label.number
+    header.SeriesDescription = _description(scan)
+    header.ProtocolName = "L-SPINE"
+    header.FrameOfReferenceUID = uid(label.seed, label.study, "frame", label.frame_of_reference)
+    header.PositionReferenceIndicator = ""
+    header.PatientPosition = "HFS"
+    header.BodyPartExamined = "LSPINE"
+    header.Manufacturer = label.manufacturer
+    header.ManufacturerModelName = "Phantom"
+    _timing(header, scan)
+    _pixels(header, scan)
+    return header
+
+
+def _patient_and_study(label: Label) -> Dataset:
+    header = Dataset()
+    header.SOPClassUID = MRImageStorage
+    header.StudyInstanceUID = uid(label.seed, label.study)
+    header.StudyID = label.study
+    header.StudyDate = header.SeriesDate = header.AcquisitionDate = header.ContentDate = DATE
+    header.StudyTime = header.ContentTime = "120000"
+    header.AccessionNumber = header.ReferringPhysicianName = ""
+    header.PatientID = label.study
+    header.PatientName = f"Phantom^{label.study}"
+    header.PatientBirthDate = ""
+    header.PatientSex = "O"
+    return header
+
+
+def _description(scan: Scan) -> str:
+    plane = "AX" if scan.kind.value.startswith("axial") else "SAG"
+    weighting = "T1" if scan.kind.value.endswith("t1") else "T2"
+    return f"{plane} {'STIR' if scan.sequence.inversion else weighting}"
+
+
+def _timing(header: Dataset, scan: Scan) -> None:
+    inversion = scan.sequence.inversion
+    header.ScanningSequence = "SE" if inversion is None else ["SE", "IR"]
+    header.SequenceVariant = "SK"
+    header.ScanOptions = "SAT"
+    header.MRAcquisitionType = "2D"
+    header.MagneticFieldStrength = scan.field
+    header.RepetitionTime = scan.sequence.repetition
+    header.EchoTime = scan.sequence.echo
+    if inversion is not None:
+        header.InversionTime = inversion
+    header.EchoTrainLength = 1 if scan.sequence.repetition < 1000 else 16
+    header.AcquisitionNumber = 1
+
+
+def _pixels(header: Dataset, scan: Scan) -> None:
+    between_columns, between_rows, step = spacing(scan.affine)
+    header.ImageType = ["ORIGINAL", "PRIMARY", "M", "SE"]
+    header.SliceThickness = scan.thickness
+    header.SpacingBetweenSlices = round(float(step), 6)
+    header.ImageOrientationPatient = orientation(scan.affine)
+    header.PixelSpacing = [round(float(between_rows), 8), round(float(between_columns), 8)]
+    header.SamplesPerPixel, header.PhotometricInterpretation = 1, "MONOCHROME2"
+    header.Columns, header.Rows = scan.size[:2]
+    header.BitsAllocated, header.BitsStored, header.HighBit, header.PixelRepresentation = 16, 12, 11, 0

@@ -1,0 +1,71 @@
+"""The best score that anyone can expect on a cohort, from the known probability of every label.
+
+The competition's score is the mean of four weighted log losses (weights 1, 2 and 4 by true grade): canal, foramina,
+recesses, and any-severe-canal of a study. A row's expected loss ``sum_g w_g p_g (-ln q_g)`` is smallest at
+``q_g = w_g p_g / sum_h w_h p_h``. The any-severe part uses the largest severe probability among the five canal rows.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from monai_spine.geometry import Array
+from monai_spine.spine import FINDINGS, MISSING, Grade, Group
+
+WEIGHTS = np.array([grade.weight for grade in Grade], dtype=np.float64)
+EPS = float(np.finfo(np.float64).eps)
+_GROUPS = np.array([list(Group).index(finding.condition.group) for finding in FINDINGS])
+_CANAL = _GROUPS == list(Group).index(Group.SPINAL)
+
+
+def best_rows(posterior: Array) -> Array:
+    """The submission that minimises every row's expected weighted loss; shape ``(..., 3)``, rows sum to 1."""
+    weighted = posterior * WEIGHTS
+    return weighted / weighted.sum(axis=-1, keepdims=True)
+
+
+def prior_rows(labels: Array) -> Array:
+    """The weighted prior of every level and condition, from labels ``(studies, 25)``; shape ``(studies, 25, 3)``."""
+    counts = np.stack([(labels == grade).sum(axis=0) for grade in Grade], axis=-1).astype(np.float64)
+    return np.broadcast_to(best_rows((counts + EPS) / (counts + EPS).sum(-1, keepdims=True)), (*labels.shape, 3))
+
+
+def score(labels: Array, rows: Array) -> dict[str, float]:
+    """The competition's score and its parts of ``rows`` ``(studies, 25, 3)`` against ``labels`` ``(studies, 25)``."""
+    rows = rows / rows.sum(axis=-1, keepdims=True)
+    parts = {group.value: _group_loss(labels, rows, _GROUPS == i) for i, group in enumerate(Group)}
+    parts["any_severe_spinal"] = _any_severe_loss(labels[:, _CANAL], rows[:, _CANAL])
+    return {"score": float(np.nanmean(list(parts.values()))), **parts}
+
+
+def _group_loss(labels: Array, rows: Array, members: Array) -> float:
+    labels, rows = labels[:, members], np.clip(rows[:, members], EPS, 1 - EPS)
+    there = labels != MISSING
+    true = labels[there].astype(int)
+    if not true.size:
+        return float("nan")
+    weights = WEIGHTS[true]
+    return float((weights * -np.log(rows[there][np.arange(len(true)), true])).sum() / weights.sum())
+
+
+def _any_severe_loss(labels: Array, rows: Array) -> float:
+    """Binary cross-entropy of any severe canal level, weighted by the worst recorded level of the study."""
+    there = labels != MISSING
+    seen = there.any(axis=1)
+    worst = labels.max(axis=1)[seen].astype(int)
+    if not worst.size:
+        return float("nan")
+    severe = np.where(there, rows[..., Grade.SEVERE], 0.0).max(axis=1)[seen]
+    severe = np.clip(severe, EPS, 1 - EPS)
+    loss = np.where(worst == Grade.SEVERE, -np.log(severe), -np.log(1 - severe))
+    return float((WEIGHTS[worst] * loss).sum() / WEIGHTS[worst].sum())
+
+
+def report(labels: Array, posterior: Array) -> dict[str, object]:
+    """Floor, prior and uniform score of a cohort's recorded labels ``(studies, 25)``."""
+    return {
+        "studies": len(labels),
+        "floor": score(labels, best_rows(posterior)),
+        "prior": score(labels, prior_rows(labels)),
+        "uniform": score(labels, np.full((*labels.shape, 3), 1 / 3)),
+    }
