@@ -86,7 +86,7 @@ def to_voxel(affine: Array, points: npt.ArrayLike) -> Array:
         If the affine is singular.
     """
     offset = np.asarray(points, dtype=np.float64) - affine[:3, 3]
-    return np.linalg.solve(affine[:3, :3], offset[..., None])[..., 0]
+    return np.asarray(np.linalg.solve(affine[:3, :3], offset[..., None])[..., 0], dtype=np.float64)
 
 
 def spacing(affine: Array) -> Array:
@@ -97,8 +97,8 @@ def spacing(affine: Array) -> Array:
 
 def slice_normal(affine: Array) -> Array:
     """Unit normal of the slices (the plane of the first two axes), on the side to which slices are stacked."""
-    normal: Array = np.cross(affine[:3, 0], affine[:3, 1])
-    normal /= np.linalg.norm(normal)
+    normal = np.cross(affine[:3, 0], affine[:3, 1])
+    normal = np.asarray(normal / np.linalg.norm(normal), dtype=np.float64)
     return normal if normal @ affine[:3, 2] >= 0 else -normal
 
 

@@ -1,29 +1,26 @@
 """Ignite metrics of graded studies.
 
-Each takes ``(study_ids, probabilities, labels)`` of a batch: ids as strings, ``(25, 3)`` probabilities and ``(25,)``
-labels. Studies are known by their id, so that the ones a distributed sampler repeats count once.
+Each batch is a list of studies with ``study_id``, ``pred``, ``(25, 3)`` probabilities, and ``label``, ``(25,)``.
+Studies are known by their id, so that the ones a distributed sampler repeats count once.
 """
 
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import ignite.distributed as idist
 import numpy as np
 import torch
+from ignite.engine import Engine
 from ignite.metrics import Metric
-from monai.handlers import from_engine
 from sklearn.metrics import roc_auc_score
 
-from monai_spine.scoring import competition_score, row_losses
+from monai_spine.engine_output import studies_of
+from monai_spine.scoring import competition_score, constant_score, level_prior, row_losses
 from monai_spine.scoring import normalised as normalised_rows
 from monai_spine.spine import FINDINGS, MISSING, Condition, Grade
-
-Batch = tuple[Sequence[str], Sequence[torch.Tensor], Sequence[torch.Tensor]]
-
-OUTPUT_KEYS = ("study_id", "pred", "label")
 
 
 class StudyMetric(Metric):
@@ -31,16 +28,21 @@ class StudyMetric(Metric):
 
     def __init__(self) -> None:
         self._studies: dict[str, tuple[np.ndarray, np.ndarray]] = {}
-        super().__init__(output_transform=from_engine(OUTPUT_KEYS))
+        super().__init__()
 
     def reset(self) -> None:
         """Forget the studies."""
         self._studies = {}
 
-    def update(self, output: Batch) -> None:
+    def iteration_completed(self, engine: Engine) -> None:
+        """Take the ids from the engine's batch and the rest from its output."""
+        self.update(studies_of(engine))
+
+    def update(self, output: Sequence[Mapping[str, Any]]) -> None:
         """Add a batch of studies."""
-        for study_id, probabilities, labels in zip(*output, strict=True):
-            self._studies[study_id] = (_array(probabilities).astype(np.float64), _array(labels).astype(np.int64))
+        for study in output:
+            probabilities, labels = _array(study["pred"]), _array(study["label"])
+            self._studies[study["study_id"]] = (probabilities.astype(np.float64), labels.astype(np.int64))
 
     def compute(self) -> float:
         """The figure over all processes' studies; NaN where it is not defined."""
@@ -71,6 +73,18 @@ class CompetitionScore(StudyMetric):
     def figure(self, labels: np.ndarray, probabilities: np.ndarray) -> float:
         """The part asked for."""
         return competition_score(labels, probabilities).as_dict()[self.part]
+
+
+class PriorScore(StudyMetric):
+    """What the per-level prior of other studies, the training ones, scores on the same studies: the floor to beat."""
+
+    def __init__(self, training_labels: np.ndarray) -> None:
+        self.rows = level_prior(training_labels, pseudo_count=0.5)
+        super().__init__()
+
+    def figure(self, labels: np.ndarray, probabilities: np.ndarray) -> float:  # noqa: ARG002
+        """The prior's score; what the model says does not matter."""
+        return constant_score(labels, self.rows).score
 
 
 class ConditionLoss(StudyMetric):
@@ -106,10 +120,17 @@ def score_metric() -> dict[str, Metric]:
     return {"score": CompetitionScore()}
 
 
-def detail_metrics() -> dict[str, Metric]:
-    """The parts of the score, and loss and AUC of each condition."""
+def detail_metrics(training_labels: np.ndarray) -> dict[str, Metric]:
+    """The prior's score, the parts of the score, and loss and AUC of each condition.
+
+    Parameters
+    ----------
+    training_labels
+        ``(studies, 25)``: the labels that the prior is learnt from.
+    """
     parts = ("spinal", "foraminal", "subarticular", "any_severe_spinal")
     return {
+        "score_of_prior": PriorScore(training_labels),
         **{f"score_{part}": CompetitionScore(part) for part in parts},
         **{f"loss_{condition.value}": ConditionLoss(condition.value) for condition in Condition},
         **{f"auc_severe_{condition.value}": SevereAUC(condition.value) for condition in Condition},

@@ -26,7 +26,7 @@ class BestModel:
     Parameters
     ----------
     network
-        Whose weights to keep.
+        Whose weights to keep; the bare network where another wraps it for distributed training.
     path
         Where they go.
     metric
@@ -62,7 +62,7 @@ class BestModel:
         if figure < self.best:
             self.best, self.best_epoch = figure, epoch
             if idist.get_rank() == 0:
-                save_atomically(unwrapped(self.network).state_dict(), self.path)
+                save_atomically(self.network.state_dict(), self.path)
             logger.info("epoch %d: %s %.4f is the best so far", epoch, self.metric, figure)
         elif math.isnan(figure):
             logger.warning("epoch %d: %s is not defined for these studies; too few labels?", epoch, self.metric)
@@ -73,8 +73,3 @@ class BestModel:
     def _report(self) -> None:
         if self.best_epoch:
             logger.info("best %s %.4f in epoch %d: %s", self.metric, self.best, self.best_epoch, self.path)
-
-
-def unwrapped(network: torch.nn.Module) -> torch.nn.Module:
-    """The network inside DistributedDataParallel, or itself."""
-    return network.module if isinstance(network, torch.nn.parallel.DistributedDataParallel) else network

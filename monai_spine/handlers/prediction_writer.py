@@ -12,6 +12,7 @@ import torch
 from ignite.engine import Engine, Events
 
 from monai_spine.datalist import Record
+from monai_spine.engine_output import studies_of
 from monai_spine.findings import write_findings
 from monai_spine.metrics import gathered
 from monai_spine.submission import write_predictions
@@ -40,12 +41,15 @@ class PredictionWriter:
 
     def attach(self, engine: Engine) -> None:
         """Collect after each iteration, write at the end."""
-        engine.add_event_handler(Events.STARTED, self._rows.clear)
+        engine.add_event_handler(Events.STARTED, self._start)
         engine.add_event_handler(Events.ITERATION_COMPLETED, self._collect)
         engine.add_event_handler(Events.COMPLETED, self._write)
 
+    def _start(self) -> None:
+        self._rows = {}
+
     def _collect(self, engine: Engine) -> None:
-        for study in engine.state.output:
+        for study in studies_of(engine):
             self._rows[study["study_id"]] = torch.as_tensor(study["pred"]).float().cpu().numpy().astype(np.float64)
 
     def _write(self) -> None:

@@ -78,7 +78,7 @@ class RunState:
         planned = trainer.state.max_epochs
         if progress["max_epochs"] != planned:
             raise InvalidTableError(
-                f"{self.path} holds a run planned for {progress['max_epochs']} epochs, but {planned} are asked for now; "
+                f"{self.path} holds a run planned for {progress['max_epochs']} epochs, but {planned} are asked for; "
                 "its learning-rate schedule would no longer fit: give the same number, or start a new run"
             )
         if progress["epoch"] >= planned:

@@ -7,12 +7,13 @@ import torch
 from ignite.engine import Engine, Events
 from torch.utils.tensorboard import SummaryWriter
 
+from monai_spine.engine_output import studies_of
 from monai_spine.pictures import study_picture
 from monai_spine.spine import SeriesType
 
 
 class StudyPictures:
-    """Adds a picture of each of the first ``studies`` studies that an evaluator sees, under the trainer's epoch.
+    """Adds a picture of each of the first ``studies`` studies that an evaluator sees, under the epoch.
 
     Parameters
     ----------
@@ -27,23 +28,23 @@ class StudyPictures:
         self.studies = studies
         self._shown = 0
 
-    def attach(self, evaluator: Engine, trainer: Engine) -> None:
-        """Draw while the evaluator runs inside the trainer."""
-        evaluator.add_event_handler(Events.STARTED, self._start)
-        evaluator.add_event_handler(Events.ITERATION_COMPLETED, self._draw, trainer)
+    def attach(self, engine: Engine) -> None:
+        """Draw while the evaluator runs; MONAI sets its epoch to the trainer's."""
+        engine.add_event_handler(Events.STARTED, self._start)
+        engine.add_event_handler(Events.ITERATION_COMPLETED, self._draw)
 
     def _start(self) -> None:
         self._shown = 0
 
-    def _draw(self, evaluator: Engine, trainer: Engine) -> None:
-        for study in evaluator.state.output[: self.studies - self._shown]:
+    def _draw(self, evaluator: Engine) -> None:
+        for study in studies_of(evaluator)[: self.studies - self._shown]:
             picture = study_picture(
                 _grid(study["image"]),
                 torch.as_tensor(study["pred"]).float().cpu().numpy(),
                 torch.as_tensor(study["label"]).cpu().numpy(),
                 f"study {study['study_id']}",
             )
-            self.writer.add_image(f"study/{self._shown}", picture, trainer.state.epoch, dataformats="HWC")
+            self.writer.add_image(f"study/{self._shown}", picture, evaluator.state.epoch, dataformats="HWC")
             self._shown += 1
 
 

@@ -1,0 +1,62 @@
+"""Short answers to a bundle's long tracebacks.
+
+``python -m monai.bundle run`` is MONAI's command, not ours; a bundle's config calls `explain_errors` first, and
+from then on an error that is the user's to mend ends the process with one line and exit code 2.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import re
+import sys
+from collections.abc import Iterator
+from types import TracebackType
+
+from monai_spine.errors import ExitCode, SpineError
+
+_FROM_WORKER = re.compile(r"^monai_spine\.errors\.\w+: (.+)$", re.MULTILINE)
+_CONFIG_ERRORS = (
+    (re.compile(r"run ID '(.+)' doesn't exist"), "there is nothing to run called {0!r} in the config files"),
+    (
+        re.compile(r"the referring item `@?(.+?)` is not defined in the config content"),
+        "the config files have no item {0!r} that another item refers to; look for a misspelt name or option",
+    ),
+)
+
+
+def explain_errors() -> None:
+    """From now on, end the process with one line where the cause of an error is the user's input."""
+    sys.excepthook = _explain
+
+
+def explanation(error: BaseException) -> str | None:
+    """What to tell the user, or None if the error is not of a kind that the user can mend."""
+    for cause in _chain(error):
+        if isinstance(cause, SpineError):
+            return str(cause)
+        text = str(cause)
+        if found := _FROM_WORKER.search(text):
+            return found[1]
+        for pattern, message in _CONFIG_ERRORS:
+            if found := pattern.search(text):
+                return message.format(*found.groups())
+    return None
+
+
+def _explain(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    message = explanation(error)
+    if message is None:
+        sys.__excepthook__(kind, error, trace)
+        return
+    sys.stdout.flush()
+    sys.stderr.write(f"error: {message}\n")
+    sys.stderr.flush()
+    atexit._run_exitfuncs()
+    os._exit(ExitCode.BAD_INPUT)  # an excepthook has no other way to choose the exit code
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
