@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from data_prep.choices import MAX_BYTES, NameBy, Plane, Verify, VolumeFormat, YesNo
 from data_prep.phantom.size import Size
 from monai_spine import console
 
@@ -42,6 +43,65 @@ def phantom(
     from data_prep.phantom.cohort import generate
 
     generate(out, studies, seed, size=size, workers=workers, quiet=quiet)
+
+
+@app.command()
+def scan(  # noqa: PLR0917 - options
+    path: Annotated[Path, typer.Argument(help="A DICOM file, a folder, a DICOMDIR or a zip.")],
+    as_json: Annotated[bool, typer.Option("--json", help="JSON on stdout instead of a table.")] = False,
+    name_by: Annotated[NameBy, typer.Option(help="Name studies by their UIDs or by their folders.")] = NameBy.UID,
+    workers: Annotated[int, typer.Option(help="Processes; -1 for one per core.")] = 1,
+    max_bytes: Annotated[int, typer.Option(help="The most bytes a file may declare or unpack to.")] = MAX_BYTES,
+    quiet: Quiet = False,
+) -> None:
+    """List every series and stack with a verdict, from the headers alone.
+
+    Example: python -m data_prep scan studies.zip --json
+    """
+    from data_prep import scan as scanning
+
+    report = scanning.scan(path, name_by=name_by.value, workers=workers, max_bytes=max_bytes, quiet=quiet)
+    scanning.show(report, as_json)
+
+
+@app.command()
+def convert(  # noqa: PLR0917 - options
+    source: Annotated[Path, typer.Argument(metavar="IN", help="A DICOM file, a folder, a DICOMDIR or a zip.")],
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="Folder for volumes, sidecars and tables.")],
+    workers: Annotated[int, typer.Option(help="Processes; -1 for one per core.")] = 1,
+    file_format: Annotated[VolumeFormat, typer.Option("--format", help="Volume files.")] = VolumeFormat.NII_GZ,
+    resume: Annotated[bool, typer.Option("--resume", help="Keep what an interrupted run finished.")] = False,
+    cluster: Annotated[str | None, typer.Option(help="Address of a Dask scheduler to run on.")] = None,
+    only: Annotated[list[Plane] | None, typer.Option(help="Convert these planes alone; repeat for several.")] = None,
+    verify: Annotated[Verify, typer.Option(help="Check bytes and corners, or every value too.")] = Verify.GEOMETRY,
+    name_by: Annotated[NameBy, typer.Option(help="Name by UIDs, or by <study>/<series>/ folders.")] = NameBy.UID,
+    keep_uids: Annotated[YesNo, typer.Option(help="no: salted hashes in place of UIDs.")] = YesNo.YES,
+    max_bytes: Annotated[int, typer.Option(help="The most bytes a file may declare or unpack to.")] = MAX_BYTES,
+    quiet: Quiet = False,
+) -> None:
+    """Convert DICOM to NIfTI: every stack right or refused with a reason, every file answered for in files.csv.
+
+    Example: python -m data_prep convert studies/ nifti/ --workers 4
+    Example: python -m data_prep convert rsna/train_images/ nifti/ --name-by folder --resume
+    """
+    from data_prep.convert import convert as run
+
+    summary = run(
+        source,
+        out,
+        workers=workers,
+        format=file_format.value,
+        resume=resume,
+        cluster=cluster,
+        only=[plane.value for plane in only or ()],
+        verify=verify.value,
+        name_by=name_by.value,
+        keep_uids=keep_uids is YesNo.YES,
+        max_bytes=max_bytes,
+        quiet=quiet,
+    )
+    typer.echo(summary.line())
+    raise typer.Exit(summary.exit_code)
 
 
 def main() -> None:

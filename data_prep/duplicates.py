@@ -1,0 +1,50 @@
+"""Copies of one image, told from further images: only what is identical in its bytes is dropped."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+
+from data_prep.frames import Frame
+from data_prep.pixels import checksum
+from data_prep.reasons import Refused
+
+
+def drop(frames: Sequence[Frame], max_bytes: int) -> tuple[list[Frame], list[Frame]]:
+    """Separate frames from their copies.
+
+    A copy has the same SOPInstanceUID, the same header values and the same stored pixels as a frame before it in the
+    order of the paths.
+
+    Returns
+    -------
+    The frames to use, and the copies.
+    """
+    alike: dict[tuple[object, ...], list[Frame]] = defaultdict(list)
+    for frame in sorted(frames, key=lambda frame: (frame.path, frame.index or 0)):
+        alike[_likeness(frame)].append(frame)
+    kept: list[Frame] = []
+    copies: list[Frame] = []
+    for group in alike.values():
+        first, second = _by_pixels(group, max_bytes) if len(group) > 1 else (group, [])
+        kept += first
+        copies += second
+    return kept, copies
+
+
+def _likeness(frame: Frame) -> tuple[object, ...]:
+    return frame.uid, frame.index, frame.identity, frame.kind, frame.geometry, frame.slope, frame.intercept, frame.hints
+
+
+def _by_pixels(group: list[Frame], max_bytes: int) -> tuple[list[Frame], list[Frame]]:
+    seen: set[int] = set()
+    kept, copies = [], []
+    for frame in group:
+        try:
+            mark = checksum(frame, max_bytes)
+        except Refused:  # damaged pixels are judged with their stack
+            kept.append(frame)
+            continue
+        (copies if mark in seen else kept).append(frame)
+        seen.add(mark)
+    return kept, copies

@@ -1,0 +1,342 @@
+"""One input file → its frames: identity, geometry, kind, place of the pixels; checked, in one pass over the header."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Collection
+from dataclasses import replace
+
+import numpy as np
+
+from data_prep import enhanced, parameters
+from data_prep.choices import MAX_BYTES
+from data_prep.elements import BIG_ENDIAN, Elements, Header, read_elements
+from data_prep.encapsulated import check_fragments
+from data_prep.frames import FileHeader, Frame, Geometry, Identity, Kind, Pixels
+from data_prep.reasons import Reason, Refused
+from data_prep.sources import Source
+
+logger = logging.getLogger(__name__)
+
+COSINE_TOLERANCE = 2e-3
+"""How far direction cosines may be from unit length and from a right angle: what three decimals leave."""
+
+NATIVE = {"1.2.840.10008.1.2", "1.2.840.10008.1.2.1", BIG_ENDIAN, "1.2.840.10008.1.2.1.99", "1.2.840.113619.5.2"}
+"""Transfer syntaxes whose pixel data are not compressed."""
+
+SPECTRA_AND_RAW = ("1.2.840.10008.5.1.4.1.1.4.2", "1.2.840.10008.5.1.4.1.1.66", "1.3.12.2.1107.5.9.1")
+
+_TAGS = (
+    0x00080005,  # SpecificCharacterSet
+    0x00080008,  # ImageType
+    0x00080016,  # SOPClassUID
+    0x00080018,  # SOPInstanceUID
+    0x00080022,  # AcquisitionDate
+    0x00080032,  # AcquisitionTime
+    0x0008002A,  # AcquisitionDateTime
+    0x0008103E,  # SeriesDescription
+    0x00089208,  # ComplexImageComponent
+    0x00180081,  # EchoTime
+    0x00180082,  # InversionTime
+    0x00180086,  # EchoNumbers
+    0x00181060,  # TriggerTime
+    0x00181314,  # FlipAngle
+    0x00180080,  # RepetitionTime
+    0x00189087,  # DiffusionBValue
+    0x00189089,  # DiffusionGradientOrientation
+    0x00189117,  # MRDiffusionSequence
+    0x0019100A,  # Siemens: NumberOfImagesInMosaic
+    0x0019100C,  # Siemens: b value
+    0x0019100E,  # Siemens: diffusion direction
+    0x001910BB,  # GE: diffusion direction x
+    0x001910BC,  # GE: diffusion direction y
+    0x001910BD,  # GE: diffusion direction z
+    0x20011003,  # Philips: b value
+    0x200110F1,
+    0x20051011,  # Philips: image type MR
+    0x200510B0,  # Philips: diffusion direction R/L
+    0x200510B1,
+    0x200510B2,
+    0x00431039,  # GE: b value
+    0x0043102F,  # GE: magnitude, phase, real, imaginary
+    0x0020000D,  # StudyInstanceUID
+    0x0020000E,  # SeriesInstanceUID
+    0x00200011,  # SeriesNumber
+    0x00200012,  # AcquisitionNumber
+    0x00200013,  # InstanceNumber
+    0x00200032,  # ImagePositionPatient
+    0x00200037,  # ImageOrientationPatient
+    0x00200052,  # FrameOfReferenceUID
+    0x00200100,  # TemporalPositionIdentifier
+    0x00209128,  # TemporalPositionIndex
+    0x00280002,  # SamplesPerPixel
+    0x00280004,  # PhotometricInterpretation
+    0x00280008,  # NumberOfFrames
+    0x00280010,  # Rows
+    0x00280011,  # Columns
+    0x00280030,  # PixelSpacing
+    0x00280100,  # BitsAllocated
+    0x00280101,  # BitsStored
+    0x00280102,  # HighBit
+    0x00280103,  # PixelRepresentation
+    0x00281052,  # RescaleIntercept
+    0x00281053,  # RescaleSlope
+    0x00283000,  # ModalityLUTSequence
+    0x52009229,  # SharedFunctionalGroupsSequence
+    0x52009230,  # PerFrameFunctionalGroupsSequence
+)
+TAGS = tuple(sorted({*_TAGS, *parameters.TAGS, *parameters.IDENTIFYING}))
+"""Everything that is read of a header; the parser skips all else."""
+
+
+def read_header(source: Source, *, max_bytes: int = MAX_BYTES) -> FileHeader:
+    """Read one file's header; never raises for what the file holds."""
+    if source.reason is not None:
+        return FileHeader(source.path, (), source.reason, source.detail)
+    try:
+        header = read_elements(source.location, TAGS, max_bytes)
+        return FileHeader(source.path, _frames(source, header, max_bytes))
+    except Refused as refusal:
+        return FileHeader(source.path, (), refusal.reason, refusal.detail)
+    except OSError as error:
+        return FileHeader(source.path, (), Reason.UNREADABLE, error.strerror or type(error).__name__)
+    except (Exception, RecursionError) as error:  # the parser raises errors of every kind on rubbish
+        # the message of such an error may quote a value of the header, so only its type is passed on
+        return FileHeader(source.path, (), Reason.UNREADABLE, f"damaged header ({type(error).__name__})")
+
+
+def _frames(source: Source, header: Header, max_bytes: int) -> tuple[Frame, ...]:
+    elements = header.elements
+    _check_is_image(header)
+    pixels = _pixels(source.location, header)
+    if pixels.frame_bytes * pixels.frames > max_bytes:
+        raise Refused(Reason.TOO_LARGE, f"declares {pixels.frame_bytes * pixels.frames} bytes, at most {max_bytes}")
+    template = _template(source.path, elements, pixels)
+    groups = enhanced.groups(elements.dataset, pixels.frames)
+    if groups is not None:
+        frames = tuple(enhanced.frame(template, index, group) for index, group in enumerate(groups))
+    elif pixels.frames > 1:
+        frames = tuple(_positionless(template, index) for index in range(pixels.frames))
+    else:
+        frames = (template,)
+    problem = _problem(source.location, header, pixels)
+    return tuple(_checked(frame, problem) for frame in frames)
+
+
+def _check_is_image(header: Header) -> None:
+    elements = header.elements
+    if elements.text(0x00080016).startswith(SPECTRA_AND_RAW):
+        raise Refused(Reason.NOT_AN_IMAGE, "a DICOM object without an image")
+    if header.pixels is None:
+        if 0x00280010 not in elements or 0x00280011 not in elements:
+            if not elements.text(0x00080016):
+                raise Refused(Reason.UNREADABLE, "no DICOM object can be made out")
+            raise Refused(Reason.NOT_AN_IMAGE, "a DICOM object without an image")
+        raise Refused(Reason.TRUNCATED, "an image's header, but no pixel data")
+
+
+def _pixels(location: str, header: Header) -> Pixels:
+    """The pixel module, complete and possible.
+
+    Raises
+    ------
+    Refused
+        ``UNREADABLE`` for absent or absurd values, ``COLOUR`` and ``UNSUPPORTED`` for formats that are not handled.
+    """
+    elements, element = header.elements, header.pixels
+    assert element is not None
+    rows, columns = elements.short(0x00280010), elements.short(0x00280011)
+    if not rows or not columns:
+        raise Refused(Reason.UNREADABLE, f"impossible matrix: {rows} rows, {columns} columns")
+    frames = elements.integer(0x00280008) if elements.data(0x00280008).strip(b" \0") else 1
+    if frames is None or frames < 1:
+        raise Refused(Reason.UNREADABLE, "impossible number of frames")
+    _check_grey(elements)
+    allocated = elements.short(0x00280100) or 0
+    stored = elements.short(0x00280101) or allocated
+    if allocated not in {8, 16, 32} or stored > allocated or element.tag != 0x7FE00010:
+        raise Refused(Reason.UNSUPPORTED, f"pixels of {allocated} bits, {stored} of them used")
+    high = elements.short(0x00280102)
+    return Pixels(
+        location=location,
+        syntax=header.syntax,
+        offset=element.offset,
+        length=element.length,
+        rows=rows,
+        columns=columns,
+        frames=frames,
+        bits_allocated=allocated,
+        bits_stored=stored,
+        high_bit=stored - 1 if high is None or not stored - 1 <= high < allocated else high,
+        signed=elements.short(0x00280103) == 1,
+        swapped=1 if element.little_endian else max(allocated // 8, 2 if element.vr == "OW" else 1),
+    )
+
+
+def _check_grey(elements: Elements) -> None:
+    photometric = elements.text(0x00280004)
+    if (elements.short(0x00280002) or 1) != 1 or photometric.startswith(("RGB", "YBR", "PALETTE", "HSV", "ARGB")):
+        raise Refused(Reason.COLOUR, f"{photometric or 'colour'} with {elements.short(0x00280002)} samples per pixel")
+    if 0x00283000 in elements:
+        raise Refused(Reason.UNSUPPORTED, "values are mapped by a lookup table")
+
+
+def _problem(location: str, header: Header, pixels: Pixels) -> tuple[Reason, str] | None:
+    """What keeps every frame of the file from being used although its header is sound."""
+    elements = header.elements
+    image_type = elements.texts(0x00080008)
+    if "MOSAIC" in image_type or (elements.binary(0x0019100A, "US") or 0) > 1:
+        return Reason.MOSAIC, "the slices of a volume are tiled into one image"
+    if "LOCALIZER" in image_type[2:]:
+        return Reason.LOCALIZER, "ImageType says LOCALIZER"
+    needed = pixels.frame_bytes * pixels.frames
+    if pixels.length is None:
+        return check_fragments(location, pixels, header.size)
+    if pixels.syntax not in NATIVE and pixels.length < needed:
+        return Reason.UNREADABLE, "compressed pixel data that are not encapsulated"
+    available = min(pixels.length, header.size - pixels.offset)
+    if available < needed:
+        return Reason.TRUNCATED, f"{available} of {needed} bytes of pixel data"
+    return None
+
+
+def _template(path: str, elements: Elements, pixels: Pixels) -> Frame:
+    """The frame of a single-frame file, or what the frames of a multi-frame object have in common."""
+    slope, intercept = elements.number(0x00281053), elements.number(0x00281052)
+    return Frame(
+        path=path,
+        index=None,
+        identity=_identity(elements),
+        uid=elements.text(0x00080018),
+        instance=elements.integer(0x00200013),
+        kind=_kind(elements),
+        pixels=pixels,
+        geometry=_geometry(elements),
+        slope=1.0 if slope is None else slope,
+        intercept=0.0 if intercept is None else intercept,
+        hints=_hints(elements),
+        parameters=parameters.collect(elements),
+    )
+
+
+def _identity(elements: Elements) -> Identity:
+    study, series = elements.text(0x0020000D), elements.text(0x0020000E)
+    return Identity(
+        study=study,
+        series=series,
+        study_name=study,
+        series_name=series,
+        series_number=elements.integer(0x00200011),
+        frame_of_reference=elements.text(0x00200052),
+        description=parameters.description(elements),
+    )
+
+
+def _kind(elements: Elements) -> Kind:
+    echo = elements.number(0x00180081)
+    component = "/".join(filter(None, (elements.text(0x00089208), elements.text(0x20051011), _ge_component(elements))))
+    return Kind(
+        image_type=elements.texts(0x00080008),
+        component=component,
+        photometric=elements.text(0x00280004),
+        echo_time=None if echo is None else round(echo, 3),
+        echo_number=elements.integer(0x00180086),
+        b_value=_b_value(elements),
+    )
+
+
+def _ge_component(elements: Elements) -> str:
+    value = elements.binary(0x0043102F, "SS")
+    return f"GE{int(value)}" if value is not None else ""
+
+
+def _b_value(elements: Elements) -> float | None:
+    for value in (
+        elements.binary(0x00189087, "FD") if len(elements.data(0x00189087)) == 8 else None,
+        elements.number(0x0019100C),
+        elements.binary(0x20011003, "FL") if len(elements.data(0x20011003)) == 4 else None,
+    ):
+        if value is not None and math.isfinite(value):
+            return round(value, 3)
+    coded = elements.number(0x00431039)  # GE adds 1e9 to a b value of several
+    return None if coded is None else coded % 100000
+
+
+def _hints(elements: Elements) -> tuple[tuple[str, object], ...]:
+    """Values that may tell volumes apart, the most telling first."""
+    hints = {
+        "temporal position": elements.integer(0x00200100),
+        "temporal index": elements.binary(0x00209128, "UL"),
+        "diffusion direction": _gradient(elements),
+        "inversion time": elements.number(0x00180082),
+        "flip angle": elements.number(0x00181314),
+        "repetition time": elements.number(0x00180080),
+        "acquisition": elements.integer(0x00200012),
+        "trigger time": elements.number(0x00181060),
+        "acquisition time": _time(elements),
+    }
+    return tuple((name, value) for name, value in hints.items() if value is not None)
+
+
+def _gradient(elements: Elements) -> tuple[float, ...] | None:
+    for tag in (0x00189089, 0x0019100E):
+        data = elements.data(tag)
+        if len(data) == 24:
+            return tuple(np.frombuffer(data, "<f8").round(6).tolist())
+    parts = [elements.number(tag) for tag in (0x001910BB, 0x001910BC, 0x001910BD)]
+    if all(part is not None for part in parts):
+        return tuple(round(part, 6) for part in parts if part is not None)
+    floats = [elements.binary(tag, "FL") for tag in (0x200510B0, 0x200510B1, 0x200510B2)]
+    return tuple(round(part, 6) for part in floats if part is not None) if None not in floats else None
+
+
+def _time(elements: Elements) -> str | None:
+    return elements.text(0x0008002A) or elements.text(0x00080022) + elements.text(0x00080032) or None
+
+
+def _geometry(elements: Elements) -> Geometry | None:
+    values = elements.numbers(0x00200037), elements.numbers(0x00200032), elements.numbers(0x00280030)
+    if not all(values):
+        return None
+    return Geometry(*values)
+
+
+def _positionless(template: Frame, index: int) -> Frame:
+    return replace(template, index=index, geometry=None)
+
+
+def _checked(frame: Frame, problem: tuple[Reason, str] | None) -> Frame:
+    """The frame, with the reason set when it cannot be used."""
+    problem = problem or _geometry_problem(frame) or _rescale_problem(frame)
+    return frame if problem is None else replace(frame, reason=problem[0], detail=problem[1])
+
+
+def _geometry_problem(frame: Frame) -> tuple[Reason, str] | None:
+    geometry = frame.geometry
+    if geometry is None:
+        return Reason.NO_GEOMETRY, "no position, orientation or pixel spacing"
+    if (len(geometry.orientation), len(geometry.position), len(geometry.spacing)) != (6, 3, 2):
+        return Reason.NO_GEOMETRY, "position, orientation or pixel spacing of a wrong length"
+    if not _all_finite((*geometry.orientation, *geometry.position, *geometry.spacing)):
+        return Reason.NO_GEOMETRY, "position, orientation or pixel spacing is no finite number"
+    if min(geometry.spacing) <= 0:
+        return Reason.NO_GEOMETRY, f"pixel spacing {geometry.spacing[0]:g} x {geometry.spacing[1]:g} mm"
+    a, b = np.asarray(geometry.orientation).reshape(2, 3)
+    error = max(abs(math.sqrt(a @ a) - 1), abs(math.sqrt(b @ b) - 1), abs(float(a @ b)))
+    if error > COSINE_TOLERANCE:
+        return Reason.NO_GEOMETRY, f"direction cosines are off unit length or a right angle by {error:.3g}"
+    return None
+
+
+def _rescale_problem(frame: Frame) -> tuple[Reason, str] | None:
+    if frame.slope == 0 or not all(
+        math.isfinite(value) and abs(value) < 1e30 for value in (frame.slope, frame.intercept)
+    ):
+        return Reason.UNSUPPORTED, f"rescale slope {frame.slope:g}, intercept {frame.intercept:g}"
+    return None
+
+
+def _all_finite(values: Collection[float]) -> bool:
+    # beyond 1e6 mm nothing is a position, and float32 headers lose the hundredths of a millimetre
+    return all(math.isfinite(value) and abs(value) < 1e6 for value in values)

@@ -1,0 +1,187 @@
+"""One series from frames to files: the unit of work that runs in any process, and may safely run twice."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from data_prep import duplicates, nifti, sidecar
+from data_prep.frames import Frame
+from data_prep.pixels import read_stored
+from data_prep.reasons import Reason, Refused
+from data_prep.series import stacks_of
+from data_prep.stacks import Stack
+from data_prep.tables import FileRow, ManifestRow
+from data_prep.values import Voxels, to_voxels
+from monai_spine import __version__
+from monai_spine.geometry import Plane
+
+CONVERTER = f"monai_spine {__version__}"
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What holds for all jobs of a run."""
+
+    out: str
+    extension: str = "nii.gz"
+    resume: bool = False
+    verify_values: bool = False
+    only: tuple[Plane, ...] = ()
+    max_bytes: int = 4 << 30
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """The frames of one series (or of several that share a series number and a frame of reference)."""
+
+    frames: tuple[Frame, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class JobResult:
+    """The rows that a job adds to the two tables."""
+
+    manifest: tuple[ManifestRow, ...]
+    files: tuple[FileRow, ...]
+
+
+def run_job(job: Job, settings: Settings) -> JobResult:
+    """Convert one series: split, check, write, verify.
+
+    Raises
+    ------
+    OutputError
+        If the output cannot be written.
+    """
+    kept, copies = duplicates.drop(job.frames, settings.max_bytes)
+    manifest: list[ManifestRow] = []
+    files = [FileRow(copy.path, copy.index, "duplicate", "", "", None, None) for copy in copies]
+    counter: Counter[tuple[str, str]] = Counter()
+    for stack in stacks_of(kept):
+        if settings.only and stack.plane not in settings.only:
+            files += [_row(frame, "ignored", Reason.NOT_SELECTED) for frame in stack.frames]
+            continue
+        identity = stack.first.identity
+        number = counter[identity.study_name, identity.series_name]
+        counter[identity.study_name, identity.series_name] += 1
+        row, rows = _convert_stack(stack, number, settings)
+        manifest.append(row)
+        files += rows
+    return JobResult(tuple(manifest), tuple(files))
+
+
+def _convert_stack(stack: Stack, number: int, settings: Settings) -> tuple[ManifestRow, list[FileRow]]:
+    name = _name(stack, number, settings)
+    try:
+        if stack.reason is not None:
+            raise Refused(stack.reason, stack.detail)
+        _write(stack, Path(settings.out) / name, settings)
+    except Refused as refusal:
+        rows = [_row(frame, "refused", frame.reason or refusal.reason) for frame in stack.frames]
+        return _manifest_row(stack, number, "", refusal), rows
+    several = len(stack.volumes) > 1
+    rows = [
+        FileRow(frame.path, frame.index, "used", "", name, k, t if several else None)
+        for t, volume in enumerate(stack.volumes)
+        for k, frame in enumerate(volume)
+    ]
+    return _manifest_row(stack, number, name), rows
+
+
+def _name(stack: Stack, number: int, settings: Settings) -> str:
+    identity = stack.first.identity
+    suffix = f"_{number}" if number else ""
+    return f"{identity.study_name}/{identity.series_name}{suffix}.{settings.extension}"
+
+
+def _row(frame: Frame, status: str, reason: Reason) -> FileRow:
+    return FileRow(frame.path, frame.index, status, reason.value, "", None, None)
+
+
+def _manifest_row(stack: Stack, number: int, name: str, refusal: Refused | None = None) -> ManifestRow:
+    identity = stack.first.identity
+    return ManifestRow(
+        study=identity.study_name,
+        series_uid=identity.series,
+        stack=number,
+        description=identity.description,
+        plane=stack.plane.value if stack.plane else "",
+        files=len({frame.path for frame in stack.frames}),
+        slices=len(stack.volumes[0]) if refusal is None else len(stack.frames),
+        status="converted" if refusal is None else "refused",
+        reason="" if refusal is None else refusal.reason.value,
+        detail=stack.detail if refusal is None else refusal.detail,
+        nifti=name,
+    )
+
+
+def _write(stack: Stack, path: Path, settings: Settings) -> None:
+    """Write a sound stack and its sidecar, verified; leave nothing behind when it cannot be verified.
+
+    Raises
+    ------
+    Refused
+        If the pixels cannot be read, or what was written does not agree with the headers.
+    OutputError
+        If the output cannot be written.
+    """
+    assert stack.affine is not None
+    source = sidecar.source_digest(stack)
+    beside = _sidecar_path(path)
+    if settings.resume and _is_finished(path, beside, source):
+        return
+    _check_size(stack, settings)
+    voxels = to_voxels(read_stored(stack.volumes, settings.max_bytes), stack.volumes)
+    checksum = _write_volume(path, voxels, stack)
+    try:
+        nifti.verify(path, checksum, stack.volumes)
+        if settings.verify_values:
+            _verify_values(path, stack, settings.max_bytes)
+    except Refused:
+        path.unlink(missing_ok=True)
+        raise
+    nifti.write_atomically(beside, [sidecar.content(stack, stack.affine, checksum, source, CONVERTER)])
+
+
+def _sidecar_path(path: Path) -> Path:
+    return path.with_name(path.name.removesuffix(".gz").removesuffix(".nii") + ".json")
+
+
+def _check_size(stack: Stack, settings: Settings) -> None:
+    first = stack.first.pixels
+    size = first.frame_bytes * len(stack.frames)
+    if max(first.rows, first.columns, len(stack.volumes[0]), len(stack.volumes)) > np.iinfo(np.int16).max:
+        raise Refused(Reason.UNSUPPORTED, "a side of more than 32767 voxels does not fit into NIfTI")
+    if size > 8 * settings.max_bytes:
+        raise Refused(Reason.TOO_LARGE, f"a stack of {size} bytes")
+
+
+def _write_volume(path: Path, voxels: Voxels, stack: Stack) -> int:
+    assert stack.affine is not None
+    volumes, slices, rows, columns = voxels.stored.shape
+    shape = (columns, rows, slices, *((volumes,) if volumes > 1 else ()))
+    head = nifti.header(shape, voxels.stored.dtype, stack.affine, voxels.slope, voxels.inter)
+    nifti.make_folder(path.parent)
+    return nifti.write_atomically(path, nifti.encode(head, voxels.stored, path.name.endswith(".gz")))
+
+
+def _is_finished(path: Path, beside: Path, source: str) -> bool:
+    """Whether an earlier run wrote this volume from the same headers, and its bytes are still what they were."""
+    try:
+        record = json.loads(beside.read_text())
+        return record["SourceDigest"] == source and record["FileCRC32"] == f"{nifti.file_checksum(path):08x}"
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+
+
+def _verify_values(path: Path, stack: Stack, max_bytes: int) -> None:
+    from data_prep.verification import reference_values
+
+    for t, volume in enumerate(stack.volumes):
+        for k, frame in enumerate(volume):
+            nifti.verify_values(path, reference_values(frame, max_bytes), k, t)

@@ -1,0 +1,75 @@
+"""Names of output folders and files: the DICOM UIDs, the input's folders, or salted hashes of the UIDs."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterable
+from dataclasses import replace
+from pathlib import Path, PurePosixPath
+from typing import Literal
+
+from data_prep.frames import Frame, Identity
+
+NameBy = Literal["uid", "folder"]
+
+_UID = re.compile(r"[0-9]+(\.[0-9]+)*")
+_NOT_PLAIN = re.compile(r"[^\w.+=@-]+")
+
+
+def hashed_uid(uid: str, salt: str) -> str:
+    """A UID that stands for another and cannot be traced back to it without the salt."""
+    digest = hashlib.blake2b(uid.encode(), key=salt.encode()[:64], digest_size=16).digest()
+    return f"2.25.{int.from_bytes(digest, 'big')}"
+
+
+def with_names(frames: Iterable[Frame], source: Path, name_by: NameBy, salt: str | None) -> list[Frame]:
+    """The frames with the study and series names under which their volumes are written.
+
+    Parameters
+    ----------
+    source
+        The input, whose own name stands in for folders above it.
+    name_by
+        ``uid`` for StudyInstanceUID and SeriesInstanceUID, ``folder`` for ``<study>/<series>/*.dcm``.
+    salt
+        Replace UIDs by hashes with this salt; None to keep them.
+    """
+    known: dict[object, Identity] = {}
+    named = []
+    for frame in frames:
+        folder = frame.path.rpartition("/")[0] if name_by == "folder" else ""
+        key = (folder, frame.identity)
+        if key not in known:
+            known[key] = _named(frame.identity, folder, source, name_by, salt)
+        named.append(replace(frame, identity=known[key]))
+    return named
+
+
+def _named(identity: Identity, folder: str, source: Path, name_by: NameBy, salt: str | None) -> Identity:
+    study, series = identity.study, identity.series
+    if salt is not None:
+        study, series = hashed_uid(study, salt), hashed_uid(series, salt)
+        identity = replace(identity, study=study, series=series)
+    if name_by == "folder":
+        study, series = _folders(folder, source)
+    return replace(identity, study_name=_plain(study, "study"), series_name=_plain(series, "series"))
+
+
+def _folders(folder: str, source: Path) -> tuple[str, str]:
+    """The names of the grandparent and the parent folder, those above the input included."""
+    base = source.resolve()
+    above = base.parts if base.is_dir() else (*base.parts[:-1], base.name.partition(".")[0])
+    parts = (*above, *PurePosixPath(folder).parts)
+    return (parts[-2], parts[-1]) if len(parts) > 1 else ("study", "series")
+
+
+def _plain(name: str, kind: str) -> str:
+    """A name that is safe as one path component; what is not plain is replaced, what is empty or long is hashed."""
+    if _UID.fullmatch(name) and len(name) <= 64:
+        return name
+    plain = _NOT_PLAIN.sub("_", name).strip(".")
+    if plain and len(plain) <= 64 and plain == name:
+        return plain
+    digest = hashlib.blake2b(name.encode("utf-8", "replace"), digest_size=6).hexdigest()
+    return f"{plain[:40] or kind}-{digest}"

@@ -1,0 +1,170 @@
+"""NIfTI files: written whole or not at all, then read back from the disk and checked."""
+
+from __future__ import annotations
+
+import os
+import zlib
+from collections.abc import Sequence
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import numpy.typing as npt
+from isal import isal_zlib
+
+from data_prep.frames import Frame
+from data_prep.reasons import Reason, Refused
+from monai_spine.errors import SpineError
+from monai_spine.geometry import dicom_pixel_to_world, slice_corners
+
+CORNER_TOLERANCE_MM = 0.05
+"""How far a stored slice's corner may lie from where its own DICOM header puts it."""
+
+LEVEL = 1
+"""ISA-L's deflate level: level 1 is ten times as fast as zlib's default, for files of about the same size."""
+
+GZIP = 31
+"""zlib's wbits for a gzip container with the largest window."""
+
+Array = npt.NDArray[np.float64]
+Stored = npt.NDArray[np.generic]
+
+
+class OutputError(SpineError):
+    """The output cannot be written."""
+
+
+def header(shape: tuple[int, ...], dtype: np.dtype[np.generic], affine: Array, slope: float, inter: float) -> bytes:
+    """The 352 bytes before the voxels: qform and sform set, units millimetres.
+
+    Parameters
+    ----------
+    shape
+        ``(columns, rows, slices)`` or ``(columns, rows, slices, volumes)``.
+    affine
+        ``(4, 4)``, voxels to RAS mm.
+    slope, inter
+        Value = stored × slope + inter.
+    """
+    made = nib.Nifti1Header()
+    made.set_data_dtype(dtype)
+    made.set_data_shape(shape)
+    made.set_qform(affine, code="scanner")
+    made.set_sform(affine, code="scanner")
+    made.set_xyzt_units("mm", "sec")
+    made["vox_offset"] = 352
+    made["magic"] = b"n+1"
+    if (slope, inter) != (1.0, 0.0):
+        made["scl_slope"], made["scl_inter"] = slope, inter
+    return bytes(made.binaryblock) + b"\0\0\0\0"
+
+
+def encode(head: bytes, voxels: Stored, compress: bool) -> list[bytes | memoryview]:
+    """The bytes of a file, in pieces. Deflated, they carry no name and no time: equal input, equal bytes."""
+    body = memoryview(np.ascontiguousarray(voxels)).cast("B")
+    if not compress:
+        return [head, body]
+    engine = isal_zlib.compressobj(LEVEL, isal_zlib.DEFLATED, GZIP)
+    return [engine.compress(head), engine.compress(body), engine.flush()]
+
+
+def make_folder(folder: Path) -> None:
+    """Create a folder of the output.
+
+    Raises
+    ------
+    OutputError
+        If that is not possible.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"cannot create {folder}: {error.strerror}") from error
+
+
+def file_checksum(path: Path) -> int:
+    """CRC-32 of a file's bytes."""
+    return int(isal_zlib.crc32(path.read_bytes()))
+
+
+def write_atomically(path: Path, pieces: Sequence[bytes | memoryview]) -> int:
+    """Write a file so that it is there whole or not at all; the CRC-32 of what was written.
+
+    Raises
+    ------
+    OutputError
+        If the disk is full, or the folder cannot be written to.
+    """
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    checksum = 0
+    try:
+        with partial.open("wb") as file:
+            for piece in pieces:
+                file.write(piece)
+                checksum = isal_zlib.crc32(piece, checksum)
+        partial.replace(path)
+    except OSError as error:
+        partial.unlink(missing_ok=True)
+        raise OutputError(f"cannot write {path}: {error.strerror}; free some space or choose another folder") from error
+    return checksum
+
+
+def verify(path: Path, expected_crc: int, volumes: Sequence[Sequence[Frame]]) -> None:
+    """Read a file back from the disk and hold it against the DICOM headers of its slices.
+
+    Checked are the checksum of all stored bytes, the header's shape, and the four corners of every slice of every
+    volume, from the affine on the disk and from each slice's own header.
+
+    Raises
+    ------
+    Refused
+        ``VERIFY_FAILED``, with the slice and the millimetres.
+    """
+    stored = path.read_bytes()
+    if isal_zlib.crc32(stored) != expected_crc:
+        raise Refused(Reason.VERIFY_FAILED, "the bytes on the disk are not those that were written")
+    shape, affine, _ = read_header(stored)
+    first = volumes[0][0].pixels
+    expected = (first.columns, first.rows, len(volumes[0]), *((len(volumes),) if len(volumes) > 1 else ()))
+    if shape != expected:
+        raise Refused(Reason.VERIFY_FAILED, f"shape {shape} on the disk, expected {expected}")
+    for volume in volumes:
+        _verify_corners(volume, affine, shape)
+
+
+def read_header(stored: bytes) -> tuple[tuple[int, ...], Array, nib.Nifti1Header]:
+    """Shape, affine and header out of a file's bytes, compressed or not."""
+    head = stored[:352]
+    if stored[:2] == b"\x1f\x8b":
+        head = zlib.decompressobj(GZIP).decompress(stored, 352)
+    parsed = nib.Nifti1Header(head[:348])
+    return tuple(int(size) for size in parsed.get_data_shape()), np.asarray(parsed.get_best_affine()), parsed
+
+
+def _verify_corners(volume: Sequence[Frame], affine: Array, shape: tuple[int, ...]) -> None:
+    last_column, last_row = shape[0] - 1, shape[1] - 1
+    pixels = [[0, 0], [last_column, 0], [0, last_row], [last_column, last_row]]
+    for k, frame in enumerate(volume):
+        geometry = frame.geometry
+        assert geometry is not None
+        expected = dicom_pixel_to_world(geometry.orientation, geometry.position, geometry.spacing, pixels)
+        error = float(np.linalg.norm(slice_corners(affine, shape, k) - expected, axis=1).max())
+        if not error <= CORNER_TOLERANCE_MM:
+            raise Refused(Reason.VERIFY_FAILED, f"a corner of slice {frame.number} is off by {error:.3f} mm")
+
+
+def verify_values(path: Path, expected: Array, k: int, t: int) -> None:
+    """Hold one stored slice against the values that its DICOM file gives, shape ``(rows, columns)``.
+
+    Raises
+    ------
+    Refused
+        ``VERIFY_FAILED`` if a value is off by more than a thousandth of the slice's range.
+    """
+    image = nib.load(path)  # type: ignore[attr-defined]
+    proxy = image.dataobj
+    found = np.asarray(proxy[..., k] if len(image.shape) == 3 else proxy[..., k, t], dtype=np.float64).T
+    allowed = 1e-3 * max(float(np.ptp(expected)), 1e-6)
+    error = float(np.abs(found - expected).max())
+    if not error <= allowed:
+        raise Refused(Reason.VERIFY_FAILED, f"values of slice {k} of the volume are off by {error:g}")

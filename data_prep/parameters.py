@@ -1,0 +1,142 @@
+"""The white list: which header values may leave a DICOM file for a sidecar, and the free text that is cleaned first."""
+
+from __future__ import annotations
+
+import functools
+import math
+import re
+
+from data_prep.elements import Elements
+
+TEXTS: dict[int, str] = {
+    0x00080008: "ImageType",
+    0x00080060: "Modality",
+    0x00080070: "Manufacturer",
+    0x00081090: "ManufacturerModelName",
+    0x00180015: "BodyPartExamined",
+    0x00180020: "ScanningSequence",
+    0x00180021: "SequenceVariant",
+    0x00180022: "ScanOptions",
+    0x00180023: "MRAcquisitionType",
+    0x00180024: "SequenceName",
+    0x00180025: "AngioFlag",
+    0x00180085: "ImagedNucleus",
+    0x00181210: "ConvolutionKernel",
+    0x00181312: "InPlanePhaseEncodingDirection",
+    0x00185100: "PatientPosition",
+}
+"""Values of characters, by tag. ImageType and the sequence codes may hold several."""
+
+NUMBERS: dict[int, str] = {
+    0x00180050: "SliceThickness",
+    0x00180060: "KVP",
+    0x00180080: "RepetitionTime",
+    0x00180081: "EchoTime",
+    0x00180082: "InversionTime",
+    0x00180083: "NumberOfAverages",
+    0x00180084: "ImagingFrequency",
+    0x00180086: "EchoNumbers",
+    0x00180087: "MagneticFieldStrength",
+    0x00180088: "SpacingBetweenSlices",
+    0x00180089: "NumberOfPhaseEncodingSteps",
+    0x00180091: "EchoTrainLength",
+    0x00180093: "PercentSampling",
+    0x00180094: "PercentPhaseFieldOfView",
+    0x00180095: "PixelBandwidth",
+    0x00181314: "FlipAngle",
+}
+"""Decimal and integer strings, by tag."""
+
+PULSES: dict[int, dict[str, str]] = {
+    0x00189008: {"SPIN": "SE", "GRADIENT": "GR", "BOTH": "SE GR"},  # EchoPulseSequence
+    0x00189009: {"YES": "IR"},  # InversionRecovery
+    0x00189018: {"YES": "EP"},  # EchoPlanarPulseSequence
+}
+"""Attributes of enhanced objects, and the ScanningSequence codes that say the same."""
+
+TAGS = (*TEXTS, *NUMBERS, *PULSES)
+
+SEVERAL = {"ImageType", "ScanningSequence", "SequenceVariant", "ScanOptions"}
+
+IDENTIFYING = (
+    0x00080050,  # AccessionNumber
+    0x00080080,  # InstitutionName
+    0x00080090,  # ReferringPhysicianName
+    0x00081048,  # PhysiciansOfRecord
+    0x00081050,  # PerformingPhysicianName
+    0x00081070,  # OperatorsName
+    0x00100010,  # PatientName
+    0x00100020,  # PatientID
+    0x00100030,  # PatientBirthDate
+    0x00101000,  # OtherPatientIDs
+    0x00101001,  # OtherPatientNames
+    0x00200010,  # StudyID
+)
+"""Read for one purpose: to strike their words out of the series description."""
+
+_UNSAFE = re.compile(r"[^\w .,;:+*/()\[\]<>=%#&@-]", re.ASCII)
+_LONGEST = 64
+
+
+def collect(elements: Elements) -> tuple[tuple[str, object], ...]:
+    """The white-listed parameters of one file, by DICOM keyword. Equal ones are one shared object."""
+    key = tuple(elements.data(tag) for tag in TAGS)
+    return _decoded(key)
+
+
+@functools.lru_cache(maxsize=256)
+def _decoded(values: tuple[bytes, ...]) -> tuple[tuple[str, object], ...]:
+    found: dict[str, object] = {}
+    pulses: list[str] = []
+    for tag, value in zip(TAGS, values, strict=True):
+        parts = [part for part in map(_clean, value.decode("latin-1").split("\\")) if part]
+        if not parts:
+            continue
+        if tag in PULSES:
+            pulses += PULSES[tag].get(parts[0], "").split()
+        elif tag in TEXTS:
+            found[TEXTS[tag]] = tuple(parts) if TEXTS[tag] in SEVERAL else parts[0]
+        elif (number := _number(parts[0])) is not None:
+            found[NUMBERS[tag]] = number
+    if pulses:
+        found.setdefault("ScanningSequence", tuple(pulses))
+    return tuple(sorted(found.items()))
+
+
+def _number(text: str) -> float | int | None:
+    try:
+        value = float(text)
+    except ValueError:
+        return None
+    if not math.isfinite(value) or abs(value) > 1e12:
+        return None
+    return int(value) if value.is_integer() else value
+
+
+def _clean(text: str) -> str:
+    return _UNSAFE.sub("", text.strip(" \0\r\n\t"))[:_LONGEST].strip()
+
+
+def description(elements: Elements) -> str:
+    """SeriesDescription, free text typed by people, without the words of any identifying element of the same header."""
+    value = elements.data(0x0008103E)
+    if not value:
+        return ""
+    words = {word for tag in IDENTIFYING for word in _words(elements.data(tag))}
+    decoded = elements.dataset.get(0x0008103E)
+    text = _clean(_printable(str(decoded.value) if decoded is not None else value.decode("latin-1")))
+    for word in sorted(words, key=len, reverse=True):
+        text = re.sub(rf"(?<![^\W_]){re.escape(word)}(?![^\W_])", "", text, flags=re.IGNORECASE)
+    return " ".join(text.split())
+
+
+def _printable(text: str) -> str:
+    """ASCII of a text: letters keep their base form, so that tables are safe everywhere."""
+    import unicodedata
+
+    return unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode("ascii")
+
+
+def _words(value: bytes) -> list[str]:
+    """Words of an identifying value that are long enough to betray something."""
+    return [word for word in re.split(r"[\s^=\\,;/\0]+", value.decode("latin-1")) if len(word) >= 3]

@@ -1,0 +1,183 @@
+"""What an input holds, from the headers alone: every series and stack with a verdict, before anything is converted."""
+
+from __future__ import annotations
+
+import tempfile
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from data_prep import sources
+from data_prep.choices import MAX_BYTES
+from data_prep.convert import plan, read_headers
+from data_prep.frames import FileHeader
+from data_prep.names import NameBy
+from data_prep.series import stacks_of
+from data_prep.stacks import Stack
+from monai_spine.geometry import spacing
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+
+@dataclass(frozen=True, slots=True)
+class StackReport:
+    """One stack in a scan.
+
+    Attributes
+    ----------
+    size
+        Columns × rows × slices, and × volumes where there are several.
+    spacing
+        Millimetres along these axes; empty when refused.
+    orientations
+        Stacks of other orientations in the same series, this one included.
+    transfer_syntax
+        Its name.
+    verdict
+        ``convertible``, or the reason code.
+    """
+
+    study: str
+    series_uid: str
+    stack: int
+    description: str
+    plane: str
+    size: str
+    spacing: str
+    slices: int
+    orientations: int
+    transfer_syntax: str
+    verdict: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class ScanReport:
+    """All stacks of an input, and how many files were no images or could not be read, by reason code."""
+
+    stacks: tuple[StackReport, ...]
+    files: int
+    other_files: dict[str, int]
+
+    def as_dict(self) -> dict[str, object]:
+        """For JSON."""
+        return asdict(self)
+
+
+def scan(
+    source: Path,
+    *,
+    name_by: NameBy = "uid",
+    workers: int = 1,
+    max_bytes: int = MAX_BYTES,
+    quiet: bool = False,
+) -> ScanReport:
+    """Judge every stack of a file, a tree, a DICOMDIR or a zip by its headers, each read once.
+
+    Raises
+    ------
+    MissingInputError
+        If there is no such path.
+    """
+    with tempfile.TemporaryDirectory(prefix="monai-spine-") as scratch:
+        found = sources.find(source, Path(scratch), max_bytes)
+        headers = read_headers(found, max_bytes=max_bytes, workers=workers, quiet=quiet)
+    reports = [
+        report for job in plan(headers, source, name_by, None) for report in _reports(stacks_of(list(job.frames)))
+    ]
+    reports.sort(key=lambda report: (report.study, report.series_uid, report.stack))
+    return ScanReport(tuple(reports), len(headers), _other_files(headers))
+
+
+def _other_files(headers: Sequence[FileHeader]) -> dict[str, int]:
+    return dict(sorted(Counter(header.reason.value for header in headers if header.reason is not None).items()))
+
+
+def _reports(stacks: Sequence[Stack]) -> list[StackReport]:
+    orientations = Counter({key: len({_orientation(stack) for stack in group}) for key, group in _by_series(stacks)})
+    numbers: Counter[str] = Counter()
+    reports = []
+    for stack in stacks:
+        series = stack.first.identity.series
+        reports.append(_report(stack, numbers[series], orientations[series]))
+        numbers[series] += 1
+    return reports
+
+
+def _by_series(stacks: Sequence[Stack]) -> list[tuple[str, list[Stack]]]:
+    names = dict.fromkeys(stack.first.identity.series for stack in stacks)
+    return [(name, [stack for stack in stacks if stack.first.identity.series == name]) for name in names]
+
+
+def _orientation(stack: Stack) -> tuple[float, ...]:
+    geometry = stack.first.geometry
+    return tuple(round(value, 4) for value in geometry.orientation) if geometry else ()
+
+
+def _report(stack: Stack, number: int, orientations: int) -> StackReport:
+    identity, pixels = stack.first.identity, stack.first.pixels
+    slices = len(stack.volumes[0])
+    sides = (pixels.columns, pixels.rows, slices, *([len(stack.volumes)] if len(stack.volumes) > 1 else []))
+    step = [] if stack.affine is None else [f"{value:.3f}" for value in spacing(stack.affine)]
+    return StackReport(
+        study=identity.study_name,
+        series_uid=identity.series,
+        stack=number,
+        description=identity.description,
+        plane=stack.plane.value if stack.plane else "",
+        size=" x ".join(map(str, sides)),
+        spacing=" x ".join(step),
+        slices=slices,
+        orientations=orientations,
+        transfer_syntax=_syntax_name(pixels.syntax),
+        verdict="convertible" if stack.reason is None else stack.reason.value,
+        detail=stack.detail,
+    )
+
+
+def _syntax_name(uid: str) -> str:
+    from pydicom.uid import UID
+
+    return UID(uid).name
+
+
+def table(report: ScanReport) -> Table:
+    """The report as a table for a terminal."""
+    from rich.table import Table
+
+    columns = ("study", "description", "plane", "size", "spacing mm", "stack", "orient.", "transfer syntax", "verdict")
+    made = Table(*columns, header_style="bold", row_styles=["", "dim"])
+    for item in report.stacks:
+        colour = "green" if item.verdict == "convertible" else "red"
+        verdict = f"[{colour}]{item.verdict}[/]" + (f"\n{item.detail}" if item.detail else "")
+        place = (str(item.stack), str(item.orientations))
+        made.add_row(
+            item.study[-12:],
+            item.description,
+            item.plane,
+            item.size,
+            item.spacing,
+            *place,
+            item.transfer_syntax,
+            verdict,
+        )
+    others = ", ".join(f"{count} {reason}" for reason, count in report.other_files.items())
+    made.caption = f"{report.files} files" + (f"; {others}" if others else "")
+    return made
+
+
+def show(report: ScanReport, as_json: bool) -> None:
+    """Print a report to stdout."""
+    import json
+    import sys
+
+    from rich.console import Console
+
+    if as_json:
+        sys.stdout.write(json.dumps(report.as_dict(), indent=2) + "\n")
+        return
+    console = Console()
+    console.print(table(report), soft_wrap=not console.is_terminal)

@@ -1,0 +1,49 @@
+"""Stored values → the values of a NIfTI file: rescaled in floating point before an output type is chosen."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from data_prep.frames import Frame
+
+
+@dataclass(frozen=True, slots=True)
+class Voxels:
+    """Stored values, shape ``(volumes, slices, rows, columns)``; value = stored × slope + inter."""
+
+    stored: npt.NDArray[np.generic]
+    slope: float = 1.0
+    inter: float = 0.0
+
+
+def to_voxels(stored: npt.NDArray[np.generic], volumes: Sequence[Sequence[Frame]]) -> Voxels:
+    """Give a stack its output type.
+
+    One rescale for all slices goes into the NIfTI header beside the stored integers, without loss. Slices that rescale
+    differently are computed in double precision and stored as 32-bit floats.
+    """
+    scales = {(frame.slope, frame.intercept) for volume in volumes for frame in volume}
+    if len(scales) > 1:
+        return Voxels(_rescaled(stored, volumes))
+    slope, inter = scales.pop()
+    return Voxels(_narrow(stored, volumes[0][0]), slope, inter)
+
+
+def _rescaled(stored: npt.NDArray[np.generic], volumes: Sequence[Sequence[Frame]]) -> npt.NDArray[np.float32]:
+    values = np.empty(stored.shape, np.float32)
+    for t, volume in enumerate(volumes):
+        for k, frame in enumerate(volume):
+            values[t, k] = stored[t, k].astype(np.float64) * frame.slope + frame.intercept
+    return values
+
+
+def _narrow(stored: npt.NDArray[np.generic], frame: Frame) -> npt.NDArray[np.generic]:
+    """The same bytes as signed integers where the sign bit is not in use: the type that every reader knows."""
+    pixels = frame.pixels
+    if pixels.signed or pixels.bits_allocated in {pixels.bits_stored, 8}:
+        return stored
+    return stored.view(f"i{pixels.bits_allocated // 8}")

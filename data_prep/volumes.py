@@ -1,0 +1,133 @@
+"""Frames of one grid → volumes: repeated positions are further volumes, and the headers must say which.
+
+A value (temporal position, gradient direction, ...) tells the volumes apart when, among the frames that carry it,
+no position occurs twice. InstanceNumber serves as the last resort, when it counts through whole volumes.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from itertools import combinations
+
+import numpy as np
+import numpy.typing as npt
+
+from data_prep.frames import Frame
+from data_prep.reasons import Reason, Refused
+from data_prep.regularity import MIN_SLICES, coordinates
+
+SAME_POSITION_MM = 0.02
+
+Key = Callable[[Frame], Hashable]
+Volumes = list[list[Frame]]
+
+
+def arrange(frames: list[Frame]) -> list[Volumes]:
+    """Groups of volumes: the volumes of a group share all their positions; slices sorted along the normal.
+
+    Raises
+    ------
+    Refused
+        ``SINGLE_POSITION`` or ``TOO_FEW_SLICES`` when there is nothing to stack; ``AMBIGUOUS_VOLUMES`` when positions
+        repeat and no value of the headers tells the volumes apart.
+    """
+    slots = _slots(frames)
+    count = int(slots.max()) + 1
+    if count == 1:
+        reason = Reason.SINGLE_POSITION if len(frames) > 1 else Reason.TOO_FEW_SLICES
+        raise Refused(reason, f"{len(frames)} images at one position, at least {MIN_SLICES} positions needed")
+    slot_of = {id(frame): int(slot) for frame, slot in zip(frames, slots, strict=True)}
+    if count == len(frames):
+        return [[sorted(frames, key=lambda frame: slot_of[id(frame)])]]
+    for key in _keys(frames, slot_of):
+        groups = _partition(frames, slot_of, key)
+        if groups is not None:
+            return groups
+    most = int(np.bincount(slots).max())
+    raise Refused(
+        Reason.AMBIGUOUS_VOLUMES, f"{len(frames)} images at {count} positions, up to {most} at one, not told apart"
+    )
+
+
+def _slots(frames: Sequence[Frame]) -> npt.NDArray[np.intp]:
+    """Number the distinct positions along the normal."""
+    along = coordinates(frames)[:, 0]
+    order = np.argsort(along, kind="stable")
+    slots = np.empty(len(frames), dtype=np.intp)
+    slots[order] = np.concatenate([[0], np.cumsum(np.diff(along[order]) > SAME_POSITION_MM)])
+    return slots
+
+
+def _keys(frames: Sequence[Frame], slot_of: dict[int, int]) -> Iterator[Key]:
+    """Keys to try, the most telling first: single values, then pairs, then all together, then the instance numbers."""
+    names = _telling_hints(frames, slot_of)
+    for size in (1, 2, len(names)):
+        for chosen in combinations(names, size):
+            if chosen:
+                yield _hint_key(chosen)
+    blocks = _instance_blocks(frames, slot_of)
+    if blocks is not None:
+        yield lambda frame: blocks[id(frame)]
+
+
+def _telling_hints(frames: Sequence[Frame], slot_of: dict[int, int]) -> list[str]:
+    """Hints that all frames carry and that differ between frames of one position."""
+    common = set.intersection(*({name for name, _ in frame.hints} for frame in frames))
+    values: dict[str, dict[int, set[object]]] = {name: defaultdict(set) for name in common}
+    for frame in frames:
+        for name, value in frame.hints:
+            if name in common:
+                values[name][slot_of[id(frame)]].add(value)
+    names = dict.fromkeys(name for name, _ in frames[0].hints if name in common)
+    return [name for name in names if any(len(found) > 1 for found in values[name].values())]
+
+
+def _hint_key(names: tuple[str, ...]) -> Key:
+    def key(frame: Frame) -> Hashable:
+        hints = dict(frame.hints)
+        return tuple(hints[name] for name in names)
+
+    return key
+
+
+def _instance_blocks(frames: Sequence[Frame], slot_of: dict[int, int]) -> dict[int, int] | None:
+    """Volume numbers from InstanceNumbers that run through whole volumes, or through all volumes slice by slice."""
+    numbers = [frame.number for frame in frames]
+    count = len(set(slot_of.values()))
+    if len(set(numbers)) < len(numbers) or len(frames) % count:
+        return None
+    ordered = sorted(frames, key=lambda frame: frame.number)
+    sequence = [slot_of[id(frame)] for frame in ordered]
+    repeats = len(frames) // count
+    if sequence == sequence[:count] * repeats:
+        return {id(frame): n // count for n, frame in enumerate(ordered)}
+    if sequence == [slot for slot in sequence[::repeats] for _ in range(repeats)]:
+        return {id(frame): n % repeats for n, frame in enumerate(ordered)}
+    return None
+
+
+def _partition(frames: Sequence[Frame], slot_of: dict[int, int], key: Key) -> list[Volumes] | None:
+    """Volumes by a key, grouped by the positions that they cover; None if the key leaves a position twice in one."""
+    parts: dict[Hashable, list[Frame]] = defaultdict(list)
+    for frame in frames:
+        parts[key(frame)].append(frame)
+    groups: dict[tuple[int, ...], Volumes] = defaultdict(list)
+    for part in parts.values():
+        part.sort(key=lambda frame: slot_of[id(frame)])
+        covered = tuple(slot_of[id(frame)] for frame in part)
+        if len(set(covered)) < len(covered):
+            return None
+        groups[covered].append(part)
+    sizes = [len(covered) for covered in groups]
+    if len(groups) > 1 and min(sizes) < MIN_SLICES and max(sizes) < len(set(slot_of.values())):
+        return None
+    return [sorted(volumes, key=lambda volume: _time_order(volume, key)) for volumes in groups.values()]
+
+
+def _time_order(volume: list[Frame], key: Key) -> tuple[tuple[float, ...], int, str]:
+    value = key(volume[0])
+    values = value if isinstance(value, tuple) else (value,)
+    numeric = all(isinstance(item, int | float) for item in values)
+    first = min(volume, key=lambda frame: (frame.number, frame.path))
+    return (tuple(float(item) for item in values) if numeric else ()), first.number, first.path
