@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 import numpy.typing as npt
@@ -17,8 +18,11 @@ from monai_spine.spine import Level, SeriesType
 
 FAT_GREY = 1100.0
 """Grey value of the brightest tissue before bias and gain."""
-PASSES = ((-0.375, 0.125, -0.25), (-0.125, -0.375, 0.25), (0.125, 0.375, -0.25), (0.375, -0.125, 0.25))
+PASSES = np.array([(-0.33, 0.0, -0.33), (0.0, -0.33, 0.0), (0.33, 0.33, 0.33)])
 """Where in its pixel (column, row) and in the thickness of the slice each sample lies, in pixels and thicknesses."""
+CENTRES = np.zeros((1, 3))
+BATCH = 3_000_000
+"""Samples painted at once: bounds memory, and keeps arrays near the processor."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +35,7 @@ class Matrix:
 
 MATRICES = {
     (Size.SMALL, False): Matrix(192, 192),
-    (Size.SMALL, True): Matrix(208, 256),
+    (Size.SMALL, True): Matrix(192, 256),
     (Size.FULL, False): Matrix(320, 384),
     (Size.FULL, True): Matrix(320, 512),
 }
@@ -128,25 +132,31 @@ def acquire(anatomy: Anatomy, scan: Scan, rng: np.random.Generator) -> npt.NDArr
     return np.clip(shown, 0, 4095).astype(np.uint16)
 
 
-def label_map(anatomy: Anatomy, affine: Array, size: tuple[int, int, int]) -> npt.NDArray[np.uint8]:
-    """Tissues at the voxel centres of a grid, shape ``(slices, rows, columns)``."""
-    canvas = Canvas.blank(anatomy.curve, affine, size)
-    soft_tissue.paint(canvas, anatomy)
+def label_map(
+    anatomy: Anatomy, affine: Array, size: tuple[int, int, int], passes: Array = CENTRES
+) -> npt.NDArray[np.uint8]:
+    """Tissues at ``passes`` places in each voxel of a grid, shape ``(P * slices, rows, columns)``."""
+    canvas = Canvas.blank(anatomy.curve, affine, size, passes)
+    soft_tissue.paint(canvas.coarse(), anatomy)  # large and smooth: one sample a voxel will do
+    canvas.spread_coarse()
     bones.paint(canvas, anatomy)
     canal.paint(canvas, anatomy)
     return canvas.whole.tissue
 
 
 def _render(anatomy: Anatomy, scan: Scan, affine: Array, size: tuple[int, int, int]) -> Field:
-    """Mean signal over the samples in every voxel, the brightest tissue at 1."""
+    """Mean signal over the samples in every voxel, the brightest tissue at 1; some slices at a time."""
     signal = table(anatomy, scan.sequence, scan.field)
-    signal /= signal.max() * len(PASSES)
-    image = np.zeros(size[::-1], dtype=np.float32)
-    gap = scan.thickness / np.linalg.norm(affine[:3, 2])
-    for column, row, through in PASSES:
+    signal /= signal.max()
+    passes = PASSES * [1.0, 1.0, scan.thickness / np.linalg.norm(affine[:3, 2])]
+    at_once = max(1, BATCH // (size[0] * size[1] * len(passes)))
+    image = np.empty(size[::-1], dtype=np.float32)
+    for start in range(0, size[2], at_once):
+        count = min(at_once, size[2] - start)
         moved = np.array(affine)
-        moved[:3, 3] = to_world(affine, np.array([column, row, through * gap]))
-        image += signal[label_map(anatomy, moved, size)]
+        moved[:3, 3] += start * affine[:3, 2]
+        tissue = label_map(anatomy, moved, (size[0], size[1], count), passes)
+        signal[tissue].reshape(count, len(passes), size[1], size[0]).mean(axis=1, out=image[start : start + count])
     return image
 
 
@@ -170,6 +180,7 @@ def _linear(nodes: Array, count: int) -> Field:
     return np.stack([np.interp(np.arange(count), nodes, row) for row in rows], axis=1).astype(np.float32)
 
 
+@cache
 def _interpolation(acquired: int, shown: int) -> Field | None:
     """Zero filling in k-space with a mild window, as a ``(shown, acquired)`` matrix; None if nothing is to do.
 

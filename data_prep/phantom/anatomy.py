@@ -13,7 +13,7 @@ import numpy as np
 from data_prep.phantom.curve import REACH, SpineCurve
 from data_prep.phantom.disease import Disease
 from monai_spine.geometry import Array
-from monai_spine.spine import Condition, Finding, Group, Level, Side
+from monai_spine.spine import FINDINGS, Condition, Group, Level, Side
 
 # name, body height, depth, width, disc height below, forward tilt of the body in degrees
 _TYPICAL = (
@@ -33,6 +33,8 @@ CENTRE = next(i for i, row in enumerate(_TYPICAL) if row[0] == "L3")
 """Index of the vertebra at the origin of spine coordinates."""
 FIRST_LUMBAR = next(i for i, row in enumerate(_TYPICAL) if row[0] == "L1")
 FIRST_SACRAL = next(i for i, row in enumerate(_TYPICAL) if row[0] == "S1")
+
+_INDEX = {(f.condition.group, f.condition.side, f.level): i for i, f in enumerate(FINDINGS)}
 
 SAC_GAP = 1.0
 """Epidural space between the posterior wall and the thecal sac."""
@@ -105,8 +107,11 @@ class Anatomy:
 
     def measure(self, group: Group, side: Side | None, level: Level) -> float:
         """The measure of a group at a level and side: mm, or mm² for the foramen."""
-        condition = next(c for c in Condition if c.group is group and c.side is side)
-        return self.disease.of(Finding(condition, level))
+        return float(self.disease.measure[_INDEX[group, side, level]])
+
+    def wall(self, s: float) -> float:
+        """``a`` of the posterior wall at one height."""
+        return float(self.posterior_wall(np.array(s)))
 
     def posterior_wall(self, s: Array) -> Array:
         """``a`` of the back of bodies and discs at heights ``s``."""
@@ -176,10 +181,10 @@ def _stack(scale: float, hydration: Array, rng: np.random.Generator) -> tuple[tu
     wet = {FIRST_LUMBAR + i: float(value) for i, value in enumerate(hydration)}
     top, bodies, discs = 0.0, [], []
     for i, (name, height, depth, width, disc_height, _) in enumerate(_TYPICAL):
-        size = scale * np.array([height, depth, width]) * rng.normal(1.0, 0.02, 3)
+        size = (scale * np.array([height, depth, width]) * rng.normal(1.0, 0.02, 3)).tolist()
         bodies.append(Vertebra(name, top - size[0] / 2, *size))
         water = wet.get(i, float(rng.uniform(0.55, 0.95)))
-        gap = scale * disc_height * rng.normal(1.0, 0.06) * (1.0 if disc_height < 4 else 0.62 + 0.42 * water)
+        gap = scale * disc_height * float(rng.normal(1.0, 0.06)) * (1.0 if disc_height < 4 else 0.62 + 0.42 * water)
         discs.append(Disc(top - size[0] - gap / 2, gap, size[1] + 1.0, size[2] + 1.5, water))
         top -= size[0] + gap
     shift = bodies[CENTRE].s

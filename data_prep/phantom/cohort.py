@@ -15,7 +15,7 @@ from data_prep.phantom import dicom, floor
 from data_prep.phantom.acquisition import acquire
 from data_prep.phantom.disease import MEASURES
 from data_prep.phantom.size import Size
-from data_prep.phantom.study import Study, Stream, draw, stream
+from data_prep.phantom.study import Stream, Study, draw, stream
 from monai_spine import console
 from monai_spine.errors import SpineError
 from monai_spine.spine import FINDINGS, MISSING, TARGETS, Grade

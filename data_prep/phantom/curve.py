@@ -59,6 +59,15 @@ class SpineCurve:
         world = np.stack([x + right, y + forward * np.cos(tilt), z - forward * np.sin(tilt)], axis=-1)
         return world + self.origin
 
+    def frames(self) -> Array:
+        """At every height of the table: the centre line's point, and unit vectors right and forward; ``(n, 3, 3)``."""
+        cos, sin = np.cos(self.twist), np.sin(self.twist)
+        up, level, none = np.sin(self.tilt), np.cos(self.tilt), np.zeros_like(cos)
+        middle = np.stack([self.x, self.y, self.z], axis=-1) + self.origin
+        right = np.stack([cos, sin * level, -sin * up], axis=-1)
+        forward = np.stack([none - sin, cos * level, -cos * up], axis=-1)
+        return np.stack([middle, right, forward], axis=1)
+
     def to_spine(self, points: Array) -> Array:
         """RAS mm ``(..., 3)`` to spine coordinates: Newton's method for the foot of the perpendicular."""
         x, y, z = np.moveaxis(np.asarray(points, dtype=np.float64) - self.origin, -1, 0)

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.filebase import DicomBytesIO
+from pydicom.filewriter import write_dataset, write_file_meta_info
+from pydicom.tag import BaseTag
 from pydicom.uid import ExplicitVRLittleEndian, MRImageStorage
 
 from data_prep.phantom.acquisition import Scan
@@ -16,6 +20,7 @@ from monai_spine.geometry import LPS_TO_RAS, Array, spacing, to_world
 
 IMPLEMENTATION = uid("monai_spine phantom")
 DATE = "20240101"
+PREAMBLE = b"\0" * 128 + b"DICM"
 
 
 @dataclass(frozen=True)
@@ -31,19 +36,40 @@ class Label:
 
 
 def write(folder: Path, scan: Scan, pixels: npt.NDArray[np.uint16], instances: list[int], label: Label) -> None:
-    """Write ``pixels`` ``(slices, rows, columns)`` as ``folder/<instance>.dcm``; ``instances`` numbers the slices."""
+    """Write ``pixels`` ``(slices, rows, columns)`` as ``folder/<instance>.dcm``; ``instances`` numbers the slices.
+
+    What the slices share is encoded once.
+    """
     folder.mkdir(parents=True)
-    common = _series_header(scan, label)
+    header = _series_header(scan, label)
+    shared: dict[tuple[int, int], bytes] = {}
     for k, instance in enumerate(instances):
-        dataset = Dataset()
-        dataset.update(common)
-        _place_slice(dataset, scan.affine, k)
-        dataset.InstanceNumber = instance
-        dataset.SOPInstanceUID = uid(label.seed, label.study, label.series, instance)
-        dataset.PixelData = pixels[k].tobytes()
-        dataset["PixelData"].VR = "OW"
-        dataset.file_meta = _file_meta(dataset.SOPInstanceUID)
-        dataset.save_as(folder / f"{instance}.dcm", enforce_file_format=True)
+        own = _slice_header(scan.affine, k, instance, label)
+        own.PixelData = pixels[k].tobytes()
+        own["PixelData"].VR = "OW"
+        content = _merged(header, own, shared)
+        (folder / f"{instance}.dcm").write_bytes(PREAMBLE + _file_meta(own.SOPInstanceUID) + content)
+
+
+def _merged(header: Dataset, own: Dataset, shared: dict[tuple[int, int], bytes]) -> bytes:
+    """Both datasets in one, elements in the order of their tags; encoded stretches of ``header`` are kept."""
+    edges = [0, *own.keys(), 2**32]
+    parts = []
+    for low, high in zip(edges[:-1], edges[1:], strict=True):
+        if low:
+            parts.append(_encoded(own, low, low + 1))
+        if (low, high) not in shared:
+            shared[low, high] = _encoded(header, low, high)
+        parts.append(shared[low, high])
+    return b"".join(parts)
+
+
+def _encoded(dataset: Dataset, low: int, high: int) -> bytes:
+    """The elements with tags from ``low`` up to ``high`` as explicit little endian."""
+    buffer = DicomBytesIO()
+    buffer.is_little_endian, buffer.is_implicit_VR = True, False
+    write_dataset(buffer, dataset[BaseTag(low) : BaseTag(min(high, 2**32 - 1))])
+    return buffer.getvalue()
 
 
 def orientation(affine: Array) -> list[float]:
@@ -52,20 +78,28 @@ def orientation(affine: Array) -> list[float]:
     return [round(float(value), 8) for value in axes.T.ravel()]
 
 
-def _place_slice(dataset: Dataset, affine: Array, k: int) -> None:
+def _slice_header(affine: Array, k: int, instance: int, label: Label) -> Dataset:
+    """Identity and position of one slice."""
+    header = Dataset()
+    header.SOPInstanceUID = uid(label.seed, label.study, label.series, instance)
+    header.InstanceNumber = instance
     position = LPS_TO_RAS @ to_world(affine, np.array([0.0, 0.0, k]))
-    dataset.ImagePositionPatient = [round(float(value), 6) for value in position]
+    header.ImagePositionPatient = [round(float(value), 6) for value in position]
     normal = np.cross(*np.reshape(orientation(affine), (2, 3)))
-    dataset.SliceLocation = round(float(position @ normal), 4)
+    header.SliceLocation = round(float(position @ normal), 4)
+    return header
 
 
-def _file_meta(instance: str) -> FileMetaDataset:
+def _file_meta(instance: str) -> bytes:
     meta = FileMetaDataset()
+    meta.FileMetaInformationVersion = b"\x00\x01"
     meta.MediaStorageSOPClassUID = MRImageStorage
     meta.MediaStorageSOPInstanceUID = instance
     meta.TransferSyntaxUID = ExplicitVRLittleEndian
     meta.ImplementationClassUID = IMPLEMENTATION
-    return meta
+    buffer = BytesIO()
+    write_file_meta_info(buffer, meta)
+    return buffer.getvalue()
 
 
 def _series_header(scan: Scan, label: Label) -> Dataset:

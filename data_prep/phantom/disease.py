@@ -14,7 +14,7 @@ import numpy as np
 from scipy.stats import norm
 
 from monai_spine.geometry import Array
-from monai_spine.spine import FINDINGS, Condition, Finding, Group, Level
+from monai_spine.spine import FINDINGS, Condition, Group, Level
 
 SHARES: dict[Condition, tuple[tuple[float, float, float], ...]] = {
     Condition.SPINAL_CANAL_STENOSIS: (
@@ -146,10 +146,6 @@ class Disease:
 
     severity: Array
     measure: Array
-
-    def of(self, finding: Finding) -> float:
-        """The measure of one finding, in its group's unit."""
-        return float(self.measure[FINDINGS.index(finding)])
 
     def grades(self) -> Array:
         """True grades 0, 1, 2."""

@@ -15,7 +15,7 @@ from monai_spine.spine import FINDINGS, MISSING, Grade, Group
 WEIGHTS = np.array([grade.weight for grade in Grade], dtype=np.float64)
 EPS = float(np.finfo(np.float64).eps)
 _GROUPS = np.array([list(Group).index(finding.condition.group) for finding in FINDINGS])
-_CANAL = _GROUPS == list(Group).index(Group.SPINAL)
+_CANAL = list(Group).index(Group.SPINAL) == _GROUPS
 
 
 def best_rows(posterior: Array) -> Array:
@@ -33,7 +33,7 @@ def prior_rows(labels: Array) -> Array:
 def score(labels: Array, rows: Array) -> dict[str, float]:
     """The competition's score and its parts of ``rows`` ``(studies, 25, 3)`` against ``labels`` ``(studies, 25)``."""
     rows = rows / rows.sum(axis=-1, keepdims=True)
-    parts = {group.value: _group_loss(labels, rows, _GROUPS == i) for i, group in enumerate(Group)}
+    parts = {group.value: _group_loss(labels, rows, i == _GROUPS) for i, group in enumerate(Group)}
     parts["any_severe_spinal"] = _any_severe_loss(labels[:, _CANAL], rows[:, _CANAL])
     return {"score": float(np.nanmean(list(parts.values()))), **parts}
 
