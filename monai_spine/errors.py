@@ -33,6 +33,10 @@ class InvalidVolumeError(SpineError):
     """A NIfTI volume cannot be read, or is not a 3-D volume with a usable affine."""
 
 
+class InvalidOptionError(SpineError):
+    """An option's value cannot be used."""
+
+
 def listed(names: Sequence[str], separator: str = ", ", shown: int = 5) -> str:
     """The first few of many names, and how many more there are: for the end of a message."""
     rest = len(names) - shown

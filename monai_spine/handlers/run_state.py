@@ -14,7 +14,7 @@ import ignite.distributed as idist
 import torch
 from ignite.engine import Engine, Events
 
-from monai_spine.errors import InvalidTableError, MissingInputError
+from monai_spine.errors import InvalidOptionError, InvalidTableError, MissingInputError
 
 logger = logging.getLogger(__name__)
 
@@ -58,6 +58,8 @@ class RunState:
         InvalidTableError
             If the file is damaged, or holds a run of another length or of other parts.
         """
+        if not isinstance(resume, bool):
+            raise InvalidOptionError(f"expected resume as True or False, but found {resume!r}; write --resume True")
         if resume:
             self._resume(trainer)
         else:
