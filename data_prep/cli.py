@@ -28,12 +28,13 @@ def _options() -> None:
 
 
 @app.command()
-def phantom(
+def phantom(  # noqa: PLR0917 - options
     out: Annotated[Path, typer.Argument(help="New or empty folder, filled in the competition's layout.")],
     studies: Annotated[int, typer.Option(help="How many studies.")] = 10,
     seed: Annotated[int, typer.Option(help="Study 17 of a seed is the same in every cohort.")] = 0,
     size: Annotated[Size, typer.Option(help="Image size.")] = Size.SMALL,
     workers: Annotated[int, typer.Option(help="Processes; -1 for one per core.")] = -1,
+    quirks: Annotated[bool, typer.Option("--quirks", help="With the oddities of real collections.")] = False,
     quiet: Quiet = False,
 ) -> None:
     """Make a cohort of lumbar phantom studies as DICOM, with labels and the truth behind them.
@@ -41,8 +42,9 @@ def phantom(
     Example: python -m data_prep phantom demo/rsna --studies 60 --seed 1
     """
     from data_prep.phantom.cohort import generate
+    from data_prep.phantom.quirks import NONE
 
-    generate(out, studies, seed, size=size, workers=workers, quiet=quiet)
+    generate(out, studies, seed, size=size, quirks=None if quirks else NONE, workers=workers, quiet=quiet)
 
 
 @app.command()

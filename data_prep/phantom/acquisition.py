@@ -84,21 +84,27 @@ def plan_sagittal(anatomy: Anatomy, kind: SeriesType, size: Size, field: float, 
     return Scan(kind, sequence, field, affine, (matrix.shown, matrix.shown, count), matrix.acquired, 4.0, motion)
 
 
-def plan_axial(anatomy: Anatomy, top: Level, size: Size, field: float, rng: np.random.Generator) -> Scan:
-    """One straight block from above the disc of ``top`` to below L5/S1, at right angles to L3 to L5."""
-    matrix = MATRICES[size, True]
-    view = rng.uniform(165.0, 190.0)
-    step = float(rng.choice([4.4, 4.8, 5.0]))
-    high = anatomy.curve.to_world(np.array([0.0, -10.0, anatomy.level_disc(top).s + 11.0]))
-    low = anatomy.curve.to_world(np.array([0.0, -10.0, anatomy.level_disc(Level.L5_S1).s - 13.0]))
-    along = anatomy.curve.tangent(anatomy.level_disc(Level.L4_L5).s) + anatomy.curve.tangent(0.0)
+def plan_axial(
+    anatomy: Anatomy, levels: tuple[Level, Level], size: Size, field: float, rng: np.random.Generator
+) -> Scan:
+    """A straight block from above one disc to below another, at right angles to the spine between L3 and L5.
+
+    A block of a single disc lies in that disc's plane.
+    """
+    top, bottom = (anatomy.level_disc(level).s for level in levels)
+    along = anatomy.curve.tangent(top) + anatomy.curve.tangent(bottom)
+    if top != bottom:
+        along = anatomy.curve.tangent(anatomy.level_disc(Level.L4_L5).s) + anatomy.curve.tangent(0.0)
     along /= np.linalg.norm(along)
+    margin = (11.0, 13.0) if top != bottom else (7.0, 9.0)
+    ends = anatomy.curve.to_world(np.array([[0.0, -10.0, top + margin[0]], [0.0, -10.0, bottom - margin[1]]]))
+    step = float(rng.choice([4.4, 4.8, 5.0]))
+    matrix, view = MATRICES[size, True], rng.uniform(165.0, 190.0)
+    shown = (matrix.shown, matrix.shown, int(np.ceil(abs((ends[0] - ends[1]) @ along) / step)) + 1)
     right = np.array([1.0, 0.0, 0.0])
     axes = np.stack([-right, -np.cross(along, right), along], axis=1)
-    count = int(np.ceil(abs((high - low) @ along) / step)) + 1
-    affine = _centred(axes, [view / matrix.shown] * 2 + [step], (matrix.shown, matrix.shown, count), (high + low) / 2)
+    affine = _centred(axes, [view / matrix.shown] * 2 + [step], shown, ends.mean(axis=0))
     motion = rng.normal(0.0, 0.4, 3)
-    shown = (matrix.shown, matrix.shown, count)
     return Scan(SeriesType.AXIAL_T2, T2, field, affine, shown, matrix.acquired, 4.0, motion)
 
 
@@ -127,7 +133,7 @@ def acquire(anatomy: Anatomy, scan: Scan, rng: np.random.Generator) -> npt.NDArr
     image += noise * rng.standard_normal(image.shape, dtype=np.float32)
     np.hypot(image, noise * rng.standard_normal(image.shape, dtype=np.float32), out=image)
     spread = _interpolation(scan.acquired, scan.size[0])
-    shown = image if spread is None else spread @ (image @ spread.T)
+    shown = np.matmul(spread, image @ spread.T)
     shown *= np.float32(FAT_GREY * rng.uniform(0.6, 1.6))
     return np.clip(shown, 0, 4095).astype(np.uint16)
 
@@ -181,13 +187,11 @@ def _linear(nodes: Array, count: int) -> Field:
 
 
 @cache
-def _interpolation(acquired: int, shown: int) -> Field | None:
-    """Zero filling in k-space with a mild window, as a ``(shown, acquired)`` matrix; None if nothing is to do.
+def _interpolation(acquired: int, shown: int) -> Field:
+    """Zero filling in k-space with a mild window, as a ``(shown, acquired)`` matrix.
 
     Pixel 0 stays where it is. The cut at the edge of k-space leaves the faint ringing that real images have.
     """
-    if acquired == shown:
-        return None
     order = np.arange(-(acquired // 2), (acquired + 1) // 2)
     taper = 0.5 + 0.5 * np.cos(np.pi * np.clip(np.abs(order) / (acquired / 2) - 0.55, 0, None) / 0.45)
     shift = np.arange(shown)[:, None] * acquired / shown - np.arange(acquired)

@@ -198,8 +198,8 @@ def _sacral_wings(canvas: Canvas, anatomy: Anatomy) -> None:
 
 def _ilium(patch: Patch, top: float) -> None:
     """An iliac blade, running outwards and forwards, farther from the midline higher up."""
-    above = np.clip(patch.s - top, -50, 30)
-    crest = 62.0 + 0.55 * (patch.a + 20.0) * 0.8 + 0.35 * above
+    above: Field = np.clip(patch.s - top, -50, 30)
+    crest: Field = 0.44 * patch.a + 0.35 * above + 70.8
     depth = squared(squared(patch.a + 14.0, 36.0), 1.0)
     blade = squared(squared(patch.side - crest, 6.5), 1.0) + depth * depth
     _bone(patch, np.where(patch.s < top + 32, blade, OUTSIDE), 6.5)

@@ -138,7 +138,7 @@ def _foramina(canvas: Canvas, anatomy: Anatomy, level: Level) -> None:
         _, a, s = foramen_point(anatomy, level, side).tolist()
         low, high = _foramen_span(anatomy, level)
         near, far = sorted(_SIGN[side] * edge for edge in FORAMEN_REACH)
-        patch = canvas.box((near, far), (a - 6, a + 6), (low, high))
+        patch = canvas.box((near, far), (a - 7, a + 6), (low, high))
         if patch is not None:
             _foramen(patch, anatomy.measure(Group.FORAMINAL, side, level), a, s, high - low)
 
@@ -147,7 +147,7 @@ def _foramen(patch: Patch, area: float, a: float, s: float, height: float) -> No
     """A wall of ligament and capsule, the fat that is left in it, and the root under the pedicle."""
     tunnel = (patch.side > FORAMEN_REACH[0]) & (patch.side < FORAMEN_REACH[1])
     across, top = patch.a - a, s + height / 2
-    wall = squared(across, 5.2) + squared(patch.s - s, height / 2 - 0.5)
+    wall = cubed(across + 0.7, 5.9) + cubed(patch.s - s, height / 2)
     patch.paint(tunnel & (wall <= 1.0), Tissue.LIGAMENT)
     half_height, half_width = foramen_shape(area, height)
     fat = squared(across, half_width) + squared(patch.s - (top - 0.3 - half_height), half_height)

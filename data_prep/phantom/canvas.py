@@ -68,7 +68,7 @@ class Canvas:
         """
         r, a, s = _coordinates(curve, affine, size, passes)
         world = curve.frames()
-        frames = np.linalg.solve(affine[:3, :3], world.transpose(0, 2, 1)).transpose(0, 2, 1)
+        frames: Array = np.linalg.solve(affine[:3, :3], world.transpose(0, 2, 1)).transpose(0, 2, 1).astype(np.float64)
         frames[:, 0] = to_voxel(affine, world[:, 0])
         return cls(frames, len(passes), Patch(r, np.abs(r), a, s, np.zeros(r.shape, dtype=np.uint8)))
 

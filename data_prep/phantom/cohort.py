@@ -10,17 +10,21 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian, RLELossless
 
 from data_prep.phantom import dicom, floor
 from data_prep.phantom.acquisition import acquire
 from data_prep.phantom.disease import MEASURES
+from data_prep.phantom.plan import Series
+from data_prep.phantom.quirks import NONE, Quirk
 from data_prep.phantom.size import Size
 from data_prep.phantom.study import Stream, Study, draw, stream
 from monai_spine import console
 from monai_spine.errors import SpineError
-from monai_spine.spine import FINDINGS, MISSING, TARGETS, Grade
+from monai_spine.spine import FINDINGS, MISSING, TARGETS, Grade, SeriesType
 
 Row = dict[str, object]
+Job = tuple[Path, int, int, Size, frozenset[Quirk] | None]
 IMAGES = "train_images"
 
 
@@ -34,14 +38,23 @@ class Record:
     truth: list[Row]
     labels: list[int]
     posterior: list[list[float]]
+    quirks: list[Row]
 
 
 def generate(
-    out: Path, studies: int, seed: int, *, size: Size = Size.SMALL, workers: int = 1, quiet: bool = False
+    out: Path,
+    studies: int,
+    seed: int,
+    *,
+    size: Size = Size.SMALL,
+    quirks: frozenset[Quirk] | None = NONE,
+    workers: int = 1,
+    quiet: bool = False,
 ) -> dict[str, object]:
     """Write a cohort to the new folder ``out`` and return what `floor.report` says of it.
 
-    Everything goes to a temporary folder beside it first.
+    Every study has the given quirks; None draws them at their rates. Everything goes to a temporary folder beside
+    ``out`` first.
 
     Raises
     ------
@@ -56,7 +69,8 @@ def generate(
     shutil.rmtree(partial, ignore_errors=True)
     (partial / IMAGES).mkdir(parents=True)
     (partial / "test_images").mkdir()
-    records = _write_studies(partial / IMAGES, range(studies), seed, size, workers, quiet)
+    jobs = [(partial / IMAGES, seed, index, size, quirks) for index in range(studies)]
+    records = _write_studies(jobs, workers, quiet)
     summary = _write_tables(partial, records)
     if out.exists():
         out.rmdir()
@@ -64,25 +78,50 @@ def generate(
     return summary
 
 
-def _write_studies(
-    images: Path, indices: Sequence[int], seed: int, size: Size, workers: int, quiet: bool
-) -> list[Record]:
+def _write_studies(jobs: Sequence[Job], workers: int, quiet: bool) -> list[Record]:
     from joblib import Parallel, delayed
 
-    jobs = (delayed(write_study)(images, seed, index, size) for index in indices)
-    done: Iterable[Record] = Parallel(n_jobs=workers, return_as="generator")(jobs)
-    return list(console.track(done, "phantom studies", total=len(indices), quiet=quiet))
+    done: Iterable[Record] = Parallel(n_jobs=workers, return_as="generator")(delayed(write_study)(*job) for job in jobs)
+    return list(console.track(done, "phantom studies", total=len(jobs), quiet=quiet))
 
 
-def write_study(images: Path, seed: int, index: int, size: Size) -> Record:
+def write_study(images: Path, seed: int, index: int, size: Size, quirks: frozenset[Quirk] | None = NONE) -> Record:
     """Acquire and write one study's series under ``images`` and return its rows."""
-    study = draw(seed, index, size)
+    study = draw(seed, index, size, quirks)
     rng = stream(seed, index, Stream.NOISE)
     for number, series in enumerate(study.series, start=1):
-        pixels = acquire(study.anatomy, series.scan, rng)
-        label = dicom.Label(study.id, series.id, number, seed, study.manufacturer)
-        dicom.write(images / study.id / series.id, series.scan, pixels, list(series.instances), label)
+        folder = images / study.id / series.id
+        folder.mkdir(parents=True)
+        label = _label(study, series, number)
+        for stack in series.stacks:
+            pixels = _shaped(acquire(study.anatomy, stack.scan, rng), study, series)
+            dicom.write(folder, stack.scan, pixels, stack.instances, label)
+        if Quirk.REPEATED_SLICE in study.quirks and series.stacks:
+            taken = [number for stack in series.stacks for number in stack.instances]
+            dicom.write_again(folder, taken[len(taken) // 2], max(taken) + 1, label)
     return record(study)
+
+
+def _label(study: Study, series: Series, number: int) -> dicom.Label:
+    """How a series is named and encoded."""
+    spacing, syntax = dicom.Spacing.RIGHT, ExplicitVRLittleEndian
+    if Quirk.NO_SPACING_TAGS in study.quirks:
+        spacing = dicom.Spacing.MISSING
+    elif Quirk.WRONG_SPACING_TAGS in study.quirks:
+        spacing = dicom.Spacing.WRONG
+    if Quirk.COMPRESSED in study.quirks:
+        syntax = RLELossless
+    elif Quirk.IMPLICIT_VR in study.quirks:
+        syntax = ImplicitVRLittleEndian
+    return dicom.Label(study.id, series.id, number, study.seed, study.manufacturer, spacing, syntax)
+
+
+def _shaped(pixels: dicom.Pixels, study: Study, series: Series) -> list[dicom.Pixels]:
+    """The slices; with the quirk the last two of an axial stack lack their lowest rows."""
+    slices = list(pixels)
+    if Quirk.MIXED_SHAPE in study.quirks and series.kind is SeriesType.AXIAL_T2:
+        slices[-2:] = [np.ascontiguousarray(image[: -image.shape[0] // 8]) for image in slices[-2:]]
+    return slices
 
 
 def record(study: Study) -> Record:
@@ -92,10 +131,11 @@ def record(study: Study) -> Record:
     return Record(
         train={"study_id": study.id, **dict(zip(TARGETS, names, strict=True))},
         points=_point_rows(study),
-        series=[_series_row(study.id, s.id, s.scan.kind.title) for s in study.series],
+        series=[_series_row(study.id, s.id, s.kind.title) for s in study.series],
         truth=_truth_rows(study, names),
         labels=labels,
         posterior=study.findings.posterior.tolist(),
+        quirks=[{"study_id": study.id, "quirk": quirk.value} for quirk in Quirk if quirk in study.quirks],
     )
 
 
@@ -109,8 +149,8 @@ def _point_rows(study: Study) -> list[Row]:
             "study_id": study.id,
             "series_id": point.series,
             "instance_number": point.instance,
-            "condition": point.finding.condition.title,
-            "level": point.finding.level.title,
+            "condition": point.named.condition.title,
+            "level": point.named.level.title,
             "x": point.x,
             "y": point.y,
         }
@@ -122,7 +162,7 @@ def _truth_rows(study: Study, names: Sequence[str]) -> list[Row]:
     places = {point.finding: point.world for point in study.points}
     findings = study.findings
     grades = findings.disease.grades()
-    rows = []
+    rows: list[Row] = []
     for i, finding in enumerate(FINDINGS):
         measure = MEASURES[finding.condition.group]
         x, y, z = (round(float(value), 4) for value in places.get(finding, np.full(3, np.nan)))
@@ -150,6 +190,9 @@ def _write_tables(out: Path, records: Sequence[Record]) -> dict[str, object]:
     _table(out / "train_label_coordinates.csv", [row for r in records for row in r.points])
     _table(out / "train_series_descriptions.csv", [row for r in records for row in r.series])
     _table(out / "truth.csv", [row for r in records for row in r.truth])
+    pd.DataFrame([row for r in records for row in r.quirks], columns=["study_id", "quirk"]).to_csv(
+        out / "quirks.csv", index=False
+    )
     series_columns = list(_series_row("", "", ""))
     pd.DataFrame(columns=series_columns).to_csv(out / "test_series_descriptions.csv", index=False)
     _sample_submission(out / "sample_submission.csv", [str(r.train["study_id"]) for r in records])

@@ -2,60 +2,99 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from io import BytesIO
+from enum import Enum, auto
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+from pydicom import dcmread
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.filebase import DicomBytesIO
 from pydicom.filewriter import write_dataset, write_file_meta_info
 from pydicom.tag import BaseTag
-from pydicom.uid import ExplicitVRLittleEndian, MRImageStorage
+from pydicom.uid import UID, ExplicitVRLittleEndian, MRImageStorage
 
 from data_prep.phantom.acquisition import Scan
 from data_prep.phantom.identity import uid
 from monai_spine.geometry import LPS_TO_RAS, Array, spacing, to_world
 
+Pixels = npt.NDArray[np.uint16]
 IMPLEMENTATION = uid("monai_spine phantom")
 DATE = "20240101"
 PREAMBLE = b"\0" * 128 + b"DICM"
 
 
+class Spacing(Enum):
+    """What SliceThickness and SpacingBetweenSlices say."""
+
+    RIGHT = auto()
+    MISSING = auto()
+    WRONG = auto()
+
+
 @dataclass(frozen=True)
 class Label:
-    """What identifies a series in the files: ids as in the folder names, and the scanner."""
+    """What identifies a series in the files: ids as in the folder names, and the scanner; and how they are encoded."""
 
     study: str
     series: str
     number: int
     seed: int
     manufacturer: str
-    frame_of_reference: int = 0
+    spacing: Spacing = Spacing.RIGHT
+    syntax: UID = ExplicitVRLittleEndian
 
 
-def write(folder: Path, scan: Scan, pixels: npt.NDArray[np.uint16], instances: list[int], label: Label) -> None:
-    """Write ``pixels`` ``(slices, rows, columns)`` as ``folder/<instance>.dcm``; ``instances`` numbers the slices.
+def write(folder: Path, scan: Scan, pixels: list[Pixels], instances: Sequence[int], label: Label) -> None:
+    """Write each slice's ``pixels`` ``(rows, columns)`` as ``folder/<instance>.dcm``; ``instances`` numbers the slices.
 
-    What the slices share is encoded once.
+    What the slices share is encoded once, unless the transfer syntax is an unusual one.
     """
-    folder.mkdir(parents=True)
+    folder.mkdir(parents=True, exist_ok=True)
     header = _series_header(scan, label)
     shared: dict[tuple[int, int], bytes] = {}
     for k, instance in enumerate(instances):
         own = _slice_header(scan.affine, k, instance, label)
+        own.Rows, own.Columns = pixels[k].shape
         own.PixelData = pixels[k].tobytes()
         own["PixelData"].VR = "OW"
-        content = _merged(header, own, shared)
-        (folder / f"{instance}.dcm").write_bytes(PREAMBLE + _file_meta(own.SOPInstanceUID) + content)
+        path = folder / f"{instance}.dcm"
+        if label.syntax != ExplicitVRLittleEndian:
+            _save(header, own, label.syntax, path)
+            continue
+        path.write_bytes(PREAMBLE + _file_meta(own.SOPInstanceUID) + _merged(header, own, shared))
+
+
+def write_again(folder: Path, instance: int, other: int, label: Label) -> None:
+    """Write a slice that is there once more, under another instance number."""
+    dataset = dcmread(folder / f"{instance}.dcm")
+    dataset.InstanceNumber = other
+    dataset.SOPInstanceUID = uid(label.seed, label.study, label.series, other)
+    dataset.file_meta.MediaStorageSOPInstanceUID = dataset.SOPInstanceUID
+    dataset.save_as(folder / f"{other}.dcm")
+
+
+def _save(header: Dataset, own: Dataset, syntax: UID, path: Path) -> None:
+    """The ordinary way, for implicit VR and for RLE."""
+    dataset = Dataset()
+    dataset.update(header)
+    dataset.update(own)
+    dataset.file_meta = FileMetaDataset()
+    compressed = syntax.is_compressed
+    dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian if compressed else syntax
+    if compressed:
+        dataset.compress(syntax, generate_instance_uid=False)
+    dataset.save_as(path, enforce_file_format=True)
 
 
 def _merged(header: Dataset, own: Dataset, shared: dict[tuple[int, int], bytes]) -> bytes:
     """Both datasets in one, elements in the order of their tags; encoded stretches of ``header`` are kept."""
     edges = [0, *own.keys(), 2**32]
     parts = []
-    for low, high in zip(edges[:-1], edges[1:], strict=True):
+    for low, high in pairwise(edges):
         if low:
             parts.append(_encoded(own, low, low + 1))
         if (low, high) not in shared:
@@ -90,14 +129,14 @@ def _slice_header(affine: Array, k: int, instance: int, label: Label) -> Dataset
     return header
 
 
-def _file_meta(instance: str) -> bytes:
+def _file_meta(instance: UID) -> bytes:
     meta = FileMetaDataset()
     meta.FileMetaInformationVersion = b"\x00\x01"
     meta.MediaStorageSOPClassUID = MRImageStorage
     meta.MediaStorageSOPInstanceUID = instance
     meta.TransferSyntaxUID = ExplicitVRLittleEndian
     meta.ImplementationClassUID = IMPLEMENTATION
-    buffer = BytesIO()
+    buffer = DicomBytesIO()
     write_file_meta_info(buffer, meta)
     return buffer.getvalue()
 
@@ -110,14 +149,14 @@ def _series_header(scan: Scan, label: Label) -> Dataset:
     header.SeriesNumber = label.number
     header.SeriesDescription = _description(scan)
     header.ProtocolName = "L-SPINE"
-    header.FrameOfReferenceUID = uid(label.seed, label.study, "frame", label.frame_of_reference)
+    header.FrameOfReferenceUID = uid(label.seed, label.study, "frame")
     header.PositionReferenceIndicator = ""
     header.PatientPosition = "HFS"
     header.BodyPartExamined = "LSPINE"
     header.Manufacturer = label.manufacturer
     header.ManufacturerModelName = "Phantom"
     _timing(header, scan)
-    _pixels(header, scan)
+    _pixels(header, scan, label)
     return header
 
 
@@ -157,13 +196,14 @@ def _timing(header: Dataset, scan: Scan) -> None:
     header.AcquisitionNumber = 1
 
 
-def _pixels(header: Dataset, scan: Scan) -> None:
+def _pixels(header: Dataset, scan: Scan, label: Label) -> None:
     between_columns, between_rows, step = spacing(scan.affine)
     header.ImageType = ["ORIGINAL", "PRIMARY", "M", "SE"]
-    header.SliceThickness = scan.thickness
-    header.SpacingBetweenSlices = round(float(step), 6)
+    if label.spacing is not Spacing.MISSING:
+        wrong = 2.0 if label.spacing is Spacing.WRONG else 1.0
+        header.SliceThickness = scan.thickness * wrong
+        header.SpacingBetweenSlices = round(float(step) * wrong, 6)
     header.ImageOrientationPatient = orientation(scan.affine)
     header.PixelSpacing = [round(float(between_rows), 8), round(float(between_columns), 8)]
     header.SamplesPerPixel, header.PhotometricInterpretation = 1, "MONOCHROME2"
-    header.Columns, header.Rows = scan.size[:2]
     header.BitsAllocated, header.BitsStored, header.HighBit, header.PixelRepresentation = 16, 12, 11, 0

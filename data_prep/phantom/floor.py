@@ -8,6 +8,7 @@ recesses, and any-severe-canal of a study. A row's expected loss ``sum_g w_g p_g
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
 
 from monai_spine.geometry import Array
 from monai_spine.spine import FINDINGS, MISSING, Grade, Group
@@ -15,7 +16,7 @@ from monai_spine.spine import FINDINGS, MISSING, Grade, Group
 WEIGHTS = np.array([grade.weight for grade in Grade], dtype=np.float64)
 EPS = float(np.finfo(np.float64).eps)
 _GROUPS = np.array([list(Group).index(finding.condition.group) for finding in FINDINGS])
-_CANAL = list(Group).index(Group.SPINAL) == _GROUPS
+_CANAL = np.equal(_GROUPS, list(Group).index(Group.SPINAL))
 
 
 def best_rows(posterior: Array) -> Array:
@@ -33,12 +34,12 @@ def prior_rows(labels: Array) -> Array:
 def score(labels: Array, rows: Array) -> dict[str, float]:
     """The competition's score and its parts of ``rows`` ``(studies, 25, 3)`` against ``labels`` ``(studies, 25)``."""
     rows = rows / rows.sum(axis=-1, keepdims=True)
-    parts = {group.value: _group_loss(labels, rows, i == _GROUPS) for i, group in enumerate(Group)}
+    parts = {group.value: _group_loss(labels, rows, np.equal(_GROUPS, i)) for i, group in enumerate(Group)}
     parts["any_severe_spinal"] = _any_severe_loss(labels[:, _CANAL], rows[:, _CANAL])
     return {"score": float(np.nanmean(list(parts.values()))), **parts}
 
 
-def _group_loss(labels: Array, rows: Array, members: Array) -> float:
+def _group_loss(labels: Array, rows: Array, members: npt.NDArray[np.bool_]) -> float:
     labels, rows = labels[:, members], np.clip(rows[:, members], EPS, 1 - EPS)
     there = labels != MISSING
     true = labels[there].astype(int)

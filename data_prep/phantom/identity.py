@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import uuid
 
+from pydicom.uid import UID
+
 _SPREAD = 2654435761
 _RANGE = 2**32
 
@@ -19,7 +21,7 @@ def series_id(seed: int, index: int, number: int) -> str:
     return str((702807833 + seed * 104729 + (64 * index + number) * _SPREAD) % _RANGE)
 
 
-def uid(*parts: object) -> str:
+def uid(*parts: object) -> UID:
     """A DICOM UID under the UUID root 2.25, the same for the same parts."""
     digest = hashlib.sha256("/".join(map(str, parts)).encode()).digest()
-    return f"2.25.{uuid.UUID(bytes=digest[:16], version=4).int}"
+    return UID(f"2.25.{uuid.UUID(bytes=digest[:16], version=4).int}")

@@ -36,10 +36,11 @@ def _fatty(patch: Patch, anatomy: Anatomy, amount: float, where: Mask) -> None:
     """Fat between the bundles of a muscle, which run along the spine; ``amount`` is about its share."""
     r, a, s = patch.r[where], patch.a[where], patch.s[where]
     phase = float(anatomy.seed % 97)
-    waves = np.sin(0.52 * r + phase)
-    waves += np.sin(0.61 * a + 0.05 * s + 2.0 * phase)
-    waves += np.sin(0.33 * (r + a) + 0.04 * s)
-    patch.tissue[where] = np.where(waves > 3.0 - 4.2 * amount, np.uint8(Tissue.FAT), np.uint8(Tissue.MUSCLE))
+    bend = np.sin(0.13 * r - 0.17 * a + phase)  # warps the pattern, so that it never looks regular
+    waves = np.sin(0.31 * r + 1.9 * bend + 0.02 * s)
+    waves *= np.sin(0.57 * a + 1.3 * bend + 0.05 * s + 2.0 * phase)
+    waves += 0.5 * np.sin(0.83 * (r + 0.6 * a) + 2.2 * bend + 0.03 * s)
+    patch.tissue[where] = np.where(waves > 1.45 - 2.6 * amount, np.uint8(Tissue.FAT), np.uint8(Tissue.MUSCLE))
 
 
 def _back_muscles(canvas: Canvas, anatomy: Anatomy) -> None:
@@ -81,7 +82,7 @@ def _belly(canvas: Canvas, anatomy: Anatomy) -> None:
     loops = np.sin(0.13 * patch.r + phase)
     loops += np.sin(0.17 * patch.a + 0.06 * patch.s)
     loops += np.sin(0.12 * patch.s + 0.05 * patch.r + phase)
-    inner = (patch.a > 30.0) & (patch.a < 100.0) & (patch.side < 120.0)
+    inner = squared(patch.a - 68.0, 40.0) + squared(patch.r, 125.0) < 1.0 + 0.12 * loops
     patch.paint(inner & (loops > 0.1), Tissue.VISCERA)
     patch.paint(inner & (loops > 0.7), Tissue.BOWEL)
 
@@ -97,8 +98,8 @@ def _vessels(canvas: Canvas, anatomy: Anatomy) -> None:
 
 
 def _vessel(patch: Patch, centre: float, radius: float, fork: float) -> None:
-    below = np.maximum(fork - patch.s, 0)
-    wide = np.where(below > 0, np.float32(6.0), np.float32(radius))
+    below: Field = np.maximum(fork - patch.s, np.float32(0))
+    wide: Field = np.where(below > 0, np.float32(6.0), np.float32(radius)).astype(np.float32)
     side: Field = patch.r - (centre + float(np.sign(centre)) * 0.42 * below)
     ring = squared(side, wide) + squared(patch.a - (26.0 - 0.10 * below), 0.85 * wide)
     patch.paint(ring <= 1.0, Tissue.FLOWING_BLOOD)
