@@ -23,7 +23,6 @@ from data_prep.tables import FileRow, ManifestRow
 from data_prep.workers import run as run_all
 from monai_spine.console import track
 from monai_spine.errors import ExitCode, SpineError
-from monai_spine.geometry import Plane
 
 HEADERS_PER_TASK = 64
 
@@ -69,7 +68,7 @@ def convert(
     resume: bool = False,
     quiet: bool = False,
     cluster: str | None = None,
-    only: Sequence[Plane] = (),
+    only: Sequence[str] = (),
     verify: Literal["geometry", "full"] = "geometry",
     keep_uids: bool = True,
     salt: str | None = None,
@@ -92,7 +91,7 @@ def convert(
     cluster
         Address of a Dask scheduler to run on, instead of local processes.
     only
-        Convert these planes alone.
+        Convert these planes alone: values of `monai_spine.geometry.Plane`.
     verify
         ``geometry`` checks bytes, affine and corners of what was written; ``full`` every value too.
     keep_uids

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from data_prep.frames import Frame
 from data_prep.pixels import checksum
@@ -20,9 +20,23 @@ def drop(frames: Sequence[Frame], max_bytes: int) -> tuple[list[Frame], list[Fra
     -------
     The frames to use, and the copies.
     """
+    return _separate(frames, lambda frame: (frame.uid, frame.index, *_likeness(frame)), max_bytes)
+
+
+def drop_resent(frames: Sequence[Frame], max_bytes: int) -> tuple[list[Frame], list[Frame]]:
+    """As `drop`, for copies that were given a SOPInstanceUID of their own: all else must be equal.
+
+    Only for frames that repeat a position without being told apart: in a time series two slices may well be equal.
+    """
+    return _separate(frames, _likeness, max_bytes)
+
+
+def _separate(
+    frames: Sequence[Frame], key: Callable[[Frame], tuple[object, ...]], max_bytes: int
+) -> tuple[list[Frame], list[Frame]]:
     alike: dict[tuple[object, ...], list[Frame]] = defaultdict(list)
     for frame in sorted(frames, key=lambda frame: (frame.path, frame.index or 0)):
-        alike[_likeness(frame)].append(frame)
+        alike[key(frame)].append(frame)
     kept: list[Frame] = []
     copies: list[Frame] = []
     for group in alike.values():
@@ -33,12 +47,13 @@ def drop(frames: Sequence[Frame], max_bytes: int) -> tuple[list[Frame], list[Fra
 
 
 def _likeness(frame: Frame) -> tuple[object, ...]:
-    return frame.uid, frame.index, frame.identity, frame.kind, frame.geometry, frame.slope, frame.intercept, frame.hints
+    return frame.identity, frame.kind, frame.geometry, frame.slope, frame.intercept, frame.hints
 
 
 def _by_pixels(group: list[Frame], max_bytes: int) -> tuple[list[Frame], list[Frame]]:
     seen: set[int] = set()
-    kept, copies = [], []
+    kept: list[Frame] = []
+    copies: list[Frame] = []
     for frame in group:
         try:
             mark = checksum(frame, max_bytes)

@@ -13,7 +13,7 @@ import zlib
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 from pydicom import config
 from pydicom.dataset import Dataset
@@ -118,11 +118,31 @@ class PixelElement:
     little_endian: bool
 
 
+class Meta(NamedTuple):
+    """Of the file meta information: the SOP class UID and the transfer syntax UID, empty when absent."""
+
+    sop_class: str
+    syntax: str
+
+
 @dataclass(frozen=True, slots=True)
 class Header:
-    """A parsed header: elements, transfer syntax UID, the pixel data's place, length of the (inflated) file in bytes."""
+    """A parsed header.
+
+    Attributes
+    ----------
+    sop_class
+        The SOP class UID that the file meta information gives.
+    syntax
+        The transfer syntax UID.
+    pixels
+        Where the pixel data lie; None without any.
+    size
+        The length of the file in bytes, inflated if it was deflated.
+    """
 
     elements: Elements
+    sop_class: str
     syntax: str
     pixels: PixelElement | None
     size: int
@@ -143,12 +163,14 @@ def read_elements(location: str, tags: Collection[int], max_bytes: int) -> Heade
         if start[128:] != b"DICM" and not _looks_bare(start):
             raise Refused(Reason.NOT_AN_IMAGE, "not a DICOM file")
         file.seek(132 if start[128:] == b"DICM" else 0)
-        syntax = read_syntax(file)
-        stream: BinaryIO = io.BytesIO(inflate(file.read(), max_bytes)) if syntax == DEFLATED else file
-        return _parse(stream, syntax, tags)
+        meta = read_meta(file)
+        deflated = meta.syntax == DEFLATED
+        stream: BinaryIO = io.BytesIO(inflate(file.read(), max_bytes)) if deflated else file
+        return _parse(stream, meta, tags)
 
 
-def _parse(stream: BinaryIO, syntax: str, tags: Collection[int]) -> Header:
+def _parse(stream: BinaryIO, meta: Meta, tags: Collection[int]) -> Header:
+    syntax = meta.syntax
     dataset = read_dataset(
         stream,
         is_implicit_VR=syntax in {IMPLICIT, ""},
@@ -160,7 +182,7 @@ def _parse(stream: BinaryIO, syntax: str, tags: Collection[int]) -> Header:
     pixels = _pixel_element(stream, bool(implicit), bool(little))
     size = stream.seek(0, io.SEEK_END)
     guessed = IMPLICIT if implicit else EXPLICIT
-    return Header(Elements(dataset), syntax or guessed, pixels, size)
+    return Header(Elements(dataset), meta.sop_class, syntax or guessed, pixels, size)
 
 
 def _looks_bare(start: bytes) -> bool:
@@ -171,9 +193,9 @@ def _looks_bare(start: bytes) -> bool:
     return (group == 0x0008 and element <= 0x0018) or (group == 0x0002 and element <= 0x0002)
 
 
-def read_syntax(file: BinaryIO) -> str:
-    """Read past the file meta information (group 2, always explicit little endian); its transfer syntax UID."""
-    syntax = ""
+def read_meta(file: BinaryIO) -> Meta:
+    """Read past the file meta information (group 2, always explicit little endian)."""
+    found: dict[int, str] = {}
     while len(head := file.read(8)) == 8:
         group, element, vr, length = struct.unpack("<HH2sH", head)
         if group != 0x0002:
@@ -181,10 +203,8 @@ def read_syntax(file: BinaryIO) -> str:
             break
         if vr in _LONG_VRS:
             length = int.from_bytes(file.read(4), "little")
-        value = file.read(length)
-        if element == 0x0010:
-            syntax = value.decode("latin-1").strip(" \0")
-    return syntax
+        found[element] = file.read(length).decode("latin-1").strip(" \0")
+    return Meta(found.get(0x0002, ""), found.get(0x0010, ""))
 
 
 def inflate(data: bytes, max_bytes: int) -> bytes:

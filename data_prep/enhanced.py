@@ -124,9 +124,9 @@ def _hints(group: Group) -> Iterator[tuple[str, object]]:
         ("trigger time", "CardiacSynchronizationSequence", "NominalCardiacTriggerDelayTime"),
         ("acquisition", content, "FrameAcquisitionNumber"),
     ):
-        value = group.numbers(sequence, keyword)
-        if value:
-            yield name, value
+        numbers = group.numbers(sequence, keyword)
+        if numbers:
+            yield name, numbers
     time = group.texts(content, "FrameAcquisitionDateTime")
     if time:
         yield "acquisition time", time[0]

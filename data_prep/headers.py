@@ -52,8 +52,8 @@ _TAGS = (
     0x001910BB,  # GE: diffusion direction x
     0x001910BC,  # GE: diffusion direction y
     0x001910BD,  # GE: diffusion direction z
+    0x00651050,  # United Imaging: images in a grid
     0x20011003,  # Philips: b value
-    0x200110F1,
     0x20051011,  # Philips: image type MR
     0x200510B0,  # Philips: diffusion direction R/L
     0x200510B1,
@@ -126,14 +126,13 @@ def _frames(source: Source, header: Header, max_bytes: int) -> tuple[Frame, ...]
 
 def _check_is_image(header: Header) -> None:
     elements = header.elements
-    if elements.text(0x00080016).startswith(SPECTRA_AND_RAW):
+    sop_class = elements.text(0x00080016) or header.sop_class
+    matrix = 0x00280010 in elements and 0x00280011 in elements
+    if sop_class.startswith(SPECTRA_AND_RAW) or (sop_class and header.pixels is None and not matrix):
         raise Refused(Reason.NOT_AN_IMAGE, "a DICOM object without an image")
     if header.pixels is None:
-        if 0x00280010 not in elements or 0x00280011 not in elements:
-            if not elements.text(0x00080016):
-                raise Refused(Reason.UNREADABLE, "no DICOM object can be made out")
-            raise Refused(Reason.NOT_AN_IMAGE, "a DICOM object without an image")
-        raise Refused(Reason.TRUNCATED, "an image's header, but no pixel data")
+        problem = (Reason.TRUNCATED, "an image's header, but no pixel data")
+        raise Refused(*problem if matrix else (Reason.UNREADABLE, "no DICOM object can be made out"))
 
 
 def _pixels(location: str, header: Header) -> Pixels:
@@ -186,7 +185,8 @@ def _problem(location: str, header: Header, pixels: Pixels) -> tuple[Reason, str
     """What keeps every frame of the file from being used although its header is sound."""
     elements = header.elements
     image_type = elements.texts(0x00080008)
-    if "MOSAIC" in image_type or (elements.binary(0x0019100A, "US") or 0) > 1:
+    tiles = elements.binary(0x0019100A, "US") or elements.number(0x00651050) or 0
+    if "MOSAIC" in image_type or tiles > 1:
         return Reason.MOSAIC, "the slices of a volume are tiled into one image"
     if "LOCALIZER" in image_type[2:]:
         return Reason.LOCALIZER, "ImageType says LOCALIZER"

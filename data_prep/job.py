@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from data_prep import duplicates, nifti, sidecar
 from data_prep.frames import Frame
+from data_prep.nifti import OutputError
 from data_prep.pixels import read_stored
 from data_prep.reasons import Reason, Refused
 from data_prep.series import stacks_of
@@ -18,7 +20,8 @@ from data_prep.stacks import Stack
 from data_prep.tables import FileRow, ManifestRow
 from data_prep.values import Voxels, to_voxels
 from monai_spine import __version__
-from monai_spine.geometry import Plane
+
+logger = logging.getLogger(__name__)
 
 CONVERTER = f"monai_spine {__version__}"
 
@@ -31,7 +34,7 @@ class Settings:
     extension: str = "nii.gz"
     resume: bool = False
     verify_values: bool = False
-    only: tuple[Plane, ...] = ()
+    only: tuple[str, ...] = ()
     max_bytes: int = 4 << 30
 
 
@@ -51,18 +54,30 @@ class JobResult:
 
 
 def run_job(job: Job, settings: Settings) -> JobResult:
-    """Convert one series: split, check, write, verify.
+    """Convert one series: split, check, write, verify. Whatever goes wrong inside it stays inside it.
 
     Raises
     ------
     OutputError
         If the output cannot be written.
     """
-    kept, copies = duplicates.drop(job.frames, settings.max_bytes)
+    try:
+        return _convert_series(job, settings)
+    except OutputError:
+        raise
+    except Exception as error:  # one series of thousands must not end the run
+        logger.debug("a series could not be converted", exc_info=True)
+        refusal = Refused(Reason.UNREADABLE, f"{type(error).__name__} while converting")
+        rows = tuple(_row(frame, "refused", frame.reason or refusal.reason) for frame in job.frames)
+        return JobResult((_manifest_row(Stack((job.frames,)), 0, "", refusal),), rows)
+
+
+def _convert_series(job: Job, settings: Settings) -> JobResult:
+    stacks, copies = _split(job, settings)
     manifest: list[ManifestRow] = []
     files = [FileRow(copy.path, copy.index, "duplicate", "", "", None, None) for copy in copies]
     counter: Counter[tuple[str, str]] = Counter()
-    for stack in stacks_of(kept):
+    for stack in stacks:
         if settings.only and stack.plane not in settings.only:
             files += [_row(frame, "ignored", Reason.NOT_SELECTED) for frame in stack.frames]
             continue
@@ -73,6 +88,29 @@ def run_job(job: Job, settings: Settings) -> JobResult:
         manifest.append(row)
         files += rows
     return JobResult(tuple(manifest), tuple(files))
+
+
+def _split(job: Job, settings: Settings) -> tuple[list[Stack], list[Frame]]:
+    """The job's stacks without copies of images, and the copies."""
+    kept, copies = duplicates.drop(job.frames, settings.max_bytes)
+    stacks = stacks_of(kept)
+    unclear = [frame for stack in stacks if stack.reason is Reason.AMBIGUOUS_VOLUMES for frame in stack.frames]
+    _, resent = duplicates.drop_resent(unclear, settings.max_bytes)
+    if resent:
+        gone = {id(frame) for frame in resent}
+        stacks = stacks_of([frame for frame in kept if id(frame) not in gone])
+    copies += resent
+    return [_with_copies(stack, copies) for stack in stacks], copies
+
+
+def _with_copies(stack: Stack, copies: list[Frame]) -> Stack:
+    """The stack, its detail saying how many identical copies were left out."""
+    places = {(frame.identity.series, frame.kind, frame.geometry) for frame in stack.frames}
+    count = sum((copy.identity.series, copy.kind, copy.geometry) in places for copy in copies)
+    if not count:
+        return stack
+    note = f"{count} identical {'copy' if count == 1 else 'copies'} left out"
+    return replace(stack, detail="; ".join(filter(None, (stack.detail, note))))
 
 
 def _convert_stack(stack: Stack, number: int, settings: Settings) -> tuple[ManifestRow, list[FileRow]]:

@@ -77,6 +77,14 @@ IDENTIFYING = (
 _UNSAFE = re.compile(r"[^\w .,;:+*/()\[\]<>=%#&@-]", re.ASCII)
 _LONGEST = 64
 
+_VOCABULARY = set(
+    "sag sagittal cor coronal tra trans transverse axial obl oblique spine lumbar lspine thoracic cervical head brain "
+    "stir flair tse fse tirm dixon space vibe vista cube haste spgr mprage epi dwi dti adc asl fmri swi tof loc spin "
+    "echo grad fast turbo fat sat water inphase opp phase mag map field post pre gad contrast localizer scout survey "
+    "the and with".split()  # noqa: SIM905 - a list of words reads best as words
+)
+"""Words of sequences: kept in a description even where a patient's record happens to hold them too."""
+
 
 def collect(elements: Elements) -> tuple[tuple[str, object], ...]:
     """The white-listed parameters of one file, by DICOM keyword. Equal ones are one shared object."""
@@ -139,4 +147,5 @@ def _printable(text: str) -> str:
 
 def _words(value: bytes) -> list[str]:
     """Words of an identifying value that are long enough to betray something."""
-    return [word for word in re.split(r"[\s^=\\,;/\0]+", value.decode("latin-1")) if len(word) >= 3]
+    words = re.split(r"[\s^=\\,;/\0_]+", value.decode("latin-1"))
+    return [word for word in words if len(word) >= 3 and word.lower() not in _VOCABULARY]

@@ -1,13 +1,10 @@
-"""Stored pixel values of frames: uncompressed ones straight from the file, compressed ones through SimpleITK.
+"""Stored pixel values of frames, before rescaling: uncompressed ones straight from the file, others decoded first.
 
-Values are as stored, before rescaling, bits that are not in use masked away. A compressed frame is handed to
-SimpleITK inside a bare file of our own, so that its reader applies no rescaling and inverts no MONOCHROME1.
+Bits that are not in use are masked away.
 """
 
 from __future__ import annotations
 
-import logging
-import tempfile
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -15,12 +12,10 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from data_prep.elements import DEFLATED, inflate, read_syntax
-from data_prep.encapsulated import frame_codestreams
+from data_prep import decoding
+from data_prep.elements import DEFLATED, inflate, read_meta
 from data_prep.frames import Frame, Pixels
 from data_prep.reasons import Reason, Refused
-
-logger = logging.getLogger(__name__)
 
 Stored = npt.NDArray[np.generic]
 
@@ -53,7 +48,7 @@ def _read_frame(frame: Frame, into: Stored, max_bytes: int) -> None:
     pixels = frame.pixels
     index = frame.index or 0
     if pixels.length is None:
-        into[...] = _decode(pixels, index).reshape(into.shape).astype(into.dtype, copy=False)
+        into[...] = decoding.decode(pixels, index).reshape(into.shape)
     elif pixels.syntax == DEFLATED:
         start = pixels.offset + index * pixels.frame_bytes
         data = _inflated(pixels.location, max_bytes)[start : start + pixels.frame_bytes]
@@ -66,7 +61,7 @@ def _read_frame(frame: Frame, into: Stored, max_bytes: int) -> None:
 def _read_native(pixels: Pixels, index: int, into: Stored) -> None:
     with open(pixels.location, "rb", buffering=0) as file:  # noqa: PTH123 - the hot path
         file.seek(pixels.offset + index * pixels.frame_bytes)
-        read = file.readinto(memoryview(into).cast("B"))
+        read = file.readinto(into.reshape(-1).view(np.uint8).data)
     if read != pixels.frame_bytes:
         raise Refused(Reason.TRUNCATED, f"{read} of {pixels.frame_bytes} bytes of pixel data")
     if pixels.swapped > 1:
@@ -93,55 +88,8 @@ def _use_stored_bits(pixels: Pixels, into: Stored) -> None:
 def _inflated(location: str, max_bytes: int) -> bytes:
     with Path(location).open("rb") as file:
         file.seek(132)
-        read_syntax(file)
+        read_meta(file)
         return inflate(file.read(), max_bytes)
-
-
-@lru_cache(maxsize=1)
-def _codestreams(location: str, pixels: Pixels) -> list[bytes]:
-    try:
-        return frame_codestreams(location, pixels)
-    except Exception as error:  # pydicom raises errors of many kinds on damaged fragments
-        raise Refused(Reason.UNREADABLE, f"compressed fragments: {type(error).__name__}") from error
-
-
-def _decode(pixels: Pixels, index: int) -> Stored:
-    """Decode one compressed frame through a bare single-frame file."""
-    import SimpleITK as sitk  # noqa: N813 - its usual name
-
-    streams = _codestreams(pixels.location, pixels)
-    if index >= len(streams):
-        raise Refused(Reason.TRUNCATED, f"{len(streams)} compressed frames of {pixels.frames}")
-    sitk.ProcessObject.GlobalWarningDisplayOff()
-    with tempfile.TemporaryDirectory(prefix="monai-spine-") as folder:
-        path = Path(folder) / "frame.dcm"
-        _write_bare(path, pixels, streams[index])
-        try:
-            decoded: Stored = sitk.GetArrayFromImage(sitk.ReadImage(str(path), imageIO="GDCMImageIO"))
-        except RuntimeError as error:
-            raise Refused(Reason.UNREADABLE, f"pixel data do not decode (transfer syntax {pixels.syntax})") from error
-    if decoded.size != pixels.rows * pixels.columns:
-        raise Refused(Reason.UNREADABLE, "pixel data decode to another matrix than the header's")
-    return decoded
-
-
-def _write_bare(path: Path, pixels: Pixels, codestream: bytes) -> None:
-    """A DICOM file with a pixel module and nothing else."""
-    from pydicom.dataset import Dataset, FileMetaDataset
-    from pydicom.encaps import encapsulate
-    from pydicom.uid import UID, MRImageStorage, generate_uid
-
-    bare = Dataset()
-    bare.SOPClassUID, bare.SOPInstanceUID = MRImageStorage, generate_uid()
-    bare.SamplesPerPixel, bare.PhotometricInterpretation = 1, "MONOCHROME2"
-    bare.Rows, bare.Columns = pixels.rows, pixels.columns
-    bare.BitsAllocated, bare.BitsStored, bare.HighBit = pixels.bits_allocated, pixels.bits_stored, pixels.high_bit
-    bare.PixelRepresentation = int(pixels.signed)
-    bare.PixelData = encapsulate([codestream])
-    bare["PixelData"].VR = "OB"
-    bare.file_meta = FileMetaDataset()
-    bare.file_meta.TransferSyntaxUID = UID(pixels.syntax)
-    bare.save_as(path, enforce_file_format=True)
 
 
 def checksum(frame: Frame, max_bytes: int) -> int:

@@ -46,6 +46,11 @@ def coordinates(frames: Sequence[Frame]) -> Array:
     return positions(frames) @ np.column_stack([normal, row, np.cross(normal, row)])
 
 
+def coincide(frames: Sequence[Frame], others: Sequence[Frame]) -> bool:
+    """Whether two volumes have their slices at the same places."""
+    return bool(np.abs(positions(frames) - positions(others)).max() <= POSITION_TOLERANCE_MM)
+
+
 def stations(frames: list[Frame]) -> list[list[Frame]]:
     """Frames of one orientation, split by their field of view within the plane (two stations of a whole spine).
 

@@ -30,6 +30,9 @@ SCOUT_DEGREES = 60.0
 """Slices further apart than this in one series make it a scout. Lumbar axial stacks differ by up to about 45°."""
 
 
+_IRREGULAR = {Reason.UNEVEN_SPACING, Reason.SHEARED, Reason.MISSING_SLICE}
+
+
 @dataclass(frozen=True, slots=True)
 class Stack:
     """Frames that belong together, with the verdict on them.
@@ -107,7 +110,8 @@ def _split_sound(frames: list[Frame]) -> list[Stack]:
     groups = [
         group
         for alike in _by(lambda frame: (frame.kind, frame.pixels.rows, frame.pixels.columns), frames)
-        for group in _same_grid(alike)
+        for grid in _same_grid(alike)
+        for group in _same_frame_of_reference(grid)
     ]
     if _is_scout(groups):
         degrees = f"slices in {len(groups)} orientations, up to 90 degrees apart" if len(groups) > 1 else ""
@@ -130,6 +134,12 @@ def _same_grid(frames: list[Frame]) -> list[list[Frame]]:
             leaders.append(grid)
             groups.append([frame])
     return groups
+
+
+def _same_frame_of_reference(frames: list[Frame]) -> list[list[Frame]]:
+    """Frames grouped by frame of reference; left whole where it differs from image to image and says nothing."""
+    groups = _by(lambda frame: frame.identity.frame_of_reference, frames)
+    return groups if min(map(len, groups)) >= regularity.MIN_SLICES else [frames]
 
 
 def _grid_vectors(frame: Frame) -> npt.NDArray[np.float64]:
@@ -158,11 +168,17 @@ def _stacks_of_station(frames: list[Frame]) -> list[Stack]:
         series = volumes.arrange(frames)
     except Refused as refusal:
         return [_refused(_by_position(frames), refusal.reason, refusal.detail)]
-    return [stack for group in series for stack in _stacks_of_volumes(group)]
+    stacks = [stack for group in series for stack in _stacks_of_volumes(group)]
+    if any(stack.reason in _IRREGULAR for stack in stacks):
+        moved = volumes.moved(frames)
+        return [_checked([volume]) for volume in moved] or stacks
+    return stacks
 
 
 def _stacks_of_volumes(group: list[list[Frame]]) -> list[Stack]:
-    """Stacks of volumes that share all their positions: one, or one per slab."""
+    """Stacks of volumes that share all their positions: one, or one per slab; those that moved apart on their own."""
+    if not all(regularity.coincide(group[0], volume) for volume in group[1:]):
+        return [stack for volume in group for stack in _stacks_of_volumes([volume])]
     cuts = regularity.slab_cuts(group[0])
     bounds = [0, *cuts, len(group[0])]
     return [_checked([volume[start:end] for volume in group]) for start, end in pairwise(bounds)]

@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from data_prep.frames import Frame
 from data_prep.reasons import Reason, Refused
-from data_prep.regularity import MIN_SLICES, coordinates
+from data_prep.regularity import MIN_SLICES, coordinates, step
 
 SAME_POSITION_MM = 0.02
 
@@ -48,6 +48,45 @@ def arrange(frames: list[Frame]) -> list[Volumes]:
     raise Refused(
         Reason.AMBIGUOUS_VOLUMES, f"{len(frames)} images at {count} positions, up to {most} at one, not told apart"
     )
+
+
+def moved(frames: list[Frame]) -> list[list[Frame]]:
+    """Volumes that are each even by themselves, but not at each other's positions, as after a motion correction.
+
+    Returns
+    -------
+    The volumes, slices sorted along the normal; empty where no value of the headers yields such volumes. They have
+    equally many slices and cover the same region, so that parts of one stack are not taken for volumes.
+    """
+    names = dict.fromkeys(name for name, _ in frames[0].hints if name.startswith(_VOLUME_HINTS))
+    for name in names:
+        parts: dict[object, list[Frame]] = defaultdict(list)
+        for frame in frames:
+            parts[dict(frame.hints).get(name)].append(frame)
+        candidates = [_along_normal(part) for part in parts.values()]
+        if len(candidates) > 1 and _are_volumes(candidates):
+            return sorted(candidates, key=lambda volume: min(frame.number for frame in volume))
+    return []
+
+
+_VOLUME_HINTS = ("temporal", "dimension", "diffusion", "acquisition", "trigger")
+
+
+def _along_normal(frames: list[Frame]) -> list[Frame]:
+    return [frames[n] for n in np.argsort(coordinates(frames)[:, 0], kind="stable")]
+
+
+def _are_volumes(candidates: list[list[Frame]]) -> bool:
+    if len({len(volume) for volume in candidates}) > 1 or len(candidates[0]) < MIN_SLICES:
+        return False
+    try:
+        for volume in candidates:
+            step(volume)
+    except Refused:
+        return False
+    ends = np.array([coordinates(volume)[[0, -1], 0] for volume in candidates])
+    overlap = ends[:, 1].min() - ends[:, 0].max()
+    return bool(overlap > 0.5 * (ends[:, 1] - ends[:, 0]).max())
 
 
 def _slots(frames: Sequence[Frame]) -> npt.NDArray[np.intp]:
