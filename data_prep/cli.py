@@ -106,6 +106,29 @@ def convert(  # noqa: PLR0917 - options
     raise typer.Exit(summary.exit_code)
 
 
+@app.command()
+def rsna(  # noqa: PLR0917 - options
+    rsna_dir: Annotated[Path, typer.Argument(metavar="RSNA_DIR", help="Folder in the competition's layout.")],
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="Folder for volumes, datalist.json and tables.")],
+    folds: Annotated[int, typer.Option(help="Folds of the cross-validation.")] = 5,
+    seed: Annotated[int, typer.Option(help="The same seed makes the same folds.")] = 0,
+    workers: Annotated[int, typer.Option(help="Processes; -1 for one per core.")] = 1,
+    resume: Annotated[bool, typer.Option("--resume", help="Keep what an interrupted run finished.")] = False,
+    quiet: Quiet = False,
+) -> None:
+    """Turn a collection in the RSNA 2024 layout into volumes, datalist.json with folds, and points in mm.
+
+    What is odd about a study is reported in quality.csv and kept.
+
+    Example: python -m data_prep rsna rsna-2024/ nifti/ --workers 4
+    """
+    from data_prep.rsna2024 import build
+
+    collection = build(rsna_dir, out, folds=folds, seed=seed, workers=workers, resume=resume, quiet=quiet)
+    typer.echo(f"{collection.line()}; see {out / 'datalist.json'}")
+    raise typer.Exit(collection.exit_code)
+
+
 def main() -> None:
     """Entry point."""
     console.run(app)

@@ -165,7 +165,7 @@ def _lamina(canvas: Canvas, body: Vertebra, wall: float) -> None:
     patch = canvas.box((-15, 15), (wall - 31, wall - 15), (body.s - 3 - half, body.s - 3 + half))
     if patch is None:
         return
-    roof = squared(patch.a - 0.5 * patch.side - (wall - 26.5), 3.4) + squared(patch.s - (body.s - 3.0), half)
+    roof = squared(patch.a - patch.side / 2 - (wall - 26.5), 3.4) + squared(patch.s - (body.s - 3.0), half)
     _bone(patch, np.where(patch.side < 15.0, roof, OUTSIDE), 3.4)
 
 
@@ -175,7 +175,7 @@ def _spinous(canvas: Canvas, body: Vertebra, wall: float) -> None:
     patch = canvas.box((-3.4, 3.4), (wall - 27 - length, wall - 27), (body.s - 22, body.s + 3))
     if patch is None:
         return
-    behind = (wall - 27.0) - patch.a
+    behind: Field = (wall - 27.0) - patch.a
     drop = squared(patch.s - (body.s - 7.0) + 0.16 * behind, 9.5)
     plate = squared(patch.r, 3.4) + drop * drop + cubed(behind - length / 2, length / 2)
     _bone(patch, plate, 3.4)
@@ -198,8 +198,8 @@ def _sacral_wings(canvas: Canvas, anatomy: Anatomy) -> None:
 
 def _ilium(patch: Patch, top: float) -> None:
     """An iliac blade, running outwards and forwards, farther from the midline higher up."""
-    above: Field = np.clip(patch.s - top, -50, 30)
-    crest: Field = 0.44 * patch.a + 0.35 * above + 70.8
+    above: Field = np.clip(patch.s - top, -50, 30).astype(np.float32, copy=False)
+    crest = patch.a * 0.44 + above * 0.35 + 70.8
     depth = squared(squared(patch.a + 14.0, 36.0), 1.0)
     blade = squared(squared(patch.side - crest, 6.5), 1.0) + depth * depth
     _bone(patch, np.where(patch.s < top + 32, blade, OUTSIDE), 6.5)

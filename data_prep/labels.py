@@ -1,0 +1,230 @@
+"""The competition's tables, read as strings and checked: labels, series types and label points."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from monai_spine.errors import InvalidTableError, MissingInputError, listed
+from monai_spine.spine import MISSING, TARGETS, Condition, Finding, Grade, Level, SeriesType
+
+if TYPE_CHECKING:
+    import pandera.pandas as pa
+
+TRAIN = "train.csv"
+POINTS = "train_label_coordinates.csv"
+TRAIN_SERIES = "train_series_descriptions.csv"
+TEST_SERIES = "test_series_descriptions.csv"
+
+GRADES = {"": MISSING, **{grade.title: int(grade) for grade in Grade}}
+SERIES_TYPES = {kind.title: kind for kind in SeriesType}
+CONDITIONS = {condition.title: condition for condition in Condition}
+LEVELS = {level.title: level for level in Level}
+NAME = r"[\w+=@-][\w.+=@-]*"
+"""What a study or series may be called: its folder's name."""
+SHOWN = 20
+"""Faults that a message names before it counts the rest."""
+
+
+@dataclass(frozen=True)
+class LabelPoint:
+    """A row of the coordinates table: ``x`` is a column and ``y`` a row of the slice as stored, in pixels."""
+
+    study: str
+    series: str
+    instance: str
+    finding: Finding
+    x: float
+    y: float
+
+
+@dataclass(frozen=True)
+class StudyTables:
+    """What the tables say of one study; ``labels`` has 25 entries in the order of ``TARGETS``."""
+
+    study: str
+    series: tuple[tuple[str, SeriesType], ...]
+    labels: tuple[int, ...] | None = None
+    points: tuple[LabelPoint, ...] = ()
+
+
+@dataclass(frozen=True)
+class Training:
+    """The studies of ``train.csv`` in its order, and ``unknown`` ones that only the other tables name."""
+
+    studies: tuple[StudyTables, ...]
+    unknown: tuple[str, ...]
+
+
+def read_training(folder: Path) -> Training:
+    """Studies with their labels, series and points.
+
+    Raises
+    ------
+    MissingInputError
+        If a table or one of its columns is not there.
+    InvalidTableError
+        If anything in the tables breaks their format; the message names all rows, up to a limit.
+    """
+    tables = _checked(
+        {
+            folder / TRAIN: _train_schema(),
+            folder / TRAIN_SERIES: _series_schema(),
+            folder / POINTS: _points_schema(),
+        }
+    )
+    labels, series, points = tables
+    by_study, marks = _series_by_study(series), _points_by_study(points)
+    grades = labels[list(TARGETS)].apply(lambda column: column.map(GRADES)).to_numpy()
+    studies = tuple(
+        StudyTables(study, tuple(by_study.pop(study, ())), tuple(map(int, row)), tuple(marks.pop(study, ())))
+        for study, row in zip(labels["study_id"], grades, strict=True)
+    )
+    return Training(studies, tuple(sorted({*by_study, *marks})))
+
+
+def _points_by_study(points: pd.DataFrame) -> dict[str, list[LabelPoint]]:
+    marks: dict[str, list[LabelPoint]] = {}
+    for row in points.to_dict("records"):
+        study, series, instance = row["study_id"], row["series_id"], row["instance_number"]
+        finding = Finding(CONDITIONS[row["condition"]], LEVELS[row["level"]])
+        marks.setdefault(study, []).append(
+            LabelPoint(study, series, instance, finding, float(row["x"]), float(row["y"]))
+        )
+    return marks
+
+
+def read_test(folder: Path) -> list[StudyTables]:
+    """Studies of ``test_series_descriptions.csv`` in its order; empty if there is no such table.
+
+    Raises
+    ------
+    MissingInputError, InvalidTableError
+        As `read_training`.
+    """
+    path = folder / TEST_SERIES
+    if not path.is_file():
+        return []
+    (series,) = _checked({path: _series_schema()})
+    return [StudyTables(study, tuple(rows)) for study, rows in _series_by_study(series).items()]
+
+
+def _series_by_study(series: pd.DataFrame) -> dict[str, list[tuple[str, SeriesType]]]:
+    by_study: dict[str, list[tuple[str, SeriesType]]] = {}
+    for row in series.to_dict("records"):
+        kind = SERIES_TYPES[row["series_description"]]
+        by_study.setdefault(row["study_id"], []).append((row["series_id"], kind))
+    return by_study
+
+
+def _checked(schemas: dict[Path, pa.DataFrameSchema]) -> list[pd.DataFrame]:
+    """Read all tables, and only then complain about all faults of all of them."""
+    tables = [_read(path) for path in schemas]
+    absent = [
+        f"{path.name} has no column {column!r}"
+        for table, (path, schema) in zip(tables, schemas.items(), strict=True)
+        for column in schema.columns
+        if column not in table.columns
+    ]
+    if absent:
+        raise MissingInputError(f"{next(iter(schemas)).parent}: {listed(absent, '; ', SHOWN)}")
+    faults = [
+        fault
+        for table, (path, schema) in zip(tables, schemas.items(), strict=True)
+        for fault in _faults(table, schema, path.name)
+    ]
+    if faults:
+        raise InvalidTableError(f"{next(iter(schemas)).parent}: {len(faults)} faults: {listed(faults, '; ', SHOWN)}")
+    return tables
+
+
+def _read(path: Path) -> pd.DataFrame:
+    """A CSV with every cell a string, empty ones ``""``."""
+    if not path.is_file():
+        raise MissingInputError(
+            f"there is no file {path}; expected a folder in the layout of the RSNA 2024 competition"
+        )
+    try:
+        return pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
+    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as err:
+        raise InvalidTableError(f"{path}: not a readable CSV: {err}") from err
+
+
+def _faults(table: pd.DataFrame, schema: pa.DataFrameSchema, name: str) -> list[str]:
+    """One sentence per fault, with the row as a spreadsheet counts it (the header is row 1)."""
+    import pandera.errors
+
+    try:
+        schema.validate(table, lazy=True)
+    except pandera.errors.SchemaErrors as error:
+        cases = error.failure_cases.sort_values("index", kind="stable").to_dict("records")
+        return [
+            f"{name} row {int(case['index']) + 2}: {case['column']} is {case['failure_case']!r}, "
+            f"expected {case['check']}"
+            for case in cases
+        ]
+    return []
+
+
+def _train_schema() -> pa.DataFrameSchema:
+    import pandera.pandas as pa
+
+    grades = {target: _one_of(list(GRADES)) for target in TARGETS}
+    return pa.DataFrameSchema({"study_id": pa.Column(str, [_name(), _unique()]), **grades})
+
+
+def _series_schema() -> pa.DataFrameSchema:
+    import pandera.pandas as pa
+
+    return pa.DataFrameSchema(
+        {
+            "study_id": pa.Column(str, _name()),
+            "series_id": pa.Column(str, _name()),
+            "series_description": _one_of(list(SERIES_TYPES)),
+        }
+    )
+
+
+def _points_schema() -> pa.DataFrameSchema:
+    import pandera.pandas as pa
+
+    number = pa.Check(_is_finite, element_wise=True, error="a number")
+    return pa.DataFrameSchema(
+        {
+            "study_id": pa.Column(str, _name()),
+            "series_id": pa.Column(str, _name()),
+            "instance_number": pa.Column(str, pa.Check.str_matches(r"^\d+$", error="a whole number")),
+            "condition": _one_of(list(CONDITIONS)),
+            "level": _one_of(list(LEVELS)),
+            "x": pa.Column(str, number),
+            "y": pa.Column(str, number),
+        }
+    )
+
+
+def _name() -> pa.Check:
+    import pandera.pandas as pa
+
+    return pa.Check.str_matches(rf"^{NAME}$", error="an id that can name a folder")
+
+
+def _unique() -> pa.Check:
+    import pandera.pandas as pa
+
+    return pa.Check(lambda ids: ~ids.duplicated(), error="an id that no other row has")
+
+
+def _one_of(values: list[str]) -> pa.Column:
+    import pandera.pandas as pa
+
+    return pa.Column(str, pa.Check.isin(values, error=f"one of {values}"))
+
+
+def _is_finite(text: str) -> bool:
+    try:
+        return abs(float(text)) < float("inf")
+    except ValueError:
+        return False

@@ -1,0 +1,159 @@
+"""One study of a collection: its tables joined to what the converter made of its files."""
+
+from __future__ import annotations
+
+import csv
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from data_prep.faults import Fault, FaultKind
+from data_prep.label_points import Place, PlacedPoint, place
+from data_prep.labels import StudyTables
+from monai_spine.spine import MISSING, TARGETS, SeriesType
+
+Entry = dict[str, Any]
+"""A study as it stands in ``datalist.json``."""
+
+
+@dataclass
+class ConvertedStudy:
+    """What the converter says of one study.
+
+    Attributes
+    ----------
+    slices
+        Where each file went, by its path ``<study>/<series>/<instance>.dcm``.
+    volumes
+        3-D volumes of each series folder in the order of their stacks, relative to the converter's output.
+    timed
+        4-D volumes of each series folder.
+    refused
+        How many files of each series folder were refused, by reason.
+    """
+
+    slices: dict[str, Place] = field(default_factory=dict)
+    volumes: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
+    timed: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
+    refused: dict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
+
+    @property
+    def series(self) -> set[str]:
+        """All series folders with a DICOM file in them."""
+        return {path.split("/")[1] for path in self.slices}
+
+
+def read_conversion(converted: Path) -> dict[str, ConvertedStudy]:
+    """Studies of a converter's two tables, by the names of their folders."""
+    studies: dict[str, ConvertedStudy] = defaultdict(ConvertedStudy)
+    with (converted / "files.csv").open(newline="", encoding="utf-8") as table:
+        for row in csv.DictReader(table):
+            parts = row["path"].split("/")
+            if len(parts) == 3 and row["status"] != "ignored":
+                _add_file(studies[parts[0]], parts[1], row)
+    with (converted / "manifest.csv").open(newline="", encoding="utf-8") as table:
+        for row in sorted(csv.DictReader(table), key=lambda row: (row["study"], int(row["stack"]))):
+            if row["nifti"]:
+                study, name = row["nifti"].split("/")
+                _add_volume(studies[study], row["nifti"], name)
+    return dict(studies)
+
+
+def _add_file(study: ConvertedStudy, series: str, row: dict[str, str]) -> None:
+    used = row["nifti"] and row["k"]
+    study.slices[row["path"]] = Place(row["nifti"], int(row["k"])) if used else Place("", None)
+    if row["t"]:
+        study.timed[series].add(row["nifti"])
+    if row["status"] == "refused":
+        study.refused[series][row["reason"]] += 1
+
+
+def _add_volume(study: ConvertedStudy, nifti: str, name: str) -> None:
+    sources = {path.split("/")[1] for path, place in study.slices.items() if place.nifti == nifti}
+    for series in sources or {name.split(".", maxsplit=1)[0]}:
+        if nifti not in study.timed[series]:
+            study.volumes[series].append(nifti)
+
+
+def assemble(
+    study: StudyTables, conversion: ConvertedStudy, images: Path, converted: Path, out: Path
+) -> tuple[Entry | None, list[PlacedPoint], list[Fault]]:
+    """The entry of a study (None if it has no volume), its points in patient space, and what is odd about it.
+
+    ``converted`` is the converter's output folder; paths in the entry are relative to ``out``.
+    """
+    faults = _series_faults(study, conversion)
+    volumes = _volumes_by_type(study, conversion, converted.relative_to(out))
+    points, found = place(study.points, images, converted, conversion.slices)
+    faults += [*found, *_label_faults(study, points), *_type_faults(study)]
+    if not any(volumes.values()):
+        faults.append(Fault(study.study, "", "", FaultKind.NO_VOLUME, "left out of the datalist"))
+        return None, points, faults
+    absent = [kind for kind in SeriesType if not volumes[kind]]
+    faults += [Fault(study.study, "", "", FaultKind.NO_SERIES_TYPE, kind.title) for kind in absent]
+    return _entry(study, volumes, points), points, faults
+
+
+def _entry(study: StudyTables, volumes: dict[SeriesType, list[str]], points: Sequence[PlacedPoint]) -> Entry:
+    entry: Entry = {"study_id": study.study, "patient_id": study.study}
+    entry |= {kind.value: files for kind, files in volumes.items() if files}
+    if study.labels is not None:
+        entry["label"] = list(study.labels)
+        entry["points"] = {point.mark.finding.name: [round(value, 4) for value in point.world] for point in points}
+    return entry
+
+
+def _volumes_by_type(study: StudyTables, conversion: ConvertedStudy, prefix: Path) -> dict[SeriesType, list[str]]:
+    """Volumes of every series type in the order of the table, then of the stacks."""
+    volumes: dict[SeriesType, list[str]] = {kind: [] for kind in SeriesType}
+    for series, kind in study.series:
+        volumes[kind] += [(prefix / nifti).as_posix() for nifti in conversion.volumes.get(series, [])]
+    return volumes
+
+
+def _series_faults(study: StudyTables, conversion: ConvertedStudy) -> list[Fault]:
+    """Series without images, images without a series type, and stacks that were refused."""
+    known, found = dict(study.series), conversion.series
+    faults = [_fault(study, s, FaultKind.NO_IMAGES, kind.title) for s, kind in known.items() if s not in found]
+    faults += [_fault(study, s, FaultKind.UNKNOWN_SERIES, "left out") for s in found - set(known)]
+    faults += [
+        _fault(study, series, FaultKind.REFUSED_STACK, f"{count} files: {reason}")
+        for series, reasons in conversion.refused.items()
+        for reason, count in reasons.items()
+    ]
+    timed = {series for series, niftis in conversion.timed.items() if niftis}
+    return faults + [_fault(study, series, FaultKind.FOUR_DIMENSIONAL, "left out") for series in timed]
+
+
+def _label_faults(study: StudyTables, points: Sequence[PlacedPoint]) -> list[Fault]:
+    """Labels without points and points without labels."""
+    if study.labels is None:
+        return []
+    placed = {point.mark.finding.name for point in points}
+    faults = []
+    for target, label in zip(TARGETS, study.labels, strict=True):
+        if label == MISSING and target in placed:
+            faults.append(Fault(study.study, "", target, FaultKind.NO_LABEL, ""))
+        elif label != MISSING and target not in placed:
+            faults.append(Fault(study.study, "", target, FaultKind.NO_POINT, ""))
+    return faults
+
+
+def _type_faults(study: StudyTables) -> list[Fault]:
+    """Points on series of the wrong type, or of none."""
+    kinds = dict(study.series)
+    return [
+        Fault(study.study, mark.series, mark.finding.name, FaultKind.WRONG_SERIES_TYPE, _title(kinds.get(mark.series)))
+        for mark in study.points
+        if kinds.get(mark.series) is not mark.finding.condition.series_type
+    ]
+
+
+def _title(kind: SeriesType | None) -> str:
+    return "a series without a type" if kind is None else kind.title
+
+
+def _fault(study: StudyTables, series: str, kind: FaultKind, detail: str) -> Fault:
+    return Fault(study.study, series, "", kind, detail)
