@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import io
 import math
+import os
 import struct
 import zlib
 from collections.abc import Collection
 from dataclasses import dataclass
-from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 from pydicom import config
@@ -20,6 +20,7 @@ from pydicom.dataset import Dataset
 from pydicom.filereader import read_dataset
 from pydicom.tag import BaseTag
 
+from data_prep import header_scan
 from data_prep.reasons import Reason, Refused
 
 DEFLATED = "1.2.840.10008.1.2.1.99"
@@ -27,9 +28,14 @@ BIG_ENDIAN = "1.2.840.10008.1.2.2"
 IMPLICIT = "1.2.840.10008.1.2"
 EXPLICIT = "1.2.840.10008.1.2.1"
 PIXEL_DATA = 0x7FE00010
+FUNCTIONAL_GROUPS = 0x52009230
+PLAIN_BYTES = 1 << 16
+"""What is read of a file at once; a longer header is left to pydicom."""
+
 PIXEL_TAGS = (PIXEL_DATA, 0x7FE00008, 0x7FE00009)
 
 _BINARY = {"US": "H", "SS": "h", "UL": "I", "SL": "i", "FL": "f", "FD": "d"}
+_SIZES = {vr: struct.calcsize(code) for vr, code in _BINARY.items()}
 _UNDEFINED = 0xFFFFFFFF
 _LONG_VRS = {b"OB", b"OW", b"OD", b"OF", b"OL", b"OV", b"SQ", b"UC", b"UN", b"UR", b"UT"}
 
@@ -41,41 +47,47 @@ class Elements:
 
     Parameters
     ----------
+    values
+        Bytes of the values by tag, as stored; empty for a sequence.
+    little_endian
+        The order of binary values.
     dataset
-        What pydicom parsed, values still raw.
+        The same as pydicom parsed it, where it did: only its sequences are of use.
     """
 
-    def __init__(self, dataset: Dataset) -> None:
+    def __init__(self, values: dict[int, bytes], little_endian: bool = True, dataset: Dataset | None = None) -> None:
+        self._values = values
+        self._order = "<" if little_endian else ">"
         self.dataset = dataset
 
     def __contains__(self, tag: int) -> bool:
-        return tag in self.dataset
+        return tag in self._values
 
     def data(self, tag: int) -> bytes:
         """The value's bytes as stored; empty when absent."""
-        if BaseTag(tag) not in self.dataset:
-            return b""
-        value = self.dataset.get_item(BaseTag(tag)).value
-        return value if isinstance(value, bytes) else b""
+        return self._values.get(tag, b"")
 
     def texts(self, tag: int) -> tuple[str, ...]:
         """A value of characters, split at backslashes and stripped."""
-        value = self.data(tag)
-        return tuple(part.strip(" \0") for part in value.decode("latin-1").split("\\")) if value else ()
+        value = self._values.get(tag)
+        return tuple([part.strip(" \0") for part in value.decode("latin-1").split("\\")]) if value else ()
 
     def text(self, tag: int) -> str:
         """The first value of characters, or an empty string."""
-        values = self.texts(tag)
-        return values[0] if values else ""
+        if not self._values.get(tag):
+            return ""
+        return self.texts(tag)[0]
 
     def numbers(self, tag: int) -> tuple[float, ...]:
         """Decimal or integer strings as floats; NaN where a value is no number."""
-        return tuple(_number(part) for part in self.texts(tag))
+        return tuple([_number(part) for part in self.texts(tag)])
 
     def number(self, tag: int) -> float | None:
         """The first decimal or integer string, None when absent or no finite number."""
-        values = self.numbers(tag)
-        return values[0] if values and math.isfinite(values[0]) else None
+        if not self._values.get(tag):
+            return None
+        value = _number(self.texts(tag)[0])
+        return value if math.isfinite(value) else None
 
     def integer(self, tag: int) -> int | None:
         """The first integer string, None when absent or no integer."""
@@ -84,17 +96,15 @@ class Elements:
 
     def binary(self, tag: int, vr: str) -> float | None:
         """The first value of a binary element of the given value representation; None when absent or too short."""
-        value, code = self.data(tag), _BINARY[vr]
-        size = struct.calcsize(code)
-        if len(value) < size:
+        value, code = self._values.get(tag, b""), _BINARY[vr]
+        if len(value) < _SIZES[vr]:
             return None
-        order = "<" if getattr(self.dataset.get_item(BaseTag(tag)), "is_little_endian", True) else ">"
-        return struct.unpack_from(order + code, value)[0]
+        return struct.unpack_from(self._order + code, value)[0]
 
     def short(self, tag: int) -> int | None:
         """The first US value; None when absent or of an impossible length."""
-        value = self.binary(tag, "US") if len(self.data(tag)) == 2 else None
-        return int(value) if value is not None else None
+        value = self._values.get(tag, b"")
+        return struct.unpack(self._order + "H", value)[0] if len(value) == 2 else None
 
 
 def _number(text: str) -> float:
@@ -156,21 +166,45 @@ def read_elements(location: str, tags: Collection[int], max_bytes: int) -> Heade
     Refused
         ``EMPTY``, ``NOT_AN_IMAGE`` for what is no DICOM, ``TOO_LARGE`` for a deflated bomb.
     """
-    with Path(location).open("rb") as file:
-        start = file.read(132)
+    with open(location, "rb", buffering=0) as file:  # noqa: PTH123 - the hot path
+        start = file.read(PLAIN_BYTES)
         if not start:
             raise Refused(Reason.EMPTY, "the file has no bytes")
-        if start[128:] != b"DICM" and not _looks_bare(start):
+        whole = start[128:132] == b"DICM"
+        if not whole and not _looks_bare(start):
             raise Refused(Reason.NOT_AN_IMAGE, "not a DICOM file")
-        file.seek(132 if start[128:] == b"DICM" else 0)
-        meta = read_meta(file)
-        deflated = meta.syntax == DEFLATED
-        stream: BinaryIO = io.BytesIO(inflate(file.read(), max_bytes)) if deflated else file
-        return _parse(stream, meta, tags)
+        beginning = io.BytesIO(start)
+        beginning.seek(132 if whole else 0)
+        meta = read_meta(beginning)
+        try:
+            return _scan(file, start, beginning.tell(), meta, tags)
+        except header_scan.TooDifficult:
+            file.seek(beginning.tell())
+            return _parse(io.BufferedReader(file), meta, tags, max_bytes)
 
 
-def _parse(stream: BinaryIO, meta: Meta, tags: Collection[int]) -> Header:
+def _scan(file: io.FileIO, start: bytes, offset: int, meta: Meta, tags: Collection[int]) -> Header:
+    """The header by the fast way.
+
+    Raises
+    ------
+    TooDifficult
+        If the fast way cannot be sure of it.
+    """
+    if meta.syntax in {"", DEFLATED, BIG_ENDIAN}:
+        raise header_scan.TooDifficult
+    implicit = meta.syntax == IMPLICIT
+    values, place = header_scan.scan(start, offset, implicit, tags)
+    if FUNCTIONAL_GROUPS in values:
+        raise header_scan.TooDifficult
+    pixels = _pixel_element(start[place : place + 12], place, implicit, True)
+    return Header(Elements(values), meta.sop_class, meta.syntax, pixels, os.fstat(file.fileno()).st_size)
+
+
+def _parse(file: BinaryIO, meta: Meta, tags: Collection[int], max_bytes: int) -> Header:
+    """The header by pydicom."""
     syntax = meta.syntax
+    stream: BinaryIO = io.BytesIO(inflate(file.read(), max_bytes)) if syntax == DEFLATED else file
     dataset = read_dataset(
         stream,
         is_implicit_VR=syntax in {IMPLICIT, ""},
@@ -178,11 +212,14 @@ def _parse(stream: BinaryIO, meta: Meta, tags: Collection[int]) -> Header:
         stop_when=lambda tag, _vr, _length: tag in PIXEL_TAGS,
         specific_tags=[BaseTag(tag) for tag in tags],
     )
-    implicit, little = dataset.original_encoding
-    pixels = _pixel_element(stream, bool(implicit), bool(little))
-    size = stream.seek(0, io.SEEK_END)
+    implicit, little = (bool(flag) for flag in dataset.original_encoding)
+    place = stream.tell()
+    pixels = _pixel_element(stream.read(12), place, implicit, little)
+    values = {int(tag): dataset.get_item(tag).value for tag in dataset.keys()}  # noqa: SIM118 - iterating decodes
+    plain = {tag: value if isinstance(value, bytes) else b"" for tag, value in values.items()}
     guessed = IMPLICIT if implicit else EXPLICIT
-    return Header(Elements(dataset), meta.sop_class, syntax or guessed, pixels, size)
+    size = stream.seek(0, io.SEEK_END)
+    return Header(Elements(plain, little, dataset), meta.sop_class, syntax or guessed, pixels, size)
 
 
 def _looks_bare(start: bytes) -> bool:
@@ -227,10 +264,8 @@ def inflate(data: bytes, max_bytes: int) -> bytes:
     return plain
 
 
-def _pixel_element(stream: BinaryIO, implicit: bool, little: bool) -> PixelElement | None:
-    """The element on which the parser stopped, if it is pixel data."""
-    start = stream.tell()
-    head = stream.read(12)
+def _pixel_element(head: bytes, start: int, implicit: bool, little: bool) -> PixelElement | None:
+    """The element on which a parser stopped, from its first twelve bytes, if it is pixel data."""
     if len(head) < 12:
         return None
     order = "<" if little else ">"

@@ -49,7 +49,7 @@ class Group:
         return (value,) if isinstance(value, str) else tuple(str(item) for item in value)  # type: ignore[attr-defined]
 
 
-def groups(dataset: Dataset, frames: int) -> Iterator[Group] | None:
+def groups(dataset: Dataset | None, frames: int) -> Iterator[Group] | None:
     """The functional groups of each frame, or None for an object that has none.
 
     Raises
@@ -57,8 +57,8 @@ def groups(dataset: Dataset, frames: int) -> Iterator[Group] | None:
     Refused
         ``UNREADABLE`` if their number is not that of the frames.
     """
-    own = dataset.get("PerFrameFunctionalGroupsSequence")
-    if own is None:
+    own = dataset.get("PerFrameFunctionalGroupsSequence") if dataset is not None else None
+    if dataset is None or own is None:
         return None
     if len(own) != frames:
         raise Refused(Reason.UNREADABLE, f"functional groups of {len(own)} frames in an object of {frames}")

@@ -86,7 +86,7 @@ _TAGS = (
     0x52009229,  # SharedFunctionalGroupsSequence
     0x52009230,  # PerFrameFunctionalGroupsSequence
 )
-TAGS = tuple(sorted({*_TAGS, *parameters.TAGS, *parameters.IDENTIFYING}))
+TAGS = frozenset({*_TAGS, *parameters.TAGS, *parameters.IDENTIFYING})
 """Everything that is read of a header; the parser skips all else."""
 
 
@@ -322,8 +322,9 @@ def _geometry_problem(frame: Frame) -> tuple[Reason, str] | None:
         return Reason.NO_GEOMETRY, "position, orientation or pixel spacing is no finite number"
     if min(geometry.spacing) <= 0:
         return Reason.NO_GEOMETRY, f"pixel spacing {geometry.spacing[0]:g} x {geometry.spacing[1]:g} mm"
-    a, b = np.asarray(geometry.orientation).reshape(2, 3)
-    error = max(abs(math.sqrt(a @ a) - 1), abs(math.sqrt(b @ b) - 1), abs(float(a @ b)))
+    row, column = geometry.orientation[:3], geometry.orientation[3:]
+    dot = sum(a * b for a, b in zip(row, column, strict=True))
+    error = max(abs(math.hypot(*row) - 1), abs(math.hypot(*column) - 1), abs(dot))
     if error > COSINE_TOLERANCE:
         return Reason.NO_GEOMETRY, f"direction cosines are off unit length or a right angle by {error:.3g}"
     return None

@@ -212,7 +212,7 @@ def _is_finished(path: Path, beside: Path, source: str) -> bool:
     """Whether an earlier run wrote this volume from the same headers, and its bytes are still what they were."""
     try:
         record = json.loads(beside.read_text())
-        return record["SourceDigest"] == source and record["FileCRC32"] == f"{nifti.file_checksum(path):08x}"
+        return record["SourceDigest"] == source and record["FileCRC32"] == f"{nifti.file_checksum(path)[0]:08x}"
     except (OSError, ValueError, KeyError, TypeError):
         return False
 

@@ -77,12 +77,13 @@ IDENTIFYING = (
 _UNSAFE = re.compile(r"[^\w .,;:+*/()\[\]<>=%#&@-]", re.ASCII)
 _LONGEST = 64
 
-_VOCABULARY = set(
+_KEPT_WORDS = (
     "sag sagittal cor coronal tra trans transverse axial obl oblique spine lumbar lspine thoracic cervical head brain "
     "stir flair tse fse tirm dixon space vibe vista cube haste spgr mprage epi dwi dti adc asl fmri swi tof loc spin "
     "echo grad fast turbo fat sat water inphase opp phase mag map field post pre gad contrast localizer scout survey "
-    "the and with".split()  # noqa: SIM905 - a list of words reads best as words
+    "the and with"
 )
+_VOCABULARY = frozenset(_KEPT_WORDS.split())
 """Words of sequences: kept in a description even where a patient's record happens to hold them too."""
 
 
@@ -130,9 +131,17 @@ def description(elements: Elements) -> str:
     value = elements.data(0x0008103E)
     if not value:
         return ""
-    words = {word for tag in IDENTIFYING for word in _words(elements.data(tag))}
-    decoded = elements.dataset.get(0x0008103E)
-    text = _clean(_printable(str(decoded.value) if decoded is not None else value.decode("latin-1")))
+    identity = tuple(elements.data(tag) for tag in IDENTIFYING)
+    return _described(value, elements.texts(0x00080005), identity)
+
+
+@functools.lru_cache(maxsize=256)
+def _described(value: bytes, character_sets: tuple[str, ...], identity: tuple[bytes, ...]) -> str:
+    from pydicom.charset import convert_encodings, decode_bytes
+
+    decoded = decode_bytes(value, convert_encodings(list(character_sets) or ""), {"\\", "\r", "\n"})
+    text = _clean(_printable(decoded))
+    words = {word for part in identity for word in _words(part)}
     for word in sorted(words, key=len, reverse=True):
         text = re.sub(rf"(?<![^\W_]){re.escape(word)}(?![^\W_])", "", text, flags=re.IGNORECASE)
     return " ".join(text.split())

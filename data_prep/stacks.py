@@ -124,15 +124,15 @@ def _same_grid(frames: list[Frame]) -> list[list[Frame]]:
     """Frames of one matrix size grouped by orientation (all six cosines) and pixel spacing, within `SAME_CORNER_MM`."""
     groups: list[list[Frame]] = []
     leaders: list[npt.NDArray[np.float64]] = []
-    for frame in frames:
-        grid = _grid_vectors(frame)
+    for equal in _by(lambda frame: frame.geometry and (frame.geometry.orientation, frame.geometry.spacing), frames):
+        grid = _grid_vectors(equal[0])
         for leader, group in zip(leaders, groups, strict=True):
             if np.abs(grid - leader).max() <= SAME_CORNER_MM:
-                group.append(frame)
+                group += equal
                 break
         else:
             leaders.append(grid)
-            groups.append([frame])
+            groups.append(equal)
     return groups
 
 

@@ -1,0 +1,130 @@
+"""Is a converter's output right? Every DICOM frame is looked for in the NIfTI files by its corners and its values.
+
+A series is *right* when every frame lies in exactly one slice of the output, corners within 0.05 mm and values within
+a thousandth of the range, and no other slice is there; *refused* when there is no output; else *wrong*. A mosaic has no
+frames of its own: its output is compared with the reference volume that comes with the series.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import nibabel as nib
+import numpy as np
+import pydicom
+from pydicom.dataset import Dataset
+
+CORNER_MM = 0.05
+VALUE = 1e-3
+
+
+class Slice(NamedTuple):
+    """A DICOM frame: RAS positions of three corners, rescaled values."""
+
+    corners: np.ndarray
+    values: np.ndarray
+
+
+def verdict(folder: Path, out: Path) -> str:
+    """``right``, ``refused`` or ``wrong`` for the conversion of one series folder."""
+    images = [nib.load(path) for path in sorted(out.rglob("*.nii"))]
+    if not images:
+        return "refused"
+    datasets = [pydicom.dcmread(path) for path in sorted((folder / "dicom").iterdir())]
+    if any("MOSAIC" in dataset.ImageType for dataset in datasets):
+        return "right" if _equals_reference(images, folder / "ref") else "wrong"
+    frames = [frame for dataset in datasets for frame in _frames(dataset)]
+    return "right" if _all_placed(frames, images) else "wrong"
+
+
+def _equals_reference(images: list[nib.Nifti1Image], reference: Path) -> bool:
+    wanted = [nib.load(path) for path in sorted(reference.glob("*.nii*"))]
+    return len(images) == len(wanted) and all(any(_same(image, other) for other in wanted) for image in images)
+
+
+def _same(image: nib.Nifti1Image, other: nib.Nifti1Image) -> bool:
+    close = image.shape == other.shape and np.allclose(image.affine, other.affine, atol=0.01)
+    return bool(close and np.allclose(image.get_fdata(), other.get_fdata(), atol=1))
+
+
+def _frames(dataset: Dataset) -> Iterator[Slice]:
+    stored = dataset.pixel_array.astype(np.float64)
+    if "PerFrameFunctionalGroupsSequence" not in dataset:
+        yield _slice(dataset, dataset, stored)
+        return
+    shared = dataset.SharedFunctionalGroupsSequence[0]
+    for own, values in zip(dataset.PerFrameFunctionalGroupsSequence, stored, strict=True):
+        flat = Dataset()
+        for level in (shared, own):
+            for element in level:
+                if element.VR == "SQ" and element.value:
+                    flat.update({item.tag: item for item in element.value[0] if not item.tag.is_private})
+        yield _slice(flat, flat, values)
+
+
+def _slice(geometry: Dataset, rescale: Dataset, stored: np.ndarray) -> Slice:
+    orientation = np.array(geometry.ImageOrientationPatient, dtype=np.float64)
+    position = np.array(geometry.ImagePositionPatient, dtype=np.float64)
+    between_rows, between_columns = (float(value) for value in geometry.PixelSpacing)
+    rows, columns = stored.shape
+    corners = np.array(
+        [
+            position,
+            position + orientation[:3] * between_columns * (columns - 1),
+            position + orientation[3:] * between_rows * (rows - 1),
+        ]
+    )
+    values = stored * float(rescale.get("RescaleSlope", 1) or 1) + float(rescale.get("RescaleIntercept", 0) or 0)
+    return Slice(corners * [-1, -1, 1], values)
+
+
+def _all_placed(frames: list[Slice], images: list[nib.Nifti1Image]) -> bool:
+    data = [np.asarray(image.dataobj, dtype=np.float64) for image in images]
+    free = {(n, *rest) for n, volume in enumerate(data) for rest in _slice_indices(volume)}
+    for frame in frames:
+        for n, image in enumerate(images):
+            place = _place(frame, image, data[n], {spot[1:] for spot in free if spot[0] == n})
+            if place is not None:
+                free.discard((n, *place))
+                break
+        else:
+            return False
+    return not free
+
+
+def _slice_indices(volume: np.ndarray) -> Iterator[tuple[int, int]]:
+    for t in range(int(np.prod(volume.shape[3:]))):
+        for k in range(volume.shape[2] if volume.ndim > 2 else 1):
+            yield k, t
+
+
+def _place(
+    frame: Slice, image: nib.Nifti1Image, volume: np.ndarray, free: set[tuple[int, int]]
+) -> tuple[int, int] | None:
+    """Slice and volume index at which a frame lies, None if nowhere."""
+    voxels = np.linalg.solve(image.affine[:3, :3], (frame.corners - image.affine[:3, 3]).T).T
+    nearest = np.round(voxels)
+    if np.linalg.norm((voxels - nearest) @ image.affine[:3, :3].T, axis=1).max() > CORNER_MM:
+        return None
+    if nearest.min() < 0 or (nearest >= np.array([*volume.shape, 1, 1])[:3]).any():
+        return None
+    k = int(nearest[0, 2])
+    flat = volume.reshape(*volume.shape[:2], -1, int(np.prod(volume.shape[3:])))
+    for t in range(flat.shape[3]):
+        if (k, t) in free and _equal(_oriented(flat[:, :, k, t], nearest), frame.values):
+            return k, t
+    return None
+
+
+def _oriented(plane: np.ndarray, corners: np.ndarray) -> np.ndarray:
+    """A stored plane as rows and columns of the DICOM frame, undoing flips."""
+    turned = plane[:: -1 if corners[1, 0] < corners[0, 0] else 1, :: -1 if corners[2, 1] < corners[0, 1] else 1]
+    return turned.T
+
+
+def _equal(found: np.ndarray, expected: np.ndarray) -> bool:
+    if found.shape != expected.shape:
+        return False
+    return bool(np.abs(found - expected).max() <= VALUE * max(float(np.ptp(expected)), 1e-9))
