@@ -42,9 +42,8 @@ def phantom(  # noqa: PLR0917 - options
     Example: python -m data_prep phantom demo/rsna --studies 60 --seed 1
     """
     from data_prep.phantom.cohort import generate
-    from data_prep.phantom.quirks import NONE
 
-    generate(out, studies, seed, size=size, quirks=None if quirks else NONE, workers=workers, quiet=quiet)
+    generate(out, studies, seed, size=size, quirks=quirks, workers=workers, quiet=quiet)
 
 
 @app.command()

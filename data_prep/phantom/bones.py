@@ -165,7 +165,8 @@ def _lamina(canvas: Canvas, body: Vertebra, wall: float) -> None:
     patch = canvas.box((-15, 15), (wall - 31, wall - 15), (body.s - 3 - half, body.s - 3 + half))
     if patch is None:
         return
-    roof = squared(patch.a - patch.side / 2 - (wall - 26.5), 3.4) + squared(patch.s - (body.s - 3.0), half)
+    behind: Field = patch.a - np.float32(0.5) * patch.side - np.float32(wall - 26.5)
+    roof = squared(behind, 3.4) + squared(patch.s - (body.s - 3.0), half)
     _bone(patch, np.where(patch.side < 15.0, roof, OUTSIDE), 3.4)
 
 
@@ -199,7 +200,7 @@ def _sacral_wings(canvas: Canvas, anatomy: Anatomy) -> None:
 def _ilium(patch: Patch, top: float) -> None:
     """An iliac blade, running outwards and forwards, farther from the midline higher up."""
     above: Field = np.clip(patch.s - top, -50, 30).astype(np.float32, copy=False)
-    crest = patch.a * 0.44 + above * 0.35 + 70.8
+    beside: Field = patch.side - patch.a * 0.44 - above * 0.35 - 70.8
     depth = squared(squared(patch.a + 14.0, 36.0), 1.0)
-    blade = squared(squared(patch.side - crest, 6.5), 1.0) + depth * depth
+    blade = squared(squared(beside, 6.5), 1.0) + depth * depth
     _bone(patch, np.where(patch.s < top + 32, blade, OUTSIDE), 6.5)

@@ -1,0 +1,247 @@
+"""The phantom as it is written: layout, DICOM headers, determinism, quirks."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pydicom
+import pytest
+from pydicom.uid import ImplicitVRLittleEndian, MRImageStorage, RLELossless
+from typer.testing import CliRunner
+
+from data_prep.cli import app
+from data_prep.phantom import study as studies
+from data_prep.phantom.cohort import generate, write_study
+from data_prep.phantom.quirks import NONE, RATES, Quirk, draw
+from data_prep.phantom.size import Size
+from monai_spine.errors import SpineError
+from monai_spine.geometry import dicom_pixel_to_world
+from monai_spine.spine import TARGETS, SeriesType
+from tests.data_prep.tiny_phantom import tiny_images, write_cohort
+
+LEFT, RIGHT = "Left", "Right"
+
+
+@pytest.fixture(scope="module")
+def clean(tmp_path_factory):
+    return write_cohort(tmp_path_factory.mktemp("clean") / "cohort", studies=3)
+
+
+def table(folder, name):
+    return pd.read_csv(folder / name, dtype=str, keep_default_na=False)
+
+
+def headers(folder, pattern="*/*/*.dcm"):
+    return [pydicom.dcmread(path) for path in sorted((folder / "train_images").glob(pattern))]
+
+
+def points_with_truth(folder):
+    points, truth = table(folder, "train_label_coordinates.csv"), table(folder, "truth.csv")
+    condition = points["condition"].str.lower().str.replace(" ", "_")
+    level = points["level"].str.lower().str.replace("/", "_")
+    return points.assign(condition=condition, level=level).merge(truth, on=["study_id", "condition", "level"])
+
+
+def world_of(folder, row):
+    path = folder / "train_images" / row.study_id / row.series_id / f"{row.instance_number}.dcm"
+    header = pydicom.dcmread(path, stop_before_pixels=True)
+    pixel = [float(row.x_x), float(row.y_x)]
+    return dicom_pixel_to_world(header.ImageOrientationPatient, header.ImagePositionPatient, header.PixelSpacing, pixel)
+
+
+def test_layout_is_the_competitions(clean):
+    assert list(table(clean, "train.csv").columns) == ["study_id", *TARGETS]
+    assert set(table(clean, "train.csv")[list(TARGETS)].stack()) <= {"", "Normal/Mild", "Moderate", "Severe"}
+    series = table(clean, "train_series_descriptions.csv")
+    assert set(series["series_description"]) == {kind.title for kind in SeriesType}
+    assert len(series) == 9
+    assert list(table(clean, "sample_submission.csv").columns) == ["row_id", "normal_mild", "moderate", "severe"]
+    folders = {path.relative_to(clean / "train_images").as_posix() for path in clean.glob("train_images/*/*")}
+    assert folders == {f"{row.study_id}/{row.series_id}" for row in series.itertuples()}
+
+
+def test_truth_has_a_row_per_finding_whose_probabilities_sum_to_one(clean):
+    truth = pd.read_csv(clean / "truth.csv")
+    assert len(truth) == 3 * 25
+    assert np.allclose(truth[["normal_mild", "moderate", "severe"]].sum(axis=1), 1, atol=1e-5)
+    assert json.loads((clean / "floor.json").read_text())["studies"] == 3
+
+
+def test_files_are_valid_mr_images(clean):
+    for dataset in headers(clean):
+        assert dataset.SOPClassUID == dataset.file_meta.MediaStorageSOPClassUID == MRImageStorage
+        assert dataset.file_meta.MediaStorageSOPInstanceUID == dataset.SOPInstanceUID
+        assert dataset.pixel_array.shape == (dataset.Rows, dataset.Columns)
+        assert dataset.pixel_array.max() > 0
+        assert ("InversionTime" in dataset) == (dataset.SeriesDescription == "SAG STIR")
+        assert [element.tag for element in dataset] == sorted(element.tag for element in dataset)
+
+
+def test_uids_are_unique_per_slice_and_shared_per_series(clean):
+    found = headers(clean)
+    assert len({d.SOPInstanceUID for d in found}) == len(found)
+    assert len({d.SeriesInstanceUID for d in found}) == 9
+    assert len({d.StudyInstanceUID for d in found}) == len({d.FrameOfReferenceUID for d in found}) == 3
+
+
+def test_clean_series_are_evenly_spaced_and_have_one_orientation(clean):
+    for folder in (clean / "train_images").glob("*/*"):
+        slices = [pydicom.dcmread(path, stop_before_pixels=True) for path in folder.iterdir()]
+        assert len({tuple(d.ImageOrientationPatient) for d in slices}) == 1
+        normal = np.cross(slices[0].ImageOrientationPatient[:3], slices[0].ImageOrientationPatient[3:])
+        places = np.sort([np.array(d.ImagePositionPatient, dtype=float) @ normal for d in slices])
+        assert np.allclose(np.diff(places), float(slices[0].SpacingBetweenSlices), atol=1e-4)
+
+
+def test_points_lie_on_the_true_positions(clean):
+    rows = points_with_truth(clean)
+    assert len(rows) > 60
+    for row in rows.itertuples():
+        truth = [float(row.x_y), float(row.y_y), float(row.z)]
+        assert np.linalg.norm(world_of(clean, row) - truth) < 0.01
+
+
+def test_patients_left_has_the_larger_column_in_axial_slices(clean):
+    rows = points_with_truth(clean)
+    axial = rows[rows["condition"].str.contains("subarticular")].set_index(["study_id", "level", "condition"])["x_x"]
+    columns = axial.astype(float).unstack()
+    assert (columns["left_subarticular_stenosis"] > columns["right_subarticular_stenosis"]).all()
+
+
+def test_a_study_is_the_same_alone_and_in_a_cohort(clean, tmp_path):
+    with tiny_images():
+        write_study(tmp_path, 7, 2, Size.SMALL)
+    for path in tmp_path.rglob("*.dcm"):
+        assert path.read_bytes() == (clean / "train_images" / path.relative_to(tmp_path)).read_bytes()
+
+
+def test_workers_do_not_change_the_cohort(tmp_path):
+    for workers in (1, 2):
+        generate(tmp_path / str(workers), 1, 1, workers=workers, quiet=True)
+    files = [path.relative_to(tmp_path / "1") for path in (tmp_path / "1").rglob("*") if path.is_file()]
+    assert len(files) > 50
+    assert all((tmp_path / "1" / file).read_bytes() == (tmp_path / "2" / file).read_bytes() for file in files)
+
+
+def test_ids_are_unique_and_some_exceed_int32():
+    ids = [studies.study_id(0, index) for index in range(500)]
+    assert len(set(ids)) == 500
+    assert any(int(name) > 2**31 for name in ids)
+
+
+def test_instance_numbers_do_not_encode_the_side():
+    rising = []
+    for index in range(30):
+        first = studies.draw(0, index, Size.SMALL).series[0].stacks[0]
+        rising.append(first.instances[0] < first.instances[-1])
+    assert any(rising)
+    assert not all(rising)
+
+
+def test_quirks_come_at_their_rates():
+    drawn = [draw(np.random.default_rng(index)) for index in range(3000)]
+    for quirk, rate in RATES.items():
+        assert np.mean([quirk in found for found in drawn]) == pytest.approx(rate, abs=0.03)
+
+
+def test_several_axial_series_share_the_points(tmp_path):
+    folder = write_cohort(tmp_path / "cohort", Quirk.SEVERAL_AXIAL)
+    kinds = table(folder, "train_series_descriptions.csv")["series_description"]
+    assert (kinds == SeriesType.AXIAL_T2.title).sum() >= 2
+    points = table(folder, "train_label_coordinates.csv")
+    axial = points[points["condition"].str.contains("Subarticular")]
+    assert axial["series_id"].nunique() >= 2
+
+
+def test_sub_stacks_have_an_orientation_per_disc(tmp_path):
+    folder = write_cohort(tmp_path / "cohort", Quirk.SUB_STACKS)
+    axial = [d for d in headers(folder) if d.SeriesDescription == "AX T2"]
+    assert len({tuple(d.ImageOrientationPatient) for d in axial}) >= 4
+    assert len({d.SeriesInstanceUID for d in axial}) == 1
+
+
+def test_series_go_missing_or_come_twice(tmp_path):
+    for quirk, count in ((Quirk.TWO_T1, 2), (Quirk.MISSING_T1, 0)):
+        folder = write_cohort(tmp_path / quirk.value, quirk)
+        kinds = list(table(folder, "train_series_descriptions.csv")["series_description"])
+        assert kinds.count(SeriesType.SAGITTAL_T1.title) == count
+    folder = write_cohort(tmp_path / "t2", Quirk.MISSING_T2)
+    assert SeriesType.SAGITTAL_T2.title not in set(table(folder, "train_series_descriptions.csv")["series_description"])
+
+
+def test_an_empty_folder_is_in_the_table(tmp_path):
+    folder = write_cohort(tmp_path / "cohort", Quirk.EMPTY_FOLDER)
+    empty = [path for path in (folder / "train_images").glob("*/*") if not any(path.iterdir())]
+    assert len(empty) == 1
+    assert empty[0].name in set(table(folder, "train_series_descriptions.csv")["series_id"])
+
+
+def test_odd_numbers_have_gaps(tmp_path):
+    folder = write_cohort(tmp_path / "cohort", Quirk.ODD_NUMBERS)
+    numbers = sorted(int(d.InstanceNumber) for d in headers(folder) if d.SeriesDescription == "AX T2")
+    assert numbers != list(range(1, len(numbers) + 1))
+
+
+def test_a_repeated_slice_differs_in_nothing_but_its_number(tmp_path):
+    folder = write_cohort(tmp_path / "cohort", Quirk.REPEATED_SLICE)
+    axial = [d for d in headers(folder) if d.SeriesDescription == "AX T2"]
+    assert len({tuple(d.ImagePositionPatient) for d in axial}) == len(axial) - 1
+
+
+def test_mixed_shapes_stand_in_one_series(tmp_path):
+    folder = write_cohort(tmp_path / "cohort", Quirk.MIXED_SHAPE)
+    assert len({d.Rows for d in headers(folder) if d.SeriesDescription == "AX T2"}) == 2
+
+
+def test_spacing_tags_go_missing_or_wrong(tmp_path):
+    missing = headers(write_cohort(tmp_path / "missing", Quirk.NO_SPACING_TAGS))
+    assert not any("SliceThickness" in d or "SpacingBetweenSlices" in d for d in missing)
+    wrong = headers(write_cohort(tmp_path / "wrong", Quirk.WRONG_SPACING_TAGS))
+    assert all(float(d.SpacingBetweenSlices) > 8 for d in wrong)
+
+
+@pytest.mark.parametrize(
+    ("quirk", "syntax"), [(Quirk.COMPRESSED, RLELossless), (Quirk.IMPLICIT_VR, ImplicitVRLittleEndian)]
+)
+def test_other_transfer_syntaxes_hold_the_same_pixels(clean, tmp_path, quirk, syntax):
+    folder = write_cohort(tmp_path / "cohort", quirk)
+    path = next((folder / "train_images").glob("*/*/3.dcm"))
+    odd, plain = pydicom.dcmread(path), pydicom.dcmread(clean / path.relative_to(folder))
+    assert odd.file_meta.TransferSyntaxUID == syntax
+    assert np.array_equal(odd.pixel_array, plain.pixel_array)
+
+
+def test_points_go_missing_come_extra_and_move(clean, tmp_path):
+    plain = table(clean, "train_label_coordinates.csv")
+    study = plain["study_id"].iloc[0]
+    plain = plain[plain["study_id"] == study]
+    lost = table(write_cohort(tmp_path / "lost", Quirk.LABEL_WITHOUT_POINT), "train_label_coordinates.csv")
+    assert len(lost) == len(plain) - 3
+    extra = table(write_cohort(tmp_path / "extra", Quirk.POINT_WITHOUT_LABEL), "train_label_coordinates.csv")
+    assert len(extra) == 25
+    moved = table(write_cohort(tmp_path / "moved", Quirk.POINT_ELSEWHERE), "train_label_coordinates.csv")
+    assert (moved[["x", "y"]].to_numpy() != plain[["x", "y"]].to_numpy()).any(axis=1).sum() == 1
+    shifted = table(write_cohort(tmp_path / "shifted", Quirk.LEVEL_OFF_BY_ONE), "train_label_coordinates.csv")
+    assert len(shifted) == len(plain) - 1
+
+
+def test_no_quirk_is_forced_on_a_clean_study():
+    assert studies.draw(0, 0, Size.SMALL).quirks == NONE
+
+
+def test_a_folder_with_files_is_refused_and_left_alone(tmp_path):
+    (tmp_path / "kept.txt").write_text("mine")
+    with pytest.raises(SpineError, match="new or empty folder"):
+        generate(tmp_path, 1, 0)
+    assert [path.name for path in tmp_path.iterdir()] == ["kept.txt"]
+
+
+def test_no_studies_are_refused(tmp_path):
+    with pytest.raises(SpineError, match="at least 1"):
+        generate(tmp_path / "new", 0, 0)
+
+
+def test_command_writes_a_small_cohort(tmp_path):
+    result = CliRunner().invoke(app, ["phantom", str(tmp_path / "new"), "--studies", "1", "--workers", "1", "--quiet"])
+    assert result.exit_code == 0, result.output
+    assert len(list((tmp_path / "new" / "train_images").glob("*/*"))) == 3
