@@ -66,6 +66,24 @@ def score(
     typer.echo(comparison.to_json() if json else comparison.to_text())
 
 
+@app.command()
+def demo(
+    out: Annotated[Path, typer.Argument(help="New folder for everything the demo makes.")] = Path("demo"),
+    studies: Annotated[int, typer.Option(min=10, help="Phantom studies to train on.")] = 120,
+    held_out: Annotated[int, typer.Option("--held-out", min=5, help="Phantom studies to grade.")] = 40,
+    epochs: Annotated[int, typer.Option(min=1, help="Training epochs.")] = 20,
+) -> None:
+    """Run the whole chain on phantom studies; from the root of the repository.
+
+    \b
+    Example:
+      monai-spine demo demo
+    """
+    from monai_spine.demo import Plan, run_demo
+
+    run_demo(out, Plan(studies, held_out, epochs))
+
+
 def main() -> None:
     """Entry point."""
     console.run(app)

@@ -37,8 +37,9 @@ class UNetClassifier(nn.Module):
     norm
         MONAI's name of the normalisation. Batch statistics keep a study's own mean, which pooling needs.
     coordinates
-        Whether the network appends each voxel's position, from -1 to 1 along every axis, as channels (Liu et al. 2018,
-        arXiv:1807.03247). Pooling forgets where a feature stood, and a finding's level is where it stands.
+        Whether every stage of the way down is given each voxel's position, from -1 to 1 along every axis, as more
+        channels (Liu et al. 2018, arXiv:1807.03247). Pooling forgets where a feature stood, and a finding's level is
+        where it stands.
 
     Raises
     ------
@@ -65,7 +66,8 @@ class UNetClassifier(nn.Module):
         if len(strides) != len(channels):
             raise ValueError(f"expected as many strides as channels, but given {len(strides)} and {len(channels)}")
         self.coordinates = coordinates
-        sources = [in_channels + (spatial_dims if coordinates else 0), *channels[:-1]]
+        extra = spatial_dims if coordinates else 0
+        sources = [source + extra for source in (in_channels, *channels[:-1])]
         self.down = nn.ModuleList(
             ResidualUnit(spatial_dims, source, features, strides=stride, subunits=res_units, norm=norm, act="RELU")
             for source, features, stride in zip(sources, channels, strides, strict=True)
@@ -81,9 +83,9 @@ class UNetClassifier(nn.Module):
     def forward(self, image: torch.Tensor) -> torch.Tensor:
         """Logits ``(batch, 25, 3)`` of images ``(batch, in_channels, *spatial)``."""
         skips = []
-        features = torch.cat([image, _positions(image)], dim=1) if self.coordinates else image
+        features = image
         for stage in self.down:
-            features = stage(features)
+            features = stage(torch.cat([features, _positions(features)], dim=1) if self.coordinates else features)
             skips.append(features)
         skips.pop()
         for step in self.up:
