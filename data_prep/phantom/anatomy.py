@@ -166,7 +166,7 @@ def draw(disease: Disease, rng: np.random.Generator, origin: Array) -> Anatomy:
         sac_depth=float(rng.normal(15.8, 0.5)),
         conus=float(conus),
         fat=float(rng.uniform(8.0, 28.0)),
-        streaks=float(rng.uniform(0.05, 0.38)),
+        streaks=float(rng.uniform(0.02, 0.32)),
         seed=int(rng.integers(2**31)),
     )
 

@@ -36,10 +36,10 @@ def _fatty(patch: Patch, anatomy: Anatomy, amount: float, where: Mask) -> None:
     """Fat between the bundles of a muscle, which run along the spine; ``amount`` is about its share."""
     r, a, s = patch.r[where], patch.a[where], patch.s[where]
     phase = float(anatomy.seed % 97)
-    bend = np.sin(0.13 * r - 0.17 * a + phase)  # warps the pattern, so that it never looks regular
-    waves = np.sin(0.31 * r + 1.9 * bend + 0.02 * s)
-    waves *= np.sin(0.57 * a + 1.3 * bend + 0.05 * s + 2.0 * phase)
-    waves += 0.5 * np.sin(0.83 * (r + 0.6 * a) + 2.2 * bend + 0.03 * s)
+    bend = np.sin(0.11 * r - 0.14 * a + phase) + np.sin(0.07 * r + 0.19 * a + 2.0 * phase)  # warps the pattern
+    waves = np.sin(0.23 * r + 2.6 * bend + 0.02 * s)
+    waves *= np.sin(0.71 * a + 1.7 * bend + 0.05 * s + 2.0 * phase)
+    waves += 0.5 * np.sin(0.93 * (r + 0.6 * a) + 3.0 * bend + 0.03 * s)
     patch.tissue[where] = np.where(waves > 1.45 - 2.6 * amount, np.uint8(Tissue.FAT), np.uint8(Tissue.MUSCLE))
 
 
@@ -79,9 +79,10 @@ def _belly(canvas: Canvas, anatomy: Anatomy) -> None:
     if patch is None:
         return
     phase = float(anatomy.seed % 89)
-    loops = np.sin(0.13 * patch.r + phase)
-    loops += np.sin(0.17 * patch.a + 0.06 * patch.s)
-    loops += np.sin(0.12 * patch.s + 0.05 * patch.r + phase)
+    bend = np.sin(0.05 * patch.r + 0.07 * patch.a + phase) + np.sin(0.045 * patch.s - 0.06 * patch.a)
+    loops = np.sin(0.09 * patch.r + 2.1 * bend + phase)
+    loops += np.sin(0.13 * patch.a + 0.05 * patch.s + 1.6 * bend)
+    loops += np.sin(0.08 * patch.s + 0.04 * patch.r + 1.2 * bend + phase)
     inner = squared(patch.a - 68.0, 40.0) + squared(patch.r, 125.0) < 1.0 + 0.12 * loops
     patch.paint(inner & (loops > 0.1), Tissue.VISCERA)
     patch.paint(inner & (loops > 0.7), Tissue.BOWEL)
