@@ -2,7 +2,7 @@
 
 Every voxel is sampled at a few places, spread over its pixel and over the thickness of its slice; the samples of a
 slice lie one behind the other along the first axis of all arrays. Spine coordinates are computed on a coarse lattice
-and spread linearly between its nodes (the curve's radius is above 60 mm, so 7 mm are off by less than 0.1 mm).
+and spread linearly between its nodes: at 99 % of places around the spine they are off by less than 0.1 mm.
 """
 
 from __future__ import annotations
@@ -53,11 +53,14 @@ class Canvas:
         Samples per voxel.
     whole
         Arrays of shape ``(samples * slices, rows, columns)``.
+    heights
+        Lowest and highest ``s`` of all samples.
     """
 
     frames: Array
     samples: int
     whole: Patch
+    heights: Span
 
     @classmethod
     def blank(cls, curve: SpineCurve, affine: Array, size: tuple[int, int, int], passes: Array) -> Canvas:
@@ -70,13 +73,14 @@ class Canvas:
         world = curve.frames()
         frames: Array = np.linalg.solve(affine[:3, :3], world.transpose(0, 2, 1)).transpose(0, 2, 1).astype(np.float64)
         frames[:, 0] = to_voxel(affine, world[:, 0])
-        return cls(frames, len(passes), Patch(r, np.abs(r), a, s, np.zeros(r.shape, dtype=np.uint8)))
+        whole = Patch(r, np.abs(r), a, s, np.zeros(r.shape, dtype=np.uint8))
+        return cls(frames, len(passes), whole, (float(s.min()), float(s.max())))
 
     def coarse(self) -> Canvas:
         """The same canvas with the middle sample of every voxel only; `spread_coarse` gives the others its tissue."""
         middle, whole = slice(self.samples // 2, None, self.samples), self.whole
         part = Patch(whole.r[middle], whole.side[middle], whole.a[middle], whole.s[middle], whole.tissue[middle])
-        return Canvas(self.frames, 1, part)
+        return Canvas(self.frames, 1, part, self.heights)
 
     def spread_coarse(self) -> None:
         """Give all samples of a voxel the tissue of the middle one."""
@@ -85,6 +89,8 @@ class Canvas:
 
     def box(self, r: Span, a: Span, s: Span) -> Patch | None:
         """The samples around a box in spine coordinates (a few more for sure), or None if there are none."""
+        if s[1] < self.heights[0] or s[0] > self.heights[1]:
+            return None
         heights = np.array([s[0], (s[0] + s[1]) / 2, s[1]])
         rows = np.clip(np.rint((heights + REACH) / STEP), 0, len(self.frames) - 1).astype(np.intp)
         middle, right, forward = self.frames[rows].transpose(1, 0, 2)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
@@ -13,7 +14,7 @@ import numpy.typing as npt
 from pydicom import dcmread
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.filebase import DicomBytesIO
-from pydicom.filewriter import write_dataset, write_file_meta_info
+from pydicom.filewriter import write_dataset
 from pydicom.tag import BaseTag
 from pydicom.uid import UID, ExplicitVRLittleEndian, MRImageStorage
 
@@ -25,6 +26,18 @@ Pixels = npt.NDArray[np.uint16]
 IMPLEMENTATION = uid("monai_spine phantom")
 DATE = "20240101"
 PREAMBLE = b"\0" * 128 + b"DICM"
+SOP_INSTANCE = 0x00080018
+SLICE_VRS = {
+    SOP_INSTANCE: "UI",
+    0x00200013: "IS",  # InstanceNumber
+    0x00200032: "DS",  # ImagePositionPatient
+    0x00201041: "DS",  # SliceLocation
+    0x00280010: "US",  # Rows
+    0x00280011: "US",  # Columns
+    0x7FE00010: "OW",  # PixelData
+}
+"""Elements that differ from slice to slice."""
+Values = dict[int, object]
 
 
 class Spacing(Enum):
@@ -55,17 +68,14 @@ def write(folder: Path, scan: Scan, pixels: list[Pixels], instances: Sequence[in
     """
     folder.mkdir(parents=True, exist_ok=True)
     header = _series_header(scan, label)
-    shared: dict[tuple[int, int], bytes] = {}
+    shared = _stretches(header)
     for k, instance in enumerate(instances):
-        own = _slice_header(scan.affine, k, instance, label)
-        own.Rows, own.Columns = pixels[k].shape
-        own.PixelData = pixels[k].tobytes()
-        own["PixelData"].VR = "OW"
+        own = _slice_values(scan.affine, k, instance, pixels[k], label)
         path = folder / f"{instance}.dcm"
-        if label.syntax != ExplicitVRLittleEndian:
+        if label.syntax == ExplicitVRLittleEndian:
+            path.write_bytes(_file_meta(str(own[SOP_INSTANCE])) + _merged(own, shared))
+        else:
             _save(header, own, label.syntax, path)
-            continue
-        path.write_bytes(PREAMBLE + _file_meta(own.SOPInstanceUID) + _merged(header, own, shared))
 
 
 def write_again(folder: Path, instance: int, other: int, label: Label) -> None:
@@ -77,11 +87,12 @@ def write_again(folder: Path, instance: int, other: int, label: Label) -> None:
     dataset.save_as(folder / f"{other}.dcm")
 
 
-def _save(header: Dataset, own: Dataset, syntax: UID, path: Path) -> None:
+def _save(header: Dataset, own: Values, syntax: UID, path: Path) -> None:
     """The ordinary way, for implicit VR and for RLE."""
     dataset = Dataset()
     dataset.update(header)
-    dataset.update(own)
+    for tag, value in own.items():
+        dataset.add_new(tag, SLICE_VRS[tag], value)
     dataset.file_meta = FileMetaDataset()
     compressed = syntax.is_compressed
     dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian if compressed else syntax
@@ -90,17 +101,9 @@ def _save(header: Dataset, own: Dataset, syntax: UID, path: Path) -> None:
     dataset.save_as(path, enforce_file_format=True)
 
 
-def _merged(header: Dataset, own: Dataset, shared: dict[tuple[int, int], bytes]) -> bytes:
-    """Both datasets in one, elements in the order of their tags; encoded stretches of ``header`` are kept."""
-    edges = [0, *own.keys(), 2**32]
-    parts = []
-    for low, high in pairwise(edges):
-        if low:
-            parts.append(_encoded(own, low, low + 1))
-        if (low, high) not in shared:
-            shared[low, high] = _encoded(header, low, high)
-        parts.append(shared[low, high])
-    return b"".join(parts)
+def _stretches(header: Dataset) -> list[bytes]:
+    """What the slices share, encoded in pieces between which a slice's own elements stand."""
+    return [_encoded(header, low + 1, high) for low, high in pairwise([0, *SLICE_VRS, 2**32])]
 
 
 def _encoded(dataset: Dataset, low: int, high: int) -> bytes:
@@ -111,34 +114,61 @@ def _encoded(dataset: Dataset, low: int, high: int) -> bytes:
     return buffer.getvalue()
 
 
+def _merged(own: Values, shared: list[bytes]) -> bytes:
+    """A slice's elements between those that it shares, all in the order of their tags."""
+    parts = [shared[0]]
+    for (tag, value), following in zip(own.items(), shared[1:], strict=True):
+        parts += [_element(tag, SLICE_VRS[tag], value), following]
+    return b"".join(parts)
+
+
+def _element(tag: int, vr: str, value: object) -> bytes:
+    """One element as explicit little endian; several values are joined by backslashes, all padded to even length."""
+    if isinstance(value, bytes):
+        content = value
+    elif vr in {"US", "UL"}:
+        content = struct.pack("<H" if vr == "US" else "<L", value)
+    else:
+        values = value if isinstance(value, list) else [value]
+        content = "\\".join(map(str, values)).encode("ascii")
+        content += (b"\0" if vr == "UI" else b" ") * (len(content) % 2)
+    start = struct.pack("<HH2s", tag >> 16, tag & 0xFFFF, vr.encode("ascii"))
+    length = struct.pack("<HL", 0, len(content)) if vr in {"OB", "OW"} else struct.pack("<H", len(content))
+    return start + length + content
+
+
 def orientation(affine: Array) -> list[float]:
     """ImageOrientationPatient of a stack's slices: six LPS cosines."""
     axes = LPS_TO_RAS @ affine[:3, :2] / spacing(affine)[:2]
     return [round(float(value), 8) for value in axes.T.ravel()]
 
 
-def _slice_header(affine: Array, k: int, instance: int, label: Label) -> Dataset:
-    """Identity and position of one slice."""
-    header = Dataset()
-    header.SOPInstanceUID = uid(label.seed, label.study, label.series, instance)
-    header.InstanceNumber = instance
+def _slice_values(affine: Array, k: int, instance: int, pixels: Pixels, label: Label) -> Values:
+    """Identity, position and pixels of one slice, in the order of their tags."""
     position = LPS_TO_RAS @ to_world(affine, np.array([0.0, 0.0, k]))
-    header.ImagePositionPatient = [round(float(value), 6) for value in position]
     normal = np.cross(*np.reshape(orientation(affine), (2, 3)))
-    header.SliceLocation = round(float(position @ normal), 4)
-    return header
+    values = (
+        uid(label.seed, label.study, label.series, instance),
+        instance,
+        [round(float(value), 6) for value in position],
+        round(float(position @ normal), 4),
+        *pixels.shape,
+        pixels.tobytes(),
+    )
+    return dict(zip(SLICE_VRS, values, strict=True))
 
 
-def _file_meta(instance: UID) -> bytes:
-    meta = FileMetaDataset()
-    meta.FileMetaInformationVersion = b"\x00\x01"
-    meta.MediaStorageSOPClassUID = MRImageStorage
-    meta.MediaStorageSOPInstanceUID = instance
-    meta.TransferSyntaxUID = ExplicitVRLittleEndian
-    meta.ImplementationClassUID = IMPLEMENTATION
-    buffer = DicomBytesIO()
-    write_file_meta_info(buffer, meta)
-    return buffer.getvalue()
+def _file_meta(instance: str) -> bytes:
+    """Preamble and file meta information of an explicit little endian file."""
+    elements = (
+        _element(0x00020001, "OB", b"\0\1"),
+        _element(0x00020002, "UI", MRImageStorage),
+        _element(0x00020003, "UI", instance),
+        _element(0x00020010, "UI", ExplicitVRLittleEndian),
+        _element(0x00020012, "UI", IMPLEMENTATION),
+    )
+    meta = b"".join(elements)
+    return PREAMBLE + _element(0x00020000, "UL", len(meta)) + meta
 
 
 def _series_header(scan: Scan, label: Label) -> Dataset:
