@@ -37,9 +37,10 @@ class UNetClassifier(nn.Module):
     norm
         MONAI's name of the normalisation. Batch statistics keep a study's own mean, which pooling needs.
     coordinates
-        Whether every stage of the way down is given each voxel's position, from -1 to 1 along every axis, as more
-        channels (Liu et al. 2018, arXiv:1807.03247). Pooling forgets where a feature stood, and a finding's level is
-        where it stands.
+        Whether every stage of the way down is told where each voxel is: its position, from -1 to 1 along every axis,
+        goes through a 1 x 1 convolution and is added to the features, which is what concatenating the positions
+        before a convolution does (Liu et al. 2018, arXiv:1807.03247) while channels keep the sizes that convolutions
+        are fast with. Pooling forgets where a feature stood, and a finding's level is where it stands.
 
     Raises
     ------
@@ -65,9 +66,9 @@ class UNetClassifier(nn.Module):
             raise ValueError(f"expected spatial_dims 2 or 3, but given {spatial_dims}")
         if len(strides) != len(channels):
             raise ValueError(f"expected as many strides as channels, but given {len(strides)} and {len(channels)}")
-        self.coordinates = coordinates
-        extra = spatial_dims if coordinates else 0
-        sources = [source + extra for source in (in_channels, *channels[:-1])]
+        sources = [in_channels, *channels[:-1]]
+        convolution = nn.Conv3d if spatial_dims == 3 else nn.Conv2d
+        self.place = nn.ModuleList(convolution(spatial_dims, source, 1) for source in sources if coordinates)
         self.down = nn.ModuleList(
             ResidualUnit(spatial_dims, source, features, strides=stride, subunits=res_units, norm=norm, act="RELU")
             for source, features, stride in zip(sources, channels, strides, strict=True)
@@ -84,8 +85,8 @@ class UNetClassifier(nn.Module):
         """Logits ``(batch, 25, 3)`` of images ``(batch, in_channels, *spatial)``."""
         skips = []
         features = image
-        for stage in self.down:
-            features = stage(torch.cat([features, _positions(features)], dim=1) if self.coordinates else features)
+        for n, stage in enumerate(self.down):
+            features = stage(features + self.place[n](_positions(features)) if self.place else features)
             skips.append(features)
         skips.pop()
         for step in self.up:
@@ -106,10 +107,9 @@ class UNetClassifier(nn.Module):
 
 
 def _positions(image: torch.Tensor) -> torch.Tensor:
-    """Positions of all voxels, ``(batch, axes, *spatial)``."""
+    """Positions of all voxels, ``(1, axes, *spatial)``."""
     axes = [torch.linspace(-1, 1, n, dtype=image.dtype, device=image.device) for n in image.shape[2:]]
-    grid = torch.stack(torch.meshgrid(axes, indexing="ij"))
-    return grid.unsqueeze(0).expand(image.shape[0], *grid.shape)
+    return torch.stack(torch.meshgrid(axes, indexing="ij")).unsqueeze(0)
 
 
 class _Up(nn.Module):

@@ -52,9 +52,9 @@ def affine(matrix: np.ndarray, scale: np.ndarray, origin: np.ndarray) -> np.ndar
     return result
 
 
-@given(angles, angles, angles, steps, steps, steps)
-def test_voxel_and_world_are_each_others_inverse(a: float, b: float, c: float, x: float, y: float, z: float) -> None:
-    matrix = affine(rotation(a, b, c), np.array([x, y, z]), np.array([3.0, -7.0, 11.0]))
+@given(st.tuples(angles, angles, angles), st.tuples(steps, steps, steps))
+def test_voxel_and_world_are_each_others_inverse(turns: tuple, scale: tuple) -> None:
+    matrix = affine(rotation(*turns), np.array(scale), np.array([3.0, -7.0, 11.0]))
     voxels = np.array([[0.0, 0, 0], [4, 5, 6], [-1, 2.5, 3]])
     assert np.allclose(to_voxel(matrix, to_world(matrix, voxels)), voxels, atol=1e-8)
 

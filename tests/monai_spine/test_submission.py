@@ -74,7 +74,7 @@ def test_a_missing_row_is_refused_by_name(tmp_path: Path, rows: np.ndarray) -> N
     labels = Labels(STUDIES, np.zeros((2, 25), dtype=np.int64))
     write_predictions(tmp_path / "p.csv", STUDIES, rows)
     table = pd.read_csv(tmp_path / "p.csv", dtype=str).drop(index=3)
-    gone = set(f.row_id(s) for s in STUDIES for f in FINDINGS) - set(table["row_id"])
+    gone = {f.row_id(s) for s in STUDIES for f in FINDINGS} - set(table["row_id"])
     with pytest.raises(InvalidTableError, match=gone.pop()):
         read_predictions(written(tmp_path / "p.csv", table), labels)
 

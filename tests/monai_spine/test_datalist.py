@@ -1,0 +1,138 @@
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from monai_spine.datalist import label_array, read_datalist, split_folds, volumes
+from monai_spine.errors import InvalidTableError, MissingInputError
+from tests.cohorts import write_cohort, write_datalist
+
+
+@pytest.fixture
+def datalist(tmp_path: Path) -> Path:
+    return write_cohort(tmp_path, studies=4)
+
+
+def entries(datalist: Path) -> list[dict]:
+    return json.loads(datalist.read_text())["training"]
+
+
+def test_records_hold_what_the_file_says_with_absolute_paths(datalist: Path) -> None:
+    records = read_datalist(datalist)
+    assert [record["study_id"] for record in records] == [entry["study_id"] for entry in entries(datalist)]
+    assert label_array(records).tolist() == [entry["label"] for entry in entries(datalist)]
+    assert all(Path(file).is_file() for record in records for file in volumes(record))
+
+
+def test_points_become_numbers_in_mm(datalist: Path) -> None:
+    changed = entries(datalist)
+    changed[0]["points"] = {"spinal_canal_stenosis_l1_l2": [12, -30.5, 88.0]}
+    write_datalist(datalist, changed)
+    assert read_datalist(datalist)[0]["points"] == {"spinal_canal_stenosis_l1_l2": (12.0, -30.5, 88.0)}
+
+
+def test_a_study_may_lack_series_labels_and_points(datalist: Path) -> None:
+    bare = {"study_id": "1", "sagittal_t2": entries(datalist)[0]["sagittal_t2"]}
+    record = read_datalist(write_datalist(datalist, [bare]))[0]
+    assert (record["axial_t2"], record["patient_id"], record["points"]) == ([], "1", {})
+    assert (record["label"] == -1).all()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"label": [0] * 24}, "expected label as 25"),
+        ({"label": [3] * 25}, "expected label as 25"),
+        ({"label": [True] * 25}, "expected label as 25"),
+        ({"fold": "0"}, "expected fold as an integer"),
+        ({"sagittal_t1": "a.nii.gz"}, "sagittal_t1 as a list"),
+        ({"points": {"nose": [1, 2, 3]}}, "expected points"),
+        ({"points": {"spinal_canal_stenosis_l1_l2": [1, 2, float("nan")]}}, "expected points"),
+        ({"sagittal_t1": [], "sagittal_t2": [], "axial_t2": []}, "at least one of"),
+        ({"study_id": 17}, "study_id as a string"),
+    ],
+)
+def test_an_entry_that_breaks_the_format_is_named(datalist: Path, change: dict, message: str) -> None:
+    changed = entries(datalist)
+    changed[1].update(change)
+    with pytest.raises(InvalidTableError, match=message):
+        read_datalist(write_datalist(datalist, changed))
+
+
+def test_all_faults_are_told_at_once(datalist: Path) -> None:
+    changed = entries(datalist)
+    changed[0]["label"], changed[1]["fold"] = [9], "x"
+    with pytest.raises(InvalidTableError) as caught:
+        read_datalist(write_datalist(datalist, changed))
+    assert all(changed[n]["study_id"] in str(caught.value) for n in (0, 1))
+
+
+def test_a_study_that_stands_there_twice_is_refused(datalist: Path) -> None:
+    twice = entries(datalist)[:1] * 2
+    with pytest.raises(InvalidTableError, match="stands there twice"):
+        read_datalist(write_datalist(datalist, twice))
+
+
+def test_a_volume_that_is_not_there_is_named(datalist: Path) -> None:
+    gone = datalist.parent / entries(datalist)[2]["axial_t2"][0]
+    gone.unlink()
+    with pytest.raises(MissingInputError, match=gone.name):
+        read_datalist(datalist)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [("not json", "is not JSON"), ("[]", "expected the schema"), ('{"schema": "other"}', "expected the schema")],
+)
+def test_what_is_no_datalist_is_refused(tmp_path: Path, content: str, message: str) -> None:
+    path = tmp_path / "datalist.json"
+    path.write_text(content)
+    with pytest.raises(InvalidTableError, match=message):
+        read_datalist(path)
+
+
+def test_targets_in_another_order_are_refused(datalist: Path) -> None:
+    with pytest.raises(InvalidTableError, match=r"train\.csv's order"):
+        read_datalist(write_datalist(datalist, entries(datalist), targets=["a"]))
+
+
+def test_an_empty_section_says_which_sections_there_are(datalist: Path) -> None:
+    with pytest.raises(InvalidTableError, match=r"holds \['training'\]"):
+        read_datalist(datalist, "test")
+
+
+def test_no_file_says_what_writes_one(tmp_path: Path) -> None:
+    with pytest.raises(MissingInputError, match="data_prep rsna"):
+        read_datalist(tmp_path / "datalist.json")
+
+
+def test_folds_part_the_studies(datalist: Path) -> None:
+    records = read_datalist(datalist)
+    training, validation = split_folds(records, 1)
+    assert len(training) + len(validation) == len(records)
+    assert {record["fold"] for record in validation} == {1}
+    assert 1 not in {record["fold"] for record in training}
+
+
+def test_a_patient_on_both_sides_is_an_error(datalist: Path) -> None:
+    records = read_datalist(datalist)
+    records[0]["patient_id"] = records[1]["patient_id"]
+    with pytest.raises(InvalidTableError, match="patients have studies both"):
+        split_folds(records, 1)
+
+
+def test_a_fold_that_does_not_exist_is_an_error(datalist: Path) -> None:
+    with pytest.raises(InvalidTableError, match=r"the folds are \[0, 1\]"):
+        split_folds(read_datalist(datalist), 7)
+
+
+def test_studies_without_fold_are_named(datalist: Path) -> None:
+    records = read_datalist(datalist)
+    records[0]["fold"] = None
+    with pytest.raises(InvalidTableError, match=records[0]["study_id"]):
+        split_folds(records, 0)
+
+
+def test_labels_are_integers(datalist: Path) -> None:
+    assert label_array(read_datalist(datalist)).dtype == np.int64

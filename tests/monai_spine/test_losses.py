@@ -1,0 +1,70 @@
+import numpy as np
+import pytest
+import torch
+
+from monai_spine.losses import CompetitionLoss, severe_logit
+from monai_spine.scoring import competition_score
+from monai_spine.spine import MISSING
+
+
+def batch(seed: int, studies: int = 6) -> tuple[torch.Tensor, torch.Tensor]:
+    rng = np.random.default_rng(seed)
+    labels = rng.choice([0, 1, 2, MISSING], size=(studies, 25), p=[0.5, 0.2, 0.2, 0.1])
+    return torch.tensor(rng.normal(size=(studies, 25, 3)), requires_grad=True), torch.from_numpy(labels)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_the_loss_is_the_score_of_the_softmax(seed: int) -> None:
+    logits, labels = batch(seed)
+    score = competition_score(labels.numpy(), logits.softmax(-1).detach().numpy())
+    assert CompetitionLoss()(logits, labels).item() == pytest.approx(score.score, rel=1e-5)
+
+
+def test_without_the_any_severe_term_it_is_the_mean_of_three() -> None:
+    logits, labels = batch(0)
+    score = competition_score(labels.numpy(), logits.softmax(-1).detach().numpy())
+    mean = (score.spinal + score.foraminal + score.subarticular) / 3
+    assert CompetitionLoss(any_severe=0.0)(logits, labels).item() == pytest.approx(mean, rel=1e-5)
+
+
+def test_a_missing_label_has_no_gradient_and_every_other_has() -> None:
+    logits, labels = batch(1)
+    CompetitionLoss(any_severe=0.0)(logits, labels).backward()
+    moved = logits.grad.abs().sum(-1) > 0
+    assert torch.equal(moved, labels != MISSING)
+
+
+def test_a_batch_without_labels_costs_nothing_and_stays_differentiable() -> None:
+    logits, labels = batch(2)
+    loss = CompetitionLoss()(logits, torch.full_like(labels, MISSING))
+    loss.backward()
+    assert loss.item() == 0
+    assert logits.grad.abs().sum() == 0
+
+
+def test_a_part_without_labels_is_left_out() -> None:
+    logits, labels = batch(3)
+    labels[:, :5] = MISSING
+    score = competition_score(labels.numpy(), logits.softmax(-1).detach().numpy())
+    assert CompetitionLoss()(logits, labels).item() == pytest.approx(
+        (score.foraminal + score.subarticular) / 2, rel=1e-5
+    )
+
+
+def test_the_severe_logit_is_the_log_odds_of_severe() -> None:
+    logits = torch.randn(7, 3)
+    severe = logits.softmax(-1)[:, 2]
+    assert torch.allclose(severe_logit(logits), (severe / (1 - severe)).log(), atol=1e-5)
+
+
+def test_gradient_steps_lower_it() -> None:
+    logits, labels = batch(4)
+    loss = CompetitionLoss()
+    before = loss(logits, labels)
+    (gradient,) = torch.autograd.grad(before, logits)
+    assert loss(logits - gradient, labels) < before
+
+
+def test_two_grade_weights_are_refused() -> None:
+    with pytest.raises(ValueError, match="expected 3 grade weights"):
+        CompetitionLoss(grade_weights=[1, 2])
