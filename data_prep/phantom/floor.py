@@ -13,6 +13,7 @@ import numpy.typing as npt
 from monai_spine.geometry import Array
 from monai_spine.spine import FINDINGS, MISSING, Grade, Group
 
+Labels = npt.NDArray[np.signedinteger]
 WEIGHTS = np.array([grade.weight for grade in Grade], dtype=np.float64)
 EPS = float(np.finfo(np.float64).eps)
 _GROUPS = np.array([list(Group).index(finding.condition.group) for finding in FINDINGS])
@@ -25,13 +26,13 @@ def best_rows(posterior: Array) -> Array:
     return weighted / weighted.sum(axis=-1, keepdims=True)
 
 
-def prior_rows(labels: Array) -> Array:
+def prior_rows(labels: Labels) -> Array:
     """The weighted prior of every level and condition, from labels ``(studies, 25)``; shape ``(studies, 25, 3)``."""
     counts = np.stack([(labels == grade).sum(axis=0) for grade in Grade], axis=-1).astype(np.float64)
     return np.broadcast_to(best_rows((counts + EPS) / (counts + EPS).sum(-1, keepdims=True)), (*labels.shape, 3))
 
 
-def score(labels: Array, rows: Array) -> dict[str, float]:
+def score(labels: Labels, rows: Array) -> dict[str, float]:
     """The competition's score and its parts of ``rows`` ``(studies, 25, 3)`` against ``labels`` ``(studies, 25)``."""
     rows = rows / rows.sum(axis=-1, keepdims=True)
     parts = {group.value: _group_loss(labels, rows, np.equal(_GROUPS, i)) for i, group in enumerate(Group)}
@@ -39,7 +40,7 @@ def score(labels: Array, rows: Array) -> dict[str, float]:
     return {"score": float(np.nanmean(list(parts.values()))), **parts}
 
 
-def _group_loss(labels: Array, rows: Array, members: npt.NDArray[np.bool_]) -> float:
+def _group_loss(labels: Labels, rows: Array, members: npt.NDArray[np.bool_]) -> float:
     labels, rows = labels[:, members], np.clip(rows[:, members], EPS, 1 - EPS)
     there = labels != MISSING
     true = labels[there].astype(int)
@@ -49,7 +50,7 @@ def _group_loss(labels: Array, rows: Array, members: npt.NDArray[np.bool_]) -> f
     return float((weights * -np.log(rows[there][np.arange(len(true)), true])).sum() / weights.sum())
 
 
-def _any_severe_loss(labels: Array, rows: Array) -> float:
+def _any_severe_loss(labels: Labels, rows: Array) -> float:
     """Binary cross-entropy of any severe canal level, weighted by the worst recorded level of the study."""
     there = labels != MISSING
     seen = there.any(axis=1)
@@ -62,7 +63,7 @@ def _any_severe_loss(labels: Array, rows: Array) -> float:
     return float((WEIGHTS[worst] * loss).sum() / WEIGHTS[worst].sum())
 
 
-def report(labels: Array, posterior: Array) -> dict[str, object]:
+def report(labels: Labels, posterior: Array) -> dict[str, object]:
     """Floor, prior and uniform score of a cohort's recorded labels ``(studies, 25)``."""
     return {
         "studies": len(labels),
