@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from data_prep import names, sources, tables
+from data_prep import job, names, nifti, sources, tables
 from data_prep.choices import MAX_BYTES
 from data_prep.frames import FileHeader, Frame
 from data_prep.headers import read_header
-from data_prep.job import Job, JobResult, Settings, run_job
+from data_prep.job import Job, JobResult, Settings
 from data_prep.nifti import OutputError
 from data_prep.reasons import Reason
 from data_prep.sources import Source
@@ -25,6 +25,8 @@ from monai_spine.console import track
 from monai_spine.errors import ExitCode, SpineError
 
 HEADERS_PER_TASK = 64
+
+SALT = ".salt"
 
 
 @dataclass(frozen=True)
@@ -108,9 +110,8 @@ def convert(
     with tempfile.TemporaryDirectory(prefix="monai-spine-") as scratch:
         found = sources.find(source, Path(scratch), max_bytes)
         headers = read_headers(found, max_bytes=max_bytes, workers=workers, cluster=cluster, quiet=quiet)
-        if not keep_uids:
-            salt = salt or secrets.token_hex(16)
-        jobs = plan(headers, source, name_by, None if keep_uids else salt)
+        salt = None if keep_uids else salt or _salt(out, resume)
+        jobs = plan(headers, source, name_by, salt)
         settings = Settings(
             out=str(out.resolve()),
             extension=format,
@@ -120,7 +121,21 @@ def convert(
             max_bytes=max_bytes,
         )
         results = list(_run(jobs, settings, workers, cluster, quiet))
-    return _finish(out, headers, results)
+    summary = _finish(out, headers, results)
+    (out / SALT).unlink(missing_ok=True)
+    return summary
+
+
+def _salt(out: Path, resume: bool) -> str:
+    """A random salt, kept beside the output until the run is done, so that a resumed run finds its own names."""
+    path = out / SALT
+    if resume and path.is_file():
+        return path.read_text()
+    salt = secrets.token_hex(16)
+    path.unlink(missing_ok=True)
+    path.touch(mode=0o600)
+    path.write_text(salt)
+    return salt
 
 
 def _check_folders(source: Path, out: Path) -> None:
@@ -133,6 +148,8 @@ def _check_folders(source: Path, out: Path) -> None:
         inside.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OutputError(f"cannot create the output folder {out}: {error.strerror}") from error
+    for left in inside.rglob(f".*{nifti.PARTIAL}"):  # of a run that was killed
+        left.unlink(missing_ok=True)
 
 
 def read_headers(
@@ -169,7 +186,7 @@ def _job_key(frame: Frame, name_by: names.NameBy) -> tuple[object, ...]:
 
 
 def _run(jobs: list[Job], settings: Settings, processes: int, cluster: str | None, quiet: bool) -> Iterator[JobResult]:
-    function = functools.partial(run_job, settings=settings)
+    function = functools.partial(job.run_job, settings=settings)
     yield from track(run_all(function, jobs, processes, cluster), "series", len(jobs), quiet)
 
 

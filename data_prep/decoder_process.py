@@ -28,7 +28,7 @@ def serve() -> None:
 def answer(path: str) -> bytes:
     """The answer for one file."""
     try:
-        decoded = sitk.GetArrayViewFromImage(sitk.ReadImage(path, imageIO="GDCMImageIO"))
+        decoded = sitk.GetArrayFromImage(sitk.ReadImage(path, imageIO="GDCMImageIO"))
     except (RuntimeError, MemoryError):
         return b"refused\n"
     return f"{decoded.dtype.str} {decoded.nbytes}\n".encode() + decoded.tobytes()

@@ -23,6 +23,14 @@ def drop(frames: Sequence[Frame], max_bytes: int) -> tuple[list[Frame], list[Fra
     return _separate(frames, lambda frame: (frame.uid, frame.index, *_likeness(frame)), max_bytes)
 
 
+def drop_by_header(frames: Sequence[Frame]) -> list[Frame]:
+    """The frames to use, copies judged by SOPInstanceUID and header values alone, for when no pixels are read."""
+    first: dict[tuple[object, ...], Frame] = {}
+    for frame in sorted(frames, key=lambda frame: (frame.path, frame.index or 0)):
+        first.setdefault((frame.uid, frame.index, *_likeness(frame)), frame)
+    return list(first.values())
+
+
 def drop_resent(frames: Sequence[Frame], max_bytes: int) -> tuple[list[Frame], list[Frame]]:
     """As `drop`, for copies that were given a SOPInstanceUID of their own: all else must be equal.
 

@@ -10,6 +10,7 @@ import io
 import math
 import os
 import struct
+import warnings
 import zlib
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -21,25 +22,25 @@ from pydicom.filereader import read_dataset
 from pydicom.tag import BaseTag
 
 from data_prep import header_scan
+from data_prep.header_scan import PIXEL_TAGS
 from data_prep.reasons import Reason, Refused
 
 DEFLATED = "1.2.840.10008.1.2.1.99"
 BIG_ENDIAN = "1.2.840.10008.1.2.2"
 IMPLICIT = "1.2.840.10008.1.2"
 EXPLICIT = "1.2.840.10008.1.2.1"
-PIXEL_DATA = 0x7FE00010
 FUNCTIONAL_GROUPS = 0x52009230
 PLAIN_BYTES = 1 << 16
 """What is read of a file at once; a longer header is left to pydicom."""
-
-PIXEL_TAGS = (PIXEL_DATA, 0x7FE00008, 0x7FE00009)
 
 _BINARY = {"US": "H", "SS": "h", "UL": "I", "SL": "i", "FL": "f", "FD": "d"}
 _SIZES = {vr: struct.calcsize(code) for vr, code in _BINARY.items()}
 _UNDEFINED = 0xFFFFFFFF
 _LONG_VRS = {b"OB", b"OW", b"OD", b"OF", b"OL", b"OV", b"SQ", b"UC", b"UN", b"UR", b"UT"}
 
-config.settings.reading_validation_mode = config.IGNORE  # its warnings would quote values
+# warnings of the parser would quote values
+config.settings.reading_validation_mode = config.IGNORE
+warnings.filterwarnings("ignore", module="pydicom")
 
 
 class Elements:

@@ -16,7 +16,9 @@ _SHORT = frozenset(
     b"AE AS AT CS DA DS DT FL FD IS LO LT PN SH SL SS ST TM UI UL US".split(),
 )
 _UNDEFINED = 0xFFFFFFFF
-_LAST = 0x7FE00000
+PIXEL_DATA = 0x7FE00010
+PIXEL_TAGS = frozenset((PIXEL_DATA, 0x7FE00008, 0x7FE00009))
+"""Pixel data as integers, floats and doubles."""
 
 
 class TooDifficult(Exception):  # noqa: N818 - no error: the other parser's turn
@@ -46,7 +48,7 @@ def scan(buffer: bytes, start: int, implicit: bool, wanted: Collection[int]) -> 
             tag, value, length = read(buffer, offset)
         except struct.error as error:
             raise TooDifficult from error
-        if tag >= _LAST:
+        if tag in PIXEL_TAGS:
             return found, offset
         if tag <= before or length == _UNDEFINED or value + length > len(buffer):
             raise TooDifficult

@@ -112,6 +112,9 @@ def _frames(source: Source, header: Header, max_bytes: int) -> tuple[Frame, ...]
     pixels = _pixels(source.location, header)
     if pixels.frame_bytes * pixels.frames > max_bytes:
         raise Refused(Reason.TOO_LARGE, f"declares {pixels.frame_bytes * pixels.frames} bytes, at most {max_bytes}")
+    problem = _problem(source.location, header, pixels)
+    if problem and problem[0] is Reason.TRUNCATED and pixels.frames > 1:  # before a frame is made for each of billions
+        raise Refused(*problem)
     template = _template(source.path, elements, pixels)
     groups = enhanced.groups(elements.dataset, pixels.frames)
     if groups is not None:
@@ -120,7 +123,6 @@ def _frames(source: Source, header: Header, max_bytes: int) -> tuple[Frame, ...]
         frames = tuple(_positionless(template, index) for index in range(pixels.frames))
     else:
         frames = (template,)
-    problem = _problem(source.location, header, pixels)
     return tuple(_checked(frame, problem) for frame in frames)
 
 
@@ -203,7 +205,6 @@ def _problem(location: str, header: Header, pixels: Pixels) -> tuple[Reason, str
 
 def _template(path: str, elements: Elements, pixels: Pixels) -> Frame:
     """The frame of a single-frame file, or what the frames of a multi-frame object have in common."""
-    slope, intercept = elements.number(0x00281053), elements.number(0x00281052)
     return Frame(
         path=path,
         index=None,
@@ -213,11 +214,16 @@ def _template(path: str, elements: Elements, pixels: Pixels) -> Frame:
         kind=_kind(elements),
         pixels=pixels,
         geometry=_geometry(elements),
-        slope=1.0 if slope is None else slope,
-        intercept=0.0 if intercept is None else intercept,
+        slope=_given(elements, 0x00281053, 1.0),
+        intercept=_given(elements, 0x00281052, 0.0),
         hints=_hints(elements),
         parameters=parameters.collect(elements),
     )
+
+
+def _given(elements: Elements, tag: int, otherwise: float) -> float:
+    """A number that is NaN or infinite when the header says so: only an absent one is replaced."""
+    return elements.numbers(tag)[0] if elements.data(tag).strip(b" \0") else otherwise
 
 
 def _identity(elements: Elements) -> Identity:

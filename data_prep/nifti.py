@@ -25,6 +25,9 @@ LEVEL = 1
 
 CHUNK = 1 << 20
 
+PARTIAL = ".partial"
+"""How files end while they are being written."""
+
 GZIP = 31
 """zlib's wbits for a gzip container with the largest window."""
 
@@ -104,7 +107,7 @@ def write_atomically(path: Path, pieces: Sequence[bytes | memoryview]) -> int:
     OutputError
         If the disk is full, or the folder cannot be written to.
     """
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    partial = path.with_name(f".{path.name}.{os.getpid()}{PARTIAL}")
     checksum = 0
     try:
         with partial.open("wb") as file:

@@ -14,12 +14,17 @@ from data_prep.choices import MAX_BYTES
 from data_prep.convert import plan, read_headers
 from data_prep.frames import FileHeader
 from data_prep.names import NameBy
+from data_prep.duplicates import drop_by_header
 from data_prep.series import stacks_of
 from data_prep.stacks import Stack
 from monai_spine.geometry import spacing
 
 if TYPE_CHECKING:
     from rich.table import Table
+
+
+FILE_WIDTH = 220
+"""Columns of a table that goes to a file or a pipe."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +91,9 @@ def scan(
         found = sources.find(source, Path(scratch), max_bytes)
         headers = read_headers(found, max_bytes=max_bytes, workers=workers, quiet=quiet)
     reports = [
-        report for job in plan(headers, source, name_by, None) for report in _reports(stacks_of(list(job.frames)))
+        report
+        for job in plan(headers, source, name_by, None)
+        for report in _reports(stacks_of(drop_by_header(job.frames)))
     ]
     reports.sort(key=lambda report: (report.study, report.series_uid, report.stack))
     return ScanReport(tuple(reports), len(headers), _other_files(headers))
@@ -179,5 +186,5 @@ def show(report: ScanReport, as_json: bool) -> None:
     if as_json:
         sys.stdout.write(json.dumps(report.as_dict(), indent=2) + "\n")
         return
-    console = Console()
-    console.print(table(report), soft_wrap=not console.is_terminal)
+    width = None if sys.stdout.isatty() else FILE_WIDTH
+    Console(width=width).print(table(report))

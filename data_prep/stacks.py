@@ -128,7 +128,7 @@ def _same_grid(frames: list[Frame]) -> list[list[Frame]]:
         grid = _grid_vectors(equal[0])
         for leader, group in zip(leaders, groups, strict=True):
             if np.abs(grid - leader).max() <= SAME_CORNER_MM:
-                group += equal
+                group.extend(equal)
                 break
         else:
             leaders.append(grid)

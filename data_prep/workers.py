@@ -52,6 +52,6 @@ def _on_cluster(function: Callable[[Item], Result], items: Iterable[Item], addre
         raise SpineError(f"no Dask scheduler answers at {address}; start one with: dask scheduler") from error
     with client:
         futures = client.map(function, list(items), pure=False, retries=3)
-        for future in as_completed(futures):
+        for future in as_completed(futures, loop=client.loop):
             yield future.result()
             future.release()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import tempfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -108,6 +109,36 @@ def write_one(path: Path, image: Dataset, syntax: str = ExplicitVRLittleEndian) 
         image.PixelData = np.frombuffer(image.PixelData, "<u2").astype(">u2").tobytes()
         image["PixelData"].VR = "OW"
     image.save_as(path, enforce_file_format=True)
+
+
+def compressed(image: Dataset, syntax: str) -> Dataset:
+    """A copy with its pixels encapsulated: RLE by pydicom, other syntaxes by SimpleITK."""
+    copied = copy.deepcopy(image)
+    if syntax == pydicom.uid.RLELossless:
+        copied.file_meta = FileMetaDataset()
+        copied.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+        copied.compress(syntax, generate_instance_uid=False)
+        return copied
+    copied.PixelData = pydicom.encaps.encapsulate([_codestream(image, syntax)])
+    copied["PixelData"].VR = "OB"
+    return copied
+
+
+def _codestream(image: Dataset, syntax: str) -> bytes:
+    import SimpleITK as sitk  # noqa: N813 - its usual name
+
+    names = {pydicom.uid.JPEGLosslessSV1: "JPEG", pydicom.uid.JPEG2000Lossless: "JPEG2000"}
+    values = np.frombuffer(image.PixelData, "<u2").reshape(1, image.Rows, image.Columns)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "one.dcm"
+        writer = sitk.ImageFileWriter()
+        writer.SetFileName(str(path))
+        writer.UseCompressionOn()
+        writer.SetCompressor(names[syntax])
+        writer.Execute(sitk.GetImageFromArray(values))
+        made = pydicom.dcmread(path)
+    assert made.file_meta.TransferSyntaxUID == syntax
+    return next(pydicom.encaps.generate_frames(made.PixelData, number_of_frames=1))
 
 
 def enhanced(images: Sequence[Dataset], **attributes: object) -> Dataset:

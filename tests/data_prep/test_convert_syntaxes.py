@@ -1,0 +1,100 @@
+"""Every transfer syntax gives the values of the uncompressed original, and both header parsers the same header."""
+
+from __future__ import annotations
+
+import gzip
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+from pydicom import uid
+
+from data_prep import elements, header_scan
+from data_prep.convert import convert
+from data_prep.headers import TAGS, read_header
+from data_prep.sources import Source
+from tests.data_prep import dicom_factory as factory
+from tests.data_prep import oracle
+
+PLAIN = [
+    uid.ExplicitVRLittleEndian,
+    uid.ImplicitVRLittleEndian,
+    uid.ExplicitVRBigEndian,
+    uid.DeflatedExplicitVRLittleEndian,
+]
+COMPRESSED = [uid.RLELossless, uid.JPEGLosslessSV1, uid.JPEG2000Lossless]
+
+
+def values(out: Path) -> np.ndarray:
+    """The voxels of the one volume there."""
+    (path,) = out.rglob("*.nii")
+    return nib.load(path).get_fdata()
+
+
+@pytest.fixture(scope="module")
+def original(tmp_path_factory: pytest.TempPathFactory) -> np.ndarray:
+    folder = tmp_path_factory.mktemp("original")
+    factory.write(folder / "in", factory.series(4, rows=32, columns=24))
+    convert(folder / "in", folder / "out", format="nii", quiet=True)
+    return values(folder / "out")
+
+
+@pytest.mark.parametrize("syntax", [*PLAIN, *COMPRESSED])
+def test_syntax_makes_no_difference(tmp_path: Path, original: np.ndarray, syntax: str) -> None:
+    images = factory.series(4, rows=32, columns=24)
+    if syntax in COMPRESSED:
+        images = [factory.compressed(image, syntax) for image in images]
+    factory.write(tmp_path / "in", images, syntax)
+    convert(tmp_path / "in", tmp_path / "out", format="nii", quiet=True, verify="full")
+    assert oracle.verdicts(tmp_path / "out") == ["converted"]
+    assert np.array_equal(values(tmp_path / "out"), original)
+
+
+@pytest.mark.parametrize("photometric", ["MONOCHROME1", "MONOCHROME2"])
+@pytest.mark.parametrize("syntax", COMPRESSED)
+def test_compressed_values_are_rescaled_once_and_never_inverted(
+    tmp_path: Path, original: np.ndarray, syntax: str, photometric: str
+) -> None:
+    images = factory.series(
+        4, rows=32, columns=24, RescaleSlope=0.5, RescaleIntercept=-3, PhotometricInterpretation=photometric
+    )
+    factory.write(tmp_path / "in", [factory.compressed(image, syntax) for image in images], syntax)
+    convert(tmp_path / "in", tmp_path / "out", format="nii", quiet=True)
+    assert np.allclose(values(tmp_path / "out"), original * 0.5 - 3)
+
+
+@pytest.mark.parametrize("syntax", PLAIN[:2])
+def test_file_without_preamble_and_meta_information_is_read(tmp_path: Path, original: np.ndarray, syntax: str) -> None:
+    for path in factory.write(tmp_path / "in", factory.series(4, rows=32, columns=24), syntax):
+        data = path.read_bytes()
+        length = int.from_bytes(data[140:144], "little")
+        path.write_bytes(data[144 + length :])
+    convert(tmp_path / "in", tmp_path / "out", format="nii", quiet=True)
+    assert np.array_equal(values(tmp_path / "out"), original)
+
+
+@pytest.mark.parametrize("syntax", PLAIN[:2])
+def test_both_parsers_read_the_same_header(tmp_path: Path, syntax: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    image = factory.series(1, DiffusionBValue=50.0, ScanningSequence=["SE", "IR"], RescaleSlope="0.25")[0]
+    image.add_new(0x7FE00001, "OV", b"")
+    factory.write_one(tmp_path / "one.dcm", image, syntax)
+    source = Source("one.dcm", str(tmp_path / "one.dcm"))
+    fast = read_header(source)
+
+    def never(*_: object) -> None:
+        raise header_scan.TooDifficult
+
+    monkeypatch.setattr(header_scan, "scan", never)
+    assert read_header(source) == fast
+    assert dict(fast.frames[0].parameters)["ScanningSequence"] == ("SE", "IR")
+    assert elements.read_elements(source.location, TAGS, 1000).elements.number(0x00281053) == 0.25
+
+
+def test_compressed_and_plain_files_hold_the_same_volume(tmp_path: Path) -> None:
+    factory.write(tmp_path / "in", factory.series(4))
+    convert(tmp_path / "in", tmp_path / "gz", quiet=True)
+    convert(tmp_path / "in", tmp_path / "plain", format="nii", quiet=True)
+    (packed,) = (tmp_path / "gz").rglob("*.nii.gz")
+    (plain,) = (tmp_path / "plain").rglob("*.nii")
+    assert gzip.decompress(packed.read_bytes()) == plain.read_bytes()
