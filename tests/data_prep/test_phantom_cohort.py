@@ -10,6 +10,7 @@ from pydicom.uid import ImplicitVRLittleEndian, MRImageStorage, RLELossless
 from typer.testing import CliRunner
 
 from data_prep.cli import app
+from data_prep.phantom import picture
 from data_prep.phantom import study as studies
 from data_prep.phantom.cohort import generate, write_study
 from data_prep.phantom.quirks import NONE, RATES, Quirk, draw
@@ -245,3 +246,10 @@ def test_command_writes_a_small_cohort(tmp_path):
     result = CliRunner().invoke(app, ["phantom", str(tmp_path / "new"), "--studies", "1", "--workers", "1", "--quiet"])
     assert result.exit_code == 0, result.output
     assert len(list((tmp_path / "new" / "train_images").glob("*/*"))) == 3
+
+
+def test_picture_has_a_row_per_study():
+    with tiny_images():
+        made = picture.picture(seed=0, studies=2)
+    assert made.size == (3 * picture.TILE, 2 * picture.TILE)
+    assert np.asarray(made).std() > 20

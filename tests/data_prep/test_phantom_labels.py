@@ -5,6 +5,7 @@ import pytest
 
 from data_prep.phantom import floor, readers
 from data_prep.phantom.disease import SHARES, model
+from data_prep.phantom.statistics import statistics
 from data_prep.phantom.study import draw_findings
 from monai_spine import scoring
 from monai_spine.spine import FINDINGS, MISSING, Condition, Level
@@ -105,3 +106,17 @@ def test_floor_scores_as_the_packages_own_metric_does(cohort):
     ours = floor.score(labels, floor.best_rows(posterior))
     theirs = scoring.competition_score(labels, floor.best_rows(posterior))
     assert ours["score"] == pytest.approx(theirs.score, rel=1e-9)
+
+
+def test_statistics_are_those_of_the_cohort(cohort):
+    found = statistics(STUDIES // 4, seed=3)
+    labels, posterior = (array[: STUDIES // 4] for array in cohort)
+    assert found["score"] == floor.report(labels, posterior)
+    assert found["any_missing"] == pytest.approx((labels == MISSING).any(axis=1).mean())
+
+
+def test_readers_agree_as_published():
+    kappas = statistics(1000, seed=9)["linear_kappa_of_two_readers"]
+    assert 0.68 < kappas["spinal"] < 0.82
+    assert 0.5 < kappas["foraminal"] < 0.62
+    assert 0.5 < kappas["subarticular"] < 0.62
