@@ -47,7 +47,7 @@ def dcm2niix(source: Path, out: Path, suffix: str) -> None:
 
 
 def simpleitk(source: Path, out: Path, suffix: str) -> None:
-    import SimpleITK as sitk
+    import SimpleITK as sitk  # noqa: N813 - its usual name
 
     out.mkdir(parents=True)
     sitk.ProcessObject.GlobalWarningDisplayOff()

@@ -59,7 +59,7 @@ def _frames(dataset: Dataset) -> Iterator[Slice]:
         flat = Dataset()
         for level in (shared, own):
             for element in level:
-                if element.VR == "SQ" and element.value:
+                if element.VR == "SQ" and element.value and not element.tag.is_private:
                     flat.update({item.tag: item for item in element.value[0] if not item.tag.is_private})
         yield _slice(flat, flat, values)
 
@@ -81,41 +81,44 @@ def _slice(geometry: Dataset, rescale: Dataset, stored: np.ndarray) -> Slice:
 
 
 def _all_placed(frames: list[Slice], images: list[nib.Nifti1Image]) -> bool:
-    data = [np.asarray(image.dataobj, dtype=np.float64) for image in images]
-    free = {(n, *rest) for n, volume in enumerate(data) for rest in _slice_indices(volume)}
+    volumes = [_turned(image, frames) for image in images]
+    free = {(n, k, t) for n, (_, data) in enumerate(volumes) for k, t in np.ndindex(*data.shape[2:])}
     for frame in frames:
-        for n, image in enumerate(images):
-            place = _place(frame, image, data[n], {spot[1:] for spot in free if spot[0] == n})
-            if place is not None:
-                free.discard((n, *place))
-                break
-        else:
+        places = ((n, *place) for n, volume in enumerate(volumes) for place in _places(frame, *volume))
+        found = next((place for place in places if place in free), None)
+        if found is None:
             return False
+        free.discard(found)
     return not free
 
 
-def _slice_indices(volume: np.ndarray) -> Iterator[tuple[int, int]]:
-    for t in range(int(np.prod(volume.shape[3:]))):
-        for k in range(volume.shape[2] if volume.ndim > 2 else 1):
-            yield k, t
+def _turned(image: nib.Nifti1Image, frames: list[Slice]) -> tuple[np.ndarray, np.ndarray]:
+    """Affine and data of shape ``(columns, rows, slices, volumes)``: some tools store slices along another axis."""
+    data = np.asarray(image.dataobj, dtype=np.float64)
+    data = data.reshape(*(*data.shape, 1, 1)[:3], -1)
+    cosines = image.affine[:3, :3] / np.linalg.norm(image.affine[:3, :3], axis=0)
+    for frame in frames:
+        across, down = frame.corners[1] - frame.corners[0], frame.corners[2] - frame.corners[0]
+        first, second = (int(np.argmax(np.abs(edge @ cosines))) for edge in (across, down))
+        aligned = all(np.abs(edge @ cosines).max() > 0.9999 * np.linalg.norm(edge) for edge in (across, down))
+        if aligned and first != second:
+            order = [first, second, 3 - first - second]
+            return image.affine[:, [*order, 3]], data.transpose(*order, 3)
+    return image.affine, data
 
 
-def _place(
-    frame: Slice, image: nib.Nifti1Image, volume: np.ndarray, free: set[tuple[int, int]]
-) -> tuple[int, int] | None:
-    """Slice and volume index at which a frame lies, None if nowhere."""
-    voxels = np.linalg.solve(image.affine[:3, :3], (frame.corners - image.affine[:3, 3]).T).T
+def _places(frame: Slice, affine: np.ndarray, data: np.ndarray) -> Iterator[tuple[int, int]]:
+    """Slice and volume indices at which a frame lies, with its values."""
+    voxels = np.linalg.solve(affine[:3, :3], (frame.corners - affine[:3, 3]).T).T
     nearest = np.round(voxels)
-    if np.linalg.norm((voxels - nearest) @ image.affine[:3, :3].T, axis=1).max() > CORNER_MM:
-        return None
-    if nearest.min() < 0 or (nearest >= np.array([*volume.shape, 1, 1])[:3]).any():
-        return None
+    if np.linalg.norm((voxels - nearest) @ affine[:3, :3].T, axis=1).max() > CORNER_MM:
+        return
+    if nearest.min() < 0 or (nearest >= data.shape[:3]).any():
+        return
     k = int(nearest[0, 2])
-    flat = volume.reshape(*volume.shape[:2], -1, int(np.prod(volume.shape[3:])))
-    for t in range(flat.shape[3]):
-        if (k, t) in free and _equal(_oriented(flat[:, :, k, t], nearest), frame.values):
-            return k, t
-    return None
+    for t in range(data.shape[3]):
+        if _equal(_oriented(data[:, :, k, t], nearest), frame.values):
+            yield k, t
 
 
 def _oriented(plane: np.ndarray, corners: np.ndarray) -> np.ndarray:

@@ -8,6 +8,7 @@ from collections.abc import Collection
 from dataclasses import replace
 
 import numpy as np
+from pydicom.uid import UID
 
 from data_prep import enhanced, parameters
 from data_prep.choices import MAX_BYTES
@@ -16,6 +17,7 @@ from data_prep.encapsulated import check_fragments
 from data_prep.frames import FileHeader, Frame, Geometry, Identity, Kind, Pixels
 from data_prep.reasons import Reason, Refused
 from data_prep.sources import Source
+from data_prep.tags import TAGS
 
 logger = logging.getLogger(__name__)
 
@@ -26,68 +28,6 @@ NATIVE = {"1.2.840.10008.1.2", "1.2.840.10008.1.2.1", BIG_ENDIAN, "1.2.840.10008
 """Transfer syntaxes whose pixel data are not compressed."""
 
 SPECTRA_AND_RAW = ("1.2.840.10008.5.1.4.1.1.4.2", "1.2.840.10008.5.1.4.1.1.66", "1.3.12.2.1107.5.9.1")
-
-_TAGS = (
-    0x00080005,  # SpecificCharacterSet
-    0x00080008,  # ImageType
-    0x00080016,  # SOPClassUID
-    0x00080018,  # SOPInstanceUID
-    0x00080022,  # AcquisitionDate
-    0x00080032,  # AcquisitionTime
-    0x0008002A,  # AcquisitionDateTime
-    0x0008103E,  # SeriesDescription
-    0x00089208,  # ComplexImageComponent
-    0x00180081,  # EchoTime
-    0x00180082,  # InversionTime
-    0x00180086,  # EchoNumbers
-    0x00181060,  # TriggerTime
-    0x00181314,  # FlipAngle
-    0x00180080,  # RepetitionTime
-    0x00189087,  # DiffusionBValue
-    0x00189089,  # DiffusionGradientOrientation
-    0x00189117,  # MRDiffusionSequence
-    0x0019100A,  # Siemens: NumberOfImagesInMosaic
-    0x0019100C,  # Siemens: b value
-    0x0019100E,  # Siemens: diffusion direction
-    0x001910BB,  # GE: diffusion direction x
-    0x001910BC,  # GE: diffusion direction y
-    0x001910BD,  # GE: diffusion direction z
-    0x00651050,  # United Imaging: images in a grid
-    0x20011003,  # Philips: b value
-    0x20051011,  # Philips: image type MR
-    0x200510B0,  # Philips: diffusion direction R/L
-    0x200510B1,
-    0x200510B2,
-    0x00431039,  # GE: b value
-    0x0043102F,  # GE: magnitude, phase, real, imaginary
-    0x0020000D,  # StudyInstanceUID
-    0x0020000E,  # SeriesInstanceUID
-    0x00200011,  # SeriesNumber
-    0x00200012,  # AcquisitionNumber
-    0x00200013,  # InstanceNumber
-    0x00200032,  # ImagePositionPatient
-    0x00200037,  # ImageOrientationPatient
-    0x00200052,  # FrameOfReferenceUID
-    0x00200100,  # TemporalPositionIdentifier
-    0x00209128,  # TemporalPositionIndex
-    0x00280002,  # SamplesPerPixel
-    0x00280004,  # PhotometricInterpretation
-    0x00280008,  # NumberOfFrames
-    0x00280010,  # Rows
-    0x00280011,  # Columns
-    0x00280030,  # PixelSpacing
-    0x00280100,  # BitsAllocated
-    0x00280101,  # BitsStored
-    0x00280102,  # HighBit
-    0x00280103,  # PixelRepresentation
-    0x00281052,  # RescaleIntercept
-    0x00281053,  # RescaleSlope
-    0x00283000,  # ModalityLUTSequence
-    0x52009229,  # SharedFunctionalGroupsSequence
-    0x52009230,  # PerFrameFunctionalGroupsSequence
-)
-TAGS = frozenset({*_TAGS, *parameters.TAGS, *parameters.IDENTIFYING})
-"""Everything that is read of a header; the parser skips all else."""
 
 
 def read_header(source: Source, *, max_bytes: int = MAX_BYTES) -> FileHeader:
@@ -129,12 +69,15 @@ def _frames(source: Source, header: Header, max_bytes: int) -> tuple[Frame, ...]
 def _check_is_image(header: Header) -> None:
     elements = header.elements
     sop_class = elements.text(0x00080016) or header.sop_class
-    matrix = 0x00280010 in elements and 0x00280011 in elements
-    if sop_class.startswith(SPECTRA_AND_RAW) or (sop_class and header.pixels is None and not matrix):
+    if sop_class.startswith(SPECTRA_AND_RAW):
         raise Refused(Reason.NOT_AN_IMAGE, "a DICOM object without an image")
-    if header.pixels is None:
-        problem = (Reason.TRUNCATED, "an image's header, but no pixel data")
-        raise Refused(*problem if matrix else (Reason.UNREADABLE, "no DICOM object can be made out"))
+    if header.pixels is not None:
+        return
+    if 0x00280010 in elements or "Image Storage" in UID(sop_class).name:
+        raise Refused(Reason.TRUNCATED, "an image's header, but no pixel data")
+    if sop_class:
+        raise Refused(Reason.NOT_AN_IMAGE, "a DICOM object without an image")
+    raise Refused(Reason.UNREADABLE, "no DICOM object can be made out")
 
 
 def _pixels(location: str, header: Header) -> Pixels:

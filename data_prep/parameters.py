@@ -139,7 +139,7 @@ def description(elements: Elements) -> str:
 def _described(value: bytes, character_sets: tuple[str, ...], identity: tuple[bytes, ...]) -> str:
     from pydicom.charset import convert_encodings, decode_bytes
 
-    decoded = decode_bytes(value, convert_encodings(list(character_sets) or ""), {"\\", "\r", "\n"})
+    decoded = decode_bytes(value, convert_encodings(list(character_sets) or ""), set(b"\\\r\n"))
     text = _clean(_printable(decoded))
     words = {word for part in identity for word in _words(part)}
     for word in sorted(words, key=len, reverse=True):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import os
 import resource
 import subprocess
@@ -255,7 +256,7 @@ def test_an_error_of_ours_stays_within_its_series(
 def test_crashing_codec_is_a_refusal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from data_prep import decoding
 
-    monkeypatch.setattr(decoding.Decoder, "decode", lambda self, path: self._answer(open(os.devnull, "rb")))  # noqa: SIM115
+    monkeypatch.setattr(decoding.Decoder, "decode", lambda self, path: self._answer(io.BytesIO()))
     images = [factory.compressed(image, "1.2.840.10008.1.2.5") for image in factory.series(4)]
     factory.write(tmp_path / "in", images, "1.2.840.10008.1.2.5")
     convert(tmp_path / "in", tmp_path / "out", quiet=True)

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
 from data_prep.convert import convert
-from data_prep.sources import Source
 from data_prep.headers import read_header
+from data_prep.sources import Source
 from data_prep.stacks import split
 from monai_spine.geometry import slice_normal
 from tests.data_prep import dicom_factory as factory

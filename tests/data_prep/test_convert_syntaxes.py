@@ -12,8 +12,9 @@ from pydicom import uid
 
 from data_prep import elements, header_scan
 from data_prep.convert import convert
-from data_prep.headers import TAGS, read_header
+from data_prep.headers import read_header
 from data_prep.sources import Source
+from data_prep.tags import TAGS
 from tests.data_prep import dicom_factory as factory
 from tests.data_prep import oracle
 
