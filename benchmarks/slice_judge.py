@@ -8,6 +8,7 @@ frames of its own: its output is compared with the reference volume that comes w
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import permutations
 from pathlib import Path
 from typing import NamedTuple
 
@@ -93,18 +94,14 @@ def _all_placed(frames: list[Slice], images: list[nib.Nifti1Image]) -> bool:
 
 
 def _turned(image: nib.Nifti1Image, frames: list[Slice]) -> tuple[np.ndarray, np.ndarray]:
-    """Affine and data of shape ``(columns, rows, slices, volumes)``: some tools store slices along another axis."""
+    """Affine and data of shape ``(columns, rows, slices, volumes)``: some tools store slices along another axis.
+
+    Of all orders of the axes, the one in which most frames are found.
+    """
     data = np.asarray(image.dataobj, dtype=np.float64)
     data = data.reshape(*(*data.shape, 1, 1)[:3], -1)
-    cosines = image.affine[:3, :3] / np.linalg.norm(image.affine[:3, :3], axis=0)
-    for frame in frames:
-        across, down = frame.corners[1] - frame.corners[0], frame.corners[2] - frame.corners[0]
-        first, second = (int(np.argmax(np.abs(edge @ cosines))) for edge in (across, down))
-        aligned = all(np.abs(edge @ cosines).max() > 0.9999 * np.linalg.norm(edge) for edge in (across, down))
-        if aligned and first != second:
-            order = [first, second, 3 - first - second]
-            return image.affine[:, [*order, 3]], data.transpose(*order, 3)
-    return image.affine, data
+    turned = [(image.affine[:, [*order, 3]], data.transpose(*order, 3)) for order in permutations(range(3))]
+    return max(turned, key=lambda volume: sum(any(True for _ in _places(frame, *volume)) for frame in frames))
 
 
 def _places(frame: Slice, affine: np.ndarray, data: np.ndarray) -> Iterator[tuple[int, int]]:

@@ -64,8 +64,8 @@ class Geometry:
     @property
     def normal(self) -> npt.NDArray[np.float64]:
         """Unit normal of the slice, row direction × column direction (LPS)."""
-        rows, columns = np.asarray(self.orientation).reshape(2, 3)
-        normal = np.cross(rows, columns)
+        a, b, c, d, e, f = self.orientation
+        normal = np.array([b * f - c * e, c * d - a * f, a * e - b * d])  # np.cross takes 50 times as long
         return normal / np.linalg.norm(normal)
 
 

@@ -143,7 +143,9 @@ def _described(value: bytes, character_sets: tuple[str, ...], identity: tuple[by
     text = _clean(_printable(decoded))
     words = {word for part in identity for word in _words(part)}
     for word in sorted(words, key=len, reverse=True):
-        text = re.sub(rf"(?<![^\W_]){re.escape(word)}(?![^\W_])", "", text, flags=re.IGNORECASE)
+        inside = re.escape(word)  # a short word may be part of another by chance, a long one is not
+        pattern = inside if len(word) >= 5 else rf"(?<![^\W_]){inside}(?![^\W_])"
+        text = re.sub(pattern, "", text, flags=re.IGNORECASE)
     return " ".join(text.split())
 
 

@@ -83,7 +83,8 @@ def _slice(dataset: Dataset, frame: str) -> tuple[np.ndarray, np.ndarray, np.nda
     else:
         own = dataset.PerFrameFunctionalGroupsSequence[int(frame)]
         shared = dataset.get("SharedFunctionalGroupsSequence", [Dataset()])[0]
-        source = [item[0] for level in (shared, own) for item in (element.value for element in level) if item]
+        public = [(level, tag) for level in (shared, own) for tag in level.keys() if not tag.is_private]  # noqa: SIM118
+        source = [level[tag].value[0] for level, tag in public if level[tag].value]
         transform = next((item for item in source if "RescaleSlope" in item), Dataset())
         stored = stored[int(frame)] if stored.ndim == 3 else stored
     found = {

@@ -44,7 +44,7 @@ WORDS = sorted({word for value in IDENTITY.values() for word in value.replace("^
 
 
 def identified(**attributes: object) -> list:
-    images = factory.series(4, **(IDENTITY | {"SeriesDescription": "T2 sag Mustermann MRN0815"} | attributes))
+    images = factory.series(4, **(IDENTITY | {"SeriesDescription": "T2 sag_Mustermann T1MRN0815"} | attributes))
     for image in images:
         block = image.private_block(0x0029, "SECRET", create=True)
         block.add_new(0x10, "LO", "Privatgeheimnis")
@@ -66,7 +66,7 @@ def test_no_output_holds_identity(tmp_path: Path, caplog: pytest.LogCaptureFixtu
     factory.write(tmp_path / "in", identified())
     convert(tmp_path / "in", tmp_path / "out", format="nii")
     assert_anonymous(everything_written(tmp_path / "out") + caplog.text)
-    assert oracle.manifest(tmp_path / "out")[0]["description"] == "T2 sag"
+    assert oracle.manifest(tmp_path / "out")[0]["description"] == "T2 sag_ T1"
 
 
 @pytest.mark.parametrize("damage", ["short", "geometry", "enhanced"])
