@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw
@@ -9,6 +11,8 @@ from PIL import Image, ImageDraw
 from monai_spine.spine import MISSING, Condition, Grade, Level, SeriesType
 
 Picture = npt.NDArray[np.uint8]
+
+SERIES = tuple(SeriesType)
 
 _COLOURS = {Grade.NORMAL_MILD: (70, 160, 90), Grade.MODERATE: (230, 170, 40), Grade.SEVERE: (205, 60, 50)}
 _GREY = (110, 110, 110)
@@ -18,13 +22,17 @@ _CELL = (44, 26)
 _SHORT = ("canal", "foramen L", "foramen R", "recess L", "recess R")
 
 
-def study_picture(grid: npt.ArrayLike, probabilities: npt.ArrayLike, label: npt.ArrayLike, title: str) -> Picture:
+def study_picture(
+    grid: npt.ArrayLike, step: Sequence[float], probabilities: npt.ArrayLike, label: npt.ArrayLike, title: str
+) -> Picture:
     """A strip of four views of a study and a table of its findings.
 
     Parameters
     ----------
     grid
         ``(2 * series, R, A, S)``: what `monai_spine.transforms.StudyGridd` makes for all three series types.
+    step
+        Millimetres between the grid's voxels along right, anterior, superior: what makes the axial view's proportions.
     probabilities
         ``(25, 3)``.
     label
@@ -36,20 +44,20 @@ def study_picture(grid: npt.ArrayLike, probabilities: npt.ArrayLike, label: npt.
     the label; sagittal views look from the patient's left (anterior on the left), axial ones from the feet.
     """
     grid = np.asarray(grid, dtype=np.float32)
-    views = [_panel(view, name) for name, view in _views(grid)]
+    right, anterior, superior = step
+    views = [_panel(view, caption, superior / anterior) for caption, view in _sagittal_views(grid)]
+    views.append(_panel(_axial(grid[SERIES.index(SeriesType.AXIAL_T2)]), "axial T2", anterior / right))
     table = _table(np.asarray(probabilities, dtype=np.float64), np.asarray(label), title)
     return np.concatenate([np.asarray(view) for view in [*views, table]], axis=1)
 
 
-def _views(grid: np.ndarray) -> list[tuple[str, np.ndarray]]:
-    t1, t2, axial = grid[: len(SeriesType)]
-    right, _, superior = t1.shape
-    middle, aside = right // 2, right // 3
+def _sagittal_views(grid: np.ndarray) -> list[tuple[str, np.ndarray]]:
+    t1, t2, axial = (grid[SERIES.index(kind)] for kind in SERIES)
+    right = len(t1)
     return [
-        ("T1, right of the middle", _sagittal(t1[right - 1 - aside])),
-        ("T2, middle", _sagittal(t2[middle])),
-        ("axial T2, in the middle plane", _sagittal(axial[middle])),
-        ("axial T2", axial[::-1, ::-1, superior // 2].T),
+        ("T1, right of the middle", _sagittal(t1[right - 1 - right // 3])),
+        ("T2, middle", _sagittal(t2[right // 2])),
+        ("axial T2, seen from the side", _sagittal(axial[right // 2])),
     ]
 
 
@@ -58,9 +66,15 @@ def _sagittal(plane: np.ndarray) -> np.ndarray:
     return plane[::-1, ::-1].T
 
 
-def _panel(view: np.ndarray, caption: str) -> Image.Image:
+def _axial(volume: np.ndarray) -> np.ndarray:
+    """Anterior on top, the patient's right on the left, from the middle of a volume ``(R, A, S)``."""
+    return volume[::-1, ::-1, volume.shape[2] // 2].T
+
+
+def _panel(view: np.ndarray, caption: str, proportion: float) -> Image.Image:
+    """A view at the panel's height; ``proportion`` is the height of its pixels against their width, in mm."""
     image = Image.fromarray((np.clip(view, 0, 1) * 255).astype(np.uint8))
-    width = max(1, round(view.shape[1] * _PANEL / view.shape[0]))
+    width = max(1, round(view.shape[1] / (view.shape[0] * proportion) * _PANEL))
     panel = image.resize((width, _PANEL), Image.Resampling.BILINEAR).convert("RGB")
     framed = Image.new("RGB", (width + 6, _PANEL), "black")
     framed.paste(panel, (3, 0))

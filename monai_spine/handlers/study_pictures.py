@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from ignite.engine import Engine, Events
@@ -19,12 +21,15 @@ class StudyPictures:
     ----------
     writer
         TensorBoard's.
+    step
+        Millimetres between the input's voxels along right, anterior, superior.
     studies
         How many.
     """
 
-    def __init__(self, *, writer: SummaryWriter, studies: int = 4) -> None:
+    def __init__(self, *, writer: SummaryWriter, step: Sequence[float], studies: int = 4) -> None:
         self.writer = writer
+        self.step = tuple(step)
         self.studies = studies
         self._shown = 0
 
@@ -40,6 +45,7 @@ class StudyPictures:
         for study in studies_of(evaluator)[: self.studies - self._shown]:
             picture = study_picture(
                 _grid(study["image"]),
+                self.step,
                 torch.as_tensor(study["pred"]).float().cpu().numpy(),
                 torch.as_tensor(study["label"]).cpu().numpy(),
                 f"study {study['study_id']}",
