@@ -257,7 +257,10 @@ def _positionless(template: Frame, index: int) -> Frame:
 
 def _checked(frame: Frame, problem: tuple[Reason, str] | None) -> Frame:
     """The frame, with the reason set when it cannot be used."""
-    problem = problem or _geometry_problem(frame) or _rescale_problem(frame)
+    misplaced = _geometry_problem(frame)
+    if misplaced is not None:  # nobody after this meets an impossible geometry, whatever else is wrong
+        frame = replace(frame, geometry=None)
+    problem = problem or misplaced or _rescale_problem(frame)
     return frame if problem is None else replace(frame, reason=problem[0], detail=problem[1])
 
 

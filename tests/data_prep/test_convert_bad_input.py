@@ -107,6 +107,17 @@ def test_declared_size_beyond_the_limit_is_refused_before_it_is_read(tmp_path: P
     assert set(reasons(tmp_path, max_bytes=100).values()) == {"TOO_LARGE"}
 
 
+@pytest.mark.parametrize("orientation", [["1", "0", "0", "0", "1"], ["nan"] * 6])
+def test_truncated_file_with_an_impossible_geometry_is_a_row(
+    tmp_path: Path, paths: list[Path], orientation: list[str]
+) -> None:
+    image = factory.series(1, ImageType=["ORIGINAL", "PRIMARY", "LOCALIZER"])[0]
+    image[0x00200037] = pydicom.DataElement(0x00200037, "LO", "\\".join(orientation))
+    factory.write_one(paths[0], image)
+    paths[0].write_bytes(paths[0].read_bytes()[:-20])
+    assert reasons(tmp_path)[paths[0].name] in {"TRUNCATED", "LOCALIZER"}
+
+
 def test_deflated_bomb_is_refused(tmp_path: Path) -> None:
     images = factory.series(3, rows=200, columns=200)
     for image in images:
