@@ -67,10 +67,11 @@ class UNetClassifier(nn.Module):
         if len(strides) != len(channels):
             raise ValueError(f"expected as many strides as channels, but given {len(strides)} and {len(channels)}")
         sources = [in_channels, *channels[:-1]]
-        convolution = nn.Conv3d if spatial_dims == 3 else nn.Conv2d
-        self.place = nn.ModuleList(convolution(spatial_dims, source, 1) for source in sources if coordinates)
         self.down = nn.ModuleList(
-            ResidualUnit(spatial_dims, source, features, strides=stride, subunits=res_units, norm=norm, act="RELU")
+            nn.Sequential(
+                _Placed(spatial_dims, source) if coordinates else nn.Identity(),
+                ResidualUnit(spatial_dims, source, features, strides=stride, subunits=res_units, norm=norm, act="RELU"),
+            )
             for source, features, stride in zip(sources, channels, strides, strict=True)
         )
         self.up = nn.ModuleList(
@@ -79,21 +80,22 @@ class UNetClassifier(nn.Module):
         )
         pooled = channels[0] if up_path else channels[-1]
         self.dropout = nn.Dropout(dropout)
-        self.head = nn.Linear(pooled, len(FINDINGS) * len(Grade))
+        self.findings, self.grades = len(FINDINGS), len(Grade)
+        self.head = nn.Linear(pooled, self.findings * self.grades)
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
         """Logits ``(batch, 25, 3)`` of images ``(batch, in_channels, *spatial)``."""
         skips = []
         features = image
-        for n, stage in enumerate(self.down):
-            features = stage(features + self.place[n](_positions(features)) if self.place else features)
+        for stage in self.down:
+            features = stage(features)
             skips.append(features)
         skips.pop()
         for step in self.up:
             features = step(features, skips.pop())
         pooled = features.flatten(2).mean(dim=-1)
         logits = self.head(self.dropout(pooled))
-        return logits.unflatten(-1, (len(FINDINGS), len(Grade)))
+        return logits.view(-1, self.findings, self.grades)
 
     @torch.no_grad()
     def start_from(self, rows: torch.Tensor) -> None:
@@ -106,10 +108,18 @@ class UNetClassifier(nn.Module):
         self.head.bias.copy_(rows.clamp(min=1e-4).log().flatten())
 
 
-def _positions(image: torch.Tensor) -> torch.Tensor:
-    """Positions of all voxels, ``(1, axes, *spatial)``."""
-    axes = [torch.linspace(-1, 1, n, dtype=image.dtype, device=image.device) for n in image.shape[2:]]
-    return torch.stack(torch.meshgrid(axes, indexing="ij")).unsqueeze(0)
+class _Placed(nn.Module):
+    """Adds to the features what a 1 x 1 convolution makes of each voxel's position."""
+
+    def __init__(self, spatial_dims: int, features: int) -> None:
+        super().__init__()
+        self.place = (nn.Conv3d if spatial_dims == 3 else nn.Conv2d)(spatial_dims, features, 1)
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        """Features of the same shape."""
+        axes = [torch.linspace(-1, 1, n, dtype=features.dtype, device=features.device) for n in features.shape[2:]]
+        positions = torch.stack(torch.meshgrid(axes, indexing="ij"))
+        return features + self.place(positions.unsqueeze(0))
 
 
 class _Up(nn.Module):
@@ -125,5 +135,6 @@ class _Up(nn.Module):
     def forward(self, features: torch.Tensor, skip: torch.Tensor) -> torch.Tensor:
         """Features of the coarser stage, and the skip of the finer one."""
         risen = self.rise(features)
-        crop = [slice(0, n) for n in skip.shape[2:]]
-        return self.merge(torch.cat([risen[(..., *crop)], skip], dim=1))
+        for axis in range(2, risen.dim()):
+            risen = risen.narrow(axis, 0, skip.size(axis))
+        return self.merge(torch.cat([risen, skip], dim=1))

@@ -1,0 +1,241 @@
+"""The shipped configs, run as they are on small cohorts."""
+
+import json
+import sys
+from pathlib import Path
+
+import jsonschema
+import numpy as np
+import onnxruntime
+import pandas as pd
+import pytest
+import torch
+from monai.bundle import ConfigParser, ckpt_export, create_workflow, load, onnx_export, verify_net_in_out
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from monai_spine.errors import InvalidTableError, MissingInputError
+from monai_spine.spine import TARGETS
+from monai_spine.transforms import RandLateralFlipd
+from tests.bundles.runs import CONFIGS, ROOT, SMALL, command, files, run
+from tests.cohorts import write_cohort
+
+SCHEMA = ROOT.parent / "shared" / "data" / "bundle_schemas" / "meta_schema_20240725.json"
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_cohort(tmp_path_factory.mktemp("data"), studies=8).parent
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory, data: Path) -> Path:
+    """A bundle root after two epochs of training."""
+    root = tmp_path_factory.mktemp("bundle")
+    run("train", run_id="training", bundle_root=str(root), dataset_dir=str(data))
+    return root
+
+
+def scalars(root: Path) -> EventAccumulator:
+    (folder,) = (root / "eval" / "tensorboard").iterdir()
+    return EventAccumulator(str(folder)).Reload()
+
+
+def test_training_leaves_weights_state_and_logs(trained: Path) -> None:
+    assert {file.name for file in (trained / "models").iterdir()} == {"model.pt", "latest.pt"}
+    weights = torch.load(trained / "models" / "model.pt", weights_only=True)
+    assert all(isinstance(value, torch.Tensor) for value in weights.values())
+
+
+def test_tensorboard_holds_loss_score_conditions_learning_rate_and_pictures(trained: Path) -> None:
+    events = scalars(trained)
+    tags = set(events.Tags()["scalars"])
+    assert {"train_loss", "score", "score_of_prior", "score_spinal", "lr/group_0"} <= tags
+    assert {f"loss_{condition}" for condition in ("spinal_canal_stenosis", "left_subarticular_stenosis")} <= tags
+    assert {"study/0", "study/1"} <= set(events.Tags()["images"])
+    assert len(events.Scalars("score")) == 2
+
+
+def test_a_resumed_run_goes_on_where_it_stopped_and_keeps_the_best(tmp_path: Path, data: Path) -> None:
+    where = {"bundle_root": str(tmp_path), "dataset_dir": str(data), "epochs": 3}
+    with pytest.raises(RuntimeError):
+        run("train", run_id="training", stop_in_epoch=3, **where)
+    half = torch.load(tmp_path / "models" / "latest.pt", weights_only=True)
+    assert half["progress"] == {"epoch": 2, "max_epochs": 3}
+    best = dict(half["parts"]["best_model"])
+    half["parts"]["best_model"]["best"] = 0.0
+    torch.save(half, tmp_path / "models" / "latest.pt")
+    before = (tmp_path / "models" / "model.pt").read_bytes()
+    run("train", run_id="training", resume=True, **where)
+    done = torch.load(tmp_path / "models" / "latest.pt", weights_only=True)
+    assert done["progress"]["epoch"] == 3
+    assert done["parts"]["best_model"] == {"best": 0.0, "best_epoch": best["best_epoch"]}
+    assert (tmp_path / "models" / "model.pt").read_bytes() == before
+
+
+def test_the_same_seed_trains_the_same_network(tmp_path: Path, data: Path, trained: Path) -> None:
+    run("train", run_id="training", bundle_root=str(tmp_path), dataset_dir=str(data))
+    one, other = (torch.load(root / "models" / "latest.pt", weights_only=True)["parts"] for root in (trained, tmp_path))
+    for name, tensor in one["network"].items():
+        assert torch.allclose(tensor, other["network"][name], atol=1e-6), name
+
+
+def test_evaluation_writes_predictions_of_the_validation_fold_and_metrics(trained: Path, data: Path) -> None:
+    run("train", "evaluate", run_id="evaluation", bundle_root=str(trained), dataset_dir=str(data))
+    metrics = json.loads((trained / "eval" / "metrics.json").read_text())
+    best = torch.load(trained / "models" / "latest.pt", weights_only=True)["parts"]["best_model"]["best"]
+    assert metrics["score"] == pytest.approx(best, abs=1e-5)
+    assert metrics["score_of_prior"] > 0
+    studies = json.loads((data / "datalist.json").read_text())["training"]
+    expected = {entry["study_id"] for entry in studies if entry["fold"] == 0}
+    assert {row.split("_")[0] for row in pd.read_csv(trained / "eval" / "predictions.csv")["row_id"]} == expected
+
+
+def test_inference_on_a_folder_grades_every_study_once(trained: Path, data: Path, tmp_path: Path) -> None:
+    run("inference", run_id="inference", bundle_root=str(trained), dataset_dir=str(data), output_dir=str(tmp_path))
+    table = pd.read_csv(tmp_path / "predictions.csv")
+    assert len(table) == 8 * 25
+    assert list(table["row_id"]) == sorted(table["row_id"])
+    assert np.allclose(table[["normal_mild", "moderate", "severe"]].sum(axis=1), 1)
+    findings = json.loads((tmp_path / "4000000003" / "findings.json").read_text())
+    assert [entry["finding"] for entry in findings["findings"]] == list(TARGETS)
+
+
+def test_evaluation_and_inference_say_the_same_of_a_study(trained: Path, data: Path, tmp_path: Path) -> None:
+    where = {"bundle_root": str(trained), "dataset_dir": str(data)}
+    run("train", "evaluate", run_id="evaluation", **where, output_dir=str(tmp_path / "a"))
+    run("inference", run_id="inference", **where, output_dir=str(tmp_path / "b"))
+    one = pd.read_csv(tmp_path / "a" / "predictions.csv", index_col=0)
+    other = pd.read_csv(tmp_path / "b" / "predictions.csv", index_col=0).loc[one.index]
+    assert np.allclose(one, other, atol=1e-5)
+
+
+def test_training_and_inference_share_preprocessing_network_and_postprocessing() -> None:
+    train, inference = (ConfigParser.load_config_file(file) for file in files("train", "inference"))
+    shared = ("grid_size", "grid_step", "spatial_dims", "in_channels", "network_def", "reading", "to_input")
+    for key in (*shared, "to_tensor", "postprocessing", "inferer", "dropout", "up_path"):
+        assert train[key] == inference[key], key
+
+
+def test_the_3d_override_trains(tmp_path: Path, data: Path) -> None:
+    run("train", "volume_3d", run_id="training", bundle_root=str(tmp_path), dataset_dir=str(data), epochs=1)
+    weights = torch.load(tmp_path / "models" / "model.pt", weights_only=True)
+    assert weights["down.0.1.conv.unit0.conv.weight"].ndim == 5
+
+
+def test_two_processes_train_as_one(tmp_path: Path, data: Path) -> None:
+    launcher = (sys.executable, "-m", "torch.distributed.run", "--nproc_per_node=2", "--standalone", "-m")
+    where = {"bundle_root": str(tmp_path), "dataset_dir": str(data)}
+    done = command("train", "multi_gpu_train", run_id="training", launcher=launcher, **where)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert (tmp_path / "models" / "model.pt").is_file()
+    assert len(scalars(tmp_path).Scalars("score")) == 2
+
+
+def test_no_shipped_config_flips_but_by_the_transform_that_swaps_labels() -> None:
+    for file in CONFIGS.glob("*.json"):
+        flips = [word for word in file.read_text().replace('"', " ").split() if "flip" in word.lower()]
+        assert set(flips) <= {f"monai_spine.transforms.{RandLateralFlipd.__name__}"}, file.name
+
+
+@pytest.mark.parametrize(("names", "kind"), [(("train",), "train"), (("inference",), "infer")])
+def test_the_workflow_has_every_property_monai_asks_for(names: tuple[str, ...], kind: str, data: Path) -> None:
+    settings = {**SMALL, "dataset_dir": str(data)}
+    workflow = create_workflow(config_file=files(*names), workflow_type=kind, **settings)
+    assert workflow.check_properties() == []
+
+
+def test_metadata_meets_the_zoos_schema() -> None:
+    metadata = json.loads((CONFIGS / "metadata.json").read_text())
+    assert metadata["version"] in metadata["changelog"]
+    if not SCHEMA.is_file():
+        pytest.skip(f"the schema is not at {SCHEMA}")
+    jsonschema.validate(metadata, json.loads(SCHEMA.read_text()))
+
+
+def test_the_network_takes_and_gives_what_the_metadata_says() -> None:
+    verify_net_in_out(
+        net_id="network_def", meta_file=str(CONFIGS / "metadata.json"), config_file=files("inference")[0], device="cpu"
+    )
+
+
+def test_bundle_load_gives_the_trained_network(trained: Path, tmp_path: Path) -> None:
+    bundle = tmp_path / "lumbar_unet_classifier"
+    (bundle / "configs").mkdir(parents=True)
+    for name in ("train", "inference", "metadata"):
+        content = (CONFIGS / f"{name}.json").read_text().replace("[32, 64, 128, 256]", "[4, 8]")
+        content = content.replace("[2, 2, 2, 2]", "[2, 2]").replace('"grid_size": [12, ', '"grid_size": [4, ')
+        (bundle / "configs" / f"{name}.json").write_text(content)
+    (bundle / "models").mkdir()
+    (bundle / "models" / "model.pt").write_bytes((trained / "models" / "model.pt").read_bytes())
+    network = load(name="lumbar_unet_classifier", bundle_dir=str(tmp_path), source="github")
+    weights = torch.load(trained / "models" / "model.pt", weights_only=True)
+    assert torch.equal(network.state_dict()["head.weight"], weights["head.weight"])
+
+
+def test_torchscript_and_onnx_answer_as_the_network_does(trained: Path, tmp_path: Path) -> None:
+    settings = {key: value for key, value in SMALL.items() if key.startswith(("network_def", "grid"))}
+    exported = {"net_id": "network_def", "ckpt_file": str(trained / "models" / "model.pt"), "device": "cpu"}
+    exported["meta_file"] = str(CONFIGS / "metadata.json")
+    shape = [1, 24, 16, 24]
+    config = str(CONFIGS / "inference.json")
+    ckpt_export(filepath=str(tmp_path / "m.ts"), config_file=config, input_shape=shape, **exported, **settings)
+    onnx_export(filepath=str(tmp_path / "m.onnx"), config_file=config, input_shape=shape, **exported, **settings)
+    parser = ConfigParser()
+    parser.read_config(config)
+    parser.update(settings)
+    network = parser.get_parsed_content("network_def").eval()
+    network.load_state_dict(torch.load(trained / "models" / "model.pt", weights_only=True))
+    image = torch.rand(shape)
+    expected = network(image).detach()
+    assert torch.allclose(torch.jit.load(tmp_path / "m.ts")(image), expected, atol=1e-4)
+    session = onnxruntime.InferenceSession(tmp_path / "m.onnx")
+    (given,) = session.run(None, {session.get_inputs()[0].name: image.numpy()})
+    assert np.allclose(given, expected.numpy(), atol=1e-4)
+
+
+def root_cause(error: BaseException) -> BaseException:
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return error
+
+
+@pytest.mark.parametrize("names", [("inference",), ("train", "evaluate")])
+def test_without_weights_nothing_is_graded(names: tuple[str, ...], tmp_path: Path, data: Path) -> None:
+    run_id = "inference" if names == ("inference",) else "evaluation"
+    with pytest.raises(RuntimeError) as caught:
+        run(*names, run_id=run_id, bundle_root=str(tmp_path), dataset_dir=str(data))
+    assert isinstance(root_cause(caught.value), MissingInputError)
+    assert not list(tmp_path.rglob("predictions.csv"))
+
+
+def test_weights_of_another_network_are_refused(trained: Path, data: Path, tmp_path: Path) -> None:
+    changes = {"network_def#channels": [4, 4], "output_dir": str(tmp_path)}
+    with pytest.raises(RuntimeError) as caught:
+        run("inference", run_id="inference", bundle_root=str(trained), dataset_dir=str(data), **changes)
+    assert isinstance(root_cause(caught.value), RuntimeError | InvalidTableError)
+    assert not list(tmp_path.rglob("predictions.csv"))
+
+
+def test_a_longer_plan_is_not_resumed(trained: Path, data: Path) -> None:
+    with pytest.raises(RuntimeError) as caught:
+        run("train", run_id="training", bundle_root=str(trained), dataset_dir=str(data), resume=True, epochs=9)
+    assert "planned for 2 epochs, but 9" in str(root_cause(caught.value))
+
+
+@pytest.mark.parametrize(
+    ("names", "changes", "message"),
+    [
+        (("inference",), {"run_id": "inference"}, "expected weights, but there is no file"),
+        (("train",), {"run_id": "trainin"}, "there is nothing to run called 'trainin'"),
+        (("train",), {"run_id": "training", "optimizer": "@optimiser"}, "no item 'optimiser'"),
+        (("train",), {"run_id": "training", "datalist": "/nowhere/datalist.json"}, "expected a datalist"),
+    ],
+)
+def test_a_users_mistake_ends_with_2_and_one_line(
+    names: tuple[str, ...], changes: dict, message: str, tmp_path: Path, data: Path
+) -> None:
+    done = command(*names, bundle_root=str(tmp_path), dataset_dir=str(data), **changes)
+    assert done.returncode == 2, done.stderr[-2000:]
+    assert message in done.stderr.splitlines()[-1]
+    assert "Traceback" not in done.stderr
+    assert not list(tmp_path.rglob("*.pt"))
