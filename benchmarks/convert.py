@@ -31,7 +31,7 @@ Tool = Callable[[Path, Path, str], None]
 
 
 def ours(source: Path, out: Path, suffix: str) -> None:
-    from data_prep.convert import convert
+    from data_prep.dicom.convert import convert
 
     convert(source, out, format=suffix, quiet=True)
 
@@ -166,7 +166,7 @@ def workers(studies: int) -> None:
 
 
 def _run_processes(root: Path, out: Path, processes: int) -> float:
-    from data_prep.convert import convert
+    from data_prep.dicom.convert import convert
 
     shutil.rmtree(out, ignore_errors=True)
     start = time.perf_counter()
@@ -177,7 +177,7 @@ def _run_processes(root: Path, out: Path, processes: int) -> float:
 def _peak_memory(source: Path, out: Path) -> float:
     shutil.rmtree(out, ignore_errors=True)
     code = (
-        "import resource, sys; from pathlib import Path; from data_prep.convert import convert; "
+        "import resource, sys; from pathlib import Path; from data_prep.dicom.convert import convert; "
         "convert(Path(sys.argv[1]), Path(sys.argv[2]), quiet=True); "
         "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3)"
     )

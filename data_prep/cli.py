@@ -59,7 +59,7 @@ def scan(  # noqa: PLR0917 - options
 
     Example: python -m data_prep scan studies.zip --json
     """
-    from data_prep import scan as scanning
+    from data_prep.dicom import scan as scanning
 
     report = scanning.scan(path, name_by=name_by.value, workers=workers, max_bytes=max_bytes, quiet=quiet)
     scanning.show(report, as_json)
@@ -85,7 +85,7 @@ def convert(  # noqa: PLR0917 - options
     Example: python -m data_prep convert studies/ nifti/ --workers 4
     Example: python -m data_prep convert rsna/train_images/ nifti/ --name-by folder --resume
     """
-    from data_prep.convert import convert as run
+    from data_prep.dicom.convert import convert as run
 
     summary = run(
         source,
@@ -121,7 +121,7 @@ def rsna(  # noqa: PLR0917 - options
 
     Example: python -m data_prep rsna rsna-2024/ nifti/ --workers 4
     """
-    from data_prep.rsna2024 import build
+    from data_prep.rsna2024.datalist import build
 
     collection = build(rsna_dir, out, folds=folds, seed=seed, workers=workers, resume=resume, quiet=quiet)
     typer.echo(f"{collection.line()}; see {out / 'datalist.json'}")

@@ -16,8 +16,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from data_prep.convert import convert
-from data_prep.nifti import OutputError
+from data_prep.dicom.convert import convert
+from data_prep.dicom.nifti import OutputError
 from monai_spine.errors import MissingInputError, SpineError
 from tests.data_prep import dicom_factory as factory
 from tests.data_prep import oracle
@@ -248,7 +248,7 @@ def test_names_from_headers_never_leave_the_output(tmp_path: Path, uid: str) -> 
 def test_an_error_of_ours_stays_within_its_series(
     tmp_path: Path, paths: list[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from data_prep import job
+    from data_prep.dicom import job
 
     factory.write(tmp_path / "in" / "other", factory.series(4, seed=7, SeriesDescription="broken"))
     real = job.stacks_of
@@ -265,7 +265,7 @@ def test_an_error_of_ours_stays_within_its_series(
 
 
 def test_crashing_codec_is_a_refusal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from data_prep import decoding
+    from data_prep.dicom import decoding
 
     monkeypatch.setattr(decoding.Decoder, "decode", lambda self, path: self._answer(io.BytesIO()))
     images = [factory.compressed(image, "1.2.840.10008.1.2.5") for image in factory.series(4)]

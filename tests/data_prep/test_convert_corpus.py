@@ -8,7 +8,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from data_prep.convert import convert
+from data_prep.dicom.convert import convert
 from tests.data_prep import oracle
 
 CORPUS = Path(__file__).resolve().parents[3] / "shared" / "data" / "dicom_corpus"

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from data_prep.convert import convert
+from data_prep.dicom.convert import convert
 from tests.data_prep import dicom_factory as factory
 from tests.data_prep import oracle
 

@@ -12,10 +12,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
-from data_prep.convert import convert
-from data_prep.headers import read_header
-from data_prep.sources import Source
-from data_prep.stacks import split
+from data_prep.dicom.convert import convert
+from data_prep.dicom.headers import read_header
+from data_prep.dicom.sources import Source
+from data_prep.dicom.stacks import split
 from monai_spine.geometry import slice_normal
 from tests.data_prep import dicom_factory as factory
 from tests.data_prep import oracle

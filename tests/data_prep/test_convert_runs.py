@@ -15,9 +15,9 @@ from pathlib import Path
 import pytest
 from pydicom.fileset import FileSet
 
-from data_prep import job, nifti
-from data_prep.convert import convert
-from data_prep.scan import scan
+from data_prep.dicom import job, nifti
+from data_prep.dicom.convert import convert
+from data_prep.dicom.scan import scan
 from monai_spine.errors import SpineError
 from tests.data_prep import dicom_factory as factory
 from tests.data_prep import oracle
@@ -301,7 +301,7 @@ def test_cluster_that_loses_a_worker_loses_nothing_and_repeats_nothing(
     options = {"n_workers": 2, "threads_per_worker": 1, "processes": True, "dashboard_address": None}
     with distributed.LocalCluster(**options) as cluster:
         workers = list(cluster.workers.values())
-        monkeypatch.setattr("data_prep.convert.track", lambda results, *_: _killing(results, workers[0].pid))
+        monkeypatch.setattr("data_prep.dicom.convert.track", lambda results, *_: _killing(results, workers[0].pid))
         convert(tmp_path / "in", tmp_path / "out", cluster=cluster.scheduler_address, quiet=True)
     assert contents(tmp_path / "out") == contents(tmp_path / "whole")
 

@@ -10,7 +10,7 @@ import pytest
 from pydicom.dataset import Dataset
 from pydicom.uid import generate_uid
 
-from data_prep.convert import ConversionSummary, convert
+from data_prep.dicom.convert import ConversionSummary, convert
 from tests.data_prep import dicom_factory as factory
 from tests.data_prep import oracle
 

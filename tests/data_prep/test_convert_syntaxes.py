@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 from pydicom import uid
 
-from data_prep import elements, header_scan
-from data_prep.convert import convert
-from data_prep.headers import read_header
-from data_prep.sources import Source
-from data_prep.tags import TAGS
+from data_prep.dicom import elements, header_scan
+from data_prep.dicom.convert import convert
+from data_prep.dicom.headers import read_header
+from data_prep.dicom.sources import Source
+from data_prep.dicom.tags import TAGS
 from tests.data_prep import dicom_factory as factory
 from tests.data_prep import oracle
 

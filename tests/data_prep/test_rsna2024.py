@@ -10,10 +10,10 @@ import pytest
 from typer.testing import CliRunner
 
 from data_prep import cli
-from data_prep.faults import FaultKind
 from data_prep.phantom.cohort import generate
 from data_prep.phantom.quirks import NONE, Quirk
-from data_prep.rsna2024 import build
+from data_prep.rsna2024.datalist import build
+from data_prep.rsna2024.faults import FaultKind
 from monai_spine.datalist import read_datalist
 from monai_spine.errors import ExitCode, InvalidOptionError, InvalidTableError, MissingInputError, SpineError
 from monai_spine.geometry import Plane, plane_of, to_voxel

@@ -12,10 +12,10 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from data_prep import decoding
-from data_prep.elements import DEFLATED, inflate, read_meta
-from data_prep.frames import Frame, Pixels
-from data_prep.reasons import Reason, Refused
+from data_prep.dicom import decoding
+from data_prep.dicom.elements import DEFLATED, inflate, read_meta
+from data_prep.dicom.frames import Frame, Pixels
+from data_prep.dicom.reasons import Reason, Refused
 
 Stored = npt.NDArray[np.generic]
 

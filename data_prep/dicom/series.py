@@ -6,8 +6,8 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
 
-from data_prep.frames import Frame
-from data_prep.stacks import Stack, split
+from data_prep.dicom.frames import Frame
+from data_prep.dicom.stacks import Stack, split
 
 
 def stacks_of(frames: Sequence[Frame]) -> list[Stack]:

@@ -11,15 +11,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from data_prep import job, names, nifti, sources, tables
 from data_prep.choices import MAX_BYTES
-from data_prep.frames import FileHeader, Frame
-from data_prep.headers import read_header
-from data_prep.job import Job, JobResult, Settings
-from data_prep.nifti import OutputError
-from data_prep.reasons import Reason
-from data_prep.sources import Source
-from data_prep.tables import FileRow, ManifestRow
+from data_prep.dicom import job, names, nifti, sources, tables
+from data_prep.dicom.frames import FileHeader, Frame
+from data_prep.dicom.headers import read_header
+from data_prep.dicom.job import Job, JobResult, Settings
+from data_prep.dicom.nifti import OutputError
+from data_prep.dicom.reasons import Reason
+from data_prep.dicom.sources import Source
+from data_prep.dicom.tables import FileRow, ManifestRow
 from data_prep.workers import run as run_all
 from monai_spine.console import track
 from monai_spine.errors import ExitCode, SpineError

@@ -17,9 +17,9 @@ from typing import IO
 import numpy as np
 import numpy.typing as npt
 
-from data_prep.encapsulated import frame_codestreams
-from data_prep.frames import Pixels
-from data_prep.reasons import Reason, Refused
+from data_prep.dicom.encapsulated import frame_codestreams
+from data_prep.dicom.frames import Pixels
+from data_prep.dicom.reasons import Reason, Refused
 
 SECONDS = 120.0
 """How long one frame may take to decode."""
@@ -77,11 +77,11 @@ def _write_bare(path: Path, pixels: Pixels, codestream: bytes) -> None:
 
 
 class Decoder:
-    """A process that decodes bare files one after the other (`data_prep.decoder_process`)."""
+    """A process that decodes bare files one after the other (`data_prep.dicom.decoder_process`)."""
 
     def __init__(self) -> None:
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "data_prep.decoder_process"],
+            [sys.executable, "-m", "data_prep.dicom.decoder_process"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,  # codecs chatter there

@@ -7,8 +7,8 @@ from dataclasses import replace
 
 from pydicom.dataset import Dataset
 
-from data_prep.frames import Frame, Geometry, Kind
-from data_prep.reasons import Reason, Refused
+from data_prep.dicom.frames import Frame, Geometry, Kind
+from data_prep.dicom.reasons import Reason, Refused
 
 
 class Group:

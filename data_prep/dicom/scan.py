@@ -9,14 +9,14 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from data_prep import sources
 from data_prep.choices import MAX_BYTES
-from data_prep.convert import plan, read_headers
-from data_prep.duplicates import drop_by_header
-from data_prep.frames import FileHeader
-from data_prep.names import NameBy
-from data_prep.series import stacks_of
-from data_prep.stacks import Stack
+from data_prep.dicom import sources
+from data_prep.dicom.convert import plan, read_headers
+from data_prep.dicom.duplicates import drop_by_header
+from data_prep.dicom.frames import FileHeader
+from data_prep.dicom.names import NameBy
+from data_prep.dicom.series import stacks_of
+from data_prep.dicom.stacks import Stack
 from monai_spine.geometry import spacing
 
 if TYPE_CHECKING:

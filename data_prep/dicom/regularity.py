@@ -10,8 +10,8 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from data_prep.frames import Frame
-from data_prep.reasons import Reason, Refused
+from data_prep.dicom.frames import Frame
+from data_prep.dicom.reasons import Reason, Refused
 
 Array = npt.NDArray[np.float64]
 

@@ -6,8 +6,8 @@ import struct
 from pathlib import Path
 from typing import BinaryIO
 
-from data_prep.frames import Pixels
-from data_prep.reasons import Reason
+from data_prep.dicom.frames import Pixels
+from data_prep.dicom.reasons import Reason
 
 _ITEM, _END = 0xFFFEE000, 0xFFFEE0DD
 

@@ -12,8 +12,8 @@ import numpy as np
 import numpy.typing as npt
 from isal import isal_zlib
 
-from data_prep.frames import Frame
-from data_prep.reasons import Reason, Refused
+from data_prep.dicom.frames import Frame
+from data_prep.dicom.reasons import Reason, Refused
 from monai_spine.errors import SpineError
 from monai_spine.geometry import to_world
 

@@ -1,6 +1,6 @@
 """The fast way through a plain header: little endian, no sequence of undefined length before the pixel data.
 
-Anything else, and anything odd, is left to pydicom (`data_prep.elements`); both yield the same bytes, as a test holds.
+Anything else, and anything odd, is left to pydicom (`elements`); both yield the same bytes, as a test holds.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from data_prep.choices import MAX_BYTES
-from data_prep.reasons import Reason, Refused
+from data_prep.dicom.reasons import Reason, Refused
 from monai_spine.errors import MissingInputError, SpineError
 
 CHUNK = 1 << 20

@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from data_prep.faults import Fault, FaultKind
-from data_prep.label_points import Place, PlacedPoint, place
-from data_prep.labels import StudyTables
+from data_prep.rsna2024.faults import Fault, FaultKind
+from data_prep.rsna2024.label_points import Place, PlacedPoint, place
+from data_prep.rsna2024.labels import StudyTables
 from monai_spine.spine import MISSING, TARGETS, SeriesType
 
 Entry = dict[str, Any]

@@ -1,8 +1,8 @@
 """A series' frames → stacks: split by what must be equal in a volume, then checked slice by slice.
 
 The order of the steps is that of the module: group by kind, shape, pixel spacing, orientation; refuse scouts; tell
-stations apart that share their slice planes; form volumes at repeated positions (`data_prep.volumes`); cut at slab
-gaps; check that what is left is one even, unsheared stack (`data_prep.regularity`).
+stations apart that share their slice planes; form volumes at repeated positions (`volumes`); cut at slab
+gaps; check that what is left is one even, unsheared stack (`regularity`).
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from typing import TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from data_prep import regularity, volumes
-from data_prep.frames import Frame
-from data_prep.reasons import Reason, Refused
+from data_prep.dicom import regularity, volumes
+from data_prep.dicom.frames import Frame
+from data_prep.dicom.reasons import Reason, Refused
 from monai_spine.geometry import Plane, affine_from_dicom, plane_of_normal
 
 Key = TypeVar("Key", bound=Hashable)

@@ -7,10 +7,10 @@ from functools import lru_cache
 import numpy as np
 import numpy.typing as npt
 
-from data_prep.frames import Frame
-from data_prep.headers import NATIVE
-from data_prep.pixels import read_stored
-from data_prep.reasons import Reason, Refused
+from data_prep.dicom.frames import Frame
+from data_prep.dicom.headers import NATIVE
+from data_prep.dicom.pixels import read_stored
+from data_prep.dicom.reasons import Reason, Refused
 
 RLE = "1.2.840.10008.1.2.5"
 
@@ -19,7 +19,7 @@ def reference_values(frame: Frame, max_bytes: int) -> npt.NDArray[np.float64]:
     """Rescaled values of a frame, shape ``(rows, columns)``.
 
     Uncompressed and RLE pixels are decoded by pydicom, single-frame files of other syntaxes by SimpleITK from the
-    original file, rescaling included: neither shares code with `data_prep.pixels`.
+    original file, rescaling included: neither shares code with `data_prep.dicom.pixels`.
 
     Raises
     ------

@@ -13,9 +13,9 @@ from itertools import combinations
 import numpy as np
 import numpy.typing as npt
 
-from data_prep.frames import Frame
-from data_prep.reasons import Reason, Refused
-from data_prep.regularity import MIN_SLICES, coordinates, step
+from data_prep.dicom.frames import Frame
+from data_prep.dicom.reasons import Reason, Refused
+from data_prep.dicom.regularity import MIN_SLICES, coordinates, step
 
 SAME_POSITION_MM = 0.02
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from data_prep.frames import Frame
+from data_prep.dicom.frames import Frame
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,15 +10,15 @@ from pathlib import Path
 
 import numpy as np
 
-from data_prep import duplicates, nifti, sidecar
-from data_prep.frames import Frame
-from data_prep.nifti import OutputError
-from data_prep.pixels import read_stored
-from data_prep.reasons import Reason, Refused
-from data_prep.series import stacks_of
-from data_prep.stacks import Stack
-from data_prep.tables import FileRow, ManifestRow
-from data_prep.values import Voxels, to_voxels
+from data_prep.dicom import duplicates, nifti, sidecar
+from data_prep.dicom.frames import Frame
+from data_prep.dicom.nifti import OutputError
+from data_prep.dicom.pixels import read_stored
+from data_prep.dicom.reasons import Reason, Refused
+from data_prep.dicom.series import stacks_of
+from data_prep.dicom.stacks import Stack
+from data_prep.dicom.tables import FileRow, ManifestRow
+from data_prep.dicom.values import Voxels, to_voxels
 from monai_spine import __version__
 
 logger = logging.getLogger(__name__)
@@ -218,7 +218,7 @@ def _is_finished(path: Path, beside: Path, source: str) -> bool:
 
 
 def _verify_values(path: Path, stack: Stack, max_bytes: int) -> None:
-    from data_prep.verification import reference_values
+    from data_prep.dicom.verification import reference_values
 
     for t, volume in enumerate(stack.volumes):
         for k, frame in enumerate(volume):

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from data_prep.reasons import Reason
+from data_prep.dicom.reasons import Reason
 
 Vector = tuple[float, ...]
 

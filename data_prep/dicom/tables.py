@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 
-from data_prep.nifti import write_atomically
+from data_prep.dicom.nifti import write_atomically
 
 STATUSES = ("used", "duplicate", "refused", "ignored")
 """What can become of a file; together they are all files found."""

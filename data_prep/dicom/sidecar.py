@@ -8,8 +8,8 @@ import json
 import numpy as np
 import numpy.typing as npt
 
-from data_prep.frames import Frame
-from data_prep.stacks import Stack
+from data_prep.dicom.frames import Frame
+from data_prep.dicom.stacks import Stack
 from monai_spine.geometry import obliquity, spacing
 
 SCHEMA = "monai_spine/volume/1"

@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
-from data_prep.frames import Frame, Identity
+from data_prep.dicom.frames import Frame, Identity
 
 NameBy = Literal["uid", "folder"]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from data_prep import parameters
+from data_prep.dicom import parameters
 
 _OWN = (
     0x00080005,  # SpecificCharacterSet

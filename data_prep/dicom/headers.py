@@ -10,14 +10,14 @@ from dataclasses import replace
 import numpy as np
 from pydicom.uid import UID
 
-from data_prep import enhanced, parameters
 from data_prep.choices import MAX_BYTES
-from data_prep.elements import BIG_ENDIAN, Elements, Header, read_elements
-from data_prep.encapsulated import check_fragments
-from data_prep.frames import FileHeader, Frame, Geometry, Identity, Kind, Pixels
-from data_prep.reasons import Reason, Refused
-from data_prep.sources import Source
-from data_prep.tags import TAGS
+from data_prep.dicom import enhanced, parameters
+from data_prep.dicom.elements import BIG_ENDIAN, Elements, Header, read_elements
+from data_prep.dicom.encapsulated import check_fragments
+from data_prep.dicom.frames import FileHeader, Frame, Geometry, Identity, Kind, Pixels
+from data_prep.dicom.reasons import Reason, Refused
+from data_prep.dicom.sources import Source
+from data_prep.dicom.tags import TAGS
 
 logger = logging.getLogger(__name__)
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 
-from data_prep.frames import Frame
-from data_prep.pixels import checksum
-from data_prep.reasons import Refused
+from data_prep.dicom.frames import Frame
+from data_prep.dicom.pixels import checksum
+from data_prep.dicom.reasons import Refused
 
 
 def drop(frames: Sequence[Frame], max_bytes: int) -> tuple[list[Frame], list[Frame]]:

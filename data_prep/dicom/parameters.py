@@ -6,7 +6,7 @@ import functools
 import math
 import re
 
-from data_prep.elements import Elements
+from data_prep.dicom.elements import Elements
 
 TEXTS: dict[int, str] = {
     0x00080008: "ImageType",

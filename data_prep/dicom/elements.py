@@ -21,9 +21,9 @@ from pydicom.dataset import Dataset
 from pydicom.filereader import read_dataset
 from pydicom.tag import BaseTag
 
-from data_prep import header_scan
-from data_prep.header_scan import PIXEL_TAGS
-from data_prep.reasons import Reason, Refused
+from data_prep.dicom import header_scan
+from data_prep.dicom.header_scan import PIXEL_TAGS
+from data_prep.dicom.reasons import Reason, Refused
 
 DEFLATED = "1.2.840.10008.1.2.1.99"
 BIG_ENDIAN = "1.2.840.10008.1.2.2"

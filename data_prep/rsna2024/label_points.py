@@ -13,8 +13,8 @@ import nibabel as nib
 import numpy as np
 import pydicom
 
-from data_prep.faults import Fault, FaultKind
-from data_prep.labels import LabelPoint
+from data_prep.rsna2024.faults import Fault, FaultKind
+from data_prep.rsna2024.labels import LabelPoint
 from monai_spine.geometry import Array, dicom_pixel_to_world, to_voxel
 from monai_spine.spine import Condition, Level, Side
 

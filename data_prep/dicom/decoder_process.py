@@ -1,4 +1,4 @@
-"""The process that `data_prep.decoding` talks to: paths of DICOM files in on stdin, their pixels out on stdout.
+"""The process that `data_prep.dicom.decoding` talks to: paths of DICOM files in on stdin, their pixels out on stdout.
 
 An answer is a line ``<numpy type code> <bytes>`` and as many bytes, or the line ``refused``.
 """

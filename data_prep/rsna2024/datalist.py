@@ -14,12 +14,12 @@ from pathlib import Path
 import numpy as np
 
 from data_prep import folds as folding
-from data_prep.convert import convert
-from data_prep.faults import Fault, FaultKind
-from data_prep.label_points import PlacedPoint
-from data_prep.labels import TEST_SERIES, TRAIN, StudyTables, Training, read_test, read_training
-from data_prep.nifti import write_atomically
-from data_prep.studies import ConvertedStudy, Entry, assemble, read_conversion
+from data_prep.dicom.convert import convert
+from data_prep.dicom.nifti import write_atomically
+from data_prep.rsna2024.faults import Fault, FaultKind
+from data_prep.rsna2024.label_points import PlacedPoint
+from data_prep.rsna2024.labels import TEST_SERIES, TRAIN, StudyTables, Training, read_test, read_training
+from data_prep.rsna2024.studies import ConvertedStudy, Entry, assemble, read_conversion
 from data_prep.workers import run as run_all
 from monai_spine.console import track
 from monai_spine.errors import ExitCode, MissingInputError

@@ -1,0 +1,1 @@
+"""The RSNA 2024 competition's download → volumes and a datalist: `datalist.build`."""
