@@ -26,9 +26,11 @@ Key = TypeVar("Key", bound=Hashable)
 SAME_CORNER_MM = 0.02
 """Two frames share an orientation and a pixel spacing when no corner moves by more than this."""
 
-SCOUT_DEGREES = 60.0
-"""Slices further apart than this in one series make it a scout. Lumbar axial stacks differ by up to about 45°."""
+SCOUT_DEGREES = 75.0
+"""Planes of a scout stand at least this far apart, usually 90°, and no other slices lie between them."""
 
+BETWEEN_DEGREES = 60.0
+"""Slices less than this from two planes lie between them: stacks angled to the discs fan out from one to the next."""
 
 _IRREGULAR = {Reason.UNEVEN_SPACING, Reason.SHEARED, Reason.MISSING_SLICE}
 
@@ -113,9 +115,8 @@ def _split_sound(frames: list[Frame]) -> list[Stack]:
         for grid in _same_grid(alike)
         for group in _same_frame_of_reference(grid)
     ]
-    if _is_scout(groups):
-        degrees = f"slices in {len(groups)} orientations, up to 90 degrees apart" if len(groups) > 1 else ""
-        return [_refused(group, Reason.LOCALIZER, degrees) for group in groups]
+    if scout := _scout(groups):
+        return [_refused(group, Reason.LOCALIZER, scout) for group in groups]
     stacks = [stack for group in groups for stack in _stacks_of_grid(group)]
     return [_blame_mixture(stack, frames) for stack in stacks]
 
@@ -152,10 +153,14 @@ def _grid_vectors(frame: Frame) -> npt.NDArray[np.float64]:
     return np.concatenate([along_row, along_column])
 
 
-def _is_scout(groups: list[list[Frame]]) -> bool:
-    normals = [group[0].geometry.normal for group in groups if group[0].geometry is not None]
-    limit = np.cos(np.radians(SCOUT_DEGREES))
-    return any(abs(float(a @ b)) < limit for a in normals for b in normals)
+def _scout(groups: list[list[Frame]]) -> str:
+    """What makes a series a scout: planes that cross, with nothing between them; empty where nothing does."""
+    found = [group[0].geometry.normal for group in groups if group[0].geometry is not None]
+    normals = np.unique(np.round(found, 3), axis=0).reshape(-1, 3)
+    degrees = np.degrees(np.arccos(np.clip(np.abs(normals @ normals.T), 0.0, 1.0)))
+    near = (degrees < BETWEEN_DEGREES).astype(np.float64)
+    crossing = degrees[(degrees >= SCOUT_DEGREES) & (near @ near == 0)]
+    return f"slices in {len(normals)} planes, up to {crossing.max():.0f} degrees apart" if crossing.size else ""
 
 
 def _stacks_of_grid(frames: list[Frame]) -> list[Stack]:

@@ -22,7 +22,6 @@ PASSES = np.array([(-0.33, 0.0, -0.33), (0.0, -0.33, 0.0), (0.33, 0.33, 0.33)])
 """Where in its pixel (column, row) and in the thickness of the slice each sample lies, in pixels and thicknesses."""
 CENTRES = np.zeros((1, 3))
 NOISE_SHIFT = 77_777
-LARGEST_TILT = np.radians(35.0)
 BATCH = 3_000_000
 """Samples painted at once: bounds memory, and keeps arrays near the processor."""
 
@@ -91,14 +90,13 @@ def plan_axial(
 ) -> Scan:
     """A straight block from above one disc to below another, at right angles to the spine between L3 and L5.
 
-    A block of a single disc lies in that disc's plane, as far as slices are tilted in practice.
+    A block of a single disc lies in that disc's plane.
     """
     top, bottom = (anatomy.level_disc(level).s for level in levels)
     along = anatomy.curve.tangent(top) + anatomy.curve.tangent(bottom)
     if top != bottom:
         along = anatomy.curve.tangent(anatomy.level_disc(Level.L4_L5).s) + anatomy.curve.tangent(0.0)
-    tilt = float(np.clip(np.arctan2(along[1], along[2]), -LARGEST_TILT, LARGEST_TILT))
-    along = np.array([0.0, np.sin(tilt), np.cos(tilt)])
+    along /= np.linalg.norm(along)
     margin = (11.0, 13.0) if top != bottom else (7.0, 9.0)
     ends = anatomy.curve.to_world(np.array([[0.0, -10.0, top + margin[0]], [0.0, -10.0, bottom - margin[1]]]))
     step = float(rng.choice([4.4, 4.8, 5.0]))

@@ -49,11 +49,17 @@ def test_two_stacks_a_few_degrees_apart_become_two_volumes(tmp_path: Path) -> No
     assert oracle.verdicts(out) == ["converted", "converted"]
 
 
-def test_lumbar_blocks_up_to_45_degrees_apart_are_no_localizer(tmp_path: Path) -> None:
-    images = factory.series(4, orientation=factory.AXIAL) + factory.series(
-        4, orientation=rotated(factory.AXIAL, 45, 0), origin=(0, 0, 60), first_instance=5
-    )
-    assert oracle.verdicts(run(tmp_path, images)[0]) == ["converted", "converted"]
+@pytest.mark.parametrize("angles", [(0, 45), (0, 68), (-22, -8, 6, 25, 46), (-25, -5, 15, 40, 65)])
+def test_stacks_angled_to_the_discs_are_no_localizer(tmp_path: Path, angles: tuple[int, ...]) -> None:
+    """Two blocks, or five discs of a strongly lordotic spine."""
+    images = [
+        image
+        for n, angle in enumerate(angles)
+        for image in factory.series(
+            4, orientation=rotated(factory.AXIAL, angle, 0), origin=(0, 0, -40 * n), first_instance=1 + 4 * n
+        )
+    ]
+    assert oracle.verdicts(run(tmp_path, images)[0]) == ["converted"] * len(angles)
 
 
 def test_in_plane_rotation_inside_a_series_splits_it(tmp_path: Path) -> None:
@@ -247,13 +253,25 @@ def test_b_values_become_volumes_of_their_own(tmp_path: Path) -> None:
     assert oracle.verdicts(run(tmp_path, images)[0]) == ["converted", "converted"]
 
 
-def test_localizer_in_several_planes_is_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("slices", "turn", "planes"), [(4, 0, 3), (3, 14, 3), (9, 0, 2), (1, 0, 3)])
+def test_localizer_in_several_planes_is_refused(tmp_path: Path, slices: int, turn: float, planes: int) -> None:
     images = [
         image
-        for n, orientation in enumerate((factory.SAGITTAL, factory.CORONAL, factory.AXIAL))
-        for image in factory.series(4, orientation=orientation, first_instance=1 + 4 * n)
+        for n, orientation in enumerate((factory.SAGITTAL, factory.CORONAL, factory.AXIAL)[:planes])
+        for image in factory.series(
+            slices, orientation=rotated(orientation, turn, 0), first_instance=1 + slices * n, spacing=(1.5, 1.5)
+        )
     ]
-    assert set(oracle.verdicts(run(tmp_path, images)[0])) == {"LOCALIZER"}
+    out, _ = run(tmp_path, images)
+    assert oracle.verdicts(out) == ["LOCALIZER"] * planes
+    assert {row["detail"] for row in oracle.manifest(out)} == {f"slices in {planes} planes, up to 90 degrees apart"}
+
+
+def test_localizer_with_planes_that_are_not_quite_orthogonal_says_their_angle(tmp_path: Path) -> None:
+    images = factory.series(3, orientation=factory.AXIAL) + factory.series(
+        3, orientation=rotated(factory.CORONAL, 8, 0), first_instance=4
+    )
+    assert "82 degrees" in oracle.manifest(run(tmp_path, images)[0])[0]["detail"]
 
 
 def test_mosaic_is_refused(tmp_path: Path) -> None:
