@@ -17,6 +17,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,  # plain help starts in half the time
+    context_settings={"default_map": {"help": False}},  # no None to coerce, for which typer imports pydantic
 )
 
 Quiet = Annotated[bool, typer.Option("--quiet", help="No progress on stderr.")]
@@ -83,6 +84,7 @@ def convert(  # noqa: PLR0917 - options
     """Convert DICOM to NIfTI: every stack right or refused with a reason, every file answered for in files.csv.
 
     Example: python -m data_prep convert studies/ nifti/ --workers 4
+
     Example: python -m data_prep convert rsna/train_images/ nifti/ --name-by folder --resume
     """
     from data_prep.dicom.convert import convert as run

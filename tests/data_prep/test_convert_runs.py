@@ -181,6 +181,14 @@ def test_help_shows_examples(arguments: list[str]) -> None:
     assert "Example: python -m data_prep" in shown
 
 
+@pytest.mark.parametrize("arguments", [[], ["convert"], ["phantom"]])
+def test_help_imports_nothing_heavy(arguments: list[str]) -> None:
+    """Not even pydantic, which typer loads to coerce values, and which takes longer than all the rest."""
+    traced = [sys.executable, "-X", "importtime", "-m", "data_prep", *arguments, "--help"]
+    imported = subprocess.run(traced, capture_output=True, text=True, check=True).stderr
+    assert not {"numpy", "pandas", "torch", "pydantic", "pydicom"} & set(imported.split())
+
+
 def test_two_runs_write_the_same_bytes(tmp_path: Path) -> None:
     cohort(tmp_path / "in")
     for out in ("one", "two"):
