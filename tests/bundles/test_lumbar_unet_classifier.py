@@ -162,7 +162,7 @@ def test_bundle_load_gives_the_trained_network(trained: Path, tmp_path: Path) ->
     bundle = tmp_path / "lumbar_unet_classifier"
     (bundle / "configs").mkdir(parents=True)
     for name in ("train", "inference", "metadata"):
-        content = (CONFIGS / f"{name}.json").read_text().replace("[32, 64, 128, 256]", "[4, 8]")
+        content = (CONFIGS / f"{name}.json").read_text().replace("[16, 32, 64, 128]", "[4, 8]")
         content = content.replace("[2, 2, 2, 2]", "[2, 2]").replace('"grid_size": [12, ', '"grid_size": [4, ')
         (bundle / "configs" / f"{name}.json").write_text(content)
     (bundle / "models").mkdir()
