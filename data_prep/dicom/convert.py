@@ -6,7 +6,7 @@ import functools
 import secrets
 import tempfile
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -168,21 +168,37 @@ def _read_chunk(chunk: Sequence[Source], max_bytes: int) -> list[FileHeader]:
 
 
 def plan(headers: Sequence[FileHeader], source: Path, name_by: names.NameBy, salt: str | None) -> list[Job]:
-    """One job per series, or per series number where one stack may have been sent under several series UIDs."""
+    """One job per series, or for several where one stack may have been sent under several series UIDs.
+
+    A series is never divided among jobs, whatever differs inside it: its job numbers its volumes through.
+    """
     frames = [frame for header in headers for frame in header.frames]
-    groups: dict[tuple[object, ...], list[Frame]] = defaultdict(list)
+    series: dict[tuple[str, str], list[Frame]] = defaultdict(list)
     for frame in names.with_names(frames, source, name_by, salt):
-        groups[_job_key(frame, name_by)].append(frame)
-    return [Job(tuple(group)) for group in groups.values()]
+        series[frame.identity.study_name, frame.identity.series_name].append(frame)
+    groups = list(series.values()) if name_by == "folder" else _joinable(series.values())
+    return [Job(tuple(group)) for group in groups]
 
 
-def _job_key(frame: Frame, name_by: names.NameBy) -> tuple[object, ...]:
-    identity = frame.identity
-    if name_by == "folder":
-        return identity.study_name, identity.series_name
-    if identity.series_number is None or not identity.frame_of_reference:
-        return identity.study_name, identity.series_name
-    return identity.study_name, identity.series_number, identity.frame_of_reference
+def _joinable(series: Iterable[list[Frame]]) -> list[list[Frame]]:
+    """The series put together that share an acquisition, directly or by way of a third."""
+    groups: dict[int, list[Frame]] = {}
+    owner: dict[tuple[object, ...], int] = {}
+    for number, frames in enumerate(series):
+        met = {owner[key] for key in _acquisitions(frames) if key in owner}
+        groups[number] = [frame for group in sorted(met) for frame in groups.pop(group)] + frames
+        owner.update(dict.fromkeys(_acquisitions(groups[number]), number))
+    return list(groups.values())
+
+
+def _acquisitions(frames: Iterable[Frame]) -> set[tuple[object, ...]]:
+    """Study, series number and frame of reference of frames that have all three."""
+    known = {frame.identity for frame in frames}
+    return {
+        (identity.study_name, identity.series_number, identity.frame_of_reference)
+        for identity in known
+        if identity.series_number is not None and identity.frame_of_reference
+    }
 
 
 def _run(jobs: list[Job], settings: Settings, processes: int, cluster: str | None, quiet: bool) -> Iterator[JobResult]:

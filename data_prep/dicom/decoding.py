@@ -67,7 +67,8 @@ def _write_bare(path: Path, pixels: Pixels, codestream: bytes) -> None:
     bare.SOPClassUID, bare.SOPInstanceUID = MRImageStorage, generate_uid()
     bare.SamplesPerPixel, bare.PhotometricInterpretation = 1, "MONOCHROME2"
     bare.Rows, bare.Columns = pixels.rows, pixels.columns
-    bare.BitsAllocated, bare.BitsStored, bare.HighBit = pixels.bits_allocated, pixels.bits_stored, pixels.high_bit
+    bare.BitsAllocated = pixels.bits_allocated
+    bare.BitsStored, bare.HighBit = pixels.bits_stored, pixels.bits_stored - 1
     bare.PixelRepresentation = int(pixels.signed)
     bare.PixelData = encapsulate([codestream])
     bare["PixelData"].VR = "OB"

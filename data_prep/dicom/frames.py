@@ -33,7 +33,6 @@ class Pixels:
     frames: int
     bits_allocated: int
     bits_stored: int
-    high_bit: int
     signed: bool
     swapped: int = 1
 

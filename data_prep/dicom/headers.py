@@ -101,7 +101,8 @@ def _pixels(location: str, header: Header) -> Pixels:
     stored = elements.short(0x00280101) or allocated
     if allocated not in {8, 16, 32} or stored > allocated or element.tag != 0x7FE00010:
         raise Refused(Reason.UNSUPPORTED, f"pixels of {allocated} bits, {stored} of them used")
-    high = elements.short(0x00280102)
+    if (high := elements.short(0x00280102)) not in {None, stored - 1}:
+        raise Refused(Reason.UNSUPPORTED, f"{stored} bits are in use, but the highest is number {high}")
     return Pixels(
         location=location,
         syntax=header.syntax,
@@ -112,7 +113,6 @@ def _pixels(location: str, header: Header) -> Pixels:
         frames=frames,
         bits_allocated=allocated,
         bits_stored=stored,
-        high_bit=stored - 1 if high is None or not stored - 1 <= high < allocated else high,
         signed=elements.short(0x00280103) == 1,
         swapped=1 if element.little_endian else max(allocated // 8, 2 if element.vr == "OW" else 1),
     )
@@ -138,7 +138,7 @@ def _problem(location: str, header: Header, pixels: Pixels) -> tuple[Reason, str
     needed = pixels.frame_bytes * pixels.frames
     if pixels.length is None:
         return check_fragments(location, pixels, header.size)
-    if pixels.syntax not in NATIVE and pixels.length < needed:
+    if pixels.syntax not in NATIVE and pixels.length != needed + needed % 2:  # equal: decompressed, the UID left
         return Reason.UNREADABLE, "compressed pixel data that are not encapsulated"
     available = min(pixels.length, header.size - pixels.offset)
     if available < needed:

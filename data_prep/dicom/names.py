@@ -14,6 +14,7 @@ from data_prep.dicom.frames import Frame, Identity
 NameBy = Literal["uid", "folder"]
 
 _UID = re.compile(r"[0-9]+(\.[0-9]+)*")
+_NUMBER = re.compile(r"_[0-9]+$")
 _NOT_PLAIN = re.compile(r"[^\w.+=@-]+")
 
 
@@ -43,7 +44,26 @@ def with_names(frames: Iterable[Frame], source: Path, name_by: NameBy, salt: str
         if key not in known:
             known[key] = _named(frame.identity, folder, source, name_by, salt)
         named.append(replace(frame, identity=known[key]))
-    return named
+    return _unmistakable(named)
+
+
+def _unmistakable(frames: list[Frame]) -> list[Frame]:
+    """The frames, a series called as if it were a further volume of another (``t2_1`` beside ``t2``) renamed."""
+    taken = {(frame.identity.study_name, frame.identity.series_name) for frame in frames}
+    clashes = {
+        (study, name) for study, name in taken if (study, _NUMBER.sub("", name)) in taken and _NUMBER.search(name)
+    }
+    return [
+        replace(frame, identity=_renamed(frame.identity))
+        if (frame.identity.study_name, frame.identity.series_name) in clashes
+        else frame
+        for frame in frames
+    ]
+
+
+def _renamed(identity: Identity) -> Identity:
+    digest = hashlib.blake2b(identity.series_name.encode(), digest_size=6).hexdigest()
+    return replace(identity, series_name=f"{identity.series_name}-{digest}")
 
 
 def _named(identity: Identity, folder: str, source: Path, name_by: NameBy, salt: str | None) -> Identity:

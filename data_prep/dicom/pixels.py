@@ -70,17 +70,14 @@ def _read_native(pixels: Pixels, index: int, into: Stored) -> None:
 
 
 def _use_stored_bits(pixels: Pixels, into: Stored) -> None:
-    """Keep BitsStored bits below HighBit; the rest may hold overlays. Signed values get their sign from the top one."""
+    """Keep the lowest BitsStored bits; the rest may hold overlays. Signed values get their sign from the top one."""
     if pixels.bits_stored == pixels.bits_allocated:
         return
-    below = pixels.high_bit + 1 - pixels.bits_stored
     if pixels.signed:
-        above = pixels.bits_allocated - pixels.high_bit - 1
+        above = pixels.bits_allocated - pixels.bits_stored
         np.left_shift(into, above, out=into)
-        np.right_shift(into, above + below, out=into)
+        np.right_shift(into, above, out=into)
         return
-    if below:
-        np.right_shift(into, below, out=into)
     np.bitwise_and(into, into.dtype.type((1 << pixels.bits_stored) - 1), out=into)
 
 

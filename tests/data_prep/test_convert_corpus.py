@@ -21,7 +21,7 @@ EXPECTED = {
     "o04_dualecho_magphase_philips": ["converted"] * 4,
     "o05_sag_gre_5slices": ["converted"],
     "o06_mosaic_ax_siemens": ["MOSAIC"],
-    "o08_transfer_syntaxes": ["MOSAIC"] * 9,
+    "o08_transfer_syntaxes": ["MOSAIC"],
     "o09_jpeg_lossless_sag": ["converted"],
     "o10_jpegls_sag": ["converted"],
     "o11_enh_philips_b0": ["converted"] * 2,

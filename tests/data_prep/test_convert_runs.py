@@ -175,6 +175,15 @@ def test_scan_and_convert_agree(tmp_path: Path) -> None:
     assert verdicts == [verdict.replace("converted", "convertible") for verdict in oracle.verdicts(tmp_path / "out")]
 
 
+def test_folder_named_as_another_ones_second_volume_overwrites_nothing(tmp_path: Path) -> None:
+    echoes = factory.series(4, EchoTime=20) + factory.series(4, EchoTime=80, first_instance=5)
+    factory.write(tmp_path / "in" / "100" / "t2", echoes)
+    factory.write(tmp_path / "in" / "100" / "t2_1", factory.series(5, seed=1))
+    convert(tmp_path / "in", tmp_path / "out", name_by="folder", quiet=True)
+    assert oracle.judge(tmp_path / "in", tmp_path / "out") == {"used": 13}
+    assert len({row["nifti"] for row in oracle.manifest(tmp_path / "out")}) == 3
+
+
 @pytest.mark.parametrize("arguments", [["convert"], ["scan"]])
 def test_help_shows_examples(arguments: list[str]) -> None:
     shown = command(*arguments, "--help").stdout

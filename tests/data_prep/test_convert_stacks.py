@@ -360,6 +360,38 @@ def test_overlay_bits_above_the_stored_bits_are_no_values(tmp_path: Path) -> Non
     assert oracle.verdicts(run(tmp_path, images)[0]) == ["converted"]
 
 
+def test_bits_that_contradict_each_other_are_refused(tmp_path: Path) -> None:
+    images = factory.series(4)
+    images[1].BitsStored = 8  # and HighBit 11
+    out, _ = run(tmp_path, images)
+    assert [row["reason"] for row in oracle.files(out)] == [
+        "MISSING_SLICE",
+        "UNSUPPORTED",
+        "MISSING_SLICE",
+        "MISSING_SLICE",
+    ]
+
+
+def test_unknown_transfer_syntax_is_read_only_where_the_pixels_fill_it_plainly(tmp_path: Path) -> None:
+    paths = factory.write(tmp_path / "in", factory.series(3))
+    for path in paths:
+        path.write_bytes(path.read_bytes().replace(b"1.2.840.10008.1.2.1\0", b"1.2.840.10008.1.2.7\0") + bytes(8))
+        path.write_bytes(path.read_bytes().replace(b"\xe0\x7f\x10\0OW\0\0\xf0", b"\xe0\x7f\x10\0OW\0\0\xf8"))
+    convert(tmp_path / "in", tmp_path / "out", quiet=True)
+    assert oracle.verdicts(tmp_path / "out") == ["UNREADABLE"]
+
+
+@pytest.mark.parametrize("keyword", ["SeriesNumber", "FrameOfReferenceUID"])
+def test_one_series_is_numbered_through_whatever_differs_inside_it(tmp_path: Path, keyword: str) -> None:
+    """Blocks that the scanner gave numbers or frames of reference of their own never overwrite one another."""
+    images = factory.series(4, orientation=factory.AXIAL, **{keyword: "7"}) + factory.series(
+        4, orientation=rotated(factory.AXIAL, 20, 0), origin=(0, 0, 60), first_instance=5, **{keyword: "8"}
+    )
+    out, _ = run(tmp_path, images)
+    assert oracle.verdicts(out) == ["converted", "converted"]
+    assert len({row["nifti"] for row in oracle.manifest(out)}) == 2
+
+
 def test_enhanced_single_volume_is_right(tmp_path: Path) -> None:
     out, _ = run(tmp_path, [factory.enhanced(factory.series(6, RescaleSlope=2.5))])
     assert oracle.verdicts(out) == ["converted"]
