@@ -127,7 +127,7 @@ def load_safely(path: str | Path) -> Any:
         )
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError, pickle.UnpicklingError) as err:
+    except (RuntimeError, EOFError, OSError, ValueError, LookupError, pickle.UnpicklingError) as err:
         raise InvalidTableError(
             f"{path}: expected a file that torch.save wrote, but it cannot be read ({err})"
         ) from err

@@ -1,0 +1,60 @@
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from monai_spine.findings import natural_prevalence, safe_name, study_findings, write_findings
+from monai_spine.scoring import level_prior
+from monai_spine.spine import TARGETS
+
+RECORD = {
+    "study_id": "4003253",
+    "sagittal_t1": ["/data/4003253/a.nii.gz"],
+    "sagittal_t2": ["/data/4003253/b.nii.gz"],
+    "axial_t2": [],
+    "points": {TARGETS[0]: (1.0, 2.0, 3.0)},
+}
+ROWS = np.random.default_rng(0).dirichlet([1, 1, 1], size=25)
+
+
+def test_undoing_the_weights_of_a_weighted_prior_gives_the_shares_of_the_grades() -> None:
+    labels = np.random.default_rng(1).choice([0, 1, 2], size=(200, 25), p=[0.7, 0.2, 0.1])
+    shares = np.stack([(labels == grade).mean(axis=0) for grade in range(3)], axis=-1)
+    assert np.allclose(natural_prevalence(level_prior(labels)), shares)
+
+
+def test_every_finding_is_there_once_with_both_kinds_of_probability() -> None:
+    findings = study_findings(RECORD, ROWS)["findings"]
+    assert [entry["finding"] for entry in findings] == list(TARGETS)
+    for entry, row in zip(findings, ROWS, strict=True):
+        assert list(entry["weighted"].values()) == pytest.approx(row.tolist(), abs=1e-6)
+        assert sum(entry["natural"].values()) == pytest.approx(1, abs=1e-5)
+        assert entry["grade"] == max(entry["natural"], key=entry["natural"].get)
+
+
+def test_a_missing_series_is_told_where_it_matters_and_flagged_everywhere() -> None:
+    findings = {entry["finding"]: entry for entry in study_findings(RECORD, ROWS)["findings"]}
+    assert findings["left_subarticular_stenosis_l4_l5"]["coverage"] == "no axial_t2 series"
+    assert findings["spinal_canal_stenosis_l1_l2"]["coverage"] == "series present"
+    assert all(entry["flags"] == ["missing_axial_t2"] for entry in findings.values())
+
+
+def test_a_known_point_is_given_in_mm_and_an_unknown_one_is_null() -> None:
+    first, second, *_ = study_findings(RECORD, ROWS)["findings"]
+    assert (first["point"], second["point"]) == ([1.0, 2.0, 3.0], None)
+
+
+def test_paths_of_the_machine_stay_out(tmp_path: Path) -> None:
+    text = write_findings(tmp_path, RECORD, ROWS).read_text()
+    assert "/data" not in text
+    assert json.loads(text)["notice"].startswith("Research software")
+
+
+@given(st.text(min_size=1))
+def test_no_study_id_leads_out_of_the_folder(study_id: str) -> None:
+    name = safe_name(study_id)
+    assert name not in {"", ".", ".."}
+    assert Path("out", name).resolve().parent == Path("out").resolve()
