@@ -89,7 +89,7 @@ def test_a_word_in_place_of_true_is_refused(tmp_path: Path) -> None:
         MixedPrecisionInferer(enabled="false")  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("content", [b"", b"rubbish", b"PK\x03\x04 and so on"])
+@pytest.mark.parametrize("content", [b"", b"rubbish", b"PK\x03\x04 and so on"], ids=["empty", "rubbish", "zip"])
 def test_a_damaged_weights_file_is_refused(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "m.pt").write_bytes(content)
     with pytest.raises(InvalidTableError, match=r"m\.pt"):

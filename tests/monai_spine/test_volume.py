@@ -41,7 +41,9 @@ def test_an_uncompressed_file_cut_short_is_refused(path: Path) -> None:
         read_volume(short)
 
 
-@pytest.mark.parametrize("content", [b"", b"rubbish" * 100, gzip.compress(b"rubbish" * 100)])
+@pytest.mark.parametrize(
+    "content", [b"", b"rubbish" * 100, gzip.compress(b"rubbish" * 100)], ids=["empty", "rubbish", "gzip"]
+)
 def test_what_is_no_nifti_is_refused(path: Path, content: bytes) -> None:
     path.write_bytes(content)
     with pytest.raises(InvalidVolumeError, match="expected a NIfTI volume"):
