@@ -16,6 +16,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,  # plain help starts in half the time
+    context_settings={"default_map": {"help": False}},  # no None to coerce, for which typer imports pydantic
 )
 
 

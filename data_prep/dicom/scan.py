@@ -17,6 +17,7 @@ from data_prep.dicom.frames import FileHeader
 from data_prep.dicom.names import NameBy
 from data_prep.dicom.series import stacks_of
 from data_prep.dicom.stacks import Stack
+from monai_spine.errors import MissingInputError
 from monai_spine.geometry import spacing
 
 if TYPE_CHECKING:
@@ -85,11 +86,13 @@ def scan(
     Raises
     ------
     MissingInputError
-        If there is no such path.
+        If there is no such path, or no file under it.
     """
     with tempfile.TemporaryDirectory(prefix="monai-spine-") as scratch:
         found = sources.find(source, Path(scratch), max_bytes)
         headers = read_headers(found, max_bytes=max_bytes, workers=workers, quiet=quiet)
+    if not headers:
+        raise MissingInputError(f"expected DICOM files to look at, but {source} holds no file at all")
     reports = [
         report
         for job in plan(headers, source, name_by, None)

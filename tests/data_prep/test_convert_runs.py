@@ -167,6 +167,12 @@ def test_scan_lists_every_stack_with_its_verdict(tmp_path: Path) -> None:
     assert "Explicit VR Little Endian" in command("scan", tmp_path / "in").stdout
 
 
+def test_scan_of_an_empty_folder_is_a_users_mistake(tmp_path: Path) -> None:
+    done = command("scan", tmp_path)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "holds no file at all" in done.stderr
+
+
 def test_scan_and_convert_agree(tmp_path: Path) -> None:
     cohort(tmp_path / "in")
     shutil.copytree(tmp_path / "in" / "study0" / "series0", tmp_path / "in" / "again")
