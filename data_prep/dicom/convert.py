@@ -121,6 +121,7 @@ def convert(
             max_bytes=max_bytes,
         )
         results = list(_run(jobs, settings, workers, cluster, quiet))
+    _sweep(out)
     summary = _finish(out, headers, results)
     (out / SALT).unlink(missing_ok=True)
     return summary
@@ -148,7 +149,12 @@ def _check_folders(source: Path, out: Path) -> None:
         inside.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OutputError(f"cannot create the output folder {out}: {error.strerror}") from error
-    for left in inside.rglob(f".*{nifti.PARTIAL}"):  # of a run that was killed
+    _sweep(inside)
+
+
+def _sweep(out: Path) -> None:
+    """Remove what a killed run, or a killed worker of this one, left half written."""
+    for left in out.rglob(f".*{nifti.PARTIAL}"):
         left.unlink(missing_ok=True)
 
 

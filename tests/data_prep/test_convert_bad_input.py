@@ -16,6 +16,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from data_prep.dicom import convert as convert_module
 from data_prep.dicom.convert import convert
 from data_prep.dicom.nifti import OutputError
 from monai_spine.errors import MissingInputError, SpineError
@@ -228,6 +229,22 @@ def test_partial_files_of_a_killed_run_are_removed(tmp_path: Path, paths: list[P
     left = tmp_path / "out" / "1.2.3.0.1" / ".1.2.3.0.2.nii.gz.123.partial"
     left.parent.mkdir(parents=True)
     left.write_bytes(b"half")
+    convert(tmp_path / "in", tmp_path / "out", quiet=True)
+    assert not left.exists()
+
+
+def test_partial_files_of_a_worker_killed_in_this_run_are_removed(
+    tmp_path: Path, paths: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    left = tmp_path / "out" / "1.2.3.0.1" / ".1.2.3.0.2.nii.gz.123.partial"
+
+    def run_and_leave(*arguments: object) -> object:
+        left.parent.mkdir(parents=True, exist_ok=True)
+        left.write_bytes(b"half")
+        return run_all(*arguments)
+
+    run_all = convert_module.run_all
+    monkeypatch.setattr(convert_module, "run_all", run_and_leave)
     convert(tmp_path / "in", tmp_path / "out", quiet=True)
     assert not left.exists()
 
