@@ -20,7 +20,7 @@ BUNDLE = Path("bundles/lumbar_unet_classifier")
 class Plan:
     """How large the demo is."""
 
-    studies: int = 120
+    studies: int = 150
     held_out: int = 40
     epochs: int = 20
 
