@@ -39,7 +39,8 @@ def read_datalist(path: str | Path, section: str = "training") -> list[Record]:
     MissingInputError
         If the datalist, or a volume that it names, is not there.
     InvalidTableError
-        If it is not JSON, of another schema, or a study breaks the format.
+        If it is not JSON, of another schema, a study breaks the format or stands there twice, or a patient stands in
+        two folds.
     """
     path = Path(path)
     content = _content(path)
@@ -50,16 +51,47 @@ def read_datalist(path: str | Path, section: str = "training") -> list[Record]:
             f"{path}: expected studies under {section!r}, but found none; it holds {held or 'nothing'}"
         )
     faults = [fault for n, entry in enumerate(entries) for fault in _faults(entry, n)]
-    faults += [
-        f"study {study_id} stands there twice" for study_id in _repeated(str(_get(e, "study_id")) for e in entries)
-    ]
-    _raise(InvalidTableError, path, faults)
+    _raise(InvalidTableError, path, faults or leaks(entries))
     records = [_record(entry, path.parent) for entry in entries]
     absent = [
         f"study {r['study_id']}: there is no {file}" for r in records for file in volumes(r) if not Path(file).is_file()
     ]
     _raise(MissingInputError, path, absent)
     return records
+
+
+def check_no_leak(entries: Iterable[Record]) -> None:
+    """Make sure that every study stands there once, and every patient in one fold.
+
+    Parameters
+    ----------
+    entries
+        Of a datalist's training section, or records of `read_datalist`.
+
+    Raises
+    ------
+    InvalidTableError
+        If a study or a patient does not; the message names them.
+    """
+    found = leaks(entries)
+    if found:
+        raise InvalidTableError(listed(found, separator="; "))
+
+
+def leaks(entries: Iterable[Record]) -> list[str]:
+    """A sentence for each study that stands there twice, and for each patient in more than one fold."""
+    entries = list(entries)
+    found = [f"study {study} stands there twice" for study in _repeated(str(_get(e, "study_id")) for e in entries)]
+    folds: dict[str, set[int]] = {}
+    for entry in entries:
+        if entry.get("fold") is not None:
+            folds.setdefault(str(entry.get("patient_id", entry["study_id"])), set()).add(entry["fold"])
+    return found + [
+        f"patient {patient} has studies in the folds {', '.join(map(str, sorted(numbers)))}; "
+        "give all studies of a patient the same fold"
+        for patient, numbers in folds.items()
+        if len(numbers) > 1
+    ]
 
 
 def volumes(record: Record) -> list[str]:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import logging
-import re
 from pathlib import Path
 from typing import Any
 
@@ -17,17 +16,12 @@ import numpy as np
 
 from monai_spine.datalist import Record, read_datalist
 from monai_spine.errors import InvalidTableError, MissingInputError
-from monai_spine.geometry import Plane, plane_of
+from monai_spine.geometry import plane_of
+from monai_spine.series_typing import tell_series_type
 from monai_spine.spine import MISSING, TARGETS, SeriesType
 from monai_spine.volume import open_volume
 
 logger = logging.getLogger(__name__)
-
-_SHORT_TR_MS = 1100.0
-_SHORT_TE_MS = 40.0
-"""T1 weighting of a spin echo: repetition and echo both short (typically 400-800 and 8-20 ms against 2500+ and 80+)."""
-
-_OTHER_CONTRAST = re.compile(r"dixon|diff|dwi|adc|myelo|phase|scout|local|sub\b", re.IGNORECASE)
 
 
 def find_studies(path: str | Path, section: str = "test") -> list[Record]:
@@ -70,40 +64,7 @@ def series_type_of(path: Path) -> SeriesType | None:
     named = [kind for kind in SeriesType if path.name.lower().startswith(kind.value)]
     if named:
         return named[0]
-    return series_type_from_header(_sidecar(path), plane)
-
-
-def series_type_from_header(header: dict[str, Any], plane: Plane) -> SeriesType | None:
-    """The series type that a sidecar's description and echo timing, and the plane, speak for.
-
-    The description decides where it names exactly one weighting; else the timing does.
-    """
-    description = str(header.get("SeriesDescription", ""))
-    if _OTHER_CONTRAST.search(description):
-        return None
-    weighting = _named_weighting(description) or _timed_weighting(header)
-    known = {(Plane.SAGITTAL, "T1"): SeriesType.SAGITTAL_T1, (Plane.SAGITTAL, "T2"): SeriesType.SAGITTAL_T2}
-    known[Plane.AXIAL, "T2"] = SeriesType.AXIAL_T2
-    return known.get((plane, weighting)) if weighting else None
-
-
-def _named_weighting(description: str) -> str | None:
-    named = {word.upper() for word in re.findall(r"(?<![a-z0-9])(t1|t2|stir)", description, re.IGNORECASE)}
-    weightings = {"T2" if word == "STIR" else word for word in named}
-    return weightings.pop() if len(weightings) == 1 else None
-
-
-def _timed_weighting(header: dict[str, Any]) -> str | None:
-    repetition, echo = _number(header.get("RepetitionTime")), _number(header.get("EchoTime"))
-    if repetition is None or echo is None:
-        return None
-    if repetition < _SHORT_TR_MS and echo < _SHORT_TE_MS:
-        return "T1"
-    return "T2" if repetition >= _SHORT_TR_MS and echo >= _SHORT_TE_MS else None
-
-
-def _number(value: Any) -> float | None:
-    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+    return tell_series_type(_sidecar(path), plane).kind
 
 
 def _study(folder: Path) -> Record | None:

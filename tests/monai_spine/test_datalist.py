@@ -4,7 +4,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from monai_spine.datalist import label_array, read_datalist, split_folds, volumes
+from monai_spine.datalist import check_no_leak, label_array, read_datalist, split_folds, volumes
 from monai_spine.errors import InvalidTableError, MissingInputError
 from tests.cohorts import write_cohort, write_datalist
 
@@ -120,6 +120,17 @@ def test_a_patient_on_both_sides_is_an_error(datalist: Path) -> None:
     records[0]["patient_id"] = records[1]["patient_id"]
     with pytest.raises(InvalidTableError, match="patients have studies both"):
         split_folds(records, 1)
+
+
+def test_a_patient_in_two_folds_or_a_study_twice_is_an_error_that_names_them(datalist: Path) -> None:
+    listed = entries(datalist)
+    for entry in listed[:2]:
+        entry["patient_id"] = "somebody"
+    with pytest.raises(InvalidTableError, match="patient somebody has studies in the folds 0, 1"):
+        read_datalist(write_datalist(datalist, listed))
+    check_no_leak(listed[:1] + listed[2:])
+    with pytest.raises(InvalidTableError, match=f"study {listed[2]['study_id']} stands there twice"):
+        check_no_leak([*listed[2:], listed[2]])
 
 
 def test_a_fold_that_does_not_exist_is_an_error(datalist: Path) -> None:

@@ -5,9 +5,8 @@ import numpy as np
 import pytest
 
 from monai_spine.errors import InvalidTableError, InvalidVolumeError, MissingInputError
-from monai_spine.geometry import Plane
 from monai_spine.spine import SeriesType
-from monai_spine.studies import find_studies, series_type_from_header
+from monai_spine.studies import find_studies
 from tests.cohorts import SHAPE, affine_of, write_cohort, write_volume
 
 VOXELS = np.ones(SHAPE, dtype=np.int16)
@@ -47,28 +46,6 @@ def test_a_datalist_is_read_by_section(tmp_path: Path) -> None:
     assert len(find_studies(path, "training")) == 2
     with pytest.raises(InvalidTableError, match="'test'"):
         find_studies(path)
-
-
-@pytest.mark.parametrize(
-    ("header", "plane", "expected"),
-    [
-        ({"SeriesDescription": "Sag T1"}, Plane.SAGITTAL, SeriesType.SAGITTAL_T1),
-        ({"SeriesDescription": "SAG STIR"}, Plane.SAGITTAL, SeriesType.SAGITTAL_T2),
-        ({"SeriesDescription": "Sagittal T2/STIR"}, Plane.SAGITTAL, SeriesType.SAGITTAL_T2),
-        ({"SeriesDescription": "AX T1"}, Plane.AXIAL, None),
-        ({"SeriesDescription": "t2_cor"}, Plane.CORONAL, None),
-        ({"SeriesDescription": "T1 and T2"}, Plane.SAGITTAL, None),
-        ({"SeriesDescription": "T2 DIXON water"}, Plane.SAGITTAL, None),
-        ({"RepetitionTime": 550, "EchoTime": 11}, Plane.SAGITTAL, SeriesType.SAGITTAL_T1),
-        ({"RepetitionTime": 3500, "EchoTime": 20}, Plane.SAGITTAL, None),
-        ({"RepetitionTime": "fast", "EchoTime": 20}, Plane.SAGITTAL, None),
-        ({}, Plane.AXIAL, None),
-    ],
-)
-def test_weighting_and_plane_make_the_series_type_or_none(
-    header: dict, plane: Plane, expected: SeriesType | None
-) -> None:
-    assert series_type_from_header(header, plane) is expected
 
 
 def test_a_volume_that_cannot_be_told_is_left_out_and_said_so(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
