@@ -43,14 +43,14 @@ def read_datalist(path: str | Path, section: str = "training") -> list[Record]:
         two folds.
     """
     path = Path(path)
-    content = _content(path)
+    content = read_content(path)
     entries = content.get(section)
     if not isinstance(entries, list) or not entries:
         held = [name for name in ("training", "test") if content.get(name)]
         raise InvalidTableError(
             f"{path}: expected studies under {section!r}, but found none; it holds {held or 'nothing'}"
         )
-    faults = [fault for n, entry in enumerate(entries) for fault in _faults(entry, n)]
+    faults = [fault for n, entry in enumerate(entries) for fault in entry_faults(entry, n)]
     _raise(InvalidTableError, path, faults or leaks(entries))
     records = [_record(entry, path.parent) for entry in entries]
     absent = [
@@ -131,7 +131,16 @@ def label_array(records: Sequence[Record]) -> np.ndarray:
     return np.stack([record["label"] for record in records])
 
 
-def _content(path: Path) -> dict[str, Any]:
+def read_content(path: Path) -> dict[str, Any]:
+    """The JSON object of a datalist; its studies are not checked, only the schema and the targets.
+
+    Raises
+    ------
+    MissingInputError
+        If there is no such file.
+    InvalidTableError
+        If it is not JSON, of another schema, or names other targets.
+    """
     if not path.is_file():
         raise MissingInputError(
             f"expected a datalist, but there is no file {path}; `python -m data_prep rsna` writes one"
@@ -152,7 +161,8 @@ def _get(entry: Any, key: str) -> Any:
     return entry.get(key) if isinstance(entry, dict) else None
 
 
-def _faults(entry: Any, n: int) -> list[str]:
+def entry_faults(entry: Any, n: int) -> list[str]:
+    """A sentence for everything by which the ``n``-th entry of a section breaks the format; paths are not looked at."""
     if not isinstance(entry, dict) or not isinstance(entry.get("study_id"), str) or not entry["study_id"]:
         return [f"entry {n}: expected an object with a study_id as a string"]
     name = f"study {entry['study_id']}"
