@@ -152,6 +152,8 @@ def read_content(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict) or content.get("schema") != SCHEMA:
         found = content.get("schema") if isinstance(content, dict) else type(content).__name__
         raise InvalidTableError(f"{path}: expected the schema {SCHEMA!r}, but found {found!r}")
+    if "classes" in content:
+        raise InvalidTableError(f"{path}: expected a datalist of studies, but found one of images for classification")
     if content.get("targets") != list(TARGETS):
         raise InvalidTableError(f"{path}: expected the 25 targets {TARGETS[0]} … {TARGETS[-1]} in train.csv's order")
     return content

@@ -60,6 +60,12 @@ def test_an_entry_that_breaks_the_format_is_named(datalist: Path, change: dict, 
         read_datalist(write_datalist(datalist, changed))
 
 
+def test_a_datalist_of_images_for_classification_is_told_apart(datalist: Path) -> None:
+    images = [{"image": ["a.png"], "label": 3, "group": "1", "fold": 0}]
+    with pytest.raises(InvalidTableError, match="expected a datalist of studies, but found one of images"):
+        read_datalist(write_datalist(datalist, images, targets=[], classes=["a", "b"]))
+
+
 def test_all_faults_are_told_at_once(datalist: Path) -> None:
     changed = entries(datalist)
     changed[0]["label"], changed[1]["fold"] = [9], "x"
