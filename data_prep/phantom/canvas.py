@@ -78,9 +78,12 @@ class Canvas:
 
     def coarse(self) -> Canvas:
         """The same canvas with the middle sample of every voxel only; `spread_coarse` gives the others its tissue."""
+        return Canvas(self.frames, 1, self.one_sample(), self.heights)
+
+    def one_sample(self) -> Patch:
+        """The middle sample of every voxel, arrays of shape ``(slices, rows, columns)`` that share their memory."""
         middle, whole = slice(self.samples // 2, None, self.samples), self.whole
-        part = Patch(whole.r[middle], whole.side[middle], whole.a[middle], whole.s[middle], whole.tissue[middle])
-        return Canvas(self.frames, 1, part, self.heights)
+        return Patch(whole.r[middle], whole.side[middle], whole.a[middle], whole.s[middle], whole.tissue[middle])
 
     def spread_coarse(self) -> None:
         """Give all samples of a voxel the tissue of the middle one."""

@@ -2,9 +2,19 @@
 
 from monai_spine.handlers.best_model import BestModel
 from monai_spine.handlers.epoch_report import EpochReport
+from monai_spine.handlers.fresh_items import FreshItems
 from monai_spine.handlers.prediction_writer import PredictionWriter
 from monai_spine.handlers.run_state import RunState, load_weights
 from monai_spine.handlers.score_report import ScoreReport
 from monai_spine.handlers.study_pictures import StudyPictures
 
-__all__ = ["BestModel", "EpochReport", "PredictionWriter", "RunState", "ScoreReport", "StudyPictures", "load_weights"]
+__all__ = [
+    "BestModel",
+    "EpochReport",
+    "FreshItems",
+    "PredictionWriter",
+    "RunState",
+    "ScoreReport",
+    "StudyPictures",
+    "load_weights",
+]

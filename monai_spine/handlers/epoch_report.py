@@ -1,26 +1,33 @@
-"""One line a training epoch: loss, score, and the prior's score beside it."""
+"""One line a training epoch: loss and chosen figures of the validation, such as the score and the prior's."""
 
 from __future__ import annotations
 
 import logging
 import math
+from collections.abc import Mapping
 
 from ignite.engine import Engine, Events
 
 logger = logging.getLogger(__name__)
 
+SCORES = {"score": "score", "prior": "score_of_prior"}
+"""What a grader's epoch is judged by."""
+
 
 class EpochReport:
-    """Logs the epoch's mean loss and the last validation's score and prior.
+    """Logs the epoch's mean loss and the last validation's figures.
 
     Parameters
     ----------
     evaluator
-        The validation's engine; its metrics ``score`` and ``score_of_prior`` are reported.
+        The validation's engine.
+    figures
+        What to call each figure, and its name among the engine's metrics.
     """
 
-    def __init__(self, evaluator: Engine) -> None:
+    def __init__(self, evaluator: Engine, figures: Mapping[str, str] = SCORES) -> None:
         self.evaluator = evaluator
+        self.figures = dict(figures)
         self._losses: list[float] = []
 
     def attach(self, engine: Engine) -> None:
@@ -38,11 +45,7 @@ class EpochReport:
 
     def _report(self, trainer: Engine) -> None:
         metrics = self.evaluator.state.metrics
-        logger.info(
-            "epoch %d/%d  loss %.4f  score %.4f  prior %.4f",
-            trainer.state.epoch,
-            trainer.state.max_epochs,
-            sum(self._losses) / max(1, len(self._losses)),
-            metrics.get("score", math.nan),
-            metrics.get("score_of_prior", math.nan),
-        )
+        loss = sum(self._losses) / max(1, len(self._losses))
+        figures = {"loss": loss, **{title: metrics.get(name, math.nan) for title, name in self.figures.items()}}
+        line = "  ".join(f"{title} {value:.4f}" for title, value in figures.items())
+        logger.info("epoch %d/%d  %s", trainer.state.epoch, trainer.state.max_epochs, line)

@@ -1,5 +1,6 @@
-"""Networks that grade studies, one a file."""
+"""Networks, one a file."""
 
+from monai_spine.networks.slice_unet import SliceUNet
 from monai_spine.networks.unet_classifier import UNetClassifier
 
-__all__ = ["UNetClassifier"]
+__all__ = ["SliceUNet", "UNetClassifier"]

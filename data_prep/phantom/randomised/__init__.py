@@ -1,0 +1,5 @@
+"""Lumbar spines drawn far beyond the realistic, to train a network that is to work on scanners it has never seen."""
+
+from data_prep.phantom.randomised.dataset import RandomisedSpines
+
+__all__ = ["RandomisedSpines"]

@@ -1,0 +1,55 @@
+"""The loss of a network that draws maps of landmarks and regions."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
+
+from monai_spine.transforms.landmark_maps import LANDMARKS
+
+
+class LandmarkLoss(nn.Module):
+    """Cross-entropy of maps, weighed by how wrong they are, plus cross-entropy of regions.
+
+    The maps' term is the quality focal loss of Li et al. 2020 (arXiv:2006.04388, equation 4): ``|t - p| ** sharpness``
+    times the binary cross-entropy of probability ``p`` and target ``t`` in [0, 1], summed and divided by the sum of
+    the targets in the batch. Hardly any voxel is near a landmark; the factor keeps the many easy ones from drowning
+    the rest, with no weight for positive ones, which would raise false peaks.
+
+    Parameters
+    ----------
+    sharpness
+        Exponent of the factor.
+    region_weight
+        Of the regions' term against the maps'.
+    """
+
+    def __init__(self, *, sharpness: float = 2.0, region_weight: float = 1.0) -> None:
+        super().__init__()
+        self.sharpness, self.region_weight = sharpness, region_weight
+
+    def forward(self, logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        """A scalar.
+
+        Parameters
+        ----------
+        logits
+            ``(batch, len(LANDMARKS) + len(REGIONS), x, y, z)``.
+        target
+            ``(batch, len(LANDMARKS) + 1, x, y, z)`` as `LandmarkMapsd` makes it; regions of -1 are left out.
+        """
+        logits = logits.float()
+        maps, wanted = logits[:, : len(LANDMARKS)], target[:, : len(LANDMARKS)]
+        wrong = (torch.sigmoid(maps).detach() - wanted).abs() ** self.sharpness
+        focal = (wrong * binary_cross_entropy_with_logits(maps, wanted, reduction="none")).sum()
+        loss = focal / wanted.sum().clamp(min=_LEAST)
+        regions = target[:, -1].long()
+        if self.region_weight > 0 and (regions >= 0).any():
+            named = cross_entropy(logits[:, len(LANDMARKS) :], regions, ignore_index=-1)
+            loss = loss + self.region_weight * named
+        return loss
+
+
+_LEAST = 50.0
+"""The least sum of targets to divide by: that of about two landmarks."""

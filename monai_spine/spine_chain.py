@@ -1,0 +1,221 @@
+"""From peaks to a spine: which belong together, in which order, and which disc is which.
+
+The discs of a spine are a chain: each lies below the one before, 20 to 60 mm away, and the chain bends slowly. Levels
+are counted upwards from the lumbosacral disc; without it in view nobody can be sure of them, and the chain says so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import Enum
+from itertools import pairwise
+
+import numpy as np
+
+from monai_spine.geometry import Array
+from monai_spine.peaks import Peak
+from monai_spine.spine import Level, Side
+
+LEAST_PITCH, MOST_PITCH = 20.0, 90.0
+"""Millimetres between discs that follow each other in a chain; beyond `_USUAL_PITCH` one between them was missed."""
+_USUAL_PITCH = (24.0, 50.0)
+"""Adults have 27 to 48 mm from disc to disc, the least in the thoracic spine."""
+_MISSED = 1.6
+"""Times the median pitch of a chain: a wider gap holds a disc that was not seen."""
+_SHARPEST_TURN = 50.0
+"""Degrees by which a chain may bend from one disc to the next."""
+LEAST_DISCS = 3
+LEAST_MEAN_HEIGHT = 0.35
+"""Fewer discs, or fainter ones, are no spine."""
+_SAME_DISC = 14.0
+"""Millimetres between a canal's and a lumbosacral peak of one disc."""
+_SURE_SACRUM = 0.45
+_RIVAL_SACRUM = 0.5
+"""A second lumbosacral peak of this share of the first makes the numbering uncertain."""
+_FORAMEN_OFFSET = (17.5, 3.0, 6.5)
+"""A foramen seen from the canal at its disc: to the side, forwards and upwards along the spine, mm. After the phantom's
+anatomy; adults' foramina lie 15 to 25 mm from the midline."""
+_RECESS_OFFSET = (9.5, 2.5, -2.0)
+_FORAMEN_REACH = 14.0
+"""A foraminal peak farther than this many mm from where it should be is another's."""
+
+
+class Flag(str, Enum):
+    """What to know about a level or a point."""
+
+    UNCERTAIN_LEVEL = "uncertain_level"
+    """The lumbosacral disc is out of view, faint, or there are two of it: the level may be off."""
+    ODD_SPACING = "odd_spacing"
+    """A neighbouring disc is closer or farther than adults have it."""
+    FAINT = "faint"
+    """The peak is lower than half."""
+    INTERPOLATED = "interpolated"
+    """Not seen: a disc missing between two others, or a foramen put where it should be."""
+
+
+@dataclass(frozen=True)
+class Disc:
+    """One disc of a chain: the canal's middle there, RAS mm, its confidence, and the spine's direction upwards."""
+
+    canal: Array
+    confidence: float
+    upwards: Array
+    flags: tuple[Flag, ...] = ()
+
+
+@dataclass(frozen=True)
+class Chain:
+    """All discs found, from above.
+
+    Attributes
+    ----------
+    anchored
+        Whether the lowest is the lumbosacral disc, as far as anybody can tell.
+    sacrum
+        How high the lumbosacral map is there.
+    certain
+        Whether the levels are beyond doubt.
+    """
+
+    discs: tuple[Disc, ...]
+    anchored: bool
+    sacrum: float
+    certain: bool
+
+
+def link(canal: Sequence[Peak], lumbosacral: Sequence[Peak]) -> Chain | None:
+    """The most convincing chain of discs, or None if there is no spine."""
+    best = _best_chain(canal)
+    if len(best) < LEAST_DISCS or np.mean([peak.height for peak in best]) < LEAST_MEAN_HEIGHT:
+        return None
+    anchor, sacrum, certain = _anchor(best, lumbosacral)
+    if anchor:
+        best = best[: anchor + 1]
+    return Chain(_filled(_discs(best)), anchor is not None, sacrum, certain)
+
+
+def _best_chain(peaks: Sequence[Peak]) -> list[Peak]:
+    """The chain with the greatest sum of heights, by dynamic programming over pairs of neighbours."""
+    peaks = sorted(peaks, key=lambda peak: -peak.world[2])
+    if not peaks:
+        return []
+    scores: dict[tuple[int, int], float] = {}
+    before: dict[tuple[int, int], int] = {}
+    for j, below in enumerate(peaks):
+        for i, above in enumerate(peaks[:j]):
+            gap = _pitch_cost(above, below)
+            if gap is None:
+                continue
+            start = above.height + below.height - gap
+            scores[i, j], before[i, j] = start, -1
+            for h in range(i):
+                if (h, i) in scores and _turn(peaks[h], above, below) <= _SHARPEST_TURN:
+                    score = scores[h, i] + below.height - gap
+                    if score > scores[i, j]:
+                        scores[i, j], before[i, j] = score, h
+    if not scores:
+        return [max(peaks, key=lambda peak: peak.height)]
+    i, j = max(scores, key=lambda pair: scores[pair])
+    chain = [peaks[j], peaks[i]]
+    while before[i, j] >= 0:
+        i, j = before[i, j], i
+        chain.append(peaks[i])
+    return chain[::-1]
+
+
+def _pitch_cost(above: Peak, below: Peak) -> float | None:
+    """How unlikely two neighbours' distance is, in heights of peaks; None if it cannot be."""
+    pitch = float(np.linalg.norm(above.world - below.world))
+    if not LEAST_PITCH <= pitch <= MOST_PITCH:
+        return None
+    low, high = _USUAL_PITCH
+    return max(0.0, (low - pitch) / 8.0, min(1.2, (pitch - high) / 10.0))
+
+
+def _turn(a: Peak, b: Peak, c: Peak) -> float:
+    """Degrees between the steps from ``a`` to ``b`` and from ``b`` to ``c``."""
+    first, second = b.world - a.world, c.world - b.world
+    cosine = first @ second / (np.linalg.norm(first) * np.linalg.norm(second))
+    return float(np.degrees(np.arccos(np.clip(cosine, -1.0, 1.0))))
+
+
+def _anchor(chain: Sequence[Peak], lumbosacral: Sequence[Peak]) -> tuple[int | None, float, bool]:
+    """Index of the lumbosacral disc in the chain, its confidence, and whether that is beyond doubt."""
+    votes = np.zeros(len(chain))
+    for peak in lumbosacral:
+        distance = [float(np.linalg.norm(peak.world - disc.world)) for disc in chain]
+        nearest = int(np.argmin(distance))
+        if distance[nearest] <= _SAME_DISC:
+            votes[nearest] = max(votes[nearest], peak.height)
+    order = np.argsort(-votes, kind="stable")
+    best = int(order[0])
+    if votes[best] <= 0:
+        return None, 0.0, False
+    rival = float(votes[order[1]]) if len(votes) > 1 else 0.0
+    certain = bool(votes[best] >= _SURE_SACRUM and rival < _RIVAL_SACRUM * votes[best] and best == len(chain) - 1)
+    return best, float(votes[best]), certain
+
+
+def _discs(chain: Sequence[Peak]) -> tuple[Disc, ...]:
+    places = np.array([peak.world for peak in chain])
+    discs = []
+    for n, peak in enumerate(chain):
+        upwards = places[max(n - 1, 0)] - places[min(n + 1, len(places) - 1)]
+        gaps = [float(np.linalg.norm(places[m] - places[m + 1])) for m in (n - 1, n) if 0 <= m < len(places) - 1]
+        odd = any(not _USUAL_PITCH[0] <= gap <= _USUAL_PITCH[1] for gap in gaps)
+        flags = [Flag.ODD_SPACING] * odd + [Flag.FAINT] * (peak.height < 0.5)
+        discs.append(Disc(peak.world, peak.height, upwards / np.linalg.norm(upwards), tuple(flags)))
+    return tuple(discs)
+
+
+def _filled(discs: tuple[Disc, ...]) -> tuple[Disc, ...]:
+    """The discs, with one put halfway where a gap is wide enough for one that was missed."""
+    gaps = [float(np.linalg.norm(a.canal - b.canal)) for a, b in pairwise(discs)]
+    usual = float(np.clip(np.median(gaps), *_USUAL_PITCH))
+    filled = [discs[0]]
+    for gap, disc in zip(gaps, discs[1:], strict=True):
+        above = filled[-1]
+        if gap > _MISSED * usual:
+            upwards = above.upwards + disc.upwards
+            middle = (above.canal + disc.canal) / 2
+            filled.append(Disc(middle, 0.0, upwards / np.linalg.norm(upwards), (Flag.INTERPOLATED,)))
+        filled.append(disc)
+    return tuple(filled)
+
+
+def levels(chain: Chain) -> list[tuple[Level, Disc]]:
+    """The chain's discs that have one of the five graded levels, from above.
+
+    Counted upwards from the lumbosacral disc. Without one, the lowest disc in view is taken for L4/L5; `Chain.certain`
+    is false then.
+    """
+    lowest = Level.L5_S1 if chain.anchored else Level.L4_L5
+    names = list(Level)[: list(Level).index(lowest) + 1]
+    return list(zip(names[-len(chain.discs) :], chain.discs[-len(names) :], strict=True))
+
+
+def expected_foramen(disc: Disc, side: Side) -> Array:
+    """Where a foramen should be, RAS mm, seen from the canal at its disc."""
+    return _beside(disc, side, _FORAMEN_OFFSET)
+
+
+def expected_recess(disc: Disc, side: Side) -> Array:
+    """Where a lateral recess should be, RAS mm, seen from the canal at its disc."""
+    return _beside(disc, side, _RECESS_OFFSET)
+
+
+def _beside(disc: Disc, side: Side, offset: tuple[float, float, float]) -> Array:
+    right = np.array([1.0, 0.0, 0.0]) - disc.upwards[0] * disc.upwards
+    right /= np.linalg.norm(right)
+    forwards = np.cross(disc.upwards, right)
+    sideways, ahead, up = offset
+    sign = 1.0 if side is Side.RIGHT else -1.0
+    return np.asarray(disc.canal + sign * sideways * right + ahead * forwards + up * disc.upwards, dtype=np.float64)
+
+
+def nearest_foramen(peaks: Sequence[Peak], disc: Disc, side: Side) -> Peak | None:
+    """The foraminal peak that belongs to a disc and side, or None."""
+    place = expected_foramen(disc, side)
+    near = [peak for peak in peaks if np.linalg.norm(peak.world - place) <= _FORAMEN_REACH]
+    return min(near, key=lambda peak: float(np.linalg.norm(peak.world - place)) - 10.0 * peak.height, default=None)
