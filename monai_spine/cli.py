@@ -54,16 +54,21 @@ def score(
         Path | None,
         typer.Option("--prior-from", help="Take the prior from these labels (train.csv's form), not from SOLUTION."),
     ] = None,
+    floor: Annotated[
+        Path | None,
+        typer.Option("--floor", help="A phantom cohort's floor.json or truth.csv: say how far the way to it has been."),
+    ] = None,
 ) -> None:
     """Score a submission as the RSNA 2024 competition does, beside the per-level prior and uniform answers.
 
     \b
     Example:
       monai-spine score train.csv predictions.csv --json
+      monai-spine score cohort/train.csv predictions.csv --floor cohort/floor.json
     """
     from monai_spine.leaderboard import compare
 
-    comparison = compare(solution, submission, missing.value if missing else None, prior_from)
+    comparison = compare(solution, submission, missing.value if missing else None, prior_from, floor)
     typer.echo(comparison.to_json() if json else comparison.to_text())
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 from monai_spine.errors import InvalidTableError
+from monai_spine.floor import read_floor
 from monai_spine.scoring import Score, competition_score, constant_score, level_prior, uniform_rows
 from monai_spine.spine import MISSING
 from monai_spine.submission import read_labels, read_predictions
@@ -19,7 +20,17 @@ _PSEUDO_COUNT = 0.5
 
 @dataclass(frozen=True)
 class Comparison:
-    """Scores of a submission, of the per-level weighted prior and of the uniform answer, on the same labelled rows."""
+    """Scores of a submission, and of what it is held against, on the same labelled rows.
+
+    Attributes
+    ----------
+    prior, uniform
+        Of the per-level weighted prior, and of a third for everything.
+    floor
+        The best that anyone can expect, where it is known.
+    filled
+        Rows that the submission lacked.
+    """
 
     submission: Score
     prior: Score
@@ -27,32 +38,55 @@ class Comparison:
     studies: int
     rows: int
     filled: int
+    floor: Score | None = None
+
+    def share_of_way(self) -> dict[str, float] | None:
+        """How far the score and its parts have come from the prior (0) to the floor (1); None without a floor."""
+        if self.floor is None:
+            return None
+        given, prior, floor = (score.as_dict() for score in (self.submission, self.prior, self.floor))
+        return {part: (prior[part] - given[part]) / (prior[part] - floor[part]) for part in given}
 
     def to_json(self) -> str:
-        """One JSON object: the submission's five figures, and the scores of prior and uniform."""
-        figures = {
+        """One JSON object: the submission's five figures, the scores it is held against, and these in parts."""
+        references = {name: score for name, score in self._columns().items() if name != "submission"}
+        figures: dict[str, object] = {
             **self.submission.as_dict(),
-            "prior": self.prior.score,
-            "uniform": self.uniform.score,
+            **{name: score.score for name, score in references.items()},
             "studies": self.studies,
             "rows": self.rows,
             "filled": self.filled,
+            "references": {name: score.as_dict() for name, score in references.items()},
         }
+        share = self.share_of_way()
+        if share is not None:
+            figures |= {"share_of_way": share["score"], "share_of_way_in_parts": share}
         return json.dumps(figures, indent=2)
 
     def to_text(self) -> str:
         """A table to read."""
-        columns = {"submission": self.submission, "prior": self.prior, "uniform": self.uniform}
-        lines = [f"{'':20}" + "".join(f"{name:>12}" for name in columns)]
+        columns = self._columns()
+        share = self.share_of_way()
+        heads = [*columns, *(["prior→floor"] if share else [])]
+        lines = [f"{'':20}" + "".join(f"{name:>12}" for name in heads)]
         for part in self.submission.as_dict():
-            lines.append(f"{part:20}" + "".join(f"{column.as_dict()[part]:12.4f}" for column in columns.values()))
+            figures = "".join(f"{column.as_dict()[part]:12.4f}" for column in columns.values())
+            lines.append(f"{part:20}{figures}" + (f"{share[part]:12.0%}" if share else ""))
         filled = f", {self.filled} of them filled in" if self.filled else ""
         lines.append(f"{self.studies} studies, {self.rows} labelled rows{filled}; lower is better")
         return "\n".join(lines)
 
+    def _columns(self) -> dict[str, Score]:
+        known = {"submission": self.submission, "prior": self.prior, "uniform": self.uniform}
+        return known if self.floor is None else {**known, "floor": self.floor}
+
 
 def compare(
-    solution: Path, submission: Path, missing: Literal["uniform", "prior"] | None = None, prior_from: Path | None = None
+    solution: Path,
+    submission: Path,
+    missing: Literal["uniform", "prior"] | None = None,
+    prior_from: Path | None = None,
+    floor: Path | None = None,
 ) -> Comparison:
     """Score a submission's file against a solution's.
 
@@ -62,11 +96,13 @@ def compare(
         What to fill rows with that the submission lacks; without it they are an error.
     prior_from
         Labels to learn the prior from; by default the solution's own, which flatters the prior.
+    floor
+        A phantom cohort's ``floor.json`` or ``truth.csv`` (see `read_floor`).
 
     Raises
     ------
     MissingInputError, InvalidTableError
-        As `read_labels` and `read_predictions` do, and if a part of the score has no label at all.
+        As `read_labels`, `read_predictions` and `read_floor` do, and if a part of the score has no label at all.
     """
     labels = read_labels(solution)
     predictions = read_predictions(submission, labels, missing)
@@ -82,4 +118,5 @@ def compare(
         studies=len(labels.study_ids),
         rows=int((labels.grades != MISSING).sum()),
         filled=predictions.filled,
+        floor=read_floor(floor, labels) if floor else None,
     )
