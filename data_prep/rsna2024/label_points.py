@@ -13,7 +13,8 @@ import nibabel as nib
 import numpy as np
 import pydicom
 
-from data_prep.rsna2024.faults import Fault, FaultKind
+from data_prep.collection.faults import Fault, FaultKind
+from data_prep.collection.point_estimates import off_level
 from data_prep.rsna2024.labels import LabelPoint
 from monai_spine.geometry import Array, dicom_pixel_to_world, to_voxel
 from monai_spine.spine import Condition, Level, Side
@@ -40,6 +41,11 @@ class PlacedPoint:
     place: Place
     error: float | None
 
+    @property
+    def position(self) -> Array:
+        """``world`` as an array."""
+        return np.array(self.world)
+
 
 def place(
     marks: Sequence[LabelPoint], images: Path, out: Path, slices: dict[str, Place]
@@ -65,7 +71,7 @@ def place(
         if point is not None:
             placed[mark.finding.name] = point
     points = list(placed.values())
-    return points, faults + _swapped(points) + _out_of_order(points)
+    return points, faults + _swapped(points) + _out_of_order(points) + _off_level(points)
 
 
 def _affine(path: Path) -> Array:
@@ -140,4 +146,16 @@ def _out_of_order(points: Sequence[PlacedPoint]) -> list[Fault]:
         for column in columns.values()
         for upper, lower in pairwise(column)
         if lower.world[2] >= upper.world[2]
+    ]
+
+
+def _off_level(points: Sequence[PlacedPoint]) -> list[Fault]:
+    """Points that lie nearer to another level than to the other points of their own."""
+    marks = {point.mark.finding: point.mark for point in points}
+    beyond = off_level({point.mark.finding: point.position for point in points})
+    return [
+        _fault(
+            marks[finding], FaultKind.OFF_LEVEL, f"{abs(mm):.0f} mm {'above' if mm > 0 else 'below'} the level's others"
+        )
+        for finding, mm in beyond.items()
     ]

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from monai_spine.errors import InvalidTableError, MissingInputError, listed
+from data_prep.collection import csv_tables
+from monai_spine.errors import MissingInputError, listed
 from monai_spine.spine import MISSING, TARGETS, Condition, Finding, Grade, Level, SeriesType
 
 if TYPE_CHECKING:
@@ -23,10 +24,6 @@ GRADES = {"": MISSING, **{grade.title: int(grade) for grade in Grade}}
 SERIES_TYPES = {kind.title: kind for kind in SeriesType}
 CONDITIONS = {condition.title: condition for condition in Condition}
 LEVELS = {level.title: level for level in Level}
-NAME = r"[\w+=@-][\w.+=@-]*"
-"""What a study or series may be called: its folder's name."""
-SHOWN = 20
-"""Faults that a message names before it counts the rest."""
 
 
 @dataclass(frozen=True)
@@ -122,58 +119,28 @@ def _series_by_study(series: pd.DataFrame) -> dict[str, list[tuple[str, SeriesTy
 
 def _checked(schemas: dict[Path, pa.DataFrameSchema]) -> list[pd.DataFrame]:
     """Read all tables, and only then complain about all faults of all of them."""
-    tables = [_read(path) for path in schemas]
+    tables = [csv_tables.read_csv(path, "a folder in the layout of the RSNA 2024 competition") for path in schemas]
+    both = list(zip(tables, schemas.items(), strict=True))
+    folder = next(iter(schemas)).parent
     absent = [
         f"{path.name} has no column {column!r}"
-        for table, (path, schema) in zip(tables, schemas.items(), strict=True)
+        for table, (path, schema) in both
         for column in schema.columns
         if column not in table.columns
     ]
     if absent:
-        raise MissingInputError(f"{next(iter(schemas)).parent}: {listed(absent, '; ', SHOWN)}")
-    faults = [
-        fault
-        for table, (path, schema) in zip(tables, schemas.items(), strict=True)
-        for fault in _faults(table, schema, path.name)
-    ]
-    if faults:
-        raise InvalidTableError(f"{next(iter(schemas)).parent}: {len(faults)} faults: {listed(faults, '; ', SHOWN)}")
+        raise MissingInputError(f"{folder}: {listed(absent, '; ', csv_tables.SHOWN)}")
+    csv_tables.raise_faults(folder, [f for t, (path, schema) in both for f in csv_tables.faults(t, schema, path.name)])
     return tables
-
-
-def _read(path: Path) -> pd.DataFrame:
-    """A CSV with every cell a string, empty ones ``""``."""
-    if not path.is_file():
-        raise MissingInputError(
-            f"there is no file {path}; expected a folder in the layout of the RSNA 2024 competition"
-        )
-    try:
-        return pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
-    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as err:
-        raise InvalidTableError(f"{path}: not a readable CSV: {err}") from err
-
-
-def _faults(table: pd.DataFrame, schema: pa.DataFrameSchema, name: str) -> list[str]:
-    """One sentence per fault, with the row as a spreadsheet counts it (the header is row 1)."""
-    import pandera.errors
-
-    try:
-        schema.validate(table, lazy=True)
-    except pandera.errors.SchemaErrors as error:
-        cases = error.failure_cases.sort_values("index", kind="stable").to_dict("records")
-        return [
-            f"{name} row {int(case['index']) + 2}: {case['column']} is {case['failure_case']!r}, "
-            f"expected {case['check']}"
-            for case in cases
-        ]
-    return []
 
 
 def _train_schema() -> pa.DataFrameSchema:
     import pandera.pandas as pa
 
-    grades = {target: _one_of(list(GRADES)) for target in TARGETS}
-    return pa.DataFrameSchema({"study_id": pa.Column(str, [_name(), _unique()]), **grades})
+    grades = {target: csv_tables.one_of(list(GRADES)) for target in TARGETS}
+    return pa.DataFrameSchema(
+        {"study_id": pa.Column(str, [csv_tables.name_check(), csv_tables.unique_check()]), **grades}
+    )
 
 
 def _series_schema() -> pa.DataFrameSchema:
@@ -181,9 +148,9 @@ def _series_schema() -> pa.DataFrameSchema:
 
     return pa.DataFrameSchema(
         {
-            "study_id": pa.Column(str, _name()),
-            "series_id": pa.Column(str, _name()),
-            "series_description": _one_of(list(SERIES_TYPES)),
+            "study_id": pa.Column(str, csv_tables.name_check()),
+            "series_id": pa.Column(str, csv_tables.name_check()),
+            "series_description": csv_tables.one_of(list(SERIES_TYPES)),
         }
     )
 
@@ -191,40 +158,14 @@ def _series_schema() -> pa.DataFrameSchema:
 def _points_schema() -> pa.DataFrameSchema:
     import pandera.pandas as pa
 
-    number = pa.Check(_is_finite, element_wise=True, error="a number")
     return pa.DataFrameSchema(
         {
-            "study_id": pa.Column(str, _name()),
-            "series_id": pa.Column(str, _name()),
+            "study_id": pa.Column(str, csv_tables.name_check()),
+            "series_id": pa.Column(str, csv_tables.name_check()),
             "instance_number": pa.Column(str, pa.Check.str_matches(r"^\d+$", error="a whole number")),
-            "condition": _one_of(list(CONDITIONS)),
-            "level": _one_of(list(LEVELS)),
-            "x": pa.Column(str, number),
-            "y": pa.Column(str, number),
+            "condition": csv_tables.one_of(list(CONDITIONS)),
+            "level": csv_tables.one_of(list(LEVELS)),
+            "x": csv_tables.number_column(),
+            "y": csv_tables.number_column(),
         }
     )
-
-
-def _name() -> pa.Check:
-    import pandera.pandas as pa
-
-    return pa.Check.str_matches(rf"^{NAME}$", error="an id that can name a folder")
-
-
-def _unique() -> pa.Check:
-    import pandera.pandas as pa
-
-    return pa.Check(lambda ids: ~ids.duplicated(), error="an id that no other row has")
-
-
-def _one_of(values: list[str]) -> pa.Column:
-    import pandera.pandas as pa
-
-    return pa.Column(str, pa.Check.isin(values, error=f"one of {values}"))
-
-
-def _is_finite(text: str) -> bool:
-    try:
-        return abs(float(text)) < float("inf")
-    except ValueError:
-        return False

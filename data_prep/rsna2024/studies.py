@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import csv
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
-from data_prep.rsna2024.faults import Fault, FaultKind
+from data_prep.collection.faults import Fault, FaultKind
+from data_prep.collection.study import Entry
+from data_prep.dicom.job import JobResult
+from data_prep.dicom.tables import FileRow
 from data_prep.rsna2024.label_points import Place, PlacedPoint, place
 from data_prep.rsna2024.labels import StudyTables
 from monai_spine.spine import MISSING, TARGETS, SeriesType
-
-Entry = dict[str, Any]
-"""A study as it stands in ``datalist.json``."""
 
 
 @dataclass
@@ -32,52 +30,51 @@ class ConvertedStudy:
         4-D volumes of each series folder.
     refused
         How many files of each series folder were refused, by reason.
+    stray
+        How many files lie elsewhere than in a series folder.
     """
 
     slices: dict[str, Place] = field(default_factory=dict)
     volumes: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
     timed: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
     refused: dict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
+    stray: int = 0
 
     @property
     def series(self) -> set[str]:
         """All series folders with a DICOM file in them."""
         return {path.split("/")[1] for path in self.slices}
 
+    @classmethod
+    def of(cls, result: JobResult) -> ConvertedStudy:
+        """A study's rows, put together by series folder."""
+        study = cls()
+        for row in result.files:
+            parts = row.path.split("/")
+            if len(parts) == 3 and row.status != "ignored":
+                study._add_file(parts[1], row)
+            elif len(parts) != 3:
+                study.stray += 1
+        for manifest in sorted(result.manifest, key=lambda row: row.stack):
+            if manifest.nifti:
+                study._add_volume(manifest.nifti)
+        return study
 
-def read_conversion(converted: Path) -> dict[str, ConvertedStudy]:
-    """Studies of a converter's two tables, by the names of their folders."""
-    studies: dict[str, ConvertedStudy] = defaultdict(ConvertedStudy)
-    with (converted / "files.csv").open(newline="", encoding="utf-8") as table:
-        for row in csv.DictReader(table):
-            parts = row["path"].split("/")
-            if len(parts) == 3 and row["status"] != "ignored":
-                _add_file(studies[parts[0]], parts[1], row)
-    with (converted / "manifest.csv").open(newline="", encoding="utf-8") as table:
-        for row in sorted(csv.DictReader(table), key=lambda row: (row["study"], int(row["stack"]))):
-            if row["nifti"]:
-                study, name = row["nifti"].split("/")
-                _add_volume(studies[study], row["nifti"], name)
-    return dict(studies)
+    def _add_file(self, series: str, row: FileRow) -> None:
+        self.slices[row.path] = Place("", None) if row.k is None else Place(row.nifti, row.k)
+        if row.t is not None:
+            self.timed[series].add(row.nifti)
+        if row.status == "refused":
+            self.refused[series][row.reason] += 1
 
-
-def _add_file(study: ConvertedStudy, series: str, row: dict[str, str]) -> None:
-    used = row["nifti"] and row["k"]
-    study.slices[row["path"]] = Place(row["nifti"], int(row["k"])) if used else Place("", None)
-    if row["t"]:
-        study.timed[series].add(row["nifti"])
-    if row["status"] == "refused":
-        study.refused[series][row["reason"]] += 1
-
-
-def _add_volume(study: ConvertedStudy, nifti: str, name: str) -> None:
-    sources = {path.split("/")[1] for path, place in study.slices.items() if place.nifti == nifti}
-    for series in sources or {name.split(".", maxsplit=1)[0]}:
-        if nifti not in study.timed[series]:
-            study.volumes[series].append(nifti)
+    def _add_volume(self, nifti: str) -> None:
+        sources = {path.split("/")[1] for path, place in self.slices.items() if place.nifti == nifti}
+        for series in sorted(sources):
+            if nifti not in self.timed[series]:
+                self.volumes[series].append(nifti)
 
 
-def assemble(
+def join(
     study: StudyTables, conversion: ConvertedStudy, images: Path, converted: Path, out: Path
 ) -> tuple[Entry | None, list[PlacedPoint], list[Fault]]:
     """The entry of a study (None if it has no volume), its points in patient space, and what is odd about it.
@@ -123,6 +120,8 @@ def _series_faults(study: StudyTables, conversion: ConvertedStudy) -> list[Fault
         for series, reasons in conversion.refused.items()
         for reason, count in reasons.items()
     ]
+    if conversion.stray:
+        faults.append(_fault(study, "", FaultKind.STRAY_FILES, f"{conversion.stray} files outside of series folders"))
     timed = {series for series, niftis in conversion.timed.items() if niftis}
     return faults + [_fault(study, series, FaultKind.FOUR_DIMENSIONAL, "left out") for series in timed]
 

@@ -4,11 +4,12 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sklearn.model_selection import StratifiedGroupKFold
 
 from data_prep import folds
 from data_prep.phantom.study import draw_findings
-from monai_spine.errors import InvalidOptionError, SpineError
-from monai_spine.spine import FINDINGS
+from monai_spine.errors import InvalidOptionError
+from monai_spine.spine import FINDINGS, Grade
 
 
 @pytest.fixture(scope="module")
@@ -70,13 +71,41 @@ def test_impossible_numbers_of_folds_are_refused(count):
         folds.assign(["a", "b", "c"], np.zeros((3, len(FINDINGS)), dtype=np.int64), count, 0)
 
 
-def test_a_leak_is_an_error():
-    with pytest.raises(SpineError, match="more than one fold: b"):
-        folds.check_no_leak(["a", "b", "b"], [0, 0, 1])
+def test_folds_are_as_even_as_they_can_be_in_size_and_in_severe_canals(labels):
+    for per_patient in (1, 2):
+        names = patients(labels, per_patient)
+        table = folds.shares(names, labels, folds.assign(names, labels, 5, 0))
+        assert table["studies"][:5].max() - table["studies"][:5].min() <= per_patient
+        severe = (table["studies"] * table["any_severe_spinal"])[:5].round()
+        assert severe.max() - severe.min() <= 1
 
 
-def test_shares_have_a_row_per_fold(labels):
-    chosen = folds.assign(patients(labels), labels, 5, 0)
-    table = folds.shares(labels, chosen)
-    assert table["studies"].sum() == 400
-    assert list(table.index) == [0, 1, 2, 3, 4]
+def test_folds_are_more_even_than_those_of_one_class_alone(labels):
+    severe = (labels[:, :5] == Grade.SEVERE).any(axis=1).astype(int)
+    names = patients(labels, 2)
+    splitter = StratifiedGroupKFold(5, shuffle=True, random_state=0)
+    theirs = np.zeros(len(labels), dtype=int)
+    for fold, (_, members) in enumerate(splitter.split(labels, severe, names)):
+        theirs[members] = fold
+
+    def spread(chosen):
+        return folds.shares(names, labels, chosen)[:5].drop(columns=["studies", "patients"]).std().mean()
+
+    assert spread(folds.assign(names, labels, 5, 0)) < 0.4 * spread(theirs.tolist())
+
+
+def test_shares_have_a_row_per_fold_and_one_for_all(labels):
+    names = patients(labels, 2)
+    table = folds.shares(names, labels, folds.assign(names, labels, 5, 0))
+    assert list(table.index) == ["0", "1", "2", "3", "4", "all"]
+    assert table["studies"].tolist()[:5] == [80] * 5
+    assert table.loc["all", "patients"] == 200
+    graded = labels[:, :5][labels[:, :5] >= 0]
+    assert table.loc["all", "spinal_canal_stenosis_severe"] == pytest.approx((graded == 2).mean())
+    assert "any severe spinal" in folds.for_people(table)
+
+
+def test_shares_of_nothing_graded_are_not_numbers():
+    table = folds.shares(["a", "b"], np.full((2, len(FINDINGS)), -1), [0, 1])
+    assert table["missing"].tolist() == [1, 1, 1]
+    assert table["left_subarticular_stenosis_severe"].isna().all()

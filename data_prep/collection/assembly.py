@@ -1,0 +1,179 @@
+"""All studies of a collection, one by one, to ``datalist.json`` and the tables beside it."""
+
+from __future__ import annotations
+
+import functools
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from data_prep import folds as folding
+from data_prep.collection import quality
+from data_prep.collection.cover_table import CoverRow
+from data_prep.collection.datalist_file import DatalistWriter
+from data_prep.collection.faults import Fault
+from data_prep.collection.output_folder import DATALIST, open_output, remove_stale, table_written_whole, written_whole
+from data_prep.collection.quality import Tally
+from data_prep.collection.study import TEST, TRAINING, Job, Outline, StudyResult, do_study, take_study
+from data_prep.workers import run as run_all
+from monai_spine.console import track
+from monai_spine.datalist import check_no_leak
+from monai_spine.errors import ExitCode
+
+COVERAGE = "coverage.csv"
+QUALITY = "quality.csv"
+
+
+@dataclass(frozen=True)
+class Run:
+    """How a collection is run: in how many processes or on which cluster, quietly or not, with which folds."""
+
+    folds: int = 5
+    seed: int = 0
+    workers: int = 1
+    cluster: str | None = None
+    quiet: bool = False
+
+
+@dataclass(frozen=True)
+class Collection:
+    """What became of a collection: studies in the two sections, faults and cover, label shares per fold."""
+
+    out: Path
+    training: int
+    test: int
+    tally: Tally
+    shares: pd.DataFrame | None
+    refused: bool
+    removed: int
+
+    @property
+    def exit_code(self) -> ExitCode:
+        """``DONE``, or ``SOME_REFUSED`` when a study, a series or a file was left out."""
+        return ExitCode.SOME_REFUSED if self.refused else ExitCode.DONE
+
+    def line(self) -> str:
+        """One line for people."""
+        faults = self.tally.counts.total()
+        found = f"{faults} {'fault' if faults == 1 else 'faults'}" if faults else "no faults"
+        removed = f", {self.removed} volumes of an earlier run removed" if self.removed else ""
+        return f"{self.training} training and {self.test} test studies, {found}{removed}"
+
+    def report(self) -> str:
+        """What the command prints: the line, faults by kind, label shares per fold, where to look."""
+        parts = [self.line()]
+        if self.tally.counts:
+            parts += ["", *quality.summary_lines(self.tally)]
+        if self.shares is not None:
+            parts += ["", folding.for_people(self.shares)]
+        return "\n".join([*parts, "", f"see {self.out / DATALIST} and {self.out / 'quality.md'}"])
+
+
+def assemble(
+    jobs: Sequence[Job],
+    work: Callable[[Job], StudyResult],
+    out: Path,
+    *,
+    tables: Mapping[str, Sequence[str]],
+    run: Run,
+    strangers: Sequence[Fault] = (),
+) -> Collection:
+    """Do all studies and write OUT: the tables first, the datalist last.
+
+    Studies run in any order and wait on the disk until all are done; then they are written in the order of the jobs.
+    Memory holds the labels of all studies, and of everything else one study.
+
+    Parameters
+    ----------
+    work
+        Does one study, in any process, and may safely run twice.
+    tables
+        Columns of the tables that the studies' rows go to, by path in OUT.
+    strangers
+        Faults that belong to no study of the collection.
+
+    Raises
+    ------
+    OutputError
+        If OUT cannot be written to.
+    InvalidOptionError
+        If fewer patients are left than there are folds.
+    """
+    shelf = open_output(out)
+    numbered = list(enumerate(jobs))
+    done = run_all(functools.partial(do_study, work=work, shelf=shelf), numbered, run.workers, run.cluster)
+    outlines = sorted(track(done, "studies", len(numbered), run.quiet), key=lambda outline: outline.number)
+    folds, shares = _folds(outlines, run)
+    tally, removed = _write(out, shelf, outlines, folds=folds, tables=tables, strangers=strangers)
+    training, test = (sum(one.listed and one.section == section for one in outlines) for section in (TRAINING, TEST))
+    refused = any(outline.refused for outline in outlines)
+    collection = Collection(out, training, test, tally, shares, refused, removed)
+    _write_reports(collection)
+    (shelf / DATALIST).replace(out / DATALIST)
+    shutil.rmtree(shelf)
+    return collection
+
+
+def _folds(outlines: Sequence[Outline], run: Run) -> tuple[dict[int, int], pd.DataFrame | None]:
+    """Fold of each training study by its number, and the label shares."""
+    members = [outline for outline in outlines if outline.section == TRAINING and outline.listed]
+    if not members:
+        return {}, None
+    patients = [member.patient for member in members]
+    labels = np.array([member.label for member in members], dtype=np.int64)
+    folds = folding.assign(patients, labels, run.folds, run.seed)
+    check_no_leak(
+        {"study_id": member.study, "patient_id": member.patient, "fold": fold}
+        for member, fold in zip(members, folds, strict=True)
+    )
+    numbers = [member.number for member in members]
+    return dict(zip(numbers, folds, strict=True)), folding.shares(patients, labels, folds)
+
+
+def _write(
+    out: Path,
+    shelf: Path,
+    outlines: Sequence[Outline],
+    *,
+    folds: Mapping[int, int],
+    tables: Mapping[str, Sequence[str]],
+    strangers: Sequence[Fault],
+) -> tuple[Tally, int]:
+    """Everything that has a row or an entry per study, in one pass over the shelf."""
+    tally, removed = Tally(), 0
+    with ExitStack() as stack:
+        add = {name: stack.enter_context(table_written_whole(out / name, tables[name])) for name in tables}
+        add_faults = stack.enter_context(table_written_whole(out / QUALITY, quality.COLUMNS))
+        datalist = DatalistWriter(stack.enter_context(written_whole(shelf / DATALIST)))
+        for outline in sorted(outlines, key=lambda outline: outline.section == TEST):
+            result = take_study(shelf, outline.number)
+            removed += remove_stale(out, result.folder, result.volumes)
+            for name, rows in result.rows.items():
+                add[name](rows)
+            add_faults(_fault_rows(sorted(result.faults)))
+            tally.add_faults(sorted(result.faults))
+            tally.add_cover(CoverRow(*cells) for cells in result.rows.get(COVERAGE, []))
+            if result.entry is not None:
+                fold = {"fold": folds[outline.number]} if outline.number in folds else {}
+                datalist.add(outline.section, {**result.entry, **fold})
+        add_faults(_fault_rows(strangers))
+        tally.add_faults(strangers)
+        datalist.close()
+    return tally, removed
+
+
+def _fault_rows(faults: Sequence[Fault]) -> list[tuple[str, ...]]:
+    return [(fault.study_id, fault.series_id, fault.target, fault.kind.value, fault.detail) for fault in faults]
+
+
+def _write_reports(collection: Collection) -> None:
+    with written_whole(collection.out / "quality.md") as file:
+        file.write(quality.markdown("Data quality", collection.line(), collection.tally, collection.shares))
+    if collection.shares is not None:
+        with written_whole(collection.out / "folds.csv") as file:
+            collection.shares.round(4).to_csv(file, lineterminator="\n")

@@ -1,0 +1,105 @@
+"""CSV tables that people hand over: read as strings, checked by pandera, all faults of all of them named at once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from monai_spine.errors import InvalidTableError, MissingInputError, listed
+
+if TYPE_CHECKING:
+    import pandera.pandas as pa
+
+NAME = r"[\w+=@-](?:[\w.+=@-]{0,62}[\w+=@-])?"
+"""What a study or series may be called: its folder's name."""
+SHOWN = 20
+"""Faults that a message names before it counts the rest."""
+
+
+def read_csv(path: Path, expected: str) -> pd.DataFrame:
+    """A CSV with every cell a string without blanks around it, empty ones ``""``.
+
+    Raises
+    ------
+    MissingInputError
+        If there is no such file; ``expected`` completes the sentence.
+    InvalidTableError
+        If it cannot be read as a CSV.
+    """
+    if not path.is_file():
+        raise MissingInputError(f"there is no file {path}; expected {expected}")
+    try:
+        table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
+    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as err:
+        raise InvalidTableError(f"{path}: not a readable CSV: {err}") from err
+    if not isinstance(table.index, pd.RangeIndex):
+        raise InvalidTableError(f"{path}: expected as many cells in each row as in the header, but there are more")
+    return table.apply(lambda column: column.str.strip())
+
+
+def faults(table: pd.DataFrame, schema: pa.DataFrameSchema, name: str) -> list[str]:
+    """One sentence per cell that breaks the schema, with the row as a spreadsheet counts it (the header is row 1)."""
+    import pandera.errors
+
+    try:
+        schema.validate(table, lazy=True)
+    except pandera.errors.SchemaErrors as error:
+        cases = error.failure_cases.sort_values("index", kind="stable").to_dict("records")
+        return [
+            f"{name} row {int(case['index']) + 2}: {case['column']} is {case['failure_case']!r}, "
+            f"expected {case['check']}"
+            for case in cases
+        ]
+    return []
+
+
+def raise_faults(where: Path, found: Sequence[str]) -> None:
+    """Complain about all faults at once.
+
+    Raises
+    ------
+    InvalidTableError
+        If there are any.
+    """
+    if found:
+        word = "fault" if len(found) == 1 else "faults"
+        raise InvalidTableError(f"{where}: {len(found)} {word}: {listed(found, '; ', SHOWN)}")
+
+
+def name_check() -> pa.Check:
+    """A cell that can name a folder."""
+    import pandera.pandas as pa
+
+    return pa.Check.str_matches(rf"^{NAME}$", error="an id that can name a folder")
+
+
+def unique_check() -> pa.Check:
+    """A cell that no other row repeats."""
+    import pandera.pandas as pa
+
+    return pa.Check(lambda ids: ~ids.duplicated(), error="an id that no other row has")
+
+
+def one_of(values: Sequence[str]) -> pa.Column:
+    """A column of these words alone."""
+    import pandera.pandas as pa
+
+    return pa.Column(str, pa.Check.isin(values, error=f"one of {list(values)}"))
+
+
+def number_column() -> pa.Column:
+    """A column of finite numbers."""
+    import pandera.pandas as pa
+
+    return pa.Column(str, pa.Check(is_finite, element_wise=True, error="a number"))
+
+
+def is_finite(text: str) -> bool:
+    """Whether a cell is a finite number."""
+    try:
+        return abs(float(text)) < float("inf")
+    except ValueError:
+        return False

@@ -1,0 +1,134 @@
+"""The folder that a collection is written to: whose volumes lie in it, what earlier runs left, files written whole."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TextIO
+
+from data_prep.dicom import sidecar
+from data_prep.dicom.nifti import PARTIAL, OutputError
+from monai_spine.errors import InvalidOptionError, listed
+
+DATALIST = "datalist.json"
+SHELF = ".studies"
+"""Folder of the results of studies, as long as a run takes."""
+
+
+def check_output(out: Path, source: Path, folders: Iterable[str]) -> None:
+    """Make sure that ``out`` can hold this collection, before anything is written.
+
+    Parameters
+    ----------
+    source
+        The input's images; the output must not lie inside.
+    folders
+        Folders of the collection's studies, relative to ``out``.
+
+    Raises
+    ------
+    OutputError
+        If it is a file, or lies inside the input.
+    InvalidOptionError
+        If it holds volumes of other studies: they would look like part of the collection.
+    """
+    inside = out.resolve()
+    if inside.exists() and not inside.is_dir():
+        raise OutputError(f"the output {out} is a file; expected a folder, or a new name for one")
+    if source.is_dir() and inside.is_relative_to(source.resolve()):
+        raise OutputError(f"the output folder {out} lies inside the input {source}; choose one outside of it")
+    if not inside.is_dir():
+        return
+    held = {path.parent.relative_to(inside).as_posix() for path in _volumes(inside)}
+    others = sorted(held - set(folders))
+    if others:
+        raise InvalidOptionError(
+            f"{out} holds volumes of {len(others)} studies that are not in this collection ({listed(others)}); "
+            "choose a new folder, or remove theirs"
+        )
+
+
+def open_output(out: Path) -> Path:
+    """Make the folder ready for a run, and return the empty shelf in it.
+
+    An earlier datalist goes first: where one stands, everything beside it is whole and belongs to it.
+
+    Raises
+    ------
+    OutputError
+        If the folder cannot be created or written to.
+    """
+    shelf = out / SHELF
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        (out / DATALIST).unlink(missing_ok=True)
+        shutil.rmtree(shelf, ignore_errors=True)
+        shelf.mkdir()
+    except OSError as error:
+        raise OutputError(f"cannot write to the output folder {out}: {error.strerror}") from error
+    for left in out.rglob(f".*{PARTIAL}"):
+        left.unlink(missing_ok=True)
+    return shelf
+
+
+def remove_stale(out: Path, folder: str, kept: Sequence[str]) -> int:
+    """Remove volumes of a study that an earlier run made and this one did not; their number.
+
+    Only those go that have a sidecar of ours: whatever else lies there stays.
+    """
+    stale = [path for path in _volumes(out / folder) if path.relative_to(out).as_posix() not in kept]
+    ours = [path for path in stale if _is_ours(_sidecar(path))]
+    for path in ours:
+        path.unlink()
+        _sidecar(path).unlink()
+    return len(ours)
+
+
+def _volumes(folder: Path) -> Iterator[Path]:
+    return (path for pattern in ("*.nii", "*.nii.gz") for path in folder.rglob(pattern))
+
+
+def _sidecar(path: Path) -> Path:
+    return path.with_name(path.name.removesuffix(".gz").removesuffix(".nii") + ".json")
+
+
+def _is_ours(path: Path) -> bool:
+    try:
+        return bool(json.loads(path.read_bytes()).get("Schema") == sidecar.SCHEMA)
+    except (OSError, ValueError, AttributeError):
+        return False
+
+
+@contextmanager
+def written_whole(path: Path) -> Iterator[TextIO]:
+    """A text file that is there whole when the block ends, and not at all when it fails.
+
+    Raises
+    ------
+    OutputError
+        If it cannot be written.
+    """
+    partial = path.with_name(f".{path.name}.{os.getpid()}{PARTIAL}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with partial.open("w", encoding="utf-8", newline="") as file:
+            yield file
+        partial.replace(path)
+    except OSError as error:
+        raise OutputError(f"cannot write {path}: {error.strerror}; free some space or choose another folder") from error
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+@contextmanager
+def table_written_whole(path: Path, columns: Sequence[str]) -> Iterator[Callable[[Iterable[Sequence[object]]], None]]:
+    """As `written_whole`, for a CSV: what is given takes its rows."""
+    with written_whole(path) as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(columns)
+        yield writer.writerows
