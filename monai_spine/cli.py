@@ -43,7 +43,7 @@ def _options(
 
 
 @app.command()
-def score(
+def score(  # noqa: PLR0917 - options
     solution: Annotated[Path, typer.Argument(help="Labels: train.csv's form, or one-hot rows with a row_id.")],
     submission: Annotated[Path, typer.Argument(help="CSV with row_id, normal_mild, moderate, severe.")],
     json: Annotated[bool, typer.Option("--json", help="JSON on stdout instead of a table.")] = False,

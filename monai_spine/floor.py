@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from dataclasses import fields
 from pathlib import Path
 
@@ -76,7 +76,7 @@ def _from_truth(path: Path, solution: Labels) -> Score:
     return competition_score(solution.grades, posterior * WEIGHTS)
 
 
-def _probabilities(path: Path, row: Mapping[str, str]) -> list[float]:
+def _probabilities(path: Path, row: Mapping[Hashable, str]) -> list[float]:
     try:
         values = [float(row[grade.column]) for grade in Grade]
     except ValueError:

@@ -17,6 +17,9 @@ _APART = {"canal": 14.0, "foramen": 12.0, "lumbosacral": 14.0}
 """Millimetres between two of a kind."""
 
 
+OUT_OF_VIEW = "out of view"
+
+
 class PointKind(str, Enum):
     """What a point marks."""
 
@@ -75,20 +78,21 @@ def read_maps(maps: Array, affine: Array, shape: Sequence[int], grid: Array) -> 
     chain = link(peaks["canal"], peaks["lumbosacral"])
     if chain is None:
         return SpinePoints(None, (), ())
-    points: list[LevelPoint] = []
-    absent: list[Absent] = []
     named = levels(chain)
     doubt = () if chain.certain else (Flag.UNCERTAIN_LEVEL.value,)
+    points: list[LevelPoint] = []
+    absent: list[Absent] = []
     for level, disc in named:
         flags = (*doubt, *(flag.value for flag in disc.flags))
         points.append(LevelPoint(PointKind.CANAL, level, None, disc.canal, disc.confidence, flags))
         for side in Side:
-            found = _foramen(peaks["foramen"], level, disc, side, doubt)
-            if isinstance(found, LevelPoint) and not contains(grid, tuple(shape), found.world):
-                found = Absent(PointKind.FORAMEN, level, side, "out of view")
-            (points if isinstance(found, LevelPoint) else absent).append(found)  # type: ignore[arg-type]
+            foramen = _foramen(peaks["foramen"], level, disc, side, doubt)
+            if contains(grid, tuple(shape), foramen.world):
+                points.append(foramen)
+            else:
+                absent.append(Absent(PointKind.FORAMEN, level, side, OUT_OF_VIEW))
     seen = {level for level, _ in named}
-    absent += [Absent(PointKind.CANAL, level, None, "out of view") for level in Level if level not in seen]
+    absent += [Absent(PointKind.CANAL, level, None, OUT_OF_VIEW) for level in Level if level not in seen]
     return SpinePoints(chain, tuple(points), tuple(absent))
 
 

@@ -106,6 +106,7 @@ def seen(shape: Shape, rng: np.random.Generator) -> Mask:
 def exposed(image: Field, mask: Mask, rng: np.random.Generator) -> Field:
     """Grey values from 0 to 1 (see `WINDOW`) on another curve, at times the negative; 0 outside of the mask."""
     values = image[:, ::3, ::3][mask[:, ::3, ::3]]
-    low, high = np.percentile(values, WINDOW).astype(np.float32) if values.size else (0.0, 1.0)
-    image = np.clip((image - low) / max(high - low, 1e-6), 0.0, 1.0) ** np.float32(np.exp(rng.normal(0.0, 0.25)))
-    return (np.float32(1.0) - image if rng.random() < 0.07 else image) * mask
+    low, high = np.percentile(values, WINDOW).tolist() if values.size else (0.0, 1.0)
+    scaled: Field = np.clip((image - np.float32(low)) / np.float32(max(high - low, 1e-6)), 0.0, 1.0)
+    curved = scaled ** np.float32(np.exp(rng.normal(0.0, 0.25)))
+    return (np.float32(1.0) - curved if rng.random() < 0.07 else curved) * mask

@@ -239,7 +239,7 @@ def _points(person: Anatomy, view: View, seen: Mask, kind: Kind) -> dict[str, Ar
         return {name: np.zeros((0, 3)) for name in ("canal", "foramen", "lumbosacral")}
     marks = spines.landmarks(person)
     groups = {"canal": marks.canal, "foramen": marks.foramen.reshape(-1, 3), "lumbosacral": marks.canal[-1:]}
-    back = np.linalg.inv(view.stretch)
+    back: Array = np.linalg.inv(view.stretch).astype(np.float64)
     placed = {name: to_world(back, points) for name, points in groups.items()}
     return {name: points[_in_view(to_voxel(view.affine, points), seen)] for name, points in placed.items()}
 

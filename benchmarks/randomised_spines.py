@@ -1,0 +1,44 @@
+"""How many randomised volumes a second one core makes.
+
+    python benchmarks/randomised_spines.py [--volumes 60]
+
+Processor time of one thread, arithmetic libraries included: set OMP_NUM_THREADS=1, as the script does itself.
+"""
+
+from __future__ import annotations
+
+import os
+
+os.environ["OMP_NUM_THREADS"] = "1"
+
+import argparse
+import sys
+import time
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from data_prep.phantom.randomised import RandomisedSpines
+
+SHAPES = ((12, 144, 144), (16, 144, 144), (16, 192, 192))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--volumes", type=int, default=60)
+    volumes = parser.parse_args().volumes
+    print("| voxels | median ms | volumes a second |")
+    print("|---|--:|--:|")
+    for shape in SHAPES:
+        dataset = RandomisedSpines(length=volumes + 1, seed=0, shape=shape, step=288 / shape[1])
+        times = []
+        for n in range(volumes + 1):
+            start = time.process_time()
+            dataset[n]
+            times.append(time.process_time() - start)
+        kept = sorted(times[1:])
+        print(f"| {' x '.join(map(str, shape))} | {1e3 * kept[len(kept) // 2]:.0f} | {len(kept) / sum(kept):.1f} |")
+
+
+if __name__ == "__main__":
+    main()
