@@ -57,12 +57,22 @@ class Confidence(str, Enum):
 
 @dataclass(frozen=True)
 class SeriesVerdict:
-    """A series type (None where it cannot be told), how sure that is, and a reason for people; no value of the header
-    but numbers and sequence words is quoted in it."""
+    """What a series is.
+
+    Attributes
+    ----------
+    kind
+        None where it is none of the three, or cannot be told.
+    reason
+        For people; no value of the header but numbers and sequence words is quoted in it.
+    other
+        It is known to be none of the three: a coronal or post-contrast series, a scout.
+    """
 
     kind: SeriesType | None
     confidence: Confidence
     reason: str
+    other: bool = False
 
 
 @dataclass(frozen=True)
@@ -89,7 +99,9 @@ def tell_series_type(header: Mapping[str, Any], plane: Plane) -> SeriesVerdict:
     said = ", ".join(witness.says for witness in (words, timing) if witness.says)
     contrary = next((witness for witness in (words, timing) if witness.other), None)
     if contrary is not None:
-        return _untold(f"{contrary.says}: none of the three series types")
+        return _other(f"{contrary.says}: none of the three series types")
+    if plane is Plane.CORONAL:
+        return _other("coronal slices: none of the three series types")
     named = {witness.weighting for witness in (words, timing) if witness.weighting}
     if not named:
         return _untold(said or "neither a description nor repetition and echo times tell the weighting")
@@ -98,7 +110,7 @@ def tell_series_type(header: Mapping[str, Any], plane: Plane) -> SeriesVerdict:
     (weighting,) = named
     kind = _TYPES.get((plane, weighting))
     if kind is None:
-        return _untold(f"{plane.value} {weighting} is none of the three series types ({said})")
+        return _other(f"{plane.value} {weighting} is none of the three series types ({said})")
     both = words.weighting == timing.weighting
     odd = _other_plane(str(header.get("SeriesDescription", "")), plane)
     confidence = Confidence.HIGH if both and not odd else Confidence.MEDIUM
@@ -107,6 +119,10 @@ def tell_series_type(header: Mapping[str, Any], plane: Plane) -> SeriesVerdict:
 
 def _untold(reason: str) -> SeriesVerdict:
     return SeriesVerdict(None, Confidence.NONE, reason)
+
+
+def _other(reason: str) -> SeriesVerdict:
+    return SeriesVerdict(None, Confidence.NONE, reason, other=True)
 
 
 def _from_words(text: str) -> _Witness:

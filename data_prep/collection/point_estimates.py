@@ -6,7 +6,6 @@ Only coverage is judged by it: whether a stack reaches a level that nobody marke
 from __future__ import annotations
 
 from collections.abc import Mapping
-from itertools import pairwise
 
 import numpy as np
 
@@ -72,29 +71,3 @@ def _continued(own: Mapping[int, Array], level: int) -> Array | None:
         return None
     first, second = nearest
     return own[first] + (own[first] - own[second]) * (level - first) / (first - second)
-
-
-OFF_LEVEL_SHARE = 0.5
-"""A point is off its level when it is farther from the others than this share of the distance between levels."""
-
-
-def off_level(points: Mapping[Finding, Array]) -> dict[Finding, float]:
-    """Points that lie far above (positive mm) or below the other conditions' points of their level.
-
-    Heights are taken along the world's superior axis. The limit is half the study's own distance between levels. A
-    point is judged by two others of its level at least.
-    """
-    heights = {level: {f: float(p[2]) for f, p in points.items() if f.level is level} for level in Level}
-    middles = [float(np.median(list(found.values()))) if found else np.nan for found in heights.values()]
-    steps = [upper - lower for upper, lower in pairwise(middles) if upper > lower]
-    if not steps:
-        return {}
-    limit = OFF_LEVEL_SHARE * float(np.median(steps))
-    found = {}
-    for of_level in heights.values():
-        for finding, height in of_level.items():
-            others = [other for one, other in of_level.items() if one.condition is not finding.condition]
-            beyond = height - float(np.median(others)) if len(others) > 1 else 0.0
-            if abs(beyond) > limit:
-                found[finding] = beyond
-    return found

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from itertools import pairwise
 from pathlib import Path
 
 import nibabel as nib
@@ -14,14 +12,23 @@ import numpy as np
 import pydicom
 
 from data_prep.collection.faults import Fault, FaultKind
-from data_prep.collection.point_estimates import off_level
+from data_prep.collection.point_checks import odd_points
 from data_prep.rsna2024.labels import LabelPoint
 from monai_spine.geometry import Array, dicom_pixel_to_world, to_voxel
-from monai_spine.spine import Condition, Level, Side
 
 TOLERANCE = 0.01
 """Pixels by which a point may miss its own pixel when it comes back through the volume's affine."""
-_TAGS = ["ImageOrientationPatient", "ImagePositionPatient", "PixelSpacing", "Rows", "Columns"]
+_GEOMETRY = (
+    ("PlaneOrientationSequence", "ImageOrientationPatient"),
+    ("PlanePositionSequence", "ImagePositionPatient"),
+    ("PixelMeasuresSequence", "PixelSpacing"),
+)
+_TAGS = [
+    *(keyword for _, keyword in _GEOMETRY),
+    *("Rows", "Columns", "PerFrameFunctionalGroupsSequence", "SharedFunctionalGroupsSequence"),
+]
+SliceKey = tuple[str, int | None]
+"""A file by its path, and the 0-based frame in a multi-frame object."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +55,7 @@ class PlacedPoint:
 
 
 def place(
-    marks: Sequence[LabelPoint], images: Path, out: Path, slices: dict[str, Place]
+    marks: Sequence[LabelPoint], images: Path, out: Path, slices: Mapping[SliceKey, Place]
 ) -> tuple[list[PlacedPoint], list[Fault]]:
     """Carry one study's points to patient space, and say what is wrong with them.
 
@@ -57,7 +64,7 @@ def place(
     images
         Folder of the studies' DICOM files.
     slices
-        Where each file, by its path relative to ``images``, went under ``out``.
+        Where each slice went under ``out``; paths are relative to ``images``.
     """
     affine = cache(lambda nifti: _affine(out / nifti))
     placed: dict[str, PlacedPoint] = {}
@@ -71,7 +78,7 @@ def place(
         if point is not None:
             placed[mark.finding.name] = point
     points = list(placed.values())
-    return points, faults + _swapped(points) + _out_of_order(points) + _off_level(points)
+    return points, faults + _odd(points)
 
 
 def _affine(path: Path) -> Array:
@@ -81,21 +88,19 @@ def _affine(path: Path) -> Array:
 
 
 def _place_one(
-    mark: LabelPoint, images: Path, slices: dict[str, Place], affine: Callable[[str], Array]
+    mark: LabelPoint, images: Path, slices: Mapping[SliceKey, Place], affine: Callable[[str], Array]
 ) -> tuple[PlacedPoint | None, list[Fault]]:
-    path = f"{mark.study}/{mark.series}/{mark.instance}.dcm"
-    header = _header(images / path)
+    path, frame = _slice_of(mark, slices)
+    header = _header(images / path, frame)
     if header is None:
         return None, [_fault(mark, FaultKind.NO_SLICE, path)]
     pixel = np.array([mark.x, mark.y])
     faults = []
-    size = np.array([float(header.get("Columns", np.inf)), float(header.get("Rows", np.inf))])
-    if np.any(pixel < -0.5) or np.any(pixel > size - 0.5):
-        faults.append(_fault(mark, FaultKind.OUTSIDE_IMAGE, f"({mark.x:g}, {mark.y:g}) of {size[0]:g} x {size[1]:g}"))
-    world = dicom_pixel_to_world(
-        header.ImageOrientationPatient, header.ImagePositionPatient, header.PixelSpacing, pixel
-    )
-    where = slices.get(path, Place("", None))
+    if np.any(pixel < -0.5) or np.any(pixel > header.size - 0.5):
+        columns, rows = header.size
+        faults.append(_fault(mark, FaultKind.OUTSIDE_IMAGE, f"({mark.x:g}, {mark.y:g}) of {columns:g} x {rows:g}"))
+    world = dicom_pixel_to_world(header.orientation, header.position, header.spacing, pixel)
+    where = slices.get((path, frame), Place("", None))
     if where.k is None:
         faults.append(_fault(mark, FaultKind.NOT_IN_VOLUME, path))
         return PlacedPoint(mark, _triple(world), where, None), faults
@@ -105,14 +110,50 @@ def _place_one(
     return PlacedPoint(mark, _triple(world), where, error), faults
 
 
-def _header(path: Path) -> pydicom.Dataset | None:
+def _slice_of(mark: LabelPoint, slices: Mapping[SliceKey, Place]) -> SliceKey:
+    """The file of a point's instance number; in a series that is one multi-frame object, the frame of that number."""
+    folder = f"{mark.study}/{mark.series}/"
+    own = f"{folder}{mark.instance}.dcm"
+    objects = {path for path, frame in slices if frame is not None and path.startswith(folder)}
+    if (own, None) in slices or len(objects) != 1:
+        return own, None
+    return objects.pop(), int(mark.instance) - 1
+
+
+@dataclass(frozen=True)
+class _SliceHeader:
+    """Geometry of one slice in its own header, LPS mm; ``size`` in columns and rows."""
+
+    orientation: Array
+    position: Array
+    spacing: Array
+    size: Array
+
+
+def _header(path: Path, frame: int | None) -> _SliceHeader | None:
     """The header of a slice, or None if it is not there or has no position."""
     try:
         header = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=_TAGS)
-    except (OSError, pydicom.errors.InvalidDicomError):
+        values = [_value(header, frame, sequence, keyword) for sequence, keyword in _GEOMETRY]
+        found = [np.array(value, dtype=np.float64) for value in values]
+    except (OSError, pydicom.errors.InvalidDicomError, IndexError, TypeError, ValueError):
         return None
-    lengths = {"ImageOrientationPatient": 6, "ImagePositionPatient": 3, "PixelSpacing": 2}
-    return header if all(len(header.get(tag) or ()) == length for tag, length in lengths.items()) else None
+    if [value.shape for value in found] != [(6,), (3,), (2,)]:
+        return None
+    orientation, position, spacing = found
+    size = np.array([float(header.get("Columns", np.inf)), float(header.get("Rows", np.inf))])
+    return _SliceHeader(orientation, position, spacing, size)
+
+
+def _value(header: pydicom.Dataset, frame: int | None, sequence: str, keyword: str) -> object:
+    """A value of a slice: the header's own, or for a frame that of its functional groups or the shared ones."""
+    if frame is None:
+        return header.get(keyword)
+    own, shared = header.PerFrameFunctionalGroupsSequence[frame], header.get("SharedFunctionalGroupsSequence")
+    for groups in (own, *(shared or ())):
+        if sequence in groups:
+            return groups[sequence].value[0].get(keyword)
+    return None
 
 
 def _triple(world: Array) -> tuple[float, float, float]:
@@ -124,38 +165,8 @@ def _fault(mark: LabelPoint, kind: FaultKind, detail: str) -> Fault:
     return Fault(mark.study, mark.series, mark.finding.name, kind, detail)
 
 
-def _swapped(points: Sequence[PlacedPoint]) -> list[Fault]:
-    """Left points that lie to the patient's right of their counterpart (RAS x grows to the right)."""
-    across = {point.mark.finding: point for point in points}
-    faults = []
-    for finding, left in across.items():
-        right = across.get(finding.mirrored)
-        if finding.condition.side is Side.LEFT and right is not None and left.world[0] >= right.world[0]:
-            detail = f"left x {left.world[0]:.1f} mm, right x {right.world[0]:.1f} mm"
-            faults.append(_fault(left.mark, FaultKind.SIDES_SWAPPED, detail))
-    return faults
-
-
-def _out_of_order(points: Sequence[PlacedPoint]) -> list[Fault]:
-    """Points of one condition that do not lie below those of the level above."""
-    columns: dict[Condition, list[PlacedPoint]] = defaultdict(list)
-    for point in sorted(points, key=lambda point: list(Level).index(point.mark.finding.level)):
-        columns[point.mark.finding.condition].append(point)
-    return [
-        _fault(lower.mark, FaultKind.LEVELS_OUT_OF_ORDER, f"not below {upper.mark.finding.level.title}")
-        for column in columns.values()
-        for upper, lower in pairwise(column)
-        if lower.world[2] >= upper.world[2]
-    ]
-
-
-def _off_level(points: Sequence[PlacedPoint]) -> list[Fault]:
-    """Points that lie nearer to another level than to the other points of their own."""
+def _odd(points: Sequence[PlacedPoint]) -> list[Fault]:
+    """Points that contradict each other."""
     marks = {point.mark.finding: point.mark for point in points}
-    beyond = off_level({point.mark.finding: point.position for point in points})
-    return [
-        _fault(
-            marks[finding], FaultKind.OFF_LEVEL, f"{abs(mm):.0f} mm {'above' if mm > 0 else 'below'} the level's others"
-        )
-        for finding, mm in beyond.items()
-    ]
+    found = odd_points({point.mark.finding: point.position for point in points})
+    return [_fault(marks[finding], kind, detail) for finding, kind, detail in found]

@@ -11,7 +11,7 @@ from data_prep.collection.faults import Fault, FaultKind
 from data_prep.collection.study import Entry
 from data_prep.dicom.job import JobResult
 from data_prep.dicom.tables import FileRow
-from data_prep.rsna2024.label_points import Place, PlacedPoint, place
+from data_prep.rsna2024.label_points import Place, PlacedPoint, SliceKey, place
 from data_prep.rsna2024.labels import StudyTables
 from monai_spine.spine import MISSING, TARGETS, SeriesType
 
@@ -23,7 +23,8 @@ class ConvertedStudy:
     Attributes
     ----------
     slices
-        Where each file went, by its path ``<study>/<series>/<instance>.dcm``.
+        Where each slice went, by the path ``<study>/<series>/<instance>.dcm`` of its file, and by its frame where the
+        file has several.
     volumes
         3-D volumes of each series folder in the order of their stacks, relative to the converter's output.
     timed
@@ -34,7 +35,7 @@ class ConvertedStudy:
         How many files lie elsewhere than in a series folder.
     """
 
-    slices: dict[str, Place] = field(default_factory=dict)
+    slices: dict[SliceKey, Place] = field(default_factory=dict)
     volumes: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
     timed: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
     refused: dict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
@@ -43,7 +44,7 @@ class ConvertedStudy:
     @property
     def series(self) -> set[str]:
         """All series folders with a DICOM file in them."""
-        return {path.split("/")[1] for path in self.slices}
+        return {path.split("/")[1] for path, _ in self.slices}
 
     @classmethod
     def of(cls, result: JobResult) -> ConvertedStudy:
@@ -61,14 +62,14 @@ class ConvertedStudy:
         return study
 
     def _add_file(self, series: str, row: FileRow) -> None:
-        self.slices[row.path] = Place("", None) if row.k is None else Place(row.nifti, row.k)
+        self.slices[row.path, row.frame] = Place("", None) if row.k is None else Place(row.nifti, row.k)
         if row.t is not None:
             self.timed[series].add(row.nifti)
         if row.status == "refused":
             self.refused[series][row.reason] += 1
 
     def _add_volume(self, nifti: str) -> None:
-        sources = {path.split("/")[1] for path, place in self.slices.items() if place.nifti == nifti}
+        sources = {path.split("/")[1] for (path, _), place in self.slices.items() if place.nifti == nifti}
         for series in sorted(sources):
             if nifti not in self.timed[series]:
                 self.volumes[series].append(nifti)

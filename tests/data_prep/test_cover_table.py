@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from data_prep.collection.cover_table import COLUMNS, cover_rows
-from data_prep.collection.point_estimates import estimated_points, off_level
+from data_prep.collection.point_checks import off_level
+from data_prep.collection.point_estimates import estimated_points
 from data_prep.phantom.points import position
 from data_prep.phantom.size import Size
 from data_prep.phantom.study import draw

@@ -51,6 +51,22 @@ def test_weighting_and_plane_make_the_series_type_or_none(given, plane, expected
     assert (verdict.confidence is Confidence.NONE) == (expected is None)
 
 
+@pytest.mark.parametrize(
+    ("given", "plane", "other"),
+    [
+        (header(), COR, True),
+        (header("AX T1"), AX, True),
+        (header("SAG T1 post gad"), SAG, True),
+        (header("AX DWI"), AX, True),
+        (header(), AX, False),
+        (header("SAG T1", 4000, 100), SAG, False),
+        (header("", 3500, 20), SAG, False),
+    ],
+)
+def test_something_else_is_told_from_something_unknown(given, plane, other):
+    assert tell_series_type(given, plane).other is other
+
+
 def test_witnesses_that_contradict_each_other_tell_nothing_and_both_are_quoted():
     verdict = tell_series_type(header("SAG T1", 4000, 100), SAG)
     assert verdict.kind is None
