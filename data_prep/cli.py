@@ -134,6 +134,35 @@ def rsna(  # noqa: PLR0917 - options
     raise typer.Exit(collection.exit_code)
 
 
+@app.command()
+def check(  # noqa: PLR0917 - options
+    datalist: Annotated[Path, typer.Argument(metavar="DATALIST", help="A datalist.json of studies.")],
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="Folder for the report; check/ beside the datalist if not given.")
+    ] = None,
+    fingerprint: Annotated[
+        Path | None, typer.Option(help="An earlier fingerprint.json, to tell what is unlike that data set.")
+    ] = None,
+    pictures: Annotated[int, typer.Option(help="The most studies that the report shows pictures of.")] = 40,
+    workers: Annotated[int, typer.Option(help="Processes; -1 for one per core.")] = 1,
+    as_json: Annotated[bool, typer.Option("--json", help="check.json on stdout too, instead of a summary.")] = False,
+    quiet: Quiet = False,
+) -> None:
+    """Check a data set before training: volumes, points, labels, folds, duplicates, outliers.
+
+    Writes check.html for people, check.json, and fingerprint.json. Ends with 3 when there are errors in the data.
+
+    Example: python -m data_prep check nifti/datalist.json
+
+    Example: python -m data_prep check new/datalist.json --fingerprint nifti/check/fingerprint.json
+    """
+    from data_prep.check.run import check as run
+
+    checked, folder = run(datalist, out, fingerprint=fingerprint, pictures=pictures, workers=workers, quiet=quiet)
+    typer.echo(checked.as_json() if as_json else checked.summary(folder / "check.html"), nl=not as_json)
+    raise typer.Exit(checked.exit_code)
+
+
 def main() -> None:
     """Entry point."""
     console.run(app)

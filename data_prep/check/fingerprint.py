@@ -1,0 +1,208 @@
+"""The fingerprint of a data set: how its volumes, labels and folds are spread. It names no study and no patient."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from data_prep.check.entries import SECTIONS, Study
+from data_prep.check.faults import Code, Fault
+from data_prep.check.point_faults import level_distances
+from data_prep.check.volume_facts import FEATURES, VolumeFacts
+from monai_spine.errors import InvalidTableError, MissingInputError
+from monai_spine.spine import FINDINGS, MISSING, Condition, Grade, Group, Level, SeriesType
+
+SCHEMA = "monai_spine/fingerprint/1"
+_CHECK_SCHEMA = "monai_spine/check/1"
+_SURPRISE = 4.0
+"""Standard errors by which a grade's share must differ to be told: one in 16,000 by chance, of 50 shares compared."""
+
+
+@dataclass(frozen=True)
+class Spread:
+    """How a number is spread over many volumes."""
+
+    count: int
+    minimum: float
+    p5: float
+    p25: float
+    median: float
+    p75: float
+    p95: float
+    maximum: float
+
+
+def spread_of(values: Sequence[float]) -> Spread:
+    """The spread of at least one value."""
+    levels = np.percentile(np.asarray(values, dtype=np.float64), (0, 5, 25, 50, 75, 95, 100))
+    return Spread(len(values), *(float(f"{level:.6g}") for level in levels))
+
+
+@dataclass(frozen=True)
+class Fingerprint:
+    """A fingerprint that was read back: spreads by series type and feature, and counts of grades by finding."""
+
+    spreads: dict[SeriesType, dict[str, Spread]]
+    grades: dict[str, dict[str, int]]
+
+
+def take(studies: Sequence[Study], facts: Sequence[VolumeFacts], sound: Sequence[VolumeFacts]) -> dict[str, Any]:
+    """The fingerprint of studies, as it is written to JSON.
+
+    Parameters
+    ----------
+    facts
+        Of all volumes that could be read.
+    sound
+        Of those without an error: only they make the spreads.
+    """
+    return {
+        "schema": SCHEMA,
+        "studies": len(studies),
+        "patients": len({study.patient_id for study in studies}),
+        "sections": {section: sum(study.section == section for study in studies) for section in SECTIONS},
+        "series": {kind.value: _series(kind, studies, facts, sound) for kind in SeriesType},
+        "labels": {condition.value: _labels(condition, studies) for condition in Condition},
+        "level_distances_mm": _distances(studies),
+        "folds": _folds(studies),
+    }
+
+
+def read(path: Path) -> Fingerprint:
+    """Read ``fingerprint.json``, or the ``check.json`` that holds one.
+
+    Raises
+    ------
+    MissingInputError
+        If there is no such file.
+    InvalidTableError
+        If it is not JSON, or no fingerprint.
+    """
+    if not path.is_file():
+        raise MissingInputError(f"there is no fingerprint {path}; `python -m data_prep check` writes one")
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (json.JSONDecodeError, UnicodeDecodeError) as err:
+        raise InvalidTableError(f"{path} is not JSON: {err}") from err
+    if isinstance(content, dict) and content.get("schema") == _CHECK_SCHEMA:
+        content = content.get("fingerprint")
+    found = content.get("schema") if isinstance(content, dict) else type(content).__name__
+    if found != SCHEMA:
+        raise InvalidTableError(f"{path}: expected the schema {SCHEMA!r}, but found {found!r}")
+    try:
+        return _parsed(content)
+    except (KeyError, TypeError, ValueError, AttributeError) as err:
+        raise InvalidTableError(f"{path}: the fingerprint breaks its format: {type(err).__name__} {err}") from err
+
+
+def _parsed(content: Mapping[str, Any]) -> Fingerprint:
+    names = [field.name for field in fields(Spread)]
+    spreads = {
+        kind: {
+            name: Spread(**{key: _number(spread[key]) for key in names})
+            for name, spread in content["series"][kind.value]["features"].items()
+        }
+        for kind in SeriesType
+    }
+    grades = {
+        finding.name: {
+            grade.column: int(content["labels"][finding.condition.value][finding.level.value][grade.column])
+            for grade in Grade
+        }
+        for finding in FINDINGS
+    }
+    return Fingerprint(spreads, grades)
+
+
+def _number(value: Any) -> Any:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise ValueError(f"expected a number, but found {value!r}")
+    return value
+
+
+def faults_of_shares(studies: Sequence[Study], stored: Fingerprint) -> list[Fault]:
+    """Grades whose share differs from the stored one by more than chance (two proportions, normal approximation)."""
+    faults = []
+    for finding in FINDINGS:
+        here, there = _grades(studies, FINDINGS.index(finding)), stored.grades[finding.name]
+        for grade in (Grade.MODERATE, Grade.SEVERE):
+            a, b, n, m = here[grade.column], there[grade.column], _graded(here), _graded(there)
+            if n and m and abs(_surprise(a, n, b, m)) > _SURPRISE:
+                found = f"{grade.title} in {100 * a / n:.1f} % of {n}, in the fingerprint {100 * b / m:.1f} % of {m}"
+                faults.append(Fault(Code.LABEL_SHARES_DIFFER, None, "", "", found, targets=(finding.name,)))
+    return faults
+
+
+def _surprise(a: int, n: int, b: int, m: int) -> float:
+    """Difference of the shares a/n and b/m in standard errors."""
+    pooled = (a + b) / (n + m)
+    error = math.sqrt(pooled * (1 - pooled) * (1 / n + 1 / m))
+    return (a / n - b / m) / error if error else 0.0
+
+
+def _graded(counts: Mapping[str, int]) -> int:
+    return sum(counts[grade.column] for grade in Grade)
+
+
+def _series(
+    kind: SeriesType, studies: Sequence[Study], facts: Sequence[VolumeFacts], sound: Sequence[VolumeFacts]
+) -> dict[str, Any]:
+    readable, of_kind = ([one for one in some if one.kind is kind] for some in (facts, sound))
+    listed = [len(study.series[kind]) for study in studies]
+    return {
+        "studies": sum(count > 0 for count in listed),
+        "missing": sum(count == 0 for count in listed),
+        "volumes": sum(listed),
+        "readable": len(readable),
+        "sound": len(of_kind),
+        "volumes_per_study": {str(count): n for count, n in sorted(Counter(listed).items())},
+        "planes": dict(sorted(Counter(one.plane.value for one in readable).items())),
+        "features": {name: asdict(spread_of([one.features[name] for one in of_kind])) for name in FEATURES}
+        if of_kind
+        else {},
+    }
+
+
+def _labels(condition: Condition, studies: Sequence[Study]) -> dict[str, dict[str, Any]]:
+    """Counts of grades, of missing labels and of points, and shares of the grades, by level."""
+    result = {}
+    for n, finding in enumerate(FINDINGS):
+        if finding.condition is condition:
+            counts = _grades(studies, n)
+            total = _graded(counts)
+            shares = {grade.column: round(counts[grade.column] / total, 4) for grade in Grade} if total else None
+            points = sum(finding in study.points for study in studies)
+            result[finding.level.value] = {**counts, "points": points, "shares": shares}
+    return result
+
+
+def _grades(studies: Iterable[Study], n: int) -> dict[str, int]:
+    """How many studies with labels have each grade of the ``n``-th finding, and how many none."""
+    found = Counter(int(study.label[n]) for study in studies if study.label is not None)
+    return {**{grade.column: found[grade] for grade in Grade}, "missing": found[MISSING]}
+
+
+def _distances(studies: Sequence[Study]) -> dict[str, Any]:
+    """Distances of canal points to those of the level above."""
+    pairs = [pair for study in studies for pair in level_distances(study)]
+    by_level = {level: [distance for lower, distance in pairs if lower is level] for level in Level}
+    return {level.value: asdict(spread_of(values)) for level, values in by_level.items() if values}
+
+
+def _folds(studies: Sequence[Study]) -> dict[str, dict[str, int]]:
+    spinal = [finding.condition.group is Group.SPINAL for finding in FINDINGS]
+    training = [study for study in studies if study.section == "training"]
+    result = {}
+    for fold in sorted({study.fold for study in training if study.fold is not None}):
+        members = [study for study in training if study.fold == fold]
+        severe = [s for s in members if s.label is not None and bool((s.label[spinal] == Grade.SEVERE).any())]
+        patients = len({study.patient_id for study in members})
+        result[str(fold)] = {"studies": len(members), "patients": patients, "any_severe_spinal": len(severe)}
+    return result

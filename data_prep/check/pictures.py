@@ -1,0 +1,180 @@
+"""Pictures of a study for the report: one slice of each series type, with the points that were marked on it."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from data_prep.check.entries import Point, Study
+from data_prep.check.point_faults import named
+from data_prep.check.volumes import UnusableVolumeError, Volume, read
+from monai_spine.geometry import plane_distance, spacing, to_voxel
+from monai_spine.spine import Finding, Level, SeriesType, Side
+
+WIDTH = 300.0
+"""Of a panel in the drawing's own units."""
+LONGER_SIDE = 400
+"""Pixels of the embedded picture."""
+NEAR_MM = 8.0
+"""How far from an axial slice a point may lie and still be drawn on it."""
+
+
+@dataclass(frozen=True)
+class Mark:
+    """A point on a panel, in the drawing's units; ``far`` if it lies off the slice by more than a slice's distance."""
+
+    x: float
+    y: float
+    shape: str
+    label: str
+    title: str
+    far: bool
+    blamed: bool
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One slice as a JPEG in a ``data:`` address (empty where there is none), with its caption, file and marks."""
+
+    title: str
+    caption: str
+    path: str = ""
+    source: str = ""
+    height: float = WIDTH
+    marks: tuple[Mark, ...] = ()
+
+
+def panels(study: Study, folder: Path, blamed: Collection[Finding], paths: Collection[str]) -> list[Panel]:
+    """A panel for each series type.
+
+    Parameters
+    ----------
+    folder
+        Of the datalist.
+    blamed
+        Findings whose points something is wrong with: slices are chosen to show them.
+    paths
+        Volumes that something is wrong with: they are shown where there is a choice.
+    """
+    return [_panel(study, folder, kind, blamed, paths) for kind in SeriesType]
+
+
+def _panel(study: Study, folder: Path, kind: SeriesType, blamed: Collection[Finding], paths: Collection[str]) -> Panel:
+    if not study.series[kind]:
+        return Panel(kind.title, "no volume in the datalist")
+    points = {finding: point for finding, point in study.points.items() if finding.condition.series_type is kind}
+    focus = _focus(points, blamed)
+    best: tuple[tuple[bool, float, int], Volume, str] | None = None
+    reasons = []
+    for path in study.series[kind]:
+        try:
+            volume = read(folder, path)
+        except UnusableVolumeError as error:
+            reasons.append(f"{path}: {error}")
+            continue
+        away = 0.0 if focus is None else float(plane_distance(volume.affine, volume.shape, points[focus]))
+        rank = (path not in paths, away, -volume.shape[2])
+        if best is None or rank < best[0]:
+            best = (rank, volume, path)
+    if best is None:
+        return Panel(kind.title, reasons[0])
+    _, volume, path = best
+    view = View(volume, _slice_of(volume, None if focus is None else points[focus]))
+    shown = points if kind is not SeriesType.AXIAL_T2 else _near(view, points, focus)
+    marks = tuple(_mark(view, finding, point, finding in blamed) for finding, point in shown.items())
+    caption = f"slice {view.k + 1} of {volume.shape[2]}"
+    return Panel(kind.title, caption, path, view.source(), view.height, marks)
+
+
+def _focus(points: Collection[Finding], blamed: Collection[Finding]) -> Finding | None:
+    """The finding whose slice is shown: a blamed one, else a middle one of the left side or the canal."""
+    order = (Level.L4_L5, Level.L3_L4, Level.L5_S1, Level.L2_L3, Level.L1_L2)
+    ranked = sorted(points, key=lambda f: (f not in blamed, f.condition.side is Side.RIGHT, order.index(f.level)))
+    return ranked[0] if ranked else None
+
+
+def _slice_of(volume: Volume, point: Point | None) -> int:
+    """The slice nearest to a point, or the middle one."""
+    count = volume.shape[2]
+    k = (count - 1) / 2 if point is None else float(to_voxel(volume.affine, point)[2])
+    return int(np.clip(np.rint(k), 0, count - 1))
+
+
+def _near(view: View, points: dict[Finding, Point], focus: Finding | None) -> dict[Finding, Point]:
+    """Points near an axial slice, and the one that it was chosen for."""
+    return {f: point for f, point in points.items() if f is focus or view.distance(point) <= NEAR_MM}
+
+
+def _mark(view: View, finding: Finding, point: Point, blamed: bool) -> Mark:
+    x, y = view.place(point)
+    away = view.distance(point)
+    first, second = finding.level.title.split("/")
+    return Mark(
+        x=round(float(np.clip(x, 4, WIDTH - 4)), 1),
+        y=round(float(np.clip(y, 4, view.height - 4)), 1),
+        shape="canal" if finding.condition.side is None else finding.condition.side.value,
+        label=f"{first}/{second.lstrip('L')}",
+        title=f"{named(finding)}, {away:.1f} mm off this slice",
+        far=away > view.step,
+        blamed=blamed,
+    )
+
+
+class View:
+    """A slice as it is looked at: anterior or the patient's right on the left; head, or anterior in axial ones, on top.
+
+    Parameters
+    ----------
+    volume, k
+        Slices lie along the third axis.
+    """
+
+    def __init__(self, volume: Volume, k: int) -> None:
+        self._volume, self.k = volume, k
+        along = np.abs(volume.affine[:3, :2]).argmax(axis=0)
+        self._across, self._down = (0, 1) if along[0] <= along[1] else (1, 0)
+        rising = [bool(volume.affine[along[axis], axis] > 0) for axis in (0, 1)]
+        self._turned = (rising[self._across], rising[self._down])
+        steps = spacing(volume.affine)
+        self._size = tuple(float(volume.shape[a] * steps[a]) for a in (self._across, self._down))
+        self.step = float(steps[2])
+
+    @property
+    def height(self) -> float:
+        """In the drawing's units; the width is `WIDTH`."""
+        return float(np.clip(WIDTH * self._size[1] / self._size[0], WIDTH / 3, WIDTH * 2))
+
+    def place(self, point: Sequence[float]) -> tuple[float, float]:
+        """Where a RAS point lies, seen along the slices' normal, in the drawing's units."""
+        voxel = to_voxel(self._volume.affine, point)
+        x, y = ((float(voxel[axis]) + 0.5) / self._volume.shape[axis] for axis in (self._across, self._down))
+        x, y = (1 - x if self._turned[0] else x), (1 - y if self._turned[1] else y)
+        return x * WIDTH, y * self.height
+
+    def distance(self, point: Sequence[float]) -> float:
+        """Millimetres from a RAS point to the slice's plane."""
+        return float(abs(to_voxel(self._volume.affine, point)[2] - self.k) * self.step)
+
+    def source(self) -> str:
+        """The slice as a ``data:`` address, its grey values from the 1st to the 99.5th percentile."""
+        plane = self._volume.voxels[:, :, self.k].transpose(self._down, self._across)
+        plane = plane[:: -1 if self._turned[1] else 1, :: -1 if self._turned[0] else 1]
+        scale = LONGER_SIDE / max(WIDTH, self.height)
+        size = (max(1, round(WIDTH * scale)), max(1, round(self.height * scale)))
+        picture = Image.fromarray(_grey(plane)).resize(size, Image.Resampling.BICUBIC)
+        coded = io.BytesIO()
+        picture.save(coded, "JPEG", quality=80, optimize=True)
+        return "data:image/jpeg;base64," + base64.b64encode(coded.getvalue()).decode()
+
+
+def _grey(plane: npt.NDArray[np.float32]) -> npt.NDArray[np.uint8]:
+    low, high = np.percentile(plane, (1, 99.5))
+    spread = max(float(high - low), 1e-12)
+    return (np.clip((plane - low) / spread, 0.0, 1.0) * 255).astype(np.uint8)

@@ -1,0 +1,162 @@
+"""The check of a datalist from reading it to writing the report."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from data_prep.check import fingerprint as fingerprints
+from data_prep.check.cohort_faults import faults_between_entries, faults_between_images
+from data_prep.check.entries import Study, read_studies
+from data_prep.check.faults import Fault, Severity
+from data_prep.check.fingerprint import Fingerprint
+from data_prep.check.outliers import faults_against, faults_within
+from data_prep.check.pictures import Panel, panels
+from data_prep.check.report import Source, render
+from data_prep.check.result import CheckedData, as_json
+from data_prep.check.study import CheckedStudy, check_study
+from data_prep.check.volume_facts import VolumeFacts
+from data_prep.dicom.nifti import OutputError, write_atomically
+from data_prep.workers import run as run_all
+from monai_spine.console import track
+from monai_spine.errors import InvalidOptionError
+from monai_spine.spine import FINDINGS
+
+FOLDER = "check"
+"""Beside the datalist, where no other folder is named."""
+PICTURES = 40
+
+
+def check(
+    datalist: Path,
+    out: Path | None = None,
+    *,
+    fingerprint: Path | None = None,
+    pictures: int = PICTURES,
+    workers: int = 1,
+    quiet: bool = False,
+) -> tuple[CheckedData, Path]:
+    """Check a datalist, and write ``check.json``, ``fingerprint.json`` and ``check.html``.
+
+    Studies are read one at a time by every worker; those shown in the report are read once more.
+
+    Parameters
+    ----------
+    out
+        Folder for the three files; ``check/`` beside the datalist if None.
+    fingerprint
+        A ``fingerprint.json`` or ``check.json`` of an earlier data set, to hold the volumes and labels against.
+    pictures
+        The most studies with errors or warnings that the report shows.
+
+    Returns
+    -------
+    What was found, and the folder.
+
+    Raises
+    ------
+    MissingInputError
+        If the datalist or the fingerprint is not there.
+    InvalidTableError
+        If one of them breaks its format.
+    InvalidOptionError
+        If a number of pictures is negative.
+    OutputError
+        If the folder cannot be written to.
+    """
+    if pictures < 0:
+        raise InvalidOptionError(f"expected a number of pictures from 0, but given --pictures {pictures}")
+    stored = None if fingerprint is None else fingerprints.read(fingerprint)
+    studies, broken = read_studies(datalist)
+    folder = datalist.parent
+    out = folder / FOLDER if out is None else out
+    _make(out)
+    found = sorted(
+        track(run_all(functools.partial(check_study, folder=folder), studies, workers), "studies", len(studies), quiet),
+        key=lambda one: one.number,
+    )
+    checked = _checked(datalist.name, studies, [*broken], found, stored)
+    shown = _to_show(checked)
+    drawn = _draw(checked, shown[:pictures], folder, workers, quiet)
+    source = Source(
+        checked.name, studies, checked.facts, checked.faults, checked.fingerprint, drawn,
+        unpictured=len(shown[pictures:]), stored=stored, stored_name=fingerprint.name if fingerprint else "",
+    )  # fmt: skip
+    _write(out, checked, render(source))
+    return checked, out
+
+
+def _make(out: Path) -> None:
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"cannot make the folder {out}: {error.strerror}; name another with --out") from error
+
+
+def _checked(
+    name: str,
+    studies: Sequence[Study],
+    broken: Sequence[Fault],
+    found: Sequence[CheckedStudy],
+    stored: Fingerprint | None,
+) -> CheckedData:
+    """Everything that can only be said when all studies are known."""
+    by_number = {study.number: study for study in studies}
+    facts = [fact for one in found for fact in one.facts]
+    faults = [*broken, *(fault for one in found for fault in one.faults)]
+    faults += faults_between_entries(studies)
+    faults += faults_between_images(by_number, facts)
+    plain = _unblamed(facts, faults)
+    faults += faults_within(by_number, plain)
+    if stored is not None:
+        faults += [*faults_against(by_number, plain, stored.spreads), *fingerprints.faults_of_shares(studies, stored)]
+    faults.sort(key=lambda fault: fault.order)
+    sound = _unblamed(facts, (fault for fault in faults if fault.code.severity is Severity.ERROR))
+    return CheckedData(name, studies, facts, faults, fingerprints.take(studies, facts, sound))
+
+
+def _unblamed(facts: Sequence[VolumeFacts], faults: Iterable[Fault]) -> list[VolumeFacts]:
+    blamed = {(fault.number, fault.path) for fault in faults}
+    return [one for one in facts if (one.number, one.path) not in blamed]
+
+
+def _to_show(checked: CheckedData) -> list[int]:
+    """Numbers of the studies with errors or warnings, the worst first."""
+    readable = {study.number for study in checked.studies}
+    concerned = (
+        number
+        for fault in checked.faults
+        if fault.code.severity is not Severity.NOTE
+        for number in (fault.number, *fault.others)
+    )
+    return [number for number in dict.fromkeys(concerned) if number in readable]
+
+
+def _draw(
+    checked: CheckedData, numbers: Sequence[int], folder: Path, workers: int, quiet: bool
+) -> dict[int, list[Panel]]:
+    """Panels of the studies of these numbers, in their order."""
+    by_number = {study.number: study for study in checked.studies}
+    blamed: dict[int, set[str]] = {}
+    paths: dict[int, set[str]] = {}
+    for fault in checked.faults:
+        if fault.number is not None and fault.code.severity is not Severity.NOTE:
+            blamed.setdefault(fault.number, set()).update(fault.targets)
+            paths.setdefault(fault.number, set()).add(fault.path)
+    jobs = [(by_number[n], blamed.get(n, set()), paths.get(n, set())) for n in numbers]
+    drawn = dict(track(run_all(functools.partial(_panels, folder=folder), jobs, workers), "pictures", len(jobs), quiet))
+    return {number: drawn[number] for number in numbers}
+
+
+def _panels(job: tuple[Study, set[str], set[str]], folder: Path) -> tuple[int, list[Panel]]:
+    study, targets, paths = job
+    blamed = [finding for finding in FINDINGS if finding.name in targets]
+    return study.number, panels(study, folder, blamed, paths)
+
+
+def _write(out: Path, checked: CheckedData, html: str) -> None:
+    """All files, ``check.json`` last: where it stands, the others do."""
+    write_atomically(out / "fingerprint.json", [as_json(checked.fingerprint).encode()])
+    write_atomically(out / "check.html", [html.encode()])
+    write_atomically(out / "check.json", [checked.as_json().encode()])

@@ -1,0 +1,133 @@
+"""What is remembered of a volume once its voxels are gone: sizes, spacings, intensities, and hashes of the image."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+
+import numpy as np
+
+from data_prep.check.likeness import perceptual_hash
+from data_prep.check.volumes import Volume
+from monai_spine import geometry
+from monai_spine.geometry import Array, Plane
+from monai_spine.spine import SeriesType
+
+
+@dataclass(frozen=True)
+class Feature:
+    """Something measured of every volume.
+
+    Attributes
+    ----------
+    title, unit
+        For people; the unit is empty for plain numbers.
+    logarithmic
+        Whether values are compared by their ratio rather than their difference.
+    floor
+        The least spread that values are judged by, in the logarithm where that is used; None: never judged.
+    """
+
+    title: str
+    unit: str = ""
+    logarithmic: bool = True
+    floor: float | None = None
+
+
+FEATURES = {
+    "columns": Feature("columns"),
+    "rows": Feature("rows"),
+    "slices": Feature("slices"),
+    "pixel_width_mm": Feature("pixel width", "mm", floor=0.05),
+    "pixel_height_mm": Feature("pixel height", "mm", floor=0.05),
+    "slice_spacing_mm": Feature("distance of slices", "mm", floor=0.05),
+    "field_width_mm": Feature("field of view, width", "mm", floor=0.05),
+    "field_height_mm": Feature("field of view, height", "mm", floor=0.05),
+    "stack_depth_mm": Feature("depth of the stack", "mm", floor=0.1),
+    "obliquity_deg": Feature("tilt against the body's axes", "°", logarithmic=False, floor=3.0),
+    "intensity_p1": Feature("1st percentile of intensity", logarithmic=False),
+    "intensity_p25": Feature("25th percentile of intensity", logarithmic=False),
+    "intensity_p50": Feature("median intensity", logarithmic=False),
+    "intensity_p75": Feature("75th percentile of intensity", logarithmic=False),
+    "intensity_p99": Feature("99th percentile of intensity", floor=0.5),
+    "midtone": Feature("median on the scale of 1st to 99th percentile", logarithmic=False, floor=0.04),
+}
+"""By the names in ``fingerprint.json``. Floors are what volumes of one protocol may differ by without being odd."""
+
+PERCENTILES = (1, 25, 50, 75, 99)
+
+
+@dataclass(frozen=True)
+class VolumeFacts:
+    """What is known of a volume.
+
+    Attributes
+    ----------
+    number
+        Of its study.
+    features
+        By the names of `FEATURES`.
+    box
+        Lowest and highest corner in RAS mm, ``(2, 3)``.
+    digest
+        Of shape and voxel values; the same for the same image.
+    likeness
+        Perceptual hash: see `data_prep.check.likeness`. Empty for a constant image.
+    """
+
+    number: int
+    kind: SeriesType
+    path: str
+    plane: Plane
+    features: dict[str, float]
+    box: Array
+    digest: str
+    likeness: bytes
+
+
+def facts_of(volume: Volume, number: int, kind: SeriesType, path: str) -> VolumeFacts:
+    """Measure a volume."""
+    constant = float(np.ptp(volume.voxels)) == 0.0
+    corners = np.concatenate([geometry.slice_corners(volume.affine, volume.shape, k) for k in (0, volume.shape[2] - 1)])
+    return VolumeFacts(
+        number=number,
+        kind=kind,
+        path=path,
+        plane=geometry.plane_of(volume.affine),
+        features={**_sizes(volume), **_intensities(volume)},
+        box=np.stack([corners.min(axis=0), corners.max(axis=0)]),
+        digest=_digest(volume),
+        likeness=b"" if constant else perceptual_hash(volume),
+    )
+
+
+def _sizes(volume: Volume) -> dict[str, float]:
+    columns, rows, slices = volume.shape
+    width, height, step = map(float, geometry.spacing(volume.affine))
+    return {
+        "columns": columns,
+        "rows": rows,
+        "slices": slices,
+        "pixel_width_mm": width,
+        "pixel_height_mm": height,
+        "slice_spacing_mm": step,
+        "field_width_mm": columns * width,
+        "field_height_mm": rows * height,
+        "stack_depth_mm": slices * step,
+        "obliquity_deg": geometry.obliquity(volume.affine),
+    }
+
+
+def _intensities(volume: Volume) -> dict[str, float]:
+    levels = [float(value) for value in np.percentile(volume.voxels, PERCENTILES)]
+    low, _, middle, _, high = levels
+    return {
+        **{f"intensity_p{percent}": level for percent, level in zip(PERCENTILES, levels, strict=True)},
+        "midtone": (middle - low) / (high - low) if high > low else 0.0,
+    }
+
+
+def _digest(volume: Volume) -> str:
+    whole = hashlib.blake2b(str(volume.shape).encode(), digest_size=16)
+    whole.update(np.ascontiguousarray(volume.voxels.T).data)
+    return whole.hexdigest()

@@ -1,0 +1,97 @@
+"""What is wrong with the volumes of one study, given that they can be read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import combinations
+
+import numpy as np
+
+from data_prep.check.entries import Study
+from data_prep.check.faults import Code, Fault
+from data_prep.check.volume_facts import VolumeFacts
+from data_prep.check.volumes import Volume
+from monai_spine.geometry import Plane, obliquity
+from monai_spine.spine import SeriesType
+
+PLANES = {
+    SeriesType.SAGITTAL_T1: Plane.SAGITTAL,
+    SeriesType.SAGITTAL_T2: Plane.SAGITTAL,
+    SeriesType.AXIAL_T2: Plane.AXIAL,
+}
+SHEAR_DEGREES = 1.0
+"""By how much a volume's axes may miss a right angle."""
+CONTRADICTION_MM = 1.0
+"""How far apart sform and qform may put a voxel."""
+PLAUSIBLE = {
+    "pixel_width_mm": (0.15, 2.5),
+    "pixel_height_mm": (0.15, 2.5),
+    "slice_spacing_mm": (0.5, 12.0),
+    "field_width_mm": (80.0, 600.0),
+    "field_height_mm": (80.0, 600.0),
+    "slices": (3, 400),
+}
+"""Ranges of lumbar magnetic resonance with room to spare: pixels of .3 to 1.5 mm, slices of 1 (3-D) to 6 mm."""
+MIXED_RATIO = 1.5
+"""From here on, fields of view of one series type count as mixed: 280 and 190 mm still do not."""
+
+
+def faults_of_volume(study: Study, volume: Volume, facts: VolumeFacts) -> Iterator[Fault]:
+    """Faults of a volume by itself."""
+    if not facts.likeness:
+        yield study.fault(Code.CONSTANT_IMAGE, f"all are {volume.voxels.flat[0]:g}", kind=facts.kind, path=facts.path)
+    angle = skew(volume.affine)
+    if angle > SHEAR_DEGREES:
+        found = f"two axes miss the right angle by {angle:.1f}°, expected at most {SHEAR_DEGREES:g}°"
+        yield study.fault(Code.AFFINE_SHEARED, found, kind=facts.kind, path=facts.path)
+    if volume.contradiction > CONTRADICTION_MM:
+        found = f"they put one corner {volume.contradiction:.1f} mm apart"
+        yield study.fault(Code.TWO_AFFINES, found, kind=facts.kind, path=facts.path)
+    if facts.plane is not PLANES[facts.kind]:
+        found = f"slices are {facts.plane.value}, tilted by {obliquity(volume.affine):.0f}°"
+        yield study.fault(Code.WRONG_PLANE, found, kind=facts.kind, path=facts.path)
+    implausible = [
+        f"{name.replace('_mm', '').replace('_', ' ')} {value:.4g}, expected {low:g} to {high:g}"
+        for name, (low, high) in PLAUSIBLE.items()
+        if not low <= (value := facts.features[name]) <= high
+    ]
+    if implausible:
+        found = "; ".join(implausible)
+        yield study.fault(Code.IMPLAUSIBLE_SIZE, found, kind=facts.kind, path=facts.path)
+
+
+def skew(affine: np.ndarray) -> float:
+    """Degrees by which the two axes that stand worst to each other miss a right angle."""
+    axes = affine[:3, :3] / np.linalg.norm(affine[:3, :3], axis=0)
+    cosines = [abs(float(axes[:, a] @ axes[:, b])) for a, b in combinations(range(3), 2)]
+    return float(np.degrees(np.arcsin(min(1.0, max(cosines)))))
+
+
+def faults_between_volumes(study: Study, facts: Sequence[VolumeFacts]) -> Iterator[Fault]:
+    """Missing series types, fields of view that differ, and series that do not overlap."""
+    for kind, paths in study.series.items():
+        if not paths:
+            yield study.fault(Code.SERIES_MISSING, f"no {kind.title}", kind=kind)
+        of_kind = [one for one in facts if one.kind is kind and one.plane is PLANES[kind]]
+        yield from _mixed_fields(study, kind, of_kind)
+    yield from _apart(study, facts)
+
+
+def _mixed_fields(study: Study, kind: SeriesType, facts: Sequence[VolumeFacts]) -> Iterator[Fault]:
+    fields = [max(one.features["field_width_mm"], one.features["field_height_mm"]) for one in facts]
+    if fields and max(fields) > MIXED_RATIO * min(fields):
+        found = f"from {min(fields):.0f} to {max(fields):.0f} mm over {len(fields)} volumes"
+        yield study.fault(Code.MIXED_FIELDS_OF_VIEW, found, kind=kind, path=facts[int(np.argmax(fields))].path)
+
+
+def _apart(study: Study, facts: Sequence[VolumeFacts]) -> Iterator[Fault]:
+    """Series types whose boxes along the world's axes have nothing in common with each other's."""
+    boxes = {}
+    for kind in SeriesType:
+        corners = [one.box for one in facts if one.kind is kind]
+        if corners:
+            boxes[kind] = (np.min([box[0] for box in corners], axis=0), np.max([box[1] for box in corners], axis=0))
+    for (one, (low, high)), (other, (other_low, other_high)) in combinations(boxes.items(), 2):
+        gap = float(np.max(np.maximum(other_low - high, low - other_high)))
+        if gap > 0:
+            yield study.fault(Code.SERIES_APART, f"{one.title} and {other.title} lie {gap:.0f} mm apart", kind=other)

@@ -1,0 +1,121 @@
+"""Reading the volumes of a data set: each is read once, whole, or refused with a code."""
+
+from __future__ import annotations
+
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import numpy.typing as npt
+from nibabel.filebasedimages import ImageFileError
+from nibabel.nifti1 import Nifti1Image
+from nibabel.spatialimages import HeaderDataError
+
+from data_prep.check.entries import leaves_folder
+from data_prep.check.faults import Code
+from data_prep.choices import MAX_BYTES
+from monai_spine.geometry import Array
+
+SMALLEST_VOXEL = 1e-6
+"""Cubic millimetres below which an affine counts as singular."""
+_UNREADABLE = (ImageFileError, HeaderDataError, OSError, EOFError, ValueError, TypeError, ArithmeticError, zlib.error)
+
+
+@dataclass(frozen=True)
+class Volume:
+    """Voxels ``(i, j, k)`` as float32, the affine to RAS mm, and by how many mm a second affine contradicts it."""
+
+    voxels: npt.NDArray[np.float32]
+    affine: Array
+    contradiction: float = 0.0
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Voxels along each axis."""
+        return self.voxels.shape
+
+
+class UnusableVolumeError(Exception):
+    """A volume that nothing more can be said about, with the code that says why; caught where a study is checked."""
+
+    def __init__(self, code: Code, found: str) -> None:
+        super().__init__(found)
+        self.code = code
+
+
+def read(folder: Path, name: str) -> Volume:
+    """Read a 3-D NIfTI file whose path ``name`` is relative to the datalist's folder.
+
+    Raises
+    ------
+    UnusableVolumeError
+        If the path leaves the folder, or the volume is not there, cannot be read, is not 3-D, has voxels that are not
+        finite, or an affine that is absent or singular.
+    """
+    if leaves_folder(name):
+        raise UnusableVolumeError(Code.PATH_OUTSIDE, "the path is absolute or climbs out of the folder")
+    if not (folder / name).is_file():
+        raise UnusableVolumeError(Code.VOLUME_MISSING, "there is no such file")
+    image = _open(folder / name)
+    affine = np.asarray(image.affine, dtype=np.float64)
+    return Volume(_voxels(image), affine, _contradiction(image, affine))
+
+
+def _open(path: Path) -> Nifti1Image:
+    try:
+        image = nib.load(path)
+    except _UNREADABLE as err:
+        raise UnusableVolumeError(Code.VOLUME_UNREADABLE, f"not readable as NIfTI: {_reason(err, path)}") from err
+    if not isinstance(image, Nifti1Image):
+        raise UnusableVolumeError(Code.VOLUME_UNREADABLE, f"expected NIfTI, but found {type(image).__name__}")
+    _check_shape(image.shape)
+    if not (image.header["sform_code"] > 0 or image.header["qform_code"] > 0):
+        raise UnusableVolumeError(Code.NO_AFFINE, "sform_code and qform_code are 0")
+    determinant = abs(float(np.linalg.det(np.asarray(image.affine, dtype=np.float64)[:3, :3])))
+    if not SMALLEST_VOXEL < determinant < np.inf:
+        raise UnusableVolumeError(Code.AFFINE_SINGULAR, f"a voxel has {determinant:.3g} mm³")
+    return image
+
+
+def _check_shape(shape: tuple[int, ...]) -> None:
+    if len(shape) != 3 or min(shape) < 1:
+        raise UnusableVolumeError(Code.NOT_3D, f"its shape is {' × '.join(map(str, shape))}")
+    size = np.prod(shape, dtype=np.float64) * 4
+    if size > MAX_BYTES:
+        raise UnusableVolumeError(
+            Code.VOLUME_TOO_LARGE,
+            f"{' × '.join(map(str, shape))} voxels need {size / 2**30:.1f} GiB, expected at most {MAX_BYTES >> 30}",
+        )
+
+
+def _voxels(image: Nifti1Image) -> npt.NDArray[np.float32]:
+    try:
+        with np.errstate(over="ignore", invalid="ignore"):
+            voxels = np.asarray(image.dataobj, dtype=np.float32)
+    except _UNREADABLE as err:
+        path = Path(image.file_map["image"].filename or "")
+        raise UnusableVolumeError(Code.VOLUME_UNREADABLE, f"damaged or cut short: {_reason(err, path)}") from err
+    bad = int(voxels.size - np.isfinite(voxels).sum())
+    if bad:
+        raise UnusableVolumeError(Code.NOT_FINITE, f"{bad} of {voxels.size} voxels ({100 * bad / voxels.size:.2g} %)")
+    return voxels
+
+
+def _contradiction(image: Nifti1Image, affine: Array) -> float:
+    """The most that a corner of the volume moves between sform and qform, in mm; 0 where there is only one."""
+    if not (image.header["sform_code"] > 0 and image.header["qform_code"] > 0):
+        return 0.0
+    try:
+        other = np.asarray(image.header.get_qform(), dtype=np.float64)
+    except (HeaderDataError, ValueError):
+        return float("inf")
+    corners = np.stack(np.meshgrid(*[(0, size - 1) for size in image.shape]), axis=-1).reshape(-1, 3)
+    moved = corners @ (other - affine)[:3, :3].T + (other - affine)[:3, 3]
+    return float(np.linalg.norm(moved, axis=1).max())
+
+
+def _reason(err: Exception, path: Path) -> str:
+    """The library's words without the folder, which is nobody else's business."""
+    return (str(err) or type(err).__name__).replace(str(path), path.name)[:200]
