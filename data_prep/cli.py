@@ -163,6 +163,46 @@ def check(  # noqa: PLR0917 - options
     raise typer.Exit(checked.exit_code)
 
 
+@app.command("study-table")
+def study_table(  # noqa: PLR0917 - options
+    table: Annotated[Path, typer.Argument(metavar="CSV", help="A row per series or study: study, path, ...")],
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="Folder for volumes, datalist.json and tables.")],
+    labels: Annotated[Path | None, typer.Option(help="CSV of grades, if not in the table itself.")] = None,
+    points: Annotated[Path | None, typer.Option(help="CSV of points in RAS mm: study, finding, x, y, z.")] = None,
+    folds: Annotated[int, typer.Option(help="Folds of the cross-validation.")] = 5,
+    seed: Annotated[int, typer.Option(help="The same seed makes the same folds.")] = 0,
+    workers: Annotated[int, typer.Option(help="Processes; -1 for one per core.")] = 1,
+    cluster: Annotated[str | None, typer.Option(help="Address of a Dask scheduler to run on.")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Keep what an interrupted run finished.")] = False,
+    quiet: Quiet = False,
+) -> None:
+    """Turn a table of your own studies, DICOM or NIfTI, into volumes and datalist.json with folds.
+
+    Columns: study, path (a DICOM folder, file, DICOMDIR or zip, or a NIfTI file); patient, series_type, grades in
+    train.csv's columns, if you have them. A series type that is not given is told from the images, and series.csv says
+    why; a series that cannot be told is left out, and the command ends with 3.
+
+    Example: python -m data_prep study-table studies.csv nifti/ --folds 5
+    """
+    from data_prep.study_table.datalist import build
+
+    collection, given = build(
+        *(table, out),
+        labels=labels,
+        points=points,
+        folds=folds,
+        seed=seed,
+        workers=workers,
+        cluster=cluster,
+        resume=resume,
+        quiet=quiet,
+    )
+    for note in given.notes():
+        typer.echo(note, err=True)
+    typer.echo(collection.report())
+    raise typer.Exit(collection.exit_code)
+
+
 def main() -> None:
     """Entry point."""
     console.run(app)

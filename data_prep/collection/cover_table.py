@@ -8,6 +8,7 @@ from pathlib import Path
 
 from data_prep.collection.faults import Fault, FaultKind
 from data_prep.collection.point_estimates import estimated_points
+from data_prep.collection.study import Entry
 from data_prep.dicom import nifti
 from monai_spine.coverage import PLANE_LIMIT_MM, VIEWS, Cover, Grid, cover, serving
 from monai_spine.geometry import Array, plane_of
@@ -66,6 +67,17 @@ def read_grid(path: Path) -> Grid:
     with path.open("rb") as file:
         shape, affine, _ = nifti.read_header(file.read(HEADER_BYTES))
     return Grid(affine, shape[:3])
+
+
+def cover_cells(
+    study: str, entry: Entry | None, points: Mapping[Finding, Array], out: Path
+) -> tuple[list[list[str]], list[Fault]]:
+    """As `cover_rows`, for the volumes of a datalist's entry under ``out``; nothing for a study that is left out."""
+    if entry is None:
+        return [], []
+    stacks = {kind: [(name, read_grid(out / name)) for name in entry.get(kind.value, ())] for kind in SeriesType}
+    rows, faults = cover_rows(study, points, stacks)
+    return [row.cells() for row in rows], faults
 
 
 def cover_rows(

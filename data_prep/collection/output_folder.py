@@ -20,13 +20,13 @@ SHELF = ".studies"
 """Folder of the results of studies, as long as a run takes."""
 
 
-def check_output(out: Path, source: Path, folders: Iterable[str]) -> None:
+def check_output(out: Path, sources: Iterable[Path], folders: Iterable[str]) -> None:
     """Make sure that ``out`` can hold this collection, before anything is written.
 
     Parameters
     ----------
-    source
-        The input's images; the output must not lie inside.
+    sources
+        The input's images; the output must not lie inside of them.
     folders
         Folders of the collection's studies, relative to ``out``.
 
@@ -40,8 +40,9 @@ def check_output(out: Path, source: Path, folders: Iterable[str]) -> None:
     inside = out.resolve()
     if inside.exists() and not inside.is_dir():
         raise OutputError(f"the output {out} is a file; expected a folder, or a new name for one")
-    if source.is_dir() and inside.is_relative_to(source.resolve()):
-        raise OutputError(f"the output folder {out} lies inside the input {source}; choose one outside of it")
+    for source in sources:
+        if source.is_dir() and inside.is_relative_to(source.resolve()):
+            raise OutputError(f"the output folder {out} lies inside the input {source}; choose one outside of it")
     if not inside.is_dir():
         return
     held = {path.parent.relative_to(inside).as_posix() for path in _volumes(inside)}

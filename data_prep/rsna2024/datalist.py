@@ -19,9 +19,8 @@ from data_prep.dicom.job import JobResult, Settings
 from data_prep.dicom.tables import FileRow, ManifestRow
 from data_prep.rsna2024.label_points import PlacedPoint
 from data_prep.rsna2024.labels import TEST_SERIES, TRAIN, StudyTables, Training, read_test, read_training
-from data_prep.rsna2024.studies import ConvertedStudy, Entry, join
+from data_prep.rsna2024.studies import ConvertedStudy, join
 from monai_spine.errors import MissingInputError
-from monai_spine.spine import SeriesType
 
 IMAGES = {TRAINING: "train_images", TEST: "test_images"}
 OUTPUT = {TRAINING: "", TEST: "test"}
@@ -78,8 +77,7 @@ def build(
     training, test = _read(rsna)
     folding.check_number(folds, len(training.studies))
     jobs = [_Job(study, TRAINING) for study in training.studies] + [_Job(study, TEST) for study in test]
-    for section in (TRAINING, TEST):
-        check_output(out, rsna / IMAGES[section], [_folder(job) for job in jobs])
+    check_output(out, [rsna / folder for folder in IMAGES.values()], [_folder(job) for job in jobs])
     work = functools.partial(_study, rsna=rsna.resolve(), out=out.resolve(), resume=resume)
     run = Run(folds=folds, seed=seed, workers=workers, cluster=cluster, quiet=quiet)
     sections = [section for section in (TRAINING, TEST) if any(job.section == section for job in jobs)]
@@ -132,7 +130,8 @@ def _study(job: _Job, rsna: Path, out: Path, resume: bool) -> StudyResult:
     result = convert_study(images, study.study, Settings(out=str(converted), resume=resume))
     conversion = ConvertedStudy.of(result)
     entry, points, faults = join(study, conversion, images, converted, out)
-    cover, not_covered = _cover(study, entry, points, out)
+    places = {point.mark.finding: point.position for point in points}
+    cover, not_covered = cover_table.cover_cells(study.study, entry, places, out)
     return StudyResult(
         study=study.study,
         folder=_folder(job),
@@ -148,20 +147,6 @@ def _study(job: _Job, rsna: Path, out: Path, resume: bool) -> StudyResult:
         volumes=[_in(job.section, row.nifti) for row in result.manifest if row.nifti],
         refused=entry is None or _has_refused(result),
     )
-
-
-def _cover(
-    study: StudyTables, entry: Entry | None, points: Sequence[PlacedPoint], out: Path
-) -> tuple[list[list[str]], list[Fault]]:
-    """Which stack serves which finding."""
-    if entry is None:
-        return [], []
-    stacks = {
-        kind: [(name, cover_table.read_grid(out / name)) for name in entry.get(kind.value, ())] for kind in SeriesType
-    }
-    places = {point.mark.finding: point.position for point in points}
-    rows, faults = cover_table.cover_rows(study.study, places, stacks)
-    return [row.cells() for row in rows], faults
 
 
 def _has_refused(result: JobResult) -> bool:

@@ -1,0 +1,140 @@
+"""Series in a row's DICOM files: found, told apart, and converted if their type is known."""
+
+from __future__ import annotations
+
+import tempfile
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from data_prep.collection.conversion import find_files, frameless
+from data_prep.collection.faults import Fault, FaultKind
+from data_prep.dicom import duplicates
+from data_prep.dicom.convert import plan
+from data_prep.dicom.frames import Frame
+from data_prep.dicom.headers import read_header
+from data_prep.dicom.job import Job, JobResult, Settings, run_job
+from data_prep.dicom.names import hashed_uid
+from data_prep.dicom.reasons import Reason
+from data_prep.dicom.series import stacks_of
+from data_prep.dicom.stacks import Stack
+from data_prep.study_table.series_rows import SeriesReport, Status, judge, with_verdict
+from data_prep.study_table.table import SeriesRow
+from monai_spine.series_typing import tell_series_type
+from monai_spine.spine import SeriesType
+
+Namer = Callable[[SeriesType], str]
+"""Gives the next name of a volume of a type."""
+
+
+def convert_row(study: str, row: SeriesRow, settings: Settings, name: Namer) -> tuple[list[SeriesReport], list[Fault]]:
+    """All series under a row's path.
+
+    Parameters
+    ----------
+    study
+        Folder under the settings' output that volumes go to.
+    """
+    with tempfile.TemporaryDirectory(prefix="monai-spine-") as scratch:
+        found = find_files(row.path, "input", Path(scratch), settings.max_bytes)
+        headers = [read_header(source, max_bytes=settings.max_bytes) for source in found]
+        unread = Counter(
+            file.reason for file in map(frameless, (h for h in headers if not h.frames)) if _is_refused(file)
+        )
+        faults = [
+            Fault(study, "", "", FaultKind.REFUSED_FILE, f"row {row.number}: {count} files: {reason}")
+            for reason, count in sorted(unread.items())
+        ]
+        if not any(header.frames for header in headers):
+            faults.append(Fault(study, "", "", FaultKind.NO_IMAGES, f"row {row.number}: no DICOM image"))
+        reports: list[SeriesReport] = []
+        for job in sorted(plan(headers, row.path, "uid", None), key=_order):
+            reports += _convert_series(study, row, job, settings, name)
+    return reports, faults
+
+
+def _is_refused(file: object) -> bool:
+    return getattr(file, "status", "") == "refused"
+
+
+def _order(job: Job) -> tuple[int, str]:
+    first = min(job.frames, key=lambda frame: frame.path)
+    return first.identity.series_number or 0, first.path
+
+
+def _convert_series(study: str, row: SeriesRow, job: Job, settings: Settings, name: Namer) -> Iterator[SeriesReport]:
+    """Judge each stack of a series by its headers, then convert those of a type together under one name."""
+    kept, _ = duplicates.drop(job.frames, settings.max_bytes)
+    typed: dict[SeriesType, list[Frame]] = defaultdict(list)
+    reports: dict[SeriesType, SeriesReport] = {}
+    for stack in stacks_of(kept):
+        report = _judged(study, row, stack)
+        if report.status is Status.USED:
+            kind = SeriesType(report.series_type)
+            typed[kind] += stack.frames
+            reports.setdefault(kind, report)
+        else:
+            yield report
+    for kind, frames in typed.items():
+        result = run_job(Job(_named(frames, study, name(kind))), settings)
+        yield from _converted(reports[kind], result)
+
+
+def _judged(study: str, row: SeriesRow, stack: Stack) -> SeriesReport:
+    """The row of a stack, with the verdict on its type."""
+    first, plane = stack.first, stack.plane
+    report = SeriesReport(
+        study,
+        row.number,
+        series_number="" if first.identity.series_number is None else str(first.identity.series_number),
+        description=first.identity.description,
+        plane=plane.value if plane else "",
+        slices=str(len(stack.volumes[0])),
+    )
+    if plane is None or stack.reason is Reason.LOCALIZER:
+        status = Status.OTHER if stack.reason is Reason.LOCALIZER else Status.REFUSED
+        return replace(report, status=status, reason=_refusal(stack.reason, stack.detail))
+    header = {**dict(first.parameters), "SeriesDescription": first.identity.description}
+    if first.kind.echo_time is not None:
+        header["EchoTime"] = first.kind.echo_time
+    return with_verdict(report, judge(row.kind, tell_series_type(header, plane), plane))
+
+
+def _refusal(reason: Reason | None, detail: str) -> str:
+    return f"{reason.value if reason else Reason.NO_GEOMETRY.value}: {detail}"
+
+
+def _named(frames: Sequence[Frame], study: str, name: str) -> tuple[Frame, ...]:
+    """The frames under the study's own name; UIDs stand for that name, and lead to nobody."""
+    numbers = {series: n for n, series in enumerate(sorted({frame.identity.series for frame in frames}))}
+    uids = {series: hashed_uid(f"{study}/{name}/{n}", "study-table") for series, n in numbers.items()}
+    study_uid = hashed_uid(study, "study-table")
+    return tuple(
+        replace(
+            frame,
+            identity=replace(
+                frame.identity,
+                study=study_uid,
+                series=uids[frame.identity.series],
+                study_name=study,
+                series_name=name,
+            ),
+        )
+        for frame in frames
+    )
+
+
+def _converted(report: SeriesReport, result: JobResult) -> Iterator[SeriesReport]:
+    """A row for each stack that the converter made a volume of, or refused."""
+    timed = {file.nifti for file in result.files if file.t is not None}
+    for stack in result.manifest:
+        made = replace(report, plane=stack.plane, slices=str(stack.slices), nifti=stack.nifti)
+        if not stack.nifti:
+            reason = f"{stack.reason}: {stack.detail}"
+            yield replace(made, status=Status.REFUSED, series_type="", confidence="none", reason=reason)
+        elif stack.nifti in timed:
+            reason = "a volume over time, which no series type expects"
+            yield replace(made, status=Status.LEFT_OUT, series_type="", confidence="none", reason=reason)
+        else:
+            yield made

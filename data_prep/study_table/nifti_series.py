@@ -1,0 +1,207 @@
+"""A row's NIfTI file: checked, and written anew with its voxels and its place in space and nothing else."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+import numpy.typing as npt
+from nibabel.arrayproxy import ArrayProxy
+
+from data_prep.dicom import nifti, sidecar
+from data_prep.dicom.job import CONVERTER, Settings
+from data_prep.dicom.reasons import Reason, Refused
+from data_prep.study_table.series_rows import SeriesReport, Status, judge, with_verdict
+from data_prep.study_table.table import SeriesRow
+from monai_spine.errors import InvalidVolumeError
+from monai_spine.geometry import Array, Plane, plane_of, spacing
+from monai_spine.series_typing import tell_series_type
+from monai_spine.spine import SeriesType
+from monai_spine.volume import open_volume
+
+EXTENSIONS = (".nii", ".nii.gz")
+
+THICK = 1.3
+"""The slice axis is the one whose spacing is this many times the others'; without one it is the third, as stored."""
+SIDE_MM = (60.0, 1200.0)
+"""Extent of an image of a spine, in its slices; outside of it the file's units cannot be millimetres."""
+STEP_MM = (0.2, 20.0)
+"""Distance of neighbouring slices, likewise."""
+SHEAR = 1e-3
+"""Cosine between two axes beyond which the axes are not at right angles."""
+
+
+@dataclass(frozen=True)
+class _StoredVolume:
+    """An open file, its axes in the order in which they are to be stored, and the affine (RAS mm) in that order."""
+
+    image: nib.Nifti1Image
+    axes: tuple[int, int, int]
+
+    @property
+    def affine(self) -> Array:
+        return np.asarray(self.image.affine, dtype=np.float64)[:, [*self.axes, 3]]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return tuple(int(self.image.shape[axis]) for axis in self.axes)
+
+    @property
+    def plane(self) -> Plane:
+        return plane_of(self.affine)
+
+
+def copy_row(study: str, row: SeriesRow, settings: Settings, name: Callable[[SeriesType], str]) -> SeriesReport:
+    """Check a NIfTI file, tell its type, and write it under the study's own name."""
+    report = SeriesReport(study, row.number)
+    try:
+        volume = _read(row.path)
+        report = replace(report, plane=volume.plane.value, slices=str(volume.shape[2]))
+        told = tell_series_type(_header(row.path), volume.plane)
+        report = with_verdict(report, judge(row.kind, told, volume.plane))
+        if report.status is not Status.USED:
+            return report
+        target = f"{study}/{name(SeriesType(report.series_type))}.{settings.extension}"
+        _write(volume, row.path, Path(settings.out) / target, settings.resume)
+    except (Refused, InvalidVolumeError) as refusal:
+        reason = _without_path(refusal, row.path)
+        return replace(report, status=Status.REFUSED, series_type="", confidence="none", reason=reason)
+    return replace(report, nifti=target)
+
+
+def _without_path(refusal: Exception, path: Path) -> str:
+    """What is wrong, without the path, which may hold a name."""
+    if isinstance(refusal, Refused):
+        return f"{refusal.reason.value}: {refusal.detail}"
+    return f"{Reason.UNREADABLE.value}: {str(refusal).removeprefix(f'{path}: ').partition(' (')[0]}"
+
+
+def _read(path: Path) -> _StoredVolume:
+    """The open file, its slices last.
+
+    Raises
+    ------
+    Refused, InvalidVolumeError
+        If it is no volume in space.
+    """
+    image = open_volume(path)
+    header, affine = image.header, np.asarray(image.affine, dtype=np.float64)
+    if not (header["qform_code"] > 0 or header["sform_code"] > 0):
+        raise Refused(Reason.NO_GEOMETRY, "neither qform nor sform: the file does not say where the volume lies")
+    if not np.isfinite(affine).all():
+        raise Refused(Reason.NO_GEOMETRY, "the affine holds numbers that are not finite")
+    if image.get_data_dtype().kind not in "iuf":
+        raise Refused(Reason.COLOUR, f"expected one number per voxel, but found {image.get_data_dtype()}")
+    directions = affine[:3, :3] / spacing(affine)
+    skew = float(np.abs(directions.T @ directions - np.eye(3)).max())
+    if skew > SHEAR:
+        raise Refused(Reason.SHEARED, f"axes that are not at right angles, cosine {skew:.3f}")
+    volume = _StoredVolume(image, _slices_last(spacing(affine)))
+    _check_size(volume.affine, volume.shape)
+    return volume
+
+
+def _slices_last(step: Array) -> tuple[int, int, int]:
+    """The axes with the thick one last."""
+    thick = int(np.argmax(step))
+    others = [axis for axis in range(3) if axis != thick]
+    if thick == 2 or step[thick] < THICK * step[others].max():
+        return 0, 1, 2
+    return others[0], others[1], thick
+
+
+def _check_size(affine: Array, shape: tuple[int, ...]) -> None:
+    step = spacing(affine)
+    sides = step[:2] * shape[:2]
+    if shape[2] < 3:
+        raise Refused(Reason.TOO_FEW_SLICES, f"{shape[2]} slices, at least 3 needed")
+    if not (SIDE_MM[0] <= sides.min() and sides.max() <= SIDE_MM[1] and STEP_MM[0] <= step[2] <= STEP_MM[1]):
+        size = f"{sides[0]:.4g} x {sides[1]:.4g} mm, slices {step[2]:.4g} mm apart"
+        raise Refused(Reason.NO_GEOMETRY, f"{size}: not the size of a spine image; is its unit the millimetre?")
+
+
+def _header(path: Path) -> dict[str, Any]:
+    """What the file's name and a sidecar beside it say: ours in ms, BIDS in seconds."""
+    stem = path.name.removesuffix(".gz").removesuffix(".nii")
+    header: dict[str, Any] = {"SeriesDescription": stem}
+    try:
+        beside = json.loads(path.with_name(f"{stem}.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return header
+    if not isinstance(beside, dict):
+        return header
+    seconds = beside.get("Schema") != sidecar.SCHEMA
+    for key in ("RepetitionTime", "EchoTime", "InversionTime"):
+        value = beside.get(key)
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            header[key] = value * 1000 if seconds else value
+    described = beside.get("SeriesDescription")
+    header["SeriesDescription"] = f"{stem} {described}" if isinstance(described, str) else stem
+    return {**header, "ScanningSequence": _codes(beside.get("ScanningSequence"))}
+
+
+def _codes(value: object) -> list[str]:
+    """``SE_IR`` of BIDS and lists of ours alike."""
+    texts = value if isinstance(value, list) else [value]
+    return [code for text in texts if isinstance(text, str) for code in text.replace("\\", "_").split("_")]
+
+
+def _write(volume: _StoredVolume, source: Path, target: Path, resume: bool) -> None:
+    """Voxels as stored, their scaling and the affine; no description, extension or name goes along."""
+    affine = volume.affine
+    digest = hashlib.blake2b(
+        f"{nifti.file_checksum(source)[0]:08x} {affine.tolist()}".encode(), digest_size=16
+    ).hexdigest()
+    beside = target.with_name(target.name.removesuffix(".gz").removesuffix(".nii") + ".json")
+    if resume and _is_finished(target, beside, digest):
+        return
+    voxels, slope, inter = _voxels(volume.image)
+    ordered = np.transpose(voxels, volume.axes)
+    head = nifti.header(ordered.shape, ordered.dtype, affine, slope, inter)
+    nifti.make_folder(target.parent)
+    pieces = nifti.encode(head, ordered.transpose(2, 1, 0), target.name.endswith(".gz"))
+    checksum = nifti.write_atomically(target, pieces)
+    record = {
+        "Schema": sidecar.SCHEMA,
+        "Converter": CONVERTER,
+        "Plane": volume.plane.value,
+        "SliceStep": round(float(spacing(affine)[2]), 6),
+        "FileCRC32": f"{checksum:08x}",
+        "SourceDigest": digest,
+    }
+    nifti.write_atomically(beside, [(json.dumps(record, indent=2, sort_keys=True) + "\n").encode()])
+
+
+def _is_finished(target: Path, beside: Path, digest: str) -> bool:
+    try:
+        record = json.loads(beside.read_bytes())
+        return record["SourceDigest"] == digest and record["FileCRC32"] == f"{nifti.file_checksum(target)[0]:08x}"
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+
+
+def _voxels(image: nib.Nifti1Image) -> tuple[npt.NDArray[np.generic], float, float]:
+    """Stored values in the machine's byte order, slope and intercept.
+
+    Raises
+    ------
+    Refused
+        If they cannot be read, are not finite, or all the same.
+    """
+    proxy = image.dataobj
+    assert isinstance(proxy, ArrayProxy)
+    try:
+        stored = np.asarray(proxy.get_unscaled())
+    except Exception as error:  # zlib, gzip and nibabel raise errors of many kinds on a damaged file
+        raise Refused(Reason.TRUNCATED, "the voxels cannot be read; the file is damaged or cut short") from error
+    if stored.dtype.kind == "f" and not np.isfinite(stored).all():
+        raise Refused(Reason.UNSUPPORTED, "voxels that are infinite or not a number")
+    if stored.size == 0 or stored.min() == stored.max():
+        raise Refused(Reason.UNSUPPORTED, "all voxels are the same")
+    return stored.astype(stored.dtype.newbyteorder("="), copy=False), float(proxy.slope), float(proxy.inter)
