@@ -27,7 +27,7 @@ T1_FLAIR_TI_MS = (600.0, 1300.0)
 _WORDS = re.compile(r"(?<![a-z0-9])(t1|t2|stir|tirm|pd)(?![0-9])", re.IGNORECASE)
 _WEIGHTING_OF_WORD = {"t1": "T1", "t2": "T2", "stir": "T2", "tirm": "T2", "pd": "PD"}
 _OTHER_CONTRAST = re.compile(
-    r"dixon|diff|dwi|adc|myelo|phase|scout|local|survey|sub\b|t2\s*\*|t2[ _-]?star|medic\b|merge\b", re.IGNORECASE
+    r"dixon|diff|dwi|adc|myelo|phase|scout|local|survey|sub\b(?!-)|t2\s*\*|t2[ _-]?star|medic\b|merge\b", re.IGNORECASE
 )
 _AGENT = re.compile(r"\+\s*c\b|(?<![a-z])(post|gad|gd|ce|km|contrast)", re.IGNORECASE)
 _PLANE_WORDS = {

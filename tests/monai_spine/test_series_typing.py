@@ -28,6 +28,8 @@ def header(description="", repetition=None, echo=None, inversion=None, **more):
         (header("", 4500, 35, 220), SAG, T2),
         (header("", 2100, 12, 860), SAG, T1),
         (header("Sag T1 FLAIR", 2100, 12, 860), SAG, T1),
+        (header("sub-01_T1w"), SAG, T1),
+        (header("T1 sub"), SAG, None),
         (header("AX T1"), AX, None),
         (header("t2_cor"), COR, None),
         (header("T1 and T2"), SAG, None),
