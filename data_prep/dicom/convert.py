@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Literal
 
 from data_prep.choices import MAX_BYTES
-from data_prep.dicom import job, names, nifti, sources, tables
+from data_prep.dicom import job, names, nifti, previous, sources, tables
 from data_prep.dicom.frames import FileHeader, Frame
 from data_prep.dicom.headers import read_header
 from data_prep.dicom.job import Job, JobResult, Settings
@@ -83,7 +83,8 @@ def convert(
     source
         A DICOM file, a folder tree, a DICOMDIR or a zip archive.
     out
-        Where ``<study>/<series>[_<n>].nii.gz``, their sidecars, ``manifest.csv`` and ``files.csv`` go.
+        Where ``<study>/<series>[_<n>].nii.gz``, their sidecars, ``manifest.csv`` and ``files.csv`` go. Volumes that an
+        earlier run on the same series made there and this one does not are removed.
     name_by
         ``uid`` names a study and a series by their UIDs, ``folder`` by their folders ``<study>/<series>/*.dcm``.
     workers
@@ -104,14 +105,18 @@ def convert(
     Raises
     ------
     SpineError
-        If the input is absent or holds no DICOM file, or the output cannot be written.
+        If the input is absent or holds no DICOM file, or the output cannot be written or holds another input's volumes.
     """
     _check_folders(source, out)
     with tempfile.TemporaryDirectory(prefix="monai-spine-") as scratch:
         found = sources.find(source, Path(scratch), max_bytes)
         headers = read_headers(found, max_bytes=max_bytes, workers=workers, cluster=cluster, quiet=quiet)
-        salt = None if keep_uids else salt or _salt(out, resume)
+        own_salt = "" if keep_uids or salt else _salt(out, resume)
+        salt = None if keep_uids else salt or own_salt
         jobs = plan(headers, source, name_by, salt)
+        earlier = previous.volumes(out)
+        previous.check(out, earlier, {frame.identity.names for job in jobs for frame in job.frames})
+        _keep_salt(out, own_salt)
         settings = Settings(
             out=str(out.resolve()),
             extension=format,
@@ -123,20 +128,24 @@ def convert(
         results = list(_run(jobs, settings, workers, cluster, quiet))
     _sweep(out)
     summary = _finish(out, headers, results)
+    previous.remove(out, earlier - {row.nifti for result in results for row in result.manifest})
     (out / SALT).unlink(missing_ok=True)
     return summary
 
 
 def _salt(out: Path, resume: bool) -> str:
-    """A random salt, kept beside the output until the run is done, so that a resumed run finds its own names."""
+    """A random salt, or that of the run to be resumed."""
     path = out / SALT
-    if resume and path.is_file():
-        return path.read_text()
-    salt = secrets.token_hex(16)
+    return path.read_text() if resume and path.is_file() else secrets.token_hex(16)
+
+
+def _keep_salt(out: Path, salt: str) -> None:
+    """Keep a salt beside the output until the run is done, so that a resumed run finds its own names."""
+    path = out / SALT
     path.unlink(missing_ok=True)
-    path.touch(mode=0o600)
-    path.write_text(salt)
-    return salt
+    if salt:
+        path.touch(mode=0o600)
+        path.write_text(salt)
 
 
 def _check_folders(source: Path, out: Path) -> None:
@@ -181,7 +190,7 @@ def plan(headers: Sequence[FileHeader], source: Path, name_by: names.NameBy, sal
     frames = [frame for header in headers for frame in header.frames]
     series: dict[tuple[str, str], list[Frame]] = defaultdict(list)
     for frame in names.with_names(frames, source, name_by, salt):
-        series[frame.identity.study_name, frame.identity.series_name].append(frame)
+        series[frame.identity.names].append(frame)
     groups = list(series.values()) if name_by == "folder" else _joinable(series.values())
     return [Job(tuple(group)) for group in groups]
 
@@ -198,12 +207,12 @@ def _joinable(series: Iterable[list[Frame]]) -> list[list[Frame]]:
 
 
 def _acquisitions(frames: Iterable[Frame]) -> set[tuple[object, ...]]:
-    """Study, series number and frame of reference of frames that have all three."""
+    """Study, series number and frame of reference of frames that have all three, and a series UID."""
     known = {frame.identity for frame in frames}
     return {
         (identity.study_name, identity.series_number, identity.frame_of_reference)
         for identity in known
-        if identity.series_number is not None and identity.frame_of_reference
+        if identity.study and identity.series and identity.series_number is not None and identity.frame_of_reference
     }
 
 

@@ -10,6 +10,7 @@ import select
 import subprocess
 import sys
 import tempfile
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from typing import IO
@@ -17,6 +18,7 @@ from typing import IO
 import numpy as np
 import numpy.typing as npt
 
+from data_prep.dicom.codestreams import precision
 from data_prep.dicom.encapsulated import frame_codestreams
 from data_prep.dicom.frames import Pixels
 from data_prep.dicom.reasons import Reason, Refused
@@ -38,15 +40,44 @@ def decode(pixels: Pixels, index: int) -> Stored:
     streams = _codestreams(pixels.location, pixels)
     if index >= len(streams):
         raise Refused(Reason.TRUNCATED, f"{len(streams)} compressed frames of {pixels.frames}")
+    bits = _bits(pixels, streams[index])
     with tempfile.TemporaryDirectory(prefix="monai-spine-") as folder:
         path = Path(folder) / "frame.dcm"
-        _write_bare(path, pixels, streams[index])
+        _write_bare(path, replace(pixels, bits_stored=bits), streams[index])
         kind, data = _decoder().decode(path)
     decoded = np.frombuffer(data, kind)
     if decoded.size != pixels.rows * pixels.columns:
         raise Refused(Reason.UNREADABLE, "pixel data decode to another matrix than the header's")
     wanted = np.dtype(f"{'i' if pixels.signed else 'u'}{pixels.bits_allocated // 8}")
+    if bits > pixels.bits_stored and not _fit(decoded, pixels):
+        raise Refused(Reason.UNSUPPORTED, f"values of {bits} bits, of which the header knows {pixels.bits_stored}")
     return decoded.astype(wanted, copy=False)
+
+
+def _bits(pixels: Pixels, codestream: bytes) -> int:
+    """How many bits a codestream's values have: what itself says of them, else what the header says.
+
+    Raises
+    ------
+    Refused
+        ``UNSUPPORTED`` if codestream and header contradict each other in the sign, and in the width too. Of equal
+        width, the same bits are read as the header says.
+    """
+    told = precision(codestream)
+    if told is None or not 1 <= told.bits <= pixels.bits_allocated:
+        return pixels.bits_stored
+    bits, signed = told
+    if signed not in {None, pixels.signed} and bits != pixels.bits_stored:
+        kind, other = ("signed", "unsigned") if signed else ("unsigned", "signed")
+        detail = f"the codestream has {bits} bits, {kind}; the header {pixels.bits_stored}, {other}"
+        raise Refused(Reason.UNSUPPORTED, detail)
+    return bits
+
+
+def _fit(decoded: Stored, pixels: Pixels) -> bool:
+    """Whether decoded values are no larger than BitsStored allows."""
+    low = -(1 << (pixels.bits_stored - 1)) if pixels.signed else 0
+    return bool(decoded.min() >= low and decoded.max() < low + (1 << pixels.bits_stored))
 
 
 @lru_cache(maxsize=1)

@@ -29,6 +29,9 @@ DEFLATED = "1.2.840.10008.1.2.1.99"
 BIG_ENDIAN = "1.2.840.10008.1.2.2"
 IMPLICIT = "1.2.840.10008.1.2"
 EXPLICIT = "1.2.840.10008.1.2.1"
+GE_BIG_ENDIAN = "1.2.840.113619.5.2"
+"""GE's private syntax: an implicit VR little endian header before big endian pixels."""
+
 FUNCTIONAL_GROUPS = 0x52009230
 PLAIN_BYTES = 1 << 16
 """What is read of a file at once; a longer header is left to pydicom."""
@@ -63,6 +66,11 @@ class Elements:
 
     def __contains__(self, tag: int) -> bool:
         return tag in self._values
+
+    def has_items(self, tag: int) -> bool:
+        """Whether a sequence is there and not empty."""
+        element = self.dataset.get(tag) if self.dataset is not None else None
+        return bool(self._values.get(tag) or (element is not None and element.value))
 
     def data(self, tag: int) -> bytes:
         """The value's bytes as stored; empty when absent."""
@@ -194,7 +202,7 @@ def _scan(file: io.FileIO, start: bytes, offset: int, meta: Meta, tags: Collecti
     """
     if meta.syntax in {"", DEFLATED, BIG_ENDIAN}:
         raise header_scan.TooDifficult
-    implicit = meta.syntax == IMPLICIT
+    implicit = meta.syntax in {IMPLICIT, GE_BIG_ENDIAN}
     values, place = header_scan.scan(start, offset, implicit, tags)
     if FUNCTIONAL_GROUPS in values:
         raise header_scan.TooDifficult
@@ -208,7 +216,7 @@ def _parse(file: BinaryIO, meta: Meta, tags: Collection[int], max_bytes: int) ->
     stream: BinaryIO = io.BytesIO(inflate(file.read(), max_bytes)) if syntax == DEFLATED else file
     dataset = read_dataset(
         stream,
-        is_implicit_VR=syntax in {IMPLICIT, ""},
+        is_implicit_VR=syntax in {IMPLICIT, GE_BIG_ENDIAN, ""},
         is_little_endian=syntax != BIG_ENDIAN,
         stop_when=lambda tag, _vr, _length: tag in PIXEL_TAGS,
         specific_tags=[BaseTag(tag) for tag in tags],

@@ -70,7 +70,10 @@ class Geometry:
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """To what a frame belongs; the names are those of its output folder and file."""
+    """To what a frame belongs; the names are those of its output folder and file.
+
+    ``patient`` is a digest of the PatientID: it tells two patients apart under UIDs that an anonymiser made equal.
+    """
 
     study: str
     series: str
@@ -79,6 +82,12 @@ class Identity:
     series_number: int | None
     frame_of_reference: str
     description: str
+    patient: str = ""
+
+    @property
+    def names(self) -> tuple[str, str]:
+        """Of the output folder and file."""
+        return self.study_name, self.series_name
 
 
 @dataclass(frozen=True, slots=True)

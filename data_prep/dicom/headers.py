@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import math
 from collections.abc import Collection
 from dataclasses import replace
 
-import numpy as np
 from pydicom.uid import UID
 
 from data_prep.choices import MAX_BYTES
-from data_prep.dicom import enhanced, parameters
-from data_prep.dicom.elements import BIG_ENDIAN, Elements, Header, read_elements
+from data_prep.dicom import enhanced, parameters, vendors
+from data_prep.dicom.elements import (
+    BIG_ENDIAN,
+    DEFLATED,
+    EXPLICIT,
+    GE_BIG_ENDIAN,
+    IMPLICIT,
+    Elements,
+    Header,
+    read_elements,
+)
 from data_prep.dicom.encapsulated import check_fragments
 from data_prep.dicom.frames import FileHeader, Frame, Geometry, Identity, Kind, Pixels
 from data_prep.dicom.reasons import Reason, Refused
@@ -24,7 +33,7 @@ logger = logging.getLogger(__name__)
 COSINE_TOLERANCE = 2e-3
 """How far direction cosines may be from unit length and from a right angle: what three decimals leave."""
 
-NATIVE = {"1.2.840.10008.1.2", "1.2.840.10008.1.2.1", BIG_ENDIAN, "1.2.840.10008.1.2.1.99", "1.2.840.113619.5.2"}
+NATIVE = {IMPLICIT, EXPLICIT, BIG_ENDIAN, DEFLATED, GE_BIG_ENDIAN}
 """Transfer syntaxes whose pixel data are not compressed."""
 
 SPECTRA_AND_RAW = ("1.2.840.10008.5.1.4.1.1.4.2", "1.2.840.10008.5.1.4.1.1.66", "1.3.12.2.1107.5.9.1")
@@ -114,15 +123,26 @@ def _pixels(location: str, header: Header) -> Pixels:
         bits_allocated=allocated,
         bits_stored=stored,
         signed=elements.short(0x00280103) == 1,
-        swapped=1 if element.little_endian else max(allocated // 8, 2 if element.vr == "OW" else 1),
+        swapped=_swapped(header, allocated),
     )
+
+
+def _swapped(header: Header, allocated: int) -> int:
+    """How many bytes at a time are in the other order: in a word where the element is one of words."""
+    element = header.pixels
+    assert element is not None
+    if header.syntax == GE_BIG_ENDIAN:
+        if allocated != 16:
+            raise Refused(Reason.UNSUPPORTED, f"pixels of {allocated} bits in GE's private big endian syntax")
+        return 2
+    return 1 if element.little_endian else max(allocated // 8, 2 if element.vr == "OW" else 1)
 
 
 def _check_grey(elements: Elements) -> None:
     photometric = elements.text(0x00280004)
     if (elements.short(0x00280002) or 1) != 1 or photometric.startswith(("RGB", "YBR", "PALETTE", "HSV", "ARGB")):
         raise Refused(Reason.COLOUR, f"{photometric or 'colour'} with {elements.short(0x00280002)} samples per pixel")
-    if 0x00283000 in elements:
+    if elements.has_items(0x00283000):
         raise Refused(Reason.UNSUPPORTED, "values are mapped by a lookup table")
 
 
@@ -130,8 +150,7 @@ def _problem(location: str, header: Header, pixels: Pixels) -> tuple[Reason, str
     """What keeps every frame of the file from being used although its header is sound."""
     elements = header.elements
     image_type = elements.texts(0x00080008)
-    tiles = elements.binary(0x0019100A, "US") or elements.number(0x00651050) or 0
-    if "MOSAIC" in image_type or tiles > 1:
+    if "MOSAIC" in image_type or vendors.tiles(elements) > 1:
         return Reason.MOSAIC, "the slices of a volume are tiled into one image"
     if "LOCALIZER" in image_type[2:]:
         return Reason.LOCALIZER, "ImageType says LOCALIZER"
@@ -179,37 +198,26 @@ def _identity(elements: Elements) -> Identity:
         series_number=elements.integer(0x00200011),
         frame_of_reference=elements.text(0x00200052),
         description=parameters.description(elements),
+        patient=_digest(elements.data(0x00100020)),
     )
+
+
+def _digest(value: bytes) -> str:
+    """Equal for equal values, and nothing else: two patients are told apart without being known."""
+    return hashlib.blake2b(value.strip(b" \0"), digest_size=8).hexdigest()
 
 
 def _kind(elements: Elements) -> Kind:
     echo = elements.number(0x00180081)
-    component = "/".join(filter(None, (elements.text(0x00089208), elements.text(0x20051011), _ge_component(elements))))
+    component = "/".join(filter(None, (elements.text(0x00089208), *vendors.component(elements))))
     return Kind(
         image_type=elements.texts(0x00080008),
         component=component,
         photometric=elements.text(0x00280004),
         echo_time=None if echo is None else round(echo, 3),
         echo_number=elements.integer(0x00180086),
-        b_value=_b_value(elements),
+        b_value=vendors.b_value(elements),
     )
-
-
-def _ge_component(elements: Elements) -> str:
-    value = elements.binary(0x0043102F, "SS")
-    return f"GE{int(value)}" if value is not None else ""
-
-
-def _b_value(elements: Elements) -> float | None:
-    for value in (
-        elements.binary(0x00189087, "FD") if len(elements.data(0x00189087)) == 8 else None,
-        elements.number(0x0019100C),
-        elements.binary(0x20011003, "FL") if len(elements.data(0x20011003)) == 4 else None,
-    ):
-        if value is not None and math.isfinite(value):
-            return round(value, 3)
-    coded = elements.number(0x00431039)  # GE adds 1e9 to a b value of several
-    return None if coded is None else coded % 100000
 
 
 def _hints(elements: Elements) -> tuple[tuple[str, object], ...]:
@@ -217,7 +225,7 @@ def _hints(elements: Elements) -> tuple[tuple[str, object], ...]:
     hints = {
         "temporal position": elements.integer(0x00200100),
         "temporal index": elements.binary(0x00209128, "UL"),
-        "diffusion direction": _gradient(elements),
+        "diffusion direction": vendors.gradient(elements),
         "inversion time": elements.number(0x00180082),
         "flip angle": elements.number(0x00181314),
         "repetition time": elements.number(0x00180080),
@@ -226,18 +234,6 @@ def _hints(elements: Elements) -> tuple[tuple[str, object], ...]:
         "acquisition time": _time(elements),
     }
     return tuple((name, value) for name, value in hints.items() if value is not None)
-
-
-def _gradient(elements: Elements) -> tuple[float, ...] | None:
-    for tag in (0x00189089, 0x0019100E):
-        data = elements.data(tag)
-        if len(data) == 24:
-            return tuple(np.frombuffer(data, "<f8").round(6).tolist())
-    parts = [elements.number(tag) for tag in (0x001910BB, 0x001910BC, 0x001910BD)]
-    if all(part is not None for part in parts):
-        return tuple(round(part, 6) for part in parts if part is not None)
-    floats = [elements.binary(tag, "FL") for tag in (0x200510B0, 0x200510B1, 0x200510B2)]
-    return tuple(round(part, 6) for part in floats if part is not None) if None not in floats else None
 
 
 def _time(elements: Elements) -> str | None:
@@ -283,9 +279,7 @@ def _geometry_problem(frame: Frame) -> tuple[Reason, str] | None:
 
 
 def _rescale_problem(frame: Frame) -> tuple[Reason, str] | None:
-    if frame.slope == 0 or not all(
-        math.isfinite(value) and abs(value) < 1e30 for value in (frame.slope, frame.intercept)
-    ):
+    if not (1e-30 < abs(frame.slope) < 1e30 and abs(frame.intercept) < 1e30):  # what NIfTI's 32-bit floats hold
         return Reason.UNSUPPORTED, f"rescale slope {frame.slope:g}, intercept {frame.intercept:g}"
     return None
 

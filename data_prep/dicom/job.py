@@ -82,8 +82,8 @@ def _convert_series(job: Job, settings: Settings) -> JobResult:
             files += [_row(frame, "ignored", Reason.NOT_SELECTED) for frame in stack.frames]
             continue
         identity = stack.first.identity
-        number = counter[identity.study_name, identity.series_name]
-        counter[identity.study_name, identity.series_name] += 1
+        number = counter[identity.names]
+        counter[identity.names] += 1
         row, rows = _convert_stack(stack, number, settings)
         manifest.append(row)
         files += rows
@@ -170,7 +170,7 @@ def _write(stack: Stack, path: Path, settings: Settings) -> None:
     """
     assert stack.affine is not None
     source = sidecar.source_digest(stack)
-    beside = _sidecar_path(path)
+    beside = nifti.sidecar_path(path)
     if settings.resume and _is_finished(path, beside, source):
         return
     _check_size(stack, settings)
@@ -184,10 +184,6 @@ def _write(stack: Stack, path: Path, settings: Settings) -> None:
         path.unlink(missing_ok=True)
         raise
     nifti.write_atomically(beside, [sidecar.content(stack, stack.affine, checksum, source, CONVERTER)])
-
-
-def _sidecar_path(path: Path) -> Path:
-    return path.with_name(path.name.removesuffix(".gz").removesuffix(".nii") + ".json")
 
 
 def _check_size(stack: Stack, settings: Settings) -> None:

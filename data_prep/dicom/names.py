@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Literal
@@ -39,7 +39,8 @@ def with_names(frames: Iterable[Frame], source: Path, name_by: NameBy, salt: str
     known: dict[object, Identity] = {}
     named = []
     for frame in frames:
-        folder = frame.path.rpartition("/")[0] if name_by == "folder" else ""
+        nameless = not (frame.identity.study and frame.identity.series)
+        folder = frame.path.rpartition("/")[0] if name_by == "folder" or nameless else ""
         key = (folder, frame.identity)
         if key not in known:
             known[key] = _named(frame.identity, folder, source, name_by, salt)
@@ -47,16 +48,21 @@ def with_names(frames: Iterable[Frame], source: Path, name_by: NameBy, salt: str
     return _unmistakable(named)
 
 
+def is_volume_of(path: str, series: Collection[tuple[str, str]]) -> bool:
+    """Whether ``<study>/<series>[_<n>].<extension>`` is of one of the study and series names."""
+    study, _, name = path.partition("/")
+    stem = name.removesuffix(".gz").removesuffix(".nii")
+    return (study, stem) in series or (study, _NUMBER.sub("", stem)) in series
+
+
 def _unmistakable(frames: list[Frame]) -> list[Frame]:
     """The frames, a series called as if it were a further volume of another (``t2_1`` beside ``t2``) renamed."""
-    taken = {(frame.identity.study_name, frame.identity.series_name) for frame in frames}
+    taken = {frame.identity.names for frame in frames}
     clashes = {
         (study, name) for study, name in taken if (study, _NUMBER.sub("", name)) in taken and _NUMBER.search(name)
     }
     return [
-        replace(frame, identity=_renamed(frame.identity))
-        if (frame.identity.study_name, frame.identity.series_name) in clashes
-        else frame
+        replace(frame, identity=_renamed(frame.identity)) if frame.identity.names in clashes else frame
         for frame in frames
     ]
 
@@ -73,6 +79,8 @@ def _named(identity: Identity, folder: str, source: Path, name_by: NameBy, salt:
         identity = replace(identity, study=study, series=series)
     if name_by == "folder":
         study, series = _folders(folder, source)
+    elif not (identity.study and identity.series):  # files of other folders are not known to belong to these
+        series = f"{series or 'series'}/{folder}"
     return replace(identity, study_name=_plain(study, "study"), series_name=_plain(series, "series"))
 
 

@@ -13,12 +13,9 @@ import numpy.typing as npt
 from isal import isal_zlib
 
 from data_prep.dicom.frames import Frame
+from data_prep.dicom.placement import CORNER_TOLERANCE_MM, rigid, worst_corner
 from data_prep.dicom.reasons import Reason, Refused
 from monai_spine.errors import SpineError
-from monai_spine.geometry import to_world
-
-CORNER_TOLERANCE_MM = 0.05
-"""How far a stored slice's corner may lie from where its own DICOM header puts it."""
 
 LEVEL = 1
 """ISA-L's deflate level: level 1 is ten times as fast as zlib's default, for files of about the same size."""
@@ -59,7 +56,7 @@ def header(shape: tuple[int, ...], dtype: np.dtype[np.generic], affine: Array, s
     made = nib.Nifti1Header()
     made.set_data_dtype(dtype)
     made.set_data_shape(shape)
-    made.set_qform(affine, code="scanner")
+    made.set_qform(rigid(affine, shape), code="scanner")
     made.set_sform(affine, code="scanner")
     made.set_xyzt_units("mm", "sec")
     made["vox_offset"] = 352
@@ -83,6 +80,11 @@ def encode(head: bytes, voxels: Stored, compress: bool) -> Iterator[bytes | memo
     for start in range(0, len(body), CHUNK):
         yield engine.compress(body[start : start + CHUNK])
     yield engine.flush()
+
+
+def sidecar_path(path: Path) -> Path:
+    """Where the JSON of a volume lies."""
+    return path.with_name(path.name.removesuffix(".gz").removesuffix(".nii") + ".json")
 
 
 def make_folder(folder: Path) -> None:
@@ -137,7 +139,7 @@ def verify(path: Path, expected_crc: int, volumes: Sequence[Sequence[Frame]]) ->
     """Read a file back from the disk and hold it against the DICOM headers of its slices.
 
     Checked are the checksum of all stored bytes, the header's shape, and the four corners of every slice of every
-    volume, from the affine on the disk and from each slice's own header.
+    volume, from both affines on the disk and from each slice's own header.
 
     Raises
     ------
@@ -147,13 +149,15 @@ def verify(path: Path, expected_crc: int, volumes: Sequence[Sequence[Frame]]) ->
     found, beginning = file_checksum(path)
     if found != expected_crc:
         raise Refused(Reason.VERIFY_FAILED, "the bytes on the disk are not those that were written")
-    shape, affine, _ = read_header(beginning)
+    shape, _, stored = read_header(beginning)
     first = volumes[0][0].pixels
     expected = (first.columns, first.rows, len(volumes[0]), *((len(volumes),) if len(volumes) > 1 else ()))
     if shape != expected:
         raise Refused(Reason.VERIFY_FAILED, f"shape {shape} on the disk, expected {expected}")
-    for volume in volumes:
-        _verify_corners(volume, affine, shape)
+    for form in (stored.get_sform(), stored.get_qform()):
+        worst, frame = worst_corner(np.asarray(form), volumes)
+        if not worst <= CORNER_TOLERANCE_MM:
+            raise Refused(Reason.VERIFY_FAILED, f"a corner of slice {frame.number} is off by {worst:.3f} mm")
 
 
 def read_header(stored: bytes) -> tuple[tuple[int, ...], Array, nib.Nifti1Header]:
@@ -163,30 +167,6 @@ def read_header(stored: bytes) -> tuple[tuple[int, ...], Array, nib.Nifti1Header
         head = zlib.decompressobj(GZIP).decompress(stored[:4096], 352)
     parsed = nib.Nifti1Header(head[:348])
     return tuple(int(size) for size in parsed.get_data_shape()), np.asarray(parsed.get_best_affine()), parsed
-
-
-def _verify_corners(volume: Sequence[Frame], affine: Array, shape: tuple[int, ...]) -> None:
-    """All slices at once: where the affine puts their corners, and where their own headers do."""
-    columns, rows = shape[0] - 1, shape[1] - 1
-    corners = np.array([[0, 0], [columns, 0], [0, rows], [columns, rows]], dtype=np.float64)
-    slices = np.arange(len(volume), dtype=np.float64)
-    voxels = np.concatenate([np.tile(corners, (len(volume), 1)), np.repeat(slices, 4)[:, None]], axis=1)
-    errors = np.linalg.norm(to_world(affine, voxels) - _header_corners(volume, corners), axis=1)
-    worst = int(np.argmax(errors))
-    if not errors[worst] <= CORNER_TOLERANCE_MM:
-        detail = f"a corner of slice {volume[worst // 4].number} is off by {errors[worst]:.3f} mm"
-        raise Refused(Reason.VERIFY_FAILED, detail)
-
-
-def _header_corners(volume: Sequence[Frame], corners: Array) -> Array:
-    """RAS mm of the corner pixels ``(column, row)`` of every slice, from its own header; ``(slices × 4, 3)``."""
-    places = [frame.geometry for frame in volume if frame.geometry is not None]
-    cosines = np.array([place.orientation for place in places]).reshape(-1, 1, 2, 3)
-    between_rows, between_columns = np.array([place.spacing for place in places]).T.reshape(2, -1, 1, 1)
-    across = cosines[:, :, 0] * between_columns * corners[None, :, :1]
-    down = cosines[:, :, 1] * between_rows * corners[None, :, 1:]
-    lps = np.array([place.position for place in places])[:, None] + across + down
-    return (lps * (-1, -1, 1)).reshape(-1, 3)
 
 
 def verify_values(path: Path, expected: Array, k: int, t: int) -> None:

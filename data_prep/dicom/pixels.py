@@ -23,6 +23,8 @@ Stored = npt.NDArray[np.generic]
 def read_stored(volumes: Sequence[Sequence[Frame]], max_bytes: int) -> Stored:
     """Stored values of a stack's frames, shape ``(volumes, slices, rows, columns)``, native byte order.
 
+    Frames that are stored as different types share the smallest one that holds them all.
+
     Raises
     ------
     Refused
@@ -30,11 +32,15 @@ def read_stored(volumes: Sequence[Sequence[Frame]], max_bytes: int) -> Stored:
     """
     first = volumes[0][0].pixels
     shape = (len(volumes), len(volumes[0]), first.rows, first.columns)
-    stored = np.empty(shape, _dtype(first))
+    types = {_dtype(frame.pixels) for volume in volumes for frame in volume}
+    stored = np.empty(shape, np.result_type(*types))
     for t, volume in enumerate(volumes):
         for k, frame in enumerate(volume):
             try:
-                _read_frame(frame, stored[t, k], max_bytes)
+                if len(types) == 1:
+                    _read_frame(frame, stored[t, k], max_bytes)
+                else:
+                    stored[t, k] = _own_frame(frame, max_bytes)
             except Refused as refusal:
                 raise Refused(refusal.reason, f"slice {frame.number}: {refusal.detail}") from refusal
     return stored
@@ -42,6 +48,13 @@ def read_stored(volumes: Sequence[Sequence[Frame]], max_bytes: int) -> Stored:
 
 def _dtype(pixels: Pixels) -> np.dtype[np.generic]:
     return np.dtype(f"{'i' if pixels.signed else 'u'}{pixels.bits_allocated // 8}")
+
+
+def _own_frame(frame: Frame, max_bytes: int) -> Stored:
+    """A frame's stored values as the type of its own header."""
+    own = np.empty((frame.pixels.rows, frame.pixels.columns), _dtype(frame.pixels))
+    _read_frame(frame, own, max_bytes)
+    return own
 
 
 def _read_frame(frame: Frame, into: Stored, max_bytes: int) -> None:
@@ -64,9 +77,23 @@ def _read_native(pixels: Pixels, index: int, into: Stored) -> None:
         read = file.readinto(into.reshape(-1).view(np.uint8).data)
     if read != pixels.frame_bytes:
         raise Refused(Reason.TRUNCATED, f"{read} of {pixels.frame_bytes} bytes of pixel data")
-    if pixels.swapped > 1:
+    if pixels.swapped > into.itemsize:
+        into[...] = _from_words(pixels, index).reshape(into.shape)
+    elif pixels.swapped > 1:
         flat = into.reshape(-1)
         flat.view(f"u{pixels.swapped}").byteswap(inplace=True)
+
+
+def _from_words(pixels: Pixels, index: int) -> Stored:
+    """A frame of bytes out of swapped words, the first and the last of which it may share with its neighbours."""
+    start = index * pixels.frame_bytes
+    before = start % pixels.swapped
+    count = -(-(before + pixels.frame_bytes) // pixels.swapped)
+    with open(pixels.location, "rb", buffering=0) as file:  # noqa: PTH123
+        file.seek(pixels.offset + start - before)
+        words = np.frombuffer(file.read(count * pixels.swapped).ljust(count * pixels.swapped, b"\0"), np.uint8)
+    turned = words.reshape(-1, pixels.swapped)[:, ::-1].reshape(-1)
+    return turned[before : before + pixels.frame_bytes].view(_dtype(pixels))
 
 
 def _use_stored_bits(pixels: Pixels, into: Stored) -> None:

@@ -13,6 +13,7 @@ class Reason(str, Enum):
     SHEARED = "SHEARED"
     MIXED_SHAPE = "MIXED_SHAPE"
     MIXED_SPACING = "MIXED_SPACING"
+    MIXED_ORIENTATION = "MIXED_ORIENTATION"
     TOO_FEW_SLICES = "TOO_FEW_SLICES"
     SINGLE_POSITION = "SINGLE_POSITION"
     AMBIGUOUS_VOLUMES = "AMBIGUOUS_VOLUMES"
@@ -37,6 +38,7 @@ MEANINGS: dict[Reason, str] = {
     Reason.SHEARED: "slices are shifted inside their own plane, as by a gantry tilt",
     Reason.MIXED_SHAPE: "a few images of another matrix size than the rest of the series",
     Reason.MIXED_SPACING: "a few images of another pixel spacing than the rest of the series",
+    Reason.MIXED_ORIENTATION: "slices of one stack that are turned a little against each other",
     Reason.TOO_FEW_SLICES: "fewer than three slices",
     Reason.SINGLE_POSITION: "several images, all at one position",
     Reason.AMBIGUOUS_VOLUMES: "positions repeat, and the headers do not say which images form a volume",

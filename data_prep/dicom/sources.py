@@ -189,13 +189,28 @@ def _from_dicomdir(dicomdir: Path) -> Iterator[Source]:
         raise SpineError(f"{dicomdir} cannot be read as a DICOMDIR: {type(error).__name__}") from error
     yield Source(dicomdir.name, str(dicomdir), Reason.NOT_AN_IMAGE, "the DICOMDIR itself")
     for name in dict.fromkeys(names):
-        path = (root / name).resolve()
+        path = _as_on_disk(root, name).resolve()
         if not path.is_relative_to(root):
             yield Source(name, "", Reason.UNSAFE_PATH, "the reference points outside the DICOMDIR's folder")
         elif not path.is_file():
             yield Source(name, "", Reason.UNREADABLE, "named in the DICOMDIR, but absent")
         else:
             yield Source(name, str(path))
+
+
+def _as_on_disk(root: Path, name: str) -> Path:
+    """The file of a reference; a copied or mounted disc may spell it in other case, or with ``;1`` for its version."""
+    path = root
+    for part in PurePosixPath(name).parts:
+        path /= part
+        if not path.exists() and path.parent.is_dir():
+            alike = (entry for entry in sorted(path.parent.iterdir()) if _plain_name(entry.name) == _plain_name(part))
+            path = next(alike, path)
+    return path
+
+
+def _plain_name(name: str) -> str:
+    return name.partition(";")[0].removesuffix(".").lower()
 
 
 def _reference(record: object) -> str:

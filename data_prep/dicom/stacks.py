@@ -16,21 +16,18 @@ from typing import TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from data_prep.dicom import regularity, volumes
+from data_prep.dicom import placement, regularity, scouts, volumes
 from data_prep.dicom.frames import Frame
 from data_prep.dicom.reasons import Reason, Refused
-from monai_spine.geometry import Plane, affine_from_dicom, plane_of_normal
+from monai_spine.geometry import Plane, plane_of_normal
 
 Key = TypeVar("Key", bound=Hashable)
 
-SAME_CORNER_MM = 0.02
+SAME_CORNER_MM = 0.04
 """Two frames share an orientation and a pixel spacing when no corner moves by more than this."""
 
-SCOUT_DEGREES = 75.0
-"""Planes of a scout stand at least this far apart, usually 90°, and no other slices lie between them."""
-
-BETWEEN_DEGREES = 60.0
-"""Slices less than this from two planes lie between them: stacks angled to the discs fan out from one to the next."""
+NEARLY_PARALLEL_DEGREES = 0.5
+"""No two stacks are planned so close to each other: slices that differ by less were meant to be one stack."""
 
 _IRREGULAR = {Reason.UNEVEN_SPACING, Reason.SHEARED, Reason.MISSING_SLICE}
 
@@ -110,15 +107,17 @@ def _by(key: Callable[[Frame], Key], frames: Iterable[Frame]) -> list[list[Frame
 
 def _split_sound(frames: list[Frame]) -> list[Stack]:
     groups = [
-        group
-        for alike in _by(lambda frame: (frame.kind, frame.pixels.rows, frame.pixels.columns), frames)
-        for grid in _same_grid(alike)
-        for group in _same_frame_of_reference(grid)
+        group for alike in _by(_sort, frames) for grid in _same_grid(alike) for group in _same_frame_of_reference(grid)
     ]
-    if scout := _scout(groups):
-        return [_refused(group, Reason.LOCALIZER, scout) for group in groups]
-    stacks = [stack for group in groups for stack in _stacks_of_grid(group)]
-    return [_blame_mixture(stack, frames) for stack in stacks]
+    scout, detail = scouts.find(groups)
+    stacks = [_refused(group, Reason.LOCALIZER, detail) for group in scout]
+    kept = [group for group in groups if not any(group is other for other in scout)]
+    return stacks + [_blame_mixture(stack, frames) for group in kept for stack in _stacks_of_grid(group)]
+
+
+def _sort(frame: Frame) -> tuple[Hashable, ...]:
+    """What is equal in all frames of a volume but for its place."""
+    return frame.kind, frame.identity.patient, frame.pixels.rows, frame.pixels.columns
 
 
 def _same_grid(frames: list[Frame]) -> list[list[Frame]]:
@@ -151,16 +150,6 @@ def _grid_vectors(frame: Frame) -> npt.NDArray[np.float64]:
     along_row = cosines[0] * between_columns * (frame.pixels.columns - 1)
     along_column = cosines[1] * between_rows * (frame.pixels.rows - 1)
     return np.concatenate([along_row, along_column])
-
-
-def _scout(groups: list[list[Frame]]) -> str:
-    """What makes a series a scout: planes that cross, with nothing between them; empty where nothing does."""
-    found = [group[0].geometry.normal for group in groups if group[0].geometry is not None]
-    normals = np.unique(np.round(found, 3), axis=0).reshape(-1, 3)
-    degrees = np.degrees(np.arccos(np.clip(np.abs(normals @ normals.T), 0.0, 1.0)))
-    near = (degrees < BETWEEN_DEGREES).astype(np.float64)
-    crossing = degrees[(degrees >= SCOUT_DEGREES) & (near @ near == 0)]
-    return f"slices in {len(normals)} planes, up to {crossing.max():.0f} degrees apart" if crossing.size else ""
 
 
 def _stacks_of_grid(frames: list[Frame]) -> list[Stack]:
@@ -199,9 +188,13 @@ def _checked(group: list[list[Frame]]) -> Stack:
         step = regularity.step(group[0])
     except Refused as refusal:
         return _refused(frames, refusal.reason, refusal.detail)
-    geometry = group[0][0].geometry
-    assert geometry is not None
-    affine = affine_from_dicom(geometry.orientation, geometry.position, geometry.spacing, step)
+    affine = placement.affine(group, step)
+    shape = (group[0][0].pixels.columns, group[0][0].pixels.rows, len(group[0]))
+    for form in (affine, placement.rigid(affine, shape)):
+        worst, frame = placement.worst_corner(form, group)
+        if worst > placement.CORNER_TOLERANCE_MM:
+            detail = f"one grid for all slices would put a corner of slice {frame.number} {worst:.3f} mm off"
+            return _refused(frames, Reason.SHEARED if form is not affine else Reason.MIXED_ORIENTATION, detail)
     return Stack(tuple(tuple(volume) for volume in group), affine)
 
 
@@ -229,4 +222,21 @@ def _blame_mixture(stack: Stack, frames: list[Frame]) -> Stack:
         sizes = f"pixels of {geometry.spacing[0]:g} mm, others {ordinary[0]:g}"
         detail = f"{len(stack.frames)} of {len(frames)} images have {sizes}"
         return _refused(stack.frames, Reason.MIXED_SPACING, detail)
+    if angle := _turned(stack.first, frames):
+        detail = f"turned by {angle:.4f} degrees against the image nearest in orientation"
+        return _refused(stack.frames, Reason.MIXED_ORIENTATION, detail)
     return stack
+
+
+def _turned(frame: Frame, frames: list[Frame]) -> float:
+    """Degrees between a frame and the nearest of another orientation, if that is as good as the same; else 0."""
+    mine = _cosines(frame)
+    others = np.array([_cosines(other) for other in frames if other.kind == frame.kind])
+    degrees = np.degrees(np.linalg.norm((others - mine).reshape(-1, 2, 3), axis=2).max(axis=1))
+    nearest = degrees[degrees > 0]
+    return float(nearest.min()) if nearest.size and nearest.min() < NEARLY_PARALLEL_DEGREES else 0.0
+
+
+def _cosines(frame: Frame) -> npt.NDArray[np.float64]:
+    assert frame.geometry is not None
+    return np.asarray(frame.geometry.orientation)

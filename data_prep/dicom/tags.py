@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from data_prep.dicom import parameters
+from data_prep.dicom import parameters, vendors
 
 _OWN = (
     0x00080005,  # SpecificCharacterSet
@@ -23,20 +23,6 @@ _OWN = (
     0x00189087,  # DiffusionBValue
     0x00189089,  # DiffusionGradientOrientation
     0x00189117,  # MRDiffusionSequence
-    0x0019100A,  # Siemens: NumberOfImagesInMosaic
-    0x0019100C,  # Siemens: b value
-    0x0019100E,  # Siemens: diffusion direction
-    0x001910BB,  # GE: diffusion direction x
-    0x001910BC,  # GE: diffusion direction y
-    0x001910BD,  # GE: diffusion direction z
-    0x00651050,  # United Imaging: images in a grid
-    0x20011003,  # Philips: b value
-    0x20051011,  # Philips: image type MR
-    0x200510B0,  # Philips: diffusion direction R/L
-    0x200510B1,
-    0x200510B2,
-    0x00431039,  # GE: b value
-    0x0043102F,  # GE: magnitude, phase, real, imaginary
     0x0020000D,  # StudyInstanceUID
     0x0020000E,  # SeriesInstanceUID
     0x00200011,  # SeriesNumber
@@ -64,5 +50,5 @@ _OWN = (
     0x52009230,  # PerFrameFunctionalGroupsSequence
 )
 
-TAGS = frozenset({*_OWN, *parameters.TAGS, *parameters.IDENTIFYING})
+TAGS = frozenset({*_OWN, *vendors.TAGS, *parameters.TAGS, *parameters.IDENTIFYING})
 """Everything that is read of a header."""

@@ -30,7 +30,7 @@ def to_voxels(stored: npt.NDArray[np.generic], volumes: Sequence[Sequence[Frame]
     if len(scales) > 1:
         return Voxels(_rescaled(stored, volumes))
     slope, inter = scales.pop()
-    return Voxels(_narrow(stored, volumes[0][0]), slope, inter)
+    return Voxels(_signed(stored, volumes), slope, inter)
 
 
 def _rescaled(stored: npt.NDArray[np.generic], volumes: Sequence[Sequence[Frame]]) -> npt.NDArray[np.float32]:
@@ -41,9 +41,10 @@ def _rescaled(stored: npt.NDArray[np.generic], volumes: Sequence[Sequence[Frame]
     return values
 
 
-def _narrow(stored: npt.NDArray[np.generic], frame: Frame) -> npt.NDArray[np.generic]:
+def _signed(stored: npt.NDArray[np.generic], volumes: Sequence[Sequence[Frame]]) -> npt.NDArray[np.generic]:
     """The same bytes as signed integers where the sign bit is not in use: the type that every reader knows."""
-    pixels = frame.pixels
-    if pixels.signed or pixels.bits_allocated in {pixels.bits_stored, 8}:
+    size = stored.dtype.itemsize
+    used = max(frame.pixels.bits_stored for volume in volumes for frame in volume)
+    if stored.dtype.kind == "i" or size == 1 or used == 8 * size:
         return stored
-    return stored.view(f"i{pixels.bits_allocated // 8}")
+    return stored.view(f"i{size}")

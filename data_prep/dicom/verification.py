@@ -6,33 +6,54 @@ from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
+import pydicom
+from pydicom.dataset import FileMetaDataset
+from pydicom.pixels import get_decoder
+from pydicom.uid import UID, ExplicitVRLittleEndian
 
+from data_prep.dicom.elements import GE_BIG_ENDIAN
 from data_prep.dicom.frames import Frame
 from data_prep.dicom.headers import NATIVE
 from data_prep.dicom.pixels import read_stored
 from data_prep.dicom.reasons import Reason, Refused
 
-RLE = "1.2.840.10008.1.2.5"
-
 
 def reference_values(frame: Frame, max_bytes: int) -> npt.NDArray[np.float64]:
     """Rescaled values of a frame, shape ``(rows, columns)``.
 
-    Uncompressed and RLE pixels are decoded by pydicom, single-frame files of other syntaxes by SimpleITK from the
-    original file, rescaling included: neither shares code with `data_prep.dicom.pixels`.
+    Uncompressed and RLE pixels are decoded by pydicom, others too where a decoder for it is installed (pylibjpeg with
+    its plugins, for one); without one, single-frame files by SimpleITK from the original file, rescaling included.
+    None of them shares code with `data_prep.dicom.pixels`. What is left (compressed frames of a multi-frame object, or
+    MONOCHROME1, without a decoder for pydicom) is decoded a second time by the converter's own: that holds what was
+    written against what was decoded, but cannot find a fault of the decoder.
 
     Raises
     ------
     Refused
         If they cannot be decoded.
     """
-    if frame.pixels.syntax in {*NATIVE, RLE}:
+    if _in_reach_of_pydicom(frame):
         stored = _by_pydicom(frame)
     elif frame.index is None and frame.kind.photometric != "MONOCHROME1":
         return _by_simpleitk(frame)
     else:
         stored = read_stored([[frame]], max_bytes)[0, 0]
     return np.asarray(stored, np.float64) * frame.slope + frame.intercept
+
+
+def _in_reach_of_pydicom(frame: Frame) -> bool:
+    syntax = frame.pixels.syntax
+    if syntax == GE_BIG_ENDIAN:
+        return False
+    return frame.pixels.length is not None or _has_decoder(syntax)
+
+
+@lru_cache(maxsize=32)
+def _has_decoder(syntax: str) -> bool:
+    try:
+        return get_decoder(UID(syntax)).is_available
+    except NotImplementedError:
+        return False
 
 
 def _by_pydicom(frame: Frame) -> npt.NDArray[np.generic]:
@@ -55,10 +76,10 @@ def _by_simpleitk(frame: Frame) -> npt.NDArray[np.float64]:
 
 @lru_cache(maxsize=1)
 def _pixel_array(location: str, syntax: str) -> npt.NDArray[np.generic]:
-    import pydicom
-
     dataset = pydicom.dcmread(location, force=True)
-    if "TransferSyntaxUID" not in getattr(dataset, "file_meta", ()):
-        dataset.file_meta = pydicom.dataset.FileMetaDataset()
-        dataset.file_meta.TransferSyntaxUID = pydicom.uid.UID(syntax)
+    if not hasattr(dataset, "file_meta"):
+        dataset.file_meta = FileMetaDataset()
+    known = dataset.file_meta.get("TransferSyntaxUID") or UID(syntax)
+    plain = known not in NATIVE and not _has_decoder(known)  # uncompressed pixels under a UID that says otherwise
+    dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian if plain else known
     return dataset.pixel_array

@@ -40,10 +40,9 @@ def arrange(frames: list[Frame]) -> list[Volumes]:
     slot_of = {id(frame): int(slot) for frame, slot in zip(frames, slots, strict=True)}
     if count == len(frames):
         return [[sorted(frames, key=lambda frame: slot_of[id(frame)])]]
-    for key in _keys(frames, slot_of):
-        groups = _partition(frames, slot_of, key)
-        if groups is not None:
-            return groups
+    found = [groups for key in _keys(frames, slot_of) if (groups := _partition(frames, slot_of, key)) is not None]
+    if found:  # a key that makes whole volumes of all frames, or else the most telling
+        return next((groups for groups in found if len(groups) == 1), found[0])
     most = int(np.bincount(slots).max())
     raise Refused(
         Reason.AMBIGUOUS_VOLUMES, f"{len(frames)} images at {count} positions, up to {most} at one, not told apart"
@@ -99,7 +98,7 @@ def _slots(frames: Sequence[Frame]) -> npt.NDArray[np.intp]:
 
 
 def _keys(frames: Sequence[Frame], slot_of: dict[int, int]) -> Iterator[Key]:
-    """Keys to try, the most telling first: single values, then pairs, then all together, then the instance numbers."""
+    """Keys to try, the most telling first: single values, pairs, all together, instance numbers, heart phases."""
     names = _telling_hints(frames, slot_of)
     for size in (1, 2, len(names)):
         for chosen in combinations(names, size):
@@ -108,6 +107,9 @@ def _keys(frames: Sequence[Frame], slot_of: dict[int, int]) -> Iterator[Key]:
     blocks = _instance_blocks(frames, slot_of)
     if blocks is not None:
         yield lambda frame: blocks[id(frame)]
+    phases = _heart_phases(frames, slot_of)
+    if phases is not None:
+        yield lambda frame: phases[id(frame)]
 
 
 def _telling_hints(frames: Sequence[Frame], slot_of: dict[int, int]) -> list[str]:
@@ -144,6 +146,21 @@ def _instance_blocks(frames: Sequence[Frame], slot_of: dict[int, int]) -> dict[i
     if sequence == [slot for slot in sequence[::repeats] for _ in range(repeats)]:
         return {id(frame): n % repeats for n, frame in enumerate(ordered)}
     return None
+
+
+def _heart_phases(frames: Sequence[Frame], slot_of: dict[int, int]) -> dict[int, int] | None:
+    """Volume numbers from TriggerTimes that rise at every position by steps of its own, as heart rates do."""
+    times: dict[int, list[tuple[float, int]]] = defaultdict(list)
+    for frame in frames:
+        time = dict(frame.hints).get("trigger time")
+        if not isinstance(time, int | float):
+            return None
+        times[slot_of[id(frame)]].append((time, id(frame)))
+    if len({len(found) for found in times.values()}) > 1:
+        return None
+    if any(len({time for time, _ in found}) < len(found) for found in times.values()):
+        return None
+    return {frame: phase for found in times.values() for phase, (_, frame) in enumerate(sorted(found))}
 
 
 def _partition(frames: Sequence[Frame], slot_of: dict[int, int], key: Key) -> list[Volumes] | None:

@@ -122,18 +122,32 @@ def test_damaged_zip_is_a_row(tmp_path: Path) -> None:
     assert "UNREADABLE" in {row["reason"] for row in oracle.files(tmp_path / "out")}
 
 
-def test_dicomdir_leads_to_its_files(tmp_path: Path) -> None:
+def burn_disc(folder: Path) -> None:
+    """Four images under a DICOMDIR."""
     files = FileSet()
     for image in factory.series(4):
         image.PatientID, image.PatientName, image.StudyDate, image.StudyTime = "1", "A", "20200101", "1200"
         image.StudyID, image.AccessionNumber = "1", "1"
-        factory.write_one(tmp_path / "one.dcm", image)
-        files.add(tmp_path / "one.dcm")
-    files.write(tmp_path / "in")
+        factory.write_one(folder.parent / "one.dcm", image)
+        files.add(folder.parent / "one.dcm")
+    files.write(folder)
+
+
+def test_dicomdir_leads_to_its_files(tmp_path: Path) -> None:
+    burn_disc(tmp_path / "in")
     convert(tmp_path / "in" / "DICOMDIR", tmp_path / "out", quiet=True)
     convert(tmp_path / "in", tmp_path / "tree", quiet=True)
     for out in ("out", "tree"):
         assert oracle.judge(tmp_path / "in", tmp_path / out) == {"used": 4, "ignored": 1}
+
+
+def test_dicomdir_finds_files_that_a_mount_renamed(tmp_path: Path) -> None:
+    burn_disc(tmp_path / "in")
+    for path in sorted((tmp_path / "in").rglob("*"), reverse=True):
+        if path.name != "DICOMDIR":
+            path.rename(path.with_name(path.name.lower() + (";1" if path.is_file() else "")))
+    convert(tmp_path / "in" / "DICOMDIR", tmp_path / "out", quiet=True)
+    assert [row["status"] for row in oracle.files(tmp_path / "out")] == ["ignored"] + ["used"] * 4
 
 
 def test_only_the_chosen_planes_are_converted(tmp_path: Path) -> None:

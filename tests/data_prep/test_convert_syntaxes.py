@@ -9,8 +9,9 @@ import nibabel as nib
 import numpy as np
 import pytest
 from pydicom import uid
+from pydicom.encaps import encapsulate, generate_frames
 
-from data_prep.dicom import elements, header_scan
+from data_prep.dicom import decoding, elements, header_scan
 from data_prep.dicom.convert import convert
 from data_prep.dicom.headers import read_header
 from data_prep.dicom.sources import Source
@@ -99,3 +100,46 @@ def test_compressed_and_plain_files_hold_the_same_volume(tmp_path: Path) -> None
     (packed,) = (tmp_path / "gz").rglob("*.nii.gz")
     (plain,) = (tmp_path / "plain").rglob("*.nii")
     assert gzip.decompress(packed.read_bytes()) == plain.read_bytes()
+
+
+@pytest.mark.parametrize("header_signed", [False, True])
+@pytest.mark.parametrize("header_bits", [12, 16])
+@pytest.mark.parametrize("signed", [False, True])
+@pytest.mark.parametrize("bits", [12, 16])
+def test_jpeg2000_that_contradicts_its_header_is_right_or_refused(
+    tmp_path: Path, bits: int, signed: bool, header_bits: int, header_signed: bool
+) -> None:
+    """Of equal width, the header says how the bits are read; else both must agree in the sign, and the values fit."""
+    codec = pytest.importorskip("openjpeg.utils")
+    images = factory.series(3, rows=64, columns=64)
+    low = -(2 ** (bits - 1)) if signed else 0
+    for seed, image in enumerate(images):
+        values = np.random.default_rng(seed).integers(low, low + 2**bits, (64, 64)).astype("i2" if signed else "u2")
+        image.BitsStored, image.HighBit, image.PixelRepresentation = header_bits, header_bits - 1, int(header_signed)
+        stream = codec.encode_array(values, bits_stored=bits, photometric_interpretation=2)
+        image.PixelData = encapsulate([bytes(stream)])
+        image["PixelData"].VR = "OB"
+    factory.write(tmp_path / "in", images, uid.JPEG2000Lossless)
+    convert(tmp_path / "in", tmp_path / "out", quiet=True)
+    oracle.judge(tmp_path / "in", tmp_path / "out")
+    agree = bits == header_bits or (signed == header_signed and bits < header_bits)
+    assert oracle.verdicts(tmp_path / "out") == ["converted" if agree else "UNSUPPORTED"]
+
+
+@pytest.mark.parametrize("photometric", ["MONOCHROME1", "MONOCHROME2"])
+def test_full_verification_of_compressed_frames_uses_another_decoder(
+    tmp_path: Path, photometric: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("openjpeg")
+    images = factory.series(4, rows=64, columns=64, PhotometricInterpretation=photometric)
+    whole = factory.enhanced(images)
+    streams = [next(generate_frames(factory.compressed(image, uid.JPEG2000Lossless).PixelData)) for image in images]
+    whole.PixelData = encapsulate(streams)
+    whole["PixelData"].VR = "OB"
+    factory.write(tmp_path / "in", [whole], uid.JPEG2000Lossless)
+    convert(tmp_path / "in", tmp_path / "right", quiet=True, verify="full")
+    assert oracle.verdicts(tmp_path / "right") == ["converted"]
+    real = decoding.decode
+    monkeypatch.setattr(decoding, "decode", lambda pixels, index: real(pixels, index) ^ 64)
+    convert(tmp_path / "in", tmp_path / "wrong", quiet=True, verify="full")
+    assert oracle.verdicts(tmp_path / "wrong") == ["VERIFY_FAILED"]
