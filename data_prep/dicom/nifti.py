@@ -13,7 +13,7 @@ import numpy.typing as npt
 from isal import isal_zlib
 
 from data_prep.dicom.frames import Frame
-from data_prep.dicom.placement import CORNER_TOLERANCE_MM, rigid, worst_corner
+from data_prep.dicom.placement import CORNER_TOLERANCE_MM, RIGID_TOLERANCE_MM, rigid, worst_corner
 from data_prep.dicom.reasons import Reason, Refused
 from monai_spine.errors import SpineError
 
@@ -154,9 +154,9 @@ def verify(path: Path, expected_crc: int, volumes: Sequence[Sequence[Frame]]) ->
     expected = (first.columns, first.rows, len(volumes[0]), *((len(volumes),) if len(volumes) > 1 else ()))
     if shape != expected:
         raise Refused(Reason.VERIFY_FAILED, f"shape {shape} on the disk, expected {expected}")
-    for form in (stored.get_sform(), stored.get_qform()):
+    for form, allowed in ((stored.get_sform(), CORNER_TOLERANCE_MM), (stored.get_qform(), RIGID_TOLERANCE_MM)):
         worst, frame = worst_corner(np.asarray(form), volumes)
-        if not worst <= CORNER_TOLERANCE_MM:
+        if not worst <= allowed:
             raise Refused(Reason.VERIFY_FAILED, f"a corner of slice {frame.number} is off by {worst:.3f} mm")
 
 

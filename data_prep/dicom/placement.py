@@ -1,7 +1,7 @@
 """Where a volume lies: its affine from the headers of all its slices, and how far any corner is from its own header.
 
-A NIfTI file holds an affine twice: the sform as it is, the qform as rotation and translation alone. Readers differ in
-which they take, so both must be right.
+A NIfTI file holds an affine twice: the sform as it is, the qform without shear. Readers differ in which they take (ITK
+takes the qform where the sform has any shear), so both are made, and checked, with care.
 """
 
 from __future__ import annotations
@@ -18,6 +18,10 @@ Array = npt.NDArray[np.float64]
 
 CORNER_TOLERANCE_MM = 0.05
 """How far a stored slice's corner may lie from where its own DICOM header puts it."""
+
+RIGID_TOLERANCE_MM = 0.15
+"""The same for the qform, beyond `CORNER_TOLERANCE_MM` only where the headers round their cosines to three decimals,
+which makes the stack's axes oblique to each other: a shear that a qform cannot hold."""
 
 
 def affine(volumes: Sequence[Sequence[Frame]], step: Array) -> Array:

@@ -45,4 +45,5 @@ def _joined(frames: Sequence[Frame]) -> Stack | None:
     series = sorted({frame.identity.series for frame in frames})
     first = next(frame.identity for frame in stacks[0].frames if frame.identity.series == series[0])
     volume = tuple(replace(frame, identity=first) for frame in stacks[0].frames)
-    return replace(stacks[0], volumes=(volume,), detail=f"one stack sent as {len(series)} series")
+    detail = "; ".join(filter(None, (f"one stack sent as {len(series)} series", stacks[0].detail)))
+    return replace(stacks[0], volumes=(volume,), detail=detail)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Hashable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import TypeVar
 
@@ -189,13 +189,27 @@ def _checked(group: list[list[Frame]]) -> Stack:
     except Refused as refusal:
         return _refused(frames, refusal.reason, refusal.detail)
     affine = placement.affine(group, step)
-    shape = (group[0][0].pixels.columns, group[0][0].pixels.rows, len(group[0]))
-    for form in (affine, placement.rigid(affine, shape)):
-        worst, frame = placement.worst_corner(form, group)
-        if worst > placement.CORNER_TOLERANCE_MM:
-            detail = f"one grid for all slices would put a corner of slice {frame.number} {worst:.3f} mm off"
-            return _refused(frames, Reason.SHEARED if form is not affine else Reason.MIXED_ORIENTATION, detail)
-    return Stack(tuple(tuple(volume) for volume in group), affine)
+    worst, frame = placement.worst_corner(affine, group)
+    if worst > placement.CORNER_TOLERANCE_MM:
+        detail = f"one grid for all slices would put a corner of slice {frame.number} {worst:.3f} mm off"
+        return _refused(frames, Reason.MIXED_ORIENTATION, detail)
+    return _upright(Stack(tuple(tuple(volume) for volume in group), affine))
+
+
+def _upright(stack: Stack) -> Stack:
+    """The stack, if its affine can be written without shear too, or nearly so."""
+    assert stack.affine is not None
+    pixels = stack.first.pixels
+    rigid = placement.rigid(stack.affine, (pixels.columns, pixels.rows, len(stack.volumes[0])))
+    worst, frame = placement.worst_corner(rigid, stack.volumes)
+    if worst > placement.RIGID_TOLERANCE_MM:
+        detail = f"without shear, a corner of slice {frame.number} would lie {worst:.3f} mm off"
+        return _refused(stack.frames, Reason.SHEARED, detail)
+    if worst > placement.CORNER_TOLERANCE_MM:
+        return replace(
+            stack, detail=f"cosines of few decimals: the qform, which can hold no shear, is {worst:.3f} mm off"
+        )
+    return stack
 
 
 def _by_position(frames: list[Frame]) -> list[Frame]:

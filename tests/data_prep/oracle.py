@@ -36,8 +36,8 @@ def verdicts(out: Path) -> list[str]:
     return [row["reason"] or row["status"] for row in manifest(out)]
 
 
-def judge(source: Path, out: Path) -> Counter[str]:
-    """Check every used slice's four corners and values, and that each voxel slice has one source.
+def judge(source: Path, out: Path, qform_mm: float = CORNER_MM) -> Counter[str]:
+    """Check every used slice's four corners, by sform and qform, and values; and that each voxel slice has one source.
 
     Returns
     -------
@@ -55,22 +55,22 @@ def judge(source: Path, out: Path) -> Counter[str]:
         seen.add(place)
         image = images.setdefault(row["nifti"], nib.load(out / row["nifti"]))
         dataset = datasets.setdefault(row["path"], pydicom.dcmread(source / row["path"]))
-        _judge_slice(image, dataset, row)
+        _judge_slice(image, dataset, row, qform_mm)
     slices = sum(int(np.prod(image.shape[2:])) for image in images.values())
     assert slices == len(seen), "a slice of a volume has no source"
     assert set(images) == {row["nifti"] for row in manifest(out) if row["status"] == "converted"}
     return Counter(row["status"] for row in files(out))
 
 
-def _judge_slice(image: nib.Nifti1Image, dataset: Dataset, row: dict[str, str]) -> None:
+def _judge_slice(image: nib.Nifti1Image, dataset: Dataset, row: dict[str, str], qform_mm: float) -> None:
     orientation, position, spacing, slope, intercept, stored = _slice(dataset, row["frame"])
     k = int(row["k"])
     last_row, last_column = stored.shape[0] - 1, stored.shape[1] - 1
     for x, y in ((0, 0), (last_column, 0), (0, last_row), (last_column, last_row)):
         corner = position + orientation[:3] * spacing[1] * x + orientation[3:] * spacing[0] * y
-        for affine in (image.get_sform(), image.get_qform()):
+        for affine, allowed in ((image.get_sform(), CORNER_MM), (image.get_qform(), qform_mm)):
             error = np.linalg.norm((affine @ [x, y, k, 1])[:3] - corner * [-1, -1, 1])
-            assert error <= CORNER_MM, f"corner off by {error} mm: {row}"
+            assert error <= allowed, f"corner off by {error} mm: {row}"
     values = np.asarray(image.dataobj[..., k] if row["t"] == "" else image.dataobj[..., k, int(row["t"])])
     expected = stored * slope + intercept
     assert np.abs(values.T - expected).max() <= VALUE * max(np.ptp(expected), 1e-9), f"values differ: {row}"

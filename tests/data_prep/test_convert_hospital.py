@@ -101,6 +101,26 @@ def test_reference_image_across_a_scan_is_refused_alone(
     assert oracle.verdicts(run(tmp_path, images)[0]) == verdicts
 
 
+def test_qform_that_three_decimals_put_off_is_said_to_be(tmp_path: Path) -> None:
+    """Cosines that are not quite at right angles: the sform holds them, the qform as nearly as it can."""
+    import SimpleITK as sitk  # noqa: N813 - its usual name
+
+    orientation = rotated(rotated(factory.SAGITTAL, 17, 2), 11, 0)
+    images = factory.series(17, orientation=orientation, rows=384, columns=384, spacing=(0.73, 0.73), step=4.4)
+    for image in images:
+        image.ImageOrientationPatient = [f"{value:.3f}" for value in orientation]
+    factory.write(tmp_path / "in", images)
+    convert(tmp_path / "in", tmp_path / "out", quiet=True)
+    oracle.judge(tmp_path / "in", tmp_path / "out", qform_mm=0.15)
+    (row,) = oracle.manifest(tmp_path / "out")
+    image = sitk.ReadImage(str(tmp_path / "out" / row["nifti"]))
+    first = np.array(images[0].ImagePositionPatient, float)
+    error = np.linalg.norm(image.TransformIndexToPhysicalPoint((0, 0, 0)) - first)
+    said = float(row["detail"].split()[-3])
+    assert row["detail"] == f"cosines of few decimals: the qform, which can hold no shear, is {said:.3f} mm off"
+    assert 0.05 < error <= said + 1e-3
+
+
 def cine(slices: int = 5, phases: int = 4) -> list[Dataset]:
     """Slice by slice, each with a heart rate of its own: trigger times agree in the first phase alone."""
     images = []
