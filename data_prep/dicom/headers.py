@@ -155,6 +155,8 @@ def _problem(location: str, header: Header, pixels: Pixels) -> tuple[Reason, str
     if "LOCALIZER" in image_type[2:]:
         return Reason.LOCALIZER, "ImageType says LOCALIZER"
     needed = pixels.frame_bytes * pixels.frames
+    if pixels.length is None and pixels.syntax in NATIVE:
+        return Reason.UNREADABLE, "compressed pixel data under the transfer syntax of uncompressed ones"
     if pixels.length is None:
         return check_fragments(location, pixels, header.size)
     if pixels.syntax not in NATIVE and pixels.length != needed + needed % 2:  # equal: decompressed, the UID left

@@ -58,7 +58,9 @@ def _has_decoder(syntax: str) -> bool:
 
 def _by_pydicom(frame: Frame) -> npt.NDArray[np.generic]:
     try:
-        stored = _pixel_array(frame.pixels.location, frame.pixels.syntax)
+        plain = frame.pixels.length is not None and frame.pixels.syntax not in NATIVE
+        syntax = ExplicitVRLittleEndian if plain else UID(frame.pixels.syntax)
+        stored = _pixel_array(frame.pixels.location, syntax)
     except Exception as error:  # pydicom raises errors of many kinds on damaged pixels
         raise Refused(Reason.UNREADABLE, f"pixel data do not decode: {type(error).__name__}") from error
     return stored[frame.index or 0] if stored.ndim == 3 else stored
@@ -75,11 +77,10 @@ def _by_simpleitk(frame: Frame) -> npt.NDArray[np.float64]:
 
 
 @lru_cache(maxsize=1)
-def _pixel_array(location: str, syntax: str) -> npt.NDArray[np.generic]:
+def _pixel_array(location: str, syntax: UID) -> npt.NDArray[np.generic]:
+    """A file's pixels, which a transfer syntax describes that may not be the one it names."""
     dataset = pydicom.dcmread(location, force=True)
     if not hasattr(dataset, "file_meta"):
         dataset.file_meta = FileMetaDataset()
-    known = dataset.file_meta.get("TransferSyntaxUID") or UID(syntax)
-    plain = known not in NATIVE and not _has_decoder(known)  # uncompressed pixels under a UID that says otherwise
-    dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian if plain else known
+    dataset.file_meta.TransferSyntaxUID = syntax
     return dataset.pixel_array

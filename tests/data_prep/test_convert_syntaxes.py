@@ -102,6 +102,30 @@ def test_compressed_and_plain_files_hold_the_same_volume(tmp_path: Path) -> None
     assert gzip.decompress(packed.read_bytes()) == plain.read_bytes()
 
 
+def renamed(path: Path, syntax: str) -> None:
+    """Give a file's meta information another transfer syntax UID of equal padded length."""
+    data = path.read_bytes()
+    start = data.index(b"\x02\0\x10\0UI") + 8
+    length = int.from_bytes(data[start - 2 : start], "little")
+    path.write_bytes(data[:start] + syntax.encode().ljust(length, b"\0") + data[start + length :])
+
+
+def test_compressed_pixels_under_an_uncompressed_syntax_are_refused(tmp_path: Path) -> None:
+    images = [factory.compressed(image, uid.JPEG2000Lossless) for image in factory.series(3, rows=32, columns=24)]
+    for path in factory.write(tmp_path / "in", images, uid.JPEG2000Lossless):
+        renamed(path, uid.ExplicitVRLittleEndian)
+    convert(tmp_path / "in", tmp_path / "out", quiet=True)
+    assert oracle.verdicts(tmp_path / "out") == ["UNREADABLE"]
+
+
+def test_uncompressed_pixels_under_a_compressed_syntax_are_right(tmp_path: Path, original: np.ndarray) -> None:
+    """As archives leave them that decompress and forget to say so."""
+    for path in factory.write(tmp_path / "in", factory.series(4, rows=32, columns=24), uid.ExplicitVRLittleEndian):
+        renamed(path, uid.RLELossless)
+    convert(tmp_path / "in", tmp_path / "out", quiet=True, verify="full", format="nii")
+    assert np.array_equal(values(tmp_path / "out"), original)
+
+
 @pytest.mark.parametrize("header_signed", [False, True])
 @pytest.mark.parametrize("header_bits", [12, 16])
 @pytest.mark.parametrize("signed", [False, True])
