@@ -154,6 +154,10 @@ def _problem(location: str, header: Header, pixels: Pixels) -> tuple[Reason, str
         return Reason.MOSAIC, "the slices of a volume are tiled into one image"
     if "LOCALIZER" in image_type[2:]:
         return Reason.LOCALIZER, "ImageType says LOCALIZER"
+    return _pixel_problem(location, header, pixels)
+
+
+def _pixel_problem(location: str, header: Header, pixels: Pixels) -> tuple[Reason, str] | None:
     needed = pixels.frame_bytes * pixels.frames
     if pixels.length is None and pixels.syntax in NATIVE:
         return Reason.UNREADABLE, "compressed pixel data under the transfer syntax of uncompressed ones"
