@@ -73,6 +73,33 @@ def score(  # noqa: PLR0917 - options
 
 
 @app.command()
+def locate(
+    inputs: Annotated[
+        list[Path], typer.Argument(metavar="NIFTI…", help="NIfTI files, folders of studies, or datalists.")
+    ],
+    out: Annotated[Path, typer.Option("-o", "--out", help="Folder for points.csv and what belongs to it.")],
+    model: Annotated[Path | None, typer.Option(help="A localizer's bundle, not the one shipped.")] = None,
+    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
+    quiet: Annotated[bool, typer.Option("--quiet", help="No progress on stderr.")] = False,
+) -> None:
+    """Find the lumbar levels in sagittal volumes: canal, foramina and recesses as points in RAS mm.
+
+    A volume without a lumbar spine, or whose slices are not sagittal, gets no points and a line in volumes.csv.
+
+    \b
+    Example:
+      monai-spine locate sagittal_t2.nii.gz -o points
+      monai-spine locate nifti/datalist.json -o points --device cuda
+    """
+    from monai_spine.locate import locate as run
+    from monai_spine.locator import BUNDLE, LevelLocator
+
+    summary = run(inputs, out, LevelLocator.from_bundle(model or BUNDLE, device), quiet=quiet)
+    typer.echo(f"{summary.line()}; see {out / 'points.csv'}")
+    raise typer.Exit(summary.exit_code)
+
+
+@app.command()
 def demo(
     out: Annotated[Path, typer.Argument(help="New folder for everything the demo makes.")] = Path("demo"),
     studies: Annotated[int, typer.Option(min=10, help="Phantom studies to train on.")] = 150,

@@ -28,6 +28,8 @@ _SHARPEST_TURN = 50.0
 LEAST_DISCS = 3
 LEAST_MEAN_HEIGHT = 0.35
 """Fewer discs, or fainter ones, are no spine."""
+_MOST_SKIPPED = 0.4
+"""Share of the chain's gaps that may hold a peak that is not in the chain."""
 _SAME_DISC = 14.0
 """Millimetres between a canal's and a lumbosacral peak of one disc."""
 _SURE_SACRUM = 0.45
@@ -89,6 +91,8 @@ def link(canal: Sequence[Peak], lumbosacral: Sequence[Peak]) -> Chain | None:
     best = _best_chain(canal)
     if len(best) < LEAST_DISCS or np.mean([peak.height for peak in best]) < LEAST_MEAN_HEIGHT:
         return None
+    if _skipped(best, canal) > _MOST_SKIPPED * (len(best) - 1):
+        return None
     anchor, sacrum, certain = _anchor(best, lumbosacral)
     if anchor:
         best = best[: anchor + 1]
@@ -122,6 +126,22 @@ def _best_chain(peaks: Sequence[Peak]) -> list[Peak]:
         i, j = before[i, j], i
         chain.append(peaks[i])
     return chain[::-1]
+
+
+def _skipped(chain: Sequence[Peak], peaks: Sequence[Peak]) -> int:
+    """How many gaps of the chain hold a peak that was passed over: the discs of a neck lie so close."""
+    members = {id(peak) for peak in chain}
+    others = [peak for peak in peaks if id(peak) not in members and peak.height >= LEAST_MEAN_HEIGHT]
+    return sum(
+        any(_beside_line(above.world, below.world, peak.world) for peak in others) for above, below in pairwise(chain)
+    )
+
+
+def _beside_line(start: Array, end: Array, point: Array) -> bool:
+    """Whether a point lies between two others, no farther from their line than half a canal."""
+    line = end - start
+    share = float((point - start) @ line / (line @ line))
+    return 0.2 < share < 0.8 and float(np.linalg.norm(point - start - share * line)) < 9.0
 
 
 def _pitch_cost(above: Peak, below: Peak) -> float | None:

@@ -3,6 +3,8 @@
 from monai_spine.handlers.best_model import BestModel
 from monai_spine.handlers.epoch_report import EpochReport
 from monai_spine.handlers.fresh_items import FreshItems
+from monai_spine.handlers.landmark_report import LandmarkReport
+from monai_spine.handlers.point_writer import PointWriter
 from monai_spine.handlers.prediction_writer import PredictionWriter
 from monai_spine.handlers.run_state import RunState, load_weights
 from monai_spine.handlers.score_report import ScoreReport
@@ -12,6 +14,8 @@ __all__ = [
     "BestModel",
     "EpochReport",
     "FreshItems",
+    "LandmarkReport",
+    "PointWriter",
     "PredictionWriter",
     "RunState",
     "ScoreReport",

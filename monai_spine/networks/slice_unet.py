@@ -7,21 +7,20 @@ from itertools import pairwise
 
 import torch
 from torch import nn
+from torch.nn.functional import batch_norm, interpolate
 
 _RARE = -4.0
 """Logit that every map starts from: what is looked for is rare (Lin et al. 2017, arXiv:1708.02002, section 4.1)."""
 
-_GROUPS = 8
-"""Groups of channels that are normalised together, slice by slice: images of a batch differ in contrast so much that
-statistics of a batch, or averages of them, fit none."""
-
 
 class SliceUNet(nn.Module):
-    """Maps of landmarks and regions from a stack of sagittal slices of any number and size.
+    """Maps of landmarks and regions from stacks of sagittal slices, of any number and size.
 
     Convolutions are 2-D in the slices, which are three or more times thicker than their pixels; in the two deepest
-    stages a convolution across three slices follows each block. All stages but the stem's are residual (He et al.
-    2016, arXiv:1603.05027); the way up adds the skips instead of concatenating them.
+    stages a convolution across three slices follows each block. All stages are residual (He et al. 2016,
+    arXiv:1603.05027); the way up adds the skips instead of concatenating them. Features are normalised over their own
+    volume, in training as in use: volumes of a batch differ in contrast so much that statistics of a batch, or running
+    averages of them, fit none.
 
     Parameters
     ----------
@@ -44,21 +43,20 @@ class SliceUNet(nn.Module):
         super().__init__()
         if not 0 <= mixed <= len(channels):
             raise ValueError(f"expected mixed from 0 to {len(channels)}, but given {mixed}")
-        first = channels[0]
-        self.stem = _normed(nn.Conv2d(in_channels, first, 5, stride=2, padding=2, bias=False))
         across = [n >= len(channels) - mixed for n in range(len(channels))]
-        self.down = nn.ModuleList(_Stage(features, mix) for features, mix in zip(channels, across, strict=True))
         steps = list(pairwise(channels))
-        self.shrink = nn.ModuleList(
-            _normed(nn.Conv2d(fine, coarse, 3, stride=2, padding=1, bias=False)) for fine, coarse in steps
+        self.stem = _normed(nn.Conv2d(in_channels, channels[0], 5, stride=2, padding=2, bias=False))
+        self.first = _Stage(channels[0], across[0])
+        self.down = nn.ModuleList(
+            _Down(fine, coarse, mix) for (fine, coarse), mix in zip(steps, across[1:], strict=True)
         )
-        self.rise = nn.ModuleList(_normed(nn.Conv2d(coarse, fine, 1, bias=False)) for fine, coarse in reversed(steps))
         self.up = nn.ModuleList(
-            _Stage(features, mix) for features, mix in zip(channels[-2::-1], across[-2::-1], strict=True)
+            _Up(coarse, fine, mix) for (fine, coarse), mix in reversed(list(zip(steps, across[:-1], strict=True)))
         )
-        self.head = nn.Conv2d(first, out_channels, 1)
-        if self.head.bias is not None:
-            nn.init.constant_(self.head.bias, _RARE)
+        self.head = nn.Conv2d(channels[0], out_channels, 1)
+        for name, values in self.head.named_parameters():
+            if name == "bias":
+                nn.init.constant_(values, _RARE)
         for module in self.modules():
             if isinstance(module, nn.Conv2d):  # 1.4 times as fast to train on a CPU as the usual layout
                 module.to(memory_format=torch.channels_last)
@@ -68,27 +66,35 @@ class SliceUNet(nn.Module):
 
         ``x`` counts the slices. Halves are rounded up.
         """
-        batch, slices = image.shape[0], image.shape[2]
-        features = self.stem(image.transpose(1, 2).flatten(0, 1))
-        skips = []
-        for stage, shrink in zip(self.down, self.shrink, strict=False):  # the deepest stage shrinks no further
-            skips.append(stage(features, slices))
-            features = shrink(skips[-1])
-        features = self.down[-1](features, slices)
-        for rise, stage in zip(self.rise, self.up, strict=True):
-            skip = skips.pop()
-            risen = nn.functional.interpolate(rise(features), size=skip.shape[-2:], mode="bilinear")
-            features = stage(skip + risen, slices)
-        maps = self.head(features)
-        return maps.unflatten(0, (batch, slices)).transpose(1, 2)
+        return torch.stack([self._maps(volume) for volume in image.unbind(0)])
+
+    def _maps(self, volume: torch.Tensor) -> torch.Tensor:
+        """Logits of one volume, the slices in the place of a batch on the way."""
+        features = self.first(self.stem(volume.transpose(0, 1)))
+        skips = [features]
+        for step in self.down:
+            features = step(features)
+            skips.append(features)
+        for n, step in enumerate(self.up):
+            features = step(features, skips[len(skips) - 2 - n])
+        return self.head(features).transpose(0, 1)
+
+
+class _VolumeNorm(nn.Module):
+    """Batch normalisation whose batch is the slices of one volume, always."""
+
+    def __init__(self, features: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(features))
+        self.bias = nn.Parameter(torch.zeros(features))
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        """Features of the same shape, each channel with its own scale and offset."""
+        return batch_norm(features, None, None, self.weight, self.bias, training=True)
 
 
 def _normed(convolution: nn.Conv2d) -> nn.Sequential:
-    return nn.Sequential(convolution, _norm(convolution.out_channels), nn.ReLU(inplace=True))
-
-
-def _norm(features: int) -> nn.GroupNorm:
-    return nn.GroupNorm(_GROUPS, features)
+    return nn.Sequential(convolution, _VolumeNorm(convolution.out_channels), nn.ReLU(inplace=True))
 
 
 class _Stage(nn.Module):
@@ -99,14 +105,13 @@ class _Stage(nn.Module):
         self.inside = nn.Sequential(
             _normed(nn.Conv2d(features, features, 3, padding=1, bias=False)),
             nn.Conv2d(features, features, 3, padding=1, bias=False),
-            _norm(features),
+            _VolumeNorm(features),
         )
-        self.across = _Across(features) if mix else None
+        self.across = _Across(features) if mix else nn.Identity()
 
-    def forward(self, features: torch.Tensor, slices: int) -> torch.Tensor:
-        """Features ``(batch * slices, features, rows, columns)`` of the same shape."""
-        features = torch.relu(features + self.inside(features))
-        return features if self.across is None else self.across(features, slices)
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        """Features ``(slices, features, rows, columns)`` of the same shape."""
+        return self.across(torch.relu(features + self.inside(features)))
 
 
 class _Across(nn.Module):
@@ -115,10 +120,36 @@ class _Across(nn.Module):
     def __init__(self, features: int) -> None:
         super().__init__()
         self.mix = nn.Conv3d(features, features, (3, 1, 1), padding=(1, 0, 0), bias=False)
-        self.norm = _norm(features)
+        self.norm = _VolumeNorm(features)
 
-    def forward(self, features: torch.Tensor, slices: int) -> torch.Tensor:
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
         """As `_Stage.forward`."""
-        stacks = features.unflatten(0, (-1, slices)).transpose(1, 2)
-        mixed = torch.relu(stacks + self.norm(self.mix(stacks)))
-        return mixed.transpose(1, 2).flatten(0, 1)
+        mixed = self.mix(features.transpose(0, 1).unsqueeze(0)).squeeze(0).transpose(0, 1)
+        return torch.relu(features + self.norm(mixed))
+
+
+class _Down(nn.Module):
+    """Half the rows and columns, then a stage."""
+
+    def __init__(self, fine: int, coarse: int, mix: bool) -> None:
+        super().__init__()
+        self.shrink = _normed(nn.Conv2d(fine, coarse, 3, stride=2, padding=1, bias=False))
+        self.stage = _Stage(coarse, mix)
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        """Features of the coarser stage."""
+        return self.stage(self.shrink(features))
+
+
+class _Up(nn.Module):
+    """Back to the size of a skip, the skip added, then a stage."""
+
+    def __init__(self, coarse: int, fine: int, mix: bool) -> None:
+        super().__init__()
+        self.rise = _normed(nn.Conv2d(coarse, fine, 1, bias=False))
+        self.stage = _Stage(fine, mix)
+
+    def forward(self, features: torch.Tensor, skip: torch.Tensor) -> torch.Tensor:
+        """Features of the finer stage."""
+        risen = interpolate(self.rise(features), size=skip.shape[-2:], mode="bilinear", align_corners=False)
+        return self.stage(skip + risen)

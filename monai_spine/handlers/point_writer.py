@@ -1,0 +1,82 @@
+"""Writes the points that a localizer finds, study by study, once an evaluator has seen all volumes."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+import ignite.distributed as idist
+import numpy as np
+import torch
+from ignite.engine import Engine, Events
+
+from monai_spine.coverage import Grid
+from monai_spine.datalist import Record
+from monai_spine.engine_output import studies_of
+from monai_spine.level_points import SpinePoints, read_maps
+from monai_spine.located_study import unite
+from monai_spine.metrics import gathered
+from monai_spine.point_files import write_points, write_study
+from monai_spine.spine import SeriesType
+from monai_spine.transforms.landmark_maps import LANDMARKS, map_affine
+from monai_spine.volume import open_volume
+
+logger = logging.getLogger(__name__)
+
+
+class PointWriter:
+    """Writes ``points.csv``, ``volumes.csv`` and a folder per study, as ``monai-spine locate`` does.
+
+    The engine's output is a list with a dictionary for each volume: ``study_id``, ``volume`` (its name), ``image``
+    ``(1, x, y, z)``, ``affine`` and under ``pred`` the maps from 0 to 1.
+
+    Parameters
+    ----------
+    output_dir
+        The folder.
+    records
+        The studies, for their axial series.
+    """
+
+    def __init__(self, *, output_dir: str, records: Sequence[Record]) -> None:
+        self.output_dir = Path(output_dir)
+        self.records = {record["study_id"]: record for record in records}
+        self._found: dict[str, tuple[str, str, SpinePoints]] = {}
+
+    def attach(self, engine: Engine) -> None:
+        """Collect after each iteration, write at the end."""
+        engine.add_event_handler(Events.STARTED, self._start)
+        engine.add_event_handler(Events.ITERATION_COMPLETED, self._collect)
+        engine.add_event_handler(Events.COMPLETED, self._write)
+
+    def _start(self) -> None:
+        self._found = {}
+
+    def _collect(self, engine: Engine) -> None:
+        for volume in studies_of(engine):
+            affine = np.asarray(torch.as_tensor(volume["affine"]).cpu(), dtype=np.float64)
+            maps = torch.as_tensor(volume["pred"])[: len(LANDMARKS)].float().cpu().numpy().astype(np.float64)
+            points = read_maps(maps, map_affine(affine), tuple(volume["image"].shape[1:]), affine)
+            study, name = str(volume["study_id"]), str(volume["volume"])
+            self._found[f"{study}/{name}"] = (study, name, points)
+
+    def _write(self) -> None:
+        found = gathered(self._found)
+        if idist.get_rank() != 0:
+            return
+        studies = []
+        for study, record in sorted(self.records.items()):
+            mine = {name: points for owner, name, points in found.values() if owner == study}
+            located = unite(study, mine, {}, _axial(record))
+            write_study(self.output_dir, located)
+            studies.append(located)
+        write_points(self.output_dir, studies)
+        count = sum(located.found for located in studies)
+        logger.info("%d of %d studies located: %s", count, len(studies), self.output_dir / "points.csv")
+
+
+def _axial(record: Record) -> dict[str, Grid]:
+    paths = record.get(SeriesType.AXIAL_T2.value, ())
+    images = {str(path).rsplit("/", 1)[-1]: open_volume(path) for path in paths}
+    return {name: Grid(np.asarray(image.affine, dtype=np.float64), image.shape) for name, image in images.items()}

@@ -1,0 +1,159 @@
+"""A study's points from all of its volumes: the surest sagittal one leads, the others fill in, axial planes cover."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from monai_spine.coverage import PLANE_LIMIT_MM, Grid, cover, serving
+from monai_spine.geometry import Array
+from monai_spine.level_points import Absent, LevelPoint, PointKind, SpinePoints
+from monai_spine.spine import Level, Side
+from monai_spine.spine_chain import Disc, Flag, expected_recess, levels
+
+PROJECTED = "projected"
+"""Flag of a recess that was put where it should be on the axial plane nearest to it, not seen."""
+NO_SPINE = "no lumbar spine found"
+_SAME_PLACE = 12.0
+"""Millimetres within which two volumes' canal points mean one disc."""
+
+Key = tuple[PointKind, Level, Side | None]
+
+
+@dataclass(frozen=True)
+class LocatedStudy:
+    """What was found of a study.
+
+    Attributes
+    ----------
+    volumes
+        What became of each sagittal volume by its name: ``found``, or why nothing was.
+    planes
+        For each level the axial stack and plane nearest to its disc: name, slice, and mm to the canal's middle.
+    """
+
+    study: str
+    points: tuple[LevelPoint, ...]
+    absent: tuple[Absent, ...]
+    volumes: Mapping[str, str]
+    planes: Mapping[Level, tuple[str, int, float]]
+
+    @property
+    def found(self) -> bool:
+        """Whether any point was."""
+        return bool(self.points)
+
+
+def unite(
+    study: str, found: Mapping[str, SpinePoints], refused: Mapping[str, str], axial: Mapping[str, Grid]
+) -> LocatedStudy:
+    """One answer from the answers of a study's sagittal volumes.
+
+    Parameters
+    ----------
+    found
+        Answers by the names of the volumes.
+    refused
+        Why a volume could not be looked at, by its name.
+    axial
+        The axial stacks by name.
+    """
+    spines = {name: points for name, points in found.items() if points.chain is not None}
+    volumes = {name: "found" if name in spines else NO_SPINE for name in found} | dict(refused)
+    if not spines:
+        return LocatedStudy(study, (), (), volumes, {})
+    first = max(spines, key=lambda name: _trust(spines[name]))
+    leader, others = spines[first], [points for name, points in spines.items() if name != first]
+    points = _filled_in(leader, others)
+    if any(_names_otherwise(leader, other) for other in others):
+        points = {key: _doubted(point) for key, point in points.items()}
+    recesses, absent, planes = _recesses(leader, axial)
+    absent = [one for one in (*leader.absent, *absent) if (one.kind, one.level, one.side) not in points]
+    ordered = sorted((*points.values(), *recesses), key=_order)
+    return LocatedStudy(study, tuple(ordered), tuple(absent), volumes, planes)
+
+
+def _trust(points: SpinePoints) -> tuple[bool, float]:
+    canal = [point.confidence for point in points.points if point.kind is PointKind.CANAL]
+    return points.chain is not None and points.chain.certain, float(np.sum(canal))
+
+
+def _keyed(points: SpinePoints) -> dict[Key, LevelPoint]:
+    return {(point.kind, point.level, point.side): point for point in points.points}
+
+
+def _filled_in(leader: SpinePoints, others: Sequence[SpinePoints]) -> dict[Key, LevelPoint]:
+    """The leader's points; where another volume saw better what the leader only guessed, the other's."""
+    points = _keyed(leader)
+    for other in others:
+        if _names_otherwise(leader, other):
+            continue
+        for key, point in _keyed(other).items():
+            mine = points.get(key)
+            if mine is None or (Flag.INTERPOLATED.value in mine.flags and point.confidence > mine.confidence):
+                points[key] = point
+    return points
+
+
+def _names_otherwise(leader: SpinePoints, other: SpinePoints) -> bool:
+    """Whether a disc that both saw has two names."""
+    mine, theirs = _keyed(leader), _keyed(other)
+    for key, point in mine.items():
+        for other_key, candidate in theirs.items():
+            both_canal = key[0] is other_key[0] is PointKind.CANAL
+            if both_canal and key[1] is not other_key[1] and _distance(point, candidate) <= _SAME_PLACE:
+                return True
+    return False
+
+
+def _distance(a: LevelPoint, b: LevelPoint) -> float:
+    return float(np.linalg.norm(a.world - b.world))
+
+
+def _doubted(point: LevelPoint) -> LevelPoint:
+    flag = Flag.UNCERTAIN_LEVEL.value
+    return point if flag in point.flags else replace(point, flags=(flag, *point.flags))
+
+
+def _recesses(
+    points: SpinePoints, axial: Mapping[str, Grid]
+) -> tuple[list[LevelPoint], list[Absent], dict[Level, tuple[str, int, float]]]:
+    """Both recesses of each level on the axial plane nearest to the disc; absent where no plane is near."""
+    found: list[LevelPoint] = []
+    absent: list[Absent] = []
+    planes: dict[Level, tuple[str, int, float]] = {}
+    names = list(axial)
+    doubt = () if points.chain is None or points.chain.certain else (Flag.UNCERTAIN_LEVEL.value,)
+    for level, disc in levels(points.chain) if points.chain else ():
+        covers = [cover(axial[name], disc.canal) for name in names]
+        best = serving(covers)
+        if best is None:
+            reason = f"no axial plane within {PLANE_LIMIT_MM:g} mm of {level.title}" if names else "no axial series"
+            absent += [Absent(PointKind.RECESS, level, side, reason) for side in Side]
+            continue
+        planes[level] = (names[best], covers[best].k, covers[best].distance)
+        for side in Side:
+            world = _on_plane(expected_recess(disc, side), axial[names[best]], covers[best].k)
+            flags = (*doubt, PROJECTED)
+            found.append(LevelPoint(PointKind.RECESS, level, side, world, _recess_confidence(disc), flags))
+    return found, absent, planes
+
+
+def _recess_confidence(disc: Disc) -> float:
+    """A projected point is half as sure as the disc that it comes from."""
+    return disc.confidence / 2
+
+
+def _on_plane(point: Array, grid: Grid, k: int) -> Array:
+    """A point's foot on a slice's plane."""
+    normal = np.cross(grid.affine[:3, 0], grid.affine[:3, 1])
+    normal /= np.linalg.norm(normal)
+    middle = grid.affine[:3, 3] + k * grid.affine[:3, 2]
+    return np.asarray(point - (point - middle) @ normal * normal, dtype=np.float64)
+
+
+def _order(point: LevelPoint) -> tuple[int, int, int]:
+    side = 0 if point.side is None else 1 + list(Side).index(point.side)
+    return list(PointKind).index(point.kind), list(Level).index(point.level), side

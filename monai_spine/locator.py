@@ -1,0 +1,86 @@
+"""The level localizer as one object: a bundle's network and weights, from a volume to named points."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import torch
+from monai.bundle import ConfigParser
+
+from monai_spine.errors import InvalidTableError, MissingInputError
+from monai_spine.handlers import load_weights
+from monai_spine.level_points import SpinePoints, read_maps
+from monai_spine.transforms.landmark_maps import LANDMARKS, map_affine
+from monai_spine.transforms.sagittal_grid import sagittal_grid
+from monai_spine.volume import Volume
+
+BUNDLE = Path(__file__).resolve().parents[1] / "bundles/lumbar_level_localizer"
+"""The bundle that is shipped beside the package."""
+_LARGEST = 40
+"""Slices that go through the network at once; more are taken in turn, with neighbours on both sides."""
+_OVERLAP = 6
+
+
+class LevelLocator:
+    """Finds the discs of the lumbar spine and their foramina in one sagittal volume.
+
+    Parameters
+    ----------
+    network
+        Gives logits of `LANDMARKS`, then of the regions.
+    device
+        Where it runs.
+    """
+
+    def __init__(self, network: torch.nn.Module, device: str | torch.device = "cpu") -> None:
+        self.device = torch.device(device)
+        self.network = network.to(self.device).eval()
+
+    @classmethod
+    def from_bundle(cls, bundle: Path = BUNDLE, device: str | torch.device = "cpu") -> LevelLocator:
+        """The network that a bundle's ``configs/inference.json`` defines, with the weights of ``models/model.pt``.
+
+        Raises
+        ------
+        MissingInputError, InvalidTableError
+            If the bundle, its configuration or its weights are missing, or do not fit.
+        """
+        config = bundle / "configs/inference.json"
+        if not config.is_file():
+            raise MissingInputError(f"expected a bundle, but there is no {config}; name its folder with --model")
+        try:
+            definition = json.loads(config.read_text(encoding="utf-8"))["network_def"]
+        except (ValueError, KeyError, TypeError) as err:
+            raise InvalidTableError(f"{config}: expected a bundle's configuration with a network_def") from err
+        network = ConfigParser({"network_def": definition}).get_parsed_content("network_def")
+        return cls(load_weights(network, bundle / "models/model.pt"), device)
+
+    def __call__(self, volume: Volume, name: str) -> SpinePoints:
+        """Named points of a volume; ``name`` is for errors.
+
+        Raises
+        ------
+        InvalidVolumeError
+            If its slices are not sagittal, or it shows nothing.
+        """
+        image, affine = sagittal_grid(volume, name)
+        return read_maps(self.maps(image), map_affine(affine), image.shape, affine)
+
+    @torch.no_grad()
+    def maps(self, image: torch.Tensor) -> np.ndarray:
+        """Maps of the landmarks, from 0 to 1, ``(len(LANDMARKS), x, y / 2, z / 2)``, of an image ``(x, y, z)``."""
+        slices = len(image)
+        step = _LARGEST - 2 * _OVERLAP
+        parts = []
+        for start in range(0, slices, step):
+            if start and start + _OVERLAP >= slices:
+                break
+            low, high = max(0, start - _OVERLAP), min(slices, start + step + _OVERLAP)
+            logits = self.network(image[None, None, low:high].to(self.device))[0, : len(LANDMARKS)]
+            last = high == slices
+            parts.append(torch.sigmoid(logits.float())[:, start - low : None if last else start - low + step].cpu())
+            if last:
+                break
+        return np.asarray(torch.cat(parts, dim=1).numpy(), dtype=np.float64)

@@ -1,0 +1,105 @@
+"""Points as files: one CSV for all studies, and for each study JSON and markups for 3D Slicer."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from monai_spine.level_points import LevelPoint
+from monai_spine.located_study import LocatedStudy
+
+SCHEMA = "monai_spine/points/1"
+COLUMNS = ("study", "point", "level", "side", "x", "y", "z", "confidence", "flag")
+VOLUME_COLUMNS = ("study", "volume", "status")
+_MARKUPS = "https://raw.githubusercontent.com/slicer/slicer/master/Modules/Loadable/Markups/Resources/Schema/markups-schema-v1.0.3.json#"
+
+
+def write_points(out: Path, studies: Iterable[LocatedStudy]) -> None:
+    """``points.csv`` and ``volumes.csv``, sorted by study."""
+    studies = sorted(studies, key=lambda one: one.study)
+    _write(out / "points.csv", _table(COLUMNS, [_row(one.study, point) for one in studies for point in one.points]))
+    volumes = [(one.study, name, status) for one in studies for name, status in one.volumes.items()]
+    _write(out / "volumes.csv", _table(VOLUME_COLUMNS, volumes))
+
+
+def write_study(out: Path, located: LocatedStudy) -> None:
+    """``<study>/points.json`` and, if anything was found, ``<study>/points.mrk.json``."""
+    folder = out / located.study
+    folder.mkdir(parents=True, exist_ok=True)
+    _write(folder / "points.json", json.dumps(_content(located), indent=1) + "\n")
+    if located.found:
+        _write(folder / "points.mrk.json", json.dumps(_markups(located), indent=1) + "\n")
+
+
+def _row(study: str, point: LevelPoint) -> tuple[str, ...]:
+    side = point.side.value if point.side else ""
+    place = [f"{value:.2f}" for value in point.world]
+    return (study, point.kind.value, point.level.value, side, *place, f"{point.confidence:.3f}", ";".join(point.flags))
+
+
+def _content(located: LocatedStudy) -> dict[str, object]:
+    return {
+        "schema": SCHEMA,
+        "study": located.study,
+        "coordinates": "RAS mm",
+        "volumes": dict(located.volumes),
+        "points": [
+            {
+                "point": point.kind.value,
+                "level": point.level.value,
+                "side": point.side.value if point.side else None,
+                "position": [round(float(value), 3) for value in point.world],
+                "confidence": round(point.confidence, 4),
+                "flags": list(point.flags),
+            }
+            for point in located.points
+        ],
+        "absent": [
+            {
+                "point": one.kind.value,
+                "level": one.level.value,
+                "side": one.side.value if one.side else None,
+                "reason": one.reason,
+            }
+            for one in located.absent
+        ],
+        "axial_planes": {
+            level.value: {"volume": name, "slice": k, "distance_mm": round(distance, 2)}
+            for level, (name, k, distance) in located.planes.items()
+        },
+    }
+
+
+def _markups(located: LocatedStudy) -> dict[str, object]:
+    """A fiducial list as 3D Slicer reads it, in RAS mm."""
+    points = [
+        {
+            "id": str(n),
+            "label": " ".join(filter(None, [point.kind.value, point.level.title, point.side and point.side.value])),
+            "description": f"confidence {point.confidence:.2f} {' '.join(point.flags)}".strip(),
+            "position": [round(float(value), 3) for value in point.world],
+            "positionStatus": "defined",
+        }
+        for n, point in enumerate(located.points, start=1)
+    ]
+    markup = {"type": "Fiducial", "coordinateSystem": "RAS", "coordinateUnits": "mm", "controlPoints": points}
+    return {"@schema": _MARKUPS, "markups": [markup]}
+
+
+def _table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(columns)
+    writer.writerows(rows)
+    return text.getvalue()
+
+
+def _write(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.{os.getpid()}.part")
+    partial.write_text(text, encoding="utf-8")
+    partial.replace(path)
