@@ -73,8 +73,9 @@ def test_a_voxel_of_the_map_looks_at_its_own_place() -> None:
     image = torch.rand(1, 1, 4, 32, 32, requires_grad=True)
     network(image)[0, 0, 2, 5, 9].backward()
     pull = image.grad[0, 0].abs()
-    assert pull[2].sum() > 5 * pull[[0, 1, 3]].sum()  # the others have a say in the normalisation alone
-    assert pull[2, 4:17, 12:25].sum() > 0.7 * pull[2].sum()
+    near = pull[2, 2:19, 10:27]  # the others have a say in the normalisation alone
+    assert near.mean() > 10 * pull[[0, 1, 3]].mean()
+    assert near.sum() > 0.7 * pull[2].sum()
 
 
 def test_a_volume_is_seen_alike_whatever_is_seen_beside_it() -> None:
