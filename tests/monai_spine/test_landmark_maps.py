@@ -70,12 +70,12 @@ def test_the_network_takes_any_number_of_slices_of_any_size(size: tuple[int, int
 def test_a_voxel_of_the_map_looks_at_its_own_place() -> None:
     torch.manual_seed(1)
     network = SliceUNet(out_channels=1, channels=(8, 8), mixed=0)
-    image = torch.rand(1, 1, 4, 32, 32, requires_grad=True)
-    network(image)[0, 0, 2, 5, 9].backward()
+    image = torch.rand(1, 1, 4, 128, 128, requires_grad=True)
+    network(image)[0, 0, 2, 30, 20].backward()
     pull = image.grad[0, 0].abs()
-    near = pull[2, 2:19, 10:27]  # the others have a say in the normalisation alone
+    near = pull[2, 30:91, 10:71]  # all else has a say in the normalisation alone
     assert near.mean() > 10 * pull[[0, 1, 3]].mean()
-    assert near.sum() > 0.7 * pull[2].sum()
+    assert near.mean() > 10 * pull[2, 96:].mean()
 
 
 def test_a_volume_is_seen_alike_whatever_is_seen_beside_it() -> None:

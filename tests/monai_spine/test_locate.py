@@ -1,0 +1,232 @@
+import csv
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from monai_spine.errors import InvalidOptionError, InvalidTableError, MissingInputError
+from monai_spine.geometry import grid_affine, slice_normal
+from monai_spine.locate import locate
+from monai_spine.locator import LevelLocator
+from monai_spine.point_files import COLUMNS
+from monai_spine.spine import Level, Side
+from monai_spine.spine_chain import Disc, expected_foramen
+from monai_spine.transforms.landmark_maps import gaussians, map_affine, map_size
+from monai_spine.transforms.sagittal_grid import sagittal_grid
+from monai_spine.volume import Volume, read_volume
+from tests.monai_spine.test_spine_chain import lordotic
+
+SPINE = lordotic(6)
+"""Canal points of T12/L1 to L5/S1."""
+DEVIATION = np.array([5.0, 4.5, 4.5])
+
+
+class Oracle(LevelLocator):
+    """Draws the maps of a spine whose points are known, for the grid that it is about to see."""
+
+    def __init__(self, canal: np.ndarray = SPINE, sacrum: bool = True) -> None:
+        super().__init__(torch.nn.Identity())
+        self.canal, self.sacrum = canal, sacrum
+        self.grids: dict[tuple, np.ndarray] = {}
+
+    def maps(self, image: torch.Tensor) -> np.ndarray:
+        affine = map_affine(self.grids[tuple(image.shape)])
+        size = map_size(image.shape)
+        sacral = self.canal[-1:] if self.sacrum and len(self.canal) else np.zeros((0, 3))
+        groups = (self.canal, foramina(self.canal), sacral)
+        return np.stack([gaussians(points, affine, size, DEVIATION).double().numpy() for points in groups])
+
+    def know(self, *paths: Path) -> "Oracle":
+        for path in paths:
+            image, affine = sagittal_grid(read_volume(path), "x")
+            self.grids[tuple(image.shape)] = affine
+        return self
+
+
+def foramina(canal: np.ndarray) -> np.ndarray:
+    points = []
+    for n, point in enumerate(canal):
+        up = canal[max(n - 1, 0)] - canal[min(n + 1, len(canal) - 1)]
+        disc = Disc(point, 1.0, up / np.linalg.norm(up))
+        points += [expected_foramen(disc, side) for side in Side]
+    return np.array(points).reshape(-1, 3)
+
+
+def write(path: Path, size: tuple[int, int, int], step: tuple[float, float, float], middle: np.ndarray) -> Path:
+    affine = grid_affine(middle, size, step)
+    voxels = np.random.default_rng(0).random(size, dtype=np.float32)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    nib.save(nib.Nifti1Image(voxels, affine), path)
+    return path
+
+
+def sagittal(path: Path, slices: int = 15) -> Path:
+    return write(path, (slices, 110, 125), (4.4, 2.0, 2.0), SPINE.mean(axis=0))
+
+
+def axial(path: Path, middle: np.ndarray, slices: int = 30) -> Path:
+    return write(path, (90, 90, slices), (2.0, 2.0, 4.0), middle)
+
+
+def rows(out: Path, name: str = "points.csv") -> list[dict[str, str]]:
+    with (out / name).open(newline="") as table:
+        return list(csv.DictReader(table))
+
+
+def test_one_volume_gives_its_levels(tmp_path: Path) -> None:
+    volume = sagittal(tmp_path / "patient.nii.gz")
+    summary = locate([volume], tmp_path / "out", Oracle().know(volume), quiet=True)
+    assert (summary.found, summary.none, int(summary.exit_code)) == (["patient"], [], 0)
+    table = rows(tmp_path / "out")
+    assert tuple(table[0]) == COLUMNS
+    canal = {row["level"]: np.array([float(row[axis]) for axis in "xyz"]) for row in table if row["point"] == "canal"}
+    assert list(canal) == [level.value for level in Level]
+    assert np.array(list(canal.values())) == pytest.approx(SPINE[-5:], abs=0.6)
+    left, right = ([row for row in table if row["point"] == "foramen" and row["side"] == side.value] for side in Side)
+    assert len(left) == len(right) == 5
+    assert all(float(a["x"]) < float(b["x"]) for a, b in zip(left, right, strict=True))
+    assert all(row["flag"] == "" and float(row["confidence"]) > 0.5 for row in table)
+
+
+def test_the_same_points_stand_in_every_file(tmp_path: Path) -> None:
+    volume = sagittal(tmp_path / "patient.nii.gz")
+    locate([volume], tmp_path / "out", Oracle().know(volume), quiet=True)
+    table = rows(tmp_path / "out")
+    content = json.loads((tmp_path / "out/patient/points.json").read_text())
+    (markup,) = json.loads((tmp_path / "out/patient/points.mrk.json").read_text())["markups"]
+    assert (markup["coordinateSystem"], markup["type"]) == ("RAS", "Fiducial")
+    for row, point, control in zip(table, content["points"], markup["controlPoints"], strict=True):
+        place = [float(row[axis]) for axis in "xyz"]
+        assert point["position"] == pytest.approx(place, abs=0.01)
+        assert control["position"] == pytest.approx(place, abs=0.01)
+    assert {one["reason"] for one in content["absent"]} == {"no axial series"}
+    picture = np.asarray(Image.open(tmp_path / "out/patient/levels.png"))
+    assert (np.abs(picture.astype(int) - [90, 220, 120]).sum(axis=-1) < 20).sum() > 100
+
+
+def test_recesses_lie_on_the_nearest_axial_plane_or_are_absent(tmp_path: Path) -> None:
+    study = tmp_path / "nifti/s1"
+    volume = sagittal(study / "sagittal_t2.nii.gz")
+    stack = axial(study / "axial_t2.nii.gz", SPINE[-2:].mean(axis=0), slices=14)
+    locate([tmp_path / "nifti"], tmp_path / "out", Oracle().know(volume), quiet=True)
+    content = json.loads((tmp_path / "out/s1/points.json").read_text())
+    recesses = [point for point in content["points"] if point["point"] == "recess"]
+    assert {point["level"] for point in recesses} == {"l4_l5", "l5_s1"}
+    affine = nib.load(stack).affine
+    for point in recesses:
+        along = (np.array(point["position"]) - affine[:3, 3]) @ slice_normal(affine) / 4.0
+        assert along == pytest.approx(round(along), abs=1e-3)
+        assert "projected" in point["flags"]
+    reasons = {one["reason"] for one in content["absent"]}
+    assert reasons == {f"no axial plane within 5 mm of {level.title}" for level in list(Level)[:3]}
+    assert set(content["axial_planes"]) == {"l4_l5", "l5_s1"}
+
+
+def test_without_the_sacrum_every_point_says_that_its_level_is_uncertain(tmp_path: Path) -> None:
+    volume = sagittal(tmp_path / "cut.nii.gz")
+    summary = locate([volume], tmp_path / "out", Oracle(sacrum=False).know(volume), quiet=True)
+    assert summary.uncertain == ["cut"]
+    assert all("uncertain_level" in row["flag"] for row in rows(tmp_path / "out"))
+
+
+def test_no_spine_and_no_sagittal_slices_are_said_so(tmp_path: Path) -> None:
+    empty = sagittal(tmp_path / "head.nii.gz", slices=13)
+    across = axial(tmp_path / "across.nii.gz", SPINE.mean(axis=0))
+    summary = locate([empty, across], tmp_path / "out", Oracle(np.zeros((0, 3))).know(empty), quiet=True)
+    assert (summary.none, int(summary.exit_code)) == (["across", "head"], 3)
+    assert rows(tmp_path / "out") == []
+    status = {row["study"]: row["status"] for row in rows(tmp_path / "out", "volumes.csv")}
+    assert status["head"] == "no lumbar spine found"
+    assert status["across"].startswith("expected sagittal slices")
+    assert not (tmp_path / "out/head/points.mrk.json").exists()
+
+
+class Contradiction(Oracle):
+    """Sees one disc fewer in volumes with 9 slices, and takes it for the lumbosacral one."""
+
+    def maps(self, image: torch.Tensor) -> np.ndarray:
+        self.canal = SPINE[:-1] if len(image) == 9 else SPINE
+        return super().maps(image)
+
+
+def test_series_that_contradict_each_other_make_the_levels_uncertain(tmp_path: Path) -> None:
+    study = tmp_path / "nifti/s1"
+    volumes = sagittal(study / "sagittal_t2.nii.gz"), sagittal(study / "sagittal_t1.nii.gz", slices=9)
+    locate([tmp_path / "nifti"], tmp_path / "out", Contradiction().know(*volumes), quiet=True)
+    table = rows(tmp_path / "out")
+    assert len(table) > 5
+    assert all("uncertain_level" in row["flag"] for row in table)
+
+
+def test_a_broken_volume_does_not_stop_the_others(tmp_path: Path) -> None:
+    study = tmp_path / "nifti/s1"
+    volume = sagittal(study / "sagittal_t2.nii.gz")
+    broken = sagittal(study / "sagittal_t1.nii", slices=9)
+    broken.write_bytes(broken.read_bytes()[:-1000])
+    locate([tmp_path / "nifti"], tmp_path / "out", Oracle().know(volume), quiet=True)
+    status = {row["volume"]: row["status"] for row in rows(tmp_path / "out", "volumes.csv")}
+    assert status["sagittal_t2.nii.gz"] == "found"
+    assert "damaged or cut short" in status["sagittal_t1.nii"]
+
+
+def test_two_inputs_of_one_name_are_refused(tmp_path: Path) -> None:
+    first, second = sagittal(tmp_path / "a/x.nii.gz"), sagittal(tmp_path / "b/x.nii.gz")
+    with pytest.raises(InvalidOptionError, match="both be written as x"):
+        locate([first, second], tmp_path / "out", Oracle(), quiet=True)
+
+
+def test_a_volume_that_is_not_there_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(MissingInputError, match="no file"):
+        locate([tmp_path / "x.nii.gz"], tmp_path / "out", Oracle(), quiet=True)
+
+
+def test_many_slices_go_through_in_parts_that_fit_together() -> None:
+    class Depth(torch.nn.Module):
+        def forward(self, image: torch.Tensor) -> torch.Tensor:
+            return image[:, :, :, ::2, ::2].expand(-1, 8, -1, -1, -1)
+
+    image = torch.rand(103, 8, 8)
+    maps = LevelLocator(Depth()).maps(image)
+    assert maps[0] == pytest.approx(torch.sigmoid(image[:, ::2, ::2]).double().numpy(), abs=1e-6)
+
+
+def test_a_bundle_without_weights_is_an_error_of_one_line(tmp_path: Path) -> None:
+    config = tmp_path / "bundle/configs/inference.json"
+    config.parent.mkdir(parents=True)
+    network = {"_target_": "monai_spine.networks.SliceUNet", "out_channels": 8, "channels": [8, 8]}
+    config.write_text(json.dumps({"network_def": network}))
+    with pytest.raises(MissingInputError, match=r"model\.pt"):
+        LevelLocator.from_bundle(config.parents[1])
+    config.write_text("[]")
+    with pytest.raises(InvalidTableError, match="network_def"):
+        LevelLocator.from_bundle(config.parents[1])
+    command = [sys.executable, "-c", "from monai_spine.cli import main; main()", "locate", "x.nii.gz", "-o", "out"]
+    done = subprocess.run([*command, "--model", "nowhere"], capture_output=True, text=True, check=False, cwd=tmp_path)
+    assert done.returncode == 2
+    assert done.stderr.strip().count("\n") == 0
+    assert "nowhere/configs/inference.json" in done.stderr
+
+
+def test_the_volume_itself_decides_whatever_its_storage(tmp_path: Path) -> None:
+    volume = sagittal(tmp_path / "a.nii.gz")
+    turned = nib.as_closest_canonical(nib.load(volume))
+    flipped = nib.Nifti1Image(np.asarray(turned.dataobj)[::-1], turned.affine @ _flip(turned.shape[0]))
+    nib.save(flipped, tmp_path / "b.nii.gz")
+    one, other = (
+        sagittal_grid(Volume(read_volume(path).voxels, read_volume(path).affine), "x")
+        for path in (volume, tmp_path / "b.nii.gz")
+    )
+    assert torch.equal(one[0], other[0])
+    assert one[1] == pytest.approx(other[1])
+
+
+def _flip(size: int) -> np.ndarray:
+    matrix = np.diag([-1.0, 1, 1, 1])
+    matrix[0, 3] = size - 1
+    return matrix
