@@ -185,14 +185,16 @@ def _read_chunk(chunk: Sequence[Source], max_bytes: int) -> list[FileHeader]:
 def plan(headers: Sequence[FileHeader], source: Path, name_by: names.NameBy, salt: str | None) -> list[Job]:
     """One job per series, or for several where one stack may have been sent under several series UIDs.
 
-    A series is never divided among jobs, whatever differs inside it: its job numbers its volumes through.
+    A series is never divided among jobs, whatever differs inside it: its job numbers its volumes through. The largest
+    come first, so that no long one is left to a single process at the end.
     """
     frames = [frame for header in headers for frame in header.frames]
     series: dict[tuple[str, str], list[Frame]] = defaultdict(list)
     for frame in names.with_names(frames, source, name_by, salt):
         series[frame.identity.names].append(frame)
     groups = list(series.values()) if name_by == "folder" else _joinable(series.values())
-    return [Job(tuple(group)) for group in groups]
+    jobs = [Job(tuple(group)) for group in groups]
+    return sorted(jobs, key=lambda job: job.size, reverse=True)
 
 
 def _joinable(series: Iterable[list[Frame]]) -> list[list[Frame]]:

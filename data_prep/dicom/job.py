@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import logging
 from collections import Counter
@@ -13,12 +14,11 @@ import numpy as np
 from data_prep.dicom import duplicates, nifti, sidecar
 from data_prep.dicom.frames import Frame
 from data_prep.dicom.nifti import OutputError
-from data_prep.dicom.pixels import read_stored
 from data_prep.dicom.reasons import Reason, Refused
 from data_prep.dicom.series import stacks_of
 from data_prep.dicom.stacks import Stack
 from data_prep.dicom.tables import FileRow, ManifestRow
-from data_prep.dicom.values import Voxels, to_voxels
+from data_prep.dicom.values import encoded, encoding
 from monai_spine import __version__
 
 logger = logging.getLogger(__name__)
@@ -43,6 +43,11 @@ class Job:
     """The frames of one series (or of several that share a series number and a frame of reference)."""
 
     frames: tuple[Frame, ...]
+
+    @property
+    def size(self) -> int:
+        """Bytes of the decoded pixels."""
+        return sum(frame.pixels.frame_bytes for frame in self.frames)
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,9 +127,8 @@ def _convert_stack(stack: Stack, number: int, settings: Settings) -> tuple[Manif
     except Refused as refusal:
         rows = [_row(frame, "refused", frame.reason or refusal.reason) for frame in stack.frames]
         return _manifest_row(stack, number, "", refusal), rows
-    several = len(stack.volumes) > 1
     rows = [
-        FileRow(frame.path, frame.index, "used", "", name, k, t if several else None)
+        FileRow(frame.path, frame.index, "used", "", name, k, t if stack.is_4d else None)
         for t, volume in enumerate(stack.volumes)
         for k, frame in enumerate(volume)
     ]
@@ -174,14 +178,14 @@ def _write(stack: Stack, path: Path, settings: Settings) -> None:
     if settings.resume and _is_finished(path, beside, source):
         return
     _check_size(stack, settings)
-    voxels = to_voxels(read_stored(stack.volumes, settings.max_bytes), stack.volumes)
-    checksum = _write_volume(path, voxels, stack)
     try:
+        checksum = _write_volume(path, stack, settings.max_bytes)
         nifti.verify(path, checksum, stack.volumes)
         if settings.verify_values:
             _verify_values(path, stack, settings.max_bytes)
-    except Refused:
+    except Refused:  # nor what an earlier run made of the same series
         path.unlink(missing_ok=True)
+        beside.unlink(missing_ok=True)
         raise
     nifti.write_atomically(beside, [sidecar.content(stack, stack.affine, checksum, source, CONVERTER)])
 
@@ -195,13 +199,16 @@ def _check_size(stack: Stack, settings: Settings) -> None:
         raise Refused(Reason.TOO_LARGE, f"a stack of {size} bytes")
 
 
-def _write_volume(path: Path, voxels: Voxels, stack: Stack) -> int:
+def _write_volume(path: Path, stack: Stack, max_bytes: int) -> int:
+    """Write slice after slice, so that never more than one is in memory; the CRC-32 of the file."""
     assert stack.affine is not None
-    volumes, slices, rows, columns = voxels.stored.shape
-    shape = (columns, rows, slices, *((volumes,) if volumes > 1 else ()))
-    head = nifti.header(shape, voxels.stored.dtype, stack.affine, voxels.slope, voxels.inter)
+    frames, pixels = stack.frames, stack.first.pixels
+    shape = (pixels.columns, pixels.rows, len(stack.volumes[0]), *((len(stack.volumes),) if stack.is_4d else ()))
+    chosen = encoding(frames)
+    head = nifti.header(shape, chosen.dtype, stack.affine, chosen.slope, chosen.inter)
     nifti.make_folder(path.parent)
-    return nifti.write_atomically(path, nifti.encode(head, voxels.stored, path.name.endswith(".gz")))
+    pieces = (values.reshape(-1).view(np.uint8).data for values in encoded(frames, chosen, max_bytes))
+    return nifti.write_atomically(path, nifti.pack(itertools.chain([head], pieces), path.name.endswith(".gz")))
 
 
 def _is_finished(path: Path, beside: Path, source: str) -> bool:
@@ -216,6 +223,4 @@ def _is_finished(path: Path, beside: Path, source: str) -> bool:
 def _verify_values(path: Path, stack: Stack, max_bytes: int) -> None:
     from data_prep.dicom.verification import reference_values
 
-    for t, volume in enumerate(stack.volumes):
-        for k, frame in enumerate(volume):
-            nifti.verify_values(path, reference_values(frame, max_bytes), k, t)
+    nifti.verify_values(path, (reference_values(frame, max_bytes) for frame in stack.frames), len(stack.volumes[0]))

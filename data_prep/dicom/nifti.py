@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
@@ -10,7 +11,7 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import numpy.typing as npt
-from isal import isal_zlib
+from isal import igzip, isal_zlib
 
 from data_prep.dicom.frames import Frame
 from data_prep.dicom.placement import CORNER_TOLERANCE_MM, RIGID_TOLERANCE_MM, rigid, worst_corner
@@ -67,18 +68,23 @@ def header(shape: tuple[int, ...], dtype: np.dtype[np.generic], affine: Array, s
 
 
 def encode(head: bytes, voxels: Stored, compress: bool) -> Iterator[bytes | memoryview]:
+    """The bytes of a file whose voxels are all in memory, in pieces."""
+    body = np.ascontiguousarray(voxels).reshape(-1).view(np.uint8).data
+    chunks = (body[start : start + CHUNK] for start in range(0, len(body), CHUNK))
+    return pack(itertools.chain([head], chunks), compress)
+
+
+def pack(pieces: Iterable[bytes | memoryview], compress: bool) -> Iterator[bytes | memoryview]:
     """The bytes of a file, in pieces that are still in the processor's cache when they are written.
 
-    Deflated, they carry no name and no time: equal input, equal bytes.
+    Deflated, they carry no name and no time: equal pieces, equal bytes.
     """
-    body = np.ascontiguousarray(voxels).reshape(-1).view(np.uint8).data
     if not compress:
-        yield from (head, body)
+        yield from pieces
         return
     engine = isal_zlib.compressobj(LEVEL, isal_zlib.DEFLATED, GZIP_8K)
-    yield engine.compress(head)
-    for start in range(0, len(body), CHUNK):
-        yield engine.compress(body[start : start + CHUNK])
+    for piece in pieces:
+        yield engine.compress(piece)
     yield engine.flush()
 
 
@@ -129,8 +135,10 @@ def write_atomically(path: Path, pieces: Iterable[bytes | memoryview]) -> int:
                 file.write(piece)
                 checksum = isal_zlib.crc32(piece, checksum)
         partial.replace(path)
-    except OSError as error:
+    except BaseException as error:
         partial.unlink(missing_ok=True)
+        if not isinstance(error, OSError):
+            raise
         raise OutputError(f"cannot write {path}: {error.strerror}; free some space or choose another folder") from error
     return checksum
 
@@ -169,18 +177,30 @@ def read_header(stored: bytes) -> tuple[tuple[int, ...], Array, nib.Nifti1Header
     return tuple(int(size) for size in parsed.get_data_shape()), np.asarray(parsed.get_best_affine()), parsed
 
 
-def verify_values(path: Path, expected: Array, k: int, t: int) -> None:
-    """Hold one stored slice against the values that its DICOM file gives, shape ``(rows, columns)``.
+def verify_values(path: Path, expected: Iterable[Array], slices: int) -> None:
+    """Hold the stored slices against the values that their DICOM files give, each of shape ``(rows, columns)``.
+
+    The file is read once, from its beginning to its end, ``slices`` a volume.
 
     Raises
     ------
     Refused
         ``VERIFY_FAILED`` if a value is off by more than a thousandth of the slice's range.
     """
-    image = nib.Nifti1Image.from_filename(path)
-    proxy = image.dataobj
-    found = np.asarray(proxy[..., k] if len(image.shape) == 3 else proxy[..., k, t], dtype=np.float64).T
-    allowed = 1e-3 * max(float(np.ptp(expected)), 1e-6)
-    error = float(np.abs(found - expected).max())
-    if not error <= allowed:
-        raise Refused(Reason.VERIFY_FAILED, f"values of slice {k} of the volume are off by {error:g}")
+    for number, (found, wanted) in enumerate(zip(_slices(path), expected, strict=True)):
+        allowed = 1e-3 * max(float(np.ptp(wanted)), 1e-6)
+        error = float(np.abs(found - wanted).max())
+        if not error <= allowed:
+            t, k = divmod(number, slices)
+            raise Refused(Reason.VERIFY_FAILED, f"values of slice {k} of volume {t} are off by {error:g}")
+
+
+def _slices(path: Path) -> Iterator[Array]:
+    """A file's slices in their order, scaled, each of shape ``(rows, columns)``."""
+    with igzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
+        shape, _, header = read_header(file.read(352))
+        slope, inter = header.get_slope_inter()
+        dtype = header.get_data_dtype()
+        for _ in range(int(np.prod(shape[2:]))):
+            stored = np.frombuffer(file.read(shape[0] * shape[1] * dtype.itemsize), dtype).reshape(shape[1], shape[0])
+            yield stored * (1.0 if slope is None else slope) + (0.0 if inter is None else inter)

@@ -5,7 +5,7 @@ Bits that are not in use are masked away.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from pathlib import Path
 
@@ -20,41 +20,34 @@ from data_prep.dicom.reasons import Reason, Refused
 Stored = npt.NDArray[np.generic]
 
 
-def read_stored(volumes: Sequence[Sequence[Frame]], max_bytes: int) -> Stored:
-    """Stored values of a stack's frames, shape ``(volumes, slices, rows, columns)``, native byte order.
+def stored_frames(frames: Iterable[Frame], max_bytes: int) -> Iterator[Stored]:
+    """Stored values of one frame after the other, ``(rows, columns)``, as the type of its own header.
 
-    Frames that are stored as different types share the smallest one that holds them all.
+    In native byte order. Each is valid until the next is asked for: they share a buffer, which stays in the cache.
 
     Raises
     ------
     Refused
         ``TRUNCATED`` or ``UNREADABLE``, naming the slice.
     """
-    first = volumes[0][0].pixels
-    shape = (len(volumes), len(volumes[0]), first.rows, first.columns)
-    types = {_dtype(frame.pixels) for volume in volumes for frame in volume}
-    stored = np.empty(shape, np.result_type(*types))
-    for t, volume in enumerate(volumes):
-        for k, frame in enumerate(volume):
-            try:
-                if len(types) == 1:
-                    _read_frame(frame, stored[t, k], max_bytes)
-                else:
-                    stored[t, k] = _own_frame(frame, max_bytes)
-            except Refused as refusal:
-                raise Refused(refusal.reason, f"slice {frame.number}: {refusal.detail}") from refusal
-    return stored
+    buffer: Stored = np.empty((0, 0))
+    for frame in frames:
+        pixels = frame.pixels
+        if (buffer.shape, buffer.dtype) != ((pixels.rows, pixels.columns), stored_type(pixels)):
+            buffer = np.empty((pixels.rows, pixels.columns), stored_type(pixels))
+        try:
+            _read_frame(frame, buffer, max_bytes)
+        except Refused as refusal:
+            raise Refused(refusal.reason, f"slice {frame.number}: {refusal.detail}") from refusal
+        except OSError as error:
+            detail = f"slice {frame.number}: {error.strerror or type(error).__name__}"
+            raise Refused(Reason.UNREADABLE, detail) from error
+        yield buffer
 
 
-def _dtype(pixels: Pixels) -> np.dtype[np.generic]:
+def stored_type(pixels: Pixels) -> np.dtype[np.generic]:
+    """The type of the stored values, from the header."""
     return np.dtype(f"{'i' if pixels.signed else 'u'}{pixels.bits_allocated // 8}")
-
-
-def _own_frame(frame: Frame, max_bytes: int) -> Stored:
-    """A frame's stored values as the type of its own header."""
-    own = np.empty((frame.pixels.rows, frame.pixels.columns), _dtype(frame.pixels))
-    _read_frame(frame, own, max_bytes)
-    return own
 
 
 def _read_frame(frame: Frame, into: Stored, max_bytes: int) -> None:
@@ -93,7 +86,7 @@ def _from_words(pixels: Pixels, index: int) -> Stored:
         file.seek(pixels.offset + start - before)
         words = np.frombuffer(file.read(count * pixels.swapped).ljust(count * pixels.swapped, b"\0"), np.uint8)
     turned = words.reshape(-1, pixels.swapped)[:, ::-1].reshape(-1)
-    return turned[before : before + pixels.frame_bytes].view(_dtype(pixels))
+    return turned[before : before + pixels.frame_bytes].view(stored_type(pixels))
 
 
 def _use_stored_bits(pixels: Pixels, into: Stored) -> None:
@@ -120,5 +113,5 @@ def checksum(frame: Frame, max_bytes: int) -> int:
     """CRC-32 of a frame's decoded, stored values, by which copies are told from other images."""
     from isal import isal_zlib
 
-    stored = read_stored([[frame]], max_bytes)
-    return int(isal_zlib.crc32(np.ascontiguousarray(stored).data))
+    (stored,) = stored_frames([frame], max_bytes)
+    return int(isal_zlib.crc32(stored.data))

@@ -56,6 +56,11 @@ class Stack:
         return tuple(frame for volume in self.volumes for frame in volume)
 
     @property
+    def is_4d(self) -> bool:
+        """Whether it is several volumes."""
+        return len(self.volumes) > 1
+
+    @property
     def first(self) -> Frame:
         """The frame that stands for the stack in the tables."""
         return self.volumes[0][0]

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import csv
 import io
+import operator
 from collections.abc import Iterable, Sequence
-from dataclasses import astuple, dataclass, fields
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 from data_prep.dicom.nifti import write_atomically
@@ -58,8 +59,10 @@ def write(path: Path, kind: type[ManifestRow] | type[FileRow], rows: Iterable[Ma
     """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow([field.name for field in fields(kind)])
-    writer.writerows(["" if value is None else value for value in astuple(row)] for row in rows)
+    columns = [field.name for field in fields(kind)]
+    writer.writerow(columns)
+    values = operator.attrgetter(*columns)  # astuple copies deeply, and takes ten times as long
+    writer.writerows(["" if value is None else value for value in values(row)] for row in rows)
     write_atomically(path, [text.getvalue().encode("utf-8")])
 
 

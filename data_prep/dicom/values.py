@@ -2,49 +2,64 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from data_prep.dicom.frames import Frame
+from data_prep.dicom.pixels import stored_frames, stored_type
+
+Stored = npt.NDArray[np.generic]
 
 
 @dataclass(frozen=True, slots=True)
-class Voxels:
-    """Stored values, shape ``(volumes, slices, rows, columns)``; value = stored × slope + inter."""
+class Encoding:
+    """How a volume's values are stored: value = stored × slope + inter."""
 
-    stored: npt.NDArray[np.generic]
+    dtype: np.dtype[np.generic]
     slope: float = 1.0
     inter: float = 0.0
 
 
-def to_voxels(stored: npt.NDArray[np.generic], volumes: Sequence[Sequence[Frame]]) -> Voxels:
-    """Give a stack its output type.
+def encoding(frames: Iterable[Frame]) -> Encoding:
+    """The output type of a stack, from the headers of all its frames.
 
-    One rescale for all slices goes into the NIfTI header beside the stored integers, without loss. Slices that rescale
-    differently are computed in double precision and stored as 32-bit floats.
+    One rescale for all slices goes into the NIfTI header beside the stored integers, without loss; slices of different
+    integer types share the smallest one that holds them all. Slices that rescale differently are computed in double
+    precision and stored as 32-bit floats.
     """
-    scales = {(frame.slope, frame.intercept) for volume in volumes for frame in volume}
+    scales, types, bits = set(), set(), 0
+    for frame in frames:
+        scales.add((frame.slope, frame.intercept))
+        types.add(stored_type(frame.pixels))
+        bits = max(bits, frame.pixels.bits_stored)
     if len(scales) > 1:
-        return Voxels(_rescaled(stored, volumes))
-    slope, inter = scales.pop()
-    return Voxels(_signed(stored, volumes), slope, inter)
+        return Encoding(np.dtype(np.float32))
+    return Encoding(_signed(np.result_type(*types), bits), *scales.pop())
 
 
-def _rescaled(stored: npt.NDArray[np.generic], volumes: Sequence[Sequence[Frame]]) -> npt.NDArray[np.float32]:
-    values = np.empty(stored.shape, np.float32)
-    for t, volume in enumerate(volumes):
-        for k, frame in enumerate(volume):
-            values[t, k] = stored[t, k].astype(np.float64) * frame.slope + frame.intercept
-    return values
+def _signed(dtype: np.dtype[np.generic], bits: int) -> np.dtype[np.generic]:
+    """The signed type where the sign bit is not in use: every reader knows it, and the bytes are the same."""
+    if dtype.kind == "i" or dtype.itemsize == 1 or bits == 8 * dtype.itemsize:
+        return dtype
+    return np.dtype(f"i{dtype.itemsize}")
 
 
-def _signed(stored: npt.NDArray[np.generic], volumes: Sequence[Sequence[Frame]]) -> npt.NDArray[np.generic]:
-    """The same bytes as signed integers where the sign bit is not in use: the type that every reader knows."""
-    size = stored.dtype.itemsize
-    used = max(frame.pixels.bits_stored for volume in volumes for frame in volume)
-    if stored.dtype.kind == "i" or size == 1 or used == 8 * size:
-        return stored
-    return stored.view(f"i{size}")
+def encoded(frames: Iterable[Frame], chosen: Encoding, max_bytes: int) -> Iterator[Stored]:
+    """Values of one frame after the other as they are stored, ``(rows, columns)``; each valid until the next.
+
+    Raises
+    ------
+    Refused
+        As `data_prep.dicom.pixels.stored_frames`.
+    """
+    frames = tuple(frames)
+    for frame, stored in zip(frames, stored_frames(frames, max_bytes), strict=True):
+        if chosen.dtype.kind == "f":
+            yield (stored.astype(np.float64) * frame.slope + frame.intercept).astype(np.float32)
+        elif stored.dtype.itemsize == chosen.dtype.itemsize:
+            yield stored.view(chosen.dtype)
+        else:
+            yield stored.astype(chosen.dtype)

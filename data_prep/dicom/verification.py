@@ -14,7 +14,7 @@ from pydicom.uid import UID, ExplicitVRLittleEndian
 from data_prep.dicom.elements import GE_BIG_ENDIAN
 from data_prep.dicom.frames import Frame
 from data_prep.dicom.headers import NATIVE
-from data_prep.dicom.pixels import read_stored
+from data_prep.dicom.pixels import stored_frames
 from data_prep.dicom.reasons import Reason, Refused
 
 
@@ -37,7 +37,7 @@ def reference_values(frame: Frame, max_bytes: int) -> npt.NDArray[np.float64]:
     elif frame.index is None and frame.kind.photometric != "MONOCHROME1":
         return _by_simpleitk(frame)
     else:
-        stored = read_stored([[frame]], max_bytes)[0, 0]
+        (stored,) = stored_frames([frame], max_bytes)
     return np.asarray(stored, np.float64) * frame.slope + frame.intercept
 
 
@@ -57,13 +57,24 @@ def _has_decoder(syntax: str) -> bool:
 
 
 def _by_pydicom(frame: Frame) -> npt.NDArray[np.generic]:
+    """Frame by frame: no more than the file's own bytes are in memory."""
+    plain = frame.pixels.length is not None and frame.pixels.syntax not in NATIVE
+    syntax = ExplicitVRLittleEndian if plain else UID(frame.pixels.syntax)
     try:
-        plain = frame.pixels.length is not None and frame.pixels.syntax not in NATIVE
-        syntax = ExplicitVRLittleEndian if plain else UID(frame.pixels.syntax)
-        stored = _pixel_array(frame.pixels.location, syntax)
+        dataset = _dataset(frame.pixels.location, syntax)
+        return get_decoder(syntax).as_array(dataset, index=frame.index or 0)[0]
     except Exception as error:  # pydicom raises errors of many kinds on damaged pixels
         raise Refused(Reason.UNREADABLE, f"pixel data do not decode: {type(error).__name__}") from error
-    return stored[frame.index or 0] if stored.ndim == 3 else stored
+
+
+@lru_cache(maxsize=1)
+def _dataset(location: str, syntax: UID) -> pydicom.Dataset:
+    """A file with the transfer syntax that describes its pixels, which may not be the one that it names."""
+    dataset = pydicom.dcmread(location, force=True)
+    if not hasattr(dataset, "file_meta"):
+        dataset.file_meta = FileMetaDataset()
+    dataset.file_meta.TransferSyntaxUID = syntax
+    return dataset
 
 
 def _by_simpleitk(frame: Frame) -> npt.NDArray[np.float64]:
@@ -74,13 +85,3 @@ def _by_simpleitk(frame: Frame) -> npt.NDArray[np.float64]:
     except RuntimeError as error:
         raise Refused(Reason.UNREADABLE, "pixel data do not decode") from error
     return np.asarray(sitk.GetArrayFromImage(image), np.float64)[0]
-
-
-@lru_cache(maxsize=1)
-def _pixel_array(location: str, syntax: UID) -> npt.NDArray[np.generic]:
-    """A file's pixels, which a transfer syntax describes that may not be the one it names."""
-    dataset = pydicom.dcmread(location, force=True)
-    if not hasattr(dataset, "file_meta"):
-        dataset.file_meta = FileMetaDataset()
-    dataset.file_meta.TransferSyntaxUID = syntax
-    return dataset.pixel_array

@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from pydicom.encaps import encapsulate
+from pydicom.uid import RLELossless
 
 from data_prep.dicom.convert import SALT, convert
 from monai_spine.errors import SpineError
@@ -73,3 +75,17 @@ def test_foreign_files_in_the_output_are_left_alone(used: Path) -> None:
     convert(used.parent / "in", used, quiet=True)
     assert (used / "notes.txt").exists()
     assert (used / "1.2.3.0.1" / "mask.nii.gz").exists()
+
+
+def test_interrupted_volume_that_is_refused_now_does_not_stay(tmp_path: Path) -> None:
+    """A killed run leaves volumes, but no table that lists them."""
+    paths = factory.write(tmp_path / "in", factory.series(4, rows=32, columns=24))
+    convert(tmp_path / "in", tmp_path / "out", quiet=True)
+    (tmp_path / "out" / "manifest.csv").unlink()
+    images = [factory.compressed(image, RLELossless) for image in factory.series(4, rows=32, columns=24)]
+    for path, image in zip(paths, images, strict=True):
+        image.PixelData = encapsulate([bytes(60)])
+        factory.write_one(path, image, RLELossless)
+    convert(tmp_path / "in", tmp_path / "out", quiet=True)
+    assert oracle.verdicts(tmp_path / "out") == ["UNREADABLE"]
+    assert volumes(tmp_path / "out") == []

@@ -316,8 +316,8 @@ def test_verification_catches_a_wrong_affine_and_removes_the_file(
 
 def test_verification_catches_changed_bytes_and_values(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     factory.write(tmp_path / "in", factory.series(4))
-    real = job.read_stored
-    monkeypatch.setattr(job, "read_stored", lambda *arguments: real(*arguments) + 40)
+    real = job.encoded
+    monkeypatch.setattr(job, "encoded", lambda *arguments: (values + 40 for values in real(*arguments)))
     convert(tmp_path / "in", tmp_path / "out", quiet=True, verify="full")
     assert oracle.verdicts(tmp_path / "out") == ["VERIFY_FAILED"]
 
