@@ -9,11 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
 
-from monai_spine.geometry import Array, slice_normal, spacing, to_voxel
+from monai_spine.geometry import Array, slice_normal, spacing
 from monai_spine.spine import Group, SeriesType
 
 PLANE_LIMIT_MM = 5.0
@@ -36,6 +37,21 @@ class Grid:
 
     affine: Array
     shape: tuple[int, ...]
+
+    @cached_property
+    def normal(self) -> Array:
+        """Unit normal of the slices."""
+        return slice_normal(self.affine)
+
+    @cached_property
+    def from_world(self) -> Array:
+        """``(3, 3)`` from RAS mm to voxels, but for the origin."""
+        return np.asarray(np.linalg.inv(self.affine[:3, :3]), dtype=np.float64)
+
+    @cached_property
+    def pixel(self) -> Array:
+        """Millimetres between columns, and between rows."""
+        return spacing(self.affine)[:2]
 
 
 @dataclass(frozen=True)
@@ -69,13 +85,12 @@ def cover(grid: Grid, point: npt.ArrayLike) -> Cover:
     numpy.linalg.LinAlgError
         If the affine is singular.
     """
-    point = np.asarray(point, dtype=np.float64)
-    normal, step = slice_normal(grid.affine), spacing(grid.affine)[:2]
-    along = float((point - grid.affine[:3, 3]) @ normal)
-    gap = float(grid.affine[:3, 2] @ normal)
-    k = int(np.clip(np.rint(along / gap), 0, grid.shape[2] - 1))
-    foot = to_voxel(grid.affine, point - (along - k * gap) * normal)[:2]
-    beyond = np.maximum(-0.5 - foot, foot - (np.asarray(grid.shape[:2]) - 0.5)) * step
+    offset = np.asarray(point, dtype=np.float64) - grid.affine[:3, 3]
+    along = float(offset @ grid.normal)
+    gap = float(grid.affine[:3, 2] @ grid.normal)
+    k = min(max(round(along / gap), 0), grid.shape[2] - 1)
+    foot = (grid.from_world @ (offset - (along - k * gap) * grid.normal))[:2]
+    beyond = np.maximum(-0.5 - foot, foot - (np.asarray(grid.shape[:2]) - 0.5)) * grid.pixel
     margin = -float(np.hypot(*np.maximum(beyond, 0.0))) or -float(beyond.max())
     return Cover(k, abs(along - k * gap), margin)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import astuple, dataclass, fields
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 from data_prep.collection.faults import Fault, FaultKind
@@ -41,7 +41,7 @@ class CoverRow:
 
     def cells(self) -> list[str]:
         """In the order of `COLUMNS`."""
-        return list(astuple(self))
+        return list(vars(self).values())
 
 
 COLUMNS = tuple(field.name for field in fields(CoverRow))

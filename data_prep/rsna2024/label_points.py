@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-import nibabel as nib
 import numpy as np
 import pydicom
 
+from data_prep.collection.cover_table import read_grid
 from data_prep.collection.faults import Fault, FaultKind
 from data_prep.collection.point_checks import odd_points
 from data_prep.rsna2024.labels import LabelPoint
@@ -66,14 +66,15 @@ def place(
     slices
         Where each slice went under ``out``; paths are relative to ``images``.
     """
-    affine = cache(lambda nifti: _affine(out / nifti))
+    affine = cache(lambda nifti: read_grid(out / nifti).affine)
+    header = cache(lambda key: _header(images / key[0], key[1]))
     placed: dict[str, PlacedPoint] = {}
     faults: list[Fault] = []
     for mark in marks:
         if mark.finding.name in placed:
             faults.append(_fault(mark, FaultKind.SECOND_POINT, f"instance {mark.instance}"))
             continue
-        point, found = _place_one(mark, images, slices, affine)
+        point, found = _place_one(mark, slices, affine, header)
         faults += found
         if point is not None:
             placed[mark.finding.name] = point
@@ -81,17 +82,14 @@ def place(
     return points, faults + _odd(points)
 
 
-def _affine(path: Path) -> Array:
-    image = nib.load(path)
-    assert isinstance(image, nib.Nifti1Image)
-    return np.asarray(image.affine, dtype=np.float64)
-
-
 def _place_one(
-    mark: LabelPoint, images: Path, slices: Mapping[SliceKey, Place], affine: Callable[[str], Array]
+    mark: LabelPoint,
+    slices: Mapping[SliceKey, Place],
+    affine_of: Callable[[str], Array],
+    header_of: Callable[[SliceKey], _SliceHeader | None],
 ) -> tuple[PlacedPoint | None, list[Fault]]:
     path, frame = _slice_of(mark, slices)
-    header = _header(images / path, frame)
+    header = header_of((path, frame))
     if header is None:
         return None, [_fault(mark, FaultKind.NO_SLICE, path)]
     pixel = np.array([mark.x, mark.y])
@@ -104,7 +102,7 @@ def _place_one(
     if where.k is None:
         faults.append(_fault(mark, FaultKind.NOT_IN_VOLUME, path))
         return PlacedPoint(mark, _triple(world), where, None), faults
-    error = float(np.abs(to_voxel(affine(where.nifti), world) - [*pixel, where.k]).max())
+    error = float(np.abs(to_voxel(affine_of(where.nifti), world) - [*pixel, where.k]).max())
     if error > TOLERANCE:
         return None, [*faults, _fault(mark, FaultKind.ROUND_TRIP, f"{error:.3f} pixels in {where.nifti}")]
     return PlacedPoint(mark, _triple(world), where, error), faults
