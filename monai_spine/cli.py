@@ -91,8 +91,8 @@ def locate(
       monai-spine locate sagittal_t2.nii.gz -o points
       monai-spine locate nifti/datalist.json -o points --device cuda
     """
-    from monai_spine.locate import locate as run
-    from monai_spine.locator import BUNDLE, LevelLocator
+    from monai_spine.levels.locate import locate as run
+    from monai_spine.levels.locator import BUNDLE, LevelLocator
 
     summary = run(inputs, out, LevelLocator.from_bundle(model or BUNDLE, device), quiet=quiet)
     typer.echo(f"{summary.line()}; see {out / 'points.csv'}")

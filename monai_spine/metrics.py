@@ -10,14 +10,13 @@ from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import ignite.distributed as idist
 import numpy as np
 import torch
 from ignite.engine import Engine
 from ignite.metrics import Metric
 from sklearn.metrics import roc_auc_score
 
-from monai_spine.engine_output import studies_of
+from monai_spine.engine_output import gathered, studies_of
 from monai_spine.scoring import competition_score, constant_score, level_prior, row_losses
 from monai_spine.scoring import normalised as normalised_rows
 from monai_spine.spine import FINDINGS, MISSING, Condition, Grade
@@ -140,15 +139,6 @@ def detail_metrics(training_labels: np.ndarray) -> dict[str, Metric]:
 def columns_of(condition: Condition) -> list[int]:
     """Where a condition's five levels stand among the 25 findings."""
     return [n for n, finding in enumerate(FINDINGS) if finding.condition is condition]
-
-
-def gathered(studies: dict[str, Any]) -> dict[str, Any]:
-    """The studies of all processes, by id."""
-    if idist.get_world_size() == 1:
-        return studies
-    parts: list[Any] = [None] * idist.get_world_size()
-    torch.distributed.all_gather_object(parts, studies)
-    return {study_id: study for part in parts for study_id, study in part.items()}
 
 
 def _array(values: torch.Tensor) -> np.ndarray:

@@ -6,9 +6,10 @@ from monai_spine.handlers.fresh_items import FreshItems
 from monai_spine.handlers.landmark_report import LandmarkReport
 from monai_spine.handlers.point_writer import PointWriter
 from monai_spine.handlers.prediction_writer import PredictionWriter
-from monai_spine.handlers.run_state import RunState, load_weights
+from monai_spine.handlers.run_state import RunState
 from monai_spine.handlers.score_report import ScoreReport
 from monai_spine.handlers.study_pictures import StudyPictures
+from monai_spine.weights import load_weights
 
 __all__ = [
     "BestModel",

@@ -12,7 +12,7 @@ import ignite.distributed as idist
 import torch
 from ignite.engine import Engine, Events
 
-from monai_spine.handlers.run_state import save_atomically
+from monai_spine.weights import save_atomically
 
 logger = logging.getLogger(__name__)
 

@@ -16,11 +16,10 @@ import torch
 from ignite.engine import Engine, Events
 
 from monai_spine.datalist import Record
-from monai_spine.engine_output import studies_of
-from monai_spine.level_points import LevelPoint, PointKind, SpinePoints, read_maps
-from monai_spine.metrics import gathered
+from monai_spine.engine_output import gathered, studies_of
+from monai_spine.levels.chain import Flag
+from monai_spine.levels.points import LevelPoint, PointKind, SpinePoints, read_maps
 from monai_spine.spine import FINDINGS, Group, Level, Side
-from monai_spine.spine_chain import Flag
 from monai_spine.transforms.landmark_maps import LANDMARKS, map_affine
 
 logger = logging.getLogger(__name__)

@@ -13,11 +13,10 @@ from ignite.engine import Engine, Events
 
 from monai_spine.coverage import Grid
 from monai_spine.datalist import Record
-from monai_spine.engine_output import studies_of
-from monai_spine.level_points import SpinePoints, read_maps
-from monai_spine.located_study import unite
-from monai_spine.metrics import gathered
-from monai_spine.point_files import write_points, write_study
+from monai_spine.engine_output import gathered, studies_of
+from monai_spine.levels.files import write_points, write_study
+from monai_spine.levels.points import SpinePoints, read_maps
+from monai_spine.levels.study import unite
 from monai_spine.spine import SeriesType
 from monai_spine.transforms.landmark_maps import LANDMARKS, map_affine
 from monai_spine.volume import open_volume

@@ -12,9 +12,8 @@ import torch
 from ignite.engine import Engine, Events
 
 from monai_spine.datalist import Record
-from monai_spine.engine_output import studies_of
+from monai_spine.engine_output import gathered, studies_of
 from monai_spine.findings import write_findings
-from monai_spine.metrics import gathered
 from monai_spine.submission import write_predictions
 
 logger = logging.getLogger(__name__)

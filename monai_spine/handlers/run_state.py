@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import logging
-import os
-import pickle
 import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
 import ignite.distributed as idist
-import torch
 from ignite.engine import Engine, Events
 
-from monai_spine.errors import InvalidOptionError, InvalidTableError, MissingInputError
+from monai_spine.errors import InvalidOptionError, InvalidTableError
+from monai_spine.weights import load_safely, save_atomically
 
 logger = logging.getLogger(__name__)
 
@@ -101,49 +99,3 @@ class RunState:
             for file in earlier:
                 file.replace(folder / file.name)
             logger.info("an earlier run was moved to %s", folder)
-
-
-def save_atomically(content: Any, path: Path) -> None:
-    """`torch.save` under a temporary name, then rename."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.part")
-    torch.save(content, partial)
-    partial.replace(path)
-
-
-def load_safely(path: str | Path) -> Any:
-    """`torch.load` on the CPU, tensors and plain Python only.
-
-    Raises
-    ------
-    MissingInputError
-        If there is no such file. Nothing here ever goes on with random weights.
-    InvalidTableError
-        If it cannot be read.
-    """
-    if not Path(path).is_file():
-        raise MissingInputError(
-            f"expected weights, but there is no file {path}; train first, or name the file that holds them"
-        )
-    try:
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, EOFError, OSError, ValueError, LookupError, pickle.UnpicklingError) as err:
-        raise InvalidTableError(
-            f"{path}: expected a file that torch.save wrote, but it cannot be read ({err})"
-        ) from err
-
-
-def load_weights(network: torch.nn.Module, path: str | Path) -> torch.nn.Module:
-    """Fill a network with the weights of a file; every key and shape must match.
-
-    Raises
-    ------
-    MissingInputError, InvalidTableError
-        If the file is missing or damaged, or does not fit.
-    """
-    weights = load_safely(path)
-    try:
-        network.load_state_dict(weights)
-    except (RuntimeError, TypeError, AttributeError) as err:
-        raise InvalidTableError(f"{path} does not fit the network: {str(err).splitlines()[-1].strip()}") from err
-    return network

@@ -8,8 +8,8 @@ from ignite.engine import Engine, Events
 
 from monai_spine.errors import InvalidOptionError, InvalidTableError, MissingInputError, SpineError
 from monai_spine.handlers import BestModel, RunState, ScoreReport, load_weights
-from monai_spine.handlers.run_state import load_safely
 from monai_spine.inferers import MixedPrecisionInferer
+from monai_spine.weights import load_safely
 
 
 def training(scores: list[float], **options: object) -> tuple[BestModel, Engine]:

@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from monai_spine.geometry import grid_affine, to_voxel
-from monai_spine.landmark_loss import LandmarkLoss
+from monai_spine.levels.loss import LandmarkLoss
 from monai_spine.networks import SliceUNet
 from monai_spine.transforms import LandmarkMapsd
 from monai_spine.transforms.landmark_maps import LANDMARKS, MOST_LANDMARKS, REGIONS, map_affine

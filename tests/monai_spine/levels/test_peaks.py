@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from monai_spine.geometry import to_world
-from monai_spine.peaks import find_peaks
+from monai_spine.levels.peaks import find_peaks
 from monai_spine.transforms.landmark_maps import gaussians
 
 SIZE = (12, 40, 44)

@@ -11,10 +11,9 @@ from ignite.engine import Engine
 from ignite.metrics import Metric
 from scipy.optimize import linear_sum_assignment
 
-from monai_spine.engine_output import studies_of
+from monai_spine.engine_output import gathered, studies_of
 from monai_spine.geometry import Array
-from monai_spine.metrics import gathered
-from monai_spine.peaks import find_peaks
+from monai_spine.levels.peaks import find_peaks
 from monai_spine.transforms.landmark_maps import LANDMARKS, map_affine
 
 NEAR = 5.0

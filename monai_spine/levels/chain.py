@@ -14,7 +14,7 @@ from itertools import pairwise
 import numpy as np
 
 from monai_spine.geometry import Array
-from monai_spine.peaks import Peak
+from monai_spine.levels.peaks import Peak
 from monai_spine.spine import Level, Side
 
 LEAST_PITCH, MOST_PITCH = 20.0, 90.0

@@ -9,9 +9,9 @@ import numpy as np
 
 from monai_spine.coverage import PLANE_LIMIT_MM, Grid, cover, serving
 from monai_spine.geometry import Array
-from monai_spine.level_points import Absent, LevelPoint, PointKind, SpinePoints
+from monai_spine.levels.chain import Disc, Flag, expected_recess, levels
+from monai_spine.levels.points import Absent, LevelPoint, PointKind, SpinePoints
 from monai_spine.spine import Level, Side
-from monai_spine.spine_chain import Disc, Flag, expected_recess, levels
 
 PROJECTED = "projected"
 """Flag of a recess that was put where it should be on the axial plane nearest to it, not seen."""

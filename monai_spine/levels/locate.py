@@ -14,11 +14,11 @@ from monai_spine.console import track
 from monai_spine.coverage import Grid
 from monai_spine.errors import ExitCode, InvalidOptionError, MissingInputError, SpineError
 from monai_spine.geometry import Array
-from monai_spine.level_picture import level_picture
-from monai_spine.level_points import SpinePoints, read_maps
-from monai_spine.located_study import LocatedStudy, unite
-from monai_spine.locator import LevelLocator
-from monai_spine.point_files import write_points, write_study
+from monai_spine.levels.files import write_points, write_study
+from monai_spine.levels.locator import LevelLocator
+from monai_spine.levels.picture import level_picture
+from monai_spine.levels.points import SpinePoints, read_maps
+from monai_spine.levels.study import LocatedStudy, unite
 from monai_spine.spine import SeriesType
 from monai_spine.studies import find_studies
 from monai_spine.transforms.landmark_maps import map_affine

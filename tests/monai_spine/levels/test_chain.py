@@ -3,9 +3,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from monai_spine.peaks import Peak
+from monai_spine.levels.chain import Flag, expected_foramen, levels, link, nearest_foramen
+from monai_spine.levels.peaks import Peak
 from monai_spine.spine import Level, Side
-from monai_spine.spine_chain import Flag, expected_foramen, levels, link, nearest_foramen
 
 
 def lordotic(count: int = 7, pitch: float = 36.0) -> np.ndarray:

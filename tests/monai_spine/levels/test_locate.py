@@ -12,15 +12,15 @@ from PIL import Image
 
 from monai_spine.errors import InvalidOptionError, InvalidTableError, MissingInputError
 from monai_spine.geometry import grid_affine, slice_normal
-from monai_spine.locate import locate
-from monai_spine.locator import LevelLocator
-from monai_spine.point_files import COLUMNS
+from monai_spine.levels.chain import Disc, expected_foramen
+from monai_spine.levels.files import COLUMNS
+from monai_spine.levels.locate import locate
+from monai_spine.levels.locator import LevelLocator
 from monai_spine.spine import Level, Side
-from monai_spine.spine_chain import Disc, expected_foramen
 from monai_spine.transforms.landmark_maps import gaussians, map_affine, map_size
 from monai_spine.transforms.sagittal_grid import sagittal_grid
 from monai_spine.volume import Volume, read_volume
-from tests.monai_spine.test_spine_chain import lordotic
+from tests.monai_spine.levels.test_chain import lordotic
 
 SPINE = lordotic(6)
 """Canal points of T12/L1 to L5/S1."""

@@ -10,9 +10,9 @@ from PIL import Image, ImageDraw, ImageFont
 
 from monai_spine.coverage import Grid
 from monai_spine.geometry import Array, spacing, to_voxel
-from monai_spine.level_points import LevelPoint, PointKind
-from monai_spine.located_study import LocatedStudy
-from monai_spine.spine_chain import Flag
+from monai_spine.levels.chain import Flag
+from monai_spine.levels.points import LevelPoint, PointKind
+from monai_spine.levels.study import LocatedStudy
 
 _SCALE = 2.5
 """Pixels for a mm."""

@@ -9,8 +9,8 @@ import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from monai_spine.level_points import LevelPoint
-from monai_spine.located_study import LocatedStudy
+from monai_spine.levels.points import LevelPoint
+from monai_spine.levels.study import LocatedStudy
 
 SCHEMA = "monai_spine/points/1"
 COLUMNS = ("study", "point", "level", "side", "x", "y", "z", "confidence", "flag")

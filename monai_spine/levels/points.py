@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from enum import Enum
 
 from monai_spine.geometry import Array, contains
-from monai_spine.peaks import Peak, find_peaks
+from monai_spine.levels.chain import Chain, Disc, Flag, expected_foramen, levels, link, nearest_foramen
+from monai_spine.levels.peaks import Peak, find_peaks
 from monai_spine.spine import Level, Side
-from monai_spine.spine_chain import Chain, Disc, Flag, expected_foramen, levels, link, nearest_foramen
 from monai_spine.transforms.landmark_maps import LANDMARKS
 
 _THRESHOLD = {"canal": 0.2, "foramen": 0.15, "lumbosacral": 0.15}

@@ -10,11 +10,11 @@ import torch
 from monai.bundle import ConfigParser
 
 from monai_spine.errors import InvalidTableError, MissingInputError
-from monai_spine.handlers import load_weights
-from monai_spine.level_points import SpinePoints, read_maps
+from monai_spine.levels.points import SpinePoints, read_maps
 from monai_spine.transforms.landmark_maps import LANDMARKS, map_affine
 from monai_spine.transforms.sagittal_grid import sagittal_grid
 from monai_spine.volume import Volume
+from monai_spine.weights import load_weights
 
 BUNDLE = Path(__file__).resolve().parents[1] / "bundles/lumbar_level_localizer"
 """The bundle that is shipped beside the package."""

@@ -1,0 +1,58 @@
+"""Weights and states of runs on disk: written whole or not at all, read without running anything."""
+
+from __future__ import annotations
+
+import os
+import pickle
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from monai_spine.errors import InvalidTableError, MissingInputError
+
+
+def save_atomically(content: Any, path: Path) -> None:
+    """`torch.save` under a temporary name, then rename."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.{os.getpid()}.part")
+    torch.save(content, partial)
+    partial.replace(path)
+
+
+def load_safely(path: str | Path) -> Any:
+    """`torch.load` on the CPU, tensors and plain Python only.
+
+    Raises
+    ------
+    MissingInputError
+        If there is no such file. Nothing here ever goes on with random weights.
+    InvalidTableError
+        If it cannot be read.
+    """
+    if not Path(path).is_file():
+        raise MissingInputError(
+            f"expected weights, but there is no file {path}; train first, or name the file that holds them"
+        )
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except (RuntimeError, EOFError, OSError, ValueError, LookupError, pickle.UnpicklingError) as err:
+        raise InvalidTableError(
+            f"{path}: expected a file that torch.save wrote, but it cannot be read ({err})"
+        ) from err
+
+
+def load_weights(network: torch.nn.Module, path: str | Path) -> torch.nn.Module:
+    """Fill a network with the weights of a file; every key and shape must match.
+
+    Raises
+    ------
+    MissingInputError, InvalidTableError
+        If the file is missing or damaged, or does not fit.
+    """
+    weights = load_safely(path)
+    try:
+        network.load_state_dict(weights)
+    except (RuntimeError, TypeError, AttributeError) as err:
+        raise InvalidTableError(f"{path} does not fit the network: {str(err).splitlines()[-1].strip()}") from err
+    return network
