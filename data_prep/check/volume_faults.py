@@ -91,7 +91,10 @@ def _apart(study: Study, facts: Sequence[VolumeFacts]) -> Iterator[Fault]:
         corners = [one.box for one in facts if one.kind is kind]
         if corners:
             boxes[kind] = (np.min([box[0] for box in corners], axis=0), np.max([box[1] for box in corners], axis=0))
+    gaps = {}
     for (one, (low, high)), (other, (other_low, other_high)) in combinations(boxes.items(), 2):
         gap = float(np.max(np.maximum(other_low - high, low - other_high)))
         if gap > 0:
-            yield study.fault(Code.SERIES_APART, f"{one.title} and {other.title} lie {gap:.0f} mm apart", kind=other)
+            gaps[f"{one.title} and {other.title} lie {gap:.0f} mm apart"] = other
+    if gaps:
+        yield study.fault(Code.SERIES_APART, "; ".join(gaps), kind=next(iter(gaps.values())))

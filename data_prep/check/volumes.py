@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -65,7 +68,8 @@ def read(folder: Path, name: str) -> Volume:
 
 def _open(path: Path) -> Nifti1Image:
     try:
-        image = nib.load(path)
+        with _silence():
+            image = nib.load(path)
     except _UNREADABLE as err:
         raise UnusableVolumeError(Code.VOLUME_UNREADABLE, f"not readable as NIfTI: {_reason(err, path)}") from err
     if not isinstance(image, Nifti1Image):
@@ -77,6 +81,18 @@ def _open(path: Path) -> Nifti1Image:
     if not SMALLEST_VOXEL < determinant < np.inf:
         raise UnusableVolumeError(Code.AFFINE_SINGULAR, f"a voxel has {determinant:.3g} mm³")
     return image
+
+
+@contextmanager
+def _silence() -> Iterator[None]:
+    """Keep nibabel from printing how it mends a header."""
+    logger = logging.getLogger("nibabel.global")
+    level = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
 
 
 def _check_shape(shape: tuple[int, ...]) -> None:
