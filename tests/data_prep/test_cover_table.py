@@ -1,9 +1,12 @@
 """Which stack serves which finding of a study, how it is told, and where unmarked findings are looked for."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from data_prep.collection.cover_table import COLUMNS, cover_rows
+from data_prep.collection.faults import MEANINGS, FaultKind
 from data_prep.collection.point_checks import off_level
 from data_prep.collection.point_estimates import estimated_points
 from data_prep.phantom.points import position
@@ -134,3 +137,9 @@ def test_a_condition_named_one_level_up_is_off_at_every_level(studies):
         others = {f: p for f, p in marks.items() if f.condition.side is not None}
         up = {Finding(f.condition, levels[levels.index(f.level) - 1]): p for f, p in canal.items()}
         assert set(off_level({**others, **up})) >= set(up)
+
+
+def test_every_kind_of_fault_is_explained_in_the_report_and_in_the_docs():
+    docs = (Path(__file__).parents[2] / "docs" / "data.md").read_text()
+    assert set(MEANINGS) == set(FaultKind)
+    assert [kind.value for kind in FaultKind if f"`{kind.value}`" not in docs] == []
