@@ -36,15 +36,23 @@ def phantom(  # noqa: PLR0917 - options
     size: Annotated[Size, typer.Option(help="Image size.")] = Size.SMALL,
     workers: Annotated[int, typer.Option(help="Processes; -1 for one per core.")] = -1,
     quirks: Annotated[bool, typer.Option("--quirks", help="With the oddities of real collections.")] = False,
+    force: Annotated[list[str] | None, typer.Option(help="A quirk of all studies; repeat for several.")] = None,
+    label_maps: Annotated[bool, typer.Option("--label-maps", help="Tissues of every series as NIfTI, too.")] = False,
     quiet: Quiet = False,
 ) -> None:
     """Make a cohort of lumbar phantom studies as DICOM, with labels and the truth behind them.
 
     Example: python -m data_prep phantom demo/rsna --studies 60 --seed 1
+
+    Example: python -m data_prep phantom odd/rsna --studies 3 --force l6 --force several-axial --label-maps
     """
+    from data_prep.phantom import quirks as oddities
     from data_prep.phantom.cohort import generate
 
-    generate(out, studies, seed, size=size, quirks=quirks, workers=workers, quiet=quiet)
+    forced = [oddities.named(force or ())] * studies
+    generate(
+        out, studies, seed, size=size, quirks=quirks, forced=forced, label_maps=label_maps, workers=workers, quiet=quiet
+    )
 
 
 @app.command()

@@ -6,33 +6,48 @@ All lengths are mm in spine coordinates (see `curve`). Sizes follow adult morpho
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from data_prep.phantom.curve import REACH, SpineCurve
 from data_prep.phantom.disease import Disease
+from data_prep.phantom.variants import NORMAL, Slip, Transition, Variants
 from monai_spine.geometry import Array
 from monai_spine.spine import FINDINGS, Condition, Group, Level, Side
 
-# name, body height, depth, width, disc height below, forward tilt of the body in degrees
-_TYPICAL = (
-    ("T10", 22.0, 29.0, 31.0, 5.0, -8.0),
-    ("T11", 23.0, 29.5, 34.0, 5.5, -11.0),
-    ("T12", 24.5, 30.5, 38.0, 6.5, -14.0),
-    ("L1", 26.0, 32.0, 41.0, 8.0, -16.0),
-    ("L2", 27.0, 33.0, 43.0, 9.5, -13.0),
-    ("L3", 28.0, 34.0, 45.0, 10.5, -5.0),
-    ("L4", 28.0, 34.5, 48.0, 11.5, 6.0),
-    ("L5", 28.0, 35.0, 51.0, 10.5, 22.0),
-    ("S1", 28.0, 32.0, 48.0, 2.0, 37.0),
-    ("S2", 24.0, 23.0, 38.0, 1.5, 30.0),
-    ("S3", 21.0, 17.0, 30.0, 1.0, 14.0),
-)
-CENTRE = next(i for i, row in enumerate(_TYPICAL) if row[0] == "L3")
-"""Index of the vertebra at the origin of spine coordinates."""
-FIRST_LUMBAR = next(i for i, row in enumerate(_TYPICAL) if row[0] == "L1")
-FIRST_SACRAL = next(i for i, row in enumerate(_TYPICAL) if row[0] == "S1")
+_SIZES = {
+    # body height, depth and width, height of the disc below
+    "T9": (21.0, 28.0, 30.0, 4.5),
+    "T10": (22.0, 29.0, 31.0, 5.0),
+    "T11": (23.0, 29.5, 34.0, 5.5),
+    "T12": (24.5, 30.5, 38.0, 6.5),
+    "L1": (26.0, 32.0, 41.0, 8.0),
+    "L2": (27.0, 33.0, 43.0, 9.5),
+    "L3": (28.0, 34.0, 45.0, 10.5),
+    "L4": (28.0, 34.5, 48.0, 11.5),
+    "L5": (28.0, 35.0, 51.0, 10.5),
+    "L6": (27.0, 33.5, 50.0, 8.5),
+    "S1": (28.0, 32.0, 48.0, 2.0),
+    "S2": (24.0, 23.0, 38.0, 1.5),
+    "S3": (21.0, 17.0, 30.0, 1.0),
+}
+_FUSED_L5 = (27.0, 33.5, 51.0, 3.6)
+"""A sacralised L5 with its rudimentary disc."""
+_NAMES = {
+    Transition.USUAL: ("T10", "T11", "T12", "L1", "L2", "L3", "L4", "L5", "S1", "S2", "S3"),
+    Transition.L6: ("T11", "T12", "L1", "L2", "L3", "L4", "L5", "L6", "S1", "S2", "S3"),
+    Transition.SACRALISED_L5: ("T9", "T10", "T11", "T12", "L1", "L2", "L3", "L4", "L5", "S1", "S2"),
+}
+"""Vertebrae from above, always as many above the sacrum."""
+_TILTS = (-8.0, -11.0, -14.0, -16.0, -13.0, -5.0, 6.0, 22.0, 37.0, 30.0, 14.0)
+"""Forward tilt of each body in degrees."""
+FIRST_SACRAL = 8
+"""Index of the uppermost vertebra of the sacrum."""
+FIRST_LUMBAR = FIRST_SACRAL - len(Level)
+"""Index of the vertebra above the first graded disc: L1, or L2 if there are six, or T12 if L5 is sacral."""
+CENTRE = FIRST_LUMBAR + 2
+"""Index of the vertebra at the origin of spine coordinates: L3, as a rule."""
 
 _INDEX = {(f.condition.group, f.condition.side, f.level): i for i, f in enumerate(FINDINGS)}
 
@@ -52,11 +67,8 @@ class Vertebra:
     height: float
     depth: float
     width: float
-
-    @property
-    def sacral(self) -> bool:
-        """Whether it is part of the sacrum."""
-        return self.name.startswith("S")
+    sacral: bool
+    """Whether it is part of the sacrum."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +89,7 @@ class Anatomy:
     Attributes
     ----------
     vertebrae, discs
-        T10 to S3 from above, and the disc below each.
+        T10 to S3 from above, and the disc below each; one name up or down where the transition is an unusual one.
     front_share
         Per level, the share of a canal narrowing that the disc makes; ligaments and facets make the rest.
     sac_depth
@@ -100,6 +112,17 @@ class Anatomy:
     fat: float
     streaks: float
     seed: int
+    variants: Variants = NORMAL
+
+    def vertebra(self, name: str) -> Vertebra:
+        """The vertebra called ``name``.
+
+        Raises
+        ------
+        KeyError
+            If there is none of that name.
+        """
+        return {body.name: body for body in self.vertebrae}[name]
 
     def level_disc(self, level: Level) -> Disc:
         """The disc of a graded level."""
@@ -136,7 +159,7 @@ class Anatomy:
 
     def _taper(self, s: Array) -> Array:
         """1 down to S1, falling to 0 where the sac ends at S2."""
-        s1, s2 = self.vertebrae[FIRST_SACRAL].s, self.vertebrae[FIRST_SACRAL + 1].s
+        s1, s2 = self.vertebra("S1").s, self.vertebra("S2").s
         return np.interp(s, [s2 - 4.0, s1 + 10.0], [0.02, 1.0])
 
     def sac_front(self, s: Array) -> Array:
@@ -150,15 +173,19 @@ def window(offset: Array) -> Array:
     return np.exp(-((np.abs(offset) / RESECT) ** 3))
 
 
-def draw(disease: Disease, rng: np.random.Generator, origin: Array) -> Anatomy:
-    """One person with a given disease, the centre of L3 at ``origin`` (RAS mm)."""
+def draw(disease: Disease, rng: np.random.Generator, origin: Array, variants: Variants = NORMAL) -> Anatomy:
+    """One person with a given disease, the centre of L3 at ``origin`` (RAS mm).
+
+    ``variants`` changes what it names and no random number.
+    """
     scale = float(np.clip(rng.normal(1.0, 0.05), 0.88, 1.12))
     severity = _level_severity(disease)
     hydration = np.clip(0.85 - 0.22 * (severity + 0.6) + rng.normal(0.0, 0.18, len(Level)), 0.03, 1.0)
-    vertebrae, discs = _stack(scale, hydration, rng)
-    conus = vertebrae[FIRST_LUMBAR].s - rng.uniform(-6.0, 18.0)
+    vertebrae, discs = _stack(variants.transition, scale, hydration, rng)
+    first = next(body for body in vertebrae if body.name == "L1")
+    conus = first.s - rng.uniform(-6.0, 18.0)
     return Anatomy(
-        curve=_curve(vertebrae, origin, rng),
+        curve=_curve(vertebrae, origin, _slip(discs, variants.slip), rng),
         disease=disease,
         vertebrae=vertebrae,
         discs=discs,
@@ -168,6 +195,7 @@ def draw(disease: Disease, rng: np.random.Generator, origin: Array) -> Anatomy:
         fat=float(rng.uniform(8.0, 28.0)),
         streaks=float(rng.uniform(0.02, 0.32)),
         seed=int(rng.integers(2**31)),
+        variants=variants,
     )
 
 
@@ -176,31 +204,45 @@ def _level_severity(disease: Disease) -> Array:
     return disease.severity.reshape(len(Condition), len(Level)).mean(axis=0)
 
 
-def _stack(scale: float, hydration: Array, rng: np.random.Generator) -> tuple[tuple[Vertebra, ...], tuple[Disc, ...]]:
-    """Bodies and discs one below the other, moved so that L3 lies at 0."""
+def _stack(
+    transition: Transition, scale: float, hydration: Array, rng: np.random.Generator
+) -> tuple[tuple[Vertebra, ...], tuple[Disc, ...]]:
+    """Bodies and discs one below the other, moved so that the middle one of the graded levels lies at 0."""
     wet = {FIRST_LUMBAR + i: float(value) for i, value in enumerate(hydration)}
     top, bodies, discs = 0.0, [], []
-    for i, (name, height, depth, width, disc_height, _) in enumerate(_TYPICAL):
-        size = (scale * np.array([height, depth, width]) * rng.normal(1.0, 0.02, 3)).tolist()
-        bodies.append(Vertebra(name, top - size[0] / 2, *size))
+    for i, name in enumerate(_NAMES[transition]):
+        sacral = i >= FIRST_SACRAL
+        height, depth, width, disc_height = _FUSED_L5 if sacral and name == "L5" else _SIZES[name]
+        high, deep, wide = (scale * np.array([height, depth, width]) * rng.normal(1.0, 0.02, 3)).tolist()
+        bodies.append(Vertebra(name, top - high / 2, high, deep, wide, sacral))
         water = wet.get(i, float(rng.uniform(0.55, 0.95)))
         gap = scale * disc_height * float(rng.normal(1.0, 0.06)) * (1.0 if disc_height < 4 else 0.62 + 0.42 * water)
-        discs.append(Disc(top - size[0] - gap / 2, gap, size[1] + 1.0, size[2] + 1.5, water))
-        top -= size[0] + gap
+        discs.append(Disc(top - high - gap / 2, gap, deep + 1.0, wide + 1.5, water))
+        top -= high + gap
     shift = bodies[CENTRE].s
-    moved = tuple(Vertebra(b.name, b.s - shift, b.height, b.depth, b.width) for b in bodies)
-    return moved, tuple(Disc(d.s - shift, d.height, d.depth, d.width, d.hydration) for d in discs)
+    return tuple(replace(b, s=b.s - shift) for b in bodies), tuple(replace(d, s=d.s - shift) for d in discs)
 
 
-def _curve(vertebrae: tuple[Vertebra, ...], origin: Array, rng: np.random.Generator) -> SpineCurve:
+def _slip(discs: tuple[Disc, ...], slip: Slip | None) -> Array:
+    """How far forward everything lies at the curve's heights: all of it moves over the height of one disc."""
+    heights = SpineCurve.heights()
+    if slip is None:
+        return np.zeros_like(heights)
+    disc = discs[FIRST_LUMBAR + list(Level).index(slip.level)]
+    part = np.clip((heights - disc.s) / max(disc.height, 5.0) + 0.5, 0.0, 1.0)
+    moved = slip.amount * part * part * (3.0 - 2.0 * part)
+    return moved - np.interp(0.0, heights, moved)
+
+
+def _curve(vertebrae: tuple[Vertebra, ...], origin: Array, slip: Array, rng: np.random.Generator) -> SpineCurve:
     """Tilt interpolated between the bodies, scaled by a random lordosis; a gentle scoliosis and rotation."""
     heights = SpineCurve.heights()
     lordosis = float(np.clip(rng.normal(1.0, 0.2), 0.6, 1.35))
-    tilts = np.radians([row[-1] for row in _TYPICAL]) * lordosis + rng.normal(0.0, np.radians(1.0), len(_TYPICAL))
+    tilts = np.radians(_TILTS) * lordosis + rng.normal(0.0, np.radians(1.0), len(_TILTS))
     tilt = _smooth(np.interp(heights, [b.s for b in vertebrae][::-1], tilts[::-1]), 12)
     bend = rng.normal(0.0, 2.5) * np.sin(2 * np.pi * (heights / rng.uniform(180, 320) + rng.random()))
     twist = np.radians(rng.normal(0.0, 2.0)) * np.sin(2 * np.pi * (heights / REACH + rng.random()))
-    return SpineCurve.from_tilt(origin, tilt, bend, twist)
+    return SpineCurve.from_tilt(origin, tilt, bend, twist, slip)
 
 
 def _smooth(values: Array, half: int) -> Array:

@@ -10,9 +10,9 @@ from itertools import pairwise
 
 import numpy as np
 
-from data_prep.phantom.anatomy import CANAL_DEPTH, FIRST_LUMBAR, FIRST_SACRAL, Anatomy
-from data_prep.phantom.bones import pedicle_height
-from data_prep.phantom.canvas import Canvas, Field, Mask, Patch, cubed, squared
+from data_prep.phantom.anatomy import CANAL_DEPTH, FIRST_LUMBAR, Anatomy
+from data_prep.phantom.arch import pedicle_height
+from data_prep.phantom.canvas import Canvas, Field, Mask, Patch, cubed, speckle, squared
 from data_prep.phantom.profiles import Profiles
 from data_prep.phantom.tissue import Tissue
 from monai_spine.geometry import Array
@@ -44,7 +44,7 @@ def paint(canvas: Canvas, anatomy: Anatomy) -> None:
     for level in Level:
         _disc_level(canvas, anatomy, profiles, level)
     for piece in pieces:
-        if piece[1] > anatomy.vertebrae[FIRST_SACRAL + 1].s:
+        if piece[1] > anatomy.vertebra("S2").s:
             _sac(canvas, anatomy, profiles, piece)
 
 
@@ -147,7 +147,8 @@ def _foramen(patch: Patch, area: float, a: float, s: float, height: float) -> No
     """A wall of ligament and capsule, the fat that is left in it, and the root under the pedicle."""
     tunnel = (patch.side > FORAMEN_REACH[0]) & (patch.side < FORAMEN_REACH[1])
     across, top = patch.a - a, s + height / 2
-    wall = cubed(across + 0.7, 5.9) + cubed(patch.s - s, height / 2)
+    ends = squared(squared(patch.side - FORAMEN_SIDE, 6.8), 1.0)
+    wall = cubed(across + 0.7, 5.9) + cubed(patch.s - s, height / 2) + ends * ends
     patch.paint(tunnel & (wall <= 1.0), Tissue.LIGAMENT)
     half_height, half_width = foramen_shape(area, height)
     fat = squared(across, half_width) + squared(patch.s - (top - 0.3 - half_height), half_height)
@@ -177,6 +178,8 @@ def _sac(canvas: Canvas, anatomy: Anatomy, profiles: Profiles, piece: tuple[floa
     r, s, back, half = patch.r[inside], patch.s[inside], back[inside], half[inside]
     width = profiles.half_width[rows[inside]]
     content = np.full(len(r), Tissue.CSF, dtype=np.uint8)
+    if anatomy.variants.pulsating:
+        content[_flowing(r / width, back, s - anatomy.conus)] = Tissue.FLOWING_CSF
     content[_strands(r / width, back, s, width, half) & (s < anatomy.conus + 4.0)] = Tissue.NERVE
     content[_cord(r, back * half, s - anatomy.conus)] = Tissue.CORD
     patch.tissue[inside] = content
@@ -197,3 +200,11 @@ def _cord(r: Field, back: Field, above: Field) -> Mask:
     """The cord, tapering to the conus over 22 mm; ``above`` is the height over its tip."""
     taper = np.clip(above / 22.0, 0, 1)
     return (taper > 0) & (squared(r, 4.6) + squared(back - 0.8, 3.6) <= taper)
+
+
+def _flowing(across: Field, back: Field, above: Field) -> Mask:
+    """Where fluid moves fast: clouds well inside the sac, more of them around the cord than below it."""
+    depth = np.maximum(np.abs(across), np.abs(back))
+    waves = np.sin(0.11 * above) + np.sin(0.047 * above + 2.0 * across) + np.sin(2.3 * across + 1.4 * back)
+    waves -= 1.6 * squared(depth, 0.8) + np.float32(0.2) - 0.012 * np.clip(above, -60, 60)
+    return np.asarray((depth < 0.85) & (waves + 1.6 * speckle(across, back, above) > 0.0), dtype=np.bool_)

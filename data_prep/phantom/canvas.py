@@ -1,8 +1,7 @@
 """Painting tissues into a series' own voxels: structures are given in spine coordinates, later ones on top.
 
 Every voxel is sampled at a few places, spread over its pixel and over the thickness of its slice; the samples of a
-slice lie one behind the other along the first axis of all arrays. Spine coordinates are computed on a coarse lattice
-and spread linearly between its nodes: at 99 % of places around the spine they are off by less than 0.1 mm.
+slice lie one behind the other along the first axis of all arrays.
 """
 
 from __future__ import annotations
@@ -13,21 +12,20 @@ import numpy as np
 import numpy.typing as npt
 
 from data_prep.phantom.curve import REACH, STEP, SpineCurve
-from monai_spine.geometry import Array, to_voxel, to_world
+from data_prep.phantom.lattice import Bounds, Lattice
+from monai_spine.geometry import Array
 
 Field = npt.NDArray[np.float32]
 Mask = npt.NDArray[np.bool_]
 Span = tuple[float, float]
-
-LATTICE = 7.0
-"""Largest distance of lattice nodes in mm."""
 
 
 @dataclass(frozen=True)
 class Patch:
     """A box of samples, each array ``(samples, rows, columns)``.
 
-    Spine coordinates ``r``, ``a``, ``s`` and the distance from the midline ``side`` = ``|r|`` in mm, and the tissues.
+    Spine coordinates ``r``, ``a``, ``s`` and the distance from the midline ``side`` = ``|r|`` in mm, and the tissues;
+    ``samples`` of a voxel lie one behind the other.
     """
 
     r: Field
@@ -35,6 +33,15 @@ class Patch:
     a: Field
     s: Field
     tissue: npt.NDArray[np.uint8]
+    samples: int = 1
+
+    def graded(self, low: float, high: float) -> Field:
+        """A value per sample, from ``low`` to ``high`` within a voxel; its middle if there is one sample a voxel.
+
+        A threshold that differs between the samples of a voxel makes an outline fade instead of ending.
+        """
+        steps = np.linspace(low, high, self.samples) if self.samples > 1 else np.array([(low + high) / 2])
+        return np.tile(steps, len(self.r) // self.samples)[:, None, None].astype(np.float32)
 
     def paint(self, where: Mask, tissue: int) -> None:
         """Give the samples in ``where`` a tissue."""
@@ -69,11 +76,20 @@ class Canvas:
         ``affine`` leads from ``(column, row, slice)`` to RAS mm; ``passes`` ``(samples, 3)`` says where in a voxel,
         from -0.5 to 0.5, its samples lie.
         """
-        r, a, s = _coordinates(curve, affine, size, passes)
-        world = curve.frames()
-        frames: Array = np.linalg.solve(affine[:3, :3], world.transpose(0, 2, 1)).transpose(0, 2, 1).astype(np.float64)
-        frames[:, 0] = to_voxel(affine, world[:, 0])
-        whole = Patch(r, np.abs(r), a, s, np.zeros(r.shape, dtype=np.uint8))
+        return cls.on(Lattice.over(curve, affine, size), frames_in_voxels(curve, affine), passes)
+
+    @classmethod
+    def on(
+        cls, lattice: Lattice, frames: Array, passes: Array, columns: Bounds | None = None, rows: Bounds | None = None
+    ) -> Canvas:
+        """An empty canvas of a lattice's slices, or of some of their ``columns`` and ``rows``.
+
+        ``frames`` are those of the curve in the lattice's voxels.
+        """
+        r, a, s = lattice.coordinates(passes, columns, rows)
+        frames = np.array(frames)
+        frames[:, 0, :2] -= [(columns or (0, 0))[0], (rows or (0, 0))[0]]
+        whole = Patch(r, np.abs(r), a, s, np.zeros(r.shape, dtype=np.uint8), len(passes))
         return cls(frames, len(passes), whole, (float(s.min()), float(s.max())))
 
     def coarse(self) -> Canvas:
@@ -94,51 +110,31 @@ class Canvas:
         """The samples around a box in spine coordinates (a few more for sure), or None if there are none."""
         if s[1] < self.heights[0] or s[0] > self.heights[1]:
             return None
-        heights = np.array([s[0], (s[0] + s[1]) / 2, s[1]])
-        rows = np.clip(np.rint((heights + REACH) / STEP), 0, len(self.frames) - 1).astype(np.intp)
-        middle, right, forward = self.frames[rows].transpose(1, 0, 2)
-        corners = np.stack([middle + x * right + y * forward for x in r for y in a]).reshape(-1, 3)
+        pieces = max(2, int((s[1] - s[0]) / 40.0))  # the curve bends
+        heights = [s[0] + (s[1] - s[0]) * n / pieces for n in range(pieces + 1)]
+        rows = [min(max(round((height + REACH) / STEP), 0), len(self.frames) - 1) for height in heights]
+        corners = (np.array([[1.0, x, y] for x in r for y in a]) @ self.frames[rows]).reshape(-1, 3)
         depth, rows_shown, columns = self.whole.tissue.shape
-        limit = (columns, rows_shown, depth // self.samples)
-        low, high = corners.min(axis=0) - 1.0, corners.max(axis=0) + 2.0
+        limits = (columns, rows_shown, depth // self.samples)
+        lows, highs = corners.min(axis=0).tolist(), corners.max(axis=0).tolist()
         (i0, i1), (j0, j1), (k0, k1) = (
-            (max(0, int(lo)), min(int(hi) + 1, size)) for lo, hi, size in zip(low, high, limit, strict=True)
+            (max(0, int(low - 1.0)), min(int(high + 3.0), limit))
+            for low, high, limit in zip(lows, highs, limits, strict=True)
         )
         if i0 >= i1 or j0 >= j1 or k0 >= k1:
             return None
         index = (slice(k0 * self.samples, k1 * self.samples), slice(j0, j1), slice(i0, i1))
         whole = self.whole
-        return Patch(whole.r[index], whole.side[index], whole.a[index], whole.s[index], whole.tissue[index])
+        return Patch(
+            whole.r[index], whole.side[index], whole.a[index], whole.s[index], whole.tissue[index], self.samples
+        )
 
 
-def _coordinates(
-    curve: SpineCurve, affine: Array, size: tuple[int, int, int], passes: Array
-) -> tuple[Field, Field, Field]:
-    """Spine coordinates of every sample, three arrays of shape ``(samples * slices, rows, columns)``."""
-    columns, rows, slices = size
-    nodes_i, nodes_j = _nodes(columns, affine[:3, 0]), _nodes(rows, affine[:3, 1])
-    k, j, i = np.meshgrid(np.arange(slices + 1) - 0.5, nodes_j, nodes_i, indexing="ij")
-    planes = curve.to_spine(to_world(affine, np.stack([i, j, k], axis=-1))).astype(np.float32)
-    fields = np.empty((3, slices, len(passes), rows, columns), dtype=np.float32)
-    for n, (column, row, through) in enumerate(passes):
-        nodes = planes[:-1] * np.float32(0.5 - through) + planes[1:] * np.float32(0.5 + through)
-        across, down = _spread(nodes_i, columns, column), _spread(nodes_j, rows, row)
-        for axis in range(3):
-            np.matmul(down, nodes[..., axis] @ across.T, out=fields[axis, :, n])
-    r, a, s = fields.reshape(3, slices * len(passes), rows, columns)
-    return r, a, s
-
-
-def _nodes(count: int, step: Array) -> Array:
-    """Lattice nodes along an axis of ``count`` voxels with the edge vector ``step``, half a voxel beyond either end."""
-    length = count * float(np.linalg.norm(step))
-    return np.linspace(-0.5, count - 0.5, max(2, int(np.ceil(length / LATTICE)) + 1))
-
-
-def _spread(nodes: Array, count: int, offset: float) -> Field:
-    """The ``(count, nodes)`` matrix of linear interpolation at ``offset``, ``1 + offset`` and so on."""
-    places = np.arange(count) + offset
-    return np.stack([np.interp(places, nodes, row) for row in np.eye(len(nodes))], axis=1).astype(np.float32)
+def frames_in_voxels(curve: SpineCurve, affine: Array) -> Array:
+    """The curve's frames (see `SpineCurve.frames`) in the voxels of a grid, ``(n, 3, 3)``."""
+    frames = curve.frames()
+    frames[:, 0] -= affine[:3, 3]
+    return np.asarray(frames @ np.linalg.inv(affine[:3, :3]).T, dtype=np.float64)
 
 
 def squared(values: Field, radius: float | Field) -> Field:
@@ -154,3 +150,9 @@ def cubed(values: Field, radius: float | Field) -> Field:
     square = scaled * scaled
     square *= scaled
     return square
+
+
+def speckle(r: Field, a: Field, s: Field) -> Field:
+    """As good as random numbers from -0.5 to 0.5 at every place: added to a distance, they make an outline fade."""
+    wild = np.float32(4375.85) * np.sin(np.float32(12.9898) * r + np.float32(78.233) * a + np.float32(37.719) * s)
+    return np.asarray(wild - np.floor(wild) - np.float32(0.5), dtype=np.float32)

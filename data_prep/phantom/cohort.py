@@ -10,22 +10,22 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian, RLELossless
+from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 from threadpoolctl import threadpool_limits
 
-from data_prep.phantom import dicom, floor
+from data_prep.phantom import dicom, enhanced, floor, maps
 from data_prep.phantom.acquisition import acquire
+from data_prep.phantom.compression import COMPRESSED
 from data_prep.phantom.disease import MEASURES
 from data_prep.phantom.plan import Series
 from data_prep.phantom.quirks import NONE, Quirk
 from data_prep.phantom.size import Size
-from data_prep.phantom.study import Stream, Study, draw, stream
+from data_prep.phantom.study import Stream, Study, draw, oddities, stream
 from monai_spine import console
 from monai_spine.errors import SpineError
 from monai_spine.spine import FINDINGS, MISSING, TARGETS, Grade, SeriesType
 
 Row = dict[str, object]
-Job = tuple[Path, int, int, Size, frozenset[Quirk] | None]
 IMAGES = "train_images"
 
 
@@ -42,6 +42,18 @@ class Record:
     quirks: list[Row]
 
 
+@dataclass(frozen=True)
+class Job:
+    """One study to make: which, how large, its quirks, and whether with label maps."""
+
+    out: Path
+    seed: int
+    index: int
+    size: Size = Size.SMALL
+    quirks: frozenset[Quirk] = NONE
+    label_maps: bool = False
+
+
 def generate(
     out: Path,
     studies: int,
@@ -50,13 +62,22 @@ def generate(
     size: Size = Size.SMALL,
     quirks: bool = False,
     forced: Sequence[frozenset[Quirk]] = (),
+    label_maps: bool = False,
     workers: int = 1,
     quiet: bool = False,
 ) -> dict[str, object]:
     """Write a cohort to the new folder ``out`` and return what `floor.report` says of it.
 
-    ``quirks`` draws the oddities of real collections at their rates; ``forced`` names those of the first studies
-    instead. Everything goes to a temporary folder beside ``out`` first.
+    Everything goes to a temporary folder beside ``out`` first.
+
+    Parameters
+    ----------
+    quirks
+        Whether to draw the oddities of real people, scans and collections at their rates.
+    forced
+        Quirks that the first studies have for sure, a set per study.
+    label_maps
+        Whether to write the tissues of every series as NIfTI, too.
 
     Raises
     ------
@@ -71,10 +92,15 @@ def generate(
     shutil.rmtree(partial, ignore_errors=True)
     (partial / IMAGES).mkdir(parents=True)
     (partial / "test_images").mkdir()
-    oddities = [*forced, *[None if quirks else NONE] * studies][:studies]
-    jobs = [(partial / IMAGES, seed, index, size, odd) for index, odd in enumerate(oddities)]
+    certain = [*forced, *[NONE] * studies][:studies]
+    jobs = [
+        Job(partial, seed, index, size, oddities(seed, index, sure) if quirks else sure, label_maps)
+        for index, sure in enumerate(certain)
+    ]
     records = _write_studies(jobs, workers, quiet)
     summary = _write_tables(partial, records)
+    if label_maps:
+        maps.write_names(partial)
     if out.exists():
         out.rmdir()
     partial.rename(out)
@@ -84,33 +110,44 @@ def generate(
 def _write_studies(jobs: Sequence[Job], workers: int, quiet: bool) -> list[Record]:
     from joblib import Parallel, delayed
 
-    done: Iterable[Record] = Parallel(n_jobs=workers, return_as="generator")(delayed(write_study)(*job) for job in jobs)
+    done: Iterable[Record] = Parallel(n_jobs=workers, return_as="generator")(delayed(write_study)(job) for job in jobs)
     return list(console.track(done, "phantom studies", total=len(jobs), quiet=quiet))
 
 
-def write_study(images: Path, seed: int, index: int, size: Size, quirks: frozenset[Quirk] | None = NONE) -> Record:
-    """Acquire and write one study's series under ``images`` and return its rows."""
-    study = draw(seed, index, size, quirks)
-    rng = stream(seed, index, Stream.NOISE)
+def write_study(job: Job) -> Record:
+    """Acquire and write one study's series and return its rows."""
+    study = draw(job.seed, job.index, job.size, job.quirks)
+    rng = stream(job.seed, job.index, Stream.NOISE)
+    encodings = stream(job.seed, job.index, Stream.ENCODING)
     with threadpool_limits(1):  # as fast, and the same to the last bit on any number of cores
         for number, series in enumerate(study.series, start=1):
-            _write_series(images / study.id / series.id, study, series, number, rng)
+            label = _label(study, series, number, encodings)
+            _write_series(job.out / IMAGES / study.id / series.id, study, series, label, rng)
+            if job.label_maps:
+                maps.write(job.out, study, series)
     return record(study)
 
 
-def _write_series(folder: Path, study: Study, series: Series, number: int, rng: np.random.Generator) -> None:
+def _write_series(folder: Path, study: Study, series: Series, label: dicom.Label, rng: np.random.Generator) -> None:
     """Acquire and write the stacks of a series."""
     folder.mkdir(parents=True)
-    label = _label(study, series, number)
-    for stack in series.stacks:
-        pixels = _shaped(acquire(study.anatomy, stack.scan, rng), study, series)
+    images = [_shaped(acquire(study.anatomy, stack.scan, rng), study, series) for stack in series.stacks]
+    if Quirk.ENHANCED in study.quirks:
+        slabs = [
+            enhanced.Slab(stack.scan, pixels, stack.instances)
+            for stack, pixels in zip(series.stacks, images, strict=True)
+        ]
+        if slabs:
+            enhanced.write(folder / "1.dcm", slabs, label)
+        return
+    for stack, pixels in zip(series.stacks, images, strict=True):
         dicom.write(folder, stack.scan, pixels, stack.instances, label)
     if Quirk.REPEATED_SLICE in study.quirks and series.stacks:
         taken = [instance for stack in series.stacks for instance in stack.instances]
         dicom.write_again(folder, taken[len(taken) // 2], max(taken) + 1, label)
 
 
-def _label(study: Study, series: Series, number: int) -> dicom.Label:
+def _label(study: Study, series: Series, number: int, rng: np.random.Generator) -> dicom.Label:
     """How a series is named and encoded."""
     spacing, syntax = dicom.Spacing.RIGHT, ExplicitVRLittleEndian
     if Quirk.NO_SPACING_TAGS in study.quirks:
@@ -118,17 +155,20 @@ def _label(study: Study, series: Series, number: int) -> dicom.Label:
     elif Quirk.WRONG_SPACING_TAGS in study.quirks:
         spacing = dicom.Spacing.WRONG
     if Quirk.COMPRESSED in study.quirks:
-        syntax = RLELossless
+        syntax = COMPRESSED[int(rng.integers(len(COMPRESSED)))]
     elif Quirk.IMPLICIT_VR in study.quirks:
         syntax = ImplicitVRLittleEndian
+    elif Quirk.BIG_ENDIAN in study.quirks:
+        syntax = ExplicitVRBigEndian
     return dicom.Label(study.id, series.id, number, study.seed, study.manufacturer, spacing, syntax)
 
 
 def _shaped(pixels: dicom.Pixels, study: Study, series: Series) -> list[dicom.Pixels]:
-    """The slices; with the quirk the last two of an axial stack lack their lowest rows."""
+    """The slices; with the quirk the last ones of an axial stack lack their lowest rows."""
     slices = list(pixels)
     if Quirk.MIXED_SHAPE in study.quirks and series.kind is SeriesType.AXIAL_T2:
-        slices[-2:] = [np.ascontiguousarray(image[: -image.shape[0] // 8]) for image in slices[-2:]]
+        short = slices[-maps.SHORT_SLICES :]
+        slices[-maps.SHORT_SLICES :] = [np.ascontiguousarray(image[: maps.shown_rows(len(image))]) for image in short]
     return slices
 
 
@@ -143,7 +183,11 @@ def record(study: Study) -> Record:
         truth=_truth_rows(study, names),
         labels=labels,
         posterior=study.findings.posterior.tolist(),
-        quirks=[{"study_id": study.id, "quirk": quirk.value} for quirk in Quirk if quirk in study.quirks],
+        quirks=[
+            {"study_id": study.id, "quirk": quirk.value, "detail": study.details.get(quirk, "")}
+            for quirk in Quirk
+            if quirk in study.quirks
+        ],
     )
 
 
@@ -198,7 +242,7 @@ def _write_tables(out: Path, records: Sequence[Record]) -> dict[str, object]:
     _table(out / "train_label_coordinates.csv", [row for r in records for row in r.points])
     _table(out / "train_series_descriptions.csv", [row for r in records for row in r.series])
     _table(out / "truth.csv", [row for r in records for row in r.truth])
-    pd.DataFrame([row for r in records for row in r.quirks], columns=["study_id", "quirk"]).to_csv(
+    pd.DataFrame([row for r in records for row in r.quirks], columns=["study_id", "quirk", "detail"]).to_csv(
         out / "quirks.csv", index=False
     )
     series_columns = list(_series_row("", "", ""))

@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 import struct
+from bisect import bisect
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
-from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 from pydicom import dcmread
+from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.filebase import DicomBytesIO
-from pydicom.filewriter import write_dataset
-from pydicom.tag import BaseTag
+from pydicom.filewriter import write_data_element
 from pydicom.uid import UID, ExplicitVRLittleEndian, MRImageStorage
 
-from data_prep.phantom.acquisition import Scan
+from data_prep.phantom.compression import compress
 from data_prep.phantom.identity import uid
+from data_prep.phantom.scan import Scan
 from monai_spine.geometry import LPS_TO_RAS, Array, spacing, to_world
 
 Pixels = npt.NDArray[np.uint16]
@@ -67,10 +68,12 @@ def write(folder: Path, scan: Scan, pixels: list[Pixels], instances: Sequence[in
     What the slices share is encoded once, unless the transfer syntax is an unusual one.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    header = _series_header(scan, label)
+    header = series_header(scan, label)
     shared = _stretches(header)
+    positions = to_world(scan.affine, [[0.0, 0.0, k] for k in range(len(instances))]) @ LPS_TO_RAS
+    heights = positions @ np.cross(*np.reshape(orientation(scan.affine), (2, 3)))
     for k, instance in enumerate(instances):
-        own = _slice_values(scan.affine, k, instance, pixels[k], label)
+        own = _slice_values(positions[k].tolist(), float(heights[k]), instance, pixels[k], label)
         path = folder / f"{instance}.dcm"
         if label.syntax == ExplicitVRLittleEndian:
             path.write_bytes(_file_meta(str(own[SOP_INSTANCE])) + _merged(own, shared))
@@ -88,29 +91,34 @@ def write_again(folder: Path, instance: int, other: int, label: Label) -> None:
 
 
 def _save(header: Dataset, own: Values, syntax: UID, path: Path) -> None:
-    """The ordinary way, for implicit VR and for RLE."""
+    """The ordinary way, for unusual transfer syntaxes."""
     dataset = Dataset()
     dataset.update(header)
     for tag, value in own.items():
         dataset.add_new(tag, SLICE_VRS[tag], value)
     dataset.file_meta = FileMetaDataset()
-    compressed = syntax.is_compressed
-    dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian if compressed else syntax
-    if compressed:
-        dataset.compress(syntax, generate_instance_uid=False)
+    dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian if syntax.is_encapsulated else syntax
+    if syntax.is_encapsulated:
+        compress(dataset, syntax)
+    elif not syntax.is_little_endian:
+        dataset.PixelData = np.frombuffer(dataset.PixelData, "<u2").astype(">u2").tobytes()
     dataset.save_as(path, enforce_file_format=True)
 
 
 def _stretches(header: Dataset) -> list[bytes]:
     """What the slices share, encoded in pieces between which a slice's own elements stand."""
-    return [_encoded(header, low + 1, high) for low, high in pairwise([0, *SLICE_VRS, 2**32])]
+    own = list(SLICE_VRS)
+    pieces = [b""] * (len(own) + 1)
+    for element in header:
+        pieces[bisect(own, int(element.tag))] += _encoded(element)
+    return pieces
 
 
-def _encoded(dataset: Dataset, low: int, high: int) -> bytes:
-    """The elements with tags from ``low`` up to ``high`` as explicit little endian."""
+def _encoded(element: DataElement) -> bytes:
+    """One element as explicit little endian."""
     buffer = DicomBytesIO()
     buffer.is_little_endian, buffer.is_implicit_VR = True, False
-    write_dataset(buffer, dataset[BaseTag(low) : BaseTag(min(high, 2**32 - 1))])
+    write_data_element(buffer, element)
     return buffer.getvalue()
 
 
@@ -143,15 +151,13 @@ def orientation(affine: Array) -> list[float]:
     return [round(float(value), 8) for value in axes.T.ravel()]
 
 
-def _slice_values(affine: Array, k: int, instance: int, pixels: Pixels, label: Label) -> Values:
-    """Identity, position and pixels of one slice, in the order of their tags."""
-    position = LPS_TO_RAS @ to_world(affine, np.array([0.0, 0.0, k]))
-    normal = np.cross(*np.reshape(orientation(affine), (2, 3)))
+def _slice_values(position: list[float], height: float, instance: int, pixels: Pixels, label: Label) -> Values:
+    """Identity, position (LPS), location along the normal, and pixels of one slice, in the order of their tags."""
     values = (
         uid(label.seed, label.study, label.series, instance),
         instance,
-        [round(float(value), 6) for value in position],
-        round(float(position @ normal), 4),
+        [round(value, 6) for value in position],
+        round(height, 4),
         *pixels.shape,
         pixels.tobytes(),
     )
@@ -171,7 +177,7 @@ def _file_meta(instance: str) -> bytes:
     return PREAMBLE + _element(0x00020000, "UL", len(meta)) + meta
 
 
-def _series_header(scan: Scan, label: Label) -> Dataset:
+def series_header(scan: Scan, label: Label) -> Dataset:
     """Everything that the slices of a series share."""
     header = _patient_and_study(label)
     header.Modality = "MR"

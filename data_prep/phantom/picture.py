@@ -13,9 +13,10 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from data_prep.phantom.acquisition import Scan, acquire
+from data_prep.phantom.acquisition import acquire
 from data_prep.phantom.plan import Series
 from data_prep.phantom.points import position
+from data_prep.phantom.scan import Scan
 from data_prep.phantom.size import Size
 from data_prep.phantom.study import Stream, Study, draw, stream
 from monai_spine.geometry import to_voxel

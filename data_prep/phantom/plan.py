@@ -6,17 +6,19 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from data_prep.phantom.acquisition import Scan, plan_axial, plan_sagittal
 from data_prep.phantom.anatomy import Anatomy
 from data_prep.phantom.identity import series_id
 from data_prep.phantom.quirks import Quirk
+from data_prep.phantom.scan import Scan, plan_axial, plan_sagittal
 from data_prep.phantom.size import Size
 from monai_spine.spine import Level, SeriesType
 
 RISING = {SeriesType.SAGITTAL_T1: 0.36, SeriesType.SAGITTAL_T2: 0.36, SeriesType.AXIAL_T2: 0.12}
-"""Share of series whose instance numbers rise along the affine: to the left in sagittal series (the other way in the
+"""Share of series whose instance numbers rise along the affine: to the right in sagittal series (to the left in the
 other 64 %, so that numbers say nothing about sides), upwards in axial ones."""
-LARGEST_NUMBER = 5000
+LARGEST_NUMBER = 5046
+AXIAL_SERIES = {2: 0.80, 3: 0.15, 4: 0.05}
+"""How many axial series there are where there are several."""
 
 
 @dataclass(frozen=True)
@@ -60,13 +62,19 @@ def _axial(  # noqa: PLR0917 - as above
     levels = list(Level)[list(Level).index(top) :]
     runs = [levels]
     if Quirk.SEVERAL_AXIAL in quirks:
-        cut = int(rng.integers(1, len(levels)))
-        runs = [levels[: cut + 1], levels[cut:]]
-        if rng.random() < 0.25:
-            runs.append(levels[-2:])
+        runs = _runs(levels, rng)
     if Quirk.SUB_STACKS not in quirks:
         return [[plan_axial(person, (run[0], run[-1]), size, field, rng)] for run in runs]
     return [[plan_axial(person, (level, level), size, field, rng) for level in run] for run in runs]
+
+
+def _runs(levels: list[Level], rng: np.random.Generator) -> list[list[Level]]:
+    """The levels of two to four axial series: together all of them, and some twice."""
+    cut = int(rng.integers(1, len(levels)))
+    runs = [levels[: cut + 1], levels[cut:]]
+    count = int(rng.choice(list(AXIAL_SERIES), p=list(AXIAL_SERIES.values())))
+    more = [levels[-2:], levels[-1:]]
+    return runs + more[: count - len(runs)]
 
 
 def _numbered(
@@ -76,7 +84,7 @@ def _numbered(
     total = sum(scan.size[2] for scan in scans)
     numbers = np.arange(1, total + 1)
     if Quirk.ODD_NUMBERS in quirks:
-        numbers = np.sort(rng.choice(np.arange(1, LARGEST_NUMBER), total, replace=False))
+        numbers = np.sort(rng.choice(np.arange(1, LARGEST_NUMBER + 1), total, replace=False))
     ordered = numbers.tolist()
     if rng.random() >= RISING[kind]:
         ordered.reverse()

@@ -81,6 +81,8 @@ def _disturbed(points: list[Point], quirks: frozenset[Quirk], rng: np.random.Gen
         points = [point for i, point in enumerate(points) if i not in lost]
     if Quirk.LEVEL_OFF_BY_ONE in quirks:
         points = _one_level_up(points, list(Condition)[int(rng.integers(len(Condition)))])
+    if Quirk.SIDES_SWAPPED in quirks:
+        points = _sides_swapped(points, rng)
     if Quirk.POINT_ELSEWHERE in quirks and points:
         i = int(rng.integers(len(points)))
         points[i] = replace(points[i], x=points[i].x / 3 + 5.0, y=points[i].y / 3 + 5.0)
@@ -98,3 +100,13 @@ def _one_level_up(points: list[Point], condition: Condition) -> list[Point]:
             above = levels[levels.index(point.finding.level) - 1]
             renamed.append(replace(point, named=Finding(condition, above)))
     return renamed
+
+
+def _sides_swapped(points: list[Point], rng: np.random.Generator) -> list[Point]:
+    """Exchange the names of the left and right point of one level."""
+    sided = [point.named for point in points if point.named.condition.side is not None]
+    if not sided:
+        return points
+    swapped = sided[int(rng.integers(len(sided)))]
+    names = {swapped, swapped.mirrored}
+    return [replace(point, named=point.named.mirrored) if point.named in names else point for point in points]

@@ -1,17 +1,20 @@
-"""What is odd about real collections, each at its rate in the RSNA 2024 data (or a guess where none is published)."""
+"""What is odd about real people, scans and collections, each at its rate."""
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterable
 from enum import Enum
 
 import numpy as np
 
+from monai_spine.errors import SpineError
+
 
 class Quirk(str, Enum):
-    """Something that a loader must live with."""
+    """Something that a loader must live with. The order is that of the random numbers: new ones come last."""
 
     SEVERAL_AXIAL = "several-axial"
-    """Two or three axial series that share the levels; points spread over them."""
+    """Two to four axial series that share the levels; points spread over them."""
     SUB_STACKS = "sub-stacks"
     """Axial series made of one angled stack per disc."""
     TWO_T1 = "two-t1"
@@ -19,7 +22,7 @@ class Quirk(str, Enum):
     MISSING_T2 = "missing-t2"
     EMPTY_FOLDER = "empty-folder"
     ODD_NUMBERS = "odd-numbers"
-    """Instance numbers with gaps, up to 5,000."""
+    """Instance numbers with gaps, up to 5,046."""
     REPEATED_SLICE = "repeated-slice"
     """One slice of a series stands there twice, under another instance number."""
     MIXED_SHAPE = "mixed-shape"
@@ -27,13 +30,32 @@ class Quirk(str, Enum):
     NO_SPACING_TAGS = "no-spacing-tags"
     WRONG_SPACING_TAGS = "wrong-spacing-tags"
     COMPRESSED = "compressed"
-    """RLE lossless pixel data."""
+    """Pixel data compressed without loss, each series in its own way."""
     IMPLICIT_VR = "implicit-vr"
     LABEL_WITHOUT_POINT = "label-without-point"
     POINT_WITHOUT_LABEL = "point-without-label"
     LEVEL_OFF_BY_ONE = "level-off-by-one"
     """All points of a condition carry the name of the level above."""
     POINT_ELSEWHERE = "point-elsewhere"
+    L6 = "l6"
+    """Six lumbar vertebrae. The five graded levels are the lowest: l5_s1 is the disc between L6 and the sacrum."""
+    SACRALISED_L5 = "sacralised-l5"
+    """L5 is part of the sacrum, with a rudimentary disc below it: l5_s1 is the disc between L4 and L5."""
+    SPONDYLOLISTHESIS = "spondylolisthesis"
+    """A vertebra has slipped forwards on the one below."""
+    HAEMANGIOMA = "haemangioma"
+    """A bright, coarsely spotted patch in a vertebral body."""
+    FLOW_VOID = "flow-void"
+    """Cerebrospinal fluid that moves is dark on T2."""
+    MOTION_GHOST = "motion-ghost"
+    """Breathing repeats a series' images along the direction of phase encoding."""
+    GIBBS_RINGING = "gibbs-ringing"
+    """A series lacks the outer lines of k-space: edges ring."""
+    ENHANCED = "enhanced"
+    """Each series is one multi-frame Enhanced MR object, `1.dcm`; a point's instance number is that of its frame."""
+    BIG_ENDIAN = "big-endian"
+    SIDES_SWAPPED = "sides-swapped"
+    """The left and right points of a level carry each other's names."""
 
 
 RATES = {
@@ -54,16 +76,67 @@ RATES = {
     Quirk.POINT_WITHOUT_LABEL: 0.02,
     Quirk.LEVEL_OFF_BY_ONE: 0.01,
     Quirk.POINT_ELSEWHERE: 0.02,
+    Quirk.L6: 0.04,
+    Quirk.SACRALISED_L5: 0.06,
+    Quirk.SPONDYLOLISTHESIS: 0.08,
+    Quirk.HAEMANGIOMA: 0.10,
+    Quirk.FLOW_VOID: 0.20,
+    Quirk.MOTION_GHOST: 0.06,
+    Quirk.GIBBS_RINGING: 0.06,
+    Quirk.ENHANCED: 0.0,
+    Quirk.BIG_ENDIAN: 0.0,
+    Quirk.SIDES_SWAPPED: 1 / 1975,
 }
-"""Share of studies. Published: several axial series, two T1 series; label without a point is 1-2 % of labels, here
-three labels in 15 % of studies. The others are guesses."""
+"""Share of studies. Published of the competition's data: several axial series, two T1 series, sides swapped (1 of 8,770
+points); label without a point is 1-2 % of labels, here three labels in 15 % of studies. Transitional vertebrae, slips
+and haemangiomas are about as frequent as in adults' spines by the radiological literature, whose figures differ widely.
+The others are guesses. The competition's files are classic and little endian: the rates of 0 are for those who force
+them."""
+
+CONFLICTS = (
+    (Quirk.MISSING_T1, Quirk.MISSING_T2),
+    (Quirk.TWO_T1, Quirk.MISSING_T1),
+    (Quirk.NO_SPACING_TAGS, Quirk.WRONG_SPACING_TAGS),
+    (Quirk.COMPRESSED, Quirk.IMPLICIT_VR),
+    (Quirk.COMPRESSED, Quirk.BIG_ENDIAN),
+    (Quirk.IMPLICIT_VR, Quirk.BIG_ENDIAN),
+    (Quirk.L6, Quirk.SACRALISED_L5),
+    (Quirk.ENHANCED, Quirk.ODD_NUMBERS),
+    (Quirk.ENHANCED, Quirk.REPEATED_SLICE),
+    (Quirk.ENHANCED, Quirk.MIXED_SHAPE),
+    (Quirk.ENHANCED, Quirk.COMPRESSED),
+)
+"""Pairs of which a study can have one only."""
 
 NONE: frozenset[Quirk] = frozenset()
 
 
-def draw(rng: np.random.Generator) -> frozenset[Quirk]:
-    """The quirks of one study, each at its rate; a study keeps at least one sagittal series."""
-    found = {quirk for quirk in Quirk if rng.random() < RATES[quirk]}
-    if {Quirk.MISSING_T1, Quirk.MISSING_T2} <= found:
-        found.discard(Quirk.MISSING_T2)
+def draw(rng: np.random.Generator, forced: Collection[Quirk] = NONE) -> frozenset[Quirk]:
+    """The quirks of one study: those that are forced, and each of the others at its rate.
+
+    Of two that contradict each other the forced one stays, or else the first.
+    """
+    found = {quirk for quirk in Quirk if rng.random() < RATES[quirk]} | set(forced)
+    for first, second in CONFLICTS:
+        if {first, second} <= found:
+            found.discard(first if second in forced else second)
+    return frozenset(found)
+
+
+def named(names: Iterable[str]) -> frozenset[Quirk]:
+    """The quirks with given names.
+
+    Raises
+    ------
+    SpineError
+        If a name is none of a quirk's, or if two of them contradict each other.
+    """
+    found = set()
+    for name in names:
+        if name not in {quirk.value for quirk in Quirk}:
+            raise SpineError(f"no quirk is called {name!r}; expected some of: {', '.join(q.value for q in Quirk)}")
+        found.add(Quirk(name))
+    for first, second in CONFLICTS:
+        if {first, second} <= found:
+            raise SpineError(f"a study cannot be both {first.value} and {second.value}; force one of them")
     return frozenset(found)

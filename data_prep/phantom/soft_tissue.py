@@ -1,91 +1,129 @@
-"""Painting everything around the spine: skin, fat, muscles, vessels, and what fills the belly."""
+"""Painting everything around the spine: skin, fat, muscles, vessels, kidneys, what fills the belly, iliac bones."""
 
 from __future__ import annotations
 
 import numpy as np
 
+from data_prep.phantom import pelvis
 from data_prep.phantom.anatomy import CENTRE, FIRST_LUMBAR, FIRST_SACRAL, Anatomy
-from data_prep.phantom.canvas import Canvas, Field, Mask, Patch, cubed, squared
+from data_prep.phantom.canvas import Canvas, Field, Patch, cubed, squared
+from data_prep.phantom.curve import REACH
 from data_prep.phantom.tissue import Tissue
 
-FASCIA = -78.0
+FASCIA = -80.0
 """``a`` of the back of the erector muscles."""
-FRONT = 120.0
+FRONT = 125.0
 HALF_WIDTH = 165.0
+SKIN = 2.0
+SIDES = (-1.0, 1.0)
 
 
 def paint(canvas: Canvas, anatomy: Anatomy) -> None:
     """From the skin inwards."""
-    _body_wall(canvas.whole, anatomy)
+    _body_wall(canvas, anatomy)
     _belly(canvas, anatomy)
+    _kidneys(canvas, anatomy)
     _back_muscles(canvas, anatomy)
+    _quadratus(canvas, anatomy)
     _psoas(canvas, anatomy)
     _vessels(canvas, anatomy)
+    pelvis.paint_ilia(canvas, anatomy)
 
 
-def _body_wall(whole: Patch, anatomy: Anatomy) -> None:
-    """Skin over subcutaneous fat over air."""
+def _body_wall(canvas: Canvas, anatomy: Anatomy) -> None:
+    """Fat everywhere, and at its surface skin and air; the back has a furrow in the midline."""
+    canvas.whole.tissue[:] = Tissue.FAT
     back = FASCIA - anatomy.fat
     half = (FRONT - back) / 2
-    rim = cubed(whole.r, HALF_WIDTH) + cubed(whole.a - (back + FRONT) / 2, half)
-    whole.paint(rim <= 1.0, Tissue.SKIN)
-    whole.paint(rim <= (1.0 - 1.8 / half) ** 3, Tissue.FAT)
-
-
-def _fatty(patch: Patch, anatomy: Anatomy, amount: float, where: Mask) -> None:
-    """Fat between the bundles of a muscle, which run along the spine; ``amount`` is about its share."""
-    r, a, s = patch.r[where], patch.a[where], patch.s[where]
-    phase = float(anatomy.seed % 97)
-    bend = np.sin(0.11 * r - 0.14 * a + phase) + np.sin(0.07 * r + 0.19 * a + 2.0 * phase)  # warps the pattern
-    waves = np.sin(0.23 * r + 2.6 * bend + 0.02 * s)
-    waves *= np.sin(0.71 * a + 1.7 * bend + 0.05 * s + 2.0 * phase)
-    waves += 0.5 * np.sin(0.93 * (r + 0.6 * a) + 3.0 * bend + 0.03 * s)
-    patch.tissue[where] = np.where(waves > 1.45 - 2.6 * amount, np.uint8(Tissue.FAT), np.uint8(Tissue.MUSCLE))
+    inner = 0.55 * HALF_WIDTH
+    far = 4.0 * HALF_WIDTH
+    regions = (
+        ((-inner, inner), (-far, FASCIA)),
+        ((-inner, inner), (0.75 * FRONT, far)),
+        ((-far, -inner), (-far, far)),
+        ((inner, far), (-far, far)),
+    )
+    for r, a in regions:
+        patch = canvas.box(r, a, (-REACH, REACH))
+        if patch is None:
+            continue
+        furrow = np.float32(min(7.0, 0.5 * anatomy.fat)) / (1.0 + squared(squared(patch.r, 16.0), 1.0))
+        depth = patch.a - np.where(patch.a < FASCIA, furrow, np.float32(0)) - np.float32(back + half)
+        rim = cubed(patch.r, HALF_WIDTH) + cubed(depth, half)
+        patch.paint(rim > (1.0 - SKIN / half) ** 3, Tissue.SKIN)
+        patch.paint(rim > 1.0, Tissue.AIR)
 
 
 def _back_muscles(canvas: Canvas, anatomy: Anatomy) -> None:
-    """Multifidus beside the spinous processes, erector spinae beside it, quadratus lumborum in front."""
+    """Multifidus beside the spinous processes and erector spinae beside it, in their fascia."""
     sacral = anatomy.vertebrae[FIRST_SACRAL].s
-    back = canvas.box((-75, 75), (FASCIA - 3, -28), (-160, 160))
-    if back is not None:
-        thin = np.clip((back.s - (sacral - 45.0)) / 60.0, 0.25, 1.0)
-        erector = cubed(back.side - 42.0, 29.0 * thin) + cubed(back.a + 54.0, 24.0 * thin)
-        multifidus = cubed(back.side - 16.0, 13.5) + cubed(back.a + 55.0, 22.0 * thin)
-        where = (erector <= 1.0) & (multifidus > 1.15) | (multifidus <= 1.0)
-        _fatty(back, anatomy, anatomy.streaks, where)
-    front = canvas.box((-75, 75), (-36, -8), (sacral + 28, 160))
-    if front is not None:
-        quadratus = squared(front.side - 62.0, 10.0) + squared(front.a + 22.0, 12.0)
-        front.paint((quadratus <= 1.0) & (front.s > sacral + 28), Tissue.MUSCLE)
+    patch = canvas.box((-82, 82), (FASCIA - 4, -8), (-160, 160))
+    if patch is None:
+        return
+    thin = np.clip((patch.s - (sacral - 45.0)) / 70.0, 0.3, 1.0)
+    deep = patch.a + 56.0 - np.float32(0.0075) * np.square(patch.side - np.float32(32.0))
+    erector = cubed(patch.side - 38.0, 36.0 * thin) + cubed(deep, 24.0 * thin)
+    multifidus = cubed(patch.side - 14.5, 12.0) + cubed(patch.a + 56.0, 23.0 * thin)
+    apart = np.minimum(erector, multifidus)
+    patch.paint((apart <= 1.08) & (patch.a < -50.0), Tissue.LIGAMENT)
+    patch.paint(apart <= 1.0, Tissue.MUSCLE)
+
+
+def _quadratus(canvas: Canvas, anatomy: Anatomy) -> None:
+    """Quadratus lumborum, from the iliac crest upwards beside the transverse processes."""
+    bottom = anatomy.vertebrae[FIRST_SACRAL].s + 28.0
+    patch = canvas.box((-90, 90), (-36, -8), (bottom, 160))
+    if patch is not None:
+        muscle = squared(patch.side - 61.0 - 0.12 * (bottom - patch.s + 60.0), 16.0) + squared(patch.a + 23.0, 8.0)
+        patch.paint((muscle <= 1.0) & (patch.s > bottom), Tissue.MUSCLE)
 
 
 def _psoas(canvas: Canvas, anatomy: Anatomy) -> None:
     """Beside the bodies from L1, growing downwards and moving away from the midline."""
     top, bottom = anatomy.vertebrae[FIRST_LUMBAR].s + 15.0, anatomy.vertebrae[FIRST_SACRAL + 2].s
-    patch = canvas.box((-75, 75), (-30, 45), (bottom, top))
+    patch = canvas.box((-75, 75), (-30, 50), (bottom, top))
     if patch is None:
         return
     place = np.clip((top - patch.s) / (top - bottom), 0, 1)
-    radius = 5.0 + 18.0 * np.minimum(place * 1.5, 1)
-    centre = 22.0 + 24.0 * place
-    forward = -5.0 + 22.0 * place * place
-    where = squared(patch.side - centre, 0.85 * radius) + squared(patch.a - forward, radius) <= 1.0
-    _fatty(patch, anatomy, 0.3 * anatomy.streaks, where)
+    radius = 4.0 + 19.0 * np.minimum(place * 1.5, 1)
+    centre = 23.0 + 22.0 * place
+    forward = -7.0 + 24.0 * place * place
+    ahead = patch.a - forward
+    where = squared(patch.side - centre - 0.15 * ahead, 0.78 * radius) + squared(ahead, 1.05 * radius) <= 1.0
+    patch.paint(where, Tissue.MUSCLE)
 
 
 def _belly(canvas: Canvas, anatomy: Anatomy) -> None:
     """Bowel loops in fat."""
-    patch = canvas.box((-125, 125), (30, 105), (-170, 170))
+    patch = canvas.box((-125, 125), (30, 108), (-170, 170))
     if patch is None:
         return
-    phase = float(anatomy.seed % 89)
-    bend = np.sin(0.05 * patch.r + 0.07 * patch.a + phase) + np.sin(0.045 * patch.s - 0.06 * patch.a)
-    loops = np.sin(0.09 * patch.r + 2.1 * bend + phase)
-    loops += np.sin(0.13 * patch.a + 0.05 * patch.s + 1.6 * bend)
-    loops += np.sin(0.08 * patch.s + 0.04 * patch.r + 1.2 * bend + phase)
-    inner = squared(patch.a - 68.0, 40.0) + squared(patch.r, 125.0) < 1.0 + 0.12 * loops
+    phase = np.float32(anatomy.seed % 89)
+    bend = np.sin(np.float32(0.05) * patch.r + np.float32(0.07) * patch.a - np.float32(0.03) * patch.s + phase)
+    loops = np.sin(np.float32(0.10) * patch.r + np.float32(0.03) * patch.s + np.float32(2.0) * bend)
+    loops += np.sin(np.float32(0.12) * patch.a + np.float32(0.08) * patch.s - np.float32(1.6) * bend)
+    loops *= np.float32(1.3)
+    inner = squared(patch.a - 74.0, 36.0) + squared(patch.r, 122.0) < 1.0 + 0.12 * loops
     patch.paint(inner & (loops > 0.1), Tissue.VISCERA)
-    patch.paint(inner & (loops > 0.7), Tissue.BOWEL)
+    patch.paint(inner & (loops > 0.75), Tissue.BOWEL)
+    wall = squared(squared(patch.r, 135.0), 1.0) + squared(patch.a - 20.0, 92.0)
+    patch.paint(np.abs(wall - 1.0) < 0.09, Tissue.MUSCLE)
+
+
+def _kidneys(canvas: Canvas, anatomy: Anatomy) -> None:
+    """From T12 to L3, the right one lower, with fat in the sinus."""
+    for sign in SIDES:
+        s = anatomy.vertebrae[FIRST_LUMBAR].s - (12.0 if sign > 0 else 0.0)
+        reach = (24.0, 92.0) if sign > 0 else (-92.0, -24.0)
+        patch = canvas.box(reach, (-28, 36), (s - 56, s + 56))
+        if patch is None:
+            continue
+        above: Field = patch.s - np.float32(s)
+        side: Field = patch.side - np.float32(61.0) + np.float32(0.12) * above
+        kidney = squared(side, 27.0) + squared(patch.a - 4.0, 24.0) + squared(above, 54.0)
+        patch.paint(kidney <= 1.0, Tissue.KIDNEY)
+        sinus = squared(side + 9.0, 14.0) + squared(patch.a - 8.0, 8.0) + squared(above, 24.0)
+        patch.paint(sinus <= 1.0, Tissue.FAT)
 
 
 def _vessels(canvas: Canvas, anatomy: Anatomy) -> None:
@@ -93,7 +131,7 @@ def _vessels(canvas: Canvas, anatomy: Anatomy) -> None:
     fork = anatomy.vertebrae[CENTRE + 1].s
     for centre, radius in ((-9.0, 8.5), (12.0, 9.5)):
         reach = (centre - 34, centre + radius) if centre < 0 else (centre - radius, centre + 34)
-        patch = canvas.box(reach, (8, 38), (fork - 80, 170))
+        patch = canvas.box(reach, (4, 42), (fork - 80, 170))
         if patch is not None:
             _vessel(patch, centre, radius, fork)
 
@@ -102,5 +140,7 @@ def _vessel(patch: Patch, centre: float, radius: float, fork: float) -> None:
     below: Field = np.maximum(fork - patch.s, np.float32(0))
     wide: Field = np.where(below > 0, np.float32(6.0), np.float32(radius)).astype(np.float32)
     side: Field = patch.r - (centre + float(np.sign(centre)) * 0.42 * below)
-    ring = squared(side, wide) + squared(patch.a - (26.0 - 0.10 * below), 0.85 * wide)
+    flat = 0.7 if centre > 0 else 0.95
+    ring = squared(side, wide) + squared(patch.a - (27.0 - 0.10 * below), flat * wide)
+    patch.paint(ring <= 1.25, Tissue.SKIN)
     patch.paint(ring <= 1.0, Tissue.FLOWING_BLOOD)

@@ -8,7 +8,7 @@ from enum import IntEnum
 import numpy as np
 
 from data_prep.phantom import anatomy as people
-from data_prep.phantom import disease, plan, points, quirks, readers
+from data_prep.phantom import artefacts, disease, plan, points, quirks, readers, variants
 from data_prep.phantom.anatomy import Anatomy
 from data_prep.phantom.disease import Disease
 from data_prep.phantom.identity import study_id
@@ -30,6 +30,9 @@ class Stream(IntEnum):
     NOISE = 4
     QUIRKS = 5
     POINTS = 6
+    VARIANTS = 7
+    ARTEFACTS = 8
+    ENCODING = 9
 
 
 MANUFACTURERS = ("Phantom A", "Phantom B", "Phantom C")
@@ -62,6 +65,8 @@ class Study:
     points: tuple[Point, ...]
     manufacturer: str
     quirks: frozenset[Quirk]
+    details: dict[Quirk, str]
+    """What there is to be said of some of its quirks."""
 
 
 def stream(seed: int, index: int, use: Stream) -> np.random.Generator:
@@ -86,14 +91,20 @@ def _above(level: Level, top: Level) -> bool:
     return list(Level).index(level) < list(Level).index(top)
 
 
-def draw(seed: int, index: int, size: Size, odd: frozenset[Quirk] | None = quirks.NONE) -> Study:
-    """A study with all but its images; ``odd`` names its quirks, None draws them at their rates."""
-    if odd is None:
-        odd = quirks.draw(stream(seed, index, Stream.QUIRKS))
+def oddities(seed: int, index: int, forced: frozenset[Quirk] = quirks.NONE) -> frozenset[Quirk]:
+    """The quirks of a study of a real collection: those that are ``forced``, the others at their rates."""
+    return quirks.draw(stream(seed, index, Stream.QUIRKS), forced)
+
+
+def draw(seed: int, index: int, size: Size, odd: frozenset[Quirk] = quirks.NONE) -> Study:
+    """A study with all but its images; ``odd`` names its quirks."""
     findings = draw_findings(seed, index)
+    unusual = variants.draw(odd, stream(seed, index, Stream.VARIANTS))
     rng = stream(seed, index, Stream.ANATOMY)
-    person = people.draw(findings.disease, rng, rng.normal(0.0, [8.0, 15.0, 25.0]))
+    person = people.draw(findings.disease, rng, rng.normal(0.0, [8.0, 15.0, 25.0]), unusual)
     manufacturer = MANUFACTURERS[int(rng.integers(len(MANUFACTURERS)))]
     series = plan.plan((seed, index), person, findings.top, size, odd, stream(seed, index, Stream.PLAN))
+    series, spoilt = artefacts.spoil(series, odd, stream(seed, index, Stream.ARTEFACTS))
     marks = points.mark(person, findings.labels, series, odd, stream(seed, index, Stream.POINTS))
-    return Study(study_id(seed, index), seed, index, findings, person, series, marks, manufacturer, odd)
+    details = {**unusual.describe(), **spoilt}
+    return Study(study_id(seed, index), seed, index, findings, person, series, marks, manufacturer, odd, details)

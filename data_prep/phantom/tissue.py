@@ -25,6 +25,10 @@ class Tissue(IntEnum):
     NERVE = auto()
     CORD = auto()
     SKIN = auto()
+    HAEMANGIOMA = auto()
+    FLOWING_CSF = auto()
+    INTERSPINOUS = auto()
+    KIDNEY = auto()
     NUCLEUS = auto()
     """Nucleus of the first disc; the following numbers are those of the discs below it."""
 
@@ -51,13 +55,17 @@ RELAXATION = {
     Tissue.CORTEX: Relaxation(0.10, 900.0, 12.0),
     Tissue.MARROW: Relaxation(0.78, 520.0, 72.0, 1.15),
     Tissue.VEIN: Relaxation(0.90, 1100.0, 110.0),
-    Tissue.ANNULUS: Relaxation(0.55, 900.0, 32.0),
+    Tissue.ANNULUS: Relaxation(0.70, 900.0, 35.0),
     Tissue.LIGAMENT: Relaxation(0.50, 900.0, 30.0),
     Tissue.CARTILAGE: Relaxation(0.85, 1200.0, 75.0),
     Tissue.CSF: Relaxation(1.00, 3200.0, 900.0, 1.0),
     Tissue.NERVE: Relaxation(0.78, 900.0, 70.0, 1.1),
     Tissue.CORD: Relaxation(0.80, 850.0, 78.0, 1.15),
     Tissue.SKIN: Relaxation(0.60, 800.0, 35.0),
+    Tissue.HAEMANGIOMA: Relaxation(0.95, 380.0, 120.0, 1.15),
+    Tissue.INTERSPINOUS: Relaxation(0.72, 520.0, 62.0),
+    Tissue.KIDNEY: Relaxation(0.85, 950.0, 95.0),
+    Tissue.FLOWING_CSF: Relaxation(1.00, 3200.0, 60.0, 1.0),
 }
 
 

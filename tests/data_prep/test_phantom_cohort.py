@@ -6,14 +6,14 @@ import numpy as np
 import pandas as pd
 import pydicom
 import pytest
-from pydicom.uid import ImplicitVRLittleEndian, MRImageStorage, RLELossless
+from pydicom.uid import MRImageStorage
 from typer.testing import CliRunner
 
 from data_prep.cli import app
 from data_prep.phantom import picture
 from data_prep.phantom import study as studies
-from data_prep.phantom.cohort import generate, write_study
-from data_prep.phantom.quirks import NONE, RATES, Quirk, draw
+from data_prep.phantom.cohort import Job, generate, write_study
+from data_prep.phantom.quirks import NONE
 from data_prep.phantom.size import Size
 from monai_spine.errors import SpineError
 from monai_spine.geometry import dicom_pixel_to_world
@@ -111,9 +111,9 @@ def test_patients_left_has_the_larger_column_in_axial_slices(clean):
 
 def test_a_study_is_the_same_alone_and_in_a_cohort(clean, tmp_path):
     with tiny_images():
-        write_study(tmp_path, 7, 2, Size.SMALL)
+        write_study(Job(tmp_path, 7, 2))
     for path in tmp_path.rglob("*.dcm"):
-        assert path.read_bytes() == (clean / "train_images" / path.relative_to(tmp_path)).read_bytes()
+        assert path.read_bytes() == (clean / path.relative_to(tmp_path)).read_bytes()
 
 
 def test_workers_do_not_change_the_cohort(tmp_path):
@@ -130,100 +130,13 @@ def test_ids_are_unique_and_some_exceed_int32():
     assert any(int(name) > 2**31 for name in ids)
 
 
-def test_instance_numbers_do_not_encode_the_side():
-    rising = []
-    for index in range(30):
+def test_instance_numbers_rise_to_the_left_in_two_of_three_sagittal_series():
+    leftwards = []
+    for index in range(150):
         first = studies.draw(0, index, Size.SMALL).series[0].stacks[0]
-        rising.append(first.instances[0] < first.instances[-1])
-    assert any(rising)
-    assert not all(rising)
-
-
-def test_quirks_come_at_their_rates():
-    drawn = [draw(np.random.default_rng(index)) for index in range(3000)]
-    for quirk, rate in RATES.items():
-        assert np.mean([quirk in found for found in drawn]) == pytest.approx(rate, abs=0.03)
-
-
-def test_several_axial_series_share_the_points(tmp_path):
-    folder = write_cohort(tmp_path / "cohort", Quirk.SEVERAL_AXIAL)
-    kinds = table(folder, "train_series_descriptions.csv")["series_description"]
-    assert (kinds == SeriesType.AXIAL_T2.title).sum() >= 2
-    points = table(folder, "train_label_coordinates.csv")
-    axial = points[points["condition"].str.contains("Subarticular")]
-    assert axial["series_id"].nunique() >= 2
-
-
-def test_sub_stacks_have_an_orientation_per_disc(tmp_path):
-    folder = write_cohort(tmp_path / "cohort", Quirk.SUB_STACKS)
-    axial = [d for d in headers(folder) if d.SeriesDescription == "AX T2"]
-    assert len({tuple(d.ImageOrientationPatient) for d in axial}) >= 4
-    assert len({d.SeriesInstanceUID for d in axial}) == 1
-
-
-def test_series_go_missing_or_come_twice(tmp_path):
-    for quirk, count in ((Quirk.TWO_T1, 2), (Quirk.MISSING_T1, 0)):
-        folder = write_cohort(tmp_path / quirk.value, quirk)
-        kinds = list(table(folder, "train_series_descriptions.csv")["series_description"])
-        assert kinds.count(SeriesType.SAGITTAL_T1.title) == count
-    folder = write_cohort(tmp_path / "t2", Quirk.MISSING_T2)
-    assert SeriesType.SAGITTAL_T2.title not in set(table(folder, "train_series_descriptions.csv")["series_description"])
-
-
-def test_an_empty_folder_is_in_the_table(tmp_path):
-    folder = write_cohort(tmp_path / "cohort", Quirk.EMPTY_FOLDER)
-    empty = [path for path in (folder / "train_images").glob("*/*") if not any(path.iterdir())]
-    assert len(empty) == 1
-    assert empty[0].name in set(table(folder, "train_series_descriptions.csv")["series_id"])
-
-
-def test_odd_numbers_have_gaps(tmp_path):
-    folder = write_cohort(tmp_path / "cohort", Quirk.ODD_NUMBERS)
-    numbers = sorted(int(d.InstanceNumber) for d in headers(folder) if d.SeriesDescription == "AX T2")
-    assert numbers != list(range(1, len(numbers) + 1))
-
-
-def test_a_repeated_slice_differs_in_nothing_but_its_number(tmp_path):
-    folder = write_cohort(tmp_path / "cohort", Quirk.REPEATED_SLICE)
-    axial = [d for d in headers(folder) if d.SeriesDescription == "AX T2"]
-    assert len({tuple(d.ImagePositionPatient) for d in axial}) == len(axial) - 1
-
-
-def test_mixed_shapes_stand_in_one_series(tmp_path):
-    folder = write_cohort(tmp_path / "cohort", Quirk.MIXED_SHAPE)
-    assert len({d.Rows for d in headers(folder) if d.SeriesDescription == "AX T2"}) == 2
-
-
-def test_spacing_tags_go_missing_or_wrong(tmp_path):
-    missing = headers(write_cohort(tmp_path / "missing", Quirk.NO_SPACING_TAGS))
-    assert not any("SliceThickness" in d or "SpacingBetweenSlices" in d for d in missing)
-    wrong = headers(write_cohort(tmp_path / "wrong", Quirk.WRONG_SPACING_TAGS))
-    assert all(float(d.SpacingBetweenSlices) > 8 for d in wrong)
-
-
-@pytest.mark.parametrize(
-    ("quirk", "syntax"), [(Quirk.COMPRESSED, RLELossless), (Quirk.IMPLICIT_VR, ImplicitVRLittleEndian)]
-)
-def test_other_transfer_syntaxes_hold_the_same_pixels(clean, tmp_path, quirk, syntax):
-    folder = write_cohort(tmp_path / "cohort", quirk)
-    path = next((folder / "train_images").glob("*/*/3.dcm"))
-    odd, plain = pydicom.dcmread(path), pydicom.dcmread(clean / path.relative_to(folder))
-    assert odd.file_meta.TransferSyntaxUID == syntax
-    assert np.array_equal(odd.pixel_array, plain.pixel_array)
-
-
-def test_points_go_missing_come_extra_and_move(clean, tmp_path):
-    plain = table(clean, "train_label_coordinates.csv")
-    study = plain["study_id"].iloc[0]
-    plain = plain[plain["study_id"] == study]
-    lost = table(write_cohort(tmp_path / "lost", Quirk.LABEL_WITHOUT_POINT), "train_label_coordinates.csv")
-    assert len(lost) == len(plain) - 3
-    extra = table(write_cohort(tmp_path / "extra", Quirk.POINT_WITHOUT_LABEL), "train_label_coordinates.csv")
-    assert len(extra) == 25
-    moved = table(write_cohort(tmp_path / "moved", Quirk.POINT_ELSEWHERE), "train_label_coordinates.csv")
-    assert (moved[["x", "y"]].to_numpy() != plain[["x", "y"]].to_numpy()).any(axis=1).sum() == 1
-    shifted = table(write_cohort(tmp_path / "shifted", Quirk.LEVEL_OFF_BY_ONE), "train_label_coordinates.csv")
-    assert len(shifted) == len(plain) - 1
+        rightwards = first.scan.affine[0, 2] > 0
+        leftwards.append((first.instances[0] < first.instances[-1]) != rightwards)
+    assert np.mean(leftwards) == pytest.approx(1261 / 1965, abs=0.12)
 
 
 def test_no_quirk_is_forced_on_a_clean_study():

@@ -4,18 +4,18 @@ from contextlib import contextmanager
 from pathlib import Path
 from unittest import mock
 
-from data_prep.phantom import acquisition, cohort
+from data_prep.phantom import cohort, scan
 from data_prep.phantom.quirks import NONE, Quirk
 from data_prep.phantom.size import Size
 
-TINY = acquisition.Matrix(40, 48)
+TINY = scan.Matrix(40, 48)
 
 
 @contextmanager
 def tiny_images():
     """Acquire 40 x 40 samples in place of hundreds; only in this process."""
     matrices = {(size, axial): TINY for size in Size for axial in (False, True)}
-    with mock.patch.object(acquisition, "MATRICES", matrices):
+    with mock.patch.object(scan, "MATRICES", matrices):
         yield
 
 

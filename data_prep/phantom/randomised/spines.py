@@ -9,7 +9,7 @@ import numpy as np
 from data_prep.phantom import anatomy as people
 from data_prep.phantom import disease
 from data_prep.phantom.anatomy import Anatomy
-from data_prep.phantom.bones import pedicle_height
+from data_prep.phantom.arch import pedicle_height
 from data_prep.phantom.canal import FORAMEN_SIDE
 from data_prep.phantom.curve import REACH, STEP, SpineCurve
 from data_prep.phantom.disease import Disease
