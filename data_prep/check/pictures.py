@@ -41,7 +41,10 @@ class Mark:
 
 @dataclass(frozen=True)
 class Panel:
-    """One slice as a JPEG in a ``data:`` address (empty where there is none), with its caption, file and marks."""
+    """One slice as a JPEG in a ``data:`` address (empty where there is none), with its caption, file and marks.
+
+    Labels stand above marks that lie beside each other, and beside marks that lie above each other.
+    """
 
     title: str
     caption: str
@@ -49,6 +52,7 @@ class Panel:
     source: str = ""
     height: float = WIDTH
     marks: tuple[Mark, ...] = ()
+    labels_above: bool = False
 
 
 def panels(study: Study, folder: Path, blamed: Collection[Finding], paths: Collection[str]) -> list[Panel]:
@@ -90,7 +94,7 @@ def _panel(study: Study, folder: Path, kind: SeriesType, blamed: Collection[Find
     shown = points if kind is not SeriesType.AXIAL_T2 else _near(view, points, focus)
     marks = tuple(_mark(view, finding, point, finding in blamed) for finding, point in shown.items())
     caption = f"slice {view.k + 1} of {volume.shape[2]}"
-    return Panel(kind.title, caption, path, view.source(), view.height, marks)
+    return Panel(kind.title, caption, path, view.source(), view.height, marks, kind is SeriesType.AXIAL_T2)
 
 
 def _focus(points: Collection[Finding], blamed: Collection[Finding]) -> Finding | None:

@@ -83,7 +83,7 @@ def _content(source: Source) -> dict[str, Any]:
         "parts": [_part(severity, source.faults) for severity in Severity if counts[severity]],
         "pictured": set(source.panels),
         "cards": _cards(source),
-        "unpictured": source.unpictured,
+        "unpictured": counted(source.unpictured, "study") if source.unpictured else "",
         "levels": [level.title for level in Level],
         "labels": [_label_row(condition, source.fingerprint) for condition in Condition],
         "folds": [{"name": name, **fold} for name, fold in source.fingerprint["folds"].items()],

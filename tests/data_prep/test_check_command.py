@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from html.parser import HTMLParser
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -129,7 +130,7 @@ def test_no_more_studies_are_pictured_than_asked_for(data):
     _, out = check(data.save(), pictures=1, quiet=True)
     page = Page((out / "check.html").read_text())
     assert len(page.of("article")) == 1
-    assert "1 more studies with errors or warnings have no picture here" in page.text
+    assert "1 study more with errors or warnings has no picture here" in page.text
 
 
 def test_a_fingerprint_can_be_the_whole_earlier_check(data, tmp_path):
@@ -194,3 +195,8 @@ def test_a_datalist_that_is_not_there_and_unusable_options_are_refused(data, tmp
 
 def test_all_25_findings_can_be_named_for_people():
     assert len({named(finding) for finding in FINDINGS}) == 25
+
+
+def test_the_documentation_explains_every_code():
+    text = (Path(__file__).parents[2] / "docs" / "check.md").read_text()
+    assert all(f"`{code.value}`" in text for code in Code)
