@@ -1,12 +1,14 @@
 """DICOM to NIfTI: ours, dcm2niix, SimpleITK and dicom2nifti in turn, for speed and for correctness.
 
     python benchmarks/convert.py speed [--rounds 7]
-    python benchmarks/convert.py workers [--studies 12]
+    python benchmarks/convert.py workers [--studies 12] [--rounds 3]
+    python benchmarks/convert.py memory [--megabytes 100] [--side 512]
     python benchmarks/convert.py correctness CORPUS
 
 `speed` times one generated study of three series (74 files, 31 MB), every tool in each round, on one thread, and prints
-medians, minima and ratios. `correctness` runs all four over a folder of series (``<series>/dicom``) and judges every
-output slice by the DICOM headers, as `tests/data_prep/oracle.py` does for ours.
+medians, minima and ratios; and, in the same rounds, two floors: ISA-L's deflate of the same bytes, and reading and
+writing them. `workers` and `memory` are in `convert_scale.py`. `correctness` runs all four over a folder of series
+(``<series>/dicom``) and judges every output slice by the DICOM headers, as `tests/data_prep/oracle.py` does for ours.
 """
 
 from __future__ import annotations
@@ -23,7 +25,8 @@ import warnings
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
+from convert_scale import memory, workers
+from generated_study import make_study
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
@@ -70,41 +73,36 @@ def dicom2nifti(source: Path, out: Path, suffix: str) -> None:
     package.convert_directory(str(source), str(out), compression=suffix == "nii.gz", reorient=False)
 
 
+def deflate_alone(source: Path, out: Path, suffix: str) -> None:
+    """ISA-L over the same bytes, all in memory: no DICOM, no check."""
+    from isal import isal_zlib
+
+    out.mkdir(parents=True)
+    for number, data in enumerate(_read(source)):
+        engine = isal_zlib.compressobj(1, isal_zlib.DEFLATED, 29)
+        (out / f"{number}.{suffix}").write_bytes(engine.compress(data) + engine.flush())
+
+
+def copy_alone(source: Path, out: Path, suffix: str) -> None:
+    """Read the same bytes, and write them a series a file."""
+    out.mkdir(parents=True)
+    for number, data in enumerate(_read(source)):
+        (out / f"{number}.{suffix}").write_bytes(data)
+
+
+def _read(source: Path) -> list[bytes]:
+    """The bytes of each series."""
+    folders = sorted({path.parent for path in source.rglob("*.dcm")})
+    return [b"".join(path.read_bytes() for path in sorted(folder.iterdir())) for folder in folders]
+
+
+FLOORS: dict[str, tuple[str, Tool]] = {
+    "(ISA-L's deflate alone)": ("nii.gz", deflate_alone),
+    "(reading and writing alone)": ("nii", copy_alone),
+}
+"""Not converters: what one that does nothing else would take, by the only format that each is a floor of."""
+
 TOOLS: dict[str, Tool] = {"ours": ours, "dcm2niix": dcm2niix, "SimpleITK": simpleitk, "dicom2nifti": dicom2nifti}
-
-
-def make_study(folder: Path, seed: int = 0) -> None:
-    """Sagittal T1 and T2 of 17 x 384 x 384 and axial T2 of 40 x 512 x 512: smooth shapes under Rician noise."""
-    from tests.data_prep import dicom_factory as factory
-
-    plans = (
-        ("T1 sag", factory.SAGITTAL, 17, 384, 4.4),
-        ("T2 sag", factory.SAGITTAL, 17, 384, 4.4),
-        ("T2 ax", factory.AXIAL, 40, 512, 4.0),
-    )
-    for number, (description, orientation, slices, side, step) in enumerate(plans, start=1):
-        images = factory.series(
-            slices,
-            orientation=orientation,
-            step=step,
-            rows=side,
-            columns=side,
-            StudyInstanceUID=f"1.2.3.{seed}.1",
-            SeriesInstanceUID=f"1.2.3.{seed}.1.{number}",
-            SeriesNumber=number,
-            SeriesDescription=description,
-        )
-        for k, image in enumerate(images):
-            factory.set_pixels(image, _anatomy(side, k / slices, np.random.default_rng((seed, number, k))))
-        factory.write(folder / str(number), images)
-
-
-def _anatomy(side: int, depth: float, rng: np.random.Generator) -> np.ndarray:
-    y, x = np.mgrid[-1 : 1 : side * 1j, -1 : 1 : side * 1j]
-    body = 1 / (1 + np.exp(40 * (x**2 * 1.4 + y**2 - 0.8)))
-    tissue = body * (500 + 250 * np.sin(9 * x + 3 * depth) * np.cos(11 * y) + 150 * np.sin(31 * x * y))
-    noise = rng.normal(0, 18, (2, side, side))
-    return np.clip(np.hypot(tissue + noise[0], noise[1]), 0, 4095)
 
 
 def speed(rounds: int) -> None:
@@ -121,9 +119,11 @@ def speed(rounds: int) -> None:
 
 
 def _times(study: Path, out: Path, suffix: str, rounds: int) -> dict[str, tuple[list[float], float]]:
-    found: dict[str, tuple[list[float], float]] = {name: ([], 0.0) for name in TOOLS}
+    found: dict[str, tuple[list[float], float]]
+    tools = {**TOOLS, **{name: tool for name, (only, tool) in FLOORS.items() if only == suffix}}
+    found = {name: ([], 0.0) for name in tools}
     for number in range(rounds + 1):
-        for name, tool in TOOLS.items():
+        for name, tool in tools.items():
             shutil.rmtree(out, ignore_errors=True)
             start = time.perf_counter()
             tool(study, out, suffix)
@@ -144,46 +144,6 @@ def _print_times(suffix: str, found: dict[str, tuple[list[float], float]]) -> No
             f"| .{suffix} | {name} | {median:.0f}{busy} | {least:.0f} | {median / base:.1f} | {least / best:.1f} "
             f"| {size:.1f} |"
         )
-
-
-def workers(studies: int) -> None:
-    """Time many studies in one process and in two, and the memory of one process over their number."""
-    with tempfile.TemporaryDirectory() as scratch:
-        root, out = Path(scratch) / "in", Path(scratch) / "out"
-        for seed in range(studies):
-            make_study(root / str(seed), seed)
-        _run_processes(root, out, 2)
-        times = {n: min(_run_processes(root, out, n) for _ in range(3)) for n in (1, 2)}
-        print(
-            f"{studies} studies: 1 process {times[1]:.2f} s, 2 processes {times[2]:.2f} s: x {times[1] / times[2]:.2f}"
-        )
-        for count in (1, max(studies // 2, 1), studies):
-            subset = Path(scratch) / f"subset{count}"
-            subset.mkdir()
-            for seed in range(count):
-                (subset / str(seed)).symlink_to(root / str(seed))
-            print(f"peak memory with {count} studies: {_peak_memory(subset, out):.0f} MB")
-
-
-def _run_processes(root: Path, out: Path, processes: int) -> float:
-    from data_prep.dicom.convert import convert
-
-    shutil.rmtree(out, ignore_errors=True)
-    start = time.perf_counter()
-    convert(root, out, workers=processes, quiet=True)
-    return time.perf_counter() - start
-
-
-def _peak_memory(source: Path, out: Path) -> float:
-    shutil.rmtree(out, ignore_errors=True)
-    code = (
-        "import resource, sys; from pathlib import Path; from data_prep.dicom.convert import convert; "
-        "convert(Path(sys.argv[1]), Path(sys.argv[2]), quiet=True); "
-        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3)"
-    )
-    command = [sys.executable, "-c", code, str(source), str(out)]
-    done = subprocess.run(command, check=True, capture_output=True, cwd=Path(__file__).resolve().parents[1])
-    return float(done.stdout)
 
 
 def correctness(corpus: Path) -> None:
@@ -225,13 +185,20 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("speed").add_argument("--rounds", type=int, default=7)
-    commands.add_parser("workers").add_argument("--studies", type=int, default=12)
+    scaling = commands.add_parser("workers")
+    scaling.add_argument("--studies", type=int, default=12)
+    scaling.add_argument("--rounds", type=int, default=3)
+    peak = commands.add_parser("memory")
+    peak.add_argument("--megabytes", type=int, default=100)
+    peak.add_argument("--side", type=int, default=512)
     commands.add_parser("correctness").add_argument("corpus", type=Path)
     options = parser.parse_args()
     if options.command == "speed":
         speed(options.rounds)
     elif options.command == "workers":
-        workers(options.studies)
+        workers(options.studies, options.rounds)
+    elif options.command == "memory":
+        memory(options.megabytes, options.side)
     else:
         correctness(options.corpus)
 

@@ -44,7 +44,7 @@ def with_names(frames: Iterable[Frame], source: Path, name_by: NameBy, salt: str
         key = (folder, frame.identity)
         if key not in known:
             known[key] = _named(frame.identity, folder, source, name_by, salt)
-        named.append(replace(frame, identity=known[key]))
+        named.append(frame if known[key] == frame.identity else replace(frame, identity=known[key]))
     return _unmistakable(named)
 
 

@@ -71,22 +71,25 @@ def find(source: Path, scratch: Path, max_bytes: int = MAX_BYTES) -> list[Source
 
 
 def _walk(root: Path, scratch: Path, max_bytes: int) -> Iterator[Source]:
-    """Every file of a tree. Linked folders are entered once, so that a loop of links ends."""
-    seen = {_identity(root)}
-    folders = [root]
+    """Every file of a tree. Linked folders are entered once, so that a loop of links ends.
+
+    Names are put together as text: a `Path` for each of a million files would take longer than to read its header.
+    """
+    seen = {_identity(root.stat())}
+    folders = [(str(root), "")]
     while folders:
-        folder = folders.pop()
+        folder, name = folders.pop()
         try:
-            entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
+            with os.scandir(folder) as opened:
+                entries = sorted(opened, key=lambda entry: entry.name)
         except OSError as error:
-            yield Source(_relative(folder, root), "", Reason.UNREADABLE, f"folder: {error.strerror}")
+            yield Source(_text(name.rstrip("/")) or ".", "", Reason.UNREADABLE, f"folder: {error.strerror}")
             continue
         for entry in entries:
-            path = Path(entry.path)
             if _is_new_folder(entry, seen):
-                folders.append(path)
+                folders.append((entry.path, f"{name}{entry.name}/"))
             elif not _is_folder(entry):
-                yield from _file(path, _relative(path, root), scratch, max_bytes)
+                yield from _file(entry, _text(name + entry.name), scratch, max_bytes)
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:
@@ -99,35 +102,34 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
 def _is_new_folder(entry: os.DirEntry[str], seen: set[tuple[int, int]]) -> bool:
     if not _is_folder(entry):
         return False
-    key = _identity(Path(entry.path))
+    key = _identity(entry.stat())
     if key in seen:
         return False
     seen.add(key)
     return True
 
 
-def _identity(path: Path) -> tuple[int, int]:
-    status = path.stat()
+def _identity(status: os.stat_result) -> tuple[int, int]:
     return status.st_dev, status.st_ino
 
 
-def _relative(path: Path, root: Path) -> str:
+def _text(name: str) -> str:
     """The name in the tables; bytes that are no text are written as escapes, since tables are UTF-8."""
-    return path.relative_to(root).as_posix().encode("utf-8", "backslashreplace").decode("utf-8")
+    return name.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
-def _file(path: Path, name: str, scratch: Path, max_bytes: int) -> Iterator[Source]:
+def _file(entry: os.DirEntry[str], name: str, scratch: Path, max_bytes: int) -> Iterator[Source]:
     try:
-        mode = path.stat().st_mode
+        mode = entry.stat().st_mode
     except OSError as error:
         yield Source(name, "", Reason.UNREADABLE, error.strerror or "cannot be opened")
         return
     if not stat.S_ISREG(mode):  # a pipe or a device would block for ever
         yield Source(name, "", Reason.NOT_AN_IMAGE, "not a regular file")
-    elif path.suffix.lower() == ".zip" and zipfile.is_zipfile(path):
-        yield from _unpack(path, f"{name}/", scratch, max_bytes)
+    elif name.lower().endswith(".zip") and zipfile.is_zipfile(entry.path):
+        yield from _unpack(Path(entry.path), f"{name}/", scratch, max_bytes)
     else:
-        yield Source(name, str(path))
+        yield Source(name, entry.path)
 
 
 def _unpack(archive: Path, prefix: str, scratch: Path, max_bytes: int) -> Iterator[Source]:
