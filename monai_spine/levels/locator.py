@@ -16,7 +16,7 @@ from monai_spine.transforms.sagittal_grid import sagittal_grid
 from monai_spine.volume import Volume
 from monai_spine.weights import load_weights
 
-BUNDLE = Path(__file__).resolve().parents[1] / "bundles/lumbar_level_localizer"
+BUNDLE = Path(__file__).resolve().parents[2] / "bundles/lumbar_level_localizer"
 """The bundle that is shipped beside the package."""
 _LARGEST = 40
 """Slices that go through the network at once; more are taken in turn, with neighbours on both sides."""

@@ -90,7 +90,16 @@ class _VolumeNorm(nn.Module):
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
         """Features of the same shape, each channel with its own scale and offset."""
+        if not torch.jit.is_scripting():  # noqa: SIM102
+            if torch.onnx.is_in_onnx_export():  # nested, since TorchScript cannot compile it
+                return self._spelt_out(features)
         return batch_norm(features, None, None, self.weight, self.bias, training=True)
+
+    def _spelt_out(self, features: torch.Tensor) -> torch.Tensor:
+        """The same for ONNX, which has no batch normalisation of a batch."""
+        mean = features.mean(dim=(0, 2, 3), keepdim=True)
+        spread = torch.sqrt((features - mean).square().mean(dim=(0, 2, 3), keepdim=True) + 1e-5)
+        return (features - mean) / spread * self.weight[:, None, None] + self.bias[:, None, None]
 
 
 def _normed(convolution: nn.Conv2d) -> nn.Sequential:

@@ -1,0 +1,157 @@
+"""The localizer's shipped configs, run as they are, shrunk to what a test can afford."""
+
+import csv
+import json
+from pathlib import Path
+
+import jsonschema
+import numpy as np
+import onnxruntime
+import pytest
+import torch
+from monai.bundle import ConfigParser, ckpt_export, create_workflow, onnx_export, verify_net_in_out
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from monai_spine.levels.locator import BUNDLE
+from monai_spine.spine import TARGETS
+from tests.bundles.runs import ROOT
+from tests.cohorts import write_cohort
+
+CONFIGS = BUNDLE / "configs"
+SCHEMA = ROOT.parent / "shared" / "data" / "bundle_schemas" / "meta_schema_20240725.json"
+SMALL = {
+    "grid_size": [5, 48, 48],
+    "grid_step": 6.0,
+    "network_def#channels": [4, 8],
+    "network_def#mixed": 1,
+    "images_per_epoch": 4,
+    "validation_images": 3,
+    "num_workers": 0,
+    "epochs": 2,
+}
+NETWORK = {key: value for key, value in SMALL.items() if key.startswith("network_def")}
+
+
+def run(*names: str, run_id: str, **changes: object) -> None:
+    kind = "infer" if run_id != "training" else "train"
+    files = [str(CONFIGS / f"{name}.json") for name in names]
+    workflow = create_workflow(config_file=files, workflow_type=kind, run_id=run_id, **changes)
+    try:
+        workflow.run()
+    finally:
+        workflow.finalize()
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Studies of noise with points of a straight spine."""
+    path = write_cohort(tmp_path_factory.mktemp("data"), studies=3)
+    content = json.loads(path.read_text())
+    for entry in content["training"]:
+        entry["points"] = {target: [_side(target), 0.0, 60.0 - 30 * (n % 5)] for n, target in enumerate(TARGETS)}
+    path.write_text(json.dumps(content))
+    return path
+
+
+def _side(target: str) -> float:
+    return {"l": -17.0, "r": 17.0}.get(target[0], 0.0)
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("bundle")
+    run("train", run_id="training", bundle_root=str(root), **SMALL)
+    return root
+
+
+def test_training_leaves_weights_state_and_figures(trained: Path) -> None:
+    assert {file.name for file in (trained / "models").iterdir()} == {"model.pt", "latest.pt"}
+    (folder,) = (trained / "eval" / "tensorboard").iterdir()
+    events = EventAccumulator(str(folder)).Reload()
+    assert {"train_loss", "missed", "missed_canal", "invented_foramen", "lr/group_0"} <= set(events.Tags()["scalars"])
+    assert len(events.Scalars("missed")) == 2
+
+
+def test_the_same_seed_trains_the_same_network(trained: Path, tmp_path: Path) -> None:
+    run("train", run_id="training", bundle_root=str(tmp_path), **SMALL)
+    one, other = (torch.load(root / "models/latest.pt", weights_only=True)["parts"] for root in (trained, tmp_path))
+    for name, tensor in one["network"].items():
+        assert torch.allclose(tensor, other["network"][name], atol=1e-6), name
+
+
+def test_every_epoch_has_items_of_its_own() -> None:
+    parser = ConfigParser()
+    parser.read_config(str(CONFIGS / "train.json"))
+    parser.update(SMALL)
+    images = parser.get_parsed_content("train#images")
+    handler = parser.get_parsed_content("train#handlers#0")
+    first = images[0]["image"]
+    trainer = parser.get_parsed_content("train#trainer")
+    trainer.state.epoch = 2
+    handler._tell(trainer)
+    assert not np.array_equal(first, images[0]["image"])
+
+
+def test_inference_writes_a_row_for_every_volume(trained: Path, data: Path, tmp_path: Path) -> None:
+    where = {"bundle_root": str(trained), "dataset_dir": str(data.parent), "output_dir": str(tmp_path), **NETWORK}
+    run("inference", run_id="inference", **where)
+    with (tmp_path / "volumes.csv").open(newline="") as table:
+        rows = list(csv.DictReader(table))
+    assert len(rows) == 6
+    assert {row["status"] for row in rows} <= {"found", "no lumbar spine found"}
+    assert (tmp_path / "points.csv").is_file()
+    assert len(list(tmp_path.glob("*/points.json"))) == 3
+
+
+def test_evaluation_compares_with_the_marked_points(trained: Path, data: Path, tmp_path: Path) -> None:
+    where = {"bundle_root": str(trained), "dataset_dir": str(data), "output_dir": str(tmp_path), **NETWORK}
+    run("inference", "evaluate", run_id="evaluation", **where)
+    metrics = json.loads((tmp_path / "metrics.json").read_text())
+    assert set(metrics) == {"sagittal_t1", "sagittal_t2"}
+    assert metrics["sagittal_t2"]["canal"]["marked"] == 15
+    assert metrics["sagittal_t2"]["volumes"] == 3
+
+
+def test_training_and_inference_share_network_and_postprocessing() -> None:
+    train, inference = (json.loads((CONFIGS / f"{name}.json").read_text()) for name in ("train", "inference"))
+    for key in ("network_def", "postprocessing", "inferer"):
+        assert train[key] == inference[key], key
+
+
+@pytest.mark.parametrize(("name", "kind"), [("train", "train"), ("inference", "infer")])
+def test_the_workflow_has_every_property_monai_asks_for(name: str, kind: str, data: Path) -> None:
+    settings = {"dataset_dir": str(data.parent), **(SMALL if name == "train" else NETWORK)}
+    workflow = create_workflow(config_file=str(CONFIGS / f"{name}.json"), workflow_type=kind, **settings)
+    assert workflow.check_properties() == []
+
+
+def test_metadata_meets_the_zoos_schema() -> None:
+    metadata = json.loads((CONFIGS / "metadata.json").read_text())
+    assert metadata["version"] in metadata["changelog"]
+    if not SCHEMA.is_file():
+        pytest.skip(f"the schema is not at {SCHEMA}")
+    jsonschema.validate(metadata, json.loads(SCHEMA.read_text()))
+
+
+def test_the_network_takes_and_gives_what_the_metadata_says() -> None:
+    meta, config = str(CONFIGS / "metadata.json"), str(CONFIGS / "inference.json")
+    verify_net_in_out(net_id="network_def", meta_file=meta, config_file=config, device="cpu")
+
+
+def test_torchscript_and_onnx_answer_as_the_network_does(trained: Path, tmp_path: Path) -> None:
+    exported = {"net_id": "network_def", "ckpt_file": str(trained / "models/model.pt"), "device": "cpu", **NETWORK}
+    exported["meta_file"] = str(CONFIGS / "metadata.json")
+    shape, config = [1, 1, 4, 32, 48], str(CONFIGS / "inference.json")
+    ckpt_export(filepath=str(tmp_path / "m.ts"), config_file=config, input_shape=shape, **exported)
+    onnx_export(filepath=str(tmp_path / "m.onnx"), config_file=config, input_shape=shape, **exported)
+    parser = ConfigParser()
+    parser.read_config(config)
+    parser.update(NETWORK)
+    network = parser.get_parsed_content("network_def").eval()
+    network.load_state_dict(torch.load(trained / "models/model.pt", weights_only=True))
+    image = torch.rand(shape)
+    expected = network(image).detach()
+    assert torch.allclose(torch.jit.load(tmp_path / "m.ts")(image), expected, atol=1e-4)
+    session = onnxruntime.InferenceSession(tmp_path / "m.onnx")
+    (given,) = session.run(None, {session.get_inputs()[0].name: image.numpy()})
+    assert np.allclose(given, expected.numpy(), atol=1e-3)
