@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from functools import cache
 
 import numpy as np
@@ -40,25 +41,31 @@ def acquire(anatomy: Anatomy, scan: Scan, rng: np.random.Generator) -> npt.NDArr
     affine[:3, 3] -= scan.motion
     size = (scan.acquired, scan.acquired, scan.size[2])
     image = _render(anatomy, scan, affine, size)
-    image *= _bias(anatomy, affine, size, rng)
+    bias = _bias(anatomy, affine, size, rng)
     if scan.ghost is not None:
         image = ghosted(image, scan.ghost)
-    _add_noise(image, 1.0 / rng.uniform(28.0, 45.0), rng)
+    noise = _noise(image.shape, 1.0 / rng.uniform(28.0, 45.0), rng)
     spread = zero_filling(scan.acquired, scan.size[0], scan.kept)
-    shown = np.matmul(spread, image @ spread.T)
-    shown *= np.float32(FAT_GREY * rng.uniform(0.6, 1.6))
-    return np.clip(shown, 0, 4095, out=shown).astype(np.uint16)
+    gain = np.float32(FAT_GREY * rng.uniform(0.6, 1.6))
+    shown = np.empty((scan.size[2], scan.size[1], scan.size[0]), dtype=np.uint16)
+    for k, (real, imaginary) in enumerate(noise):  # slice by slice, which stays in the processor's cache
+        seen = image[k] * bias(k) + real
+        pixels = spread @ np.sqrt(seen * seen + imaginary * imaginary) @ spread.T
+        pixels *= gain
+        shown[k] = np.clip(pixels, 0, 4095, out=pixels)
+    return shown
 
 
-def _add_noise(image: Field, deviation: float, rng: np.random.Generator) -> None:
-    """Rician noise, in place: the imaginary channel's is the real one's from elsewhere, to draw half as much."""
-    noise = rng.standard_normal(image.size + NOISE_SHIFT, dtype=np.float32)
+def _noise(shape: tuple[int, ...], deviation: float, rng: np.random.Generator) -> Iterator[tuple[Field, Field]]:
+    """Noise of the real and of the imaginary channel, a pair of ``(rows, columns)`` for every slice.
+
+    The imaginary channel's is the real one's from elsewhere, to draw half as much.
+    """
+    count = int(np.prod(shape))
+    noise = rng.standard_normal(count + NOISE_SHIFT, dtype=np.float32)
     noise *= np.float32(deviation)
-    image += noise[NOISE_SHIFT:].reshape(image.shape)
-    image *= image
-    noise *= noise
-    image += noise[:-NOISE_SHIFT].reshape(image.shape)
-    np.sqrt(image, out=image)
+    real, imaginary = noise[NOISE_SHIFT:].reshape(shape), noise[:-NOISE_SHIFT].reshape(shape)
+    return zip(real, imaginary, strict=True)
 
 
 def label_map(anatomy: Anatomy, affine: Array, size: tuple[int, int, int]) -> Tissues:
@@ -125,16 +132,26 @@ def _render(anatomy: Anatomy, scan: Scan, affine: Array, size: tuple[int, int, i
         moved[:3, 3] += start * affine[:3, 2]
         part = image[start : start + count]
         whole, near, window = _painted(anatomy, moved, (size[0], size[1], count), passes)
-        np.take(signal, whole.whole.tissue, out=part)
         if near is not None:
             samples = np.take(signal, near.whole.tissue)
-            part[window] = samples.reshape(count, len(passes), *samples.shape[1:]).mean(axis=1)
-        part *= texture.at(whole.whole, anatomy, grain)
+            inner = samples.reshape(count, len(passes), *samples.shape[1:]).mean(axis=1)
+        for k, slab in enumerate(whole.slabs(1)):
+            np.take(signal, slab.whole.tissue[0], out=part[k])
+            if near is not None:
+                part[k][window[1:]] = inner[k]
+            part[k] *= texture.at(slab.whole, anatomy, grain)[0]
     return image
 
 
-def _bias(anatomy: Anatomy, affine: Array, size: tuple[int, int, int], rng: np.random.Generator) -> Field:
-    """Sensitivity of the coil under the back, times the saturation band in front of a sagittal series."""
+def _bias(
+    anatomy: Anatomy, affine: Array, size: tuple[int, int, int], rng: np.random.Generator
+) -> Callable[[int], Field]:
+    """Sensitivity of the coil under the back, times the saturation band in front of a sagittal series.
+
+    Returns
+    -------
+    From the number of a slice to factors ``(rows, columns)``.
+    """
     i, j = np.linspace(0, size[0] - 1, 17), np.linspace(0, size[1] - 1, 17)
     kk, jj, ii = np.meshgrid(np.arange(size[2]), j, i, indexing="ij")
     x, y, z = np.moveaxis(to_world(affine, np.stack([ii, jj, kk], axis=-1)) - anatomy.curve.origin, -1, 0)
@@ -143,8 +160,8 @@ def _bias(anatomy: Anatomy, affine: Array, size: tuple[int, int, int], rng: np.r
     band = 1.0 / (1.0 + np.exp((y - rng.uniform(45.0, 65.0)) / 9.0))
     sagittal = abs(affine[0, 2]) > abs(affine[2, 2])
     coarse = (near * waves * (0.25 + 0.75 * band if sagittal else 1.0)).astype(np.float32)
-    spread_i = _linear(i, size[0])
-    return _linear(j, size[1]) @ (coarse @ spread_i.T)
+    across, down = _linear(i, size[0]).T, _linear(j, size[1])
+    return lambda k: down @ (coarse[k] @ across)
 
 
 def _linear(nodes: Array, count: int) -> Field:

@@ -6,6 +6,7 @@ slice lie one behind the other along the first axis of all arrays.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -105,6 +106,17 @@ class Canvas:
         """Give all samples of a voxel the tissue of the middle one."""
         samples = self.whole.tissue.reshape(-1, self.samples, *self.whole.tissue.shape[1:])
         samples[:] = samples[:, self.samples // 2, None].copy()
+
+    def slabs(self, most: int) -> Iterator[Canvas]:
+        """The canvas in pieces of at least one slice and about ``most`` samples, which share its memory."""
+        whole = self.whole
+        at_once = max(1, most // (self.samples * whole.r[0].size))
+        for start in range(0, len(whole.r) // self.samples, at_once):
+            part = slice(start * self.samples, (start + at_once) * self.samples)
+            frames = np.array(self.frames)
+            frames[:, 0, 2] -= start
+            fields = (whole.r, whole.side, whole.a, whole.s, whole.tissue)
+            yield Canvas(frames, self.samples, Patch(*(field[part] for field in fields), self.samples), self.heights)
 
     def box(self, r: Span, a: Span, s: Span) -> Patch | None:
         """The samples around a box in spine coordinates (a few more for sure), or None if there are none."""

@@ -24,7 +24,7 @@ from monai_spine.spine import FINDINGS, Finding, Group, Level, Side
 
 SEED = 6
 STUDIES = 6
-TILE = 220
+TILE = 260
 MARGIN = 0.1
 """Share of an image that is left out on every side."""
 Grey = npt.NDArray[np.uint8]

@@ -15,11 +15,18 @@ FASCIA = -80.0
 FRONT = 125.0
 HALF_WIDTH = 165.0
 SKIN = 2.0
+SLAB = 150_000
+"""Samples painted at once: few enough to stay in the processor's cache."""
 SIDES = (-1.0, 1.0)
 
 
 def paint(canvas: Canvas, anatomy: Anatomy) -> None:
-    """From the skin inwards."""
+    """From the skin inwards, some slices at a time."""
+    for slab in canvas.slabs(SLAB):
+        _paint(slab, anatomy)
+
+
+def _paint(canvas: Canvas, anatomy: Anatomy) -> None:
     _body_wall(canvas, anatomy)
     _belly(canvas, anatomy)
     _kidneys(canvas, anatomy)

@@ -64,7 +64,7 @@ RELAXATION = {
     Tissue.SKIN: Relaxation(0.60, 800.0, 35.0),
     Tissue.HAEMANGIOMA: Relaxation(0.95, 380.0, 120.0, 1.15),
     Tissue.INTERSPINOUS: Relaxation(0.72, 520.0, 62.0),
-    Tissue.KIDNEY: Relaxation(0.85, 950.0, 95.0),
+    Tissue.KIDNEY: Relaxation(0.85, 950.0, 76.0),
     Tissue.FLOWING_CSF: Relaxation(1.00, 3200.0, 60.0, 1.0),
 }
 
