@@ -7,7 +7,7 @@ slice lie one behind the other along the first axis of all arrays.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -35,6 +35,10 @@ class Patch:
     s: Field
     tissue: npt.NDArray[np.uint8]
     samples: int = 1
+
+    def __getitem__(self, part: slice | tuple[slice, ...]) -> Patch:
+        """A part of it, which shares its memory."""
+        return Patch(self.r[part], self.side[part], self.a[part], self.s[part], self.tissue[part], self.samples)
 
     def graded(self, low: float, high: float) -> Field:
         """A value per sample, from ``low`` to ``high`` within a voxel; its middle if there is one sample a voxel.
@@ -99,8 +103,7 @@ class Canvas:
 
     def one_sample(self) -> Patch:
         """The middle sample of every voxel, arrays of shape ``(slices, rows, columns)`` that share their memory."""
-        middle, whole = slice(self.samples // 2, None, self.samples), self.whole
-        return Patch(whole.r[middle], whole.side[middle], whole.a[middle], whole.s[middle], whole.tissue[middle])
+        return replace(self.whole[slice(self.samples // 2, None, self.samples)], samples=1)
 
     def spread_coarse(self) -> None:
         """Give all samples of a voxel the tissue of the middle one."""
@@ -115,8 +118,7 @@ class Canvas:
             part = slice(start * self.samples, (start + at_once) * self.samples)
             frames = np.array(self.frames)
             frames[:, 0, 2] -= start
-            fields = (whole.r, whole.side, whole.a, whole.s, whole.tissue)
-            yield Canvas(frames, self.samples, Patch(*(field[part] for field in fields), self.samples), self.heights)
+            yield Canvas(frames, self.samples, whole[part], self.heights)
 
     def box(self, r: Span, a: Span, s: Span) -> Patch | None:
         """The samples around a box in spine coordinates (a few more for sure), or None if there are none."""
@@ -136,10 +138,7 @@ class Canvas:
         if i0 >= i1 or j0 >= j1 or k0 >= k1:
             return None
         index = (slice(k0 * self.samples, k1 * self.samples), slice(j0, j1), slice(i0, i1))
-        whole = self.whole
-        return Patch(
-            whole.r[index], whole.side[index], whole.a[index], whole.s[index], whole.tissue[index], self.samples
-        )
+        return self.whole[index]
 
 
 def frames_in_voxels(curve: SpineCurve, affine: Array) -> Array:
