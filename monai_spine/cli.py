@@ -79,7 +79,7 @@ def locate(
     ],
     out: Annotated[Path, typer.Option("-o", "--out", help="Folder for points.csv and what belongs to it.")],
     model: Annotated[Path | None, typer.Option(help="A localizer's bundle, not the one shipped.")] = None,
-    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
+    device: Annotated[str | None, typer.Option(help="cpu or cuda; by default a GPU where there is one.")] = None,
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress on stderr.")] = False,
 ) -> None:
     """Find the lumbar levels in sagittal volumes: canal, foramina and recesses as points in RAS mm.

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from monai.bundle import ConfigParser
 
-from monai_spine.errors import InvalidTableError, MissingInputError
+from monai_spine.errors import InvalidOptionError, InvalidTableError, MissingInputError
 from monai_spine.levels.points import SpinePoints, read_maps
 from monai_spine.transforms.landmark_maps import LANDMARKS, map_affine
 from monai_spine.transforms.sagittal_grid import sagittal_grid
@@ -39,14 +39,22 @@ class LevelLocator:
         self.network = network.to(self.device).eval()
 
     @classmethod
-    def from_bundle(cls, bundle: Path = BUNDLE, device: str | torch.device = "cpu") -> LevelLocator:
+    def from_bundle(cls, bundle: Path = BUNDLE, device: str | None = None) -> LevelLocator:
         """The network that a bundle's ``configs/inference.json`` defines, with the weights of ``models/model.pt``.
+
+        Parameters
+        ----------
+        device
+            ``cpu``, ``cuda`` or ``cuda:1``; None for a GPU where there is one.
 
         Raises
         ------
         MissingInputError, InvalidTableError
             If the bundle, its configuration or its weights are missing, or do not fit.
+        InvalidOptionError
+            If there is no such device.
         """
+        chosen = usable_device(device)
         config = bundle / "configs/inference.json"
         if not config.is_file():
             raise MissingInputError(f"expected a bundle, but there is no {config}; name its folder with --model")
@@ -55,7 +63,7 @@ class LevelLocator:
         except (ValueError, KeyError, TypeError) as err:
             raise InvalidTableError(f"{config}: expected a bundle's configuration with a network_def") from err
         network = ConfigParser({"network_def": definition}).get_parsed_content("network_def")
-        return cls(load_weights(network, bundle / "models/model.pt"), device)
+        return cls(load_weights(network, bundle / "models/model.pt"), chosen)
 
     def __call__(self, volume: Volume, name: str) -> SpinePoints:
         """Named points of a volume; ``name`` is for errors.
@@ -84,3 +92,24 @@ class LevelLocator:
             if last:
                 break
         return np.asarray(torch.cat(parts, dim=1).numpy(), dtype=np.float64)
+
+
+def usable_device(name: str | None) -> torch.device:
+    """The device of a name, or a GPU where there is one and else the CPU.
+
+    Raises
+    ------
+    InvalidOptionError
+        If there is no such device.
+    """
+    if name is None:
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError as err:
+        raise InvalidOptionError(f"expected the device cpu or cuda, but given {name!r}") from err
+    if device.type not in ("cpu", "cuda"):
+        raise InvalidOptionError(f"expected the device cpu or cuda, but given {name!r}")
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise InvalidOptionError(f"there is no device {name} here: {torch.cuda.device_count()} GPUs are to be had")
+    return device

@@ -15,7 +15,7 @@ from monai_spine.geometry import grid_affine, slice_normal
 from monai_spine.levels.chain import Disc, expected_foramen
 from monai_spine.levels.files import COLUMNS
 from monai_spine.levels.locate import locate
-from monai_spine.levels.locator import LevelLocator
+from monai_spine.levels.locator import LevelLocator, usable_device
 from monai_spine.spine import Level, Side
 from monai_spine.transforms.landmark_maps import gaussians, map_affine, map_size
 from monai_spine.transforms.sagittal_grid import sagittal_grid
@@ -211,6 +211,13 @@ def test_a_bundle_without_weights_is_an_error_of_one_line(tmp_path: Path) -> Non
     assert done.returncode == 2
     assert done.stderr.strip().count("\n") == 0
     assert "nowhere/configs/inference.json" in done.stderr
+
+
+@pytest.mark.parametrize("name", ["tpu", "cuda:99", "mps:0", "a b"])
+def test_a_device_that_is_not_there_is_refused(name: str) -> None:
+    with pytest.raises(InvalidOptionError, match="device"):
+        usable_device(name)
+    assert usable_device("cpu").type == "cpu"
 
 
 def test_the_volume_itself_decides_whatever_its_storage(tmp_path: Path) -> None:
