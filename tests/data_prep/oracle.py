@@ -77,7 +77,7 @@ def _judge_slice(image: nib.Nifti1Image, dataset: Dataset, row: dict[str, str], 
 
 
 def _slice(dataset: Dataset, frame: str) -> tuple[np.ndarray, np.ndarray, np.ndarray, float, float, np.ndarray]:
-    stored = dataset.pixel_array.astype(np.float64)
+    stored = dataset.pixel_array
     if frame == "":
         source, transform = [dataset], dataset
     else:
@@ -92,7 +92,7 @@ def _slice(dataset: Dataset, frame: str) -> tuple[np.ndarray, np.ndarray, np.nda
         for keyword in ("ImageOrientationPatient", "ImagePositionPatient", "PixelSpacing")
     }
     slope, intercept = (float(transform.get(key, default)) for key, default in _RESCALE)
-    return (*found.values(), slope, intercept, stored)
+    return (*found.values(), slope, intercept, stored.astype(np.float64))
 
 
 _RESCALE = (("RescaleSlope", 1), ("RescaleIntercept", 0))

@@ -195,6 +195,13 @@ def test_private_elements_are_believed_of_their_own_vendor_alone(tmp_path: Path,
     assert set(oracle.verdicts(run(tmp_path, images)[0])) == {verdict}
 
 
+def test_grid_of_united_imaging_is_a_mosaic(tmp_path: Path) -> None:
+    images = factory.series(3)
+    for image in images:
+        image.private_block(0x0065, "Image Private Header", create=True).add_new(0x50, "DS", "24")
+    assert oracle.verdicts(run(tmp_path, images)[0]) == ["MOSAIC"]
+
+
 def test_empty_lookup_table_is_none(tmp_path: Path) -> None:
     images = factory.series(3)
     for image in images:
