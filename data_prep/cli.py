@@ -36,7 +36,9 @@ def phantom(  # noqa: PLR0917 - options
     size: Annotated[Size, typer.Option(help="Image size.")] = Size.SMALL,
     workers: Annotated[int, typer.Option(help="Processes; -1 for one per core.")] = -1,
     quirks: Annotated[bool, typer.Option("--quirks", help="With the oddities of real collections.")] = False,
-    force: Annotated[list[str] | None, typer.Option(help="A quirk of all studies; repeat for several.")] = None,
+    force: Annotated[
+        list[str] | None, typer.Option(metavar="NAME", help="A quirk of all studies; repeat for several.")
+    ] = None,
     label_maps: Annotated[bool, typer.Option("--label-maps", help="Tissues of every series as NIfTI, too.")] = False,
     quiet: Quiet = False,
 ) -> None:

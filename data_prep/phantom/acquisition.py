@@ -132,13 +132,11 @@ def _render(anatomy: Anatomy, scan: Scan, affine: Array, size: tuple[int, int, i
         moved[:3, 3] += start * affine[:3, 2]
         part = image[start : start + count]
         whole, near, window = _painted(anatomy, moved, (size[0], size[1], count), passes)
-        if near is not None:
-            samples = np.take(signal, near.whole.tissue)
-            inner = samples.reshape(count, len(passes), *samples.shape[1:]).mean(axis=1)
         for k, slab in enumerate(whole.slabs(1)):
             np.take(signal, slab.whole.tissue[0], out=part[k])
             if near is not None:
-                part[k][window[1:]] = inner[k]
+                samples = near.whole.tissue[k * len(passes) : (k + 1) * len(passes)]
+                part[k][window[1:]] = np.take(signal, samples).mean(axis=0)
             part[k] *= texture.at(slab.whole, anatomy, grain)[0]
     return image
 

@@ -15,6 +15,7 @@ FASCIA = -80.0
 FRONT = 125.0
 HALF_WIDTH = 165.0
 SKIN = 2.0
+FAR = 4.0 * HALF_WIDTH
 SLAB = 150_000
 """Samples painted at once: few enough to stay in the processor's cache."""
 SIDES = (-1.0, 1.0)
@@ -41,24 +42,24 @@ def _body_wall(canvas: Canvas, anatomy: Anatomy) -> None:
     """Fat everywhere, and at its surface skin and air; the back has a furrow in the midline."""
     canvas.whole.tissue[:] = Tissue.FAT
     back = FASCIA - anatomy.fat
-    half = (FRONT - back) / 2
-    inner = 0.55 * HALF_WIDTH
-    far = 4.0 * HALF_WIDTH
-    regions = (
-        ((-inner, inner), (-far, FASCIA)),
-        ((-inner, inner), (0.75 * FRONT, far)),
-        ((-far, -inner), (-far, far)),
-        ((inner, far), (-far, far)),
-    )
-    for r, a in regions:
-        patch = canvas.box(r, a, (-REACH, REACH))
-        if patch is None:
-            continue
-        furrow = np.float32(min(7.0, 0.5 * anatomy.fat)) / (1.0 + squared(squared(patch.r, 16.0), 1.0))
-        depth = patch.a - np.where(patch.a < FASCIA, furrow, np.float32(0)) - np.float32(back + half)
-        rim = cubed(patch.r, HALF_WIDTH) + cubed(depth, half)
-        patch.paint(rim > (1.0 - SKIN / half) ** 3, Tissue.SKIN)
-        patch.paint(rim > 1.0, Tissue.AIR)
+    behind = canvas.box((-FAR, FAR), (-FAR, FASCIA), (-REACH, REACH))
+    if behind is not None:
+        furrow = np.float32(min(7.0, 0.5 * anatomy.fat)) / (1.0 + squared(squared(behind.r, 16.0), 1.0))
+        depth = behind.a - furrow - _curved(behind) - np.float32(back)
+        behind.paint(depth < SKIN, Tissue.SKIN)
+        behind.paint(depth < 0.0, Tissue.AIR)
+    before = canvas.box((-FAR, FAR), (0.7 * FRONT, FAR), (-REACH, REACH))
+    if before is not None:
+        depth = np.float32(FRONT) - before.a - _curved(before)
+        before.paint(depth < SKIN, Tissue.SKIN)
+        before.paint(depth < 0.0, Tissue.AIR)
+
+
+def _curved(patch: Patch) -> Field:
+    """How far the flanks fall back from the surface at the midline, in mm."""
+    across = patch.side * np.float32(1.0 / HALF_WIDTH)
+    across *= across * across * np.float32(0.45 * HALF_WIDTH)
+    return across
 
 
 def _back_muscles(canvas: Canvas, anatomy: Anatomy) -> None:
@@ -145,7 +146,7 @@ def _vessels(canvas: Canvas, anatomy: Anatomy) -> None:
 
 def _vessel(patch: Patch, centre: float, radius: float, fork: float) -> None:
     below: Field = np.maximum(fork - patch.s, np.float32(0))
-    wide: Field = np.where(below > 0, np.float32(6.0), np.float32(radius)).astype(np.float32)
+    wide: Field = np.maximum(np.float32(radius) - np.float32(0.15) * below, np.float32(5.5))
     side: Field = patch.r - (centre + float(np.sign(centre)) * 0.42 * below)
     flat = 0.7 if centre > 0 else 0.95
     ring = squared(side, wide) + squared(patch.a - (27.0 - 0.10 * below), flat * wide)
