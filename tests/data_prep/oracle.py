@@ -53,9 +53,11 @@ def judge(source: Path, out: Path, qform_mm: float = CORNER_MM) -> Counter[str]:
         place = (row["nifti"], row["k"], row["t"])
         assert place not in seen, f"two files for {place}"
         seen.add(place)
-        image = images.setdefault(row["nifti"], nib.load(out / row["nifti"]))
-        dataset = datasets.setdefault(row["path"], pydicom.dcmread(source / row["path"]))
-        _judge_slice(image, dataset, row, qform_mm)
+        if row["nifti"] not in images:
+            images[row["nifti"]] = nib.load(out / row["nifti"])
+        if row["path"] not in datasets:
+            datasets[row["path"]] = pydicom.dcmread(source / row["path"])
+        _judge_slice(images[row["nifti"]], datasets[row["path"]], row, qform_mm)
     slices = sum(int(np.prod(image.shape[2:])) for image in images.values())
     assert slices == len(seen), "a slice of a volume has no source"
     assert set(images) == {row["nifti"] for row in manifest(out) if row["status"] == "converted"}

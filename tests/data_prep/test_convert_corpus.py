@@ -43,7 +43,6 @@ def test_series_is_right_or_rightly_refused(tmp_path: Path, name: str) -> None:
     assert counts["used"] + counts["duplicate"] + counts["refused"] + counts["ignored"] == sum(counts.values())
 
 
-@pytest.mark.slow
 def test_enhanced_time_series_is_right(tmp_path: Path) -> None:
     source = CORPUS / "o13_enh_siemens_xa30_sag4d" / "dicom"
     convert(source, tmp_path, format="nii", quiet=True)
