@@ -133,10 +133,10 @@ def _render(anatomy: Anatomy, scan: Scan, affine: Array, size: tuple[int, int, i
         part = image[start : start + count]
         whole, near, window = _painted(anatomy, moved, (size[0], size[1], count), passes)
         for k, slab in enumerate(whole.slabs(1)):
-            np.take(signal, slab.whole.tissue[0], out=part[k])
+            np.take(signal, slab.whole.tissue[0], out=part[k], mode="clip")  # no check, twice as fast
             if near is not None:
                 samples = near.whole.tissue[k * len(passes) : (k + 1) * len(passes)]
-                part[k][window[1:]] = np.take(signal, samples).mean(axis=0)
+                part[k][window[1:]] = np.take(signal, samples, mode="clip").mean(axis=0)
             part[k] *= texture.at(slab.whole, anatomy, grain)[0]
     return image
 

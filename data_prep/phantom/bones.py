@@ -13,6 +13,8 @@ RIM = 1.0
 """Cortical bone around a body in mm."""
 END_PLATE = 0.9
 """Thickness of an end plate in mm."""
+HOLLOW = 2.5
+"""Depth of a disc inside the hollows of the end plates in mm."""
 CLEFT = 0.35
 """Hydration from which a nucleus has its dark cleft."""
 
@@ -22,27 +24,35 @@ def paint(canvas: Canvas, anatomy: Anatomy) -> None:
     arch.paint(canvas, anatomy)
     pelvis.paint_sacrum(canvas, anatomy)
     for i, disc in enumerate(anatomy.discs):
-        _disc(canvas, disc, Tissue.NUCLEUS + i)
+        _annulus(canvas, disc)
+        _nucleus(canvas, disc, Tissue.NUCLEUS + i)
     for vertebra in anatomy.vertebrae:
         _body(canvas, vertebra)
     haemangioma.paint(canvas, anatomy)
 
 
-def _disc(canvas: Canvas, disc: Disc, nucleus: int) -> None:
-    """Annulus and nucleus, thick enough to fill the hollows of the end plates that are painted over them.
-
-    The samples of a voxel disagree on where the nucleus ends, so that it fades into the annulus.
-    """
-    half = disc.height / 2 + 2.5
-    width, depth = disc.width / 2, disc.depth / 2
+def _annulus(canvas: Canvas, disc: Disc) -> None:
+    """A whole disc, thick enough to fill the hollows of the end plates that are painted over it."""
+    half, width, depth = disc.height / 2 + HOLLOW, disc.width / 2, disc.depth / 2
     patch = canvas.box((-width, width), (-depth, depth), (disc.s - half, disc.s + half))
+    if patch is not None:
+        inside = (_outline(patch, width, depth) <= 1.0) & (np.abs(patch.s - np.float32(disc.s)) <= half)
+        patch.paint(inside, Tissue.ANNULUS)
+
+
+def _nucleus(canvas: Canvas, disc: Disc, tissue: int) -> None:
+    """Its nucleus, which fades into the annulus: the samples of a voxel disagree on where it ends."""
+    half, width, depth = disc.height / 2 + HOLLOW, 0.68 * disc.width / 2, 0.62 * disc.depth / 2
+    reach = 1.35
+    patch = canvas.box(
+        (-reach * width, reach * width), (-reach * depth - 1.5, reach * depth - 1.5), (disc.s - half, disc.s + half)
+    )
     if patch is None:
         return
-    height = patch.s - disc.s
-    patch.paint((_outline(patch, width, depth) <= 1.0) & (np.abs(height) <= half), Tissue.ANNULUS)
-    core = squared(patch.r, 0.68 * width) + squared(patch.a + 1.5, 0.62 * depth)
+    height = patch.s - np.float32(disc.s)
+    core = squared(patch.r, width) + squared(patch.a + 1.5, depth)
     core += squared(squared(height, disc.height / 2 + 1.2), 1.0)
-    patch.paint(core + 0.6 * speckle(patch.r, patch.a, patch.s) <= patch.graded(0.7, 1.5), nucleus)
+    patch.paint(core + 0.6 * speckle(patch.r, patch.a, patch.s) <= patch.graded(0.7, 1.5), tissue)
     if disc.hydration > CLEFT:
         patch.paint((core <= 0.55) & (np.abs(height) <= patch.graded(0.2, 0.9)), Tissue.ANNULUS)
 
@@ -50,7 +60,7 @@ def _disc(canvas: Canvas, disc: Disc, nucleus: int) -> None:
 def _outline(patch: Patch, width: float | Field, depth: float | Field) -> Field:
     """About the third power of the radial fraction of a kidney-shaped cross-section, hollow at the back."""
     front = patch.a / depth
-    hollow = np.float32(0.10) * np.exp(-squared(patch.r, 9.0)) - np.float32(0.05)
+    hollow = np.float32(0.10) / (1.0 + squared(squared(patch.r, 9.0), 1.0)) - np.float32(0.05)
     across, along = squared(patch.r, width), squared(np.where(front < 0, front - hollow, front), 1.0)
     across *= 1.0 + across
     along *= 1.0 + along

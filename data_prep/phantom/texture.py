@@ -43,7 +43,7 @@ _GRAINS = {
     Tissue.BOWEL: Grain.ORGAN,
     Tissue.KIDNEY: Grain.ORGAN,
 }
-_KINDS = np.zeros(256, dtype=np.int32)
+_KINDS = np.zeros(256, dtype=np.intp)
 for _tissue, _grain in _GRAINS.items():
     _KINDS[_tissue] = int(_grain) * SIDE**3
 
@@ -53,10 +53,10 @@ def at(patch: Patch, anatomy: Anatomy, factors: Cube) -> Field:
     across = _cells(patch.a, anatomy.seed % 59)
     across <<= BITS
     across += _cells(patch.r, anatomy.seed % 61)
-    place = _KINDS[patch.tissue]
+    place = np.take(_KINDS, patch.tissue, mode="clip")  # no check of the numbers, twice as fast
     place += across
-    place += _cells(patch.s, anatomy.seed % 53).astype(np.int32) << (2 * BITS)
-    return np.take(factors, place)
+    place += _cells(patch.s, anatomy.seed % 53).astype(np.intp) << (2 * BITS)
+    return np.take(factors, place, mode="clip")
 
 
 def _cells(values: Field, offset: int) -> npt.NDArray[np.int16]:
