@@ -180,6 +180,6 @@ def zero_filling(acquired: int, shown: int, kept: float = 1.0) -> Field:
     taper = 0.5 + 0.5 * np.cos(np.pi * np.clip(distance - 0.55, 0, None) / 0.45)
     if kept < 1.0:
         taper = (distance <= kept).astype(np.float64)
-    shift = np.arange(shown)[:, None] * acquired / shown - np.arange(acquired)
-    waves = np.exp(2j * np.pi * shift[..., None] * order / acquired) @ taper
-    return (waves.real / acquired).astype(np.float32)
+    to_lines = np.exp(-2j * np.pi * np.outer(order, np.arange(acquired)) / acquired)
+    to_pixels = np.exp(2j * np.pi * np.outer(np.arange(shown), order) / shown)
+    return ((to_pixels * taper) @ to_lines / acquired).real.astype(np.float32)
