@@ -20,7 +20,7 @@ from monai_spine.engine_output import gathered, studies_of
 from monai_spine.levels.chain import Flag
 from monai_spine.levels.points import LevelPoint, PointKind, SpinePoints, read_maps
 from monai_spine.spine import FINDINGS, Group, Level, Side
-from monai_spine.transforms.landmark_maps import LANDMARKS, map_affine
+from monai_spine.transforms.landmark_maps import map_affine
 
 logger = logging.getLogger(__name__)
 
@@ -63,7 +63,7 @@ class LandmarkReport:
     def _collect(self, engine: Engine) -> None:
         for volume in studies_of(engine):
             affine = np.asarray(torch.as_tensor(volume["affine"]).cpu(), dtype=np.float64)
-            maps = torch.as_tensor(volume["pred"])[: len(LANDMARKS)].float().cpu().numpy().astype(np.float64)
+            maps = torch.as_tensor(volume["pred"]).float().cpu().numpy().astype(np.float64)
             found = read_maps(maps, map_affine(affine), tuple(volume["image"].shape[1:]), affine)
             study = str(volume["study_id"])
             compared = compare(found, self.truth[study])

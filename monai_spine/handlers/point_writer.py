@@ -18,7 +18,7 @@ from monai_spine.levels.files import write_points, write_study
 from monai_spine.levels.points import SpinePoints, read_maps
 from monai_spine.levels.study import unite
 from monai_spine.spine import SeriesType
-from monai_spine.transforms.landmark_maps import LANDMARKS, map_affine
+from monai_spine.transforms.landmark_maps import map_affine
 from monai_spine.volume import open_volume
 
 logger = logging.getLogger(__name__)
@@ -55,7 +55,7 @@ class PointWriter:
     def _collect(self, engine: Engine) -> None:
         for volume in studies_of(engine):
             affine = np.asarray(torch.as_tensor(volume["affine"]).cpu(), dtype=np.float64)
-            maps = torch.as_tensor(volume["pred"])[: len(LANDMARKS)].float().cpu().numpy().astype(np.float64)
+            maps = torch.as_tensor(volume["pred"]).float().cpu().numpy().astype(np.float64)
             points = read_maps(maps, map_affine(affine), tuple(volume["image"].shape[1:]), affine)
             study, name = str(volume["study_id"]), str(volume["volume"])
             self._found[f"{study}/{name}"] = (study, name, points)

@@ -6,7 +6,7 @@ are counted upwards from the lumbosacral disc; without it in view nobody can be 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from itertools import pairwise
@@ -30,11 +30,10 @@ LEAST_MEAN_HEIGHT = 0.35
 """Fewer discs, or fainter ones, are no spine."""
 _MOST_SKIPPED = 0.4
 """Share of the chain's gaps that may hold a peak that is not in the chain."""
-_SAME_DISC = 14.0
-"""Millimetres between a canal's and a lumbosacral peak of one disc."""
-_SURE_SACRUM = 0.45
+_LEAST_SACRUM = 0.15
+_SURE_SACRUM = 0.4
 _RIVAL_SACRUM = 0.5
-"""A second lumbosacral peak of this share of the first makes the numbering uncertain."""
+"""A second disc with this share of the first one's vote makes the numbering uncertain."""
 _FORAMEN_OFFSET = (17.5, 3.0, 6.5)
 """A foramen seen from the canal at its disc: to the side, forwards and upwards along the spine, mm. After the phantom's
 anatomy; adults' foramina lie 15 to 25 mm from the midline."""
@@ -75,7 +74,7 @@ class Chain:
     anchored
         Whether the lowest is the lumbosacral disc, as far as anybody can tell.
     sacrum
-        How high the lumbosacral map is there.
+        How much it looks as if the sacrum began below the lowest.
     certain
         Whether the levels are beyond doubt.
     """
@@ -86,17 +85,21 @@ class Chain:
     certain: bool
 
 
-def link(canal: Sequence[Peak], lumbosacral: Sequence[Peak]) -> Chain | None:
-    """The most convincing chain of discs, or None if there is no spine."""
+def link(canal: Sequence[Peak], sacrum_below: Callable[[Disc], float]) -> Chain | None:
+    """The most convincing chain of discs, or None if there is no spine.
+
+    ``sacrum_below`` says from 0 to 1 how much a disc looks as if the sacrum began below it.
+    """
     best = _best_chain(canal)
     if len(best) < LEAST_DISCS or np.mean([peak.height for peak in best]) < LEAST_MEAN_HEIGHT:
         return None
     if _skipped(best, canal) > _MOST_SKIPPED * (len(best) - 1):
         return None
-    anchor, sacrum, certain = _anchor(best, lumbosacral)
+    discs = _discs(best)
+    anchor, sacrum, certain = _anchor([sacrum_below(disc) for disc in discs])
     if anchor:
-        best = best[: anchor + 1]
-    return Chain(_filled(_discs(best)), anchor is not None, sacrum, certain)
+        discs = _discs(best[: anchor + 1])
+    return Chain(_filled(discs), anchor is not None, sacrum, certain)
 
 
 def _best_chain(peaks: Sequence[Peak]) -> list[Peak]:
@@ -160,21 +163,15 @@ def _turn(a: Peak, b: Peak, c: Peak) -> float:
     return float(np.degrees(np.arccos(np.clip(cosine, -1.0, 1.0))))
 
 
-def _anchor(chain: Sequence[Peak], lumbosacral: Sequence[Peak]) -> tuple[int | None, float, bool]:
-    """Index of the lumbosacral disc in the chain, its confidence, and whether that is beyond doubt."""
-    votes = np.zeros(len(chain))
-    for peak in lumbosacral:
-        distance = [float(np.linalg.norm(peak.world - disc.world)) for disc in chain]
-        nearest = int(np.argmin(distance))
-        if distance[nearest] <= _SAME_DISC:
-            votes[nearest] = max(votes[nearest], peak.height)
-    order = np.argsort(-votes, kind="stable")
-    best = int(order[0])
-    if votes[best] <= 0:
-        return None, 0.0, False
-    rival = float(votes[order[1]]) if len(votes) > 1 else 0.0
-    certain = bool(votes[best] >= _SURE_SACRUM and rival < _RIVAL_SACRUM * votes[best] and best == len(chain) - 1)
-    return best, float(votes[best]), certain
+def _anchor(votes: Sequence[float]) -> tuple[int | None, float, bool]:
+    """Index of the lumbosacral disc in the chain, its vote, and whether that is beyond doubt."""
+    order = sorted(range(len(votes)), key=lambda n: (-votes[n], n))
+    best = order[0]
+    if votes[best] < _LEAST_SACRUM:
+        return None, votes[best], False
+    rival = votes[order[1]] if len(votes) > 1 else 0.0
+    certain = votes[best] >= _SURE_SACRUM and rival < _RIVAL_SACRUM * votes[best] and best == len(votes) - 1
+    return best, votes[best], certain
 
 
 def _discs(chain: Sequence[Peak]) -> tuple[Disc, ...]:

@@ -11,7 +11,7 @@ from monai.bundle import ConfigParser
 
 from monai_spine.errors import InvalidOptionError, InvalidTableError, MissingInputError
 from monai_spine.levels.points import SpinePoints, read_maps
-from monai_spine.transforms.landmark_maps import LANDMARKS, map_affine
+from monai_spine.transforms.landmark_maps import map_affine, probabilities
 from monai_spine.transforms.sagittal_grid import sagittal_grid
 from monai_spine.volume import Volume
 from monai_spine.weights import load_weights
@@ -78,7 +78,7 @@ class LevelLocator:
 
     @torch.no_grad()
     def maps(self, image: torch.Tensor) -> np.ndarray:
-        """Maps of the landmarks, from 0 to 1, ``(len(LANDMARKS), x, y / 2, z / 2)``, of an image ``(x, y, z)``."""
+        """Maps of landmarks and regions, from 0 to 1, ``(8, x, y / 2, z / 2)``, of an image ``(x, y, z)``."""
         slices = len(image)
         step = _LARGEST - 2 * _OVERLAP
         parts = []
@@ -86,9 +86,9 @@ class LevelLocator:
             if start and start + _OVERLAP >= slices:
                 break
             low, high = max(0, start - _OVERLAP), min(slices, start + step + _OVERLAP)
-            logits = self.network(image[None, None, low:high].to(self.device))[0, : len(LANDMARKS)]
+            maps = probabilities(self.network(image[None, None, low:high].to(self.device))[0])
             last = high == slices
-            parts.append(torch.sigmoid(logits.float())[:, start - low : None if last else start - low + step].cpu())
+            parts.append(maps[:, start - low : None if last else start - low + step].cpu())
             if last:
                 break
         return np.asarray(torch.cat(parts, dim=1).numpy(), dtype=np.float64)

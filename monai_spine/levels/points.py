@@ -9,6 +9,7 @@ from enum import Enum
 from monai_spine.geometry import Array, contains
 from monai_spine.levels.chain import Chain, Disc, Flag, expected_foramen, levels, link, nearest_foramen
 from monai_spine.levels.peaks import Peak, find_peaks
+from monai_spine.levels.sacrum import Sacrum
 from monai_spine.spine import Level, Side
 from monai_spine.transforms.landmark_maps import LANDMARKS
 
@@ -65,7 +66,7 @@ def read_maps(maps: Array, affine: Array, shape: Sequence[int], grid: Array) -> 
     Parameters
     ----------
     maps
-        ``(len(LANDMARKS), x, y, z)``, from 0 to 1.
+        ``(len(LANDMARKS) + len(REGIONS), x, y, z)``, from 0 to 1, as `landmark_maps.probabilities` gives them.
     affine
         From voxels of the maps to RAS mm.
     shape, grid
@@ -73,9 +74,10 @@ def read_maps(maps: Array, affine: Array, shape: Sequence[int], grid: Array) -> 
     """
     peaks = {
         name: find_peaks(values, affine, threshold=_THRESHOLD[name], apart=_APART[name])
-        for name, values in zip(LANDMARKS, maps, strict=True)
+        for name, values in zip(LANDMARKS, maps[: len(LANDMARKS)], strict=True)
     }
-    chain = link(peaks["canal"], peaks["lumbosacral"])
+    sacrum = Sacrum(maps[len(LANDMARKS) :], affine, peaks["lumbosacral"])
+    chain = link(peaks["canal"], sacrum.below)
     if chain is None:
         return SpinePoints(None, (), ())
     named = levels(chain)

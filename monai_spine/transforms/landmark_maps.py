@@ -62,6 +62,13 @@ class LandmarkMapsd(MapTransform):
         return {**data, "landmarks": landmarks, self.output_key: torch.stack([*maps, regions])}
 
 
+def probabilities(logits: torch.Tensor) -> torch.Tensor:
+    """A network's logits, channels first, as numbers from 0 to 1: each map for itself, the regions sharing 1."""
+    logits = logits.float()
+    landmarks, regions = logits[: len(LANDMARKS)], logits[len(LANDMARKS) :]
+    return torch.cat([torch.sigmoid(landmarks), torch.softmax(regions, dim=0)])
+
+
 def map_size(size: Sequence[int]) -> tuple[int, int, int]:
     """Voxels of the maps of an image of ``size`` voxels."""
     x, y, z = size

@@ -1,9 +1,11 @@
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from monai_spine.levels.chain import Flag, expected_foramen, levels, link, nearest_foramen
+from monai_spine.levels.chain import Disc, Flag, expected_foramen, levels, link, nearest_foramen
 from monai_spine.levels.peaks import Peak
 from monai_spine.spine import Level, Side
 
@@ -19,9 +21,14 @@ def peaks(points: np.ndarray, height: float = 0.8) -> list[Peak]:
     return [Peak(np.array(point), height) for point in points]
 
 
+def sacral(*peaks: Peak) -> Callable[[Disc], float]:
+    """Votes of discs by the nearest of some peaks."""
+    return lambda disc: max([p.height for p in peaks if np.linalg.norm(p.world - disc.canal) < 14], default=0.0)
+
+
 def test_levels_are_counted_from_the_lumbosacral_disc() -> None:
     spine = lordotic()
-    chain = link(peaks(spine)[::-1], peaks(spine[-1:] + np.array([0, 2, 3])))
+    chain = link(peaks(spine)[::-1], sacral(*peaks(spine[-1:] + np.array([0, 2, 3]))))
     assert chain is not None
     assert chain.certain
     named = levels(chain)
@@ -42,7 +49,7 @@ def test_faint_strangers_do_not_join_the_chain(count: int, pitch: float, odd: li
     far = [point for point in odd if np.linalg.norm(spine - np.array(point), axis=1).min() > 60]
     everything = peaks(spine) + peaks(np.array(far).reshape(-1, 3), 0.3)
     random.shuffle(everything)  # type: ignore[attr-defined]
-    chain = link(everything, peaks(spine[-1:]))
+    chain = link(everything, sacral(*peaks(spine[-1:])))
     assert chain is not None
     found = np.array([disc.canal for disc in chain.discs])
     assert all(np.linalg.norm(found - point, axis=1).min() < 1e-9 for point in spine)
@@ -50,7 +57,7 @@ def test_faint_strangers_do_not_join_the_chain(count: int, pitch: float, odd: li
 
 def test_discs_below_the_lumbosacral_one_are_none_and_make_the_levels_uncertain() -> None:
     spine = lordotic()
-    chain = link(peaks(spine), peaks(spine[-2:-1]))
+    chain = link(peaks(spine), sacral(*peaks(spine[-2:-1])))
     assert chain is not None
     assert not chain.certain
     assert levels(chain)[-1][1].canal == pytest.approx(spine[-2])
@@ -59,21 +66,20 @@ def test_discs_below_the_lumbosacral_one_are_none_and_make_the_levels_uncertain(
 @pytest.mark.parametrize("heights", [[], [0.3], [0.8, 0.7]])
 def test_without_one_clear_sacrum_the_levels_are_uncertain(heights: list[float]) -> None:
     spine = lordotic()
-    sacral = [Peak(spine[-1 - n], height) for n, height in enumerate(heights)]
-    chain = link(peaks(spine), sacral)
+    chain = link(peaks(spine), sacral(*[Peak(spine[-1 - n], height) for n, height in enumerate(heights)]))
     assert chain is not None
     assert not chain.certain
 
 
 def test_without_a_sacrum_the_lowest_disc_is_taken_for_l4_l5() -> None:
-    chain = link(peaks(lordotic(6)), [])
+    chain = link(peaks(lordotic(6)), sacral())
     assert chain is not None
     assert [level for level, _ in levels(chain)] == list(Level)[:4]
 
 
 def test_a_missed_disc_is_put_in_between_and_said_so() -> None:
     spine = lordotic()
-    chain = link(peaks(np.delete(spine, 4, axis=0)), peaks(spine[-1:]))
+    chain = link(peaks(np.delete(spine, 4, axis=0)), sacral(*peaks(spine[-1:])))
     assert chain is not None
     guessed = [disc for disc in chain.discs if Flag.INTERPOLATED in disc.flags]
     assert len(guessed) == 1
@@ -92,16 +98,16 @@ def test_a_missed_disc_is_put_in_between_and_said_so() -> None:
     ],
 )
 def test_too_little_is_no_spine(points: np.ndarray) -> None:
-    assert link(peaks(points), []) is None
+    assert link(peaks(points), sacral()) is None
 
 
 def test_faint_peaks_are_no_spine() -> None:
-    assert link(peaks(lordotic(), 0.25), []) is None
+    assert link(peaks(lordotic(), 0.25), sacral()) is None
 
 
 def test_foramina_are_looked_for_beside_the_canal_along_the_spine() -> None:
     spine = lordotic()
-    chain = link(peaks(spine), peaks(spine[-1:]))
+    chain = link(peaks(spine), sacral(*peaks(spine[-1:])))
     assert chain is not None
     disc = chain.discs[-1]
     left, right = (expected_foramen(disc, side) for side in (Side.LEFT, Side.RIGHT))

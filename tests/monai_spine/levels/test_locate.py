@@ -40,7 +40,8 @@ class Oracle(LevelLocator):
         size = map_size(image.shape)
         sacral = self.canal[-1:] if self.sacrum and len(self.canal) else np.zeros((0, 3))
         groups = (self.canal, foramina(self.canal), sacral)
-        return np.stack([gaussians(points, affine, size, DEVIATION).double().numpy() for points in groups])
+        drawn = [gaussians(points, affine, size, DEVIATION).double().numpy() for points in groups]
+        return np.stack([*drawn, np.ones(size), *[np.zeros(size)] * 4])
 
     def know(self, *paths: Path) -> "Oracle":
         for path in paths:
@@ -194,6 +195,7 @@ def test_many_slices_go_through_in_parts_that_fit_together() -> None:
     image = torch.rand(103, 8, 8)
     maps = LevelLocator(Depth()).maps(image)
     assert maps[0] == pytest.approx(torch.sigmoid(image[:, ::2, ::2]).double().numpy(), abs=1e-6)
+    assert maps[3:].sum(axis=0) == pytest.approx(1.0)
 
 
 def test_a_bundle_without_weights_is_an_error_of_one_line(tmp_path: Path) -> None:
