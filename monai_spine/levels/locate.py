@@ -12,6 +12,7 @@ import torch
 
 from monai_spine.console import track
 from monai_spine.coverage import Grid
+from monai_spine.datalist import read_content
 from monai_spine.errors import ExitCode, InvalidOptionError, MissingInputError, SpineError
 from monai_spine.geometry import Array
 from monai_spine.levels.files import write_points, write_study
@@ -109,14 +110,8 @@ def find_inputs(inputs: Sequence[Path]) -> list[StudyInput]:
 
 
 def _of_folder(path: Path) -> list[StudyInput]:
-    sections = ("training", "test") if path.is_file() else ("test",)
-    records = []
-    for section in sections:
-        try:
-            records += find_studies(path, section)
-        except MissingInputError:
-            if section == sections[-1] and not records:
-                raise
+    sections = [name for name in ("training", "test") if read_content(path).get(name)] if path.is_file() else ["test"]
+    records = [record for section in sections or ["test"] for record in find_studies(path, section)]
     return [
         StudyInput(
             _safe(record["study_id"]),

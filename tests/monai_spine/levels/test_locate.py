@@ -14,12 +14,13 @@ from monai_spine.errors import InvalidOptionError, InvalidTableError, MissingInp
 from monai_spine.geometry import grid_affine, slice_normal
 from monai_spine.levels.chain import Disc, expected_foramen
 from monai_spine.levels.files import COLUMNS
-from monai_spine.levels.locate import locate
+from monai_spine.levels.locate import find_inputs, locate
 from monai_spine.levels.locator import LevelLocator, usable_device
 from monai_spine.spine import Level, Side
 from monai_spine.transforms.landmark_maps import gaussians, map_affine, map_size
 from monai_spine.transforms.sagittal_grid import sagittal_grid
 from monai_spine.volume import Volume, read_volume
+from tests.cohorts import write_cohort
 from tests.monai_spine.levels.test_chain import lordotic
 
 SPINE = lordotic(6)
@@ -174,6 +175,17 @@ def test_a_broken_volume_does_not_stop_the_others(tmp_path: Path) -> None:
     status = {row["volume"]: row["status"] for row in rows(tmp_path / "out", "volumes.csv")}
     assert status["sagittal_t2.nii.gz"] == "found"
     assert "damaged or cut short" in status["sagittal_t1.nii"]
+
+
+@pytest.mark.parametrize("sections", [("training",), ("test",), ("training", "test")])
+def test_a_datalists_studies_are_located_whatever_their_section(tmp_path: Path, sections: tuple[str, ...]) -> None:
+    path = write_cohort(tmp_path, studies=2)
+    content = json.loads(path.read_text())
+    first, second = content["training"]
+    parts = {"training": [first], "test": [second]} if len(sections) == 2 else {sections[0]: [first, second]}
+    path.write_text(json.dumps({**content, "training": [], "test": [], **parts}))
+    found = [one.study for one in find_inputs([path])]
+    assert found == [first["study_id"], second["study_id"]]
 
 
 def test_two_inputs_of_one_name_are_refused(tmp_path: Path) -> None:
