@@ -104,7 +104,7 @@ def demo(
     out: Annotated[Path, typer.Argument(help="New folder for everything the demo makes.")] = Path("demo"),
     studies: Annotated[int, typer.Option(min=10, help="Phantom studies to train on.")] = 150,
     held_out: Annotated[int, typer.Option("--held-out", min=5, help="Phantom studies to grade.")] = 40,
-    epochs: Annotated[int, typer.Option(min=1, help="Training epochs.")] = 20,
+    epochs: Annotated[int, typer.Option(min=1, help="Training epochs.")] = 40,
 ) -> None:
     """Run the whole chain on phantom studies; from the root of the repository.
 

@@ -22,7 +22,7 @@ class Plan:
 
     studies: int = 150
     held_out: int = 40
-    epochs: int = 20
+    epochs: int = 40
 
 
 class DemoError(SpineError):
