@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ import numpy as np
 from monai_spine.datalist import Record
 from monai_spine.scoring import WEIGHTS, Floats, normalised
 from monai_spine.spine import FINDINGS, Finding, Grade, SeriesType
+from monai_spine.text_file import write_text
 
 SCHEMA = "monai_spine/findings/1"
 
@@ -49,10 +49,7 @@ def study_findings(record: Record, weighted: Floats) -> dict[str, Any]:
 def write_findings(folder: Path, record: Record, weighted: Floats) -> Path:
     """Write ``<folder>/<study_id>/findings.json``, renamed into place when whole, and return its path."""
     path = folder / safe_name(record["study_id"]) / "findings.json"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.part")
-    partial.write_text(json.dumps(study_findings(record, weighted), indent=2) + "\n", encoding="utf-8")
-    partial.replace(path)
+    write_text(path, json.dumps(study_findings(record, weighted), indent=2) + "\n")
     return path
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,15 +11,14 @@ from typing import Any
 
 import ignite.distributed as idist
 import numpy as np
-import torch
 from ignite.engine import Engine, Events
 
 from monai_spine.datalist import Record
 from monai_spine.engine_output import gathered, studies_of
 from monai_spine.levels.chain import Flag
-from monai_spine.levels.points import LevelPoint, PointKind, SpinePoints, read_maps
+from monai_spine.levels.points import LevelPoint, PointKind, SpinePoints, points_of
 from monai_spine.spine import FINDINGS, Group, Level, Side
-from monai_spine.transforms.landmark_maps import map_affine
+from monai_spine.text_file import write_text
 
 logger = logging.getLogger(__name__)
 
@@ -62,11 +60,8 @@ class LandmarkReport:
 
     def _collect(self, engine: Engine) -> None:
         for volume in studies_of(engine):
-            affine = np.asarray(torch.as_tensor(volume["affine"]).cpu(), dtype=np.float64)
-            maps = torch.as_tensor(volume["pred"]).float().cpu().numpy().astype(np.float64)
-            found = read_maps(maps, map_affine(affine), tuple(volume["image"].shape[1:]), affine)
             study = str(volume["study_id"])
-            compared = compare(found, self.truth[study])
+            compared = compare(points_of(volume), self.truth[study])
             self._rows[f"{study}/{volume['volume']}"] = {"series_type": volume["series_type"], **compared}
 
     def _write(self) -> None:
@@ -75,9 +70,8 @@ class LandmarkReport:
             return
         kinds = sorted({row["series_type"] for row in rows.values()})
         content = {kind: summary([row for row in rows.values() if row["series_type"] == kind]) for kind in kinds}
-        self.output_dir.mkdir(parents=True, exist_ok=True)
-        _replace(self.output_dir / "metrics.json", json.dumps(content, indent=2) + "\n")
-        _replace(self.output_dir / "errors.csv", _table(rows))
+        write_text(self.output_dir / "metrics.json", json.dumps(content, indent=2) + "\n")
+        write_text(self.output_dir / "errors.csv", _table(rows))
         for kind, figures in content.items():
             for point in ("canal", "foramen"):
                 logger.info("%s %s: %s", kind, point, figures[point])
@@ -174,9 +168,3 @@ def _table(rows: dict[str, dict[str, Any]]) -> str:
             for e in row["errors"]
         ]
     return "\n".join(lines) + "\n"
-
-
-def _replace(path: Path, text: str) -> None:
-    partial = path.with_name(f".{path.name}.{os.getpid()}.part")
-    partial.write_text(text, encoding="utf-8")
-    partial.replace(path)

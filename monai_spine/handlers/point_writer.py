@@ -7,19 +7,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import ignite.distributed as idist
-import numpy as np
-import torch
 from ignite.engine import Engine, Events
 
-from monai_spine.coverage import Grid
 from monai_spine.datalist import Record
 from monai_spine.engine_output import gathered, studies_of
 from monai_spine.levels.files import write_points, write_study
-from monai_spine.levels.points import SpinePoints, read_maps
-from monai_spine.levels.study import unite
+from monai_spine.levels.points import SpinePoints, points_of
+from monai_spine.levels.study import axial_grids, unite
 from monai_spine.spine import SeriesType
-from monai_spine.transforms.landmark_maps import map_affine
-from monai_spine.volume import open_volume
 
 logger = logging.getLogger(__name__)
 
@@ -54,11 +49,8 @@ class PointWriter:
 
     def _collect(self, engine: Engine) -> None:
         for volume in studies_of(engine):
-            affine = np.asarray(torch.as_tensor(volume["affine"]).cpu(), dtype=np.float64)
-            maps = torch.as_tensor(volume["pred"]).float().cpu().numpy().astype(np.float64)
-            points = read_maps(maps, map_affine(affine), tuple(volume["image"].shape[1:]), affine)
             study, name = str(volume["study_id"]), str(volume["volume"])
-            self._found[f"{study}/{name}"] = (study, name, points)
+            self._found[f"{study}/{name}"] = (study, name, points_of(volume))
 
     def _write(self) -> None:
         found = gathered(self._found)
@@ -67,15 +59,9 @@ class PointWriter:
         studies = []
         for study, record in sorted(self.records.items()):
             mine = {name: points for owner, name, points in found.values() if owner == study}
-            located = unite(study, mine, {}, _axial(record))
+            located = unite(study, mine, {}, axial_grids(record.get(SeriesType.AXIAL_T2.value, ())))
             write_study(self.output_dir, located)
             studies.append(located)
         write_points(self.output_dir, studies)
         count = sum(located.found for located in studies)
         logger.info("%d of %d studies located: %s", count, len(studies), self.output_dir / "points.csv")
-
-
-def _axial(record: Record) -> dict[str, Grid]:
-    paths = record.get(SeriesType.AXIAL_T2.value, ())
-    images = {str(path).rsplit("/", 1)[-1]: open_volume(path) for path in paths}
-    return {name: Grid(np.asarray(image.affine, dtype=np.float64), image.shape) for name, image in images.items()}

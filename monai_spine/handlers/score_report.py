@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import logging
 import math
-import os
 from pathlib import Path
 
 import ignite.distributed as idist
 from ignite.engine import Engine, Events
+
+from monai_spine.text_file import write_text
 
 logger = logging.getLogger(__name__)
 
@@ -31,10 +32,7 @@ class ScoreReport:
         if idist.get_rank() != 0:
             return
         metrics = {name: float(value) for name, value in evaluator.state.metrics.items()}
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        partial = self.path.with_name(f".{self.path.name}.{os.getpid()}.part")
         defined = {name: None if math.isnan(value) else value for name, value in sorted(metrics.items())}
-        partial.write_text(json.dumps(defined, indent=2) + "\n", encoding="utf-8")
-        partial.replace(self.path)
+        write_text(self.path, json.dumps(defined, indent=2) + "\n")
         score, prior = metrics.get("score", math.nan), metrics.get("score_of_prior", math.nan)
         logger.info("score %.4f  prior %.4f: %s", score, prior, self.path)

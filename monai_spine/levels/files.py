@@ -5,12 +5,12 @@ from __future__ import annotations
 import csv
 import io
 import json
-import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from monai_spine.levels.points import LevelPoint
 from monai_spine.levels.study import LocatedStudy
+from monai_spine.text_file import write_text
 
 SCHEMA = "monai_spine/points/1"
 COLUMNS = ("study", "point", "level", "side", "x", "y", "z", "confidence", "flag")
@@ -21,18 +21,18 @@ _MARKUPS = "https://raw.githubusercontent.com/slicer/slicer/master/Modules/Loada
 def write_points(out: Path, studies: Iterable[LocatedStudy]) -> None:
     """``points.csv`` and ``volumes.csv``, sorted by study."""
     studies = sorted(studies, key=lambda one: one.study)
-    _write(out / "points.csv", _table(COLUMNS, [_row(one.study, point) for one in studies for point in one.points]))
+    write_text(out / "points.csv", _table(COLUMNS, [_row(one.study, point) for one in studies for point in one.points]))
     volumes = [(one.study, name, status) for one in studies for name, status in one.volumes.items()]
-    _write(out / "volumes.csv", _table(VOLUME_COLUMNS, volumes))
+    write_text(out / "volumes.csv", _table(VOLUME_COLUMNS, volumes))
 
 
 def write_study(out: Path, located: LocatedStudy) -> None:
     """``<study>/points.json`` and, if anything was found, ``<study>/points.mrk.json``."""
     folder = out / located.study
     folder.mkdir(parents=True, exist_ok=True)
-    _write(folder / "points.json", json.dumps(_content(located), indent=1) + "\n")
+    write_text(folder / "points.json", json.dumps(_content(located), indent=1) + "\n")
     if located.found:
-        _write(folder / "points.mrk.json", json.dumps(_markups(located), indent=1) + "\n")
+        write_text(folder / "points.mrk.json", json.dumps(_markups(located), indent=1) + "\n")
 
 
 def _row(study: str, point: LevelPoint) -> tuple[str, ...]:
@@ -96,10 +96,3 @@ def _table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     writer.writerow(columns)
     writer.writerows(rows)
     return text.getvalue()
-
-
-def _write(path: Path, text: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.part")
-    partial.write_text(text, encoding="utf-8")
-    partial.replace(path)

@@ -7,11 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import numpy as np
 import torch
 
 from monai_spine.console import track
-from monai_spine.coverage import Grid
 from monai_spine.datalist import read_content
 from monai_spine.errors import ExitCode, InvalidOptionError, MissingInputError, SpineError
 from monai_spine.geometry import Array
@@ -19,7 +17,7 @@ from monai_spine.levels.files import write_points, write_study
 from monai_spine.levels.locator import LevelLocator
 from monai_spine.levels.picture import level_picture
 from monai_spine.levels.points import SpinePoints, read_maps
-from monai_spine.levels.study import LocatedStudy, unite
+from monai_spine.levels.study import LocatedStudy, axial_grids, unite
 from monai_spine.spine import SeriesType
 from monai_spine.studies import find_studies
 from monai_spine.transforms.landmark_maps import map_affine
@@ -143,7 +141,7 @@ def _locate_one(study: StudyInput, out: Path, locator: LevelLocator) -> LocatedS
             continue
         found[path.name] = read_maps(locator.maps(image), map_affine(affine), image.shape, affine)
         seen[path.name] = image, affine
-    axial = {path.name: _grid(path) for path in study.axial}
+    axial = axial_grids(study.axial)
     located = unite(study.study, found, refused, axial)
     write_study(out, located)
     shown = next((name for name, status in located.volumes.items() if status == "found"), next(iter(seen), None))
@@ -153,8 +151,3 @@ def _locate_one(study: StudyInput, out: Path, locator: LevelLocator) -> LocatedS
         picture.save(partial)
         partial.replace(partial.with_name("levels.png"))
     return located
-
-
-def _grid(path: Path) -> Grid:
-    image = open_volume(path)
-    return Grid(np.asarray(image.affine, dtype=np.float64), image.shape)

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
+from typing import Any
+
+import numpy as np
+import torch
 
 from monai_spine.geometry import Array, contains
 from monai_spine.levels.chain import Chain, Disc, Flag, expected_foramen, levels, link, nearest_foramen
 from monai_spine.levels.peaks import Peak, find_peaks
 from monai_spine.levels.sacrum import Sacrum
 from monai_spine.spine import Level, Side
-from monai_spine.transforms.landmark_maps import LANDMARKS
+from monai_spine.transforms.landmark_maps import LANDMARKS, map_affine
 
 _THRESHOLD = {"canal": 0.2, "foramen": 0.15, "lumbosacral": 0.15}
 _APART = {"canal": 14.0, "foramen": 12.0, "lumbosacral": 14.0}
@@ -58,6 +62,13 @@ class SpinePoints:
     chain: Chain | None
     points: tuple[LevelPoint, ...]
     absent: tuple[Absent, ...]
+
+
+def points_of(volume: Mapping[str, Any]) -> SpinePoints:
+    """Named points of what an engine leaves of a volume: ``image``, its ``affine``, and ``pred``, maps from 0 to 1."""
+    affine = np.asarray(torch.as_tensor(volume["affine"]).cpu(), dtype=np.float64)
+    maps = torch.as_tensor(volume["pred"]).float().cpu().numpy().astype(np.float64)
+    return read_maps(maps, map_affine(affine), tuple(volume["image"].shape[1:]), affine)
 
 
 def read_maps(maps: Array, affine: Array, shape: Sequence[int], grid: Array) -> SpinePoints:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 
@@ -12,6 +13,7 @@ from monai_spine.geometry import Array
 from monai_spine.levels.chain import Disc, Flag, expected_recess, levels
 from monai_spine.levels.points import Absent, LevelPoint, PointKind, SpinePoints
 from monai_spine.spine import Level, Side
+from monai_spine.volume import open_volume
 
 PROJECTED = "projected"
 """Flag of a recess that was put where it should be on the axial plane nearest to it, not seen."""
@@ -44,6 +46,12 @@ class LocatedStudy:
     def found(self) -> bool:
         """Whether any point was."""
         return bool(self.points)
+
+
+def axial_grids(paths: Iterable[str | Path]) -> dict[str, Grid]:
+    """Where axial stacks lie, by the names of their files."""
+    images = {Path(path).name: open_volume(path) for path in paths}
+    return {name: Grid(np.asarray(image.affine, dtype=np.float64), image.shape) for name, image in images.items()}
 
 
 def unite(
