@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,6 +11,7 @@ import torch
 from monai_spine.console import track
 from monai_spine.datalist import read_content
 from monai_spine.errors import ExitCode, InvalidOptionError, MissingInputError, SpineError
+from monai_spine.findings import safe_name
 from monai_spine.geometry import Array
 from monai_spine.levels.files import write_points, write_study
 from monai_spine.levels.locator import LevelLocator
@@ -93,9 +93,9 @@ def find_inputs(inputs: Sequence[Path]) -> list[StudyInput]:
     for path in inputs:
         if path.name.endswith(_SUFFIXES):
             open_volume(path)
-            studies.append(StudyInput(_safe(path.name.removesuffix(".gz").removesuffix(".nii")), (path,)))
+            studies.append(StudyInput(safe_name(path.name.removesuffix(".gz").removesuffix(".nii")), (path,)))
         elif path.is_dir() and any(file.name.endswith(_SUFFIXES) for file in path.iterdir()):
-            studies += [one for one in _of_folder(path.parent) if one.study == _safe(path.resolve().name)]
+            studies += [one for one in _of_folder(path.parent) if one.study == safe_name(path.resolve().name)]
         elif path.exists():
             studies += _of_folder(path)
         else:
@@ -112,7 +112,7 @@ def _of_folder(path: Path) -> list[StudyInput]:
     records = [record for section in sections or ["test"] for record in find_studies(path, section)]
     return [
         StudyInput(
-            _safe(record["study_id"]),
+            safe_name(record["study_id"]),
             tuple(
                 Path(file)
                 for kind in (SeriesType.SAGITTAL_T2, SeriesType.SAGITTAL_T1)
@@ -122,11 +122,6 @@ def _of_folder(path: Path) -> list[StudyInput]:
         )
         for record in records
     ]
-
-
-def _safe(name: str) -> str:
-    """A name that stays inside the output folder."""
-    return re.sub(r"[^\w.+=@-]", "_", name).lstrip(".") or "study"
 
 
 def _locate_one(study: StudyInput, out: Path, locator: LevelLocator) -> LocatedStudy:
