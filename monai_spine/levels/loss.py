@@ -13,9 +13,10 @@ class LandmarkLoss(nn.Module):
     """Cross-entropy of maps, weighed by how wrong they are, plus cross-entropy of regions.
 
     The maps' term is the quality focal loss of Li et al. 2020 (arXiv:2006.04388, equation 4): ``|t - p| ** sharpness``
-    times the binary cross-entropy of probability ``p`` and target ``t`` in [0, 1], summed and divided by the sum of
-    the targets in the batch. Hardly any voxel is near a landmark; the factor keeps the many easy ones from drowning
-    the rest, with no weight for positive ones, which would raise false peaks.
+    times the binary cross-entropy of probability ``p`` and target ``t`` in [0, 1], summed over a kind of landmark and
+    divided by the sum of its targets in the batch; the kinds count the same, however many landmarks they have. Hardly
+    any voxel is near a landmark; the factor keeps the many easy ones from drowning the rest, with no weight for
+    positive ones, which would raise false peaks.
 
     Parameters
     ----------
@@ -42,8 +43,8 @@ class LandmarkLoss(nn.Module):
         logits = logits.float()
         maps, wanted = logits[:, : len(LANDMARKS)], target[:, : len(LANDMARKS)]
         wrong = (torch.sigmoid(maps).detach() - wanted).abs() ** self.sharpness
-        focal = (wrong * binary_cross_entropy_with_logits(maps, wanted, reduction="none")).sum()
-        loss = focal / wanted.sum().clamp(min=_LEAST)
+        focal = (wrong * binary_cross_entropy_with_logits(maps, wanted, reduction="none")).sum(dim=_ALL_BUT_KINDS)
+        loss = (focal / wanted.sum(dim=_ALL_BUT_KINDS).clamp(min=_LEAST)).mean()
         regions = target[:, -1].long()
         if self.region_weight > 0 and (regions >= 0).any():
             named = cross_entropy(logits[:, len(LANDMARKS) :], regions, ignore_index=-1)
@@ -51,5 +52,6 @@ class LandmarkLoss(nn.Module):
         return loss
 
 
-_LEAST = 50.0
-"""The least sum of targets to divide by: that of about two landmarks."""
+_ALL_BUT_KINDS = (0, 2, 3, 4)
+_LEAST = 25.0
+"""The least sum of targets to divide by: that of about one landmark."""

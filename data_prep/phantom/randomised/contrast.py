@@ -18,9 +18,12 @@ FOREIGN = 200
 """Numbers from here on are structures of no anatomy."""
 
 
-def table(person: Anatomy, rng: np.random.Generator) -> Field:
-    """Grey value of every number in a label map, ``(256,)``, the brightest tissue at 1."""
-    values = _by_chance(len(person.discs), rng) if rng.random() < BY_CHANCE else _by_physics(person, rng)
+def table(person: Anatomy, rng: np.random.Generator, *, by_chance: float = BY_CHANCE) -> Field:
+    """Grey value of every number in a label map, ``(256,)``, the brightest tissue at 1.
+
+    ``by_chance`` is the share of tables that follow no physics.
+    """
+    values = _by_chance(len(person.discs), rng) if rng.random() < by_chance else _by_physics(person, rng)
     values[FOREIGN:] = rng.uniform(0.0, 0.8, NUMBERS - FOREIGN) * values.max()
     return (values / max(float(values.max()), 1e-6)).astype(np.float32)
 

@@ -67,8 +67,8 @@ def moved(image: Field, rng: np.random.Generator) -> Field:
 
 
 def noisy(image: Field, rng: np.random.Generator) -> Field:
-    """Rician noise, from hardly any to a ninth of the brightest tissue."""
-    deviation = np.float32(np.exp(rng.uniform(np.log(0.004), np.log(0.11))))
+    """Rician noise, from hardly any to a twelfth of the brightest tissue."""
+    deviation = np.float32(np.exp(rng.uniform(np.log(0.004), np.log(0.08))))
     noise = rng.standard_normal((2, *image.shape), dtype=np.float32)
     noise *= deviation
     return np.hypot(image + noise[0], noise[1])

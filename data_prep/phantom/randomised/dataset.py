@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from data_prep.phantom import bones, canal, soft_tissue
+from data_prep.phantom import bones, canal, soft_tissue, texture
 from data_prep.phantom.anatomy import Anatomy
 from data_prep.phantom.canvas import Canvas, Field, Mask
 from data_prep.phantom.randomised import contrast, damage, regions, spines, strangers
@@ -20,6 +20,10 @@ SAMPLES = np.array([(-0.25, 0.25, -0.25), (0.25, -0.25, 0.25)])
 """Where in a voxel its samples lie: partial volume at the price of a glance."""
 
 
+_USUAL = 0.35
+"""Share of persons drawn as for a cohort, in contrasts that follow physics; the others are like nobody."""
+_GRAINY = 0.6
+"""Share of images with the grain of tissues; the cohorts' have it always."""
 _UNENDING = 0.85
 """Share of images that do not show where the phantom's spine ends above: nobody's does."""
 
@@ -121,14 +125,16 @@ class RandomisedSpines:
             raise IndexError(f"expected an index from 0 to {self.length - 1}, but given {index}")
         rng = np.random.default_rng([self.seed, self.epoch, index])
         kind = Kind(rng.choice([kind.value for kind in SHARES], p=list(SHARES.values())))
-        person = spines.draw(rng)
+        usual = bool(rng.random() < _USUAL)
+        person = spines.usual(rng) if usual else spines.draw(rng)
         view = _view(person, self.shape, self.step, kind, rng)
         if kind in (Kind.BODY_PART, Kind.SHAPES):
             tissue = (strangers.body_part if kind is Kind.BODY_PART else strangers.shapes)(self.shape, rng)
             region = np.zeros(self.shape, dtype=np.uint8)
             image = contrast.table(person, rng)[tissue]
         else:
-            image, region = _painted(person, view, self.shape, rng)
+            values = contrast.table(person, rng, by_chance=0.0) if usual else contrast.table(person, rng)
+            image, region = _painted(person, values, view, self.shape, rng)
         seen = damage.seen(self.shape, rng)
         if rng.random() < _UNENDING:
             _hide_above(seen, person, view)
@@ -179,9 +185,9 @@ def _turn(angles: Array) -> Array:
 
 
 def _painted(
-    person: Anatomy, view: View, shape: tuple[int, int, int], rng: np.random.Generator
+    person: Anatomy, values: Field, view: View, shape: tuple[int, int, int], rng: np.random.Generator
 ) -> tuple[Field, Labels]:
-    """Grey values and regions, ``(x, y, z)``."""
+    """Grey values and regions, ``(x, y, z)``; ``values`` are those of the tissues."""
     affine = np.array(view.phantom)
     affine[:, :3] = affine[:, [2, 1, 0]]  # the canvas stores slices first
     canvas = Canvas.blank(person.curve, affine, (shape[2], shape[1], shape[0]), SAMPLES)
@@ -191,10 +197,12 @@ def _painted(
     _replace_surroundings(canvas, shape, rng)
     bones.paint(canvas, person)
     canal.paint(canvas, person)
-    values = contrast.table(person, rng)[canvas.whole.tissue]
-    image = values.reshape(shape[0], len(SAMPLES), shape[1], shape[2]).mean(axis=1, dtype=np.float32)
-    region = regions.of_tissues(person, canvas.one_sample())
-    return image, region
+    samples = values[canvas.whole.tissue].reshape(shape[0], len(SAMPLES), shape[1], shape[2])
+    image = samples.mean(axis=1, dtype=np.float32)
+    middle = canvas.one_sample()
+    if rng.random() < _GRAINY:
+        image *= texture.at(middle, person, texture.factors(person, values))
+    return image, regions.of_tissues(person, middle)
 
 
 def _replace_surroundings(canvas: Canvas, shape: tuple[int, int, int], rng: np.random.Generator) -> None:

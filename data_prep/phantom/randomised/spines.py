@@ -7,12 +7,14 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from data_prep.phantom import anatomy as people
-from data_prep.phantom import disease
+from data_prep.phantom import disease, variants
 from data_prep.phantom.anatomy import Anatomy
 from data_prep.phantom.arch import pedicle_height
 from data_prep.phantom.canal import FORAMEN_SIDE
 from data_prep.phantom.curve import REACH, STEP, SpineCurve
 from data_prep.phantom.disease import Disease
+from data_prep.phantom.quirks import Quirk
+from data_prep.phantom.variants import Variants
 from monai_spine.geometry import Array
 
 
@@ -32,10 +34,25 @@ class Landmarks:
     foramen: Array
 
 
+_VARIANTS = {
+    Quirk.L6: 0.08,
+    Quirk.SACRALISED_L5: 0.08,
+    Quirk.SPONDYLOLISTHESIS: 0.15,
+    Quirk.HAEMANGIOMA: 0.15,
+    Quirk.FLOW_VOID: 0.15,
+}
+"""Shares of what is unusual about a person, several times what it is among patients."""
+
+
+def usual(rng: np.random.Generator) -> Anatomy:
+    """A person as `phantom` draws them for a cohort, with more variants."""
+    return people.draw(disease.draw(rng), rng, np.zeros(3), _variants(rng))
+
+
 def draw(rng: np.random.Generator) -> Anatomy:
     """A person with the disease, posture and tissues of nobody in particular."""
     illness = _worse(disease.draw(rng), rng)
-    person = people.draw(illness, rng, np.zeros(3))
+    person = people.draw(illness, rng, np.zeros(3), _variants(rng))
     return replace(
         person,
         curve=_bent(person.curve, rng),
@@ -66,6 +83,10 @@ def _foramen(person: Anatomy, upper: int, sign: float) -> list[float]:
     """Between the pedicles of a vertebra and of the next one, as `canal.foramen_point` has it."""
     s = (pedicle_height(person.vertebrae[upper]) + pedicle_height(person.vertebrae[upper + 1])) / 2
     return [sign * FORAMEN_SIDE, person.wall(s) - 5.0, s]
+
+
+def _variants(rng: np.random.Generator) -> Variants:
+    return variants.draw(frozenset(quirk for quirk, share in _VARIANTS.items() if rng.random() < share), rng)
 
 
 def _worse(illness: Disease, rng: np.random.Generator) -> Disease:
