@@ -55,15 +55,24 @@ def blurred(image: Field, rng: np.random.Generator) -> Field:
 
 def moved(image: Field, rng: np.random.Generator) -> Field:
     """Ghosts along one direction, and slices that slipped."""
-    if rng.random() < 0.25:
-        axis, shift = int(rng.integers(1, 3)), int(rng.integers(8, 60))
-        image = image + np.float32(rng.uniform(0.02, 0.15)) * (
-            np.roll(image, shift, axis) + np.roll(image, -shift, axis)
-        )
-    if rng.random() < 0.15:
-        slips = rng.integers(-2, 3, (len(image), 2))
-        image = np.stack([np.roll(s, slip, (0, 1)) for s, slip in zip(image, slips.tolist(), strict=True)])
-    return image
+    return slipped(ghosted(image, rng), rng)
+
+
+def ghosted(image: Field, rng: np.random.Generator) -> Field:
+    """At times, faint copies of the image on both sides of it along one direction."""
+    if rng.random() >= 0.25:
+        return image
+    axis, shift = int(rng.integers(1, 3)), int(rng.integers(8, 60))
+    faint = np.float32(rng.uniform(0.02, 0.15))
+    return image + faint * (np.roll(image, shift, axis) + np.roll(image, -shift, axis))
+
+
+def slipped(image: Field, rng: np.random.Generator) -> Field:
+    """At times, slices that slipped by up to two voxels."""
+    if rng.random() >= 0.15:
+        return image
+    slips = rng.integers(-2, 3, (len(image), 2))
+    return np.stack([np.roll(s, slip, (0, 1)) for s, slip in zip(image, slips.tolist(), strict=True)])
 
 
 def noisy(image: Field, rng: np.random.Generator) -> Field:
