@@ -141,7 +141,7 @@ class RandomisedRecesses:
 
 
 def _plane(person: Anatomy, level: Level, kind: Kind, rng: np.random.Generator) -> Plane:
-    """A plane near the disc, tilted against it as a block of parallel slices is; the person stretched along all axes."""
+    """A plane near the disc, tilted against it as in a block of parallel slices; the person stretched along all axes."""
     size = rng.uniform(0.8, 1.22) * np.exp(rng.normal(0.0, 0.07, 3))
     plane = Plane(np.zeros(3), np.array([0.0, 0.0, 1.0]), 1.0 / size)
     forwards = rng.normal(0.0, 9.0) if rng.random() < 0.7 else rng.uniform(-36.0, 36.0)
