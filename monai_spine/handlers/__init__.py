@@ -9,6 +9,7 @@ from monai_spine.handlers.prediction_writer import PredictionWriter
 from monai_spine.handlers.run_state import RunState
 from monai_spine.handlers.score_report import ScoreReport
 from monai_spine.handlers.study_pictures import StudyPictures
+from monai_spine.handlers.worst_volumes import WorstVolumes
 from monai_spine.weights import load_weights
 
 __all__ = [
@@ -21,5 +22,6 @@ __all__ = [
     "RunState",
     "ScoreReport",
     "StudyPictures",
+    "WorstVolumes",
     "load_weights",
 ]

@@ -38,11 +38,13 @@ class LandmarkLoss(nn.Module):
         logits
             ``(batch, len(LANDMARKS) + len(REGIONS), x, y, z)``.
         target
-            ``(batch, len(LANDMARKS) + 1, x, y, z)`` as `LandmarkMapsd` makes it; regions of -1 are left out.
+            ``(batch, len(LANDMARKS) + 1, x, y, z)`` as `LandmarkMapsd` makes it; what is `UNKNOWN` in the maps, and
+        regions of -1, are left out.
         """
         logits = logits.float()
         maps, wanted = logits[:, : len(LANDMARKS)], target[:, : len(LANDMARKS)]
-        wrong = (torch.sigmoid(maps).detach() - wanted).abs() ** self.sharpness
+        known, wanted = wanted >= 0, wanted.clamp(min=0)
+        wrong = known * (torch.sigmoid(maps).detach() - wanted).abs() ** self.sharpness
         focal = (wrong * binary_cross_entropy_with_logits(maps, wanted, reduction="none")).sum(dim=_ALL_BUT_KINDS)
         loss = (focal / wanted.sum(dim=_ALL_BUT_KINDS).clamp(min=_LEAST)).mean()
         regions = target[:, -1].long()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import ignite.distributed as idist
 import numpy as np
 import torch
 from ignite.engine import Engine
@@ -12,9 +13,9 @@ from ignite.metrics import Metric
 from scipy.optimize import linear_sum_assignment
 
 from monai_spine.engine_output import gathered, studies_of
-from monai_spine.geometry import Array
+from monai_spine.geometry import Array, to_voxel
 from monai_spine.levels.peaks import find_peaks
-from monai_spine.transforms.landmark_maps import LANDMARKS, map_affine
+from monai_spine.transforms.landmark_maps import LANDMARKS, UNKNOWN, map_affine
 
 NEAR = 5.0
 """Millimetres within which a landmark counts as found."""
@@ -26,7 +27,8 @@ class LandmarkMetric(Metric):
     """Collects, over an epoch and over processes, the peaks of every image's maps matched to its landmarks.
 
     Each batch is a list of images with ``pred`` ``(len(LANDMARKS) or more, x, y, z)`` from 0 to 1, ``affine`` of the
-    image, and ``landmarks`` as `LandmarkMapsd` makes them. Matches are the assignment of the least total distance.
+    image, and ``landmarks`` and ``label`` as `LandmarkMapsd` makes them; peaks where a map of ``label`` is unknown do
+    not count. Matches are the assignment of the least total distance.
 
     Parameters
     ----------
@@ -56,15 +58,10 @@ class LandmarkMetric(Metric):
     def update(self, output: Sequence[Mapping[str, Any]]) -> None:
         """Add a batch of images."""
         for image in output:
-            affine = map_affine(np.asarray(torch.as_tensor(image["affine"]), dtype=np.float64))
             counts = np.zeros(4)
             for name in self.landmarks:
-                values = torch.as_tensor(image["pred"])[LANDMARKS.index(name)].float().cpu().numpy()
-                peaks = find_peaks(values, affine, threshold=_THRESHOLD, apart=_APART)
-                truth = np.asarray(image["landmarks"], dtype=np.float64)[LANDMARKS.index(name)]
-                truth = truth[np.isfinite(truth).all(axis=1)]
-                counts += _matched(np.array([peak.world for peak in peaks]), truth)
-            self._images[f"{len(self._images)}:{image.get('study_id', '')}"] = tuple(counts.tolist())
+                counts += matched(found_points(image, name), true_landmarks(image, name))
+            self._images[f"{idist.get_rank()}:{len(self._images)}"] = tuple(counts.tolist())
 
     def compute(self) -> float:
         """The figure; NaN where it is not defined."""
@@ -79,8 +76,26 @@ class LandmarkMetric(Metric):
         return float(1.0 - 2 * hits / max(1.0, 2 * hits + invented + missed))
 
 
-def _matched(found: Array, truth: Array) -> Array:
-    """Hits, their distances' sum, peaks left over and landmarks left over."""
+def true_landmarks(image: Mapping[str, Any], landmark: str) -> Array:
+    """The landmarks of a kind in an image, RAS mm ``(n, 3)``."""
+    truth = np.asarray(torch.as_tensor(image["landmarks"]).cpu(), dtype=np.float64)[LANDMARKS.index(landmark)]
+    return truth[np.isfinite(truth).all(axis=1)]
+
+
+def found_points(image: Mapping[str, Any], landmark: str) -> Array:
+    """The peaks of an image's map, RAS mm ``(n, 3)``, but for those where nobody knows whether there is a landmark."""
+    affine = map_affine(np.asarray(torch.as_tensor(image["affine"]).cpu(), dtype=np.float64))
+    channel = LANDMARKS.index(landmark)
+    values = torch.as_tensor(image["pred"])[channel].float().cpu().numpy()
+    peaks = find_peaks(values, affine, threshold=_THRESHOLD, apart=_APART)
+    found = np.array([peak.world for peak in peaks]).reshape(-1, 3)
+    unknown = torch.as_tensor(image["label"])[channel].cpu().numpy() == UNKNOWN
+    voxels = np.clip(np.rint(to_voxel(affine, found)).astype(int), 0, np.array(values.shape) - 1)
+    return found[~unknown[tuple(voxels.T)]]
+
+
+def matched(found: Array, truth: Array) -> Array:
+    """Hits, their distances' sum, peaks left over and landmarks left over, of points ``(n, 3)`` and ``(m, 3)``."""
     if not len(found) or not len(truth):
         return np.array([0.0, 0.0, len(found), len(truth)])
     distance = np.linalg.norm(found[:, None] - truth[None], axis=-1)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from monai_spine.datalist import Record
+from monai_spine.errors import InvalidTableError
 from monai_spine.spine import FINDINGS, Group, Level, SeriesType
 
 logger = logging.getLogger(__name__)
@@ -37,6 +38,22 @@ def sagittal_volumes(records: Sequence[Record]) -> list[dict[str, Any]]:
                         **_landmarks(record),
                     }
                 )
+    return volumes
+
+
+def marked_volumes(records: Sequence[Record]) -> list[dict[str, Any]]:
+    """`sagittal_volumes`, those of studies with marked points: what a localizer can learn from.
+
+    Raises
+    ------
+    InvalidTableError
+        If no study has any.
+    """
+    volumes = [volume for volume in sagittal_volumes(records) if len(volume["canal"]) or len(volume["foramen"])]
+    if not volumes:
+        raise InvalidTableError(
+            f"expected canal or foraminal points to learn from, but none of {len(records)} studies has any"
+        )
     return volumes
 
 

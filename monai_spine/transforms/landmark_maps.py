@@ -20,6 +20,13 @@ STRIDE = 2
 """In-plane voxels of the image for one of the maps."""
 
 
+UNKNOWN = -1.0
+"""In a map, where a landmark may be or not."""
+_LUMBAR = {"canal": 5, "foramen": 10, "lumbosacral": 1}
+"""How many of a kind are marked if all graded levels are."""
+_FAINT = 0.05
+_HALF_PITCH = 15.0
+"""Half the distance in mm from disc to disc."""
 MOST_LANDMARKS = 40
 """Rows of a table of landmarks of one kind."""
 
@@ -40,19 +47,31 @@ class LandmarkMapsd(MapTransform):
         Of the Gaussian in mm: across slices, then inside them.
     output_key
         Where the tensor goes.
+    lumbar_only
+        Whether only the five graded levels are marked, as in a datalist. What nobody looked for is `UNKNOWN` in the
+        maps then: all that lies above the uppermost mark of a kind by more than half a disc's distance; all but the
+        marks themselves where some of the kind are missing.
     """
 
-    def __init__(self, *, deviation: Sequence[float] = (5.0, 4.5), output_key: str = "label") -> None:
+    def __init__(
+        self, *, deviation: Sequence[float] = (5.0, 4.5), output_key: str = "label", lumbar_only: bool = False
+    ) -> None:
         super().__init__(keys=LANDMARKS)
         across, inside = (float(mm) for mm in deviation)
         self.deviation = np.array([across, inside, inside])
         self.output_key = output_key
+        self.lumbar_only = lumbar_only
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         """Add the maps to the record."""
         size = map_size(np.shape(data["image"])[1:])
         affine = map_affine(np.asarray(data["affine"], dtype=np.float64))
         maps = [gaussians(np.asarray(data[str(name)]), affine, size, self.deviation) for name in self.keys]
+        if self.lumbar_only:
+            maps = [
+                _with_unknown(values, np.asarray(data[name]), affine, _LUMBAR[name])
+                for name, values in zip(LANDMARKS, maps, strict=True)
+            ]
         regions = torch.full(size, -1.0)
         if "label" in data:
             regions = torch.as_tensor(np.asarray(data["label"])[0, :, ::STRIDE, ::STRIDE]).float()
@@ -60,6 +79,16 @@ class LandmarkMapsd(MapTransform):
         for row, name in zip(landmarks, self.keys, strict=True):
             row[: len(data[str(name)])] = data[str(name)]
         return {**data, "landmarks": landmarks, self.output_key: torch.stack([*maps, regions])}
+
+
+def _with_unknown(values: torch.Tensor, points: npt.NDArray[Any], affine: Array, expected: int) -> torch.Tensor:
+    """A map where what nobody looked for is `UNKNOWN`."""
+    if len(points) < expected:
+        return torch.where(values < _FAINT, torch.tensor(UNKNOWN), values)
+    if expected > 1:
+        top = float(to_voxel(affine, points)[:, 2].max()) + _HALF_PITCH / float(spacing(affine)[2])
+        values[:, :, max(0, int(np.ceil(top))) :] = UNKNOWN
+    return values
 
 
 def probabilities(logits: torch.Tensor) -> torch.Tensor:

@@ -23,8 +23,8 @@ SMALL = {
 }
 
 
-def files(*names: str) -> list[str]:
-    return [str(CONFIGS / f"{name}.json") for name in names]
+def files(*names: str, configs: Path = CONFIGS) -> list[str]:
+    return [str(configs / f"{name}.json") for name in names]
 
 
 def run(*names: str, run_id: str, stop_in_epoch: int | None = None, **changes: object) -> None:
@@ -41,10 +41,13 @@ def run(*names: str, run_id: str, stop_in_epoch: int | None = None, **changes: o
         workflow.finalize()
 
 
-def command(*names: str, run_id: str, launcher: tuple[str, ...] = (), **changes: object) -> subprocess.CompletedProcess:
+def command(
+    *names: str, run_id: str, launcher: tuple[str, ...] = (), configs: Path = CONFIGS, **changes: object
+) -> subprocess.CompletedProcess:
     """Run as a user does, in a process of its own and from another folder."""
-    arguments = [run_id, "--config_file", str(files(*names))]
-    for key, value in {**SMALL, **changes}.items():
+    arguments = [run_id, "--config_file", str(files(*names, configs=configs))]
+    small = SMALL if configs == CONFIGS else {}
+    for key, value in {**small, **changes}.items():
         arguments += [f"--{key}", str(value)]
     launch = launcher or (sys.executable, "-m")
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore"}

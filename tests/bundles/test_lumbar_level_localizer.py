@@ -2,6 +2,7 @@
 
 import csv
 import json
+import sys
 from pathlib import Path
 
 import jsonschema
@@ -9,12 +10,12 @@ import numpy as np
 import onnxruntime
 import pytest
 import torch
-from monai.bundle import ConfigParser, ckpt_export, create_workflow, onnx_export, verify_net_in_out
+from monai.bundle import ConfigParser, ckpt_export, create_workflow, load, onnx_export, verify_net_in_out
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from monai_spine.levels.locator import BUNDLE
 from monai_spine.spine import TARGETS
-from tests.bundles.runs import ROOT
+from tests.bundles.runs import ROOT, command
 from tests.cohorts import write_cohort
 
 CONFIGS = BUNDLE / "configs"
@@ -110,6 +111,43 @@ def test_evaluation_compares_with_the_marked_points(trained: Path, data: Path, t
     assert set(metrics) == {"sagittal_t1", "sagittal_t2"}
     assert metrics["sagittal_t2"]["canal"]["marked"] == 15
     assert metrics["sagittal_t2"]["volumes"] == 3
+    assert sum(figures["volumes"] for figures in metrics["sagittal_t2"]["by_height"].values()) == 3
+    assert len(list(tmp_path.glob("worst_*.png"))) == 6
+    (folder,) = (tmp_path / "tensorboard").iterdir()
+    assert "worst/5" in EventAccumulator(str(folder)).Reload().Tags()["images"]
+
+
+def test_marked_points_of_a_datalist_train_it_on(trained: Path, data: Path, tmp_path: Path) -> None:
+    start = {"weights": str(trained / "models/model.pt"), "dataset_dir": str(data)}
+    run("train", "finetune", run_id="training", bundle_root=str(tmp_path), **{**SMALL, "batch_size": 1}, **start)
+    first, then = (torch.load(root / "models/latest.pt", weights_only=True)["parts"] for root in (trained, tmp_path))
+    assert set(first["network"]) == set(then["network"])
+    assert any(not torch.equal(value, then["network"][name]) for name, value in first["network"].items())
+
+
+def test_training_from_weights_starts_with_them(trained: Path, tmp_path: Path) -> None:
+    weights = str(trained / "models/model.pt")
+    still = {**SMALL, "epochs": 1, "learning_rate": 1e-12, "weights": weights}
+    run("train", run_id="training", bundle_root=str(tmp_path), **still)
+    first, then = (torch.load(file, weights_only=True) for file in (weights, tmp_path / "models/model.pt"))
+    for name, tensor in first.items():
+        assert torch.allclose(tensor, then[name], atol=1e-6), name
+
+
+def test_two_processes_share_the_images_of_an_epoch(tmp_path: Path) -> None:
+    launcher = (sys.executable, "-m", "torch.distributed.run", "--nproc_per_node=2", "--standalone", "-m")
+    settings = {"configs": CONFIGS, "launcher": launcher, "bundle_root": str(tmp_path), **SMALL}
+    done = command("train", "multi_gpu_train", run_id="training", **settings)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert (tmp_path / "models/model.pt").is_file()
+    state = torch.load(tmp_path / "models/latest.pt", weights_only=True)["parts"]["optimizer"]["state"]
+    assert int(state[0]["step"]) == 2  # two epochs of four images, two at a time in each of two processes
+
+
+def test_bundle_load_gives_the_shipped_network() -> None:
+    network = load(name=BUNDLE.name, bundle_dir=str(BUNDLE.parent), source="github")
+    weights = torch.load(BUNDLE / "models/model.pt", weights_only=True)
+    assert torch.equal(network.state_dict()["head.weight"], weights["head.weight"])
 
 
 def test_training_and_inference_share_network_and_postprocessing() -> None:

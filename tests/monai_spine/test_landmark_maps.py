@@ -2,11 +2,12 @@ import numpy as np
 import pytest
 import torch
 
-from monai_spine.geometry import grid_affine, to_voxel
+from monai_spine.geometry import grid_affine, spacing, to_voxel
 from monai_spine.levels.loss import LandmarkLoss
+from monai_spine.levels.metrics import found_points, true_landmarks
 from monai_spine.networks import SliceUNet
 from monai_spine.transforms import LandmarkMapsd
-from monai_spine.transforms.landmark_maps import LANDMARKS, MOST_LANDMARKS, REGIONS, map_affine
+from monai_spine.transforms.landmark_maps import LANDMARKS, MOST_LANDMARKS, REGIONS, UNKNOWN, map_affine
 
 AFFINE = grid_affine([0, 0, 0], (8, 48, 49), (4.0, 2.0, 2.0))
 
@@ -99,3 +100,33 @@ def test_slices_speak_with_their_neighbours_deep_down() -> None:
     image = torch.rand(1, 1, 4, 32, 32, requires_grad=True)
     network(image)[0, 0, 2].sum().backward()
     assert (image.grad[0, 0].abs().sum(dim=(1, 2)) > 0)[1:].all()
+
+
+def test_what_nobody_marked_is_unknown_and_costs_nothing() -> None:
+    data = record()
+    data["canal"] = np.array([[0.0, 0.0, 4.0 * n - 20.0] for n in range(5)])
+    data["foramen"] = np.array([[8.0, 5.0, 0.0]])
+    target = LandmarkMapsd(lumbar_only=True)(data)["label"]
+    canal, foramen = target[0], target[1]
+    affine = map_affine(data["affine"])
+    top = to_voxel(affine, data["canal"][-1])[2]
+    above = int(np.ceil(top + 15.0 / spacing(affine)[2]))
+    assert (canal[:, :, above:] == UNKNOWN).all()
+    assert (canal[:, :, :above] >= 0).all()
+    assert (foramen[foramen != UNKNOWN] >= 0.05).all()
+    assert (foramen == UNKNOWN).any()
+    logits = torch.zeros(1, len(LANDMARKS) + len(REGIONS), *target.shape[1:])
+    wild = logits.clone()
+    wild[0, :3][target[:3] == UNKNOWN] = 7.0
+    assert LandmarkLoss()(wild, target[None]) == LandmarkLoss()(logits, target[None])
+
+
+def test_a_peak_where_nobody_looked_is_neither_found_nor_invented() -> None:
+    data = {**record(), "foramen": np.array([[1.0, 0.0, 4.0]])}
+    made = LandmarkMapsd()(data)
+    image = {**made, "pred": torch.cat([made["label"][:3], torch.zeros(len(REGIONS), *made["label"].shape[1:])])}
+    assert len(found_points(image, "canal")) == len(true_landmarks(image, "canal")) == 2
+    image["label"] = made["label"].clone()
+    image["label"][0] = UNKNOWN
+    assert not len(found_points(image, "canal"))
+    assert found_points(image, "foramen") == pytest.approx(data["foramen"], abs=0.6)

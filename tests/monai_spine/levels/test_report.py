@@ -3,8 +3,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from monai_spine.handlers.landmark_report import compare, summary
 from monai_spine.levels.chain import Chain
+from monai_spine.levels.comparison import compare, summary
 from monai_spine.levels.points import LevelPoint, PointKind, SpinePoints
 from monai_spine.spine import Level
 from tests.monai_spine.levels.test_chain import lordotic
