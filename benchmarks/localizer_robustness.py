@@ -1,0 +1,183 @@
+"""What the level localizer makes of volumes that are turned, inverted, coarse, cut, mirrored or mislabelled.
+
+    python benchmarks/localizer_robustness.py DATA/datalist.json [--studies 20] [--bundle BUNDLE]
+
+Prints a Markdown table, a row for each change: volumes; those without a spine, refused, with uncertain levels; volumes
+whose levels are off, and of these not flagged; mean error in mm of the canal points whose volume is not off, and the
+share within 5 mm in the sagittal plane; points more than 10 mm off that carry no flag.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from scipy.ndimage import affine_transform, gaussian_filter1d
+
+from monai_spine.datalist import read_datalist
+from monai_spine.errors import InvalidVolumeError
+from monai_spine.geometry import contains
+from monai_spine.levels.comparison import compare, true_points
+from monai_spine.levels.locator import BUNDLE, LevelLocator
+from monai_spine.spine import SeriesType
+from monai_spine.volume import Volume, read_volume
+
+KINDS = (SeriesType.SAGITTAL_T1, SeriesType.SAGITTAL_T2)
+FAR = 10.0
+TITLES = (
+    "volumes",
+    "n",
+    "refused",
+    "no spine",
+    "uncertain",
+    "levels off",
+    "not flagged",
+    "canal mm",
+    "within 5 mm",
+    "far, no flag",
+)
+Change = Callable[[Volume], Volume]
+
+
+def _axes(volume: Volume) -> tuple[int, int, int]:
+    """The array's axes that run right, anterior and superior as nearly as they can."""
+    nearest = np.abs(volume.affine[:3, :3] / np.linalg.norm(volume.affine[:3, :3], axis=0)).argmax(axis=1)
+    right, anterior, superior = (int(n) for n in nearest)
+    return right, anterior, superior
+
+
+def turned(degrees: float) -> Change:
+    """The patient turned in the sagittal plane, about the volume's middle."""
+
+    def change(volume: Volume) -> Volume:
+        _, anterior, superior = _axes(volume)
+        step = np.linalg.norm(volume.affine[:3, :3], axis=0)
+        angle = np.radians(degrees)
+        matrix = np.eye(3)
+        matrix[anterior, anterior] = matrix[superior, superior] = np.cos(angle)
+        matrix[anterior, superior], matrix[superior, anterior] = -np.sin(angle), np.sin(angle)
+        matrix = np.diag(1.0 / step) @ matrix @ np.diag(step)
+        middle = (np.array(volume.voxels.shape) - 1) / 2
+        offset = middle - matrix @ middle
+        whole = np.eye(4)
+        whole[:3, :3], whole[:3, 3] = matrix, offset
+        voxels = affine_transform(volume.voxels, matrix, offset, order=1, output=np.float32)
+        return Volume(voxels, volume.affine @ whole)
+
+    return change
+
+
+def inverted(volume: Volume) -> Volume:
+    """Its negative."""
+    return Volume(volume.voxels.max() - volume.voxels, volume.affine)
+
+
+def coarse(volume: Volume) -> Volume:
+    """Pixels of 3 mm."""
+    right, *plane = _axes(volume)
+    voxels, scale = volume.voxels, np.ones(3)
+    for axis in plane:
+        times = 3.0 / float(np.linalg.norm(volume.affine[:3, axis]))
+        voxels = gaussian_filter1d(voxels, times / 2.355, axis=axis)
+        scale[axis] = times
+    size = np.ceil(np.array(voxels.shape) / scale).astype(int)
+    size[right] = voxels.shape[right]
+    small = affine_transform(voxels, scale, output_shape=tuple(size), order=1, output=np.float32)
+    return Volume(small, volume.affine @ np.diag([*scale, 1.0]))
+
+
+def half(upper: bool) -> Change:
+    """The upper or the lower half of the field of view."""
+
+    def change(volume: Volume) -> Volume:
+        axis = _axes(volume)[2]
+        size = volume.voxels.shape[axis]
+        first = size // 2 if upper == (volume.affine[2, axis] > 0) else 0
+        index = [slice(None)] * 3
+        index[axis] = slice(first, first + size // 2)
+        moved = np.eye(4)
+        moved[axis, 3] = first
+        return Volume(np.ascontiguousarray(volume.voxels[tuple(index)]), volume.affine @ moved)
+
+    return change
+
+
+def mirrored(volume: Volume) -> Volume:
+    """Front to back, against its header."""
+    return Volume(np.ascontiguousarray(np.flip(volume.voxels, _axes(volume)[1])), volume.affine)
+
+
+def called_axial(volume: Volume) -> Volume:
+    """A header that takes the slices for axial ones."""
+    turn = np.array([[0.0, 1, 0, 0], [0, 0, 1, 0], [1, 0, 0, 0], [0, 0, 0, 1]])
+    return Volume(volume.voxels, turn @ volume.affine)
+
+
+CHANGES: dict[str, Change] = {
+    "as it is": lambda volume: volume,
+    "turned by 20°": turned(20.0),
+    "turned by -20°": turned(-20.0),
+    "inverted": inverted,
+    "3 mm pixels": coarse,
+    "upper half": half(upper=True),
+    "lower half": half(upper=False),
+    "mirrored front to back": mirrored,
+    "called axial": called_axial,
+}
+
+
+def judge(locator: LevelLocator, volume: Volume, truth: dict[Any, np.ndarray]) -> dict[str, Any] | None:
+    """The comparison of one volume with the points in its view; None if it was refused."""
+    seen = {key: place for key, place in truth.items() if contains(volume.affine, volume.voxels.shape, place)}
+    try:
+        return compare(locator(volume, "volume"), seen)
+    except InvalidVolumeError:
+        return None
+
+
+def row(name: str, results: list[dict[str, Any] | None]) -> str:
+    """A line of the table."""
+    looked = [result for result in results if result is not None]
+    right = [result for result in looked if not result["wrong_levels"]]
+    canal = [error for result in right for error in result["errors"] if error["point"] == "canal"]
+    far = sum(error["error"] > FAR and not error["flags"] for result in looked for error in result["errors"])
+    mean = f"{np.mean([error['error'] for error in canal]):.1f}" if canal else "-"
+    near = f"{np.mean([error['in_plane'] <= 5 for error in canal]):.2f}" if canal else "-"
+    counts = [
+        len(results),
+        len(results) - len(looked),
+        sum(result["none"] for result in looked),
+        sum(result["uncertain"] for result in looked),
+        sum(result["wrong_levels"] > 0 for result in looked),
+        sum(result["unflagged_wrong_levels"] > 0 for result in looked),
+    ]
+    return f"| {name} | " + " | ".join(str(count) for count in counts) + f" | {mean} | {near} | {far} |"
+
+
+def main() -> None:
+    """Read, change, locate, print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("datalist", type=Path)
+    parser.add_argument("--studies", type=int, default=20)
+    parser.add_argument("--bundle", type=Path, default=BUNDLE)
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    locator = LevelLocator.from_bundle(options.bundle, "cpu")
+    records = read_datalist(options.datalist)[: options.studies]
+    print("| " + " | ".join(TITLES) + " |\n|---" + "|--:" * (len(TITLES) - 1) + "|")
+    for name, change in CHANGES.items():
+        for kind in KINDS:
+            results = [
+                judge(locator, change(read_volume(path)), true_points(record))
+                for record in records
+                for path in record[kind.value]
+            ]
+            print(row(f"{kind.value}, {name}", results), flush=True)
+
+
+if __name__ == "__main__":
+    main()
