@@ -1,6 +1,7 @@
 """Networks, one a file."""
 
+from monai_spine.networks.level_grader import LevelGrader
 from monai_spine.networks.slice_unet import SliceUNet
 from monai_spine.networks.unet_classifier import UNetClassifier
 
-__all__ = ["SliceUNet", "UNetClassifier"]
+__all__ = ["LevelGrader", "SliceUNet", "UNetClassifier"]

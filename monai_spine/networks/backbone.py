@@ -1,0 +1,161 @@
+"""Backbones from timm: made without weights, filled on request from its hub or from a file."""
+
+from __future__ import annotations
+
+import difflib
+import pickle
+from pathlib import Path
+from typing import Any
+
+import timm
+import torch
+from huggingface_hub import hf_hub_download
+from huggingface_hub.errors import HfHubHTTPError
+from safetensors import SafetensorError
+from torch import nn
+
+from monai_spine.errors import InvalidOptionError, InvalidTableError, MissingInputError
+
+_WEIGHTS = "model.safetensors"
+_OFFERED = 5
+"""Names that resemble an unknown one."""
+
+
+class Backbone(nn.Module):
+    """A timm network that turns pictures into features, never fetching anything when it is made.
+
+    Parameters
+    ----------
+    name
+        As timm knows it, such as ``convnext_nano`` or ``vit_small_patch14_reg4_dinov2``; a tag after a point, such as
+        ``convnext_nano.in12k_ft_in1k``, says whose weights the hub is to give.
+    in_channels
+        Channels of a picture.
+    pixels
+        Rows and columns of a picture; vision transformers need to know.
+    drop_path
+        Share of residual branches that are left out in training, where the network has any.
+    checkpointing
+        Whether to compute features twice instead of keeping them: slower, with less memory.
+
+    Raises
+    ------
+    InvalidOptionError
+        If timm has no such network, or the pictures' size does not fit it.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        in_channels: int,
+        pixels: tuple[int, int] | list[int],
+        drop_path: float = 0.0,
+        checkpointing: bool = False,
+    ) -> None:
+        super().__init__()
+        self.name, self.in_channels = name, in_channels
+        self.pixels = (int(pixels[0]), int(pixels[1]))
+        self.body: Any = _made(name, in_channels, self.pixels, drop_path)
+        _check_patches(self.body, name, self.pixels)
+        with torch.no_grad():
+            self.body.eval()
+            self.features = int(self.body(torch.zeros(1, in_channels, *pixels)).shape[1])
+            self.body.train()
+        if checkpointing:
+            self.body.set_grad_checkpointing(True)
+
+    def forward(self, pictures: torch.Tensor) -> torch.Tensor:
+        """Features ``(n, features)`` of pictures ``(n, in_channels, rows, columns)`` from 0 to 1."""
+        given: torch.Tensor = self.body(pictures)
+        return given
+
+    def start_from(self, source: str) -> None:
+        """Take the weights of a file, or of timm's hub if ``source`` is ``hub``.
+
+        First layers are fitted to the number of channels and position embeddings to the size of the pictures, as timm
+        does it.
+
+        Raises
+        ------
+        MissingInputError
+            If the file is not there, or the hub cannot be reached: says how to fetch the file where it can.
+        InvalidTableError
+            If the weights are those of another network.
+        """
+        fetched = _from_hub(self.name) if source == "hub" else _checked(Path(source), self.name)
+        with torch.random.fork_rng():
+            one, other = (self._filled(fetched, seed) for seed in (0, 1))
+        lacking = [name for name, tensor in one.items() if not torch.equal(tensor, other[name])]
+        if lacking:  # timm leaves at random what a file lacks, and says nothing
+            raise InvalidTableError(
+                f"{fetched} does not hold weights of {self.name}: it lacks {len(lacking)} of {len(one)}, such as "
+                f"{lacking[0]}"
+            )
+        self.body.load_state_dict(one)
+
+    def _filled(self, path: Path, seed: int) -> dict[str, torch.Tensor]:
+        """The weights of the file, in a network that began with random ones of a seed."""
+        torch.manual_seed(seed)
+        changes: dict[str, Any] = {"img_size": self.pixels} if hasattr(self.body, "patch_embed") else {}
+        overlay = {"file": str(path), "hf_hub_id": None, "url": ""}
+        settings = {"in_chans": self.in_channels, "num_classes": 0, **changes}
+        try:
+            body = timm.create_model(self.name, pretrained=True, pretrained_cfg_overlay=overlay, **settings)
+        except (RuntimeError, KeyError, ValueError, OSError, pickle.UnpicklingError, SafetensorError) as err:
+            raise InvalidTableError(f"{path} does not hold weights of {self.name}: {_said(err)}") from err
+        return dict(body.state_dict())
+
+
+def _made(name: str, in_channels: int, pixels: tuple[int, int], drop_path: float) -> Any:
+    if not timm.is_model(name.split(".", maxsplit=1)[0]):
+        known = timm.list_models()
+        near = difflib.get_close_matches(name.split(".", maxsplit=1)[0], known, _OFFERED, cutoff=0.4)
+        raise InvalidOptionError(
+            f"timm {timm.__version__} knows no network {name!r}; near it are {', '.join(near) or 'none'}"
+        )
+    changes: dict[str, Any] = {"drop_path_rate": drop_path} if drop_path else {}
+    try:
+        return _create(name, in_channels, {**changes, "img_size": pixels})
+    except TypeError:  # a convolutional network has no size
+        return _create(name, in_channels, changes)
+    except (AssertionError, ValueError, RuntimeError) as err:
+        raise InvalidOptionError(f"{name} cannot take pictures of {pixels[0]} x {pixels[1]} pixels: {err}") from err
+
+
+def _check_patches(body: Any, name: str, pixels: tuple[int, int]) -> None:
+    """A vision transformer silently leaves out what does not fill a patch."""
+    patch = getattr(getattr(body, "patch_embed", None), "patch_size", None)
+    if patch is not None and any(n % size for n, size in zip(pixels, patch, strict=True)):
+        near = [max(size, round(n / size) * size) for n, size in zip(pixels, patch, strict=True)]
+        raise InvalidOptionError(
+            f"{name} sees patches of {patch[0]} x {patch[1]} pixels, which do not fill {pixels[0]} x {pixels[1]}; "
+            f"take {near[0]} x {near[1]}"
+        )
+
+
+def _create(name: str, in_channels: int, changes: dict[str, Any]) -> Any:
+    return timm.create_model(name, pretrained=False, in_chans=in_channels, num_classes=0, **changes)
+
+
+def _from_hub(name: str) -> Path:
+    config = timm.get_pretrained_cfg(name)
+    repository = (config.hf_hub_id if config else None) or f"timm/{name}"
+    try:
+        return Path(hf_hub_download(repository, _WEIGHTS))
+    except (OSError, HfHubHTTPError) as err:
+        raise MissingInputError(
+            f"the weights of {name} cannot be fetched here ({type(err).__name__}); where there is a network, run "
+            f"`hf download {repository} {_WEIGHTS} --local-dir .`, and give that file as pretrained"
+        ) from err
+
+
+def _checked(path: Path, name: str) -> Path:
+    if not path.is_file():
+        raise MissingInputError(f"expected weights of {name}, but there is no file {path}")
+    return path
+
+
+def _said(err: Exception) -> str:
+    """The first two lines of an error, which name the tensors that are missing."""
+    return " ".join(str(err).split())[:300]

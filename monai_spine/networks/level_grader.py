@@ -1,0 +1,243 @@
+"""A 2.5-D grader: slices of every view of a level become features, the views are fused, the five levels graded."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import nn
+
+from monai_spine.errors import InvalidOptionError
+from monai_spine.networks.backbone import Backbone
+from monai_spine.networks.slice_pooling import SlicePooling
+from monai_spine.spine import Condition, Grade, Level
+
+LEVELS, CONDITIONS, GRADES = len(Level), len(Condition), len(Grade)
+ABSENT = -1.0
+"""What every pixel of a slice that is not there is set to; those of a slice that is there are from 0 to 1."""
+SEQUENCES = ("mean", "lstm", "transformer")
+
+
+class LevelGrader(nn.Module):
+    """Grades all 25 findings of a study from crops of its five levels.
+
+    1. Each slice, with its neighbours as channels, goes through a timm backbone.
+    2. The slices of a view of a level are a sequence: a bidirectional LSTM or a transformer, or nothing.
+    3. For each of the five conditions the sequence is pooled (`SlicePooling`), slices that are absent left out.
+    4. The views of a level are added up, each with its own projection; an absent view is a learnt vector.
+    5. The five conditions of a level look at each other in a transformer, knowing which level they are of.
+
+    Parameters
+    ----------
+    views
+        Slices of each view, in the order in which the input holds them.
+    pixels
+        Rows and columns of a slice.
+    backbones
+        Names of timm's networks.
+    backbone_of_view
+        For each view the index in ``backbones``; views with the same one share its weights. All share the first if
+        None.
+    neighbours
+        Whether a slice comes with the one before and the one after it, as three channels; else it is one.
+    sequence
+        One of `SEQUENCES`.
+    pooling
+        One of `SlicePooling.KINDS`.
+    features
+        Size of a token.
+    condition_layers
+        Layers of the transformer over the conditions of a level; 0 for none.
+    drop_view
+        Probability, in training, that a view of a level is taken for absent; one is always kept.
+    dropout
+        Of tokens, before the head and in the transformers.
+    drop_path, checkpointing
+        See `Backbone`.
+
+    Raises
+    ------
+    InvalidOptionError
+        If a name is not known or sizes do not fit.
+    """
+
+    def __init__(
+        self,
+        *,
+        views: Sequence[int],
+        pixels: Sequence[int],
+        backbones: Sequence[str],
+        backbone_of_view: Sequence[int] | None = None,
+        neighbours: bool = True,
+        sequence: str = "lstm",
+        pooling: str = "gated",
+        features: int = 128,
+        condition_layers: int = 1,
+        drop_view: float = 0.1,
+        dropout: float = 0.2,
+        drop_path: float = 0.0,
+        checkpointing: bool = False,
+    ) -> None:
+        super().__init__()
+        self.views = [int(n) for n in views]
+        self.backbone_of_view = list(backbone_of_view) if backbone_of_view is not None else [0] * len(self.views)
+        if len(self.backbone_of_view) != len(self.views) or not set(self.backbone_of_view) <= set(
+            range(len(backbones))
+        ):
+            raise InvalidOptionError(
+                f"expected for each of {len(self.views)} views the index of one of {len(backbones)} backbones, "
+                f"but found {self.backbone_of_view}"
+            )
+        self.neighbours, self.drop_view = neighbours, drop_view
+        size = [int(n) for n in pixels]
+        self.backbones = nn.ModuleList(
+            Backbone(
+                name,
+                in_channels=3 if neighbours else 1,
+                pixels=size,
+                drop_path=drop_path,
+                checkpointing=checkpointing,
+            )
+            for name in backbones
+        )
+        widths = [body.features for body in self.backbones if isinstance(body, Backbone)]
+        self.readers = nn.ModuleList(
+            _ViewReader(widths[index], slices, features=features, sequence=sequence, pooling=pooling, dropout=dropout)
+            for index, slices in zip(self.backbone_of_view, self.views, strict=True)
+        )
+        self.absent = nn.Parameter(torch.zeros(len(self.views), CONDITIONS, features))
+        self.place = nn.Parameter(torch.randn(LEVELS, CONDITIONS, features) * 0.02)
+        self.fuse = nn.Sequential(nn.LayerNorm(features), nn.GELU(), nn.Linear(features, features))
+        layer = nn.TransformerEncoderLayer(
+            features, 4, 2 * features, dropout, activation="gelu", batch_first=True, norm_first=True
+        )
+        self.conditions = (
+            nn.TransformerEncoder(layer, condition_layers, enable_nested_tensor=False)
+            if condition_layers
+            else nn.Identity()
+        )
+        self.dropout = nn.Dropout(dropout)
+        self.weight = nn.Parameter(torch.randn(CONDITIONS, features, GRADES) / math.sqrt(features))
+        self.bias = nn.Parameter(torch.zeros(LEVELS, CONDITIONS, GRADES))
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        """Logits ``(batch, 25, 3)``, in the order of `FINDINGS`, of ``(batch, 5, slices, rows, columns)``.
+
+        The slices of all views of a level lie one behind the other; slices that are not there hold `ABSENT`.
+        """
+        return self._graded(self._read(image)[0])
+
+    def attention(self, image: torch.Tensor) -> torch.Tensor:
+        """Weights ``(batch, 5 levels, 5 conditions, slices)`` that pooling gave the slices; each view's sum to 1."""
+        return self._read(image)[1]
+
+    @torch.no_grad()
+    def start_from(self, rows: torch.Tensor) -> None:
+        """Make a new network's answer a prior: ``rows`` ``(25, 3)`` of probabilities, whatever the image."""
+        self.weight.mul_(0.01)
+        self.bias.copy_(rows.clamp(min=1e-4).log().view(CONDITIONS, LEVELS, GRADES).transpose(0, 1))
+
+    def _read(self, image: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Tokens ``(batch, 5, 5, features)`` of each level and condition, and the slices' weights."""
+        batch = image.shape[0]
+        stacks = image.flatten(0, 1).split(self.views, dim=1)
+        seen = [(stack != ABSENT).any(dim=3).any(dim=2) for stack in stacks]
+        kept = self._kept(torch.stack([mask.any(dim=1) for mask in seen], dim=1))
+        total = self.place.to(image.dtype).repeat(batch, 1, 1)
+        weights = []
+        for n, (stack, mask, reader) in enumerate(zip(stacks, seen, self.readers, strict=True)):
+            features = self._features(stack, mask, self.backbone_of_view[n])
+            tokens, weight = reader(features, mask)
+            total = total + torch.where(kept[:, n, None, None], tokens, self.absent[n])
+            weights.append(weight)
+        shape = (batch, LEVELS, CONDITIONS)
+        return total.unflatten(0, shape[:2]), torch.cat(weights, dim=2).unflatten(0, shape[:2])
+
+    def _features(self, stack: torch.Tensor, mask: torch.Tensor, backbone: int) -> torch.Tensor:
+        """Features ``(n, slices, width)`` of slices ``(n, slices, rows, columns)``."""
+        pictures = torch.where(mask[:, :, None, None], stack, torch.zeros_like(stack))[:, :, None]
+        if self.neighbours:
+            pictures = _with_neighbours(pictures, mask)
+        features = self.backbones[backbone](pictures.flatten(0, 1))
+        return features.unflatten(0, stack.shape[:2])
+
+    def _kept(self, there: torch.Tensor) -> torch.Tensor:
+        """Which views ``(n, views)`` count: those that are there, in training but for some that are dropped."""
+        if not self.training or self.drop_view <= 0:
+            return there
+        chance = torch.rand(there.shape, device=there.device).masked_fill(~there, -1.0)
+        surest = chance >= chance.amax(dim=1, keepdim=True)
+        return there & ((chance >= self.drop_view) | surest)
+
+    def _graded(self, tokens: torch.Tensor) -> torch.Tensor:
+        batch = tokens.shape[0]
+        fused = self.conditions((tokens + self.fuse(tokens)).flatten(0, 1)).unflatten(0, (batch, LEVELS))
+        logits = torch.einsum("blcf,cfg->blcg", self.dropout(fused), self.weight) + self.bias
+        return logits.transpose(1, 2).flatten(1, 2)
+
+
+class _ViewReader(nn.Module):
+    """From the features of a view's slices to a token for each condition."""
+
+    def __init__(self, width: int, slices: int, *, features: int, sequence: str, pooling: str, dropout: float) -> None:
+        super().__init__()
+        if sequence not in SEQUENCES:
+            raise InvalidOptionError(f"expected sequence out of {SEQUENCES}, but found {sequence!r}")
+        self.project = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, features))
+        self.position = nn.Parameter(torch.randn(slices, features) * 0.02)
+        self.sequence: nn.Module = nn.Identity()
+        if sequence == "lstm":
+            self.sequence = _BothWays(features)
+        elif sequence == "transformer":
+            self.sequence = _Attentive(features, dropout)
+        self.pool = SlicePooling(pooling, features, queries=CONDITIONS)
+
+    def forward(self, features: torch.Tensor, mask: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Tokens ``(n, conditions, features)`` and weights ``(n, conditions, slices)`` of ``(n, slices, width)``."""
+        tokens = (self.project(features) + self.position) * mask[:, :, None]
+        if not isinstance(self.sequence, nn.Identity):
+            tokens = tokens + self.sequence(tokens, mask) * mask[:, :, None]
+        pooled: tuple[torch.Tensor, torch.Tensor] = self.pool(tokens, mask)
+        return pooled
+
+
+class _BothWays(nn.Module):
+    """A bidirectional LSTM over the slices; absent ones are zeros."""
+
+    def __init__(self, features: int) -> None:
+        super().__init__()
+        self.lstm = nn.LSTM(features, features // 2, batch_first=True, bidirectional=True)
+
+    def forward(self, tokens: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        """Tokens of the same shape."""
+        read: torch.Tensor = self.lstm(tokens * mask[:, :, None])[0]
+        return read
+
+
+class _Attentive(nn.Module):
+    """Two layers of a transformer over the slices; absent ones are not looked at."""
+
+    def __init__(self, features: int, dropout: float) -> None:
+        super().__init__()
+        layer = nn.TransformerEncoderLayer(
+            features, 4, 2 * features, dropout, activation="gelu", batch_first=True, norm_first=True
+        )
+        self.layers = nn.TransformerEncoder(layer, 2, enable_nested_tensor=False)
+
+    def forward(self, tokens: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        """Tokens of the same shape."""
+        nothing = ~mask.any(dim=1, keepdim=True)
+        read: torch.Tensor = self.layers(tokens, src_key_padding_mask=~(mask | nothing))
+        return read
+
+
+def _with_neighbours(pictures: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    """Slices ``(n, slices, 1, rows, columns)`` with the one before and after as channels; itself where none is."""
+    before = torch.cat([pictures[:, :1], pictures[:, :-1]], dim=1)
+    after = torch.cat([pictures[:, 1:], pictures[:, -1:]], dim=1)
+    has_before = torch.cat([mask[:, :1], mask[:, :-1]], dim=1)[:, :, None, None, None]
+    has_after = torch.cat([mask[:, 1:], mask[:, -1:]], dim=1)[:, :, None, None, None]
+    return torch.cat(
+        [torch.where(has_before, before, pictures), pictures, torch.where(has_after, after, pictures)], dim=2
+    )

@@ -1,0 +1,72 @@
+"""From a sequence of slices to one token for each question."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import torch
+from torch import nn
+
+from monai_spine.errors import InvalidOptionError
+
+
+class SlicePooling(nn.Module):
+    """Pools slices, those that are absent left out.
+
+    Parameters
+    ----------
+    kind
+        ``mean`` and ``max`` answer all questions alike. ``attention`` weighs the slices for each question by
+        ``w tanh(V h)``, ``gated`` by ``w (tanh(V h) * sigmoid(U h))`` (Ilse et al. 2018, arXiv:1802.04712, equations 8
+        and 9; one set of weights for each question as in CLAM, Lu et al. 2021, doi:10.1038/s41551-020-00682-w).
+    features
+        Size of a token.
+    queries
+        Number of questions.
+
+    Raises
+    ------
+    InvalidOptionError
+        If there is no such kind.
+    """
+
+    KINDS: ClassVar[tuple[str, ...]] = ("mean", "max", "attention", "gated")
+
+    def __init__(self, kind: str, features: int, *, queries: int) -> None:
+        super().__init__()
+        if kind not in self.KINDS:
+            raise InvalidOptionError(f"expected pooling out of {self.KINDS}, but found {kind!r}")
+        self.kind, self.queries = kind, queries
+        hidden = max(16, features // 2)
+        self.look = nn.Linear(features, hidden) if kind in ("attention", "gated") else None
+        self.gate = nn.Linear(features, hidden) if kind == "gated" else None
+        self.weigh = nn.Linear(hidden, queries) if kind in ("attention", "gated") else None
+        self.answer = nn.Linear(features, queries * features)
+
+    def forward(self, tokens: torch.Tensor, mask: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Answers ``(n, queries, features)`` and weights ``(n, queries, slices)`` of tokens ``(n, slices, features)``.
+
+        ``mask`` ``(n, slices)`` is True where there is a slice. Weights of a sequence without any are 0.
+        """
+        weights = self._weights(tokens, mask)
+        if self.kind == "max":
+            lowest = torch.finfo(tokens.dtype).min
+            most = tokens.masked_fill(~mask[:, :, None], lowest).amax(dim=1)
+            pooled = torch.where(mask.any(dim=1, keepdim=True), most, torch.zeros_like(most))
+            pooled = pooled[:, None].expand(-1, self.queries, -1)
+        else:
+            pooled = weights @ tokens
+        matrix = self.answer.weight.view(self.queries, pooled.shape[-1], pooled.shape[-1])
+        answers = torch.einsum("nqf,qgf->nqg", pooled, matrix) + self.answer.bias.view(self.queries, -1)
+        return answers, weights
+
+    def _weights(self, tokens: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        if self.look is None or self.weigh is None:
+            scores = torch.zeros_like(mask, dtype=tokens.dtype)[:, None].expand(-1, self.queries, -1)
+        else:
+            hidden = torch.tanh(self.look(tokens))
+            if self.gate is not None:
+                hidden = hidden * torch.sigmoid(self.gate(tokens))
+            scores = self.weigh(hidden).transpose(1, 2)
+        lowest = torch.finfo(tokens.dtype).min
+        return torch.softmax(scores.masked_fill(~mask[:, None], lowest), dim=-1) * mask[:, None]

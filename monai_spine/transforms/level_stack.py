@@ -1,0 +1,51 @@
+"""The crops of a study as the one tensor that a grader takes."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping, Sequence
+from typing import Any
+
+import torch
+from monai.transforms import MapTransform
+
+from monai_spine.crops import View
+from monai_spine.errors import InvalidOptionError
+from monai_spine.networks.level_grader import ABSENT
+
+
+class LevelStackd(MapTransform):
+    """Put the slices of all views of a level one behind the other.
+
+    Expects what `LevelCropsd` leaves: for each view ``NAME`` ``(5, slices, rows, columns)`` and ``NAME_mask``
+    ``(5, slices)``, and ``label`` ``(5, 5)`` of levels and conditions. Sets ``image``, float32 ``(5, slices of all
+    views, rows, columns)`` with `ABSENT` in every pixel of a slice that is not there, and ``label``, int64 ``(25,)`` in
+    the order of `FINDINGS`. The views themselves are taken out.
+
+    Parameters
+    ----------
+    views
+        In the order in which the network takes them.
+
+    Raises
+    ------
+    InvalidOptionError
+        If the views differ in rows or columns.
+    """
+
+    def __init__(self, *, views: Sequence[View]) -> None:
+        super().__init__([view.name for view in views])
+        sizes = {view.pixels for view in views}
+        if len(sizes) != 1:
+            raise InvalidOptionError(f"expected views of one size in pixels, but found {sorted(sizes)}")
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        """Stack a study."""
+        record = dict(data)
+        stacks = []
+        for name in self.keys:
+            crops, mask = torch.as_tensor(record.pop(name)), torch.as_tensor(record.pop(f"{name}_mask"))
+            stacks.append(torch.where(mask[:, :, None, None], crops.clamp(0.0, 1.0), torch.tensor(ABSENT)))
+        record["image"] = torch.cat(stacks, dim=1)
+        if "label" in record:
+            record["label"] = torch.as_tensor(record["label"]).T.flatten()
+        return record

@@ -1,0 +1,88 @@
+from pathlib import Path
+
+import pytest
+import timm
+import torch
+from safetensors.torch import save_file
+
+from monai_spine.errors import InvalidTableError, MissingInputError
+from monai_spine.networks import backbone
+from monai_spine.networks.backbone import Backbone
+
+PIXELS = (32, 32)
+
+
+@pytest.fixture(scope="module")
+def weights() -> dict[str, torch.Tensor]:
+    torch.manual_seed(5)
+    return timm.create_model("test_resnet").state_dict()
+
+
+@pytest.mark.parametrize("ending", ["pt", "safetensors"])
+def test_weights_of_a_file_fill_the_network_without_its_classifier(
+    ending: str, weights: dict[str, torch.Tensor], tmp_path: Path
+) -> None:
+    path = tmp_path / f"w.{ending}"
+    (save_file if ending == "safetensors" else torch.save)(weights, path)
+    body = Backbone("test_resnet", in_channels=3, pixels=PIXELS)
+    body.start_from(str(path))
+    mine = body.body.state_dict()
+    assert set(mine) < set(weights)
+    assert all(torch.equal(mine[name], weights[name]) for name in mine)
+
+
+def test_a_grey_picture_answers_as_a_coloured_one_of_three_equal_channels(
+    weights: dict[str, torch.Tensor], tmp_path: Path
+) -> None:
+    torch.save(weights, tmp_path / "w.pt")
+    grey, coloured = (Backbone("test_resnet", in_channels=n, pixels=PIXELS) for n in (1, 3))
+    for body in (grey, coloured):
+        body.start_from(str(tmp_path / "w.pt"))
+        body.eval()
+    picture = torch.rand(2, 1, *PIXELS)
+    assert torch.allclose(grey(picture), coloured(picture.repeat(1, 3, 1, 1)), atol=1e-4)
+
+
+def test_position_embeddings_are_fitted_to_the_size_of_the_pictures(tmp_path: Path) -> None:
+    torch.save(timm.create_model("test_vit").state_dict(), tmp_path / "w.pt")
+    body = Backbone("test_vit", in_channels=3, pixels=(48, 64))
+    body.start_from(str(tmp_path / "w.pt"))
+    assert body(torch.rand(1, 3, 48, 64)).shape == (1, body.features)
+
+
+def test_weights_of_another_network_are_refused_with_the_keys_that_lack(tmp_path: Path) -> None:
+    torch.save(timm.create_model("test_vit").state_dict(), tmp_path / "w.pt")
+    with pytest.raises(InvalidTableError, match=r"such as conv1"):
+        Backbone("test_resnet", in_channels=3, pixels=PIXELS).start_from(str(tmp_path / "w.pt"))
+
+
+def test_a_file_that_would_run_code_is_refused(tmp_path: Path) -> None:
+    class Evil:
+        def __reduce__(self) -> tuple:
+            return (print, ("run",))
+
+    torch.save({"x": Evil()}, tmp_path / "w.pt")
+    with pytest.raises(InvalidTableError):
+        Backbone("test_resnet", in_channels=3, pixels=PIXELS).start_from(str(tmp_path / "w.pt"))
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(MissingInputError, match=r"none\.pt"):
+        Backbone("test_resnet", in_channels=3, pixels=PIXELS).start_from(str(tmp_path / "none.pt"))
+
+
+def test_without_a_network_the_command_that_fetches_the_weights_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    def offline(*_: object) -> str:
+        raise FileNotFoundError("no network")
+
+    monkeypatch.setattr(backbone, "hf_hub_download", offline)
+    with pytest.raises(MissingInputError, match="hf download timm/test_resnet"):
+        Backbone("test_resnet.r160_in1k", in_channels=3, pixels=PIXELS).start_from("hub")
+
+
+def test_making_a_network_fetches_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fetched(*_: object) -> str:
+        raise AssertionError("fetched")
+
+    monkeypatch.setattr(backbone, "hf_hub_download", fetched)
+    Backbone("convnext_nano.in12k_ft_in1k", in_channels=3, pixels=PIXELS)

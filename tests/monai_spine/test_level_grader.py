@@ -1,0 +1,99 @@
+import pytest
+import torch
+
+from monai_spine.errors import InvalidOptionError
+from monai_spine.networks import LevelGrader
+from monai_spine.networks.level_grader import ABSENT, SEQUENCES
+from monai_spine.networks.slice_pooling import SlicePooling
+from monai_spine.spine import FINDINGS, Level
+
+VIEWS = [3, 4, 2]
+
+
+def grader(**changes: object) -> LevelGrader:
+    torch.manual_seed(0)
+    settings = {"views": VIEWS, "pixels": [32, 32], "backbones": ["test_resnet"], "features": 16, **changes}
+    return LevelGrader(**settings)
+
+
+def study(batch: int = 1) -> torch.Tensor:
+    return torch.rand(batch, len(Level), sum(VIEWS), 32, 32, generator=torch.Generator().manual_seed(1))
+
+
+@pytest.mark.parametrize("sequence", SEQUENCES)
+@pytest.mark.parametrize("pooling", SlicePooling.KINDS)
+def test_every_parameter_learns_whatever_the_design(sequence: str, pooling: str) -> None:
+    network = grader(sequence=sequence, pooling=pooling)
+    image = study(2)
+    image[0, 1] = ABSENT
+    logits = network(image)
+    assert logits.shape == (2, len(FINDINGS), 3)
+    logits.square().sum().backward()
+    still = [name for name, p in network.named_parameters() if p.grad is None or not p.grad.isfinite().all()]
+    assert not still
+
+
+@pytest.mark.parametrize("sequence", SEQUENCES)
+def test_what_an_absent_slice_holds_changes_nothing(sequence: str) -> None:
+    network = grader(sequence=sequence, neighbours=False).eval()
+    image = study()
+    image[0, 2, 5] = ABSENT
+    shown = network.attention(image)
+    assert (shown[0, 2, :, 5] == 0).all()
+    assert torch.allclose(shown[0, 2, :, 3:7].sum(dim=-1), torch.ones(5), atol=1e-5)
+    assert torch.isfinite(network(image)).all()
+
+
+def test_a_level_without_any_view_answers_the_same_whatever_the_other_studies_show() -> None:
+    network = grader().eval()
+    one, other = study(), study().flip(-1)
+    one[0, 3] = other[0, 3] = ABSENT
+    of_level = [n for n, finding in enumerate(FINDINGS) if finding.level is list(Level)[3]]
+    assert torch.allclose(network(one)[0, of_level], network(other)[0, of_level], atol=1e-5)
+
+
+def test_a_level_is_graded_from_its_own_crops_alone() -> None:
+    network = grader().eval()
+    changed = study()
+    changed[0, 2] = torch.rand(changed[0, 2].shape)
+    moved = (network(study()) - network(changed)).abs().amax(dim=-1)[0] > 1e-5
+    assert {FINDINGS[n].level for n in torch.nonzero(moved)[:, 0].tolist()} == {list(Level)[2]}
+
+
+def test_a_view_that_is_dropped_in_training_is_never_the_last_one() -> None:
+    network = grader(drop_view=0.95)
+    there = torch.tensor([[True, True, True], [False, True, False], [False, False, False]]).repeat(200, 1)
+    kept = network._kept(there)
+    assert (kept <= there).all()
+    assert (kept.any(dim=1) == there.any(dim=1)).all()
+    assert kept[::3].sum() < 1.3 * 200
+    assert torch.equal(network.eval()._kept(there), there)
+
+
+def test_a_new_network_answers_the_prior_it_starts_from() -> None:
+    network = grader().eval()
+    prior = torch.rand(len(FINDINGS), 3) + 0.1
+    prior /= prior.sum(dim=1, keepdim=True)
+    network.start_from(prior)
+    assert torch.allclose(network(study()).softmax(dim=-1)[0], prior, atol=0.05)
+
+
+def test_views_may_have_backbones_of_their_own() -> None:
+    network = grader(backbones=["test_resnet", "test_vit"], backbone_of_view=[0, 0, 1], pixels=[32, 32])
+    assert network(study()).shape == (1, 25, 3)
+    assert {body.name for body in network.backbones} == {"test_resnet", "test_vit"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"backbones": ["convnex_nano"]}, "convnext_nano"),
+        ({"backbones": ["vit_small_patch14_reg4_dinov2"]}, "28 x 28"),
+        ({"pooling": "median"}, "pooling"),
+        ({"sequence": "gru"}, "sequence"),
+        ({"backbone_of_view": [0, 1, 0]}, "backbones"),
+    ],
+)
+def test_what_cannot_be_built_is_refused_with_what_could(changes: dict, said: str) -> None:
+    with pytest.raises(InvalidOptionError, match=said):
+        grader(**changes)
