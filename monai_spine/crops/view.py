@@ -11,6 +11,9 @@ from monai_spine.errors import InvalidOptionError
 from monai_spine.geometry import Array, Plane
 from monai_spine.spine import Group, SeriesType
 
+ABSENT = -1.0
+"""What every pixel of a slice that is not there is set to where masks are not passed on; tissue is from 0 to 1."""
+
 
 class Between(str, Enum):
     """What is shown of a plane that lies between two slices of a stack."""

@@ -8,14 +8,13 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
+from monai_spine.crops.view import ABSENT
 from monai_spine.errors import InvalidOptionError
 from monai_spine.networks.backbone import Backbone
 from monai_spine.networks.slice_pooling import SlicePooling
 from monai_spine.spine import Condition, Grade, Level
 
 LEVELS, CONDITIONS, GRADES = len(Level), len(Condition), len(Grade)
-ABSENT = -1.0
-"""What every pixel of a slice that is not there is set to; those of a slice that is there are from 0 to 1."""
 SEQUENCES = ("mean", "lstm", "transformer")
 
 

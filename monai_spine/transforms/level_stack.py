@@ -9,8 +9,8 @@ import torch
 from monai.transforms import MapTransform
 
 from monai_spine.crops import View
+from monai_spine.crops.view import ABSENT
 from monai_spine.errors import InvalidOptionError
-from monai_spine.networks.level_grader import ABSENT
 
 
 class LevelStackd(MapTransform):

@@ -1,9 +1,10 @@
 import pytest
 import torch
 
+from monai_spine.crops.view import ABSENT
 from monai_spine.errors import InvalidOptionError
 from monai_spine.networks import LevelGrader
-from monai_spine.networks.level_grader import ABSENT, SEQUENCES
+from monai_spine.networks.level_grader import SEQUENCES
 from monai_spine.networks.slice_pooling import SlicePooling
 from monai_spine.spine import FINDINGS, Level
 

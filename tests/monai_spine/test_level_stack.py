@@ -2,8 +2,8 @@ import pytest
 import torch
 
 from monai_spine.crops import View
+from monai_spine.crops.view import ABSENT
 from monai_spine.errors import InvalidOptionError
-from monai_spine.networks.level_grader import ABSENT
 from monai_spine.spine import FINDINGS, Condition, Level
 from monai_spine.transforms import LevelStackd
 
