@@ -137,6 +137,24 @@ class LevelGrader(nn.Module):
         self.weight.mul_(0.01)
         self.bias.copy_(rows.clamp(min=1e-4).log().view(CONDITIONS, LEVELS, GRADES).transpose(0, 1))
 
+    def take_pretrained(self, sources: str | Sequence[str]) -> None:
+        """Fill the backbones with pretrained weights: ``hub``, a file, or one of these for each backbone.
+
+        Raises
+        ------
+        InvalidOptionError
+            If there are more or fewer than backbones.
+        MissingInputError, InvalidTableError
+            See `Backbone.start_from`.
+        """
+        given = [sources] * len(self.backbones) if isinstance(sources, str) else list(sources)
+        if len(given) != len(self.backbones):
+            raise InvalidOptionError(
+                f"expected pretrained weights for each of {len(self.backbones)} backbones, but found {given}"
+            )
+        for body, source in zip(self.backbones, given, strict=True):
+            body.start_from(str(source))  # type: ignore[operator]
+
     def _read(self, image: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Tokens ``(batch, 5, 5, features)`` of each level and condition, and the slices' weights."""
         batch = image.shape[0]
