@@ -90,16 +90,15 @@ def read_predictions(path: Path, solution: Labels, missing: Literal["uniform", "
     table = read_table(path)
     _need_columns(table, ["row_id", *GRADE_COLUMNS], path)
     _refuse_duplicates(table["row_id"], path)
-    place = {study_id: n for n, study_id in enumerate(solution.study_ids)}
-    cells = [_cell(row_id, place, path) for row_id in table["row_id"]]
+    cells = _cells(table["row_id"].tolist(), solution.study_ids, path)
     unknown = [row_id for row_id, cell in zip(table["row_id"], cells, strict=True) if cell is None]
     if unknown:
         raise InvalidTableError(
             f"{path} has {_count(unknown)} for studies that the solution does not hold: {listed(unknown)}"
         )
-    probabilities = np.full((len(place), len(FINDINGS), len(Grade)), np.nan)
-    for (study, finding), row in zip(filter(None, cells), _numbers(table, path), strict=True):
-        probabilities[study, finding] = row
+    probabilities = np.full((len(solution.study_ids), len(FINDINGS), len(Grade)), np.nan)
+    studies, findings = np.array(cells, dtype=np.intp).reshape(-1, 2).T
+    probabilities[studies, findings] = _numbers(table, path)
     return _filled(probabilities, solution, missing, path)
 
 
@@ -142,12 +141,21 @@ def _numbers(table: pd.DataFrame, path: Path) -> Floats:
     return values
 
 
-def _cell(row_id: str, place: dict[str, int], path: Path) -> tuple[int, int] | None:
+def _cells(row_ids: Sequence[str], study_ids: Sequence[str], path: Path) -> list[tuple[int, int] | None]:
+    """Study and finding of each row, or None where the study is not one of ``study_ids``."""
+    places = {
+        f"{study_id}_{target}": (study, finding)
+        for study, study_id in enumerate(study_ids)
+        for finding, target in enumerate(TARGETS)
+    }
+    cells = [places.get(row_id) for row_id in row_ids]
     try:
-        study_id, finding = parse_row_id(row_id)
+        for row_id, cell in zip(row_ids, cells, strict=True):
+            if cell is None:
+                parse_row_id(row_id)
     except ValueError as err:
         raise InvalidTableError(f"{path}: {err}") from err
-    return (place[study_id], FINDINGS.index(finding)) if study_id in place else None
+    return cells
 
 
 def _filled(probabilities: Floats, solution: Labels, missing: str | None, path: Path) -> Predictions:
