@@ -73,28 +73,39 @@ def score(  # noqa: PLR0917 - options
 
 
 @app.command()
-def locate(
+def locate(  # noqa: PLR0917 - options
     inputs: Annotated[
         list[Path], typer.Argument(metavar="NIFTI…", help="NIfTI files, folders of studies, or datalists.")
     ],
     out: Annotated[Path, typer.Option("-o", "--out", help="Folder for points.csv and what belongs to it.")],
     model: Annotated[Path | None, typer.Option(help="A localizer's bundle, not the one shipped.")] = None,
+    recess_model: Annotated[
+        Path | None, typer.Option("--recess-model", help="A recess localizer's bundle, not the one shipped.")
+    ] = None,
+    refine: Annotated[
+        bool, typer.Option("--refine/--no-refine", help="Look for the recesses in axial slices, or project them.")
+    ] = True,
     device: Annotated[str | None, typer.Option(help="cpu or cuda; by default a GPU where there is one.")] = None,
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress on stderr.")] = False,
 ) -> None:
     """Find the lumbar levels in sagittal volumes: canal, foramina and recesses as points in RAS mm.
 
     A volume without a lumbar spine, or whose slices are not sagittal, gets no points and a line in volumes.csv.
+    Recesses are looked for in the axial slice nearest to them; one that is not seen there is projected, and flagged so.
 
     \b
     Example:
       monai-spine locate sagittal_t2.nii.gz -o points
       monai-spine locate nifti/datalist.json -o points --device cuda
     """
+    from monai_spine.levels import locator, recess_locator
     from monai_spine.levels.locate import locate as run
-    from monai_spine.levels.locator import BUNDLE, LevelLocator
 
-    summary = run(inputs, out, LevelLocator.from_bundle(model or BUNDLE, device), quiet=quiet)
+    levels = locator.LevelLocator.from_bundle(model or locator.BUNDLE, device)
+    recesses = (
+        recess_locator.RecessLocator.from_bundle(recess_model or recess_locator.BUNDLE, device) if refine else None
+    )
+    summary = run(inputs, out, levels, recesses, quiet=quiet)
     typer.echo(f"{summary.line()}; see {out / 'points.csv'}")
     raise typer.Exit(summary.exit_code)
 

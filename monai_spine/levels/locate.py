@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+import functools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
@@ -17,8 +18,10 @@ from monai_spine.levels.files import write_points, write_study
 from monai_spine.levels.locator import LevelLocator
 from monai_spine.levels.picture import level_picture
 from monai_spine.levels.points import SpinePoints, read_maps
+from monai_spine.levels.recess_locator import RecessLocator
+from monai_spine.levels.recesses import RecessPlane, Seen
 from monai_spine.levels.study import LocatedStudy, axial_grids, unite
-from monai_spine.spine import SeriesType
+from monai_spine.spine import SeriesType, Side
 from monai_spine.studies import find_studies
 from monai_spine.transforms.landmark_maps import map_affine
 from monai_spine.transforms.sagittal_grid import sagittal_grid
@@ -57,7 +60,14 @@ class Summary:
         return ", ".join(parts)
 
 
-def locate(inputs: Sequence[Path], out: Path, locator: LevelLocator, *, quiet: bool = False) -> Summary:
+def locate(
+    inputs: Sequence[Path],
+    out: Path,
+    locator: LevelLocator,
+    recesses: RecessLocator | None = None,
+    *,
+    quiet: bool = False,
+) -> Summary:
     """Write ``points.csv``, ``volumes.csv``, and for each study JSON, markups and a picture to ``out``.
 
     Parameters
@@ -65,6 +75,8 @@ def locate(inputs: Sequence[Path], out: Path, locator: LevelLocator, *, quiet: b
     inputs
         NIfTI files, each a study of its own; folders with a sub-folder of NIfTI files per study, or datalists, whose
         axial series say where the recesses can be seen.
+    recesses
+        Who looks for the recesses in axial slices; without it they are projected.
 
     Raises
     ------
@@ -75,7 +87,7 @@ def locate(inputs: Sequence[Path], out: Path, locator: LevelLocator, *, quiet: b
     out.mkdir(parents=True, exist_ok=True)
     summary, located = Summary(), []
     for study in track(studies, "locate", len(studies), quiet):
-        answer = _locate_one(study, out, locator)
+        answer = _locate_one(study, out, locator, recesses)
         located.append(answer)
         if not answer.found:
             summary.none.append(study.study)
@@ -124,7 +136,7 @@ def _of_folder(path: Path) -> list[StudyInput]:
     ]
 
 
-def _locate_one(study: StudyInput, out: Path, locator: LevelLocator) -> LocatedStudy:
+def _locate_one(study: StudyInput, out: Path, locator: LevelLocator, recesses: RecessLocator | None) -> LocatedStudy:
     found: dict[str, SpinePoints] = {}
     refused: dict[str, str] = {}
     seen: dict[str, tuple[torch.Tensor, Array]] = {}
@@ -132,12 +144,16 @@ def _locate_one(study: StudyInput, out: Path, locator: LevelLocator) -> LocatedS
         try:
             image, affine = sagittal_grid(read_volume(path), path.name)
         except SpineError as error:
-            refused[path.name] = str(error).removeprefix(f"{path.name}: ").removeprefix(f"{path}: ")
+            refused[path.name] = _reason(error, path)
             continue
         found[path.name] = read_maps(locator.maps(image), map_affine(affine), image.shape, affine)
         seen[path.name] = image, affine
     axial = axial_grids(study.axial)
-    located = unite(study.study, found, refused, axial)
+    unread: dict[str, str] = {}
+    paths = {path.name: path for path in study.axial}
+    look = functools.partial(_look, recesses, paths, unread) if recesses else None
+    located = unite(study.study, found, refused, axial, look)
+    located = replace(located, volumes={**located.volumes, **unread})
     write_study(out, located)
     shown = next((name for name, status in located.volumes.items() if status == "found"), next(iter(seen), None))
     if shown is not None:
@@ -146,3 +162,20 @@ def _locate_one(study: StudyInput, out: Path, locator: LevelLocator) -> LocatedS
         picture.save(partial)
         partial.replace(partial.with_name("levels.png"))
     return located
+
+
+def _look(
+    recesses: RecessLocator, paths: Mapping[str, Path], unread: dict[str, str], plane: RecessPlane
+) -> dict[Side, Seen]:
+    """What is seen in a plane; nothing if its file cannot be read, which ``unread`` is told."""
+    path = paths[plane.name]
+    try:
+        return recesses(plane, path)
+    except SpineError as error:
+        unread[path.name] = _reason(error, path)
+        return {}
+
+
+def _reason(error: SpineError, path: Path) -> str:
+    """An error's message without the file that it is about."""
+    return str(error).removeprefix(f"{path.name}: ").removeprefix(f"{path}: ")

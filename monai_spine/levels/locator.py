@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import numpy as np
 import torch
-from monai.bundle import ConfigParser
 
-from monai_spine.errors import InvalidOptionError, InvalidTableError, MissingInputError
+from monai_spine.errors import InvalidOptionError
+from monai_spine.levels.bundle_network import bundle_network
 from monai_spine.levels.points import SpinePoints, read_maps
 from monai_spine.transforms.landmark_maps import map_affine, probabilities
 from monai_spine.transforms.sagittal_grid import sagittal_grid
 from monai_spine.volume import Volume
-from monai_spine.weights import load_weights
 
 BUNDLE = Path(__file__).resolve().parents[2] / "bundles/lumbar_level_localizer"
 """The bundle that is shipped beside the package."""
@@ -55,15 +53,7 @@ class LevelLocator:
             If there is no such device.
         """
         chosen = usable_device(device)
-        config = bundle / "configs/inference.json"
-        if not config.is_file():
-            raise MissingInputError(f"expected a bundle, but there is no {config}; name its folder with --model")
-        try:
-            definition = json.loads(config.read_text(encoding="utf-8"))["network_def"]
-        except (ValueError, KeyError, TypeError) as err:
-            raise InvalidTableError(f"{config}: expected a bundle's configuration with a network_def") from err
-        network = ConfigParser({"network_def": definition}).get_parsed_content("network_def")
-        return cls(load_weights(network, bundle / "models/model.pt"), chosen)
+        return cls(bundle_network(bundle, "--model"), chosen)
 
     def __call__(self, volume: Volume, name: str) -> SpinePoints:
         """Named points of a volume; ``name`` is for errors.

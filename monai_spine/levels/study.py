@@ -8,15 +8,13 @@ from pathlib import Path
 
 import numpy as np
 
-from monai_spine.coverage import PLANE_LIMIT_MM, Grid, cover, serving
-from monai_spine.geometry import Array
-from monai_spine.levels.chain import Disc, Flag, expected_recess, levels
+from monai_spine.coverage import PLANE_LIMIT_MM, Grid
+from monai_spine.levels.chain import Flag, levels
 from monai_spine.levels.points import Absent, LevelPoint, PointKind, SpinePoints
+from monai_spine.levels.recesses import Look, recess_plane, recess_points
 from monai_spine.spine import Level, Side
 from monai_spine.volume import open_volume
 
-PROJECTED = "projected"
-"""Flag of a recess that was put where it should be on the axial plane nearest to it, not seen."""
 NO_SPINE = "no lumbar spine found"
 _SAME_PLACE = 12.0
 """Millimetres within which two volumes' canal points mean one disc."""
@@ -33,7 +31,8 @@ class LocatedStudy:
     volumes
         What became of each sagittal volume by its name: ``found``, or why nothing was.
     planes
-        For each level the axial stack and plane nearest to its disc: name, slice, and mm to the canal's middle.
+        For each level the axial stack and plane nearest to its recesses: name, slice, and mm to the middle between the
+        places where they should be.
     """
 
     study: str
@@ -55,7 +54,11 @@ def axial_grids(paths: Iterable[str | Path]) -> dict[str, Grid]:
 
 
 def unite(
-    study: str, found: Mapping[str, SpinePoints], refused: Mapping[str, str], axial: Mapping[str, Grid]
+    study: str,
+    found: Mapping[str, SpinePoints],
+    refused: Mapping[str, str],
+    axial: Mapping[str, Grid],
+    look: Look | None = None,
 ) -> LocatedStudy:
     """One answer from the answers of a study's sagittal volumes.
 
@@ -67,6 +70,8 @@ def unite(
         Why a volume could not be looked at, by its name.
     axial
         The axial stacks by name.
+    look
+        Who looks for the recesses in an axial plane; without it they are projected.
     """
     spines = {name: points for name, points in found.items() if points.chain is not None}
     volumes = {name: "found" if name in spines else NO_SPINE for name in found} | dict(refused)
@@ -77,7 +82,7 @@ def unite(
     points = _filled_in(leader, others)
     if any(_names_otherwise(leader, other) for other in others):
         points = {key: _doubted(point) for key, point in points.items()}
-    recesses, absent, planes = _recesses(leader, axial)
+    recesses, absent, planes = _recesses(leader, axial, look)
     absent = [one for one in (*leader.absent, *absent) if (one.kind, one.level, one.side) not in points]
     ordered = sorted((*points.values(), *recesses), key=_order)
     return LocatedStudy(study, tuple(ordered), tuple(absent), volumes, planes)
@@ -126,40 +131,22 @@ def _doubted(point: LevelPoint) -> LevelPoint:
 
 
 def _recesses(
-    points: SpinePoints, axial: Mapping[str, Grid]
+    points: SpinePoints, axial: Mapping[str, Grid], look: Look | None
 ) -> tuple[list[LevelPoint], list[Absent], dict[Level, tuple[str, int, float]]]:
-    """Both recesses of each level on the axial plane nearest to the disc; absent where no plane is near."""
+    """Both recesses of each level on the axial plane nearest to them; absent where no plane is near."""
     found: list[LevelPoint] = []
     absent: list[Absent] = []
     planes: dict[Level, tuple[str, int, float]] = {}
-    names = list(axial)
     doubt = () if points.chain is None or points.chain.certain else (Flag.UNCERTAIN_LEVEL.value,)
     for level, disc in levels(points.chain) if points.chain else ():
-        covers = [cover(axial[name], disc.canal) for name in names]
-        best = serving(covers)
-        if best is None:
-            reason = f"no axial plane within {PLANE_LIMIT_MM:g} mm of {level.title}" if names else "no axial series"
+        plane = recess_plane(disc, axial)
+        if plane is None:
+            reason = f"no axial plane within {PLANE_LIMIT_MM:g} mm of {level.title}" if axial else "no axial series"
             absent += [Absent(PointKind.RECESS, level, side, reason) for side in Side]
             continue
-        planes[level] = (names[best], covers[best].k, covers[best].distance)
-        for side in Side:
-            world = _on_plane(expected_recess(disc, side), axial[names[best]], covers[best].k)
-            flags = (*doubt, PROJECTED)
-            found.append(LevelPoint(PointKind.RECESS, level, side, world, _recess_confidence(disc), flags))
+        planes[level] = (plane.name, plane.k, plane.distance)
+        found += recess_points(level, plane, look(plane) if look else {}, doubt)
     return found, absent, planes
-
-
-def _recess_confidence(disc: Disc) -> float:
-    """A projected point is half as sure as the disc that it comes from."""
-    return disc.confidence / 2
-
-
-def _on_plane(point: Array, grid: Grid, k: int) -> Array:
-    """A point's foot on a slice's plane."""
-    normal = np.cross(grid.affine[:3, 0], grid.affine[:3, 1])
-    normal /= np.linalg.norm(normal)
-    middle = grid.affine[:3, 3] + k * grid.affine[:3, 2]
-    return np.asarray(point - (point - middle) @ normal * normal, dtype=np.float64)
 
 
 def _order(point: LevelPoint) -> tuple[int, int, int]:

@@ -141,7 +141,7 @@ class RandomisedRecesses:
 
 
 def _plane(person: Anatomy, level: Level, kind: Kind, rng: np.random.Generator) -> Plane:
-    """A plane near the disc, tilted against it as in a block of parallel slices; the person stretched along all axes."""
+    """A plane near the disc, tilted as those of a block of parallel slices are; the person stretched along all axes."""
     size = rng.uniform(0.8, 1.22) * np.exp(rng.normal(0.0, 0.07, 3))
     plane = Plane(np.zeros(3), np.array([0.0, 0.0, 1.0]), 1.0 / size)
     forwards = rng.normal(0.0, 9.0) if rng.random() < 0.7 else rng.uniform(-36.0, 36.0)
@@ -234,12 +234,13 @@ def _truth(person: Anatomy, level: Level, plane: Plane, kind: Kind) -> tuple[Arr
     """The recesses and the sac's middle on the plane, RAS mm."""
     if kind is not Kind.RECESS:
         return np.full((2, 3), np.nan), np.full(3, np.nan)
-    recess = np.stack([_pierced(person, plane, canal.recess_point(person, level, side)) for side in Side])
-    return recess, _pierced(person, plane, canal.canal_point(person, level))
+    recess = [_pierced(person, plane, canal.recess_point(person, level, side)) for side in Side]
+    sac, _ = _pierced(person, plane, canal.canal_point(person, level))
+    return np.stack([place if abs(off) <= POCKET else np.full(3, np.nan) for place, off in recess]), sac
 
 
-def _pierced(person: Anatomy, plane: Plane, point: Array) -> Array:
-    """Where the line along the spine through a point in spine coordinates meets the plane; NaN beyond `POCKET`.
+def _pierced(person: Anatomy, plane: Plane, point: Array) -> tuple[Array, float]:
+    """Where the line along the spine through a point in spine coordinates meets the plane, and how far off it is, mm.
 
     Newton's method; the spine hardly bends over so short a way.
     """
@@ -249,9 +250,7 @@ def _pierced(person: Anatomy, plane: Plane, point: Array) -> Array:
         places = _in_patient(plane, person, point + np.outer([s, s + 0.5], along))
         height, next_height = ((places - plane.origin) @ plane.normal).tolist()
         s -= 0.5 * height / (next_height - height)
-    if abs(s) > POCKET:
-        return np.full(3, np.nan)
-    return _in_patient(plane, person, point + s * along)
+    return _in_patient(plane, person, point + s * along), s
 
 
 def _stored(image: Field, affine: Array, rng: np.random.Generator) -> tuple[Field, Array]:
