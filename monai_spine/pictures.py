@@ -16,6 +16,7 @@ SERIES = tuple(SeriesType)
 
 _COLOURS = {Grade.NORMAL_MILD: (70, 160, 90), Grade.MODERATE: (230, 170, 40), Grade.SEVERE: (205, 60, 50)}
 _GREY = (110, 110, 110)
+_ATTENTION = (250, 190, 60)
 _PANEL = 220
 """Height of a panel in pixels."""
 _CELL = (44, 26)
@@ -49,6 +50,53 @@ def study_picture(
     views.append(_panel(_axial(grid[SERIES.index(SeriesType.AXIAL_T2)]), "axial T2", anterior / right))
     table = _table(np.asarray(probabilities, dtype=np.float64), np.asarray(label), title)
     return np.concatenate([np.asarray(view) for view in [*views, table]], axis=1)
+
+
+def crops_picture(
+    crops: npt.ArrayLike,
+    attention: npt.ArrayLike,
+    views: Sequence[int],
+    *,
+    probabilities: npt.ArrayLike,
+    label: npt.ArrayLike,
+    title: str,
+) -> Picture:
+    """The crops of a study, a row for each level, with the attention that they got, and the table of its findings.
+
+    Parameters
+    ----------
+    crops
+        ``(5, slices, rows, columns)`` from 0 to 1; below 0 where a slice is not there.
+    attention
+        ``(5, 5 conditions, slices)``: under each slice stands a bar as long as the greatest of its weights, against the
+        greatest in its view.
+    views
+        Slices of each view, which are set apart.
+    probabilities, label
+        As `study_picture` takes them.
+    """
+    pixels, weights = np.asarray(crops, dtype=np.float32), np.asarray(attention, dtype=np.float32).max(axis=1)
+    gap, bar = 6, 5
+    height, width = pixels.shape[2], pixels.shape[3]
+    strip = np.zeros((len(Level) * (height + bar), pixels.shape[1] * width + gap * (len(views) - 1), 3), np.uint8)
+    first, left = 0, 0
+    for count in views:
+        strongest = np.maximum(weights[:, first : first + count].max(axis=1), 1e-6)
+        for n in range(first, first + count):
+            for level in range(len(Level)):
+                top = level * (height + bar)
+                there = pixels[level, n].min() >= 0
+                shown = np.clip(pixels[level, n], 0, 1) * 255 if there else np.full((height, width), 40.0)
+                strip[top : top + height, left : left + width] = shown[..., None].astype(np.uint8)
+                long = round(float(weights[level, n] / strongest[level]) * (width - 2))
+                strip[top + height + 1 : top + height + bar - 1, left + 1 : left + 1 + long] = _ATTENTION
+            left += width
+        first, left = first + count, left + gap
+    table = np.asarray(_table(np.asarray(probabilities, dtype=np.float64), np.asarray(label), title))
+    whole = np.zeros((max(len(strip), len(table)), strip.shape[1] + table.shape[1], 3), np.uint8)
+    whole[: len(strip), : strip.shape[1]] = strip
+    whole[: len(table), strip.shape[1] :] = table
+    return whole
 
 
 def _sagittal_views(grid: np.ndarray) -> list[tuple[str, np.ndarray]]:

@@ -3,6 +3,7 @@
 from monai_spine.handlers.best_model import BestModel
 from monai_spine.handlers.epoch_report import EpochReport
 from monai_spine.handlers.fresh_items import FreshItems
+from monai_spine.handlers.graded_crops import GradedCrops
 from monai_spine.handlers.landmark_report import LandmarkReport
 from monai_spine.handlers.point_writer import PointWriter
 from monai_spine.handlers.prediction_writer import PredictionWriter
@@ -16,6 +17,7 @@ __all__ = [
     "BestModel",
     "EpochReport",
     "FreshItems",
+    "GradedCrops",
     "LandmarkReport",
     "PointWriter",
     "PredictionWriter",

@@ -58,10 +58,7 @@ class Backbone(nn.Module):
         self.pixels = (int(pixels[0]), int(pixels[1]))
         self.body: Any = _made(name, in_channels, self.pixels, drop_path)
         _check_patches(self.body, name, self.pixels)
-        with torch.no_grad():
-            self.body.eval()
-            self.features = int(self.body(torch.zeros(1, in_channels, *pixels)).shape[1])
-            self.body.train()
+        self.features = _width(self.body, name, in_channels, self.pixels)
         if checkpointing:
             self.body.set_grad_checkpointing(True)
 
@@ -121,6 +118,18 @@ def _made(name: str, in_channels: int, pixels: tuple[int, int], drop_path: float
         return _create(name, in_channels, changes)
     except (AssertionError, ValueError, RuntimeError) as err:
         raise InvalidOptionError(f"{name} cannot take pictures of {pixels[0]} x {pixels[1]} pixels: {err}") from err
+
+
+@torch.no_grad()
+def _width(body: Any, name: str, in_channels: int, pixels: tuple[int, int]) -> int:
+    """Features of a picture, found by looking at an empty one."""
+    body.eval()
+    try:
+        features = int(body(torch.zeros(1, in_channels, *pixels)).shape[1])
+    except (AssertionError, ValueError, RuntimeError) as err:
+        raise InvalidOptionError(f"{name} cannot take pictures of {pixels[0]} x {pixels[1]} pixels: {err}") from err
+    body.train()
+    return features
 
 
 def _check_patches(body: Any, name: str, pixels: tuple[int, int]) -> None:

@@ -11,6 +11,7 @@ from monai.transforms import MapTransform
 from monai_spine.crops import View
 from monai_spine.crops.view import ABSENT
 from monai_spine.errors import InvalidOptionError
+from monai_spine.spine import MISSING, Condition
 
 
 class LevelStackd(MapTransform):
@@ -25,18 +26,24 @@ class LevelStackd(MapTransform):
     ----------
     views
         In the order in which the network takes them.
+    conditions
+        Names of the conditions whose labels count; those of the others become `MISSING`. None for all.
 
     Raises
     ------
     InvalidOptionError
-        If the views differ in rows or columns.
+        If the views differ in rows or columns, or there is no such condition.
     """
 
-    def __init__(self, *, views: Sequence[View]) -> None:
+    def __init__(self, *, views: Sequence[View], conditions: Sequence[str] | None = None) -> None:
         super().__init__([view.name for view in views])
         sizes = {view.pixels for view in views}
         if len(sizes) != 1:
             raise InvalidOptionError(f"expected views of one size in pixels, but found {sorted(sizes)}")
+        known = [condition.value for condition in Condition]
+        if conditions is not None and not set(conditions) <= set(known):
+            raise InvalidOptionError(f"expected conditions out of {known}, but found {list(conditions)}")
+        self.left_out = [n for n, name in enumerate(known) if conditions is not None and name not in conditions]
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         """Stack a study."""
@@ -47,5 +54,7 @@ class LevelStackd(MapTransform):
             stacks.append(torch.where(mask[:, :, None, None], crops.clamp(0.0, 1.0), torch.tensor(ABSENT)))
         record["image"] = torch.cat(stacks, dim=1)
         if "label" in record:
-            record["label"] = torch.as_tensor(record["label"]).T.flatten()
+            table = torch.as_tensor(record["label"]).clone()
+            table[:, self.left_out] = MISSING
+            record["label"] = table.T.flatten()
         return record

@@ -34,7 +34,7 @@ def run(*names: str, run_id: str, stop_in_epoch: int | None = None, **changes: o
     workflow = create_workflow(config_file=files(*names), workflow_type=kind, run_id=run_id, **settings)
     if stop_in_epoch is not None:
         trainer = workflow.parser.get_parsed_content("train#trainer")
-        trainer.add_event_handler(Events.EPOCH_STARTED(once=stop_in_epoch), _stop)
+        trainer.add_event_handler(Events.EPOCH_STARTED(once=stop_in_epoch), stop)
     try:
         workflow.run()
     finally:
@@ -61,5 +61,5 @@ def command(
     )
 
 
-def _stop() -> None:
+def stop() -> None:
     raise KeyError("stopped by a test")

@@ -90,6 +90,7 @@ def test_views_may_have_backbones_of_their_own() -> None:
     [
         ({"backbones": ["convnex_nano"]}, "convnext_nano"),
         ({"backbones": ["vit_small_patch14_reg4_dinov2"]}, "28 x 28"),
+        ({"backbones": ["convnext_nano"], "pixels": [16, 16]}, "16 x 16"),
         ({"pooling": "median"}, "pooling"),
         ({"sequence": "gru"}, "sequence"),
         ({"backbone_of_view": [0, 1, 0]}, "backbones"),

@@ -32,6 +32,17 @@ def test_labels_go_to_the_order_of_findings() -> None:
         assert label[n] == table[list(Level).index(finding.level), list(Condition).index(finding.condition)]
 
 
+def test_labels_of_other_conditions_are_left_out() -> None:
+    record = {"a": torch.rand(5, 2, 8, 8), "a_mask": torch.ones(5, 2, dtype=torch.bool), "label": torch.ones(5, 5)}
+    names = ["left_subarticular_stenosis", "spinal_canal_stenosis"]
+    label = LevelStackd(views=[view("a")], conditions=names)(record)["label"]
+    kept = {FINDINGS[n].condition.value for n in torch.nonzero(label == 1)[:, 0].tolist()}
+    assert kept == set(names)
+    assert (record["label"] == 1).all()
+    with pytest.raises(InvalidOptionError, match="spinal_canal_stenosis"):
+        LevelStackd(views=[view("a")], conditions=["stenosis"])
+
+
 def test_views_of_two_sizes_are_refused() -> None:
     with pytest.raises(InvalidOptionError, match="one size"):
         LevelStackd(views=[view("a"), view("b", pixels=16)])

@@ -1,0 +1,182 @@
+"""The grader's shipped configs, run as they are, shrunk to what a test can afford."""
+
+import json
+import sys
+from pathlib import Path
+
+import jsonschema
+import numpy as np
+import onnxruntime
+import pandas as pd
+import pytest
+import torch
+from ignite.engine import Events
+from monai.bundle import ConfigParser, ckpt_export, create_workflow, onnx_export, verify_net_in_out
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from monai_spine.spine import FINDINGS, TARGETS, Level, Side
+from tests.bundles.runs import ROOT, command, stop
+from tests.cohorts import write_cohort
+
+CONFIGS = ROOT / "bundles" / "lumbar_25d_grader" / "configs"
+PRESETS = sorted((CONFIGS / "presets").glob("*.json"))
+SCHEMA = ROOT.parent / "shared" / "data" / "bundle_schemas" / "meta_schema_20240725.json"
+SLICES = {"views#0#slices": 2, "views#1#slices": 3, "views#2#slices": 1}
+NETWORK = {"pixels": [32, 32], "features": 16, **SLICES}
+SMALL = {**NETWORK, "batch_size": 2, "epochs": 2}
+
+
+def files(*names: str) -> list[str]:
+    return [str(CONFIGS / f"{name}.json") for name in names]
+
+
+def run(*names: str, run_id: str, stop_in_epoch: int | None = None, **changes: object) -> None:
+    kind = "infer" if run_id == "inference" else "train"
+    workflow = create_workflow(config_file=files(*names), workflow_type=kind, run_id=run_id, **changes)
+    if stop_in_epoch is not None:
+        trainer = workflow.parser.get_parsed_content("train#trainer")
+        trainer.add_event_handler(Events.EPOCH_STARTED(once=stop_in_epoch), stop)
+    try:
+        workflow.run()
+    finally:
+        workflow.finalize()
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Studies of noise with points of a straight spine."""
+    path = write_cohort(tmp_path_factory.mktemp("data"), studies=6)
+    content = json.loads(path.read_text())
+    for entry in content["training"]:
+        entry["points"] = {finding.name: place(finding) for finding in FINDINGS}
+    content["test"] = content["training"][:2]
+    path.write_text(json.dumps(content))
+    return path.parent
+
+
+def place(finding) -> list[float]:
+    across = {None: 0.0, Side.LEFT: -14.0, Side.RIGHT: 14.0}[finding.condition.side]
+    return [across, 0.0, 24.0 - 12.0 * list(Level).index(finding.level)]
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory, data: Path) -> Path:
+    root = tmp_path_factory.mktemp("bundle")
+    run("train", run_id="training", bundle_root=str(root), dataset_dir=str(data), **SMALL)
+    return root
+
+
+def test_training_leaves_weights_state_figures_and_pictures(trained: Path) -> None:
+    assert {file.name for file in (trained / "models").iterdir()} == {"model.pt", "latest.pt"}
+    (folder,) = (trained / "eval" / "tensorboard").iterdir()
+    events = EventAccumulator(str(folder)).Reload()
+    assert {"train_loss", "score", "score_of_prior", "score_spinal", "lr/group_0"} <= set(events.Tags()["scalars"])
+    assert {"best/0", "worst/0"} <= set(events.Tags()["images"])
+
+
+def test_the_kept_weights_are_the_moving_average(trained: Path) -> None:
+    parts = torch.load(trained / "models/latest.pt", weights_only=True)["parts"]
+    assert not torch.equal(parts["network"]["weight"], parts["ema_network"]["weight"])
+    kept = torch.load(trained / "models/model.pt", weights_only=True)
+    if parts["best_model"]["best_epoch"] == 2:
+        assert torch.equal(kept["weight"], parts["ema_network"]["weight"])
+
+
+def test_the_same_seed_trains_the_same_network(tmp_path: Path, data: Path, trained: Path) -> None:
+    run("train", run_id="training", bundle_root=str(tmp_path), dataset_dir=str(data), **SMALL)
+    one, other = (torch.load(root / "models/latest.pt", weights_only=True)["parts"] for root in (trained, tmp_path))
+    for name, tensor in one["network"].items():
+        assert torch.allclose(tensor, other["network"][name], atol=1e-5), name
+
+
+def test_a_resumed_run_ends_as_one_that_was_never_stopped(tmp_path: Path, data: Path, trained: Path) -> None:
+    where = {"bundle_root": str(tmp_path), "dataset_dir": str(data), **SMALL}
+    with pytest.raises(RuntimeError):
+        run("train", run_id="training", stop_in_epoch=2, **where)
+    run("train", run_id="training", resume=True, **where)
+    one, other = (torch.load(root / "models/latest.pt", weights_only=True) for root in (trained, tmp_path))
+    assert one["progress"] == other["progress"]
+    assert set(one["parts"]["ema_network"]) == set(other["parts"]["ema_network"])
+
+
+def test_evaluation_and_inference_say_the_same_of_a_study(trained: Path, data: Path, tmp_path: Path) -> None:
+    where = {"bundle_root": str(trained), "dataset_dir": str(data)}
+    run("train", "evaluate", run_id="evaluation", **where, output_dir=str(tmp_path / "a"), **SMALL)
+    metrics = json.loads((tmp_path / "a" / "metrics.json").read_text())
+    best = torch.load(trained / "models/latest.pt", weights_only=True)["parts"]["best_model"]["best"]
+    assert metrics["score"] == pytest.approx(best, abs=1e-5)
+    where = {"bundle_root": str(trained), "dataset_dir": str(data / "datalist.json"), "section": "training"}
+    run("inference", run_id="inference", **where, output_dir=str(tmp_path / "b"), **NETWORK)
+    one = pd.read_csv(tmp_path / "a" / "predictions.csv", index_col=0)
+    other = pd.read_csv(tmp_path / "b" / "predictions.csv", index_col=0)
+    assert len(other) == 6 * len(TARGETS)
+    assert np.allclose(one, other.loc[one.index], atol=1e-5)
+
+
+def test_training_and_inference_share_what_makes_the_answer() -> None:
+    train, inference = (json.loads(Path(file).read_text()) for file in files("train", "inference"))
+    keys = [key for key in train if key in inference and key not in {"imports", "initialize", "run", "num_workers"}]
+    assert {"views", "pixels", "network_def", "backbones", "postprocessing"} <= set(keys)
+    different = [key for key in keys if train[key] != inference[key]]
+    assert set(different) <= {"records", "batch_size"}
+
+
+def test_two_processes_train_as_one(tmp_path: Path, data: Path) -> None:
+    launcher = (sys.executable, "-m", "torch.distributed.run", "--nproc_per_node=2", "--standalone", "-m")
+    where = {"bundle_root": str(tmp_path), "dataset_dir": str(data), "launcher": launcher, "configs": CONFIGS}
+    done = command("train", "multi_gpu_train", run_id="training", **where, **{**SMALL, "epochs": 1})
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert (tmp_path / "models/model.pt").is_file()
+
+
+@pytest.mark.parametrize("preset", PRESETS, ids=lambda path: path.stem)
+def test_every_preset_trains(preset: Path, data: Path, tmp_path: Path) -> None:
+    config = json.loads(preset.read_text())
+    side = 56 if "patch14" in str(config) else 32
+    changes = {**SLICES, "pixels": [side, side], "batch_size": 2, "epochs": 1, "accumulation_steps": 1}
+    where = {"bundle_root": str(tmp_path), "dataset_dir": str(data), "pretrained": None}
+    records = "$datalist.read_datalist(@datalist)[:3]"
+    names = ("train", f"presets/{preset.stem}")
+    run(*names, run_id="training", records=records, **where, **changes)
+    assert (tmp_path / "models/latest.pt").is_file()
+
+
+@pytest.mark.parametrize(("name", "kind"), [("train", "train"), ("inference", "infer")])
+def test_the_workflow_has_every_property_monai_asks_for(name: str, kind: str, data: Path) -> None:
+    settings = {**(SMALL if name == "train" else NETWORK), "dataset_dir": str(data)}
+    workflow = create_workflow(config_file=files(name), workflow_type=kind, **settings)
+    assert workflow.check_properties() == []
+
+
+def test_metadata_meets_the_zoos_schema() -> None:
+    metadata = json.loads((CONFIGS / "metadata.json").read_text())
+    assert metadata["version"] in metadata["changelog"]
+    if not SCHEMA.is_file():
+        pytest.skip(f"the schema is not at {SCHEMA}")
+    jsonschema.validate(metadata, json.loads(SCHEMA.read_text()))
+
+
+def test_the_network_takes_and_gives_what_the_metadata_says() -> None:
+    meta, config = str(CONFIGS / "metadata.json"), str(CONFIGS / "inference.json")
+    verify_net_in_out(net_id="network_def", meta_file=meta, config_file=config, device="cpu")
+
+
+def test_torchscript_and_onnx_answer_as_the_network_does(trained: Path, tmp_path: Path) -> None:
+    settings = {"net_id": "network_def", "ckpt_file": str(trained / "models/model.pt"), "device": "cpu", **NETWORK}
+    settings["meta_file"] = str(CONFIGS / "metadata.json")
+    shape, (config,) = [1, 5, 6, 32, 32], files("inference")
+    exported = {"config_file": config, "input_shape": shape}
+    ckpt_export(filepath=str(tmp_path / "m.ts"), use_trace=True, **exported, **settings)
+    onnx_export(filepath=str(tmp_path / "m.onnx"), **exported, **settings)
+    parser = ConfigParser()
+    parser.read_config(config)
+    parser.update(NETWORK)
+    network = parser.get_parsed_content("network_def").eval()
+    network.load_state_dict(torch.load(trained / "models/model.pt", weights_only=True))
+    image = torch.rand(shape)
+    image[0, 1] = -1.0
+    expected = network(image).detach()
+    assert torch.allclose(torch.jit.load(tmp_path / "m.ts")(image), expected, atol=1e-4)
+    session = onnxruntime.InferenceSession(tmp_path / "m.onnx")
+    (given,) = session.run(None, {session.get_inputs()[0].name: image.numpy()})
+    assert np.allclose(given, expected.numpy(), atol=1e-3)
