@@ -109,12 +109,12 @@ def _reach(grid: CropGrid) -> Array:
 
 
 def _native(stack: Stack, grid: CropGrid, slices: Slices) -> torch.Tensor:
-    into_slice = _smallest_rotation(grid.directions[:, 2], stack.grid.normal)
+    into_slice = smallest_rotation(grid.directions[:, 2], stack.grid.normal)
     in_plane = into_slice @ grid.directions[:, :2] * grid.step[:2]
     return _planes(stack, grid, (stack.grid.from_world @ in_plane)[:2], slices.nearest, slices.feet)
 
 
-def _smallest_rotation(start: Array, end: Array) -> Array:
+def smallest_rotation(start: Array, end: Array) -> Array:
     """``(3, 3)`` that turns a unit vector onto the line of another, the short way (Rodrigues' formula)."""
     end = end if start @ end >= 0 else -end
     x, y, z = np.cross(start, end)

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import zlib
 from collections import OrderedDict
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
-from isal import igzip
-from isal.igzip_lib import IsalError
+from isal import igzip, igzip_lib
 from nibabel.arrayproxy import ArrayProxy
 from nibabel.orientations import inv_ornt_aff, io_orientation
 
@@ -25,6 +25,8 @@ WINDOW = (1.0, 99.8)
 _SAMPLES = 50_000
 _MOST_OPEN = 64
 """Volumes that `StackCache` keeps, however small: each memory map holds a file open."""
+
+_IsalError = cast("type[Exception]", igzip_lib.IsalError)  # its type stub calls it an instance
 
 Block = npt.NDArray[np.float32]
 Three = tuple[int, int, int]
@@ -67,6 +69,44 @@ class Stack:
         """The same stack with its axes in the order, and running the way, of a basis ``(3, 3)`` of RAS columns."""
         order = io_orientation(np.block([[basis.T @ self.affine[:3, :3], np.zeros((3, 1))], [np.zeros((1, 3)), 1.0]]))
         return _reordered(self, order)
+
+    def stored_box(self, low: npt.ArrayLike, high: npt.ArrayLike) -> npt.NDArray[np.int64]:
+        """A box from ``low`` to before ``high`` in the file's voxels and order of axes: ``(2, 3)``."""
+        box = np.empty((2, 3), dtype=np.int64)
+        for (axis, way), n, a, b in zip(self.stored, self.shape, np.asarray(low), np.asarray(high), strict=True):
+            box[:, axis] = (a, b) if way > 0 else (n - b, n - a)
+        return box
+
+    def trimmed(self, box: npt.NDArray[np.int64]) -> Stack:
+        """The stack without the voxels outside of a box in the file's order (`stored_box`)."""
+        start, part = [], []
+        for (axis, way), n, old in zip(self.stored, self.shape, self.start, strict=True):
+            a, b = (box[0, axis], box[1, axis]) if way > 0 else (n - box[1, axis], n - box[0, axis])
+            start.append(int(a))
+            part.append(slice(a - old, b - old))
+        return replace(self, voxels=self.voxels[tuple(part)], start=(start[0], start[1], start[2]))
+
+    def with_voxels(self, voxels: npt.NDArray[Any], window: tuple[float, float]) -> Stack:
+        """Other numbers in the same place."""
+        return replace(self, voxels=voxels, window=window)
+
+    def placement(self) -> dict[str, Any]:
+        """All but the voxels, as JSON takes it; of the name the last part, which is the same wherever the file lies."""
+        return {
+            "affine": self.affine.tolist(),
+            "window": list(self.window),
+            "shape": list(self.shape),
+            "start": list(self.start),
+            "stored": self.stored.tolist(),
+            "name": Path(self.name).name,
+        }
+
+    @classmethod
+    def placed(cls, voxels: npt.NDArray[Any], placement: Mapping[str, Any]) -> Stack:
+        """The inverse of `placement`."""
+        (dark, bright), (i, j, k), (a, b, c) = (placement[key] for key in ("window", "shape", "start"))
+        affine, stored = np.array(placement["affine"]), np.array(placement["stored"])
+        return cls(voxels, affine, (dark, bright), (i, j, k), (a, b, c), stored, placement["name"])
 
     def block(self, low: Three, high: Three) -> Block:
         """Voxels from ``low`` to before ``high``, from 0 to 1 in the window, ordered ``(slices, axis 1, axis 0)``.
@@ -148,7 +188,7 @@ def _stored_voxels(proxy: ArrayProxy, path: Path) -> npt.NDArray[Any]:
             count = int(np.prod(proxy.shape))
             return np.frombuffer(unpacked, proxy.dtype, count, proxy.offset).reshape(proxy.shape, order="F")
         return np.memmap(path, dtype=proxy.dtype, mode="r", offset=proxy.offset, shape=proxy.shape, order="F")
-    except (OSError, EOFError, ValueError, zlib.error, IsalError) as err:
+    except (OSError, EOFError, ValueError, zlib.error, _IsalError) as err:
         raise InvalidVolumeError(
             f"{path}: the voxels cannot be read, the file is damaged or cut short ({err})"
         ) from err

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from monai.transforms import MapTransform, Randomizable
 
+from monai_spine.crops.cache import CropCache
 from monai_spine.crops.pose import NO_AUGMENTATION, Augmentation, Pose
 from monai_spine.crops.stack import StackCache
-from monai_spine.crops.study import StudyCrops, open_study
+from monai_spine.crops.study import StudyCrops, StudyStacks, open_study
 from monai_spine.crops.view import DEFAULT_VIEWS, View
 from monai_spine.errors import InvalidOptionError
 from monai_spine.spine import MISSING, TARGETS, Condition, Level, SeriesType
@@ -43,6 +45,11 @@ class LevelCropsd(Randomizable, MapTransform):
         What to cut.
     augmentation
         Limits of the random changes, which are part of the one resampling; None for none.
+    cache_dir
+        Where to keep the part of each study's volumes that the crops are made of (`monai_spine.crops.cache`); None to
+        read the volumes every time.
+    cache_dtype
+        ``uint8`` or ``float16``.
     bad_volume
         ``raise`` an error for a volume that cannot be used, such as one with NaN; or ``mask``, leave it out and say so
         in ``NAME_reason``.
@@ -60,6 +67,8 @@ class LevelCropsd(Randomizable, MapTransform):
         *,
         views: Sequence[View] = DEFAULT_VIEWS,
         augmentation: Augmentation | None = None,
+        cache_dir: str | Path | None = None,
+        cache_dtype: str = "uint8",
         bad_volume: str = "raise",
         memory_mb: float = 256.0,
     ) -> None:
@@ -74,6 +83,7 @@ class LevelCropsd(Randomizable, MapTransform):
         self.augmentation = augmentation or NO_AUGMENTATION
         self.leave_out_bad = bad_volume == "mask"
         self.opened = StackCache(int(memory_mb * 2**20))
+        self.cache = CropCache(cache_dir, self.views, self.augmentation, cache_dtype) if cache_dir else None
         self.mirrored = False
         self.poses: dict[str, dict[Level, Pose]] = {}
 
@@ -105,7 +115,10 @@ class LevelCropsd(Randomizable, MapTransform):
         return self._study(data)[0]
 
     def _study(self, data: Mapping[Hashable, Any]) -> tuple[StudyCrops, tuple[str, ...]]:
-        stacks = open_study(data, self.kinds, self.opened.open, leave_out_bad=self.leave_out_bad)
+        def opened() -> StudyStacks:
+            return open_study(data, self.kinds, self.opened.open, leave_out_bad=self.leave_out_bad)
+
+        stacks = self.cache.stacks(data, opened) if self.cache else opened()
         return StudyCrops.of(stacks, data.get("points", {}), self.views), stacks.refused
 
 
