@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from monai_spine import __version__, console
+from monai_spine.table_commands import COMMANDS
 
 app = typer.Typer(
     help="Graded degenerative findings from lumbar-spine MRI. Research software: not a medical device.",
@@ -126,6 +127,10 @@ def demo(
     from monai_spine.demo import Plan, run_demo
 
     run_demo(out, Plan(studies, held_out, epochs))
+
+
+for command in COMMANDS:
+    app.command()(command)
 
 
 def main() -> None:

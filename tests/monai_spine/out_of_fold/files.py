@@ -13,7 +13,7 @@ from monai_spine.spine import MISSING, TARGETS, Grade
 
 
 @cache
-def simulated(studies: int = 300, models: int = 3) -> Simulation:
+def simulated(studies: int = 150, models: int = 3) -> Simulation:
     return simulate(studies, models, seed=11)
 
 
