@@ -45,7 +45,7 @@ def points_of_findings(points: Iterable[_Located]) -> Points:
     named: Points = {}
     for point in points:
         x, y, z = (float(value) for value in point.world)
-        named[_finding(point.kind.value, point.level, point.side).name] = (x, y, z)
+        named[finding_of(point.kind.value, point.level, point.side).name] = (x, y, z)
     return named
 
 
@@ -87,15 +87,21 @@ def read_located_points(path: str | Path) -> dict[str, Points]:
 def _read_row(row: dict[str, str]) -> tuple[Finding, tuple[float, float, float]]:
     if row["point"] not in _GROUPS:
         raise ValueError(f"expected point out of {list(_GROUPS)}, but found {row['point']!r}")
-    finding = _finding(row["point"], Level(row["level"]), Side(row["side"]) if row["side"] else None)
+    finding = finding_of(row["point"], Level(row["level"]), Side(row["side"]) if row["side"] else None)
     x, y, z = (float(row[axis]) for axis in "xyz")
     if not all(map(math.isfinite, (x, y, z))):
         raise ValueError("expected finite coordinates")
     return finding, (x, y, z)
 
 
-def _finding(kind: str, level: Level, side: Side | None) -> Finding:
-    """The finding that a point stands for."""
+def finding_of(kind: str, level: Level, side: Side | None) -> Finding:
+    """The finding that a point stands for; ``kind`` is ``canal``, ``foramen`` or ``recess``.
+
+    Raises
+    ------
+    KeyError, ValueError
+        If there is no such kind, or a side where there is none, or the other way round.
+    """
     group = _GROUPS[kind]
     for finding in FINDINGS:
         if finding.level is level and finding.condition.group is group and finding.condition.side is side:

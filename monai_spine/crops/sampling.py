@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +19,8 @@ from monai_spine.geometry import Array
 
 _TILT_TOLERANCE = 0.01
 """Voxels by which a crop may lean against the slices and still be sampled slice by slice."""
+_SAME_PLACE = 1e-3
+"""Voxels by which planes' middles may differ in the slices and still be sampled at the same points."""
 _COARSER = 1.25
 """Native pixels in one of the crop beyond which several samples are averaged, so that nothing aliases."""
 
@@ -149,13 +152,64 @@ def _planes(stack: Stack, grid: CropGrid, matrix: Array, chosen: npt.NDArray[np.
     first = int(chosen.min())
     block = torch.from_numpy(stack.block((low[0], low[1], first), (high[0], high[1], int(chosen.max()) + 1)))
     fine = _oversampling(stack, grid)
-    matrix, size = matrix / fine, (rows * fine, columns * fine)
-    alike = np.ptp(middles, axis=0).max() < 1e-3
-    starts = middles[:1] - low if alike else middles - low
-    points = torch.stack([_unit(_affine(matrix[a], starts[:, a], size), int((high - low)[a])) for a in (0, 1)], dim=-1)
+    alike = np.ptp(middles, axis=0).max() < _SAME_PLACE
+    starts = (middles[:1] if alike else middles) - low
+    points = _points(matrix / fine, starts, (rows * fine, columns * fine), high - low)
     index = torch.from_numpy(chosen - first)
     sampled = _bilinear(block[None], points)[0][index] if alike else _bilinear(block[index][:, None], points)[:, 0]
-    return avg_pool2d(sampled[None], fine)[0] if fine > 1 else sampled
+    return _coarse(sampled, fine)
+
+
+def _full(stack: Stack, grid: CropGrid, matrix: Array) -> torch.Tensor:
+    """Trilinear samples: bilinear ones in the two slices around each, out of one picture in which slices lie above
+    each other with a row of zeros between them. A three-dimensional `grid_sample` has no vectorised kernel on CPUs and
+    takes several times as long."""
+    fine = _oversampling(stack, grid)
+    slices, rows, columns = grid.shape
+    matrix = matrix / np.array([fine, fine, 1])
+    size = np.array([columns * fine, rows * fine, slices])
+    middle = stack.grid.from_world @ (grid.centre - stack.affine[:3, 3])
+    reach = np.abs(matrix) @ ((size - 1) / 2)
+    depth = stack.shape[2]
+    low = np.clip(np.floor(middle - reach), 0, [*stack.shape[:2], depth - 1]).astype(int)
+    high = np.clip(np.ceil(middle + reach) + 1, [0, 0, low[2] + 1], stack.shape).astype(int)
+    if (high <= low).any():
+        return torch.zeros(grid.shape)
+    width, height, count = (int(n) for n in high - low)
+    picture = torch.zeros(count, height + 1, width)
+    block = stack.block((low[0], low[1], low[2]), (high[0], high[1], high[2]))
+    picture[:, :height] = torch.from_numpy(block)
+
+    middles = middle + np.outer(np.arange(slices) - (slices - 1) / 2, matrix[:, 2]) - low
+    tall = np.array([width, count * (height + 1)])
+    points = _points(matrix[:2, :2], middles[:, :2], (rows * fine, columns * fine), tall)
+    depths = _steps(rows * fine)[:, None] * float(matrix[2, 1]) + _steps(columns * fine) * float(matrix[2, 0])
+    z = torch.from_numpy(middles[:, 2]).float()[:, None, None] + depths
+    if (middle - reach)[1] < -1 or (middle + reach)[1] > stack.shape[1]:
+        points[..., 1].clamp_(*(2 * (row + 0.5) / tall[1] - 1 for row in (-1, height)))
+    limit = PLANE_LIMIT_MM / abs(float(stack.affine[:3, 2] @ stack.grid.normal))
+    beyond = None
+    if (middle - reach)[2] < -limit or (middle + reach)[2] > depth - 1 + limit:
+        beyond = (z < -limit - low[2]) | (z > depth - 1 - low[2] + limit)
+    z.clamp_(0, count - 1)
+    lower = z.floor().clamp_(max=max(count - 2, 0))
+    sampled = _between(picture, points, lower, z.sub_(lower))
+    if beyond is not None:
+        sampled[beyond] = 0.0
+    return _coarse(sampled, fine)
+
+
+def _between(picture: torch.Tensor, points: torch.Tensor, lower: torch.Tensor, share: torch.Tensor) -> torch.Tensor:
+    """Mixtures of a slice and the next: ``share`` of it. ``points`` lie as if all were in the first slice."""
+    count, _, width = picture.shape
+    image = picture.reshape(1, 1, -1, width)
+    flat = points.flatten(0, 1)[None]
+    points[..., 1].add_(lower, alpha=2 / count)
+    below = _bilinear(image, flat)
+    if count == 1:
+        return below.reshape(share.shape)
+    points[..., 1].add_(2 / count)
+    return torch.lerp(below.reshape(share.shape), _bilinear(image, flat).reshape(share.shape), share)
 
 
 def _oversampling(stack: Stack, grid: CropGrid) -> int:
@@ -164,65 +218,36 @@ def _oversampling(stack: Stack, grid: CropGrid) -> int:
     return 1 if ratio <= _COARSER else int(np.ceil(ratio - 0.25))
 
 
-def _full(stack: Stack, grid: CropGrid, matrix: Array) -> torch.Tensor:
-    """Trilinear samples: bilinear ones in the two slices around each, out of one picture in which slices lie above
-    each other with a row of zeros between them. Twice as fast as a three-dimensional `grid_sample` on a CPU, which has
-    no vectorised kernel."""
-    fine = _oversampling(stack, grid)
-    slices, rows, columns = grid.shape
-    matrix = matrix / np.array([fine, fine, 1])
-    size = (slices, rows * fine, columns * fine)
-    middle = stack.grid.from_world @ (grid.centre - stack.affine[:3, 3])
-    reach = np.abs(matrix) @ ((np.array(size[::-1]) - 1) / 2)
-    depth = stack.shape[2]
-    low = np.clip(np.floor(middle - reach), 0, [*stack.shape[:2], depth - 1]).astype(int)
-    high = np.clip(np.ceil(middle + reach) + 1, [0, 0, low[2] + 1], stack.shape).astype(int)
-    if (high <= low).any():
-        return torch.zeros(grid.shape)
-    block = torch.from_numpy(stack.block((low[0], low[1], low[2]), (high[0], high[1], high[2])))
-    x, y, z = (_affine(matrix[a], middle[a : a + 1] - low[a], size) for a in range(3))
-    sampled = _bilinear_between(block, x, y, z.clamp(0, len(block) - 1))
-    limit = PLANE_LIMIT_MM / abs(float(stack.affine[:3, 2] @ stack.grid.normal))
-    sampled *= (z >= -limit - low[2]) & (z <= depth - 1 - low[2] + limit)
+def _coarse(sampled: torch.Tensor, fine: int) -> torch.Tensor:
+    """Means over ``fine`` × ``fine`` samples."""
     return avg_pool2d(sampled[None], fine)[0] if fine > 1 else sampled
-
-
-def _bilinear_between(block: torch.Tensor, x: torch.Tensor, y: torch.Tensor, z: torch.Tensor) -> torch.Tensor:
-    """Samples of ``block`` ``(k, j, i)`` at voxels; ``z`` lies inside, outside of ``x`` and ``y`` are zeros."""
-    count, height, width = block.shape
-    pitch = height + 1
-    picture = torch.zeros(count, pitch, width)
-    picture[:, :height] = block
-    lower = z.floor().clamp(max=max(count - 2, 0))
-    row = y.clamp(-1, height) + lower * pitch
-    unit_x = _unit(x, width)
-    below, above = (
-        _bilinear(
-            picture.reshape(1, 1, -1, width),
-            torch.stack([unit_x, _unit(row + shift, count * pitch)], dim=-1).flatten(0, 1)[None],
-        ).reshape(x.shape)
-        for shift in (0, pitch if count > 1 else 0)
-    )
-    return torch.lerp(below, above, z - lower)
 
 
 def _bilinear(image: torch.Tensor, points: torch.Tensor) -> torch.Tensor:
     return grid_sample(image, points, mode="bilinear", padding_mode="zeros", align_corners=False)
 
 
-def _unit(voxels: torch.Tensor, count: int) -> torch.Tensor:
-    """Voxels along an axis to `grid_sample`'s numbers: -1 and 1 are the outer edges of the outermost voxels."""
-    return voxels * (2.0 / count) + (1.0 / count - 1.0)
+def _points(matrix: Array, middles: Array, size: tuple[int, int], counts: npt.NDArray[Any]) -> torch.Tensor:
+    """``(n, rows, columns, 2)`` as `grid_sample` takes it: -1 and 1 are the outer edges of the outermost voxels.
 
-
-def _affine(row: Array, middle: Array, size: tuple[int, ...]) -> torch.Tensor:
-    """One voxel coordinate of all samples: ``(len(middle), rows, columns)``, or ``(slices, rows, columns)``."""
-    steps = [_steps(n) * float(factor) for n, factor in zip(size[::-1], row, strict=True)]
-    plane = steps[1][:, None] + steps[0]
-    start = torch.from_numpy(np.asarray(middle, dtype=np.float64)).float()
-    if len(steps) == 3:
-        start = steps[2] + start
-    return start[:, None, None] + plane
+    Parameters
+    ----------
+    matrix
+        ``(2, 2)`` from columns and rows to voxels.
+    middles
+        ``(n, 2)``: the planes' middles in voxels.
+    size
+        Rows and columns.
+    counts
+        Voxels of the image along both axes.
+    """
+    rows, columns = size
+    scale = 2.0 / counts
+    along_columns, along_rows = (torch.from_numpy(matrix[:, axis] * scale).float() for axis in (0, 1))
+    plane = (_steps(rows)[:, None] * along_rows)[:, None] + _steps(columns)[:, None] * along_columns
+    starts = torch.from_numpy((middles + 0.5) * scale - 1.0).float()
+    repeated = starts[:, None].expand(-1, columns, -1).flatten(1)
+    return (repeated[:, None] + plane.flatten(1)).reshape(len(middles), rows, columns, 2)
 
 
 @lru_cache(maxsize=64)

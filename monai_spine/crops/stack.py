@@ -6,6 +6,7 @@ import zlib
 from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, cast
 
@@ -60,7 +61,7 @@ class Stack:
     stored: npt.NDArray[np.int64]
     name: str
 
-    @property
+    @cached_property
     def grid(self) -> Grid:
         """Where the stack lies; its slices are those of the third axis."""
         return Grid(self.affine, self.shape)
