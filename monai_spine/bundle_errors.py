@@ -32,7 +32,7 @@ def explain_errors() -> None:
 
 def explanation(error: BaseException) -> str | None:
     """What to tell the user, or None if the error is not of a kind that the user can mend."""
-    for cause in _chain(error):
+    for cause in chain(error):
         if isinstance(cause, SpineError):
             return str(cause)
         text = str(cause)
@@ -56,7 +56,8 @@ def _explain(kind: type[BaseException], error: BaseException, trace: TracebackTy
     os._exit(ExitCode.BAD_INPUT)  # an excepthook has no other way to choose the exit code
 
 
-def _chain(error: BaseException | None) -> Iterator[BaseException]:
+def chain(error: BaseException | None) -> Iterator[BaseException]:
+    """An error, what it was raised from, and so on."""
     while error is not None:
         yield error
         error = error.__cause__ or error.__context__

@@ -28,6 +28,13 @@ class Filling(str, Enum):
     PRIOR = "prior"
 
 
+class NameBy(str, Enum):
+    """What studies made of DICOM are called by."""
+
+    UID = "uid"
+    FOLDER = "folder"
+
+
 def _print_version(wanted: bool) -> None:
     if wanted:
         typer.echo(__version__)
@@ -109,6 +116,117 @@ def locate(  # noqa: PLR0917 - options
     summary = run(inputs, out, levels, recesses, quiet=quiet)
     typer.echo(f"{summary.line()}; see {out / 'points.csv'}")
     raise typer.Exit(summary.exit_code)
+
+
+@app.command()
+def predict(  # noqa: PLR0917 - options
+    out: Annotated[Path, typer.Option("-o", "--out", help="Folder for the tables and a folder for each study.")],
+    more: Annotated[list[Path] | None, typer.Argument(metavar="IN…", help="Further inputs, as -i takes them.")] = None,
+    inputs: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "-i", "--input", help="DICOM (folder, file, zip), a folder of NIfTI studies, NIfTI files, a datalist."
+        ),
+    ] = None,
+    model: Annotated[
+        list[Path] | None,
+        typer.Option(metavar="BUNDLE[+PRESET]", help="A grader, not the one shipped; repeat to average several."),
+    ] = None,
+    weights: Annotated[
+        list[Path] | None,
+        typer.Option(help="File or folder of weights, not BUNDLE/models; one for each --model."),
+    ] = None,
+    tta: Annotated[bool, typer.Option("--tta", help="Grade each study in a mirror, too, and take the mean.")] = False,
+    level_model: Annotated[
+        Path | None, typer.Option("--level-model", help="A level localizer's bundle, not the one shipped.")
+    ] = None,
+    recess_model: Annotated[
+        Path | None, typer.Option("--recess-model", help="A recess localizer's bundle, not the one shipped.")
+    ] = None,
+    refine: Annotated[
+        bool, typer.Option("--refine/--no-refine", help="Look for the recesses in axial slices, or project them.")
+    ] = True,
+    given_points: Annotated[
+        bool, typer.Option("--given-points", help="Use a datalist's points instead of looking for the levels.")
+    ] = False,
+    name_by: Annotated[NameBy, typer.Option(help="Name DICOM studies by their UIDs or by their folders.")] = NameBy.UID,
+    prior_from: Annotated[
+        Path | None,
+        typer.Option("--prior-from", help="Fill rows of refused studies with the prior of these labels (train.csv)."),
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Do finished studies again.")] = False,
+    device: Annotated[str | None, typer.Option(help="cpu or cuda; by default a GPU where there is one.")] = None,
+    workers: Annotated[int, typer.Option(help="Processes that convert DICOM; -1 for one per core.")] = 1,
+    quiet: Annotated[bool, typer.Option("--quiet", help="No progress on stderr.")] = False,
+) -> None:
+    """Grade studies: from DICOM or NIfTI to 25 findings each, with the slice that shows each of them.
+
+    Writes predictions.csv, studies.csv, and for each study findings.json and the levels that were found. Run again, it
+    goes on where it stopped: studies done with the same models and options are left alone. Ends with 3 when a study
+    could not be graded; studies.csv says why.
+
+    \b
+    Example:
+      monai-spine predict -i dicom/ -o graded
+      monai-spine predict -i nifti/ -o graded --model bundles/mine --model bundles/other --tta
+      monai-spine predict -i study.zip -o graded --model bundles/lumbar_25d_grader+efficientnet_b0 --weights cv/models
+    """
+    from monai_spine.prediction.command import run
+
+    summary = run(
+        [*(inputs or []), *(more or [])],
+        out,
+        models={
+            "bundles": model or [],
+            "weights": weights or [],
+            "level_bundle": level_model,
+            "recess_bundle": recess_model,
+            "refine": refine,
+            "mirrored": tta,
+            "device": device,
+        },
+        given_points=given_points,
+        name_by=name_by.value,
+        prior_from=prior_from,
+        force=force,
+        workers=workers,
+        quiet=quiet,
+        say=lambda text: typer.echo(text, err=True),
+    )
+    typer.echo(summary.line())
+    raise typer.Exit(summary.exit_code)
+
+
+@app.command()
+def cv(  # noqa: PLR0917 - options
+    bundle: Annotated[Path, typer.Argument(help="A grader's bundle, such as bundles/lumbar_25d_grader.")],
+    data: Annotated[Path, typer.Option(help="A datalist.json with folds, or its folder.")],
+    out: Annotated[Path, typer.Option("-o", "--out", help="Folder for a folder of each fold, and the tables.")],
+    folds: Annotated[list[int] | None, typer.Option(help="A fold to do; repeat for several. All by default.")] = None,
+    preset: Annotated[
+        list[Path] | None, typer.Option(help="A preset of the bundle, or a configuration file; repeat for several.")
+    ] = None,
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="A configuration entry; repeat.")
+    ] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", help="No lines of progress on stderr.")] = False,
+) -> None:
+    """Cross-validate a grader: train once a fold, and join what each says of the studies that it never saw.
+
+    Writes out_of_fold.csv and solution.csv, which score, calibrate, ensemble and audit take, and models/fold_0.pt …,
+    which predict takes. Run again, it skips finished folds and goes on with one that was killed.
+
+    \b
+    Example:
+      monai-spine cv bundles/lumbar_25d_grader --data nifti -o cv --preset convnext_nano_gated --set epochs=12
+      monai-spine predict -i dicom -o graded --model bundles/lumbar_25d_grader --weights cv/models
+    """
+    from monai_spine.cross_validation import Plan, cross_validate, parse_settings
+
+    datalist = data / "datalist.json" if data.is_dir() else data
+    plan = Plan(bundle, datalist, tuple(preset or ()), parse_settings(settings or []))
+    outcome = cross_validate(plan, out, folds, lambda text: None if quiet else typer.echo(text, err=True))
+    typer.echo(f"{outcome.line()}; see {out / 'out_of_fold.csv'}")
 
 
 @app.command()

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from monai_spine.datalist import Record
+from monai_spine.evidence import Evidence, study_evidence
+from monai_spine.provenance import RESEARCH
 from monai_spine.scoring import WEIGHTS, Floats, normalised
-from monai_spine.spine import FINDINGS, Finding, Grade, SeriesType
+from monai_spine.spine import FINDINGS, Finding, Grade
 from monai_spine.text_file import write_text
 
 SCHEMA = "monai_spine/findings/1"
-
-NOTICE = "Research software, not a medical device: not for diagnosis."
 
 
 def natural_prevalence(weighted: Floats) -> Floats:
@@ -26,30 +27,50 @@ def natural_prevalence(weighted: Floats) -> Floats:
     return normalised(np.asarray(weighted) / WEIGHTS)
 
 
-def study_findings(record: Record, weighted: Floats) -> dict[str, Any]:
+def study_findings(
+    record: Record,
+    weighted: Floats,
+    natural: Floats | None = None,
+    *,
+    notice: str = RESEARCH,
+    about: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
     """The content of a study's ``findings.json``.
 
     Parameters
     ----------
     record
-        The study, as `monai_spine.datalist` describes it.
+        The study, as `monai_spine.evidence.study_evidence` takes it.
     weighted
         ``(25, 3)`` competition-weighted probabilities.
+    natural
+        ``(25, 3)`` at natural prevalence, calibrated for instance; None for the weights divided out.
+    notice
+        What the models are worth; see `monai_spine.provenance`.
+    about
+        What else to say of the study, before its findings: the models, the volumes.
+
+    Raises
+    ------
+    MissingInputError, InvalidVolumeError
+        If the header of a volume cannot be read.
     """
-    natural = natural_prevalence(weighted)
-    rows = zip(FINDINGS, natural, normalised(weighted), strict=True)
+    natural = natural_prevalence(weighted) if natural is None else normalised(natural)
+    rows = zip(FINDINGS, study_evidence(record), natural, normalised(weighted), strict=True)
     return {
         "schema": SCHEMA,
-        "notice": NOTICE,
+        "notice": notice,
         "study_id": record["study_id"],
-        "findings": [_finding(finding, record, *probabilities) for finding, *probabilities in rows],
+        "coordinates": "RAS mm",
+        **(about or {}),
+        "findings": [_finding(*row) for row in rows],
     }
 
 
-def write_findings(folder: Path, record: Record, weighted: Floats) -> Path:
-    """Write ``<folder>/<study_id>/findings.json``, renamed into place when whole, and return its path."""
-    path = folder / safe_name(record["study_id"]) / "findings.json"
-    write_text(path, json.dumps(study_findings(record, weighted), indent=2) + "\n")
+def write_findings(folder: Path, findings: Mapping[str, Any]) -> Path:
+    """Write `study_findings` as ``<folder>/<study_id>/findings.json``, renamed into place when whole; its path."""
+    path = folder / safe_name(findings["study_id"]) / "findings.json"
+    write_text(path, json.dumps(findings, indent=2) + "\n")
     return path
 
 
@@ -59,10 +80,7 @@ def safe_name(study_id: str) -> str:
     return kept if kept.strip(".") else "_" * max(1, len(kept))
 
 
-def _finding(finding: Finding, record: Record, natural: Floats, weighted: Floats) -> dict[str, Any]:
-    absent = [kind.value for kind in SeriesType if not record[kind.value]]
-    own = finding.condition.series_type
-    files = [Path(file).name for file in record[own.value]]
+def _finding(finding: Finding, evidence: Evidence, natural: Floats, weighted: Floats) -> dict[str, Any]:
     side = finding.condition.side
     return {
         "finding": finding.name,
@@ -72,11 +90,15 @@ def _finding(finding: Finding, record: Record, natural: Floats, weighted: Floats
         "grade": Grade(int(natural.argmax())).column,
         "natural": _by_grade(natural),
         "weighted": _by_grade(weighted),
-        "point": list(record["points"][finding.name]) if finding.name in record["points"] else None,
-        "series": files,
-        "slice": None,
-        "coverage": "series present" if files else f"no {own.value} series",
-        "flags": [f"missing_{kind}" for kind in absent],
+        "point": [round(mm, 3) for mm in evidence.point] if evidence.point else None,
+        "point_confidence": None if evidence.confidence is None else round(evidence.confidence, 4),
+        "series": evidence.volume,
+        "series_type": evidence.series.value if evidence.series else None,
+        "slice": evidence.slice_index,
+        "slice_axis": evidence.slice_axis,
+        "distance_mm": None if evidence.distance is None else round(evidence.distance, 2),
+        "coverage": evidence.coverage,
+        "flags": list(evidence.flags),
     }
 
 

@@ -9,19 +9,47 @@ from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from monai_spine.datalist import Record, read_datalist
-from monai_spine.errors import InvalidTableError, MissingInputError
+from monai_spine.errors import InvalidTableError, MissingInputError, SpineError
 from monai_spine.geometry import plane_of
-from monai_spine.series_typing import tell_series_type
+from monai_spine.series_typing import Confidence, SeriesVerdict, tell_series_type
 from monai_spine.spine import MISSING, TARGETS, SeriesType
 from monai_spine.volume import open_volume
 
 logger = logging.getLogger(__name__)
+
+SUFFIXES = (".nii", ".nii.gz")
+
+
+@dataclass(frozen=True)
+class FoundStudy:
+    """What the NIfTI files of a study are.
+
+    Attributes
+    ----------
+    record
+        The study; its series types may all be empty.
+    left_out
+        Names of files that are in no series, and why.
+    unreadable
+        Those of them whose header or sidecar cannot be read.
+    """
+
+    record: Record
+    left_out: dict[str, str]
+    unreadable: frozenset[str] = frozenset()
+
+    @property
+    def series(self) -> bool:
+        """Whether it has any."""
+        return any(self.record[kind.value] for kind in SeriesType)
 
 
 def find_studies(path: str | Path, section: str = "test") -> list[Record]:
@@ -46,10 +74,14 @@ def find_studies(path: str | Path, section: str = "test") -> list[Record]:
         return read_datalist(path, section)
     if not path.is_dir():
         raise MissingInputError(f"expected a folder of studies or a datalist, but there is nothing at {path}")
-    folders = sorted(folder for folder in path.iterdir() if folder.is_dir() and _nifti_files(folder))
+    folders = study_folders(path)
     if not folders:
         raise MissingInputError(f"{path}: expected a sub-folder with NIfTI files for each study, but found none")
-    records = [record for folder in folders if (record := _study(folder))]
+    found = [find_study(folder.name, nifti_files(folder)) for folder in folders]
+    for folder, study in zip(folders, found, strict=True):
+        for name, reason in study.left_out.items():
+            logger.warning("%s: left out, %s", folder / name, reason)
+    records = [study.record for study in found if study.series]
     if not records:
         raise InvalidTableError(
             f"{path}: in none of {len(folders)} studies could a series be told apart; name the files "
@@ -58,31 +90,70 @@ def find_studies(path: str | Path, section: str = "test") -> list[Record]:
     return records
 
 
-def series_type_of(path: Path) -> SeriesType | None:
-    """The series type of a NIfTI file, or None where neither name nor sidecar tells."""
+def find_study(study_id: str, files: Iterable[Path], *, leave_out_bad: bool = False) -> FoundStudy:
+    """Sort the NIfTI files of one study into series types.
+
+    Parameters
+    ----------
+    leave_out_bad
+        Whether a file whose header or sidecar cannot be read is left out, with a reason, instead of being an error.
+
+    Raises
+    ------
+    InvalidTableError, InvalidVolumeError
+        If a header or sidecar cannot be read.
+    """
+    series: dict[str, list[str]] = {kind.value: [] for kind in SeriesType}
+    left_out: dict[str, str] = {}
+    unreadable = set()
+    for file in files:
+        try:
+            verdict = series_verdict(file)
+        except SpineError as error:
+            if not leave_out_bad:
+                raise
+            left_out[file.name] = str(error).removeprefix(f"{file}: ").replace(str(file), file.name)
+            unreadable.add(file.name)
+            continue
+        if verdict.kind is None:
+            left_out[file.name] = verdict.reason
+        else:
+            series[verdict.kind.value].append(str(file))
+    label = np.full(len(TARGETS), MISSING, dtype=np.int64)
+    record: Record = {
+        "study_id": study_id,
+        "patient_id": study_id,
+        "fold": None,
+        **series,
+        "label": label,
+        "points": {},
+    }
+    return FoundStudy(record, left_out, frozenset(unreadable))
+
+
+def series_verdict(path: Path) -> SeriesVerdict:
+    """What series a NIfTI file is, by its name or by its sidecar and plane.
+
+    Raises
+    ------
+    InvalidTableError, InvalidVolumeError
+        If its sidecar or its header cannot be read.
+    """
     plane = plane_of(np.asarray(open_volume(path).affine, dtype=np.float64))
     named = [kind for kind in SeriesType if path.name.lower().startswith(kind.value)]
     if named:
-        return named[0]
-    return tell_series_type(_sidecar(path), plane).kind
+        return SeriesVerdict(named[0], Confidence.GIVEN, "its name says so")
+    return tell_series_type(_sidecar(path), plane)
 
 
-def _study(folder: Path) -> Record | None:
-    series: dict[str, list[str]] = {kind.value: [] for kind in SeriesType}
-    for file in _nifti_files(folder):
-        kind = series_type_of(file)
-        if kind is None:
-            logger.warning("%s: left out, neither its name nor a sidecar tells its series type", file)
-        else:
-            series[kind.value].append(str(file))
-    if not any(series.values()):
-        return None
-    label = np.full(len(TARGETS), MISSING, dtype=np.int64)
-    return {"study_id": folder.name, "patient_id": folder.name, "fold": None, **series, "label": label, "points": {}}
+def study_folders(path: Path) -> list[Path]:
+    """Sub-folders of a folder that hold NIfTI files, sorted."""
+    return sorted(folder for folder in path.iterdir() if folder.is_dir() and nifti_files(folder))
 
 
-def _nifti_files(folder: Path) -> list[Path]:
-    files = [file for file in folder.iterdir() if file.name.endswith((".nii", ".nii.gz"))]
+def nifti_files(folder: Path) -> list[Path]:
+    """NIfTI files right inside of a folder, sorted; hidden ones do not count."""
+    files = [file for file in folder.iterdir() if file.name.endswith(SUFFIXES) and file.is_file()]
     return sorted(file for file in files if not file.name.startswith("."))
 
 

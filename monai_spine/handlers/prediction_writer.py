@@ -13,7 +13,8 @@ from ignite.engine import Engine, Events
 
 from monai_spine.datalist import Record
 from monai_spine.engine_output import gathered, studies_of
-from monai_spine.findings import write_findings
+from monai_spine.findings import study_findings, write_findings
+from monai_spine.provenance import RESEARCH, notice, trained_on
 from monai_spine.submission import write_predictions
 
 logger = logging.getLogger(__name__)
@@ -30,12 +31,15 @@ class PredictionWriter:
     output_dir
         The folder.
     records
-        The studies, for what ``findings.json`` says of their series.
+        The studies, for what ``findings.json`` says of their series and points.
+    bundle_root
+        The bundle whose weights these are: its metadata say what they were trained on; None says nothing of that.
     """
 
-    def __init__(self, *, output_dir: str, records: Sequence[Record]) -> None:
+    def __init__(self, *, output_dir: str, records: Sequence[Record], bundle_root: str | None = None) -> None:
         self.output_dir = Path(output_dir)
         self.records = {record["study_id"]: record for record in records}
+        self.notice = RESEARCH if bundle_root is None else notice({"this bundle": trained_on(Path(bundle_root))})
         self._rows: dict[str, np.ndarray] = {}
 
     def attach(self, engine: Engine) -> None:
@@ -59,5 +63,6 @@ class PredictionWriter:
         path = self.output_dir / "predictions.csv"
         write_predictions(path, study_ids, np.stack([rows[study_id] for study_id in study_ids]))
         for study_id in study_ids:
-            write_findings(self.output_dir, self.records[study_id], rows[study_id])
+            findings = study_findings(self.records[study_id], rows[study_id], notice=self.notice)
+            write_findings(self.output_dir, findings)
         logger.info("%d studies graded: %s", len(study_ids), path)

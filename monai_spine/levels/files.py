@@ -5,11 +5,16 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
-from monai_spine.levels.points import LevelPoint
+import numpy as np
+
+from monai_spine.errors import InvalidTableError, MissingInputError
+from monai_spine.levels.points import Absent, LevelPoint, PointKind
 from monai_spine.levels.study import LocatedStudy
+from monai_spine.spine import Level, Side
 from monai_spine.text_file import write_text
 
 SCHEMA = "monai_spine/points/1"
@@ -33,6 +38,39 @@ def write_study(out: Path, located: LocatedStudy) -> None:
     write_text(folder / "points.json", json.dumps(_content(located), indent=1) + "\n")
     if located.found:
         write_text(folder / "points.mrk.json", json.dumps(_markups(located), indent=1) + "\n")
+
+
+def read_study(folder: Path) -> LocatedStudy:
+    """What `write_study` wrote to a study's folder.
+
+    Raises
+    ------
+    MissingInputError, InvalidTableError
+        If ``points.json`` is not there, or breaks its format.
+    """
+    path = folder / "points.json"
+    if not path.is_file():
+        raise MissingInputError(f"expected located points, but there is no file {path}")
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        if content["schema"] != SCHEMA:
+            raise ValueError(f"its schema is {content['schema']!r}")
+        points = tuple(
+            LevelPoint(*_key(one), np.array(one["position"], dtype=np.float64), one["confidence"], tuple(one["flags"]))
+            for one in content["points"]
+        )
+        absent = tuple(Absent(*_key(one), one["reason"]) for one in content["absent"])
+        planes = {
+            Level(level): (one["volume"], one["slice"], one["distance_mm"])
+            for level, one in content["axial_planes"].items()
+        }
+        return LocatedStudy(content["study"], points, absent, content["volumes"], planes)
+    except (ValueError, KeyError, TypeError, AttributeError) as err:
+        raise InvalidTableError(f"{path}: expected located points of the schema {SCHEMA!r} ({err})") from err
+
+
+def _key(one: Mapping[str, Any]) -> tuple[PointKind, Level, Side | None]:
+    return PointKind(one["point"]), Level(one["level"]), Side(one["side"]) if one["side"] else None
 
 
 def _row(study: str, point: LevelPoint) -> tuple[str, ...]:

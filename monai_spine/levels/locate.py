@@ -2,41 +2,20 @@
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-
-import torch
 
 from monai_spine.console import track
 from monai_spine.datalist import read_content
-from monai_spine.errors import ExitCode, InvalidOptionError, MissingInputError, SpineError
+from monai_spine.errors import ExitCode, InvalidOptionError, MissingInputError
 from monai_spine.findings import safe_name
-from monai_spine.geometry import Array
-from monai_spine.levels.files import write_points, write_study
+from monai_spine.levels.files import write_points
 from monai_spine.levels.locator import LevelLocator
-from monai_spine.levels.picture import level_picture
-from monai_spine.levels.points import SpinePoints, read_maps
 from monai_spine.levels.recess_locator import RecessLocator
-from monai_spine.levels.recesses import RecessPlane, Seen
-from monai_spine.levels.study import LocatedStudy, axial_grids, unite
-from monai_spine.spine import SeriesType, Side
-from monai_spine.studies import find_studies
-from monai_spine.transforms.landmark_maps import map_affine
-from monai_spine.transforms.sagittal_grid import sagittal_grid
-from monai_spine.volume import open_volume, read_volume
-
-_SUFFIXES = (".nii", ".nii.gz")
-
-
-@dataclass(frozen=True)
-class StudyInput:
-    """The volumes of a study: sagittal ones to look at, and axial ones."""
-
-    study: str
-    sagittal: tuple[Path, ...]
-    axial: tuple[Path, ...] = ()
+from monai_spine.levels.search import StudyInput, search
+from monai_spine.studies import SUFFIXES, find_studies, find_study, nifti_files
+from monai_spine.volume import open_volume
 
 
 @dataclass
@@ -87,7 +66,9 @@ def locate(
     out.mkdir(parents=True, exist_ok=True)
     summary, located = Summary(), []
     for study in track(studies, "locate", len(studies), quiet):
-        answer = _locate_one(study, out, locator, recesses)
+        found = search(study, locator, recesses)
+        found.write(out)
+        answer = found.located
         located.append(answer)
         if not answer.found:
             summary.none.append(study.study)
@@ -103,11 +84,11 @@ def find_inputs(inputs: Sequence[Path]) -> list[StudyInput]:
     """The studies that were named, sorted; see `locate`."""
     studies: list[StudyInput] = []
     for path in inputs:
-        if path.name.endswith(_SUFFIXES):
+        if path.name.endswith(SUFFIXES):
             open_volume(path)
             studies.append(StudyInput(safe_name(path.name.removesuffix(".gz").removesuffix(".nii")), (path,)))
-        elif path.is_dir() and any(file.name.endswith(_SUFFIXES) for file in path.iterdir()):
-            studies += [one for one in _of_folder(path.parent) if one.study == safe_name(path.resolve().name)]
+        elif path.is_dir() and nifti_files(path):
+            studies.append(StudyInput.of(find_study(path.resolve().name, nifti_files(path)).record))
         elif path.exists():
             studies += _of_folder(path)
         else:
@@ -122,60 +103,4 @@ def find_inputs(inputs: Sequence[Path]) -> list[StudyInput]:
 def _of_folder(path: Path) -> list[StudyInput]:
     sections = [name for name in ("training", "test") if read_content(path).get(name)] if path.is_file() else ["test"]
     records = [record for section in sections or ["test"] for record in find_studies(path, section)]
-    return [
-        StudyInput(
-            safe_name(record["study_id"]),
-            tuple(
-                Path(file)
-                for kind in (SeriesType.SAGITTAL_T2, SeriesType.SAGITTAL_T1)
-                for file in record.get(kind.value, ())
-            ),
-            tuple(Path(file) for file in record.get(SeriesType.AXIAL_T2.value, ())),
-        )
-        for record in records
-    ]
-
-
-def _locate_one(study: StudyInput, out: Path, locator: LevelLocator, recesses: RecessLocator | None) -> LocatedStudy:
-    found: dict[str, SpinePoints] = {}
-    refused: dict[str, str] = {}
-    seen: dict[str, tuple[torch.Tensor, Array]] = {}
-    for path in study.sagittal:
-        try:
-            image, affine = sagittal_grid(read_volume(path), path.name)
-        except SpineError as error:
-            refused[path.name] = _reason(error, path)
-            continue
-        found[path.name] = read_maps(locator.maps(image), map_affine(affine), image.shape, affine)
-        seen[path.name] = image, affine
-    axial = axial_grids(study.axial)
-    unread: dict[str, str] = {}
-    paths = {path.name: path for path in study.axial}
-    look = functools.partial(_look, recesses, paths, unread) if recesses else None
-    located = unite(study.study, found, refused, axial, look)
-    located = replace(located, volumes={**located.volumes, **unread})
-    write_study(out, located)
-    shown = next((name for name, status in located.volumes.items() if status == "found"), next(iter(seen), None))
-    if shown is not None:
-        picture = level_picture(*seen[shown], located, axial)
-        partial = out / study.study / ".levels.part.png"
-        picture.save(partial)
-        partial.replace(partial.with_name("levels.png"))
-    return located
-
-
-def _look(
-    recesses: RecessLocator, paths: Mapping[str, Path], unread: dict[str, str], plane: RecessPlane
-) -> dict[Side, Seen]:
-    """What is seen in a plane; nothing if its file cannot be read, which ``unread`` is told."""
-    path = paths[plane.name]
-    try:
-        return recesses(plane, path)
-    except SpineError as error:
-        unread[path.name] = _reason(error, path)
-        return {}
-
-
-def _reason(error: SpineError, path: Path) -> str:
-    """An error's message without the file that it is about."""
-    return str(error).removeprefix(f"{path.name}: ").removeprefix(f"{path}: ")
+    return [StudyInput.of(record) for record in records]

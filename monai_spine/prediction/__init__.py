@@ -1,0 +1,1 @@
+"""``monai-spine predict``: studies in, graded findings out, one study after the other."""

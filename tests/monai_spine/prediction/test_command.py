@@ -1,0 +1,101 @@
+"""The command itself, as a user calls it."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from monai_spine.cli import app
+from monai_spine.console import run as run_app
+from monai_spine.levels import locator
+from tests.cohorts import write_datalist
+from tests.monai_spine.prediction.parts import oracle, points_of_spine, write_bundle, write_study
+
+
+def predict(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, str, str]:
+    """In this process, which has torch already."""
+    with pytest.raises(SystemExit) as ended:
+        run_app(lambda: app(["predict", *map(str, arguments)]))
+    said = capsys.readouterr()
+    return int(ended.value.code or 0), said.out, said.err
+
+
+@pytest.fixture
+def known_levels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    study = write_study(tmp_path / "in" / "s1")
+    monkeypatch.setattr(locator.LevelLocator, "from_bundle", lambda *_: oracle(study))
+    return study.parent
+
+
+def test_a_folder_becomes_tables_and_findings_and_the_notice_is_on_stderr(
+    known_levels: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bundles = [write_bundle(tmp_path / name, seed=seed) for name, seed in (("one", 0), ("two", 1))]
+    options = ("--no-refine", "--tta", "--device", "cpu")
+    code, out, err = predict(
+        capsys, "-i", known_levels, "-o", tmp_path / "out", "--model", bundles[0], "--model", bundles[1], *options
+    )
+    assert code == 0
+    assert out.startswith("1 studies graded, 6 of 25 findings not covered by any slice; see ")
+    assert "one, two and lumbar_level_localizer were trained on phantoms" in err
+    content = json.loads((tmp_path / "out/s1/findings.json").read_text())
+    assert [(model["bundle"], model["mirrored_too"]) for model in content["models"]] == [("one", True), ("two", True)]
+
+
+def test_inputs_may_follow_one_another_as_the_shell_gives_them(
+    known_levels: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bundle = write_bundle(tmp_path / "one")
+    files = sorted((known_levels / "s1").glob("sagittal*.nii.gz"))
+    code, _, _ = predict(capsys, "-i", *files, "-o", tmp_path / "out", "--model", bundle, "--no-refine")
+    assert code == 0
+    assert (tmp_path / "out/s1/findings.json").is_file()
+
+
+def test_given_points_need_no_localizer_to_find_anything(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_study(tmp_path / "s1")
+    series = {kind: [f"s1/{kind}.nii.gz"] for kind in ("sagittal_t1", "sagittal_t2", "axial_t2")}
+    points = {name: list(place) for name, place in points_of_spine().items()}
+    datalist = write_datalist(tmp_path / "datalist.json", [{"study_id": "s1", **series, "points": points}])
+    bundle = write_bundle(tmp_path / "one")
+    code, _, _ = predict(
+        capsys, "-i", datalist, "-o", tmp_path / "out", "--model", bundle, "--no-refine", "--given-points"
+    )
+    assert code == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("-o", "OUT"), "expected something to grade"),
+        (("-i", "IN", "-o", "OUT", "--model", "BUNDLE", "BUNDLE"), "is a bundle, not an input; write --model before"),
+        (("-i", "gone", "-o", "OUT", "--model", "BUNDLE", "--no-refine"), "there is no gone"),
+        (("-i", "IN", "-o", "OUT", "--model", "gone"), "gone/configs/inference.json"),
+        (("-i", "IN", "-o", "OUT", "--model", "BUNDLE", "--device", "tpu"), "expected the device cpu or cuda"),
+        (("-i", "IN", "-o", "FILE", "--model", "BUNDLE"), "is a file; expected a folder"),
+        (("-i", "IN", "-o", "OUT", "--model", "BUNDLE", "--prior-from", "gone.csv"), "gone.csv"),
+    ],
+)
+def test_what_cannot_be_used_ends_with_2_and_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...], message: str
+) -> None:
+    write_study(tmp_path / "in" / "s1", t1=False, ax=False)
+    (tmp_path / "file").touch()
+    words = {"IN": tmp_path / "in", "OUT": tmp_path / "out", "FILE": tmp_path / "file"}
+    if "BUNDLE" in arguments:
+        words["BUNDLE"] = write_bundle(tmp_path / "one")
+    code, out, err = predict(capsys, *(words.get(word, word) for word in arguments))
+    assert (code, out) == (2, "")
+    assert err.startswith("error: ")
+    assert err.count("\n") == 1
+    assert message in err
+
+
+def test_help_shows_an_example_and_does_not_import_torch() -> None:
+    code = "import sys; from monai_spine.cli import app; app(standalone_mode=False); assert 'torch' not in sys.modules"
+    command = [sys.executable, "-c", code, "predict", "--help"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "monai-spine predict -i dicom/ -o graded" in done.stdout

@@ -1,0 +1,113 @@
+"""What a user may name."""
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from monai_spine.errors import InvalidOptionError, InvalidTableError, MissingInputError, SpineError
+from monai_spine.prediction.dicom import Conversion, Converted, read_converted
+from monai_spine.prediction.inputs import find_inputs
+from monai_spine.spine import SeriesType
+from tests.cohorts import SHAPE, affine_of, write_volume
+from tests.cohorts import write_cohort as write_nifti
+from tests.data_prep.tiny_phantom import write_cohort
+
+
+def no_dicom(source: Path, out: Path) -> Converted:
+    raise AssertionError(f"{source} was taken for DICOM")
+
+
+def ids(*paths: Path, out: Path = Path("out"), convert: object = no_dicom) -> list[str]:
+    return [one.study_id for one in find_inputs(paths, out, convert).candidates]
+
+
+def noise(path: Path, kind: SeriesType = SeriesType.SAGITTAL_T2) -> Path:
+    return write_volume(path, np.random.default_rng(0).integers(0, 99, SHAPE).astype(np.int16), affine_of(kind))
+
+
+def test_folders_datalists_and_files_are_told_apart(tmp_path: Path) -> None:
+    datalist = write_nifti(tmp_path / "cohort", studies=3)
+    expected = ["4000000000", "4000000001", "4000000002"]
+    assert ids(datalist) == expected
+    assert ids(tmp_path / "cohort") == expected
+    assert ids(tmp_path / "cohort" / expected[1]) == expected[1:2]
+    assert ids(*(tmp_path / "cohort" / expected[0]).glob("*.nii.gz")) == expected[:1]
+    assert ids(noise(tmp_path / "lone.nii.gz")) == ["lone"]
+
+
+def test_files_of_one_study_from_several_folders_are_one_study(tmp_path: Path) -> None:
+    files = [noise(tmp_path / "p1" / "a" / "sagittal_t2.nii.gz"), noise(tmp_path / "p1" / "b" / "sagittal_t1.nii.gz")]
+    (found,) = find_inputs(files, tmp_path / "out", no_dicom).candidates
+    assert found.study_id == "p1"
+    assert [len(found.record[kind.value]) for kind in SeriesType] == [1, 1, 0]
+
+
+def test_a_study_whose_series_cannot_be_told_is_still_there_and_says_why(tmp_path: Path) -> None:
+    noise(tmp_path / "in" / "s1" / "mystery.nii.gz")
+    (found,) = find_inputs([tmp_path / "in"], tmp_path / "out", no_dicom).candidates
+    assert "mystery.nii.gz: neither a description nor" in found.fault
+
+
+def test_a_file_that_is_no_volume_is_bad_and_the_others_stay(tmp_path: Path) -> None:
+    noise(tmp_path / "in" / "s1" / "sagittal_t2.nii.gz")
+    noise(tmp_path / "in" / "s1" / "axial_t2.nii.gz").write_bytes(b"rubbish")
+    (found,) = find_inputs([tmp_path / "in"], tmp_path / "out", no_dicom).candidates
+    assert list(found.bad) == ["axial_t2.nii.gz"]
+    assert found.fault == ""
+    assert str(tmp_path) not in found.bad["axial_t2.nii.gz"]
+
+
+def test_dicom_is_converted_once_and_several_inputs_do_not_meet(tmp_path: Path) -> None:
+    one, two = (write_cohort(tmp_path / name, seed=seed) / "train_images" for name, seed in (("a", 7), ("b", 8)))
+    out = tmp_path / "out"
+    (single,) = ids(one, out=out, convert=Conversion("folder", quiet=True))
+    assert (out / "volumes" / single).is_dir()
+    both = ids(one, two, out=tmp_path / "both", convert=Conversion("folder", quiet=True))
+    assert len(both) == 2
+    assert single in both
+    times = {file: file.stat().st_mtime_ns for file in (out / "volumes").rglob("*.nii.gz")}
+    assert ids(one, out=out, convert=Conversion("folder", quiet=True)) == [single]
+    assert times == {file: file.stat().st_mtime_ns for file in (out / "volumes").rglob("*.nii.gz")}
+
+
+def test_stacks_that_the_converter_refuses_are_bad_but_scouts_are_not(tmp_path: Path) -> None:
+    rows = [
+        "study,series_uid,stack,description,plane,files,slices,status,reason,detail,nifti",
+        "s1,1.2,0,loc,,3,3,refused,LOCALIZER,three planes,",
+        "s1,1.3,0,t1,sagittal,14,14,refused,MISSING_SLICE,a gap of 8.8 mm,",
+    ]
+    (tmp_path / "manifest.csv").write_text("\n".join(rows))
+    files = ["a,,refused,LOCALIZER,,,", "b,,refused,MISSING_SLICE,,,", "c,,used,,x,0,", "d,,refused,EMPTY,,,"]
+    (tmp_path / "files.csv").write_text("\n".join(["path,frame,status,reason,nifti,k,t", *files]))
+    converted = read_converted(tmp_path)
+    (found,) = converted.candidates
+    assert found.bad == {"1.3, stack 0": "MISSING_SLICE: a gap of 8.8 mm"}
+    assert list(found.left_out) == ["1.2, stack 0"]
+    assert converted.refused_files == 2
+    assert "MISSING_SLICE" in found.fault
+
+
+def test_two_studies_of_one_name_are_refused(tmp_path: Path) -> None:
+    write_nifti(tmp_path / "a", studies=1)
+    shutil.copytree(tmp_path / "a", tmp_path / "b")
+    with pytest.raises(InvalidOptionError, match="both be written as 4000000000"):
+        ids(tmp_path / "a", tmp_path / "b")
+
+
+def test_a_study_must_not_be_called_as_a_folder_of_the_output(tmp_path: Path) -> None:
+    noise(tmp_path / "volumes" / "sagittal_t2.nii.gz")
+    with pytest.raises(InvalidOptionError, match="must not be called 'volumes'"):
+        ids(tmp_path / "volumes")
+
+
+def test_what_is_not_there_or_holds_nothing_is_named(tmp_path: Path) -> None:
+    with pytest.raises(MissingInputError, match=r"there is no .*gone"):
+        ids(tmp_path / "gone")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(SpineError, match="no DICOM image"):
+        ids(tmp_path / "empty", out=tmp_path / "out", convert=Conversion(quiet=True))
+    (tmp_path / "x.json").write_text("{}")
+    with pytest.raises(InvalidTableError, match="schema"):
+        ids(tmp_path / "x.json")
