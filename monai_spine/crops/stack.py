@@ -234,11 +234,13 @@ class StackCache:
             self._held[key] = open_stack(path)
         self._held.move_to_end(key)
         stack = self._held[key]
-        while len(self._held) > 1 and (self._bytes() > self.most_bytes or len(self._held) > _MOST_OPEN):
+        while len(self._held) > 1 and (self.held_bytes > self.most_bytes or len(self._held) > _MOST_OPEN):
             self._held.popitem(last=False)
         return stack
 
-    def _bytes(self) -> int:
+    @property
+    def held_bytes(self) -> int:
+        """Memory that unpacked volumes take."""
         return sum(0 if isinstance(one.voxels, np.memmap) else one.voxels.nbytes for one in self._held.values())
 
     def __getstate__(self) -> dict[str, Any]:

@@ -12,7 +12,7 @@ import torch
 
 from monai_spine.crops.frame import LevelFrame, level_frames
 from monai_spine.crops.pose import UPRIGHT, Pose, crop_grid
-from monai_spine.crops.sampling import sample
+from monai_spine.crops.sampling import find_slices, sample
 from monai_spine.crops.service import Service, serve
 from monai_spine.crops.stack import Stack
 from monai_spine.crops.view import View
@@ -85,6 +85,29 @@ def open_study(
 
 
 @dataclass(frozen=True)
+class ShownSlice:
+    """What a plane of a crop shows, augmentation left aside.
+
+    Attributes
+    ----------
+    volume
+        The file.
+    axis, index
+        The file's axis that the slices lie along (2 in what `data_prep` writes), and the nearest slice along it.
+    distance
+        Millimetres from the plane's middle to that slice.
+    covered
+        Whether the plane is shown at all.
+    """
+
+    volume: str
+    axis: int
+    index: int
+    distance: float
+    covered: bool
+
+
+@dataclass(frozen=True)
 class StudyCrops:
     """What serves every view of every level of a study."""
 
@@ -112,3 +135,16 @@ class StudyCrops:
                 crops[n], covered = sample(service.stack, grid, view.between)
                 masks[n] = torch.from_numpy(covered)
         return crops, masks
+
+    def slices(self, view: View, level: Level) -> tuple[ShownSlice, ...]:
+        """The nearest slice to each plane of a view of a level; none where nothing serves."""
+        stack = self.services[view.name][list(Level).index(level)].stack
+        if stack is None:
+            return ()
+        found = find_slices(stack, crop_grid(view, self.frames[level]))
+        axis = int(stack.stored[2, 0])
+        stored = [int(stack.stored_box((0, 0, k), (1, 1, k + 1))[0, axis]) for k in found.nearest]
+        return tuple(
+            ShownSlice(stack.name, axis, k, float(distance), bool(covered))
+            for k, distance, covered in zip(stored, found.distance, found.covered, strict=True)
+        )

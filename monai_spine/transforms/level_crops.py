@@ -119,6 +119,8 @@ class LevelCropsd(Randomizable, MapTransform):
             return open_study(data, self.kinds, self.opened.open, leave_out_bad=self.leave_out_bad)
 
         stacks = self.cache.stacks(data, opened) if self.cache else opened()
+        if stacks.refused and not self.leave_out_bad:
+            stacks = opened()
         return StudyCrops.of(stacks, data.get("points", {}), self.views), stacks.refused
 
 

@@ -1,11 +1,14 @@
 """LevelCropsd on studies whose voxels say where they lie."""
 
+import pickle
 from pathlib import Path
 
 import nibabel as nib
 import numpy as np
 import pytest
 import torch
+from monai.data import list_data_collate
+from monai.transforms import SelectItemsd
 
 from monai_spine.crops import Augmentation, Between, View
 from monai_spine.errors import InvalidOptionError, InvalidVolumeError
@@ -206,6 +209,36 @@ def test_nan_in_a_volume_is_an_error_that_names_it_or_a_reason(tmp_path: Path, s
 def test_packed_and_plain_volumes_give_the_same(study: dict, tmp_path: Path) -> None:
     plain, packed = crops_of(study), crops_of(write_study(tmp_path, suffix=".nii.gz"))
     assert all(torch.equal(plain[view.name], packed[view.name]) for view in VIEWS)
+
+
+@pytest.mark.parametrize("matrix", AXIS_ORDERS[::5], ids=str)
+def test_each_plane_names_the_slice_of_the_file_that_it_shows(study: dict, matrix: np.ndarray, tmp_path: Path) -> None:
+    order = nib.orientations.io_orientation(np.block([[matrix, np.zeros((3, 1))], [np.zeros((1, 3)), 1.0]]))
+    stored = nib.load(study["axial_t2"][0]).as_reoriented(order)
+    nib.save(stored, tmp_path / "stored.nii")
+    view = VIEWS[2]
+    crops = LevelCropsd(views=VIEWS).study({**study, "axial_t2": [str(tmp_path / "stored.nii")]})
+    for offset, shown in zip((-4.5, 0.0, 4.5), crops.slices(view, Level.L4_L5), strict=True):
+        voxel = np.zeros(3)
+        voxel[shown.axis] = shown.index
+        assert abs(to_world(stored.affine, voxel)[2] - (offset - 34.0)) == pytest.approx(shown.distance)
+        assert shown.distance <= 4.5 / 2
+        assert shown.covered
+        assert shown.volume.endswith("stored.nii")
+    assert not LevelCropsd(views=VIEWS).study({**study, "axial_t2": []}).slices(view, Level.L4_L5)
+
+
+def test_studies_can_be_put_into_batches_and_the_transform_sent_to_a_process(study: dict, tmp_path: Path) -> None:
+    other = write_study(tmp_path, kinds=[SeriesType.SAGITTAL_T2])
+    del other["points"]["spinal_canal_stenosis_l1_l2"]
+    transform = LevelCropsd(views=VIEWS, augmentation=Augmentation())
+    transform(study)
+    again = pickle.loads(pickle.dumps(transform))
+    names = [f"{view.name}{end}" for view in VIEWS for end in ("", "_mask", "_series", "_reason")]
+    chosen = SelectItemsd([*names, "label", "points"])
+    batch = list_data_collate([chosen(again(record)) for record in (study, other)])
+    assert batch["disc"].shape == (2, 5, *VIEWS[2].shape)
+    assert batch["label"].shape == (2, 5, 5)
 
 
 def test_the_seed_decides_and_without_augmentation_nothing_is_random(study: dict) -> None:

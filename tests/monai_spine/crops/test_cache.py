@@ -22,7 +22,7 @@ from monai_spine.crops.reach import reach
 from monai_spine.crops.sampling import sample
 from monai_spine.crops.stack import open_stack
 from monai_spine.crops.study import open_study
-from monai_spine.errors import InvalidOptionError
+from monai_spine.errors import InvalidOptionError, InvalidVolumeError
 from monai_spine.spine import Level, SeriesType
 from monai_spine.transforms import LevelCropsd
 from tests.monai_spine.crops.worlds import box_affine, leaning, moved, spine_points, stack_of
@@ -50,7 +50,7 @@ def test_crops_from_the_cache_are_those_from_the_volumes_up_to_rounding(
     study: dict, tmp_path: Path, dtype: str, close: float
 ) -> None:
     plain, first, second = transform(None), *(transform(tmp_path / "c", cache_dtype=dtype) for _ in range(2))
-    for _ in range(3):
+    for _ in range(2):
         expected, fresh, cached = plain(study), first(study), second(study)
         for name in NAMES:
             assert torch.equal(fresh[name], cached[name])
@@ -130,6 +130,8 @@ def test_what_could_not_be_used_is_still_said(study: dict, tmp_path: Path) -> No
     reasons = [transform(tmp_path / "c", bad_volume="mask")(study)["foramina_reason"] for _ in range(2)]
     assert reasons[0] == reasons[1]
     assert "cut short" in reasons[0][0]
+    with pytest.raises(InvalidVolumeError, match="cut short"):
+        transform(tmp_path / "c")(study)
 
 
 def _hold(task: tuple[dict, Path]) -> bytes:
@@ -160,7 +162,7 @@ signs = st.sampled_from([-1.0, 0.0, 1.0])
 shares = st.floats(-1.0, 1.0) | signs
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(
     st.integers(0, 10_000),
     st.floats(0, 25),

@@ -1,0 +1,96 @@
+"""Volumes opened for crops: the voxels that were stored, in any order, and no more memory than allowed."""
+
+import os
+import pickle
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+from monai_spine.crops.stack import StackCache, open_stack
+from monai_spine.errors import InvalidVolumeError, MissingInputError
+from monai_spine.geometry import to_voxel, to_world
+from tests.monai_spine.crops.worlds import leaning
+from tests.monai_spine.test_geometry import AXIS_ORDERS, affine
+
+SIZE = (7, 8, 9)
+
+
+def write(path: Path, voxels: np.ndarray | None = None, matrix: np.ndarray | None = None, **header) -> Path:
+    given = np.random.default_rng(0).integers(0, 900, SIZE).astype(np.int16) if voxels is None else voxels
+    image = nib.Nifti1Image(given, np.diag([2.0, 3.0, 4.0, 1.0]) if matrix is None else matrix)
+    if header:
+        image.header.set_slope_inter(header["slope"], header["inter"])
+    nib.save(image, path)
+    return path
+
+
+@pytest.mark.parametrize("matrix", AXIS_ORDERS, ids=range(48))
+def test_a_voxel_keeps_its_place_and_its_way_back_into_the_file_in_all_orders(
+    matrix: np.ndarray, tmp_path: Path
+) -> None:
+    stored = affine(leaning(20, 2) @ matrix, np.array([2.0, 3.0, 4.0]), np.array([5.0, 6.0, 7.0]))
+    voxels = np.arange(np.prod(SIZE), dtype=np.int32).reshape(SIZE)
+    stack = open_stack(write(tmp_path / "v.nii", voxels, stored)).turned(leaning(20, 2))
+    assert (np.diag(leaning(20, 2).T @ stack.affine[:3, :3]) > 0).all()
+    index = (2, 3, 4)
+    world = to_world(stack.affine, index)
+    place = np.rint(to_voxel(stored, world)).astype(int)
+    assert stack.voxels[index] == voxels[tuple(place)]
+    assert (stack.stored_box(index, np.array(index) + 1) == [place, place + 1]).all()
+    box = stack.stored_box((1, 2, 3), (4, 5, 6))
+    part = stack.trimmed(box)
+    assert part.start == (1, 2, 3)
+    assert np.array_equal(part.block((2, 3, 4), (4, 5, 6)), stack.block((2, 3, 4), (4, 5, 6)))
+    with pytest.raises(IndexError, match="not held"):
+        part.block((0, 3, 4), (4, 5, 6))
+
+
+@pytest.mark.parametrize("suffix", [".nii", ".nii.gz"])
+def test_the_window_is_that_of_the_scaled_values(tmp_path: Path, suffix: str) -> None:
+    whole = (slice(None),) * 3
+    up, down = (open_stack(write(tmp_path / f"{slope}{suffix}", slope=slope, inter=30.0)) for slope in (2.0, -2.0))
+    assert np.allclose(up.block((0, 0, 0), up.shape), 1 - down.block((0, 0, 0), down.shape))
+    assert up.voxels[whole].dtype == np.int16
+
+
+def test_only_packed_volumes_count_and_the_oldest_go_first(tmp_path: Path) -> None:
+    packed = [write(tmp_path / f"{n}.nii.gz") for n in range(3)]
+    cache = StackCache(int(2.5 * np.prod(SIZE) * 2))
+    first = cache.open(packed[0])
+    assert cache.open(packed[0]) is first
+    cache.open(packed[1])
+    cache.open(write(tmp_path / "plain.nii"))
+    assert cache.open(packed[0]) is first
+    cache.open(packed[2])
+    assert cache.open(packed[0]) is first
+    assert cache.held_bytes <= cache.most_bytes
+
+
+def test_a_changed_file_is_opened_anew_and_a_copy_starts_empty(tmp_path: Path) -> None:
+    cache = StackCache(10**6)
+    path = write(tmp_path / "a.nii.gz")
+    first = cache.open(path)
+    os.utime(path, ns=(5, 5))
+    assert cache.open(path) is not first
+    assert pickle.loads(pickle.dumps(cache)).held_bytes == 0 < cache.held_bytes
+
+
+def test_what_cannot_be_used_is_refused_by_name(tmp_path: Path) -> None:
+    with pytest.raises(MissingInputError, match=r"none\.nii"):
+        open_stack(tmp_path / "none.nii")
+    with pytest.raises(InvalidVolumeError, match=r"flat\.nii: expected an image"):
+        open_stack(write(tmp_path / "flat.nii", np.ones(SIZE, dtype=np.int16)))
+    for name in ("short.nii", "short.nii.gz"):
+        path = write(tmp_path / name)
+        path.write_bytes(path.read_bytes()[:-150])
+        with pytest.raises(InvalidVolumeError, match=f"{name}: the voxels cannot be read"):
+            open_stack(path)
+    with pytest.raises(InvalidVolumeError, match="expected numbers"):
+        open_stack(write(tmp_path / "complex.nii", np.ones(SIZE, dtype=np.complex64)))
+    for wrong in (np.nan, np.inf):
+        voxels = np.random.default_rng(0).random(SIZE, dtype=np.float32)
+        voxels[1, 2, 3] = wrong
+        with pytest.raises(InvalidVolumeError, match="expected finite"):
+            open_stack(write(tmp_path / "odd.nii", voxels))
