@@ -1,0 +1,105 @@
+"""How long ``monai-spine predict`` takes for a full-size DICOM study, and how much memory.
+
+    python benchmarks/predict.py --studies 3 --threads 2
+
+Processor seconds (this process and its children) are what the work costs; elapsed seconds also count what else the
+machine had to do. Start-up, that is imports and opening the models, is counted by itself. If the grader has no weights
+yet, random ones take their place: what they say is nonsense, but they take as long.
+"""
+
+from __future__ import annotations
+
+import argparse
+import resource
+import shutil
+import tempfile
+import time
+from contextlib import redirect_stderr
+from io import StringIO
+from pathlib import Path
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--studies", type=int, default=3, help="phantom studies to make and grade")
+    parser.add_argument("--size", choices=("small", "full"), default="full")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--tta", action="store_true")
+    parser.add_argument("--model", type=Path, help="a grader's bundle, not the one shipped")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="predict-") as folder:
+        _measure(Path(folder), options)
+
+
+def _measure(folder: Path, options: argparse.Namespace) -> None:
+    from data_prep.phantom.cohort import generate
+    from data_prep.phantom.size import Size
+
+    generate(folder / "dicom", options.studies, 32, size=Size(options.size), workers=1, quiet=True)
+    clock = _Clock()
+    import torch
+
+    from monai_spine.prediction.dicom import Conversion
+    from monai_spine.prediction.inputs import find_inputs
+    from monai_spine.prediction.models import open_models
+    from monai_spine.prediction.run import predict
+
+    torch.set_num_threads(options.threads)
+    bundle = _with_weights(options.model, folder / "bundle")
+    with redirect_stderr(StringIO()):
+        models = open_models([bundle], mirrored=options.tta, device="cpu")
+    clock.lap("start-up")
+    inputs = find_inputs([folder / "dicom" / "train_images"], folder / "out", Conversion("folder", quiet=True))
+    clock.lap("DICOM to NIfTI")
+    summary = predict(inputs, folder / "out", models, quiet=True)
+    clock.lap("levels and grades")
+    predict(inputs, folder / "out", models, quiet=True)
+    clock.lap("again, nothing to do")
+    print(f"{options.studies} studies of size {options.size}, {options.threads} threads; {summary.line()}\n")
+    print("| step | processor s | elapsed s | processor s per study |\n|---|--:|--:|--:|")
+    for name, (processor, elapsed) in clock.laps.items():
+        each = "" if name == "start-up" else f"{processor / options.studies:.2f}"
+        print(f"| {name} | {processor:.2f} | {elapsed:.2f} | {each} |")
+    print(f"\npeak memory {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20:.2f} GiB")
+
+
+class _Clock:
+    """Processor and elapsed seconds from lap to lap."""
+
+    def __init__(self) -> None:
+        self.laps: dict[str, tuple[float, float]] = {}
+        self._last = self._now()
+
+    def lap(self, name: str) -> None:
+        now = self._now()
+        self.laps[name] = (now[0] - self._last[0], now[1] - self._last[1])
+        self._last = now
+
+    def _now(self) -> tuple[float, float]:
+        used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+        return sum(one.ru_utime + one.ru_stime for one in used), time.perf_counter()
+
+
+def _with_weights(bundle: Path | None, copy: Path) -> Path:
+    """The bundle, or a copy with random weights if it has none."""
+    import torch
+
+    from monai_spine.errors import MissingInputError
+    from monai_spine.prediction.bundle import config_files, parsed, weight_files
+    from monai_spine.prediction.grader import BUNDLE
+
+    bundle = bundle or BUNDLE
+    try:
+        weight_files(bundle)
+    except MissingInputError:
+        shutil.copytree(bundle, copy)
+        network = parsed(config_files(copy), copy, torch.device("cpu"))["network_def"]
+        (copy / "models").mkdir(exist_ok=True)
+        torch.save(network.state_dict(), copy / "models" / "model.pt")
+        print(f"{bundle.name} has no weights: random ones take their place\n")
+        return copy
+    return bundle
+
+
+if __name__ == "__main__":
+    main()
