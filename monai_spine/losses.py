@@ -26,6 +26,16 @@ class CompetitionLoss(nn.Module):
         Weight of the any-severe-spinal term against each of the other three; 0 leaves it out.
     label_smoothing
         As in `torch.nn.functional.cross_entropy`, for the three cross-entropies.
+    focal
+        Exponent by which rows that are nearly right count less (Lin et al. 2017, arXiv:1708.02002); 0 for none.
+    ordinal
+        Share of the three cross-entropies that is that of "moderate or worse" and of "severe", each against the rest,
+        which minds how far off a grade is; 0 for none.
+
+    Raises
+    ------
+    ValueError
+        If a setting is out of its range.
     """
 
     weights: torch.Tensor
@@ -36,11 +46,16 @@ class CompetitionLoss(nn.Module):
         grade_weights: Sequence[float] = tuple(WEIGHTS),
         any_severe: float = 1.0,
         label_smoothing: float = 0.0,
+        focal: float = 0.0,
+        ordinal: float = 0.0,
     ) -> None:
         super().__init__()
         if len(grade_weights) != len(Grade):
             raise ValueError(f"expected {len(Grade)} grade weights, but given {len(grade_weights)}")
         self.register_buffer("weights", torch.tensor(grade_weights, dtype=torch.float32), persistent=False)
+        if focal < 0 or not 0 <= ordinal <= 1:
+            raise ValueError(f"expected focal of at least 0 and ordinal from 0 to 1, but given {focal} and {ordinal}")
+        self.focal, self.ordinal = focal, ordinal
         self.any_severe = any_severe
         self.label_smoothing = label_smoothing
         self.columns = {
@@ -63,15 +78,26 @@ class CompetitionLoss(nn.Module):
         return torch.stack([weight * term for weight, term in held]).sum() / sum(weight for weight, _ in held)
 
     def _group(self, logits: torch.Tensor, labels: torch.Tensor, weights: torch.Tensor) -> torch.Tensor | None:
-        if not (labels != MISSING).any():
+        known = labels != MISSING
+        if not known.any():
             return None
-        return cross_entropy(
-            logits.flatten(0, 1),
-            labels.flatten().long(),
-            weight=weights,
-            ignore_index=MISSING,
-            label_smoothing=self.label_smoothing,
-        )
+        logits, grades = logits[known], labels[known].long()
+        losses = cross_entropy(logits, grades, weight=weights, reduction="none", label_smoothing=self.label_smoothing)
+        if self.focal > 0:
+            losses = losses * (1 - logits.softmax(dim=-1).gather(1, grades[:, None])[:, 0]) ** self.focal
+        if self.ordinal > 0:
+            losses = (1 - self.ordinal) * losses + self.ordinal * weights[grades] * _ordinal(logits, grades)
+        return losses.sum() / weights[grades].sum()
+
+
+def _ordinal(logits: torch.Tensor, grades: torch.Tensor) -> torch.Tensor:
+    """Mean of the cross-entropies of each threshold between grades, ``(rows,)``."""
+    terms = []
+    for threshold in list(Grade)[1:]:
+        above = logits[:, threshold:].logsumexp(dim=-1) - logits[:, :threshold].logsumexp(dim=-1)
+        truth = (grades >= threshold).float()
+        terms.append(binary_cross_entropy_with_logits(above, truth, reduction="none"))
+    return torch.stack(terms).mean(dim=0)
 
 
 def severe_logit(logits: torch.Tensor) -> torch.Tensor:

@@ -89,6 +89,7 @@ class LevelGrader(nn.Module):
                 f"but found {self.backbone_of_view}"
             )
         self.neighbours, self.drop_view = neighbours, drop_view
+        self.held = False
         size = [int(n) for n in pixels]
         self.backbones = nn.ModuleList(
             Backbone(
@@ -154,6 +155,19 @@ class LevelGrader(nn.Module):
             )
         for body, source in zip(self.backbones, given, strict=True):
             body.start_from(str(source))  # type: ignore[operator]
+
+    def hold_backbones(self) -> None:
+        """Train everything but the backbones from now on; their batch statistics stand still, too."""
+        self.held = True
+        self.backbones.requires_grad_(False)
+        self.backbones.eval()
+
+    def train(self, mode: bool = True) -> LevelGrader:
+        """As `torch.nn.Module.train`; backbones that are held stay as they are."""
+        super().train(mode)
+        if self.held:
+            self.backbones.eval()
+        return self
 
     def _read(self, image: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Tokens ``(batch, 5, 5, features)`` of each level and condition, and the slices' weights."""

@@ -134,6 +134,15 @@ def test_training_from_weights_starts_with_them(trained: Path, tmp_path: Path) -
         assert torch.allclose(tensor, then[name], atol=1e-6), name
 
 
+def test_the_other_design_trains_and_infers(data: Path, tmp_path: Path) -> None:
+    small = {key: value for key, value in SMALL.items() if key not in NETWORK} | {"epochs": 1}
+    narrow = {"network_def#filters": [4, 8, 8, 8]}
+    run("train", "volume_unet", run_id="training", bundle_root=str(tmp_path), **small, **narrow)
+    where = {"bundle_root": str(tmp_path), "dataset_dir": str(data.parent), "output_dir": str(tmp_path / "out")}
+    run("inference", "volume_unet", run_id="inference", **where, **narrow)
+    assert (tmp_path / "out/volumes.csv").is_file()
+
+
 def test_two_processes_share_the_images_of_an_epoch(tmp_path: Path) -> None:
     launcher = (sys.executable, "-m", "torch.distributed.run", "--nproc_per_node=2", "--standalone", "-m")
     settings = {"configs": CONFIGS, "launcher": launcher, "bundle_root": str(tmp_path), **SMALL}

@@ -68,3 +68,29 @@ def test_gradient_steps_lower_it() -> None:
 def test_two_grade_weights_are_refused() -> None:
     with pytest.raises(ValueError, match="expected 3 grade weights"):
         CompetitionLoss(grade_weights=[1, 2])
+
+
+def test_a_focal_loss_minds_rows_that_are_nearly_right_less() -> None:
+    labels = torch.zeros(1, 25, dtype=torch.int64)
+    sure, unsure = (torch.tensor([z, 0.0, 0.0]).expand(1, 25, 3) for z in (4.0, 0.5))
+    plain, focal = CompetitionLoss(any_severe=0), CompetitionLoss(any_severe=0, focal=2.0)
+    assert focal(sure, labels) / plain(sure, labels) < 0.01 < focal(unsure, labels) / plain(unsure, labels)
+    p = torch.tensor([0.5, 0.0, 0.0]).softmax(dim=0)[0]
+    assert focal(unsure, labels) == pytest.approx(float((1 - p) ** 2 * -p.log()), rel=1e-5)
+
+
+def test_an_ordinal_loss_minds_how_far_off_a_grade_is() -> None:
+    labels = torch.zeros(1, 25, dtype=torch.int64)
+    near, far = (torch.tensor(row).log().expand(1, 25, 3) for row in ([0.2, 0.7, 0.1], [0.2, 0.1, 0.7]))
+    plain, ordinal = CompetitionLoss(any_severe=0), CompetitionLoss(any_severe=0, ordinal=0.5)
+    assert plain(near, labels) == pytest.approx(float(plain(far, labels)), rel=1e-5)
+    assert ordinal(near, labels) < ordinal(far, labels)
+    thresholds = -(torch.tensor([0.2, 0.9]).log().mean())
+    expected = 0.5 * float(plain(near, labels)) + 0.5 * float(thresholds)
+    assert ordinal(near, labels) == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize("setting", [{"focal": -1.0}, {"ordinal": 1.5}])
+def test_settings_out_of_range_are_refused(setting: dict[str, float]) -> None:
+    with pytest.raises(ValueError, match="expected focal"):
+        CompetitionLoss(**setting)
