@@ -175,23 +175,38 @@ class LevelGrader(nn.Module):
         stacks = image.flatten(0, 1).split(self.views, dim=1)
         seen = [(stack != ABSENT).any(dim=3).any(dim=2) for stack in stacks]
         kept = self._kept(torch.stack([mask.any(dim=1) for mask in seen], dim=1))
+        features = self._features(stacks, seen)
         total = self.place.to(image.dtype).repeat(batch, 1, 1)
         weights = []
-        for n, (stack, mask, reader) in enumerate(zip(stacks, seen, self.readers, strict=True)):
-            features = self._features(stack, mask, self.backbone_of_view[n])
-            tokens, weight = reader(features, mask)
+        for n, (mask, reader) in enumerate(zip(seen, self.readers, strict=True)):
+            tokens, weight = reader(features[n], mask)
             total = total + torch.where(kept[:, n, None, None], tokens, self.absent[n])
             weights.append(weight)
         shape = (batch, LEVELS, CONDITIONS)
         return total.unflatten(0, shape[:2]), torch.cat(weights, dim=2).unflatten(0, shape[:2])
 
-    def _features(self, stack: torch.Tensor, mask: torch.Tensor, backbone: int) -> torch.Tensor:
-        """Features ``(n, slices, width)`` of slices ``(n, slices, rows, columns)``."""
+    def _features(self, stacks: Sequence[torch.Tensor], seen: Sequence[torch.Tensor]) -> list[torch.Tensor]:
+        """Features ``(n, slices, width)`` of each view's slices ``(n, slices, rows, columns)``.
+
+        Views that share a backbone go through it together: batch normalisation sees in training the mixture of them
+        whose statistics it uses later.
+        """
+        pictures = [self._pictures(stack, mask) for stack, mask in zip(stacks, seen, strict=True)]
+        features: list[torch.Tensor] = [pictures[0]] * len(stacks)
+        for index, body in enumerate(self.backbones):
+            mine = [n for n, backbone in enumerate(self.backbone_of_view) if backbone == index]
+            if not mine:
+                continue
+            together = body(torch.cat([pictures[n].flatten(0, 1) for n in mine]))
+            parts = together.split([pictures[n].shape[0] * pictures[n].shape[1] for n in mine])
+            for n, part in zip(mine, parts, strict=True):
+                features[n] = part.unflatten(0, pictures[n].shape[:2])
+        return features
+
+    def _pictures(self, stack: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        """What a backbone takes, ``(n, slices, channels, rows, columns)``."""
         pictures = torch.where(mask[:, :, None, None], stack, torch.zeros_like(stack))[:, :, None]
-        if self.neighbours:
-            pictures = _with_neighbours(pictures, mask)
-        features = self.backbones[backbone](pictures.flatten(0, 1))
-        return features.unflatten(0, stack.shape[:2])
+        return _with_neighbours(pictures, mask) if self.neighbours else pictures
 
     def _kept(self, there: torch.Tensor) -> torch.Tensor:
         """Which views ``(n, views)`` count: those that are there, in training but for some that are dropped."""

@@ -99,3 +99,18 @@ def test_views_may_have_backbones_of_their_own() -> None:
 def test_what_cannot_be_built_is_refused_with_what_could(changes: dict, said: str) -> None:
     with pytest.raises(InvalidOptionError, match=said):
         grader(**changes)
+
+
+def test_batch_statistics_in_use_are_those_of_training() -> None:
+    """Views of different brightness share a backbone: each must not be normalised by itself in training."""
+    network = grader(drop_view=0.0, dropout=0.0, sequence="mean")
+    image = study(8)
+    image[:, :, :3] *= 0.2
+    image[:, :, 7:] = 0.5 + image[:, :, 7:] / 2
+    for module in network.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            module.momentum = 1.0
+    with torch.no_grad():
+        trained = network.train()(image)
+        used = network.eval()(image)
+    assert torch.allclose(trained, used, atol=0.02 * float(trained.std()))
