@@ -76,7 +76,8 @@ class Chain:
     sacrum
         How much it looks as if the sacrum began below the lowest.
     certain
-        Whether the levels are beyond doubt.
+        Whether the levels are beyond doubt: the sacrum is seen below the lowest disc and nowhere else, and no peak
+        between two discs was passed over, which might be the disc that counts.
     """
 
     discs: tuple[Disc, ...]
@@ -93,13 +94,14 @@ def link(canal: Sequence[Peak], sacrum_below: Callable[[Disc], float]) -> Chain 
     best = _best_chain(canal)
     if len(best) < LEAST_DISCS or np.mean([peak.height for peak in best]) < LEAST_MEAN_HEIGHT:
         return None
-    if _skipped(best, canal) > _MOST_SKIPPED * (len(best) - 1):
+    skipped = _skipped(best, canal)
+    if skipped > _MOST_SKIPPED * (len(best) - 1):
         return None
     discs = _discs(best)
     anchor, sacrum, certain = _anchor([sacrum_below(disc) for disc in discs])
     if anchor:
         discs = _discs(best[: anchor + 1])
-    return Chain(_filled(discs), anchor is not None, sacrum, certain)
+    return Chain(_filled(discs), anchor is not None, sacrum, certain and not skipped)
 
 
 def _best_chain(peaks: Sequence[Peak]) -> list[Peak]:

@@ -71,6 +71,15 @@ def test_without_one_clear_sacrum_the_levels_are_uncertain(heights: list[float])
     assert not chain.certain
 
 
+def test_a_peak_that_was_passed_over_makes_the_levels_uncertain() -> None:
+    spine = lordotic()
+    close = spine[-2] + 0.7 * (spine[-1] - spine[-2])  # too near to the lumbosacral disc to stand in the chain with it
+    chain = link(peaks(spine) + peaks(close[None], 0.5), sacral(*peaks(spine[-1:])))
+    assert chain is not None
+    assert len(chain.discs) == len(spine)
+    assert not chain.certain
+
+
 def test_without_a_sacrum_the_lowest_disc_is_taken_for_l4_l5() -> None:
     chain = link(peaks(lordotic(6)), sacral())
     assert chain is not None
