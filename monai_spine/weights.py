@@ -45,12 +45,16 @@ def load_safely(path: str | Path) -> Any:
 def load_weights(network: torch.nn.Module, path: str | Path) -> torch.nn.Module:
     """Fill a network with the weights of a file; every key and shape must match.
 
+    The file holds weights alone, as ``models/model.pt``, or the state of a run, as ``models/latest.pt``.
+
     Raises
     ------
     MissingInputError, InvalidTableError
         If the file is missing or damaged, or does not fit.
     """
     weights = load_safely(path)
+    if isinstance(weights, dict) and isinstance(weights.get("parts"), dict):
+        weights = weights["parts"].get("network")
     try:
         network.load_state_dict(weights)
     except (RuntimeError, TypeError, AttributeError) as err:

@@ -1,5 +1,6 @@
 """Ignite handlers, one a file."""
 
+from monai_spine.handlers.batch_statistics import BatchStatistics
 from monai_spine.handlers.best_model import BestModel
 from monai_spine.handlers.epoch_report import EpochReport
 from monai_spine.handlers.fresh_items import FreshItems
@@ -14,6 +15,7 @@ from monai_spine.handlers.worst_volumes import WorstVolumes
 from monai_spine.weights import load_weights
 
 __all__ = [
+    "BatchStatistics",
     "BestModel",
     "EpochReport",
     "FreshItems",

@@ -110,7 +110,7 @@ def test_evaluation_and_inference_say_the_same_of_a_study(trained: Path, data: P
     one = pd.read_csv(tmp_path / "a" / "predictions.csv", index_col=0)
     other = pd.read_csv(tmp_path / "b" / "predictions.csv", index_col=0)
     assert len(other) == 6 * len(TARGETS)
-    assert np.allclose(one, other.loc[one.index], atol=1e-5)
+    assert np.allclose(one, other.loc[one.index], atol=2e-3)  # the cache of training has 8 bits
 
 
 def test_training_and_inference_share_what_makes_the_answer() -> None:

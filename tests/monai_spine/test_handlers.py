@@ -102,6 +102,13 @@ def test_a_weights_file_that_would_run_code_is_refused(tmp_path: Path) -> None:
         load_safely(tmp_path / "m.pt")
 
 
+def test_the_state_of_a_run_gives_its_networks_weights(tmp_path: Path) -> None:
+    network, other = torch.nn.Linear(2, 2), torch.nn.Linear(2, 2)
+    torch.save({"parts": {"network": network.state_dict()}, "progress": {}}, tmp_path / "latest.pt")
+    load_weights(other, tmp_path / "latest.pt")
+    assert torch.equal(other.weight, network.weight)
+
+
 def test_weights_that_do_not_fit_are_refused_and_change_nothing(tmp_path: Path) -> None:
     torch.save(torch.nn.Linear(3, 3).state_dict(), tmp_path / "m.pt")
     network = torch.nn.Linear(2, 2)
