@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 import torch
 from ignite.engine import Events
-from monai.bundle import ConfigParser, ckpt_export, create_workflow, onnx_export, verify_net_in_out
+from monai.bundle import ConfigParser, ckpt_export, create_workflow, load, onnx_export, verify_net_in_out
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from monai_spine.spine import FINDINGS, TARGETS, Level, Side
@@ -159,6 +159,14 @@ def test_metadata_meets_the_zoos_schema() -> None:
 def test_the_network_takes_and_gives_what_the_metadata_says() -> None:
     meta, config = str(CONFIGS / "metadata.json"), str(CONFIGS / "inference.json")
     verify_net_in_out(net_id="network_def", meta_file=meta, config_file=config, device="cpu")
+
+
+def test_bundle_load_gives_the_shipped_network() -> None:
+    bundle = CONFIGS.parent
+    network = load(name=bundle.name, bundle_dir=str(bundle.parent), source="github")
+    weights = torch.load(bundle / "models/model.pt", weights_only=True)
+    assert torch.equal(network.state_dict()["weight"], weights["weight"])
+    assert (bundle / "models/model.pt").stat().st_size < 12e6
 
 
 def test_torchscript_and_onnx_answer_as_the_network_does(trained: Path, tmp_path: Path) -> None:
