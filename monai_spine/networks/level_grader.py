@@ -241,9 +241,12 @@ class _ViewReader(nn.Module):
 
     def forward(self, features: torch.Tensor, mask: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Tokens ``(n, conditions, features)`` and weights ``(n, conditions, slices)`` of ``(n, slices, width)``."""
-        tokens = (self.project(features) + self.position) * mask[:, :, None]
+        there = mask[:, :, None]
+        # chosen, not multiplied: a backbone that has seen nothing but absent slices may answer with what is not finite
+        features = torch.where(there, features, torch.zeros_like(features))
+        tokens = (self.project(features) + self.position) * there
         if not isinstance(self.sequence, nn.Identity):
-            tokens = tokens + self.sequence(tokens, mask) * mask[:, :, None]
+            tokens = tokens + self.sequence(tokens, mask) * there
         pooled: tuple[torch.Tensor, torch.Tensor] = self.pool(tokens, mask)
         return pooled
 

@@ -53,6 +53,15 @@ def test_a_level_without_any_view_answers_the_same_whatever_the_other_studies_sh
     assert torch.allclose(network(one)[0, of_level], network(other)[0, of_level], atol=1e-5)
 
 
+def test_a_backbone_that_goes_astray_on_nothing_does_not_spoil_the_other_views() -> None:
+    network = grader(backbones=["test_resnet"] * 3, backbone_of_view=[0, 1, 2]).eval()
+    image = study()
+    image[:, :, : VIEWS[0]] = ABSENT
+    sound = network(image)
+    torch.nn.init.constant_(next(network.backbones[0].parameters()), torch.nan)
+    assert torch.equal(network(image), sound)
+
+
 def test_a_level_is_graded_from_its_own_crops_alone() -> None:
     network = grader().eval()
     changed = study()
