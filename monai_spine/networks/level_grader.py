@@ -101,9 +101,11 @@ class LevelGrader(nn.Module):
             )
             for name in backbones
         )
-        widths = [body.features for body in self.backbones if isinstance(body, Backbone)]
+        self.widths = [body.features for body in self.backbones if isinstance(body, Backbone)]
         self.readers = nn.ModuleList(
-            _ViewReader(widths[index], slices, features=features, sequence=sequence, pooling=pooling, dropout=dropout)
+            _ViewReader(
+                self.widths[index], slices, features=features, sequence=sequence, pooling=pooling, dropout=dropout
+            )
             for index, slices in zip(self.backbone_of_view, self.views, strict=True)
         )
         self.absent = nn.Parameter(torch.zeros(len(self.views), CONDITIONS, features))
@@ -188,8 +190,8 @@ class LevelGrader(nn.Module):
     def _features(self, stacks: Sequence[torch.Tensor], seen: Sequence[torch.Tensor]) -> list[torch.Tensor]:
         """Features ``(n, slices, width)`` of each view's slices ``(n, slices, rows, columns)``.
 
-        Views that share a backbone go through it together: batch normalisation sees in training the mixture of them
-        whose statistics it uses later.
+        Views that share a backbone go through it together, and absent slices not at all: batch normalisation sees in
+        training the mixture whose statistics it uses later, and nothing else.
         """
         pictures = [self._pictures(stack, mask) for stack, mask in zip(stacks, seen, strict=True)]
         features: list[torch.Tensor] = [pictures[0]] * len(stacks)
@@ -197,7 +199,12 @@ class LevelGrader(nn.Module):
             mine = [n for n, backbone in enumerate(self.backbone_of_view) if backbone == index]
             if not mine:
                 continue
-            together = body(torch.cat([pictures[n].flatten(0, 1) for n in mine]))
+            together = _of_those_there(
+                body,
+                torch.cat([pictures[n].flatten(0, 1) for n in mine]),
+                torch.cat([seen[n].flatten() for n in mine]),
+                width=self.widths[index],
+            )
             parts = together.split([pictures[n].shape[0] * pictures[n].shape[1] for n in mine])
             for n, part in zip(mine, parts, strict=True):
                 features[n] = part.unflatten(0, pictures[n].shape[:2])
@@ -221,6 +228,23 @@ class LevelGrader(nn.Module):
         fused = self.conditions((tokens + self.fuse(tokens)).flatten(0, 1)).unflatten(0, (batch, LEVELS))
         logits = torch.einsum("blcf,cfg->blcg", self.dropout(fused), self.weight) + self.bias
         return logits.transpose(1, 2).flatten(1, 2)
+
+
+def _of_those_there(body: nn.Module, pictures: torch.Tensor, there: torch.Tensor, *, width: int) -> torch.Tensor:
+    """Features ``(n, width)`` of ``(n, channels, rows, columns)``; 0 for what is not there.
+
+    What is exported or compiled has no use for a number of pictures that changes: there all go through the body.
+    """
+    if torch.jit.is_tracing() or torch.compiler.is_compiling():
+        features: torch.Tensor = body(pictures)
+        return features
+    chosen = torch.nonzero(there)[:, 0]
+    if len(chosen) == 0:  # its parameters have a gradient, of 0, for processes that wait for one from each other
+        nothing = sum((parameter.sum() * 0.0 for parameter in body.parameters()), pictures.new_zeros(()))
+        return nothing.expand(len(pictures), width)
+    given = chosen if len(chosen) > 1 else chosen.repeat(2)  # batch normalisation of a single value is an error
+    found: torch.Tensor = body(pictures[given])[: len(chosen)]
+    return found.new_zeros(len(pictures), found.shape[1]).index_copy(0, chosen, found)
 
 
 class _ViewReader(nn.Module):

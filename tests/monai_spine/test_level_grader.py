@@ -62,6 +62,29 @@ def test_a_backbone_that_goes_astray_on_nothing_does_not_spoil_the_other_views()
     assert torch.equal(network(image), sound)
 
 
+def test_absent_slices_do_not_enter_the_batch_statistics() -> None:
+    network = grader(neighbours=False)
+    image = study(2)
+    image[:, :, 2:] = ABSENT
+    network.train()(image)
+    some = next(m for m in network.backbones.modules() if isinstance(m, torch.nn.BatchNorm2d)).running_mean.clone()
+    network = grader(neighbours=False, views=[2])
+    network.train()(image[:, :, :2])
+    assert torch.allclose(
+        some, next(m for m in network.backbones.modules() if isinstance(m, torch.nn.BatchNorm2d)).running_mean
+    )
+
+
+@pytest.mark.parametrize("slices", [0, 1])
+def test_a_backbone_with_hardly_anything_to_see_still_trains(slices: int) -> None:
+    network = grader(backbones=["test_resnet"] * 3, backbone_of_view=[0, 1, 2]).train()
+    image = study()
+    image[:, :, : VIEWS[0]] = ABSENT
+    image[0, 0, :slices] = 0.5
+    network(image).square().sum().backward()
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in network.parameters())
+
+
 def test_a_level_is_graded_from_its_own_crops_alone() -> None:
     network = grader().eval()
     changed = study()
