@@ -159,6 +159,10 @@ class _Up(nn.Module):
         self.stage = _Stage(fine, mix)
 
     def forward(self, features: torch.Tensor, skip: torch.Tensor) -> torch.Tensor:
-        """Features of the finer stage."""
-        risen = interpolate(self.rise(features), size=skip.shape[-2:], mode="bilinear", align_corners=False)
-        return self.stage(skip + risen)
+        """Features of the finer stage.
+
+        A coarse row always spans two fine ones, and one that juts out is cut off: stretched to fit, the maps of images
+        whose size is not a multiple of 16 would lie millimetres beside what they show.
+        """
+        risen = interpolate(self.rise(features), scale_factor=2.0, mode="bilinear", align_corners=False)
+        return self.stage(skip + risen[..., : skip.shape[-2], : skip.shape[-1]])
