@@ -23,6 +23,8 @@ _USUAL_PITCH = (24.0, 50.0)
 """Adults have 27 to 48 mm from disc to disc, the least in the thoracic spine."""
 _MISSED = 1.6
 """Times the median pitch of a chain: a wider gap holds a disc that was not seen."""
+_MISSED_BESIDE_PEAK = 1.4
+"""The same for a gap in which a peak was passed over, since something is there."""
 _SHARPEST_TURN = 50.0
 """Degrees by which a chain may bend from one disc to the next."""
 LEAST_DISCS = 3
@@ -94,14 +96,14 @@ def link(canal: Sequence[Peak], sacrum_below: Callable[[Disc], float]) -> Chain 
     best = _best_chain(canal)
     if len(best) < LEAST_DISCS or np.mean([peak.height for peak in best]) < LEAST_MEAN_HEIGHT:
         return None
-    skipped = _skipped(best, canal)
-    if skipped > _MOST_SKIPPED * (len(best) - 1):
+    skipped = _passed_over(best, canal)
+    if sum(skipped) > _MOST_SKIPPED * (len(best) - 1):
         return None
-    discs = _discs(best)
-    anchor, sacrum, certain = _anchor([sacrum_below(disc) for disc in discs])
+    anchor, sacrum, certain = _anchor([sacrum_below(disc) for disc in _discs(best)])
     if anchor:
-        discs = _discs(best[: anchor + 1])
-    return Chain(_filled(discs), anchor is not None, sacrum, certain and not skipped)
+        best = best[: anchor + 1]
+    filled = _filled(_discs(best), _passed_over(best, canal))
+    return Chain(filled, anchor is not None, sacrum, certain and not any(skipped))
 
 
 def _best_chain(peaks: Sequence[Peak]) -> list[Peak]:
@@ -133,13 +135,13 @@ def _best_chain(peaks: Sequence[Peak]) -> list[Peak]:
     return chain[::-1]
 
 
-def _skipped(chain: Sequence[Peak], peaks: Sequence[Peak]) -> int:
-    """How many gaps of the chain hold a peak that was passed over: the discs of a neck lie so close."""
+def _passed_over(chain: Sequence[Peak], peaks: Sequence[Peak]) -> list[bool]:
+    """Which gaps of the chain hold a peak that was passed over: the discs of a neck lie so close."""
     members = {id(peak) for peak in chain}
     others = [peak for peak in peaks if id(peak) not in members and peak.height >= LEAST_MEAN_HEIGHT]
-    return sum(
+    return [
         any(_beside_line(above.world, below.world, peak.world) for peak in others) for above, below in pairwise(chain)
-    )
+    ]
 
 
 def _beside_line(start: Array, end: Array, point: Array) -> bool:
@@ -188,14 +190,17 @@ def _discs(chain: Sequence[Peak]) -> tuple[Disc, ...]:
     return tuple(discs)
 
 
-def _filled(discs: tuple[Disc, ...]) -> tuple[Disc, ...]:
-    """The discs, with one put halfway where a gap is wide enough for one that was missed."""
+def _filled(discs: tuple[Disc, ...], passed_over: Sequence[bool]) -> tuple[Disc, ...]:
+    """The discs, with one put halfway where a gap is wide enough for one that was missed.
+
+    ``passed_over`` says of each gap whether it holds a peak that is not in the chain.
+    """
     gaps = [float(np.linalg.norm(a.canal - b.canal)) for a, b in pairwise(discs)]
     usual = float(np.clip(np.median(gaps), *_USUAL_PITCH))
     filled = [discs[0]]
-    for gap, disc in zip(gaps, discs[1:], strict=True):
+    for gap, disc, beside in zip(gaps, discs[1:], passed_over, strict=True):
         above = filled[-1]
-        if gap > _MISSED * usual:
+        if gap > (_MISSED_BESIDE_PEAK if beside else _MISSED) * usual:
             upwards = above.upwards + disc.upwards
             middle = (above.canal + disc.canal) / 2
             filled.append(Disc(middle, 0.0, upwards / np.linalg.norm(upwards), (Flag.INTERPOLATED,)))
