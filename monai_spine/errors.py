@@ -33,6 +33,10 @@ class InvalidVolumeError(SpineError):
     """A NIfTI volume cannot be read, or is not a 3-D volume with a usable affine."""
 
 
+class InvalidImageError(SpineError):
+    """An image file is empty, damaged, too large, or holds something else than one image."""
+
+
 class InvalidOptionError(SpineError):
     """An option's value cannot be used."""
 

@@ -1,0 +1,1 @@
+"""Single images: their datalist, pixels, and what learns to classify them."""
