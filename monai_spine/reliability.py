@@ -45,11 +45,11 @@ def bin_sums(labels: Ints, probabilities: Floats, grade: int) -> Floats:
     Parameters
     ----------
     labels
-        ``(studies, n)``, each 0, 1, 2 or `MISSING`, which counts nothing.
+        ``(studies, n)``, each a grade or `MISSING`, which counts nothing.
     probabilities
-        ``(studies, n, 3)``.
+        ``(studies, n, grades)``.
     grade
-        Against the two others.
+        Against the others.
     """
     bins, p, y = _binned(labels, probabilities, grade)
     sums = np.zeros((len(labels), BINS))
