@@ -13,7 +13,8 @@ from monai_spine.datalist import Record
 from monai_spine.engine_output import gathered, studies_of
 from monai_spine.levels.files import write_points, write_study
 from monai_spine.levels.points import SpinePoints, points_of
-from monai_spine.levels.study import axial_grids, unite
+from monai_spine.levels.recess_locator import RecessLocator
+from monai_spine.levels.search import unite_volumes
 from monai_spine.spine import SeriesType
 
 logger = logging.getLogger(__name__)
@@ -31,10 +32,12 @@ class PointWriter:
         The folder.
     records
         The studies, for their axial series.
+    recesses
+        Who looks for the recesses in axial slices; without it they are projected.
     """
 
-    def __init__(self, *, output_dir: str, records: Sequence[Record]) -> None:
-        self.output_dir = Path(output_dir)
+    def __init__(self, *, output_dir: str, records: Sequence[Record], recesses: RecessLocator | None = None) -> None:
+        self.output_dir, self.recesses = Path(output_dir), recesses
         self.records = {record["study_id"]: record for record in records}
         self._found: dict[str, tuple[str, str, SpinePoints]] = {}
 
@@ -59,7 +62,8 @@ class PointWriter:
         studies = []
         for study, record in sorted(self.records.items()):
             mine = {name: points for owner, name, points in found.values() if owner == study}
-            located = unite(study, mine, {}, axial_grids(record.get(SeriesType.AXIAL_T2.value, ())))
+            axial = [Path(file) for file in record.get(SeriesType.AXIAL_T2.value, ())]
+            located, _ = unite_volumes(study, mine, {}, axial, self.recesses)
             write_study(self.output_dir, located)
             studies.append(located)
         write_points(self.output_dir, studies)

@@ -34,7 +34,7 @@ class RecessLocator:
         self.network = network.to(self.device).eval()
 
     @classmethod
-    def from_bundle(cls, bundle: Path = BUNDLE, device: str | None = None) -> RecessLocator:
+    def from_bundle(cls, bundle: str | Path = BUNDLE, device: str | None = None) -> RecessLocator:
         """The network and the weights of a bundle, on a device as `usable_device` takes it.
 
         Raises
@@ -43,7 +43,7 @@ class RecessLocator:
             If the bundle, its configuration, its weights or the device are missing, or do not fit.
         """
         chosen = usable_device(device)
-        return cls(bundle_network(bundle, "--recess-model"), chosen)
+        return cls(bundle_network(Path(bundle), "--recess-model"), chosen)
 
     @torch.no_grad()
     def __call__(self, plane: RecessPlane, path: str | Path) -> dict[Side, Seen]:

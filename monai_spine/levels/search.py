@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -95,12 +95,24 @@ def search(study: StudyInput, locator: LevelLocator, recesses: RecessLocator | N
             continue
         found[path.name] = read_maps(locator.maps(image), map_affine(affine), image.shape, affine)
         seen[path.name] = image, affine
-    axial = axial_grids(study.axial)
+    located, axial = unite_volumes(study.study, found, refused, study.axial, recesses)
+    return Search(located, seen, axial)
+
+
+def unite_volumes(
+    study: str,
+    found: Mapping[str, SpinePoints],
+    refused: Mapping[str, str],
+    axial: Sequence[Path],
+    recesses: RecessLocator | None,
+) -> tuple[LocatedStudy, dict[str, Grid]]:
+    """`unite` with axial files, and where these lie, by name; one that cannot be read is told of in ``volumes``."""
+    grids = axial_grids(axial)
     unread: dict[str, str] = {}
-    paths = {path.name: path for path in study.axial}
+    paths = {path.name: path for path in axial}
     look = functools.partial(_look, recesses, paths, unread) if recesses else None
-    located = unite(study.study, found, refused, axial, look)
-    return Search(replace(located, volumes={**located.volumes, **unread}), seen, axial)
+    located = unite(study, found, refused, grids, look)
+    return replace(located, volumes={**located.volumes, **unread}), grids
 
 
 def _look(

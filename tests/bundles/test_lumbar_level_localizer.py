@@ -13,10 +13,14 @@ import torch
 from monai.bundle import ConfigParser, ckpt_export, create_workflow, load, onnx_export, verify_net_in_out
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from monai_spine.levels.locator import BUNDLE
-from monai_spine.spine import TARGETS
+from data_prep.phantom.canal import canal_point
+from monai_spine.levels.locate import locate
+from monai_spine.levels.locator import BUNDLE, LevelLocator
+from monai_spine.levels.recess_locator import RecessLocator
+from monai_spine.spine import TARGETS, Level, SeriesType
 from tests.bundles.runs import ROOT, command
 from tests.cohorts import write_cohort
+from tests.phantoms import write_phantom
 
 CONFIGS = BUNDLE / "configs"
 SCHEMA = ROOT.parent / "shared" / "data" / "bundle_schemas" / "meta_schema_20240725.json"
@@ -102,6 +106,23 @@ def test_inference_writes_a_row_for_every_volume(trained: Path, data: Path, tmp_
     assert {row["status"] for row in rows} <= {"found", "no lumbar spine found"}
     assert (tmp_path / "points.csv").is_file()
     assert len(list(tmp_path.glob("*/points.json"))) == 3
+
+
+def test_inference_with_the_shipped_weights_finds_what_locate_finds_recesses_included(tmp_path: Path) -> None:
+    person, scans = write_phantom(tmp_path / "studies/one", seed=4)
+    where = {"bundle_root": str(BUNDLE), "dataset_dir": str(tmp_path / "studies"), "output_dir": str(tmp_path / "a")}
+    run("inference", run_id="inference", **where)
+    found = locate([tmp_path / "studies"], tmp_path / "b", LevelLocator.from_bundle(), RecessLocator.from_bundle())
+    assert found.found == ["one"]
+    table = (tmp_path / "a/points.csv").read_text()
+    assert table == (tmp_path / "b/points.csv").read_text()
+    rows = list(csv.DictReader(table.splitlines()))
+    assert [row["flag"] for row in rows if row["point"] == "recess"] == [""] * 6
+    motion = scans[SeriesType.SAGITTAL_T2].motion
+    for row in rows:
+        if row["point"] == "canal":
+            true = person.curve.to_world(canal_point(person, Level(row["level"]))) + motion
+            assert np.linalg.norm(true - [float(row[axis]) for axis in "xyz"]) < 5
 
 
 def test_evaluation_compares_with_the_marked_points(trained: Path, data: Path, tmp_path: Path) -> None:
