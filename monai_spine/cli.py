@@ -8,8 +8,7 @@ from typing import Annotated
 
 import typer
 
-from monai_spine import __version__, console
-from monai_spine.table_commands import COMMANDS
+from monai_spine import __version__, console, search_commands, table_commands
 
 app = typer.Typer(
     help="Graded degenerative findings from lumbar-spine MRI. Research software: not a medical device.",
@@ -221,10 +220,11 @@ def cv(  # noqa: PLR0917 - options
       monai-spine cv bundles/lumbar_25d_grader --data nifti -o cv --preset convnext_nano_gated --set epochs=12
       monai-spine predict -i dicom -o graded --model bundles/lumbar_25d_grader --weights cv/models
     """
-    from monai_spine.cross_validation import Plan, cross_validate, parse_settings
+    from monai_spine.bundle_run import parse_settings
+    from monai_spine.cross_validation import OWN, Plan, cross_validate
 
     datalist = data / "datalist.json" if data.is_dir() else data
-    plan = Plan(bundle, datalist, tuple(preset or ()), parse_settings(settings or []))
+    plan = Plan(bundle, datalist, tuple(preset or ()), parse_settings(settings or [], OWN))
     outcome = cross_validate(plan, out, folds, lambda text: None if quiet else typer.echo(text, err=True))
     typer.echo(f"{outcome.line()}; see {out / 'out_of_fold.csv'}")
 
@@ -247,7 +247,7 @@ def demo(
     run_demo(out, Plan(studies, held_out, epochs))
 
 
-for command in COMMANDS:
+for command in (*search_commands.COMMANDS, *table_commands.COMMANDS):
     app.command()(command)
 
 

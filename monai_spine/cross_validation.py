@@ -5,16 +5,15 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-import subprocess
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from monai_spine.bundle_run import logging_setting, run_step, training_configs
 from monai_spine.datalist import Record, label_array, read_datalist, split_folds
-from monai_spine.errors import InvalidOptionError, MissingInputError, SpineError
+from monai_spine.errors import InvalidOptionError
 from monai_spine.scoring import competition_score
 from monai_spine.spine import MISSING, TARGETS, Grade
 from monai_spine.submission import Labels, read_predictions, write_predictions
@@ -22,7 +21,9 @@ from monai_spine.text_file import write_text
 
 Say = Callable[[str], None]
 _STATE = "fold.json"
-_OWN = ("fold", "bundle_root", "dataset_dir", "datalist", "resume", "logging_file")
+
+OWN = ("fold", "bundle_root", "dataset_dir", "datalist", "resume", "logging_file")
+"""Configuration entries that cross-validation sets itself."""
 
 
 @dataclass(frozen=True)
@@ -56,13 +57,7 @@ class Plan:
         MissingInputError
             If one of them is not there.
         """
-        folder = self.bundle / "configs"
-        files = [folder / "train.json", *(_preset(folder, path) for path in self.overrides)]
-        for path in (*files, folder / "evaluate.json"):
-            if not path.is_file():
-                presets = sorted(preset.stem for preset in (folder / "presets").glob("*.json"))
-                raise MissingInputError(f"expected a configuration at {path}; the bundle's presets are {presets}")
-        return files
+        return training_configs(self.bundle, self.overrides)
 
     def fingerprint(self, fold: int) -> str:
         """A digest of all that a fold's result depends on."""
@@ -85,29 +80,6 @@ class Outcome:
         return f"{self.studies} studies, out-of-fold score {self.score:.4f} (folds {each})"
 
 
-def parse_settings(texts: Sequence[str]) -> tuple[tuple[str, str], ...]:
-    """Configuration entries from ``name=value``.
-
-    Raises
-    ------
-    InvalidOptionError
-        If one has another form, or names what cross-validation sets itself.
-    """
-    pairs = []
-    for text in texts:
-        name, sign, value = text.partition("=")
-        if not (name and sign and value):
-            raise InvalidOptionError(f"expected a setting as name=value, such as epochs=12, but found {text!r}")
-        if name in _OWN:
-            raise InvalidOptionError(f"{name} is set by the cross-validation itself; leave it out")
-        pairs.append((name, value))
-    return tuple(pairs)
-
-
-class FoldError(SpineError):
-    """A fold's training or evaluation failed; its log says why."""
-
-
 def cross_validate(plan: Plan, out: Path, folds: Sequence[int] | None, say: Say) -> Outcome:
     """Train and evaluate fold by fold, and join what was said of the studies left out.
 
@@ -127,7 +99,7 @@ def cross_validate(plan: Plan, out: Path, folds: Sequence[int] | None, say: Say)
     ------
     MissingInputError, InvalidTableError, InvalidOptionError
         If the bundle, the datalist or a fold is not there.
-    FoldError
+    BundleRunError
         If a training fails.
     """
     records = read_datalist(plan.datalist)
@@ -151,11 +123,6 @@ def _chosen(records: Sequence[Record], folds: Sequence[int] | None) -> list[int]
     return wanted
 
 
-def _preset(folder: Path, path: Path) -> Path:
-    named = folder / "presets" / f"{path.name.removesuffix('.json')}.json"
-    return named if path.parent == Path() and not path.is_file() else path
-
-
 def _do(plan: Plan, fold: int, root: Path, say: Say) -> None:
     """One fold, unless it is done."""
     fingerprint = plan.fingerprint(fold)
@@ -165,19 +132,28 @@ def _do(plan: Plan, fold: int, root: Path, say: Say) -> None:
         say(f"fold {fold}: done before")
         return
     resume = same and (root / "models/latest.pt").is_file()
-    write_text(root / _STATE, json.dumps({"fingerprint": fingerprint, "done": False}) + "\n")
+    trained = same and bool(state.get("trained"))
+    _keep(root, fingerprint, trained=trained)
     say(f"fold {fold}: {'goes on' if resume else 'begins'}, log in {root / 'log.txt'}")
     settings = [*plan.settings, ("fold", str(fold)), ("bundle_root", str(root))]
-    settings.append(("dataset_dir", str(plan.datalist.parent)))
-    configs = [str(path.resolve()) for path in plan.configs]
-    logging = plan.bundle / "configs/logging.conf"
-    if logging.is_file():
-        settings.append(("logging_file", str(logging)))
-    _run("training", configs, [*settings, ("resume", str(resume))], root, say)
-    evaluate = [*configs, str((plan.bundle / "configs/evaluate.json").resolve())]
-    _run("evaluation", evaluate, settings, root, say)
+    settings += [("dataset_dir", str(plan.datalist.parent)), *logging_setting(plan.bundle)]
+    log, follow = root / "log.txt", _epochs(say)
+    if not trained:
+        run_step("training", plan.configs, (*settings, ("resume", str(resume))), log, follow=follow)
+        _keep(root, fingerprint, trained=True)
+    run_step("evaluation", [*plan.configs, plan.bundle / "configs/evaluate.json"], tuple(settings), log, follow=follow)
     shutil.copyfile(root / "models/model.pt", _kept(root, fold))
-    write_text(root / _STATE, json.dumps({"fingerprint": fingerprint, "done": True}) + "\n")
+    _keep(root, fingerprint, trained=True, done=True)
+
+
+def _keep(root: Path, fingerprint: str, *, trained: bool, done: bool = False) -> None:
+    content = {"fingerprint": fingerprint, "trained": trained, "done": done}
+    write_text(root / _STATE, json.dumps(content) + "\n")
+
+
+def _epochs(say: Say) -> Say:
+    """Passes on the lines that report an epoch."""
+    return lambda line: say(line.strip()) if " epoch " in line and "/" in line else None
 
 
 def _kept(root: Path, fold: int) -> Path:
@@ -192,26 +168,6 @@ def _state(root: Path) -> dict[str, object]:
     except (OSError, ValueError):
         return {}
     return content if isinstance(content, dict) else {}
-
-
-def _run(step: str, configs: Sequence[str], settings: Sequence[tuple[str, str]], root: Path, say: Say) -> None:
-    """One command of MONAI's in a process of its own; its lines go to the log, and an epoch's to the user."""
-    command = [sys.executable, "-W", "ignore", "-m", "monai.bundle", "run", step, "--config_file", str(list(configs))]
-    for name, value in settings:
-        command += [f"--{name}", value]
-    root.mkdir(parents=True, exist_ok=True)
-    with (root / "log.txt").open("a", encoding="utf-8") as log:
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-        last = ""
-        for line in process.stdout or ():
-            log.write(line)
-            log.flush()
-            last = line.strip() or last
-            if " epoch " in line and "/" in line:
-                say(line.strip())
-        code = process.wait()
-    if code:
-        raise FoldError(f"{step} in {root} ended with exit code {code}: {last}; the log is {root / 'log.txt'}")
 
 
 def _joined(records: Sequence[Record], folds: Sequence[int], out: Path) -> Outcome:

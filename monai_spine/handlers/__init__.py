@@ -8,6 +8,7 @@ from monai_spine.handlers.graded_crops import GradedCrops
 from monai_spine.handlers.landmark_report import LandmarkReport
 from monai_spine.handlers.point_writer import PointWriter
 from monai_spine.handlers.prediction_writer import PredictionWriter
+from monai_spine.handlers.run_record import RunRecord
 from monai_spine.handlers.run_state import RunState
 from monai_spine.handlers.score_report import ScoreReport
 from monai_spine.handlers.study_pictures import StudyPictures
@@ -23,6 +24,7 @@ __all__ = [
     "LandmarkReport",
     "PointWriter",
     "PredictionWriter",
+    "RunRecord",
     "RunState",
     "ScoreReport",
     "StudyPictures",

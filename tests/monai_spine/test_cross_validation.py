@@ -6,8 +6,9 @@ import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
+from monai_spine.bundle_run import BundleRunError, parse_settings
 from monai_spine.cli import app
-from monai_spine.cross_validation import FoldError, Plan, cross_validate, parse_settings
+from monai_spine.cross_validation import OWN, Plan, cross_validate
 from monai_spine.datalist import read_datalist
 from monai_spine.errors import InvalidOptionError, MissingInputError
 from monai_spine.leaderboard import compare
@@ -61,7 +62,7 @@ def test_a_finished_fold_is_not_done_again_unless_something_changed(done: Path, 
 
 def test_a_training_that_fails_says_why_and_where_its_log_is(data: Path, tmp_path: Path) -> None:
     plan = Plan(BUNDLE, data, (), (*SETTINGS, ("learning_rate", "-1")))
-    with pytest.raises(FoldError, match=r"log\.txt"):
+    with pytest.raises(BundleRunError, match=r"log\.txt"):
         cross_validate(plan, tmp_path, [1], lambda _: None)
     assert "learning rate" in (tmp_path / "fold_1/log.txt").read_text()
 
@@ -74,10 +75,10 @@ def test_what_cannot_be_done_is_refused_before_anything_is(data: Path, tmp_path:
     assert not (tmp_path / "a").exists()
     for text in ("epochs", "=3", "epochs="):
         with pytest.raises(InvalidOptionError, match="name=value"):
-            parse_settings([text])
+            parse_settings([text], OWN)
     with pytest.raises(InvalidOptionError, match="itself"):
-        parse_settings(["fold=1"])
-    assert parse_settings(["network_def#dropout=0.1"]) == (("network_def#dropout", "0.1"),)
+        parse_settings(["fold=1"], OWN)
+    assert parse_settings(["network_def#dropout=0.1"], OWN) == (("network_def#dropout", "0.1"),)
 
 
 def test_the_command_ends_with_2_for_a_bundle_that_is_not_there(data: Path, tmp_path: Path) -> None:

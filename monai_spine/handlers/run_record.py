@@ -1,0 +1,150 @@
+"""What each epoch of a run brought and cost, a line of JSON an epoch, for those who watch or compare runs."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import resource
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import ignite.distributed as idist
+import torch
+from ignite.engine import Engine, Events
+
+
+@dataclass(frozen=True)
+class Instant:
+    """A moment by the clock and by the processor time of this process and its finished children, seconds."""
+
+    clock: float = field(default_factory=time.perf_counter)
+    processor: float = field(default_factory=lambda: sum(os.times()[:4]))
+
+
+class RunRecord:
+    """Appends a line to a file after every epoch of a training.
+
+    Each holds ``epoch`` and ``epochs``; ``metrics`` of the validation (null where not defined); for ``training`` and
+    ``validation`` the ``items`` seen, ``seconds`` and ``processor_seconds``; the same of the whole time since the line
+    before, or since the run was set up; ``parameters`` of the network; ``device``; and ``peak_memory``, bytes, of the
+    GPU or else of the process.
+
+    Parameters
+    ----------
+    path
+        The file.
+    evaluator
+        The validation's engine.
+    parent
+        The process that asked for the run: when it is gone, the run ends. None for a run of its own.
+    """
+
+    def __init__(self, *, path: str, evaluator: Engine, parent: int | None = None) -> None:
+        self.path = Path(path)
+        self.evaluator = evaluator
+        self.parent = parent
+        self._before = Instant()
+        self._training, self._validation = _Stretch(), _Stretch()
+
+    def attach(self, engine: Engine) -> None:
+        """Listen to the trainer and its validation. Attach after the handler that validates."""
+        self._training.attach(engine)
+        self._validation.attach(self.evaluator)
+        for one in (engine, self.evaluator):
+            one.add_event_handler(Events.ITERATION_COMPLETED, self._look_after_parent)
+        engine.add_event_handler(Events.EPOCH_COMPLETED, self._write)
+
+    def _look_after_parent(self) -> None:
+        if self.parent is not None and os.getppid() != self.parent:
+            raise SystemExit("error: the command that began this run has ended, and so does the run")
+
+    def _write(self, trainer: Engine) -> None:
+        if idist.get_rank() != 0:
+            return
+        now = Instant()
+        network: torch.nn.Module = trainer.network  # type: ignore[attr-defined]
+        device = next(network.parameters()).device
+        line = {
+            "epoch": trainer.state.epoch,
+            "epochs": trainer.state.max_epochs,
+            "metrics": _defined(self.evaluator.state.metrics),
+            "training": self._training.as_dict(),
+            "validation": self._validation.as_dict(),
+            **_spent(self._before, now),
+            "parameters": sum(parameter.numel() for parameter in network.parameters()),
+            "device": device.type,
+            "peak_memory": _peak_memory(device),
+        }
+        self._before = now
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        with self.path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(line) + "\n")
+
+
+class _Stretch:
+    """From the beginning of an engine's epoch to its last iteration."""
+
+    def __init__(self) -> None:
+        self.items, self.begin, self.end = 0, Instant(), Instant()
+
+    def attach(self, engine: Engine) -> None:
+        engine.add_event_handler(Events.EPOCH_STARTED, self._start)
+        engine.add_event_handler(Events.ITERATION_COMPLETED, self._count)
+
+    def as_dict(self) -> dict[str, float]:
+        return {"items": self.items, **_spent(self.begin, self.end)}
+
+    def _start(self) -> None:
+        self.items, self.begin = 0, Instant()
+        self.end = self.begin
+
+    def _count(self, engine: Engine) -> None:
+        self.items += _size(engine.state.batch)
+        self.end = Instant()
+
+
+def read_record(path: Path) -> list[dict[str, Any]]:
+    """The lines of a record, one for each epoch: the last where an epoch was begun twice. Empty without a file.
+
+    A line that is not whole, of a run that was killed while it wrote, does not count.
+    """
+    lines: dict[int, dict[str, Any]] = {}
+    text = path.read_text(encoding="utf-8") if path.is_file() else ""
+    for line in text.splitlines():
+        try:
+            content = json.loads(line)
+        except ValueError:
+            continue
+        lines[content["epoch"]] = content
+    return [lines[epoch] for epoch in sorted(lines)]
+
+
+def _spent(begin: Instant, end: Instant) -> dict[str, float]:
+    seconds = {"seconds": end.clock - begin.clock, "processor_seconds": end.processor - begin.processor}
+    return {name: round(value, 4) for name, value in seconds.items()}
+
+
+def _defined(metrics: Mapping[str, Any]) -> dict[str, float | None]:
+    """Those that are numbers; null where they are not finite."""
+    numbers = {name: float(value) for name, value in metrics.items() if isinstance(value, int | float)}
+    return {name: value if math.isfinite(value) else None for name, value in numbers.items()}
+
+
+def _size(batch: Any) -> int:
+    """Items of a batch: a list of them, or a dictionary or a sequence of stacked ones."""
+    if isinstance(batch, list) and batch and isinstance(batch[0], Mapping):
+        return len(batch)
+    first = next(iter(batch.values())) if isinstance(batch, Mapping) else batch[0]
+    return len(first)
+
+
+def _peak_memory(device: torch.device) -> int:
+    if device.type == "cuda":
+        return int(torch.cuda.max_memory_allocated(device))
+    kilobytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return int(kilobytes * (1 if sys.platform == "darwin" else 1024))

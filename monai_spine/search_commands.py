@@ -1,0 +1,98 @@
+"""The commands that train a bundle many times to choose among its settings: compare, tune.
+
+`monai_spine.cli` holds the rest. Each imports what it needs when it runs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from monai_spine.errors import InvalidOptionError
+
+Bundle = Annotated[Path, typer.Argument(help="A bundle, such as bundles/lumbar_25d_grader.")]
+Data = Annotated[Path, typer.Option(help="A datalist.json with folds, or its folder.")]
+Out = Annotated[Path, typer.Option("-o", "--out", help="Folder for the results, and a folder for each run.")]
+Preset = Annotated[
+    list[Path] | None, typer.Option(help="A preset of the bundle, or a configuration file; repeat for several.")
+]
+Settings = Annotated[
+    list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="A configuration entry; repeat.")
+]
+Quiet = Annotated[bool, typer.Option("--quiet", help="No lines of progress on stderr.")]
+
+
+def compare(  # noqa: PLR0917 - options
+    bundle: Bundle,
+    data: Data,
+    out: Out,
+    presets: Annotated[
+        str | None,
+        typer.Option(metavar="A,B,C", help="Presets; default: none; a+b: both; a/b: one a condition; name=a+b."),
+    ] = None,
+    backbones: Annotated[
+        str | None, typer.Option(metavar="A,B,C", help="Backbones, by timm's names, in place of the bundle's.")
+    ] = None,
+    preset: Preset = None,
+    epochs: Annotated[int | None, typer.Option(min=1, help="For each; by default what the configuration says.")] = None,
+    minutes: Annotated[
+        float | None,
+        typer.Option(min=0, help="In place of epochs: of processor time for each, by the clock on a GPU."),
+    ] = None,
+    folds: Annotated[
+        list[int] | None, typer.Option(help="A fold to leave out; repeat for several. [default: 0]")
+    ] = None,
+    test: Annotated[Path | None, typer.Option(help="Another datalist, to evaluate on its studies.")] = None,
+    floor: Annotated[
+        Path | None,
+        typer.Option(help="A phantom cohort's floor.json or truth.csv: say how far the way to it has been."),
+    ] = None,
+    settings: Settings = None,
+    quiet: Quiet = False,
+) -> None:
+    """Compare presets or backbones of a bundle: same split, same budget, one table.
+
+    Evaluates on the datalist's test section if it has labels, else on the fold left out. Writes comparison.csv, .json
+    and .png. Run again, it skips what is done and goes on with what was killed. Ends with 3 when a candidate failed.
+
+    \b
+    Example:
+      monai-spine compare bundles/lumbar_25d_grader --data nifti -o out --presets default,efficientnet_b0 --minutes 60
+      monai-spine compare bundles/image_classifier --data images -o out --backbones resnet18,convnext_nano --epochs 5
+    """
+    from monai_spine.bundle_run import parse_settings
+    from monai_spine.comparison import candidate, study_judge
+    from monai_spine.comparison import compare as comparison
+    from monai_spine.comparison.training import OWN
+
+    if (presets is None) == (backbones is None):
+        raise InvalidOptionError("expected either --presets or --backbones")
+    if epochs is not None and minutes is not None:
+        raise InvalidOptionError("expected either --epochs or --minutes")
+    chosen = parse_settings(settings or [], OWN)
+    if presets is not None:
+        if preset:
+            raise InvalidOptionError("with --presets, join presets as a+b instead of giving --preset")
+        candidates = candidate.presets(bundle, presets.split(","), chosen)
+    else:
+        candidates = candidate.backbones(bundle, preset or [], (backbones or "").split(","), chosen)
+    datalist = _datalist(data)
+    judge = study_judge.StudyJudge(datalist, folds or [0], _datalist(test) if test else None, floor)
+    plan = comparison.Plan(bundle, datalist, judge, comparison.Budget(epochs, minutes))
+    compared = comparison.compare(plan, candidates, out, _say(quiet))
+    typer.echo(f"{compared.text}\nsee {out / 'comparison.png'}")
+    raise typer.Exit(compared.exit_code)
+
+
+def _datalist(data: Path) -> Path:
+    return data / "datalist.json" if data.is_dir() else data
+
+
+def _say(quiet: bool) -> Callable[[str], None]:
+    return lambda text: None if quiet else typer.echo(text, err=True)
+
+
+COMMANDS = (compare,)
