@@ -1,4 +1,4 @@
-"""Batches in which studies lend each other levels and halves, with the labels that belong to them."""
+"""Batches in which studies lend each other levels, halves and parts, with the labels that belong to them."""
 
 from __future__ import annotations
 
@@ -7,9 +7,12 @@ from typing import Any
 
 import torch
 
+from monai_spine.crop_intensity import IntensityChanges
 from monai_spine.crops import View
 from monai_spine.crops.view import ABSENT
+from monai_spine.errors import InvalidOptionError
 from monai_spine.geometry import Plane
+from monai_spine.soft_labels import blended, soft_labels
 from monai_spine.spine import FINDINGS, MISSING, Level, Side
 
 _LEVELS = tuple(Level)
@@ -22,7 +25,8 @@ class StudyMixing:
     """Prepares a trainer's batch: what MONAI's engines take as ``prepare_batch``.
 
     Every mixture keeps labels true: a borrowed level brings its five labels; a borrowed right half its right ones, and
-    the label of the canal counts only if both studies have the same ("sequence cutmix" of the RSNA 2024 winners).
+    the label of the canal counts only if both studies have the same ("sequence cutmix" of the RSNA 2024 winners). What
+    is blended has soft labels. The other study is the one before in the batch: a batch of one mixes nothing.
 
     Parameters
     ----------
@@ -32,25 +36,68 @@ class StudyMixing:
         Probability that a level comes from another study of the batch.
     half
         Probability that the right half of a level comes from another study.
+    blend
+        Probability that a study becomes a weighted mean of itself and another ("mixup", Zhang et al. 2018,
+        arXiv:1710.09412); a level only if both have the same slices of it.
+    alpha
+        The other's weight is drawn from a beta distribution with this as both parameters.
+    rectangle
+        Probability that a rectangle of all slices of a level comes from another study which has the same slices of it
+        ("cutmix", Yun et al. 2019, arXiv:1905.04899); its share of the labels is that of the area, drawn evenly.
     hole
         Probability that a slice loses a square of half its side (coarse dropout); it becomes 0, which is dark tissue.
+    intensity
+        Changes of grey values, before everything else; None for none.
+
+    Raises
+    ------
+    InvalidOptionError
+        If a probability is not from 0 to 1, or ``alpha`` not above 0.
     """
 
-    def __init__(self, *, views: Sequence[View], level: float = 0.0, half: float = 0.0, hole: float = 0.0) -> None:
-        for name, share in (("level", level), ("half", half), ("hole", hole)):
+    def __init__(
+        self,
+        *,
+        views: Sequence[View],
+        level: float = 0.0,
+        half: float = 0.0,
+        blend: float = 0.0,
+        alpha: float = 0.4,
+        rectangle: float = 0.0,
+        hole: float = 0.0,
+        intensity: IntensityChanges | None = None,
+    ) -> None:
+        shares = {"level": level, "half": half, "blend": blend, "rectangle": rectangle, "hole": hole}
+        for name, share in shares.items():
             if not 0 <= share <= 1:
-                raise ValueError(f"expected {name} from 0 to 1, but given {share}")
+                raise InvalidOptionError(f"expected the mixing's {name} from 0 to 1, but found {share}")
+        if alpha <= 0:
+            raise InvalidOptionError(f"expected the mixing's alpha above 0, but found {alpha}")
         self.views, self.level, self.half, self.hole = tuple(views), level, half, hole
+        self.blend, self.alpha, self.rectangle = blend, alpha, rectangle
+        self.intensity = intensity or IntensityChanges()
 
     def __call__(
         self, batch: Mapping[str, Any], device: str | torch.device | None = None, non_blocking: bool = False, **_: Any
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """``image`` ``(batch, 5, slices, rows, columns)`` and ``label`` ``(batch, 25)`` on the device."""
+        """``image`` ``(batch, 5, slices, rows, columns)`` and ``label`` on the device.
+
+        Labels are ``(batch, 25)``, or soft, ``(batch, 25, 3)``, if anything may be blended.
+        """
         image, label = (
             torch.as_tensor(batch[key]).to(device=device, non_blocking=non_blocking) for key in ("image", "label")
         )
-        image, label = self._levels(image, label)
-        image, label = self._halves(image, label)
+        image = self.intensity(image, [view.slices for view in self.views])
+        if self.level > 0:
+            image, label = self._levels(image, label)
+        if self.half > 0:
+            image, label = self._halves(image, label)
+        if self.blend > 0 or self.rectangle > 0:
+            label = soft_labels(label)
+        if self.blend > 0:
+            image, label = self._blended(image, label)
+        if self.rectangle > 0:
+            image, label = self._rectangles(image, label)
         return self._holes(image), label
 
     def _levels(self, image: torch.Tensor, label: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -71,10 +118,35 @@ class StudyMixing:
         mixture = torch.where(right, theirs, torch.where(middle, canal, label))
         return image, torch.where(taken[:, _OF_LEVEL.to(taken.device)], mixture, label)
 
-    def _drawn(self, image: torch.Tensor, share: float) -> tuple[torch.Tensor, torch.Tensor]:
+    def _blended(self, image: torch.Tensor, label: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """A study at a time, so that its levels agree on how much of them is whose."""
+        taken, other = self._drawn(image, self.blend, levels=1)
+        drawn = torch.distributions.Beta(self.alpha, self.alpha).sample((len(image), 1)).to(image.device)
+        share = drawn * (taken & _alike(image, image[other]))
+        return self._lent(image, label, other, share, share[:, :, None, None, None])
+
+    def _rectangles(self, image: torch.Tensor, label: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        taken, other = self._drawn(image, self.rectangle)
+        side = torch.rand(taken.shape, device=image.device).sqrt()
+        along = [_stretch(side, length) for length in image.shape[-2:]]
+        inside = (
+            along[0][..., :, None] & along[1][..., None, :] & (taken & _alike(image, image[other]))[..., None, None]
+        )
+        return self._lent(image, label, other, inside.float().mean(dim=(-2, -1)), inside[:, :, None].float())
+
+    def _lent(
+        self, image: torch.Tensor, label: torch.Tensor, other: torch.Tensor, share: torch.Tensor, weight: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Pixels mixed by their weight of the other study, and labels by its share ``(batch, 5)`` of a level."""
+        mixed = torch.where(_absent(image), image, torch.lerp(image, image[other], weight))
+        return mixed, blended(label, label[other], share[:, _OF_LEVEL.to(share.device)])
+
+    def _drawn(
+        self, image: torch.Tensor, share: float, levels: int = len(_LEVELS)
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         """Which levels ``(batch, 5)`` are mixed, and with which study of the batch ``(batch,)``."""
         count = len(image)
-        taken = torch.rand(count, len(_LEVELS), device=image.device) < share
+        taken = torch.rand(count, levels, device=image.device) < share
         return taken, torch.arange(count, device=image.device).roll(1)
 
     def _right_half(self, image: torch.Tensor) -> torch.Tensor:
@@ -112,5 +184,18 @@ class StudyMixing:
 
 
 def _absent(image: torch.Tensor) -> torch.Tensor:
-    """Slices that are not there, ``(batch, 5, slices, 1, 1)``."""
-    return (image == ABSENT).all(dim=-1, keepdim=True).all(dim=-2, keepdim=True)
+    """Slices that are not there, ``(batch, 5, slices, 1, 1)``: no pixel of one that is there is `ABSENT`."""
+    return image[..., :1, :1] == ABSENT
+
+
+def _alike(image: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
+    """Levels ``(batch, 5)`` of which both have the same slices."""
+    return (_absent(image) == _absent(other)).flatten(2).all(dim=2)
+
+
+def _stretch(side: torch.Tensor, length: int) -> torch.Tensor:
+    """Where stretches of a share of the length lie, at random, ``(…, length)``."""
+    size = side * length
+    first = torch.rand_like(side) * (length - size)
+    place = torch.arange(length, device=side.device) + 0.5
+    return (place >= first[..., None]) & (place < (first + size)[..., None])

@@ -10,10 +10,11 @@ from collections.abc import Callable
 import numpy as np
 import torch
 
-from monai_spine.losses import CompetitionLoss
+from monai_spine.losses import any_severe, cross_entropies, mean_of_parts
 from monai_spine.out_of_fold import columns_of
-from monai_spine.scoring import Ints
-from monai_spine.spine import FINDINGS, MISSING, Grade, Group
+from monai_spine.scoring import WEIGHTS, Ints
+from monai_spine.soft_labels import soft_labels
+from monai_spine.spine import Group
 
 TINY = 1e-12
 """Below it, a probability's logarithm says nothing more."""
@@ -53,11 +54,12 @@ class GroupLoss:
 
     def __init__(self, grades: Ints, group: Group) -> None:
         self.columns = torch.tensor(columns_of(group))
-        own = torch.zeros(len(FINDINGS), dtype=torch.bool).index_fill(0, self.columns, True)
-        self.labels = torch.from_numpy(np.ascontiguousarray(grades)).masked_fill(~own, MISSING)
-        self.loss = CompetitionLoss()
+        self.terms = [cross_entropies, any_severe] if group is Group.SPINAL else [cross_entropies]
+        self.labels = soft_labels(torch.from_numpy(np.ascontiguousarray(grades))[:, self.columns])
+        self.weights = torch.tensor(WEIGHTS, dtype=torch.float32)
 
     def __call__(self, logits: torch.Tensor) -> torch.Tensor:
         """Loss of the group's logits ``(studies, n, 3)``."""
-        study = torch.zeros(len(logits), len(FINDINGS), len(Grade)).index_copy(1, self.columns, logits)
-        return self.loss(study, self.labels)
+        parts = [term(logits.float(), self.labels, self.weights) for term in self.terms]
+        losses, totals = (torch.stack(part) for part in zip(*parts, strict=True))
+        return mean_of_parts(losses, totals, torch.ones(len(parts)))

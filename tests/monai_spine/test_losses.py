@@ -3,8 +3,9 @@ import pytest
 import torch
 
 from monai_spine.losses import CompetitionLoss, severe_logit
-from monai_spine.scoring import competition_score
-from monai_spine.spine import MISSING
+from monai_spine.scoring import WEIGHTS, competition_score
+from monai_spine.soft_labels import blended, soft_labels, worst
+from monai_spine.spine import MISSING, Grade
 
 
 def batch(seed: int, studies: int = 6) -> tuple[torch.Tensor, torch.Tensor]:
@@ -94,3 +95,56 @@ def test_an_ordinal_loss_minds_how_far_off_a_grade_is() -> None:
 def test_settings_out_of_range_are_refused(setting: dict[str, float]) -> None:
     with pytest.raises(ValueError, match="expected focal"):
         CompetitionLoss(**setting)
+
+
+@pytest.mark.parametrize("settings", [{}, {"label_smoothing": 0.1}, {"focal": 2.0}, {"ordinal": 0.5}])
+def test_soft_labels_of_one_grade_cost_what_hard_ones_do(settings: dict[str, float]) -> None:
+    logits, labels = batch(5)
+    loss = CompetitionLoss(**settings)
+    assert loss(logits, soft_labels(labels)).item() == pytest.approx(loss(logits, labels).item(), rel=1e-6)
+
+
+def test_a_soft_label_counts_as_that_many_rows_of_each_grade() -> None:
+    """A quarter of one study and three quarters of another are four studies, one of these and three of those."""
+    logits, labels = batch(6, studies=2)
+    labels = labels.clamp(min=0)
+    shares = torch.lerp(*soft_labels(labels), 0.75)[None]
+    four = torch.stack([labels[0], *[labels[1]] * 3])
+    loss = CompetitionLoss(any_severe=0.0)
+    assert loss(logits[:1], shares).item() == pytest.approx(loss(logits[:1].expand(4, -1, -1), four).item(), rel=1e-5)
+
+
+def test_one_answer_meets_a_soft_label_and_that_of_any_severe() -> None:
+    """Shares times weights are the best answer to both terms, so that they do not pull against each other."""
+    shares = torch.tensor([0.5, 0.2, 0.3]).expand(1, 25, 3).clone()
+    shares[:, 1:5] = torch.tensor([1.0, 0.0, 0.0])
+    best = (shares * torch.tensor(WEIGHTS)).clamp(min=1e-9)
+    logits = best.log().float().requires_grad_()
+    for any_severe in (0.0, 1.0, 5.0):
+        (gradient,) = torch.autograd.grad(CompetitionLoss(any_severe=any_severe)(logits, shares), logits)
+        assert gradient.abs().max() < 1e-4
+
+
+def test_the_worst_grade_of_hard_labels_is_the_worst_grade() -> None:
+    labels = torch.tensor([[0, 1, 0], [0, MISSING, 0], [2, 1, MISSING], [MISSING] * 3])
+    found = worst(soft_labels(labels))
+    assert torch.equal(found[:3].argmax(dim=1), torch.tensor([1, 0, 2]))
+    assert torch.equal(found.sum(dim=1), torch.tensor([1.0, 1.0, 1.0, 0.0]))
+
+
+def test_a_blend_sums_to_one_where_both_are_known_and_is_missing_elsewhere() -> None:
+    labels = torch.tensor([[0, 2, MISSING, MISSING, 1]])
+    others = torch.tensor([[1, MISSING, 0, MISSING, 1]])
+    shares = torch.full((1, 5), 0.25)
+    given = blended(soft_labels(labels), soft_labels(others), shares)
+    assert torch.allclose(given.sum(dim=-1), torch.tensor([[1.0, 0, 0, 0, 1]]))
+    assert torch.allclose(given[0, 0], torch.tensor([0.75, 0.25, 0]))
+    assert torch.equal(blended(soft_labels(labels), soft_labels(others), shares * 0), soft_labels(labels))
+
+
+def test_soft_labels_that_are_missing_have_no_gradient() -> None:
+    logits, labels = batch(7)
+    CompetitionLoss()(logits, soft_labels(labels)).backward()
+    assert not logits.grad[labels == MISSING].any()
+    assert logits.grad.isfinite().all()
+    assert soft_labels(labels).shape == (*labels.shape, len(Grade))

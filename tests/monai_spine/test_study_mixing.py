@@ -3,7 +3,8 @@ import torch
 
 from monai_spine.crops import View
 from monai_spine.crops.view import ABSENT
-from monai_spine.spine import FINDINGS, MISSING, Side
+from monai_spine.errors import InvalidOptionError
+from monai_spine.spine import FINDINGS, MIRROR, MISSING, Side
 from monai_spine.study_mixing import StudyMixing
 
 VIEWS = (
@@ -77,7 +78,80 @@ def test_holes_leave_absent_slices_absent() -> None:
     assert ((image == 0).sum(dim=(-1, -2)) == 16).sum() == 2 * 5 * 6 - 1
 
 
-@pytest.mark.parametrize("name", ["level", "half", "hole"])
+def noise(studies: int = 4, seed: int = 0) -> dict[str, torch.Tensor]:
+    """Studies of noise and random labels; some levels and slices are not there."""
+    random = torch.Generator().manual_seed(seed)
+    image = torch.rand(studies, 5, 6, 8, 8, generator=random)
+    image[0, 0, 1] = image[:2, 2] = ABSENT
+    return {"image": image, "label": torch.randint(-1, 3, (studies, 25), generator=random)}
+
+
+BLENDING = [{"blend": 0.9}, {"rectangle": 0.9}, {"blend": 0.7, "rectangle": 0.7, "level": 0.3, "half": 0.3}]
+
+
+@pytest.mark.parametrize("shares", BLENDING)
+@pytest.mark.parametrize("seed", range(3))
+def test_blended_labels_sum_to_one_or_are_missing_and_absent_slices_stay_absent(shares: dict, seed: int) -> None:
+    torch.manual_seed(seed)
+    image, label = StudyMixing(views=VIEWS, **shares)(noise(seed=seed))
+    sums = label.sum(dim=-1)
+    assert label.shape == (4, 25, 3)
+    assert (label >= 0).all()
+    assert torch.allclose(sums, sums.round(), atol=1e-5)
+    absent = (image == ABSENT).flatten(3)
+    assert (absent.all(dim=-1) == absent.any(dim=-1)).all()
+    assert image[~absent.any(dim=-1)].min() >= 0
+
+
+@pytest.mark.parametrize("shares", [{"blend": 1.0}, {"rectangle": 1.0}])
+def test_labels_are_blended_as_the_pixels_are(shares: dict) -> None:
+    """Grey values are the share of severe: where one study is black and normal, the other white and severe."""
+    torch.manual_seed(1)
+    data = {"image": torch.zeros(2, 5, 6, 64, 64), "label": torch.zeros(2, 25, dtype=torch.int64)}
+    data["image"][1], data["label"][1] = 1.0, 2
+    image, label = StudyMixing(views=VIEWS, **shares)(data)
+    levels = list(dict.fromkeys(finding.level for finding in FINDINGS))
+    for n, finding in enumerate(FINDINGS):
+        white = image[:, levels.index(finding.level)].mean(dim=(1, 2, 3))
+        assert torch.allclose(label[:, n, 2], white, atol=1e-5)
+    assert 0.05 < float(label[0, 0, 2]) < 0.95
+
+
+@pytest.mark.parametrize("shares", [{"blend": 1.0}, {"rectangle": 1.0}])
+def test_levels_of_other_slices_are_not_blended(shares: dict) -> None:
+    data = noise(2)
+    image, label = StudyMixing(views=VIEWS, **shares)(data)
+    assert torch.equal(image[:, 0], data["image"][:, 0])
+    first = [n for n, finding in enumerate(FINDINGS) if finding.level == FINDINGS[0].level]
+    assert set(label[:, first].flatten().tolist()) <= {0.0, 1.0}
+    assert not torch.equal(image[:, 1], data["image"][:, 1])
+
+
+def test_a_blend_in_the_mirror_is_the_mirror_of_the_blend() -> None:
+    def mirrored(image: torch.Tensor, label: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        return torch.cat([image[:, :, :4].flip(2), image[:, :, 4:].flip(-1)], dim=2), label[:, list(MIRROR)]
+
+    data, mixing = noise(), StudyMixing(views=VIEWS, blend=0.8)
+    torch.manual_seed(3)
+    expected = mirrored(*mixing(data))
+    torch.manual_seed(3)
+    found = mixing(dict(zip(("image", "label"), mirrored(data["image"], data["label"]), strict=True)))
+    assert all(torch.equal(one, other) for one, other in zip(found, expected, strict=True))
+
+
+def test_a_batch_of_one_blends_nothing() -> None:
+    data = noise(1)
+    image, label = StudyMixing(views=VIEWS, blend=1.0, rectangle=1.0)(data)
+    assert torch.allclose(image, data["image"])
+    assert torch.equal(label.argmax(dim=-1)[data["label"] >= 0], data["label"][data["label"] >= 0])
+
+
+@pytest.mark.parametrize("name", ["level", "half", "blend", "rectangle", "hole"])
 def test_shares_beyond_one_are_refused(name: str) -> None:
-    with pytest.raises(ValueError, match=name):
+    with pytest.raises(InvalidOptionError, match=name):
         StudyMixing(views=VIEWS, **{name: 1.5})
+
+
+def test_a_beta_distribution_without_a_parameter_is_refused() -> None:
+    with pytest.raises(InvalidOptionError, match="alpha"):
+        StudyMixing(views=VIEWS, alpha=0.0)
