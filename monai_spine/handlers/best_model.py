@@ -18,7 +18,7 @@ logger = logging.getLogger(__name__)
 
 
 class BestModel:
-    """Writes the network's ``state_dict`` whenever an evaluator's figure is the lowest so far.
+    """Writes the network's ``state_dict`` whenever an evaluator's figure is the best so far.
 
     The best figure and its epoch are part of the run's state (`state_dict`), so that a resumed run does not
     overwrite a better model with a worse one.
@@ -30,17 +30,28 @@ class BestModel:
     path
         Where they go.
     metric
-        Name of the evaluator's figure; lower is better.
+        Name of the evaluator's figure.
     patience
         Epochs without improvement after which training ends; 0 never ends it.
+    higher_is_better
+        Whether more of the figure is better, as of an accuracy, or less, as of a score.
     """
 
-    def __init__(self, *, network: torch.nn.Module, path: str, metric: str = "score", patience: int = 0) -> None:
+    def __init__(
+        self,
+        *,
+        network: torch.nn.Module,
+        path: str,
+        metric: str = "score",
+        patience: int = 0,
+        higher_is_better: bool = False,
+    ) -> None:
         self.network = network
         self.path = Path(path)
         self.metric = metric
         self.patience = patience
-        self.best = math.inf
+        self._sign = -1 if higher_is_better else 1
+        self.best = self._sign * math.inf
         self.best_epoch = 0
 
     def attach(self, evaluator: Engine, trainer: Engine) -> None:
@@ -59,7 +70,7 @@ class BestModel:
 
     def _look(self, evaluator: Engine, trainer: Engine) -> None:
         figure, epoch = float(evaluator.state.metrics[self.metric]), trainer.state.epoch
-        if figure < self.best:
+        if self._sign * figure < self._sign * self.best:
             self.best, self.best_epoch = figure, epoch
             if idist.get_rank() == 0:
                 save_atomically(self.network.state_dict(), self.path)

@@ -5,7 +5,9 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Mapping
+from typing import Any
 
+import torch
 from ignite.engine import Engine, Events
 
 logger = logging.getLogger(__name__)
@@ -28,7 +30,7 @@ class EpochReport:
     def __init__(self, evaluator: Engine, figures: Mapping[str, str] = SCORES) -> None:
         self.evaluator = evaluator
         self.figures = dict(figures)
-        self._losses: list[float] = []
+        self._losses: list[Any] = []
 
     def attach(self, engine: Engine) -> None:
         """Listen to the trainer. Attach after the handler that validates."""
@@ -40,12 +42,13 @@ class EpochReport:
         self._losses = []
 
     def _collect(self, trainer: Engine) -> None:
-        for study in trainer.state.output:  # type: ignore[union-attr]
-            self._losses.append(float(study["loss"]))
+        output: Any = trainer.state.output
+        self._losses += [each["loss"] for each in (output if isinstance(output, list) else [output])]
 
     def _report(self, trainer: Engine) -> None:
         metrics = self.evaluator.state.metrics
-        loss = sum(self._losses) / max(1, len(self._losses))
+        losses = [float(loss) for loss in self._losses]  # now, since asking makes a GPU finish what it has to do
+        loss = sum(losses) / max(1, len(losses))
         figures = {"loss": loss, **{title: metrics.get(name, math.nan) for title, name in self.figures.items()}}
         line = "  ".join(f"{title} {value:.4f}" for title, value in figures.items())
         logger.info("epoch %d/%d  %s", trainer.state.epoch, trainer.state.max_epochs, line)

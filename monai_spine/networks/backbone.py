@@ -59,11 +59,32 @@ class Backbone(nn.Module):
         self.body: Any = _made(name, in_channels, self.pixels, drop_path)
         _check_patches(self.body, name, self.pixels)
         self.features = _width(self.body, name, in_channels, self.pixels)
+        self.channels_last = False
         if checkpointing:
             self.body.set_grad_checkpointing(True)
 
+    def speed_up(self, *, channels_last: bool = False, compiled: bool = False) -> None:
+        """Same answers, other ways to them, chosen for a machine; names and values of the weights do not change.
+
+        Parameters
+        ----------
+        channels_last
+            Whether pictures and weights are laid out channel by channel of each pixel, which many convolutions are
+            faster on.
+        compiled
+            Whether `torch.compile` writes code for the network, for any number of pictures; copies are not compiled.
+            The first steps take minutes, and a compiler must be there.
+        """
+        if channels_last:
+            self.channels_last = True
+            self.body.to(memory_format=torch.channels_last)
+        if compiled:
+            self.body.compile(dynamic=True)
+
     def forward(self, pictures: torch.Tensor) -> torch.Tensor:
         """Features ``(n, features)`` of pictures ``(n, in_channels, rows, columns)`` from 0 to 1."""
+        if self.channels_last:
+            pictures = pictures.contiguous(memory_format=torch.channels_last)
         given: torch.Tensor = self.body(pictures)
         return given
 

@@ -158,6 +158,20 @@ class LevelGrader(nn.Module):
         for body, source in zip(self.backbones, given, strict=True):
             body.start_from(str(source))  # type: ignore[operator]
 
+    def speed_up(self, *, channels_last: bool = False, compiled: bool = False) -> None:
+        """See `Backbone.speed_up`; a number of pictures that changes from batch to batch is no reason to compile anew.
+
+        Raises
+        ------
+        InvalidOptionError
+            If a setting is neither True nor False.
+        """
+        for name, value in (("channels_last", channels_last), ("compiled", compiled)):
+            if not isinstance(value, bool):
+                raise InvalidOptionError(f"expected {name} as True or False, but found {value!r}")
+        for body in self.backbones:
+            body.speed_up(channels_last=channels_last, compiled=compiled)  # type: ignore[operator]
+
     def hold_backbones(self) -> None:
         """Train everything but the backbones from now on; their batch statistics stand still, too."""
         self.held = True

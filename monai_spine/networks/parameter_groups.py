@@ -2,21 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Container
 from typing import Any
 
-import timm.optim
+from timm.models import group_parameters
 from torch import nn
 
-from monai_spine.networks.level_grader import LevelGrader
+from monai_spine.networks.backbone import Backbone
 
 
 def parameter_groups(
-    network: LevelGrader, *, learning_rate: float, weight_decay: float, layer_decay: float = 1.0
+    network: nn.Module,
+    *,
+    learning_rate: float,
+    weight_decay: float,
+    layer_decay: float = 1.0,
+    backbone_rate: float = 1.0,
+    trained: Container[int] | None = None,
 ) -> list[dict[str, Any]]:
-    """Groups of a grader's parameters that are trained, as `torch.optim` takes them.
+    """Groups of the parameters that are trained, as `torch.optim` takes them.
 
     Parameters
     ----------
+    network
+        Any, with a `Backbone` or several in it.
     learning_rate
         Of all but the backbones.
     weight_decay
@@ -24,22 +33,36 @@ def parameter_groups(
     layer_decay
         Each layer of a backbone learns this many times as fast as the next one (Clark et al. 2020, arXiv:2003.10555,
         as timm counts layers); 1 for one rate.
+    backbone_rate
+        How many times as fast as the rest the backbones' last layers learn.
+    trained
+        Identities (`id`) of the parameters that are trained; None asks each whether it takes a gradient.
     """
+    taken = _asks_gradient if trained is None else (lambda parameter: id(parameter) in trained)
     groups: list[dict[str, Any]] = []
-    for body in network.backbones:
-        made = timm.optim.param_groups_layer_decay(_body(body), weight_decay=weight_decay, layer_decay=layer_decay)
-        groups += [
-            {"params": group["params"], "lr": learning_rate * group["lr_scale"], "weight_decay": group["weight_decay"]}
-            for group in made
-        ]
-    own = {id(parameter) for parameter in network.backbones.parameters()}
-    rest = [parameter for parameter in network.parameters() if id(parameter) not in own]
-    groups.append({"params": rest, "lr": learning_rate, "weight_decay": weight_decay})
-    for group in groups:
-        group["params"] = [parameter for parameter in group["params"] if parameter.requires_grad]
-    return [group for group in groups if group["params"]]
+    backbones = [module for module in network.modules() if isinstance(module, Backbone)]
+    for backbone in backbones:
+        rate = learning_rate * backbone_rate
+        groups += _by_layer(backbone.body, rate, weight_decay, layer_decay, taken)
+    own = {id(parameter) for backbone in backbones for parameter in backbone.parameters()}
+    rest = [parameter for parameter in network.parameters() if id(parameter) not in own and taken(parameter)]
+    return [*groups, {"params": rest, "lr": learning_rate, "weight_decay": weight_decay}] if rest else groups
 
 
-def _body(backbone: nn.Module) -> nn.Module:
-    body: nn.Module = backbone.body  # type: ignore[assignment]
-    return body
+def _by_layer(
+    body: Any, rate: float, weight_decay: float, layer_decay: float, taken: Callable[[nn.Parameter], bool]
+) -> list[dict[str, Any]]:
+    layers = group_parameters(body, body.group_matcher(coarse=False), reverse=True)
+    last = max(layers.values())
+    groups: dict[tuple[int, bool], dict[str, Any]] = {}
+    for name, parameter in body.named_parameters():
+        if not taken(parameter):
+            continue
+        layer, decays = layers.get(name, last), parameter.ndim > 1
+        made = {"params": [], "lr": rate * layer_decay ** (last - layer), "weight_decay": weight_decay if decays else 0}
+        groups.setdefault((layer, decays), made)["params"].append(parameter)
+    return list(groups.values())
+
+
+def _asks_gradient(parameter: nn.Parameter) -> bool:
+    return parameter.requires_grad

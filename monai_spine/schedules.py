@@ -1,0 +1,130 @@
+"""Learning rates over a training: five courses, each with a warm-up."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from torch.optim import Optimizer
+
+from monai_spine.errors import InvalidOptionError
+
+_START, _PEAK, _END = 1 / 25, 0.3, 1e-4
+"""Of one-cycle: the first rate as a share of the highest, when that is reached, the last one's share."""
+_BETTER = 1e-4
+"""What a figure has to gain to count as better on a plateau."""
+
+
+class Schedule:
+    """Sets an optimizer's learning rates before each step; each group keeps its rate's ratio to the others.
+
+    Parameters
+    ----------
+    optimizer
+        Its rates are the highest ones.
+    kind
+        ``constant``; ``cosine``, down to ``final`` times the rate; ``exponential``, the same in a straight line on a
+        logarithmic axis; ``step``, times ``factor`` after every ``every`` epochs; ``one_cycle``, up for 30 % of the
+        training and down (Smith 2018, arXiv:1708.07120; rates only); ``plateau``, times ``factor`` whenever the
+        validation's figure has not become better for more than ``every`` epochs.
+    epochs, steps
+        Of the training, and of an epoch.
+    warmup
+        Epochs in which the rate grows from 0, before the course begins; may be a fraction.
+    final, factor, every
+        See ``kind``.
+
+    Raises
+    ------
+    InvalidOptionError
+        If the course is not known or a number out of its range.
+    """
+
+    KINDS = ("constant", "cosine", "exponential", "step", "one_cycle", "plateau")
+
+    def __init__(
+        self,
+        optimizer: Optimizer,
+        *,
+        kind: str,
+        epochs: int,
+        steps: int,
+        warmup: float = 0.0,
+        final: float = 0.01,
+        factor: float = 0.1,
+        every: int = 5,
+    ) -> None:
+        if kind not in self.KINDS:
+            raise InvalidOptionError(f"expected a schedule among {', '.join(self.KINDS)}, but found {kind!r}")
+        if not 0 <= warmup <= epochs or not 0 < final <= 1 or not 0 < factor < 1 or every < 1:
+            raise InvalidOptionError(
+                f"expected a warm-up from 0 to {epochs} epochs, final from 0 to 1, factor between 0 and 1 and every "
+                f"from 1, but found {warmup}, {final}, {factor} and {every}"
+            )
+        self.optimizer, self.kind = optimizer, kind
+        self.steps, self.final, self.factor, self.every = steps, final, factor, every
+        self.warmup = round(warmup * steps)
+        self.total = max(1, epochs * steps - self.warmup)
+        self.rates = [float(group["lr"]) for group in optimizer.param_groups]
+        self._done, self._plateau, self._best, self._bad = 0, 1.0, -math.inf, 0
+        self._set()
+
+    def share(self, step: int) -> float:
+        """The rate of a step, counted from 0, as a share of the highest."""
+        if step < self.warmup:
+            return (step + 1) / self.warmup
+        return self._courses[self.kind](min(1.0, (step - self.warmup) / self.total))
+
+    def step(self) -> None:
+        """Go on after a step of the optimizer."""
+        self._done += 1
+        self._set()
+
+    def look(self, figure: float) -> None:
+        """Hear what a validation found; more is better. Only a plateau minds."""
+        if self.kind != "plateau" or self._done < self.warmup or math.isnan(figure):
+            return
+        if figure > self._best + _BETTER:
+            self._best, self._bad = figure, 0
+            return
+        self._bad += 1
+        if self._bad > self.every:
+            self._plateau, self._bad = self._plateau * self.factor, 0
+            self._set()
+
+    def state_dict(self) -> dict[str, Any]:
+        """Plain numbers only."""
+        return {"done": self._done, "plateau": self._plateau, "best": self._best, "bad": self._bad, "rates": self.rates}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take up where a run stopped."""
+        self._done, self._bad = int(state["done"]), int(state["bad"])
+        self._plateau, self._best = float(state["plateau"]), float(state["best"])
+        self.rates = [float(rate) for rate in state["rates"]]
+        self._set()
+
+    @property
+    def _courses(self) -> dict[str, Callable[[float], float]]:
+        return {
+            "constant": lambda _: 1.0,
+            "plateau": lambda _: self._plateau,
+            "cosine": lambda done: _between(1.0, self.final, done),
+            "exponential": lambda done: self.final**done,
+            "step": lambda done: self.factor ** ((self.warmup + done * self.total) // (self.every * self.steps)),
+            "one_cycle": lambda done: (
+                _between(_START, 1.0, done / _PEAK)
+                if done < _PEAK
+                else _between(1.0, _END, (done - _PEAK) / (1 - _PEAK))
+            ),
+        }
+
+    def _set(self) -> None:
+        share = self.share(self._done)
+        for group, rate in zip(self.optimizer.param_groups, self.rates, strict=True):
+            group["lr"] = rate * share
+
+
+def _between(start: float, end: float, done: float) -> float:
+    """From one number to another along half a cosine."""
+    return end + (start - end) * (1 + math.cos(math.pi * done)) / 2
