@@ -43,7 +43,8 @@ class EpochReport:
 
     def _collect(self, trainer: Engine) -> None:
         output: Any = trainer.state.output
-        self._losses += [torch.as_tensor(each["loss"]).detach() for each in (output if isinstance(output, list) else [output])]
+        parts = output if isinstance(output, list) else [output]
+        self._losses += [torch.as_tensor(part["loss"]).detach() for part in parts]
 
     def _report(self, trainer: Engine) -> None:
         metrics = self.evaluator.state.metrics
