@@ -7,6 +7,7 @@ from typing import Any
 
 import ignite.distributed as idist
 import numpy as np
+import numpy.typing as npt
 import torch
 from ignite.engine import Engine, Events
 
@@ -41,15 +42,15 @@ class Answers:
         else:
             output: Any = engine.state.output
             label, pred = torch.as_tensor(output["label"]), torch.as_tensor(output["pred"])
-            ids = [*(indices_of(engine) or [None] * len(pred))]
+            ids = list[Any](indices_of(engine)) or [None] * len(pred)
         self.add(ids, label, pred)
 
     def add(self, ids: list[Any], label: torch.Tensor, pred: torch.Tensor) -> None:
         """Take cases by themselves: labels ``(n, …)`` and probabilities ``(n, …, classes)``; an id may be None."""
         self._parts.append((ids, label.detach(), pred.detach().float()))
 
-    def arrays(self) -> tuple[Ints, Floats]:
-        """Labels and probabilities of the cases of all processes, one after the other in the order of their ids.
+    def cases(self) -> dict[Any, tuple[npt.NDArray[Any], npt.NDArray[Any]]]:
+        """Label and probabilities of the cases of all processes by their ids, and in their order.
 
         Every process must ask.
         """
@@ -60,9 +61,14 @@ class Answers:
             for one, truth, row in zip(ids, labels, probabilities, strict=True):
                 cases[(rank, len(cases)) if one is None else one] = (truth, row)
         cases = gathered(cases)
+        return {one: cases[one] for one in sorted(cases)}
+
+    def arrays(self) -> tuple[Ints, Floats]:
+        """Labels and probabilities of the `cases`, one after the other; every process must ask."""
+        cases = self.cases()
         if not cases:
             return np.zeros(0, np.int64), np.zeros((0, 0))
-        truths, rows = zip(*(cases[one] for one in sorted(cases)), strict=True)
+        truths, rows = zip(*cases.values(), strict=True)
         return np.stack(truths), np.stack(rows)
 
 

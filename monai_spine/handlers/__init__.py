@@ -2,11 +2,14 @@
 
 from monai_spine.handlers.batch_statistics import BatchStatistics
 from monai_spine.handlers.best_model import BestModel
+from monai_spine.handlers.confusion_matrix import ConfusionMatrix
 from monai_spine.handlers.epoch_report import EpochReport
 from monai_spine.handlers.fresh_items import FreshItems
 from monai_spine.handlers.graded_crops import GradedCrops
+from monai_spine.handlers.hyper_parameters import HyperParameters
 from monai_spine.handlers.landmark_report import LandmarkReport
 from monai_spine.handlers.point_writer import PointWriter
+from monai_spine.handlers.precision_recall import PrecisionRecall
 from monai_spine.handlers.prediction_writer import PredictionWriter
 from monai_spine.handlers.run_record import RunRecord
 from monai_spine.handlers.run_state import RunState
@@ -18,11 +21,14 @@ from monai_spine.weights import load_weights
 __all__ = [
     "BatchStatistics",
     "BestModel",
+    "ConfusionMatrix",
     "EpochReport",
     "FreshItems",
     "GradedCrops",
+    "HyperParameters",
     "LandmarkReport",
     "PointWriter",
+    "PrecisionRecall",
     "PredictionWriter",
     "RunRecord",
     "RunState",

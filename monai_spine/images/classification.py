@@ -70,8 +70,8 @@ class Classified:
             )
             return cells.sum(axis=0).reshape(self.classes, self.classes).astype(np.int64)
         each = zip(self.labels.T, self.decided().T, strict=True)
-        cells = [metrics.study_confusions(label[:, None], one[:, None], 2) for label, one in each]
-        return np.asarray(cells).sum(axis=1).reshape(self.classes, 2, 2).astype(np.int64)
+        single = [metrics.study_confusions(label[:, None], one[:, None], 2) for label, one in each]
+        return np.asarray(single).sum(axis=1).reshape(self.classes, 2, 2).astype(np.int64)
 
 
 def class_figures(given: Classified, n: int, counts: Floats) -> Figures:

@@ -13,6 +13,7 @@ import torch
 from ignite.engine import Events
 from monai.bundle import ConfigParser, ckpt_export, create_workflow, load, onnx_export, verify_net_in_out
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 
 from monai_spine.spine import FINDINGS, TARGETS, Level, Side
 from tests.bundles.runs import ROOT, command, stop
@@ -71,7 +72,15 @@ def test_training_leaves_weights_state_figures_and_pictures(trained: Path) -> No
     (folder,) = (trained / "eval" / "tensorboard").iterdir()
     events = EventAccumulator(str(folder)).Reload()
     assert {"train_loss", "score", "score_of_prior", "score_spinal", "lr/group_0"} <= set(events.Tags()["scalars"])
-    assert {"best/0", "worst/0"} <= set(events.Tags()["images"])
+    assert {"best/0", "worst/0", "confusion"} <= set(events.Tags()["images"])
+    curves = set(events.PluginTagToContent("pr_curves"))
+    assert {"severe/spinal_canal_stenosis", "moderate_or_worse/left_subarticular_stenosis"} <= curves
+    best = torch.load(trained / "models/latest.pt", weights_only=True)["parts"]["best_model"]["best"]
+    assert events.Scalars("kept/score")[0].value == pytest.approx(best)
+    (start,) = (content for tag, content in events.PluginTagToContent("hparams").items() if "start" in tag)
+    settings = HParamsPluginData.FromString(start).session_start_info.hparams
+    assert settings["learning_rate"].number_value == 0.0015
+    assert settings["backbones"].string_value == "['test_resnet']"
 
 
 def test_the_kept_weights_are_the_moving_average(trained: Path) -> None:
@@ -105,6 +114,7 @@ def test_evaluation_and_inference_say_the_same_of_a_study(trained: Path, data: P
     metrics = json.loads((tmp_path / "a" / "metrics.json").read_text())
     best = torch.load(trained / "models/latest.pt", weights_only=True)["parts"]["best_model"]["best"]
     assert metrics["score"] == pytest.approx(best, abs=1e-5)
+    assert (tmp_path / "a" / "confusion.png").is_file()
     where = {"bundle_root": str(trained), "dataset_dir": str(data / "datalist.json"), "section": "training"}
     run("inference", run_id="inference", **where, output_dir=str(tmp_path / "b"), **NETWORK)
     one = pd.read_csv(tmp_path / "a" / "predictions.csv", index_col=0)
