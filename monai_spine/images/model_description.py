@@ -11,6 +11,7 @@ from typing import Any
 from monai_spine.errors import InvalidTableError, MissingInputError
 from monai_spine.images.datalist import Task
 from monai_spine.images.form import ImageForm
+from monai_spine.networks.image_classifier import ImageClassifier
 from monai_spine.text_file import write_text
 
 SCHEMA = "monai_spine/image-classifier/1"
@@ -28,6 +29,8 @@ class ModelDescription:
         See `ImageClassifier`.
     channels, pixels, fit, intensity
         See `ImageForm`.
+    channel_names
+        Of the files of an image, where there is one for each channel; else empty.
     """
 
     task: str = Task.BINARY.value
@@ -39,6 +42,7 @@ class ModelDescription:
     pixels: tuple[int, int] = (224, 224)
     fit: str = "pad"
     intensity: str = "given"
+    channel_names: tuple[str, ...] = ()
 
     @property
     def form(self) -> ImageForm:
@@ -49,6 +53,17 @@ class ModelDescription:
     def several(self) -> bool:
         """Whether an image may have several labels."""
         return self.task == Task.MULTILABEL.value
+
+    def network(self) -> ImageClassifier:
+        """A network of this kind, without its weights."""
+        return ImageClassifier(
+            backbone=self.backbone,
+            channels=self.channels,
+            pixels=self.pixels,
+            classes=len(self.classes),
+            hidden=self.hidden,
+            dropout=self.dropout,
+        )
 
     def check(self, *, task: str, classes: tuple[str, ...] | list[str], path: Path | str) -> None:
         """Make sure that a datalist has the same task and classes in the same order.

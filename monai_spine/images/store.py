@@ -42,8 +42,16 @@ class ImageStore:
         Where the file goes; None decodes images whenever they are asked for.
     limit_gb
         How large the file may become; a larger one is not made, and images are decoded each time.
+    skip_unreadable
+        Whether an image that cannot be read is black instead of an error, and `refused` says why; only without a
+        folder, and in the process that asks.
     quiet
         Whether to say nothing of the progress.
+
+    Attributes
+    ----------
+    refused
+        Why an image could not be read, by its files.
     """
 
     def __init__(
@@ -53,6 +61,7 @@ class ImageStore:
         *,
         folder: str | Path | None = None,
         limit_gb: float = 16.0,
+        skip_unreadable: bool = False,
         quiet: bool = True,
     ) -> None:
         self.records, self.form, self.quiet = list(records), form, quiet
@@ -60,6 +69,7 @@ class ImageStore:
         if folder is not None and size > limit_gb * 1e9:
             logger.info("images would take %.1f GB decoded: they are read anew each time", size / 1e9)
             folder = None
+        self.skip_unreadable, self.refused = skip_unreadable, dict[tuple[str, ...], SpineError]()
         self._folder = None if folder is None else Path(folder)
         self._held: Held | None = None
         self._places = {tuple(record["image"]): n for n, record in enumerate(self.records)}
@@ -79,7 +89,9 @@ class ImageStore:
         self.open()
         if self._held is not None:
             return self._held[places]
-        images = [_given(image) for image in read_all([self.records[n] for n in places], self.form)]
+        records = [self.records[n] for n in places]
+        read = read_all(records, self.form)
+        images = [self._given(record, image) for record, image in zip(records, read, strict=True)]
         return np.stack(images).astype(np.result_type(*images), copy=False)
 
     def open(self) -> None:
@@ -91,6 +103,14 @@ class ImageStore:
             _make(path, self.records, self.form, self.quiet)
         idist.barrier()
         self._held = np.load(path, mmap_mode="c")
+
+    def _given(self, record: Record, image: Held | SpineError) -> Held:
+        if not isinstance(image, SpineError):
+            return image
+        if not self.skip_unreadable:
+            raise image
+        self.refused[tuple(record["image"])] = image
+        return np.zeros((*self.form.pixels, self.form.channels), dtype=np.uint8)
 
 
 def read_all(records: Sequence[Record], form: ImageForm) -> Iterator[Held | SpineError]:
@@ -136,12 +156,6 @@ def _written(path: Path, records: Sequence[Record], form: ImageForm, dtype: npt.
         )
     held.flush()
     return True
-
-
-def _given(image: Held | SpineError) -> Held:
-    if isinstance(image, SpineError):
-        raise image
-    return image
 
 
 def _read(record: Record, form: ImageForm) -> Held | SpineError:
