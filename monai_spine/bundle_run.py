@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 import subprocess
 import sys
 import time
@@ -9,9 +11,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from monai_spine.errors import InvalidOptionError, MissingInputError, SpineError
+from monai_spine.text_file import write_text
 
 Settings = tuple[tuple[str, str], ...]
 
+_COMMAND = (sys.executable, "-W", "ignore", "-m", "monai.bundle", "run")
 _POLL_SECONDS = 0.1
 _PATIENCE_SECONDS = 10.0
 """How long a process that is to end may take before it is killed."""
@@ -80,6 +84,27 @@ def logging_setting(bundle: Path) -> Settings:
     return (("logging_file", str(path)),) if path.is_file() else ()
 
 
+def recorded(record: Path) -> Path:
+    """A configuration file, beside a record, that makes a training keep it, and end when this process is gone.
+
+    See `monai_spine.handlers.RunRecord`.
+    """
+    handler = {
+        "_target_": "monai_spine.handlers.RunRecord",
+        "path": str(record.resolve()),
+        "evaluator": "@validate#evaluator",
+        "parent": os.getpid(),
+    }
+    path = record.with_name("record.json")
+    write_text(path, json.dumps({"+train#handlers": [handler]}, indent=2) + "\n")
+    return path
+
+
+def told_epochs(say: Callable[[str], None]) -> Callable[[str], None]:
+    """Passes on those lines of a training that report an epoch."""
+    return lambda line: say(line.strip()) if " epoch " in line and "/" in line else None
+
+
 def run_step(
     step: str,
     configs: Sequence[Path],
@@ -108,7 +133,7 @@ def run_step(
         If ``stop`` said so.
     """
     files = str([str(path.resolve()) for path in configs])
-    command = [sys.executable, "-W", "ignore", "-m", "monai.bundle", "run", step, "--config_file", files]
+    command = [*_COMMAND, step, "--config_file", files]
     for name, value in settings:
         command += [f"--{name}", value]
     log.parent.mkdir(parents=True, exist_ok=True)

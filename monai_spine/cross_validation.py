@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from monai_spine.bundle_run import logging_setting, run_step, training_configs
+from monai_spine.bundle_run import logging_setting, run_step, told_epochs, training_configs
 from monai_spine.datalist import Record, label_array, read_datalist, split_folds
 from monai_spine.errors import InvalidOptionError
 from monai_spine.scoring import competition_score
@@ -137,13 +137,18 @@ def _do(plan: Plan, fold: int, root: Path, say: Say) -> None:
     say(f"fold {fold}: {'goes on' if resume else 'begins'}, log in {root / 'log.txt'}")
     settings = [*plan.settings, ("fold", str(fold)), ("bundle_root", str(root))]
     settings += [("dataset_dir", str(plan.datalist.parent)), *logging_setting(plan.bundle)]
-    log, follow = root / "log.txt", _epochs(say)
+    log, follow = root / "log.txt", told_epochs(say)
     if not trained:
         run_step("training", plan.configs, (*settings, ("resume", str(resume))), log, follow=follow)
         _keep(root, fingerprint, trained=True)
     run_step("evaluation", [*plan.configs, plan.bundle / "configs/evaluate.json"], tuple(settings), log, follow=follow)
     shutil.copyfile(root / "models/model.pt", _kept(root, fold))
     _keep(root, fingerprint, trained=True, done=True)
+
+
+def _keep(root: Path, fingerprint: str, *, trained: bool, done: bool = False) -> None:
+    content = {"fingerprint": fingerprint, "trained": trained, "done": done}
+    write_text(root / _STATE, json.dumps(content) + "\n")
 
 
 def _keep(root: Path, fingerprint: str, *, trained: bool, done: bool = False) -> None:

@@ -6,12 +6,29 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from enum import Enum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from monai_spine.errors import InvalidOptionError
+
+
+class Direction(str, Enum):
+    """Of a figure."""
+
+    MINIMIZE = "minimize"
+    MAXIMIZE = "maximize"
+
+
+class Pruner(str, Enum):
+    """Which trials to end early."""
+
+    MEDIAN = "median"
+    HYPERBAND = "hyperband"
+    NONE = "none"
+
 
 Bundle = Annotated[Path, typer.Argument(help="A bundle, such as bundles/lumbar_25d_grader.")]
 Data = Annotated[Path, typer.Option(help="A datalist.json with folds, or its folder.")]
@@ -87,6 +104,74 @@ def compare(  # noqa: PLR0917 - options
     raise typer.Exit(compared.exit_code)
 
 
+def tune(  # noqa: PLR0917 - options
+    bundle: Bundle,
+    data: Data,
+    out: Out,
+    space: Annotated[Path, typer.Option(help="JSON or YAML: configuration ids and their ranges; see docs/search.md.")],
+    trials: Annotated[int, typer.Option(min=1, help="How many in all; interrupted ones do not count.")],
+    storage: Annotated[
+        str | None,
+        typer.Option(metavar="URL", help="A database that several machines share. [default: sqlite in the folder]"),
+    ] = None,
+    study: Annotated[str, typer.Option(help="The search's name in the database.")] = "search",
+    preset: Preset = None,
+    metric: Annotated[
+        str | None, typer.Option(help="A figure of the validation. [default: by which the bundle chooses weights]")
+    ] = None,
+    direction: Annotated[
+        Direction | None, typer.Option(help="Whether more of --metric is better. [default: by its name]")
+    ] = None,
+    pruner: Annotated[Pruner, typer.Option(help="Which trials to end early.")] = Pruner.MEDIAN,
+    fold: Annotated[int, typer.Option(help="The fold that validates.")] = 0,
+    seed: Annotated[int, typer.Option(help="Of the trainings, and of what is proposed.")] = 0,
+    settings: Settings = None,
+    quiet: Quiet = False,
+) -> None:
+    """Search the best settings of a bundle, trial by trial, with Optuna.
+
+    Writes best.json, a configuration file for monai.bundle run; trials.csv, search.json; history, importances and
+    parallel coordinates as PNG; tensorboard/ with all trials; and a folder for each trial. Run again, it goes on;
+    several machines share a search through --storage. Ends with 3 when a trial failed.
+
+    \b
+    Example:
+      monai-spine tune bundles/image_classifier --data images -o search --space space.json --trials 40
+      python -m monai.bundle run training --config_file "['…/train.json','search/best.json']" --dataset_dir images
+    """
+    from monai_spine.bundle_run import parse_settings, training_configs
+    from monai_spine.tuning.space import OWN, read_space
+
+    presets = tuple(preset or ())
+    chosen = parse_settings(settings or [], OWN)
+    within = read_space(space, training_configs(bundle, presets))
+    try:
+        from monai_spine.tuning import search
+        from monai_spine.tuning import tune as tuning
+    except ModuleNotFoundError as err:
+        if err.name not in {"optuna", "sqlalchemy"}:
+            raise
+        raise InvalidOptionError(f"a search needs {err.name}: pip install 'monai-spine[tune]'") from err
+    wish = tuning.Wish(
+        bundle=bundle,
+        datalist=_datalist(data),
+        space=within,
+        trials=trials,
+        presets=presets,
+        settings=chosen,
+        storage=storage,
+        study=study,
+        metric=metric,
+        higher_is_better=None if direction is None else direction is Direction.MAXIMIZE,
+        pruning=search.Pruning(pruner.value),
+        fold=fold,
+        seed=seed,
+    )
+    found = tuning.tune(wish, out, _say(quiet))
+    typer.echo(f"{found.line()}; see {out / 'best.json'}")
+    raise typer.Exit(found.exit_code)
+
+
 def _datalist(data: Path) -> Path:
     return data / "datalist.json" if data.is_dir() else data
 
@@ -95,4 +180,4 @@ def _say(quiet: bool) -> Callable[[str], None]:
     return lambda text: None if quiet else typer.echo(text, err=True)
 
 
-COMMANDS = (compare,)
+COMMANDS = (compare, tune)

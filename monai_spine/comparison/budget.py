@@ -13,13 +13,16 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from monai_spine.bundle_run import run_step
-from monai_spine.comparison.training import Site, settings_of, watched
+from monai_spine.bundle_run import recorded, run_step
+from monai_spine.comparison.training import Site, settings_of
 from monai_spine.handlers.run_record import read_record
 from monai_spine.text_file import write_text
 
 _BATCHES = 3
 """So many of training and of validation in a short epoch."""
+
+_BATCH = 4
+"""Items of a batch, where the configuration does not say it in a number."""
 
 _EPOCHS = 3
 """Short epochs; the first fills caches and is not counted."""
@@ -63,11 +66,12 @@ def measure(site: Site, root: Path) -> Cost:
         If that fails.
     """
     shutil.rmtree(root, ignore_errors=True)
-    batch = int(site.part.entry("batch_size", 4))
+    batch = site.part.entry("batch_size")
+    batch = int(batch) if str(batch).isdecimal() else _BATCH
     write_text(root / "datalist.json", json.dumps(_few(site.datalist, site.fold, _BATCHES * batch)))
     probe = Site(site.part, root / "datalist.json", site.fold, site.bundle)
     record = root / "epochs.jsonl"
-    configs = [*site.part.configs, watched(root, record)]
+    configs = [*site.part.configs, recorded(record)]
     log = root.parent / "log.txt"
     run_step("training", configs, settings_of(probe, root, epochs=_EPOCHS), log)
     cost = _cost(read_record(record)[1:])

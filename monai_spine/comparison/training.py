@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from monai_spine.bundle_run import Settings, logging_setting, run_step
+from monai_spine.bundle_run import Settings, logging_setting, recorded, run_step, told_epochs
 from monai_spine.comparison.candidate import Part
 from monai_spine.handlers.run_record import read_record
 from monai_spine.text_file import write_text
@@ -83,7 +82,7 @@ def train(site: Site, root: Path, epochs: int | None, cache: Path, say: Say) -> 
     if site.part.entry("cache_dir") is not None:
         settings.append(("cache_dir", str(cache.resolve())))
     log = root / "log.txt"
-    run_step("training", [*site.part.configs, watched(root, record)], tuple(settings), log, follow=_epochs(say))
+    run_step("training", [*site.part.configs, recorded(record)], tuple(settings), log, follow=told_epochs(say))
     _keep(root, fingerprint, trained=True)
 
 
@@ -121,19 +120,6 @@ def settings_of(site: Site, root: Path, epochs: int | None) -> Settings:
     return (*site.part.settings, *own, *logging_setting(site.bundle))
 
 
-def watched(root: Path, record: Path) -> Path:
-    """A configuration file that adds the keeping of a record to a training."""
-    handler = {
-        "_target_": "monai_spine.handlers.RunRecord",
-        "path": str(record.resolve()),
-        "evaluator": "@validate#evaluator",
-        "parent": os.getpid(),
-    }
-    path = root / "record.json"
-    write_text(path, json.dumps({"+train#handlers": [handler]}, indent=2) + "\n")
-    return path
-
-
 def read_state(root: Path) -> dict[str, Any]:
     """What is known of an earlier run in a folder; empty if nothing is."""
     try:
@@ -150,7 +136,3 @@ def spent(root: Path) -> list[dict[str, Any]]:
 
 def _keep(root: Path, fingerprint: str, *, trained: bool, asked: str | None = None) -> None:
     write_text(root / _STATE, json.dumps({"fingerprint": fingerprint, "trained": trained, "asked": asked}) + "\n")
-
-
-def _epochs(say: Say) -> Say:
-    return lambda line: say(line.strip()) if " epoch " in line and "/" in line else None

@@ -1,0 +1,1 @@
+"""A search over a bundle's settings, trial by trial, on Optuna."""

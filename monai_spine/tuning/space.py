@@ -1,0 +1,260 @@
+"""What a search may choose: configuration entries and their ranges, read from a file and checked before anything runs.
+
+A JSON or YAML object with an entry for each configuration id::
+
+    {"learning_rate": {"type": "float", "low": 0.0001, "high": 0.01, "log": true},
+     "dropout": {"type": "float", "low": 0.0, "high": 0.5, "step": 0.1},
+     "batch_size": {"type": "int", "low": 4, "high": 32, "log": true},
+     "backbone": {"choices": ["resnet18", "convnext_nano"]},
+     "lr_scheduler": {"choices": {"one cycle": {…}, "cosine": {…}}},
+     "size": {"sets": {"small": {"pixels": [64, 64], "batch_size": 8},
+                       "large": {"pixels": [128, 128], "batch_size": 2}}}}
+
+``choices`` is a list of values, or an object that gives each of them a name. ``sets`` chooses among several ids at
+once; its own name is free.
+"""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import json
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from monai_spine.errors import InvalidTableError, MissingInputError, listed
+
+if TYPE_CHECKING:
+    import optuna
+
+OWN = (
+    *("bundle_root", "dataset_dir", "datalist", "ckpt_dir", "output_dir", "cache_dir"),
+    *("resume", "logging_file", "fold", "seed"),
+)
+"""Configuration entries that a search sets itself."""
+
+_NUMBER = ("type", "low", "high", "log", "step")
+_NEAR = 3
+_SEPARATORS = ("::", "#")
+
+
+@dataclass(frozen=True)
+class NumberRange:
+    """Numbers from ``low`` to ``high``, both included; whole ones if ``whole``."""
+
+    low: float
+    high: float
+    log: bool = False
+    step: float | None = None
+    whole: bool = False
+
+    def suggest(self, trial: optuna.Trial, name: str) -> dict[str, Any]:
+        """What the trial is to take, by configuration id."""
+        if self.whole:
+            step = 1 if self.step is None else int(self.step)
+            return {name: trial.suggest_int(name, int(self.low), int(self.high), log=self.log, step=step)}
+        return {name: trial.suggest_float(name, self.low, self.high, log=self.log, step=self.step)}
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One of several: by its name, what it sets."""
+
+    options: Mapping[str, Mapping[str, Any]]
+
+    def suggest(self, trial: optuna.Trial, name: str) -> dict[str, Any]:
+        """What the trial is to take, by configuration id."""
+        return dict(self.options[trial.suggest_categorical(name, list(self.options))])
+
+
+@dataclass(frozen=True)
+class Space:
+    """All that a search may choose, by name."""
+
+    parameters: Mapping[str, NumberRange | Choice]
+
+    def suggest(self, trial: optuna.Trial) -> dict[str, Any]:
+        """An override for each configuration id."""
+        overrides: dict[str, Any] = {}
+        for name, parameter in self.parameters.items():
+            overrides |= parameter.suggest(trial, name)
+        return overrides
+
+    def ids(self) -> set[str]:
+        """The configuration ids that it may set."""
+        found = set()
+        for name, parameter in self.parameters.items():
+            found |= (
+                {id_ for option in parameter.options.values() for id_ in option}
+                if isinstance(parameter, Choice)
+                else {name}
+            )
+        return found
+
+    @property
+    def fingerprint(self) -> str:
+        """A digest of names, ranges and options."""
+        return hashlib.sha256(repr(sorted(self.parameters.items())).encode()).hexdigest()
+
+
+def read_space(path: Path, configs: Sequence[Path]) -> Space:
+    """Read and check a file.
+
+    Parameters
+    ----------
+    configs
+        The bundle's configuration files, whose ids there are.
+
+    Raises
+    ------
+    MissingInputError
+        If there is no such file.
+    InvalidTableError
+        If it is neither JSON nor YAML, names an id that the configuration has not, or a range that is none. All faults
+        are found before the error is raised.
+    """
+    content = _content(path)
+    faults: list[str] = []
+    parameters = {}
+    for name, given in content.items():
+        try:
+            parameters[str(name)] = _parameter(str(name), given)
+        except ValueError as err:
+            faults.append(f"{name}: {err}")
+    space = Space(parameters)
+    contents = [json.loads(file.read_text(encoding="utf-8")) for file in configs]
+    known = [id_ for content in contents for id_ in _ids(content)]
+    for id_ in sorted(space.ids()):
+        if id_ in OWN:
+            faults.append(f"{id_} is set by the search itself; leave it out")
+        elif id_ not in known and not any(_has(content, id_) for content in contents):
+            near = difflib.get_close_matches(id_, known, _NEAR, cutoff=0.5)
+            faults.append(f"{id_}: the bundle's configuration has no such id; near it are {', '.join(near) or 'none'}")
+    twice = _twice(space)
+    faults += [f"{id_}: set by {' and by '.join(names)}" for id_, names in twice.items()]
+    if faults:
+        raise InvalidTableError(f"{path}: {listed(faults, separator='; ')}")
+    return space
+
+
+def _content(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        raise MissingInputError(f"expected a search space in JSON or YAML, but there is no file {path}")
+    import yaml
+
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))  # JSON is YAML, but for tabs
+    except (yaml.YAMLError, UnicodeDecodeError) as err:
+        raise InvalidTableError(f"{path} is neither JSON nor YAML: {' '.join(str(err).split())}") from err
+    if not isinstance(content, dict) or not content:
+        raise InvalidTableError(f"{path}: expected an object with an entry for each id, but found {content!r:.60}")
+    return content
+
+
+def _parameter(name: str, given: Any) -> NumberRange | Choice:
+    if not isinstance(given, dict):
+        raise ValueError(
+            f"expected an object such as {{'type': 'float', 'low': 0, 'high': 1}}, but found {given!r:.60}"
+        )
+    if "choices" in given:
+        _only(given, ("choices",), "choices")
+        return _choice(name, given["choices"])
+    if "sets" in given:
+        _only(given, ("sets",), "sets")
+        return _sets(given["sets"])
+    return _range(given)
+
+
+def _range(given: dict[str, Any]) -> NumberRange:
+    kind = given.get("type")
+    if kind not in {"float", "int"}:
+        raise ValueError(f"expected 'choices', 'sets', or the type 'float' or 'int', but found {kind!r}")
+    _only(given, _NUMBER, f"the type {kind}")
+    low, high = (_number(given, key) for key in ("low", "high"))
+    step = _number(given, "step") if given.get("step") is not None else None
+    log = given.get("log", False)
+    if not isinstance(log, bool):
+        raise ValueError(f"expected log as true or false, but found {log!r}")
+    if not low < high:
+        raise ValueError(f"expected low below high, but found {low:g} and {high:g}")
+    if log and low <= 0:
+        raise ValueError(f"expected low above 0 on a logarithmic scale, but found {low:g}")
+    if log and step is not None:
+        raise ValueError("expected either log or step")
+    if step is not None and not 0 < step <= high - low:
+        raise ValueError(f"expected a step between 0 and high - low, but found {step:g}")
+    if kind == "int" and any(value != int(value) for value in (low, high, step or 1)):
+        raise ValueError("expected whole numbers for the type int")
+    return NumberRange(low, high, log, step, kind == "int")
+
+
+def _number(given: dict[str, Any], key: str) -> float:
+    try:
+        value = float(given[key])  # YAML reads 1e-4 as a word
+    except KeyError as err:
+        raise ValueError(f"expected {key!r}") from err
+    except (TypeError, ValueError) as err:
+        raise ValueError(f"expected {key} as a number, but found {given[key]!r}") from err
+    if not math.isfinite(value) or isinstance(given[key], bool):
+        raise ValueError(f"expected {key} as a finite number, but found {given[key]!r}")
+    return value
+
+
+def _choice(name: str, choices: Any) -> Choice:
+    if isinstance(choices, dict):
+        named = {str(label): value for label, value in choices.items()}
+    elif isinstance(choices, list):
+        named = {value if isinstance(value, str) else json.dumps(value): value for value in choices}
+        if len(named) < len(choices):
+            raise ValueError("expected each choice once")
+    else:
+        raise ValueError(f"expected choices as a list, or as an object of names and values, but found {choices!r:.60}")
+    if len(named) < 2:
+        raise ValueError(f"expected at least two choices, but found {len(named)}")
+    return Choice({label: {name: value} for label, value in named.items()})
+
+
+def _sets(sets: Any) -> Choice:
+    if not isinstance(sets, dict) or not all(isinstance(one, dict) and one for one in sets.values()):
+        raise ValueError("expected sets as an object of names, each with an object of ids and values")
+    if len(sets) < 2:
+        raise ValueError(f"expected at least two sets, but found {len(sets)}")
+    return Choice({str(label): {str(id_): value for id_, value in one.items()} for label, one in sets.items()})
+
+
+def _only(given: dict[str, Any], known: Sequence[str], kind: str) -> None:
+    odd = [str(key) for key in given if key not in known]
+    if odd:
+        raise ValueError(f"{kind} knows {', '.join(known)}, but not {', '.join(odd)}")
+
+
+def _twice(space: Space) -> dict[str, list[str]]:
+    setters: dict[str, list[str]] = {}
+    for name, parameter in space.parameters.items():
+        for id_ in sorted(Space({name: parameter}).ids()):
+            setters.setdefault(id_, []).append(name)
+    return {id_: names for id_, names in setters.items() if len(names) > 1}
+
+
+def _has(config: Any, id_: str) -> bool:
+    """Whether there is an entry, at the end of a path such as ``train#dataloader#batch_size``."""
+    for separator in _SEPARATORS:
+        id_ = id_.replace(separator, "\0")
+    for key in id_.split("\0"):
+        if isinstance(config, Mapping) and key in config:
+            config = config[key]
+        elif isinstance(config, list) and key.isdecimal() and int(key) < len(config):
+            config = config[int(key)]
+        else:
+            return False
+    return True
+
+
+def _ids(config: Any, prefix: str = "") -> Iterator[str]:
+    items = config.items() if isinstance(config, Mapping) else enumerate(config) if isinstance(config, list) else ()
+    for key, value in items:
+        yield f"{prefix}{key}"
+        yield from _ids(value, f"{prefix}{key}#")
