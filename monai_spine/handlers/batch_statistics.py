@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 from itertools import islice
 from typing import Any
 
+import ignite.distributed as idist
 import torch
 from ignite.engine import Engine, Events
 from torch import nn
@@ -17,7 +18,8 @@ class BatchStatistics:
 
     Those that training gathers lag behind weights that move, and belong to no moving average of them: on the way they
     made a grader's answers worse than knowing nothing. Averaged weights need it (Izmailov et al. 2018,
-    arXiv:1803.05407, section 3.2). A network without batch normalisation costs nothing.
+    arXiv:1803.05407, section 3.2). A network without batch normalisation costs nothing. Several processes, each with
+    batches of its own, end with the mean of what they found.
 
     Parameters
     ----------
@@ -58,4 +60,13 @@ class BatchStatistics:
             self.network(image)
         for layer, momentum in zip(layers, momenta, strict=True):
             layer.momentum = momentum
+            _share(layer)
         self.network.eval()
+
+
+def _share(layer: _BatchNorm) -> None:
+    """The mean over all processes."""
+    for statistic in (layer.running_mean, layer.running_var):
+        if statistic is not None and idist.get_world_size() > 1:
+            torch.distributed.all_reduce(statistic)
+            statistic.div_(idist.get_world_size())

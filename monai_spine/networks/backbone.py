@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import difflib
 import pickle
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +15,11 @@ import torch
 from huggingface_hub import hf_hub_download
 from huggingface_hub.errors import HfHubHTTPError
 from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
 from torch import nn
 
 from monai_spine.errors import InvalidOptionError, InvalidTableError, MissingInputError
+from monai_spine.networks.weight_names import timm_names
 
 _WEIGHTS = "model.safetensors"
 _OFFERED = 5
@@ -91,7 +96,7 @@ class Backbone(nn.Module):
     def start_from(self, source: str) -> None:
         """Take the weights of a file, or of timm's hub if ``source`` is ``hub``.
 
-        First layers are fitted to the number of channels and position embeddings to the size of the pictures, as timm
+        A file may have timm's form, torchvision's (ResNet, ConvNeXt) or be that of a classifier of ours. First layers are fitted to the number of channels and position embeddings to the size of the pictures, as timm
         does it.
 
         Raises
@@ -102,8 +107,8 @@ class Backbone(nn.Module):
             If the weights are those of another network.
         """
         fetched = _from_hub(self.name) if source == "hub" else _checked(Path(source), self.name)
-        with torch.random.fork_rng():
-            one, other = (self._filled(fetched, seed) for seed in (0, 1))
+        with torch.random.fork_rng(), _in_timms_form(fetched) as path:
+            one, other = (self._filled(path, seed, fetched) for seed in (0, 1))
         lacking = [name for name, tensor in one.items() if not torch.equal(tensor, other[name])]
         if lacking:  # timm leaves at random what a file lacks, and says nothing
             raise InvalidTableError(
@@ -112,8 +117,8 @@ class Backbone(nn.Module):
             )
         self.body.load_state_dict(one)
 
-    def _filled(self, path: Path, seed: int) -> dict[str, torch.Tensor]:
-        """The weights of the file, in a network that began with random ones of a seed."""
+    def _filled(self, path: Path, seed: int, given: Path) -> dict[str, torch.Tensor]:
+        """The weights of the file, in a network that began with random ones of a seed; ``given`` is the user's file."""
         torch.manual_seed(seed)
         changes: dict[str, Any] = {"img_size": self.pixels} if hasattr(self.body, "patch_embed") else {}
         overlay = {"file": str(path), "hf_hub_id": None, "url": ""}
@@ -121,7 +126,7 @@ class Backbone(nn.Module):
         try:
             body = timm.create_model(self.name, pretrained=True, pretrained_cfg_overlay=overlay, **settings)
         except (RuntimeError, KeyError, ValueError, OSError, pickle.UnpicklingError, SafetensorError) as err:
-            raise InvalidTableError(f"{path} does not hold weights of {self.name}: {_said(err)}") from err
+            raise InvalidTableError(f"{given} does not hold weights of {self.name}: {_said(err)}") from err
         return dict(body.state_dict())
 
 
@@ -178,6 +183,22 @@ def _from_hub(name: str) -> Path:
             f"the weights of {name} cannot be fetched here ({type(err).__name__}); where there is a network, run "
             f"`hf download {repository} {_WEIGHTS} --local-dir .`, and give that file as pretrained"
         ) from err
+
+
+@contextmanager
+def _in_timms_form(path: Path) -> Iterator[Path]:
+    """The file, or one with timm's names in its place for a while."""
+    try:
+        held = load_file(path) if path.suffix == ".safetensors" else torch.load(path, "cpu", weights_only=True)
+    except (RuntimeError, OSError, ValueError, LookupError, EOFError, pickle.UnpicklingError, SafetensorError):
+        held = None  # timm says what is wrong with it
+    renamed = timm_names(held) if isinstance(held, dict) else None
+    if renamed is None:
+        yield path
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        save_file({name: value.contiguous() for name, value in renamed.items()}, Path(folder) / _WEIGHTS)
+        yield Path(folder) / _WEIGHTS
 
 
 def _checked(path: Path, name: str) -> Path:

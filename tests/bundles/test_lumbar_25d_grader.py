@@ -132,11 +132,30 @@ def test_training_and_inference_share_what_makes_the_answer() -> None:
 
 
 def test_two_processes_train_as_one(tmp_path: Path, data: Path) -> None:
+    """The same batches, shared out: losses, averaged weights and score are the same but for rounding."""
+    nothing_by_chance = {"dropout": 0.0, "drop_view": 0.0, "augmentation": "$None", "any_severe": 2.0}
+    four_and_two = "$(@records[:4], @records[4:])"
+    settings = {**SMALL, **nothing_by_chance, "backbones": ["test_vit"], "splits": four_and_two}
+    run("train", run_id="training", bundle_root=str(tmp_path / "one"), dataset_dir=str(data), **settings)
     launcher = (sys.executable, "-m", "torch.distributed.run", "--nproc_per_node=2", "--standalone", "-m")
-    where = {"bundle_root": str(tmp_path), "dataset_dir": str(data), "launcher": launcher, "configs": CONFIGS}
-    done = command("train", "multi_gpu_train", run_id="training", **where, **{**SMALL, "epochs": 1})
+    where = {"bundle_root": str(tmp_path / "two"), "dataset_dir": str(data), "launcher": launcher, "configs": CONFIGS}
+    (tmp_path / "two").mkdir()
+    done = command("train", "multi_gpu_train", run_id="training", **where, **{**settings, "batch_size": 1})
     assert done.returncode == 0, done.stderr[-3000:]
-    assert (tmp_path / "models/model.pt").is_file()
+    one, two = (torch.load(tmp_path / name / "models/latest.pt", weights_only=True)["parts"] for name in ("one", "two"))
+    assert one["best_model"]["best"] == pytest.approx(two["best_model"]["best"], abs=1e-4)
+    for network in ("network", "ema_network"):
+        for name, weights in one[network].items():
+            assert torch.allclose(weights, two[network][name], atol=2e-4), name
+    one, two = (losses(tmp_path / name) for name in ("one", "two"))
+    assert len(one) == 4
+    assert two == pytest.approx(one, abs=1e-4)
+
+
+def losses(root: Path) -> list[float]:
+    """Of each step of a training."""
+    (folder,) = (root / "eval" / "tensorboard").iterdir()
+    return [event.value for event in EventAccumulator(str(folder)).Reload().Scalars("train_loss")]
 
 
 @pytest.mark.parametrize("preset", PRESETS, ids=lambda path: path.stem)
