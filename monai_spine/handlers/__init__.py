@@ -1,12 +1,17 @@
 """Ignite handlers, one a file."""
 
+from monai_spine.handlers.activation_overlays import ActivationOverlays
 from monai_spine.handlers.batch_statistics import BatchStatistics
 from monai_spine.handlers.best_model import BestModel
+from monai_spine.handlers.classification_report import ClassificationReport
 from monai_spine.handlers.confusion_matrix import ConfusionMatrix
+from monai_spine.handlers.decision_thresholds import DecisionThresholds
+from monai_spine.handlers.embedding_projector import EmbeddingProjector
 from monai_spine.handlers.epoch_report import EpochReport
 from monai_spine.handlers.fresh_items import FreshItems
 from monai_spine.handlers.graded_crops import GradedCrops
 from monai_spine.handlers.hyper_parameters import HyperParameters
+from monai_spine.handlers.judged_images import JudgedImages
 from monai_spine.handlers.landmark_report import LandmarkReport
 from monai_spine.handlers.point_writer import PointWriter
 from monai_spine.handlers.precision_recall import PrecisionRecall
@@ -19,13 +24,18 @@ from monai_spine.handlers.worst_volumes import WorstVolumes
 from monai_spine.weights import load_weights
 
 __all__ = [
+    "ActivationOverlays",
     "BatchStatistics",
     "BestModel",
+    "ClassificationReport",
     "ConfusionMatrix",
+    "DecisionThresholds",
+    "EmbeddingProjector",
     "EpochReport",
     "FreshItems",
     "GradedCrops",
     "HyperParameters",
+    "JudgedImages",
     "LandmarkReport",
     "PointWriter",
     "PrecisionRecall",

@@ -5,18 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-import ignite.distributed as idist
-from ignite.engine import Engine, Events
-from PIL import Image
 from torch.utils.tensorboard import SummaryWriter
 
 from monai_spine.confusion import Confusion, confusion_picture
-from monai_spine.engine_output import Answers
+from monai_spine.handlers.review import Cases, Review, stacked
+from monai_spine.picture_file import write_png
 from monai_spine.scoring import Floats, Ints
 
 
-class ConfusionMatrix:
-    """Draws the matrices of all that an evaluator has seen, in all processes.
+class ConfusionMatrix(Review):
+    """Draws the matrices of all that an evaluator has seen.
 
     Parameters
     ----------
@@ -26,6 +24,8 @@ class ConfusionMatrix:
         TensorBoard's: the picture goes under ``confusion`` of the evaluator's epoch. None draws nothing there.
     output_dir
         A folder for ``confusion.png`` beside, or instead.
+    every
+        See `Review`.
     """
 
     def __init__(
@@ -34,25 +34,18 @@ class ConfusionMatrix:
         confusions: Callable[[Ints, Floats], Sequence[Confusion]],
         writer: SummaryWriter | None = None,
         output_dir: str | None = None,
+        every: int = 1,
     ) -> None:
+        super().__init__(every=every)
         self.confusions, self.writer = confusions, writer
         self.output_dir = Path(output_dir) if output_dir is not None else None
-        self._answers = Answers()
 
-    def attach(self, engine: Engine) -> None:
-        """Collect while the evaluator runs, draw at the end; MONAI sets its epoch to the trainer's."""
-        self._answers.attach(engine)
-        engine.add_event_handler(Events.COMPLETED, self._draw)
-
-    def _draw(self, evaluator: Engine) -> None:
-        labels, probabilities = self._answers.arrays()
-        if idist.get_rank() != 0 or not len(labels):
+    def show(self, cases: Cases, epoch: int) -> None:
+        """Draw the picture."""
+        if self.writer is None and self.output_dir is None:
             return
-        picture = confusion_picture(self.confusions(labels, probabilities))
+        picture = confusion_picture(self.confusions(*stacked(cases)))
         if self.writer is not None:
-            self.writer.add_image("confusion", picture, evaluator.state.epoch, dataformats="HWC")
+            self.writer.add_image("confusion", picture, epoch, dataformats="HWC")
         if self.output_dir is not None:
-            self.output_dir.mkdir(parents=True, exist_ok=True)
-            partial = self.output_dir / ".confusion.png.part"
-            Image.fromarray(picture).save(partial, format="png")
-            partial.replace(self.output_dir / "confusion.png")
+            write_png(self.output_dir / "confusion.png", picture)

@@ -78,11 +78,11 @@ class ClassificationFigures(Metric):
         engine.state.metrics.update(found or {name: float("nan")})
 
 
-def key_name(task: Task) -> str:
+def key_name(task: str) -> str:
     """The figure that chooses the model, the higher the better: balanced accuracy, or of several labels mean AUC."""
-    return "mean_auc" if task is Task.MULTILABEL else "balanced_accuracy"
+    return "mean_auc" if Task(task) is Task.MULTILABEL else "balanced_accuracy"
 
 
-def classification_metrics(task: Task, classes: Sequence[str]) -> dict[str, Metric]:
+def classification_metrics(task: str, classes: Sequence[str]) -> dict[str, Metric]:
     """What a MONAI evaluator takes as key metric; the other figures come with it."""
     return {key_name(task): ClassificationFigures(classes)}

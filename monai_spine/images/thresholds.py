@@ -16,6 +16,8 @@ from monai_spine.spine import MISSING
 from monai_spine.text_file import write_text
 
 SCHEMA = "monai_spine/thresholds/1"
+FILE = "thresholds.json"
+"""Where they lie beside the weights."""
 HALF = 0.5
 
 Criterion = Literal["f1", "youden"]
@@ -54,6 +56,11 @@ def write_thresholds(path: Path, classes: Sequence[str], thresholds: Floats) -> 
     write_text(path, json.dumps({"schema": SCHEMA, "thresholds": values}, indent=2) + "\n")
 
 
+def thresholds_beside(weights: str | Path, classes: Sequence[str]) -> Floats:
+    """Those that training left beside its weights; errors as of `read_thresholds`."""
+    return read_thresholds(Path(weights).with_name(FILE), classes)
+
+
 def read_thresholds(path: Path, classes: Sequence[str]) -> Floats:
     """The thresholds of these classes, ``(classes,)``.
 
@@ -66,8 +73,8 @@ def read_thresholds(path: Path, classes: Sequence[str]) -> Floats:
     """
     if not path.is_file():
         raise MissingInputError(
-            f"expected the thresholds that training leaves beside its weights, but there is no file {path}; "
-            "evaluate the validation fold, or name the file"
+            f"expected the thresholds that training leaves beside its weights, but there is no file {path}; copy it "
+            "together with them"
         )
     try:
         content = json.loads(path.read_text(encoding="utf-8"))

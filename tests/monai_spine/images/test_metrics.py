@@ -63,7 +63,7 @@ def test_images_stand_in_the_order_of_their_indices() -> None:
 
 def test_several_labels_are_judged_by_their_mean_area() -> None:
     metrics = classification_metrics(Task.MULTILABEL, CLASSES)
-    assert list(metrics) == ["mean_auc"] == [key_name(Task.MULTILABEL)]
+    assert list(metrics) == ["mean_auc"] == [key_name("multilabel")]
     label = torch.tensor([[1, 0, -1], [0, 0, 1], [0, 1, 0]])
     metrics["mean_auc"].update((label, torch.tensor([[0.9, 0.1, 0.5], [0.1, 0.2, 0.9], [0.2, 0.3, 0.1]])))
     assert metrics["mean_auc"].compute()["mean_auc"] == 1.0
