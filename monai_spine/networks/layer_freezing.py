@@ -65,6 +65,20 @@ class LayerFreezing:
         frozen = {id(parameter) for name, parameter in backbone.named_parameters() if name in held}
         return {id(parameter) for parameter in self.network.parameters()} - frozen
 
+    def check_start(self, filled: bool) -> None:
+        """Make sure that layers which never learn hold something that was learnt.
+
+        Raises
+        ------
+        InvalidOptionError
+            If they are as random as they were made.
+        """
+        if not filled and min(self._first.values()) > 0:
+            raise InvalidOptionError(
+                f"with the layers to train being {self.plan[0]!r}, the others would stay random: give --pretrained hub, "
+                "--pretrained FILE or --weights FILE"
+            )
+
     def attach(self, trainer: Engine) -> None:
         """Look at the plan when an epoch begins, also after a resume."""
         trainer.add_event_handler(Events.EPOCH_STARTED, self._look)
