@@ -50,7 +50,7 @@ class LayerFreezing:
         self._first = {epoch: self._first_block(words) for epoch, words in self.plan.items()}
         if list(self.plan) != sorted(self.plan):
             raise InvalidOptionError(f"expected unfreeze in the order of its epochs, but found {list(self.plan)[1:]}")
-        self.hold(0)
+        self._hold(min(self._first.values()))  # what wraps the network for several processes sees all that ever learns
 
     @property
     def head_alone(self) -> bool:
@@ -84,9 +84,11 @@ class LayerFreezing:
         trainer.add_event_handler(Events.EPOCH_STARTED, self._look)
 
     def hold(self, epoch: int) -> None:
-        """Hold what does not learn in this epoch."""
+        """Hold what does not learn in this epoch, counted from 1."""
+        self._hold(self._first[max(start for start in self._first if start <= epoch)])
+
+    def _hold(self, first: int) -> None:
         body = self.network.backbone.body
-        first = self._first[max(start for start in self._first if start <= epoch)]
         held = {name for block in self.blocks[:first] for name in block}
         for name, parameter in body.named_parameters():
             parameter.requires_grad_(name not in held)
