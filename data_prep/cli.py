@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from data_prep.choices import MAX_BYTES, NameBy, Plane, Verify, VolumeFormat, YesNo
+from data_prep.images import cli as images
 from data_prep.phantom.size import Size
 from monai_spine import console
 
@@ -19,6 +20,8 @@ app = typer.Typer(
     rich_markup_mode=None,  # plain help starts in half the time
     context_settings={"default_map": {"help": False}},  # no None to coerce, for which typer imports pydantic
 )
+
+app.add_typer(images.app, name="images")
 
 Quiet = Annotated[bool, typer.Option("--quiet", help="No progress on stderr.")]
 

@@ -1,0 +1,1 @@
+"""Folders, tables and channels of single images → a checked image-classification datalist: `build.build`."""

@@ -1,0 +1,119 @@
+"""How alike two thumbnails are once one is shifted and stretched onto the other: copies may be cropped.
+
+The shift, the stretch along each axis, a gain and an offset are found by Gauss-Newton steps on the squared difference
+of their middles (Lucas and Kanade, 1981), first with smooth thumbnails, then with sharper ones.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+from scipy.ndimage import gaussian_filter
+
+from data_prep.images.thumbnail import Thumbnails, Vectors, features
+
+Places = npt.NDArray[np.intp]
+Floats = npt.NDArray[np.float32]
+
+_MIDDLE = (0.1, 0.9)
+"""Part of the first thumbnail that is looked for in the second; a crop of a tenth at each side keeps it."""
+_COARSE, _FINE = 20, 40
+"""Points along a side, for finding and for comparing."""
+_STEPS = ((2.25, 4), (0.75, 3))
+"""Smoothing in pixels, and steps."""
+_LARGEST_STEP, _LARGEST_SHIFT, _STRETCH = 0.06, 0.15, (0.75, 1.33)
+"""Parts of a side; and by how much."""
+_CHUNK = 256
+
+
+def aligned_cosines(thumbnails: Thumbnails, first: Places, second: Places) -> Vectors:
+    """Cosine of the features of pairs after alignment.
+
+    Parameters
+    ----------
+    thumbnails
+        ``(images, side, side)``.
+    first, second
+        Places of the pairs' images among them.
+    """
+    found = [
+        _cosines(thumbnails, first[start : start + _CHUNK], second[start : start + _CHUNK])
+        for start in range(0, len(first), _CHUNK)
+    ]
+    return np.concatenate(found) if found else np.zeros(0, dtype=np.float32)
+
+
+def _cosines(thumbnails: Thumbnails, first: Places, second: Places) -> Vectors:
+    used, places = np.unique(np.concatenate([first, second]), return_inverse=True)
+    images = thumbnails[used].astype(np.float32)
+    a, b = places[: len(first)], places[len(first) :]
+    shift = _aligned(images, a, b)
+    x, y = _grid(_FINE)
+    shape = (len(a), _FINE, _FINE)
+    here = features(_sampled(images, a, x[None], y[None]).reshape(shape))
+    there = features(_sampled(images, b, *_moved(shift, x, y)).reshape(shape))
+    cosines: Vectors = (here * there).sum(axis=1)
+    return cosines
+
+
+def _aligned(images: Floats, a: Places, b: Places) -> Floats:
+    """Stretch and shift along x, then along y, ``(pairs, 4)``, that lead from the first onto the second image."""
+    x, y = _grid(_COARSE)
+    found = np.tile(np.array([1, 0, 1, 0], dtype=np.float32), (len(a), 1))
+    for smoothing, steps in _STEPS:
+        smooth = gaussian_filter(images, (0, smoothing, smoothing))
+        slopes = [slope * images.shape[1] for slope in np.gradient(smooth, axis=(2, 1))]
+        wanted = _centred(_sampled(smooth, a, x[None], y[None]))
+        for _ in range(steps):
+            place = _moved(found, x, y)
+            seen = _centred(_sampled(smooth, b, *place))
+            gain = (seen * wanted).sum(axis=1) / np.maximum((seen**2).sum(axis=1), 1e-6)
+            gain = np.clip(gain, 0.3, 3)[:, None]
+            along_x, along_y = (gain * _sampled(slope, b, *place) for slope in slopes)
+            change = [along_x * (x - 0.5), along_x, along_y * (y - 0.5), along_y, seen]
+            step = _least_squares(np.stack([_centred(one) for one in change], axis=1), wanted - gain * seen)
+            found += np.clip(step[:, :4], -_LARGEST_STEP, _LARGEST_STEP)
+            found[:, 0::2] = np.clip(found[:, 0::2], *_STRETCH)
+            found[:, 1::2] = np.clip(found[:, 1::2], -_LARGEST_SHIFT, _LARGEST_SHIFT)
+    return found
+
+
+def _least_squares(jacobian: Floats, residual: Floats) -> Floats:
+    """Steps ``(pairs, unknowns)`` that reduce the residuals ``(pairs, points)``, a little damped."""
+    normal = jacobian @ jacobian.transpose(0, 2, 1)
+    unknowns = normal.shape[1]
+    damping = 1e-3 * np.trace(normal, axis1=1, axis2=2)[:, None, None] / unknowns + 1e-3
+    slope = jacobian @ residual[:, :, None]
+    steps: Floats = np.linalg.solve(normal + damping * np.eye(unknowns, dtype=np.float32), slope)[:, :, 0]
+    return steps
+
+
+def _centred(values: Floats) -> Floats:
+    return values - values.mean(axis=1, keepdims=True)
+
+
+def _grid(points: int) -> tuple[Floats, Floats]:
+    """Coordinates, in parts of the side, of points in the middle of a thumbnail."""
+    along = np.linspace(*_MIDDLE, points, dtype=np.float32)
+    x, y = np.meshgrid(along, along)
+    return x.ravel(), y.ravel()
+
+
+def _moved(found: Floats, x: Floats, y: Floats) -> tuple[Floats, Floats]:
+    a, b, c, d = found.T[:, :, None]
+    return 0.5 + a * (x - 0.5) + b, 0.5 + c * (y - 0.5) + d
+
+
+def _sampled(images: Floats, which: Places, x: Floats, y: Floats) -> Floats:
+    """Values of the images at points, ``(pairs, points)``, by linear interpolation; beyond the edge, those of it."""
+    side = images.shape[1]
+    last = np.float32(side - 1.001)
+    across, down = np.clip(x * side - 0.5, 0, last), np.clip(y * side - 0.5, 0, last)
+    column, row = across.astype(np.int32), down.astype(np.int32)
+    right, below = across - column, down - row
+    flat = images.reshape(-1)
+    place = which[:, None] * (side * side) + row * side + column
+    upper = flat[place] * (1 - right) + flat[place + 1] * right
+    lower = flat[place + side] * (1 - right) + flat[place + side + 1] * right
+    values: Floats = upper * (1 - below) + lower * below
+    return values

@@ -1,0 +1,227 @@
+"""From samples to ``datalist.json`` and ``report.json``: converted, looked at, compared, split, written."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from data_prep.dicom.nifti import OutputError
+from data_prep.images import pictures
+from data_prep.images.copies import Leak, faults_of_copies, find_copies, leaks_between
+from data_prep.images.faults import Code, Fault
+from data_prep.images.look import Look, look_at
+from data_prep.images.report import ImageReport
+from data_prep.images.sample import ImageSet, Sample, Section, check_counts
+from data_prep.images.split import Split, assign_folds, group_samples, validation_given
+from monai_spine.console import track
+from monai_spine.errors import InvalidTableError, listed
+from monai_spine.images.datalist import ImageDatalist, Record, Task, write_image_datalist
+from monai_spine.text_file import write_text
+
+DATALIST, REPORT = "datalist.json", "report.json"
+Numbers = npt.NDArray[np.intp]
+
+
+@dataclass(frozen=True)
+class Run:
+    """How to run: processes, progress, and whether to take test images' copies out of training."""
+
+    split: Split
+    drop_leaks: bool = False
+    workers: int = 1
+    quiet: bool = False
+
+
+def build(given: ImageSet, out: Path, run: Run) -> ImageReport:
+    """Check the images and write ``OUT/datalist.json``, ``OUT/report.json`` and pictures of DICOM files.
+
+    Images stay where they are; the datalist names them relative to itself.
+
+    Raises
+    ------
+    InvalidTableError
+        If no image can be read, or a class has fewer than two readable images.
+    InvalidOptionError
+        If the split is impossible.
+    OutputError
+        If ``out`` cannot be written to.
+    """
+    run.split.check()
+    if not given.samples:
+        raise InvalidTableError(f"{given.root}: expected images, but found none")
+    _check_sections(given)
+    check_counts_of(given, given.samples)
+    out = out.absolute()
+    if out.exists() and not out.is_dir():
+        raise OutputError(f"the output {out} is a file; expected a folder, or a new name for one")
+    with pictures.scratch_beside(out) as scratch:
+        made = pictures.convert(given.samples, scratch, run.workers, run.quiet)
+        looks = _looks(made, run)
+        report = _judged(given, made, looks, out, run)
+        records = _records(report, scratch, out)
+        pictures.settle(scratch, out, list(report.sources))
+        _write(report, records, out)
+    return report
+
+
+def check_counts_of(given: ImageSet, samples: Sequence[Sample]) -> None:
+    """`check_counts`, where an image has one class."""
+    if given.task is not Task.MULTILABEL:
+        check_counts(given.classes, samples, given.root)
+
+
+def _check_sections(given: ImageSet) -> None:
+    if all(sample.section is Section.TEST for sample in given.samples):
+        raise InvalidTableError(f"{given.root}: expected images to train on, but found test images alone")
+
+
+def _looks(made: pictures.Pictures, run: Run) -> list[Look]:
+    """What is to be known of every sample, by its number."""
+    number = [n for n in range(len(made.samples)) if n not in made.faults]
+    seen = {n: Look(n, fault=fault) for n, fault in made.faults.items()}
+    found = look_at([made.samples[n] for n in number], run.workers)
+    for look in track(found, "images", len(number), run.quiet):
+        seen[number[look.number]] = replace(look, number=number[look.number])
+    return [seen[n] for n in range(len(made.samples))]
+
+
+def _judged(given: ImageSet, made: pictures.Pictures, looks: list[Look], out: Path, run: Run) -> ImageReport:
+    """Everything that can be said when all images are known."""
+    samples, names = made.samples, [given.name(sample) for sample in given.samples]
+    readable = [look.number for look in looks if not look.fault]
+    if not readable:
+        first = listed([f"{names[look.number]}: {look.fault}" for look in looks], "; ")
+        raise InvalidTableError(f"{given.root}: none of {len(looks)} images can be read ({first})")
+    check_counts_of(given, [samples[n] for n in readable])
+    copies = find_copies(looks)
+    leaks = leaks_between(copies, samples)
+    dropped = _dropped(samples, readable, leaks) if run.drop_leaks else []
+    kept = sorted(set(readable) - set(dropped))
+    check_counts_of(given, [samples[n] for n in kept])
+    groups = group_samples(samples, copies.links())
+    folds = np.full(len(samples), -1, dtype=np.intp)
+    folds[kept] = assign_folds([samples[n] for n in kept], groups[kept], len(given.classes), run.split)
+    faults = [
+        *_faults_of_input(given, looks, names),
+        *faults_of_copies(copies, samples, names),
+        *_faults_of_patients(samples, readable, names),
+        *_faults_of_classes(given, samples, groups, folds),
+        *([] if run.split.wanted else _faults_of_moves(samples, names, folds)),
+    ]
+    return ImageReport(
+        given, samples, names, looks, copies, leaks, sorted(faults, key=lambda fault: fault.order),
+        folds, groups, kept, dropped, _sources(made, given, kept), _relative(given.root, out),
+    )  # fmt: skip
+
+
+def _dropped(samples: Sequence[Sample], readable: Sequence[int], leaks: Sequence[Leak]) -> list[int]:
+    """Samples to train on that are copies of test images, or of their patients."""
+    tested = _patients(samples, readable, tested=True)
+    own = {n for n in readable if samples[n].section is not Section.TEST and samples[n].patient in tested}
+    return sorted(own | {leak.training for leak in leaks})
+
+
+def _patients(samples: Sequence[Sample], numbers: Sequence[int], *, tested: bool) -> set[str]:
+    sides = ((samples[n].patient, samples[n].section is Section.TEST) for n in numbers)
+    return {patient for patient, side in sides if patient and side is tested}
+
+
+def _faults_of_input(given: ImageSet, looks: Sequence[Look], names: Sequence[str]) -> Iterator[Fault]:
+    for look in looks:
+        if look.fault:
+            yield Fault(Code.UNREADABLE, look.fault, (names[look.number],))
+        elif look.constant:
+            yield Fault(Code.CONSTANT_IMAGE, f"{look.columns} x {look.rows} equal pixels", (names[look.number],))
+    yield from (Fault(Code.MISSING, "not there", (name,)) for name in given.missing)
+    yield from (Fault(Code.LEFT_OUT, note) for note in given.notes)
+
+
+def _faults_of_patients(samples: Sequence[Sample], readable: Sequence[int], names: Sequence[str]) -> Iterator[Fault]:
+    both = _patients(samples, readable, tested=True) & _patients(samples, readable, tested=False)
+    for patient in sorted(both):
+        images = tuple(names[n] for n in readable if samples[n].patient == patient)
+        yield Fault(Code.PATIENT_IN_TEST, f"{len(images)} images of {patient}: {listed(images)}", images)
+
+
+def _faults_of_moves(samples: Sequence[Sample], names: Sequence[str], folds: Numbers) -> Iterator[Fault]:
+    """Images that the split that came with them would have torn apart."""
+    if validation_given(samples):
+        trained = (n for n, sample in enumerate(samples) if sample.section is Section.TRAINING)
+        moved = tuple(names[n] for n in trained if folds[n] == 0)
+        if moved:
+            yield Fault(Code.MOVED_TO_VALIDATION, f"{len(moved)} images: {listed(moved)}", moved)
+
+
+def _faults_of_classes(given: ImageSet, samples: Sequence[Sample], groups: Numbers, folds: Numbers) -> Iterator[Fault]:
+    """Classes too small for every fold to have some of them."""
+    used = [n for n in range(len(samples)) if folds[n] >= 0]
+    wanted = len({int(folds[n]) for n in used})
+    for number, name in enumerate(given.classes):
+        of_class = {int(groups[n]) for n in used if samples[n].is_of(number)}
+        if len(of_class) < wanted:
+            yield Fault(Code.SMALL_CLASS, f"{name!r}: {len(of_class)} groups of images for {wanted} folds")
+
+
+def _sources(made: pictures.Pictures, given: ImageSet, kept: Sequence[int]) -> dict[str, str]:
+    """The DICOM file of each picture in the datalist, relative to the root."""
+    used = {file.name for n in kept for file in made.samples[n].files}
+    return {picture: os.path.relpath(source, given.root) for picture, source in made.sources.items() if picture in used}
+
+
+def _records(report: ImageReport, scratch: Path, out: Path) -> dict[Section, list[Record]]:
+    """Records of the datalist's sections, sorted by their files."""
+    called = _group_names(report)
+    records: dict[Section, list[Record]] = {Section.TRAINING: [], Section.TEST: []}
+    for n in report.kept:
+        sample = report.samples[n]
+        files = [out / pictures.FOLDER / f.name if f.parent == scratch else f for f in sample.files]
+        record: Record = {
+            "image": [str(file) for file in files],
+            "label": list(sample.label) if isinstance(sample.label, tuple) else sample.label,
+            "group": called[int(report.groups[n])],
+        }
+        if sample.section is Section.TEST:
+            records[Section.TEST].append(record)
+        else:
+            records[Section.TRAINING].append({**record, "fold": int(report.folds[n])})
+    for some in records.values():
+        some.sort(key=lambda record: record["image"])
+    return records
+
+
+def _group_names(report: ImageReport) -> dict[int, str]:
+    """A group is called after its patients, else after its first image."""
+    names: dict[int, str] = {}
+    patients: dict[int, dict[str, None]] = {}
+    for n, (sample, name) in enumerate(zip(report.samples, report.names, strict=True)):
+        group = int(report.groups[n])
+        names.setdefault(group, name)
+        if sample.patient:
+            patients.setdefault(group, {})[sample.patient] = None
+    return names | {group: " + ".join(some) for group, some in patients.items()}
+
+
+def _relative(path: Path, folder: Path) -> str:
+    return Path(os.path.relpath(path, os.path.realpath(folder))).as_posix()
+
+
+def _write(report: ImageReport, records: dict[Section, list[Record]], out: Path) -> None:
+    """The report first: where a datalist stands, its report does."""
+    datalist = ImageDatalist(
+        report.given.classes,
+        report.given.task,
+        records[Section.TRAINING],
+        records[Section.TEST],
+        report.given.channels,
+    )
+    try:
+        write_text(out / REPORT, json.dumps(report.content(), indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+        write_image_datalist(out / DATALIST, datalist)
+    except OSError as error:
+        raise OutputError(f"cannot write to {out}: {error.strerror}") from error

@@ -1,0 +1,174 @@
+"""Several grey files of one sample, told by their names → samples with a file per channel."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from data_prep.collection.csv_tables import raise_faults, read_csv
+from data_prep.images.files import find_images
+from data_prep.images.folders import split_folders
+from data_prep.images.label_cells import LabelColumns, Labels, check_columns, read_labels
+from data_prep.images.mapping import mapped, read_mapping
+from data_prep.images.pattern import NamePattern
+from data_prep.images.sample import ImageSet, Sample, Section, ordered_classes, task_of
+from data_prep.images.table import check_missing
+from monai_spine.errors import InvalidOptionError, InvalidTableError, listed
+
+
+@dataclass(frozen=True)
+class _Stack:
+    """Files of one sample by channel."""
+
+    name: str
+    section: Section
+    patient: str
+    folder: str = ""
+    files: dict[str, Path] = field(default_factory=dict)
+
+
+def read_channels(
+    folder: Path,
+    pattern: str,
+    channels: Sequence[str],
+    *,
+    labels: LabelColumns,
+    table: Path | None = None,
+    sample_column: str = "sample",
+    patient_column: str | None = None,
+    test_dir: str | None = None,
+    skip_missing: bool = False,
+    apart: Path | None = None,
+) -> ImageSet:
+    """Samples of several grey files each, labelled by their folders or by a table.
+
+    Parameters
+    ----------
+    pattern
+        Such as ``{sample}_{channel}.png``.
+    channels
+        Names of the channels, in the order in which the image is to have them.
+    table
+        Labels by sample; without one, samples lie in a folder per class, as for `read_folders`.
+    skip_missing
+        Leave out samples that lack a channel, or are in the table and not there.
+
+    Raises
+    ------
+    MissingInputError
+        If samples lack channels, or the table names some that are not there.
+    InvalidOptionError
+        If the pattern is none, or channels are too few.
+    InvalidTableError
+        If no file fits the pattern, two are of one channel of a sample, or labels break their format.
+    """
+    folder = folder.absolute()
+    if len(channels) < 2 or len(set(channels)) < len(channels):
+        raise InvalidOptionError(f"expected two --channels or more, all different, but given {listed(list(channels))}")
+    names = NamePattern(pattern, ["sample", "channel"], channels)
+    by_folder = table is None
+    parts = split_folders(folder, test_dir, apart) if by_folder else {Section.TRAINING: [folder]}
+    stacks, strangers = _stacks([(s, top) for s, tops in parts.items() for top in tops], names, channels, apart)
+    if not stacks:
+        raise InvalidTableError(f"{folder}: expected files like {pattern!r}, but none of {strangers} images fits")
+    lacking = [
+        f"{stack.name}: no {listed([channel for channel in channels if channel not in stack.files])}"
+        for stack in stacks
+        if len(stack.files) < len(channels)
+    ]
+    whole = [stack for stack in stacks if len(stack.files) == len(channels)]
+    check_missing(lacking, folder, folder, skip_missing)
+    notes = [f"{strangers} images do not fit the pattern and were left out"] if strangers else []
+    if table is None:
+        made = _by_folder(whole, folder, labels, channels)
+    else:
+        rows = _read_rows(table, labels, sample_column, patient_column)
+        made = _by_table(whole, folder, rows, channels)
+        check_missing(made.missing, table, folder, skip_missing)
+    return ImageSet(
+        made.classes,
+        made.task,
+        made.samples,
+        folder,
+        tuple(channels),
+        missing=[*lacking, *made.missing],
+        notes=[*notes, *made.notes],
+    )
+
+
+def _stacks(
+    places: Sequence[tuple[Section, Path]], names: NamePattern, channels: Sequence[str], apart: Path | None
+) -> tuple[list[_Stack], int]:
+    """Samples in the order of their names, complete or not, and the number of images that fit no pattern."""
+    stacks: dict[tuple[Path, str], _Stack] = {}
+    strangers, twice = 0, []
+    as_given = {channel.lower(): channel for channel in channels}
+    for section, top in places:
+        for file in find_images(top, apart).images:
+            told = names.match(file)
+            if told is None:
+                strangers += 1
+                continue
+            channel = as_given[told["channel"].lower()]
+            home = top if "/" in names.pattern else file.parent
+            stack = stacks.setdefault(
+                (home, told["sample"]), _Stack(told["sample"], section, told.get("patient", ""), top.name)
+            )
+            twice += [f"{stack.name}: {channel} is {stack.files[channel]} and {file}"] if channel in stack.files else []
+            stack.files[channel] = file
+    if twice:
+        raise InvalidTableError(f"expected one file for each channel of a sample, but found {listed(twice, '; ', 20)}")
+    return [stacks[key] for key in sorted(stacks, key=lambda key: (key[0].as_posix(), key[1]))], strangers
+
+
+def _by_folder(stacks: Sequence[_Stack], folder: Path, labels: LabelColumns, channels: Sequence[str]) -> ImageSet:
+    names = {stack.folder for stack in stacks}
+    class_of = mapped(names, read_mapping(labels.mapping), folder) if labels.mapping else {name: name for name in names}
+    classes = ordered_classes((name for name in class_of.values() if name), labels.classes, folder)
+    samples = [
+        Sample(_files(stack, channels), classes.index(class_of[stack.folder]), stack.section, stack.patient)
+        for stack in stacks
+        if class_of[stack.folder]
+    ]
+    return ImageSet(classes, task_of(classes), samples, folder)
+
+
+@dataclass(frozen=True)
+class _Rows:
+    """A table of samples: their names, patients (None without such a column) and labels."""
+
+    path: Path
+    names: list[str]
+    patients: list[str] | None
+    labels: Labels
+
+
+def _read_rows(path: Path, wanted: LabelColumns, sample_column: str, patient_column: str | None) -> _Rows:
+    table = read_csv(path, "a table with a row per sample")
+    check_columns(table, [sample_column, *([patient_column] if patient_column else [])], path)
+    names = list(table[sample_column])
+    raise_faults(path, [f"sample {name!r} stands there {n} times" for name, n in Counter(names).items() if n > 1])
+    patients = list(table[patient_column]) if patient_column else None
+    return _Rows(path, names, patients, read_labels(table, wanted, path))
+
+
+def _by_table(stacks: Sequence[_Stack], folder: Path, rows: _Rows, channels: Sequence[str]) -> ImageSet:
+    several = [name for name, count in Counter(stack.name for stack in stacks).items() if count > 1]
+    raise_faults(folder, [f"sample {name!r} lies in several folders" for name in several])
+    by_name = {stack.name: stack for stack in stacks}
+    samples = []
+    for n, (name, label) in enumerate(zip(rows.names, rows.labels.rows, strict=True)):
+        stack = by_name.get(name)
+        if stack is not None and label is not None:
+            patient = rows.patients[n] if rows.patients else stack.patient
+            samples.append(Sample(_files(stack, channels), label, Section.TRAINING, patient))
+    unlabelled = len(set(by_name) - set(rows.names))
+    notes = [f"{unlabelled} samples have no row in {rows.path.name} and were left out"] if unlabelled else []
+    missing = [name for name in rows.names if name not in by_name]
+    return ImageSet(rows.labels.classes, rows.labels.task, samples, folder, missing=missing, notes=notes)
+
+
+def _files(stack: _Stack, channels: Sequence[str]) -> tuple[Path, ...]:
+    return tuple(stack.files[channel] for channel in channels)

@@ -1,0 +1,133 @@
+"""A folder per class, in folders per split if there are any → samples."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from data_prep.check.result import counted
+from data_prep.images.files import find_images, visible_folders
+from data_prep.images.mapping import mapped, read_mapping
+from data_prep.images.pattern import NamePattern
+from data_prep.images.sample import ImageSet, Sample, Section, ordered_classes, task_of
+from monai_spine.errors import InvalidTableError, MissingInputError, listed
+
+SPLIT_NAMES = {
+    Section.TRAINING: ("train", "training"),
+    Section.VALIDATION: ("val", "valid", "validation"),
+    Section.TEST: ("test", "testing"),
+}
+"""What folders of a split are called, in lower case."""
+
+
+def read_folders(
+    folder: Path,
+    *,
+    mapping: Path | None = None,
+    test_dir: str | None = None,
+    classes: Sequence[str] = (),
+    patient_pattern: str | None = None,
+    apart: Path | None = None,
+) -> ImageSet:
+    """All images of class folders, each with its folder as its class.
+
+    Parameters
+    ----------
+    folder
+        Holds a folder per class, or folders of the names in `SPLIT_NAMES` that do.
+    mapping
+        A table that merges classes; see `data_prep.images.mapping`.
+    test_dir
+        Name of the folder of test images, where it is another one.
+    classes
+        All classes there may be, in the order of their numbers.
+    patient_pattern
+        Tells the patient from a file's name, such as ``{patient}_*.png``.
+    apart
+        A folder not to look at: where the datalist goes.
+
+    Raises
+    ------
+    MissingInputError
+        If a folder or the mapping is not there.
+    InvalidTableError
+        If there are fewer than two classes, two that differ in case, one without images or outside of ``classes``.
+    InvalidOptionError
+        If the pattern has no ``{patient}``.
+    """
+    folder = folder.absolute()
+    name_of = NamePattern(patient_pattern, ["patient"]) if patient_pattern else None
+    parts = split_folders(folder, test_dir, apart)
+    places = [(section, where) for section, tops in parts.items() for where in tops]
+    names = {where.name for _, where in places}
+    class_of = {name: name for name in names} if mapping is None else mapped(names, read_mapping(mapping), folder)
+    order = ordered_classes((name for name in class_of.values() if name), classes, folder)
+    samples, others, empty = [], 0, []
+    for section, where in places:
+        if class_of[where.name]:
+            found = find_images(where, apart)
+            others += found.others
+            empty += [] if found.images else [where.relative_to(folder).as_posix()]
+            number = order.index(class_of[where.name])
+            samples += [Sample((file,), number, section, _patient(file, name_of)) for file in found.images]
+    if empty:
+        raise InvalidTableError(
+            f"{folder}: expected images in every class folder, but found none in {listed(empty, shown=20)}; "
+            "remove the folder, or leave it out with --mapping"
+        )
+    notes = [f"{counted(others, 'file')} not taken for images"] if others else []
+    return ImageSet(order, task_of(order), samples, folder, notes=notes)
+
+
+def split_folders(folder: Path, test_dir: str | None, apart: Path | None) -> dict[Section, list[Path]]:
+    """Class folders by section.
+
+    Raises
+    ------
+    MissingInputError
+        If the folder or its ``test_dir`` is not there.
+    InvalidTableError
+        If folders of a split and folders of classes stand side by side, or two folders are of one section.
+    """
+    tops = visible_folders(folder, apart)
+    kinds = {top: _section(top, test_dir, apart) for top in tops}
+    if test_dir is not None and not any(top.name == test_dir for top in tops):
+        held = listed([top.name for top in tops]) or "no folders"
+        raise MissingInputError(f"{folder}: expected a folder {test_dir!r} of test images, but found {held}")
+    found: dict[Section, Path] = {}
+    for top, section in kinds.items():
+        if section is not None and section in found:
+            raise InvalidTableError(
+                f"{folder}: expected one folder of {section.value} images, but found {found[section].name!r} and "
+                f"{top.name!r}; merge or rename them"
+            )
+        if section is not None:
+            found[section] = top
+    plain = [top for top, section in kinds.items() if section is None]
+    if Section.TRAINING in found and plain:
+        raise InvalidTableError(
+            f"{folder}: expected either classes or {found[Section.TRAINING].name!r} and other parts of a split, but "
+            f"found both: {listed([top.name for top in plain])}; move these elsewhere"
+        )
+    parts = {section: visible_folders(top, apart) for section, top in found.items()}
+    return parts if Section.TRAINING in found else {Section.TRAINING: plain, **parts}
+
+
+def _section(top: Path, test_dir: str | None, apart: Path | None) -> Section | None:
+    """Which part of a split a folder is; one without folders in it is a class, whatever its name."""
+    if test_dir is not None and top.name == test_dir:
+        return Section.TEST
+    if not visible_folders(top, apart):
+        return None
+    sections = (section for section, names in SPLIT_NAMES.items() if top.name.lower() in names)
+    section = next(sections, None)
+    return None if section is Section.TEST and test_dir is not None else section
+
+
+def _patient(file: Path, pattern: NamePattern | None) -> str:
+    if pattern is None:
+        return ""
+    found = pattern.match(file)
+    if found is None:
+        raise InvalidTableError(f"{file}: expected a name like {pattern.pattern!r} that tells the patient")
+    return found["patient"]

@@ -1,0 +1,153 @@
+"""What a set of images is and what is wrong with it: ``report.json`` for machines, a few lines for people."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from data_prep.check.faults import Severity
+from data_prep.images.copies import Copies, Leak
+from data_prep.images.faults import Code, Fault
+from data_prep.images.look import Look
+from data_prep.images.sample import ImageSet, Sample, Section
+from monai_spine import __version__
+from monai_spine.errors import ExitCode, listed
+
+SCHEMA = "monai_spine/image-report/1"
+
+
+@dataclass(frozen=True)
+class ImageReport:
+    """What became of an image set.
+
+    Attributes
+    ----------
+    samples, names, looks, folds, groups
+        Of all samples that were found, by their number; ``folds`` is -1 outside of training.
+    root
+        The folder that names are relative to, as seen from the report.
+    kept
+        Numbers of the samples in the datalist.
+    dropped
+        Numbers of those that ``--drop-leaks`` took out.
+    sources
+        Name of the DICOM file by the picture that was made of it.
+    """
+
+    given: ImageSet
+    samples: Sequence[Sample]
+    names: Sequence[str]
+    looks: Sequence[Look]
+    copies: Copies
+    leaks: Sequence[Leak]
+    faults: Sequence[Fault]
+    folds: npt.NDArray[np.intp]
+    groups: npt.NDArray[np.intp]
+    kept: Sequence[int]
+    dropped: Sequence[int]
+    sources: dict[str, str]
+    root: str
+
+    @property
+    def exit_code(self) -> ExitCode:
+        """``SOME_REFUSED`` where images could not be read, or were not there."""
+        refused = any(fault.code in {Code.UNREADABLE, Code.MISSING} for fault in self.faults)
+        return ExitCode.SOME_REFUSED if refused else ExitCode.DONE
+
+    def content(self) -> dict[str, Any]:
+        """What ``report.json`` holds; all names are relative to ``root``."""
+        return {
+            "schema": SCHEMA,
+            "version": __version__,
+            "root": self.root,
+            "task": self.given.task.value,
+            "classes": list(self.given.classes),
+            "channels": list(self.given.channels),
+            "counts": self._counts(),
+            "class_counts": {name: self._class_counts(n) for n, name in enumerate(self.given.classes)},
+            "sizes": self._sizes(),
+            "findings": [_finding(fault) for fault in self.faults],
+            "leaks": [
+                {"training": self.names[leak.training], "test": self.names[leak.test], **_likeness(leak.likeness)}
+                for leak in self.leaks
+            ],
+            "copies": [[self.names[n] for n in same] for same in self.copies.exact],
+            "near_copies": [
+                {"images": [self.names[a], self.names[b]], "likeness": likeness} for a, b, likeness in self.copies.near
+            ],
+            "dropped": [self.names[n] for n in self.dropped],
+            "converted": self.sources,
+        }
+
+    def summary(self, datalist: Path, report: Path) -> str:
+        """For people: a line for every code, the worst first, what is in the datalist, and where it is."""
+        rows = []
+        for code in dict.fromkeys(fault.code for fault in self.faults):
+            some = [fault for fault in self.faults if fault.code is code]
+            first = some[0].images[0] if some[0].images else some[0].found
+            rows.append(f"{code.kind.severity.value:<8}{len(some):>6}  {code.value:<20} {code.kind.title}: {first}")
+        counts = self._counts()
+        held = [f"{name} {self._class_counts(n)['all']:,}" for n, name in enumerate(self.given.classes)]
+        folds = len(set(self.folds[list(self.kept)].tolist()) - {-1})
+        split = f"{counts['training']:,} in {folds} folds to train on, {counts['test']:,} to test on"
+        rows.append(f"{len(self.kept):,} images, {self.given.task.value}: {listed(held, shown=20)}")
+        rows.append(f"{split}; {counts['groups']:,} groups that stay together")
+        if self.dropped:
+            rows.append(f"{len(self.dropped):,} images were dropped from training, since they are in the test, too")
+        elif self.leaks:
+            leaking = len({leak.training for leak in self.leaks})
+            rows.append(f"{leaking:,} training images are copies of test images: --drop-leaks takes them out")
+        return "\n".join([*rows, f"Wrote {datalist} and {report}"])
+
+    def _counts(self) -> dict[str, int]:
+        kept = [self.samples[n] for n in self.kept]
+        tested = sum(sample.section is Section.TEST for sample in kept)
+        severities = Counter(fault.code.kind.severity for fault in self.faults)
+        return {
+            "found": len(self.samples),
+            "unreadable": sum(bool(look.fault) for look in self.looks),
+            "missing": len(self.given.missing),
+            "dropped": len(self.dropped),
+            "images": len(kept),
+            "training": len(kept) - tested,
+            "test": tested,
+            "groups": len(set(self.groups[list(self.kept)].tolist())),
+            "colour": sum(self.looks[n].colour for n in self.kept),
+            **{severity.value: severities[severity] for severity in Severity},
+        }
+
+    def _class_counts(self, number: int) -> dict[str, int]:
+        held = [n for n in self.kept if self.samples[n].is_of(number)]
+        folds = Counter(int(self.folds[n]) for n in held)
+        spread = {f"fold_{fold}": folds[fold] for fold in sorted(folds) if fold >= 0}
+        return {"all": len(held), **spread, "test": folds[-1]}
+
+    def _sizes(self) -> dict[str, dict[str, float]]:
+        """Spread of rows and columns in pixels."""
+        looks = [self.looks[n] for n in self.kept]
+        sizes = {"rows": [look.rows for look in looks], "columns": [look.columns for look in looks]}
+        return {
+            name: {"minimum": min(values), "median": float(np.median(values)), "maximum": max(values)}
+            for name, values in sizes.items()
+        }
+
+
+def _likeness(value: float) -> dict[str, Any]:
+    return {"kind": "exact" if value == 1.0 else "near", "likeness": value}
+
+
+def _finding(fault: Fault) -> dict[str, Any]:
+    kind = fault.code.kind
+    return {
+        "severity": kind.severity.value,
+        "code": fault.code.value,
+        "images": list(fault.images),
+        "found": fault.found,
+        "advice": kind.advice,
+    }

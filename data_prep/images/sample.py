@@ -1,0 +1,132 @@
+"""What the ways into an image datalist have in common: samples with a label, a section and perhaps a patient."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+from pathlib import Path
+
+from monai_spine.errors import InvalidTableError, listed
+from monai_spine.images.datalist import Task
+
+SHOWN = 20
+"""Names that a message lists before it counts the rest."""
+
+
+class Section(str, Enum):
+    """On which side of a split that came with the images a sample stands."""
+
+    TRAINING = "training"
+    VALIDATION = "validation"
+    TEST = "test"
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One image to classify.
+
+    Attributes
+    ----------
+    files
+        Its file, or a grey file per channel.
+    label
+        Number of its class, or for several labels 1, 0 or -1 (unknown) per class.
+    patient
+        Whom it shows, empty where nobody knows.
+    """
+
+    files: tuple[Path, ...]
+    label: int | tuple[int, ...]
+    section: Section = Section.TRAINING
+    patient: str = ""
+
+    def is_of(self, number: int) -> bool:
+        """Whether it is of the class of a number."""
+        return self.label[number] == 1 if isinstance(self.label, tuple) else self.label == number
+
+
+@dataclass(frozen=True)
+class ImageSet:
+    """Samples with their classes.
+
+    Attributes
+    ----------
+    missing
+        Images that were named, but are not there, and are left out because the user said so.
+    notes
+        What else was left out, a sentence each.
+    root
+        Folder that the images lie in; messages name them relative to it.
+    """
+
+    classes: tuple[str, ...]
+    task: Task
+    samples: list[Sample]
+    root: Path
+    channels: tuple[str, ...] = ()
+    missing: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    def name(self, sample: Sample) -> str:
+        """How messages call a sample: its first file, relative to the root where it lies inside."""
+        file = sample.files[0]
+        return file.relative_to(self.root).as_posix() if file.is_relative_to(self.root) else file.as_posix()
+
+
+def task_of(classes: Sequence[str]) -> Task:
+    """The task of one class an image."""
+    return Task.BINARY if len(classes) == 2 else Task.MULTICLASS
+
+
+def ordered_classes(found: Iterable[str], given: Sequence[str], where: Path) -> tuple[str, ...]:
+    """The classes in the order that was given, else in that of the alphabet.
+
+    Raises
+    ------
+    InvalidTableError
+        If two differ in case or blanks alone, one is not among those given, or there are fewer than two.
+    """
+    names = sorted(set(found))
+    alike = [same for same in _same_but_for_case(names) if len(same) > 1]
+    if alike:
+        pairs = [" and ".join(map(repr, same)) for same in alike]
+        raise InvalidTableError(
+            f"{where}: expected class names that differ by more than case, but found {listed(pairs, '; ', SHOWN)}; "
+            "rename one, or merge them with --mapping"
+        )
+    others = [name for name in names if given and name not in given]
+    if others:
+        raise InvalidTableError(
+            f"{where}: expected classes out of {listed(list(given), shown=SHOWN)}, "
+            f"but found {listed(others, shown=SHOWN)}; add them to --classes, or merge them with --mapping"
+        )
+    classes = tuple(given or names)
+    if len(classes) < 2:
+        raise InvalidTableError(f"{where}: expected at least two classes, but found {listed(names) or 'none'}")
+    return classes
+
+
+def check_counts(classes: Sequence[str], samples: Sequence[Sample], where: Path) -> None:
+    """Make sure that every class has two images to train and validate on, where an image has one class.
+
+    Raises
+    ------
+    InvalidTableError
+        If one has none or one; the message names them all.
+    """
+    counts = Counter(sample.label for sample in samples if sample.section is not Section.TEST)
+    few = [f"{name!r} has {counts[n] or 'none'}" for n, name in enumerate(classes) if counts[n] < 2]
+    if few:
+        raise InvalidTableError(
+            f"{where}: expected at least two readable images of each class outside of the test images, but "
+            f"{listed(few, shown=SHOWN)}; add images, remove the class, or merge it with --mapping"
+        )
+
+
+def _same_but_for_case(names: Iterable[str]) -> list[list[str]]:
+    groups: dict[str, list[str]] = {}
+    for name in names:
+        groups.setdefault(" ".join(name.casefold().split()), []).append(name)
+    return list(groups.values())

@@ -1,0 +1,70 @@
+"""Small pictures by which images are compared, and what of them is compared.
+
+Of the discrete cosine transform of a thumbnail the 16 x 16 lowest frequencies but the mean are kept, each weighted by
+its frequency: natural images have about equal parts in each then. Cosines between these vectors do not change with a
+gain or an offset. (The signs of such coefficients are Zauner's pHash of 2010; where an image is symmetric, half of them
+are near zero and their signs are noise.)
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+from scipy.fft import dctn
+
+SIDE = 48
+"""Of a thumbnail, pixels."""
+FREQUENCIES = 16
+FEATURES = FREQUENCIES**2 - 1
+
+Thumbnails = npt.NDArray[np.uint8]
+Vectors = npt.NDArray[np.float32]
+
+_FAINT = 16
+"""Grey levels of 255 by which what is shown differs from the border around it."""
+_SHARE = 0.01
+"""Of a row or column, so much must differ for it to belong to what is shown."""
+_CROPPED = 0.05
+_FLAT = 1.0
+"""Standard deviation in grey levels below which an image shows nothing that could be compared."""
+_WEIGHTS = np.hypot(*np.mgrid[:FREQUENCIES, :FREQUENCIES])
+
+
+def thumbnail(grey: npt.NDArray[Any]) -> Thumbnails:
+    """``(SIDE, SIDE)`` of an image ``(rows, columns)`` of 0 to 255: averages over its parts, whatever its aspect."""
+    picture = Image.fromarray(grey if grey.dtype == np.uint8 else np.rint(grey).clip(0, 255).astype(np.uint8))
+    return np.asarray(picture.resize((SIDE, SIDE), Image.Resampling.BOX))
+
+
+def trimmed(grey: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """An image without an even border, by whose width copies may differ; the whole image if nothing is left of it."""
+    edge = np.concatenate([grey[0], grey[-1], grey[:, 0], grey[:, -1]]).astype(np.int16)
+    border = np.int16(np.median(edge))
+    if np.median(np.abs(edge - border)) > _FAINT:
+        return grey
+    differs = np.abs(grey.astype(np.int16) - border) > _FAINT
+    rows = np.flatnonzero(differs.mean(axis=1) > _SHARE)
+    columns = np.flatnonzero(differs.mean(axis=0) > _SHARE)
+    if len(rows) < SIDE // 4 or len(columns) < SIDE // 4:
+        return grey
+    return grey[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+
+
+def middles(thumbnails: Thumbnails) -> Thumbnails:
+    """Thumbnails without a twentieth at each side: more like those of cropped copies than the whole are."""
+    margin = round(SIDE * _CROPPED)
+    return np.stack([thumbnail(one[margin:-margin, margin:-margin]) for one in thumbnails])
+
+
+def features(thumbnails: npt.NDArray[Any]) -> Vectors:
+    """``(images, FEATURES)`` unit vectors of thumbnails ``(images, side, side)``; zeros for flat ones."""
+    values = thumbnails.astype(np.float32)
+    spectra = dctn(values, axes=(1, 2), norm="ortho")[:, :FREQUENCIES, :FREQUENCIES] * _WEIGHTS
+    vectors = spectra.reshape(len(values), FREQUENCIES**2)[:, 1:].astype(np.float32)
+    length = np.linalg.norm(vectors, axis=1, keepdims=True)
+    shows = values.reshape(len(values), -1).std(axis=1) > _FLAT
+    scaled: Vectors = np.where(shows[:, None], vectors / np.maximum(length, 1e-6), 0).astype(np.float32)
+    return scaled
