@@ -96,8 +96,8 @@ class Backbone(nn.Module):
     def start_from(self, source: str) -> None:
         """Take the weights of a file, or of timm's hub if ``source`` is ``hub``.
 
-        A file may have timm's form, torchvision's (ResNet, ConvNeXt) or be that of a classifier of ours. First layers are fitted to the number of channels and position embeddings to the size of the pictures, as timm
-        does it.
+        A file may have timm's form, torchvision's (ResNet, ConvNeXt) or be that of a classifier of ours. First layers
+        are fitted to the number of channels and position embeddings to the size of the pictures, as timm does it.
 
         Raises
         ------

@@ -75,8 +75,8 @@ class LayerFreezing:
         """
         if not filled and min(self._first.values()) > 0:
             raise InvalidOptionError(
-                f"with the layers to train being {self.plan[0]!r}, the others would stay random: give --pretrained hub, "
-                "--pretrained FILE or --weights FILE"
+                f"with the layers to train being {self.plan[0]!r}, the others would stay random: give "
+                "--pretrained hub, --pretrained FILE or --weights FILE"
             )
 
     def attach(self, trainer: Engine) -> None:
