@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -16,6 +17,7 @@ from monai_spine.text_file import write_text
 Settings = tuple[tuple[str, str], ...]
 
 _COMMAND = (sys.executable, "-W", "ignore", "-m", "monai.bundle", "run")
+_WORDS = (re.compile(r"error: (.+)"), re.compile(r"((?:\w+\.)*\w*(?:Error|Exception)(?::.*)?)$"))
 _POLL_SECONDS = 0.1
 _PATIENCE_SECONDS = 10.0
 """How long a process that is to end may take before it is killed."""
@@ -184,12 +186,15 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 
 
 def _last_words(log: Path, begin: int) -> str:
-    """The line by which a process said why it failed, else its last one."""
+    """The line by which a process said why it failed: ours, else the cause that Python names, else its last one."""
     with log.open(encoding="utf-8", errors="replace") as source:
         source.seek(begin)
-        lines = [line.strip() for line in source if line.strip()]
-    told = [line.removeprefix("error: ") for line in lines if line.startswith("error: ")]
-    return (told or lines or ["it said nothing"])[-1]
+        lines = [line.rstrip() for line in source if line.strip()]
+    for pattern in _WORDS:  # of a chain of errors, the first is the cause of the others
+        for line in lines:
+            if found := pattern.match(line):
+                return found[1]
+    return lines[-1] if lines else "it said nothing"
 
 
 def _preset(folder: Path, path: Path) -> Path:

@@ -81,7 +81,7 @@ def compare(  # noqa: PLR0917 - options
       monai-spine compare bundles/image_classifier --data images -o out --backbones resnet18,convnext_nano --epochs 5
     """
     from monai_spine.bundle_run import parse_settings
-    from monai_spine.comparison import candidate, study_judge
+    from monai_spine.comparison import candidate, judge
     from monai_spine.comparison import compare as comparison
     from monai_spine.comparison.training import OWN
 
@@ -97,8 +97,8 @@ def compare(  # noqa: PLR0917 - options
     else:
         candidates = candidate.backbones(bundle, preset or [], (backbones or "").split(","), chosen)
     datalist = _datalist(data)
-    judge = study_judge.StudyJudge(datalist, folds or [0], _datalist(test) if test else None, floor)
-    plan = comparison.Plan(bundle, datalist, judge, comparison.Budget(epochs, minutes))
+    judged = judge.judge_of(datalist, folds or [0], _datalist(test) if test else None, floor)
+    plan = comparison.Plan(bundle, datalist, judged, comparison.Budget(epochs, minutes))
     compared = comparison.compare(plan, candidates, out, _say(quiet))
     typer.echo(f"{compared.text}\nsee {out / 'comparison.png'}")
     raise typer.Exit(compared.exit_code)

@@ -10,8 +10,8 @@ from typing import Any
 
 from monai_spine.comparison.budget import measure
 from monai_spine.comparison.candidate import Candidate, Part
+from monai_spine.comparison.judge import Judge
 from monai_spine.comparison.picture import write_picture
-from monai_spine.comparison.study_judge import StudyJudge
 from monai_spine.comparison.table import Row, costs, to_csv, to_text
 from monai_spine.comparison.training import Say, Site, evaluate, spent, train
 from monai_spine.errors import ExitCode, SpineError
@@ -46,7 +46,7 @@ class Plan:
 
     bundle: Path
     datalist: Path
-    judge: StudyJudge
+    judge: Judge
     budget: Budget
 
 
@@ -81,7 +81,7 @@ def compare(plan: Plan, candidates: Sequence[Candidate], out: Path, say: Say) ->
         root = out / candidate.name
         tell = _counted(say, f"[{number}/{len(candidates)}] {candidate.name}")
         try:
-            said = {fold: _done(plan, candidate, fold, root, tell) for fold in judge.sides}
+            said = {fold: _done(plan, candidate, fold, root, tell) for fold in judge.folds}
             answers[candidate.name] = judge.answers(said)
             spendings[candidate.name] = costs(
                 [spent(path.parent.parent) for parts in said.values() for _, path in parts], len(candidate.parts)
@@ -93,8 +93,7 @@ def compare(plan: Plan, candidates: Sequence[Candidate], out: Path, say: Say) ->
         _write(out, rows, plan)
     if not answers:
         raise SpineError(f"every candidate failed; the first: {next(iter(reasons.values()))}")
-    shown = [name for name in ("share_of_way",) if any(name in row.figures for row in rows)]
-    return Comparison(rows, to_text(rows, judge.key, shown))
+    return Comparison(rows, to_text(rows, judge.key, judge.shown))
 
 
 def _counted(say: Say, title: str) -> Say:
@@ -117,7 +116,7 @@ def _epochs(plan: Plan, site: Site, root: Path, networks: int, say: Say) -> int 
     """How many epochs a network is trained for; measured once, then kept, so that a resumed run has the same."""
     if plan.budget.minutes is None:
         return plan.budget.epochs
-    minutes = plan.budget.minutes / (networks * len(plan.judge.sides))
+    minutes = plan.budget.minutes / (networks * len(plan.judge.folds))
     path = root / "budget.json"
     known = _read(path)
     fingerprint = site.fingerprint(None)
@@ -143,7 +142,7 @@ def _read(path: Path) -> dict[str, Any]:
 
 def _rows(
     candidates: Sequence[Candidate],
-    judge: StudyJudge,
+    judge: Judge,
     answers: dict[str, Any],
     spendings: dict[str, Any],
     reasons: dict[str, str],

@@ -50,5 +50,7 @@ def write_picture(path: Path, rows: Sequence[Row], key: str, title: str, lines: 
 
 
 def _costs(row: Row) -> str:
-    parameters, epochs, minutes = (float(row.costs.get(name) or 0) for name in ("parameters", "epochs", "minutes"))
-    return f"{parameters / 1e6:.1f} M parameters, {epochs:.3g} epochs, {minutes:.3g} min"
+    on_cpu = row.costs.get("device") == "cpu"
+    clock, unit = ("processor_minutes", "processor min") if on_cpu else ("minutes", "min")
+    parameters, epochs, minutes = (float(row.costs.get(name) or 0) for name in ("parameters", "epochs", clock))
+    return f"{parameters / 1e6:.3g} M parameters, {epochs:.3g} epochs, {minutes:.3g} {unit}"

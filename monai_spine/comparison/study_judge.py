@@ -10,6 +10,7 @@ import numpy as np
 
 from monai_spine.bootstrap import Estimate, patient_counts
 from monai_spine.comparison.candidate import Part
+from monai_spine.comparison.judge import named
 from monai_spine.datalist import Record, label_array, read_content, read_datalist, split_folds
 from monai_spine.errors import InvalidTableError
 from monai_spine.floor import read_floor
@@ -44,7 +45,6 @@ class StudyJudge:
         is of others.
     """
 
-    unit = "studies"
     key = "score"
     title = "competition score (lower is better)"
     lower_is_better = True
@@ -65,6 +65,16 @@ class StudyJudge:
         self.patients = len({record["patient_id"] for record in asked})
         self.prior = competition_score(self.labels.grades, self._prior_rows()).as_dict()
         self.floor = read_floor(floor, self.labels).as_dict() if floor else None
+
+    @property
+    def shown(self) -> tuple[str, ...]:
+        """Further figures for the terminal."""
+        return () if self.floor is None else ("share_of_way",)
+
+    @property
+    def folds(self) -> list[int]:
+        """Those that are left out."""
+        return list(self.sides)
 
     def asked(self) -> tuple[tuple[str, Any], ...]:
         """Configuration entries that put the studies into the validation's place; none for the fold's own."""
@@ -104,9 +114,9 @@ class StudyJudge:
         for name, parts in drawn.items():
             behind = difference(parts["score"], drawn[best]["score"]) if best else Estimate(0.0, 0.0, 0.0)
             table[name] = {
-                **_named("score", scores[name]),
+                **named("score", scores[name]),
                 **self._way(scores[name].value),
-                **_named("behind_best", behind),
+                **named("behind_best", behind),
                 **{part: float(figures[0]) for part, figures in parts.items() if part != "score"},
             }
         return table
@@ -173,8 +183,3 @@ def _check_unseen(asked: Sequence[Record], records: Sequence[Record]) -> None:
         raise InvalidTableError(
             f"{len(shared)} patients of the test have studies in training, too, such as {min(shared)}; take them out"
         )
-
-
-def _named(name: str, found: Estimate) -> dict[str, float | None]:
-    figures = {name: found.value, f"{name}_low": found.low, f"{name}_high": found.high}
-    return {key: float(value) if np.isfinite(value) else None for key, value in figures.items()}

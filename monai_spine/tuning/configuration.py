@@ -11,6 +11,7 @@ from typing import Any
 from monai_spine.bundle_run import Settings, training_configs
 from monai_spine.errors import InvalidOptionError, SpineError, listed
 
+_HIGHER = "best_model#higher_is_better"
 _LOWER = ("loss", "score", "brier", "ece", "error", "distance", "mm")
 """Of figures whose names hold one of these, less is better."""
 
@@ -49,14 +50,14 @@ class Configuration:
         """
         try:
             name = self._parser.get_parsed_content("best_model#metric")
-            compare = self._parser.get_parsed_content("validate#evaluator#metric_cmp_fn")
+            higher = self.has(_HIGHER) and self._parser.get_parsed_content(_HIGHER)
         except SpineError:
             raise
         except Exception as err:
             raise InvalidOptionError(
                 f"the bundle does not say by which figure it chooses its weights ({err}); give --metric and --direction"
             ) from err
-        return str(name), bool(compare(1.0, 0.0))
+        return str(name), bool(higher)
 
     def override(self, chosen: Mapping[str, Any]) -> dict[str, Any]:
         """All that differs from the bundle's ``train.json``: presets, settings, and what was chosen, the last first."""

@@ -61,7 +61,7 @@ class Ledger:
             )
         except ImportError as err:
             raise InvalidOptionError(f"{self.shown}: {err} ({err.__cause__}); pip install 'monai-spine[tune]'") from err
-        except (SQLAlchemyError, optuna.exceptions.StorageInternalError, RuntimeError) as err:
+        except (SQLAlchemyError, optuna.exceptions.StorageInternalError, RuntimeError, OSError) as err:
             raise InvalidOptionError(f"the database {self.shown} cannot be used: {_first_line(err)}") from err
         self._check(name, fingerprint)
 

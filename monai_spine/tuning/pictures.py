@@ -54,7 +54,7 @@ def write_importances(path: Path, importances: Mapping[str, float], metric: str)
     bars = axes.barh(names, [importances[name] for name in names], color=_FINISHED, height=0.6)
     axes.bar_label(bars, [f"{importances[name]:.2f}" for name in names], padding=4, fontsize=9)
     axes.set_xlim(0, 1.1 * max(1e-9, *importances.values()))
-    axes.set_xlabel(f"importance for {metric}")
+    axes.set_xlabel(f"share of what {metric} varies")
     _tidy(axes)
     _save(figure, path)
 

@@ -51,6 +51,8 @@ class Search:
 
     Attributes
     ----------
+    storage
+        What to call the database.
     trials
         How many, over all machines; those that were interrupted do not count.
     seed
@@ -62,6 +64,7 @@ class Search:
     ledger: Ledger
     out: Path
     trials: int
+    storage: str
     seed: int = 0
 
     def run(self, say: Say, after_each: Tell) -> None:

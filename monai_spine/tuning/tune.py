@@ -17,6 +17,8 @@ from monai_spine.tuning.search import Pruning, Search, reason
 from monai_spine.tuning.space import Space
 from monai_spine.tuning.trial import Setting
 
+_OWN_DATABASE = "study.db"
+
 
 @dataclass(frozen=True)
 class Wish:
@@ -96,13 +98,15 @@ def tune(wish: Wish, out: Path, say: Callable[[str], None]) -> Found:
     files = [wish.bundle / "configs" / "train.json", *configuration.presets, wish.datalist]
     common = digest(files, wish.space.fingerprint, wish.settings, metric, higher, wish.fold, wish.seed)
     ledger = Ledger(
-        wish.storage or f"sqlite:///{(out / 'study.db').resolve()}",
+        wish.storage or f"sqlite:///{(out / _OWN_DATABASE).resolve()}",
         wish.study,
         higher_is_better=higher,
         pruner=wish.pruning.pruner(),
         fingerprint=common,
     )
-    search = Search(setting, wish.space, ledger, out, wish.trials, wish.seed)
+    search = Search(
+        setting, wish.space, ledger, out, wish.trials, ledger.shown if wish.storage else _OWN_DATABASE, wish.seed
+    )
     check_folder(search)
     base = configuration.override({})
     write_results(search, base)

@@ -11,6 +11,7 @@ import pytest
 from ignite.engine import Events
 from monai.bundle import create_workflow
 
+from monai_spine.bundle_errors import chain
 from monai_spine.bundle_run import BundleRunError, BundleStopped, Settings
 from monai_spine.tuning.configuration import plain
 
@@ -48,7 +49,8 @@ def run_step(
         workflow.run()
         workflow.finalize()
     except Exception as err:
-        raise BundleRunError(f"{step} ended with exit code 1: {err}; the log is {log}") from err
+        cause = list(chain(err))[-1]
+        raise BundleRunError(f"{step} ended with exit code 1: {cause}; the log is {log}") from err
     finally:
         logging.getLogger("monai_spine").removeHandler(kept)
         kept.close()

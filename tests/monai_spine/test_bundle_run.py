@@ -39,6 +39,12 @@ def test_a_step_that_fails_says_so_in_its_own_words(program) -> None:
         run_step("training", [], (), log)
 
 
+def test_the_cause_of_a_chain_of_errors_is_named(program) -> None:
+    text = "try:\n    1 / 0\nexcept ZeroDivisionError as err:\n    raise RuntimeError('no such\\nluck') from err\n"
+    with pytest.raises(BundleRunError, match="exit code 1: ZeroDivisionError: division by zero; the log"):
+        run_step("training", [], (), program(text))
+
+
 def test_a_step_that_is_stopped_is_gone(program) -> None:
     log = program("import os, time\nprint(os.getpid())\ntime.sleep(60)\n")
     begun = time.monotonic()
