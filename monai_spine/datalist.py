@@ -126,6 +126,31 @@ def split_folds(records: Sequence[Record], validation_fold: int) -> tuple[list[R
     return training, validation
 
 
+def check_labels(
+    training: Sequence[Record], validation: Sequence[Record], conditions: Sequence[str] | None = None
+) -> None:
+    """Make sure that there is something to learn, and something to judge it by.
+
+    Parameters
+    ----------
+    conditions
+        Those whose labels count; all if None.
+
+    Raises
+    ------
+    InvalidTableError
+        If no study to train on, or none to validate on, has a label.
+    """
+    counted = [n for n, target in enumerate(TARGETS) if conditions is None or target.startswith(tuple(conditions))]
+    for records, purpose in ((training, "train on"), (validation, "validate on")):
+        if not (label_array(records)[:, counted] != MISSING).any():
+            of = "" if conditions is None else f" of {listed(list(conditions))}"
+            raise InvalidTableError(
+                f"expected labels{of}, but none of the {len(records)} studies to {purpose} has any; take another fold, "
+                "or grade some of them in the datalist"
+            )
+
+
 def label_array(records: Sequence[Record]) -> np.ndarray:
     """Labels of the records, ``(studies, 25)`` int64."""
     return np.stack([record["label"] for record in records])

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import pickle
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from monai_spine.errors import InvalidTableError, MissingInputError
+from monai_spine.errors import InvalidTableError, MissingInputError, listed
 
 
 def save_atomically(content: Any, path: Path) -> None:
@@ -55,8 +56,28 @@ def load_weights(network: torch.nn.Module, path: str | Path) -> torch.nn.Module:
     weights = load_safely(path)
     if isinstance(weights, dict) and isinstance(weights.get("parts"), dict):
         weights = weights["parts"].get("network")
-    try:
-        network.load_state_dict(weights)
-    except (RuntimeError, TypeError, AttributeError) as err:
-        raise InvalidTableError(f"{path} does not fit the network: {str(err).splitlines()[-1].strip()}") from err
+    if not isinstance(weights, dict) or not all(isinstance(value, torch.Tensor) for value in weights.values()):
+        raise InvalidTableError(f"{path} does not fit the network: expected tensors by name, but found others")
+    if misfit := _misfit(network.state_dict(), weights):
+        raise InvalidTableError(f"{path} does not fit the network: {misfit}; was it made with other settings?")
+    network.load_state_dict(weights)
     return network
+
+
+def _misfit(own: Mapping[str, torch.Tensor], given: Mapping[str, torch.Tensor]) -> str:
+    """What hinders weights from filling a network, with the first names of each kind; empty if nothing does."""
+    shapes = [
+        f"{name} ({_size(given[name])} in the file, {_size(own[name])} in the network)"
+        for name in own
+        if name in given and given[name].shape != own[name].shape
+    ]
+    kinds = {
+        "it lacks": [name for name in own if name not in given],
+        "the network lacks": [name for name in given if name not in own],
+        "of another shape are": shapes,
+    }
+    return "; ".join(f"{words} {len(names)}: {listed(names, shown=3)}" for words, names in kinds.items() if names)
+
+
+def _size(tensor: torch.Tensor) -> str:
+    return " x ".join(map(str, tensor.shape)) or "one number"

@@ -84,3 +84,5 @@ class BestModel:
     def _report(self) -> None:
         if self.best_epoch:
             logger.info("best %s %.4f in epoch %d: %s", self.metric, self.best, self.best_epoch, self.path)
+        else:
+            logger.warning("%s was defined after no epoch: %s was not written", self.metric, self.path)

@@ -135,7 +135,7 @@ def test_two_processes_train_as_one(tmp_path: Path, data: Path) -> None:
     """The same batches, shared out: losses, averaged weights and score are the same but for rounding."""
     nothing_by_chance = {"dropout": 0.0, "drop_view": 0.0, "augmentation": "$None", "any_severe": 2.0}
     four_and_two = "$(@records[:4], @records[4:])"
-    settings = {**SMALL, **nothing_by_chance, "backbones": ["test_vit"], "splits": four_and_two}
+    settings = {**SMALL, **nothing_by_chance, "epochs": 1, "backbones": ["test_vit"], "splits": four_and_two}
     run("train", run_id="training", bundle_root=str(tmp_path / "one"), dataset_dir=str(data), **settings)
     launcher = (sys.executable, "-m", "torch.distributed.run", "--nproc_per_node=2", "--standalone", "-m")
     where = {"bundle_root": str(tmp_path / "two"), "dataset_dir": str(data), "launcher": launcher, "configs": CONFIGS}
@@ -148,7 +148,7 @@ def test_two_processes_train_as_one(tmp_path: Path, data: Path) -> None:
         for name, weights in one[network].items():
             assert torch.allclose(weights, two[network][name], atol=2e-4), name
     one, two = (losses(tmp_path / name) for name in ("one", "two"))
-    assert len(one) == 4
+    assert len(one) == 2
     assert two == pytest.approx(one, abs=1e-4)
 
 
@@ -167,7 +167,7 @@ def test_every_preset_trains(preset: Path, data: Path, tmp_path: Path) -> None:
     records = "$datalist.read_datalist(@datalist)[:3]"
     names = ("train", f"presets/{preset.stem}")
     run(*names, run_id="training", records=records, **where, **changes)
-    assert (tmp_path / "models/latest.pt").is_file()
+    assert {file.name for file in (tmp_path / "models").iterdir()} == {"latest.pt", "model.pt"}
 
 
 @pytest.mark.parametrize(("name", "kind"), [("train", "train"), ("inference", "infer")])

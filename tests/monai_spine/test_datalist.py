@@ -4,7 +4,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from monai_spine.datalist import check_no_leak, label_array, read_datalist, split_folds, volumes
+from monai_spine.datalist import check_labels, check_no_leak, label_array, read_datalist, split_folds, volumes
 from monai_spine.errors import InvalidTableError, MissingInputError
 from tests.cohorts import write_cohort, write_datalist
 
@@ -153,3 +153,14 @@ def test_studies_without_fold_are_named(datalist: Path) -> None:
 
 def test_labels_are_integers(datalist: Path) -> None:
     assert label_array(read_datalist(datalist)).dtype == np.int64
+
+
+@pytest.mark.parametrize("bare", [0, 1])
+def test_a_side_without_any_label_of_what_is_learnt_is_refused(datalist: Path, bare: int) -> None:
+    sides = split_folds(read_datalist(datalist), 0)
+    check_labels(*sides)
+    for record in sides[bare]:
+        record["label"][5:] = -1
+    check_labels(*sides, conditions=["spinal_canal_stenosis"])
+    with pytest.raises(InvalidTableError, match=["to train on", "to validate on"][bare]):
+        check_labels(*sides, conditions=["left_subarticular_stenosis"])

@@ -118,6 +118,18 @@ def test_weights_that_do_not_fit_are_refused_and_change_nothing(tmp_path: Path) 
     assert torch.equal(network.weight, before)
 
 
+def test_what_does_not_fit_is_named(tmp_path: Path) -> None:
+    layers = [torch.nn.Linear(2, 2), torch.nn.ReLU(), torch.nn.Linear(2, 3)]
+    torch.save(torch.nn.Sequential(*layers, torch.nn.Linear(3, 3)).state_dict(), tmp_path / "m.pt")
+    layers[1], layers[2] = torch.nn.BatchNorm1d(2), torch.nn.Linear(2, 4)
+    with pytest.raises(InvalidTableError) as raised:
+        load_weights(torch.nn.Sequential(*layers), tmp_path / "m.pt")
+    said = str(raised.value)
+    assert "it lacks 5: 1.weight, 1.bias" in said
+    assert "the network lacks 2: 3.weight, 3.bias" in said
+    assert "2.weight (3 x 2 in the file, 4 x 2 in the network)" in said
+
+
 def test_a_figure_that_is_not_defined_is_null_in_the_report(tmp_path: Path) -> None:
     engine = Engine(lambda engine, batch: None)
     ScoreReport(str(tmp_path)).attach(engine)

@@ -1,3 +1,5 @@
+import copy
+
 import pytest
 import torch
 
@@ -146,3 +148,32 @@ def test_batch_statistics_in_use_are_those_of_training() -> None:
         trained = network.train()(image)
         used = network.eval()(image)
     assert torch.allclose(trained, used, atol=0.02 * float(trained.std()))
+
+
+@pytest.mark.parametrize("backbone", ["test_resnet", "test_convnext"])
+def test_channels_last_answers_and_learns_the_same(backbone: str) -> None:
+    """And copies, as the moving average is one, work alike, with the same names of weights."""
+    plain, other = grader(backbones=[backbone]), grader(backbones=[backbone])
+    other.speed_up(channels_last=True)
+    image = study(2)
+    image[0, 1] = ABSENT
+    for network in (plain, other):
+        torch.manual_seed(0)
+        network.train()(image).square().mean().backward()
+    copied = copy.deepcopy(other)
+    assert list(plain.state_dict()) == list(copied.state_dict())
+    for one, two in zip(plain.parameters(), other.parameters(), strict=True):
+        assert (one.grad - two.grad).norm() <= 1e-2 * one.grad.norm() + 1e-6  # rounding, which batch statistics enlarge
+    assert torch.allclose(plain.eval()(image), copied.eval()(image), atol=1e-3)
+    seen: list[bool] = []
+    first = next(module for module in copied.backbones.modules() if isinstance(module, torch.nn.Conv2d))
+    first.register_forward_hook(
+        lambda _, given, made: seen.append(given[0].is_contiguous(memory_format=torch.channels_last))
+    )
+    copied(image)
+    assert seen == [True]
+
+
+def test_a_word_in_place_of_true_speeds_nothing_up() -> None:
+    with pytest.raises(InvalidOptionError, match="compiled"):
+        grader().speed_up(compiled="true")  # type: ignore[arg-type]
