@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -69,7 +69,7 @@ def train(site: Site, root: Path, epochs: int | None, cache: Path, say: Say) -> 
     fingerprint = site.fingerprint(epochs)
     state = read_state(root)
     same = state.get("fingerprint") == fingerprint
-    if same and state.get("trained"):
+    if same and (state.get("trained") or _is_over(spent(root))):
         say("trained before")
         return
     record = root / "epochs.jsonl"
@@ -132,6 +132,10 @@ def read_state(root: Path) -> dict[str, Any]:
 def spent(root: Path) -> list[dict[str, Any]]:
     """What each epoch of a run cost."""
     return read_record(root / "epochs.jsonl")
+
+
+def _is_over(lines: Sequence[dict[str, Any]]) -> bool:
+    return bool(lines) and lines[-1]["epoch"] == lines[-1]["epochs"]
 
 
 def _keep(root: Path, fingerprint: str, *, trained: bool, asked: str | None = None) -> None:

@@ -113,11 +113,16 @@ def test_again_only_what_changed_or_was_killed_is_done(
     assert again.rows[0].figures["score"] == pytest.approx(compared[1].rows[0].figures["score"], abs=0.5)
     state = out / "default/fold_0/run.json"
     state.write_text(json.dumps({**json.loads(state.read_text()), "trained": False, "asked": None}))
+    comparison.compare(plan(data, [0], epochs=2), candidates, out, lambda _: None)
+    assert [step for step, _ in done] == ["evaluation"]
+    record = out / "default/fold_0/epochs.jsonl"
+    state.write_text(json.dumps({**json.loads(state.read_text()), "trained": False, "asked": None}))
+    record.write_text(record.read_text().splitlines()[0] + "\n")
     shutil.rmtree(out / "default/fold_0/models")
     comparison.compare(plan(data, [0], epochs=2), candidates, out, lambda _: None)
-    assert [step for step, _ in done] == ["training", "evaluation"]
+    assert [step for step, _ in done] == ["evaluation", "training", "evaluation"]
     comparison.compare(plan(data, [0], epochs=1), candidates, out, lambda _: None)
-    assert len(done) == 4
+    assert len(done) == 5
 
 
 def test_minutes_become_epochs_measured_once_and_folds_are_joined(
