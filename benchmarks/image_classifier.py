@@ -1,0 +1,243 @@
+"""The image classifier beside a plain timm loop: throughput, accuracy, loading, and the head alone.
+
+python benchmarks/image_classifier.py [FOLDER] [IMAGES] [BACKBONE]
+
+Writes IMAGES JPEGs of 512 x 512 pixels in four class folders to FOLDER, if they are not there, and says four things:
+
+1. Training steps of both in turn, at 224 pixels and 32 images: ours (stored images, augmentation, MONAI's engine as the
+   shipped config has it), and the loop as one writes it (PIL, Resize, flip, ToTensor, Normalize, AdamW).
+2. Accuracy of both after the same number of epochs with the same small network at 64 pixels.
+3. How fast a network learns from stored images, against images that lie in memory as floating point.
+4. An epoch of the head on features computed once, against an epoch through the backbone, and how far answers differ.
+
+Times are processor time of this process with torch's threads, so that others on the machine matter less.
+"""
+
+from __future__ import annotations
+
+import os
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import timm
+import torch
+from monai.bundle import create_workflow
+from PIL import Image
+from torch.utils.data import DataLoader, Dataset
+from torchvision import transforms
+
+from monai_spine.images.augmentation import PRESETS
+from monai_spine.images.datalist import ImageDatalist, Task, write_image_datalist
+from monai_spine.images.dataset import ImageDataset, whole
+from monai_spine.images.form import ImageForm
+from monai_spine.images.frozen_features import FrozenFeatures
+from monai_spine.images.preparation import BatchPreparation
+from monai_spine.images.store import ImageStore
+from monai_spine.networks.image_classifier import ImageClassifier
+
+SIDE, PIXELS, BATCH, CLASSES, ROUNDS = 512, 224, 32, 4, 4
+SMALL, SMALL_PIXELS, EPOCHS = "test_resnet", 64, 6
+CONFIG = Path(__file__).parents[1] / "bundles" / "image_classifier" / "configs" / "train.json"
+MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
+
+def write_images(folder: Path, count: int) -> list[dict[str, Any]]:
+    """Grey heads with a lesion whose kind is the class: bright, dark, ring, none; and much that does not matter."""
+    records = []
+    for n in range(count):
+        label, path = n % CLASSES, folder / str(n % CLASSES) / f"{n}.jpg"
+        records.append({"image": [str(path)], "label": label, "group": str(n), "fold": n // CLASSES % 5})
+        if not path.is_file():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(picture(label, np.random.default_rng(n))).save(path, quality=90)
+    write_image_datalist(folder / "datalist.json", ImageDatalist(tuple("abcd"), Task.MULTICLASS, records, []))
+    return records
+
+
+def picture(label: int, rng: np.random.Generator) -> np.ndarray:
+    y, x = np.mgrid[-1 : 1 : SIDE * 1j, -1 : 1 : SIDE * 1j].astype(np.float32)
+    head = (x / rng.uniform(0.6, 0.8)) ** 2 + (y / rng.uniform(0.7, 0.9)) ** 2 < 1
+    shades = np.kron(rng.normal(0, 12, (16, 16)), np.ones((SIDE // 16, SIDE // 16))).astype(np.float32)
+    grey = np.where(head, rng.uniform(90, 130) + shades, 8)
+    away = np.hypot(x - rng.uniform(-0.35, 0.35), y - rng.uniform(-0.35, 0.35)) / rng.uniform(0.1, 0.2)
+    change = (away < 1, away < 1, (away > 0.6) & (away < 1), away < 0)[label]
+    grey = grey + change * (35, -35, 35, 0)[label] + rng.normal(0, 14, grey.shape)
+    return np.clip(grey, 0, 255).astype(np.uint8)
+
+
+class Pictures(Dataset):
+    """The peer's data."""
+
+    def __init__(self, records: list[dict[str, Any]], pixels: int, train: bool) -> None:
+        self.records = records
+        flip = [transforms.RandomHorizontalFlip()] if train else []
+        self.change = transforms.Compose(
+            [transforms.Resize((pixels, pixels)), *flip, transforms.ToTensor(), transforms.Normalize(MEAN, STD)]
+        )
+
+    def __len__(self) -> int:
+        return len(self.records)
+
+    def __getitem__(self, n: int) -> tuple[torch.Tensor, int]:
+        with Image.open(self.records[n]["image"][0]) as image:
+            return self.change(image.convert("RGB")), self.records[n]["label"]
+
+
+def peer_steps(records: list[dict[str, Any]], backbone: str, pixels: int, epochs: int) -> Iterator[torch.nn.Module]:
+    """The plain loop, giving itself back after each step."""
+    torch.manual_seed(0)
+    network = timm.create_model(backbone, num_classes=CLASSES)
+    loader = DataLoader(Pictures(records, pixels, train=True), BATCH, shuffle=True, drop_last=True)
+    optimizer = torch.optim.AdamW(network.parameters(), lr=1e-3, weight_decay=0.05)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, epochs * len(loader))
+    for _ in range(epochs):
+        network.train()
+        for image, label in loader:
+            loss = torch.nn.functional.cross_entropy(network(image), label)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            schedule.step()
+            yield network
+
+
+def peer_accuracy(records: list[dict[str, Any]]) -> float:
+    held, seen = ([r for r in records if (r["fold"] == 0) is side] for side in (True, False))
+    *_, network = peer_steps(seen, SMALL, SMALL_PIXELS, EPOCHS)
+    network.eval()
+    with torch.no_grad():
+        right = [
+            (network(image).argmax(1) == label)
+            for image, label in DataLoader(Pictures(held, SMALL_PIXELS, False), BATCH)
+        ]
+    return torch.cat(right).float().mean().item()
+
+
+def our_trainer(folder: Path, run: Path, **settings: Any) -> Any:
+    return create_workflow(
+        config_file=str(CONFIG),
+        workflow_type="train",
+        run_id="training",
+        dataset_dir=str(folder),
+        bundle_root=str(run),
+        cache_dir=str(folder / "cache"),
+        **settings,
+    )
+
+
+def our_steps(folder: Path, run: Path, backbone: str) -> Iterator[None]:
+    """The shipped training's own steps, without MONAI's loop around them."""
+    parser = our_trainer(folder, run, backbone=backbone, pixels=[PIXELS, PIXELS]).parser
+    trainer, loader = parser.get_parsed_content("train#trainer"), parser.get_parsed_content("train#dataloader")
+    while True:
+        for batch in loader:
+            trainer._iteration(trainer, batch)
+            yield
+
+
+def in_turn(steps: dict[str, Iterator[Any]], rounds: int) -> dict[str, float]:
+    """Median processor seconds of a step of each."""
+    times: dict[str, list[float]] = {name: [] for name in steps}
+    for n in range(rounds + 1):
+        for name, iterator in steps.items():
+            begin = time.process_time()
+            next(iterator)
+            times[name] += [time.process_time() - begin] if n else []  # the first one warms up
+    return {name: statistics.median(some) for name, some in times.items()}
+
+
+def loading(records: list[dict[str, Any]], folder: Path) -> float:
+    """Processor seconds of a batch from the store, ready for the network, augmented."""
+    store = ImageStore(records, ImageForm(pixels=(PIXELS, PIXELS)), folder=folder / "cache")
+    begin = time.process_time()
+    store.open()
+    print(f"   decoding once: {(time.process_time() - begin) / len(records) * 1e3:.2f} ms an image (0 if kept)")
+    loader = DataLoader(ImageDataset(records, store), BATCH, shuffle=True, collate_fn=whole)
+    prepare = BatchPreparation(augmentation=PRESETS["light"])
+    begin = time.process_time()
+    for batch in loader:
+        prepare(batch, "cpu")
+    return (time.process_time() - begin) / len(loader)
+
+
+def in_memory_step(backbone: str) -> Iterator[None]:
+    network = ImageClassifier(backbone=backbone, classes=CLASSES).to(memory_format=torch.channels_last)
+    optimizer = torch.optim.AdamW(network.parameters(), lr=1e-3, fused=True)
+    image = torch.rand(BATCH, 3, PIXELS, PIXELS).to(memory_format=torch.channels_last)
+    label = torch.randint(CLASSES, (BATCH,))
+    while True:
+        torch.nn.functional.cross_entropy(network(image), label).backward()
+        optimizer.step()
+        optimizer.zero_grad()
+        yield
+
+
+def head_alone(records: list[dict[str, Any]], folder: Path, backbone: str) -> tuple[float, float, float]:
+    """Processor seconds of an epoch through the backbone and on features, and the greatest difference of logits."""
+    records = records[: 8 * BATCH]
+    store = ImageStore(records, ImageForm(pixels=(PIXELS, PIXELS)), folder=folder / "cache")
+    dataset = ImageDataset(records, store)
+    network = ImageClassifier(backbone=backbone, classes=CLASSES).to(memory_format=torch.channels_last)
+    network.held = {name for name, _ in network.backbone.body.named_modules()}
+    for parameter in network.backbone.parameters():
+        parameter.requires_grad_(False)
+    optimizer = torch.optim.AdamW(network.head.parameters(), lr=0.0)
+    features = FrozenFeatures(network, dataset, device=torch.device("cpu"))
+    features.take(torch.arange(1))
+    loader = DataLoader(dataset, BATCH, collate_fn=whole)
+    times, logits = [], []
+    for prepare in (BatchPreparation(), BatchPreparation(features=features)):
+        begin = time.process_time()
+        answers = []
+        for batch in loader:
+            image, label = prepare(batch, "cpu")
+            answers.append(network.train()(image))
+            torch.nn.functional.cross_entropy(answers[-1], label).backward()
+            optimizer.step()
+            optimizer.zero_grad()
+        times.append(time.process_time() - begin)
+        logits.append(torch.cat([answer.detach() for answer in answers]))
+    return times[0], times[1], float((logits[0] - logits[1]).abs().max())
+
+
+def main() -> None:
+    folder = Path(sys.argv[1]) if len(sys.argv) > 1 else Path(tempfile.mkdtemp())
+    count = int(sys.argv[2]) if len(sys.argv) > 2 else 3000
+    backbone = sys.argv[3] if len(sys.argv) > 3 else "resnet18"
+    records = write_images(folder, count)
+    run = Path(tempfile.mkdtemp())
+    print(f"{count} images, {backbone}, {torch.get_num_threads()} threads of {os.cpu_count()}")
+
+    steps = {"ours": our_steps(folder, run, backbone), "loop": peer_steps(records, backbone, PIXELS, 1000)}
+    seconds = in_turn(steps, ROUNDS)
+    for name, step in seconds.items():
+        print(f"1. {name}: {BATCH / step:.2f} images a processor second")
+    print(f"   ours / loop: {seconds['loop'] / seconds['ours']:.2f}")
+
+    batch = loading(records, folder)
+    step = in_turn({"network": in_memory_step(backbone)}, ROUNDS)["network"]
+    print(
+        f"3. batch from store {batch * 1e3:.0f} ms, step {step * 1e3:.0f} ms: {step / (step + batch):.1%} of in memory"
+    )
+
+    slow, fast, difference = head_alone(records, folder, backbone)
+    print(
+        f"4. epoch through backbone {slow:.2f} s, head alone {fast:.3f} s: {slow / fast:.0f} x, differ {difference:.1e}"
+    )
+
+    print(f"2. loop: accuracy {peer_accuracy(records):.3f} of {SMALL} after {EPOCHS} epochs")
+    pixels = [SMALL_PIXELS, SMALL_PIXELS]
+    workflow = our_trainer(folder, run / "small", backbone=SMALL, pixels=pixels, epochs=EPOCHS, progress=False)
+    workflow.run()
+    found = workflow.parser.get_parsed_content("validate#evaluator").state.metrics["accuracy"]
+    print(f"   ours: accuracy {found:.3f}")
+
+
+if __name__ == "__main__":
+    main()
