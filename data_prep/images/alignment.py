@@ -6,6 +6,8 @@ of their middles (Lucas and Kanade, 1981), first with smooth thumbnails, then wi
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import numpy.typing as npt
 from scipy.ndimage import gaussian_filter
@@ -17,7 +19,7 @@ Floats = npt.NDArray[np.float32]
 
 _MIDDLE = (0.1, 0.9)
 """Part of the first thumbnail that is looked for in the second; a crop of a tenth at each side keeps it."""
-_COARSE, _FINE = 20, 40
+_COARSE, _FINE = 16, 36
 """Points along a side, for finding and for comparing."""
 _STEPS = ((2.25, 4), (0.75, 3))
 """Smoothing in pixels, and steps."""
@@ -50,8 +52,8 @@ def _cosines(thumbnails: Thumbnails, first: Places, second: Places) -> Vectors:
     shift = _aligned(images, a, b)
     x, y = _grid(_FINE)
     shape = (len(a), _FINE, _FINE)
-    here = features(_sampled(images, a, x[None], y[None]).reshape(shape))
-    there = features(_sampled(images, b, *_moved(shift, x, y)).reshape(shape))
+    here = features(_sampled([images], a, x[None], y[None])[0].reshape(shape))
+    there = features(_sampled([images], b, *_moved(shift, x, y))[0].reshape(shape))
     cosines: Vectors = (here * there).sum(axis=1)
     return cosines
 
@@ -62,15 +64,15 @@ def _aligned(images: Floats, a: Places, b: Places) -> Floats:
     found = np.tile(np.array([1, 0, 1, 0], dtype=np.float32), (len(a), 1))
     for smoothing, steps in _STEPS:
         smooth = gaussian_filter(images, (0, smoothing, smoothing))
-        slopes = [slope * images.shape[1] for slope in np.gradient(smooth, axis=(2, 1))]
-        wanted = _centred(_sampled(smooth, a, x[None], y[None]))
+        layers = [smooth, *(slope * images.shape[1] for slope in np.gradient(smooth, axis=(2, 1)))]
+        wanted = _centred(_sampled([smooth], a, x[None], y[None])[0])
         for _ in range(steps):
             place = _moved(found, x, y)
-            seen = _centred(_sampled(smooth, b, *place))
+            seen, along_x, along_y = _sampled(layers, b, *place)
+            seen = _centred(seen)
             gain = (seen * wanted).sum(axis=1) / np.maximum((seen**2).sum(axis=1), 1e-6)
             gain = np.clip(gain, 0.3, 3)[:, None]
-            along_x, along_y = (gain * _sampled(slope, b, *place) for slope in slopes)
-            change = [along_x * (x - 0.5), along_x, along_y * (y - 0.5), along_y, seen]
+            change = [gain * along_x * (x - 0.5), gain * along_x, gain * along_y * (y - 0.5), gain * along_y, seen]
             step = _least_squares(np.stack([_centred(one) for one in change], axis=1), wanted - gain * seen)
             found += np.clip(step[:, :4], -_LARGEST_STEP, _LARGEST_STEP)
             found[:, 0::2] = np.clip(found[:, 0::2], *_STRETCH)
@@ -104,16 +106,18 @@ def _moved(found: Floats, x: Floats, y: Floats) -> tuple[Floats, Floats]:
     return 0.5 + a * (x - 0.5) + b, 0.5 + c * (y - 0.5) + d
 
 
-def _sampled(images: Floats, which: Places, x: Floats, y: Floats) -> Floats:
-    """Values of the images at points, ``(pairs, points)``, by linear interpolation; beyond the edge, those of it."""
-    side = images.shape[1]
+def _sampled(layers: Sequence[Floats], which: Places, x: Floats, y: Floats) -> list[Floats]:
+    """Values of images, of each layer, at points ``(pairs, points)`` by linear interpolation; beyond the edge, its."""
+    side = layers[0].shape[1]
     last = np.float32(side - 1.001)
     across, down = np.clip(x * side - 0.5, 0, last), np.clip(y * side - 0.5, 0, last)
     column, row = across.astype(np.int32), down.astype(np.int32)
     right, below = across - column, down - row
-    flat = images.reshape(-1)
     place = which[:, None] * (side * side) + row * side + column
-    upper = flat[place] * (1 - right) + flat[place + 1] * right
-    lower = flat[place + side] * (1 - right) + flat[place + side + 1] * right
-    values: Floats = upper * (1 - below) + lower * below
-    return values
+    corners = [
+        ((1 - below) * (1 - right), place),
+        ((1 - below) * right, place + 1),
+        (below * (1 - right), place + side),
+        (below * right, place + side + 1),
+    ]
+    return [sum(share * layer.reshape(-1).take(corner) for share, corner in corners) for layer in layers]

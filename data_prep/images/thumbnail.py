@@ -41,13 +41,14 @@ def thumbnail(grey: npt.NDArray[Any]) -> Thumbnails:
 
 def trimmed(grey: npt.NDArray[Any]) -> npt.NDArray[Any]:
     """An image without an even border, by whose width copies may differ; the whole image if nothing is left of it."""
-    edge = np.concatenate([grey[0], grey[-1], grey[:, 0], grey[:, -1]]).astype(np.int16)
-    border = np.int16(np.median(edge))
+    edge = np.concatenate([grey[0], grey[-1], grey[:, 0], grey[:, -1]]).astype(np.float32)
+    border = np.median(edge)
     if np.median(np.abs(edge - border)) > _FAINT:
         return grey
-    differs = np.abs(grey.astype(np.int16) - border) > _FAINT
-    rows = np.flatnonzero(differs.mean(axis=1) > _SHARE)
-    columns = np.flatnonzero(differs.mean(axis=0) > _SHARE)
+    low, high = (grey.dtype.type(np.clip(border + step, 0, 255)) for step in (-_FAINT, _FAINT))
+    differs = (grey > high) | (grey < low)
+    rows = np.flatnonzero(np.count_nonzero(differs, axis=1) > _SHARE * grey.shape[1])
+    columns = np.flatnonzero(np.count_nonzero(differs, axis=0) > _SHARE * grey.shape[0])
     if len(rows) < SIDE // 4 or len(columns) < SIDE // 4:
         return grey
     return grey[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
