@@ -60,13 +60,15 @@ def presets(bundle: Path, texts: Sequence[str], settings: Settings = ()) -> list
     texts
         ``a`` is a preset, ``default`` the bundle without one; ``a+b`` is one network with both, the later first in
         rank; ``a/b/c`` are several networks, each with ``conditions`` of its own, that share the budget;
-        ``name=…`` gives the row another name.
+        ``name=…`` gives the row another name. A preset may be a file, but for ``a/b``.
 
     Raises
     ------
     MissingInputError, InvalidOptionError
         If a preset is not there, a text is not of that kind, or two candidates have one name.
     """
+    if not all(text.strip() for text in texts):
+        raise InvalidOptionError("expected names of presets with commas between them, such as default,mine")
     candidates = [_preset(bundle, text.strip(), settings) for text in texts]
     _check_names(candidates)
     return candidates
@@ -99,7 +101,8 @@ def backbones(
 
 def _preset(bundle: Path, text: str, settings: Settings) -> Candidate:
     name, _, spelt = text.rpartition("=")
-    parts = tuple(_part(bundle, part, settings) for part in spelt.split("/"))
+    files = any(Path(one).is_file() for one in spelt.split("+"))
+    parts = tuple(_part(bundle, part, settings) for part in ([spelt] if files else spelt.split("/")))
     if len(parts) > 1:
         _check_conditions(text, parts)
     return Candidate(name or spelt.replace("/", "_"), parts)
