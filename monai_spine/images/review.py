@@ -28,12 +28,12 @@ class ImageReview:
         self._classified = partial(Classified, thresholds=thresholds)
 
     def curves(self, labels: Ints, probabilities: Floats) -> dict[str, Curve]:
-        """Each class against the rest, where there are both; arguments as for `Classified`."""
+        """``class/<name>``: each against the rest, where there are both; arguments as for `Classified`."""
         truth = self._classified(labels, probabilities).truth()
         curves = {}
         for n, name in enumerate(self.classes):
             known = truth[:, n] != MISSING
-            curves[name] = Curve(truth[known, n] == 1, probabilities[known, n])
+            curves[f"class/{name}"] = Curve(truth[known, n] == 1, probabilities[known, n])
         return {name: curve for name, curve in curves.items() if curve.defined}
 
     def confusions(self, labels: Ints, probabilities: Floats) -> list[Confusion]:

@@ -63,8 +63,8 @@ def test_a_curve_in_the_log_is_scikit_learns(tmp_path: Path) -> None:
         PrecisionRecall(writer=writer, curves=ImageReview(["a", "b"]).curves).attach(engine)
         engine.run([[*range(30)], [*range(30, 50)]])
     events = EventAccumulator(str(tmp_path)).Reload()
-    assert set(events.PluginTagToContent("pr_curves")) == {"a", "b"}
-    tensor = events.Tensors("b")[0].tensor_proto
+    assert set(events.PluginTagToContent("pr_curves")) == {"class/a", "class/b"}
+    tensor = events.Tensors("class/b")[0].tensor_proto
     held = (
         np.array(tensor.float_val).reshape(6, -1)
         if tensor.float_val
@@ -79,8 +79,8 @@ def test_a_curve_in_the_log_is_scikit_learns(tmp_path: Path) -> None:
 
 def test_a_class_without_both_kinds_has_no_curve() -> None:
     curves = ImageReview(["a", "b"]).curves(np.array([[1, 0], [1, 1], [MISSING, 0]]), np.full((3, 2), 0.5))
-    assert set(curves) == {"b"}
-    assert len(curves["b"].score) == 3
+    assert set(curves) == {"class/b"}
+    assert len(curves["class/b"].score) == 3
 
 
 def test_the_matrix_goes_to_the_log_and_to_a_file(tmp_path: Path) -> None:
