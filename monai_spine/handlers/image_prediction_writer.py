@@ -119,7 +119,7 @@ class ImagePredictionWriter:
         return "" if label == UNKNOWN else classes[int(label)]
 
 
-def _table(path: Path, head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+def _table(path: Path, head: Sequence[str], rows: Sequence[list[str]]) -> None:
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows([head, *sorted(rows)])
     write_text(path, text.getvalue())
