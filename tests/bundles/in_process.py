@@ -13,6 +13,7 @@ from monai.bundle import create_workflow
 
 from monai_spine.bundle_errors import chain
 from monai_spine.bundle_run import BundleRunError, BundleStopped, Settings
+from monai_spine.handlers import StudyPictures
 from monai_spine.tuning.configuration import plain
 
 USERS = ("comparison.training", "comparison.budget", "tuning.trial")
@@ -72,4 +73,5 @@ def replace_steps(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, Path]]:
     for user in USERS:
         monkeypatch.setattr(f"monai_spine.{user}.run_step", counted)
     monkeypatch.setattr(os, "getppid", os.getpid)
+    monkeypatch.setattr(StudyPictures, "attach", lambda *_: None)  # which take most of the time
     return done

@@ -23,8 +23,7 @@ from tests.bundles.runs import CONFIGS, SMALL
 from tests.cohorts import write_cohort
 
 BUNDLE = CONFIGS.parent
-PLAIN = {**SMALL, "validate#handlers": []}  # no pictures, which take most of the time
-SETTINGS = tuple((name, str(value)) for name, value in PLAIN.items() if name != "epochs")
+SETTINGS = tuple((name, str(value)) for name, value in SMALL.items() if name != "epochs")
 
 
 @pytest.fixture(scope="module")

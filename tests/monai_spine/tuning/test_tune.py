@@ -32,8 +32,7 @@ from tests.bundles.runs import CONFIGS, SMALL
 from tests.cohorts import write_cohort
 
 BUNDLE = CONFIGS.parent
-PLAIN = {**SMALL, "validate#handlers": []}  # no pictures, which take most of the time
-SETTINGS = tuple((name, str(value)) for name, value in PLAIN.items() if name != "epochs")
+SETTINGS = tuple((name, str(value)) for name, value in SMALL.items() if name != "epochs")
 SPACE = {
     "learning_rate": {"type": "float", "low": 1e-4, "high": 1e-2, "log": True},
     "dropout": {"choices": [0.0, 0.5]},
