@@ -151,16 +151,6 @@ def _keep(root: Path, fingerprint: str, *, trained: bool, done: bool = False) ->
     write_text(root / _STATE, json.dumps(content) + "\n")
 
 
-def _keep(root: Path, fingerprint: str, *, trained: bool, done: bool = False) -> None:
-    content = {"fingerprint": fingerprint, "trained": trained, "done": done}
-    write_text(root / _STATE, json.dumps(content) + "\n")
-
-
-def _epochs(say: Say) -> Say:
-    """Passes on the lines that report an epoch."""
-    return lambda line: say(line.strip()) if " epoch " in line and "/" in line else None
-
-
 def _kept(root: Path, fold: int) -> Path:
     folder = root.parent / "models"
     folder.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,5 @@
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -6,6 +7,7 @@ import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
+from monai_spine import cross_validation
 from monai_spine.bundle_run import BundleRunError, parse_settings
 from monai_spine.cli import app
 from monai_spine.cross_validation import OWN, Plan, cross_validate
@@ -58,6 +60,17 @@ def test_a_finished_fold_is_not_done_again_unless_something_changed(done: Path, 
     assert (done / "models/fold_0.pt").read_bytes() == before
     changed = Plan(BUNDLE, data, (), (*SETTINGS, ("seed", "3")))
     assert changed.fingerprint(0) != Plan(BUNDLE, data, (), SETTINGS).fingerprint(0)
+
+
+def test_a_fold_that_was_killed_after_its_training_is_evaluated_alone(
+    done: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out, steps = shutil.copytree(done, tmp_path / "cv"), []
+    state = out / "fold_1/fold.json"
+    state.write_text(json.dumps({**json.loads(state.read_text()), "done": False}))
+    monkeypatch.setattr(cross_validation, "run_step", lambda step, *_, **__: steps.append(step))
+    cross_validate(Plan(BUNDLE, data, (), SETTINGS), out, None, lambda _: None)
+    assert steps == ["evaluation"]
 
 
 def test_a_training_that_fails_says_why_and_where_its_log_is(data: Path, tmp_path: Path) -> None:
