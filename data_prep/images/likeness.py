@@ -22,7 +22,7 @@ _ALIGNED = 4
 """How many of the most alike of a picture are aligned with it."""
 _PARTNERS = 32
 """The most pairs a picture is given: enough to connect copies, however many there are."""
-_BLOCK = 1 << 24
+_BLOCK = 1 << 21
 """Cosines that are held at once."""
 
 

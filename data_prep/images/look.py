@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from data_prep.images.sample import Sample
-from data_prep.images.thumbnail import Thumbnails, thumbnail, trimmed
+from data_prep.images.thumbnail import Thumbnails, views
 from data_prep.workers import run
 from monai_spine.errors import SpineError
 from monai_spine.images.pixels import Mode, Pixels, read_image
@@ -75,6 +75,7 @@ def _look(number: int, sample: Sample) -> Look:
     grey_only = len(sample.files) == 1 and bool((pixels == pixels[:1]).all())
     told = pixels[:1] if grey_only else pixels
     grey = told.mean(axis=0, dtype=np.float32) if len(told) > 1 else told[0]
+    whole, inner = views(grey)
     return Look(
         number,
         rows=grey.shape[0],
@@ -82,8 +83,8 @@ def _look(number: int, sample: Sample) -> Look:
         colour=len(sample.files) == 1 and not grey_only,
         constant=bool((told == told[:, :1, :1]).all()),
         digest=_digest(told),
-        whole=thumbnail(grey),
-        trimmed=thumbnail(trimmed(grey)),
+        whole=whole,
+        trimmed=inner,
     )
 
 

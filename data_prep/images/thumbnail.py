@@ -33,19 +33,24 @@ _FLAT = 1.0
 _WEIGHTS = np.hypot(*np.mgrid[:FREQUENCIES, :FREQUENCIES])
 
 
-def thumbnail(grey: npt.NDArray[Any]) -> Thumbnails:
-    """``(SIDE, SIDE)`` of an image ``(rows, columns)`` of 0 to 255: averages over its parts, whatever its aspect."""
-    picture = Image.fromarray(grey if grey.dtype == np.uint8 else np.rint(grey).clip(0, 255).astype(np.uint8))
-    return np.asarray(picture.resize((SIDE, SIDE), Image.Resampling.BOX))
+def views(grey: npt.NDArray[Any]) -> tuple[Thumbnails, Thumbnails]:
+    """Thumbnails of an image ``(rows, columns)`` of 0 to 255, with and without its even border."""
+    grey = grey if grey.dtype == np.uint8 else np.rint(grey).clip(0, 255).astype(np.uint8)
+    return thumbnail(grey), thumbnail(trimmed(grey))
 
 
-def trimmed(grey: npt.NDArray[Any]) -> npt.NDArray[Any]:
+def thumbnail(grey: Thumbnails) -> Thumbnails:
+    """``(SIDE, SIDE)`` of an image ``(rows, columns)``: averages over its parts, whatever its aspect."""
+    return np.asarray(Image.fromarray(grey).resize((SIDE, SIDE), Image.Resampling.BOX))
+
+
+def trimmed(grey: Thumbnails) -> Thumbnails:
     """An image without an even border, by whose width copies may differ; the whole image if nothing is left of it."""
     edge = np.concatenate([grey[0], grey[-1], grey[:, 0], grey[:, -1]]).astype(np.float32)
     border = np.median(edge)
     if np.median(np.abs(edge - border)) > _FAINT:
         return grey
-    low, high = (grey.dtype.type(np.clip(border + step, 0, 255)) for step in (-_FAINT, _FAINT))
+    low, high = (np.uint8(np.clip(border + step, 0, 255)) for step in (-_FAINT, _FAINT))
     differs = (grey > high) | (grey < low)
     rows = np.flatnonzero(np.count_nonzero(differs, axis=1) > _SHARE * grey.shape[1])
     columns = np.flatnonzero(np.count_nonzero(differs, axis=0) > _SHARE * grey.shape[0])

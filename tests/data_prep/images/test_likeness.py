@@ -6,7 +6,7 @@ from PIL import Image
 from scipy.ndimage import gaussian_filter
 
 from data_prep.images.likeness import alike, components
-from data_prep.images.thumbnail import thumbnail, trimmed
+from data_prep.images.thumbnail import trimmed, views
 
 SIDE = 160
 
@@ -36,9 +36,8 @@ def brightened(picture: np.ndarray) -> np.ndarray:
 
 
 def found(pictures: list[np.ndarray]) -> set[tuple[int, int]]:
-    whole = np.stack([thumbnail(picture) for picture in pictures])
-    inner = np.stack([thumbnail(trimmed(picture)) for picture in pictures])
-    return {(pair.first, pair.second) for pair in alike(whole, inner)}
+    whole, inner = zip(*(views(picture) for picture in pictures), strict=True)
+    return {(pair.first, pair.second) for pair in alike(np.stack(whole), np.stack(inner))}
 
 
 COPIES = {
