@@ -143,15 +143,15 @@ def _decoded(image: Image.Image, path: str | Path, mode: Mode, size: int | None)
             f"{_extent(*image.size)}; reduce it, or cut it into tiles"
         )
     _check_single(image, path)
-    image = ImageOps.exif_transpose(image)
+    ImageOps.exif_transpose(image, in_place=True)
     if image.mode in _DEEP:
         return _in_mode((np.asarray(image, dtype=np.float32) / np.float32(257))[None], mode)
     if image.mode in _STRETCHED:
         return _in_mode(_stretched(np.asarray(image), path)[None], mode)
     image = _flattened(image)
-    if mode is Mode.GREY:
-        return np.array(image.convert("L"))[None]
-    return np.ascontiguousarray(np.asarray(image.convert("RGB")).transpose(2, 0, 1))
+    if mode is Mode.GREY or image.mode in {"1", "L"}:
+        return _in_mode(np.array(_converted(image, "L"))[None], mode)
+    return np.ascontiguousarray(np.asarray(_converted(image, "RGB")).transpose(2, 0, 1))
 
 
 def _is_large(image: Image.Image) -> bool:
@@ -180,6 +180,11 @@ def _flattened(image: Image.Image) -> Image.Image:
     rgba = image.convert("RGBA")
     black = Image.new("RGBA", rgba.size, (0, 0, 0, 255))
     return Image.alpha_composite(black, rgba).convert("RGB")
+
+
+def _converted(image: Image.Image, mode: str) -> Image.Image:
+    """The image in Pillow's mode, without the copy that Pillow makes of one that is in it."""
+    return image if image.mode == mode else image.convert(mode)
 
 
 def _nifti_plane(path: str | Path) -> Pixels:
