@@ -1,6 +1,6 @@
 """The image classifier beside a plain timm loop: throughput, accuracy, loading, and the head alone.
 
-python benchmarks/image_classifier.py [FOLDER] [IMAGES] [BACKBONE]
+python benchmarks/image_classifier.py [FOLDER] [IMAGES] [BACKBONE] [PARTS, such as 134]
 
 Writes IMAGES JPEGs of 512 x 512 pixels in four class folders to FOLDER, if they are not there, and says four things:
 
@@ -42,7 +42,7 @@ from monai_spine.images.store import ImageStore
 from monai_spine.networks.image_classifier import ImageClassifier
 
 SIDE, PIXELS, BATCH, CLASSES, ROUNDS = 512, 224, 32, 4, 4
-SMALL, SMALL_PIXELS, EPOCHS = "test_resnet", 64, 6
+SMALL, SMALL_PIXELS, EPOCHS = "test_resnet", 64, 20
 CONFIG = Path(__file__).parents[1] / "bundles" / "image_classifier" / "configs" / "train.json"
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
@@ -206,37 +206,57 @@ def head_alone(records: list[dict[str, Any]], folder: Path, backbone: str) -> tu
     return times[0], times[1], float((logits[0] - logits[1]).abs().max())
 
 
-def main() -> None:
-    folder = Path(sys.argv[1]) if len(sys.argv) > 1 else Path(tempfile.mkdtemp())
-    count = int(sys.argv[2]) if len(sys.argv) > 2 else 3000
-    backbone = sys.argv[3] if len(sys.argv) > 3 else "resnet18"
-    records = write_images(folder, count)
-    run = Path(tempfile.mkdtemp())
-    print(f"{count} images, {backbone}, {torch.get_num_threads()} threads of {os.cpu_count()}")
-
-    steps = {"ours": our_steps(folder, run, backbone), "loop": peer_steps(records, backbone, PIXELS, 1000)}
+def throughput(records: list[dict[str, Any]], folder: Path, backbone: str) -> None:
+    steps = {
+        "ours": our_steps(folder, Path(tempfile.mkdtemp()), backbone),
+        "loop": peer_steps(records, backbone, PIXELS, 1000),
+    }
     seconds = in_turn(steps, ROUNDS)
     for name, step in seconds.items():
         print(f"1. {name}: {BATCH / step:.2f} images a processor second")
     print(f"   ours / loop: {seconds['loop'] / seconds['ours']:.2f}")
 
-    batch = loading(records, folder)
-    step = in_turn({"network": in_memory_step(backbone)}, ROUNDS)["network"]
-    print(
-        f"3. batch from store {batch * 1e3:.0f} ms, step {step * 1e3:.0f} ms: {step / (step + batch):.1%} of in memory"
-    )
 
-    slow, fast, difference = head_alone(records, folder, backbone)
-    print(
-        f"4. epoch through backbone {slow:.2f} s, head alone {fast:.3f} s: {slow / fast:.0f} x, differ {difference:.1e}"
-    )
-
+def accuracy(records: list[dict[str, Any]], folder: Path) -> None:
     print(f"2. loop: accuracy {peer_accuracy(records):.3f} of {SMALL} after {EPOCHS} epochs")
     pixels = [SMALL_PIXELS, SMALL_PIXELS]
-    workflow = our_trainer(folder, run / "small", backbone=SMALL, pixels=pixels, epochs=EPOCHS, progress=False)
+    settings = {"backbone": SMALL, "pixels": pixels, "epochs": EPOCHS, "embedding_images": 0, "figures_every": 99}
+    workflow = our_trainer(folder, Path(tempfile.mkdtemp()), **settings)
     workflow.run()
     found = workflow.parser.get_parsed_content("validate#evaluator").state.metrics["accuracy"]
-    print(f"   ours: accuracy {found:.3f}")
+    print(f"   ours: accuracy {found:.3f} after the last of them")
+
+
+def in_memory(records: list[dict[str, Any]], folder: Path, backbone: str) -> None:
+    batch = loading(records, folder)
+    step = in_turn({"network": in_memory_step(backbone)}, ROUNDS)["network"]
+    share = step / (step + batch)
+    print(
+        f"3. a batch from the store {batch * 1e3:.0f} ms, a step {step * 1e3:.0f} ms: {share:.1%} of images in memory"
+    )
+
+
+def frozen(records: list[dict[str, Any]], folder: Path, backbone: str) -> None:
+    slow, fast, difference = head_alone(records, folder, backbone)
+    print(f"4. an epoch through the backbone {slow:.2f} s, of the head alone {fast:.3f} s: {slow / fast:.0f} times;")
+    print(f"   logits differ by {difference:.1e}")
+
+
+def main() -> None:
+    folder = Path(sys.argv[1]) if len(sys.argv) > 1 else Path(tempfile.mkdtemp())
+    count = int(sys.argv[2]) if len(sys.argv) > 2 else 3000
+    backbone = sys.argv[3] if len(sys.argv) > 3 else "resnet18"
+    parts = sys.argv[4] if len(sys.argv) > 4 else "1234"
+    records = write_images(folder, count)
+    print(f"{count} images, {backbone}, {torch.get_num_threads()} threads of {os.cpu_count()}", flush=True)
+    if "1" in parts:
+        throughput(records, folder, backbone)
+    if "2" in parts:
+        accuracy(records, folder)
+    if "3" in parts:
+        in_memory(records, folder, backbone)
+    if "4" in parts:
+        frozen(records, folder, backbone)
 
 
 if __name__ == "__main__":

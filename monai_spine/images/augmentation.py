@@ -161,7 +161,8 @@ def _column(values: torch.Tensor) -> torch.Tensor:
 
 PRESETS = {
     "none": ImageAugmentation(),
-    "light": ImageAugmentation(rotation=10, scale=0.1, shift=0.05, mirror=0.5, brightness=0.1, contrast=0.1),
+    "mirror": ImageAugmentation(mirror=0.5),
+    "light": ImageAugmentation(rotation=8, scale=0.08, shift=0.04, mirror=0.5, brightness=0.05, contrast=0.1),
     "medical_grey": ImageAugmentation(
         rotation=12, scale=0.15, shift=0.06, shear=3, brightness=0.1, contrast=0.2, gamma=0.4, noise=0.03
     ),
