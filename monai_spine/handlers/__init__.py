@@ -13,6 +13,7 @@ from monai_spine.handlers.graded_crops import GradedCrops
 from monai_spine.handlers.hyper_parameters import HyperParameters
 from monai_spine.handlers.judged_images import JudgedImages
 from monai_spine.handlers.landmark_report import LandmarkReport
+from monai_spine.handlers.learning_rate import LearningRate
 from monai_spine.handlers.point_writer import PointWriter
 from monai_spine.handlers.precision_recall import PrecisionRecall
 from monai_spine.handlers.prediction_writer import PredictionWriter
@@ -37,6 +38,7 @@ __all__ = [
     "HyperParameters",
     "JudgedImages",
     "LandmarkReport",
+    "LearningRate",
     "PointWriter",
     "PrecisionRecall",
     "PredictionWriter",
