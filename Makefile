@@ -14,7 +14,7 @@ demo: .venv/.installed
 
 # One thread a process, and tests/bundles first: a long file that starts last would run alone.
 test: lint
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --cov --cov-report=term --cov-fail-under=90
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --durations=20 --cov --cov-report=term --cov-fail-under=90
 
 lint: .venv/.installed
 	$(BIN)/ruff check .
