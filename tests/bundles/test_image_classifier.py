@@ -307,15 +307,15 @@ def test_digits_are_learnt(tmp_path: Path) -> None:
     from data_prep.cli import app
 
     digits = load_digits()
-    for n, (picture, label) in enumerate(zip(digits.images, digits.target, strict=True)):
+    for n, (picture, label) in enumerate(zip(digits.images[:1000], digits.target[:1000], strict=True)):
         folder = tmp_path / "digits" / str(label)
         folder.mkdir(parents=True, exist_ok=True)
         Image.fromarray((picture * 15.9).astype(np.uint8)).save(folder / f"{n}.png")
     arguments = ["images", "folders", str(tmp_path / "digits"), str(tmp_path / "data"), "--quiet"]
     app(arguments, standalone_mode=False)
     given = {"dataset_dir": str(tmp_path / "data"), "bundle_root": str(tmp_path / "run")}
-    settings = {**SMALL, "pixels": [16, 16], "channels": 1, "batch_size": 32, "epochs": 4, "augmentation": "none"}
+    settings = {**SMALL, "pixels": [16, 16], "channels": 1, "batch_size": 16, "epochs": 4, "augmentation": "none"}
     run("train", run_id="training", **given, **settings, embedding_images=0, figures_every=99)
     run("train", "evaluate", run_id="evaluation", **given, replicates=20)
     table = pd.read_csv(tmp_path / "run/eval/predictions.csv")
-    assert (table["label"] == table["predicted"]).mean() >= 0.95
+    assert (table["label"] == table["predicted"]).mean() >= 0.95, "of 200 digits"
