@@ -108,26 +108,27 @@ def link(canal: Sequence[Peak], sacrum_below: Callable[[Disc], float]) -> Chain 
 
 def _best_chain(peaks: Sequence[Peak]) -> list[Peak]:
     """The chain with the greatest sum of heights, by dynamic programming over pairs of neighbours."""
-    peaks = sorted(peaks, key=lambda peak: -peak.world[2])
     if not peaks:
         return []
-    scores: dict[tuple[int, int], float] = {}
-    before: dict[tuple[int, int], int] = {}
-    for j, below in enumerate(peaks):
-        for i, above in enumerate(peaks[:j]):
-            gap = _pitch_cost(above, below)
-            if gap is None:
-                continue
-            start = above.height + below.height - gap
-            scores[i, j], before[i, j] = start, -1
-            for h in range(i):
-                if (h, i) in scores and _turn(peaks[h], above, below) <= _SHARPEST_TURN:
-                    score = scores[h, i] + below.height - gap
-                    if score > scores[i, j]:
-                        scores[i, j], before[i, j] = score, h
-    if not scores:
+    peaks = sorted(peaks, key=lambda peak: -peak.world[2])
+    heights = np.array([peak.height for peak in peaks])
+    places = np.stack([peak.world for peak in peaks])
+    steps = places[None] - places[:, None]
+    pitches = np.linalg.norm(steps, axis=2)
+    costs = _pitch_costs(pitches)
+    directions = steps / np.maximum(pitches, 1e-9)[:, :, None]
+    straight = np.cos(np.radians(_SHARPEST_TURN))
+    scores = np.full(pitches.shape, -np.inf)
+    before = np.full(pitches.shape, -1)
+    for i, j in np.argwhere(np.triu(np.isfinite(costs), 1)):
+        scores[i, j] = heights[i] + heights[j] - costs[i, j]
+        longer = np.where(directions[:i, i] @ directions[i, j] >= straight, scores[:i, i], -np.inf)
+        h = int(longer.argmax()) if i else -1
+        if i and longer[h] + heights[j] - costs[i, j] > scores[i, j]:
+            scores[i, j], before[i, j] = longer[h] + heights[j] - costs[i, j], h
+    i, j = np.unravel_index(scores.argmax(), scores.shape)
+    if not np.isfinite(scores[i, j]):
         return [max(peaks, key=lambda peak: peak.height)]
-    i, j = max(scores, key=lambda pair: scores[pair])
     chain = [peaks[j], peaks[i]]
     while before[i, j] >= 0:
         i, j = before[i, j], i
@@ -151,20 +152,11 @@ def _beside_line(start: Array, end: Array, point: Array) -> bool:
     return 0.2 < share < 0.8 and float(np.linalg.norm(point - start - share * line)) < 9.0
 
 
-def _pitch_cost(above: Peak, below: Peak) -> float | None:
-    """How unlikely two neighbours' distance is, in heights of peaks; None if it cannot be."""
-    pitch = float(np.linalg.norm(above.world - below.world))
-    if not LEAST_PITCH <= pitch <= MOST_PITCH:
-        return None
+def _pitch_costs(pitches: Array) -> Array:
+    """How unlikely two neighbours' distances are, in heights of peaks; infinite where they cannot be."""
     low, high = _USUAL_PITCH
-    return max(0.0, (low - pitch) / 8.0, min(1.2, (pitch - high) / 10.0))
-
-
-def _turn(a: Peak, b: Peak, c: Peak) -> float:
-    """Degrees between the steps from ``a`` to ``b`` and from ``b`` to ``c``."""
-    first, second = b.world - a.world, c.world - b.world
-    cosine = first @ second / (np.linalg.norm(first) * np.linalg.norm(second))
-    return float(np.degrees(np.arccos(np.clip(cosine, -1.0, 1.0))))
+    costs = np.maximum(0.0, np.maximum((low - pitches) / 8.0, np.minimum(1.2, (pitches - high) / 10.0)))
+    return np.where((pitches >= LEAST_PITCH) & (pitches <= MOST_PITCH), costs, np.inf)
 
 
 def _anchor(votes: Sequence[float]) -> tuple[int | None, float, bool]:

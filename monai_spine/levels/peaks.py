@@ -14,6 +14,10 @@ _REACH = 9.0
 """Half width in mm of the window whose centre of mass is a peak's place: twice a Gaussian's deviation."""
 
 
+MOST_PEAKS = 100
+"""A spine has 23 discs and 46 foramina between the vertebrae that move."""
+
+
 @dataclass(frozen=True)
 class Peak:
     """A place in RAS mm, and how high the map is there, from 0 to 1."""
@@ -23,7 +27,7 @@ class Peak:
 
 
 def find_peaks(values: Array, affine: Array, *, threshold: float, apart: float) -> list[Peak]:
-    """The peaks of a map, highest first.
+    """The peaks of a map, highest first; of more than `MOST_PEAKS`, as noise has them, the lower ones are left out.
 
     Parameters
     ----------
@@ -44,6 +48,8 @@ def find_peaks(values: Array, affine: Array, *, threshold: float, apart: float) 
         world = to_world(affine, _centre_of_mass(values, voxel, spacing(affine)))
         if all(np.linalg.norm(world - peak.world) >= apart for peak in found):
             found.append(Peak(world, float(values[tuple(voxel)])))
+            if len(found) == MOST_PEAKS:
+                break
     return found
 
 

@@ -1,11 +1,12 @@
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from itertools import combinations, pairwise
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from monai_spine.levels.chain import Disc, Flag, expected_foramen, levels, link, nearest_foramen
+from monai_spine.levels.chain import Disc, Flag, _best_chain, expected_foramen, levels, link, nearest_foramen
 from monai_spine.levels.peaks import Peak
 from monai_spine.spine import Level, Side
 
@@ -53,6 +54,34 @@ def test_faint_strangers_do_not_join_the_chain(count: int, pitch: float, odd: li
     assert chain is not None
     found = np.array([disc.canal for disc in chain.discs])
     assert all(np.linalg.norm(found - point, axis=1).min() < 1e-9 for point in spine)
+
+
+@given(st.lists(st.tuples(st.floats(-8, 8), st.floats(-40, 40), st.floats(0, 200), st.floats(0.4, 1)), max_size=7))
+@settings(max_examples=100, deadline=None)
+def test_no_other_chain_has_a_better_sum(rows: list[tuple[float, float, float, float]]) -> None:
+    given = [Peak(np.array(row[:3]), row[3]) for row in rows if len({r[2] for r in rows}) == len(rows)]
+    sums = [worth(chain) for size in range(2, 8) for chain in combinations(sorted(given, key=height), size)]
+    best = max(sums, default=-np.inf)
+    found = _best_chain(given)
+    if np.isfinite(best):
+        assert worth(found) == pytest.approx(best)
+    else:
+        assert len(found) <= 1
+
+
+def height(peak: Peak) -> float:
+    return -float(peak.world[2])
+
+
+def worth(chain: Sequence[Peak]) -> float:
+    """Heights, less what odd distances cost; nothing that bends by more than 50 degrees or jumps over 90 mm."""
+    steps = [below.world - above.world for above, below in pairwise(chain)]
+    pitches = [float(np.linalg.norm(step)) for step in steps]
+    bends = [first @ then / np.linalg.norm(first) / np.linalg.norm(then) for first, then in pairwise(steps)]
+    if any(not 20 <= pitch <= 90 for pitch in pitches) or any(bend < np.cos(np.radians(50)) for bend in bends):
+        return -np.inf
+    costs = [max(0.0, (24 - pitch) / 8, min(1.2, (pitch - 50) / 10)) for pitch in pitches]
+    return sum(peak.height for peak in chain) - sum(costs)
 
 
 def test_discs_below_the_lumbosacral_one_are_none_and_make_the_levels_uncertain() -> None:

@@ -2,9 +2,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.ndimage import maximum_filter
 
 from monai_spine.geometry import to_world
-from monai_spine.levels.peaks import find_peaks
+from monai_spine.levels.peaks import MOST_PEAKS, find_peaks
 from monai_spine.transforms.landmark_maps import gaussians
 
 SIZE = (12, 40, 44)
@@ -52,3 +53,17 @@ def test_a_peak_at_the_edge_stays_there(voxel: tuple[int, int, int]) -> None:
     place = to_world(grid, voxel)
     (peak,) = find_peaks(gaussians(place[None], grid, SIZE, DEVIATION).numpy(), grid, threshold=0.3, apart=10.0)
     assert np.linalg.norm(peak.world - place) < 0.1
+
+
+def test_of_the_peaks_of_noise_the_highest_are_kept() -> None:
+    values = np.random.default_rng(0).random((12, 80, 80))
+    found = find_peaks(values, affine(0.0, 4.0), threshold=0.2, apart=5.0)
+    all_heights = np.sort(values[values == maximum_filter(values, (3, 3, 3), mode="nearest")])[::-1]
+    assert len(found) == MOST_PEAKS
+    assert found[0].height == all_heights[0]
+    assert found[-1].height > np.median(all_heights)
+
+
+def test_a_map_without_any_relief_is_read_and_kept_apart() -> None:
+    found = find_peaks(np.ones(SIZE), affine(0.0, 4.0), threshold=0.2, apart=14.0)
+    assert 1 <= len(found) <= MOST_PEAKS
