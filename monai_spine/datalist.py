@@ -14,6 +14,7 @@ study lacks has an empty list, a label that nobody gave is `MISSING`.
 from __future__ import annotations
 
 import json
+import logging
 import math
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -24,23 +25,30 @@ import numpy as np
 from monai_spine.errors import InvalidTableError, MissingInputError, listed
 from monai_spine.spine import MISSING, TARGETS, Grade, SeriesType
 
+logger = logging.getLogger(__name__)
+
 SCHEMA = "monai_spine/datalist/1"
 
 Record = dict[str, Any]
 
 
-def read_datalist(path: str | Path, section: str = "training") -> list[Record]:
+def read_datalist(path: str | Path, section: str = "training", *, without_series: bool = False) -> list[Record]:
     """Read and check one section of a datalist.
 
     Every fault of the file is found before the error is raised, and the message names the first few.
+
+    Parameters
+    ----------
+    without_series
+        Whether studies without any volume are kept; else they are left out with a warning.
 
     Raises
     ------
     MissingInputError
         If the datalist, or a volume that it names, is not there.
     InvalidTableError
-        If it is not JSON, of another schema, a study breaks the format or stands there twice, or a patient stands in
-        two folds.
+        If it is not JSON, of another schema, a study breaks the format or stands there twice, a patient stands in
+        two folds, or no study has a volume.
     """
     path = Path(path)
     content = read_content(path)
@@ -57,7 +65,7 @@ def read_datalist(path: str | Path, section: str = "training") -> list[Record]:
         f"study {r['study_id']}: there is no {file}" for r in records for file in volumes(r) if not Path(file).is_file()
     ]
     _raise(MissingInputError, path, absent)
-    return records
+    return records if without_series else _with_series(path, records)
 
 
 def check_no_leak(entries: Iterable[Record]) -> None:
@@ -194,8 +202,6 @@ def entry_faults(entry: Any, n: int) -> list[str]:
         return [f"entry {n}: expected an object with a study_id as a string"]
     name = f"study {entry['study_id']}"
     faults = [f"{name}: expected {key} as a list of paths" for key in _bad_series(entry)]
-    if not any(entry.get(kind.value) for kind in SeriesType):
-        faults.append(f"{name}: expected at least one of {[kind.value for kind in SeriesType]}")
     if "label" in entry and not _is_label(entry["label"]):
         faults.append(f"{name}: expected label as {len(TARGETS)} numbers out of 0, 1, 2, {MISSING}")
     if entry.get("fold") is not None and not _is_integer(entry["fold"]):
@@ -203,6 +209,20 @@ def entry_faults(entry: Any, n: int) -> list[str]:
     if not _are_points(entry.get("points", {})):
         faults.append(f"{name}: expected points as {{target: [x, y, z]}} in RAS mm")
     return faults
+
+
+def has_series(entry: Record) -> bool:
+    """Whether an entry or a record names any volume."""
+    return any(entry.get(kind.value) for kind in SeriesType)
+
+
+def _with_series(path: Path, records: Sequence[Record]) -> list[Record]:
+    lacking = [record["study_id"] for record in records if not has_series(record)]
+    if len(lacking) == len(records):
+        raise InvalidTableError(f"{path}: expected volumes, but none of {len(records)} studies has any")
+    if lacking:
+        logger.warning("%s: left out %d studies without any volume: %s", path, len(lacking), listed(lacking))
+    return [record for record in records if has_series(record)]
 
 
 def _bad_series(entry: Record) -> list[str]:

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from data_prep.check.faults import Code, Fault
-from monai_spine.datalist import entry_faults, read_content
+from monai_spine.datalist import entry_faults, has_series, read_content
 from monai_spine.errors import InvalidTableError
 from monai_spine.spine import FINDINGS, TARGETS, Finding, SeriesType
 
@@ -95,6 +95,8 @@ def read_studies(path: Path) -> tuple[list[Study], list[Fault]]:
         for n, entry in enumerate(entries):
             number = len(studies) + len(faults)
             broken = entry_faults(entry, n)
+            if not broken and not has_series(entry):
+                broken = [f"expected at least one of {[kind.value for kind in SeriesType]}"]
             if broken:
                 name = str(entry.get("study_id", "")) if isinstance(entry, dict) else ""
                 faults.append(Fault(Code.BROKEN_ENTRY, number, name, section, "; ".join(broken)))

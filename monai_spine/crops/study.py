@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -19,8 +18,6 @@ from monai_spine.crops.view import View
 from monai_spine.errors import InvalidVolumeError
 from monai_spine.geometry import Array
 from monai_spine.spine import Level, SeriesType
-
-logger = logging.getLogger(__name__)
 
 _SAGITTAL = (SeriesType.SAGITTAL_T2, SeriesType.SAGITTAL_T1)
 
@@ -78,7 +75,6 @@ def open_study(
             except InvalidVolumeError as error:
                 if not leave_out_bad:
                     raise
-                logger.warning("study %s: %s", record.get("study_id"), error)
                 refused.append(str(error))
         stacks[kind] = tuple(good)
     return StudyStacks(stacks, tuple(refused))

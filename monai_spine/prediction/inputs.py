@@ -67,7 +67,9 @@ def _of_nifti(path: Path) -> list[Candidate]:
     if path.is_file():
         content = read_content(path)
         sections = [name for name in ("training", "test") if content.get(name)] or ["test"]
-        return [Candidate(record) for section in sections for record in read_datalist(path, section)]
+        return [
+            Candidate(record) for section in sections for record in read_datalist(path, section, without_series=True)
+        ]
     folders = [path] if nifti_files(path) else study_folders(path)
     return [
         _candidate(find_study(folder.resolve().name, nifti_files(folder), leave_out_bad=True)) for folder in folders

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Hashable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,8 @@ from monai_spine.crops.study import StudyCrops, StudyStacks, open_study
 from monai_spine.crops.view import DEFAULT_VIEWS, View
 from monai_spine.errors import InvalidOptionError
 from monai_spine.spine import MISSING, TARGETS, Condition, Level, SeriesType
+
+logger = logging.getLogger(__name__)
 
 SERIES = tuple(SeriesType)
 
@@ -51,8 +54,8 @@ class LevelCropsd(Randomizable, MapTransform):
     cache_dtype
         ``uint8`` or ``float16``.
     bad_volume
-        ``raise`` an error for a volume that cannot be used, such as one with NaN; or ``mask``, leave it out and say so
-        in ``NAME_reason``.
+        ``raise`` an error for a volume that cannot be used, such as one with NaN; or ``mask``, leave it out, say so in
+        ``NAME_reason``, and warn once.
     memory_mb
         Of unpacked ``.nii.gz`` volumes kept for the next time, in each process; ``.nii`` files are mapped instead.
 
@@ -82,6 +85,7 @@ class LevelCropsd(Randomizable, MapTransform):
             raise InvalidOptionError(f"expected a name of its own for every view, but found {names}")
         self.augmentation = augmentation or NO_AUGMENTATION
         self.leave_out_bad = bad_volume == "mask"
+        self.told: set[str] = set()
         self.opened = StackCache(int(memory_mb * 2**20))
         self.cache = CropCache(cache_dir, self.views, self.augmentation, cache_dtype) if cache_dir else None
         self.mirrored = False
@@ -121,7 +125,14 @@ class LevelCropsd(Randomizable, MapTransform):
         stacks = self.cache.stacks(data, opened) if self.cache else opened()
         if stacks.refused and not self.leave_out_bad:
             stacks = opened()
+        self._tell(stacks.refused)
         return StudyCrops.of(stacks, data.get("points", {}), self.views), stacks.refused
+
+    def _tell(self, refused: Sequence[str]) -> None:
+        for reason in refused:
+            if reason not in self.told:
+                logger.warning("left out: %s", reason)
+                self.told.add(reason)
 
 
 def _in_table(label: Any) -> torch.Tensor:

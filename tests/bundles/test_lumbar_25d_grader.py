@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 import jsonschema
+import nibabel as nib
 import numpy as np
 import onnxruntime
 import pandas as pd
@@ -15,9 +16,9 @@ from monai.bundle import ConfigParser, ckpt_export, create_workflow, load, onnx_
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 
-from monai_spine.spine import FINDINGS, TARGETS, Level, Side
+from monai_spine.spine import FINDINGS, TARGETS, Level, SeriesType, Side
 from tests.bundles.runs import ROOT, command, stop
-from tests.cohorts import write_cohort
+from tests.cohorts import write_cohort, write_volume
 
 CONFIGS = ROOT / "bundles" / "lumbar_25d_grader" / "configs"
 PRESETS = sorted((CONFIGS / "presets").glob("*.json"))
@@ -106,6 +107,26 @@ def test_a_resumed_run_ends_as_one_that_was_never_stopped(tmp_path: Path, data: 
     one, other = (torch.load(root / "models/latest.pt", weights_only=True) for root in (trained, tmp_path))
     assert one["progress"] == other["progress"]
     assert set(one["parts"]["ema_network"]) == set(other["parts"]["ema_network"])
+
+
+def test_training_goes_on_without_what_cannot_be_used(
+    tmp_path: Path, data: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    content = json.loads((data / "datalist.json").read_text())
+    for entry in content["training"]:
+        entry.update({kind.value: [str(data / file) for file in entry[kind.value]] for kind in SeriesType})
+    spoilt, bare = content["training"][0], content["training"][1]
+    volume = nib.load(spoilt["axial_t2"][0])
+    voxels = np.asarray(volume.dataobj, dtype=np.float32)
+    voxels[2, 2, 2] = np.nan
+    spoilt["axial_t2"] = [str(write_volume(tmp_path / "axial.nii.gz", voxels, volume.affine))]
+    bare.update({kind.value: [] for kind in SeriesType})
+    (tmp_path / "datalist.json").write_text(json.dumps({**content, "test": []}))
+    run("train", run_id="training", bundle_root=str(tmp_path), dataset_dir=str(tmp_path), **{**SMALL, "epochs": 1})
+    assert (tmp_path / "models" / "model.pt").is_file()
+    said = "".join(capfd.readouterr())
+    assert said.count("axial.nii.gz") == 1
+    assert f"studies without any volume: {bare['study_id']}" in said
 
 
 def test_evaluation_and_inference_say_the_same_of_a_study(trained: Path, data: Path, tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import pytest
 
 from monai_spine.datalist import check_labels, check_no_leak, label_array, read_datalist, split_folds, volumes
 from monai_spine.errors import InvalidTableError, MissingInputError
+from monai_spine.spine import SeriesType
 from tests.cohorts import write_cohort, write_datalist
 
 
@@ -49,7 +50,6 @@ def test_a_study_may_lack_series_labels_and_points(datalist: Path) -> None:
         ({"sagittal_t1": "a.nii.gz"}, "sagittal_t1 as a list"),
         ({"points": {"nose": [1, 2, 3]}}, "expected points"),
         ({"points": {"spinal_canal_stenosis_l1_l2": [1, 2, float("nan")]}}, "expected points"),
-        ({"sagittal_t1": [], "sagittal_t2": [], "axial_t2": []}, "at least one of"),
         ({"study_id": 17}, "study_id as a string"),
     ],
 )
@@ -58,6 +58,24 @@ def test_an_entry_that_breaks_the_format_is_named(datalist: Path, change: dict, 
     changed[1].update(change)
     with pytest.raises(InvalidTableError, match=message):
         read_datalist(write_datalist(datalist, changed))
+
+
+def test_a_study_without_any_volume_is_left_out_with_a_warning(
+    datalist: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    changed = entries(datalist)
+    changed[1].update({kind.value: [] for kind in SeriesType})
+    write_datalist(datalist, changed)
+    kept = [record["study_id"] for record in read_datalist(datalist)]
+    assert kept == [entry["study_id"] for n, entry in enumerate(changed) if n != 1]
+    assert f"left out 1 studies without any volume: {changed[1]['study_id']}" in caplog.text
+    assert len(read_datalist(datalist, without_series=True)) == len(changed)
+
+
+def test_a_datalist_without_any_volume_is_an_error(datalist: Path) -> None:
+    bare = [{"study_id": entry["study_id"]} for entry in entries(datalist)]
+    with pytest.raises(InvalidTableError, match=r"none of \d studies has any"):
+        read_datalist(write_datalist(datalist, bare))
 
 
 def test_a_datalist_of_images_for_classification_is_told_apart(datalist: Path) -> None:
