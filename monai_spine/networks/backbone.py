@@ -143,7 +143,7 @@ def _made(name: str, in_channels: int, pixels: tuple[int, int], drop_path: float
     except TypeError:  # a convolutional network has no size
         return _create(name, in_channels, changes)
     except (AssertionError, ValueError, RuntimeError) as err:
-        raise InvalidOptionError(f"{name} cannot take pictures of {pixels[0]} x {pixels[1]} pixels: {err}") from err
+        raise _wrong_size(name, pixels, err) from err
 
 
 @torch.no_grad()
@@ -153,20 +153,34 @@ def _width(body: Any, name: str, in_channels: int, pixels: tuple[int, int]) -> i
     try:
         features = int(body(torch.zeros(1, in_channels, *pixels)).shape[1])
     except (AssertionError, ValueError, RuntimeError) as err:
-        raise InvalidOptionError(f"{name} cannot take pictures of {pixels[0]} x {pixels[1]} pixels: {err}") from err
+        raise _wrong_size(name, pixels, err) from err
     body.train()
     return features
 
 
 def _check_patches(body: Any, name: str, pixels: tuple[int, int]) -> None:
-    """A vision transformer silently leaves out what does not fill a patch."""
-    patch = getattr(getattr(body, "patch_embed", None), "patch_size", None)
-    if patch is not None and any(n % size for n, size in zip(pixels, patch, strict=True)):
+    """A vision transformer silently leaves out what does not fill a patch; patches that overlap leave nothing out."""
+    cut = getattr(getattr(body, "patch_embed", None), "proj", None)
+    if not isinstance(cut, nn.Conv2d) or cut.kernel_size != cut.stride:
+        return
+    patch = cut.stride
+    if any(n % size for n, size in zip(pixels, patch, strict=True)):
         near = [max(size, round(n / size) * size) for n, size in zip(pixels, patch, strict=True)]
         raise InvalidOptionError(
             f"{name} sees patches of {patch[0]} x {patch[1]} pixels, which do not fill {pixels[0]} x {pixels[1]}; "
             f"take {near[0]} x {near[1]}"
         )
+
+
+def _wrong_size(name: str, pixels: tuple[int, int], err: Exception) -> InvalidOptionError:
+    config = timm.get_pretrained_cfg(name)
+    usual = "" if config is None else " x ".join(map(str, config.input_size[1:]))
+    parts = [
+        f"{name} cannot take pictures of {pixels[0]} x {pixels[1]} pixels",
+        *([f"it was made for {usual}"] if usual else []),
+        *([f"timm says: {_said(err)}"] if str(err) else []),
+    ]
+    return InvalidOptionError("; ".join(parts))
 
 
 def _create(name: str, in_channels: int, changes: dict[str, Any]) -> Any:

@@ -5,7 +5,7 @@ import timm
 import torch
 from safetensors.torch import save_file
 
-from monai_spine.errors import InvalidTableError, MissingInputError
+from monai_spine.errors import InvalidOptionError, InvalidTableError, MissingInputError
 from monai_spine.networks import backbone
 from monai_spine.networks.backbone import Backbone
 
@@ -86,3 +86,16 @@ def test_making_a_network_fetches_nothing(monkeypatch: pytest.MonkeyPatch) -> No
 
     monkeypatch.setattr(backbone, "hf_hub_download", fetched)
     Backbone("convnext_nano.in12k_ft_in1k", in_channels=3, pixels=PIXELS)
+
+
+@pytest.mark.parametrize("name", ["efficientvit_m0", "xcit_nano_12_p8_224", "pvt_v2_b0"])
+def test_patches_that_overlap_or_say_their_size_in_one_number_are_no_obstacle(name: str) -> None:
+    body = Backbone(name, in_channels=3, pixels=(224, 224))
+    assert body.eval()(torch.rand(1, 3, 224, 224)).shape == (1, body.features)
+
+
+def test_a_size_that_does_not_fit_is_refused_with_one_that_does() -> None:
+    with pytest.raises(InvalidOptionError, match=r"patches of 14 x 14 pixels.* take 70 x 70"):
+        Backbone("vit_small_patch14_reg4_dinov2", in_channels=3, pixels=(64, 64))
+    with pytest.raises(InvalidOptionError, match=r"halonet26t.* 100 x 100 pixels; it was made for 256 x 256"):
+        Backbone("halonet26t", in_channels=3, pixels=(100, 100))
