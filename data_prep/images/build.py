@@ -27,6 +27,9 @@ from monai_spine.text_file import write_text
 DATALIST, REPORT = "datalist.json", "report.json"
 Numbers = npt.NDArray[np.intp]
 
+_DARK = 63.0
+"""An image whose highest value, of 255, is no higher uses a quarter of its scale."""
+
 
 @dataclass(frozen=True)
 class Run:
@@ -138,6 +141,9 @@ def _faults_of_input(given: ImageSet, looks: Sequence[Look], names: Sequence[str
             yield Fault(Code.UNREADABLE, look.fault, (names[look.number],))
         elif look.constant:
             yield Fault(Code.CONSTANT_IMAGE, f"{look.columns} x {look.rows} equal pixels", (names[look.number],))
+    dark = tuple(names[look.number] for look in looks if not look.fault and look.brightest <= _DARK)
+    if dark:
+        yield Fault(Code.DARK_IMAGES, f"{len(dark)}: {listed(dark)}", dark)
     yield from (Fault(Code.MISSING, "not there", (name,)) for name in given.missing)
     yield from (Fault(Code.LEFT_OUT, note) for note in given.notes)
 

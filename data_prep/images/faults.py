@@ -21,6 +21,7 @@ class Code(str, Enum):
     MOVED_TO_VALIDATION = "MOVED_TO_VALIDATION"
     SMALL_CLASS = "SMALL_CLASS"
     CONSTANT_IMAGE = "CONSTANT_IMAGE"
+    DARK_IMAGES = "DARK_IMAGES"
     COPY = "COPY"
     ALIKE = "ALIKE"
     LEFT_OUT = "LEFT_OUT"
@@ -53,6 +54,11 @@ KINDS = {
         Severity.WARNING, "Class in fewer groups of images than folds", "Some folds have none of it: gather more."
     ),
     Code.CONSTANT_IMAGE: Kind(Severity.WARNING, "Image is empty: all pixels have one value", "Look at it; remove it."),
+    Code.DARK_IMAGES: Kind(
+        Severity.WARNING,
+        "Images that use the darkest quarter of their scale alone, as 12 bits in files of 16 do",
+        "Train with --intensity percentiles.",
+    ),
     Code.COPY: Kind(Severity.NOTE, "Copies of one image", "They are in one fold; remove all but one to weigh it once."),
     Code.ALIKE: Kind(Severity.NOTE, "Near copies", "They are in one fold; look whether they are the same picture."),
     Code.LEFT_OUT: Kind(Severity.NOTE, "Left out", "Nothing, if that is what you meant."),

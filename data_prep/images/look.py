@@ -36,6 +36,8 @@ class Look:
         Its size in pixels, of a large JPEG reduced.
     constant
         Whether all its pixels have one value.
+    brightest
+        Its highest value, of 255.
     digest
         Equal for equal decoded pixels, whatever the files' format; grey is the same as colour without colours.
     whole, trimmed
@@ -48,6 +50,7 @@ class Look:
     columns: int = 0
     colour: bool = False
     constant: bool = False
+    brightest: float = 255.0
     digest: bytes = b""
     whole: Thumbnails = field(default_factory=_no_thumbnail)
     trimmed: Thumbnails = field(default_factory=_no_thumbnail)
@@ -82,6 +85,7 @@ def _look(number: int, sample: Sample) -> Look:
         columns=grey.shape[1],
         colour=len(sample.files) == 1 and not grey_only,
         constant=bool((told == told[:, :1, :1]).all()),
+        brightest=float(told.max()),
         digest=_digest(told),
         whole=whole,
         trimmed=inner,

@@ -113,6 +113,16 @@ def test_images_that_cannot_be_read_are_left_out_and_end_with_3(tmp_path: Path) 
     assert len(read_image_datalist(tmp_path / "out/datalist.json").training) == 10
 
 
+def test_twelve_bits_in_files_of_sixteen_are_told(tmp_path: Path) -> None:
+    write_folders(tmp_path / "in", {"a": 4, "b": 4})
+    twelve = np.random.default_rng(0).integers(0, 4096, (20, 20)).astype(np.uint16)
+    Image.fromarray(twelve).save(tmp_path / "in/a/ct.png")
+    prepare("folders", tmp_path / "in", tmp_path / "out")
+    (found,) = (one for one in report(tmp_path / "out")["findings"] if one["code"] == "DARK_IMAGES")
+    assert found["images"] == ["a/ct.png"]
+    assert "--intensity percentiles" in found["advice"]
+
+
 def test_a_mapping_merges_classes_and_an_empty_one_leaves_out(tmp_path: Path) -> None:
     data = write_folders(tmp_path / "d", {"astrocytoma": 4, "glioma": 3, "normal": 5, "odd": 2})
     (tmp_path / "map.csv").write_text("folder,class\nastrocytoma,tumour\nglioma,tumour\nnormal,healthy\nodd,\n")
