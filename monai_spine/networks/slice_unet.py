@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from torch.nn.functional import batch_norm, interpolate
 
-_RARE = -4.0
+RARE = -4.0
 """Logit that every map starts from: what is looked for is rare (Lin et al. 2017, arXiv:1708.02002, section 4.1)."""
 
 
@@ -56,7 +56,7 @@ class SliceUNet(nn.Module):
         self.head = nn.Conv2d(channels[0], out_channels, 1)
         for name, values in self.head.named_parameters():
             if name == "bias":
-                nn.init.constant_(values, _RARE)
+                nn.init.constant_(values, RARE)
         for module in self.modules():
             if isinstance(module, nn.Conv2d):  # 1.4 times as fast to train on a CPU as the usual layout
                 module.to(memory_format=torch.channels_last)
