@@ -68,7 +68,7 @@ def cells(folder: Path, _: Path) -> list[str]:
         turn, phase = rng.uniform(0, np.pi), rng.uniform(0, 2 * np.pi)
         threads = np.sin(14 * (x * np.cos(turn) + y * np.sin(turn)) + phase) > 0.3
         body = away < 0.75
-        places = {"around": (away > 0.3) & (away < 0.5), "apart": (away > 0.5) & body, "along": threads & body}[label]
+        places = {"around": (away > 0.3) & (away < 0.5), "apart": (away > 0.5) & body, "along": threads & body}
         blobs = rng.random((64, 64)) < 0.6
         for name, shape in (("nucleus", away < 0.28), ("threads", threads & body), ("er", places[label] & blobs)):
             light = rng.uniform(90, 200) * shape + rng.normal(20, 25, (64, 64))
