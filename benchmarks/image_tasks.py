@@ -195,7 +195,7 @@ def ours(data: Path, run: Path, backbone: str, pixels: int, epochs: int, *, mirr
     torch.save(last, run / "models" / "model.pt")
     go("evaluation", str([str(CONFIG), str(CONFIG.with_name("evaluate.json"))]), "--replicates", "10")
     with (run / "eval" / "predictions.csv").open(newline="", encoding="utf-8") as file:
-        rows = {Path(row["image"]).name: row for row in csv.DictReader(file)}
+        rows = {Path(row["image"].partition("|")[0]).name: row for row in csv.DictReader(file)}
     content = json.loads((data / "datalist.json").read_text(encoding="utf-8"))
     held = [Path(entry["image"][0]).name for entry in content["training"] if entry["fold"] == 0]
     return np.array([[float(rows[n][f"probability_{c}"]) for c in content["classes"]] for n in held]), seconds
