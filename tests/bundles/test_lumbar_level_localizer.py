@@ -159,10 +159,11 @@ def test_the_other_design_trains_and_infers(data: Path, tmp_path: Path) -> None:
     small = {key: value for key, value in SMALL.items() if key not in NETWORK} | {"epochs": 1}
     narrow = {"network_def#filters": [4, 8, 8, 8]}
     network = ConfigParser.load_config_file(CONFIGS / "volume_unet.json")["network_def"]
+    torch.manual_seed(0)
     started = ConfigParser({"network": network}).get_parsed_content("network")
     logits = started(torch.rand(1, 1, 5, 48, 48))
     assert logits.shape == (1, 8, 5, 24, 24)
-    assert logits[:, :3].sigmoid().mean() < 0.05
+    assert logits[:, :3].sigmoid().mean() < 0.15  # without that start about .4
     run("train", "volume_unet", run_id="training", bundle_root=str(tmp_path), **small, **narrow)
     where = {"bundle_root": str(tmp_path), "dataset_dir": str(data.parent), "output_dir": str(tmp_path / "out")}
     run("inference", "volume_unet", run_id="inference", **where, **narrow)
