@@ -25,12 +25,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import timm
 import torch
 from monai.bundle import create_workflow
 from PIL import Image
-from torch.utils.data import DataLoader, Dataset
-from torchvision import transforms
+from plain_loop import BATCH, Pictures, answers, steps
+from torch.utils.data import DataLoader
 
 from monai_spine.images.augmentation import PRESETS
 from monai_spine.images.datalist import ImageDatalist, Task, write_image_datalist
@@ -41,10 +40,9 @@ from monai_spine.images.preparation import BatchPreparation
 from monai_spine.images.store import ImageStore
 from monai_spine.networks.image_classifier import ImageClassifier
 
-SIDE, PIXELS, BATCH, CLASSES, ROUNDS = 512, 224, 32, 4, 4
+SIDE, PIXELS, CLASSES, ROUNDS = 512, 224, 4, 4
 SMALL, SMALL_PIXELS, EPOCHS = "test_resnet", 64, 20
 CONFIG = Path(__file__).parents[1] / "bundles" / "image_classifier" / "configs" / "train.json"
-MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 def write_images(folder: Path, count: int) -> list[dict[str, Any]]:
@@ -71,52 +69,11 @@ def picture(label: int, rng: np.random.Generator) -> np.ndarray:
     return np.clip(grey, 0, 255).astype(np.uint8)
 
 
-class Pictures(Dataset):
-    """The peer's data."""
-
-    def __init__(self, records: list[dict[str, Any]], pixels: int, train: bool) -> None:
-        self.records = records
-        flip = [transforms.RandomHorizontalFlip()] if train else []
-        self.change = transforms.Compose(
-            [transforms.Resize((pixels, pixels)), *flip, transforms.ToTensor(), transforms.Normalize(MEAN, STD)]
-        )
-
-    def __len__(self) -> int:
-        return len(self.records)
-
-    def __getitem__(self, n: int) -> tuple[torch.Tensor, int]:
-        with Image.open(self.records[n]["image"][0]) as image:
-            return self.change(image.convert("RGB")), self.records[n]["label"]
-
-
-def peer_steps(records: list[dict[str, Any]], backbone: str, pixels: int, epochs: int) -> Iterator[torch.nn.Module]:
-    """The plain loop, giving itself back after each step."""
-    torch.manual_seed(0)
-    network = timm.create_model(backbone, num_classes=CLASSES)
-    loader = DataLoader(Pictures(records, pixels, train=True), BATCH, shuffle=True, drop_last=True)
-    optimizer = torch.optim.AdamW(network.parameters(), lr=1e-3, weight_decay=0.05)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, epochs * len(loader))
-    for _ in range(epochs):
-        network.train()
-        for image, label in loader:
-            loss = torch.nn.functional.cross_entropy(network(image), label)
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-            schedule.step()
-            yield network
-
-
 def peer_accuracy(records: list[dict[str, Any]]) -> float:
     held, seen = ([r for r in records if (r["fold"] == 0) is side] for side in (True, False))
-    *_, network = peer_steps(seen, SMALL, SMALL_PIXELS, EPOCHS)
-    network.eval()
-    with torch.no_grad():
-        right = [
-            (network(image).argmax(1) == label)
-            for image, label in DataLoader(Pictures(held, SMALL_PIXELS, False), BATCH)
-        ]
-    return torch.cat(right).float().mean().item()
+    *_, network = steps(Pictures(seen, Path(), SMALL_PIXELS, mirror=True), SMALL, CLASSES, EPOCHS)
+    said = answers(network, Pictures(held, Path(), SMALL_PIXELS)).argmax(1)
+    return (said == torch.tensor([record["label"] for record in held])).float().mean().item()
 
 
 def our_trainer(folder: Path, run: Path, **settings: Any) -> Any:
@@ -207,11 +164,11 @@ def head_alone(records: list[dict[str, Any]], folder: Path, backbone: str) -> tu
 
 
 def throughput(records: list[dict[str, Any]], folder: Path, backbone: str) -> None:
-    steps = {
+    sides = {
         "ours": our_steps(folder, Path(tempfile.mkdtemp()), backbone),
-        "loop": peer_steps(records, backbone, PIXELS, 1000),
+        "loop": steps(Pictures(records, Path(), PIXELS, mirror=True), backbone, CLASSES, 1000),
     }
-    seconds = in_turn(steps, ROUNDS)
+    seconds = in_turn(sides, ROUNDS)
     for name, step in seconds.items():
         print(f"1. {name}: {BATCH / step:.2f} images a processor second")
     print(f"   ours / loop: {seconds['loop'] / seconds['ours']:.2f}")

@@ -29,21 +29,17 @@ from typing import Any
 
 import nibabel as nib
 import numpy as np
-import timm
 import torch
 from PIL import Image
+from plain_loop import Pictures, answers, steps
 from sklearn.datasets import load_digits
 from sklearn.metrics import balanced_accuracy_score, roc_auc_score
-from torch.utils.data import DataLoader, Dataset
-from torchvision import transforms
 
 from monai_spine.spine import TARGETS
 
-BATCH = 32
 NETWORKS = {"digits": ("resnet18", 32), "cells": ("resnet10t", 64), "levels": ("resnet10t", 96)}
 NETWORKS["findings"] = NETWORKS["levels"]
 CONFIG = Path(__file__).parents[1] / "bundles" / "image_classifier" / "configs" / "train.json"
-MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 def grey(path: Path, picture: np.ndarray) -> None:
@@ -122,54 +118,15 @@ def findings(folder: Path, data: Path) -> list[str]:
     return ["table", str(folder / "labels.csv"), *columns]
 
 
-class Pictures(Dataset):
-    """The peer's data: a file, or a file a channel."""
-
-    def __init__(self, entries: list[dict[str, Any]], root: Path, pixels: int, *, train: bool, mirror: bool) -> None:
-        self.entries, self.root = entries, root
-        flip = [transforms.RandomHorizontalFlip()] if train and mirror else []
-        self.change = transforms.Compose(
-            [transforms.Resize((pixels, pixels)), *flip, transforms.ToTensor(), transforms.Normalize(MEAN, STD)]
-        )
-
-    def __len__(self) -> int:
-        return len(self.entries)
-
-    def __getitem__(self, n: int) -> tuple[torch.Tensor, torch.Tensor]:
-        pictures = [Image.open(self.root / name).convert("L") for name in self.entries[n]["image"]]
-        image = Image.merge("RGB", pictures) if len(pictures) == 3 else pictures[0].convert("RGB")
-        return self.change(image), torch.as_tensor(self.entries[n]["label"])
-
-
 def peer(data: Path, backbone: str, pixels: int, epochs: int, *, mirror: bool) -> tuple[np.ndarray, float]:
     """The plain loop's probabilities for fold 0, and its processor seconds."""
     content = json.loads((data / "datalist.json").read_text(encoding="utf-8"))
     sides = [[e for e in content["training"] if (e["fold"] == 0) is held] for held in (False, True)]
-    several = isinstance(sides[0][0]["label"], list)
     begin = time.process_time()
-    torch.manual_seed(0)
-    network = timm.create_model(backbone, num_classes=len(content["classes"]))
-    dataset = Pictures(sides[0], data, pixels, train=True, mirror=mirror)
-    loader = DataLoader(dataset, BATCH, shuffle=True, drop_last=True)
-    optimizer = torch.optim.AdamW(network.parameters(), lr=1e-3, weight_decay=0.05)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, epochs * len(loader))
-    for _ in range(epochs):
-        network.train()
-        for image, label in loader:
-            logits = network(image)
-            loss = (
-                torch.nn.functional.binary_cross_entropy_with_logits(logits, label.float())
-                if several
-                else torch.nn.functional.cross_entropy(logits, label)
-            )
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-            schedule.step()
-    network.eval()
-    with torch.no_grad():
-        held = DataLoader(Pictures(sides[1], data, pixels, train=False, mirror=False), BATCH)
-        logits = torch.cat([network(image) for image, _ in held])
+    seen = Pictures(sides[0], data, pixels, mirror=mirror)
+    *_, network = steps(seen, backbone, len(content["classes"]), epochs)
+    logits = answers(network, Pictures(sides[1], data, pixels))
+    several = isinstance(sides[0][0]["label"], list)
     told = logits.sigmoid() if several else logits.softmax(dim=1)
     return told.numpy(), time.process_time() - begin
 

@@ -141,7 +141,8 @@ def _faults_of_input(given: ImageSet, looks: Sequence[Look], names: Sequence[str
             yield Fault(Code.UNREADABLE, look.fault, (names[look.number],))
         elif look.constant:
             yield Fault(Code.CONSTANT_IMAGE, f"{look.columns} x {look.rows} equal pixels", (names[look.number],))
-    dark = tuple(names[look.number] for look in looks if not look.fault and look.brightest <= _DARK)
+    shown = [look for look in looks if not (look.fault or look.constant)]
+    dark = tuple(names[look.number] for look in shown if look.brightest <= _DARK)
     if dark:
         yield Fault(Code.DARK_IMAGES, f"{len(dark)}: {listed(dark)}", dark)
     yield from (Fault(Code.MISSING, "not there", (name,)) for name in given.missing)

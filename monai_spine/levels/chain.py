@@ -121,11 +121,11 @@ def _best_chain(peaks: Sequence[Peak]) -> list[Peak]:
     scores = np.full(pitches.shape, -np.inf)
     before = np.full(pitches.shape, -1)
     for i, j in np.argwhere(np.triu(np.isfinite(costs), 1)):
-        scores[i, j] = heights[i] + heights[j] - costs[i, j]
-        longer = np.where(directions[:i, i] @ directions[i, j] >= straight, scores[:i, i], -np.inf)
-        h = int(longer.argmax()) if i else -1
-        if i and longer[h] + heights[j] - costs[i, j] > scores[i, j]:
-            scores[i, j], before[i, j] = longer[h] + heights[j] - costs[i, j], h
+        shorter = np.where(directions[:i, i] @ directions[i, j] >= straight, scores[:i, i], -np.inf)
+        best = max(shorter, default=-np.inf)
+        if best > heights[i]:
+            before[i, j] = shorter.argmax()
+        scores[i, j] = max(best, heights[i]) + heights[j] - costs[i, j]
     i, j = np.unravel_index(scores.argmax(), scores.shape)
     if not np.isfinite(scores[i, j]):
         return [max(peaks, key=lambda peak: peak.height)]

@@ -117,6 +117,7 @@ def test_twelve_bits_in_files_of_sixteen_are_told(tmp_path: Path) -> None:
     write_folders(tmp_path / "in", {"a": 4, "b": 4})
     twelve = np.random.default_rng(0).integers(0, 4096, (20, 20)).astype(np.uint16)
     Image.fromarray(twelve).save(tmp_path / "in/a/ct.png")
+    Image.new("L", (20, 20)).save(tmp_path / "in/b/black.png")
     prepare("folders", tmp_path / "in", tmp_path / "out")
     (found,) = (one for one in report(tmp_path / "out")["findings"] if one["code"] == "DARK_IMAGES")
     assert found["images"] == ["a/ct.png"]
