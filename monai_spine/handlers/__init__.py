@@ -21,6 +21,7 @@ from monai_spine.handlers.run_record import RunRecord
 from monai_spine.handlers.run_state import RunState
 from monai_spine.handlers.score_report import ScoreReport
 from monai_spine.handlers.study_pictures import StudyPictures
+from monai_spine.handlers.weight_average import WeightAverage
 from monai_spine.handlers.worst_volumes import WorstVolumes
 from monai_spine.weights import load_weights
 
@@ -46,6 +47,7 @@ __all__ = [
     "RunState",
     "ScoreReport",
     "StudyPictures",
+    "WeightAverage",
     "WorstVolumes",
     "load_weights",
 ]

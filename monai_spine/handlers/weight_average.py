@@ -1,0 +1,32 @@
+"""The moving average of a network's weights, short while training is young."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ignite.engine import Engine, Events
+from ignite.handlers import EMAHandler
+
+_YOUTH = 9
+"""The average spans a tenth of the steps so far, until it spans what it is to: min(d, (1 + t) / (10 + t)), as the
+decay of TensorFlow's ``ExponentialMovingAverage`` with ``num_updates`` and of timm's ``ModelEmaV3`` with warm-up."""
+
+
+class WeightAverage(EMAHandler):
+    """Ignite's `EMAHandler` with a momentum that begins near one and falls to its own.
+
+    With a constant momentum of .005, half of the average is still the random start after 140 steps: a training of few
+    steps then keeps weights that have learnt little, however good those are that it moves. The momentum follows from
+    the trainer's iteration alone, so a resumed run has the same.
+    """
+
+    def attach(
+        self, engine: Engine, name: str = "ema_momentum", warn_if_exists: bool = True, event: Any = None
+    ) -> None:
+        """Listen to a trainer."""
+        event = event or Events.ITERATION_COMPLETED
+        engine.add_event_handler(event, self._age, name)
+        super().attach(engine, name, warn_if_exists, event)
+
+    def _age(self, engine: Engine, name: str) -> None:
+        setattr(engine.state, name, max(self.momentum, _YOUTH / (_YOUTH + engine.state.iteration)))
