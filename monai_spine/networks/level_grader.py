@@ -17,6 +17,10 @@ from monai_spine.spine import Condition, Grade, Level
 LEVELS, CONDITIONS, GRADES = len(Level), len(Condition), len(Grade)
 SEQUENCES = ("mean", "lstm", "transformer")
 
+_POSITION = 0.5
+"""Standard deviation with which the places of slices begin: that of projected features, so that a question can look for
+a side from the start. On 240 phantoms 7 epochs came to .499, where 10 with .02 had come to .513 (one run each)."""
+
 
 class LevelGrader(nn.Module):
     """Grades all 25 findings of a study from crops of its five levels.
@@ -269,7 +273,7 @@ class _ViewReader(nn.Module):
         if sequence not in SEQUENCES:
             raise InvalidOptionError(f"expected sequence out of {SEQUENCES}, but found {sequence!r}")
         self.project = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, features))
-        self.position = nn.Parameter(torch.randn(slices, features) * 0.02)
+        self.position = nn.Parameter(torch.randn(slices, features) * _POSITION)
         self.sequence: nn.Module = nn.Identity()
         if sequence == "lstm":
             self.sequence = _BothWays(features)
