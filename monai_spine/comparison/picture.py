@@ -53,4 +53,5 @@ def _costs(row: Row) -> str:
     on_cpu = row.costs.get("device") == "cpu"
     clock, unit = ("processor_minutes", "processor min") if on_cpu else ("minutes", "min")
     parameters, epochs, minutes = (float(row.costs.get(name) or 0) for name in ("parameters", "epochs", clock))
-    return f"{parameters / 1e6:.3g} M parameters, {epochs:.3g} epochs, {minutes:.3g} {unit}"
+    plural = "" if epochs == 1 else "s"
+    return f"{parameters / 1e6:.3g} M parameters, {epochs:.3g} epoch{plural}, {minutes:.3g} {unit}"
