@@ -8,8 +8,9 @@ from ignite.engine import Engine, Events
 from ignite.handlers import EMAHandler
 
 _YOUTH = 9
-"""The average spans a tenth of the steps so far, until it spans what it is to: min(d, (1 + t) / (10 + t)), as the
-decay of TensorFlow's ``ExponentialMovingAverage`` with ``num_updates`` and of timm's ``ModelEmaV3`` with warm-up."""
+"""The average spans a tenth of the steps so far, until it spans what it is to: the
+decay is min(1 - momentum, (1 + t) / (10 + t)) after t steps, as in TensorFlow's ``ExponentialMovingAverage``
+with ``num_updates``."""
 
 
 class WeightAverage(EMAHandler):
@@ -21,10 +22,13 @@ class WeightAverage(EMAHandler):
     """
 
     def attach(
-        self, engine: Engine, name: str = "ema_momentum", warn_if_exists: bool = True, event: Any = None
+        self,
+        engine: Engine,
+        name: str = "ema_momentum",
+        warn_if_exists: bool = True,
+        event: Any = Events.ITERATION_COMPLETED,
     ) -> None:
         """Listen to a trainer."""
-        event = event or Events.ITERATION_COMPLETED
         engine.add_event_handler(event, self._age, name)
         super().attach(engine, name, warn_if_exists, event)
 
