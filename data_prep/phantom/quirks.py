@@ -1,4 +1,4 @@
-"""What is odd about real people, scans and collections, each at its rate."""
+"""Oddities of real people, scans and collections, each at its rate."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from monai_spine.errors import SpineError
 
 
 class Quirk(str, Enum):
-    """Something that a loader must live with. The order is that of the random numbers: new ones come last."""
+    """Something that a loader must cope with. New quirks come last: the order is that of the random numbers."""
 
     SEVERAL_AXIAL = "several-axial"
     """Two to four axial series that share the levels; points spread over them."""
@@ -24,13 +24,13 @@ class Quirk(str, Enum):
     ODD_NUMBERS = "odd-numbers"
     """Instance numbers with gaps, up to 5,046."""
     REPEATED_SLICE = "repeated-slice"
-    """One slice of a series stands there twice, under another instance number."""
+    """One slice of a series is stored twice, the second time under another instance number."""
     MIXED_SHAPE = "mixed-shape"
-    """The outer slices of an axial series have fewer rows."""
+    """The last two slices of an axial series have fewer rows."""
     NO_SPACING_TAGS = "no-spacing-tags"
     WRONG_SPACING_TAGS = "wrong-spacing-tags"
     COMPRESSED = "compressed"
-    """Pixel data compressed without loss, each series in its own way."""
+    """Pixel data are compressed without loss; each series draws its own method."""
     IMPLICIT_VR = "implicit-vr"
     LABEL_WITHOUT_POINT = "label-without-point"
     POINT_WITHOUT_LABEL = "point-without-label"
@@ -52,10 +52,10 @@ class Quirk(str, Enum):
     GIBBS_RINGING = "gibbs-ringing"
     """A series lacks the outer lines of k-space: edges ring."""
     ENHANCED = "enhanced"
-    """Each series is one multi-frame Enhanced MR object, `1.dcm`; a point's instance number is that of its frame."""
+    """Each series is one multi-frame Enhanced MR object, `1.dcm`. A point has the number of its frame, from 1."""
     BIG_ENDIAN = "big-endian"
     SIDES_SWAPPED = "sides-swapped"
-    """The left and right points of a level carry each other's names."""
+    """The left and right points of a level have exchanged their names."""
 
 
 RATES = {
@@ -90,8 +90,8 @@ RATES = {
 """Share of studies. Published of the competition's data: several axial series, two T1 series, sides swapped (1 of 8,770
 points); label without a point is 1-2 % of labels, here three labels in 15 % of studies. Transitional vertebrae, slips
 and haemangiomas are about as frequent as in adults' spines by the radiological literature, whose figures differ widely.
-The others are guesses. The competition's files are classic and little endian: the rates of 0 are for those who force
-them."""
+The others are guesses. The competition's files are classic and little endian: quirks with a rate of 0 must be forced.
+"""
 
 CONFLICTS = (
     (Quirk.MISSING_T1, Quirk.MISSING_T2),
@@ -106,7 +106,7 @@ CONFLICTS = (
     (Quirk.ENHANCED, Quirk.MIXED_SHAPE),
     (Quirk.ENHANCED, Quirk.COMPRESSED),
 )
-"""Pairs of which a study can have one only."""
+"""Pairs of quirks that exclude each other."""
 
 NONE: frozenset[Quirk] = frozenset()
 
@@ -114,29 +114,29 @@ NONE: frozenset[Quirk] = frozenset()
 def draw(rng: np.random.Generator, forced: Collection[Quirk] = NONE) -> frozenset[Quirk]:
     """The quirks of one study: those that are forced, and each of the others at its rate.
 
-    Of two that contradict each other the forced one stays, or else the first.
+    Of two that exclude each other the forced one stays, or else the first.
     """
-    found = {quirk for quirk in Quirk if rng.random() < RATES[quirk]} | set(forced)
+    quirks = {quirk for quirk in Quirk if rng.random() < RATES[quirk]} | set(forced)
     for first, second in CONFLICTS:
-        if {first, second} <= found:
-            found.discard(first if second in forced else second)
-    return frozenset(found)
+        if {first, second} <= quirks:
+            quirks.discard(first if second in forced else second)
+    return frozenset(quirks)
 
 
 def named(names: Iterable[str]) -> frozenset[Quirk]:
-    """The quirks with given names.
+    """The quirks of these names.
 
     Raises
     ------
     SpineError
-        If a name is none of a quirk's, or if two of them contradict each other.
+        If no quirk has a name, or if two of the quirks exclude each other.
     """
-    found = set()
+    quirks = set()
     for name in names:
         if name not in {quirk.value for quirk in Quirk}:
             raise SpineError(f"no quirk is called {name!r}; expected some of: {', '.join(q.value for q in Quirk)}")
-        found.add(Quirk(name))
+        quirks.add(Quirk(name))
     for first, second in CONFLICTS:
-        if {first, second} <= found:
+        if {first, second} <= quirks:
             raise SpineError(f"a study cannot be both {first.value} and {second.value}; force one of them")
-    return frozenset(found)
+    return frozenset(quirks)
