@@ -12,7 +12,7 @@ from PIL import Image
 
 from data_prep.choices import PhantomSize
 from data_prep.phantom.acquisition.acquire import acquire
-from data_prep.phantom.study import Stream, draw, stream
+from data_prep.phantom.study import Stream, draw_study, stream
 from monai_spine.geometry import to_voxel
 from monai_spine.spine import FINDINGS, Group, Level, Side
 
@@ -25,7 +25,7 @@ MARGIN = 0.1
 
 def picture():
     """Studies from the healthiest to the sickest of the seed's first 40, at their worst level."""
-    pool = [draw(SEED, index, PhantomSize.FULL) for index in range(40)]
+    pool = [draw_study(SEED, index, PhantomSize.FULL) for index in range(40)]
     ranked = sorted(pool, key=lambda study: float(study.findings.disease.severity.max()))
     chosen = [ranked[n] for n in np.linspace(0, len(ranked) - 1, STUDIES).astype(int)]
     return Image.fromarray(np.vstack([np.hstack(row(study)) for study in chosen]))

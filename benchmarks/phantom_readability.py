@@ -17,9 +17,9 @@ from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_limits
 
 from data_prep.choices import PhantomSize
-from data_prep.phantom import labels as reading
 from data_prep.phantom import study
 from data_prep.phantom.acquisition.acquire import acquire
+from data_prep.phantom.labels import best_rows, prior_rows, score
 from monai_spine.geometry import to_voxel
 from monai_spine.spine import FINDINGS, Group, Level, SeriesType, Side
 
@@ -83,18 +83,18 @@ def predict(images, labels, order):
 
 def main(count):
     with threadpool_limits(1):
-        studies = [study.draw(SEED, index, PhantomSize.SMALL) for index in range(count)]
+        studies = [study.draw_study(SEED, index, PhantomSize.SMALL) for index in range(count)]
         images = [crops(one) for one in studies]
     labels = np.array([one.findings.labels for one in studies])
     posterior = np.array([one.findings.posterior for one in studies])
     others = np.random.default_rng(0).permutation(count)
     for name, rows in (
-        ("floor", reading.best_rows(posterior)),
+        ("floor", best_rows(posterior)),
         ("model", predict(images, labels, np.arange(count))),
-        ("prior", reading.prior_rows(labels)),
+        ("prior", prior_rows(labels)),
         ("model, images of other studies", predict(images, labels, others)),
     ):
-        print(name, {part: round(value, 3) for part, value in reading.score(labels, rows).items()})
+        print(name, {part: round(value, 3) for part, value in score(labels, rows).items()})
 
 
 if __name__ == "__main__":

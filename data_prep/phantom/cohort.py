@@ -16,8 +16,8 @@ from data_prep.phantom import dicom, enhanced, tables
 from data_prep.phantom.acquisition.acquire import acquire
 from data_prep.phantom.acquisition.plan import Series
 from data_prep.phantom.label_maps import SHORT_SLICES, short_rows, write_label_maps, write_label_names
-from data_prep.phantom.quirks import NONE, Quirk
-from data_prep.phantom.study import Stream, Study, draw, draw_quirks, stream
+from data_prep.phantom.quirks import NONE, Quirk, draw_quirks
+from data_prep.phantom.study import Stream, Study, draw_study, stream
 from monai_spine import console
 from monai_spine.errors import SpineError
 from monai_spine.spine import SeriesType
@@ -75,10 +75,10 @@ def generate(
     shutil.rmtree(partial, ignore_errors=True)
     (partial / IMAGES).mkdir(parents=True)
     (partial / "test_images").mkdir()
-    jobs = [
-        Job(partial, seed, index, size, draw_quirks(seed, index, certain) if quirks else certain, label_maps)
-        for index, certain in enumerate([*forced, *[NONE] * studies][:studies])
-    ]
+    jobs = []
+    for index, certain in enumerate([*forced, *[NONE] * studies][:studies]):
+        drawn = draw_quirks(stream(seed, index, Stream.QUIRKS), certain) if quirks else certain
+        jobs.append(Job(partial, seed, index, size, drawn, label_maps))
     report = tables.write_tables(partial, _write_studies(jobs, workers, quiet))
     if label_maps:
         write_label_names(partial)
@@ -99,7 +99,7 @@ def _write_studies(jobs: Sequence[Job], workers: int, quiet: bool) -> list[table
 
 def write_study(job: Job) -> tables.StudyRows:
     """Acquire and write one study's series and return its rows."""
-    study = draw(job.seed, job.index, job.size, job.quirks)
+    study = draw_study(job.seed, job.index, job.size, job.quirks)
     rng = stream(job.seed, job.index, Stream.NOISE)
     encodings = stream(job.seed, job.index, Stream.ENCODING)
     with threadpool_limits(1):  # not slower, and the same to the last bit on any number of cores

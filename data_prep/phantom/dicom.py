@@ -83,8 +83,8 @@ class SeriesTags:
     number: int
     seed: int
     manufacturer: str
-    spacing: SpacingTags = SpacingTags.RIGHT
-    syntax: UID = ExplicitVRLittleEndian
+    spacing: SpacingTags
+    syntax: UID
 
 
 def write(folder: Path, scan: Scan, pixels: list[Pixels], instances: Sequence[int], tags: SeriesTags) -> None:

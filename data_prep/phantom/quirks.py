@@ -111,7 +111,7 @@ CONFLICTS = (
 NONE: frozenset[Quirk] = frozenset()
 
 
-def draw(rng: np.random.Generator, forced: Collection[Quirk] = NONE) -> frozenset[Quirk]:
+def draw_quirks(rng: np.random.Generator, forced: Collection[Quirk] = NONE) -> frozenset[Quirk]:
     """The quirks of one study: those that are forced, and each of the others at its rate.
 
     Of two that exclude each other the forced one stays, or else the first.

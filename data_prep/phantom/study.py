@@ -8,16 +8,12 @@ from enum import IntEnum
 import numpy as np
 
 from data_prep.choices import PhantomSize
-from data_prep.phantom import labels as reading
-from data_prep.phantom import quirks as oddities
-from data_prep.phantom.acquisition import plan
-from data_prep.phantom.acquisition.plan import Series, Stack
-from data_prep.phantom.anatomy import disease as illness
-from data_prep.phantom.anatomy import person as people
-from data_prep.phantom.anatomy import variants as unusual
-from data_prep.phantom.anatomy.disease import Disease
-from data_prep.phantom.anatomy.person import Anatomy
-from data_prep.phantom.quirks import Quirk
+from data_prep.phantom.acquisition.plan import Series, Stack, plan_series, scattered_id, with_artefacts
+from data_prep.phantom.anatomy.disease import Disease, draw_disease
+from data_prep.phantom.anatomy.person import Anatomy, draw_person
+from data_prep.phantom.anatomy.variants import draw_variants
+from data_prep.phantom.labels import posterior, read
+from data_prep.phantom.quirks import NONE, Quirk
 from monai_spine.geometry import Array, plane_distance, to_voxel, to_world
 from monai_spine.spine import FINDINGS, MISSING, Condition, Finding, Group, Level
 
@@ -106,37 +102,32 @@ def stream(seed: int, index: int, use: Stream) -> np.random.Generator:
 
 def study_id(seed: int, index: int) -> str:
     """An id that is different for every study of a seed."""
-    return plan.scattered_id(4003253 + seed * 7919, index)
+    return scattered_id(4003253 + seed * 7919, index)
 
 
 def draw_findings(seed: int, index: int) -> Findings:
     """Disease and labels of a study, without its anatomy: this is fast."""
-    disease = illness.draw(stream(seed, index, Stream.DISEASE))
+    disease = draw_disease(stream(seed, index, Stream.DISEASE))
     rng = stream(seed, index, Stream.READER)
-    labels = reading.read(disease.severity, rng)
+    labels = read(disease.severity, rng)
     top = list(UPPERMOST_AXIAL)[int(rng.choice(len(UPPERMOST_AXIAL), p=list(UPPERMOST_AXIAL.values())))]
     labels[rng.random(len(FINDINGS)) < UNLABELLED] = MISSING
     levels = list(Level)
     for i, finding in enumerate(FINDINGS):
         if finding.condition.group is Group.SUBARTICULAR and levels.index(finding.level) < levels.index(top):
             labels[i] = MISSING
-    return Findings(disease, reading.posterior(disease.severity), labels, top)
+    return Findings(disease, posterior(disease.severity), labels, top)
 
 
-def draw_quirks(seed: int, index: int, forced: frozenset[Quirk] = oddities.NONE) -> frozenset[Quirk]:
-    """The quirks of a study of a real collection: those that are ``forced``, the others at their rates."""
-    return oddities.draw(stream(seed, index, Stream.QUIRKS), forced)
-
-
-def draw(seed: int, index: int, size: PhantomSize, quirks: frozenset[Quirk] = oddities.NONE) -> Study:
+def draw_study(seed: int, index: int, size: PhantomSize, quirks: frozenset[Quirk] = NONE) -> Study:
     """A study with everything but its images."""
     findings = draw_findings(seed, index)
-    variants = unusual.draw(quirks, stream(seed, index, Stream.VARIANTS))
+    variants = draw_variants(quirks, stream(seed, index, Stream.VARIANTS))
     rng = stream(seed, index, Stream.ANATOMY)
-    person = people.draw(findings.disease, rng, rng.normal(0.0, [8.0, 15.0, 25.0]), variants)
+    person = draw_person(findings.disease, rng, rng.normal(0.0, [8.0, 15.0, 25.0]), variants)
     manufacturer = MANUFACTURERS[int(rng.integers(len(MANUFACTURERS)))]
-    series = plan.plan((seed, index), person, findings.top, size, quirks, stream(seed, index, Stream.PLAN))
-    series, artefacts = plan.with_artefacts(series, quirks, stream(seed, index, Stream.ARTEFACTS))
+    series = plan_series((seed, index), person, findings.top, size, quirks, stream(seed, index, Stream.PLAN))
+    series, artefacts = with_artefacts(series, quirks, stream(seed, index, Stream.ARTEFACTS))
     points = _points(person, findings.labels, series, quirks, stream(seed, index, Stream.POINTS))
     details = {**variants.describe(), **artefacts}
     return Study(study_id(seed, index), seed, index, findings, person, series, points, manufacturer, quirks, details)

@@ -165,7 +165,7 @@ def _linear(nodes: Array, count: int) -> Field:
 
 
 @cache
-def zero_filling(acquired: int, shown: int, kept: float = 1.0) -> Field:
+def zero_filling(acquired: int, shown: int, kept: float) -> Field:
     """Zero filling in k-space with a mild window, as a ``(shown, acquired)`` matrix.
 
     Pixel 0 stays where it is. The cut at the edge of k-space leaves the faint ringing that real images have. If only a

@@ -120,7 +120,7 @@ def _series_id(seed: int, index: int, number: int) -> str:
     return scattered_id(702807833 + seed * 104729, 64 * index + number)
 
 
-def plan(  # noqa: PLR0917 - each is a different thing
+def plan_series(  # noqa: PLR0917 - each is a different thing
     key: tuple[int, int],
     person: Anatomy,
     top: Level,

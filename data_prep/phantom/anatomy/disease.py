@@ -155,7 +155,7 @@ class Disease:
         return np.digitize(self.severity, CUTS).astype(np.float64)
 
 
-def draw(rng: np.random.Generator) -> Disease:
+def draw_disease(rng: np.random.Generator) -> Disease:
     """One study's disease."""
     stats = model()
     z = _latent_factor() @ rng.standard_normal(len(FINDINGS))

@@ -221,7 +221,7 @@ def window(offset: Array) -> Array:
     return np.exp(-((np.abs(offset) / FADING) ** 3))
 
 
-def draw(disease: Disease, rng: np.random.Generator, origin: Array, variants: Variants = NORMAL) -> Anatomy:
+def draw_person(disease: Disease, rng: np.random.Generator, origin: Array, variants: Variants = NORMAL) -> Anatomy:
     """One person with a given disease, the centre of L3 at ``origin`` (RAS mm).
 
     ``variants`` do not change any random number: with and without them it is the same person otherwise.

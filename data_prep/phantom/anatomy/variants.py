@@ -76,7 +76,7 @@ SLIPS = {Level.L3_L4: 0.15, Level.L4_L5: 0.60, Level.L5_S1: 0.25}
 """Shares of slips by level."""
 
 
-def draw(quirks: frozenset[Quirk], rng: np.random.Generator) -> Variants:
+def draw_variants(quirks: frozenset[Quirk], rng: np.random.Generator) -> Variants:
     """The variants that belong to some quirks."""
     # All random numbers are drawn whatever the quirks, so that one variant does not change another.
     level = list(SLIPS)[int(rng.choice(len(SLIPS), p=list(SLIPS.values())))]

@@ -29,7 +29,7 @@ class Ellipsoid:
     half_width: float
     half_depth: float
     half_height: float
-    lean: float = 0.0
+    lean: float
 
     def patch(self, canvas: Canvas, sign: float) -> Patch | None:
         """The samples around it on the right (sign 1) or left (-1)."""
@@ -42,9 +42,8 @@ class Ellipsoid:
     def squared_radius(self, patch: Patch) -> Field:
         """Squared distance from the middle in radii: 1 on the surface."""
         side, front = patch.side - self.r, patch.a - self.a
-        if self.lean:
-            cos, sin = float(np.cos(self.lean)), float(np.sin(self.lean))
-            side, front = side * cos - front * sin, side * sin + front * cos
+        cos, sin = float(np.cos(self.lean)), float(np.sin(self.lean))
+        side, front = side * cos - front * sin, side * sin + front * cos
         total = squared(side, self.half_width) + squared(front, self.half_depth)
         total += squared(patch.s - self.s, self.half_height)
         return total

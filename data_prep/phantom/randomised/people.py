@@ -6,11 +6,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from data_prep.phantom.anatomy import disease, person, variants
 from data_prep.phantom.anatomy.curve import EXTENT, STEP, SpineCurve
-from data_prep.phantom.anatomy.disease import Disease
-from data_prep.phantom.anatomy.person import Anatomy
-from data_prep.phantom.anatomy.variants import Variants
+from data_prep.phantom.anatomy.disease import Disease, draw_disease, measures
+from data_prep.phantom.anatomy.person import Anatomy, draw_person
+from data_prep.phantom.anatomy.variants import Variants, draw_variants
 from data_prep.phantom.quirks import Quirk
 from monai_spine.geometry import Array
 from monai_spine.spine import Side
@@ -54,13 +53,13 @@ def draw(rng: np.random.Generator) -> tuple[Anatomy, bool]:
 
 def draw_usual(rng: np.random.Generator) -> Anatomy:
     """A person as in a phantom cohort, with more variants."""
-    return person.draw(disease.draw(rng), rng, np.zeros(3), _variants(rng))
+    return draw_person(draw_disease(rng), rng, np.zeros(3), _variants(rng))
 
 
 def draw_unusual(rng: np.random.Generator) -> Anatomy:
     """A person with more disease, in any posture, and with any hydration, conus and fat."""
-    worse = _worse(disease.draw(rng), rng)
-    usual = person.draw(worse, rng, np.zeros(3), _variants(rng))
+    worse = _worse(draw_disease(rng), rng)
+    usual = draw_person(worse, rng, np.zeros(3), _variants(rng))
     return replace(
         usual,
         curve=_bent(usual.curve, rng),
@@ -80,13 +79,13 @@ def landmarks(anatomy: Anatomy) -> Landmarks:
 
 
 def _variants(rng: np.random.Generator) -> Variants:
-    return variants.draw(frozenset(quirk for quirk, share in _VARIANTS.items() if rng.random() < share), rng)
+    return draw_variants(frozenset(quirk for quirk, share in _VARIANTS.items() if rng.random() < share), rng)
 
 
 def _worse(usual: Disease, rng: np.random.Generator) -> Disease:
     """More disease, and less correlated: every level may have every severity."""
     severity = usual.severity + rng.uniform(-0.5, 1.5) + rng.normal(0.0, 0.7, usual.severity.shape)
-    return Disease(severity, disease.measures(severity))
+    return Disease(severity, measures(severity))
 
 
 def _bent(curve: SpineCurve, rng: np.random.Generator) -> SpineCurve:

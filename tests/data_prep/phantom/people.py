@@ -3,8 +3,8 @@
 import numpy as np
 
 from data_prep.phantom.acquisition.acquire import label_map
-from data_prep.phantom.anatomy import disease
-from data_prep.phantom.anatomy import person as people
+from data_prep.phantom.anatomy.disease import Disease, measures
+from data_prep.phantom.anatomy.person import draw_person
 from data_prep.phantom.anatomy.variants import NORMAL, Haemangioma, Slip, Transition, Variants
 from data_prep.phantom.painting.canvas import Tissue
 from monai_spine.spine import FINDINGS, Level
@@ -24,8 +24,8 @@ UNUSUAL = {
 def person(severity=0.5, seed=0, variants=NORMAL):
     """Someone with the same severity everywhere."""
     severities = np.full(len(FINDINGS), float(severity))
-    same = disease.Disease(severities, disease.measures(severities))
-    return people.draw(same, np.random.default_rng(seed), np.array([5.0, -10.0, 20.0]), variants)
+    same = Disease(severities, measures(severities))
+    return draw_person(same, np.random.default_rng(seed), np.array([5.0, -10.0, 20.0]), variants)
 
 
 def plane(someone, centre, axes, size):

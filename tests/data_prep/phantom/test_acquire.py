@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 
 from data_prep.choices import PhantomSize
-from data_prep.phantom import study as studies
 from data_prep.phantom.acquisition.acquire import acquire, ghosted, label_map, zero_filling
 from data_prep.phantom.acquisition.plan import Ghost
 from data_prep.phantom.painting.canvas import Tissue
 from data_prep.phantom.quirks import Quirk
+from data_prep.phantom.study import draw_study
 from monai_spine.geometry import to_voxel
 from monai_spine.spine import Level
 from tests.data_prep.phantom.people import person, plane
@@ -80,8 +80,8 @@ def test_zero_filling_keeps_a_constant():
 @pytest.mark.parametrize("quirk", [Quirk.MOTION_GHOST, Quirk.GIBBS_RINGING])
 def test_an_artefact_changes_the_series_of_the_table_and_no_other(quirk):
     with tiny_images():
-        plain = studies.draw(4, 1, PhantomSize.SMALL)
-        odd = studies.draw(4, 1, PhantomSize.SMALL, frozenset({quirk}))
+        plain = draw_study(4, 1, PhantomSize.SMALL)
+        odd = draw_study(4, 1, PhantomSize.SMALL, frozenset({quirk}))
         for one, other in zip(plain.series, odd.series, strict=True):
             images = [
                 acquire(study.anatomy, series.stacks[0].scan, np.random.default_rng(0))

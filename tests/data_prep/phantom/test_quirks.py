@@ -11,7 +11,7 @@ from data_prep.cli import app
 from data_prep.dicom.convert import convert
 from data_prep.phantom import dicom
 from data_prep.phantom.dicom import COMPRESSED
-from data_prep.phantom.quirks import CONFLICTS, RATES, Quirk, draw, named
+from data_prep.phantom.quirks import CONFLICTS, RATES, Quirk, draw_quirks, named
 from monai_spine.errors import SpineError
 from monai_spine.geometry import dicom_pixel_to_world
 from monai_spine.spine import SeriesType
@@ -24,7 +24,7 @@ def clean(tmp_path_factory):
 
 
 def test_quirks_come_at_their_rates():
-    drawn = [draw(np.random.default_rng(index)) for index in range(3000)]
+    drawn = [draw_quirks(np.random.default_rng(index)) for index in range(3000)]
     for quirk, rate in RATES.items():
         assert np.mean([quirk in quirks for quirks in drawn]) == pytest.approx(rate, abs=0.03)
 
@@ -195,14 +195,14 @@ def test_quirks_that_exclude_each_other_are_refused_by_name_and_never_drawn_toge
     with pytest.raises(SpineError, match="force one"):
         named([first.value, second.value])
     for forced in (first, second):
-        drawn = [draw(np.random.default_rng(n), {forced}) for n in range(300)]
+        drawn = [draw_quirks(np.random.default_rng(n), {forced}) for n in range(300)]
         assert all(forced in quirks for quirks in drawn)
         assert not any({first, second} <= quirks for quirks in drawn)
 
 
 def test_forcing_a_quirk_does_not_change_the_others():
-    without = [draw(np.random.default_rng(n)) for n in range(300)]
-    forced = [draw(np.random.default_rng(n), {Quirk.HAEMANGIOMA}) for n in range(300)]
+    without = [draw_quirks(np.random.default_rng(n)) for n in range(300)]
+    forced = [draw_quirks(np.random.default_rng(n), {Quirk.HAEMANGIOMA}) for n in range(300)]
     assert all(one | {Quirk.HAEMANGIOMA} == other for one, other in zip(without, forced, strict=True))
 
 

@@ -93,6 +93,7 @@ def test_negatives_have_neither_points_nor_regions(items: list[dict]) -> None:
         assert item["image"].any()
 
 
+@pytest.mark.slow
 def test_contents_come_at_their_rates() -> None:
     dataset = RandomisedSpines(length=200, seed=11, shape=(2, 16, 16), step=16.0)
     seen = Counter(dataset[n]["content"] for n in range(200))

@@ -3,8 +3,7 @@
 import numpy as np
 
 from data_prep.phantom.acquisition.signal import RELAXATION, T1, T2, strength
-from data_prep.phantom.anatomy import variants
-from data_prep.phantom.anatomy.variants import NORMAL
+from data_prep.phantom.anatomy.variants import NORMAL, draw_variants
 from data_prep.phantom.painting.canvas import Tissue
 from data_prep.phantom.quirks import NONE, Quirk
 from tests.data_prep.phantom.people import UNUSUAL, person, sagittal
@@ -12,9 +11,9 @@ from tests.data_prep.phantom.people import UNUSUAL, person, sagittal
 
 def test_a_variant_does_not_depend_on_the_others():
     every = frozenset({Quirk.SPONDYLOLISTHESIS, Quirk.HAEMANGIOMA, Quirk.L6, Quirk.FLOW_VOID})
-    drawn = variants.draw(every, np.random.default_rng(5))
-    assert variants.draw(frozenset({Quirk.SPONDYLOLISTHESIS}), np.random.default_rng(5)).slip == drawn.slip
-    assert variants.draw(NONE, np.random.default_rng(5)) == NORMAL
+    drawn = draw_variants(every, np.random.default_rng(5))
+    assert draw_variants(frozenset({Quirk.SPONDYLOLISTHESIS}), np.random.default_rng(5)).slip == drawn.slip
+    assert draw_variants(NONE, np.random.default_rng(5)) == NORMAL
     assert set(drawn.describe()) == every - {Quirk.FLOW_VOID}
 
 
