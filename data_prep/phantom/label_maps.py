@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +17,6 @@ from data_prep.phantom.anatomy.person import FIRST_LUMBAR, FIRST_SACRAL
 from data_prep.phantom.painting.canvas import Tissue
 from data_prep.phantom.quirks import Quirk
 from data_prep.phantom.study import Study
-from monai_spine.geometry import Array
 from monai_spine.spine import Level, SeriesType
 
 FOLDER = "label_maps"
@@ -26,28 +25,6 @@ SHORT_SLICES = 2
 """With the quirk `MIXED_SHAPE`, this many slices lack their lowest rows."""
 DISCS = FIRST_SACRAL + 3
 """Discs of a person: one below every vertebra."""
-
-
-@dataclass(frozen=True)
-class Grid:
-    """Slices of one shape.
-
-    Attributes
-    ----------
-    affine
-        From ``(column, row, slice)`` to RAS mm.
-    size
-        Columns, rows, slices.
-    motion
-        How far the patient has moved, RAS mm.
-    number
-        The lowest instance number.
-    """
-
-    affine: Array
-    size: tuple[int, int, int]
-    motion: Array
-    number: int
 
 
 def short_rows(rows: int) -> int:
@@ -61,33 +38,34 @@ def write_label_maps(out: Path, study: Study, series: Series) -> None:
     A voxel has the label of the tissue at its centre. The stacks of a series are numbered by their lowest instance
     number, as by the converter. A stack of too few slices has a number and no volume.
     """
-    grids = sorted((grid for stack in series.stacks for grid in _grids(study, series, stack)), key=lambda g: g.number)
+    stacks = [part for stack in series.stacks for part in _parts(study, series, stack)]
     folder = out / FOLDER / study.id
     folder.mkdir(parents=True, exist_ok=True)
-    for n, grid in enumerate(grids):
-        if grid.size[2] < MIN_SLICES:
+    for n, stack in enumerate(sorted(stacks, key=lambda stack: min(stack.instances))):
+        scan = stack.scan
+        if scan.size[2] < MIN_SLICES:
             continue
-        affine = np.array(grid.affine)
-        affine[:3, 3] -= grid.motion
-        voxels = label_map(study.anatomy, affine, grid.size)
-        head = nifti.header(grid.size, voxels.dtype, grid.affine, 1.0, 0.0)
+        affine = np.array(scan.affine)
+        affine[:3, 3] -= scan.motion
+        voxels = label_map(study.anatomy, affine, scan.size)
+        head = nifti.header(scan.size, voxels.dtype, scan.affine, 1.0, 0.0)
         name = f"{series.id}_{n}.nii.gz" if n else f"{series.id}.nii.gz"
         nifti.write_atomically(folder / name, nifti.encode(head, voxels, compress=True))
 
 
-def _grids(study: Study, series: Series, stack: Stack) -> Iterator[Grid]:
-    """The grid of a stack, or with the quirk `MIXED_SHAPE` that of its whole slices and that of its short ones."""
+def _parts(study: Study, series: Series, stack: Stack) -> Iterator[Stack]:
+    """The stack, or with the quirk `MIXED_SHAPE` its whole slices and its short ones, which make two volumes."""
+    if Quirk.MIXED_SHAPE not in study.quirks or series.series_type is not SeriesType.AXIAL_T2:
+        yield stack
+        return
     scan = stack.scan
     columns, rows, slices = scan.size
-    if Quirk.MIXED_SHAPE not in study.quirks or series.series_type is not SeriesType.AXIAL_T2:
-        yield Grid(scan.affine, scan.size, scan.motion, min(stack.instances))
-        return
     whole = slices - SHORT_SLICES
-    yield Grid(scan.affine, (columns, rows, whole), scan.motion, min(stack.instances[:whole]))
+    yield Stack(replace(scan, size=(columns, rows, whole)), stack.instances[:whole])
     higher = np.array(scan.affine)
     higher[:3, 3] += whole * scan.affine[:3, 2]
-    short = (columns, short_rows(rows), SHORT_SLICES)
-    yield Grid(higher, short, scan.motion, min(stack.instances[whole:]))
+    short = replace(scan, affine=higher, size=(columns, short_rows(rows), SHORT_SLICES))
+    yield Stack(short, stack.instances[whole:])
 
 
 def write_label_names(out: Path) -> None:

@@ -1,7 +1,7 @@
 """Recorded labels, the probability of each, and the best score that anyone can expect with them.
 
 A reader sees the severity plus Gaussian noise and cuts it at the thresholds. With a small probability the reader makes
-a slip and records a grade at the frequency that this grade has at that level. Both leave the shares of the labels as
+a mistake and records a grade at the frequency that this grade has at that level. Both leave the shares of the labels as
 they are, and ``P(label | measures)`` is known in closed form.
 
 The competition's score is the mean of four weighted log losses (weights 1, 2 and 4 by true grade): canal, foramina,
@@ -19,7 +19,7 @@ from data_prep.phantom.anatomy.disease import CUTS, model
 from monai_spine.geometry import Array
 from monai_spine.spine import FINDINGS, MISSING, Grade, Group
 
-SLIP = {Group.SPINAL: 0.015, Group.FORAMINAL: 0.03, Group.SUBARTICULAR: 0.04}
+MISTAKE = {Group.SPINAL: 0.015, Group.FORAMINAL: 0.03, Group.SUBARTICULAR: 0.04}
 """Probability that a label has nothing to do with the image: wrong level, wrong side, slip of the pen."""
 
 Labels = npt.NDArray[np.signedinteger]
@@ -35,8 +35,8 @@ def posterior(severity: Array) -> Array:
     noise = stats.spread * np.sqrt(1.0 - stats.reliability)
     below = [norm.cdf((cut - severity) / noise) for cut in CUTS]
     attentive = np.stack([below[0], below[1] - below[0], 1.0 - below[1]], axis=-1)
-    slip = np.array([SLIP[finding.condition.group] for finding in FINDINGS])[:, None]
-    return (1.0 - slip) * attentive + slip * stats.shares
+    mistake = np.array([MISTAKE[finding.condition.group] for finding in FINDINGS])[:, None]
+    return (1.0 - mistake) * attentive + mistake * stats.shares
 
 
 def read(severity: Array, rng: np.random.Generator) -> Array:

@@ -39,7 +39,10 @@ def study_rows(study: Study) -> StudyRows:
     return StudyRows(
         train={"study_id": study.id, **dict(zip(TARGETS, names, strict=True))},
         points=_point_rows(study),
-        series=[_series_row(study.id, s.id, s.series_type.title) for s in study.series],
+        series=[
+            {"study_id": study.id, "series_id": one.id, "series_description": one.series_type.title}
+            for one in study.series
+        ],
         truth=_truth_rows(study, names),
         labels=labels,
         posterior=study.findings.posterior.tolist(),
@@ -49,10 +52,6 @@ def study_rows(study: Study) -> StudyRows:
             if quirk in study.quirks
         ],
     )
-
-
-def _series_row(study: str, series: str, description: str) -> Row:
-    return {"study_id": study, "series_id": series, "series_description": description}
 
 
 def _point_rows(study: Study) -> list[Row]:
@@ -98,7 +97,6 @@ def _truth_rows(study: Study, names: Sequence[str]) -> list[Row]:
 
 def write_tables(out: Path, rows: Sequence[StudyRows]) -> dict[str, object]:
     """Write all CSVs and ``floor.json``; return the content of the latter."""
-    series_columns = list(_series_row("", "", ""))
     tables = {
         "train": pd.DataFrame([study.train for study in rows]),
         "train_label_coordinates": pd.DataFrame([row for study in rows for row in study.points]),
@@ -107,7 +105,7 @@ def write_tables(out: Path, rows: Sequence[StudyRows]) -> dict[str, object]:
         "quirks": pd.DataFrame(
             [row for study in rows for row in study.quirks], columns=["study_id", "quirk", "detail"]
         ),
-        "test_series_descriptions": pd.DataFrame(columns=series_columns),
+        "test_series_descriptions": pd.DataFrame(columns=["study_id", "series_id", "series_description"]),
         "sample_submission": _sample_submission(str(rows[0].train["study_id"])),
     }
     for name, table in tables.items():

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from data_prep.phantom.acquisition.plan import Ghost, Scan
 from data_prep.phantom.acquisition.signal import grain_factors, grain_table, signal_table
-from data_prep.phantom.anatomy.curve import STEP, Bounds, Field, Lattice, SpineCurve
+from data_prep.phantom.anatomy.curve import STEP, Bounds, Field, Lattice, SpineCurve, interpolation
 from data_prep.phantom.anatomy.person import Anatomy
 from data_prep.phantom.painting import bones, canal, soft_tissue
 from data_prep.phantom.painting.canvas import Canvas, frames_in_voxels
@@ -26,6 +26,7 @@ NEAR = ((-56.0, 56.0), (-78.0, 24.0))
 WARP = 1.1
 """How far the outlines of soft tissue are displaced, in mm."""
 NOISE_SHIFT = 77_777
+"""How far apart in one list of random numbers the noise of the two channels begins."""
 Tissues = npt.NDArray[np.uint8]
 Window = tuple[slice, slice, slice]
 BATCH = 3_000_000
@@ -36,7 +37,7 @@ def acquire(anatomy: Anatomy, scan: Scan, rng: np.random.Generator) -> npt.NDArr
     """Grey values ``(slices, rows, columns)`` of a scan."""
     ratio = scan.size[0] / scan.acquired
     affine = scan.affine @ np.diag([ratio, ratio, 1.0, 1.0])
-    affine[:3, 3] -= scan.motion
+    affine[:3, 3] -= scan.motion  # the anatomy stays where it was drawn, so the grid moves the other way
     size = (scan.acquired, scan.acquired, scan.size[2])
     image = _render(anatomy, scan, affine, size)
     bias = _bias(anatomy, affine, size, rng)
@@ -66,8 +67,8 @@ def _noise(shape: tuple[int, ...], deviation: float, rng: np.random.Generator) -
 
 def label_map(anatomy: Anatomy, affine: Array, size: tuple[int, int, int]) -> Tissues:
     """The tissue at the middle of every voxel of a grid, shape ``(slices, rows, columns)``."""
-    whole, _, _ = _painted(anatomy, affine, size, CENTRE)
-    return whole.whole.tissue
+    canvas, _, _ = _painted(anatomy, affine, size, CENTRE)
+    return canvas.whole.tissue
 
 
 def _painted(
@@ -81,20 +82,21 @@ def _painted(
     not show it); and the window that it takes in the whole.
     """
     lattice = Lattice.over(anatomy.curve, affine, size)
-    straight = frames_in_voxels(anatomy.curve.unslipped(), affine)
-    whole = Canvas.on(lattice.warped(anatomy.seed, WARP), straight, CENTRE)
-    soft_tissue.paint(whole, anatomy)
+    # Soft tissue does not slip with a vertebra. Warped coordinates keep its outlines from being perfect ellipses.
+    unslipped = frames_in_voxels(anatomy.curve.unslipped(), affine)
+    canvas = Canvas.on(lattice.warped(anatomy.seed, WARP), unslipped, CENTRE)
+    soft_tissue.paint(canvas, anatomy)
     frames = frames_in_voxels(anatomy.curve, affine)
-    columns, rows = _near(anatomy, frames, size, whole.heights)
+    columns, rows = _near(anatomy, frames, size, canvas.heights)
     window = (slice(None), slice(*rows), slice(*columns))
     if columns[0] >= columns[1] or rows[0] >= rows[1]:
-        return whole, None, window
+        return canvas, None, window
     near = Canvas.on(lattice, frames, offsets, columns, rows)
-    near.whole.tissue[:] = np.repeat(whole.whole.tissue[window], len(offsets), axis=0)
+    near.whole.tissue[:] = np.repeat(canvas.whole.tissue[window], len(offsets), axis=0)
     bones.paint(near, anatomy)
     canal.paint(near, anatomy)
-    whole.whole.tissue[window] = near.one_sample().tissue
-    return whole, near, window
+    canvas.whole.tissue[window] = near.one_sample().tissue
+    return canvas, near, window
 
 
 def _near(
@@ -127,8 +129,8 @@ def _render(anatomy: Anatomy, scan: Scan, affine: Array, size: tuple[int, int, i
         moved = np.array(affine)
         moved[:3, 3] += start * affine[:3, 2]
         part = image[start : start + count]
-        whole, near, window = _painted(anatomy, moved, (size[0], size[1], count), offsets)
-        for k, slab in enumerate(whole.slabs(1)):
+        canvas, near, window = _painted(anatomy, moved, (size[0], size[1], count), offsets)
+        for k, slab in enumerate(canvas.slabs(1)):
             np.take(signal, slab.whole.tissue[0], out=part[k], mode="clip")  # twice as fast as with a check
             if near is not None:
                 samples = near.whole.tissue[k * len(offsets) : (k + 1) * len(offsets)]
@@ -154,14 +156,8 @@ def _bias(
     band = 1.0 / (1.0 + np.exp((y - rng.uniform(45.0, 65.0)) / 9.0))
     sagittal = abs(affine[0, 2]) > abs(affine[2, 2])
     coarse = (near * waves * (0.25 + 0.75 * band if sagittal else 1.0)).astype(np.float32)
-    across, down = _linear(i, size[0]).T, _linear(j, size[1])
+    across, down = interpolation(i, 0, size[0], 0.0).T, interpolation(j, 0, size[1], 0.0)
     return lambda k: down @ (coarse[k] @ across)
-
-
-def _linear(nodes: Array, count: int) -> Field:
-    """Matrix ``(count, nodes)`` of linear interpolation."""
-    rows = np.eye(len(nodes))
-    return np.stack([np.interp(np.arange(count), nodes, row) for row in rows], axis=1).astype(np.float32)
 
 
 @cache

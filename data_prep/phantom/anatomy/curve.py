@@ -162,7 +162,7 @@ class Lattice:
         slices: Array = _nodes(size[2], affine[:3, 2] / 2.0) if sagittal else faces
         nodes = _solved(curve.unslipped(), affine, (slices, rows, columns)).astype(np.float32)
         if sagittal:
-            nodes = np.tensordot(_interpolation(slices, 0, size[2] + 1, -0.5), nodes, 1)
+            nodes = np.tensordot(interpolation(slices, 0, size[2] + 1, -0.5), nodes, 1)
         return cls(size, columns, rows, nodes, (curve.heights(), curve.slip) if curve.slip.any() else None)
 
     def warped(self, seed: int, amount: float) -> Lattice:
@@ -186,7 +186,7 @@ class Lattice:
         fields = np.empty((3, slices, len(offsets), j1 - j0, i1 - i0), dtype=np.float32)
         for n, (column, row, through) in enumerate(offsets):
             nodes = self.planes[:-1] * np.float32(0.5 - through) + self.planes[1:] * np.float32(0.5 + through)
-            across, down = _interpolation(self.columns, i0, i1, column), _interpolation(self.rows, j0, j1, row)
+            across, down = interpolation(self.columns, i0, i1, column), interpolation(self.rows, j0, j1, row)
             for axis in range(3):
                 np.matmul(down, nodes[..., axis] @ across.T, out=fields[axis, :, n])
         r, a, s = fields.reshape(3, slices * len(offsets), j1 - j0, i1 - i0)
@@ -220,7 +220,7 @@ def _nodes(count: int, step: Array) -> Array:
     return np.linspace(-0.5, count - 0.5, max(2, int(np.ceil(length / PITCH)) + 1))
 
 
-def _interpolation(nodes: Array, start: int, stop: int, offset: float) -> Field:
+def interpolation(nodes: Array, start: int, stop: int, offset: float) -> Field:
     """The matrix of linear interpolation from nodes to ``start + offset``, ``start + 1 + offset`` and so on."""
     places = np.arange(start, stop) + offset
     return np.stack([np.interp(places, nodes, row) for row in np.eye(len(nodes))], axis=1).astype(np.float32)

@@ -192,7 +192,7 @@ class Anatomy:
     def sac_ap(self, s: Array) -> Array:
         """Depth of the thecal sac at heights ``s``; at a graded disc exactly the measure, tapering in the sacrum."""
         narrowing = sum(
-            (self.sac_depth - self.measure(Group.SPINAL, None, level)) * window(s - self.level_disc(level).s)
+            (self.sac_depth - self.measure(Group.SPINAL, None, level)) * _window(s - self.level_disc(level).s)
             for level in Level
         )
         return (self.sac_depth - narrowing) * self._taper(s)
@@ -201,7 +201,7 @@ class Anatomy:
         """How far the discs push the sac back at heights ``s``."""
         return sum(
             (self.front_share[i] * max(0.0, self.sac_depth - self.measure(Group.SPINAL, None, level)))
-            * window(s - self.level_disc(level).s)
+            * _window(s - self.level_disc(level).s)
             for i, level in enumerate(Level)
         ) + np.zeros_like(s)
 
@@ -216,7 +216,7 @@ class Anatomy:
         return self.posterior_wall(s) - SAC_GAP - self.bulge(s) - drift
 
 
-def window(offset: Array) -> Array:
+def _window(offset: Array) -> Array:
     """How a narrowing at a disc fades along the canal: 1 at the disc, flat around it, near 0 at 12 mm."""
     return np.exp(-((np.abs(offset) / FADING) ** 3))
 

@@ -154,7 +154,7 @@ def _recess(patch: Patch, anatomy: Anatomy, level: Level, side: Side) -> None:
     patch.paint((ring <= 1.0) & (along <= 1.0), Tissue.NERVE)
 
 
-def foramen_shape(area: float, height: float) -> tuple[float, float]:
+def _foramen_shape(area: float, height: float) -> tuple[float, float]:
     """Half height and half width (mm) of an ellipse of ``area`` in a foramen ``height`` mm high."""
     half_height = 0.5 * height * (0.6 + 0.4 * min(1.0, float(np.sqrt(area / 135.0))))
     return half_height, area / (np.pi * half_height)
@@ -179,7 +179,7 @@ def _foramen(patch: Patch, area: float, a: float, s: float, height: float) -> No
     ends = squared(squared(patch.side - FORAMEN_SIDE, 6.8), 1.0)
     wall = cubed(across + 0.7, 5.9) + cubed(patch.s - s, height / 2) + ends * ends
     patch.paint(tunnel & (wall <= 1.0), Tissue.LIGAMENT)
-    half_height, half_width = foramen_shape(area, height)
+    half_height, half_width = _foramen_shape(area, height)
     fat = squared(across, half_width) + squared(patch.s - (top - 0.3 - half_height), half_height)
     patch.paint(tunnel & (fat <= 1.0), Tissue.FAT)
     drop = 0.25 * (patch.side - FORAMEN_SIDE)

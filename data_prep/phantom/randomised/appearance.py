@@ -99,8 +99,8 @@ def photographed(image: Field, in_view: Mask, rng: np.random.Generator) -> Field
     image = _without_metal(image, rng)
     image = image * _bias(image.shape, rng)
     image = _ghosted(image, rng)
-    if len(image) > 1:
-        image = _slipped(image, rng)
+    if len(image) > 1:  # a single slice cannot be shifted against its neighbours
+        image = _shifted_slices(image, rng)
     image = _blurred(image, rng)
     image = _noisy(image, rng)
     return _exposed(image, in_view, rng)
@@ -138,12 +138,12 @@ def _ghosted(image: Field, rng: np.random.Generator) -> Field:
     return image + faint * (np.roll(image, shift, axis) + np.roll(image, -shift, axis))
 
 
-def _slipped(image: Field, rng: np.random.Generator) -> Field:
+def _shifted_slices(image: Field, rng: np.random.Generator) -> Field:
     """In 15 % of the images, slices shifted by up to two voxels."""
     if rng.random() >= 0.15:
         return image
-    slips = rng.integers(-2, 3, (len(image), 2))
-    return np.stack([np.roll(s, slip, (0, 1)) for s, slip in zip(image, slips.tolist(), strict=True)])
+    shifts = rng.integers(-2, 3, (len(image), 2))
+    return np.stack([np.roll(s, shift, (0, 1)) for s, shift in zip(image, shifts.tolist(), strict=True)])
 
 
 def _noisy(image: Field, rng: np.random.Generator) -> Field:
