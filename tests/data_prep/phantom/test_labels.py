@@ -5,7 +5,7 @@ import pytest
 from sklearn.metrics import cohen_kappa_score
 
 from data_prep.phantom.anatomy.disease import SHARES, model
-from data_prep.phantom.labels import best_rows, floor_report, posterior, read, score
+from data_prep.phantom.labels import best_rows, floor_report, posterior, prior_rows, read, score
 from data_prep.phantom.study import draw_findings
 from monai_spine import scoring
 from monai_spine.spine import FINDINGS, MISSING, Condition, Group, Level
@@ -101,11 +101,28 @@ def test_no_blurred_or_sharpened_posterior_beats_the_floor(cohort):
         assert score(labels, best_rows(other / other.sum(-1, keepdims=True)))["score"] > best
 
 
-def test_floor_scores_as_the_packages_own_metric_does(cohort):
-    labels, probabilities = (array[:50] for array in cohort)
-    ours = score(labels, best_rows(probabilities))
-    theirs = scoring.competition_score(labels, best_rows(probabilities))
-    assert ours["score"] == pytest.approx(theirs.score, rel=1e-9)
+@pytest.mark.parametrize("seed", range(5))
+def test_every_part_of_the_score_is_that_of_the_packages_own_metric(seed):
+    rng = np.random.default_rng(seed)
+    labels = rng.choice([MISSING, 0, 1, 2], (30, len(FINDINGS)), p=[0.2, 0.4, 0.25, 0.15])
+    labels[:3, : len(Level)] = MISSING  # studies without any canal label
+    rows = rng.dirichlet([1.0, 1.0, 1.0], labels.shape) * rng.uniform(0.5, 2.0, (*labels.shape, 1))
+    rows[5, :, 0] = 0.0
+    assert score(labels, rows) == pytest.approx(scoring.competition_score(labels, rows).as_dict(), rel=1e-9)
+
+
+def test_a_part_without_labels_has_no_score_and_does_not_count():
+    labels = np.zeros((4, len(FINDINGS)), dtype=int)
+    labels[:, : len(Level)] = MISSING
+    parts = score(labels, np.full((*labels.shape, 3), 1 / 3))
+    assert np.isnan(parts["spinal"])
+    assert np.isnan(parts["any_severe_spinal"])
+    assert parts["score"] == pytest.approx(np.log(3))
+
+
+def test_prior_rows_are_the_weighted_prior_of_every_finding(cohort):
+    labels, _ = cohort
+    assert prior_rows(labels)[7] == pytest.approx(scoring.level_prior(labels), abs=1e-9)
 
 
 @pytest.mark.parametrize(
