@@ -12,9 +12,10 @@ from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRL
 from threadpoolctl import threadpool_limits
 
 from data_prep.choices import PhantomSize
-from data_prep.phantom import dicom, enhanced, tables
+from data_prep.phantom import dicom, tables
 from data_prep.phantom.acquisition.acquire import acquire
 from data_prep.phantom.acquisition.plan import Series
+from data_prep.phantom.enhanced import write_enhanced
 from data_prep.phantom.label_maps import SHORT_SLICES, short_rows, write_label_maps, write_label_names
 from data_prep.phantom.quirks import NONE, Quirk, draw_quirks
 from data_prep.phantom.study import Stream, Study, draw_study, stream
@@ -115,17 +116,14 @@ def _write_series(folder: Path, study: Study, series: Series, tags: dicom.Series
     """Acquire and write the stacks of a series."""
     folder.mkdir(parents=True)
     images = [_shaped(acquire(study.anatomy, stack.scan, rng), study, series) for stack in series.stacks]
+    if not series.stacks:
+        return
     if Quirk.ENHANCED in study.quirks:
-        slabs = [
-            enhanced.Slab(stack.scan, pixels, stack.instances)
-            for stack, pixels in zip(series.stacks, images, strict=True)
-        ]
-        if slabs:
-            enhanced.write(folder / "1.dcm", slabs, tags)
+        write_enhanced(folder / "1.dcm", series.stacks, images, tags)
         return
     for stack, pixels in zip(series.stacks, images, strict=True):
-        dicom.write(folder, stack.scan, pixels, stack.instances, tags)
-    if Quirk.REPEATED_SLICE in study.quirks and series.stacks:
+        dicom.write_stack(folder, stack, pixels, tags)
+    if Quirk.REPEATED_SLICE in study.quirks:
         numbers = [instance for stack in series.stacks for instance in stack.instances]
         dicom.write_repeated(folder, numbers[len(numbers) // 2], max(numbers) + 1, tags)
 

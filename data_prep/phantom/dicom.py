@@ -7,7 +7,6 @@ import struct
 import tempfile
 import uuid
 from bisect import bisect
-from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
 from pathlib import Path
@@ -31,8 +30,9 @@ from pydicom.uid import (
     RLELossless,
 )
 
-from data_prep.phantom.acquisition.plan import Scan
+from data_prep.phantom.acquisition.plan import Scan, Stack
 from monai_spine.geometry import LPS_TO_RAS, Array, spacing, to_world
+from monai_spine.spine import SeriesType
 
 
 def uid(*parts: object) -> UID:
@@ -87,14 +87,15 @@ class SeriesTags:
     syntax: UID
 
 
-def write(folder: Path, scan: Scan, pixels: list[Pixels], instances: Sequence[int], tags: SeriesTags) -> None:
+def write_stack(folder: Path, stack: Stack, pixels: list[Pixels], tags: SeriesTags) -> None:
     """Write the ``pixels`` ``(rows, columns)`` of each slice as ``folder/<instance>.dcm``."""
+    scan = stack.scan
     folder.mkdir(parents=True, exist_ok=True)
     header = series_header(scan, tags)
     shared = _encoded_pieces(header)  # once for all slices: pydicom would encode every element for every slice
-    positions = to_world(scan.affine, [[0.0, 0.0, k] for k in range(len(instances))]) @ LPS_TO_RAS
+    positions = to_world(scan.affine, [[0.0, 0.0, k] for k in range(len(pixels))]) @ LPS_TO_RAS
     heights = positions @ np.cross(*np.reshape(orientation(scan.affine), (2, 3)))
-    for k, instance in enumerate(instances):
+    for k, instance in enumerate(stack.instances):
         own = _slice_values(positions[k].tolist(), float(heights[k]), instance, pixels[k], tags)
         path = folder / f"{instance}.dcm"
         if tags.syntax == ExplicitVRLittleEndian:
@@ -231,7 +232,7 @@ def series_header(scan: Scan, tags: SeriesTags) -> Dataset:
     header.Modality = "MR"
     header.SeriesInstanceUID = uid(tags.seed, tags.study, tags.series)
     header.SeriesNumber = tags.number
-    header.SeriesDescription = _description(scan)
+    header.SeriesDescription = f"{'AX' if scan.series_type is SeriesType.AXIAL_T2 else 'SAG'} {scan.sequence.contrast}"
     header.ProtocolName = "L-SPINE"
     header.FrameOfReferenceUID = uid(tags.seed, tags.study, "frame")
     header.PositionReferenceIndicator = ""
@@ -259,12 +260,6 @@ def _patient_and_study(tags: SeriesTags) -> Dataset:
     return header
 
 
-def _description(scan: Scan) -> str:
-    plane = "AX" if scan.series_type.value.startswith("axial") else "SAG"
-    weighting = "T1" if scan.series_type.value.endswith("t1") else "T2"
-    return f"{plane} {'STIR' if scan.sequence.inversion else weighting}"
-
-
 def _timing(header: Dataset, scan: Scan) -> None:
     inversion = scan.sequence.inversion
     header.ScanningSequence = "SE" if inversion is None else ["SE", "IR"]
@@ -276,7 +271,7 @@ def _timing(header: Dataset, scan: Scan) -> None:
     header.EchoTime = scan.sequence.echo
     if inversion is not None:
         header.InversionTime = inversion
-    header.EchoTrainLength = 1 if scan.sequence.repetition < 1000 else 16
+    header.EchoTrainLength = scan.sequence.echo_train
     header.AcquisitionNumber = 1
 
 

@@ -16,42 +16,34 @@ from data_prep.phantom.quirks import Quirk
 from data_prep.phantom.study import Study
 from monai_spine.spine import FINDINGS, MISSING, TARGETS, Grade
 
+SERIES_COLUMNS = ["study_id", "series_id", "series_description"]
+QUIRK_COLUMNS = ["study_id", "quirk", "detail"]
 Row = dict[str, object]
 
 
 @dataclass(frozen=True)
 class StudyRows:
-    """The rows of one study, by table."""
+    """One study's rows by table, its labels, and the probability of each label."""
 
-    train: Row
-    points: list[Row]
-    series: list[Row]
-    truth: list[Row]
+    tables: dict[str, list[Row]]
     labels: list[int]
     posterior: list[list[float]]
-    quirks: list[Row]
 
 
 def study_rows(study: Study) -> StudyRows:
     """The rows of one study in all tables."""
     labels = [int(label) for label in study.findings.labels]
     names = ["" if label == MISSING else Grade(label).title for label in labels]
-    return StudyRows(
-        train={"study_id": study.id, **dict(zip(TARGETS, names, strict=True))},
-        points=_point_rows(study),
-        series=[
-            {"study_id": study.id, "series_id": one.id, "series_description": one.series_type.title}
-            for one in study.series
-        ],
-        truth=_truth_rows(study, names),
-        labels=labels,
-        posterior=study.findings.posterior.tolist(),
-        quirks=[
-            {"study_id": study.id, "quirk": quirk.value, "detail": study.details.get(quirk, "")}
-            for quirk in Quirk
-            if quirk in study.quirks
-        ],
-    )
+    series = [(study.id, one.id, one.series_type.title) for one in study.series]
+    quirks = [(study.id, quirk.value, study.details.get(quirk, "")) for quirk in Quirk if quirk in study.quirks]
+    tables: dict[str, list[Row]] = {
+        "train": [{"study_id": study.id, **dict(zip(TARGETS, names, strict=True))}],
+        "train_label_coordinates": _point_rows(study),
+        "train_series_descriptions": [dict(zip(SERIES_COLUMNS, row, strict=True)) for row in series],
+        "truth": _truth_rows(study, names),
+        "quirks": [dict(zip(QUIRK_COLUMNS, row, strict=True)) for row in quirks],
+    }
+    return StudyRows(tables, labels, study.findings.posterior.tolist())
 
 
 def _point_rows(study: Study) -> list[Row]:
@@ -97,19 +89,12 @@ def _truth_rows(study: Study, names: Sequence[str]) -> list[Row]:
 
 def write_tables(out: Path, rows: Sequence[StudyRows]) -> dict[str, object]:
     """Write all CSVs and ``floor.json``; return the content of the latter."""
-    tables = {
-        "train": pd.DataFrame([study.train for study in rows]),
-        "train_label_coordinates": pd.DataFrame([row for study in rows for row in study.points]),
-        "train_series_descriptions": pd.DataFrame([row for study in rows for row in study.series]),
-        "truth": pd.DataFrame([row for study in rows for row in study.truth]),
-        "quirks": pd.DataFrame(
-            [row for study in rows for row in study.quirks], columns=["study_id", "quirk", "detail"]
-        ),
-        "test_series_descriptions": pd.DataFrame(columns=["study_id", "series_id", "series_description"]),
-        "sample_submission": _sample_submission(str(rows[0].train["study_id"])),
-    }
-    for name, table in tables.items():
+    for name in rows[0].tables:
+        columns = QUIRK_COLUMNS if name == "quirks" else None  # a table may be empty, its header not
+        table = pd.DataFrame([row for study in rows for row in study.tables[name]], columns=columns)
         table.to_csv(out / f"{name}.csv", index=False)
+    pd.DataFrame(columns=SERIES_COLUMNS).to_csv(out / "test_series_descriptions.csv", index=False)
+    _sample_submission(str(rows[0].tables["train"][0]["study_id"])).to_csv(out / "sample_submission.csv", index=False)
     report = floor_report(np.array([study.labels for study in rows]), np.array([study.posterior for study in rows]))
     (out / "floor.json").write_text(json.dumps(report, indent=2) + "\n")
     return report

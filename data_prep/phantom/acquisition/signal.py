@@ -67,6 +67,18 @@ class Sequence:
     echo: float
     inversion: float | None = None
 
+    @property
+    def contrast(self) -> str:
+        """T1, T2 or STIR."""
+        if self.inversion is not None:
+            return "STIR"
+        return "T1" if self.repetition < 1000 else "T2"
+
+    @property
+    def echo_train(self) -> int:
+        """Echoes per excitation, as the headers give it."""
+        return 1 if self.repetition < 1000 else 16
+
 
 T1 = Sequence(600.0, 10.0)
 T2 = Sequence(4000.0, 100.0)
