@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from data_prep.phantom.acquisition.plan import Ghost, Scan
-from data_prep.phantom.acquisition.signal import grain_factors, grain_table, signal_table
+from data_prep.phantom.acquisition.signal import grain_factors, grain_table, relaxations, signal_table
 from data_prep.phantom.anatomy.curve import STEP, Bounds, Field, Lattice, SpineCurve, interpolation
 from data_prep.phantom.anatomy.person import Anatomy
 from data_prep.phantom.painting import bones, canal, soft_tissue
@@ -118,7 +118,7 @@ def _near(
 
 def _render(anatomy: Anatomy, scan: Scan, affine: Array, size: tuple[int, int, int]) -> Field:
     """Mean signal over the samples of every voxel, with its grain, ``(slices, rows, columns)``; at most about 1."""
-    signal = signal_table(anatomy, scan.sequence, scan.field)
+    signal = signal_table(relaxations(anatomy), scan.sequence, scan.field)
     signal /= signal.max()
     grain = grain_table(anatomy, signal)
     offsets = OFFSETS * [1.0, 1.0, scan.thickness / np.linalg.norm(affine[:3, 2])]

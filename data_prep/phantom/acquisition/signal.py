@@ -6,6 +6,7 @@ each person looks it up at a place of their own. The grain belongs to the anatom
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import IntEnum
 from functools import cache
@@ -28,7 +29,7 @@ class Relaxation:
     growth: float = 1.2
 
 
-RELAXATION = {
+RELAXATION: dict[int, Relaxation] = {
     # After Stanisz et al. 2005, de Bazelaire et al. 2004 and Gold et al. 2004, rounded. Fat has the long apparent T2
     # of fast spin echo, solids have the little signal that partial volume leaves them.
     Tissue.AIR: Relaxation(0.0, 1000.0, 50.0),
@@ -107,13 +108,17 @@ def strength(tissue: Relaxation, sequence: Sequence, field: float) -> float:
     return float(abs(tissue.density * recovered * np.exp(-sequence.echo / tissue.t2)))
 
 
-def signal_table(anatomy: Anatomy, sequence: Sequence, field: float) -> Field:
+def relaxations(anatomy: Anatomy) -> dict[int, Relaxation]:
+    """The relaxation of every number in a person's label maps."""
+    nuclei = {Tissue.NUCLEUS + i: nucleus(disc.hydration) for i, disc in enumerate(anatomy.discs)}
+    return {**RELAXATION, **nuclei}
+
+
+def signal_table(tissues: Mapping[int, Relaxation], sequence: Sequence, field: float) -> Field:
     """Signal of every number in a label map, shape ``(256,)``."""
     signal = np.zeros(256, dtype=np.float32)
-    for tissue, relaxation in RELAXATION.items():
-        signal[tissue] = strength(relaxation, sequence, field)
-    for i, disc in enumerate(anatomy.discs):
-        signal[Tissue.NUCLEUS + i] = strength(nucleus(disc.hydration), sequence, field)
+    for number, relaxation in tissues.items():
+        signal[number] = strength(relaxation, sequence, field)
     return signal
 
 

@@ -11,7 +11,7 @@ from dataclasses import replace
 import numpy as np
 from scipy.ndimage import gaussian_filter
 
-from data_prep.phantom.acquisition.signal import RELAXATION, Relaxation, Sequence, nucleus, stir, strength
+from data_prep.phantom.acquisition.signal import Relaxation, Sequence, relaxations, signal_table, stir
 from data_prep.phantom.anatomy.curve import Field
 from data_prep.phantom.anatomy.person import Anatomy
 from data_prep.phantom.painting.canvas import Mask, Tissue
@@ -50,12 +50,8 @@ def _by_chance(discs: int, rng: np.random.Generator) -> Field:
 def _by_physics(person: Anatomy, rng: np.random.Generator) -> Field:
     """The spin-echo signal of every tissue, with random timing and jittered relaxation."""
     sequence, field = _sequence(rng)
-    values = np.zeros(NUMBERS, dtype=np.float32)
-    for tissue, relaxation in RELAXATION.items():
-        values[tissue] = strength(_jittered(relaxation, rng), sequence, field)
-    for i, disc in enumerate(person.discs):
-        values[Tissue.NUCLEUS + i] = strength(_jittered(nucleus(disc.hydration), rng), sequence, field)
-    return values
+    tissues = {number: _jittered(relaxation, rng) for number, relaxation in relaxations(person).items()}
+    return signal_table(tissues, sequence, field)
 
 
 def _sequence(rng: np.random.Generator) -> tuple[Sequence, float]:
@@ -175,11 +171,9 @@ def field_of_view(shape: Shape, rng: np.random.Generator) -> Mask:
         for axis, least in enumerate((0.55, 0.4, 0.4)):
             lost = int(shape[axis] * (1.0 - rng.uniform(least, 1.0)))
             low = int(rng.integers(0, lost + 1))
-            index = [slice(None)] * 3
-            index[axis] = slice(0, low)
-            mask[tuple(index)] = False
-            index[axis] = slice(shape[axis] - (lost - low), None)
-            mask[tuple(index)] = False
+            planes = np.moveaxis(mask, axis, 0)
+            planes[:low] = False
+            planes[shape[axis] - (lost - low) :] = False
     return mask
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 
@@ -17,22 +17,6 @@ from monai_spine.spine import Side
 USUAL = 0.35
 """Share of persons that are drawn as for a cohort. Together with one normaliser per type of landmark in the loss, they
 took the level localizer on T1 volumes of cohorts from 22 uncertain and 5 wrong levels to none of either."""
-
-
-@dataclass(frozen=True)
-class Landmarks:
-    """Points of a spine in RAS mm, from above, for every disc above the sacrum.
-
-    Attributes
-    ----------
-    canal
-        Middle of the thecal sac at each disc, ``(discs, 3)``; the last disc is the lumbosacral one.
-    foramen
-        Middles of the foramina, left then right, ``(discs, 2, 3)``.
-    """
-
-    canal: Array
-    foramen: Array
 
 
 _VARIANTS = {
@@ -70,12 +54,17 @@ def draw_unusual(rng: np.random.Generator) -> Anatomy:
     )
 
 
-def landmarks(anatomy: Anatomy) -> Landmarks:
-    """The middles of the canal and of the foramina at every disc above the sacrum."""
+def landmarks(anatomy: Anatomy) -> tuple[Array, Array]:
+    """Points in RAS mm at every disc above the sacrum, from above; the last disc is the lumbosacral one.
+
+    Returns
+    -------
+    The middles of the thecal sac, ``(discs, 3)``, and of the foramina, left then right, ``(discs, 2, 3)``.
+    """
     mobile = [i for i, body in enumerate(anatomy.vertebrae) if not body.sacral]
     canal = [anatomy.sac_middle(anatomy.discs[i].s) for i in mobile]
     foramen = [[anatomy.foramen_below(i, side) for side in (Side.LEFT, Side.RIGHT)] for i in mobile]
-    return Landmarks(anatomy.curve.to_world(np.array(canal)), anatomy.curve.to_world(np.array(foramen)))
+    return anatomy.curve.to_world(np.array(canal)), anatomy.curve.to_world(np.array(foramen))
 
 
 def _variants(rng: np.random.Generator) -> Variants:

@@ -226,8 +226,8 @@ def _points(person: Anatomy, view: View, in_view: Mask, content: Content) -> dic
     """The landmarks in view, in RAS mm."""
     if content is not Content.SPINE:
         return {name: np.zeros((0, 3)) for name in ("canal", "foramen", "lumbosacral")}
-    marks = people.landmarks(person)
-    groups = {"canal": marks.canal, "foramen": marks.foramen.reshape(-1, 3), "lumbosacral": marks.canal[-1:]}
+    canal, foramen = people.landmarks(person)
+    groups = {"canal": canal, "foramen": foramen.reshape(-1, 3), "lumbosacral": canal[-1:]}
     to_patient: Array = np.linalg.inv(view.stretch).astype(np.float64)
     placed = {name: to_world(to_patient, points) for name, points in groups.items()}
     return {name: points[_are_in_view(to_voxel(view.affine, points), in_view)] for name, points in placed.items()}

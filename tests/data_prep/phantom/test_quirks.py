@@ -11,7 +11,7 @@ from data_prep.cli import app
 from data_prep.dicom.convert import convert
 from data_prep.phantom import dicom
 from data_prep.phantom.dicom import COMPRESSED
-from data_prep.phantom.quirks import CONFLICTS, RATES, Quirk, draw_quirks, named
+from data_prep.phantom.quirks import CONFLICTS, Quirk, draw_quirks, named
 from monai_spine.errors import SpineError
 from monai_spine.geometry import dicom_pixel_to_world
 from monai_spine.spine import SeriesType
@@ -25,8 +25,8 @@ def clean(tmp_path_factory):
 
 def test_quirks_come_at_their_rates():
     drawn = [draw_quirks(np.random.default_rng(index)) for index in range(3000)]
-    for quirk, rate in RATES.items():
-        assert np.mean([quirk in quirks for quirks in drawn]) == pytest.approx(rate, abs=0.03)
+    for quirk in Quirk:
+        assert np.mean([quirk in quirks for quirks in drawn]) == pytest.approx(quirk.rate, abs=0.03)
 
 
 def test_several_axial_series_share_the_points(tmp_path):

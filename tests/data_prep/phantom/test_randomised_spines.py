@@ -57,11 +57,11 @@ def test_canal_points_lie_in_the_canal_and_below_each_other(items: list[dict]) -
 
 @pytest.mark.parametrize("seed", range(12))
 def test_foramina_stand_left_and_right_of_their_canal(seed: int) -> None:
-    marks = landmarks(draw_unusual(np.random.default_rng(seed)))
-    left, right = marks.foramen[:, 0], marks.foramen[:, 1]
-    assert (left[:, 0] < marks.canal[:, 0]).all()
-    assert (right[:, 0] > marks.canal[:, 0]).all()
-    assert (np.linalg.norm((left + right) / 2 - marks.canal, axis=1) < 16).all()
+    canal, foramen = landmarks(draw_unusual(np.random.default_rng(seed)))
+    left, right = foramen[:, 0], foramen[:, 1]
+    assert (left[:, 0] < canal[:, 0]).all()
+    assert (right[:, 0] > canal[:, 0]).all()
+    assert (np.linalg.norm((left + right) / 2 - canal, axis=1) < 16).all()
 
 
 def test_the_lumbosacral_point_is_the_lowest_canal_point_and_stands_on_the_sacrum(items: list[dict]) -> None:
