@@ -13,9 +13,9 @@ import numpy as np
 
 from monai_spine.console import track
 from monai_spine.files import write_text
+from monai_spine.scoring import figures as metrics
 from monai_spine.scoring.bootstrap import COVERAGE, REPLICATES, Estimate, estimate, patient_counts
 from monai_spine.scoring.competition import WEIGHTS, Floats, Ints, natural_prevalence, normalised
-from monai_spine.scoring.competition import figures as metrics
 from monai_spine.scoring.reliability import BINS, bin_sums, calibration_errors
 from monai_spine.spine import FINDINGS, Condition, Grade, Group, Level, Side
 from monai_spine.tables.out_of_fold import OutOfFold, columns_of, read_out_of_fold

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from monai_spine.scoring import figures as metrics
 from monai_spine.scoring.competition import Floats, Ints
-from monai_spine.scoring.competition import figures as metrics
 from monai_spine.scoring.figures import ratio
 from monai_spine.scoring.reliability import bin_sums, calibration_errors
 from monai_spine.spine import MISSING

@@ -6,9 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import balanced_accuracy_score, brier_score_loss, cohen_kappa_score, recall_score, roc_auc_score
 
+from monai_spine.scoring import figures as metrics
 from monai_spine.scoring.bootstrap import estimate, patient_counts
 from monai_spine.scoring.competition import WEIGHTS, competition_score, natural_prevalence
-from monai_spine.scoring.competition import figures as metrics
 from monai_spine.scoring.reliability import BINS, bin_sums, calibration_errors, reliability
 from monai_spine.spine import FINDINGS, MISSING, Grade
 from monai_spine.tables.score_intervals import difference, score_replicates
