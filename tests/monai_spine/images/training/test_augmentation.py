@@ -83,5 +83,5 @@ def test_unknown_names_are_answered_with_the_known_ones() -> None:
     assert augmentation("light", rotation=3.0).rotation == 3.0
     with pytest.raises(InvalidOptionError, match="medical_grey"):
         augmentation("heavy")
-    with pytest.raises(InvalidOptionError, match="knows no turn"):
+    with pytest.raises(InvalidOptionError, match="has no limit turn"):
         augmentation("light", turn=1.0)

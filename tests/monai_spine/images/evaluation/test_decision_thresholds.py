@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from monai_spine.errors import InvalidOptionError, InvalidTableError, MissingInputError
-from monai_spine.images.evaluation.thresholds import chosen_thresholds, read_thresholds, write_thresholds
+from monai_spine.images.evaluation.decision_thresholds import chosen_thresholds, thresholds_beside, write_thresholds
 from monai_spine.spine import MISSING
 
 
@@ -44,16 +44,20 @@ def test_an_unknown_criterion_is_refused() -> None:
 
 
 def test_thresholds_are_read_by_name(tmp_path: Path) -> None:
-    write_thresholds(tmp_path / "t.json", ["a", "b"], np.array([0.1, 0.7]))
-    assert read_thresholds(tmp_path / "t.json", ["b", "a"]).tolist() == [0.7, 0.1]
+    write_thresholds(tmp_path / "thresholds.json", ["a", "b"], np.array([0.1, 0.7]))
+    assert thresholds_beside(tmp_path / "model.pt", ["b", "a"]).tolist() == [0.7, 0.1]
 
 
 def test_thresholds_of_other_classes_or_none_are_refused(tmp_path: Path) -> None:
-    write_thresholds(tmp_path / "t.json", ["a", "b"], np.array([0.1, 0.7]))
+    weights, path = tmp_path / "model.pt", tmp_path / "thresholds.json"
+    with pytest.raises(MissingInputError, match=r"no file .*thresholds\.json"):
+        thresholds_beside(weights, ["a"])
+    write_thresholds(path, ["a", "b"], np.array([0.1, 0.7]))
     with pytest.raises(InvalidTableError, match=r"expected thresholds of a, c, but found a, b"):
-        read_thresholds(tmp_path / "t.json", ["a", "c"])
-    with pytest.raises(MissingInputError, match=r"no file .*u\.json"):
-        read_thresholds(tmp_path / "u.json", ["a"])
-    (tmp_path / "v.json").write_text("[")
-    with pytest.raises(InvalidTableError, match=r"v\.json"):
-        read_thresholds(tmp_path / "v.json", ["a"])
+        thresholds_beside(weights, ["a", "c"])
+    path.write_text("[")
+    with pytest.raises(InvalidTableError, match=r"thresholds\.json: expected JSON"):
+        thresholds_beside(weights, ["a"])
+    path.write_text("[]")
+    with pytest.raises(InvalidTableError, match="expected thresholds of a, but found none"):
+        thresholds_beside(weights, ["a"])

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from monai_spine.images.data.datalist import Task
+from monai_spine.images.evaluation.classification_report import summarise_images
 from monai_spine.images.evaluation.figures import Classified
-from monai_spine.images.evaluation.summary import summarise_images
 
 
 def test_the_summary_holds_figures_intervals_and_the_matrix() -> None:
