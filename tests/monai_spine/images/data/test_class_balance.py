@@ -18,6 +18,29 @@ def test_balanced_weights_make_classes_count_equally() -> None:
     assert drawn[9] == pytest.approx(1 / 3)
 
 
+def test_an_image_without_any_label_is_drawn_as_one_of_the_most_frequent_group() -> None:
+    mostly_none = draw_probabilities(records([[1, 0], [0, 0], [0, 0], [0, 0]]), 2)
+    assert mostly_none[0] / mostly_none[1] == pytest.approx((1 - 0.25 - 1e-3) / 0.25)
+    mostly_first = draw_probabilities(records([[1, 0], [1, 0], [1, 0], [0, 0], [-1, 1]]), 2)
+    assert mostly_first[3] == mostly_first[0]
+    assert mostly_first[4] / mostly_first[0] == pytest.approx(0.75 / 0.2)
+
+
+def test_a_class_that_nobody_has_weighs_as_one_of_a_thousandth() -> None:
+    assert torch.allclose(class_weights("balanced", records([0, 0, 1, 1]), 3), torch.tensor([2 / 3, 2 / 3, 1000 / 3]))
+    assert torch.allclose(class_weights("balanced", records([[1, 0], [1, 0]]), 2), torch.tensor([1 / 999, 999.0]))
+
+
+def test_unknown_labels_count_neither_as_present_nor_as_absent() -> None:
+    assert frequencies(records([0, 1, 1, -1]), 2).tolist() == pytest.approx([1 / 3, 2 / 3])
+    assert frequencies(records([[-1], [-1]]), 1).tolist() == [0]
+
+
+def test_given_weights_are_taken_as_they_are() -> None:
+    assert class_weights(None, records([0]), 2) is None
+    assert class_weights([1, 2.5], records([0]), 2).tolist() == [1, 2.5]
+
+
 def test_of_several_labels_presence_counts_as_much_as_absence() -> None:
     given = records([[1, 0], [0, 0], [0, -1], [0, 1]])
     assert torch.allclose(frequencies(given, 2), torch.tensor([0.25, 1 / 3]))

@@ -52,6 +52,28 @@ def test_percentiles_make_an_image_of_any_exposure_use_the_whole_scale(tmp_path:
     assert (np.diff(stretched.ravel()[order].astype(float)) >= 0).all()
 
 
+def test_percentiles_stretch_an_image_of_little_contrast_and_leave_an_even_one_black(tmp_path: Path) -> None:
+    values = np.linspace(1000, 1100, 64).astype(np.uint16).reshape(8, 8)
+    form = ImageForm(channels=1, pixels=(8, 8), intensity="percentiles")
+    stretched = form.read(picture(tmp_path / "flat.png", values))
+    assert stretched.min() == 0
+    assert stretched.max() == 255
+    assert stretched[4, 4] == pytest.approx(255 * 36 / 63, abs=4)
+    assert (form.read(picture(tmp_path / "even.png", np.full((8, 8), 9, np.uint8))) == 0).all()
+    eight_bits = form.read(picture(tmp_path / "bytes.png", np.linspace(100, 130, 64).astype(np.uint8).reshape(8, 8)))
+    assert (eight_bits.dtype, eight_bits.min(), eight_bits.max()) == (np.uint8, 0, 255)
+
+
+def test_an_image_is_centred_within_a_pixel(tmp_path: Path) -> None:
+    files = picture(tmp_path / "white.png", np.full((10, 20), 255, np.uint8))
+    padded = ImageForm(channels=1, pixels=(20, 20)).read(files)[..., 0]
+    assert np.flatnonzero(padded[:, 0]).tolist() == list(range(5, 15))
+    bright = np.zeros((10, 20), np.uint8)
+    bright[:, 5:15] = 255
+    cropped = ImageForm(channels=1, pixels=(10, 10), fit="crop").read(picture(tmp_path / "middle.png", bright))
+    assert (cropped == 255).all()
+
+
 def test_a_grey_file_per_channel_makes_an_image(tmp_path: Path) -> None:
     files = [picture(tmp_path / f"{n}.png", np.full((8, 8), 50 * n, np.uint8))[0] for n in range(2)]
     assert ImageForm(channels=2, pixels=(4, 4)).read(files)[0, 0].tolist() == [0, 50]

@@ -113,10 +113,16 @@ def test_what_is_no_image_is_named(tmp_path: Path, content: bytes, message: str)
         read_pixels(tmp_path / "b.png", Mode.GREY)
 
 
-def test_several_pages_are_refused(tmp_path: Path) -> None:
-    path = saved(tmp_path / "a.tif", GREY, save_all=True, append_images=[Image.fromarray(GREY)] * 2)
-    with pytest.raises(InvalidImageError, match="expected one image, but found 3"):
+@pytest.mark.parametrize("others", [1, 2])
+def test_several_pages_are_refused(tmp_path: Path, others: int) -> None:
+    path = saved(tmp_path / "a.tif", GREY, save_all=True, append_images=[Image.fromarray(GREY)] * others)
+    with pytest.raises(InvalidImageError, match=f"expected one image, but found {others + 1}"):
         read_pixels(path, Mode.GREY)
+
+
+def test_a_smaller_second_page_is_a_preview_that_does_not_matter(tmp_path: Path) -> None:
+    path = saved(tmp_path / "a.tif", GREY, save_all=True, append_images=[Image.fromarray(GREY[::2, ::2])])
+    assert np.array_equal(read_pixels(path, Mode.GREY), GREY[None])
 
 
 @pytest.mark.parametrize("signs", [(1, 1), (-1, 1), (1, -1), (-1, -1)])
@@ -132,6 +138,32 @@ def test_nifti_slices_are_seen_as_radiologists_see_them_however_they_are_stored(
     path = tmp_path / "a.nii.gz"
     nib.save(nib.Nifti1Image(stored[:, :, None].copy(), affine), path)
     assert np.array_equal(read_pixels(path, Mode.GREY)[0], seen)
+
+
+def test_a_nifti_of_two_axes_is_a_slice_as_one_of_three(tmp_path: Path) -> None:
+    flat, deep = tmp_path / "flat.nii", tmp_path / "deep.nii"
+    nib.save(nib.Nifti1Image(GREY.T.copy(), np.diag([-1.0, -1.0, 1.0, 1.0])), flat)
+    nib.save(nib.Nifti1Image(GREY.T[:, :, None].copy(), np.diag([-1.0, -1.0, 1.0, 1.0])), deep)
+    assert np.array_equal(read_pixels(flat, Mode.COLOUR), np.stack([GREY] * 3))
+    assert np.array_equal(read_pixels(flat, Mode.GREY), read_pixels(deep, Mode.GREY))
+
+
+def test_a_nifti_of_16_bits_is_stretched_to_its_own_range(tmp_path: Path) -> None:
+    path = tmp_path / "a.nii"
+    nib.save(nib.Nifti1Image(np.array([[[-100], [0]], [[100], [300]]], dtype=np.int16), np.eye(4)), path)
+    read = read_pixels(path, Mode.GREY)
+    assert sorted(read.ravel().tolist()) == [0, 63.75, 127.5, 255]
+    assert read.dtype == np.float32
+
+
+def test_a_large_nifti_is_refused_by_its_number_of_pixels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "a.nii"
+    nib.save(nib.Nifti1Image(GREY[:, :, None].copy(), np.eye(4)), path)
+    monkeypatch.setattr(pixels, "MAX_PIXELS", ROWS * COLUMNS)
+    assert read_pixels(path, Mode.GREY).shape == (1, COLUMNS, ROWS)
+    monkeypatch.setattr(pixels, "MAX_PIXELS", ROWS * COLUMNS - 1)
+    with pytest.raises(InvalidImageError, match="expected one grey slice"):
+        read_pixels(path, Mode.GREY)
 
 
 def test_a_volume_is_no_image(tmp_path: Path) -> None:

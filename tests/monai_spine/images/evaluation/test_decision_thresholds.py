@@ -29,11 +29,21 @@ def test_no_other_threshold_serves_better(criterion, merit, seed: int) -> None:
     (chosen,) = chosen_thresholds(labels, scores, criterion)
     known = labels[:, 0] != MISSING
     truth, score = labels[known, 0] == 1, scores[known, 0]
-    best = max(merit(truth, score >= least) for least in np.linspace(0, 1, 101))
+    best = max(merit(truth, score >= least) for least in np.unique(score))
     assert merit(truth, score >= chosen) == pytest.approx(best)
 
 
-def test_a_class_without_both_kinds_keeps_a_half() -> None:
+def test_a_threshold_lies_halfway_to_the_next_lower_probability() -> None:
+    def chosen(labels: list[int], probabilities: list[float]) -> float:
+        return float(chosen_thresholds(np.array(labels)[:, None], np.array(probabilities)[:, None])[0])
+
+    assert chosen([1, 1, 0, 0], [0.9, 0.7, 0.3, 0.2]) == pytest.approx(0.5)
+    assert chosen([1, 1, 1, 0], [0.9, 0.8, 0.2, 0.3]) == pytest.approx(0.1), "below the lowest comes 0"
+    assert chosen([1, 1, 0, 0], [0.9, 0.2, 0.3, 0.8]) == pytest.approx(0.85), "of equal merit, the highest"
+    assert chosen([1, 1, 0, 0], [0.0, 0.0, 0.0, 0.0]) == 0
+
+
+def test_a_class_without_positives_or_without_negatives_keeps_a_half() -> None:
     labels = np.array([[1, MISSING], [1, MISSING]])
     assert chosen_thresholds(labels, np.full((2, 2), 0.9)).tolist() == [0.5, 0.5]
 
