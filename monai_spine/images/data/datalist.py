@@ -93,6 +93,7 @@ def read_image_datalist(path: str | Path) -> ImageDatalist:
     # The later checks read keys that the earlier ones have verified, so they run only on entries without a fault.
     faults = faults or _missing_labels(sections["training"]) + _uneven_file_counts(entries, channels)
     raise_faults(InvalidTableError, path, faults)
+    # If the folder is a link, ``..`` in a path starts from the folder that it points to.
     folder = os.path.realpath(path.parent)
     training, test = ([_record(entry, folder, task, len(classes)) for entry in some] for some in sections.values())
     raise_faults(InvalidTableError, path, [*_repeated([*training, *test]), *_leaks(training)])
@@ -104,6 +105,7 @@ def read_image_datalist(path: str | Path) -> ImageDatalist:
 def write_image_datalist(path: Path, datalist: ImageDatalist) -> None:
     """Write a datalist, one image per line; paths become relative to its folder."""
     folder = os.path.realpath(path.parent)
+    # By hand, since json.dumps puts all images on one line, or each value on a line of its own.
     head = {
         "schema": SCHEMA,
         "task": datalist.task.value,

@@ -48,6 +48,7 @@ class ImageDataset(Dataset[Batch]):
         # One fancy index into the memory-mapped array copies the whole batch; there is nothing to collate afterwards.
         images = self.store.read(self._positions[index])
         return {
+            # Stored channels-last, which is the network's memory format in the bundle: a view, without a copy.
             "image": torch.from_numpy(images).permute(0, 3, 1, 2),
             "label": self.labels[index],
             "index": torch.from_numpy(index),

@@ -124,6 +124,7 @@ def _fitted(image: Pixels, pixels: tuple[int, int], fit: Fit) -> Pixels:
         return _resized(image, pixels)
     scales = (pixels[0] / rows, pixels[1] / columns)
     scale = min(scales) if fit is Fit.PAD else max(scales)
+    # One pixel remains of the shorter side, however oblong the image is.
     size = (max(1, round(rows * scale)), max(1, round(columns * scale)))
     resized = _resized(image, size)
     placed = np.zeros((*pixels, image.shape[0]), dtype=image.dtype)
@@ -142,6 +143,7 @@ def _overlap(source: int, target: int) -> tuple[slice, slice]:
 def _resized(image: Pixels, pixels: tuple[int, int]) -> Pixels:
     """``(channels, rows, columns)`` as ``(*pixels, channels)``; Pillow's filter smooths where it shrinks."""
     size = (pixels[1], pixels[0])
+    # Pillow has modes for colour of 8 bits and for single channels, but none for colour of floating point.
     if image.dtype == np.uint8 and image.shape[0] == 3:
         return np.asarray(Image.fromarray(image.transpose(1, 2, 0)).resize(size, Image.Resampling.BILINEAR))
     planes = [np.asarray(Image.fromarray(plane).resize(size, Image.Resampling.BILINEAR)) for plane in image]

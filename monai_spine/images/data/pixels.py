@@ -143,6 +143,7 @@ def _decoded(image: Image.Image, path: str | Path, mode: Mode, size: int | None)
     _check_single(image, path)
     ImageOps.exif_transpose(image, in_place=True)
     if image.mode in _SIXTEEN_BIT_MODES:
+        # 65,535 / 255 = 257
         return _in_mode((np.asarray(image, dtype=np.float32) / np.float32(257))[None], mode)
     if image.mode in _STRETCHED_MODES:
         return _in_mode(_stretched(np.asarray(image), path)[None], mode)
@@ -189,6 +190,7 @@ def _nifti_plane(path: str | Path) -> Pixels:
     try:
         image = cast("Any", nib.load(path))
         shape = tuple(image.shape)
+        # The header names the size, so that a volume that is too large is not even read.
         values = np.asarray(image.dataobj) if np.prod(shape[:3]) <= MAX_PIXELS else None
     except (nib.filebasedimages.ImageFileError, OSError, EOFError, ValueError, zlib.error) as error:
         raise InvalidImageError(f"{path}: the NIfTI file is damaged or cut short ({_reason(error)})") from error

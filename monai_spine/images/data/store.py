@@ -67,6 +67,7 @@ class ImageStore:
         quiet: bool = True,
     ) -> None:
         self.records, self.form, self.quiet = list(records), form, quiet
+        # In bytes, if all images have 8 bits; with one image of more bits, the file becomes twice as large.
         size = len(self.records) * form.pixels[0] * form.pixels[1] * form.channels
         if folder is not None and size > limit_gb * 1e9:
             logger.info("decoded images would take %.1f GB: they are decoded anew each time", size / 1e9)
@@ -94,6 +95,7 @@ class ImageStore:
         records = [self.records[n] for n in positions]
         decoded = _decoded(records, self.form)
         images = [self._image_or_black(record, image) for record, image in zip(records, decoded, strict=True)]
+        # One image of more than 8 bits makes the whole batch float16, as it does the file.
         return np.stack(images).astype(np.result_type(*images), copy=False)
 
     def open(self) -> None:
@@ -166,6 +168,7 @@ def _read(record: Record, form: ImageForm) -> StoredPixels | SpineError:
 
 def _key(records: Sequence[Record]) -> str:
     """A hash of the names, sizes and modification times of all files."""
+    # Not the contents, which would have to be read at every start.
     digest = hashlib.sha256()
     for record in records:
         for file in record["image"]:

@@ -81,7 +81,7 @@ class ActivationOverlays:
         maps = activation_maps(self.network, images, likeliest.to(images.device)).cpu().numpy()
         for row, n in enumerate(indices_of(engine)):
             files = tuple(self.records[n]["image"])
-            if files in self.store.refused:
+            if files in self.store.refused:  # a black image took its place
                 continue
             image, chosen = images[row].float().cpu().numpy(), int(likeliest[row])
             caption = f"{self.classes[chosen]} {float(probabilities[row, chosen]):.2f}"
@@ -116,6 +116,7 @@ def activation_maps(network: ImageClassifier, images: torch.Tensor, classes: tor
     InvalidOptionError
         If the backbone has no such feature map.
     """
+    # Dropout and batch statistics must not change the map, and computing it must not change the statistics.
     mode = network.training
     network.eval()
     try:
@@ -130,6 +131,7 @@ def activation_maps(network: ImageClassifier, images: torch.Tensor, classes: tor
     values, slopes = (_as_map(body, one.detach(), network.backbone.name) for one in (features, gradient))
     maps = (slopes.mean(dim=(2, 3), keepdim=True) * values).sum(dim=1, keepdim=True).relu()
     maps = functional.interpolate(maps.float(), size=images.shape[-2:], mode="bilinear", align_corners=False)[:, 0]
+    # A map without any positive value stays 0 instead of becoming NaN.
     return maps / maps.amax(dim=(1, 2), keepdim=True).clamp_min(torch.finfo(maps.dtype).tiny)
 
 
@@ -179,6 +181,7 @@ def _as_map(body: Any, features: torch.Tensor, name: str) -> torch.Tensor:
     if features.ndim == 4:
         return features.permute(0, 3, 1, 2) if getattr(body, "output_fmt", "NCHW") == "NHWC" else features
     if features.ndim == 3:
+        # Class and register tokens come first and have no position.
         tokens = features[:, getattr(body, "num_prefix_tokens", 0) :]
         rows, columns = _grid(body, tokens.shape[1])
         if rows * columns == tokens.shape[1] > 1:

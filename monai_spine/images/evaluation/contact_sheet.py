@@ -65,6 +65,7 @@ def displayed(image: npt.ArrayLike) -> Picture:
     pixels = np.asarray(image, dtype=np.float32)
     if pixels.min() < 0 or pixels.max() > 1:
         pixels = (pixels - pixels.min()) / max(float(np.ptp(pixels)), 1e-6)
+    # Two channels get an empty blue one, so that their colours stay apart.
     grey = len(pixels) == 1
     colours = np.repeat(pixels, 3, axis=0) if grey else np.concatenate([pixels[:3], np.zeros_like(pixels[:1])])[:3]
     return np.asarray((np.moveaxis(colours, 0, -1) * 255).round(), dtype=np.uint8)
@@ -74,7 +75,7 @@ def _drawn(tile: Tile) -> Image.Image:
     images = [Image.fromarray(picture) for picture in tile.pictures]
     scale = _SIDE / max(images[0].size)
     size = (max(1, round(images[0].width * scale)), max(1, round(images[0].height * scale)))
-    inner = (len(images) * size[0], size[1] + _LINE * len(tile.lines) + 3)
+    inner = (len(images) * size[0], size[1] + _LINE * len(tile.lines) + _FRAME)
     tile_image = Image.new("RGB", (inner[0] + 2 * _MARGIN, inner[1] + 2 * _MARGIN), _BACKGROUND)
     for n, image in enumerate(images):
         tile_image.paste(image.resize(size, Image.Resampling.BICUBIC), (_MARGIN + n * size[0], _MARGIN))
@@ -82,7 +83,7 @@ def _drawn(tile: Tile) -> Image.Image:
     box = (_MARGIN - _FRAME, _MARGIN - _FRAME, _MARGIN + inner[0] + _FRAME - 1, _MARGIN + size[1] + _FRAME - 1)
     if tile.correct is not None:
         draw.rectangle(box, outline=_RIGHT if tile.correct else _WRONG, width=_FRAME)
-    font = ImageFont.load_default(_FONT_SIZE)
+    font = ImageFont.load_default(_FONT_SIZE)  # comes with Pillow: sheets look the same on every machine
     for n, line in enumerate(tile.lines):
         position = (_MARGIN, _MARGIN + size[1] + _FRAME + 1 + n * _LINE)
         draw.text(position, _fitted(line, inner[0], draw, font), font=font, fill=_FAINT_TEXT if n else _TEXT)

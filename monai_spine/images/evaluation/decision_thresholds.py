@@ -144,12 +144,12 @@ def _chosen(labels: Ints, probabilities: Floats, criterion: Criterion) -> float:
     # A threshold cannot separate equal probabilities: only the last image of each value is a candidate.
     last = np.append(score[1:] != score[:-1], True)
     true_positives, false_positives = present.cumsum()[last], (~present).cumsum()[last]
-    candidates = np.append(score[last], 0.0)
+    candidates = np.append(score[last], 0.0)  # below the lowest probability comes 0
     positives, negatives = int(present.sum()), int((~present).sum())
     if criterion == "f1":
         merit = ratio(2.0 * true_positives, true_positives + false_positives + positives)
     else:
         merit = np.asarray(true_positives / positives - false_positives / negatives, dtype=np.float64)
-    best = int(np.argmax(merit))
+    best = int(np.argmax(merit))  # of equal merit, the highest threshold
     # Halfway to the next candidate, so that rounding of probabilities moves no image across the threshold.
     return float((candidates[best] + candidates[best + 1]) / 2)

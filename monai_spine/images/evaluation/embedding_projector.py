@@ -49,6 +49,7 @@ class EmbeddingProjector:
         images: int = 400,
     ) -> None:
         self.dataset, self.network, self.classes, self.writer = dataset, network, tuple(classes), writer
+        # Datalists are often sorted by class: the first images would all be of one.
         self._chosen = set(np.linspace(0, len(dataset) - 1, min(images, len(dataset))).astype(int).tolist())
         self._head_input: torch.Tensor | None = None
         self._features: dict[int, torch.Tensor] = {}

@@ -68,6 +68,7 @@ class Classified:
     def confusions(self) -> Ints:
         """The confusion matrix of labels by decisions, ``(classes, classes)``; multilabel, ``(classes, 2, 2)``."""
         if not self.multilabel:
+            # `metrics` works on studies with several findings: an image is a study with one finding.
             cells = metrics.study_confusions(
                 self.labels[:, None], self.probabilities.argmax(axis=1)[:, None], self.classes
             )
@@ -87,6 +88,7 @@ def class_figures(classified: Classified, n: int, counts: Floats) -> Figures:
     counts
         ``(replicates, images)``: how often each image counts; in the first row, once.
     """
+    # One class against the rest is a finding with the two grades 0 and 1.
     truth, score = classified.truth()[:, [n]], classified.probabilities[:, [n]]
     matrices = (counts @ metrics.study_confusions(truth, classified.decided()[:, [n]], 2)).reshape(-1, 2, 2)
     both = np.stack([1 - score, score], axis=-1)
@@ -169,6 +171,7 @@ def _figures(classified: Classified, counts: Floats) -> Figures:
     matrices = cells.reshape(len(counts), classified.classes, classified.classes)
     briers = counts @ metrics.study_briers(labels, classified.probabilities[:, None])
     confidence = classified.probabilities.max(axis=1)[:, None]
+    # Whether the prediction is correct is a label of its own, and the confidence is the probability of it.
     correct = np.where(labels == MISSING, MISSING, labels == decided)
     errors = counts @ bin_sums(correct, np.stack([1 - confidence, confidence], axis=-1), 1)
     return {

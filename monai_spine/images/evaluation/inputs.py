@@ -41,6 +41,7 @@ def find_images(source: str | Path, description: ModelDescription, section: str 
     source = Path(source)
     datalist = source if source.suffix == ".json" else source / "datalist.json"
     records = _of_datalist(datalist, section) if datalist.is_file() else _of_folder(source, description)
+    # Another number of files would make another number of channels, and fail only in the network.
     files = max(1, len(description.channel_names))
     for record in records:
         if len(record["image"]) != files:
@@ -109,5 +110,6 @@ def _of_folder(source: Path, description: ModelDescription) -> list[Record]:
 
 def _is_visible_file(file: Path, source: Path) -> bool:
     """Whether it is a file, and neither it nor a folder between the source and it is hidden."""
+    # Folders that were copied from a Mac have a hidden ``._name.png``, which is no image, beside every image.
     inside = file.relative_to(source).parts if file != source else ()
     return file.is_file() and not any(part.startswith(".") for part in inside)

@@ -120,5 +120,6 @@ class ImagePredictionWriter:
 
 def _table(path: Path, head: Sequence[str], rows: Sequence[list[str]]) -> None:
     text = io.StringIO()
+    # Sorted, so that the table does not depend on the number of processes.
     csv.writer(text, lineterminator="\n").writerows([head, *sorted(rows)])
     write_text(path, text.getvalue())

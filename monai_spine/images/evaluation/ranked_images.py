@@ -176,6 +176,7 @@ def _multilabel_image(
     of_truth = np.where(truth == 1, probabilities, 1 - probabilities)
     loss = float(-np.log(np.maximum(of_truth[known], _LEAST_PROBABILITY)).mean())
     wrong = known & (truth != decided)
+    # -2 and -1 lie below all numbers that they are compared with.
     worst = np.where(wrong, -of_truth, -2.0).argmax()
     surest = np.where(truth == 1, probabilities, -1).argmax()
     parts = {

@@ -79,6 +79,7 @@ class ImageClassifier(nn.Module):
         self.head = _head(self.backbone.features, [int(n) for n in hidden], self.classes, dropout)
         self.frozen_modules: set[str] = set()
         # The normalisation belongs to the network, so that training and every later use cannot differ in it.
+        # Not persistent: the backbone's name determines it, and weights files stay those of backbone and head.
         for name, values in zip(("mean", "std"), _normalisation(backbone, channels), strict=True):
             self.register_buffer(name, torch.tensor(values)[:, None, None], persistent=False)
 

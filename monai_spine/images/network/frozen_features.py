@@ -61,6 +61,7 @@ class FrozenFeatures:
     @torch.no_grad()
     def _compute(self) -> torch.Tensor:
         rank, world = idist.get_rank(), idist.get_world_size()
+        # Contiguous shares: put together in the order of the processes, they are the dataset.
         shares = np.array_split(np.arange(len(self.dataset)), world)
         was_training = self.network.training
         self.network.eval()

@@ -119,4 +119,5 @@ def read_description(weights: str | Path) -> ModelDescription:
 
 
 def _tuple(value: Any) -> Any:
+    # JSON has no tuples, and a frozen dataclass with lists could not be hashed.
     return tuple(value) if isinstance(value, list) else value

@@ -103,6 +103,7 @@ class ImageAugmentation:
         if self.quarter_turns and images.shape[-1] == images.shape[-2]:
             angle = angle + torch.randint(4, (count,), device=images.device) * (math.pi / 2)
         shear = torch.tan(self._between(images, self.shear) * math.pi / 180)
+        # The matrix leads from the result to the image, so a larger result needs a smaller factor.
         scale = 1 / (1 + self._between(images, self.scale))
         across = scale * self._signs(images, self.mirror)
         down = scale * self._signs(images, self.upside_down)
@@ -118,7 +119,6 @@ class ImageAugmentation:
     def _with_intensities_changed(self, images: torch.Tensor) -> torch.Tensor:
         if not any((self.brightness, self.contrast, self.gamma, self.channel_brightness, self.noise)):
             return images
-        # The order matters for a seed: each change draws random numbers only if it is switched on.
         if self.contrast:
             mean = images.mean(dim=(1, 2, 3), keepdim=True)
             images = mean + (images - mean) * (1 + _column(self._between(images, self.contrast)))
@@ -138,6 +138,7 @@ class ImageAugmentation:
         if not self.hole:
             return images
         count, (rows, columns) = len(images), images.shape[-2:]
+        # A hole of height / 2 begins at most 1 - height / 2 below the top, so that it lies inside of the image.
         height, width, top, left = torch.rand(4, count, 1, 1, 1, device=images.device)
         down = torch.arange(rows, device=images.device)[:, None] / rows - top * (1 - height / 2)
         across = torch.arange(columns, device=images.device) / columns - left * (1 - width / 2)
