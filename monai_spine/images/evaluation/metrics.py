@@ -69,7 +69,7 @@ class ClassificationFigures(Metric):
         ValueError
             If the name under which this is attached is none of the figures.
         """
-        # Ignite's own method refuses the name of a figure, and stores the dictionary under the name, where MONAI's engine
+        # Ignite's own method refuses the name of a figure, and stores the dictionary under the name, where the engine
         # needs a number. An evaluation without any image still has its key metric.
         values = self.compute()
         if values and name not in values:

@@ -10,10 +10,10 @@ def records(labels: list) -> list[dict]:
 
 
 def test_balanced_weights_make_classes_count_equally() -> None:
-    given = records([0] * 6 + [1] * 3 + [2])
-    weights = class_weights("balanced", given, 3)
+    images = records([0] * 6 + [1] * 3 + [2])
+    weights = class_weights("balanced", images, 3)
     assert torch.allclose(weights * torch.tensor([6.0, 3.0, 1.0]), torch.full((3,), 10 / 3))
-    drawn = draw_probabilities(given, 3)
+    drawn = draw_probabilities(images, 3)
     assert drawn[:6].sum() == pytest.approx(1 / 3)
     assert drawn[9] == pytest.approx(1 / 3)
 
@@ -36,16 +36,16 @@ def test_unknown_labels_count_neither_as_present_nor_as_absent() -> None:
     assert frequencies(records([[-1], [-1]]), 1).tolist() == [0]
 
 
-def test_given_weights_are_taken_as_they_are() -> None:
+def test_explicit_weights_are_used_as_they_are() -> None:
     assert class_weights(None, records([0]), 2) is None
     assert class_weights([1, 2.5], records([0]), 2).tolist() == [1, 2.5]
 
 
-def test_of_several_labels_presence_counts_as_much_as_absence() -> None:
-    given = records([[1, 0], [0, 0], [0, -1], [0, 1]])
-    assert torch.allclose(frequencies(given, 2), torch.tensor([0.25, 1 / 3]))
-    assert torch.allclose(class_weights("balanced", given, 2), torch.tensor([3.0, 2.0]))
-    drawn = draw_probabilities(given, 2)
+def test_with_several_labels_presence_counts_as_much_as_absence() -> None:
+    images = records([[1, 0], [0, 0], [0, -1], [0, 1]])
+    assert torch.allclose(frequencies(images, 2), torch.tensor([0.25, 1 / 3]))
+    assert torch.allclose(class_weights("balanced", images, 2), torch.tensor([3.0, 2.0]))
+    drawn = draw_probabilities(images, 2)
     assert drawn[0] > drawn[3] > drawn[1]
     with pytest.raises(InvalidOptionError, match="'balanced'"):
-        class_weights("fair", given, 2)
+        class_weights("fair", images, 2)

@@ -14,7 +14,7 @@ def records(count: int, rare: int = 0) -> list[dict]:
     return [{"image": [str(n)], "label": int(n < rare)} for n in range(count)]
 
 
-def test_an_epoch_sees_every_image_once_in_an_order_of_its_own() -> None:
+def test_an_epoch_has_every_image_once_in_an_order_of_its_own() -> None:
     sampler = EpochSampler(records(50), classes=2)
     orders = []
     for epoch in (1, 2):
@@ -45,7 +45,7 @@ def test_balanced_drawing_shows_classes_equally_often() -> None:
     assert 900 < rare < 1100
 
 
-def test_a_batch_has_channels_last_in_memory_and_stays_so_as_floating_point(tmp_path: Path) -> None:
+def test_a_batch_has_channels_last_in_memory_also_as_floating_point(tmp_path: Path) -> None:
     records = write_pictures(tmp_path, 4)
     form = ImageForm(channels=3, pixels=(12, 16))
     batch = ImageDataset(records[1:], ImageStore(records, form)).__getitems__([2, 0])

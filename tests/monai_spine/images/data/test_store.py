@@ -55,7 +55,7 @@ def test_all_images_that_cannot_be_read_are_counted_and_nothing_is_left(tmp_path
     assert list((tmp_path / "cache").iterdir()) == []
 
 
-def test_unreadable_images_are_skipped_where_that_is_asked_for(tmp_path: Path) -> None:
+def test_unreadable_images_can_be_skipped(tmp_path: Path) -> None:
     records = write_pictures(tmp_path, 3)
     Path(records[1]["image"][0]).write_bytes(b"no image")
     store = ImageStore(records, FORM, skip_unreadable=True)
@@ -67,7 +67,7 @@ def test_unreadable_images_are_skipped_where_that_is_asked_for(tmp_path: Path) -
         ImageStore(records, FORM).read(np.arange(3))
 
 
-def test_what_would_become_too_large_is_decoded_each_time(tmp_path: Path) -> None:
+def test_a_store_beyond_the_limit_is_not_written(tmp_path: Path) -> None:
     records = write_pictures(tmp_path, 3)
     store = ImageStore(records, FORM, folder=tmp_path / "cache", limit_gb=3 * 12 * 16 / 1e9 * 0.9)
     assert store.read(np.arange(2)).shape == (2, 12, 16, 1)

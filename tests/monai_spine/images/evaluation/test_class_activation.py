@@ -18,17 +18,17 @@ def test_the_map_of_a_convolutional_network_is_monais() -> None:
     net, images = network("test_resnet"), torch.rand(2, 3, 64, 64)
     net.eval()
     classes = torch.tensor([0, 1])
-    found = activation_maps(net, images, classes)
+    maps = activation_maps(net, images, classes)
     theirs = GradCAM(net, "backbone.body.layer4", postprocessing=lambda maps: maps)
     for n in range(2):
         expected = theirs(images[n : n + 1], class_idx=int(classes[n]))[0, 0]
         expected = torch.as_tensor(expected).detach()
         if expected.max() > 0:
-            assert torch.allclose(found[n], expected / expected.max(), atol=1e-4)
+            assert torch.allclose(maps[n], expected / expected.max(), atol=1e-4)
 
 
 @pytest.mark.parametrize("backbone", ["test_convnext", "test_efficientnet", "test_vit"])
-def test_every_kind_of_backbone_has_maps_of_the_images_size(backbone: str) -> None:
+def test_maps_of_every_family_of_backbones_have_the_size_of_the_images(backbone: str) -> None:
     net, images = network(backbone), torch.rand(2, 3, 64, 64)
     maps = activation_maps(net, images, torch.tensor([0, 2]))
     assert maps.shape == (2, 64, 64)
@@ -57,12 +57,12 @@ def test_the_map_of_tokens_lies_where_their_patches_are() -> None:
     width = last.norm1.normalized_shape[0]
     tokens = torch.zeros(1, 17, width)
     tokens[0, 1 + 4 * 2 + 3] = 1.0  # third row, fourth column
-    found = _as_map(net.backbone.body, tokens, "vit")
-    assert found.shape == (1, width, 4, 4)
-    assert (found[0, 0] == 1).nonzero().tolist() == [[2, 3]]
+    maps = _as_map(net.backbone.body, tokens, "vit")
+    assert maps.shape == (1, width, 4, 4)
+    assert (maps[0, 0] == 1).nonzero().tolist() == [[2, 3]]
 
 
-def test_channels_that_stand_last_are_moved_and_what_has_no_places_is_refused() -> None:
+def test_channels_last_are_moved_and_features_without_positions_are_refused() -> None:
     class Swin:
         output_fmt = "NHWC"
 
@@ -71,7 +71,7 @@ def test_channels_that_stand_last_are_moved_and_what_has_no_places_is_refused() 
         _as_map(object(), torch.zeros(2, 1, 96), "pit")
 
 
-def test_an_overlay_changes_an_image_only_where_the_map_says_something() -> None:
+def test_an_overlay_changes_an_image_only_where_the_map_is_positive() -> None:
     image, activation = np.random.default_rng(0).random((1, 6, 8)), np.zeros((6, 8))
     activation[2, 5] = 1.0
     changed = (overlay(image, activation) != displayed(image)).any(axis=-1)

@@ -11,17 +11,17 @@ from tests.monai_spine.images.pictures import write_dataset, write_pictures
 PLAIN = ModelDescription(classes=("a", "b", "c"), task="multiclass")
 
 
-def test_a_folder_is_searched_in_depth_without_what_is_hidden_or_no_image(tmp_path: Path) -> None:
+def test_a_folder_is_searched_in_depth_but_for_hidden_and_other_files(tmp_path: Path) -> None:
     write_pictures(tmp_path / "b" / "deep", 2)
     write_pictures(tmp_path / "a", 1)
     write_pictures(tmp_path / ".hidden", 1)
     (tmp_path / "notes.txt").write_text("no image")
-    found = [Path(record["image"][0]).relative_to(tmp_path).as_posix() for record in find_images(tmp_path, PLAIN)]
-    assert found == ["a/000.png", "b/deep/000.png", "b/deep/001.png"]
+    paths = [Path(record["image"][0]).relative_to(tmp_path).as_posix() for record in find_images(tmp_path, PLAIN)]
+    assert paths == ["a/000.png", "b/deep/000.png", "b/deep/001.png"]
     assert find_images(tmp_path / "a" / "000.png", PLAIN)[0]["label"] == -1
 
 
-def test_a_datalist_gives_the_section_asked_for(tmp_path: Path) -> None:
+def test_a_section_of_a_datalist_can_be_chosen(tmp_path: Path) -> None:
     write_dataset(tmp_path, Task.MULTICLASS)
     assert len(find_images(tmp_path, PLAIN)) == 6
     assert len(find_images(tmp_path / "datalist.json", PLAIN, "training")) == 24
@@ -45,7 +45,7 @@ def test_a_classifier_of_several_files_an_image_needs_a_datalist_of_as_many(tmp_
         find_images(tmp_path, several)
 
 
-def test_nothing_to_look_at_is_said(tmp_path: Path) -> None:
+def test_an_empty_or_missing_folder_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(MissingInputError, match="but there is no"):
         find_images(tmp_path / "none", PLAIN)
     with pytest.raises(MissingInputError, match="found none"):

@@ -42,17 +42,17 @@ def test_hidden_layers_are_followed_by_relu_and_dropout_only_works_in_training()
     assert not torch.equal(network.train()(features), network(features))
 
 
-def test_features_stand_in_for_their_images() -> None:
+def test_features_give_the_same_logits_as_their_images() -> None:
     network, image = classifier().eval(), torch.rand(2, 3, 32, 32)
     assert torch.equal(network(network.features(image)), network(image))
 
 
 def test_a_network_of_several_labels_begins_with_their_frequencies() -> None:
     network = classifier().eval()
-    wanted = torch.tensor([0.5, 0.02, 0.9])
-    network.start_from(wanted)
-    given = network(torch.zeros(1, network.backbone.features)).sigmoid()
-    assert torch.allclose(given[0], wanted, atol=1e-5)
+    frequencies = torch.tensor([0.5, 0.02, 0.9])
+    network.start_from(frequencies)
+    probabilities = network(torch.zeros(1, network.backbone.features)).sigmoid()
+    assert torch.allclose(probabilities[0], frequencies, atol=1e-5)
 
 
 def test_a_file_for_other_classes_is_refused_with_both_numbers(tmp_path: Path) -> None:
@@ -71,7 +71,7 @@ def test_the_backbone_of_a_classifier_for_other_classes_is_a_start(tmp_path: Pat
 
 
 def torchvisions_convnext() -> ConvNeXt:
-    """As a trained one: with layer scales that let the blocks speak."""
+    """As a trained one: with layer scales that let the blocks contribute."""
     torch.manual_seed(2)
     sizes = [(24, 32, 1), (32, 48, 2), (48, 64, 4), (64, None, 2)]
     theirs = ConvNeXt([CNBlockConfig(*size) for size in sizes], num_classes=7).eval()
@@ -81,7 +81,7 @@ def torchvisions_convnext() -> ConvNeXt:
     return theirs
 
 
-def test_torchvisions_convnext_answers_the_same_in_timms() -> None:
+def test_torchvisions_convnext_has_the_same_outputs_in_timms() -> None:
     theirs = torchvisions_convnext()
     ours = timm.models.ConvNeXt(depths=(1, 2, 4, 2), dims=(24, 32, 48, 64), num_classes=7).eval()
     ours.load_state_dict(timm_names(theirs.state_dict()))
@@ -100,7 +100,7 @@ def test_torchvisions_convnext_fills_our_backbone(ending: str, tmp_path: Path) -
     assert torch.equal(network.backbone.body.head.norm.weight, weights["classifier.0.weight"])
 
 
-def test_torchvisions_resnet_answers_the_same_in_our_backbone(tmp_path: Path) -> None:
+def test_torchvisions_resnet_has_the_same_outputs_in_our_backbone(tmp_path: Path) -> None:
     torch.manual_seed(2)
     theirs = torchvision.models.resnet18().eval()
     torch.save(theirs.state_dict(), tmp_path / "resnet18.pth")

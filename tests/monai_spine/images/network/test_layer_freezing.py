@@ -20,7 +20,7 @@ def changed_by_a_step(network: ImageClassifier, freezing: LayerFreezing) -> set[
 
 
 @pytest.mark.parametrize("name", TINY)
-def test_what_is_held_changes_neither_weights_nor_statistics(name: str) -> None:
+def test_frozen_layers_change_neither_weights_nor_statistics(name: str) -> None:
     network = classifier(name)
     assert changed_by_a_step(network, LayerFreezing(network, train_layers="frozen")) == {"head.1.weight", "head.1.bias"}
     network = classifier(name)
@@ -30,8 +30,8 @@ def test_what_is_held_changes_neither_weights_nor_statistics(name: str) -> None:
     late = {key for block in freezing.blocks[-2:] for key in block}
     assert not changed & early
     assert {key for key in late if not key.endswith("k_proj.bias")} & changed
-    held = [module for module in network.backbone.body.modules() if not module.training]
-    assert held
+    frozen = [module for module in network.backbone.body.modules() if not module.training]
+    assert frozen
     running = [key for key in changed if "running" in key]
     assert not any(key.startswith(("conv1", "bn1", "stem", "conv_stem", "layer1")) for key in running)
 
@@ -43,7 +43,7 @@ def test_every_parameter_belongs_to_one_block() -> None:
         assert sorted(named) == sorted(key for key, _ in network.backbone.body.named_parameters())
 
 
-def test_layers_are_unfrozen_by_epoch_and_stand_in_the_optimizer_from_the_start() -> None:
+def test_layers_are_unfrozen_by_epoch_and_are_in_the_optimizer_from_the_start() -> None:
     network = classifier()
     freezing = LayerFreezing(network, train_layers="frozen", unfreeze={"2": "last: 1", "4": "all"})
     assert freezing.ever_trained == {id(parameter) for parameter in network.parameters()}
@@ -62,7 +62,7 @@ def test_rates_fall_with_depth_and_differ_between_backbone_and_head() -> None:
     assert rates == pytest.approx([0.1 * 0.5**n for n in (4, 3, 2, 1, 0)] + [1.0])
 
 
-def test_words_for_layers_that_mean_nothing_are_refused() -> None:
+def test_unknown_choices_of_layers_are_refused() -> None:
     for wrong in ("half", "last: 0", "last: 99", "frozen 2"):
         with pytest.raises(InvalidOptionError, match=r"'all', 'frozen' or 'last: N' with N from 1 to 5"):
             LayerFreezing(classifier(), train_layers=wrong)

@@ -9,16 +9,16 @@ from monai_spine.images.network.model_description import ModelDescription, read_
 
 
 def test_a_description_is_read_as_it_was_written(tmp_path: Path) -> None:
-    given = ModelDescription(
+    description = ModelDescription(
         task="multilabel", classes=("ä", "b"), backbone="test_vit", hidden=(4,), pixels=(32, 48), fit="crop", channels=2
     )
-    write_description(tmp_path / "model.pt", given)
-    assert read_description(tmp_path / "model.pt") == given
-    assert given.form.pixels == (32, 48)
-    assert given.network()(torch.rand(1, 2, 32, 48)).shape == (1, 2)
+    write_description(tmp_path / "model.pt", description)
+    assert read_description(tmp_path / "model.pt") == description
+    assert description.form.pixels == (32, 48)
+    assert description.network()(torch.rand(1, 2, 32, 48)).shape == (1, 2)
 
 
-def test_weights_without_their_description_are_no_default(tmp_path: Path) -> None:
+def test_weights_without_their_description_are_refused(tmp_path: Path) -> None:
     assert read_description(tmp_path / "model.pt") == ModelDescription()
     (tmp_path / "model.pt").write_bytes(b"weights")
     with pytest.raises(MissingInputError, match=r"expected model\.json beside"):
