@@ -1,12 +1,20 @@
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from ignite.engine import Engine, Events
 
 from monai_spine.errors import InvalidOptionError, InvalidTableError, MissingInputError
-from monai_spine.images.evaluation.decision_thresholds import chosen_thresholds, thresholds_beside, write_thresholds
+from monai_spine.images.evaluation.decision_thresholds import (
+    DecisionThresholds,
+    chosen_thresholds,
+    thresholds_beside,
+    write_thresholds,
+)
 from monai_spine.spine import MISSING
 
 
@@ -71,3 +79,27 @@ def test_thresholds_of_other_classes_or_none_are_refused(tmp_path: Path) -> None
     path.write_text("[]")
     with pytest.raises(InvalidTableError, match="expected thresholds of a, but found none"):
         thresholds_beside(weights, ["a"])
+
+
+@pytest.mark.parametrize("task", ["multilabel", "multiclass"])
+def test_the_handler_writes_thresholds_of_the_best_epoch_of_several_labels(tmp_path: Path, task: str) -> None:
+    labels = np.array([[1, 0], [0, 1], [1, 1], [0, 0]]) if task == "multilabel" else np.array([0, 1, 1, 0])
+    of_epoch = {1: 0.8, 2: 0.6, 3: 0.4}
+    trainer, best = Engine(lambda engine, batch: None), SimpleNamespace(best_epoch=0)
+
+    def step(engine: Engine, n: int) -> dict:
+        positive = of_epoch[trainer.state.epoch]
+        engine.state.batch = {"index": torch.arange(4)}
+        pred = np.where(np.array([[1, 0], [0, 1], [1, 1], [0, 0]]) == 1, positive, 0.0)
+        return {"label": torch.tensor(labels), "pred": torch.tensor(pred)}
+
+    evaluator = Engine(step)
+    evaluator.add_event_handler(Events.COMPLETED, lambda: setattr(best, "best_epoch", min(2, trainer.state.epoch)))
+    handler = DecisionThresholds(path=str(tmp_path / "thresholds.json"), classes="ab", task=task, best_model=best)
+    handler.attach(evaluator, trainer)
+    trainer.add_event_handler(Events.EPOCH_COMPLETED, lambda: evaluator.run([0]))
+    trainer.run([0], max_epochs=3)
+    if task == "multilabel":
+        assert thresholds_beside(tmp_path / "model.pt", "ab").tolist() == pytest.approx([0.3, 0.3])
+    else:
+        assert not (tmp_path / "thresholds.json").exists()
