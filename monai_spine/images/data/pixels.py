@@ -196,7 +196,7 @@ def _nifti_plane(path: str | Path) -> Pixels:
         raise InvalidImageError(f"{path}: the NIfTI file is damaged or cut short ({_reason(error)})") from error
     if values is None or sum(n > 1 for n in shape) > 2 or values.dtype.kind not in "uif":
         raise InvalidImageError(f"{path}: expected one grey slice, but found the shape {shape}")
-    plane = _radiological(values.reshape([*shape, 1, 1][:3] if len(shape) < 3 else shape[:3]), image.affine)
+    plane = _radiological(values.reshape([*shape, 1, 1][:3]), image.affine)
     if plane.dtype == np.uint8:
         return cast("Pixels", np.ascontiguousarray(plane[None]))
     return _stretched(plane, path)[None]
