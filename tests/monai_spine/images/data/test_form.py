@@ -74,6 +74,14 @@ def test_an_image_is_centred_within_a_pixel(tmp_path: Path) -> None:
     assert (cropped == 255).all()
 
 
+def test_a_line_keeps_one_pixel_of_its_shorter_side(tmp_path: Path) -> None:
+    form = ImageForm(channels=1, pixels=(10, 10))
+    wide = picture(tmp_path / "wide.png", np.full((1, 90), 255, np.uint8))
+    high = picture(tmp_path / "high.png", np.full((90, 1), 255, np.uint8))
+    assert (form.read(wide)[..., 0] > 0).sum(axis=0).tolist() == [1] * 10
+    assert (form.read(high)[..., 0] > 0).sum(axis=1).tolist() == [1] * 10
+
+
 def test_a_grey_file_per_channel_makes_an_image(tmp_path: Path) -> None:
     files = [picture(tmp_path / f"{n}.png", np.full((8, 8), 50 * n, np.uint8))[0] for n in range(2)]
     assert ImageForm(channels=2, pixels=(4, 4)).read(files)[0, 0].tolist() == [0, 50]

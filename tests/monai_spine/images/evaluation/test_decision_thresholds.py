@@ -52,8 +52,8 @@ def test_a_threshold_lies_halfway_to_the_next_lower_probability() -> None:
 
 
 def test_a_class_without_positives_or_without_negatives_keeps_a_half() -> None:
-    labels = np.array([[1, MISSING], [1, MISSING]])
-    assert chosen_thresholds(labels, np.full((2, 2), 0.9)).tolist() == [0.5, 0.5]
+    labels = np.array([[1, 0, MISSING], [1, 0, MISSING]])
+    assert chosen_thresholds(labels, np.full((2, 3), 0.9)).tolist() == [0.5, 0.5, 0.5]
 
 
 def test_an_unknown_criterion_is_refused() -> None:
