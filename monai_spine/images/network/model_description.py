@@ -1,4 +1,4 @@
-"""What stands beside a classifier's weights: everything that using them needs to know."""
+"""The file beside a classifier's weights that says how to build the network and how to read images for it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from monai_spine.errors import InvalidTableError, MissingInputError
 from monai_spine.files import write_text
 from monai_spine.images.data.datalist import Task
 from monai_spine.images.data.form import ImageForm
-from monai_spine.images.training.classifier import ImageClassifier
+from monai_spine.images.network.classifier import ImageClassifier
 
 SCHEMA = "monai_spine/image-classifier/1"
 
@@ -24,13 +24,13 @@ class ModelDescription:
     Attributes
     ----------
     task, classes
-        Of the datalist that it was trained with.
+        Those of the datalist that it was trained with.
     backbone, hidden, dropout
         See `ImageClassifier`.
     channels, pixels, fit, intensity
         See `ImageForm`.
     channel_names
-        Of the files of an image, where there is one for each channel; else empty.
+        Names of the channels if an image has one file for each, else empty.
     """
 
     task: str = Task.BINARY.value
@@ -46,16 +46,16 @@ class ModelDescription:
 
     @property
     def form(self) -> ImageForm:
-        """What images become."""
+        """The form in which the classifier receives images."""
         return ImageForm(channels=self.channels, pixels=self.pixels, fit=self.fit, intensity=self.intensity)  # type: ignore[arg-type]
 
     @property
-    def several(self) -> bool:
+    def multilabel(self) -> bool:
         """Whether an image may have several labels."""
         return self.task == Task.MULTILABEL.value
 
     def network(self) -> ImageClassifier:
-        """A network of this kind, without its weights."""
+        """A new network of this description, with random weights."""
         return ImageClassifier(
             backbone=self.backbone,
             channels=self.channels,
@@ -66,13 +66,14 @@ class ModelDescription:
         )
 
     def check(self, *, task: str, classes: tuple[str, ...] | list[str], path: Path | str) -> None:
-        """Make sure that a datalist has the same task and classes in the same order.
+        """Check that a datalist has the same task, and the same classes in the same order.
 
         Raises
         ------
         InvalidTableError
             If it has not.
         """
+        # Logits are assigned to classes by position: the same classes in another order would be wrong silently.
         if (self.task, list(self.classes)) != (task, list(classes)):
             raise InvalidTableError(
                 f"{path} tells {len(self.classes)} classes apart ({self.task}: {', '.join(self.classes)}), but the "
@@ -81,25 +82,27 @@ class ModelDescription:
 
 
 def description_path(weights: str | Path) -> Path:
-    """Where the description of a file of weights is: ``model.pt`` has ``model.json``."""
+    """The description's path for a file of weights: ``model.json`` for ``model.pt``."""
     return Path(weights).with_suffix(".json")
 
 
 def write_description(weights: str | Path, description: ModelDescription) -> None:
-    """Write it beside the weights, whole or not at all."""
+    """Write the description beside the weights, whole or not at all."""
     content = {"schema": SCHEMA, **dataclasses.asdict(description)}
     write_text(description_path(weights), json.dumps(content, indent=2, ensure_ascii=False) + "\n")
 
 
 def read_description(weights: str | Path) -> ModelDescription:
-    """Read what stands beside weights; the default design where there are no weights at all.
+    """Read the description beside weights; without weights and description, the default one.
+
+    The default lets the inference configuration be parsed, and its network be checked, before anything is trained.
 
     Raises
     ------
     MissingInputError
-        If there are weights without it.
+        If there are weights but no description.
     InvalidTableError
-        If it is no such file.
+        If the file is not a description.
     """
     path = description_path(weights)
     if not path.is_file():
@@ -116,4 +119,5 @@ def read_description(weights: str | Path) -> ModelDescription:
 
 
 def _tuple(value: Any) -> Any:
+    # JSON has no tuples, and a frozen dataclass with lists could not be hashed.
     return tuple(value) if isinstance(value, list) else value
