@@ -206,9 +206,9 @@ def guided(seconds: int) -> None:
     except ImportError:
         sys.exit("guided fuzzing needs atheris: pip install atheris")
     with atheris.instrument_imports(include=["data_prep.dicom"]) if not _loaded() else nullcontext():
-        from data_prep.dicom.headers import read_header
-        from data_prep.dicom.series import stacks_of
+        from data_prep.dicom.headers.reader import read_header
         from data_prep.dicom.sources import Source
+        from data_prep.dicom.stacks.series import stacks_of
 
     scratch = Path(tempfile.mkdtemp(dir="/dev/shm" if Path("/dev/shm").is_dir() else None))
     corpus = scratch / "corpus"

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from data_prep.dicom import nifti
-from data_prep.dicom.regularity import MIN_SLICES
+from data_prep.dicom.stacks.regularity import MIN_SLICES
 from data_prep.phantom.acquisition import label_map
 from data_prep.phantom.anatomy import FIRST_LUMBAR, FIRST_SACRAL
 from data_prep.phantom.plan import Series, Stack
@@ -62,7 +62,6 @@ def write(out: Path, study: Study, series: Series) -> None:
     """
     grids = sorted((grid for stack in series.stacks for grid in _grids(study, series, stack)), key=lambda g: g.number)
     folder = out / FOLDER / study.id
-    folder.mkdir(parents=True, exist_ok=True)
     for n, grid in enumerate(grids):
         if grid.size[2] < MIN_SLICES:
             continue
@@ -71,7 +70,7 @@ def write(out: Path, study: Study, series: Series) -> None:
         voxels = label_map(study.anatomy, affine, grid.size)
         head = nifti.header(grid.size, voxels.dtype, grid.affine, 1.0, 0.0)
         name = f"{series.id}_{n}.nii.gz" if n else f"{series.id}.nii.gz"
-        nifti.write_atomically(folder / name, nifti.encode(head, voxels, compress=True))
+        nifti.write(folder / name, nifti.encode(head, voxels, compress=True))
 
 
 def _grids(study: Study, series: Series, stack: Stack) -> Iterator[Grid]:

@@ -15,7 +15,7 @@ from pydicom.sequence import Sequence as Items
 from data_prep.dicom.convert import convert
 from tests.data_prep import dicom_factory as factory
 from tests.data_prep import oracle
-from tests.data_prep.test_convert_stacks import rotated, run
+from tests.data_prep.dicom.conversion import rotated, run
 
 
 def set_format(image: Dataset, allocated: int, stored: int, signed: int, seed: int) -> None:

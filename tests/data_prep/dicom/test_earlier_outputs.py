@@ -8,7 +8,8 @@ import pytest
 from pydicom.encaps import encapsulate
 from pydicom.uid import RLELossless
 
-from data_prep.dicom.convert import SALT, convert
+from data_prep.dicom.convert import convert
+from data_prep.dicom.output_folder import SALT
 from monai_spine.errors import SpineError
 from tests.data_prep import dicom_factory as factory
 from tests.data_prep import oracle

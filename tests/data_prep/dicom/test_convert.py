@@ -19,6 +19,7 @@ from data_prep.dicom import job, nifti
 from data_prep.dicom.convert import convert
 from data_prep.dicom.scan import scan
 from monai_spine.errors import SpineError
+from monai_spine.files import PARTIAL
 from tests.data_prep import dicom_factory as factory
 from tests.data_prep import oracle
 
@@ -239,17 +240,18 @@ def test_resuming_after_a_kill_gives_the_same_bytes(
     cohort(tmp_path / "in")
     convert(tmp_path / "in", tmp_path / "whole", quiet=True)
     count = 0
-    real = nifti.write_atomically
+    real = nifti.write
 
     def dying(path: Path, pieces: list[bytes]) -> int:
         nonlocal count
         count += 1
         if count > after:
-            path.with_name(f".{path.name}.1{nifti.PARTIAL}").write_bytes(b"half")
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.with_name(f".{path.name}.1{PARTIAL}").write_bytes(b"half")
             raise KeyboardInterrupt
         return real(path, pieces)
 
-    monkeypatch.setattr(nifti, "write_atomically", dying)
+    monkeypatch.setattr(nifti, "write", dying)
     with pytest.raises(KeyboardInterrupt):
         convert(tmp_path / "in", tmp_path / "out", quiet=True)
     monkeypatch.undo()
@@ -316,8 +318,8 @@ def test_verification_catches_a_wrong_affine_and_removes_the_file(
 
 def test_verification_catches_changed_bytes_and_values(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     factory.write(tmp_path / "in", factory.series(4))
-    real = job.encoded
-    monkeypatch.setattr(job, "encoded", lambda *arguments: (values + 40 for values in real(*arguments)))
+    real = nifti.encoded
+    monkeypatch.setattr(nifti, "encoded", lambda *arguments: (values + 40 for values in real(*arguments)))
     convert(tmp_path / "in", tmp_path / "out", quiet=True, verify="full")
     assert oracle.verdicts(tmp_path / "out") == ["VERIFY_FAILED"]
 

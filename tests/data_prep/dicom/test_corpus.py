@@ -11,7 +11,7 @@ import pytest
 from data_prep.dicom.convert import convert
 from tests.data_prep import oracle
 
-CORPUS = Path(__file__).resolve().parents[3] / "shared" / "data" / "dicom_corpus"
+CORPUS = Path(__file__).resolve().parents[4] / "shared" / "data" / "dicom_corpus"
 pytestmark = pytest.mark.skipif(not CORPUS.is_dir(), reason=f"no DICOM corpus at {CORPUS}")
 
 EXPECTED = {

@@ -1,4 +1,4 @@
-"""The white list: which header values may leave a DICOM file for a sidecar, and the free text that is cleaned first."""
+"""The white list of header values that may go into a sidecar, and the series description, which is cleaned first."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import functools
 import math
 import re
 
-from data_prep.dicom.elements import Elements
+from data_prep.dicom.headers.elements import Elements
 
 TEXTS: dict[int, str] = {
     0x00080008: "ImageType",
@@ -25,7 +25,7 @@ TEXTS: dict[int, str] = {
     0x00181312: "InPlanePhaseEncodingDirection",
     0x00185100: "PatientPosition",
 }
-"""Values of characters, by tag. ImageType and the sequence codes may hold several."""
+"""Text elements, by tag. Those in `SEVERAL` may hold more than one value."""
 
 NUMBERS: dict[int, str] = {
     0x00180050: "SliceThickness",
@@ -52,7 +52,7 @@ PULSES: dict[int, dict[str, str]] = {
     0x00189009: {"YES": "IR"},  # InversionRecovery
     0x00189018: {"YES": "EP"},  # EchoPlanarPulseSequence
 }
-"""Attributes of enhanced objects, and the ScanningSequence codes that say the same."""
+"""Attributes of enhanced objects, and the ScanningSequence codes with the same meaning."""
 
 TAGS = (*TEXTS, *NUMBERS, *PULSES)
 
@@ -72,30 +72,29 @@ IDENTIFYING = (
     0x00101001,  # OtherPatientNames
     0x00200010,  # StudyID
 )
-"""Read for one purpose: to strike their words out of the series description."""
+"""These elements are read only to remove their words from the series description."""
 
 _UNSAFE = re.compile(r"[^\w .,;:+*/()\[\]<>=%#&@-]", re.ASCII)
-_LONGEST = 64
+_MAX_LENGTH = 64
 
-_KEPT_WORDS = (
+_SEQUENCE_WORDS = (
     "sag sagittal cor coronal tra trans transverse axial obl oblique spine lumbar lspine thoracic cervical head brain "
     "stir flair tse fse tirm dixon space vibe vista cube haste spgr mprage epi dwi dti adc asl fmri swi tof loc spin "
     "echo grad fast turbo fat sat water inphase opp phase mag map field post pre gad contrast localizer scout survey "
     "the and with"
 )
-_VOCABULARY = frozenset(_KEPT_WORDS.split())
-"""Words of sequences: kept in a description even where a patient's record happens to hold them too."""
+_VOCABULARY = frozenset(_SEQUENCE_WORDS.split())
+"""Words that name sequences. They stay in a description even if an identifying element also holds them."""
 
 
 def collect(elements: Elements) -> tuple[tuple[str, object], ...]:
-    """The white-listed parameters of one file, by DICOM keyword. Equal ones are one shared object."""
-    key = tuple(elements.data(tag) for tag in TAGS)
-    return _decoded(key)
+    """The white-listed parameters of one file, by DICOM keyword. Files with equal parameters share one object."""
+    return _decoded(tuple(elements.data(tag) for tag in TAGS))
 
 
 @functools.lru_cache(maxsize=256)
 def _decoded(values: tuple[bytes, ...]) -> tuple[tuple[str, object], ...]:
-    found: dict[str, object] = {}
+    parameters: dict[str, object] = {}
     pulses: list[str] = []
     for tag, value in zip(TAGS, values, strict=True):
         parts = [part for part in map(_clean, value.decode("latin-1").split("\\")) if part]
@@ -104,12 +103,12 @@ def _decoded(values: tuple[bytes, ...]) -> tuple[tuple[str, object], ...]:
         if tag in PULSES:
             pulses += PULSES[tag].get(parts[0], "").split()
         elif tag in TEXTS:
-            found[TEXTS[tag]] = tuple(parts) if TEXTS[tag] in SEVERAL else parts[0]
+            parameters[TEXTS[tag]] = tuple(parts) if TEXTS[tag] in SEVERAL else parts[0]
         elif (number := _number(parts[0])) is not None:
-            found[NUMBERS[tag]] = number
+            parameters[NUMBERS[tag]] = number
     if pulses:
-        found.setdefault("ScanningSequence", tuple(pulses))
-    return tuple(sorted(found.items()))
+        parameters.setdefault("ScanningSequence", tuple(pulses))
+    return tuple(sorted(parameters.items()))
 
 
 def _number(text: str) -> float | int | None:
@@ -123,11 +122,11 @@ def _number(text: str) -> float | int | None:
 
 
 def _clean(text: str) -> str:
-    return _UNSAFE.sub("", text.strip(" \0\r\n\t"))[:_LONGEST].strip()
+    return _UNSAFE.sub("", text.strip(" \0\r\n\t"))[:_MAX_LENGTH].strip()
 
 
 def description(elements: Elements) -> str:
-    """SeriesDescription, free text typed by people, without the words of any identifying element of the same header."""
+    """SeriesDescription, which people type freely, without any word of the header's identifying elements."""
     value = elements.data(0x0008103E)
     if not value:
         return ""
@@ -143,20 +142,21 @@ def _described(value: bytes, character_sets: tuple[str, ...], identity: tuple[by
     text = _clean(_printable(decoded))
     words = {word for part in identity for word in _words(part)}
     for word in sorted(words, key=len, reverse=True):
-        inside = re.escape(word)  # a short word may be part of another by chance, a long one is not
-        pattern = inside if len(word) >= 5 else rf"(?<![^\W_]){inside}(?![^\W_])"
+        escaped = re.escape(word)
+        # a short word may be part of another word by chance, so it must stand alone; a long one is removed anywhere
+        pattern = escaped if len(word) >= 5 else rf"(?<![^\W_]){escaped}(?![^\W_])"
         text = re.sub(pattern, "", text, flags=re.IGNORECASE)
     return " ".join(text.split())
 
 
 def _printable(text: str) -> str:
-    """ASCII of a text: letters keep their base form, so that tables are safe everywhere."""
+    """The text in ASCII, letters without their accents, so that every program can read the tables."""
     import unicodedata
 
     return unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode("ascii")
 
 
 def _words(value: bytes) -> list[str]:
-    """Words of an identifying value that are long enough to betray something."""
+    """Words of an identifying value that are long enough to identify somebody."""
     words = re.split(r"[\s^=\\,;/\0_]+", value.decode("latin-1"))
     return [word for word in words if len(word) >= 3 and word.lower() not in _VOCABULARY]

@@ -1,7 +1,7 @@
-"""Where a volume lies: its affine from the headers of all its slices, and how far any corner is from its own header.
+"""Where a volume lies: its affine from the headers of all slices, and how far a corner is from its own header.
 
-A NIfTI file holds an affine twice: the sform as it is, the qform without shear. Readers differ in which they take (ITK
-takes the qform where the sform has any shear), so both are made, and checked, with care.
+A NIfTI file holds the affine twice: the sform as it is, and the qform, which cannot hold shear. Programs differ in
+which one they read (ITK takes the qform if the sform has any shear), so both are made and checked.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ from monai_spine.geometry import affine_from_dicom, spacing, to_world
 Array = npt.NDArray[np.float64]
 
 CORNER_TOLERANCE_MM = 0.05
-"""How far a stored slice's corner may lie from where its own DICOM header puts it."""
+"""How far the sform may put a slice's corner from where the slice's own DICOM header puts it."""
 
 RIGID_TOLERANCE_MM = 0.15
-"""The same for the qform, beyond `CORNER_TOLERANCE_MM` only where the headers round their cosines to three decimals,
-which makes the stack's axes oblique to each other: a shear that a qform cannot hold."""
+"""The same for the qform. It exceeds `CORNER_TOLERANCE_MM` only where headers round their cosines to three decimals:
+the axes are then not quite at right angles, which is a shear that a qform cannot hold."""
 
 
 def affine(volumes: Sequence[Sequence[Frame]], step: Array) -> Array:
-    """Affine ``(4, 4)`` from ``(column, row, slice)`` to RAS mm; cosines and pixel spacing are means over the frames.
+    """Affine ``(4, 4)`` from ``(column, row, slice)`` to RAS mm. Cosines and pixel spacing are means over the frames.
 
     Parameters
     ----------
@@ -36,6 +36,7 @@ def affine(volumes: Sequence[Sequence[Frame]], step: Array) -> Array:
     """
     places = [frame.geometry for volume in volumes for frame in volume if frame.geometry is not None]
     first = places[0]
+    # a mean of equal numbers may differ from them in the last bit, so equal ones are taken as they are
     if all(place.orientation == first.orientation and place.spacing == first.spacing for place in places):
         return affine_from_dicom(first.orientation, first.position, first.spacing, step)
     orientation = np.mean([place.orientation for place in places], axis=0)
@@ -44,18 +45,18 @@ def affine(volumes: Sequence[Sequence[Frame]], step: Array) -> Array:
 
 
 def rigid(affine: Array, shape: Sequence[int]) -> Array:
-    """The nearest affine of the same voxel sizes without shear, turned about the volume's centre."""
+    """The nearest affine without shear: equal voxel sizes, rotated about the volume's centre."""
     sizes = spacing(affine)
     left, _, right = np.linalg.svd(affine[:3, :3] / sizes)
-    turned = np.eye(4)
-    turned[:3, :3] = left @ right * sizes
-    middle = (np.asarray(shape[:3]) - 1) / 2
-    turned[:3, 3] = to_world(affine, middle) - turned[:3, :3] @ middle
-    return turned
+    rotated = np.eye(4)
+    rotated[:3, :3] = left @ right * sizes
+    centre = (np.asarray(shape[:3]) - 1) / 2
+    rotated[:3, 3] = to_world(affine, centre) - rotated[:3, :3] @ centre
+    return rotated
 
 
 def corner_errors(affine: Array, volume: Sequence[Frame]) -> Array:
-    """How far the affine puts each corner of each slice from where the slice's own header does: mm, ``(slices, 4)``."""
+    """Distance of each slice's corners by the affine from those by the slice's own header: mm, ``(slices, 4)``."""
     pixels = volume[0].pixels
     columns, rows = pixels.columns - 1, pixels.rows - 1
     corners = np.array([[0, 0], [columns, 0], [0, rows], [columns, rows]], dtype=np.float64)
@@ -65,14 +66,14 @@ def corner_errors(affine: Array, volume: Sequence[Frame]) -> Array:
 
 
 def worst_corner(affine: Array, volumes: Sequence[Sequence[Frame]]) -> tuple[float, Frame]:
-    """The largest error of any corner, mm, and the slice that it is in."""
+    """The largest error of any corner, mm, and the slice that has it."""
     errors = np.stack([corner_errors(affine, volume).max(axis=1) for volume in volumes])
     t, k = np.unravel_index(int(np.argmax(errors)), errors.shape)
     return float(errors[t, k]), volumes[int(t)][int(k)]
 
 
 def _header_corners(volume: Sequence[Frame], corners: Array) -> Array:
-    """RAS mm of the corner pixels ``(column, row)`` of every slice, from its own header; ``(slices × 4, 3)``."""
+    """RAS mm of the corner pixels ``(column, row)`` of every slice, by its own header; ``(slices × 4, 3)``."""
     places = [frame.geometry for frame in volume if frame.geometry is not None]
     cosines = np.array([place.orientation for place in places]).reshape(-1, 1, 2, 3)
     between_rows, between_columns = np.array([place.spacing for place in places]).T.reshape(2, -1, 1, 1)

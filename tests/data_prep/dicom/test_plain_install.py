@@ -16,7 +16,7 @@ from pydicom.encaps import encapsulate
 from tests.data_prep import dicom_factory as factory
 from tests.data_prep import oracle
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 
 OTHER_DECODERS = ("pylibjpeg", "openjpeg", "libjpeg", "rle", "gdcm", "_gdcm", "jpeg_ls", "jpegls", "PIL", "imagecodecs")
 """What pydicom would decode with, were it installed."""

@@ -1,4 +1,4 @@
-"""Enhanced multi-frame objects: position, orientation, rescale and kind of every frame, from its functional groups."""
+"""Enhanced multi-frame objects: each frame's position, orientation, rescale and contrast, from its groups."""
 
 from __future__ import annotations
 
@@ -7,19 +7,19 @@ from dataclasses import replace
 
 from pydicom.dataset import Dataset
 
-from data_prep.dicom.frames import Frame, Geometry, Kind
-from data_prep.dicom.reasons import Reason, Refused
+from data_prep.dicom.frames import Contrast, Frame, Geometry
+from data_prep.dicom.refusals import Reason, Refused
 
 
 class Group:
-    """The functional groups of one frame: its own, then those shared by all."""
+    """The functional groups of one frame. The frame's own values go before those that all frames share."""
 
     def __init__(self, own: Dataset, shared: Dataset) -> None:
         self._own = own
         self._shared = shared
 
     def get(self, sequence: str, keyword: str) -> object:
-        """A value out of the first item of a functional group's sequence; None when absent."""
+        """A value in the first item of a functional group's sequence; None when absent."""
         for level in (self._own, self._shared):
             items = level.get(sequence)
             if items:
@@ -37,7 +37,7 @@ class Group:
         return tuple(float(item) for item in values)
 
     def number(self, sequence: str, keyword: str) -> float | None:
-        """The first of them; None when absent."""
+        """The first of a value's numbers; None when absent."""
         values = self.numbers(sequence, keyword)
         return values[0] if values else None
 
@@ -50,12 +50,12 @@ class Group:
 
 
 def groups(dataset: Dataset | None, frames: int) -> Iterator[Group] | None:
-    """The functional groups of each frame, or None for an object that has none.
+    """The functional groups of each frame; None for an object without per-frame groups.
 
     Raises
     ------
     Refused
-        ``UNREADABLE`` if their number is not that of the frames.
+        ``UNREADABLE`` if there are more or fewer groups than frames.
     """
     own = dataset.get("PerFrameFunctionalGroupsSequence") if dataset is not None else None
     if dataset is None or own is None:
@@ -63,18 +63,18 @@ def groups(dataset: Dataset | None, frames: int) -> Iterator[Group] | None:
     if len(own) != frames:
         raise Refused(Reason.UNREADABLE, f"functional groups of {len(own)} frames in an object of {frames}")
     shared = dataset.get("SharedFunctionalGroupsSequence")
-    common = shared[0] if shared else Dataset()
-    return (Group(item, common) for item in own)
+    for_all = shared[0] if shared else Dataset()
+    return (Group(item, for_all) for item in own)
 
 
 def frame(template: Frame, index: int, group: Group) -> Frame:
-    """The frame of a multi-frame object, its own values over those of the whole object."""
+    """One frame of a multi-frame object. Its own values replace those of the whole object."""
     slope = group.number("PixelValueTransformationSequence", "RescaleSlope")
     intercept = group.number("PixelValueTransformationSequence", "RescaleIntercept")
     return replace(
         template,
         index=index,
-        kind=_kind(template.kind, group),
+        contrast=_contrast(template.contrast, group),
         geometry=_geometry(group),
         slope=template.slope if slope is None else slope,
         intercept=template.intercept if intercept is None else intercept,
@@ -92,7 +92,7 @@ def _geometry(group: Group) -> Geometry | None:
     return Geometry(*values) if all(values) else None
 
 
-def _kind(kind: Kind, group: Group) -> Kind:
+def _contrast(whole: Contrast, group: Group) -> Contrast:
     frame_type = group.texts("MRImageFrameTypeSequence", "FrameType") or group.texts(
         "CTImageFrameTypeSequence", "FrameType"
     )
@@ -100,11 +100,11 @@ def _kind(kind: Kind, group: Group) -> Kind:
     echo = group.number("MREchoSequence", "EffectiveEchoTime")
     b_value = group.number("MRDiffusionSequence", "DiffusionBValue")
     return replace(
-        kind,
-        image_type=frame_type or kind.image_type,
-        component="/".join(filter(None, (kind.component, component))),
-        echo_time=kind.echo_time if echo is None else round(echo, 3),
-        b_value=kind.b_value if b_value is None else round(b_value, 3),
+        whole,
+        image_type=frame_type or whole.image_type,
+        component="/".join(filter(None, (whole.component, component))),
+        echo_time=whole.echo_time if echo is None else round(echo, 3),
+        b_value=whole.b_value if b_value is None else round(b_value, 3),
     )
 
 
@@ -140,8 +140,8 @@ def _gradient(group: Group) -> tuple[float, ...]:
 
 
 def _parameters(template: Frame, group: Group) -> tuple[tuple[str, object], ...]:
-    """Sequence parameters under the keywords that single-frame objects use for them."""
-    found = dict(template.parameters)
+    """Sequence parameters, under the keywords that single-frame objects use."""
+    parameters = dict(template.parameters)
     numbers = {
         "EchoTime": group.number("MREchoSequence", "EffectiveEchoTime"),
         "RepetitionTime": group.number("MRTimingAndRelatedParametersSequence", "RepetitionTime"),
@@ -151,5 +151,5 @@ def _parameters(template: Frame, group: Group) -> tuple[tuple[str, object], ...]
         "NumberOfAverages": group.number("MRAveragesSequence", "NumberOfAverages"),
         "SliceThickness": group.number("PixelMeasuresSequence", "SliceThickness"),
     }
-    found |= {name: value for name, value in numbers.items() if value is not None}
-    return tuple(sorted(found.items()))
+    parameters |= {name: value for name, value in numbers.items() if value is not None}
+    return tuple(sorted(parameters.items()))

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
 from data_prep.dicom.convert import convert
-from data_prep.dicom.headers import read_header
+from data_prep.dicom.headers.reader import read_header
 from data_prep.dicom.sources import Source
-from data_prep.dicom.stacks import split
+from data_prep.dicom.stacks.splitting import split
 from monai_spine.geometry import slice_normal
 from tests.data_prep import dicom_factory as factory
 from tests.data_prep import oracle

@@ -268,14 +268,14 @@ def test_an_error_of_ours_stays_within_its_series(
     from data_prep.dicom import job
 
     factory.write(tmp_path / "in" / "other", factory.series(4, seed=7, SeriesDescription="broken"))
-    real = job.stacks_of
+    real = job.split_job
 
-    def sometimes(frames: list[object]) -> object:
+    def sometimes(frames: list[object], max_bytes: int) -> object:
         if frames[0].identity.description == "broken":
             raise ZeroDivisionError("Doe^Jane")
-        return real(frames)
+        return real(frames, max_bytes)
 
-    monkeypatch.setattr(job, "stacks_of", sometimes)
+    monkeypatch.setattr(job, "split_job", sometimes)
     convert(tmp_path / "in", tmp_path / "out", quiet=True)
     assert sorted(oracle.verdicts(tmp_path / "out")) == ["UNREADABLE", "converted"]
     assert "Doe" not in (tmp_path / "out" / "manifest.csv").read_text()
