@@ -187,7 +187,7 @@ def file_checksum(path: Path) -> tuple[int, bytes]:
     checksum, beginning = 0, b""
     with path.open("rb", buffering=0) as file:
         while count := file.readinto(buffer):
-            beginning = beginning or bytes(window[:4096])
+            beginning = beginning or bytes(window[: min(count, 4096)])
             checksum = isal_zlib.crc32(window[:count], checksum)
     return checksum, beginning
 
