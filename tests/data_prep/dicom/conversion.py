@@ -13,11 +13,11 @@ from tests.data_prep import oracle
 
 
 def run(tmp_path: Path, images: list[Dataset], **options: object) -> tuple[Path, ConversionSummary]:
-    """Write a series, convert it with every value checked, judge it by the headers."""
+    """Write a series, convert it with every value verified, and check it against the headers."""
     source, out = tmp_path / "in", tmp_path / "out"
     factory.write(source, images)
     summary = convert(source, out, verify="full", quiet=True, **options)
-    counts = oracle.judge(source, out)
+    counts = oracle.check(source, out)
     assert sum(counts.values()) >= len(images)
     return out, summary
 

@@ -1,4 +1,4 @@
-"""Runs: inputs of every form, names, tables, exit codes, resuming, many processes, a cluster that loses a worker."""
+"""Whole runs: every form of input, names, tables, exit codes, resuming, processes, a cluster that loses a worker."""
 
 from __future__ import annotations
 
@@ -113,7 +113,7 @@ def test_zip_bomb_is_refused(tmp_path: Path) -> None:
     assert [row["reason"] for row in oracle.files(tmp_path / "out")] == ["TOO_LARGE"]
 
 
-def test_damaged_zip_is_a_row(tmp_path: Path) -> None:
+def test_damaged_zip_has_a_row(tmp_path: Path) -> None:
     cohort(tmp_path / "in", 1)
     archive = Path(shutil.make_archive(str(tmp_path / "cohort"), "zip", tmp_path / "in"))
     data = bytearray(archive.read_bytes())
@@ -134,12 +134,12 @@ def burn_disc(folder: Path) -> None:
     files.write(folder)
 
 
-def test_dicomdir_leads_to_its_files(tmp_path: Path) -> None:
+def test_dicomdir_gives_the_files_that_it_names(tmp_path: Path) -> None:
     burn_disc(tmp_path / "in")
     convert(tmp_path / "in" / "DICOMDIR", tmp_path / "out", quiet=True)
     convert(tmp_path / "in", tmp_path / "tree", quiet=True)
     for out in ("out", "tree"):
-        assert oracle.judge(tmp_path / "in", tmp_path / out) == {"used": 4, "ignored": 1}
+        assert oracle.check(tmp_path / "in", tmp_path / out) == {"used": 4, "ignored": 1}
 
 
 def test_dicomdir_finds_files_that_a_mount_renamed(tmp_path: Path) -> None:
@@ -159,6 +159,7 @@ def test_only_the_chosen_planes_are_converted(tmp_path: Path) -> None:
     assert summary.files == {"used": 4, "ignored": 4}
 
 
+@pytest.mark.slow
 def test_exit_codes_and_streams(tmp_path: Path) -> None:
     factory.write(tmp_path / "good", factory.series(4))
     cohort(tmp_path / "mixed", 2)
@@ -182,7 +183,7 @@ def test_scan_lists_every_stack_with_its_verdict(tmp_path: Path) -> None:
     assert "Explicit VR Little Endian" in command("scan", tmp_path / "in").stdout
 
 
-def test_scan_of_an_empty_folder_is_a_users_mistake(tmp_path: Path) -> None:
+def test_scan_of_an_empty_folder_is_an_error_of_the_user(tmp_path: Path) -> None:
     done = command("scan", tmp_path)
     assert (done.returncode, done.stdout) == (2, "")
     assert "holds no file at all" in done.stderr
@@ -196,12 +197,12 @@ def test_scan_and_convert_agree(tmp_path: Path) -> None:
     assert verdicts == [verdict.replace("converted", "convertible") for verdict in oracle.verdicts(tmp_path / "out")]
 
 
-def test_folder_named_as_another_ones_second_volume_overwrites_nothing(tmp_path: Path) -> None:
+def test_folder_named_like_the_second_volume_of_another_overwrites_nothing(tmp_path: Path) -> None:
     echoes = factory.series(4, EchoTime=20) + factory.series(4, EchoTime=80, first_instance=5)
     factory.write(tmp_path / "in" / "100" / "t2", echoes)
     factory.write(tmp_path / "in" / "100" / "t2_1", factory.series(5, seed=1))
     convert(tmp_path / "in", tmp_path / "out", name_by="folder", quiet=True)
-    assert oracle.judge(tmp_path / "in", tmp_path / "out") == {"used": 13}
+    assert oracle.check(tmp_path / "in", tmp_path / "out") == {"used": 13}
     assert len({row["nifti"] for row in oracle.manifest(tmp_path / "out")}) == 3
 
 
@@ -277,7 +278,7 @@ def test_resuming_does_not_trust_a_volume_of_other_headers(tmp_path: Path) -> No
     convert(tmp_path / "in", tmp_path / "out", quiet=True)
     factory.write(tmp_path / "in", factory.series(4, step=5.0))
     convert(tmp_path / "in", tmp_path / "out", quiet=True, resume=True)
-    assert oracle.judge(tmp_path / "in", tmp_path / "out") == {"used": 4}
+    assert oracle.check(tmp_path / "in", tmp_path / "out") == {"used": 4}
 
 
 def test_resuming_with_hashed_uids_keeps_the_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -331,6 +332,7 @@ def test_cluster_without_its_package_says_what_to_install(tmp_path: Path, monkey
         convert(tmp_path / "in", tmp_path / "out", cluster="tcp://127.0.0.1:1", quiet=True)
 
 
+@pytest.mark.slow
 def test_cluster_that_loses_a_worker_loses_nothing_and_repeats_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,4 +1,4 @@
-"""Real series of several vendors: right or rightly refused, by their headers and by the volumes that others made."""
+"""Real series of several vendors: right by their headers and by reference volumes, or refused for the right reason."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ EXPECTED = {
 def test_series_is_right_or_rightly_refused(tmp_path: Path, name: str) -> None:
     source = CORPUS / name / "dicom"
     convert(source, tmp_path, format="nii", quiet=True)
-    counts = oracle.judge(source, tmp_path)
+    counts = oracle.check(source, tmp_path)
     assert oracle.verdicts(tmp_path) == EXPECTED[name]
     assert {row["path"] for row in oracle.files(tmp_path)} == {path.name for path in source.iterdir()}
     assert counts["used"] + counts["duplicate"] + counts["refused"] + counts["ignored"] == sum(counts.values())
@@ -46,7 +46,7 @@ def test_series_is_right_or_rightly_refused(tmp_path: Path, name: str) -> None:
 def test_enhanced_time_series_is_right(tmp_path: Path) -> None:
     source = CORPUS / "o13_enh_siemens_xa30_sag4d" / "dicom"
     convert(source, tmp_path, format="nii", quiet=True)
-    assert oracle.judge(source, tmp_path) == {"used": 315}
+    assert oracle.check(source, tmp_path) == {"used": 315}
     assert nib.load(next(tmp_path.rglob("*.nii"))).shape == (86, 86, 63, 5)
 
 

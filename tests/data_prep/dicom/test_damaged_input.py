@@ -1,4 +1,4 @@
-"""Bad input is a row in the tables or one clear error: no traceback, no half-written volume, no write outside OUT."""
+"""Damaged input gives a row in the tables or one clear error: no traceback, no partial volume, no file outside OUT."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def paths(tmp_path: Path) -> list[Path]:
 def reasons(tmp_path: Path, **options: object) -> dict[str, str]:
     """Convert ``in`` and return status or reason by file."""
     convert(tmp_path / "in", tmp_path / "out", quiet=True, **options)
-    oracle.judge(tmp_path / "in", tmp_path / "out")
+    oracle.check(tmp_path / "in", tmp_path / "out")
     return {row["path"]: row["reason"] or row["status"] for row in oracle.files(tmp_path / "out")}
 
 
@@ -48,15 +48,15 @@ def reasons(tmp_path: Path, **options: object) -> dict[str, str]:
         (b"\xff" * 5000, "NOT_AN_IMAGE"),
     ],
 )
-def test_rubbish_is_a_row(tmp_path: Path, paths: list[Path], content: bytes, reason: str) -> None:
+def test_rubbish_has_a_row(tmp_path: Path, paths: list[Path], content: bytes, reason: str) -> None:
     (tmp_path / "in" / "odd").write_bytes(content)
-    found = reasons(tmp_path)
-    assert found["odd"] == reason
-    assert list(found.values()).count("used") == 4
+    by_file = reasons(tmp_path)
+    assert by_file["odd"] == reason
+    assert list(by_file.values()).count("used") == 4
 
 
 @pytest.mark.parametrize("kept", [140, 200, 400, 700])
-def test_file_cut_within_its_header_is_a_row(tmp_path: Path, paths: list[Path], kept: int) -> None:
+def test_file_cut_within_its_header_has_a_row(tmp_path: Path, paths: list[Path], kept: int) -> None:
     paths[0].write_bytes(paths[0].read_bytes()[:kept])
     assert reasons(tmp_path)[paths[0].name] in {"UNREADABLE", "TRUNCATED", "NOT_AN_IMAGE"}
 
@@ -100,8 +100,8 @@ def test_absurd_header_is_refused(tmp_path: Path, keyword: str, value: object, r
             text = value if isinstance(value, str) else "\\".join(value or ())
             image[keyword] = pydicom.DataElement(pydicom.datadict.tag_for_keyword(keyword), "LO", text)
     factory.write(tmp_path / "in", images)
-    found = set(reasons(tmp_path).values())
-    assert found == {reason} or (keyword == "NumberOfFrames" and found <= {"NO_GEOMETRY", reason})
+    all_reasons = set(reasons(tmp_path).values())
+    assert all_reasons == {reason} or (keyword == "NumberOfFrames" and all_reasons <= {"NO_GEOMETRY", reason})
 
 
 def test_declared_size_beyond_the_limit_is_refused_before_it_is_read(tmp_path: Path, paths: list[Path]) -> None:
@@ -109,7 +109,7 @@ def test_declared_size_beyond_the_limit_is_refused_before_it_is_read(tmp_path: P
 
 
 @pytest.mark.parametrize("orientation", [["1", "0", "0", "0", "1"], ["nan"] * 6])
-def test_truncated_file_with_an_impossible_geometry_is_a_row(
+def test_truncated_file_with_an_impossible_geometry_has_a_row(
     tmp_path: Path, paths: list[Path], orientation: list[str]
 ) -> None:
     image = factory.series(1, ImageType=["ORIGINAL", "PRIMARY", "LOCALIZER"])[0]
@@ -162,9 +162,9 @@ def test_output_that_is_a_file_is_a_clear_error(tmp_path: Path, paths: list[Path
 def test_loops_of_links_end(tmp_path: Path, paths: list[Path]) -> None:
     (tmp_path / "in" / "loop").symlink_to(tmp_path / "in")
     (tmp_path / "in" / "self").symlink_to(tmp_path / "in" / "self")
-    found = reasons(tmp_path)
-    assert found["self"] == "UNREADABLE"
-    assert len(found) == 5
+    by_file = reasons(tmp_path)
+    assert by_file["self"] == "UNREADABLE"
+    assert len(by_file) == 5
 
 
 def test_pipe_does_not_block(tmp_path: Path, paths: list[Path]) -> None:
@@ -173,12 +173,12 @@ def test_pipe_does_not_block(tmp_path: Path, paths: list[Path]) -> None:
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="permissions do not bind the superuser")
-def test_unreadable_file_is_a_row(tmp_path: Path, paths: list[Path]) -> None:
+def test_unreadable_file_has_a_row(tmp_path: Path, paths: list[Path]) -> None:
     paths[3].chmod(0)
     assert reasons(tmp_path)[paths[3].name] == "UNREADABLE"
 
 
-def test_unreadable_file_is_a_row_for_any_user(
+def test_unreadable_file_has_a_row_for_any_user(
     tmp_path: Path, paths: list[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     import builtins
@@ -197,7 +197,7 @@ def test_unreadable_file_is_a_row_for_any_user(
 
 
 def test_full_disk_is_one_clear_error_and_leaves_no_part(tmp_path: Path) -> None:
-    """A limit on the size of files stands in for the end of the disk."""
+    """A limit on the size of files has the effect of a full disk."""
     factory.write(tmp_path / "in", factory.series(4, rows=128, columns=128))
     command = [sys.executable, "-m", "data_prep", "convert", str(tmp_path / "in"), str(tmp_path / "out")]
     done = subprocess.run(
@@ -262,7 +262,7 @@ def test_names_from_headers_never_leave_the_output(tmp_path: Path, uid: str) -> 
     assert oracle.verdicts(tmp_path / "out") == ["converted"]
 
 
-def test_an_error_of_ours_stays_within_its_series(
+def test_an_unexpected_error_refuses_its_series_alone(
     tmp_path: Path, paths: list[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from data_prep.dicom import job

@@ -1,4 +1,4 @@
-"""Runs into an output folder that is in use: what an earlier run left there is kept, replaced or protected."""
+"""Runs into a folder that holds the output of an earlier run: its volumes are kept, replaced or protected."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.data_prep import oracle
 
 
 def volumes(out: Path) -> list[str]:
-    """The volumes and sidecars there are, by name."""
+    """The names of the volumes and sidecars in a folder."""
     return sorted(path.name for path in out.rglob("*") if path.suffix in {".gz", ".nii", ".json"})
 
 
@@ -35,14 +35,14 @@ def test_volume_that_is_refused_this_time_is_removed(used: Path, resume: bool) -
     source = used.parent / "in"
     (source / "a" / "005.dcm").unlink()
     convert(source, used, quiet=True, resume=resume)
-    assert oracle.judge(source, used)["refused"] == 3
+    assert oracle.check(source, used)["refused"] == 3
     assert volumes(used) == ["1.2.3.0.2.json", "1.2.3.0.2.nii.gz", "1.2.3.0.7.json", "1.2.3.0.7.nii.gz"]
 
 
 def test_another_format_replaces_the_first(used: Path) -> None:
     convert(used.parent / "in", used, quiet=True, format="nii")
     assert not list(used.rglob("*.nii.gz"))
-    assert oracle.judge(used.parent / "in", used) == {"used": 12}
+    assert oracle.check(used.parent / "in", used) == {"used": 12}
 
 
 def test_volumes_of_another_input_are_protected(used: Path) -> None:
@@ -57,7 +57,7 @@ def test_volumes_of_another_input_are_protected(used: Path) -> None:
 def test_more_input_adds_to_what_is_there(used: Path) -> None:
     factory.write(used.parent / "in" / "c", factory.series(4, seed=9))
     convert(used.parent / "in", used, quiet=True, resume=True)
-    assert oracle.judge(used.parent / "in", used) == {"used": 16}
+    assert oracle.check(used.parent / "in", used) == {"used": 16}
 
 
 @pytest.mark.parametrize("name", ["../outside.nii.gz", "a/../../outside.nii.gz", "/outside.nii.gz"])

@@ -1,4 +1,4 @@
-"""Series as hospitals, archives and anonymisers hand them over: right, or refused for what is really the matter."""
+"""Series as hospitals, archives and anonymisers send them: converted right, or refused for the true reason."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def test_odd_number_of_bytes_in_big_endian_words(tmp_path: Path) -> None:
         image.PixelData += b"\0"
     factory.write(tmp_path / "in", images, uid.ExplicitVRBigEndian)
     convert(tmp_path / "in", tmp_path / "out", quiet=True)
-    assert oracle.judge(tmp_path / "in", tmp_path / "out") == {"used": 3}
+    assert oracle.check(tmp_path / "in", tmp_path / "out") == {"used": 3}
 
 
 def test_private_syntax_of_ge_has_big_endian_pixels(tmp_path: Path) -> None:
@@ -63,14 +63,14 @@ def test_private_syntax_of_ge_has_big_endian_pixels(tmp_path: Path) -> None:
         path.write_bytes(path.read_bytes().replace(b"1.2.840.10008.1.2\0", b"1.2.840.113619.5.2"))
     convert(tmp_path / "in", tmp_path / "out", quiet=True, verify="full", format="nii")
     (volume,) = (tmp_path / "out").rglob("*.nii")
-    found = nib.load(volume).get_fdata()
+    voxels = nib.load(volume).get_fdata()
     for k, path in enumerate(paths):
         image = sitk.ReadImage(str(path), imageIO="GDCMImageIO")
-        assert np.array_equal(found[..., k].T, sitk.GetArrayFromImage(image)[0])
+        assert np.array_equal(voxels[..., k].T, sitk.GetArrayFromImage(image)[0])
 
 
 @pytest.mark.parametrize("noise", [5e-6, 2e-5, 1e-4, 1e-3])
-def test_noise_in_the_cosines_is_right_or_refused_by_name(tmp_path: Path, noise: float) -> None:
+def test_noise_in_the_cosines_is_right_or_refused_for_it(tmp_path: Path, noise: float) -> None:
     orientation = rotated(factory.SAGITTAL, 7, 2)
     images = factory.series(12, orientation=orientation, rows=320, columns=320, spacing=(0.8, 0.8))
     rng = np.random.default_rng(5)
@@ -101,8 +101,8 @@ def test_reference_image_across_a_scan_is_refused_alone(
     assert oracle.verdicts(run(tmp_path, images)[0]) == verdicts
 
 
-def test_qform_that_three_decimals_put_off_is_said_to_be(tmp_path: Path) -> None:
-    """Cosines that are not quite at right angles: the sform holds them, the qform as nearly as it can."""
+def test_detail_says_how_far_three_decimals_put_the_qform_off(tmp_path: Path) -> None:
+    """Cosines that are not quite at right angles: the sform holds them, the qform comes as near as it can."""
     import SimpleITK as sitk  # noqa: N813 - its usual name
 
     orientation = rotated(rotated(factory.SAGITTAL, 17, 2), 11, 0)
@@ -111,18 +111,18 @@ def test_qform_that_three_decimals_put_off_is_said_to_be(tmp_path: Path) -> None
         image.ImageOrientationPatient = [f"{value:.3f}" for value in orientation]
     factory.write(tmp_path / "in", images)
     convert(tmp_path / "in", tmp_path / "out", quiet=True)
-    oracle.judge(tmp_path / "in", tmp_path / "out", qform_mm=0.15)
+    oracle.check(tmp_path / "in", tmp_path / "out", qform_mm=0.15)
     (row,) = oracle.manifest(tmp_path / "out")
     image = sitk.ReadImage(str(tmp_path / "out" / row["nifti"]))
     first = np.array(images[0].ImagePositionPatient, float)
     error = np.linalg.norm(image.TransformIndexToPhysicalPoint((0, 0, 0)) - first)
-    said = float(row["detail"].split()[-3])
-    assert row["detail"] == f"cosines of few decimals: the qform, which can hold no shear, is {said:.3f} mm off"
-    assert 0.05 < error <= said + 1e-3
+    in_detail = float(row["detail"].split()[-3])
+    assert row["detail"] == f"cosines of few decimals: the qform, which can hold no shear, is {in_detail:.3f} mm off"
+    assert 0.05 < error <= in_detail + 1e-3
 
 
 def cine(slices: int = 5, phases: int = 4) -> list[Dataset]:
-    """Slice by slice, each with a heart rate of its own: trigger times agree in the first phase alone."""
+    """Slice by slice, each with its own heart rate: trigger times agree only in the first phase."""
     images = []
     for k in range(slices):
         for t in range(phases):
@@ -156,7 +156,7 @@ def test_heart_phases_of_unequal_number_are_not_joined(tmp_path: Path) -> None:
 
 
 def two_patients(**equal: str) -> list[list[Dataset]]:
-    """The same protocol on two patients whose acquisition times alone differ."""
+    """The same protocol on two patients; only the acquisition times differ."""
     return [
         factory.series(4, seed=n, AcquisitionTime=f"10000{n}", AcquisitionNumber=n, PatientID=f"patient {n}", **equal)
         for n in range(2)
@@ -169,7 +169,7 @@ def test_patients_whose_uids_an_anonymiser_made_equal_are_never_joined(tmp_path:
     for folder, images in zip("ab", two_patients(**dict.fromkeys(names, value)), strict=True):
         factory.write(tmp_path / "in" / folder, images)
     convert(tmp_path / "in", tmp_path / "out", quiet=True)
-    assert oracle.judge(tmp_path / "in", tmp_path / "out") == {"used": 8}
+    assert oracle.check(tmp_path / "in", tmp_path / "out") == {"used": 8}
     assert oracle.verdicts(tmp_path / "out") == ["converted", "converted"]
     assert {row["t"] for row in oracle.files(tmp_path / "out")} == {""}
     texts = [path.read_text() for path in (tmp_path / "out").rglob("*.[cj]s*")]
@@ -177,7 +177,7 @@ def test_patients_whose_uids_an_anonymiser_made_equal_are_never_joined(tmp_path:
     assert not any("patient" in text for text in texts)
 
 
-def test_files_without_uids_are_one_series_a_folder(tmp_path: Path) -> None:
+def test_files_without_uids_are_one_series_per_folder(tmp_path: Path) -> None:
     for folder, start in (("a", -8), ("b", 8)):
         images = factory.series(4, origin=(start, -90, 120), StudyInstanceUID="", SeriesInstanceUID="")
         factory.write(tmp_path / "in" / folder, images)
@@ -186,7 +186,7 @@ def test_files_without_uids_are_one_series_a_folder(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("creator", "verdict"), [("SIEMENS MR HEADER", "MOSAIC"), ("GEMS_ACQU_01", "converted")])
-def test_private_elements_are_believed_of_their_own_vendor_alone(tmp_path: Path, creator: str, verdict: str) -> None:
+def test_private_elements_count_only_in_the_block_of_their_vendor(tmp_path: Path, creator: str, verdict: str) -> None:
     images = factory.series(5)
     for number, image in enumerate(images):
         block = image.private_block(0x0019, creator, create=True)
@@ -235,18 +235,18 @@ def test_icon_and_private_sequences_are_not_the_image(tmp_path: Path) -> None:
     assert oracle.verdicts(run(tmp_path, images)[0]) == ["converted"]
 
 
-@pytest.mark.parametrize(("said", "written"), [("1.2", "1.2.1"), ("1.2.1", "1.2")])
-def test_syntax_that_the_meta_information_names_wrongly(tmp_path: Path, said: str, written: str) -> None:
+@pytest.mark.parametrize(("named", "written"), [("1.2", "1.2.1"), ("1.2.1", "1.2")])
+def test_syntax_that_the_meta_information_names_wrongly(tmp_path: Path, named: str, written: str) -> None:
     paths = factory.write(tmp_path / "in", factory.series(4), f"1.2.840.10008.{written}")
     for path in paths:
         data = path.read_bytes()
         end = 144 + int.from_bytes(data[140:144], "little")
-        value = f"1.2.840.10008.{said}".encode()
+        value = f"1.2.840.10008.{named}".encode()
         value += b"\0" * (len(value) % 2)
         meta = b"\x02\0\x10\0UI" + struct.pack("<H", len(value)) + value
         path.write_bytes(data[:132] + b"\x02\0\0\0UL\x04\0" + struct.pack("<I", len(meta)) + meta + data[end:])
     convert(tmp_path / "in", tmp_path / "out", quiet=True, verify="full")
-    assert oracle.judge(tmp_path / "in", tmp_path / "out") == {"used": 4}
+    assert oracle.check(tmp_path / "in", tmp_path / "out") == {"used": 4}
 
 
 def test_secondary_captures_among_the_slices_are_refused_alone(tmp_path: Path) -> None:

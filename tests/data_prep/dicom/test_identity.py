@@ -1,4 +1,4 @@
-"""A header full of identity leaves none of it in any output, log or error."""
+"""A header full of identifying values leaves none of them in any output, log or error."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def test_no_refusal_holds_identity(tmp_path: Path, damage: str) -> None:
     assert_anonymous(done.stdout + done.stderr + scan.stdout + scan.stderr + everything_written(tmp_path / "out"))
 
 
-def test_sidecar_says_what_later_steps_need(tmp_path: Path) -> None:
+def test_sidecar_holds_what_later_steps_need(tmp_path: Path) -> None:
     images = factory.series(
         4,
         InversionTime=150,

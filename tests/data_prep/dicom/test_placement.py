@@ -83,7 +83,7 @@ def test_rigid_is_the_affine_itself_without_shear() -> None:
 @given(shear=st.floats(-0.2, 0.2))
 def test_rigid_has_right_angles_the_same_voxel_sizes_and_the_same_centre(shear):
     affine = np.array([[0.5, 0, shear, -20], [0, 0.7, 0, 30], [0, 0, 4, 5], [0, 0, 0, 1.0]])
-    rigid = placement.rigid(affine, (10, 12, 5))
+    rigid = placement.rigid(affine, (10, 12, 5, 7))
     sizes = np.linalg.norm(affine[:3, :3], axis=0)
     assert rigid[:3, :3].T @ rigid[:3, :3] == pytest.approx(np.diag(sizes**2), abs=1e-9)
     centre = np.array([4.5, 5.5, 2, 1])
@@ -92,7 +92,7 @@ def test_rigid_has_right_angles_the_same_voxel_sizes_and_the_same_centre(shear):
 
 
 def test_rigid_is_nearer_than_any_axis_kept_as_it_is() -> None:
-    """The polar decomposition shares the shear among the axes."""
-    affine = np.array([[1, 0, 0.1, 0], [0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1.0]])
+    """The polar decomposition shares the shear among the axes, whatever their voxel sizes are."""
+    affine = np.array([[0.5, 0, 0.4, 0], [0, 0.7, 0, 0], [0, 0, 4, 0], [0, 0, 0, 1.0]])
     angle = np.arctan2(*placement.rigid(affine, (2, 2, 2))[[0, 2], 2])
     assert angle == pytest.approx(np.arctan(0.1) / 2, rel=0.02)

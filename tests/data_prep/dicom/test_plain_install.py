@@ -1,4 +1,4 @@
-"""Every transfer syntax in use decodes with nothing but what the package itself requires."""
+"""Every transfer syntax in use decodes with the packages that the installation itself requires."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.data_prep import oracle
 ROOT = Path(__file__).resolve().parents[3]
 
 OTHER_DECODERS = ("pylibjpeg", "openjpeg", "libjpeg", "rle", "gdcm", "_gdcm", "jpeg_ls", "jpegls", "PIL", "imagecodecs")
-"""What pydicom would decode with, were it installed."""
+"""Packages that pydicom decodes with if they are installed."""
 
 JPEG_LS = (
     "/9j/9wALEAAQABABAREA//gADQH//wASAEMBFABA/9oACAEBAAAAAKBsDYFwNgXBMDwWCwOBsC4JgeCwSgdAyCoIg0EgkEgoKCgoKCgdVQOgZB"
@@ -37,7 +37,7 @@ SYNTAXES = (
 
 
 def ramp() -> np.ndarray:
-    """The values of every image here."""
+    """The values of every image in these tests."""
     return np.add.outer(np.arange(16) ** 2 * 9, np.arange(16) * 7) % 4096
 
 
@@ -66,7 +66,7 @@ def test_all_syntaxes_decode_without_the_decoders_of_the_tests(tmp_path: Path) -
     )
     assert (done.returncode, done.stderr) == (0, "")
     assert [row["reason"] for row in oracle.manifest(tmp_path / "out")] == [""] * len(SYNTAXES)
-    assert oracle.judge(tmp_path / "in", tmp_path / "out") == {"used": 3 * len(SYNTAXES)}
+    assert oracle.check(tmp_path / "in", tmp_path / "out") == {"used": 3 * len(SYNTAXES)}
 
 
 def test_decoders_of_the_tests_are_not_required() -> None:

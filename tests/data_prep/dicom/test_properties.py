@@ -1,4 +1,4 @@
-"""Geometry of any stack: whatever its orientation, order and side, positions and values come out where they were."""
+"""The geometry of any stack: in any orientation and order of files, positions and values are those of the headers."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def test_any_orientation_in_any_file_order_is_right(
         source, out = Path(folder) / "in", Path(folder) / "out"
         factory.write(source, [images[n] for n in order])
         convert(source, out, format="nii", quiet=True)
-        assert oracle.judge(source, out) == {"used": 5}
+        assert oracle.check(source, out) == {"used": 5}
 
 
 @FAST
@@ -59,7 +59,7 @@ def test_stacks_do_not_depend_on_the_order_of_files(order: list[int]) -> None:
 
 @pytest.mark.parametrize("descending", [False, True])
 def test_laterality_follows_positions_not_instance_numbers(tmp_path: Path, descending: bool) -> None:
-    """A mark on the patient's left is on the left, whichever way the scanner counted the slices."""
+    """A mark on the patient's left stays on the left, in whichever direction the scanner counted the slices."""
     images = factory.series(5, orientation=factory.SAGITTAL, origin=(50, -90, 120), step=20.0)
     for image in images:
         on_left = float(image.ImagePositionPatient[0]) > 0  # LPS: +x is left
@@ -96,7 +96,7 @@ def test_rounding_of_positions_is_tolerated(jitter: list[float]) -> None:
         source, out = Path(folder) / "in", Path(folder) / "out"
         factory.write(source, images)
         convert(source, out, format="nii", quiet=True)
-        assert oracle.judge(source, out) == {"used": 8}
+        assert oracle.check(source, out) == {"used": 8}
 
 
 @FAST

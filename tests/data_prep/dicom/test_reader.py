@@ -80,6 +80,11 @@ def test_values_that_may_separate_volumes_are_read(tmp_path: Path, keyword, valu
     assert dict(read_frame(tmp_path, **{keyword: value}).hints)[name] == expected
 
 
+def test_acquisition_time_has_its_date(tmp_path: Path) -> None:
+    frame = read_frame(tmp_path, AcquisitionDate="20200101", AcquisitionTime="120000")
+    assert dict(frame.hints)["acquisition time"] == "20200101120000"
+
+
 def test_hints_that_are_absent_are_left_out(tmp_path: Path) -> None:
     assert [name for name, _ in read_frame(tmp_path).hints] == ["repetition time"]
 
@@ -154,21 +159,21 @@ def test_frames_without_functional_groups_have_no_place(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("creator", "element", "tag", "vr", "value", "b_value"),
+    ("elements", "b_value"),
     [
-        (None, None, 0x00189087, "FD", 800.0, 800),
-        (0x00190010, "SIEMENS MR HEADER", 0x0019100C, "IS", 750, 750),
-        (0x20010010, "Philips Imaging DD 001", 0x20011003, "FL", 600.0, 600),
-        (0x00430010, "GEMS_PARM_01", 0x00431039, "IS", [1000000500, 8, 0, 0], 500),
-        (0x00190010, "GEMS_ACQU_01", 0x0019100C, "IS", 750, None),
-        (0x00430010, "SIEMENS", 0x00431039, "IS", 500, None),
-        (0x20010010, "SIEMENS", 0x20011003, "FL", 600.0, None),
-        (0x20010010, "", 0x20011003, "FL", 600.0, 600),
+        ({0x00189087: ("FD", 800.0)}, 800),
+        ({0x00190010: ("LO", "SIEMENS MR HEADER"), 0x0019100C: ("IS", 750)}, 750),
+        ({0x20010010: ("LO", "Philips Imaging DD 001"), 0x20011003: ("FL", 600.0)}, 600),
+        ({0x00430010: ("LO", "GEMS_PARM_01"), 0x00431039: ("IS", [1000000500, 8, 0, 0])}, 500),
+        ({0x00190010: ("LO", "GEMS_ACQU_01"), 0x0019100C: ("IS", 750)}, None),
+        ({0x00430010: ("LO", "SIEMENS"), 0x00431039: ("IS", 500)}, None),
+        ({0x20010010: ("LO", "SIEMENS"), 0x20011003: ("FL", 600.0)}, None),
+        ({0x20010010: ("LO", ""), 0x20011003: ("FL", 600.0)}, 600),
+        ({0x00189087: ("FD", 800.0), 0x00431039: ("IS", 500)}, 800),  # the standard's element first
     ],
 )
-def test_b_value_of_each_vendor_is_read_from_its_own_block(tmp_path, creator, element, tag, vr, value, b_value) -> None:
-    private = {} if creator is None else {creator: ("LO", element)}
-    assert read_frame(tmp_path, {**private, tag: (vr, value)}).contrast.b_value == b_value
+def test_b_value_of_each_vendor_is_read_from_its_own_block(tmp_path: Path, elements, b_value) -> None:
+    assert read_frame(tmp_path, elements).contrast.b_value == b_value
 
 
 @pytest.mark.parametrize(
@@ -195,31 +200,29 @@ def test_diffusion_direction_of_each_vendor_is_read(tmp_path: Path, creator, ele
 
 
 @pytest.mark.parametrize(
-    ("creator", "tag", "vr", "value", "component"),
+    ("elements", "component"),
     [
-        ((0x20050010, "Philips MR Imaging DD 001"), 0x20051011, "CS", "P", "P"),
-        ((0x00430010, "GEMS_PARM_01"), 0x0043102F, "SS", 1, "GE1"),
-        ((0x00430010, "SIEMENS"), 0x0043102F, "SS", 1, ""),
-        ((0x20050010, "SIEMENS"), 0x20051011, "CS", "P", ""),
+        ({0x20050010: ("LO", "Philips MR Imaging DD 001"), 0x20051011: ("CS", "P")}, "P"),
+        ({0x00430010: ("LO", "GEMS_PARM_01"), 0x0043102F: ("SS", 1)}, "GE1"),
+        ({0x00430010: ("LO", "SIEMENS"), 0x0043102F: ("SS", 1)}, ""),
+        ({0x20050010: ("LO", "SIEMENS"), 0x20051011: ("CS", "P")}, ""),
     ],
 )
-def test_magnitude_and_phase_of_each_vendor_are_read(tmp_path: Path, creator, tag, vr, value, component) -> None:
-    frame = read_frame(tmp_path, {creator[0]: ("LO", creator[1]), tag: (vr, value)})
-    assert frame.contrast.component == component
+def test_magnitude_and_phase_of_each_vendor_are_read(tmp_path: Path, elements, component: str) -> None:
+    assert read_frame(tmp_path, elements).contrast.component == component
 
 
 @pytest.mark.parametrize(
-    ("creator", "tag", "vr", "value", "is_mosaic"),
+    ("elements", "is_mosaic"),
     [
-        ((0x00190010, "SIEMENS MR HEADER"), 0x0019100A, "US", 30, True),
-        ((0x00190010, "SIEMENS MR HEADER"), 0x0019100A, "US", 1, False),
-        ((0x00190010, "GEMS_ACQU_01"), 0x0019100A, "US", 30, False),
-        ((0x00650010, "Image Private Header"), 0x00651050, "DS", 20, True),
+        ({0x00190010: ("LO", "SIEMENS MR HEADER"), 0x0019100A: ("US", 30)}, True),
+        ({0x00190010: ("LO", "SIEMENS MR HEADER"), 0x0019100A: ("US", 1)}, False),
+        ({0x00190010: ("LO", "GEMS_ACQU_01"), 0x0019100A: ("US", 30)}, False),
+        ({0x00650010: ("LO", "Image Private Header"), 0x00651050: ("DS", 20)}, True),
     ],
 )
-def test_tiled_slices_are_a_mosaic(tmp_path: Path, creator, tag, vr, value, is_mosaic) -> None:
-    frame = read_frame(tmp_path, {creator[0]: ("LO", creator[1]), tag: (vr, value)})
-    assert frame.reason is (Reason.MOSAIC if is_mosaic else None)
+def test_tiled_slices_are_a_mosaic(tmp_path: Path, elements, is_mosaic: bool) -> None:
+    assert read_frame(tmp_path, elements).reason is (Reason.MOSAIC if is_mosaic else None)
 
 
 def fragments(count: int, size: int = 4) -> bytes:

@@ -70,6 +70,11 @@ def test_uneven_spacing_names_the_slices_and_the_millimetres() -> None:
     )
 
 
+def test_usual_gap_is_the_median() -> None:
+    assert refusal(stack([0, 4, 8, 11]))[1] == "between slices 3 and 4 lie 3.000 mm, elsewhere 4.000 mm"
+    assert refusal(stack([0, 3, 6, 10, 14]))[1].endswith("elsewhere 3.000 mm")
+
+
 @pytest.mark.parametrize(
     ("distances", "reason"),
     [
@@ -181,6 +186,7 @@ def test_stations_of_an_oblique_stack_are_seen_in_its_own_plane() -> None:
         (4.0, []),
         (4.07, []),
         (5.6, []),  # 1.4 steps
+        (6.0, []),
         (6.4, [3]),  # 1.6 steps
         (8.0, []),  # a missing slice
         (8.07, []),
@@ -210,7 +216,7 @@ def test_a_gap_of_two_steps_is_never_a_cut() -> None:
     assert regularity.slab_cuts(stack([0, 4, 8, 16, 20, 24])) == []
 
 
-@pytest.mark.parametrize("distances", [[0, 4, 14, 18, 22], [0, 4, 14, 18, 22, 26], [0, 4, 8, 12, 22, 26]])
+@pytest.mark.parametrize("distances", [[0], [0, 9], [0, 4, 14, 18, 22], [0, 4, 14, 18, 22, 26], [0, 4, 8, 12, 22, 26]])
 def test_a_slab_has_at_least_three_slices(distances: list[float]) -> None:
     assert regularity.slab_cuts(stack(distances)) == []
 

@@ -1,4 +1,4 @@
-"""What becomes of each kind of series: every row of the table of cases that other converters get wrong."""
+"""What becomes of a series: every case that other converters get wrong, from the files to the volumes."""
 
 from __future__ import annotations
 
@@ -66,13 +66,13 @@ def test_swapped_row_and_column_spacing_is_another_spacing(tmp_path: Path) -> No
     assert oracle.verdicts(run(tmp_path, images)[0]) == ["converted", "converted"]
 
 
-def test_one_image_of_another_spacing_is_refused_by_name(tmp_path: Path) -> None:
+def test_one_image_of_another_spacing_is_refused_for_it(tmp_path: Path) -> None:
     images = factory.series(6)
     images[5].PixelSpacing = [0.9, 0.9]
     assert oracle.verdicts(run(tmp_path, images)[0]) == ["converted", "MIXED_SPACING"]
 
 
-def test_one_image_of_another_shape_is_refused_by_name(tmp_path: Path) -> None:
+def test_one_image_of_another_shape_is_refused_for_it(tmp_path: Path) -> None:
     images = factory.series(6)
     images[5] = factory.series(1, rows=8, columns=8, origin=(12, -90, 120), first_instance=6)[0]
     assert oracle.verdicts(run(tmp_path, images)[0]) == ["converted", "MIXED_SHAPE"]
@@ -138,7 +138,7 @@ def test_slab_gap_splits_into_two_stacks(tmp_path: Path) -> None:
     assert [row["slices"] for row in oracle.manifest(out)] == ["5", "4"]
 
 
-def test_identical_copy_of_a_file_is_a_duplicate_and_said(tmp_path: Path) -> None:
+def test_identical_copy_of_a_file_is_a_duplicate(tmp_path: Path) -> None:
     images = factory.series(5)
     images.append(copy.deepcopy(images[2]))
     out, summary = run(tmp_path, images)
@@ -183,7 +183,7 @@ def test_time_series_becomes_one_4d_file(tmp_path: Path, key: str) -> None:
 
 
 @pytest.mark.parametrize("slice_by_slice", [False, True])
-def test_time_series_is_told_by_instance_numbers_alone(tmp_path: Path, slice_by_slice: bool) -> None:
+def test_instance_numbers_alone_separate_a_time_series(tmp_path: Path, slice_by_slice: bool) -> None:
     images = [image for t in range(3) for image in factory.series(4, seed=0)]
     for number, image in enumerate(images):
         t, k = divmod(number, 4)
@@ -194,7 +194,7 @@ def test_time_series_is_told_by_instance_numbers_alone(tmp_path: Path, slice_by_
     assert [row["t"] for row in oracle.files(out)] == ["0"] * 4 + ["1"] * 4 + ["2"] * 4
 
 
-def test_broken_off_time_series_keeps_its_whole_volumes(tmp_path: Path) -> None:
+def test_interrupted_time_series_keeps_its_whole_volumes(tmp_path: Path) -> None:
     images = [
         image
         for t in range(3)
@@ -278,7 +278,7 @@ def test_two_stations_on_the_same_slice_planes_are_two_stacks(tmp_path: Path) ->
 
 
 def halves(second_uid: str = "1.2.3.0.9") -> list[Dataset]:
-    """One stack whose second half bears another SeriesInstanceUID."""
+    """One stack whose second half has another SeriesInstanceUID."""
     images = factory.series(8)
     for image in images[4:]:
         image.SeriesInstanceUID = second_uid
@@ -356,7 +356,7 @@ def test_bits_that_contradict_each_other_are_refused(tmp_path: Path) -> None:
     ]
 
 
-def test_unknown_transfer_syntax_is_read_only_where_the_pixels_fill_it_plainly(tmp_path: Path) -> None:
+def test_unknown_transfer_syntax_is_read_only_if_the_length_is_that_of_plain_pixels(tmp_path: Path) -> None:
     paths = factory.write(tmp_path / "in", factory.series(3))
     for path in paths:
         path.write_bytes(path.read_bytes().replace(b"1.2.840.10008.1.2.1\0", b"1.2.840.10008.1.2.7\0") + bytes(8))
@@ -366,8 +366,8 @@ def test_unknown_transfer_syntax_is_read_only_where_the_pixels_fill_it_plainly(t
 
 
 @pytest.mark.parametrize("keyword", ["SeriesNumber", "FrameOfReferenceUID"])
-def test_one_series_is_numbered_through_whatever_differs_inside_it(tmp_path: Path, keyword: str) -> None:
-    """Blocks that the scanner gave numbers or frames of reference of their own never overwrite one another."""
+def test_volumes_of_a_series_have_different_numbers_whatever_differs_inside_it(tmp_path: Path, keyword: str) -> None:
+    """Blocks to which the scanner gave their own numbers or frames of reference never overwrite each other."""
     images = factory.series(4, orientation=factory.AXIAL, **{keyword: "7"}) + factory.series(
         4, orientation=rotated(factory.AXIAL, 20, 0), origin=(0, 0, 60), first_instance=5, **{keyword: "8"}
     )
@@ -389,7 +389,7 @@ def test_enhanced_rescale_per_frame(tmp_path: Path) -> None:
     assert oracle.verdicts(run(tmp_path, [factory.enhanced(images)])[0]) == ["converted"]
 
 
-def test_enhanced_object_of_several_volumes_is_told_apart(tmp_path: Path) -> None:
+def test_enhanced_object_of_several_volumes_is_separated(tmp_path: Path) -> None:
     volumes = [image for t in (1, 2, 3) for image in factory.series(4, seed=0, TemporalPositionIdentifier=t)]
     for number, image in enumerate(volumes):
         factory.set_pixels(image, np.full((12, 10), number))
@@ -410,6 +410,6 @@ def test_enhanced_frames_in_no_order_are_sorted(tmp_path: Path) -> None:
     assert oracle.verdicts(run(tmp_path, [factory.enhanced(images)])[0]) == ["converted"]
 
 
-def test_wrong_spacing_between_slices_is_not_believed(tmp_path: Path) -> None:
+def test_wrong_spacing_between_slices_changes_nothing(tmp_path: Path) -> None:
     images = factory.series(5, SpacingBetweenSlices=99, SliceThickness=1)
     assert oracle.verdicts(run(tmp_path, images)[0]) == ["converted"]

@@ -29,7 +29,7 @@ COMPRESSED = [uid.RLELossless, uid.JPEGLosslessSV1, uid.JPEG2000Lossless]
 
 
 def values(out: Path) -> np.ndarray:
-    """The voxels of the one volume there."""
+    """The voxels of the only volume in a folder."""
     (path,) = out.rglob("*.nii")
     return nib.load(path).get_fdata()
 
@@ -119,7 +119,7 @@ def test_compressed_pixels_under_an_uncompressed_syntax_are_refused(tmp_path: Pa
 
 
 def test_uncompressed_pixels_under_a_compressed_syntax_are_right(tmp_path: Path, original: np.ndarray) -> None:
-    """As archives leave them that decompress and forget to say so."""
+    """Some archives decompress the pixels and leave the old transfer syntax."""
     for path in factory.write(tmp_path / "in", factory.series(4, rows=32, columns=24), uid.ExplicitVRLittleEndian):
         renamed(path, uid.RLELossless)
     convert(tmp_path / "in", tmp_path / "out", quiet=True, verify="full", format="nii")
@@ -133,7 +133,7 @@ def test_uncompressed_pixels_under_a_compressed_syntax_are_right(tmp_path: Path,
 def test_jpeg2000_that_contradicts_its_header_is_right_or_refused(
     tmp_path: Path, bits: int, signed: bool, header_bits: int, header_signed: bool
 ) -> None:
-    """Of equal width, the header says how the bits are read; else both must agree in the sign, and the values fit."""
+    """If the width is equal, the header's sign is used; if not, the signs must agree and the values must fit."""
     codec = pytest.importorskip("openjpeg.utils")
     images = factory.series(3, rows=64, columns=64)
     low = -(2 ** (bits - 1)) if signed else 0
@@ -145,7 +145,7 @@ def test_jpeg2000_that_contradicts_its_header_is_right_or_refused(
         image["PixelData"].VR = "OB"
     factory.write(tmp_path / "in", images, uid.JPEG2000Lossless)
     convert(tmp_path / "in", tmp_path / "out", quiet=True)
-    oracle.judge(tmp_path / "in", tmp_path / "out")
+    oracle.check(tmp_path / "in", tmp_path / "out")
     agree = bits == header_bits or (signed == header_signed and bits < header_bits)
     assert oracle.verdicts(tmp_path / "out") == ["converted" if agree else "UNSUPPORTED"]
 

@@ -1,4 +1,4 @@
-"""What is written wrong is found: bytes, shape, both affines, values; each tolerance from both sides."""
+"""A volume that was written wrong is found: bytes, shape, both affines, values; each tolerance from both sides."""
 
 from __future__ import annotations
 
