@@ -70,7 +70,6 @@ def convert(
     only: Sequence[str] = (),
     verify: Literal["geometry", "full"] = "geometry",
     keep_uids: bool = True,
-    salt: str | None = None,
     max_bytes: int = MAX_BYTES,
 ) -> ConversionSummary:
     """Convert every stack that can be proven right, and account for every file.
@@ -95,7 +94,7 @@ def convert(
     verify
         ``geometry`` checks bytes, affine and corners of the written volumes; ``full`` checks every value too.
     keep_uids
-        False replaces UIDs by hashes, salted with ``salt`` or with a random salt that is deleted after the run.
+        False replaces UIDs by hashes with a random salt, which is deleted after the run.
     max_bytes
         The most bytes that one file may declare or unpack to.
 
@@ -108,13 +107,12 @@ def convert(
     with tempfile.TemporaryDirectory(prefix="monai-spine-") as scratch:
         files = sources.find(source, Path(scratch), max_bytes)
         headers = read_headers(files, max_bytes=max_bytes, workers=workers, cluster=cluster, quiet=quiet)
-        own_salt = "" if keep_uids or salt else output_folder.random_salt(out, resume)
-        salt = None if keep_uids else salt or own_salt
+        salt = None if keep_uids else output_folder.random_salt(out, resume)
         jobs = plan(headers, source, name_by, salt)
         earlier = output_folder.earlier_volumes(out)
         series = {frame.identity.names for job in jobs for frame in job.frames}
         output_folder.check_earlier_volumes(out, earlier, series)
-        output_folder.keep_salt(out, own_salt)
+        output_folder.keep_salt(out, salt)
         settings = Settings(
             out=str(out.resolve()),
             extension=format,
@@ -127,7 +125,7 @@ def convert(
     output_folder.remove_partial(out)
     summary = _finish(out, headers, results)
     output_folder.remove_volumes(out, earlier - {row.nifti for result in results for row in result.manifest})
-    output_folder.keep_salt(out, "")
+    output_folder.keep_salt(out, None)
     return summary
 
 

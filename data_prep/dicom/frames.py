@@ -90,7 +90,7 @@ class Identity:
     series_number: int | None
     frame_of_reference: str
     description: str
-    patient: str = ""
+    patient: str
 
     @property
     def names(self) -> tuple[str, str]:

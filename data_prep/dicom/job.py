@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from data_prep.choices import MAX_BYTES
 from data_prep.dicom import nifti, sidecar
 from data_prep.dicom.frames import Frame
 from data_prep.dicom.nifti import OutputError
@@ -34,7 +35,7 @@ class Settings:
     resume: bool = False
     verify_values: bool = False
     only: tuple[str, ...] = ()
-    max_bytes: int = 4 << 30
+    max_bytes: int = MAX_BYTES
 
 
 @dataclass(frozen=True, slots=True)

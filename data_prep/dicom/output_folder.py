@@ -62,11 +62,11 @@ def random_salt(out: Path, resume: bool) -> str:
     return path.read_text() if resume and path.is_file() else secrets.token_hex(16)
 
 
-def keep_salt(out: Path, salt: str) -> None:
-    """Keep a salt in the output until the run is done, so that a resumed run gives the same names."""
+def keep_salt(out: Path, salt: str | None) -> None:
+    """Keep a salt in the output until the run is done, so that a resumed run gives the same names; None removes it."""
     path = out / SALT
     path.unlink(missing_ok=True)
-    if salt:
+    if salt is not None:
         path.touch(mode=0o600)
         path.write_text(salt)
 

@@ -289,9 +289,10 @@ def test_resuming_with_hashed_uids_keeps_the_names(tmp_path: Path, monkeypatch: 
     monkeypatch.undo()
     (salt,) = (tmp_path / "out").glob(".salt")
     assert salt.stat().st_mode & 0o077 == 0
-    text = salt.read_text()
+    (tmp_path / "whole").mkdir()
+    shutil.copy(salt, tmp_path / "whole")
     convert(tmp_path / "in", tmp_path / "out", quiet=True, keep_uids=False, resume=True)
-    convert(tmp_path / "in", tmp_path / "whole", quiet=True, keep_uids=False, salt=text)
+    convert(tmp_path / "in", tmp_path / "whole", quiet=True, keep_uids=False, resume=True)
     assert contents(tmp_path / "out") == contents(tmp_path / "whole")
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from data_prep.dicom import output_folder
 from data_prep.dicom.convert import convert
 from tests.data_prep import dicom_factory as factory
 from tests.data_prep import oracle
@@ -117,7 +118,9 @@ def test_hashed_uids_replace_all_uids_and_depend_on_the_salt(tmp_path: Path) -> 
     names = []
     for number, salt in enumerate(("pepper", "pepper", "other")):
         out = tmp_path / f"out{number}"
-        convert(tmp_path / "in", out, quiet=True, format="nii", keep_uids=False, salt=salt)
+        out.mkdir()
+        output_folder.keep_salt(out, salt)
+        convert(tmp_path / "in", out, quiet=True, format="nii", keep_uids=False, resume=True)
         assert "1.2.3.0" not in everything_written(out)
         names.append(oracle.manifest(out)[0]["nifti"])
     assert names[0] == names[1] != names[2]
