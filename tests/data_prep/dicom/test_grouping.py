@@ -264,3 +264,10 @@ def test_refused_frames_are_in_the_order_of_their_position() -> None:
     (made,) = split(frames)
     assert made.reason is Reason.AMBIGUOUS_VOLUMES
     assert [one.geometry.position[2] for one in made.frames] == [0, 0, 4, 4, 8, 8]
+
+
+def test_refused_frames_of_one_object_are_in_their_own_order() -> None:
+    frames = [replace(frame(1, (0, 0, 5)), index=n) for n in (2, 0, 1)]
+    (made,) = split(frames)
+    assert made.reason is Reason.SINGLE_POSITION
+    assert [one.index for one in made.frames] == [0, 1, 2]
