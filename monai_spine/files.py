@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-PARTIAL = ".part"
+PARTIAL = ".partial"
 """The end of a file's name while it is being written. A killed process leaves such files behind."""
 
 
