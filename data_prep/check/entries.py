@@ -1,4 +1,4 @@
-"""The studies of a datalist as they stand in it: what breaks the format is told, not raised."""
+"""The studies of a datalist as they stand in it: entries that break the format become faults, not errors."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from data_prep.check.faults import Code, Fault
+from data_prep.check.codes import Code
+from data_prep.faults import Fault, FaultCode
 from monai_spine.data.datalist import entry_faults, has_series, read_content
 from monai_spine.errors import InvalidTableError
 from monai_spine.spine import FINDINGS, TARGETS, Finding, SeriesType
@@ -52,10 +53,10 @@ class Study:
 
     def fault(
         self,
-        code: Code,
+        code: FaultCode,
         found: str,
         *,
-        kind: SeriesType | None = None,
+        series_type: SeriesType | None = None,
         path: str = "",
         findings: Iterable[Finding] = (),
         others: Iterable[Study] = (),
@@ -64,13 +65,13 @@ class Study:
         named = {finding.name for finding in findings}
         return Fault(
             code,
-            self.number,
-            self.study_id,
-            self.section,
             found,
-            series=kind.value if kind else "",
-            path=path,
+            study=self.study_id,
+            section=self.section,
+            series=series_type.value if series_type else "",
             targets=tuple(target for target in TARGETS if target in named),
+            path=path,
+            number=self.number,
             others=tuple(other.number for other in others),
         )
 
@@ -99,7 +100,7 @@ def read_studies(path: Path) -> tuple[list[Study], list[Fault]]:
                 broken = [f"expected at least one of {[kind.value for kind in SeriesType]}"]
             if broken:
                 name = str(entry.get("study_id", "")) if isinstance(entry, dict) else ""
-                faults.append(Fault(Code.BROKEN_ENTRY, number, name, section, "; ".join(broken)))
+                faults.append(Fault(Code.BROKEN_ENTRY, "; ".join(broken), study=name, section=section, number=number))
             else:
                 studies.append(_study(entry, number, section))
     if not studies and not faults:

@@ -10,25 +10,26 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from data_prep.check.charts import histograms
+from data_prep.check.codes import Code
 from data_prep.check.entries import Study
-from data_prep.check.faults import Code, Fault, Severity
 from data_prep.check.fingerprint import Fingerprint
 from data_prep.check.pictures import Panel
 from data_prep.check.point_faults import named
 from data_prep.check.result import counted, verdict
 from data_prep.check.volume_facts import VolumeFacts
+from data_prep.faults import Fault, FaultCode, Severity
 from monai_spine import __version__
 from monai_spine.spine import FINDINGS, Condition, Grade, Level, SeriesType
 
 ROWS = 200
-"""The most rows that one kind of fault has in the report; `check.json` has all."""
+"""The most rows that one code has in the report; `check.json` has all."""
 _WITHOUT_NAMES = {
     Code.LABELS_MISSING,
     Code.LABEL_WITHOUT_POINT,
     Code.POINT_WITHOUT_LABEL,
     Code.LABEL_SHARES_DIFFER,
 }
-"""Faults whose words leave out which findings they concern."""
+"""Faults whose words do not name the findings that they concern."""
 _TITLES = {Severity.ERROR: "Errors", Severity.WARNING: "Warnings", Severity.NOTE: "Notes"}
 
 
@@ -108,21 +109,21 @@ def _figures(source: Source, counts: Counter[Severity]) -> list[dict[str, Any]]:
 
 def _part(severity: Severity, faults: Sequence[Fault]) -> dict[str, Any]:
     """All faults of a severity, by code."""
-    by_code: dict[Code, list[Fault]] = defaultdict(list)
+    by_code: dict[FaultCode, list[Fault]] = defaultdict(list)
     for fault in faults:
         if fault.code.severity is severity:
             by_code[fault.code].append(fault)
-    kinds = [_kind(code, by_code[code]) for code in Code if code in by_code]
-    return {"severity": severity, "title": _TITLES[severity], "kinds": kinds}
+    codes = [_code_part(code, by_code[code]) for code in Code if code in by_code]
+    return {"severity": severity, "title": _TITLES[severity], "codes": codes}
 
 
-def _kind(code: Code, faults: Sequence[Fault]) -> dict[str, Any]:
+def _code_part(code: Code, faults: Sequence[Fault]) -> dict[str, Any]:
     studies = len({fault.number for fault in faults})
     total = f"{len(faults)}" if studies == len(faults) else f"{len(faults)} in {counted(studies, 'study')}"
     return {
-        "code": code.value,
-        "title": code.kind.title,
-        "advice": code.kind.advice,
+        "code": code.name,
+        "title": code.explanation.title,
+        "advice": code.explanation.advice,
         "total": total,
         "rows": [_row(fault) for fault in faults[:ROWS]],
         "hidden": max(0, len(faults) - ROWS),
@@ -157,16 +158,16 @@ def _cards(source: Source) -> list[dict[str, Any]]:
             "number": number,
             "study": names[number],
             "panels": panels,
-            "said": [_said(fault, number) for fault in concerning[number]],
+            "faults": [_card_fault(fault, number) for fault in concerning[number]],
         }
         for number, panels in source.panels.items()
     ]
 
 
-def _said(fault: Fault, number: int) -> dict[str, str]:
-    """A fault on the card of a study: in full where it is told of this study, by its title and the other's id else."""
+def _card_fault(fault: Fault, number: int) -> dict[str, str]:
+    """A fault on the card of a study: in full if it is this study's, else its title and the other study's id."""
     found = fault.found if fault.number == number else f"with {fault.study}"
-    return {"tone": fault.code.severity.value, "title": fault.code.kind.title, "found": found}
+    return {"tone": fault.code.severity.value, "title": fault.code.explanation.title, "found": found}
 
 
 def _label_row(condition: Condition, fingerprint: Mapping[str, Any]) -> dict[str, Any]:

@@ -7,10 +7,11 @@ from itertools import combinations
 
 import numpy as np
 
+from data_prep.check.codes import Code
 from data_prep.check.entries import Study
-from data_prep.check.faults import Code, Fault
 from data_prep.check.volume_facts import VolumeFacts
 from data_prep.check.volumes import Volume
+from data_prep.faults import Fault
 from monai_spine.geometry import Plane, obliquity
 from monai_spine.spine import SeriesType
 
@@ -38,18 +39,20 @@ MIXED_RATIO = 1.5
 
 def faults_of_volume(study: Study, volume: Volume, facts: VolumeFacts) -> Iterator[Fault]:
     """Faults of a volume by itself."""
-    if not facts.likeness:
-        yield study.fault(Code.CONSTANT_IMAGE, f"all are {volume.voxels.flat[0]:g}", kind=facts.kind, path=facts.path)
+    if not facts.perceptual_hash:
+        yield study.fault(
+            Code.CONSTANT_IMAGE, f"all are {volume.voxels.flat[0]:g}", series_type=facts.series_type, path=facts.path
+        )
     angle = skew(volume.affine)
     if angle > SHEAR_DEGREES:
         found = f"two axes miss the right angle by {angle:.1f}°, expected at most {SHEAR_DEGREES:g}°"
-        yield study.fault(Code.AFFINE_SHEARED, found, kind=facts.kind, path=facts.path)
+        yield study.fault(Code.AFFINE_SHEARED, found, series_type=facts.series_type, path=facts.path)
     if volume.contradiction > CONTRADICTION_MM:
         found = f"they put one corner {volume.contradiction:.1f} mm apart"
-        yield study.fault(Code.TWO_AFFINES, found, kind=facts.kind, path=facts.path)
-    if facts.plane is not PLANES[facts.kind]:
+        yield study.fault(Code.TWO_AFFINES, found, series_type=facts.series_type, path=facts.path)
+    if facts.plane is not PLANES[facts.series_type]:
         found = f"slices are {facts.plane.value}, tilted by {obliquity(volume.affine):.0f}°"
-        yield study.fault(Code.WRONG_PLANE, found, kind=facts.kind, path=facts.path)
+        yield study.fault(Code.WRONG_PLANE, found, series_type=facts.series_type, path=facts.path)
     implausible = [
         f"{name.replace('_mm', '').replace('_', ' ')} {value:.4g}, expected {low:g} to {high:g}"
         for name, (low, high) in PLAUSIBLE.items()
@@ -57,7 +60,7 @@ def faults_of_volume(study: Study, volume: Volume, facts: VolumeFacts) -> Iterat
     ]
     if implausible:
         found = "; ".join(implausible)
-        yield study.fault(Code.IMPLAUSIBLE_SIZE, found, kind=facts.kind, path=facts.path)
+        yield study.fault(Code.IMPLAUSIBLE_SIZE, found, series_type=facts.series_type, path=facts.path)
 
 
 def skew(affine: np.ndarray) -> float:
@@ -71,8 +74,8 @@ def faults_between_volumes(study: Study, facts: Sequence[VolumeFacts]) -> Iterat
     """Missing series types, fields of view that differ, and series that do not overlap."""
     for kind, paths in study.series.items():
         if not paths:
-            yield study.fault(Code.SERIES_MISSING, f"no {kind.title}", kind=kind)
-        of_kind = [one for one in facts if one.kind is kind and one.plane is PLANES[kind]]
+            yield study.fault(Code.SERIES_MISSING, f"no {kind.title}", series_type=kind)
+        of_kind = [one for one in facts if one.series_type is kind and one.plane is PLANES[kind]]
         yield from _mixed_fields(study, kind, of_kind)
     yield from _apart(study, facts)
 
@@ -81,14 +84,14 @@ def _mixed_fields(study: Study, kind: SeriesType, facts: Sequence[VolumeFacts]) 
     fields = [max(one.features["field_width_mm"], one.features["field_height_mm"]) for one in facts]
     if fields and max(fields) > MIXED_RATIO * min(fields):
         found = f"from {min(fields):.0f} to {max(fields):.0f} mm over {len(fields)} volumes"
-        yield study.fault(Code.MIXED_FIELDS_OF_VIEW, found, kind=kind, path=facts[int(np.argmax(fields))].path)
+        yield study.fault(Code.MIXED_FIELDS_OF_VIEW, found, series_type=kind, path=facts[int(np.argmax(fields))].path)
 
 
 def _apart(study: Study, facts: Sequence[VolumeFacts]) -> Iterator[Fault]:
     """Series types whose boxes along the world's axes have nothing in common with each other's."""
     boxes = {}
     for kind in SeriesType:
-        corners = [one.box for one in facts if one.kind is kind]
+        corners = [one.box for one in facts if one.series_type is kind]
         if corners:
             boxes[kind] = (np.min([box[0] for box in corners], axis=0), np.max([box[1] for box in corners], axis=0))
     gaps = {}
@@ -97,4 +100,4 @@ def _apart(study: Study, facts: Sequence[VolumeFacts]) -> Iterator[Fault]:
         if gap > 0:
             gaps[f"{one.title} and {other.title} lie {gap:.0f} mm apart"] = other
     if gaps:
-        yield study.fault(Code.SERIES_APART, "; ".join(gaps), kind=next(iter(gaps.values())))
+        yield study.fault(Code.SERIES_APART, "; ".join(gaps), series_type=next(iter(gaps.values())))

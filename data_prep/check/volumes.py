@@ -1,4 +1,4 @@
-"""Reading the volumes of a data set: each is read once, whole, or refused with a code."""
+"""Reading the volumes of a data set: a volume is read whole, or refused with a code."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from nibabel.filebasedimages import ImageFileError
 from nibabel.nifti1 import Nifti1Image
 from nibabel.spatialimages import HeaderDataError
 
+from data_prep.check.codes import Code
 from data_prep.check.entries import leaves_folder
-from data_prep.check.faults import Code
 from data_prep.choices import MAX_BYTES
 from monai_spine.geometry import Array
 
@@ -41,7 +41,7 @@ class Volume:
 
 
 class UnusableVolumeError(Exception):
-    """A volume that nothing more can be said about, with the code that says why; caught where a study is checked."""
+    """A volume that cannot be checked further, with the code that says why; caught where a study is checked."""
 
     def __init__(self, code: Code, found: str) -> None:
         super().__init__(found)
@@ -85,7 +85,7 @@ def _open(path: Path) -> Nifti1Image:
 
 @contextmanager
 def _silence() -> Iterator[None]:
-    """Keep nibabel from printing how it mends a header."""
+    """Keep nibabel from printing how it repairs a header."""
     logger = logging.getLogger("nibabel.global")
     level = logger.level
     logger.setLevel(logging.CRITICAL)
@@ -133,5 +133,5 @@ def _contradiction(image: Nifti1Image, affine: Array) -> float:
 
 
 def _reason(err: Exception, path: Path) -> str:
-    """The library's words without the folder, which is nobody else's business."""
+    """The library's message without the folder, whose name may be private."""
     return (str(err) or type(err).__name__).replace(str(path), path.name)[:200]

@@ -1,4 +1,4 @@
-"""How alike two thumbnails are once one is shifted and stretched onto the other: copies may be cropped.
+"""How similar two thumbnails are once one is shifted and stretched onto the other: copies may be cropped.
 
 The shift, the stretch along each axis, a gain and an offset are found by Gauss-Newton steps on the squared difference
 of their middles (Lucas and Kanade, 1981), first with smooth thumbnails, then with sharper ones.
@@ -18,7 +18,7 @@ Places = npt.NDArray[np.intp]
 Floats = npt.NDArray[np.float32]
 
 _MIDDLE = (0.1, 0.9)
-"""Part of the first thumbnail that is looked for in the second; a crop of a tenth at each side keeps it."""
+"""Part of the first thumbnail that is searched for in the second; a crop of a tenth at each side keeps it."""
 _COARSE, _FINE = 16, 36
 """Points along a side, for finding and for comparing."""
 _STEPS = ((2.25, 4), (0.75, 3))

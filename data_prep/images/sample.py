@@ -1,4 +1,4 @@
-"""What the ways into an image datalist have in common: samples with a label, a section and perhaps a patient."""
+"""What folders, tables and channels of images have in common: samples with a label, a section and perhaps a patient."""
 
 from __future__ import annotations
 
@@ -89,9 +89,9 @@ def ordered_classes(found: Iterable[str], given: Sequence[str], where: Path) -> 
         If two differ in case or blanks alone, one is not among those given, or there are fewer than two.
     """
     names = sorted(set(found))
-    alike = [same for same in _same_but_for_case(names) if len(same) > 1]
-    if alike:
-        pairs = [" and ".join(map(repr, same)) for same in alike]
+    doubles = [same for same in _same_but_for_case(names) if len(same) > 1]
+    if doubles:
+        pairs = [" and ".join(map(repr, same)) for same in doubles]
         raise InvalidTableError(
             f"{where}: expected class names that differ by more than case, but found {listed(pairs, '; ', SHOWN)}; "
             "rename one, or merge them with --mapping"

@@ -40,7 +40,7 @@ class LabelPoint:
 
 @dataclass(frozen=True)
 class StudyTables:
-    """What the tables say of one study; ``labels`` has 25 entries in the order of ``TARGETS``."""
+    """The tables' rows of one study; ``labels`` has 25 entries in the order of ``TARGETS``."""
 
     study: str
     series: tuple[tuple[str, SeriesType], ...]
@@ -50,10 +50,10 @@ class StudyTables:
 
 @dataclass(frozen=True)
 class Training:
-    """The studies of ``train.csv`` in its order, and ``unknown`` ones that only the other tables name."""
+    """The studies of ``train.csv`` in its order, and ``unlisted`` ones that only the other tables name."""
 
     studies: tuple[StudyTables, ...]
-    unknown: tuple[str, ...]
+    unlisted: tuple[str, ...]
 
 
 def read_training(folder: Path) -> Training:
@@ -66,14 +66,12 @@ def read_training(folder: Path) -> Training:
     InvalidTableError
         If anything in the tables breaks their format; the message names all rows, up to a limit.
     """
-    tables = _checked(
-        {
-            folder / TRAIN: _train_schema(),
-            folder / TRAIN_SERIES: _series_schema(),
-            folder / POINTS: _points_schema(),
-        }
-    )
-    labels, series, points = tables
+    schemas = {
+        folder / TRAIN: _train_schema(),
+        folder / TRAIN_SERIES: _series_schema(),
+        folder / POINTS: _points_schema(),
+    }
+    labels, series, points = _checked(schemas)
     by_study, marks = _series_by_study(series), _points_by_study(points)
     grades = labels[list(TARGETS)].apply(lambda column: column.map(GRADES)).to_numpy()
     studies = tuple(

@@ -17,7 +17,7 @@ from nibabel.arrayproxy import ArrayProxy
 from data_prep.dicom import nifti, sidecar
 from data_prep.dicom.job import CONVERTER, Settings
 from data_prep.dicom.reasons import Reason, Refused
-from data_prep.study_table.series_rows import SeriesReport, Status, judge, with_verdict
+from data_prep.study_table.series_rows import SeriesReport, Status, final_verdict, with_verdict
 from data_prep.study_table.table import SeriesRow
 from monai_spine.data.series_typing import tell_series_type
 from monai_spine.data.volume import open_volume
@@ -58,13 +58,13 @@ class _StoredVolume:
 
 
 def copy_row(study: str, row: SeriesRow, settings: Settings, name: Callable[[SeriesType], str]) -> SeriesReport:
-    """Check a NIfTI file, tell its type, and write it under the study's own name."""
+    """Check a NIfTI file, find its series type, and write it under the study's own name."""
     report = SeriesReport(study, row.number)
     try:
         volume = _read(row.path)
         report = replace(report, plane=volume.plane.value, slices=str(volume.shape[2]))
-        told = tell_series_type(_header(row.path), volume.plane)
-        report = with_verdict(report, judge(row.kind, told, volume.plane))
+        verdict = tell_series_type(_header(row.path), volume.plane)
+        report = with_verdict(report, final_verdict(row.series_type, verdict, volume.plane))
         if report.status is not Status.USED:
             return report
         target = f"{study}/{name(SeriesType(report.series_type))}.{settings.extension}"
@@ -76,7 +76,7 @@ def copy_row(study: str, row: SeriesRow, settings: Settings, name: Callable[[Ser
 
 
 def _without_path(refusal: Exception, path: Path) -> str:
-    """What is wrong, without the path, which may hold a name."""
+    """What is wrong, without the path, which may hold a patient's name."""
     if isinstance(refusal, Refused):
         return f"{refusal.reason.value}: {refusal.detail}"
     return f"{Reason.UNREADABLE.value}: {str(refusal).removeprefix(f'{path}: ').partition(' (')[0]}"
@@ -127,7 +127,7 @@ def _check_size(affine: Array, shape: tuple[int, ...]) -> None:
 
 
 def _header(path: Path) -> dict[str, Any]:
-    """What the file's name and a sidecar beside it say: ours in ms, BIDS in seconds."""
+    """Values by DICOM keyword from the file's name and a sidecar beside it; times in ms (BIDS has seconds)."""
     stem = path.name.removesuffix(".gz").removesuffix(".nii")
     header: dict[str, Any] = {"SeriesDescription": stem}
     try:
@@ -147,13 +147,13 @@ def _header(path: Path) -> dict[str, Any]:
 
 
 def _codes(value: object) -> list[str]:
-    """``SE_IR`` of BIDS and lists of ours alike."""
+    """Codes of ``ScanningSequence``: from ``SE_IR`` as BIDS has it, or from a list as our sidecars have it."""
     texts = value if isinstance(value, list) else [value]
     return [code for text in texts if isinstance(text, str) for code in text.replace("\\", "_").split("_")]
 
 
 def _write(volume: _StoredVolume, source: Path, target: Path, resume: bool) -> None:
-    """Voxels as stored, their scaling and the affine; no description, extension or name goes along."""
+    """Write voxels as stored, their scaling and the affine; descriptions, extensions and names are left behind."""
     affine = volume.affine
     digest = hashlib.blake2b(
         f"{nifti.file_checksum(source)[0]:08x} {affine.tolist()}".encode(), digest_size=16

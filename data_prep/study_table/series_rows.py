@@ -1,4 +1,4 @@
-"""``series.csv``: what became of every series of a user's table, and how its type was told."""
+"""``series.csv``: what became of every series of a user's table, and how its type was found."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Status(str, Enum):
     OTHER = "other"
     """Known to be none of the three series types, and not needed."""
     LEFT_OUT = "left_out"
-    """Its type is not known, or cannot be the one that was given."""
+    """Its type is unknown, or cannot be the one that was given."""
     REFUSED = "refused"
     """The images cannot be made a sound volume."""
 
@@ -52,17 +52,17 @@ _PLANES = {
 }
 
 
-def judge(given: SeriesType | None, told: SeriesVerdict, plane: Plane) -> SeriesVerdict:
-    """The verdict on a series whose type may have been given.
+def final_verdict(given: SeriesType | None, from_images: SeriesVerdict, plane: Plane) -> SeriesVerdict:
+    """The verdict on a series whose type the user may have given.
 
-    What was given is believed, unless the slices lie in another plane; then the series has no type.
+    The user's word counts, unless the slices lie in another plane; then the series has no type.
     """
     if given is None:
-        return told
+        return from_images
     if _PLANES[given] is not plane:
         return SeriesVerdict(None, Confidence.NONE, f"given as {given.title}, but its slices are {plane.value}")
-    doubt = told.kind is not given and not told.reason.startswith("neither")
-    return SeriesVerdict(given, Confidence.GIVEN, f"given; but {told.reason}" if doubt else "given")
+    doubt = from_images.kind is not given and not from_images.reason.startswith("neither")
+    return SeriesVerdict(given, Confidence.GIVEN, f"given; but {from_images.reason}" if doubt else "given")
 
 
 def with_verdict(report: SeriesReport, verdict: SeriesVerdict) -> SeriesReport:

@@ -102,7 +102,7 @@ def test_shares_have_a_row_per_fold_and_one_for_all(labels):
     assert table.loc["all", "patients"] == 200
     graded = labels[:, :5][labels[:, :5] >= 0]
     assert table.loc["all", "spinal_canal_stenosis_severe"] == pytest.approx((graded == 2).mean())
-    assert "any severe spinal" in folds.for_people(table)
+    assert "any severe spinal" in folds.text_table(table)
 
 
 def test_shares_of_nothing_graded_are_not_numbers():
