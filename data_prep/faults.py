@@ -98,3 +98,10 @@ class Fault:
     images: tuple[str, ...] = ()
     number: int | None = None
     others: tuple[int, ...] = ()
+
+
+def counted(count: int, word: str) -> str:
+    """``1 error``, ``2 errors``, ``2 studies``."""
+    if count == 1:
+        return f"{count} {word}"
+    return f"{count} {word[:-1]}ies" if word.endswith("y") else f"{count} {word}s"

@@ -15,9 +15,9 @@ from data_prep.check.entries import Study
 from data_prep.check.fingerprint import Fingerprint
 from data_prep.check.pictures import Panel
 from data_prep.check.point_faults import named
-from data_prep.check.result import counted, verdict
+from data_prep.check.result import verdict
 from data_prep.check.volume_facts import VolumeFacts
-from data_prep.faults import Fault, FaultCode, Severity
+from data_prep.faults import Fault, FaultCode, Severity, counted
 from monai_spine import __version__
 from monai_spine.spine import FINDINGS, Condition, Grade, Level, SeriesType
 

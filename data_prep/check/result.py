@@ -11,7 +11,7 @@ from typing import Any
 
 from data_prep.check.entries import Study
 from data_prep.check.volume_facts import VolumeFacts
-from data_prep.faults import Fault, FaultCode, Severity
+from data_prep.faults import Fault, FaultCode, Severity, counted
 from monai_spine import __version__
 from monai_spine.errors import ExitCode, listed
 
@@ -83,13 +83,6 @@ def verdict(counts: Mapping[Severity, int]) -> tuple[str, str]:
     if warnings:
         return f"No errors, {counted(warnings, 'warning')} to look at", "warning"
     return "No errors, no warnings", "good"
-
-
-def counted(count: int, word: str) -> str:
-    """``1 error``, ``2 errors``, ``2 studies``."""
-    if count == 1:
-        return f"{count} {word}"
-    return f"{count} {word[:-1]}ies" if word.endswith("y") else f"{count} {word}s"
 
 
 def _finding(fault: Fault, names: Mapping[int, str]) -> dict[str, Any]:

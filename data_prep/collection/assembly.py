@@ -25,7 +25,7 @@ from data_prep.collection.output_folder import (
 )
 from data_prep.collection.quality import Tally
 from data_prep.collection.study import TEST, TRAINING, Job, Outline, StudyResult, do_study, stored_study
-from data_prep.faults import Fault
+from data_prep.faults import Fault, counted
 from data_prep.workers import run as run_all
 from monai_spine.console import track
 from monai_spine.data.datalist import check_no_leak
@@ -65,10 +65,10 @@ class Collection:
 
     def line(self) -> str:
         """One line for people."""
-        faults = self.tally.counts.total()
-        counted = f"{faults} {'fault' if faults == 1 else 'faults'}" if faults else "no faults"
+        total = self.tally.counts.total()
+        faults = counted(total, "fault") if total else "no faults"
         removed = f", {self.removed} volumes of an earlier run removed" if self.removed else ""
-        return f"{self.training} training and {self.test} test studies, {counted}{removed}"
+        return f"{self.training} training and {self.test} test studies, {faults}{removed}"
 
     def report(self) -> str:
         """What the command prints: the line, faults by code, label shares per fold, where to look."""

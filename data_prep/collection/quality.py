@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import pandas as pd
 
 from data_prep.collection.coverage_table import CoverageRow
-from data_prep.faults import Fault, FaultCode
+from data_prep.faults import Fault, FaultCode, counted
 from monai_spine.data.coverage import VIEWS
 from monai_spine.errors import listed
 from monai_spine.spine import FINDINGS, Group, Level, SeriesType
@@ -70,13 +70,13 @@ def summary_lines(tally: Tally) -> list[str]:
         return ["no faults"]
     width = max(len(code.name) for code in tally.counts)
     return [
-        f"{count:>6} {code.name:<{width}}  {_studies(len(tally.studies[code])):>12}  {code.explanation.title}"
+        f"{count:>6} {code.name:<{width}}  {_studies(tally, code):>12}  {code.explanation.title}"
         for code, count in tally.counts.most_common()
     ]
 
 
-def _studies(count: int) -> str:
-    return f"{count} {'study' if count == 1 else 'studies'}" if count else ""
+def _studies(tally: Tally, code: FaultCode) -> str:
+    return counted(len(tally.studies[code]), "study") if tally.studies[code] else ""
 
 
 def markdown(title: str, line: str, tally: Tally, shares: pd.DataFrame | None) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from data_prep.check.result import counted
+from data_prep.faults import counted
 from data_prep.images.files import NamePattern, find_images, visible_folders
 from data_prep.images.labels import mapped, read_mapping
 from data_prep.images.sample import ImageSet, Sample, Section, ordered_classes, task_of
