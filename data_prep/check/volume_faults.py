@@ -12,7 +12,7 @@ from data_prep.check.entries import Study
 from data_prep.check.volume_facts import VolumeFacts
 from data_prep.check.volumes import Volume
 from data_prep.faults import Fault
-from monai_spine.geometry import Plane, obliquity
+from monai_spine.geometry import Plane, obliquity, shear
 from monai_spine.spine import SeriesType
 
 PLANES = {
@@ -43,7 +43,7 @@ def faults_of_volume(study: Study, volume: Volume, facts: VolumeFacts) -> Iterat
         yield study.fault(
             Code.CONSTANT_IMAGE, f"all are {volume.voxels.flat[0]:g}", series_type=facts.series_type, path=facts.path
         )
-    angle = skew(volume.affine)
+    angle = float(np.degrees(np.arcsin(min(1.0, shear(volume.affine)))))
     if angle > SHEAR_DEGREES:
         found = f"two axes miss the right angle by {angle:.1f}°, expected at most {SHEAR_DEGREES:g}°"
         yield study.fault(Code.AFFINE_SHEARED, found, series_type=facts.series_type, path=facts.path)
@@ -61,13 +61,6 @@ def faults_of_volume(study: Study, volume: Volume, facts: VolumeFacts) -> Iterat
     if implausible:
         found = "; ".join(implausible)
         yield study.fault(Code.IMPLAUSIBLE_SIZE, found, series_type=facts.series_type, path=facts.path)
-
-
-def skew(affine: np.ndarray) -> float:
-    """Degrees by which the two axes that stand worst to each other miss a right angle."""
-    axes = affine[:3, :3] / np.linalg.norm(affine[:3, :3], axis=0)
-    cosines = [abs(float(axes[:, a] @ axes[:, b])) for a, b in combinations(range(3), 2)]
-    return float(np.degrees(np.arcsin(min(1.0, max(cosines)))))
 
 
 def faults_between_volumes(study: Study, facts: Sequence[VolumeFacts]) -> Iterator[Fault]:

@@ -22,7 +22,7 @@ from data_prep.study_table.table import SeriesRow
 from monai_spine.data.series_typing import tell_series_type
 from monai_spine.data.volume import open_volume
 from monai_spine.errors import InvalidVolumeError
-from monai_spine.geometry import Array, Plane, plane_of, spacing
+from monai_spine.geometry import Array, Plane, plane_of, shear, spacing
 from monai_spine.spine import SeriesType
 
 EXTENSIONS = (".nii", ".nii.gz")
@@ -98,10 +98,9 @@ def _read(path: Path) -> _StoredVolume:
         raise Refused(Reason.NO_GEOMETRY, "the affine holds numbers that are not finite")
     if image.get_data_dtype().kind not in "iuf":
         raise Refused(Reason.COLOUR, f"expected one number per voxel, but found {image.get_data_dtype()}")
-    directions = affine[:3, :3] / spacing(affine)
-    skew = float(np.abs(directions.T @ directions - np.eye(3)).max())
-    if skew > SHEAR:
-        raise Refused(Reason.SHEARED, f"axes that are not at right angles, cosine {skew:.3f}")
+    cosine = shear(affine)
+    if cosine > SHEAR:
+        raise Refused(Reason.SHEARED, f"axes that are not at right angles, cosine {cosine:.3f}")
     volume = _StoredVolume(image, _slices_last(spacing(affine)))
     _check_size(volume.affine, volume.shape)
     return volume
