@@ -49,7 +49,7 @@ class Study:
     @property
     def paths(self) -> list[tuple[SeriesType, str]]:
         """All volumes with their series types, in the order of `SeriesType`."""
-        return [(kind, path) for kind, paths in self.series.items() for path in paths]
+        return [(series_type, path) for series_type, paths in self.series.items() for path in paths]
 
     def fault(
         self,
@@ -97,7 +97,7 @@ def read_studies(path: Path) -> tuple[list[Study], list[Fault]]:
             number = len(studies) + len(faults)
             broken = entry_faults(entry, n)
             if not broken and not has_series(entry):
-                broken = [f"expected at least one of {[kind.value for kind in SeriesType]}"]
+                broken = [f"expected at least one of {[series_type.value for series_type in SeriesType]}"]
             if broken:
                 name = str(entry.get("study_id", "")) if isinstance(entry, dict) else ""
                 faults.append(Fault(Code.BROKEN_ENTRY, "; ".join(broken), study=name, section=section, number=number))
@@ -126,7 +126,7 @@ def _study(entry: dict[str, Any], number: int, section: str) -> Study:
         study_id=entry["study_id"],
         patient_id=entry["study_id"] if patient is None else str(patient),
         fold=entry.get("fold"),
-        series={kind: tuple(entry.get(kind.value, ())) for kind in SeriesType},
+        series={series_type: tuple(entry.get(series_type.value, ())) for series_type in SeriesType},
         label=None if label is None else np.asarray(label, dtype=np.int64),
         points={_FINDING_OF[name]: _triple(point) for name, point in entry.get("points", {}).items()},
     )

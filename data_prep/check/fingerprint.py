@@ -70,7 +70,7 @@ def take(studies: Sequence[Study], facts: Sequence[VolumeFacts], sound: Sequence
         "studies": len(studies),
         "patients": len({study.patient_id for study in studies}),
         "sections": {section: sum(study.section == section for study in studies) for section in SECTIONS},
-        "series": {kind.value: _series(kind, studies, facts, sound) for kind in SeriesType},
+        "series": {series_type.value: _series(series_type, studies, facts, sound) for series_type in SeriesType},
         "labels": {condition.value: _labels(condition, studies) for condition in Condition},
         "level_distances_mm": _distances(studies),
         "folds": _folds(studies),
@@ -107,11 +107,11 @@ def read(path: Path) -> Fingerprint:
 def _parsed(content: Mapping[str, Any]) -> Fingerprint:
     names = [field.name for field in fields(Spread)]
     spreads = {
-        kind: {
+        series_type: {
             name: Spread(**{key: _number(spread[key]) for key in names})
-            for name, spread in content["series"][kind.value]["features"].items()
+            for name, spread in content["series"][series_type.value]["features"].items()
         }
-        for kind in SeriesType
+        for series_type in SeriesType
     }
     grades = {
         finding.name: {
@@ -154,20 +154,20 @@ def _graded(counts: Mapping[str, int]) -> int:
 
 
 def _series(
-    kind: SeriesType, studies: Sequence[Study], facts: Sequence[VolumeFacts], sound: Sequence[VolumeFacts]
+    series_type: SeriesType, studies: Sequence[Study], facts: Sequence[VolumeFacts], sound: Sequence[VolumeFacts]
 ) -> dict[str, Any]:
-    readable, of_kind = ([one for one in some if one.series_type is kind] for some in (facts, sound))
-    listed = [len(study.series[kind]) for study in studies]
+    readable, of_type = ([one for one in some if one.series_type is series_type] for some in (facts, sound))
+    listed = [len(study.series[series_type]) for study in studies]
     return {
         "studies": sum(count > 0 for count in listed),
         "missing": sum(count == 0 for count in listed),
         "volumes": sum(listed),
         "readable": len(readable),
-        "sound": len(of_kind),
+        "sound": len(of_type),
         "volumes_per_study": {str(count): n for count, n in sorted(Counter(listed).items())},
         "planes": dict(sorted(Counter(one.plane.value for one in readable).items())),
-        "features": {name: asdict(spread_of([one.features[name] for one in of_kind])) for name in FEATURES}
-        if of_kind
+        "features": {name: asdict(spread_of([one.features[name] for one in of_type])) for name in FEATURES}
+        if of_type
         else {},
     }
 

@@ -39,14 +39,14 @@ def faults_within(studies: Mapping[int, Study], facts: Sequence[VolumeFacts]) ->
     """Volumes with a value that lies far from the median and that hardly any other volume has."""
     odd: dict[tuple[int, str], list[str]] = {}
     where = {(one.number, one.path): one for one in facts}
-    for kind in SeriesType:
-        of_kind = [one for one in facts if one.series_type is kind]
-        if len(of_kind) < FEWEST:
+    for series_type in SeriesType:
+        of_type = [one for one in facts if one.series_type is series_type]
+        if len(of_type) < FEWEST:
             continue
         for name, feature in FEATURES.items():
-            spread = spread_of([one.features[name] for one in of_kind])
-            far = [one for one in of_kind if distance(one.features[name], spread, feature) > FARTHEST]
-            if len(far) <= max(1, RARE * len(of_kind)):
+            spread = spread_of([one.features[name] for one in of_type])
+            far = [one for one in of_type if distance(one.features[name], spread, feature) > FARTHEST]
+            if len(far) <= max(1, RARE * len(of_type)):
                 for one in far:
                     odd.setdefault((one.number, one.path), []).append(_words(one.features[name], spread, feature))
     for place, words in odd.items():

@@ -92,7 +92,7 @@ def _content(source: Source) -> dict[str, Any]:
             {"title": Level(level).title, **{name: f"{value:.4g}" for name, value in spread.items()}}
             for level, spread in source.fingerprint["level_distances_mm"].items()
         ],
-        "series": [_series_row(kind, source) for kind in SeriesType],
+        "series": [_series_row(series_type, source) for series_type in SeriesType],
         "compared": source.stored_name,
     }
 
@@ -186,12 +186,12 @@ def _label_cell(cell: Mapping[str, Any]) -> dict[str, Any]:
     return {"shares": shares, "words": f"{moderate:.1f} · {severe:.1f} %", "counts": counts}
 
 
-def _series_row(kind: SeriesType, source: Source) -> dict[str, Any]:
-    known = source.fingerprint["series"][kind.value]
+def _series_row(series_type: SeriesType, source: Source) -> dict[str, Any]:
+    known = source.fingerprint["series"][series_type.value]
     return {
         **known,
-        "title": kind.title,
+        "title": series_type.title,
         "most": max(map(int, known["volumes_per_study"]), default=0),
         "planes": ", ".join(f"{count} {plane}" for plane, count in known["planes"].items()),
-        "charts": histograms(source.facts, kind, source.stored.spreads[kind] if source.stored else None),
+        "charts": histograms(source.facts, series_type, source.stored.spreads[series_type] if source.stored else None),
     }

@@ -17,12 +17,13 @@ from data_prep.check.point_faults import Grid, faults_of_labels, faults_of_point
 from data_prep.check.report import Source, render
 from data_prep.check.result import CheckedData, as_json
 from data_prep.check.volume_facts import VolumeFacts, facts_of
-from data_prep.check.volume_faults import PLANES, faults_between_volumes, faults_of_volume
+from data_prep.check.volume_faults import faults_between_volumes, faults_of_volume
 from data_prep.check.volumes import UnusableVolumeError, read
 from data_prep.dicom.nifti import OutputError, write_atomically
 from data_prep.faults import Fault, Severity
 from data_prep.workers import run as run_all
 from monai_spine.console import track
+from monai_spine.data.series_typing import PLANES
 from monai_spine.errors import InvalidOptionError
 from monai_spine.spine import FINDINGS, SeriesType
 
@@ -111,20 +112,20 @@ def check_study(study: Study, folder: Path) -> CheckedStudy:
     faults: list[Fault] = []
     grids: dict[SeriesType, list[Grid]] = {}
     doubtful: set[SeriesType] = set()
-    for kind, path in study.paths:
+    for series_type, path in study.paths:
         try:
             volume = read(folder, path)
         except UnusableVolumeError as error:
-            faults.append(study.fault(error.code, str(error), series_type=kind, path=path))
-            doubtful.add(kind)
+            faults.append(study.fault(error.code, str(error), series_type=series_type, path=path))
+            doubtful.add(series_type)
             continue
-        measured = facts_of(volume, study.number, kind, path)
+        measured = facts_of(volume, study.number, series_type, path)
         faults += faults_of_volume(study, volume, measured)
-        grids.setdefault(kind, []).append((volume.affine, volume.shape))
+        grids.setdefault(series_type, []).append((volume.affine, volume.shape))
         facts.append(measured)
-        if measured.plane is not PLANES[kind]:
-            doubtful.add(kind)
-    certain = {kind: volumes for kind, volumes in grids.items() if kind not in doubtful}
+        if measured.plane is not PLANES[series_type]:
+            doubtful.add(series_type)
+    certain = {series_type: volumes for series_type, volumes in grids.items() if series_type not in doubtful}
     faults += [*faults_between_volumes(study, facts), *faults_of_points(study, certain), *faults_of_labels(study)]
     return CheckedStudy(study.number, tuple(facts), tuple(faults))
 

@@ -12,14 +12,10 @@ from data_prep.check.entries import Study
 from data_prep.check.volume_facts import VolumeFacts
 from data_prep.check.volumes import Volume
 from data_prep.faults import Fault
-from monai_spine.geometry import Plane, obliquity, shear
+from monai_spine.data.series_typing import PLANES
+from monai_spine.geometry import obliquity, shear
 from monai_spine.spine import SeriesType
 
-PLANES = {
-    SeriesType.SAGITTAL_T1: Plane.SAGITTAL,
-    SeriesType.SAGITTAL_T2: Plane.SAGITTAL,
-    SeriesType.AXIAL_T2: Plane.AXIAL,
-}
 SHEAR_DEGREES = 1.0
 """By how much a volume's axes may miss a right angle."""
 CONTRADICTION_MM = 1.0
@@ -65,28 +61,33 @@ def faults_of_volume(study: Study, volume: Volume, facts: VolumeFacts) -> Iterat
 
 def faults_between_volumes(study: Study, facts: Sequence[VolumeFacts]) -> Iterator[Fault]:
     """Missing series types, fields of view that differ, and series that do not overlap."""
-    for kind, paths in study.series.items():
+    for series_type, paths in study.series.items():
         if not paths:
-            yield study.fault(Code.SERIES_MISSING, f"no {kind.title}", series_type=kind)
-        of_kind = [one for one in facts if one.series_type is kind and one.plane is PLANES[kind]]
-        yield from _mixed_fields(study, kind, of_kind)
+            yield study.fault(Code.SERIES_MISSING, f"no {series_type.title}", series_type=series_type)
+        of_type = [one for one in facts if one.series_type is series_type and one.plane is PLANES[series_type]]
+        yield from _mixed_fields(study, series_type, of_type)
     yield from _apart(study, facts)
 
 
-def _mixed_fields(study: Study, kind: SeriesType, facts: Sequence[VolumeFacts]) -> Iterator[Fault]:
+def _mixed_fields(study: Study, series_type: SeriesType, facts: Sequence[VolumeFacts]) -> Iterator[Fault]:
     fields = [max(one.features["field_width_mm"], one.features["field_height_mm"]) for one in facts]
     if fields and max(fields) > MIXED_RATIO * min(fields):
         found = f"from {min(fields):.0f} to {max(fields):.0f} mm over {len(fields)} volumes"
-        yield study.fault(Code.MIXED_FIELDS_OF_VIEW, found, series_type=kind, path=facts[int(np.argmax(fields))].path)
+        yield study.fault(
+            Code.MIXED_FIELDS_OF_VIEW, found, series_type=series_type, path=facts[int(np.argmax(fields))].path
+        )
 
 
 def _apart(study: Study, facts: Sequence[VolumeFacts]) -> Iterator[Fault]:
     """Series types whose boxes along the world's axes have nothing in common with each other's."""
     boxes = {}
-    for kind in SeriesType:
-        corners = [one.box for one in facts if one.series_type is kind]
+    for series_type in SeriesType:
+        corners = [one.box for one in facts if one.series_type is series_type]
         if corners:
-            boxes[kind] = (np.min([box[0] for box in corners], axis=0), np.max([box[1] for box in corners], axis=0))
+            boxes[series_type] = (
+                np.min([box[0] for box in corners], axis=0),
+                np.max([box[1] for box in corners], axis=0),
+            )
     gaps = {}
     for (one, (low, high)), (other, (other_low, other_high)) in combinations(boxes.items(), 2):
         gap = float(np.max(np.maximum(other_low - high, low - other_high)))

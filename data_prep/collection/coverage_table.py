@@ -78,7 +78,10 @@ def coverage_cells(
     """As `coverage_rows`, for the volumes of a datalist's entry under ``out``; nothing for a study that is left out."""
     if entry is None:
         return [], []
-    stacks = {kind: [(name, read_grid(out / name)) for name in entry.get(kind.value, ())] for kind in SeriesType}
+    stacks = {
+        series_type: [(name, read_grid(out / name)) for name in entry.get(series_type.value, ())]
+        for series_type in SeriesType
+    }
     rows, faults = coverage_rows(study, points, stacks)
     return [row.cells() for row in rows], faults
 
@@ -104,9 +107,11 @@ def coverage_rows(study: str, points: Mapping[Finding, Array], stacks: Stacks) -
             rows.append(_row_without_place(study, finding, stacks))
             continue
         placed = _PlacedFinding(study, finding, places[finding], "label" if finding in points else "estimated")
-        coverages = [[cover(grid, placed.place) for _, grid in stacks.get(kind, ())] for kind in placed.views]
-        for view, kind in enumerate(placed.views):
-            rows += _view_rows(placed, view, stacks.get(kind, ()), coverages[view])
+        coverages = [
+            [cover(grid, placed.place) for _, grid in stacks.get(series_type, ())] for series_type in placed.views
+        ]
+        for view, series_type in enumerate(placed.views):
+            rows += _view_rows(placed, view, stacks.get(series_type, ()), coverages[view])
         if coverages[0] and serving(coverages[0]) is None:
             faults.append(_fault(placed, stacks[placed.views[0]], coverages))
     return rows, faults
@@ -116,8 +121,8 @@ def _row_without_place(study: str, finding: Finding, stacks: Stacks) -> Coverage
     """Certainly not shown where the study has none of the finding's series types, else unknown."""
     views = VIEWS[finding.condition.group]
     start = (study, finding.name, finding.level.title, views[0].value, "1", "unknown")
-    if not any(stacks.get(kind) for kind in views):
-        reason = f"the study has no {' or '.join(kind.title for kind in views)}"
+    if not any(stacks.get(series_type) for series_type in views):
+        reason = f"the study has no {' or '.join(series_type.title for series_type in views)}"
         return CoverageRow(*start, source="no", reason=reason)
     absent = "" if stacks.get(views[0]) else f"the study has no {views[0].title}; "
     return CoverageRow(*start, reason=f"{absent}no point, and the study's other points tell none")
@@ -127,10 +132,10 @@ def _view_rows(
     placed: _PlacedFinding, view: int, stacks: Sequence[Stack], coverages: Sequence[Cover]
 ) -> list[CoverageRow]:
     """A row per stack of a series type, or one row for a type that the study lacks."""
-    kind, finding = placed.views[view], placed.finding
-    start = (placed.study, finding.name, finding.level.title, kind.value, str(view + 1), placed.origin)
+    series_type, finding = placed.views[view], placed.finding
+    start = (placed.study, finding.name, finding.level.title, series_type.value, str(view + 1), placed.origin)
     if not stacks:
-        return [CoverageRow(*start, source="no", reason=f"the study has no {kind.title}")]
+        return [CoverageRow(*start, source="no", reason=f"the study has no {series_type.title}")]
     best = serving(coverages)
     nearer = "" if best is None else stacks[best][0]
     return [
@@ -164,8 +169,8 @@ def _fault(placed: _PlacedFinding, stacks: Sequence[Stack], coverages: Sequence[
         nearest = min(one.distance for one in coverages[0])
         miss = f"no {plane} plane within {PLANE_LIMIT_MM:g} mm of {level}: the nearest is {nearest:.1f} mm away"
     substitutes = [
-        kind.title
-        for kind, of_type in zip(placed.views[1:], coverages[1:], strict=True)
+        series_type.title
+        for series_type, of_type in zip(placed.views[1:], coverages[1:], strict=True)
         if serving(of_type) is not None
     ]
     parts = [miss, f"{substitutes[0]} is the substitute" if substitutes else "no substitute shows it"]

@@ -115,8 +115,12 @@ def _escaped(text: str) -> str:
 def _coverage_table(tally: Tally) -> list[str]:
     if not tally.shown:
         return ["Not known: no study has points."]
-    views = [(group, str(n), kind) for group, kinds in VIEWS.items() for n, kind in enumerate(kinds, start=1)]
-    names = [f"{group.value}: {_view_name(number, kind)}" for group, number, kind in views]
+    views = [
+        (group, str(n), series_type)
+        for group, series_types in VIEWS.items()
+        for n, series_type in enumerate(series_types, start=1)
+    ]
+    names = [f"{group.value}: {_view_name(number, series_type)}" for group, number, series_type in views]
     rows = [
         f"| {level.title} | "
         + " | ".join(_share_shown(tally, group, level, number) for group, number, _ in views)
@@ -131,8 +135,8 @@ def _coverage_table(tally: Tally) -> list[str]:
     return [text, "\n".join([head, *rows])]
 
 
-def _view_name(number: str, kind: SeriesType) -> str:
-    return kind.title if number == "1" else f"{kind.title} as substitute"
+def _view_name(number: str, series_type: SeriesType) -> str:
+    return series_type.title if number == "1" else f"{series_type.title} as substitute"
 
 
 def _share_shown(tally: Tally, group: Group, level: Level, view: str) -> str:

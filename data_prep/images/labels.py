@@ -67,7 +67,7 @@ def read_labels(table: pd.DataFrame, columns: LabelColumns, where: Path) -> Labe
     Raises
     ------
     InvalidOptionError
-        If both kinds of columns were named, or none.
+        If both ways to name columns were used, or neither.
     MissingInputError
         If a column is not there.
     InvalidTableError

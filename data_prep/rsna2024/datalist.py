@@ -108,9 +108,9 @@ def _has_files(folder: Path) -> bool:
 def _tables(sections: Sequence[str]) -> dict[str, Sequence[str]]:
     """Columns of OUT's tables."""
     converted = {
-        _in(section, name): [field.name for field in fields(kind)]
+        _in(section, name): [field.name for field in fields(row)]
         for section in sections
-        for name, kind in (("manifest.csv", ManifestRow), ("files.csv", FileRow))
+        for name, row in (("manifest.csv", ManifestRow), ("files.csv", FileRow))
     }
     return {POINTS: POINT_COLUMNS, COVERAGE: coverage_table.COLUMNS, **converted}
 

@@ -21,7 +21,7 @@ TRAIN_SERIES = "train_series_descriptions.csv"
 TEST_SERIES = "test_series_descriptions.csv"
 
 GRADES = {"": MISSING, **{grade.title: int(grade) for grade in Grade}}
-SERIES_TYPES = {kind.title: kind for kind in SeriesType}
+SERIES_TYPES = {series_type.title: series_type for series_type in SeriesType}
 CONDITIONS = {condition.title: condition for condition in Condition}
 LEVELS = {level.title: level for level in Level}
 
@@ -110,8 +110,8 @@ def read_test(folder: Path) -> list[StudyTables]:
 def _series_by_study(series: pd.DataFrame) -> dict[str, list[tuple[str, SeriesType]]]:
     by_study: dict[str, list[tuple[str, SeriesType]]] = {}
     for row in series.to_dict("records"):
-        kind = SERIES_TYPES[row["series_description"]]
-        by_study.setdefault(row["study_id"], []).append((row["series_id"], kind))
+        series_type = SERIES_TYPES[row["series_description"]]
+        by_study.setdefault(row["study_id"], []).append((row["series_id"], series_type))
     return by_study
 
 

@@ -90,14 +90,14 @@ def join(
     if not any(volumes.values()):
         faults.append(Fault(Code.NO_VOLUME, "left out of the datalist", study=study.study))
         return None, points, faults
-    absent = [kind for kind in SeriesType if not volumes[kind]]
-    faults += [Fault(Code.NO_SERIES_TYPE, kind.title, study=study.study) for kind in absent]
+    absent = [series_type for series_type in SeriesType if not volumes[series_type]]
+    faults += [Fault(Code.NO_SERIES_TYPE, series_type.title, study=study.study) for series_type in absent]
     return _entry(study, volumes, points), points, faults
 
 
 def _entry(study: StudyTables, volumes: dict[SeriesType, list[str]], points: Sequence[PlacedPoint]) -> Entry:
     entry: Entry = {"study_id": study.study, "patient_id": study.study}
-    entry |= {kind.value: files for kind, files in volumes.items() if files}
+    entry |= {series_type.value: files for series_type, files in volumes.items() if files}
     if study.labels is not None:
         entry["label"] = list(study.labels)
         entry["points"] = {point.mark.finding.name: [round(value, 4) for value in point.world] for point in points}
@@ -106,16 +106,18 @@ def _entry(study: StudyTables, volumes: dict[SeriesType, list[str]], points: Seq
 
 def _volumes_by_type(study: StudyTables, conversion: ConvertedStudy, prefix: Path) -> dict[SeriesType, list[str]]:
     """Volumes of every series type in the order of the table, then of the stacks."""
-    volumes: dict[SeriesType, list[str]] = {kind: [] for kind in SeriesType}
-    for series, kind in study.series:
-        volumes[kind] += [(prefix / nifti).as_posix() for nifti in conversion.volumes.get(series, [])]
+    volumes: dict[SeriesType, list[str]] = {series_type: [] for series_type in SeriesType}
+    for series, series_type in study.series:
+        volumes[series_type] += [(prefix / nifti).as_posix() for nifti in conversion.volumes.get(series, [])]
     return volumes
 
 
 def _series_faults(study: StudyTables, conversion: ConvertedStudy) -> list[Fault]:
     """Series without images, images without a series type, and stacks that were refused."""
     listed, present = dict(study.series), conversion.series
-    faults = [_fault(study, s, Code.NO_IMAGES, kind.title) for s, kind in listed.items() if s not in present]
+    faults = [
+        _fault(study, s, Code.NO_IMAGES, series_type.title) for s, series_type in listed.items() if s not in present
+    ]
     faults += [_fault(study, s, Code.UNKNOWN_SERIES, "left out") for s in present - set(listed)]
     faults += [
         _fault(study, series, Code.REFUSED_STACK, f"{count} files: {reason}")
@@ -155,8 +157,8 @@ def _type_faults(study: StudyTables) -> list[Fault]:
     ]
 
 
-def _title(kind: SeriesType | None) -> str:
-    return "a series without a type" if kind is None else kind.title
+def _title(series_type: SeriesType | None) -> str:
+    return "a series without a type" if series_type is None else series_type.title
 
 
 def _fault(study: StudyTables, series: str, code: Code, found: str) -> Fault:

@@ -82,7 +82,11 @@ def _study(study: TableStudy, settings: Settings, labelled: frozenset[str]) -> S
     if entry is None:
         faults.append(_fault(study, Code.NO_VOLUME, "left out of the datalist"))
     else:
-        faults += [_fault(study, Code.NO_SERIES_TYPE, kind.title) for kind in SeriesType if kind.value not in entry]
+        faults += [
+            _fault(study, Code.NO_SERIES_TYPE, series_type.title)
+            for series_type in SeriesType
+            if series_type.value not in entry
+        ]
     if study.labels is None and study.patient in labelled:
         faults.append(_fault(study, Code.IN_BOTH_SECTIONS, f"the patient of study {study.patient}"))
     faults += _point_faults(study)
@@ -104,9 +108,9 @@ def _series(study: TableStudy, settings: Settings) -> tuple[list[SeriesReport], 
     """What became of each series, in the order of the rows, and the faults among them."""
     numbers: Counter[SeriesType] = Counter()
 
-    def name(kind: SeriesType) -> str:
-        numbers[kind] += 1
-        return volume_name(kind, numbers[kind])
+    def name(series_type: SeriesType) -> str:
+        numbers[series_type] += 1
+        return volume_name(series_type, numbers[series_type])
 
     reports: list[SeriesReport] = []
     faults: list[Fault] = []
@@ -130,14 +134,14 @@ def _convert(study: str, row: SeriesRow, settings: Settings, name: Namer) -> tup
 
 def _entry(study: TableStudy, reports: Sequence[SeriesReport]) -> Entry | None:
     """The study as the datalist has it; None without a volume."""
-    volumes: dict[str, list[str]] = {kind.value: [] for kind in SeriesType}
+    volumes: dict[str, list[str]] = {series_type.value: [] for series_type in SeriesType}
     for report in reports:
         if report.status is Status.USED:
             volumes[report.series_type].append(report.nifti)
     if not any(volumes.values()):
         return None
     entry: Entry = {"study_id": study.study, "patient_id": study.patient}
-    entry |= {kind: files for kind, files in volumes.items() if files}
+    entry |= {series_type: files for series_type, files in volumes.items() if files}
     if study.labels is not None:
         entry["label"] = list(study.labels)
     if study.points:

@@ -70,14 +70,14 @@ def _convert_series(study: str, row: SeriesRow, job: Job, settings: Settings, na
     for stack in stacks_of(kept):
         report = _typed_report(study, row, stack)
         if report.status is Status.USED:
-            kind = SeriesType(report.series_type)
-            typed[kind] += stack.frames
-            reports.setdefault(kind, report)
+            series_type = SeriesType(report.series_type)
+            typed[series_type] += stack.frames
+            reports.setdefault(series_type, report)
         else:
             yield report
-    for kind, frames in typed.items():
-        result = run_job(Job(_named(frames, study, name(kind))), settings)
-        yield from _converted(reports[kind], result)
+    for series_type, frames in typed.items():
+        result = run_job(Job(_named(frames, study, name(series_type))), settings)
+        yield from _converted(reports[series_type], result)
 
 
 def _typed_report(study: str, row: SeriesRow, stack: Stack) -> SeriesReport:

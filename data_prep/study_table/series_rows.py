@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import astuple, dataclass, fields, replace
 from enum import Enum
 
-from monai_spine.data.series_typing import Confidence, SeriesVerdict
+from monai_spine.data.series_typing import PLANES, Confidence, SeriesVerdict
 from monai_spine.geometry import Plane
 from monai_spine.spine import SeriesType
 
@@ -45,12 +45,6 @@ class SeriesReport:
 
 COLUMNS = tuple(field.name for field in fields(SeriesReport))
 
-_PLANES = {
-    SeriesType.SAGITTAL_T1: Plane.SAGITTAL,
-    SeriesType.SAGITTAL_T2: Plane.SAGITTAL,
-    SeriesType.AXIAL_T2: Plane.AXIAL,
-}
-
 
 def final_verdict(given: SeriesType | None, from_images: SeriesVerdict, plane: Plane) -> SeriesVerdict:
     """The verdict on a series whose type the user may have given.
@@ -59,7 +53,7 @@ def final_verdict(given: SeriesType | None, from_images: SeriesVerdict, plane: P
     """
     if given is None:
         return from_images
-    if _PLANES[given] is not plane:
+    if PLANES[given] is not plane:
         return SeriesVerdict(None, Confidence.NONE, f"given as {given.title}, but its slices are {plane.value}")
     doubt = from_images.kind is not given and not from_images.reason.startswith("neither")
     return SeriesVerdict(given, Confidence.GIVEN, f"given; but {from_images.reason}" if doubt else "given")
@@ -67,11 +61,13 @@ def final_verdict(given: SeriesType | None, from_images: SeriesVerdict, plane: P
 
 def with_verdict(report: SeriesReport, verdict: SeriesVerdict) -> SeriesReport:
     """The row with a type, or with the reason why it has none."""
-    kind = verdict.kind.value if verdict.kind else ""
+    series_type = verdict.kind.value if verdict.kind else ""
     status = Status.USED if verdict.kind else Status.OTHER if verdict.other else Status.LEFT_OUT
-    return replace(report, series_type=kind, confidence=verdict.confidence.value, status=status, reason=verdict.reason)
+    return replace(
+        report, series_type=series_type, confidence=verdict.confidence.value, status=status, reason=verdict.reason
+    )
 
 
-def volume_name(kind: SeriesType, number: int) -> str:
+def volume_name(series_type: SeriesType, number: int) -> str:
     """The name of a study's ``number``-th series of a type, counted from 1, without extension."""
-    return kind.value if number == 1 else f"{kind.value}-{number}"
+    return series_type.value if number == 1 else f"{series_type.value}-{number}"

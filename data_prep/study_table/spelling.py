@@ -23,7 +23,7 @@ COLUMNS: dict[str, tuple[str, ...]] = {
 """Our name of each column, and the names it may have: in any case, with blanks or hyphens for underscores."""
 
 _SERIES_TYPES = {
-    **{kind.value: kind for kind in SeriesType},
+    **{series_type.value: series_type for series_type in SeriesType},
     "sag_t1": SeriesType.SAGITTAL_T1,
     "sagittal_t2_stir": SeriesType.SAGITTAL_T2,
     "sagittal_stir": SeriesType.SAGITTAL_T2,

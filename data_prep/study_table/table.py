@@ -151,11 +151,11 @@ def _schema(columns: Sequence[str]) -> pa.DataFrameSchema:
         return pa.Column(str, pa.Check(lambda cell: known(cell) is not None, element_wise=True, error=expected))
 
     grade = "Normal/Mild, Moderate, Severe, 0, 1, 2 or nothing"
-    kinds = f"one of {[kind.title for kind in SeriesType]} or nothing"
+    series_types = f"one of {[series_type.title for series_type in SeriesType]} or nothing"
     columns_known: dict[str, pa.Column] = {
         "study": pa.Column(str, csv_tables.name_check()),
         "path": pa.Column(str, pa.Check.str_length(min_value=1, error="a path")),
-        "series_type": spelt(lambda cell: spelling.series_type_named(cell) if cell else cell, kinds),
+        "series_type": spelt(lambda cell: spelling.series_type_named(cell) if cell else cell, series_types),
         "grade": spelt(spelling.grade_named, grade),
         "finding": spelt(spelling.finding_named, f"one of the 25 findings, such as {TARGETS[0]}"),
         **dict.fromkeys(TARGETS, spelt(spelling.grade_named, grade)),
@@ -257,8 +257,8 @@ def _joined(
     rows: dict[str, list[SeriesRow]] = defaultdict(list)
     owners: dict[str, str] = {}
     for n, row in main.each():
-        kind = spelling.series_type_named(row.get("series_type", ""))
-        rows[row["study"]].append(SeriesRow(n, folder / row["path"], kind))
+        series_type = spelling.series_type_named(row.get("series_type", ""))
+        rows[row["study"]].append(SeriesRow(n, folder / row["path"], series_type))
         owners.setdefault(row["study"], row.get("patient") or row["study"])
     first: dict[str, str] = {}
     for study, owner in owners.items():
