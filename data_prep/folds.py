@@ -125,8 +125,11 @@ def _greedy(share: Counts, target: Counts, order: npt.NDArray[np.int64]) -> Fold
     order = order[np.argsort(-share[order].max(axis=1), kind="stable")]
     filled = np.zeros_like(target)
     fold_of = np.zeros(len(share), dtype=np.intp)
-    for group in order:
+    for left, group in zip(range(len(order), 0, -1), order, strict=True):
         strayed = ((filled + share[group] - target) ** 2 - (filled - target) ** 2).sum(axis=1)
+        empty = ~filled.any(axis=1)
+        if left <= empty.sum():
+            strayed[~empty] = np.inf  # without this, a holdout of 1 % of three groups would stay empty
         # Rounded, so that sums in another order, as on another machine, do not decide between equal folds.
         fold_of[group] = np.lexsort((filled[:, 0] / target[:, 0], np.round(strayed, 12)))[0]
         filled[fold_of[group]] += share[group]

@@ -1,4 +1,4 @@
-"""Histograms as numbers for the report's drawings: bars, ticks and where earlier data lay."""
+"""Histograms as numbers for the report's drawings: bars, ends, and the range of earlier data."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Bar:
 
 @dataclass(frozen=True)
 class Histogram:
-    """A feature of one series type. ``band`` is where earlier data lay: x and width, or None."""
+    """A feature of one series type. ``band`` is the range of earlier data as x and width, or None."""
 
     title: str
     unit: str

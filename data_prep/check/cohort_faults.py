@@ -19,7 +19,7 @@ Item = TypeVar("Item")
 
 
 def faults_between_entries(studies: Sequence[Study]) -> Iterator[Fault]:
-    """Studies that stand there twice, patients on two sides of a split, studies without a fold."""
+    """Studies that are listed twice, patients on two sides of a split, studies without a fold."""
     for same in _grouped((study.study_id, study) for study in studies):
         yield same[0].fault(Code.STUDY_TWICE, _times(same), others=same[1:])
     training = [study for study in studies if study.section == "training"]

@@ -1,4 +1,4 @@
-"""The studies of a datalist as they stand in it: entries that break the format become faults, not errors."""
+"""The studies of a datalist as they are listed: entries that break the format become faults, not errors."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Study:
     Attributes
     ----------
     number
-        Counts the entries of all sections; ids may stand there twice.
+        Counts the entries of all sections; an id may be listed twice.
     series
         Paths of each series type, relative to the datalist.
     label

@@ -19,9 +19,9 @@ from monai_spine.spine import SeriesType
 FARTHEST = 6.0
 """Robust standard deviations from the median beyond which a value is odd."""
 RARE = 0.02
-"""Share of volumes: a value that more of them have is a second protocol, not an outlier."""
+"""Share of volumes. A value that more volumes have belongs to a second protocol; it is no outlier."""
 FEWEST = 20
-"""Volumes of a series type from which on they are compared with each other."""
+"""With fewer volumes of a series type, they are not compared with each other."""
 _IQR_OF_NORMAL = 1.349
 
 

@@ -63,9 +63,9 @@ def panels(study: Study, folder: Path, blamed: Collection[Finding], paths: Colle
     folder
         Of the datalist.
     blamed
-        Findings whose points something is wrong with: slices are chosen to show them.
+        Findings with a faulty point: slices are chosen to show them.
     paths
-        Volumes that something is wrong with: they are shown where there is a choice.
+        Faulty volumes: they are shown where there is a choice.
     """
     return [_panel(study, folder, series_type, blamed, paths) for series_type in SeriesType]
 
@@ -136,7 +136,7 @@ def _mark(view: View, finding: Finding, point: Point, blamed: bool) -> Mark:
 
 
 class View:
-    """A slice as it is looked at: anterior or the patient's right on the left; head, or anterior in axial ones, on top.
+    """A slice as readers see it: anterior or the patient's right on the left; head, or anterior in axial ones, on top.
 
     Parameters
     ----------

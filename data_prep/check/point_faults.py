@@ -1,4 +1,4 @@
-"""What is wrong with the points and labels of one study. A point is blamed once: for the first thing that is wrong."""
+"""What is wrong with the points and labels of one study. A point has one fault at most: the first that is found."""
 
 from __future__ import annotations
 

@@ -25,7 +25,8 @@ class Feature:
     logarithmic
         Whether values are compared by their ratio rather than their difference.
     floor
-        The least spread that values are judged by, in the logarithm where that is used; None: never judged.
+        The least spread that is assumed when values are judged, in the logarithm if ``logarithmic``; None if values
+        of this feature are not judged.
     """
 
     title: str

@@ -37,7 +37,7 @@ QUALITY = "quality.csv"
 
 @dataclass(frozen=True)
 class Run:
-    """How a collection is run: in how many processes or on which cluster, quietly or not, with which folds."""
+    """How a collection is run: its folds, its processes or its cluster, and whether progress is shown."""
 
     folds: int = 5
     seed: int = 0
@@ -48,7 +48,7 @@ class Run:
 
 @dataclass(frozen=True)
 class Collection:
-    """What became of a collection: studies in the two sections, faults and coverage, label shares per fold."""
+    """The result of a collection: studies in the two sections, faults and coverage, label shares per fold."""
 
     out: Path
     training: int
@@ -91,8 +91,8 @@ def assemble(
 ) -> Collection:
     """Do all studies and write OUT: the tables first, the datalist last.
 
-    Studies run in any order and wait on the disk until all are done; then they are written in the order of the jobs.
-    Memory holds the labels of all studies, and of everything else one study.
+    Studies run in any order, and their results are stored on the disk until all are done; then they are written in the
+    order of the jobs. So memory holds the labels of all studies, and everything else of one study only.
 
     Parameters
     ----------

@@ -21,7 +21,7 @@ class Code(FaultCode):
     REFUSED_STACK = warning("the converter refused images; manifest.csv or series.csv says why")
     REFUSED_FILE = warning("files that could not be read")
     FOUR_DIMENSIONAL = warning("a volume over time, which no series type expects; left out of the datalist")
-    TYPE_NOT_TOLD = warning("a series whose type nobody gave and nothing tells for sure; left out: give it")
+    TYPE_NOT_TOLD = warning("a series whose type is not given and cannot be derived for sure; left out: give it")
     TYPE_CONTRADICTED = warning("a series whose slices cannot be of the type that was given; left out")
     IN_BOTH_SECTIONS = warning("the patient also has a labelled study; do not judge a model by this one")
     NO_POINT = warning("a label without a point")

@@ -1,4 +1,4 @@
-"""One study's DICOM folder to volumes, in one process: what a collection is converted by, a study at a time."""
+"""One study's DICOM folder to volumes, in one process."""
 
 from __future__ import annotations
 

@@ -125,7 +125,7 @@ def _row_without_place(study: str, finding: Finding, stacks: Stacks) -> Coverage
         reason = f"the study has no {' or '.join(series_type.title for series_type in views)}"
         return CoverageRow(*start, source="no", reason=reason)
     absent = "" if stacks.get(views[0]) else f"the study has no {views[0].title}; "
-    return CoverageRow(*start, reason=f"{absent}no point, and the study's other points tell none")
+    return CoverageRow(*start, reason=f"{absent}no point, and the study's other points give none")
 
 
 def _view_rows(

@@ -20,7 +20,7 @@ from monai_spine.spine import TARGETS
 
 DATALIST = "datalist.json"
 SHELF = ".studies"
-"""Folder of the results of studies, as long as a run takes."""
+"""Folder of the studies' results while a run lasts."""
 
 
 def check_output(out: Path, sources: Iterable[Path], folders: Iterable[str]) -> None:
@@ -60,7 +60,7 @@ def check_output(out: Path, sources: Iterable[Path], folders: Iterable[str]) -> 
 def open_output(out: Path) -> Path:
     """Make the folder ready for a run, and return the empty shelf in it.
 
-    An earlier datalist goes first: where one stands, everything beside it is whole and belongs to it.
+    An earlier datalist is removed first: a datalist in the folder means that everything beside it is complete.
 
     Raises
     ------
@@ -81,9 +81,9 @@ def open_output(out: Path) -> Path:
 
 
 def remove_stale(out: Path, folder: str, kept: Sequence[str]) -> int:
-    """Remove volumes of a study that an earlier run made and this one did not; their number.
+    """Remove volumes of a study that an earlier run made and this one did not; return how many.
 
-    Only those go that have a sidecar of ours: whatever else lies there stays.
+    Only volumes with a sidecar of ours are removed: all other files stay.
     """
     stale = [path for path in _volumes(out / folder) if path.relative_to(out).as_posix() not in kept]
     ours = [path for path in stale if _is_ours(_sidecar(path))]

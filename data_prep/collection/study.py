@@ -1,4 +1,4 @@
-"""What became of one study, and where it waits on the disk until all are done."""
+"""The result of one study, stored on a shelf (a folder of the output) until all studies are done."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from data_prep.dicom.nifti import write_atomically
 from data_prep.faults import Fault
 
 Entry = dict[str, Any]
-"""A study as it stands in ``datalist.json``, but for its fold."""
+"""A study's entry of ``datalist.json``, without its fold."""
 Job = TypeVar("Job")
 
 TRAINING, TEST = "training", "test"

@@ -81,7 +81,7 @@ def _aligned(images: Floats, a: Places, b: Places) -> Floats:
 
 
 def _least_squares(jacobian: Floats, residual: Floats) -> Floats:
-    """Steps ``(pairs, unknowns)`` that reduce the residuals ``(pairs, points)``, a little damped."""
+    """Steps ``(pairs, unknowns)`` that reduce the residuals ``(pairs, points)``, slightly damped."""
     normal = jacobian @ jacobian.transpose(0, 2, 1)
     unknowns = normal.shape[1]
     damping = 1e-3 * np.trace(normal, axis1=1, axis2=2)[:, None, None] / unknowns + 1e-3

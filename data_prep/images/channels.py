@@ -58,7 +58,7 @@ def read_channels(
     MissingInputError
         If samples lack channels, or the table names some that are not there.
     InvalidOptionError
-        If the pattern is none, or channels are too few.
+        If the pattern is not valid, or there are too few channels.
     InvalidTableError
         If no file fits the pattern, two are of one channel of a sample, or labels break their format.
     """
@@ -147,7 +147,7 @@ def _read_rows(path: Path, columns: LabelColumns, sample_column: str, patient_co
     table = read_csv(path, "a table with a row per sample")
     check_columns(table, [sample_column, *([patient_column] if patient_column else [])], path)
     names = list(table[sample_column])
-    raise_faults(path, [f"sample {name!r} stands there {n} times" for name, n in Counter(names).items() if n > 1])
+    raise_faults(path, [f"sample {name!r} is listed {n} times" for name, n in Counter(names).items() if n > 1])
     patients = list(table[patient_column]) if patient_column else None
     return _Rows(path, names, patients, read_labels(table, columns, path))
 

@@ -36,8 +36,10 @@ LabelColumn = Annotated[
 ]
 LabelsColumn = Annotated[str | None, typer.Option(help="Column of several class names joined by the separator.")]
 Separator = Annotated[str, typer.Option(help="What joins the names in --labels-column.")]
-Nothing = Annotated[str, typer.Option(help="What --labels-column says if no class applies.")]
-SkipMissing = Annotated[bool, typer.Option("--skip-missing", help="Leave out and count what is not there.")]
+Nothing = Annotated[str, typer.Option(help="The text in --labels-column if no class applies.")]
+SkipMissing = Annotated[
+    bool, typer.Option("--skip-missing", help="Leave out images that do not exist, and count them.")
+]
 Folds = Annotated[int | None, typer.Option(help="Folds of the cross-validation; 5 if not given.")]
 Holdout = Annotated[float | None, typer.Option(help="Instead of folds: this share is fold 0, to validate on.")]
 Seed = Annotated[int, typer.Option(help="The same seed makes the same folds.")]
@@ -56,7 +58,7 @@ def folders(  # noqa: PLR0917 - options
     classes: Classes = None,
     test_dir: TestDir = None,
     patient_pattern: Annotated[
-        str | None, typer.Option(help="What of a file's name is the patient: '{patient}_*.png'.")
+        str | None, typer.Option(help="Where a file's name holds the patient: '{patient}_*.png'.")
     ] = None,
     folds: Folds = None,
     holdout: Holdout = None,

@@ -25,7 +25,7 @@ class ImageFiles:
 
 
 def find_images(folder: Path, apart: Path | None = None) -> ImageFiles:
-    """All images below a folder; hidden files and folders, and the folder ``apart``, are passed over."""
+    """All images below a folder; hidden files and folders, and the folder ``apart``, are skipped."""
     images, others = [], 0
     for path in sorted(_walk(folder, apart)):
         if is_image(path):
@@ -50,13 +50,13 @@ def visible_folders(folder: Path, apart: Path | None = None) -> list[Path]:
 
 
 def is_image(path: Path) -> bool:
-    """Whether a file is taken for an image; whether it can be read is another matter."""
+    """Whether a file is taken for an image; whether it can be read is not checked."""
     name = path.name.lower()
     return name.endswith(EXTENSIONS) or is_dicom(path)
 
 
 def is_dicom(path: Path) -> bool:
-    """Whether a file is called as DICOM files are, or has no extension and begins as they do."""
+    """Whether a file has an extension of DICOM, or no extension and the first bytes of DICOM."""
     if path.name.lower().endswith(DICOM_EXTENSIONS):
         return True
     if path.suffix and not path.suffix[1:].isdigit():  # a UID as a name ends in digits

@@ -43,7 +43,7 @@ def read_folders(
     patient_pattern
         How a file's name holds the patient, such as ``{patient}_*.png``.
     apart
-        A folder to pass over: where the datalist goes.
+        A folder to skip: where the datalist goes.
 
     Raises
     ------
@@ -128,5 +128,5 @@ def _patient(file: Path, pattern: NamePattern | None) -> str:
         return ""
     fields = pattern.match(file)
     if fields is None:
-        raise InvalidTableError(f"{file}: expected a name like {pattern.pattern!r} that tells the patient")
+        raise InvalidTableError(f"{file}: expected a name like {pattern.pattern!r}, which holds the patient")
     return fields["patient"]

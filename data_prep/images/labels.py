@@ -18,7 +18,7 @@ from monai_spine.images.data.datalist import UNKNOWN, Task
 
 Label = int | tuple[int, ...]
 _FLAGS = {"1": 1, "1.0": 1, "true": 1, "0": 0, "0.0": 0, "false": 0, "": UNKNOWN, "-1": UNKNOWN, "-1.0": UNKNOWN}
-"""What a cell of a class's own column may hold; nothing, and -1, leave it unknown."""
+"""Values of a cell in a class's own column; an empty cell and -1 mean unknown."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class LabelColumns:
     joined
         Instead of these, a column of class names joined by ``separator``.
     nothing
-        What such a cell says if no class applies; an empty cell says the same.
+        The text of such a cell if no class applies; an empty cell means the same.
     classes
         All classes there may be, in the order of their numbers.
     mapping
@@ -158,7 +158,7 @@ def read_mapping(path: Path) -> dict[str, str]:
         raise InvalidTableError(f"{path}: expected two columns, a name and its class, but found {list(table.columns)}")
     names, classes = table.iloc[:, 0], table.iloc[:, 1]
     repeated = sorted(set(names[names.duplicated()]))
-    raise_faults(path, [f"{name!r} stands there twice" for name in repeated])
+    raise_faults(path, [f"{name!r} is listed twice" for name in repeated])
     return dict(zip(names, classes, strict=True))
 
 

@@ -2,8 +2,7 @@
 
 Two pictures are near duplicates if the cosine between their features reaches `THRESHOLD`: the features of the whole
 pictures, of the pictures without an even border, or after one was shifted and stretched onto the other. Alignment is
-tried only with the few pictures most similar to each. docs/images.md says what the threshold was measured on.
-"""
+tried only with the few pictures most similar to each."""
 
 from __future__ import annotations
 
@@ -17,6 +16,8 @@ from data_prep.images.alignment import aligned_cosines
 from data_prep.images.thumbnail import Thumbnails, Vectors, features, middles
 
 THRESHOLD = 0.985
+"""Of 44,850 pairs of different phantom slices 3 reach it, all neighbours in axial stacks of one patient. Of changed
+copies 89 to 100 % reach it (`benchmarks/image_copies.py`; docs: page of images)."""
 _WORTH_ALIGNING = 0.6
 _ALIGNED = 4
 """How many of the pictures most similar to one are aligned with it."""

@@ -1,4 +1,4 @@
-"""What a set of images is and what is wrong with it: ``report.json`` for machines, a few lines for people."""
+"""The report of an image set: ``report.json`` for machines, a few lines for people."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ SCHEMA = "monai_spine/image-report/1"
 
 @dataclass(frozen=True)
 class ImageReport:
-    """What became of an image set.
+    """The result of an image set.
 
     Attributes
     ----------

@@ -12,11 +12,11 @@ from monai_spine.errors import InvalidTableError, listed
 from monai_spine.images.data.datalist import Task
 
 SHOWN = 20
-"""Names that a message lists before it counts the rest."""
+"""Names that a message lists; the rest is counted."""
 
 
 class Section(str, Enum):
-    """On which side of a split that came with the images a sample stands."""
+    """The part of a split to which a sample belongs."""
 
     TRAINING = "training"
     VALIDATION = "validation"
@@ -34,7 +34,7 @@ class Sample:
     label
         Number of its class, or for several labels 1, 0 or -1 (unknown) per class.
     patient
-        Whom it shows, empty where nobody knows.
+        Empty if unknown.
     """
 
     files: tuple[Path, ...]
@@ -54,7 +54,7 @@ class ImageSet:
     Attributes
     ----------
     missing
-        Images that were named, but are not there, and are left out because the user said so.
+        Images that were named, but do not exist, and are left out at the user's request (``--skip-missing``).
     notes
         What else was left out, a sentence each.
     root
@@ -70,7 +70,7 @@ class ImageSet:
     notes: list[str] = field(default_factory=list)
 
     def name(self, sample: Sample) -> str:
-        """How messages call a sample: its first file, relative to the root where it lies inside."""
+        """The name of a sample in messages: its first file, relative to the root where it lies inside."""
         file = sample.files[0]
         return file.relative_to(self.root).as_posix() if file.is_relative_to(self.root) else file.as_posix()
 

@@ -46,14 +46,14 @@ def read_table(
     skip_missing
         Leave out images that are not there, instead of an error that lists them.
     apart
-        A folder below ``image_dir`` to pass over.
+        A folder below ``image_dir`` to skip.
 
     Raises
     ------
     MissingInputError
         If the table, a list, a column or an image is not there.
     InvalidTableError
-        If an image stands there twice or in both lists, or a label is outside of the classes.
+        If an image is listed twice or in both lists, or a label is outside of the classes.
     """
     table = read_csv(path, "a table with a row per image")
     check_columns(table, [image_column, *([patient_column] if patient_column else [])], path)
@@ -81,7 +81,7 @@ def read_table(
 
 
 def check_missing(missing: Sequence[str], where: Path, root: Path, skip: bool) -> None:
-    """Complain about images that are not there, all of them, unless they are to be skipped.
+    """Raise an error that lists all missing images, unless they are to be skipped.
 
     Raises
     ------
@@ -130,7 +130,7 @@ def _sections(names: Sequence[str], lists: SplitLists) -> _Sections:
     train, test = (_read_list(path) if path else [] for path in (lists.train, lists.test))
     both = sorted(set(train) & set(test))
     if lists.test is not None:
-        raise_faults(lists.test, [f"{name} stands in the training list, too" for name in both])
+        raise_faults(lists.test, [f"{name} is in the training list, too" for name in both])
     known = set(names)
     unknown = [f"{name} (in a list, but not in the table)" for name in [*train, *test] if name not in known]
     of = dict.fromkeys(train, Section.TRAINING) | dict.fromkeys(test, Section.TEST)
@@ -145,5 +145,5 @@ def _read_list(path: Path) -> list[str]:
 
 def _name_faults(names: Sequence[str]) -> list[str]:
     empty = [f"row {n + 2}: no image" for n, name in enumerate(names) if not name]
-    twice = [f"{name} stands there {count} times" for name, count in Counter(names).items() if name and count > 1]
+    twice = [f"{name} is listed {count} times" for name, count in Counter(names).items() if name and count > 1]
     return [*empty, *twice][: 10 * SHOWN]

@@ -18,7 +18,7 @@ from data_prep.rsna2024.labels import LabelPoint
 from monai_spine.geometry import Array, dicom_pixel_to_world, to_voxel
 
 TOLERANCE = 0.01
-"""Pixels by which a point may miss its own pixel when it comes back through the volume's affine."""
+"""Pixels by which a point may miss its own pixel when it is transformed back through the volume's affine."""
 _GEOMETRY = (
     ("PlaneOrientationSequence", "ImageOrientationPatient"),
     ("PlanePositionSequence", "ImagePositionPatient"),
@@ -42,7 +42,11 @@ class Place:
 
 @dataclass(frozen=True)
 class PlacedPoint:
-    """A label point in RAS mm. ``error`` is its round trip's miss in pixels, None where no volume holds its slice."""
+    """A label point in RAS mm.
+
+    ``error`` is by how many pixels it misses its pixel when it is transformed back through the volume's affine; None if
+    no volume holds its slice.
+    """
 
     mark: LabelPoint
     world: tuple[float, float, float]

@@ -1,6 +1,6 @@
 """The table of a user's own studies, and the tables of labels and points beside it: read, checked, joined.
 
-All faults of all tables are named at once, each with its row as a spreadsheet counts it.
+One error lists the faults of all tables, each with its row as a spreadsheet counts it.
 """
 
 from __future__ import annotations
@@ -165,7 +165,7 @@ def _schema(columns: Sequence[str]) -> pa.DataFrameSchema:
 
 
 def _row_faults(main: _Table, folder: Path) -> list[str]:
-    """Paths that are not there or stand there twice, and studies of two patients."""
+    """Paths that do not exist or are listed twice, and studies of two patients."""
     seen: dict[Path, int] = {}
     patients: dict[str, tuple[int, str]] = {}
     faults = []

@@ -3,28 +3,13 @@
 from pathlib import Path
 
 import numpy as np
-import pytest
 
 from data_prep.collection.codes import Code
 from data_prep.collection.coverage_table import COLUMNS, coverage_rows
-from data_prep.collection.points import estimated_points, off_level
-from data_prep.phantom.points import position
-from data_prep.phantom.size import Size
-from data_prep.phantom.study import draw
 from monai_spine.data.coverage import Grid
-from monai_spine.spine import FINDINGS, Condition, Finding, Group, Level, SeriesType
+from monai_spine.spine import Condition, Finding, Group, Level, SeriesType
 
-STUDIES = 12
 RECESS = [Finding(condition, Level.L3_L4) for condition in Condition if condition.group is Group.SUBARTICULAR]
-
-
-@pytest.fixture(scope="module")
-def studies():
-    """Label points (RAS mm) and true places of findings."""
-    drawn = [draw(9, n, Size.SMALL) for n in range(STUDIES)]
-    marks = [{point.finding: point.world for point in study.points} for study in drawn]
-    truths = [{finding: position(study.anatomy, finding) for finding in FINDINGS} for study in drawn]
-    return list(zip(marks, truths, strict=True))
 
 
 def axial(z, slices=3, x=0.0):
@@ -86,56 +71,48 @@ def test_without_points_nothing_is_known_and_one_row_says_so():
     assert len(rows[0].cells()) == len(COLUMNS)
 
 
-@pytest.mark.parametrize(
-    "lost",
-    [
-        lambda finding: finding.condition.group is Group.SUBARTICULAR and finding.level is Level.L1_L2,
-        lambda finding: finding.condition.group is Group.SUBARTICULAR and finding.level in list(Level)[:2],
-        lambda finding: finding.level is Level.L4_L5 and finding.condition.side is not None,
-        lambda finding: FINDINGS.index(finding) % 3 == 0,
-    ],
-)
-def test_lost_points_are_estimated_within_the_reach_of_a_plane(studies, lost):
-    errors = []
-    for marks, truth in studies:
-        estimates = estimated_points({f: p for f, p in marks.items() if not lost(f)})
-        errors += [np.linalg.norm(estimates[f] - truth[f]) for f in FINDINGS if lost(f)]
-    assert np.median(errors) < 2.5
-    assert max(errors) < 6.0
+def test_a_stack_at_the_limit_shows_the_point_and_a_nearer_one_is_the_source():
+    (left, _) = RECESS
+    stacks = {SeriesType.AXIAL_T2: [("limit", axial(0)), ("near", axial(9)), ("beyond", axial(-1))]}
+    rows = rows_of(coverage_rows("s", {left: np.array([0, 0, 13.0])}, stacks)[0], left)
+    assert [(row.nifti, row.distance_mm, row.source, row.reason) for row in rows] == [
+        ("limit", "5.00", "no", "a plane of near is nearer"),
+        ("near", "0.00", "yes", "nearest plane"),
+        ("beyond", "6.00", "no", "the nearest plane is 6.0 mm away, more than 5"),
+    ]
 
 
-def test_a_canal_without_any_point_is_looked_for_between_the_sides(studies):
-    for marks, truth in studies:
-        estimates = estimated_points({f: p for f, p in marks.items() if f.condition.side is not None})
-        canals = [f for f in estimates if f.condition.side is None]
-        assert len(canals) == 5
-        assert max(np.abs(estimates[f] - truth[f])[[0, 2]].max() for f in canals) < 6.0
+def test_a_study_without_a_series_type_says_so_in_every_view():
+    canal = Finding(Condition.SPINAL_CANAL_STENOSIS, Level.L3_L4)
+    rows, faults = coverage_rows("s", {canal: np.zeros(3)}, {})
+    assert not faults
+    own = [row for row in rows if row.target == canal.name]
+    assert [(row.view, row.source, row.reason) for row in own] == [
+        ("1", "no", "the study has no Sagittal T2/STIR"), ("2", "no", "the study has no Axial T2"),
+    ]  # fmt: skip
+    assert {row.reason for row in rows if row.point == "unknown" and row.series_type == "axial_t2"} == {
+        "the study has no Axial T2"
+    }
 
 
-def test_one_condition_alone_is_continued_by_one_level_and_tells_nothing_of_others(studies):
-    marks, truth = studies[0]
-    canal = [Finding(Condition.SPINAL_CANAL_STENOSIS, level) for level in Level]
-    estimates = estimated_points({f: marks[f] for f in canal[2:]})
-    assert set(estimates) == {canal[1]}
-    assert np.linalg.norm(estimates[canal[1]] - truth[canal[1]]) < 10
-    assert estimated_points({}) == {}
+def test_a_finding_without_a_place_is_unknown_where_its_substitute_is_there():
+    (left, _) = RECESS
+    rows, _ = coverage_rows("s", {left: np.zeros(3)}, {SeriesType.SAGITTAL_T2: [("t2", axial(0))]})
+    unknown = [row for row in rows if row.point == "unknown" and row.series_type == "sagittal_t1"]
+    assert unknown
+    assert {(row.source, row.reason) for row in unknown} == {
+        ("", "the study has no Sagittal T1; no point, and the study's other points give none")
+    }
 
 
-def test_only_moved_points_are_off_their_level(studies):
-    for marks, _ in studies:
-        assert off_level(marks) == {}
-        finding = Finding(Condition.SPINAL_CANAL_STENOSIS, Level.L2_L3)
-        moved = {**marks, finding: marks[finding] + [0, 0, 30.0]}
-        assert off_level(moved).keys() == {finding}
-
-
-def test_a_condition_named_one_level_up_is_off_at_every_level(studies):
-    levels = list(Level)
-    for marks, _ in studies:
-        canal = {f: p for f, p in marks.items() if f.condition.side is None and f.level is not levels[0]}
-        others = {f: p for f, p in marks.items() if f.condition.side is not None}
-        up = {Finding(f.condition, levels[levels.index(f.level) - 1]): p for f, p in canal.items()}
-        assert set(off_level({**others, **up})) >= set(up)
+def test_estimated_places_are_said_to_be_estimated():
+    left, right = RECESS
+    above = {side: Finding(side.condition, Level.L2_L3) for side in RECESS}
+    points = {left: np.zeros(3), above[left]: np.array([0, 0, 30.0]), above[right]: np.array([5.0, 0, 30.0])}
+    rows, faults = coverage_rows("s", points, {SeriesType.AXIAL_T2: [("a", axial(100))]})
+    assert {row.point for row in rows if row.target == right.name} == {"estimated"}
+    (fault,) = [fault for fault in faults if fault.targets == (right.name,)]
+    assert "100.0 mm away; its place is estimated; no substitute shows it" in fault.found
 
 
 def test_every_code_is_explained_in_the_docs():
