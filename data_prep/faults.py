@@ -71,8 +71,8 @@ class Fault:
 
     Attributes
     ----------
-    found
-        What was found, with figures, for people.
+    detail
+        What was found, with figures, for people; ``found`` in JSON.
     study, section
         The study's id, and its section of the datalist; empty where the fault concerns more than one study.
     series
@@ -89,7 +89,7 @@ class Fault:
     """
 
     code: FaultCode
-    found: str
+    detail: str
     study: str = ""
     section: str = ""
     series: str = ""

@@ -26,12 +26,12 @@ def faults_between_entries(studies: Sequence[Study]) -> Iterator[Fault]:
     for of_patient in _grouped((study.patient_id, study) for study in training):
         folds = sorted({study.fold for study in of_patient if study.fold is not None})
         if len(folds) > 1:
-            found = f"{_ids(of_patient)} are of one patient, in the folds {', '.join(map(str, folds))}"
-            yield of_patient[0].fault(Code.PATIENT_IN_SEVERAL_FOLDS, found, others=of_patient[1:])
+            detail = f"{_ids(of_patient)} are of one patient, in the folds {', '.join(map(str, folds))}"
+            yield of_patient[0].fault(Code.PATIENT_IN_SEVERAL_FOLDS, detail, others=of_patient[1:])
     for of_patient in _grouped((study.patient_id, study) for study in studies):
         if len({study.section for study in of_patient}) > 1:
-            found = f"{_ids(of_patient)} are of one patient"
-            yield of_patient[0].fault(Code.PATIENT_IN_BOTH_SECTIONS, found, others=of_patient[1:])
+            detail = f"{_ids(of_patient)} are of one patient"
+            yield of_patient[0].fault(Code.PATIENT_IN_BOTH_SECTIONS, detail, others=of_patient[1:])
     if any(study.fold is not None for study in training):
         for study in training:
             if study.fold is None:

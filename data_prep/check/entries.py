@@ -54,7 +54,7 @@ class Study:
     def fault(
         self,
         code: FaultCode,
-        found: str,
+        detail: str,
         *,
         series_type: SeriesType | None = None,
         path: str = "",
@@ -65,7 +65,7 @@ class Study:
         named = {finding.name for finding in findings}
         return Fault(
             code,
-            found,
+            detail,
             study=self.study_id,
             section=self.section,
             series=series_type.value if series_type else "",

@@ -137,8 +137,8 @@ def faults_of_shares(studies: Sequence[Study], stored: Fingerprint) -> list[Faul
         for grade in (Grade.MODERATE, Grade.SEVERE):
             a, b, n, m = here[grade.column], there[grade.column], _graded(here), _graded(there)
             if n and m and abs(_surprise(a, n, b, m)) > _SURPRISE:
-                found = f"{grade.title} in {100 * a / n:.1f} % of {n}, in the fingerprint {100 * b / m:.1f} % of {m}"
-                faults.append(Fault(Code.LABEL_SHARES_DIFFER, found, targets=(finding.name,)))
+                detail = f"{grade.title} in {100 * a / n:.1f} % of {n}, in the fingerprint {100 * b / m:.1f} % of {m}"
+                faults.append(Fault(Code.LABEL_SHARES_DIFFER, detail, targets=(finding.name,)))
     return faults
 
 

@@ -45,7 +45,7 @@ def faults_of_points(study: Study, grids: Mapping[SeriesType, Sequence[Grid]]) -
             blamed.setdefault(blame[0], []).append(blame)
         for code, blames in blamed.items():
             findings = {finding for _, _, concerned in blames for finding in concerned}
-            yield study.fault(code, "; ".join(found for _, found, _ in blames), findings=findings)
+            yield study.fault(code, "; ".join(detail for _, detail, _ in blames), findings=findings)
             free = {finding: point for finding, point in free.items() if finding not in findings}
 
 
@@ -84,8 +84,8 @@ def _millimetres_outside(affine: Array, shape: tuple[int, ...], point: Point) ->
 def _swapped(points: Mapping[Finding, Point]) -> Iterator[Blame]:
     for left, right in swapped_sides(points):
         name = f"{left.condition.group.value} {left.level.title}"
-        found = f"{name}: left at x = {points[left][0]:.1f} mm, right at {points[right][0]:.1f} mm"
-        yield Code.SIDES_SWAPPED, found, (left, right)
+        detail = f"{name}: left at x = {points[left][0]:.1f} mm, right at {points[right][0]:.1f} mm"
+        yield Code.SIDES_SWAPPED, detail, (left, right)
 
 
 def _out_of_order(points: Mapping[Finding, Point]) -> Iterator[Blame]:

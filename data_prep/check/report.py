@@ -132,7 +132,7 @@ def _code_part(code: Code, faults: Sequence[Fault]) -> dict[str, Any]:
 
 def _row(fault: Fault) -> dict[str, Any]:
     where = fault.path or (_summed(fault.targets) if fault.code in _WITHOUT_NAMES else "")
-    return {"number": fault.number, "study": fault.study, "found": fault.found, "where": where}
+    return {"number": fault.number, "study": fault.study, "found": fault.detail, "where": where}
 
 
 def _summed(targets: Sequence[str]) -> str:
@@ -166,8 +166,8 @@ def _cards(source: Source) -> list[dict[str, Any]]:
 
 def _card_fault(fault: Fault, number: int) -> dict[str, str]:
     """A fault on the card of a study: in full if it is this study's, else its title and the other study's id."""
-    found = fault.found if fault.number == number else f"with {fault.study}"
-    return {"tone": fault.code.severity.value, "title": fault.code.explanation.title, "found": found}
+    detail = fault.detail if fault.number == number else f"with {fault.study}"
+    return {"tone": fault.code.severity.value, "title": fault.code.explanation.title, "found": detail}
 
 
 def _label_row(condition: Condition, fingerprint: Mapping[str, Any]) -> dict[str, Any]:

@@ -95,7 +95,7 @@ def _finding(fault: Fault, names: Mapping[int, str]) -> dict[str, Any]:
         "path": fault.path,
         "targets": list(fault.targets),
         "others": [names[number] for number in fault.others],
-        "found": fault.found,
+        "found": fault.detail,
         "advice": fault.code.explanation.advice,
     }
 

@@ -161,7 +161,7 @@ def _checked(
 
 def _worst_first(fault: Fault) -> tuple[tuple[int, int], int, str, str]:
     """Sorts by severity, then by code, study and place."""
-    return fault.code.rank, -1 if fault.number is None else fault.number, fault.path, fault.found
+    return fault.code.rank, -1 if fault.number is None else fault.number, fault.path, fault.detail
 
 
 def _without_faults(facts: Sequence[VolumeFacts], faults: Iterable[Fault]) -> list[VolumeFacts]:

@@ -41,22 +41,22 @@ def faults_of_volume(study: Study, volume: Volume, facts: VolumeFacts) -> Iterat
         )
     angle = float(np.degrees(np.arcsin(min(1.0, shear(volume.affine)))))
     if angle > SHEAR_DEGREES:
-        found = f"two axes miss the right angle by {angle:.1f}°, expected at most {SHEAR_DEGREES:g}°"
-        yield study.fault(Code.AFFINE_SHEARED, found, series_type=facts.series_type, path=facts.path)
+        detail = f"two axes miss the right angle by {angle:.1f}°, expected at most {SHEAR_DEGREES:g}°"
+        yield study.fault(Code.AFFINE_SHEARED, detail, series_type=facts.series_type, path=facts.path)
     if volume.contradiction > CONTRADICTION_MM:
-        found = f"they put one corner {volume.contradiction:.1f} mm apart"
-        yield study.fault(Code.TWO_AFFINES, found, series_type=facts.series_type, path=facts.path)
+        detail = f"they put one corner {volume.contradiction:.1f} mm apart"
+        yield study.fault(Code.TWO_AFFINES, detail, series_type=facts.series_type, path=facts.path)
     if facts.plane is not PLANES[facts.series_type]:
-        found = f"slices are {facts.plane.value}, tilted by {obliquity(volume.affine):.0f}°"
-        yield study.fault(Code.WRONG_PLANE, found, series_type=facts.series_type, path=facts.path)
+        detail = f"slices are {facts.plane.value}, tilted by {obliquity(volume.affine):.0f}°"
+        yield study.fault(Code.WRONG_PLANE, detail, series_type=facts.series_type, path=facts.path)
     implausible = [
         f"{name.replace('_mm', '').replace('_', ' ')} {value:.4g}, expected {low:g} to {high:g}"
         for name, (low, high) in PLAUSIBLE.items()
         if not low <= (value := facts.features[name]) <= high
     ]
     if implausible:
-        found = "; ".join(implausible)
-        yield study.fault(Code.IMPLAUSIBLE_SIZE, found, series_type=facts.series_type, path=facts.path)
+        detail = "; ".join(implausible)
+        yield study.fault(Code.IMPLAUSIBLE_SIZE, detail, series_type=facts.series_type, path=facts.path)
 
 
 def faults_between_volumes(study: Study, facts: Sequence[VolumeFacts]) -> Iterator[Fault]:
@@ -72,9 +72,9 @@ def faults_between_volumes(study: Study, facts: Sequence[VolumeFacts]) -> Iterat
 def _mixed_fields(study: Study, series_type: SeriesType, facts: Sequence[VolumeFacts]) -> Iterator[Fault]:
     fields = [max(one.features["field_width_mm"], one.features["field_height_mm"]) for one in facts]
     if fields and max(fields) > MIXED_RATIO * min(fields):
-        found = f"from {min(fields):.0f} to {max(fields):.0f} mm over {len(fields)} volumes"
+        detail = f"from {min(fields):.0f} to {max(fields):.0f} mm over {len(fields)} volumes"
         yield study.fault(
-            Code.MIXED_FIELDS_OF_VIEW, found, series_type=series_type, path=facts[int(np.argmax(fields))].path
+            Code.MIXED_FIELDS_OF_VIEW, detail, series_type=series_type, path=facts[int(np.argmax(fields))].path
         )
 
 

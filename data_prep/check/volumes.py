@@ -40,8 +40,8 @@ class Volume:
 class UnusableVolumeError(Exception):
     """A volume that cannot be checked further, with the code that says why; caught where a study is checked."""
 
-    def __init__(self, code: Code, found: str) -> None:
-        super().__init__(found)
+    def __init__(self, code: Code, detail: str) -> None:
+        super().__init__(detail)
         self.code = code
 
 
@@ -68,8 +68,8 @@ def _open(path: Path) -> Nifti1Image:
         with _silence():
             image = open_volume(path)
     except InvalidVolumeError as err:
-        found = _without_folder(err, path).removeprefix(f"{path.name}: ")
-        raise UnusableVolumeError(_CODES.get(type(err), Code.VOLUME_UNREADABLE), found) from err
+        detail = _without_folder(err, path).removeprefix(f"{path.name}: ")
+        raise UnusableVolumeError(_CODES.get(type(err), Code.VOLUME_UNREADABLE), detail) from err
     _check_size(image.shape)
     if not (image.header["sform_code"] > 0 or image.header["qform_code"] > 0):
         raise UnusableVolumeError(Code.NO_AFFINE, "sform_code and qform_code are 0")

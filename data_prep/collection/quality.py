@@ -21,7 +21,7 @@ EXAMPLES = 5
 
 def fault_row(fault: Fault) -> tuple[str, ...]:
     """A row of ``quality.csv``; faults are sorted by it."""
-    return (fault.study, fault.series, "".join(fault.targets), fault.code.name, fault.found)
+    return (fault.study, fault.series, "".join(fault.targets), fault.code.name, fault.detail)
 
 
 @dataclass
@@ -105,7 +105,7 @@ def _fault_table(tally: Tally) -> list[str]:
 
 
 def _example(fault: Fault) -> str:
-    return ": ".join(part for part in (*fault.targets, fault.found) if part)
+    return ": ".join(part for part in (*fault.targets, fault.detail) if part)
 
 
 def _escaped(text: str) -> str:

@@ -23,7 +23,7 @@ from data_prep.images.split import Split, assign_folds, group_samples, validatio
 from monai_spine.console import track
 from monai_spine.errors import InvalidTableError, listed
 from monai_spine.files import write_text
-from monai_spine.images.data.datalist import ImageDatalist, Record, Task, write_image_datalist
+from monai_spine.images.data.datalist import ImageDatalist, Record, write_image_datalist
 
 DATALIST, REPORT = "datalist.json", "report.json"
 Numbers = npt.NDArray[np.intp]
@@ -60,24 +60,18 @@ def build(given: ImageSet, out: Path, run: Run) -> ImageReport:
     if not given.samples:
         raise InvalidTableError(f"{given.root}: expected images, but found none")
     _check_sections(given)
-    check_counts_of(given, given.samples)
+    check_counts(given, given.samples)
     out = out.absolute()
     if out.exists() and not out.is_dir():
         raise OutputError(f"the output {out} is a file; expected a folder, or a new name for one")
     with pictures.scratch_beside(out) as scratch:
-        made = pictures.convert(given.samples, scratch, run.workers, run.quiet)
-        inspections = _inspections(made, run)
-        report = _report(given, made, inspections, out, run)
+        converted = pictures.convert(given.samples, scratch, run.workers, run.quiet)
+        inspections = _inspections(converted, run)
+        report = _report(given, converted, inspections, out, run)
         records = _records(report, scratch, out)
         pictures.settle(scratch, out, list(report.sources))
         _write(report, records, out)
     return report
-
-
-def check_counts_of(given: ImageSet, samples: Sequence[Sample]) -> None:
-    """`check_counts`, where an image has one class."""
-    if given.task is not Task.MULTILABEL:
-        check_counts(given.classes, samples, given.root)
 
 
 def _check_sections(given: ImageSet) -> None:
@@ -85,31 +79,31 @@ def _check_sections(given: ImageSet) -> None:
         raise InvalidTableError(f"{given.root}: expected images to train on, but found test images alone")
 
 
-def _inspections(made: pictures.Pictures, run: Run) -> list[Inspection]:
+def _inspections(converted: pictures.Pictures, run: Run) -> list[Inspection]:
     """The inspection of every sample, by its number."""
-    number = [n for n in range(len(made.samples)) if n not in made.faults]
-    inspections = {n: Inspection(n, fault=fault) for n, fault in made.faults.items()}
-    results = inspect([made.samples[n] for n in number], run.workers)
+    number = [n for n in range(len(converted.samples)) if n not in converted.faults]
+    inspections = {n: Inspection(n, fault=fault) for n, fault in converted.faults.items()}
+    results = inspect([converted.samples[n] for n in number], run.workers)
     for inspection in track(results, "images", len(number), run.quiet):
         inspections[number[inspection.number]] = replace(inspection, number=number[inspection.number])
-    return [inspections[n] for n in range(len(made.samples))]
+    return [inspections[n] for n in range(len(converted.samples))]
 
 
 def _report(
-    given: ImageSet, made: pictures.Pictures, inspections: list[Inspection], out: Path, run: Run
+    given: ImageSet, converted: pictures.Pictures, inspections: list[Inspection], out: Path, run: Run
 ) -> ImageReport:
     """The report, with the faults that show only when all images are known."""
-    samples, names = made.samples, [given.name(sample) for sample in given.samples]
+    samples, names = converted.samples, [given.name(sample) for sample in given.samples]
     readable = [one.number for one in inspections if not one.fault]
     if not readable:
         first = listed([f"{names[one.number]}: {one.fault}" for one in inspections], "; ")
         raise InvalidTableError(f"{given.root}: none of {len(inspections)} images can be read ({first})")
-    check_counts_of(given, [samples[n] for n in readable])
+    check_counts(given, [samples[n] for n in readable])
     copies = find_copies(inspections)
     leaks = leaks_between(copies, samples)
     dropped = _dropped(samples, readable, leaks) if run.drop_leaks else []
     kept = sorted(set(readable) - set(dropped))
-    check_counts_of(given, [samples[n] for n in kept])
+    check_counts(given, [samples[n] for n in kept])
     groups = group_samples(samples, copies.links())
     folds = np.full(len(samples), -1, dtype=np.intp)
     folds[kept] = assign_folds([samples[n] for n in kept], groups[kept], len(given.classes), run.split)
@@ -122,7 +116,7 @@ def _report(
     ]
     return ImageReport(
         given, samples, names, inspections, copies, leaks, sorted(faults, key=_worst_first),
-        folds, groups, kept, dropped, _sources(made, given, kept), _relative(given.root, out),
+        folds, groups, kept, dropped, _sources(converted, given, kept), _relative(given.root, out),
     )  # fmt: skip
 
 
@@ -183,10 +177,12 @@ def _faults_of_classes(given: ImageSet, samples: Sequence[Sample], groups: Numbe
             yield Fault(Code.SMALL_CLASS, f"{name!r}: {len(of_class)} groups of images for {fold_count} folds")
 
 
-def _sources(made: pictures.Pictures, given: ImageSet, kept: Sequence[int]) -> dict[str, str]:
+def _sources(converted: pictures.Pictures, given: ImageSet, kept: Sequence[int]) -> dict[str, str]:
     """The DICOM file of each picture in the datalist, relative to the root."""
-    used = {file.name for n in kept for file in made.samples[n].files}
-    return {picture: os.path.relpath(source, given.root) for picture, source in made.sources.items() if picture in used}
+    used = {file.name for n in kept for file in converted.samples[n].files}
+    return {
+        picture: os.path.relpath(source, given.root) for picture, source in converted.sources.items() if picture in used
+    }
 
 
 def _records(report: ImageReport, scratch: Path, out: Path) -> dict[Section, list[Record]]:

@@ -102,10 +102,10 @@ def _faults(members: Sequence[int], samples: Sequence[Sample], names: Sequence[s
     sameness = "equal pixels" if exact else "nearly the same"
     tested = sum(samples[number].section is Section.TEST for number in members)
     if 0 < tested < len(members):
-        found = f"{len(members) - tested} to train and {tested} to test on, {sameness}: {listed(images)}"
-        yield Fault(Code.COPY_IN_TEST if exact else Code.ALIKE_IN_TEST, found, images=images)
+        detail = f"{len(members) - tested} to train and {tested} to test on, {sameness}: {listed(images)}"
+        yield Fault(Code.COPY_IN_TEST if exact else Code.ALIKE_IN_TEST, detail, images=images)
     else:
         yield Fault(Code.COPY if exact else Code.ALIKE, f"{len(members)}, {sameness}: {listed(images)}", images=images)
     if len({samples[number].label for number in members}) > 1:
-        found = f"{len(members)}, {sameness}, with different labels: {listed(images)}"
-        yield Fault(Code.COPIES_DISAGREE if exact else Code.ALIKE_DISAGREE, found, images=images)
+        detail = f"{len(members)}, {sameness}, with different labels: {listed(images)}"
+        yield Fault(Code.COPIES_DISAGREE if exact else Code.ALIKE_DISAGREE, detail, images=images)

@@ -91,7 +91,7 @@ class ImageReport:
         rows = []
         for code in dict.fromkeys(fault.code for fault in self.faults):
             some = [fault for fault in self.faults if fault.code is code]
-            first = some[0].images[0] if some[0].images else some[0].found
+            first = some[0].images[0] if some[0].images else some[0].detail
             rows.append(f"{code.severity.value:<8}{len(some):>6}  {code.name:<20} {code.explanation.title}: {first}")
         counts = self._counts()
         counted = [f"{name} {self._class_counts(n)['all']:,}" for n, name in enumerate(self.given.classes)]
@@ -148,6 +148,6 @@ def _finding(fault: Fault) -> dict[str, Any]:
         "severity": fault.code.severity.value,
         "code": fault.code.name,
         "images": list(fault.images),
-        "found": fault.found,
+        "found": fault.detail,
         "advice": fault.code.explanation.advice,
     }

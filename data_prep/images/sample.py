@@ -80,7 +80,7 @@ def task_of(classes: Sequence[str]) -> Task:
     return Task.BINARY if len(classes) == 2 else Task.MULTICLASS
 
 
-def ordered_classes(found: Iterable[str], given: Sequence[str], where: Path) -> tuple[str, ...]:
+def ordered_classes(names: Iterable[str], given: Sequence[str], where: Path) -> tuple[str, ...]:
     """The classes in the order that was given, else in that of the alphabet.
 
     Raises
@@ -88,7 +88,7 @@ def ordered_classes(found: Iterable[str], given: Sequence[str], where: Path) -> 
     InvalidTableError
         If two differ in case or blanks alone, one is not among those given, or there are fewer than two.
     """
-    names = sorted(set(found))
+    names = sorted(set(names))
     doubles = [same for same in _same_but_for_case(names) if len(same) > 1]
     if doubles:
         pairs = [" and ".join(map(repr, same)) for same in doubles]
@@ -108,19 +108,21 @@ def ordered_classes(found: Iterable[str], given: Sequence[str], where: Path) -> 
     return classes
 
 
-def check_counts(classes: Sequence[str], samples: Sequence[Sample], where: Path) -> None:
-    """Make sure that every class has two images to train and validate on, where an image has one class.
+def check_counts(given: ImageSet, samples: Sequence[Sample]) -> None:
+    """Make sure that every class has two images to train and validate on; not checked where images have several labels.
 
     Raises
     ------
     InvalidTableError
         If one has none or one; the message names them all.
     """
+    if given.task is Task.MULTILABEL:
+        return
     counts = Counter(sample.label for sample in samples if sample.section is not Section.TEST)
-    few = [f"{name!r} has {counts[n] or 'none'}" for n, name in enumerate(classes) if counts[n] < 2]
+    few = [f"{name!r} has {counts[n] or 'none'}" for n, name in enumerate(given.classes) if counts[n] < 2]
     if few:
         raise InvalidTableError(
-            f"{where}: expected at least two readable images of each class outside of the test images, but "
+            f"{given.root}: expected at least two readable images of each class outside of the test images, but "
             f"{listed(few, shown=SHOWN)}; add images, remove the class, or merge it with --mapping"
         )
 

@@ -164,12 +164,12 @@ def _triple(world: Array) -> tuple[float, float, float]:
     return x, y, z
 
 
-def _fault(mark: LabelPoint, code: Code, found: str) -> Fault:
-    return Fault(code, found, study=mark.study, series=mark.series, targets=(mark.finding.name,))
+def _fault(mark: LabelPoint, code: Code, detail: str) -> Fault:
+    return Fault(code, detail, study=mark.study, series=mark.series, targets=(mark.finding.name,))
 
 
 def _contradictions(points: Sequence[PlacedPoint]) -> list[Fault]:
     """Points that contradict each other."""
     marks = {point.mark.finding: point.mark for point in points}
     positions = {point.mark.finding: point.position for point in points}
-    return [_fault(marks[finding], code, found) for finding, code, found in contradictions(positions)]
+    return [_fault(marks[finding], code, detail) for finding, code, detail in contradictions(positions)]

@@ -161,5 +161,5 @@ def _title(series_type: SeriesType | None) -> str:
     return "a series without a type" if series_type is None else series_type.title
 
 
-def _fault(study: StudyTables, series: str, code: Code, found: str) -> Fault:
-    return Fault(code, found, study=study.study, series=series)
+def _fault(study: StudyTables, series: str, code: Code, detail: str) -> Fault:
+    return Fault(code, detail, study=study.study, series=series)

@@ -157,12 +157,12 @@ def _point_faults(study: TableStudy) -> list[Fault]:
     """Points that contradict each other; where there are any, labels without points and points without labels."""
     if not study.points:
         return []
-    faults = [_fault(study, code, found, finding) for finding, code, found in contradictions(study.points)]
+    faults = [_fault(study, code, detail, finding) for finding, code, detail in contradictions(study.points)]
     for finding, label in zip(FINDINGS, study.labels or (), strict=False):
         if (label == MISSING) == (finding in study.points):
             faults.append(_fault(study, Code.NO_LABEL if label == MISSING else Code.NO_POINT, "", finding))
     return faults
 
 
-def _fault(study: TableStudy, code: Code, found: str, finding: Finding | None = None) -> Fault:
-    return Fault(code, found, study=study.study, targets=(finding.name,) if finding else ())
+def _fault(study: TableStudy, code: Code, detail: str, finding: Finding | None = None) -> Fault:
+    return Fault(code, detail, study=study.study, targets=(finding.name,) if finding else ())

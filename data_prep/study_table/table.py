@@ -166,12 +166,12 @@ def _schema(columns: Sequence[str]) -> pa.DataFrameSchema:
 
 def _row_faults(main: _Table, folder: Path) -> list[str]:
     """Paths that do not exist or are listed twice, and studies of two patients."""
-    seen: dict[Path, int] = {}
+    row_of_path: dict[Path, int] = {}
     patients: dict[str, tuple[int, str]] = {}
     faults = []
     for n, row in main.each():
         path = folder / row["path"]
-        first = seen.setdefault(path.resolve(), n)
+        first = row_of_path.setdefault(path.resolve(), n)
         owner, patient = patients.setdefault(row["study"], (n, row.get("patient", "")))
         if row["path"] and not path.exists():
             faults.append(

@@ -149,7 +149,7 @@ def test_another_field_of_view_than_the_fingerprints_is_told(data, tmp_path):
     checked, _ = check(data.save(), tmp_path / "out", fingerprint=out / "fingerprint.json", pictures=0, quiet=True)
     (fault,) = checked.faults
     assert (fault.code, fault.number) == (Code.OUTSIDE_FINGERPRINT, 1)
-    assert "field of view, width" in fault.found
+    assert "field of view, width" in fault.detail
 
 
 def test_a_fingerprint_names_no_study(data):

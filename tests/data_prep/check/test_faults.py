@@ -330,7 +330,7 @@ def test_a_link_inside_the_folder_is_followed(data):
 
 def test_faults_of_one_image_in_several_folds_say_so(data):
     copied_image(data)
-    assert "in the folds 0, 1" in found_in(data).faults[0].found
+    assert "in the folds 0, 1" in found_in(data).faults[0].detail
 
 
 def test_patients_are_never_named(data):

@@ -64,7 +64,7 @@ def test_a_volume_far_from_all_others_is_an_outlier_in_that_feature(name):
     facts = with_feature(facts_of(40), [7], name, value)
     (fault,) = faults_within(by_number(40), facts)
     assert (fault.code, fault.number, fault.path) == (Code.OUTLIER, 7, "7.nii")
-    assert fault.found.startswith(FEATURES[name].title) and ";" not in fault.found
+    assert fault.detail.startswith(FEATURES[name].title) and ";" not in fault.detail
 
 
 def test_a_second_protocol_is_no_outlier():
@@ -114,7 +114,7 @@ def test_volumes_like_the_fingerprint_are_not_told_and_others_are(tmp_path):
     facts = with_feature(facts_of(5, seed=1), [3], "slice_spacing_mm", 30.0)
     (fault,) = faults_against(by_number(5), facts, known.spreads)
     assert (fault.code, fault.number) == (Code.OUTSIDE_FINGERPRINT, 3)
-    assert "distance of slices 30 mm" in fault.found
+    assert "distance of slices 30 mm" in fault.detail
 
 
 def test_shares_that_differ_by_more_than_chance_are_told(tmp_path):
@@ -124,7 +124,7 @@ def test_shares_that_differ_by_more_than_chance_are_told(tmp_path):
     labels[:2, 4] = 2
     (fault,) = fingerprints.faults_of_shares(studies_of(labels), known)
     assert (fault.code, fault.targets) == (Code.LABEL_SHARES_DIFFER, (FINDINGS[3].name,))
-    assert "40.0 % of 100" in fault.found
+    assert "40.0 % of 100" in fault.detail
 
 
 def test_missing_labels_do_not_count_in_shares():

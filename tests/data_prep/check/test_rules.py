@@ -57,7 +57,7 @@ def test_sizes_are_plausible_up_to_the_limits_and_implausible_beyond(name, end):
     assert codes(faults_of_volume(study(), volume(), facts(**{name: limit}))) == []
     (fault,) = faults_of_volume(study(), volume(), facts(**{name: beyond}))
     assert fault.code is Code.IMPLAUSIBLE_SIZE
-    assert f"{beyond:.4g}, expected {PLAUSIBLE[name][0]:g} to {PLAUSIBLE[name][1]:g}" in fault.found
+    assert f"{beyond:.4g}, expected {PLAUSIBLE[name][0]:g} to {PLAUSIBLE[name][1]:g}" in fault.detail
     assert (fault.path, fault.series, fault.study) == ("0/sagittal_t2.nii", "sagittal_t2", "s0")
 
 
@@ -71,12 +71,12 @@ def test_axes_may_miss_a_right_angle_by_a_degree(degrees, sheared):
 def test_two_affines_may_differ_by_a_millimetre():
     assert codes(faults_of_volume(study(), volume(contradiction=1.0), facts())) == []
     (fault,) = faults_of_volume(study(), volume(contradiction=1.1), facts())
-    assert (fault.code, fault.found) == (Code.TWO_AFFINES, "they put one corner 1.1 mm apart")
+    assert (fault.code, fault.detail) == (Code.TWO_AFFINES, "they put one corner 1.1 mm apart")
 
 
 def test_a_constant_image_says_its_value():
     (fault,) = faults_of_volume(study(), volume(), facts(image=b""))
-    assert (fault.code, fault.found) == (Code.CONSTANT_IMAGE, "all are 0")
+    assert (fault.code, fault.detail) == (Code.CONSTANT_IMAGE, "all are 0")
 
 
 @pytest.mark.parametrize(("large", "mixed"), [(300.0, False), (301.0, True)])
@@ -86,7 +86,7 @@ def test_fields_of_view_are_mixed_from_a_ratio_of_one_and_a_half(large, mixed, s
     wide = replace(facts(**{"field_width_mm": 150.0, "field_height_mm": 150.0, side: large}), path="wide.nii")
     faults = list(faults_between_volumes(study(), [small, wide]))
     assert codes(faults) == [Code.MIXED_FIELDS_OF_VIEW] * mixed
-    assert not mixed or (faults[0].path, faults[0].found) == ("wide.nii", "from 200 to 301 mm over 2 volumes")
+    assert not mixed or (faults[0].path, faults[0].detail) == ("wide.nii", "from 200 to 301 mm over 2 volumes")
 
 
 @pytest.mark.parametrize("axis", range(3))
@@ -100,7 +100,7 @@ def test_series_that_touch_overlap_and_those_with_a_gap_do_not(axis, sign):
     assert codes(faults_between_volumes(study(), moved(9.0))) == []
     (fault,) = faults_between_volumes(study(), moved(13.0))
     assert (fault.code, fault.series) == (Code.SERIES_APART, "axial_t2")
-    assert fault.found == "Sagittal T2/STIR and Axial T2 lie 4 mm apart"
+    assert fault.detail == "Sagittal T2/STIR and Axial T2 lie 4 mm apart"
 
 
 def test_stacks_of_one_series_type_make_one_box():
@@ -128,7 +128,7 @@ def test_levels_with_one_between_them_may_be_further_apart():
 def test_levels_at_one_height_are_out_of_order():
     (fault,) = faults_of_points(study(points=column(CANAL[:2], 0.0)), {})
     assert fault.code is Code.LEVELS_OUT_OF_ORDER
-    assert fault.found == "spinal L2/L3 0 mm above L1/L2"
+    assert fault.detail == "spinal L2/L3 0 mm above L1/L2"
     assert fault.targets == (CANAL[0].name, CANAL[1].name)
 
 
@@ -137,7 +137,7 @@ def test_a_left_point_that_does_not_lie_to_the_left_is_swapped(x, swapped):
     points = {LEFT[2]: (x, 0.0, 0.0), RIGHT[2]: (0.0, 0.0, 0.0)}
     faults = list(faults_of_points(study(points=points), {}))
     assert codes(faults) == [Code.SIDES_SWAPPED] * swapped
-    assert not swapped or faults[0].found == f"subarticular L3/L4: left at x = {x:.1f} mm, right at 0.0 mm"
+    assert not swapped or faults[0].detail == f"subarticular L3/L4: left at x = {x:.1f} mm, right at 0.0 mm"
 
 
 @pytest.mark.parametrize(("height", "odd"), [(20.0, False), (-20.0, False), (20.1, True), (-20.1, True)])
@@ -146,7 +146,7 @@ def test_points_of_a_level_may_differ_by_20_mm_in_height(height, odd):
     faults = list(faults_of_points(study(points=points), {}))
     assert codes(faults) == [Code.LEVELS_DISAGREE] * odd
     where = "above" if height > 0 else "below"
-    assert not odd or (faults[0].targets, faults[0].found) == ((CANAL[2].name,), f"spinal L3/L4 20 mm {where} others")
+    assert not odd or (faults[0].targets, faults[0].detail) == ((CANAL[2].name,), f"spinal L3/L4 20 mm {where} others")
 
 
 def test_two_points_of_a_level_do_not_disagree():
@@ -162,7 +162,7 @@ def test_a_point_outside_of_one_volume_may_lie_in_another_and_is_blamed_once():
     assert Code.POINT_OUTSIDE not in codes(faults_of_points(study(points=inside), grids))
     (fault,) = faults_of_points(study(points={CANAL[0]: (5.0, 5.0, 16.0), CANAL[1]: (5.0, 5.0, 15.0)}), grids)
     assert fault.code is Code.POINT_OUTSIDE
-    assert fault.found == "spinal L1/L2 7 mm beyond the nearest volume; spinal L2/L3 6 mm beyond the nearest volume"
+    assert fault.detail == "spinal L1/L2 7 mm beyond the nearest volume; spinal L2/L3 6 mm beyond the nearest volume"
 
 
 @pytest.mark.parametrize(("voxel", "outside"), [((-0.4, 4, 4), False), ((-0.6, 4, 4), True), ((9.6, 4, 4), True)])
@@ -178,7 +178,7 @@ def test_labels_and_points_are_counted_against_each_other():
     label[:2] = -1
     points = {FINDINGS[0]: (0.0, 0.0, 0.0), FINDINGS[7]: (0.0, 0.0, 0.0)}
     faults = list(faults_of_labels(study(points=points, label=label)))
-    assert [(fault.code, fault.found) for fault in faults] == [
+    assert [(fault.code, fault.detail) for fault in faults] == [
         (Code.LABELS_MISSING, "2 of 25"), (Code.LABEL_WITHOUT_POINT, "22 of 25"), (Code.POINT_WITHOUT_LABEL, "1 of 25"),
     ]  # fmt: skip
     assert codes(faults_of_labels(study(label=label))) == [Code.LABELS_MISSING]
@@ -194,7 +194,7 @@ def test_one_patient_in_two_sections_or_folds_is_one_fault_with_the_others():
     studies = [study(0, patient_id="p"), study(1, patient_id="p", fold=1), study(2, fold=None, section="test")]
     (fault,) = faults_between_entries(studies)
     assert (fault.code, fault.number, fault.others) == (Code.PATIENT_IN_SEVERAL_FOLDS, 0, (1,))
-    assert fault.found == "s0, s1 are of one patient, in the folds 0, 1"
+    assert fault.detail == "s0, s1 are of one patient, in the folds 0, 1"
     studies = [study(0, patient_id="p"), study(1), study(2, patient_id="p", section="test", fold=None)]
     (fault,) = faults_between_entries(studies)
     assert (fault.code, fault.number, fault.others) == (Code.PATIENT_IN_BOTH_SECTIONS, 0, (2,))
@@ -209,7 +209,7 @@ def test_an_image_used_thrice_is_one_fault_that_names_the_others_and_their_folds
     studies = {n: study(n, fold=n % 2) for n in range(3)}
     (fault,) = faults_between_images(studies, [facts(n, image=bytes(360)) for n in range(3)])
     assert (fault.code, fault.number, fault.others) == (Code.IMAGE_OF_TWO_PATIENTS, 0, (1, 2))
-    assert fault.found == "also s1: 1/sagittal_t2.nii; s2: 2/sagittal_t2.nii (in the folds 0, 1)"
+    assert fault.detail == "also s1: 1/sagittal_t2.nii; s2: 2/sagittal_t2.nii (in the folds 0, 1)"
 
 
 def test_near_duplicates_of_two_patients_are_grouped_and_those_of_one_patient_are_not():

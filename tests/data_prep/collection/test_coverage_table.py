@@ -43,7 +43,7 @@ def test_the_nearer_of_two_stacks_is_the_source_and_the_other_row_says_so():
 def test_a_level_beyond_the_stack_is_a_fault_in_words_and_millimetres():
     (left, _) = RECESS
     rows, faults = coverage_rows("s", {left: np.array([0, 0, 20.0])}, {SeriesType.AXIAL_T2: [("a", axial(0))]})
-    assert [fault.found for fault in faults if fault.targets == (left.name,)] == [
+    assert [fault.detail for fault in faults if fault.targets == (left.name,)] == [
         "no axial plane within 5 mm of L3/L4: the nearest is 12.0 mm away; no substitute shows it"
     ]
     assert rows_of(rows, left)[0].reason == "the nearest plane is 12.0 mm away, more than 5"
@@ -52,7 +52,7 @@ def test_a_level_beyond_the_stack_is_a_fault_in_words_and_millimetres():
 def test_a_point_beside_the_image_is_a_fault_too():
     (left, _) = RECESS
     _, faults = coverage_rows("s", {left: np.array([0, 0, 0.0])}, {SeriesType.AXIAL_T2: [("a", axial(0, x=80.0))]})
-    assert "no axial image shows L3/L4: it is 30.0 mm outside" in faults[0].found
+    assert "no axial image shows L3/L4: it is 30.0 mm outside" in faults[0].detail
 
 
 def test_axial_images_are_the_substitute_for_a_canal_that_no_sagittal_plane_shows():
@@ -61,7 +61,7 @@ def test_axial_images_are_the_substitute_for_a_canal_that_no_sagittal_plane_show
     stacks = {SeriesType.SAGITTAL_T2: [("t2", sagittal)], SeriesType.AXIAL_T2: [("a", axial(0))]}
     _, faults = coverage_rows("s", {canal: np.zeros(3)}, stacks)
     (fault,) = [fault for fault in faults if fault.targets == (canal.name,)]
-    assert fault.found.endswith("the nearest is 30.0 mm away; Axial T2 is the substitute")
+    assert fault.detail.endswith("the nearest is 30.0 mm away; Axial T2 is the substitute")
 
 
 def test_without_points_nothing_is_known_and_one_row_says_so():
@@ -112,7 +112,7 @@ def test_estimated_places_are_said_to_be_estimated():
     rows, faults = coverage_rows("s", points, {SeriesType.AXIAL_T2: [("a", axial(100))]})
     assert {row.point for row in rows if row.target == right.name} == {"estimated"}
     (fault,) = [fault for fault in faults if fault.targets == (right.name,)]
-    assert "100.0 mm away; its place is estimated; no substitute shows it" in fault.found
+    assert "100.0 mm away; its place is estimated; no substitute shows it" in fault.detail
 
 
 def test_every_code_is_explained_in_the_docs():
