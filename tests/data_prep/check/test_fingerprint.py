@@ -72,6 +72,12 @@ def test_a_second_protocol_is_no_outlier():
     assert list(faults_within(by_number(40), facts)) == []
 
 
+@pytest.mark.parametrize(("odd", "outliers"), [(4, 4), (5, 0)])
+def test_a_value_of_more_than_two_volumes_in_a_hundred_is_a_second_protocol(odd, outliers):
+    facts = with_feature(facts_of(200), list(range(odd)), "slice_spacing_mm", 40.0)
+    assert len(list(faults_within(by_number(200), facts))) == outliers
+
+
 def test_few_volumes_are_not_compared_with_each_other():
     facts = with_feature(facts_of(10), [7], "field_width_mm", 500.0)
     assert list(faults_within(by_number(10), facts)) == []

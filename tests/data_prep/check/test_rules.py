@@ -12,7 +12,7 @@ from data_prep.check.cohort_faults import faults_between_entries, faults_between
 from data_prep.check.entries import Study
 from data_prep.check.point_faults import faults_of_labels, faults_of_points, level_distances
 from data_prep.check.volume_facts import VolumeFacts
-from data_prep.check.volume_faults import PLAUSIBLE, faults_between_volumes, faults_of_volume
+from data_prep.check.volume_faults import faults_between_volumes, faults_of_volume
 from data_prep.check.volumes import Volume
 from monai_spine.geometry import Plane, to_world
 from monai_spine.spine import FINDINGS, Condition, Finding, Level, SeriesType, Side
@@ -49,15 +49,19 @@ def codes(faults):
     return [fault.code for fault in faults]
 
 
-@pytest.mark.parametrize("name", PLAUSIBLE)
+LIMITS = {"pixel_width_mm": (0.15, 2.5), "pixel_height_mm": (0.15, 2.5), "slice_spacing_mm": (0.5, 12.0),
+          "field_width_mm": (80.0, 600.0), "field_height_mm": (80.0, 600.0), "slices": (3, 400)}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", LIMITS)
 @pytest.mark.parametrize("end", [0, 1])
 def test_sizes_are_plausible_up_to_the_limits_and_implausible_beyond(name, end):
-    limit = PLAUSIBLE[name][end]
+    limit = LIMITS[name][end]
     beyond = limit * (1.01 if end else 0.99)
     assert codes(faults_of_volume(study(), volume(), facts(**{name: limit}))) == []
     (fault,) = faults_of_volume(study(), volume(), facts(**{name: beyond}))
     assert fault.code is Code.IMPLAUSIBLE_SIZE
-    assert f"{beyond:.4g}, expected {PLAUSIBLE[name][0]:g} to {PLAUSIBLE[name][1]:g}" in fault.detail
+    assert f"{beyond:.4g}, expected {LIMITS[name][0]:g} to {LIMITS[name][1]:g}" in fault.detail
     assert (fault.path, fault.series, fault.study) == ("0/sagittal_t2.nii", "sagittal_t2", "s0")
 
 
@@ -198,6 +202,16 @@ def test_one_patient_in_two_sections_or_folds_is_one_fault_with_the_others():
     studies = [study(0, patient_id="p"), study(1), study(2, patient_id="p", section="test", fold=None)]
     (fault,) = faults_between_entries(studies)
     assert (fault.code, fault.number, fault.others) == (Code.PATIENT_IN_BOTH_SECTIONS, 0, (2,))
+
+
+def test_a_patient_with_two_studies_in_one_fold_is_no_fault():
+    assert codes(faults_between_entries([study(0, patient_id="p"), study(1, patient_id="p")])) == []
+
+
+def test_an_image_of_a_training_and_a_test_study_is_in_no_two_folds():
+    studies = {0: study(0), 1: study(1, section="test", fold=None)}
+    (fault,) = faults_between_images(studies, [facts(n, image=bytes(360)) for n in range(2)])
+    assert (fault.code, fault.detail) == (Code.IMAGE_OF_TWO_PATIENTS, "also s1: 1/sagittal_t2.nii")
 
 
 def test_studies_without_a_fold_are_a_fault_only_where_others_have_one():

@@ -13,18 +13,6 @@ from monai_spine.data.datalist import read_datalist
 from monai_spine.errors import ExitCode, InvalidOptionError, InvalidTableError, MissingInputError, SpineError
 from monai_spine.spine import TARGETS, SeriesType
 from tests.data_prep.collection.outputs import codes, entries, faults, table
-from tests.data_prep.tiny_phantom import write_cohort
-
-
-@pytest.fixture(scope="module")
-def two_studies(tmp_path_factory):
-    return write_cohort(tmp_path_factory.mktemp("small") / "cohort", studies=2)
-
-
-@pytest.fixture
-def small(two_studies, tmp_path):
-    """Two clean studies, to be broken by the test."""
-    return shutil.copytree(two_studies, tmp_path / "small")
 
 
 def test_a_study_without_images_is_left_out_and_the_rest_is_done(small, tmp_path):

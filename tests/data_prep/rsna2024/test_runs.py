@@ -17,18 +17,6 @@ from data_prep.dicom import nifti
 from data_prep.rsna2024.datalist import build
 from monai_spine.errors import InvalidOptionError, SpineError
 from tests.data_prep.collection.outputs import contents, entries, table
-from tests.data_prep.tiny_phantom import write_cohort
-
-
-@pytest.fixture(scope="module")
-def two_studies(tmp_path_factory):
-    return write_cohort(tmp_path_factory.mktemp("small") / "cohort", studies=2)
-
-
-@pytest.fixture
-def small(two_studies, tmp_path):
-    """Two clean studies, to be broken by the test."""
-    return shutil.copytree(two_studies, tmp_path / "small")
 
 
 @pytest.fixture(scope="module")
