@@ -35,7 +35,7 @@ Quiet = Annotated[bool, typer.Option("--quiet", help="No progress on stderr.")]
 
 @app.callback()
 def _options() -> None:
-    """Keep the sub-command names even while there is only one of them."""
+    """Make typer keep the names of sub-commands."""
 
 
 @app.command()
@@ -101,7 +101,7 @@ def convert(  # noqa: PLR0917 - options
     max_bytes: MaxBytes = MAX_BYTES,
     quiet: Quiet = False,
 ) -> None:
-    """Convert DICOM to NIfTI: every stack right or refused with a reason, every file answered for in files.csv.
+    """Convert DICOM to NIfTI: a stack is converted or refused with a reason; files.csv has a row for every file.
 
     Example: python -m data_prep convert studies/ nifti/ --workers 4
 

@@ -39,7 +39,7 @@ def faults_between_entries(studies: Sequence[Study]) -> Iterator[Fault]:
 
 
 def faults_between_images(studies: Mapping[int, Study], facts: Sequence[VolumeFacts]) -> Iterator[Fault]:
-    """The same image twice, and images of two patients that are nearly the same; constant ones are left out.
+    """The same image twice, and near duplicates of two patients; constant images are left out.
 
     Parameters
     ----------

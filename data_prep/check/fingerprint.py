@@ -1,4 +1,4 @@
-"""The fingerprint of a data set: how its volumes, labels and folds are spread. It names no study and no patient."""
+"""The fingerprint of a data set: statistics of its volumes, labels and folds. It names no study and no patient."""
 
 from __future__ import annotations
 

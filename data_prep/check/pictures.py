@@ -28,7 +28,7 @@ NEAR_MM = 8.0
 
 @dataclass(frozen=True)
 class Mark:
-    """A point on a panel, in the drawing's units; ``far`` if it lies off the slice by more than a slice's distance."""
+    """A point on a panel, in the drawing's units; ``far`` if it is more than a slice's distance off the slice."""
 
     x: float
     y: float

@@ -35,7 +35,7 @@ _TITLES = {Severity.ERROR: "Errors", Severity.WARNING: "Warnings", Severity.NOTE
 
 @dataclass(frozen=True)
 class Source:
-    """What the report is made from.
+    """The content of the report.
 
     Attributes
     ----------
@@ -146,7 +146,7 @@ def _summed(targets: Sequence[str]) -> str:
 
 
 def _cards(source: Source) -> list[dict[str, Any]]:
-    """One for every study that is shown, the worst first."""
+    """A card for every study that is shown, the worst first."""
     concerning: dict[int, list[Fault]] = defaultdict(list)
     for fault in source.faults:
         for number in (fault.number, *fault.others):

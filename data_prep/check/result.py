@@ -35,7 +35,7 @@ class CheckedData:
 
     @property
     def exit_code(self) -> ExitCode:
-        """``SOME_REFUSED`` where there are errors: what they concern is not fit to be used."""
+        """``SOME_REFUSED`` if there are errors: studies with errors should not be trained on."""
         return ExitCode.SOME_REFUSED if self.counts[Severity.ERROR] else ExitCode.DONE
 
     def summary(self, report: Path) -> str:
@@ -76,7 +76,7 @@ def as_json(content: Any) -> str:
 
 
 def verdict(counts: Mapping[Severity, int]) -> tuple[str, str]:
-    """What the counts come to, in words, and the tone to say it in."""
+    """The verdict on the counts in words, and its tone (``error``, ``warning`` or ``good``)."""
     errors, warnings = counts[Severity.ERROR], counts[Severity.WARNING]
     if errors:
         return f"{counted(errors, 'error')}: mend the data before a model is trained on them", "error"

@@ -204,7 +204,7 @@ def _panels(job: tuple[Study, set[str], set[str]], folder: Path) -> tuple[int, l
 
 
 def _write(out: Path, checked: CheckedData, html: str) -> None:
-    """All files, ``check.json`` last: where it stands, the others do."""
+    """Write all files, ``check.json`` last: if it exists, the others do."""
     write_atomically(out / "fingerprint.json", [as_json(checked.fingerprint).encode()])
     write_atomically(out / "check.html", [html.encode()])
     write_atomically(out / "check.json", [checked.as_json().encode()])

@@ -71,7 +71,7 @@ class Collection:
         return f"{self.training} training and {self.test} test studies, {faults}{removed}"
 
     def report(self) -> str:
-        """What the command prints: the line, faults by code, label shares per fold, where to look."""
+        """The command's output: one line, the faults by code, the label shares per fold, and the files to read."""
         parts = [self.line()]
         if self.tally.counts:
             parts += ["", *quality.summary_lines(self.tally)]
@@ -150,7 +150,7 @@ def _write(
     tables: Mapping[str, Sequence[str]],
     unlisted: Iterable[Fault],
 ) -> tuple[Tally, int]:
-    """Everything that has a row or an entry per study, in one pass over the shelf."""
+    """Write the tables and the datalist in one pass over the shelf."""
     tally, removed = Tally(), 0
     with ExitStack() as stack:
         add = {name: stack.enter_context(output_table(out / name, tables[name])) for name in tables}

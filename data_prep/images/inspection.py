@@ -93,7 +93,7 @@ def _inspection(number: int, sample: Sample) -> Inspection:
 
 
 def _digest(pixels: Pixels) -> bytes:
-    """Of the values, not of how they are stored: whole numbers have the same as 8 bits and as floating point."""
+    """A digest of the values: whole numbers give the same digest as 8 bits and as floating point."""
     if pixels.dtype != np.uint8:
         plain = pixels.astype(np.uint8)
         pixels = plain if np.array_equal(plain, pixels) else pixels

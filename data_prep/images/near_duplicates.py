@@ -72,7 +72,7 @@ def _blocks(whole: Vectors, trimmed: Vectors, middle: Vectors) -> Iterator[tuple
 
 
 def _largest(row: Vectors, count: int) -> npt.NDArray[np.intp]:
-    """Places of the largest values, falling."""
+    """Places of the largest values, the largest first."""
     if len(row) > count:
         places = np.argpartition(row, -count)[-count:]
         return places[np.argsort(-row[places], kind="stable")]

@@ -56,7 +56,7 @@ class ImageReport:
 
     @property
     def exit_code(self) -> ExitCode:
-        """``SOME_REFUSED`` where images could not be read, or were not there."""
+        """``SOME_REFUSED`` if images could not be read, or do not exist."""
         refused = any(fault.code in {Code.UNREADABLE, Code.MISSING} for fault in self.faults)
         return ExitCode.SOME_REFUSED if refused else ExitCode.DONE
 

@@ -1,4 +1,4 @@
-"""Folds of image samples: what belongs together stays together, classes are spread evenly."""
+"""Folds of image samples: patients and copies stay together, classes are spread evenly."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Split:
     seed: int = 0
 
     def check(self) -> None:
-        """Refuse numbers that make no split.
+        """Refuse numbers that no split can have.
 
         Raises
         ------
@@ -54,7 +54,7 @@ class Split:
 
     @property
     def requested(self) -> bool:
-        """Whether a split was asked for, whatever came with the images."""
+        """Whether the user requested a split, which then replaces a split by folders."""
         return self.folds is not None or self.holdout is not None
 
     def parts(self) -> list[float]:

@@ -1,4 +1,4 @@
-"""Small pictures by which images are compared, and what of them is compared.
+"""Small pictures of images, and the features by which they are compared.
 
 The features are the 16 x 16 lowest frequencies of a thumbnail's discrete cosine transform, without the mean. Each is
 weighted by its frequency, since natural images then have about equal energy in each. Cosines between these vectors do

@@ -87,7 +87,7 @@ def build(
 
 
 def _read(rsna: Path) -> tuple[Training, list[StudyTables]]:
-    """The tables of what is there: the training section, the test section, or both."""
+    """The tables of the sections that exist: training, test, or both."""
     if not rsna.is_dir():
         raise MissingInputError(f"there is no folder {rsna}; expected one in the layout of the RSNA 2024 competition")
     test = read_test(rsna) if _has_files(rsna / IMAGES[TEST]) else []
@@ -116,7 +116,7 @@ def _tables(sections: Sequence[str]) -> dict[str, Sequence[str]]:
 
 
 def _in(section: str, name: str) -> str:
-    """A path in OUT of what belongs to a section."""
+    """The path in OUT of a file or folder of a section."""
     return f"{OUTPUT[section]}/{name}".lstrip("/")
 
 

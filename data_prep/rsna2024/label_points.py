@@ -34,7 +34,7 @@ SliceKey = tuple[str, int | None]
 
 @dataclass(frozen=True)
 class Place:
-    """Where a slice went: ``nifti`` relative to the output, and its index along the third axis; empty if nowhere."""
+    """The volume that holds a slice, relative to the output, and the slice's index ``k``; empty if no volume does."""
 
     nifti: str
     k: int | None

@@ -116,7 +116,7 @@ def _series_by_study(series: pd.DataFrame) -> dict[str, list[tuple[str, SeriesTy
 
 
 def _checked(schemas: dict[Path, pa.DataFrameSchema]) -> list[pd.DataFrame]:
-    """Read all tables, and only then complain about all faults of all of them."""
+    """Read all tables; one error lists the faults of all of them."""
     tables = [csv_tables.read_csv(path, "a folder in the layout of the RSNA 2024 competition") for path in schemas]
     both = list(zip(tables, schemas.items(), strict=True))
     folder = next(iter(schemas)).parent

@@ -105,7 +105,7 @@ def _refusal(reason: Reason | None, detail: str) -> str:
 
 
 def _named(frames: Sequence[Frame], study: str, name: str) -> tuple[Frame, ...]:
-    """The frames under the study's own name; UIDs stand for that name, and lead to nobody."""
+    """The frames under the study's own name, with UIDs derived from that name, which identify no patient."""
     numbers = {series: n for n, series in enumerate(sorted({frame.identity.series for frame in frames}))}
     uids = {series: hashed_uid(f"{study}/{name}/{n}", "study-table") for series, n in numbers.items()}
     study_uid = hashed_uid(study, "study-table")

@@ -1,4 +1,4 @@
-"""A row's NIfTI file: checked, and written anew with its voxels and its place in space and nothing else."""
+"""A row's NIfTI file: checked, and written anew with its voxels and its affine only."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ class Status(str, Enum):
 
 @dataclass(frozen=True)
 class SeriesReport:
-    """A row of the table: ``row`` is that of the user's table, paths of the input are not repeated."""
+    """A row of ``series.csv``; ``row`` is the row of the user's table. Paths of the input are not repeated."""
 
     study_id: str
     row: int

@@ -53,7 +53,7 @@ def column_of(name: str) -> str | None:
 
 
 def columns_of(names: Iterable[str]) -> tuple[dict[str, str], list[str], list[str]]:
-    """Names of a table's columns by ours; faults where two mean the same; and those that mean nothing."""
+    """A table's column names by ours; faults where two mean the same; and the names that are unknown."""
     columns: dict[str, str] = {}
     faults: list[str] = []
     unknown: list[str] = []

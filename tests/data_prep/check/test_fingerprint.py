@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from data_prep.check import fingerprint as fingerprints
 from data_prep.check.codes import Code
 from data_prep.check.entries import Study
-from data_prep.check.fingerprint import spread_of
+from data_prep.check.fingerprint import Spread, spread_of
 from data_prep.check.outliers import distance, faults_against, faults_within
 from data_prep.check.volume_facts import FEATURES, VolumeFacts
 from monai_spine.errors import InvalidTableError, MissingInputError
@@ -76,6 +76,13 @@ def test_a_second_protocol_is_no_outlier():
 def test_a_value_of_more_than_two_volumes_in_a_hundred_is_a_second_protocol(odd, outliers):
     facts = with_feature(facts_of(200), list(range(odd)), "slice_spacing_mm", 40.0)
     assert len(list(faults_within(by_number(200), facts))) == outliers
+
+
+@pytest.mark.parametrize(("value", "unlike"), [(1.0, False), (0.9, True), (90.0, False), (91.0, True)])
+def test_values_within_the_stored_range_are_not_unlike_it_however_rare_they_were(value, unlike):
+    stored = {KIND: {"slice_spacing_mm": Spread(99, 1.0, 3.9, 4.0, 4.0, 4.0, 4.1, 90.0)}}
+    facts = with_feature(facts_of(1), [0], "slice_spacing_mm", value)
+    assert [fault.code for fault in faults_against(by_number(1), facts, stored)] == [Code.OUTSIDE_FINGERPRINT] * unlike
 
 
 def test_few_volumes_are_not_compared_with_each_other():
