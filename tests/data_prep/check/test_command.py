@@ -76,6 +76,7 @@ def test_errors_end_with_3_and_the_json_names_the_study_and_what_to_do(data, tmp
     assert content["fingerprint"] == json.loads((tmp_path / "out" / "fingerprint.json").read_text())
 
 
+@pytest.mark.slow
 def test_several_workers_write_the_same_bytes(data, tmp_path):
     data.points(1)[CANAL_L3][1] += 300
     path = data.save()

@@ -208,8 +208,9 @@ def test_a_patient_with_two_studies_in_one_fold_is_no_fault():
     assert codes(faults_between_entries([study(0, patient_id="p"), study(1, patient_id="p")])) == []
 
 
-def test_an_image_of_a_training_and_a_test_study_is_in_no_two_folds():
-    studies = {0: study(0), 1: study(1, section="test", fold=None)}
+@pytest.mark.parametrize("other", [{"section": "test", "fold": None}, {"fold": None}])
+def test_an_image_of_a_training_study_and_one_without_a_fold_is_in_no_two_folds(other):
+    studies = {0: study(0), 1: study(1, **other)}
     (fault,) = faults_between_images(studies, [facts(n, image=bytes(360)) for n in range(2)])
     assert (fault.code, fault.detail) == (Code.IMAGE_OF_TWO_PATIENTS, "also s1: 1/sagittal_t2.nii")
 

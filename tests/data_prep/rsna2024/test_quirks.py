@@ -16,6 +16,8 @@ from monai_spine.spine import MISSING, TARGETS, Grade, SeriesType
 from tests.data_prep.collection.outputs import codes, entries, faults, table
 from tests.data_prep.tiny_phantom import tiny_images
 
+pytestmark = pytest.mark.slow  # one study with each quirk is made and converted
+
 QUIRKS = list(Quirk)
 
 

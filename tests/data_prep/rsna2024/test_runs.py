@@ -27,6 +27,7 @@ def finished(two_studies, tmp_path_factory):
     return contents(out)
 
 
+@pytest.mark.slow
 def test_any_number_of_processes_writes_the_same(two_studies, tmp_path, finished):
     build(two_studies, tmp_path / "out", folds=2, quiet=True, workers=2)
     assert contents(tmp_path / "out") == finished
@@ -81,6 +82,7 @@ def test_after_a_kill_while_tables_are_written_resuming_makes_the_same(
     assert contents(tmp_path / "out") == finished
 
 
+@pytest.mark.slow
 def test_a_process_killed_in_mid_run_is_resumed(two_studies, tmp_path, finished):
     out = tmp_path / "out"
     command = [sys.executable, "-m", "data_prep", "rsna", str(two_studies), str(out), "--folds", "2", "--quiet"]

@@ -253,6 +253,7 @@ def test_resuming_makes_the_same(cohort, tmp_path):
     assert contents(tmp_path / "one") == contents(tmp_path / "two")
 
 
+@pytest.mark.slow
 def test_the_command_reports_and_ends_with_its_exit_codes(cohort, tmp_path):
     path = write_table(cohort / "command.csv", [{**row, "Ward": "7"} for row in rows_of(cohort)])
     run = CliRunner().invoke(cli.app, ["study-table", str(path), str(tmp_path / "out"), "--folds", "3", "--quiet"])
