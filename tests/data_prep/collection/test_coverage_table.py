@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from data_prep.collection.codes import Code
-from data_prep.collection.coverage_table import COLUMNS, coverage_rows
+from data_prep.collection.coverage_table import COLUMNS, coverage_cells, coverage_rows
 from monai_spine.data.coverage import Grid
 from monai_spine.spine import Condition, Finding, Group, Level, SeriesType
 
@@ -113,6 +113,10 @@ def test_estimated_places_are_said_to_be_estimated():
     assert {row.point for row in rows if row.target == right.name} == {"estimated"}
     (fault,) = [fault for fault in faults if fault.targets == (right.name,)]
     assert "100.0 mm away; its place is estimated; no substitute shows it" in fault.detail
+
+
+def test_a_study_that_is_left_out_has_no_rows(tmp_path):
+    assert coverage_cells("s", None, {RECESS[0]: np.zeros(3)}, tmp_path) == ([], [])
 
 
 def test_every_code_is_explained_in_the_docs():

@@ -102,6 +102,11 @@ def test_a_point_is_off_its_level_beyond_half_the_distance_of_levels(beyond, off
     assert contradictions(points | right) == [(RIGHT_RECESS[1], Code.OFF_LEVEL, expected)] * off
 
 
+def test_levels_at_one_height_do_not_narrow_the_limit():
+    points = heights(LEFT_FORAMEN, 60.0, 30.0, 30.0) | heights(LEFT_RECESS, 60.0, 30.0, 30.0)
+    assert off_level(points | heights(RIGHT_RECESS, 60.0, 20.0, 30.0)) == {}
+
+
 def test_a_point_is_judged_by_two_others_at_least():
     points = heights(LEFT_FORAMEN, 60.0, 30.0, 0.0) | heights(LEFT_RECESS, 60.0)
     assert off_level(points | heights(CANAL, 60.0, -30.0)) == {}
