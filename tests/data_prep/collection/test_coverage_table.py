@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from data_prep.collection.codes import Code
 from data_prep.collection.coverage_table import COLUMNS, coverage_cells, coverage_rows
@@ -80,6 +81,16 @@ def test_a_stack_at_the_limit_shows_the_point_and_a_nearer_one_is_the_source():
         ("near", "0.00", "yes", "nearest plane"),
         ("beyond", "6.00", "no", "the nearest plane is 6.0 mm away, more than 5"),
     ]
+
+
+@pytest.mark.parametrize("x", [50.0, 49.5])
+def test_a_point_at_the_edge_of_an_image_is_shown_by_it(x):
+    (left, _) = RECESS
+    stacks = {SeriesType.AXIAL_T2: [("edge", axial(0)), ("near", axial(1, x=40.0))]}
+    rows = rows_of(coverage_rows("s", {left: np.array([x, 0, 5.0])}, stacks)[0], left)
+    assert [(float(row.in_plane_mm), row.reason) for row in rows] == [
+        (50 - x, "a plane of near is nearer"), (90 - x, "nearest plane"),
+    ]  # fmt: skip
 
 
 def test_a_study_without_a_series_type_says_so_in_every_view():
