@@ -1,7 +1,7 @@
 """How many changed copies `data_prep images` finds among real neighbours, and how many neighbours it takes for copies.
 
 Every slice of converted phantom studies (or of any NIfTI volumes) is a picture; each is changed in thirteen ways, one
-way at a time, and looked for among all originals and all copies. Run by hand:
+way at a time, and searched for among all originals and all copies. Run by hand:
 
     python -m data_prep phantom work/copies/rsna --studies 16 --seed 5 --size full
     python -m data_prep convert work/copies/rsna/train_images work/copies/nifti --name-by folder
@@ -20,7 +20,7 @@ import nibabel as nib
 import numpy as np
 from PIL import Image
 
-from data_prep.images.likeness import alike
+from data_prep.images.near_duplicates import near_duplicates
 from data_prep.images.thumbnail import views
 
 Picture = np.ndarray
@@ -86,14 +86,17 @@ def main() -> None:
     pictures, names = slices(options.folder, options.slices)
     count = len(pictures)
     own = thumbnails(pictures)
-    pairs = alike(*own)
+    pairs = near_duplicates(*own)
     print(f"{count} slices: {len(pairs)} of {count * (count - 1) // 2} pairs of different slices taken for copies")
     for pair in pairs:
-        print(f"  {pair.likeness:.3f}  {names[pair.first]}  {names[pair.second]}")
+        print(f"  {pair.similarity:.3f}  {names[pair.first]}  {names[pair.second]}")
     for change, made in CHANGES.items():
         start = time.process_time()
         copies = thumbnails([made(picture) for picture in pictures])
-        found = {(p.first, p.second) for p in alike(*(np.concatenate(both) for both in zip(own, copies, strict=True)))}
+        found = {
+            (p.first, p.second)
+            for p in near_duplicates(*(np.concatenate(both) for both in zip(own, copies, strict=True)))
+        }
         hits = sum((n, count + n) in found for n in range(count))
         across = [(a, b) for a, b in found if a < count <= b]
         precision = hits / max(len(across), 1)

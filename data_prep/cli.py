@@ -22,12 +22,19 @@ app = typer.Typer(
 
 app.add_typer(images.app, name="images")
 
+Out = Annotated[Path, typer.Argument(metavar="OUT", help="Folder for volumes, datalist.json and tables.")]
+Folds = Annotated[int, typer.Option(help="Folds of the cross-validation.")]
+Seed = Annotated[int, typer.Option(help="The same seed makes the same folds.")]
+Workers = Annotated[int, typer.Option(help="Processes; -1 for one per core.")]
+Cluster = Annotated[str | None, typer.Option(help="Address of a Dask scheduler to run on.")]
+Resume = Annotated[bool, typer.Option("--resume", help="Keep what an interrupted run finished.")]
+MaxBytes = Annotated[int, typer.Option(help="The most bytes a file may declare or unpack to.")]
 Quiet = Annotated[bool, typer.Option("--quiet", help="No progress on stderr.")]
 
 
 @app.callback()
 def _options() -> None:
-    """Keep the sub-command names even while there is only one of them."""
+    """Make typer keep the names of sub-commands."""
 
 
 @app.command()
@@ -36,7 +43,7 @@ def phantom(  # noqa: PLR0917 - options
     studies: Annotated[int, typer.Option(help="How many studies.")] = 10,
     seed: Annotated[int, typer.Option(help="Study 17 of a seed is the same in every cohort.")] = 0,
     size: Annotated[PhantomSize, typer.Option(help="Image size.")] = PhantomSize.SMALL,
-    workers: Annotated[int, typer.Option(help="Processes; -1 for one per core.")] = -1,
+    workers: Workers = -1,
     quirks: Annotated[bool, typer.Option("--quirks", help="With the oddities of real collections.")] = False,
     force: Annotated[
         list[str] | None, typer.Option(metavar="NAME", help="A quirk of all studies; repeat for several.")
@@ -64,8 +71,8 @@ def scan(  # noqa: PLR0917 - options
     path: Annotated[Path, typer.Argument(help="A DICOM file, a folder, a DICOMDIR or a zip.")],
     as_json: Annotated[bool, typer.Option("--json", help="JSON on stdout instead of a table.")] = False,
     name_by: Annotated[NameBy, typer.Option(help="Name studies by their UIDs or by their folders.")] = NameBy.UID,
-    workers: Annotated[int, typer.Option(help="Processes; -1 for one per core.")] = 1,
-    max_bytes: Annotated[int, typer.Option(help="The most bytes a file may declare or unpack to.")] = MAX_BYTES,
+    workers: Workers = 1,
+    max_bytes: MaxBytes = MAX_BYTES,
     quiet: Quiet = False,
 ) -> None:
     """List every series and stack with a verdict, from the headers alone.
@@ -82,18 +89,18 @@ def scan(  # noqa: PLR0917 - options
 def convert(  # noqa: PLR0917 - options
     source: Annotated[Path, typer.Argument(metavar="IN", help="A DICOM file, a folder, a DICOMDIR or a zip.")],
     out: Annotated[Path, typer.Argument(metavar="OUT", help="Folder for volumes, sidecars and tables.")],
-    workers: Annotated[int, typer.Option(help="Processes; -1 for one per core.")] = 1,
+    workers: Workers = 1,
     file_format: Annotated[VolumeFormat, typer.Option("--format", help="Volume files.")] = VolumeFormat.NII_GZ,
-    resume: Annotated[bool, typer.Option("--resume", help="Keep what an interrupted run finished.")] = False,
-    cluster: Annotated[str | None, typer.Option(help="Address of a Dask scheduler to run on.")] = None,
+    resume: Resume = False,
+    cluster: Cluster = None,
     only: Annotated[list[Plane] | None, typer.Option(help="Convert these planes alone; repeat for several.")] = None,
     verify: Annotated[Verify, typer.Option(help="Check bytes and corners, or every value too.")] = Verify.GEOMETRY,
     name_by: Annotated[NameBy, typer.Option(help="Name by UIDs, or by <study>/<series>/ folders.")] = NameBy.UID,
     keep_uids: Annotated[YesNo, typer.Option(help="no: salted hashes in place of UIDs.")] = YesNo.YES,
-    max_bytes: Annotated[int, typer.Option(help="The most bytes a file may declare or unpack to.")] = MAX_BYTES,
+    max_bytes: MaxBytes = MAX_BYTES,
     quiet: Quiet = False,
 ) -> None:
-    """Convert DICOM to NIfTI: every stack right or refused with a reason, every file answered for in files.csv.
+    """Convert DICOM to NIfTI: a stack is converted or refused with a reason; files.csv has a row for every file.
 
     Example: python -m data_prep convert studies/ nifti/ --workers 4
 
@@ -122,18 +129,18 @@ def convert(  # noqa: PLR0917 - options
 @app.command()
 def rsna(  # noqa: PLR0917 - options
     rsna_dir: Annotated[Path, typer.Argument(metavar="RSNA_DIR", help="Folder in the competition's layout.")],
-    out: Annotated[Path, typer.Argument(metavar="OUT", help="Folder for volumes, datalist.json and tables.")],
-    folds: Annotated[int, typer.Option(help="Folds of the cross-validation.")] = 5,
-    seed: Annotated[int, typer.Option(help="The same seed makes the same folds.")] = 0,
-    workers: Annotated[int, typer.Option(help="Processes; -1 for one per core.")] = 1,
-    cluster: Annotated[str | None, typer.Option(help="Address of a Dask scheduler to run on.")] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Keep what an interrupted run finished.")] = False,
+    out: Out,
+    folds: Folds = 5,
+    seed: Seed = 0,
+    workers: Workers = 1,
+    cluster: Cluster = None,
+    resume: Resume = False,
     quiet: Quiet = False,
 ) -> None:
     """Turn a collection in the RSNA 2024 layout into volumes, datalist.json with folds, and points in mm.
 
-    What is odd about a study is reported in quality.md and quality.csv, and kept; coverage.csv says which stack serves
-    which finding. Ends with 3 when something was left out.
+    What is odd about a study is reported in quality.md and quality.csv, and kept; coverage.csv has the source stack of
+    every finding. Ends with 3 when something was left out.
 
     Example: python -m data_prep rsna rsna-2024/ nifti/ --workers 4
     """
@@ -153,10 +160,10 @@ def check(  # noqa: PLR0917 - options
         Path | None, typer.Option("--out", "-o", help="Folder for the report; check/ beside the datalist if not given.")
     ] = None,
     fingerprint: Annotated[
-        Path | None, typer.Option(help="An earlier fingerprint.json, to tell what is unlike that data set.")
+        Path | None, typer.Option(help="An earlier fingerprint.json: what is unlike that data set is reported.")
     ] = None,
     pictures: Annotated[int, typer.Option(help="The most studies that the report shows pictures of.")] = 40,
-    workers: Annotated[int, typer.Option(help="Processes; -1 for one per core.")] = 1,
+    workers: Workers = 1,
     as_json: Annotated[bool, typer.Option("--json", help="check.json on stdout too, instead of a summary.")] = False,
     quiet: Quiet = False,
 ) -> None:
@@ -178,21 +185,21 @@ def check(  # noqa: PLR0917 - options
 @app.command("study-table")
 def study_table(  # noqa: PLR0917 - options
     table: Annotated[Path, typer.Argument(metavar="CSV", help="A row per series or study: study, path, ...")],
-    out: Annotated[Path, typer.Argument(metavar="OUT", help="Folder for volumes, datalist.json and tables.")],
+    out: Out,
     labels: Annotated[Path | None, typer.Option(help="CSV of grades, if not in the table itself.")] = None,
     points: Annotated[Path | None, typer.Option(help="CSV of points in RAS mm: study, finding, x, y, z.")] = None,
-    folds: Annotated[int, typer.Option(help="Folds of the cross-validation.")] = 5,
-    seed: Annotated[int, typer.Option(help="The same seed makes the same folds.")] = 0,
-    workers: Annotated[int, typer.Option(help="Processes; -1 for one per core.")] = 1,
-    cluster: Annotated[str | None, typer.Option(help="Address of a Dask scheduler to run on.")] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Keep what an interrupted run finished.")] = False,
+    folds: Folds = 5,
+    seed: Seed = 0,
+    workers: Workers = 1,
+    cluster: Cluster = None,
+    resume: Resume = False,
     quiet: Quiet = False,
 ) -> None:
     """Turn a table of your own studies, DICOM or NIfTI, into volumes and datalist.json with folds.
 
     Columns: study, path (a DICOM folder, file, DICOMDIR or zip, or a NIfTI file); patient, series_type, grades in
-    train.csv's columns, if you have them. A series type that is not given is told from the images, and series.csv says
-    why; a series that cannot be told is left out, and the command ends with 3.
+    train.csv's columns, if you have them. A series type that is not given is derived from the headers, and
+    series.csv says why; a series of unknown type is left out, and the command ends with 3.
 
     Example: python -m data_prep study-table studies.csv nifti/ --folds 5
     """

@@ -33,6 +33,14 @@ class InvalidVolumeError(SpineError):
     """A NIfTI volume cannot be read, or is not a 3-D volume with a usable affine."""
 
 
+class NotVolumetricError(InvalidVolumeError):
+    """A NIfTI file holds an image with other than three axes, or with an axis without voxels."""
+
+
+class SingularAffineError(InvalidVolumeError):
+    """A NIfTI file has an affine whose voxels have no volume."""
+
+
 class InvalidImageError(SpineError):
     """An image file is empty, damaged, too large, or holds something else than one image."""
 

@@ -119,9 +119,9 @@ def obliquity(affine: Array) -> float:
 
 
 def shear(affine: Array) -> float:
-    """Millimetres by which neighbouring slices are shifted inside their own plane (0 for an orthogonal stack)."""
-    step = affine[:3, 2]
-    return float(np.linalg.norm(step - (step @ slice_normal(affine)) * slice_normal(affine)))
+    """Cosine between the two axes that miss a right angle by most: 0 for an orthogonal stack."""
+    axes = affine[:3, :3] / spacing(affine)
+    return float(np.abs(axes.T @ axes - np.diag(np.diag(axes.T @ axes))).max())
 
 
 def slice_corners(affine: Array, shape: tuple[int, ...], k: int) -> Array:

@@ -1,1 +1,1 @@
-"""Is a datalist fit to train on? Its fingerprint, and what is wrong with it: `run.check`."""
+"""The check of a datalist before training: its faults and its fingerprint (`run.check`)."""

@@ -1,4 +1,4 @@
-"""Histograms as numbers for the report's drawings: bars, ticks and where earlier data lay."""
+"""Histograms as numbers for the report's drawings: bars, ends, and the range of earlier data."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Bar:
 
 @dataclass(frozen=True)
 class Histogram:
-    """A feature of one series type. ``band`` is where earlier data lay: x and width, or None."""
+    """A feature of one series type. ``band`` is the range of earlier data as x and width, or None."""
 
     title: str
     unit: str
@@ -47,14 +47,14 @@ class Histogram:
 
 
 def histograms(
-    facts: Sequence[VolumeFacts], kind: SeriesType, stored: dict[str, Spread] | None = None
+    facts: Sequence[VolumeFacts], series_type: SeriesType, stored: dict[str, Spread] | None = None
 ) -> list[Histogram]:
     """Histograms of a series type's volumes; none where there is no volume."""
-    of_kind = [one for one in facts if one.kind is kind]
-    if not of_kind:
+    of_type = [one for one in facts if one.series_type is series_type]
+    if not of_type:
         return []
     known = stored or {}
-    return [histogram(name, [one.features[name] for one in of_kind], known.get(name)) for name in SHOWN]
+    return [histogram(name, [one.features[name] for one in of_type], known.get(name)) for name in SHOWN]
 
 
 def histogram(name: str, values: Sequence[float], stored: Spread | None = None) -> Histogram:

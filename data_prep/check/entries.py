@@ -1,4 +1,4 @@
-"""The studies of a datalist as they stand in it: what breaks the format is told, not raised."""
+"""The studies of a datalist as they are listed: entries that break the format become faults, not errors."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from data_prep.check.faults import Code, Fault
+from data_prep.check.codes import Code
+from data_prep.faults import Fault, FaultCode
 from monai_spine.data.datalist import entry_faults, has_series, read_content
 from monai_spine.errors import InvalidTableError
 from monai_spine.spine import FINDINGS, TARGETS, Finding, SeriesType
@@ -27,7 +28,7 @@ class Study:
     Attributes
     ----------
     number
-        Counts the entries of all sections; ids may stand there twice.
+        Counts the entries of all sections; an id may be listed twice.
     series
         Paths of each series type, relative to the datalist.
     label
@@ -48,14 +49,14 @@ class Study:
     @property
     def paths(self) -> list[tuple[SeriesType, str]]:
         """All volumes with their series types, in the order of `SeriesType`."""
-        return [(kind, path) for kind, paths in self.series.items() for path in paths]
+        return [(series_type, path) for series_type, paths in self.series.items() for path in paths]
 
     def fault(
         self,
-        code: Code,
-        found: str,
+        code: FaultCode,
+        detail: str,
         *,
-        kind: SeriesType | None = None,
+        series_type: SeriesType | None = None,
         path: str = "",
         findings: Iterable[Finding] = (),
         others: Iterable[Study] = (),
@@ -64,13 +65,13 @@ class Study:
         named = {finding.name for finding in findings}
         return Fault(
             code,
-            self.number,
-            self.study_id,
-            self.section,
-            found,
-            series=kind.value if kind else "",
-            path=path,
+            detail,
+            study=self.study_id,
+            section=self.section,
+            series=series_type.value if series_type else "",
             targets=tuple(target for target in TARGETS if target in named),
+            path=path,
+            number=self.number,
             others=tuple(other.number for other in others),
         )
 
@@ -96,10 +97,10 @@ def read_studies(path: Path) -> tuple[list[Study], list[Fault]]:
             number = len(studies) + len(faults)
             broken = entry_faults(entry, n)
             if not broken and not has_series(entry):
-                broken = [f"expected at least one of {[kind.value for kind in SeriesType]}"]
+                broken = [f"expected at least one of {[series_type.value for series_type in SeriesType]}"]
             if broken:
                 name = str(entry.get("study_id", "")) if isinstance(entry, dict) else ""
-                faults.append(Fault(Code.BROKEN_ENTRY, number, name, section, "; ".join(broken)))
+                faults.append(Fault(Code.BROKEN_ENTRY, "; ".join(broken), study=name, section=section, number=number))
             else:
                 studies.append(_study(entry, number, section))
     if not studies and not faults:
@@ -125,7 +126,7 @@ def _study(entry: dict[str, Any], number: int, section: str) -> Study:
         study_id=entry["study_id"],
         patient_id=entry["study_id"] if patient is None else str(patient),
         fold=entry.get("fold"),
-        series={kind: tuple(entry.get(kind.value, ())) for kind in SeriesType},
+        series={series_type: tuple(entry.get(series_type.value, ())) for series_type in SeriesType},
         label=None if label is None else np.asarray(label, dtype=np.int64),
         points={_FINDING_OF[name]: _triple(point) for name, point in entry.get("points", {}).items()},
     )

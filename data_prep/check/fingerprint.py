@@ -1,4 +1,4 @@
-"""The fingerprint of a data set: how its volumes, labels and folds are spread. It names no study and no patient."""
+"""The fingerprint of a data set: statistics of its volumes, labels and folds. It names no study and no patient."""
 
 from __future__ import annotations
 
@@ -12,17 +12,19 @@ from typing import Any
 
 import numpy as np
 
+from data_prep.check.codes import Code
 from data_prep.check.entries import SECTIONS, Study
-from data_prep.check.faults import Code, Fault
 from data_prep.check.point_faults import level_distances
 from data_prep.check.volume_facts import FEATURES, VolumeFacts
+from data_prep.faults import Fault
 from monai_spine.errors import InvalidTableError, MissingInputError
 from monai_spine.spine import FINDINGS, MISSING, Condition, Grade, Group, Level, SeriesType
 
 SCHEMA = "monai_spine/fingerprint/1"
 _CHECK_SCHEMA = "monai_spine/check/1"
 _SURPRISE = 4.0
-"""Standard errors by which a grade's share must differ to be told: one in 16,000 by chance, of 50 shares compared."""
+"""Standard errors by which a grade's share must differ to be a fault. Of the 50 shares that are compared, one differs
+that much by chance in one data set of 320 (one share in 16,000)."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +70,7 @@ def take(studies: Sequence[Study], facts: Sequence[VolumeFacts], sound: Sequence
         "studies": len(studies),
         "patients": len({study.patient_id for study in studies}),
         "sections": {section: sum(study.section == section for study in studies) for section in SECTIONS},
-        "series": {kind.value: _series(kind, studies, facts, sound) for kind in SeriesType},
+        "series": {series_type.value: _series(series_type, studies, facts, sound) for series_type in SeriesType},
         "labels": {condition.value: _labels(condition, studies) for condition in Condition},
         "level_distances_mm": _distances(studies),
         "folds": _folds(studies),
@@ -93,9 +95,9 @@ def read(path: Path) -> Fingerprint:
         raise InvalidTableError(f"{path} is not JSON: {err}") from err
     if isinstance(content, dict) and content.get("schema") == _CHECK_SCHEMA:
         content = content.get("fingerprint")
-    found = content.get("schema") if isinstance(content, dict) else type(content).__name__
-    if found != SCHEMA:
-        raise InvalidTableError(f"{path}: expected the schema {SCHEMA!r}, but found {found!r}")
+    schema = content.get("schema") if isinstance(content, dict) else type(content).__name__
+    if schema != SCHEMA:
+        raise InvalidTableError(f"{path}: expected the schema {SCHEMA!r}, but found {schema!r}")
     try:
         return _parsed(content)
     except (KeyError, TypeError, ValueError, AttributeError) as err:
@@ -105,11 +107,11 @@ def read(path: Path) -> Fingerprint:
 def _parsed(content: Mapping[str, Any]) -> Fingerprint:
     names = [field.name for field in fields(Spread)]
     spreads = {
-        kind: {
+        series_type: {
             name: Spread(**{key: _number(spread[key]) for key in names})
-            for name, spread in content["series"][kind.value]["features"].items()
+            for name, spread in content["series"][series_type.value]["features"].items()
         }
-        for kind in SeriesType
+        for series_type in SeriesType
     }
     grades = {
         finding.name: {
@@ -135,8 +137,8 @@ def faults_of_shares(studies: Sequence[Study], stored: Fingerprint) -> list[Faul
         for grade in (Grade.MODERATE, Grade.SEVERE):
             a, b, n, m = here[grade.column], there[grade.column], _graded(here), _graded(there)
             if n and m and abs(_surprise(a, n, b, m)) > _SURPRISE:
-                found = f"{grade.title} in {100 * a / n:.1f} % of {n}, in the fingerprint {100 * b / m:.1f} % of {m}"
-                faults.append(Fault(Code.LABEL_SHARES_DIFFER, None, "", "", found, targets=(finding.name,)))
+                detail = f"{grade.title} in {100 * a / n:.1f} % of {n}, in the fingerprint {100 * b / m:.1f} % of {m}"
+                faults.append(Fault(Code.LABEL_SHARES_DIFFER, detail, targets=(finding.name,)))
     return faults
 
 
@@ -152,20 +154,20 @@ def _graded(counts: Mapping[str, int]) -> int:
 
 
 def _series(
-    kind: SeriesType, studies: Sequence[Study], facts: Sequence[VolumeFacts], sound: Sequence[VolumeFacts]
+    series_type: SeriesType, studies: Sequence[Study], facts: Sequence[VolumeFacts], sound: Sequence[VolumeFacts]
 ) -> dict[str, Any]:
-    readable, of_kind = ([one for one in some if one.kind is kind] for some in (facts, sound))
-    listed = [len(study.series[kind]) for study in studies]
+    readable, of_type = ([one for one in some if one.series_type is series_type] for some in (facts, sound))
+    listed = [len(study.series[series_type]) for study in studies]
     return {
         "studies": sum(count > 0 for count in listed),
         "missing": sum(count == 0 for count in listed),
         "volumes": sum(listed),
         "readable": len(readable),
-        "sound": len(of_kind),
+        "sound": len(of_type),
         "volumes_per_study": {str(count): n for count, n in sorted(Counter(listed).items())},
         "planes": dict(sorted(Counter(one.plane.value for one in readable).items())),
-        "features": {name: asdict(spread_of([one.features[name] for one in of_kind])) for name in FEATURES}
-        if of_kind
+        "features": {name: asdict(spread_of([one.features[name] for one in of_type])) for name in FEATURES}
+        if of_type
         else {},
     }
 
@@ -185,8 +187,8 @@ def _labels(condition: Condition, studies: Sequence[Study]) -> dict[str, dict[st
 
 def _grades(studies: Iterable[Study], n: int) -> dict[str, int]:
     """How many studies with labels have each grade of the ``n``-th finding, and how many none."""
-    found = Counter(int(study.label[n]) for study in studies if study.label is not None)
-    return {**{grade.column: found[grade] for grade in Grade}, "missing": found[MISSING]}
+    counts = Counter(int(study.label[n]) for study in studies if study.label is not None)
+    return {**{grade.column: counts[grade] for grade in Grade}, "missing": counts[MISSING]}
 
 
 def _distances(studies: Sequence[Study]) -> dict[str, Any]:

@@ -28,7 +28,7 @@ NEAR_MM = 8.0
 
 @dataclass(frozen=True)
 class Mark:
-    """A point on a panel, in the drawing's units; ``far`` if it lies off the slice by more than a slice's distance."""
+    """A point on a panel, in the drawing's units; ``far`` if it is more than a slice's distance off the slice."""
 
     x: float
     y: float
@@ -63,21 +63,23 @@ def panels(study: Study, folder: Path, blamed: Collection[Finding], paths: Colle
     folder
         Of the datalist.
     blamed
-        Findings whose points something is wrong with: slices are chosen to show them.
+        Findings with a faulty point: slices are chosen to show them.
     paths
-        Volumes that something is wrong with: they are shown where there is a choice.
+        Faulty volumes: they are shown where there is a choice.
     """
-    return [_panel(study, folder, kind, blamed, paths) for kind in SeriesType]
+    return [_panel(study, folder, series_type, blamed, paths) for series_type in SeriesType]
 
 
-def _panel(study: Study, folder: Path, kind: SeriesType, blamed: Collection[Finding], paths: Collection[str]) -> Panel:
-    if not study.series[kind]:
-        return Panel(kind.title, "no volume in the datalist")
-    points = {finding: point for finding, point in study.points.items() if finding.condition.series_type is kind}
+def _panel(
+    study: Study, folder: Path, series_type: SeriesType, blamed: Collection[Finding], paths: Collection[str]
+) -> Panel:
+    if not study.series[series_type]:
+        return Panel(series_type.title, "no volume in the datalist")
+    points = {finding: point for finding, point in study.points.items() if finding.condition.series_type is series_type}
     focus = _focus(points, blamed)
     best: tuple[tuple[bool, float, int], Volume, str] | None = None
     reasons = []
-    for path in study.series[kind]:
+    for path in study.series[series_type]:
         try:
             volume = read(folder, path)
         except UnusableVolumeError as error:
@@ -88,13 +90,15 @@ def _panel(study: Study, folder: Path, kind: SeriesType, blamed: Collection[Find
         if best is None or rank < best[0]:
             best = (rank, volume, path)
     if best is None:
-        return Panel(kind.title, reasons[0])
+        return Panel(series_type.title, reasons[0])
     _, volume, path = best
     view = View(volume, _slice_of(volume, None if focus is None else points[focus]))
-    shown = points if kind is not SeriesType.AXIAL_T2 else _near(view, points, focus)
+    shown = points if series_type is not SeriesType.AXIAL_T2 else _near(view, points, focus)
     marks = tuple(_mark(view, finding, point, finding in blamed) for finding, point in shown.items())
     caption = f"slice {view.k + 1} of {volume.shape[2]}"
-    return Panel(kind.title, caption, path, view.source(), view.height, marks, kind is SeriesType.AXIAL_T2)
+    return Panel(
+        series_type.title, caption, path, view.source(), view.height, marks, series_type is SeriesType.AXIAL_T2
+    )
 
 
 def _focus(points: Collection[Finding], blamed: Collection[Finding]) -> Finding | None:
@@ -132,7 +136,7 @@ def _mark(view: View, finding: Finding, point: Point, blamed: bool) -> Mark:
 
 
 class View:
-    """A slice as it is looked at: anterior or the patient's right on the left; head, or anterior in axial ones, on top.
+    """A slice as readers see it: anterior or the patient's right on the left; head, or anterior in axial ones, on top.
 
     Parameters
     ----------

@@ -1,16 +1,17 @@
-"""What is wrong with the points and labels of one study. A point is blamed once: for the first thing that is wrong."""
+"""What is wrong with the points and labels of one study. A point has one fault at most: the first that is found."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from itertools import pairwise
 
 import numpy as np
 
+from data_prep.check.codes import Code
 from data_prep.check.entries import Point, Study
-from data_prep.check.faults import Code, Fault
+from data_prep.collection.points import neighbours, swapped_sides
+from data_prep.faults import Fault
 from monai_spine.geometry import Array, contains, to_voxel
-from monai_spine.spine import FINDINGS, MISSING, Condition, Finding, Level, SeriesType, Side
+from monai_spine.spine import FINDINGS, MISSING, Finding, Level, SeriesType
 
 CLOSEST_MM, FARTHEST_MM = 15.0, 60.0
 """Between points of one condition at neighbouring levels: a disc and a vertebra of a small and of a tall adult."""
@@ -44,7 +45,7 @@ def faults_of_points(study: Study, grids: Mapping[SeriesType, Sequence[Grid]]) -
             blamed.setdefault(blame[0], []).append(blame)
         for code, blames in blamed.items():
             findings = {finding for _, _, concerned in blames for finding in concerned}
-            yield study.fault(code, "; ".join(found for _, found, _ in blames), findings=findings)
+            yield study.fault(code, "; ".join(detail for _, detail, _ in blames), findings=findings)
             free = {finding: point for finding, point in free.items() if finding not in findings}
 
 
@@ -81,17 +82,14 @@ def _millimetres_outside(affine: Array, shape: tuple[int, ...], point: Point) ->
 
 
 def _swapped(points: Mapping[Finding, Point]) -> Iterator[Blame]:
-    """Left points that do not lie to the left of their mirror image; RAS x grows to the patient's right."""
-    for left, point in points.items():
-        right = left.mirrored
-        if left.condition.side is Side.LEFT and right in points and point[0] >= points[right][0]:
-            name = f"{left.condition.group.value} {left.level.title}"
-            found = f"{name}: left at x = {point[0]:.1f} mm, right at {points[right][0]:.1f} mm"
-            yield Code.SIDES_SWAPPED, found, (left, right)
+    for left, right in swapped_sides(points):
+        name = f"{left.condition.group.value} {left.level.title}"
+        detail = f"{name}: left at x = {points[left][0]:.1f} mm, right at {points[right][0]:.1f} mm"
+        yield Code.SIDES_SWAPPED, detail, (left, right)
 
 
 def _out_of_order(points: Mapping[Finding, Point]) -> Iterator[Blame]:
-    for upper, lower in _neighbours(points):
+    for upper, lower in neighbours(points):
         rise = points[lower][2] - points[upper][2]
         if rise >= 0:
             yield Code.LEVELS_OUT_OF_ORDER, f"{named(lower)} {rise:.0f} mm above {upper.level.title}", (upper, lower)
@@ -112,7 +110,7 @@ def _disagreeing(points: Mapping[Finding, Point]) -> Iterator[Blame]:
 
 def _at_odd_distances(points: Mapping[Finding, Point]) -> Iterator[Blame]:
     order = list(Level)
-    for upper, lower in _neighbours(points):
+    for upper, lower in neighbours(points):
         distance = float(np.linalg.norm(np.subtract(points[upper], points[lower])))
         adjacent = order.index(lower.level) - order.index(upper.level) == 1
         if adjacent and not CLOSEST_MM <= distance <= FARTHEST_MM:
@@ -120,19 +118,12 @@ def _at_odd_distances(points: Mapping[Finding, Point]) -> Iterator[Blame]:
             yield code, f"{named(lower)} {distance:.0f} mm from {upper.level.title}", (upper, lower)
 
 
-def _neighbours(points: Mapping[Finding, Point]) -> Iterator[tuple[Finding, Finding]]:
-    """Pairs of findings of one condition that follow each other downwards, levels without a point left out."""
-    for condition in Condition:
-        column = [finding for finding in FINDINGS if finding.condition is condition and finding in points]
-        yield from pairwise(column)
-
-
 def level_distances(study: Study) -> list[tuple[Level, float]]:
     """Millimetres between the canal points of neighbouring levels, each with the lower one."""
     order = list(Level)
     return [
         (lower.level, float(np.linalg.norm(np.subtract(study.points[upper], study.points[lower]))))
-        for upper, lower in _neighbours(study.points)
+        for upper, lower in neighbours(study.points)
         if lower.condition.side is None and order.index(lower.level) - order.index(upper.level) == 1
     ]
 

@@ -10,31 +10,32 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from data_prep.check.charts import histograms
+from data_prep.check.codes import Code
 from data_prep.check.entries import Study
-from data_prep.check.faults import Code, Fault, Severity
 from data_prep.check.fingerprint import Fingerprint
 from data_prep.check.pictures import Panel
 from data_prep.check.point_faults import named
-from data_prep.check.result import counted, verdict
+from data_prep.check.result import verdict
 from data_prep.check.volume_facts import VolumeFacts
+from data_prep.faults import Fault, FaultCode, Severity, counted
 from monai_spine import __version__
 from monai_spine.spine import FINDINGS, Condition, Grade, Level, SeriesType
 
 ROWS = 200
-"""The most rows that one kind of fault has in the report; `check.json` has all."""
+"""The most rows that one code has in the report; `check.json` has all."""
 _WITHOUT_NAMES = {
     Code.LABELS_MISSING,
     Code.LABEL_WITHOUT_POINT,
     Code.POINT_WITHOUT_LABEL,
     Code.LABEL_SHARES_DIFFER,
 }
-"""Faults whose words leave out which findings they concern."""
+"""Faults whose words do not name the findings that they concern."""
 _TITLES = {Severity.ERROR: "Errors", Severity.WARNING: "Warnings", Severity.NOTE: "Notes"}
 
 
 @dataclass(frozen=True)
 class Source:
-    """What the report is made from.
+    """The content of the report.
 
     Attributes
     ----------
@@ -91,7 +92,7 @@ def _content(source: Source) -> dict[str, Any]:
             {"title": Level(level).title, **{name: f"{value:.4g}" for name, value in spread.items()}}
             for level, spread in source.fingerprint["level_distances_mm"].items()
         ],
-        "series": [_series_row(kind, source) for kind in SeriesType],
+        "series": [_series_row(series_type, source) for series_type in SeriesType],
         "compared": source.stored_name,
     }
 
@@ -108,21 +109,21 @@ def _figures(source: Source, counts: Counter[Severity]) -> list[dict[str, Any]]:
 
 def _part(severity: Severity, faults: Sequence[Fault]) -> dict[str, Any]:
     """All faults of a severity, by code."""
-    by_code: dict[Code, list[Fault]] = defaultdict(list)
+    by_code: dict[FaultCode, list[Fault]] = defaultdict(list)
     for fault in faults:
         if fault.code.severity is severity:
             by_code[fault.code].append(fault)
-    kinds = [_kind(code, by_code[code]) for code in Code if code in by_code]
-    return {"severity": severity, "title": _TITLES[severity], "kinds": kinds}
+    codes = [_code_part(code, by_code[code]) for code in Code if code in by_code]
+    return {"severity": severity, "title": _TITLES[severity], "codes": codes}
 
 
-def _kind(code: Code, faults: Sequence[Fault]) -> dict[str, Any]:
+def _code_part(code: Code, faults: Sequence[Fault]) -> dict[str, Any]:
     studies = len({fault.number for fault in faults})
     total = f"{len(faults)}" if studies == len(faults) else f"{len(faults)} in {counted(studies, 'study')}"
     return {
-        "code": code.value,
-        "title": code.kind.title,
-        "advice": code.kind.advice,
+        "code": code.name,
+        "title": code.explanation.title,
+        "advice": code.explanation.advice,
         "total": total,
         "rows": [_row(fault) for fault in faults[:ROWS]],
         "hidden": max(0, len(faults) - ROWS),
@@ -131,7 +132,7 @@ def _kind(code: Code, faults: Sequence[Fault]) -> dict[str, Any]:
 
 def _row(fault: Fault) -> dict[str, Any]:
     where = fault.path or (_summed(fault.targets) if fault.code in _WITHOUT_NAMES else "")
-    return {"number": fault.number, "study": fault.study, "found": fault.found, "where": where}
+    return {"number": fault.number, "study": fault.study, "found": fault.detail, "where": where}
 
 
 def _summed(targets: Sequence[str]) -> str:
@@ -145,7 +146,7 @@ def _summed(targets: Sequence[str]) -> str:
 
 
 def _cards(source: Source) -> list[dict[str, Any]]:
-    """One for every study that is shown, the worst first."""
+    """A card for every study that is shown, the worst first."""
     concerning: dict[int, list[Fault]] = defaultdict(list)
     for fault in source.faults:
         for number in (fault.number, *fault.others):
@@ -157,16 +158,16 @@ def _cards(source: Source) -> list[dict[str, Any]]:
             "number": number,
             "study": names[number],
             "panels": panels,
-            "said": [_said(fault, number) for fault in concerning[number]],
+            "faults": [_card_fault(fault, number) for fault in concerning[number]],
         }
         for number, panels in source.panels.items()
     ]
 
 
-def _said(fault: Fault, number: int) -> dict[str, str]:
-    """A fault on the card of a study: in full where it is told of this study, by its title and the other's id else."""
-    found = fault.found if fault.number == number else f"with {fault.study}"
-    return {"tone": fault.code.severity.value, "title": fault.code.kind.title, "found": found}
+def _card_fault(fault: Fault, number: int) -> dict[str, str]:
+    """A fault on the card of a study: in full if it is this study's, else its title and the other study's id."""
+    detail = fault.detail if fault.number == number else f"with {fault.study}"
+    return {"tone": fault.code.severity.value, "title": fault.code.explanation.title, "found": detail}
 
 
 def _label_row(condition: Condition, fingerprint: Mapping[str, Any]) -> dict[str, Any]:
@@ -185,12 +186,12 @@ def _label_cell(cell: Mapping[str, Any]) -> dict[str, Any]:
     return {"shares": shares, "words": f"{moderate:.1f} · {severe:.1f} %", "counts": counts}
 
 
-def _series_row(kind: SeriesType, source: Source) -> dict[str, Any]:
-    known = source.fingerprint["series"][kind.value]
+def _series_row(series_type: SeriesType, source: Source) -> dict[str, Any]:
+    known = source.fingerprint["series"][series_type.value]
     return {
         **known,
-        "title": kind.title,
+        "title": series_type.title,
         "most": max(map(int, known["volumes_per_study"]), default=0),
         "planes": ", ".join(f"{count} {plane}" for plane, count in known["planes"].items()),
-        "charts": histograms(source.facts, kind, source.stored.spreads[kind] if source.stored else None),
+        "charts": histograms(source.facts, series_type, source.stored.spreads[series_type] if source.stored else None),
     }

@@ -1,4 +1,4 @@
-"""What a check found, for people in a few lines and for machines as JSON."""
+"""The result of a check, for people in a few lines and for machines as JSON."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from data_prep.check.entries import Study
-from data_prep.check.faults import Code, Fault, Severity
 from data_prep.check.volume_facts import VolumeFacts
+from data_prep.faults import Fault, FaultCode, Severity, counted
 from monai_spine import __version__
 from monai_spine.errors import ExitCode, listed
 
@@ -35,16 +35,16 @@ class CheckedData:
 
     @property
     def exit_code(self) -> ExitCode:
-        """``SOME_REFUSED`` where there are errors: what they concern is not fit to be used."""
+        """``SOME_REFUSED`` if there are errors: studies with errors should not be trained on."""
         return ExitCode.SOME_REFUSED if self.counts[Severity.ERROR] else ExitCode.DONE
 
     def summary(self, report: Path) -> str:
         """For people: a line for every code, the worst first, the verdict, and where the report is."""
-        by_code: dict[Code, list[Fault]] = {}
+        by_code: dict[FaultCode, list[Fault]] = {}
         for fault in self.faults:
             by_code.setdefault(fault.code, []).append(fault)
         rows = [
-            f"{code.severity.value:<8}{len(faults):>5}  {code.value:<25} "
+            f"{code.severity.value:<8}{len(faults):>5}  {code.name:<25} "
             f"{listed(list(dict.fromkeys(fault.study or '-' for fault in faults)), shown=3)}"
             for code, faults in by_code.items()
         ]
@@ -76,7 +76,7 @@ def as_json(content: Any) -> str:
 
 
 def verdict(counts: Mapping[Severity, int]) -> tuple[str, str]:
-    """What the counts come to, in words, and the tone to say it in."""
+    """The verdict on the counts in words, and its tone (``error``, ``warning`` or ``good``)."""
     errors, warnings = counts[Severity.ERROR], counts[Severity.WARNING]
     if errors:
         return f"{counted(errors, 'error')}: mend the data before a model is trained on them", "error"
@@ -85,29 +85,28 @@ def verdict(counts: Mapping[Severity, int]) -> tuple[str, str]:
     return "No errors, no warnings", "good"
 
 
-def counted(count: int, word: str) -> str:
-    """``1 error``, ``2 errors``, ``2 studies``."""
-    if count == 1:
-        return f"{count} {word}"
-    return f"{count} {word[:-1]}ies" if word.endswith("y") else f"{count} {word}s"
-
-
 def _finding(fault: Fault, names: Mapping[int, str]) -> dict[str, Any]:
     return {
         "severity": fault.code.severity.value,
-        "code": fault.code.value,
+        "code": fault.code.name,
         "section": fault.section,
         "study": fault.study,
         "series": fault.series,
         "path": fault.path,
         "targets": list(fault.targets),
         "others": [names[number] for number in fault.others],
-        "found": fault.found,
-        "advice": fault.code.kind.advice,
+        "found": fault.detail,
+        "advice": fault.code.explanation.advice,
     }
 
 
 def _volume(facts: VolumeFacts, names: Mapping[int, str]) -> dict[str, Any]:
     rounded = {name: float(f"{value:.6g}") for name, value in facts.features.items()}
     study = names[facts.number]
-    return {"study": study, "series": facts.kind.value, "path": facts.path, "plane": facts.plane.value, **rounded}
+    return {
+        "study": study,
+        "series": facts.series_type.value,
+        "path": facts.path,
+        "plane": facts.plane.value,
+        **rounded,
+    }

@@ -4,25 +4,29 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from data_prep.check import fingerprint as fingerprints
 from data_prep.check.cohort_faults import faults_between_entries, faults_between_images
 from data_prep.check.entries import Study, read_studies
-from data_prep.check.faults import Fault, Severity
 from data_prep.check.fingerprint import Fingerprint
 from data_prep.check.outliers import faults_against, faults_within
 from data_prep.check.pictures import Panel, panels
+from data_prep.check.point_faults import Grid, faults_of_labels, faults_of_points
 from data_prep.check.report import Source, render
 from data_prep.check.result import CheckedData, as_json
-from data_prep.check.study import CheckedStudy, check_study
-from data_prep.check.volume_facts import VolumeFacts
+from data_prep.check.volume_facts import VolumeFacts, facts_of
+from data_prep.check.volume_faults import faults_between_volumes, faults_of_volume
+from data_prep.check.volumes import UnusableVolumeError, read
 from data_prep.dicom import nifti
 from data_prep.dicom.nifti import OutputError
+from data_prep.faults import Fault, Severity
 from data_prep.workers import run as run_all
 from monai_spine.console import track
+from monai_spine.data.series_typing import PLANES
 from monai_spine.errors import InvalidOptionError
-from monai_spine.spine import FINDINGS
+from monai_spine.spine import FINDINGS, SeriesType
 
 FOLDER = "check"
 """Beside the datalist, where no other folder is named."""
@@ -73,11 +77,11 @@ def check(
     folder = datalist.parent
     out = folder / FOLDER if out is None else out
     _make(out)
-    found = sorted(
+    checked_studies = sorted(
         track(run_all(functools.partial(check_study, folder=folder), studies, workers), "studies", len(studies), quiet),
         key=lambda one: one.number,
     )
-    checked = _checked(datalist.name, studies, [*broken], found, stored)
+    checked = _checked(datalist.name, studies, [*broken], checked_studies, stored)
     shown = _to_show(checked)
     drawn = _draw(checked, shown[:pictures], folder, workers, quiet)
     source = Source(
@@ -86,6 +90,45 @@ def check(
     )  # fmt: skip
     _write(out, checked, render(source))
     return checked, out
+
+
+@dataclass(frozen=True)
+class CheckedStudy:
+    """What is known of a study without its images."""
+
+    number: int
+    facts: tuple[VolumeFacts, ...]
+    faults: tuple[Fault, ...]
+
+
+def check_study(study: Study, folder: Path) -> CheckedStudy:
+    """Check a study by itself; one volume is in memory at a time.
+
+    Parameters
+    ----------
+    folder
+        Of the datalist.
+    """
+    facts: list[VolumeFacts] = []
+    faults: list[Fault] = []
+    grids: dict[SeriesType, list[Grid]] = {}
+    doubtful: set[SeriesType] = set()
+    for series_type, path in study.paths:
+        try:
+            volume = read(folder, path)
+        except UnusableVolumeError as error:
+            faults.append(study.fault(error.code, str(error), series_type=series_type, path=path))
+            doubtful.add(series_type)
+            continue
+        measured = facts_of(volume, study.number, series_type, path)
+        faults += faults_of_volume(study, volume, measured)
+        grids.setdefault(series_type, []).append((volume.affine, volume.shape))
+        facts.append(measured)
+        if measured.plane is not PLANES[series_type]:
+            doubtful.add(series_type)
+    certain = {series_type: volumes for series_type, volumes in grids.items() if series_type not in doubtful}
+    faults += [*faults_between_volumes(study, facts), *faults_of_points(study, certain), *faults_of_labels(study)]
+    return CheckedStudy(study.number, tuple(facts), tuple(faults))
 
 
 def _make(out: Path) -> None:
@@ -99,25 +142,30 @@ def _checked(
     name: str,
     studies: Sequence[Study],
     broken: Sequence[Fault],
-    found: Sequence[CheckedStudy],
+    checked_studies: Sequence[CheckedStudy],
     stored: Fingerprint | None,
 ) -> CheckedData:
-    """Everything that can only be said when all studies are known."""
+    """The result, with the faults that show only when all studies are known."""
     by_number = {study.number: study for study in studies}
-    facts = [fact for one in found for fact in one.facts]
-    faults = [*broken, *(fault for one in found for fault in one.faults)]
+    facts = [fact for one in checked_studies for fact in one.facts]
+    faults = [*broken, *(fault for one in checked_studies for fault in one.faults)]
     faults += faults_between_entries(studies)
     faults += faults_between_images(by_number, facts)
-    plain = _unblamed(facts, faults)
+    plain = _without_faults(facts, faults)
     faults += faults_within(by_number, plain)
     if stored is not None:
         faults += [*faults_against(by_number, plain, stored.spreads), *fingerprints.faults_of_shares(studies, stored)]
-    faults.sort(key=lambda fault: fault.order)
-    sound = _unblamed(facts, (fault for fault in faults if fault.code.severity is Severity.ERROR))
+    faults.sort(key=_worst_first)
+    sound = _without_faults(facts, (fault for fault in faults if fault.code.severity is Severity.ERROR))
     return CheckedData(name, studies, facts, faults, fingerprints.take(studies, facts, sound))
 
 
-def _unblamed(facts: Sequence[VolumeFacts], faults: Iterable[Fault]) -> list[VolumeFacts]:
+def _worst_first(fault: Fault) -> tuple[tuple[int, int], int, str, str]:
+    """Sorts by severity, then by code, study and place."""
+    return fault.code.rank, -1 if fault.number is None else fault.number, fault.path, fault.detail
+
+
+def _without_faults(facts: Sequence[VolumeFacts], faults: Iterable[Fault]) -> list[VolumeFacts]:
     blamed = {(fault.number, fault.path) for fault in faults}
     return [one for one in facts if (one.number, one.path) not in blamed]
 
@@ -157,7 +205,7 @@ def _panels(job: tuple[Study, set[str], set[str]], folder: Path) -> tuple[int, l
 
 
 def _write(out: Path, checked: CheckedData, html: str) -> None:
-    """All files, ``check.json`` last: where it stands, the others do."""
+    """Write all files, ``check.json`` last: if it exists, the others do."""
     nifti.write(out / "fingerprint.json", [as_json(checked.fingerprint).encode()])
     nifti.write(out / "check.html", [html.encode()])
     nifti.write(out / "check.json", [checked.as_json().encode()])

@@ -1,4 +1,4 @@
-"""What is remembered of a volume once its voxels are gone: sizes, spacings, intensities, and hashes of the image."""
+"""What is kept of a volume once its voxels are gone: sizes, spacings, intensities, and hashes of the image."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from data_prep.check.likeness import perceptual_hash
+from data_prep.check.near_duplicates import perceptual_hash
 from data_prep.check.volumes import Volume
 from monai_spine import geometry
 from monai_spine.geometry import Array, Plane
@@ -25,7 +25,8 @@ class Feature:
     logarithmic
         Whether values are compared by their ratio rather than their difference.
     floor
-        The least spread that values are judged by, in the logarithm where that is used; None: never judged.
+        The least spread that is assumed when values are judged, in the logarithm if ``logarithmic``; None if values
+        of this feature are not judged.
     """
 
     title: str
@@ -71,33 +72,33 @@ class VolumeFacts:
         Lowest and highest corner in RAS mm, ``(2, 3)``.
     digest
         Of shape and voxel values; the same for the same image.
-    likeness
-        Perceptual hash: see `data_prep.check.likeness`. Empty for a constant image.
+    perceptual_hash
+        Of `data_prep.check.near_duplicates`; empty for a constant image.
     """
 
     number: int
-    kind: SeriesType
+    series_type: SeriesType
     path: str
     plane: Plane
     features: dict[str, float]
     box: Array
     digest: str
-    likeness: bytes
+    perceptual_hash: bytes
 
 
-def facts_of(volume: Volume, number: int, kind: SeriesType, path: str) -> VolumeFacts:
+def facts_of(volume: Volume, number: int, series_type: SeriesType, path: str) -> VolumeFacts:
     """Measure a volume."""
     constant = float(np.ptp(volume.voxels)) == 0.0
     corners = np.concatenate([geometry.slice_corners(volume.affine, volume.shape, k) for k in (0, volume.shape[2] - 1)])
     return VolumeFacts(
         number=number,
-        kind=kind,
+        series_type=series_type,
         path=path,
         plane=geometry.plane_of(volume.affine),
         features={**_sizes(volume), **_intensities(volume)},
         box=np.stack([corners.min(axis=0), corners.max(axis=0)]),
         digest=_digest(volume),
-        likeness=b"" if constant else perceptual_hash(volume),
+        perceptual_hash=b"" if constant else perceptual_hash(volume),
     )
 
 

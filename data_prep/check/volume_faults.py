@@ -7,18 +7,15 @@ from itertools import combinations
 
 import numpy as np
 
+from data_prep.check.codes import Code
 from data_prep.check.entries import Study
-from data_prep.check.faults import Code, Fault
 from data_prep.check.volume_facts import VolumeFacts
 from data_prep.check.volumes import Volume
-from monai_spine.geometry import Plane, obliquity
+from data_prep.faults import Fault
+from monai_spine.data.series_typing import PLANES
+from monai_spine.geometry import obliquity, shear
 from monai_spine.spine import SeriesType
 
-PLANES = {
-    SeriesType.SAGITTAL_T1: Plane.SAGITTAL,
-    SeriesType.SAGITTAL_T2: Plane.SAGITTAL,
-    SeriesType.AXIAL_T2: Plane.AXIAL,
-}
 SHEAR_DEGREES = 1.0
 """By how much a volume's axes may miss a right angle."""
 CONTRADICTION_MM = 1.0
@@ -38,63 +35,63 @@ MIXED_RATIO = 1.5
 
 def faults_of_volume(study: Study, volume: Volume, facts: VolumeFacts) -> Iterator[Fault]:
     """Faults of a volume by itself."""
-    if not facts.likeness:
-        yield study.fault(Code.CONSTANT_IMAGE, f"all are {volume.voxels.flat[0]:g}", kind=facts.kind, path=facts.path)
-    angle = skew(volume.affine)
+    if not facts.perceptual_hash:
+        yield study.fault(
+            Code.CONSTANT_IMAGE, f"all are {volume.voxels.flat[0]:g}", series_type=facts.series_type, path=facts.path
+        )
+    angle = float(np.degrees(np.arcsin(min(1.0, shear(volume.affine)))))
     if angle > SHEAR_DEGREES:
-        found = f"two axes miss the right angle by {angle:.1f}°, expected at most {SHEAR_DEGREES:g}°"
-        yield study.fault(Code.AFFINE_SHEARED, found, kind=facts.kind, path=facts.path)
+        detail = f"two axes miss the right angle by {angle:.1f}°, expected at most {SHEAR_DEGREES:g}°"
+        yield study.fault(Code.AFFINE_SHEARED, detail, series_type=facts.series_type, path=facts.path)
     if volume.contradiction > CONTRADICTION_MM:
-        found = f"they put one corner {volume.contradiction:.1f} mm apart"
-        yield study.fault(Code.TWO_AFFINES, found, kind=facts.kind, path=facts.path)
-    if facts.plane is not PLANES[facts.kind]:
-        found = f"slices are {facts.plane.value}, tilted by {obliquity(volume.affine):.0f}°"
-        yield study.fault(Code.WRONG_PLANE, found, kind=facts.kind, path=facts.path)
+        detail = f"they put one corner {volume.contradiction:.1f} mm apart"
+        yield study.fault(Code.TWO_AFFINES, detail, series_type=facts.series_type, path=facts.path)
+    if facts.plane is not PLANES[facts.series_type]:
+        detail = f"slices are {facts.plane.value}, tilted by {obliquity(volume.affine):.0f}°"
+        yield study.fault(Code.WRONG_PLANE, detail, series_type=facts.series_type, path=facts.path)
     implausible = [
         f"{name.replace('_mm', '').replace('_', ' ')} {value:.4g}, expected {low:g} to {high:g}"
         for name, (low, high) in PLAUSIBLE.items()
         if not low <= (value := facts.features[name]) <= high
     ]
     if implausible:
-        found = "; ".join(implausible)
-        yield study.fault(Code.IMPLAUSIBLE_SIZE, found, kind=facts.kind, path=facts.path)
-
-
-def skew(affine: np.ndarray) -> float:
-    """Degrees by which the two axes that stand worst to each other miss a right angle."""
-    axes = affine[:3, :3] / np.linalg.norm(affine[:3, :3], axis=0)
-    cosines = [abs(float(axes[:, a] @ axes[:, b])) for a, b in combinations(range(3), 2)]
-    return float(np.degrees(np.arcsin(min(1.0, max(cosines)))))
+        detail = "; ".join(implausible)
+        yield study.fault(Code.IMPLAUSIBLE_SIZE, detail, series_type=facts.series_type, path=facts.path)
 
 
 def faults_between_volumes(study: Study, facts: Sequence[VolumeFacts]) -> Iterator[Fault]:
     """Missing series types, fields of view that differ, and series that do not overlap."""
-    for kind, paths in study.series.items():
+    for series_type, paths in study.series.items():
         if not paths:
-            yield study.fault(Code.SERIES_MISSING, f"no {kind.title}", kind=kind)
-        of_kind = [one for one in facts if one.kind is kind and one.plane is PLANES[kind]]
-        yield from _mixed_fields(study, kind, of_kind)
+            yield study.fault(Code.SERIES_MISSING, f"no {series_type.title}", series_type=series_type)
+        of_type = [one for one in facts if one.series_type is series_type and one.plane is PLANES[series_type]]
+        yield from _mixed_fields(study, series_type, of_type)
     yield from _apart(study, facts)
 
 
-def _mixed_fields(study: Study, kind: SeriesType, facts: Sequence[VolumeFacts]) -> Iterator[Fault]:
+def _mixed_fields(study: Study, series_type: SeriesType, facts: Sequence[VolumeFacts]) -> Iterator[Fault]:
     fields = [max(one.features["field_width_mm"], one.features["field_height_mm"]) for one in facts]
     if fields and max(fields) > MIXED_RATIO * min(fields):
-        found = f"from {min(fields):.0f} to {max(fields):.0f} mm over {len(fields)} volumes"
-        yield study.fault(Code.MIXED_FIELDS_OF_VIEW, found, kind=kind, path=facts[int(np.argmax(fields))].path)
+        detail = f"from {min(fields):.0f} to {max(fields):.0f} mm over {len(fields)} volumes"
+        yield study.fault(
+            Code.MIXED_FIELDS_OF_VIEW, detail, series_type=series_type, path=facts[int(np.argmax(fields))].path
+        )
 
 
 def _apart(study: Study, facts: Sequence[VolumeFacts]) -> Iterator[Fault]:
     """Series types whose boxes along the world's axes have nothing in common with each other's."""
     boxes = {}
-    for kind in SeriesType:
-        corners = [one.box for one in facts if one.kind is kind]
+    for series_type in SeriesType:
+        corners = [one.box for one in facts if one.series_type is series_type]
         if corners:
-            boxes[kind] = (np.min([box[0] for box in corners], axis=0), np.max([box[1] for box in corners], axis=0))
+            boxes[series_type] = (
+                np.min([box[0] for box in corners], axis=0),
+                np.max([box[1] for box in corners], axis=0),
+            )
     gaps = {}
     for (one, (low, high)), (other, (other_low, other_high)) in combinations(boxes.items(), 2):
         gap = float(np.max(np.maximum(other_low - high, low - other_high)))
         if gap > 0:
             gaps[f"{one.title} and {other.title} lie {gap:.0f} mm apart"] = other
     if gaps:
-        yield study.fault(Code.SERIES_APART, "; ".join(gaps), kind=next(iter(gaps.values())))
+        yield study.fault(Code.SERIES_APART, "; ".join(gaps), series_type=next(iter(gaps.values())))

@@ -1,29 +1,26 @@
-"""Reading the volumes of a data set: each is read once, whole, or refused with a code."""
+"""Reading the volumes of a data set: a volume is read whole, or refused with a code."""
 
 from __future__ import annotations
 
 import logging
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import nibabel as nib
 import numpy as np
 import numpy.typing as npt
-from nibabel.filebasedimages import ImageFileError
 from nibabel.nifti1 import Nifti1Image
 from nibabel.spatialimages import HeaderDataError
 
+from data_prep.check.codes import Code
 from data_prep.check.entries import leaves_folder
-from data_prep.check.faults import Code
 from data_prep.choices import MAX_BYTES
+from monai_spine.data.volume import UNREADABLE, open_volume
+from monai_spine.errors import InvalidVolumeError, NotVolumetricError, SingularAffineError
 from monai_spine.geometry import Array
 
-SMALLEST_VOXEL = 1e-6
-"""Cubic millimetres below which an affine counts as singular."""
-_UNREADABLE = (ImageFileError, HeaderDataError, OSError, EOFError, ValueError, TypeError, ArithmeticError, zlib.error)
+_CODES = {NotVolumetricError: Code.NOT_3D, SingularAffineError: Code.AFFINE_SINGULAR}
 
 
 @dataclass(frozen=True)
@@ -41,10 +38,10 @@ class Volume:
 
 
 class UnusableVolumeError(Exception):
-    """A volume that nothing more can be said about, with the code that says why; caught where a study is checked."""
+    """A volume that cannot be checked further, with the code that says why; caught where a study is checked."""
 
-    def __init__(self, code: Code, found: str) -> None:
-        super().__init__(found)
+    def __init__(self, code: Code, detail: str) -> None:
+        super().__init__(detail)
         self.code = code
 
 
@@ -69,23 +66,19 @@ def read(folder: Path, name: str) -> Volume:
 def _open(path: Path) -> Nifti1Image:
     try:
         with _silence():
-            image = nib.load(path)
-    except _UNREADABLE as err:
-        raise UnusableVolumeError(Code.VOLUME_UNREADABLE, f"not readable as NIfTI: {_reason(err, path)}") from err
-    if not isinstance(image, Nifti1Image):
-        raise UnusableVolumeError(Code.VOLUME_UNREADABLE, f"expected NIfTI, but found {type(image).__name__}")
-    _check_shape(image.shape)
+            image = open_volume(path)
+    except InvalidVolumeError as err:
+        detail = _without_folder(err, path).removeprefix(f"{path.name}: ")
+        raise UnusableVolumeError(_CODES.get(type(err), Code.VOLUME_UNREADABLE), detail) from err
+    _check_size(image.shape)
     if not (image.header["sform_code"] > 0 or image.header["qform_code"] > 0):
         raise UnusableVolumeError(Code.NO_AFFINE, "sform_code and qform_code are 0")
-    determinant = abs(float(np.linalg.det(np.asarray(image.affine, dtype=np.float64)[:3, :3])))
-    if not SMALLEST_VOXEL < determinant < np.inf:
-        raise UnusableVolumeError(Code.AFFINE_SINGULAR, f"a voxel has {determinant:.3g} mm³")
     return image
 
 
 @contextmanager
 def _silence() -> Iterator[None]:
-    """Keep nibabel from printing how it mends a header."""
+    """Keep nibabel from printing how it repairs a header."""
     logger = logging.getLogger("nibabel.global")
     level = logger.level
     logger.setLevel(logging.CRITICAL)
@@ -95,9 +88,7 @@ def _silence() -> Iterator[None]:
         logger.setLevel(level)
 
 
-def _check_shape(shape: tuple[int, ...]) -> None:
-    if len(shape) != 3 or min(shape) < 1:
-        raise UnusableVolumeError(Code.NOT_3D, f"its shape is {' × '.join(map(str, shape))}")
+def _check_size(shape: tuple[int, ...]) -> None:
     size = np.prod(shape, dtype=np.float64) * 4
     if size > MAX_BYTES:
         raise UnusableVolumeError(
@@ -110,9 +101,11 @@ def _voxels(image: Nifti1Image) -> npt.NDArray[np.float32]:
     try:
         with np.errstate(over="ignore", invalid="ignore"):
             voxels = np.asarray(image.dataobj, dtype=np.float32)
-    except _UNREADABLE as err:
+    except UNREADABLE as err:
         path = Path(image.file_map["image"].filename or "")
-        raise UnusableVolumeError(Code.VOLUME_UNREADABLE, f"damaged or cut short: {_reason(err, path)}") from err
+        raise UnusableVolumeError(
+            Code.VOLUME_UNREADABLE, f"damaged or cut short: {_without_folder(err, path)}"
+        ) from err
     bad = int(voxels.size - np.isfinite(voxels).sum())
     if bad:
         raise UnusableVolumeError(Code.NOT_FINITE, f"{bad} of {voxels.size} voxels ({100 * bad / voxels.size:.2g} %)")
@@ -132,6 +125,6 @@ def _contradiction(image: Nifti1Image, affine: Array) -> float:
     return float(np.linalg.norm(moved, axis=1).max())
 
 
-def _reason(err: Exception, path: Path) -> str:
-    """The library's words without the folder, which is nobody else's business."""
+def _without_folder(err: Exception, path: Path) -> str:
+    """The library's message without the folder, whose name may be private."""
     return (str(err) or type(err).__name__).replace(str(path), path.name)[:200]

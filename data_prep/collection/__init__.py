@@ -1,1 +1,1 @@
-"""What the ways into a datalist share: a study at a time to volumes, faults, cover, folds, and the files of OUT."""
+"""Shared by `rsna2024` and `study_table`: volumes and faults study by study, coverage, folds, and the output folder."""

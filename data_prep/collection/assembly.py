@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,12 +14,18 @@ import pandas as pd
 
 from data_prep import folds as folding
 from data_prep.collection import quality
-from data_prep.collection.cover_table import CoverRow
-from data_prep.collection.datalist_file import DatalistWriter
-from data_prep.collection.faults import Fault
-from data_prep.collection.output_folder import DATALIST, open_output, remove_stale, table_written_whole, written_whole
+from data_prep.collection.coverage_table import CoverageRow
+from data_prep.collection.output_folder import (
+    DATALIST,
+    DatalistWriter,
+    open_output,
+    output_file,
+    output_table,
+    remove_stale,
+)
 from data_prep.collection.quality import Tally
-from data_prep.collection.study import TEST, TRAINING, Job, Outline, StudyResult, do_study, take_study
+from data_prep.collection.study import TEST, TRAINING, Job, Outline, StudyResult, do_study, stored_study
+from data_prep.faults import Fault, counted
 from data_prep.workers import run as run_all
 from monai_spine.console import track
 from monai_spine.data.datalist import check_no_leak
@@ -31,7 +37,7 @@ QUALITY = "quality.csv"
 
 @dataclass(frozen=True)
 class Run:
-    """How a collection is run: in how many processes or on which cluster, quietly or not, with which folds."""
+    """How a collection is run: its folds, its processes or its cluster, and whether progress is shown."""
 
     folds: int = 5
     seed: int = 0
@@ -42,7 +48,7 @@ class Run:
 
 @dataclass(frozen=True)
 class Collection:
-    """What became of a collection: studies in the two sections, faults and cover, label shares per fold."""
+    """The result of a collection: studies in the two sections, faults and coverage, label shares per fold."""
 
     out: Path
     training: int
@@ -59,18 +65,18 @@ class Collection:
 
     def line(self) -> str:
         """One line for people."""
-        faults = self.tally.counts.total()
-        found = f"{faults} {'fault' if faults == 1 else 'faults'}" if faults else "no faults"
+        total = self.tally.counts.total()
+        faults = counted(total, "fault") if total else "no faults"
         removed = f", {self.removed} volumes of an earlier run removed" if self.removed else ""
-        return f"{self.training} training and {self.test} test studies, {found}{removed}"
+        return f"{self.training} training and {self.test} test studies, {faults}{removed}"
 
     def report(self) -> str:
-        """What the command prints: the line, faults by kind, label shares per fold, where to look."""
+        """The command's output: one line, the faults by code, the label shares per fold, and the files to read."""
         parts = [self.line()]
         if self.tally.counts:
             parts += ["", *quality.summary_lines(self.tally)]
         if self.shares is not None:
-            parts += ["", folding.for_people(self.shares)]
+            parts += ["", folding.text_table(self.shares)]
         return "\n".join([*parts, "", f"see {self.out / DATALIST} and {self.out / 'quality.md'}"])
 
 
@@ -81,12 +87,12 @@ def assemble(
     *,
     tables: Mapping[str, Sequence[str]],
     run: Run,
-    strangers: Sequence[Fault] = (),
+    unlisted: Iterable[Fault] = (),
 ) -> Collection:
     """Do all studies and write OUT: the tables first, the datalist last.
 
-    Studies run in any order and wait on the disk until all are done; then they are written in the order of the jobs.
-    Memory holds the labels of all studies, and of everything else one study.
+    Studies run in any order, and their results are stored on the disk until all are done; then they are written in the
+    order of the jobs. So memory holds the labels of all studies, and everything else of one study only.
 
     Parameters
     ----------
@@ -94,8 +100,8 @@ def assemble(
         Does one study, in any process, and may safely run twice.
     tables
         Columns of the tables that the studies' rows go to, by path in OUT.
-    strangers
-        Faults that belong to no study of the collection.
+    unlisted
+        Faults of studies and files that the collection does not list.
 
     Raises
     ------
@@ -109,7 +115,7 @@ def assemble(
     done = run_all(functools.partial(do_study, work=work, shelf=shelf), numbered, run.workers, run.cluster)
     outlines = sorted(track(done, "studies", len(numbered), run.quiet), key=lambda outline: outline.number)
     folds, shares = _folds(outlines, run)
-    tally, removed = _write(out, shelf, outlines, folds=folds, tables=tables, strangers=strangers)
+    tally, removed = _write(out, shelf, outlines, folds=folds, tables=tables, unlisted=unlisted)
     training, test = (sum(one.listed and one.section == section for one in outlines) for section in (TRAINING, TEST))
     refused = any(outline.refused for outline in outlines)
     collection = Collection(out, training, test, tally, shares, refused, removed)
@@ -142,38 +148,36 @@ def _write(
     *,
     folds: Mapping[int, int],
     tables: Mapping[str, Sequence[str]],
-    strangers: Sequence[Fault],
+    unlisted: Iterable[Fault],
 ) -> tuple[Tally, int]:
-    """Everything that has a row or an entry per study, in one pass over the shelf."""
+    """Write the tables and the datalist in one pass over the shelf."""
     tally, removed = Tally(), 0
     with ExitStack() as stack:
-        add = {name: stack.enter_context(table_written_whole(out / name, tables[name])) for name in tables}
-        add_faults = stack.enter_context(table_written_whole(out / QUALITY, quality.COLUMNS))
-        datalist = DatalistWriter(stack.enter_context(written_whole(shelf / DATALIST)))
+        add = {name: stack.enter_context(output_table(out / name, tables[name])) for name in tables}
+        add_faults = stack.enter_context(output_table(out / QUALITY, quality.COLUMNS))
+        datalist = DatalistWriter(stack.enter_context(output_file(shelf / DATALIST)))
         for outline in sorted(outlines, key=lambda outline: outline.section == TEST):
-            result = take_study(shelf, outline.number)
+            result = stored_study(shelf, outline.number)
             removed += remove_stale(out, result.folder, result.volumes)
             for name, rows in result.rows.items():
                 add[name](rows)
-            add_faults(_fault_rows(sorted(result.faults)))
-            tally.add_faults(sorted(result.faults))
-            tally.add_cover(CoverRow(*cells) for cells in result.rows.get(COVERAGE, []))
+            faults = sorted(result.faults, key=quality.fault_row)
+            add_faults(map(quality.fault_row, faults))
+            tally.add_faults(faults)
+            tally.add_coverage(CoverageRow(*cells) for cells in result.rows.get(COVERAGE, []))
             if result.entry is not None:
                 fold = {"fold": folds[outline.number]} if outline.number in folds else {}
                 datalist.add(outline.section, {**result.entry, **fold})
-        add_faults(_fault_rows(strangers))
-        tally.add_faults(strangers)
+        faults = sorted(unlisted, key=quality.fault_row)
+        add_faults(map(quality.fault_row, faults))
+        tally.add_faults(faults)
         datalist.close()
     return tally, removed
 
 
-def _fault_rows(faults: Sequence[Fault]) -> list[tuple[str, ...]]:
-    return [(fault.study_id, fault.series_id, fault.target, fault.kind.value, fault.detail) for fault in faults]
-
-
 def _write_reports(collection: Collection) -> None:
-    with written_whole(collection.out / "quality.md") as file:
+    with output_file(collection.out / "quality.md") as file:
         file.write(quality.markdown("Data quality", collection.line(), collection.tally, collection.shares))
     if collection.shares is not None:
-        with written_whole(collection.out / "folds.csv") as file:
+        with output_file(collection.out / "folds.csv") as file:
             collection.shares.round(4).to_csv(file, lineterminator="\n")

@@ -1,4 +1,4 @@
-"""One study's DICOM folder to volumes, in one process: what a collection is converted by, a study at a time."""
+"""One study's DICOM folder to volumes, in one process."""
 
 from __future__ import annotations
 
@@ -31,15 +31,15 @@ def convert_study(images: Path, study: str, settings: Settings) -> JobResult:
     if not (images / study).is_dir():
         return JobResult((), ())
     with tempfile.TemporaryDirectory(prefix="monai-spine-") as scratch:
-        found = find_files(images / study, study, Path(scratch))
-        inside = [source for source in found if source.path.count("/") == DEPTH - 1]
+        files = find_files(images / study, study, Path(scratch))
+        inside = [source for source in files if source.path.count("/") == DEPTH - 1]
         headers = [read_header(source, max_bytes=settings.max_bytes) for source in inside]
         results = [run_job(job, settings) for job in plan(headers, images, "folder", None)]
-    files = [row for result in results for row in result.files]
-    files += [frameless_row(header) for header in headers if not header.frames]
-    files += [_stray(source) for source in found if source.path.count("/") != DEPTH - 1]
+    rows = [row for result in results for row in result.files]
+    rows += [frameless_row(header) for header in headers if not header.frames]
+    rows += [_stray(source) for source in files if source.path.count("/") != DEPTH - 1]
     manifest = sorted(row for result in results for row in result.manifest)
-    return JobResult(tuple(manifest), tuple(sorted_files(files)))
+    return JobResult(tuple(manifest), tuple(sorted_files(rows)))
 
 
 def find_files(folder: Path, name: str, scratch: Path, max_bytes: int = MAX_BYTES) -> list[Source]:

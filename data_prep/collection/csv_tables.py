@@ -1,4 +1,4 @@
-"""CSV tables that people hand over: read as strings, checked by pandera, all faults of all of them named at once."""
+"""CSV tables of users: read as strings, checked by pandera; one error lists the faults of all tables."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
+from data_prep.faults import counted
 from monai_spine.errors import InvalidTableError, MissingInputError, listed
 
 if TYPE_CHECKING:
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 NAME = r"[\w+=@-](?:[\w.+=@-]{0,62}[\w+=@-])?"
 """What a study or series may be called: its folder's name."""
 SHOWN = 20
-"""Faults that a message names before it counts the rest."""
+"""Faults that a message lists; the rest is counted."""
 
 
 def read_csv(path: Path, expected: str) -> pd.DataFrame:
@@ -25,7 +26,7 @@ def read_csv(path: Path, expected: str) -> pd.DataFrame:
     Raises
     ------
     MissingInputError
-        If there is no such file; ``expected`` completes the sentence.
+        If there is no such file; ``expected`` ends the message.
     InvalidTableError
         If it cannot be read as a CSV.
     """
@@ -56,17 +57,16 @@ def faults(table: pd.DataFrame, schema: pa.DataFrameSchema, name: str) -> list[s
     return []
 
 
-def raise_faults(where: Path, found: Sequence[str]) -> None:
-    """Complain about all faults at once.
+def raise_faults(where: Path, messages: Sequence[str]) -> None:
+    """Raise one error that lists all faults.
 
     Raises
     ------
     InvalidTableError
         If there are any.
     """
-    if found:
-        word = "fault" if len(found) == 1 else "faults"
-        raise InvalidTableError(f"{where}: {len(found)} {word}: {listed(found, '; ', SHOWN)}")
+    if messages:
+        raise InvalidTableError(f"{where}: {counted(len(messages), 'fault')}: {listed(messages, '; ', SHOWN)}")
 
 
 def name_check() -> pa.Check:

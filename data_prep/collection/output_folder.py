@@ -1,4 +1,4 @@
-"""The folder that a collection is written to: whose volumes lie in it, what earlier runs left, files written whole."""
+"""The folder that a collection is written to: what lies in it already, and files written whole."""
 
 from __future__ import annotations
 
@@ -10,15 +10,18 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TextIO
 
+from data_prep.collection.study import TEST, TRAINING, Entry
 from data_prep.dicom import sidecar
 from data_prep.dicom.nifti import OutputError, output_errors
 from data_prep.dicom.output_folder import remove_partial
+from monai_spine.data.datalist import SCHEMA
 from monai_spine.errors import InvalidOptionError, listed
 from monai_spine.files import whole_file
+from monai_spine.spine import TARGETS
 
 DATALIST = "datalist.json"
 SHELF = ".studies"
-"""Folder of the results of studies, as long as a run takes."""
+"""Folder of the studies' results while a run lasts."""
 
 
 def check_output(out: Path, sources: Iterable[Path], folders: Iterable[str]) -> None:
@@ -46,8 +49,8 @@ def check_output(out: Path, sources: Iterable[Path], folders: Iterable[str]) -> 
             raise OutputError(f"the output folder {out} lies inside the input {source}; choose one outside of it")
     if not inside.is_dir():
         return
-    held = {path.parent.relative_to(inside).as_posix() for path in _volumes(inside)}
-    others = sorted(held - set(folders))
+    present = {path.parent.relative_to(inside).as_posix() for path in _volumes(inside)}
+    others = sorted(present - set(folders))
     if others:
         raise InvalidOptionError(
             f"{out} holds volumes of {len(others)} studies that are not in this collection ({listed(others)}); "
@@ -58,7 +61,7 @@ def check_output(out: Path, sources: Iterable[Path], folders: Iterable[str]) -> 
 def open_output(out: Path) -> Path:
     """Make the folder ready for a run, and return the empty shelf in it.
 
-    An earlier datalist goes first: where one stands, everything beside it is whole and belongs to it.
+    An earlier datalist is removed first: a datalist in the folder means that everything beside it is complete.
 
     Raises
     ------
@@ -78,9 +81,9 @@ def open_output(out: Path) -> Path:
 
 
 def remove_stale(out: Path, folder: str, kept: Sequence[str]) -> int:
-    """Remove volumes of a study that an earlier run made and this one did not; their number.
+    """Remove volumes of a study that an earlier run made and this one did not; return how many.
 
-    Only those go that have a sidecar of ours: whatever else lies there stays.
+    Only volumes with a sidecar of ours are removed: all other files stay.
     """
     stale = [path for path in _volumes(out / folder) if path.relative_to(out).as_posix() not in kept]
     ours = [path for path in stale if _is_ours(_sidecar(path))]
@@ -106,8 +109,8 @@ def _is_ours(path: Path) -> bool:
 
 
 @contextmanager
-def written_whole(path: Path) -> Iterator[TextIO]:
-    """A text file that is there whole when the block ends, and not at all when it fails.
+def output_file(path: Path) -> Iterator[TextIO]:
+    """A text file of the output that is there whole when the block ends, and not at all when it fails.
 
     Raises
     ------
@@ -119,9 +122,57 @@ def written_whole(path: Path) -> Iterator[TextIO]:
 
 
 @contextmanager
-def table_written_whole(path: Path, columns: Sequence[str]) -> Iterator[Callable[[Iterable[Sequence[object]]], None]]:
-    """As `written_whole`, for a CSV: what is given takes its rows."""
-    with written_whole(path) as file:
+def output_table(path: Path, columns: Sequence[str]) -> Iterator[Callable[[Iterable[Sequence[object]]], None]]:
+    """As `output_file`, for a CSV: the block gets a function that adds rows."""
+    with output_file(path) as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(columns)
         yield writer.writerows
+
+
+class DatalistWriter:
+    """Writes ``datalist.json`` an entry at a time, a line each; entries of the training section come first.
+
+    Parameters
+    ----------
+    file
+        Written from where it stands; `close` makes it complete JSON, and leaves the file open.
+    """
+
+    def __init__(self, file: TextIO) -> None:
+        self._file = file
+        self._waiting = [TRAINING, TEST]
+        self._empty = True
+        file.write(f'{{"schema": {json.dumps(SCHEMA)},\n"targets": {json.dumps(list(TARGETS))},\n')
+        self._open_section()
+
+    def add(self, section: str, entry: Entry) -> None:
+        """Add an entry; no training entry may follow a test entry.
+
+        Raises
+        ------
+        ValueError
+            If it does.
+        """
+        while self._section != section:
+            if not self._waiting:
+                raise ValueError(f"the section {section!r} is closed")
+            self._close_section()
+            self._open_section()
+        self._file.write(("\n " if self._empty else ",\n ") + json.dumps(entry))
+        self._empty = False
+
+    def close(self) -> None:
+        """Write what is left of the format."""
+        while self._waiting:
+            self._close_section()
+            self._open_section()
+        self._file.write("]}\n")
+
+    def _open_section(self) -> None:
+        self._section = self._waiting.pop(0)
+        self._empty = True
+        self._file.write(f'"{self._section}": [')
+
+    def _close_section(self) -> None:
+        self._file.write("],\n")

@@ -1,4 +1,4 @@
-"""The data-quality report that people read: faults by kind, and which findings the images cover."""
+"""The data-quality report that people read: faults by code, and which findings the images cover."""
 
 from __future__ import annotations
 
@@ -8,76 +8,81 @@ from dataclasses import dataclass, field
 
 import pandas as pd
 
-from data_prep.collection.cover_table import CoverRow
-from data_prep.collection.faults import MEANINGS, Fault, FaultKind
+from data_prep.collection.coverage_table import CoverageRow
+from data_prep.faults import Fault, FaultCode, counted
 from monai_spine.data.coverage import VIEWS
 from monai_spine.errors import listed
 from monai_spine.spine import FINDINGS, Group, Level, SeriesType
 
-COLUMNS = ("study_id", "series_id", "target", "kind", "detail")
+COLUMNS = ("study_id", "series_id", "target", "code", "detail")
 EXAMPLES = 5
-"""Studies that are named for each kind of fault."""
+"""Studies that are named for each code."""
+
+
+def fault_row(fault: Fault) -> tuple[str, ...]:
+    """A row of ``quality.csv``; faults are sorted by it."""
+    return (fault.study, fault.series, "".join(fault.targets), fault.code.name, fault.detail)
 
 
 @dataclass
 class Tally:
-    """Faults and cover, counted while studies go by.
+    """Faults and coverage, counted while studies go by.
 
     Attributes
     ----------
     studies
-        The studies of each kind of fault.
+        The studies of each code.
     examples
-        The first fault of each kind.
-    served
-        Findings by group, level and how they are served: the view's number, ``none`` or ``unknown``.
+        The first fault of each code.
+    shown
+        Findings by group, level and the view that shows them: the view's number, ``none`` or ``unknown``.
     """
 
-    counts: Counter[FaultKind] = field(default_factory=Counter)
-    studies: dict[FaultKind, list[str]] = field(default_factory=lambda: defaultdict(list))
-    examples: dict[FaultKind, Fault] = field(default_factory=dict)
-    served: Counter[tuple[Group, Level, str]] = field(default_factory=Counter)
+    counts: Counter[FaultCode] = field(default_factory=Counter)
+    studies: dict[FaultCode, list[str]] = field(default_factory=lambda: defaultdict(list))
+    examples: dict[FaultCode, Fault] = field(default_factory=dict)
+    shown: Counter[tuple[Group, Level, str]] = field(default_factory=Counter)
 
     def add_faults(self, faults: Iterable[Fault]) -> None:
         """Count a study's faults."""
         for fault in faults:
-            self.counts[fault.kind] += 1
-            self.examples.setdefault(fault.kind, fault)
-            if fault.study_id and fault.study_id not in self.studies[fault.kind][-1:]:
-                self.studies[fault.kind].append(fault.study_id)
+            self.counts[fault.code] += 1
+            self.examples.setdefault(fault.code, fault)
+            if fault.study and fault.study not in self.studies[fault.code][-1:]:
+                self.studies[fault.code].append(fault.study)
 
-    def add_cover(self, rows: Iterable[CoverRow]) -> None:
+    def add_coverage(self, rows: Iterable[CoverageRow]) -> None:
         """Count a study's rows of ``coverage.csv``."""
         best: dict[str, str] = {}
         for row in rows:
-            if row.serves == "yes":
+            if row.source == "yes":
                 best[row.target] = min(row.view, best.get(row.target, row.view))
             elif row.target:
-                best.setdefault(row.target, "none" if row.serves else "unknown")
+                best.setdefault(row.target, "none" if row.source else "unknown")
         for finding in FINDINGS:
             if finding.name in best:
-                self.served[finding.condition.group, finding.level, best[finding.name]] += 1
+                self.shown[finding.condition.group, finding.level, best[finding.name]] += 1
 
 
 def summary_lines(tally: Tally) -> list[str]:
-    """A line for each kind of fault, the most frequent first."""
+    """A line for each code, the most frequent first."""
     if not tally.counts:
         return ["no faults"]
-    width = max(len(kind.value) for kind in tally.counts)
+    width = max(len(code.name) for code in tally.counts)
     return [
-        f"{count:>6} {kind.value:<{width}}  {_studies(len(tally.studies[kind])):>12}  {MEANINGS[kind]}"
-        for kind, count in tally.counts.most_common()
+        f"{count:>6} {code.name:<{width}}  {_studies(tally, code):>12}  {code.explanation.title}"
+        for code, count in tally.counts.most_common()
     ]
 
 
-def _studies(count: int) -> str:
-    return f"{count} {'study' if count == 1 else 'studies'}" if count else ""
+def _studies(tally: Tally, code: FaultCode) -> str:
+    return counted(len(tally.studies[code]), "study") if tally.studies[code] else ""
 
 
 def markdown(title: str, line: str, tally: Tally, shares: pd.DataFrame | None) -> str:
     """``quality.md``."""
     parts = [f"# {title}", line + ".", "## Faults", *_fault_table(tally)]
-    parts += ["## Which findings the images cover", *_cover_table(tally)]
+    parts += ["## Which findings the images cover", *_coverage_table(tally)]
     if shares is not None:
         parts += [
             "## Folds",
@@ -91,45 +96,51 @@ def _fault_table(tally: Tally) -> list[str]:
     if not tally.counts:
         return ["None."]
     rows = [
-        f"| {kind.value} | {count} | {len(tally.studies[kind])} | {MEANINGS[kind]} "
-        f"| {_escaped(listed(tally.studies[kind], shown=EXAMPLES))} | {_escaped(_example(tally.examples[kind]))} |"
-        for kind, count in tally.counts.most_common()
+        f"| {code.name} | {count} | {len(tally.studies[code])} | {code.explanation.title} "
+        f"| {_escaped(listed(tally.studies[code], shown=EXAMPLES))} | {_escaped(_example(tally.examples[code]))} |"
+        for code, count in tally.counts.most_common()
     ]
-    head = "| kind | times | studies | meaning | which studies | the first |\n|---|--:|--:|---|---|---|"
+    head = "| code | times | studies | meaning | which studies | the first |\n|---|--:|--:|---|---|---|"
     return ["Each one is a row of `quality.csv`.", "\n".join([head, *rows])]
 
 
 def _example(fault: Fault) -> str:
-    return ": ".join(part for part in (fault.target, fault.detail) if part)
+    return ": ".join(part for part in (*fault.targets, fault.detail) if part)
 
 
 def _escaped(text: str) -> str:
     return text.replace("|", "\\|")
 
 
-def _cover_table(tally: Tally) -> list[str]:
-    if not tally.served:
+def _coverage_table(tally: Tally) -> list[str]:
+    if not tally.shown:
         return ["Not known: no study has points."]
-    views = [(group, str(n), kind) for group, kinds in VIEWS.items() for n, kind in enumerate(kinds, start=1)]
-    names = [f"{group.value}: {_view_name(number, kind)}" for group, number, kind in views]
+    views = [
+        (group, str(n), series_type)
+        for group, series_types in VIEWS.items()
+        for n, series_type in enumerate(series_types, start=1)
+    ]
+    names = [f"{group.value}: {_view_name(number, series_type)}" for group, number, series_type in views]
     rows = [
-        f"| {level.title} | " + " | ".join(_served(tally, group, level, number) for group, number, _ in views) + " |"
+        f"| {level.title} | "
+        + " | ".join(_share_shown(tally, group, level, number) for group, number, _ in views)
+        + " |"
         for level in Level
     ]
     head = "| level | " + " | ".join(names) + " |\n|---" + "|--:" * len(names) + "|"
     text = (
         "Share of findings whose point a stack shows, in per cent. "
-        "What stands in is counted where the first view shows nothing."
+        "A substitute series is counted where the first series type shows nothing."
     )
     return [text, "\n".join([head, *rows])]
 
 
-def _view_name(number: str, kind: SeriesType) -> str:
-    return kind.title if number == "1" else f"{kind.title} stands in"
+def _view_name(number: str, series_type: SeriesType) -> str:
+    return series_type.title if number == "1" else f"{series_type.title} as substitute"
 
 
-def _served(tally: Tally, group: Group, level: Level, view: str) -> str:
-    known = {how: n for (g, at, how), n in tally.served.items() if (g, at) == (group, level) and how != "unknown"}
+def _share_shown(tally: Tally, group: Group, level: Level, view: str) -> str:
+    known = {by: n for (g, at, by), n in tally.shown.items() if (g, at) == (group, level) and by != "unknown"}
     total = sum(known.values())
     return f"{100 * known.get(view, 0) / total:.1f}" if total else "–"
 

@@ -1,4 +1,4 @@
-"""What became of one study, and where it waits on the disk until all are done."""
+"""The result of one study, stored on a shelf (a folder of the output) until all studies are done."""
 
 from __future__ import annotations
 
@@ -8,11 +8,12 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
-from data_prep.collection.faults import Fault, FaultKind
+from data_prep.collection.codes import Code
 from data_prep.dicom import nifti
+from data_prep.faults import Fault
 
 Entry = dict[str, Any]
-"""A study as it stands in ``datalist.json``, but for its fold."""
+"""A study's entry of ``datalist.json``, without its fold."""
 Job = TypeVar("Job")
 
 TRAINING, TEST = "training", "test"
@@ -62,7 +63,7 @@ class Outline:
 
 
 def do_study(job: tuple[int, Job], work: Callable[[Job], StudyResult], shelf: Path) -> Outline:
-    """Do a study and leave its result on the shelf: the caller's memory does not grow with what a study holds."""
+    """Do a study and store its result on the shelf: the caller's memory does not grow with what a study holds."""
     number, study = job
     result = work(study)
     nifti.write(_path(shelf, number), [json.dumps(_plain(result)).encode()])
@@ -72,10 +73,13 @@ def do_study(job: tuple[int, Job], work: Callable[[Job], StudyResult], shelf: Pa
     return Outline(number, result.study, patient, result.section, label, result.refused, result.entry is not None)
 
 
-def take_study(shelf: Path, number: int) -> StudyResult:
+def stored_study(shelf: Path, number: int) -> StudyResult:
     """A study's result from the shelf."""
     plain = json.loads(_path(shelf, number).read_bytes())
-    faults = [Fault(**{**fault, "kind": FaultKind(fault["kind"])}) for fault in plain.pop("faults")]
+    faults = [
+        Fault(**{**fault, "code": Code[fault["code"]], "targets": tuple(fault["targets"])})
+        for fault in plain.pop("faults")
+    ]
     return StudyResult(faults=faults, **plain)
 
 
@@ -84,4 +88,5 @@ def _path(shelf: Path, number: int) -> Path:
 
 
 def _plain(result: StudyResult) -> dict[str, Any]:
-    return {**vars(result), "faults": [asdict(fault) for fault in result.faults]}
+    faults = [{**asdict(fault), "code": fault.code.name} for fault in result.faults]
+    return {**vars(result), "faults": faults}

@@ -1,4 +1,4 @@
-"""How alike two thumbnails are once one is shifted and stretched onto the other: copies may be cropped.
+"""How similar two thumbnails are once one is shifted and stretched onto the other: copies may be cropped.
 
 The shift, the stretch along each axis, a gain and an offset are found by Gauss-Newton steps on the squared difference
 of their middles (Lucas and Kanade, 1981), first with smooth thumbnails, then with sharper ones.
@@ -18,7 +18,7 @@ Places = npt.NDArray[np.intp]
 Floats = npt.NDArray[np.float32]
 
 _MIDDLE = (0.1, 0.9)
-"""Part of the first thumbnail that is looked for in the second; a crop of a tenth at each side keeps it."""
+"""Part of the first thumbnail that is searched for in the second; a crop of a tenth at each side keeps it."""
 _COARSE, _FINE = 16, 36
 """Points along a side, for finding and for comparing."""
 _STEPS = ((2.25, 4), (0.75, 3))
@@ -38,11 +38,11 @@ def aligned_cosines(thumbnails: Thumbnails, first: Places, second: Places) -> Ve
     first, second
         Places of the pairs' images among them.
     """
-    found = [
+    chunks = [
         _cosines(thumbnails, first[start : start + _CHUNK], second[start : start + _CHUNK])
         for start in range(0, len(first), _CHUNK)
     ]
-    return np.concatenate(found) if found else np.zeros(0, dtype=np.float32)
+    return np.concatenate(chunks) if chunks else np.zeros(0, dtype=np.float32)
 
 
 def _cosines(thumbnails: Thumbnails, first: Places, second: Places) -> Vectors:
@@ -61,27 +61,27 @@ def _cosines(thumbnails: Thumbnails, first: Places, second: Places) -> Vectors:
 def _aligned(images: Floats, a: Places, b: Places) -> Floats:
     """Stretch and shift along x, then along y, ``(pairs, 4)``, that lead from the first onto the second image."""
     x, y = _grid(_COARSE)
-    found = np.tile(np.array([1, 0, 1, 0], dtype=np.float32), (len(a), 1))
+    warp = np.tile(np.array([1, 0, 1, 0], dtype=np.float32), (len(a), 1))
     for smoothing, steps in _STEPS:
         smooth = gaussian_filter(images, (0, smoothing, smoothing))
         layers = [smooth, *(slope * images.shape[1] for slope in np.gradient(smooth, axis=(2, 1)))]
-        wanted = _centred(_sampled([smooth], a, x[None], y[None])[0])
+        target = _centred(_sampled([smooth], a, x[None], y[None])[0])
         for _ in range(steps):
-            place = _moved(found, x, y)
-            seen, along_x, along_y = _sampled(layers, b, *place)
-            seen = _centred(seen)
-            gain = (seen * wanted).sum(axis=1) / np.maximum((seen**2).sum(axis=1), 1e-6)
+            place = _moved(warp, x, y)
+            values, along_x, along_y = _sampled(layers, b, *place)
+            values = _centred(values)
+            gain = (values * target).sum(axis=1) / np.maximum((values**2).sum(axis=1), 1e-6)
             gain = np.clip(gain, 0.3, 3)[:, None]
-            change = [gain * along_x * (x - 0.5), gain * along_x, gain * along_y * (y - 0.5), gain * along_y, seen]
-            step = _least_squares(np.stack([_centred(one) for one in change], axis=1), wanted - gain * seen)
-            found += np.clip(step[:, :4], -_LARGEST_STEP, _LARGEST_STEP)
-            found[:, 0::2] = np.clip(found[:, 0::2], *_STRETCH)
-            found[:, 1::2] = np.clip(found[:, 1::2], -_LARGEST_SHIFT, _LARGEST_SHIFT)
-    return found
+            change = [gain * along_x * (x - 0.5), gain * along_x, gain * along_y * (y - 0.5), gain * along_y, values]
+            step = _least_squares(np.stack([_centred(one) for one in change], axis=1), target - gain * values)
+            warp += np.clip(step[:, :4], -_LARGEST_STEP, _LARGEST_STEP)
+            warp[:, 0::2] = np.clip(warp[:, 0::2], *_STRETCH)
+            warp[:, 1::2] = np.clip(warp[:, 1::2], -_LARGEST_SHIFT, _LARGEST_SHIFT)
+    return warp
 
 
 def _least_squares(jacobian: Floats, residual: Floats) -> Floats:
-    """Steps ``(pairs, unknowns)`` that reduce the residuals ``(pairs, points)``, a little damped."""
+    """Steps ``(pairs, unknowns)`` that reduce the residuals ``(pairs, points)``, slightly damped."""
     normal = jacobian @ jacobian.transpose(0, 2, 1)
     unknowns = normal.shape[1]
     damping = 1e-3 * np.trace(normal, axis1=1, axis2=2)[:, None, None] / unknowns + 1e-3
@@ -101,8 +101,8 @@ def _grid(points: int) -> tuple[Floats, Floats]:
     return x.ravel(), y.ravel()
 
 
-def _moved(found: Floats, x: Floats, y: Floats) -> tuple[Floats, Floats]:
-    a, b, c, d = found.T[:, :, None]
+def _moved(warp: Floats, x: Floats, y: Floats) -> tuple[Floats, Floats]:
+    a, b, c, d = warp.T[:, :, None]
     return 0.5 + a * (x - 0.5) + b, 0.5 + c * (y - 0.5) + d
 
 

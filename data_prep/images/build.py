@@ -1,4 +1,4 @@
-"""From samples to ``datalist.json`` and ``report.json``: converted, looked at, compared, split, written."""
+"""From samples to ``datalist.json`` and ``report.json``: converted, inspected, compared, split, written."""
 
 from __future__ import annotations
 
@@ -12,17 +12,18 @@ import numpy as np
 import numpy.typing as npt
 
 from data_prep.dicom.nifti import OutputError
-from data_prep.images import pictures
+from data_prep.faults import Fault
+from data_prep.images import dicom_pictures as pictures
+from data_prep.images.codes import Code
 from data_prep.images.copies import Leak, faults_of_copies, find_copies, leaks_between
-from data_prep.images.faults import Code, Fault
-from data_prep.images.look import Look, look_at
+from data_prep.images.inspection import Inspection, inspect
 from data_prep.images.report import ImageReport
 from data_prep.images.sample import ImageSet, Sample, Section, check_counts
 from data_prep.images.split import Split, assign_folds, group_samples, validation_given
 from monai_spine.console import track
 from monai_spine.errors import InvalidTableError, listed
 from monai_spine.files import write_text
-from monai_spine.images.data.datalist import ImageDatalist, Record, Task, write_image_datalist
+from monai_spine.images.data.datalist import ImageDatalist, Record, write_image_datalist
 
 DATALIST, REPORT = "datalist.json", "report.json"
 Numbers = npt.NDArray[np.intp]
@@ -59,24 +60,18 @@ def build(given: ImageSet, out: Path, run: Run) -> ImageReport:
     if not given.samples:
         raise InvalidTableError(f"{given.root}: expected images, but found none")
     _check_sections(given)
-    check_counts_of(given, given.samples)
+    check_counts(given, given.samples)
     out = out.absolute()
     if out.exists() and not out.is_dir():
         raise OutputError(f"the output {out} is a file; expected a folder, or a new name for one")
     with pictures.scratch_beside(out) as scratch:
-        made = pictures.convert(given.samples, scratch, run.workers, run.quiet)
-        looks = _looks(made, run)
-        report = _judged(given, made, looks, out, run)
+        converted = pictures.convert(given.samples, scratch, run.workers, run.quiet)
+        inspections = _inspections(converted, run)
+        report = _report(given, converted, inspections, out, run)
         records = _records(report, scratch, out)
         pictures.settle(scratch, out, list(report.sources))
         _write(report, records, out)
     return report
-
-
-def check_counts_of(given: ImageSet, samples: Sequence[Sample]) -> None:
-    """`check_counts`, where an image has one class."""
-    if given.task is not Task.MULTILABEL:
-        check_counts(given.classes, samples, given.root)
 
 
 def _check_sections(given: ImageSet) -> None:
@@ -84,42 +79,44 @@ def _check_sections(given: ImageSet) -> None:
         raise InvalidTableError(f"{given.root}: expected images to train on, but found test images alone")
 
 
-def _looks(made: pictures.Pictures, run: Run) -> list[Look]:
-    """What is to be known of every sample, by its number."""
-    number = [n for n in range(len(made.samples)) if n not in made.faults]
-    seen = {n: Look(n, fault=fault) for n, fault in made.faults.items()}
-    found = look_at([made.samples[n] for n in number], run.workers)
-    for look in track(found, "images", len(number), run.quiet):
-        seen[number[look.number]] = replace(look, number=number[look.number])
-    return [seen[n] for n in range(len(made.samples))]
+def _inspections(converted: pictures.Pictures, run: Run) -> list[Inspection]:
+    """The inspection of every sample, by its number."""
+    number = [n for n in range(len(converted.samples)) if n not in converted.faults]
+    inspections = {n: Inspection(n, fault=fault) for n, fault in converted.faults.items()}
+    results = inspect([converted.samples[n] for n in number], run.workers)
+    for inspection in track(results, "images", len(number), run.quiet):
+        inspections[number[inspection.number]] = replace(inspection, number=number[inspection.number])
+    return [inspections[n] for n in range(len(converted.samples))]
 
 
-def _judged(given: ImageSet, made: pictures.Pictures, looks: list[Look], out: Path, run: Run) -> ImageReport:
-    """Everything that can be said when all images are known."""
-    samples, names = made.samples, [given.name(sample) for sample in given.samples]
-    readable = [look.number for look in looks if not look.fault]
+def _report(
+    given: ImageSet, converted: pictures.Pictures, inspections: list[Inspection], out: Path, run: Run
+) -> ImageReport:
+    """The report, with the faults that show only when all images are known."""
+    samples, names = converted.samples, [given.name(sample) for sample in given.samples]
+    readable = [one.number for one in inspections if not one.fault]
     if not readable:
-        first = listed([f"{names[look.number]}: {look.fault}" for look in looks], "; ")
-        raise InvalidTableError(f"{given.root}: none of {len(looks)} images can be read ({first})")
-    check_counts_of(given, [samples[n] for n in readable])
-    copies = find_copies(looks)
+        first = listed([f"{names[one.number]}: {one.fault}" for one in inspections], "; ")
+        raise InvalidTableError(f"{given.root}: none of {len(inspections)} images can be read ({first})")
+    check_counts(given, [samples[n] for n in readable])
+    copies = find_copies(inspections)
     leaks = leaks_between(copies, samples)
     dropped = _dropped(samples, readable, leaks) if run.drop_leaks else []
     kept = sorted(set(readable) - set(dropped))
-    check_counts_of(given, [samples[n] for n in kept])
+    check_counts(given, [samples[n] for n in kept])
     groups = group_samples(samples, copies.links())
     folds = np.full(len(samples), -1, dtype=np.intp)
     folds[kept] = assign_folds([samples[n] for n in kept], groups[kept], len(given.classes), run.split)
     faults = [
-        *_faults_of_input(given, looks, names),
+        *_faults_of_input(given, inspections, names),
         *faults_of_copies(copies, samples, names),
         *_faults_of_patients(samples, readable, names),
         *_faults_of_classes(given, samples, groups, folds),
-        *([] if run.split.wanted else _faults_of_moves(samples, names, folds)),
+        *([] if run.split.requested else _faults_of_moves(samples, names, folds)),
     ]
     return ImageReport(
-        given, samples, names, looks, copies, leaks, sorted(faults, key=lambda fault: fault.order),
-        folds, groups, kept, dropped, _sources(made, given, kept), _relative(given.root, out),
+        given, samples, names, inspections, copies, leaks, sorted(faults, key=_worst_first),
+        folds, groups, kept, dropped, _sources(converted, given, kept), _relative(given.root, out),
     )  # fmt: skip
 
 
@@ -135,17 +132,22 @@ def _patients(samples: Sequence[Sample], numbers: Sequence[int], *, tested: bool
     return {patient for patient, side in sides if patient and side is tested}
 
 
-def _faults_of_input(given: ImageSet, looks: Sequence[Look], names: Sequence[str]) -> Iterator[Fault]:
-    for look in looks:
-        if look.fault:
-            yield Fault(Code.UNREADABLE, look.fault, (names[look.number],))
-        elif look.constant:
-            yield Fault(Code.CONSTANT_IMAGE, f"{look.columns} x {look.rows} equal pixels", (names[look.number],))
-    shown = [look for look in looks if not (look.fault or look.constant)]
-    dark = tuple(names[look.number] for look in shown if look.brightest <= _DARK)
+def _worst_first(fault: Fault) -> tuple[tuple[int, int], tuple[str, ...]]:
+    """Sorts by severity, then by code and images."""
+    return fault.code.rank, fault.images
+
+
+def _faults_of_input(given: ImageSet, inspections: Sequence[Inspection], names: Sequence[str]) -> Iterator[Fault]:
+    for one in inspections:
+        if one.fault:
+            yield Fault(Code.UNREADABLE, one.fault, images=(names[one.number],))
+        elif one.constant:
+            yield Fault(Code.CONSTANT_IMAGE, f"{one.columns} x {one.rows} equal pixels", images=(names[one.number],))
+    shown = [one for one in inspections if not (one.fault or one.constant)]
+    dark = tuple(names[one.number] for one in shown if one.brightest <= _DARK)
     if dark:
-        yield Fault(Code.DARK_IMAGES, f"{len(dark)}: {listed(dark)}", dark)
-    yield from (Fault(Code.MISSING, "not there", (name,)) for name in given.missing)
+        yield Fault(Code.DARK_IMAGES, f"{len(dark)}: {listed(dark)}", images=dark)
+    yield from (Fault(Code.MISSING, "not there", images=(name,)) for name in given.missing)
     yield from (Fault(Code.LEFT_OUT, note) for note in given.notes)
 
 
@@ -153,37 +155,39 @@ def _faults_of_patients(samples: Sequence[Sample], readable: Sequence[int], name
     both = _patients(samples, readable, tested=True) & _patients(samples, readable, tested=False)
     for patient in sorted(both):
         images = tuple(names[n] for n in readable if samples[n].patient == patient)
-        yield Fault(Code.PATIENT_IN_TEST, f"{len(images)} images of {patient}: {listed(images)}", images)
+        yield Fault(Code.PATIENT_IN_TEST, f"{len(images)} images of {patient}: {listed(images)}", images=images)
 
 
 def _faults_of_moves(samples: Sequence[Sample], names: Sequence[str], folds: Numbers) -> Iterator[Fault]:
-    """Images that the split that came with them would have torn apart."""
+    """Training images that were moved, since their copies or patients are in the validation folder."""
     if validation_given(samples):
         trained = (n for n, sample in enumerate(samples) if sample.section is Section.TRAINING)
         moved = tuple(names[n] for n in trained if folds[n] == 0)
         if moved:
-            yield Fault(Code.MOVED_TO_VALIDATION, f"{len(moved)} images: {listed(moved)}", moved)
+            yield Fault(Code.MOVED_TO_VALIDATION, f"{len(moved)} images: {listed(moved)}", images=moved)
 
 
 def _faults_of_classes(given: ImageSet, samples: Sequence[Sample], groups: Numbers, folds: Numbers) -> Iterator[Fault]:
     """Classes too small for every fold to have some of them."""
     used = [n for n in range(len(samples)) if folds[n] >= 0]
-    wanted = len({int(folds[n]) for n in used})
+    fold_count = len({int(folds[n]) for n in used})
     for number, name in enumerate(given.classes):
         of_class = {int(groups[n]) for n in used if samples[n].is_of(number)}
-        if len(of_class) < wanted:
-            yield Fault(Code.SMALL_CLASS, f"{name!r}: {len(of_class)} groups of images for {wanted} folds")
+        if len(of_class) < fold_count:
+            yield Fault(Code.SMALL_CLASS, f"{name!r}: {len(of_class)} groups of images for {fold_count} folds")
 
 
-def _sources(made: pictures.Pictures, given: ImageSet, kept: Sequence[int]) -> dict[str, str]:
+def _sources(converted: pictures.Pictures, given: ImageSet, kept: Sequence[int]) -> dict[str, str]:
     """The DICOM file of each picture in the datalist, relative to the root."""
-    used = {file.name for n in kept for file in made.samples[n].files}
-    return {picture: os.path.relpath(source, given.root) for picture, source in made.sources.items() if picture in used}
+    used = {file.name for n in kept for file in converted.samples[n].files}
+    return {
+        picture: os.path.relpath(source, given.root) for picture, source in converted.sources.items() if picture in used
+    }
 
 
 def _records(report: ImageReport, scratch: Path, out: Path) -> dict[Section, list[Record]]:
     """Records of the datalist's sections, sorted by their files."""
-    called = _group_names(report)
+    group_names = _group_names(report)
     records: dict[Section, list[Record]] = {Section.TRAINING: [], Section.TEST: []}
     for n in report.kept:
         sample = report.samples[n]
@@ -191,7 +195,7 @@ def _records(report: ImageReport, scratch: Path, out: Path) -> dict[Section, lis
         record: Record = {
             "image": [str(file) for file in files],
             "label": list(sample.label) if isinstance(sample.label, tuple) else sample.label,
-            "group": called[int(report.groups[n])],
+            "group": group_names[int(report.groups[n])],
         }
         if sample.section is Section.TEST:
             records[Section.TEST].append(record)
@@ -203,7 +207,7 @@ def _records(report: ImageReport, scratch: Path, out: Path) -> dict[Section, lis
 
 
 def _group_names(report: ImageReport) -> dict[int, str]:
-    """A group is called after its patients, else after its first image."""
+    """A group has the name of its patients, or else of its first image."""
     names: dict[int, str] = {}
     patients: dict[int, dict[str, None]] = {}
     for n, (sample, name) in enumerate(zip(report.samples, report.names, strict=True)):

@@ -1,4 +1,4 @@
-"""Several grey files of one sample, told by their names → samples with a file per channel."""
+"""Several grey files of one sample, matched by their names → samples with a file per channel."""
 
 from __future__ import annotations
 
@@ -8,11 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from data_prep.collection.csv_tables import raise_faults, read_csv
-from data_prep.images.files import find_images
+from data_prep.images.files import NamePattern, find_images
 from data_prep.images.folders import split_folders
-from data_prep.images.label_cells import LabelColumns, Labels, check_columns, read_labels
-from data_prep.images.mapping import mapped, read_mapping
-from data_prep.images.pattern import NamePattern
+from data_prep.images.labels import LabelColumns, Labels, check_columns, mapped, read_labels, read_mapping
 from data_prep.images.sample import ImageSet, Sample, Section, ordered_classes, task_of
 from data_prep.images.table import check_missing
 from monai_spine.errors import InvalidOptionError, InvalidTableError, listed
@@ -60,7 +58,7 @@ def read_channels(
     MissingInputError
         If samples lack channels, or the table names some that are not there.
     InvalidOptionError
-        If the pattern is none, or channels are too few.
+        If the pattern is not valid, or there are too few channels.
     InvalidTableError
         If no file fits the pattern, two are of one channel of a sample, or labels break their format.
     """
@@ -70,9 +68,9 @@ def read_channels(
     names = NamePattern(pattern, ["sample", "channel"], channels)
     by_folder = table is None
     parts = split_folders(folder, test_dir, apart) if by_folder else {Section.TRAINING: [folder]}
-    stacks, strangers = _stacks([(s, top) for s, tops in parts.items() for top in tops], names, channels, apart)
+    stacks, unmatched = _stacks([(s, top) for s, tops in parts.items() for top in tops], names, channels, apart)
     if not stacks:
-        raise InvalidTableError(f"{folder}: expected files like {pattern!r}, but none of {strangers} images fits")
+        raise InvalidTableError(f"{folder}: expected files like {pattern!r}, but none of {unmatched} images fits")
     lacking = [
         f"{stack.name}: no {listed([channel for channel in channels if channel not in stack.files])}"
         for stack in stacks
@@ -80,7 +78,7 @@ def read_channels(
     ]
     whole = [stack for stack in stacks if len(stack.files) == len(channels)]
     check_missing(lacking, folder, folder, skip_missing)
-    notes = [f"{strangers} images do not fit the pattern and were left out"] if strangers else []
+    notes = [f"{unmatched} images do not fit the pattern and were left out"] if unmatched else []
     if table is None:
         made = _by_folder(whole, folder, labels, channels)
     else:
@@ -103,24 +101,24 @@ def _stacks(
 ) -> tuple[list[_Stack], int]:
     """Samples in the order of their names, complete or not, and the number of images that fit no pattern."""
     stacks: dict[tuple[Path, str], _Stack] = {}
-    strangers, twice = 0, []
+    unmatched, twice = 0, []
     as_given = {channel.lower(): channel for channel in channels}
     for section, top in places:
         for file in find_images(top, apart).images:
-            told = names.match(file)
-            if told is None:
-                strangers += 1
+            fields = names.match(file)
+            if fields is None:
+                unmatched += 1
                 continue
-            channel = as_given[told["channel"].lower()]
+            channel = as_given[fields["channel"].lower()]
             home = top if "/" in names.pattern else file.parent
             stack = stacks.setdefault(
-                (home, told["sample"]), _Stack(told["sample"], section, told.get("patient", ""), top.name)
+                (home, fields["sample"]), _Stack(fields["sample"], section, fields.get("patient", ""), top.name)
             )
             twice += [f"{stack.name}: {channel} is {stack.files[channel]} and {file}"] if channel in stack.files else []
             stack.files[channel] = file
     if twice:
         raise InvalidTableError(f"expected one file for each channel of a sample, but found {listed(twice, '; ', 20)}")
-    return [stacks[key] for key in sorted(stacks, key=lambda key: (key[0].as_posix(), key[1]))], strangers
+    return [stacks[key] for key in sorted(stacks, key=lambda key: (key[0].as_posix(), key[1]))], unmatched
 
 
 def _by_folder(stacks: Sequence[_Stack], folder: Path, labels: LabelColumns, channels: Sequence[str]) -> ImageSet:
@@ -145,13 +143,13 @@ class _Rows:
     labels: Labels
 
 
-def _read_rows(path: Path, wanted: LabelColumns, sample_column: str, patient_column: str | None) -> _Rows:
+def _read_rows(path: Path, columns: LabelColumns, sample_column: str, patient_column: str | None) -> _Rows:
     table = read_csv(path, "a table with a row per sample")
     check_columns(table, [sample_column, *([patient_column] if patient_column else [])], path)
     names = list(table[sample_column])
-    raise_faults(path, [f"sample {name!r} stands there {n} times" for name, n in Counter(names).items() if n > 1])
+    raise_faults(path, [f"sample {name!r} is listed {n} times" for name, n in Counter(names).items() if n > 1])
     patients = list(table[patient_column]) if patient_column else None
-    return _Rows(path, names, patients, read_labels(table, wanted, path))
+    return _Rows(path, names, patients, read_labels(table, columns, path))
 
 
 def _by_table(stacks: Sequence[_Stack], folder: Path, rows: _Rows, channels: Sequence[str]) -> ImageSet:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from data_prep.images.label_cells import LabelColumns
+    from data_prep.images.labels import LabelColumns
     from data_prep.images.sample import ImageSet
 
 app = typer.Typer(
@@ -36,9 +36,11 @@ LabelColumn = Annotated[
 ]
 LabelsColumn = Annotated[str | None, typer.Option(help="Column of several class names joined by the separator.")]
 Separator = Annotated[str, typer.Option(help="What joins the names in --labels-column.")]
-Nothing = Annotated[str, typer.Option(help="What --labels-column says if no class applies.")]
-SkipMissing = Annotated[bool, typer.Option("--skip-missing", help="Leave out and count what is not there.")]
-Folds = Annotated[int | None, typer.Option(help="Folds of the cross-validation; 5 if nothing else is said.")]
+Nothing = Annotated[str, typer.Option(help="The text in --labels-column if no class applies.")]
+SkipMissing = Annotated[
+    bool, typer.Option("--skip-missing", help="Leave out images that do not exist, and count them.")
+]
+Folds = Annotated[int | None, typer.Option(help="Folds of the cross-validation; 5 if not given.")]
 Holdout = Annotated[float | None, typer.Option(help="Instead of folds: this share is fold 0, to validate on.")]
 Seed = Annotated[int, typer.Option(help="The same seed makes the same folds.")]
 DropLeaks = Annotated[
@@ -56,7 +58,7 @@ def folders(  # noqa: PLR0917 - options
     classes: Classes = None,
     test_dir: TestDir = None,
     patient_pattern: Annotated[
-        str | None, typer.Option(help="What of a file's name is the patient: '{patient}_*.png'.")
+        str | None, typer.Option(help="Where a file's name holds the patient: '{patient}_*.png'.")
     ] = None,
     folds: Folds = None,
     holdout: Holdout = None,
@@ -67,7 +69,7 @@ def folders(  # noqa: PLR0917 - options
 ) -> None:
     """Images in a folder per class; folders train, val and test around them are taken as the split.
 
-    Images are looked at, never copied or changed. Copies and near copies stay in one fold; those that cross from
+    Images are read, never copied or changed. Copies and near copies stay in one fold; those that cross from
     training to test are reported. Ends with 3 when images could not be read.
 
     Example: python -m data_prep images folders brain-tumor/ work/brain --drop-leaks
@@ -196,7 +198,7 @@ def _labels(  # noqa: PLR0917 - the options of the commands
     classes: str | None,
     mapping: Path | None,
 ) -> LabelColumns:
-    from data_prep.images.label_cells import LabelColumns
+    from data_prep.images.labels import LabelColumns
 
     return LabelColumns(tuple(columns or ()), joined, separator, nothing, _names(classes), mapping)
 

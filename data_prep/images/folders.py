@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from data_prep.check.result import counted
-from data_prep.images.files import find_images, visible_folders
-from data_prep.images.mapping import mapped, read_mapping
-from data_prep.images.pattern import NamePattern
+from data_prep.faults import counted
+from data_prep.images.files import NamePattern, find_images, visible_folders
+from data_prep.images.labels import mapped, read_mapping
 from data_prep.images.sample import ImageSet, Sample, Section, ordered_classes, task_of
 from monai_spine.errors import InvalidTableError, MissingInputError, listed
 
@@ -36,15 +35,15 @@ def read_folders(
     folder
         Holds a folder per class, or folders of the names in `SPLIT_NAMES` that do.
     mapping
-        A table that merges classes; see `data_prep.images.mapping`.
+        A table that merges classes; see `data_prep.images.labels.read_mapping`.
     test_dir
         Name of the folder of test images, where it is another one.
     classes
         All classes there may be, in the order of their numbers.
     patient_pattern
-        Tells the patient from a file's name, such as ``{patient}_*.png``.
+        How a file's name holds the patient, such as ``{patient}_*.png``.
     apart
-        A folder not to look at: where the datalist goes.
+        A folder to skip: where the datalist goes.
 
     Raises
     ------
@@ -65,11 +64,11 @@ def read_folders(
     samples, others, empty = [], 0, []
     for section, where in places:
         if class_of[where.name]:
-            found = find_images(where, apart)
-            others += found.others
-            empty += [] if found.images else [where.relative_to(folder).as_posix()]
+            files = find_images(where, apart)
+            others += files.others
+            empty += [] if files.images else [where.relative_to(folder).as_posix()]
             number = order.index(class_of[where.name])
-            samples += [Sample((file,), number, section, _patient(file, name_of)) for file in found.images]
+            samples += [Sample((file,), number, section, _patient(file, name_of)) for file in files.images]
     if empty:
         raise InvalidTableError(
             f"{folder}: expected images in every class folder, but found none in {listed(empty, shown=20)}; "
@@ -90,27 +89,27 @@ def split_folders(folder: Path, test_dir: str | None, apart: Path | None) -> dic
         If folders of a split and folders of classes stand side by side, or two folders are of one section.
     """
     tops = visible_folders(folder, apart)
-    kinds = {top: _section(top, test_dir, apart) for top in tops}
+    section_of = {top: _section(top, test_dir, apart) for top in tops}
     if test_dir is not None and not any(top.name == test_dir for top in tops):
-        held = listed([top.name for top in tops]) or "no folders"
-        raise MissingInputError(f"{folder}: expected a folder {test_dir!r} of test images, but found {held}")
-    found: dict[Section, Path] = {}
-    for top, section in kinds.items():
-        if section is not None and section in found:
+        present = listed([top.name for top in tops]) or "no folders"
+        raise MissingInputError(f"{folder}: expected a folder {test_dir!r} of test images, but found {present}")
+    folders: dict[Section, Path] = {}
+    for top, section in section_of.items():
+        if section is not None and section in folders:
             raise InvalidTableError(
-                f"{folder}: expected one folder of {section.value} images, but found {found[section].name!r} and "
+                f"{folder}: expected one folder of {section.value} images, but found {folders[section].name!r} and "
                 f"{top.name!r}; merge or rename them"
             )
         if section is not None:
-            found[section] = top
-    plain = [top for top, section in kinds.items() if section is None]
-    if Section.TRAINING in found and plain:
+            folders[section] = top
+    plain = [top for top, section in section_of.items() if section is None]
+    if Section.TRAINING in folders and plain:
         raise InvalidTableError(
-            f"{folder}: expected either classes or {found[Section.TRAINING].name!r} and other parts of a split, but "
+            f"{folder}: expected either classes or {folders[Section.TRAINING].name!r} and other parts of a split, but "
             f"found both: {listed([top.name for top in plain])}; move these elsewhere"
         )
-    parts = {section: visible_folders(top, apart) for section, top in found.items()}
-    return parts if Section.TRAINING in found else {Section.TRAINING: plain, **parts}
+    parts = {section: visible_folders(top, apart) for section, top in folders.items()}
+    return parts if Section.TRAINING in folders else {Section.TRAINING: plain, **parts}
 
 
 def _section(top: Path, test_dir: str | None, apart: Path | None) -> Section | None:
@@ -127,7 +126,7 @@ def _section(top: Path, test_dir: str | None, apart: Path | None) -> Section | N
 def _patient(file: Path, pattern: NamePattern | None) -> str:
     if pattern is None:
         return ""
-    found = pattern.match(file)
-    if found is None:
-        raise InvalidTableError(f"{file}: expected a name like {pattern.pattern!r} that tells the patient")
-    return found["patient"]
+    fields = pattern.match(file)
+    if fields is None:
+        raise InvalidTableError(f"{file}: expected a name like {pattern.pattern!r}, which holds the patient")
+    return fields["patient"]

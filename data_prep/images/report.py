@@ -1,4 +1,4 @@
-"""What a set of images is and what is wrong with it: ``report.json`` for machines, a few lines for people."""
+"""The report of an image set: ``report.json`` for machines, a few lines for people."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from data_prep.check.faults import Severity
+from data_prep.faults import Fault, Severity
+from data_prep.images.codes import Code
 from data_prep.images.copies import Copies, Leak
-from data_prep.images.faults import Code, Fault
-from data_prep.images.look import Look
+from data_prep.images.inspection import Inspection
 from data_prep.images.sample import ImageSet, Sample, Section
 from monai_spine import __version__
 from monai_spine.errors import ExitCode, listed
@@ -24,11 +24,11 @@ SCHEMA = "monai_spine/image-report/1"
 
 @dataclass(frozen=True)
 class ImageReport:
-    """What became of an image set.
+    """The result of an image set.
 
     Attributes
     ----------
-    samples, names, looks, folds, groups
+    samples, names, inspections, folds, groups
         Of all samples that were found, by their number; ``folds`` is -1 outside of training.
     root
         The folder that names are relative to, as seen from the report.
@@ -43,7 +43,7 @@ class ImageReport:
     given: ImageSet
     samples: Sequence[Sample]
     names: Sequence[str]
-    looks: Sequence[Look]
+    inspections: Sequence[Inspection]
     copies: Copies
     leaks: Sequence[Leak]
     faults: Sequence[Fault]
@@ -56,7 +56,7 @@ class ImageReport:
 
     @property
     def exit_code(self) -> ExitCode:
-        """``SOME_REFUSED`` where images could not be read, or were not there."""
+        """``SOME_REFUSED`` if images could not be read, or do not exist."""
         refused = any(fault.code in {Code.UNREADABLE, Code.MISSING} for fault in self.faults)
         return ExitCode.SOME_REFUSED if refused else ExitCode.DONE
 
@@ -74,12 +74,13 @@ class ImageReport:
             "sizes": self._sizes(),
             "findings": [_finding(fault) for fault in self.faults],
             "leaks": [
-                {"training": self.names[leak.training], "test": self.names[leak.test], **_likeness(leak.likeness)}
+                {"training": self.names[leak.training], "test": self.names[leak.test], **_similarity(leak.similarity)}
                 for leak in self.leaks
             ],
             "copies": [[self.names[n] for n in same] for same in self.copies.exact],
             "near_copies": [
-                {"images": [self.names[a], self.names[b]], "likeness": likeness} for a, b, likeness in self.copies.near
+                {"images": [self.names[a], self.names[b]], "similarity": similarity}
+                for a, b, similarity in self.copies.near
             ],
             "dropped": [self.names[n] for n in self.dropped],
             "converted": self.sources,
@@ -90,13 +91,13 @@ class ImageReport:
         rows = []
         for code in dict.fromkeys(fault.code for fault in self.faults):
             some = [fault for fault in self.faults if fault.code is code]
-            first = some[0].images[0] if some[0].images else some[0].found
-            rows.append(f"{code.kind.severity.value:<8}{len(some):>6}  {code.value:<20} {code.kind.title}: {first}")
+            first = some[0].images[0] if some[0].images else some[0].detail
+            rows.append(f"{code.severity.value:<8}{len(some):>6}  {code.name:<20} {code.explanation.title}: {first}")
         counts = self._counts()
-        held = [f"{name} {self._class_counts(n)['all']:,}" for n, name in enumerate(self.given.classes)]
+        counted = [f"{name} {self._class_counts(n)['all']:,}" for n, name in enumerate(self.given.classes)]
         folds = len(set(self.folds[list(self.kept)].tolist()) - {-1})
         split = f"{counts['training']:,} in {folds} folds to train on, {counts['test']:,} to test on"
-        rows.append(f"{len(self.kept):,} images, {self.given.task.value}: {listed(held, shown=20)}")
+        rows.append(f"{len(self.kept):,} images, {self.given.task.value}: {listed(counted, shown=20)}")
         rows.append(f"{split}; {counts['groups']:,} groups that stay together")
         if self.dropped:
             rows.append(f"{len(self.dropped):,} images were dropped from training, since they are in the test, too")
@@ -108,46 +109,45 @@ class ImageReport:
     def _counts(self) -> dict[str, int]:
         kept = [self.samples[n] for n in self.kept]
         tested = sum(sample.section is Section.TEST for sample in kept)
-        severities = Counter(fault.code.kind.severity for fault in self.faults)
+        severities = Counter(fault.code.severity for fault in self.faults)
         return {
             "found": len(self.samples),
-            "unreadable": sum(bool(look.fault) for look in self.looks),
+            "unreadable": sum(bool(one.fault) for one in self.inspections),
             "missing": len(self.given.missing),
             "dropped": len(self.dropped),
             "images": len(kept),
             "training": len(kept) - tested,
             "test": tested,
             "groups": len(set(self.groups[list(self.kept)].tolist())),
-            "colour": sum(self.looks[n].colour for n in self.kept),
+            "colour": sum(self.inspections[n].colour for n in self.kept),
             **{severity.value: severities[severity] for severity in Severity},
         }
 
     def _class_counts(self, number: int) -> dict[str, int]:
-        held = [n for n in self.kept if self.samples[n].is_of(number)]
-        folds = Counter(int(self.folds[n]) for n in held)
+        members = [n for n in self.kept if self.samples[n].is_of(number)]
+        folds = Counter(int(self.folds[n]) for n in members)
         spread = {f"fold_{fold}": folds[fold] for fold in sorted(folds) if fold >= 0}
-        return {"all": len(held), **spread, "test": folds[-1]}
+        return {"all": len(members), **spread, "test": folds[-1]}
 
     def _sizes(self) -> dict[str, dict[str, float]]:
         """Spread of rows and columns in pixels."""
-        looks = [self.looks[n] for n in self.kept]
-        sizes = {"rows": [look.rows for look in looks], "columns": [look.columns for look in looks]}
+        kept = [self.inspections[n] for n in self.kept]
+        sizes = {"rows": [one.rows for one in kept], "columns": [one.columns for one in kept]}
         return {
             name: {"minimum": min(values), "median": float(np.median(values)), "maximum": max(values)}
             for name, values in sizes.items()
         }
 
 
-def _likeness(value: float) -> dict[str, Any]:
-    return {"kind": "exact" if value == 1.0 else "near", "likeness": value}
+def _similarity(value: float) -> dict[str, Any]:
+    return {"copy": "exact" if value == 1.0 else "near", "similarity": value}
 
 
 def _finding(fault: Fault) -> dict[str, Any]:
-    kind = fault.code.kind
     return {
-        "severity": kind.severity.value,
-        "code": fault.code.value,
+        "severity": fault.code.severity.value,
+        "code": fault.code.name,
         "images": list(fault.images),
-        "found": fault.found,
-        "advice": kind.advice,
+        "found": fault.detail,
+        "advice": fault.code.explanation.advice,
     }

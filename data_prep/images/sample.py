@@ -1,4 +1,4 @@
-"""What the ways into an image datalist have in common: samples with a label, a section and perhaps a patient."""
+"""What folders, tables and channels of images have in common: samples with a label, a section and perhaps a patient."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from monai_spine.errors import InvalidTableError, listed
 from monai_spine.images.data.datalist import Task
 
 SHOWN = 20
-"""Names that a message lists before it counts the rest."""
+"""Names that a message lists; the rest is counted."""
 
 
 class Section(str, Enum):
-    """On which side of a split that came with the images a sample stands."""
+    """The part of a split to which a sample belongs."""
 
     TRAINING = "training"
     VALIDATION = "validation"
@@ -34,7 +34,7 @@ class Sample:
     label
         Number of its class, or for several labels 1, 0 or -1 (unknown) per class.
     patient
-        Whom it shows, empty where nobody knows.
+        Empty if unknown.
     """
 
     files: tuple[Path, ...]
@@ -54,7 +54,7 @@ class ImageSet:
     Attributes
     ----------
     missing
-        Images that were named, but are not there, and are left out because the user said so.
+        Images that were named, but do not exist, and are left out at the user's request (``--skip-missing``).
     notes
         What else was left out, a sentence each.
     root
@@ -70,7 +70,7 @@ class ImageSet:
     notes: list[str] = field(default_factory=list)
 
     def name(self, sample: Sample) -> str:
-        """How messages call a sample: its first file, relative to the root where it lies inside."""
+        """The name of a sample in messages: its first file, relative to the root where it lies inside."""
         file = sample.files[0]
         return file.relative_to(self.root).as_posix() if file.is_relative_to(self.root) else file.as_posix()
 
@@ -80,7 +80,7 @@ def task_of(classes: Sequence[str]) -> Task:
     return Task.BINARY if len(classes) == 2 else Task.MULTICLASS
 
 
-def ordered_classes(found: Iterable[str], given: Sequence[str], where: Path) -> tuple[str, ...]:
+def ordered_classes(names: Iterable[str], given: Sequence[str], where: Path) -> tuple[str, ...]:
     """The classes in the order that was given, else in that of the alphabet.
 
     Raises
@@ -88,10 +88,10 @@ def ordered_classes(found: Iterable[str], given: Sequence[str], where: Path) -> 
     InvalidTableError
         If two differ in case or blanks alone, one is not among those given, or there are fewer than two.
     """
-    names = sorted(set(found))
-    alike = [same for same in _same_but_for_case(names) if len(same) > 1]
-    if alike:
-        pairs = [" and ".join(map(repr, same)) for same in alike]
+    names = sorted(set(names))
+    doubles = [same for same in _same_but_for_case(names) if len(same) > 1]
+    if doubles:
+        pairs = [" and ".join(map(repr, same)) for same in doubles]
         raise InvalidTableError(
             f"{where}: expected class names that differ by more than case, but found {listed(pairs, '; ', SHOWN)}; "
             "rename one, or merge them with --mapping"
@@ -108,19 +108,21 @@ def ordered_classes(found: Iterable[str], given: Sequence[str], where: Path) -> 
     return classes
 
 
-def check_counts(classes: Sequence[str], samples: Sequence[Sample], where: Path) -> None:
-    """Make sure that every class has two images to train and validate on, where an image has one class.
+def check_counts(given: ImageSet, samples: Sequence[Sample]) -> None:
+    """Make sure that every class has two images to train and validate on; not checked where images have several labels.
 
     Raises
     ------
     InvalidTableError
         If one has none or one; the message names them all.
     """
+    if given.task is Task.MULTILABEL:
+        return
     counts = Counter(sample.label for sample in samples if sample.section is not Section.TEST)
-    few = [f"{name!r} has {counts[n] or 'none'}" for n, name in enumerate(classes) if counts[n] < 2]
+    few = [f"{name!r} has {counts[n] or 'none'}" for n, name in enumerate(given.classes) if counts[n] < 2]
     if few:
         raise InvalidTableError(
-            f"{where}: expected at least two readable images of each class outside of the test images, but "
+            f"{given.root}: expected at least two readable images of each class outside of the test images, but "
             f"{listed(few, shown=SHOWN)}; add images, remove the class, or merge it with --mapping"
         )
 

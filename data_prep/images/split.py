@@ -1,4 +1,4 @@
-"""Folds of image samples: what belongs together stays together, classes are spread evenly."""
+"""Folds of image samples: patients and copies stay together, classes are spread evenly."""
 
 from __future__ import annotations
 
@@ -10,8 +10,7 @@ from itertools import pairwise
 import numpy as np
 import numpy.typing as npt
 
-from data_prep.balance import distribute
-from data_prep.images.likeness import components
+from data_prep.folds import connected, distribute
 from data_prep.images.sample import Sample, Section
 from monai_spine.errors import InvalidOptionError
 
@@ -39,7 +38,7 @@ class Split:
     seed: int = 0
 
     def check(self) -> None:
-        """Refuse numbers that make no split.
+        """Refuse numbers that no split can have.
 
         Raises
         ------
@@ -54,8 +53,8 @@ class Split:
             raise InvalidOptionError(f"expected a share between 0 and 1, but given --holdout {self.holdout:g}")
 
     @property
-    def wanted(self) -> bool:
-        """Whether a split was asked for, whatever came with the images."""
+    def requested(self) -> bool:
+        """Whether the user requested a split, which then replaces a split by folders."""
         return self.folds is not None or self.holdout is not None
 
     def parts(self) -> list[float]:
@@ -73,7 +72,7 @@ def group_samples(samples: Sequence[Sample], links: Sequence[tuple[int, int]]) -
         if sample.patient:
             of_patient[sample.patient].append(number)
     chains = [(a, b) for same in of_patient.values() for a, b in pairwise(same)]
-    return components(len(samples), [*links, *chains])
+    return connected(len(samples), [*links, *chains])
 
 
 def assign_folds(
@@ -81,7 +80,7 @@ def assign_folds(
 ) -> npt.NDArray[np.intp]:
     """A fold for each sample that is not for testing, -1 for the others.
 
-    With a validation folder and no wish for folds, fold 0 is that folder and whatever belongs to its images.
+    With a validation folder and no request for folds, fold 0 is that folder and whatever belongs to its images.
 
     Raises
     ------
@@ -90,9 +89,9 @@ def assign_folds(
     """
     folds = np.full(len(samples), -1, dtype=np.intp)
     rows = np.array([n for n, sample in enumerate(samples) if sample.section is not Section.TEST], dtype=np.intp)
-    if validation_given(samples) and not split.wanted:
-        held = {groups[n] for n in rows if samples[n].section is Section.VALIDATION}
-        folds[rows] = [0 if groups[n] in held else 1 for n in rows]
+    if validation_given(samples) and not split.requested:
+        held_out = {groups[n] for n in rows if samples[n].section is Section.VALIDATION}
+        folds[rows] = [0 if groups[n] in held_out else 1 for n in rows]
         return folds
     _, owner = np.unique(groups[rows], return_inverse=True)
     parts = split.parts()
@@ -100,12 +99,11 @@ def assign_folds(
     if count < len(parts):
         raise InvalidOptionError(
             f"expected at most {count} folds, as many as there are groups of images that must stay together, "
-            f"but {len(parts)} are wanted; give another number with --folds"
+            f"but {len(parts)} are requested; give another number with --folds"
         )
-    strata = np.zeros((count, 1 + classes))
-    np.add.at(strata, owner, _counts([samples[n] for n in rows], classes))
+    counts = _counts([samples[n] for n in rows], classes)
     weights = [_SIZE_WEIGHT, *[1.0] * classes]
-    folds[rows] = distribute(strata, weights, parts, split.seed, refine=count <= _REFINED)[owner]
+    folds[rows] = distribute(owner, counts, weights, parts, seed=split.seed, refine=count <= _REFINED)
     return folds
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from data_prep.collection.csv_tables import raise_faults, read_csv
 from data_prep.images.files import find_images
-from data_prep.images.label_cells import LabelColumns, check_columns, read_labels
+from data_prep.images.labels import LabelColumns, check_columns, read_labels
 from data_prep.images.sample import SHOWN, ImageSet, Sample, Section
 from monai_spine.errors import MissingInputError, listed
 
@@ -46,26 +46,26 @@ def read_table(
     skip_missing
         Leave out images that are not there, instead of an error that lists them.
     apart
-        A folder below ``image_dir`` not to look into.
+        A folder below ``image_dir`` to skip.
 
     Raises
     ------
     MissingInputError
         If the table, a list, a column or an image is not there.
     InvalidTableError
-        If an image stands there twice or in both lists, or a label is outside of the classes.
+        If an image is listed twice or in both lists, or a label is outside of the classes.
     """
     table = read_csv(path, "a table with a row per image")
     check_columns(table, [image_column, *([patient_column] if patient_column else [])], path)
     names = list(table[image_column])
     raise_faults(path, _name_faults(names))
-    told = read_labels(table, labels, path)
+    label_rows = read_labels(table, labels, path)
     root = (image_dir or path.parent).absolute()
     files = located(names, root, apart)
     sections = _sections(names, lists or SplitLists())
     patients = list(table[patient_column]) if patient_column else [""] * len(names)
     samples, missing, notes = [], list(sections.unknown), Counter[str]()
-    for name, label, patient in zip(names, told.rows, patients, strict=True):
+    for name, label, patient in zip(names, label_rows.rows, patients, strict=True):
         section, file = sections.of.get(name, sections.otherwise), files[name]
         if section is None:
             notes["images stand in neither list and were left out"] += 1
@@ -77,11 +77,11 @@ def read_table(
             samples.append(Sample((file,), label, section, patient))
     check_missing(missing, path, root, skip_missing)
     counted = [f"{count} {what}" for what, count in notes.items()]
-    return ImageSet(told.classes, told.task, samples, root, missing=missing, notes=counted)
+    return ImageSet(label_rows.classes, label_rows.task, samples, root, missing=missing, notes=counted)
 
 
 def check_missing(missing: Sequence[str], where: Path, root: Path, skip: bool) -> None:
-    """Complain about images that are not there, all of them, unless they are to be skipped.
+    """Raise an error that lists all missing images, unless they are to be skipped.
 
     Raises
     ------
@@ -104,17 +104,17 @@ def located(names: Iterable[str], root: Path, apart: Path | None = None) -> dict
     InvalidTableError
         If several files have a name that is looked for.
     """
-    found: dict[str, Path | None] = {name: root / name if (root / name).is_file() else None for name in names}
-    lost = {name for name, file in found.items() if file is None and "/" not in name}
+    files: dict[str, Path | None] = {name: root / name if (root / name).is_file() else None for name in names}
+    lost = {name for name, file in files.items() if file is None and "/" not in name}
     if lost and root.is_dir():
         places: dict[str, list[Path]] = {}
         for file in find_images(root, apart).images:
-            for called in {file.name, file.stem} & lost:
-                places.setdefault(called, []).append(file)
+            for name in {file.name, file.stem} & lost:
+                places.setdefault(name, []).append(file)
         several = [f"{name}: {listed([str(f.relative_to(root)) for f in p])}" for name, p in places.items() if p[1:]]
         raise_faults(root, [f"several files are called {one}; give the folder in the table" for one in several])
-        found |= {name: files[0] for name, files in places.items()}
-    return found
+        files |= {name: place[0] for name, place in places.items()}
+    return files
 
 
 @dataclass(frozen=True)
@@ -130,7 +130,7 @@ def _sections(names: Sequence[str], lists: SplitLists) -> _Sections:
     train, test = (_read_list(path) if path else [] for path in (lists.train, lists.test))
     both = sorted(set(train) & set(test))
     if lists.test is not None:
-        raise_faults(lists.test, [f"{name} stands in the training list, too" for name in both])
+        raise_faults(lists.test, [f"{name} is in the training list, too" for name in both])
     known = set(names)
     unknown = [f"{name} (in a list, but not in the table)" for name in [*train, *test] if name not in known]
     of = dict.fromkeys(train, Section.TRAINING) | dict.fromkeys(test, Section.TEST)
@@ -145,5 +145,5 @@ def _read_list(path: Path) -> list[str]:
 
 def _name_faults(names: Sequence[str]) -> list[str]:
     empty = [f"row {n + 2}: no image" for n, name in enumerate(names) if not name]
-    twice = [f"{name} stands there {count} times" for name, count in Counter(names).items() if name and count > 1]
+    twice = [f"{name} is listed {count} times" for name, count in Counter(names).items() if name and count > 1]
     return [*empty, *twice][: 10 * SHOWN]

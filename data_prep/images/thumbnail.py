@@ -1,9 +1,9 @@
-"""Small pictures by which images are compared, and what of them is compared.
+"""Small pictures of images, and the features by which they are compared.
 
-Of the discrete cosine transform of a thumbnail the 16 x 16 lowest frequencies but the mean are kept, each weighted by
-its frequency: natural images have about equal parts in each then. Cosines between these vectors do not change with a
-gain or an offset. (The signs of such coefficients are Zauner's pHash of 2010; where an image is symmetric, half of them
-are near zero and their signs are noise.)
+The features are the 16 x 16 lowest frequencies of a thumbnail's discrete cosine transform, without the mean. Each is
+weighted by its frequency, since natural images then have about equal energy in each. Cosines between these vectors do
+not change with a gain or an offset. (Zauner's pHash of 2010 uses the signs of such coefficients. In a symmetric image,
+half of them are near zero, and their signs are noise.)
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ Thumbnails = npt.NDArray[np.uint8]
 Vectors = npt.NDArray[np.float32]
 
 _FAINT = 16
-"""Grey levels of 255 by which what is shown differs from the border around it."""
+"""Grey levels of 255 by which the content differs from the border around it."""
 _SHARE = 0.01
-"""Of a row or column, so much must differ for it to belong to what is shown."""
+"""Share of a row or column that must differ from the border for it to belong to the content."""
 _CROPPED = 0.05
 _FLAT = 1.0
 """Standard deviation in grey levels below which an image shows nothing that could be compared."""
@@ -45,7 +45,7 @@ def thumbnail(grey: Thumbnails) -> Thumbnails:
 
 
 def trimmed(grey: Thumbnails) -> Thumbnails:
-    """An image without an even border, by whose width copies may differ; the whole image if nothing is left of it."""
+    """An image without an even border (copies may differ in its width); the whole image if hardly anything is left."""
     edge = np.concatenate([grey[0], grey[-1], grey[:, 0], grey[:, -1]]).astype(np.float32)
     border = np.median(edge)
     if np.median(np.abs(edge - border)) > _FAINT:
@@ -60,7 +60,7 @@ def trimmed(grey: Thumbnails) -> Thumbnails:
 
 
 def middles(thumbnails: Thumbnails) -> Thumbnails:
-    """Thumbnails without a twentieth at each side: more like those of cropped copies than the whole are."""
+    """Thumbnails without a twentieth at each side: more similar to cropped copies than whole thumbnails are."""
     margin = round(SIDE * _CROPPED)
     return np.stack([thumbnail(one[margin:-margin, margin:-margin]) for one in thumbnails])
 

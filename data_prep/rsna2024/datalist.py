@@ -9,14 +9,15 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 
 from data_prep import folds as folding
-from data_prep.collection import cover_table
+from data_prep.collection import coverage_table
 from data_prep.collection.assembly import COVERAGE, Collection, Run, assemble
+from data_prep.collection.codes import Code
 from data_prep.collection.conversion import convert_study
-from data_prep.collection.faults import Fault, FaultKind
 from data_prep.collection.output_folder import check_output
 from data_prep.collection.study import TEST, TRAINING, StudyResult
 from data_prep.dicom.job import JobResult, Settings
 from data_prep.dicom.tables import FileRow, ManifestRow
+from data_prep.faults import Fault
 from data_prep.rsna2024.label_points import PlacedPoint
 from data_prep.rsna2024.labels import TEST_SERIES, TRAIN, StudyTables, Training, read_test, read_training
 from data_prep.rsna2024.studies import ConvertedStudy, join
@@ -81,13 +82,12 @@ def build(
     work = functools.partial(_study, rsna=rsna.resolve(), out=out.resolve(), resume=resume)
     run = Run(folds=folds, seed=seed, workers=workers, cluster=cluster, quiet=quiet)
     sections = [section for section in (TRAINING, TEST) if any(job.section == section for job in jobs)]
-    return assemble(
-        jobs, work, out.resolve(), tables=_tables(sections), run=run, strangers=_strangers(rsna, training, test)
-    )
+    unlisted = _unlisted_faults(rsna, training, test)
+    return assemble(jobs, work, out.resolve(), tables=_tables(sections), run=run, unlisted=unlisted)
 
 
 def _read(rsna: Path) -> tuple[Training, list[StudyTables]]:
-    """The tables of what is there: the training section, the test section, or both."""
+    """The tables of the sections that exist: training, test, or both."""
     if not rsna.is_dir():
         raise MissingInputError(f"there is no folder {rsna}; expected one in the layout of the RSNA 2024 competition")
     test = read_test(rsna) if _has_files(rsna / IMAGES[TEST]) else []
@@ -108,15 +108,15 @@ def _has_files(folder: Path) -> bool:
 def _tables(sections: Sequence[str]) -> dict[str, Sequence[str]]:
     """Columns of OUT's tables."""
     converted = {
-        _in(section, name): [field.name for field in fields(kind)]
+        _in(section, name): [field.name for field in fields(row)]
         for section in sections
-        for name, kind in (("manifest.csv", ManifestRow), ("files.csv", FileRow))
+        for name, row in (("manifest.csv", ManifestRow), ("files.csv", FileRow))
     }
-    return {POINTS: POINT_COLUMNS, COVERAGE: cover_table.COLUMNS, **converted}
+    return {POINTS: POINT_COLUMNS, COVERAGE: coverage_table.COLUMNS, **converted}
 
 
 def _in(section: str, name: str) -> str:
-    """A path in OUT of what belongs to a section."""
+    """The path in OUT of a file or folder of a section."""
     return f"{OUTPUT[section]}/{name}".lstrip("/")
 
 
@@ -131,7 +131,7 @@ def _study(job: _Job, rsna: Path, out: Path, resume: bool) -> StudyResult:
     conversion = ConvertedStudy.of(result)
     entry, points, faults = join(study, conversion, images, converted, out)
     places = {point.mark.finding: point.position for point in points}
-    cover, not_covered = cover_table.cover_cells(study.study, entry, places, out)
+    coverage, not_covered = coverage_table.coverage_cells(study.study, entry, places, out)
     return StudyResult(
         study=study.study,
         folder=_folder(job),
@@ -140,7 +140,7 @@ def _study(job: _Job, rsna: Path, out: Path, resume: bool) -> StudyResult:
         faults=[*faults, *not_covered],
         rows={
             POINTS: [_point_row(point) for point in points],
-            COVERAGE: cover,
+            COVERAGE: coverage,
             _in(job.section, "manifest.csv"): [_cells(row) for row in result.manifest],
             _in(job.section, "files.csv"): [_cells(row) for row in result.files],
         },
@@ -167,20 +167,20 @@ def _point_row(point: PlacedPoint) -> list[str]:
     return [mark.study, mark.finding.name, mark.series, mark.instance, str(mark.x), str(mark.y), *place, *world, error]
 
 
-def _strangers(rsna: Path, training: Training, test: Sequence[StudyTables]) -> list[Fault]:
-    """Studies that only other tables or folders know, and files beside the studies' folders."""
-    known = {TRAINING: {study.study for study in training.studies}, TEST: {study.study for study in test}}
-    named = {TRAINING: TRAIN, TEST: TEST_SERIES}
-    faults = {Fault(study, "", "", FaultKind.UNKNOWN_STUDY, f"not in {TRAIN}") for study in training.unknown}
+def _unlisted_faults(rsna: Path, training: Training, test: Sequence[StudyTables]) -> set[Fault]:
+    """Studies that only other tables or folders have, and files beside the studies' folders."""
+    listed = {TRAINING: {study.study for study in training.studies}, TEST: {study.study for study in test}}
+    tables = {TRAINING: TRAIN, TEST: TEST_SERIES}
+    faults = {Fault(Code.UNKNOWN_STUDY, f"not in {TRAIN}", study=study) for study in training.unlisted}
     for section in (TRAINING, TEST):
         folder = rsna / IMAGES[section]
-        if not known[section] or not folder.is_dir():
+        if not listed[section] or not folder.is_dir():
             continue
-        with os.scandir(folder) as found:
-            entries = list(found)
-        strangers = {entry.name for entry in entries if entry.is_dir()} - known[section]
-        faults |= {Fault(study, "", "", FaultKind.UNKNOWN_STUDY, f"not in {named[section]}") for study in strangers}
+        with os.scandir(folder) as scan:
+            entries = list(scan)
+        unlisted = {entry.name for entry in entries if entry.is_dir()} - listed[section]
+        faults |= {Fault(Code.UNKNOWN_STUDY, f"not in {tables[section]}", study=study) for study in unlisted}
         stray = sum(entry.is_file() for entry in entries)
         if stray:
-            faults.add(Fault("", "", "", FaultKind.STRAY_FILES, f"{stray} files directly in {folder.name}"))
-    return sorted(faults)
+            faults.add(Fault(Code.STRAY_FILES, f"{stray} files directly in {folder.name}"))
+    return faults

@@ -10,14 +10,15 @@ from pathlib import Path
 import numpy as np
 import pydicom
 
-from data_prep.collection.cover_table import read_grid
-from data_prep.collection.faults import Fault, FaultKind
-from data_prep.collection.point_checks import odd_points
+from data_prep.collection.codes import Code
+from data_prep.collection.coverage_table import read_grid
+from data_prep.collection.points import contradictions
+from data_prep.faults import Fault
 from data_prep.rsna2024.labels import LabelPoint
 from monai_spine.geometry import Array, dicom_pixel_to_world, to_voxel
 
 TOLERANCE = 0.01
-"""Pixels by which a point may miss its own pixel when it comes back through the volume's affine."""
+"""Pixels by which a point may miss its own pixel when it is transformed back through the volume's affine."""
 _GEOMETRY = (
     ("PlaneOrientationSequence", "ImageOrientationPatient"),
     ("PlanePositionSequence", "ImagePositionPatient"),
@@ -33,7 +34,7 @@ SliceKey = tuple[str, int | None]
 
 @dataclass(frozen=True)
 class Place:
-    """Where a slice went: ``nifti`` relative to the output, and its index along the third axis; empty if nowhere."""
+    """The volume that holds a slice, relative to the output, and the slice's index ``k``; empty if no volume does."""
 
     nifti: str
     k: int | None
@@ -41,7 +42,11 @@ class Place:
 
 @dataclass(frozen=True)
 class PlacedPoint:
-    """A label point in RAS mm. ``error`` is its round trip's miss in pixels, None where no volume holds its slice."""
+    """A label point in RAS mm.
+
+    ``error`` is by how many pixels it misses its pixel when it is transformed back through the volume's affine; None if
+    no volume holds its slice.
+    """
 
     mark: LabelPoint
     world: tuple[float, float, float]
@@ -57,7 +62,7 @@ class PlacedPoint:
 def place(
     marks: Sequence[LabelPoint], images: Path, out: Path, slices: Mapping[SliceKey, Place]
 ) -> tuple[list[PlacedPoint], list[Fault]]:
-    """Carry one study's points to patient space, and say what is wrong with them.
+    """Transform one study's points to patient space, and find what is wrong with them.
 
     Parameters
     ----------
@@ -72,14 +77,14 @@ def place(
     faults: list[Fault] = []
     for mark in marks:
         if mark.finding.name in placed:
-            faults.append(_fault(mark, FaultKind.SECOND_POINT, f"instance {mark.instance}"))
+            faults.append(_fault(mark, Code.SECOND_POINT, f"instance {mark.instance}"))
             continue
-        point, found = _place_one(mark, slices, affine, header)
-        faults += found
+        point, point_faults = _place_one(mark, slices, affine, header)
+        faults += point_faults
         if point is not None:
             placed[mark.finding.name] = point
     points = list(placed.values())
-    return points, faults + _odd(points)
+    return points, faults + _contradictions(points)
 
 
 def _place_one(
@@ -91,20 +96,20 @@ def _place_one(
     path, frame = _slice_of(mark, slices)
     header = header_of((path, frame))
     if header is None:
-        return None, [_fault(mark, FaultKind.NO_SLICE, path)]
+        return None, [_fault(mark, Code.NO_SLICE, path)]
     pixel = np.array([mark.x, mark.y])
     faults = []
     if np.any(pixel < -0.5) or np.any(pixel > header.size - 0.5):
         columns, rows = header.size
-        faults.append(_fault(mark, FaultKind.OUTSIDE_IMAGE, f"({mark.x:g}, {mark.y:g}) of {columns:g} x {rows:g}"))
+        faults.append(_fault(mark, Code.OUTSIDE_IMAGE, f"({mark.x:g}, {mark.y:g}) of {columns:g} x {rows:g}"))
     world = dicom_pixel_to_world(header.orientation, header.position, header.spacing, pixel)
     where = slices.get((path, frame), Place("", None))
     if where.k is None:
-        faults.append(_fault(mark, FaultKind.NOT_IN_VOLUME, path))
+        faults.append(_fault(mark, Code.NOT_IN_VOLUME, path))
         return PlacedPoint(mark, _triple(world), where, None), faults
     error = float(np.abs(to_voxel(affine_of(where.nifti), world) - [*pixel, where.k]).max())
     if error > TOLERANCE:
-        return None, [*faults, _fault(mark, FaultKind.ROUND_TRIP, f"{error:.3f} pixels in {where.nifti}")]
+        return None, [*faults, _fault(mark, Code.ROUND_TRIP, f"{error:.3f} pixels in {where.nifti}")]
     return PlacedPoint(mark, _triple(world), where, error), faults
 
 
@@ -133,12 +138,12 @@ def _header(path: Path, frame: int | None) -> _SliceHeader | None:
     try:
         header = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=_TAGS)
         values = [_value(header, frame, sequence, keyword) for sequence, keyword in _GEOMETRY]
-        found = [np.array(value, dtype=np.float64) for value in values]
+        geometry = [np.array(value, dtype=np.float64) for value in values]
     except (OSError, pydicom.errors.InvalidDicomError, IndexError, TypeError, ValueError):
         return None
-    if [value.shape for value in found] != [(6,), (3,), (2,)]:
+    if [value.shape for value in geometry] != [(6,), (3,), (2,)]:
         return None
-    orientation, position, spacing = found
+    orientation, position, spacing = geometry
     size = np.array([float(header.get("Columns", np.inf)), float(header.get("Rows", np.inf))])
     return _SliceHeader(orientation, position, spacing, size)
 
@@ -159,12 +164,12 @@ def _triple(world: Array) -> tuple[float, float, float]:
     return x, y, z
 
 
-def _fault(mark: LabelPoint, kind: FaultKind, detail: str) -> Fault:
-    return Fault(mark.study, mark.series, mark.finding.name, kind, detail)
+def _fault(mark: LabelPoint, code: Code, detail: str) -> Fault:
+    return Fault(code, detail, study=mark.study, series=mark.series, targets=(mark.finding.name,))
 
 
-def _odd(points: Sequence[PlacedPoint]) -> list[Fault]:
+def _contradictions(points: Sequence[PlacedPoint]) -> list[Fault]:
     """Points that contradict each other."""
     marks = {point.mark.finding: point.mark for point in points}
-    found = odd_points({point.mark.finding: point.position for point in points})
-    return [_fault(marks[finding], kind, detail) for finding, kind, detail in found]
+    positions = {point.mark.finding: point.position for point in points}
+    return [_fault(marks[finding], code, detail) for finding, code, detail in contradictions(positions)]

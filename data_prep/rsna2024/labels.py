@@ -21,7 +21,7 @@ TRAIN_SERIES = "train_series_descriptions.csv"
 TEST_SERIES = "test_series_descriptions.csv"
 
 GRADES = {"": MISSING, **{grade.title: int(grade) for grade in Grade}}
-SERIES_TYPES = {kind.title: kind for kind in SeriesType}
+SERIES_TYPES = {series_type.title: series_type for series_type in SeriesType}
 CONDITIONS = {condition.title: condition for condition in Condition}
 LEVELS = {level.title: level for level in Level}
 
@@ -40,7 +40,7 @@ class LabelPoint:
 
 @dataclass(frozen=True)
 class StudyTables:
-    """What the tables say of one study; ``labels`` has 25 entries in the order of ``TARGETS``."""
+    """The tables' rows of one study; ``labels`` has 25 entries in the order of ``TARGETS``."""
 
     study: str
     series: tuple[tuple[str, SeriesType], ...]
@@ -50,10 +50,10 @@ class StudyTables:
 
 @dataclass(frozen=True)
 class Training:
-    """The studies of ``train.csv`` in its order, and ``unknown`` ones that only the other tables name."""
+    """The studies of ``train.csv`` in its order, and ``unlisted`` ones that only the other tables name."""
 
     studies: tuple[StudyTables, ...]
-    unknown: tuple[str, ...]
+    unlisted: tuple[str, ...]
 
 
 def read_training(folder: Path) -> Training:
@@ -66,14 +66,12 @@ def read_training(folder: Path) -> Training:
     InvalidTableError
         If anything in the tables breaks their format; the message names all rows, up to a limit.
     """
-    tables = _checked(
-        {
-            folder / TRAIN: _train_schema(),
-            folder / TRAIN_SERIES: _series_schema(),
-            folder / POINTS: _points_schema(),
-        }
-    )
-    labels, series, points = tables
+    schemas = {
+        folder / TRAIN: _train_schema(),
+        folder / TRAIN_SERIES: _series_schema(),
+        folder / POINTS: _points_schema(),
+    }
+    labels, series, points = _checked(schemas)
     by_study, marks = _series_by_study(series), _points_by_study(points)
     grades = labels[list(TARGETS)].apply(lambda column: column.map(GRADES)).to_numpy()
     studies = tuple(
@@ -112,13 +110,13 @@ def read_test(folder: Path) -> list[StudyTables]:
 def _series_by_study(series: pd.DataFrame) -> dict[str, list[tuple[str, SeriesType]]]:
     by_study: dict[str, list[tuple[str, SeriesType]]] = {}
     for row in series.to_dict("records"):
-        kind = SERIES_TYPES[row["series_description"]]
-        by_study.setdefault(row["study_id"], []).append((row["series_id"], kind))
+        series_type = SERIES_TYPES[row["series_description"]]
+        by_study.setdefault(row["study_id"], []).append((row["series_id"], series_type))
     return by_study
 
 
 def _checked(schemas: dict[Path, pa.DataFrameSchema]) -> list[pd.DataFrame]:
-    """Read all tables, and only then complain about all faults of all of them."""
+    """Read all tables; one error lists the faults of all of them."""
     tables = [csv_tables.read_csv(path, "a folder in the layout of the RSNA 2024 competition") for path in schemas]
     both = list(zip(tables, schemas.items(), strict=True))
     folder = next(iter(schemas)).parent

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from data_prep.collection.faults import Fault, FaultKind
+from data_prep.collection.codes import Code
 from data_prep.collection.study import Entry
 from data_prep.dicom.job import JobResult
 from data_prep.dicom.tables import FileRow
+from data_prep.faults import Fault
 from data_prep.rsna2024.label_points import Place, PlacedPoint, SliceKey, place
 from data_prep.rsna2024.labels import StudyTables
 from monai_spine.spine import MISSING, TARGETS, SeriesType
@@ -18,7 +19,7 @@ from monai_spine.spine import MISSING, TARGETS, SeriesType
 
 @dataclass
 class ConvertedStudy:
-    """What the converter says of one study.
+    """What the converter made of one study.
 
     Attributes
     ----------
@@ -78,25 +79,25 @@ class ConvertedStudy:
 def join(
     study: StudyTables, conversion: ConvertedStudy, images: Path, converted: Path, out: Path
 ) -> tuple[Entry | None, list[PlacedPoint], list[Fault]]:
-    """The entry of a study (None if it has no volume), its points in patient space, and what is odd about it.
+    """The entry of a study (None if it has no volume), its points in patient space, and its faults.
 
     ``converted`` is the converter's output folder; paths in the entry are relative to ``out``.
     """
     faults = _series_faults(study, conversion)
     volumes = _volumes_by_type(study, conversion, converted.relative_to(out))
-    points, found = place(study.points, images, converted, conversion.slices)
-    faults += [*found, *_label_faults(study, points), *_type_faults(study)]
+    points, point_faults = place(study.points, images, converted, conversion.slices)
+    faults += [*point_faults, *_label_faults(study, points), *_type_faults(study)]
     if not any(volumes.values()):
-        faults.append(Fault(study.study, "", "", FaultKind.NO_VOLUME, "left out of the datalist"))
+        faults.append(Fault(Code.NO_VOLUME, "left out of the datalist", study=study.study))
         return None, points, faults
-    absent = [kind for kind in SeriesType if not volumes[kind]]
-    faults += [Fault(study.study, "", "", FaultKind.NO_SERIES_TYPE, kind.title) for kind in absent]
+    absent = [series_type for series_type in SeriesType if not volumes[series_type]]
+    faults += [Fault(Code.NO_SERIES_TYPE, series_type.title, study=study.study) for series_type in absent]
     return _entry(study, volumes, points), points, faults
 
 
 def _entry(study: StudyTables, volumes: dict[SeriesType, list[str]], points: Sequence[PlacedPoint]) -> Entry:
     entry: Entry = {"study_id": study.study, "patient_id": study.study}
-    entry |= {kind.value: files for kind, files in volumes.items() if files}
+    entry |= {series_type.value: files for series_type, files in volumes.items() if files}
     if study.labels is not None:
         entry["label"] = list(study.labels)
         entry["points"] = {point.mark.finding.name: [round(value, 4) for value in point.world] for point in points}
@@ -105,26 +106,28 @@ def _entry(study: StudyTables, volumes: dict[SeriesType, list[str]], points: Seq
 
 def _volumes_by_type(study: StudyTables, conversion: ConvertedStudy, prefix: Path) -> dict[SeriesType, list[str]]:
     """Volumes of every series type in the order of the table, then of the stacks."""
-    volumes: dict[SeriesType, list[str]] = {kind: [] for kind in SeriesType}
-    for series, kind in study.series:
-        volumes[kind] += [(prefix / nifti).as_posix() for nifti in conversion.volumes.get(series, [])]
+    volumes: dict[SeriesType, list[str]] = {series_type: [] for series_type in SeriesType}
+    for series, series_type in study.series:
+        volumes[series_type] += [(prefix / nifti).as_posix() for nifti in conversion.volumes.get(series, [])]
     return volumes
 
 
 def _series_faults(study: StudyTables, conversion: ConvertedStudy) -> list[Fault]:
     """Series without images, images without a series type, and stacks that were refused."""
-    known, found = dict(study.series), conversion.series
-    faults = [_fault(study, s, FaultKind.NO_IMAGES, kind.title) for s, kind in known.items() if s not in found]
-    faults += [_fault(study, s, FaultKind.UNKNOWN_SERIES, "left out") for s in found - set(known)]
+    listed, present = dict(study.series), conversion.series
+    faults = [
+        _fault(study, s, Code.NO_IMAGES, series_type.title) for s, series_type in listed.items() if s not in present
+    ]
+    faults += [_fault(study, s, Code.UNKNOWN_SERIES, "left out") for s in present - set(listed)]
     faults += [
-        _fault(study, series, FaultKind.REFUSED_STACK, f"{count} files: {reason}")
+        _fault(study, series, Code.REFUSED_STACK, f"{count} files: {reason}")
         for series, reasons in conversion.refused.items()
         for reason, count in reasons.items()
     ]
     if conversion.stray:
-        faults.append(_fault(study, "", FaultKind.STRAY_FILES, f"{conversion.stray} files outside of series folders"))
+        faults.append(_fault(study, "", Code.STRAY_FILES, f"{conversion.stray} files outside of series folders"))
     timed = {series for series, niftis in conversion.timed.items() if niftis}
-    return faults + [_fault(study, series, FaultKind.FOUR_DIMENSIONAL, "left out") for series in timed]
+    return faults + [_fault(study, series, Code.FOUR_DIMENSIONAL, "left out") for series in timed]
 
 
 def _label_faults(study: StudyTables, points: Sequence[PlacedPoint]) -> list[Fault]:
@@ -135,25 +138,28 @@ def _label_faults(study: StudyTables, points: Sequence[PlacedPoint]) -> list[Fau
     faults = []
     for target, label in zip(TARGETS, study.labels, strict=True):
         if label == MISSING and target in placed:
-            faults.append(Fault(study.study, "", target, FaultKind.NO_LABEL, ""))
+            faults.append(Fault(Code.NO_LABEL, "", study=study.study, targets=(target,)))
         elif label != MISSING and target not in placed:
-            faults.append(Fault(study.study, "", target, FaultKind.NO_POINT, ""))
+            faults.append(Fault(Code.NO_POINT, "", study=study.study, targets=(target,)))
     return faults
 
 
 def _type_faults(study: StudyTables) -> list[Fault]:
     """Points on series of the wrong type, or of none."""
-    kinds = dict(study.series)
+    types = dict(study.series)
     return [
-        Fault(study.study, mark.series, mark.finding.name, FaultKind.WRONG_SERIES_TYPE, _title(kinds.get(mark.series)))
+        replace(
+            _fault(study, mark.series, Code.WRONG_SERIES_TYPE, _title(types.get(mark.series))),
+            targets=(mark.finding.name,),
+        )
         for mark in study.points
-        if kinds.get(mark.series) is not mark.finding.condition.series_type
+        if types.get(mark.series) is not mark.finding.condition.series_type
     ]
 
 
-def _title(kind: SeriesType | None) -> str:
-    return "a series without a type" if kind is None else kind.title
+def _title(series_type: SeriesType | None) -> str:
+    return "a series without a type" if series_type is None else series_type.title
 
 
-def _fault(study: StudyTables, series: str, kind: FaultKind, detail: str) -> Fault:
-    return Fault(study.study, series, "", kind, detail)
+def _fault(study: StudyTables, series: str, code: Code, detail: str) -> Fault:
+    return Fault(code, detail, study=study.study, series=series)

@@ -8,21 +8,22 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from data_prep import folds as folding
-from data_prep.collection import cover_table
+from data_prep.collection import coverage_table
 from data_prep.collection.assembly import COVERAGE, Collection, Run, assemble
-from data_prep.collection.faults import Fault, FaultKind
+from data_prep.collection.codes import Code
 from data_prep.collection.output_folder import check_output
-from data_prep.collection.point_checks import odd_points
+from data_prep.collection.points import contradictions
 from data_prep.collection.study import TEST, TRAINING, Entry, StudyResult
 from data_prep.dicom.job import Settings
+from data_prep.faults import Fault
 from data_prep.study_table.dicom_series import Namer, convert_row
 from data_prep.study_table.nifti_series import EXTENSIONS, copy_row
 from data_prep.study_table.series_rows import COLUMNS, SeriesReport, Status, volume_name
 from data_prep.study_table.table import SeriesRow, StudyTable, TableStudy, read_study_table
-from monai_spine.spine import FINDINGS, MISSING, SeriesType
+from monai_spine.spine import FINDINGS, MISSING, Finding, SeriesType
 
 SERIES = "series.csv"
-_KINDS = {Status.REFUSED: FaultKind.REFUSED_STACK, Status.LEFT_OUT: FaultKind.TYPE_NOT_TOLD}
+_CODES = {Status.REFUSED: Code.REFUSED_STACK, Status.LEFT_OUT: Code.TYPE_NOT_TOLD}
 
 
 def build(
@@ -70,34 +71,34 @@ def build(
     labelled = frozenset(study.patient for study in given.studies if study.labels is not None)
     settings = Settings(out=str(out.resolve()), resume=resume)
     work = functools.partial(_study, settings=settings, labelled=labelled)
-    columns = {SERIES: COLUMNS, COVERAGE: cover_table.COLUMNS}
+    columns = {SERIES: COLUMNS, COVERAGE: coverage_table.COLUMNS}
     return assemble(given.studies, work, out.resolve(), tables=columns, run=run), given
 
 
 def _study(study: TableStudy, settings: Settings, labelled: frozenset[str]) -> StudyResult:
-    """Take in a study's rows, one after the other."""
+    """Convert a study's rows, one after the other."""
     reports, faults = _series(study, settings)
     entry = _entry(study, reports)
     if entry is None:
-        faults.append(_fault(study, FaultKind.NO_VOLUME, "left out of the datalist"))
+        faults.append(_fault(study, Code.NO_VOLUME, "left out of the datalist"))
     else:
         faults += [
-            _fault(study, FaultKind.NO_SERIES_TYPE, kind.title) for kind in SeriesType if kind.value not in entry
+            _fault(study, Code.NO_SERIES_TYPE, series_type.title)
+            for series_type in SeriesType
+            if series_type.value not in entry
         ]
     if study.labels is None and study.patient in labelled:
-        faults.append(_fault(study, FaultKind.IN_BOTH_SECTIONS, f"the patient of study {study.patient}"))
+        faults.append(_fault(study, Code.IN_BOTH_SECTIONS, f"the patient of study {study.patient}"))
     faults += _point_faults(study)
-    cover, not_covered = cover_table.cover_cells(study.study, entry, study.points, Path(settings.out))
-    refused = any(report.status in _KINDS for report in reports) or any(
-        f.kind is FaultKind.REFUSED_FILE for f in faults
-    )
+    coverage, not_covered = coverage_table.coverage_cells(study.study, entry, study.points, Path(settings.out))
+    refused = any(report.status in _CODES for report in reports) or any(f.code is Code.REFUSED_FILE for f in faults)
     return StudyResult(
         study=study.study,
         folder=study.study,
         section=TEST if study.labels is None else TRAINING,
         entry=entry,
         faults=[*faults, *not_covered],
-        rows={SERIES: [report.cells() for report in reports], COVERAGE: cover},
+        rows={SERIES: [report.cells() for report in reports], COVERAGE: coverage},
         volumes=[report.nifti for report in reports if report.nifti],
         refused=refused or entry is None,
     )
@@ -107,25 +108,25 @@ def _series(study: TableStudy, settings: Settings) -> tuple[list[SeriesReport], 
     """What became of each series, in the order of the rows, and the faults among them."""
     numbers: Counter[SeriesType] = Counter()
 
-    def name(kind: SeriesType) -> str:
-        numbers[kind] += 1
-        return volume_name(kind, numbers[kind])
+    def name(series_type: SeriesType) -> str:
+        numbers[series_type] += 1
+        return volume_name(series_type, numbers[series_type])
 
     reports: list[SeriesReport] = []
     faults: list[Fault] = []
     for row in study.rows:
-        found, odd = _take(study.study, row, settings, name)
-        reports += found
-        faults += odd
+        row_reports, row_faults = _convert(study.study, row, settings, name)
+        reports += row_reports
+        faults += row_faults
     for report in reports:
-        if report.status in _KINDS:
+        if report.status in _CODES:
             contradicted = report.reason.startswith("given as")
-            kind = FaultKind.TYPE_CONTRADICTED if contradicted else _KINDS[report.status]
-            faults.append(_fault(study, kind, f"row {report.row}: {report.reason}"))
+            code = Code.TYPE_CONTRADICTED if contradicted else _CODES[report.status]
+            faults.append(_fault(study, code, f"row {report.row}: {report.reason}"))
     return reports, faults
 
 
-def _take(study: str, row: SeriesRow, settings: Settings, name: Namer) -> tuple[list[SeriesReport], list[Fault]]:
+def _convert(study: str, row: SeriesRow, settings: Settings, name: Namer) -> tuple[list[SeriesReport], list[Fault]]:
     if row.path.name.lower().endswith(EXTENSIONS):
         return [copy_row(study, row, settings, name)], []
     return convert_row(study, row, settings, name)
@@ -133,14 +134,14 @@ def _take(study: str, row: SeriesRow, settings: Settings, name: Namer) -> tuple[
 
 def _entry(study: TableStudy, reports: Sequence[SeriesReport]) -> Entry | None:
     """The study as the datalist has it; None without a volume."""
-    volumes: dict[str, list[str]] = {kind.value: [] for kind in SeriesType}
+    volumes: dict[str, list[str]] = {series_type.value: [] for series_type in SeriesType}
     for report in reports:
         if report.status is Status.USED:
             volumes[report.series_type].append(report.nifti)
     if not any(volumes.values()):
         return None
     entry: Entry = {"study_id": study.study, "patient_id": study.patient}
-    entry |= {kind: files for kind, files in volumes.items() if files}
+    entry |= {series_type: files for series_type, files in volumes.items() if files}
     if study.labels is not None:
         entry["label"] = list(study.labels)
     if study.points:
@@ -156,13 +157,12 @@ def _point_faults(study: TableStudy) -> list[Fault]:
     """Points that contradict each other; where there are any, labels without points and points without labels."""
     if not study.points:
         return []
-    odd = [Fault(study.study, "", finding.name, kind, detail) for finding, kind, detail in odd_points(study.points)]
+    faults = [_fault(study, code, detail, finding) for finding, code, detail in contradictions(study.points)]
     for finding, label in zip(FINDINGS, study.labels or (), strict=False):
         if (label == MISSING) == (finding in study.points):
-            kind = FaultKind.NO_LABEL if label == MISSING else FaultKind.NO_POINT
-            odd.append(Fault(study.study, "", finding.name, kind, ""))
-    return odd
+            faults.append(_fault(study, Code.NO_LABEL if label == MISSING else Code.NO_POINT, "", finding))
+    return faults
 
 
-def _fault(study: TableStudy, kind: FaultKind, detail: str) -> Fault:
-    return Fault(study.study, "", "", kind, detail)
+def _fault(study: TableStudy, code: Code, detail: str, finding: Finding | None = None) -> Fault:
+    return Fault(code, detail, study=study.study, targets=(finding.name,) if finding else ())

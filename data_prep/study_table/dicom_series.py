@@ -1,4 +1,4 @@
-"""Series in a row's DICOM files: found, told apart, and converted if their type is known."""
+"""The series in a row's DICOM files: their types, and their volumes where the type is known."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from data_prep.collection.codes import Code
 from data_prep.collection.conversion import find_files
-from data_prep.collection.faults import Fault, FaultKind
 from data_prep.dicom.convert import plan
 from data_prep.dicom.frames import Frame
 from data_prep.dicom.headers.reader import read_header
@@ -19,7 +19,8 @@ from data_prep.dicom.refusals import Reason
 from data_prep.dicom.stacks.series import drop_copies, stacks_of
 from data_prep.dicom.stacks.splitting import Stack
 from data_prep.dicom.tables import frameless_row
-from data_prep.study_table.series_rows import SeriesReport, Status, judge, with_verdict
+from data_prep.faults import Fault
+from data_prep.study_table.series_rows import SeriesReport, Status, final_verdict, with_verdict
 from data_prep.study_table.table import SeriesRow
 from monai_spine.data.series_typing import tell_series_type
 from monai_spine.spine import SeriesType
@@ -37,25 +38,23 @@ def convert_row(study: str, row: SeriesRow, settings: Settings, name: Namer) -> 
         Folder under the settings' output that volumes go to.
     """
     with tempfile.TemporaryDirectory(prefix="monai-spine-") as scratch:
-        found = find_files(row.path, "input", Path(scratch), settings.max_bytes)
-        headers = [read_header(source, max_bytes=settings.max_bytes) for source in found]
+        files = find_files(row.path, "input", Path(scratch), settings.max_bytes)
+        headers = [read_header(source, max_bytes=settings.max_bytes) for source in files]
         unread = Counter(
-            file.reason for file in map(frameless_row, (h for h in headers if not h.frames)) if _is_refused(file)
+            file.reason
+            for file in (frameless_row(header) for header in headers if not header.frames)
+            if file.status == "refused"
         )
         faults = [
-            Fault(study, "", "", FaultKind.REFUSED_FILE, f"row {row.number}: {count} files: {reason}")
+            Fault(Code.REFUSED_FILE, f"row {row.number}: {count} files: {reason}", study=study)
             for reason, count in sorted(unread.items())
         ]
         if not any(header.frames for header in headers):
-            faults.append(Fault(study, "", "", FaultKind.NO_IMAGES, f"row {row.number}: no DICOM image"))
+            faults.append(Fault(Code.NO_IMAGES, f"row {row.number}: no DICOM image", study=study))
         reports: list[SeriesReport] = []
         for job in sorted(plan(headers, row.path, "uid", None), key=_order):
             reports += _convert_series(study, row, job, settings, name)
     return reports, faults
-
-
-def _is_refused(file: object) -> bool:
-    return getattr(file, "status", "") == "refused"
 
 
 def _order(job: Job) -> tuple[int, str]:
@@ -64,25 +63,25 @@ def _order(job: Job) -> tuple[int, str]:
 
 
 def _convert_series(study: str, row: SeriesRow, job: Job, settings: Settings, name: Namer) -> Iterator[SeriesReport]:
-    """Judge each stack of a series by its headers, then convert those of a type together under one name."""
+    """Type each stack of a series by its headers, then convert those of one type together under one name."""
     kept, _ = drop_copies(job.frames, settings.max_bytes)
     typed: dict[SeriesType, list[Frame]] = defaultdict(list)
     reports: dict[SeriesType, SeriesReport] = {}
     for stack in stacks_of(kept):
-        report = _judged(study, row, stack)
+        report = _typed_report(study, row, stack)
         if report.status is Status.USED:
-            kind = SeriesType(report.series_type)
-            typed[kind] += stack.frames
-            reports.setdefault(kind, report)
+            series_type = SeriesType(report.series_type)
+            typed[series_type] += stack.frames
+            reports.setdefault(series_type, report)
         else:
             yield report
-    for kind, frames in typed.items():
-        result = run_job(Job(_named(frames, study, name(kind))), settings)
-        yield from _converted(reports[kind], result)
+    for series_type, frames in typed.items():
+        result = run_job(Job(_named(frames, study, name(series_type))), settings)
+        yield from _converted(reports[series_type], result)
 
 
-def _judged(study: str, row: SeriesRow, stack: Stack) -> SeriesReport:
-    """The row of a stack, with the verdict on its type."""
+def _typed_report(study: str, row: SeriesRow, stack: Stack) -> SeriesReport:
+    """The row of a stack, with its series type."""
     first, plane = stack.first, stack.plane
     report = SeriesReport(
         study,
@@ -98,7 +97,7 @@ def _judged(study: str, row: SeriesRow, stack: Stack) -> SeriesReport:
     header = {**dict(first.parameters), "SeriesDescription": first.identity.description}
     if first.contrast.echo_time is not None:
         header["EchoTime"] = first.contrast.echo_time
-    return with_verdict(report, judge(row.kind, tell_series_type(header, plane), plane))
+    return with_verdict(report, final_verdict(row.series_type, tell_series_type(header, plane), plane))
 
 
 def _refusal(reason: Reason | None, detail: str) -> str:
@@ -106,7 +105,7 @@ def _refusal(reason: Reason | None, detail: str) -> str:
 
 
 def _named(frames: Sequence[Frame], study: str, name: str) -> tuple[Frame, ...]:
-    """The frames under the study's own name; UIDs stand for that name, and lead to nobody."""
+    """The frames under the study's own name, with UIDs derived from that name, which identify no patient."""
     numbers = {series: n for n, series in enumerate(sorted({frame.identity.series for frame in frames}))}
     uids = {series: hashed_uid(f"{study}/{name}/{n}", "study-table") for series, n in numbers.items()}
     study_uid = hashed_uid(study, "study-table")

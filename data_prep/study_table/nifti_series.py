@@ -1,4 +1,4 @@
-"""A row's NIfTI file: checked, and written anew with its voxels and its place in space and nothing else."""
+"""A row's NIfTI file: checked, and written anew with its voxels and its affine only."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from nibabel.arrayproxy import ArrayProxy
 from data_prep.dicom import nifti, sidecar
 from data_prep.dicom.job import CONVERTER, Settings
 from data_prep.dicom.refusals import Reason, Refused
-from data_prep.study_table.series_rows import SeriesReport, Status, judge, with_verdict
+from data_prep.study_table.series_rows import SeriesReport, Status, final_verdict, with_verdict
 from data_prep.study_table.table import SeriesRow
 from monai_spine.data.series_typing import tell_series_type
 from monai_spine.data.volume import open_volume
 from monai_spine.errors import InvalidVolumeError
-from monai_spine.geometry import Array, Plane, plane_of, spacing
+from monai_spine.geometry import Array, Plane, plane_of, shear, spacing
 from monai_spine.spine import SeriesType
 
 EXTENSIONS = (".nii", ".nii.gz")
@@ -58,13 +58,13 @@ class _StoredVolume:
 
 
 def copy_row(study: str, row: SeriesRow, settings: Settings, name: Callable[[SeriesType], str]) -> SeriesReport:
-    """Check a NIfTI file, tell its type, and write it under the study's own name."""
+    """Check a NIfTI file, find its series type, and write it under the study's own name."""
     report = SeriesReport(study, row.number)
     try:
         volume = _read(row.path)
         report = replace(report, plane=volume.plane.value, slices=str(volume.shape[2]))
-        told = tell_series_type(_header(row.path), volume.plane)
-        report = with_verdict(report, judge(row.kind, told, volume.plane))
+        verdict = tell_series_type(_header(row.path), volume.plane)
+        report = with_verdict(report, final_verdict(row.series_type, verdict, volume.plane))
         if report.status is not Status.USED:
             return report
         target = f"{study}/{name(SeriesType(report.series_type))}.{settings.extension}"
@@ -76,7 +76,7 @@ def copy_row(study: str, row: SeriesRow, settings: Settings, name: Callable[[Ser
 
 
 def _without_path(refusal: Exception, path: Path) -> str:
-    """What is wrong, without the path, which may hold a name."""
+    """What is wrong, without the path, which may hold a patient's name."""
     if isinstance(refusal, Refused):
         return f"{refusal.reason.value}: {refusal.detail}"
     return f"{Reason.UNREADABLE.value}: {str(refusal).removeprefix(f'{path}: ').partition(' (')[0]}"
@@ -98,10 +98,9 @@ def _read(path: Path) -> _StoredVolume:
         raise Refused(Reason.NO_GEOMETRY, "the affine holds numbers that are not finite")
     if image.get_data_dtype().kind not in "iuf":
         raise Refused(Reason.COLOUR, f"expected one number per voxel, but found {image.get_data_dtype()}")
-    directions = affine[:3, :3] / spacing(affine)
-    skew = float(np.abs(directions.T @ directions - np.eye(3)).max())
-    if skew > SHEAR:
-        raise Refused(Reason.SHEARED, f"axes that are not at right angles, cosine {skew:.3f}")
+    cosine = shear(affine)
+    if cosine > SHEAR:
+        raise Refused(Reason.SHEARED, f"axes that are not at right angles, cosine {cosine:.3f}")
     volume = _StoredVolume(image, _slices_last(spacing(affine)))
     _check_size(volume.affine, volume.shape)
     return volume
@@ -127,7 +126,7 @@ def _check_size(affine: Array, shape: tuple[int, ...]) -> None:
 
 
 def _header(path: Path) -> dict[str, Any]:
-    """What the file's name and a sidecar beside it say: ours in ms, BIDS in seconds."""
+    """Values by DICOM keyword from the file's name and a sidecar beside it; times in ms (BIDS has seconds)."""
     stem = path.name.removesuffix(".gz").removesuffix(".nii")
     header: dict[str, Any] = {"SeriesDescription": stem}
     try:
@@ -147,13 +146,13 @@ def _header(path: Path) -> dict[str, Any]:
 
 
 def _codes(value: object) -> list[str]:
-    """``SE_IR`` of BIDS and lists of ours alike."""
+    """Codes of ``ScanningSequence``: from ``SE_IR`` as BIDS has it, or from a list as our sidecars have it."""
     texts = value if isinstance(value, list) else [value]
     return [code for text in texts if isinstance(text, str) for code in text.replace("\\", "_").split("_")]
 
 
 def _write(volume: _StoredVolume, source: Path, target: Path, resume: bool) -> None:
-    """Voxels as stored, their scaling and the affine; no description, extension or name goes along."""
+    """Write voxels as stored, their scaling and the affine; descriptions, extensions and names are left behind."""
     affine = volume.affine
     digest = hashlib.blake2b(
         f"{nifti.file_checksum(source)[0]:08x} {affine.tolist()}".encode(), digest_size=16

@@ -1,11 +1,11 @@
-"""``series.csv``: what became of every series of a user's table, and how its type was told."""
+"""``series.csv``: what became of every series of a user's table, and how its type was found."""
 
 from __future__ import annotations
 
 from dataclasses import astuple, dataclass, fields, replace
 from enum import Enum
 
-from monai_spine.data.series_typing import Confidence, SeriesVerdict
+from monai_spine.data.series_typing import PLANES, Confidence, SeriesVerdict
 from monai_spine.geometry import Plane
 from monai_spine.spine import SeriesType
 
@@ -17,14 +17,14 @@ class Status(str, Enum):
     OTHER = "other"
     """Known to be none of the three series types, and not needed."""
     LEFT_OUT = "left_out"
-    """Its type is not known, or cannot be the one that was given."""
+    """Its type is unknown, or cannot be the one that was given."""
     REFUSED = "refused"
     """The images cannot be made a sound volume."""
 
 
 @dataclass(frozen=True)
 class SeriesReport:
-    """A row of the table: ``row`` is that of the user's table, paths of the input are not repeated."""
+    """A row of ``series.csv``; ``row`` is the row of the user's table. Paths of the input are not repeated."""
 
     study_id: str
     row: int
@@ -45,33 +45,29 @@ class SeriesReport:
 
 COLUMNS = tuple(field.name for field in fields(SeriesReport))
 
-_PLANES = {
-    SeriesType.SAGITTAL_T1: Plane.SAGITTAL,
-    SeriesType.SAGITTAL_T2: Plane.SAGITTAL,
-    SeriesType.AXIAL_T2: Plane.AXIAL,
-}
 
+def final_verdict(given: SeriesType | None, from_images: SeriesVerdict, plane: Plane) -> SeriesVerdict:
+    """The verdict on a series whose type the user may have given.
 
-def judge(given: SeriesType | None, told: SeriesVerdict, plane: Plane) -> SeriesVerdict:
-    """The verdict on a series whose type may have been given.
-
-    What was given is believed, unless the slices lie in another plane; then the series has no type.
+    The user's word counts, unless the slices lie in another plane; then the series has no type.
     """
     if given is None:
-        return told
-    if _PLANES[given] is not plane:
+        return from_images
+    if PLANES[given] is not plane:
         return SeriesVerdict(None, Confidence.NONE, f"given as {given.title}, but its slices are {plane.value}")
-    doubt = told.kind is not given and not told.reason.startswith("neither")
-    return SeriesVerdict(given, Confidence.GIVEN, f"given; but {told.reason}" if doubt else "given")
+    doubt = from_images.kind is not given and not from_images.reason.startswith("neither")
+    return SeriesVerdict(given, Confidence.GIVEN, f"given; but {from_images.reason}" if doubt else "given")
 
 
 def with_verdict(report: SeriesReport, verdict: SeriesVerdict) -> SeriesReport:
     """The row with a type, or with the reason why it has none."""
-    kind = verdict.kind.value if verdict.kind else ""
+    series_type = verdict.kind.value if verdict.kind else ""
     status = Status.USED if verdict.kind else Status.OTHER if verdict.other else Status.LEFT_OUT
-    return replace(report, series_type=kind, confidence=verdict.confidence.value, status=status, reason=verdict.reason)
+    return replace(
+        report, series_type=series_type, confidence=verdict.confidence.value, status=status, reason=verdict.reason
+    )
 
 
-def volume_name(kind: SeriesType, number: int) -> str:
+def volume_name(series_type: SeriesType, number: int) -> str:
     """The name of a study's ``number``-th series of a type, counted from 1, without extension."""
-    return kind.value if number == 1 else f"{kind.value}-{number}"
+    return series_type.value if number == 1 else f"{series_type.value}-{number}"

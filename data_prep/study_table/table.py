@@ -1,6 +1,6 @@
 """The table of a user's own studies, and the tables of labels and points beside it: read, checked, joined.
 
-All faults of all tables are named at once, each with its row as a spreadsheet counts it.
+One error lists the faults of all tables, each with its row as a spreadsheet counts it.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from data_prep.collection import csv_tables
-from data_prep.study_table import words
+from data_prep.study_table import spelling
 from monai_spine.errors import MissingInputError
 from monai_spine.geometry import Array
 from monai_spine.spine import FINDINGS, MISSING, TARGETS, Finding, SeriesType
@@ -29,11 +29,11 @@ Labels = dict[str, dict[Finding, int]]
 
 @dataclass(frozen=True)
 class SeriesRow:
-    """A row of the table: ``number`` as a spreadsheet counts it, ``kind`` None where the images are to tell."""
+    """A row of the table: ``number`` as a spreadsheet counts it, ``series_type`` None where the user gave none."""
 
     number: int
     path: Path
-    kind: SeriesType | None
+    series_type: SeriesType | None
 
 
 @dataclass(frozen=True)
@@ -103,7 +103,7 @@ def read_study_table(path: Path, labels: Path | None = None, points: Path | None
         grades.add(label_table)
     places = _points(point_table, faults)
     csv_tables.raise_faults(path.parent, faults)
-    return _joined(main, grades.found, places, path.parent, [name for table in tables for name in table.ignored])
+    return _joined(main, grades.by_study, places, path.parent, [name for table in tables for name in table.ignored])
 
 
 @dataclass(frozen=True)
@@ -125,22 +125,22 @@ class _Table:
 
     def each_row(self, problem: Callable[[dict[str, str]], str]) -> list[str]:
         """A fault for each row that a function finds one in."""
-        found = ((n, problem(row)) for n, row in self.each())
-        return [f"{self.name} row {n}: {text}" for n, text in found if text]
+        problems = ((n, problem(row)) for n, row in self.each())
+        return [f"{self.name} row {n}: {text}" for n, text in problems if text]
 
 
 def _read(path: Path, needed: set[str], one_of: Sequence[set[str]]) -> _Table:
     """A table whose columns have our names; others are dropped."""
     raw = csv_tables.read_csv(path, "a CSV of your own studies; see docs/data.md")
-    found, faults, ignored = words.columns_of(map(str, raw.columns))
-    absent = sorted(needed - set(found))
+    columns, faults, ignored = spelling.columns_of(map(str, raw.columns))
+    absent = sorted(needed - set(columns))
     if absent:
-        spelt = "; ".join(f"{name!r} (or {', '.join(words.COLUMNS[name][1:])})" for name in absent)
+        spelt = "; ".join(f"{name!r} (or {', '.join(spelling.COLUMNS[name][1:])})" for name in absent)
         raise MissingInputError(f"{path}: expected the columns {spelt}, but found {list(raw.columns)}")
-    if one_of and not any(group & set(found) for group in one_of):
+    if one_of and not any(group & set(columns) for group in one_of):
         spelt = ", or ".join("the 25 of train.csv" if len(g) > 2 else " and ".join(sorted(g)) for g in one_of)
         raise MissingInputError(f"{path}: expected the columns {spelt}, but found {list(raw.columns)}")
-    rows = raw.rename(columns={theirs: ours for ours, theirs in found.items()})[list(found)]
+    rows = raw.rename(columns={theirs: ours for ours, theirs in columns.items()})[list(columns)]
     return _Table(path.name, rows, tuple(f"{path.name}: {fault}" for fault in faults), tuple(ignored))
 
 
@@ -151,27 +151,27 @@ def _schema(columns: Sequence[str]) -> pa.DataFrameSchema:
         return pa.Column(str, pa.Check(lambda cell: known(cell) is not None, element_wise=True, error=expected))
 
     grade = "Normal/Mild, Moderate, Severe, 0, 1, 2 or nothing"
-    kinds = f"one of {[kind.title for kind in SeriesType]} or nothing"
+    series_types = f"one of {[series_type.title for series_type in SeriesType]} or nothing"
     columns_known: dict[str, pa.Column] = {
         "study": pa.Column(str, csv_tables.name_check()),
         "path": pa.Column(str, pa.Check.str_length(min_value=1, error="a path")),
-        "series_type": spelt(lambda cell: words.series_type_named(cell) if cell else cell, kinds),
-        "grade": spelt(words.grade_named, grade),
-        "finding": spelt(words.finding_named, f"one of the 25 findings, such as {TARGETS[0]}"),
-        **dict.fromkeys(TARGETS, spelt(words.grade_named, grade)),
+        "series_type": spelt(lambda cell: spelling.series_type_named(cell) if cell else cell, series_types),
+        "grade": spelt(spelling.grade_named, grade),
+        "finding": spelt(spelling.finding_named, f"one of the 25 findings, such as {TARGETS[0]}"),
+        **dict.fromkeys(TARGETS, spelt(spelling.grade_named, grade)),
         **dict.fromkeys(("x", "y", "z"), csv_tables.number_column()),
     }
     return pa.DataFrameSchema({name: columns_known[name] for name in columns if name in columns_known})
 
 
 def _row_faults(main: _Table, folder: Path) -> list[str]:
-    """Paths that are not there or stand there twice, and studies of two patients."""
-    seen: dict[Path, int] = {}
+    """Paths that do not exist or are listed twice, and studies of two patients."""
+    row_of_path: dict[Path, int] = {}
     patients: dict[str, tuple[int, str]] = {}
     faults = []
     for n, row in main.each():
         path = folder / row["path"]
-        first = seen.setdefault(path.resolve(), n)
+        first = row_of_path.setdefault(path.resolve(), n)
         owner, patient = patients.setdefault(row["study"], (n, row.get("patient", "")))
         if row["path"] and not path.exists():
             faults.append(
@@ -190,7 +190,7 @@ class _Grades:
     """Grades from wide and long tables; one that is given twice must be the same."""
 
     def __init__(self, faults: list[str]) -> None:
-        self.found: Labels = defaultdict(dict)
+        self.by_study: Labels = defaultdict(dict)
         self._faults = faults
 
     def add(self, table: _Table) -> None:
@@ -205,18 +205,18 @@ class _Grades:
         targets = [(finding, finding.name) for finding in FINDINGS if finding.name in table.rows.columns]
         for n, row in table.each():
             for finding, target in targets:
-                self._set(table.name, n, row["study"], finding, words.grade_named(row[target]))
+                self._set(table.name, n, row["study"], finding, spelling.grade_named(row[target]))
 
     def _add_long(self, table: _Table) -> None:
         for n, row in table.each():
             finding = _finding(table, n, row, self._faults)
             if finding is not None:
-                self._set(table.name, n, row["study"], finding, words.grade_named(row["grade"]))
+                self._set(table.name, n, row["study"], finding, spelling.grade_named(row["grade"]))
 
     def _set(self, name: str, n: int, study: str, finding: Finding, grade: int | None) -> None:
         if grade is None or grade == MISSING:
             return
-        known = self.found[study].setdefault(finding, grade)
+        known = self.by_study[study].setdefault(finding, grade)
         if known != grade:
             self._faults.append(
                 f"{name} row {n}: {finding.name} of study {study} is {grade}, but {known} in another row"
@@ -226,8 +226,8 @@ class _Grades:
 def _finding(table: _Table, n: int, row: Mapping[str, str], faults: list[str]) -> Finding | None:
     """The finding of a row of a long table."""
     if "finding" in row:
-        return words.finding_named(row["finding"])
-    finding = words.finding_of(row.get("condition", ""), row.get("level", ""))
+        return spelling.finding_named(row["finding"])
+    finding = spelling.finding_of(row.get("condition", ""), row.get("level", ""))
     if finding is None:
         given = f"{row.get('condition', '')!r} at {row.get('level', '')!r}"
         faults.append(
@@ -238,17 +238,17 @@ def _finding(table: _Table, n: int, row: Mapping[str, str], faults: list[str]) -
 
 def _points(table: _Table | None, faults: list[str]) -> dict[str, dict[Finding, Array]]:
     """Points of each study, RAS mm."""
-    found: dict[str, dict[Finding, Array]] = defaultdict(dict)
-    for n, row in table.each() if table is not None else ():
-        finding = _finding(table, n, row, faults) if table is not None else None
+    points: dict[str, dict[Finding, Array]] = defaultdict(dict)
+    if table is None:
+        return points
+    for n, row in table.each():
+        finding = _finding(table, n, row, faults)
         if finding is None or not all(csv_tables.is_finite(row[axis]) for axis in "xyz"):
             continue
-        if finding in found[row["study"]]:
-            faults.append(
-                f"{table.name if table else ''} row {n}: a second point of {finding.name} of study {row['study']}"
-            )
-        found[row["study"]][finding] = np.array([float(row[axis]) for axis in "xyz"])
-    return found
+        if finding in points[row["study"]]:
+            faults.append(f"{table.name} row {n}: a second point of {finding.name} of study {row['study']}")
+        points[row["study"]][finding] = np.array([float(row[axis]) for axis in "xyz"])
+    return points
 
 
 def _joined(
@@ -257,8 +257,8 @@ def _joined(
     rows: dict[str, list[SeriesRow]] = defaultdict(list)
     owners: dict[str, str] = {}
     for n, row in main.each():
-        kind = words.series_type_named(row.get("series_type", ""))
-        rows[row["study"]].append(SeriesRow(n, folder / row["path"], kind))
+        series_type = spelling.series_type_named(row.get("series_type", ""))
+        rows[row["study"]].append(SeriesRow(n, folder / row["path"], series_type))
         owners.setdefault(row["study"], row.get("patient") or row["study"])
     first: dict[str, str] = {}
     for study, owner in owners.items():

@@ -40,6 +40,8 @@ _TYPES = {
     (Plane.SAGITTAL, "T2"): SeriesType.SAGITTAL_T2,
     (Plane.AXIAL, "T2"): SeriesType.AXIAL_T2,
 }
+PLANES = {series_type: plane for (plane, _), series_type in _TYPES.items()}
+"""The plane of each series type's slices."""
 
 
 class Confidence(str, Enum):

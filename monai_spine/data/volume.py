@@ -13,9 +13,11 @@ from nibabel.filebasedimages import ImageFileError
 from nibabel.nifti1 import Nifti1Image
 from nibabel.spatialimages import HeaderDataError
 
-from monai_spine.errors import InvalidVolumeError, MissingInputError
+from monai_spine.errors import InvalidVolumeError, MissingInputError, NotVolumetricError, SingularAffineError
 from monai_spine.geometry import Array
 
+UNREADABLE = (ImageFileError, HeaderDataError, OSError, EOFError, ValueError, TypeError, ArithmeticError, zlib.error)
+"""What nibabel raises on damaged files: headers with random bytes gave each of these."""
 _SMALLEST_VOXEL = 1e-6
 """Cubic millimetres below which an affine counts as singular."""
 
@@ -41,7 +43,7 @@ def read_volume(path: str | Path) -> Volume:
     image = open_volume(path)
     try:
         voxels = np.asarray(image.dataobj, dtype=np.float32)
-    except (OSError, EOFError, ValueError, zlib.error) as err:
+    except UNREADABLE as err:
         raise InvalidVolumeError(
             f"{path}: the voxels cannot be read, the file is damaged or cut short ({err})"
         ) from err
@@ -62,15 +64,15 @@ def open_volume(path: str | Path) -> Nifti1Image:
         raise MissingInputError(f"expected a NIfTI volume, but there is no file {path}")
     try:
         image = nib.load(path)
-    except (ImageFileError, HeaderDataError, OSError, EOFError, ValueError, zlib.error) as err:
+    except UNREADABLE as err:
         raise InvalidVolumeError(f"{path}: expected a NIfTI volume, but it cannot be read as one ({err})") from err
     if not isinstance(image, Nifti1Image):
         raise InvalidVolumeError(f"{path}: expected NIfTI, but found {type(image).__name__}")
-    if len(image.shape) != 3:
-        raise InvalidVolumeError(f"{path}: expected a 3-D volume, but found the shape {image.shape}")
+    if len(image.shape) != 3 or min(image.shape) < 1:  # headers with axes of 0 and of negative numbers were seen
+        raise NotVolumetricError(f"{path}: expected a 3-D volume, but found the shape {image.shape}")
     determinant = abs(np.linalg.det(np.asarray(image.affine)[:3, :3]))
-    if not determinant > _SMALLEST_VOXEL:
-        raise InvalidVolumeError(
+    if not _SMALLEST_VOXEL < determinant < np.inf:
+        raise SingularAffineError(
             f"{path}: expected an affine with a volume per voxel, but its determinant is {determinant}"
         )
     return image

@@ -102,10 +102,86 @@ def test_shares_have_a_row_per_fold_and_one_for_all(labels):
     assert table.loc["all", "patients"] == 200
     graded = labels[:, :5][labels[:, :5] >= 0]
     assert table.loc["all", "spinal_canal_stenosis_severe"] == pytest.approx((graded == 2).mean())
-    assert "any severe spinal" in folds.for_people(table)
+    assert "any severe spinal" in folds.text_table(table)
 
 
 def test_shares_of_nothing_graded_are_not_numbers():
     table = folds.shares(["a", "b"], np.full((2, len(FINDINGS)), -1), [0, 1])
     assert table["missing"].tolist() == [1, 1, 1]
     assert table["left_subarticular_stenosis_severe"].isna().all()
+
+
+def test_parts_of_any_size_are_filled_and_none_stays_empty():
+    groups, ones = np.arange(10), np.ones((10, 1))
+    for refine in (False, True):
+        dealt = folds.distribute(groups, ones, [1.0], [0.2, 0.8], seed=0, refine=refine)
+        assert np.bincount(dealt).tolist() == [2, 8]
+        assert set(folds.distribute(groups[:3], ones[:3], [1.0], [0.01, 0.99], seed=0, refine=refine)) == {0, 1}
+
+
+def test_what_is_rare_is_dealt_out_first_and_evenly():
+    counts = np.array([[1, 1], [1, 1], [1, 0], [1, 0], [1, 0], [1, 0], [1, 0], [1, 0]], dtype=float)
+    for seed in range(5):
+        dealt = folds.distribute(np.arange(8), counts, [1.0, 1.0], [0.5, 0.5], seed=seed, refine=False)
+        assert sorted(dealt[:2]) == [0, 1]
+        assert np.bincount(dealt).tolist() == [4, 4]
+
+
+def test_the_largest_groups_are_dealt_out_first():
+    sizes = np.array([[1.0], [1], [1], [1], [4]])
+    for seed in range(5):
+        dealt = folds.distribute(np.arange(5), sizes, [1.0], [0.5, 0.5], seed=seed, refine=False)
+        assert [sizes[dealt == fold].sum() for fold in (0, 1)] == [4, 4]
+
+
+def test_exchanging_makes_even_what_the_greedy_deal_left_uneven():
+    sizes = np.array([[8.0], [7], [6], [5], [4]])
+
+    def totals(refine):
+        dealt = folds.distribute(np.arange(5), sizes, [1.0], [0.5, 0.5], seed=0, refine=refine)
+        return sorted(sizes[dealt == fold].sum() for fold in (0, 1))
+
+    assert totals(refine=False) == [13, 17]
+    assert totals(refine=True) == [15, 15]
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_no_exchange_and_no_move_of_a_group_makes_folds_more_even(seed):
+    rng = np.random.default_rng(seed)
+    groups = np.concatenate([np.arange(9), rng.integers(0, 9, 9)])
+    counts = np.stack([np.ones(18), *rng.integers(0, 3, (2, 18))], axis=1).astype(float)
+    weights, parts = np.array([4.0, 1.0, 2.0]), np.array([0.5, 0.3, 0.2])
+    share = np.stack([counts[groups == group].sum(axis=0) for group in range(9)]) / counts.sum(axis=0)
+
+    def unevenness(fold_of_group):
+        held = np.stack([share[fold_of_group == fold].sum(axis=0) for fold in range(3)])
+        return float((((held - parts[:, None]) ** 2) * weights).sum())
+
+    dealt = folds.distribute(groups, counts, weights, parts, seed=seed)
+    chosen = np.array([dealt[groups == group][0] for group in range(9)])
+    assert all((dealt[groups == group] == chosen[group]).all() for group in range(9))
+    for first in range(9):
+        for change in (*range(9), "to 0", "to 1", "to 2"):
+            other = chosen.copy()
+            if isinstance(change, str):
+                other[first] = int(change[-1])
+            else:
+                other[[first, change]] = chosen[[change, first]]
+            if len(set(other)) == 3:
+                assert unevenness(other) >= unevenness(chosen) - 1e-9
+
+
+def test_connected_samples_have_one_group_and_others_their_own():
+    groups = folds.connected(5, [(0, 3), (3, 4)])
+    assert groups[0] == groups[3] == groups[4]
+    assert len({groups[0], groups[1], groups[2]}) == 3
+    assert len(set(folds.connected(3, []))) == 3
+
+
+def test_the_table_for_people_has_counts_and_percentages():
+    table = folds.shares(["a", "b"], np.zeros((2, len(FINDINGS)), dtype=np.int64), [0, 1])
+    lines = folds.text_table(table).splitlines()
+    assert lines[0].split() == ["fold", "0", "1", "all"]
+    assert lines[1].split() == ["studies", "1", "1", "2"]
+    assert lines[3].split() == ["any", "severe", "spinal", "0.0%", "0.0%", "0.0%"]
+    assert len(set(map(len, lines))) == 1

@@ -96,7 +96,7 @@ def test_rising_patient_left_in_dicom_is_falling_x_in_ras() -> None:
 
 def test_a_sheared_stack_says_by_how_much() -> None:
     stored = affine_from_dicom([1, 0, 0, 0, 1, 0], [0, 0, 0], [1, 1], [0, 1.5, 4])
-    assert shear(stored) == pytest.approx(1.5)
+    assert shear(stored) == pytest.approx(1.5 / np.hypot(1.5, 4))
 
 
 def test_the_corners_of_a_slice_are_its_outermost_voxel_centres() -> None:

@@ -78,7 +78,7 @@ def leaking(root: Path) -> Path:
 def test_copies_across_the_split_are_found_and_can_be_dropped(tmp_path: Path) -> None:
     data = leaking(tmp_path / "d")
     code, printed = prepare("folders", data, tmp_path / "kept", "--folds", 2)
-    found = {(leak["training"], leak["test"], leak["kind"]) for leak in report(tmp_path / "kept")["leaks"]}
+    found = {(leak["training"], leak["test"], leak["copy"]) for leak in report(tmp_path / "kept")["leaks"]}
     assert found == {
         ("train/a/000.png", "test/a/exact.tif", "exact"),
         ("train/b/007.png", "test/b/near.jpg", "near"),

@@ -107,7 +107,7 @@ def test_classes_given_are_numbered_in_their_order(tmp_path: Path) -> None:
             "image,label\n0.png,x\n0.png,y\n",
             ["--label-column", "label"],
             InvalidTableError,
-            "0.png stands there 2 times",
+            "0.png is listed 2 times",
         ),
         ("image,label\n0.png,x\n", ["--label-column", "grade"], MissingInputError, "expected the columns grade"),
         ("image,label\n0.png,x\n", [], InvalidOptionError, "either --label-column"),

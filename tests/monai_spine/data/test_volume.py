@@ -68,3 +68,13 @@ def test_voxels_that_are_not_numbers_are_refused(path: Path) -> None:
     write_volume(path, np.full((2, 3, 4), np.nan, dtype=np.float32), np.eye(4))
     with pytest.raises(InvalidVolumeError, match="finite"):
         read_volume(path)
+
+
+@pytest.mark.parametrize("size", [0, -3])
+def test_an_axis_without_voxels_is_refused(path: Path, size: int) -> None:
+    whole = bytearray(nib.load(path).to_bytes())
+    whole[42:44] = np.int16(size).tobytes()  # dim[1]
+    target = path.with_name("empty.nii")
+    target.write_bytes(whole)
+    with pytest.raises(InvalidVolumeError, match="3-D volume"):
+        read_volume(target)

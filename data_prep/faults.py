@@ -1,0 +1,107 @@
+"""One fault of a data set, whoever finds it: its code, how severe it is, and where it lies.
+
+Each subject has its own codes (``collection/codes.py``, ``check/codes.py``, ``images/codes.py``), as an enumeration
+whose values are `Explanation`. The names of the codes stand in tables and reports, and are never changed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+
+class Severity(str, Enum):
+    """How bad a fault is; declared from worst to mildest."""
+
+    ERROR = "error"
+    """Training would fail, learn something wrong, or be judged wrongly."""
+    WARNING = "warning"
+    """Probably wrong: a person should look at it."""
+    NOTE = "note"
+    """Known to happen, and good to know."""
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """What a code means, and what to do about it."""
+
+    severity: Severity
+    title: str
+    advice: str = ""
+
+
+def error(title: str, advice: str) -> Explanation:
+    """The explanation of an error."""
+    return Explanation(Severity.ERROR, title, advice)
+
+
+def warning(title: str, advice: str = "") -> Explanation:
+    """The explanation of a warning."""
+    return Explanation(Severity.WARNING, title, advice)
+
+
+def note(title: str, advice: str) -> Explanation:
+    """The explanation of a note."""
+    return Explanation(Severity.NOTE, title, advice)
+
+
+class FaultCode(Enum):
+    """Base of the codes of a subject: the name is the code, the value its `Explanation`."""
+
+    @property
+    def severity(self) -> Severity:
+        """How bad such a fault is."""
+        return self.explanation.severity
+
+    @property
+    def explanation(self) -> Explanation:
+        """What the code means."""
+        explanation: Explanation = self.value
+        return explanation
+
+    @property
+    def rank(self) -> tuple[int, int]:
+        """Sorts the worst first, and equally bad ones in the order in which they are declared."""
+        return list(Severity).index(self.severity), list(type(self)).index(self)
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One fault; what does not apply to it stays empty.
+
+    Attributes
+    ----------
+    detail
+        What was found, with figures, for people; ``found`` in JSON.
+    study, section
+        The study's id, and its section of the datalist; empty where the fault concerns more than one study.
+    series
+        The series' id in a collection, its series type in a datalist.
+    targets
+        The findings concerned, in the order of ``TARGETS``.
+    path
+        Of the volume, as in the datalist.
+    images
+        Names of the single images concerned, relative to the input.
+    number, others
+        Number of the study among all of the datalist (None where the fault concerns the whole), and the numbers of the
+        other studies concerned.
+    """
+
+    code: FaultCode
+    detail: str
+    study: str = ""
+    section: str = ""
+    series: str = ""
+    targets: tuple[str, ...] = ()
+    path: str = ""
+    images: tuple[str, ...] = ()
+    number: int | None = None
+    others: tuple[int, ...] = ()
+
+
+def counted(count: int, word: str) -> str:
+    """``1 error``, ``2 errors``, ``2 studies``."""
+    if count == 1:
+        return f"{count} {word}"
+    return f"{count} {word[:-1]}ies" if word.endswith("y") else f"{count} {word}s"
