@@ -4,7 +4,6 @@ import csv
 import json
 from pathlib import Path
 
-import jsonschema
 import numpy as np
 import onnxruntime
 import pytest
@@ -17,11 +16,9 @@ from monai_spine.levels.recess_crop import RecessCropd
 from monai_spine.levels.recess_locator import BUNDLE, RecessLocator
 from monai_spine.levels.recess_maps import probabilities, read_recesses
 from monai_spine.spine import TARGETS
-from tests.bundles.runs import ROOT
 from tests.cohorts import write_cohort
 
 CONFIGS = BUNDLE / "configs"
-SCHEMA = ROOT.parent / "shared" / "data" / "bundle_schemas" / "meta_schema_20240725.json"
 SMALL = {
     "network_def#channels": [4, 8],
     "images_per_epoch": 8,
@@ -131,14 +128,6 @@ def test_the_workflow_has_every_property_monai_asks_for(name: str, kind: str, da
     settings = {"dataset_dir": str(data.parent), **(SMALL if name == "train" else NETWORK)}
     workflow = create_workflow(config_file=str(CONFIGS / f"{name}.json"), workflow_type=kind, **settings)
     assert workflow.check_properties() == []
-
-
-def test_metadata_meets_the_zoos_schema() -> None:
-    metadata = json.loads((CONFIGS / "metadata.json").read_text())
-    assert metadata["version"] in metadata["changelog"]
-    if not SCHEMA.is_file():
-        pytest.skip(f"the schema is not at {SCHEMA}")
-    jsonschema.validate(metadata, json.loads(SCHEMA.read_text()))
 
 
 def test_the_network_takes_and_gives_what_the_metadata_says() -> None:
