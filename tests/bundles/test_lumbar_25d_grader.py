@@ -66,6 +66,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory, data: Path) -> Path:
     return root
 
 
+@pytest.mark.slow
 def test_training_leaves_weights_state_figures_and_pictures(trained: Path) -> None:
     assert {file.name for file in (trained / "models").iterdir()} == {"model.pt", "latest.pt"}
     (folder,) = (trained / "eval" / "tensorboard").iterdir()
@@ -82,6 +83,7 @@ def test_training_leaves_weights_state_figures_and_pictures(trained: Path) -> No
     assert settings["backbones"].string_value == "['test_resnet']"
 
 
+@pytest.mark.slow
 def test_the_kept_weights_are_the_moving_average(trained: Path) -> None:
     parts = torch.load(trained / "models/latest.pt", weights_only=True)["parts"]
     assert not torch.equal(parts["network"]["weight"], parts["ema_network"]["weight"])
@@ -90,6 +92,7 @@ def test_the_kept_weights_are_the_moving_average(trained: Path) -> None:
         assert torch.equal(kept["weight"], parts["ema_network"]["weight"])
 
 
+@pytest.mark.slow
 def test_the_same_seed_trains_the_same_network(tmp_path: Path, data: Path, trained: Path) -> None:
     run("train", run_id="training", bundle_root=str(tmp_path), dataset_dir=str(data), **SMALL)
     one, other = (torch.load(root / "models/latest.pt", weights_only=True)["parts"] for root in (trained, tmp_path))
@@ -97,6 +100,7 @@ def test_the_same_seed_trains_the_same_network(tmp_path: Path, data: Path, train
         assert torch.allclose(tensor, other["network"][name], atol=1e-5), name
 
 
+@pytest.mark.slow
 def test_a_resumed_run_ends_as_one_that_was_never_stopped(tmp_path: Path, data: Path, trained: Path) -> None:
     where = {"bundle_root": str(tmp_path), "dataset_dir": str(data), **SMALL}
     with pytest.raises(RuntimeError):
@@ -107,6 +111,7 @@ def test_a_resumed_run_ends_as_one_that_was_never_stopped(tmp_path: Path, data: 
     assert set(one["parts"]["ema_network"]) == set(other["parts"]["ema_network"])
 
 
+@pytest.mark.slow
 def test_training_goes_on_without_what_cannot_be_used(
     tmp_path: Path, data: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -127,6 +132,7 @@ def test_training_goes_on_without_what_cannot_be_used(
     assert f"studies without any volume: {bare['study_id']}" in said
 
 
+@pytest.mark.slow
 def test_evaluation_and_inference_say_the_same_of_a_study(trained: Path, data: Path, tmp_path: Path) -> None:
     where = {"bundle_root": str(trained), "dataset_dir": str(data)}
     run("train", "evaluate", run_id="evaluation", **where, output_dir=str(tmp_path / "a"), **SMALL)
@@ -150,6 +156,7 @@ def test_training_and_inference_share_what_makes_the_answer() -> None:
     assert set(different) <= {"records", "batch_size"}
 
 
+@pytest.mark.slow
 def test_two_processes_train_as_one(tmp_path: Path, data: Path) -> None:
     """The same batches, shared out: losses, averaged weights and score are the same but for rounding."""
     nothing_by_chance = {"dropout": 0.0, "drop_view": 0.0, "augmentation": "$None", "any_severe": 2.0}
@@ -177,6 +184,7 @@ def losses(root: Path) -> list[float]:
     return [event.value for event in EventAccumulator(str(folder)).Reload().Scalars("train_loss")]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("preset", PRESETS, ids=lambda path: path.stem)
 def test_every_preset_trains(preset: Path, data: Path, tmp_path: Path) -> None:
     config = json.loads(preset.read_text())
@@ -209,6 +217,7 @@ def test_bundle_load_gives_the_shipped_network() -> None:
     assert (bundle / "models/model.pt").stat().st_size < 12e6
 
 
+@pytest.mark.slow
 def test_torchscript_and_onnx_answer_as_the_network_does(trained: Path, tmp_path: Path) -> None:
     settings = {"net_id": "network_def", "ckpt_file": str(trained / "models/model.pt"), "device": "cpu", **NETWORK}
     settings["meta_file"] = str(CONFIGS / "metadata.json")

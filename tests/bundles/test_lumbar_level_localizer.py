@@ -67,6 +67,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
+@pytest.mark.slow
 def test_training_leaves_weights_state_and_figures(trained: Path) -> None:
     assert {file.name for file in (trained / "models").iterdir()} == {"model.pt", "latest.pt"}
     (folder,) = (trained / "eval" / "tensorboard").iterdir()
@@ -75,6 +76,7 @@ def test_training_leaves_weights_state_and_figures(trained: Path) -> None:
     assert len(events.Scalars("missed")) == 2
 
 
+@pytest.mark.slow
 def test_the_same_seed_trains_the_same_network(trained: Path, tmp_path: Path) -> None:
     run("train", run_id="training", bundle_root=str(tmp_path), **SMALL)
     one, other = (torch.load(root / "models/latest.pt", weights_only=True)["parts"] for root in (trained, tmp_path))
@@ -95,6 +97,7 @@ def test_every_epoch_has_items_of_its_own() -> None:
     assert not np.array_equal(first, images[0]["image"])
 
 
+@pytest.mark.slow
 def test_inference_writes_a_row_for_every_volume(trained: Path, data: Path, tmp_path: Path) -> None:
     where = {"bundle_root": str(trained), "dataset_dir": str(data.parent), "output_dir": str(tmp_path), **NETWORK}
     run("inference", run_id="inference", **where)
@@ -123,6 +126,7 @@ def test_inference_with_the_shipped_weights_finds_what_locate_finds_recesses_inc
             assert np.linalg.norm(true - [float(row[axis]) for axis in "xyz"]) < 5
 
 
+@pytest.mark.slow
 def test_evaluation_compares_with_the_marked_points(trained: Path, data: Path, tmp_path: Path) -> None:
     where = {"bundle_root": str(trained), "dataset_dir": str(data), "output_dir": str(tmp_path), **NETWORK}
     run("inference", "evaluate", run_id="evaluation", **where)
@@ -136,6 +140,7 @@ def test_evaluation_compares_with_the_marked_points(trained: Path, data: Path, t
     assert "worst/5" in EventAccumulator(str(folder)).Reload().Tags()["images"]
 
 
+@pytest.mark.slow
 def test_marked_points_of_a_datalist_train_it_on(trained: Path, data: Path, tmp_path: Path) -> None:
     start = {"weights": str(trained / "models/model.pt"), "dataset_dir": str(data)}
     run("train", "finetune", run_id="training", bundle_root=str(tmp_path), **{**SMALL, "batch_size": 1}, **start)
@@ -144,6 +149,7 @@ def test_marked_points_of_a_datalist_train_it_on(trained: Path, data: Path, tmp_
     assert any(not torch.equal(value, then["network"][name]) for name, value in first["network"].items())
 
 
+@pytest.mark.slow
 def test_training_from_weights_starts_with_them(trained: Path, tmp_path: Path) -> None:
     weights = str(trained / "models/model.pt")
     still = {**SMALL, "epochs": 1, "learning_rate": 1e-12, "weights": weights}
@@ -153,6 +159,7 @@ def test_training_from_weights_starts_with_them(trained: Path, tmp_path: Path) -
         assert torch.allclose(tensor, then[name], atol=1e-6), name
 
 
+@pytest.mark.slow
 def test_the_other_design_trains_and_infers(data: Path, tmp_path: Path) -> None:
     small = {key: value for key, value in SMALL.items() if key not in NETWORK} | {"epochs": 1}
     narrow = {"network_def#filters": [4, 8, 8, 8]}
@@ -168,6 +175,7 @@ def test_the_other_design_trains_and_infers(data: Path, tmp_path: Path) -> None:
     assert (tmp_path / "out/volumes.csv").is_file()
 
 
+@pytest.mark.slow
 def test_two_processes_share_the_images_of_an_epoch(tmp_path: Path) -> None:
     launcher = (sys.executable, "-m", "torch.distributed.run", "--nproc_per_node=2", "--standalone", "-m")
     settings = {"configs": CONFIGS, "launcher": launcher, "bundle_root": str(tmp_path), **SMALL}
@@ -202,6 +210,7 @@ def test_the_network_takes_and_gives_what_the_metadata_says() -> None:
     verify_net_in_out(net_id="network_def", meta_file=meta, config_file=config, device="cpu")
 
 
+@pytest.mark.slow
 def test_torchscript_and_onnx_answer_as_the_network_does(trained: Path, tmp_path: Path) -> None:
     exported = {"net_id": "network_def", "ckpt_file": str(trained / "models/model.pt"), "device": "cpu", **NETWORK}
     exported["meta_file"] = str(CONFIGS / "metadata.json")

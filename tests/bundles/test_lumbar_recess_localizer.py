@@ -62,6 +62,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
+@pytest.mark.slow
 def test_training_leaves_weights_state_and_figures(trained: Path) -> None:
     assert {file.name for file in (trained / "models").iterdir()} == {"model.pt", "latest.pt"}
     (folder,) = (trained / "eval" / "tensorboard").iterdir()
@@ -70,6 +71,7 @@ def test_training_leaves_weights_state_and_figures(trained: Path) -> None:
     assert len(events.Scalars("error")) == 2
 
 
+@pytest.mark.slow
 def test_the_same_seed_trains_the_same_network(trained: Path, tmp_path: Path) -> None:
     run("train", run_id="training", bundle_root=str(tmp_path), **SMALL)
     one, other = (torch.load(root / "models/latest.pt", weights_only=True)["parts"] for root in (trained, tmp_path))
@@ -77,6 +79,7 @@ def test_the_same_seed_trains_the_same_network(trained: Path, tmp_path: Path) ->
         assert torch.allclose(tensor, other["network"][name], atol=1e-6), name
 
 
+@pytest.mark.slow
 def test_inference_writes_the_recesses_of_every_level_that_a_plane_shows(
     trained: Path, data: Path, tmp_path: Path
 ) -> None:
@@ -92,6 +95,7 @@ def test_inference_writes_the_recesses_of_every_level_that_a_plane_shows(
     assert given + sum(len(study["absent"]) for study in content) == 2 * 10
 
 
+@pytest.mark.slow
 def test_evaluation_compares_projected_and_refined_with_the_marked_points(
     trained: Path, data: Path, tmp_path: Path
 ) -> None:
@@ -109,6 +113,7 @@ def test_evaluation_compares_projected_and_refined_with_the_marked_points(
     assert metrics["projected"]["mean_in_plane_mm"] == pytest.approx(2.5, abs=0.1)
 
 
+@pytest.mark.slow
 def test_jitter_makes_projected_points_worse(trained: Path, data: Path, tmp_path: Path) -> None:
     where = {"bundle_root": str(trained), "dataset_dir": str(data), "output_dir": str(tmp_path), **NETWORK}
     run("inference", "evaluate", run_id="evaluation", jitter=8.0, **where)

@@ -198,5 +198,5 @@ def test_all_25_findings_can_be_named_for_people():
 
 
 def test_the_documentation_explains_every_code():
-    text = (Path(__file__).parents[2] / "docs" / "check.md").read_text()
+    text = (Path(__file__).parents[2] / "docs" / "how-to" / "check.md").read_text()
     assert all(f"`{code.value}`" in text for code in Code)

@@ -140,6 +140,6 @@ def test_a_condition_named_one_level_up_is_off_at_every_level(studies):
 
 
 def test_every_kind_of_fault_is_explained_in_the_report_and_in_the_docs():
-    docs = (Path(__file__).parents[2] / "docs" / "data.md").read_text()
+    docs = (Path(__file__).parents[2] / "docs" / "how-to" / "data.md").read_text()
     assert set(MEANINGS) == set(FaultKind)
     assert [kind.value for kind in FaultKind if f"`{kind.value}`" not in docs] == []
