@@ -15,9 +15,16 @@ WIDTH = 100
 
 HEAD = """# Commands
 
-This page is made from what `--help` prints. The exit codes of all commands: 0 all done · 1 a fault of ours · 2 the input
-or the arguments cannot be used · 3 finished, but some inputs were refused. Progress goes to stderr, data to stdout or to
-files.
+This page is made from what `--help` prints.
+
+| exit code | meaning |
+|---|---|
+| 0 | everything was done |
+| 1 | a fault of the program |
+| 2 | the input or the arguments cannot be used |
+| 3 | finished, but some inputs were refused |
+
+Progress goes to stderr; data go to stdout or to files.
 
 Bundles are run by MONAI's own command, `python -m monai.bundle run`. Their settings are in [their cards](bundles.md).
 """
@@ -40,9 +47,9 @@ def page() -> str:
     sections = [HEAD]
     for program, command in programs().items():
         sections.append(f"## {program}\n")
-        sections += [
-            f"### {name}\n\n```text\n{text.rstrip()}\n```\n" for name, text in helps(command, program) if name != program
-        ]
+        for name, text in helps(command, program):
+            heading = f"### {name}\n\n" if name != program else ""
+            sections.append(f"{heading}```text\n{text.rstrip()}\n```\n")
     return "\n".join(sections)
 
 

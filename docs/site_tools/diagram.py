@@ -1,7 +1,10 @@
 """Draws a picture from a few lines of text.
 
-A line is a box, ``[name] title | caption`` for a place in the code or ``(name) title | caption`` for data. A blank line begins
-a new row. ``a -> b`` is an arrow, ``a -> b : words`` one with words beside it. The size of everything follows from the text.
+- ``[name] title | caption`` is a box for a place in the code, ``(name) title | caption`` one for data.
+- ``a -> b`` is an arrow, ``a -> b : words`` an arrow with words beside it.
+- A blank line begins a new row of boxes.
+
+Sizes and places follow from the text.
 """
 
 from __future__ import annotations
@@ -100,7 +103,7 @@ def read(text: str) -> tuple[list[list[Box]], list[tuple[str, str, str]]]:
     names = {box.name for row in rows for box in row}
     for start, end, _ in arrows:
         if lost := {start, end} - names:
-            raise DiagramError(f"the arrow {start} -> {end} needs a box named {sorted(lost)[0]!r}; boxes are {sorted(names)}")
+            raise DiagramError(f"{start} -> {end}: expected the names of two boxes, but {sorted(lost)} are no boxes")
     return rows, arrows
 
 

@@ -1,7 +1,7 @@
-"""Hooks of mkdocs: pages made at build time, figures drawn from text, and links that work in the repository and on the site.
+"""Hooks of mkdocs: pages made at build time, figures drawn from text, and links for both the repository and the site.
 
-Links in the pages lead to files of the repository, so that they work wherever the text is read. Here they are turned into
-links between pages. A link to a file that is no page, such as a script, becomes plain code.
+In the sources, a link leads to a file of the repository, so that it works for those who read the repository. The hooks
+turn it into a link between pages. A link to a file that is no page, such as a script, becomes plain code.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ DIAGRAM = re.compile(r"^```diagram\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 
 
 def pages_from_elsewhere() -> dict[str, str]:
-    """Files of the repository that are pages of the site though they lie outside ``docs/``: path → place on the site."""
+    """Pages of the site whose sources lie outside ``docs/``: path in the repository → place on the site."""
     pages = {"CHANGELOG.md": "changelog.md", "CONTRIBUTING.md": "contributing.md"}
     for path in sorted(ROOT.glob("bundles/*/docs/*.md")):
         bundle = path.parts[-3]

@@ -31,4 +31,4 @@ def output_text(output: dict[str, Any], page: str, pictures: dict[str, bytes]) -
             pictures[name] = base64.b64decode("".join(data[kind]))
             return f"![Output of the cell above]({name})"
     text = "".join(output.get("text") or data.get("text/plain") or "").rstrip()
-    return f"```text title=\"output\"\n{text}\n```" if text else ""
+    return f'```text title="output"\n{text}\n```' if text else ""

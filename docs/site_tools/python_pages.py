@@ -1,4 +1,4 @@
-"""The pages of the Python API: one for each sub-package, filled by mkdocstrings from docstrings without importing anything."""
+"""Pages of the Python API, one for each sub-package; mkdocstrings fills them from docstrings, without imports."""
 
 from __future__ import annotations
 
