@@ -31,14 +31,14 @@ from PIL import Image
 from plain_loop import BATCH, Pictures, answers, steps
 from torch.utils.data import DataLoader
 
-from monai_spine.images.augmentation import PRESETS
-from monai_spine.images.datalist import ImageDatalist, Task, write_image_datalist
-from monai_spine.images.dataset import ImageDataset, whole
-from monai_spine.images.form import ImageForm
-from monai_spine.images.frozen_features import FrozenFeatures
-from monai_spine.images.preparation import BatchPreparation
-from monai_spine.images.store import ImageStore
-from monai_spine.networks.image_classifier import ImageClassifier
+from monai_spine.images.data.datalist import ImageDatalist, Task, write_image_datalist
+from monai_spine.images.data.dataset import ImageDataset, whole
+from monai_spine.images.data.form import ImageForm
+from monai_spine.images.data.store import ImageStore
+from monai_spine.images.training.augmentation import PRESETS
+from monai_spine.images.training.classifier import ImageClassifier
+from monai_spine.images.training.frozen_features import FrozenFeatures
+from monai_spine.images.training.preparation import BatchPreparation
 
 SIDE, PIXELS, CLASSES, ROUNDS = 512, 224, 4, 4
 SMALL, SMALL_PIXELS, EPOCHS = "test_resnet", 64, 20

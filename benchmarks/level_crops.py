@@ -29,17 +29,17 @@ from monai.transforms import (
     SpatialCropd,
 )
 
-from monai_spine.crops import Augmentation, View
 from monai_spine.crops.cache import CropCache
 from monai_spine.crops.frame import level_frames
-from monai_spine.crops.pose import Pose, crop_grid
+from monai_spine.crops.pose import Augmentation, Pose, crop_grid
 from monai_spine.crops.sampling import sample
-from monai_spine.crops.service import serve
+from monai_spine.crops.source import serve
 from monai_spine.crops.stack import WINDOW, StackCache, open_stack
 from monai_spine.crops.study import open_study
+from monai_spine.crops.view import View
 from monai_spine.geometry import grid_affine
 from monai_spine.spine import Condition, Finding, Level, SeriesType
-from monai_spine.transforms import LevelCropsd
+from monai_spine.transforms.level_crops import LevelCropsd
 
 SIZE, STEP = (17, 384, 384), (4.4, 0.65, 0.65)
 VIEW = View(name="canal", plane="sagittal", series=("sagittal_t2",), slices=24, gap_mm=2.0, between="linear")

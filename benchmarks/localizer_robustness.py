@@ -18,13 +18,14 @@ import numpy as np
 import torch
 from scipy.ndimage import affine_transform, gaussian_filter1d
 
-from monai_spine.datalist import read_datalist
+from monai_spine.bundle.shipped import LEVEL_LOCALIZER as BUNDLE
+from monai_spine.data.datalist import read_datalist
+from monai_spine.data.volume import Volume, read_volume
 from monai_spine.errors import InvalidVolumeError
 from monai_spine.geometry import contains
-from monai_spine.levels.comparison import compare, true_points
-from monai_spine.levels.locator import BUNDLE, LevelLocator
+from monai_spine.levels.sagittal.comparison import compare, true_points
+from monai_spine.levels.sagittal.locator import LevelLocator
 from monai_spine.spine import SeriesType
-from monai_spine.volume import Volume, read_volume
 
 KINDS = (SeriesType.SAGITTAL_T1, SeriesType.SAGITTAL_T2)
 FAR = 10.0

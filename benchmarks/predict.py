@@ -84,11 +84,11 @@ def _with_weights(bundle: Path | None, copy: Path) -> Path:
     """The bundle, or a copy with random weights if it has none."""
     import torch
 
+    from monai_spine.bundle.shipped import GRADER
     from monai_spine.errors import MissingInputError
     from monai_spine.prediction.bundle import config_files, parsed, weight_files
-    from monai_spine.prediction.grader import BUNDLE
 
-    bundle = bundle or BUNDLE
+    bundle = bundle or GRADER
     try:
         weight_files(bundle)
     except MissingInputError:

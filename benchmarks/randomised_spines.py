@@ -20,7 +20,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from data_prep.phantom.randomised import RandomisedRecesses, RandomisedSpines
-from monai_spine.levels.recess_crop import RecessCropd
+from monai_spine.levels.recesses.crop import RecessCropd
 
 SHAPES = ((12, 144, 144), (16, 144, 144), (16, 192, 192))
 

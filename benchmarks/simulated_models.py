@@ -24,9 +24,9 @@ from scipy.stats import norm
 from data_prep.phantom.disease import CUTS, model
 from data_prep.phantom.readers import LAPSE
 from data_prep.phantom.study import draw_findings
-from monai_spine.scoring import WEIGHTS
+from monai_spine.scoring.competition import WEIGHTS
+from monai_spine.scoring.submission import write_predictions
 from monai_spine.spine import FINDINGS, MISSING, TARGETS, Condition, Grade, Group, Level
-from monai_spine.submission import write_predictions
 
 COMMON = {Group.SPINAL: 0.18, Group.FORAMINAL: 0.24, Group.SUBARTICULAR: 0.22}
 """Standard deviation of what all models get wrong alike, in spreads of the severity."""

@@ -31,7 +31,7 @@ import torch
 from ignite.engine import Engine, Events
 from monai.bundle import ConfigParser
 
-from monai_spine.datalist import SCHEMA
+from monai_spine.data.datalist import SCHEMA
 from monai_spine.spine import FINDINGS, TARGETS, Level, SeriesType, Side
 
 CONFIGS = Path(__file__).resolve().parents[1] / "bundles/lumbar_25d_grader/configs"

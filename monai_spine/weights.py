@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import pickle
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,14 +10,13 @@ from typing import Any
 import torch
 
 from monai_spine.errors import InvalidTableError, MissingInputError, listed
+from monai_spine.files import whole_file
 
 
 def save_atomically(content: Any, path: Path) -> None:
     """`torch.save` under a temporary name, then rename."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.part")
-    torch.save(content, partial)
-    partial.replace(path)
+    with whole_file(path) as partial:
+        torch.save(content, partial)
 
 
 def load_safely(path: str | Path) -> Any:

@@ -8,7 +8,7 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 
-from monai_spine.datalist import SCHEMA
+from monai_spine.data.datalist import SCHEMA
 from monai_spine.spine import TARGETS, SeriesType
 
 AXES = {

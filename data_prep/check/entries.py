@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from data_prep.check.faults import Code, Fault
-from monai_spine.datalist import entry_faults, has_series, read_content
+from monai_spine.data.datalist import entry_faults, has_series, read_content
 from monai_spine.errors import InvalidTableError
 from monai_spine.spine import FINDINGS, TARGETS, Finding, SeriesType
 

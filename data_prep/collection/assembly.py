@@ -22,7 +22,7 @@ from data_prep.collection.quality import Tally
 from data_prep.collection.study import TEST, TRAINING, Job, Outline, StudyResult, do_study, take_study
 from data_prep.workers import run as run_all
 from monai_spine.console import track
-from monai_spine.datalist import check_no_leak
+from monai_spine.data.datalist import check_no_leak
 from monai_spine.errors import ExitCode
 
 COVERAGE = "coverage.csv"

@@ -10,7 +10,7 @@ from data_prep.collection.faults import Fault, FaultKind
 from data_prep.collection.point_estimates import estimated_points
 from data_prep.collection.study import Entry
 from data_prep.dicom import nifti
-from monai_spine.coverage import PLANE_LIMIT_MM, VIEWS, Cover, Grid, cover, serving
+from monai_spine.data.coverage import PLANE_LIMIT_MM, VIEWS, Cover, Grid, cover, serving
 from monai_spine.geometry import Array, plane_of
 from monai_spine.spine import FINDINGS, Finding, SeriesType
 

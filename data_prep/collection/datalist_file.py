@@ -6,7 +6,7 @@ import json
 from typing import TextIO
 
 from data_prep.collection.study import TEST, TRAINING, Entry
-from monai_spine.datalist import SCHEMA
+from monai_spine.data.datalist import SCHEMA
 from monai_spine.spine import TARGETS
 
 

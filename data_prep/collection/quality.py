@@ -10,7 +10,7 @@ import pandas as pd
 
 from data_prep.collection.cover_table import CoverRow
 from data_prep.collection.faults import MEANINGS, Fault, FaultKind
-from monai_spine.coverage import VIEWS
+from monai_spine.data.coverage import VIEWS
 from monai_spine.errors import listed
 from monai_spine.spine import FINDINGS, Group, Level, SeriesType
 

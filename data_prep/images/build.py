@@ -21,8 +21,8 @@ from data_prep.images.sample import ImageSet, Sample, Section, check_counts
 from data_prep.images.split import Split, assign_folds, group_samples, validation_given
 from monai_spine.console import track
 from monai_spine.errors import InvalidTableError, listed
-from monai_spine.images.datalist import ImageDatalist, Record, Task, write_image_datalist
-from monai_spine.text_file import write_text
+from monai_spine.files import write_text
+from monai_spine.images.data.datalist import ImageDatalist, Record, Task, write_image_datalist
 
 DATALIST, REPORT = "datalist.json", "report.json"
 Numbers = npt.NDArray[np.intp]

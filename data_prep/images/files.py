@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from monai_spine.errors import MissingInputError
-from monai_spine.images.pixels import EXTENSIONS
+from monai_spine.images.data.pixels import EXTENSIONS
 
 DICOM_EXTENSIONS = (".dcm", ".dicom", ".ima")
 

@@ -12,7 +12,7 @@ from data_prep.collection.csv_tables import raise_faults
 from data_prep.images.mapping import mapped, read_mapping
 from data_prep.images.sample import ordered_classes, task_of
 from monai_spine.errors import InvalidOptionError, InvalidTableError, MissingInputError, listed
-from monai_spine.images.datalist import UNKNOWN, Task
+from monai_spine.images.data.datalist import UNKNOWN, Task
 
 Label = int | tuple[int, ...]
 _FLAGS = {"1": 1, "1.0": 1, "true": 1, "0": 0, "0.0": 0, "false": 0, "": UNKNOWN, "-1": UNKNOWN, "-1.0": UNKNOWN}

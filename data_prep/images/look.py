@@ -12,7 +12,7 @@ from data_prep.images.sample import Sample
 from data_prep.images.thumbnail import Thumbnails, views
 from data_prep.workers import run
 from monai_spine.errors import SpineError
-from monai_spine.images.pixels import Mode, Pixels, read_image
+from monai_spine.images.data.pixels import Mode, Pixels, read_image
 
 REDUCED = 4096
 """A JPEG of more than twice this shorter side is looked at reduced."""

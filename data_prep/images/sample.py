@@ -9,7 +9,7 @@ from enum import Enum
 from pathlib import Path
 
 from monai_spine.errors import InvalidTableError, listed
-from monai_spine.images.datalist import Task
+from monai_spine.images.data.datalist import Task
 
 SHOWN = 20
 """Names that a message lists before it counts the rest."""

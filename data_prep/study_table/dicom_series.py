@@ -21,7 +21,7 @@ from data_prep.dicom.series import stacks_of
 from data_prep.dicom.stacks import Stack
 from data_prep.study_table.series_rows import SeriesReport, Status, judge, with_verdict
 from data_prep.study_table.table import SeriesRow
-from monai_spine.series_typing import tell_series_type
+from monai_spine.data.series_typing import tell_series_type
 from monai_spine.spine import SeriesType
 
 Namer = Callable[[SeriesType], str]

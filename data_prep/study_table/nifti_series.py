@@ -19,11 +19,11 @@ from data_prep.dicom.job import CONVERTER, Settings
 from data_prep.dicom.reasons import Reason, Refused
 from data_prep.study_table.series_rows import SeriesReport, Status, judge, with_verdict
 from data_prep.study_table.table import SeriesRow
+from monai_spine.data.series_typing import tell_series_type
+from monai_spine.data.volume import open_volume
 from monai_spine.errors import InvalidVolumeError
 from monai_spine.geometry import Array, Plane, plane_of, spacing
-from monai_spine.series_typing import tell_series_type
 from monai_spine.spine import SeriesType
-from monai_spine.volume import open_volume
 
 EXTENSIONS = (".nii", ".nii.gz")
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import astuple, dataclass, fields, replace
 from enum import Enum
 
+from monai_spine.data.series_typing import Confidence, SeriesVerdict
 from monai_spine.geometry import Plane
-from monai_spine.series_typing import Confidence, SeriesVerdict
 from monai_spine.spine import SeriesType
 
 

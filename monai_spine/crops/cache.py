@@ -20,15 +20,15 @@ import numpy.typing as npt
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
+from monai_spine.crops.extent import reach
 from monai_spine.crops.frame import level_frames
 from monai_spine.crops.pose import Augmentation
-from monai_spine.crops.reach import reach
-from monai_spine.crops.service import serve
+from monai_spine.crops.source import serve
 from monai_spine.crops.stack import WINDOW, Stack, file_state
 from monai_spine.crops.study import StudyStacks
 from monai_spine.crops.view import View
 from monai_spine.errors import InvalidOptionError
-from monai_spine.findings import safe_name
+from monai_spine.files import safe_name
 from monai_spine.geometry import spacing
 from monai_spine.spine import TARGETS, Level, SeriesType
 

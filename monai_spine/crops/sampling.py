@@ -11,10 +11,10 @@ import numpy.typing as npt
 import torch
 from torch.nn.functional import avg_pool2d, grid_sample
 
-from monai_spine.coverage import PLANE_LIMIT_MM
 from monai_spine.crops.pose import CropGrid
 from monai_spine.crops.stack import Stack
 from monai_spine.crops.view import Between
+from monai_spine.data.coverage import PLANE_LIMIT_MM
 from monai_spine.geometry import Array
 
 _TILT_TOLERANCE = 0.01
@@ -51,7 +51,7 @@ class Slices:
 
 
 def find_slices(stack: Stack, grid: CropGrid) -> Slices:
-    """The slices for a crop's planes by the rule of `monai_spine.coverage.cover`, for each plane's middle.
+    """The slices for a crop's planes by the rule of `monai_spine.data.coverage.cover`, for each plane's middle.
 
     Of two slices that are equally far from a plane, that nearer to the crop's middle is taken.
     """

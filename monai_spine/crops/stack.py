@@ -16,10 +16,10 @@ from isal import igzip, igzip_lib
 from nibabel.arrayproxy import ArrayProxy
 from nibabel.orientations import inv_ornt_aff, io_orientation
 
-from monai_spine.coverage import Grid
+from monai_spine.data.coverage import Grid
+from monai_spine.data.volume import open_volume
 from monai_spine.errors import InvalidVolumeError
 from monai_spine.geometry import Array
-from monai_spine.volume import open_volume
 
 WINDOW = (1.0, 99.8)
 """Percentiles of a volume's grey values that become 0 and 1."""
@@ -135,7 +135,7 @@ def open_stack(path: str | Path) -> Stack:
     Raises
     ------
     MissingInputError, InvalidVolumeError
-        As `monai_spine.volume.read_volume`; also if all voxels have nearly the same value, or are no numbers.
+        As `monai_spine.data.volume.read_volume`; also if all voxels have nearly the same value, or are no numbers.
     """
     image = open_volume(path)
     proxy = cast(ArrayProxy, image.dataobj)

@@ -12,7 +12,7 @@ import torch
 from monai_spine.crops.frame import LevelFrame, level_frames
 from monai_spine.crops.pose import UPRIGHT, Pose, crop_grid
 from monai_spine.crops.sampling import find_slices, sample
-from monai_spine.crops.service import Service, serve
+from monai_spine.crops.source import Service, serve
 from monai_spine.crops.stack import Stack
 from monai_spine.crops.view import View
 from monai_spine.errors import InvalidVolumeError
@@ -52,7 +52,7 @@ def open_study(
     Parameters
     ----------
     record
-        Of `monai_spine.datalist`.
+        Of `monai_spine.data.datalist`.
     kinds
         Series types to open.
     opened

@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 
 from monai_spine.errors import InvalidTableError, MissingInputError
-from monai_spine.levels.points import Absent, LevelPoint, PointKind
+from monai_spine.files import write_text
+from monai_spine.levels.sagittal.points import Absent, LevelPoint, PointKind
 from monai_spine.levels.study import LocatedStudy
 from monai_spine.spine import Level, Side
-from monai_spine.text_file import write_text
 
 SCHEMA = "monai_spine/points/1"
 COLUMNS = ("study", "point", "level", "side", "x", "y", "z", "confidence", "flag")

@@ -7,15 +7,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from monai_spine.console import track
-from monai_spine.datalist import read_content
+from monai_spine.data.datalist import read_content
+from monai_spine.data.studies import SUFFIXES, find_studies, find_study, nifti_files
+from monai_spine.data.volume import open_volume
 from monai_spine.errors import ExitCode, InvalidOptionError, MissingInputError
-from monai_spine.findings import safe_name
+from monai_spine.files import safe_name
 from monai_spine.levels.files import write_points
-from monai_spine.levels.locator import LevelLocator
-from monai_spine.levels.recess_locator import RecessLocator
+from monai_spine.levels.recesses.locator import RecessLocator
+from monai_spine.levels.sagittal.locator import LevelLocator
 from monai_spine.levels.search import StudyInput, search
-from monai_spine.studies import SUFFIXES, find_studies, find_study, nifti_files
-from monai_spine.volume import open_volume
 
 
 @dataclass

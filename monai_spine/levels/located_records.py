@@ -8,11 +8,13 @@ from pathlib import Path
 
 import torch
 
+from monai_spine.bundle.shipped import LEVEL_LOCALIZER, RECESS_LOCALIZER
 from monai_spine.console import track
-from monai_spine.crops.located import finding_of, points_of_findings
-from monai_spine.datalist import Record
-from monai_spine.levels import locator, recess_locator
-from monai_spine.levels.points import Absent, LevelPoint
+from monai_spine.data.datalist import Record
+from monai_spine.levels.located_points import finding_of, points_of_findings
+from monai_spine.levels.recesses.locator import RecessLocator
+from monai_spine.levels.sagittal.locator import LevelLocator
+from monai_spine.levels.sagittal.points import Absent, LevelPoint
 from monai_spine.levels.search import StudyInput, search
 from monai_spine.levels.study import NO_SPINE, LocatedStudy
 from monai_spine.spine import TARGETS
@@ -69,8 +71,8 @@ def locate_records(
     if given and all(record["points"] for record in records):
         return list(records)
     name = str(device) if device is not None else None
-    levels = locator.LevelLocator.from_bundle(Path(model or locator.BUNDLE), name)
-    recesses = recess_locator.RecessLocator.from_bundle(Path(recess_model or recess_locator.BUNDLE), name)
+    levels = LevelLocator.from_bundle(Path(model or LEVEL_LOCALIZER), name)
+    recesses = RecessLocator.from_bundle(Path(recess_model or RECESS_LOCALIZER), name)
     answers = []
     for record in track(records, "locate", len(records), quiet):
         if given and record["points"]:

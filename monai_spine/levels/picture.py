@@ -8,10 +8,10 @@ import numpy as np
 import torch
 from PIL import Image, ImageDraw, ImageFont
 
-from monai_spine.coverage import Grid
+from monai_spine.data.coverage import Grid
 from monai_spine.geometry import Array, spacing, to_voxel
-from monai_spine.levels.chain import Flag
-from monai_spine.levels.points import LevelPoint, PointKind
+from monai_spine.levels.sagittal.chain import Flag
+from monai_spine.levels.sagittal.points import LevelPoint, PointKind
 from monai_spine.levels.study import LocatedStudy
 
 _SCALE = 2.5
@@ -28,7 +28,7 @@ def level_picture(image: torch.Tensor, affine: Array, located: LocatedStudy, axi
     Parameters
     ----------
     image, affine
-        ``(x, y, z)`` as `monai_spine.transforms.SagittalGridd` makes it, and from its voxels to RAS mm.
+        ``(x, y, z)`` as `monai_spine.levels.sagittal.grid.SagittalGridd` makes it, and from its voxels to RAS mm.
     """
     canal = [point for point in located.points if point.kind is PointKind.CANAL]
     voxels = to_voxel(affine, np.array([point.world for point in located.points]).reshape(-1, 3))

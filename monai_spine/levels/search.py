@@ -9,22 +9,22 @@ from pathlib import Path
 
 import torch
 
-from monai_spine.coverage import Grid
-from monai_spine.datalist import Record
+from monai_spine.data.coverage import Grid
+from monai_spine.data.datalist import Record
+from monai_spine.data.volume import read_volume
 from monai_spine.errors import SpineError
-from monai_spine.findings import safe_name
+from monai_spine.files import safe_name
 from monai_spine.geometry import Array
 from monai_spine.levels.files import write_study
-from monai_spine.levels.locator import LevelLocator
 from monai_spine.levels.picture import level_picture
-from monai_spine.levels.points import SpinePoints, read_maps
-from monai_spine.levels.recess_locator import RecessLocator
-from monai_spine.levels.recesses import RecessPlane, Seen
+from monai_spine.levels.recesses.locator import RecessLocator
+from monai_spine.levels.recesses.planes import RecessPlane, Seen
+from monai_spine.levels.sagittal.grid import sagittal_grid
+from monai_spine.levels.sagittal.landmark_maps import map_affine
+from monai_spine.levels.sagittal.locator import LevelLocator
+from monai_spine.levels.sagittal.points import SpinePoints, read_maps
 from monai_spine.levels.study import LocatedStudy, axial_grids, unite
 from monai_spine.spine import SeriesType, Side
-from monai_spine.transforms.landmark_maps import map_affine
-from monai_spine.transforms.sagittal_grid import sagittal_grid
-from monai_spine.volume import read_volume
 
 LOOKED_AT = (SeriesType.SAGITTAL_T2, SeriesType.SAGITTAL_T1)
 """Sagittal series types, the one whose picture is shown first."""
@@ -40,7 +40,7 @@ class StudyInput:
 
     @classmethod
     def of(cls, record: Record) -> StudyInput:
-        """The volumes of a record of `monai_spine.datalist`."""
+        """The volumes of a record of `monai_spine.data.datalist`."""
         return cls(
             safe_name(record["study_id"]),
             tuple(Path(file) for kind in LOOKED_AT for file in record.get(kind.value, ())),

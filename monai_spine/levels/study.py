@@ -8,12 +8,12 @@ from pathlib import Path
 
 import numpy as np
 
-from monai_spine.coverage import PLANE_LIMIT_MM, Grid
-from monai_spine.levels.chain import Flag, levels
-from monai_spine.levels.points import Absent, LevelPoint, PointKind, SpinePoints
-from monai_spine.levels.recesses import Look, recess_plane, recess_points
+from monai_spine.data.coverage import PLANE_LIMIT_MM, Grid
+from monai_spine.data.volume import open_volume
+from monai_spine.levels.recesses.planes import Look, recess_plane, recess_points
+from monai_spine.levels.sagittal.chain import Flag, levels
+from monai_spine.levels.sagittal.points import Absent, LevelPoint, PointKind, SpinePoints
 from monai_spine.spine import Level, Side
-from monai_spine.volume import open_volume
 
 NO_SPINE = "no lumbar spine found"
 _SAME_PLACE = 12.0

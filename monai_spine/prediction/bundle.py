@@ -10,9 +10,9 @@ from typing import Any
 import torch
 from monai.bundle import ConfigParser
 
-from monai_spine.bundle_errors import explanation
+from monai_spine.bundle.errors import explanation
+from monai_spine.bundle.provenance import read_metadata
 from monai_spine.errors import InvalidTableError, MissingInputError, SpineError, listed
-from monai_spine.provenance import read_metadata
 from monai_spine.spine import FINDINGS
 
 _NEEDED = ("network_def", "preprocessing", "postprocessing")

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from monai_spine.crops.stack import open_stack
-from monai_spine.datalist import Record, volumes
+from monai_spine.data.datalist import Record, volumes
 from monai_spine.errors import SpineError
 from monai_spine.spine import SeriesType
 
@@ -20,7 +20,7 @@ class Candidate:
     Attributes
     ----------
     record
-        Of `monai_spine.datalist`; its series types may all be empty.
+        Of `monai_spine.data.datalist`; its series types may all be empty.
     left_out
         Names of volumes or stacks that are not one of the three series types, and why: scouts, coronal series.
     bad

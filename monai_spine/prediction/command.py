@@ -11,8 +11,8 @@ from monai_spine.prediction.dicom import Conversion
 from monai_spine.prediction.inputs import find_inputs
 from monai_spine.prediction.models import open_models
 from monai_spine.prediction.run import Summary, predict
-from monai_spine.scoring import level_prior
-from monai_spine.submission import read_labels
+from monai_spine.scoring.competition import level_prior
+from monai_spine.scoring.submission import read_labels
 
 
 def run(

@@ -7,8 +7,8 @@ from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
 
+from monai_spine.data.studies import find_study
 from monai_spine.prediction.candidate import Candidate
-from monai_spine.studies import find_study
 
 _HARMLESS = frozenset({"LOCALIZER", "TOO_FEW_SLICES"})
 """Stacks that nobody grades: scouts."""

@@ -12,19 +12,18 @@ import numpy as np
 import torch
 from monai.inferers import SimpleInferer
 
-from monai_spine.bundle_errors import chain
-from monai_spine.calibration import Calibration
-from monai_spine.datalist import Record
+from monai_spine.bundle.errors import chain
+from monai_spine.bundle.provenance import trained_on
+from monai_spine.bundle.shipped import GRADER
+from monai_spine.data.datalist import Record
 from monai_spine.errors import InvalidOptionError, InvalidTableError, SpineError, listed
-from monai_spine.findings import natural_prevalence
 from monai_spine.prediction.bundle import check_is_grader, config_files, digest_of, parsed, weight_files
 from monai_spine.prediction.mirror import mirrored as in_a_mirror
-from monai_spine.provenance import trained_on
-from monai_spine.scoring import Floats, normalised
+from monai_spine.scoring.competition import Floats, natural_prevalence, normalised
 from monai_spine.spine import FINDINGS, MIRROR, Condition, Grade
+from monai_spine.tables.calibration.calibrator import Calibration
 from monai_spine.weights import load_weights
 
-BUNDLE = Path(__file__).resolve().parents[2] / "bundles/lumbar_25d_grader"
 """The bundle that is shipped beside the package."""
 SHAPE = (len(FINDINGS), len(Grade))
 
@@ -91,7 +90,7 @@ class Grader:
     @classmethod
     def from_bundle(
         cls,
-        bundle: Path = BUNDLE,
+        bundle: Path = GRADER,
         weights: Path | None = None,
         *,
         presets: Sequence[str] = (),

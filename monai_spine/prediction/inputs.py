@@ -8,12 +8,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from monai_spine.datalist import read_content, read_datalist
+from monai_spine.data.datalist import read_content, read_datalist
+from monai_spine.data.studies import SUFFIXES, FoundStudy, find_study, nifti_files, study_folders
 from monai_spine.errors import InvalidOptionError, MissingInputError
-from monai_spine.findings import safe_name
+from monai_spine.files import safe_name
 from monai_spine.prediction.candidate import Candidate
 from monai_spine.prediction.dicom import Converted
-from monai_spine.studies import SUFFIXES, FoundStudy, find_study, nifti_files, study_folders
 
 VOLUMES = "volumes"
 """Folder of the output for volumes made of DICOM."""

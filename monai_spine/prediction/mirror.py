@@ -9,9 +9,11 @@ from typing import Any
 
 from monai.transforms import Compose
 
-from monai_spine.crops import NO_AUGMENTATION
+from monai_spine.crops.pose import NO_AUGMENTATION
 from monai_spine.errors import InvalidOptionError
-from monai_spine.transforms import LevelCropsd, RandLateralFlipd, StudyGridd
+from monai_spine.transforms.lateral_flip import RandLateralFlipd
+from monai_spine.transforms.level_crops import LevelCropsd
+from monai_spine.transforms.study_grid import StudyGridd
 
 MIRROR_ALONE = replace(NO_AUGMENTATION, mirror=1.0)
 

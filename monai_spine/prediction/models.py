@@ -6,14 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from monai_spine.bundle.provenance import notice, trained_on
+from monai_spine.bundle.shipped import GRADER, LEVEL_LOCALIZER, RECESS_LOCALIZER
 from monai_spine.errors import InvalidOptionError
-from monai_spine.levels import locator, recess_locator
-from monai_spine.levels.locator import LevelLocator, usable_device
-from monai_spine.levels.recess_locator import RecessLocator
-from monai_spine.prediction import grader
+from monai_spine.levels.recesses.locator import RecessLocator
+from monai_spine.levels.sagittal.locator import LevelLocator, usable_device
 from monai_spine.prediction.bundle import digest_of
 from monai_spine.prediction.grader import Grader, check_all_graded
-from monai_spine.provenance import notice, trained_on
 
 
 @dataclass(frozen=True)
@@ -80,7 +79,7 @@ def open_models(
     MissingInputError, InvalidTableError, InvalidOptionError
         If something is missing or does not fit.
     """
-    bundles = list(bundles) or [grader.BUNDLE]
+    bundles = list(bundles) or [GRADER]
     if weights and len(weights) != len(bundles):
         raise InvalidOptionError(
             f"expected --weights once for each of {len(bundles)} --model, but found it {len(weights)} times"
@@ -92,7 +91,7 @@ def open_models(
         for (bundle, presets), own in zip(map(with_presets, bundles), files, strict=True)
     ]
     check_all_graded(graders)
-    level_bundle, recess_bundle = level_bundle or locator.BUNDLE, recess_bundle or recess_locator.BUNDLE
+    level_bundle, recess_bundle = level_bundle or LEVEL_LOCALIZER, recess_bundle or RECESS_LOCALIZER
     levels = LevelLocator.from_bundle(level_bundle, str(chosen))
     recesses = RecessLocator.from_bundle(recess_bundle, str(chosen)) if refine else None
     localizers = [level_bundle, *([recess_bundle] if refine else [])]

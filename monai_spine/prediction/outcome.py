@@ -12,10 +12,10 @@ import numpy as np
 
 from monai_spine import __version__
 from monai_spine.crops.stack import file_state
-from monai_spine.datalist import Record, volumes
-from monai_spine.scoring import Floats
+from monai_spine.data.datalist import Record, volumes
+from monai_spine.files import write_text
+from monai_spine.scoring.competition import Floats
 from monai_spine.spine import FINDINGS, Grade
-from monai_spine.text_file import write_text
 
 SCHEMA = "monai_spine/outcome/1"
 NAME = "outcome.json"

@@ -6,21 +6,22 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from monai_spine.console import track
-from monai_spine.datalist import volumes
+from monai_spine.data.datalist import volumes
 from monai_spine.errors import ExitCode, InvalidVolumeError, MissingInputError
-from monai_spine.evidence import NOT_COVERED
-from monai_spine.findings import safe_name, study_findings, write_findings
+from monai_spine.files import safe_name
 from monai_spine.levels.files import read_study, write_points
 from monai_spine.levels.located_records import with_points
 from monai_spine.levels.search import StudyInput, search
 from monai_spine.levels.study import NO_SPINE, LocatedStudy
 from monai_spine.prediction.candidate import Candidate
+from monai_spine.prediction.evidence import NOT_COVERED
+from monai_spine.prediction.findings import study_findings, write_findings
 from monai_spine.prediction.grader import mean_grades
 from monai_spine.prediction.inputs import Inputs
 from monai_spine.prediction.models import Models
 from monai_spine.prediction.outcome import NAME, Outcome, fingerprint, read_outcome
 from monai_spine.prediction.tables import write_tables
-from monai_spine.scoring import Floats
+from monai_spine.scoring.competition import Floats
 
 
 @dataclass

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import numpy as np
 
+from monai_spine.files import write_text
 from monai_spine.prediction.outcome import Outcome
-from monai_spine.scoring import Floats
+from monai_spine.scoring.competition import Floats
+from monai_spine.scoring.submission import write_predictions
 from monai_spine.spine import FINDINGS, Grade
-from monai_spine.submission import write_predictions
-from monai_spine.text_file import write_text
 
 COLUMNS = ("study", "status", "reason", "not_covered", "flags", "bad_volumes", "filled", "trained_on")
 

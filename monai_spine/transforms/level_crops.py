@@ -27,8 +27,9 @@ SERIES = tuple(SeriesType)
 class LevelCropsd(Randomizable, MapTransform):
     """Cut every view of every disc level out of a study's volumes, and its labels and points into levels.
 
-    Expects a record of `monai_spine.datalist`: lists of NIfTI paths under the series types, ``points`` in RAS mm by the
-    findings' names, true or predicted (`monai_spine.crops.located`), and ``label`` ``(25,)``; any of them may lack.
+    Expects a record of `monai_spine.data.datalist`: lists of NIfTI paths under the series types, ``points`` in RAS mm
+    by the findings' names, true or predicted (`monai_spine.levels.located_points`), and ``label`` ``(25,)``; any of
+    them may be absent.
     For each view ``NAME``, and for the record, it sets
 
     - ``NAME``: float32 ``(5, slices, rows, columns)``, levels from L1/L2 to L5/S1, grey values from 0 to 1;

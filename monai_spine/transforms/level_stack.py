@@ -8,8 +8,7 @@ from typing import Any
 import torch
 from monai.transforms import MapTransform
 
-from monai_spine.crops import View
-from monai_spine.crops.view import ABSENT
+from monai_spine.crops.view import ABSENT, View
 from monai_spine.errors import InvalidOptionError
 from monai_spine.spine import MISSING, Condition
 

@@ -10,10 +10,10 @@ import torch
 from monai.transforms import MapTransform
 from torch.nn.functional import avg_pool3d, grid_sample
 
+from monai_spine.data.volume import Volume, read_volume
 from monai_spine.errors import InvalidVolumeError
 from monai_spine.geometry import Array, centre, grid_affine, spacing
 from monai_spine.spine import SeriesType
-from monai_spine.volume import Volume, read_volume
 
 _ANCHORS = (SeriesType.SAGITTAL_T2, SeriesType.SAGITTAL_T1, SeriesType.AXIAL_T2)
 """The series whose middle is the grid's middle: the first that the study has."""
@@ -29,7 +29,7 @@ _PERCENTILE_SAMPLES = 50_000
 class StudyGridd(MapTransform):
     """Read the volumes of a study and put them on one grid along the world axes.
 
-    The record's series types hold lists of NIfTI paths (see `monai_spine.datalist`). The result, under
+    The record's series types hold lists of NIfTI paths (see `monai_spine.data.datalist`). The result, under
     ``output_key``, is a float32 tensor of shape ``(2 * len(series), R, A, S)`` whose axes run to the patient's right,
     anterior and superior: first a channel of intensities for each series type, scaled so that each stack's 1st and
     99th percentiles are 0 and 1, then a channel for each that is 1 where one of its stacks covers the voxel. Outside

@@ -11,12 +11,12 @@ import pytest
 from ignite.engine import Events
 from monai.bundle import create_workflow
 
-from monai_spine.bundle_errors import chain
-from monai_spine.bundle_run import BundleRunError, BundleStopped, Settings
-from monai_spine.handlers import StudyPictures
-from monai_spine.tuning.configuration import plain
+from monai_spine.bundle.errors import chain
+from monai_spine.bundle.run import BundleRunError, BundleStopped, Settings
+from monai_spine.experiments.tuning.configuration import plain
+from monai_spine.training.tensorboard.study_pictures import StudyPictures
 
-USERS = ("comparison.training", "comparison.budget", "tuning.trial")
+USERS = ("experiments.comparison.training", "experiments.comparison.budget", "experiments.tuning.trial")
 """Modules of monai_spine that run steps."""
 
 

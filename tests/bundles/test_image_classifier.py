@@ -14,9 +14,9 @@ from monai.bundle import ckpt_export, create_workflow, load, onnx_export, verify
 from sklearn.datasets import load_digits
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from monai_spine.bundle_errors import explanation
-from monai_spine.images.datalist import Task
-from monai_spine.images.model_description import read_description
+from monai_spine.bundle.errors import explanation
+from monai_spine.images.data.datalist import Task
+from monai_spine.images.training.model_description import read_description
 from tests.bundles.runs import ROOT, command, stop
 from tests.monai_spine.images.pictures import write_dataset
 

@@ -12,7 +12,7 @@ from data_prep.collection.point_estimates import estimated_points
 from data_prep.phantom.points import position
 from data_prep.phantom.size import Size
 from data_prep.phantom.study import draw
-from monai_spine.coverage import Grid
+from monai_spine.data.coverage import Grid
 from monai_spine.spine import FINDINGS, Condition, Finding, Group, Level, SeriesType
 
 STUDIES = 12

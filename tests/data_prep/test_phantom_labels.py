@@ -7,7 +7,7 @@ from data_prep.phantom import floor, readers
 from data_prep.phantom.disease import SHARES, model
 from data_prep.phantom.statistics import statistics
 from data_prep.phantom.study import draw_findings
-from monai_spine import scoring
+from monai_spine.scoring import competition as scoring
 from monai_spine.spine import FINDINGS, MISSING, Condition, Level
 
 STUDIES = 2000

@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 
 from data_prep import cli
 from data_prep.rsna2024.datalist import build
-from monai_spine.datalist import read_datalist
+from monai_spine.data.datalist import read_datalist
 from monai_spine.errors import ExitCode, InvalidOptionError, InvalidTableError, MissingInputError, SpineError
 from monai_spine.spine import TARGETS, SeriesType
 from tests.data_prep.rsna_cohorts import entries, faults, kinds, table

@@ -10,7 +10,7 @@ from data_prep.collection.faults import MEANINGS, FaultKind
 from data_prep.phantom.cohort import generate
 from data_prep.phantom.quirks import NONE, Quirk
 from data_prep.rsna2024.datalist import build
-from monai_spine.datalist import read_datalist
+from monai_spine.data.datalist import read_datalist
 from monai_spine.geometry import Plane, plane_of, spacing, to_voxel
 from monai_spine.spine import MISSING, TARGETS, Grade, SeriesType
 from tests.data_prep.rsna_cohorts import entries, faults, kinds, table

@@ -15,7 +15,7 @@ from data_prep.phantom.cohort import generate
 from data_prep.phantom.quirks import NONE, Quirk
 from data_prep.rsna2024 import datalist as rsna2024
 from data_prep.study_table.datalist import build
-from monai_spine.datalist import read_datalist
+from monai_spine.data.datalist import read_datalist
 from monai_spine.errors import ExitCode, InvalidOptionError
 from monai_spine.spine import TARGETS, SeriesType
 from tests.data_prep import dicom_factory as factory

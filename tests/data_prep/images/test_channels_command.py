@@ -5,8 +5,8 @@ from PIL import Image
 
 from data_prep.images.pattern import NamePattern
 from monai_spine.errors import InvalidOptionError, InvalidTableError, MissingInputError
-from monai_spine.images.datalist import read_image_datalist
-from monai_spine.images.pixels import Mode, read_image
+from monai_spine.images.data.datalist import read_image_datalist
+from monai_spine.images.data.pixels import Mode, read_image
 from tests.data_prep.images.picture_sets import picture
 from tests.data_prep.images.test_folders_command import prepare
 

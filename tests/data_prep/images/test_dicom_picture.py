@@ -8,8 +8,8 @@ from pydicom.dataset import Dataset
 from data_prep.dicom.reasons import Refused
 from data_prep.images.dicom_picture import write_picture
 from monai_spine.errors import SpineError
-from monai_spine.images.datalist import read_image_datalist
-from monai_spine.images.pixels import Mode, read_pixels
+from monai_spine.images.data.datalist import read_image_datalist
+from monai_spine.images.data.pixels import Mode, read_pixels
 from tests.data_prep.dicom_factory import blank, series, set_pixels, write_one
 from tests.data_prep.images.picture_sets import picture, write_folders
 from tests.data_prep.images.test_folders_command import prepare, report

@@ -8,7 +8,7 @@ from typer.testing import CliRunner
 
 from data_prep.cli import app
 from monai_spine.errors import InvalidOptionError, InvalidTableError, MissingInputError
-from monai_spine.images.datalist import Task, read_image_datalist, split_folds
+from monai_spine.images.data.datalist import Task, read_image_datalist, split_folds
 from tests.data_prep.images.picture_sets import picture, write_folders
 
 

@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from monai_spine.errors import InvalidOptionError, InvalidTableError, MissingInputError
-from monai_spine.images.datalist import Task, read_image_datalist
+from monai_spine.images.data.datalist import Task, read_image_datalist
 from tests.data_prep.images.picture_sets import picture
 from tests.data_prep.images.test_folders_command import codes, prepare, report
 

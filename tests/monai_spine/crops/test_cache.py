@@ -14,19 +14,19 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from monai_spine.crops import Augmentation, Between, View
 from monai_spine.crops.cache import CropCache
+from monai_spine.crops.extent import reach
 from monai_spine.crops.frame import level_frames
-from monai_spine.crops.pose import Pose, crop_grid
-from monai_spine.crops.reach import reach
+from monai_spine.crops.pose import Augmentation, Pose, crop_grid
 from monai_spine.crops.sampling import sample
 from monai_spine.crops.stack import open_stack
 from monai_spine.crops.study import open_study
+from monai_spine.crops.view import Between, View
 from monai_spine.errors import InvalidOptionError, InvalidVolumeError
 from monai_spine.spine import Level, SeriesType
-from monai_spine.transforms import LevelCropsd
+from monai_spine.transforms.level_crops import LevelCropsd
 from tests.monai_spine.crops.worlds import box_affine, leaning, moved, spine_points, stack_of
-from tests.monai_spine.test_level_crops import VIEWS, write_study
+from tests.monai_spine.transforms.test_level_crops import VIEWS, write_study
 
 LIMITS = Augmentation()
 NAMES = [view.name for view in VIEWS]

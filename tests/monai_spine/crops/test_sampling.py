@@ -8,11 +8,11 @@ from hypothesis import strategies as st
 from scipy.ndimage import map_coordinates
 from scipy.spatial.transform import Rotation
 
-from monai_spine.coverage import PLANE_LIMIT_MM, cover
 from monai_spine.crops.pose import CropGrid
 from monai_spine.crops.sampling import find_slices, sample
 from monai_spine.crops.stack import Stack
 from monai_spine.crops.view import Between
+from monai_spine.data.coverage import PLANE_LIMIT_MM, cover
 from monai_spine.geometry import to_voxel, to_world
 from tests.monai_spine.crops.worlds import box_affine, field, field_stack, leaning, stack_of
 

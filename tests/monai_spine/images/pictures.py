@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from monai_spine.images.datalist import ImageDatalist, Task, write_image_datalist
+from monai_spine.images.data.datalist import ImageDatalist, Task, write_image_datalist
 
 SIDE = 24
 

@@ -10,18 +10,18 @@ import pytest
 import torch
 from PIL import Image
 
+from monai_spine.data.volume import Volume, read_volume
 from monai_spine.errors import InvalidOptionError, InvalidTableError, MissingInputError
 from monai_spine.geometry import grid_affine, slice_normal
-from monai_spine.levels.chain import Disc, expected_foramen
 from monai_spine.levels.files import COLUMNS
 from monai_spine.levels.locate import find_inputs, locate
-from monai_spine.levels.locator import LevelLocator, usable_device
+from monai_spine.levels.sagittal.chain import Disc, expected_foramen
+from monai_spine.levels.sagittal.grid import sagittal_grid
+from monai_spine.levels.sagittal.landmark_maps import gaussians, map_affine, map_size
+from monai_spine.levels.sagittal.locator import LevelLocator, usable_device
 from monai_spine.spine import Level, Side
-from monai_spine.transforms.landmark_maps import gaussians, map_affine, map_size
-from monai_spine.transforms.sagittal_grid import sagittal_grid
-from monai_spine.volume import Volume, read_volume
 from tests.cohorts import write_cohort
-from tests.monai_spine.levels.test_chain import lordotic
+from tests.monai_spine.levels.sagittal.test_chain import lordotic
 
 SPINE = lordotic(6)
 """Canal points of T12/L1 to L5/S1."""
@@ -213,14 +213,22 @@ def test_many_slices_go_through_in_parts_that_fit_together() -> None:
 def test_a_bundle_without_weights_is_an_error_of_one_line(tmp_path: Path) -> None:
     config = tmp_path / "bundle/configs/inference.json"
     config.parent.mkdir(parents=True)
-    network = {"_target_": "monai_spine.networks.SliceUNet", "out_channels": 8, "channels": [8, 8]}
+    network = {"_target_": "monai_spine.levels.sagittal.slice_unet.SliceUNet", "out_channels": 8, "channels": [8, 8]}
     config.write_text(json.dumps({"network_def": network}))
     with pytest.raises(MissingInputError, match=r"model\.pt"):
         LevelLocator.from_bundle(config.parents[1])
     config.write_text("[]")
     with pytest.raises(InvalidTableError, match="network_def"):
         LevelLocator.from_bundle(config.parents[1])
-    command = [sys.executable, "-c", "from monai_spine.cli import main; main()", "locate", "x.nii.gz", "-o", "out"]
+    command = [
+        sys.executable,
+        "-c",
+        "from monai_spine.commands.main import main; main()",
+        "locate",
+        "x.nii.gz",
+        "-o",
+        "out",
+    ]
     done = subprocess.run([*command, "--model", "nowhere"], capture_output=True, text=True, check=False, cwd=tmp_path)
     assert done.returncode == 2
     assert done.stderr.strip().count("\n") == 0

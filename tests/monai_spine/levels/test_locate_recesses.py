@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 import torch
 
-from monai_spine.cli import main
+from monai_spine.commands.main import main
 from monai_spine.errors import InvalidTableError, MissingInputError
 from monai_spine.geometry import slice_normal
 from monai_spine.levels.locate import locate
-from monai_spine.levels.recess_locator import RecessLocator
-from monai_spine.levels.recesses import RecessPlane, Seen
+from monai_spine.levels.recesses.locator import RecessLocator
+from monai_spine.levels.recesses.planes import RecessPlane, Seen
 from monai_spine.spine import Side
 from tests.monai_spine.levels.test_locate import SPINE, Oracle, axial, sagittal
 
@@ -87,7 +87,12 @@ def test_a_bundle_without_weights_is_an_error_of_one_line_unless_nothing_is_refi
 ) -> None:
     config = tmp_path / "bundle/configs/inference.json"
     config.parent.mkdir(parents=True)
-    network = {"_target_": "monai_spine.networks.SliceUNet", "in_channels": 3, "out_channels": 2, "channels": [8, 8]}
+    network = {
+        "_target_": "monai_spine.levels.sagittal.slice_unet.SliceUNet",
+        "in_channels": 3,
+        "out_channels": 2,
+        "channels": [8, 8],
+    }
     config.write_text(json.dumps({"network_def": network}))
     with pytest.raises(MissingInputError, match=r"model\.pt"):
         RecessLocator.from_bundle(config.parents[1])

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from monai.bundle import ConfigParser
 
-from monai_spine.levels.points import LevelPoint, PointKind
+from monai_spine.levels.sagittal.points import LevelPoint, PointKind
 from monai_spine.levels.study import LocatedStudy
 from monai_spine.prediction.candidate import Candidate
 from monai_spine.prediction.grader import Grader
@@ -70,7 +70,7 @@ def points_of_spine() -> dict[str, tuple[float, float, float]]:
 
 
 def record_of(folder: Path, points: dict | None = None) -> dict:
-    """A record as `monai_spine.datalist` makes it."""
+    """A record as `monai_spine.data.datalist` makes it."""
     series = {kind.value: [str(file) for file in sorted(folder.glob(f"{kind.value}*"))] for kind in SeriesType}
     label = np.full(len(TARGETS), MISSING, dtype=np.int64)
     return {

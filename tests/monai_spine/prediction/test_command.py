@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from monai_spine.cli import app
+from monai_spine.commands.main import app
 from monai_spine.console import run as run_app
-from monai_spine.levels import locator
+from monai_spine.levels.sagittal import locator
 from tests.cohorts import write_datalist
 from tests.monai_spine.prediction.parts import oracle, points_of_spine, write_bundle, write_study
 
@@ -94,7 +94,8 @@ def test_what_cannot_be_used_ends_with_2_and_one_line(
 
 
 def test_help_shows_an_example_and_does_not_import_torch() -> None:
-    code = "import sys; from monai_spine.cli import app; app(standalone_mode=False); assert 'torch' not in sys.modules"
+    run = "import sys; from monai_spine.commands.main import app; app(standalone_mode=False)"
+    code = f"{run}; assert 'torch' not in sys.modules"
     command = [sys.executable, "-c", code, "predict", "--help"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

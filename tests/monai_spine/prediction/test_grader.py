@@ -7,15 +7,14 @@ import numpy as np
 import pytest
 import torch
 
-from monai_spine.calibration import Calibration
-from monai_spine.calibration.scaling import Scaling
 from monai_spine.errors import InvalidOptionError, InvalidTableError, InvalidVolumeError, MissingInputError
-from monai_spine.findings import natural_prevalence
 from monai_spine.prediction.bundle import weight_files
 from monai_spine.prediction.grader import Grader, check_all_graded, mean_grades
 from monai_spine.prediction.models import open_models, with_presets
-from monai_spine.scoring import WEIGHTS
+from monai_spine.scoring.competition import WEIGHTS, natural_prevalence
 from monai_spine.spine import MIRROR, Group
+from monai_spine.tables.calibration.calibrator import Calibration
+from monai_spine.tables.calibration.scaling import Scaling
 from tests.monai_spine.prediction.parts import (
     BUNDLES,
     mirror_study,

@@ -18,7 +18,7 @@ from monai_spine.prediction.grader import Grader, Grades
 from monai_spine.prediction.inputs import Inputs, find_inputs
 from monai_spine.prediction.models import Models
 from monai_spine.prediction.run import Summary, predict
-from monai_spine.scoring import uniform_rows
+from monai_spine.scoring.competition import uniform_rows
 from monai_spine.spine import TARGETS, Level
 from tests.cohorts import write_datalist
 from tests.data_prep.tiny_phantom import write_cohort

@@ -1,0 +1,1 @@
+"""MONAI bundles: run them, read their metadata, explain their errors."""

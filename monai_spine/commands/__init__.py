@@ -1,0 +1,1 @@
+"""The command line of ``monai-spine``: a module for each family of commands."""

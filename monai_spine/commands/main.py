@@ -1,0 +1,43 @@
+"""``monai-spine``: the command line. Each command imports what it needs when it runs."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from monai_spine import __version__, console
+from monai_spine.commands import experiments, studies, tables
+
+app = typer.Typer(
+    help="Graded degenerative findings from lumbar-spine MRI. Research software: not a medical device.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,  # plain help starts in half the time
+    context_settings={"default_map": {"help": False}},  # no None to coerce, for which typer imports pydantic
+)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """What every command takes."""
+
+
+for command in (*studies.COMMANDS, *tables.COMMANDS, *experiments.COMMANDS):
+    app.command()(command)
+
+
+def main() -> None:
+    """Entry point."""
+    console.run(app)

@@ -1,0 +1,168 @@
+"""Studies found in a folder of NIfTI files: a sub-folder for each study.
+
+Which series a volume shows is told, in this order, by its name (``sagittal_t1.nii.gz``, ``axial_t2_1.nii.gz``) or by
+the sidecar that ``data_prep convert`` wrote beside it, together with the plane of its affine. What cannot be told is
+left out, and said so.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from monai_spine.data.datalist import Record, read_datalist
+from monai_spine.data.series_typing import Confidence, SeriesVerdict, tell_series_type
+from monai_spine.data.volume import open_volume
+from monai_spine.errors import InvalidTableError, MissingInputError, SpineError
+from monai_spine.geometry import plane_of
+from monai_spine.spine import MISSING, TARGETS, SeriesType
+
+logger = logging.getLogger(__name__)
+
+SUFFIXES = (".nii", ".nii.gz")
+
+
+@dataclass(frozen=True)
+class FoundStudy:
+    """What the NIfTI files of a study are.
+
+    Attributes
+    ----------
+    record
+        The study; its series types may all be empty.
+    left_out
+        Names of files that are in no series, and why.
+    unreadable
+        Those of them whose header or sidecar cannot be read.
+    """
+
+    record: Record
+    left_out: dict[str, str]
+    unreadable: frozenset[str] = frozenset()
+
+    @property
+    def series(self) -> bool:
+        """Whether it has any."""
+        return any(self.record[kind.value] for kind in SeriesType)
+
+
+def find_studies(path: str | Path, section: str = "test") -> list[Record]:
+    """Records of all studies under a path.
+
+    Parameters
+    ----------
+    path
+        A ``datalist.json``, or a folder that holds a sub-folder of NIfTI files for each study.
+    section
+        Of a datalist.
+
+    Raises
+    ------
+    MissingInputError
+        If the path is not there, or no study is in it.
+    InvalidTableError, InvalidVolumeError
+        If a datalist breaks its format, or a volume's header cannot be read.
+    """
+    path = Path(path)
+    if path.is_file():
+        return read_datalist(path, section)
+    if not path.is_dir():
+        raise MissingInputError(f"expected a folder of studies or a datalist, but there is nothing at {path}")
+    folders = study_folders(path)
+    if not folders:
+        raise MissingInputError(f"{path}: expected a sub-folder with NIfTI files for each study, but found none")
+    found = [find_study(folder.name, nifti_files(folder)) for folder in folders]
+    for folder, study in zip(folders, found, strict=True):
+        for name, reason in study.left_out.items():
+            logger.warning("%s: left out, %s", folder / name, reason)
+    records = [study.record for study in found if study.series]
+    if not records:
+        raise InvalidTableError(
+            f"{path}: in none of {len(folders)} studies could a series be told apart; name the files "
+            f"{', '.join(f'{kind.value}.nii.gz' for kind in SeriesType)}, or write a datalist"
+        )
+    return records
+
+
+def find_study(study_id: str, files: Iterable[Path], *, leave_out_bad: bool = False) -> FoundStudy:
+    """Sort the NIfTI files of one study into series types.
+
+    Parameters
+    ----------
+    leave_out_bad
+        Whether a file whose header or sidecar cannot be read is left out, with a reason, instead of being an error.
+
+    Raises
+    ------
+    InvalidTableError, InvalidVolumeError
+        If a header or sidecar cannot be read.
+    """
+    series: dict[str, list[str]] = {kind.value: [] for kind in SeriesType}
+    left_out: dict[str, str] = {}
+    unreadable = set()
+    for file in files:
+        try:
+            verdict = series_verdict(file)
+        except SpineError as error:
+            if not leave_out_bad:
+                raise
+            left_out[file.name] = str(error).removeprefix(f"{file}: ").replace(str(file), file.name)
+            unreadable.add(file.name)
+            continue
+        if verdict.kind is None:
+            left_out[file.name] = verdict.reason
+        else:
+            series[verdict.kind.value].append(str(file))
+    label = np.full(len(TARGETS), MISSING, dtype=np.int64)
+    record: Record = {
+        "study_id": study_id,
+        "patient_id": study_id,
+        "fold": None,
+        **series,
+        "label": label,
+        "points": {},
+    }
+    return FoundStudy(record, left_out, frozenset(unreadable))
+
+
+def series_verdict(path: Path) -> SeriesVerdict:
+    """What series a NIfTI file is, by its name or by its sidecar and plane.
+
+    Raises
+    ------
+    InvalidTableError, InvalidVolumeError
+        If its sidecar or its header cannot be read.
+    """
+    plane = plane_of(np.asarray(open_volume(path).affine, dtype=np.float64))
+    named = [kind for kind in SeriesType if path.name.lower().startswith(kind.value)]
+    if named:
+        return SeriesVerdict(named[0], Confidence.GIVEN, "its name says so")
+    return tell_series_type(_sidecar(path), plane)
+
+
+def study_folders(path: Path) -> list[Path]:
+    """Sub-folders of a folder that hold NIfTI files, sorted."""
+    return sorted(folder for folder in path.iterdir() if folder.is_dir() and nifti_files(folder))
+
+
+def nifti_files(folder: Path) -> list[Path]:
+    """NIfTI files right inside of a folder, sorted; hidden ones do not count."""
+    files = [file for file in folder.iterdir() if file.name.endswith(SUFFIXES) and file.is_file()]
+    return sorted(file for file in files if not file.name.startswith("."))
+
+
+def _sidecar(path: Path) -> dict[str, Any]:
+    sidecar = path.with_name(path.name.removesuffix(".gz").removesuffix(".nii") + ".json")
+    if not sidecar.is_file():
+        return {}
+    try:
+        content = json.loads(sidecar.read_text(encoding="utf-8"))
+    except (json.JSONDecodeError, UnicodeDecodeError) as err:
+        raise InvalidTableError(f"{sidecar} is not JSON: {err}") from err
+    return content if isinstance(content, dict) else {}

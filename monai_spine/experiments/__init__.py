@@ -1,0 +1,1 @@
+"""Many trainings of one bundle: cross-validation, search, comparison; and the demo."""

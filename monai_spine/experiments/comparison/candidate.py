@@ -1,0 +1,138 @@
+"""What is compared: presets of a bundle, alone, joined or one a condition, or backbones."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from monai_spine.bundle.run import Settings, training_configs
+from monai_spine.errors import InvalidOptionError
+
+_PLAIN = "default"
+_FORBIDDEN = set('\\:*?"<>|')
+
+
+@dataclass(frozen=True)
+class Part:
+    """One network of a candidate.
+
+    Attributes
+    ----------
+    name
+        Also of its folder.
+    configs
+        Configuration files of its training, in order.
+    settings
+        Configuration entries beside them.
+    """
+
+    name: str
+    configs: tuple[Path, ...]
+    settings: Settings = ()
+
+    def entry(self, name: str, default: Any = None) -> Any:
+        """A top-level entry of its configuration as it is written, with settings as text."""
+        if name in dict(self.settings):
+            return dict(self.settings)[name]
+        for path in reversed(self.configs):
+            content = json.loads(path.read_text(encoding="utf-8"))
+            if name in content:
+                return content[name]
+        return default
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A row of the comparison: one network, or several of which each answers for conditions of its own."""
+
+    name: str
+    parts: tuple[Part, ...]
+
+
+def presets(bundle: Path, texts: Sequence[str], settings: Settings = ()) -> list[Candidate]:
+    """Candidates from presets.
+
+    Parameters
+    ----------
+    texts
+        ``a`` is a preset, ``default`` the bundle without one; ``a+b`` is one network with both, the later first in
+        rank; ``a/b/c`` are several networks, each with ``conditions`` of its own, that share the budget;
+        ``name=…`` gives the row another name. A preset may be a file, but for ``a/b``.
+
+    Raises
+    ------
+    MissingInputError, InvalidOptionError
+        If a preset is not there, a text is not of that kind, or two candidates have one name.
+    """
+    if not all(text.strip() for text in texts):
+        raise InvalidOptionError("expected names of presets with commas between them, such as default,mine")
+    candidates = [_preset(bundle, text.strip(), settings) for text in texts]
+    _check_names(candidates)
+    return candidates
+
+
+def backbones(
+    bundle: Path, overrides: Sequence[Path], names: Sequence[str], settings: Settings = ()
+) -> list[Candidate]:
+    """Candidates that differ in their backbone alone.
+
+    Raises
+    ------
+    MissingInputError, InvalidOptionError
+        If the bundle's configuration has no backbone, or a name stands there twice.
+    """
+    plain = Part("", tuple(training_configs(bundle, overrides)), settings)
+    several, one = plain.entry("backbones"), plain.entry("backbone")
+    if several is None and one is None:
+        raise InvalidOptionError(
+            f"{bundle} has neither 'backbone' nor 'backbones' in its configuration, so there is nothing to exchange; "
+            "compare its presets"
+        )
+    candidates = []
+    for name in (text.strip() for text in names):
+        entry = ("backbone", name) if several is None else ("backbones", str([name] * len(several)))
+        candidates.append(Candidate(name, (Part(name, plain.configs, (*settings, entry)),)))
+    _check_names(candidates)
+    return candidates
+
+
+def _preset(bundle: Path, text: str, settings: Settings) -> Candidate:
+    name, _, spelt = text.rpartition("=")
+    files = any(Path(one).is_file() for one in spelt.split("+"))
+    parts = tuple(_part(bundle, part, settings) for part in ([spelt] if files else spelt.split("/")))
+    if len(parts) > 1:
+        _check_conditions(text, parts)
+    return Candidate(name or spelt.replace("/", "_"), parts)
+
+
+def _part(bundle: Path, text: str, settings: Settings) -> Part:
+    names = [name for name in text.split("+") if name != _PLAIN]
+    return Part(text, tuple(training_configs(bundle, [Path(name) for name in names])), settings)
+
+
+def _check_conditions(text: str, parts: Sequence[Part]) -> None:
+    """Each condition is answered by one network, and by one only."""
+    taken: dict[str, str] = {}
+    for part in parts:
+        for condition in part.entry("conditions") or ["every condition"]:
+            if condition in taken or condition == "every condition":
+                raise InvalidOptionError(
+                    f"expected networks with conditions of their own in {text!r}, but {part.name} answers for "
+                    f"{condition}" + (f", and so does {taken[condition]}" if condition in taken else "")
+                )
+            taken[condition] = part.name
+
+
+def _check_names(candidates: Sequence[Candidate]) -> None:
+    names = [candidate.name for candidate in candidates]
+    if not names or "" in names:
+        raise InvalidOptionError("expected names to compare, with commas between them, such as a,b,c")
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise InvalidOptionError(f"expected each candidate once, but found {', '.join(twice)} several times")
+    odd = [name for name in names if set(name) & _FORBIDDEN or name in {".", ".."}]
+    if odd:
+        raise InvalidOptionError(f"a candidate's name is a folder's: {odd[0]!r} cannot be one")

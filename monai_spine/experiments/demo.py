@@ -1,0 +1,135 @@
+"""The whole chain on phantoms, step by step, with the commands a user would type."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from monai_spine.errors import MissingInputError, SpineError
+
+BUNDLE = Path("bundles/lumbar_unet_classifier")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How large the demo is."""
+
+    studies: int = 150
+    held_out: int = 40
+    epochs: int = 40
+
+
+class DemoError(SpineError):
+    """A step of the demo failed; its own message stands above."""
+
+
+def run_demo(out: Path, plan: Plan) -> None:
+    """Make a phantom cohort, convert it, train, evaluate, and grade studies that training never saw.
+
+    Every step is a command of this project or of MONAI's, printed before it runs.
+
+    Raises
+    ------
+    MissingInputError
+        If the bundle is not there: the demo runs from the repository's root.
+    DemoError
+        If a step fails.
+    """
+    if not (BUNDLE / "configs" / "train.json").is_file():
+        raise MissingInputError(f"expected the bundle at {BUNDLE}; run the demo from the root of the repository")
+    if out.exists() and any(out.iterdir()):
+        raise SpineError(f"{out}: expected a new or empty folder; remove it, or name another with DEMO=folder")
+    started = time.monotonic()
+    steps = _steps(out, plan)
+    for number, (title, command) in enumerate(steps, start=1):
+        _say(f"\n[{number}/{len(steps)}] {title}")
+        _run(command)
+    _say(_ending(out, time.monotonic() - started))
+
+
+def _steps(out: Path, plan: Plan) -> list[tuple[str, list[str]]]:
+    prep, bundle = ["python", "-m", "data_prep"], ["python", "-m", "monai.bundle", "run"]
+    train, evaluate = BUNDLE / "configs/train.json", BUNDLE / "configs/evaluate.json"
+    to_run = ["--bundle_root", f"{out}/run", "--dataset_dir"]
+    return [
+        (
+            f"{plan.studies} phantom studies to learn from, as DICOM in the competition's layout",
+            [*prep, "phantom", f"{out}/rsna", "--studies", str(plan.studies), "--seed", "1"],
+        ),
+        (
+            f"{plan.held_out} more that training never sees",
+            [*prep, "phantom", f"{out}/unseen", "--studies", str(plan.held_out), "--seed", "2"],
+        ),
+        (
+            "DICOM to NIfTI volumes, label points to patient space, folds: datalist.json",
+            [*prep, "rsna", f"{out}/rsna", f"{out}/nifti", "--workers", "-1"],
+        ),
+        (
+            "the unseen studies to a plain folder of NIfTI",
+            [
+                *prep,
+                "convert",
+                f"{out}/unseen/train_images",
+                f"{out}/unseen_nifti",
+                *["--name-by", "folder", "--workers", "-1"],
+            ],
+        ),
+        (
+            "train",
+            [*bundle, "training", "--config_file", str(train), *to_run, f"{out}/nifti", "--epochs", str(plan.epochs)],
+        ),
+        (
+            "evaluate on the fold left out of training",
+            [*bundle, "evaluation", "--config_file", f"['{train}','{evaluate}']", *to_run, f"{out}/nifti"],
+        ),
+        (
+            "grade the unseen studies",
+            [
+                *(*bundle, "inference", "--config_file", str(BUNDLE / "configs/inference.json"), *to_run),
+                *(f"{out}/unseen_nifti", "--output_dir", f"{out}/predictions"),
+            ],
+        ),
+    ]
+
+
+def _run(command: Sequence[str]) -> None:
+    _say("$ " + shlex.join(command))
+    interpreter = [sys.executable, "-W", "ignore"] if command[0] == "python" else [command[0]]
+    finished = subprocess.run([*interpreter, *command[1:]], check=False)
+    if finished.returncode:
+        raise DemoError(f"this step ended with exit code {finished.returncode}: {shlex.join(command)}")
+
+
+def _ending(out: Path, seconds: float) -> str:
+    from monai_spine.tables.submission_score import compare
+
+    solution, submission = out / "unseen/train.csv", out / "predictions/predictions.csv"
+    comparison = compare(solution, submission, prior_from=out / "rsna/train.csv")
+    floor = json.loads((out / "unseen/floor.json").read_text(encoding="utf-8"))["floor"]["score"]
+    return f"""
+The unseen studies, {seconds / 60:.1f} minutes after the start (prior: learnt from the training labels):
+
+{comparison.to_text()}
+No grader could expect to do better than {floor:.4f} on them: the phantoms' readers disagree at random.
+
+predictions        {submission}, {out}/predictions/<study>/findings.json
+TensorBoard logs   {out}/run/eval/tensorboard
+volumes            {out}/nifti, {out}/unseen_nifti
+weights            {out}/run/models/model.pt
+
+Next:
+  tensorboard --logdir {out}/run/eval/tensorboard
+  monai-spine score {solution} {submission} --json
+  python -m data_prep scan {out}/rsna/train_images
+"""
+
+
+def _say(text: str) -> None:
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()

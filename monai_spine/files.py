@@ -1,0 +1,57 @@
+"""Files on disk: written whole or not at all, under names that cannot lead out of their folder."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+PARTIAL = ".part"
+
+
+@contextmanager
+def whole_file(path: Path) -> Iterator[Path]:
+    """A temporary path beside ``path`` that takes its place when the block ends, and goes when the block fails.
+
+    The temporary name carries the process, so that two runs do not write into one file. The parent folder is made.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.{os.getpid()}{PARTIAL}")
+    try:
+        yield partial
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write text in UTF-8, whole or not at all."""
+    with whole_file(path) as partial:
+        partial.write_text(text, encoding="utf-8")
+
+
+def write_bytes(path: Path, content: bytes | Iterable[bytes]) -> None:
+    """Write bytes, or one piece after the other, whole or not at all."""
+    with whole_file(path) as partial, partial.open("wb") as file:
+        for piece in [content] if isinstance(content, bytes) else content:
+            file.write(piece)
+
+
+def write_png(path: Path, picture: npt.NDArray[np.uint8]) -> None:
+    """Write a picture, ``(height, width, 3)`` in RGB, whole or not at all."""
+    from PIL import Image  # here, so that commands that draw nothing start without it
+
+    with whole_file(path) as partial:
+        Image.fromarray(picture).save(partial, format="png")
+
+
+def safe_name(identifier: str) -> str:
+    """An identifier as the name of a file or folder that cannot lead out of its parent."""
+    kept = "".join(c if c.isalnum() or c in "-_." else "_" for c in identifier)
+    return kept if kept.strip(".") else "_" * max(1, len(kept))

@@ -1,0 +1,1 @@
+"""Images as a classifier takes them: datalist, pixels, batches."""

@@ -1,0 +1,1 @@
+"""What a trained image classifier is worth, and where it looks."""

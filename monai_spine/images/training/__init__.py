@@ -1,0 +1,1 @@
+"""The image classifier and what trains it."""

@@ -1,0 +1,105 @@
+"""The loss of classified images, with what helps against unequal classes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import nn
+from torch.nn.functional import logsigmoid, one_hot
+
+from monai_spine.errors import InvalidOptionError
+from monai_spine.images.data.datalist import UNKNOWN
+
+
+class ClassificationLoss(nn.Module):
+    """Cross-entropy of one class an image, or the mean of binary ones of several labels an image.
+
+    Unknown labels count nothing.
+
+    Parameters
+    ----------
+    several
+        Whether an image may have several labels.
+    classes
+        How many there are.
+    class_weights
+        ``(classes,)``: how much an image of a class counts, or with several labels how much its presence counts against
+        its absence; None for equally.
+    focal
+        Exponent by which what is nearly right counts less (Lin et al. 2017, arXiv:1708.02002); 0 for none.
+    label_smoothing
+        Share of a label that is spread over all classes, or with several labels over yes and no.
+    logit_adjustment
+        Times the logarithm of the prior that is added to the logits in training, so that the network learns to answer
+        as if classes were equally frequent (Menon et al. 2021, arXiv:2007.07314, equation 10); 0 for none.
+    prior
+        ``(classes,)``: frequency of each class, for the adjustment.
+
+    Raises
+    ------
+    InvalidOptionError
+        If a number is out of its range, or there are not as many as classes.
+    """
+
+    weights: torch.Tensor
+    offset: torch.Tensor
+
+    def __init__(
+        self,
+        *,
+        several: bool,
+        classes: int,
+        class_weights: torch.Tensor | Sequence[float] | None = None,
+        focal: float = 0.0,
+        label_smoothing: float = 0.0,
+        logit_adjustment: float = 0.0,
+        prior: torch.Tensor | Sequence[float] | None = None,
+    ) -> None:
+        super().__init__()
+        if focal < 0 or logit_adjustment < 0 or not 0 <= label_smoothing < 1:
+            raise InvalidOptionError(
+                "expected focal and logit_adjustment from 0 and label_smoothing from 0 to below 1, "
+                f"but found {focal}, {logit_adjustment} and {label_smoothing}"
+            )
+        self.several, self.classes, self.focal, self.label_smoothing = several, classes, focal, label_smoothing
+        weights = torch.ones(classes) if class_weights is None else torch.as_tensor(class_weights).float()
+        frequency = torch.full((classes,), 0.5) if prior is None else torch.as_tensor(prior).float()
+        for name, values in (("class_weights", weights), ("prior", frequency)):
+            if values.shape != (classes,):
+                raise InvalidOptionError(f"expected {classes} {name}, one a class, but found {list(values.shape)}")
+        self.register_buffer("weights", weights, persistent=False)
+        frequency = frequency.clamp(1e-6, 1 - 1e-6)
+        prior_logits = frequency.logit() if several else frequency.log()
+        self.register_buffer("offset", logit_adjustment * prior_logits, persistent=False)
+
+    def forward(self, logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        """Loss of logits ``(batch, classes)``: a scalar.
+
+        Labels are ``(batch,)`` classes, or ``(batch, classes)``: shares of classes, or of several labels from 0 to 1;
+        `UNKNOWN` where nobody knows.
+        """
+        logits = logits.float() + self.offset.to(logits.device)
+        weights = self.weights.to(logits.device)
+        return self._binary(logits, labels.float(), weights) if self.several else self._one(logits, labels, weights)
+
+    def _one(self, logits: torch.Tensor, labels: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
+        known = labels != UNKNOWN if labels.ndim == 1 else (labels != UNKNOWN).all(dim=1)
+        logits, labels = logits[known], labels[known]
+        shares = one_hot(labels, self.classes).float() if labels.ndim == 1 else labels.float()
+        spread = (1 - self.label_smoothing) * shares + self.label_smoothing / self.classes
+        logs = logits.log_softmax(dim=1)
+        losses = -spread * weights * logs * _left((shares * logs.exp()).sum(dim=1, keepdim=True), self.focal)
+        return losses.sum() / (shares * weights).sum().clamp_min(1e-12)
+
+    def _binary(self, logits: torch.Tensor, labels: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
+        known = labels != UNKNOWN
+        spread = (1 - self.label_smoothing) * labels + self.label_smoothing / 2
+        yes = -spread * weights * logsigmoid(logits) * _left(logits.sigmoid(), self.focal)
+        no = -(1 - spread) * logsigmoid(-logits) * _left((-logits).sigmoid(), self.focal)
+        return ((yes + no) * known).sum() / known.sum().clamp_min(1)
+
+
+def _left(right: torch.Tensor, focal: float) -> torch.Tensor:
+    """How much counts what is answered with such a probability of being right."""
+    return (1 - right) ** focal if focal else torch.ones_like(right)

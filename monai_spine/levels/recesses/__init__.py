@@ -1,0 +1,1 @@
+"""The lateral recesses of a level, found in axial slices."""

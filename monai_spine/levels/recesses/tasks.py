@@ -1,0 +1,102 @@
+"""Which recesses to look for in which slices, for studies whose canal points are marked."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from monai_spine.data.datalist import Record
+from monai_spine.geometry import Array
+from monai_spine.levels.recesses.planes import RecessPlane, recess_plane
+from monai_spine.levels.sagittal.chain import Disc
+from monai_spine.levels.study import axial_grids
+from monai_spine.spine import FINDINGS, Group, Level, SeriesType, Side
+
+
+@dataclass(frozen=True)
+class RecessTask:
+    """Both recesses of one level of a study.
+
+    Attributes
+    ----------
+    plane, path
+        Where to look, None if no axial plane is near.
+    marked
+        RAS mm of the recesses that are marked.
+    """
+
+    study_id: str
+    level: Level
+    plane: RecessPlane | None
+    path: str | None
+    marked: Mapping[Side, Array]
+
+    @property
+    def key(self) -> str:
+        """A name that no other task has."""
+        return f"{self.study_id}/{self.level.value}"
+
+
+def recess_tasks(records: Sequence[Record], jitter: float = 0.0, seed: int = 0) -> list[RecessTask]:
+    """A task for every level of the studies at which the canal is marked.
+
+    ``jitter`` is the deviation in mm, along each of the three axes, of an error that is added to the canal points as a
+    localizer would make it; ``seed`` is the error's.
+    """
+    rng = np.random.default_rng(seed)
+    tasks = []
+    for record in records:
+        paths = {str(path).rsplit("/", 1)[-1]: str(path) for path in record.get(SeriesType.AXIAL_T2.value, ())}
+        axial = axial_grids(paths.values())
+        marked = _marked(record)
+        canal = {level: place + rng.normal(0.0, jitter, 3) for (level, side), place in marked.items() if side is None}
+        for level, disc in discs_at(canal).items():
+            plane = recess_plane(disc, axial)
+            recesses = {side: marked[level, side] for side in Side if (level, side) in marked}
+            path = paths[plane.name] if plane else None
+            tasks.append(RecessTask(str(record["study_id"]), level, plane, path, recesses))
+    return tasks
+
+
+def crops(tasks: Sequence[RecessTask]) -> list[dict[str, Any]]:
+    """What `AxialSliced` and `RecessCropd` take of the tasks that have a plane, and each task's ``key``."""
+    return [
+        {
+            "image": task.path,
+            "slice": task.plane.k,
+            "canal": task.plane.disc.canal,
+            "upwards": task.plane.disc.upwards,
+            "key": task.key,
+        }
+        for task in tasks
+        if task.plane is not None
+    ]
+
+
+def discs_at(canal: Mapping[Level, Array]) -> dict[Level, Disc]:
+    """Discs at canal points (RAS mm), each with the direction from the next point below to the next one above.
+
+    A single point's direction is the patient's upwards.
+    """
+    named = [level for level in Level if level in canal]
+    places = [np.asarray(canal[level], dtype=np.float64) for level in named]
+    discs = {}
+    for n, level in enumerate(named):
+        upwards = places[max(n - 1, 0)] - places[min(n + 1, len(places) - 1)]
+        length = float(np.linalg.norm(upwards))
+        discs[level] = Disc(places[n], 1.0, upwards / length if length > 0 else np.array([0.0, 0.0, 1.0]))
+    return discs
+
+
+def _marked(record: Record) -> dict[tuple[Level, Side | None], Array]:
+    """The marked canal points, whose side is None, and recesses of a study."""
+    points = record.get("points", {})
+    groups = (Group.SPINAL, Group.SUBARTICULAR)
+    return {
+        (finding.level, finding.condition.side): np.asarray(points[finding.name], dtype=np.float64)
+        for finding in FINDINGS
+        if finding.name in points and finding.condition.group in groups
+    }

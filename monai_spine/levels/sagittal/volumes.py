@@ -1,0 +1,74 @@
+"""One record for each sagittal volume of the studies, as the level localizer takes them."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from monai_spine.data.datalist import Record
+from monai_spine.errors import InvalidTableError
+from monai_spine.spine import FINDINGS, Group, Level, SeriesType
+
+logger = logging.getLogger(__name__)
+
+SAGITTAL = (SeriesType.SAGITTAL_T2, SeriesType.SAGITTAL_T1)
+_NONE = np.zeros((0, 3))
+
+
+def sagittal_volumes(records: Sequence[Record]) -> list[dict[str, Any]]:
+    """Records with ``image`` (a path), ``volume`` (its name), ``series_type``, ``study_id`` and the landmarks.
+
+    ``canal``, ``foramen`` and ``lumbosacral`` are the study's points in RAS mm, ``(n, 3)`` from above, of the levels
+    that are marked.
+    """
+    volumes = []
+    for record in records:
+        for kind in SAGITTAL:
+            for path in record.get(kind.value, ()):
+                name = str(path).rsplit("/", 1)[-1]
+                volumes.append(
+                    {
+                        "image": str(path),
+                        "volume": name,
+                        "series_type": kind.value,
+                        "study_id": record["study_id"],
+                        **_landmarks(record),
+                    }
+                )
+    return volumes
+
+
+def marked_volumes(records: Sequence[Record]) -> list[dict[str, Any]]:
+    """`sagittal_volumes`, those of studies with marked points: what a localizer can learn from.
+
+    Raises
+    ------
+    InvalidTableError
+        If no study has any.
+    """
+    volumes = [volume for volume in sagittal_volumes(records) if len(volume["canal"]) or len(volume["foramen"])]
+    if not volumes:
+        raise InvalidTableError(
+            f"expected canal or foraminal points to learn from, but none of {len(records)} studies has any"
+        )
+    return volumes
+
+
+def _landmarks(record: Record) -> dict[str, np.ndarray]:
+    points = record.get("points", {})
+    marked = [(finding, np.asarray(points[finding.name])) for finding in FINDINGS if finding.name in points]
+    canal = [(finding.level, point) for finding, point in marked if finding.condition.group is Group.SPINAL]
+    foramen = [point for finding, point in marked if finding.condition.group is Group.FORAMINAL]
+    lowest = [point for level, point in canal if level is Level.L5_S1]
+    return {
+        "canal": _table([point for _, point in canal]),
+        "foramen": _table(foramen),
+        "lumbosacral": _table(lowest),
+    }
+
+
+def _table(points: Sequence[np.ndarray]) -> np.ndarray:
+    return np.array(points, dtype=np.float64).reshape(-1, 3) if points else _NONE

@@ -1,0 +1,90 @@
+"""``findings.json``: what was found in one study, finding by finding, for people and programs to read."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from monai_spine.bundle.provenance import RESEARCH
+from monai_spine.data.datalist import Record
+from monai_spine.files import safe_name, write_text
+from monai_spine.prediction.evidence import Evidence, study_evidence
+from monai_spine.scoring.competition import Floats, natural_prevalence, normalised
+from monai_spine.spine import FINDINGS, Finding, Grade
+
+SCHEMA = "monai_spine/findings/1"
+
+
+def study_findings(
+    record: Record,
+    weighted: Floats,
+    natural: Floats | None = None,
+    *,
+    notice: str = RESEARCH,
+    about: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """The content of a study's ``findings.json``.
+
+    Parameters
+    ----------
+    record
+        The study, as `monai_spine.prediction.evidence.study_evidence` takes it.
+    weighted
+        ``(25, 3)`` competition-weighted probabilities.
+    natural
+        ``(25, 3)`` at natural prevalence, calibrated for instance; None for the weights divided out.
+    notice
+        What the models are worth; see `monai_spine.bundle.provenance`.
+    about
+        What else to say of the study, before its findings: the models, the volumes.
+
+    Raises
+    ------
+    MissingInputError, InvalidVolumeError
+        If the header of a volume cannot be read.
+    """
+    natural = natural_prevalence(weighted) if natural is None else normalised(natural)
+    rows = zip(FINDINGS, study_evidence(record), natural, normalised(weighted), strict=True)
+    return {
+        "schema": SCHEMA,
+        "notice": notice,
+        "study_id": record["study_id"],
+        "coordinates": "RAS mm",
+        **(about or {}),
+        "findings": [_finding(*row) for row in rows],
+    }
+
+
+def write_findings(folder: Path, findings: Mapping[str, Any]) -> Path:
+    """Write `study_findings` as ``<folder>/<study_id>/findings.json``, renamed into place when whole; its path."""
+    path = folder / safe_name(findings["study_id"]) / "findings.json"
+    write_text(path, json.dumps(findings, indent=2) + "\n")
+    return path
+
+
+def _finding(finding: Finding, evidence: Evidence, natural: Floats, weighted: Floats) -> dict[str, Any]:
+    side = finding.condition.side
+    return {
+        "finding": finding.name,
+        "condition": finding.condition.value,
+        "level": finding.level.value,
+        "side": side.value if side else None,
+        "grade": Grade(int(natural.argmax())).column,
+        "natural": _by_grade(natural),
+        "weighted": _by_grade(weighted),
+        "point": [round(mm, 3) for mm in evidence.point] if evidence.point else None,
+        "point_confidence": None if evidence.confidence is None else round(evidence.confidence, 4),
+        "series": evidence.volume,
+        "series_type": evidence.series.value if evidence.series else None,
+        "slice": evidence.slice_index,
+        "slice_axis": evidence.slice_axis,
+        "distance_mm": None if evidence.distance is None else round(evidence.distance, 2),
+        "coverage": evidence.coverage,
+        "flags": list(evidence.flags),
+    }
+
+
+def _by_grade(probabilities: Floats) -> dict[str, float]:
+    return {grade.column: round(float(p), 6) for grade, p in zip(Grade, probabilities, strict=True)}

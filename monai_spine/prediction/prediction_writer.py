@@ -1,0 +1,68 @@
+"""Writes what a model says of each study once an evaluator has seen them all."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+import ignite.distributed as idist
+import numpy as np
+import torch
+from ignite.engine import Engine, Events
+
+from monai_spine.bundle.provenance import RESEARCH, notice, trained_on
+from monai_spine.data.datalist import Record
+from monai_spine.prediction.findings import study_findings, write_findings
+from monai_spine.scoring.submission import write_predictions
+from monai_spine.training.engine_output import gathered, studies_of
+
+logger = logging.getLogger(__name__)
+
+
+class PredictionWriter:
+    """Writes ``predictions.csv`` and, for each study, ``<study>/findings.json`` into a folder.
+
+    The engine's output is a list with a dictionary for each study: ``study_id``, and under ``pred`` its ``(25, 3)``
+    probabilities. Studies of all processes are gathered; each is written once.
+
+    Parameters
+    ----------
+    output_dir
+        The folder.
+    records
+        The studies, for what ``findings.json`` says of their series and points.
+    bundle_root
+        The bundle whose weights these are: its metadata say what they were trained on; None says nothing of that.
+    """
+
+    def __init__(self, *, output_dir: str, records: Sequence[Record], bundle_root: str | None = None) -> None:
+        self.output_dir = Path(output_dir)
+        self.records = {record["study_id"]: record for record in records}
+        self.notice = RESEARCH if bundle_root is None else notice({"this bundle": trained_on(Path(bundle_root))})
+        self._rows: dict[str, np.ndarray] = {}
+
+    def attach(self, engine: Engine) -> None:
+        """Collect after each iteration, write at the end."""
+        engine.add_event_handler(Events.STARTED, self._start)
+        engine.add_event_handler(Events.ITERATION_COMPLETED, self._collect)
+        engine.add_event_handler(Events.COMPLETED, self._write)
+
+    def _start(self) -> None:
+        self._rows = {}
+
+    def _collect(self, engine: Engine) -> None:
+        for study in studies_of(engine):
+            self._rows[study["study_id"]] = torch.as_tensor(study["pred"]).float().cpu().numpy().astype(np.float64)
+
+    def _write(self) -> None:
+        rows = gathered(self._rows)
+        if idist.get_rank() != 0:
+            return
+        study_ids = sorted(rows)
+        path = self.output_dir / "predictions.csv"
+        write_predictions(path, study_ids, np.stack([rows[study_id] for study_id in study_ids]))
+        for study_id in study_ids:
+            findings = study_findings(self.records[study_id], rows[study_id], notice=self.notice)
+            write_findings(self.output_dir, findings)
+        logger.info("%d studies graded: %s", len(study_ids), path)

@@ -1,0 +1,157 @@
+"""The score of the RSNA 2024 Lumbar Spine Degenerative Classification competition, and the floors to hold it against.
+
+Labels are ``(studies, 25)`` integers: 0, 1, 2, or `MISSING`; probabilities are ``(studies, 25, 3)``; both in the order
+of `monai_spine.spine.FINDINGS`. Definition: the competition's public metric, a mean of four weighted log losses
+(spinal, foraminal, subarticular, and any severe spinal stenosis), natural logarithms, weights 1, 2 and 4.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from monai_spine.spine import FINDINGS, MISSING, Grade, Group
+
+Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
+
+WEIGHTS: Floats = np.array([grade.weight for grade in Grade], dtype=np.float64)
+"""Sample weight of each grade."""
+
+_EPSILON = np.finfo(np.float64).eps
+_GROUP = np.array([list(Group).index(finding.condition.group) for finding in FINDINGS])
+_SPINAL = list(Group).index(Group.SPINAL) == _GROUP
+
+
+@dataclass(frozen=True)
+class Score:
+    """The competition's score and its four parts; lower is better, and a part without any label is NaN."""
+
+    score: float
+    spinal: float
+    foraminal: float
+    subarticular: float
+    any_severe_spinal: float
+
+    def as_dict(self) -> dict[str, float]:
+        """The five figures by name."""
+        return asdict(self)
+
+
+def competition_score(labels: npt.ArrayLike, probabilities: npt.ArrayLike) -> Score:
+    """Score probabilities against labels; rows without a label are left out.
+
+    Parameters
+    ----------
+    labels
+        ``(studies, 25)``, each 0, 1, 2 or `MISSING`.
+    probabilities
+        ``(studies, 25, 3)``, not negative; each row is normalised to sum 1, then clipped to float64's epsilon.
+
+    Raises
+    ------
+    ValueError
+        If shapes or values are not of that kind.
+    """
+    labels, probabilities = _checked(labels, probabilities)
+    losses, weights = row_losses(labels, probabilities)
+    groups = [_weighted_mean(losses[:, group == _GROUP], weights[:, group == _GROUP]) for group in range(len(Group))]
+    spinal, foraminal, subarticular = groups
+    any_severe = _any_severe_spinal(labels[:, _SPINAL], probabilities[:, _SPINAL])
+    return Score(float(np.mean([*groups, any_severe])), spinal, foraminal, subarticular, any_severe)
+
+
+def row_losses(labels: Ints, probabilities: Floats) -> tuple[Floats, Floats]:
+    """Log loss and weight of every row, both ``(studies, 25)``; a row without a label has weight 0."""
+    known = labels != MISSING
+    grade = np.where(known, labels, 0)
+    truth = np.take_along_axis(probabilities, grade[..., None], axis=-1)[..., 0]
+    return -np.log(truth), np.where(known, WEIGHTS[grade], 0.0)
+
+
+def normalised(probabilities: npt.ArrayLike) -> Floats:
+    """Rows that sum to 1, clipped to ``[eps, 1 - eps]`` of float64.
+
+    Raises
+    ------
+    ValueError
+        If a value is negative or not finite, or a row sums to 0.
+    """
+    rows = np.asarray(probabilities, dtype=np.float64)
+    if not np.isfinite(rows).all() or (rows < 0).any():
+        raise ValueError("expected probabilities that are finite and not negative")
+    total = rows.sum(axis=-1, keepdims=True)
+    if (total == 0).any():
+        raise ValueError("expected rows of probabilities with a sum above 0")
+    return np.clip(rows / total, _EPSILON, 1 - _EPSILON)
+
+
+def natural_prevalence(weighted: Floats) -> Floats:
+    """Probabilities as frequent as the grades are, from ones trained or meant for weights 1, 2 and 4.
+
+    A weighted log loss is least at ``p_g`` proportional to ``natural_g * weight_g``; dividing by the weights undoes it.
+    """
+    return normalised(np.asarray(weighted) / WEIGHTS)
+
+
+def level_prior(labels: npt.ArrayLike, pseudo_count: float = 0.0) -> Floats:
+    """The best constant answer for each finding: weighted shares of the grades, ``(25, 3)``.
+
+    The weighted log loss of a constant ``p`` is least at ``p_g`` proportional to ``count_g * weight_g``.
+
+    Parameters
+    ----------
+    labels
+        ``(studies, 25)``.
+    pseudo_count
+        Studies of each grade added to the count, so that a prior learnt on one cohort has no zeros on another.
+    """
+    labels = np.asarray(labels)
+    counts = np.stack([(labels == grade).sum(axis=0) for grade in Grade], axis=-1) + pseudo_count
+    weighted = counts * WEIGHTS
+    total = weighted.sum(axis=-1, keepdims=True)
+    return np.where(total > 0, weighted / np.where(total > 0, total, 1.0), 1 / len(Grade))
+
+
+def constant_score(labels: npt.ArrayLike, rows: Floats) -> Score:
+    """Score of giving every study the same ``(25, 3)`` rows, such as a `level_prior` or `uniform_rows`."""
+    labels = np.asarray(labels)
+    return competition_score(labels, np.broadcast_to(rows, (*labels.shape, len(Grade))))
+
+
+def uniform_rows() -> Floats:
+    """A third for everything, ``(25, 3)``."""
+    return np.full((len(FINDINGS), len(Grade)), 1 / len(Grade))
+
+
+def _checked(labels: npt.ArrayLike, probabilities: npt.ArrayLike) -> tuple[Ints, Floats]:
+    labels = np.asarray(labels)
+    if labels.ndim != 2 or labels.shape[1] != len(FINDINGS):
+        raise ValueError(f"expected labels of shape (studies, {len(FINDINGS)}), but given {labels.shape}")
+    if np.shape(probabilities) != (*labels.shape, len(Grade)):
+        raise ValueError(
+            f"expected probabilities of shape {(*labels.shape, len(Grade))}, but given {np.shape(probabilities)}"
+        )
+    if not np.isin(labels, [MISSING, *Grade]).all():
+        raise ValueError(f"expected labels 0, 1, 2 or {MISSING}, but given {sorted(set(labels.ravel().tolist()))}")
+    return labels.astype(np.int64), normalised(probabilities)
+
+
+def _weighted_mean(losses: Floats, weights: Floats) -> float:
+    total = weights.sum()
+    return float((losses * weights).sum() / total) if total > 0 else float("nan")
+
+
+def _any_severe_spinal(labels: Ints, probabilities: Floats) -> float:
+    """Weighted binary log loss of "some canal level is severe"; every array holds the five spinal findings only."""
+    known = labels != MISSING
+    studies = known.any(axis=1)
+    if not studies.any():
+        return float("nan")
+    labels, known, severe = labels[studies], known[studies], probabilities[studies, :, Grade.SEVERE]
+    worst = np.where(known, labels, 0).max(axis=1)
+    predicted = np.where(known, severe, 0.0).max(axis=1)
+    losses = -np.where(worst == Grade.SEVERE, np.log(predicted), np.log1p(-predicted))
+    return _weighted_mean(losses, WEIGHTS[worst])

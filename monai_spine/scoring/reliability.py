@@ -1,0 +1,77 @@
+"""Reliability: do findings that get a probability of .3 turn out so three times in ten?"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from monai_spine.scoring.competition import Floats, Ints
+from monai_spine.spine import MISSING
+
+BINS = 15
+"""Bins of equal width, as in Guo et al., On calibration of modern neural networks (2017)."""
+
+
+@dataclass(frozen=True)
+class Reliability:
+    """What was predicted and what turned out, bin by bin.
+
+    Attributes
+    ----------
+    rows
+        ``(BINS,)``: findings whose probability lies in the bin.
+    predicted, observed
+        ``(BINS,)``: mean probability and share that turned out so; NaN in empty bins.
+    """
+
+    rows: Ints
+    predicted: Floats
+    observed: Floats
+
+
+def reliability(labels: Ints, probabilities: Floats, grade: int) -> Reliability:
+    """The reliability curve of one grade over all rows with a label; arguments as in `bin_sums`."""
+    known = labels != MISSING
+    bins, p, y = _binned(labels, probabilities, grade)
+    rows, predicted, observed = (np.bincount(bins[known], weights[known], BINS) for weights in (np.ones_like(p), p, y))
+    with np.errstate(invalid="ignore"):
+        return Reliability(rows.astype(np.int64), predicted / rows, observed / rows)
+
+
+def bin_sums(labels: Ints, probabilities: Floats, grade: int) -> Floats:
+    """Sum of "predicted minus turned out" in each bin and study, ``(studies, BINS)``.
+
+    Parameters
+    ----------
+    labels
+        ``(studies, n)``, each a grade or `MISSING`, which counts nothing.
+    probabilities
+        ``(studies, n, grades)``.
+    grade
+        Against the others.
+    """
+    bins, p, y = _binned(labels, probabilities, grade)
+    sums = np.zeros((len(labels), BINS))
+    study = np.broadcast_to(np.arange(len(labels))[:, None], labels.shape)
+    np.add.at(sums, (study, bins), np.where(labels != MISSING, p - y, 0.0))
+    return sums
+
+
+def calibration_errors(sums: Floats, rows: Floats) -> Floats:
+    """Expected calibration error: the mean over rows of each bin's absolute difference.
+
+    Parameters
+    ----------
+    sums
+        ``(..., BINS)``: of `bin_sums`, added up over studies.
+    rows
+        ``(...)``: labelled rows.
+    """
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.asarray(np.abs(sums).sum(axis=-1) / rows)
+
+
+def _binned(labels: Ints, probabilities: Floats, grade: int) -> tuple[Ints, Floats, Floats]:
+    p = probabilities[..., grade]
+    return np.minimum((p * BINS).astype(np.int64), BINS - 1), p, (labels == grade).astype(np.float64)

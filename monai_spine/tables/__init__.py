@@ -1,0 +1,1 @@
+"""Commands on CSV tables of labels and predictions, whichever model made them."""

@@ -1,0 +1,132 @@
+"""``monai-spine audit``: from out-of-fold files to a list of labels to read again, and a datalist without them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from monai_spine.errors import InvalidOptionError
+from monai_spine.files import write_text
+from monai_spine.scoring.competition import natural_prevalence
+from monai_spine.spine import MISSING, Grade, Group
+from monai_spine.tables.audit.cleaned import check_same_labels, cleaned, read_entries
+from monai_spine.tables.audit.sheet import cards, sheet
+from monai_spine.tables.audit.suspicion import Suspect, ThresholdRow, suspects, threshold_table
+from monai_spine.tables.out_of_fold import read_out_of_fold
+
+
+@dataclass(frozen=True)
+class Audit:
+    """Suspicious labels, and what other thresholds would have flagged."""
+
+    found: Sequence[Suspect]
+    table: Sequence[ThresholdRow]
+    threshold: float
+    studies: int
+    labels: int
+
+    def to_text(self) -> str:
+        """The table of thresholds, and how many are flagged."""
+        heads = ["|p - y| above", "labels", "of all", *(group.value for group in Group), "studies with any"]
+        lines = ["".join(f"{head:>17}" for head in heads)]
+        for row in self.table:
+            shares = "".join(f"{share:17.1%}" for share in [row.share, *row.of_group.values()])
+            lines.append(f"{row.threshold:17.2f}{row.flagged:17}{shares}{row.studies:17}")
+        studies = len({one.study_id for one in self.found})
+        lines.append(
+            f"{len(self.found)} of {self.labels} labels are suspicious at {self.threshold:g}, "
+            f"in {studies} of {self.studies} studies"
+        )
+        return "\n".join(lines)
+
+
+def audit(
+    solution: Path,
+    submission: Path,
+    out: Path,
+    *,
+    datalist: Path | None = None,
+    threshold: float = 0.8,
+    drop_studies: int | None = None,
+    pictures: int = 60,
+    tilted: bool = True,
+    normalise: bool = False,
+    quiet: bool = False,
+) -> Audit:
+    """Write ``audit.csv``, ``thresholds.csv`` and ``audit.html``, and with a datalist ``datalist.json``, cleaned.
+
+    Parameters
+    ----------
+    submission
+        Out-of-fold: of models that did not learn from the labels they speak of.
+    threshold
+        Labels with a larger error are suspicious; see `monai_spine.tables.audit.suspicion`.
+    drop_studies
+        Leave out studies with at least so many suspicious labels instead of taking those labels away.
+    pictures
+        The most labels that the contact sheet shows.
+    tilted
+        Whether the submission is competition-weighted.
+
+    Raises
+    ------
+    MissingInputError, InvalidTableError, InvalidOptionError
+        As `read_out_of_fold`, and if the threshold is not inside 0 and 1, or the datalist is not the solution's.
+    """
+    if not 0 < threshold < 1:
+        raise InvalidOptionError(f"expected a threshold between 0 and 1, but given --threshold {threshold:g}")
+    if drop_studies is not None and datalist is None:
+        raise InvalidOptionError("--drop-studies says how to clean a datalist: give it with --datalist")
+    table = read_out_of_fold(solution, [submission], datalist=datalist, normalise=normalise)
+    natural = natural_prevalence(table.probabilities[0]) if tilted else table.probabilities[0]
+    found = suspects(table.study_ids, table.grades, natural, threshold)
+    entries = read_entries(datalist) if datalist else {}
+    if datalist:
+        check_same_labels(datalist, entries, found)
+        content = cleaned(datalist, found, out, drop_studies)
+        write_text(out / "datalist.json", json.dumps(content, indent=1) + "\n")
+    result = Audit(
+        found=found,
+        table=threshold_table(table.grades, natural),
+        threshold=threshold,
+        studies=len(table.study_ids),
+        labels=int((table.grades != MISSING).sum()),
+    )
+    _write_tables(out, result)
+    shown = cards(found[:pictures], entries, datalist.parent if datalist else out, quiet)
+    page = sheet(shown, len(found), threshold, result.table, result.studies, result.labels)
+    write_text(out / "audit.html", page)
+    return result
+
+
+def _write_tables(out: Path, result: Audit) -> None:
+    rows = pd.DataFrame([_row(rank, one) for rank, one in enumerate(result.found, start=1)], columns=_COLUMNS)
+    write_text(out / "audit.csv", rows.to_csv(index=False, float_format="%.6g"))
+    thresholds = [
+        {
+            "threshold": row.threshold,
+            "labels": row.flagged,
+            "share": row.share,
+            **{f"share_{group.value}": share for group, share in row.of_group.items()},
+            "studies": row.studies,
+        }
+        for row in result.table
+    ]
+    write_text(out / "thresholds.csv", pd.DataFrame(thresholds).to_csv(index=False, float_format="%.6g"))
+
+
+_COLUMNS = [
+    *("rank", "row_id", "study_id", "condition", "level", "label", "likeliest"),
+    *(grade.column for grade in Grade),
+    *("error", "expected_distance"),
+]
+
+
+def _row(rank: int, one: Suspect) -> list[object]:
+    finding = one.finding
+    names = [finding.row_id(one.study_id), one.study_id, finding.condition.value, finding.level.value]
+    return [rank, *names, one.label.title, one.likeliest.title, *one.probabilities, one.error, one.distance]

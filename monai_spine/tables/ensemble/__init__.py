@@ -1,0 +1,1 @@
+"""Ensembles: one answer from the submissions of several models."""

@@ -1,0 +1,101 @@
+"""What MONAI engines leave: after an iteration, and in all processes after an epoch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import ignite.distributed as idist
+import numpy as np
+import numpy.typing as npt
+import torch
+from ignite.engine import Engine, Events
+
+from monai_spine.scoring.competition import Floats, Ints
+
+
+class Answers:
+    """Labels and probabilities of the cases that an engine has seen in an epoch.
+
+    Cases are studies of an engine that decollates its batches, known by ``study_id``, or images of one that does not,
+    known by ``index``; those that a distributed sampler repeats count once. Without either, each counts as it comes.
+    """
+
+    def __init__(self) -> None:
+        self._parts: list[tuple[list[Any], torch.Tensor, torch.Tensor]] = []
+
+    def attach(self, engine: Engine) -> None:
+        """Forget when the engine starts, collect after each iteration."""
+        engine.add_event_handler(Events.STARTED, self.reset)
+        engine.add_event_handler(Events.ITERATION_COMPLETED, self.collect)
+
+    def reset(self) -> None:
+        """Forget the cases."""
+        self._parts = []
+
+    def collect(self, engine: Engine) -> None:
+        """Take what the last iteration left: ``label`` and ``pred``, which holds probabilities."""
+        if isinstance(engine.state.output, list):
+            studies = studies_of(engine)
+            ids: list[Any] = [study.get("study_id") for study in studies]
+            label, pred = (torch.stack([torch.as_tensor(one[key]) for one in studies]) for key in ("label", "pred"))
+        else:
+            output: Any = engine.state.output
+            label, pred = torch.as_tensor(output["label"]), torch.as_tensor(output["pred"])
+            ids = list[Any](indices_of(engine)) or [None] * len(pred)
+        self.add(ids, label, pred)
+
+    def add(self, ids: list[Any], label: torch.Tensor, pred: torch.Tensor) -> None:
+        """Take cases by themselves: labels ``(n, …)`` and probabilities ``(n, …, classes)``; an id may be None."""
+        self._parts.append((ids, label.detach(), pred.detach().float()))
+
+    def cases(self) -> dict[Any, tuple[npt.NDArray[Any], npt.NDArray[Any]]]:
+        """Label and probabilities of the cases of all processes by their ids, and in their order.
+
+        Every process must ask.
+        """
+        rank = idist.get_rank()
+        cases: dict[Any, Any] = {}
+        for ids, label, pred in self._parts:
+            labels, probabilities = label.cpu().numpy().astype(np.int64), pred.cpu().numpy().astype(np.float64)
+            for one, truth, row in zip(ids, labels, probabilities, strict=True):
+                cases[(rank, len(cases)) if one is None else one] = (truth, row)
+        cases = gathered(cases)
+        return {one: cases[one] for one in sorted(cases)}
+
+    def arrays(self) -> tuple[Ints, Floats]:
+        """Labels and probabilities of the `cases`, one after the other; every process must ask."""
+        cases = self.cases()
+        if not cases:
+            return np.zeros(0, np.int64), np.zeros((0, 0))
+        truths, rows = zip(*cases.values(), strict=True)
+        return np.stack(truths), np.stack(rows)
+
+
+def indices_of(engine: Engine) -> list[int]:
+    """Which records of the dataset the images of the last iteration are; empty if the batch does not say."""
+    batch: Any = engine.state.batch
+    return [int(n) for n in batch["index"]] if isinstance(batch, Mapping) and "index" in batch else []
+
+
+def studies_of(engine: Engine) -> list[dict[str, Any]]:
+    """The studies of the last iteration: for each, a dictionary of what went in and what came out.
+
+    Raises
+    ------
+    TypeError
+        If the engine does not decollate its batches.
+    """
+    batch, output = engine.state.batch, engine.state.output
+    if not isinstance(output, list) or not isinstance(batch, list):
+        raise TypeError(f"expected a list of decollated studies, but given {type(output).__name__}; set decollate=True")
+    return [{**given, **made} for given, made in zip(batch, output, strict=True)]
+
+
+def gathered(studies: dict[Any, Any]) -> dict[Any, Any]:
+    """The studies of all processes, by id."""
+    if idist.get_world_size() == 1:
+        return studies
+    parts: list[Any] = [None] * idist.get_world_size()
+    torch.distributed.all_gather_object(parts, studies)
+    return {study_id: study for part in parts for study_id, study in part.items()}

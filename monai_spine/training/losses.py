@@ -1,0 +1,161 @@
+"""Losses that know missing labels, labels of mixed studies, and the competition's weights."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import nn
+from torch.nn.functional import binary_cross_entropy_with_logits, softplus
+
+from monai_spine.scoring.competition import WEIGHTS
+from monai_spine.spine import FINDINGS, Grade, Group
+from monai_spine.training.soft_labels import soft_labels, worst
+
+
+class CompetitionLoss(nn.Module):
+    """The competition's score as a loss on logits: three weighted cross-entropies and the any-severe-spinal term.
+
+    For one batch it equals `monai_spine.scoring.competition.competition_score` of the softmax of the logits (up to
+    the parts' own weights). A label that is `MISSING` has no gradient; a part without any label in the batch is left
+    out. A soft label counts as that many rows of each grade.
+
+    Where several processes train together, the batch is that of all of them: each gets the loss of the whole batch,
+    with gradients whose mean over the processes is the whole batch's. Every process must then ask.
+
+    Parameters
+    ----------
+    grade_weights
+        Weight of a row whose grade is normal/mild, moderate, severe.
+    any_severe
+        Weight of the any-severe-spinal term against each of the other three; 0 leaves it out.
+    label_smoothing
+        As in `torch.nn.functional.cross_entropy`, for the three cross-entropies.
+    focal
+        Exponent by which rows that are nearly right count less (Lin et al. 2017, arXiv:1708.02002); 0 for none.
+    ordinal
+        Share of the three cross-entropies that is that of "moderate or worse" and of "severe", each against the rest,
+        which minds how far off a grade is; 0 for none.
+
+    Raises
+    ------
+    ValueError
+        If a setting is out of its range.
+    """
+
+    weights: torch.Tensor
+
+    def __init__(
+        self,
+        *,
+        grade_weights: Sequence[float] = tuple(WEIGHTS),
+        any_severe: float = 1.0,
+        label_smoothing: float = 0.0,
+        focal: float = 0.0,
+        ordinal: float = 0.0,
+    ) -> None:
+        super().__init__()
+        if len(grade_weights) != len(Grade):
+            raise ValueError(f"expected {len(Grade)} grade weights, but given {len(grade_weights)}")
+        self.register_buffer("weights", torch.tensor(grade_weights, dtype=torch.float32), persistent=False)
+        if focal < 0 or not 0 <= ordinal <= 1:
+            raise ValueError(f"expected focal of at least 0 and ordinal from 0 to 1, but given {focal} and {ordinal}")
+        self.focal, self.ordinal = focal, ordinal
+        self.any_severe = any_severe
+        self.label_smoothing = label_smoothing
+        self.columns = {
+            group: [n for n, finding in enumerate(FINDINGS) if finding.condition.group is group] for group in Group
+        }
+
+    def forward(self, logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        """Loss of logits ``(batch, 25, 3)``: a scalar.
+
+        ``labels`` are ``(batch, 25)`` of 0, 1, 2 or `MISSING`, or soft ones, ``(batch, 25, 3)``, which sum to 1 or, if
+        missing, to 0.
+        """
+        logits, labels = logits.float(), soft_labels(labels)
+        weights = self.weights.to(logits.device)
+        options = {"label_smoothing": self.label_smoothing, "focal": self.focal, "ordinal": self.ordinal}
+        terms = [
+            cross_entropies(logits[:, columns], labels[:, columns], weights, **options)
+            for columns in self.columns.values()
+        ]
+        shares = [1.0] * len(terms)
+        if self.any_severe > 0:
+            spinal = self.columns[Group.SPINAL]
+            terms.append(any_severe(logits[:, spinal], labels[:, spinal], weights))
+            shares.append(self.any_severe)
+        losses, totals = (torch.stack(part) for part in zip(*terms, strict=True))
+        return _mean(losses, totals, logits.new_tensor(shares))
+
+
+def cross_entropies(
+    logits: torch.Tensor,
+    labels: torch.Tensor,
+    weights: torch.Tensor,
+    *,
+    label_smoothing: float = 0.0,
+    focal: float = 0.0,
+    ordinal: float = 0.0,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Sum of the weighted losses of soft labels ``(..., 3)``, and of their weights; see `CompetitionLoss`."""
+    totals = labels @ weights
+    smooth = torch.lerp(labels, labels.sum(dim=-1, keepdim=True) / len(Grade), label_smoothing)
+    losses = -(smooth * weights * logits.log_softmax(dim=-1)).sum(dim=-1)
+    if focal > 0:
+        losses = losses * (1 - (logits.softmax(dim=-1) * labels).sum(dim=-1)) ** focal
+    if ordinal > 0:
+        losses = torch.lerp(losses, totals * _ordinal(logits, labels), ordinal)
+    return losses.sum(), totals.sum()
+
+
+def _mean(losses: torch.Tensor, totals: torch.Tensor, shares: torch.Tensor) -> torch.Tensor:
+    """The parts' weighted means, averaged with their shares over the parts that have any label."""
+    if not _several_processes():
+        return mean_of_parts(losses, totals, shares)
+    everywhere = torch.stack([losses.detach(), totals])
+    torch.distributed.all_reduce(everywhere)
+    whole = mean_of_parts(everywhere[0], everywhere[1], shares)
+    mine = mean_of_parts(losses * torch.distributed.get_world_size(), everywhere[1], shares)
+    return mine + (whole - mine).detach()
+
+
+def mean_of_parts(losses: torch.Tensor, totals: torch.Tensor, shares: torch.Tensor) -> torch.Tensor:
+    """Each part's sum of losses by its sum of weights, averaged with their shares over those of any weight; or 0."""
+    held = totals > 0
+    parts = losses / totals.where(held, torch.ones_like(totals))
+    shares = shares * held
+    return (shares * parts).sum() / shares.sum().clamp(min=torch.finfo(shares.dtype).tiny)
+
+
+def _several_processes() -> bool:
+    return (
+        torch.distributed.is_available()
+        and torch.distributed.is_initialized()
+        and torch.distributed.get_world_size() > 1
+    )
+
+
+def _ordinal(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    """Mean of the cross-entropies of each threshold between grades, ``(batch, rows)``."""
+    terms = []
+    for threshold in list(Grade)[1:]:
+        above = logits[..., threshold:].logsumexp(dim=-1) - logits[..., :threshold].logsumexp(dim=-1)
+        truth = labels[..., threshold:].sum(dim=-1)
+        terms.append(binary_cross_entropy_with_logits(above, truth, reduction="none"))
+    return torch.stack(terms).mean(dim=0)
+
+
+def severe_logit(logits: torch.Tensor) -> torch.Tensor:
+    """Logit of "severe" against the two others, ``(..., 3)`` to ``(...)``: z_severe - logsumexp(z_0, z_1)."""
+    return logits[..., Grade.SEVERE] - logits[..., : Grade.SEVERE].logsumexp(dim=-1)
+
+
+def any_severe(logits: torch.Tensor, labels: torch.Tensor, weights: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Sum of the weighted losses of "any severe" of soft labels ``(studies, levels, 3)``, and of their weights."""
+    known = labels.sum(dim=-1) > 0
+    highest = severe_logit(logits).masked_fill(~known, -torch.inf).amax(dim=1)
+    predicted = torch.where(known.any(dim=1), highest, torch.zeros_like(highest))
+    rows = worst(labels) * weights
+    losses = rows[:, Grade.SEVERE] * softplus(-predicted) + rows[:, : Grade.SEVERE].sum(dim=1) * softplus(predicted)
+    return losses.sum(), rows.sum()

@@ -1,0 +1,145 @@
+"""Ignite metrics of graded studies.
+
+Each batch is a list of studies with ``study_id``, ``pred``, ``(25, 3)`` probabilities, and ``label``, ``(25,)``.
+Studies are known by their id, so that the ones a distributed sampler repeats count once.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from ignite.engine import Engine
+from ignite.metrics import Metric
+from sklearn.metrics import roc_auc_score
+
+from monai_spine.scoring.competition import competition_score, constant_score, level_prior, row_losses
+from monai_spine.scoring.competition import normalised as normalised_rows
+from monai_spine.spine import FINDINGS, MISSING, Condition, Grade
+from monai_spine.training.engine_output import gathered, studies_of
+
+
+class StudyMetric(Metric):
+    """Collects studies over an epoch, and over processes, and gives one number for all of them."""
+
+    def __init__(self) -> None:
+        self._studies: dict[str, tuple[np.ndarray, np.ndarray]] = {}
+        super().__init__()
+
+    def reset(self) -> None:
+        """Forget the studies."""
+        self._studies = {}
+
+    def iteration_completed(self, engine: Engine) -> None:
+        """Take the ids from the engine's batch and the rest from its output."""
+        self.update(studies_of(engine))
+
+    def update(self, output: Sequence[Mapping[str, Any]]) -> None:
+        """Add a batch of studies."""
+        for study in output:
+            probabilities, labels = _array(study["pred"]), _array(study["label"])
+            self._studies[study["study_id"]] = (probabilities.astype(np.float64), labels.astype(np.int64))
+
+    def compute(self) -> float:
+        """The figure over all processes' studies; NaN where it is not defined."""
+        studies = gathered(self._studies)
+        if not studies:
+            return float("nan")
+        probabilities, labels = (np.stack(part) for part in zip(*studies.values(), strict=True))
+        return self.figure(labels, probabilities)
+
+    @abstractmethod
+    def figure(self, labels: np.ndarray, probabilities: np.ndarray) -> float:
+        """The figure of labels ``(studies, 25)`` and probabilities ``(studies, 25, 3)``."""
+
+
+class CompetitionScore(StudyMetric):
+    """The competition's score, or one of its parts; lower is better.
+
+    Parameters
+    ----------
+    part
+        A field of `monai_spine.scoring.competition.Score`.
+    """
+
+    def __init__(self, part: str = "score") -> None:
+        self.part = part
+        super().__init__()
+
+    def figure(self, labels: np.ndarray, probabilities: np.ndarray) -> float:
+        """The part asked for."""
+        return competition_score(labels, probabilities).as_dict()[self.part]
+
+
+class PriorScore(StudyMetric):
+    """What the per-level prior of other studies, the training ones, scores on the same studies: the floor to beat."""
+
+    def __init__(self, training_labels: np.ndarray) -> None:
+        self.rows = level_prior(training_labels, pseudo_count=0.5)
+        super().__init__()
+
+    def figure(self, labels: np.ndarray, probabilities: np.ndarray) -> float:  # noqa: ARG002
+        """The prior's score; what the model says does not matter."""
+        return constant_score(labels, self.rows).score
+
+
+class ConditionLoss(StudyMetric):
+    """Weighted log loss of one condition over its five levels."""
+
+    def __init__(self, condition: str) -> None:
+        self.columns = columns_of(Condition(condition))
+        super().__init__()
+
+    def figure(self, labels: np.ndarray, probabilities: np.ndarray) -> float:
+        """The loss; NaN without any label."""
+        losses, weights = row_losses(labels[:, self.columns], normalised_rows(probabilities[:, self.columns]))
+        return float((losses * weights).sum() / weights.sum()) if weights.any() else float("nan")
+
+
+class SevereAUC(StudyMetric):
+    """Area under the ROC curve of "severe" against the rest for one condition, its five levels pooled."""
+
+    def __init__(self, condition: str) -> None:
+        self.columns = columns_of(Condition(condition))
+        super().__init__()
+
+    def figure(self, labels: np.ndarray, probabilities: np.ndarray) -> float:
+        """The area; NaN unless there are both severe labels and others."""
+        labels, severe = labels[:, self.columns], probabilities[:, self.columns, Grade.SEVERE]
+        known = labels != MISSING
+        truth = labels[known] == Grade.SEVERE
+        return float(roc_auc_score(truth, severe[known])) if 0 < truth.sum() < len(truth) else float("nan")
+
+
+def score_metric() -> dict[str, Metric]:
+    """The figure by which models are chosen: ``score``."""
+    return {"score": CompetitionScore()}
+
+
+def detail_metrics(training_labels: np.ndarray) -> dict[str, Metric]:
+    """The prior's score, the parts of the score, and loss and AUC of each condition.
+
+    Parameters
+    ----------
+    training_labels
+        ``(studies, 25)``: the labels that the prior is learnt from.
+    """
+    parts = ("spinal", "foraminal", "subarticular", "any_severe_spinal")
+    return {
+        "score_of_prior": PriorScore(training_labels),
+        **{f"score_{part}": CompetitionScore(part) for part in parts},
+        **{f"loss_{condition.value}": ConditionLoss(condition.value) for condition in Condition},
+        **{f"auc_severe_{condition.value}": SevereAUC(condition.value) for condition in Condition},
+    }
+
+
+def columns_of(condition: Condition) -> list[int]:
+    """Where a condition's five levels stand among the 25 findings."""
+    return [n for n, finding in enumerate(FINDINGS) if finding.condition is condition]
+
+
+def _array(values: torch.Tensor) -> np.ndarray:
+    return torch.as_tensor(values).detach().float().cpu().numpy()

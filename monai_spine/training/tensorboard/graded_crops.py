@@ -1,0 +1,78 @@
+"""Shows the studies that a grader did best and worst on in TensorBoard: crops, attention, findings."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from ignite.engine import Engine, Events
+from torch.utils.tensorboard import SummaryWriter
+
+from monai_spine.networks.level_grader import LevelGrader
+from monai_spine.scoring.competition import row_losses
+from monai_spine.training.engine_output import studies_of
+from monai_spine.training.tensorboard.pictures import crops_picture
+
+
+class GradedCrops:
+    """Adds pictures of the studies of the least and of the greatest weighted log loss, under the epoch.
+
+    Parameters
+    ----------
+    writer
+        TensorBoard's: ``best/0``, ``best/1`` … and ``worst/0`` …
+    network
+        Whose attention to show.
+    studies
+        How many of each.
+    """
+
+    def __init__(self, *, writer: SummaryWriter, network: LevelGrader, studies: int = 2) -> None:
+        self.writer, self.network, self.studies = writer, network, studies
+        self._kept: dict[str, list[tuple[float, Mapping[str, Any]]]] = {"best": [], "worst": []}
+
+    def attach(self, engine: Engine) -> None:
+        """Compare while the evaluator runs, draw at the end; MONAI sets its epoch to the trainer's."""
+        engine.add_event_handler(Events.STARTED, self._start)
+        engine.add_event_handler(Events.ITERATION_COMPLETED, self._compare)
+        engine.add_event_handler(Events.COMPLETED, self._draw)
+
+    def _start(self) -> None:
+        self._kept = {"best": [], "worst": []}
+
+    def _compare(self, evaluator: Engine) -> None:
+        for study in studies_of(evaluator):
+            loss = _loss(study)
+            if loss is None:
+                continue
+            kept = {key: study[key] for key in ("study_id", "image", "pred", "label")}
+            for name, sign in (("best", 1.0), ("worst", -1.0)):
+                ranked = sorted([*self._kept[name], (loss, kept)], key=lambda one: sign * one[0])
+                self._kept[name] = ranked[: self.studies]
+
+    @torch.no_grad()
+    def _draw(self, evaluator: Engine) -> None:
+        device = next(self.network.parameters()).device
+        for name, ranked in self._kept.items():
+            for n, (loss, study) in enumerate(ranked):
+                image = torch.as_tensor(study["image"]).float()
+                attention = self.network.attention(image[None].to(device))[0]
+                picture = crops_picture(
+                    image.cpu().numpy(),
+                    attention.float().cpu().numpy(),
+                    self.network.views,
+                    probabilities=torch.as_tensor(study["pred"]).float().cpu().numpy(),
+                    label=torch.as_tensor(study["label"]).cpu().numpy(),
+                    title=f"{study['study_id']}  loss {loss:.2f}",
+                )
+                self.writer.add_image(f"{name}/{n}", picture, evaluator.state.epoch, dataformats="HWC")
+
+
+def _loss(study: Mapping[str, Any]) -> float | None:
+    """A study's mean log loss, severe findings counting four times; None if it has no label."""
+    label = torch.as_tensor(study["label"]).cpu().numpy()[None]
+    predicted = torch.as_tensor(study["pred"]).float().cpu().numpy().astype(np.float64)[None]
+    losses, weights = row_losses(label, np.clip(predicted, 1e-9, 1.0))
+    return float((losses * weights).sum() / weights.sum()) if weights.sum() > 0 else None

@@ -1,0 +1,65 @@
+"""Tells TensorBoard's HPARAMS page a run's settings, and the figures of the weights that it kept."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ignite.engine import Engine, Events
+from torch.utils.tensorboard import SummaryWriter
+from torch.utils.tensorboard.summary import hparams
+
+from monai_spine.training.best_model import BestModel
+
+
+class HyperParameters:
+    """Writes settings and figures into the run's own log when training ends, without a second run beside it.
+
+    Parameters
+    ----------
+    writer
+        TensorBoard's; None, in processes that log nothing, does nothing.
+    settings
+        By name; what is no number or word is written out.
+    metrics
+        Which of the evaluator's figures to show, as ``kept/<metric>``: those of the epoch whose weights are kept.
+        One that is not a number, or that lies before a resumed run began, is left out.
+    best_model
+        Knows that epoch, and its own figure across resumed runs.
+    """
+
+    def __init__(
+        self,
+        *,
+        writer: SummaryWriter | None,
+        settings: Mapping[str, Any],
+        metrics: Sequence[str],
+        best_model: BestModel,
+    ) -> None:
+        self.writer, self.settings, self.metrics, self.best_model = writer, dict(settings), list(metrics), best_model
+        self._by_epoch: dict[int, dict[str, float]] = {}
+
+    def attach(self, evaluator: Engine, trainer: Engine) -> None:
+        """Keep the figures of each validation, write when the trainer is done."""
+        evaluator.add_event_handler(Events.COMPLETED, self._keep, trainer)
+        trainer.add_event_handler(Events.COMPLETED, self._write)
+
+    def _keep(self, evaluator: Engine, trainer: Engine) -> None:
+        found = {name: float(evaluator.state.metrics.get(name, math.nan)) for name in self.metrics}
+        self._by_epoch[trainer.state.epoch] = found
+
+    def _write(self, trainer: Engine) -> None:
+        if self.writer is None or self.writer.file_writer is None:
+            return
+        found = dict(self._by_epoch.get(self.best_model.best_epoch, {}))
+        found[self.best_model.metric] = self.best_model.best
+        kept = {f"kept/{name}": value for name, value in found.items() if math.isfinite(value)}
+        for summary in hparams({name: _plain(value) for name, value in self.settings.items()}, kept):
+            self.writer.file_writer.add_summary(summary, trainer.state.epoch)
+        for name, value in kept.items():
+            self.writer.add_scalar(name, value, trainer.state.epoch)
+
+
+def _plain(value: Any) -> int | float | str:
+    return value if isinstance(value, int | float | str) and not isinstance(value, bool) else str(value)

@@ -1,0 +1,99 @@
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from typer.testing import CliRunner
+
+from monai_spine.bundle.run import BundleRunError, parse_settings
+from monai_spine.commands.main import app
+from monai_spine.data.datalist import read_datalist
+from monai_spine.errors import InvalidOptionError, MissingInputError
+from monai_spine.experiments import cross_validation
+from monai_spine.experiments.cross_validation import OWN, Plan, cross_validate
+from monai_spine.tables.submission_score import compare
+from tests.bundles.runs import CONFIGS, SMALL
+from tests.cohorts import write_cohort
+
+BUNDLE = CONFIGS.parent
+SETTINGS = tuple((name, str(value)) for name, value in {**SMALL, "epochs": 1}.items())
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_cohort(tmp_path_factory.mktemp("data"), studies=6)
+
+
+@pytest.fixture(scope="module")
+def done(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("cv")
+    cross_validate(Plan(BUNDLE, data, (), SETTINGS), out, None, lambda _: None)
+    return out
+
+
+def test_every_study_is_graded_by_the_fold_that_never_saw_it(done: Path, data: Path) -> None:
+    records = read_datalist(data)
+    rows = pd.read_csv(done / "out_of_fold.csv", index_col=0)
+    assert len(rows) == 25 * len(records)
+    for fold in (0, 1):
+        mine = {record["study_id"] for record in records if record["fold"] == fold}
+        own = pd.read_csv(done / f"fold_{fold}/eval/predictions.csv", index_col=0)
+        assert {row.split("_")[0] for row in own.index} == mine
+        assert np.allclose(own, rows.loc[own.index], atol=1e-8)
+    assert {path.name for path in (done / "models").iterdir()} == {"fold_0.pt", "fold_1.pt"}
+
+
+def test_the_score_is_that_of_the_tables(done: Path) -> None:
+    content = json.loads((done / "cross_validation.json").read_text())
+    told = json.loads(compare(done / "solution.csv", done / "out_of_fold.csv").to_json())
+    assert content["score"] == pytest.approx(told["score"], abs=1e-6)
+    assert np.mean(list(content["folds"].values())) == pytest.approx(content["score"], abs=0.3)
+
+
+def test_a_finished_fold_is_not_done_again_unless_something_changed(done: Path, data: Path) -> None:
+    said: list[str] = []
+    before = (done / "models/fold_0.pt").read_bytes()
+    cross_validate(Plan(BUNDLE, data, (), SETTINGS), done, None, said.append)
+    assert [line for line in said if "done before" in line] == said
+    assert (done / "models/fold_0.pt").read_bytes() == before
+    changed = Plan(BUNDLE, data, (), (*SETTINGS, ("seed", "3")))
+    assert changed.fingerprint(0) != Plan(BUNDLE, data, (), SETTINGS).fingerprint(0)
+
+
+def test_a_fold_that_was_killed_after_its_training_is_evaluated_alone(
+    done: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out, steps = shutil.copytree(done, tmp_path / "cv"), []
+    state = out / "fold_1/fold.json"
+    state.write_text(json.dumps({**json.loads(state.read_text()), "done": False}))
+    monkeypatch.setattr(cross_validation, "run_step", lambda step, *_, **__: steps.append(step))
+    cross_validate(Plan(BUNDLE, data, (), SETTINGS), out, None, lambda _: None)
+    assert steps == ["evaluation"]
+
+
+def test_a_training_that_fails_says_why_and_where_its_log_is(data: Path, tmp_path: Path) -> None:
+    plan = Plan(BUNDLE, data, (), (*SETTINGS, ("learning_rate", "-1")))
+    with pytest.raises(BundleRunError, match=r"log\.txt"):
+        cross_validate(plan, tmp_path, [1], lambda _: None)
+    assert "learning rate" in (tmp_path / "fold_1/log.txt").read_text()
+
+
+def test_what_cannot_be_done_is_refused_before_anything_is(data: Path, tmp_path: Path) -> None:
+    with pytest.raises(InvalidOptionError, match=r"out of \[0, 1\]"):
+        cross_validate(Plan(BUNDLE, data), tmp_path / "a", [5], lambda _: None)
+    with pytest.raises(MissingInputError, match="presets"):
+        cross_validate(Plan(BUNDLE, data, (Path("nothing"),)), tmp_path / "a", [0], lambda _: None)
+    assert not (tmp_path / "a").exists()
+    for text in ("epochs", "=3", "epochs="):
+        with pytest.raises(InvalidOptionError, match="name=value"):
+            parse_settings([text], OWN)
+    with pytest.raises(InvalidOptionError, match="itself"):
+        parse_settings(["fold=1"], OWN)
+    assert parse_settings(["network_def#dropout=0.1"], OWN) == (("network_def#dropout", "0.1"),)
+
+
+def test_the_command_ends_with_2_for_a_bundle_that_is_not_there(data: Path, tmp_path: Path) -> None:
+    result = CliRunner().invoke(app, ["cv", str(tmp_path / "none"), "--data", str(data), "-o", str(tmp_path / "o")])
+    assert isinstance(result.exception, MissingInputError)

@@ -1,0 +1,177 @@
+from collections.abc import Callable, Sequence
+from itertools import combinations, pairwise
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from monai_spine.levels.sagittal.chain import Disc, Flag, _best_chain, expected_foramen, levels, link, nearest_foramen
+from monai_spine.levels.sagittal.peaks import Peak
+from monai_spine.spine import Level, Side
+
+
+def lordotic(count: int = 7, pitch: float = 36.0) -> np.ndarray:
+    """Canal points from above, bending backwards at the bottom; RAS mm."""
+    tilt = np.radians(np.linspace(-12, 32, count))
+    steps = np.stack([np.zeros(count), -np.sin(tilt), -np.cos(tilt)], axis=1) * pitch
+    return np.cumsum(steps, axis=0) + np.array([5.0, -40.0, 200.0])
+
+
+def peaks(points: np.ndarray, height: float = 0.8) -> list[Peak]:
+    return [Peak(np.array(point), height) for point in points]
+
+
+def sacral(*peaks: Peak) -> Callable[[Disc], float]:
+    """Votes of discs by the nearest of some peaks."""
+    return lambda disc: max([p.height for p in peaks if np.linalg.norm(p.world - disc.canal) < 14], default=0.0)
+
+
+def test_levels_are_counted_from_the_lumbosacral_disc() -> None:
+    spine = lordotic()
+    chain = link(peaks(spine)[::-1], sacral(*peaks(spine[-1:] + np.array([0, 2, 3]))))
+    assert chain is not None
+    assert chain.certain
+    named = levels(chain)
+    assert [level for level, _ in named] == list(Level)
+    assert np.array([disc.canal for _, disc in named]) == pytest.approx(spine[-5:])
+    assert all(not disc.flags for _, disc in named)
+
+
+@given(
+    st.integers(3, 9),
+    st.floats(27, 46),
+    st.lists(st.tuples(st.floats(-80, 80), st.floats(-150, 60), st.floats(-150, 250)), max_size=5),
+    st.randoms(use_true_random=False),
+)
+@settings(max_examples=60, deadline=None)
+def test_faint_strangers_do_not_join_the_chain(count: int, pitch: float, odd: list[tuple], random: object) -> None:
+    spine = lordotic(count, pitch)
+    far = [point for point in odd if np.linalg.norm(spine - np.array(point), axis=1).min() > 60]
+    everything = peaks(spine) + peaks(np.array(far).reshape(-1, 3), 0.3)
+    random.shuffle(everything)  # type: ignore[attr-defined]
+    chain = link(everything, sacral(*peaks(spine[-1:])))
+    assert chain is not None
+    found = np.array([disc.canal for disc in chain.discs])
+    assert all(np.linalg.norm(found - point, axis=1).min() < 1e-9 for point in spine)
+
+
+@given(st.lists(st.tuples(st.floats(-8, 8), st.floats(-40, 40), st.floats(0, 200), st.floats(0.4, 1)), max_size=7))
+@settings(max_examples=100, deadline=None)
+def test_no_other_chain_has_a_better_sum(rows: list[tuple[float, float, float, float]]) -> None:
+    given = [Peak(np.array(row[:3]), row[3]) for row in rows if len({r[2] for r in rows}) == len(rows)]
+    sums = [worth(chain) for size in range(2, 8) for chain in combinations(sorted(given, key=height), size)]
+    best = max(sums, default=-np.inf)
+    found = _best_chain(given)
+    if np.isfinite(best):
+        assert worth(found) == pytest.approx(best)
+    else:
+        assert len(found) <= 1
+
+
+def height(peak: Peak) -> float:
+    return -float(peak.world[2])
+
+
+def worth(chain: Sequence[Peak]) -> float:
+    """Heights, less what odd distances cost; nothing that bends by more than 50 degrees or jumps over 90 mm."""
+    steps = [below.world - above.world for above, below in pairwise(chain)]
+    pitches = [float(np.linalg.norm(step)) for step in steps]
+    bends = [first @ then / np.linalg.norm(first) / np.linalg.norm(then) for first, then in pairwise(steps)]
+    if any(not 20 <= pitch <= 90 for pitch in pitches) or any(bend < np.cos(np.radians(50)) for bend in bends):
+        return -np.inf
+    costs = [max(0.0, (24 - pitch) / 8, min(1.2, (pitch - 50) / 10)) for pitch in pitches]
+    return sum(peak.height for peak in chain) - sum(costs)
+
+
+def test_discs_below_the_lumbosacral_one_are_none_and_make_the_levels_uncertain() -> None:
+    spine = lordotic()
+    chain = link(peaks(spine), sacral(*peaks(spine[-2:-1])))
+    assert chain is not None
+    assert not chain.certain
+    assert levels(chain)[-1][1].canal == pytest.approx(spine[-2])
+
+
+@pytest.mark.parametrize("heights", [[], [0.3], [0.8, 0.7]])
+def test_without_one_clear_sacrum_the_levels_are_uncertain(heights: list[float]) -> None:
+    spine = lordotic()
+    chain = link(peaks(spine), sacral(*[Peak(spine[-1 - n], height) for n, height in enumerate(heights)]))
+    assert chain is not None
+    assert not chain.certain
+
+
+def test_a_peak_that_was_passed_over_makes_the_levels_uncertain() -> None:
+    spine = lordotic()
+    close = spine[-2] + 0.7 * (spine[-1] - spine[-2])  # too near to the lumbosacral disc to stand in the chain with it
+    chain = link(peaks(spine) + peaks(close[None], 0.5), sacral(*peaks(spine[-1:])))
+    assert chain is not None
+    assert len(chain.discs) == len(spine)
+    assert not chain.certain
+
+
+def test_a_gap_in_which_a_peak_was_passed_over_holds_a_disc_even_if_it_is_not_very_wide() -> None:
+    spine = lordotic(pitch=32.0)
+    last = spine[-2] + 0.48 * (spine[-1] - spine[-2])
+    seen = np.concatenate([spine[:-2], last[None]])  # the lowest gap is of 47 mm
+    odd = last + 0.3 * (spine[-3] - last)  # 14 mm above the lowest disc: too near to stand in the chain with it
+    for others, discs in (([], 6), (peaks(odd[None], 0.5), 7)):
+        chain = link(peaks(seen) + others, sacral(*peaks(last[None])))
+        assert chain is not None
+        assert len(chain.discs) == discs
+    assert not chain.certain
+    assert chain.discs[-2].flags == (Flag.INTERPOLATED,)
+
+
+def test_without_a_sacrum_the_lowest_disc_is_taken_for_l4_l5() -> None:
+    chain = link(peaks(lordotic(6)), sacral())
+    assert chain is not None
+    assert [level for level, _ in levels(chain)] == list(Level)[:4]
+
+
+def test_a_missed_disc_is_put_in_between_and_said_so() -> None:
+    spine = lordotic()
+    chain = link(peaks(np.delete(spine, 4, axis=0)), sacral(*peaks(spine[-1:])))
+    assert chain is not None
+    guessed = [disc for disc in chain.discs if Flag.INTERPOLATED in disc.flags]
+    assert len(guessed) == 1
+    assert np.linalg.norm(guessed[0].canal - spine[4]) < 4
+    assert levels(chain)[2][1] is guessed[0]
+
+
+@pytest.mark.parametrize(
+    "points",
+    [
+        np.zeros((0, 3)),
+        lordotic(2),
+        lordotic(8, 12.0),
+        lordotic(8, 17.0),  # the pitch of a neck: every other disc would make a lumbar spine
+        np.random.default_rng(0).uniform(-200, 200, (3, 3)),
+    ],
+)
+def test_too_little_is_no_spine(points: np.ndarray) -> None:
+    assert link(peaks(points), sacral()) is None
+
+
+def test_faint_peaks_are_no_spine() -> None:
+    assert link(peaks(lordotic(), 0.25), sacral()) is None
+
+
+def test_foramina_are_looked_for_beside_the_canal_along_the_spine() -> None:
+    spine = lordotic()
+    chain = link(peaks(spine), sacral(*peaks(spine[-1:])))
+    assert chain is not None
+    disc = chain.discs[-1]
+    left, right = (expected_foramen(disc, side) for side in (Side.LEFT, Side.RIGHT))
+    assert left[0] < disc.canal[0] < right[0]
+    assert (left + right) / 2 - disc.canal == pytest.approx(
+        np.linalg.norm((left + right) / 2 - disc.canal) * _direction(disc.upwards, 3.0, 6.5), abs=1e-6
+    )
+    near = Peak(left + np.array([1, 2, -1]), 0.6)
+    assert nearest_foramen([Peak(right, 0.9), near], disc, Side.LEFT) is near
+    assert nearest_foramen([Peak(left + np.array([0, 30, 0]), 0.9)], disc, Side.LEFT) is None
+
+
+def _direction(upwards: np.ndarray, ahead: float, up: float) -> np.ndarray:
+    forwards = np.array([0.0, upwards[2], -upwards[1]])
+    offset = ahead * forwards + up * upwards
+    return offset / np.linalg.norm(offset)

@@ -1,0 +1,138 @@
+import numpy as np
+import pytest
+import torch
+
+from monai_spine.geometry import grid_affine, spacing, to_voxel
+from monai_spine.levels.sagittal.landmark_maps import (
+    LANDMARKS,
+    MOST_LANDMARKS,
+    REGIONS,
+    UNKNOWN,
+    LandmarkMapsd,
+    map_affine,
+)
+from monai_spine.levels.sagittal.loss import LandmarkLoss
+from monai_spine.levels.sagittal.metrics import found_points, true_landmarks
+from monai_spine.levels.sagittal.slice_unet import SliceUNet
+
+AFFINE = grid_affine([0, 0, 0], (8, 48, 49), (4.0, 2.0, 2.0))
+
+
+def record() -> dict:
+    return {
+        "image": np.zeros((1, 8, 48, 49), np.float32),
+        "affine": AFFINE,
+        "canal": np.array([[2.0, 3.0, 30.0], [1.0, 0.0, -5.0]]),
+        "foramen": np.zeros((0, 3)),
+        "lumbosacral": np.array([[1.0, 0.0, -5.0]]),
+    }
+
+
+def test_maps_are_highest_at_their_points() -> None:
+    made = LandmarkMapsd()(record())
+    maps = made["label"]
+    assert maps.shape == (4, 8, 24, 25)
+    grid = map_affine(AFFINE)
+    for name, point in (("canal", [1.0, 0.0, -5.0]), ("lumbosacral", [1.0, 0.0, -5.0])):
+        nearest = tuple(np.rint(to_voxel(grid, point)).astype(int))
+        assert maps[(LANDMARKS.index(name), *nearest)] > 0.8
+    assert not maps[LANDMARKS.index("foramen")].any()
+    assert (maps[-1] == -1).all()
+
+
+def test_landmarks_are_a_table_of_one_size() -> None:
+    table = LandmarkMapsd()(record())["landmarks"]
+    assert table.shape == (len(LANDMARKS), MOST_LANDMARKS, 3)
+    assert np.isfinite(table).all(axis=2).sum(axis=1).tolist() == [2, 0, 1]
+
+
+def test_regions_stand_under_the_same_voxels() -> None:
+    data = record()
+    data["label"] = np.zeros((1, 8, 48, 49), np.uint8)
+    data["label"][0, 3, 10, 20] = 4
+    assert torch.argwhere(LandmarkMapsd()(data)["label"][-1] == 4).tolist() == [[3, 5, 10]]
+
+
+def test_the_loss_is_least_at_the_truth_and_leaves_unknown_regions_out() -> None:
+    torch.manual_seed(0)
+    target = LandmarkMapsd()(record())["label"][None]
+    right = torch.logit(target[:, : len(LANDMARKS)].clamp(1e-4, 1 - 1e-4))
+    regions = torch.zeros(1, len(REGIONS), *target.shape[2:])
+    loss = LandmarkLoss()
+    best = loss(torch.cat([right, regions], 1), target)
+    assert best < 0.01
+    for other in (torch.zeros_like(right), right.flip(3), torch.full_like(right, -9.0)):
+        assert loss(torch.cat([other, regions], 1), target) > best + 0.05
+    target[:, -1] = 2
+    assert loss(torch.cat([right, regions], 1), target) == pytest.approx(float(best) + np.log(len(REGIONS)), rel=1e-3)
+
+
+@pytest.mark.parametrize("size", [(5, 48, 48), (1, 40, 56), (17, 51, 45)])
+def test_the_network_takes_any_number_of_slices_of_any_size(size: tuple[int, int, int]) -> None:
+    network = SliceUNet(out_channels=8, channels=(8, 16, 16, 24))
+    maps = network(torch.rand(2, 1, *size))
+    assert maps.shape == (2, 8, size[0], -(-size[1] // 2), -(-size[2] // 2))
+
+
+def test_a_voxel_of_the_map_looks_at_its_own_place() -> None:
+    torch.manual_seed(1)
+    network = SliceUNet(out_channels=1, channels=(8, 8), mixed=0)
+    image = torch.rand(1, 1, 4, 128, 128, requires_grad=True)
+    network(image)[0, 0, 2, 30, 20].backward()
+    pull = image.grad[0, 0].abs()
+    near = pull[2, 30:91, 10:71]  # all else has a say in the normalisation alone
+    assert near.mean() > 10 * pull[[0, 1, 3]].mean()
+    assert near.mean() > 10 * pull[2, 96:].mean()
+
+
+def test_a_volume_is_seen_alike_whatever_is_seen_beside_it() -> None:
+    torch.manual_seed(1)
+    network = SliceUNet(out_channels=2, channels=(8, 8))
+    image = torch.rand(2, 1, 4, 32, 32)
+    image[1] *= 50
+    assert torch.allclose(network(image)[0], network(image[:1])[0], atol=1e-5)
+    assert torch.allclose(network.eval()(image)[0], network.train()(image)[0], atol=1e-5)
+
+
+def test_the_network_can_be_scripted() -> None:
+    network = SliceUNet(out_channels=2, channels=(8, 8, 8))
+    image = torch.rand(1, 1, 3, 32, 36)
+    assert torch.allclose(torch.jit.script(network)(image), network(image), atol=1e-5)
+
+
+def test_slices_speak_with_their_neighbours_deep_down() -> None:
+    torch.manual_seed(1)
+    network = SliceUNet(out_channels=1, channels=(8, 8), mixed=1)
+    image = torch.rand(1, 1, 4, 32, 32, requires_grad=True)
+    network(image)[0, 0, 2].sum().backward()
+    assert (image.grad[0, 0].abs().sum(dim=(1, 2)) > 0)[1:].all()
+
+
+def test_what_nobody_marked_is_unknown_and_costs_nothing() -> None:
+    data = record()
+    data["canal"] = np.array([[0.0, 0.0, 4.0 * n - 20.0] for n in range(5)])
+    data["foramen"] = np.array([[8.0, 5.0, 0.0]])
+    target = LandmarkMapsd(lumbar_only=True)(data)["label"]
+    canal, foramen = target[0], target[1]
+    affine = map_affine(data["affine"])
+    top = to_voxel(affine, data["canal"][-1])[2]
+    above = int(np.ceil(top + 15.0 / spacing(affine)[2]))
+    assert (canal[:, :, above:] == UNKNOWN).all()
+    assert (canal[:, :, :above] >= 0).all()
+    assert (foramen[foramen != UNKNOWN] >= 0.05).all()
+    assert (foramen == UNKNOWN).any()
+    logits = torch.zeros(1, len(LANDMARKS) + len(REGIONS), *target.shape[1:])
+    wild = logits.clone()
+    wild[0, :3][target[:3] == UNKNOWN] = 7.0
+    assert LandmarkLoss()(wild, target[None]) == LandmarkLoss()(logits, target[None])
+
+
+def test_a_peak_where_nobody_looked_is_neither_found_nor_invented() -> None:
+    data = {**record(), "foramen": np.array([[1.0, 0.0, 4.0]])}
+    made = LandmarkMapsd()(data)
+    image = {**made, "pred": torch.cat([made["label"][:3], torch.zeros(len(REGIONS), *made["label"].shape[1:])])}
+    assert len(found_points(image, "canal")) == len(true_landmarks(image, "canal")) == 2
+    image["label"] = made["label"].clone()
+    image["label"][0] = UNKNOWN
+    assert not len(found_points(image, "canal"))
+    assert found_points(image, "foramen") == pytest.approx(data["foramen"], abs=0.6)

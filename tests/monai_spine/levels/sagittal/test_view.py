@@ -1,0 +1,68 @@
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from monai_spine.geometry import spacing, to_voxel, to_world
+from monai_spine.levels.sagittal.view import RandSagittalViewd, SagittalViewd, sagittal_view
+
+TILT = np.radians(6.0)
+AFFINE = np.array([[1.0, 0, 0, -30], [0, np.cos(TILT), np.sin(TILT), -100], [0, -np.sin(TILT), np.cos(TILT), -150]])
+AFFINE = np.vstack([AFFINE * [4.4, 1.9, 2.1, 1.0], [0, 0, 0, 1.0]])
+SIZE = (7, 60, 64)
+
+
+def ramp(shape: tuple[int, int, int] = (15, 80, 90)) -> torch.Tensor:
+    """Grey values that tell where they stand: a linear function of RAS mm, constant across slices."""
+    voxels = np.stack(np.meshgrid(*[np.arange(n) for n in shape], indexing="ij"), axis=-1)
+    world = to_world(AFFINE, voxels)
+    return torch.from_numpy(500.0 + world[..., 1] + 2 * world[..., 2]).float()[None]
+
+
+@settings(deadline=None)
+@given(
+    angle=st.floats(-30, 30),
+    shift=st.tuples(st.floats(-12, 12), st.floats(-20, 20), st.floats(-20, 20)),
+)
+def test_every_voxel_of_a_view_keeps_its_place_in_the_patient(angle: float, shift: tuple[float, ...]) -> None:
+    image = ramp()
+    view, affine = sagittal_view(image, AFFINE, SIZE, angle=angle, shift=shift)
+    voxels = np.argwhere(np.ones(SIZE))
+    world = to_world(affine, voxels)
+    inside = to_voxel(AFFINE, world)
+    seen = ((inside >= 0) & (inside <= np.array(image.shape[1:]) - 1)).all(axis=1)
+    given_ = view[0].numpy()[tuple(voxels[seen].T)]
+    assert given_ == pytest.approx(500.0 + world[seen, 1] + 2 * world[seen, 2], abs=0.05)
+    outside = ((inside < -1) | (inside > np.array(image.shape[1:]))).any(axis=1)
+    assert not view[0].numpy()[tuple(voxels[outside].T)].any()
+
+
+@settings(deadline=None)
+@given(angle=st.floats(-30, 30))
+def test_voxels_keep_their_size_and_right_angles(angle: float) -> None:
+    _, affine = sagittal_view(ramp(), AFFINE, SIZE, angle=angle)
+    assert spacing(affine) == pytest.approx(spacing(AFFINE))
+    axes = affine[:3, :3] / spacing(affine)
+    assert axes.T @ axes == pytest.approx(np.eye(3), abs=1e-9)
+
+
+def test_without_chance_the_middle_is_cut_out_and_what_is_missing_is_padded() -> None:
+    image = torch.rand(1, 4, 80, 90)
+    view = SagittalViewd(size=(6, 80, 90))({"image": image, "affine": AFFINE})
+    assert torch.allclose(view["image"][0, 1:5], image[0], atol=1e-5)
+    assert not view["image"][0, [0, 5]].any()
+    assert to_world(view["affine"], np.array([1.0, 0, 0])) == pytest.approx(AFFINE[:3, 3])
+
+
+def test_the_same_seed_draws_the_same_view() -> None:
+    record = {"image": ramp() / 1000.0, "affine": AFFINE}
+    views = []
+    for seed in (3, 3, 4):
+        transform = RandSagittalViewd(size=SIZE)
+        transform.set_random_state(seed)
+        views.append(transform(record)["image"])
+    assert torch.equal(views[0], views[1])
+    assert not torch.equal(views[0], views[2])
+    assert views[0].min() >= 0
+    assert views[0].max() <= 1

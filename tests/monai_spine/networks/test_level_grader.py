@@ -1,0 +1,178 @@
+import copy
+
+import pytest
+import torch
+
+from monai_spine.crops.view import ABSENT
+from monai_spine.errors import InvalidOptionError
+from monai_spine.networks.level_grader import SEQUENCES, LevelGrader
+from monai_spine.networks.slice_pooling import SlicePooling
+from monai_spine.spine import FINDINGS, Level
+
+VIEWS = [3, 4, 2]
+
+
+def grader(**changes: object) -> LevelGrader:
+    torch.manual_seed(0)
+    settings = {"views": VIEWS, "pixels": [32, 32], "backbones": ["test_resnet"], "features": 16, **changes}
+    return LevelGrader(**settings)
+
+
+def study(batch: int = 1) -> torch.Tensor:
+    return torch.rand(batch, len(Level), sum(VIEWS), 32, 32, generator=torch.Generator().manual_seed(1))
+
+
+@pytest.mark.parametrize("sequence", SEQUENCES)
+@pytest.mark.parametrize("pooling", SlicePooling.KINDS)
+def test_every_parameter_learns_whatever_the_design(sequence: str, pooling: str) -> None:
+    network = grader(sequence=sequence, pooling=pooling)
+    image = study(2)
+    image[0, 1] = ABSENT
+    logits = network(image)
+    assert logits.shape == (2, len(FINDINGS), 3)
+    logits.square().sum().backward()
+    still = [name for name, p in network.named_parameters() if p.grad is None or not p.grad.isfinite().all()]
+    assert not still
+
+
+@pytest.mark.parametrize("sequence", SEQUENCES)
+def test_what_an_absent_slice_holds_changes_nothing(sequence: str) -> None:
+    network = grader(sequence=sequence, neighbours=False).eval()
+    image = study()
+    image[0, 2, 5] = ABSENT
+    shown = network.attention(image)
+    assert (shown[0, 2, :, 5] == 0).all()
+    assert torch.allclose(shown[0, 2, :, 3:7].sum(dim=-1), torch.ones(5), atol=1e-5)
+    assert torch.isfinite(network(image)).all()
+
+
+def test_a_level_without_any_view_answers_the_same_whatever_the_other_studies_show() -> None:
+    network = grader().eval()
+    one, other = study(), study().flip(-1)
+    one[0, 3] = other[0, 3] = ABSENT
+    of_level = [n for n, finding in enumerate(FINDINGS) if finding.level is list(Level)[3]]
+    assert torch.allclose(network(one)[0, of_level], network(other)[0, of_level], atol=1e-5)
+
+
+def test_a_backbone_that_goes_astray_on_nothing_does_not_spoil_the_other_views() -> None:
+    network = grader(backbones=["test_resnet"] * 3, backbone_of_view=[0, 1, 2]).eval()
+    image = study()
+    image[:, :, : VIEWS[0]] = ABSENT
+    sound = network(image)
+    torch.nn.init.constant_(next(network.backbones[0].parameters()), torch.nan)
+    assert torch.equal(network(image), sound)
+
+
+def test_absent_slices_do_not_enter_the_batch_statistics() -> None:
+    network = grader(neighbours=False)
+    image = study(2)
+    image[:, :, 2:] = ABSENT
+    network.train()(image)
+    some = next(m for m in network.backbones.modules() if isinstance(m, torch.nn.BatchNorm2d)).running_mean.clone()
+    network = grader(neighbours=False, views=[2])
+    network.train()(image[:, :, :2])
+    assert torch.allclose(
+        some, next(m for m in network.backbones.modules() if isinstance(m, torch.nn.BatchNorm2d)).running_mean
+    )
+
+
+@pytest.mark.parametrize("slices", [0, 1])
+def test_a_backbone_with_hardly_anything_to_see_still_trains(slices: int) -> None:
+    network = grader(backbones=["test_resnet"] * 3, backbone_of_view=[0, 1, 2]).train()
+    image = study()
+    image[:, :, : VIEWS[0]] = ABSENT
+    image[0, 0, :slices] = 0.5
+    network(image).square().sum().backward()
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in network.parameters())
+
+
+def test_a_level_is_graded_from_its_own_crops_alone() -> None:
+    network = grader().eval()
+    changed = study()
+    changed[0, 2] = torch.rand(changed[0, 2].shape)
+    moved = (network(study()) - network(changed)).abs().amax(dim=-1)[0] > 1e-5
+    assert {FINDINGS[n].level for n in torch.nonzero(moved)[:, 0].tolist()} == {list(Level)[2]}
+
+
+def test_a_view_that_is_dropped_in_training_is_never_the_last_one() -> None:
+    network = grader(drop_view=0.95)
+    there = torch.tensor([[True, True, True], [False, True, False], [False, False, False]]).repeat(200, 1)
+    kept = network._kept(there)
+    assert (kept <= there).all()
+    assert (kept.any(dim=1) == there.any(dim=1)).all()
+    assert kept[::3].sum() < 1.3 * 200
+    assert torch.equal(network.eval()._kept(there), there)
+
+
+def test_a_new_network_answers_the_prior_it_starts_from() -> None:
+    network = grader().eval()
+    prior = torch.rand(len(FINDINGS), 3) + 0.1
+    prior /= prior.sum(dim=1, keepdim=True)
+    network.start_from(prior)
+    assert torch.allclose(network(study()).softmax(dim=-1)[0], prior, atol=0.05)
+
+
+def test_views_may_have_backbones_of_their_own() -> None:
+    network = grader(backbones=["test_resnet", "test_vit"], backbone_of_view=[0, 0, 1], pixels=[32, 32])
+    assert network(study()).shape == (1, 25, 3)
+    assert {body.name for body in network.backbones} == {"test_resnet", "test_vit"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"backbones": ["convnex_nano"]}, "convnext_nano"),
+        ({"backbones": ["vit_small_patch14_reg4_dinov2"]}, "28 x 28"),
+        ({"backbones": ["convnext_nano"], "pixels": [16, 16]}, "16 x 16"),
+        ({"pooling": "median"}, "pooling"),
+        ({"sequence": "gru"}, "sequence"),
+        ({"backbone_of_view": [0, 1, 0]}, "backbones"),
+    ],
+)
+def test_what_cannot_be_built_is_refused_with_what_could(changes: dict, said: str) -> None:
+    with pytest.raises(InvalidOptionError, match=said):
+        grader(**changes)
+
+
+def test_batch_statistics_in_use_are_those_of_training() -> None:
+    """Views of different brightness share a backbone: each must not be normalised by itself in training."""
+    network = grader(drop_view=0.0, dropout=0.0, sequence="mean")
+    image = study(8)
+    image[:, :, :3] *= 0.2
+    image[:, :, 7:] = 0.5 + image[:, :, 7:] / 2
+    for module in network.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            module.momentum = 1.0
+    with torch.no_grad():
+        trained = network.train()(image)
+        used = network.eval()(image)
+    assert torch.allclose(trained, used, atol=0.02 * float(trained.std()))
+
+
+@pytest.mark.parametrize("backbone", ["test_resnet", "test_convnext"])
+def test_channels_last_answers_and_learns_the_same(backbone: str) -> None:
+    """And copies, as the moving average is one, work alike, with the same names of weights."""
+    plain, other = grader(backbones=[backbone]), grader(backbones=[backbone])
+    other.speed_up(channels_last=True)
+    image = study(2)
+    image[0, 1] = ABSENT
+    for network in (plain, other):
+        torch.manual_seed(0)
+        network.train()(image).square().mean().backward()
+    copied = copy.deepcopy(other)
+    assert list(plain.state_dict()) == list(copied.state_dict())
+    for one, two in zip(plain.parameters(), other.parameters(), strict=True):
+        assert (one.grad - two.grad).norm() <= 1e-2 * one.grad.norm() + 1e-6  # rounding, which batch statistics enlarge
+    assert torch.allclose(plain.eval()(image), copied.eval()(image), atol=1e-3)
+    seen: list[bool] = []
+    first = next(module for module in copied.backbones.modules() if isinstance(module, torch.nn.Conv2d))
+    first.register_forward_hook(
+        lambda _, given, made: seen.append(given[0].is_contiguous(memory_format=torch.channels_last))
+    )
+    copied(image)
+    assert seen == [True]
+
+
+def test_a_word_in_place_of_true_speeds_nothing_up() -> None:
+    with pytest.raises(InvalidOptionError, match="compiled"):
+        grader().speed_up(compiled="true")  # type: ignore[arg-type]

@@ -1,0 +1,49 @@
+import numpy as np
+
+from monai_spine.spine import SeriesType
+from monai_spine.training.tensorboard.pictures import study_picture
+
+STEP = (6.0, 2.5, 2.5)
+
+
+def picture(grid: np.ndarray | None = None, grade: int = 0, label: int = 0) -> np.ndarray:
+    grid = np.zeros((6, 12, 56, 80)) if grid is None else grid
+    rows = np.tile(np.eye(3)[grade], (25, 1))
+    return study_picture(grid, STEP, rows, np.full(25, label), "study 1")
+
+
+def test_a_picture_is_rgb_in_bytes() -> None:
+    drawn = picture()
+    assert drawn.dtype == np.uint8
+    assert drawn.ndim == 3
+    assert drawn.shape[2] == 3
+
+
+def test_what_is_predicted_and_what_is_labelled_both_change_the_table() -> None:
+    plain = picture()
+    assert not np.array_equal(plain, picture(grade=2))
+    assert not np.array_equal(plain, picture(label=2))
+    assert not np.array_equal(plain, picture(label=-1))
+
+
+def test_the_front_of_the_patient_is_on_the_left_of_a_sagittal_view_and_the_head_on_top() -> None:
+    grid = np.zeros((6, 12, 56, 80))
+    grid[list(SeriesType).index(SeriesType.SAGITTAL_T2), 6, -10:, -10:] = 1
+    difference = np.abs(picture(grid).astype(int) - picture()).sum(axis=-1)
+    width = round(56 / 80 * 220) + 6
+    view = difference[20:, width : 2 * width]
+    rows, columns = np.nonzero(view)
+    assert rows.mean() < 60
+    assert columns.mean() < width / 2
+
+
+def test_the_patients_right_is_on_the_left_of_the_axial_view() -> None:
+    grid = np.zeros((6, 12, 56, 80))
+    grid[list(SeriesType).index(SeriesType.AXIAL_T2), -2:, -20:, 40] = 1
+    difference = np.abs(picture(grid).astype(int) - picture()).sum(axis=-1)
+    sagittal = round(56 / 80 * 220) + 6
+    axial = round(12 / (56 * 2.5 / 6.0) * 220) + 6
+    view = difference[20:, 3 * sagittal : 3 * sagittal + axial]
+    rows, columns = np.nonzero(view)
+    assert columns.mean() < axial / 2
+    assert rows.mean() < 110

@@ -1,0 +1,156 @@
+import pytest
+import torch
+
+from monai_spine.crops.view import ABSENT, View
+from monai_spine.errors import InvalidOptionError
+from monai_spine.spine import FINDINGS, MIRROR, MISSING, Side
+from monai_spine.training.batch_mixing import StudyMixing
+
+VIEWS = (
+    View(name="a", plane="sagittal", series=["sagittal_t2"], pixels=(8, 8), slices=4),
+    View(name="b", plane="axial", series=["axial_t2"], pixels=(8, 8), slices=2),
+)
+
+
+def batch(count: int = 3) -> dict[str, torch.Tensor]:
+    """Every pixel and every label of a study is the study's number."""
+    number = torch.arange(count, dtype=torch.float32)
+    return {
+        "image": number.view(-1, 1, 1, 1, 1).expand(count, 5, 6, 8, 8).clone(),
+        "label": number.long().view(-1, 1).expand(count, 25).clone(),
+    }
+
+
+def test_without_mixing_nothing_changes() -> None:
+    image, label = StudyMixing(views=VIEWS)(batch())
+    assert torch.equal(image, batch()["image"])
+    assert torch.equal(label, batch()["label"])
+
+
+def test_a_borrowed_level_brings_its_labels() -> None:
+    torch.manual_seed(0)
+    image, label = StudyMixing(views=VIEWS, level=0.5)(batch())
+    levels = list(dict.fromkeys(finding.level for finding in FINDINGS))
+    for n, finding in enumerate(FINDINGS):
+        shown = image[:, levels.index(finding.level)]
+        assert torch.equal(shown.amax(dim=(1, 2, 3)).long(), label[:, n])
+        assert torch.equal(shown.amin(dim=(1, 2, 3)).long(), label[:, n])
+    assert label.ne(batch()["label"]).any()
+
+
+def test_a_borrowed_right_half_brings_right_labels_and_leaves_left_ones() -> None:
+    image, label = StudyMixing(views=VIEWS, half=1.0)(batch())
+    own, theirs = torch.arange(3), torch.arange(3).roll(1)
+    for n, finding in enumerate(FINDINGS):
+        expected = {Side.LEFT: own, Side.RIGHT: theirs, None: torch.full((3,), MISSING)}[finding.condition.side]
+        assert torch.equal(label[:, n], expected)
+    for study in range(3):
+        assert (image[study, :, :2] == own[study]).all()  # sagittal slices run from left to right
+        assert (image[study, :, 2:4] == theirs[study]).all()
+        assert (image[study, :, 4:, :, 4:] == own[study]).all()  # columns of axial ones run to the left
+        assert (image[study, :, 4:, :, :4] == theirs[study]).all()
+
+
+def test_the_canals_label_stays_where_both_agree() -> None:
+    data = batch(2)
+    data["label"][:] = 1
+    _, label = StudyMixing(views=VIEWS, half=1.0)(data)
+    assert (label == 1).all()
+
+
+def test_an_axial_slice_that_one_of_them_lacks_is_absent_and_not_half_there() -> None:
+    data = batch(2)
+    data["image"][1, :, 5] = ABSENT
+    data["image"][1, :, 3] = ABSENT
+    image, _ = StudyMixing(views=VIEWS, half=1.0)(data)
+    assert (image[:, :, 5] == ABSENT).all()
+    assert (image[0, :, 3] == ABSENT).all()
+    assert (image[1, :, 3] == 0).all()
+
+
+def test_holes_leave_absent_slices_absent() -> None:
+    torch.manual_seed(0)
+    data = {"image": torch.ones(2, 5, 6, 8, 8), "label": batch(2)["label"]}
+    data["image"][0, 0, 0] = ABSENT
+    image, _ = StudyMixing(views=VIEWS, hole=1.0)(data)
+    assert (image[0, 0, 0] == ABSENT).all()
+    assert ((image == 0).sum(dim=(-1, -2)) == 16).sum() == 2 * 5 * 6 - 1
+
+
+def noise(studies: int = 4, seed: int = 0) -> dict[str, torch.Tensor]:
+    """Studies of noise and random labels; some levels and slices are not there."""
+    random = torch.Generator().manual_seed(seed)
+    image = torch.rand(studies, 5, 6, 8, 8, generator=random)
+    image[0, 0, 1] = image[:2, 2] = ABSENT
+    return {"image": image, "label": torch.randint(-1, 3, (studies, 25), generator=random)}
+
+
+BLENDING = [{"blend": 0.9}, {"rectangle": 0.9}, {"blend": 0.7, "rectangle": 0.7, "level": 0.3, "half": 0.3}]
+
+
+@pytest.mark.parametrize("shares", BLENDING)
+@pytest.mark.parametrize("seed", range(3))
+def test_blended_labels_sum_to_one_or_are_missing_and_absent_slices_stay_absent(shares: dict, seed: int) -> None:
+    torch.manual_seed(seed)
+    image, label = StudyMixing(views=VIEWS, **shares)(noise(seed=seed))
+    sums = label.sum(dim=-1)
+    assert label.shape == (4, 25, 3)
+    assert (label >= 0).all()
+    assert torch.allclose(sums, sums.round(), atol=1e-5)
+    absent = (image == ABSENT).flatten(3)
+    assert (absent.all(dim=-1) == absent.any(dim=-1)).all()
+    assert image[~absent.any(dim=-1)].min() >= 0
+
+
+@pytest.mark.parametrize("shares", [{"blend": 1.0}, {"rectangle": 1.0}])
+def test_labels_are_blended_as_the_pixels_are(shares: dict) -> None:
+    """Grey values are the share of severe: where one study is black and normal, the other white and severe."""
+    torch.manual_seed(1)
+    data = {"image": torch.zeros(2, 5, 6, 64, 64), "label": torch.zeros(2, 25, dtype=torch.int64)}
+    data["image"][1], data["label"][1] = 1.0, 2
+    image, label = StudyMixing(views=VIEWS, **shares)(data)
+    levels = list(dict.fromkeys(finding.level for finding in FINDINGS))
+    for n, finding in enumerate(FINDINGS):
+        white = image[:, levels.index(finding.level)].mean(dim=(1, 2, 3))
+        assert torch.allclose(label[:, n, 2], white, atol=1e-5)
+    assert 0.05 < float(label[0, 0, 2]) < 0.95
+
+
+@pytest.mark.parametrize("shares", [{"blend": 1.0}, {"rectangle": 1.0}])
+def test_levels_of_other_slices_are_not_blended(shares: dict) -> None:
+    data = noise(2)
+    image, label = StudyMixing(views=VIEWS, **shares)(data)
+    assert torch.equal(image[:, 0], data["image"][:, 0])
+    first = [n for n, finding in enumerate(FINDINGS) if finding.level == FINDINGS[0].level]
+    assert set(label[:, first].flatten().tolist()) <= {0.0, 1.0}
+    assert not torch.equal(image[:, 1], data["image"][:, 1])
+
+
+def test_a_blend_in_the_mirror_is_the_mirror_of_the_blend() -> None:
+    def mirrored(image: torch.Tensor, label: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        return torch.cat([image[:, :, :4].flip(2), image[:, :, 4:].flip(-1)], dim=2), label[:, list(MIRROR)]
+
+    data, mixing = noise(), StudyMixing(views=VIEWS, blend=0.8)
+    torch.manual_seed(3)
+    expected = mirrored(*mixing(data))
+    torch.manual_seed(3)
+    found = mixing(dict(zip(("image", "label"), mirrored(data["image"], data["label"]), strict=True)))
+    assert all(torch.equal(one, other) for one, other in zip(found, expected, strict=True))
+
+
+def test_a_batch_of_one_blends_nothing() -> None:
+    data = noise(1)
+    image, label = StudyMixing(views=VIEWS, blend=1.0, rectangle=1.0)(data)
+    assert torch.allclose(image, data["image"])
+    assert torch.equal(label.argmax(dim=-1)[data["label"] >= 0], data["label"][data["label"] >= 0])
+
+
+@pytest.mark.parametrize("name", ["level", "half", "blend", "rectangle", "hole"])
+def test_shares_beyond_one_are_refused(name: str) -> None:
+    with pytest.raises(InvalidOptionError, match=name):
+        StudyMixing(views=VIEWS, **{name: 1.5})
+
+
+def test_a_beta_distribution_without_a_parameter_is_refused() -> None:
+    with pytest.raises(InvalidOptionError, match="alpha"):
+        StudyMixing(views=VIEWS, alpha=0.0)

@@ -1,0 +1,155 @@
+import json
+import math
+from pathlib import Path
+
+import pytest
+import torch
+from ignite.engine import Engine, Events
+
+from monai_spine.errors import InvalidOptionError, InvalidTableError, MissingInputError, SpineError
+from monai_spine.training.best_model import BestModel
+from monai_spine.training.inferers import MixedPrecisionInferer
+from monai_spine.training.run_state import RunState
+from monai_spine.training.score_report import ScoreReport
+from monai_spine.weights import load_safely, load_weights
+
+
+def training(scores: list[float], **options: object) -> tuple[BestModel, Engine]:
+    """A trainer whose validation gives the scores one epoch after the other; ``path`` is among the options."""
+    network = torch.nn.Linear(2, 2)
+    best = BestModel(network=network, **options)  # type: ignore[arg-type]
+    trainer = Engine(lambda engine, batch: network.weight.data.add_(1))
+    evaluator = Engine(lambda engine, batch: None)
+    best.attach(evaluator, trainer)
+
+    @trainer.on(Events.EPOCH_COMPLETED)
+    def validate() -> None:
+        evaluator.state.metrics = {"score": scores[trainer.state.epoch - 1]}
+        evaluator.fire_event(Events.COMPLETED)
+
+    return best, trainer
+
+
+def test_the_best_weights_are_those_of_the_lowest_score(tmp_path: Path) -> None:
+    best, trainer = training([0.9, 0.7, 0.8], path=str(tmp_path / "model.pt"))
+    start = best.network.weight.clone()
+    trainer.run([0], max_epochs=3)
+    kept = torch.load(tmp_path / "model.pt", weights_only=True)["weight"]
+    assert torch.allclose(kept, start + 2)
+    assert best.state_dict() == {"best": 0.7, "best_epoch": 2}
+
+
+def test_training_ends_when_nothing_improves_for_as_long_as_patience_lasts(tmp_path: Path) -> None:
+    _, trainer = training([0.9, 0.7, 0.8, 0.8, 0.6], path=str(tmp_path / "m.pt"), patience=2)
+    assert trainer.run([0], max_epochs=5).epoch == 4
+
+
+def test_a_score_that_is_not_a_number_is_never_the_best(tmp_path: Path) -> None:
+    best, trainer = training([math.nan, 0.7], path=str(tmp_path / "m.pt"))
+    trainer.run([0], max_epochs=2)
+    assert best.best == 0.7
+
+
+def test_a_new_run_moves_an_earlier_one_aside(tmp_path: Path) -> None:
+    latest, model = tmp_path / "latest.pt", tmp_path / "model.pt"
+    latest.write_text("state")
+    model.write_text("weights")
+    RunState(parts={}, path=str(latest), keep=[str(model)]).attach(Engine(lambda engine, batch: None))
+    (aside,) = [path for path in tmp_path.iterdir() if path.is_dir()]
+    assert {file.name: file.read_text() for file in aside.iterdir()} == {"latest.pt": "state", "model.pt": "weights"}
+
+
+def stopped_at(path: Path, epoch: int, of: int = 3) -> Engine:
+    torch.save({"parts": {}, "progress": {"epoch": epoch, "max_epochs": of}}, path)
+    trainer = Engine(lambda engine, batch: None)
+    trainer.state.max_epochs = 3
+    return trainer
+
+
+def test_a_finished_run_is_not_begun_again(tmp_path: Path) -> None:
+    trainer = stopped_at(tmp_path / "latest.pt", epoch=3)
+    with pytest.raises(InvalidTableError, match="nothing is left to resume"):
+        RunState(parts={}, path=str(tmp_path / "latest.pt")).attach(trainer, resume=True)
+
+
+def test_a_state_of_other_parts_is_refused(tmp_path: Path) -> None:
+    trainer = stopped_at(tmp_path / "latest.pt", epoch=1)
+    state = RunState(parts={"network": torch.nn.Linear(1, 1)}, path=str(tmp_path / "latest.pt"))
+    with pytest.raises(InvalidTableError, match=r"with the parts \['network'\]"):
+        state.attach(trainer, resume=True)
+
+
+def test_there_must_be_a_run_to_resume(tmp_path: Path) -> None:
+    with pytest.raises(MissingInputError, match=r"latest\.pt"):
+        RunState(parts={}, path=str(tmp_path / "latest.pt")).attach(Engine(lambda engine, batch: None), resume=True)
+
+
+def test_a_word_in_place_of_true_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InvalidOptionError, match="--resume True"):
+        RunState(parts={}, path="x").attach(Engine(lambda engine, batch: None), resume="false")  # type: ignore[arg-type]
+    with pytest.raises(InvalidOptionError, match="--amp False"):
+        MixedPrecisionInferer(enabled="false")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("content", [b"", b"rubbish", b"PK\x03\x04 and so on"], ids=["empty", "rubbish", "zip"])
+def test_a_damaged_weights_file_is_refused(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "m.pt").write_bytes(content)
+    with pytest.raises(InvalidTableError, match=r"m\.pt"):
+        load_safely(tmp_path / "m.pt")
+
+
+def test_a_weights_file_that_would_run_code_is_refused(tmp_path: Path) -> None:
+    torch.save({"weights": Path("x")}, tmp_path / "m.pt")
+    with pytest.raises(InvalidTableError):
+        load_safely(tmp_path / "m.pt")
+
+
+def test_the_state_of_a_run_gives_its_networks_weights(tmp_path: Path) -> None:
+    network, other = torch.nn.Linear(2, 2), torch.nn.Linear(2, 2)
+    torch.save({"parts": {"network": network.state_dict()}, "progress": {}}, tmp_path / "latest.pt")
+    load_weights(other, tmp_path / "latest.pt")
+    assert torch.equal(other.weight, network.weight)
+
+
+def test_weights_that_do_not_fit_are_refused_and_change_nothing(tmp_path: Path) -> None:
+    torch.save(torch.nn.Linear(3, 3).state_dict(), tmp_path / "m.pt")
+    network = torch.nn.Linear(2, 2)
+    before = network.weight.clone()
+    with pytest.raises(SpineError, match="does not fit"):
+        load_weights(network, tmp_path / "m.pt")
+    assert torch.equal(network.weight, before)
+
+
+def test_what_does_not_fit_is_named(tmp_path: Path) -> None:
+    layers = [torch.nn.Linear(2, 2), torch.nn.ReLU(), torch.nn.Linear(2, 3)]
+    torch.save(torch.nn.Sequential(*layers, torch.nn.Linear(3, 3)).state_dict(), tmp_path / "m.pt")
+    layers[1], layers[2] = torch.nn.BatchNorm1d(2), torch.nn.Linear(2, 4)
+    with pytest.raises(InvalidTableError) as raised:
+        load_weights(torch.nn.Sequential(*layers), tmp_path / "m.pt")
+    said = str(raised.value)
+    assert "it lacks 5: 1.weight, 1.bias" in said
+    assert "the network lacks 2: 3.weight, 3.bias" in said
+    assert "2.weight (3 x 2 in the file, 4 x 2 in the network)" in said
+
+
+def test_a_figure_that_is_not_defined_is_null_in_the_report(tmp_path: Path) -> None:
+    engine = Engine(lambda engine, batch: None)
+    ScoreReport(str(tmp_path)).attach(engine)
+    engine.state.metrics = {"score": 0.5, "score_of_prior": math.nan}
+    engine.fire_event(Events.COMPLETED)
+    assert json.loads((tmp_path / "metrics.json").read_text()) == {"score": 0.5, "score_of_prior": None}
+
+
+def test_bfloat16_gives_float32_back_close_to_full_precision() -> None:
+    network, image = torch.nn.Conv2d(2, 3, 3), torch.rand(1, 2, 8, 8)
+    with torch.no_grad():
+        exact = MixedPrecisionInferer(False)(image, network)
+        mixed = MixedPrecisionInferer(True)(image, network)
+    assert mixed.dtype == torch.float32
+    assert not torch.equal(mixed, exact)
+    assert torch.allclose(mixed, exact, atol=0.02)
+
+
+def test_training_a_3d_network_in_bfloat16_on_a_cpu_is_refused() -> None:
+    with pytest.raises(InvalidOptionError, match="--amp False"):
+        MixedPrecisionInferer(True)(torch.rand(1, 1, 4, 4, 4), torch.nn.Conv3d(1, 1, 3))

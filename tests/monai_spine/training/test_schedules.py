@@ -1,0 +1,75 @@
+import pytest
+import torch
+from torch.optim import lr_scheduler
+
+from monai_spine.errors import InvalidOptionError
+from monai_spine.training.schedules import Schedule
+
+RATE = 0.1
+
+
+def optimizer() -> torch.optim.SGD:
+    weights = [torch.nn.Parameter(torch.zeros(1)) for _ in range(2)]
+    return torch.optim.SGD([{"params": weights[:1]}, {"params": weights[1:], "lr": RATE / 10}], lr=RATE)
+
+
+def rates(schedule, steps: int) -> list[float]:
+    given = []
+    for _ in range(steps):
+        given.append(schedule.optimizer.param_groups[0]["lr"])
+        schedule.optimizer.step()
+        schedule.step()
+    return given
+
+
+@pytest.mark.parametrize("kind", Schedule.KINDS)
+def test_a_warm_up_grows_in_a_straight_line_and_groups_keep_their_ratio(kind: str) -> None:
+    schedule = Schedule(optimizer(), kind=kind, epochs=4, steps=10, warmup=0.5)
+    assert rates(schedule, 5) == pytest.approx([RATE * n / 5 for n in range(1, 6)])
+    assert schedule.optimizer.param_groups[1]["lr"] == pytest.approx(schedule.optimizer.param_groups[0]["lr"] / 10)
+
+
+def test_courses_are_torchs() -> None:
+    epochs, steps, total = 6, 5, 30
+    torchs = {
+        "cosine": lambda o: lr_scheduler.CosineAnnealingLR(o, T_max=total, eta_min=0.01 * RATE),
+        "exponential": lambda o: lr_scheduler.ExponentialLR(o, gamma=0.01 ** (1 / total)),
+        "step": lambda o: lr_scheduler.StepLR(o, step_size=2 * steps, gamma=0.1),
+        "constant": lambda o: lr_scheduler.ConstantLR(o, factor=1.0),
+    }
+    for kind, made in torchs.items():
+        mine = rates(Schedule(optimizer(), kind=kind, epochs=epochs, steps=steps, every=2), total)
+        assert mine == pytest.approx(rates(made(optimizer()), total), rel=1e-6), kind
+
+
+def test_one_cycle_rises_for_three_tenths_and_falls_to_nearly_nothing() -> None:
+    given = rates(Schedule(optimizer(), kind="one_cycle", epochs=10, steps=10), 100)
+    assert given[0] == pytest.approx(RATE / 25)
+    assert max(given) == given[30] == pytest.approx(RATE)
+    assert given[-1] < RATE / 100
+
+
+def test_a_plateau_lowers_the_rate_after_too_many_validations_without_gain() -> None:
+    schedule = Schedule(optimizer(), kind="plateau", epochs=10, steps=2, every=2, factor=0.5)
+    seen = []
+    for figure in (0.5, 0.6, 0.6, 0.6, float("nan"), 0.6, 0.7, 0.7, 0.7):
+        rates(schedule, 2)
+        schedule.look(figure)
+        seen.append(schedule.optimizer.param_groups[0]["lr"] / RATE)
+    assert seen == pytest.approx([1, 1, 1, 1, 1, 0.5, 0.5, 0.5, 0.5])
+
+
+@pytest.mark.parametrize("kind", Schedule.KINDS)
+def test_a_schedule_that_is_taken_up_goes_on_as_one_that_never_stopped(kind: str) -> None:
+    one, other = (Schedule(optimizer(), kind=kind, epochs=4, steps=5, warmup=1.0, every=1) for _ in range(2))
+    rates(one, 12)
+    for figure in (0.5, 0.5, 0.5):
+        one.look(figure)
+    other.load_state_dict(one.state_dict())
+    assert rates(other, 8) == pytest.approx(rates(one, 8))
+
+
+def test_unknown_courses_and_impossible_numbers_are_refused() -> None:
+    for wrong in ({"kind": "sine"}, {"kind": "cosine", "warmup": 9.0}, {"kind": "step", "factor": 1.5}):
+        with pytest.raises(InvalidOptionError):
+            Schedule(optimizer(), epochs=4, steps=5, **wrong)
