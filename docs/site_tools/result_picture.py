@@ -1,8 +1,8 @@
 """The picture in the README: a graded study, its levels on the left and its 25 findings on the right.
 
-    python -m data_prep phantom cohort --studies 3 --seed 2 --size full
-    monai-spine predict -i cohort/train_images -o graded --name-by folder
-    python docs/site_tools/result_picture.py graded/2658454852 docs/result.png --labels cohort/train.csv
+python -m data_prep phantom cohort --studies 3 --seed 2 --size full
+monai-spine predict -i cohort/train_images -o graded --name-by folder
+python docs/site_tools/result_picture.py graded/2658454852 docs/result.png --labels cohort/train.csv
 """
 
 from __future__ import annotations
@@ -48,7 +48,9 @@ def draw(study: Path, labels: Path | None) -> plt.Figure:
             grade = finding["grade"]
             right.text(j, i, f"{GRADES[grade]}\n{finding['natural'][grade]:.2f}", ha="center", va="center", fontsize=9)
             if name in marked and marked[name] != GRADES[grade]:
-                right.text(j, i + 0.42, f"label: {marked[name]}", ha="center", va="bottom", fontsize=7.5, style="italic")
+                right.text(
+                    j, i + 0.42, f"label: {marked[name]}", ha="center", va="bottom", fontsize=7.5, style="italic"
+                )
     right.set_xticks(range(5), CONDITIONS.values(), fontsize=9)
     right.set_yticks(range(5), [level.upper().replace("_", "/") for level in LEVELS], fontsize=9)
     right.xaxis.tick_top()
