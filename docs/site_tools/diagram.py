@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from html import escape
 
 WIDTH, MARGIN, GAP = 960, 8, 14
-LINE_HEIGHT, CHARACTER, PADDING = 17, 6.7, 10
-ROW_GAP = 46
+LINE_HEIGHT, CHARACTER, PADDING = 17, 7.4, 10
+ROW_GAP = 44
 
 BOX = re.compile(r"^(?P<open>[\[(])(?P<name>\w+)[\])]\s*(?P<text>.*)$")
 ARROW = re.compile(r"^(?P<start>\w+)\s*->\s*(?P<end>\w+)\s*(?::\s*(?P<words>.*))?$")
@@ -25,7 +25,7 @@ STYLE = """<style>
 .diagram text { fill: currentColor; text-anchor: middle; }
 .diagram .title { font-weight: bold; }
 .diagram .words { font-style: italic; font-size: 11.5px; }
-.diagram rect { fill: none; stroke: currentColor; stroke-width: 1.2; }
+.diagram rect { fill: var(--md-default-bg-color, white); stroke: currentColor; stroke-width: 1.2; }
 .diagram rect.data { stroke-dasharray: 5 3; }
 .diagram path { fill: none; stroke: currentColor; stroke-width: 1.1; marker-end: url(#arrow); opacity: .75; }
 .diagram marker path { fill: currentColor; marker-end: none; }

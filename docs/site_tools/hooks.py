@@ -6,6 +6,7 @@ turn it into a link between pages. A link to a file that is no page, such as a s
 
 from __future__ import annotations
 
+import itertools
 import posixpath
 import re
 import sys
@@ -73,8 +74,21 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
             return text if "`" in text else f"`{path}`"
         return match[0]  # which the strict build then complains of
 
-    markdown = DIAGRAM.sub(lambda match: diagram.svg(match[1]), markdown)
+    # A figure passes through Markdown as a placeholder: Markdown would put paragraphs into its SVG.
+    page.meta["diagrams"] = DIAGRAM.findall(markdown)
+    numbers = itertools.count()
+    markdown = DIAGRAM.sub(lambda _: placeholder(next(numbers)), markdown)
     return outside_code(markdown, lambda text: LINK.sub(link, text))
+
+
+def on_page_content(html: str, page: Page, config: MkDocsConfig, files: Files) -> str:
+    for number, text in enumerate(page.meta.get("diagrams", ())):
+        html = html.replace(placeholder(number), diagram.svg(text))
+    return html
+
+
+def placeholder(number: int) -> str:
+    return f'<figure data-diagram="{number}"></figure>'
 
 
 def repository_path(uri: str) -> str:
