@@ -1,16 +1,21 @@
-"""Run a notebook from top to bottom and keep its outputs in the file: ``run_notebook.py NOTEBOOK``."""
+"""Run a notebook from top to bottom and keep its outputs in the file: ``python run_notebook.py NOTEBOOK``."""
 
 from __future__ import annotations
 
+import base64
+import io
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import nbformat
 from nbclient import NotebookClient
+from PIL import Image
 
 ROOT = Path(__file__).parents[2]
 TIMEOUT_S = 600
+JPEG_QUALITY = 75
 
 
 def run(path: Path, folder: Path) -> nbformat.NotebookNode:
@@ -33,10 +38,21 @@ def without_traces(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
             cell.execution_count = None
             cell.outputs = [output for output in cell.outputs if output.get("name") != "stderr"]
             for output in cell.outputs:
-                output.pop("execution_count", None)
                 if output.output_type == "execute_result":
                     output.execution_count = None
+                if "data" in output:
+                    output.data = light(output.data)
     return notebook
+
+
+def light(data: dict[str, Any]) -> dict[str, Any]:
+    """Text without its HTML, and pictures as JPEG, so that the file stays small enough for a repository."""
+    if "image/png" in data:
+        picture = Image.open(io.BytesIO(base64.b64decode(data["image/png"]))).convert("RGB")
+        file = io.BytesIO()
+        picture.save(file, "JPEG", quality=JPEG_QUALITY, optimize=True)
+        return {"image/jpeg": base64.b64encode(file.getvalue()).decode()}
+    return {kind: value for kind, value in data.items() if kind == "text/plain"}
 
 
 def main() -> None:
