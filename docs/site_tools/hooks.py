@@ -96,7 +96,8 @@ def repository_path(uri: str) -> str:
     for path, place in ELSEWHERE.items():
         if place == uri:
             return path
-    return f"docs/{uri}"
+    as_notebook = f"docs/{uri.removesuffix('.md')}.ipynb"
+    return as_notebook if (ROOT / as_notebook).is_file() else f"docs/{uri}"
 
 
 def outside_code(markdown: str, change) -> str:
