@@ -40,7 +40,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
 def test_the_documented_commands_run_one_after_the_other(run, tmp_path: Path) -> None:
     text = (ROOT / "docs" / "how-to" / "ensembles.md").read_text()
     (block,) = re.findall(r"<!-- executed by .*? -->\n```sh\n(.*?)```", text, re.DOTALL)
-    for command in block.splitlines():
+    for command in block.replace("\\\n", " ").splitlines():
         assert run(command) == 0, command
     work = tmp_path / "work"
     assert json.loads((work / "metrics.json").read_text())["schema"] == "monai_spine/metrics/1"
