@@ -1,5 +1,6 @@
 """What readers of the pages rely on: short pages, lines that fit a screen, links that lead somewhere."""
 
+import pkgutil
 import re
 from pathlib import Path
 
@@ -35,3 +36,31 @@ def test_links_lead_to_files_of_the_repository(path: Path) -> None:
 
 def test_the_readme_links_to_other_files() -> None:
     assert "](docs/" in (ROOT / "README.md").read_text()
+
+
+def words(pattern: str) -> list[tuple[str, str]]:
+    """What the pattern finds in the pages, each with its page."""
+    return sorted(
+        {
+            (path.relative_to(ROOT).as_posix(), name)
+            for path in PAGES
+            if path.name != "CHANGELOG.md"
+            for name in re.findall(pattern, path.read_text())
+        }
+    )
+
+
+def test_folders_and_files_that_pages_name_are_there() -> None:
+    names = words(r"`((?:monai_spine|data_prep|tests|benchmarks|docs)/[\w/.-]+)`")
+    files = [(page, name) for page, name in names if not re.search(r"/\d+$", name)]  # schemas end in their number
+    assert [(page, name) for page, name in files if not (ROOT / name).exists()] == []
+
+
+def test_names_of_python_that_pages_give_are_importable() -> None:
+    lost = []
+    for page, name in words(r"[`\"]((?:monai_spine|data_prep)(?:\.\w+)+)"):
+        try:
+            pkgutil.resolve_name(name)
+        except (ImportError, AttributeError):
+            lost.append((page, name))
+    assert lost == []
