@@ -19,7 +19,7 @@ from data_prep.check.volumes import Volume
 from monai_spine.geometry import Array
 
 THRESHOLD = 0.12
-"""Share of differing bits below which two images count as alike; docs/how-to/check.md says what it was measured on."""
+"""Share of differing bits below which two images count as alike; docs/check.md says what it was measured on."""
 _HEIGHTS = (0.2, 0.35, 0.5, 0.65, 0.8)
 _PIXELS = 64
 _FREQUENCIES = 24

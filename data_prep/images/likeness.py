@@ -2,7 +2,7 @@
 
 Two pictures are alike if the cosine between their features reaches `THRESHOLD`: of the whole pictures, of what is left
 without an even border, or after one was shifted and stretched onto the other. The last is tried with the most alike of
-each picture alone. docs/how-to/image-classification.md says what the threshold was measured on.
+each picture alone. docs/images.md says what the threshold was measured on.
 """
 
 from __future__ import annotations

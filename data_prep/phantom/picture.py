@@ -1,6 +1,6 @@
 """The picture of the documentation: a study per row, its three series beside each other.
 
-``python -m data_prep.phantom.picture docs/explanation/phantom.png``
+``python -m data_prep.phantom.picture docs/phantom.png``
 """
 
 from __future__ import annotations
