@@ -1,4 +1,4 @@
-"""How long a phantom study takes: processor time of one core, DICOM files included, to a temporary folder.
+"""How long one core takes for a phantom study, in processor time, its DICOM files included.
 
 python benchmarks/phantom_speed.py small 20
 """
@@ -9,8 +9,8 @@ import tempfile
 import time
 from pathlib import Path
 
+from data_prep.choices import PhantomSize
 from data_prep.phantom.cohort import Job, write_study
-from data_prep.phantom.size import Size
 
 SEED = 3
 
@@ -24,12 +24,12 @@ def seconds(folder, index, size):
 
 def main(size, count):
     with tempfile.TemporaryDirectory() as folder:
-        seconds(Path(folder), count, size)  # imports, and tables that are made once
-        taken = [seconds(Path(folder), index, size) for index in range(count)]
+        seconds(Path(folder), count, size)  # not counted: imports, and tables that are made once
+        times = [seconds(Path(folder), index, size) for index in range(count)]
         size_mb = sum(path.stat().st_size for path in Path(folder).rglob("*.dcm")) / (count + 1) / 1e6
-    mean, median, least = statistics.mean(taken), statistics.median(taken), min(taken)
+    mean, median, least = statistics.mean(times), statistics.median(times), min(times)
     print(f"{size.value}: mean {mean:.2f} s, median {median:.2f} s, least {least:.2f} s, {size_mb:.1f} MB a study")
 
 
 if __name__ == "__main__":
-    main(Size(sys.argv[1]), int(sys.argv[2]))
+    main(PhantomSize(sys.argv[1]), int(sys.argv[2]))

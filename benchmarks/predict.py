@@ -32,10 +32,10 @@ def main() -> None:
 
 
 def _measure(folder: Path, options: argparse.Namespace) -> None:
+    from data_prep.choices import PhantomSize
     from data_prep.phantom.cohort import generate
-    from data_prep.phantom.size import Size
 
-    generate(folder / "dicom", options.studies, 32, size=Size(options.size), workers=1, quiet=True)
+    generate(folder / "dicom", options.studies, 32, size=PhantomSize(options.size), workers=1, quiet=True)
     clock = _Clock()
     import torch
 

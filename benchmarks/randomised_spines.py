@@ -1,8 +1,8 @@
-"""How many randomised volumes, and slices around recesses with their crops, a second one core makes.
+"""How many randomised volumes, and slices around recesses with their crops, one core makes in a second.
 
     python benchmarks/randomised_spines.py [--volumes 60]
 
-Processor time of one thread, arithmetic libraries included: set OMP_NUM_THREADS=1, as the script does itself.
+Processor time of one thread: the script sets OMP_NUM_THREADS=1, so that arithmetic libraries use one as well.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def main() -> None:
 
 
 def row(title: str, make: Callable[[int], object], count: int) -> str:
-    """Processor time of all items but the first."""
+    """A row of the table: processor time of all items but the first."""
     times = []
     for n in range(count + 1):
         start = time.process_time()

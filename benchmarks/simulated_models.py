@@ -21,8 +21,8 @@ import pandas as pd
 from scipy.special import softmax
 from scipy.stats import norm
 
-from data_prep.phantom.disease import CUTS, model
-from data_prep.phantom.readers import LAPSE
+from data_prep.phantom.anatomy.disease import CUTS, model
+from data_prep.phantom.labels import MISTAKE
 from data_prep.phantom.study import draw_findings
 from monai_spine.scoring.competition import WEIGHTS
 from monai_spine.scoring.submission import write_predictions
@@ -89,7 +89,7 @@ def _posterior(seen: np.ndarray, error: np.ndarray) -> np.ndarray:
     spread = stats.spread * np.sqrt(stats.reliability * (1 - kept) + 1 - stats.reliability)
     below = [norm.cdf((cut - middle) / spread) for cut in CUTS]
     read = np.stack([below[0], below[1] - below[0], 1 - below[1]], axis=-1)
-    lapse = _by_finding(LAPSE)[:, None]
+    lapse = _by_finding(MISTAKE)[:, None]
     return (1 - lapse) * read + lapse * stats.shares
 
 

@@ -7,9 +7,8 @@ from typing import Annotated
 
 import typer
 
-from data_prep.choices import MAX_BYTES, NameBy, Plane, Verify, VolumeFormat, YesNo
+from data_prep.choices import MAX_BYTES, NameBy, PhantomSize, Plane, Verify, VolumeFormat, YesNo
 from data_prep.images import cli as images
-from data_prep.phantom.size import Size
 from monai_spine import console
 
 app = typer.Typer(
@@ -36,7 +35,7 @@ def phantom(  # noqa: PLR0917 - options
     out: Annotated[Path, typer.Argument(help="New or empty folder, filled in the competition's layout.")],
     studies: Annotated[int, typer.Option(help="How many studies.")] = 10,
     seed: Annotated[int, typer.Option(help="Study 17 of a seed is the same in every cohort.")] = 0,
-    size: Annotated[Size, typer.Option(help="Image size.")] = Size.SMALL,
+    size: Annotated[PhantomSize, typer.Option(help="Image size.")] = PhantomSize.SMALL,
     workers: Annotated[int, typer.Option(help="Processes; -1 for one per core.")] = -1,
     quirks: Annotated[bool, typer.Option("--quirks", help="With the oddities of real collections.")] = False,
     force: Annotated[
@@ -51,10 +50,10 @@ def phantom(  # noqa: PLR0917 - options
 
     Example: python -m data_prep phantom odd/rsna --studies 3 --force l6 --force several-axial --label-maps
     """
-    from data_prep.phantom import quirks as oddities
     from data_prep.phantom.cohort import generate
+    from data_prep.phantom.quirks import named
 
-    forced = [oddities.named(force or ())] * studies
+    forced = [named(force or ())] * studies
     generate(
         out, studies, seed, size=size, quirks=quirks, forced=forced, label_maps=label_maps, workers=workers, quiet=quiet
     )

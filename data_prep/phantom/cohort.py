@@ -11,13 +11,14 @@ import numpy as np
 from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 from threadpoolctl import threadpool_limits
 
-from data_prep.phantom import dicom, enhanced, maps, record
-from data_prep.phantom.acquisition import acquire
-from data_prep.phantom.compression import COMPRESSED
-from data_prep.phantom.plan import Series
-from data_prep.phantom.quirks import NONE, Quirk
-from data_prep.phantom.size import Size
-from data_prep.phantom.study import Stream, Study, draw, oddities, stream
+from data_prep.choices import PhantomSize
+from data_prep.phantom import dicom, tables
+from data_prep.phantom.acquisition.acquire import acquire
+from data_prep.phantom.acquisition.plan import Series
+from data_prep.phantom.enhanced import write_enhanced
+from data_prep.phantom.label_maps import SHORT_SLICES, short_rows, write_label_maps, write_label_names
+from data_prep.phantom.quirks import NONE, Quirk, draw_quirks
+from data_prep.phantom.study import Stream, Study, draw_study, stream
 from monai_spine import console
 from monai_spine.errors import SpineError
 from monai_spine.spine import SeriesType
@@ -27,12 +28,12 @@ IMAGES = "train_images"
 
 @dataclass(frozen=True)
 class Job:
-    """One study to make: which, how large, its quirks, and whether with label maps."""
+    """One study to make: study ``index`` of a seed, written to the folder ``out``."""
 
     out: Path
     seed: int
     index: int
-    size: Size = Size.SMALL
+    size: PhantomSize = PhantomSize.SMALL
     quirks: frozenset[Quirk] = NONE
     label_maps: bool = False
 
@@ -42,30 +43,30 @@ def generate(
     studies: int,
     seed: int,
     *,
-    size: Size = Size.SMALL,
+    size: PhantomSize = PhantomSize.SMALL,
     quirks: bool = False,
     forced: Sequence[frozenset[Quirk]] = (),
     label_maps: bool = False,
     workers: int = 1,
     quiet: bool = False,
 ) -> dict[str, object]:
-    """Write a cohort to the new folder ``out`` and return what `floor.report` says of it.
+    """Write a cohort to the new folder ``out`` and return the content of its ``floor.json``.
 
-    Everything goes to a temporary folder beside ``out`` first.
+    Everything is written to a temporary folder beside ``out`` first, so that ``out`` is complete or does not exist.
 
     Parameters
     ----------
     quirks
         Whether to draw the oddities of real people, scans and collections at their rates.
     forced
-        Quirks that the first studies have for sure, a set per study.
+        Quirks that the first studies must have, a set per study.
     label_maps
-        Whether to write the tissues of every series as NIfTI, too.
+        Whether to write the tissues of every series as NIfTI as well.
 
     Raises
     ------
     SpineError
-        If ``out`` is a file or a folder with something in it, or ``studies`` is not positive.
+        If ``out`` is a file or a folder that is not empty, or ``studies`` is not positive.
     """
     if studies < 1:
         raise SpineError(f"expected at least 1 study, but given --studies {studies}")
@@ -75,83 +76,78 @@ def generate(
     shutil.rmtree(partial, ignore_errors=True)
     (partial / IMAGES).mkdir(parents=True)
     (partial / "test_images").mkdir()
-    certain = [*forced, *[NONE] * studies][:studies]
-    jobs = [
-        Job(partial, seed, index, size, oddities(seed, index, sure) if quirks else sure, label_maps)
-        for index, sure in enumerate(certain)
-    ]
-    records = _write_studies(jobs, workers, quiet)
-    summary = record.write_tables(partial, records)
+    jobs = []
+    for index, certain in enumerate([*forced, *[NONE] * studies][:studies]):
+        drawn = draw_quirks(stream(seed, index, Stream.QUIRKS), certain) if quirks else certain
+        jobs.append(Job(partial, seed, index, size, drawn, label_maps))
+    report = tables.write_tables(partial, _write_studies(jobs, workers, quiet))
     if label_maps:
-        maps.write_names(partial)
+        write_label_names(partial)
     if out.exists():
         out.rmdir()
     partial.rename(out)
-    return summary
+    return report
 
 
-def _write_studies(jobs: Sequence[Job], workers: int, quiet: bool) -> list[record.Record]:
+def _write_studies(jobs: Sequence[Job], workers: int, quiet: bool) -> list[tables.StudyRows]:
     from joblib import Parallel, delayed
 
-    done: Iterable[record.Record] = Parallel(n_jobs=workers, return_as="generator")(
+    done: Iterable[tables.StudyRows] = Parallel(n_jobs=workers, return_as="generator")(
         delayed(write_study)(job) for job in jobs
     )
     return list(console.track(done, "phantom studies", total=len(jobs), quiet=quiet))
 
 
-def write_study(job: Job) -> record.Record:
+def write_study(job: Job) -> tables.StudyRows:
     """Acquire and write one study's series and return its rows."""
-    study = draw(job.seed, job.index, job.size, job.quirks)
+    study = draw_study(job.seed, job.index, job.size, job.quirks)
     rng = stream(job.seed, job.index, Stream.NOISE)
     encodings = stream(job.seed, job.index, Stream.ENCODING)
-    with threadpool_limits(1):  # as fast, and the same to the last bit on any number of cores
+    with threadpool_limits(1):  # not slower, and the same to the last bit on any number of cores
         for number, series in enumerate(study.series, start=1):
-            label = _label(study, series, number, encodings)
-            _write_series(job.out / IMAGES / study.id / series.id, study, series, label, rng)
+            tags = _tags(study, series, number, encodings)
+            _write_series(job.out / IMAGES / study.id / series.id, study, series, tags, rng)
             if job.label_maps:
-                maps.write(job.out, study, series)
-    return record.of(study)
+                write_label_maps(job.out, study, series)
+    return tables.study_rows(study)
 
 
-def _write_series(folder: Path, study: Study, series: Series, label: dicom.Label, rng: np.random.Generator) -> None:
+def _write_series(folder: Path, study: Study, series: Series, tags: dicom.SeriesTags, rng: np.random.Generator) -> None:
     """Acquire and write the stacks of a series."""
     folder.mkdir(parents=True)
     images = [_shaped(acquire(study.anatomy, stack.scan, rng), study, series) for stack in series.stacks]
+    if not series.stacks:
+        return
     if Quirk.ENHANCED in study.quirks:
-        slabs = [
-            enhanced.Slab(stack.scan, pixels, stack.instances)
-            for stack, pixels in zip(series.stacks, images, strict=True)
-        ]
-        if slabs:
-            enhanced.write(folder / "1.dcm", slabs, label)
+        write_enhanced(folder / "1.dcm", series.stacks, images, tags)
         return
     for stack, pixels in zip(series.stacks, images, strict=True):
-        dicom.write(folder, stack.scan, pixels, stack.instances, label)
-    if Quirk.REPEATED_SLICE in study.quirks and series.stacks:
-        taken = [instance for stack in series.stacks for instance in stack.instances]
-        dicom.write_again(folder, taken[len(taken) // 2], max(taken) + 1, label)
+        dicom.write_stack(folder, stack, pixels, tags)
+    if Quirk.REPEATED_SLICE in study.quirks:
+        numbers = [instance for stack in series.stacks for instance in stack.instances]
+        dicom.write_repeated(folder, numbers[len(numbers) // 2], max(numbers) + 1, tags)
 
 
-def _label(study: Study, series: Series, number: int, rng: np.random.Generator) -> dicom.Label:
-    """How a series is named and encoded."""
-    spacing, syntax = dicom.Spacing.RIGHT, ExplicitVRLittleEndian
+def _tags(study: Study, series: Series, number: int, rng: np.random.Generator) -> dicom.SeriesTags:
+    """How a series is identified and encoded."""
+    spacing, syntax = dicom.SpacingTags.RIGHT, ExplicitVRLittleEndian
     if Quirk.NO_SPACING_TAGS in study.quirks:
-        spacing = dicom.Spacing.MISSING
+        spacing = dicom.SpacingTags.MISSING
     elif Quirk.WRONG_SPACING_TAGS in study.quirks:
-        spacing = dicom.Spacing.WRONG
+        spacing = dicom.SpacingTags.WRONG
     if Quirk.COMPRESSED in study.quirks:
-        syntax = COMPRESSED[int(rng.integers(len(COMPRESSED)))]
+        syntax = dicom.COMPRESSED[int(rng.integers(len(dicom.COMPRESSED)))]
     elif Quirk.IMPLICIT_VR in study.quirks:
         syntax = ImplicitVRLittleEndian
     elif Quirk.BIG_ENDIAN in study.quirks:
         syntax = ExplicitVRBigEndian
-    return dicom.Label(study.id, series.id, number, study.seed, study.manufacturer, spacing, syntax)
+    return dicom.SeriesTags(study.id, series.id, number, study.seed, study.manufacturer, spacing, syntax)
 
 
 def _shaped(pixels: dicom.Pixels, study: Study, series: Series) -> list[dicom.Pixels]:
-    """The slices; with the quirk the last ones of an axial stack lack their lowest rows."""
+    """The slices; with the quirk `MIXED_SHAPE`, the last ones of an axial stack lack their lowest rows."""
     slices = list(pixels)
-    if Quirk.MIXED_SHAPE in study.quirks and series.kind is SeriesType.AXIAL_T2:
-        short = slices[-maps.SHORT_SLICES :]
-        slices[-maps.SHORT_SLICES :] = [np.ascontiguousarray(image[: maps.shown_rows(len(image))]) for image in short]
+    if Quirk.MIXED_SHAPE in study.quirks and series.series_type is SeriesType.AXIAL_T2:
+        last = slices[-SHORT_SLICES:]
+        slices[-SHORT_SLICES:] = [np.ascontiguousarray(image[: short_rows(len(image))]) for image in last]
     return slices

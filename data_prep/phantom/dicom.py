@@ -1,27 +1,45 @@
-"""Writing a series as DICOM: classic MR Image Storage, a file per slice, with plain tags."""
+"""Writing a series as DICOM: classic MR Image Storage, one file per slice."""
 
 from __future__ import annotations
 
+import hashlib
 import struct
+import tempfile
+import uuid
 from bisect import bisect
-from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+import SimpleITK as sitk  # noqa: N813 - its usual name
 from pydicom import dcmread
 from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.encaps import encapsulate, generate_frames
 from pydicom.filebase import DicomBytesIO
 from pydicom.filewriter import write_data_element
-from pydicom.uid import UID, ExplicitVRLittleEndian, MRImageStorage
+from pydicom.uid import (
+    UID,
+    DeflatedExplicitVRLittleEndian,
+    ExplicitVRLittleEndian,
+    JPEG2000Lossless,
+    JPEGLosslessSV1,
+    MRImageStorage,
+    RLELossless,
+)
 
-from data_prep.phantom.compression import compress
-from data_prep.phantom.identity import uid
-from data_prep.phantom.scan import Scan
+from data_prep.phantom.acquisition.plan import Scan, Stack
 from monai_spine.geometry import LPS_TO_RAS, Array, spacing, to_world
+from monai_spine.spine import SeriesType
+
+
+def uid(*parts: object) -> UID:
+    """A DICOM UID under the UUID root 2.25, the same for the same parts."""
+    digest = hashlib.sha256("/".join(map(str, parts)).encode()).digest()
+    return UID(f"2.25.{uuid.UUID(bytes=digest[:16], version=4).int}")
+
 
 Pixels = npt.NDArray[np.uint16]
 IMPLEMENTATION = uid("monai_spine phantom")
@@ -37,12 +55,16 @@ SLICE_VRS = {
     0x00280011: "US",  # Columns
     0x7FE00010: "OW",  # PixelData
 }
-"""Elements that differ from slice to slice."""
+"""Elements that differ from slice to slice, in the order of their tags."""
+COMPRESSED = (RLELossless, JPEGLosslessSV1, JPEG2000Lossless, DeflatedExplicitVRLittleEndian)
+"""Lossless transfer syntaxes that pydicom and SimpleITK write without further packages. A deflated file is compressed
+as a whole, not its pixel data."""
+_SITK_NAMES = {JPEGLosslessSV1: "JPEG", JPEG2000Lossless: "JPEG2000"}
 Values = dict[int, object]
 
 
-class Spacing(Enum):
-    """What SliceThickness and SpacingBetweenSlices say."""
+class SpacingTags(Enum):
+    """Whether SliceThickness and SpacingBetweenSlices are right."""
 
     RIGHT = auto()
     MISSING = auto()
@@ -50,48 +72,49 @@ class Spacing(Enum):
 
 
 @dataclass(frozen=True)
-class Label:
-    """What identifies a series in the files: ids as in the folder names, and the scanner; and how they are encoded."""
+class SeriesTags:
+    """What identifies a series in the files, and how the files are encoded.
+
+    ``study`` and ``series`` are the ids of the folder names, ``number`` is the SeriesNumber.
+    """
 
     study: str
     series: str
     number: int
     seed: int
     manufacturer: str
-    spacing: Spacing = Spacing.RIGHT
-    syntax: UID = ExplicitVRLittleEndian
+    spacing: SpacingTags
+    syntax: UID
 
 
-def write(folder: Path, scan: Scan, pixels: list[Pixels], instances: Sequence[int], label: Label) -> None:
-    """Write each slice's ``pixels`` ``(rows, columns)`` as ``folder/<instance>.dcm``; ``instances`` numbers the slices.
-
-    What the slices share is encoded once, unless the transfer syntax is an unusual one.
-    """
+def write_stack(folder: Path, stack: Stack, pixels: list[Pixels], tags: SeriesTags) -> None:
+    """Write the ``pixels`` ``(rows, columns)`` of each slice as ``folder/<instance>.dcm``."""
+    scan = stack.scan
     folder.mkdir(parents=True, exist_ok=True)
-    header = series_header(scan, label)
-    shared = _stretches(header)
-    positions = to_world(scan.affine, [[0.0, 0.0, k] for k in range(len(instances))]) @ LPS_TO_RAS
+    header = series_header(scan, tags)
+    shared = _encoded_pieces(header)  # once for all slices: pydicom would encode every element for every slice
+    positions = to_world(scan.affine, [[0.0, 0.0, k] for k in range(len(pixels))]) @ LPS_TO_RAS
     heights = positions @ np.cross(*np.reshape(orientation(scan.affine), (2, 3)))
-    for k, instance in enumerate(instances):
-        own = _slice_values(positions[k].tolist(), float(heights[k]), instance, pixels[k], label)
+    for k, instance in enumerate(stack.instances):
+        own = _slice_values(positions[k].tolist(), float(heights[k]), instance, pixels[k], tags)
         path = folder / f"{instance}.dcm"
-        if label.syntax == ExplicitVRLittleEndian:
+        if tags.syntax == ExplicitVRLittleEndian:
             path.write_bytes(_file_meta(str(own[SOP_INSTANCE])) + _merged(own, shared))
         else:
-            _save(header, own, label.syntax, path)
+            _save(header, own, tags.syntax, path)
 
 
-def write_again(folder: Path, instance: int, other: int, label: Label) -> None:
-    """Write a slice that is there once more, under another instance number."""
+def write_repeated(folder: Path, instance: int, other: int, tags: SeriesTags) -> None:
+    """Write the slice ``instance`` a second time, under the instance number ``other``."""
     dataset = dcmread(folder / f"{instance}.dcm")
     dataset.InstanceNumber = other
-    dataset.SOPInstanceUID = uid(label.seed, label.study, label.series, other)
+    dataset.SOPInstanceUID = uid(tags.seed, tags.study, tags.series, other)
     dataset.file_meta.MediaStorageSOPInstanceUID = dataset.SOPInstanceUID
     dataset.save_as(folder / f"{other}.dcm")
 
 
 def _save(header: Dataset, own: Values, syntax: UID, path: Path) -> None:
-    """The ordinary way, for unusual transfer syntaxes."""
+    """Write a slice with pydicom, for transfer syntaxes other than explicit little endian."""
     dataset = Dataset()
     dataset.update(header)
     for tag, value in own.items():
@@ -99,14 +122,40 @@ def _save(header: Dataset, own: Values, syntax: UID, path: Path) -> None:
     dataset.file_meta = FileMetaDataset()
     dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian if syntax.is_encapsulated else syntax
     if syntax.is_encapsulated:
-        compress(dataset, syntax)
+        _compress(dataset, syntax)
     elif not syntax.is_little_endian:
         dataset.PixelData = np.frombuffer(dataset.PixelData, "<u2").astype(">u2").tobytes()
     dataset.save_as(path, enforce_file_format=True)
 
 
-def _stretches(header: Dataset) -> list[bytes]:
-    """What the slices share, encoded in pieces between which a slice's own elements stand."""
+def _compress(dataset: Dataset, syntax: UID) -> None:
+    """Compress the 16-bit little endian pixel data of a single-frame data set in place."""
+    if syntax == RLELossless:
+        dataset.compress(syntax, generate_instance_uid=False)
+        return
+    dataset.PixelData = encapsulate([_codestream(dataset, syntax)])
+    dataset["PixelData"].VR = "OB"
+    dataset["PixelData"].is_undefined_length = True
+    dataset.BitsStored, dataset.HighBit = 16, 15  # as in the codestream
+    dataset.file_meta.TransferSyntaxUID = syntax
+
+
+def _codestream(dataset: Dataset, syntax: UID) -> bytes:
+    """The image as SimpleITK compresses it."""
+    pixels = np.frombuffer(dataset.PixelData, "<u2").reshape(1, dataset.Rows, dataset.Columns)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "one.dcm"
+        writer = sitk.ImageFileWriter()
+        writer.SetImageIO("GDCMImageIO")
+        writer.SetFileName(str(path))
+        writer.UseCompressionOn()
+        writer.SetCompressor(_SITK_NAMES[syntax])
+        writer.Execute(sitk.GetImageFromArray(pixels))
+        return next(generate_frames(dcmread(path).PixelData, number_of_frames=1))
+
+
+def _encoded_pieces(header: Dataset) -> list[bytes]:
+    """The shared elements, encoded in pieces; a slice's own elements stand between them."""
     own = list(SLICE_VRS)
     pieces = [b""] * (len(own) + 1)
     for element in header:
@@ -123,7 +172,7 @@ def _encoded(element: DataElement) -> bytes:
 
 
 def _merged(own: Values, shared: list[bytes]) -> bytes:
-    """A slice's elements between those that it shares, all in the order of their tags."""
+    """A slice's own elements and the shared ones, in the order of their tags."""
     parts = [shared[0]]
     for (tag, value), following in zip(own.items(), shared[1:], strict=True):
         parts += [_element(tag, SLICE_VRS[tag], value), following]
@@ -131,7 +180,7 @@ def _merged(own: Values, shared: list[bytes]) -> bytes:
 
 
 def _element(tag: int, vr: str, value: object) -> bytes:
-    """One element as explicit little endian; several values are joined by backslashes, all padded to even length."""
+    """One element as explicit little endian: several values are joined by backslashes and padded to an even length."""
     if isinstance(value, bytes):
         content = value
     elif vr in {"US", "UL"}:
@@ -151,10 +200,10 @@ def orientation(affine: Array) -> list[float]:
     return [round(float(value), 8) for value in axes.T.ravel()]
 
 
-def _slice_values(position: list[float], height: float, instance: int, pixels: Pixels, label: Label) -> Values:
+def _slice_values(position: list[float], height: float, instance: int, pixels: Pixels, tags: SeriesTags) -> Values:
     """Identity, position (LPS), location along the normal, and pixels of one slice, in the order of their tags."""
     values = (
-        uid(label.seed, label.study, label.series, instance),
+        uid(tags.seed, tags.study, tags.series, instance),
         instance,
         [round(value, 6) for value in position],
         round(height, 4),
@@ -177,44 +226,38 @@ def _file_meta(instance: str) -> bytes:
     return PREAMBLE + _element(0x00020000, "UL", len(meta)) + meta
 
 
-def series_header(scan: Scan, label: Label) -> Dataset:
-    """Everything that the slices of a series share."""
-    header = _patient_and_study(label)
+def series_header(scan: Scan, tags: SeriesTags) -> Dataset:
+    """The elements that are the same for all slices of a series."""
+    header = _patient_and_study(tags)
     header.Modality = "MR"
-    header.SeriesInstanceUID = uid(label.seed, label.study, label.series)
-    header.SeriesNumber = label.number
-    header.SeriesDescription = _description(scan)
+    header.SeriesInstanceUID = uid(tags.seed, tags.study, tags.series)
+    header.SeriesNumber = tags.number
+    header.SeriesDescription = f"{'AX' if scan.series_type is SeriesType.AXIAL_T2 else 'SAG'} {scan.sequence.contrast}"
     header.ProtocolName = "L-SPINE"
-    header.FrameOfReferenceUID = uid(label.seed, label.study, "frame")
+    header.FrameOfReferenceUID = uid(tags.seed, tags.study, "frame")
     header.PositionReferenceIndicator = ""
     header.PatientPosition = "HFS"
     header.BodyPartExamined = "LSPINE"
-    header.Manufacturer = label.manufacturer
+    header.Manufacturer = tags.manufacturer
     header.ManufacturerModelName = "Phantom"
     _timing(header, scan)
-    _pixels(header, scan, label)
+    _pixels(header, scan, tags)
     return header
 
 
-def _patient_and_study(label: Label) -> Dataset:
+def _patient_and_study(tags: SeriesTags) -> Dataset:
     header = Dataset()
     header.SOPClassUID = MRImageStorage
-    header.StudyInstanceUID = uid(label.seed, label.study)
-    header.StudyID = label.study
+    header.StudyInstanceUID = uid(tags.seed, tags.study)
+    header.StudyID = tags.study
     header.StudyDate = header.SeriesDate = header.AcquisitionDate = header.ContentDate = DATE
     header.StudyTime = header.ContentTime = "120000"
     header.AccessionNumber = header.ReferringPhysicianName = ""
-    header.PatientID = label.study
-    header.PatientName = f"Phantom^{label.study}"
+    header.PatientID = tags.study
+    header.PatientName = f"Phantom^{tags.study}"
     header.PatientBirthDate = ""
     header.PatientSex = "O"
     return header
-
-
-def _description(scan: Scan) -> str:
-    plane = "AX" if scan.kind.value.startswith("axial") else "SAG"
-    weighting = "T1" if scan.kind.value.endswith("t1") else "T2"
-    return f"{plane} {'STIR' if scan.sequence.inversion else weighting}"
 
 
 def _timing(header: Dataset, scan: Scan) -> None:
@@ -228,18 +271,24 @@ def _timing(header: Dataset, scan: Scan) -> None:
     header.EchoTime = scan.sequence.echo
     if inversion is not None:
         header.InversionTime = inversion
-    header.EchoTrainLength = 1 if scan.sequence.repetition < 1000 else 16
+    header.EchoTrainLength = scan.sequence.echo_train
     header.AcquisitionNumber = 1
 
 
-def _pixels(header: Dataset, scan: Scan, label: Label) -> None:
-    between_columns, between_rows, step = spacing(scan.affine)
+def _pixels(header: Dataset, scan: Scan, tags: SeriesTags) -> None:
     header.ImageType = ["ORIGINAL", "PRIMARY", "M", "SE"]
-    if label.spacing is not Spacing.MISSING:
-        wrong = 2.0 if label.spacing is Spacing.WRONG else 1.0
-        header.SliceThickness = scan.thickness * wrong
-        header.SpacingBetweenSlices = round(float(step) * wrong, 6)
+    for keyword, value in spacing_values(scan, tags).items():
+        setattr(header, keyword, value)
     header.ImageOrientationPatient = orientation(scan.affine)
-    header.PixelSpacing = [round(float(between_rows), 8), round(float(between_columns), 8)]
     header.SamplesPerPixel, header.PhotometricInterpretation = 1, "MONOCHROME2"
     header.BitsAllocated, header.BitsStored, header.HighBit, header.PixelRepresentation = 16, 12, 11, 0
+
+
+def spacing_values(scan: Scan, tags: SeriesTags) -> dict[str, object]:
+    """PixelSpacing, and SliceThickness and SpacingBetweenSlices unless they are missing; wrong ones are doubled."""
+    between_columns, between_rows, step = spacing(scan.affine)
+    values: dict[str, object] = {"PixelSpacing": [round(float(between_rows), 8), round(float(between_columns), 8)]}
+    if tags.spacing is not SpacingTags.MISSING:
+        factor = 2.0 if tags.spacing is SpacingTags.WRONG else 1.0
+        values |= {"SliceThickness": scan.thickness * factor, "SpacingBetweenSlices": round(float(step) * factor, 6)}
+    return values

@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.sequence import Sequence as Items
 from pydicom.uid import EnhancedMRImageStorage
 
-from data_prep.phantom import dicom
-from data_prep.phantom.dicom import Label, Pixels, Spacing
-from data_prep.phantom.identity import uid
-from data_prep.phantom.scan import Scan
-from monai_spine.geometry import LPS_TO_RAS, spacing, to_world
+from data_prep.phantom.acquisition.plan import Scan, Stack
+from data_prep.phantom.dicom import Pixels, SeriesTags, orientation, series_header, spacing_values, uid
+from monai_spine.geometry import LPS_TO_RAS, to_world
 
 _MOVED = (
-    # what the functional groups say instead, and what belongs to classic objects only
+    # elements that the functional groups hold instead, or that belong to classic objects only
     "ImageOrientationPatient",
     "PixelSpacing",
     "SliceThickness",
@@ -33,74 +30,57 @@ _MOVED = (
 )
 
 
-@dataclass(frozen=True)
-class Slab:
-    """A stack of a series: its scan, its images, and the number of each of its slices."""
+def write_enhanced(path: Path, stacks: Sequence[Stack], pixels: Sequence[list[Pixels]], tags: SeriesTags) -> None:
+    """Write a series, all of one matrix, as the frames of one object, in the order of their instance numbers.
 
-    scan: Scan
-    pixels: Sequence[Pixels]
-    instances: Sequence[int]
-
-
-def write(path: Path, slabs: Sequence[Slab], label: Label) -> None:
-    """Write the stacks of a series, all of one matrix, as the frames of one object, in the order of their numbers."""
+    ``pixels`` are the slices ``(rows, columns)`` of every stack.
+    """
     slices = sorted(
-        (instance, number, k) for number, slab in enumerate(slabs) for k, instance in enumerate(slab.instances)
+        (instance, number, k) for number, stack in enumerate(stacks) for k, instance in enumerate(stack.instances)
     )
-    whole = dicom.series_header(slabs[0].scan, label)
+    scan = stacks[0].scan
+    header = series_header(scan, tags)
     for keyword in _MOVED:
-        whole.pop(keyword, None)
-    whole.SOPClassUID = EnhancedMRImageStorage
-    whole.SOPInstanceUID = uid(label.seed, label.study, label.series, 1)
-    whole.InstanceNumber = 1
-    whole.ImageType = ["ORIGINAL", "PRIMARY", "SPINE", "NONE"]
-    whole.PixelPresentation, whole.VolumetricProperties = "MONOCHROME", "VOLUME"
-    whole.VolumeBasedCalculationTechnique, whole.ComplexImageComponent = "NONE", "MAGNITUDE"
-    whole.AcquisitionContrast = _contrast(slabs[0].scan)
-    whole.PulseSequenceName = "SE"
-    whole.EchoPulseSequence, whole.InversionRecovery = "SPIN", "YES" if slabs[0].scan.sequence.inversion else "NO"
-    whole.LossyImageCompression, whole.PresentationLUTShape, whole.BurnedInAnnotation = "00", "IDENTITY", "NO"
-    whole.NumberOfFrames = len(slices)
-    whole.Rows, whole.Columns = slabs[0].pixels[0].shape
-    whole.DimensionOrganizationSequence = _item(DimensionOrganizationUID=uid(label.seed, label.study, "dimensions"))
-    whole.DimensionIndexSequence = Items([_dimension(0x00209056, label), _dimension(0x00209057, label)])
-    whole.SharedFunctionalGroupsSequence = Items([_shared(slabs[0].scan, label)])
-    whole.PerFrameFunctionalGroupsSequence = Items([_frame(slabs[number], number, k) for _, number, k in slices])
-    order = "<u2" if label.syntax.is_little_endian else ">u2"
-    whole.PixelData = b"".join(slabs[number].pixels[k].astype(order).tobytes() for _, number, k in slices)
-    whole["PixelData"].VR = "OW"
-    whole.file_meta = FileMetaDataset()
-    whole.file_meta.TransferSyntaxUID = label.syntax
+        header.pop(keyword, None)
+    header.SOPClassUID = EnhancedMRImageStorage
+    header.SOPInstanceUID = uid(tags.seed, tags.study, tags.series, 1)
+    header.InstanceNumber = 1
+    header.ImageType = ["ORIGINAL", "PRIMARY", "SPINE", "NONE"]
+    header.PixelPresentation, header.VolumetricProperties = "MONOCHROME", "VOLUME"
+    header.VolumeBasedCalculationTechnique, header.ComplexImageComponent = "NONE", "MAGNITUDE"
+    header.AcquisitionContrast = scan.sequence.contrast
+    header.PulseSequenceName = "SE"
+    header.EchoPulseSequence, header.InversionRecovery = "SPIN", "YES" if scan.sequence.inversion else "NO"
+    header.LossyImageCompression, header.PresentationLUTShape, header.BurnedInAnnotation = "00", "IDENTITY", "NO"
+    header.NumberOfFrames = len(slices)
+    header.Rows, header.Columns = pixels[0][0].shape
+    header.DimensionOrganizationSequence = _item(DimensionOrganizationUID=uid(tags.seed, tags.study, "dimensions"))
+    header.DimensionIndexSequence = Items([_dimension(0x00209056, tags), _dimension(0x00209057, tags)])
+    header.SharedFunctionalGroupsSequence = Items([_shared(scan, tags)])
+    header.PerFrameFunctionalGroupsSequence = Items([_frame(stacks[number].scan, number, k) for _, number, k in slices])
+    order = "<u2" if tags.syntax.is_little_endian else ">u2"
+    header.PixelData = b"".join(pixels[number][k].astype(order).tobytes() for _, number, k in slices)
+    header["PixelData"].VR = "OW"
+    header.file_meta = FileMetaDataset()
+    header.file_meta.TransferSyntaxUID = tags.syntax
     path.parent.mkdir(parents=True, exist_ok=True)
-    whole.save_as(path, enforce_file_format=True)
+    header.save_as(path, enforce_file_format=True)
 
 
-def _contrast(scan: Scan) -> str:
-    if scan.sequence.inversion is not None:
-        return "STIR"
-    return "T1" if scan.sequence.repetition < 1000 else "T2"
-
-
-def _dimension(pointer: int, label: Label) -> Dataset:
+def _dimension(pointer: int, tags: SeriesTags) -> Dataset:
     """One of the two indices of a frame: its stack (0020,9056), its place in the stack (0020,9057)."""
-    made = Dataset()
-    made.DimensionIndexPointer = pointer
-    made.FunctionalGroupPointer = 0x00209111
-    made.DimensionOrganizationUID = uid(label.seed, label.study, "dimensions")
-    return made
+    organization = uid(tags.seed, tags.study, "dimensions")
+    return _dataset(
+        DimensionIndexPointer=pointer, FunctionalGroupPointer=0x00209111, DimensionOrganizationUID=organization
+    )
 
 
-def _shared(scan: Scan, label: Label) -> Dataset:
-    """What all frames have in common: pixels, timing, frame type."""
+def _shared(scan: Scan, tags: SeriesTags) -> Dataset:
+    """What all frames have in common: pixel size, timing, frame type."""
     shared, sequence = Dataset(), scan.sequence
-    between_columns, between_rows, step = spacing(scan.affine)
-    pixels: dict[str, object] = {"PixelSpacing": [round(float(between_rows), 8), round(float(between_columns), 8)]}
-    if label.spacing is not Spacing.MISSING:
-        wrong = 2.0 if label.spacing is Spacing.WRONG else 1.0
-        pixels |= {"SliceThickness": scan.thickness * wrong, "SpacingBetweenSlices": round(float(step) * wrong, 6)}
-    shared.PixelMeasuresSequence = _item(**pixels)
+    shared.PixelMeasuresSequence = _item(**spacing_values(scan, tags))
     shared.MRTimingAndRelatedParametersSequence = _item(
-        RepetitionTime=sequence.repetition, FlipAngle=90.0, EchoTrainLength=1 if sequence.repetition < 1000 else 16
+        RepetitionTime=sequence.repetition, FlipAngle=90.0, EchoTrainLength=sequence.echo_train
     )
     shared.MREchoSequence = _item(EffectiveEchoTime=sequence.echo)
     if sequence.inversion is not None:
@@ -111,26 +91,31 @@ def _shared(scan: Scan, label: Label) -> Dataset:
         VolumetricProperties="VOLUME",
         VolumeBasedCalculationTechnique="NONE",
         ComplexImageComponent="MAGNITUDE",
-        AcquisitionContrast=_contrast(scan),
+        AcquisitionContrast=sequence.contrast,
     )
     shared.PixelValueTransformationSequence = _item(RescaleIntercept=0.0, RescaleSlope=1.0, RescaleType="US")
     return shared
 
 
-def _frame(slab: Slab, number: int, k: int) -> Dataset:
-    """Where one frame lies."""
+def _frame(scan: Scan, number: int, k: int) -> Dataset:
+    """Position and orientation of slice ``k`` of a stack."""
     own = Dataset()
-    position = LPS_TO_RAS @ to_world(slab.scan.affine, [0.0, 0.0, k])
+    position = LPS_TO_RAS @ to_world(scan.affine, [0.0, 0.0, k])
     own.FrameContentSequence = _item(
         StackID=str(number + 1), InStackPositionNumber=k + 1, DimensionIndexValues=[number + 1, k + 1]
     )
     own.PlanePositionSequence = _item(ImagePositionPatient=[round(float(value), 6) for value in position])
-    own.PlaneOrientationSequence = _item(ImageOrientationPatient=dicom.orientation(slab.scan.affine))
+    own.PlaneOrientationSequence = _item(ImageOrientationPatient=orientation(scan.affine))
     return own
 
 
 def _item(**values: object) -> Items:
-    made = Dataset()
+    """A sequence of one item."""
+    return Items([_dataset(**values)])
+
+
+def _dataset(**values: object) -> Dataset:
+    dataset = Dataset()
     for keyword, value in values.items():
-        setattr(made, keyword, value)
-    return Items([made])
+        setattr(dataset, keyword, value)
+    return dataset

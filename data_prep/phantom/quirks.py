@@ -1,4 +1,4 @@
-"""What is odd about real people, scans and collections, each at its rate."""
+"""Oddities of real people, scans and collections, each at its rate."""
 
 from __future__ import annotations
 
@@ -11,87 +11,70 @@ from monai_spine.errors import SpineError
 
 
 class Quirk(str, Enum):
-    """Something that a loader must live with. The order is that of the random numbers: new ones come last."""
+    """Something that a loader must cope with, and its ``rate``: the share of studies that have it.
 
-    SEVERAL_AXIAL = "several-axial"
+    Published of the competition's data are the rates of several axial series, two T1 series and sides swapped (1 of
+    8,770 points). Label without a point is 1-2 % of labels, here three labels in 15 % of studies. Transitional
+    vertebrae, slips and haemangiomas are about as frequent as in adults' spines by the radiological literature, whose
+    figures differ widely. The others are guesses. The competition's files are classic and little endian: quirks with a
+    rate of 0 must be forced.
+
+    New quirks come last: the order is that of the random numbers.
+    """
+
+    rate: float
+
+    def __new__(cls, value: str, rate: float) -> Quirk:
+        """A member whose value is its name alone."""
+        quirk = str.__new__(cls, value)
+        quirk._value_ = value
+        quirk.rate = rate
+        return quirk
+
+    SEVERAL_AXIAL = "several-axial", 0.17
     """Two to four axial series that share the levels; points spread over them."""
-    SUB_STACKS = "sub-stacks"
+    SUB_STACKS = "sub-stacks", 0.40
     """Axial series made of one angled stack per disc."""
-    TWO_T1 = "two-t1"
-    MISSING_T1 = "missing-t1"
-    MISSING_T2 = "missing-t2"
-    EMPTY_FOLDER = "empty-folder"
-    ODD_NUMBERS = "odd-numbers"
+    TWO_T1 = "two-t1", 7 / 1975
+    MISSING_T1 = "missing-t1", 0.005
+    MISSING_T2 = "missing-t2", 0.005
+    EMPTY_FOLDER = "empty-folder", 0.01
+    ODD_NUMBERS = "odd-numbers", 0.15
     """Instance numbers with gaps, up to 5,046."""
-    REPEATED_SLICE = "repeated-slice"
-    """One slice of a series stands there twice, under another instance number."""
-    MIXED_SHAPE = "mixed-shape"
-    """The outer slices of an axial series have fewer rows."""
-    NO_SPACING_TAGS = "no-spacing-tags"
-    WRONG_SPACING_TAGS = "wrong-spacing-tags"
-    COMPRESSED = "compressed"
-    """Pixel data compressed without loss, each series in its own way."""
-    IMPLICIT_VR = "implicit-vr"
-    LABEL_WITHOUT_POINT = "label-without-point"
-    POINT_WITHOUT_LABEL = "point-without-label"
-    LEVEL_OFF_BY_ONE = "level-off-by-one"
+    REPEATED_SLICE = "repeated-slice", 0.01
+    """One slice of a series is stored twice, the second time under another instance number."""
+    MIXED_SHAPE = "mixed-shape", 0.01
+    """The last two slices of an axial series have fewer rows."""
+    NO_SPACING_TAGS = "no-spacing-tags", 0.03
+    WRONG_SPACING_TAGS = "wrong-spacing-tags", 0.03
+    COMPRESSED = "compressed", 0.05
+    """Pixel data are compressed without loss; each series draws its own method."""
+    IMPLICIT_VR = "implicit-vr", 0.10
+    LABEL_WITHOUT_POINT = "label-without-point", 0.15
+    POINT_WITHOUT_LABEL = "point-without-label", 0.02
+    LEVEL_OFF_BY_ONE = "level-off-by-one", 0.01
     """All points of a condition carry the name of the level above."""
-    POINT_ELSEWHERE = "point-elsewhere"
-    L6 = "l6"
+    POINT_ELSEWHERE = "point-elsewhere", 0.02
+    L6 = "l6", 0.04
     """Six lumbar vertebrae. The five graded levels are the lowest: l5_s1 is the disc between L6 and the sacrum."""
-    SACRALISED_L5 = "sacralised-l5"
+    SACRALISED_L5 = "sacralised-l5", 0.06
     """L5 is part of the sacrum, with a rudimentary disc below it: l5_s1 is the disc between L4 and L5."""
-    SPONDYLOLISTHESIS = "spondylolisthesis"
+    SPONDYLOLISTHESIS = "spondylolisthesis", 0.08
     """A vertebra has slipped forwards on the one below."""
-    HAEMANGIOMA = "haemangioma"
+    HAEMANGIOMA = "haemangioma", 0.10
     """A bright, coarsely spotted patch in a vertebral body."""
-    FLOW_VOID = "flow-void"
+    FLOW_VOID = "flow-void", 0.20
     """Cerebrospinal fluid that moves is dark on T2."""
-    MOTION_GHOST = "motion-ghost"
+    MOTION_GHOST = "motion-ghost", 0.06
     """Breathing repeats a series' images along the direction of phase encoding."""
-    GIBBS_RINGING = "gibbs-ringing"
+    GIBBS_RINGING = "gibbs-ringing", 0.06
     """A series lacks the outer lines of k-space: edges ring."""
-    ENHANCED = "enhanced"
-    """Each series is one multi-frame Enhanced MR object, `1.dcm`; a point's instance number is that of its frame."""
-    BIG_ENDIAN = "big-endian"
-    SIDES_SWAPPED = "sides-swapped"
-    """The left and right points of a level carry each other's names."""
+    ENHANCED = "enhanced", 0.0
+    """Each series is one multi-frame Enhanced MR object, `1.dcm`. A point has the number of its frame, from 1."""
+    BIG_ENDIAN = "big-endian", 0.0
+    SIDES_SWAPPED = "sides-swapped", 1 / 1975
+    """The left and right points of a level have exchanged their names."""
 
-
-RATES = {
-    Quirk.SEVERAL_AXIAL: 0.17,
-    Quirk.SUB_STACKS: 0.40,
-    Quirk.TWO_T1: 7 / 1975,
-    Quirk.MISSING_T1: 0.005,
-    Quirk.MISSING_T2: 0.005,
-    Quirk.EMPTY_FOLDER: 0.01,
-    Quirk.ODD_NUMBERS: 0.15,
-    Quirk.REPEATED_SLICE: 0.01,
-    Quirk.MIXED_SHAPE: 0.01,
-    Quirk.NO_SPACING_TAGS: 0.03,
-    Quirk.WRONG_SPACING_TAGS: 0.03,
-    Quirk.COMPRESSED: 0.05,
-    Quirk.IMPLICIT_VR: 0.10,
-    Quirk.LABEL_WITHOUT_POINT: 0.15,
-    Quirk.POINT_WITHOUT_LABEL: 0.02,
-    Quirk.LEVEL_OFF_BY_ONE: 0.01,
-    Quirk.POINT_ELSEWHERE: 0.02,
-    Quirk.L6: 0.04,
-    Quirk.SACRALISED_L5: 0.06,
-    Quirk.SPONDYLOLISTHESIS: 0.08,
-    Quirk.HAEMANGIOMA: 0.10,
-    Quirk.FLOW_VOID: 0.20,
-    Quirk.MOTION_GHOST: 0.06,
-    Quirk.GIBBS_RINGING: 0.06,
-    Quirk.ENHANCED: 0.0,
-    Quirk.BIG_ENDIAN: 0.0,
-    Quirk.SIDES_SWAPPED: 1 / 1975,
-}
-"""Share of studies. Published of the competition's data: several axial series, two T1 series, sides swapped (1 of 8,770
-points); label without a point is 1-2 % of labels, here three labels in 15 % of studies. Transitional vertebrae, slips
-and haemangiomas are about as frequent as in adults' spines by the radiological literature, whose figures differ widely.
-The others are guesses. The competition's files are classic and little endian: the rates of 0 are for those who force
-them."""
 
 CONFLICTS = (
     (Quirk.MISSING_T1, Quirk.MISSING_T2),
@@ -106,37 +89,37 @@ CONFLICTS = (
     (Quirk.ENHANCED, Quirk.MIXED_SHAPE),
     (Quirk.ENHANCED, Quirk.COMPRESSED),
 )
-"""Pairs of which a study can have one only."""
+"""Pairs of quirks that exclude each other."""
 
 NONE: frozenset[Quirk] = frozenset()
 
 
-def draw(rng: np.random.Generator, forced: Collection[Quirk] = NONE) -> frozenset[Quirk]:
+def draw_quirks(rng: np.random.Generator, forced: Collection[Quirk] = NONE) -> frozenset[Quirk]:
     """The quirks of one study: those that are forced, and each of the others at its rate.
 
-    Of two that contradict each other the forced one stays, or else the first.
+    Of two that exclude each other the forced one stays, or else the first.
     """
-    found = {quirk for quirk in Quirk if rng.random() < RATES[quirk]} | set(forced)
+    quirks = {quirk for quirk in Quirk if rng.random() < quirk.rate} | set(forced)
     for first, second in CONFLICTS:
-        if {first, second} <= found:
-            found.discard(first if second in forced else second)
-    return frozenset(found)
+        if {first, second} <= quirks:
+            quirks.discard(first if second in forced else second)
+    return frozenset(quirks)
 
 
 def named(names: Iterable[str]) -> frozenset[Quirk]:
-    """The quirks with given names.
+    """The quirks of these names.
 
     Raises
     ------
     SpineError
-        If a name is none of a quirk's, or if two of them contradict each other.
+        If no quirk has a name, or if two of the quirks exclude each other.
     """
-    found = set()
+    quirks, by_name = set(), {quirk.value: quirk for quirk in Quirk}
     for name in names:
-        if name not in {quirk.value for quirk in Quirk}:
-            raise SpineError(f"no quirk is called {name!r}; expected some of: {', '.join(q.value for q in Quirk)}")
-        found.add(Quirk(name))
+        if name not in by_name:
+            raise SpineError(f"no quirk is called {name!r}; expected some of: {', '.join(by_name)}")
+        quirks.add(by_name[name])
     for first, second in CONFLICTS:
-        if {first, second} <= found:
+        if {first, second} <= quirks:
             raise SpineError(f"a study cannot be both {first.value} and {second.value}; force one of them")
-    return frozenset(found)
+    return frozenset(quirks)

@@ -12,7 +12,6 @@ import torch
 from monai.bundle import ConfigParser, ckpt_export, create_workflow, load, onnx_export, verify_net_in_out
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from data_prep.phantom.canal import canal_point
 from monai_spine.bundle.shipped import LEVEL_LOCALIZER as BUNDLE
 from monai_spine.levels.locate import locate
 from monai_spine.levels.recesses.locator import RecessLocator
@@ -123,7 +122,7 @@ def test_inference_with_the_shipped_weights_finds_what_locate_finds_recesses_inc
     motion = scans[SeriesType.SAGITTAL_T2].motion
     for row in rows:
         if row["point"] == "canal":
-            true = person.curve.to_world(canal_point(person, Level(row["level"]))) + motion
+            true = person.curve.to_world(person.canal_point(Level(row["level"]))) + motion
             assert np.linalg.norm(true - [float(row[axis]) for axis in "xyz"]) < 5
 
 

@@ -5,13 +5,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from data_prep.choices import PhantomSize
 from data_prep.collection.cover_table import COLUMNS, cover_rows
 from data_prep.collection.faults import MEANINGS, FaultKind
 from data_prep.collection.point_checks import off_level
 from data_prep.collection.point_estimates import estimated_points
-from data_prep.phantom.points import position
-from data_prep.phantom.size import Size
-from data_prep.phantom.study import draw
+from data_prep.phantom.study import draw_study
 from monai_spine.data.coverage import Grid
 from monai_spine.spine import FINDINGS, Condition, Finding, Group, Level, SeriesType
 
@@ -22,9 +21,9 @@ RECESS = [Finding(condition, Level.L3_L4) for condition in Condition if conditio
 @pytest.fixture(scope="module")
 def studies():
     """Label points (RAS mm) and true places of findings."""
-    drawn = [draw(9, n, Size.SMALL) for n in range(STUDIES)]
+    drawn = [draw_study(9, n, PhantomSize.SMALL) for n in range(STUDIES)]
     marks = [{point.finding: point.world for point in study.points} for study in drawn]
-    truths = [{finding: position(study.anatomy, finding) for finding in FINDINGS} for study in drawn]
+    truths = [{finding: study.anatomy.position(finding) for finding in FINDINGS} for study in drawn]
     return list(zip(marks, truths, strict=True))
 
 

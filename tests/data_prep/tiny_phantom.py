@@ -4,18 +4,22 @@ from contextlib import contextmanager
 from pathlib import Path
 from unittest import mock
 
-from data_prep.phantom import cohort, scan
-from data_prep.phantom.quirks import NONE, Quirk
-from data_prep.phantom.size import Size
+import pandas as pd
+import pydicom
 
-TINY = scan.Matrix(40, 48)
+from data_prep.choices import PhantomSize
+from data_prep.phantom import cohort
+from data_prep.phantom.acquisition import plan
+from data_prep.phantom.quirks import NONE, Quirk
+
+TINY = plan.Matrix(40, 48)
 
 
 @contextmanager
 def tiny_images():
     """Acquire 40 x 40 samples in place of hundreds; only in this process."""
-    matrices = {(size, axial): TINY for size in Size for axial in (False, True)}
-    with mock.patch.object(scan, "MATRICES", matrices):
+    matrices = {(size, axial): TINY for size in PhantomSize for axial in (False, True)}
+    with mock.patch.object(plan, "MATRICES", matrices):
         yield
 
 
@@ -24,3 +28,13 @@ def write_cohort(folder: Path, *quirks: Quirk, studies: int = 1, seed: int = 7) 
     with tiny_images():
         cohort.generate(folder, studies, seed, forced=[frozenset(quirks) or NONE], quiet=True)
     return folder
+
+
+def table(folder: Path, name: str) -> pd.DataFrame:
+    """A table of a cohort, every cell as text."""
+    return pd.read_csv(folder / name, dtype=str, keep_default_na=False)
+
+
+def headers(folder: Path) -> list[pydicom.Dataset]:
+    """All DICOM files of a cohort, pixels included."""
+    return [pydicom.dcmread(path) for path in sorted((folder / "train_images").glob("*/*/*.dcm"))]

@@ -1,6 +1,10 @@
-"""Lumbar spines drawn far beyond the realistic, to train a network that is to work on scanners it has never seen."""
+"""Lumbar spines drawn far beyond the realistic, to train networks that must work on scanners they have never seen.
 
-from data_prep.phantom.randomised.dataset import RandomisedSpines
+Domain randomisation (Billot et al. 2023, doi:10.1016/j.media.2023.102789): whatever differs between scanners and
+patients is drawn more widely than it occurs.
+"""
+
 from data_prep.phantom.randomised.recesses import RandomisedRecesses
+from data_prep.phantom.randomised.spines import RandomisedSpines
 
 __all__ = ["RandomisedRecesses", "RandomisedSpines"]

@@ -1,106 +1,241 @@
-"""One person beyond the realistic: bent, worn, stretched; and where the landmarks of the spine lie."""
+"""A dataset of randomised sagittal volumes: image, landmarks and label map."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import Enum, IntEnum
+from typing import Any
 
 import numpy as np
 
-from data_prep.phantom import anatomy as people
-from data_prep.phantom import disease, variants
-from data_prep.phantom.anatomy import Anatomy
-from data_prep.phantom.arch import pedicle_height
-from data_prep.phantom.canal import FORAMEN_SIDE
-from data_prep.phantom.curve import REACH, STEP, SpineCurve
-from data_prep.phantom.disease import Disease
-from data_prep.phantom.quirks import Quirk
-from data_prep.phantom.variants import Variants
-from monai_spine.geometry import Array
+from data_prep.phantom.anatomy.curve import Field
+from data_prep.phantom.anatomy.person import FIRST_SACRAL, Anatomy
+from data_prep.phantom.painting.canal import Profiles
+from data_prep.phantom.painting.canvas import Canvas, Mask, Patch, Tissue
+from data_prep.phantom.randomised import dataset, people
+from data_prep.phantom.randomised.appearance import contrast, field_of_view, photographed
+from data_prep.phantom.randomised.dataset import Labels, RandomisedDataset, drawn
+from monai_spine.geometry import Array, to_voxel, to_world
+
+OFFSETS = np.array([(-0.25, 0.25, -0.25), (0.25, -0.25, 0.25)])
+"""Where the samples of a voxel lie. Two are the cheapest partial volume."""
+GRAINY = 0.6
+"""Share of images with the grain of tissues. The images of cohorts always have it."""
+TOP_HIDDEN = 0.85
+"""Share of images without the upper end of the phantom's spine, which no patient has."""
+
+
+class Content(str, Enum):
+    """What an image shows."""
+
+    SPINE = "spine"
+    FLIPPED = "flipped"
+    """A spine in an image that is flipped front to back or upside down against its affine: without landmarks."""
+    TINY = "tiny"
+    """Vertebrae of half the size, like those of a neck: without landmarks."""
+    BODY_PART = "body_part"
+    SHAPES = "shapes"
+
+
+SHARES = {
+    Content.SPINE: 0.76,
+    Content.FLIPPED: 0.07,
+    Content.TINY: 0.05,
+    Content.BODY_PART: 0.07,
+    Content.SHAPES: 0.05,
+}
+_NEGATIVES = {Content.BODY_PART: dataset.body_part, Content.SHAPES: dataset.shapes}
+
+
+class Region(IntEnum):
+    """What a voxel of the label map belongs to."""
+
+    BACKGROUND = 0
+    BODY = 1
+    DISC = 2
+    CANAL = 3
+    SACRUM = 4
+
+
+_BONE = (Tissue.CORTEX, Tissue.MARROW, Tissue.VEIN)
+_SAC = (Tissue.CSF, Tissue.NERVE, Tissue.CORD)
+_FLANK = 30.0
+"""Bodies and discs lie within this distance from the midline, in mm."""
 
 
 @dataclass(frozen=True)
-class Landmarks:
-    """Points of a spine, RAS mm, from above; ``canal`` and ``foramen`` belong to all discs above the sacrum.
+class View:
+    """Where an image lies.
 
     Attributes
     ----------
-    canal
-        Middle of the thecal sac at each disc, ``(discs, 3)``; the last is the lumbosacral disc's.
-    foramen
-        Middles of the foramina, left then right, ``(discs, 2, 3)``.
+    affine
+        From voxels ``(x, y, z)`` to RAS mm of the patient.
+    stretch
+        From RAS mm of the patient to mm of the phantom, which was drawn at a usual size: ``(4, 4)``.
     """
 
-    canal: Array
-    foramen: Array
+    affine: Array
+    stretch: Array
+
+    @property
+    def phantom(self) -> Array:
+        """From voxels to mm of the phantom."""
+        return np.asarray(self.stretch @ self.affine, dtype=np.float64)
 
 
-_VARIANTS = {
-    Quirk.L6: 0.08,
-    Quirk.SACRALISED_L5: 0.08,
-    Quirk.SPONDYLOLISTHESIS: 0.15,
-    Quirk.HAEMANGIOMA: 0.15,
-    Quirk.FLOW_VOID: 0.15,
-}
-"""Shares of what is unusual about a person, several times what it is among patients."""
+class RandomisedSpines(RandomisedDataset):
+    """Sagittal volumes of spines in any contrast, posture, position and state.
+
+    An item is a record:
+
+    ``image``
+        float32 ``(1, x, y, z)``: sagittal slices from left to right, columns from back to front, rows from below
+        upwards; from 0 to 1 (`appearance.WINDOW`), 0 outside of the field of view.
+    ``affine``
+        float64 ``(4, 4)``: from voxels to RAS mm.
+    ``canal``
+        float64 ``(discs, 3)``: RAS mm of the middle of the thecal sac at every disc in view, from above.
+    ``foramen``
+        float64 ``(foramina, 3)``: RAS mm of the foramina in view, left and right of each disc, from above.
+    ``lumbosacral``
+        float64 ``(0 or 1, 3)``: the canal point at the disc above the sacrum, if it is in view.
+    ``label``
+        uint8 ``(1, x, y, z)``: `Region`.
+    ``content``
+        See `Content`. All but spines have no points and an empty label map.
+
+    Parameters
+    ----------
+    length
+        How many items an epoch has.
+    seed
+        Seed of all items.
+    shape
+        Voxels along x, y, z.
+    step
+        In-plane voxel size in mm. Slices are 3 to 5.5 mm apart, in 15 % of the images 1.5 to 3 mm.
+    """
+
+    def __init__(self, *, length: int, seed: int = 0, shape: Sequence[int] = (16, 144, 144), step: float = 2.0) -> None:
+        super().__init__(length=length, seed=seed)
+        self.step = float(step)
+        x, y, z = (int(n) for n in shape)
+        self.shape = (x, y, z)
+
+    def _item(self, rng: np.random.Generator) -> dict[str, Any]:
+        content = drawn(SHARES, rng)
+        person, usual = people.draw(rng)
+        view = _view(person, self.shape, self.step, content, rng)
+        if content in _NEGATIVES:
+            tissue = _NEGATIVES[content](self.shape, rng)
+            region = np.zeros(self.shape, dtype=np.uint8)
+            image = contrast(person, rng, usual=False)[tissue]
+        else:
+            image, region = _painted(person, contrast(person, rng, usual=usual), view, self.shape, rng)
+        in_view = field_of_view(self.shape, rng)
+        if rng.random() < TOP_HIDDEN:
+            _hide_top(in_view, person, view)
+        image = photographed(image, in_view, rng)
+        if content is Content.FLIPPED:
+            image = np.flip(image, int(rng.integers(1, 3)))
+        if content is not Content.SPINE:
+            region = np.zeros_like(region)
+        return {
+            "image": np.ascontiguousarray(image[None], dtype=np.float32),
+            "affine": view.affine,
+            **_points(person, view, in_view, content),
+            "label": np.ascontiguousarray((region * in_view)[None]),
+            "content": content.value,
+        }
 
 
-def usual(rng: np.random.Generator) -> Anatomy:
-    """A person as `phantom` draws them for a cohort, with more variants."""
-    return people.draw(disease.draw(rng), rng, np.zeros(3), _variants(rng))
+def _view(
+    person: Anatomy, shape: tuple[int, int, int], step: float, content: Content, rng: np.random.Generator
+) -> View:
+    """Any part of the spine, turned by up to about 30 degrees, the person stretched along all axes."""
+    size = rng.uniform(0.8, 1.22) * np.exp(rng.normal(0.0, 0.07, 3))
+    if content is Content.TINY:
+        size = size * rng.uniform(0.38, 0.5)
+    height = rng.uniform(-40.0, 30.0) if rng.random() < 0.7 else rng.uniform(-130.0, 130.0)
+    middle = person.curve.to_world(np.array([rng.normal(0.0, 9.0), rng.uniform(-45.0, 25.0), height]))
+    between = rng.uniform(3.0, 5.5) if rng.random() < 0.85 else rng.uniform(1.5, 3.0)
+    turn = _rotation(np.radians(np.clip(rng.normal(0.0, [11.0, 5.0, 6.0]), -32.0, 32.0)))
+    affine = np.eye(4)
+    affine[:3, :3] = turn * [between, step, step]
+    affine[:3, 3] = -affine[:3, :3] @ ((np.array(shape) - 1) / 2)
+    stretch = np.diag([*(1.0 / size), 1.0])
+    stretch[:3, 3] = middle
+    place = np.eye(4)
+    place[:3, 3] = rng.normal(0.0, [10.0, 30.0, 60.0])
+    return View(place @ affine, stretch @ np.linalg.inv(place))
 
 
-def draw(rng: np.random.Generator) -> Anatomy:
-    """A person with the disease, posture and tissues of nobody in particular."""
-    illness = _worse(disease.draw(rng), rng)
-    person = people.draw(illness, rng, np.zeros(3), _variants(rng))
-    return replace(
-        person,
-        curve=_bent(person.curve, rng),
-        discs=tuple(replace(disc, hydration=float(rng.uniform(0.0, 1.0))) for disc in person.discs),
-        conus=person.conus + float(rng.uniform(-25.0, 25.0)),
-        fat=float(rng.uniform(2.0, 50.0)),
-        streaks=float(rng.uniform(0.0, 0.6)),
-    )
+def _rotation(angles: Array) -> Array:
+    """Rotation by angles in rad about x, then y, then z."""
+    matrix = np.eye(3)
+    for axis, angle in enumerate(angles):
+        i, j = [n for n in range(3) if n != axis]
+        one = np.eye(3)
+        one[i, i] = one[j, j] = np.cos(angle)
+        one[i, j], one[j, i] = -np.sin(angle), np.sin(angle)
+        matrix = one @ matrix
+    return matrix
 
 
-def landmarks(person: Anatomy) -> Landmarks:
-    """Where the canal and the foramina of every disc above the sacrum lie."""
-    mobile = [i for i, body in enumerate(person.vertebrae) if not body.sacral]
-    canal = [_canal(person, person.discs[i].s) for i in mobile]
-    foramen = [
-        [_foramen(person, i, sign) for sign in (-1.0, 1.0)]
-        for i in mobile
-    ]  # fmt: skip
-    return Landmarks(person.curve.to_world(np.array(canal)), person.curve.to_world(np.array(foramen)))
+def _painted(
+    person: Anatomy, values: Field, view: View, shape: tuple[int, int, int], rng: np.random.Generator
+) -> tuple[Field, Labels]:
+    """Grey values and regions, ``(x, y, z)``; ``values`` are those of the tissues."""
+    affine = np.array(view.phantom)
+    affine[:, :3] = affine[:, [2, 1, 0]]  # the canvas stores slices first
+    canvas = Canvas.blank(person.curve, affine, (shape[2], shape[1], shape[0]), OFFSETS)
+    image = dataset.paint(person, values, canvas, rng, with_blobs=True, grainy=GRAINY)
+    return image, _regions(person, canvas.one_sample())
 
 
-def _canal(person: Anatomy, s: float) -> list[float]:
-    height = np.array(s)
-    return [0.0, float(person.sac_front(height) - person.sac_ap(height) / 2), s]
+def _regions(person: Anatomy, patch: Patch) -> Labels:
+    """Regions of painted samples: bodies and discs in front of the posterior wall, the thecal sac, the sacrum."""
+    profiles = Profiles.of(person)
+    wall = profiles.wall[profiles.rows(patch.s)]
+    first = person.vertebrae[FIRST_SACRAL]
+    sacral = patch.s < first.s + first.height / 2 + 0.5
+    front = (patch.a > wall - 1.0) & (patch.side < _FLANK)
+    bone = np.isin(patch.tissue, _BONE)
+    regions = np.zeros(patch.tissue.shape, dtype=np.uint8)
+    regions[bone & front & ~sacral] = Region.BODY
+    regions[bone & sacral & (patch.side < 60.0)] = Region.SACRUM
+    nucleus = (patch.tissue >= Tissue.NUCLEUS) & (patch.tissue < Tissue.NUCLEUS + len(person.discs))
+    disc = (patch.tissue == Tissue.ANNULUS) | nucleus
+    regions[disc & front & ~(sacral & (patch.s < first.s))] = Region.DISC
+    inside = (patch.side < 10.0) & (patch.a < wall) & (patch.a > wall - 19.0)
+    regions[np.isin(patch.tissue, _SAC) & inside] = Region.CANAL
+    return regions
 
 
-def _foramen(person: Anatomy, upper: int, sign: float) -> list[float]:
-    """Between the pedicles of a vertebra and of the next one, as `canal.foramen_point` has it."""
-    s = (pedicle_height(person.vertebrae[upper]) + pedicle_height(person.vertebrae[upper + 1])) / 2
-    return [sign * FORAMEN_SIDE, person.wall(s) - 5.0, s]
+def _hide_top(in_view: Mask, person: Anatomy, view: View) -> None:
+    """Take the rows above the uppermost body out of view."""
+    first = person.vertebrae[0]
+    top = person.curve.to_world(np.array([0.0, 0.0, first.s + first.height / 2 - 6.0]))
+    row = int(np.ceil(to_voxel(view.phantom, top)[2]))
+    in_view[:, :, max(0, row) :] = False
 
 
-def _variants(rng: np.random.Generator) -> Variants:
-    return variants.draw(frozenset(quirk for quirk, share in _VARIANTS.items() if rng.random() < share), rng)
+def _points(person: Anatomy, view: View, in_view: Mask, content: Content) -> dict[str, Array]:
+    """The landmarks in view, in RAS mm."""
+    if content is not Content.SPINE:
+        return {name: np.zeros((0, 3)) for name in ("canal", "foramen", "lumbosacral")}
+    canal, foramen = people.landmarks(person)
+    groups = {"canal": canal, "foramen": foramen.reshape(-1, 3), "lumbosacral": canal[-1:]}
+    to_patient: Array = np.linalg.inv(view.stretch).astype(np.float64)
+    placed = {name: to_world(to_patient, points) for name, points in groups.items()}
+    return {name: points[_are_in_view(to_voxel(view.affine, points), in_view)] for name, points in placed.items()}
 
 
-def _worse(illness: Disease, rng: np.random.Generator) -> Disease:
-    """Any severity may stand at any level."""
-    severity = illness.severity + rng.uniform(-0.5, 1.5) + rng.normal(0.0, 0.7, illness.severity.shape)
-    return Disease(severity, disease.measures(severity))
-
-
-def _bent(curve: SpineCurve, rng: np.random.Generator) -> SpineCurve:
-    """From flat back to deep lordosis, with scoliosis to about 20 mm and rotation to about 15 degrees."""
-    heights = SpineCurve.heights()
-    sway = np.radians(rng.normal(0.0, 6.0)) * np.sin(2 * np.pi * (heights / rng.uniform(200, 500) + rng.random()))
-    tilt = curve.tilt * rng.uniform(0.2, 1.35) + sway
-    side = rng.normal(0.0, 8.0) * np.sin(2 * np.pi * (heights / rng.uniform(180, 450) + rng.random()))
-    twist = np.radians(rng.normal(0.0, 6.0)) * np.sin(2 * np.pi * (heights / (2 * REACH) + rng.random()))
-    steepest = np.abs(np.gradient(tilt, STEP)).max() * 60.0  # a body 60 mm from the curve must not fold over itself
-    return SpineCurve.from_tilt(curve.origin, tilt / max(1.0, steepest / 1.4), side, twist)
+def _are_in_view(voxels: Array, in_view: Mask) -> Mask:
+    """Which points ``(n, 3)`` lie on voxels in view."""
+    nearest = np.rint(voxels).astype(np.intp)
+    inside = ((nearest >= 0) & (nearest < in_view.shape)).all(axis=1)
+    clipped = np.clip(nearest, 0, np.array(in_view.shape) - 1)
+    return np.asarray(inside & in_view[tuple(clipped.T)], dtype=np.bool_)

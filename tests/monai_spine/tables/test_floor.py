@@ -4,7 +4,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from data_prep.phantom import floor as phantom_floor
+from data_prep.phantom.labels import best_rows, floor_report
 from data_prep.phantom.study import draw_findings
 from monai_spine.errors import InvalidTableError, MissingInputError
 from monai_spine.scoring.competition import level_prior
@@ -33,8 +33,8 @@ def cohort(tmp_path_factory: pytest.TempPathFactory) -> Path:
             for finding, row in zip(FINDINGS, table.tolist(), strict=True)
         ]
     (folder / "truth.csv").write_text("\n".join(lines))
-    (folder / "floor.json").write_text(json.dumps(phantom_floor.report(labels, posterior)))
-    write_predictions(folder / "best.csv", STUDIES, phantom_floor.best_rows(posterior))
+    (folder / "floor.json").write_text(json.dumps(floor_report(labels, posterior)))
+    write_predictions(folder / "best.csv", STUDIES, best_rows(posterior))
     write_predictions(folder / "prior.csv", STUDIES, np.broadcast_to(level_prior(labels), (COUNT, 25, 3)) + 1e-12)
     return folder
 

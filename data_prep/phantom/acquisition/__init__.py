@@ -1,0 +1,1 @@
+"""From tissues to the grey values that a scanner would show."""

@@ -1,0 +1,59 @@
+"""The measures of the disease, as they are drawn."""
+
+import numpy as np
+import pytest
+
+from data_prep.phantom.acquisition.signal import RELAXATION, T1, T2, strength
+from data_prep.phantom.painting.canvas import Tissue
+from monai_spine.spine import Group, Level, Side
+from tests.data_prep.phantom.people import SAC, STEP, UNUSUAL, person, plane, sagittal, tissue_at
+
+
+@pytest.mark.parametrize("severity", [-1.0, 0.5, 1.5, 2.5])
+@pytest.mark.parametrize("level", [Level.L1_L2, Level.L4_L5])
+def test_sac_is_as_deep_as_its_measure(severity, level):
+    someone = person(severity)
+    column = plane(someone, someone.canal_point(level), (0, 1), (161, 161))[:, 80]
+    measure = someone.measure(Group.SPINAL, None, level)
+    assert np.isin(column, SAC).sum() * STEP == pytest.approx(measure, abs=3 * STEP)
+
+
+@pytest.mark.parametrize("variants", UNUSUAL.values(), ids=UNUSUAL)
+@pytest.mark.parametrize("level", [Level.L1_L2, Level.L4_L5, Level.L5_S1])
+def test_sac_of_an_unusual_spine_is_as_deep_as_its_measure(variants, level):
+    someone = person(variants=variants)
+    offsets = np.arange(-12.0, 12.01, STEP)
+    places = [someone.canal_point(level) + np.array([0.0, offset, 0.0]) for offset in offsets]
+    inside = [tissue_at(someone, place) in SAC for place in places]
+    assert sum(inside) * STEP == pytest.approx(someone.measure(Group.SPINAL, None, level), abs=3 * STEP)
+
+
+@pytest.mark.parametrize("severity", [-1.0, 0.5, 1.5, 2.5])
+@pytest.mark.parametrize("side", Side)
+def test_recess_is_as_wide_as_its_measure(severity, side):
+    someone = person(severity)
+    column = plane(someone, someone.recess_point(Level.L3_L4, side), (0, 1), (81, 61))[:, 40]
+    inside = np.isin(column, [Tissue.FAT, Tissue.NERVE])
+    connected = np.split(inside, np.flatnonzero(np.diff(inside)) + 1)
+    width = max(len(run) for run in connected if run[0]) * STEP
+    assert width == pytest.approx(someone.measure(Group.SUBARTICULAR, side, Level.L3_L4), abs=3 * STEP)
+
+
+@pytest.mark.parametrize("side", Side)
+def test_foraminal_fat_shrinks_with_its_measure(side):
+    areas = []
+    for severity in (-1.0, 0.5, 1.5, 2.5):
+        someone = person(severity)
+        image = plane(someone, someone.foramen_point(Level.L4_L5, side), (1, 2), (31, 65))
+        areas.append((image == Tissue.FAT).sum() * STEP**2)
+    assert np.all(np.diff(areas) < -10)
+    assert areas[0] > 4 * areas[-1]
+
+
+def test_flowing_fluid_lies_inside_the_sac_and_is_dark_on_t2_alone():
+    usual, pulsating = sagittal(person()), sagittal(person(variants=UNUSUAL["pulsating"]))
+    assert (pulsating == Tissue.FLOWING_CSF).sum() > 200
+    assert np.array_equal(np.isin(usual, SAC), np.isin(pulsating, SAC))
+    still, fast = RELAXATION[Tissue.CSF], RELAXATION[Tissue.FLOWING_CSF]
+    assert strength(fast, T2, 1.5) < 0.3 * strength(still, T2, 1.5)
+    assert strength(fast, T1, 1.5) == pytest.approx(strength(still, T1, 1.5), rel=0.2)
