@@ -141,6 +141,7 @@ def test_the_network_takes_and_gives_what_the_metadata_says() -> None:
     verify_net_in_out(net_id="network_def", meta_file=meta, config_file=config, device="cpu")
 
 
+@pytest.mark.slow
 def test_torchscript_and_onnx_answer_as_the_shipped_network_does(tmp_path: Path) -> None:
     exported = {"net_id": "network_def", "ckpt_file": str(BUNDLE / "models/model.pt"), "device": "cpu"}
     exported["meta_file"] = str(CONFIGS / "metadata.json")
