@@ -1,15 +1,15 @@
-"""DICOM to NIfTI: ours, dcm2niix, SimpleITK and dicom2nifti in turn, for speed and for correctness.
+"""DICOM to NIfTI: speed and correctness of our converter, dcm2niix, SimpleITK and dicom2nifti.
 
     python benchmarks/convert.py speed [--rounds 7]
     python benchmarks/convert.py workers [--studies 12] [--rounds 3]
     python benchmarks/convert.py memory [--megabytes 100] [--side 512]
     python benchmarks/convert.py correctness CORPUS
 
-`speed` times one generated study of three series (74 files, 31 MB), every tool in each round, on one thread, and prints
-times by the clock and by the processor; and, in the same rounds, two floors: ISA-L's deflate of the same bytes, and
-reading and writing them. `workers` and `memory` are in `convert_scale.py`. `correctness` runs all four over a folder of
-series (``<series>/dicom``) and judges every output slice by the DICOM headers, as `tests/data_prep/oracle.py` does for
-ours.
+`speed` converts one generated study of three series (74 files, 31 MB) with every tool in each round, on one thread. It
+prints elapsed time and processor time, and measures two floors in the same rounds: ISA-L's deflate of the same bytes,
+and reading and writing them. `workers` and `memory` are in `convert_scale.py`. `correctness` runs all four tools over a
+folder of series (``<series>/dicom``) and compares every output slice with the DICOM headers, as
+`tests/data_prep/oracle.py` does for ours.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ def dicom2nifti(source: Path, out: Path, suffix: str) -> None:
 
 
 def deflate_alone(source: Path, out: Path, suffix: str) -> None:
-    """ISA-L over the same bytes, all in memory: no DICOM, no check."""
+    """Deflate the same bytes with ISA-L, all in memory: no DICOM, no check."""
     from isal import isal_zlib
 
     out.mkdir(parents=True)
@@ -87,7 +87,7 @@ def deflate_alone(source: Path, out: Path, suffix: str) -> None:
 
 
 def copy_alone(source: Path, out: Path, suffix: str) -> None:
-    """Read the same bytes, and write them a series a file."""
+    """Read the same bytes, and write one file for each series."""
     out.mkdir(parents=True)
     for number, data in enumerate(_read(source)):
         (out / f"{number}.{suffix}").write_bytes(data)
@@ -103,7 +103,7 @@ FLOORS: dict[str, tuple[str, Tool]] = {
     "(ISA-L's deflate alone)": ("nii.gz", deflate_alone),
     "(reading and writing alone)": ("nii", copy_alone),
 }
-"""Not converters: what one that does nothing else would take, by the only format that each is a floor of."""
+"""Floors, not converters: the least that a converter to this format can take."""
 
 TOOLS: dict[str, Tool] = {"ours": ours, "dcm2niix": dcm2niix, "SimpleITK": simpleitk, "dicom2nifti": dicom2nifti}
 
@@ -121,31 +121,31 @@ def speed(rounds: int) -> None:
             _print_times(suffix, _times(study, Path(scratch) / "out", suffix, rounds))
 
 
-class Taken(NamedTuple):
-    """What one conversion took: ms on the clock, ms of processors' time with that of child processes, MB written."""
+class Cost(NamedTuple):
+    """Cost of one conversion: elapsed ms, ms of processor time with that of child processes, MB written."""
 
     elapsed: float
     processor: float
     size: float
 
 
-def _times(study: Path, out: Path, suffix: str, rounds: int) -> dict[str, list[Taken]]:
+def _times(study: Path, out: Path, suffix: str, rounds: int) -> dict[str, list[Cost]]:
     tools = {**TOOLS, **{name: tool for name, (only, tool) in FLOORS.items() if only == suffix}}
-    found: dict[str, list[Taken]] = {name: [] for name in tools}
+    costs: dict[str, list[Cost]] = {name: [] for name in tools}
     for number in range(rounds + 1):
         for name, tool in tools.items():
-            taken = _time(tool, study, out, suffix)
+            cost = _time(tool, study, out, suffix)
             if number:  # the first round warms caches and imports
-                found[name].append(taken)
-    return found
+                costs[name].append(cost)
+    return costs
 
 
-def _time(tool: Tool, study: Path, out: Path, suffix: str) -> Taken:
+def _time(tool: Tool, study: Path, out: Path, suffix: str) -> Cost:
     shutil.rmtree(out, ignore_errors=True)
     start, used = time.perf_counter(), _processor_seconds()
     tool(study, out, suffix)
     elapsed, used = time.perf_counter() - start, _processor_seconds() - used
-    return Taken(1e3 * elapsed, 1e3 * used, sum(path.stat().st_size for path in out.rglob("*.nii*")) / 1e6)
+    return Cost(1e3 * elapsed, 1e3 * used, sum(path.stat().st_size for path in out.rglob("*.nii*")) / 1e6)
 
 
 def _processor_seconds() -> float:
@@ -153,19 +153,19 @@ def _processor_seconds() -> float:
     return sum(usage.ru_utime + usage.ru_stime for usage in usages)
 
 
-def _print_times(suffix: str, found: dict[str, list[Taken]]) -> None:
-    """Medians on the clock, which others on the machine disturb, and least processor time, which they hardly do."""
-    base = statistics.median(taken.elapsed for taken in found["ours"])
-    best = min(taken.processor for taken in found["ours"])
-    for name, times in found.items():
-        median, least = statistics.median(taken.elapsed for taken in times), min(taken.processor for taken in times)
+def _print_times(suffix: str, costs: dict[str, list[Cost]]) -> None:
+    """Print the median elapsed time, and the least processor time, which other programs hardly disturb."""
+    base = statistics.median(cost.elapsed for cost in costs["ours"])
+    best = min(cost.processor for cost in costs["ours"])
+    for name, times in costs.items():
+        median, least = statistics.median(cost.elapsed for cost in times), min(cost.processor for cost in times)
         busy = " (busy machine)" if median > 1.3 * least else ""
         ratios = f"{median:.0f}{busy} | {median / base:.1f} | {least:.0f} | {least / best:.1f}"
         print(f"| .{suffix} | {name} | {ratios} | {times[-1].size:.1f} |")
 
 
 def correctness(corpus: Path) -> None:
-    """Judge every tool's output on every series of a corpus."""
+    """Compare every tool's output with the headers, for every series of a corpus."""
     from slice_judge import verdict
 
     print("| series | " + " | ".join(TOOLS) + " |")
@@ -175,9 +175,9 @@ def correctness(corpus: Path) -> None:
         cells = []
         for name, tool in TOOLS.items():
             with tempfile.TemporaryDirectory() as scratch:
-                found = _verdict(verdict, tool, folder, Path(scratch) / "out")
-            totals[name][found] += 1
-            cells.append(f"**{found}**" if found == "wrong" else found)
+                result = _verdict(verdict, tool, folder, Path(scratch) / "out")
+            totals[name][result] += 1
+            cells.append(f"**{result}**" if result == "wrong" else result)
         print(f"| {folder.name} | " + " | ".join(cells) + " |", flush=True)
     print(
         "| **right / refused / wrong** | " + " | ".join("/".join(map(str, t.values())) for t in totals.values()) + " |"
@@ -191,7 +191,7 @@ def _verdict(verdict: Callable[[Path, Path], str], tool: Tool, folder: Path, out
     os.dup2(silence, 2)
     try:
         tool(folder / "dicom", out, "nii")
-    except Exception:  # a tool that gives up with an error has refused
+    except Exception:  # an error of the tool counts as a refusal
         pass
     finally:
         for target, saved in zip((1, 2), kept, strict=True):

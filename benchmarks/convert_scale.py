@@ -1,4 +1,4 @@
-"""How the converter scales: with processes, beside what the machine itself allows; and in memory, with the stack."""
+"""How the converter scales: time with the number of processes, and memory with the size of a stack."""
 
 from __future__ import annotations
 
@@ -29,17 +29,17 @@ for piece in data:
     engine.compress(piece)
     engine.flush()
 """
-"""A process that deflates files with ISA-L once it is told to: no more than the machine, and nothing of ours."""
+"""A process that deflates files with ISA-L after a line on stdin: what the machine can do, without our code."""
 
 
 class Machine:
-    """How busy others keep the machine, between its start and its report."""
+    """How busy other programs keep the machine, between its creation and its report."""
 
     def __init__(self) -> None:
         self._before, self._own = _ticks(), _all_seconds()
 
     def report(self) -> str:
-        """Percent of the machine's time that others used, and that the hypervisor took."""
+        """The share of the machine's time that other programs and the hypervisor used, in percent."""
         ticks = [after - before for before, after in zip(self._before, _ticks(), strict=True)]
         total, idle, steal = max(sum(ticks[:8]), 1), ticks[3] + ticks[4], ticks[7]
         own = (_all_seconds() - self._own) * os.sysconf("SC_CLK_TCK")
@@ -57,7 +57,7 @@ def _all_seconds() -> float:
 
 
 def workers(studies: int, rounds: int) -> None:
-    """Time many studies in one process and in two; in turn with it, plain deflate of the same bytes in as many.
+    """Time many studies in one process and in two; in the same rounds, plain deflate of the same bytes.
 
     The ratio by processor time is that of one process over the busier of two and what the first does for both: what the
     clock would show on two cores that nobody else uses, and that do not slow each other down.
@@ -98,16 +98,16 @@ def _round(number: int, root: Path, out: Path) -> tuple[float, float]:
 
 
 def _processor_seconds() -> dict[int, float]:
-    """Seconds of processor time by process: of this one and of its children, which work for it."""
-    found = {os.getpid(): time.process_time()}
+    """Seconds of processor time by process, of this one and of its children."""
+    seconds = {os.getpid(): time.process_time()}
     for folder in Path("/proc").glob("[0-9]*"):
         try:
             fields = (folder / "stat").read_text().rpartition(")")[2].split()
-        except OSError:  # it has ended
+        except OSError:  # the process has ended
             continue
         if int(fields[1]) == os.getpid():
-            found[int(folder.name)] = (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-    return found
+            seconds[int(folder.name)] = (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    return seconds
 
 
 def _since(before: dict[int, float]) -> dict[int, float]:
@@ -124,7 +124,7 @@ def _convert(root: Path, out: Path, processes: int) -> float:
 
 
 def _deflate(root: Path, processes: int) -> float:
-    """Seconds to deflate all files, shared out evenly among independent processes that are ready before."""
+    """Seconds to deflate all files, divided evenly among independent processes that have read them before."""
     paths = sorted(str(path) for path in root.rglob("*.dcm"))
     with _ready([paths[n::processes] for n in range(processes)]) as started:
         start = time.perf_counter()
@@ -153,7 +153,7 @@ def _ready(shares: list[list[str]]) -> Iterator[list[subprocess.Popen[bytes]]]:
 
 
 def memory(megabytes: int, side: int) -> None:
-    """Peak memory of a conversion above that of its imports, over the bytes of its largest stack."""
+    """Print the peak memory of a conversion above that of its imports, as a share of the bytes of the stack."""
     slices = max(megabytes * 1_000_000 // (2 * side * side), 3)
     size = 2e-6 * slices * side * side
     print(f"one stack of {slices} x {side} x {side}, {size:.0f} MB; limit: 4 times that\n")

@@ -1,12 +1,13 @@
-"""Fuzz `data_prep convert`: damaged headers must end in a row of the tables, never in a crash or a wrong volume.
+"""Fuzz `data_prep convert`: damaged headers must give a row in the tables, never a crash or a wrong volume.
 
     python benchmarks/fuzz_convert.py mutate [--seconds 180] [--mutants N] [--seed 0]
     python benchmarks/fuzz_convert.py guided [--seconds 120]      # needs `pip install atheris`
 
-`mutate` damages a small series per mutant (bytes changed, inserted, removed, numbers rewritten, files cut; in one file
-or alike in all) and converts it. Checked are: no exception but a `SpineError`, every file answered for, nothing changed
-or written outside OUT, no partial or unlisted volume, and every converted slice right by `tests/data_prep/oracle.py`.
-`guided` lets atheris (libFuzzer) search the header reader and the splitter by coverage for an exception.
+`mutate` damages a small series per mutant and converts it: it changes, inserts or removes bytes, rewrites numbers or
+cuts files, in some files or in all alike. It checks that nothing but a `SpineError` is raised, the tables account for
+every file, nothing outside OUT is written or changed, no volume is partial or unlisted, and `tests/data_prep/oracle.py`
+finds every converted slice right. `guided` lets atheris (libFuzzer, guided by coverage) search the header reader and
+the splitting for an exception.
 """
 
 from __future__ import annotations
@@ -33,12 +34,11 @@ Damage = Callable[[bytearray, int, np.random.Generator], None]
 
 IMPLICIT, EXPLICIT, BIG_ENDIAN, DEFLATED, RLE = (f"1.2.840.10008.1.2{end}" for end in ("", ".1", ".2", ".1.99", ".5"))
 
-
 TILTED = (1.0, 0.0, 0.0, 0.0, 0.8, 0.6)
 
 
 def write_bases(root: Path) -> list[Path]:
-    """A folder per base series: classic ones of several syntaxes, two angled stacks, volumes, an enhanced object."""
+    """Write the base series, a folder each: several syntaxes, two echoes, two angled stacks, enhanced objects."""
     plain = factory.series(4, rows=6, columns=5)
     axial = factory.series(4, rows=6, columns=5, orientation=factory.AXIAL)
     tilted = factory.series(4, rows=6, columns=5, orientation=TILTED, origin=(0, 0, 90), first_instance=5)
@@ -55,44 +55,44 @@ def write_bases(root: Path) -> list[Path]:
 
 
 def change(data: bytearray, end: int, rng: np.random.Generator) -> None:
-    """Other values for up to 8 bytes."""
+    """Change up to 8 bytes."""
     for _ in range(rng.integers(1, 9)):
         data[rng.integers(0, end)] = rng.integers(0, 256)
 
 
 def flip(data: bytearray, end: int, rng: np.random.Generator) -> None:
-    """One bit."""
+    """Change one bit."""
     data[rng.integers(0, end)] ^= 1 << int(rng.integers(0, 8))
 
 
 def remove(data: bytearray, end: int, rng: np.random.Generator) -> None:
-    """Up to 16 bytes less."""
+    """Remove up to 16 bytes."""
     start = int(rng.integers(0, end))
     del data[start : start + int(rng.integers(1, 17))]
 
 
 def insert(data: bytearray, end: int, rng: np.random.Generator) -> None:
-    """Up to 16 bytes more."""
+    """Insert up to 16 bytes."""
     start = int(rng.integers(0, end))
     data[start:start] = rng.bytes(int(rng.integers(1, 17)))
 
 
 def copy(data: bytearray, end: int, rng: np.random.Generator) -> None:
-    """A piece of the header over another place in it."""
+    """Copy a piece of the header over another part of it."""
     source, target, size = int(rng.integers(0, end)), int(rng.integers(0, end)), int(rng.integers(1, 65))
     size = min(size, end - source, end - target)
     data[target : target + size] = data[source : source + size]
 
 
 def renumber(data: bytearray, end: int, rng: np.random.Generator) -> None:
-    """Other digits, signs and separators in the text: positions, orientations, spacings, UIDs, slopes."""
+    """Rewrite digits, signs and separators of texts: positions, orientations, spacings, UIDs, slopes."""
     places = [n for n in range(132, end) if data[n : n + 1] in b"0123456789.-\\"]
     for place in rng.choice(places or [0], size=int(rng.integers(1, 5))):
         data[place] = rng.choice(np.frombuffer(b"0123456789.-\\e+/ ", np.uint8))
 
 
 def cut(data: bytearray, end: int, rng: np.random.Generator) -> None:
-    """The end missing, within the header or the pixels."""
+    """Cut the end off, within the header or the pixels."""
     del data[int(rng.integers(0, max(len(data), end))) :]
 
 
@@ -121,7 +121,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 
 def convert_and_check(source: Path, out: Path) -> Counter[str]:
-    """Convert one mutant; verdicts of its stacks, or how it was refused as a whole.
+    """Convert one mutant; count the verdicts of its stacks, or the refusal of the whole input.
 
     Raises
     ------
@@ -136,27 +136,29 @@ def convert_and_check(source: Path, out: Path) -> Counter[str]:
     except SpineError:
         return Counter(["no image in the input"])
     listed = oracle.files(out)
-    assert {row["path"] for row in listed} == {path.name for path in source.iterdir()}, "a file is not answered for"
+    assert {row["path"] for row in listed} == {path.name for path in source.iterdir()}, (
+        "the tables do not account for a file"
+    )
     assert {row["status"] for row in listed} <= {"used", "duplicate", "refused", "ignored"}
     volumes = {row["nifti"] for row in oracle.manifest(out)} - {""}
     expected = volumes | {volume.replace(".nii", ".json") for volume in volumes} | {"manifest.csv", "files.csv"}
     assert set(contents(out)) == expected, "a partial or unlisted file"
-    return Counter(oracle.verdicts(out)) + judged(source, out)
+    return Counter(oracle.verdicts(out)) + compared(source, out)
 
 
-def judged(source: Path, out: Path) -> Counter[str]:
-    """Hold the volumes against the headers as pydicom reads them; where it cannot, that is counted, not judged."""
+def compared(source: Path, out: Path) -> Counter[str]:
+    """Compare the volumes with the headers that pydicom reads; where it cannot read them, count that."""
     try:
-        oracle.judge(source, out)
+        oracle.check(source, out)
     except AssertionError:
         raise
-    except Exception as error:  # pydicom gives up on a header that we read: nothing to compare with
-        return Counter([f"(not judged: {type(error).__name__})"])
+    except Exception as error:  # pydicom cannot read a header that ours read: there is nothing to compare with
+        return Counter([f"(not compared: {type(error).__name__})"])
     return Counter()
 
 
 def mutate(seconds: float, mutants: int, seed: int) -> int:
-    """Run until the time or the number is up; the number of broken promises."""
+    """Convert mutants until the time or their number is used up; return the number of broken promises."""
     verdicts: Counter[str] = Counter()
     broken: list[str] = []
     times: list[float] = []
@@ -176,7 +178,7 @@ def mutate(seconds: float, mutants: int, seed: int) -> int:
 
 
 def one(bases: list[Path], folder: Path, rng: np.random.Generator) -> Counter[str]:
-    """Damage a base series in a fresh folder, convert it, check that nothing else changed."""
+    """Damage a base series in a new folder, convert it, and check that nothing else has changed."""
     shutil.rmtree(folder.parents[2], ignore_errors=True)
     damage(bases[rng.integers(len(bases))], folder / "in", rng)
     before = contents(folder.parents[2])
@@ -189,7 +191,7 @@ def one(bases: list[Path], folder: Path, rng: np.random.Generator) -> Counter[st
 
 
 def print_report(seed: int, verdicts: Counter[str], broken: list[str], times: list[float]) -> None:
-    """Counts and the slowest mutant."""
+    """Print the counts and the slowest mutant."""
     stacks = sum(count for name, count in verdicts.items() if not name.startswith(("(", "no ")))
     print(f"seed {seed}: {len(times)} mutants, {stacks} stacks, {verdicts['converted']} converted")
     print("; ".join(f"{name} {count}" for name, count in verdicts.most_common()))
@@ -200,15 +202,15 @@ def print_report(seed: int, verdicts: Counter[str], broken: list[str], times: li
 
 
 def guided(seconds: int) -> None:
-    """Let libFuzzer look for an exception in what reads headers and splits them into stacks; it ends the process."""
+    """Let libFuzzer search the header reader and the splitting for an exception. It ends the process."""
     try:
         import atheris
     except ImportError:
         sys.exit("guided fuzzing needs atheris: pip install atheris")
     with atheris.instrument_imports(include=["data_prep.dicom"]) if not _loaded() else nullcontext():
-        from data_prep.dicom.headers import read_header
-        from data_prep.dicom.series import stacks_of
+        from data_prep.dicom.headers.reader import read_header
         from data_prep.dicom.sources import Source
+        from data_prep.dicom.stacks.series import stacks_of
 
     scratch = Path(tempfile.mkdtemp(dir="/dev/shm" if Path("/dev/shm").is_dir() else None))
     corpus = scratch / "corpus"
@@ -240,7 +242,7 @@ def main() -> None:
     mutating.add_argument("--seed", type=int, default=0)
     commands.add_parser("guided").add_argument("--seconds", type=int, default=120)
     options = parser.parse_args()
-    warnings.simplefilter("ignore")  # pydicom comments on every damaged value
+    warnings.simplefilter("ignore")  # pydicom warns of every damaged value
     if options.command == "guided":
         guided(options.seconds)
     else:

@@ -1,16 +1,17 @@
-"""The image classifier beside a plain timm loop: throughput, accuracy, loading, and the head alone.
+"""Compares the image classifier with a plain timm loop: throughput, accuracy, loading, and the head alone.
 
 python benchmarks/image_classifier.py [FOLDER] [IMAGES] [BACKBONE] [PARTS, such as 134]
 
-Writes IMAGES JPEGs of 512 x 512 pixels in four class folders to FOLDER, if they are not there, and says four things:
+Writes IMAGES JPEGs of 512 x 512 pixels in four class folders to FOLDER, unless they exist, and measures four things:
 
-1. Training steps of both in turn, at 224 pixels and 32 images: ours (stored images, augmentation, MONAI's engine as the
-   shipped config has it), and the loop as one writes it (PIL, Resize, flip, ToTensor, Normalize, AdamW).
+1. Throughput of training steps at 224 pixels and 32 images, of both in turn: ours (stored images, augmentation, MONAI's
+   engine with the shipped config), and the usual loop (PIL, Resize, flip, ToTensor, Normalize, AdamW).
 2. Accuracy of both after the same number of epochs with the same small network at 64 pixels.
-3. How fast a network learns from stored images, against images that lie in memory as floating point.
-4. An epoch of the head on features computed once, against an epoch through the backbone, and how far answers differ.
+3. Training speed with stored images, compared with images that lie in memory as floating point.
+4. An epoch of the head on features computed once, compared with an epoch through the backbone, and the difference of
+   the logits.
 
-Times are processor time of this process with torch's threads, so that others on the machine matter less.
+Times are the processor time of this process with torch's threads, which other processes of the machine disturb less.
 """
 
 from __future__ import annotations
@@ -28,17 +29,17 @@ import numpy as np
 import torch
 from monai.bundle import create_workflow
 from PIL import Image
-from plain_loop import BATCH, Pictures, answers, steps
+from plain_loop import BATCH, Pictures, logits_of, steps
 from torch.utils.data import DataLoader
 
 from monai_spine.images.data.datalist import ImageDatalist, Task, write_image_datalist
 from monai_spine.images.data.dataset import ImageDataset, whole
 from monai_spine.images.data.form import ImageForm
 from monai_spine.images.data.store import ImageStore
-from monai_spine.images.training.augmentation import PRESETS
-from monai_spine.images.training.classifier import ImageClassifier
-from monai_spine.images.training.frozen_features import FrozenFeatures
-from monai_spine.images.training.preparation import BatchPreparation
+from monai_spine.images.network.classifier import ImageClassifier
+from monai_spine.images.network.frozen_features import FrozenFeatures
+from monai_spine.images.network.layer_freezing import FROZEN, LayerFreezing
+from monai_spine.images.training.augmentation import PRESETS, BatchPreparation
 
 SIDE, PIXELS, CLASSES, ROUNDS = 512, 224, 4, 4
 SMALL, SMALL_PIXELS, EPOCHS = "test_resnet", 64, 20
@@ -46,7 +47,7 @@ CONFIG = Path(__file__).parents[1] / "bundles" / "image_classifier" / "configs" 
 
 
 def write_images(folder: Path, count: int) -> list[dict[str, Any]]:
-    """Grey heads with a lesion whose kind is the class: bright, dark, ring, none; and much that does not matter."""
+    """Grey heads with a lesion whose type is the class: bright, dark, ring, none; position, size and noise vary."""
     records = []
     for n in range(count):
         label, path = n % CLASSES, folder / str(n % CLASSES) / f"{n}.jpg"
@@ -63,17 +64,17 @@ def picture(label: int, rng: np.random.Generator) -> np.ndarray:
     head = (x / rng.uniform(0.6, 0.8)) ** 2 + (y / rng.uniform(0.7, 0.9)) ** 2 < 1
     shades = np.kron(rng.normal(0, 12, (16, 16)), np.ones((SIDE // 16, SIDE // 16))).astype(np.float32)
     grey = np.where(head, rng.uniform(90, 130) + shades, 8)
-    away = np.hypot(x - rng.uniform(-0.35, 0.35), y - rng.uniform(-0.35, 0.35)) / rng.uniform(0.1, 0.2)
-    change = (away < 1, away < 1, (away > 0.6) & (away < 1), away < 0)[label]
-    grey = grey + change * (35, -35, 35, 0)[label] + rng.normal(0, 14, grey.shape)
+    distance = np.hypot(x - rng.uniform(-0.35, 0.35), y - rng.uniform(-0.35, 0.35)) / rng.uniform(0.1, 0.2)
+    lesion = (distance < 1, distance < 1, (distance > 0.6) & (distance < 1), distance < 0)[label]
+    grey = grey + lesion * (35, -35, 35, 0)[label] + rng.normal(0, 14, grey.shape)
     return np.clip(grey, 0, 255).astype(np.uint8)
 
 
 def peer_accuracy(records: list[dict[str, Any]]) -> float:
-    held, seen = ([r for r in records if (r["fold"] == 0) is side] for side in (True, False))
-    *_, network = steps(Pictures(seen, Path(), SMALL_PIXELS, mirror=True), SMALL, CLASSES, EPOCHS)
-    said = answers(network, Pictures(held, Path(), SMALL_PIXELS)).argmax(1)
-    return (said == torch.tensor([record["label"] for record in held])).float().mean().item()
+    validation, training = ([r for r in records if (r["fold"] == 0) is side] for side in (True, False))
+    *_, network = steps(Pictures(training, Path(), SMALL_PIXELS, mirror=True), SMALL, CLASSES, EPOCHS)
+    predicted = logits_of(network, Pictures(validation, Path(), SMALL_PIXELS)).argmax(1)
+    return (predicted == torch.tensor([record["label"] for record in validation])).float().mean().item()
 
 
 def our_trainer(folder: Path, run: Path, **settings: Any) -> Any:
@@ -89,7 +90,7 @@ def our_trainer(folder: Path, run: Path, **settings: Any) -> Any:
 
 
 def our_steps(folder: Path, run: Path, backbone: str) -> Iterator[None]:
-    """The shipped training's own steps, without MONAI's loop around them."""
+    """Steps of the shipped training, without the loop of MONAI's engine."""
     parser = our_trainer(folder, run, backbone=backbone, pixels=[PIXELS, PIXELS]).parser
     trainer, loader = parser.get_parsed_content("train#trainer"), parser.get_parsed_content("train#dataloader")
     while True:
@@ -99,18 +100,18 @@ def our_steps(folder: Path, run: Path, backbone: str) -> Iterator[None]:
 
 
 def in_turn(steps: dict[str, Iterator[Any]], rounds: int) -> dict[str, float]:
-    """Median processor seconds of a step of each."""
+    """Median processor seconds of a step of each iterator."""
     times: dict[str, list[float]] = {name: [] for name in steps}
     for n in range(rounds + 1):
         for name, iterator in steps.items():
             begin = time.process_time()
             next(iterator)
-            times[name] += [time.process_time() - begin] if n else []  # the first one warms up
+            times[name] += [time.process_time() - begin] if n else []  # the first round warms up
     return {name: statistics.median(some) for name, some in times.items()}
 
 
 def loading(records: list[dict[str, Any]], folder: Path) -> float:
-    """Processor seconds of a batch from the store, ready for the network, augmented."""
+    """Processor seconds of an augmented batch from the store."""
     store = ImageStore(records, ImageForm(pixels=(PIXELS, PIXELS)), folder=folder / "cache")
     begin = time.process_time()
     store.open()
@@ -141,25 +142,23 @@ def head_alone(records: list[dict[str, Any]], folder: Path, backbone: str) -> tu
     store = ImageStore(records, ImageForm(pixels=(PIXELS, PIXELS)), folder=folder / "cache")
     dataset = ImageDataset(records, store)
     network = ImageClassifier(backbone=backbone, classes=CLASSES).to(memory_format=torch.channels_last)
-    network.held = {name for name, _ in network.backbone.body.named_modules()}
-    for parameter in network.backbone.parameters():
-        parameter.requires_grad_(False)
+    LayerFreezing(network, train_layers=FROZEN)
     optimizer = torch.optim.AdamW(network.head.parameters(), lr=0.0)
     features = FrozenFeatures(network, dataset, device=torch.device("cpu"))
-    features.take(torch.arange(1))
+    features.read(torch.arange(1))  # computes all of them, outside of the measured time
     loader = DataLoader(dataset, BATCH, collate_fn=whole)
     times, logits = [], []
     for prepare in (BatchPreparation(), BatchPreparation(features=features)):
         begin = time.process_time()
-        answers = []
+        epoch_logits = []
         for batch in loader:
             image, label = prepare(batch, "cpu")
-            answers.append(network.train()(image))
-            torch.nn.functional.cross_entropy(answers[-1], label).backward()
+            epoch_logits.append(network.train()(image))
+            torch.nn.functional.cross_entropy(epoch_logits[-1], label).backward()
             optimizer.step()
             optimizer.zero_grad()
         times.append(time.process_time() - begin)
-        logits.append(torch.cat([answer.detach() for answer in answers]))
+        logits.append(torch.cat([batch.detach() for batch in epoch_logits]))
     return times[0], times[1], float((logits[0] - logits[1]).abs().max())
 
 
@@ -180,8 +179,8 @@ def accuracy(records: list[dict[str, Any]], folder: Path) -> None:
     settings = {"backbone": SMALL, "pixels": pixels, "epochs": EPOCHS, "embedding_images": 0, "figures_every": 99}
     workflow = our_trainer(folder, Path(tempfile.mkdtemp()), **settings)
     workflow.run()
-    found = workflow.parser.get_parsed_content("validate#evaluator").state.metrics["accuracy"]
-    print(f"   ours: accuracy {found:.3f} after the last of them")
+    reached = workflow.parser.get_parsed_content("validate#evaluator").state.metrics["accuracy"]
+    print(f"   ours: accuracy {reached:.3f} after the last of them")
 
 
 def in_memory(records: list[dict[str, Any]], folder: Path, backbone: str) -> None:

@@ -1,4 +1,4 @@
-"""The peer of the image classifier's benchmarks: a timm loop as one writes it, with PIL and torchvision."""
+"""The peer in the benchmarks of the image classifier: the usual training loop with timm, PIL and torchvision."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 class Pictures(Dataset):
-    """Entries of a datalist, a file each or one a channel: Resize, perhaps a flip, ToTensor, Normalize."""
+    """Images of a datalist, in one file or a file per channel: Resize, optional flip, ToTensor, Normalize."""
 
     def __init__(self, entries: Sequence[dict[str, Any]], root: Path, pixels: int, *, mirror: bool = False) -> None:
         self.entries, self.root = entries, root
@@ -41,7 +41,7 @@ class Pictures(Dataset):
 
 
 def steps(dataset: Pictures, backbone: str, classes: int, epochs: int) -> Iterator[torch.nn.Module]:
-    """AdamW with a cosine from .001, from random weights; the network after each step."""
+    """Training steps from random weights, AdamW with a cosine from .001; yields the network after each step."""
     torch.manual_seed(0)
     network = timm.create_model(backbone, num_classes=classes)
     loader = DataLoader(dataset, BATCH, shuffle=True, drop_last=True)
@@ -63,7 +63,7 @@ def steps(dataset: Pictures, backbone: str, classes: int, epochs: int) -> Iterat
 
 
 @torch.no_grad()
-def answers(network: torch.nn.Module, dataset: Pictures) -> torch.Tensor:
+def logits_of(network: torch.nn.Module, dataset: Pictures) -> torch.Tensor:
     """Logits ``(images, classes)``."""
     network.eval()
     return torch.cat([network(image) for image, _ in DataLoader(dataset, BATCH)])

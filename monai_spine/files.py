@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
 PARTIAL = ".part"
+"""The end of a file's name while it is being written. A killed process leaves such files behind."""
 
 
 @contextmanager
@@ -36,7 +37,7 @@ def write_text(path: Path, text: str) -> None:
         partial.write_text(text, encoding="utf-8")
 
 
-def write_bytes(path: Path, content: bytes | Iterable[bytes]) -> None:
+def write_bytes(path: Path, content: bytes | Iterable[bytes | memoryview]) -> None:
     """Write bytes, or one piece after the other, whole or not at all."""
     with whole_file(path) as partial, partial.open("wb") as file:
         for piece in [content] if isinstance(content, bytes) else content:

@@ -17,7 +17,8 @@ from data_prep.check.report import Source, render
 from data_prep.check.result import CheckedData, as_json
 from data_prep.check.study import CheckedStudy, check_study
 from data_prep.check.volume_facts import VolumeFacts
-from data_prep.dicom.nifti import OutputError, write_atomically
+from data_prep.dicom import nifti
+from data_prep.dicom.nifti import OutputError
 from data_prep.workers import run as run_all
 from monai_spine.console import track
 from monai_spine.errors import InvalidOptionError
@@ -157,6 +158,6 @@ def _panels(job: tuple[Study, set[str], set[str]], folder: Path) -> tuple[int, l
 
 def _write(out: Path, checked: CheckedData, html: str) -> None:
     """All files, ``check.json`` last: where it stands, the others do."""
-    write_atomically(out / "fingerprint.json", [as_json(checked.fingerprint).encode()])
-    write_atomically(out / "check.html", [html.encode()])
-    write_atomically(out / "check.json", [checked.as_json().encode()])
+    nifti.write(out / "fingerprint.json", [as_json(checked.fingerprint).encode()])
+    nifti.write(out / "check.html", [html.encode()])
+    nifti.write(out / "check.json", [checked.as_json().encode()])

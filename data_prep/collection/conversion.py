@@ -8,12 +8,11 @@ from pathlib import Path
 from data_prep.choices import MAX_BYTES
 from data_prep.dicom import sources
 from data_prep.dicom.convert import plan
-from data_prep.dicom.frames import FileHeader
-from data_prep.dicom.headers import read_header
+from data_prep.dicom.headers.reader import read_header
 from data_prep.dicom.job import JobResult, Settings, run_job
-from data_prep.dicom.reasons import Reason
+from data_prep.dicom.refusals import Reason
 from data_prep.dicom.sources import Source
-from data_prep.dicom.tables import FileRow, sorted_files
+from data_prep.dicom.tables import FileRow, frameless_row, sorted_files
 
 DEPTH = 3
 """Parts of a path ``<study>/<series>/<instance>.dcm``."""
@@ -37,7 +36,7 @@ def convert_study(images: Path, study: str, settings: Settings) -> JobResult:
         headers = [read_header(source, max_bytes=settings.max_bytes) for source in inside]
         results = [run_job(job, settings) for job in plan(headers, images, "folder", None)]
     files = [row for result in results for row in result.files]
-    files += [frameless(header) for header in headers if not header.frames]
+    files += [frameless_row(header) for header in headers if not header.frames]
     files += [_stray(source) for source in found if source.path.count("/") != DEPTH - 1]
     manifest = sorted(row for result in results for row in result.manifest)
     return JobResult(tuple(manifest), tuple(sorted_files(files)))
@@ -49,13 +48,6 @@ def find_files(folder: Path, name: str, scratch: Path, max_bytes: int = MAX_BYTE
         Source(f"{name}/{source.path}", source.location, source.reason, source.detail)
         for source in sources.find(folder, scratch, max_bytes)
     ]
-
-
-def frameless(header: FileHeader) -> FileRow:
-    """The row of a file without an image: ignored where that is no fault, else refused."""
-    reason = header.reason or Reason.UNREADABLE
-    status = "ignored" if reason is Reason.NOT_AN_IMAGE else "refused"
-    return FileRow(header.path, None, status, reason.value, "", None, None)
 
 
 def _stray(source: Source) -> FileRow:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -12,8 +11,10 @@ from pathlib import Path
 from typing import TextIO
 
 from data_prep.dicom import sidecar
-from data_prep.dicom.nifti import PARTIAL, OutputError
+from data_prep.dicom.nifti import OutputError, output_errors
+from data_prep.dicom.output_folder import remove_partial
 from monai_spine.errors import InvalidOptionError, listed
+from monai_spine.files import whole_file
 
 DATALIST = "datalist.json"
 SHELF = ".studies"
@@ -72,8 +73,7 @@ def open_output(out: Path) -> Path:
         shelf.mkdir()
     except OSError as error:
         raise OutputError(f"cannot write to the output folder {out}: {error.strerror}") from error
-    for left in out.rglob(f".*{PARTIAL}"):
-        left.unlink(missing_ok=True)
+    remove_partial(out)
     return shelf
 
 
@@ -114,16 +114,8 @@ def written_whole(path: Path) -> Iterator[TextIO]:
     OutputError
         If it cannot be written.
     """
-    partial = path.with_name(f".{path.name}.{os.getpid()}{PARTIAL}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with partial.open("w", encoding="utf-8", newline="") as file:
-            yield file
-        partial.replace(path)
-    except OSError as error:
-        raise OutputError(f"cannot write {path}: {error.strerror}; free some space or choose another folder") from error
-    finally:
-        partial.unlink(missing_ok=True)
+    with output_errors(path), whole_file(path) as partial, partial.open("w", encoding="utf-8", newline="") as file:
+        yield file
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from data_prep.collection.faults import Fault, FaultKind
-from data_prep.dicom.nifti import write_atomically
+from data_prep.dicom import nifti
 
 Entry = dict[str, Any]
 """A study as it stands in ``datalist.json``, but for its fold."""
@@ -65,7 +65,7 @@ def do_study(job: tuple[int, Job], work: Callable[[Job], StudyResult], shelf: Pa
     """Do a study and leave its result on the shelf: the caller's memory does not grow with what a study holds."""
     number, study = job
     result = work(study)
-    write_atomically(_path(shelf, number), [json.dumps(_plain(result)).encode()])
+    nifti.write(_path(shelf, number), [json.dumps(_plain(result)).encode()])
     entry = result.entry or {}
     label = tuple(entry["label"]) if "label" in entry else None
     patient = str(entry.get("patient_id", result.study))

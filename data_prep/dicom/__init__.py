@@ -1,8 +1,14 @@
-"""DICOM in, checked NIfTI volumes out: `convert.convert` writes them, `scan.scan` foretells them from the headers.
+"""DICOM files in, checked NIfTI volumes out.
 
-In the order of the work: `sources` finds the files; `headers` reads each once (`header_scan`, `elements`, `tags`,
-`vendors`, `parameters`, `encapsulated`, `enhanced`) into `frames`; `duplicates` go; `series` and `stacks` split what is
-left (`scouts`, `volumes`, `regularity`, `placement`); a `job` reads `pixels` (`decoding`, `codestreams`), rescales
-(`values`), writes `nifti` and `sidecar`, checks them (`verification`) and fills in the `tables`; what a `previous` run
-left is protected or replaced.
+`convert.convert` writes volumes; `scan.scan` reports from the headers alone what `convert` would do. The steps:
+
+1. `sources` lists the input files.
+2. `headers.reader` reads each header once and makes `frames`, one record per image.
+3. `stacks.series` removes copies of images and splits a series into stacks (`stacks.splitting`, `stacks.volumes`).
+   A stack must be even (`stacks.regularity`) and gets an affine (`stacks.placement`).
+4. `job` converts one series: `pixels` reads the stored values (`decoding` if they are compressed), `nifti` writes the
+   volume, `verification` reads it back and compares it with the headers, `sidecar` writes the JSON file.
+5. `tables` writes ``manifest.csv`` and ``files.csv``. `names` knows which volumes in the output are of an earlier run.
+
+`refusals` lists every reason why a file or a stack is not converted.
 """

@@ -1,4 +1,4 @@
-"""The records that everything after the header works with: one `Frame` per image, single or of a multi-frame object."""
+"""The records that describe one image: `Frame` is a single-frame file, or one frame of a multi-frame object."""
 
 from __future__ import annotations
 
@@ -7,21 +7,24 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from data_prep.dicom.reasons import Reason
+from data_prep.dicom.refusals import Reason
 
 Vector = tuple[float, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Pixels:
-    """How a file's pixels are stored; shared by its frames.
+    """How a file stores its pixels; all frames of the file share this record.
 
     Attributes
     ----------
     offset, length
-        Of the pixel data's value, in bytes; ``length`` is None for encapsulated (compressed) data.
+        Bytes: where the value of the pixel data starts, and how long it is. ``length`` is None for encapsulated
+        (compressed) data.
+    frames
+        NumberOfFrames.
     swapped
-        Big endian: 2 for bytes swapped in pairs, 4 in fours, 1 for not swapped.
+        How many bytes form a group whose order is reversed: 1 for little endian (nothing to do), 2 or 4 for big endian.
     """
 
     location: str
@@ -41,10 +44,15 @@ class Pixels:
         """Bytes of one decoded frame."""
         return self.rows * self.columns * self.bits_allocated // 8
 
+    @property
+    def dtype(self) -> np.dtype[np.generic]:
+        """The type of the stored values, in native byte order."""
+        return np.dtype(f"{'i' if self.signed else 'u'}{self.bits_allocated // 8}")
+
 
 @dataclass(frozen=True, slots=True)
 class Geometry:
-    """Where a frame lies: values of its own header, LPS mm (see `monai_spine.geometry.affine_from_dicom`).
+    """Where a frame lies, as its header says: LPS mm (see `monai_spine.geometry.affine_from_dicom`).
 
     Attributes
     ----------
@@ -70,9 +78,9 @@ class Geometry:
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """To what a frame belongs; the names are those of its output folder and file.
+    """The study and series that a frame belongs to, and the names of its output folder and file.
 
-    ``patient`` is a digest of the PatientID: it tells two patients apart under UIDs that an anonymiser made equal.
+    ``patient`` is a digest of the PatientID. It separates two patients whose UIDs an anonymiser made equal.
     """
 
     study: str
@@ -82,17 +90,17 @@ class Identity:
     series_number: int | None
     frame_of_reference: str
     description: str
-    patient: str = ""
+    patient: str
 
     @property
     def names(self) -> tuple[str, str]:
-        """Of the output folder and file."""
+        """Names of the output folder and file."""
         return self.study_name, self.series_name
 
 
 @dataclass(frozen=True, slots=True)
-class Kind:
-    """What must be equal for frames to share a volume: never stacked together when any of these differ."""
+class Contrast:
+    """What an image shows. Frames that differ in any of these never share a volume."""
 
     image_type: tuple[str, ...]
     component: str
@@ -109,13 +117,15 @@ class Frame:
     Attributes
     ----------
     path, index
-        The file's name in the tables, and the 0-based frame; None for a single-frame file.
+        The file's name in the tables, and the 0-based frame number; ``index`` is None for a single-frame file.
+    uid, instance
+        SOPInstanceUID and InstanceNumber.
     hints
-        Values that may tell volumes at the same positions apart (temporal position, acquisition, ...), by name.
+        Values by name that may tell apart volumes at the same positions (temporal position, acquisition, …).
     parameters
-        White-listed sequence parameters for the sidecar, equal ones shared between frames.
+        White-listed sequence parameters for the sidecar. Frames with equal parameters share one object.
     reason, detail
-        Set when this frame cannot be used whatever its neighbours are.
+        Set when this frame cannot be used, whatever its neighbours are.
     """
 
     path: str
@@ -123,7 +133,7 @@ class Frame:
     identity: Identity
     uid: str
     instance: int | None
-    kind: Kind
+    contrast: Contrast
     pixels: Pixels
     geometry: Geometry | None
     slope: float
@@ -135,7 +145,7 @@ class Frame:
 
     @property
     def number(self) -> int:
-        """InstanceNumber, or the frame number counted from 1, as messages name the slice."""
+        """The slice's number in messages: InstanceNumber, or the frame number counted from 1."""
         if self.index is not None:
             return self.index + 1
         return self.instance or 0
@@ -143,7 +153,7 @@ class Frame:
 
 @dataclass(frozen=True, slots=True)
 class FileHeader:
-    """What was learnt of one input file: its frames, or why it has none."""
+    """One input file: its frames, or the reason why it has none."""
 
     path: str
     frames: tuple[Frame, ...] = ()

@@ -1,24 +1,24 @@
-"""One series from frames to files: the unit of work that runs in any process, and may safely run twice."""
+"""One series from frames to files: the unit of work that any process can run, and run twice without harm."""
 
 from __future__ import annotations
 
 import itertools
-import json
 import logging
 from collections import Counter
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from data_prep.dicom import duplicates, nifti, sidecar
+from data_prep.choices import MAX_BYTES
+from data_prep.dicom import nifti, sidecar
 from data_prep.dicom.frames import Frame
 from data_prep.dicom.nifti import OutputError
-from data_prep.dicom.reasons import Reason, Refused
-from data_prep.dicom.series import stacks_of
-from data_prep.dicom.stacks import Stack
-from data_prep.dicom.tables import FileRow, ManifestRow
-from data_prep.dicom.values import encoded, encoding
+from data_prep.dicom.refusals import Reason, Refused
+from data_prep.dicom.stacks.series import split_job
+from data_prep.dicom.stacks.splitting import Stack
+from data_prep.dicom.tables import FileRow, ManifestRow, unused_row
+from data_prep.dicom.verification import verify, verify_values
 from monai_spine import __version__
 
 logger = logging.getLogger(__name__)
@@ -28,14 +28,14 @@ CONVERTER = f"monai_spine {__version__}"
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What holds for all jobs of a run."""
+    """What is the same for all jobs of a run."""
 
     out: str
     extension: str = "nii.gz"
     resume: bool = False
     verify_values: bool = False
     only: tuple[str, ...] = ()
-    max_bytes: int = 4 << 30
+    max_bytes: int = MAX_BYTES
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +59,7 @@ class JobResult:
 
 
 def run_job(job: Job, settings: Settings) -> JobResult:
-    """Convert one series: split, check, write, verify. Whatever goes wrong inside it stays inside it.
+    """Convert one series: split, check, write, verify. An unexpected error refuses this series alone.
 
     Raises
     ------
@@ -73,59 +73,37 @@ def run_job(job: Job, settings: Settings) -> JobResult:
     except Exception as error:  # one series of thousands must not end the run
         logger.debug("a series could not be converted", exc_info=True)
         refusal = Refused(Reason.UNREADABLE, f"{type(error).__name__} while converting")
-        rows = tuple(_row(frame, "refused", frame.reason or refusal.reason) for frame in job.frames)
+        rows = tuple(unused_row(frame, "refused", frame.reason or refusal.reason) for frame in job.frames)
         return JobResult((_manifest_row(Stack((job.frames,)), 0, "", refusal),), rows)
 
 
 def _convert_series(job: Job, settings: Settings) -> JobResult:
-    stacks, copies = _split(job, settings)
+    stacks, copies = split_job(job.frames, settings.max_bytes)
     manifest: list[ManifestRow] = []
-    files = [FileRow(copy.path, copy.index, "duplicate", "", "", None, None) for copy in copies]
-    counter: Counter[tuple[str, str]] = Counter()
+    files = [unused_row(copy, "duplicate") for copy in copies]
+    next_number: Counter[tuple[str, str]] = Counter()
     for stack in stacks:
         if settings.only and stack.plane not in settings.only:
-            files += [_row(frame, "ignored", Reason.NOT_SELECTED) for frame in stack.frames]
+            files += [unused_row(frame, "ignored", Reason.NOT_SELECTED) for frame in stack.frames]
             continue
-        identity = stack.first.identity
-        number = counter[identity.names]
-        counter[identity.names] += 1
-        row, rows = _convert_stack(stack, number, settings)
+        names = stack.first.identity.names
+        row, rows = _convert_stack(stack, next_number[names], settings)
+        next_number[names] += 1
         manifest.append(row)
         files += rows
     return JobResult(tuple(manifest), tuple(files))
 
 
-def _split(job: Job, settings: Settings) -> tuple[list[Stack], list[Frame]]:
-    """The job's stacks without copies of images, and the copies."""
-    kept, copies = duplicates.drop(job.frames, settings.max_bytes)
-    stacks = stacks_of(kept)
-    unclear = [frame for stack in stacks if stack.reason is Reason.AMBIGUOUS_VOLUMES for frame in stack.frames]
-    _, resent = duplicates.drop_resent(unclear, settings.max_bytes)
-    if resent:
-        gone = {id(frame) for frame in resent}
-        stacks = stacks_of([frame for frame in kept if id(frame) not in gone])
-    copies += resent
-    return [_with_copies(stack, copies) for stack in stacks], copies
-
-
-def _with_copies(stack: Stack, copies: list[Frame]) -> Stack:
-    """The stack, its detail saying how many identical copies were left out."""
-    places = {(frame.identity.series, frame.kind, frame.geometry) for frame in stack.frames}
-    count = sum((copy.identity.series, copy.kind, copy.geometry) in places for copy in copies)
-    if not count:
-        return stack
-    note = f"{count} identical {'copy' if count == 1 else 'copies'} left out"
-    return replace(stack, detail="; ".join(filter(None, (stack.detail, note))))
-
-
 def _convert_stack(stack: Stack, number: int, settings: Settings) -> tuple[ManifestRow, list[FileRow]]:
-    name = _name(stack, number, settings)
+    identity = stack.first.identity
+    suffix = f"_{number}" if number else ""
+    name = f"{identity.study_name}/{identity.series_name}{suffix}.{settings.extension}"
     try:
         if stack.reason is not None:
             raise Refused(stack.reason, stack.detail)
         _write(stack, Path(settings.out) / name, settings)
     except Refused as refusal:
-        rows = [_row(frame, "refused", frame.reason or refusal.reason) for frame in stack.frames]
+        rows = [unused_row(frame, "refused", frame.reason or refusal.reason) for frame in stack.frames]
         return _manifest_row(stack, number, "", refusal), rows
     rows = [
         FileRow(frame.path, frame.index, "used", "", name, k, t if stack.is_4d else None)
@@ -133,16 +111,6 @@ def _convert_stack(stack: Stack, number: int, settings: Settings) -> tuple[Manif
         for k, frame in enumerate(volume)
     ]
     return _manifest_row(stack, number, name), rows
-
-
-def _name(stack: Stack, number: int, settings: Settings) -> str:
-    identity = stack.first.identity
-    suffix = f"_{number}" if number else ""
-    return f"{identity.study_name}/{identity.series_name}{suffix}.{settings.extension}"
-
-
-def _row(frame: Frame, status: str, reason: Reason) -> FileRow:
-    return FileRow(frame.path, frame.index, status, reason.value, "", None, None)
 
 
 def _manifest_row(stack: Stack, number: int, name: str, refusal: Refused | None = None) -> ManifestRow:
@@ -163,64 +131,45 @@ def _manifest_row(stack: Stack, number: int, name: str, refusal: Refused | None 
 
 
 def _write(stack: Stack, path: Path, settings: Settings) -> None:
-    """Write a sound stack and its sidecar, verified; leave nothing behind when it cannot be verified.
+    """Write a stack and its sidecar, and verify the volume. If it cannot be verified, nothing stays.
 
     Raises
     ------
     Refused
-        If the pixels cannot be read, or what was written does not agree with the headers.
+        If the pixels cannot be read, or the written volume does not agree with the headers.
     OutputError
         If the output cannot be written.
     """
     assert stack.affine is not None
     source = sidecar.source_digest(stack)
     beside = nifti.sidecar_path(path)
-    if settings.resume and _is_finished(path, beside, source):
+    if settings.resume and sidecar.is_finished(path, source):
         return
     _check_size(stack, settings)
     try:
         checksum = _write_volume(path, stack, settings.max_bytes)
-        nifti.verify(path, checksum, stack.volumes)
+        verify(path, checksum, stack)
         if settings.verify_values:
-            _verify_values(path, stack, settings.max_bytes)
-    except Refused:  # nor what an earlier run made of the same series
+            verify_values(path, stack, settings.max_bytes)
+    except Refused:  # a volume that an earlier run made of the same series must not stay either
         path.unlink(missing_ok=True)
         beside.unlink(missing_ok=True)
         raise
-    nifti.write_atomically(beside, [sidecar.content(stack, stack.affine, checksum, source, CONVERTER)])
+    nifti.write(beside, [sidecar.content(stack, stack.affine, checksum, source, CONVERTER)])
 
 
 def _check_size(stack: Stack, settings: Settings) -> None:
-    first = stack.first.pixels
-    size = first.frame_bytes * len(stack.frames)
-    if max(first.rows, first.columns, len(stack.volumes[0]), len(stack.volumes)) > np.iinfo(np.int16).max:
-        raise Refused(Reason.UNSUPPORTED, "a side of more than 32767 voxels does not fit into NIfTI")
+    size = stack.first.pixels.frame_bytes * len(stack.frames)
+    if max(stack.shape) > np.iinfo(np.int16).max:
+        raise Refused(Reason.UNSUPPORTED, "NIfTI holds at most 32767 voxels along an axis")
     if size > 8 * settings.max_bytes:
-        raise Refused(Reason.TOO_LARGE, f"a stack of {size} bytes")
+        raise Refused(Reason.TOO_LARGE, f"a stack of {size} bytes, at most {8 * settings.max_bytes}")
 
 
 def _write_volume(path: Path, stack: Stack, max_bytes: int) -> int:
-    """Write slice after slice, so that never more than one is in memory; the CRC-32 of the file."""
+    """Write slice after slice, so that only one is in memory; return the CRC-32 of the file."""
     assert stack.affine is not None
-    frames, pixels = stack.frames, stack.first.pixels
-    shape = (pixels.columns, pixels.rows, len(stack.volumes[0]), *((len(stack.volumes),) if stack.is_4d else ()))
-    chosen = encoding(frames)
-    head = nifti.header(shape, chosen.dtype, stack.affine, chosen.slope, chosen.inter)
-    nifti.make_folder(path.parent)
-    pieces = (values.reshape(-1).view(np.uint8).data for values in encoded(frames, chosen, max_bytes))
-    return nifti.write_atomically(path, nifti.pack(itertools.chain([head], pieces), path.name.endswith(".gz")))
-
-
-def _is_finished(path: Path, beside: Path, source: str) -> bool:
-    """Whether an earlier run wrote this volume from the same headers, and its bytes are still what they were."""
-    try:
-        record = json.loads(beside.read_text())
-        return record["SourceDigest"] == source and record["FileCRC32"] == f"{nifti.file_checksum(path)[0]:08x}"
-    except (OSError, ValueError, KeyError, TypeError):
-        return False
-
-
-def _verify_values(path: Path, stack: Stack, max_bytes: int) -> None:
-    from data_prep.dicom.verification import reference_values
-
-    nifti.verify_values(path, (reference_values(frame, max_bytes) for frame in stack.frames), len(stack.volumes[0]))
+    chosen = nifti.encoding(stack.frames)
+    head = nifti.header(stack.shape, chosen.dtype, stack.affine, chosen.slope, chosen.inter)
+    slices = (values.reshape(-1).view(np.uint8).data for values in nifti.encoded(stack.frames, chosen, max_bytes))
+    return nifti.write(path, nifti.pack(itertools.chain([head], slices), path.name.endswith(".gz")))

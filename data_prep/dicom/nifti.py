@@ -1,11 +1,12 @@
-"""NIfTI files: written whole or not at all, then read back from the disk and checked."""
+"""NIfTI files: the type that values are stored as, the header, the bytes; written whole or not at all."""
 
 from __future__ import annotations
 
 import itertools
-import os
 import zlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import nibabel as nib
@@ -14,9 +15,10 @@ import numpy.typing as npt
 from isal import igzip, isal_zlib
 
 from data_prep.dicom.frames import Frame
-from data_prep.dicom.placement import CORNER_TOLERANCE_MM, RIGID_TOLERANCE_MM, rigid, worst_corner
-from data_prep.dicom.reasons import Reason, Refused
+from data_prep.dicom.pixels import stored_frames
+from data_prep.dicom.stacks.placement import rigid
 from monai_spine.errors import SpineError
+from monai_spine.files import write_bytes
 
 LEVEL = 1
 """ISA-L's deflate level: level 1 is ten times as fast as zlib's default, for files of about the same size."""
@@ -24,15 +26,12 @@ LEVEL = 1
 CHUNK = 1 << 20
 """Bytes that are deflated, or read back, at a time."""
 
-PARTIAL = ".partial"
-"""How files end while they are being written."""
-
-GZIP = 31
-"""zlib's wbits for reading a gzip container, whatever its window."""
+GZIP_ANY_WINDOW = 31
+"""zlib's wbits for reading a gzip file with a window of any size."""
 
 GZIP_8K = 29
-"""zlib's wbits for a gzip container with a window of 8 KiB, which stays in the nearest cache: images rarely repeat
-themselves further away, and files grow by 0.2 %."""
+"""zlib's wbits for writing a gzip file with a window of 8 KiB, which fits into the fastest cache. Images rarely repeat
+themselves over longer distances: files grow by 0.2 %."""
 
 Array = npt.NDArray[np.float64]
 Stored = npt.NDArray[np.generic]
@@ -40,6 +39,58 @@ Stored = npt.NDArray[np.generic]
 
 class OutputError(SpineError):
     """The output cannot be written."""
+
+
+@dataclass(frozen=True, slots=True)
+class Encoding:
+    """How a volume's values are stored: value = stored × slope + inter."""
+
+    dtype: np.dtype[np.generic]
+    slope: float = 1.0
+    inter: float = 0.0
+
+
+def encoding(frames: Iterable[Frame]) -> Encoding:
+    """The output type of a stack, from the headers of all its frames.
+
+    If all slices share one rescale, it goes into the NIfTI header, beside the stored integers as they are; slices of
+    different integer types share the smallest type that holds them all. If the rescale differs, values are computed in
+    double precision and stored as 32-bit floats. (A type chosen from the first file, as SimpleITK does, wrapped −1.5 to
+    65535 where the slope was fractional only in later files.)
+    """
+    rescales, dtypes, bits = set(), set(), 0
+    for frame in frames:
+        rescales.add((frame.slope, frame.intercept))
+        dtypes.add(frame.pixels.dtype)
+        bits = max(bits, frame.pixels.bits_stored)
+    if len(rescales) > 1:
+        return Encoding(np.dtype(np.float32))
+    return Encoding(_signed(np.result_type(*dtypes), bits), *rescales.pop())
+
+
+def _signed(dtype: np.dtype[np.generic], bits: int) -> np.dtype[np.generic]:
+    """The signed type if the sign bit is not in use: the bytes are the same, and every program reads it."""
+    if dtype.kind == "i" or dtype.itemsize == 1 or bits == 8 * dtype.itemsize:
+        return dtype
+    return np.dtype(f"i{dtype.itemsize}")
+
+
+def encoded(frames: Iterable[Frame], chosen: Encoding, max_bytes: int) -> Iterator[Stored]:
+    """Values of one frame after the other as the file stores them, ``(rows, columns)``; each valid until the next.
+
+    Raises
+    ------
+    Refused
+        As `data_prep.dicom.pixels.stored_frames`.
+    """
+    frames = tuple(frames)
+    for frame, stored in zip(frames, stored_frames(frames, max_bytes), strict=True):
+        if chosen.dtype.kind == "f":
+            yield (stored.astype(np.float64) * frame.slope + frame.intercept).astype(np.float32)
+        elif stored.dtype.itemsize == chosen.dtype.itemsize:
+            yield stored.view(chosen.dtype)
+        else:
+            yield stored.astype(chosen.dtype)
 
 
 def header(shape: tuple[int, ...], dtype: np.dtype[np.generic], affine: Array, slope: float, inter: float) -> bytes:
@@ -77,7 +128,7 @@ def encode(head: bytes, voxels: Stored, compress: bool) -> Iterator[bytes | memo
 def pack(pieces: Iterable[bytes | memoryview], compress: bool) -> Iterator[bytes | memoryview]:
     """The bytes of a file, in pieces that are still in the processor's cache when they are written.
 
-    Deflated, they carry no name and no time: equal pieces, equal bytes.
+    A compressed file holds no name and no time, so that equal pieces give equal bytes.
     """
     if not compress:
         yield from pieces
@@ -88,119 +139,74 @@ def pack(pieces: Iterable[bytes | memoryview], compress: bool) -> Iterator[bytes
     yield engine.flush()
 
 
-def sidecar_path(path: Path) -> Path:
-    """Where the JSON of a volume lies."""
-    return path.with_name(path.name.removesuffix(".gz").removesuffix(".nii") + ".json")
-
-
-def make_folder(folder: Path) -> None:
-    """Create a folder of the output.
-
-    Raises
-    ------
-    OutputError
-        If that is not possible.
-    """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"cannot create {folder}: {error.strerror}") from error
-
-
-def file_checksum(path: Path) -> tuple[int, bytes]:
-    """CRC-32 of a file's bytes, read a piece at a time, and the first piece."""
-    buffer = bytearray(CHUNK)
-    window = memoryview(buffer)
-    checksum, beginning = 0, b""
-    with path.open("rb", buffering=0) as file:
-        while count := file.readinto(buffer):
-            beginning = beginning or bytes(window[:4096])
-            checksum = isal_zlib.crc32(window[:count], checksum)
-    return checksum, beginning
-
-
-def write_atomically(path: Path, pieces: Iterable[bytes | memoryview]) -> int:
-    """Write a file so that it is there whole or not at all; the CRC-32 of what was written.
+def write(path: Path, pieces: Iterable[bytes | memoryview]) -> int:
+    """Write a file whole or not at all; return the CRC-32 of its bytes.
 
     Raises
     ------
     OutputError
         If the disk is full, or the folder cannot be written to.
     """
-    partial = path.with_name(f".{path.name}.{os.getpid()}{PARTIAL}")
     checksum = 0
-    try:
-        with partial.open("wb") as file:
-            for piece in pieces:
-                file.write(piece)
-                checksum = isal_zlib.crc32(piece, checksum)
-        partial.replace(path)
-    except BaseException as error:
-        partial.unlink(missing_ok=True)
-        if not isinstance(error, OSError):
-            raise
-        raise OutputError(f"cannot write {path}: {error.strerror}; free some space or choose another folder") from error
+
+    def counted() -> Iterator[bytes | memoryview]:
+        nonlocal checksum
+        for piece in pieces:
+            checksum = isal_zlib.crc32(piece, checksum)
+            yield piece
+
+    with output_errors(path):
+        write_bytes(path, counted())
     return checksum
 
 
-def verify(path: Path, expected_crc: int, volumes: Sequence[Sequence[Frame]]) -> None:
-    """Read a file back from the disk and hold it against the DICOM headers of its slices.
-
-    Checked are the checksum of all stored bytes, the header's shape, and the four corners of every slice of every
-    volume, from both affines on the disk and from each slice's own header.
+@contextmanager
+def output_errors(path: Path) -> Iterator[None]:
+    """Turn an error of the operating system into one that says which file could not be written, and what to do.
 
     Raises
     ------
-    Refused
-        ``VERIFY_FAILED``, with the slice and the millimetres.
+    OutputError
+        Instead of an `OSError`.
     """
-    found, beginning = file_checksum(path)
-    if found != expected_crc:
-        raise Refused(Reason.VERIFY_FAILED, "the bytes on the disk are not those that were written")
-    shape, _, stored = read_header(beginning)
-    first = volumes[0][0].pixels
-    expected = (first.columns, first.rows, len(volumes[0]), *((len(volumes),) if len(volumes) > 1 else ()))
-    if shape != expected:
-        raise Refused(Reason.VERIFY_FAILED, f"shape {shape} on the disk, expected {expected}")
-    for form, allowed in ((stored.get_sform(), CORNER_TOLERANCE_MM), (stored.get_qform(), RIGID_TOLERANCE_MM)):
-        worst, frame = worst_corner(np.asarray(form), volumes)
-        if not worst <= allowed:
-            raise Refused(Reason.VERIFY_FAILED, f"a corner of slice {frame.number} is off by {worst:.3f} mm")
+    try:
+        yield
+    except OSError as error:
+        raise OutputError(f"cannot write {path}: {error.strerror}; free some space or choose another folder") from error
 
 
-def read_header(stored: bytes) -> tuple[tuple[int, ...], Array, nib.Nifti1Header]:
-    """Shape, affine and header out of a file's bytes, compressed or not."""
-    head = stored[:352]
-    if stored[:2] == b"\x1f\x8b":
-        head = zlib.decompressobj(GZIP).decompress(stored[:4096], 352)
+def sidecar_path(path: Path) -> Path:
+    """Where a volume's JSON file lies."""
+    return path.with_name(path.name.removesuffix(".gz").removesuffix(".nii") + ".json")
+
+
+def file_checksum(path: Path) -> tuple[int, bytes]:
+    """CRC-32 of a file's bytes, read a piece at a time, and its first 4096 bytes."""
+    buffer = bytearray(CHUNK)
+    window = memoryview(buffer)
+    checksum, beginning = 0, b""
+    with path.open("rb", buffering=0) as file:
+        while count := file.readinto(buffer):
+            beginning = beginning or bytes(window[: min(count, 4096)])
+            checksum = isal_zlib.crc32(window[:count], checksum)
+    return checksum, beginning
+
+
+def read_header(beginning: bytes) -> tuple[tuple[int, ...], Array, nib.Nifti1Header]:
+    """Shape, affine and header from the beginning of a file, compressed or not."""
+    head = beginning[:352]
+    if beginning[:2] == b"\x1f\x8b":
+        head = zlib.decompressobj(GZIP_ANY_WINDOW).decompress(beginning[:4096], 352)
     parsed = nib.Nifti1Header(head[:348])
     return tuple(int(size) for size in parsed.get_data_shape()), np.asarray(parsed.get_best_affine()), parsed
 
 
-def verify_values(path: Path, expected: Iterable[Array], slices: int) -> None:
-    """Hold the stored slices against the values that their DICOM files give, each of shape ``(rows, columns)``.
-
-    The file is read once, from its beginning to its end, ``slices`` a volume.
-
-    Raises
-    ------
-    Refused
-        ``VERIFY_FAILED`` if a value is off by more than a thousandth of the slice's range.
-    """
-    for number, (found, wanted) in enumerate(zip(_slices(path), expected, strict=True)):
-        allowed = 1e-3 * max(float(np.ptp(wanted)), 1e-6)
-        error = float(np.abs(found - wanted).max())
-        if not error <= allowed:
-            t, k = divmod(number, slices)
-            raise Refused(Reason.VERIFY_FAILED, f"values of slice {k} of volume {t} are off by {error:g}")
-
-
-def _slices(path: Path) -> Iterator[Array]:
-    """A file's slices in their order, scaled, each of shape ``(rows, columns)``."""
+def slices(path: Path) -> Iterator[Array]:
+    """A file's slices in the order in which they are stored, rescaled, each of shape ``(rows, columns)``."""
     with igzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
-        shape, _, header = read_header(file.read(352))
-        slope, inter = header.get_slope_inter()
-        dtype = header.get_data_dtype()
+        shape, _, parsed = read_header(file.read(352))
+        slope, inter = parsed.get_slope_inter()
+        dtype = parsed.get_data_dtype()
         for _ in range(int(np.prod(shape[2:]))):
             stored = np.frombuffer(file.read(shape[0] * shape[1] * dtype.itemsize), dtype).reshape(shape[1], shape[0])
             yield stored * (1.0 if slope is None else slope) + (0.0 if inter is None else inter)

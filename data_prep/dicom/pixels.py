@@ -1,6 +1,6 @@
-"""Stored pixel values of frames, before rescaling: uncompressed ones straight from the file, others decoded first.
+"""Stored pixel values of frames, before rescaling. This module is the only one that reads pixels for a conversion.
 
-Bits that are not in use are masked away.
+Uncompressed pixels come straight from the file, compressed ones from `decoding`. Bits that are not in use are cleared.
 """
 
 from __future__ import annotations
@@ -11,30 +11,32 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+from isal import isal_zlib
 
 from data_prep.dicom import decoding
-from data_prep.dicom.elements import DEFLATED, inflate, read_meta
 from data_prep.dicom.frames import Frame, Pixels
-from data_prep.dicom.reasons import Reason, Refused
+from data_prep.dicom.headers.elements import DEFLATED, inflate, read_meta
+from data_prep.dicom.refusals import Reason, Refused
 
 Stored = npt.NDArray[np.generic]
 
 
 def stored_frames(frames: Iterable[Frame], max_bytes: int) -> Iterator[Stored]:
-    """Stored values of one frame after the other, ``(rows, columns)``, as the type of its own header.
+    """Stored values of one frame after the other, ``(rows, columns)``, in the type that its own header gives.
 
-    In native byte order. Each is valid until the next is asked for: they share a buffer, which stays in the cache.
+    The byte order is native. An array is valid only until the next one is asked for: all share one buffer, which then
+    stays in the processor's cache.
 
     Raises
     ------
     Refused
-        ``TRUNCATED`` or ``UNREADABLE``, naming the slice.
+        ``TRUNCATED``, ``UNREADABLE`` or ``UNSUPPORTED``, with the slice's number.
     """
     buffer: Stored = np.empty((0, 0))
     for frame in frames:
         pixels = frame.pixels
-        if (buffer.shape, buffer.dtype) != ((pixels.rows, pixels.columns), stored_type(pixels)):
-            buffer = np.empty((pixels.rows, pixels.columns), stored_type(pixels))
+        if (buffer.shape, buffer.dtype) != ((pixels.rows, pixels.columns), pixels.dtype):
+            buffer = np.empty((pixels.rows, pixels.columns), pixels.dtype)
         try:
             _read_frame(frame, buffer, max_bytes)
         except Refused as refusal:
@@ -45,9 +47,10 @@ def stored_frames(frames: Iterable[Frame], max_bytes: int) -> Iterator[Stored]:
         yield buffer
 
 
-def stored_type(pixels: Pixels) -> np.dtype[np.generic]:
-    """The type of the stored values, from the header."""
-    return np.dtype(f"{'i' if pixels.signed else 'u'}{pixels.bits_allocated // 8}")
+def checksum(frame: Frame, max_bytes: int) -> int:
+    """CRC-32 of a frame's stored values. It separates copies from other images."""
+    (stored,) = stored_frames([frame], max_bytes)
+    return int(isal_zlib.crc32(stored.data))
 
 
 def _read_frame(frame: Frame, into: Stored, max_bytes: int) -> None:
@@ -61,42 +64,41 @@ def _read_frame(frame: Frame, into: Stored, max_bytes: int) -> None:
         into[...] = np.frombuffer(data, into.dtype).reshape(into.shape)
     else:
         _read_native(pixels, index, into)
-    _use_stored_bits(pixels, into)
+    _clear_unused_bits(pixels, into)
 
 
 def _read_native(pixels: Pixels, index: int, into: Stored) -> None:
-    with open(pixels.location, "rb", buffering=0) as file:  # noqa: PTH123 - the hot path
+    with open(pixels.location, "rb", buffering=0) as file:  # noqa: PTH123 - a Path takes longer, for every slice
         file.seek(pixels.offset + index * pixels.frame_bytes)
-        read = file.readinto(into.reshape(-1).view(np.uint8).data)
-    if read != pixels.frame_bytes:
-        raise Refused(Reason.TRUNCATED, f"{read} of {pixels.frame_bytes} bytes of pixel data")
+        count = file.readinto(into.reshape(-1).view(np.uint8).data)
+    if count != pixels.frame_bytes:
+        raise Refused(Reason.TRUNCATED, f"{count} of {pixels.frame_bytes} bytes of pixel data")
     if pixels.swapped > into.itemsize:
         into[...] = _from_words(pixels, index).reshape(into.shape)
     elif pixels.swapped > 1:
-        flat = into.reshape(-1)
-        flat.view(f"u{pixels.swapped}").byteswap(inplace=True)
+        into.reshape(-1).view(f"u{pixels.swapped}").byteswap(inplace=True)
 
 
 def _from_words(pixels: Pixels, index: int) -> Stored:
-    """A frame of bytes out of swapped words, the first and the last of which it may share with its neighbours."""
+    """A frame of single bytes that are stored in swapped words; it may share its first and last word with others."""
     start = index * pixels.frame_bytes
     before = start % pixels.swapped
     count = -(-(before + pixels.frame_bytes) // pixels.swapped)
     with open(pixels.location, "rb", buffering=0) as file:  # noqa: PTH123
         file.seek(pixels.offset + start - before)
         words = np.frombuffer(file.read(count * pixels.swapped).ljust(count * pixels.swapped, b"\0"), np.uint8)
-    turned = words.reshape(-1, pixels.swapped)[:, ::-1].reshape(-1)
-    return turned[before : before + pixels.frame_bytes].view(stored_type(pixels))
+    in_order = words.reshape(-1, pixels.swapped)[:, ::-1].reshape(-1)
+    return in_order[before : before + pixels.frame_bytes].view(pixels.dtype)
 
 
-def _use_stored_bits(pixels: Pixels, into: Stored) -> None:
-    """Keep the lowest BitsStored bits; the rest may hold overlays. Signed values get their sign from the top one."""
+def _clear_unused_bits(pixels: Pixels, into: Stored) -> None:
+    """Keep the lowest BitsStored bits; the others may hold an overlay. The highest of them is the sign, if signed."""
     if pixels.bits_stored == pixels.bits_allocated:
         return
     if pixels.signed:
-        above = pixels.bits_allocated - pixels.bits_stored
-        np.left_shift(into, above, out=into)
-        np.right_shift(into, above, out=into)
+        unused = pixels.bits_allocated - pixels.bits_stored
+        np.left_shift(into, unused, out=into)
+        np.right_shift(into, unused, out=into)  # repeats the sign bit
         return
     np.bitwise_and(into, into.dtype.type((1 << pixels.bits_stored) - 1), out=into)
 
@@ -107,11 +109,3 @@ def _inflated(location: str, max_bytes: int) -> bytes:
         file.seek(132)
         read_meta(file)
         return inflate(file.read(), max_bytes)
-
-
-def checksum(frame: Frame, max_bytes: int) -> int:
-    """CRC-32 of a frame's decoded, stored values, by which copies are told from other images."""
-    from isal import isal_zlib
-
-    (stored,) = stored_frames([frame], max_bytes)
-    return int(isal_zlib.crc32(stored.data))

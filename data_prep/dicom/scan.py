@@ -1,9 +1,9 @@
-"""What an input holds, from the headers alone: every series and stack with a verdict, before anything is converted."""
+"""What an input holds: each stack and whether it can be converted, from the headers alone, before any conversion."""
 
 from __future__ import annotations
 
 import tempfile
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -12,11 +12,10 @@ from typing import TYPE_CHECKING
 from data_prep.choices import MAX_BYTES
 from data_prep.dicom import sources
 from data_prep.dicom.convert import plan, read_headers
-from data_prep.dicom.duplicates import drop_by_header
 from data_prep.dicom.frames import FileHeader
-from data_prep.dicom.names import NameBy
-from data_prep.dicom.series import stacks_of
-from data_prep.dicom.stacks import Stack
+from data_prep.dicom.output_folder import NameBy
+from data_prep.dicom.stacks.series import drop_copies_by_header, stacks_of
+from data_prep.dicom.stacks.splitting import Stack
 from monai_spine.errors import MissingInputError
 from monai_spine.geometry import spacing
 
@@ -37,11 +36,11 @@ class StackReport:
     size
         Columns × rows × slices, and × volumes where there are several.
     spacing
-        Millimetres along these axes; empty when refused.
+        Voxel size in millimetres along columns, rows and slices; empty when refused.
     orientations
-        Stacks of other orientations in the same series, this one included.
+        How many different orientations the stacks of this series have.
     transfer_syntax
-        Its name.
+        The name of the transfer syntax.
     verdict
         ``convertible``, or the reason code.
     """
@@ -62,7 +61,7 @@ class StackReport:
 
 @dataclass(frozen=True, slots=True)
 class ScanReport:
-    """All stacks of an input, and how many files were no images or could not be read, by reason code."""
+    """All stacks of an input, the number of files, and how many files gave no image, by reason code."""
 
     stacks: tuple[StackReport, ...]
     files: int
@@ -81,7 +80,9 @@ def scan(
     max_bytes: int = MAX_BYTES,
     quiet: bool = False,
 ) -> ScanReport:
-    """Judge every stack of a file, a tree, a DICOMDIR or a zip by its headers, each read once.
+    """Report for every stack of a file, a folder, a DICOMDIR or a zip whether it can be converted.
+
+    Each header is read once; no pixels are read.
 
     Raises
     ------
@@ -89,14 +90,14 @@ def scan(
         If there is no such path, or no file under it.
     """
     with tempfile.TemporaryDirectory(prefix="monai-spine-") as scratch:
-        found = sources.find(source, Path(scratch), max_bytes)
-        headers = read_headers(found, max_bytes=max_bytes, workers=workers, quiet=quiet)
+        files = sources.find(source, Path(scratch), max_bytes)
+        headers = read_headers(files, max_bytes=max_bytes, workers=workers, quiet=quiet)
     if not headers:
-        raise MissingInputError(f"expected DICOM files to look at, but {source} holds no file at all")
+        raise MissingInputError(f"expected DICOM files to scan, but {source} holds no file at all")
     reports = [
         report
         for job in plan(headers, source, name_by, None)
-        for report in _reports(stacks_of(drop_by_header(job.frames)))
+        for report in _reports(stacks_of(drop_copies_by_header(job.frames)))
     ]
     reports.sort(key=lambda report: (report.study, report.series_uid, report.stack))
     return ScanReport(tuple(reports), len(headers), _other_files(headers))
@@ -107,19 +108,16 @@ def _other_files(headers: Sequence[FileHeader]) -> dict[str, int]:
 
 
 def _reports(stacks: Sequence[Stack]) -> list[StackReport]:
-    orientations = Counter({key: len({_orientation(stack) for stack in group}) for key, group in _by_series(stacks)})
+    orientations: dict[str, set[tuple[float, ...]]] = defaultdict(set)
+    for stack in stacks:
+        orientations[stack.first.identity.series].add(_orientation(stack))
     numbers: Counter[str] = Counter()
     reports = []
     for stack in stacks:
         series = stack.first.identity.series
-        reports.append(_report(stack, numbers[series], orientations[series]))
+        reports.append(_report(stack, numbers[series], len(orientations[series])))
         numbers[series] += 1
     return reports
-
-
-def _by_series(stacks: Sequence[Stack]) -> list[tuple[str, list[Stack]]]:
-    names = dict.fromkeys(stack.first.identity.series for stack in stacks)
-    return [(name, [stack for stack in stacks if stack.first.identity.series == name]) for name in names]
 
 
 def _orientation(stack: Stack) -> tuple[float, ...]:
@@ -128,21 +126,19 @@ def _orientation(stack: Stack) -> tuple[float, ...]:
 
 
 def _report(stack: Stack, number: int, orientations: int) -> StackReport:
-    identity, pixels = stack.first.identity, stack.first.pixels
-    slices = len(stack.volumes[0])
-    sides = (pixels.columns, pixels.rows, slices, *([len(stack.volumes)] if len(stack.volumes) > 1 else []))
-    step = [] if stack.affine is None else [f"{value:.3f}" for value in spacing(stack.affine)]
+    identity = stack.first.identity
+    sizes = [] if stack.affine is None else [f"{value:.3f}" for value in spacing(stack.affine)]
     return StackReport(
         study=identity.study_name,
         series_uid=identity.series,
         stack=number,
         description=identity.description,
         plane=stack.plane.value if stack.plane else "",
-        size=" x ".join(map(str, sides)),
-        spacing=" x ".join(step),
-        slices=slices,
+        size=" x ".join(map(str, stack.shape)),
+        spacing=" x ".join(sizes),
+        slices=len(stack.volumes[0]),
         orientations=orientations,
-        transfer_syntax=_syntax_name(pixels.syntax),
+        transfer_syntax=_syntax_name(stack.first.pixels.syntax),
         verdict="convertible" if stack.reason is None else stack.reason.value,
         detail=stack.detail,
     )
@@ -155,28 +151,28 @@ def _syntax_name(uid: str) -> str:
 
 
 def table(report: ScanReport) -> Table:
-    """The report as a table for a terminal."""
+    """The report as a table for the terminal."""
     from rich.table import Table
 
     columns = ("study", "description", "plane", "size", "spacing mm", "stack", "orient.", "transfer syntax", "verdict")
-    made = Table(*columns, header_style="bold", row_styles=["", "dim"])
-    for item in report.stacks:
-        colour = "green" if item.verdict == "convertible" else "red"
-        verdict = f"[{colour}]{item.verdict}[/]" + (f"\n{item.detail}" if item.detail else "")
-        place = (str(item.stack), str(item.orientations))
-        made.add_row(
-            item.study[-12:],
-            item.description,
-            item.plane,
-            item.size,
-            item.spacing,
+    shown = Table(*columns, header_style="bold", row_styles=["", "dim"])
+    for stack in report.stacks:
+        colour = "green" if stack.verdict == "convertible" else "red"
+        verdict = f"[{colour}]{stack.verdict}[/]" + (f"\n{stack.detail}" if stack.detail else "")
+        place = (str(stack.stack), str(stack.orientations))
+        shown.add_row(
+            stack.study[-12:],
+            stack.description,
+            stack.plane,
+            stack.size,
+            stack.spacing,
             *place,
-            item.transfer_syntax,
+            stack.transfer_syntax,
             verdict,
         )
     others = ", ".join(f"{count} {reason}" for reason, count in report.other_files.items())
-    made.caption = f"{report.files} files" + (f"; {others}" if others else "")
-    return made
+    shown.caption = f"{report.files} files" + (f"; {others}" if others else "")
+    return shown
 
 
 def show(report: ScanReport, as_json: bool) -> None:

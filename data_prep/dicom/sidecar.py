@@ -1,22 +1,24 @@
-"""The JSON beside a volume: white-listed sequence parameters, geometry, provenance; nothing that identifies."""
+"""The JSON file beside a volume: white-listed sequence parameters, geometry and origin; nothing that identifies."""
 
 from __future__ import annotations
 
 import hashlib
 import json
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
 from data_prep.dicom.frames import Frame
-from data_prep.dicom.stacks import Stack
+from data_prep.dicom.nifti import file_checksum, sidecar_path
+from data_prep.dicom.stacks.splitting import Stack
 from monai_spine.geometry import obliquity, spacing
 
 SCHEMA = "monai_spine/volume/1"
 
 
 def content(stack: Stack, affine: npt.NDArray[np.float64], checksum: int, source: str, converter: str) -> bytes:
-    """The sidecar's bytes: sorted keys, equal for equal input.
+    """The sidecar's bytes. Keys are sorted, so that equal input gives equal bytes.
 
     Parameters
     ----------
@@ -25,7 +27,7 @@ def content(stack: Stack, affine: npt.NDArray[np.float64], checksum: int, source
     source
         `source_digest` of the stack.
     converter
-        Name and version of what wrote the volume.
+        Name and version of the program that wrote the volume.
     """
     first = stack.first
     plane = stack.plane
@@ -42,40 +44,54 @@ def content(stack: Stack, affine: npt.NDArray[np.float64], checksum: int, source
         "ImageOrientationPatientDICOM": list(first.geometry.orientation) if first.geometry else None,
         "PixelSpacing": list(first.geometry.spacing) if first.geometry else None,
         "SliceStep": round(float(spacing(affine)[2]), 6),
-        "PhotometricInterpretation": first.kind.photometric,
-        "EchoTime": first.kind.echo_time
-        if first.kind.echo_time is not None
+        "PhotometricInterpretation": first.contrast.photometric,
+        "EchoTime": first.contrast.echo_time
+        if first.contrast.echo_time is not None
         else dict(first.parameters).get("EchoTime"),
-        "BValue": first.kind.b_value,
+        "BValue": first.contrast.b_value,
         "Volumes": _volumes(stack),
         "FileCRC32": f"{checksum:08x}",
         "SourceDigest": source,
     }
-    kept = {key: value for key, value in record.items() if value not in (None, "", [])}
-    return (json.dumps(kept, indent=2, sort_keys=True) + "\n").encode("utf-8")
+    present = {key: value for key, value in record.items() if value not in (None, "", [])}
+    return (json.dumps(present, indent=2, sort_keys=True) + "\n").encode("utf-8")
 
 
 def _volumes(stack: Stack) -> list[dict[str, object]] | None:
-    """What tells the volumes of a 4-D file apart, one record per volume."""
-    if len(stack.volumes) == 1:
+    """The hints that differ between the volumes of a 4-D file, one record per volume."""
+    if not stack.is_4d:
         return None
     hints = [dict(volume[0].hints) for volume in stack.volumes]
     names = {name for hint in hints for name in hint if len({str(other.get(name)) for other in hints}) > 1}
     return [{name: hint.get(name) for name in sorted(names - {"acquisition time"})} for hint in hints]
 
 
+def is_finished(volume: Path, source: str) -> bool:
+    """Whether an earlier run wrote this volume from input with this digest, and its bytes have not changed since."""
+    try:
+        record = json.loads(sidecar_path(volume).read_text(encoding="utf-8"))
+        return bool(record["SourceDigest"] == source and record["FileCRC32"] == f"{file_checksum(volume)[0]:08x}")
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+
+
 def source_digest(stack: Stack) -> str:
-    """A digest of the headers that a stack was made from: a later run recognises its own work by it."""
+    """A digest of the headers of a stack, by which a resumed run recognises a volume that it has already written."""
     digest = hashlib.blake2b(digest_size=16)
     for number, volume in enumerate(stack.volumes):
         for frame in volume:
-            digest.update(repr((number, _fingerprint(frame))).encode())
+            digest.update(f"({number}, {_header_text(frame)})".encode())
     return digest.hexdigest()
 
 
-def _fingerprint(frame: Frame) -> tuple[object, ...]:
-    pixels = frame.pixels
-    place = (
+def _header_text(frame: Frame) -> str:
+    """A frame's header values as text.
+
+    Sidecars on disk hold digests of this text: if it changes, ``--resume`` converts everything again. So the contrast
+    is written out, under the first name of its class, and `data_prep.dicom.frames.Geometry` must keep its name.
+    """
+    pixels, contrast = frame.pixels, frame.contrast
+    storage = (
         pixels.syntax,
         pixels.offset,
         pixels.length,
@@ -84,4 +100,10 @@ def _fingerprint(frame: Frame) -> tuple[object, ...]:
         pixels.bits_stored,
         pixels.signed,
     )
-    return frame.path, frame.index, frame.uid, frame.geometry, frame.slope, frame.intercept, frame.kind, place
+    values = (frame.path, frame.index, frame.uid, frame.geometry, frame.slope, frame.intercept)
+    contrast_text = (
+        f"Kind(image_type={contrast.image_type!r}, component={contrast.component!r}, "
+        f"photometric={contrast.photometric!r}, echo_time={contrast.echo_time!r}, "
+        f"echo_number={contrast.echo_number!r}, b_value={contrast.b_value!r})"
+    )
+    return f"({', '.join(map(repr, values))}, {contrast_text}, {storage!r})"

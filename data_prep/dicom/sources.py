@@ -1,7 +1,7 @@
-"""Where input files come from: a file, a folder tree, a DICOMDIR or a zip archive.
+"""The input files of a conversion: of a single file, a folder tree, a DICOMDIR or a zip archive.
 
-Every file found becomes a `Source`, readable or not, so that every one is answered for in the tables. Nothing is
-opened here but directories, archives and DICOMDIRs; archives are unpacked under numbered names of our own.
+Every file becomes a `Source`, readable or not, so that the tables can account for it. Only folders, archives and
+DICOMDIRs are opened here. Archives are unpacked under numbers instead of the names of their entries.
 """
 
 from __future__ import annotations
@@ -14,10 +14,11 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from data_prep.choices import MAX_BYTES
-from data_prep.dicom.reasons import Reason, Refused
+from data_prep.dicom.refusals import Reason, Refused
 from monai_spine.errors import MissingInputError, SpineError
 
 CHUNK = 1 << 20
+"""Bytes that are unpacked at a time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +32,7 @@ class Source:
     location
         Where its bytes can be read; empty when they cannot.
     reason, detail
-        Set when it is answered for without being opened.
+        Set when the file is refused or ignored without being opened.
     """
 
     path: str
@@ -48,7 +49,7 @@ def find(source: Path, scratch: Path, max_bytes: int = MAX_BYTES) -> list[Source
     source
         A DICOM file, a folder, a DICOMDIR or a zip archive.
     scratch
-        An empty folder for what archives hold; it must outlive the sources.
+        An empty folder for the files of archives. It must exist as long as the sources are used.
     max_bytes
         The most that one archive entry may unpack to.
 
@@ -60,22 +61,22 @@ def find(source: Path, scratch: Path, max_bytes: int = MAX_BYTES) -> list[Source
     if not source.exists():
         raise MissingInputError(f"expected a file or a folder to read, but {source} does not exist")
     if source.is_dir():
-        found = list(_walk(source, scratch, max_bytes))
+        files = list(_walk(source, scratch, max_bytes))
     elif source.name.upper() == "DICOMDIR":
-        found = list(_from_dicomdir(source))
+        files = list(_from_dicomdir(source))
     elif zipfile.is_zipfile(source):
-        found = list(_unpack(source, "", scratch, max_bytes))
+        files = list(_unpack(source, "", scratch, max_bytes))
     else:
-        found = [Source(source.name, str(source))]
-    return sorted(found, key=lambda item: item.path)
+        files = [Source(source.name, str(source))]
+    return sorted(files, key=lambda file: file.path)
 
 
 def _walk(root: Path, scratch: Path, max_bytes: int) -> Iterator[Source]:
-    """Every file of a tree. Linked folders are entered once, so that a loop of links ends.
+    """Every file of a tree. A linked folder is entered once, so that a loop of links ends.
 
-    Names are put together as text: a `Path` for each of a million files would take longer than to read its header.
+    Names are joined as text: to make a `Path` for each of a million files would take longer than to read its header.
     """
-    seen = {_identity(root.stat())}
+    entered = {_device_and_inode(root.stat())}
     folders = [(str(root), "")]
     while folders:
         folder, name = folders.pop()
@@ -86,7 +87,7 @@ def _walk(root: Path, scratch: Path, max_bytes: int) -> Iterator[Source]:
             yield Source(_text(name.rstrip("/")) or ".", "", Reason.UNREADABLE, f"folder: {error.strerror}")
             continue
         for entry in entries:
-            if _is_new_folder(entry, seen):
+            if _is_new_folder(entry, entered):
                 folders.append((entry.path, f"{name}{entry.name}/"))
             elif not _is_folder(entry):
                 yield from _file(entry, _text(name + entry.name), scratch, max_bytes)
@@ -99,22 +100,23 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
         return False
 
 
-def _is_new_folder(entry: os.DirEntry[str], seen: set[tuple[int, int]]) -> bool:
+def _is_new_folder(entry: os.DirEntry[str], entered: set[tuple[int, int]]) -> bool:
+    """Whether an entry is a folder that was not entered before; if so, it is added to those entered."""
     if not _is_folder(entry):
         return False
-    key = _identity(entry.stat())
-    if key in seen:
+    key = _device_and_inode(entry.stat())
+    if key in entered:
         return False
-    seen.add(key)
+    entered.add(key)
     return True
 
 
-def _identity(status: os.stat_result) -> tuple[int, int]:
+def _device_and_inode(status: os.stat_result) -> tuple[int, int]:
     return status.st_dev, status.st_ino
 
 
 def _text(name: str) -> str:
-    """The name in the tables; bytes that are no text are written as escapes, since tables are UTF-8."""
+    """A name for the tables, which are UTF-8: bytes that are no text become escapes."""
     return name.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
@@ -124,7 +126,7 @@ def _file(entry: os.DirEntry[str], name: str, scratch: Path, max_bytes: int) -> 
     except OSError as error:
         yield Source(name, "", Reason.UNREADABLE, error.strerror or "cannot be opened")
         return
-    if not stat.S_ISREG(mode):  # a pipe or a device would block for ever
+    if not stat.S_ISREG(mode):  # reading a pipe or a device may never end
         yield Source(name, "", Reason.NOT_AN_IMAGE, "not a regular file")
     elif name.lower().endswith(".zip") and zipfile.is_zipfile(entry.path):
         yield from _unpack(Path(entry.path), f"{name}/", scratch, max_bytes)
@@ -133,14 +135,14 @@ def _file(entry: os.DirEntry[str], name: str, scratch: Path, max_bytes: int) -> 
 
 
 def _unpack(archive: Path, prefix: str, scratch: Path, max_bytes: int) -> Iterator[Source]:
-    """The entries of a zip, unpacked under numbers: an entry's name never becomes a path."""
+    """The entries of a zip, unpacked under numbers: an entry's name is never used as a path."""
     target = scratch / f"zip{len(list(scratch.iterdir()))}"
     target.mkdir()
     try:
         with zipfile.ZipFile(archive) as opened:
             for number, entry in enumerate(opened.infolist()):
                 if not entry.is_dir():
-                    name = prefix + entry.filename.encode("utf-8", "backslashreplace").decode("utf-8")
+                    name = prefix + _text(entry.filename)
                     yield _unpack_entry(opened, entry, name, target / f"{number}.dcm", max_bytes)
     except (zipfile.BadZipFile, OSError, NotImplementedError) as error:
         yield Source(prefix.rstrip("/") or archive.name, "", Reason.UNREADABLE, f"archive: {type(error).__name__}")
@@ -154,7 +156,7 @@ def _unpack_entry(opened: zipfile.ZipFile, entry: zipfile.ZipInfo, name: str, ta
         return Source(name, "", refusal.reason, refusal.detail)
     except OSError as error:
         raise SpineError(f"cannot unpack the archive into {target.parent.parent}: {error.strerror}") from error
-    except Exception as error:  # zlib, lzma and zipfile raise errors of many kinds on a damaged entry
+    except Exception as error:  # zlib, lzma and zipfile raise errors of many types on a damaged entry
         return Source(name, "", Reason.UNREADABLE, f"archive entry: {type(error).__name__}")
     return Source(name, str(target))
 
@@ -180,14 +182,14 @@ def _copy_entry(opened: zipfile.ZipFile, entry: zipfile.ZipInfo, target: Path, m
 
 
 def _from_dicomdir(dicomdir: Path) -> Iterator[Source]:
-    """The files that a DICOMDIR's image records name, and the DICOMDIR itself."""
+    """The DICOMDIR itself, and the files that its records refer to."""
     import pydicom
 
     root = dicomdir.parent.resolve()
     try:
         records = pydicom.dcmread(dicomdir).DirectoryRecordSequence
         names = [_reference(record) for record in records if "ReferencedFileID" in record]
-    except Exception as error:  # pydicom raises errors of many kinds on a damaged file
+    except Exception as error:  # pydicom raises errors of many types on a damaged file
         raise SpineError(f"{dicomdir} cannot be read as a DICOMDIR: {type(error).__name__}") from error
     yield Source(dicomdir.name, str(dicomdir), Reason.NOT_AN_IMAGE, "the DICOMDIR itself")
     for name in dict.fromkeys(names):
@@ -201,13 +203,13 @@ def _from_dicomdir(dicomdir: Path) -> Iterator[Source]:
 
 
 def _as_on_disk(root: Path, name: str) -> Path:
-    """The file of a reference; a copied or mounted disc may spell it in other case, or with ``;1`` for its version."""
+    """The file of a reference. A copied or mounted disc may use another case, or ``;1`` for the file's version."""
     path = root
     for part in PurePosixPath(name).parts:
         path /= part
         if not path.exists() and path.parent.is_dir():
-            alike = (entry for entry in sorted(path.parent.iterdir()) if _plain_name(entry.name) == _plain_name(part))
-            path = next(alike, path)
+            same = (entry for entry in sorted(path.parent.iterdir()) if _plain_name(entry.name) == _plain_name(part))
+            path = next(same, path)
     return path
 
 

@@ -1,4 +1,4 @@
-"""The two tables of a conversion: `manifest.csv`, a row per stack, and `files.csv`, a row per input file or frame."""
+"""The two tables of a conversion: ``manifest.csv`` has a row per stack, ``files.csv`` a row per input file or frame."""
 
 from __future__ import annotations
 
@@ -9,10 +9,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 
-from data_prep.dicom.nifti import write_atomically
+from data_prep.dicom.frames import FileHeader, Frame
+from data_prep.dicom.nifti import output_errors
+from data_prep.dicom.refusals import Reason
+from monai_spine.files import write_text
 
 STATUSES = ("used", "duplicate", "refused", "ignored")
-"""What can become of a file; together they are all files found."""
+"""What can become of a file. The counts of these add up to all files of the input."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -34,9 +37,9 @@ class ManifestRow:
 
 @dataclass(frozen=True, slots=True)
 class FileRow:
-    """An input file, or a frame of one: ``status`` is ``used``, ``duplicate``, ``refused`` or ``ignored``.
+    """An input file, or one frame of it: ``status`` is ``used``, ``duplicate``, ``refused`` or ``ignored``.
 
-    ``frame`` is 0-based and empty for single-frame files; ``k`` is the index along the volume's third axis as stored,
+    ``frame`` is 0-based and empty for single-frame files. ``k`` is the index along the volume's third axis as stored,
     ``t`` that of the volume in a 4-D file.
     """
 
@@ -49,7 +52,19 @@ class FileRow:
     t: int | None
 
 
-def write(path: Path, kind: type[ManifestRow] | type[FileRow], rows: Iterable[ManifestRow] | Iterable[FileRow]) -> None:
+def unused_row(frame: Frame, status: str, reason: Reason | None = None) -> FileRow:
+    """The row of a frame that is in no volume."""
+    return FileRow(frame.path, frame.index, status, "" if reason is None else reason.value, "", None, None)
+
+
+def frameless_row(header: FileHeader) -> FileRow:
+    """The row of a file without an image: ``ignored`` if it is not meant to hold one, else ``refused``."""
+    reason = header.reason or Reason.UNREADABLE
+    status = "ignored" if reason is Reason.NOT_AN_IMAGE else "refused"
+    return FileRow(header.path, None, status, reason.value, "", None, None)
+
+
+def write(path: Path, row_type: type[ManifestRow | FileRow], rows: Iterable[ManifestRow | FileRow]) -> None:
     """Write a table, whole or not at all.
 
     Raises
@@ -59,11 +74,12 @@ def write(path: Path, kind: type[ManifestRow] | type[FileRow], rows: Iterable[Ma
     """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    columns = [field.name for field in fields(kind)]
+    columns = [field.name for field in fields(row_type)]
     writer.writerow(columns)
-    values = operator.attrgetter(*columns)  # astuple copies deeply, and takes ten times as long
+    values = operator.attrgetter(*columns)  # dataclasses.astuple copies deeply, and takes ten times as long
     writer.writerows(["" if value is None else value for value in values(row)] for row in rows)
-    write_atomically(path, [text.getvalue().encode("utf-8")])
+    with output_errors(path):
+        write_text(path, text.getvalue())
 
 
 def sorted_files(rows: Sequence[FileRow]) -> list[FileRow]:

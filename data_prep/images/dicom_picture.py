@@ -11,11 +11,11 @@ import numpy.typing as npt
 from PIL import Image
 
 from data_prep.choices import MAX_BYTES
-from data_prep.dicom.elements import Elements, read_elements
-from data_prep.dicom.headers import read_header
-from data_prep.dicom.nifti import write_atomically
+from data_prep.dicom import nifti
+from data_prep.dicom.headers.elements import Elements, read_elements
+from data_prep.dicom.headers.reader import read_header
 from data_prep.dicom.pixels import stored_frames
-from data_prep.dicom.reasons import Reason, Refused
+from data_prep.dicom.refusals import Reason, Refused
 from data_prep.dicom.sources import Source
 
 _PATIENT, _CENTRE, _WIDTH, _FUNCTION, _LUT = 0x00100020, 0x00281050, 0x00281051, 0x00281056, 0x00283010
@@ -49,9 +49,9 @@ def write_picture(source: Path, target: Path) -> str:
         raise Refused(Reason.UNSUPPORTED, "a look-up table in the place of a window")
     (stored,) = stored_frames([frame], MAX_BYTES)
     grey = shown(stored.astype(np.float64) * frame.slope + frame.intercept, elements)
-    if frame.kind.photometric == "MONOCHROME1":
+    if frame.contrast.photometric == "MONOCHROME1":
         grey = 1 - grey
-    write_atomically(target, [_png(np.rint(grey * 65535).astype(np.uint16))])
+    nifti.write(target, [_png(np.rint(grey * 65535).astype(np.uint16))])
     return frame.identity.patient if elements.data(_PATIENT).strip(b" \0") else ""
 
 

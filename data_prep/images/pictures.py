@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from data_prep.dicom.nifti import OutputError
-from data_prep.dicom.reasons import Refused
+from data_prep.dicom.refusals import Refused
 from data_prep.images.dicom_picture import write_picture
 from data_prep.images.files import is_dicom
 from data_prep.images.sample import Sample

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from data_prep.dicom import nifti
-from data_prep.dicom.regularity import MIN_SLICES
+from data_prep.dicom.stacks.regularity import MIN_SLICES
 from data_prep.phantom.acquisition.acquire import label_map
 from data_prep.phantom.acquisition.plan import Series, Stack
 from data_prep.phantom.anatomy.person import FIRST_LUMBAR, FIRST_SACRAL
@@ -40,7 +40,6 @@ def write_label_maps(out: Path, study: Study, series: Series) -> None:
     """
     stacks = [part for stack in series.stacks for part in _parts(study, series, stack)]
     folder = out / FOLDER / study.id
-    folder.mkdir(parents=True, exist_ok=True)
     for n, stack in enumerate(sorted(stacks, key=lambda stack: min(stack.instances))):
         scan = stack.scan
         if scan.size[2] < MIN_SLICES:
@@ -50,7 +49,7 @@ def write_label_maps(out: Path, study: Study, series: Series) -> None:
         voxels = label_map(study.anatomy, affine, scan.size)
         head = nifti.header(scan.size, voxels.dtype, scan.affine, 1.0, 0.0)
         name = f"{series.id}_{n}.nii.gz" if n else f"{series.id}.nii.gz"
-        nifti.write_atomically(folder / name, nifti.encode(head, voxels, compress=True))
+        nifti.write(folder / name, nifti.encode(head, voxels, compress=True))
 
 
 def _parts(study: Study, series: Series, stack: Stack) -> Iterator[Stack]:

@@ -8,17 +8,17 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from data_prep.collection.conversion import find_files, frameless
+from data_prep.collection.conversion import find_files
 from data_prep.collection.faults import Fault, FaultKind
-from data_prep.dicom import duplicates
 from data_prep.dicom.convert import plan
 from data_prep.dicom.frames import Frame
-from data_prep.dicom.headers import read_header
+from data_prep.dicom.headers.reader import read_header
 from data_prep.dicom.job import Job, JobResult, Settings, run_job
-from data_prep.dicom.names import hashed_uid
-from data_prep.dicom.reasons import Reason
-from data_prep.dicom.series import stacks_of
-from data_prep.dicom.stacks import Stack
+from data_prep.dicom.output_folder import hashed_uid
+from data_prep.dicom.refusals import Reason
+from data_prep.dicom.stacks.series import drop_copies, stacks_of
+from data_prep.dicom.stacks.splitting import Stack
+from data_prep.dicom.tables import frameless_row
 from data_prep.study_table.series_rows import SeriesReport, Status, judge, with_verdict
 from data_prep.study_table.table import SeriesRow
 from monai_spine.data.series_typing import tell_series_type
@@ -40,7 +40,7 @@ def convert_row(study: str, row: SeriesRow, settings: Settings, name: Namer) -> 
         found = find_files(row.path, "input", Path(scratch), settings.max_bytes)
         headers = [read_header(source, max_bytes=settings.max_bytes) for source in found]
         unread = Counter(
-            file.reason for file in map(frameless, (h for h in headers if not h.frames)) if _is_refused(file)
+            file.reason for file in map(frameless_row, (h for h in headers if not h.frames)) if _is_refused(file)
         )
         faults = [
             Fault(study, "", "", FaultKind.REFUSED_FILE, f"row {row.number}: {count} files: {reason}")
@@ -65,7 +65,7 @@ def _order(job: Job) -> tuple[int, str]:
 
 def _convert_series(study: str, row: SeriesRow, job: Job, settings: Settings, name: Namer) -> Iterator[SeriesReport]:
     """Judge each stack of a series by its headers, then convert those of a type together under one name."""
-    kept, _ = duplicates.drop(job.frames, settings.max_bytes)
+    kept, _ = drop_copies(job.frames, settings.max_bytes)
     typed: dict[SeriesType, list[Frame]] = defaultdict(list)
     reports: dict[SeriesType, SeriesReport] = {}
     for stack in stacks_of(kept):
@@ -96,8 +96,8 @@ def _judged(study: str, row: SeriesRow, stack: Stack) -> SeriesReport:
         status = Status.OTHER if stack.reason is Reason.LOCALIZER else Status.REFUSED
         return replace(report, status=status, reason=_refusal(stack.reason, stack.detail))
     header = {**dict(first.parameters), "SeriesDescription": first.identity.description}
-    if first.kind.echo_time is not None:
-        header["EchoTime"] = first.kind.echo_time
+    if first.contrast.echo_time is not None:
+        header["EchoTime"] = first.contrast.echo_time
     return with_verdict(report, judge(row.kind, tell_series_type(header, plane), plane))
 
 

@@ -16,7 +16,7 @@ from nibabel.arrayproxy import ArrayProxy
 
 from data_prep.dicom import nifti, sidecar
 from data_prep.dicom.job import CONVERTER, Settings
-from data_prep.dicom.reasons import Reason, Refused
+from data_prep.dicom.refusals import Reason, Refused
 from data_prep.study_table.series_rows import SeriesReport, Status, judge, with_verdict
 from data_prep.study_table.table import SeriesRow
 from monai_spine.data.series_typing import tell_series_type
@@ -158,15 +158,13 @@ def _write(volume: _StoredVolume, source: Path, target: Path, resume: bool) -> N
     digest = hashlib.blake2b(
         f"{nifti.file_checksum(source)[0]:08x} {affine.tolist()}".encode(), digest_size=16
     ).hexdigest()
-    beside = target.with_name(target.name.removesuffix(".gz").removesuffix(".nii") + ".json")
-    if resume and _is_finished(target, beside, digest):
+    if resume and sidecar.is_finished(target, digest):
         return
     voxels, slope, inter = _voxels(volume.image)
     ordered = np.transpose(voxels, volume.axes)
     head = nifti.header(ordered.shape, ordered.dtype, affine, slope, inter)
-    nifti.make_folder(target.parent)
     pieces = nifti.encode(head, ordered.transpose(2, 1, 0), target.name.endswith(".gz"))
-    checksum = nifti.write_atomically(target, pieces)
+    checksum = nifti.write(target, pieces)
     record = {
         "Schema": sidecar.SCHEMA,
         "Converter": CONVERTER,
@@ -175,15 +173,7 @@ def _write(volume: _StoredVolume, source: Path, target: Path, resume: bool) -> N
         "FileCRC32": f"{checksum:08x}",
         "SourceDigest": digest,
     }
-    nifti.write_atomically(beside, [(json.dumps(record, indent=2, sort_keys=True) + "\n").encode()])
-
-
-def _is_finished(target: Path, beside: Path, digest: str) -> bool:
-    try:
-        record = json.loads(beside.read_bytes())
-        return record["SourceDigest"] == digest and record["FileCRC32"] == f"{nifti.file_checksum(target)[0]:08x}"
-    except (OSError, ValueError, KeyError, TypeError):
-        return False
+    nifti.write(nifti.sidecar_path(target), [(json.dumps(record, indent=2, sort_keys=True) + "\n").encode()])
 
 
 def _voxels(image: nib.Nifti1Image) -> tuple[npt.NDArray[np.generic], float, float]:

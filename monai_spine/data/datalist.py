@@ -16,7 +16,7 @@ from __future__ import annotations
 import json
 import logging
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -59,12 +59,12 @@ def read_datalist(path: str | Path, section: str = "training", *, without_series
             f"{path}: expected studies under {section!r}, but found none; it holds {held or 'nothing'}"
         )
     faults = [fault for n, entry in enumerate(entries) for fault in entry_faults(entry, n)]
-    _raise(InvalidTableError, path, faults or leaks(entries))
+    raise_faults(InvalidTableError, path, faults or leaks(entries))
     records = [_record(entry, path.parent) for entry in entries]
     absent = [
         f"study {r['study_id']}: there is no {file}" for r in records for file in volumes(r) if not Path(file).is_file()
     ]
-    _raise(MissingInputError, path, absent)
+    raise_faults(MissingInputError, path, absent)
     return records if without_series else _with_series(path, records)
 
 
@@ -115,21 +115,56 @@ def split_folds(records: Sequence[Record], validation_fold: int) -> tuple[list[R
     InvalidTableError
         If a record has no fold, a side would be empty, or a patient would stand on both sides.
     """
-    lacking = [record["study_id"] for record in records if record["fold"] is None]
+    return split_by_fold(
+        records,
+        validation_fold,
+        name=lambda record: str(record["study_id"]),
+        group_key="patient_id",
+        item="study",
+        items="studies",
+        group="patient",
+    )
+
+
+def split_by_fold(
+    records: Sequence[Record],
+    fold: int,
+    *,
+    name: Callable[[Record], str],
+    group_key: str,
+    item: str,
+    items: str,
+    group: str,
+) -> tuple[list[Record], list[Record]]:
+    """Split records into those outside of a fold and those in it, for studies and for single images.
+
+    Parameters
+    ----------
+    name
+        The name of a record in a message.
+    group_key
+        The key of a record that says to which group it belongs.
+    item, items, group
+        What messages call a record, several records, and a group of records that must stay in one fold.
+
+    Raises
+    ------
+    InvalidTableError
+        As `split_folds`.
+    """
+    lacking = [name(record) for record in records if record["fold"] is None]
     if lacking:
-        raise InvalidTableError(f"expected a fold for every study, but {listed(lacking)} have none")
-    training = [record for record in records if record["fold"] != validation_fold]
-    validation = [record for record in records if record["fold"] == validation_fold]
+        raise InvalidTableError(f"expected a fold for every {item}, but {listed(lacking)} have none")
+    training = [record for record in records if record["fold"] != fold]
+    validation = [record for record in records if record["fold"] == fold]
     if not training or not validation:
         folds = sorted({record["fold"] for record in records})
-        raise InvalidTableError(
-            f"expected studies inside and outside of fold {validation_fold}, but the folds are {folds}"
-        )
-    shared = {r["patient_id"] for r in training} & {r["patient_id"] for r in validation}
+        raise InvalidTableError(f"expected {items} inside and outside of fold {fold}, but the folds are {folds}")
+    shared = sorted({record[group_key] for record in training} & {record[group_key] for record in validation})
     if shared:
         raise InvalidTableError(
-            f"{len(shared)} patients have studies both in fold {validation_fold} and outside of it: "
-            f"{listed(sorted(shared))}; give all studies of a patient the same fold"
+            f"{len(shared)} {group}s have {items} both in fold {fold} and outside of it: {listed(shared)}; "
+            f"give all {items} of a {group} the same fold"
         )
     return training, validation
 
@@ -174,21 +209,35 @@ def read_content(path: Path) -> dict[str, Any]:
     InvalidTableError
         If it is not JSON, of another schema, or names other targets.
     """
+    content = read_schema(path, "a datalist", "rsna")
+    if "classes" in content:
+        raise InvalidTableError(f"{path}: expected a datalist of studies, but found one of images for classification")
+    if content.get("targets") != list(TARGETS):
+        raise InvalidTableError(f"{path}: expected the 25 targets {TARGETS[0]} … {TARGETS[-1]} in train.csv's order")
+    return content
+
+
+def read_schema(path: Path, what: str, command: str) -> dict[str, Any]:
+    """The JSON object of a file with the schema `SCHEMA`; messages say ``what`` it is, and which command writes it.
+
+    Raises
+    ------
+    MissingInputError
+        If there is no such file.
+    InvalidTableError
+        If it is not JSON, or has another schema.
+    """
     if not path.is_file():
         raise MissingInputError(
-            f"expected a datalist, but there is no file {path}; `python -m data_prep rsna` writes one"
+            f"expected {what}, but there is no file {path}; `python -m data_prep {command}` writes one"
         )
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (json.JSONDecodeError, UnicodeDecodeError) as err:
         raise InvalidTableError(f"{path} is not JSON: {err}") from err
     if not isinstance(content, dict) or content.get("schema") != SCHEMA:
-        found = content.get("schema") if isinstance(content, dict) else type(content).__name__
-        raise InvalidTableError(f"{path}: expected the schema {SCHEMA!r}, but found {found!r}")
-    if "classes" in content:
-        raise InvalidTableError(f"{path}: expected a datalist of studies, but found one of images for classification")
-    if content.get("targets") != list(TARGETS):
-        raise InvalidTableError(f"{path}: expected the 25 targets {TARGETS[0]} … {TARGETS[-1]} in train.csv's order")
+        schema = content.get("schema") if isinstance(content, dict) else type(content).__name__
+        raise InvalidTableError(f"{path}: expected the schema {SCHEMA!r}, but found {schema!r}")
     return content
 
 
@@ -204,7 +253,7 @@ def entry_faults(entry: Any, n: int) -> list[str]:
     faults = [f"{name}: expected {key} as a list of paths" for key in _bad_series(entry)]
     if "label" in entry and not _is_label(entry["label"]):
         faults.append(f"{name}: expected label as {len(TARGETS)} numbers out of 0, 1, 2, {MISSING}")
-    if entry.get("fold") is not None and not _is_integer(entry["fold"]):
+    if entry.get("fold") is not None and not is_integer(entry["fold"]):
         faults.append(f"{name}: expected fold as an integer, but found {entry['fold']!r}")
     if not _are_points(entry.get("points", {})):
         faults.append(f"{name}: expected points as {{target: [x, y, z]}} in RAS mm")
@@ -232,13 +281,14 @@ def _bad_series(entry: Record) -> list[str]:
     return [kind.value for kind in SeriesType if not good(entry.get(kind.value, []))]
 
 
-def _is_integer(value: Any) -> bool:
+def is_integer(value: Any) -> bool:
+    """Whether a JSON value is a whole number; true and false, which Python counts as integers, are not."""
     return isinstance(value, int) and not isinstance(value, bool)
 
 
 def _is_label(label: Any) -> bool:
     known = {MISSING, *Grade}
-    return isinstance(label, list) and len(label) == len(TARGETS) and all(_is_integer(g) and g in known for g in label)
+    return isinstance(label, list) and len(label) == len(TARGETS) and all(is_integer(g) and g in known for g in label)
 
 
 def _are_points(points: Any) -> bool:
@@ -268,6 +318,7 @@ def _repeated(names: Iterable[str]) -> list[str]:
     return [name for name in names if name in seen or seen.add(name)]  # type: ignore[func-returns-value]
 
 
-def _raise(kind: type[Exception], path: Path, faults: list[str]) -> None:
+def raise_faults(error: type[Exception], path: Path, faults: Sequence[str]) -> None:
+    """Raise one error that lists the first few faults of a file, if there are any."""
     if faults:
-        raise kind(f"{path}: {listed(faults, separator='; ')}")
+        raise error(f"{path}: {listed(faults, separator='; ')}")

@@ -1,1 +1,1 @@
-"""Single images: their datalist, pixels, and what learns to classify them."""
+"""Classification of single 2-D images: their datalist and pixels, the network, its training, its evaluation."""

@@ -16,7 +16,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from monai_spine.bundle.errors import explanation
 from monai_spine.images.data.datalist import Task
-from monai_spine.images.training.model_description import read_description
+from monai_spine.images.network.model_description import read_description
 from tests.bundles.runs import ROOT, command, stop
 from tests.monai_spine.images.pictures import write_dataset
 

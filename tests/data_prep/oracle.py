@@ -1,4 +1,4 @@
-"""The judge of a conversion: every row of ``files.csv`` against the DICOM headers and pixels, read by pydicom."""
+"""Checks a conversion: every row of ``files.csv`` against the DICOM headers and pixels that pydicom reads."""
 
 from __future__ import annotations
 
@@ -36,14 +36,14 @@ def verdicts(out: Path) -> list[str]:
     return [row["reason"] or row["status"] for row in manifest(out)]
 
 
-def judge(source: Path, out: Path, qform_mm: float = CORNER_MM) -> Counter[str]:
-    """Check every used slice's four corners, by sform and qform, and values; and that each voxel slice has one source.
+def check(source: Path, out: Path, qform_mm: float = CORNER_MM) -> Counter[str]:
+    """Check four corners (by sform and qform) and values of every used slice, and that each slice has one source.
 
     Returns
     -------
     Numbers of rows by status.
     """
-    seen: set[tuple[str, str, str]] = set()
+    places: set[tuple[str, str, str]] = set()
     images: dict[str, nib.Nifti1Image] = {}
     datasets: dict[str, Dataset] = {}
     for row in files(out):
@@ -51,20 +51,20 @@ def judge(source: Path, out: Path, qform_mm: float = CORNER_MM) -> Counter[str]:
             assert not row["nifti"], row
             continue
         place = (row["nifti"], row["k"], row["t"])
-        assert place not in seen, f"two files for {place}"
-        seen.add(place)
+        assert place not in places, f"two files for {place}"
+        places.add(place)
         if row["nifti"] not in images:
             images[row["nifti"]] = nib.load(out / row["nifti"])
         if row["path"] not in datasets:
             datasets[row["path"]] = pydicom.dcmread(source / row["path"])
-        _judge_slice(images[row["nifti"]], datasets[row["path"]], row, qform_mm)
+        _check_slice(images[row["nifti"]], datasets[row["path"]], row, qform_mm)
     slices = sum(int(np.prod(image.shape[2:])) for image in images.values())
-    assert slices == len(seen), "a slice of a volume has no source"
+    assert slices == len(places), "a slice of a volume has no source"
     assert set(images) == {row["nifti"] for row in manifest(out) if row["status"] == "converted"}
     return Counter(row["status"] for row in files(out))
 
 
-def _judge_slice(image: nib.Nifti1Image, dataset: Dataset, row: dict[str, str], qform_mm: float) -> None:
+def _check_slice(image: nib.Nifti1Image, dataset: Dataset, row: dict[str, str], qform_mm: float) -> None:
     orientation, position, spacing, slope, intercept, stored = _slice(dataset, row["frame"])
     k = int(row["k"])
     last_row, last_column = stored.shape[0] - 1, stored.shape[1] - 1
@@ -89,12 +89,12 @@ def _slice(dataset: Dataset, frame: str) -> tuple[np.ndarray, np.ndarray, np.nda
         source = [level[tag].value[0] for level, tag in public if level[tag].value]
         transform = next((item for item in source if "RescaleSlope" in item), Dataset())
         stored = stored[int(frame)] if stored.ndim == 3 else stored
-    found = {
+    geometry = {
         keyword: np.array(next(item[keyword].value for item in source if keyword in item), dtype=np.float64)
         for keyword in ("ImageOrientationPatient", "ImagePositionPatient", "PixelSpacing")
     }
     slope, intercept = (float(transform.get(key, default)) for key, default in _RESCALE)
-    return (*found.values(), slope, intercept, stored.astype(np.float64))
+    return (*geometry.values(), slope, intercept, stored.astype(np.float64))
 
 
 _RESCALE = (("RescaleSlope", 1), ("RescaleIntercept", 0))

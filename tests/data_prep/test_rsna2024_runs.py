@@ -12,10 +12,10 @@ import pydicom
 import pytest
 
 from data_prep.collection import assembly
-from data_prep.collection import study as study_results
 from data_prep.dicom import nifti
 from data_prep.rsna2024.datalist import build
 from monai_spine.errors import InvalidOptionError, SpineError
+from monai_spine.files import PARTIAL
 from tests.data_prep.rsna_cohorts import contents, entries, table
 from tests.data_prep.tiny_phantom import write_cohort
 
@@ -64,15 +64,15 @@ def test_a_run_leaves_nothing_but_its_output(finished):
 def test_after_a_kill_at_any_moment_resuming_makes_the_same(two_studies, tmp_path, monkeypatch, finished, writes):
     calls = iter(range(1000))
 
-    def killed(path, pieces, original=nifti.write_atomically):
+    def killed(path, pieces, original=nifti.write):
         if next(calls) == writes:
-            path.with_name(f".{path.name}.1{nifti.PARTIAL}").write_bytes(b"half")
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.with_name(f".{path.name}.1{PARTIAL}").write_bytes(b"half")
             raise KeyboardInterrupt
         return original(path, pieces)
 
     with monkeypatch.context() as patch:
-        for module in (nifti, study_results):
-            patch.setattr(module, "write_atomically", killed)
+        patch.setattr(nifti, "write", killed)
         with pytest.raises(KeyboardInterrupt):
             build(two_studies, tmp_path / "out", folds=2, quiet=True)
     assert not (tmp_path / "out" / "datalist.json").exists()

@@ -1,1 +1,1 @@
-"""Images as a classifier takes them: datalist, pixels, batches."""
+"""From image files and their datalist to batches of pixels."""

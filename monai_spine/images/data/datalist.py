@@ -1,16 +1,16 @@
-"""``datalist.json`` of single images: which files, which label, which fold; read strictly, written whole.
+"""``datalist.json`` of single images: files, labels and folds; every entry is checked when it is read.
 
-It has the schema of the studies' datalist, and ``classes`` where that has ``targets``::
+It has the schema of the studies' datalist (`monai_spine.data.datalist`), and ``classes`` instead of ``targets``::
 
     {"schema": "monai_spine/datalist/1", "task": "multiclass",
      "classes": ["glioma", "meningioma", "none"], "channels": [],
      "training": [{"image": ["../pictures/a.png"], "label": 2, "group": "patient 7", "fold": 0}],
      "test": []}
 
-``image`` names one file, or a grey file per channel. ``label`` is the number of a class, or for several labels an image
-a list with 1 or 0 for each class; `UNKNOWN` stands for what nobody labelled, and an image of the test section may lack
-the label altogether. Images of one ``group`` (a patient, copies of one picture) never stand in two folds.
-Paths in the file are relative to it; a record, a plain dictionary as MONAI takes it, holds absolute ones.
+``image`` names one file, or one grey file per channel. ``label`` is the number of a class. For several labels an image
+it is a list with 1 (present) or 0 (absent) for each class. `UNKNOWN` marks a label that nobody gave; an image of the
+test section may also lack the key. All images of a ``group`` (a patient, or copies of one picture) have the same fold.
+Paths in the file are relative to it. A record, a plain dictionary as MONAI expects it, holds absolute paths.
 """
 
 from __future__ import annotations
@@ -23,26 +23,26 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
-from monai_spine.data.datalist import SCHEMA
+from monai_spine.data.datalist import SCHEMA, is_integer, raise_faults, read_schema, split_by_fold
 from monai_spine.errors import InvalidTableError, MissingInputError, listed
 from monai_spine.files import write_text
 
 UNKNOWN = -1
-"""In the place of a label that nobody gave."""
+"""Stands for a label that nobody gave."""
 
 Record = dict[str, Any]
 Label = int | list[int]
 
 
 class Task(str, Enum):
-    """What there is to tell of an image."""
+    """What the classifier decides about an image."""
 
     BINARY = "binary"
-    """Which of two classes."""
+    """Which of two classes it has."""
     MULTICLASS = "multiclass"
-    """Which of several classes."""
+    """Which of several classes it has."""
     MULTILABEL = "multilabel"
-    """Of each class, whether it is there."""
+    """For each class, whether it is present."""
 
 
 @dataclass(frozen=True)
@@ -52,12 +52,14 @@ class ImageDatalist:
     Attributes
     ----------
     classes
-        Their names; a label counts them from 0.
+        Names of the classes; a label is an index into them.
+    task
+        What the labels are.
     training, test
-        Records: ``image`` (absolute paths as strings, as many for every image), ``label`` (an int, or for `MULTILABEL`
-        a list of an int per class), ``group`` (a string) and ``fold`` (an int, or None).
+        Records: ``image`` (absolute paths as strings, the same number for every image), ``label`` (an int, or for
+        `MULTILABEL` a list with an int per class), ``group`` (a string) and ``fold`` (an int, or None).
     channels
-        Names of the channels, where an image has a file for each; else empty.
+        Names of the channels if an image has one file for each, else empty.
     """
 
     classes: tuple[str, ...]
@@ -68,39 +70,42 @@ class ImageDatalist:
 
 
 def read_image_datalist(path: str | Path) -> ImageDatalist:
-    """Read and check a datalist of images; every fault is found before the first few are named.
+    """Read and check a datalist of images. The error names the first few of all faults of the file.
 
     Raises
     ------
     MissingInputError
-        If the datalist, or an image that it names, is not there.
+        If the datalist, or an image that it names, does not exist.
     InvalidTableError
-        If it is not JSON, of another schema, breaks the format, has a label outside of the classes, an image twice, or
-        a group in two folds.
+        If it is not JSON, has another schema, breaks the format, has a label outside of the classes, lists an image
+        twice, or has a group in two folds.
     """
     path = Path(path)
     content = _read_content(path)
     classes = _names(path, content, "classes")
     sections = {name: _entries(path, content, name) for name in ("training", "test")}
-    entries = [(f"{name} image {n}", entry) for name, some in sections.items() for n, entry in enumerate(some)]
+    entries = [(f"{name} image {n}", entry) for name, section in sections.items() for n, entry in enumerate(section)]
     if not entries:
         raise InvalidTableError(f"{path}: expected images under 'training' or 'test', but found none")
     task = _task(path, content, classes, [entry for _, entry in entries])
     channels = _names(path, content, "channels") if content.get("channels") else ()
     faults = [fault for name, entry in entries for fault in _entry_faults(entry, name, task, classes)]
-    faults = faults or _labels_missing(sections["training"]) + _uneven(entries, channels)
-    _raise(InvalidTableError, path, faults)
+    # The later checks read keys that the earlier ones have verified, so they run only on entries without a fault.
+    faults = faults or _missing_labels(sections["training"]) + _uneven_file_counts(entries, channels)
+    raise_faults(InvalidTableError, path, faults)
+    # If the folder is a link, ``..`` in a path starts from the folder that it points to.
     folder = os.path.realpath(path.parent)
     training, test = ([_record(entry, folder, task, len(classes)) for entry in some] for some in sections.values())
-    _raise(InvalidTableError, path, [*_repeated([*training, *test]), *leaks(training)])
+    raise_faults(InvalidTableError, path, [*_repeated([*training, *test]), *_leaks(training)])
     absent = [file for record in (*training, *test) for file in record["image"] if not Path(file).is_file()]
-    _raise(MissingInputError, path, [f"there is no image {file}" for file in absent])
+    raise_faults(MissingInputError, path, [f"there is no image {file}" for file in absent])
     return ImageDatalist(classes, task, training, test, channels)
 
 
 def write_image_datalist(path: Path, datalist: ImageDatalist) -> None:
-    """Write a datalist, an image a line; paths become relative to its folder."""
+    """Write a datalist, one image per line; paths become relative to its folder."""
     folder = os.path.realpath(path.parent)
+    # By hand, since json.dumps puts all images on one line, or each value on a line of its own.
     head = {
         "schema": SCHEMA,
         "task": datalist.task.value,
@@ -115,57 +120,48 @@ def write_image_datalist(path: Path, datalist: ImageDatalist) -> None:
 
 
 def split_folds(records: Sequence[Record], fold: int) -> tuple[list[Record], list[Record]]:
-    """Images to train on, and those of the fold to validate on.
+    """Images to train on, and images of the fold to validate on.
 
     Raises
     ------
     InvalidTableError
-        If an image has no fold, a side would be empty, or a group would stand on both sides.
+        If an image has no fold, one side would be empty, or a group would be on both sides.
     """
-    lacking = [record["image"][0] for record in records if record["fold"] is None]
-    if lacking:
-        raise InvalidTableError(f"expected a fold for every image, but {listed(lacking)} have none")
-    training = [record for record in records if record["fold"] != fold]
-    validation = [record for record in records if record["fold"] == fold]
-    if not training or not validation:
-        folds = sorted({record["fold"] for record in records})
-        raise InvalidTableError(f"expected images inside and outside of fold {fold}, but the folds are {folds}")
-    shared = sorted({record["group"] for record in training} & {record["group"] for record in validation})
-    if shared:
-        raise InvalidTableError(
-            f"{len(shared)} groups have images both in fold {fold} and outside of it: {listed(shared)}; "
-            "give all images of a group the same fold"
-        )
-    return training, validation
+    return split_by_fold(
+        records,
+        fold,
+        name=lambda record: str(record["image"][0]),
+        group_key="group",
+        item="image",
+        items="images",
+        group="group",
+    )
 
 
-def leaks(training: Iterable[Record]) -> list[str]:
-    """A sentence for each group in more than one fold of the training section.
+def _leaks(training: Iterable[Record]) -> list[str]:
+    """A sentence for each group that is in more than one fold of the training section.
 
-    A group may stand in the test section as well: `data_prep images` reports that, and leaves official splits alone.
+    A group may also be in the test section: official splits stay as they are, and `data_prep images` reports the leak.
     """
     folds: dict[str, set[int | None]] = {}
     for record in training:
         folds.setdefault(record["group"], set()).add(record["fold"])
     return [
-        f"group {group} stands in the folds {listed(sorted(map(str, numbers)))}; give it one"
+        f"group {group} is in the folds {listed(sorted(map(str, numbers)))}; give it one"
         for group, numbers in folds.items()
         if len(numbers) > 1
     ]
 
 
+def task_of_labels(labels: Sequence[Any], classes: int) -> Task:
+    """The task of these labels: `MULTILABEL` for lists, else `BINARY` or `MULTICLASS` by the number of classes."""
+    if any(isinstance(label, list) for label in labels):
+        return Task.MULTILABEL
+    return Task.BINARY if classes == 2 else Task.MULTICLASS
+
+
 def _read_content(path: Path) -> dict[str, Any]:
-    if not path.is_file():
-        raise MissingInputError(
-            f"expected a datalist of images, but there is no file {path}; `python -m data_prep images` writes one"
-        )
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as err:
-        raise InvalidTableError(f"{path} is not JSON: {err}") from err
-    if not isinstance(content, dict) or content.get("schema") != SCHEMA:
-        found = content.get("schema") if isinstance(content, dict) else type(content).__name__
-        raise InvalidTableError(f"{path}: expected the schema {SCHEMA!r}, but found {found!r}")
+    content = read_schema(path, "a datalist of images", "images")
     if "classes" not in content:
         raise InvalidTableError(f"{path}: expected a datalist of images with 'classes', but found one of studies")
     return content
@@ -176,7 +172,7 @@ def _names(path: Path, content: dict[str, Any], key: str) -> tuple[str, ...]:
     if not (isinstance(names, list) and names and all(isinstance(name, str) and name for name in names)):
         raise InvalidTableError(f"{path}: expected {key} as a list of names, but found {names!r}")
     if len(set(names)) < len(names):
-        raise InvalidTableError(f"{path}: expected {key} of different names, but found {names}")
+        raise InvalidTableError(f"{path}: expected {key} with different names, but found {names}")
     return tuple(names)
 
 
@@ -188,24 +184,17 @@ def _entries(path: Path, content: dict[str, Any], section: str) -> list[Any]:
 
 
 def _task(path: Path, content: dict[str, Any], classes: Sequence[str], entries: Sequence[Any]) -> Task:
-    """The task that the labels make, which a ``task`` in the file must agree with."""
+    """The task that the file names, which the labels must agree with; if it names none, the one of the labels."""
     labels = [entry["label"] for entry in entries if isinstance(entry, dict) and entry.get("label") is not None]
-    task = told_task(labels, len(classes))
-    given = content.get("task", task.value)
-    if given not in {one.value for one in Task}:
-        raise InvalidTableError(f"{path}: expected a task out of {[one.value for one in Task]}, but found {given!r}")
-    if labels and (Task(given) is Task.MULTILABEL) != (task is Task.MULTILABEL):
-        raise InvalidTableError(f"{path}: expected labels of the task {given!r}, but found those of {task.value!r}")
-    if given == Task.BINARY.value and len(classes) != 2:
+    task = task_of_labels(labels, len(classes))
+    name = content.get("task", task.value)
+    if name not in {one.value for one in Task}:
+        raise InvalidTableError(f"{path}: expected a task out of {[one.value for one in Task]}, but found {name!r}")
+    if labels and (Task(name) is Task.MULTILABEL) != (task is Task.MULTILABEL):
+        raise InvalidTableError(f"{path}: expected labels of the task {name!r}, but found those of {task.value!r}")
+    if name == Task.BINARY.value and len(classes) != 2:
         raise InvalidTableError(f"{path}: expected two classes for the task 'binary', but found {len(classes)}")
-    return Task(given)
-
-
-def told_task(labels: Sequence[Any], classes: int) -> Task:
-    """What task labels make: lists are `MULTILABEL`; numbers, of two classes `BINARY`, else `MULTICLASS`."""
-    if any(isinstance(label, list) for label in labels):
-        return Task.MULTILABEL
-    return Task.BINARY if classes == 2 else Task.MULTICLASS
+    return Task(name)
 
 
 def _entry_faults(entry: Any, name: str, task: Task, classes: Sequence[str]) -> list[str]:
@@ -219,7 +208,7 @@ def _entry_faults(entry: Any, name: str, task: Task, classes: Sequence[str]) -> 
             else f"a number from 0 to {len(classes) - 1}"
         )
         faults.append(f"{name} ({entry['image'][0]}): expected label as {expected}, but found {entry['label']!r}")
-    if entry.get("fold") is not None and not _is_integer(entry["fold"]):
+    if entry.get("fold") is not None and not is_integer(entry["fold"]):
         faults.append(f"{name}: expected fold as an integer, but found {entry['fold']!r}")
     if not isinstance(entry.get("group", ""), str | int):
         faults.append(f"{name}: expected group as a string, but found {entry['group']!r}")
@@ -235,17 +224,12 @@ def _is_label(label: Any, task: Task, classes: int) -> bool:
         return (
             isinstance(label, list)
             and len(label) == classes
-            and all(value is None or (_is_integer(value) and value in {0, 1, UNKNOWN}) for value in label)
+            and all(value is None or (is_integer(value) and value in {0, 1, UNKNOWN}) for value in label)
         )
-    return _is_integer(label) and UNKNOWN <= label < classes
+    return is_integer(label) and UNKNOWN <= label < classes
 
 
-def _is_integer(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
-
-
-def _labels_missing(training: Sequence[Record]) -> list[str]:
-    """Images of the training section without any label."""
+def _missing_labels(training: Sequence[Record]) -> list[str]:
     lacking = [entry["image"][0] for entry in training if not _is_labelled(entry.get("label"))]
     return [f"expected a label for every image to train on, but {listed(lacking)} have none"] if lacking else []
 
@@ -255,28 +239,29 @@ def _is_labelled(label: Label | None) -> bool:
     return any(value not in {None, UNKNOWN} for value in values)
 
 
-def _uneven(entries: Iterable[tuple[str, Record]], channels: Sequence[str]) -> list[str]:
-    """Images with another number of files than the first, or than there are channels."""
+def _uneven_file_counts(entries: Iterable[tuple[str, Record]], channels: Sequence[str]) -> list[str]:
+    """A sentence for each image with another number of files than there are channels, or than the first image has."""
     counts = [(name, len(entry["image"])) for name, entry in entries]
     expected = len(channels) or counts[0][1]
     return [f"{name}: expected {expected} files, one per channel, but found {n}" for name, n in counts if n != expected]
 
 
 def _record(entry: Record, folder: str, task: Task, classes: int) -> Record:
-    images = [os.path.normpath(os.path.join(folder, file)) for file in entry["image"]]  # noqa: PTH118 - 10 times faster
+    # A datalist can hold a hundred thousand images; os.path is 10 times faster than a Path object per file.
+    images = [os.path.normpath(os.path.join(folder, file)) for file in entry["image"]]  # noqa: PTH118
     label = entry.get("label")
     if task is Task.MULTILABEL:
         label = [UNKNOWN if value is None else value for value in (label or [None] * classes)]
     return {
         "image": images,
         "label": UNKNOWN if label is None else label,
-        "group": str(entry.get("group", images[0])),
+        "group": str(entry.get("group", images[0])),  # an image without a group is a group of its own
         "fold": entry.get("fold"),
     }
 
 
 def _entry(record: Record, folder: str) -> Record:
-    """A record as the file holds it."""
+    """A record as it is written to the file."""
     files = [Path(os.path.relpath(Path(file).absolute(), folder)).as_posix() for file in record["image"]]
     return {"image": files, **{key: record[key] for key in ("label", "group", "fold") if record.get(key) is not None}}
 
@@ -286,10 +271,5 @@ def _repeated(records: Iterable[Record]) -> Iterator[str]:
     for record in records:
         files = tuple(record["image"])
         if files in seen:
-            yield f"the image {listed(files)} stands there twice"
+            yield f"the image {listed(files)} is listed twice"
         seen.add(files)
-
-
-def _raise(kind: type[Exception], path: Path, faults: list[str]) -> None:
-    if faults:
-        raise kind(f"{path}: {listed(faults, separator='; ')}")

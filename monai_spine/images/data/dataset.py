@@ -1,14 +1,16 @@
-"""Batches of images for a data loader: one copy out of the store for a whole batch."""
+"""Batches of stored images for a data loader, and the order in which an epoch draws them."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
+import ignite.distributed as idist
 import numpy as np
 import torch
-from torch.utils.data import Dataset
+from torch.utils.data import Dataset, DistributedSampler
 
+from monai_spine.images.data.class_balance import draw_probabilities
 from monai_spine.images.data.datalist import Record
 from monai_spine.images.data.store import ImageStore
 
@@ -16,37 +18,37 @@ Batch = dict[str, torch.Tensor]
 
 
 class ImageDataset(Dataset[Batch]):
-    """Images of records, given a batch at a time.
+    """The images of some records, one batch at a time.
 
-    A batch is a dictionary: ``image`` ``(batch, channels, rows, columns)`` of 0 to 255, with the channels last in
-    memory, ``uint8`` or ``float16``; ``label`` ``(batch,)`` or ``(batch, classes)``; ``index`` ``(batch,)``, the places
-    of the records in `data`.
+    A batch is a dictionary:
+
+    - ``image``: ``(batch, channels, rows, columns)`` from 0 to 255, ``uint8`` or ``float16``, channels last in memory;
+    - ``label``: ``(batch,)`` or ``(batch, classes)``, ``int64``;
+    - ``index``: ``(batch,)``, the positions of the records in `data`, ``int64``.
 
     Parameters
     ----------
     data
-        Records of a datalist, all of them in the store.
+        Records of a datalist. The store must hold the images of all of them.
     store
-        Of the images.
+        Holds the images.
     """
 
     def __init__(self, data: Sequence[Record], store: ImageStore) -> None:
         self.data, self.store = list(data), store
         self.labels = torch.tensor([record["label"] for record in self.data])
-        self._places = store.places(self.data)
+        self._positions = store.positions(self.data)
 
     def __len__(self) -> int:
         return len(self.data)
 
-    def __getitem__(self, index: int) -> Batch:
-        """A batch of one image."""
-        return self.__getitems__([index])
-
     def __getitems__(self, indices: Sequence[int]) -> Batch:
-        """The batch of these images: what torch's loader asks for."""
+        """The batch of these images; torch's data loader calls this once per batch."""
         index = np.asarray(indices)
-        images = self.store.take(self._places[index])
+        # One fancy index into the memory-mapped array copies the whole batch; there is nothing to collate afterwards.
+        images = self.store.read(self._positions[index])
         return {
+            # Stored channels-last, which is the network's memory format in the bundle: a view, without a copy.
             "image": torch.from_numpy(images).permute(0, 3, 1, 2),
             "label": self.labels[index],
             "index": torch.from_numpy(index),
@@ -54,10 +56,51 @@ class ImageDataset(Dataset[Batch]):
 
 
 def whole(batch: Any) -> Any:
-    """A batch as it is: the ``collate_fn`` of a data loader over an `ImageDataset`."""
+    """The batch unchanged: the ``collate_fn`` of a data loader over an `ImageDataset`."""
     return batch
 
 
 def scaled(image: torch.Tensor) -> torch.Tensor:
-    """Stored images of 0 to 255 as floating point of 0 to 1, in the same order in memory."""
+    """Stored images from 0 to 255 as ``float32`` from 0 to 1, with the same memory format."""
     return image.to(torch.float32).mul_(1 / 255)
+
+
+class EpochSampler(DistributedSampler[Any]):
+    """Positions of the images of one epoch, shuffled and shared out among the processes.
+
+    The order depends on the seed and the epoch alone, so a resumed run draws the same images as one that was never
+    stopped. MONAI's engines set the epoch.
+
+    Parameters
+    ----------
+    records
+        The images to draw from.
+    classes
+        Number of classes.
+    balanced
+        Whether to draw with replacement so that classes come equally often; else each image comes once.
+    seed
+        Seed of the order.
+    """
+
+    def __init__(self, records: Sequence[Record], *, classes: int, balanced: bool = False, seed: int = 0) -> None:
+        super().__init__(
+            records,  # type: ignore[arg-type]
+            num_replicas=idist.get_world_size(),
+            rank=idist.get_rank(),
+            seed=seed,
+        )
+        self._probabilities = draw_probabilities(records, classes) if balanced else None
+        self._count = len(records)
+
+    def __iter__(self) -> Iterator[int]:
+        """The positions for this process."""
+        rng = np.random.default_rng((self.seed, self.epoch))
+        order = (
+            rng.permutation(self._count)
+            if self._probabilities is None
+            else rng.choice(self._count, size=self._count, p=self._probabilities)
+        )
+        # All processes need the same number of images, or they would wait for each other: the first few come twice.
+        padded = np.resize(order, self.total_size)
+        return iter(padded[self.rank :: self.num_replicas].tolist())

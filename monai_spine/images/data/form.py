@@ -1,4 +1,7 @@
-"""The form in which a classifier takes images, whatever files they come from; the same in training and in use."""
+"""The form in which a classifier receives images: number of channels, size, intensity scale.
+
+Training, evaluation and inference use the same form; it is stored in the description beside the weights.
+"""
 
 from __future__ import annotations
 
@@ -16,49 +19,49 @@ from monai_spine.errors import InvalidImageError, InvalidOptionError
 from monai_spine.images.data.pixels import Mode, Pixels, read_image
 
 _VERSION = 1
-"""To be raised by whoever changes what `ImageForm.read` gives."""
+"""Part of the key of stored images: increase it when `ImageForm.read` returns other values than before."""
 _PERCENTILES = (0.5, 99.5)
 
-Held = npt.NDArray[np.uint8] | npt.NDArray[np.float16]
+StoredPixels = npt.NDArray[np.uint8] | npt.NDArray[np.float16]
 
 
 class Fit(str, Enum):
-    """How an image of any shape comes into a given one."""
+    """How an image is fitted to the size of the form."""
 
     PAD = "pad"
-    """Whole, with its proportions, in the middle of black."""
+    """The whole image with its aspect ratio, centred on black."""
     CROP = "crop"
-    """Its middle, with its proportions."""
+    """The middle of the image with its aspect ratio, as large as fills the form."""
     STRETCH = "stretch"
-    """Whole, its proportions changed."""
+    """The whole image, its aspect ratio changed."""
 
 
 class Intensity(str, Enum):
-    """On which scale grey values are."""
+    """How intensities are scaled."""
 
     GIVEN = "given"
-    """As the file has them, its depth on 0 to 255."""
+    """The range of the file's bit depth becomes 0 to 255."""
     PERCENTILES = "percentiles"
-    """Each channel of each image from its percentile 0.5 to its percentile 99.5, for files of arbitrary exposure."""
+    """The percentiles 0.5 and 99.5 of each channel of each image become 0 and 255, for files of arbitrary exposure."""
 
 
 @dataclass(frozen=True)
 class ImageForm:
-    """What an image becomes before anything learns from it.
+    """What every image is converted to before a network sees it.
 
     Attributes
     ----------
     channels
-        1 for grey, 3 for colour, or as many as an image has files.
+        1 for grey, 3 for colour, or the number of files of an image.
     pixels
-        Rows and columns.
+        Numbers of rows and columns.
     fit, intensity
         See `Fit` and `Intensity`.
 
     Raises
     ------
     InvalidOptionError
-        If a word is not known or a number is below 1.
+        If the fit or the intensity is unknown, or a number is below 1.
     """
 
     channels: int = 3
@@ -79,32 +82,36 @@ class ImageForm:
 
     @property
     def key(self) -> str:
-        """A word that changes with whatever changes what is read."""
-        said = {name: getattr(value, "value", value) for name, value in asdict(self).items()}
-        return hashlib.sha256(f"{_VERSION} {said}".encode()).hexdigest()[:16]
+        """A hash that differs for any two forms that read an image differently."""
+        values = {name: getattr(value, "value", value) for name, value in asdict(self).items()}
+        return hashlib.sha256(f"{_VERSION} {values}".encode()).hexdigest()[:16]
 
-    def read(self, paths: Sequence[str]) -> Held:
-        """An image of one file, or of a grey file for each channel, as ``(rows, columns, channels)`` from 0 to 255.
+    def read(self, paths: Sequence[str]) -> StoredPixels:
+        """An image of one file, or of a grey file for each channel.
 
-        ``uint8``, or ``float16`` where a file has more than 8 bits.
+        Returns
+        -------
+        ``(rows, columns, channels)`` from 0 to 255, ``uint8``, or ``float16`` if a file has more than 8 bits.
 
         Raises
         ------
         InvalidImageError, MissingInputError
-            As `read_image`, and if the files make another number of channels.
+            As `read_image`, and if the number of channels is not that of the form.
         """
+        # When cropped, even the shorter side of the image covers the longer side of the form.
         size = max(self.pixels)
-        found = read_image(paths, Mode.GREY if self.channels == 1 else Mode.COLOUR, size)
-        if len(found) != self.channels:
-            raise InvalidImageError(f"{paths[0]}: expected {self.channels} channels, but found {len(found)}")
+        pixels = read_image(paths, Mode.GREY if self.channels == 1 else Mode.COLOUR, size)
+        if len(pixels) != self.channels:
+            raise InvalidImageError(f"{paths[0]}: expected {self.channels} channels, but found {len(pixels)}")
         if self.intensity is Intensity.PERCENTILES:
-            found = _stretched(found)
-        fitted = _fitted(found, self.pixels, self.fit)
-        return cast("Held", fitted if fitted.dtype == np.uint8 else fitted.astype(np.float16))
+            pixels = _stretched(pixels)
+        fitted = _fitted(pixels, self.pixels, self.fit)
+        # float16 has 11 bits: steps of 1/8 at 255, finer below, in half the memory of float32.
+        return cast("StoredPixels", fitted if fitted.dtype == np.uint8 else fitted.astype(np.float16))
 
 
 def _stretched(image: Pixels) -> Pixels:
-    """Each channel from its low percentile to its high one onto 0 to 255, of the same type."""
+    """Each channel with its low percentile at 0 and its high one at 255, with the same data type."""
     low, high = np.percentile(image, _PERCENTILES, axis=(1, 2), keepdims=True).astype(np.float32)
     scaled = (image.astype(np.float32) - low) * (255 / np.maximum(high - low, 1e-6))
     return np.clip(scaled.round() if image.dtype == np.uint8 else scaled, 0, 255).astype(image.dtype)
@@ -113,29 +120,30 @@ def _stretched(image: Pixels) -> Pixels:
 def _fitted(image: Pixels, pixels: tuple[int, int], fit: Fit) -> Pixels:
     """``(channels, rows, columns)`` as ``(*pixels, channels)``."""
     rows, columns = image.shape[1:]
-    wanted_rows, wanted_columns = pixels
     if fit is Fit.STRETCH:
         return _resized(image, pixels)
-    scales = (wanted_rows / rows, wanted_columns / columns)
+    scales = (pixels[0] / rows, pixels[1] / columns)
     scale = min(scales) if fit is Fit.PAD else max(scales)
-    near = (max(1, round(rows * scale)), max(1, round(columns * scale)))
-    resized = _resized(image, near)
+    # One pixel remains of the shorter side, however oblong the image is.
+    size = (max(1, round(rows * scale)), max(1, round(columns * scale)))
+    resized = _resized(image, size)
     placed = np.zeros((*pixels, image.shape[0]), dtype=image.dtype)
-    source, target = zip(*(_overlap(n, wanted) for n, wanted in zip(near, pixels, strict=True)), strict=True)
+    source, target = zip(*(_overlap(n, target) for n, target in zip(size, pixels, strict=True)), strict=True)
     placed[target] = resized[source]
     return placed
 
 
-def _overlap(size: int, wanted: int) -> tuple[slice, slice]:
-    """Where the middle of an axis is taken from, and where it goes to."""
-    length = min(size, wanted)
-    start, place = (size - length) // 2, (wanted - length) // 2
-    return slice(start, start + length), slice(place, place + length)
+def _overlap(source: int, target: int) -> tuple[slice, slice]:
+    """Where two axes of these lengths overlap if their middles coincide: in the source, and in the target."""
+    length = min(source, target)
+    first, into = (source - length) // 2, (target - length) // 2
+    return slice(first, first + length), slice(into, into + length)
 
 
 def _resized(image: Pixels, pixels: tuple[int, int]) -> Pixels:
-    """``(channels, rows, columns)`` as ``(*pixels, channels)``, smoothed where it shrinks."""
+    """``(channels, rows, columns)`` as ``(*pixels, channels)``; Pillow's filter smooths where it shrinks."""
     size = (pixels[1], pixels[0])
+    # Pillow has modes for colour of 8 bits and for single channels, but none for colour of floating point.
     if image.dtype == np.uint8 and image.shape[0] == 3:
         return np.asarray(Image.fromarray(image.transpose(1, 2, 0)).resize(size, Image.Resampling.BILINEAR))
     planes = [np.asarray(Image.fromarray(plane).resize(size, Image.Resampling.BILINEAR)) for plane in image]

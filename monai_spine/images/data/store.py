@@ -1,4 +1,4 @@
-"""Images decoded once: an array on disk that is mapped into memory, so that later epochs only copy bytes."""
+"""Images decoded once, into an array on disk that is mapped into memory: later epochs only copy bytes."""
 
 from __future__ import annotations
 
@@ -16,42 +16,44 @@ import numpy.typing as npt
 
 from monai_spine.console import track
 from monai_spine.errors import InvalidImageError, MissingInputError, SpineError, listed
+from monai_spine.files import whole_file
 from monai_spine.images.data.datalist import Record
-from monai_spine.images.data.form import Held, ImageForm
+from monai_spine.images.data.form import ImageForm, StoredPixels
 
 logger = logging.getLogger(__name__)
 
-_AHEAD = 64
-"""Images that are decoded before the first of them is written."""
+_DECODED_AHEAD = 64
+"""Images that threads may have decoded before they are asked for."""
 
 
 class ImageStore:
-    """All images that a run may ask for, in one form, read by their place.
+    """All images of a run in one form, read by their positions.
 
-    They are decoded once, into a file that is mapped into memory. A file that changes makes another store: its name
-    holds what the images are called, their sizes and times, and the form. Of several processes on a machine, the first
-    one makes it.
+    With a folder, they are decoded once, into a file that is mapped into memory. The name of the file is a hash of the
+    form and of the names, sizes and modification times of the images: a changed image leads to a new file. The first
+    process of a machine writes it, the others wait.
 
     Parameters
     ----------
     records
-        Of a datalist. Training and validation share a store, so that another fold need not decode anew.
+        All records of a datalist's section. Training and validation share one store, so that another fold does not
+        decode the images again.
     form
-        What images become.
+        The form of the images.
     folder
-        Where the file goes; None decodes images whenever they are asked for.
+        The folder of the file. None decodes images each time they are read.
     limit_gb
-        How large the file may become; a larger one is not made, and images are decoded each time.
+        If the file would be larger, it is not written, and images are decoded each time they are read.
     skip_unreadable
-        Whether an image that cannot be read is black instead of an error, and `refused` says why; only without a
-        folder, and in the process that asks.
+        Whether an image that cannot be read becomes a black one, with the reason in `refused`, instead of an error.
+        Only without a folder.
     quiet
-        Whether to say nothing of the progress.
+        Whether to show no progress.
 
     Attributes
     ----------
     refused
-        Why an image could not be read, by its files.
+        Why an image could not be read, by its files; only of images that this process has read.
     """
 
     def __init__(
@@ -65,46 +67,48 @@ class ImageStore:
         quiet: bool = True,
     ) -> None:
         self.records, self.form, self.quiet = list(records), form, quiet
+        # In bytes, if all images have 8 bits; with one image of more bits, the file becomes twice as large.
         size = len(self.records) * form.pixels[0] * form.pixels[1] * form.channels
         if folder is not None and size > limit_gb * 1e9:
-            logger.info("images would take %.1f GB decoded: they are read anew each time", size / 1e9)
+            logger.info("decoded images would take %.1f GB: they are decoded anew each time", size / 1e9)
             folder = None
         self.skip_unreadable, self.refused = skip_unreadable, dict[tuple[str, ...], SpineError]()
         self._folder = None if folder is None else Path(folder)
-        self._held: Held | None = None
-        self._places = {tuple(record["image"]): n for n, record in enumerate(self.records)}
+        self._stored: StoredPixels | None = None
+        self._positions = {tuple(record["image"]): n for n, record in enumerate(self.records)}
 
-    def places(self, records: Sequence[Record]) -> npt.NDArray[np.int64]:
-        """Where the images of some records are."""
-        return np.array([self._places[tuple(record["image"])] for record in records], dtype=np.int64)
+    def positions(self, records: Sequence[Record]) -> npt.NDArray[np.int64]:
+        """Positions of the images of some records in the store, ``(records,)``."""
+        return np.array([self._positions[tuple(record["image"])] for record in records], dtype=np.int64)
 
-    def take(self, places: npt.NDArray[np.int64]) -> Held:
-        """Images ``(batch, rows, columns, channels)``.
+    def read(self, positions: npt.NDArray[np.int64]) -> StoredPixels:
+        """Images ``(batch, rows, columns, channels)`` from 0 to 255, ``uint8`` or ``float16``.
 
         Raises
         ------
         InvalidImageError, MissingInputError
-            If images cannot be read: those of the whole store are counted where it is made, the first few named.
+            If images cannot be read. When the file is written, the message counts all of them and names the first few.
         """
         self.open()
-        if self._held is not None:
-            return self._held[places]
-        records = [self.records[n] for n in places]
-        read = read_all(records, self.form)
-        images = [self._given(record, image) for record, image in zip(records, read, strict=True)]
+        if self._stored is not None:
+            return self._stored[positions]
+        records = [self.records[n] for n in positions]
+        decoded = _decoded(records, self.form)
+        images = [self._image_or_black(record, image) for record, image in zip(records, decoded, strict=True)]
+        # One image of more than 8 bits makes the whole batch float16, as it does the file.
         return np.stack(images).astype(np.result_type(*images), copy=False)
 
     def open(self) -> None:
-        """Decode the images if that is wanted and nobody did; processes that share the store call it together."""
-        if self._folder is None or self._held is not None:
+        """Write the file if there is a folder and no file yet, and map it; all processes must call this together."""
+        if self._folder is None or self._stored is not None:
             return
         path = self._folder / f"images-{_key(self.records)}-{self.form.key}.npy"
         if idist.get_local_rank() == 0 and not path.is_file():
-            _make(path, self.records, self.form, self.quiet)
+            _write_store(path, self.records, self.form, self.quiet)
         idist.barrier()
-        self._held = np.load(path, mmap_mode="c")
+        self._stored = np.load(path, mmap_mode="c")
 
-    def _given(self, record: Record, image: Held | SpineError) -> Held:
+    def _image_or_black(self, record: Record, image: StoredPixels | SpineError) -> StoredPixels:
         if not isinstance(image, SpineError):
             return image
         if not self.skip_unreadable:
@@ -113,52 +117,49 @@ class ImageStore:
         return np.zeros((*self.form.pixels, self.form.channels), dtype=np.uint8)
 
 
-def read_all(records: Sequence[Record], form: ImageForm) -> Iterator[Held | SpineError]:
-    """Each image in the form, or why it cannot be read, in order and a few ahead."""
+def _decoded(records: Sequence[Record], form: ImageForm) -> Iterator[StoredPixels | SpineError]:
+    """Each image in the form, or why it cannot be read, in order; threads decode a few ahead."""
+    # Pillow releases the interpreter's lock while it decodes and resizes, so threads suffice and share the memory.
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        left = iter(records)
-        waiting = [pool.submit(_read, record, form) for record in islice(left, _AHEAD)]
+        remaining = iter(records)
+        waiting = [pool.submit(_read, record, form) for record in islice(remaining, _DECODED_AHEAD)]
         while waiting:
             yield waiting.pop(0).result()
-            waiting += [pool.submit(_read, record, form) for record in islice(left, 1)]
+            waiting += [pool.submit(_read, record, form) for record in islice(remaining, 1)]
 
 
-def _make(path: Path, records: Sequence[Record], form: ImageForm, quiet: bool) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        if not _written(partial, records, form, np.uint8, quiet):
-            _written(partial, records, form, np.float16, quiet)
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+def _write_store(path: Path, records: Sequence[Record], form: ImageForm, quiet: bool) -> None:
+    # Nobody knows the bit depth before decoding. Nearly all data sets have 8 bits, so that is tried first.
+    with whole_file(path) as partial:
+        if not _write_array(partial, records, form, np.uint8, quiet):
+            _write_array(partial, records, form, np.float16, quiet)
     logger.info("%d images decoded once: %s, %.2f GB", len(records), path, path.stat().st_size / 1e9)
 
 
-def _written(path: Path, records: Sequence[Record], form: ImageForm, dtype: npt.DTypeLike, quiet: bool) -> bool:
-    """Fill the file; False, half-way, if an image has more bits than the file."""
+def _write_array(path: Path, records: Sequence[Record], form: ImageForm, dtype: npt.DTypeLike, quiet: bool) -> bool:
+    """Write all images to a file of this data type; False as soon as an image has more bits than that."""
     shape = (len(records), *form.pixels, form.channels)
-    held = np.lib.format.open_memmap(path, mode="w+", dtype=dtype, shape=shape)
+    array = np.lib.format.open_memmap(path, mode="w+", dtype=dtype, shape=shape)
     faults = []
-    read = read_all(records, form)
-    for n, image in enumerate(track(read, "decoding images", total=len(records), quiet=quiet)):
+    decoded = _decoded(records, form)
+    for n, image in enumerate(track(decoded, "decoding images", total=len(records), quiet=quiet)):
         if isinstance(image, SpineError):
             faults.append(image)
             continue
-        if image.dtype != np.uint8 and held.dtype == np.uint8:
+        if image.dtype != np.uint8 and array.dtype == np.uint8:
             return False
-        held[n] = image
+        array[n] = image
     if faults:
-        kind = MissingInputError if all(isinstance(one, MissingInputError) for one in faults) else InvalidImageError
-        raise kind(
+        error = MissingInputError if all(isinstance(one, MissingInputError) for one in faults) else InvalidImageError
+        raise error(
             f"{len(faults)} of {len(records)} images cannot be read: {listed([str(one) for one in faults], '; ')}; "
-            "mend them, or make the datalist anew, which leaves them out"
+            "repair them, or write the datalist anew, which leaves them out"
         )
-    held.flush()
+    array.flush()
     return True
 
 
-def _read(record: Record, form: ImageForm) -> Held | SpineError:
+def _read(record: Record, form: ImageForm) -> StoredPixels | SpineError:
     try:
         return form.read(record["image"])
     except (InvalidImageError, MissingInputError) as err:
@@ -166,10 +167,11 @@ def _read(record: Record, form: ImageForm) -> Held | SpineError:
 
 
 def _key(records: Sequence[Record]) -> str:
-    """A word that changes with whatever changes of the files."""
-    seen = hashlib.sha256()
+    """A hash of the names, sizes and modification times of all files."""
+    # Not the contents, which would have to be read at every start.
+    digest = hashlib.sha256()
     for record in records:
         for file in record["image"]:
             status = os.stat(file)  # noqa: PTH116 - a path object per file doubles the time
-            seen.update(f"{file}\0{status.st_size}\0{status.st_mtime_ns}\n".encode())
-    return seen.hexdigest()[:16]
+            digest.update(f"{file}\0{status.st_size}\0{status.st_mtime_ns}\n".encode())
+    return digest.hexdigest()[:16]

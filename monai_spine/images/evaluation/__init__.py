@@ -1,1 +1,1 @@
-"""What a trained image classifier is worth, and where it looks."""
+"""What a trained classifier predicts, how good it is, and which parts of an image it uses."""

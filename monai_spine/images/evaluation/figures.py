@@ -1,37 +1,40 @@
-"""Figures of classified images, each for the sample and for every bootstrap replicate at once.
+"""Figures of classified images, each for the sample and for every bootstrap replicate at once, and their charts.
 
-Definitions are scikit-learn's; means over classes leave out those for which a figure is not defined.
+The definitions are scikit-learn's. Means over classes leave out classes for which a figure is not defined.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from monai_spine.scoring import figures as metrics
 from monai_spine.scoring.competition import Floats, Ints
+from monai_spine.scoring.confusion import Confusion
 from monai_spine.scoring.figures import ratio
+from monai_spine.scoring.precision_recall import Curve
 from monai_spine.scoring.reliability import bin_sums, calibration_errors
 from monai_spine.spine import MISSING
 
 Figures = dict[str, Floats]
-"""Figures by name, ``(replicates,)`` each, the sample itself first."""
+"""Figures by name, each ``(replicates,)`` with the sample itself first; NaN where a figure is not defined."""
 
 
 @dataclass(frozen=True)
 class Classified:
-    """Labels of images and what a network says of them, unknown labels and all.
+    """Labels of images, and the probabilities that a network predicts.
 
     Attributes
     ----------
     labels
-        ``(images,)``, each a class, or ``(images, classes)`` of 0 and 1 if an image may have several; `MISSING` where
-        nobody knows.
+        ``(images,)``, a class each, or ``(images, classes)`` of 0 and 1 if an image may have several labels; `MISSING`
+        if the label is unknown.
     probabilities
-        ``(images, classes)``; rows sum to 1 where each image has one class.
+        ``(images, classes)``; rows sum to 1 if each image has one class.
     thresholds
-        ``(classes,)``: from where on an image of several labels has one; of no use to others.
+        ``(classes,)``: the probability from which an image has a label, if it may have several; None for 0.5.
     """
 
     labels: Ints
@@ -39,53 +42,55 @@ class Classified:
     thresholds: Floats | None = None
 
     @property
-    def several(self) -> bool:
+    def multilabel(self) -> bool:
         """Whether an image may have several labels."""
         return self.labels.ndim == 2
 
     @property
     def classes(self) -> int:
-        """How many classes there are."""
+        """Number of classes."""
         return self.probabilities.shape[1]
 
     def truth(self) -> Ints:
-        """Each class against the rest, ``(images, classes)`` of 0, 1 and `MISSING`."""
-        if self.several:
+        """Labels of each class against the rest, ``(images, classes)`` of 0, 1 and `MISSING`."""
+        if self.multilabel:
             return self.labels
-        against = (self.labels[:, None] == np.arange(self.classes)).astype(np.int64)
-        return np.where(self.labels[:, None] == MISSING, MISSING, against)
+        one_hot = (self.labels[:, None] == np.arange(self.classes)).astype(np.int64)
+        return np.where(self.labels[:, None] == MISSING, MISSING, one_hot)
 
     def decided(self) -> Ints:
-        """Each class against the rest as decided, ``(images, classes)`` of 0 and 1."""
-        if self.several:
-            least = np.full(self.classes, 0.5) if self.thresholds is None else self.thresholds
-            return (self.probabilities >= least).astype(np.int64)
+        """Decisions on each class against the rest, ``(images, classes)`` of 0 and 1."""
+        if self.multilabel:
+            thresholds = np.full(self.classes, 0.5) if self.thresholds is None else self.thresholds
+            return (self.probabilities >= thresholds).astype(np.int64)
         return (self.probabilities.argmax(axis=1)[:, None] == np.arange(self.classes)).astype(np.int64)
 
     def confusions(self) -> Ints:
-        """Labels by decided classes, ``(classes, classes)``; of several labels ``(classes, 2, 2)``, one each."""
-        if not self.several:
+        """The confusion matrix of labels by decisions, ``(classes, classes)``; multilabel, ``(classes, 2, 2)``."""
+        if not self.multilabel:
+            # `metrics` works on studies with several findings: an image is a study with one finding.
             cells = metrics.study_confusions(
                 self.labels[:, None], self.probabilities.argmax(axis=1)[:, None], self.classes
             )
             return cells.sum(axis=0).reshape(self.classes, self.classes).astype(np.int64)
-        each = zip(self.labels.T, self.decided().T, strict=True)
-        single = [metrics.study_confusions(label[:, None], one[:, None], 2) for label, one in each]
-        return np.asarray(single).sum(axis=1).reshape(self.classes, 2, 2).astype(np.int64)
+        columns = zip(self.labels.T, self.decided().T, strict=True)
+        matrices = [metrics.study_confusions(label[:, None], decided[:, None], 2) for label, decided in columns]
+        return np.asarray(matrices).sum(axis=1).reshape(self.classes, 2, 2).astype(np.int64)
 
 
-def class_figures(given: Classified, n: int, counts: Floats) -> Figures:
-    """How well one class is told from the rest.
+def class_figures(classified: Classified, n: int, counts: Floats) -> Figures:
+    """Figures of one class against the rest.
 
     Parameters
     ----------
     n
-        Which class.
+        The class.
     counts
-        ``(replicates, images)``: how often each image counts, in the first row once.
+        ``(replicates, images)``: how often each image counts; in the first row, once.
     """
-    truth, score = given.truth()[:, [n]], given.probabilities[:, [n]]
-    matrices = (counts @ metrics.study_confusions(truth, given.decided()[:, [n]], 2)).reshape(-1, 2, 2)
+    # One class against the rest is a finding with the two grades 0 and 1.
+    truth, score = classified.truth()[:, [n]], classified.probabilities[:, [n]]
+    matrices = (counts @ metrics.study_confusions(truth, classified.decided()[:, [n]], 2)).reshape(-1, 2, 2)
     both = np.stack([1 - score, score], axis=-1)
     return {
         "auc": metrics.areas(truth, score, 1, counts),
@@ -98,61 +103,102 @@ def class_figures(given: Classified, n: int, counts: Floats) -> Figures:
     }
 
 
-def overall_figures(given: Classified, each: list[Figures], counts: Floats) -> Figures:
+def overall_figures(classified: Classified, by_class: list[Figures], counts: Floats) -> Figures:
     """Figures of all classes together.
 
-    Accuracy is that of images, or of single labels where an image may have several; there ``exact_match`` is the share
-    of images with every label right among those of which all are known. The calibration error is that of the class
-    decided for (Guo et al., On calibration of modern neural networks, 2017), or else the mean of the classes'. The
-    Brier score is a sum over classes where there are more than two of them, else the squared error of one.
+    - ``accuracy``: share of the images, or of the single labels if an image may have several.
+    - ``exact_match`` (several labels): share of the images with every label right, among those with all labels known.
+    - ``ece``: calibration error of the predicted class (Guo et al., On calibration of modern neural networks, 2017);
+      with several labels, the mean of the errors of the classes.
+    - ``brier``: sum of the squared errors of all classes if there are more than two; for two classes, or several
+      labels, the squared error of one probability.
 
     Parameters
     ----------
-    each
-        Of `class_figures`, for all classes.
+    by_class
+        `class_figures` of all classes.
+    counts
+        As for `class_figures`.
     """
-    own = _of_several_labels(given, each, counts) if given.several else _of_one_class(given, counts)
+    own = _multilabel_figures(classified, by_class, counts) if classified.multilabel else _figures(classified, counts)
     return {
         **own,
-        "macro_f1": _mean([figures["f1"] for figures in each]),
-        "mean_auc": _mean([figures["auc"] for figures in each]),
-        "mean_average_precision": _mean([figures["average_precision"] for figures in each]),
+        "macro_f1": _mean([figures["f1"] for figures in by_class]),
+        "mean_auc": _mean([figures["auc"] for figures in by_class]),
+        "mean_average_precision": _mean([figures["average_precision"] for figures in by_class]),
     }
 
 
-def _of_one_class(given: Classified, counts: Floats) -> Figures:
-    labels, decided = given.labels[:, None], given.probabilities.argmax(axis=1)[:, None]
+class ClassificationCharts:
+    """Precision-recall curves and confusion matrices; `curves` and `confusions` are arguments of TensorBoard handlers.
+
+    Parameters
+    ----------
+    classes
+        Names of the classes, in the order of the probabilities.
+    thresholds
+        As for `Classified`.
+    """
+
+    def __init__(self, classes: Sequence[str], thresholds: Floats | None = None) -> None:
+        self.classes, self.thresholds = tuple(classes), thresholds
+
+    def curves(self, labels: Ints, probabilities: Floats) -> dict[str, Curve]:
+        """A curve ``class/<name>`` of each class against the rest, if it has positive and negative images.
+
+        The arguments are those of `Classified`.
+        """
+        truth = Classified(labels, probabilities).truth()
+        curves = {}
+        for n, name in enumerate(self.classes):
+            known = truth[:, n] != MISSING
+            curves[f"class/{name}"] = Curve(truth[known, n] == 1, probabilities[known, n])
+        return {name: curve for name, curve in curves.items() if curve.defined}
+
+    def confusions(self, labels: Ints, probabilities: Floats) -> list[Confusion]:
+        """One confusion matrix; with several labels an image, one for each class."""
+        classified = Classified(labels, probabilities, self.thresholds)
+        matrices = classified.confusions()
+        if not classified.multilabel:
+            return [Confusion(f"{int(matrices.sum())} images", self.classes, matrices)]
+        return [Confusion(name, ("no", "yes"), one) for name, one in zip(self.classes, matrices, strict=True)]
+
+
+def _figures(classified: Classified, counts: Floats) -> Figures:
+    labels, decided = classified.labels[:, None], classified.probabilities.argmax(axis=1)[:, None]
     known = counts @ (labels[:, 0] != MISSING)
-    cells = counts @ metrics.study_confusions(labels, decided, given.classes)
-    matrices = cells.reshape(len(counts), given.classes, given.classes)
-    briers = counts @ metrics.study_briers(labels, given.probabilities[:, None])
-    sure = given.probabilities.max(axis=1)[:, None]
-    right = np.where(labels == MISSING, MISSING, labels == decided)
-    errors = counts @ bin_sums(right, np.stack([1 - sure, sure], axis=-1), 1)
+    cells = counts @ metrics.study_confusions(labels, decided, classified.classes)
+    matrices = cells.reshape(len(counts), classified.classes, classified.classes)
+    briers = counts @ metrics.study_briers(labels, classified.probabilities[:, None])
+    confidence = classified.probabilities.max(axis=1)[:, None]
+    # Whether the prediction is correct is a label of its own, and the confidence is the probability of it.
+    correct = np.where(labels == MISSING, MISSING, labels == decided)
+    errors = counts @ bin_sums(correct, np.stack([1 - confidence, confidence], axis=-1), 1)
     return {
         "accuracy": ratio(np.trace(matrices, axis1=1, axis2=2), known),
         "balanced_accuracy": metrics.balanced_accuracies(matrices),
-        "brier": ratio(briers, known) / (2 if given.classes == 2 else 1),
+        # The errors of two classes are equal. Half of their sum is the Brier score as it is defined for one event.
+        "brier": ratio(briers, known) / (2 if classified.classes == 2 else 1),
         "ece": calibration_errors(errors, known),
     }
 
 
-def _of_several_labels(given: Classified, each: list[Figures], counts: Floats) -> Figures:
-    known = given.labels != MISSING
-    right = (given.decided() == given.labels) & known
-    whole = known.all(axis=1)
-    squares = np.where(known, (given.probabilities - given.labels) ** 2, 0.0)
+def _multilabel_figures(classified: Classified, by_class: list[Figures], counts: Floats) -> Figures:
+    known = classified.labels != MISSING
+    correct = (classified.decided() == classified.labels) & known
+    all_known = known.all(axis=1)
+    squares = np.where(known, (classified.probabilities - classified.labels) ** 2, 0.0)
     return {
-        "accuracy": ratio(counts @ right.sum(axis=1), counts @ known.sum(axis=1)),
-        "exact_match": ratio(counts @ (whole & right.all(axis=1)), counts @ whole),
-        "balanced_accuracy": _mean([(one["sensitivity"] + one["specificity"]) / 2 for one in each]),
+        "accuracy": ratio(counts @ correct.sum(axis=1), counts @ known.sum(axis=1)),
+        "exact_match": ratio(counts @ correct.all(axis=1), counts @ all_known),
+        "balanced_accuracy": _mean([(one["sensitivity"] + one["specificity"]) / 2 for one in by_class]),
         "brier": ratio(counts @ squares.sum(axis=1), counts @ known.sum(axis=1)),
-        "ece": _mean([one["ece"] for one in each]),
+        "ece": _mean([one["ece"] for one in by_class]),
     }
 
 
 def _mean(values: list[Floats]) -> Floats:
-    """The mean over classes, of those for which the figure is defined."""
+    """The mean over the classes for which the figure is defined, ``(replicates,)``."""
     table = np.stack(values)
     defined = np.isfinite(table)
     return ratio(np.where(defined, table, 0.0).sum(axis=0), defined.sum(axis=0))

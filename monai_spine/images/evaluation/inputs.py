@@ -1,4 +1,4 @@
-"""The images that a trained classifier is to look at: a datalist, a folder, a file."""
+"""The images to evaluate or classify: those of a datalist, of a folder, or a single file."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 from monai_spine.errors import ExitCode, InvalidOptionError, InvalidTableError, MissingInputError, SpineError
 from monai_spine.images.data.datalist import UNKNOWN, ImageDatalist, Record, read_image_datalist, split_folds
 from monai_spine.images.data.pixels import EXTENSIONS
-from monai_spine.images.training.model_description import ModelDescription
+from monai_spine.images.network.model_description import ModelDescription
 
 logger = logging.getLogger(__name__)
 
@@ -17,38 +17,48 @@ SECTIONS = ("training", "test")
 
 
 def find_images(source: str | Path, description: ModelDescription, section: str = "test") -> list[Record]:
-    """Records of a section of a datalist (a file, or a folder with ``datalist.json``), else of all images in a folder.
+    """The records to classify.
+
+    Parameters
+    ----------
+    source
+        A datalist, a folder with ``datalist.json``, a folder of images (searched in depth), or an image.
+    description
+        The classifier.
+    section
+        ``training`` or ``test``, for a datalist.
 
     Raises
     ------
     MissingInputError
         If there is no such file or folder, or no image in it.
     InvalidTableError
-        If the datalist breaks its format, its section is empty, or an image has not as many files as the classifier
-        takes.
+        If the datalist breaks its format, its section is empty, or an image has another number of files than the
+        classifier expects.
     InvalidOptionError
         If there is no such section.
     """
     source = Path(source)
-    listed = source if source.suffix == ".json" else source / "datalist.json"
-    records = _of_datalist(listed, section) if listed.is_file() else _of_folder(source, description)
-    wanted = max(1, len(description.channel_names))
+    datalist = source if source.suffix == ".json" else source / "datalist.json"
+    records = _of_datalist(datalist, section) if datalist.is_file() else _of_folder(source, description)
+    # Another number of files would make another number of channels, and fail only in the network.
+    files = max(1, len(description.channel_names))
     for record in records:
-        if len(record["image"]) != wanted:
+        if len(record["image"]) != files:
             raise InvalidTableError(
-                f"{record['image'][0]}: expected {wanted} files an image, as the classifier was trained with, "
+                f"{record['image'][0]}: expected {files} files an image, as the classifier was trained with, "
                 f"but found {len(record['image'])}"
             )
     return records
 
 
-def labelled(datalist: ImageDatalist, section: str, fold: int) -> list[Record]:
-    """Images to evaluate on: the ``validation`` fold of those to train on, or those to ``test``.
+def labelled_images(datalist: ImageDatalist, section: str, fold: int) -> list[Record]:
+    """The images to evaluate: the fold of the training section (``validation``), or the ``test`` section.
 
     Raises
     ------
     InvalidOptionError
-        If the section is neither.
+        If the section is neither of these.
     InvalidTableError
         If it has no image with a label.
     """
@@ -60,16 +70,16 @@ def labelled(datalist: ImageDatalist, section: str, fold: int) -> list[Record]:
     return records
 
 
-def _labels(record: Record) -> list[int]:
-    label: int | list[int] = record["label"]
-    return label if isinstance(label, list) else [label]
-
-
 def report_refused(refused: Mapping[tuple[str, ...], SpineError], output_dir: str | Path) -> None:
-    """End the process with exit code 3 if images were refused, and say where the reasons are."""
+    """If images were refused, log where the reasons are, and end the process with exit code 3."""
     if refused:
         logger.warning("%d images could not be read: %s", len(refused), Path(output_dir) / "refused.csv")
         raise SystemExit(ExitCode.SOME_REFUSED)
+
+
+def _labels(record: Record) -> list[int]:
+    label: int | list[int] = record["label"]
+    return label if isinstance(label, list) else [label]
 
 
 def _of_datalist(path: Path, section: str) -> list[Record]:
@@ -85,22 +95,21 @@ def _of_datalist(path: Path, section: str) -> list[Record]:
 def _of_folder(source: Path, description: ModelDescription) -> list[Record]:
     if description.channel_names:
         raise InvalidOptionError(
-            f"{source}: this classifier takes a grey file each of {', '.join(description.channel_names)}: give a "
+            f"{source}: this classifier needs a grey file for each of {', '.join(description.channel_names)}: give a "
             "datalist, which `python -m data_prep images channels` writes"
         )
     if not source.exists():
         raise MissingInputError(f"expected images, a folder of them or a datalist, but there is no {source}")
     files = [source] if source.is_file() else sorted(source.rglob("*"))
-    files = [
-        file for file in files if file.name.lower().endswith(EXTENSIONS) and file.is_file() and _seen(file, source)
-    ]
+    files = [file for file in files if file.name.lower().endswith(EXTENSIONS) and _is_visible_file(file, source)]
     if not files:
         raise MissingInputError(f"{source}: expected images ({', '.join(EXTENSIONS)}), but found none")
-    label = [UNKNOWN] * len(description.classes) if description.several else UNKNOWN
+    label = [UNKNOWN] * len(description.classes) if description.multilabel else UNKNOWN
     return [{"image": [str(file)], "label": label, "group": str(file), "fold": None} for file in files]
 
 
-def _seen(file: Path, source: Path) -> bool:
-    """Whether it is a file and neither it nor a folder on its way is hidden."""
+def _is_visible_file(file: Path, source: Path) -> bool:
+    """Whether it is a file, and neither it nor a folder between the source and it is hidden."""
+    # Folders that were copied from a Mac have a hidden ``._name.png``, which is no image, beside every image.
     inside = file.relative_to(source).parts if file != source else ()
     return file.is_file() and not any(part.startswith(".") for part in inside)

@@ -1,4 +1,4 @@
-"""Writes what a classifier says of each image once an evaluator has seen them all."""
+"""Writes the predictions of all images to a table at the end of an evaluation."""
 
 from __future__ import annotations
 
@@ -19,38 +19,36 @@ from monai_spine.files import write_text
 from monai_spine.images.data.datalist import UNKNOWN, Record
 from monai_spine.images.data.store import ImageStore
 from monai_spine.images.evaluation.figures import Classified
-from monai_spine.images.training.model_description import ModelDescription
+from monai_spine.images.network.model_description import ModelDescription
 from monai_spine.scoring.competition import Floats
 from monai_spine.training.engine_output import Answers
 
 logger = logging.getLogger(__name__)
 
-Case = tuple[npt.NDArray[Any], npt.NDArray[Any]]
-"""Label and probabilities."""
-
-BETWEEN = "|"
-"""Between several names in one cell."""
+SEPARATOR = "|"
+"""Separates several names in one cell."""
 
 
 class ImagePredictionWriter:
-    """Writes ``predictions.csv``, sorted by image, and ``refused.csv`` of images that could not be read, if any.
+    """Writes ``predictions.csv``, sorted by image, and ``refused.csv`` with the images that could not be read, if any.
 
-    Columns are ``image``, ``label`` where any is known, ``predicted``, and ``probability_<class>`` for each class.
+    The columns are ``image``, ``label`` if any label is known, ``predicted``, and ``probability_<class>`` for each
+    class.
 
     Parameters
     ----------
     output_dir
-        The folder.
+        The folder of the tables.
     records
-        In the order in which the engine's batches count them.
+        The images, in the order of the dataset.
     description
-        Of the classifier.
+        The classifier.
     store
-        Of the images, which knows those that could not be read.
+        The store of the images, which knows those that could not be read.
     root
-        Paths in the table are relative to it.
+        The file or folder to which paths in the table are relative.
     thresholds
-        ``(classes,)``: from where on an image of several labels has one; None takes 0.5.
+        ``(classes,)``: the probability from which an image has a label, if it may have several; None for 0.5.
     """
 
     def __init__(
@@ -69,26 +67,27 @@ class ImagePredictionWriter:
         self._answers = Answers()
 
     def attach(self, engine: Engine) -> None:
-        """Collect after each iteration, write at the end."""
+        """Collect predictions after each iteration, and write them at the end."""
         self._answers.attach(engine)
         engine.add_event_handler(Events.COMPLETED, self._write)
 
     def _write(self) -> None:
-        cases = self._answers.cases()
+        cases = self._answers.cases()  # every process takes part in gathering
         if idist.get_rank() != 0:
             return
-        kept = {n: case for n, case in cases.items() if self._files(n) not in self.store.refused}
+        # The network has classified a black image in the place of one that could not be read.
+        readable = {n: case for n, case in cases.items() if self._files(n) not in self.store.refused}
         path = self.output_dir / "predictions.csv"
-        _table(path, *self._rows(kept))
+        _table(path, *self._rows(readable))
         if self.store.refused:
             reasons = [[self._relative(files), str(reason)] for files, reason in self.store.refused.items()]
             _table(self.output_dir / "refused.csv", ["image", "reason"], reasons)
-        logger.info("%d images classified: %s", len(kept), path)
+        logger.info("%d images classified: %s", len(readable), path)
 
     def _rows(
         self, cases: Mapping[int, tuple[npt.NDArray[Any], npt.NDArray[Any]]]
     ) -> tuple[list[str], list[list[str]]]:
-        """Names of the columns, and the rows."""
+        """The names of the columns, and the rows."""
         classes = self.description.classes
         labels, probabilities = (np.array([case[part] for case in cases.values()]) for part in (0, 1))
         known = bool((labels != UNKNOWN).any())
@@ -96,11 +95,11 @@ class ImagePredictionWriter:
         rows = [
             [
                 self._relative(self._files(n)),
-                *([self._words(label)] if known else []),
-                BETWEEN.join(name for name, yes in zip(classes, one, strict=True) if yes),
+                *([self._label_text(label)] if known else []),
+                SEPARATOR.join(name for name, present in zip(classes, decision, strict=True) if present),
                 *(f"{value:.6f}" for value in values),
             ]
-            for n, label, one, values in zip(cases, labels, decided, probabilities, strict=True)
+            for n, label, decision, values in zip(cases, labels, decided, probabilities, strict=True)
         ]
         head = ["image", *(["label"] if known else []), "predicted", *(f"probability_{name}" for name in classes)]
         return head, rows
@@ -109,17 +108,18 @@ class ImagePredictionWriter:
         return tuple(self.records[n]["image"])
 
     def _relative(self, files: Sequence[str]) -> str:
-        return BETWEEN.join(Path(os.path.relpath(file, self.root)).as_posix() for file in files)
+        return SEPARATOR.join(Path(os.path.relpath(file, self.root)).as_posix() for file in files)
 
-    def _words(self, label: npt.NDArray[Any]) -> str:
-        """Names of the classes that an image is labelled with; empty where nobody knows."""
+    def _label_text(self, label: npt.NDArray[Any]) -> str:
+        """Names of the classes of an image; empty if they are unknown."""
         classes = self.description.classes
-        if self.description.several:
-            return BETWEEN.join(name for name, value in zip(classes, label, strict=True) if value == 1)
+        if self.description.multilabel:
+            return SEPARATOR.join(name for name, value in zip(classes, label, strict=True) if value == 1)
         return "" if label == UNKNOWN else classes[int(label)]
 
 
 def _table(path: Path, head: Sequence[str], rows: Sequence[list[str]]) -> None:
     text = io.StringIO()
+    # Sorted, so that the table does not depend on the number of processes.
     csv.writer(text, lineterminator="\n").writerows([head, *sorted(rows)])
     write_text(path, text.getvalue())

@@ -1,1 +1,1 @@
-"""The image classifier and what trains it."""
+"""What only training needs: augmentation, mixing of images, and the loss."""

@@ -1,50 +1,60 @@
-"""Random changes of whole batches of images: one resampling, then grey values."""
+"""From stored batches to the input of the network: floating point, random changes, mixing.
+
+Whole batches are changed with a few tensor operations: one resampling for all geometry, then intensities.
+"""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch.nn.functional import affine_grid, grid_sample
 
 from monai_spine.errors import InvalidOptionError
+from monai_spine.images.data.dataset import scaled
+from monai_spine.images.network.frozen_features import FrozenFeatures
+from monai_spine.images.training.mixing import ImageMixing
 
 
 @dataclass(frozen=True, kw_only=True)
 class ImageAugmentation:
-    """How far images may change; zero leaves a property alone.
+    """Random changes of images, and their limits; a limit of 0 switches a change off.
 
-    Every image draws its own changes, uniformly within the limits. Turning, scaling, shearing, shifting and mirroring
-    are one bilinear resampling; what comes from outside of the image is black.
+    Each image draws its own changes, uniformly within the limits. Rotation, scale, shear, shift and flips are one
+    bilinear resampling. Pixels from outside of the image are black.
 
     Attributes
     ----------
     rotation
-        Degrees, either way.
+        Largest angle in degrees, in both directions.
     scale
-        Share by which lengths grow or shrink.
+        Largest share by which lengths grow or shrink.
     shift
-        Share of the image's sides, either way.
+        Largest shift, as a share of the image's sides, in both directions.
     shear
-        Degrees.
+        Largest angle in degrees.
     mirror, upside_down
-        Probability of a flip of columns, of rows.
+        Probability of a flip of the columns, and of the rows.
     quarter_turns
-        Whether to turn by multiples of 90°, where images are square.
-    brightness, contrast
-        Greatest change of grey values of 0 to 1, and share by which their distances from the mean change.
+        Whether to rotate by a random multiple of 90°; only square images.
+    brightness
+        Largest number that is added to intensities from 0 to 1.
+    contrast
+        Largest share by which differences from the image's mean grow or shrink.
     gamma
-        Greatest logarithm (base 2) of the exponent of grey values.
+        Largest absolute logarithm (base 2) of the exponent of intensities.
     channel_brightness
-        As ``brightness``, for each channel by itself, as stains and exposures vary.
+        As ``brightness``, but drawn for each channel, as stains and exposures vary.
     noise
-        Greatest standard deviation.
+        Largest standard deviation of Gaussian noise.
     hole
-        Probability that a rectangle of up to half of either side becomes black.
+        Probability that a rectangle of at most half of each side becomes black.
     drawn
-        How many of the kinds of change above an image gets, drawn at random (in the manner of RandAugment, Cubuk et al.
-        2020, arXiv:1909.13719); 0 for all of them.
+        How many of the changes above an image gets on average, in the manner of RandAugment (Cubuk et al. 2020,
+        arXiv:1909.13719); 0 for all of them. Flips, quarter turns and holes have probabilities of their own.
     """
 
     rotation: float = 0.0
@@ -68,13 +78,12 @@ class ImageAugmentation:
         return any(getattr(self, name) for name in self.__dataclass_fields__ if name != "drawn")
 
     def __call__(self, images: torch.Tensor) -> torch.Tensor:
-        """Changed images ``(batch, channels, rows, columns)`` of 0 to 1; those given stay as they are."""
+        """Changed copies of images ``(batch, channels, rows, columns)`` from 0 to 1."""
         if not self.changes:
             return images
-        images = self._moved(images)
-        return self._holed(self._toned(images))
+        return self._with_holes(self._with_intensities_changed(self._resampled(images)))
 
-    def _moved(self, images: torch.Tensor) -> torch.Tensor:
+    def _resampled(self, images: torch.Tensor) -> torch.Tensor:
         transforms = self._transforms(images)
         if transforms is None:
             return images
@@ -82,26 +91,32 @@ class ImageAugmentation:
         return grid_sample(images, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
 
     def _transforms(self, images: torch.Tensor) -> torch.Tensor | None:
-        """Where the pixels of each image come from, ``(batch, 2, 3)``, as `affine_grid` has it; None for no change."""
-        kinds = (self.rotation, self.scale, self.shift, self.shear, self.mirror, self.upside_down, self.quarter_turns)
-        if not any(kinds):
+        """From coordinates of the result to those of the image, ``(batch, 2, 3)`` as `affine_grid` expects them.
+
+        None if no geometric change is switched on.
+        """
+        limits = (self.rotation, self.scale, self.shift, self.shear, self.mirror, self.upside_down, self.quarter_turns)
+        if not any(limits):
             return None
         count, aspect = len(images), images.shape[-1] / images.shape[-2]
         angle = self._between(images, self.rotation) * math.pi / 180
         if self.quarter_turns and images.shape[-1] == images.shape[-2]:
             angle = angle + torch.randint(4, (count,), device=images.device) * (math.pi / 2)
         shear = torch.tan(self._between(images, self.shear) * math.pi / 180)
+        # The matrix leads from the result to the image, so a larger result needs a smaller factor.
         scale = 1 / (1 + self._between(images, self.scale))
         across = scale * self._signs(images, self.mirror)
         down = scale * self._signs(images, self.upside_down)
         cos, sin = torch.cos(angle), torch.sin(angle)
+        # affine_grid's coordinates run from -1 to 1 along either side, so a rotation in oblong images needs the aspect
+        # ratio, or circles would become ellipses; and a shift by the whole side is 2.
         rows = [
             torch.stack([cos * across, (cos * shear - sin) * down / aspect, 2 * self._between(images, self.shift)], -1),
             torch.stack([sin * across * aspect, (sin * shear + cos) * down, 2 * self._between(images, self.shift)], -1),
         ]
         return torch.stack(rows, dim=1)
 
-    def _toned(self, images: torch.Tensor) -> torch.Tensor:
+    def _with_intensities_changed(self, images: torch.Tensor) -> torch.Tensor:
         if not any((self.brightness, self.contrast, self.gamma, self.channel_brightness, self.noise)):
             return images
         if self.contrast:
@@ -111,44 +126,46 @@ class ImageAugmentation:
             images = images + _column(self._between(images, self.brightness))
         if self.channel_brightness:
             shape = (*images.shape[:2], 1, 1)
-            images = images + self.channel_brightness * self._uniform(images, shape) * self._chosen(images)
+            images = images + self.channel_brightness * self._uniform(images, shape) * self._selected(images)
         if self.noise:
             images = images + _column(self._between(images, self.noise).abs()) * torch.randn_like(images)
-        images = images.clamp(0, 1)
+        images = images.clamp(0, 1)  # before gamma, which is not defined for negative numbers
         if self.gamma:
             images = images ** torch.exp2(_column(self._between(images, self.gamma)))
         return images
 
-    def _holed(self, images: torch.Tensor) -> torch.Tensor:
+    def _with_holes(self, images: torch.Tensor) -> torch.Tensor:
         if not self.hole:
             return images
         count, (rows, columns) = len(images), images.shape[-2:]
+        # A hole of height / 2 begins at most 1 - height / 2 below the top, so that it lies inside of the image.
         height, width, top, left = torch.rand(4, count, 1, 1, 1, device=images.device)
         down = torch.arange(rows, device=images.device)[:, None] / rows - top * (1 - height / 2)
         across = torch.arange(columns, device=images.device) / columns - left * (1 - width / 2)
         inside = (down >= 0) & (down < height / 2) & (across >= 0) & (across < width / 2)
-        struck = torch.rand(count, 1, 1, 1, device=images.device) < self.hole
-        return images.masked_fill(inside & struck, 0.0)
+        has_hole = torch.rand(count, 1, 1, 1, device=images.device) < self.hole
+        return images.masked_fill(inside & has_hole, 0.0)
 
     def _between(self, images: torch.Tensor, limit: float) -> torch.Tensor:
-        """A number for each image, ``(batch,)``, from -limit to limit; 0 for those that do not get this change."""
+        """A number from -limit to limit for each image, ``(batch,)``; 0 for images without this change."""
         shape = (len(images),)
-        return (
-            limit * self._uniform(images, shape) * self._chosen(images).flatten() if limit else images.new_zeros(shape)
-        )
+        if not limit:
+            return images.new_zeros(shape)
+        return limit * self._uniform(images, shape) * self._selected(images).flatten()
 
     def _signs(self, images: torch.Tensor, probability: float) -> torch.Tensor:
         return 1 - 2 * (torch.rand(len(images), device=images.device) < probability).to(images.dtype)
 
-    def _chosen(self, images: torch.Tensor) -> torch.Tensor:
-        """Which images get a change, ``(batch, 1, 1, 1)`` of 0 and 1, so that on average each gets ``drawn`` kinds."""
+    def _selected(self, images: torch.Tensor) -> torch.Tensor:
+        """1 for images that get a change, 0 for others, ``(batch, 1, 1, 1)``: on average ``drawn`` changes each."""
         if not self.drawn:
             return images.new_ones(len(images), 1, 1, 1)
-        kinds = sum(
+        switched_on = sum(
             bool(getattr(self, name))
             for name in ("rotation", "scale", "shift", "shear", "brightness", "contrast", "gamma", "noise")
         )
-        return (torch.rand(len(images), 1, 1, 1, device=images.device) < self.drawn / max(kinds, 1)).to(images.dtype)
+        probability = self.drawn / max(switched_on, 1)
+        return (torch.rand(len(images), 1, 1, 1, device=images.device) < probability).to(images.dtype)
 
     @staticmethod
     def _uniform(images: torch.Tensor, shape: tuple[int, ...]) -> torch.Tensor:
@@ -191,11 +208,11 @@ PRESETS = {
         drawn=2,
     ),
 }
-"""``medical_grey`` never mirrors: left and right of a body are not the same."""
+"""Named sets of limits. ``medical_grey`` has no flips, since the left and right of a body differ."""
 
 
 def augmentation(preset: str, **changes: float) -> ImageAugmentation:
-    """A preset by its name, with other limits where given.
+    """A preset by its name, with some of its limits replaced.
 
     Raises
     ------
@@ -207,5 +224,46 @@ def augmentation(preset: str, **changes: float) -> ImageAugmentation:
     unknown = sorted(set(changes) - set(ImageAugmentation.__dataclass_fields__))
     if unknown:
         known = ", ".join(ImageAugmentation.__dataclass_fields__)
-        raise InvalidOptionError(f"augmentation knows no {', '.join(unknown)}; it knows {known}")
+        raise InvalidOptionError(f"augmentation has no limit {', '.join(unknown)}; it has {known}")
     return replace(PRESETS[preset], **changes)  # type: ignore[arg-type]
+
+
+class BatchPreparation:
+    """The ``prepare_batch`` of MONAI's engines: turns a batch of an `ImageDataset` into the input and the target.
+
+    Parameters
+    ----------
+    augmentation
+        Random changes of the images; None for none.
+    mixing
+        Mixing of the images of a batch and of their labels; None for none.
+    features
+        Features of a frozen backbone, which replace the images; then nothing is augmented or mixed.
+    """
+
+    def __init__(
+        self,
+        *,
+        augmentation: ImageAugmentation | None = None,
+        mixing: ImageMixing | None = None,
+        features: FrozenFeatures | None = None,
+    ) -> None:
+        self.augmentation = augmentation or PRESETS["none"]
+        self.mixing, self.features = mixing, features
+
+    def __call__(
+        self, batch: Mapping[str, Any], device: str | torch.device | None = None, non_blocking: bool = False, **_: Any
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Input and target on the device: images or features, and labels.
+
+        Returns
+        -------
+        ``(batch, channels, rows, columns)`` float32 from 0 to 1, or ``(batch, features)``; and ``(batch,)`` or
+        ``(batch, classes)``, integers, or shares of classes if images were mixed.
+        """
+        label = batch["label"].to(device=device, non_blocking=non_blocking)
+        if self.features is not None:
+            return self.features.read(batch["index"]).to(device=device, non_blocking=non_blocking), label
+        # Bytes are moved to the device before they become floating point: a quarter of the traffic.
+        image = self.augmentation(scaled(batch["image"].to(device=device, non_blocking=non_blocking)))
+        return (image, label) if self.mixing is None else self.mixing(image, label)

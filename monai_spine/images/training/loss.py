@@ -1,4 +1,4 @@
-"""The loss of classified images, with what helps against unequal classes."""
+"""The loss of classified images, with several remedies for classes of unequal frequency."""
 
 from __future__ import annotations
 
@@ -13,25 +13,26 @@ from monai_spine.images.data.datalist import UNKNOWN
 
 
 class ClassificationLoss(nn.Module):
-    """Cross-entropy of one class an image, or the mean of binary ones of several labels an image.
+    """Cross-entropy of one class per image, or the mean of the binary cross-entropies of several labels per image.
 
-    Unknown labels count nothing.
+    Unknown labels do not contribute.
 
     Parameters
     ----------
     several
         Whether an image may have several labels.
     classes
-        How many there are.
+        Number of classes.
     class_weights
-        ``(classes,)``: how much an image of a class counts, or with several labels how much its presence counts against
-        its absence; None for equally.
+        ``(classes,)``: weight of the images of a class, or with several labels the weight of its presence relative to
+        its absence; None for equal weights.
     focal
-        Exponent by which what is nearly right counts less (Lin et al. 2017, arXiv:1708.02002); 0 for none.
+        The exponent γ of the focal factor (1 − p)^γ, where p is the probability of the right answer (Lin et al. 2017,
+        arXiv:1708.02002); 0 for none.
     label_smoothing
-        Share of a label that is spread over all classes, or with several labels over yes and no.
+        Share of a label that is spread evenly over all classes, or with several labels over presence and absence.
     logit_adjustment
-        Times the logarithm of the prior that is added to the logits in training, so that the network learns to answer
+        This times the logarithm of the prior is added to the logits in training. The network then learns to predict
         as if classes were equally frequent (Menon et al. 2021, arXiv:2007.07314, equation 10); 0 for none.
     prior
         ``(classes,)``: frequency of each class, for the adjustment.
@@ -39,7 +40,7 @@ class ClassificationLoss(nn.Module):
     Raises
     ------
     InvalidOptionError
-        If a number is out of its range, or there are not as many as classes.
+        If a number is out of its range, or there is not one for each class.
     """
 
     weights: torch.Tensor
@@ -74,10 +75,10 @@ class ClassificationLoss(nn.Module):
         self.register_buffer("offset", logit_adjustment * prior_logits, persistent=False)
 
     def forward(self, logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-        """Loss of logits ``(batch, classes)``: a scalar.
+        """The loss of logits ``(batch, classes)``, a scalar.
 
-        Labels are ``(batch,)`` classes, or ``(batch, classes)``: shares of classes, or of several labels from 0 to 1;
-        `UNKNOWN` where nobody knows.
+        Labels are classes ``(batch,)``, or ``(batch, classes)``: shares of classes, or for several labels numbers from
+        0 to 1. `UNKNOWN` marks an unknown label.
         """
         logits = logits.float() + self.offset.to(logits.device)
         weights = self.weights.to(logits.device)
@@ -101,5 +102,5 @@ class ClassificationLoss(nn.Module):
 
 
 def _left(right: torch.Tensor, focal: float) -> torch.Tensor:
-    """How much counts what is answered with such a probability of being right."""
+    """The focal factor (1 − p)^γ for the probability p of the right answer."""
     return (1 - right) ** focal if focal else torch.ones_like(right)

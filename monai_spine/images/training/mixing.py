@@ -1,4 +1,4 @@
-"""Images of a batch that are mixed with each other, and their labels with them."""
+"""Mixing of the images of a batch, and of their labels, with each other."""
 
 from __future__ import annotations
 
@@ -12,17 +12,18 @@ from monai_spine.images.data.datalist import UNKNOWN
 class ImageMixing:
     """Mixup (Zhang et al. 2018, arXiv:1710.09412) and CutMix (Yun et al. 2019, arXiv:1905.04899).
 
-    A batch is mixed with itself in reverse order, all of it with one share drawn from Beta(alpha, alpha). Labels become
-    shares of classes; of several labels an image, those that are unknown in either image are unknown in the mixture.
+    A batch is mixed with itself in reverse order, with one share for the whole batch, drawn from Beta(alpha, alpha).
+    Labels become shares of classes. With several labels an image, a label that is unknown in one of the two images is
+    unknown in the mixture.
 
     Parameters
     ----------
     classes
-        How many there are.
+        Number of classes.
     mixup, cutmix
-        Alpha of each; 0 for none. With both, each batch gets one of them by chance.
+        Alpha of each; 0 for none. With both, one of them is drawn for each batch.
     probability
-        Of a batch to be mixed.
+        Probability that a batch is mixed.
 
     Raises
     ------
@@ -40,9 +41,9 @@ class ImageMixing:
         self.kinds = [(alpha, made) for alpha, made in ((mixup, _blended), (cutmix, _patched)) if alpha > 0]
 
     def __call__(self, image: torch.Tensor, label: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Images ``(batch, channels, rows, columns)`` and shares of labels ``(batch, classes)``.
+        """Mixed images ``(batch, channels, rows, columns)`` and shares of labels ``(batch, classes)``.
 
-        Labels stay as they are, ``(batch,)`` or ``(batch, classes)``, if nothing is mixed.
+        If nothing is mixed, labels keep their shape, ``(batch,)`` or ``(batch, classes)``.
         """
         if not self.kinds or torch.rand(()) >= self.probability:
             return image, label
@@ -62,7 +63,7 @@ def _blended(image: torch.Tensor, share: float) -> tuple[torch.Tensor, float]:
 
 
 def _patched(image: torch.Tensor, share: float) -> tuple[torch.Tensor, float]:
-    """A rectangle of the other image, with the share of pixels that stays, which its being cut at the edge changes."""
+    """Images with a rectangle from the other image, and the share of pixels that stays: the edge cuts the rectangle."""
     rows, columns = image.shape[-2:]
     side = (1 - share) ** 0.5
     (top, bottom), (left, right) = (_span(n, side) for n in (rows, columns))

@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 from pydicom.dataset import Dataset
 
-from data_prep.dicom.reasons import Refused
+from data_prep.dicom.refusals import Refused
 from data_prep.images.dicom_picture import write_picture
 from monai_spine.errors import SpineError
 from monai_spine.images.data.datalist import read_image_datalist

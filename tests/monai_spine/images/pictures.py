@@ -19,12 +19,12 @@ def write_pictures(folder: Path, count: int, label: Any = lambda n: n % 3, side:
     rng, records = np.random.default_rng(0), []
     for n in range(count):
         picture = rng.integers(0, 60, (side, side), dtype=np.uint8)
-        given = label(n)
-        for row in np.flatnonzero(given) if isinstance(given, list) else [given]:
+        value = label(n)
+        for row in np.flatnonzero(value) if isinstance(value, list) else [value]:
             picture[4 + 6 * row : 8 + 6 * row] += 150
         path = folder / f"{n:03d}.png"
         Image.fromarray(picture).save(path)
-        records.append({"image": [str(path)], "label": given, "group": str(n), "fold": n // 3 % 2})
+        records.append({"image": [str(path)], "label": value, "group": str(n), "fold": n // 3 % 2})
     return records
 
 

@@ -86,7 +86,7 @@ ONE = {"image": ["a.png"], "label": 0}
         ({"training": [{"image": ["a.png"]}]}, "expected a label for every image"),
         ({"training": [{**ONE, "image": "a.png"}]}, "expected image as a list"),
         ({"training": [{**ONE, "fold": "0"}]}, "expected fold as an integer"),
-        ({"training": [ONE, ONE]}, "stands there twice"),
+        ({"training": [ONE, ONE]}, "is listed twice"),
         ({"training": [{**ONE, "image": ["a.png", "b.png"]}, {**ONE, "image": ["c.png"]}]}, "expected 2 files"),
         (
             {"training": [{**ONE, "group": "p", "fold": 0}, {"image": ["b.png"], "label": 1, "group": "p", "fold": 1}]},

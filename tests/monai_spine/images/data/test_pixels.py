@@ -56,7 +56,7 @@ def test_transparent_parts_are_black(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("mode", "name"), [("P", "a.png"), ("1", "a.png"), ("CMYK", "a.jpg"), ("LA", "a.png")])
-def test_odd_modes_are_what_they_look_like(tmp_path: Path, mode: str, name: str) -> None:
+def test_rare_modes_are_read_as_pillow_shows_them(tmp_path: Path, mode: str, name: str) -> None:
     image = Image.fromarray(COLOUR).convert("L" if mode == "LA" else "RGB").convert(mode)
     path = saved(tmp_path / name, image)
     with Image.open(path) as opened:
@@ -73,7 +73,7 @@ def test_exif_turns_the_image_upright(tmp_path: Path, name: str) -> None:
     assert np.array_equal(read_pixels(path, Mode.COLOUR), np.rot90(COLOUR, -1).transpose(2, 0, 1))
 
 
-def test_a_jpeg_is_decoded_small_but_not_smaller_than_wanted(tmp_path: Path) -> None:
+def test_a_jpeg_is_decoded_small_but_not_below_the_requested_size(tmp_path: Path) -> None:
     smooth = Image.fromarray(GREY).resize((1600, 1000), Image.Resampling.BICUBIC)
     path = saved(tmp_path / "a.jpg", smooth.convert("RGB"), quality=95)
     reduced = read_pixels(path, Mode.COLOUR, size=224)
@@ -83,7 +83,7 @@ def test_a_jpeg_is_decoded_small_but_not_smaller_than_wanted(tmp_path: Path) -> 
     assert read_pixels(path, Mode.GREY, size=900).shape == (1, 1000, 1600)
 
 
-def test_what_would_take_too_much_memory_is_refused_before_it_is_decoded(
+def test_images_that_need_too_much_memory_are_refused_before_decoding(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(pixels, "MAX_PIXELS", 10_000)
@@ -104,7 +104,7 @@ def test_files_that_are_cut_short_are_named(tmp_path: Path, name: str) -> None:
 
 
 @pytest.mark.parametrize(("content", "message"), [(b"", "empty"), (b"hello", "begins like none of them")])
-def test_what_is_no_image_is_named(tmp_path: Path, content: bytes, message: str) -> None:
+def test_files_that_are_no_images_are_named(tmp_path: Path, content: bytes, message: str) -> None:
     path = tmp_path / "a.png"
     path.write_bytes(content)
     with pytest.raises(InvalidImageError, match=f"a.png: .*{message}"):
@@ -113,15 +113,21 @@ def test_what_is_no_image_is_named(tmp_path: Path, content: bytes, message: str)
         read_pixels(tmp_path / "b.png", Mode.GREY)
 
 
-def test_several_pages_are_refused(tmp_path: Path) -> None:
-    path = saved(tmp_path / "a.tif", GREY, save_all=True, append_images=[Image.fromarray(GREY)] * 2)
-    with pytest.raises(InvalidImageError, match="expected one image, but found 3"):
+@pytest.mark.parametrize("others", [1, 2])
+def test_pages_of_one_size_are_refused(tmp_path: Path, others: int) -> None:
+    path = saved(tmp_path / "a.tif", GREY, save_all=True, append_images=[Image.fromarray(GREY)] * others)
+    with pytest.raises(InvalidImageError, match=f"expected one image, but found {others + 1}"):
         read_pixels(path, Mode.GREY)
+
+
+def test_a_smaller_second_page_is_a_preview_that_does_not_matter(tmp_path: Path) -> None:
+    path = saved(tmp_path / "a.tif", GREY, save_all=True, append_images=[Image.fromarray(GREY[::2, ::2])])
+    assert np.array_equal(read_pixels(path, Mode.GREY), GREY[None])
 
 
 @pytest.mark.parametrize("signs", [(1, 1), (-1, 1), (1, -1), (-1, -1)])
 @pytest.mark.parametrize("plane", ["axial", "sagittal"])
-def test_nifti_slices_are_seen_as_radiologists_see_them_however_they_are_stored(
+def test_nifti_slices_have_the_radiological_orientation_however_they_are_stored(
     tmp_path: Path, signs: tuple[int, int], plane: str
 ) -> None:
     seen = GREY  # columns run to the patient's left (back), rows backwards (downwards)
@@ -132,6 +138,32 @@ def test_nifti_slices_are_seen_as_radiologists_see_them_however_they_are_stored(
     path = tmp_path / "a.nii.gz"
     nib.save(nib.Nifti1Image(stored[:, :, None].copy(), affine), path)
     assert np.array_equal(read_pixels(path, Mode.GREY)[0], seen)
+
+
+def test_a_nifti_of_two_axes_is_a_slice_as_one_of_three(tmp_path: Path) -> None:
+    flat, deep = tmp_path / "flat.nii", tmp_path / "deep.nii"
+    nib.save(nib.Nifti1Image(GREY.T.copy(), np.diag([-1.0, -1.0, 1.0, 1.0])), flat)
+    nib.save(nib.Nifti1Image(GREY.T[:, :, None].copy(), np.diag([-1.0, -1.0, 1.0, 1.0])), deep)
+    assert np.array_equal(read_pixels(flat, Mode.COLOUR), np.stack([GREY] * 3))
+    assert np.array_equal(read_pixels(flat, Mode.GREY), read_pixels(deep, Mode.GREY))
+
+
+def test_a_nifti_of_16_bits_is_stretched_to_its_own_range(tmp_path: Path) -> None:
+    path = tmp_path / "a.nii"
+    nib.save(nib.Nifti1Image(np.array([[[-100], [0]], [[100], [300]]], dtype=np.int16), np.eye(4)), path)
+    read = read_pixels(path, Mode.GREY)
+    assert sorted(read.ravel().tolist()) == [0, 63.75, 127.5, 255]
+    assert read.dtype == np.float32
+
+
+def test_a_large_nifti_is_refused_by_its_number_of_pixels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "a.nii"
+    nib.save(nib.Nifti1Image(GREY[:, :, None].copy(), np.eye(4)), path)
+    monkeypatch.setattr(pixels, "MAX_PIXELS", ROWS * COLUMNS)
+    assert read_pixels(path, Mode.GREY).shape == (1, COLUMNS, ROWS)
+    monkeypatch.setattr(pixels, "MAX_PIXELS", ROWS * COLUMNS - 1)
+    with pytest.raises(InvalidImageError, match="expected one grey slice"):
+        read_pixels(path, Mode.GREY)
 
 
 def test_a_volume_is_no_image(tmp_path: Path) -> None:

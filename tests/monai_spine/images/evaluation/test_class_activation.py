@@ -4,8 +4,9 @@ import torch
 from monai.visualize import GradCAM
 
 from monai_spine.errors import InvalidOptionError
-from monai_spine.images.evaluation.class_activation import _as_map, activation_maps, overlay, shown
-from monai_spine.images.training.classifier import ImageClassifier
+from monai_spine.images.evaluation.class_activation import _as_map, activation_maps, overlay
+from monai_spine.images.evaluation.contact_sheet import displayed
+from monai_spine.images.network.classifier import ImageClassifier
 
 
 def network(backbone: str, side: int = 64) -> ImageClassifier:
@@ -17,19 +18,19 @@ def test_the_map_of_a_convolutional_network_is_monais() -> None:
     net, images = network("test_resnet"), torch.rand(2, 3, 64, 64)
     net.eval()
     classes = torch.tensor([0, 1])
-    found = activation_maps(net, images, classes)
+    maps = activation_maps(net, images, classes)
     theirs = GradCAM(net, "backbone.body.layer4", postprocessing=lambda maps: maps)
     for n in range(2):
         expected = theirs(images[n : n + 1], class_idx=int(classes[n]))[0, 0]
         expected = torch.as_tensor(expected).detach()
         if expected.max() > 0:
-            assert torch.allclose(found[n], expected / expected.max(), atol=1e-4)
+            assert torch.allclose(maps[n], expected / expected.max(), atol=1e-4)
 
 
 @pytest.mark.parametrize("backbone", ["test_convnext", "test_efficientnet", "test_vit"])
-def test_every_kind_of_backbone_has_maps_of_the_images_size(backbone: str) -> None:
+def test_maps_of_every_family_of_backbones_have_the_size_of_the_images(backbone: str) -> None:
     net, images = network(backbone), torch.rand(2, 3, 64, 64)
-    maps = activation_maps(net, images)
+    maps = activation_maps(net, images, torch.tensor([0, 2]))
     assert maps.shape == (2, 64, 64)
     assert maps.min() >= 0
     assert maps.amax(dim=(1, 2)).tolist() == pytest.approx([1, 1])
@@ -43,7 +44,7 @@ def test_the_network_is_left_as_it_was() -> None:
     net.head[-1].weight.requires_grad_(True)
     before = {name: value.clone() for name, value in net.state_dict().items()}
     net.train()
-    activation_maps(net, torch.rand(1, 3, 64, 64))
+    activation_maps(net, torch.rand(1, 3, 64, 64), torch.tensor([1]))
     assert net.training
     assert all(parameter.grad is None for parameter in net.parameters())
     assert all(torch.equal(value, before[name]) for name, value in net.state_dict().items())
@@ -56,12 +57,12 @@ def test_the_map_of_tokens_lies_where_their_patches_are() -> None:
     width = last.norm1.normalized_shape[0]
     tokens = torch.zeros(1, 17, width)
     tokens[0, 1 + 4 * 2 + 3] = 1.0  # third row, fourth column
-    found = _as_map(net.backbone.body, tokens, "vit")
-    assert found.shape == (1, width, 4, 4)
-    assert (found[0, 0] == 1).nonzero().tolist() == [[2, 3]]
+    maps = _as_map(net.backbone.body, tokens, "vit")
+    assert maps.shape == (1, width, 4, 4)
+    assert (maps[0, 0] == 1).nonzero().tolist() == [[2, 3]]
 
 
-def test_channels_that_stand_last_are_moved_and_what_has_no_places_is_refused() -> None:
+def test_channels_last_are_moved_and_features_without_positions_are_refused() -> None:
     class Swin:
         output_fmt = "NHWC"
 
@@ -70,16 +71,8 @@ def test_channels_that_stand_last_are_moved_and_what_has_no_places_is_refused() 
         _as_map(object(), torch.zeros(2, 1, 96), "pit")
 
 
-def test_an_overlay_changes_an_image_only_where_the_map_says_something() -> None:
+def test_an_overlay_changes_an_image_only_where_the_map_is_positive() -> None:
     image, activation = np.random.default_rng(0).random((1, 6, 8)), np.zeros((6, 8))
     activation[2, 5] = 1.0
-    changed = (overlay(image, activation) != shown(image)).any(axis=-1)
+    changed = (overlay(image, activation) != displayed(image)).any(axis=-1)
     assert np.argwhere(changed).tolist() == [[2, 5]]
-
-
-@pytest.mark.parametrize("channels", [1, 2, 3, 5])
-def test_images_of_any_number_of_channels_can_be_shown(channels: int) -> None:
-    picture = shown(np.linspace(-2, 3, channels * 12).reshape(channels, 3, 4))
-    assert picture.shape == (3, 4, 3)
-    assert picture.min() == 0
-    assert (picture[..., 0] == picture[..., 1]).all() == (channels == 1)

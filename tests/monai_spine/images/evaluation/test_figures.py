@@ -28,13 +28,13 @@ def several_labels(seed: int, images: int = 60, classes: int = 3) -> Classified:
     return Classified(labels, probabilities, rng.uniform(0.2, 0.7, classes))
 
 
-def figures(given: Classified, counts: np.ndarray) -> tuple[dict, list[dict]]:
-    each = [class_figures(given, n, counts) for n in range(given.classes)]
-    return overall_figures(given, each, counts), each
+def figures(classified: Classified, counts: np.ndarray) -> tuple[dict, list[dict]]:
+    each = [class_figures(classified, n, counts) for n in range(classified.classes)]
+    return overall_figures(classified, each, counts), each
 
 
-def once(given: Classified) -> np.ndarray:
-    return np.ones((1, len(given.labels)))
+def once(classified: Classified) -> np.ndarray:
+    return np.ones((1, len(classified.labels)))
 
 
 @given(seeds)
@@ -102,9 +102,9 @@ def test_rounding_moves_replicates_of_average_precision_little() -> None:
     labels = (rng.random((3000, 1)) < 0.2).astype(int)
     scores = 1 / (1 + np.exp(-rng.normal(labels * 1.5 - 2)))
     counts = patient_counts([str(n) for n in range(3000)], 10)
-    for found, weights in zip(average_precisions(labels, scores, 1, counts), counts, strict=True):
+    for replicate, weights in zip(average_precisions(labels, scores, 1, counts), counts, strict=True):
         expected = oracle.average_precision_score(labels[:, 0], scores[:, 0], sample_weight=weights)
-        assert found == pytest.approx(expected, abs=2e-3)
+        assert replicate == pytest.approx(expected, abs=2e-3)
 
 
 def test_the_brier_score_of_two_classes_is_the_squared_error_of_one() -> None:
@@ -121,7 +121,7 @@ def test_a_class_that_nobody_has_is_left_out_of_the_means() -> None:
     assert all(wide[name] == pytest.approx(narrow[name]) for name in narrow)
 
 
-def test_the_calibration_error_is_that_of_the_class_decided_for() -> None:
+def test_the_calibration_error_is_that_of_the_predicted_class() -> None:
     rows = np.tile([0.8, 0.2], (10, 1))
     overall, _ = figures(Classified(np.array([0] * 5 + [1] * 5), rows), np.ones((1, 10)))
     assert overall["ece"] == pytest.approx(0.3)

@@ -24,16 +24,16 @@ def batches(images: int) -> list[list[int]]:
     return [list(range(n, min(n + 2, images))) for n in range(0, images, 2)]
 
 
-def test_every_figure_stands_among_the_engines_metrics() -> None:
+def test_every_figure_is_one_of_the_engines_metrics() -> None:
     label, pred = np.array([0, 1, 2, 2]), np.eye(3)[[0, 1, 2, 1]]
     engine = evaluator(label, pred, np.arange(4))
     for name, metric in classification_metrics(Task.MULTICLASS, CLASSES).items():
         metric.attach(engine, name)
-    found = engine.run(batches(4)).metrics
-    assert found["accuracy"] == 0.75
-    assert found["balanced_accuracy"] == pytest.approx((1 + 1 + 0.5) / 3)
-    assert found["sensitivity/c"] == 0.5
-    assert found["auc/a"] == 1.0
+    metrics = engine.run(batches(4)).metrics
+    assert metrics["accuracy"] == 0.75
+    assert metrics["balanced_accuracy"] == pytest.approx((1 + 1 + 0.5) / 3)
+    assert metrics["sensitivity/c"] == 0.5
+    assert metrics["auc/a"] == 1.0
 
 
 def test_a_second_epoch_forgets_the_first() -> None:
@@ -52,7 +52,7 @@ def test_an_image_that_a_sampler_repeats_counts_once() -> None:
     assert answers.arrays()[0].tolist() == [0, 1]
 
 
-def test_images_stand_in_the_order_of_their_indices() -> None:
+def test_images_are_in_the_order_of_their_indices() -> None:
     label, pred = np.array([0, 1, 2]), np.eye(3)
     answers, engine = Answers(), evaluator(label, pred, np.array([7, 3, 5]))
     answers.attach(engine)
@@ -61,7 +61,7 @@ def test_images_stand_in_the_order_of_their_indices() -> None:
     assert labels.tolist() == probabilities.argmax(axis=1).tolist() == [1, 2, 0]
 
 
-def test_several_labels_are_judged_by_their_mean_area() -> None:
+def test_the_key_metric_of_several_labels_is_the_mean_auc() -> None:
     metrics = classification_metrics(Task.MULTILABEL, CLASSES)
     assert list(metrics) == ["mean_auc"] == [key_name("multilabel")]
     label = torch.tensor([[1, 0, -1], [0, 0, 1], [0, 1, 0]])

@@ -23,9 +23,11 @@ def test_quarter_turns_lose_nothing(images: torch.Tensor) -> None:
     torch.manual_seed(0)
     turned = ImageAugmentation(quarter_turns=True)(images)
     turns = [[torch.rot90(image, k, (1, 2)) for k in range(4)] for image in images]
-    found = [min(range(4), key=lambda k: (each[k] - one).abs().max()) for each, one in zip(turns, turned, strict=True)]
-    assert len(set(found)) > 1
-    for each, one, k in zip(turns, turned, found, strict=True):
+    nearest = [
+        min(range(4), key=lambda k: (each[k] - one).abs().max()) for each, one in zip(turns, turned, strict=True)
+    ]
+    assert len(set(nearest)) > 1
+    for each, one, k in zip(turns, turned, nearest, strict=True):
         assert torch.allclose(each[k], one, atol=1e-4)
 
 
@@ -37,7 +39,7 @@ def test_a_turned_disc_stays_a_disc_in_an_oblong_image() -> None:
 
 
 @pytest.mark.parametrize("name", PRESETS)
-def test_presets_stay_on_the_scale_leave_the_given_alone_and_repeat_with_a_seed(
+def test_presets_stay_on_the_scale_leave_their_input_unchanged_and_repeat_with_a_seed(
     name: str, images: torch.Tensor
 ) -> None:
     before = images.clone()
@@ -62,7 +64,7 @@ def test_the_preset_for_bodies_does_not_mirror_them() -> None:
     assert PRESETS["medical_grey"].mirror == PRESETS["medical_grey"].upside_down == 0
 
 
-def test_drawing_few_kinds_leaves_some_images_brighter_and_others_not() -> None:
+def test_drawing_few_changes_leaves_some_images_brighter_and_others_not() -> None:
     torch.manual_seed(0)
     even = torch.full((400, 1, 2, 2), 0.5)
     changed = ImageAugmentation(brightness=0.3, rotation=1e-6, scale=1e-6, noise=1e-9, drawn=1)(even)
@@ -83,5 +85,5 @@ def test_unknown_names_are_answered_with_the_known_ones() -> None:
     assert augmentation("light", rotation=3.0).rotation == 3.0
     with pytest.raises(InvalidOptionError, match="medical_grey"):
         augmentation("heavy")
-    with pytest.raises(InvalidOptionError, match="knows no turn"):
+    with pytest.raises(InvalidOptionError, match="has no limit turn"):
         augmentation("light", turn=1.0)

@@ -12,7 +12,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 from torch.utils.tensorboard import SummaryWriter
 
-from monai_spine.images.evaluation.review import ImageReview
+from monai_spine.images.evaluation.figures import ClassificationCharts
 from monai_spine.scoring.competition import WEIGHTS
 from monai_spine.scoring.confusion import Confusion, confusion_picture
 from monai_spine.spine import FINDINGS, MISSING
@@ -63,7 +63,7 @@ def test_a_curve_in_the_log_is_scikit_learns(tmp_path: Path) -> None:
     pred = np.stack([1 - rows, rows], axis=1)
     engine = evaluator(label, pred)
     with SummaryWriter(str(tmp_path)) as writer:
-        PrecisionRecall(writer=writer, curves=ImageReview(["a", "b"]).curves).attach(engine)
+        PrecisionRecall(writer=writer, curves=ClassificationCharts(["a", "b"]).curves).attach(engine)
         engine.run([[*range(30)], [*range(30, 50)]])
     events = EventAccumulator(str(tmp_path)).Reload()
     assert set(events.PluginTagToContent("pr_curves")) == {"class/a", "class/b"}
@@ -81,7 +81,7 @@ def test_a_curve_in_the_log_is_scikit_learns(tmp_path: Path) -> None:
 
 
 def test_a_class_without_both_kinds_has_no_curve() -> None:
-    curves = ImageReview(["a", "b"]).curves(np.array([[1, 0], [1, 1], [MISSING, 0]]), np.full((3, 2), 0.5))
+    curves = ClassificationCharts(["a", "b"]).curves(np.array([[1, 0], [1, 1], [MISSING, 0]]), np.full((3, 2), 0.5))
     assert set(curves) == {"class/b"}
     assert len(curves["class/b"].score) == 3
 
@@ -90,7 +90,7 @@ def test_the_matrix_goes_to_the_log_and_to_a_file(tmp_path: Path) -> None:
     label, pred = np.array([0, 1, 1, 2]), np.eye(3)[[0, 1, 2, 2]]
     engine = evaluator(label, pred)
     with SummaryWriter(str(tmp_path / "log")) as writer:
-        review = ImageReview(["a", "b", "c"])
+        review = ClassificationCharts(["a", "b", "c"])
         ConfusionMatrix(confusions=review.confusions, writer=writer, output_dir=str(tmp_path)).attach(engine)
         engine.run([[0, 1], [2, 3]])
     assert "confusion" in EventAccumulator(str(tmp_path / "log")).Reload().Tags()["images"]

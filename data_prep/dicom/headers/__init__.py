@@ -1,0 +1,1 @@
+"""The header of a DICOM file: parsed (`elements`) and turned into frames (`reader`)."""

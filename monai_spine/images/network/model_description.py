@@ -1,0 +1,123 @@
+"""The file beside a classifier's weights that says how to build the network and how to read images for it."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from monai_spine.errors import InvalidTableError, MissingInputError
+from monai_spine.files import write_text
+from monai_spine.images.data.datalist import Task
+from monai_spine.images.data.form import ImageForm
+from monai_spine.images.network.classifier import ImageClassifier
+
+SCHEMA = "monai_spine/image-classifier/1"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelDescription:
+    """A classifier of images, without its weights.
+
+    Attributes
+    ----------
+    task, classes
+        Those of the datalist that it was trained with.
+    backbone, hidden, dropout
+        See `ImageClassifier`.
+    channels, pixels, fit, intensity
+        See `ImageForm`.
+    channel_names
+        Names of the channels if an image has one file for each, else empty.
+    """
+
+    task: str = Task.BINARY.value
+    classes: tuple[str, ...] = ("no", "yes")
+    backbone: str = "resnet18"
+    hidden: tuple[int, ...] = ()
+    dropout: float = 0.0
+    channels: int = 3
+    pixels: tuple[int, int] = (224, 224)
+    fit: str = "pad"
+    intensity: str = "given"
+    channel_names: tuple[str, ...] = ()
+
+    @property
+    def form(self) -> ImageForm:
+        """The form in which the classifier receives images."""
+        return ImageForm(channels=self.channels, pixels=self.pixels, fit=self.fit, intensity=self.intensity)  # type: ignore[arg-type]
+
+    @property
+    def multilabel(self) -> bool:
+        """Whether an image may have several labels."""
+        return self.task == Task.MULTILABEL.value
+
+    def network(self) -> ImageClassifier:
+        """A new network of this description, with random weights."""
+        return ImageClassifier(
+            backbone=self.backbone,
+            channels=self.channels,
+            pixels=self.pixels,
+            classes=len(self.classes),
+            hidden=self.hidden,
+            dropout=self.dropout,
+        )
+
+    def check(self, *, task: str, classes: tuple[str, ...] | list[str], path: Path | str) -> None:
+        """Check that a datalist has the same task, and the same classes in the same order.
+
+        Raises
+        ------
+        InvalidTableError
+            If it has not.
+        """
+        # Logits are assigned to classes by position: the same classes in another order would be wrong silently.
+        if (self.task, list(self.classes)) != (task, list(classes)):
+            raise InvalidTableError(
+                f"{path} tells {len(self.classes)} classes apart ({self.task}: {', '.join(self.classes)}), but the "
+                f"datalist has {len(classes)} ({task}: {', '.join(classes)}); name the weights trained with it"
+            )
+
+
+def description_path(weights: str | Path) -> Path:
+    """The description's path for a file of weights: ``model.json`` for ``model.pt``."""
+    return Path(weights).with_suffix(".json")
+
+
+def write_description(weights: str | Path, description: ModelDescription) -> None:
+    """Write the description beside the weights, whole or not at all."""
+    content = {"schema": SCHEMA, **dataclasses.asdict(description)}
+    write_text(description_path(weights), json.dumps(content, indent=2, ensure_ascii=False) + "\n")
+
+
+def read_description(weights: str | Path) -> ModelDescription:
+    """Read the description beside weights; without weights and description, the default one.
+
+    The default lets the inference configuration be parsed, and its network be checked, before anything is trained.
+
+    Raises
+    ------
+    MissingInputError
+        If there are weights but no description.
+    InvalidTableError
+        If the file is not a description.
+    """
+    path = description_path(weights)
+    if not path.is_file():
+        if Path(weights).is_file():
+            raise MissingInputError(f"expected {path.name} beside {weights}: training writes both, copy both")
+        return ModelDescription()
+    try:
+        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        if content.pop("schema") != SCHEMA:
+            raise ValueError("another schema")
+        return ModelDescription(**{key: _tuple(value) for key, value in content.items()})
+    except (ValueError, TypeError, KeyError, AttributeError) as err:
+        raise InvalidTableError(f"{path}: expected {SCHEMA}, but it cannot be read ({err})") from err
+
+
+def _tuple(value: Any) -> Any:
+    # JSON has no tuples, and a frozen dataclass with lists could not be hashed.
+    return tuple(value) if isinstance(value, list) else value
