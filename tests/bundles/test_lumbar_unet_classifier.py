@@ -9,7 +9,7 @@ import onnxruntime
 import pandas as pd
 import pytest
 import torch
-from monai.bundle import ConfigParser, ckpt_export, create_workflow, load, onnx_export, verify_net_in_out
+from monai.bundle import ConfigParser, ckpt_export, create_workflow, load, onnx_export
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from monai_spine.errors import InvalidTableError, MissingInputError
@@ -148,12 +148,6 @@ def test_the_workflow_has_every_property_monai_asks_for(names: tuple[str, ...], 
     settings = {**SMALL, "dataset_dir": str(data)}
     workflow = create_workflow(config_file=files(*names), workflow_type=kind, **settings)
     assert workflow.check_properties() == []
-
-
-def test_the_network_takes_and_gives_what_the_metadata_says() -> None:
-    verify_net_in_out(
-        net_id="network_def", meta_file=str(CONFIGS / "metadata.json"), config_file=files("inference")[0], device="cpu"
-    )
 
 
 @pytest.mark.slow
