@@ -1,26 +1,39 @@
 # make demo   phantom studies as DICOM, converted, trained on, graded: the whole chain in a few minutes
-# make test   lint, types, import directions and all tests, as CI runs them
-# make lint   the first three of these
+# make test   what CI runs: lint and all tests, about 10 minutes on two idle cores
+# make quick  the tests that train nothing, about 2 minutes
+# make lint   format, types, import directions, and the documentation's links
+# make docs   the documentation as a site: open site/index.html
 # Each sets up .venv by itself. PYTHON chooses the interpreter (3.10 or newer), DEMO the demo's folder.
 
 PYTHON ?= python3
 DEMO ?= demo
 BIN := .venv/bin
+# One thread a process, and tests/bundles first: a long file that starts last would run alone.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
-.PHONY: demo test lint format clean
+.PHONY: demo test quick lint docs tutorial format clean
 
 demo: .venv/.installed
 	$(BIN)/monai-spine demo $(DEMO)
 
-# One thread a process, and tests/bundles first: a long file that starts last would run alone.
 test: lint
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --durations=20 --cov --cov-report=term --cov-fail-under=90
+	$(PYTEST) --durations=20 --cov --cov-report=term --cov-fail-under=90
 
-lint: .venv/.installed
+quick: .venv/.installed
+	$(PYTEST) -m "not slow"
+
+lint: .venv/.installed docs
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+docs: .venv/.installed
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
+
+# Run the tutorial anew and keep its pictures in the notebook, after a change that alters what it shows.
+tutorial: .venv/.installed
+	$(BIN)/python docs/site_tools/run_notebook.py docs/tutorial.ipynb
 
 format: .venv/.installed
 	$(BIN)/ruff check --fix .
@@ -29,9 +42,9 @@ format: .venv/.installed
 .venv/.installed: setup.cfg setup.py pyproject.toml
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet --editable '.[test]'
+	$(BIN)/python -m pip install --quiet --editable '.[test,docs]'
 	$(BIN)/python -c 'import torch, torchvision.ops; print("torch", torch.__version__, "torchvision", torchvision.__version__)'
 	touch $@
 
 clean:
-	rm -rf .venv build *.egg-info .coverage* .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf .venv build site *.egg-info .coverage* .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

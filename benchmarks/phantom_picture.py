@@ -1,6 +1,6 @@
-"""The picture of docs/phantom.md: a study per row, its three series side by side.
+"""The picture of docs/explanation/phantom.md: a study per row, its three series side by side.
 
-python benchmarks/phantom_picture.py docs/phantom.png
+python benchmarks/phantom_picture.py docs/explanation/phantom.png
 """
 
 import sys

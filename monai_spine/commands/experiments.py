@@ -139,7 +139,9 @@ def tune(  # noqa: PLR0917 - options
     bundle: Bundle,
     data: Data,
     out: Out,
-    space: Annotated[Path, typer.Option(help="JSON or YAML: configuration ids and their ranges; see docs/search.md.")],
+    space: Annotated[
+        Path, typer.Option(help="JSON or YAML: configuration ids with ranges; see docs/how-to/search.md.")
+    ],
     trials: Annotated[int, typer.Option(min=1, help="How many in all; interrupted ones do not count.")],
     storage: Annotated[
         str | None,

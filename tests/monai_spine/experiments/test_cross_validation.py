@@ -33,6 +33,7 @@ def done(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
+@pytest.mark.slow
 def test_every_study_is_graded_by_the_fold_that_never_saw_it(done: Path, data: Path) -> None:
     records = read_datalist(data)
     rows = pd.read_csv(done / "out_of_fold.csv", index_col=0)
@@ -45,6 +46,7 @@ def test_every_study_is_graded_by_the_fold_that_never_saw_it(done: Path, data: P
     assert {path.name for path in (done / "models").iterdir()} == {"fold_0.pt", "fold_1.pt"}
 
 
+@pytest.mark.slow
 def test_the_score_is_that_of_the_tables(done: Path) -> None:
     content = json.loads((done / "cross_validation.json").read_text())
     told = json.loads(compare(done / "solution.csv", done / "out_of_fold.csv").to_json())
@@ -52,6 +54,7 @@ def test_the_score_is_that_of_the_tables(done: Path) -> None:
     assert np.mean(list(content["folds"].values())) == pytest.approx(content["score"], abs=0.3)
 
 
+@pytest.mark.slow
 def test_a_finished_fold_is_not_done_again_unless_something_changed(done: Path, data: Path) -> None:
     said: list[str] = []
     before = (done / "models/fold_0.pt").read_bytes()
@@ -62,6 +65,7 @@ def test_a_finished_fold_is_not_done_again_unless_something_changed(done: Path, 
     assert changed.fingerprint(0) != Plan(BUNDLE, data, (), SETTINGS).fingerprint(0)
 
 
+@pytest.mark.slow
 def test_a_fold_that_was_killed_after_its_training_is_evaluated_alone(
     done: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -73,6 +77,7 @@ def test_a_fold_that_was_killed_after_its_training_is_evaluated_alone(
     assert steps == ["evaluation"]
 
 
+@pytest.mark.slow
 def test_a_training_that_fails_says_why_and_where_its_log_is(data: Path, tmp_path: Path) -> None:
     plan = Plan(BUNDLE, data, (), (*SETTINGS, ("learning_rate", "-1")))
     with pytest.raises(BundleRunError, match=r"log\.txt"):

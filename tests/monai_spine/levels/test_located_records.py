@@ -8,7 +8,7 @@ import pytest
 from monai.bundle import create_workflow
 
 from monai_spine.levels.located_records import locate_records, with_points
-from monai_spine.levels.recesses.planes import locator as recess_locator
+from monai_spine.levels.recesses import locator as recess_locator
 from monai_spine.levels.sagittal import locator
 from monai_spine.levels.sagittal.points import Absent, LevelPoint, PointKind
 from monai_spine.levels.study import NO_SPINE, LocatedStudy

@@ -1,4 +1,4 @@
-"""The commands of docs/ensembles.md, run as they stand there, and how the commands end on bad input."""
+"""The commands of docs/how-to/ensembles.md, run as they stand there, and how the commands end on bad input."""
 
 import json
 import re
@@ -37,10 +37,11 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     return run
 
 
+@pytest.mark.slow
 def test_the_documented_commands_run_one_after_the_other(run, tmp_path: Path) -> None:
-    text = (ROOT / "docs" / "ensembles.md").read_text()
+    text = (ROOT / "docs" / "how-to" / "ensembles.md").read_text()
     (block,) = re.findall(r"<!-- executed by .*? -->\n```sh\n(.*?)```", text, re.DOTALL)
-    for command in block.splitlines():
+    for command in block.replace("\\\n", " ").splitlines():
         assert run(command) == 0, command
     work = tmp_path / "work"
     assert json.loads((work / "metrics.json").read_text())["schema"] == "monai_spine/metrics/1"

@@ -87,6 +87,7 @@ def searched(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[P
     yield out
 
 
+@pytest.mark.slow
 def test_the_best_of_all_epochs_of_all_trials_is_found(searched: Path) -> None:
     table = pd.read_csv(searched / "trials.csv")
     assert list(table["state"]) == ["done"] * 2
@@ -98,6 +99,7 @@ def test_the_best_of_all_epochs_of_all_trials_is_found(searched: Path) -> None:
     assert best["number"] == table["number"][table["value"].idxmin()]
 
 
+@pytest.mark.slow
 def test_the_best_configuration_is_one_that_a_training_takes(searched: Path, data: Path, tmp_path: Path) -> None:
     chosen = json.loads((searched / "best.json").read_text())
     best = json.loads((searched / "search.json").read_text())["best"]
@@ -109,6 +111,7 @@ def test_the_best_configuration_is_one_that_a_training_takes(searched: Path, dat
     assert f"epoch {chosen['epochs']}/{chosen['epochs']}" in (tmp_path / "log").read_text()
 
 
+@pytest.mark.slow
 def test_pictures_and_hyper_parameters_are_there(searched: Path) -> None:
     for name in ("history", "importances", "parallel"):
         assert min(Image.open(searched / f"{name}.png").size) > 100
@@ -119,6 +122,7 @@ def test_pictures_and_hyper_parameters_are_there(searched: Path) -> None:
     assert "_hparams_/session_start_info" in events.summary_metadata
 
 
+@pytest.mark.slow
 def test_a_search_goes_on_where_it_was_and_gives_back_what_was_interrupted(
     searched: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -185,6 +189,7 @@ def test_a_trial_that_fails_does_not_end_the_search(
         )
 
 
+@pytest.mark.slow
 def test_another_search_is_not_mixed_in(searched: Path, data: Path, tmp_path: Path) -> None:
     with pytest.raises(InvalidOptionError, match="another space"):
         tune(wish(data, SPACE, 9, seed=4), searched, lambda _: None)
@@ -221,6 +226,7 @@ def share_a_search(url: str) -> None:
         ledger(url, "b")
 
 
+@pytest.mark.slow
 def test_machines_share_a_search_through_a_file(tmp_path: Path) -> None:
     share_a_search(f"sqlite:///{tmp_path / 'deep' / 'study.db'}")
 
@@ -254,6 +260,7 @@ def server(tmp_path: Path) -> Iterator[str]:
     shutil.rmtree(folder, ignore_errors=True)
 
 
+@pytest.mark.slow
 def test_machines_share_a_search_through_a_server(server: str) -> None:
     share_a_search(server)
     assert "secret" not in ledger(server).shown

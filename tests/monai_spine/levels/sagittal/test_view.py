@@ -20,6 +20,7 @@ def ramp(shape: tuple[int, int, int] = (15, 80, 90)) -> torch.Tensor:
     return torch.from_numpy(500.0 + world[..., 1] + 2 * world[..., 2]).float()[None]
 
 
+@pytest.mark.slow
 @settings(deadline=None)
 @given(
     angle=st.floats(-30, 30),

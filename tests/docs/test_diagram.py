@@ -1,0 +1,43 @@
+"""Pictures drawn from text."""
+
+import sys
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "docs" / "site_tools"))
+
+import diagram
+
+TEXT = """
+[a] first | with words below
+(b) second
+
+[c] third
+
+a -> c : words
+b -> c
+"""
+
+
+def test_a_picture_is_whole_xml_with_a_box_for_each_line_and_an_arrow_for_each_arrow() -> None:
+    root = ElementTree.fromstring(diagram.svg(TEXT))
+    tags = [element.tag.split("}")[1] for element in root]
+    assert (tags.count("rect"), tags.count("path")) == (3, 2)
+    assert "with words below" in "".join(root.itertext())
+
+
+def test_boxes_of_a_row_lie_beside_each_other_and_rows_below_each_other() -> None:
+    rows, _ = diagram.read(TEXT)
+    diagram.lay_out(rows)
+    (a, b), (c,) = rows
+    assert a.x + a.width < b.x
+    assert a.y == b.y
+    assert c.y > a.y + a.height
+
+
+@pytest.mark.parametrize(("text", "message"), [("[a] x\na -> b", "no boxes"), ("a box", "expected")])
+def test_what_is_no_diagram_is_named(text: str, message: str) -> None:
+    with pytest.raises(diagram.DiagramError, match=message):
+        diagram.svg(text)
