@@ -4,7 +4,8 @@ Each message says what was expected, what was found, in which file or case, and 
 caught in the command lines only, which turn them into one line on stderr and the exit codes below.
 """
 
-from collections.abc import Sequence
+import difflib
+from collections.abc import Iterable, Sequence
 from enum import IntEnum
 
 
@@ -53,3 +54,11 @@ def listed(names: Sequence[str], separator: str = ", ", shown: int = 5) -> str:
     """The first few of many names, and how many more there are: for the end of a message."""
     rest = len(names) - shown
     return separator.join(names[:shown]) + (f" and {rest} more" if rest > 0 else "")
+
+
+def near_names(name: str, known: Iterable[str]) -> str:
+    """The end of a message about a name that is not known: the nearest known ones, or all of a few; else empty."""
+    names = list(known)
+    if near := difflib.get_close_matches(name, names, n=3, cutoff=0.5):
+        return f"; did you mean {' or '.join(map(repr, near))}?"
+    return f"; expected one of {listed(names, shown=8)}" if names else ""

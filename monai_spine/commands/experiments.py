@@ -211,7 +211,7 @@ def demo(
     held_out: Annotated[int, typer.Option("--held-out", min=5, help="Phantom studies to grade.")] = 40,
     epochs: Annotated[int, typer.Option(min=1, help="Training epochs.")] = 40,
 ) -> None:
-    """Run the whole chain on phantom studies; from the root of the repository.
+    """Run the whole chain on phantom studies.
 
     \b
     Example:

@@ -11,9 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from monai_spine.errors import MissingInputError, SpineError
-
-BUNDLE = Path("bundles/lumbar_unet_classifier")
+from monai_spine.bundle.shipped import UNET_CLASSIFIER
+from monai_spine.errors import SpineError
 
 
 @dataclass(frozen=True)
@@ -36,13 +35,9 @@ def run_demo(out: Path, plan: Plan) -> None:
 
     Raises
     ------
-    MissingInputError
-        If the bundle is not there: the demo runs from the repository's root.
     DemoError
         If a step fails.
     """
-    if not (BUNDLE / "configs" / "train.json").is_file():
-        raise MissingInputError(f"expected the bundle at {BUNDLE}; run the demo from the root of the repository")
     if out.exists() and any(out.iterdir()):
         raise SpineError(f"{out}: expected a new or empty folder; remove it, or name another with DEMO=folder")
     started = time.monotonic()
@@ -55,7 +50,7 @@ def run_demo(out: Path, plan: Plan) -> None:
 
 def _steps(out: Path, plan: Plan) -> list[tuple[str, list[str]]]:
     prep, bundle = ["python", "-m", "data_prep"], ["python", "-m", "monai.bundle", "run"]
-    train, evaluate = BUNDLE / "configs/train.json", BUNDLE / "configs/evaluate.json"
+    train, evaluate = UNET_CLASSIFIER / "configs/train.json", UNET_CLASSIFIER / "configs/evaluate.json"
     to_run = ["--bundle_root", f"{out}/run", "--dataset_dir"]
     return [
         (
@@ -91,7 +86,7 @@ def _steps(out: Path, plan: Plan) -> list[tuple[str, list[str]]]:
         (
             "grade the unseen studies",
             [
-                *(*bundle, "inference", "--config_file", str(BUNDLE / "configs/inference.json"), *to_run),
+                *(*bundle, "inference", "--config_file", str(UNET_CLASSIFIER / "configs/inference.json"), *to_run),
                 *(f"{out}/unseen_nifti", "--output_dir", f"{out}/predictions"),
             ],
         ),
