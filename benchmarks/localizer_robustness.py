@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from scipy.ndimage import affine_transform, gaussian_filter1d
 
-from monai_spine.bundle.shipped import LEVEL_LOCALIZER as BUNDLE
+from monai_spine.bundle.provenance import LEVEL_LOCALIZER as BUNDLE
 from monai_spine.data.datalist import read_datalist
 from monai_spine.data.volume import Volume, read_volume
 from monai_spine.errors import InvalidVolumeError

@@ -39,15 +39,14 @@ def _measure(folder: Path, options: argparse.Namespace) -> None:
     clock = _Clock()
     import torch
 
-    from monai_spine.prediction.dicom import Conversion
-    from monai_spine.prediction.inputs import find_inputs
+    from monai_spine.prediction.inputs import Conversion, find_inputs
     from monai_spine.prediction.models import open_models
     from monai_spine.prediction.run import predict
 
     torch.set_num_threads(options.threads)
     bundle = _with_weights(options.model, folder / "bundle")
     with redirect_stderr(StringIO()):
-        models = open_models([bundle], mirrored=options.tta, device="cpu")
+        models = open_models([bundle], flipped=options.tta, device="cpu")
     clock.lap("start-up")
     inputs = find_inputs([folder / "dicom" / "train_images"], folder / "out", Conversion("folder", quiet=True))
     clock.lap("DICOM to NIfTI")
@@ -84,16 +83,16 @@ def _with_weights(bundle: Path | None, copy: Path) -> Path:
     """The bundle, or a copy with random weights if it has none."""
     import torch
 
-    from monai_spine.bundle.shipped import GRADER
+    from monai_spine.bundle.provenance import GRADER
     from monai_spine.errors import MissingInputError
-    from monai_spine.prediction.bundle import config_files, parsed, weight_files
+    from monai_spine.prediction.grader_bundle import config_files, parsed_parts, weight_files
 
     bundle = bundle or GRADER
     try:
         weight_files(bundle)
     except MissingInputError:
         shutil.copytree(bundle, copy)
-        network = parsed(config_files(copy), copy, torch.device("cpu"))["network_def"]
+        network = parsed_parts(config_files(copy), copy, torch.device("cpu"))["network_def"]
         (copy / "models").mkdir(exist_ok=True)
         torch.save(network.state_dict(), copy / "models" / "model.pt")
         print(f"{bundle.name} has no weights: random ones take their place\n")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from monai_spine.bundle.shipped import LEVEL_LOCALIZER, RECESS_LOCALIZER
+from monai_spine.bundle.provenance import LEVEL_LOCALIZER, RECESS_LOCALIZER
 from monai_spine.console import track
 from monai_spine.data.datalist import Record
 from monai_spine.levels.located_points import finding_of, points_of_findings

@@ -14,7 +14,7 @@ from monai.bundle import ConfigParser, ckpt_export, create_workflow, load, onnx_
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from data_prep.phantom.canal import canal_point
-from monai_spine.bundle.shipped import LEVEL_LOCALIZER as BUNDLE
+from monai_spine.bundle.provenance import LEVEL_LOCALIZER as BUNDLE
 from monai_spine.levels.locate import locate
 from monai_spine.levels.recesses.locator import RecessLocator
 from monai_spine.levels.sagittal.locator import LevelLocator

@@ -13,7 +13,7 @@ from monai.bundle import ckpt_export, create_workflow, load, onnx_export, verify
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from data_prep.phantom.randomised import RandomisedRecesses
-from monai_spine.bundle.shipped import RECESS_LOCALIZER as BUNDLE
+from monai_spine.bundle.provenance import RECESS_LOCALIZER as BUNDLE
 from monai_spine.levels.recesses.crop import RecessCropd
 from monai_spine.levels.recesses.locator import RecessLocator
 from monai_spine.levels.recesses.maps import probabilities, read_recesses

@@ -8,7 +8,7 @@ from functools import partial
 from monai_spine.images.evaluation.figures import Classified
 from monai_spine.scoring.competition import Floats, Ints
 from monai_spine.scoring.confusion import Confusion
-from monai_spine.scoring.precision_recall import Curve
+from monai_spine.scoring.figures import Curve
 from monai_spine.spine import MISSING
 
 

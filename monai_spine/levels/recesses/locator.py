@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 
 from monai_spine.bundle.network import bundle_network
-from monai_spine.bundle.shipped import RECESS_LOCALIZER
+from monai_spine.bundle.provenance import RECESS_LOCALIZER
 from monai_spine.levels.recesses.axial_slice import read_slice
 from monai_spine.levels.recesses.crop import recess_crop
 from monai_spine.levels.recesses.maps import probabilities, read_recesses

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from monai_spine.bundle.network import bundle_network
-from monai_spine.bundle.shipped import LEVEL_LOCALIZER
+from monai_spine.bundle.provenance import LEVEL_LOCALIZER
 from monai_spine.data.volume import Volume
 from monai_spine.errors import InvalidOptionError
 from monai_spine.levels.sagittal.grid import sagittal_grid

@@ -13,7 +13,7 @@ from monai_spine.data.datalist import read_datalist
 from monai_spine.errors import InvalidOptionError, MissingInputError
 from monai_spine.experiments import cross_validation
 from monai_spine.experiments.cross_validation import OWN, Plan, cross_validate
-from monai_spine.tables.submission_score import compare
+from monai_spine.tables.score_report import report_score
 from tests.bundles.runs import CONFIGS, SMALL
 from tests.cohorts import write_cohort
 
@@ -47,7 +47,7 @@ def test_every_study_is_graded_by_the_fold_that_never_saw_it(done: Path, data: P
 
 def test_the_score_is_that_of_the_tables(done: Path) -> None:
     content = json.loads((done / "cross_validation.json").read_text())
-    told = json.loads(compare(done / "solution.csv", done / "out_of_fold.csv").to_json())
+    told = json.loads(report_score(done / "solution.csv", done / "out_of_fold.csv").to_json())
     assert content["score"] == pytest.approx(told["score"], abs=1e-6)
     assert np.mean(list(content["folds"].values())) == pytest.approx(content["score"], abs=0.3)
 

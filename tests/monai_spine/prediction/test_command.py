@@ -41,7 +41,7 @@ def test_a_folder_becomes_tables_and_findings_and_the_notice_is_on_stderr(
     assert out.startswith("1 studies graded, 6 of 25 findings not covered by any slice; see ")
     assert "one, two and lumbar_level_localizer were trained on phantoms" in err
     content = json.loads((tmp_path / "out/s1/findings.json").read_text())
-    assert [(model["bundle"], model["mirrored_too"]) for model in content["models"]] == [("one", True), ("two", True)]
+    assert [(model["bundle"], model["flipped_too"]) for model in content["models"]] == [("one", True), ("two", True)]
 
 
 def test_inputs_may_follow_one_another_as_the_shell_gives_them(

@@ -14,9 +14,9 @@ from monai_spine.errors import InvalidOptionError, InvalidTableError
 from monai_spine.scoring.competition import natural_prevalence
 from monai_spine.scoring.submission import write_predictions
 from monai_spine.spine import FINDINGS, MISSING, TARGETS, SeriesType
-from monai_spine.tables.audit.crop import SIDE_MM, SIDE_PIXELS, NoCropError, crop, nearest_volume
-from monai_spine.tables.audit.run import audit
-from monai_spine.tables.audit.suspicion import expected_distances, label_errors, suspects, threshold_table
+from monai_spine.tables.audit.contact_sheet import SIDE_MM, SIDE_PIXELS, NoPictureError, nearest_volume, slice_picture
+from monai_spine.tables.audit.report import audit
+from monai_spine.tables.audit.suspects import expected_distances, find_suspects, label_errors, threshold_table
 from tests.cohorts import affine_of, write_cohort
 from tests.monai_spine.tables.files import simulated, write_labels
 
@@ -52,7 +52,7 @@ def test_wrong_labels_are_found_and_those_off_by_two_come_first() -> None:
 def test_suspects_fall_in_suspicion_and_thresholds_flag_ever_fewer() -> None:
     simulation = simulated()
     natural = natural_prevalence(simulation.submissions[0])
-    found = suspects(simulation.study_ids, simulation.labels, natural, 0.8)
+    found = find_suspects(simulation.study_ids, simulation.labels, natural, 0.8)
     distances = [one.distance for one in found]
     assert distances == sorted(distances, reverse=True)
     assert all(one.error > 0.8 for one in found)
@@ -91,7 +91,7 @@ def test_doubted_labels_go_from_the_cleaned_datalist_and_nothing_else_does(cohor
     ]
     assert after[0]["label"][3] == MISSING
     assert [Path(r["sagittal_t1"][0]).resolve() for r in after] == [Path(r["sagittal_t1"][0]) for r in before]
-    assert len(found.found) == 3
+    assert len(found.suspects) == 3
 
 
 def test_studies_with_many_doubted_labels_can_be_left_out_instead(cohort, tmp_path: Path) -> None:
@@ -154,7 +154,7 @@ def test_options_that_make_no_sense_are_refused(options: dict, message: str, coh
 
 def test_labels_that_nothing_contradicts_give_an_empty_table(cohort, tmp_path: Path) -> None:
     found = audit(cohort[1], cohort[2], tmp_path / "audit", threshold=0.999, quiet=True)
-    assert not found.found
+    assert not found.suspects
     assert "None at this threshold" in (tmp_path / "audit" / "audit.html").read_text()
 
 
@@ -166,7 +166,7 @@ def test_a_crop_shows_the_patient_as_people_look_at_it(kind: SeriesType) -> None
     world = steps @ affine[:3, :3].T + affine[:3, 3]
     axis = 1  # anterior
     volume = Volume((world[..., axis] - world[..., axis].min() + 1).astype(np.float32), affine)
-    picture = np.asarray(crop(volume, affine[:3, :3] @ [20, 24, 4] + affine[:3, 3]).convert("L"), dtype=float)
+    picture = np.asarray(slice_picture(volume, affine[:3, :3] @ [20, 24, 4] + affine[:3, 3]).convert("L"), dtype=float)
     assert picture.shape == (SIDE_PIXELS, SIDE_PIXELS)
     if kind is SeriesType.AXIAL_T2:
         assert picture[20].mean() > picture[-20].mean()  # anterior on top
@@ -179,7 +179,7 @@ def test_the_middle_of_a_crop_is_the_point_and_its_side_is_in_millimetres() -> N
     voxels = np.zeros((300, 300, 5), dtype=np.float32)
     voxels[:] = 10
     voxels[149:152, 149:152, 2] = 1000
-    bright = np.asarray(crop(Volume(voxels, affine), [75.0, 75.0, 8.9]).convert("L"), dtype=float)
+    bright = np.asarray(slice_picture(Volume(voxels, affine), [75.0, 75.0, 8.9]).convert("L"), dtype=float)
     inner = bright[SIDE_PIXELS // 2 - 20 : SIDE_PIXELS // 2 + 20, SIDE_PIXELS // 2 - 20 : SIDE_PIXELS // 2 + 20]
     at = np.argwhere(inner > inner.max() / 2)
     assert at.mean(axis=0) == pytest.approx([19.5, 19.5], abs=1)
@@ -187,7 +187,7 @@ def test_the_middle_of_a_crop_is_the_point_and_its_side_is_in_millimetres() -> N
 
 
 def test_no_crop_says_why(tmp_path: Path) -> None:
-    with pytest.raises(NoCropError, match="no such series"):
+    with pytest.raises(NoPictureError, match="no such series"):
         nearest_volume([], [0, 0, 0])
-    with pytest.raises(NoCropError, match="cannot be read"):
+    with pytest.raises(NoPictureError, match="cannot be read"):
         nearest_volume([tmp_path / "none.nii.gz"], [0, 0, 0])

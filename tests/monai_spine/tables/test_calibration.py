@@ -13,8 +13,8 @@ from monai_spine.errors import InvalidTableError, MissingInputError, SpineError
 from monai_spine.scoring.competition import WEIGHTS, natural_prevalence, normalised
 from monai_spine.scoring.reliability import bin_sums, calibration_errors
 from monai_spine.spine import MISSING, Grade, Group
-from monai_spine.tables.calibration.calibrate import CALIBRATED, GIVEN, apply_calibration, calibrate
-from monai_spine.tables.calibration.calibrator import Calibration
+from monai_spine.tables.calibration.model import Calibration
+from monai_spine.tables.calibration.report import CALIBRATED, GIVEN, apply_calibration, calibrate
 from monai_spine.tables.calibration.scaling import Scaling, fit_temperature, fit_vector, identity, mean_log_loss
 from monai_spine.tables.out_of_fold import columns_of
 from tests.monai_spine.tables.files import part, simulated, write_labels, written

@@ -8,11 +8,11 @@ import pytest
 from monai_spine.errors import InvalidOptionError, InvalidTableError
 from monai_spine.scoring.competition import competition_score
 from monai_spine.spine import FINDINGS, MIRROR, MISSING, Grade, Group
-from monai_spine.tables.ensemble.combine import apply_ensemble, combine
-from monai_spine.tables.ensemble.context import features, log_ratios
-from monai_spine.tables.ensemble.fitting import GroupLoss
+from monai_spine.tables.ensemble.group_loss import GroupLoss
 from monai_spine.tables.ensemble.model import Ensemble
 from monai_spine.tables.ensemble.pooling import equal_weights, fit_weights, pool
+from monai_spine.tables.ensemble.report import apply_ensemble, combine
+from monai_spine.tables.ensemble.stacking import features, log_ratios
 from tests.monai_spine.tables.files import part, simulated, written
 
 NAMES = ("a", "b", "c")
@@ -21,7 +21,7 @@ NAMES = ("a", "b", "c")
 @pytest.fixture(scope="module")
 def stacked() -> Ensemble:
     s = simulated()
-    return Ensemble.fit("stacked", NAMES, s.labels, s.submissions, s.study_ids)
+    return Ensemble.fit("stacked", NAMES, s.labels, s.submissions, s.study_ids, 0)
 
 
 def test_the_plain_mean_is_the_mean_of_probabilities() -> None:
@@ -99,7 +99,7 @@ def test_what_others_teach_makes_stacking_better_than_the_mean_on_studies_it_nev
     simulation = simulated(1500, 4)
     known, unseen = slice(1000), slice(1000, None)
     found = Ensemble.fit(
-        "stacked", "abcd", simulation.labels[known], simulation.submissions[:, known], simulation.study_ids[known]
+        "stacked", "abcd", simulation.labels[known], simulation.submissions[:, known], simulation.study_ids[known], 0
     )
     answers = found.apply(simulation.submissions[:, unseen])
     mean = simulation.submissions[:, unseen].mean(axis=0)
@@ -109,7 +109,7 @@ def test_what_others_teach_makes_stacking_better_than_the_mean_on_studies_it_nev
 
 def test_the_same_input_gives_the_same_ensemble(stacked: Ensemble) -> None:
     s = simulated()
-    assert Ensemble.fit("stacked", NAMES, s.labels, s.submissions, s.study_ids).to_json() == stacked.to_json()
+    assert Ensemble.fit("stacked", NAMES, s.labels, s.submissions, s.study_ids, 0).to_json() == stacked.to_json()
 
 
 def test_an_ensemble_comes_back_from_json_as_it_was(stacked: Ensemble) -> None:
@@ -179,7 +179,7 @@ def test_a_stored_ensemble_takes_submissions_by_name_in_any_order(combined, tmp_
 def test_a_stored_ensemble_wants_as_many_submissions_as_it_was_made_of(combined, tmp_path: Path) -> None:
     folder, _ = combined
     _, submissions = written(tmp_path, part(simulated(60), slice(3)))
-    with pytest.raises(InvalidOptionError, match="made of 3 submissions"):
+    with pytest.raises(InvalidOptionError, match="expected the 3 submissions"):
         apply_ensemble(folder / "out" / "ensemble.json", submissions[:2], tmp_path / "new")
 
 
@@ -203,5 +203,5 @@ def test_studies_without_severe_findings_but_one_are_no_obstacle() -> None:
     simulation = part(simulated(), slice(30))
     labels = np.where(simulation.labels == Grade.SEVERE, MISSING, simulation.labels)
     labels[0, :] = Grade.SEVERE
-    found = Ensemble.fit("stacked", NAMES, labels, simulation.submissions, simulation.study_ids)
+    found = Ensemble.fit("stacked", NAMES, labels, simulation.submissions, simulation.study_ids, 0)
     assert np.isfinite(competition_score(labels, found.apply(simulation.submissions)).score)

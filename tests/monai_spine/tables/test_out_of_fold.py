@@ -108,7 +108,7 @@ def test_one_file_twice_is_refused_and_equal_names_get_their_folders(
     files: tuple[Path, list[Path]], tmp_path: Path
 ) -> None:
     solution, submissions = files
-    assert "given twice" in refused(solution, [submissions[0], submissions[0]])
+    assert "twice" in refused(solution, [submissions[0], submissions[0]])
     (tmp_path / "b").mkdir()
     twin = tmp_path / "b" / "model_1.csv"
     twin.write_bytes(submissions[0].read_bytes())

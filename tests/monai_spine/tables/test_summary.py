@@ -7,12 +7,11 @@ from hypothesis import strategies as st
 from sklearn.metrics import balanced_accuracy_score, brier_score_loss, cohen_kappa_score, recall_score, roc_auc_score
 
 from monai_spine.scoring import figures as metrics
-from monai_spine.scoring.bootstrap import estimate, patient_counts
+from monai_spine.scoring.bootstrap import difference, estimate, patient_counts, score_replicates
 from monai_spine.scoring.competition import WEIGHTS, competition_score, natural_prevalence
 from monai_spine.scoring.reliability import BINS, bin_sums, calibration_errors, reliability
 from monai_spine.spine import FINDINGS, MISSING, Grade
-from monai_spine.tables.score_intervals import difference, score_replicates
-from monai_spine.tables.summary import pools, summarise
+from monai_spine.tables.metrics_report import measure, pools
 from tests.monai_spine.tables.files import simulated
 
 
@@ -146,7 +145,7 @@ def test_the_better_of_two_is_told_apart_more_surely_than_their_intervals_alone_
 
 def test_the_summary_has_every_pool_and_counts_every_label_once_in_each_kind() -> None:
     simulation = simulated()
-    found = summarise(simulation.labels, simulation.submissions[0], simulation.study_ids, replicates=20)
+    found = measure(simulation.labels, simulation.submissions[0], simulation.study_ids, replicates=20)
     content = json.loads(found.to_json())
     known = int((simulation.labels != MISSING).sum())
     for kind in ("all", "groups", "conditions", "levels", "findings"):
@@ -162,7 +161,7 @@ def test_the_summary_has_every_pool_and_counts_every_label_once_in_each_kind() -
 def test_weighted_decisions_find_more_severe_findings_and_change_no_area() -> None:
     simulation = simulated()
     natural, weighted = (
-        summarise(simulation.labels, simulation.submissions[0], simulation.study_ids, decision=how, replicates=5)
+        measure(simulation.labels, simulation.submissions[0], simulation.study_ids, decision=how, replicates=5)
         for how in ("natural", "weighted")
     )
     first, second = (found.pools[0].figures for found in (natural, weighted))
@@ -173,8 +172,8 @@ def test_weighted_decisions_find_more_severe_findings_and_change_no_area() -> No
 def test_natural_probabilities_give_the_figures_that_their_weighted_form_gives() -> None:
     simulation = simulated()
     natural = natural_prevalence(simulation.submissions[0])
-    given_weighted = summarise(simulation.labels, natural * WEIGHTS, simulation.study_ids, replicates=5)
-    given_natural = summarise(simulation.labels, natural, simulation.study_ids, tilted=False, replicates=5)
+    given_weighted = measure(simulation.labels, natural * WEIGHTS, simulation.study_ids, replicates=5)
+    given_natural = measure(simulation.labels, natural, simulation.study_ids, tilted=False, replicates=5)
     for one, other in zip(given_weighted.pools, given_natural.pools, strict=True):
         for name, figure in one.figures.items():
             assert figure.value == pytest.approx(other.figures[name].value, abs=1e-9, nan_ok=True), name

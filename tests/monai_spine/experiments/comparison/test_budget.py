@@ -6,17 +6,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from monai_spine.data.datalist import read_datalist
-from monai_spine.experiments.comparison.budget import Cost, _few
+from monai_spine.experiments.comparison.epoch_cost import EpochCost, _few
 from tests.cohorts import write_cohort
 
 seconds = st.floats(1e-3, 100)
 
 
-costs = st.builds(Cost, seconds, seconds, seconds)
+costs = st.builds(EpochCost, seconds, seconds, seconds)
 
 
 @given(costs, st.floats(0.01, 1000), st.integers(1, 500), st.integers(1, 500))
-def test_epochs_fill_the_minutes_and_are_at_least_one(cost: Cost, minutes: float, items: int, held: int) -> None:
+def test_epochs_fill_the_minutes_and_are_at_least_one(cost: EpochCost, minutes: float, items: int, held: int) -> None:
     epochs, each = cost.epochs(minutes, items, held), cost.epoch(items, held)
     assert each == pytest.approx(cost.training * items + cost.validation * held + cost.rest)
     assert epochs == 1 or epochs * each <= 60 * minutes * (1 + 1e-9)

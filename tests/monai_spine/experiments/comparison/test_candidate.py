@@ -26,7 +26,7 @@ def test_a_model_for_each_condition_is_one_candidate() -> None:
     assert [len(part.entry("conditions")) for part in candidate.parts] == [1] * 5
     with pytest.raises(InvalidOptionError, match="every condition"):
         presets(GRADER, ["canal_only/plateau"])
-    with pytest.raises(InvalidOptionError, match="and so does canal_only"):
+    with pytest.raises(InvalidOptionError, match="and so is canal_only"):
         presets(GRADER, ["canal_only/canal_only+plateau"])
 
 

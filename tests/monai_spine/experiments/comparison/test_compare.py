@@ -12,9 +12,9 @@ from typer.testing import CliRunner
 from monai_spine.commands.main import app
 from monai_spine.data.datalist import label_array, read_datalist
 from monai_spine.errors import ExitCode, InvalidOptionError, SpineError
-from monai_spine.experiments.comparison import compare as comparison
+from monai_spine.experiments.comparison import comparison
 from monai_spine.experiments.comparison.candidate import presets
-from monai_spine.experiments.comparison.judge import judge_of
+from monai_spine.experiments.comparison.comparison import assessment_of
 from monai_spine.scoring.competition import competition_score
 from monai_spine.scoring.submission import Labels, read_predictions
 from monai_spine.training.run_record import read_record
@@ -47,7 +47,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
 
 
 def plan(data: Path, folds: list[int], **budget) -> comparison.Plan:
-    return comparison.Plan(BUNDLE, data, judge_of(data, folds), comparison.Budget(**budget))
+    return comparison.Plan(BUNDLE, data, assessment_of(data, folds, None, None), comparison.Budget(**budget))
 
 
 def test_presets_may_be_files(files: list[str]) -> None:
@@ -112,11 +112,11 @@ def test_again_only_what_changed_or_was_killed_is_done(
     assert done == []
     assert again.rows[0].figures["score"] == pytest.approx(compared[1].rows[0].figures["score"], abs=0.5)
     state = out / "default/fold_0/run.json"
-    state.write_text(json.dumps({**json.loads(state.read_text()), "trained": False, "asked": None}))
+    state.write_text(json.dumps({**json.loads(state.read_text()), "trained": False, "evaluated": None}))
     comparison.compare(plan(data, [0], epochs=2), candidates, out, lambda _: None)
     assert [step for step, _ in done] == ["evaluation"]
     record = out / "default/fold_0/epochs.jsonl"
-    state.write_text(json.dumps({**json.loads(state.read_text()), "trained": False, "asked": None}))
+    state.write_text(json.dumps({**json.loads(state.read_text()), "trained": False, "evaluated": None}))
     record.write_text(record.read_text().splitlines()[0] + "\n")
     shutil.rmtree(out / "default/fold_0/models")
     comparison.compare(plan(data, [0], epochs=2), candidates, out, lambda _: None)
@@ -172,4 +172,4 @@ def test_what_does_not_fit_together_is_refused(data: Path, tmp_path: Path, optio
 def test_a_floor_is_for_studies_alone(tmp_path: Path) -> None:
     (tmp_path / "datalist.json").write_text(json.dumps({"classes": ["a", "b"]}))
     with pytest.raises(InvalidOptionError, match="leave it out for images"):
-        judge_of(tmp_path / "datalist.json", [0], floor=tmp_path / "floor.json")
+        assessment_of(tmp_path / "datalist.json", [0], None, tmp_path / "floor.json")

@@ -9,10 +9,10 @@ import pytest
 from sklearn.metrics import accuracy_score, balanced_accuracy_score, roc_auc_score
 
 from monai_spine.errors import ExitCode, InvalidOptionError, InvalidTableError
-from monai_spine.experiments.comparison import compare as comparison
+from monai_spine.experiments.comparison import comparison
 from monai_spine.experiments.comparison.candidate import Part, backbones
-from monai_spine.experiments.comparison.image_judge import ImageJudge
-from monai_spine.experiments.comparison.judge import judge_of
+from monai_spine.experiments.comparison.comparison import assessment_of
+from monai_spine.experiments.comparison.image_assessment import ImageAssessment
 from monai_spine.images.data.datalist import Task, read_image_datalist
 from tests.bundles.in_process import replace_steps
 from tests.bundles.runs import ROOT
@@ -46,7 +46,7 @@ def test_backbones_are_judged_by_the_test_images(tmp_path: Path, monkeypatch: py
     replace_steps(monkeypatch)
     datalist = datalist_of(tmp_path / "data", Task.MULTICLASS)
     candidates = backbones(BUNDLE, [], ["test_resnet", "test_convnext", "no_such_net"], SETTINGS)
-    plan = comparison.Plan(BUNDLE, datalist, judge_of(datalist, [0]), comparison.Budget(epochs=2))
+    plan = comparison.Plan(BUNDLE, datalist, assessment_of(datalist, [0], None, None), comparison.Budget(epochs=2))
     found = comparison.compare(plan, candidates, tmp_path / "out", lambda _: None)
     assert found.exit_code is ExitCode.SOME_REFUSED
     table = pd.read_csv(tmp_path / "out" / "comparison.csv", index_col="name")
@@ -66,25 +66,25 @@ def test_backbones_are_judged_by_the_test_images(tmp_path: Path, monkeypatch: py
 
 def test_without_a_test_the_folds_left_out_are_joined(tmp_path: Path) -> None:
     datalist = datalist_of(tmp_path, Task.MULTICLASS, test=False)
-    judge = ImageJudge(datalist, [1, 0])
+    assessment = ImageAssessment(datalist, [1, 0])
     rng, said, joined = np.random.default_rng(0), {}, []
     for fold in (1, 0):
         names = names_of(datalist, "training", fold)
         joined.append(rng.dirichlet(np.ones(3), len(names)))
-        path = write_answers(tmp_path / str(fold) / "p.csv", names, judge.classes, joined[-1])
+        path = write_answers(tmp_path / str(fold) / "p.csv", names, assessment.classes, joined[-1])
         said[fold] = [(Part("one", ()), path)]
-    answers = judge.answers(said)
+    answers = assessment.predictions(said)
     assert answers.probabilities == pytest.approx(np.concatenate(joined))
     labels = [r["label"] for fold in (1, 0) for r in read_image_datalist(datalist).training if r["fold"] == fold]
-    row = judge.rows({"one": answers})["one"]
+    row = assessment.rows({"one": answers})["one"]
     assert row["accuracy"] == pytest.approx(accuracy_score(labels, np.concatenate(joined).argmax(1)))
     assert row["behind_best"] == 0
-    assert judge.context()["evaluated_on"] == "held-out folds [1, 0]"
+    assert assessment.context()["evaluated_on"] == "held-out folds [1, 0]"
 
 
 def test_several_labels_are_judged_by_mean_area_and_networks_of_folds_averaged(tmp_path: Path) -> None:
     datalist = datalist_of(tmp_path, Task.MULTILABEL)
-    judge = judge_of(datalist, [0, 1])
+    assessment = assessment_of(datalist, [0, 1], None, None)
     names, rng = names_of(datalist, "test"), np.random.default_rng(1)
     each = rng.random((2, len(names), 3))
     said = {}
@@ -101,29 +101,29 @@ def test_several_labels_are_judged_by_mean_area_and_networks_of_folds_averaged(t
         known = label[:, n] >= 0
         if len(set(label[known, n])) == 2:
             areas.append(roc_auc_score(label[known, n], each.mean(axis=0)[known, n]))
-    row = judge.rows({"one": judge.answers(said)})["one"]
+    row = assessment.rows({"one": assessment.predictions(said)})["one"]
     assert row["mean_auc"] == pytest.approx(np.mean(areas))
-    assert judge.key == "mean_auc"
+    assert assessment.key == "mean_auc"
 
 
 def test_another_datalist_may_be_the_test_unless_it_was_trained_on(tmp_path: Path) -> None:
     datalist = datalist_of(tmp_path / "a", Task.BINARY, test=False)
     other = datalist_of(tmp_path / "b", Task.BINARY)
-    judge = ImageJudge(datalist, [0], other)
-    assert [name for name, _ in judge.asked()] == ["evaluated"]
-    assert len(judge.records) == 6
+    assessment = ImageAssessment(datalist, [0], other)
+    assert [name for name, _ in assessment.evaluated()] == ["evaluated"]
+    assert len(assessment.records) == 6
     with pytest.raises(InvalidTableError, match="groups of the test have images in training"):
-        ImageJudge(datalist, [0], datalist)
+        ImageAssessment(datalist, [0], datalist)
     with pytest.raises(InvalidTableError, match="expected the classes"):
-        ImageJudge(datalist, [0], datalist_of(tmp_path / "c", Task.MULTICLASS))
+        ImageAssessment(datalist, [0], datalist_of(tmp_path / "c", Task.MULTICLASS))
     with pytest.raises(InvalidOptionError, match="phantoms"):
-        judge_of(datalist, [0], floor=tmp_path / "floor.json")
+        assessment_of(datalist, [0], None, tmp_path / "floor.json")
 
 
 def test_an_answer_that_lacks_an_image_is_refused(tmp_path: Path) -> None:
     datalist = datalist_of(tmp_path, Task.BINARY)
-    judge = ImageJudge(datalist, [0])
+    assessment = ImageAssessment(datalist, [0])
     names = names_of(datalist, "test")[1:]
-    path = write_answers(tmp_path / "p.csv", names, judge.classes, np.full((len(names), 2), 0.5))
+    path = write_answers(tmp_path / "p.csv", names, assessment.classes, np.full((len(names), 2), 0.5))
     with pytest.raises(InvalidTableError, match="lacks 1 of 6 images"):
-        judge.answers({0: [(Part("one", ()), path)]})
+        assessment.predictions({0: [(Part("one", ()), path)]})

@@ -22,10 +22,10 @@ from monai_spine.bundle.run import BundleRunError, BundleStopped
 from monai_spine.commands.main import app
 from monai_spine.errors import ExitCode, InvalidOptionError, SpineError
 from monai_spine.experiments.tuning.configuration import Configuration, direction_of
-from monai_spine.experiments.tuning.ledger import Ledger
+from monai_spine.experiments.tuning.request import TuningRequest, tune
 from monai_spine.experiments.tuning.search import Pruning
 from monai_spine.experiments.tuning.space import read_space
-from monai_spine.experiments.tuning.tune import Wish, tune
+from monai_spine.experiments.tuning.storage import TrialStorage
 from monai_spine.training.run_record import read_record
 from tests.bundles.in_process import replace_steps, run_step
 from tests.bundles.runs import CONFIGS, SMALL
@@ -70,11 +70,11 @@ def pretend(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, Path]]:
     return done
 
 
-def wish(data: Path, space: dict, trials: int, **changes) -> Wish:
+def request(data: Path, space: dict, trials: int, **changes) -> TuningRequest:
     path = data.parent / f"space_{abs(hash(str(space)))}.json"
     path.write_text(json.dumps(space))
     within = read_space(path, [BUNDLE / "configs/train.json"])
-    return replace(Wish(BUNDLE, data, within, trials, settings=SETTINGS), **changes)
+    return replace(TuningRequest(BUNDLE, data, within, trials, settings=SETTINGS), **changes)
 
 
 @pytest.fixture(scope="module")
@@ -82,7 +82,7 @@ def searched(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[P
     out = tmp_path_factory.mktemp("search")
     with pytest.MonkeyPatch.context() as patch:
         replace_steps(patch)
-        found = tune(wish(data, SPACE, 2), out, lambda _: None)
+        found = tune(request(data, SPACE, 2), out, lambda _: None)
     assert found.exit_code is ExitCode.DONE
     yield out
 
@@ -133,13 +133,13 @@ def test_a_search_goes_on_where_it_was_and_gives_back_what_was_interrupted(
     running.set_user_attr("worker", f"{worker}:{dead.pid}")
     done = pretend(monkeypatch)
     told: list[str] = []
-    found = tune(wish(data, SPACE, 3), out, told.append)
+    found = tune(request(data, SPACE, 3), out, told.append)
     assert "interrupted" in told[0]
     assert [path.name for _, path in done] == ["trial_0003"]
     states = [trial.state for trial in optuna.load_study(study_name="search", storage=database).trials]
     assert states == [TrialState.COMPLETE] * 2 + [TrialState.FAIL, TrialState.COMPLETE]
     assert (found.trials, found.exit_code) == (3, ExitCode.DONE)
-    assert tune(wish(data, SPACE, 3), out, told.append).best.number == found.best.number
+    assert tune(request(data, SPACE, 3), out, told.append).best.number == found.best.number
     assert len(done) == 1
 
 
@@ -147,7 +147,7 @@ def test_the_same_seed_proposes_the_same_trials(data: Path, tmp_path: Path, monk
     pretend(monkeypatch)
     rates = []
     for name, seed in (("a", 0), ("b", 0), ("c", 1)):
-        tune(wish(data, SPACE, 2, seed=seed), tmp_path / name, lambda _: None)
+        tune(request(data, SPACE, 2, seed=seed), tmp_path / name, lambda _: None)
         rates.append(list(pd.read_csv(tmp_path / name / "trials.csv")["learning_rate"]))
     assert rates[0] == rates[1] != rates[2]
     assert len(set(rates[0])) == 2
@@ -155,9 +155,9 @@ def test_the_same_seed_proposes_the_same_trials(data: Path, tmp_path: Path, monk
 
 def test_hopeless_trials_are_ended_early(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     done = pretend(monkeypatch)
-    asked = wish(data, {"dropout": {"choices": [0.0, 0.5]}}, 1, settings=(*SETTINGS, ("epochs", "5")))
+    asked = request(data, {"dropout": {"choices": [0.0, 0.5]}}, 1, settings=(*SETTINGS, ("epochs", "5")))
     monkeypatch.setattr(Pruning, "pruner", lambda _: optuna.pruners.ThresholdPruner(upper=0.01, n_warmup_steps=2))
-    with pytest.raises(SpineError, match="none of 1 trials came to an end"):
+    with pytest.raises(SpineError, match="none of 1 trials was completed"):
         tune(asked, tmp_path, lambda _: None)
     assert len(done) == 1
     assert len(read_record(tmp_path / "trial_0000/epochs.jsonl")) == 2
@@ -171,7 +171,7 @@ def test_a_trial_that_fails_does_not_end_the_search(
     pretend(monkeypatch)
     rates = {"learning_rate": {"choices": [-1.0, 0.001]}}
     settings = (*SETTINGS, ("epochs", "1"))
-    found = tune(wish(data, rates, 4, settings=settings, seed=1), tmp_path / "some", lambda _: None)
+    found = tune(request(data, rates, 4, settings=settings, seed=1), tmp_path / "some", lambda _: None)
     table = pd.read_csv(tmp_path / "some/trials.csv")
     assert set(table["state"]) == {"done", "failed"}
     assert (table["reason"].notna() == (table["learning_rate"] == -1)).all()
@@ -179,7 +179,7 @@ def test_a_trial_that_fails_does_not_end_the_search(
     assert len(found.failed) == (table["state"] == "failed").sum()
     with pytest.raises(SpineError, match=r"the first 3 trials failed; trial 0: .*earning rate"):
         tune(
-            wish(data, {"learning_rate": {"choices": [-1.0, -2.0]}}, 9, settings=settings),
+            request(data, {"learning_rate": {"choices": [-1.0, -2.0]}}, 9, settings=settings),
             tmp_path / "none",
             lambda _: None,
         )
@@ -187,14 +187,14 @@ def test_a_trial_that_fails_does_not_end_the_search(
 
 def test_another_search_is_not_mixed_in(searched: Path, data: Path, tmp_path: Path) -> None:
     with pytest.raises(InvalidOptionError, match="another space"):
-        tune(wish(data, SPACE, 9, seed=4), searched, lambda _: None)
+        tune(request(data, SPACE, 9, seed=4), searched, lambda _: None)
     with pytest.raises(InvalidOptionError, match="folder of its own"):
-        tune(wish(data, SPACE, 9, study="mine"), searched, lambda _: None)
+        tune(request(data, SPACE, 9, study="mine"), searched, lambda _: None)
     with pytest.raises(InvalidOptionError, match="both set and in the search space"):
-        tune(wish(data, SPACE, 9, settings=(("dropout", "0.1"),)), tmp_path / "x", lambda _: None)
+        tune(request(data, SPACE, 9, settings=(("dropout", "0.1"),)), tmp_path / "x", lambda _: None)
     for url in ("nothing", "sqlite:////proc/none/study.db", "nothing://host/name"):
         with pytest.raises(InvalidOptionError):
-            tune(wish(data, SPACE, 9, storage=url), tmp_path / "x", lambda _: None)
+            tune(request(data, SPACE, 9, storage=url), tmp_path / "x", lambda _: None)
     assert not (tmp_path / "x").exists()
 
 
@@ -203,22 +203,22 @@ def test_the_figure_and_its_direction_are_those_of_the_bundle(data: Path) -> Non
     assert [direction_of(name) for name in ("val_loss", "score", "mean_auc", "balanced_accuracy")] == [0, 0, 1, 1]
 
 
-def ledger(url: str, fingerprint: str = "a") -> Ledger:
-    return Ledger(url, "s", higher_is_better=False, pruner=optuna.pruners.NopPruner(), fingerprint=fingerprint)
+def storage(url: str, fingerprint: str = "a") -> TrialStorage:
+    return TrialStorage(url, "s", higher_is_better=False, pruner=optuna.pruners.NopPruner(), fingerprint=fingerprint)
 
 
 def share_a_search(url: str) -> None:
     """Two machines never make more trials than there are, and each sees the other's."""
-    one, other = ledger(url), ledger(url)
+    one, other = storage(url), storage(url)
     first, second, third = one.study.ask(), other.study.ask(), one.study.ask()
     assert [led.is_surplus(trial, 2) for led, trial in ((one, first), (other, second), (one, third))] == [0, 0, 1]
     one.study.tell(first, 0.25)
     other.study.tell(second, 0.5)
     assert other.study.best_value == 0.25
     one.study.tell(third, state=TrialState.FAIL)
-    assert [trial.number for trial in other.claimed()] == [0, 1]
+    assert [trial.number for trial in other.counted()] == [0, 1]
     with pytest.raises(InvalidOptionError, match="another space"):
-        ledger(url, "b")
+        storage(url, "b")
 
 
 def test_machines_share_a_search_through_a_file(tmp_path: Path) -> None:
@@ -256,7 +256,7 @@ def server(tmp_path: Path) -> Iterator[str]:
 
 def test_machines_share_a_search_through_a_server(server: str) -> None:
     share_a_search(server)
-    assert "secret" not in ledger(server).shown
+    assert "secret" not in storage(server).shown
 
 
 def test_the_command_refuses_a_bad_space_before_anything_else(data: Path, tmp_path: Path) -> None:
@@ -282,7 +282,7 @@ def test_the_command_refuses_a_bad_space_before_anything_else(data: Path, tmp_pa
 def test_without_optuna_the_command_says_what_to_install(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name in ("search", "tune", "ledger", "results", "pictures"):
+    for name in ("search", "request", "storage", "results", "pictures"):
         monkeypatch.delitem(sys.modules, f"monai_spine.experiments.tuning.{name}")
         monkeypatch.delattr(monai_spine.experiments.tuning, name)
     monkeypatch.setitem(sys.modules, "optuna", None)

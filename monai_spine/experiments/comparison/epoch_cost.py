@@ -1,6 +1,6 @@
-"""How many epochs a budget of minutes pays for: measured on a few steps of the very training that is to run.
+"""How many epochs fit into a budget of minutes, measured on a few steps of the training that is to run.
 
-The number must be known beforehand, since learning-rate schedules are laid out over all epochs.
+The number must be known before the training, because learning rate schedules are laid out over all epochs.
 """
 
 from __future__ import annotations
@@ -13,31 +13,31 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from monai_spine.bundle.run import recorded, run_step
-from monai_spine.experiments.comparison.training import Site, settings_of
+from monai_spine.bundle.run import record_config, run_step
+from monai_spine.experiments.comparison.training import TrainingJob
 from monai_spine.files import write_text
 from monai_spine.training.run_record import read_record
 
 _BATCHES = 3
-"""So many of training and of validation in a short epoch."""
+"""How many batches a short epoch has, in training and in validation each."""
 
 _BATCH = 4
-"""Items of a batch, where the configuration does not say it in a number."""
+"""Items of a batch, where the configuration does not give a number."""
 
 _EPOCHS = 3
-"""Short epochs; the first fills caches and is not counted."""
+"""How many short epochs are run. The first one fills caches and is not counted."""
 
 
 @dataclass(frozen=True)
-class Cost:
-    """What an epoch costs, seconds: of processor time on a CPU, by the clock on a GPU.
+class EpochCost:
+    """What an epoch costs in seconds: of processor time on a CPU, by the clock on a GPU.
 
     Attributes
     ----------
     training, validation
-        A training item with its step, a validation item.
+        For one training item with its step, and for one validation item.
     rest
-        What else an epoch does: pictures, states, batch statistics.
+        For everything else in an epoch: pictures, states, batch statistics.
     """
 
     training: float
@@ -45,11 +45,11 @@ class Cost:
     rest: float
 
     def epoch(self, training: int, validation: int) -> float:
-        """Seconds of an epoch of so many items."""
+        """Seconds of an epoch with so many items."""
         return self.training * training + self.validation * validation + self.rest
 
     def epochs(self, minutes: float, training: int, validation: int) -> int:
-        """Whole epochs that fit into so many minutes, at least one."""
+        """Complete epochs that fit into so many minutes, at least one."""
         return max(1, math.floor(60 * minutes / self.epoch(training, validation)))
 
     def as_dict(self) -> dict[str, float]:
@@ -57,51 +57,53 @@ class Cost:
         return {name: round(seconds, 5) for name, seconds in asdict(self).items()}
 
 
-def measure(site: Site, root: Path) -> Cost:
+def measure_epoch(job: TrainingJob, root: Path) -> EpochCost:
     """Train a few short epochs on a few items of the datalist, in a folder that is removed afterwards.
 
     Raises
     ------
     BundleRunError
-        If that fails.
+        If the training fails.
     """
     shutil.rmtree(root, ignore_errors=True)
-    batch = site.part.entry("batch_size")
+    batch = job.part.entry("batch_size")
     batch = int(batch) if str(batch).isdecimal() else _BATCH
-    write_text(root / "datalist.json", json.dumps(_few(site.datalist, site.fold, _BATCHES * batch)))
-    probe = Site(site.part, root / "datalist.json", site.fold, site.bundle)
+    write_text(root / "datalist.json", json.dumps(_few(job.datalist, job.fold, _BATCHES * batch)))
+    probe = TrainingJob(job.part, root / "datalist.json", job.fold, job.bundle)
     record = root / "epochs.jsonl"
-    configs = [*site.part.configs, recorded(record)]
-    log = root.parent / "log.txt"
-    run_step("training", configs, settings_of(probe, root, epochs=_EPOCHS), log)
+    configs = [*job.part.configs, record_config(record)]
+    run_step("training", configs, probe.settings(root, _EPOCHS), root.parent / "log.txt")
     cost = _cost(read_record(record)[1:])
     shutil.rmtree(root)
     return cost
 
 
-def _cost(lines: Sequence[dict[str, Any]]) -> Cost:
-    """The least that was measured: whatever else the machine does only adds to it."""
+def _cost(lines: Sequence[dict[str, Any]]) -> EpochCost:
+    """The least time of the short epochs: whatever else the machine does only adds to it."""
     clock = "processor_seconds" if lines[0]["device"] == "cpu" else "seconds"
     each = {
         name: min(line[name][clock] / max(1, line[name]["items"]) for line in lines)
         for name in ("training", "validation")
     }
     rest = min(line[clock] - line["training"][clock] - line["validation"][clock] for line in lines)
-    return Cost(each["training"], each["validation"], max(0.0, rest))
+    return EpochCost(each["training"], each["validation"], max(0.0, rest))
 
 
-def _few(datalist: Path, fold: int, wanted: int) -> dict[str, Any]:
-    """A datalist of so many items of training, and of validation, with all labels in turn and absolute paths."""
+def _few(datalist: Path, fold: int, count: int) -> dict[str, Any]:
+    """A datalist of so many training items and as many validation items, with all labels and absolute paths."""
     content: dict[str, Any] = json.loads(datalist.read_text(encoding="utf-8"))
     entries = content["training"]
     sides = [[e for e in entries if e["fold"] != fold], [e for e in entries if e["fold"] == fold]]
-    chosen = [entry for side in sides for entry in _in_turn(side)[:wanted]]
+    chosen = [entry for side in sides for entry in _labels_in_turn(side)[:count]]
     folder = datalist.parent.resolve()
-    return {**content, "training": [_placed(entry, folder) for entry in chosen], "test": []}
+    return {**content, "training": [_absolute(entry, folder) for entry in chosen], "test": []}
 
 
-def _in_turn(entries: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The first of every label, then the second of every label, and so on."""
+def _labels_in_turn(entries: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The first item of every label, then the second of every label, and so on.
+
+    Items of one label only would leave losses and metrics undefined.
+    """
     seen: dict[str, int] = {}
     ranks = []
     for entry in entries:
@@ -112,7 +114,9 @@ def _in_turn(entries: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     return [entries[n] for n in order]
 
 
-def _placed(entry: dict[str, Any], folder: Path) -> dict[str, Any]:
+def _absolute(entry: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """A datalist's entry with absolute paths."""
+
     def is_paths(value: Any) -> bool:
         return isinstance(value, list) and bool(value) and all(isinstance(one, str) for one in value)
 

@@ -1,4 +1,4 @@
-"""``monai-spine audit``: from out-of-fold files to a list of labels to read again, and a datalist without them."""
+"""``monai-spine audit``: a list of labels to read again, and a datalist without them, from out-of-fold files."""
 
 from __future__ import annotations
 
@@ -13,32 +13,32 @@ from monai_spine.errors import InvalidOptionError
 from monai_spine.files import write_text
 from monai_spine.scoring.competition import natural_prevalence
 from monai_spine.spine import MISSING, Grade, Group
-from monai_spine.tables.audit.cleaned import check_same_labels, cleaned, read_entries
-from monai_spine.tables.audit.sheet import cards, sheet
-from monai_spine.tables.audit.suspicion import Suspect, ThresholdRow, suspects, threshold_table
+from monai_spine.tables.audit.cleaned_datalist import check_same_labels, cleaned_datalist, read_entries
+from monai_spine.tables.audit.contact_sheet import cards, contact_sheet
+from monai_spine.tables.audit.suspects import Suspect, ThresholdRow, find_suspects, threshold_table
 from monai_spine.tables.out_of_fold import read_out_of_fold
 
 
 @dataclass(frozen=True)
-class Audit:
-    """Suspicious labels, and what other thresholds would have flagged."""
+class AuditReport:
+    """Suspect labels, and what other thresholds would flag."""
 
-    found: Sequence[Suspect]
+    suspects: Sequence[Suspect]
     table: Sequence[ThresholdRow]
     threshold: float
     studies: int
     labels: int
 
     def to_text(self) -> str:
-        """The table of thresholds, and how many are flagged."""
+        """The table of thresholds, and how many labels are suspect."""
         heads = ["|p - y| above", "labels", "of all", *(group.value for group in Group), "studies with any"]
         lines = ["".join(f"{head:>17}" for head in heads)]
         for row in self.table:
             shares = "".join(f"{share:17.1%}" for share in [row.share, *row.of_group.values()])
             lines.append(f"{row.threshold:17.2f}{row.flagged:17}{shares}{row.studies:17}")
-        studies = len({one.study_id for one in self.found})
+        studies = len({one.study_id for one in self.suspects})
         lines.append(
-            f"{len(self.found)} of {self.labels} labels are suspicious at {self.threshold:g}, "
+            f"{len(self.suspects)} of {self.labels} labels are suspect at {self.threshold:g}, "
             f"in {studies} of {self.studies} studies"
         )
         return "\n".join(lines)
@@ -56,17 +56,17 @@ def audit(
     tilted: bool = True,
     normalise: bool = False,
     quiet: bool = False,
-) -> Audit:
-    """Write ``audit.csv``, ``thresholds.csv`` and ``audit.html``, and with a datalist ``datalist.json``, cleaned.
+) -> AuditReport:
+    """Write ``audit.csv``, ``thresholds.csv`` and ``audit.html``, and with a datalist a cleaned ``datalist.json``.
 
     Parameters
     ----------
     submission
-        Out-of-fold: of models that did not learn from the labels they speak of.
+        Out-of-fold predictions: of models that were not trained on these labels.
     threshold
-        Labels with a larger error are suspicious; see `monai_spine.tables.audit.suspicion`.
+        Labels with a larger error are suspect; see `monai_spine.tables.audit.suspects`.
     drop_studies
-        Leave out studies with at least so many suspicious labels instead of taking those labels away.
+        Leave out studies with at least so many suspect labels, instead of removing these labels.
     pictures
         The most labels that the contact sheet shows.
     tilted
@@ -75,36 +75,37 @@ def audit(
     Raises
     ------
     MissingInputError, InvalidTableError, InvalidOptionError
-        As `read_out_of_fold`, and if the threshold is not inside 0 and 1, or the datalist is not the solution's.
+        As for `read_out_of_fold`; if the threshold is not between 0 and 1; or if the datalist has other labels than
+        the solution.
     """
     if not 0 < threshold < 1:
-        raise InvalidOptionError(f"expected a threshold between 0 and 1, but given --threshold {threshold:g}")
+        raise InvalidOptionError(f"expected a threshold between 0 and 1, but found --threshold {threshold:g}")
     if drop_studies is not None and datalist is None:
-        raise InvalidOptionError("--drop-studies says how to clean a datalist: give it with --datalist")
+        raise InvalidOptionError("--drop-studies removes studies from a datalist: give the datalist with --datalist")
     table = read_out_of_fold(solution, [submission], datalist=datalist, normalise=normalise)
     natural = natural_prevalence(table.probabilities[0]) if tilted else table.probabilities[0]
-    found = suspects(table.study_ids, table.grades, natural, threshold)
+    suspects = find_suspects(table.study_ids, table.grades, natural, threshold)
     entries = read_entries(datalist) if datalist else {}
     if datalist:
-        check_same_labels(datalist, entries, found)
-        content = cleaned(datalist, found, out, drop_studies)
+        check_same_labels(datalist, entries, suspects)
+        content = cleaned_datalist(datalist, suspects, out, drop_studies)
         write_text(out / "datalist.json", json.dumps(content, indent=1) + "\n")
-    result = Audit(
-        found=found,
+    report = AuditReport(
+        suspects=suspects,
         table=threshold_table(table.grades, natural),
         threshold=threshold,
         studies=len(table.study_ids),
         labels=int((table.grades != MISSING).sum()),
     )
-    _write_tables(out, result)
-    shown = cards(found[:pictures], entries, datalist.parent if datalist else out, quiet)
-    page = sheet(shown, len(found), threshold, result.table, result.studies, result.labels)
+    _write_tables(out, report)
+    shown = cards(suspects[:pictures], entries, datalist.parent if datalist else out, quiet)
+    page = contact_sheet(shown, len(suspects), threshold, report.table, report.studies, report.labels)
     write_text(out / "audit.html", page)
-    return result
+    return report
 
 
-def _write_tables(out: Path, result: Audit) -> None:
-    rows = pd.DataFrame([_row(rank, one) for rank, one in enumerate(result.found, start=1)], columns=_COLUMNS)
+def _write_tables(out: Path, report: AuditReport) -> None:
+    rows = pd.DataFrame([_row(rank, one) for rank, one in enumerate(report.suspects, start=1)], columns=_COLUMNS)
     write_text(out / "audit.csv", rows.to_csv(index=False, float_format="%.6g"))
     thresholds = [
         {
@@ -114,7 +115,7 @@ def _write_tables(out: Path, result: Audit) -> None:
             **{f"share_{group.value}": share for group, share in row.of_group.items()},
             "studies": row.studies,
         }
-        for row in result.table
+        for row in report.table
     ]
     write_text(out / "thresholds.csv", pd.DataFrame(thresholds).to_csv(index=False, float_format="%.6g"))
 

@@ -1,4 +1,4 @@
-"""What classifiers of images are worth: balanced accuracy, or of several labels an image mean AUC, with intervals."""
+"""Assessment of image classifiers: balanced accuracy, or mean AUC where an image may have several labels."""
 
 from __future__ import annotations
 
@@ -10,36 +10,36 @@ from typing import Any
 import numpy as np
 
 from monai_spine.errors import InvalidTableError, listed
-from monai_spine.experiments.comparison.candidate import Part
-from monai_spine.experiments.comparison.judge import named
+from monai_spine.experiments.comparison.assessment import Predicted
 from monai_spine.images.data.datalist import UNKNOWN, Record, Task, read_image_datalist, split_folds
 from monai_spine.images.evaluation.figures import Classified, class_figures, overall_figures
 from monai_spine.images.evaluation.thresholds import thresholds_beside
-from monai_spine.scoring.bootstrap import estimate, patient_counts
+from monai_spine.scoring.bootstrap import difference, estimate, patient_counts
 from monai_spine.scoring.competition import Floats
 from monai_spine.scoring.submission import read_table
-from monai_spine.tables.score_intervals import difference
 
 
-class ImageJudge:
-    """Holds the images that every candidate is asked about.
+class ImageAssessment:
+    """The images that every candidate predicts, with their labels.
 
-    These are those of the datalist's ``test`` section if it has labels, else of the folds left out of training.
+    These are the images of the datalist's ``test`` section if it has labels, else those of the folds left out of
+    training.
 
     Parameters
     ----------
     datalist
-        With folds.
+        A datalist with folds.
     folds
-        To leave out, one training each.
+        The folds to leave out, one training for each.
     test
-        Another datalist of the same classes, whose images to ask about; its ``test`` section if that has labels, else
-        ``training``.
+        Another datalist of the same classes, whose images are predicted instead: its ``test`` section if that has
+        labels, else ``training``.
 
     Raises
     ------
     MissingInputError, InvalidTableError
-        If a datalist or a fold is not there, no image has a label, or the test's are trained on or of other classes.
+        If a datalist or a fold does not exist, no image has a label, groups of the test are trained on, or the test has
+        other classes.
     """
 
     lower_is_better = False
@@ -58,7 +58,9 @@ class ImageJudge:
             getattr(other, self.section) if self.section else [r for fold in folds for r in self.sides[fold][1]]
         )
         if not _labelled(self.records):
-            raise InvalidTableError(f"{test or datalist}: none of {len(self.records)} images to ask about has a label")
+            raise InvalidTableError(
+                f"{test or datalist}: none of {len(self.records)} images to evaluate on has a label"
+            )
         if self.section:
             _check_unseen(self.records, images.training)
         self.labels = np.array([record["label"] for record in self.records], dtype=np.int64)
@@ -66,18 +68,18 @@ class ImageJudge:
         self.counts = patient_counts(self.groups)
 
     @property
-    def several(self) -> bool:
+    def multilabel(self) -> bool:
         """Whether an image may have several labels."""
         return self.task is Task.MULTILABEL
 
     @property
     def key(self) -> str:
-        """Of which more is better."""
-        return "mean_auc" if self.several else "balanced_accuracy"
+        """The figure that orders the candidates; more of it is better."""
+        return "mean_auc" if self.multilabel else "balanced_accuracy"
 
     @property
     def title(self) -> str:
-        """For the picture."""
+        """The name of that figure in the picture."""
         return f"{self.key.replace('_', ' ')} (higher is better)"
 
     @property
@@ -87,11 +89,11 @@ class ImageJudge:
 
     @property
     def folds(self) -> list[int]:
-        """Those that are left out."""
+        """The folds that are left out, one training for each."""
         return list(self.sides)
 
-    def asked(self) -> tuple[tuple[str, Any], ...]:
-        """Configuration entries that put the images into an evaluation; none for the fold's own."""
+    def evaluated(self) -> tuple[tuple[str, Any], ...]:
+        """Configuration entries that put the images into an evaluation; none if these are the images of the fold."""
         if self.section is None:
             return ()
         if self.elsewhere is None:
@@ -100,43 +102,47 @@ class ImageJudge:
         return (("evaluated", f"$image_datalist.read_image_datalist({path!r}).{self.section}"),)
 
     def sizes(self, fold: int) -> tuple[int, int]:
-        """Images to train on, and to validate on."""
+        """How many images are trained on, and how many validate."""
         training, validation = self.sides[fold]
         return len(training), len(validation)
 
-    def answers(self, said: Mapping[int, Sequence[tuple[Part, Path]]]) -> Classified:
-        """What a candidate says of all images; networks of several folds are averaged on a test, else joined.
+    def predictions(self, predicted: Predicted) -> Classified:
+        """A candidate's probabilities of all images.
+
+        The images of several folds are joined; predictions of the same test images by the networks of several folds
+        are averaged.
 
         Raises
         ------
         InvalidTableError
             If a file lacks an image.
         """
-        paths = {fold: parts[0][1] for fold, parts in said.items()}
+        paths = {fold: parts[0][1] for fold, parts in predicted.items()}
         each = [self._probabilities(path, self._of(fold)) for fold, path in paths.items()]
-        found = np.mean(each, axis=0) if self.section else np.concatenate(each)
+        probabilities = np.mean(each, axis=0) if self.section else np.concatenate(each)
         thresholds = None
-        if self.several:
+        if self.multilabel:
             weights = [path.parents[1] / "models" / "model.pt" for path in paths.values()]
             thresholds = np.mean([thresholds_beside(one, self.classes) for one in weights], axis=0)
-        return Classified(self.labels, found, thresholds)
+        return Classified(self.labels, probabilities, thresholds)
 
-    def rows(self, answers: Mapping[str, Classified]) -> dict[str, dict[str, float | None]]:
-        """Figures of every candidate with their intervals, and how far it stands behind the best."""
-        drawn = {name: self._figures(given) for name, given in answers.items()}
-        best = max(drawn, key=lambda name: drawn[name][self.key][0], default="")
-        order = list(dict.fromkeys([self.key, "accuracy", "balanced_accuracy", "macro_f1", "mean_auc"]))
-        return {
-            name: {
-                **named(self.key, estimate(figures[self.key])),
-                **named("behind_best", difference(drawn[best][self.key], figures[self.key])),
-                **{column: value for one in order[1:] for column, value in named(one, estimate(figures[one])).items()},
+    def rows(self, predictions: Mapping[str, Classified]) -> dict[str, dict[str, float | None]]:
+        """The figures of every candidate with their intervals, and its difference to the best."""
+        replicates = {name: self._figures(classified) for name, classified in predictions.items()}
+        best = max(replicates, key=lambda name: replicates[name][self.key][0], default="")
+        _, *others = dict.fromkeys([self.key, "accuracy", "balanced_accuracy", "macro_f1", "mean_auc"])
+        table = {}
+        for name, figures in replicates.items():
+            table[name] = {
+                **estimate(figures[self.key]).as_columns(self.key),
+                **difference(replicates[best][self.key], figures[self.key]).as_columns("behind_best"),
             }
-            for name, figures in drawn.items()
-        }
+            for other in others:
+                table[name] |= estimate(figures[other]).as_columns(other)
+        return table
 
     def context(self) -> dict[str, Any]:
-        """Which images, and what chance alone would reach."""
+        """Which images, and the figure that chance would reach."""
         where = f"{(self.elsewhere or Path('datalist.json')).name}: {self.section}"
         return {
             "evaluated_on": where if self.section else f"held-out folds {self.folds}",
@@ -148,12 +154,12 @@ class ImageJudge:
         }
 
     def lines(self) -> dict[str, float]:
-        """What saying always the same would reach."""
-        return {"chance": 0.5 if self.several else 1 / len(self.classes)}
+        """The figure of a classifier that always predicts the same class."""
+        return {"chance": 0.5 if self.multilabel else 1 / len(self.classes)}
 
-    def _figures(self, given: Classified) -> dict[str, Floats]:
-        each = [class_figures(given, n, self.counts) for n in range(given.classes)]
-        return overall_figures(given, each, self.counts)
+    def _figures(self, classified: Classified) -> dict[str, Floats]:
+        each = [class_figures(classified, n, self.counts) for n in range(classified.classes)]
+        return overall_figures(classified, each, self.counts)
 
     def _of(self, fold: int) -> list[Record]:
         return self.records if self.section else self.sides[fold][1]
@@ -178,9 +184,9 @@ def _labelled(records: Sequence[Record]) -> bool:
     return any((np.asarray(record["label"]) != UNKNOWN).any() for record in records)
 
 
-def _check_unseen(asked: Sequence[Record], training: Sequence[Record]) -> None:
-    shared = {record["group"] for record in asked} & {record["group"] for record in training}
+def _check_unseen(images: Sequence[Record], training: Sequence[Record]) -> None:
+    shared = {record["group"] for record in images} & {record["group"] for record in training}
     if shared:
         raise InvalidTableError(
-            f"{len(shared)} groups of the test have images in training, too, such as {min(shared)}; take them out"
+            f"{len(shared)} groups of the test have images in training, too, such as {min(shared)}; remove these"
         )

@@ -1,4 +1,4 @@
-"""A datalist without the labels, or the studies, that an audit doubts."""
+"""A datalist without suspect labels, or without the studies that have many of them."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from typing import Any
 from monai_spine.data.datalist import entry_faults, read_content
 from monai_spine.errors import InvalidTableError, listed
 from monai_spine.spine import MISSING, TARGETS, SeriesType
-from monai_spine.tables.audit.suspicion import Suspect
+from monai_spine.tables.audit.suspects import Suspect
 
 Entry = dict[str, Any]
 
 
 def read_entries(datalist: Path) -> dict[str, Entry]:
-    """The entries of a datalist by study, as they stand in the file.
+    """The entries of a datalist by study, as the file has them.
 
     Raises
     ------
     MissingInputError, InvalidTableError
-        If it is not there or breaks the format.
+        If the file does not exist or has another form.
     """
     content = read_content(datalist)
     entries = [entry for section in ("training", "test") for entry in content.get(section) or ()]
@@ -32,18 +32,18 @@ def read_entries(datalist: Path) -> dict[str, Entry]:
     return {entry["study_id"]: entry for entry in entries}
 
 
-def check_same_labels(datalist: Path, entries: dict[str, Entry], found: Sequence[Suspect]) -> None:
-    """Make sure that a datalist has the labels that are doubted.
+def check_same_labels(datalist: Path, entries: dict[str, Entry], suspects: Sequence[Suspect]) -> None:
+    """Make sure that a datalist belongs to the solution: that it has the suspect labels.
 
     Raises
     ------
     InvalidTableError
-        If it lacks studies, or has other labels: it does not belong to the solution then.
+        If it lacks studies, or has other labels.
     """
-    absent = sorted({one.study_id for one in found} - set(entries))
+    absent = sorted({one.study_id for one in suspects} - set(entries))
     if absent:
-        raise InvalidTableError(f"{datalist} lacks {len(absent)} studies with suspicious labels: {listed(absent)}")
-    other = [one for one in found if _label(entries[one.study_id], one) != one.label]
+        raise InvalidTableError(f"{datalist} lacks {len(absent)} studies with suspect labels: {listed(absent)}")
+    other = [one for one in suspects if _label(entries[one.study_id], one) != one.label]
     if other:
         names = [one.finding.row_id(one.study_id) for one in other]
         raise InvalidTableError(
@@ -52,25 +52,25 @@ def check_same_labels(datalist: Path, entries: dict[str, Entry], found: Sequence
         )
 
 
-def cleaned(datalist: Path, found: Sequence[Suspect], folder: Path, drop_studies: int | None = None) -> Entry:
-    """The content of a cleaned datalist to be written into ``folder``; paths are made relative to that.
+def cleaned_datalist(datalist: Path, suspects: Sequence[Suspect], folder: Path, drop_studies: int | None) -> Entry:
+    """The content of a cleaned datalist that will be written into ``folder``; its paths are relative to that folder.
 
     Parameters
     ----------
-    found
+    suspects
         Labels that become `MISSING`.
     drop_studies
-        Leave out studies with at least so many of them, and keep all labels of the others.
+        Instead, leave out studies with at least so many suspect labels, and keep all labels of the others.
     """
     content = read_content(datalist)
-    doubted: dict[str, list[int]] = {}
-    for one in found:
-        doubted.setdefault(one.study_id, []).append(TARGETS.index(one.finding.name))
-    count = Counter({study: len(columns) for study, columns in doubted.items()})
+    suspect_columns: dict[str, list[int]] = {}
+    for one in suspects:
+        suspect_columns.setdefault(one.study_id, []).append(TARGETS.index(one.finding.name))
+    count = Counter({study: len(columns) for study, columns in suspect_columns.items()})
     for section in ("training", "test"):
         entries = [_moved(entry, datalist.parent, folder) for entry in content.get(section) or ()]
         if drop_studies is None:
-            entries = [_blanked(entry, doubted.get(entry["study_id"], [])) for entry in entries]
+            entries = [_blanked(entry, suspect_columns.get(entry["study_id"], [])) for entry in entries]
         else:
             entries = [entry for entry in entries if count[entry["study_id"]] < drop_studies]
         content[section] = entries
@@ -90,8 +90,8 @@ def _blanked(entry: Entry, columns: Sequence[int]) -> Entry:
 
 def _moved(entry: Entry, origin: Path, folder: Path) -> Entry:
     series: Entry = {
-        kind.value: [os.path.relpath(origin / file, folder) for file in entry[kind.value]]
-        for kind in SeriesType
-        if kind.value in entry
+        series_type.value: [os.path.relpath(origin / file, folder) for file in entry[series_type.value]]
+        for series_type in SeriesType
+        if series_type.value in entry
     }
     return {**entry, **series}

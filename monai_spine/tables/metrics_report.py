@@ -1,4 +1,4 @@
-"""``monai-spine metrics``: how well grades agree with labels, overall and finding by finding, as one JSON."""
+"""``monai-spine metrics``: how well predicted grades agree with labels, overall and for every finding, as JSON."""
 
 from __future__ import annotations
 
@@ -14,30 +14,48 @@ import numpy as np
 from monai_spine.console import track
 from monai_spine.files import write_text
 from monai_spine.scoring import figures as metrics
-from monai_spine.scoring.bootstrap import COVERAGE, REPLICATES, Estimate, estimate, patient_counts
-from monai_spine.scoring.competition import WEIGHTS, Floats, Ints, natural_prevalence, normalised
+from monai_spine.scoring.bootstrap import (
+    COVERAGE,
+    REPLICATES,
+    Estimate,
+    estimate,
+    patient_counts,
+    score_estimate,
+    score_replicates,
+)
+from monai_spine.scoring.competition import WEIGHTS, Floats, Ints, columns_of, natural_prevalence, normalised
 from monai_spine.scoring.reliability import BINS, bin_sums, calibration_errors
 from monai_spine.spine import FINDINGS, Condition, Grade, Group, Level, Side
-from monai_spine.tables.out_of_fold import OutOfFold, columns_of, read_out_of_fold
-from monai_spine.tables.score_intervals import score_estimate, score_replicates
+from monai_spine.tables.out_of_fold import read_out_of_fold
 
 SCHEMA = "monai_spine/metrics/1"
 
 Decision = Literal["natural", "weighted"]
 
+_SEED = 0
+
 
 @dataclass(frozen=True)
 class Pool:
-    """Findings whose rows are pooled for one set of figures, such as a condition's five levels."""
+    """Findings whose rows are pooled for one set of figures, such as a condition's five levels.
 
-    kind: str
+    Attributes
+    ----------
+    division
+        The key of the JSON that holds the pool: ``all``, ``groups``, ``conditions``, ``levels``, ``sides`` or
+        ``findings``.
+    columns
+        Indices of the findings among the 25.
+    """
+
+    division: str
     name: str
     columns: list[int]
 
 
 @dataclass(frozen=True)
 class PoolFigures:
-    """The figures of a pool: how many rows have which label, the confusion matrix, and the rest by name."""
+    """The figures of a pool: its confusion matrix, and every other figure by name."""
 
     pool: Pool
     confusion: Ints
@@ -54,14 +72,13 @@ class PoolFigures:
 
 
 @dataclass(frozen=True)
-class GradingSummary:
+class MetricsReport:
     """All figures of a submission."""
 
     studies: int
     patients: int
     decision: Decision
     replicates: int
-    seed: int
     score: dict[str, Estimate]
     pools: list[PoolFigures] = field(default_factory=list)
 
@@ -69,24 +86,24 @@ class GradingSummary:
         """One JSON object of the schema ``monai_spine/metrics/1``."""
         nested: dict[str, dict[str, Any]] = {}
         for pool in self.pools:
-            nested.setdefault(pool.pool.kind, {})[pool.pool.name] = pool.as_dict()
+            nested.setdefault(pool.pool.division, {})[pool.pool.name] = pool.as_dict()
         content = {
             "schema": SCHEMA,
             "studies": self.studies,
             "patients": self.patients,
             "decision": self.decision,
             "calibration_bins": BINS,
-            "interval": {"coverage": COVERAGE, "replicates": self.replicates, "seed": self.seed, "drawn": "patients"},
+            "interval": {"coverage": COVERAGE, "replicates": self.replicates, "seed": _SEED, "drawn": "patients"},
             "score": {part: figure.as_dict() for part, figure in self.score.items()},
             **nested,
         }
         return json.dumps(content, indent=2)
 
     def to_text(self) -> str:
-        """Tables to read: the score, and the figures of all findings and of the three groups."""
+        """Tables for people: the score, and the figures of all findings together and of the three groups."""
         lines = [f"{'':30}{'value [95 % interval]':>24}"]
         lines += [f"{part:30}{figure!s:>24}" for part, figure in self.score.items()]
-        shown = [pool for pool in self.pools if pool.pool.kind in {"all", "groups"}]
+        shown = [pool for pool in self.pools if pool.pool.division in {"all", "groups"}]
         lines += ["", f"{'':30}" + "".join(f"{pool.pool.name:>24}" for pool in shown)]
         for name in shown[0].figures:
             lines.append(f"{name:30}" + "".join(f"{pool.figures[name]!s:>24}" for pool in shown))
@@ -116,7 +133,7 @@ def pools() -> list[Pool]:
     ]
 
 
-def summarise(
+def measure(
     labels: Ints,
     probabilities: Floats,
     patients: Sequence[str],
@@ -124,9 +141,8 @@ def summarise(
     decision: Decision = "natural",
     tilted: bool = True,
     replicates: int = REPLICATES,
-    seed: int = 0,
     quiet: bool = True,
-) -> GradingSummary:
+) -> MetricsReport:
     """All figures of graded studies.
 
     Parameters
@@ -136,32 +152,32 @@ def summarise(
     probabilities
         ``(studies, 25, 3)``.
     patients
-        Of each study: drawn anew, with all their studies, for the intervals.
+        The patient of each study. For the intervals, patients are drawn with all of their studies.
     decision
-        The decided grade is the most probable one at ``natural`` prevalence, as in ``findings.json``, or with the
-        competition's ``weighted`` probabilities. Areas, Brier scores and calibration errors are always of natural ones.
+        Whether the decided grade is the most probable one at ``natural`` prevalence, as in ``findings.json``, or with
+        the competition's ``weighted`` probabilities. Areas, Brier scores and calibration errors always use natural
+        probabilities.
     tilted
-        Whether the probabilities are competition-weighted; otherwise they are taken to be natural.
+        Whether the probabilities are competition-weighted. Otherwise they are natural.
     """
     natural = natural_prevalence(probabilities) if tilted else normalised(probabilities)
     weighted = normalised(natural * WEIGHTS)
     decided = (natural if decision == "natural" else weighted).argmax(axis=-1)
-    counts = patient_counts(patients, replicates, seed)
+    counts = patient_counts(patients, replicates, _SEED)
     figures = partial(_pool_figures, labels, natural, decided, counts)
     every = pools()
     scores = score_replicates(labels, probabilities, counts)
-    return GradingSummary(
+    return MetricsReport(
         studies=len(labels),
         patients=len(set(patients)),
         decision=decision,
         replicates=replicates,
-        seed=seed,
         score={part: score_estimate(values) for part, values in scores.items()},
         pools=[figures(pool) for pool in track(every, "figures", len(every), quiet)],
     )
 
 
-def run_metrics(
+def report_metrics(
     solution: Path,
     submission: Path,
     out: Path | None = None,
@@ -171,21 +187,21 @@ def run_metrics(
     tilted: bool = True,
     normalise: bool = False,
     quiet: bool = False,
-) -> GradingSummary:
-    """Read a solution and a submission, compute all figures, and write them to ``out`` if given.
+) -> MetricsReport:
+    """Read a solution and a submission, compute all figures, and write them to the JSON file ``out``, unless None.
 
     Raises
     ------
     MissingInputError, InvalidTableError
         As `monai_spine.tables.out_of_fold.read_out_of_fold`.
     """
-    table: OutOfFold = read_out_of_fold(solution, [submission], datalist=datalist, normalise=normalise)
-    found = summarise(
+    table = read_out_of_fold(solution, [submission], datalist=datalist, normalise=normalise)
+    report = measure(
         table.grades, table.probabilities[0], table.patients, decision=decision, tilted=tilted, quiet=quiet
     )
     if out:
-        write_text(out, found.to_json() + "\n")
-    return found
+        write_text(out, report.to_json() + "\n")
+    return report
 
 
 def _pool_figures(labels: Ints, natural: Floats, decided: Ints, counts: Floats, pool: Pool) -> PoolFigures:

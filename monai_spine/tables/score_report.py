@@ -1,4 +1,4 @@
-"""A submission's score beside what knowing nothing would score."""
+"""``monai-spine score``: a submission's score, beside the scores of answers that know nothing of the images."""
 
 from __future__ import annotations
 
@@ -9,27 +9,33 @@ from pathlib import Path
 from typing import Literal
 
 from monai_spine.errors import InvalidTableError
-from monai_spine.scoring.competition import Score, competition_score, constant_score, level_prior, uniform_rows
+from monai_spine.scoring.competition import (
+    JEFFREYS,
+    Score,
+    competition_score,
+    constant_score,
+    level_prior,
+    uniform_rows,
+)
 from monai_spine.scoring.submission import read_labels, read_predictions
 from monai_spine.spine import MISSING
-from monai_spine.tables.floor import read_floor
-
-_PSEUDO_COUNT = 0.5
-"""Studies of each grade added to a prior learnt elsewhere (Jeffreys' choice), so that it never says never."""
+from monai_spine.tables.floor import read_floor, share_of_way
 
 
 @dataclass(frozen=True)
-class Comparison:
-    """Scores of a submission, and of what it is held against, on the same labelled rows.
+class ScoreReport:
+    """Scores of a submission and of its references, on the same labelled rows.
 
     Attributes
     ----------
     prior, uniform
-        Of the per-level weighted prior, and of a third for everything.
-    floor
-        The best that anyone can expect, where it is known.
+        Scores of the per-level weighted prior, and of a third for each grade.
+    studies, rows
+        How many studies and labelled rows were scored.
     filled
-        Rows that the submission lacked.
+        How many of these rows the submission lacked.
+    floor
+        The best score that anyone can expect; None where it is not known.
     """
 
     submission: Score
@@ -41,14 +47,14 @@ class Comparison:
     floor: Score | None = None
 
     def share_of_way(self) -> dict[str, float] | None:
-        """How far the score and its parts have come from the prior (0) to the floor (1); None without a floor."""
+        """`floor.share_of_way` of the score and of its parts; None without a floor."""
         if self.floor is None:
             return None
-        given, prior, floor = (score.as_dict() for score in (self.submission, self.prior, self.floor))
-        return {part: (prior[part] - given[part]) / (prior[part] - floor[part]) for part in given}
+        scores, prior, floor = (score.as_dict() for score in (self.submission, self.prior, self.floor))
+        return {part: share_of_way(score, prior[part], floor[part]) for part, score in scores.items()}
 
     def to_json(self) -> str:
-        """One JSON object: the submission's five figures, the scores it is held against, and these in parts."""
+        """One JSON object: the submission's five figures, and the references with their parts."""
         references = {name: score for name, score in self._columns().items() if name != "submission"}
         figures: dict[str, object] = {
             **self.submission.as_dict(),
@@ -77,25 +83,25 @@ class Comparison:
         return "\n".join(lines)
 
     def _columns(self) -> dict[str, Score]:
-        known = {"submission": self.submission, "prior": self.prior, "uniform": self.uniform}
-        return known if self.floor is None else {**known, "floor": self.floor}
+        scores = {"submission": self.submission, "prior": self.prior, "uniform": self.uniform}
+        return scores if self.floor is None else {**scores, "floor": self.floor}
 
 
-def compare(
+def report_score(
     solution: Path,
     submission: Path,
     missing: Literal["uniform", "prior"] | None = None,
     prior_from: Path | None = None,
     floor: Path | None = None,
-) -> Comparison:
-    """Score a submission's file against a solution's.
+) -> ScoreReport:
+    """Score a submission's file against a solution's file.
 
     Parameters
     ----------
     missing
-        What to fill rows with that the submission lacks; without it they are an error.
+        How to fill rows that the submission lacks (see `read_predictions`); None raises an error.
     prior_from
-        Labels to learn the prior from; by default the solution's own, which flatters the prior.
+        Labels to learn the prior from. By default the solution's own, which makes the prior look better than it is.
     floor
         A phantom cohort's ``floor.json`` or ``truth.csv`` (see `read_floor`).
 
@@ -110,8 +116,8 @@ def compare(
     empty = [part for part, value in score.as_dict().items() if math.isnan(value) and part != "score"]
     if empty:
         raise InvalidTableError(f"{solution} holds no label for {', '.join(empty)}, so there is no score")
-    prior = level_prior(read_labels(prior_from).grades, _PSEUDO_COUNT) if prior_from else level_prior(labels.grades)
-    return Comparison(
+    prior = level_prior(read_labels(prior_from).grades, JEFFREYS) if prior_from else level_prior(labels.grades)
+    return ScoreReport(
         submission=score,
         prior=constant_score(labels.grades, prior),
         uniform=constant_score(labels.grades, uniform_rows()),

@@ -1,4 +1,4 @@
-"""The search's trials in a database: SQLite in a folder, or any server that several machines reach."""
+"""Storage of a search's trials: a SQLite database in a folder, or any database server for several machines."""
 
 from __future__ import annotations
 
@@ -6,9 +6,7 @@ import hashlib
 import os
 import socket
 import warnings
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import optuna
 from optuna.trial import FrozenTrial, TrialState
@@ -18,38 +16,38 @@ from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 from monai_spine.errors import InvalidOptionError
 
 _HEARTBEAT_SECONDS = 20
-"""A machine that has not been heard of for twice as long has died, and its trial has failed."""
+"""A process without a sign of life for twice as long is considered dead, and its trial failed."""
 
 _WORKER, _FINGERPRINT, REASON = "worker", "fingerprint", "reason"
 
 
-class Ledger:
-    """A search's trials, shared by all that work on it.
+class TrialStorage:
+    """The trials of a search, shared by all processes that work on it.
 
     Parameters
     ----------
     url
-        Of the database, as SQLAlchemy takes it.
+        The database's URL, in SQLAlchemy's form.
     name
-        Of the search: a database holds many.
+        The name of the search: a database can hold many.
     higher_is_better
-        The direction.
+        Whether more of the figure is better.
     pruner
-        Ends trials that look hopeless.
+        Ends trials that are worse than others.
     fingerprint
-        Of all that trials have in common; a search goes on only with the same.
+        A digest of all that the trials have in common. A search is resumed only with the same.
 
     Raises
     ------
     InvalidOptionError
-        If the database cannot be reached, or holds a search of this name that is another one.
+        If the database cannot be used, or holds another search of this name.
     """
 
     def __init__(
         self, url: str, name: str, *, higher_is_better: bool, pruner: optuna.pruners.BasePruner, fingerprint: str
     ) -> None:
         self.shown = _shown(url)
-        optuna.logging.set_verbosity(optuna.logging.CRITICAL)  # what it says is said by ours
+        optuna.logging.set_verbosity(optuna.logging.CRITICAL)  # our own lines report the same
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         directions = optuna.study.StudyDirection
         direction = directions.MAXIMIZE if higher_is_better else directions.MINIMIZE
@@ -65,27 +63,33 @@ class Ledger:
             raise InvalidOptionError(f"the database {self.shown} cannot be used: {_first_line(err)}") from err
         self._check(name, fingerprint)
 
-    def claimed(self) -> list[FrozenTrial]:
-        """Trials that count: finished, running, or failed by their own fault; not those that were interrupted."""
+    def counted(self) -> list[FrozenTrial]:
+        """Trials that count towards the budget: finished, running, or failed with a reason; not interrupted ones."""
         return [trial for trial in self.study.get_trials(deepcopy=False) if _counts(trial)]
 
-    def give_back(self) -> list[int]:
-        """Mark trials as failed that ran in a process of this machine that is gone; they no longer count."""
-        gone = []
+    def release_interrupted(self) -> list[int]:
+        """Mark trials as failed whose process on this machine has ended, and return their numbers.
+
+        They do not count any more, so others take their place.
+        """
+        interrupted = []
         for trial in self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
             machine, _, process = str(trial.user_attrs.get(_WORKER, "")).partition(":")
             if machine == _machine() and not _is_alive(int(process)):
                 self.study.tell(trial.number, state=TrialState.FAIL)
-                gone.append(trial.number)
-        return gone
+                interrupted.append(trial.number)
+        return interrupted
 
     def sign(self, trial: optuna.Trial) -> None:
-        """Note who works on a trial."""
+        """Save which process works on a trial."""
         trial.set_user_attr(_WORKER, f"{_machine()}:{os.getpid()}")
 
     def is_surplus(self, trial: optuna.Trial, budget: int) -> bool:
-        """Whether so many trials with lower numbers count already: two workers took the last one at once."""
-        return sum(one.number < trial.number for one in self.claimed()) >= budget
+        """Whether ``budget`` trials with lower numbers count already.
+
+        That happens if two processes start the last trial at the same time.
+        """
+        return sum(one.number < trial.number for one in self.counted()) >= budget
 
     def _check(self, name: str, fingerprint: str) -> None:
         known = self.study.user_attrs.get(_FINGERPRINT)
@@ -99,14 +103,8 @@ class Ledger:
 
 
 def finished(study: optuna.Study) -> list[FrozenTrial]:
-    """Trials with a figure of a whole training."""
+    """Trials with the figure of a complete training."""
     return study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-
-
-def digest(files: Sequence[Path], *texts: Any) -> str:
-    """Of all that trials have in common."""
-    parts = [path.read_bytes() for path in files]
-    return hashlib.sha256(b"\0".join([*parts, repr(texts).encode()])).hexdigest()
 
 
 def _counts(trial: FrozenTrial) -> bool:
@@ -114,7 +112,7 @@ def _counts(trial: FrozenTrial) -> bool:
 
 
 def _machine() -> str:
-    """Tells machines apart without naming them."""
+    """An identifier of this machine that does not reveal its name."""
     return hashlib.sha256(socket.gethostname().encode()).hexdigest()[:12]
 
 
@@ -129,7 +127,7 @@ def _is_alive(process: int) -> bool:
 
 
 def _shown(url: str) -> str:
-    """Without its password."""
+    """The URL without its password."""
     try:
         return make_url(url).render_as_string(hide_password=True)
     except ArgumentError as err:

@@ -1,4 +1,4 @@
-"""The comparison as a table: of what each candidate is worth and what it cost."""
+"""The comparison as a table and as a picture: the figures of each candidate, and what it cost."""
 
 from __future__ import annotations
 
@@ -7,7 +7,12 @@ import io
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
+
+from matplotlib.figure import Figure
+
+from monai_spine.files import whole_file
 
 _COSTS = (
     "parameters",
@@ -20,10 +25,13 @@ _COSTS = (
     "device",
 )
 
+_COLOURS = {"prior": "#b5b5b5", "floor": "#2f8f4e", "chance": "#b5b5b5"}
+_POINT = "#1f5fa8"
+
 
 @dataclass(frozen=True)
 class Row:
-    """A candidate: what it is worth, what it cost, and why it failed if it did."""
+    """A candidate: its figures, what it cost, and if it failed the reason."""
 
     name: str
     figures: Mapping[str, float | None] = field(default_factory=dict)
@@ -42,11 +50,11 @@ def costs(parts: Sequence[Sequence[Mapping[str, Any]]], networks: int) -> dict[s
     Parameters
     ----------
     parts
-        Of each run the lines of `monai_spine.training.run_record.RunRecord`.
+        For each run, the lines of `monai_spine.training.run_record.RunRecord`.
     networks
-        How many of them make one answer: their parameters add up, and so do their seconds per item.
+        How many runs make one prediction: their parameters add up, and so do their seconds per item.
     """
-    first = parts[:networks]
+    first = parts[:networks]  # those of the first fold; the networks of other folds are like them
     return {
         "parameters": sum(lines[-1]["parameters"] for lines in first),
         "epochs": sum(len(lines) for lines in parts) / len(parts),
@@ -60,7 +68,7 @@ def costs(parts: Sequence[Sequence[Mapping[str, Any]]], networks: int) -> dict[s
 
 
 def to_csv(rows: Sequence[Row]) -> str:
-    """One line a candidate; figures that are not defined are empty."""
+    """A line for each candidate; figures that are not defined are empty."""
     columns: dict[str, None] = {}
     for row in sorted(rows, key=lambda row: bool(row.reason)):
         columns |= dict.fromkeys(name for name in row.as_dict() if name != "reason")
@@ -72,12 +80,12 @@ def to_csv(rows: Sequence[Row]) -> str:
 
 
 def to_text(rows: Sequence[Row], key: str, shown: Sequence[str]) -> str:
-    """A table to read.
+    """A table for people.
 
     Parameters
     ----------
     key
-        The figure with an interval by which candidates are ordered.
+        The figure that orders the candidates; it is shown with its interval.
     shown
         Further figures.
     """
@@ -105,11 +113,45 @@ def to_text(rows: Sequence[Row], key: str, shown: Sequence[str]) -> str:
     )
 
 
-def _rate(parts: Sequence[Sequence[Mapping[str, Any]]], stretch: str) -> float | None:
-    """Items a second, of all networks one after the other."""
+def write_picture(path: Path, rows: Sequence[Row], key: str, title: str, lines: Mapping[str, float]) -> None:
+    """Write a PNG with a point and its interval for each candidate, and its cost; failed candidates are left out.
+
+    Parameters
+    ----------
+    key
+        The figure to show; ``<key>_low`` and ``<key>_high`` are its interval.
+    lines
+        Names and values of the vertical lines with which candidates are compared.
+    """
+    shown = [row for row in rows if not row.reason]
+    figure = Figure(figsize=(10, 1.5 + 0.42 * len(shown)), layout="constrained", dpi=120)
+    axes = figure.subplots()
+    for place, row in enumerate(reversed(shown)):
+        value, low, high = (row.figures.get(name) for name in (key, f"{key}_low", f"{key}_high"))
+        if value is None:
+            continue
+        if low is not None and high is not None:
+            axes.plot([low, high], [place, place], color=_POINT, linewidth=1.6, solid_capstyle="butt")
+        axes.plot([value], [place], "o", color=_POINT, markersize=6)
+        axes.annotate(_cost_phrase(row), (1.01, place), xycoords=("axes fraction", "data"), va="center", fontsize=8.5)
+    for name, value in lines.items():
+        axes.axvline(value, color=_COLOURS.get(name, "#b5b5b5"), linewidth=1.2, linestyle=(0, (4, 3)))
+        axes.annotate(f"{name} {value:.3f}", (value, 1.0), xycoords=("data", "axes fraction"), ha="center", va="bottom")
+    axes.set_yticks(range(len(shown)), [row.name for row in reversed(shown)])
+    axes.set_ylim(-0.6, len(shown) - 0.4)
+    axes.set_xlabel(f"{title}, 95 % interval")
+    axes.grid(axis="x", color="#e6e6e6", linewidth=0.7)
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right"]].set_visible(False)
+    with whole_file(path) as partial:
+        figure.savefig(partial, format="png")
+
+
+def _rate(parts: Sequence[Sequence[Mapping[str, Any]]], phase: str) -> float | None:
+    """Items per second, of all networks one after the other."""
     each = 0.0
     for lines in parts:
-        items, seconds = (sum(line[stretch][name] for line in lines) for name in ("items", "seconds"))
+        items, seconds = (sum(line[phase][name] for line in lines) for name in ("items", "seconds"))
         each += seconds / items if items else math.inf
     return round(1 / each, 3) if 0 < each < math.inf else None
 
@@ -132,3 +174,11 @@ def _short(value: Any) -> str:
     if value == int(value):
         return f"{int(value):,}"
     return f"{value:.3f}" if abs(value) < 10 else f"{value:,.1f}"
+
+
+def _cost_phrase(row: Row) -> str:
+    on_cpu = row.costs.get("device") == "cpu"
+    clock, unit = ("processor_minutes", "processor min") if on_cpu else ("minutes", "min")
+    parameters, epochs, minutes = (float(row.costs.get(name) or 0) for name in ("parameters", "epochs", clock))
+    plural = "" if epochs == 1 else "s"
+    return f"{parameters / 1e6:.3g} M parameters, {epochs:.3g} epoch{plural}, {minutes:.3g} {unit}"

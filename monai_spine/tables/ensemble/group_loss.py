@@ -1,6 +1,7 @@
-"""Fitting a few parameters to the competition's loss, one group of conditions at a time.
+"""The competition's loss of one group of conditions, and how a few parameters are fitted to it.
 
-The loss is a sum over groups, and no parameter serves two of them, so each group's can be fitted by themselves.
+The competition's loss is a sum over groups, and no parameter of an ensemble serves two groups. So the parameters of
+each group are fitted separately.
 """
 
 from __future__ import annotations
@@ -10,20 +11,19 @@ from collections.abc import Callable
 import numpy as np
 import torch
 
-from monai_spine.scoring.competition import WEIGHTS, Ints
+from monai_spine.scoring.competition import WEIGHTS, Ints, columns_of
 from monai_spine.spine import Group
-from monai_spine.tables.out_of_fold import columns_of
 from monai_spine.training.losses import any_severe, cross_entropies, mean_of_parts
 from monai_spine.training.soft_labels import soft_labels
 
 TINY = 1e-12
-"""Below it, a probability's logarithm says nothing more."""
+"""Smaller probabilities count as this one, so that logarithms are finite in float32."""
 
 
 def minimise(parameters: torch.Tensor, loss: Callable[[], torch.Tensor], tolerance: float) -> None:
-    """Change ``parameters`` in place until a step changes loss and parameters by less than the tolerance.
+    """Change ``parameters`` in place until a step changes the loss or the parameters by less than the tolerance.
 
-    L-BFGS on all rows at once: nothing is random.
+    L-BFGS on all rows at once, without anything random: the same input gives the same parameters.
     """
     optimiser = torch.optim.LBFGS(
         [parameters],
@@ -44,12 +44,12 @@ def minimise(parameters: torch.Tensor, loss: Callable[[], torch.Tensor], toleran
 
 
 class GroupLoss:
-    """The competition's loss of one group's findings; for the canal with the any-severe term.
+    """The competition's loss of one group's findings; for the canal, the any-severe part is included.
 
     Parameters
     ----------
     grades
-        ``(studies, 25)``; those of other groups do not matter.
+        ``(studies, 25)``; grades of other groups are not used.
     """
 
     def __init__(self, grades: Ints, group: Group) -> None:
@@ -59,7 +59,7 @@ class GroupLoss:
         self.weights = torch.tensor(WEIGHTS, dtype=torch.float32)
 
     def __call__(self, logits: torch.Tensor) -> torch.Tensor:
-        """Loss of the group's logits ``(studies, n, 3)``."""
+        """Loss of the group's logits ``(studies, n, 3)``, where ``n`` is the number of the group's findings."""
         parts = [term(logits.float(), self.labels, self.weights) for term in self.terms]
         losses, totals = (torch.stack(part) for part in zip(*parts, strict=True))
         return mean_of_parts(losses, totals, torch.ones(len(parts)))

@@ -1,4 +1,4 @@
-"""``monai-spine calibrate``: learn a calibration from out-of-fold files, and say honestly what it does."""
+"""``monai-spine calibrate``: learn a calibration from out-of-fold files, and report its effect by cross-validation."""
 
 from __future__ import annotations
 
@@ -14,28 +14,31 @@ from threadpoolctl import threadpool_limits
 from monai_spine.console import track
 from monai_spine.files import write_text
 from monai_spine.scoring.bootstrap import REPLICATES, Estimate, estimate, patient_counts
-from monai_spine.scoring.competition import WEIGHTS, Floats, Ints, competition_score, natural_prevalence
+from monai_spine.scoring.competition import WEIGHTS, Floats, Ints, columns_of, competition_score, natural_prevalence
 from monai_spine.scoring.figures import study_briers
 from monai_spine.scoring.grouped_folds import grouped_folds, out_of_fold
 from monai_spine.scoring.reliability import BINS, bin_sums, calibration_errors
 from monai_spine.spine import MISSING, Grade, Group
-from monai_spine.tables.calibration.calibrator import Calibration
+from monai_spine.tables.calibration.model import Calibration
 from monai_spine.tables.calibration.scaling import FLOOR
-from monai_spine.tables.out_of_fold import OutOfFold, check_groups, columns_of, read_out_of_fold, write_rows
+from monai_spine.tables.out_of_fold import OutOfFold, check_groups, read_out_of_fold, write_rows
 
 GIVEN, NATURAL, CALIBRATED = "as given", "tilt removed", "calibrated"
+"""The stages that the table and the diagram show."""
 
 
 @dataclass(frozen=True)
-class Calibrated:
-    """What a calibration does to patients that it was not fitted to.
+class CalibrationReport:
+    """The effect of a calibration on patients that it was not fitted to.
 
     Attributes
     ----------
     figures
-        By stage, then by group, then by name: calibration errors, natural log loss and Brier score.
+        Calibration errors, natural log loss and Brier score: by stage, then by group, then by name.
     scores
-        By stage, the competition's score of the weighted form.
+        The competition's score of the weighted probabilities, by stage.
+    folds, seed
+        Of the cross-validation.
     """
 
     calibration: Calibration
@@ -69,7 +72,7 @@ class Calibrated:
         return json.dumps(content, indent=2)
 
     def to_text(self) -> str:
-        """A table to read: before and after, each on patients that nothing was fitted to."""
+        """A table for people: every stage, each on patients that nothing was fitted to."""
         names = next(iter(self.figures[GIVEN].values()))
         lines = [f"{'group':14}{'stage':22}" + "".join(f"{name:>23}" for name in names)]
         for group in self.figures[GIVEN]:
@@ -78,17 +81,19 @@ class Calibrated:
             lines.append("")
         lines.append(f"{'':14}{'':22}{'competition score':>23}")
         lines += [f"{'':14}{stage:22}{score:23.4f}" for stage, score in self.scores.items()]
-        lines += ["", *(f"{group.value}: {self._in_words(group)}" for group in Group)]
+        lines += ["", *(f"{group.value}: {self._sentence(group)}" for group in Group)]
         lines.append(
             f"{self.studies} studies of {self.patients} patients; fitted on other patients' rows ({self.folds} folds); "
             "95 % intervals"
         )
         return "\n".join(lines)
 
-    def _in_words(self, group: Group) -> str:
+    def _sentence(self, group: Group) -> str:
+        """The method that was chosen for a group, and what it did to the calibration error of severe."""
         before, after = (self.figures[stage][group.value]["ece_severe"].value for stage in (GIVEN, CALIBRATED))
-        method = {"none": "tilt removed, nothing else"}.get(m := self.calibration.methods[group], f"{m} scaling")
-        return f"{method}; calibration error of severe {before:.4f} → {after:.4f} (÷ {before / after:.1f})"
+        method = self.calibration.methods[group]
+        chosen = "tilt removed, nothing else" if method == "none" else f"{method} scaling"
+        return f"{chosen}; calibration error of severe {before:.4f} → {after:.4f} (÷ {before / after:.1f})"
 
 
 def calibrate(
@@ -103,33 +108,32 @@ def calibrate(
     seed: int = 0,
     normalise: bool = False,
     quiet: bool = False,
-) -> Calibrated:
+) -> CalibrationReport:
     """Write ``calibration.json``, ``calibrated.csv``, ``weighted.csv``, ``report.json`` and ``reliability.png``.
 
-    Both tables hold out-of-fold rows: each study's were calibrated by what other patients taught, so that scoring the
-    files is honest. ``calibration.json`` is learnt from all of them, for new studies.
+    Both tables hold out-of-fold rows: each study's rows come from a calibration that was fitted to other patients, so
+    the files may be scored. ``calibration.json`` is learnt from all studies, and is for new ones.
 
     Parameters
     ----------
     method, tilted
-        As of `Calibration.fit`.
+        See `Calibration.fit`.
     folds, seed
         Of the cross-validation by patient.
 
     Raises
     ------
     MissingInputError, InvalidTableError, InvalidOptionError
-        As `read_out_of_fold`, and if a group has labels of one grade only, or patients are too few for the folds.
+        As for `read_out_of_fold`, and if a group has labels of one grade only, or patients are too few for the folds.
     """
     table = read_out_of_fold(solution, [submission], datalist=datalist, normalise=normalise)
     check_groups(table.grades, solution)
     fold_of = grouped_folds(table.grades, table.patients, folds, seed)
-    with threadpool_limits(1):  # six parameters: more threads only wait for each other
+    with threadpool_limits(1):  # for six parameters, more threads only wait for each other
         stages = _stages(table, fold_of, method, tilted, quiet)
         whole = _fitted(table, np.arange(len(table.study_ids)), method, tilted)
-    after = stages[CALIBRATED]
     counts = patient_counts(table.patients, seed=seed)
-    found = Calibrated(
+    report = CalibrationReport(
         calibration=whole,
         figures={stage: _figures(table.grades, rows, counts) for stage, rows in stages.items()},
         scores={stage: _score(table.grades, rows, stage == GIVEN) for stage, rows in stages.items()},
@@ -138,8 +142,8 @@ def calibrate(
         folds=folds,
         seed=seed,
     )
-    _write(out, table, found, {stage: stages[stage] for stage in (GIVEN, NATURAL, CALIBRATED)}, after)
-    return found
+    _write(out, table, report, stages)
+    return report
 
 
 def apply_calibration(path: Path, submission: Path, out: Path, normalise: bool = False) -> int:
@@ -147,7 +151,8 @@ def apply_calibration(path: Path, submission: Path, out: Path, normalise: bool =
 
     Returns
     -------
-    The number of studies.
+    int
+        The number of studies.
     """
     calibration = Calibration.read(path)
     table = read_out_of_fold(None, [submission], normalise=normalise)
@@ -156,16 +161,16 @@ def apply_calibration(path: Path, submission: Path, out: Path, normalise: bool =
 
 
 def _stages(table: OutOfFold, fold_of: np.ndarray, method: str, tilted: bool, quiet: bool) -> dict[str, Floats]:
-    """Probabilities before, after removing the tilt, and after each kind of scaling; the last is what is asked for."""
+    """Probabilities as given, with the tilt removed, and out-of-fold after each scaling; last, the requested one."""
     given = table.probabilities[0]
-    kinds = {"temperature": "temperature", "vector": "vector", CALIBRATED: method}
+    scaled = {"temperature": "temperature", "vector": "vector", CALIBRATED: method}
     stages = {GIVEN: given, NATURAL: natural_prevalence(given) if tilted else given}
-    for name, kind in track(kinds.items(), "cross-validation", len(kinds), quiet):
+    for stage, method_of_stage in track(scaled.items(), "cross-validation", len(scaled), quiet):
 
-        def fitted(training: np.ndarray, held_out: np.ndarray, kind: str = kind) -> Floats:
-            return _fitted(table, training, kind, tilted).apply(given[held_out])
+        def fitted(training: np.ndarray, held_out: np.ndarray, method: str = method_of_stage) -> Floats:
+            return _fitted(table, training, method, tilted).apply(given[held_out])
 
-        stages[name] = out_of_fold(fold_of, fitted, given)
+        stages[stage] = out_of_fold(fold_of, fitted, given)
     return stages
 
 
@@ -199,16 +204,17 @@ def _group_figures(grades: Ints, probabilities: Floats, counts: Floats, group: G
     }
 
 
-def _write(out: Path, table: OutOfFold, found: Calibrated, shown: Mapping[str, Floats], after: Floats) -> None:
-    from monai_spine.tables.calibration.picture import write_reliability
+def _write(out: Path, table: OutOfFold, report: CalibrationReport, stages: Mapping[str, Floats]) -> None:
+    # matplotlib is imported here, so that `--apply`, which draws nothing, starts without it.
+    from monai_spine.tables.calibration.reliability_diagram import write_reliability
 
-    out.mkdir(parents=True, exist_ok=True)
-    found.calibration.write(out / "calibration.json")
-    write_text(out / "report.json", found.to_json() + "\n")
-    _write_tables(out, table, after)
+    report.calibration.write(out / "calibration.json")
+    write_text(out / "report.json", report.to_json() + "\n")
+    _write_tables(out, table, stages[CALIBRATED])
+    shown = {stage: stages[stage] for stage in (GIVEN, NATURAL, CALIBRATED)}
     errors = {
         f"{group.value}/{grade.column}": "calibration error\n"
-        + "\n".join(f"{stage} {found.figures[stage][group.value][f'ece_{grade.column}'].value:.4f}" for stage in shown)
+        + "\n".join(f"{stage} {report.figures[stage][group.value][f'ece_{grade.column}'].value:.4f}" for stage in shown)
         for group in Group
         for grade in Grade
     }

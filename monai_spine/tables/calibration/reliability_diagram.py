@@ -1,8 +1,7 @@
-"""Reliability curves as a picture: a column for each group of conditions, a row for each grade."""
+"""Reliability diagrams: a column for each group of conditions, a row for each grade."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -10,26 +9,26 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from monai_spine.scoring.competition import Floats, Ints
+from monai_spine.files import whole_file
+from monai_spine.scoring.competition import Floats, Ints, columns_of
 from monai_spine.scoring.reliability import reliability
 from monai_spine.spine import Grade, Group
-from monai_spine.tables.out_of_fold import columns_of
 
 _COLOURS = ("#b5b5b5", "#d98c2b", "#1f5fa8")
 _MARKERS = ("o", "s", "D")
 
 
 def write_reliability(path: Path, grades: Ints, stages: Mapping[str, Floats], errors: Mapping[str, str]) -> None:
-    """Write a PNG, renamed into place when whole.
+    """Write a PNG.
 
     Parameters
     ----------
     grades
         ``(studies, 25)``.
     stages
-        By name, ``(studies, 25, 3)``: up to three sets of probabilities to compare.
+        By name, up to three sets of probabilities to compare, ``(studies, 25, 3)`` each.
     errors
-        What to write into each panel, by ``<group>/<grade>``: its calibration errors.
+        The text in the corner of each panel, by ``<group>/<grade>``: its calibration errors.
     """
     figure = Figure(figsize=(12, 12.6), layout="constrained", dpi=110)
     panels = figure.subplots(len(Grade), len(Group), sharex=True, sharey=True, squeeze=False)
@@ -43,24 +42,24 @@ def write_reliability(path: Path, grades: Ints, stages: Mapping[str, Floats], er
     handles, names = panels[0, 0].get_legend_handles_labels()
     figure.legend(handles, names, loc="outside upper center", ncols=4, frameon=False, fontsize=12)
     figure.supxlabel("predicted probability")
-    figure.supylabel("share that turned out so")
-    partial = path.with_name(f".{path.name}.{os.getpid()}.part")
-    figure.savefig(partial, format="png")
-    partial.replace(path)
+    figure.supylabel("observed share")
+    with whole_file(path) as partial:
+        figure.savefig(partial, format="png")
 
 
 _CORNER = {"ha": "right", "va": "bottom", "fontsize": 9.5, "family": "monospace", "linespacing": 1.4}
 
 
 def _panel(axes: Axes, grades: Ints, stages: Mapping[str, Floats], grade: Grade) -> None:
-    """One grade of one group; the larger a marker, the more findings lie in its bin."""
+    """One grade of one group. The area of a marker grows with the number of findings in its bin."""
     axes.plot([0, 1], [0, 1], color="black", linewidth=0.8, linestyle=(0, (4, 4)), label="perfect")
     for (name, probabilities), colour, marker in zip(stages.items(), _COLOURS, _MARKERS, strict=False):
         curve = reliability(grades, probabilities, grade)
-        held = curve.rows > 0
-        size = 14 + 110 * np.sqrt(curve.rows[held] / max(1, curve.rows.sum()))
-        axes.plot(curve.predicted[held], curve.observed[held], color=colour, linewidth=1.6)
-        axes.scatter(curve.predicted[held], curve.observed[held], s=size, color=colour, marker=marker, label=name)
+        filled = curve.rows > 0
+        predicted, observed = curve.predicted[filled], curve.observed[filled]
+        size = 14 + 110 * np.sqrt(curve.rows[filled] / max(1, curve.rows.sum()))
+        axes.plot(predicted, observed, color=colour, linewidth=1.6)
+        axes.scatter(predicted, observed, s=size, color=colour, marker=marker, label=name)
     axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), aspect="equal")
     axes.grid(color="#e4e4e4", linewidth=0.7)
     axes.set_axisbelow(True)

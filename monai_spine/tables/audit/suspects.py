@@ -1,13 +1,14 @@
-"""Which labels to doubt, and in what order.
+"""Suspects: labels that out-of-fold probabilities contradict, and their order.
 
-A label is suspect if out-of-fold probabilities at natural prevalence are further from it than a threshold: the largest
-``|p - y|`` over the grades, which is one minus the probability of the label. Suspects are sorted by how many grades the
-label is expected to be off.
+A label is suspect if the out-of-fold probabilities at natural prevalence are further from it than a threshold. The
+distance is the largest ``|p - y|`` over the grades, which is one minus the probability of the label. Suspects are
+sorted by the expected number of grades between the label and the truth.
 
-Decided on simulated models of 2,000 phantom studies with readers' noise (``benchmarks/simulated_models.py``), where
-12.8 % of labels are not the true grade and .4 % are off by two: average precision for any wrong label and for those off
-by two was .83 and .40 for one minus the probability of the label, .82 and .77 for the expected distance, .63 and .23
-for self-confidence against the mean of its grade (confident learning), .77 and .41 without removing the 1, 2, 4 tilt.
+This was decided on simulated models of 2,000 phantom studies with reader noise (``benchmarks/simulated_models.py``), in
+which 12.8 % of the labels are not the true grade and .4 % are off by two grades. Average precision for any wrong label,
+and for labels off by two: .83 and .40 for one minus the probability of the label; .82 and .77 for the expected
+distance; .63 and .23 for self-confidence against the mean of its grade (confident learning); .77 and .41 for one minus
+the probability of the label without removing the 1, 2, 4 tilt.
 """
 
 from __future__ import annotations
@@ -17,22 +18,21 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from monai_spine.scoring.competition import Floats, Ints
+from monai_spine.scoring.competition import Floats, Ints, columns_of
 from monai_spine.spine import FINDINGS, MISSING, Finding, Grade, Group
-from monai_spine.tables.out_of_fold import columns_of
 
 THRESHOLDS = (0.5, 0.6, 0.7, 0.8, 0.9, 0.95)
-"""What the table of thresholds is for."""
+"""The thresholds of the table that helps to choose one."""
 
 
 @dataclass(frozen=True)
 class Suspect:
-    """A label to doubt.
+    """A suspect label.
 
     Attributes
     ----------
     probabilities
-        Of the three grades at natural prevalence.
+        Of the three grades, at natural prevalence.
     error
         One minus the probability of the label.
     distance
@@ -54,7 +54,17 @@ class Suspect:
 
 @dataclass(frozen=True)
 class ThresholdRow:
-    """What a threshold flags: labels of all groups, and of each; and studies with any."""
+    """What a threshold flags.
+
+    Attributes
+    ----------
+    flagged, share
+        How many labels, and which share of all labels.
+    of_group
+        The share of each group's labels.
+    studies
+        How many studies have a flagged label.
+    """
 
     threshold: float
     flagged: int
@@ -64,7 +74,7 @@ class ThresholdRow:
 
 
 def label_errors(grades: Ints, natural: Floats) -> Floats:
-    """One minus the probability of the label, ``(studies, 25)``; 0 where there is none.
+    """One minus the probability of the label, ``(studies, 25)``; 0 where there is no label.
 
     Parameters
     ----------
@@ -72,8 +82,8 @@ def label_errors(grades: Ints, natural: Floats) -> Floats:
         ``(studies, 25)`` and ``(studies, 25, 3)``.
     """
     known = grades != MISSING
-    given = np.take_along_axis(natural, np.where(known, grades, 0)[..., None], axis=-1)[..., 0]
-    return np.where(known, 1 - given, 0.0)
+    of_label = np.take_along_axis(natural, np.where(known, grades, 0)[..., None], axis=-1)[..., 0]
+    return np.where(known, 1 - of_label, 0.0)
 
 
 def expected_distances(grades: Ints, natural: Floats) -> Floats:
@@ -82,10 +92,10 @@ def expected_distances(grades: Ints, natural: Floats) -> Floats:
     return np.where(grades != MISSING, (natural * away).sum(axis=-1), 0.0)
 
 
-def suspects(study_ids: Sequence[str], grades: Ints, natural: Floats, threshold: float) -> list[Suspect]:
+def find_suspects(study_ids: Sequence[str], grades: Ints, natural: Floats, threshold: float) -> list[Suspect]:
     """Labels whose error is above the threshold, the most suspicious first."""
     errors, distances = label_errors(grades, natural), expected_distances(grades, natural)
-    found = [
+    flagged = [
         Suspect(
             study_ids[study],
             FINDINGS[finding],
@@ -96,7 +106,7 @@ def suspects(study_ids: Sequence[str], grades: Ints, natural: Floats, threshold:
         )
         for study, finding in np.argwhere(errors > threshold)
     ]
-    return sorted(found, key=lambda one: (-one.distance, one.study_id, one.finding.name))
+    return sorted(flagged, key=lambda one: (-one.distance, one.study_id, one.finding.name))
 
 
 def threshold_table(grades: Ints, natural: Floats) -> list[ThresholdRow]:

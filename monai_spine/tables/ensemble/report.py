@@ -1,4 +1,4 @@
-"""``monai-spine ensemble``: combine submissions, and say by nested cross-validation which way of doing it pays."""
+"""``monai-spine ensemble``: combine submissions, and compare the methods by nested cross-validation."""
 
 from __future__ import annotations
 
@@ -13,28 +13,37 @@ import numpy as np
 from monai_spine.console import track
 from monai_spine.errors import InvalidOptionError, listed
 from monai_spine.files import write_text
-from monai_spine.scoring.bootstrap import COVERAGE, REPLICATES, Estimate, patient_counts
+from monai_spine.scoring.bootstrap import (
+    COVERAGE,
+    REPLICATES,
+    Estimate,
+    difference,
+    patient_counts,
+    score_estimate,
+    score_replicates,
+)
 from monai_spine.scoring.competition import Floats, constant_score, level_prior
 from monai_spine.scoring.grouped_folds import grouped_folds, out_of_fold
 from monai_spine.tables.ensemble.model import Ensemble, Method
 from monai_spine.tables.out_of_fold import OutOfFold, check_groups, read_out_of_fold, write_rows
-from monai_spine.tables.score_intervals import difference, score_estimate, score_replicates
 
 METHODS: tuple[Method, ...] = get_args(Method)
 
 
 @dataclass(frozen=True)
-class Comparison:
-    """Out-of-fold scores of every submission and of every way of combining them.
+class EnsembleReport:
+    """Out-of-fold scores of every submission and of every method of combining them.
 
     Attributes
     ----------
     scores
-        By name of a submission or method: the score and its parts.
+        The score and its parts, by name of the submission or method.
     gains
-        By method: its score minus the plain mean's; below 0 is better.
+        By method, its score minus that of the plain mean; below 0 is better.
     prior
-        Score of the labels' own per-level prior.
+        The score of the labels' own per-level prior.
+    folds, seed
+        Of the cross-validation.
     """
 
     ensemble: Ensemble
@@ -63,7 +72,7 @@ class Comparison:
         return json.dumps(content, indent=2)
 
     def to_text(self) -> str:
-        """A table to read, and whether stacking pays."""
+        """A table for people, and whether a fitted method is better than the mean."""
         width = max(16, *(len(name) + 2 for name in self.scores))
         parts = [part for part in next(iter(self.scores.values())) if part != "score"]
         lines = [f"{'':{width}}{'score':>23}" + "".join(f"{part:>19}" for part in parts)]
@@ -71,7 +80,7 @@ class Comparison:
             row = "".join(f"{figures[part].value:19.4f}" for part in parts)
             lines.append(f"{name:{width}}{figures['score']!s:>23}{row}")
         lines += [f"{'prior':{width}}{self.prior:>23.3f}", ""]
-        lines += [f"{name} against mean: {_in_words(gain)}" for name, gain in self.gains.items()]
+        lines += [f"{name} against mean: {_sentence(gain)}" for name, gain in self.gains.items()]
         lines.append(
             f"{self.studies} studies of {self.patients} patients; weighted and stacked fitted on other patients "
             f"({self.folds} folds); lower is better; 95 % intervals"
@@ -79,11 +88,12 @@ class Comparison:
         return "\n".join(lines)
 
 
-def _in_words(gain: Estimate) -> str:
+def _sentence(gain: Estimate) -> str:
+    """The gain, and whether its interval excludes 0."""
     figures = f"{gain.value:+.4f} [{gain.low:+.4f}, {gain.high:+.4f}]"
     if gain.high < 0:
-        return f"{figures}, pays"
-    return f"{figures}, worse" if gain.low > 0 else f"{figures}, no difference that these studies could show"
+        return f"{figures}, better"
+    return f"{figures}, worse" if gain.low > 0 else f"{figures}, no difference that these studies can show"
 
 
 def combine(
@@ -97,21 +107,21 @@ def combine(
     seed: int = 0,
     normalise: bool = False,
     quiet: bool = False,
-) -> Comparison | None:
+) -> EnsembleReport | None:
     """Write ``predictions.csv`` and ``ensemble.json``; with a solution also ``report.json``, which is returned.
 
-    With a solution the rows of ``predictions.csv`` are out-of-fold: those of a study come from weights and corrections
-    that other patients taught. ``ensemble.json`` is learnt from all of them, for `apply_ensemble`.
+    With a solution, the rows of ``predictions.csv`` are out-of-fold: a study's rows come from weights and corrections
+    that were fitted to other patients. ``ensemble.json`` is learnt from all studies, for `apply_ensemble`.
 
     Raises
     ------
     MissingInputError, InvalidTableError, InvalidOptionError
-        As `read_out_of_fold`; if there are fewer than two submissions, too few patients, or a method other than
-        ``mean`` has no solution to learn from.
+        As for `read_out_of_fold`; if there are fewer than two submissions or too few patients; or if a method other
+        than ``mean`` has no solution to learn from.
     """
     if len(submissions) < 2:
         raise InvalidOptionError(
-            f"expected at least two submissions to combine, but given {len(submissions)}; "
+            f"expected at least two submissions to combine, but found {len(submissions)}; "
             "`monai-spine calibrate` works on a single one"
         )
     if solution is None and method != "mean":
@@ -127,31 +137,32 @@ def combine(
     fold_of = grouped_folds(table.grades, table.patients, folds, seed)
     answers = _out_of_fold(table, fold_of, seed, quiet)
     ensemble = _fitted(table, np.arange(len(table.study_ids)), method, seed)
-    comparison = _compare(table, answers, ensemble, folds, seed)
+    report = _report(table, answers, ensemble, folds, seed)
     _write(out, table, ensemble, answers[method])
-    write_text(out / "report.json", comparison.to_json() + "\n")
-    return comparison
+    write_text(out / "report.json", report.to_json() + "\n")
+    return report
 
 
 def apply_ensemble(path: Path, submissions: Sequence[Path], out: Path, normalise: bool = False) -> dict[str, str]:
-    """Combine new submissions of the same models as a stored ``ensemble.json`` says; write ``predictions.csv``.
+    """Combine new submissions of the same models with a stored ``ensemble.json``; write ``predictions.csv``.
 
-    Submissions are matched by name where the names are the same, and by order otherwise.
+    Submissions are matched by name if all names are the same, and by order otherwise.
 
     Returns
     -------
-    Name in the ensemble → name of the submission that was taken for it.
+    dict of str to str
+        By name in the ensemble, the name of the submission that was used for it.
 
     Raises
     ------
     MissingInputError, InvalidTableError, InvalidOptionError
-        As `Ensemble.read` and `read_out_of_fold`, and if there are more or fewer submissions than the ensemble has.
+        As for `Ensemble.read` and `read_out_of_fold`, and if the ensemble has another number of submissions.
     """
     ensemble = Ensemble.read(path)
     if len(submissions) != len(ensemble.names):
         raise InvalidOptionError(
-            f"{path} was made of {len(ensemble.names)} submissions ({listed(ensemble.names)}), "
-            f"but given {len(submissions)}; give as many, of the same models"
+            f"expected the {len(ensemble.names)} submissions that {path} was made of ({listed(ensemble.names)}), "
+            f"but found {len(submissions)}; give one of each of these models"
         )
     table = read_out_of_fold(None, submissions, normalise=normalise)
     order = [table.names.index(name) for name in ensemble.names] if set(ensemble.names) == set(table.names) else None
@@ -176,15 +187,15 @@ def _fitted(table: OutOfFold, studies: np.ndarray, method: Method, seed: int) ->
     return Ensemble.fit(method, table.names, table.grades[studies], table.probabilities[:, studies], patients, seed)
 
 
-def _compare(
+def _report(
     table: OutOfFold, answers: Mapping[Method, Floats], ensemble: Ensemble, folds: int, seed: int
-) -> Comparison:
+) -> EnsembleReport:
     counts = patient_counts(table.patients, seed=seed)
     names = [f"{name} (submission)" if name in METHODS else name for name in table.names]
     named: dict[str, Floats] = dict(zip(names, table.probabilities, strict=True))
     named.update({method: rows for method, rows in answers.items()})  # noqa: C416 - a wider type of key
     replicates = {name: score_replicates(table.grades, rows, counts) for name, rows in named.items()}
-    return Comparison(
+    return EnsembleReport(
         ensemble=ensemble,
         scores={
             name: {part: score_estimate(values) for part, values in parts.items()} for name, parts in replicates.items()
