@@ -17,6 +17,8 @@ from monai_spine.tables.score_report import report_score
 from tests.bundles.runs import CONFIGS, SMALL
 from tests.cohorts import write_cohort
 
+pytestmark = pytest.mark.slow  # trains networks, in processes of their own
+
 BUNDLE = CONFIGS.parent
 SETTINGS = tuple((name, str(value)) for name, value in {**SMALL, "epochs": 1}.items())
 

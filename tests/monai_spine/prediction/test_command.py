@@ -29,6 +29,7 @@ def known_levels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return study.parent
 
 
+@pytest.mark.slow
 def test_a_folder_becomes_tables_and_findings_and_the_notice_is_on_stderr(
     known_levels: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -143,6 +143,7 @@ def snapshot(out: Path) -> dict[str, bytes]:
     return {str(file.relative_to(out)): file.read_bytes() for file in out.rglob("*") if file.is_file()}
 
 
+@pytest.mark.slow
 def test_a_killed_run_goes_on_where_it_stopped_and_ends_as_an_unbroken_one(tmp_path: Path, grader: Grader) -> None:
     folders = [write_study(tmp_path / "in" / name) for name in ("a", "b", "c")]
     given, levels = inputs(*folders), oracle(*folders)

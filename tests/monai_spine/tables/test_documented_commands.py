@@ -37,6 +37,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     return run
 
 
+@pytest.mark.slow
 def test_the_documented_commands_run_one_after_the_other(run, tmp_path: Path) -> None:
     text = (ROOT / "docs" / "ensembles.md").read_text()
     (block,) = re.findall(r"<!-- executed by .*? -->\n```sh\n(.*?)```", text, re.DOTALL)

@@ -11,9 +11,10 @@ from monai_spine.scoring.competition import level_prior
 from monai_spine.scoring.submission import Labels, read_labels, write_predictions
 from monai_spine.spine import FINDINGS, MISSING, TARGETS, Grade
 from monai_spine.tables.floor import read_floor
-from monai_spine.tables.score_report import report_score
 
 COUNT = 120
+
+
 STUDIES = tuple(str(9_000_000_000 + n) for n in range(COUNT))
 
 
@@ -43,13 +44,6 @@ def test_a_cohorts_file_and_its_truth_give_the_same_floor(cohort: Path) -> None:
     solution = read_labels(cohort / "train.csv")
     from_file, from_truth = (read_floor(cohort / name, solution) for name in ("floor.json", "truth.csv"))
     assert from_truth.as_dict() == pytest.approx(from_file.as_dict(), rel=1e-6)
-
-
-@pytest.mark.parametrize(("name", "share"), [("best", 1.0), ("prior", 0.0)])
-def test_the_way_runs_from_the_prior_to_the_floor(cohort: Path, name: str, share: float) -> None:
-    found = report_score(cohort / "train.csv", cohort / f"{name}.csv", floor=cohort / "floor.json")
-    assert json.loads(found.to_json())["share_of_way"] == pytest.approx(share, abs=1e-5)
-    assert f"{share:.0%}" in found.to_text()
 
 
 def test_the_truth_gives_the_floor_of_a_part_and_the_cohorts_file_refuses(cohort: Path) -> None:

@@ -42,6 +42,7 @@ def names_of(datalist: Path, section: str, fold: int | None = None) -> list[str]
     return [entry["image"][0] for entry in entries if fold is None or entry["fold"] == fold]
 
 
+@pytest.mark.slow
 def test_backbones_are_judged_by_the_test_images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     replace_steps(monkeypatch)
     datalist = datalist_of(tmp_path / "data", Task.MULTICLASS)

@@ -1,7 +1,4 @@
-"""Searches over the whole-study classifier, with its trainings in this process."""
-
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -21,7 +18,6 @@ import monai_spine.experiments.tuning
 from monai_spine.bundle.run import BundleRunError, BundleStopped
 from monai_spine.commands.main import app
 from monai_spine.errors import ExitCode, InvalidOptionError, SpineError
-from monai_spine.experiments.tuning.configuration import Configuration, direction_of
 from monai_spine.experiments.tuning.request import TuningRequest, tune
 from monai_spine.experiments.tuning.search import Pruning
 from monai_spine.experiments.tuning.space import read_space
@@ -32,7 +28,11 @@ from tests.bundles.runs import CONFIGS, SMALL
 from tests.cohorts import write_cohort
 
 BUNDLE = CONFIGS.parent
+
+
 SETTINGS = tuple((name, str(value)) for name, value in SMALL.items() if name != "epochs")
+
+
 SPACE = {
     "learning_rate": {"type": "float", "low": 1e-4, "high": 1e-2, "log": True},
     "dropout": {"choices": [0.0, 0.5]},
@@ -87,6 +87,11 @@ def searched(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[P
     yield out
 
 
+def storage(url: str, fingerprint: str = "a") -> TrialStorage:
+    return TrialStorage(url, "s", higher_is_better=False, pruner=optuna.pruners.NopPruner(), fingerprint=fingerprint)
+
+
+@pytest.mark.slow
 def test_the_best_of_all_epochs_of_all_trials_is_found(searched: Path) -> None:
     table = pd.read_csv(searched / "trials.csv")
     assert list(table["state"]) == ["done"] * 2
@@ -98,6 +103,7 @@ def test_the_best_of_all_epochs_of_all_trials_is_found(searched: Path) -> None:
     assert best["number"] == table["number"][table["value"].idxmin()]
 
 
+@pytest.mark.slow
 def test_the_best_configuration_is_one_that_a_training_takes(searched: Path, data: Path, tmp_path: Path) -> None:
     chosen = json.loads((searched / "best.json").read_text())
     best = json.loads((searched / "search.json").read_text())["best"]
@@ -109,6 +115,7 @@ def test_the_best_configuration_is_one_that_a_training_takes(searched: Path, dat
     assert f"epoch {chosen['epochs']}/{chosen['epochs']}" in (tmp_path / "log").read_text()
 
 
+@pytest.mark.slow
 def test_pictures_and_hyper_parameters_are_there(searched: Path) -> None:
     for name in ("history", "importances", "parallel"):
         assert min(Image.open(searched / f"{name}.png").size) > 100
@@ -119,6 +126,7 @@ def test_pictures_and_hyper_parameters_are_there(searched: Path) -> None:
     assert "_hparams_/session_start_info" in events.summary_metadata
 
 
+@pytest.mark.slow
 def test_a_search_goes_on_where_it_was_and_gives_back_what_was_interrupted(
     searched: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -143,6 +151,7 @@ def test_a_search_goes_on_where_it_was_and_gives_back_what_was_interrupted(
     assert len(done) == 1
 
 
+@pytest.mark.slow
 def test_the_same_seed_proposes_the_same_trials(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pretend(monkeypatch)
     rates = []
@@ -185,6 +194,7 @@ def test_a_trial_that_fails_does_not_end_the_search(
         )
 
 
+@pytest.mark.slow
 def test_another_search_is_not_mixed_in(searched: Path, data: Path, tmp_path: Path) -> None:
     with pytest.raises(InvalidOptionError, match="another space"):
         tune(request(data, SPACE, 9, seed=4), searched, lambda _: None)
@@ -196,67 +206,6 @@ def test_another_search_is_not_mixed_in(searched: Path, data: Path, tmp_path: Pa
         with pytest.raises(InvalidOptionError):
             tune(request(data, SPACE, 9, storage=url), tmp_path / "x", lambda _: None)
     assert not (tmp_path / "x").exists()
-
-
-def test_the_figure_and_its_direction_are_those_of_the_bundle(data: Path) -> None:
-    assert Configuration(BUNDLE, (), SETTINGS, data).key_metric() == ("score", False)
-    assert [direction_of(name) for name in ("val_loss", "score", "mean_auc", "balanced_accuracy")] == [0, 0, 1, 1]
-
-
-def storage(url: str, fingerprint: str = "a") -> TrialStorage:
-    return TrialStorage(url, "s", higher_is_better=False, pruner=optuna.pruners.NopPruner(), fingerprint=fingerprint)
-
-
-def share_a_search(url: str) -> None:
-    """Two machines never make more trials than there are, and each sees the other's."""
-    one, other = storage(url), storage(url)
-    first, second, third = one.study.ask(), other.study.ask(), one.study.ask()
-    assert [led.is_surplus(trial, 2) for led, trial in ((one, first), (other, second), (one, third))] == [0, 0, 1]
-    one.study.tell(first, 0.25)
-    other.study.tell(second, 0.5)
-    assert other.study.best_value == 0.25
-    one.study.tell(third, state=TrialState.FAIL)
-    assert [trial.number for trial in other.counted()] == [0, 1]
-    with pytest.raises(InvalidOptionError, match="another space"):
-        storage(url, "b")
-
-
-def test_machines_share_a_search_through_a_file(tmp_path: Path) -> None:
-    share_a_search(f"sqlite:///{tmp_path / 'deep' / 'study.db'}")
-
-
-@pytest.fixture
-def server(tmp_path: Path) -> Iterator[str]:
-    """A PostgreSQL server of our own, on a socket in a folder."""
-    found = shutil.which("initdb"), shutil.which("pg_ctl")
-    if None in found:
-        pytest.skip("no PostgreSQL here: initdb and pg_ctl are not found")
-    pytest.importorskip("psycopg", reason="no driver for PostgreSQL: psycopg is not installed")
-    user = {"user": "postgres"} if os.geteuid() == 0 else {}
-    folder = Path("/tmp") / f"pg_{os.getpid()}"
-    folder.mkdir(mode=0o777)
-    folder.chmod(0o777)
-    initdb, pg_ctl = map(str, found)
-
-    def run(*command: str) -> None:
-        subprocess.run(command, check=True, stdout=subprocess.DEVNULL, cwd=folder, **user)
-
-    options = f"-c listen_addresses='' -k {folder}"
-    try:
-        run(initdb, "-D", f"{folder}/db", "-U", "search", "-A", "trust", "--no-sync")
-        run(pg_ctl, "-D", f"{folder}/db", "-w", "-l", f"{folder}/log", "-o", options, "start")
-    except (subprocess.CalledProcessError, LookupError, OSError) as err:
-        said = (folder / "log").read_text() if (folder / "log").is_file() else ""
-        shutil.rmtree(folder, ignore_errors=True)
-        pytest.skip(f"no PostgreSQL server can be started here: {err} {said}")
-    yield f"postgresql+psycopg://search:secret@/postgres?host={folder}"
-    run(pg_ctl, "-D", f"{folder}/db", "-m", "immediate", "stop")
-    shutil.rmtree(folder, ignore_errors=True)
-
-
-def test_machines_share_a_search_through_a_server(server: str) -> None:
-    share_a_search(server)
-    assert "secret" not in storage(server).shown
 
 
 def test_the_command_refuses_a_bad_space_before_anything_else(data: Path, tmp_path: Path) -> None:

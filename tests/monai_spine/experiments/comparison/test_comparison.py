@@ -65,6 +65,7 @@ def compared(data: Path, files: list[str], tmp_path_factory: pytest.TempPathFact
     return out, found, told
 
 
+@pytest.mark.slow
 def test_a_candidate_that_fails_has_a_row_and_the_others_go_on(compared) -> None:
     out, found, told = compared
     assert found.exit_code is ExitCode.SOME_REFUSED
@@ -76,6 +77,7 @@ def test_a_candidate_that_fails_has_a_row_and_the_others_go_on(compared) -> None
     assert table["behind_best"][0] == 0
 
 
+@pytest.mark.slow
 def test_the_score_is_that_of_the_test_studies(compared, data: Path) -> None:
     out, _, _ = compared
     records = read_datalist(data, "test")
@@ -91,6 +93,7 @@ def test_the_score_is_that_of_the_test_studies(compared, data: Path) -> None:
     assert (content["evaluated_on"], content["studies"], content["floor"]) == ("datalist.json: test", 2, None)
 
 
+@pytest.mark.slow
 def test_costs_are_those_of_the_record_and_the_picture_is_there(compared) -> None:
     out, _, _ = compared
     lines = read_record(out / "default/fold_0/epochs.jsonl")
@@ -102,6 +105,7 @@ def test_costs_are_those_of_the_record_and_the_picture_is_there(compared) -> Non
     assert Image.open(out / "comparison.png").size[0] > 400
 
 
+@pytest.mark.slow
 def test_again_only_what_changed_or_was_killed_is_done(
     compared, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -125,6 +129,7 @@ def test_again_only_what_changed_or_was_killed_is_done(
     assert len(done) == 5
 
 
+@pytest.mark.slow
 def test_minutes_become_epochs_measured_once_and_folds_are_joined(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,0 +1,68 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from monai_spine.errors import InvalidTableError, MissingInputError
+from monai_spine.scoring.competition import columns_of, natural_prevalence
+from monai_spine.scoring.reliability import bin_sums, calibration_errors
+from monai_spine.spine import MISSING, Grade, Group
+from monai_spine.tables.calibration.model import Calibration
+from monai_spine.tables.calibration.scaling import identity
+from tests.monai_spine.tables.files import part, simulated
+
+
+def test_the_tilt_alone_is_what_findings_json_takes_off() -> None:
+    simulation = simulated()
+    found = Calibration.fit(simulation.labels, simulation.submissions[0], simulation.study_ids, method="none")
+    assert np.allclose(found.apply(simulation.submissions[0]), natural_prevalence(simulation.submissions[0]))
+
+
+def test_a_calibration_comes_back_from_json_as_it_was() -> None:
+    simulation = simulated()
+    found = Calibration.fit(simulation.labels, simulation.submissions[0], simulation.study_ids)
+    again = Calibration.from_json(found.to_json())
+    assert np.array_equal(again.apply(simulation.submissions[0]), found.apply(simulation.submissions[0]))
+    assert again.apply(simulation.submissions[0][0]).shape == (25, 3)
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"schema": "monai_spine/calibration/1"}', '{"schema": "else"}'])
+def test_other_json_is_no_calibration(text: str, tmp_path: Path) -> None:
+    (tmp_path / "c.json").write_text(text)
+    with pytest.raises(InvalidTableError, match=r"c\.json: expected a calibration"):
+        Calibration.read(tmp_path / "c.json")
+    with pytest.raises(MissingInputError):
+        Calibration.read(tmp_path / "none.json")
+
+
+def test_a_group_without_labels_is_left_as_it_is() -> None:
+    simulation = simulated()
+    labels = simulation.labels.copy()
+    labels[:, columns_of(Group.SPINAL)] = MISSING
+    found = Calibration.fit(labels, simulation.submissions[0], simulation.study_ids, method="vector")
+    assert np.array_equal(found.scalings[Group.SPINAL].scale, identity().scale)
+
+
+@pytest.mark.slow
+def test_the_calibration_error_of_severe_falls_at_least_threefold_out_of_fold() -> None:
+    simulation = simulated(1500, 4)
+    given_rows = simulation.submissions[0]
+    half = len(given_rows) // 2
+    found = Calibration.fit(simulation.labels[:half], given_rows[:half], simulation.study_ids[:half])
+    after = found.apply(given_rows)
+
+    def errors(rows: np.ndarray) -> float:
+        labels = simulation.labels[half:]
+        sums = [bin_sums(labels[:, own], rows[half:, own], Grade.SEVERE).sum(axis=0) for own in map(columns_of, Group)]
+        held = [(labels[:, own] != MISSING).sum() for own in map(columns_of, Group)]
+        return float(np.mean([calibration_errors(s, np.array(n)) for s, n in zip(sums, held, strict=True)]))
+
+    assert errors(after) < errors(given_rows) / 3
+
+
+def test_folds_without_severe_findings_are_no_obstacle() -> None:
+    simulation = part(simulated(), slice(40))
+    labels = np.where(simulation.labels == Grade.SEVERE, Grade.MODERATE, simulation.labels)
+    labels[0, :] = Grade.SEVERE
+    found = Calibration.fit(labels, simulation.submissions[0], simulation.study_ids)
+    assert np.isfinite(found.apply(simulation.submissions[0])).all()
