@@ -38,7 +38,7 @@ class Predictions:
 
     study_ids: tuple[str, ...]
     probabilities: Floats
-    filled: int = 0
+    filled: int
 
 
 def read_table(path: Path) -> pd.DataFrame:

@@ -2,7 +2,14 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sklearn.metrics import balanced_accuracy_score, brier_score_loss, cohen_kappa_score, recall_score, roc_auc_score
+from sklearn.metrics import (
+    average_precision_score,
+    balanced_accuracy_score,
+    brier_score_loss,
+    cohen_kappa_score,
+    recall_score,
+    roc_auc_score,
+)
 
 from monai_spine.scoring import figures as metrics
 from monai_spine.scoring.bootstrap import patient_counts
@@ -67,3 +74,26 @@ def test_the_brier_score_is_scikit_learns() -> None:
     known = labels != MISSING
     expected = sum(brier_score_loss(labels[known] == g, probabilities[known][:, g]) for g in Grade)
     assert metrics.study_briers(labels, probabilities).sum() / known.sum() == pytest.approx(expected)
+
+
+def test_up_to_256_different_scores_are_not_rounded() -> None:
+    rng = np.random.default_rng(0)
+    scores = rng.permutation(200)[:, None] / 200
+    labels = np.where(np.arange(200) < 20, Grade.SEVERE, Grade.NORMAL_MILD)[:, None]
+    counts = patient_counts([str(n) for n in range(200)], 10)
+    positive = labels[:, 0] == Grade.SEVERE
+    for figures, oracle in (
+        (metrics.areas, roc_auc_score),
+        (metrics.average_precisions, average_precision_score),
+    ):
+        expected = [oracle(positive, scores[:, 0], sample_weight=weights) for weights in counts]
+        assert figures(labels, scores, Grade.SEVERE, counts) == pytest.approx(expected, abs=1e-6)
+
+
+def test_a_precision_recall_curve_needs_positive_and_negative_cases() -> None:
+    score = np.array([0.1, 0.2])
+    assert [metrics.Curve(np.array(positive), score).defined for positive in ([0, 0], [0, 1], [1, 1])] == [0, 1, 0]
+
+
+def test_ratios_of_nothing_are_not_a_number() -> None:
+    assert metrics.ratio([1.0, 6.0], [0.0, 3.0]) == pytest.approx([np.nan, 2.0], nan_ok=True)

@@ -39,3 +39,27 @@ def test_every_study_is_answered_for_by_what_others_taught() -> None:
 
     answers = out_of_fold(folds, learnt_from, np.zeros(5))
     assert answers.tolist() == [31 - 5, 31 - 18, 31 - 5, 31 - 8, 31 - 18]
+
+
+def test_the_folds_of_each_stratum_differ_by_at_most_one_patient() -> None:
+    grades = np.zeros((31, 25), dtype=np.int64)
+    grades[:7, 2] = Grade.SEVERE
+    grades[7:18, 9] = Grade.SEVERE
+    folds = grouped_folds(grades, [str(n) for n in range(31)], 3, seed=5)
+    for stratum in (slice(7), slice(7, 18), slice(18, None)):
+        assert np.ptp(np.bincount(folds[stratum], minlength=3)) <= 1
+
+
+def test_the_same_seed_gives_the_same_folds_and_0_is_the_default() -> None:
+    grades, patients = np.zeros((40, 25), dtype=np.int64), [str(n) for n in range(40)]
+    assert np.array_equal(grouped_folds(grades, patients, 4), grouped_folds(grades, patients, 4, seed=0))
+    assert not np.array_equal(grouped_folds(grades, patients, 4), grouped_folds(grades, patients, 4, seed=1))
+
+
+@pytest.mark.parametrize("folds", [1, 4])
+def test_fewer_than_2_folds_or_more_than_patients_are_refused(folds: int) -> None:
+    grades = np.zeros((3, 25), dtype=np.int64)
+    with pytest.raises(InvalidOptionError, match="from 2 to 3, the number of patients"):
+        grouped_folds(grades, ["a", "b", "c"], folds)
+    assert set(grouped_folds(grades, ["a", "b", "c"], 3)) == {0, 1, 2}
+    assert set(grouped_folds(grades, ["a", "b", "c"], 2)) == {0, 1}

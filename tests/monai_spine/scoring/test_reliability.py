@@ -24,3 +24,10 @@ def test_the_calibration_error_by_hand() -> None:
 def test_every_probability_has_a_bin(p: float) -> None:
     rows = np.array([[[1 - p, 0, p]]])
     assert bin_sums(np.array([[0]]), rows, 2).shape == (1, BINS)
+
+
+@pytest.mark.parametrize(("probability", "place"), [(0.0, 0), (0.99 / BINS, 0), (1.01 / BINS, 1), (1.0, BINS - 1)])
+def test_bins_have_equal_widths_and_1_lies_in_the_last(probability: float, place: int) -> None:
+    curve = reliability(np.array([[1]]), np.array([[[1 - probability, probability]]]), 1)
+    assert np.flatnonzero(curve.rows).tolist() == [place]
+    assert (curve.predicted[place], curve.observed[place]) == (pytest.approx(probability), 1.0)

@@ -49,3 +49,9 @@ def test_settings_come_last() -> None:
 def test_names_are_those_of_folders_each_once(texts: list[str]) -> None:
     with pytest.raises((InvalidOptionError, MissingInputError)):
         presets(GRADER, texts)
+
+
+def test_as_many_backbones_are_replaced_as_the_configuration_has_whatever_was_set() -> None:
+    (one,) = backbones(GRADER, [], ["resnet18"], (("backbones", "['a', 'b', 'c']"),))
+    configured = presets(GRADER, ["default"])[0].parts[0].entry("backbones")
+    assert dict(one.parts[0].settings)["backbones"] == str(["resnet18"] * len(configured))

@@ -3,6 +3,7 @@
 import json
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import pandas as pd
 import pytest
@@ -15,6 +16,7 @@ from monai_spine.errors import ExitCode, InvalidOptionError, SpineError
 from monai_spine.experiments.comparison import comparison
 from monai_spine.experiments.comparison.candidate import presets
 from monai_spine.experiments.comparison.comparison import assessment_of
+from monai_spine.experiments.comparison.report import Row
 from monai_spine.scoring.competition import competition_score
 from monai_spine.scoring.submission import Labels, read_predictions
 from monai_spine.training.run_record import read_record
@@ -178,3 +180,12 @@ def test_a_floor_is_for_studies_alone(tmp_path: Path) -> None:
     (tmp_path / "datalist.json").write_text(json.dumps({"classes": ["a", "b"]}))
     with pytest.raises(InvalidOptionError, match="leave it out for images"):
         assessment_of(tmp_path / "datalist.json", [0], None, tmp_path / "floor.json")
+
+
+def test_rows_are_sorted_by_the_figure_undefined_ones_after_it_and_failed_ones_last() -> None:
+    figures = {"a": 0.0, "b": 0.5, "c": None, "d": 0.2}
+    rows = [Row(name, {"key": value}) for name, value in figures.items()] + [Row("e", reason="no memory")]
+    assessment = SimpleNamespace(key="key", lower_is_better=False)
+    assert [row.name for row in comparison._sorted(rows, assessment)] == ["b", "d", "a", "c", "e"]
+    assessment.lower_is_better = True
+    assert [row.name for row in comparison._sorted(rows, assessment)] == ["a", "d", "b", "c", "e"]

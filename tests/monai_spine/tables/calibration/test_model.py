@@ -1,10 +1,11 @@
+import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from monai_spine.errors import InvalidTableError, MissingInputError
-from monai_spine.scoring.competition import columns_of, natural_prevalence
+from monai_spine.scoring.competition import WEIGHTS, columns_of, natural_prevalence, normalised
 from monai_spine.scoring.reliability import bin_sums, calibration_errors
 from monai_spine.spine import MISSING, Grade, Group
 from monai_spine.tables.calibration.model import Calibration
@@ -66,3 +67,27 @@ def test_folds_without_severe_findings_are_no_obstacle() -> None:
     labels[0, :] = Grade.SEVERE
     found = Calibration.fit(labels, simulation.submissions[0], simulation.study_ids)
     assert np.isfinite(found.apply(simulation.submissions[0])).all()
+
+
+def test_the_best_method_is_none_for_calibrated_probabilities_and_a_scaling_for_flattened_ones() -> None:
+    rng = np.random.default_rng(0)
+    natural = rng.dirichlet([2, 1, 0.5], size=(400, 25))
+    grades = (rng.random((400, 25, 1)) > natural.cumsum(axis=-1)[..., :2]).sum(axis=-1)
+    patients = [str(n) for n in range(400)]
+    plain = Calibration.fit(grades, natural, patients, tilted=False)
+    flat = normalised(natural**0.4)
+    scaled = Calibration.fit(grades, flat, patients, tilted=False)
+    assert "vector" not in plain.methods.values()
+    assert set(scaled.methods.values()) <= {"temperature", "vector"}
+    for scaling in scaled.scalings.values():
+        assert scaling.scale == pytest.approx(np.full(3, 2.5), rel=0.15)
+    assert scaled.apply(flat) == pytest.approx(natural, abs=0.1)
+
+
+def test_weighted_and_natural_probabilities_give_the_same_calibration() -> None:
+    simulation = simulated()
+    natural = natural_prevalence(simulation.submissions[0])
+    one = Calibration.fit(simulation.labels, natural * WEIGHTS, simulation.study_ids, method="vector")
+    other = Calibration.fit(simulation.labels, natural, simulation.study_ids, method="vector", tilted=False)
+    assert one.apply(natural * WEIGHTS) == pytest.approx(other.apply(natural), abs=1e-6)
+    assert json.loads(one.to_json())["tilt"] == [1, 2, 4]

@@ -2,10 +2,13 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.optimize import minimize
+from scipy.special import softmax
 from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import log_loss
 
 from monai_spine.scoring.competition import normalised
-from monai_spine.tables.calibration.scaling import Scaling, fit_temperature, fit_vector, mean_log_loss
+from monai_spine.tables.calibration.scaling import Scaling, fit_temperature, fit_vector, identity, mean_log_loss
 
 
 def drawn(rows: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -63,3 +66,38 @@ def test_zero_probabilities_give_finite_answers() -> None:
     probabilities = np.array([[1.0, 0, 0], [0, 0, 1.0]] * 10)
     found = fit_vector(probabilities, np.array([0, 1] * 10))
     assert np.isfinite(found.apply(probabilities)).all()
+
+
+def penalised_loss(parameters: np.ndarray, probabilities: np.ndarray, grades: np.ndarray) -> float:
+    """What the module says that is minimised, written out: log loss of all rows plus half the squared differences."""
+    scale, bias = parameters[:-3] if len(parameters) > 3 else parameters, parameters[-3:] if len(parameters) > 3 else 0
+    logits = scale * np.log(probabilities) + bias
+    rows = softmax(logits, axis=1)
+    start = np.concatenate([np.ones(3), np.zeros(3)]) if len(parameters) > 3 else np.ones(1)
+    return -np.log(rows[np.arange(len(grades)), grades]).sum() + ((parameters - start) ** 2).sum() / 2
+
+
+@pytest.mark.parametrize("rows", [3, 12])
+def test_few_rows_are_fitted_to_log_loss_plus_ridge(rows: int) -> None:
+    probabilities, grades = drawn(rows, seed=4)
+    options = {"method": "Nelder-Mead", "options": {"xatol": 1e-7, "fatol": 1e-9, "maxiter": 20_000, "maxfev": 20_000}}
+    one = minimize(penalised_loss, np.ones(1), args=(probabilities, grades), **options).x
+    assert fit_temperature(probabilities, grades).scale == pytest.approx(np.full(3, one[0]), abs=1e-3)
+    six = minimize(penalised_loss, np.array([1.0, 1, 1, 0, 0, 0]), args=(probabilities, grades), **options).x
+    vector = fit_vector(probabilities, grades)
+    assert vector.scale == pytest.approx(six[:3], abs=2e-3)
+    assert vector.bias == pytest.approx(six[3:] - six[3:].mean(), abs=2e-3)
+
+
+def test_a_scale_stays_above_0_where_the_probable_grade_is_always_wrong() -> None:
+    probabilities = np.tile([0.98, 0.01, 0.01], (500, 1))
+    assert fit_temperature(probabilities, np.ones(500, dtype=np.int64)).scale == pytest.approx(0.01)
+
+
+def test_the_mean_log_loss_is_scikit_learns_and_tiny_probabilities_count_as_a_millionth() -> None:
+    probabilities, grades = drawn(50, seed=6)
+    assert mean_log_loss(probabilities, grades) == pytest.approx(log_loss(grades, probabilities, labels=[0, 1, 2]))
+    assert mean_log_loss(np.array([[1.0, 0.0, 0.0]]), np.array([1])) == pytest.approx(-np.log(1e-6))
+    tiny, millionth = (identity().apply(np.array([[0.5, 0.5, p]])) for p in (1e-12, 1e-6))
+    assert tiny == pytest.approx(millionth)
+    assert identity().apply(probabilities) == pytest.approx(probabilities, abs=1e-5)
