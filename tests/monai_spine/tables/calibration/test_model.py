@@ -91,3 +91,13 @@ def test_weighted_and_natural_probabilities_give_the_same_calibration() -> None:
     other = Calibration.fit(simulation.labels, natural, simulation.study_ids, method="vector", tilted=False)
     assert one.apply(natural * WEIGHTS) == pytest.approx(other.apply(natural), abs=1e-6)
     assert json.loads(one.to_json())["tilt"] == [1, 2, 4]
+
+
+@pytest.mark.parametrize("triple", [[1.0, 2.0], [1.0, 2.0, float("nan")], [[1.0, 2.0, 3.0]], "abc"])
+def test_a_calibration_with_other_than_three_finite_numbers_is_refused(triple: object) -> None:
+    simulation = simulated()
+    calibration = Calibration.fit(simulation.labels, simulation.submissions[0], simulation.study_ids, method="none")
+    content = json.loads(calibration.to_json())
+    content["groups"]["spinal"]["scale"] = triple
+    with pytest.raises(InvalidTableError, match="expected a calibration of the schema"):
+        Calibration.from_json(json.dumps(content))

@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from monai_spine.scoring.competition import competition_score
+from monai_spine.scoring.competition import columns_of, competition_score
+from monai_spine.spine import Group
 from monai_spine.tables.ensemble.pooling import equal_weights, fit_weights, pool
 from tests.monai_spine.tables.files import simulated
 
@@ -31,3 +32,16 @@ def test_fitted_weights_score_no_worse_than_equal_ones_on_what_they_were_fitted_
     fitted = pool(simulation.submissions, fit_weights(simulation.labels, simulation.submissions))
     mean = simulation.submissions.mean(axis=0)
     assert competition_score(simulation.labels, fitted).score < competition_score(simulation.labels, mean).score
+
+
+def test_each_group_is_pooled_with_its_own_weights() -> None:
+    submissions = simulated().submissions[:2, :5]
+    weights = {group: np.array([share, 1 - share]) for group, share in zip(Group, (0.0, 0.25, 1.0), strict=True)}
+    pooled = pool(submissions, weights)
+    for group, share in zip(Group, (0.0, 0.25, 1.0), strict=True):
+        own = columns_of(group)
+        assert pooled[:, own] == pytest.approx(share * submissions[0][:, own] + (1 - share) * submissions[1][:, own])
+
+
+def test_pooled_rows_have_the_sum_1_whatever_the_submissions_sums_are() -> None:
+    assert pool(np.full((2, 3, 25, 3), 0.2), equal_weights(2)).sum(axis=-1) == pytest.approx(1)
