@@ -53,6 +53,7 @@ def _explain(error_type: type[BaseException], error: BaseException, trace: Trace
     if message is None:
         sys.__excepthook__(error_type, error, trace)
         return
+    # os._exit below does not flush.
     sys.stdout.flush()
     sys.stderr.write(f"error: {message}\n")
     sys.stderr.flush()

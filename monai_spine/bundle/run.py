@@ -145,6 +145,7 @@ def run_step(
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("a", encoding="utf-8") as sink:
         begin = sink.tell()
+        # Without stdin, so that a step can never wait for the terminal.
         process = subprocess.Popen(command, stdout=sink, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL)
     try:
         _wait(process, log, begin, follow, stop)
@@ -167,6 +168,7 @@ def _wait(
         partial = ""
         while True:
             ended = process.poll() is not None  # asked before the log is read, so that no last line is lost
+            # The last piece may be half a line; it is completed at the next reading.
             *lines, partial = (partial + source.read()).split("\n")
             for line in lines:
                 if follow:

@@ -123,6 +123,7 @@ def _run_fold(plan: Plan, fold: int, root: Path, report: Report) -> None:
         return
     resume = same and (root / "models/latest.pt").is_file()
     trained = same and bool(state.get("trained"))
+    # Before the training, so that a run after a kill recognises its own weights.
     write_state(root / _STATE, fingerprint=fingerprint, trained=trained, done=False)
     log, follow = root / "log.txt", epoch_lines(report)
     report(f"fold {fold}: {'resumes' if resume else 'starts'}, log in {log}")
@@ -148,6 +149,7 @@ def _joined(records: Sequence[Record], folds: Sequence[int], out: Path) -> Outco
     probabilities = np.concatenate([predicted[fold] for fold in folds])
     grades = np.concatenate([parts[fold].grades for fold in folds])
     study_ids = [study_id for fold in folds for study_id in parts[fold].study_ids]
+    # Concatenated, not averaged: each study was held out exactly once.
     write_predictions(out / "out_of_fold.csv", study_ids, probabilities)
     write_text(out / "solution.csv", _solution(study_ids, grades))
     outcome = Outcome(scores, float(competition_score(grades, probabilities).score), len(study_ids))

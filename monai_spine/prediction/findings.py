@@ -72,6 +72,7 @@ def _finding(finding: Finding, evidence: Evidence, natural: Floats, weighted: Fl
         "condition": finding.condition.value,
         "level": finding.level.value,
         "side": side.value if side else None,
+        # The most probable grade at natural prevalence: with the weights, severe would be reported too often.
         "grade": Grade(int(natural.argmax())).column,
         "natural": _by_grade(natural),
         "weighted": _by_grade(weighted),

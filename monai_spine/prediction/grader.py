@@ -122,6 +122,7 @@ class Grader:
         grader_bundle.check_is_grader(bundle)
         files = grader_bundle.weight_files(bundle, weights)
         parts = grader_bundle.parsed_parts(configs, bundle, torch.device(device))
+        # A network of its own for each file of weights: they are all in memory, and each study passes through all.
         networks = [load_weights(copy.deepcopy(parts["network_def"]), file) for file in files]
         beside = files[0].parent / "calibration.json"
         calibration = Calibration.read(beside) if beside.is_file() else None
@@ -188,6 +189,7 @@ class Grader:
         shape = tuple(logits.shape)
         if shape != (1, *SHAPE):
             raise InvalidTableError(f"{self.name}: expected logits of the shape {(1, *SHAPE)}, but found {shape}")
+        # In float32 on the CPU, so that probabilities do not depend on the device's precision.
         pred = self.postprocessing({**item, "pred": logits[0].float().cpu()})["pred"]
         rows = np.asarray(torch.as_tensor(pred).numpy(), dtype=np.float64)
         if not (np.isfinite(rows).all() and (rows >= 0).all() and (rows.sum(axis=-1) > 0).all()):
@@ -197,6 +199,7 @@ class Grader:
 
 def mean_grades(graders: Sequence[Grader], record: Record) -> Grades:
     """The mean of several graders' probabilities. The mean of a finding is over the graders that learnt to grade it."""
+    # `normalised` divides by the number of votes, which differs between findings.
     votes = np.stack([grader.graded for grader in graders]).astype(np.float64)[:, :, None]
     each = [grader(record) for grader in graders]
     return Grades(

@@ -134,6 +134,7 @@ def flipped(preprocessing: Callable[..., Any], bundle: str) -> Compose:
     """
     transforms: list[Any] = []
     for transform in Compose([preprocessing]).flatten().transforms:
+        # A copy: the preprocessing of the study as it is must stay without the flip.
         changed = copy.copy(transform)
         if isinstance(changed, LevelCropsd):
             changed.augmentation = _FLIP_ALONE

@@ -104,6 +104,7 @@ def find_inputs(paths: Sequence[Path], out: Path, convert: Callable[[Path, Path]
             refused += converted.refused_files
         elif path not in files:
             studies += _nifti_studies(path)
+    # Names are checked as they are written: two ids may become one folder.
     _check_names([study.study_id for study in studies])
     return Inputs(tuple(sorted(studies, key=lambda study: study.study_id)), refused)
 
@@ -135,6 +136,7 @@ def _converted_study(out: Path, study: str, rows: list[dict[str, str]]) -> Pendi
             name = f"{row['series_uid'] or 'series'}, stack {row['stack']}"
             reason = ": ".join(filter(None, (row["reason"], row["detail"])))
             (left_out if row["reason"] in _HARMLESS else bad)[name] = reason
+    # An unreadable volume might have been needed; a scout never is.
     bad |= {name: left_out.pop(name) for name in found.unreadable}
     return PendingStudy(found.record, left_out, bad)
 

@@ -92,6 +92,7 @@ def read_outcome(folder: Path, fingerprint: str) -> Outcome | None:
         complete = bool(outcome.refused) or outcome.rows.shape == (len(FINDINGS), len(Grade))
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
+    # The files may have been deleted since.
     files = ["findings.json"] * (not outcome.refused) + ["points.json"] * outcome.located
     return outcome if complete and all((folder / name).is_file() for name in files) else None
 
@@ -102,6 +103,7 @@ def fingerprint(record: Record, settings: Mapping[str, object]) -> str:
         "version": __version__,
         "settings": dict(settings),
         "study": record["study_id"],
+        # Size and modification time stand for the content: a digest would read every volume again.
         "volumes": [[Path(file).name, *file_state(file)] for file in volumes(record)],
         "points": {name: list(point) for name, point in record["points"].items()},
     }

@@ -39,6 +39,7 @@ class PendingStudy:
     @property
     def fault(self) -> str:
         """Why the study cannot be graded; empty if it can."""
+        # Levels are found in sagittal volumes; an axial series alone does not show which level is which.
         if any(self.record[series_type.value] for series_type in SAGITTAL):
             return ""
         available = "an axial series alone" if volumes(self.record) else "none of the three series types"

@@ -93,6 +93,7 @@ def run_predict(
     _check_paths(paths, out)
     fill = level_prior(read_labels(prior_from).grades) if prior_from else None
     opened = open_models(**models)
+    # The models are open by now: a wrong path must not show after an hour of conversion.
     inputs = find_inputs(paths, out, Conversion(name_by, workers, resume=not force, quiet=quiet))
     report(opened.provenance)
     return predict(inputs, out, opened, given_points=given_points, force=force, fill=fill, quiet=quiet)
@@ -139,6 +140,7 @@ def predict(
         else:
             summary.kept += 1
         summary.outcomes.append(outcome)
+    # Of all studies, also those that an earlier run has done.
     write_points(out, [read_study(out / safe_name(one.study_id)) for one in summary.outcomes if one.located])
     write_tables(out, summary.outcomes, provenance=models.provenance, trained_on=models.trained_on_cell, fill=fill)
     return summary

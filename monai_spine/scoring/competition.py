@@ -171,8 +171,10 @@ def _any_severe_spinal(labels: Ints, probabilities: Floats) -> float:
     if not studies.any():
         return float("nan")
     labels, known, severe = labels[studies], known[studies], probabilities[studies, :, Grade.SEVERE]
+    # Levels without a label are left out of the worst label and of the prediction alike.
     worst = np.where(known, labels, 0).max(axis=1)
     predicted = np.where(known, severe, 0.0).max(axis=1)
+    # log1p keeps the digits of a loss near 0, where 1 - p would be rounded.
     losses = -np.where(worst == Grade.SEVERE, np.log(predicted), np.log1p(-predicted))
     # The weight is that of the worst level: a study whose worst level is moderate counts twice, as a "no".
     return _weighted_mean(losses, WEIGHTS[worst])

@@ -57,6 +57,7 @@ def study_confusions(labels: Ints, decided: Ints, classes: int = len(Grade)) -> 
     confusions = np.zeros((len(labels), classes**2))
     study, finding = np.nonzero(labels != MISSING)
     cell = labels[study, finding] * classes + decided[study, finding]
+    # add.at, because a study has several findings in one cell; `confusions[...] += 1` would count them once.
     np.add.at(confusions, (study, cell), 1.0)
     return confusions
 
@@ -110,6 +111,7 @@ def areas(labels: Ints, scores: Floats, lowest: int, counts: Floats) -> Floats:
     score, positive = scores[study, finding], labels[study, finding] >= lowest
     if not 0 < positive.sum() < len(positive):
         return np.full(len(counts), np.nan)
+    # Mann and Whitney's U counts the same pairs, with ties as half.
     exact = 1 - mannwhitneyu(score[~positive], score[positive]).statistic / (positive.sum() * (~positive).sum())
     step = _steps(score, positive)
     above, below = (_tally(study[own], step[own], counts[1:]) for own in (positive, ~positive))

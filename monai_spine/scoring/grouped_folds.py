@@ -46,6 +46,7 @@ def grouped_folds(grades: Ints, patients: Sequence[str], folds: int, seed: int =
     # The canal has a stratum of its own, because the score's any-severe part depends on it alone.
     spinal = severe[:, columns_of(Group.SPINAL)].any(axis=1)
     np.maximum.at(stratum, patient_of, np.where(spinal, 2, severe.any(axis=1)))
+    # Sorted by stratum and at random within it, then dealt out like cards.
     order = np.lexsort((np.random.default_rng(seed).permutation(len(names)), stratum))
     fold_of_patient = np.empty(len(names), dtype=np.intp)
     fold_of_patient[order] = np.arange(len(names)) % folds

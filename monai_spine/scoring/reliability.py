@@ -54,6 +54,7 @@ def bin_sums(labels: Ints, probabilities: Floats, grade: int) -> Floats:
     bins, p, y = _binned(labels, probabilities, grade)
     sums = np.zeros((len(labels), BINS))
     study = np.broadcast_to(np.arange(len(labels))[:, None], labels.shape)
+    # Signed sums, so that they can be added over studies before the absolute value is taken.
     np.add.at(sums, (study, bins), np.where(labels != MISSING, p - y, 0.0))
     return sums
 

@@ -52,6 +52,7 @@ def read_table(path: Path) -> pd.DataFrame:
     if not path.is_file():
         raise MissingInputError(f"expected a CSV file, but there is none at {path}")
     try:
+        # Everything as text: ids must not become numbers. Spreadsheet programs write a byte order mark (utf-8-sig).
         return pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
     except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as err:
         raise InvalidTableError(f"{path} is not a readable CSV: {err}") from err
@@ -126,6 +127,7 @@ def write_predictions(
     table = pd.DataFrame(normalised(probabilities)[written], columns=GRADE_COLUMNS)
     table.insert(0, "row_id", names.reshape(written.shape)[written])
     with whole_file(path) as partial:
+        # Nine digits, so that a score from the file and one from memory agree to 1e-8.
         table.sort_values("row_id").to_csv(partial, index=False, float_format="%.9g")
 
 
@@ -142,6 +144,7 @@ def _labels_from_rows(table: pd.DataFrame, path: Path) -> Labels:
         raise InvalidTableError(
             f"{path}: expected one 1 and two 0 in each row, but found others in {listed(list(wrong))}"
         )
+    # The hidden solution has rows for labelled findings only: a row that is absent is a missing label.
     place = {study_id: n for n, study_id in enumerate(dict.fromkeys(study_id for study_id, _ in parsed))}
     grades = np.full((len(place), len(FINDINGS)), MISSING, dtype=np.int64)
     for (study_id, finding), row in zip(parsed, rows, strict=True):
@@ -169,6 +172,7 @@ def _cells(row_ids: Sequence[str], study_ids: Sequence[str], path: Path) -> list
     }
     cells = [places.get(row_id) for row_id in row_ids]
     try:
+        # A row id that is no finding at all gets its own message, before those of unknown studies.
         for row_id, cell in zip(row_ids, cells, strict=True):
             if cell is None:
                 parse_row_id(row_id)
@@ -179,6 +183,7 @@ def _cells(row_ids: Sequence[str], study_ids: Sequence[str], path: Path) -> list
 
 def _filled(probabilities: Floats, solution: Labels, missing: str | None, path: Path) -> Predictions:
     absent = np.isnan(probabilities[..., 0])
+    # A row without a label does not count in the score, so it may be missing.
     needed = absent & (solution.grades != MISSING)
     if needed.any() and missing is None:
         names = [

@@ -161,6 +161,7 @@ def measure(
         Whether the probabilities are competition-weighted. Otherwise they are natural.
     """
     natural = natural_prevalence(probabilities) if tilted else normalised(probabilities)
+    # The competition's metric rewards probabilities times 1, 2, 4; findings.json grades by natural ones.
     weighted = normalised(natural * WEIGHTS)
     decided = (natural if decision == "natural" else weighted).argmax(axis=-1)
     counts = patient_counts(patients, replicates, _SEED)

@@ -80,6 +80,7 @@ def read_out_of_fold(
         submissions hold different rows; or if no row has a label.
     """
     names = _names(submissions)
+    # Before the values are read: files of different studies must not be joined by position.
     rows = _same_rows(submissions)
     labels = _labels_of(solution, rows, submissions[0])
     if not normalise:
@@ -192,6 +193,7 @@ def _check_sums(path: Path) -> None:
     table = read_table(path)
     if not set(GRADE_COLUMNS) <= set(table.columns):
         return  # read_predictions raises an error that names the columns
+    # skipna=False: a row with a cell that is no number has no sum, and `read_predictions` names it.
     sums = table[GRADE_COLUMNS].apply(pd.to_numeric, errors="coerce").sum(axis=1, skipna=False).to_numpy(np.float64)
     away = np.nan_to_num(np.abs(sums - 1))
     if (away > _SUM_TOLERANCE).any():

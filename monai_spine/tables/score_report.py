@@ -113,6 +113,7 @@ def report_score(
     labels = read_labels(solution)
     predictions = read_predictions(submission, labels, missing)
     score = competition_score(labels.grades, predictions.probabilities)
+    # A mean of three parts would look like a score, but could not be compared with any other.
     empty = [part for part, value in score.as_dict().items() if math.isnan(value) and part != "score"]
     if empty:
         raise InvalidTableError(f"{solution} holds no label for {', '.join(empty)}, so there is no score")

@@ -37,6 +37,7 @@ class Part:
         """A top-level entry of its configuration as written there; a setting as text; None if there is none."""
         if name in dict(self.settings):
             return dict(self.settings)[name]
+        # The last file wins, as in MONAI's parser.
         for path in reversed(self.configs):
             content = json.loads(path.read_text(encoding="utf-8"))
             if name in content:

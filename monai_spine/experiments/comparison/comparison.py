@@ -150,6 +150,7 @@ def _epochs(plan: Plan, job: TrainingJob, root: Path, networks: int, report: Rep
     """How many epochs to train a network. The number is measured once and saved, so that a resumed run has the same."""
     if plan.budget.minutes is None:
         return plan.budget.epochs
+    # A candidate of several networks gets no more time than one of a single network.
     minutes = plan.budget.minutes / (networks * len(plan.assessment.folds))
     path = root / "budget.json"
     state = read_state(path)

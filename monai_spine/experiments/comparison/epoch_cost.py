@@ -67,6 +67,7 @@ def measure_epoch(job: TrainingJob, root: Path) -> EpochCost:
     """
     shutil.rmtree(root, ignore_errors=True)
     batch = job.part.entry("batch_size")
+    # An expression of the configuration is text here and is not evaluated.
     batch = int(batch) if str(batch).isdecimal() else _BATCH
     write_text(root / "datalist.json", json.dumps(_few(job.datalist, job.fold, _BATCHES * batch)))
     probe = TrainingJob(job.part, root / "datalist.json", job.fold, job.bundle)
@@ -80,6 +81,7 @@ def measure_epoch(job: TrainingJob, root: Path) -> EpochCost:
 
 def _cost(lines: Sequence[dict[str, Any]]) -> EpochCost:
     """The least time of the short epochs: whatever else the machine does only adds to it."""
+    # Processor time, because other work on the machine does not change it.
     clock = "processor_seconds" if lines[0]["device"] == "cpu" else "seconds"
     each = {
         name: min(line[name][clock] / max(1, line[name]["items"]) for line in lines)

@@ -171,6 +171,7 @@ class ImageAssessment:
             raise InvalidTableError(f"{path}: expected the columns image, {listed(columns)}")
         rows = dict(zip(table["image"], table[columns].to_numpy(dtype=np.float64), strict=True))
         names = [
+            # As the bundle's own writer names images: relative to the datalist, channels joined.
             "|".join(Path(os.path.relpath(file, self.folder)).as_posix() for file in record["image"])
             for record in records
         ]

@@ -110,6 +110,7 @@ class StudyAssessment:
         best = min(scores, key=lambda name: scores[name].value) if scores else None
         table = {}
         for name, parts in replicates.items():
+            # On the same replicates, which makes the interval of a difference much narrower.
             behind = difference(parts["score"], replicates[best]["score"]) if best else Estimate(0.0, 0.0, 0.0)
             table[name] = {
                 **scores[name].as_columns("score"),

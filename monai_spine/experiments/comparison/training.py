@@ -80,6 +80,7 @@ def train(job: TrainingJob, root: Path, epochs: int | None, cache: Path, report:
         return
     record, log = root / "epochs.jsonl", root / "log.txt"
     resume = same and (root / "models/latest.pt").is_file()
+    # An old record would count epochs of another training.
     if not resume:
         record.unlink(missing_ok=True)
     write_state(root / _STATE, fingerprint=fingerprint, trained=False, evaluated=None)

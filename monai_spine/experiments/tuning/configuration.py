@@ -34,6 +34,7 @@ class Configuration:
         self._parser = ConfigParser()
         self._parser.read_config([str(path) for path in training_configs(bundle, presets)])
         self._parser.update(self.settings)
+        # Some bundles derive the key figure from the data, so the datalist must be known.
         self._parser.update(own)
 
     def has(self, id_: str) -> bool:

@@ -99,6 +99,7 @@ def importances(study: optuna.Study) -> dict[str, float]:
 
 
 def _chosen(search: Search, trial: FrozenTrial) -> dict[str, Any]:
+    # The names of choices are stored, not their values: the space translates them back.
     fixed = optuna.trial.FixedTrial(dict(trial.params))
     return search.space.suggest(fixed)  # type: ignore[arg-type]
 

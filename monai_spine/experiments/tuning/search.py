@@ -81,6 +81,7 @@ class Search:
         """
         for number in self.storage.release_interrupted():
             report(f"trial {number} was interrupted; another takes its place")
+        # One trial at a time: other machines may have taken some in the meantime.
         while len(self.storage.counted()) < self.trials:
             self.storage.study.optimize(lambda trial: self._try(trial, report), n_trials=1, catch=(_TrialFailedError,))
             after_each()
@@ -94,6 +95,7 @@ class Search:
         self.storage.sign(trial)
         if self.storage.is_surplus(trial, self.trials):
             raise _TrialFailedError
+        # A new sampler for each trial: its proposal then depends on the trial's number and the storage alone.
         self.storage.study.sampler = optuna.samplers.TPESampler(seed=self._seed(trial.number))
         overrides = self.space.suggest(trial)
         report_own = prefixed(report, f"[trial {trial.number}, {self.trials} in all] ")

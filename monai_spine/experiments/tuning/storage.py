@@ -53,6 +53,7 @@ class TrialStorage:
         direction = directions.MAXIMIZE if higher_is_better else directions.MINIMIZE
         try:
             _make_folder(url)
+            # The heartbeat finds trials of machines that died; `release_interrupted` those of this one, at once.
             storage = optuna.storages.RDBStorage(url, heartbeat_interval=_HEARTBEAT_SECONDS)
             self.study = optuna.create_study(
                 storage=storage, study_name=name, direction=direction, pruner=pruner, load_if_exists=True

@@ -84,6 +84,7 @@ def run_trial(
     InvalidOptionError
         If the validation does not have the figure, or the figure is not defined in any epoch.
     """
+    # What an interrupted search left behind.
     shutil.rmtree(root, ignore_errors=True)
     chosen = root / "overrides.json"
     write_text(chosen, json.dumps({**overrides, "seed": common.seed}, indent=2) + "\n")
@@ -95,6 +96,7 @@ def run_trial(
     except BundleStopped:
         shutil.rmtree(root / "models", ignore_errors=True)
         return None
+    # Only needed to resume, and a trial is never resumed.
     (root / "models" / "latest.pt").unlink(missing_ok=True)
     lines = read_record(record)
     figures = [(figure, line["epoch"]) for line in lines if (figure := _figure(common, line)) is not None]

@@ -73,6 +73,7 @@ def cleaned_datalist(datalist: Path, suspects: Sequence[Suspect], folder: Path, 
             entries = [_blanked(entry, suspect_columns.get(entry["study_id"], [])) for entry in entries]
         else:
             entries = [entry for entry in entries if count[entry["study_id"]] < drop_studies]
+        # Other keys of the datalist stay as they are.
         content[section] = entries
     return content
 

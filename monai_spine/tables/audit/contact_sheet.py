@@ -130,6 +130,7 @@ def slice_picture(volume: Volume, point: Sequence[float]) -> Image.Image:
     steps = (np.arange(SIDE_PIXELS) - (SIDE_PIXELS - 1) / 2) * SIDE_MM / SIDE_PIXELS
     middle = _on_slice(volume, point)
     world = middle + steps[None, :, None] * right + steps[:, None, None] * down
+    # Linear interpolation: the picture is for people, and the slice is not resampled across slices.
     pixels = map_coordinates(volume.voxels, np.moveaxis(to_voxel(volume.affine, world), -1, 0), order=1, cval=0.0)
     picture = Image.fromarray(_windowed(pixels)).convert("RGB")
     half = SIDE_PIXELS / 2

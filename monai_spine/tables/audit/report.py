@@ -83,6 +83,7 @@ def audit(
     if drop_studies is not None and datalist is None:
         raise InvalidOptionError("--drop-studies removes studies from a datalist: give the datalist with --datalist")
     table = read_out_of_fold(solution, [submission], datalist=datalist, normalise=normalise)
+    # With the tilt, severe grades would be suspected too seldom and normal ones too often.
     natural = natural_prevalence(table.probabilities[0]) if tilted else table.probabilities[0]
     suspects = find_suspects(table.study_ids, table.grades, natural, threshold)
     entries = read_entries(datalist) if datalist else {}

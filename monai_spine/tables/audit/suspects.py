@@ -106,6 +106,7 @@ def find_suspects(study_ids: Sequence[str], grades: Ints, natural: Floats, thres
         )
         for study, finding in np.argwhere(errors > threshold)
     ]
+    # The ids at the end make the order the same on every run.
     return sorted(flagged, key=lambda one: (-one.distance, one.study_id, one.finding.name))
 
 

@@ -76,6 +76,7 @@ class Calibration(StoredModel):
             Whether the probabilities are competition-weighted.
         """
         tilt = WEIGHTS if tilted else np.ones(len(Grade))
+        # The tilt is known exactly, so it is divided out rather than learnt.
         natural = normalised(probabilities / tilt)
         fold_of = grouped_folds(grades, patients, min(_FOLDS, len(set(patients)))) if method == "best" else None
         methods, scalings = {}, {}

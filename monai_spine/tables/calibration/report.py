@@ -128,6 +128,7 @@ def calibrate(
     """
     table = read_out_of_fold(solution, [submission], datalist=datalist, normalise=normalise)
     check_groups(table.grades, solution)
+    # By patient: two studies of one patient share anatomy and reader.
     fold_of = grouped_folds(table.grades, table.patients, folds, seed)
     with threadpool_limits(1):  # for six parameters, more threads only wait for each other
         stages = _stages(table, fold_of, method, tilted, quiet)

@@ -40,6 +40,7 @@ def minimise(parameters: torch.Tensor, loss: Callable[[], torch.Tensor], toleran
         value.backward()
         return value
 
+    # One step of L-BFGS holds all iterations.
     optimiser.step(closure)
 
 

@@ -95,6 +95,7 @@ class Ensemble(StoredModel):
 
 def _stack(content: Any, models: int) -> Stack:
     """The heads of a JSON object, whose weights must have the shape that so many models need."""
+    # How many features there are depends on the number of models; `features` itself knows.
     blank = np.full((1, len(FINDINGS), len(Grade)), 1 / len(Grade))
     shape = (features(np.stack([blank] * models), blank).shape[-1], len(Grade) - 1)
     return {

@@ -165,6 +165,7 @@ def apply_ensemble(path: Path, submissions: Sequence[Path], out: Path, normalise
             f"but found {len(submissions)}; give one of each of these models"
         )
     table = read_out_of_fold(None, submissions, normalise=normalise)
+    # By name if possible: the shell sorts files, the user may not have given them in the same order.
     order = [table.names.index(name) for name in ensemble.names] if set(ensemble.names) == set(table.names) else None
     order = order or list(range(len(table.names)))
     write_rows(out / "predictions.csv", table, ensemble.apply(table.probabilities[order]))
@@ -193,6 +194,7 @@ def _report(
     counts = patient_counts(table.patients, seed=seed)
     names = [f"{name} (submission)" if name in METHODS else name for name in table.names]
     named: dict[str, Floats] = dict(zip(names, table.probabilities, strict=True))
+    # A submission may be called like a method; then it was renamed above.
     named.update({method: rows for method, rows in answers.items()})  # noqa: C416 - a wider type of key
     replicates = {name: score_replicates(table.grades, rows, counts) for name, rows in named.items()}
     return EnsembleReport(

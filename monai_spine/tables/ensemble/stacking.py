@@ -120,6 +120,7 @@ def log_ratios(probabilities: Floats) -> Floats:
 def _fit(group: Group, grades: Ints, inputs: Floats, logs: Floats, fold_of: np.ndarray) -> Head:
     own = columns_of(group)
     inputs, logs = inputs[:, own], logs[:, own]
+    # One ridge serves all features, so they need one scale. A feature that does not vary keeps its own.
     spread = inputs.std(axis=(0, 1))
     scale = np.where(spread > 0, spread, 1.0)
     rows = torch.from_numpy(inputs / scale).float(), torch.from_numpy(logs).float()

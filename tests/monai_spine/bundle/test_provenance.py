@@ -11,11 +11,11 @@ BUNDLES = Path(__file__).parents[3] / "bundles"
 
 
 def test_phantom_weights_unknown_ones_and_others_are_told_apart() -> None:
-    said = provenance({"a": "phantom", "b": None, "c": "1,975 studies", "d": "phantom"})
-    assert said.startswith(RESEARCH)
-    assert "The weights of a and d were trained on phantoms" in said
-    assert "What the weights of b were trained on is not known." in said
-    assert "The weights of c were trained on: 1,975 studies." in said
+    sentences = provenance({"a": "phantom", "b": None, "c": "1,975 studies", "d": "phantom"})
+    assert sentences.startswith(RESEARCH)
+    assert "The weights of a and d were trained on phantoms" in sentences
+    assert "What the weights of b were trained on is not known." in sentences
+    assert "The weights of c were trained on: 1,975 studies." in sentences
     assert provenance({}) == RESEARCH
 
 

@@ -49,16 +49,16 @@ def test_every_study_is_graded_by_the_fold_that_never_saw_it(done: Path, data: P
 
 def test_the_score_is_that_of_the_tables(done: Path) -> None:
     content = json.loads((done / "cross_validation.json").read_text())
-    told = json.loads(report_score(done / "solution.csv", done / "out_of_fold.csv").to_json())
-    assert content["score"] == pytest.approx(told["score"], abs=1e-6)
+    table = json.loads(report_score(done / "solution.csv", done / "out_of_fold.csv").to_json())
+    assert content["score"] == pytest.approx(table["score"], abs=1e-6)
     assert np.mean(list(content["folds"].values())) == pytest.approx(content["score"], abs=0.3)
 
 
 def test_a_finished_fold_is_not_done_again_unless_something_changed(done: Path, data: Path) -> None:
-    said: list[str] = []
+    reported: list[str] = []
     before = (done / "models/fold_0.pt").read_bytes()
-    cross_validate(Plan(BUNDLE, data, (), SETTINGS), done, None, said.append)
-    assert [line for line in said if "done before" in line] == said
+    cross_validate(Plan(BUNDLE, data, (), SETTINGS), done, None, reported.append)
+    assert [line for line in reported if "done before" in line] == reported
     assert (done / "models/fold_0.pt").read_bytes() == before
     changed = Plan(BUNDLE, data, (), (*SETTINGS, ("seed", "3")))
     assert changed.fingerprint(0) != Plan(BUNDLE, data, (), SETTINGS).fingerprint(0)

@@ -18,8 +18,8 @@ def predict(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int
     """In this process, which has torch already."""
     with pytest.raises(SystemExit) as ended:
         run_app(lambda: app(["predict", *map(str, arguments)]))
-    said = capsys.readouterr()
-    return int(ended.value.code or 0), said.out, said.err
+    captured = capsys.readouterr()
+    return int(ended.value.code or 0), captured.out, captured.err
 
 
 @pytest.fixture
@@ -30,7 +30,7 @@ def known_levels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.mark.slow
-def test_a_folder_becomes_tables_and_findings_and_the_notice_is_on_stderr(
+def test_a_folder_becomes_tables_and_findings_and_the_provenance_is_on_stderr(
     known_levels: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     bundles = [write_bundle(tmp_path / name, seed=seed) for name, seed in (("one", 0), ("two", 1))]

@@ -51,7 +51,7 @@ def test_a_bundle_gives_25_distributions_and_their_natural_ones(bundle: Path, re
     assert np.ptp(grades.weighted, axis=0).max() > 1e-3
 
 
-def test_test_time_mirroring_is_the_mean_with_the_mirrored_study_sides_swapped_back(
+def test_test_time_flipping_is_the_mean_with_the_flipped_study_sides_swapped_back(
     bundle: Path, study: Path, record: dict, tmp_path: Path
 ) -> None:
     world = {name: (-x, y, z) for name, (x, y, z) in record["points"].items()}
@@ -156,7 +156,7 @@ def test_a_network_of_another_shape_is_no_grader(tmp_path: Path, record: dict) -
         grader(record)
 
 
-def test_preprocessing_that_does_not_know_left_from_right_cannot_be_mirrored(tmp_path: Path) -> None:
+def test_preprocessing_that_does_not_know_left_from_right_cannot_be_flipped(tmp_path: Path) -> None:
     bundle = write_bundle(tmp_path / "one")
     path = bundle / "configs" / "inference.json"
     identity = {"_target_": "Compose", "transforms": [{"_target_": "Identity"}]}

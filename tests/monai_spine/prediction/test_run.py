@@ -250,14 +250,14 @@ def test_a_study_that_cannot_be_graded_is_refused_and_the_others_go_on(tmp_path:
     levels = Headless().know(good / "sagittal_t2.nii.gz", head / "sagittal_t2.nii.gz")
     summary = run(inputs(good, lone, head), tmp_path / "out", models(levels, grader))
     assert int(summary.exit_code) == 3
-    told = studies(tmp_path / "out")
-    assert {name: row["status"] for name, row in told.items()} == {
+    rows = studies(tmp_path / "out")
+    assert {name: row["status"] for name, row in rows.items()} == {
         "good": "graded",
         "lone": "refused",
         "head": "refused",
     }
-    assert told["head"]["reason"] == "no lumbar spine found"
-    assert "expected a sagittal T1 or T2 series" in told["lone"]["reason"]
+    assert rows["head"]["reason"] == "no lumbar spine found"
+    assert "expected a sagittal T1 or T2 series" in rows["lone"]["reason"]
     rows = pd.read_csv(tmp_path / "out" / "predictions.csv")["row_id"]
     assert {row.partition("_")[0] for row in rows} == {"good"}
     assert not (tmp_path / "out/head/findings.json").exists()
@@ -309,8 +309,8 @@ def test_a_damaged_volume_is_left_out_told_and_the_study_graded_by_the_others(
     assert (row["status"], row["not_covered"]) == ("graded", "10")
     assert row["bad_volumes"].startswith("axial_t2.nii.gz: ")
     assert str(tmp_path) not in row["bad_volumes"]
-    told = json.loads((tmp_path / "out/s1/findings.json").read_text())["volumes"]
-    assert told["axial_t2.nii.gz"].startswith("left out: ")
+    rows = json.loads((tmp_path / "out/s1/findings.json").read_text())["volumes"]
+    assert rows["axial_t2.nii.gz"].startswith("left out: ")
     assert "1 volumes could not be used" in summary.line()
 
 

@@ -59,22 +59,22 @@ def test_presets_may_be_files(files: list[str]) -> None:
 @pytest.fixture(scope="module")
 def compared(data: Path, files: list[str], tmp_path_factory: pytest.TempPathFactory):
     out = tmp_path_factory.mktemp("compared")
-    told: list[str] = []
+    reported: list[str] = []
     with pytest.MonkeyPatch.context() as patch:
         replace_steps(patch)
         candidates = presets(BUNDLE, ["default", *files], SETTINGS)
-        found = comparison.compare(plan(data, [0], epochs=2), candidates, out, told.append)
-    return out, found, told
+        found = comparison.compare(plan(data, [0], epochs=2), candidates, out, reported.append)
+    return out, found, reported
 
 
 @pytest.mark.slow
 def test_a_candidate_that_fails_has_a_row_and_the_others_go_on(compared) -> None:
-    out, found, told = compared
+    out, found, reported = compared
     assert found.exit_code is ExitCode.SOME_REFUSED
     table = pd.read_csv(out / "comparison.csv")
     assert list(table["state"]) == ["done", "done", "failed"]
     assert "earning rate" in table["reason"].iloc[2] and "failed:" in found.text
-    assert any(line.startswith("[3/3] bad: failed") for line in told)
+    assert any(line.startswith("[3/3] bad: failed") for line in reported)
     assert list(table["score"][:2]) == sorted(table["score"][:2])
     assert table["behind_best"][0] == 0
 
@@ -86,8 +86,8 @@ def test_the_score_is_that_of_the_test_studies(compared, data: Path) -> None:
     labels = Labels(tuple(record["study_id"] for record in records), label_array(records))
     table = pd.read_csv(out / "comparison.csv", index_col="name")
     for name in ("default", "slow"):
-        said = read_predictions(out / name / "fold_0/eval/predictions.csv", labels)
-        score = competition_score(labels.grades, said.probabilities)
+        predictions = read_predictions(out / name / "fold_0/eval/predictions.csv", labels)
+        score = competition_score(labels.grades, predictions.probabilities)
         assert table.loc[name, "score"] == pytest.approx(score.score, abs=1e-4)
         assert table.loc[name, "any_severe_spinal"] == pytest.approx(score.any_severe_spinal, abs=1e-4)
         assert table.loc[name, "score_low"] <= table.loc[name, "score"] <= table.loc[name, "score_high"]

@@ -54,11 +54,11 @@ def test_backbones_are_judged_by_the_test_images(tmp_path: Path, monkeypatch: py
     assert dict(table["state"]) == {"test_resnet": "done", "test_convnext": "done", "no_such_net": "failed"}
     assert "knows no network" in table.loc["no_such_net", "reason"]
     for name in ("test_resnet", "test_convnext"):
-        said = pd.read_csv(tmp_path / "out" / name / "fold_0" / "eval" / "predictions.csv")
-        assert len(said) == len(names_of(datalist, "test"))
-        accuracy = accuracy_score(said["label"], said["predicted"])
+        predicted = pd.read_csv(tmp_path / "out" / name / "fold_0" / "eval" / "predictions.csv")
+        assert len(predicted) == len(names_of(datalist, "test"))
+        accuracy = accuracy_score(predicted["label"], predicted["predicted"])
         assert table.loc[name, "accuracy"] == pytest.approx(accuracy, abs=1e-4)
-        balanced = balanced_accuracy_score(said["label"], said["predicted"])
+        balanced = balanced_accuracy_score(predicted["label"], predicted["predicted"])
         assert table.loc[name, "balanced_accuracy"] == pytest.approx(balanced, abs=1e-4)
         assert table.loc[name, "parameters"] > 1e5
         assert table.loc[name, ["training_per_second", "inference_per_second", "peak_memory_mb"]].min() > 0
@@ -68,13 +68,13 @@ def test_backbones_are_judged_by_the_test_images(tmp_path: Path, monkeypatch: py
 def test_without_a_test_the_folds_left_out_are_joined(tmp_path: Path) -> None:
     datalist = datalist_of(tmp_path, Task.MULTICLASS, test=False)
     assessment = ImageAssessment(datalist, [1, 0])
-    rng, said, joined = np.random.default_rng(0), {}, []
+    rng, predicted, joined = np.random.default_rng(0), {}, []
     for fold in (1, 0):
         names = names_of(datalist, "training", fold)
         joined.append(rng.dirichlet(np.ones(3), len(names)))
         path = write_answers(tmp_path / str(fold) / "p.csv", names, assessment.classes, joined[-1])
-        said[fold] = [(Part("one", ()), path)]
-    answers = assessment.predictions(said)
+        predicted[fold] = [(Part("one", ()), path)]
+    answers = assessment.predictions(predicted)
     assert answers.probabilities == pytest.approx(np.concatenate(joined))
     labels = [r["label"] for fold in (1, 0) for r in read_image_datalist(datalist).training if r["fold"] == fold]
     row = assessment.rows({"one": answers})["one"]
@@ -88,21 +88,21 @@ def test_several_labels_are_judged_by_mean_area_and_networks_of_folds_averaged(t
     assessment = assessment_of(datalist, [0, 1], None, None)
     names, rng = names_of(datalist, "test"), np.random.default_rng(1)
     each = rng.random((2, len(names), 3))
-    said = {}
+    predicted = {}
     for fold in (0, 1):
         run = tmp_path / str(fold)
         path = write_answers(run / "eval" / "p.csv", names, ("first", "second", "third"), each[fold])
         (run / "models").mkdir()
         chosen = {"first": 0.5, "second": 0.5, "third": 0.5}
         (run / "models" / "thresholds.json").write_text(json.dumps({"thresholds": chosen}))
-        said[fold] = [(Part("one", ()), path)]
+        predicted[fold] = [(Part("one", ()), path)]
     label = np.array([record["label"] for record in read_image_datalist(datalist).test])
     areas = []
     for n in range(3):
         known = label[:, n] >= 0
         if len(set(label[known, n])) == 2:
             areas.append(roc_auc_score(label[known, n], each.mean(axis=0)[known, n]))
-    row = assessment.rows({"one": assessment.predictions(said)})["one"]
+    row = assessment.rows({"one": assessment.predictions(predicted)})["one"]
     assert row["mean_auc"] == pytest.approx(np.mean(areas))
     assert assessment.key == "mean_auc"
 

@@ -72,12 +72,12 @@ def test_each_network_answers_for_its_own_conditions(data: Path, tmp_path: Path)
     (candidate,) = presets(GRADER, [spelt])
     assessment = StudyAssessment(data, [0])
     rng = np.random.default_rng(0)
-    said, made = [], []
+    predicted, made = [], []
     for part in candidate.parts:
         made.append(rng.dirichlet([1, 1, 1], size=(3, 25)))
         write_predictions(tmp_path / f"{part.name}.csv", assessment.labels.study_ids, made[-1])
-        said.append((part, tmp_path / f"{part.name}.csv"))
-    joined = assessment.predictions({0: said})
+        predicted.append((part, tmp_path / f"{part.name}.csv"))
+    joined = assessment.predictions({0: predicted})
     for n, finding in enumerate(FINDINGS):
         (own,) = [k for k, part in enumerate(candidate.parts) if part.entry("conditions") == [finding.condition.value]]
         assert np.allclose(joined[:, n], made[own][:, n], atol=1e-8)

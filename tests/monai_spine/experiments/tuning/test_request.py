@@ -95,8 +95,8 @@ def storage(url: str, fingerprint: str = "a") -> TrialStorage:
 def test_the_best_of_all_epochs_of_all_trials_is_found(searched: Path) -> None:
     table = pd.read_csv(searched / "trials.csv")
     assert list(table["state"]) == ["done"] * 2
-    told = {n: read_record(searched / f"trial_{n:04d}/epochs.jsonl") for n in table["number"]}
-    values = [min(line["metrics"]["score"] for line in told[n]) for n in table["number"]]
+    reported = {n: read_record(searched / f"trial_{n:04d}/epochs.jsonl") for n in table["number"]}
+    values = [min(line["metrics"]["score"] for line in reported[n]) for n in table["number"]]
     assert list(table["value"]) == pytest.approx(values)
     best = json.loads((searched / "search.json").read_text())["best"]
     assert best["value"] == pytest.approx(min(values))
@@ -140,14 +140,14 @@ def test_a_search_goes_on_where_it_was_and_gives_back_what_was_interrupted(
     worker = study.trials[0].user_attrs["worker"].partition(":")[0]
     running.set_user_attr("worker", f"{worker}:{dead.pid}")
     done = pretend(monkeypatch)
-    told: list[str] = []
-    found = tune(request(data, SPACE, 3), out, told.append)
-    assert "interrupted" in told[0]
+    reported: list[str] = []
+    found = tune(request(data, SPACE, 3), out, reported.append)
+    assert "interrupted" in reported[0]
     assert [path.name for _, path in done] == ["trial_0003"]
     states = [trial.state for trial in optuna.load_study(study_name="search", storage=database).trials]
     assert states == [TrialState.COMPLETE] * 2 + [TrialState.FAIL, TrialState.COMPLETE]
     assert (found.trials, found.exit_code) == (3, ExitCode.DONE)
-    assert tune(request(data, SPACE, 3), out, told.append).best.number == found.best.number
+    assert tune(request(data, SPACE, 3), out, reported.append).best.number == found.best.number
     assert len(done) == 1
 
 

@@ -49,7 +49,7 @@ RANGE = {"type": "float", "low": 0.0, "high": 1.0}
 
 
 @pytest.mark.parametrize(
-    ("name", "given", "said"),
+    ("name", "definition", "message"),
     [
         ("learnig_rate", RANGE, "no such id; similar ids: learning_rate"),
         ("train#dataloader#batchsize", RANGE, "similar ids: train#dataloader#batch_size"),
@@ -71,9 +71,9 @@ RANGE = {"type": "float", "low": 0.0, "high": 1.0}
         ("dropout", 0.1, "expected an object"),
     ],
 )
-def test_what_is_wrong_is_named(tmp_path: Path, name: str, given: object, said: str) -> None:
-    with pytest.raises(InvalidTableError, match=said):
-        read_space(write(tmp_path, {name: given}), TRAIN)
+def test_what_is_wrong_is_named(tmp_path: Path, name: str, definition: object, message: str) -> None:
+    with pytest.raises(InvalidTableError, match=message):
+        read_space(write(tmp_path, {name: definition}), TRAIN)
 
 
 def test_all_faults_are_named_at_once_and_no_id_is_set_twice(tmp_path: Path) -> None:

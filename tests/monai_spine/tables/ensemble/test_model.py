@@ -23,7 +23,7 @@ def without(content: dict, *keys: str) -> dict:
     return {key: value for key, value in content.items() if key not in keys}
 
 
-def test_a_mirrored_study_gets_the_mirrored_answer(stacked: Ensemble) -> None:
+def test_a_flipped_study_gets_the_flipped_prediction(stacked: Ensemble) -> None:
     submissions = simulated().submissions[:, :20].copy()
     sided = stacked.apply(submissions[:, :, list(MIRROR)])
     assert np.allclose(sided[:, list(MIRROR)], stacked.apply(submissions))
