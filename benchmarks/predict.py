@@ -3,8 +3,8 @@
     python benchmarks/predict.py --studies 3 --threads 2
 
 Processor seconds (of this process and its children) are what the work costs. Elapsed seconds also include what else the
-machine does. The start, that is imports and the opening of the models, has a row of its own. If the grader has no weights
-yet, it gets random ones: its predictions are then meaningless, but take the same time.
+machine does. The start, that is imports and the opening of the models, has a row of its own. If the grader has no
+weights yet, it gets random ones: its predictions are then meaningless, but take the same time.
 """
 
 from __future__ import annotations

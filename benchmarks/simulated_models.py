@@ -6,8 +6,8 @@ Studies, labels and readers are the phantom's (`data_prep.phantom`).
 
 Each model observes the true severity with noise. One part of the noise is common to all models (what the images do not
 show), the other is the model's own; its size differs by model and condition. The model's probabilities follow from what
-it observes at that level alone. They are a little overconfident or underconfident, and tilted by the weights 1, 2 and 4,
-as the competition's loss teaches. In 1 % of the studies a model is one level off.
+it observes at that level alone. They are a little overconfident or underconfident, and tilted by the weights 1, 2 and
+4, as the competition's loss teaches. In 1 % of the studies a model is one level off.
 """
 
 from __future__ import annotations
