@@ -1,8 +1,8 @@
 """Whether a converter's output is right: every DICOM frame is searched in the NIfTI files, by its corners and values.
 
 A series is *right* if every frame lies in exactly one slice of the output, with corners within 0.05 mm and values
-within a thousandth of the range, and there is no other slice. It is *refused* if there is no output, and *wrong* otherwise. A
-mosaic has no frames of its own, so its output is compared with the reference volume that comes with the series.
+within a thousandth of the range, and there is no other slice. It is *refused* if there is no output, and *wrong*
+otherwise. A mosaic has no frames of its own, so its output is compared with the reference volume of the series.
 """
 
 from __future__ import annotations

@@ -82,7 +82,9 @@ def test_scaling_a_row_changes_nothing(factor: float) -> None:
 def test_certain_and_wrong_costs_what_float64_epsilon_costs() -> None:
     labels = np.zeros((1, 25), dtype=int)
     probabilities = np.tile([0.0, 0.0, 1.0], (1, 25, 1))
-    assert competition_score(labels, probabilities).spinal == pytest.approx(-np.log(np.finfo(np.float64).eps))
+    score = competition_score(labels, probabilities)
+    worst = -np.log(np.finfo(np.float64).eps)
+    assert (score.spinal, score.any_severe_spinal) == (pytest.approx(worst), pytest.approx(worst))
 
 
 def test_no_severe_study_does_not_raise() -> None:

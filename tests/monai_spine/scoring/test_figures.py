@@ -90,6 +90,16 @@ def test_up_to_256_different_scores_are_not_rounded() -> None:
         assert figures(labels, scores, Grade.SEVERE, counts) == pytest.approx(expected, abs=1e-6)
 
 
+@pytest.mark.parametrize("studies", [257, 300, 400])
+def test_more_scores_are_rounded_by_less_than_half_a_thousandth(studies: int) -> None:
+    scores = np.random.default_rng(1).permutation(studies)[:, None] / studies
+    labels = np.where(np.arange(studies) % 2, Grade.SEVERE, Grade.NORMAL_MILD)[:, None]
+    counts = patient_counts([str(n) for n in range(studies)], 10)
+    positive = labels[:, 0] == Grade.SEVERE
+    expected = [roc_auc_score(positive, scores[:, 0], sample_weight=weights) for weights in counts]
+    assert metrics.areas(labels, scores, Grade.SEVERE, counts) == pytest.approx(expected, abs=5e-4)
+
+
 def test_a_precision_recall_curve_needs_positive_and_negative_cases() -> None:
     score = np.array([0.1, 0.2])
     assert [metrics.Curve(np.array(positive), score).defined for positive in ([0, 0], [0, 1], [1, 1])] == [0, 1, 0]

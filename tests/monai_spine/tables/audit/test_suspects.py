@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score
 
 from monai_spine.scoring.competition import natural_prevalence
-from monai_spine.spine import MISSING
+from monai_spine.spine import FINDINGS, MISSING, Grade, Group
 from monai_spine.tables.audit.suspects import expected_distances, find_suspects, label_errors, threshold_table
 from tests.monai_spine.tables.files import simulated
 
@@ -48,3 +48,17 @@ def test_suspects_fall_in_suspicion_and_thresholds_flag_ever_fewer() -> None:
     table = threshold_table(simulation.labels, natural)
     assert [row.flagged for row in table] == sorted((row.flagged for row in table), reverse=True)
     assert next(row.flagged for row in table if row.threshold == 0.8) == len(found)
+
+
+def test_an_error_equal_to_the_threshold_is_not_suspect() -> None:
+    grades = np.full((1, 25), MISSING)
+    grades[0, 3] = 0
+    natural = np.tile([0.5, 0.25, 0.25], (1, 25, 1))
+    assert find_suspects(["s"], grades, natural, 0.5) == []
+    (suspect,) = find_suspects(["s"], grades, natural, 0.49)
+    assert (suspect.error, suspect.distance, suspect.finding) == (0.5, 0.75, FINDINGS[3])
+    assert [row.flagged for row in threshold_table(grades, natural)] == [0] * 6
+    natural[0, 3] = [0.25, 0.25, 0.5]
+    assert find_suspects(["s"], grades, natural, 0.5)[0].likeliest is Grade.SEVERE
+    assert [row.flagged for row in threshold_table(grades, natural)] == [1, 1, 1, 0, 0, 0]
+    assert threshold_table(grades, natural)[0].of_group == {Group.SPINAL: 1, Group.FORAMINAL: 0, Group.SUBARTICULAR: 0}
