@@ -61,4 +61,9 @@ def test_an_error_equal_to_the_threshold_is_not_suspect() -> None:
     natural[0, 3] = [0.25, 0.25, 0.5]
     assert find_suspects(["s"], grades, natural, 0.5)[0].likeliest is Grade.SEVERE
     assert [row.flagged for row in threshold_table(grades, natural)] == [1, 1, 1, 0, 0, 0]
-    assert threshold_table(grades, natural)[0].of_group == {Group.SPINAL: 1, Group.FORAMINAL: 0, Group.SUBARTICULAR: 0}
+    grades[0, 2] = 0  # another label of the group, which nothing contradicts
+    assert threshold_table(grades, natural)[0].of_group == {
+        Group.SPINAL: 0.5,
+        Group.FORAMINAL: 0,
+        Group.SUBARTICULAR: 0,
+    }
