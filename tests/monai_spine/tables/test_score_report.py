@@ -7,7 +7,9 @@ from monai_spine.tables.score_report import report_score
 
 
 @pytest.mark.parametrize(("name", "share"), [("best", 1.0), ("prior", 0.0)])
-def test_the_way_runs_from_the_prior_to_the_floor(phantom_cohort: Path, name: str, share: float) -> None:
+def test_the_share_of_the_way_is_0_at_the_prior_and_1_at_the_floor(
+    phantom_cohort: Path, name: str, share: float
+) -> None:
     found = report_score(
         phantom_cohort / "train.csv", phantom_cohort / f"{name}.csv", floor=phantom_cohort / "floor.json"
     )

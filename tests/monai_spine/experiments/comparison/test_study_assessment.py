@@ -32,7 +32,7 @@ def truth(path: Path, posterior: np.ndarray, ids: list[str]) -> Path:
     return path
 
 
-def test_the_way_is_0_at_the_prior_and_1_at_the_floor(data: Path, tmp_path: Path) -> None:
+def test_the_share_of_the_way_is_0_at_the_prior_and_1_at_the_floor(data: Path, tmp_path: Path) -> None:
     records = read_datalist(data)
     held = [record for record in records if record["fold"] == 1]
     others = [record for record in records if record["fold"] != 1]
