@@ -12,7 +12,7 @@ import pytest
 from optuna.trial import TrialState
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-from typer.testing import CliRunner
+from typer.testing import CliRunner, Result
 
 import monai_spine.experiments.tuning
 from monai_spine.bundle.run import BundleRunError, BundleStopped
@@ -75,6 +75,12 @@ def request(data: Path, space: dict, trials: int, **changes) -> TuningRequest:
     path.write_text(json.dumps(space))
     within = read_space(path, [BUNDLE / "configs/train.json"])
     return replace(TuningRequest(BUNDLE, data, within, trials, settings=SETTINGS), **changes)
+
+
+def run_command(data: Path, out: Path, space: Path) -> Result:
+    options = {"--data": data, "-o": out, "--space": space, "--trials": 2}
+    words = [str(word) for option in options.items() for word in option]
+    return CliRunner().invoke(app, ["tune", str(BUNDLE), *words])
 
 
 @pytest.fixture(scope="module")
@@ -211,19 +217,7 @@ def test_another_search_is_not_mixed_in(searched: Path, data: Path, tmp_path: Pa
 def test_the_command_refuses_a_bad_space_before_anything_else(data: Path, tmp_path: Path) -> None:
     space = tmp_path / "space.json"
     space.write_text(json.dumps({"learnig_rate": {"choices": [1, 2]}}))
-    command = [
-        "tune",
-        str(BUNDLE),
-        "--data",
-        str(data),
-        "-o",
-        str(tmp_path / "o"),
-        "--space",
-        str(space),
-        "--trials",
-        "2",
-    ]
-    result = CliRunner().invoke(app, [*command, "--trials", "2"])
+    result = run_command(data, tmp_path / "o", space)
     assert "learning_rate" in str(result.exception)
     assert not (tmp_path / "o").exists()
 
@@ -237,18 +231,6 @@ def test_without_optuna_the_command_says_what_to_install(
     monkeypatch.setitem(sys.modules, "optuna", None)
     space = tmp_path / "space.json"
     space.write_text(json.dumps(SPACE))
-    command = [
-        "tune",
-        str(BUNDLE),
-        "--data",
-        str(data),
-        "-o",
-        str(tmp_path / "o"),
-        "--space",
-        str(space),
-        "--trials",
-        "2",
-    ]
-    result = CliRunner().invoke(app, [*command, "--trials", "2"])
+    result = run_command(data, tmp_path / "o", space)
     assert isinstance(result.exception, InvalidOptionError)
     assert "pip install 'monai-spine[tune]'" in str(result.exception)
