@@ -10,6 +10,7 @@ from tests.monai_spine.tables.files import simulated
 def test_the_plain_mean_is_the_mean_of_probabilities() -> None:
     submissions = simulated().submissions
     assert np.allclose(pool(submissions, equal_weights(3)), submissions.mean(axis=0))
+    assert all(weights == pytest.approx([1 / 3] * 3) for weights in equal_weights(3).values())
 
 
 def test_the_best_of_several_models_gets_the_weight_where_the_others_know_nothing() -> None:
