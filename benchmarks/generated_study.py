@@ -1,4 +1,4 @@
-"""A study to time converters with: three series of smooth shapes under Rician noise, as DICOM."""
+"""A DICOM study for timing converters: three series of smooth shapes with Rician noise."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 
 
 def make_study(folder: Path, seed: int = 0) -> None:
-    """Sagittal T1 and T2 of 17 x 384 x 384 and axial T2 of 40 x 512 x 512: smooth shapes under Rician noise."""
+    """Sagittal T1 and T2 of 17 x 384 x 384 and axial T2 of 40 x 512 x 512: smooth shapes with Rician noise."""
     from tests.data_prep import dicom_factory as factory
 
     plans = (

@@ -1,10 +1,10 @@
-"""How long ``monai-spine predict`` takes for a full-size DICOM study, and how much memory.
+"""The time and the memory that ``monai-spine predict`` needs for a full-size DICOM study.
 
     python benchmarks/predict.py --studies 3 --threads 2
 
-Processor seconds (this process and its children) are what the work costs; elapsed seconds also count what else the
-machine had to do. Start-up, that is imports and opening the models, is counted by itself. If the grader has no weights
-yet, random ones take their place: what they say is nonsense, but they take as long.
+Processor seconds (of this process and its children) are what the work costs. Elapsed seconds also include what else the
+machine does. The start, that is imports and the opening of the models, has a row of its own. If the grader has no
+weights yet, it gets random ones: its predictions are then meaningless, but take the same time.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def main() -> None:
     parser.add_argument("--size", choices=("small", "full"), default="full")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--tta", action="store_true")
-    parser.add_argument("--model", type=Path, help="a grader's bundle, not the one shipped")
+    parser.add_argument("--model", type=Path, help="a grader's bundle [default: the package's]")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="predict-") as folder:
         _measure(Path(folder), options)
@@ -39,15 +39,14 @@ def _measure(folder: Path, options: argparse.Namespace) -> None:
     clock = _Clock()
     import torch
 
-    from monai_spine.prediction.dicom import Conversion
-    from monai_spine.prediction.inputs import find_inputs
+    from monai_spine.prediction.inputs import Conversion, find_inputs
     from monai_spine.prediction.models import open_models
     from monai_spine.prediction.run import predict
 
     torch.set_num_threads(options.threads)
     bundle = _with_weights(options.model, folder / "bundle")
     with redirect_stderr(StringIO()):
-        models = open_models([bundle], mirrored=options.tta, device="cpu")
+        models = open_models([bundle], flipped=options.tta, device="cpu")
     clock.lap("start-up")
     inputs = find_inputs([folder / "dicom" / "train_images"], folder / "out", Conversion("folder", quiet=True))
     clock.lap("DICOM to NIfTI")
@@ -86,17 +85,17 @@ def _with_weights(bundle: Path | None, copy: Path) -> Path:
 
     from monai_spine.bundle.shipped import GRADER
     from monai_spine.errors import MissingInputError
-    from monai_spine.prediction.bundle import config_files, parsed, weight_files
+    from monai_spine.prediction.grader_bundle import config_files, parsed_parts, weight_files
 
     bundle = bundle or GRADER
     try:
         weight_files(bundle)
     except MissingInputError:
         shutil.copytree(bundle, copy)
-        network = parsed(config_files(copy), copy, torch.device("cpu"))["network_def"]
+        network = parsed_parts(config_files(copy), copy, torch.device("cpu"))["network_def"]
         (copy / "models").mkdir(exist_ok=True)
         torch.save(network.state_dict(), copy / "models" / "model.pt")
-        print(f"{bundle.name} has no weights: random ones take their place\n")
+        print(f"{bundle.name} has no weights: it gets random ones\n")
         return copy
     return bundle
 

@@ -1,13 +1,13 @@
-"""The out-of-fold files that seven imperfect models would write for phantom studies, without any image or network.
+"""Out-of-fold files of seven simulated, imperfect models for phantom studies, without any image or network.
 
-``python benchmarks/simulated_models.py OUT --studies 2000`` writes ``solution.csv`` (train.csv's form), ``truth.csv``
-(the grade behind every label), and ``model_1.csv`` … ``model_7.csv`` in the submission's form. Studies, labels and
-readers are the phantom's (`data_prep.phantom`).
+``python benchmarks/simulated_models.py OUT --studies 2000`` writes ``solution.csv`` (in the form of train.csv),
+``truth.csv`` (the true grade behind every label), and ``model_1.csv`` … ``model_7.csv`` in the submission's form.
+Studies, labels and readers are the phantom's (`data_prep.phantom`).
 
-Each model sees the true severity through noise, part of which all models share (what the images do not show) and part
-of which is its own; how much differs by model and condition. It answers with the probabilities that follow from what
-it sees at that level alone, a little too sure or too unsure, tilted by the weights 1, 2 and 4 as the competition's loss
-teaches. Now and then it grades a study one level off.
+Each model observes the true severity with noise. One part of the noise is common to all models (what the images do not
+show), the other is the model's own; its size differs by model and condition. The model's probabilities follow from what
+it observes at that level alone. They are a little overconfident or underconfident, and tilted by the weights 1, 2 and
+4, as the competition's loss teaches. In 1 % of the studies a model is one level off.
 """
 
 from __future__ import annotations
@@ -29,21 +29,21 @@ from monai_spine.scoring.submission import write_predictions
 from monai_spine.spine import FINDINGS, MISSING, TARGETS, Condition, Grade, Group, Level
 
 COMMON = {Group.SPINAL: 0.18, Group.FORAMINAL: 0.24, Group.SUBARTICULAR: 0.22}
-"""Standard deviation of what all models get wrong alike, in spreads of the severity."""
+"""Standard deviation of the common noise, in standard deviations of the severity."""
 OWN = {Group.SPINAL: 0.14, Group.FORAMINAL: 0.20, Group.SUBARTICULAR: 0.18}
-"""Of what a model gets wrong by itself; a model has from .6 to 1.7 times as much, for each condition anew."""
+"""Standard deviation of a model's own noise; for each model and group it is multiplied by .6 to 1.7."""
 LEVEL_OFF = 0.01
-"""Share of studies that a model grades one level off."""
+"""Share of studies in which a model is one level off."""
 
 
 @dataclass(frozen=True)
 class Simulation:
-    """Studies as read and as they are, and what models say.
+    """Simulated studies, and the models' probabilities.
 
     Attributes
     ----------
     labels, truth
-        ``(studies, 25)``: recorded grades, and the grades of the true severities.
+        ``(studies, 25)``: the readers' grades, and the grades of the true severities.
     submissions
         ``(models, studies, 25, 3)``: competition-weighted probabilities.
     """
@@ -55,7 +55,7 @@ class Simulation:
 
 
 def simulate(studies: int = 2000, models: int = 7, seed: int = 0) -> Simulation:
-    """Draw studies and what models say of them."""
+    """Draw studies and the models' probabilities."""
     drawn = [draw_findings(seed, index) for index in range(studies)]
     severity = np.array([found.disease.severity for found in drawn])
     rng = np.random.default_rng([seed, 77])

@@ -1,8 +1,8 @@
-"""Is a converter's output right? Every DICOM frame is looked for in the NIfTI files by its corners and its values.
+"""Whether a converter's output is right: every DICOM frame is searched in the NIfTI files, by its corners and values.
 
-A series is *right* when every frame lies in exactly one slice of the output, corners within 0.05 mm and values within
-a thousandth of the range, and no other slice is there; *refused* when there is no output; else *wrong*. A mosaic has no
-frames of its own: its output is compared with the reference volume that comes with the series.
+A series is *right* if every frame lies in exactly one slice of the output, with corners within 0.05 mm and values
+within a thousandth of the range, and there is no other slice. It is *refused* if there is no output, and *wrong*
+otherwise. A mosaic has no frames of its own, so its output is compared with the reference volume of the series.
 """
 
 from __future__ import annotations
@@ -41,8 +41,8 @@ def verdict(folder: Path, out: Path) -> str:
 
 
 def _equals_reference(images: list[nib.Nifti1Image], reference: Path) -> bool:
-    wanted = [nib.load(path) for path in sorted(reference.glob("*.nii*"))]
-    return len(images) == len(wanted) and all(any(_same(image, other) for other in wanted) for image in images)
+    expected = [nib.load(path) for path in sorted(reference.glob("*.nii*"))]
+    return len(images) == len(expected) and all(any(_same(image, other) for other in expected) for image in images)
 
 
 def _same(image: nib.Nifti1Image, other: nib.Nifti1Image) -> bool:
@@ -94,9 +94,9 @@ def _all_placed(frames: list[Slice], images: list[nib.Nifti1Image]) -> bool:
 
 
 def _turned(image: nib.Nifti1Image, frames: list[Slice]) -> tuple[np.ndarray, np.ndarray]:
-    """Affine and data of shape ``(columns, rows, slices, volumes)``: some tools store slices along another axis.
+    """Affine and data of shape ``(columns, rows, slices, volumes)``.
 
-    Of all orders of the axes, the one in which most frames are found.
+    Some tools store slices along another axis, so the order of the axes is used in which most frames are found.
     """
     data = np.asarray(image.dataobj, dtype=np.float64)
     data = data.reshape(*(*data.shape, 1, 1)[:3], -1)
@@ -105,7 +105,7 @@ def _turned(image: nib.Nifti1Image, frames: list[Slice]) -> tuple[np.ndarray, np
 
 
 def _places(frame: Slice, affine: np.ndarray, data: np.ndarray) -> Iterator[tuple[int, int]]:
-    """Slice and volume indices at which a frame lies, with its values."""
+    """The slice and volume indices at which the frame lies and has its values."""
     voxels = np.linalg.solve(affine[:3, :3], (frame.corners - affine[:3, 3]).T).T
     nearest = np.round(voxels)
     if np.linalg.norm((voxels - nearest) @ affine[:3, :3].T, axis=1).max() > CORNER_MM:

@@ -1,7 +1,7 @@
-"""Short answers to a bundle's long tracebacks.
+"""Short error messages in place of a bundle's long tracebacks.
 
-``python -m monai.bundle run`` is MONAI's command, not ours; a bundle's config calls `explain_errors` first, and
-from then on an error that is the user's to mend ends the process with one line and exit code 2.
+``python -m monai.bundle run`` is MONAI's command, not ours. So a bundle's config calls `explain_errors` first. From
+then on an error that the user can correct ends the process with one line and exit code 2.
 """
 
 from __future__ import annotations
@@ -15,9 +15,10 @@ from types import TracebackType
 
 from monai_spine.errors import ExitCode, SpineError
 
+# A worker process of a data loader passes its error on as text.
 _FROM_WORKER = re.compile(r"^monai_spine\.errors\.\w+: (.+)$", re.MULTILINE)
 _CONFIG_ERRORS = (
-    (re.compile(r"run ID '(.+)' doesn't exist"), "there is nothing to run called {0!r} in the config files"),
+    (re.compile(r"run ID '(.+)' doesn't exist"), "the config files have nothing to run called {0!r}"),
     (
         re.compile(r"the referring item `@?(.+?)` is not defined in the config content"),
         "the config files have no item {0!r} that another item refers to; look for a misspelt name or option",
@@ -26,38 +27,42 @@ _CONFIG_ERRORS = (
 
 
 def explain_errors() -> None:
-    """From now on, end the process with one line where the cause of an error is the user's input."""
+    """From now on, an error whose cause is the user's input ends the process with one line."""
     sys.excepthook = _explain
 
 
 def explanation(error: BaseException) -> str | None:
-    """What to tell the user, or None if the error is not of a kind that the user can mend."""
+    """The message for the user, or None if the user cannot correct the error.
+
+    MONAI wraps errors of transforms and of data loader workers into others, so the whole chain of causes is searched.
+    """
     for cause in chain(error):
         if isinstance(cause, SpineError):
             return str(cause)
         text = str(cause)
-        if found := _FROM_WORKER.search(text):
-            return found[1]
+        if match := _FROM_WORKER.search(text):
+            return match[1]
         for pattern, message in _CONFIG_ERRORS:
-            if found := pattern.search(text):
-                return message.format(*found.groups())
+            if match := pattern.search(text):
+                return message.format(*match.groups())
     return None
 
 
-def _explain(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+def _explain(error_type: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
     message = explanation(error)
     if message is None:
-        sys.__excepthook__(kind, error, trace)
+        sys.__excepthook__(error_type, error, trace)
         return
+    # os._exit below does not flush.
     sys.stdout.flush()
     sys.stderr.write(f"error: {message}\n")
     sys.stderr.flush()
-    atexit._run_exitfuncs()
-    os._exit(ExitCode.BAD_INPUT)  # an excepthook has no other way to choose the exit code
+    atexit._run_exitfuncs()  # which os._exit leaves out
+    os._exit(ExitCode.BAD_INPUT)  # an excepthook cannot choose the exit code otherwise
 
 
 def chain(error: BaseException | None) -> Iterator[BaseException]:
-    """An error, what it was raised from, and so on."""
+    """An error, the error that it was raised from, and so on."""
     while error is not None:
         yield error
         error = error.__cause__ or error.__context__

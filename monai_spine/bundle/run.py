@@ -1,4 +1,4 @@
-"""A step of a bundle, such as its training, run as a user would: `monai.bundle run` in a process of its own."""
+"""A step of a bundle, such as its training, run as users run it: `monai.bundle run` in a process of its own."""
 
 from __future__ import annotations
 
@@ -15,12 +15,16 @@ from monai_spine.errors import InvalidOptionError, MissingInputError, SpineError
 from monai_spine.files import write_text
 
 Settings = tuple[tuple[str, str], ...]
+"""Configuration entries by name, with values as text, as on the command line."""
+
+Report = Callable[[str], None]
+"""Takes lines of progress for the user."""
 
 _COMMAND = (sys.executable, "-W", "ignore", "-m", "monai.bundle", "run")
-_WORDS = (re.compile(r"error: (.+)"), re.compile(r"((?:\w+\.)*\w*(?:Error|Exception)(?::.*)?)$"))
+_ERROR_LINES = (re.compile(r"error: (.+)"), re.compile(r"((?:\w+\.)*\w*(?:Error|Exception)(?::.*)?)$"))
 _POLL_SECONDS = 0.1
 _PATIENCE_SECONDS = 10.0
-"""How long a process that is to end may take before it is killed."""
+"""How long a process may take to end before it is killed."""
 
 
 class BundleRunError(SpineError):
@@ -28,7 +32,7 @@ class BundleRunError(SpineError):
 
 
 class BundleStopped(Exception):  # noqa: N818 - no error
-    """A step was ended because whoever watched it asked for that."""
+    """A step was ended on request."""
 
 
 def training_configs(bundle: Path, overrides: Sequence[Path] = ()) -> list[Path]:
@@ -39,13 +43,13 @@ def training_configs(bundle: Path, overrides: Sequence[Path] = ()) -> list[Path]
     bundle
         A folder with ``configs/train.json`` and ``configs/evaluate.json``.
     overrides
-        Further configuration files, later ones first in rank; a name without a folder is looked for among the
-        bundle's presets.
+        Further configuration files; the entries of later ones win. A name without a folder is a preset of the bundle,
+        unless there is such a file.
 
     Raises
     ------
     MissingInputError
-        If one of them is not there.
+        If one of them does not exist.
     """
     folder = bundle / "configs"
     files = [folder / "train.json", *(_preset(folder, path) for path in overrides)]
@@ -67,7 +71,7 @@ def parse_settings(texts: Sequence[str], own: Sequence[str]) -> Settings:
     Raises
     ------
     InvalidOptionError
-        If one has another form, or names what the command sets itself.
+        If a text has another form, or sets one of these names.
     """
     pairs = []
     for text in texts:
@@ -81,15 +85,15 @@ def parse_settings(texts: Sequence[str], own: Sequence[str]) -> Settings:
 
 
 def logging_setting(bundle: Path) -> Settings:
-    """The bundle's own form of log lines, where it has one."""
+    """The setting for the bundle's ``logging.conf``, if it has one."""
     path = bundle / "configs" / "logging.conf"
     return (("logging_file", str(path)),) if path.is_file() else ()
 
 
-def recorded(record: Path) -> Path:
-    """A configuration file, beside a record, that makes a training keep it, and end when this process is gone.
+def record_config(record: Path) -> Path:
+    """Write a configuration file, beside ``record``, with which a training writes a line to ``record`` every epoch.
 
-    See `monai_spine.training.run_record.RunRecord`.
+    With it, the training also ends when this process has ended. See `monai_spine.training.run_record.RunRecord`.
     """
     handler = {
         "_target_": "monai_spine.training.run_record.RunRecord",
@@ -102,9 +106,9 @@ def recorded(record: Path) -> Path:
     return path
 
 
-def told_epochs(say: Callable[[str], None]) -> Callable[[str], None]:
-    """Passes on those lines of a training that report an epoch."""
-    return lambda line: say(line.strip()) if " epoch " in line and "/" in line else None
+def epoch_lines(report: Report) -> Callable[[str], None]:
+    """Takes all lines of a training, and reports those about an epoch."""
+    return lambda line: report(line.strip()) if " epoch " in line and "/" in line else None
 
 
 def run_step(
@@ -116,23 +120,23 @@ def run_step(
     follow: Callable[[str], None] | None = None,
     stop: Callable[[], bool] | None = None,
 ) -> None:
-    """Run a step; what it says goes to the end of a log.
+    """Run a step; its output is appended to a log.
 
     Parameters
     ----------
     step
         An id to run, such as ``training``.
     follow
-        Takes every line of it.
+        Takes every line of the output.
     stop
-        Asked several times a second whether to end the step.
+        Called several times a second; True ends the step.
 
     Raises
     ------
     BundleRunError
-        If it fails.
+        If the step fails.
     BundleStopped
-        If ``stop`` said so.
+        If ``stop`` returned True.
     """
     files = str([str(path.resolve()) for path in configs])
     command = [*_COMMAND, step, "--config_file", files]
@@ -141,14 +145,15 @@ def run_step(
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("a", encoding="utf-8") as sink:
         begin = sink.tell()
+        # Without stdin, so that a step can never wait for the terminal.
         process = subprocess.Popen(command, stdout=sink, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL)
     try:
         _wait(process, log, begin, follow, stop)
     finally:
         _end(process)
     if process.returncode:
-        said = _last_words(log, begin)
-        raise BundleRunError(f"{step} ended with exit code {process.returncode}: {said}; the log is {log}")
+        cause = _cause(log, begin)
+        raise BundleRunError(f"{step} ended with exit code {process.returncode}: {cause}; the log is {log}")
 
 
 def _wait(
@@ -162,7 +167,8 @@ def _wait(
         source.seek(begin)
         partial = ""
         while True:
-            ended = process.poll() is not None
+            ended = process.poll() is not None  # asked before the log is read, so that no last line is lost
+            # The last piece may be half a line; it is completed at the next reading.
             *lines, partial = (partial + source.read()).split("\n")
             for line in lines:
                 if follow:
@@ -185,18 +191,19 @@ def _end(process: subprocess.Popen[bytes]) -> None:
         process.wait()
 
 
-def _last_words(log: Path, begin: int) -> str:
-    """The line by which a process said why it failed: ours, else the cause that Python names, else its last one."""
+def _cause(log: Path, begin: int) -> str:
+    """The line of a log that says why a process failed: our own message, else Python's, else the last line."""
     with log.open(encoding="utf-8", errors="replace") as source:
         source.seek(begin)
         lines = [line.rstrip() for line in source if line.strip()]
-    for pattern in _WORDS:  # of a chain of errors, the first is the cause of the others
+    for pattern in _ERROR_LINES:  # in a chain of errors, the first one is the cause of the others
         for line in lines:
-            if found := pattern.match(line):
-                return found[1]
-    return lines[-1] if lines else "it said nothing"
+            if match := pattern.match(line):
+                return match[1]
+    return lines[-1] if lines else "the log is empty"
 
 
 def _preset(folder: Path, path: Path) -> Path:
+    """The file of a preset's name, or the path itself where it is a file or has a folder."""
     named = folder / "presets" / f"{path.name.removesuffix('.json')}.json"
     return named if path.parent == Path() and not path.is_file() else path

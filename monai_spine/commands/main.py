@@ -19,8 +19,8 @@ app = typer.Typer(
 )
 
 
-def _print_version(wanted: bool) -> None:
-    if wanted:
+def _print_version(requested: bool) -> None:
+    if requested:
         typer.echo(__version__)
         raise typer.Exit
 
@@ -31,7 +31,7 @@ def _options(
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
     ] = False,
 ) -> None:
-    """What every command takes."""
+    """Options of the program itself."""
 
 
 for command in (*studies.COMMANDS, *tables.COMMANDS, *experiments.COMMANDS, *bundles.COMMANDS):

@@ -1,4 +1,4 @@
-"""The commands that take studies: locate, predict. Each imports what it needs when it runs."""
+"""The commands that take studies: locate and predict. Each imports what it needs when it runs."""
 
 from __future__ import annotations
 
@@ -8,9 +8,22 @@ from typing import Annotated
 
 import typer
 
+RecessModel = Annotated[
+    Path | None,
+    typer.Option("--recess-model", help="The bundle of a recess localizer. [default: the one of the package]"),
+]
+Refine = Annotated[
+    bool,
+    typer.Option(
+        "--refine/--no-refine", help="Find the recesses in axial slices, or project them from the sagittal levels."
+    ),
+]
+Device = Annotated[str | None, typer.Option(help="cpu or cuda. [default: a GPU if there is one]")]
+Quiet = Annotated[bool, typer.Option("--quiet", help="Show no progress on stderr.")]
+
 
 class NameBy(str, Enum):
-    """What studies made of DICOM are called by."""
+    """How studies made from DICOM are named."""
 
     UID = "uid"
     FOLDER = "folder"
@@ -20,21 +33,19 @@ def locate(  # noqa: PLR0917 - options
     inputs: Annotated[
         list[Path], typer.Argument(metavar="NIFTI…", help="NIfTI files, folders of studies, or datalists.")
     ],
-    out: Annotated[Path, typer.Option("-o", "--out", help="Folder for points.csv and what belongs to it.")],
-    model: Annotated[Path | None, typer.Option(help="A localizer's bundle, not the one shipped.")] = None,
-    recess_model: Annotated[
-        Path | None, typer.Option("--recess-model", help="A recess localizer's bundle, not the one shipped.")
+    out: Annotated[Path, typer.Option("-o", "--out", help="Folder for points.csv and the other results.")],
+    model: Annotated[
+        Path | None, typer.Option(help="The bundle of a level localizer. [default: the one of the package]")
     ] = None,
-    refine: Annotated[
-        bool, typer.Option("--refine/--no-refine", help="Look for the recesses in axial slices, or project them.")
-    ] = True,
-    device: Annotated[str | None, typer.Option(help="cpu or cuda; by default a GPU where there is one.")] = None,
-    quiet: Annotated[bool, typer.Option("--quiet", help="No progress on stderr.")] = False,
+    recess_model: RecessModel = None,
+    refine: Refine = True,
+    device: Device = None,
+    quiet: Quiet = False,
 ) -> None:
     """Find the lumbar levels in sagittal volumes: canal, foramina and recesses as points in RAS mm.
 
-    A volume without a lumbar spine, or whose slices are not sagittal, gets no points and a line in volumes.csv.
-    Recesses are looked for in the axial slice nearest to them; one that is not seen there is projected, and flagged so.
+    A volume without a lumbar spine, or with slices that are not sagittal, gets no points but a line in volumes.csv.
+    A recess is searched for in the axial slice nearest to it. If it is not found there, it is projected and flagged.
 
     \b
     Example:
@@ -54,50 +65,49 @@ def locate(  # noqa: PLR0917 - options
 
 
 def predict(  # noqa: PLR0917 - options
-    out: Annotated[Path, typer.Option("-o", "--out", help="Folder for the tables and a folder for each study.")],
-    more: Annotated[list[Path] | None, typer.Argument(metavar="IN…", help="Further inputs, as -i takes them.")] = None,
+    out: Annotated[Path, typer.Option("-o", "--out", help="Folder for the tables, and for a folder of each study.")],
+    more: Annotated[list[Path] | None, typer.Argument(metavar="IN…", help="Further inputs, like those of -i.")] = None,
     inputs: Annotated[
         list[Path] | None,
         typer.Option(
-            "-i", "--input", help="DICOM (folder, file, zip), a folder of NIfTI studies, NIfTI files, a datalist."
+            "-i", "--input", help="DICOM (folder, file, zip), a folder of NIfTI studies, NIfTI files, or a datalist."
         ),
     ] = None,
     model: Annotated[
         list[Path] | None,
-        typer.Option(metavar="BUNDLE[+PRESET]", help="A grader, not the one shipped; repeat to average several."),
+        typer.Option(metavar="BUNDLE[+PRESET]", help="A grader; repeat to average several. [default: the package's]"),
     ] = None,
     weights: Annotated[
         list[Path] | None,
-        typer.Option(help="File or folder of weights, not BUNDLE/models; one for each --model."),
+        typer.Option(help="File or folder of weights, one for each --model. [default: BUNDLE/models]"),
     ] = None,
-    tta: Annotated[bool, typer.Option("--tta", help="Grade each study in a mirror, too, and take the mean.")] = False,
+    tta: Annotated[
+        bool, typer.Option("--tta", help="Grade each study also flipped left to right, and take the mean.")
+    ] = False,
     level_model: Annotated[
-        Path | None, typer.Option("--level-model", help="A level localizer's bundle, not the one shipped.")
+        Path | None,
+        typer.Option("--level-model", help="The bundle of a level localizer. [default: the one of the package]"),
     ] = None,
-    recess_model: Annotated[
-        Path | None, typer.Option("--recess-model", help="A recess localizer's bundle, not the one shipped.")
-    ] = None,
-    refine: Annotated[
-        bool, typer.Option("--refine/--no-refine", help="Look for the recesses in axial slices, or project them.")
-    ] = True,
+    recess_model: RecessModel = None,
+    refine: Refine = True,
     given_points: Annotated[
-        bool, typer.Option("--given-points", help="Use a datalist's points instead of looking for the levels.")
+        bool, typer.Option("--given-points", help="Use the points of a datalist instead of finding the levels.")
     ] = False,
     name_by: Annotated[NameBy, typer.Option(help="Name DICOM studies by their UIDs or by their folders.")] = NameBy.UID,
     prior_from: Annotated[
         Path | None,
         typer.Option("--prior-from", help="Fill rows of refused studies with the prior of these labels (train.csv)."),
     ] = None,
-    force: Annotated[bool, typer.Option("--force", help="Do finished studies again.")] = False,
-    device: Annotated[str | None, typer.Option(help="cpu or cuda; by default a GPU where there is one.")] = None,
-    workers: Annotated[int, typer.Option(help="Processes that convert DICOM; -1 for one per core.")] = 1,
-    quiet: Annotated[bool, typer.Option("--quiet", help="No progress on stderr.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Grade finished studies again.")] = False,
+    device: Device = None,
+    workers: Annotated[int, typer.Option(help="Number of processes that convert DICOM; -1 for one per core.")] = 1,
+    quiet: Quiet = False,
 ) -> None:
-    """Grade studies: from DICOM or NIfTI to 25 findings each, with the slice that shows each of them.
+    """Grade studies: from DICOM or NIfTI to 25 findings each, with the slice that shows each finding.
 
-    Writes predictions.csv, studies.csv, and for each study findings.json and the levels that were found. Run again, it
-    goes on where it stopped: studies done with the same models and options are left alone. Ends with 3 when a study
-    could not be graded; studies.csv says why.
+    Writes predictions.csv, studies.csv, and for each study findings.json and its levels. A second run continues where
+    the first one stopped: studies that were graded with the same models and options are not graded again. The exit
+    code is 3 if a study could not be graded; studies.csv has the reason.
 
     \b
     Example:
@@ -105,9 +115,9 @@ def predict(  # noqa: PLR0917 - options
       monai-spine predict -i nifti/ -o graded --model bundles/mine --model bundles/other --tta
       monai-spine predict -i study.zip -o graded --model bundles/lumbar_25d_grader+efficientnet_b0 --weights cv/models
     """
-    from monai_spine.prediction.command import run
+    from monai_spine.prediction.run import run_predict
 
-    summary = run(
+    summary = run_predict(
         [*(inputs or []), *(more or [])],
         out,
         models={
@@ -116,7 +126,7 @@ def predict(  # noqa: PLR0917 - options
             "level_bundle": level_model,
             "recess_bundle": recess_model,
             "refine": refine,
-            "mirrored": tta,
+            "flipped": tta,
             "device": device,
         },
         given_points=given_points,
@@ -125,7 +135,7 @@ def predict(  # noqa: PLR0917 - options
         force=force,
         workers=workers,
         quiet=quiet,
-        say=lambda text: typer.echo(text, err=True),
+        report=lambda line: typer.echo(line, err=True),
     )
     typer.echo(summary.line())
     raise typer.Exit(summary.exit_code)

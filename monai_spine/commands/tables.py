@@ -1,6 +1,6 @@
-"""The commands that work on CSVs of anyone's models: score, metrics, calibrate, ensemble, audit.
+"""The commands that work on CSVs of any models: score, metrics, calibrate, ensemble, audit.
 
-Each imports what it needs when it runs.
+Each imports what it needs when it runs, so that ``--help`` does not wait for numpy or torch.
 """
 
 from __future__ import annotations
@@ -15,21 +15,21 @@ from monai_spine.errors import InvalidOptionError
 
 
 class Filling(str, Enum):
-    """What to put in place of rows that a submission lacks."""
+    """How to fill rows that a submission lacks."""
 
     UNIFORM = "uniform"
     PRIOR = "prior"
 
 
 class Decide(str, Enum):
-    """With which probabilities the most probable grade is decided."""
+    """Which probabilities decide the most probable grade."""
 
     NATURAL = "natural"
     WEIGHTED = "weighted"
 
 
 class Scaling(str, Enum):
-    """How to calibrate after the tilt is removed."""
+    """The scaling after the tilt is removed."""
 
     BEST = "best"
     NONE = "none"
@@ -38,62 +38,70 @@ class Scaling(str, Enum):
 
 
 class Combining(str, Enum):
-    """How to make one answer of several."""
+    """How to combine submissions."""
 
     MEAN = "mean"
     WEIGHTED = "weighted"
     STACKED = "stacked"
 
 
-Solution = Annotated[Path, typer.Argument(help="Labels: train.csv's form, or one-hot rows with a row_id.")]
+Solution = Annotated[Path, typer.Argument(help="Labels: in the form of train.csv, or one-hot rows with a row_id.")]
 Submission = Annotated[Path, typer.Argument(help="Out-of-fold CSV with row_id, normal_mild, moderate, severe.")]
 Out = Annotated[Path, typer.Option("-o", "--out", help="Folder for the results.")]
-Datalist = Annotated[Path | None, typer.Option(help="A datalist.json that says whose studies they are.")]
+Datalist = Annotated[Path | None, typer.Option(help="A datalist.json with the patient of each study.")]
 Natural = Annotated[
-    bool, typer.Option("--natural", help="Probabilities are at natural prevalence, not trained for weights 1, 2, 4.")
+    bool,
+    typer.Option("--natural", help="The probabilities are at natural prevalence, not trained for the weights 1, 2, 4."),
 ]
-Normalise = Annotated[bool, typer.Option("--normalise", help="Divide rows by their sums instead of refusing them.")]
-Folds = Annotated[int, typer.Option(help="Folds of the cross-validation, by patient.")]
-Seed = Annotated[int, typer.Option(help="The same seed makes the same folds.")]
-Quiet = Annotated[bool, typer.Option("--quiet", help="No progress on stderr.")]
+Normalise = Annotated[
+    bool, typer.Option("--normalise", help="Divide rows whose sum is not 1 by it, instead of refusing them.")
+]
+Folds = Annotated[int, typer.Option(help="Number of folds of the cross-validation by patient.")]
+Seed = Annotated[int, typer.Option(help="The same seed gives the same folds.")]
+Quiet = Annotated[bool, typer.Option("--quiet", help="Show no progress on stderr.")]
 
 
 def score(  # noqa: PLR0917 - options
-    solution: Annotated[Path, typer.Argument(help="Labels: train.csv's form, or one-hot rows with a row_id.")],
+    solution: Solution,
     submission: Annotated[Path, typer.Argument(help="CSV with row_id, normal_mild, moderate, severe.")],
-    json: Annotated[bool, typer.Option("--json", help="JSON on stdout instead of a table.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON on stdout, not a table.")] = False,
     missing: Annotated[
-        Filling | None, typer.Option("--missing", help="Fill rows that the submission lacks, and say how many.")
+        Filling | None, typer.Option("--missing", help="Fill rows that the submission lacks, and report their number.")
     ] = None,
     prior_from: Annotated[
         Path | None,
-        typer.Option("--prior-from", help="Take the prior from these labels (train.csv's form), not from SOLUTION."),
+        typer.Option(
+            "--prior-from", help="Learn the prior from these labels (in the form of train.csv), not from SOLUTION."
+        ),
     ] = None,
     floor: Annotated[
         Path | None,
-        typer.Option("--floor", help="A phantom cohort's floor.json or truth.csv: say how far the way to it has been."),
+        typer.Option(
+            "--floor",
+            help="A phantom cohort's floor.json or truth.csv: report the share of the way from the prior to the floor.",
+        ),
     ] = None,
 ) -> None:
-    """Score a submission as the RSNA 2024 competition does, beside the per-level prior and uniform answers.
+    """Score a submission as the RSNA 2024 competition does, beside the per-level prior and uniform probabilities.
 
     \b
     Example:
       monai-spine score train.csv predictions.csv --json
       monai-spine score cohort/train.csv predictions.csv --floor cohort/floor.json
     """
-    from monai_spine.tables.submission_score import compare
+    from monai_spine.tables.score_report import report_score
 
-    comparison = compare(solution, submission, missing.value if missing else None, prior_from, floor)
-    typer.echo(comparison.to_json() if json else comparison.to_text())
+    report = report_score(solution, submission, missing.value if missing else None, prior_from, floor)
+    typer.echo(report.to_json() if json else report.to_text())
 
 
 def metrics(  # noqa: PLR0917 - options
     solution: Solution,
     submission: Submission,
-    out: Annotated[Path | None, typer.Option("-o", "--out", help="JSON file for all figures.")] = None,
-    json: Annotated[bool, typer.Option("--json", help="JSON on stdout instead of tables.")] = False,
+    out: Annotated[Path | None, typer.Option("-o", "--out", help="A JSON file to write all figures to.")] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON on stdout, not tables.")] = False,
     decide: Annotated[
-        Decide, typer.Option(help="Take the most probable grade at natural prevalence, or of weighted probabilities.")
+        Decide, typer.Option(help="The most probable grade: at natural prevalence, or with the weights 1, 2, 4.")
     ] = Decide.NATURAL,
     natural: Natural = False,
     datalist: Datalist = None,
@@ -102,15 +110,16 @@ def metrics(  # noqa: PLR0917 - options
 ) -> None:
     """Measure grades: AUC, kappas, sensitivity, specificity, calibration error, Brier, with confidence intervals.
 
-    Overall, per group, condition, level, side and finding; intervals by drawing patients anew.
+    The figures are given overall, and per group, condition, level, side and finding. Intervals are from a bootstrap
+    over patients.
 
     \b
     Example:
       monai-spine metrics train.csv predictions.csv -o metrics.json
     """
-    from monai_spine.tables.summary import run_metrics
+    from monai_spine.tables.metrics_report import report_metrics
 
-    found = run_metrics(
+    report = report_metrics(
         solution,
         submission,
         out,
@@ -120,7 +129,7 @@ def metrics(  # noqa: PLR0917 - options
         normalise=normalise,
         quiet=quiet,
     )
-    typer.echo(found.to_json() if json else found.to_text())
+    typer.echo(report.to_json() if json else report.to_text())
 
 
 def calibrate(  # noqa: PLR0917 - options
@@ -129,10 +138,13 @@ def calibrate(  # noqa: PLR0917 - options
     ],
     out: Out,
     method: Annotated[
-        Scaling, typer.Option(help="After removing the tilt; best: whichever serves other patients best, by group.")
+        Scaling,
+        typer.Option(
+            help="The scaling after the tilt is removed; best: the one with the least loss on other patients."
+        ),
     ] = Scaling.BEST,
     apply: Annotated[
-        Path | None, typer.Option(help="A calibration.json: apply it to SUBMISSION, with no SOLUTION.")
+        Path | None, typer.Option(help="Apply this calibration.json to SUBMISSION; leave SOLUTION out.")
     ] = None,
     natural: Natural = False,
     datalist: Datalist = None,
@@ -141,7 +153,7 @@ def calibrate(  # noqa: PLR0917 - options
     normalise: Normalise = False,
     quiet: Quiet = False,
 ) -> None:
-    """Calibrate probabilities: remove the 1, 2, 4 tilt, then temperature or vector scaling per group of conditions.
+    """Calibrate probabilities: remove the 1, 2, 4 tilt, then scale each group by temperature or vector scaling.
 
     Writes calibrated.csv (natural prevalence) and weighted.csv (for the competition's score), both out-of-fold;
     calibration.json for new studies; report.json and reliability.png.
@@ -151,18 +163,18 @@ def calibrate(  # noqa: PLR0917 - options
       monai-spine calibrate train.csv oof.csv -o calibrated
       monai-spine calibrate new.csv --apply calibrated/calibration.json -o new_calibrated
     """
-    from monai_spine.tables.calibration import calibrate as command
+    from monai_spine.tables.calibration import report as calibration
 
     if apply:
         if len(tables) != 1:
-            raise InvalidOptionError(f"expected one submission with --apply, but given {len(tables)} files")
-        studies = command.apply_calibration(apply, tables[0], out, normalise)
+            raise InvalidOptionError(f"expected one submission with --apply, but found {len(tables)} files")
+        studies = calibration.apply_calibration(apply, tables[0], out, normalise)
         typer.echo(f"{studies} studies calibrated; see {out / 'calibrated.csv'}")
         return
     if len(tables) != 2:
-        raise InvalidOptionError(f"expected SOLUTION and SUBMISSION, but given {len(tables)} files")
+        raise InvalidOptionError(f"expected SOLUTION and SUBMISSION, but found {len(tables)} files")
     solution, submission = tables
-    found = command.calibrate(
+    report = calibration.calibrate(
         solution,
         submission,
         out,
@@ -174,26 +186,27 @@ def calibrate(  # noqa: PLR0917 - options
         normalise=normalise,
         quiet=quiet,
     )
-    typer.echo(f"{found.to_text()}\nsee {out / 'reliability.png'}")
+    typer.echo(f"{report.to_text()}\nsee {out / 'reliability.png'}")
 
 
 def ensemble(  # noqa: PLR0917 - options
     submissions: Annotated[
-        list[Path], typer.Argument(metavar="SUBMISSION…", help="CSVs of different models for the same rows.")
+        list[Path], typer.Argument(metavar="SUBMISSION…", help="CSVs of different models, with the same rows.")
     ],
     out: Out,
-    solution: Annotated[Path | None, typer.Option(help="Labels; the submissions are out-of-fold then.")] = None,
+    solution: Annotated[Path | None, typer.Option(help="Labels; the submissions must then be out-of-fold.")] = None,
     method: Annotated[
-        Combining, typer.Option(help="Mean of probabilities; with fitted weights; and corrected from all findings.")
+        Combining,
+        typer.Option(help="mean of probabilities; weighted: with fitted weights; stacked: corrected by all findings."),
     ] = Combining.MEAN,
-    apply: Annotated[Path | None, typer.Option(help="An ensemble.json: combine new submissions as it says.")] = None,
+    apply: Annotated[Path | None, typer.Option(help="Combine new submissions with this ensemble.json.")] = None,
     datalist: Datalist = None,
     folds: Folds = 5,
     seed: Seed = 0,
     normalise: Normalise = False,
     quiet: Quiet = False,
 ) -> None:
-    """Combine submissions of several models; with labels, say by nested cross-validation what pays.
+    """Combine submissions of several models; with labels, compare the methods by nested cross-validation.
 
     Writes predictions.csv (with labels: out-of-fold) and ensemble.json for new submissions of the same models.
 
@@ -203,15 +216,17 @@ def ensemble(  # noqa: PLR0917 - options
       monai-spine ensemble oof_a.csv oof_b.csv --solution train.csv --method stacked -o stacked
       monai-spine ensemble test_a.csv test_b.csv --apply stacked/ensemble.json -o test
     """
-    from monai_spine.tables.ensemble.combine import apply_ensemble, combine
+    from monai_spine.tables.ensemble.report import apply_ensemble, combine
 
     if apply:
         if solution or method is not Combining.MEAN:
-            raise InvalidOptionError("--apply takes the method from its file: give neither --solution nor --method")
-        for name, taken in apply_ensemble(apply, submissions, out, normalise).items():
-            typer.echo(f"{name} <- {taken}")
+            raise InvalidOptionError(
+                "with --apply, the method comes from the file: give neither --solution nor --method"
+            )
+        for name, submission in apply_ensemble(apply, submissions, out, normalise).items():
+            typer.echo(f"{name} <- {submission}")
     else:
-        comparison = combine(
+        report = combine(
             submissions,
             out,
             solution,
@@ -222,8 +237,8 @@ def ensemble(  # noqa: PLR0917 - options
             normalise=normalise,
             quiet=quiet,
         )
-        if comparison:
-            typer.echo(comparison.to_text())
+        if report:
+            typer.echo(report.to_text())
     typer.echo(f"see {out / 'predictions.csv'}")
 
 
@@ -232,30 +247,32 @@ def audit(  # noqa: PLR0917 - options
     submission: Submission,
     out: Out,
     datalist: Annotated[
-        Path | None, typer.Option(help="The solution's datalist.json, to be cleaned, and for pictures.")
+        Path | None, typer.Option(help="The datalist.json of SOLUTION: it is cleaned, and gives the pictures.")
     ] = None,
-    threshold: Annotated[float, typer.Option(help="Suspicious: |p - y| above it, at natural prevalence.")] = 0.8,
+    threshold: Annotated[
+        float, typer.Option(help="A label is suspect if |p - y| is larger, at natural prevalence.")
+    ] = 0.8,
     drop_studies: Annotated[
         int | None,
-        typer.Option(min=1, help="Leave out studies with so many suspicious labels, not those labels.", metavar="N"),
+        typer.Option(min=1, help="Leave out studies with N or more suspect labels, not these labels.", metavar="N"),
     ] = None,
     pictures: Annotated[int, typer.Option(min=0, help="The most labels that the contact sheet shows.")] = 60,
     natural: Natural = False,
     normalise: Normalise = False,
     quiet: Quiet = False,
 ) -> None:
-    """List labels that out-of-fold probabilities contradict, for people to read again.
+    """List labels that contradict out-of-fold probabilities, so that people read them again.
 
-    Writes audit.csv (most suspicious first), thresholds.csv, audit.html (a contact sheet), and with --datalist a
-    datalist.json without the suspicious labels.
+    Writes audit.csv (most suspect first), thresholds.csv, audit.html (a contact sheet), and with --datalist a
+    datalist.json without the suspect labels.
 
     \b
     Example:
       monai-spine audit train.csv oof.csv -o audit --datalist nifti/datalist.json
     """
-    from monai_spine.tables.audit.run import audit as run
+    from monai_spine.tables.audit.report import audit as run
 
-    found = run(
+    report = run(
         solution,
         submission,
         out,
@@ -267,7 +284,7 @@ def audit(  # noqa: PLR0917 - options
         normalise=normalise,
         quiet=quiet,
     )
-    typer.echo(f"{found.to_text()}\nsee {out / 'audit.html'}")
+    typer.echo(f"{report.to_text()}\nsee {out / 'audit.html'}")
 
 
 COMMANDS = (score, metrics, calibrate, ensemble, audit)

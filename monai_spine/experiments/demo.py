@@ -1,4 +1,4 @@
-"""The whole chain on phantoms, step by step, with the commands a user would type."""
+"""The demo: the whole chain on phantoms, step by step, with the commands that a user would type."""
 
 from __future__ import annotations
 
@@ -17,35 +17,37 @@ from monai_spine.errors import SpineError
 
 @dataclass(frozen=True)
 class Plan:
-    """How large the demo is."""
+    """The size of the demo: studies to train on, studies held out, and epochs."""
 
-    studies: int = 150
-    held_out: int = 40
-    epochs: int = 40
+    studies: int
+    held_out: int
+    epochs: int
 
 
 class DemoError(SpineError):
-    """A step of the demo failed; its own message stands above."""
+    """A step of the demo failed; its own message was printed above."""
 
 
 def run_demo(out: Path, plan: Plan) -> None:
-    """Make a phantom cohort, convert it, train, evaluate, and grade studies that training never saw.
+    """Make a phantom cohort, convert it, train, evaluate, and grade studies that were not in the training.
 
-    Every step is a command of this project or of MONAI's, printed before it runs.
+    Every step is a command of this project or of MONAI, and is printed before it runs.
 
     Raises
     ------
+    SpineError
+        If the folder is not empty.
     DemoError
         If a step fails.
     """
     if out.exists() and any(out.iterdir()):
-        raise SpineError(f"{out}: expected a new or empty folder; remove it, or name another with DEMO=folder")
+        raise SpineError(f"{out}: expected a new or empty folder; remove it, or choose another with DEMO=folder")
     started = time.monotonic()
     steps = _steps(out, plan)
     for number, (title, command) in enumerate(steps, start=1):
-        _say(f"\n[{number}/{len(steps)}] {title}")
+        _print(f"\n[{number}/{len(steps)}] {title}")
         _run(command)
-    _say(_ending(out, time.monotonic() - started))
+    _print(_ending(out, time.monotonic() - started))
 
 
 def _steps(out: Path, plan: Plan) -> list[tuple[str, list[str]]]:
@@ -54,19 +56,19 @@ def _steps(out: Path, plan: Plan) -> list[tuple[str, list[str]]]:
     to_run = ["--bundle_root", f"{out}/run", "--dataset_dir"]
     return [
         (
-            f"{plan.studies} phantom studies to learn from, as DICOM in the competition's layout",
+            f"{plan.studies} phantom studies to train on, as DICOM in the competition's layout",
             [*prep, "phantom", f"{out}/rsna", "--studies", str(plan.studies), "--seed", "1"],
         ),
         (
-            f"{plan.held_out} more that training never sees",
+            f"{plan.held_out} more studies, held out from the training",
             [*prep, "phantom", f"{out}/unseen", "--studies", str(plan.held_out), "--seed", "2"],
         ),
         (
-            "DICOM to NIfTI volumes, label points to patient space, folds: datalist.json",
+            "convert DICOM to NIfTI, label points to patient space, and assign folds: datalist.json",
             [*prep, "rsna", f"{out}/rsna", f"{out}/nifti", "--workers", "-1"],
         ),
         (
-            "the unseen studies to a plain folder of NIfTI",
+            "convert the held-out studies to a folder of NIfTI",
             [
                 *prep,
                 "convert",
@@ -84,7 +86,7 @@ def _steps(out: Path, plan: Plan) -> list[tuple[str, list[str]]]:
             [*bundle, "evaluation", "--config_file", f"['{train}','{evaluate}']", *to_run, f"{out}/nifti"],
         ),
         (
-            "grade the unseen studies",
+            "grade the held-out studies",
             [
                 *(*bundle, "inference", "--config_file", str(UNET_CLASSIFIER / "configs/inference.json"), *to_run),
                 *(f"{out}/unseen_nifti", "--output_dir", f"{out}/predictions"),
@@ -94,7 +96,7 @@ def _steps(out: Path, plan: Plan) -> list[tuple[str, list[str]]]:
 
 
 def _run(command: Sequence[str]) -> None:
-    _say("$ " + shlex.join(command))
+    _print("$ " + shlex.join(command))
     interpreter = [sys.executable, "-W", "ignore"] if command[0] == "python" else [command[0]]
     finished = subprocess.run([*interpreter, *command[1:]], check=False)
     if finished.returncode:
@@ -102,16 +104,16 @@ def _run(command: Sequence[str]) -> None:
 
 
 def _ending(out: Path, seconds: float) -> str:
-    from monai_spine.tables.submission_score import compare
+    from monai_spine.tables.score_report import report_score
 
     solution, submission = out / "unseen/train.csv", out / "predictions/predictions.csv"
-    comparison = compare(solution, submission, prior_from=out / "rsna/train.csv")
+    report = report_score(solution, submission, prior_from=out / "rsna/train.csv")
     floor = json.loads((out / "unseen/floor.json").read_text(encoding="utf-8"))["floor"]["score"]
     return f"""
-The unseen studies, {seconds / 60:.1f} minutes after the start (prior: learnt from the training labels):
+The held-out studies, {seconds / 60:.1f} minutes after the start (the prior is learnt from the training labels):
 
-{comparison.to_text()}
-No grader could expect to do better than {floor:.4f} on them: the phantoms' readers disagree at random.
+{report.to_text()}
+The floor is {floor:.4f}: no grader can expect a better score on them, because the phantoms' readers disagree at random.
 
 predictions        {submission}, {out}/predictions/<study>/findings.json
 TensorBoard logs   {out}/run/eval/tensorboard
@@ -125,6 +127,6 @@ Next:
 """
 
 
-def _say(text: str) -> None:
+def _print(text: str) -> None:
     sys.stdout.write(text + "\n")
     sys.stdout.flush()

@@ -1,7 +1,7 @@
-"""Where each finding of a study can be seen: its point, the slice nearest to it, and what stands in the way.
+"""Where each finding of a study can be seen: its point and the slice nearest to it, or why no slice shows it.
 
-The rule is that of `monai_spine.data.coverage`: a slice shows a point if its plane is within 5 mm and the point's foot
-inside of the image. Which series types may show a finding, `coverage.VIEWS` says.
+The rule is that of `monai_spine.data.coverage`: a slice shows a point if its plane is within 5 mm of the point and the
+point, projected onto the plane, lies inside the image. `coverage.VIEWS` lists the series types that may show a finding.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from monai_spine.geometry import Array
 from monai_spine.spine import FINDINGS, Finding, SeriesType
 
 NOT_COVERED = "not_covered"
-"""Flag of a finding that no slice shows: its probabilities are what the model says of images that are not there."""
-STAND_IN = "stand_in"
-"""Flag of a finding that is seen in another series type than the one annotators read first."""
+"""Flag of a finding that no slice shows: its probabilities come from images that do not show it."""
+SUBSTITUTE = "substitute_series"
+"""Flag of a finding that is seen in a substitute series: another type than the one that annotators read first."""
 
 
 @dataclass(frozen=True)
@@ -32,19 +32,20 @@ class Evidence:
     Attributes
     ----------
     point
-        RAS mm; None if nothing tells where the finding is.
+        RAS mm; None if the position of the finding is not known.
     confidence
-        Of the point, from 0 to 1; None for points that somebody gave.
+        Of the point, from 0 to 1; None for points that come from a datalist.
     series, volume
-        The series type and the file (its name) that shows the point; None if none does.
+        The series type, and the name of the file, that show the point; None if none does.
     slice_index, slice_axis
-        Of that volume as stored: the slice nearest to the point, 0-based, and the array's axis that counts slices.
+        In that volume as stored: the slice nearest to the point, 0-based, and the axis of the array along which slices
+        are counted.
     distance
-        Millimetres from the point to that slice's plane.
+        Millimetres from the point to the plane of that slice.
     coverage
-        A sentence for people.
+        A phrase for people: what shows the point, or why nothing does.
     flags
-        ``not_covered``, ``stand_in``, ``missing_<series type>``, and those of the point.
+        ``not_covered``, ``substitute_series``, ``missing_<series type>``, and those of the point.
     """
 
     point: tuple[float, float, float] | None
@@ -60,10 +61,9 @@ class Evidence:
 
 @dataclass(frozen=True)
 class _Stack:
-    """A volume with its slices along the third axis."""
+    """A volume turned so that its slices run along the third axis; ``axis`` is that axis in the volume as stored."""
 
     name: str
-    kind: SeriesType
     grid: Grid
     axis: int
 
@@ -74,7 +74,7 @@ def study_evidence(record: Record) -> tuple[Evidence, ...]:
     Parameters
     ----------
     record
-        Of `monai_spine.data.datalist`, or with what `monai_spine.levels.located_records` adds to it: ``point_flags``,
+        As `monai_spine.data.datalist` makes it. `monai_spine.levels.located_records` may have added ``point_flags``,
         ``point_confidence`` and ``absent``.
 
     Raises
@@ -82,8 +82,8 @@ def study_evidence(record: Record) -> tuple[Evidence, ...]:
     MissingInputError, InvalidVolumeError
         If the header of a volume cannot be read.
     """
-    stacks = {kind: [_open(Path(file), kind) for file in record[kind.value]] for kind in SeriesType}
-    missing = tuple(f"missing_{kind.value}" for kind in SeriesType if not stacks[kind])
+    stacks = {of: [_open(Path(file), of) for file in record[of.value]] for of in SeriesType}
+    missing = tuple(f"missing_{series_type.value}" for series_type in SeriesType if not stacks[series_type])
     return tuple(_evidence(finding, record, stacks, missing) for finding in FINDINGS)
 
 
@@ -95,42 +95,43 @@ def _evidence(
     own = tuple(record.get("point_flags", {}).get(name, ()))
     confidence = record.get("point_confidence", {}).get(name)
     if point is None:
-        absent = record.get("absent", {}).get(name, "no point says where it is")
+        absent = record.get("absent", {}).get(name, "no point marks it")
         coverage = f"{finding.level.title}: {absent}" if finding.level.title not in absent else absent
         return Evidence(None, None, None, None, None, None, None, coverage, (NOT_COVERED, *missing))
-    place = (float(point[0]), float(point[1]), float(point[2]))
+    position = (float(point[0]), float(point[1]), float(point[2]))
     reasons = []
-    for kind in VIEWS[finding.condition.group]:
-        covers = [cover(stack.grid, place) for stack in stacks[kind]]
+    for view in VIEWS[finding.condition.group]:  # in the order in which annotators read them
+        covers = [cover(stack.grid, position) for stack in stacks[view]]
         best = serving(covers)
         if best is None:
-            reasons.append(_why_not(kind, finding, covers))
+            reasons.append(_why_not(view, finding, covers))
             continue
-        stack, seen = stacks[kind][best], covers[best]
-        coverage = "; ".join([*reasons, f"{kind.title}, plane {seen.distance:.1f} mm away"])
-        flags = (*((STAND_IN,) if reasons else ()), *missing, *own)
-        return Evidence(place, confidence, kind, stack.name, seen.k, stack.axis, seen.distance, coverage, flags)
+        stack, seen = stacks[view][best], covers[best]
+        coverage = "; ".join([*reasons, f"{view.title}, plane {seen.distance:.1f} mm away"])
+        flags = (*((SUBSTITUTE,) if reasons else ()), *missing, *own)
+        return Evidence(position, confidence, view, stack.name, seen.k, stack.axis, seen.distance, coverage, flags)
     flags = (NOT_COVERED, *missing, *own)
-    return Evidence(place, confidence, None, None, None, None, None, "; ".join(reasons), flags)
+    return Evidence(position, confidence, None, None, None, None, None, "; ".join(reasons), flags)
 
 
-def _why_not(kind: SeriesType, finding: Finding, covers: Sequence[Cover]) -> str:
+def _why_not(view: SeriesType, finding: Finding, covers: Sequence[Cover]) -> str:
     if not covers:
-        return f"no {kind.title}"
+        return f"no {view.title}"
     nearest = min(covers, key=lambda one: one.distance)
     if nearest.distance > PLANE_LIMIT_MM:
-        plane = kind.value.partition("_")[0]
+        plane = view.value.partition("_")[0]
         return f"no {plane} plane within {PLANE_LIMIT_MM:g} mm of {finding.level.title} ({nearest.distance:.1f} mm)"
-    return f"{finding.level.title} is outside of the {kind.title} images"
+    return f"{finding.level.title} is outside of the {view.title} images"
 
 
-def _open(path: Path, kind: SeriesType) -> _Stack:
-    """Its slices are counted along the patient axis that the series type's planes are normal to."""
+def _open(path: Path, series_type: SeriesType) -> _Stack:
+    """Open a volume whose slices may run along any axis of the array: NIfTI of other converters need not be ours."""
     image = open_volume(path)
     affine: Array = np.asarray(image.affine, dtype=np.float64)
-    world = 2 if kind is SeriesType.AXIAL_T2 else 0
+    # Slices follow the patient axis nearly normal to the series type's planes: axial up, sagittal to the right.
+    world = 2 if series_type is SeriesType.AXIAL_T2 else 0
     order = io_orientation(affine)[:, 0]
     axis = int(np.flatnonzero(order == world)[0]) if (order == world).any() else 2
     axes = [n for n in range(3) if n != axis] + [axis]
     turned = affine[:, [*axes, 3]]
-    return _Stack(path.name, kind, Grid(turned, tuple(image.shape[n] for n in axes)), axis)
+    return _Stack(path.name, Grid(turned, tuple(image.shape[n] for n in axes)), axis)

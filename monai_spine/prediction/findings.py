@@ -1,4 +1,4 @@
-"""``findings.json``: what was found in one study, finding by finding, for people and programs to read."""
+"""``findings.json``: the 25 findings of one study, for people and programs to read."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def study_findings(
     weighted: Floats,
     natural: Floats | None = None,
     *,
-    notice: str = RESEARCH,
+    provenance: str = RESEARCH,
     about: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """The content of a study's ``findings.json``.
@@ -30,15 +30,16 @@ def study_findings(
     Parameters
     ----------
     record
-        The study, as `monai_spine.prediction.evidence.study_evidence` takes it.
+        The study, as for `monai_spine.prediction.evidence.study_evidence`.
     weighted
         ``(25, 3)`` competition-weighted probabilities.
     natural
-        ``(25, 3)`` at natural prevalence, calibrated for instance; None for the weights divided out.
-    notice
-        What the models are worth; see `monai_spine.bundle.provenance`.
+        ``(25, 3)`` probabilities at natural prevalence, for instance calibrated ones; None divides ``weighted`` by
+        the competition's weights.
+    provenance
+        The sentences about the models; see `monai_spine.bundle.provenance`.
     about
-        What else to say of the study, before its findings: the models, the volumes.
+        Further entries, before the findings: the models, the volumes.
 
     Raises
     ------
@@ -49,7 +50,7 @@ def study_findings(
     rows = zip(FINDINGS, study_evidence(record), natural, normalised(weighted), strict=True)
     return {
         "schema": SCHEMA,
-        "notice": notice,
+        "provenance": provenance,
         "study_id": record["study_id"],
         "coordinates": "RAS mm",
         **(about or {}),
@@ -58,7 +59,7 @@ def study_findings(
 
 
 def write_findings(folder: Path, findings: Mapping[str, Any]) -> Path:
-    """Write `study_findings` as ``<folder>/<study_id>/findings.json``, renamed into place when whole; its path."""
+    """Write `study_findings` as ``<folder>/<study_id>/findings.json``, and return the path."""
     path = folder / safe_name(findings["study_id"]) / "findings.json"
     write_text(path, json.dumps(findings, indent=2) + "\n")
     return path
@@ -71,6 +72,7 @@ def _finding(finding: Finding, evidence: Evidence, natural: Floats, weighted: Fl
         "condition": finding.condition.value,
         "level": finding.level.value,
         "side": side.value if side else None,
+        # The most probable grade at natural prevalence: with the weights, severe would be reported too often.
         "grade": Grade(int(natural.argmax())).column,
         "natural": _by_grade(natural),
         "weighted": _by_grade(weighted),

@@ -1,4 +1,4 @@
-"""A grader's bundle as one object: from a study's record to probabilities, by the bundle's own configuration."""
+"""A grader's bundle as one object: from a study's record to probabilities, with the bundle's own configuration."""
 
 from __future__ import annotations
 
@@ -17,14 +17,12 @@ from monai_spine.bundle.provenance import trained_on
 from monai_spine.bundle.shipped import GRADER
 from monai_spine.data.datalist import Record
 from monai_spine.errors import InvalidOptionError, InvalidTableError, SpineError, listed
-from monai_spine.prediction.bundle import check_is_grader, config_files, digest_of, parsed, weight_files
-from monai_spine.prediction.mirror import mirrored as in_a_mirror
+from monai_spine.prediction import grader_bundle
 from monai_spine.scoring.competition import Floats, natural_prevalence, normalised
 from monai_spine.spine import FINDINGS, MIRROR, Condition, Grade
-from monai_spine.tables.calibration.calibrator import Calibration
+from monai_spine.tables.calibration.model import Calibration
 from monai_spine.weights import load_weights
 
-"""The bundle that is shipped beside the package."""
 SHAPE = (len(FINDINGS), len(Grade))
 
 
@@ -37,7 +35,7 @@ class Grades:
 
 
 class Grader:
-    """Grades studies as a bundle's ``configs/inference.json`` says, with the mean of all of its weights.
+    """Grades studies with a bundle's ``configs/inference.json``: the mean over all of its weights.
 
     Parameters
     ----------
@@ -46,19 +44,25 @@ class Grader:
     networks
         One for each file of weights.
     preprocessings
-        From a record to a dictionary with ``image``; and whether it is the mirrored study.
+        Each is a function from a record to a dictionary with ``image``, and whether its image is of the flipped study.
     postprocessing
         From a dictionary with ``pred``, logits ``(25, 3)``, to one with probabilities.
     inferer
-        Runs a network.
+        Runs a network; MONAI's `SimpleInferer` if None.
     conditions
-        Those that it learnt to grade (values of `Condition`), of which alone it has a say; None for all.
+        The conditions that it learnt to grade (values of `Condition`); its predictions of others are not used. None
+        for all conditions.
     calibration
-        From the mean of the probabilities to natural ones; None divides the competition's weights out.
+        From the mean of the probabilities to natural ones; None divides by the competition's weights.
     about
-        What findings.json says of the model.
+        What ``findings.json`` holds about the model.
     digest
-        Changes whenever the answers may.
+        Differs between graders whose predictions may differ.
+
+    Attributes
+    ----------
+    graded
+        ``(25,)``: which findings it learnt to grade.
     """
 
     def __init__(
@@ -83,7 +87,7 @@ class Grader:
         self.postprocessing = postprocessing
         self.inferer = inferer or SimpleInferer()
         chosen = {condition.value for condition in Condition} if conditions is None else set(conditions)
-        self.speaks_of = np.array([finding.condition.value in chosen for finding in FINDINGS])
+        self.graded = np.array([finding.condition.value in chosen for finding in FINDINGS])
         self.calibration = calibration
         self.about, self.digest = dict(about or {}), digest
 
@@ -95,85 +99,89 @@ class Grader:
         *,
         presets: Sequence[str] = (),
         device: torch.device | str = "cpu",
-        mirrored: bool = False,
+        flipped: bool = False,
     ) -> Grader:
         """The grader of a bundle.
 
         Parameters
         ----------
         presets
-            Names of configuration files in the bundle's ``configs/presets``, that its weights were trained with.
+            Names of configuration files in the bundle's ``configs/presets`` with which its weights were trained.
         weights
-            A file, or a folder with ``fold_*.pt``, or else ``model.pt``; None for the bundle's ``models``. A
+            A file, or a folder with ``fold_*.pt`` or ``model.pt``; None for the bundle's ``models``. A
             ``calibration.json`` beside them is applied.
-        mirrored
-            Whether to grade the study in a mirror, too, and to take the mean.
+        flipped
+            Whether to grade the flipped study, too, and to take the mean (test-time augmentation).
 
         Raises
         ------
         MissingInputError, InvalidTableError, InvalidOptionError
-            If the bundle, its configuration or its weights are missing or do not fit, or it cannot be mirrored.
+            If the bundle, its configuration or its weights are missing or do not fit, or its preprocessing cannot
+            flip the study.
         """
-        configs = config_files(bundle, presets)
-        check_is_grader(bundle)
-        files = weight_files(bundle, weights)
-        parts = parsed(configs, bundle, torch.device(device))
+        configs = grader_bundle.config_files(bundle, presets)
+        grader_bundle.check_is_grader(bundle)
+        files = grader_bundle.weight_files(bundle, weights)
+        parts = grader_bundle.parsed_parts(configs, bundle, torch.device(device))
+        # A network of its own for each file of weights: they are all in memory, and each study passes through all.
         networks = [load_weights(copy.deepcopy(parts["network_def"]), file) for file in files]
         beside = files[0].parent / "calibration.json"
         calibration = Calibration.read(beside) if beside.is_file() else None
-        said = trained_on(bundle) if weights is None else None
+        source = trained_on(bundle) if weights is None else None  # the metadata are about the bundle's own weights
         name = "+".join([bundle.resolve().name, *presets])
-        plain = parts["preprocessing"]
-        digests = {file.name: digest_of([file]) for file in files}
+        preprocessings: list[tuple[Callable[..., Any], bool]] = [(parts["preprocessing"], False)]
+        if flipped:
+            preprocessings.append((grader_bundle.flipped(parts["preprocessing"], name), True))
+        read = [*configs, *files, *([beside] if calibration else [])]
         return cls(
             name=name,
             networks=networks,
-            preprocessings=[(plain, False), *([(in_a_mirror(plain, name), True)] if mirrored else [])],
+            preprocessings=preprocessings,
             postprocessing=parts["postprocessing"],
             inferer=parts.get("inferer"),
             conditions=parts.get("conditions"),
             device=device,
             calibration=calibration,
-            trained_on=said,
+            trained_on=source,
             about={
                 "bundle": name,
-                "weights": digests,
-                "trained_on": said,
+                "weights": {file.name: grader_bundle.digest_of([file]) for file in files},
+                "trained_on": source,
                 "calibrated": calibration is not None,
-                "mirrored_too": mirrored,
+                "flipped_too": flipped,
             },
-            digest=digest_of([*configs, *files, *([beside] if calibration else [])]) + ("+mirror" if mirrored else ""),
+            digest=grader_bundle.digest_of(read) + ("+flipped" if flipped else ""),
         )
 
     @torch.no_grad()
     def __call__(self, record: Record) -> Grades:
-        """Probabilities of a study, the mean over all weights, plain and mirrored.
+        """Probabilities of a study: the mean over all weights, and over the study as it is and flipped.
 
         Raises
         ------
         InvalidTableError
-            If what the bundle gives is no ``(25, 3)`` probabilities.
+            If the bundle does not give ``(25, 3)`` probabilities.
         """
-        rows = [
-            self._rows(network, item)[list(MIRROR) if mirror else slice(None)]
-            for preprocessing, mirror in self.preprocessings
-            for item in [self._item(preprocessing, record)]
-            for network in self.networks
-        ]
+        rows = []
+        for preprocessing, is_flipped in self.preprocessings:
+            item = self._item(preprocessing, record)
+            # In the flipped study, left findings are those of the patient's right side: exchange them back.
+            order = list(MIRROR) if is_flipped else slice(None)
+            rows += [self._rows(network, item)[order] for network in self.networks]
         weighted = normalised(np.mean(rows, axis=0))
         return Grades(weighted, self.calibration.apply(weighted) if self.calibration else natural_prevalence(weighted))
 
     def _item(self, preprocessing: Callable[..., Any], record: Record) -> dict[str, Any]:
         try:
             item = preprocessing(dict(record))
-        except RuntimeError as err:  # what MONAI makes of any error in a transform
+        except RuntimeError as err:  # MONAI's Compose turns every error of a transform into one
             cause = next((one for one in chain(err) if isinstance(one, SpineError)), None)
             if cause is None:
                 raise
             raise cause from err
         if not (isinstance(item, dict) and isinstance(item.get("image"), torch.Tensor)):
             raise InvalidTableError(
-                f"{self.name}: expected its preprocessing to make an image of a study; is it a grader?"
+                f"{self.name}: expected its preprocessing to make an image of a study; is the bundle a grader?"
             )
         return item
 
@@ -182,16 +190,18 @@ class Grader:
         shape = tuple(logits.shape)
         if shape != (1, *SHAPE):
             raise InvalidTableError(f"{self.name}: expected logits of the shape {(1, *SHAPE)}, but found {shape}")
+        # In float32 on the CPU, so that probabilities do not depend on the device's precision.
         pred = self.postprocessing({**item, "pred": logits[0].float().cpu()})["pred"]
         rows = np.asarray(torch.as_tensor(pred).numpy(), dtype=np.float64)
         if not (np.isfinite(rows).all() and (rows >= 0).all() and (rows.sum(axis=-1) > 0).all()):
-            raise InvalidTableError(f"{self.name}: expected probabilities of 0 or more, but its network gives others")
+            raise InvalidTableError(f"{self.name}: expected probabilities of 0 or more, but found others")
         return normalised(rows)
 
 
 def mean_grades(graders: Sequence[Grader], record: Record) -> Grades:
-    """The mean of several graders' probabilities; each finding's over the graders that learnt to grade it."""
-    votes = np.stack([grader.speaks_of for grader in graders]).astype(np.float64)[:, :, None]
+    """The mean of several graders' probabilities. The mean of a finding is over the graders that learnt to grade it."""
+    # `normalised` divides by the number of votes, which differs between findings.
+    votes = np.stack([grader.graded for grader in graders]).astype(np.float64)[:, :, None]
     each = [grader(record) for grader in graders]
     return Grades(
         normalised((votes * [one.weighted for one in each]).sum(axis=0)),
@@ -200,16 +210,16 @@ def mean_grades(graders: Sequence[Grader], record: Record) -> Grades:
 
 
 def check_all_graded(graders: Sequence[Grader]) -> None:
-    """Make sure that together the graders have a say in every finding.
+    """Make sure that every finding has a grader that learnt to grade it.
 
     Raises
     ------
     InvalidOptionError
-        If they have not: names the conditions.
+        If a finding has none. The message has the conditions.
     """
-    silent = ~np.any([grader.speaks_of for grader in graders], axis=0)
-    if silent.any():
-        names = dict.fromkeys(finding.condition.value for finding, lacks in zip(FINDINGS, silent, strict=True) if lacks)
+    ungraded = ~np.any([grader.graded for grader in graders], axis=0)
+    if ungraded.any():
+        names = dict.fromkeys(FINDINGS[n].condition.value for n in np.flatnonzero(ungraded))
         raise InvalidOptionError(
             f"{' and '.join(grader.name for grader in graders)} did not learn to grade {listed(list(names))}; "
             "add a --model that did"

@@ -1,9 +1,11 @@
-"""From what a user names to candidates: DICOM, folders of NIfTI studies, NIfTI files of one study, datalists."""
+"""Inputs of ``predict``: DICOM, folders of NIfTI studies, the NIfTI files of one study, or datalists."""
 
 from __future__ import annotations
 
+import csv
 import hashlib
 import os
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,19 +14,62 @@ from monai_spine.data.datalist import read_content, read_datalist
 from monai_spine.data.studies import SUFFIXES, FoundStudy, find_study, nifti_files, study_folders
 from monai_spine.errors import InvalidOptionError, MissingInputError
 from monai_spine.files import safe_name
-from monai_spine.prediction.candidate import Candidate
-from monai_spine.prediction.dicom import Converted
+from monai_spine.prediction.pending_study import PendingStudy
 
 VOLUMES = "volumes"
-"""Folder of the output for volumes made of DICOM."""
+"""Folder of the output for volumes made from DICOM."""
+
+_HARMLESS = frozenset({"LOCALIZER", "TOO_FEW_SLICES"})
+"""Reasons of the converter for stacks that nobody grades: scouts."""
 
 
 @dataclass(frozen=True)
 class Inputs:
-    """The studies that were named, sorted by id, and how many DICOM files, scouts aside, are in no volume."""
+    """All studies, sorted by id, and how many DICOM files are in no volume; scouts are not counted."""
 
-    candidates: tuple[Candidate, ...]
+    studies: tuple[PendingStudy, ...]
     refused_files: int = 0
+
+
+@dataclass(frozen=True)
+class Conversion:
+    """How DICOM is converted; see `data_prep.dicom.convert.convert`."""
+
+    name_by: str = "uid"
+    workers: int = 1
+    resume: bool = True
+    quiet: bool = False
+
+    def __call__(self, source: Path, out: Path) -> Converted:
+        """Convert a DICOM file, folder, DICOMDIR or zip into a folder; with ``resume``, keep earlier volumes.
+
+        Raises
+        ------
+        SpineError
+            If the source has no DICOM image, or the folder holds the volumes of another input.
+        """
+        from data_prep.dicom.convert import convert
+
+        name_by = "folder" if self.name_by == "folder" else "uid"
+        convert(source, out, name_by=name_by, workers=self.workers, resume=self.resume, quiet=self.quiet)  # type: ignore[arg-type]
+        return read_converted(out)
+
+
+@dataclass(frozen=True)
+class Converted:
+    """The studies of a DICOM input, and how many of its files are in no volume; scouts are not counted."""
+
+    studies: tuple[PendingStudy, ...]
+    refused_files: int
+
+
+def read_converted(out: Path) -> Converted:
+    """Read the tables ``manifest.csv`` and ``files.csv`` of a conversion."""
+    stacks: dict[str, list[dict[str, str]]] = defaultdict(list)
+    for row in _rows(out / "manifest.csv"):
+        stacks[row["study"]].append(row)
+    refused = [row for row in _rows(out / "files.csv") if row["status"] == "refused" and row["reason"] not in _HARMLESS]
+    return Converted(tuple(_converted_study(out, study, rows) for study, rows in sorted(stacks.items())), len(refused))
 
 
 def find_inputs(paths: Sequence[Path], out: Path, convert: Callable[[Path, Path], Converted]) -> Inputs:
@@ -33,52 +78,72 @@ def find_inputs(paths: Sequence[Path], out: Path, convert: Callable[[Path, Path]
     Parameters
     ----------
     paths
-        Each a datalist (``.json``), a folder of NIfTI studies, a folder of one, or else DICOM: a folder, a file, a
-        DICOMDIR or a zip. NIfTI files that are named themselves are one study.
+        Each is a datalist (``.json``), a folder of NIfTI studies, a folder of one study, or else DICOM: a folder, a
+        file, a DICOMDIR or a zip. All NIfTI files that are paths themselves are one study.
     out
-        The output folder; DICOM is converted into its ``volumes``.
+        The output folder. DICOM is converted into its ``volumes``.
     convert
-        Converts a DICOM input into a folder.
+        Converts a DICOM input into a folder, such as a `Conversion`.
 
     Raises
     ------
     MissingInputError, InvalidTableError, InvalidOptionError, SpineError
-        If an input is not there or of no such kind, or two studies have one name.
+        If an input does not exist or is something else, or if two studies have one name.
     """
     for path in paths:
         if not path.exists():
             raise MissingInputError(f"expected DICOM, NIfTI or a datalist, but there is no {path}")
     files = [path for path in paths if _is_nifti(path)]
     dicom = [path for path in paths if _is_dicom(path)]
-    candidates = [_candidate(find_study(_name_of(files), files, leave_out_bad=True))] if files else []
+    studies = [_nifti_study(find_study(_name_of(files), files, leave_out_bad=True))] if files else []
     refused = 0
     for path in paths:
         if path in dicom:
             converted = convert(path, _volumes(out, path, len(dicom)))
-            candidates += converted.candidates
+            studies += converted.studies
             refused += converted.refused_files
         elif path not in files:
-            candidates += _of_nifti(path)
-    _check_names([candidate.study_id for candidate in candidates])
-    return Inputs(tuple(sorted(candidates, key=lambda one: one.study_id)), refused)
+            studies += _nifti_studies(path)
+    # Names are checked as they are written: two ids may become one folder.
+    _check_names([study.study_id for study in studies])
+    return Inputs(tuple(sorted(studies, key=lambda study: study.study_id)), refused)
 
 
-def _of_nifti(path: Path) -> list[Candidate]:
+def _nifti_studies(path: Path) -> list[PendingStudy]:
     if path.is_file():
         content = read_content(path)
         sections = [name for name in ("training", "test") if content.get(name)] or ["test"]
         return [
-            Candidate(record) for section in sections for record in read_datalist(path, section, without_series=True)
+            PendingStudy(record) for section in sections for record in read_datalist(path, section, without_series=True)
         ]
     folders = [path] if nifti_files(path) else study_folders(path)
     return [
-        _candidate(find_study(folder.resolve().name, nifti_files(folder), leave_out_bad=True)) for folder in folders
+        _nifti_study(find_study(folder.resolve().name, nifti_files(folder), leave_out_bad=True)) for folder in folders
     ]
 
 
-def _candidate(found: FoundStudy) -> Candidate:
+def _nifti_study(found: FoundStudy) -> PendingStudy:
     bad = {name: why for name, why in found.left_out.items() if name in found.unreadable}
-    return Candidate(found.record, {name: why for name, why in found.left_out.items() if name not in bad}, bad)
+    return PendingStudy(found.record, {name: why for name, why in found.left_out.items() if name not in bad}, bad)
+
+
+def _converted_study(out: Path, study: str, rows: list[dict[str, str]]) -> PendingStudy:
+    files = sorted(out / row["nifti"] for row in rows if row["status"] == "converted")
+    found = find_study(study, files, leave_out_bad=True)
+    left_out, bad = dict(found.left_out), dict[str, str]()
+    for row in rows:
+        if row["status"] == "refused":
+            name = f"{row['series_uid'] or 'series'}, stack {row['stack']}"
+            reason = ": ".join(filter(None, (row["reason"], row["detail"])))
+            (left_out if row["reason"] in _HARMLESS else bad)[name] = reason
+    # An unreadable volume might have been needed; a scout never is.
+    bad |= {name: left_out.pop(name) for name in found.unreadable}
+    return PendingStudy(found.record, left_out, bad)
+
+
+def _rows(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="", encoding="utf-8") as table:
+        return list(csv.DictReader(table))
 
 
 def _is_nifti(path: Path) -> bool:
@@ -92,14 +157,14 @@ def _is_dicom(path: Path) -> bool:
 
 
 def _name_of(files: Sequence[Path]) -> str:
-    """A study's id: the name of its only file, or of the folder that its files have in common."""
+    """A study's id: the name of its only file, or of the folder that holds all of its files."""
     if len(files) == 1:
         return files[0].name.removesuffix(".gz").removesuffix(".nii")
     return Path(os.path.commonpath([file.resolve() for file in files])).name or "study"
 
 
 def _volumes(out: Path, source: Path, inputs: int) -> Path:
-    """One folder for a single DICOM input; of several each has its own, named after its path."""
+    """The folder for the volumes of a DICOM input; of several inputs each has its own, named after its path."""
     if inputs == 1:
         return out / VOLUMES
     return out / VOLUMES / hashlib.sha256(str(source.resolve()).encode()).hexdigest()[:8]
@@ -111,7 +176,7 @@ def _check_names(names: Sequence[str]) -> None:
     if twice:
         raise InvalidOptionError(
             f"two studies would both be written as {twice[0]}; grade them into separate folders, or put their files "
-            "into one"
+            "into one folder"
         )
     if VOLUMES in written:
         raise InvalidOptionError(f"a study must not be called {VOLUMES!r}, which is a folder of the output; rename it")

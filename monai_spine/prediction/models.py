@@ -1,4 +1,4 @@
-"""All models of a run: who finds the levels, and who grades them."""
+"""All models of a run: the localizers that find the levels, and the graders."""
 
 from __future__ import annotations
 
@@ -6,27 +6,27 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from monai_spine.bundle.provenance import notice, trained_on
+from monai_spine.bundle.provenance import provenance, trained_on
 from monai_spine.bundle.shipped import GRADER, LEVEL_LOCALIZER, RECESS_LOCALIZER
 from monai_spine.errors import InvalidOptionError
 from monai_spine.levels.recesses.locator import RecessLocator
 from monai_spine.levels.sagittal.locator import LevelLocator, usable_device
-from monai_spine.prediction.bundle import digest_of
 from monai_spine.prediction.grader import Grader, check_all_graded
+from monai_spine.prediction.grader_bundle import digest_of
 
 
 @dataclass(frozen=True)
 class Models:
-    """Who finds the levels, and who grades them.
+    """The localizers that find the levels, and the graders.
 
     Attributes
     ----------
     recesses
-        None to project the recesses instead of looking for them.
+        None to project the recesses from the levels, instead of finding them in axial slices.
     trained_on
-        By the names of all bundles, what their weights were trained on; None where that is not known.
+        By the name of each bundle, what its weights were trained on; None where that is not known.
     digest
-        Of the localizers; changes whenever their answers may.
+        Differs between localizers whose predictions may differ.
     """
 
     levels: LevelLocator
@@ -36,14 +36,14 @@ class Models:
     digest: str = ""
 
     @property
-    def notice(self) -> str:
-        """What every output says of them."""
-        return notice(self.trained_on)
+    def provenance(self) -> str:
+        """The sentences about them in every output."""
+        return provenance(self.trained_on)
 
     @property
-    def told(self) -> str:
-        """What they were trained on, for a table's cell."""
-        return "; ".join(f"{name}: {said or 'not known'}" for name, said in self.trained_on.items())
+    def trained_on_cell(self) -> str:
+        """What they were trained on, for the cell of a table."""
+        return "; ".join(f"{name}: {source or 'not known'}" for name, source in self.trained_on.items())
 
 
 def open_models(
@@ -53,7 +53,7 @@ def open_models(
     level_bundle: Path | None = None,
     recess_bundle: Path | None = None,
     refine: bool = True,
-    mirrored: bool = False,
+    flipped: bool = False,
     device: str | None = None,
 ) -> Models:
     """The models of bundles.
@@ -61,15 +61,15 @@ def open_models(
     Parameters
     ----------
     bundles
-        Of graders, each a folder, or a folder and presets as ``bundles/lumbar_25d_grader+convnext_nano_gated``; none
-        for the one that is shipped.
+        Graders: each is a folder, or a folder and presets as in ``bundles/lumbar_25d_grader+convnext_nano_gated``.
+        Empty for the grader of the package.
     weights
-        A file or folder for each of them, in the same order; none for their own.
+        A file or folder for each grader, in the same order; empty for the graders' own.
     level_bundle, recess_bundle
-        Of localizers; None for those that are shipped.
+        Localizers; None for those of the package.
     refine
-        Whether to look for the recesses in axial slices.
-    mirrored
+        Whether to find the recesses in axial slices.
+    flipped
         See `Grader.from_bundle`.
     device
         See `usable_device`.
@@ -77,7 +77,7 @@ def open_models(
     Raises
     ------
     MissingInputError, InvalidTableError, InvalidOptionError
-        If something is missing or does not fit.
+        If a bundle or a file is missing or does not fit.
     """
     bundles = list(bundles) or [GRADER]
     if weights and len(weights) != len(bundles):
@@ -87,7 +87,7 @@ def open_models(
     chosen = usable_device(device)
     files = [*weights, *[None] * (len(bundles) - len(weights))]
     graders = [
-        Grader.from_bundle(bundle, own, presets=presets, device=chosen, mirrored=mirrored)
+        Grader.from_bundle(bundle, own, presets=presets, device=chosen, flipped=flipped)
         for (bundle, presets), own in zip(map(with_presets, bundles), files, strict=True)
     ]
     check_all_graded(graders)
@@ -95,15 +95,15 @@ def open_models(
     levels = LevelLocator.from_bundle(level_bundle, str(chosen))
     recesses = RecessLocator.from_bundle(recess_bundle, str(chosen)) if refine else None
     localizers = [level_bundle, *([recess_bundle] if refine else [])]
-    said = {one.name: one.trained_on for one in graders} | {
+    sources = {grader.name: grader.trained_on for grader in graders} | {
         bundle.resolve().name: trained_on(bundle) for bundle in localizers
     }
     read = [bundle / part for bundle in localizers for part in ("configs/inference.json", "models/model.pt")]
-    return Models(levels, recesses, graders, said, digest_of(read))
+    return Models(levels, recesses, graders, sources, digest_of(read))
 
 
 def with_presets(text: Path) -> tuple[Path, list[str]]:
-    """A bundle's folder and its presets, of ``FOLDER+PRESET``."""
+    """A bundle's folder and its presets, from ``FOLDER+PRESET``; a folder may have a ``+`` in its own name."""
     if text.is_dir() or "+" not in text.name:
         return text, []
     name, *presets = text.name.split("+")

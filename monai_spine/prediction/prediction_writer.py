@@ -1,4 +1,4 @@
-"""Writes what a model says of each study once an evaluator has seen them all."""
+"""Writes a model's predictions, when an evaluator has seen all studies."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from ignite.engine import Engine, Events
 
-from monai_spine.bundle.provenance import RESEARCH, notice, trained_on
+from monai_spine.bundle.provenance import RESEARCH, provenance, trained_on
 from monai_spine.data.datalist import Record
 from monai_spine.prediction.findings import study_findings, write_findings
 from monai_spine.scoring.submission import write_predictions
@@ -23,23 +23,26 @@ logger = logging.getLogger(__name__)
 class PredictionWriter:
     """Writes ``predictions.csv`` and, for each study, ``<study>/findings.json`` into a folder.
 
-    The engine's output is a list with a dictionary for each study: ``study_id``, and under ``pred`` its ``(25, 3)``
-    probabilities. Studies of all processes are gathered; each is written once.
+    The engine's output is a list with a dictionary for each study: ``study_id``, and ``pred`` with the ``(25, 3)``
+    probabilities. The studies of all processes are gathered, and each is written once.
 
     Parameters
     ----------
     output_dir
         The folder.
     records
-        The studies, for what ``findings.json`` says of their series and points.
+        The studies, whose series and points ``findings.json`` needs.
     bundle_root
-        The bundle whose weights these are: its metadata say what they were trained on; None says nothing of that.
+        The bundle of the weights, whose metadata say what they were trained on. Without it, ``findings.json`` does not
+        say it.
     """
 
     def __init__(self, *, output_dir: str, records: Sequence[Record], bundle_root: str | None = None) -> None:
         self.output_dir = Path(output_dir)
         self.records = {record["study_id"]: record for record in records}
-        self.notice = RESEARCH if bundle_root is None else notice({"this bundle": trained_on(Path(bundle_root))})
+        self.provenance = (
+            RESEARCH if bundle_root is None else provenance({"this bundle": trained_on(Path(bundle_root))})
+        )
         self._rows: dict[str, np.ndarray] = {}
 
     def attach(self, engine: Engine) -> None:
@@ -63,6 +66,6 @@ class PredictionWriter:
         path = self.output_dir / "predictions.csv"
         write_predictions(path, study_ids, np.stack([rows[study_id] for study_id in study_ids]))
         for study_id in study_ids:
-            findings = study_findings(self.records[study_id], rows[study_id], notice=self.notice)
+            findings = study_findings(self.records[study_id], rows[study_id], provenance=self.provenance)
             write_findings(self.output_dir, findings)
         logger.info("%d studies graded: %s", len(study_ids), path)

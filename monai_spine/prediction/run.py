@@ -1,32 +1,36 @@
-"""The run: every study located, graded, and written, unless an earlier run did so with the same models and options."""
+"""The run of ``predict``: every study is located, graded and written, unless an earlier run has done it already."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
+from monai_spine.bundle.run import Report
 from monai_spine.console import track
 from monai_spine.data.datalist import volumes
-from monai_spine.errors import ExitCode, InvalidVolumeError, MissingInputError
+from monai_spine.errors import ExitCode, InvalidOptionError, InvalidVolumeError, MissingInputError
 from monai_spine.files import safe_name
 from monai_spine.levels.files import read_study, write_points
 from monai_spine.levels.located_records import with_points
 from monai_spine.levels.search import StudyInput, search
 from monai_spine.levels.study import NO_SPINE, LocatedStudy
-from monai_spine.prediction.candidate import Candidate
 from monai_spine.prediction.evidence import NOT_COVERED
 from monai_spine.prediction.findings import study_findings, write_findings
 from monai_spine.prediction.grader import mean_grades
-from monai_spine.prediction.inputs import Inputs
-from monai_spine.prediction.models import Models
-from monai_spine.prediction.outcome import NAME, Outcome, fingerprint, read_outcome
-from monai_spine.prediction.tables import write_tables
-from monai_spine.scoring.competition import Floats
+from monai_spine.prediction.inputs import Conversion, Inputs, find_inputs
+from monai_spine.prediction.models import Models, open_models
+from monai_spine.prediction.outcomes import NAME, Outcome, fingerprint, read_outcome, write_tables
+from monai_spine.prediction.pending_study import PendingStudy
+from monai_spine.scoring.competition import Floats, level_prior
+from monai_spine.scoring.submission import read_labels
+from monai_spine.spine import FINDINGS
 
 
 @dataclass
 class Summary:
-    """What became of all studies."""
+    """The outcomes of all studies; ``kept`` of them were done by an earlier run."""
 
     out: Path
     outcomes: list[Outcome] = field(default_factory=list)
@@ -35,7 +39,7 @@ class Summary:
 
     @property
     def exit_code(self) -> ExitCode:
-        """``SOME_REFUSED`` where a study, a volume that could have served, or a DICOM file was refused."""
+        """``SOME_REFUSED`` if a study was refused, or a volume or a DICOM file could not be used."""
         refused = any(one.refused or one.bad for one in self.outcomes) or self.refused_files
         return ExitCode.SOME_REFUSED if refused else ExitCode.DONE
 
@@ -43,14 +47,56 @@ class Summary:
         """One line for people."""
         refused = sum(bool(one.refused) for one in self.outcomes)
         graded = len(self.outcomes) - refused
-        lacking = sum(one.not_covered for one in self.outcomes)
+        not_covered = sum(one.not_covered for one in self.outcomes)
         bad = sum(len(one.bad) for one in self.outcomes)
         parts = [f"{graded} studies graded" + (f" ({self.kept} studies done before)" if self.kept else "")]
         parts += [f"{refused} refused"] if refused else []
-        parts += [f"{lacking} of {graded * 25} findings not covered by any slice"] if lacking else []
+        parts += [f"{not_covered} of {graded * len(FINDINGS)} findings not covered by any slice"] if not_covered else []
         parts += [f"{bad} volumes could not be used"] if bad else []
         parts += [f"{self.refused_files} DICOM files refused"] if self.refused_files else []
         return f"{', '.join(parts)}; see {self.out / 'studies.csv'}"
+
+
+def run_predict(
+    paths: Sequence[Path],
+    out: Path,
+    *,
+    models: Mapping[str, Any],
+    report: Report,
+    given_points: bool,
+    name_by: str,
+    prior_from: Path | None,
+    force: bool,
+    workers: int,
+    quiet: bool,
+) -> Summary:
+    """The command ``monai-spine predict``. Options and models are checked before anything is converted or graded.
+
+    Parameters
+    ----------
+    models
+        Options of `open_models`.
+    report
+        Gets the provenance of the models, before the first study.
+    given_points, force, quiet
+        See `predict`.
+    name_by, workers
+        See `Conversion`.
+    prior_from
+        Labels whose per-level prior fills the rows of refused studies.
+
+    Raises
+    ------
+    SpineError
+        If an input, a model or an option cannot be used.
+    """
+    _check_paths(paths, out)
+    fill = level_prior(read_labels(prior_from).grades) if prior_from else None
+    opened = open_models(**models)
+    # The models are open by now: a wrong path must not show after an hour of conversion.
+    inputs = find_inputs(paths, out, Conversion(name_by, workers, resume=not force, quiet=quiet))
+    report(opened.provenance)
+    return predict(inputs, out, opened, given_points=given_points, force=force, fill=fill, quiet=quiet)
 
 
 def predict(
@@ -63,18 +109,18 @@ def predict(
     fill: Floats | None = None,
     quiet: bool = False,
 ) -> Summary:
-    """Grade studies, and write what `monai_spine.prediction.tables` lists to ``out``.
+    """Grade studies, and write to ``out`` a folder for each study and the tables of all (`outcomes.write_tables`).
 
-    A study whose levels cannot be found is refused, the others go on.
+    A study whose levels cannot be found is refused, and the others go on.
 
     Parameters
     ----------
     given_points
-        Whether points of a datalist are used; studies without any are located all the same.
+        Whether points of a datalist are used. Studies without points are located anyway.
     force
-        Whether to do studies again that an earlier run finished.
+        Whether studies that an earlier run finished are graded again.
     fill
-        ``(25, 3)`` rows of predictions.csv for refused studies; None leaves them out.
+        ``(25, 3)`` rows of ``predictions.csv`` for refused studies; None leaves these studies out.
     """
     settings = {
         "levels": models.digest,
@@ -82,39 +128,41 @@ def predict(
         "given_points": given_points,
     }
     summary = Summary(out, refused_files=inputs.refused_files)
-    for candidate in track(inputs.candidates, "grade", len(inputs.candidates), quiet):
-        folder = out / safe_name(candidate.study_id)
-        mark = fingerprint(candidate.record, {**settings, "bad": candidate.bad, "left_out": candidate.left_out})
-        earlier = None if force else read_outcome(folder, mark)
-        if earlier is None:
+    for study in track(inputs.studies, "grade", len(inputs.studies), quiet):
+        folder = out / safe_name(study.study_id)
+        mark = fingerprint(study.record, {**settings, "bad": study.bad, "left_out": study.left_out})
+        outcome = None if force else read_outcome(folder, mark)
+        if outcome is None:
+            # First, so that a run killed in the middle does not leave an outcome beside files of two runs.
             (folder / NAME).unlink(missing_ok=True)
-            earlier = _grade(candidate, out, models, given_points, mark)
-            earlier.write(folder)
+            outcome = _grade(study, out, models, given_points, mark)
+            outcome.write(folder)
         else:
             summary.kept += 1
-        summary.outcomes.append(earlier)
+        summary.outcomes.append(outcome)
+    # Of all studies, also those that an earlier run has done.
     write_points(out, [read_study(out / safe_name(one.study_id)) for one in summary.outcomes if one.located])
-    write_tables(out, summary.outcomes, notice=models.notice, trained_on=models.told, fill=fill)
+    write_tables(out, summary.outcomes, provenance=models.provenance, trained_on=models.trained_on_cell, fill=fill)
     return summary
 
 
-def _grade(candidate: Candidate, out: Path, models: Models, given_points: bool, mark: str) -> Outcome:
-    checked = candidate.checked()
-    folder = out / safe_name(candidate.study_id)
+def _grade(study: PendingStudy, out: Path, models: Models, given_points: bool, mark: str) -> Outcome:
+    checked = study.checked()
+    folder = out / safe_name(study.study_id)
     if checked.fault:
         return _refused(checked, folder, mark, checked.fault)
     record, located = checked.record, None
     if not (given_points and record["points"]):
-        found = search(StudyInput.of(record), models.levels, models.recesses)
-        found.write(out)
-        located = found.located
+        searched = search(StudyInput.of(record), models.levels, models.recesses)
+        searched.write(out)
+        located = searched.located
         if not located.found:
             return _refused(checked, folder, mark, _why_not_found(located), located=True)
         record = with_points(record, located)
     try:
         grades = mean_grades(models.graders, record)
         about = {"models": [grader.about for grader in models.graders], "volumes": checked.volumes()}
-        content = study_findings(record, grades.weighted, grades.natural, notice=models.notice, about=about)
+        content = study_findings(record, grades.weighted, grades.natural, provenance=models.provenance, about=about)
     except (InvalidVolumeError, MissingInputError) as error:
         return _refused(checked, folder, mark, _without_folders(str(error), checked), located=located is not None)
     write_findings(out, content)
@@ -130,11 +178,11 @@ def _grade(candidate: Candidate, out: Path, models: Models, given_points: bool, 
     )
 
 
-def _refused(candidate: Candidate, folder: Path, mark: str, reason: str, *, located: bool = False) -> Outcome:
-    """A study that is not graded; what an earlier run said of it is removed."""
+def _refused(study: PendingStudy, folder: Path, mark: str, reason: str, *, located: bool = False) -> Outcome:
+    """The outcome of a study that is not graded; the files of an earlier run are removed."""
     for name in ["findings.json"] + ["points.json", "points.mrk.json", "levels.png"] * (not located):
         (folder / name).unlink(missing_ok=True)
-    return Outcome(candidate.study_id, mark, refused=reason, located=located, bad=candidate.bad)
+    return Outcome(study.study_id, mark, refused=reason, located=located, bad=study.bad)
 
 
 def _why_not_found(located: LocatedStudy) -> str:
@@ -144,7 +192,18 @@ def _why_not_found(located: LocatedStudy) -> str:
     return "; ".join([NO_SPINE, *(f"{name}: {why}" for name, why in located.volumes.items() if why != NO_SPINE)])
 
 
-def _without_folders(text: str, candidate: Candidate) -> str:
-    for file in volumes(candidate.record):
+def _without_folders(text: str, study: PendingStudy) -> str:
+    """A message with names of files in place of paths: outputs must not hold folders of this machine."""
+    for file in volumes(study.record):
         text = text.replace(file, Path(file).name)
     return text
+
+
+def _check_paths(paths: Sequence[Path], out: Path) -> None:
+    if not paths:
+        raise InvalidOptionError("expected something to grade; name DICOM, NIfTI or a datalist with -i")
+    bundles = [path for path in paths if (path / "configs" / "inference.json").is_file()]
+    if bundles:
+        raise InvalidOptionError(f"{bundles[0]} is a bundle, not an input; write --model before each bundle")
+    if out.exists() and not out.is_dir():
+        raise InvalidOptionError(f"the output {out} is a file; expected a folder, or the name of a new one")

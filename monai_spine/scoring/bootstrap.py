@@ -1,7 +1,7 @@
-"""Confidence intervals by drawing patients anew, with replacement.
+"""Confidence intervals by the bootstrap: patients are drawn again and again, with replacement.
 
-Rows of one patient are not independent, so patients are drawn, each with all their studies and rows. A figure that is
-made of sums over studies is then a matrix product away: ``counts @ sums``.
+Rows of one patient are not independent. So patients are drawn, each with all of their studies and rows. A figure that
+is made of sums over studies is then computed for all replicates at once by a matrix product: ``counts @ sums``.
 """
 
 from __future__ import annotations
@@ -11,7 +11,16 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
-from monai_spine.scoring.competition import Floats
+from monai_spine.scoring.competition import (
+    WEIGHTS,
+    Floats,
+    Ints,
+    columns_of,
+    competition_score,
+    normalised,
+    row_losses,
+)
+from monai_spine.spine import MISSING, Group
 
 REPLICATES = 1000
 COVERAGE = 0.95
@@ -29,35 +38,94 @@ class Estimate:
         """For JSON, which has no NaN: None instead."""
         return {name: round(figure, 6) if np.isfinite(figure) else None for name, figure in asdict(self).items()}
 
+    def as_columns(self, name: str) -> dict[str, float | None]:
+        """For a table: ``name``, ``name_low`` and ``name_high``."""
+        return {name + end: value for end, value in zip(("", "_low", "_high"), self.as_dict().values(), strict=True)}
+
     def __str__(self) -> str:
         return f"{self.value:.3f} [{self.low:.3f}, {self.high:.3f}]" if np.isfinite(self.value) else "–"
 
 
 def patient_counts(patients: Sequence[str], replicates: int = REPLICATES, seed: int = 0) -> Floats:
-    """How often each study counts: ``(1 + replicates, studies)``.
+    """How often each study counts in each replicate, ``(1 + replicates, studies)``.
 
-    The first row is the sample itself, once each; the others draw as many patients as there are, with replacement.
+    The first row is the sample itself: every study counts once. Each other row draws as many patients as there are,
+    with replacement.
+
+    Parameters
+    ----------
+    patients
+        The patient of each study.
     """
-    names, owner = np.unique(np.asarray(patients, dtype=str), return_inverse=True)
+    names, patient_of = np.unique(np.asarray(patients, dtype=str), return_inverse=True)
     rng = np.random.default_rng(seed)
     drawn = rng.multinomial(len(names), np.full(len(names), 1 / len(names)), size=replicates)
-    return np.concatenate([np.ones((1, len(owner))), drawn[:, owner].astype(np.float64)])
+    return np.concatenate([np.ones((1, len(patient_of))), drawn[:, patient_of].astype(np.float64)])
 
 
 def estimate(figures: Floats, lowest: float = 0.0, highest: float = 1.0) -> Estimate:
-    """The first figure, and the interval that the others give.
-
-    The middle ``COVERAGE`` of the replicates, shifted so that their mean lies at the figure: drawing anew adds noise of
-    its own, which for figures such as the calibration error is a bias. Cut to what is possible.
+    """The first figure, with the interval that the replicates give.
 
     Parameters
     ----------
     figures
-        ``(1 + replicates,)``, as counted by `patient_counts`. Replicates that are NaN are left out; more than half of
-        them, and there is no interval.
+        ``(1 + replicates,)``, for the rows of `patient_counts`. Replicates that are NaN are left out. If at least half
+        of them are NaN, there is no interval.
+    lowest, highest
+        The values that the figure can have; the interval is cut to them.
     """
     value, replicates = float(figures[0]), figures[1:][np.isfinite(figures[1:])]
     if not np.isfinite(value) or len(replicates) <= len(figures[1:]) / 2:
         return Estimate(value, float("nan"), float("nan"))
-    low, high = np.quantile(replicates, [(1 - COVERAGE) / 2, (1 + COVERAGE) / 2]) - replicates.mean() + value
+    quantiles = np.quantile(replicates, [(1 - COVERAGE) / 2, (1 + COVERAGE) / 2])
+    # Drawing patients adds noise of its own, which biases figures such as the calibration error upwards. So the
+    # interval is shifted until the replicates' mean lies at the figure.
+    low, high = quantiles - replicates.mean() + value
     return Estimate(value, float(np.clip(low, lowest, value)), float(np.clip(high, value, highest)))
+
+
+def score_replicates(labels: Ints, probabilities: Floats, counts: Floats) -> dict[str, Floats]:
+    """The competition's score and its parts, ``(1 + replicates,)`` each; a part without labels is NaN.
+
+    Parameters
+    ----------
+    labels, probabilities
+        ``(studies, 25)`` and ``(studies, 25, 3)``.
+    counts
+        From `patient_counts`.
+    """
+    losses, weights = row_losses(labels, normalised(probabilities))
+    parts = {}
+    for group in Group:
+        own = columns_of(group)
+        parts[group.value] = _weighted_means(losses[:, own], weights[:, own], counts)
+    parts["any_severe_spinal"] = _weighted_means(*_any_severe(labels, probabilities), counts)
+    return {"score": np.mean(list(parts.values()), axis=0), **parts}
+
+
+def score_estimate(replicates: Floats) -> Estimate:
+    """A score with its interval; a log loss has no upper bound."""
+    return estimate(replicates, highest=np.inf)
+
+
+def difference(replicates: Floats, others: Floats) -> Estimate:
+    """The first score minus the other, with an interval from the same replicates.
+
+    Both scores vary with the patients that are drawn, so the interval of the difference is much narrower than theirs.
+    """
+    return estimate(replicates - others, lowest=-np.inf, highest=np.inf)
+
+
+def _weighted_means(losses: Floats, weights: Floats, counts: Floats) -> Floats:
+    total = counts @ weights.sum(axis=1)
+    with np.errstate(invalid="ignore"):
+        return np.asarray(counts @ (losses * weights).sum(axis=1) / total)
+
+
+def _any_severe(labels: Ints, probabilities: Floats) -> tuple[Floats, Floats]:
+    """Loss and weight of every study's any-severe-spinal term, ``(studies, 1)`` each."""
+    worst = labels[:, columns_of(Group.SPINAL)].max(axis=1)
+    # Of one study alone the weighted mean is its loss, whatever the weight.
+    alone = [competition_score(labels[n : n + 1], probabilities[n : n + 1]) for n in range(len(labels))]
+    losses = np.nan_to_num([score.any_severe_spinal for score in alone])
+    return losses[:, None], np.where(worst == MISSING, 0.0, WEIGHTS[worst])[:, None]

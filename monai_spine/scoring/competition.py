@@ -1,8 +1,11 @@
-"""The score of the RSNA 2024 Lumbar Spine Degenerative Classification competition, and the floors to hold it against.
+"""The score of the RSNA 2024 Lumbar Spine Degenerative Classification competition, and the priors to compare it with.
 
-Labels are ``(studies, 25)`` integers: 0, 1, 2, or `MISSING`; probabilities are ``(studies, 25, 3)``; both in the order
-of `monai_spine.spine.FINDINGS`. Definition: the competition's public metric, a mean of four weighted log losses
-(spinal, foraminal, subarticular, and any severe spinal stenosis), natural logarithms, weights 1, 2 and 4.
+Labels are ``(studies, 25)`` integers: 0, 1, 2, or `MISSING`. Probabilities are ``(studies, 25, 3)``. Both follow the
+order of `monai_spine.spine.FINDINGS`.
+
+The score is the competition's public metric: the mean of four weighted log losses (spinal, foraminal, subarticular,
+and any severe spinal stenosis), with natural logarithms and the weights 1, 2 and 4. It is written here instead of
+being taken from scikit-learn, because old versions of scikit-learn normalise rows silently and new ones do not.
 """
 
 from __future__ import annotations
@@ -18,16 +21,21 @@ Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 
 WEIGHTS: Floats = np.array([grade.weight for grade in Grade], dtype=np.float64)
-"""Sample weight of each grade."""
+"""Sample weight of each grade: 1, 2, 4."""
 
+JEFFREYS = 0.5
+"""Pseudo-count for a prior that is learnt on one cohort and scored on another (Jeffreys' choice for a multinomial).
+
+Without it, a grade that the first cohort lacks gets the probability 0 and an almost infinite loss on the second.
+"""
+
+# float64's epsilon, as the competition clips. float32's changes the worst possible loss of a row from 36.0 to 15.9.
 _EPSILON = np.finfo(np.float64).eps
-_GROUP = np.array([list(Group).index(finding.condition.group) for finding in FINDINGS])
-_SPINAL = list(Group).index(Group.SPINAL) == _GROUP
 
 
 @dataclass(frozen=True)
 class Score:
-    """The competition's score and its four parts; lower is better, and a part without any label is NaN."""
+    """The competition's score and its four parts. Lower is better; a part without any label is NaN."""
 
     score: float
     spinal: float
@@ -40,6 +48,11 @@ class Score:
         return asdict(self)
 
 
+def columns_of(group: Group) -> list[int]:
+    """The indices of a group's findings among the 25."""
+    return [n for n, finding in enumerate(FINDINGS) if finding.condition.group is group]
+
+
 def competition_score(labels: npt.ArrayLike, probabilities: npt.ArrayLike) -> Score:
     """Score probabilities against labels; rows without a label are left out.
 
@@ -48,18 +61,20 @@ def competition_score(labels: npt.ArrayLike, probabilities: npt.ArrayLike) -> Sc
     labels
         ``(studies, 25)``, each 0, 1, 2 or `MISSING`.
     probabilities
-        ``(studies, 25, 3)``, not negative; each row is normalised to sum 1, then clipped to float64's epsilon.
+        ``(studies, 25, 3)``, not negative. Each row is normalised to sum 1, then clipped to float64's epsilon.
 
     Raises
     ------
     ValueError
-        If shapes or values are not of that kind.
+        If a shape or a value is another one.
     """
     labels, probabilities = _checked(labels, probabilities)
     losses, weights = row_losses(labels, probabilities)
-    groups = [_weighted_mean(losses[:, group == _GROUP], weights[:, group == _GROUP]) for group in range(len(Group))]
+    # Left and right findings of a condition are pooled: each group has one weighted mean over all of its rows.
+    groups = [_weighted_mean(losses[:, own], weights[:, own]) for own in map(columns_of, Group)]
     spinal, foraminal, subarticular = groups
-    any_severe = _any_severe_spinal(labels[:, _SPINAL], probabilities[:, _SPINAL])
+    own = columns_of(Group.SPINAL)
+    any_severe = _any_severe_spinal(labels[:, own], probabilities[:, own])
     return Score(float(np.mean([*groups, any_severe])), spinal, foraminal, subarticular, any_severe)
 
 
@@ -89,9 +104,10 @@ def normalised(probabilities: npt.ArrayLike) -> Floats:
 
 
 def natural_prevalence(weighted: Floats) -> Floats:
-    """Probabilities as frequent as the grades are, from ones trained or meant for weights 1, 2 and 4.
+    """Probabilities at the grades' natural prevalence, from probabilities trained or meant for the weights 1, 2, 4.
 
-    A weighted log loss is least at ``p_g`` proportional to ``natural_g * weight_g``; dividing by the weights undoes it.
+    A weighted log loss is least at ``p_g`` proportional to ``natural_g * weight_g``, so a division by the weights
+    gives the natural probabilities back.
     """
     return normalised(np.asarray(weighted) / WEIGHTS)
 
@@ -99,14 +115,15 @@ def natural_prevalence(weighted: Floats) -> Floats:
 def level_prior(labels: npt.ArrayLike, pseudo_count: float = 0.0) -> Floats:
     """The best constant answer for each finding: weighted shares of the grades, ``(25, 3)``.
 
-    The weighted log loss of a constant ``p`` is least at ``p_g`` proportional to ``count_g * weight_g``.
+    The weighted log loss of a constant ``p`` is least at ``p_g`` proportional to ``count_g * weight_g``. A finding
+    without any label gets a third for each grade.
 
     Parameters
     ----------
     labels
         ``(studies, 25)``.
     pseudo_count
-        Studies of each grade added to the count, so that a prior learnt on one cohort has no zeros on another.
+        How many studies of each grade to add to the count, such as `JEFFREYS`.
     """
     labels = np.asarray(labels)
     counts = np.stack([(labels == grade).sum(axis=0) for grade in Grade], axis=-1) + pseudo_count
@@ -122,20 +139,20 @@ def constant_score(labels: npt.ArrayLike, rows: Floats) -> Score:
 
 
 def uniform_rows() -> Floats:
-    """A third for everything, ``(25, 3)``."""
+    """A third for each grade of each finding, ``(25, 3)``."""
     return np.full((len(FINDINGS), len(Grade)), 1 / len(Grade))
 
 
 def _checked(labels: npt.ArrayLike, probabilities: npt.ArrayLike) -> tuple[Ints, Floats]:
     labels = np.asarray(labels)
     if labels.ndim != 2 or labels.shape[1] != len(FINDINGS):
-        raise ValueError(f"expected labels of shape (studies, {len(FINDINGS)}), but given {labels.shape}")
+        raise ValueError(f"expected labels of shape (studies, {len(FINDINGS)}), but found {labels.shape}")
     if np.shape(probabilities) != (*labels.shape, len(Grade)):
         raise ValueError(
-            f"expected probabilities of shape {(*labels.shape, len(Grade))}, but given {np.shape(probabilities)}"
+            f"expected probabilities of shape {(*labels.shape, len(Grade))}, but found {np.shape(probabilities)}"
         )
     if not np.isin(labels, [MISSING, *Grade]).all():
-        raise ValueError(f"expected labels 0, 1, 2 or {MISSING}, but given {sorted(set(labels.ravel().tolist()))}")
+        raise ValueError(f"expected labels 0, 1, 2 or {MISSING}, but found {sorted(set(labels.ravel().tolist()))}")
     return labels.astype(np.int64), normalised(probabilities)
 
 
@@ -145,13 +162,19 @@ def _weighted_mean(losses: Floats, weights: Floats) -> float:
 
 
 def _any_severe_spinal(labels: Ints, probabilities: Floats) -> float:
-    """Weighted binary log loss of "some canal level is severe"; every array holds the five spinal findings only."""
+    """Weighted binary log loss of "some canal level is severe"; every array holds the five spinal findings only.
+
+    A study has one row: its label is the worst level's, its prediction the largest probability of severe at any level.
+    """
     known = labels != MISSING
     studies = known.any(axis=1)
     if not studies.any():
         return float("nan")
     labels, known, severe = labels[studies], known[studies], probabilities[studies, :, Grade.SEVERE]
+    # Levels without a label are left out of the worst label and of the prediction alike.
     worst = np.where(known, labels, 0).max(axis=1)
     predicted = np.where(known, severe, 0.0).max(axis=1)
+    # log1p keeps the digits of a loss near 0, where 1 - p would be rounded.
     losses = -np.where(worst == Grade.SEVERE, np.log(predicted), np.log1p(-predicted))
+    # The weight is that of the worst level: a study whose worst level is moderate counts twice, as a "no".
     return _weighted_mean(losses, WEIGHTS[worst])

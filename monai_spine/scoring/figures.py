@@ -1,11 +1,13 @@
 """Figures of graded findings and of classified images, for the sample and for every bootstrap replicate at once.
 
-An image is a study of one finding; its classes stand in the place of grades. Where something is counted
-``(replicates, …)``, it comes from `monai_spine.scoring.bootstrap.patient_counts` times sums over studies.
-The definitions are scikit-learn's; the tests compare with it.
+A classified image is treated as a study with one finding, whose grades are the classes. An array ``(replicates, …)``
+comes from `monai_spine.scoring.bootstrap.patient_counts` times sums over studies. The definitions are scikit-learn's;
+the tests compare with it.
 """
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -15,30 +17,56 @@ from monai_spine.scoring.competition import Floats, Ints
 from monai_spine.spine import MISSING, Grade
 
 _STEPS = 128
-"""Steps of each kind of row to which scores are rounded for replicates of the area under the curve."""
+"""Quantiles of the positive and of the negative rows' scores to which replicates round, for areas under curves.
+
+Exact ranks of 1,000 replicates would need a sort for each of them; sums over at most 256 steps are one matrix product.
+"""
 
 
-def study_confusions(labels: Ints, decided: Ints, kinds: int = len(Grade)) -> Floats:
-    """Confusion matrix of each study, ``(studies, kinds * kinds)``: label by decided grade, flattened.
+@dataclass(frozen=True)
+class Curve:
+    """The cases from which a precision-recall curve is drawn.
+
+    Attributes
+    ----------
+    positive
+        ``(cases,)``: whether a case is positive.
+    score
+        ``(cases,)``: the network's score of it, from 0 to 1.
+    """
+
+    positive: npt.NDArray[np.bool_]
+    score: Floats
+
+    @property
+    def defined(self) -> bool:
+        """Whether there are both positive and negative cases."""
+        return bool(0 < self.positive.sum() < len(self.positive))
+
+
+def study_confusions(labels: Ints, decided: Ints, classes: int = len(Grade)) -> Floats:
+    """Confusion matrix of each study, ``(studies, classes * classes)``: label by decided grade, flattened.
 
     Parameters
     ----------
     labels, decided
-        ``(studies, n)``; a label that is `MISSING` counts nothing.
-    kinds
+        ``(studies, n)``; rows whose label is `MISSING` are not counted.
+    classes
         How many grades there are.
     """
-    confusions = np.zeros((len(labels), kinds**2))
+    confusions = np.zeros((len(labels), classes**2))
     study, finding = np.nonzero(labels != MISSING)
-    cell = labels[study, finding] * kinds + decided[study, finding]
+    cell = labels[study, finding] * classes + decided[study, finding]
+    # add.at, because a study has several findings in one cell; `confusions[...] += 1` would count them once.
     np.add.at(confusions, (study, cell), 1.0)
     return confusions
 
 
 def kappas(confusions: Floats, power: int) -> Floats:
-    """Weighted kappa, linear (``power`` 1) or quadratic (2), of matrices ``(..., 3, 3)``; NaN without variation.
+    """Weighted kappa, linear (``power`` 1) or quadratic (2), of matrices ``(..., 3, 3)``.
 
-    Cohen, Weighted kappa (1968): one minus observed over expected disagreement, weighted by distance to the power.
+    One minus the ratio of observed to expected disagreement, where a disagreement costs its distance in grades to the
+    given power (Cohen, Weighted kappa, 1968). NaN if all labels and all decisions are one grade.
     """
     grades = np.arange(len(Grade))
     cost = np.abs(np.subtract.outer(grades, grades)) ** power
@@ -49,27 +77,28 @@ def kappas(confusions: Floats, power: int) -> Floats:
 
 
 def sensitivities(confusions: Floats, lowest: int) -> Floats:
-    """Share of findings of at least the ``lowest`` grade that are decided so; matrices ``(..., 3, 3)``."""
+    """Share of the findings of at least the ``lowest`` grade that get such a grade; matrices ``(..., 3, 3)``."""
     return ratio(confusions[..., lowest:, lowest:].sum(axis=(-2, -1)), confusions[..., lowest:, :].sum(axis=(-2, -1)))
 
 
 def specificities(confusions: Floats, lowest: int) -> Floats:
-    """Share of findings below the ``lowest`` grade that are decided so; matrices ``(..., 3, 3)``."""
+    """Share of the findings below the ``lowest`` grade that get such a grade; matrices ``(..., 3, 3)``."""
     return ratio(confusions[..., :lowest, :lowest].sum(axis=(-2, -1)), confusions[..., :lowest, :].sum(axis=(-2, -1)))
 
 
 def balanced_accuracies(confusions: Floats) -> Floats:
-    """Mean over the grades that occur of the share decided rightly; matrices ``(..., k, k)``."""
-    held = confusions.sum(axis=-1)
-    recalls = np.nan_to_num(ratio(np.diagonal(confusions, axis1=-2, axis2=-1), held))
-    return ratio(recalls.sum(axis=-1), (held > 0).sum(axis=-1))
+    """Mean recall over the grades that occur; matrices ``(..., k, k)``."""
+    labelled = confusions.sum(axis=-1)
+    recalls = np.nan_to_num(ratio(np.diagonal(confusions, axis1=-2, axis2=-1), labelled))
+    return ratio(recalls.sum(axis=-1), (labelled > 0).sum(axis=-1))
 
 
 def areas(labels: Ints, scores: Floats, lowest: int, counts: Floats) -> Floats:
-    """Area under the ROC curve of "at least the ``lowest`` grade", ``(replicates,)``; NaN without both kinds.
+    """Area under the ROC curve of "at least the ``lowest`` grade", ``(replicates,)``.
 
-    The share of pairs of a positive and a negative that the score puts right, ties counting half. The first area is
-    exact; those of replicates round the scores to some 256 steps, which moves them by less than .0005.
+    It is the share of pairs of a positive and a negative row in which the positive one has the higher score; ties
+    count half. NaN unless there are rows of both. The first area is exact. The areas of the replicates round the
+    scores to at most 256 steps, which changes them by less than .0005.
 
     Parameters
     ----------
@@ -82,32 +111,33 @@ def areas(labels: Ints, scores: Floats, lowest: int, counts: Floats) -> Floats:
     score, positive = scores[study, finding], labels[study, finding] >= lowest
     if not 0 < positive.sum() < len(positive):
         return np.full(len(counts), np.nan)
+    # Mann and Whitney's U counts the same pairs, with ties as half.
     exact = 1 - mannwhitneyu(score[~positive], score[positive]).statistic / (positive.sum() * (~positive).sum())
     step = _steps(score, positive)
-    above, below = (_tally(study[kind], step[kind], counts[1:]) for kind in (positive, ~positive))
-    outdone = below.cumsum(axis=1) - below / 2
-    replicates = ratio((above * outdone).sum(axis=1), above.sum(axis=1) * below.sum(axis=1))
+    above, below = (_tally(study[own], step[own], counts[1:]) for own in (positive, ~positive))
+    lower = below.cumsum(axis=1) - below / 2  # negatives with a lower score, and half of those with the same score
+    replicates = ratio((above * lower).sum(axis=1), above.sum(axis=1) * below.sum(axis=1))
     return np.concatenate([[exact], replicates])
 
 
 def average_precisions(labels: Ints, scores: Floats, lowest: int, counts: Floats) -> Floats:
-    """Mean precision over the recall gained at each threshold, ``(replicates,)``; NaN without both kinds.
+    """Average precision, ``(replicates,)``: precision at each threshold, weighted by the recall gained there.
 
-    Parameters and rounding as in `areas`.
+    NaN unless there are positive and negative rows. Parameters and rounding are those of `areas`.
     """
     study, finding = np.nonzero(labels != MISSING)
     score, positive = scores[study, finding], labels[study, finding] >= lowest
     if not 0 < positive.sum() < len(positive):
         return np.full(len(counts), np.nan)
     every = np.unique(score, return_inverse=True)[1]
-    exact = _precisions(*(np.bincount(every[kind], minlength=every.max() + 1)[None] for kind in (positive, ~positive)))
+    exact = _precisions(*(np.bincount(every[own], minlength=every.max() + 1)[None] for own in (positive, ~positive)))
     step = _steps(score, positive)
-    replicates = _precisions(*(_tally(study[kind], step[kind], counts[1:]) for kind in (positive, ~positive)))
+    replicates = _precisions(*(_tally(study[own], step[own], counts[1:]) for own in (positive, ~positive)))
     return np.concatenate([exact, replicates])
 
 
 def study_briers(labels: Ints, probabilities: Floats) -> Floats:
-    """Sum over a study's labelled rows of the squared errors of all probabilities, ``(studies,)``.
+    """Brier score of each study, summed over its labelled rows: squared errors of all probabilities, ``(studies,)``.
 
     Parameters
     ----------
@@ -122,29 +152,33 @@ def study_briers(labels: Ints, probabilities: Floats) -> Floats:
 def ratio(numerator: npt.ArrayLike, denominator: npt.ArrayLike) -> Floats:
     """Quotients; NaN where the denominator is 0."""
     numerator, denominator = np.asarray(numerator, dtype=np.float64), np.asarray(denominator, dtype=np.float64)
-    nothing = denominator == 0
-    return np.where(nothing, np.nan, numerator / np.where(nothing, 1.0, denominator))
+    undefined = denominator == 0
+    return np.where(undefined, np.nan, numerator / np.where(undefined, 1.0, denominator))
 
 
 def _precisions(positives: npt.ArrayLike, negatives: npt.ArrayLike) -> Floats:
     """Average precision of tallies ``(replicates, steps)``, steps in ascending order of the score."""
     right, wrong = (np.asarray(tally, dtype=np.float64)[:, ::-1] for tally in (positives, negatives))
-    found = right.cumsum(axis=1)
-    precision = np.nan_to_num(ratio(found, found + wrong.cumsum(axis=1)))
-    return ratio((right * precision).sum(axis=1), found[:, -1])
+    above = right.cumsum(axis=1)
+    precision = np.nan_to_num(ratio(above, above + wrong.cumsum(axis=1)))
+    return ratio((right * precision).sum(axis=1), above[:, -1])
 
 
 def _steps(score: Floats, positive: npt.NDArray[np.bool_]) -> Ints:
-    """Ranks of the scores, of which there are at most twice ``_STEPS``, evenly spread over either kind of row."""
+    """Ranks of the scores, rounded to at most twice ``_STEPS`` steps."""
     edges = np.unique(score)
     if len(edges) > 2 * _STEPS:
         shares = np.linspace(0, 1, _STEPS)
-        edges = np.unique([np.quantile(score[kind], shares, method="lower") for kind in (positive, ~positive)])
+        # Quantiles of positives and of negatives apart: among few positives, common steps would be too coarse.
+        edges = np.unique([np.quantile(score[own], shares, method="lower") for own in (positive, ~positive)])
     return np.searchsorted(edges, score, side="right")
 
 
 def _tally(study: Ints, step: Ints, counts: Floats) -> Floats:
-    """How many rows have each step in each replicate, ``(replicates, steps)``."""
+    """How many rows have each step in each replicate, ``(replicates, steps)``.
+
+    float32 is exact here: it holds whole numbers up to 16 million, in half the memory.
+    """
     if not len(counts):
         return np.zeros((0, 2 * _STEPS + 1))
     rows = np.zeros((counts.shape[1], 2 * _STEPS + 1), dtype=np.float32)

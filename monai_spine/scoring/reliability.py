@@ -1,4 +1,4 @@
-"""Reliability: do findings that get a probability of .3 turn out so three times in ten?"""
+"""Reliability: of the findings with a predicted probability of .3, are three in ten really of that grade?"""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ BINS = 15
 
 @dataclass(frozen=True)
 class Reliability:
-    """What was predicted and what turned out, bin by bin.
+    """Predicted probabilities and observed shares, bin by bin.
 
     Attributes
     ----------
     rows
-        ``(BINS,)``: findings whose probability lies in the bin.
+        ``(BINS,)``: how many findings have a probability in the bin.
     predicted, observed
-        ``(BINS,)``: mean probability and share that turned out so; NaN in empty bins.
+        ``(BINS,)``: their mean probability, and the share of them that has the grade; NaN in empty bins.
     """
 
     rows: Ints
@@ -40,38 +40,40 @@ def reliability(labels: Ints, probabilities: Floats, grade: int) -> Reliability:
 
 
 def bin_sums(labels: Ints, probabilities: Floats, grade: int) -> Floats:
-    """Sum of "predicted minus turned out" in each bin and study, ``(studies, BINS)``.
+    """Sum of "predicted minus observed" in each bin and study, ``(studies, BINS)``.
 
     Parameters
     ----------
     labels
-        ``(studies, n)``, each a grade or `MISSING`, which counts nothing.
+        ``(studies, n)``, each a grade or `MISSING`. Rows without a label are not counted.
     probabilities
         ``(studies, n, grades)``.
     grade
-        Against the others.
+        The grade whose probabilities are examined.
     """
     bins, p, y = _binned(labels, probabilities, grade)
     sums = np.zeros((len(labels), BINS))
     study = np.broadcast_to(np.arange(len(labels))[:, None], labels.shape)
+    # Signed sums, so that they can be added over studies before the absolute value is taken.
     np.add.at(sums, (study, bins), np.where(labels != MISSING, p - y, 0.0))
     return sums
 
 
 def calibration_errors(sums: Floats, rows: Floats) -> Floats:
-    """Expected calibration error: the mean over rows of each bin's absolute difference.
+    """Expected calibration error: the bins' absolute differences of predicted and observed, averaged over rows.
 
     Parameters
     ----------
     sums
-        ``(..., BINS)``: of `bin_sums`, added up over studies.
+        ``(..., BINS)``: `bin_sums`, summed over studies.
     rows
-        ``(...)``: labelled rows.
+        ``(...)``: the number of labelled rows.
     """
     with np.errstate(invalid="ignore", divide="ignore"):
         return np.asarray(np.abs(sums).sum(axis=-1) / rows)
 
 
 def _binned(labels: Ints, probabilities: Floats, grade: int) -> tuple[Ints, Floats, Floats]:
+    """Bin, probability and truth (1 or 0) of every row; a probability of exactly 1 lies in the last bin."""
     p = probabilities[..., grade]
     return np.minimum((p * BINS).astype(np.int64), BINS - 1), p, (labels == grade).astype(np.float64)

@@ -1,20 +1,22 @@
 """Tables of labels and of predictions: the competition's CSV files, read strictly and written sorted.
 
-Study ids are strings throughout.
+Study ids are strings everywhere, because ids of the competition exceed 32 bits. Rows are matched by name: the order of
+a submission is alphabetical, which is not the order of ``train.csv``.
 """
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from monai_spine.errors import InvalidTableError, MissingInputError, listed
+from monai_spine.files import whole_file
 from monai_spine.scoring.competition import Floats, Ints, level_prior, normalised, uniform_rows
 from monai_spine.spine import FINDINGS, MISSING, TARGETS, Grade, parse_row_id
 
@@ -32,11 +34,11 @@ class Labels:
 
 @dataclass(frozen=True)
 class Predictions:
-    """Predicted studies: ``probabilities`` is ``(studies, 25, 3)``; ``filled`` rows were not in the file."""
+    """Predictions: ``probabilities`` is ``(studies, 25, 3)``; ``filled`` counts the labelled rows that were missing."""
 
     study_ids: tuple[str, ...]
     probabilities: Floats
-    filled: int = 0
+    filled: int
 
 
 def read_table(path: Path) -> pd.DataFrame:
@@ -45,23 +47,24 @@ def read_table(path: Path) -> pd.DataFrame:
     Raises
     ------
     MissingInputError, InvalidTableError
-        If the file is not there, or is not a CSV.
+        If the file does not exist, or is not a CSV.
     """
     if not path.is_file():
         raise MissingInputError(f"expected a CSV file, but there is none at {path}")
     try:
+        # Everything as text: ids must not become numbers. Spreadsheet programs write a byte order mark (utf-8-sig).
         return pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
     except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as err:
         raise InvalidTableError(f"{path} is not a readable CSV: {err}") from err
 
 
 def read_labels(path: Path) -> Labels:
-    """Read a solution, in the form of ``train.csv`` or in the competition's hidden form (one-hot ``row_id`` rows).
+    """Read a solution, in the form of ``train.csv`` or of the competition's hidden solution (one-hot ``row_id`` rows).
 
     Raises
     ------
     MissingInputError, InvalidTableError
-        If the file, a column or a known grade is missing.
+        If the file or a column is missing, a study or a row occurs twice, or a label is not one of the grades.
     """
     table = read_table(path)
     if "row_id" in table.columns:
@@ -79,13 +82,18 @@ def read_labels(path: Path) -> Labels:
 def read_predictions(path: Path, solution: Labels, missing: Literal["uniform", "prior"] | None = None) -> Predictions:
     """Read a submission for the studies of a solution.
 
-    Rows are matched by name. A row of an unknown study is an error; a missing row whose finding has a label is one
-    too, unless ``missing`` says what to fill it with. Rows come back normalised.
+    Rows are normalised. A row of a study that the solution lacks raises an error. So does a missing row whose finding
+    has a label, unless ``missing`` says how to fill it.
+
+    Parameters
+    ----------
+    missing
+        Fill missing rows with a third for each grade, or with the solution's per-level prior. None raises an error.
 
     Raises
     ------
     MissingInputError, InvalidTableError
-        If the file or a column is missing, or rows are unknown, missing, doubled or not probabilities.
+        If the file or a column is missing, or a row is unknown, missing, given twice or not three probabilities.
     """
     table = read_table(path)
     _need_columns(table, ["row_id", *GRADE_COLUMNS], path)
@@ -102,16 +110,25 @@ def read_predictions(path: Path, solution: Labels, missing: Literal["uniform", "
     return _filled(probabilities, solution, missing, path)
 
 
-def write_predictions(path: Path, study_ids: Sequence[str], probabilities: Floats) -> None:
-    """Write ``predictions.csv`` in the submission's form: normalised, sorted, renamed into place when whole."""
-    rows = normalised(probabilities).reshape(-1, len(Grade))
-    names = [finding.row_id(study_id) for study_id in study_ids for finding in FINDINGS]
-    table = pd.DataFrame(rows, columns=GRADE_COLUMNS)
-    table.insert(0, "row_id", names)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.part")
-    table.sort_values("row_id").to_csv(partial, index=False, float_format="%.9g")
-    partial.replace(path)
+def write_predictions(
+    path: Path, study_ids: Sequence[str], probabilities: Floats, present: npt.NDArray[np.bool_] | None = None
+) -> None:
+    """Write a submission, normalised and sorted.
+
+    Parameters
+    ----------
+    probabilities
+        ``(studies, 25, 3)``.
+    present
+        ``(studies, 25)``: the rows to write; all of them if None.
+    """
+    written = np.ones((len(study_ids), len(FINDINGS)), dtype=np.bool_) if present is None else present
+    names = np.array([[finding.row_id(study_id) for finding in FINDINGS] for study_id in study_ids], dtype=object)
+    table = pd.DataFrame(normalised(probabilities)[written], columns=GRADE_COLUMNS)
+    table.insert(0, "row_id", names.reshape(written.shape)[written])
+    with whole_file(path) as partial:
+        # Nine digits, so that a score from the file and one from memory agree to 1e-8.
+        table.sort_values("row_id").to_csv(partial, index=False, float_format="%.9g")
 
 
 def _labels_from_rows(table: pd.DataFrame, path: Path) -> Labels:
@@ -124,7 +141,10 @@ def _labels_from_rows(table: pd.DataFrame, path: Path) -> Labels:
     rows = _numbers(table, path)
     wrong = table["row_id"][~np.isin(rows, [0, 1]).all(axis=1) | (rows.sum(axis=1) != 1)]
     if len(wrong):
-        raise InvalidTableError(f"{path}: expected one 1 and two 0 in each row, but not so in {listed(list(wrong))}")
+        raise InvalidTableError(
+            f"{path}: expected one 1 and two 0 in each row, but found others in {listed(list(wrong))}"
+        )
+    # The hidden solution has rows for labelled findings only: a row that is absent is a missing label.
     place = {study_id: n for n, study_id in enumerate(dict.fromkeys(study_id for study_id, _ in parsed))}
     grades = np.full((len(place), len(FINDINGS)), MISSING, dtype=np.int64)
     for (study_id, finding), row in zip(parsed, rows, strict=True):
@@ -137,7 +157,9 @@ def _numbers(table: pd.DataFrame, path: Path) -> Floats:
     wrong = ~np.isfinite(values).all(axis=1) | (values < 0).any(axis=1) | (values.sum(axis=1) <= 0)
     if wrong.any():
         names = list(table["row_id"][wrong])
-        raise InvalidTableError(f"{path}: expected numbers of 0 or more, not all 0, but not so in {listed(names)}")
+        raise InvalidTableError(
+            f"{path}: expected numbers of 0 or more, not all 0, but found others in {listed(names)}"
+        )
     return values
 
 
@@ -150,6 +172,7 @@ def _cells(row_ids: Sequence[str], study_ids: Sequence[str], path: Path) -> list
     }
     cells = [places.get(row_id) for row_id in row_ids]
     try:
+        # A row id that is no finding at all gets its own message, before those of unknown studies.
         for row_id, cell in zip(row_ids, cells, strict=True):
             if cell is None:
                 parse_row_id(row_id)
@@ -160,6 +183,7 @@ def _cells(row_ids: Sequence[str], study_ids: Sequence[str], path: Path) -> list
 
 def _filled(probabilities: Floats, solution: Labels, missing: str | None, path: Path) -> Predictions:
     absent = np.isnan(probabilities[..., 0])
+    # A row without a label does not count in the score, so it may be missing.
     needed = absent & (solution.grades != MISSING)
     if needed.any() and missing is None:
         names = [
@@ -186,9 +210,7 @@ def _need_columns(table: pd.DataFrame, columns: list[str], path: Path) -> None:
 def _refuse_duplicates(names: pd.Series, path: Path) -> None:
     twice = sorted(set(names[names.duplicated()]))
     if twice:
-        raise InvalidTableError(
-            f"{path}: expected each {names.name} once, but {listed(twice)} stand there more than once"
-        )
+        raise InvalidTableError(f"{path}: expected each {names.name} once, but found {listed(twice)} more than once")
 
 
 def _count(names: list[str]) -> str:

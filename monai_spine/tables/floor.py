@@ -1,4 +1,4 @@
-"""The best score that anyone can expect on a cohort whose labels' probabilities are known: a phantom's.
+"""The floor: the best score that anyone can expect, on a phantom cohort, whose labels' probabilities are known.
 
 A phantom cohort writes it beside its labels (``floor.json``), with the probability of every label (``truth.csv``).
 """
@@ -18,8 +18,16 @@ from monai_spine.scoring.competition import WEIGHTS, Score, competition_score
 from monai_spine.scoring.submission import Labels, read_table
 from monai_spine.spine import FINDINGS, Grade
 
-_NAMES = {(finding.condition.value, finding.level.value): n for n, finding in enumerate(FINDINGS)}
+_INDEX = {(finding.condition.value, finding.level.value): n for n, finding in enumerate(FINDINGS)}
 _COLUMNS = ["study_id", "condition", "level", *(grade.column for grade in Grade)]
+
+
+def share_of_way(score: float, prior: float, floor: float) -> float:
+    """The share of the way from the prior's score (0) to the floor (1) that a score has come.
+
+    Below 0, the score is worse than the prior's; above 1, the labels that were drawn are luckier than expected.
+    """
+    return (prior - score) / (prior - floor)
 
 
 def read_floor(path: Path, solution: Labels) -> Score:
@@ -28,14 +36,13 @@ def read_floor(path: Path, solution: Labels) -> Score:
     Parameters
     ----------
     path
-        A ``floor.json``, which holds for all of its cohort's studies together, or a ``truth.csv``, from which the floor
-        of any part of its cohort is computed: the submission with the least expected loss is proportional to the
-        probability of each grade times its weight.
+        A ``floor.json``, which holds for all studies of its cohort together, or a ``truth.csv``, from which the floor
+        of any part of the cohort is computed.
 
     Raises
     ------
     MissingInputError, InvalidTableError
-        If the file is not there, or not of that kind, or of other studies.
+        If the file does not exist, has another form, or belongs to other studies.
     """
     if not path.is_file():
         raise MissingInputError(f"expected a floor.json or truth.csv, but there is no file {path}")
@@ -54,7 +61,7 @@ def _from_json(path: Path, solution: Labels) -> Score:
     if studies != len(solution.study_ids):
         raise InvalidTableError(
             f"{path} is the floor of {studies} studies, but the solution holds {len(solution.study_ids)}; "
-            "give the cohort's truth.csv instead, which knows the floor of a part"
+            "give the cohort's truth.csv instead, from which the floor of a part is computed"
         )
     return Score(**parts)
 
@@ -67,12 +74,13 @@ def _from_truth(path: Path, solution: Labels) -> Score:
     posterior = np.full((len(solution.study_ids), len(FINDINGS), len(Grade)), np.nan)
     place = {study: n for n, study in enumerate(solution.study_ids)}
     for row in table[_COLUMNS].to_dict("records"):
-        study, finding = place.get(row["study_id"]), _NAMES.get((row["condition"], row["level"]))
+        study, finding = place.get(row["study_id"]), _INDEX.get((row["condition"], row["level"]))
         if study is not None and finding is not None:
             posterior[study, finding] = _probabilities(path, row)
     unknown = [study for study, rows in zip(solution.study_ids, posterior, strict=True) if np.isnan(rows).any()]
     if unknown:
         raise InvalidTableError(f"{path} lacks findings of {len(unknown)} studies of the solution: {listed(unknown)}")
+    # The submission with the least expected loss is proportional to the probability of each grade times its weight.
     return competition_score(solution.grades, posterior * WEIGHTS)
 
 

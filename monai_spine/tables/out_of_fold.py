@@ -1,6 +1,7 @@
-"""Out-of-fold files: what one or several models say of studies whose labels are known, side by side.
+"""Out-of-fold files: the predictions of one or several models for labelled studies, side by side.
 
-Whoever fits something to such files fits it to the rows that were in them, and counts patients, not studies.
+An out-of-fold prediction comes from a model that did not see the study's label. Calibration, ensembles, metrics and
+the audit are all computed from such files. They use the rows that the files hold, and split by patient, not by study.
 """
 
 from __future__ import annotations
@@ -15,31 +16,37 @@ import pandas as pd
 
 from monai_spine.data.datalist import read_content
 from monai_spine.errors import InvalidOptionError, InvalidTableError, listed
-from monai_spine.files import write_text
-from monai_spine.scoring.competition import Floats, Ints, normalised
-from monai_spine.scoring.submission import GRADE_COLUMNS, Labels, read_labels, read_predictions, read_table
+from monai_spine.scoring.competition import Floats, Ints, columns_of
+from monai_spine.scoring.submission import (
+    GRADE_COLUMNS,
+    Labels,
+    read_labels,
+    read_predictions,
+    read_table,
+    write_predictions,
+)
 from monai_spine.spine import FINDINGS, MISSING, TARGETS, Grade, Group, parse_row_id
 
 _SUM_TOLERANCE = 0.01
-"""How far a row's sum may lie from 1: rounding of three numbers to two decimals."""
+"""How far a row's sum may lie from 1, so that three numbers rounded to two decimals pass."""
 
 
 @dataclass(frozen=True)
 class OutOfFold:
-    """Studies in the order of the solution, or sorted where there is none.
+    """Predictions and labels of studies, in the order of the solution; sorted by id where there is no solution.
 
     Attributes
     ----------
     names
-        Of the submissions: file names without their ending, with the folder's where they would be alike.
+        Names of the submissions: file names without the ending, with folders where names would be equal.
     patients
-        Of each study; the study itself where nobody says.
+        The patient of each study; the study's own id where the patient is not known.
     grades
         ``(studies, 25)``: 0, 1, 2 or `MISSING`.
     probabilities
         ``(models, studies, 25, 3)``, each row of sum 1.
     present
-        ``(studies, 25)``: rows that are in the files; the others hold a third for everything.
+        ``(studies, 25)``: which rows are in the files. The other rows of ``probabilities`` hold a third for each grade.
     """
 
     names: tuple[str, ...]
@@ -58,20 +65,22 @@ def read_out_of_fold(
     Parameters
     ----------
     solution
-        Labels in one of the forms of `monai_spine.scoring.submission.read_labels`; None where there are none.
-        Studies of it that no submission holds are left out.
+        Labels in one of the forms of `monai_spine.scoring.submission.read_labels`; None where there are no labels.
+        Its studies that the submissions lack are left out.
     datalist
-        Says whose studies they are. Without it, a ``patient_id`` column of the solution does, if there is one.
+        A datalist with the patient of each study. Without it, a ``patient_id`` column of the solution is used, if
+        there is one.
     normalise
-        Whether to divide rows by their sums that are far from 1, which are an error otherwise.
+        Whether rows whose sum is far from 1 are divided by it. Otherwise they raise an error.
 
     Raises
     ------
     MissingInputError, InvalidTableError, InvalidOptionError
-        If a file is missing, breaks its form or is given twice, rows are unknown, missing or not of sum 1, the
-        submissions hold different rows, or no row has a label.
+        If a file is missing, has another form or is given twice; if rows are unknown, missing or not of sum 1; if the
+        submissions hold different rows; or if no row has a label.
     """
     names = _names(submissions)
+    # Before the values are read: files of different studies must not be joined by position.
     rows = _same_rows(submissions)
     labels = _labels_of(solution, rows, submissions[0])
     if not normalise:
@@ -89,52 +98,39 @@ def read_out_of_fold(
 
 
 def check_groups(grades: Ints, solution: Path) -> None:
-    """Make sure that every group of conditions has labels, of at least two grades.
+    """Make sure that every group of conditions has labels of at least two grades.
 
     Raises
     ------
     InvalidTableError
-        If one has not: nothing can be fitted to it, and no score is defined.
+        If a group has fewer: nothing can be fitted to it, and no score is defined.
     """
     for group in Group:
         own = grades[:, columns_of(group)]
-        found = [grade for grade in Grade if (own == grade).any()]
-        if len(found) < 2:
-            held = f"only {found[0].title}" if found else "no label at all"
+        grades_of_group = [grade for grade in Grade if (own == grade).any()]
+        if len(grades_of_group) < 2:
+            occurring = f"only {grades_of_group[0].title}" if grades_of_group else "no label at all"
             raise InvalidTableError(
-                f"{solution}: expected {group.value} labels of at least two grades, but found {held}; give more studies"
+                f"{solution}: expected {group.value} labels of at least two grades, but found {occurring}; "
+                "give more studies"
             )
 
 
 def write_rows(path: Path, table: OutOfFold, probabilities: Floats) -> None:
-    """Write ``(studies, 25, 3)`` as a submission of the rows that the table's files hold: normalised and sorted."""
-    rows = normalised(probabilities)[table.present]
-    names = [
-        finding.row_id(study)
-        for study, held in zip(table.study_ids, table.present, strict=True)
-        for finding, there in zip(FINDINGS, held, strict=True)
-        if there
-    ]
-    written = pd.DataFrame(rows, columns=GRADE_COLUMNS)
-    written.insert(0, "row_id", names)
-    write_text(path, written.sort_values("row_id").to_csv(index=False, float_format="%.9g"))
-
-
-def columns_of(group: Group) -> list[int]:
-    """Where a group's findings stand among the 25."""
-    return [n for n, finding in enumerate(FINDINGS) if finding.condition.group is group]
+    """Write ``(studies, 25, 3)`` as a submission of the rows that the table's files hold."""
+    write_predictions(path, table.study_ids, probabilities, table.present)
 
 
 def _same_rows(submissions: Sequence[Path]) -> frozenset[str]:
-    """The row ids of all submissions; they have to be the same."""
+    """The row ids that all submissions have in common; every submission must have the same."""
     first, *others = submissions
     rows = _row_ids(first)
     for other in others:
-        held = _row_ids(other)
-        if held != rows:
+        other_rows = _row_ids(other)
+        if other_rows != rows:
+            differences = (_difference(rows - other_rows, first), _difference(other_rows - rows, other))
             raise InvalidTableError(
-                f"{first} and {other} hold different rows: {_difference(rows - held, first)}"
-                f"{'; ' if rows - held and held - rows else ''}{_difference(held - rows, other)}; "
+                f"{first} and {other} hold different rows: {'; '.join(filter(None, differences))}; "
                 "give submissions for the same studies"
             )
     return rows
@@ -155,30 +151,30 @@ def _row_ids(path: Path) -> frozenset[str]:
 
 
 def _labels_of(solution: Path | None, rows: frozenset[str], submission: Path) -> Labels:
-    """Labels of the studies that have rows; a labelled finding of theirs has to have one."""
+    """Labels of the studies that have rows in the submission; each of their labelled findings must have a row."""
     if solution is None:
         return _without_labels(rows, submission)
     labels = read_labels(solution)
     present = _present(labels.study_ids, rows)
-    held = np.asarray(present.any(axis=1), dtype=np.bool_)
-    if not held.any():
+    predicted = np.asarray(present.any(axis=1), dtype=np.bool_)
+    if not predicted.any():
         raise InvalidTableError(
             f"{submission} holds none of the {len(labels.study_ids)} studies of {solution}; its rows begin with "
             f"{listed(sorted(rows), shown=2)}"
         )
     lacking = [
         FINDINGS[finding].row_id(labels.study_ids[study])
-        for study, finding in np.argwhere(held[:, None] & ~present & (labels.grades != MISSING))
+        for study, finding in np.argwhere(predicted[:, None] & ~present & (labels.grades != MISSING))
     ]
     if lacking:
         raise InvalidTableError(
             f"{submission} lacks {len(lacking)} labelled rows of studies that it holds in part: {listed(lacking)}; "
             "add them, or leave these studies out"
         )
-    grades = labels.grades[held]
+    grades = labels.grades[predicted]
     if not (grades != MISSING).any():
         raise InvalidTableError(f"{solution}: expected labels, but none of {len(grades)} studies has any")
-    return Labels(tuple(study for study, kept in zip(labels.study_ids, held, strict=True) if kept), grades)
+    return Labels(tuple(study for study, kept in zip(labels.study_ids, predicted, strict=True) if kept), grades)
 
 
 def _present(study_ids: Sequence[str], rows: frozenset[str]) -> npt.NDArray[np.bool_]:
@@ -196,43 +192,44 @@ def _without_labels(rows: frozenset[str], submission: Path) -> Labels:
 def _check_sums(path: Path) -> None:
     table = read_table(path)
     if not set(GRADE_COLUMNS) <= set(table.columns):
-        return  # read_predictions says it better
+        return  # read_predictions raises an error that names the columns
+    # skipna=False: a row with a cell that is no number has no sum, and `read_predictions` names it.
     sums = table[GRADE_COLUMNS].apply(pd.to_numeric, errors="coerce").sum(axis=1, skipna=False).to_numpy(np.float64)
     away = np.nan_to_num(np.abs(sums - 1))
     if (away > _SUM_TOLERANCE).any():
         worst = int(away.argmax())
         raise InvalidTableError(
             f"{path}: expected probabilities of sum 1, but {int((away > _SUM_TOLERANCE).sum())} rows are not, such as "
-            f"{table['row_id'][worst]} with {sums[worst]:.4g}; mend them, or use --normalise"
+            f"{table['row_id'][worst]} with {sums[worst]:.4g}; correct them, or use --normalise"
         )
 
 
 def _names(paths: Sequence[Path]) -> tuple[str, ...]:
-    """Short names that differ: the files', with as many folders before them as it takes."""
+    """Short names that differ: file names, with as many folders before them as are needed."""
     for depth in range(1, 1 + max(len(path.parts) for path in paths)):
         names = ["/".join(path.with_suffix("").parts[-depth:]) for path in paths]
         if len(set(names)) == len(names):
             return tuple(names)
     raise InvalidOptionError(
-        f"expected different submissions, but one is given twice: {listed([str(p) for p in paths])}"
+        f"expected different submissions, but found one of them twice: {listed([str(path) for path in paths])}"
     )
 
 
 def _patients(study_ids: Sequence[str], solution: Path | None, datalist: Path | None) -> tuple[str, ...]:
     if datalist:
-        owners = _owners(datalist)
-        unknown = [study for study in study_ids if study not in owners]
+        patient_of = _patients_of_datalist(datalist)
+        unknown = [study for study in study_ids if study not in patient_of]
         if unknown:
             raise InvalidTableError(f"{datalist} lacks {len(unknown)} studies of the solution: {listed(unknown)}")
-        return tuple(owners[study] for study in study_ids)
+        return tuple(patient_of[study] for study in study_ids)
     table = read_table(solution) if solution else None
     if table is not None and {"study_id", "patient_id"} <= set(table.columns):
-        owners = dict(zip(table["study_id"], table["patient_id"], strict=True))
-        return tuple(owners[study] or study for study in study_ids)
+        patient_of = dict(zip(table["study_id"], table["patient_id"], strict=True))
+        return tuple(patient_of[study] or study for study in study_ids)
     return tuple(study_ids)
 
 
-def _owners(datalist: Path) -> dict[str, str]:
+def _patients_of_datalist(datalist: Path) -> dict[str, str]:
     content = read_content(datalist)
     entries = [entry for section in ("training", "test") for entry in content.get(section) or ()]
     if not all(isinstance(entry, dict) and isinstance(entry.get("study_id"), str) for entry in entries):

@@ -13,10 +13,10 @@ from monai.bundle import create_workflow
 
 from monai_spine.bundle.errors import chain
 from monai_spine.bundle.run import BundleRunError, BundleStopped, Settings
-from monai_spine.experiments.tuning.configuration import plain
+from monai_spine.experiments.tuning.configuration import parsed_value
 from monai_spine.training.tensorboard.study_pictures import StudyPictures
 
-USERS = ("experiments.comparison.training", "experiments.comparison.budget", "experiments.tuning.trial")
+USERS = ("experiments.comparison.training", "experiments.comparison.epoch_cost", "experiments.tuning.trial")
 """Modules of monai_spine that run steps."""
 
 
@@ -29,7 +29,7 @@ def run_step(
     follow: Callable[[str], None] | None = None,
     stop: Callable[[], bool] | None = None,
 ) -> None:
-    chosen = {name: plain(value) for name, value in settings if name != "logging_file"}
+    chosen = {name: parsed_value(value) for name, value in settings if name != "logging_file"}
     stopped = False
 
     def look(trainer) -> None:

@@ -1,1 +1,1 @@
-"""Backbones or presets of a bundle, trained on the same split with the same budget, side by side."""
+"""Comparison of backbones or presets of a bundle: trained on the same split with the same budget."""

@@ -1,4 +1,4 @@
-"""What is compared: presets of a bundle, alone, joined or one a condition, or backbones."""
+"""Candidates of a comparison: presets of a bundle (alone, joined, or one for each condition), or backbones."""
 
 from __future__ import annotations
 
@@ -22,31 +22,32 @@ class Part:
     Attributes
     ----------
     name
-        Also of its folder.
+        The name of the network, and of its folder.
     configs
-        Configuration files of its training, in order.
+        The configuration files of its training; the entries of later ones win.
     settings
-        Configuration entries beside them.
+        Configuration entries that win over all files.
     """
 
     name: str
     configs: tuple[Path, ...]
     settings: Settings = ()
 
-    def entry(self, name: str, default: Any = None) -> Any:
-        """A top-level entry of its configuration as it is written, with settings as text."""
+    def entry(self, name: str) -> Any:
+        """A top-level entry of its configuration as written there; a setting as text; None if there is none."""
         if name in dict(self.settings):
             return dict(self.settings)[name]
+        # The last file wins, as in MONAI's parser.
         for path in reversed(self.configs):
             content = json.loads(path.read_text(encoding="utf-8"))
             if name in content:
                 return content[name]
-        return default
+        return None
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """A row of the comparison: one network, or several of which each answers for conditions of its own."""
+    """A row of the comparison: one network, or several networks, each for conditions of its own."""
 
     name: str
     parts: tuple[Part, ...]
@@ -58,14 +59,14 @@ def presets(bundle: Path, texts: Sequence[str], settings: Settings = ()) -> list
     Parameters
     ----------
     texts
-        ``a`` is a preset, ``default`` the bundle without one; ``a+b`` is one network with both, the later first in
-        rank; ``a/b/c`` are several networks, each with ``conditions`` of its own, that share the budget;
-        ``name=…`` gives the row another name. A preset may be a file, but for ``a/b``.
+        ``a`` is a preset, and ``default`` is the bundle without one. ``a+b`` is one network with both presets; the
+        entries of the later one win. ``a/b/c`` are several networks that share the budget, each with ``conditions``
+        of its own. ``name=…`` gives the row another name. A preset may be a file, but not in ``a/b``.
 
     Raises
     ------
     MissingInputError, InvalidOptionError
-        If a preset is not there, a text is not of that kind, or two candidates have one name.
+        If a preset does not exist, a text has another form, or two candidates have one name.
     """
     if not all(text.strip() for text in texts):
         raise InvalidOptionError("expected names of presets with commas between them, such as default,mine")
@@ -77,18 +78,18 @@ def presets(bundle: Path, texts: Sequence[str], settings: Settings = ()) -> list
 def backbones(
     bundle: Path, overrides: Sequence[Path], names: Sequence[str], settings: Settings = ()
 ) -> list[Candidate]:
-    """Candidates that differ in their backbone alone.
+    """Candidates that differ in their backbone only.
 
     Raises
     ------
     MissingInputError, InvalidOptionError
-        If the bundle's configuration has no backbone, or a name stands there twice.
+        If the bundle's configuration has no backbone, or two candidates have one name.
     """
-    plain = Part("", tuple(training_configs(bundle, overrides)), settings)
+    plain = Part("", tuple(training_configs(bundle, overrides)))  # without settings, whose values are text
     several, one = plain.entry("backbones"), plain.entry("backbone")
     if several is None and one is None:
         raise InvalidOptionError(
-            f"{bundle} has neither 'backbone' nor 'backbones' in its configuration, so there is nothing to exchange; "
+            f"{bundle} has neither 'backbone' nor 'backbones' in its configuration, so there is nothing to replace; "
             "compare its presets"
         )
     candidates = []
@@ -114,16 +115,16 @@ def _part(bundle: Path, text: str, settings: Settings) -> Part:
 
 
 def _check_conditions(text: str, parts: Sequence[Part]) -> None:
-    """Each condition is answered by one network, and by one only."""
-    taken: dict[str, str] = {}
+    """Make sure that no condition has two networks."""
+    network_of: dict[str, str] = {}
     for part in parts:
         for condition in part.entry("conditions") or ["every condition"]:
-            if condition in taken or condition == "every condition":
+            if condition in network_of or condition == "every condition":
                 raise InvalidOptionError(
-                    f"expected networks with conditions of their own in {text!r}, but {part.name} answers for "
-                    f"{condition}" + (f", and so does {taken[condition]}" if condition in taken else "")
+                    f"expected networks with conditions of their own in {text!r}, but {part.name} is for "
+                    f"{condition}" + (f", and so is {network_of[condition]}" if condition in network_of else "")
                 )
-            taken[condition] = part.name
+            network_of[condition] = part.name
 
 
 def _check_names(candidates: Sequence[Candidate]) -> None:
@@ -135,4 +136,4 @@ def _check_names(candidates: Sequence[Candidate]) -> None:
         raise InvalidOptionError(f"expected each candidate once, but found {', '.join(twice)} several times")
     odd = [name for name in names if set(name) & _FORBIDDEN or name in {".", ".."}]
     if odd:
-        raise InvalidOptionError(f"a candidate's name is a folder's: {odd[0]!r} cannot be one")
+        raise InvalidOptionError(f"a candidate's name is the name of its folder, but {odd[0]!r} cannot be one")

@@ -1,20 +1,18 @@
-"""One network of a comparison: trained on one fold, resumed after a kill, and asked about items it never saw."""
+"""One network of a comparison: trained on one fold, resumed after a kill, and evaluated on items it never saw."""
 
 from __future__ import annotations
 
-import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from monai_spine.bundle.run import Settings, logging_setting, recorded, run_step, told_epochs
+from monai_spine.bundle.run import Report, Settings, epoch_lines, record_config, run_step
 from monai_spine.experiments.comparison.candidate import Part
+from monai_spine.experiments.fold_run import digest, fold_settings, read_state, write_state
 from monai_spine.files import write_text
 from monai_spine.training.run_record import read_record
-
-Say = Callable[[str], None]
 
 OWN = ("fold", "bundle_root", "dataset_dir", "datalist", "resume", "logging_file", "epochs")
 """Configuration entries that a comparison sets itself."""
@@ -23,33 +21,40 @@ _STATE = "run.json"
 
 
 @dataclass(frozen=True)
-class Site:
-    """Which network to train on what.
+class TrainingJob:
+    """Which network to train on which data.
 
     Attributes
     ----------
     datalist
-        Its folds are used.
+        A datalist whose folds are used.
     bundle
-        For its form of log lines and its evaluation.
-    asked
-        Configuration entries that put the items to be asked about into the validation's place; none for the fold.
+        The bundle whose form of log lines and whose evaluation are used.
+    evaluated
+        Configuration entries that put the items of the evaluation in place of the validation's; none for the fold.
     """
 
     part: Part
     datalist: Path
     fold: int
     bundle: Path
-    asked: tuple[tuple[str, Any], ...] = ()
+    evaluated: tuple[tuple[str, Any], ...] = ()
 
     def fingerprint(self, epochs: int | None) -> str:
         """A digest of all that the training depends on."""
-        files = [path.read_bytes() for path in (*self.part.configs, self.datalist)]
-        files.append(json.dumps([self.fold, self.part.settings, epochs]).encode())
-        return hashlib.sha256(b"\0".join(files)).hexdigest()
+        return digest([*self.part.configs, self.datalist], self.fold, self.part.settings, epochs)
+
+    def settings(self, root: Path, epochs: int | None, cache: Path | None = None) -> Settings:
+        """Configuration entries of a run in a folder; epochs that are None are as the configuration has them."""
+        settings = [*self.part.settings, *fold_settings(self.bundle, self.datalist, self.fold, root)]
+        if epochs is not None:
+            settings.append(("epochs", str(epochs)))
+        if cache is not None and self.part.entry("cache_dir") is not None:
+            settings.append(("cache_dir", str(cache.resolve())))
+        return tuple(settings)
 
 
-def train(site: Site, root: Path, epochs: int | None, cache: Path, say: Say) -> None:
+def train(job: TrainingJob, root: Path, epochs: int | None, cache: Path, report: Report) -> None:
     """Train, unless it is done.
 
     Writes what a training of the bundle writes, ``epochs.jsonl`` (see `RunRecord`), ``log.txt`` and ``run.json``.
@@ -57,86 +62,60 @@ def train(site: Site, root: Path, epochs: int | None, cache: Path, say: Say) -> 
     Parameters
     ----------
     epochs
-        As the configuration says, if None.
+        None for as many as the configuration has.
     cache
-        For bundles with a ``cache_dir``, whose content is told apart by what it was made with.
+        A folder for bundles with a ``cache_dir``. Trainings share it, because a cache's files are named by a digest of
+        what they were made with.
 
     Raises
     ------
     BundleRunError
-        If it fails.
+        If the training fails.
     """
-    fingerprint = site.fingerprint(epochs)
-    state = read_state(root)
+    fingerprint = job.fingerprint(epochs)
+    state = read_state(root / _STATE)
     same = state.get("fingerprint") == fingerprint
-    if same and (state.get("trained") or _is_over(spent(root))):
-        say("trained before")
+    if same and (state.get("trained") or _is_complete(epoch_records(root))):
+        report("trained before")
         return
-    record = root / "epochs.jsonl"
+    record, log = root / "epochs.jsonl", root / "log.txt"
     resume = same and (root / "models/latest.pt").is_file()
+    # An old record would count epochs of another training.
     if not resume:
         record.unlink(missing_ok=True)
-    _keep(root, fingerprint, trained=False)
-    say(f"{'goes on' if resume else 'begins'}, log in {root / 'log.txt'}")
-    settings = [*settings_of(site, root, epochs), ("resume", str(resume))]
-    if site.part.entry("cache_dir") is not None:
-        settings.append(("cache_dir", str(cache.resolve())))
-    log = root / "log.txt"
-    run_step("training", [*site.part.configs, recorded(record)], tuple(settings), log, follow=told_epochs(say))
-    _keep(root, fingerprint, trained=True)
+    write_state(root / _STATE, fingerprint=fingerprint, trained=False, evaluated=None)
+    report(f"{'resumes' if resume else 'starts'}, log in {log}")
+    configs = [*job.part.configs, record_config(record)]
+    settings = (*job.settings(root, epochs, cache), ("resume", str(resume)))
+    run_step("training", configs, settings, log, follow=epoch_lines(report))
+    write_state(root / _STATE, fingerprint=fingerprint, trained=True, evaluated=None)
 
 
-def evaluate(site: Site, root: Path, epochs: int | None, cache: Path) -> Path:
-    """What the best weights say of the items that are asked about: a ``predictions.csv``, made once.
+def evaluate(job: TrainingJob, root: Path, epochs: int | None, cache: Path) -> Path:
+    """The ``predictions.csv`` of the best weights for the items of the evaluation, made once.
 
     Raises
     ------
     BundleRunError
-        If it fails.
+        If the evaluation fails.
     """
     predictions = root / "eval" / "predictions.csv"
-    stated = json.dumps(site.asked)
-    state = read_state(root)
-    if state.get("asked") == stated and predictions.is_file():
+    evaluated = json.dumps(job.evaluated)
+    state = read_state(root / _STATE)
+    if state.get("evaluated") == evaluated and predictions.is_file():
         return predictions
-    asked = root / "asked.json"
-    write_text(asked, json.dumps(dict(site.asked), indent=2) + "\n")
-    configs = [*site.part.configs, site.bundle / "configs" / "evaluate.json", asked]
-    settings = settings_of(site, root, epochs)
-    if site.part.entry("cache_dir") is not None:
-        settings = (*settings, ("cache_dir", str(cache.resolve())))
-    run_step("evaluation", configs, settings, root / "log.txt")
-    _keep(root, str(state["fingerprint"]), trained=True, asked=stated)
+    override = root / "evaluated.json"
+    write_text(override, json.dumps(dict(job.evaluated), indent=2) + "\n")
+    configs = [*job.part.configs, job.bundle / "configs" / "evaluate.json", override]
+    run_step("evaluation", configs, job.settings(root, epochs, cache), root / "log.txt")
+    write_state(root / _STATE, fingerprint=state["fingerprint"], trained=True, evaluated=evaluated)
     return predictions
 
 
-def settings_of(site: Site, root: Path, epochs: int | None) -> Settings:
-    """Configuration entries of a run in a folder."""
-    own = [("fold", str(site.fold)), ("bundle_root", str(root)), ("dataset_dir", str(site.datalist.parent))]
-    if site.datalist.name != "datalist.json":
-        own.append(("datalist", str(site.datalist)))
-    if epochs is not None:
-        own.append(("epochs", str(epochs)))
-    return (*site.part.settings, *own, *logging_setting(site.bundle))
-
-
-def read_state(root: Path) -> dict[str, Any]:
-    """What is known of an earlier run in a folder; empty if nothing is."""
-    try:
-        content = json.loads((root / _STATE).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return content if isinstance(content, dict) else {}
-
-
-def spent(root: Path) -> list[dict[str, Any]]:
+def epoch_records(root: Path) -> list[dict[str, Any]]:
     """What each epoch of a run cost."""
     return read_record(root / "epochs.jsonl")
 
 
-def _is_over(lines: Sequence[dict[str, Any]]) -> bool:
+def _is_complete(lines: Sequence[dict[str, Any]]) -> bool:
     return bool(lines) and lines[-1]["epoch"] == lines[-1]["epochs"]
-
-
-def _keep(root: Path, fingerprint: str, *, trained: bool, asked: str | None = None) -> None:
-    write_text(root / _STATE, json.dumps({"fingerprint": fingerprint, "trained": trained, "asked": asked}) + "\n")

@@ -1,9 +1,8 @@
-"""A search in three pictures: how it went, which parameters mattered, which values go with which figure."""
+"""Three pictures of a search: its history, the importances of parameters, and parallel coordinates."""
 
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,12 +15,14 @@ from matplotlib.ticker import MaxNLocator
 from optuna.distributions import CategoricalDistribution
 from optuna.trial import FrozenTrial, TrialState
 
+from monai_spine.files import whole_file
+
 _FINISHED, _ENDED, _BEST = "#1f5fa8", "#c4c4c4", "#d98c2b"
 _MAP = "viridis"
 
 
 def write_history(path: Path, trials: Sequence[FrozenTrial], metric: str, higher_is_better: bool) -> None:
-    """The figure of every trial, and the best so far; trials that were ended early stand at their last figure."""
+    """The figure of every trial, and the best so far. A trial that was ended early is shown at its last figure."""
     figure = Figure(figsize=(8, 4.2), layout="constrained", dpi=120)
     axes = figure.subplots()
     for state, colour, label in ((TrialState.COMPLETE, _FINISHED, "done"), (TrialState.PRUNED, _ENDED, "ended early")):
@@ -42,7 +43,7 @@ def write_history(path: Path, trials: Sequence[FrozenTrial], metric: str, higher
 
 
 def write_importances(path: Path, importances: Mapping[str, float], metric: str) -> None:
-    """A bar for each parameter; with nothing to tell apart, a picture that says so."""
+    """A bar for each parameter, or a picture that says that there are too few trials."""
     figure = Figure(figsize=(8, 1.3 + 0.4 * max(1, len(importances))), layout="constrained", dpi=120)
     axes = figure.subplots()
     if not importances:
@@ -54,13 +55,13 @@ def write_importances(path: Path, importances: Mapping[str, float], metric: str)
     bars = axes.barh(names, [importances[name] for name in names], color=_FINISHED, height=0.6)
     axes.bar_label(bars, [f"{importances[name]:.2f}" for name in names], padding=4, fontsize=9)
     axes.set_xlim(0, 1.1 * max(1e-9, *importances.values()))
-    axes.set_xlabel(f"share of what {metric} varies")
+    axes.set_xlabel(f"share of the variance of {metric}")
     _tidy(axes)
     _save(figure, path)
 
 
 def write_parallel(path: Path, trials: Sequence[FrozenTrial], metric: str, higher_is_better: bool) -> None:
-    """A line for each trial that is done, through an axis for each parameter to its figure; better ones above."""
+    """A line for each trial that is done, through an axis for each parameter and the figure; better ones on top."""
     done = sorted(_done(trials), key=_value, reverse=not higher_is_better)
     names = [name for name in done[0].params if all(name in trial.params for trial in done)]
     figure = Figure(figsize=(2.2 + 1.7 * (len(names) + 1), 4.8), layout="constrained", dpi=120)
@@ -71,16 +72,16 @@ def write_parallel(path: Path, trials: Sequence[FrozenTrial], metric: str, highe
         heights = [scale.height(trial) for scale in scales]
         width = 2.2 if rank == len(done) - 1 else 1.1
         axes.plot(range(len(scales)), heights, color=colours[rank], linewidth=width, alpha=0.85)
-    for place, scale in enumerate(scales):
-        axes.axvline(place, color="black", linewidth=0.8)
+    for x, scale in enumerate(scales):
+        axes.axvline(x, color="black", linewidth=0.8)
         for height, text in scale.ticks():
-            axes.annotate(text, (place, height), (4, 0), textcoords="offset points", va="center", fontsize=8, bbox=_BOX)
+            axes.annotate(text, (x, height), (4, 0), textcoords="offset points", va="center", fontsize=8, bbox=_BOX)
     axes.set_xticks(range(len(scales)), [scale.name for scale in scales], fontsize=9)
     axes.tick_params(axis="x", length=0, pad=8)
     axes.set_yticks([])
     axes.set_xlim(-0.15, len(scales) - 0.5)
     axes.spines[:].set_visible(False)
-    axes.set_title("bright: better; thick: the best", fontsize=9, loc="left")
+    axes.set_title("brighter is better; the thick line is the best", fontsize=9, loc="left")
     _save(figure, path)
 
 
@@ -88,7 +89,7 @@ _BOX = {"boxstyle": "square,pad=0.1", "facecolor": "white", "edgecolor": "none",
 
 
 class _Scale:
-    """One upright axis: from values to heights between 0 and 1."""
+    """One vertical axis: from values to heights between 0 and 1."""
 
     def __init__(self, name: str, values: Sequence[Any], *, log: bool = False, steps: Sequence[Any] = ()) -> None:
         self.name = f"{name}\n(log)" if log else name
@@ -99,7 +100,7 @@ class _Scale:
 
     @classmethod
     def of(cls, name: str, trials: Sequence[FrozenTrial]) -> _Scale:
-        """Of a parameter."""
+        """The axis of a parameter."""
         distribution = trials[0].distributions[name]
         values = [trial.params[name] for trial in trials]
         if isinstance(distribution, CategoricalDistribution):
@@ -108,7 +109,7 @@ class _Scale:
 
     @classmethod
     def of_figure(cls, metric: str, trials: Sequence[FrozenTrial]) -> _Scale:
-        """Of what came out."""
+        """The axis of the figure."""
         return cls(metric, [_value(trial) for trial in trials])
 
     def height(self, trial: FrozenTrial) -> float:
@@ -116,7 +117,7 @@ class _Scale:
         return self._height(self._number(trial.params.get(self.source, trial.value)))
 
     def ticks(self) -> list[tuple[float, str]]:
-        """Heights, and what to write there."""
+        """Heights and the texts there."""
         if self.steps:
             return [(self._height(n), str(step)) for n, step in enumerate(self.steps) if self.low <= n <= self.high]
         numbers = np.linspace(self.low, self.high, 5) if self.high > self.low else np.array([self.low])
@@ -146,6 +147,5 @@ def _tidy(axes: Axes) -> None:
 
 
 def _save(figure: Figure, path: Path) -> None:
-    partial = path.with_name(f".{path.name}.{os.getpid()}.part")
-    figure.savefig(partial, format="png")
-    partial.replace(path)
+    with whole_file(path) as partial:
+        figure.savefig(partial, format="png")

@@ -1,6 +1,6 @@
-"""What a search may choose: configuration entries and their ranges, read from a file and checked before anything runs.
+"""The search space: configuration entries and their ranges, read from a file and checked before anything runs.
 
-A JSON or YAML object with an entry for each configuration id::
+The file is a JSON or YAML object with an entry for each configuration id::
 
     {"learning_rate": {"type": "float", "low": 0.0001, "high": 0.01, "log": true},
      "dropout": {"type": "float", "low": 0.0, "high": 0.5, "step": 0.1},
@@ -10,8 +10,8 @@ A JSON or YAML object with an entry for each configuration id::
      "size": {"sets": {"small": {"pixels": [64, 64], "batch_size": 8},
                        "large": {"pixels": [128, 128], "batch_size": 2}}}}
 
-``choices`` is a list of values, or an object that gives each of them a name. ``sets`` chooses among several ids at
-once; its own name is free.
+``choices`` is a list of values, or an object with a name for each value. ``sets`` chooses values for several ids at
+once; its own name can be any.
 """
 
 from __future__ import annotations
@@ -37,13 +37,14 @@ OWN = (
 """Configuration entries that a search sets itself."""
 
 _NUMBER = ("type", "low", "high", "log", "step")
-_NEAR = 3
+_MOST_NEAR = 3
+"""How many similar ids a message lists."""
 _SEPARATORS = ("::", "#")
 
 
 @dataclass(frozen=True)
 class NumberRange:
-    """Numbers from ``low`` to ``high``, both included; whole ones if ``whole``."""
+    """Numbers from ``low`` to ``high``, both included; whole numbers if ``whole``."""
 
     low: float
     high: float
@@ -52,7 +53,7 @@ class NumberRange:
     whole: bool = False
 
     def suggest(self, trial: optuna.Trial, name: str) -> dict[str, Any]:
-        """What the trial is to take, by configuration id."""
+        """The value that the trial takes, by configuration id."""
         if self.whole:
             step = 1 if self.step is None else int(self.step)
             return {name: trial.suggest_int(name, int(self.low), int(self.high), log=self.log, step=step)}
@@ -61,38 +62,37 @@ class NumberRange:
 
 @dataclass(frozen=True)
 class Choice:
-    """One of several: by its name, what it sets."""
+    """One of several options: by its name, the entries that it sets."""
 
     options: Mapping[str, Mapping[str, Any]]
 
     def suggest(self, trial: optuna.Trial, name: str) -> dict[str, Any]:
-        """What the trial is to take, by configuration id."""
+        """The values that the trial takes, by configuration id."""
         return dict(self.options[trial.suggest_categorical(name, list(self.options))])
 
 
 @dataclass(frozen=True)
 class Space:
-    """All that a search may choose, by name."""
+    """All parameters of a search, by name."""
 
     parameters: Mapping[str, NumberRange | Choice]
 
     def suggest(self, trial: optuna.Trial) -> dict[str, Any]:
-        """An override for each configuration id."""
+        """A value for each configuration id."""
         overrides: dict[str, Any] = {}
         for name, parameter in self.parameters.items():
             overrides |= parameter.suggest(trial, name)
         return overrides
 
     def ids(self) -> set[str]:
-        """The configuration ids that it may set."""
-        found = set()
+        """The configuration ids that a trial sets."""
+        ids = set()
         for name, parameter in self.parameters.items():
-            found |= (
-                {id_ for option in parameter.options.values() for id_ in option}
-                if isinstance(parameter, Choice)
-                else {name}
-            )
-        return found
+            if isinstance(parameter, Choice):
+                ids |= {id_ for option in parameter.options.values() for id_ in option}
+            else:
+                ids.add(name)
+        return ids
 
     @property
     def fingerprint(self) -> str:
@@ -101,27 +101,27 @@ class Space:
 
 
 def read_space(path: Path, configs: Sequence[Path]) -> Space:
-    """Read and check a file.
+    """Read and check a search space.
 
     Parameters
     ----------
     configs
-        The bundle's configuration files, whose ids there are.
+        The bundle's configuration files, in which the ids are looked up.
 
     Raises
     ------
     MissingInputError
         If there is no such file.
     InvalidTableError
-        If it is neither JSON nor YAML, names an id that the configuration has not, or a range that is none. All faults
-        are found before the error is raised.
+        If the file is neither JSON nor YAML, has an id that the configuration lacks, or a range that is not valid. The
+        message lists all faults.
     """
     content = _content(path)
     faults: list[str] = []
     parameters = {}
-    for name, given in content.items():
+    for name, definition in content.items():
         try:
-            parameters[str(name)] = _parameter(str(name), given)
+            parameters[str(name)] = _parameter(str(name), definition)
         except ValueError as err:
             faults.append(f"{name}: {err}")
     space = Space(parameters)
@@ -129,10 +129,10 @@ def read_space(path: Path, configs: Sequence[Path]) -> Space:
     known = [id_ for content in contents for id_ in _ids(content)]
     for id_ in sorted(space.ids()):
         if id_ in OWN:
-            faults.append(f"{id_} is set by the search itself; leave it out")
+            faults.append(f"{id_} is set by the search itself; remove it")
         elif id_ not in known and not any(_has(content, id_) for content in contents):
-            near = difflib.get_close_matches(id_, known, _NEAR, cutoff=0.5)
-            faults.append(f"{id_}: the bundle's configuration has no such id; near it are {', '.join(near) or 'none'}")
+            near = difflib.get_close_matches(id_, known, _MOST_NEAR, cutoff=0.5)
+            faults.append(f"{id_}: the bundle's configuration has no such id; similar ids: {', '.join(near) or 'none'}")
     twice = _twice(space)
     faults += [f"{id_}: set by {' and by '.join(names)}" for id_, names in twice.items()]
     if faults:
@@ -146,7 +146,7 @@ def _content(path: Path) -> dict[str, Any]:
     import yaml
 
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))  # JSON is YAML, but for tabs
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))  # JSON without tabs is YAML
     except (yaml.YAMLError, UnicodeDecodeError) as err:
         raise InvalidTableError(f"{path} is neither JSON nor YAML: {' '.join(str(err).split())}") from err
     if not isinstance(content, dict) or not content:
@@ -154,28 +154,28 @@ def _content(path: Path) -> dict[str, Any]:
     return content
 
 
-def _parameter(name: str, given: Any) -> NumberRange | Choice:
-    if not isinstance(given, dict):
+def _parameter(name: str, definition: Any) -> NumberRange | Choice:
+    if not isinstance(definition, dict):
         raise ValueError(
-            f"expected an object such as {{'type': 'float', 'low': 0, 'high': 1}}, but found {given!r:.60}"
+            f"expected an object such as {{'type': 'float', 'low': 0, 'high': 1}}, but found {definition!r:.60}"
         )
-    if "choices" in given:
-        _only(given, ("choices",), "choices")
-        return _choice(name, given["choices"])
-    if "sets" in given:
-        _only(given, ("sets",), "sets")
-        return _sets(given["sets"])
-    return _range(given)
+    if "choices" in definition:
+        _only(definition, ("choices",), "choices")
+        return _choice(name, definition["choices"])
+    if "sets" in definition:
+        _only(definition, ("sets",), "sets")
+        return _sets(definition["sets"])
+    return _range(definition)
 
 
-def _range(given: dict[str, Any]) -> NumberRange:
-    kind = given.get("type")
-    if kind not in {"float", "int"}:
-        raise ValueError(f"expected 'choices', 'sets', or the type 'float' or 'int', but found {kind!r}")
-    _only(given, _NUMBER, f"the type {kind}")
-    low, high = (_number(given, key) for key in ("low", "high"))
-    step = _number(given, "step") if given.get("step") is not None else None
-    log = given.get("log", False)
+def _range(definition: dict[str, Any]) -> NumberRange:
+    number_type = definition.get("type")
+    if number_type not in {"float", "int"}:
+        raise ValueError(f"expected 'choices', 'sets', or the type 'float' or 'int', but found {number_type!r}")
+    _only(definition, _NUMBER, f"the type {number_type}")
+    low, high = (_number(definition, key) for key in ("low", "high"))
+    step = _number(definition, "step") if definition.get("step") is not None else None
+    log = definition.get("log", False)
     if not isinstance(log, bool):
         raise ValueError(f"expected log as true or false, but found {log!r}")
     if not low < high:
@@ -186,20 +186,20 @@ def _range(given: dict[str, Any]) -> NumberRange:
         raise ValueError("expected either log or step")
     if step is not None and not 0 < step <= high - low:
         raise ValueError(f"expected a step between 0 and high - low, but found {step:g}")
-    if kind == "int" and any(value != int(value) for value in (low, high, step or 1)):
+    if number_type == "int" and any(value != int(value) for value in (low, high, step or 1)):
         raise ValueError("expected whole numbers for the type int")
-    return NumberRange(low, high, log, step, kind == "int")
+    return NumberRange(low, high, log, step, number_type == "int")
 
 
-def _number(given: dict[str, Any], key: str) -> float:
+def _number(definition: dict[str, Any], key: str) -> float:
     try:
-        value = float(given[key])  # YAML reads 1e-4 as a word
+        value = float(definition[key])  # YAML reads 1e-4 as text
     except KeyError as err:
         raise ValueError(f"expected {key!r}") from err
     except (TypeError, ValueError) as err:
-        raise ValueError(f"expected {key} as a number, but found {given[key]!r}") from err
-    if not math.isfinite(value) or isinstance(given[key], bool):
-        raise ValueError(f"expected {key} as a finite number, but found {given[key]!r}")
+        raise ValueError(f"expected {key} as a number, but found {definition[key]!r}") from err
+    if not math.isfinite(value) or isinstance(definition[key], bool):
+        raise ValueError(f"expected {key} as a finite number, but found {definition[key]!r}")
     return value
 
 
@@ -225,13 +225,14 @@ def _sets(sets: Any) -> Choice:
     return Choice({str(label): {str(id_): value for id_, value in one.items()} for label, one in sets.items()})
 
 
-def _only(given: dict[str, Any], known: Sequence[str], kind: str) -> None:
-    odd = [str(key) for key in given if key not in known]
+def _only(definition: dict[str, Any], known: Sequence[str], subject: str) -> None:
+    odd = [str(key) for key in definition if key not in known]
     if odd:
-        raise ValueError(f"{kind} knows {', '.join(known)}, but not {', '.join(odd)}")
+        raise ValueError(f"expected {', '.join(known)} for {subject}, but found {', '.join(odd)}")
 
 
 def _twice(space: Space) -> dict[str, list[str]]:
+    """The ids that several parameters set, with the names of these."""
     setters: dict[str, list[str]] = {}
     for name, parameter in space.parameters.items():
         for id_ in sorted(Space({name: parameter}).ids()):
@@ -240,7 +241,7 @@ def _twice(space: Space) -> dict[str, list[str]]:
 
 
 def _has(config: Any, id_: str) -> bool:
-    """Whether there is an entry, at the end of a path such as ``train#dataloader#batch_size``."""
+    """Whether the configuration has an entry with a path such as ``train#dataloader#batch_size``."""
     for separator in _SEPARATORS:
         id_ = id_.replace(separator, "\0")
     for key in id_.split("\0"):
@@ -254,6 +255,7 @@ def _has(config: Any, id_: str) -> bool:
 
 
 def _ids(config: Any, prefix: str = "") -> Iterator[str]:
+    """The paths of all entries."""
     items = config.items() if isinstance(config, Mapping) else enumerate(config) if isinstance(config, list) else ()
     for key, value in items:
         yield f"{prefix}{key}"

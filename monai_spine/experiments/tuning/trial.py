@@ -1,4 +1,4 @@
-"""One training of a search: in a folder of its own, watched epoch by epoch."""
+"""One training of a search: in a folder of its own, with its figure read after every epoch."""
 
 from __future__ import annotations
 
@@ -10,37 +10,41 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from monai_spine.bundle.run import BundleStopped, Settings, logging_setting, recorded, run_step, training_configs
+from monai_spine.bundle.run import BundleStopped, Settings, record_config, run_step, training_configs
 from monai_spine.errors import InvalidOptionError
+from monai_spine.experiments.fold_run import fold_settings
 from monai_spine.files import write_text
 from monai_spine.training.run_record import read_record
 
 
 @dataclass(frozen=True)
-class Setting:
+class CommonSettings:
     """What all trials have in common.
 
     Attributes
     ----------
+    metric, higher_is_better
+        A figure of the validation, and whether more of it is better.
     presets
         Further configuration files of the bundle.
     settings
-        Configuration entries by name, in the words of the command line.
-    metric
-        A figure of the validation, and whether more of it is better.
-    cached
-        Whether the bundle keeps a cache, told apart by what it was made with, that trials may share.
+        Configuration entries by name, with values as text.
+    fold
+        The fold that validates.
+    has_cache
+        Whether the bundle has a ``cache_dir``. Trials share it, because a cache's files are named by a digest of what
+        they were made with.
     """
 
     bundle: Path
     datalist: Path
     metric: str
     higher_is_better: bool
-    presets: tuple[Path, ...] = ()
-    settings: Settings = ()
-    fold: int = 0
-    seed: int = 0
-    cached: bool = False
+    presets: tuple[Path, ...]
+    settings: Settings
+    fold: int
+    seed: int
+    has_cache: bool
 
     def better(self, one: float, other: float) -> bool:
         """Whether one figure is better than another."""
@@ -48,7 +52,7 @@ class Setting:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class TrialResult:
     """The best figure of a training, its epoch, and how many epochs there were."""
 
     value: float
@@ -57,57 +61,60 @@ class Outcome:
 
 
 def run_trial(
-    setting: Setting, root: Path, overrides: Mapping[str, Any], prune: Callable[[int, float], bool]
-) -> Outcome | None:
+    common: CommonSettings, root: Path, overrides: Mapping[str, Any], prune: Callable[[int, float], bool]
+) -> TrialResult | None:
     """Train with some entries of the configuration changed.
 
-    Writes ``overrides.json``, ``epochs.jsonl``, ``log.txt`` and, unless it was pruned, the best weights, to ``root``.
+    Writes ``overrides.json``, ``epochs.jsonl`` and ``log.txt`` to ``root``, and the best weights unless it was pruned.
 
     Parameters
     ----------
     prune
-        Told of every epoch's figure; its answer ends the training.
+        Called with every epoch and its figure; True ends the training.
 
     Returns
     -------
-    Outcome or None
-        None if the training was ended.
+    TrialResult or None
+        None if the training was ended early.
 
     Raises
     ------
     BundleRunError
         If the training fails.
     InvalidOptionError
-        If the validation has no such figure, or it is not defined in any epoch.
+        If the validation does not have the figure, or the figure is not defined in any epoch.
     """
+    # What an interrupted search left behind.
     shutil.rmtree(root, ignore_errors=True)
     chosen = root / "overrides.json"
-    write_text(chosen, json.dumps({**overrides, "seed": setting.seed}, indent=2) + "\n")
+    write_text(chosen, json.dumps({**overrides, "seed": common.seed}, indent=2) + "\n")
     record = root / "epochs.jsonl"
-    configs = [*training_configs(setting.bundle, setting.presets), chosen, recorded(record)]
-    watch = _Watch(setting, record, prune)
+    configs = [*training_configs(common.bundle, common.presets), chosen, record_config(record)]
+    pruning = _Pruning(common, record, prune)
     try:
-        run_step("training", configs, _settings(setting, root), root / "log.txt", stop=watch)
+        run_step("training", configs, _settings(common, root), root / "log.txt", stop=pruning)
     except BundleStopped:
         shutil.rmtree(root / "models", ignore_errors=True)
         return None
+    # Only needed to resume, and a trial is never resumed.
     (root / "models" / "latest.pt").unlink(missing_ok=True)
     lines = read_record(record)
-    figures = [(figure, line["epoch"]) for line in lines if (figure := _figure(setting, line)) is not None]
+    figures = [(figure, line["epoch"]) for line in lines if (figure := _figure(common, line)) is not None]
     if not figures:
-        raise InvalidOptionError(f"{setting.metric} was not defined in any of {len(lines)} epochs; too few labels?")
-    value, epoch = max(figures) if setting.higher_is_better else min(figures)
-    return Outcome(value, epoch, len(lines))
+        raise InvalidOptionError(f"{common.metric} was not defined in any of {len(lines)} epochs; too few labels?")
+    value, epoch = max(figures) if common.higher_is_better else min(figures)
+    return TrialResult(value, epoch, len(lines))
 
 
-class _Watch:
-    """Passes on every new epoch of a record, and says whether to stop."""
+class _Pruning:
+    """Passes every new epoch of a record to ``prune``; called, it returns whether to stop the training."""
 
-    def __init__(self, setting: Setting, record: Path, prune: Callable[[int, float], bool]) -> None:
-        self.setting, self.record, self.prune = setting, record, prune
+    def __init__(self, common: CommonSettings, record: Path, prune: Callable[[int, float], bool]) -> None:
+        self.common, self.record, self.prune = common, record, prune
         self._seen, self._size = 0, 0
 
     def __call__(self) -> bool:
+        # Called several times a second: the file is read only when it has grown.
         size = self.record.stat().st_size if self.record.is_file() else 0
         if size == self._size:
             return False
@@ -115,26 +122,24 @@ class _Watch:
         lines = read_record(self.record)
         new, self._seen = lines[self._seen :], len(lines)
         for line in new:
-            figure = _figure(self.setting, line)
+            figure = _figure(self.common, line)
             if figure is not None and self.prune(line["epoch"], figure) and line["epoch"] < line["epochs"]:
                 return True
         return False
 
 
-def _figure(setting: Setting, line: Mapping[str, Any]) -> float | None:
+def _figure(common: CommonSettings, line: Mapping[str, Any]) -> float | None:
     metrics = line["metrics"]
-    if setting.metric not in metrics:
+    if common.metric not in metrics:
         raise InvalidOptionError(
-            f"the validation has no figure {setting.metric!r}; it has {', '.join(sorted(metrics))}"
+            f"expected the figure {common.metric!r} of the validation, but found {', '.join(sorted(metrics))}"
         )
-    value = metrics[setting.metric]
+    value = metrics[common.metric]
     return None if value is None or not math.isfinite(value) else float(value)
 
 
-def _settings(setting: Setting, root: Path) -> Settings:
-    own = [("fold", str(setting.fold)), ("bundle_root", str(root)), ("dataset_dir", str(setting.datalist.parent))]
-    if setting.datalist.name != "datalist.json":
-        own.append(("datalist", str(setting.datalist)))
-    if setting.cached:
-        own.append(("cache_dir", str((root.parent / "cache").resolve())))
-    return (*setting.settings, *own, *logging_setting(setting.bundle))
+def _settings(common: CommonSettings, root: Path) -> Settings:
+    settings = [*common.settings, *fold_settings(common.bundle, common.datalist, common.fold, root)]
+    if common.has_cache:
+        settings.append(("cache_dir", str((root.parent / "cache").resolve())))
+    return tuple(settings)

@@ -13,8 +13,7 @@ import numpy as np
 from monai_spine.scoring import figures as metrics
 from monai_spine.scoring.competition import Floats, Ints
 from monai_spine.scoring.confusion import Confusion
-from monai_spine.scoring.figures import ratio
-from monai_spine.scoring.precision_recall import Curve
+from monai_spine.scoring.figures import Curve, ratio
 from monai_spine.scoring.reliability import bin_sums, calibration_errors
 from monai_spine.spine import MISSING
 

@@ -1,1 +1,1 @@
-"""Label audit: labels that a model which never saw them finds hard to believe, for people to read again."""
+"""Label audit: labels that contradict the predictions of a model that was not trained on them, to be read again."""

@@ -1,1 +1,1 @@
-"""Calibration: probabilities that say how often a finding turns out so, at natural prevalence."""
+"""Calibration: probabilities that say how often a finding really has a grade, at natural prevalence."""

@@ -5,7 +5,8 @@ Both are softmax regressions on log probabilities (Guo et al., On calibration of
     q = softmax(scale * log p + bias)
 
 with one ``scale`` for all grades and no bias (temperature scaling: ``scale`` is one over the temperature), or a
-``scale`` and a ``bias`` for each grade (vector scaling). The log loss is convex in both, so there is one best answer.
+``scale`` and a ``bias`` for each grade (vector scaling). The log loss is convex in all of them, so there is one best
+answer.
 """
 
 from __future__ import annotations
@@ -13,7 +14,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 from scipy.optimize import minimize
 from scipy.special import log_softmax
 
@@ -21,11 +21,13 @@ from monai_spine.scoring.competition import Floats, Ints
 from monai_spine.spine import Grade
 
 FLOOR = 1e-6
-"""Probabilities below it count as that much: nobody knows a millionth, and the logarithm of 0 would decide all."""
+"""Smaller probabilities count as this one. No model knows a millionth, and the logarithm of 0 would decide all."""
 
 _PULL = 1.0
-"""How strongly parameters are drawn to "change nothing", in rows: a squared difference of 1 costs half a nat. It
-matters where rows are few, and keeps a grade that never occurs from being ruled out."""
+"""Strength of the ridge that draws parameters to "change nothing", in rows: a squared difference of 1 costs half a nat.
+
+It matters where rows are few, and keeps a grade that does not occur from getting the probability 0.
+"""
 
 
 @dataclass(frozen=True)
@@ -46,7 +48,7 @@ def identity() -> Scaling:
 
 
 def fit_temperature(probabilities: Floats, grades: Ints) -> Scaling:
-    """Temperature scaling with the least log loss.
+    """Temperature scaling with the least log loss plus ridge.
 
     Parameters
     ----------
@@ -58,14 +60,14 @@ def fit_temperature(probabilities: Floats, grades: Ints) -> Scaling:
 
 
 def fit_vector(probabilities: Floats, grades: Ints) -> Scaling:
-    """Vector scaling with the least log loss; arguments as of `fit_temperature`."""
-    found = _least(probabilities, grades, np.concatenate([np.ones(len(Grade)), np.zeros(len(Grade))]))
-    scale, bias = np.split(found, 2)
-    return Scaling(scale, bias - bias.mean())
+    """Vector scaling with the least log loss plus ridge; arguments as for `fit_temperature`."""
+    start = np.concatenate([np.ones(len(Grade)), np.zeros(len(Grade))])
+    scale, bias = np.split(_least(probabilities, grades, start), 2)
+    return Scaling(scale, bias - bias.mean())  # a constant added to all biases changes no probability
 
 
 def mean_log_loss(probabilities: Floats, grades: Ints) -> float:
-    """Mean of minus the logarithm of what the right grade got; arguments as of `fit_temperature`."""
+    """Mean of minus the logarithm of the right grade's probability; arguments as for `fit_temperature`."""
     truth = np.take_along_axis(probabilities, grades[:, None], axis=-1)
     return float(-np.log(np.clip(truth, FLOOR, 1)).mean())
 
@@ -75,8 +77,11 @@ def _logs(probabilities: Floats) -> Floats:
 
 
 def _least(probabilities: Floats, grades: Ints, start: Floats) -> Floats:
-    """Parameters with the least log loss and pull: one scale, or three scales and three biases."""
-    logs = np.ascontiguousarray(_logs(probabilities).T)  # a row per grade: sums over grades are then fast
+    """Parameters with the least log loss plus ridge: one scale, or three scales and three biases.
+
+    ``start`` is where the search starts, and where the ridge draws to.
+    """
+    logs = np.ascontiguousarray(_logs(probabilities).T)  # a row for each grade: sums over grades are then fast
     truth = (grades == np.arange(len(Grade))[:, None]).astype(np.float64)
     vector = len(start) > 1
 
@@ -91,8 +96,9 @@ def _least(probabilities: Floats, grades: Ints, start: Floats) -> Floats:
         gradient = np.concatenate([by_scale, error.sum(axis=1)]) if vector else by_scale.sum(keepdims=True)
         away = parameters - start
         nats = np.log(total).sum() - (logits * truth).sum() + _PULL / 2 * (away**2).sum()
+        # Divided by the rows, so that L-BFGS-B's tolerance of the gradient does not depend on their number.
         return float(nats) / len(grades), (gradient + _PULL * away) / len(grades)
 
+    # A scale of 0 or below would make a less probable grade the more probable one.
     bounds = [(0.01, None)] * (len(Grade) if vector else 1) + [(None, None)] * (len(Grade) if vector else 0)
-    found: npt.NDArray[np.float64] = minimize(loss, start, jac=True, method="L-BFGS-B", bounds=bounds).x
-    return found
+    return np.asarray(minimize(loss, start, jac=True, method="L-BFGS-B", bounds=bounds).x, dtype=np.float64)

@@ -1,1 +1,1 @@
-"""Ensembles: one answer from the submissions of several models."""
+"""Ensembles: one prediction from the submissions of several models."""

@@ -1,8 +1,9 @@
 """Weighted means of several models' probabilities.
 
-Probabilities are averaged, not their logarithms. On simulated models (``benchmarks/simulated_models.py``) the mean of
-logarithms is better by .002 to .012 where every model is well calibrated or unsure, and worse by .015 to .08 where they
-are too sure, as networks are that were trained for long: a single model that says "never" then decides alone.
+Probabilities are averaged, not their logarithms. On simulated models (``benchmarks/simulated_models.py``), the mean of
+logarithms has a better score by .002 to .012 where every model is well calibrated or underconfident. It has a worse
+score by .015 to .08 where the models are overconfident, as networks are after a long training: one model with a
+probability near 0 then decides alone.
 """
 
 from __future__ import annotations
@@ -12,16 +13,15 @@ from collections.abc import Mapping
 import numpy as np
 import torch
 
-from monai_spine.scoring.competition import Floats, Ints
+from monai_spine.scoring.competition import Floats, Ints, columns_of
 from monai_spine.spine import Group
-from monai_spine.tables.ensemble.fitting import TINY, GroupLoss, minimise
-from monai_spine.tables.out_of_fold import columns_of
+from monai_spine.tables.ensemble.group_loss import TINY, GroupLoss, minimise
 
 Weights = Mapping[Group, Floats]
-"""For each group, ``(models,)``: not negative, of sum 1."""
+"""For each group, a weight for each model, ``(models,)``: not negative, of sum 1."""
 
 _RIDGE = 1e-3
-"""How strongly weights are drawn to be equal, which decides between models that say the same."""
+"""Strength of the ridge that draws weights to be equal. It decides between models with equal predictions."""
 
 
 def equal_weights(models: int) -> Weights:
@@ -39,7 +39,7 @@ def pool(probabilities: Floats, weights: Weights) -> Floats:
 
 
 def fit_weights(grades: Ints, probabilities: Floats) -> Weights:
-    """The weights with the least competition loss, for each group of conditions its own.
+    """The weights with the least competition loss, separate ones for each group of conditions.
 
     Parameters
     ----------
@@ -53,7 +53,7 @@ def fit_weights(grades: Ints, probabilities: Floats) -> Weights:
 
 def _fit(loss: GroupLoss, probabilities: Floats) -> Floats:
     rows = torch.from_numpy(probabilities).float()
-    free = torch.zeros(len(rows), requires_grad=True)
+    free = torch.zeros(len(rows), requires_grad=True)  # a softmax keeps the weights positive and of sum 1
 
     def value() -> torch.Tensor:
         pooled = torch.tensordot(free.softmax(0), rows, dims=1)

@@ -6,8 +6,7 @@ import numpy as np
 
 from monai_spine.scoring.competition import Floats, Ints, natural_prevalence
 from monai_spine.scoring.confusion import Confusion
-from monai_spine.scoring.figures import study_confusions
-from monai_spine.scoring.precision_recall import Curve
+from monai_spine.scoring.figures import Curve, study_confusions
 from monai_spine.spine import MISSING, Condition, Grade
 from monai_spine.training.metrics import columns_of
 

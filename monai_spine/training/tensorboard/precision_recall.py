@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from torch.utils.tensorboard import SummaryWriter
 
 from monai_spine.scoring.competition import Floats, Ints
-from monai_spine.scoring.precision_recall import Curve
+from monai_spine.scoring.figures import Curve
 from monai_spine.training.tensorboard.review import Cases, Review, stacked
 
 _THRESHOLDS = 127

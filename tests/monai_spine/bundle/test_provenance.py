@@ -4,19 +4,19 @@ from pathlib import Path
 
 import pytest
 
-from monai_spine.bundle.provenance import RESEARCH, notice, trained_on
+from monai_spine.bundle.provenance import RESEARCH, provenance, trained_on
 from monai_spine.errors import InvalidTableError
 
 BUNDLES = Path(__file__).parents[3] / "bundles"
 
 
 def test_phantom_weights_unknown_ones_and_others_are_told_apart() -> None:
-    said = notice({"a": "phantom", "b": None, "c": "1,975 studies", "d": "phantom"})
-    assert said.startswith(RESEARCH)
-    assert "The weights of a and d were trained on phantoms" in said
-    assert "What the weights of b were trained on is not known." in said
-    assert "The weights of c were trained on: 1,975 studies." in said
-    assert notice({}) == RESEARCH
+    sentences = provenance({"a": "phantom", "b": None, "c": "1,975 studies", "d": "phantom"})
+    assert sentences.startswith(RESEARCH)
+    assert "The weights of a and d were trained on phantoms" in sentences
+    assert "What the weights of b were trained on is not known." in sentences
+    assert "The weights of c were trained on: 1,975 studies." in sentences
+    assert provenance({}) == RESEARCH
 
 
 def test_every_bundle_with_weights_in_the_repository_says_what_they_were_trained_on() -> None:

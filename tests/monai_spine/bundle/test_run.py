@@ -26,11 +26,11 @@ def program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
 
 def test_all_that_a_step_says_is_in_its_log_and_told_line_by_line(program) -> None:
     log = program("import sys\nprint(sys.argv[1:])\nprint('two', file=sys.stderr)\n")
-    told: list[str] = []
-    run_step("training", [Path("a.json")], (("epochs", "3"),), log, follow=told.append)
-    assert told == [str(["training", "--config_file", str([str(Path("a.json").resolve())]), "--epochs", "3"]), "two"]
-    run_step("training", [], (), log, follow=told.append)
-    assert log.read_text().splitlines() == told
+    lines: list[str] = []
+    run_step("training", [Path("a.json")], (("epochs", "3"),), log, follow=lines.append)
+    assert lines == [str(["training", "--config_file", str([str(Path("a.json").resolve())]), "--epochs", "3"]), "two"]
+    run_step("training", [], (), log, follow=lines.append)
+    assert log.read_text().splitlines() == lines
 
 
 def test_a_step_that_fails_says_so_in_its_own_words(program) -> None:
@@ -48,12 +48,12 @@ def test_the_cause_of_a_chain_of_errors_is_named(program) -> None:
 def test_a_step_that_is_stopped_is_gone(program) -> None:
     log = program("import os, time\nprint(os.getpid())\ntime.sleep(60)\n")
     begun = time.monotonic()
-    told: list[str] = []
+    lines: list[str] = []
     with pytest.raises(BundleStopped):
-        run_step("training", [], (), log, follow=told.append, stop=lambda: bool(told))
+        run_step("training", [], (), log, follow=lines.append, stop=lambda: bool(lines))
     assert time.monotonic() - begun < 30
     with pytest.raises(ProcessLookupError):
-        os.kill(int(told[0]), 0)
+        os.kill(int(lines[0]), 0)
 
 
 def test_presets_are_found_by_name_and_missing_ones_named() -> None:

@@ -13,9 +13,11 @@ from monai_spine.data.datalist import read_datalist
 from monai_spine.errors import InvalidOptionError, MissingInputError
 from monai_spine.experiments import cross_validation
 from monai_spine.experiments.cross_validation import OWN, Plan, cross_validate
-from monai_spine.tables.submission_score import compare
+from monai_spine.tables.score_report import report_score
 from tests.bundles.runs import CONFIGS, SMALL
 from tests.cohorts import write_cohort
+
+pytestmark = pytest.mark.slow  # trains networks, in processes of their own
 
 BUNDLE = CONFIGS.parent
 SETTINGS = tuple((name, str(value)) for name, value in {**SMALL, "epochs": 1}.items())
@@ -49,17 +51,17 @@ def test_every_study_is_graded_by_the_fold_that_never_saw_it(done: Path, data: P
 @pytest.mark.slow
 def test_the_score_is_that_of_the_tables(done: Path) -> None:
     content = json.loads((done / "cross_validation.json").read_text())
-    told = json.loads(compare(done / "solution.csv", done / "out_of_fold.csv").to_json())
-    assert content["score"] == pytest.approx(told["score"], abs=1e-6)
+    table = json.loads(report_score(done / "solution.csv", done / "out_of_fold.csv").to_json())
+    assert content["score"] == pytest.approx(table["score"], abs=1e-6)
     assert np.mean(list(content["folds"].values())) == pytest.approx(content["score"], abs=0.3)
 
 
 @pytest.mark.slow
 def test_a_finished_fold_is_not_done_again_unless_something_changed(done: Path, data: Path) -> None:
-    said: list[str] = []
+    reported: list[str] = []
     before = (done / "models/fold_0.pt").read_bytes()
-    cross_validate(Plan(BUNDLE, data, (), SETTINGS), done, None, said.append)
-    assert [line for line in said if "done before" in line] == said
+    cross_validate(Plan(BUNDLE, data, (), SETTINGS), done, None, reported.append)
+    assert [line for line in reported if "done before" in line] == reported
     assert (done / "models/fold_0.pt").read_bytes() == before
     changed = Plan(BUNDLE, data, (), (*SETTINGS, ("seed", "3")))
     assert changed.fingerprint(0) != Plan(BUNDLE, data, (), SETTINGS).fingerprint(0)

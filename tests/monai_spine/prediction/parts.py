@@ -12,10 +12,10 @@ from monai.bundle import ConfigParser
 
 from monai_spine.levels.sagittal.points import LevelPoint, PointKind
 from monai_spine.levels.study import LocatedStudy
-from monai_spine.prediction.candidate import Candidate
 from monai_spine.prediction.grader import Grader
 from monai_spine.prediction.inputs import Inputs
 from monai_spine.prediction.models import Models
+from monai_spine.prediction.pending_study import PendingStudy
 from monai_spine.spine import MISSING, TARGETS, Level, SeriesType
 from tests.monai_spine.levels.test_locate import SPINE, Oracle, axial, foramina, sagittal
 
@@ -103,7 +103,7 @@ def models(levels: Oracle, *graders: Grader) -> Models:
 
 
 def inputs(*folders: Path) -> Inputs:
-    return Inputs(tuple(Candidate(record_of(folder)) for folder in folders))
+    return Inputs(tuple(PendingStudy(record_of(folder)) for folder in folders))
 
 
 def located(points: Iterable[tuple[PointKind, Level, object]] = ()) -> LocatedStudy:

@@ -18,8 +18,8 @@ def predict(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int
     """In this process, which has torch already."""
     with pytest.raises(SystemExit) as ended:
         run_app(lambda: app(["predict", *map(str, arguments)]))
-    said = capsys.readouterr()
-    return int(ended.value.code or 0), said.out, said.err
+    captured = capsys.readouterr()
+    return int(ended.value.code or 0), captured.out, captured.err
 
 
 @pytest.fixture
@@ -29,7 +29,8 @@ def known_levels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return study.parent
 
 
-def test_a_folder_becomes_tables_and_findings_and_the_notice_is_on_stderr(
+@pytest.mark.slow
+def test_a_folder_becomes_tables_and_findings_and_the_provenance_is_on_stderr(
     known_levels: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     bundles = [write_bundle(tmp_path / name, seed=seed) for name, seed in (("one", 0), ("two", 1))]
@@ -41,7 +42,7 @@ def test_a_folder_becomes_tables_and_findings_and_the_notice_is_on_stderr(
     assert out.startswith("1 studies graded, 6 of 25 findings not covered by any slice; see ")
     assert "one, two and lumbar_level_localizer were trained on phantoms" in err
     content = json.loads((tmp_path / "out/s1/findings.json").read_text())
-    assert [(model["bundle"], model["mirrored_too"]) for model in content["models"]] == [("one", True), ("two", True)]
+    assert [(model["bundle"], model["flipped_too"]) for model in content["models"]] == [("one", True), ("two", True)]
 
 
 def test_inputs_may_follow_one_another_as_the_shell_gives_them(

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from nibabel.orientations import apply_orientation, inv_ornt_aff
 
-from monai_spine.prediction.evidence import NOT_COVERED, STAND_IN, study_evidence
+from monai_spine.prediction.evidence import NOT_COVERED, SUBSTITUTE, study_evidence
 from monai_spine.spine import FINDINGS, TARGETS, Group, SeriesType
 from tests.cohorts import SHAPE, affine_of, write_volume
 
@@ -73,8 +73,8 @@ def test_the_next_series_type_stands_in_and_says_so(tmp_path: Path) -> None:
     alone = record_of(tmp_path, point, SeriesType.SAGITTAL_T2)
     first, second = (study_evidence(record)[TARGETS.index(name)] for record in (both, alone))
     assert (first.series, second.series) == (SeriesType.SAGITTAL_T1, SeriesType.SAGITTAL_T2)
-    assert STAND_IN not in first.flags
-    assert STAND_IN in second.flags
+    assert SUBSTITUTE not in first.flags
+    assert SUBSTITUTE in second.flags
 
 
 def test_what_the_localizer_says_of_a_point_is_passed_on(tmp_path: Path) -> None:

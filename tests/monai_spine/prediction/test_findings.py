@@ -70,7 +70,7 @@ def test_a_known_point_is_given_in_mm_and_an_unknown_one_is_null_and_not_covered
 def test_paths_of_the_machine_stay_out(record: dict, tmp_path: Path) -> None:
     text = write_findings(tmp_path, study_findings(record, ROWS)).read_text()
     assert str(Path(record["sagittal_t1"][0]).parent) not in text
-    assert json.loads(text)["notice"].startswith("Research software")
+    assert json.loads(text)["provenance"].startswith("Research software")
 
 
 @given(st.text(min_size=1))

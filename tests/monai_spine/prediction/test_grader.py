@@ -8,12 +8,12 @@ import pytest
 import torch
 
 from monai_spine.errors import InvalidOptionError, InvalidTableError, InvalidVolumeError, MissingInputError
-from monai_spine.prediction.bundle import weight_files
 from monai_spine.prediction.grader import Grader, check_all_graded, mean_grades
+from monai_spine.prediction.grader_bundle import weight_files
 from monai_spine.prediction.models import open_models, with_presets
 from monai_spine.scoring.competition import WEIGHTS, natural_prevalence
 from monai_spine.spine import MIRROR, Group
-from monai_spine.tables.calibration.calibrator import Calibration
+from monai_spine.tables.calibration.model import Calibration
 from monai_spine.tables.calibration.scaling import Scaling
 from tests.monai_spine.prediction.parts import (
     BUNDLES,
@@ -51,7 +51,7 @@ def test_a_bundle_gives_25_distributions_and_their_natural_ones(bundle: Path, re
     assert np.ptp(grades.weighted, axis=0).max() > 1e-3
 
 
-def test_test_time_mirroring_is_the_mean_with_the_mirrored_study_sides_swapped_back(
+def test_test_time_flipping_is_the_mean_with_the_flipped_study_sides_swapped_back(
     bundle: Path, study: Path, record: dict, tmp_path: Path
 ) -> None:
     world = {name: (-x, y, z) for name, (x, y, z) in record["points"].items()}
@@ -59,7 +59,7 @@ def test_test_time_mirroring_is_the_mean_with_the_mirrored_study_sides_swapped_b
     other = record_of(mirror_study(study, tmp_path / "mirrored"), swapped)
     plain = Grader.from_bundle(bundle)
     expected = (plain(record).weighted + plain(other).weighted[SWAP]) / 2
-    both = Grader.from_bundle(bundle, mirrored=True)
+    both = Grader.from_bundle(bundle, flipped=True)
     assert both(record).weighted == pytest.approx(expected, abs=2e-5)
     assert np.abs(expected - plain(record).weighted).max() > 1e-4
     assert both.digest != plain.digest
@@ -156,13 +156,13 @@ def test_a_network_of_another_shape_is_no_grader(tmp_path: Path, record: dict) -
         grader(record)
 
 
-def test_preprocessing_that_does_not_know_left_from_right_cannot_be_mirrored(tmp_path: Path) -> None:
+def test_preprocessing_that_does_not_know_left_from_right_cannot_be_flipped(tmp_path: Path) -> None:
     bundle = write_bundle(tmp_path / "one")
     path = bundle / "configs" / "inference.json"
     identity = {"_target_": "Compose", "transforms": [{"_target_": "Identity"}]}
     path.write_text(json.dumps({**json.loads(path.read_text()), "preprocessing": identity}))
     with pytest.raises(InvalidOptionError, match="one: --tta needs LevelCropsd or StudyGridd"):
-        Grader.from_bundle(bundle, mirrored=True)
+        Grader.from_bundle(bundle, flipped=True)
 
 
 def test_weights_are_named_for_every_bundle_or_for_none(tmp_path: Path) -> None:

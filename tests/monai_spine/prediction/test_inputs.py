@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 
 from monai_spine.errors import InvalidOptionError, InvalidTableError, MissingInputError, SpineError
-from monai_spine.prediction.dicom import Conversion, Converted, read_converted
-from monai_spine.prediction.inputs import find_inputs
+from monai_spine.prediction.inputs import Conversion, Converted, find_inputs, read_converted
 from monai_spine.spine import SeriesType
 from tests.cohorts import SHAPE, affine_of, write_volume
 from tests.cohorts import write_cohort as write_nifti
@@ -20,7 +19,7 @@ def no_dicom(source: Path, out: Path) -> Converted:
 
 
 def ids(*paths: Path, out: Path = Path("out"), convert: object = no_dicom) -> list[str]:
-    return [one.study_id for one in find_inputs(paths, out, convert).candidates]
+    return [one.study_id for one in find_inputs(paths, out, convert).studies]
 
 
 def noise(path: Path, kind: SeriesType = SeriesType.SAGITTAL_T2) -> Path:
@@ -39,21 +38,21 @@ def test_folders_datalists_and_files_are_told_apart(tmp_path: Path) -> None:
 
 def test_files_of_one_study_from_several_folders_are_one_study(tmp_path: Path) -> None:
     files = [noise(tmp_path / "p1" / "a" / "sagittal_t2.nii.gz"), noise(tmp_path / "p1" / "b" / "sagittal_t1.nii.gz")]
-    (found,) = find_inputs(files, tmp_path / "out", no_dicom).candidates
+    (found,) = find_inputs(files, tmp_path / "out", no_dicom).studies
     assert found.study_id == "p1"
     assert [len(found.record[kind.value]) for kind in SeriesType] == [1, 1, 0]
 
 
 def test_a_study_whose_series_cannot_be_told_is_still_there_and_says_why(tmp_path: Path) -> None:
     noise(tmp_path / "in" / "s1" / "mystery.nii.gz")
-    (found,) = find_inputs([tmp_path / "in"], tmp_path / "out", no_dicom).candidates
+    (found,) = find_inputs([tmp_path / "in"], tmp_path / "out", no_dicom).studies
     assert "mystery.nii.gz: neither a description nor" in found.fault
 
 
 def test_a_file_that_is_no_volume_is_bad_and_the_others_stay(tmp_path: Path) -> None:
     noise(tmp_path / "in" / "s1" / "sagittal_t2.nii.gz")
     noise(tmp_path / "in" / "s1" / "axial_t2.nii.gz").write_bytes(b"rubbish")
-    (found,) = find_inputs([tmp_path / "in"], tmp_path / "out", no_dicom).candidates
+    (found,) = find_inputs([tmp_path / "in"], tmp_path / "out", no_dicom).studies
     assert list(found.bad) == ["axial_t2.nii.gz"]
     assert found.fault == ""
     assert str(tmp_path) not in found.bad["axial_t2.nii.gz"]
@@ -82,7 +81,7 @@ def test_stacks_that_the_converter_refuses_are_bad_but_scouts_are_not(tmp_path: 
     files = ["a,,refused,LOCALIZER,,,", "b,,refused,MISSING_SLICE,,,", "c,,used,,x,0,", "d,,refused,EMPTY,,,"]
     (tmp_path / "files.csv").write_text("\n".join(["path,frame,status,reason,nifti,k,t", *files]))
     converted = read_converted(tmp_path)
-    (found,) = converted.candidates
+    (found,) = converted.studies
     assert found.bad == {"1.3, stack 0": "MISSING_SLICE: a gap of 8.8 mm"}
     assert list(found.left_out) == ["1.2, stack 0"]
     assert converted.refused_files == 2

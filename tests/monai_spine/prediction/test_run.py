@@ -13,9 +13,8 @@ import pydicom
 import pytest
 
 from monai_spine.geometry import slice_normal
-from monai_spine.prediction.dicom import Conversion
 from monai_spine.prediction.grader import Grader, Grades
-from monai_spine.prediction.inputs import Inputs, find_inputs
+from monai_spine.prediction.inputs import Conversion, Inputs, find_inputs
 from monai_spine.prediction.models import Models
 from monai_spine.prediction.run import Summary, predict
 from monai_spine.scoring.competition import uniform_rows
@@ -64,7 +63,7 @@ def run(given: Inputs, out: Path, opened: Models, **options: object) -> Summary:
 
 def knowing(given: Inputs) -> Oracle:
     kinds = ("sagittal_t1", "sagittal_t2")
-    return Oracle().know(*(Path(file) for one in given.candidates for kind in kinds for file in one.record[kind]))
+    return Oracle().know(*(Path(file) for one in given.studies for kind in kinds for file in one.record[kind]))
 
 
 def test_dicom_becomes_findings_with_the_slice_nearest_to_each_point(tmp_path: Path, grader: Grader) -> None:
@@ -76,7 +75,7 @@ def test_dicom_becomes_findings_with_the_slice_nearest_to_each_point(tmp_path: P
     table = pd.read_csv(tmp_path / "out" / "predictions.csv")
     assert len(table) == 50
     assert np.allclose(table[["normal_mild", "moderate", "severe"]].sum(axis=1), 1)
-    for candidate in given.candidates:
+    for candidate in given.studies:
         found = findings(tmp_path / "out", candidate.study_id)
         assert list(found) == list(TARGETS)
         assert any(one["series_type"] == "axial_t2" for one in found.values())
@@ -108,7 +107,7 @@ def test_no_patient_stands_in_any_output(tmp_path: Path, grader: Grader) -> None
         names |= {str(header.PatientName), header.PatientID, header.PatientBirthDate, "Mustermann"}
     given = find_inputs([cohort / "train_images"], tmp_path / "out", Conversion(quiet=True))
     levels = Oracle().know(
-        *(Path(f) for c in given.candidates for k in ("sagittal_t1", "sagittal_t2") for f in c.record[k])
+        *(Path(f) for c in given.studies for k in ("sagittal_t1", "sagittal_t2") for f in c.record[k])
     )
     summary = run(given, tmp_path / "out", models(levels, grader))
     assert [one.refused for one in summary.outcomes] == [""]
@@ -130,7 +129,7 @@ class Watched:
     def __init__(self, grader: Grader, dies_at: str = "") -> None:
         self.grader, self.dies_at = grader, dies_at
         self.seen: list[str] = []
-        self.speaks_of = grader.speaks_of
+        self.graded = grader.graded
         self.name, self.trained_on, self.about, self.digest = "w", None, {}, grader.digest
 
     def __call__(self, record: dict) -> Grades:
@@ -144,6 +143,7 @@ def snapshot(out: Path) -> dict[str, bytes]:
     return {str(file.relative_to(out)): file.read_bytes() for file in out.rglob("*") if file.is_file()}
 
 
+@pytest.mark.slow
 def test_a_killed_run_goes_on_where_it_stopped_and_ends_as_an_unbroken_one(tmp_path: Path, grader: Grader) -> None:
     folders = [write_study(tmp_path / "in" / name) for name in ("a", "b", "c")]
     given, levels = inputs(*folders), oracle(*folders)
@@ -222,13 +222,13 @@ def test_what_no_slice_shows_is_flagged_and_told(tmp_path: Path, study: Path, gr
     assert summary.outcomes[0].not_covered == int(studies(tmp_path / "out")["s1"]["not_covered"]) == 6
 
 
-def test_a_stand_in_and_a_missing_series_are_flagged(tmp_path: Path, grader: Grader) -> None:
+def test_a_substitute_and_a_missing_series_are_flagged(tmp_path: Path, grader: Grader) -> None:
     folder = write_study(tmp_path / "in" / "s1", t1=False, ax=False)
     run(inputs(folder), tmp_path / "out", models(oracle(folder), grader))
     found = findings(tmp_path / "out", "s1")
     foramen = found["right_neural_foraminal_narrowing_l3_l4"]
     assert foramen["series_type"] == "sagittal_t2"
-    assert set(foramen["flags"]) == {"stand_in", "missing_sagittal_t1", "missing_axial_t2"}
+    assert set(foramen["flags"]) == {"substitute_series", "missing_sagittal_t1", "missing_axial_t2"}
     assert foramen["coverage"].startswith("no Sagittal T1; Sagittal T2/STIR, plane ")
     recess = found["right_subarticular_stenosis_l3_l4"]
     assert recess["coverage"] == "L3/L4: no axial series"
@@ -250,14 +250,14 @@ def test_a_study_that_cannot_be_graded_is_refused_and_the_others_go_on(tmp_path:
     levels = Headless().know(good / "sagittal_t2.nii.gz", head / "sagittal_t2.nii.gz")
     summary = run(inputs(good, lone, head), tmp_path / "out", models(levels, grader))
     assert int(summary.exit_code) == 3
-    told = studies(tmp_path / "out")
-    assert {name: row["status"] for name, row in told.items()} == {
+    rows = studies(tmp_path / "out")
+    assert {name: row["status"] for name, row in rows.items()} == {
         "good": "graded",
         "lone": "refused",
         "head": "refused",
     }
-    assert told["head"]["reason"] == "no lumbar spine found"
-    assert "expected a sagittal T1 or T2 series" in told["lone"]["reason"]
+    assert rows["head"]["reason"] == "no lumbar spine found"
+    assert "expected a sagittal T1 or T2 series" in rows["lone"]["reason"]
     rows = pd.read_csv(tmp_path / "out" / "predictions.csv")["row_id"]
     assert {row.partition("_")[0] for row in rows} == {"good"}
     assert not (tmp_path / "out/head/findings.json").exists()
@@ -309,8 +309,8 @@ def test_a_damaged_volume_is_left_out_told_and_the_study_graded_by_the_others(
     assert (row["status"], row["not_covered"]) == ("graded", "10")
     assert row["bad_volumes"].startswith("axial_t2.nii.gz: ")
     assert str(tmp_path) not in row["bad_volumes"]
-    told = json.loads((tmp_path / "out/s1/findings.json").read_text())["volumes"]
-    assert told["axial_t2.nii.gz"].startswith("left out: ")
+    rows = json.loads((tmp_path / "out/s1/findings.json").read_text())["volumes"]
+    assert rows["axial_t2.nii.gz"].startswith("left out: ")
     assert "1 volumes could not be used" in summary.line()
 
 
@@ -333,7 +333,7 @@ def test_given_points_are_used_only_if_asked(tmp_path: Path, study: Path, grader
 def test_every_output_says_what_the_weights_were_trained_on(tmp_path: Path, study: Path, grader: Grader) -> None:
     run(inputs(study), tmp_path / "out", models(oracle(study), grader))
     content = json.loads((tmp_path / "out/s1/findings.json").read_text())
-    assert "trained on phantoms" in content["notice"]
+    assert "trained on phantoms" in content["provenance"]
     assert content["models"][0]["trained_on"] == "phantom"
     assert "trained on phantoms" in (tmp_path / "out" / "README.md").read_text()
     assert studies(tmp_path / "out")["s1"]["trained_on"] == "one: phantom"

@@ -5,7 +5,9 @@ from hypothesis import strategies as st
 from sklearn.metrics import log_loss
 
 from monai_spine.scoring.competition import (
+    JEFFREYS,
     WEIGHTS,
+    columns_of,
     competition_score,
     constant_score,
     level_prior,
@@ -80,7 +82,9 @@ def test_scaling_a_row_changes_nothing(factor: float) -> None:
 def test_certain_and_wrong_costs_what_float64_epsilon_costs() -> None:
     labels = np.zeros((1, 25), dtype=int)
     probabilities = np.tile([0.0, 0.0, 1.0], (1, 25, 1))
-    assert competition_score(labels, probabilities).spinal == pytest.approx(-np.log(np.finfo(np.float64).eps))
+    score = competition_score(labels, probabilities)
+    worst = -np.log(np.finfo(np.float64).eps)
+    assert (score.spinal, score.any_severe_spinal) == (pytest.approx(worst), pytest.approx(worst))
 
 
 def test_no_severe_study_does_not_raise() -> None:
@@ -134,3 +138,24 @@ def test_a_prior_without_any_label_is_uniform() -> None:
 def test_what_is_no_cohort_is_refused(labels: np.ndarray, probabilities: np.ndarray, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         competition_score(labels, probabilities)
+
+
+def test_a_pseudo_count_adds_studies_of_each_grade() -> None:
+    labels = np.full((4, 25), MISSING)
+    labels[:3, 0] = 0
+    counts = np.array([3.5, 0.5, 0.5])
+    assert level_prior(labels, JEFFREYS)[0] == pytest.approx(counts * WEIGHTS / (counts * WEIGHTS).sum())
+    assert level_prior(labels, JEFFREYS)[1] == pytest.approx(WEIGHTS / WEIGHTS.sum())
+
+
+def test_the_columns_of_the_groups_are_all_findings_each_once() -> None:
+    assert sorted(n for group in Group for n in columns_of(group)) == list(range(25))
+    assert columns_of(Group.SPINAL) == [0, 1, 2, 3, 4]
+
+
+def test_a_study_without_canal_labels_does_not_count_in_any_severe() -> None:
+    labels = np.zeros((2, 25), dtype=int)
+    labels[1, :5] = MISSING
+    probabilities = np.full((2, 25, 3), 1 / 3)
+    probabilities[1, :, :] = [0.0, 0.0, 1.0]
+    assert competition_score(labels, probabilities).any_severe_spinal == pytest.approx(-np.log(2 / 3))

@@ -143,3 +143,22 @@ def test_no_file_and_an_empty_file_are_told_apart(tmp_path: Path) -> None:
     (tmp_path / "empty.csv").touch()
     with pytest.raises(InvalidTableError, match="not a readable CSV"):
         read_labels(tmp_path / "empty.csv")
+
+
+def test_a_submission_has_the_competitions_columns_and_only_the_rows_that_are_present(tmp_path: Path) -> None:
+    present = np.zeros((2, 25), dtype=bool)
+    present[1, 4] = present[0, 7] = True
+    rows = np.tile([0.25, 0.25, 0.5], (2, 25, 1))
+    write_predictions(tmp_path / "p.csv", STUDIES, rows, present)
+    names = sorted([FINDINGS[4].row_id(STUDIES[1]), FINDINGS[7].row_id(STUDIES[0])])
+    lines = ["row_id,normal_mild,moderate,severe", *(f"{name},0.25,0.25,0.5" for name in names)]
+    assert (tmp_path / "p.csv").read_text().splitlines() == lines
+
+
+def test_numbers_of_rows_are_said_in_the_singular_and_plural(tmp_path: Path, rows: np.ndarray) -> None:
+    labels = Labels(STUDIES, np.zeros((2, 25), dtype=np.int64))
+    write_predictions(tmp_path / "p.csv", STUDIES, rows)
+    table = pd.read_csv(tmp_path / "p.csv", dtype=str)
+    for count, words in ((1, "lacks 1 row of"), (7, "lacks 7 rows of"), (6, "and 1 more; add them")):
+        with pytest.raises(InvalidTableError, match=words):
+            read_predictions(written(tmp_path / "q.csv", table.iloc[count:]), labels)

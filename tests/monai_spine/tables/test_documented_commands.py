@@ -65,10 +65,10 @@ def test_the_documented_commands_run_one_after_the_other(run, tmp_path: Path) ->
 def test_bad_input_ends_with_2_and_one_line(command: str, message: str, run, tmp_path: Path, capsys) -> None:
     written(tmp_path, part(simulated(), slice(3)))
     assert run(f"monai-spine {command}") == 2
-    said = capsys.readouterr()
-    assert said.out == ""
-    assert message in said.err
-    assert len(said.err.splitlines()) == 1
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert message in captured.err
+    assert len(captured.err.splitlines()) == 1
 
 
 def test_help_shows_an_example_and_imports_nothing_heavy() -> None:

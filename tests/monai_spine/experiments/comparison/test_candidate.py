@@ -26,7 +26,7 @@ def test_a_model_for_each_condition_is_one_candidate() -> None:
     assert [len(part.entry("conditions")) for part in candidate.parts] == [1] * 5
     with pytest.raises(InvalidOptionError, match="every condition"):
         presets(GRADER, ["canal_only/plateau"])
-    with pytest.raises(InvalidOptionError, match="and so does canal_only"):
+    with pytest.raises(InvalidOptionError, match="and so is canal_only"):
         presets(GRADER, ["canal_only/canal_only+plateau"])
 
 
@@ -49,3 +49,9 @@ def test_settings_come_last() -> None:
 def test_names_are_those_of_folders_each_once(texts: list[str]) -> None:
     with pytest.raises((InvalidOptionError, MissingInputError)):
         presets(GRADER, texts)
+
+
+def test_as_many_backbones_are_replaced_as_the_configuration_has_whatever_was_set() -> None:
+    (one,) = backbones(GRADER, [], ["resnet18"], (("backbones", "['a', 'b', 'c']"),))
+    configured = presets(GRADER, ["default"])[0].parts[0].entry("backbones")
+    assert dict(one.parts[0].settings)["backbones"] == str(["resnet18"] * len(configured))

@@ -49,16 +49,16 @@ RANGE = {"type": "float", "low": 0.0, "high": 1.0}
 
 
 @pytest.mark.parametrize(
-    ("name", "given", "said"),
+    ("name", "definition", "message"),
     [
-        ("learnig_rate", RANGE, "no such id; near it are learning_rate"),
-        ("train#dataloader#batchsize", RANGE, "near it are train#dataloader#batch_size"),
+        ("learnig_rate", RANGE, "no such id; similar ids: learning_rate"),
+        ("train#dataloader#batchsize", RANGE, "similar ids: train#dataloader#batch_size"),
         ("fold", {"choices": [0, 1]}, "set by the search itself"),
         ("dropout", {**RANGE, "low": 2}, "low below high"),
         ("dropout", {**RANGE, "log": True}, "above 0 on a logarithmic scale"),
         ("dropout", {**RANGE, "low": 0.1, "log": True, "step": 0.1}, "either log or step"),
         ("dropout", {**RANGE, "step": 3}, "a step between"),
-        ("dropout", {**RANGE, "lwo": 3}, "not lwo"),
+        ("dropout", {**RANGE, "lwo": 3}, "but found lwo"),
         ("dropout", {**RANGE, "high": "much"}, "high as a number"),
         ("dropout", {"type": "float", "low": 0}, "expected 'high'"),
         ("dropout", {"low": 0, "high": 1}, "the type 'float' or 'int'"),
@@ -67,13 +67,13 @@ RANGE = {"type": "float", "low": 0.0, "high": 1.0}
         ("dropout", {"choices": [0.1, 0.1]}, "each choice once"),
         ("dropout", {"choices": 0.1}, "as a list"),
         ("length", {"sets": {"a": {"epochs": 1}}}, "at least two sets"),
-        ("length", {"sets": {"a": {"epochs": 1}, "b": {"epoch": 1}}}, "epoch: .* near it are epochs"),
+        ("length", {"sets": {"a": {"epochs": 1}, "b": {"epoch": 1}}}, "epoch: .* similar ids: epochs"),
         ("dropout", 0.1, "expected an object"),
     ],
 )
-def test_what_is_wrong_is_named(tmp_path: Path, name: str, given: object, said: str) -> None:
-    with pytest.raises(InvalidTableError, match=said):
-        read_space(write(tmp_path, {name: given}), TRAIN)
+def test_what_is_wrong_is_named(tmp_path: Path, name: str, definition: object, message: str) -> None:
+    with pytest.raises(InvalidTableError, match=message):
+        read_space(write(tmp_path, {name: definition}), TRAIN)
 
 
 def test_all_faults_are_named_at_once_and_no_id_is_set_twice(tmp_path: Path) -> None:

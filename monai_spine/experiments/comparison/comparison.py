@@ -1,0 +1,191 @@
+"""The whole comparison: candidate by candidate, with a table, a picture and a JSON file; it can be resumed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from monai_spine.bundle.run import Report
+from monai_spine.errors import ExitCode, InvalidOptionError, InvalidTableError, MissingInputError, SpineError
+from monai_spine.experiments.comparison.assessment import Assessment
+from monai_spine.experiments.comparison.candidate import Candidate, Part
+from monai_spine.experiments.comparison.epoch_cost import measure_epoch
+from monai_spine.experiments.comparison.report import Row, costs, to_csv, to_text, write_picture
+from monai_spine.experiments.comparison.training import TrainingJob, epoch_records, evaluate, train
+from monai_spine.experiments.fold_run import prefixed, read_state
+from monai_spine.files import write_text
+
+
+@dataclass(frozen=True)
+class Budget:
+    """The budget of each candidate.
+
+    Attributes
+    ----------
+    epochs
+        For each network; None for as many as its configuration has.
+    minutes
+        Instead of epochs: minutes for all networks and folds of a candidate together, of processor time on a CPU, by
+        the clock on a GPU.
+    """
+
+    epochs: int | None = None
+    minutes: float | None = None
+
+
+@dataclass(frozen=True)
+class Plan:
+    """On which data to compare, and with which budget.
+
+    Attributes
+    ----------
+    assessment
+        The items that every candidate predicts, and the folds that are left out, one training for each.
+    """
+
+    bundle: Path
+    datalist: Path
+    assessment: Assessment
+    budget: Budget
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The rows, the best first and failed ones last, and the table of them."""
+
+    rows: list[Row]
+    text: str
+
+    @property
+    def exit_code(self) -> ExitCode:
+        """Whether all candidates could be compared."""
+        return ExitCode.SOME_REFUSED if any(row.reason for row in self.rows) else ExitCode.DONE
+
+
+def assessment_of(datalist: Path, folds: Sequence[int], test: Path | None, floor: Path | None) -> Assessment:
+    """The assessment for a datalist of studies or of images; see `StudyAssessment` and `ImageAssessment`.
+
+    Raises
+    ------
+    MissingInputError, InvalidTableError, InvalidOptionError
+        As for these, and if the datalist is not JSON, or there is a floor for images.
+    """
+    if not datalist.is_file():
+        raise MissingInputError(f"expected a datalist, but there is no file {datalist}")
+    try:
+        has_images = "classes" in json.loads(datalist.read_text(encoding="utf-8"))
+    except (ValueError, TypeError) as err:
+        raise InvalidTableError(f"{datalist} is not JSON: {err}") from err
+    if not has_images:
+        from monai_spine.experiments.comparison.study_assessment import StudyAssessment
+
+        return StudyAssessment(datalist, folds, test, floor)
+    if floor:
+        raise InvalidOptionError("--floor is for studies of phantoms; leave it out for images")
+    from monai_spine.experiments.comparison.image_assessment import ImageAssessment
+
+    return ImageAssessment(datalist, folds, test)
+
+
+def compare(plan: Plan, candidates: Sequence[Candidate], out: Path, report: Report) -> Comparison:
+    """Train, evaluate and compare.
+
+    Writes a folder for each candidate, ``comparison.csv``, ``comparison.json`` and ``comparison.png``. A network that
+    was trained with the same configuration, data and budget is not trained again. A training that was killed resumes
+    after its last complete epoch. A candidate that fails has a row with the reason.
+
+    Raises
+    ------
+    SpineError
+        If every candidate fails.
+    """
+    assessment = plan.assessment
+    predictions: dict[str, Any] = {}
+    costs_of: dict[str, Any] = {}
+    reasons: dict[str, str] = {}
+    for number, candidate in enumerate(candidates, start=1):
+        report_own = prefixed(report, f"[{number}/{len(candidates)}] {candidate.name}: ")
+        try:
+            predicted = {
+                fold: _run_fold(plan, candidate, fold, out / candidate.name, report_own) for fold in assessment.folds
+            }
+            predictions[candidate.name] = assessment.predictions(predicted)
+            records = [epoch_records(path.parent.parent) for parts in predicted.values() for _, path in parts]
+            costs_of[candidate.name] = costs(records, len(candidate.parts))
+        except SpineError as error:
+            reasons[candidate.name] = str(error)
+            report_own(f"failed: {error}")
+        # After each candidate, so that a comparison that is killed leaves the table of those before.
+        figures = assessment.rows(predictions)
+        rows = _sorted(
+            [
+                Row(one.name, figures.get(one.name, {}), costs_of.get(one.name, {}), reasons.get(one.name, ""))
+                for one in candidates[:number]
+            ],
+            assessment,
+        )
+        _write(out, rows, plan)
+    if not predictions:
+        raise SpineError(f"every candidate failed; the first: {next(iter(reasons.values()))}")
+    return Comparison(rows, to_text(rows, assessment.key, assessment.shown))
+
+
+def _run_fold(plan: Plan, candidate: Candidate, fold: int, root: Path, report: Report) -> list[tuple[Part, Path]]:
+    """Train and evaluate a candidate's networks on one fold; each network with its predictions."""
+    predicted = []
+    cache = root.parent / "cache"
+    for part in candidate.parts:
+        job = TrainingJob(part, plan.datalist, fold, plan.bundle, plan.assessment.evaluated())
+        folder = root / (part.name if len(candidate.parts) > 1 else "") / f"fold_{fold}"
+        epochs = _epochs(plan, job, folder, len(candidate.parts), report)
+        train(job, folder, epochs, cache, report)
+        predicted.append((part, evaluate(job, folder, epochs, cache)))
+    return predicted
+
+
+def _epochs(plan: Plan, job: TrainingJob, root: Path, networks: int, report: Report) -> int | None:
+    """How many epochs to train a network. The number is measured once and saved, so that a resumed run has the same."""
+    if plan.budget.minutes is None:
+        return plan.budget.epochs
+    # A candidate of several networks gets no more time than one of a single network.
+    minutes = plan.budget.minutes / (networks * len(plan.assessment.folds))
+    path = root / "budget.json"
+    state = read_state(path)
+    fingerprint = job.fingerprint(None)
+    if state.get("fingerprint") == fingerprint and state.get("minutes") == minutes:
+        return int(state["epochs"])
+    report("measures an epoch")
+    cost = measure_epoch(job, root / "probe")
+    sizes = plan.assessment.sizes(job.fold)
+    seconds, epochs = cost.epoch(*sizes), cost.epochs(minutes, *sizes)
+    report(f"an epoch costs {seconds:.1f} s, so {epochs} for {minutes:g} minutes")
+    content = {"fingerprint": fingerprint, "minutes": minutes, "epochs": epochs, "epoch_seconds": round(seconds, 2)}
+    write_text(path, json.dumps({**content, **cost.as_dict()}, indent=2) + "\n")
+    return epochs
+
+
+def _sorted(rows: Sequence[Row], assessment: Assessment) -> list[Row]:
+    """The best first; rows without the figure after those with it; failed ones last."""
+    sign, worst = 1.0 if assessment.lower_is_better else -1.0, float("inf")
+
+    def rank(row: Row) -> tuple[bool, float]:
+        figure = row.figures.get(assessment.key)
+        return bool(row.reason), worst if figure is None else sign * figure
+
+    return sorted(rows, key=rank)
+
+
+def _write(out: Path, rows: Sequence[Row], plan: Plan) -> None:
+    assessment = plan.assessment
+    write_text(out / "comparison.csv", to_csv(rows))
+    content = {
+        "budget": asdict(plan.budget),
+        **assessment.context(),
+        "candidates": [row.as_dict() for row in rows],
+    }
+    write_text(out / "comparison.json", json.dumps(content, indent=2, allow_nan=False) + "\n")
+    if any(not row.reason for row in rows):
+        write_picture(out / "comparison.png", rows, assessment.key, assessment.title, assessment.lines())

@@ -1,0 +1,164 @@
+"""The parts of a grader's bundle: configuration, presets, files of weights, and preprocessing for a flipped study."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from monai.bundle import ConfigParser
+from monai.transforms import Compose
+
+from monai_spine.bundle.errors import explanation
+from monai_spine.bundle.provenance import read_metadata
+from monai_spine.crops.pose import NO_AUGMENTATION
+from monai_spine.errors import InvalidOptionError, InvalidTableError, MissingInputError, SpineError, listed
+from monai_spine.spine import FINDINGS
+from monai_spine.transforms.lateral_flip import RandLateralFlipd
+from monai_spine.transforms.level_crops import LevelCropsd
+from monai_spine.transforms.study_grid import StudyGridd
+
+_REQUIRED = ("network_def", "preprocessing", "postprocessing")
+_OPTIONAL = ("inferer", "conditions")
+
+_FLIP_ALONE = replace(NO_AUGMENTATION, mirror=1.0)
+
+
+def weight_files(bundle: Path, weights: Path | None = None) -> list[Path]:
+    """The files of weights: all ``fold_*.pt`` of the folder, or else ``model.pt``.
+
+    Parameters
+    ----------
+    weights
+        A file, or another folder than the bundle's ``models``.
+
+    Raises
+    ------
+    MissingInputError
+        If there are none. The message has the file and the command that trains it.
+    """
+    source = weights if weights is not None else bundle / "models"
+    if source.is_file():
+        return [source]
+    # By length first, so that fold_10 comes after fold_9.
+    files = sorted(source.glob("fold_*.pt"), key=lambda file: (len(file.name), file.name)) or [source / "model.pt"]
+    if not files[0].is_file():
+        raise MissingInputError(
+            f"expected weights of {bundle.resolve().name}, but there is no file {files[0]}; train them: "
+            f"python -m monai.bundle run training --config_file {bundle / 'configs/train.json'} "
+            f"--bundle_root {bundle} --dataset_dir DATA, or name others with --weights"
+        )
+    return files
+
+
+def check_is_grader(bundle: Path) -> None:
+    """Make sure that a bundle's network has the outputs of a grader, if the metadata say what outputs it has.
+
+    Raises
+    ------
+    InvalidTableError
+        If it has others.
+    """
+    content = read_metadata(bundle)
+    try:
+        channels = content["network_data_format"]["outputs"]["pred"]["num_channels"]
+    except (KeyError, TypeError):
+        return
+    if channels != len(FINDINGS):
+        raise InvalidTableError(
+            f"{bundle}: expected a grader, which has {len(FINDINGS)} outputs, but found {channels} in its metadata"
+        )
+
+
+def config_files(bundle: Path, presets: Sequence[str] = ()) -> list[Path]:
+    """``configs/inference.json``, and the presets that change it.
+
+    Raises
+    ------
+    MissingInputError
+        If one of them does not exist.
+    """
+    folder = bundle / "configs"
+    config = folder / "inference.json"
+    if not config.is_file():
+        raise MissingInputError(f"expected a bundle, but there is no {config}; name its folder with --model")
+    files = [folder / "presets" / f"{preset}.json" for preset in presets]
+    absent = [file for file in files if not file.is_file()]
+    if absent:
+        known = sorted(file.stem for file in (folder / "presets").glob("*.json"))
+        raise MissingInputError(f"expected a preset at {absent[0]}; those of {bundle} are {', '.join(known) or 'none'}")
+    return [config, *files]
+
+
+def parsed_parts(configs: Sequence[Path], bundle: Path, device: torch.device) -> dict[str, Any]:
+    """``network_def``, ``preprocessing``, ``postprocessing``, and if there are any ``inferer`` and ``conditions``.
+
+    Raises
+    ------
+    InvalidTableError
+        If one of them is missing or cannot be built.
+    """
+    parser = ConfigParser()
+    names = " with ".join(str(config) for config in configs)
+    try:
+        parser.read_config([str(config) for config in configs])
+        absent = [key for key in _REQUIRED if key not in parser]
+        if absent:
+            raise InvalidTableError(f"{names}: expected a grader's configuration, but it has no {listed(absent)}")
+        parser.update({"bundle_root": str(bundle), "device": f"$torch.device('{device}')"})
+        if "amp" in parser:
+            # On a CPU, predictions stay in float32, so that they do not depend on the processor's bfloat16.
+            parser["amp"] = device.type == "cuda"
+        keys = [*_REQUIRED, *(key for key in _OPTIONAL if key in parser)]
+        return {key: parser.get_parsed_content(key) for key in keys}
+    except SpineError:
+        raise
+    except Exception as err:  # MONAI's parser raises errors of many kinds
+        raise InvalidTableError(f"{names}: {explanation(err) or _last_line(err)}") from err
+
+
+def flipped(preprocessing: Callable[..., Any], bundle: str) -> Compose:
+    """A bundle's preprocessing for the flipped study: left and right of the patient are exchanged.
+
+    `LevelCropsd` flips by itself, as in training. After `StudyGridd`, whose first axis runs to the patient's right,
+    `RandLateralFlipd` is added.
+
+    Raises
+    ------
+    InvalidOptionError
+        If the preprocessing has neither, so that it is not known which axis is the patient's left-right axis.
+    """
+    transforms: list[Any] = []
+    for transform in Compose([preprocessing]).flatten().transforms:
+        # A copy: the preprocessing of the study as it is must stay without the flip.
+        changed = copy.copy(transform)
+        if isinstance(changed, LevelCropsd):
+            changed.augmentation = _FLIP_ALONE
+        transforms.append(changed)
+        if isinstance(changed, StudyGridd):
+            transforms.append(RandLateralFlipd(image_key=changed.output_key, prob=1.0))
+    if not any(isinstance(one, LevelCropsd | RandLateralFlipd) for one in transforms):
+        raise InvalidOptionError(
+            f"{bundle}: --tta needs LevelCropsd or StudyGridd in the bundle's preprocessing, which know the patient's "
+            "left from right, but found neither"
+        )
+    return Compose(transforms)
+
+
+def digest_of(files: Sequence[Path]) -> str:
+    """SHA-256 of the joined contents of files."""
+    digest = hashlib.sha256()
+    for file in files:
+        digest.update(file.read_bytes())
+    return digest.hexdigest()
+
+
+def _last_line(err: BaseException) -> str:
+    while err.__cause__ is not None:
+        err = err.__cause__
+    lines = str(err).strip().splitlines()
+    return lines[-1] if lines else type(err).__name__

@@ -1,0 +1,144 @@
+"""The outcomes of a run: for each study a file with which a later run resumes, and the tables of all studies."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from monai_spine import __version__
+from monai_spine.crops.stack import file_state
+from monai_spine.data.datalist import Record, volumes
+from monai_spine.files import write_text
+from monai_spine.scoring.competition import Floats
+from monai_spine.scoring.submission import write_predictions
+from monai_spine.spine import FINDINGS, Grade
+
+SCHEMA = "monai_spine/outcome/1"
+NAME = "outcome.json"
+
+_COLUMNS = ("study", "status", "reason", "not_covered", "flags", "bad_volumes", "filled", "trained_on")
+
+_README = """# Results of `monai-spine predict`
+
+**{provenance}**
+
+| | |
+|---|---|
+| `studies.csv` | every study: graded, or refused and why; findings that no slice shows; volumes that cannot be used |
+| `predictions.csv` | competition-weighted probabilities of {graded} graded studies{filled} |
+| `<study>/findings.json` | each finding: grade, probabilities, point, series and slice, coverage, flags |
+| `<study>/points.json`, `points.mrk.json`, `levels.png` | the levels, for programs, for 3D Slicer, for people |
+| `points.csv`, `volumes.csv` | the points of all studies; the state of each sagittal volume |
+| `volumes/` | NIfTI volumes made from DICOM, and `files.csv`, with the names of the input files |
+| `<study>/outcome.json` | for the next run, which does not grade finished studies again |
+"""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """The outcome of one study.
+
+    Attributes
+    ----------
+    fingerprint
+        Of its volumes, the models and the options. If it differs in a later run, the study is graded again.
+    refused
+        Why the study was not graded; empty if it was graded.
+    located
+        Whether its folder has a ``points.json``.
+    weighted
+        Competition-weighted probabilities ``(25, 3)``; empty if the study was refused.
+    not_covered
+        How many findings no slice shows.
+    flags
+        The flags of all findings without ``not_covered``, sorted.
+    bad
+        Volumes that could not be used, and why.
+    """
+
+    study_id: str
+    fingerprint: str
+    refused: str = ""
+    located: bool = False
+    weighted: list[list[float]] = field(default_factory=list)
+    not_covered: int = 0
+    flags: list[str] = field(default_factory=list)
+    bad: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def rows(self) -> Floats:
+        """``weighted`` as an array."""
+        return np.array(self.weighted, dtype=np.float64).reshape(-1, len(Grade))
+
+    def write(self, folder: Path) -> None:
+        """Write ``outcome.json`` into the study's folder. It must be the last file: it says that all is complete."""
+        write_text(folder / NAME, json.dumps({"schema": SCHEMA, **asdict(self)}, indent=1) + "\n")
+
+
+def read_outcome(folder: Path, fingerprint: str) -> Outcome | None:
+    """The outcome in a study's folder; None if it is incomplete or has another fingerprint."""
+    try:
+        content = json.loads((folder / NAME).read_text(encoding="utf-8"))
+        if content.pop("schema") != SCHEMA or content["fingerprint"] != fingerprint:
+            return None
+        outcome = Outcome(**content)
+        complete = bool(outcome.refused) or outcome.rows.shape == (len(FINDINGS), len(Grade))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None
+    # The files may have been deleted since.
+    files = ["findings.json"] * (not outcome.refused) + ["points.json"] * outcome.located
+    return outcome if complete and all((folder / name).is_file() for name in files) else None
+
+
+def fingerprint(record: Record, settings: Mapping[str, object]) -> str:
+    """A digest of a study's volumes (names, sizes, modification times), its points and the settings of the run."""
+    about = {
+        "version": __version__,
+        "settings": dict(settings),
+        "study": record["study_id"],
+        # Size and modification time stand for the content: a digest would read every volume again.
+        "volumes": [[Path(file).name, *file_state(file)] for file in volumes(record)],
+        "points": {name: list(point) for name, point in record["points"].items()},
+    }
+    return hashlib.sha256(json.dumps(about, sort_keys=True, default=str).encode()).hexdigest()
+
+
+def write_tables(
+    out: Path, outcomes: Sequence[Outcome], *, provenance: str, trained_on: str, fill: Floats | None
+) -> None:
+    """Write ``predictions.csv``, ``studies.csv`` and ``README.md`` for all studies together.
+
+    Parameters
+    ----------
+    fill
+        ``(25, 3)`` rows for refused studies in ``predictions.csv``; None leaves these studies out.
+    """
+    rows = {one.study_id: one.rows for one in outcomes if not one.refused}
+    rows |= {one.study_id: fill for one in outcomes if one.refused and fill is not None}
+    table = np.stack(list(rows.values())) if rows else np.zeros((0, len(FINDINGS), len(Grade)))
+    write_predictions(out / "predictions.csv", list(rows), table)
+    write_text(out / "studies.csv", _studies(outcomes, trained_on, fill is not None))
+    refused = sum(bool(one.refused) for one in outcomes)
+    filled = f", and rows of the prior for {refused} refused ones" if fill is not None and refused else ""
+    readme = _README.format(provenance=provenance, graded=len(outcomes) - refused, filled=filled)
+    write_text(out / "README.md", readme)
+
+
+def _studies(outcomes: Sequence[Outcome], trained_on: str, fill: bool) -> str:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(_COLUMNS)
+    for one in outcomes:
+        bad = "; ".join(f"{name}: {why}" for name, why in one.bad.items())
+        status = "refused" if one.refused else "graded"
+        not_covered = "" if one.refused else one.not_covered
+        filled = "prior" if one.refused and fill else ""
+        writer.writerow((one.study_id, status, one.refused, not_covered, ";".join(one.flags), bad, filled, trained_on))
+    return text.getvalue()

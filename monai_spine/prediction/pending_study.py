@@ -1,0 +1,74 @@
+"""A study that is to be graded. Only the headers of its volumes have been read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+from monai_spine.crops.stack import open_stack
+from monai_spine.data.datalist import Record, volumes
+from monai_spine.errors import SpineError
+from monai_spine.spine import SeriesType
+
+SAGITTAL = (SeriesType.SAGITTAL_T1, SeriesType.SAGITTAL_T2)
+
+
+@dataclass(frozen=True)
+class PendingStudy:
+    """A study with the volumes by which it may be graded.
+
+    Attributes
+    ----------
+    record
+        As `monai_spine.data.datalist` makes it; its series types may all be empty.
+    left_out
+        Names of volumes or stacks that are none of the three series types, such as scouts, and why.
+    bad
+        Names of volumes or stacks of the three series types that cannot be used, and why.
+    """
+
+    record: Record
+    left_out: Mapping[str, str] = field(default_factory=dict)
+    bad: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def study_id(self) -> str:
+        """As tables have it."""
+        return str(self.record["study_id"])
+
+    @property
+    def fault(self) -> str:
+        """Why the study cannot be graded; empty if it can."""
+        # Levels are found in sagittal volumes; an axial series alone does not show which level is which.
+        if any(self.record[series_type.value] for series_type in SAGITTAL):
+            return ""
+        available = "an axial series alone" if volumes(self.record) else "none of the three series types"
+        reasons = [f"{name}: {why}" for name, why in {**self.bad, **self.left_out}.items()]
+        return "; ".join(
+            [f"expected a sagittal T1 or T2 series to find the levels in, but found {available}", *reasons]
+        )
+
+    def checked(self) -> PendingStudy:
+        """The study without volumes whose voxels cannot be used: damaged, with NaN, or of one grey value."""
+        series: dict[str, list[str]] = {}
+        bad = dict(self.bad)
+        for series_type in SeriesType:
+            series[series_type.value] = []
+            for file in self.record[series_type.value]:
+                try:
+                    open_stack(file)
+                except SpineError as error:
+                    # Outputs must not hold folders of this machine, so the file's name takes the place of its path.
+                    bad[_name(file)] = str(error).removeprefix(f"{file}: ").replace(file, _name(file))
+                else:
+                    series[series_type.value].append(file)
+        return replace(self, record={**self.record, **series}, bad=bad)
+
+    def volumes(self) -> dict[str, str]:
+        """For people: the series type of each volume, or why it is left out."""
+        used = {_name(file): series_type.value for series_type in SeriesType for file in self.record[series_type.value]}
+        return used | {name: f"left out: {why}" for name, why in {**self.left_out, **self.bad}.items()}
+
+
+def _name(file: str) -> str:
+    return file.replace("\\", "/").rpartition("/")[2]

@@ -1,0 +1,235 @@
+"""``monai-spine metrics``: how well predicted grades agree with labels, overall and for every finding, as JSON."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from monai_spine.console import track
+from monai_spine.files import write_text
+from monai_spine.scoring import figures as metrics
+from monai_spine.scoring.bootstrap import (
+    COVERAGE,
+    REPLICATES,
+    Estimate,
+    estimate,
+    patient_counts,
+    score_estimate,
+    score_replicates,
+)
+from monai_spine.scoring.competition import WEIGHTS, Floats, Ints, columns_of, natural_prevalence, normalised
+from monai_spine.scoring.reliability import BINS, bin_sums, calibration_errors
+from monai_spine.spine import FINDINGS, Condition, Grade, Group, Level, Side
+from monai_spine.tables.out_of_fold import read_out_of_fold
+
+SCHEMA = "monai_spine/metrics/1"
+
+Decision = Literal["natural", "weighted"]
+
+_SEED = 0
+
+
+@dataclass(frozen=True)
+class Pool:
+    """Findings whose rows are pooled for one set of figures, such as a condition's five levels.
+
+    Attributes
+    ----------
+    division
+        The key of the JSON that holds the pool: ``all``, ``groups``, ``conditions``, ``levels``, ``sides`` or
+        ``findings``.
+    columns
+        Indices of the findings among the 25.
+    """
+
+    division: str
+    name: str
+    columns: list[int]
+
+
+@dataclass(frozen=True)
+class PoolFigures:
+    """The figures of a pool: its confusion matrix, and every other figure by name."""
+
+    pool: Pool
+    confusion: Ints
+    figures: dict[str, Estimate]
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON. The rows of the confusion matrix are labels, its columns decided grades."""
+        return {
+            "rows": int(self.confusion.sum()),
+            "labels": {grade.column: int(n) for grade, n in zip(Grade, self.confusion.sum(axis=1), strict=True)},
+            "confusion": self.confusion.tolist(),
+            **{name: figure.as_dict() for name, figure in self.figures.items()},
+        }
+
+
+@dataclass(frozen=True)
+class MetricsReport:
+    """All figures of a submission."""
+
+    studies: int
+    patients: int
+    decision: Decision
+    replicates: int
+    score: dict[str, Estimate]
+    pools: list[PoolFigures] = field(default_factory=list)
+
+    def to_json(self) -> str:
+        """One JSON object of the schema ``monai_spine/metrics/1``."""
+        nested: dict[str, dict[str, Any]] = {}
+        for pool in self.pools:
+            nested.setdefault(pool.pool.division, {})[pool.pool.name] = pool.as_dict()
+        content = {
+            "schema": SCHEMA,
+            "studies": self.studies,
+            "patients": self.patients,
+            "decision": self.decision,
+            "calibration_bins": BINS,
+            "interval": {"coverage": COVERAGE, "replicates": self.replicates, "seed": _SEED, "drawn": "patients"},
+            "score": {part: figure.as_dict() for part, figure in self.score.items()},
+            **nested,
+        }
+        return json.dumps(content, indent=2)
+
+    def to_text(self) -> str:
+        """Tables for people: the score, and the figures of all findings together and of the three groups."""
+        lines = [f"{'':30}{'value [95 % interval]':>24}"]
+        lines += [f"{part:30}{figure!s:>24}" for part, figure in self.score.items()]
+        shown = [pool for pool in self.pools if pool.pool.division in {"all", "groups"}]
+        lines += ["", f"{'':30}" + "".join(f"{pool.pool.name:>24}" for pool in shown)]
+        for name in shown[0].figures:
+            lines.append(f"{name:30}" + "".join(f"{pool.figures[name]!s:>24}" for pool in shown))
+        lines += ["", "labels (down) by decided grade (across):"]
+        heads = [grade.column for grade in Grade]
+        for pool in shown:
+            lines.append(f"{pool.pool.name:30}" + "".join(f"{head:>13}" for head in heads))
+            for head, row in zip(heads, pool.confusion, strict=True):
+                lines.append(f"{head:>30}" + "".join(f"{n:13}" for n in row))
+        lines += [
+            "",
+            f"{self.studies} studies of {self.patients} patients; intervals from {self.replicates} replicates",
+        ]
+        return "\n".join(lines)
+
+
+def pools() -> list[Pool]:
+    """All findings, the groups, conditions, levels and sides, and every finding by itself."""
+    members = range(len(FINDINGS))
+    return [
+        Pool("all", "all", list(members)),
+        *(Pool("groups", group.value, columns_of(group)) for group in Group),
+        *(Pool("conditions", c.value, [n for n in members if FINDINGS[n].condition is c]) for c in Condition),
+        *(Pool("levels", v.value, [n for n in members if FINDINGS[n].level is v]) for v in Level),
+        *(Pool("sides", s.value, [n for n in members if FINDINGS[n].condition.side is s]) for s in Side),
+        *(Pool("findings", FINDINGS[n].name, [n]) for n in members),
+    ]
+
+
+def measure(
+    labels: Ints,
+    probabilities: Floats,
+    patients: Sequence[str],
+    *,
+    decision: Decision = "natural",
+    tilted: bool = True,
+    replicates: int = REPLICATES,
+    quiet: bool = True,
+) -> MetricsReport:
+    """All figures of graded studies.
+
+    Parameters
+    ----------
+    labels
+        ``(studies, 25)`` of 0, 1, 2 or `MISSING`.
+    probabilities
+        ``(studies, 25, 3)``.
+    patients
+        The patient of each study. For the intervals, patients are drawn with all of their studies.
+    decision
+        Whether the decided grade is the most probable one at ``natural`` prevalence, as in ``findings.json``, or with
+        the competition's ``weighted`` probabilities. Areas, Brier scores and calibration errors always use natural
+        probabilities.
+    tilted
+        Whether the probabilities are competition-weighted. Otherwise they are natural.
+    """
+    natural = natural_prevalence(probabilities) if tilted else normalised(probabilities)
+    # The competition's metric rewards probabilities times 1, 2, 4; findings.json grades by natural ones.
+    weighted = normalised(natural * WEIGHTS)
+    decided = (natural if decision == "natural" else weighted).argmax(axis=-1)
+    counts = patient_counts(patients, replicates, _SEED)
+    figures = partial(_pool_figures, labels, natural, decided, counts)
+    every = pools()
+    scores = score_replicates(labels, probabilities, counts)
+    return MetricsReport(
+        studies=len(labels),
+        patients=len(set(patients)),
+        decision=decision,
+        replicates=replicates,
+        score={part: score_estimate(values) for part, values in scores.items()},
+        pools=[figures(pool) for pool in track(every, "figures", len(every), quiet)],
+    )
+
+
+def report_metrics(
+    solution: Path,
+    submission: Path,
+    out: Path | None = None,
+    *,
+    datalist: Path | None = None,
+    decision: Decision = "natural",
+    tilted: bool = True,
+    normalise: bool = False,
+    quiet: bool = False,
+) -> MetricsReport:
+    """Read a solution and a submission, compute all figures, and write them to the JSON file ``out``, unless None.
+
+    Raises
+    ------
+    MissingInputError, InvalidTableError
+        As `monai_spine.tables.out_of_fold.read_out_of_fold`.
+    """
+    table = read_out_of_fold(solution, [submission], datalist=datalist, normalise=normalise)
+    report = measure(
+        table.grades, table.probabilities[0], table.patients, decision=decision, tilted=tilted, quiet=quiet
+    )
+    if out:
+        write_text(out, report.to_json() + "\n")
+    return report
+
+
+def _pool_figures(labels: Ints, natural: Floats, decided: Ints, counts: Floats, pool: Pool) -> PoolFigures:
+    y, p = labels[:, pool.columns], natural[:, pool.columns]
+    matrices = (counts @ metrics.study_confusions(y, decided[:, pool.columns])).reshape(-1, len(Grade), len(Grade))
+    figures = {name: estimate(values, lowest) for name, lowest, values in _figures(y, p, matrices, counts)}
+    return PoolFigures(pool, matrices[0].astype(np.int64), figures)
+
+
+def _figures(y: Ints, p: Floats, matrices: Floats, counts: Floats) -> Iterator[tuple[str, float, Floats]]:
+    """Name, lowest possible value, and values ``(1 + replicates,)`` of every figure of a pool."""
+    rows = matrices.sum(axis=(-2, -1))
+    severe, worse = int(Grade.SEVERE), int(Grade.MODERATE)
+    yield "auc_severe", 0.0, metrics.areas(y, p[..., severe], severe, counts)
+    yield "auc_moderate_or_worse", 0.0, metrics.areas(y, p[..., worse:].sum(axis=-1), worse, counts)
+    yield "kappa_quadratic", -1.0, metrics.kappas(matrices, 2)
+    yield "kappa_linear", -1.0, metrics.kappas(matrices, 1)
+    yield "sensitivity_severe", 0.0, metrics.sensitivities(matrices, severe)
+    yield "specificity_severe", 0.0, metrics.specificities(matrices, severe)
+    yield "sensitivity_moderate_or_worse", 0.0, metrics.sensitivities(matrices, worse)
+    yield "specificity_moderate_or_worse", 0.0, metrics.specificities(matrices, worse)
+    yield "balanced_accuracy", 0.0, metrics.balanced_accuracies(matrices)
+    yield "brier", 0.0, _mean(counts, metrics.study_briers(y, p), rows)
+    for grade in Grade:
+        yield f"ece_{grade.column}", 0.0, calibration_errors(counts @ bin_sums(y, p, grade), rows)
+
+
+def _mean(counts: Floats, sums: Floats, rows: Floats) -> Floats:
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.asarray(counts @ sums / rows)

@@ -1,0 +1,44 @@
+import json
+
+import pytest
+
+from monai_spine.scoring.competition import WEIGHTS, competition_score, natural_prevalence
+from monai_spine.spine import FINDINGS, MISSING
+from monai_spine.tables.metrics_report import measure, pools
+from tests.monai_spine.tables.files import simulated
+
+
+def test_the_summary_has_every_pool_and_counts_every_label_once_in_each_kind() -> None:
+    simulation = simulated()
+    found = measure(simulation.labels, simulation.submissions[0], simulation.study_ids, replicates=20)
+    content = json.loads(found.to_json())
+    known = int((simulation.labels != MISSING).sum())
+    for kind in ("all", "groups", "conditions", "levels", "findings"):
+        assert sum(pool["rows"] for pool in content[kind].values()) == known, kind
+    assert set(content["findings"]) == {finding.name for finding in FINDINGS}
+    assert len(content["sides"]) == 2
+    assert len(found.pools) == len(pools())
+    expected = competition_score(simulation.labels, simulation.submissions[0]).as_dict()
+    assert {part: figure["value"] for part, figure in content["score"].items()} == pytest.approx(expected, abs=1e-6)
+    assert "kappa_quadratic" in found.to_text()
+
+
+def test_weighted_decisions_find_more_severe_findings_and_change_no_area() -> None:
+    simulation = simulated()
+    natural, weighted = (
+        measure(simulation.labels, simulation.submissions[0], simulation.study_ids, decision=how, replicates=5)
+        for how in ("natural", "weighted")
+    )
+    first, second = (found.pools[0].figures for found in (natural, weighted))
+    assert second["sensitivity_severe"].value > first["sensitivity_severe"].value
+    assert second["auc_severe"] == first["auc_severe"]
+
+
+def test_natural_probabilities_give_the_figures_that_their_weighted_form_gives() -> None:
+    simulation = simulated()
+    natural = natural_prevalence(simulation.submissions[0])
+    given_weighted = measure(simulation.labels, natural * WEIGHTS, simulation.study_ids, replicates=5)
+    given_natural = measure(simulation.labels, natural, simulation.study_ids, tilted=False, replicates=5)
+    for one, other in zip(given_weighted.pools, given_natural.pools, strict=True):
+        for name, figure in one.figures.items():
+            assert figure.value == pytest.approx(other.figures[name].value, abs=1e-9, nan_ok=True), name
