@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import site
 import subprocess
 import sys
@@ -18,11 +19,20 @@ ROOT = Path(__file__).parents[1]
 BUNDLES = sorted(path.parents[1].name for path in (ROOT / "bundles").glob("*/configs/metadata.json"))
 
 
+def tracked() -> list[str]:
+    """The files of the repository, without what is not committed."""
+    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    return [name for name in listed.split("\0") if name and (ROOT / name).is_file()]
+
+
 @pytest.fixture(scope="module")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the wheel and the sdist, the wheel made out of the sdist as installers do."""
-    out = tmp_path_factory.mktemp("built")
-    command = [sys.executable, "-m", "build", "--no-isolation", "--outdir", str(out), str(ROOT)]
+    out, sources = tmp_path_factory.mktemp("built"), tmp_path_factory.mktemp("sources")
+    for name in tracked():  # a copy: building leaves files among the sources
+        (sources / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / name, sources / name)
+    command = [sys.executable, "-m", "build", "--no-isolation", "--outdir", str(out), str(sources)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr + done.stdout
     return out
@@ -57,11 +67,8 @@ def run(binaries: Path, folder: Path, *words: str) -> str:
 def test_the_wheel_holds_every_bundle_and_nothing_that_runs_leave(built: Path) -> None:
     (wheel,) = built.glob("*.whl")
     names = zipfile.ZipFile(wheel).namelist()
-    tracked = subprocess.run(
-        ["git", "ls-files", "bundles"], cwd=ROOT, capture_output=True, text=True, check=True
-    ).stdout.split()
     in_bundles = {name.removeprefix("monai_spine/") for name in names if name.startswith("monai_spine/bundles/")}
-    assert in_bundles == set(tracked)
+    assert in_bundles == {name for name in tracked() if name.startswith("bundles/")}
     assert not [name for name in names if name.startswith(("tests", "benchmarks", "bundles"))]
 
 
