@@ -10,7 +10,7 @@ from data_prep.collection.faults import Fault, FaultKind
 from data_prep.collection.point_estimates import estimated_points
 from data_prep.collection.study import Entry
 from data_prep.dicom import nifti
-from monai_spine.data.coverage import PLANE_LIMIT_MM, VIEWS, Cover, Grid, cover, serving
+from monai_spine.data.coverage import PLANE_LIMIT_MM, VIEWS, Coverage, Grid, coverage_of, nearest_showing
 from monai_spine.geometry import Array, plane_of
 from monai_spine.spine import FINDINGS, Finding, SeriesType
 
@@ -106,10 +106,10 @@ def cover_rows(
             continue
         origin = "label" if finding in points else "estimated"
         asked = _Asked(study, finding, places[finding], origin, limit)
-        covers = [[cover(grid, asked.place) for _, grid in stacks.get(kind, ())] for kind in asked.views]
+        covers = [[coverage_of(grid, asked.place) for _, grid in stacks.get(kind, ())] for kind in asked.views]
         for view, kind in enumerate(asked.views):
             rows += _view_rows(asked, view, stacks.get(kind, ()), covers[view])
-        if covers[0] and serving(covers[0], limit) is None:
+        if covers[0] and nearest_showing(covers[0], limit) is None:
             faults.append(_no_cover(asked, stacks[asked.views[0]], covers))
     return rows, faults
 
@@ -124,13 +124,13 @@ def _unplaced(study: str, finding: Finding, stacks: Stacks) -> CoverRow:
     return CoverRow(*start, reason=f"{absent}no point, and the study's other points tell none")
 
 
-def _view_rows(asked: _Asked, view: int, stacks: Sequence[Stack], covers: Sequence[Cover]) -> list[CoverRow]:
+def _view_rows(asked: _Asked, view: int, stacks: Sequence[Stack], covers: Sequence[Coverage]) -> list[CoverRow]:
     """A row per stack of a series type, or one that says that there is none."""
     kind, finding = asked.views[view], asked.finding
     start = (asked.study, finding.name, finding.level.title, kind.value, str(view + 1), asked.origin)
     if not stacks:
         return [CoverRow(*start, serves="no", reason=f"the study has no {kind.title}")]
-    best = serving(covers, asked.limit)
+    best = nearest_showing(covers, asked.limit)
     nearer = "" if best is None else stacks[best][0]
     return [
         CoverRow(
@@ -146,14 +146,14 @@ def _view_rows(asked: _Asked, view: int, stacks: Sequence[Stack], covers: Sequen
     ]
 
 
-def _miss(one: Cover, limit: float) -> str:
+def _miss(one: Coverage, limit: float) -> str:
     """Why a stack does not show a point; empty if it does."""
     if one.distance > limit:
         return f"the nearest plane is {one.distance:.1f} mm away, more than {limit:g}"
     return f"the point is {-one.margin:.1f} mm outside of the image" if one.margin < 0 else ""
 
 
-def _no_cover(asked: _Asked, stacks: Sequence[Stack], covers: Sequence[Sequence[Cover]]) -> Fault:
+def _no_cover(asked: _Asked, stacks: Sequence[Stack], covers: Sequence[Sequence[Coverage]]) -> Fault:
     finding, limit = asked.finding, asked.limit
     plane = plane_of(stacks[0][1].affine).value
     near = [one.margin for one in covers[0] if one.distance <= limit]
@@ -163,7 +163,9 @@ def _no_cover(asked: _Asked, stacks: Sequence[Stack], covers: Sequence[Sequence[
         nearest = min(one.distance for one in covers[0])
         miss = f"no {plane} plane within {limit:g} mm of {finding.level.title}: the nearest is {nearest:.1f} mm away"
     standing_in = [
-        kind.title for kind, found in zip(asked.views[1:], covers[1:], strict=True) if serving(found, limit) is not None
+        kind.title
+        for kind, found in zip(asked.views[1:], covers[1:], strict=True)
+        if nearest_showing(found, limit) is not None
     ]
     parts = [miss, f"{standing_in[0]} stands in" if standing_in else "nothing stands in"]
     if asked.origin != "label":

@@ -21,7 +21,7 @@ from data_prep.dicom.series import stacks_of
 from data_prep.dicom.stacks import Stack
 from data_prep.study_table.series_rows import SeriesReport, Status, judge, with_verdict
 from data_prep.study_table.table import SeriesRow
-from monai_spine.data.series_typing import tell_series_type
+from monai_spine.data.series_typing import series_type_of
 from monai_spine.spine import SeriesType
 
 Namer = Callable[[SeriesType], str]
@@ -98,7 +98,7 @@ def _judged(study: str, row: SeriesRow, stack: Stack) -> SeriesReport:
     header = {**dict(first.parameters), "SeriesDescription": first.identity.description}
     if first.kind.echo_time is not None:
         header["EchoTime"] = first.kind.echo_time
-    return with_verdict(report, judge(row.kind, tell_series_type(header, plane), plane))
+    return with_verdict(report, judge(row.kind, series_type_of(header, plane), plane))
 
 
 def _refusal(reason: Reason | None, detail: str) -> str:

@@ -61,14 +61,14 @@ def judge(given: SeriesType | None, told: SeriesVerdict, plane: Plane) -> Series
         return told
     if _PLANES[given] is not plane:
         return SeriesVerdict(None, Confidence.NONE, f"given as {given.title}, but its slices are {plane.value}")
-    doubt = told.kind is not given and not told.reason.startswith("neither")
+    doubt = told.series_type is not given and not told.reason.startswith("neither")
     return SeriesVerdict(given, Confidence.GIVEN, f"given; but {told.reason}" if doubt else "given")
 
 
 def with_verdict(report: SeriesReport, verdict: SeriesVerdict) -> SeriesReport:
     """The row with a type, or with the reason why it has none."""
-    kind = verdict.kind.value if verdict.kind else ""
-    status = Status.USED if verdict.kind else Status.OTHER if verdict.other else Status.LEFT_OUT
+    kind = verdict.series_type.value if verdict.series_type else ""
+    status = Status.USED if verdict.series_type else Status.OTHER if verdict.other else Status.LEFT_OUT
     return replace(report, series_type=kind, confidence=verdict.confidence.value, status=status, reason=verdict.reason)
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from monai_spine.data.series_typing import Confidence, tell_series_type
+from monai_spine.data.series_typing import Confidence, series_type_of
 from monai_spine.geometry import Plane
 from monai_spine.spine import SeriesType
 
@@ -47,8 +47,8 @@ def header(description="", repetition=None, echo=None, inversion=None, **more):
     ],
 )
 def test_weighting_and_plane_make_the_series_type_or_none(given, plane, expected):
-    verdict = tell_series_type(given, plane)
-    assert verdict.kind is expected
+    verdict = series_type_of(given, plane)
+    assert verdict.series_type is expected
     assert verdict.reason
     assert (verdict.confidence is Confidence.NONE) == (expected is None)
 
@@ -66,28 +66,28 @@ def test_weighting_and_plane_make_the_series_type_or_none(given, plane, expected
     ],
 )
 def test_something_else_is_told_from_something_unknown(given, plane, other):
-    assert tell_series_type(given, plane).other is other
+    assert series_type_of(given, plane).other is other
 
 
 def test_witnesses_that_contradict_each_other_tell_nothing_and_both_are_quoted():
-    verdict = tell_series_type(header("SAG T1", 4000, 100), SAG)
-    assert verdict.kind is None
+    verdict = series_type_of(header("SAG T1", 4000, 100), SAG)
+    assert verdict.series_type is None
     assert verdict.reason == "contradiction: description says T1, TR 4000 TE 100 ms say T2"
 
 
 def test_two_witnesses_are_worth_more_than_one():
-    assert tell_series_type(header("SAG T2", 4000, 100), SAG).confidence is Confidence.HIGH
-    assert tell_series_type(header("SAG T2"), SAG).confidence is Confidence.MEDIUM
-    assert tell_series_type(header("", 4000, 100), SAG).confidence is Confidence.MEDIUM
+    assert series_type_of(header("SAG T2", 4000, 100), SAG).confidence is Confidence.HIGH
+    assert series_type_of(header("SAG T2"), SAG).confidence is Confidence.MEDIUM
+    assert series_type_of(header("", 4000, 100), SAG).confidence is Confidence.MEDIUM
 
 
 def test_the_plane_comes_from_the_slices_and_a_description_of_another_is_mentioned():
-    verdict = tell_series_type(header("AX T2", 4000, 100), SAG)
-    assert (verdict.kind, verdict.confidence) == (T2, Confidence.MEDIUM)
+    verdict = series_type_of(header("AX T2", 4000, 100), SAG)
+    assert (verdict.series_type, verdict.confidence) == (T2, Confidence.MEDIUM)
     assert "description says axial" in verdict.reason
 
 
 def test_free_text_of_the_description_is_not_quoted():
     for plane in Plane:
         for text in ("Smith John sag T1 knee", "Smith", "Smith T2 DIXON", "Smith T1 +C"):
-            assert "smith" not in tell_series_type(header(text, 550, 11), plane).reason.lower()
+            assert "smith" not in series_type_of(header(text, 550, 11), plane).reason.lower()
