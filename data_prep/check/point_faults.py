@@ -83,7 +83,7 @@ def _millimetres_outside(affine: Array, shape: tuple[int, ...], point: Point) ->
 def _swapped(points: Mapping[Finding, Point]) -> Iterator[Blame]:
     """Left points that do not lie to the left of their mirror image; RAS x grows to the patient's right."""
     for left, point in points.items():
-        right = left.mirrored
+        right = left.flipped
         if left.condition.side is Side.LEFT and right in points and point[0] >= points[right][0]:
             name = f"{left.condition.group.value} {left.level.title}"
             found = f"{name}: left at x = {point[0]:.1f} mm, right at {points[right][0]:.1f} mm"

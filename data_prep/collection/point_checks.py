@@ -29,7 +29,7 @@ def odd_points(points: Points) -> list[Oddity]:
 def _swapped(points: Points) -> Iterator[Oddity]:
     """Left points that lie to the patient's right of their counterpart (RAS x grows to the right)."""
     for finding, left in points.items():
-        right = points.get(finding.mirrored)
+        right = points.get(finding.flipped)
         if finding.condition.side is Side.LEFT and right is not None and left[0] >= right[0]:
             yield finding, FaultKind.SIDES_SWAPPED, f"left x {left[0]:.1f} mm, right x {right[0]:.1f} mm"
 

@@ -54,7 +54,7 @@ def _columns(condition: Condition) -> list[int]:
 
 def _agreement(labels: Labels, left: Condition) -> float:
     """Share of levels at which both sides have the same label."""
-    one, other = labels[:, _columns(left)], labels[:, _columns(left.mirrored)]
+    one, other = labels[:, _columns(left)], labels[:, _columns(left.flipped)]
     return float((one == other)[(one != MISSING) & (other != MISSING)].mean())
 
 

@@ -1,6 +1,7 @@
 """``datalist.json``: the volumes, labels and points of each study, read with all checks.
 
-The border between `data_prep`, which writes the file, and everything that reads studies. A record is a plain dictionary, as MONAI's dictionary transforms take it::
+The border between `data_prep`, which writes the file, and everything that reads studies. A record is a plain
+dictionary, as MONAI's dictionary transforms take it::
 
     {"study_id": "1000000017", "patient_id": "1000000017", "fold": 0,
      "sagittal_t1": ["/abs/a.nii.gz"], "sagittal_t2": ["/abs/b.nii.gz"],

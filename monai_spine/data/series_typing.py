@@ -19,8 +19,8 @@ from monai_spine.spine import SeriesType
 
 SHORT_TR_MS = 1100.0
 SHORT_TE_MS = 40.0
-"""Limits in ms below which repetition and echo time are short. A T1-weighted spin echo has both short (typically 400-800
-and 8-20 ms), a T2-weighted one has both long (2500+ and 80+ ms)."""
+"""Limits in ms below which repetition and echo time are short. A T1-weighted spin echo has both short (typically
+400-800 and 8-20 ms), a T2-weighted one has both long (2500+ and 80+ ms)."""
 STIR_TI_MS = (80.0, 300.0)
 """Inversion times in ms that null fat at 0.3 to 3 T."""
 T1_FLAIR_TI_MS = (600.0, 1300.0)

@@ -1,8 +1,8 @@
 """Studies in a folder of NIfTI files, with a sub-folder for each study.
 
 An input of `locate`, `predict` and the bundles, beside ``datalist.json``. The series type of a volume comes from its
-name (``sagittal_t1.nii.gz``, ``axial_t2_1.nii.gz``) or else from the sidecar that ``data_prep convert`` wrote beside it,
-together with the plane of its affine. A volume of unknown type is left out with a warning.
+name (``sagittal_t1.nii.gz``, ``axial_t2_1.nii.gz``) or else from the sidecar that ``data_prep convert`` wrote beside
+it, together with the plane of its affine. A volume of unknown type is left out with a warning.
 """
 
 from __future__ import annotations

@@ -20,7 +20,7 @@ from monai_spine.errors import InvalidOptionError, InvalidTableError, SpineError
 from monai_spine.prediction.bundle import check_is_grader, config_files, digest_of, parsed, weight_files
 from monai_spine.prediction.mirror import mirrored as in_a_mirror
 from monai_spine.scoring.competition import Floats, natural_prevalence, normalised
-from monai_spine.spine import FINDINGS, MIRROR, Condition, Grade
+from monai_spine.spine import FINDINGS, FLIPPED, Condition, Grade
 from monai_spine.tables.calibration.calibrator import Calibration
 from monai_spine.weights import load_weights
 
@@ -155,7 +155,7 @@ class Grader:
             If what the bundle gives is no ``(25, 3)`` probabilities.
         """
         rows = [
-            self._rows(network, item)[list(MIRROR) if mirror else slice(None)]
+            self._rows(network, item)[list(FLIPPED) if mirror else slice(None)]
             for preprocessing, mirror in self.preprocessings
             for item in [self._item(preprocessing, record)]
             for network in self.networks

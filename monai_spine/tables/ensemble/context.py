@@ -59,7 +59,7 @@ def _surroundings(ratios: Floats) -> Floats:
     The canal has no side: it gets the mean of what is seen from either.
     """
     study = ratios.reshape(len(ratios), len(_CONDITIONS), _LEVELS, _RATIOS)
-    mirrored = study[:, [_CONDITIONS.index(condition.mirrored) for condition in Condition]]
+    mirrored = study[:, [_CONDITIONS.index(condition.flipped) for condition in Condition]]
     seen = {False: _by_level(study), True: _by_level(mirrored)}
     around = [_seen_by(finding.condition, list(Level).index(finding.level), seen) for finding in FINDINGS]
     return np.stack(around, axis=1)
@@ -76,5 +76,5 @@ def _by_level(study: Floats) -> Floats:
 def _seen_by(condition: Condition, level: int, seen: dict[bool, Floats]) -> Floats:
     if condition.side is None:
         return (seen[False][:, level] + seen[True][:, level]) / 2
-    is_first = _CONDITIONS.index(condition) < _CONDITIONS.index(condition.mirrored)
+    is_first = _CONDITIONS.index(condition) < _CONDITIONS.index(condition.flipped)
     return seen[not is_first][:, level]

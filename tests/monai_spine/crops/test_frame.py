@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from monai_spine.crops.frame import LevelFrame, Origin, level_frames
-from monai_spine.spine import MIRROR, TARGETS, Group, Level
+from monai_spine.spine import FLIPPED, TARGETS, Group, Level
 from tests.monai_spine.crops.worlds import leaning, moved, spine_points
 
 X = np.array([1.0, 0.0, 0.0])
@@ -42,15 +42,13 @@ def test_axes_are_right_handed_and_upright_whatever_points_there_are(seed: int, 
         assert np.diag(frame.basis).min() > 0.3
 
 
-def test_the_frames_of_the_mirrored_patient_are_the_mirrored_frames() -> None:
-    mirror = np.diag([-1.0, 1.0, 1.0])
+def test_the_frames_of_the_flipped_patient_are_the_flipped_frames() -> None:
+    flip = np.diag([-1.0, 1.0, 1.0])
     points = moved(spine_points(), leaning(12, 4), np.array([5.0, 6.0, 7.0]))
-    other = {TARGETS[MIRROR[n]]: mirror @ points[name] for n, name in enumerate(TARGETS)}
-    frames, mirrored = level_frames(points, X), level_frames(other, X)
+    other = {TARGETS[FLIPPED[n]]: flip @ points[name] for n, name in enumerate(TARGETS)}
+    frames, flipped = level_frames(points, X), level_frames(other, X)
     for level in Level:
-        assert close(
-            mirrored[level], mirror @ frames[level].basis @ mirror, mirror @ frames[level].anchors[Group.SPINAL]
-        )
+        assert close(flipped[level], flip @ frames[level].basis @ flip, flip @ frames[level].anchors[Group.SPINAL])
 
 
 @pytest.mark.parametrize(
@@ -96,7 +94,7 @@ def test_two_steps_beyond_the_last_point_nothing_is_guessed() -> None:
 
 def test_swapped_names_of_sides_do_not_turn_the_frame_around() -> None:
     points = spine_points()
-    swapped = {TARGETS[MIRROR[n]]: points[name] for n, name in enumerate(TARGETS)}
+    swapped = {TARGETS[FLIPPED[n]]: points[name] for n, name in enumerate(TARGETS)}
     assert close(level_frames(swapped)[Level.L2_L3], np.eye(3), np.array([0, 0, 32.0]))
 
 

@@ -67,12 +67,19 @@ def test_a_sheared_stack_is_judged_at_the_foot_in_its_plane() -> None:
 
 def test_beyond_the_last_slice_the_distance_grows_and_the_limit_cuts() -> None:
     affine = np.diag([1.0, 1.0, 4.0, 1.0])
-    reached = [coverage_of(Grid(affine, SHAPE), [10, 10, 32 + beyond]).shows() for beyond in (0, PLANE_LIMIT_MM, 5.01, 40)]
+    reached = [
+        coverage_of(Grid(affine, SHAPE), [10, 10, 32 + beyond]).shows() for beyond in (0, PLANE_LIMIT_MM, 5.01, 40)
+    ]
     assert reached == [True, True, False, False]
 
 
 def test_the_nearest_plane_serves_and_the_first_of_equals() -> None:
-    near, far, outside, beyond = Coverage(2, 0.5, 9.0), Coverage(1, 1.5, 30.0), Coverage(4, 0.1, -1.0), Coverage(0, 7.0, 9.0)
+    near, far, outside, beyond = (
+        Coverage(2, 0.5, 9.0),
+        Coverage(1, 1.5, 30.0),
+        Coverage(4, 0.1, -1.0),
+        Coverage(0, 7.0, 9.0),
+    )
     assert nearest_showing([far, near, outside, beyond]) == 1
     assert nearest_showing([outside, near, near]) == 1
     assert nearest_showing([outside, beyond]) is None

@@ -7,7 +7,7 @@ import pytest
 
 from monai_spine.errors import InvalidOptionError, InvalidTableError
 from monai_spine.scoring.competition import competition_score
-from monai_spine.spine import FINDINGS, MIRROR, MISSING, Grade, Group
+from monai_spine.spine import FINDINGS, FLIPPED, MISSING, Grade, Group
 from monai_spine.tables.ensemble.combine import apply_ensemble, combine
 from monai_spine.tables.ensemble.context import features, log_ratios
 from monai_spine.tables.ensemble.fitting import GroupLoss
@@ -70,10 +70,10 @@ def test_the_groups_losses_add_up_to_the_competitions_score() -> None:
 
 def test_left_and_right_have_the_same_features_seen_from_their_own_side() -> None:
     submissions = simulated().submissions[:, :5]
-    mirrored = submissions[:, :, list(MIRROR)]
+    mirrored = submissions[:, :, list(FLIPPED)]
     one = features(submissions, submissions.mean(axis=0))
     other = features(mirrored, mirrored.mean(axis=0))
-    assert np.allclose(other, one[:, list(MIRROR)])
+    assert np.allclose(other, one[:, list(FLIPPED)])
 
 
 def test_features_hold_the_findings_neighbours_and_nothing_beyond_the_last_level() -> None:
@@ -91,8 +91,8 @@ def test_features_hold_the_findings_neighbours_and_nothing_beyond_the_last_level
 
 def test_a_mirrored_study_gets_the_mirrored_answer(stacked: Ensemble) -> None:
     submissions = simulated().submissions[:, :20].copy()
-    sided = stacked.apply(submissions[:, :, list(MIRROR)])
-    assert np.allclose(sided[:, list(MIRROR)], stacked.apply(submissions))
+    sided = stacked.apply(submissions[:, :, list(FLIPPED)])
+    assert np.allclose(sided[:, list(FLIPPED)], stacked.apply(submissions))
 
 
 def test_what_others_teach_makes_stacking_better_than_the_mean_on_studies_it_never_saw() -> None:
