@@ -12,10 +12,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
+from nibabel.arrayproxy import ArrayProxy
 from nibabel.orientations import inv_ornt_aff, io_orientation
 
 from monai_spine.data.coverage import Grid
@@ -147,7 +148,7 @@ def open_stack(path: str | Path) -> Stack:
     i, j, k = image.shape
     stored = Stack(voxels, affine_of(image), (0.0, 1.0), (i, j, k), (0, 0, 0), _IDENTITY, str(path))
     stack = _reordered(stored, _orientation(stored))
-    return replace(stack, window=_window(stack.voxels, float(image.dataobj.slope), str(path)))
+    return replace(stack, window=_window(stack.voxels, float(cast(ArrayProxy, image.dataobj).slope), str(path)))
 
 
 def with_usable_volumes(records: Sequence[Record]) -> list[Record]:

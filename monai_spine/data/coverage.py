@@ -19,8 +19,8 @@ from monai_spine.geometry import Array, slice_normal, spacing
 from monai_spine.spine import Group, SeriesType
 
 PLANE_LIMIT_MM = 5.0
-"""A stack does not show a point that is farther than this many mm from its nearest slice plane. Winners of the RSNA 2024
-competition rejected axial planes beyond the same distance; slices lie 4 to 5 mm apart."""
+"""A stack does not show a point that is farther than this many mm from its nearest slice plane. Winners of the RSNA
+2024 competition rejected axial planes beyond the same distance; slices lie 4 to 5 mm apart."""
 
 VIEWS: dict[Group, tuple[SeriesType, ...]] = {
     Group.SPINAL: (SeriesType.SAGITTAL_T2, SeriesType.AXIAL_T2),
