@@ -91,3 +91,8 @@ def test_a_condition_is_viewed_first_where_annotators_marked_it() -> None:
     assert all(VIEWS[condition.group][0] is condition.series_type for condition in Condition)
     assert set(VIEWS) == set(Group)
     assert all(SeriesType.SAGITTAL_T1 not in views[1:] for views in VIEWS.values())
+
+
+def test_a_point_on_the_edge_of_the_image_at_the_limit_of_the_distance_is_shown() -> None:
+    assert Coverage(0, PLANE_LIMIT_MM, 0.0).shows()
+    assert not Coverage(0, PLANE_LIMIT_MM, -1e-9).shows()
