@@ -131,6 +131,7 @@ _SERIES_TITLES = {
     SeriesType.AXIAL_T2: "Axial T2",
 }
 
+# The series in which annotators of the competition marked each group of conditions.
 _SERIES_OF_GROUP = {
     Group.SPINAL: SeriesType.SAGITTAL_T2,
     Group.FORAMINAL: SeriesType.SAGITTAL_T1,

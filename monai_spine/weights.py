@@ -34,6 +34,7 @@ def load_safely(path: str | Path) -> Any:
             f"expected weights, but there is no file {path}; train first, or name the file that holds them"
         )
     try:
+        # weights_only: a pickle may run any code when it is read.
         return torch.load(path, map_location="cpu", weights_only=True)
     except (RuntimeError, EOFError, OSError, ValueError, LookupError, pickle.UnpicklingError) as err:
         raise InvalidTableError(
@@ -52,6 +53,7 @@ def load_weights(network: torch.nn.Module, path: str | Path) -> torch.nn.Module:
         If the file is missing or damaged, or does not fit the network.
     """
     weights = load_safely(path)
+    # The state of a run holds the optimizer and more; its network is one of the parts.
     if isinstance(weights, dict) and isinstance(weights.get("parts"), dict):
         weights = weights["parts"].get("network")
     if not isinstance(weights, dict) or not all(isinstance(value, torch.Tensor) for value in weights.values()):

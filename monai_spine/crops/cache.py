@@ -67,6 +67,7 @@ class CropCache:
         self.dtype = dtype
         parameters = {"format": _FORMAT, "window": WINDOW, "dtype": dtype, "limits": asdict(limits)}
         parameters["views"] = [asdict(view) for view in self.views]
+        # Caches of other parameters get a folder of their own, so that runs with different settings can share a disk.
         text = json.dumps(parameters, default=str, sort_keys=True)
         self.folder = Path(folder) / hashlib.sha256(text.encode()).hexdigest()[:16]
 
@@ -86,13 +87,15 @@ class CropCache:
     def _key(self, record: Mapping[Any, Any]) -> str:
         """A digest of all in the record that the file depends on. Folders do not count, so that data can move."""
         points = record.get("points", {})
-        kinds = [kind for kind in SeriesType if any(kind in view.series for view in self.views)]
+        series_types = [
+            series_type for series_type in SeriesType if any(series_type in view.series for view in self.views)
+        ]
         content = {
             "study": str(record["study_id"]),
             "points": [[float(x) for x in points[name]] if name in points else None for name in TARGETS],
             "volumes": {
-                kind.value: [[Path(path).name, *file_state(path)] for path in record.get(kind.value, ())]
-                for kind in kinds
+                series_type.value: [[Path(path).name, *file_state(path)] for path in record.get(series_type.value, ())]
+                for series_type in series_types
             },
         }
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
@@ -107,8 +110,8 @@ class CropCache:
                     box = crop_extent(view, frames[level], source.stack, self.limits)
                     boxes.setdefault((source.series, source.index), []).append(box)
         stacks = {
-            kind: tuple(self._rounded(stack, boxes.get((kind, n), [])) for n, stack in enumerate(group))
-            for kind, group in study.stacks.items()
+            series_type: tuple(self._rounded(stack, boxes.get((series_type, n), [])) for n, stack in enumerate(group))
+            for series_type, group in study.stacks.items()
         }
         return StudyStacks(stacks, study.refused)
 
@@ -120,6 +123,7 @@ class CropCache:
         part, white = stack.trimmed(union), _WHITE[self.dtype]
         high = tuple(a + n for a, n in zip(part.start, part.voxels.shape, strict=True))
         scaled = part.block(part.start, (high[0], high[1], high[2])).T * np.float32(white)
+        # uint8 needs rounding, since astype cuts off.
         rounded = np.rint(scaled) if self.dtype == "uint8" else scaled
         return part.with_voxels(rounded.astype(self.dtype), (0.0, white))
 
@@ -127,12 +131,13 @@ class CropCache:
 def _write(path: Path, key: str, study: StudyStacks) -> None:
     arrays: dict[str, npt.NDArray[Any]] = {}
     rows: list[dict[str, Any]] = []
-    for kind, group in study.stacks.items():
+    for series_type, group in study.stacks.items():
         for stack in group:
             # Slices first: a crop reads whole slices, which then lie together in the file.
             order = [int(axis) for axis in np.argsort(-spacing(stack.affine), kind="stable")]
+            # Tensors of a safetensors file have names only, so their order is their name.
             arrays[str(len(rows))] = np.ascontiguousarray(stack.voxels.transpose(order))
-            rows.append({"series": kind.value, "order": order, **stack.placement()})
+            rows.append({"series": series_type.value, "order": order, **stack.placement()})
     content = json.dumps(
         {"key": key, "stacks": rows, "refused": study.refused, "series": [k.value for k in study.stacks]}
     )
@@ -148,11 +153,11 @@ def _read(path: Path, key: str) -> StudyStacks | None:
             content = json.loads(file.metadata()["monai_spine"])
             if content["key"] != key:
                 return None
-            groups: dict[SeriesType, list[Stack]] = {SeriesType(kind): [] for kind in content["series"]}
+            groups: dict[SeriesType, list[Stack]] = {SeriesType(series_type): [] for series_type in content["series"]}
             for n, row in enumerate(content["stacks"]):
                 voxels = file.get_tensor(str(n)).transpose(np.argsort(row["order"]))
                 groups[SeriesType(row["series"])].append(Stack.placed(voxels, row))
     except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
         logger.warning("%s: cannot be read and is made anew (%s)", path, error)
         return None
-    return StudyStacks({kind: tuple(group) for kind, group in groups.items()}, tuple(content["refused"]))
+    return StudyStacks({series_type: tuple(group) for series_type, group in groups.items()}, tuple(content["refused"]))

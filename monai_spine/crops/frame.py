@@ -113,6 +113,7 @@ def _canal(columns: Mapping[Condition, Column]) -> tuple[dict[int, Array], dict[
     known: dict[int, Array] = {}
     origins: dict[int, Origin] = {}
     for n in range(len(_LEVELS)):
+        # In this order: the recesses lie closer to the canal than the foramina, so their offset is the surer one.
         guesses = {
             Origin.CANAL: marked.get(n),
             Origin.RECESSES: _from_pair(columns, _PAIRS[1], n),
@@ -130,6 +131,7 @@ def _canal(columns: Mapping[Condition, Column]) -> tuple[dict[int, Array], dict[
 def _from_pair(columns: Mapping[Condition, Column], pair: tuple[Condition, Condition], n: int) -> Array | None:
     """The canal from a pair of points: each moved by its offset from the canal at other levels, or their middle."""
     canal = columns[Condition.SPINAL_CANAL_STENOSIS]
+    # One side is enough where other levels show how it lies to the canal.
     moved = [
         columns[side][n] + shift
         for side in pair
@@ -168,6 +170,7 @@ def _continued(known: Column, n: int) -> Array | None:
 
 
 def _right(columns: Mapping[Condition, Column], n: int, axis: Array) -> Array:
+    # Long vectors count more: the same error of a point turns them less.
     total = _AXIS_WEIGHT_MM * axis / np.linalg.norm(axis)
     for left, right in _PAIRS:
         for near in (n - 1, n, n + 1):
@@ -181,5 +184,6 @@ def _up(canal: Column, n: int, right: Array) -> Array:
     """Unit vector along the canal from the level below to the level above; straight up if there is one level only."""
     above, below = canal.get(n - 1, canal[n]), canal.get(n + 1, canal[n])
     along = above - below if (above != below).any() else np.array([0.0, 0.0, 1.0])
+    # The frame must be orthogonal; the left-right axis is kept, and the canal's axis gives way.
     along = along - (along @ right) * right
     return np.asarray(along / np.linalg.norm(along), dtype=np.float64)

@@ -74,6 +74,7 @@ class Stack:
 
     def turned(self, basis: Array) -> Stack:
         """The same stack, its axes permuted and reversed to run along the columns of a basis ``(3, 3)`` in RAS."""
+        # nibabel finds the best permutation of axes for an affine; here the world axes are those of the basis.
         order = io_orientation(np.block([[basis.T @ self.affine[:3, :3], np.zeros((3, 1))], [np.zeros((1, 3)), 1.0]]))
         return _reordered(self, order)
 
@@ -128,6 +129,7 @@ class Stack:
         if min(first) < 0 or any(b > n for b, n in zip(last, self.voxels.shape, strict=True)):
             raise IndexError(f"{self.name}: voxels {low} to {high} of {self.shape} are not in memory")
         part = self.voxels[tuple(slice(a, b) for a, b in zip(first, last, strict=True))]
+        # One copy, then scaled in place: blocks are read for every crop of a training.
         block = np.ascontiguousarray(part.T, dtype=np.float32)
         dark, bright = self.window
         block -= np.float32(dark)
@@ -157,7 +159,10 @@ def with_usable_volumes(records: Sequence[Record]) -> list[Record]:
     Every study stays, so that one bad volume does not end a run over many. If a study has no volume left, all of its
     findings are reported as not covered.
     """
-    return [{**record, **{kind.value: _usable(record, kind) for kind in SeriesType}} for record in records]
+    return [
+        {**record, **{series_type.value: _usable(record, series_type) for series_type in SeriesType}}
+        for record in records
+    ]
 
 
 def _usable(record: Record, series_type: SeriesType) -> list[str]:
@@ -188,6 +193,7 @@ def _reordered(stack: Stack, order: npt.NDArray[Any]) -> Stack:
     """The stack with axes permuted and reversed by an orientation of `nibabel.orientations`; voxels are not copied."""
     if (order == _IDENTITY).all():
         return stack
+    # nibabel gives, for each old axis, its new place; here the old axis at each new place is needed.
     axes = np.argsort(order[:, 0])
     forwards = order[axes, 1] > 0
     part = stack.voxels.shape
@@ -207,6 +213,7 @@ def _reordered(stack: Stack, order: npt.NDArray[Any]) -> Stack:
 
 def _window(voxels: npt.NDArray[Any], slope: float, name: str) -> tuple[float, float]:
     """Percentiles over every n-th voxel: the same voxels however the volume is stored or flipped."""
+    # Integers are always finite, and the check reads the whole volume.
     if voxels.dtype.kind == "f" and not np.isfinite(voxels).all():
         raise InvalidVolumeError(f"{name}: expected finite voxel values, but some are infinite or not a number")
     dark, bright = np.percentile(voxels[_lattice(voxels.shape)], WINDOW)
@@ -248,6 +255,7 @@ class StackCache:
             self._stacks[key] = open_stack(path)
         self._stacks.move_to_end(key)
         stack = self._stacks[key]
+        # At least the volume that was asked for stays, even if it alone exceeds the memory.
         while len(self._stacks) > 1 and (self.used_bytes > self.most_bytes or len(self._stacks) > _MOST_OPEN):
             self._stacks.popitem(last=False)
         return stack

@@ -41,6 +41,7 @@ class StudyStacks:
         if not ordered:
             return np.array([1.0, 0.0, 0.0])
         first = ordered[0].affine
+        # Perpendicular to both other axes, which equals the first axis unless the stack is sheared.
         across = np.cross(first[:3, 1], first[:3, 2])
         return np.asarray(across / np.linalg.norm(across), dtype=np.float64)
 
@@ -114,6 +115,7 @@ def source_of(
     if frame is None:
         return SourceStack(reason=f"no point says where {level.title} is")
     reasons: list[str] = []
+    # The first series type that shows the anchor wins, even if a later one has a nearer plane.
     for series_type in view.series:
         turned = [stack.turned(frame.basis @ view.directions) for stack in stacks.get(series_type, ())]
         coverages = [coverage_of(stack.grid, frame.anchors[view.anchor]) for stack in turned]

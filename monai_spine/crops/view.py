@@ -73,7 +73,7 @@ class View:
         try:
             converted = {
                 "plane": Plane(self.plane),
-                "series": tuple(SeriesType(kind) for kind in self.series),
+                "series": tuple(SeriesType(series_type) for series_type in self.series),
                 "anchor": Group(self.anchor),
                 "between": Between(self.between),
                 "size_mm": tuple(float(mm) for mm in self.size_mm),
@@ -96,6 +96,7 @@ class View:
             return "at least one series type"
         if len(self.size_mm) != 2 or len(self.pixels) != 2:
             return "two sizes in mm and two in pixels"
+        # One check for all, since a view comes from a config and any of these may be mistyped.
         if min(*self.size_mm, *self.pixels, self.slices, self.gap_mm) <= 0:
             return "sizes, pixels, slices and gap above 0"
         return None
@@ -116,6 +117,8 @@ class View:
         return 0 if self.plane is Plane.SAGITTAL else 2
 
 
+# Columns of each matrix: a crop's columns, rows and slices, in the components (right, forwards, up). Pictures
+# look as radiologists see them: sagittal ones from the patient's left, axial ones from the feet.
 _DIRECTIONS: dict[Plane, Array] = {
     Plane.SAGITTAL: np.array([[0.0, 0.0, 1.0], [-1.0, 0.0, 0.0], [0.0, -1.0, 0.0]]),
     Plane.AXIAL: np.array([[-1.0, 0.0, 0.0], [0.0, -1.0, 0.0], [0.0, 0.0, 1.0]]),

@@ -60,6 +60,7 @@ def read_datalist(path: str | Path, section: str = "training", *, without_series
             f"{path}: expected studies under {section!r}, but found none; it holds {filled or 'nothing'}"
         )
     faults = [fault for n, entry in enumerate(entries) for fault in entry_faults(entry, n)]
+    # Leaks are searched only in entries of the right form, which have an id and a fold.
     _raise(InvalidTableError, path, faults or leaks(entries))
     records = [_record(entry, path.parent) for entry in entries]
     absent = [
@@ -93,6 +94,7 @@ def leaks(entries: Iterable[Record]) -> list[str]:
     folds: dict[str, set[int]] = {}
     for entry in entries:
         if entry.get("fold") is not None:
+            # Without patient_id, each study counts as a patient of its own.
             folds.setdefault(str(entry.get("patient_id", entry["study_id"])), set()).add(entry["fold"])
     return found + [
         f"patient {patient} has studies in the folds {', '.join(map(str, sorted(numbers)))}; "
@@ -104,7 +106,7 @@ def leaks(entries: Iterable[Record]) -> list[str]:
 
 def volumes(record: Record) -> list[str]:
     """All volumes of a record, in the order of `SeriesType`."""
-    return [file for kind in SeriesType for file in record[kind.value]]
+    return [file for series_type in SeriesType for file in record[series_type.value]]
 
 
 def split_folds(records: Sequence[Record], validation_fold: int) -> tuple[list[Record], list[Record]]:
@@ -125,6 +127,7 @@ def split_folds(records: Sequence[Record], validation_fold: int) -> tuple[list[R
         raise InvalidTableError(
             f"expected studies inside and outside of fold {validation_fold}, but the folds are {folds}"
         )
+    # Records need not come from `read_datalist`, which refuses such leaks; a score with leaks would be too good.
     shared = {r["patient_id"] for r in training} & {r["patient_id"] for r in validation}
     if shared:
         raise InvalidTableError(
@@ -185,6 +188,7 @@ def read_content(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict) or content.get("schema") != SCHEMA:
         found = content.get("schema") if isinstance(content, dict) else type(content).__name__
         raise InvalidTableError(f"{path}: expected the schema {SCHEMA!r}, but found {found!r}")
+    # Both kinds of datalist have the same schema; only this key tells them apart.
     if "classes" in content:
         raise InvalidTableError(f"{path}: expected a datalist of studies, but found one of images for classification")
     if content.get("targets") != list(TARGETS):
@@ -213,7 +217,7 @@ def entry_faults(entry: Any, n: int) -> list[str]:
 
 def has_series(entry: Record) -> bool:
     """Whether an entry or a record names any volume."""
-    return any(entry.get(kind.value) for kind in SeriesType)
+    return any(entry.get(series_type.value) for series_type in SeriesType)
 
 
 def _with_series(path: Path, records: Sequence[Record]) -> list[Record]:
@@ -229,7 +233,7 @@ def _bad_series(entry: Record) -> list[str]:
     def good(files: Any) -> bool:
         return isinstance(files, list) and all(isinstance(file, str) and file for file in files)
 
-    return [kind.value for kind in SeriesType if not good(entry.get(kind.value, []))]
+    return [series_type.value for series_type in SeriesType if not good(entry.get(series_type.value, []))]
 
 
 def _is_integer(value: Any) -> bool:
@@ -257,7 +261,10 @@ def _record(entry: Record, folder: Path) -> Record:
         "study_id": study_id,
         "patient_id": str(entry.get("patient_id", study_id)),
         "fold": entry.get("fold"),
-        **{kind.value: [str(folder / file) for file in entry.get(kind.value, [])] for kind in SeriesType},
+        **{
+            series_type.value: [str(folder / file) for file in entry.get(series_type.value, [])]
+            for series_type in SeriesType
+        },
         "label": np.asarray(entry.get("label", [MISSING] * len(TARGETS)), dtype=np.int64),
         "points": {target: tuple(map(float, point)) for target, point in entry.get("points", {}).items()},
     }
@@ -268,6 +275,6 @@ def _repeated(names: Iterable[str]) -> list[str]:
     return [name for name in names if name in seen or seen.add(name)]  # type: ignore[func-returns-value]
 
 
-def _raise(kind: type[Exception], path: Path, faults: list[str]) -> None:
+def _raise(error: type[Exception], path: Path, faults: list[str]) -> None:
     if faults:
-        raise kind(f"{path}: {listed(faults, separator='; ')}")
+        raise error(f"{path}: {listed(faults, separator='; ')}")

@@ -76,11 +76,12 @@ def find_studies(path: str | Path, section: str = "test") -> list[Record]:
     for folder, study in zip(folders, studies, strict=True):
         for name, reason in study.left_out.items():
             logger.warning("%s: left out, %s", folder / name, reason)
+    # Only a set without any usable study is an error; single studies without a series are left out.
     records = [study.record for study in studies if has_series(study.record)]
     if not records:
         raise InvalidTableError(
             f"{path}: in none of {len(folders)} studies could a series be told apart; name the files "
-            f"{', '.join(f'{kind.value}.nii.gz' for kind in SeriesType)}, or write a datalist"
+            f"{', '.join(f'{series_type.value}.nii.gz' for series_type in SeriesType)}, or write a datalist"
         )
     return records
 
@@ -98,7 +99,7 @@ def find_study(study_id: str, files: Iterable[Path], *, leave_out_bad: bool = Fa
     InvalidTableError, InvalidVolumeError
         If a header or sidecar cannot be read.
     """
-    series: dict[str, list[str]] = {kind.value: [] for kind in SeriesType}
+    series: dict[str, list[str]] = {series_type.value: [] for series_type in SeriesType}
     left_out: dict[str, str] = {}
     unreadable = set()
     for file in files:
@@ -110,6 +111,7 @@ def find_study(study_id: str, files: Iterable[Path], *, leave_out_bad: bool = Fa
             left_out[file.name] = str(error).removeprefix(f"{file}: ").replace(str(file), file.name)
             unreadable.add(file.name)
             continue
+        # Left out instead of guessed: a wrong series type would give wrong grades without any sign of it.
         if verdict.series_type is None:
             left_out[file.name] = verdict.reason
         else:
@@ -135,7 +137,7 @@ def series_verdict(path: Path) -> SeriesVerdict:
     """
     # The header is read in any case, so that a damaged file is refused here and not in the middle of a run.
     plane = plane_of(affine_of(open_volume(path)))
-    by_name = next((kind for kind in SeriesType if path.name.lower().startswith(kind.value)), None)
+    by_name = next((series_type for series_type in SeriesType if path.name.lower().startswith(series_type.value)), None)
     if by_name is not None:
         return SeriesVerdict(by_name, Confidence.GIVEN, "its name says so")
     return series_type_of(_sidecar(path), plane)

@@ -52,6 +52,7 @@ def read_study(folder: Path) -> LocatedStudy:
         raise MissingInputError(f"expected located points, but there is no file {path}")
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
+        # Checked first, so that a file of another version gives a clear message and not a missing key.
         if content["schema"] != SCHEMA:
             raise ValueError(f"its schema is {content['schema']!r}")
         points = tuple(
@@ -74,6 +75,7 @@ def _key(one: Mapping[str, Any]) -> Key:
 
 def _row(study: str, point: LevelPoint) -> tuple[str, ...]:
     side = point.side.value if point.side else ""
+    # Hundredths of a mm: far finer than the error of any point.
     place = [f"{value:.2f}" for value in point.world]
     return (study, point.kind.value, point.level.value, side, *place, f"{point.confidence:.3f}", ";".join(point.flags))
 
@@ -123,6 +125,7 @@ def _markups(located: LocatedStudy) -> dict[str, object]:
         }
         for n, point in enumerate(located.points, start=1)
     ]
+    # Slicer assumes LPS unless the file names another coordinate system.
     markup = {"type": "Fiducial", "coordinateSystem": "RAS", "coordinateUnits": "mm", "controlPoints": points}
     return {"@schema": _MARKUPS, "markups": [markup]}
 

@@ -93,6 +93,7 @@ def find_inputs(inputs: Sequence[Path]) -> list[StudyInput]:
         else:
             raise MissingInputError(f"expected a NIfTI file, a folder of studies or a datalist, but there is no {path}")
     names = [one.study for one in studies]
+    # Outputs are named after studies, and one would overwrite the other.
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         raise InvalidOptionError(f"two inputs would both be written as {twice[0]}; locate them into separate folders")
@@ -100,6 +101,7 @@ def find_inputs(inputs: Sequence[Path]) -> list[StudyInput]:
 
 
 def _of_folder(path: Path) -> list[StudyInput]:
+    # A folder has no sections; a datalist without studies in either is read as "test", which raises the right error.
     sections = [name for name in ("training", "test") if read_content(path).get(name)] if path.is_file() else ["test"]
     records = [record for section in sections or ["test"] for record in find_studies(path, section)]
     return [StudyInput.of(record) for record in records]

@@ -99,6 +99,7 @@ def locate_records(
     MissingInputError, InvalidTableError, InvalidOptionError
         If a localizer or the device is missing or does not fit. Without anything to locate, no localizer is opened.
     """
+    # Opening the localizers takes seconds, so it is avoided where nothing is to be located.
     if given and all(record["points"] for record in records):
         return list(records)
     name = str(device) if device is not None else None
@@ -144,6 +145,7 @@ def read_located_points(path: str | Path) -> dict[str, Points]:
             points = studies.setdefault(row["study"], {})
             if finding.name in points:
                 faults.append(f"row {number}: a second point of {finding.name} in study {row['study']}")
+            # Faults are collected, so that one run names all of them.
             points[finding.name] = place
     if faults:
         raise InvalidTableError(f"{path}: {listed(faults, separator='; ')}")

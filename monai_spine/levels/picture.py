@@ -47,6 +47,7 @@ def level_picture(image: torch.Tensor, affine: Array, located: LocatedStudy, axi
             draw.ellipse((x - 3, y - 3, x + 3, y + 3), outline=_FORAMEN)
         if point.kind is PointKind.CANAL:
             _mark(draw, font, point, (x, y), picture.width - _MARGIN_PIXELS)
+    # Without a spine the title says why.
     title = located.study if canal else f"{located.study}: {', '.join(sorted(set(located.volumes.values())))}"
     draw.text((8, 6), title, fill="white", font=font)
     return picture

@@ -47,6 +47,7 @@ class PointWriter(CaseWriter):
     def write(self, entries: Mapping[str, tuple[str, str, SpinePoints]]) -> None:
         """Unite the volumes of each study, and write its points."""
         studies = []
+        # Studies of which no volume went through the engine are written too, as those without points.
         for study, record in sorted(self.records.items()):
             spines = {name: spine for owner, name, spine in entries.values() if owner == study}
             axial = [Path(file) for file in record.get(SeriesType.AXIAL_T2.value, ())]

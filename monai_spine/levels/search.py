@@ -92,6 +92,7 @@ def search(study: StudyInput, locator: LevelLocator, recesses: RecessLocator | N
     images: dict[str, tuple[torch.Tensor, Array]] = {}
     for path in study.sagittal:
         try:
+            # One bad volume does not end the study, since others may show its levels.
             image, affine = sagittal_grid(read_volume(path), path.name)
         except SpineError as error:
             refused[path.name] = _reason(error, path)
@@ -117,6 +118,7 @@ def unite_volumes(
     paths = {path.name: path for path in axial}
     unread: dict[str, str] = {}
 
+    # `unite` knows planes and no files; this function leads from one to the other.
     def detect(plane: RecessPlane) -> dict[Side, Detection]:
         path = paths[plane.name]
         try:

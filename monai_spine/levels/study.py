@@ -85,6 +85,7 @@ def unite(
     # Two series that count differently cannot both be right, and nothing shows which one is.
     if any(_names_otherwise(leader, other) for other in others):
         points = {key: _uncertain(point) for key, point in points.items()}
+    # Recesses come from the leader alone, so that all levels are counted in one way.
     recesses, absent, planes = _recesses(leader, axial, detect)
     absent = [one for one in (*leader.absent, *absent) if (one.kind, one.level, one.side) not in points]
     ordered = sorted((*points.values(), *recesses), key=_order)
@@ -105,6 +106,7 @@ def _filled_in(leader: SpinePoints, others: Sequence[SpinePoints]) -> dict[Key, 
     """The leader's points. Where it has none, or only an interpolated one, a surer point of another volume."""
     points = _keyed(leader)
     for other in others:
+        # A volume that counts differently would bring in points of other levels.
         if _names_otherwise(leader, other):
             continue
         for key, point in _keyed(other).items():
@@ -142,8 +144,10 @@ def _recesses(
     planes: dict[Level, tuple[str, int, float]] = {}
     level_flags = () if spine.chain is None or spine.chain.certain else (Flag.UNCERTAIN_LEVEL.value,)
     for level, disc in levels(spine.chain) if spine.chain else ():
+        # Axial planes are often angled blocks, one per disc, so the plane is searched for each level.
         plane = recess_plane(disc, axial)
         if plane is None:
+            # No point is given then: a finding that no slice shows must not be graded.
             reason = f"no axial plane within {PLANE_LIMIT_MM:g} mm of {level.title}" if axial else "no axial series"
             absent += [Absent(PointKind.RECESS, level, side, reason) for side in Side]
             continue

@@ -22,7 +22,7 @@ from monai_spine.spine import SeriesType
 _ANCHORS = (SeriesType.SAGITTAL_T2, SeriesType.SAGITTAL_T1, SeriesType.AXIAL_T2)
 """Series types whose middle is the grid's middle, the first that the study has."""
 
-ALL_SERIES = tuple(kind.value for kind in SeriesType)
+ALL_SERIES = tuple(series_type.value for series_type in SeriesType)
 
 _WINDOW = (1.0, 99.0)
 """Percentiles of a stack's grey values that become 0 and 1."""
@@ -67,22 +67,24 @@ class StudyGridd(MapTransform):
         super().__init__(keys=tuple(series), allow_missing_keys=True)
         self.size = tuple(int(n) for n in size)
         self.step = tuple(float(mm) for mm in step)
-        self.series = tuple(SeriesType(kind) for kind in series)
+        self.series = tuple(SeriesType(series_type) for series_type in series)
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         """Add the study's tensor to the record."""
-        stacks = {kind: [read_volume(path) for path in data.get(kind.value, ())] for kind in self.series}
+        stacks = {
+            series_type: [read_volume(path) for path in data.get(series_type.value, ())] for series_type in self.series
+        }
         affine = grid_affine(self._middle(stacks, data), self.size, self.step)
-        sampled = [sample_series(stacks[kind], affine, self.size) for kind in self.series]
+        sampled = [sample_series(stacks[series_type], affine, self.size) for series_type in self.series]
         intensity, covered = (torch.stack(part) for part in zip(*sampled, strict=True))
         return {**data, "image": torch.cat([intensity, covered])}
 
     def _middle(self, stacks: Mapping[SeriesType, list[Volume]], data: Mapping[Hashable, Any]) -> Array:
-        for kind in _ANCHORS:
-            if stacks.get(kind):
-                first = stacks[kind][0]
+        for series_type in _ANCHORS:
+            if stacks.get(series_type):
+                first = stacks[series_type][0]
                 return centre(first.affine, first.voxels.shape)
-        names = [kind.value for kind in self.series]
+        names = [series_type.value for series_type in self.series]
         raise InvalidVolumeError(f"study {data.get('study_id')}: expected a volume of at least one of {names}")
 
 

@@ -42,6 +42,7 @@ class RecessMetric(CaseMetric):
     def value(self, rows: Array) -> float:
         """The mean over the sides that the figure is about; NaN if there are none."""
         errors, confidence = rows.T
+        # The distance to a recess that does not exist is NaN.
         present = np.isfinite(errors)
         values = {
             "error": errors[present],

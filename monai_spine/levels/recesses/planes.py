@@ -99,6 +99,7 @@ def plausible(detections: Mapping[Side, Detection], plane: RecessPlane) -> dict[
         if one.confidence >= LEAST_CONFIDENCE and np.linalg.norm(one.world - plane.projected[side]) <= MOST_OFFSET_MM
     }
     if len(kept) == len(Side):
+        # Along the line between the projected points, since the patient may lie turned in the scanner.
         across = plane.projected[Side.RIGHT] - plane.projected[Side.LEFT]
         apart = (kept[Side.RIGHT].world - kept[Side.LEFT].world) @ across / np.linalg.norm(across)
         if apart < LEAST_APART_MM:
@@ -115,6 +116,7 @@ def recess_points(
     """
     kept = plausible(detections, plane)
     points = []
+    # Each side by itself: one recess may be outside the image, or hidden by disease.
     for side in Side:
         if side in kept:
             one = kept[side]
@@ -122,6 +124,7 @@ def recess_points(
             points.append(LevelPoint(PointKind.RECESS, level, side, world, one.confidence, level_flags))
         else:
             flags = (*level_flags, PROJECTED)
+            # The place follows from the disc, but individual anatomy is unknown.
             confidence = plane.disc.confidence / 2
             points.append(LevelPoint(PointKind.RECESS, level, side, plane.projected[side], confidence, flags))
     return points

@@ -35,6 +35,7 @@ class RecessReport(RecessWriter):
         """Compare the points of all tasks, by the tasks' keys, with the marked ones."""
         rows = [row for task in self.tasks for row in compare(task, points[task.key])]
         marked = sum(len(task.marked) for task in self.tasks)
+        # A level without a near plane has no points, and would otherwise be missing without a trace.
         content = {"marked": marked, "without_plane": marked - len(rows), **summary(rows)}
         write_text(self.output_dir / "metrics.json", json.dumps(content, indent=2) + "\n")
         write_text(self.output_dir / "errors.csv", _table(rows))
@@ -49,6 +50,7 @@ def compare(task: RecessTask, points: list[LevelPoint]) -> list[dict[str, Any]]:
     normal = slice_normal(task.plane.grid.affine)
     rows = []
     for point in points:
+        # Only marked recesses have a truth; others are searched, but not counted.
         if point.side is None or point.side not in task.marked:
             continue
         place, projected = task.marked[point.side], task.plane.projected[point.side]

@@ -93,6 +93,7 @@ def discs_at(canal: Mapping[Level, Array]) -> dict[Level, Disc]:
     for n, level in enumerate(named):
         upwards = places[max(n - 1, 0)] - places[min(n + 1, len(places) - 1)]
         length = float(np.linalg.norm(upwards))
+        # Marked points are true, so their confidence is 1.
         discs[level] = Disc(places[n], 1.0, upwards / length if length > 0 else np.array([0.0, 0.0, 1.0]))
     return discs
 

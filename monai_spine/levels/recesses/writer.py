@@ -49,6 +49,7 @@ class RecessWriter(CaseWriter):
 
     def write_tasks(self, points: dict[str, list[LevelPoint]]) -> None:
         """Write the points of all tasks, by the tasks' keys."""
+        # A study may have several tasks, one for each level, but has one folder.
         names = sorted({task.study_id for task in self.tasks})
         studies = [self._study(name, points) for name in names]
         for study in studies:

@@ -92,6 +92,7 @@ def summary(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
     errors = defaultdict(list)
     for row in rows:
         for error in row["errors"]:
+            # Figures are made over the points of all volumes, not over the means of volumes.
             errors[error["point"]].append((error["error"], error["in_plane"]))
     for kind in _POINT_KINDS.values():
         marked = sum(row["marked"][kind.value] for row in rows)
@@ -164,6 +165,7 @@ class NamedPointAssessor:
         errors = [error["error"] for error in row["errors"]]
         missed = len(truth) - len(errors)
         worst = max(errors, default=0.0)
+        # A missed point costs 1 mm only, so that wrong places rank before points out of view.
         title = f"{volume['study_id']} {volume['series_type']}: worst {worst:.1f} mm, {missed} not found"
         title += ", levels uncertain" if row["uncertain"] else ""
         points = np.array([point.world for point in spine.points]).reshape(-1, 3)

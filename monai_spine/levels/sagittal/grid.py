@@ -66,6 +66,7 @@ class SagittalGridd(MapTransform):
 def sagittal_grid(volume: Volume, name: str) -> tuple[torch.Tensor, Array]:
     """The tensor ``(x, y, z)`` and its affine to RAS mm; ``name`` is for error messages."""
     voxels, affine = _canonical(volume, name)
+    # In the plane first: across slices there are fewer voxels to interpolate afterwards.
     for axes, sizes in ((((1, 2), _in_plane(voxels.shape, affine))), ((0,), _across(voxels.shape, affine))):
         voxels, affine = _resized(voxels, affine, dict(zip(axes, sizes, strict=True)))
     return _padded(_scaled(voxels, name), affine)
@@ -83,6 +84,7 @@ def _padded(voxels: torch.Tensor, affine: Array) -> tuple[torch.Tensor, Array]:
 def _canonical(volume: Volume, name: str) -> tuple[torch.Tensor, Array]:
     """The volume with its axes permuted and reversed to the order right, anterior, superior."""
     orientation = io_orientation(volume.affine)
+    # nibabel gives NaN for an axis that it cannot assign.
     if np.isnan(orientation).any():
         raise InvalidVolumeError(f"{name}: expected three axes along the patient's, but they cannot be told apart")
     voxels = apply_orientation(volume.voxels, orientation)
@@ -131,6 +133,7 @@ def _resized(voxels: torch.Tensor, affine: Array, sizes: Mapping[int, int]) -> t
 
 def _scaled(voxels: torch.Tensor, name: str) -> torch.Tensor:
     """Grey values from 0 to 1 by `WINDOW`."""
+    # Every n-th voxel is enough for percentiles, and much faster.
     flat = voxels.flatten()
     low, high = np.percentile(flat[:: max(1, len(flat) // _WINDOW_SAMPLES)].numpy(), WINDOW)
     if not high > low:

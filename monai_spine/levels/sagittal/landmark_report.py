@@ -47,12 +47,14 @@ class LandmarkReport(CaseWriter):
     def entry(self, case: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
         """A row for a volume."""
         study = str(case["study_id"])
+        # The same reading of maps as in `locate`, so that the report is about its output.
         row = compare(points_of(case), self.truth[study])
         return f"{study}/{case['volume']}", {"series_type": case["series_type"], "height": _height(case), **row}
 
     def write(self, entries: Mapping[str, dict[str, Any]]) -> None:
         """Write the figures of each series type, and the errors of all points."""
         content = {}
+        # T1 and T2 have figures of their own: their contrast differs, and the network may be good at one only.
         for series_type in sorted({row["series_type"] for row in entries.values()}):
             content[series_type] = _figures([row for row in entries.values() if row["series_type"] == series_type])
         write_text(self.output_dir / "metrics.json", json.dumps(content, indent=2) + "\n")

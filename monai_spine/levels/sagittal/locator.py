@@ -50,6 +50,7 @@ class LevelLocator(Localizer):
                 break
             low, high = max(0, start - _OVERLAP), min(slices, start + step + _OVERLAP)
             maps = probabilities(self.network(image[None, None, low:high].to(self.device))[0])
+            # The first and the last part keep the slices at their outer end, where there is no overlap.
             last = high == slices
             parts.append(maps[:, start - low : None if last else start - low + step].cpu())
             if last:

@@ -72,6 +72,7 @@ def found_points(image: Mapping[str, Any], landmark: str) -> Array:
     values = torch.as_tensor(image["pred"])[channel].float().cpu().numpy()
     peaks = find_peaks(values, affine, threshold=_LEAST_HEIGHT, apart=_LEAST_APART_MM)
     points = np.array([peak.world for peak in peaks]).reshape(-1, 3)
+    # Nobody marked these places, so a peak there is neither right nor wrong.
     unknown = torch.as_tensor(image["label"])[channel].cpu().numpy() == UNKNOWN
     voxels = np.clip(np.rint(to_voxel(affine, points)).astype(int), 0, np.array(values.shape) - 1)
     return points[~unknown[tuple(voxels.T)]]

@@ -103,6 +103,7 @@ def read_maps(maps: Array, affine: Array, shape: Sequence[int], grid: Array) -> 
         name: find_peaks(values, affine, threshold=_LEAST_HEIGHT[name], apart=_LEAST_APART_MM[name])
         for name, values in zip(LANDMARKS, maps[: len(LANDMARKS)], strict=True)
     }
+    # The maps of the regions come after those of the landmarks.
     sacrum = Sacrum(maps[len(LANDMARKS) :], affine, peaks["lumbosacral"])
     chain = link(peaks["canal"], sacrum.below)
     if chain is None:

@@ -26,6 +26,7 @@ def sagittal_volumes(records: Sequence[Record]) -> list[dict[str, Any]]:
     """
     volumes = []
     for record in records:
+        # All volumes of a study share its points, since these are in patient space.
         for series_type in SAGITTAL:
             for path in record.get(series_type.value, ()):
                 name = str(path).rsplit("/", 1)[-1]
@@ -62,6 +63,7 @@ def _landmarks(record: Record) -> dict[str, np.ndarray]:
     marked = [(finding, np.asarray(points[finding.name])) for finding in FINDINGS if finding.name in points]
     canal = [(finding.level, point) for finding, point in marked if finding.condition.group is Group.SPINAL]
     foramen = [point for finding, point in marked if finding.condition.group is Group.FORAMINAL]
+    # The canal at L5/S1 is the lumbosacral landmark, if that level is marked.
     lowest = [point for level, point in canal if level is Level.L5_S1]
     return {
         "canal": _table([point for _, point in canal]),
