@@ -90,7 +90,7 @@ def check_no_leak(entries: Iterable[Record]) -> None:
 def leaks(entries: Iterable[Record]) -> list[str]:
     """A sentence for each study that appears twice, and for each patient in more than one fold."""
     entries = list(entries)
-    found = [f"study {study} stands there twice" for study in _repeated(str(_get(e, "study_id")) for e in entries)]
+    found = [f"study {study} appears twice" for study in _repeated(str(_get(e, "study_id")) for e in entries)]
     folds: dict[str, set[int]] = {}
     for entry in entries:
         if entry.get("fold") is not None:

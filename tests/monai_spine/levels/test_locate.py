@@ -211,6 +211,7 @@ def test_many_slices_go_through_in_parts_that_fit_together() -> None:
     assert maps[3:].sum(axis=0) == pytest.approx(1.0)
 
 
+@pytest.mark.slow
 def test_a_bundle_without_weights_is_an_error_of_one_line(tmp_path: Path) -> None:
     config = tmp_path / "bundle/configs/inference.json"
     config.parent.mkdir(parents=True)

@@ -102,6 +102,7 @@ def test_a_study_without_a_spine_keeps_no_points_and_says_why(
     assert "study x: no lumbar spine found" in caplog.text
 
 
+@pytest.mark.slow
 def test_the_bundle_run_by_monai_on_a_folder_without_points_says_what_predict_says(
     tmp_path: Path, study: Path, known_levels: Oracle
 ) -> None:
