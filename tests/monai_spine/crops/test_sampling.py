@@ -151,3 +151,11 @@ def test_of_two_slices_equally_far_the_one_nearer_to_the_middle_is_taken() -> No
     assert find_slices(stack, grid).nearest.tolist() == [5, 6, 6, 7]
     grid = crop([0, 0, -2.0], step=(1, 1, 4.0), shape=(4, 4, 4))
     assert find_slices(stack, grid).nearest.tolist() == [4, 5, 5, 6]
+
+
+@pytest.mark.parametrize("lean", [0.0, 6.0])
+def test_a_crop_in_a_stack_of_two_slices_is_interpolated_between_them(lean: float) -> None:
+    grid = crop((1.0, 2.0, 0.4), leaning(lean, 3), shape=(1, 12, 10))
+    pixels, covered = sample(field_stack((60, 70, 2), STEP, np.eye(3)), grid, Between.LINEAR)
+    assert covered.all()
+    assert np.allclose(pixels.numpy(), field(positions(grid)), atol=2e-4)
