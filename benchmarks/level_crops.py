@@ -33,9 +33,8 @@ from monai_spine.crops.cache import CropCache
 from monai_spine.crops.frame import level_frames
 from monai_spine.crops.pose import Augmentation, Pose, crop_grid
 from monai_spine.crops.sampling import sample
-from monai_spine.crops.source import serve
 from monai_spine.crops.stack import WINDOW, StackCache, open_stack
-from monai_spine.crops.study import open_study
+from monai_spine.crops.study import open_study, source_of
 from monai_spine.crops.view import View
 from monai_spine.geometry import grid_affine
 from monai_spine.spine import Condition, Finding, Level, SeriesType
@@ -73,8 +72,8 @@ def ours(path: Path, view: View, pose: Pose) -> torch.Tensor:
     """From the file to a crop; nothing is kept from before."""
     stack = open_stack(path)
     frame = level_frames(points())[Level.L3_L4]
-    service = serve(view, Level.L3_L4, frame, {SeriesType.SAGITTAL_T2: (stack,)})
-    return sample(service.stack, crop_grid(view, frame, pose), view.between)[0]
+    source = source_of(view, Level.L3_L4, frame, {SeriesType.SAGITTAL_T2: (stack,)})
+    return sample(source.stack, crop_grid(view, frame, pose), view.between)[0]
 
 
 def monai_chain(lazy: bool) -> Compose:
@@ -120,9 +119,9 @@ def cached(path: Path, folder: Path, view: View):
     def cut() -> torch.Tensor:
         stacks = cache.stacks(record, lambda: open_study(record, (SeriesType.SAGITTAL_T2,), volumes.open))
         frame = level_frames(record["points"], stacks.axis)[Level.L3_L4]
-        service = serve(view, Level.L3_L4, frame, stacks.stacks)
+        source = source_of(view, Level.L3_L4, frame, stacks.stacks)
         pose = LIMITS.draw(random, LIMITS.draw_jitter(random))
-        return sample(service.stack, crop_grid(view, frame, pose), view.between)[0]
+        return sample(source.stack, crop_grid(view, frame, pose), view.between)[0]
 
     cut()
     held = cache.stacks(record, lambda: None)

@@ -1,10 +1,10 @@
-"""What the level localizer makes of volumes that are turned, inverted, coarse, cut, mirrored or mislabelled.
+"""The level localizer on volumes that are turned, inverted, coarse, cut, flipped or mislabelled.
 
     python benchmarks/localizer_robustness.py DATA/datalist.json [--studies 20] [--bundle BUNDLE]
 
-Prints a Markdown table, a row for each change: volumes; those without a spine, refused, with uncertain levels; volumes
-whose levels are off, and of these not flagged; mean error in mm of the canal points whose volume is not off, and the
-share within 5 mm in the sagittal plane; points more than 10 mm off that carry no flag.
+Prints a Markdown table with a row for each change: volumes; those refused, without a spine, with uncertain levels;
+volumes with a wrong level, and those of them without a flag; mean error in mm of the canal points of the volumes with
+right levels, and the share within 5 mm in the sagittal plane; points more than 10 mm off without a flag.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ from monai_spine.data.datalist import read_datalist
 from monai_spine.data.volume import Volume, read_volume
 from monai_spine.errors import InvalidVolumeError
 from monai_spine.geometry import contains
-from monai_spine.levels.sagittal.comparison import compare, true_points
+from monai_spine.levels.sagittal.assessment import compare, true_points
 from monai_spine.levels.sagittal.locator import LevelLocator
 from monai_spine.spine import SeriesType
 
-KINDS = (SeriesType.SAGITTAL_T1, SeriesType.SAGITTAL_T2)
-FAR = 10.0
+SERIES_TYPES = (SeriesType.SAGITTAL_T1, SeriesType.SAGITTAL_T2)
+FAR_MM = 10.0
 TITLES = (
     "volumes",
     "n",
@@ -45,7 +45,7 @@ Change = Callable[[Volume], Volume]
 
 
 def _axes(volume: Volume) -> tuple[int, int, int]:
-    """The array's axes that run right, anterior and superior as nearly as they can."""
+    """The array's axes that are closest to the directions right, anterior and superior."""
     nearest = np.abs(volume.affine[:3, :3] / np.linalg.norm(volume.affine[:3, :3], axis=0)).argmax(axis=1)
     right, anterior, superior = (int(n) for n in nearest)
     return right, anterior, superior
@@ -73,7 +73,7 @@ def turned(degrees: float) -> Change:
 
 
 def inverted(volume: Volume) -> Volume:
-    """Its negative."""
+    """Inverted grey values."""
     return Volume(volume.voxels.max() - volume.voxels, volume.affine)
 
 
@@ -107,13 +107,13 @@ def half(upper: bool) -> Change:
     return change
 
 
-def mirrored(volume: Volume) -> Volume:
-    """Front to back, against its header."""
+def flipped(volume: Volume) -> Volume:
+    """Flipped front to back, against its header."""
     return Volume(np.ascontiguousarray(np.flip(volume.voxels, _axes(volume)[1])), volume.affine)
 
 
 def called_axial(volume: Volume) -> Volume:
-    """A header that takes the slices for axial ones."""
+    """A header by which the slices are axial."""
     turn = np.array([[0.0, 1, 0, 0], [0, 0, 1, 0], [1, 0, 0, 0], [0, 0, 0, 1]])
     return Volume(volume.voxels, turn @ volume.affine)
 
@@ -126,35 +126,35 @@ CHANGES: dict[str, Change] = {
     "3 mm pixels": coarse,
     "upper half": half(upper=True),
     "lower half": half(upper=False),
-    "mirrored front to back": mirrored,
+    "flipped front to back": flipped,
     "called axial": called_axial,
 }
 
 
-def judge(locator: LevelLocator, volume: Volume, truth: dict[Any, np.ndarray]) -> dict[str, Any] | None:
-    """The comparison of one volume with the points in its view; None if it was refused."""
-    seen = {key: place for key, place in truth.items() if contains(volume.affine, volume.voxels.shape, place)}
+def compared(locator: LevelLocator, volume: Volume, truth: dict[Any, np.ndarray]) -> dict[str, Any] | None:
+    """The comparison of one volume with the marked points in its view; None if it was refused."""
+    in_view = {key: place for key, place in truth.items() if contains(volume.affine, volume.voxels.shape, place)}
     try:
-        return compare(locator(volume, "volume"), seen)
+        return compare(locator(volume, "volume"), in_view)
     except InvalidVolumeError:
         return None
 
 
 def row(name: str, results: list[dict[str, Any] | None]) -> str:
     """A line of the table."""
-    looked = [result for result in results if result is not None]
-    right = [result for result in looked if not result["wrong_levels"]]
+    located = [result for result in results if result is not None]
+    right = [result for result in located if not result["wrong_levels"]]
     canal = [error for result in right for error in result["errors"] if error["point"] == "canal"]
-    far = sum(error["error"] > FAR and not error["flags"] for result in looked for error in result["errors"])
+    far = sum(error["error"] > FAR_MM and not error["flags"] for result in located for error in result["errors"])
     mean = f"{np.mean([error['error'] for error in canal]):.1f}" if canal else "-"
     near = f"{np.mean([error['in_plane'] <= 5 for error in canal]):.2f}" if canal else "-"
     counts = [
         len(results),
-        len(results) - len(looked),
-        sum(result["none"] for result in looked),
-        sum(result["uncertain"] for result in looked),
-        sum(result["wrong_levels"] > 0 for result in looked),
-        sum(result["unflagged_wrong_levels"] > 0 for result in looked),
+        len(results) - len(located),
+        sum(result["none"] for result in located),
+        sum(result["uncertain"] for result in located),
+        sum(result["wrong_levels"] > 0 for result in located),
+        sum(result["unflagged_wrong_levels"] > 0 for result in located),
     ]
     return f"| {name} | " + " | ".join(str(count) for count in counts) + f" | {mean} | {near} | {far} |"
 
@@ -171,13 +171,13 @@ def main() -> None:
     records = read_datalist(options.datalist)[: options.studies]
     print("| " + " | ".join(TITLES) + " |\n|---" + "|--:" * (len(TITLES) - 1) + "|")
     for name, change in CHANGES.items():
-        for kind in KINDS:
+        for series_type in SERIES_TYPES:
             results = [
-                judge(locator, change(read_volume(path)), true_points(record))
+                compared(locator, change(read_volume(path)), true_points(record))
                 for record in records
-                for path in record[kind.value]
+                for path in record[series_type.value]
             ]
-            print(row(f"{kind.value}, {name}", results), flush=True)
+            print(row(f"{series_type.value}, {name}", results), flush=True)
 
 
 if __name__ == "__main__":

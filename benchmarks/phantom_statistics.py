@@ -52,7 +52,7 @@ def columns(condition):
 
 def agreement(labels, left):
     """Share of levels at which both sides have the same label."""
-    one, other = labels[:, columns(left)], labels[:, columns(left.mirrored)]
+    one, other = labels[:, columns(left)], labels[:, columns(left.flipped)]
     return float((one == other)[(one != MISSING) & (other != MISSING)].mean())
 
 

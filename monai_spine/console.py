@@ -1,4 +1,4 @@
-"""What our two command lines share: the border where errors become exit codes, and the progress bar."""
+"""The common part of both command lines: errors become exit codes, and the progress bar."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ Item = TypeVar("Item")
 
 
 def run(app: Callable[[], object]) -> None:
-    """Run a typer application and leave the process with one of our exit codes.
+    """Run a typer application; errors end the process with one of our exit codes.
 
-    A `SpineError` is the user's input: its message goes to stderr as one line. Anything else that escapes is our
-    fault and keeps its traceback.
+    The message of a `SpineError`, which is about the user's input, goes to stderr as one line. Any other exception is a
+    fault of ours and keeps its traceback.
     """
     try:
         app()
@@ -27,11 +27,12 @@ def run(app: Callable[[], object]) -> None:
         sys.exit(ExitCode.BAD_INPUT)
     except KeyboardInterrupt:
         sys.stderr.write("interrupted\n")
-        sys.exit(130)
+        sys.exit(130)  # 128 + SIGINT, as shells expect
 
 
 def progress_bar(quiet: bool = False) -> Progress:
-    """A progress display on stderr with count, rate and remaining time; silent when quiet or not on a terminal."""
+    """A progress bar on stderr with count, rate and remaining time; hidden if ``quiet`` or if stderr is no terminal."""
+    # Imported here, since --help must answer at once.
     from rich.console import Console
     from rich.progress import (
         BarColumn,
@@ -57,7 +58,7 @@ def progress_bar(quiet: bool = False) -> Progress:
 
 
 def track(items: Iterable[Item], description: str, total: int, quiet: bool = False) -> Iterable[Item]:
-    """Yield the items one by one while a progress bar counts them."""
+    """Yield the items one by one while a progress bar counts them; ``total`` is their number."""
     with progress_bar(quiet) as bar:
         task = bar.add_task(description, total=total, rate="")
         for done, item in enumerate(items, start=1):

@@ -1,7 +1,7 @@
-"""What can go wrong with a user's input, as a small tree of exceptions.
+"""Errors of a user's input, as a small tree of exceptions, and the exit codes of the commands.
 
-Each message says what was expected, what was found, in which file or case, and what to do about it. They are
-caught in the command lines only, which turn them into one line on stderr and the exit codes below.
+Each message names what was expected, what was found, the file or case, and what to do. The errors are caught only in
+the command lines, which turn them into one line on stderr and an exit code.
 """
 
 import difflib
@@ -10,7 +10,7 @@ from enum import IntEnum
 
 
 class ExitCode(IntEnum):
-    """How our command lines end."""
+    """Exit codes of our command lines: all done; a fault of ours; bad input or arguments; done, but some refused."""
 
     DONE = 0
     OUR_FAULT = 1
@@ -19,15 +19,15 @@ class ExitCode(IntEnum):
 
 
 class SpineError(Exception):
-    """The user's input or arguments cannot be worked with; the message says why and what to do."""
+    """The user's input or arguments cannot be used; the message names the reason and what to do."""
 
 
 class MissingInputError(SpineError):
-    """A file, a folder or a column that was named is not there."""
+    """A file, folder or column that was named does not exist."""
 
 
 class InvalidTableError(SpineError):
-    """A CSV or JSON table is there, but its content breaks its format."""
+    """The content of a CSV or JSON file breaks its format."""
 
 
 class InvalidVolumeError(SpineError):
@@ -43,7 +43,7 @@ class SingularAffineError(InvalidVolumeError):
 
 
 class InvalidImageError(SpineError):
-    """An image file is empty, damaged, too large, or holds something else than one image."""
+    """An image file is empty, damaged, too large, or does not hold exactly one image."""
 
 
 class InvalidOptionError(SpineError):
@@ -51,7 +51,7 @@ class InvalidOptionError(SpineError):
 
 
 def listed(names: Sequence[str], separator: str = ", ", shown: int = 5) -> str:
-    """The first few of many names, and how many more there are: for the end of a message."""
+    """The first few of many names and the number of the others, for the end of a message."""
     rest = len(names) - shown
     return separator.join(names[:shown]) + (f" and {rest} more" if rest > 0 else "")
 

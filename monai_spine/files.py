@@ -1,4 +1,4 @@
-"""Files on disk: written whole or not at all, under names that cannot lead out of their folder."""
+"""The one atomic writer: files are written whole or not at all, under names that cannot lead out of their folder."""
 
 from __future__ import annotations
 
@@ -18,10 +18,11 @@ PARTIAL = ".partial"
 
 @contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
-    """A temporary path beside ``path`` that takes its place when the block ends, and goes when the block fails.
+    """A temporary path beside ``path`` that replaces it when the block ends, and is deleted when the block fails.
 
-    The temporary name carries the process, so that two runs do not write into one file. The parent folder is made.
+    The parent folder is made.
     """
+    # The process in the name keeps two runs from writing into one file; the dot hides it from those who list files.
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.{os.getpid()}{PARTIAL}")
     try:
@@ -46,13 +47,14 @@ def write_bytes(path: Path, content: bytes | Iterable[bytes | memoryview]) -> No
 
 def write_png(path: Path, picture: npt.NDArray[np.uint8]) -> None:
     """Write a picture, ``(height, width, 3)`` in RGB, whole or not at all."""
-    from PIL import Image  # here, so that commands that draw nothing start without it
+    from PIL import Image  # imported here, so that commands that draw nothing start without it
 
     with whole_file(path) as partial:
         Image.fromarray(picture).save(partial, format="png")
 
 
 def safe_name(identifier: str) -> str:
-    """An identifier as the name of a file or folder that cannot lead out of its parent."""
+    """An identifier as the name of a file or folder that cannot lead out of its parent folder."""
     kept = "".join(c if c.isalnum() or c in "-_." else "_" for c in identifier)
+    # A name of dots alone, such as "..", would lead out of the folder.
     return kept if kept.strip(".") else "_" * max(1, len(kept))

@@ -1,8 +1,8 @@
-"""Patient space: affines, planes and points, in numpy alone.
+"""Patient space: affines, planes and points. Everything that has a place stands on this module.
 
 World coordinates are RAS millimetres, as in NIfTI: +x towards the patient's right, +y anterior, +z superior. DICOM
-headers speak LPS, which differs in the sign of x and y; the change happens in `affine_from_dicom` and
-`dicom_pixel_to_world` and nowhere else.
+headers use LPS, which differs in the sign of x and y; `affine_from_dicom` and `dicom_pixel_to_world` convert, and
+nothing else does.
 
 Voxel coordinates are ``(i, j, k)`` of the stored array: ``i`` counts columns (DICOM's x), ``j`` rows (DICOM's y) and
 ``k`` slices; integers are voxel centres. An affine is a ``(4, 4)`` float64 matrix from voxels to world.
@@ -21,7 +21,7 @@ LPS_TO_RAS: Array = np.diag([-1.0, -1.0, 1.0])
 
 
 class Plane(str, Enum):
-    """Orientation of a stack's slices, after the world axis that their normal lies closest to."""
+    """Orientation of a stack's slices, named after the world axis closest to their normal."""
 
     SAGITTAL = "sagittal"
     CORONAL = "coronal"
@@ -31,7 +31,7 @@ class Plane(str, Enum):
 def affine_from_dicom(
     orientation: npt.ArrayLike, position: npt.ArrayLike, pixel_spacing: npt.ArrayLike, step: npt.ArrayLike
 ) -> Array:
-    """Affine of a stack of parallel slices from the values in their headers.
+    """Affine of a stack of parallel slices from the values of their DICOM headers.
 
     Parameters
     ----------
@@ -54,6 +54,7 @@ def affine_from_dicom(
     array([ 10.,  90., 120.])
     """
     cosines = np.asarray(orientation, dtype=np.float64).reshape(2, 3)
+    # PixelSpacing counts the distance between rows first, the cosines the direction along a row: they cross over.
     between_rows, between_columns = np.asarray(pixel_spacing, dtype=np.float64)
     affine = np.eye(4)
     affine[:3, 0] = LPS_TO_RAS @ cosines[0] * between_columns
@@ -78,7 +79,7 @@ def to_world(affine: Array, voxels: npt.ArrayLike) -> Array:
 
 
 def to_voxel(affine: Array, points: npt.ArrayLike) -> Array:
-    """RAS mm ``(..., 3)`` to voxel coordinates, fractions kept.
+    """RAS mm ``(..., 3)`` to voxel coordinates with fractions.
 
     Raises
     ------
@@ -96,25 +97,26 @@ def spacing(affine: Array) -> Array:
 
 
 def slice_normal(affine: Array) -> Array:
-    """Unit normal of the slices (the plane of the first two axes), on the side to which slices are stacked."""
+    """Unit normal of the slices (the plane of the first two axes), pointing from the first slice to the last."""
     normal = np.cross(affine[:3, 0], affine[:3, 1])
     normal = np.asarray(normal / np.linalg.norm(normal), dtype=np.float64)
     return normal if normal @ affine[:3, 2] >= 0 else -normal
 
 
 def plane_of_normal(normal: npt.ArrayLike) -> Plane:
-    """The plane whose axis lies closest to a normal; RAS or LPS alike, and of either sign."""
+    """The plane whose axis is closest to a normal. The sign does not matter, so RAS and LPS give the same."""
     axis = int(np.argmax(np.abs(np.asarray(normal, dtype=np.float64))))
     return (Plane.SAGITTAL, Plane.CORONAL, Plane.AXIAL)[axis]
 
 
 def plane_of(affine: Array) -> Plane:
-    """The plane that a stack's slices lie closest to."""
+    """The plane to which a stack's slices are closest."""
     return plane_of_normal(slice_normal(affine))
 
 
 def obliquity(affine: Array) -> float:
     """Degrees between the slices' normal and the world axis closest to it."""
+    # Rounding can make the largest component of a unit vector exceed 1, where arccos is not defined.
     return float(np.degrees(np.arccos(np.clip(np.abs(slice_normal(affine)).max(), 0.0, 1.0))))
 
 
@@ -131,17 +133,18 @@ def slice_corners(affine: Array, shape: tuple[int, ...], k: int) -> Array:
 
 
 def centre(affine: Array, shape: tuple[int, ...]) -> Array:
-    """World position (RAS mm) of a volume's middle."""
+    """World position (RAS mm) of the middle of a volume."""
     return to_world(affine, (np.asarray(shape[:3], dtype=np.float64) - 1) / 2)
 
 
-def contains(
-    affine: Array, shape: tuple[int, ...], points: npt.ArrayLike, margin: float = 0.5
-) -> npt.NDArray[np.bool_]:
-    """Which RAS points ``(..., 3)`` lie inside a volume, counting ``margin`` voxels beyond the outer voxel centres."""
+def contains(affine: Array, shape: tuple[int, ...], points: npt.ArrayLike) -> npt.NDArray[np.bool_]:
+    """Which RAS points ``(..., 3)`` lie inside a volume.
+
+    The volume ends half a voxel beyond the outer voxel centres.
+    """
     voxels = to_voxel(affine, points)
     upper = np.asarray(shape[:3]) - 1
-    return np.all((voxels >= -margin) & (voxels <= upper + margin), axis=-1)
+    return np.all((voxels >= -0.5) & (voxels <= upper + 0.5), axis=-1)
 
 
 def plane_distance(affine: Array, shape: tuple[int, ...], points: npt.ArrayLike) -> Array:
@@ -154,7 +157,7 @@ def plane_distance(affine: Array, shape: tuple[int, ...], points: npt.ArrayLike)
 
 
 def grid_affine(middle: npt.ArrayLike, size: npt.ArrayLike, step: npt.ArrayLike) -> Array:
-    """Affine of a grid along the world axes, of ``size`` voxels ``step`` mm apart, whose middle lies at ``middle``."""
+    """Affine of a grid along the world axes with ``size`` voxels, ``step`` mm apart, around ``middle`` (RAS mm)."""
     step = np.asarray(step, dtype=np.float64)
     affine = np.diag([*step, 1.0])
     affine[:3, 3] = np.asarray(middle, dtype=np.float64) - step * (np.asarray(size, dtype=np.float64) - 1) / 2

@@ -39,7 +39,7 @@ class Side(Enum):
 
 
 class Group(Enum):
-    """Conditions scored together by the competition: left and right are pooled."""
+    """Groups of conditions that the competition scores together, left and right pooled."""
 
     SPINAL = "spinal"
     FORAMINAL = "foraminal"
@@ -47,7 +47,7 @@ class Group(Enum):
 
 
 class Condition(Enum):
-    """A degenerative condition, sided where it has a side; declared in the order of ``train.csv``."""
+    """A degenerative condition, with its side if it has one; declared in the order of ``train.csv``."""
 
     SPINAL_CANAL_STENOSIS = "spinal_canal_stenosis"
     LEFT_NEURAL_FORAMINAL_NARROWING = "left_neural_foraminal_narrowing"
@@ -63,6 +63,7 @@ class Condition(Enum):
     @property
     def side(self) -> Side | None:
         """The patient's side, or None for the canal."""
+        # "spinal_canal_stenosis" begins with no side, so its first word is none of the values.
         word = self.value.split("_", 1)[0]
         return Side(word) if word in {side.value for side in Side} else None
 
@@ -72,8 +73,8 @@ class Condition(Enum):
         return next(group for group in Group if group.value in self.value)
 
     @property
-    def mirrored(self) -> Condition:
-        """The same condition on the other side; the canal is its own mirror image."""
+    def flipped(self) -> Condition:
+        """The same condition on the other side; the canal, which has no side, stays."""
         if self.side is None:
             return self
         return Condition(self.value.replace(self.side.value, self.side.opposite.value, 1))
@@ -108,11 +109,11 @@ class Grade(IntEnum):
 
 
 MISSING = -1
-"""The label of a finding that nobody graded."""
+"""Label of a finding that nobody graded."""
 
 
 class SeriesType(Enum):
-    """What a series shows; the value is its key in ``datalist.json``."""
+    """Plane and weighting of a series; the value is its key in ``datalist.json``."""
 
     SAGITTAL_T1 = "sagittal_t1"
     SAGITTAL_T2 = "sagittal_t2"
@@ -130,6 +131,7 @@ _SERIES_TITLES = {
     SeriesType.AXIAL_T2: "Axial T2",
 }
 
+# The series in which annotators of the competition marked each group of conditions.
 _SERIES_OF_GROUP = {
     Group.SPINAL: SeriesType.SAGITTAL_T2,
     Group.FORAMINAL: SeriesType.SAGITTAL_T1,
@@ -150,9 +152,9 @@ class Finding:
         return f"{self.condition.value}_{self.level.value}"
 
     @property
-    def mirrored(self) -> Finding:
+    def flipped(self) -> Finding:
         """The finding that this one becomes when left and right are exchanged."""
-        return Finding(self.condition.mirrored, self.level)
+        return Finding(self.condition.flipped, self.level)
 
     def row_id(self, study_id: str) -> str:
         """The row of a submission: ``{study_id}_{condition}_{level}``."""
@@ -165,8 +167,8 @@ FINDINGS: tuple[Finding, ...] = tuple(Finding(condition, level) for condition in
 TARGETS: tuple[str, ...] = tuple(finding.name for finding in FINDINGS)
 """Their names, in the same order."""
 
-MIRROR: tuple[int, ...] = tuple(FINDINGS.index(finding.mirrored) for finding in FINDINGS)
-"""Index of each finding's mirror image: ``label[list(MIRROR)]`` is the label of the flipped study."""
+FLIPPED: tuple[int, ...] = tuple(FINDINGS.index(finding.flipped) for finding in FINDINGS)
+"""Index of each finding's opposite: ``label[list(FLIPPED)]`` is the label of the study flipped left to right."""
 
 _BY_TARGET = dict(zip(TARGETS, FINDINGS, strict=True))
 
@@ -180,6 +182,7 @@ def parse_row_id(row_id: str) -> tuple[str, Finding]:
         If it does not end in one of the 25 findings.
     """
     for target, finding in _BY_TARGET.items():
+        # A study's id may hold underscores itself, so the row is matched from its end.
         if row_id.endswith(f"_{target}") and len(row_id) > len(target) + 1:
             return row_id[: -len(target) - 1], finding
     raise ValueError(f"row_id {row_id!r} does not end in one of the 25 findings, such as {TARGETS[0]!r}")

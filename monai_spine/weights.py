@@ -1,4 +1,4 @@
-"""Weights and states of runs on disk: written whole or not at all, read without running anything."""
+"""Weights and states of runs on disk: written whole or not at all, and read without executing code."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from monai_spine.files import whole_file
 
 
 def save_atomically(content: Any, path: Path) -> None:
-    """`torch.save` under a temporary name, then rename."""
+    """Save with `torch.save`, whole or not at all."""
     with whole_file(path) as partial:
         torch.save(content, partial)
 
 
 def load_safely(path: str | Path) -> Any:
-    """`torch.load` on the CPU, tensors and plain Python only.
+    """Load with `torch.load` on the CPU; only tensors and plain Python types are allowed.
 
     Raises
     ------
     MissingInputError
-        If there is no such file. Nothing here ever goes on with random weights.
+        If there is no such file. Missing weights are never replaced by random ones.
     InvalidTableError
         If it cannot be read.
     """
@@ -34,6 +34,7 @@ def load_safely(path: str | Path) -> Any:
             f"expected weights, but there is no file {path}; train first, or name the file that holds them"
         )
     try:
+        # weights_only: a pickle may run any code when it is read.
         return torch.load(path, map_location="cpu", weights_only=True)
     except (RuntimeError, EOFError, OSError, ValueError, LookupError, pickle.UnpicklingError) as err:
         raise InvalidTableError(
@@ -42,16 +43,17 @@ def load_safely(path: str | Path) -> Any:
 
 
 def load_weights(network: torch.nn.Module, path: str | Path) -> torch.nn.Module:
-    """Fill a network with the weights of a file; every key and shape must match.
+    """Load the weights of a file into a network. Every key and shape must match.
 
-    The file holds weights alone, as ``models/model.pt``, or the state of a run, as ``models/latest.pt``.
+    The file is one of weights, such as ``models/model.pt``, or of the state of a run, such as ``models/latest.pt``.
 
     Raises
     ------
     MissingInputError, InvalidTableError
-        If the file is missing or damaged, or does not fit.
+        If the file is missing or damaged, or does not fit the network.
     """
     weights = load_safely(path)
+    # The state of a run holds the optimizer and more; its network is one of the parts.
     if isinstance(weights, dict) and isinstance(weights.get("parts"), dict):
         weights = weights["parts"].get("network")
     if not isinstance(weights, dict) or not all(isinstance(value, torch.Tensor) for value in weights.values()):
@@ -63,18 +65,21 @@ def load_weights(network: torch.nn.Module, path: str | Path) -> torch.nn.Module:
 
 
 def _misfit(own: Mapping[str, torch.Tensor], given: Mapping[str, torch.Tensor]) -> str:
-    """What hinders weights from filling a network, with the first names of each kind; empty if nothing does."""
+    """The differences between a network and weights, with the first names of each kind; empty if there are none.
+
+    PyTorch's own message lists every name, which is hundreds for another architecture.
+    """
     shapes = [
         f"{name} ({_size(given[name])} in the file, {_size(own[name])} in the network)"
         for name in own
         if name in given and given[name].shape != own[name].shape
     ]
-    kinds = {
+    differences = {
         "it lacks": [name for name in own if name not in given],
         "the network lacks": [name for name in given if name not in own],
         "of another shape are": shapes,
     }
-    return "; ".join(f"{words} {len(names)}: {listed(names, shown=3)}" for words, names in kinds.items() if names)
+    return "; ".join(f"{words} {len(names)}: {listed(names, shown=3)}" for words, names in differences.items() if names)
 
 
 def _size(tensor: torch.Tensor) -> str:

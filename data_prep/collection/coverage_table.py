@@ -14,7 +14,7 @@ from data_prep.collection.points import estimated_points
 from data_prep.collection.study import Entry
 from data_prep.dicom import nifti
 from data_prep.faults import Fault
-from monai_spine.data.coverage import PLANE_LIMIT_MM, VIEWS, Cover, Grid, cover, serving
+from monai_spine.data.coverage import PLANE_LIMIT_MM, VIEWS, Coverage, Grid, coverage_of, nearest_showing
 from monai_spine.geometry import Array, plane_of
 from monai_spine.spine import FINDINGS, Finding, SeriesType
 
@@ -108,11 +108,11 @@ def coverage_rows(study: str, points: Mapping[Finding, Array], stacks: Stacks) -
             continue
         placed = _PlacedFinding(study, finding, places[finding], "label" if finding in points else "estimated")
         coverages = [
-            [cover(grid, placed.place) for _, grid in stacks.get(series_type, ())] for series_type in placed.views
+            [coverage_of(grid, placed.place) for _, grid in stacks.get(series_type, ())] for series_type in placed.views
         ]
         for view, series_type in enumerate(placed.views):
             rows += _view_rows(placed, view, stacks.get(series_type, ()), coverages[view])
-        if coverages[0] and serving(coverages[0]) is None:
+        if coverages[0] and nearest_showing(coverages[0]) is None:
             faults.append(_fault(placed, stacks[placed.views[0]], coverages))
     return rows, faults
 
@@ -129,14 +129,14 @@ def _row_without_place(study: str, finding: Finding, stacks: Stacks) -> Coverage
 
 
 def _view_rows(
-    placed: _PlacedFinding, view: int, stacks: Sequence[Stack], coverages: Sequence[Cover]
+    placed: _PlacedFinding, view: int, stacks: Sequence[Stack], coverages: Sequence[Coverage]
 ) -> list[CoverageRow]:
     """A row per stack of a series type, or one row for a type that the study lacks."""
     series_type, finding = placed.views[view], placed.finding
     start = (placed.study, finding.name, finding.level.title, series_type.value, str(view + 1), placed.origin)
     if not stacks:
         return [CoverageRow(*start, source="no", reason=f"the study has no {series_type.title}")]
-    best = serving(coverages)
+    best = nearest_showing(coverages)
     nearer = "" if best is None else stacks[best][0]
     return [
         CoverageRow(
@@ -152,14 +152,14 @@ def _view_rows(
     ]
 
 
-def _miss(coverage: Cover) -> str:
+def _miss(coverage: Coverage) -> str:
     """Why a stack does not show a point; empty if it does."""
     if coverage.distance > PLANE_LIMIT_MM:
         return f"the nearest plane is {coverage.distance:.1f} mm away, more than {PLANE_LIMIT_MM:g}"
     return f"the point is {-coverage.margin:.1f} mm outside of the image" if coverage.margin < 0 else ""
 
 
-def _fault(placed: _PlacedFinding, stacks: Sequence[Stack], coverages: Sequence[Sequence[Cover]]) -> Fault:
+def _fault(placed: _PlacedFinding, stacks: Sequence[Stack], coverages: Sequence[Sequence[Coverage]]) -> Fault:
     level = placed.finding.level.title
     plane = plane_of(stacks[0][1].affine).value
     near = [one.margin for one in coverages[0] if one.distance <= PLANE_LIMIT_MM]
@@ -171,7 +171,7 @@ def _fault(placed: _PlacedFinding, stacks: Sequence[Stack], coverages: Sequence[
     substitutes = [
         series_type.title
         for series_type, of_type in zip(placed.views[1:], coverages[1:], strict=True)
-        if serving(of_type) is not None
+        if nearest_showing(of_type) is not None
     ]
     parts = [miss, f"{substitutes[0]} is the substitute" if substitutes else "no substitute shows it"]
     if placed.origin != "label":

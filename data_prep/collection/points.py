@@ -43,9 +43,9 @@ def contradictions(points: Mapping[Finding, Array]) -> list[Contradiction]:
 def swapped_sides(points: Mapping[Finding, Point]) -> Iterator[tuple[Finding, Finding]]:
     """Left findings, with their right ones, whose points do not lie to the left (RAS x grows to the right)."""
     for finding, left in points.items():
-        right = points.get(finding.mirrored)
+        right = points.get(finding.flipped)
         if finding.condition.side is Side.LEFT and right is not None and left[0] >= right[0]:
-            yield finding, finding.mirrored
+            yield finding, finding.flipped
 
 
 def neighbours(points: Mapping[Finding, Point]) -> Iterator[tuple[Finding, Finding]]:

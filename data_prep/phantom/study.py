@@ -204,5 +204,5 @@ def _sides_swapped(points: list[Point], rng: np.random.Generator) -> list[Point]
     if not sided:
         return points
     swapped = sided[int(rng.integers(len(sided)))]
-    names = {swapped, swapped.mirrored}
-    return [replace(point, named=point.named.mirrored) if point.named in names else point for point in points]
+    names = {swapped, swapped.flipped}
+    return [replace(point, named=point.named.flipped) if point.named in names else point for point in points]

@@ -22,7 +22,7 @@ from data_prep.dicom.tables import frameless_row
 from data_prep.faults import Fault
 from data_prep.study_table.series_rows import SeriesReport, Status, final_verdict, with_verdict
 from data_prep.study_table.table import SeriesRow
-from monai_spine.data.series_typing import tell_series_type
+from monai_spine.data.series_typing import series_type_of
 from monai_spine.spine import SeriesType
 
 Namer = Callable[[SeriesType], str]
@@ -97,7 +97,7 @@ def _typed_report(study: str, row: SeriesRow, stack: Stack) -> SeriesReport:
     header = {**dict(first.parameters), "SeriesDescription": first.identity.description}
     if first.contrast.echo_time is not None:
         header["EchoTime"] = first.contrast.echo_time
-    return with_verdict(report, final_verdict(row.series_type, tell_series_type(header, plane), plane))
+    return with_verdict(report, final_verdict(row.series_type, series_type_of(header, plane), plane))
 
 
 def _refusal(reason: Reason | None, detail: str) -> str:

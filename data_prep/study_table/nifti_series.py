@@ -19,7 +19,7 @@ from data_prep.dicom.job import CONVERTER, Settings
 from data_prep.dicom.refusals import Reason, Refused
 from data_prep.study_table.series_rows import SeriesReport, Status, final_verdict, with_verdict
 from data_prep.study_table.table import SeriesRow
-from monai_spine.data.series_typing import tell_series_type
+from monai_spine.data.series_typing import series_type_of
 from monai_spine.data.volume import open_volume
 from monai_spine.errors import InvalidVolumeError
 from monai_spine.geometry import Array, Plane, plane_of, shear, spacing
@@ -63,7 +63,7 @@ def copy_row(study: str, row: SeriesRow, settings: Settings, name: Callable[[Ser
     try:
         volume = _read(row.path)
         report = replace(report, plane=volume.plane.value, slices=str(volume.shape[2]))
-        verdict = tell_series_type(_header(row.path), volume.plane)
+        verdict = series_type_of(_header(row.path), volume.plane)
         report = with_verdict(report, final_verdict(row.series_type, verdict, volume.plane))
         if report.status is not Status.USED:
             return report

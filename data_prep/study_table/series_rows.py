@@ -55,14 +55,14 @@ def final_verdict(given: SeriesType | None, from_images: SeriesVerdict, plane: P
         return from_images
     if PLANES[given] is not plane:
         return SeriesVerdict(None, Confidence.NONE, f"given as {given.title}, but its slices are {plane.value}")
-    doubt = from_images.kind is not given and not from_images.reason.startswith("neither")
+    doubt = from_images.series_type is not given and not from_images.reason.startswith("neither")
     return SeriesVerdict(given, Confidence.GIVEN, f"given; but {from_images.reason}" if doubt else "given")
 
 
 def with_verdict(report: SeriesReport, verdict: SeriesVerdict) -> SeriesReport:
     """The row with a type, or with the reason why it has none."""
-    series_type = verdict.kind.value if verdict.kind else ""
-    status = Status.USED if verdict.kind else Status.OTHER if verdict.other else Status.LEFT_OUT
+    series_type = verdict.series_type.value if verdict.series_type else ""
+    status = Status.USED if verdict.series_type else Status.OTHER if verdict.other else Status.LEFT_OUT
     return replace(
         report, series_type=series_type, confidence=verdict.confidence.value, status=status, reason=verdict.reason
     )

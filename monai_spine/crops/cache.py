@@ -1,7 +1,7 @@
-"""The part of every study's volumes that crops are made of, on disk, for training.
+"""A cache on disk for training: of every study's volumes, the part that crops are cut out of.
 
-A crop from the cache goes through the same resampling as one from the volumes; only the voxels have been scaled and
-rounded before. Nothing is resampled twice.
+It stands between `stack` and `study`. A crop from the cache goes through the same resampling as one from the volumes;
+only the voxels have been scaled to the window and rounded before, so nothing is resampled twice.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -20,15 +19,14 @@ import numpy.typing as npt
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
-from monai_spine.crops.extent import reach
+from monai_spine.crops.extent import crop_extent
 from monai_spine.crops.frame import level_frames
 from monai_spine.crops.pose import Augmentation
-from monai_spine.crops.source import serve
 from monai_spine.crops.stack import WINDOW, Stack, file_state
-from monai_spine.crops.study import StudyStacks
+from monai_spine.crops.study import StudyStacks, source_of
 from monai_spine.crops.view import View
 from monai_spine.errors import InvalidOptionError
-from monai_spine.files import safe_name
+from monai_spine.files import safe_name, write_bytes
 from monai_spine.geometry import spacing
 from monai_spine.spine import TARGETS, Level, SeriesType
 
@@ -36,22 +34,22 @@ logger = logging.getLogger(__name__)
 
 _FORMAT = "monai_spine/crops/1"
 _WHITE = {"uint8": 255.0, "float16": 1.0}
-"""What the bright end of the window becomes, by the type of the numbers."""
+"""The number that the bright end of the window is stored as, by the type of the numbers."""
 
 
 class CropCache:
     """One file for each study under ``folder/<parameters>/``.
 
     A file is used only if it was made with the same parameters, from volumes of the same names, sizes and times of
-    change, and for the same points; otherwise it is made anew. Files are written under another name and renamed, so
-    that several processes can share a folder.
+    change, and for the same points; otherwise it is made anew. Files are written whole, so several processes can share
+    a folder.
 
     Parameters
     ----------
     folder
-        Made if it is not there.
+        Made if it does not exist.
     views, limits
-        What is to be cut, and how far it may be turned and moved: what has to be held.
+        The views to cut, and the limits of their augmentation: they decide which voxels are needed.
     dtype
         ``uint8`` or ``float16``.
 
@@ -69,82 +67,85 @@ class CropCache:
         self.dtype = dtype
         parameters = {"format": _FORMAT, "window": WINDOW, "dtype": dtype, "limits": asdict(limits)}
         parameters["views"] = [asdict(view) for view in self.views]
+        # Caches of other parameters get a folder of their own, so that runs with different settings can share a disk.
         text = json.dumps(parameters, default=str, sort_keys=True)
         self.folder = Path(folder) / hashlib.sha256(text.encode()).hexdigest()[:16]
 
     def path(self, study_id: str) -> Path:
-        """Where a study's file is."""
+        """The file of a study, whether it exists or not."""
         return self.folder / f"{safe_name(study_id)}.safetensors"
 
     def stacks(self, record: Mapping[Any, Any], opened: Callable[[], StudyStacks]) -> StudyStacks:
-        """The study's trimmed stacks, from the file or, where there is none that fits, from ``opened``, and kept."""
+        """The study's trimmed stacks, from its file; if none fits, from ``opened``, and a file is written."""
         path, key = self.path(str(record["study_id"])), self._key(record)
-        held = _read(path, key)
-        if held is None:
-            held = self._trimmed(opened(), record.get("points", {}))
-            _write(path, key, held)
-        return held
+        study = _read(path, key)
+        if study is None:
+            study = self._trimmed(opened(), record.get("points", {}))
+            _write(path, key, study)
+        return study
 
     def _key(self, record: Mapping[Any, Any]) -> str:
+        """A digest of all in the record that the file depends on. Folders do not count, so that data can move."""
         points = record.get("points", {})
-        kinds = [kind for kind in SeriesType if any(kind in view.series for view in self.views)]
-        told = {
+        series_types = [
+            series_type for series_type in SeriesType if any(series_type in view.series for view in self.views)
+        ]
+        content = {
             "study": str(record["study_id"]),
             "points": [[float(x) for x in points[name]] if name in points else None for name in TARGETS],
             "volumes": {
-                kind.value: [[Path(path).name, *file_state(path)] for path in record.get(kind.value, ())]
-                for kind in kinds
+                series_type.value: [[Path(path).name, *file_state(path)] for path in record.get(series_type.value, ())]
+                for series_type in series_types
             },
         }
-        return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
     def _trimmed(self, study: StudyStacks, points: Mapping[str, npt.ArrayLike]) -> StudyStacks:
         frames = level_frames(points, study.axis)
         boxes: dict[tuple[SeriesType, int], list[npt.NDArray[np.int64]]] = {}
         for view in self.views:
             for level in Level:
-                found = serve(view, level, frames.get(level), study.stacks)
-                if found.stack is not None and found.series is not None and found.index is not None:
-                    box = reach(view, frames[level], found.stack, self.limits)
-                    boxes.setdefault((found.series, found.index), []).append(box)
+                source = source_of(view, level, frames.get(level), study.stacks)
+                if source.stack is not None and source.series is not None and source.index is not None:
+                    box = crop_extent(view, frames[level], source.stack, self.limits)
+                    boxes.setdefault((source.series, source.index), []).append(box)
         stacks = {
-            kind: tuple(self._rounded(stack, boxes.get((kind, n), [])) for n, stack in enumerate(group))
-            for kind, group in study.stacks.items()
+            series_type: tuple(self._rounded(stack, boxes.get((series_type, n), [])) for n, stack in enumerate(group))
+            for series_type, group in study.stacks.items()
         }
         return StudyStacks(stacks, study.refused)
 
     def _rounded(self, stack: Stack, boxes: Sequence[npt.NDArray[np.int64]]) -> Stack:
-        """The part of a stack inside of any box, its window stretched over the numbers of the cache."""
-        union = np.zeros((2, 3), dtype=np.int64)
+        """The part of a stack that encloses all boxes, its window scaled to the numbers of the cache."""
+        union = np.zeros((2, 3), dtype=np.int64)  # a stack that is no source keeps its place, but no voxels
         if boxes:
             union = np.stack([np.min([box[0] for box in boxes], axis=0), np.max([box[1] for box in boxes], axis=0)])
         part, white = stack.trimmed(union), _WHITE[self.dtype]
         high = tuple(a + n for a, n in zip(part.start, part.voxels.shape, strict=True))
         scaled = part.block(part.start, (high[0], high[1], high[2])).T * np.float32(white)
+        # uint8 needs rounding, since astype cuts off.
         rounded = np.rint(scaled) if self.dtype == "uint8" else scaled
         return part.with_voxels(rounded.astype(self.dtype), (0.0, white))
 
 
 def _write(path: Path, key: str, study: StudyStacks) -> None:
-    """Write under a temporary name, then rename."""
     arrays: dict[str, npt.NDArray[Any]] = {}
     rows: list[dict[str, Any]] = []
-    for kind, group in study.stacks.items():
+    for series_type, group in study.stacks.items():
         for stack in group:
+            # Slices first: a crop reads whole slices, which then lie together in the file.
             order = [int(axis) for axis in np.argsort(-spacing(stack.affine), kind="stable")]
+            # Tensors of a safetensors file have names only, so their order is their name.
             arrays[str(len(rows))] = np.ascontiguousarray(stack.voxels.transpose(order))
-            rows.append({"series": kind.value, "order": order, **stack.placement()})
+            rows.append({"series": series_type.value, "order": order, **stack.placement()})
     content = json.dumps(
         {"key": key, "stacks": rows, "refused": study.refused, "series": [k.value for k in study.stacks]}
     )
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.part")
-    partial.write_bytes(save(arrays, {"monai_spine": content}))
-    partial.replace(path)
+    write_bytes(path, save(arrays, {"monai_spine": content}))
 
 
 def _read(path: Path, key: str) -> StudyStacks | None:
-    """What the file holds, or None if it is not there, not whole, or made for another key."""
+    """The content of a file, or None if it does not exist, is damaged, or was made for another key."""
     if not path.is_file():
         return None
     try:
@@ -152,11 +153,11 @@ def _read(path: Path, key: str) -> StudyStacks | None:
             content = json.loads(file.metadata()["monai_spine"])
             if content["key"] != key:
                 return None
-            groups: dict[SeriesType, list[Stack]] = {SeriesType(kind): [] for kind in content["series"]}
+            groups: dict[SeriesType, list[Stack]] = {SeriesType(series_type): [] for series_type in content["series"]}
             for n, row in enumerate(content["stacks"]):
                 voxels = file.get_tensor(str(n)).transpose(np.argsort(row["order"]))
                 groups[SeriesType(row["series"])].append(Stack.placed(voxels, row))
     except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
         logger.warning("%s: cannot be read and is made anew (%s)", path, error)
         return None
-    return StudyStacks({kind: tuple(group) for kind, group in groups.items()}, tuple(content["refused"]))
+    return StudyStacks({series_type: tuple(group) for series_type, group in groups.items()}, tuple(content["refused"]))

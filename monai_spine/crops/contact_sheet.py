@@ -1,4 +1,4 @@
-"""A contact sheet of a study's crops: what a network sees, level by level."""
+"""A contact sheet of a study's crops, level by level, for people who check what a network sees."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from monai_spine.crops.view import DEFAULT_VIEWS, View
 from monai_spine.spine import Level, SeriesType
 
 _LEFT, _TOP, _GAP = 56, 40, 10
-"""Pixels for the levels' names, for the views' names, and between views."""
+"""Pixels left of the crops for the names of levels, above them for the names of views, and between views."""
 _BACKGROUND, _ABSENT, _INK, _QUIET = (18, 18, 22), (58, 34, 44), (235, 235, 235), (160, 160, 170)
 
 
@@ -25,9 +25,9 @@ def contact_sheet(
     Parameters
     ----------
     crops
-        What `monai_spine.transforms.level_crops.LevelCropsd` makes of a record with the same ``views``.
+        A record from `monai_spine.transforms.level_crops.LevelCropsd` with the same ``views``.
     per_view
-        Planes shown of each view, spread evenly about the middle one; all if there are no more.
+        Number of planes shown of each view, spread evenly; all if a view has fewer.
     side
         Height of a crop in pixels.
     """
@@ -60,14 +60,14 @@ def _spread(count: int, most: int) -> list[int]:
 
 
 def _heading(view: View, crops: Mapping[Hashable, Any]) -> str:
-    serving = sorted({int(kind) for kind in crops[f"{view.name}_series"] if kind >= 0})
-    names = [list(SeriesType)[kind].title for kind in serving]
-    return f"{view.name}: {' and '.join(names) or 'nothing serves'}"
+    sources = sorted({int(index) for index in crops[f"{view.name}_series"] if index >= 0})
+    names = [list(SeriesType)[index].title for index in sources]
+    return f"{view.name}: {' and '.join(names) or 'no source'}"
 
 
 def _tile(pixels: npt.NDArray[np.float32], covered: bool, size: tuple[int, int]) -> Image.Image:
     if covered:
-        grey = Image.fromarray((np.clip(pixels, 0, 1) ** 0.8 * 255).astype(np.uint8))
+        grey = Image.fromarray((np.clip(pixels, 0, 1) ** 0.8 * 255).astype(np.uint8))  # lifts the dark discs a little
         return grey.resize(size, Image.Resampling.BICUBIC).convert("RGB")
     tile = Image.new("RGB", size, _ABSENT)
     ImageDraw.Draw(tile).text((8, size[1] // 2 - 8), "not covered", _QUIET, ImageFont.load_default(12))

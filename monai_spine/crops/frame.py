@@ -1,4 +1,7 @@
-"""The anatomical frame of a disc level: where the canal is, and where right, forwards and up are, in RAS mm."""
+"""The anatomical frame of a disc level: the place of its canal, and the directions right, forwards and up, in RAS mm.
+
+The first half of a crop's geometry, from points alone; `pose` makes the grid of samples from a frame and a view.
+"""
 
 from __future__ import annotations
 
@@ -18,14 +21,15 @@ _PAIRS = (
     (Condition.LEFT_SUBARTICULAR_STENOSIS, Condition.RIGHT_SUBARTICULAR_STENOSIS),
 )
 _AXIS_WEIGHT_MM = 40.0
-"""The volumes' left-right axis counts as much as one pair of points this far apart, about that of two foramina."""
+"""Weight of the volumes' left-right axis in the mean with pairs of points: that of one pair 40 mm apart, about the
+distance of two foramina."""
 
 Column = Mapping[int, Array]
-"""Points of one kind by the index of their level."""
+"""Points of one condition (RAS mm) by the index of their level in `Level`."""
 
 
 class Origin(str, Enum):
-    """What told where the canal is at a level."""
+    """What the place of a level's canal was taken from."""
 
     CANAL = "canal"
     RECESSES = "recesses"
@@ -42,11 +46,11 @@ class LevelFrame:
     right, forwards, up
         Unit vectors in RAS: the patient's left-right axis, and the canal's axis made perpendicular to it.
     anchors
-        RAS mm of the middle of what each group of conditions looks at: the canal; midway between the foramina; midway
-        between the recesses. Where a pair is not known, it is put where it lies to the canal at the nearest level
-        that knows it, or else onto the canal.
+        RAS mm of the point that each group of conditions is centred on: the canal, the middle between the foramina, the
+        middle between the recesses. If a pair is unknown, its offset from the canal is copied from the nearest level
+        that has both; if there is none, the anchor is the canal.
     origin
-        What told where the canal is.
+        What the canal's place was taken from.
     """
 
     level: Level
@@ -63,15 +67,15 @@ class LevelFrame:
 
 
 def level_frames(points: Mapping[str, npt.ArrayLike], axis: npt.ArrayLike = (1.0, 0.0, 0.0)) -> dict[Level, LevelFrame]:
-    """Frames of the levels that the points reach; a level about which they say nothing has none.
+    """Frames of the levels whose place follows from the points; other levels have none.
 
-    The canal of a level without a canal point is taken, in this order, from its recesses, from its foramina (as they
-    lie to the canal at the nearest level that knows both, else midway between left and right), or from its neighbours:
-    midway between two, or one step beyond two.
+    A level without a canal point takes its canal from, in this order: its recesses; its foramina (both by their offset
+    from the canal at the nearest level that has both, else as the middle between left and right); its neighbours, as
+    the middle between two or by extrapolating two.
 
-    The left-right axis of a level is the mean of the vectors from left to right points of it and its neighbours and of
-    ``axis``. Which side is right is told by ``axis`` alone: a pair that runs against it, as swapped names make it, does
-    not count.
+    The left-right axis of a level is the mean of ``axis`` and of the vectors from left to right points of the level and
+    its neighbours. ``axis`` alone decides which side is right: a pair that runs against it, as after a swap of names,
+    does not count.
 
     Parameters
     ----------
@@ -104,27 +108,30 @@ def _columns(points: Mapping[str, npt.ArrayLike]) -> dict[Condition, dict[int, A
 
 
 def _canal(columns: Mapping[Condition, Column]) -> tuple[dict[int, Array], dict[int, Origin]]:
-    """The canal at every level that can be told, and by what."""
+    """The canal at every level where it is known or can be estimated, and its origin."""
     marked = columns[Condition.SPINAL_CANAL_STENOSIS]
     known: dict[int, Array] = {}
     origins: dict[int, Origin] = {}
     for n in range(len(_LEVELS)):
+        # In this order: the recesses lie closer to the canal than the foramina, so their offset is the surer one.
         guesses = {
             Origin.CANAL: marked.get(n),
             Origin.RECESSES: _from_pair(columns, _PAIRS[1], n),
             Origin.FORAMINA: _from_pair(columns, _PAIRS[0], n),
         }
-        found = next(((origin, place) for origin, place in guesses.items() if place is not None), None)
-        if found is not None:
-            origins[n], known[n] = found
+        best = next(((origin, place) for origin, place in guesses.items() if place is not None), None)
+        if best is not None:
+            origins[n], known[n] = best
+    # Only levels with points of their own are continued: two steps from the last point nothing is estimated.
     beside = {n: place for n in range(len(_LEVELS)) if n not in known and (place := _continued(known, n)) is not None}
     canal = known | beside
     return {n: canal[n] for n in sorted(canal)}, origins | dict.fromkeys(beside, Origin.NEIGHBOURS)
 
 
 def _from_pair(columns: Mapping[Condition, Column], pair: tuple[Condition, Condition], n: int) -> Array | None:
-    """The canal from the points of either side, each moved as it lies to the canal elsewhere; else midway."""
+    """The canal from a pair of points: each moved by its offset from the canal at other levels, or their middle."""
     canal = columns[Condition.SPINAL_CANAL_STENOSIS]
+    # One side is enough where other levels show how it lies to the canal.
     moved = [
         columns[side][n] + shift
         for side in pair
@@ -146,13 +153,14 @@ def _anchor(middles: Column, canal: Column, origin: Array, n: int) -> Array:
 
 
 def _shift(start: Column, end: Column, n: int) -> Array | None:
-    """From points of one kind to those of another at the level nearest to ``n`` that knows both; the mean of two."""
+    """The vector between points of two conditions, at the level nearest to ``n`` that has both, or the mean of two."""
     common = sorted(start.keys() & end.keys(), key=lambda known: abs(known - n))
     nearest = [known for known in common if abs(known - n) == abs(common[0] - n)]
     return np.mean([end[known] - start[known] for known in nearest], axis=0) if nearest else None
 
 
 def _continued(known: Column, n: int) -> Array | None:
+    """The canal at level ``n`` between its two neighbours, or one step beyond two levels on the same side."""
     if n - 1 in known and n + 1 in known:
         return (known[n - 1] + known[n + 1]) / 2
     for step in (1, -1):
@@ -162,18 +170,20 @@ def _continued(known: Column, n: int) -> Array | None:
 
 
 def _right(columns: Mapping[Condition, Column], n: int, axis: Array) -> Array:
+    # Long vectors count more: the same error of a point turns them less.
     total = _AXIS_WEIGHT_MM * axis / np.linalg.norm(axis)
     for left, right in _PAIRS:
         for near in (n - 1, n, n + 1):
             if near in columns[left] and near in columns[right]:
                 across = columns[right][near] - columns[left][near]
-                total = total + across * (across @ axis > 0)
+                total = total + across * (across @ axis > 0)  # a swapped pair adds nothing
     return np.asarray(total / np.linalg.norm(total), dtype=np.float64)
 
 
 def _up(canal: Column, n: int, right: Array) -> Array:
-    """Along the canal from the level below to the level above; straight up where it is the only one."""
+    """Unit vector along the canal from the level below to the level above; straight up if there is one level only."""
     above, below = canal.get(n - 1, canal[n]), canal.get(n + 1, canal[n])
     along = above - below if (above != below).any() else np.array([0.0, 0.0, 1.0])
+    # The frame must be orthogonal; the left-right axis is kept, and the canal's axis gives way.
     along = along - (along @ right) * right
     return np.asarray(along / np.linalg.norm(along), dtype=np.float64)

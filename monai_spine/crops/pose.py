@@ -1,4 +1,7 @@
-"""How a crop is turned, stretched and moved: drawn at random for training, and all zero otherwise."""
+"""The pose of a crop: its rotation, scale and shift, drawn at random in training and zero otherwise.
+
+The second half of a crop's geometry: `crop_grid` makes the grid of samples from a view, a frame and a pose.
+"""
 
 from __future__ import annotations
 
@@ -14,20 +17,20 @@ from monai_spine.geometry import Array
 
 @dataclass(frozen=True)
 class Pose:
-    """A change of one crop.
+    """The random change of one crop.
 
     Attributes
     ----------
     rotation
         Degrees in the plane.
     tilt
-        Degrees by which the planes are turned about a crop's columns, then about its rows.
+        Degrees of rotation of the planes about a crop's columns, then about its rows.
     scale
-        Millimetres of a plane that take the place of one.
+        Factor by which a plane shows more millimetres than the view asks for.
     shift
-        Millimetres along a crop's columns, rows and slices, before it is turned.
+        Millimetres along a crop's columns, rows and slices, before the rotation.
     jitter
-        Millimetres along right, forwards and up: what the points are off by.
+        Millimetres along right, forwards and up: the error of the points.
     """
 
     rotation: float = 0.0
@@ -42,29 +45,29 @@ UPRIGHT = Pose()
 
 @dataclass(frozen=True, kw_only=True)
 class Augmentation:
-    """Limits of what is drawn at random for each level and view; the mirror for a whole study, the jitter for a level.
+    """Limits of the random changes. A pose is drawn for each level and view, the jitter per level, the flip per study.
 
     Attributes
     ----------
     rotation
-        Degrees in the plane, either way.
+        Degrees in the plane, in both directions.
     tilt
-        Degrees out of the plane, either way, about each of two axes.
+        Degrees out of the plane, in both directions, about each of two axes.
     scale
-        Planes show up to ``1 + scale`` times as many millimetres, or as few.
+        Planes show between ``1 / (1 + scale)`` and ``1 + scale`` times the millimetres of the view.
     shift_mm
-        In the plane, either way.
+        Millimetres in the plane, in both directions.
     slice_shift_mm
-        Across the planes, either way.
+        Millimetres across the planes, in both directions.
     jitter_mm
-        Standard deviation of the points' error along each axis; errors beyond twice this are cut to it.
+        Standard deviation in mm of the points' error along each axis; errors are cut at two deviations.
     mirror
-        Probability that left and right are exchanged.
+        Probability of a flip, which exchanges left and right.
 
     Raises
     ------
     InvalidOptionError
-        If a limit is negative, or the mirror's above 1.
+        If a limit is negative, or ``mirror`` is above 1.
     """
 
     rotation: float = 15.0
@@ -77,17 +80,18 @@ class Augmentation:
 
     def __post_init__(self) -> None:
         for field in fields(self):
-            if not getattr(self, field.name) >= 0:
+            if not getattr(self, field.name) >= 0:  # written so that NaN fails too
                 raise InvalidOptionError(f"augmentation: expected {field.name} of at least 0")
         if self.mirror > 1:
             raise InvalidOptionError(f"augmentation: expected mirror from 0 to 1, but found {self.mirror}")
 
-    def draw_mirror(self, random: np.random.RandomState) -> bool:
+    def draw_flip(self, random: np.random.RandomState) -> bool:
         """Whether to exchange left and right."""
         return bool(random.random() < self.mirror)
 
     def draw_jitter(self, random: np.random.RandomState) -> tuple[float, float, float]:
-        """What a level's points are off by."""
+        """The error in mm of a level's points."""
+        # Cut at two deviations, so that the part of a volume that the cache keeps stays small.
         x, y, z = np.clip(random.normal(size=3), -2.0, 2.0) * self.jitter_mm
         return float(x), float(y), float(z)
 
@@ -97,7 +101,7 @@ class Augmentation:
         return Pose(
             rotation=turn * self.rotation,
             tilt=(about_columns * self.tilt, about_rows * self.tilt),
-            scale=float((1.0 + self.scale) ** stretch),
+            scale=float((1.0 + self.scale) ** stretch),  # the exponent is uniform: as often larger as smaller
             shift=(x * self.shift_mm, y * self.shift_mm, across * self.slice_shift_mm),
             jitter=jitter,
         )
@@ -110,14 +114,14 @@ NO_AUGMENTATION = Augmentation(
 
 @dataclass(frozen=True)
 class CropGrid:
-    """Where a crop's samples lie.
+    """The positions of a crop's samples.
 
     Attributes
     ----------
     centre
         RAS mm of the crop's middle.
     directions
-        ``(3, 3)``: columns are unit vectors in RAS along a crop's columns, rows and slices. Left-handed when mirrored.
+        ``(3, 3)``: columns are unit vectors in RAS along a crop's columns, rows and slices. Left-handed if flipped.
     step
         Millimetres from column to column, row to row, slice to slice.
     shape
@@ -144,17 +148,17 @@ class CropGrid:
         return self.centre + offsets[:, None] * self.directions[:, 2]
 
 
-def crop_grid(view: View, frame: LevelFrame, pose: Pose = UPRIGHT, *, mirrored: bool = False) -> CropGrid:
-    """The samples of a view of a level.
+def crop_grid(view: View, frame: LevelFrame, pose: Pose = UPRIGHT, *, flipped: bool = False) -> CropGrid:
+    """The grid of samples for a view of a level.
 
-    ``mirrored`` reverses the axis that runs along the patient's left-right axis after all else, so that the crop is the
-    same picture seen in a mirror.
+    ``flipped`` reverses the axis that runs along the patient's left-right axis. This comes last, so the flipped crop is
+    exactly the reversed array of the crop in the same pose.
     """
     directions = frame.basis @ view.directions
     centre = frame.anchors[view.anchor] + frame.basis @ np.array(pose.jitter) + directions @ np.array(pose.shift)
     directions = directions @ _rotation(pose)
-    if mirrored:
-        directions[:, 2 - view.mirrored_axis] *= -1
+    if flipped:
+        directions[:, 2 - view.flipped_axis] *= -1  # grids count columns, rows, slices; crops slices, rows, columns
     height, width = view.size_mm
     rows, columns = view.pixels
     step = (width / columns * pose.scale, height / rows * pose.scale, view.gap_mm)
@@ -162,7 +166,7 @@ def crop_grid(view: View, frame: LevelFrame, pose: Pose = UPRIGHT, *, mirrored: 
 
 
 def _rotation(pose: Pose) -> Array:
-    """Turns about the columns, the rows, then the normal, in a crop's own axes."""
+    """``(3, 3)``: rotation about the columns, the rows, then the normal, in a crop's own axes."""
     (cx, cy, cz), (sx, sy, sz) = (f(np.radians([*pose.tilt, pose.rotation])) for f in (np.cos, np.sin))
     about_x = np.array([[1, 0, 0], [0, cx, -sx], [0, sx, cx]])
     about_y = np.array([[cy, 0, sy], [0, 1, 0], [-sy, 0, cy]])

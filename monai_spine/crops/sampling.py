@@ -1,4 +1,8 @@
-"""The one resampling of a crop: from a stack's voxels to the crop's pixels."""
+"""The one resampling of a crop, from a stack's voxels to the crop's pixels.
+
+Last step of a crop. Augmentation is part of the grid of samples, so no voxel is interpolated twice. The paths differ in
+speed only: `_native` and `_separable` sample whole slices in two dimensions, `_full` handles tilted grids.
+"""
 
 from __future__ import annotations
 
@@ -18,29 +22,29 @@ from monai_spine.data.coverage import PLANE_LIMIT_MM
 from monai_spine.geometry import Array
 
 _TILT_TOLERANCE = 0.01
-"""Voxels by which a crop may lean against the slices and still be sampled slice by slice."""
+"""Voxels: largest tilt of a crop against the slices, at its edge, with which it is still sampled slice by slice."""
 _SAME_PLACE = 1e-3
-"""Voxels by which planes' middles may differ in the slices and still be sampled at the same points."""
+"""Voxels: largest difference of the planes' middles with which all planes are still sampled at the same points."""
 _COARSER = 1.25
-"""Native pixels in one of the crop beyond which several samples are averaged, so that nothing aliases."""
+"""Stack pixels per crop pixel above which several samples are averaged for each crop pixel, against aliasing."""
 
 
 @dataclass(frozen=True)
 class Slices:
-    """Where a crop's planes meet a stack.
+    """The slices of a stack at a crop's planes.
 
     Attributes
     ----------
     position
-        ``(slices,)``: index along the stack's third axis, with fractions.
+        ``(slices,)``: index of each plane's middle along the stack's third axis, with fractions.
     nearest
-        ``(slices,)``: the slice whose plane lies nearest.
+        ``(slices,)``: the slice whose plane is nearest.
     distance
-        ``(slices,)``: mm to it.
+        ``(slices,)``: millimetres to that slice.
     feet
-        ``(slices, 2)``: the planes' middles in that slice, in voxels.
+        ``(slices, 2)``: the planes' middles projected onto that slice, in voxels.
     covered
-        ``(slices,)``: whether that slice is near enough, and the foot inside of the image.
+        ``(slices,)``: whether that slice is near enough and the projected middle inside the image.
     """
 
     position: Array
@@ -51,14 +55,15 @@ class Slices:
 
 
 def find_slices(stack: Stack, grid: CropGrid) -> Slices:
-    """The slices for a crop's planes by the rule of `monai_spine.data.coverage.cover`, for each plane's middle.
+    """The slices at a crop's planes, by the rule of `monai_spine.data.coverage.coverage_of` for each plane's middle.
 
-    Of two slices that are equally far from a plane, that nearer to the crop's middle is taken.
+    Of two slices that are equally far from a plane, the one nearer to the crop's middle is taken.
     """
     lattice = stack.grid
     offset = grid.centres - stack.affine[:3, 3]
     gap = float(stack.affine[:3, 2] @ lattice.normal)
     position = offset @ lattice.normal / gap
+    # Ties would be broken by the direction of counting, and a flipped study would then show other slices.
     towards_middle = position + (position.mean() - position) * 1e-6
     nearest = np.clip(np.rint(towards_middle), 0, stack.shape[2] - 1).astype(np.int64)
     beside = (position - nearest) * gap
@@ -78,17 +83,16 @@ def sample(
     stack
         Its axes along the crop's columns, rows and slices, as nearly as they can (`Stack.turned`).
     grid
-        Where the samples lie.
+        The positions of the samples.
     between
-        ``native``: each plane is turned into the nearest slice by the smallest rotation, about its middle, and
-        sampled there. ``linear``: samples lie where the grid says; beyond the outer slices, these are continued for
-        5 mm.
+        ``native``: each plane is rotated about its middle into the nearest slice, by the smallest rotation, and sampled
+        there. ``linear``: samples are taken at the grid's positions; the outer slices are continued outwards for 5 mm.
     separable
-        Whether to take the fast path of ``linear`` where the crop does not lean against the slices.
+        Whether ``linear`` may use the fast path where the crop is not tilted against the slices. Tests compare both.
 
     Returns
     -------
-    float32 ``(slices, rows, columns)`` from 0 to 1, 0 outside of the image and in planes that are not covered; and
+    float32 ``(slices, rows, columns)`` from 0 to 1, with 0 outside the image and in planes that are not covered; and
     bool ``(slices,)``.
     """
     slices = find_slices(stack, grid)
@@ -98,15 +102,15 @@ def sample(
         pixels = _native(stack, grid, slices)
     else:
         matrix = stack.grid.from_world @ (grid.directions * grid.step)
-        leaning = np.abs(matrix[2, :2]) @ _reach(grid) + np.abs(matrix[:2, 2]).max() * grid.shape[0] / 2
-        flat = separable and leaning < _TILT_TOLERANCE
+        tilt = np.abs(matrix[2, :2]) @ _half_size(grid) + np.abs(matrix[:2, 2]).max() * grid.shape[0] / 2
+        flat = separable and tilt < _TILT_TOLERANCE
         pixels = _separable(stack, grid, matrix, slices) if flat else _full(stack, grid, matrix)
     if not slices.covered.all():
         pixels[torch.from_numpy(~slices.covered)] = 0.0
     return pixels, slices.covered
 
 
-def _reach(grid: CropGrid) -> Array:
+def _half_size(grid: CropGrid) -> Array:
     """Columns and rows from a plane's middle to its outermost samples."""
     return (np.array(grid.shape[:0:-1]) - 1) / 2
 
@@ -118,7 +122,8 @@ def _native(stack: Stack, grid: CropGrid, slices: Slices) -> torch.Tensor:
 
 
 def smallest_rotation(start: Array, end: Array) -> Array:
-    """``(3, 3)`` that turns a unit vector onto the line of another, the short way (Rodrigues' formula)."""
+    """``(3, 3)``: the smallest rotation of a unit vector onto the line of another (Rodrigues' formula)."""
+    # A normal has no sign: towards the nearer end the angle is at most 90 degrees, and 1 + cos below stays positive.
     end = end if start @ end >= 0 else -end
     x, y, z = np.cross(start, end)
     cross = np.array([[0, -z, y], [z, 0, -x], [-y, x, 0]])
@@ -126,7 +131,7 @@ def smallest_rotation(start: Array, end: Array) -> Array:
 
 
 def _separable(stack: Stack, grid: CropGrid, matrix: Array, slices: Slices) -> torch.Tensor:
-    """Each slice that is needed in the plane, then weights along the slices."""
+    """Each needed slice sampled in its plane, then linear weights along the slices."""
     position = np.clip(slices.position, 0, stack.shape[2] - 1)
     first, last = int(np.floor(position.min())), int(np.ceil(position.max()))
     used = np.arange(first, last + 1)
@@ -140,18 +145,20 @@ def _separable(stack: Stack, grid: CropGrid, matrix: Array, slices: Slices) -> t
 def _planes(stack: Stack, grid: CropGrid, matrix: Array, chosen: npt.NDArray[np.int64], middles: Array) -> torch.Tensor:
     """Bilinear samples ``(n, rows, columns)`` of ``n`` slices.
 
-    ``matrix`` ``(2, 2)`` leads from columns and rows of the crop to voxels, ``middles`` ``(n, 2)`` are the planes'
-    middles in voxels.
+    ``matrix`` ``(2, 2)`` maps columns and rows of the crop to voxels, ``middles`` ``(n, 2)`` are the planes' middles in
+    voxels.
     """
     rows, columns = grid.shape[1:]
-    reach = np.abs(matrix) @ (_reach(grid) + 0.5)
-    low = np.maximum(np.floor(middles.min(axis=0) - reach), 0).astype(int)
-    high = np.minimum(np.ceil(middles.max(axis=0) + reach) + 1, stack.shape[:2]).astype(int)
+    # Only the block under the crop is read from disk.
+    half = np.abs(matrix) @ (_half_size(grid) + 0.5)
+    low = np.maximum(np.floor(middles.min(axis=0) - half), 0).astype(int)
+    high = np.minimum(np.ceil(middles.max(axis=0) + half) + 1, stack.shape[:2]).astype(int)
     if (high <= low).any():
         return torch.zeros(len(chosen), rows, columns)
     first = int(chosen.min())
     block = torch.from_numpy(stack.block((low[0], low[1], first), (high[0], high[1], int(chosen.max()) + 1)))
     fine = _oversampling(stack, grid)
+    # Planes that meet the slices at the same points share one set of points.
     alike = np.ptp(middles, axis=0).max() < _SAME_PLACE
     starts = (middles[:1] if alike else middles) - low
     points = _points(matrix / fine, starts, (rows * fine, columns * fine), high - low)
@@ -161,18 +168,20 @@ def _planes(stack: Stack, grid: CropGrid, matrix: Array, chosen: npt.NDArray[np.
 
 
 def _full(stack: Stack, grid: CropGrid, matrix: Array) -> torch.Tensor:
-    """Trilinear samples: bilinear ones in the two slices around each, out of one picture in which slices lie above
-    each other with a row of zeros between them. A three-dimensional `grid_sample` has no vectorised kernel on CPUs and
-    takes several times as long."""
+    """Trilinear samples, made of bilinear ones in the two slices around each sample.
+
+    Slices lie one below the other in one picture, with a row of zeros between them, since a three-dimensional
+    `grid_sample` has no vectorised kernel on CPUs and takes several times as long.
+    """
     fine = _oversampling(stack, grid)
     slices, rows, columns = grid.shape
     matrix = matrix / np.array([fine, fine, 1])
     size = np.array([columns * fine, rows * fine, slices])
     middle = stack.grid.from_world @ (grid.centre - stack.affine[:3, 3])
-    reach = np.abs(matrix) @ ((size - 1) / 2)
+    half = np.abs(matrix) @ ((size - 1) / 2)
     depth = stack.shape[2]
-    low = np.clip(np.floor(middle - reach), 0, [*stack.shape[:2], depth - 1]).astype(int)
-    high = np.clip(np.ceil(middle + reach) + 1, [0, 0, low[2] + 1], stack.shape).astype(int)
+    low = np.clip(np.floor(middle - half), 0, [*stack.shape[:2], depth - 1]).astype(int)
+    high = np.clip(np.ceil(middle + half) + 1, [0, 0, low[2] + 1], stack.shape).astype(int)
     if (high <= low).any():
         return torch.zeros(grid.shape)
     width, height, count = (int(n) for n in high - low)
@@ -185,11 +194,13 @@ def _full(stack: Stack, grid: CropGrid, matrix: Array) -> torch.Tensor:
     points = _points(matrix[:2, :2], middles[:, :2], (rows * fine, columns * fine), tall)
     depths = _steps(rows * fine)[:, None] * float(matrix[2, 1]) + _steps(columns * fine) * float(matrix[2, 0])
     z = torch.from_numpy(middles[:, 2]).float()[:, None, None] + depths
-    if (middle - reach)[1] < -1 or (middle + reach)[1] > stack.shape[1]:
+    if (middle - half)[1] < -1 or (middle + half)[1] > stack.shape[1]:
+        # Above and below the image samples stay in the row of zeros, and out of the neighbouring slice.
         points[..., 1].clamp_(*(2 * (row + 0.5) / tall[1] - 1 for row in (-1, height)))
+    # Beyond the outer slices these are continued up to the limit of coverage, and zero after that.
     limit = PLANE_LIMIT_MM / abs(float(stack.affine[:3, 2] @ stack.grid.normal))
     beyond = None
-    if (middle - reach)[2] < -limit or (middle + reach)[2] > depth - 1 + limit:
+    if (middle - half)[2] < -limit or (middle + half)[2] > depth - 1 + limit:
         beyond = (z < -limit - low[2]) | (z > depth - 1 - low[2] + limit)
     z.clamp_(0, count - 1)
     lower = z.floor().clamp_(max=max(count - 2, 0))
@@ -200,7 +211,10 @@ def _full(stack: Stack, grid: CropGrid, matrix: Array) -> torch.Tensor:
 
 
 def _between(picture: torch.Tensor, points: torch.Tensor, lower: torch.Tensor, share: torch.Tensor) -> torch.Tensor:
-    """Mixtures of a slice and the next: ``share`` of it. ``points`` lie as if all were in the first slice."""
+    """Interpolation between slice ``lower`` and the next one, with weight ``share`` on the next.
+
+    ``points`` are positions in the first slice; they are moved down to the right slice in place.
+    """
     count, _, width = picture.shape
     image = picture.reshape(1, 1, -1, width)
     flat = points.flatten(0, 1)[None]
@@ -213,7 +227,7 @@ def _between(picture: torch.Tensor, points: torch.Tensor, lower: torch.Tensor, s
 
 
 def _oversampling(stack: Stack, grid: CropGrid) -> int:
-    """Samples along each side of a pixel of the crop."""
+    """Number of samples along each side of a crop pixel."""
     ratio = max(grid.step[:2]) / float(stack.grid.pixel.min())
     return 1 if ratio <= _COARSER else int(np.ceil(ratio - 0.25))
 
@@ -228,7 +242,7 @@ def _bilinear(image: torch.Tensor, points: torch.Tensor) -> torch.Tensor:
 
 
 def _points(matrix: Array, middles: Array, size: tuple[int, int], counts: npt.NDArray[Any]) -> torch.Tensor:
-    """``(n, rows, columns, 2)`` as `grid_sample` takes it: -1 and 1 are the outer edges of the outermost voxels.
+    """Points ``(n, rows, columns, 2)`` for `grid_sample`, where -1 and 1 are the outer edges of the outer voxels.
 
     Parameters
     ----------
@@ -237,9 +251,9 @@ def _points(matrix: Array, middles: Array, size: tuple[int, int], counts: npt.ND
     middles
         ``(n, 2)``: the planes' middles in voxels.
     size
-        Rows and columns.
+        Rows and columns of samples.
     counts
-        Voxels of the image along both axes.
+        Number of voxels of the image along both axes.
     """
     rows, columns = size
     scale = 2.0 / counts
@@ -252,5 +266,5 @@ def _points(matrix: Array, middles: Array, size: tuple[int, int], counts: npt.ND
 
 @lru_cache(maxsize=64)
 def _steps(count: int) -> torch.Tensor:
-    """Indices from the middle."""
+    """Indices counted from the middle."""
     return torch.arange(count, dtype=torch.float32) - (count - 1) / 2

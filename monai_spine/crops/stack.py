@@ -1,10 +1,14 @@
-"""A volume opened for crops: its voxels stay on disk until a block of them is asked for."""
+"""Stacks: volumes opened for crops, whose voxels stay on disk until a block of them is needed.
+
+The first step of a crop. A stack keeps the file's own numbers and only renames its axes; grey values are scaled when a
+block is read, so that opening a volume costs little and nothing is resampled twice.
+"""
 
 from __future__ import annotations
 
-import zlib
+import logging
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -12,22 +16,24 @@ from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
-from isal import igzip, igzip_lib
 from nibabel.arrayproxy import ArrayProxy
 from nibabel.orientations import inv_ornt_aff, io_orientation
 
 from monai_spine.data.coverage import Grid
-from monai_spine.data.volume import open_volume
-from monai_spine.errors import InvalidVolumeError
+from monai_spine.data.datalist import Record
+from monai_spine.data.volume import affine_of, open_volume, stored_voxels
+from monai_spine.errors import InvalidVolumeError, SpineError
 from monai_spine.geometry import Array
+from monai_spine.spine import SeriesType
+
+logger = logging.getLogger(__name__)
 
 WINDOW = (1.0, 99.8)
 """Percentiles of a volume's grey values that become 0 and 1."""
-_SAMPLES = 50_000
+_WINDOW_SAMPLES = 50_000
+"""Voxels, about, that the percentiles are taken of."""
 _MOST_OPEN = 64
-"""Volumes that `StackCache` keeps, however small: each memory map holds a file open."""
-
-_IsalError = cast("type[Exception]", igzip_lib.IsalError)  # its type stub calls it an instance
+"""Volumes that `StackCache` keeps, however small they are: each memory map keeps a file open."""
 
 Block = npt.NDArray[np.float32]
 Three = tuple[int, int, int]
@@ -35,22 +41,22 @@ Three = tuple[int, int, int]
 
 @dataclass(frozen=True)
 class Stack:
-    """A volume in the order right, anterior, superior, or in that of a frame (`turned`).
+    """A volume with its axes in the order right, anterior, superior, or in that of a frame (`turned`).
 
     Attributes
     ----------
     voxels
-        Numbers as stored, often a view of a memory map: of the whole volume, or of a part of it.
+        Numbers as stored, often a view of a memory map, of the whole volume or of a part of it.
     affine
-        From voxels of the whole volume, in this order, to RAS mm.
+        ``(4, 4)`` from voxels of the whole volume, in this order of axes, to RAS mm.
     window
         Stored numbers that become 0 and 1.
     shape, start
-        Voxels of the whole volume, and where ``voxels`` begins in it.
+        Voxels of the whole volume, and the index of its voxel at which ``voxels`` begins.
     stored
-        ``(3, 2)``: for each axis the file's axis that it is, and 1 or -1 as it runs along or against it.
+        ``(3, 2)``: for each axis the index of the file's axis, and 1 or -1 if it runs along or against that.
     name
-        For errors.
+        The file, for error messages.
     """
 
     voxels: npt.NDArray[Any]
@@ -63,26 +69,27 @@ class Stack:
 
     @cached_property
     def grid(self) -> Grid:
-        """Where the stack lies; its slices are those of the third axis."""
+        """Position of the stack; its slices are those of the third axis."""
         return Grid(self.affine, self.shape)
 
     def turned(self, basis: Array) -> Stack:
-        """The same stack with its axes in the order, and running the way, of a basis ``(3, 3)`` of RAS columns."""
+        """The same stack, its axes permuted and reversed to run along the columns of a basis ``(3, 3)`` in RAS."""
+        # nibabel finds the best permutation of axes for an affine; here the world axes are those of the basis.
         order = io_orientation(np.block([[basis.T @ self.affine[:3, :3], np.zeros((3, 1))], [np.zeros((1, 3)), 1.0]]))
         return _reordered(self, order)
 
     def stored_box(self, low: npt.ArrayLike, high: npt.ArrayLike) -> npt.NDArray[np.int64]:
         """A box from ``low`` to before ``high`` in the file's voxels and order of axes: ``(2, 3)``."""
         box = np.empty((2, 3), dtype=np.int64)
-        for (axis, way), n, a, b in zip(self.stored, self.shape, np.asarray(low), np.asarray(high), strict=True):
-            box[:, axis] = (a, b) if way > 0 else (n - b, n - a)
+        for (axis, sign), n, a, b in zip(self.stored, self.shape, np.asarray(low), np.asarray(high), strict=True):
+            box[:, axis] = (a, b) if sign > 0 else (n - b, n - a)
         return box
 
     def trimmed(self, box: npt.NDArray[np.int64]) -> Stack:
         """The stack without the voxels outside of a box in the file's order (`stored_box`)."""
         start, part = [], []
-        for (axis, way), n, old in zip(self.stored, self.shape, self.start, strict=True):
-            a, b = (box[0, axis], box[1, axis]) if way > 0 else (n - box[1, axis], n - box[0, axis])
+        for (axis, sign), n, old in zip(self.stored, self.shape, self.start, strict=True):
+            a, b = (box[0, axis], box[1, axis]) if sign > 0 else (n - box[1, axis], n - box[0, axis])
             start.append(int(a))
             part.append(slice(a - old, b - old))
         return replace(self, voxels=self.voxels[tuple(part)], start=(start[0], start[1], start[2]))
@@ -92,7 +99,7 @@ class Stack:
         return replace(self, voxels=voxels, window=window)
 
     def placement(self) -> dict[str, Any]:
-        """All but the voxels, as JSON takes it; of the name the last part, which is the same wherever the file lies."""
+        """All attributes but the voxels, in types that JSON has. The name loses its folder, so that caches can move."""
         return {
             "affine": self.affine.tolist(),
             "window": list(self.window),
@@ -104,7 +111,7 @@ class Stack:
 
     @classmethod
     def placed(cls, voxels: npt.NDArray[Any], placement: Mapping[str, Any]) -> Stack:
-        """The inverse of `placement`."""
+        """The stack of voxels and what `placement` returned."""
         (dark, bright), (i, j, k), (a, b, c) = (placement[key] for key in ("window", "shape", "start"))
         affine, stored = np.array(placement["affine"]), np.array(placement["stored"])
         return cls(voxels, affine, (dark, bright), (i, j, k), (a, b, c), stored, placement["name"])
@@ -115,13 +122,14 @@ class Stack:
         Raises
         ------
         IndexError
-            If a part of the block is not held.
+            If the block is not inside ``voxels``.
         """
         first = [a - b for a, b in zip(low, self.start, strict=True)]
         last = [a - b for a, b in zip(high, self.start, strict=True)]
         if min(first) < 0 or any(b > n for b, n in zip(last, self.voxels.shape, strict=True)):
-            raise IndexError(f"{self.name}: voxels {low} to {high} of {self.shape} are not held")
+            raise IndexError(f"{self.name}: voxels {low} to {high} of {self.shape} are not in memory")
         part = self.voxels[tuple(slice(a, b) for a, b in zip(first, last, strict=True))]
+        # One copy, then scaled in place: blocks are read for every crop of a training.
         block = np.ascontiguousarray(part.T, dtype=np.float32)
         dark, bright = self.window
         block -= np.float32(dark)
@@ -130,21 +138,43 @@ class Stack:
 
 
 def open_stack(path: str | Path) -> Stack:
-    """Open a NIfTI file; ``.nii`` is mapped, ``.nii.gz`` unpacked into memory in the type that it is stored in.
+    """Open a NIfTI file as a stack.
 
     Raises
     ------
     MissingInputError, InvalidVolumeError
-        As `monai_spine.data.volume.read_volume`; also if all voxels have nearly the same value, or are no numbers.
+        As `monai_spine.data.volume.read_volume`; also if all voxels have nearly the same value, or are not numbers.
     """
     image = open_volume(path)
-    proxy = cast(ArrayProxy, image.dataobj)
-    voxels = _stored_voxels(proxy, Path(path))
+    voxels = stored_voxels(image, path)
     i, j, k = image.shape
-    affine = np.asarray(image.affine, dtype=np.float64)
-    stored = Stack(voxels, affine, (0.0, 1.0), (i, j, k), (0, 0, 0), _IDENTITY, str(path))
+    stored = Stack(voxels, affine_of(image), (0.0, 1.0), (i, j, k), (0, 0, 0), _IDENTITY, str(path))
     stack = _reordered(stored, _orientation(stored))
-    return replace(stack, window=_window(stack.voxels, float(proxy.slope), str(path)))
+    return replace(stack, window=_window(stack.voxels, float(cast(ArrayProxy, image.dataobj).slope), str(path)))
+
+
+def with_usable_volumes(records: Sequence[Record]) -> list[Record]:
+    """The studies without volumes that are damaged, hold NaN, or have one grey value only; each is logged as a warning.
+
+    Every study stays, so that one bad volume does not end a run over many. If a study has no volume left, all of its
+    findings are reported as not covered.
+    """
+    return [
+        {**record, **{series_type.value: _usable(record, series_type) for series_type in SeriesType}}
+        for record in records
+    ]
+
+
+def _usable(record: Record, series_type: SeriesType) -> list[str]:
+    files = []
+    for file in record[series_type.value]:
+        try:
+            open_stack(file)
+        except SpineError as error:
+            logger.warning("study %s: a volume is left out: %s", record["study_id"], error)
+        else:
+            files.append(file)
+    return files
 
 
 _IDENTITY = np.array([[0, 1], [1, 1], [2, 1]])
@@ -160,14 +190,15 @@ def _orientation(stack: Stack) -> npt.NDArray[Any]:
 
 
 def _reordered(stack: Stack, order: npt.NDArray[Any]) -> Stack:
-    """Axes permuted and reversed, as `nibabel.orientations` says it; voxels are not copied."""
+    """The stack with axes permuted and reversed by an orientation of `nibabel.orientations`; voxels are not copied."""
     if (order == _IDENTITY).all():
         return stack
+    # nibabel gives, for each old axis, its new place; here the old axis at each new place is needed.
     axes = np.argsort(order[:, 0])
     forwards = order[axes, 1] > 0
-    held = stack.voxels.shape
+    part = stack.voxels.shape
     begin = [
-        stack.start[a] if f else stack.shape[a] - stack.start[a] - held[a] for a, f in zip(axes, forwards, strict=True)
+        stack.start[a] if f else stack.shape[a] - stack.start[a] - part[a] for a, f in zip(axes, forwards, strict=True)
     ]
     shape = [stack.shape[a] for a in axes]
     return replace(
@@ -180,34 +211,24 @@ def _reordered(stack: Stack, order: npt.NDArray[Any]) -> Stack:
     )
 
 
-def _stored_voxels(proxy: ArrayProxy, path: Path) -> npt.NDArray[Any]:
-    if proxy.dtype.kind not in "iuf":
-        raise InvalidVolumeError(f"{path}: expected numbers as voxels, but found the type {proxy.dtype}")
-    try:
-        if path.name.endswith(".gz"):
-            unpacked = igzip.decompress(path.read_bytes())
-            count = int(np.prod(proxy.shape))
-            return np.frombuffer(unpacked, proxy.dtype, count, proxy.offset).reshape(proxy.shape, order="F")
-        return np.memmap(path, dtype=proxy.dtype, mode="r", offset=proxy.offset, shape=proxy.shape, order="F")
-    except (OSError, EOFError, ValueError, zlib.error, _IsalError) as err:
-        raise InvalidVolumeError(
-            f"{path}: the voxels cannot be read, the file is damaged or cut short ({err})"
-        ) from err
-
-
 def _window(voxels: npt.NDArray[Any], slope: float, name: str) -> tuple[float, float]:
-    """Percentiles over every n-th voxel, the same ones however the volume is stored, or mirrored."""
+    """Percentiles over every n-th voxel: the same voxels however the volume is stored or flipped."""
+    # Integers are always finite, and the check reads the whole volume.
     if voxels.dtype.kind == "f" and not np.isfinite(voxels).all():
         raise InvalidVolumeError(f"{name}: expected finite voxel values, but some are infinite or not a number")
     dark, bright = np.percentile(voxels[_lattice(voxels.shape)], WINDOW)
     if not bright > dark:
         raise InvalidVolumeError(f"{name}: expected an image, but all voxels have nearly the value {dark:g}")
+    # Numbers are windowed as stored, before the header's slope; a negative slope turns bright into dark.
     return (float(dark), float(bright)) if slope > 0 else (float(bright), float(dark))
 
 
 def _lattice(shape: tuple[int, ...]) -> tuple[slice, ...]:
-    """Every voxel of the axis with the fewest, and every n-th of the others with the same rest at either end."""
-    every = max(1, int(np.sqrt(np.prod(shape) / _SAMPLES)))
+    """All voxels of the shortest axis, and every n-th of the others with equal margins at both ends.
+
+    Equal margins make the lattice symmetric, so that a flipped volume has the same window.
+    """
+    every = max(1, int(np.sqrt(np.prod(shape) / _WINDOW_SAMPLES)))
     slices = []
     for axis, n in enumerate(shape):
         step = 1 if axis == int(np.argmin(shape)) else every
@@ -217,38 +238,40 @@ def _lattice(shape: tuple[int, ...]) -> tuple[slice, ...]:
 
 
 class StackCache:
-    """Opened volumes, the least recently used ones dropped when they hold more than ``most_bytes`` of memory.
+    """Opened volumes. The least recently used ones are dropped when all take more than ``most_bytes`` of memory.
 
-    Memory maps count as nothing, since the system drops their pages by itself. A file that has changed is opened anew.
-    A copy for another process starts empty.
+    Memory maps count as zero bytes, since the system drops their pages by itself. A file that has changed is opened
+    anew. A copy for another process starts empty.
     """
 
     def __init__(self, most_bytes: int) -> None:
         self.most_bytes = most_bytes
-        self._held: OrderedDict[tuple[str, int, int], Stack] = OrderedDict()
+        self._stacks: OrderedDict[tuple[str, int, int], Stack] = OrderedDict()
 
     def open(self, path: str | Path) -> Stack:
         """The stack of a file; see `open_stack`."""
         key = (str(path), *file_state(path))
-        if key not in self._held:
-            self._held[key] = open_stack(path)
-        self._held.move_to_end(key)
-        stack = self._held[key]
-        while len(self._held) > 1 and (self.held_bytes > self.most_bytes or len(self._held) > _MOST_OPEN):
-            self._held.popitem(last=False)
+        if key not in self._stacks:
+            self._stacks[key] = open_stack(path)
+        self._stacks.move_to_end(key)
+        stack = self._stacks[key]
+        # At least the volume that was asked for stays, even if it alone exceeds the memory.
+        while len(self._stacks) > 1 and (self.used_bytes > self.most_bytes or len(self._stacks) > _MOST_OPEN):
+            self._stacks.popitem(last=False)
         return stack
 
     @property
-    def held_bytes(self) -> int:
-        """Memory that unpacked volumes take."""
-        return sum(0 if isinstance(one.voxels, np.memmap) else one.voxels.nbytes for one in self._held.values())
+    def used_bytes(self) -> int:
+        """Bytes of memory that unpacked volumes take."""
+        return sum(0 if isinstance(one.voxels, np.memmap) else one.voxels.nbytes for one in self._stacks.values())
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"most_bytes": self.most_bytes, "_held": OrderedDict()}
+        # Workers of a data loader get the transform by pickling; volumes would be copied to each of them.
+        return {"most_bytes": self.most_bytes, "_stacks": OrderedDict()}
 
 
 def file_state(path: str | Path) -> tuple[int, int]:
-    """Size and time of change (ns) of a file, which tell that it is another now; zeros if it is not there."""
+    """Size in bytes and time of the last change in ns, by which a changed file is known; zeros if there is no file."""
     try:
         state = Path(path).stat()
     except OSError:

@@ -1,4 +1,4 @@
-"""What is cut out of a study at each level: the series, the plane, the size in mm, the slices."""
+"""Views: what is cut out of a study at each level, by series, plane, size in mm and number of slices."""
 
 from __future__ import annotations
 
@@ -12,16 +12,17 @@ from monai_spine.geometry import Array, Plane
 from monai_spine.spine import Group, SeriesType
 
 ABSENT = -1.0
-"""What every pixel of a slice that is not there is set to where masks are not passed on; tissue is from 0 to 1."""
+"""Pixel value of a slice that no stack shows, for networks that do not take masks. Tissue is from 0 to 1, so the
+network can tell a missing slice from a dark one."""
 
 
 class Between(str, Enum):
-    """What is shown of a plane that lies between two slices of a stack."""
+    """What a plane between two slices of a stack shows."""
 
     NATIVE = "native"
     """The nearest slice as it was acquired."""
     LINEAR = "linear"
-    """A mixture of both."""
+    """Linear interpolation of both."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,18 +40,18 @@ class View:
     plane
         `Plane.SAGITTAL` or `Plane.AXIAL`, or their names.
     series
-        Series types that may serve, the preferred one first; the next stands in where no stack of it shows a level.
+        Series types to cut from, the preferred one first. The next is the substitute where no stack shows a level.
     anchor
-        What the view is centred on; see `LevelFrame.anchors`.
+        The point that the view is centred on; see `LevelFrame.anchors`.
     size_mm
         Height and width of a plane.
     pixels
         Rows and columns of a plane.
     slices, gap_mm
-        How many planes, and millimetres from one to the next.
+        Number of planes, and millimetres from one to the next.
     between
-        ``native`` shows each plane by the nearest acquired slice: a mixture of two slices 4 mm apart is anatomy that
-        nobody has, with less noise and blurrier edges the nearer to the middle it lies. ``linear`` mixes.
+        ``native`` shows each plane by the nearest acquired slice. ``linear`` interpolates; between slices 4 mm apart
+        that gives anatomy that does not exist, with less noise and softer edges towards the middle.
 
     Raises
     ------
@@ -72,7 +73,7 @@ class View:
         try:
             converted = {
                 "plane": Plane(self.plane),
-                "series": tuple(SeriesType(kind) for kind in self.series),
+                "series": tuple(SeriesType(series_type) for series_type in self.series),
                 "anchor": Group(self.anchor),
                 "between": Between(self.between),
                 "size_mm": tuple(float(mm) for mm in self.size_mm),
@@ -80,6 +81,7 @@ class View:
             }
         except (TypeError, ValueError) as err:
             raise InvalidOptionError(f"view {self.name}: {err}") from err
+        # Configs give plain words and lists; the class is frozen, so its fields are replaced in this way.
         for field, value in converted.items():
             object.__setattr__(self, field, value)
         if fault := self._fault():
@@ -94,6 +96,7 @@ class View:
             return "at least one series type"
         if len(self.size_mm) != 2 or len(self.pixels) != 2:
             return "two sizes in mm and two in pixels"
+        # One check for all, since a view comes from a config and any of these may be mistyped.
         if min(*self.size_mm, *self.pixels, self.slices, self.gap_mm) <= 0:
             return "sizes, pixels, slices and gap above 0"
         return None
@@ -109,11 +112,13 @@ class View:
         return _DIRECTIONS[self.plane]
 
     @property
-    def mirrored_axis(self) -> int:
-        """Which of slices, rows and columns runs along the left-right axis: 0 or 2."""
+    def flipped_axis(self) -> int:
+        """The axis of a crop (slices, rows, columns) along the patient's left-right axis: 0 or 2."""
         return 0 if self.plane is Plane.SAGITTAL else 2
 
 
+# Columns of each matrix: a crop's columns, rows and slices, in the components (right, forwards, up). Pictures
+# look as radiologists see them: sagittal ones from the patient's left, axial ones from the feet.
 _DIRECTIONS: dict[Plane, Array] = {
     Plane.SAGITTAL: np.array([[0.0, 0.0, 1.0], [-1.0, 0.0, 0.0], [0.0, -1.0, 0.0]]),
     Plane.AXIAL: np.array([[-1.0, 0.0, 0.0], [0.0, -1.0, 0.0], [0.0, 0.0, 1.0]]),

@@ -1,1 +1,1 @@
-"""What a study is: its volumes, labels and points, from ``datalist.json`` or a folder of NIfTI files."""
+"""Studies: their volumes, labels and points, from ``datalist.json`` or from folders of NIfTI files."""

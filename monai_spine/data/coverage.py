@@ -1,8 +1,9 @@
-"""Which stack serves which finding: the nearest slice plane to its point, if it is near enough and shows the point.
+"""Coverage: which stack shows which finding, by the slice plane nearest to the finding's point.
 
-A series type may be there as several stacks: several series, or one angled sub-stack per disc. Each finding is served
-by one of them, chosen for its own point, so that the left and the right recess of a level may be read in different
-series. Nothing here reads files: a stack is its `Grid`, a point is RAS mm.
+Used after the points are known: by crops, evidence and the coverage table. A study may hold a series type as several
+stacks: several series, or one angled sub-stack per disc. Each finding is read in one of them, chosen for its own point,
+so the left and the right recess of a level may be read in different series. Nothing here reads files: a stack is its
+`Grid`, a point is RAS mm.
 """
 
 from __future__ import annotations
@@ -18,22 +19,22 @@ from monai_spine.geometry import Array, slice_normal, spacing
 from monai_spine.spine import Group, SeriesType
 
 PLANE_LIMIT_MM = 5.0
-"""A stack whose nearest slice plane is farther from a point than this does not show it. Winners of the RSNA 2024
-competition rejected axial planes beyond the same distance; slices lie 4 to 5 mm apart."""
+"""A stack does not show a point that is farther than this many mm from its nearest slice plane. Winners of the RSNA
+2024 competition rejected axial planes beyond the same distance; slices lie 4 to 5 mm apart."""
 
 VIEWS: dict[Group, tuple[SeriesType, ...]] = {
     Group.SPINAL: (SeriesType.SAGITTAL_T2, SeriesType.AXIAL_T2),
     Group.FORAMINAL: (SeriesType.SAGITTAL_T1, SeriesType.SAGITTAL_T2),
     Group.SUBARTICULAR: (SeriesType.AXIAL_T2,),
 }
-"""Series types that show a finding, the one that annotators read first. The next one stands in where the first does not
-cover the point. Nothing stands in for axial images of the recesses, which no sagittal slice resolves. A stand-in is
-looked at in its own right: its voxels are never passed off as the missing series type."""
+"""Series types that show each group of findings, the one that annotators read comes first. The second is the substitute
+series: it is read where the first does not cover the point, and outputs name it, so that its voxels are never taken for
+those of the missing series type. Recesses have no substitute, since no sagittal slice resolves them."""
 
 
 @dataclass(frozen=True)
 class Grid:
-    """Where a stack lies: ``affine`` ``(4, 4)`` from voxels to RAS mm, and ``shape`` (columns, rows, slices)."""
+    """Position of a stack: ``affine`` ``(4, 4)`` from voxels to RAS mm, and ``shape`` (columns, rows, slices)."""
 
     affine: Array
     shape: tuple[int, ...]
@@ -45,7 +46,7 @@ class Grid:
 
     @cached_property
     def from_world(self) -> Array:
-        """``(3, 3)`` from RAS mm to voxels, but for the origin."""
+        """``(3, 3)``: the linear part of the mapping from RAS mm to voxels."""
         return np.asarray(np.linalg.inv(self.affine[:3, :3]), dtype=np.float64)
 
     @cached_property
@@ -55,17 +56,17 @@ class Grid:
 
 
 @dataclass(frozen=True)
-class Cover:
-    """How a stack lies to a point.
+class Coverage:
+    """How a stack lies relative to a point.
 
     Attributes
     ----------
     k
-        Index of the slice whose plane lies nearest.
+        Index of the slice whose plane is nearest.
     distance
-        Millimetres from the point to that plane, along the normal; not negative.
+        Millimetres from the point to that plane, along the normal; never negative.
     margin
-        Millimetres from the point's foot in that plane to the nearest edge of the image; negative outside of it.
+        Millimetres from the point's projection on that plane to the nearest edge of the image; negative outside.
     """
 
     k: int
@@ -73,12 +74,12 @@ class Cover:
     margin: float
 
     def shows(self, limit: float = PLANE_LIMIT_MM) -> bool:
-        """Whether the plane is within ``limit`` mm, and the point's foot inside of the image."""
+        """Whether the plane is within ``limit`` mm and the point's projection lies inside the image."""
         return self.distance <= limit and self.margin >= 0
 
 
-def cover(grid: Grid, point: npt.ArrayLike) -> Cover:
-    """The slice of a stack nearest to a point (RAS mm), how far it is, and how far inside of the image the point lies.
+def coverage_of(grid: Grid, point: npt.ArrayLike) -> Coverage:
+    """How a stack covers a point (RAS mm).
 
     Raises
     ------
@@ -87,18 +88,21 @@ def cover(grid: Grid, point: npt.ArrayLike) -> Cover:
     """
     offset = np.asarray(point, dtype=np.float64) - grid.affine[:3, 3]
     along = float(offset @ grid.normal)
+    # The distance between planes is measured along the normal: in a sheared stack the step between slices is longer.
     gap = float(grid.affine[:3, 2] @ grid.normal)
     k = min(max(round(along / gap), 0), grid.shape[2] - 1)
     foot = (grid.from_world @ (offset - (along - k * gap) * grid.normal))[:2]
+    # Voxel centres are integers, so the image ends half a pixel beyond the outermost ones.
     beyond = np.maximum(-0.5 - foot, foot - (np.asarray(grid.shape[:2]) - 0.5)) * grid.pixel
+    # Outside a corner the distance is diagonal; inside (hypot is 0) the nearest edge counts.
     margin = -float(np.hypot(*np.maximum(beyond, 0.0))) or -float(beyond.max())
-    return Cover(k, abs(along - k * gap), margin)
+    return Coverage(k, abs(along - k * gap), margin)
 
 
-def serving(covers: Sequence[Cover], limit: float = PLANE_LIMIT_MM) -> int | None:
-    """Index of the stack that serves a point, None if no stack shows it.
+def nearest_showing(coverages: Sequence[Coverage], limit: float = PLANE_LIMIT_MM) -> int | None:
+    """Index of the stack in which a point is read, or None if no stack shows it.
 
-    Of those that show it, it is the one with the nearest plane; the first of equals.
+    Of the stacks that show the point, it is the one with the nearest plane; the first of equals.
     """
-    showing = [n for n, one in enumerate(covers) if one.shows(limit)]
-    return min(showing, key=lambda n: covers[n].distance, default=None)
+    showing = [n for n, one in enumerate(coverages) if one.shows(limit)]
+    return min(showing, key=lambda n: coverages[n].distance, default=None)

@@ -1,14 +1,15 @@
-"""``datalist.json``: which volumes and labels belong to which study, read strictly.
+"""``datalist.json``: the volumes, labels and points of each study, read with all checks.
 
-A record is a plain dictionary, as MONAI's dictionary transforms take it::
+The border between `data_prep`, which writes the file, and everything that reads studies. A record is a plain
+dictionary, as MONAI's dictionary transforms take it::
 
     {"study_id": "1000000017", "patient_id": "1000000017", "fold": 0,
      "sagittal_t1": ["/abs/a.nii.gz"], "sagittal_t2": ["/abs/b.nii.gz"],
      "axial_t2": ["/abs/c.nii.gz", "/abs/c_1.nii.gz"],
      "label": array (25,), "points": {"spinal_canal_stenosis_l1_l2": (12.1, -30.5, 88.0)}}
 
-Paths in the file are relative to it; records hold absolute ones. Points are RAS millimetres. A series type that a
-study lacks has an empty list, a label that nobody gave is `MISSING`.
+Paths in the file are relative to it; records hold absolute ones. Points are RAS millimetres. A series type that the
+study lacks has an empty list, and a finding that nobody graded has the label `MISSING`.
 """
 
 from __future__ import annotations
@@ -35,28 +36,28 @@ Record = dict[str, Any]
 def read_datalist(path: str | Path, section: str = "training", *, without_series: bool = False) -> list[Record]:
     """Read and check one section of a datalist.
 
-    Every fault of the file is found before the error is raised, and the message names the first few.
+    All faults of the file are collected before an error is raised; the message names the first few.
 
     Parameters
     ----------
     without_series
-        Whether studies without any volume are kept; else they are left out with a warning.
+        Whether to keep studies without any volume. Otherwise they are left out with a warning.
 
     Raises
     ------
     MissingInputError
-        If the datalist, or a volume that it names, is not there.
+        If the datalist, or a volume that it names, does not exist.
     InvalidTableError
-        If it is not JSON, of another schema, a study breaks the format or stands there twice, a patient stands in
-        two folds, or no study has a volume.
+        If it is not JSON or has another schema, a study breaks the format or appears twice, a patient appears in two
+        folds, or no study has a volume.
     """
     path = Path(path)
     content = read_content(path)
     entries = content.get(section)
     if not isinstance(entries, list) or not entries:
-        held = [name for name in ("training", "test") if content.get(name)]
+        filled = [name for name in ("training", "test") if content.get(name)]
         raise InvalidTableError(
-            f"{path}: expected studies under {section!r}, but found none; it holds {held or 'nothing'}"
+            f"{path}: expected studies under {section!r}, but found none; it holds {filled or 'nothing'}"
         )
     faults = [fault for n, entry in enumerate(entries) for fault in entry_faults(entry, n)]
     raise_faults(InvalidTableError, path, faults or leaks(entries))
@@ -69,30 +70,30 @@ def read_datalist(path: str | Path, section: str = "training", *, without_series
 
 
 def check_no_leak(entries: Iterable[Record]) -> None:
-    """Make sure that every study stands there once, and every patient in one fold.
+    """Make sure that every study appears once, and every patient in one fold only.
 
     Parameters
     ----------
     entries
-        Of a datalist's training section, or records of `read_datalist`.
+        Entries of a datalist's training section, or records of `read_datalist`.
 
     Raises
     ------
     InvalidTableError
         If a study or a patient does not; the message names them.
     """
-    found = leaks(entries)
-    if found:
+    if found := leaks(entries):
         raise InvalidTableError(listed(found, separator="; "))
 
 
 def leaks(entries: Iterable[Record]) -> list[str]:
-    """A sentence for each study that stands there twice, and for each patient in more than one fold."""
+    """A sentence for each study that appears twice, and for each patient in more than one fold."""
     entries = list(entries)
-    found = [f"study {study} stands there twice" for study in _repeated(str(_get(e, "study_id")) for e in entries)]
+    found = [f"study {study} appears twice" for study in _repeated(str(_get(e, "study_id")) for e in entries)]
     folds: dict[str, set[int]] = {}
     for entry in entries:
         if entry.get("fold") is not None:
+            # Without patient_id, each study counts as a patient of its own.
             folds.setdefault(str(entry.get("patient_id", entry["study_id"])), set()).add(entry["fold"])
     return found + [
         f"patient {patient} has studies in the folds {', '.join(map(str, sorted(numbers)))}; "
@@ -104,7 +105,7 @@ def leaks(entries: Iterable[Record]) -> list[str]:
 
 def volumes(record: Record) -> list[str]:
     """All volumes of a record, in the order of `SeriesType`."""
-    return [file for kind in SeriesType for file in record[kind.value]]
+    return [file for series_type in SeriesType for file in record[series_type.value]]
 
 
 def split_folds(records: Sequence[Record], validation_fold: int) -> tuple[list[Record], list[Record]]:
@@ -113,7 +114,7 @@ def split_folds(records: Sequence[Record], validation_fold: int) -> tuple[list[R
     Raises
     ------
     InvalidTableError
-        If a record has no fold, a side would be empty, or a patient would stand on both sides.
+        If a record has no fold, one of the two parts would be empty, or a patient would be in both.
     """
     return split_by_fold(
         records,
@@ -172,12 +173,12 @@ def split_by_fold(
 def check_labels(
     training: Sequence[Record], validation: Sequence[Record], conditions: Sequence[str] | None = None
 ) -> None:
-    """Make sure that there is something to learn, and something to judge it by.
+    """Make sure that there are labels to train on and labels to validate on.
 
     Parameters
     ----------
     conditions
-        Those whose labels count; all if None.
+        Conditions whose labels count; None for all.
 
     Raises
     ------
@@ -200,14 +201,14 @@ def label_array(records: Sequence[Record]) -> np.ndarray:
 
 
 def read_content(path: Path) -> dict[str, Any]:
-    """The JSON object of a datalist; its studies are not checked, only the schema and the targets.
+    """The JSON object of a datalist. Its schema and targets are checked, its studies are not.
 
     Raises
     ------
     MissingInputError
         If there is no such file.
     InvalidTableError
-        If it is not JSON, of another schema, or names other targets.
+        If it is not JSON, has another schema, or names other targets.
     """
     content = read_schema(path, "a datalist", "rsna")
     if "classes" in content:
@@ -246,7 +247,7 @@ def _get(entry: Any, key: str) -> Any:
 
 
 def entry_faults(entry: Any, n: int) -> list[str]:
-    """A sentence for everything by which the ``n``-th entry of a section breaks the format; paths are not looked at."""
+    """A sentence for each way in which the ``n``-th entry of a section breaks the format; paths are not opened."""
     if not isinstance(entry, dict) or not isinstance(entry.get("study_id"), str) or not entry["study_id"]:
         return [f"entry {n}: expected an object with a study_id as a string"]
     name = f"study {entry['study_id']}"
@@ -262,7 +263,7 @@ def entry_faults(entry: Any, n: int) -> list[str]:
 
 def has_series(entry: Record) -> bool:
     """Whether an entry or a record names any volume."""
-    return any(entry.get(kind.value) for kind in SeriesType)
+    return any(entry.get(series_type.value) for series_type in SeriesType)
 
 
 def _with_series(path: Path, records: Sequence[Record]) -> list[Record]:
@@ -278,7 +279,7 @@ def _bad_series(entry: Record) -> list[str]:
     def good(files: Any) -> bool:
         return isinstance(files, list) and all(isinstance(file, str) and file for file in files)
 
-    return [kind.value for kind in SeriesType if not good(entry.get(kind.value, []))]
+    return [series_type.value for series_type in SeriesType if not good(entry.get(series_type.value, []))]
 
 
 def is_integer(value: Any) -> bool:
@@ -307,7 +308,10 @@ def _record(entry: Record, folder: Path) -> Record:
         "study_id": study_id,
         "patient_id": str(entry.get("patient_id", study_id)),
         "fold": entry.get("fold"),
-        **{kind.value: [str(folder / file) for file in entry.get(kind.value, [])] for kind in SeriesType},
+        **{
+            series_type.value: [str(folder / file) for file in entry.get(series_type.value, [])]
+            for series_type in SeriesType
+        },
         "label": np.asarray(entry.get("label", [MISSING] * len(TARGETS)), dtype=np.int64),
         "points": {target: tuple(map(float, point)) for target, point in entry.get("points", {}).items()},
     }

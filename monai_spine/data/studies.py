@@ -1,8 +1,8 @@
-"""Studies found in a folder of NIfTI files: a sub-folder for each study.
+"""Studies in a folder of NIfTI files, with a sub-folder for each study.
 
-Which series a volume shows is told, in this order, by its name (``sagittal_t1.nii.gz``, ``axial_t2_1.nii.gz``) or by
-the sidecar that ``data_prep convert`` wrote beside it, together with the plane of its affine. What cannot be told is
-left out, and said so.
+An input of `locate`, `predict` and the bundles, beside ``datalist.json``. The series type of a volume comes from its
+name (``sagittal_t1.nii.gz``, ``axial_t2_1.nii.gz``) or else from the sidecar that ``data_prep convert`` wrote beside
+it, together with the plane of its affine. A volume of unknown type is left out with a warning.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from typing import Any
 
 import numpy as np
 
-from monai_spine.data.datalist import Record, read_datalist
-from monai_spine.data.series_typing import Confidence, SeriesVerdict, tell_series_type
-from monai_spine.data.volume import open_volume
+from monai_spine.data.datalist import Record, has_series, read_datalist
+from monai_spine.data.series_typing import Confidence, SeriesVerdict, series_type_of
+from monai_spine.data.volume import affine_of, open_volume
 from monai_spine.errors import InvalidTableError, MissingInputError, SpineError
 from monai_spine.geometry import plane_of
 from monai_spine.spine import MISSING, TARGETS, SeriesType
@@ -30,14 +30,14 @@ SUFFIXES = (".nii", ".nii.gz")
 
 @dataclass(frozen=True)
 class FoundStudy:
-    """What the NIfTI files of a study are.
+    """A study made of NIfTI files.
 
     Attributes
     ----------
     record
-        The study; its series types may all be empty.
+        In the form of `monai_spine.data.datalist`; it may have no volume at all.
     left_out
-        Names of files that are in no series, and why.
+        Names of the files that are in no series type, and the reasons.
     unreadable
         Those of them whose header or sidecar cannot be read.
     """
@@ -45,11 +45,6 @@ class FoundStudy:
     record: Record
     left_out: dict[str, str]
     unreadable: frozenset[str] = frozenset()
-
-    @property
-    def series(self) -> bool:
-        """Whether it has any."""
-        return any(self.record[kind.value] for kind in SeriesType)
 
 
 def find_studies(path: str | Path, section: str = "test") -> list[Record]:
@@ -60,12 +55,12 @@ def find_studies(path: str | Path, section: str = "test") -> list[Record]:
     path
         A ``datalist.json``, or a folder that holds a sub-folder of NIfTI files for each study.
     section
-        Of a datalist.
+        Section of a datalist; without meaning for a folder.
 
     Raises
     ------
     MissingInputError
-        If the path is not there, or no study is in it.
+        If the path does not exist, or holds no study.
     InvalidTableError, InvalidVolumeError
         If a datalist breaks its format, or a volume's header cannot be read.
     """
@@ -77,33 +72,34 @@ def find_studies(path: str | Path, section: str = "test") -> list[Record]:
     folders = study_folders(path)
     if not folders:
         raise MissingInputError(f"{path}: expected a sub-folder with NIfTI files for each study, but found none")
-    found = [find_study(folder.name, nifti_files(folder)) for folder in folders]
-    for folder, study in zip(folders, found, strict=True):
+    studies = [find_study(folder.name, nifti_files(folder)) for folder in folders]
+    for folder, study in zip(folders, studies, strict=True):
         for name, reason in study.left_out.items():
             logger.warning("%s: left out, %s", folder / name, reason)
-    records = [study.record for study in found if study.series]
+    # Only a set without any usable study is an error; single studies without a series are left out.
+    records = [study.record for study in studies if has_series(study.record)]
     if not records:
         raise InvalidTableError(
             f"{path}: in none of {len(folders)} studies could a series be told apart; name the files "
-            f"{', '.join(f'{kind.value}.nii.gz' for kind in SeriesType)}, or write a datalist"
+            f"{', '.join(f'{series_type.value}.nii.gz' for series_type in SeriesType)}, or write a datalist"
         )
     return records
 
 
 def find_study(study_id: str, files: Iterable[Path], *, leave_out_bad: bool = False) -> FoundStudy:
-    """Sort the NIfTI files of one study into series types.
+    """Make a study of NIfTI files, sorted by series type.
 
     Parameters
     ----------
     leave_out_bad
-        Whether a file whose header or sidecar cannot be read is left out, with a reason, instead of being an error.
+        Whether to leave out a file whose header or sidecar cannot be read, with the reason, instead of raising.
 
     Raises
     ------
     InvalidTableError, InvalidVolumeError
         If a header or sidecar cannot be read.
     """
-    series: dict[str, list[str]] = {kind.value: [] for kind in SeriesType}
+    series: dict[str, list[str]] = {series_type.value: [] for series_type in SeriesType}
     left_out: dict[str, str] = {}
     unreadable = set()
     for file in files:
@@ -115,35 +111,36 @@ def find_study(study_id: str, files: Iterable[Path], *, leave_out_bad: bool = Fa
             left_out[file.name] = str(error).removeprefix(f"{file}: ").replace(str(file), file.name)
             unreadable.add(file.name)
             continue
-        if verdict.kind is None:
+        # Left out instead of guessed: a wrong series type would give wrong grades without any sign of it.
+        if verdict.series_type is None:
             left_out[file.name] = verdict.reason
         else:
-            series[verdict.kind.value].append(str(file))
-    label = np.full(len(TARGETS), MISSING, dtype=np.int64)
+            series[verdict.series_type.value].append(str(file))
     record: Record = {
         "study_id": study_id,
         "patient_id": study_id,
         "fold": None,
         **series,
-        "label": label,
+        "label": np.full(len(TARGETS), MISSING, dtype=np.int64),
         "points": {},
     }
     return FoundStudy(record, left_out, frozenset(unreadable))
 
 
 def series_verdict(path: Path) -> SeriesVerdict:
-    """What series a NIfTI file is, by its name or by its sidecar and plane.
+    """The series type of a NIfTI file, by its name or else by its sidecar and plane.
 
     Raises
     ------
     InvalidTableError, InvalidVolumeError
         If its sidecar or its header cannot be read.
     """
-    plane = plane_of(np.asarray(open_volume(path).affine, dtype=np.float64))
-    named = [kind for kind in SeriesType if path.name.lower().startswith(kind.value)]
-    if named:
-        return SeriesVerdict(named[0], Confidence.GIVEN, "its name says so")
-    return tell_series_type(_sidecar(path), plane)
+    # The header is read in any case, so that a damaged file is refused here and not in the middle of a run.
+    plane = plane_of(affine_of(open_volume(path)))
+    by_name = next((series_type for series_type in SeriesType if path.name.lower().startswith(series_type.value)), None)
+    if by_name is not None:
+        return SeriesVerdict(by_name, Confidence.GIVEN, "its name says so")
+    return series_type_of(_sidecar(path), plane)
 
 
 def study_folders(path: Path) -> list[Path]:
@@ -152,7 +149,7 @@ def study_folders(path: Path) -> list[Path]:
 
 
 def nifti_files(folder: Path) -> list[Path]:
-    """NIfTI files right inside of a folder, sorted; hidden ones do not count."""
+    """NIfTI files directly inside a folder, sorted. Hidden files, such as those half written, do not count."""
     files = [file for file in folder.iterdir() if file.name.endswith(SUFFIXES) and file.is_file()]
     return sorted(file for file in files if not file.name.startswith("."))
 

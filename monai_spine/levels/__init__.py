@@ -1,1 +1,1 @@
-"""Finding the levels: maps of a network → peaks → a chain of discs → named points in patient space → files."""
+"""The level localizers: maps of networks, peaks, a chain of discs, named points in patient space, files."""

@@ -1,4 +1,4 @@
-"""Points as files: one CSV for all studies, and for each study JSON and markups for 3D Slicer."""
+"""Files of points: one CSV for all studies, and for each study JSON and markups for 3D Slicer. End of `locate`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import numpy as np
 
 from monai_spine.errors import InvalidTableError, MissingInputError
 from monai_spine.files import write_text
-from monai_spine.levels.sagittal.points import Absent, LevelPoint, PointKind
+from monai_spine.levels.sagittal.points import Absent, Key, LevelPoint, PointKind
 from monai_spine.levels.study import LocatedStudy
 from monai_spine.spine import Level, Side
 
@@ -24,7 +24,7 @@ _MARKUPS = "https://raw.githubusercontent.com/slicer/slicer/master/Modules/Loada
 
 
 def write_points(out: Path, studies: Iterable[LocatedStudy]) -> None:
-    """``points.csv`` and ``volumes.csv``, sorted by study."""
+    """Write ``points.csv`` and ``volumes.csv``, sorted by study."""
     studies = sorted(studies, key=lambda one: one.study)
     write_text(out / "points.csv", _table(COLUMNS, [_row(one.study, point) for one in studies for point in one.points]))
     volumes = [(one.study, name, status) for one in studies for name, status in one.volumes.items()]
@@ -32,27 +32,27 @@ def write_points(out: Path, studies: Iterable[LocatedStudy]) -> None:
 
 
 def write_study(out: Path, located: LocatedStudy) -> None:
-    """``<study>/points.json`` and, if anything was found, ``<study>/points.mrk.json``."""
+    """Write ``<study>/points.json`` and, if the study has points, ``<study>/points.mrk.json``."""
     folder = out / located.study
-    folder.mkdir(parents=True, exist_ok=True)
     write_text(folder / "points.json", json.dumps(_content(located), indent=1) + "\n")
     if located.found:
         write_text(folder / "points.mrk.json", json.dumps(_markups(located), indent=1) + "\n")
 
 
 def read_study(folder: Path) -> LocatedStudy:
-    """What `write_study` wrote to a study's folder.
+    """The study that `write_study` wrote to a folder.
 
     Raises
     ------
     MissingInputError, InvalidTableError
-        If ``points.json`` is not there, or breaks its format.
+        If ``points.json`` does not exist, or breaks its format.
     """
     path = folder / "points.json"
     if not path.is_file():
         raise MissingInputError(f"expected located points, but there is no file {path}")
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
+        # Checked first, so that a file of another version gives a clear message and not a missing key.
         if content["schema"] != SCHEMA:
             raise ValueError(f"its schema is {content['schema']!r}")
         points = tuple(
@@ -69,12 +69,13 @@ def read_study(folder: Path) -> LocatedStudy:
         raise InvalidTableError(f"{path}: expected located points of the schema {SCHEMA!r} ({err})") from err
 
 
-def _key(one: Mapping[str, Any]) -> tuple[PointKind, Level, Side | None]:
+def _key(one: Mapping[str, Any]) -> Key:
     return PointKind(one["point"]), Level(one["level"]), Side(one["side"]) if one["side"] else None
 
 
 def _row(study: str, point: LevelPoint) -> tuple[str, ...]:
     side = point.side.value if point.side else ""
+    # Hundredths of a mm: far finer than the error of any point.
     place = [f"{value:.2f}" for value in point.world]
     return (study, point.kind.value, point.level.value, side, *place, f"{point.confidence:.3f}", ";".join(point.flags))
 
@@ -113,7 +114,7 @@ def _content(located: LocatedStudy) -> dict[str, object]:
 
 
 def _markups(located: LocatedStudy) -> dict[str, object]:
-    """A fiducial list as 3D Slicer reads it, in RAS mm."""
+    """A list of fiducials for 3D Slicer, in RAS mm."""
     points = [
         {
             "id": str(n),
@@ -124,6 +125,7 @@ def _markups(located: LocatedStudy) -> dict[str, object]:
         }
         for n, point in enumerate(located.points, start=1)
     ]
+    # Slicer assumes LPS unless the file names another coordinate system.
     markup = {"type": "Fiducial", "coordinateSystem": "RAS", "coordinateUnits": "mm", "controlPoints": points}
     return {"@schema": _MARKUPS, "markups": [markup]}
 

@@ -1,4 +1,4 @@
-"""``monai-spine locate``: volumes in, points of the graded levels out."""
+"""``monai-spine locate``: reads volumes, writes the points of the graded levels."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from monai_spine.levels.search import StudyInput, search
 
 @dataclass
 class Summary:
-    """What became of all studies."""
+    """The studies of a run by their outcome."""
 
     found: list[str] = field(default_factory=list)
     uncertain: list[str] = field(default_factory=list)
@@ -28,11 +28,11 @@ class Summary:
 
     @property
     def exit_code(self) -> ExitCode:
-        """``SOME_REFUSED`` where a study has no points."""
+        """``SOME_REFUSED`` if a study has no points."""
         return ExitCode.SOME_REFUSED if self.none else ExitCode.DONE
 
     def line(self) -> str:
-        """One line for people."""
+        """The outcome in one line."""
         parts = [f"{len(self.found)} studies located"]
         parts += [f"{len(self.uncertain)} of them with uncertain levels"] if self.uncertain else []
         parts += [f"{len(self.none)} without points"] if self.none else []
@@ -52,40 +52,39 @@ def locate(
     Parameters
     ----------
     inputs
-        NIfTI files, each a study of its own; folders with a sub-folder of NIfTI files per study, or datalists, whose
-        axial series say where the recesses can be seen.
+        NIfTI files, each a study of its own; folders of NIfTI files, or with a sub-folder of these per study; or
+        datalists. Recesses are put on axial planes if the study has an axial series.
     recesses
-        Who looks for the recesses in axial slices; without it they are projected.
+        Finds the recesses in axial slices; without it they are projected.
 
     Raises
     ------
     MissingInputError, InvalidTableError, InvalidOptionError
-        If an input is not there or of no such kind, or two studies have one name.
+        If an input does not exist or is none of these, or two studies have the same name.
     """
     studies = find_inputs(inputs)
     out.mkdir(parents=True, exist_ok=True)
     summary, located = Summary(), []
     for study in track(studies, "locate", len(studies), quiet):
-        found = search(study, locator, recesses)
-        found.write(out)
-        answer = found.located
-        located.append(answer)
-        if not answer.found:
+        result = search(study, locator, recesses)
+        result.write(out)
+        located.append(result.located)
+        if not result.located.found:
             summary.none.append(study.study)
             continue
         summary.found.append(study.study)
-        if any("uncertain_level" in point.flags for point in answer.points):
+        if any("uncertain_level" in point.flags for point in result.located.points):
             summary.uncertain.append(study.study)
     write_points(out, located)
     return summary
 
 
 def find_inputs(inputs: Sequence[Path]) -> list[StudyInput]:
-    """The studies that were named, sorted; see `locate`."""
+    """The studies of the inputs of `locate`, sorted by name."""
     studies: list[StudyInput] = []
     for path in inputs:
         if path.name.endswith(SUFFIXES):
-            open_volume(path)
+            open_volume(path)  # a wrong file ends the command here, before anything is written
             studies.append(StudyInput(safe_name(path.name.removesuffix(".gz").removesuffix(".nii")), (path,)))
         elif path.is_dir() and nifti_files(path):
             studies.append(StudyInput.of(find_study(path.resolve().name, nifti_files(path)).record))
@@ -94,6 +93,7 @@ def find_inputs(inputs: Sequence[Path]) -> list[StudyInput]:
         else:
             raise MissingInputError(f"expected a NIfTI file, a folder of studies or a datalist, but there is no {path}")
     names = [one.study for one in studies]
+    # Outputs are named after studies, and one would overwrite the other.
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         raise InvalidOptionError(f"two inputs would both be written as {twice[0]}; locate them into separate folders")
@@ -101,6 +101,7 @@ def find_inputs(inputs: Sequence[Path]) -> list[StudyInput]:
 
 
 def _of_folder(path: Path) -> list[StudyInput]:
+    # A folder has no sections; a datalist without studies in either is read as "test", which raises the right error.
     sections = [name for name in ("training", "test") if read_content(path).get(name)] if path.is_file() else ["test"]
     records = [record for section in sections or ["test"] for record in find_studies(path, section)]
     return [StudyInput.of(record) for record in records]

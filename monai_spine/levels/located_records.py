@@ -1,78 +1,109 @@
-"""Records of studies with the points of the localizer, in the form that crops and findings take them."""
+"""Located points in the place of marked ones: records whose points come from the localizer.
+
+The border between this package and what uses points (crops, findings): points are named after findings, in RAS mm.
+"""
 
 from __future__ import annotations
 
+import csv
 import logging
-from collections.abc import Sequence
+import math
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import torch
 
-from monai_spine.bundle.shipped import LEVEL_LOCALIZER, RECESS_LOCALIZER
 from monai_spine.console import track
 from monai_spine.data.datalist import Record
-from monai_spine.levels.located_points import finding_of, points_of_findings
+from monai_spine.errors import InvalidTableError, MissingInputError, listed
 from monai_spine.levels.recesses.locator import RecessLocator
 from monai_spine.levels.sagittal.locator import LevelLocator
-from monai_spine.levels.sagittal.points import Absent, LevelPoint
+from monai_spine.levels.sagittal.points import Absent, LevelPoint, PointKind
 from monai_spine.levels.search import StudyInput, search
 from monai_spine.levels.study import NO_SPINE, LocatedStudy
-from monai_spine.spine import TARGETS
+from monai_spine.spine import FINDINGS, TARGETS, Finding, Group, Level, Side
 
 logger = logging.getLogger(__name__)
 
+Points = dict[str, tuple[float, float, float]]
+"""RAS mm by the findings' names, as in a record of `monai_spine.data.datalist`."""
+
+_COLUMNS = ("study", "point", "level", "side", "x", "y", "z")
+_GROUPS = {
+    PointKind.CANAL: Group.SPINAL,
+    PointKind.FORAMEN: Group.FORAMINAL,
+    PointKind.RECESS: Group.SUBARTICULAR,
+}
+
 
 def with_points(record: Record, located: LocatedStudy) -> Record:
-    """The record with what was located in place of its points.
+    """The record with located points in place of its own.
 
-    Each by the findings' names: ``points`` in RAS mm; ``point_flags`` and ``point_confidence`` of those; and
-    ``absent``, why a finding has no point.
+    It sets, each by the findings' names: ``points`` in RAS mm; ``point_flags`` and ``point_confidence`` of these; and
+    ``absent``, the reason why a finding has no point.
     """
-    found = {_name(point): point for point in located.points}
+    points = {_name(point): point for point in located.points}
     reasons = {_name(one): one.reason for one in located.absent}
     return {
         **record,
         "points": points_of_findings(located.points),
-        "point_flags": {name: point.flags for name, point in found.items()},
-        "point_confidence": {name: point.confidence for name, point in found.items()},
-        "absent": {name: reasons.get(name, NO_SPINE) for name in TARGETS if name not in found},
+        "point_flags": {name: point.flags for name, point in points.items()},
+        "point_confidence": {name: point.confidence for name, point in points.items()},
+        "absent": {name: reasons.get(name, NO_SPINE) for name in TARGETS if name not in points},
     }
 
 
+def points_of_findings(points: Iterable[LevelPoint]) -> Points:
+    """The located points of a study under the names of their findings."""
+    named: Points = {}
+    for point in points:
+        x, y, z = (float(value) for value in point.world)
+        named[_name(point)] = (x, y, z)
+    return named
+
+
 def _name(point: LevelPoint | Absent) -> str:
-    return finding_of(point.kind.value, point.level, point.side).name
+    return finding_of(point.kind, point.level, point.side).name
+
+
+def finding_of(kind: PointKind, level: Level, side: Side | None) -> Finding:
+    """The finding that a point belongs to.
+
+    Raises
+    ------
+    ValueError
+        If a canal has a side, or a foramen or recess has none.
+    """
+    group = _GROUPS[kind]
+    for finding in FINDINGS:
+        if finding.level is level and finding.condition.group is group and finding.condition.side is side:
+            return finding
+    expected = "no side" if group is Group.SPINAL else "a side"
+    raise ValueError(f"expected {expected} for a {kind.value}, but found {side}")
 
 
 def locate_records(
-    records: Sequence[Record],
-    *,
-    given: bool = True,
-    model: str | Path | None = None,
-    recess_model: str | Path | None = None,
-    device: str | torch.device | None = None,
-    quiet: bool = False,
+    records: Sequence[Record], *, given: bool = True, device: str | torch.device | None = None, quiet: bool = False
 ) -> list[Record]:
-    """Records with the points of the localizer, for bundles that need points.
+    """Records with the points of the shipped localizers, for bundles that need points.
 
-    A study in which no lumbar spine is found keeps no points, and ``absent`` says why.
+    A study without a lumbar spine has no points, and ``absent`` holds the reason.
 
     Parameters
     ----------
     given
         Whether records that have points keep them.
-    model, recess_model
-        Bundles of the localizers; None for those that are shipped.
 
     Raises
     ------
     MissingInputError, InvalidTableError, InvalidOptionError
-        If a localizer, which is only opened if there is something to locate, or the device is missing, or does not fit.
+        If a localizer or the device is missing or does not fit. Without anything to locate, no localizer is opened.
     """
+    # Opening the localizers takes seconds, so it is avoided where nothing is to be located.
     if given and all(record["points"] for record in records):
         return list(records)
     name = str(device) if device is not None else None
-    levels = LevelLocator.from_bundle(Path(model or LEVEL_LOCALIZER), name)
-    recesses = RecessLocator.from_bundle(Path(recess_model or RECESS_LOCALIZER), name)
+    levels, recesses = LevelLocator.from_bundle(None, name), RecessLocator.from_bundle(None, name)
     answers = []
     for record in track(records, "locate", len(records), quiet):
         if given and record["points"]:
@@ -83,3 +114,50 @@ def locate_records(
             logger.warning("study %s: %s", record["study_id"], NO_SPINE)
         answers.append(with_points(record, located))
     return answers
+
+
+def read_located_points(path: str | Path) -> dict[str, Points]:
+    """The points of each study in a ``points.csv``.
+
+    Raises
+    ------
+    MissingInputError
+        If there is no such file.
+    InvalidTableError
+        If a column is missing, a row cannot be read, or a point appears twice; the message names the first few rows.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise MissingInputError(f"expected points, but there is no file {path}; `monai-spine locate` writes one")
+    studies: dict[str, Points] = {}
+    faults = []
+    with path.open(newline="", encoding="utf-8") as file:
+        rows = csv.DictReader(file)
+        lacking = [column for column in _COLUMNS if column not in (rows.fieldnames or ())]
+        if lacking:
+            raise InvalidTableError(f"{path}: expected the columns {', '.join(_COLUMNS)}, but {listed(lacking)} lack")
+        for number, row in enumerate(rows, start=2):  # row 1 is the header
+            try:
+                finding, place = _read_row(row)
+            except (KeyError, TypeError, ValueError) as err:
+                faults.append(f"row {number}: {err}")
+                continue
+            points = studies.setdefault(row["study"], {})
+            if finding.name in points:
+                faults.append(f"row {number}: a second point of {finding.name} in study {row['study']}")
+            # Faults are collected, so that one run names all of them.
+            points[finding.name] = place
+    if faults:
+        raise InvalidTableError(f"{path}: {listed(faults, separator='; ')}")
+    return studies
+
+
+def _read_row(row: dict[str, str]) -> tuple[Finding, tuple[float, float, float]]:
+    kinds = [kind.value for kind in PointKind]
+    if row["point"] not in kinds:
+        raise ValueError(f"expected point out of {kinds}, but found {row['point']!r}")
+    finding = finding_of(PointKind(row["point"]), Level(row["level"]), Side(row["side"]) if row["side"] else None)
+    x, y, z = (float(row[axis]) for axis in "xyz")
+    if not all(map(math.isfinite, (x, y, z))):
+        raise ValueError("expected finite coordinates")
+    return finding, (x, y, z)

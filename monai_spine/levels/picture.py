@@ -1,4 +1,4 @@
-"""The picture of a located study: the slice through the canal, with the levels, and the axial planes as lines."""
+"""The picture ``levels.png`` of a study: the slice through the canal with the levels, and axial planes as lines."""
 
 from __future__ import annotations
 
@@ -10,25 +10,26 @@ from PIL import Image, ImageDraw, ImageFont
 
 from monai_spine.data.coverage import Grid
 from monai_spine.geometry import Array, spacing, to_voxel
-from monai_spine.levels.sagittal.chain import Flag
+from monai_spine.levels.sagittal.chain import FAINT_HEIGHT, Flag
 from monai_spine.levels.sagittal.points import LevelPoint, PointKind
 from monai_spine.levels.study import LocatedStudy
 
-_SCALE = 2.5
-"""Pixels for a mm."""
+_PIXELS_PER_MM = 2.5
+_MARGIN_PIXELS = 150
+"""Space on the right for the names of levels."""
 _SURE, _UNSURE, _FORAMEN, _PLANE = (90, 220, 120), (250, 190, 60), (90, 190, 250), (200, 120, 220)
 Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
-_MARGIN = 150
-"""Pixels for the names on the right."""
 
 
 def level_picture(image: torch.Tensor, affine: Array, located: LocatedStudy, axial: Mapping[str, Grid]) -> Image.Image:
-    """An RGB picture, seen from the patient's left: anterior on the left, superior on top.
+    """An RGB picture of the middle slice, seen from the patient's left: anterior on the left, superior on top.
 
     Parameters
     ----------
     image, affine
-        ``(x, y, z)`` as `monai_spine.levels.sagittal.grid.SagittalGridd` makes it, and from its voxels to RAS mm.
+        ``(x, y, z)`` as `monai_spine.levels.sagittal.grid.sagittal_grid` makes it, and its affine to RAS mm.
+    axial
+        Positions of the axial stacks by name.
     """
     canal = [point for point in located.points if point.kind is PointKind.CANAL]
     voxels = to_voxel(affine, np.array([point.world for point in located.points]).reshape(-1, 3))
@@ -41,43 +42,46 @@ def level_picture(image: torch.Tensor, affine: Array, located: LocatedStudy, axi
         _plane_line(draw, affine, k, size, axial[name], slice_)
     for point, voxel in zip(located.points, voxels, strict=True):
         x, y = _pixel(voxel, affine, size)
+        # Only the left foramina: those of the right side would be drawn at the same places.
         if point.kind is PointKind.FORAMEN and point.side and point.side.value == "left":
             draw.ellipse((x - 3, y - 3, x + 3, y + 3), outline=_FORAMEN)
         if point.kind is PointKind.CANAL:
-            _mark(draw, font, point, (x, y), picture.width - _MARGIN)
+            _mark(draw, font, point, (x, y), picture.width - _MARGIN_PIXELS)
+    # Without a spine the title says why.
     title = located.study if canal else f"{located.study}: {', '.join(sorted(set(located.volumes.values())))}"
     draw.text((8, 6), title, fill="white", font=font)
     return picture
 
 
 def _slice(plane: np.ndarray, affine: Array) -> Image.Image:
-    """A slice ``(y, z)`` at `_SCALE`, with a black margin on the right."""
+    """A slice ``(y, z)`` as a picture, with a black margin on the right."""
     step = spacing(affine)
     shown = Image.fromarray((np.clip(plane[::-1, ::-1].T, 0, 1) ** 0.8 * 255).astype(np.uint8))
-    width, height = round(plane.shape[0] * step[1] * _SCALE), round(plane.shape[1] * step[2] * _SCALE)
-    picture = Image.new("RGB", (width + _MARGIN, height), "black")
+    width, height = round(plane.shape[0] * step[1] * _PIXELS_PER_MM), round(plane.shape[1] * step[2] * _PIXELS_PER_MM)
+    picture = Image.new("RGB", (width + _MARGIN_PIXELS, height), "black")
     picture.paste(shown.resize((width, height), Image.Resampling.BICUBIC).convert("RGB"), (0, 0))
     return picture
 
 
 def _pixel(voxel: Array, affine: Array, size: tuple[int, int]) -> tuple[float, float]:
+    """Place of a voxel ``(x, y, z)`` in the picture; ``size`` counts the slice's columns and rows."""
     step = spacing(affine)
-    x = (size[0] - 0.5 - voxel[1]) * step[1] * _SCALE
-    y = (size[1] - 0.5 - voxel[2]) * step[2] * _SCALE
+    x = (size[0] - 0.5 - voxel[1]) * step[1] * _PIXELS_PER_MM
+    y = (size[1] - 0.5 - voxel[2]) * step[2] * _PIXELS_PER_MM
     return float(x), float(y)
 
 
 def _mark(draw: ImageDraw.ImageDraw, font: Font, point: LevelPoint, at: tuple[float, float], right: int) -> None:
     """A cross at the canal, and the level's name at the edge."""
-    doubtful = Flag.UNCERTAIN_LEVEL.value in point.flags
-    colour = _UNSURE if doubtful or point.confidence < 0.5 else _SURE
+    uncertain = Flag.UNCERTAIN_LEVEL.value in point.flags
+    colour = _UNSURE if uncertain or point.confidence < FAINT_HEIGHT else _SURE
     x, y = at
     draw.line((x - 6, y, x + 6, y), fill=colour, width=2)
     draw.line((x, y - 6, x, y + 6), fill=colour, width=2)
     draw.line((x + 10, y, right, y), fill=tuple(value // 2 for value in colour))
     draw.text(
         (right + 4, y - 8),
-        f"{point.level.title}{'?' if doubtful else ''}  {point.confidence:.2f}",
+        f"{point.level.title}{'?' if uncertain else ''}  {point.confidence:.2f}",
         fill=colour,
         font=font,
     )
@@ -86,11 +90,12 @@ def _mark(draw: ImageDraw.ImageDraw, font: Font, point: LevelPoint, at: tuple[fl
 def _plane_line(  # noqa: PLR0917 - a drawing, a view, a plane
     draw: ImageDraw.ImageDraw, affine: Array, k: int, size: tuple[int, int], grid: Grid, slice_: int
 ) -> None:
-    """Where an axial slice crosses the sagittal one."""
+    """Draw the line in which an axial slice crosses the sagittal slice ``k``."""
+    # Points of the axial plane that lie close to the sagittal slice; the outermost two are the ends of the line.
     i, j = np.meshgrid(np.linspace(-0.5, grid.shape[0] - 0.5, 80), np.linspace(-0.5, grid.shape[1] - 0.5, 80))
     voxels = np.stack([i, j, np.full_like(i, slice_)], axis=-1) @ grid.affine[:3, :3].T + grid.affine[:3, 3]
-    inside = to_voxel(affine, voxels.reshape(-1, 3))
-    near = inside[np.abs(inside[:, 0] - k) < 0.6]
+    in_sagittal = to_voxel(affine, voxels.reshape(-1, 3))
+    near = in_sagittal[np.abs(in_sagittal[:, 0] - k) < 0.6]
     if len(near) > 1:
         ends = near[[np.argmin(near[:, 1]), np.argmax(near[:, 1])]]
         (x0, y0), (x1, y1) = (_pixel(end, affine, size) for end in ends)

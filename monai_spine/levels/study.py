@@ -1,4 +1,8 @@
-"""A study's points from all of its volumes: the surest sagittal one leads, the others fill in, axial planes cover."""
+"""One answer for a study from the answers of its volumes.
+
+The surest sagittal volume leads, the others fill gaps, and the recesses are put on the nearest axial planes. It follows
+the localizers (`search`) and comes before the files (`files`, `located_records`).
+"""
 
 from __future__ import annotations
 
@@ -9,30 +13,28 @@ from pathlib import Path
 import numpy as np
 
 from monai_spine.data.coverage import PLANE_LIMIT_MM, Grid
-from monai_spine.data.volume import open_volume
-from monai_spine.levels.recesses.planes import Look, recess_plane, recess_points
+from monai_spine.data.volume import affine_of, open_volume
+from monai_spine.levels.recesses.planes import Detector, recess_plane, recess_points
 from monai_spine.levels.sagittal.chain import Flag, levels
-from monai_spine.levels.sagittal.points import Absent, LevelPoint, PointKind, SpinePoints
+from monai_spine.levels.sagittal.points import Absent, Key, LevelPoint, PointKind, SpinePoints
 from monai_spine.spine import Level, Side
 
 NO_SPINE = "no lumbar spine found"
-_SAME_PLACE = 12.0
-"""Millimetres within which two volumes' canal points mean one disc."""
-
-Key = tuple[PointKind, Level, Side | None]
+_SAME_DISC_MM = 12.0
+"""Canal points of two volumes that are closer than this mark the same disc."""
 
 
 @dataclass(frozen=True)
 class LocatedStudy:
-    """What was found of a study.
+    """The points of a study.
 
     Attributes
     ----------
     volumes
-        What became of each sagittal volume by its name: ``found``, or why nothing was.
+        For each sagittal volume, by its name: ``found``, or the reason why it gave no points.
     planes
-        For each level the axial stack and plane nearest to its recesses: name, slice, and mm to the middle between the
-        places where they should be.
+        For each level the axial plane nearest to its recesses: the stack's name, the slice, and mm to the middle
+        between the expected recesses.
     """
 
     study: str
@@ -43,52 +45,55 @@ class LocatedStudy:
 
     @property
     def found(self) -> bool:
-        """Whether any point was."""
+        """Whether any point was found."""
         return bool(self.points)
 
 
 def axial_grids(paths: Iterable[str | Path]) -> dict[str, Grid]:
-    """Where axial stacks lie, by the names of their files."""
+    """Positions of axial stacks, by the names of their files."""
     images = {Path(path).name: open_volume(path) for path in paths}
-    return {name: Grid(np.asarray(image.affine, dtype=np.float64), image.shape) for name, image in images.items()}
+    return {name: Grid(affine_of(image), image.shape) for name, image in images.items()}
 
 
 def unite(
     study: str,
-    found: Mapping[str, SpinePoints],
+    answers: Mapping[str, SpinePoints],
     refused: Mapping[str, str],
     axial: Mapping[str, Grid],
-    look: Look | None = None,
+    detect: Detector,
 ) -> LocatedStudy:
     """One answer from the answers of a study's sagittal volumes.
 
     Parameters
     ----------
-    found
-        Answers by the names of the volumes.
+    answers
+        The answer of each volume by its name.
     refused
-        Why a volume could not be looked at, by its name.
+        The reason why a volume could not be used, by its name.
     axial
         The axial stacks by name.
-    look
-        Who looks for the recesses in an axial plane; without it they are projected.
+    detect
+        Detects the recesses in an axial plane.
     """
-    spines = {name: points for name, points in found.items() if points.chain is not None}
-    volumes = {name: "found" if name in spines else NO_SPINE for name in found} | dict(refused)
+    spines = {name: points for name, points in answers.items() if points.chain is not None}
+    volumes = {name: "found" if name in spines else NO_SPINE for name in answers} | dict(refused)
     if not spines:
         return LocatedStudy(study, (), (), volumes, {})
-    first = max(spines, key=lambda name: _trust(spines[name]))
-    leader, others = spines[first], [points for name, points in spines.items() if name != first]
+    surest = max(spines, key=lambda name: _trust(spines[name]))
+    leader, others = spines[surest], [points for name, points in spines.items() if name != surest]
     points = _filled_in(leader, others)
+    # Two series that count differently cannot both be right, and nothing shows which one is.
     if any(_names_otherwise(leader, other) for other in others):
-        points = {key: _doubted(point) for key, point in points.items()}
-    recesses, absent, planes = _recesses(leader, axial, look)
+        points = {key: _uncertain(point) for key, point in points.items()}
+    # Recesses come from the leader alone, so that all levels are counted in one way.
+    recesses, absent, planes = _recesses(leader, axial, detect)
     absent = [one for one in (*leader.absent, *absent) if (one.kind, one.level, one.side) not in points]
     ordered = sorted((*points.values(), *recesses), key=_order)
     return LocatedStudy(study, tuple(ordered), tuple(absent), volumes, planes)
 
 
 def _trust(points: SpinePoints) -> tuple[bool, float]:
+    """Rank of a volume: certain levels come before uncertain ones, then the sum of the canal's confidences decides."""
     canal = [point.confidence for point in points.points if point.kind is PointKind.CANAL]
     return points.chain is not None and points.chain.certain, float(np.sum(canal))
 
@@ -98,25 +103,25 @@ def _keyed(points: SpinePoints) -> dict[Key, LevelPoint]:
 
 
 def _filled_in(leader: SpinePoints, others: Sequence[SpinePoints]) -> dict[Key, LevelPoint]:
-    """The leader's points; where another volume saw better what the leader only guessed, the other's."""
+    """The leader's points. Where it has none, or only an interpolated one, a surer point of another volume."""
     points = _keyed(leader)
     for other in others:
+        # A volume that counts differently would bring in points of other levels.
         if _names_otherwise(leader, other):
             continue
         for key, point in _keyed(other).items():
-            mine = points.get(key)
-            if mine is None or (Flag.INTERPOLATED.value in mine.flags and point.confidence > mine.confidence):
+            own = points.get(key)
+            if own is None or (Flag.INTERPOLATED.value in own.flags and point.confidence > own.confidence):
                 points[key] = point
     return points
 
 
 def _names_otherwise(leader: SpinePoints, other: SpinePoints) -> bool:
-    """Whether a disc that both saw has two names."""
-    mine, theirs = _keyed(leader), _keyed(other)
-    for key, point in mine.items():
-        for other_key, candidate in theirs.items():
+    """Whether a disc that both volumes show has two names."""
+    for key, point in _keyed(leader).items():
+        for other_key, candidate in _keyed(other).items():
             both_canal = key[0] is other_key[0] is PointKind.CANAL
-            if both_canal and key[1] is not other_key[1] and _distance(point, candidate) <= _SAME_PLACE:
+            if both_canal and key[1] is not other_key[1] and _distance(point, candidate) <= _SAME_DISC_MM:
                 return True
     return False
 
@@ -125,30 +130,33 @@ def _distance(a: LevelPoint, b: LevelPoint) -> float:
     return float(np.linalg.norm(a.world - b.world))
 
 
-def _doubted(point: LevelPoint) -> LevelPoint:
+def _uncertain(point: LevelPoint) -> LevelPoint:
     flag = Flag.UNCERTAIN_LEVEL.value
     return point if flag in point.flags else replace(point, flags=(flag, *point.flags))
 
 
 def _recesses(
-    points: SpinePoints, axial: Mapping[str, Grid], look: Look | None
+    spine: SpinePoints, axial: Mapping[str, Grid], detect: Detector
 ) -> tuple[list[LevelPoint], list[Absent], dict[Level, tuple[str, int, float]]]:
     """Both recesses of each level on the axial plane nearest to them; absent where no plane is near."""
-    found: list[LevelPoint] = []
+    points: list[LevelPoint] = []
     absent: list[Absent] = []
     planes: dict[Level, tuple[str, int, float]] = {}
-    doubt = () if points.chain is None or points.chain.certain else (Flag.UNCERTAIN_LEVEL.value,)
-    for level, disc in levels(points.chain) if points.chain else ():
+    level_flags = () if spine.chain is None or spine.chain.certain else (Flag.UNCERTAIN_LEVEL.value,)
+    for level, disc in levels(spine.chain) if spine.chain else ():
+        # Axial planes are often angled blocks, one per disc, so the plane is searched for each level.
         plane = recess_plane(disc, axial)
         if plane is None:
+            # No point is given then: a finding that no slice shows must not be graded.
             reason = f"no axial plane within {PLANE_LIMIT_MM:g} mm of {level.title}" if axial else "no axial series"
             absent += [Absent(PointKind.RECESS, level, side, reason) for side in Side]
             continue
         planes[level] = (plane.name, plane.k, plane.distance)
-        found += recess_points(level, plane, look(plane) if look else {}, doubt)
-    return found, absent, planes
+        points += recess_points(level, plane, detect(plane), level_flags)
+    return points, absent, planes
 
 
 def _order(point: LevelPoint) -> tuple[int, int, int]:
+    """Sort key: canal, foramina, recesses; then from above; then left before right."""
     side = 0 if point.side is None else 1 + list(Side).index(point.side)
     return list(PointKind).index(point.kind), list(Level).index(point.level), side

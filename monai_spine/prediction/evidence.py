@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from nibabel.orientations import io_orientation
 
-from monai_spine.data.coverage import PLANE_LIMIT_MM, VIEWS, Cover, Grid, cover, serving
+from monai_spine.data.coverage import PLANE_LIMIT_MM, VIEWS, Coverage, Grid, coverage_of, nearest_showing
 from monai_spine.data.datalist import Record
 from monai_spine.data.volume import open_volume
 from monai_spine.geometry import Array
@@ -101,8 +101,8 @@ def _evidence(
     position = (float(point[0]), float(point[1]), float(point[2]))
     reasons = []
     for view in VIEWS[finding.condition.group]:  # in the order in which annotators read them
-        covers = [cover(stack.grid, position) for stack in stacks[view]]
-        best = serving(covers)
+        covers = [coverage_of(stack.grid, position) for stack in stacks[view]]
+        best = nearest_showing(covers)
         if best is None:
             reasons.append(_why_not(view, finding, covers))
             continue
@@ -114,7 +114,7 @@ def _evidence(
     return Evidence(position, confidence, None, None, None, None, None, "; ".join(reasons), flags)
 
 
-def _why_not(view: SeriesType, finding: Finding, covers: Sequence[Cover]) -> str:
+def _why_not(view: SeriesType, finding: Finding, covers: Sequence[Coverage]) -> str:
     if not covers:
         return f"no {view.title}"
     nearest = min(covers, key=lambda one: one.distance)

@@ -19,7 +19,7 @@ from monai_spine.data.datalist import Record
 from monai_spine.errors import InvalidOptionError, InvalidTableError, SpineError, listed
 from monai_spine.prediction import grader_bundle
 from monai_spine.scoring.competition import Floats, natural_prevalence, normalised
-from monai_spine.spine import FINDINGS, MIRROR, Condition, Grade
+from monai_spine.spine import FINDINGS, FLIPPED, Condition, Grade
 from monai_spine.tables.calibration.model import Calibration
 from monai_spine.weights import load_weights
 
@@ -166,7 +166,7 @@ class Grader:
         for preprocessing, is_flipped in self.preprocessings:
             item = self._item(preprocessing, record)
             # In the flipped study, left findings are those of the patient's right side: exchange them back.
-            order = list(MIRROR) if is_flipped else slice(None)
+            order = list(FLIPPED) if is_flipped else slice(None)
             rows += [self._rows(network, item)[order] for network in self.networks]
         weighted = normalised(np.mean(rows, axis=0))
         return Grades(weighted, self.calibration.apply(weighted) if self.calibration else natural_prevalence(weighted))

@@ -140,7 +140,7 @@ def flipped(preprocessing: Callable[..., Any], bundle: str) -> Compose:
             changed.augmentation = _FLIP_ALONE
         transforms.append(changed)
         if isinstance(changed, StudyGridd):
-            transforms.append(RandLateralFlipd(image_key=changed.output_key, prob=1.0))
+            transforms.append(RandLateralFlipd(prob=1.0))
     if not any(isinstance(one, LevelCropsd | RandLateralFlipd) for one in transforms):
         raise InvalidOptionError(
             f"{bundle}: --tta needs LevelCropsd or StudyGridd in the bundle's preprocessing, which know the patient's "

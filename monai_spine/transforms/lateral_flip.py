@@ -1,4 +1,7 @@
-"""The only flip there is: left and right exchanged in the image and in the labels at once."""
+"""The only flip of whole studies: left and right are exchanged in the image and in the labels at once.
+
+It follows `StudyGridd`; `LevelCropsd` has the same flip of its own.
+"""
 
 from __future__ import annotations
 
@@ -8,29 +11,27 @@ from typing import Any
 import torch
 from monai.transforms import MapTransform, RandomizableTransform
 
-from monai_spine.spine import MIRROR
+from monai_spine.spine import FLIPPED
 
 
 class RandLateralFlipd(RandomizableTransform, MapTransform):
-    """Mirror a study left to right with probability ``prob``, and its 25 labels with it.
+    """Flip a study along the patient's left-right axis with probability ``prob``, and its 25 labels with it.
 
-    The image is ``(channels, R, A, S)``, its first spatial axis the patient's left-right axis; the label ``(25,)``
-    follows `monai_spine.spine.FINDINGS`, so that a left finding becomes the right one of its level.
+    Expects ``image`` ``(channels, R, A, S)``, whose first spatial axis is the patient's left-right axis, and ``label``
+    ``(25,)`` in the order of `monai_spine.spine.FINDINGS`: a left finding becomes the right one of its level.
     """
 
-    def __init__(self, *, image_key: str = "image", label_key: str = "label", prob: float = 0.5) -> None:
+    def __init__(self, *, prob: float = 0.5) -> None:
         RandomizableTransform.__init__(self, prob)
-        MapTransform.__init__(self, keys=(image_key, label_key))
-        self.image_key = image_key
-        self.label_key = label_key
+        MapTransform.__init__(self, keys=("image", "label"))
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        """Draw, and mirror or not."""
+        """Draw, and flip or not."""
         self.randomize(None)
-        return mirrored(data, self.image_key, self.label_key) if self._do_transform else dict(data)
+        return flipped(data) if self._do_transform else dict(data)
 
 
-def mirrored(data: Mapping[Hashable, Any], image_key: str = "image", label_key: str = "label") -> dict[Hashable, Any]:
-    """The record with image and label mirrored left to right."""
-    flipped = torch.flip(data[image_key], dims=(1,))
-    return {**data, image_key: flipped, label_key: data[label_key][list(MIRROR)]}
+def flipped(data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+    """The record with ``image`` and ``label`` flipped left to right."""
+    image, label = torch.flip(data["image"], dims=(1,)), data["label"][list(FLIPPED)]
+    return {**data, "image": image, "label": label}

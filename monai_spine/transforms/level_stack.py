@@ -1,4 +1,4 @@
-"""The crops of a study as the one tensor that a grader takes."""
+"""The transform that joins the crops of a study to the one tensor that a grader takes; it follows `LevelCropsd`."""
 
 from __future__ import annotations
 
@@ -14,24 +14,24 @@ from monai_spine.spine import MISSING, Condition
 
 
 class LevelStackd(MapTransform):
-    """Put the slices of all views of a level one behind the other.
+    """Concatenate the slices of all views of a level.
 
     Expects what `LevelCropsd` leaves: for each view ``NAME`` ``(5, slices, rows, columns)`` and ``NAME_mask``
     ``(5, slices)``, and ``label`` ``(5, 5)`` of levels and conditions. Sets ``image``, float32 ``(5, slices of all
-    views, rows, columns)`` with `ABSENT` in every pixel of a slice that is not there, and ``label``, int64 ``(25,)`` in
-    the order of `FINDINGS`. The views themselves are taken out.
+    views, rows, columns)`` with `ABSENT` in every pixel of a slice that no stack shows, and ``label``, int64 ``(25,)``
+    in the order of `FINDINGS`. The views themselves are removed from the record.
 
     Parameters
     ----------
     views
         In the order in which the network takes them.
     conditions
-        Names of the conditions whose labels count; those of the others become `MISSING`. None for all.
+        Names of the conditions whose labels count; labels of other conditions become `MISSING`. None for all.
 
     Raises
     ------
     InvalidOptionError
-        If the views differ in rows or columns, or there is no such condition.
+        If the views differ in rows or columns, or a condition is unknown.
     """
 
     def __init__(self, *, views: Sequence[View], conditions: Sequence[str] | None = None) -> None:
@@ -45,7 +45,7 @@ class LevelStackd(MapTransform):
         self.left_out = [n for n, name in enumerate(known) if conditions is not None and name not in conditions]
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        """Stack a study."""
+        """Join the crops of a study."""
         record = dict(data)
         stacks = []
         for name in self.keys:

@@ -1,4 +1,7 @@
-"""A study on one grid of patient space: all series resampled to the same voxels, one channel each."""
+"""A study on one grid of patient space: all series resampled to the same voxels, one channel each.
+
+Preprocessing of whole-study networks: `StudyGridd` reads and resamples, `SliceChannelsd` turns slices into channels.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from monai.config import KeysCollection
 from monai.transforms import MapTransform
 from torch.nn.functional import avg_pool3d, grid_sample
 
@@ -16,38 +20,36 @@ from monai_spine.geometry import Array, centre, grid_affine, spacing
 from monai_spine.spine import SeriesType
 
 _ANCHORS = (SeriesType.SAGITTAL_T2, SeriesType.SAGITTAL_T1, SeriesType.AXIAL_T2)
-"""The series whose middle is the grid's middle: the first that the study has."""
+"""Series types whose middle is the grid's middle, the first that the study has."""
 
-ALL_SERIES = tuple(kind.value for kind in SeriesType)
+ALL_SERIES = tuple(series_type.value for series_type in SeriesType)
 
-_LOW, _HIGH = 1.0, 99.0
-"""Percentiles of a stack that become 0 and 1."""
-
-_PERCENTILE_SAMPLES = 50_000
+_WINDOW = (1.0, 99.0)
+"""Percentiles of a stack's grey values that become 0 and 1."""
+_WINDOW_SAMPLES = 50_000
+"""Voxels, about, that the percentiles are taken of."""
 
 
 class StudyGridd(MapTransform):
     """Read the volumes of a study and put them on one grid along the world axes.
 
-    The record's series types hold lists of NIfTI paths (see `monai_spine.data.datalist`). The result, under
-    ``output_key``, is a float32 tensor of shape ``(2 * len(series), R, A, S)`` whose axes run to the patient's right,
-    anterior and superior: first a channel of intensities for each series type, scaled so that each stack's 1st and
-    99th percentiles are 0 and 1, then a channel for each that is 1 where one of its stacks covers the voxel. Outside
-    of all stacks, and for a series that the study lacks, both are 0.
+    The record's series types hold lists of NIfTI paths (see `monai_spine.data.datalist`). It sets ``image``, a float32
+    tensor ``(2 * len(series), R, A, S)`` whose axes run to the patient's right, anterior and superior: first a channel
+    of intensities for each series type, scaled so that each stack's 1st and 99th percentiles are 0 and 1, then for each
+    a channel that is 1 where one of its stacks covers the voxel. Outside all stacks, and for a series that the study
+    lacks, both are 0.
 
-    The grid's middle is the middle of the sagittal T2 stack, or of the first series there is. Stacks finer than the
-    grid are averaged down before they are sampled, so that nothing aliases.
+    The grid's middle is the middle of the sagittal T2 stack, or of the first series that exists. Stacks finer than the
+    grid are averaged down before they are sampled, against aliasing.
 
     Parameters
     ----------
     size
         Voxels along right, anterior and superior.
     step
-        Millimetres between voxels along the same.
+        Millimetres between voxels along the same axes.
     series
         Series types, in the order of the channels.
-    output_key
-        Where the tensor goes.
 
     Raises
     ------
@@ -61,35 +63,49 @@ class StudyGridd(MapTransform):
         size: Sequence[int],
         step: Sequence[float],
         series: Sequence[str] = ALL_SERIES,
-        output_key: str = "image",
     ) -> None:
         super().__init__(keys=tuple(series), allow_missing_keys=True)
         self.size = tuple(int(n) for n in size)
         self.step = tuple(float(mm) for mm in step)
-        self.series = tuple(SeriesType(kind) for kind in series)
-        self.output_key = output_key
+        self.series = tuple(SeriesType(series_type) for series_type in series)
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         """Add the study's tensor to the record."""
-        stacks = {kind: [read_volume(path) for path in data.get(kind.value, ())] for kind in self.series}
+        stacks = {
+            series_type: [read_volume(path) for path in data.get(series_type.value, ())] for series_type in self.series
+        }
         affine = grid_affine(self._middle(stacks, data), self.size, self.step)
-        sampled = [sample_series(stacks[kind], affine, self.size) for kind in self.series]
+        sampled = [sample_series(stacks[series_type], affine, self.size) for series_type in self.series]
         intensity, covered = (torch.stack(part) for part in zip(*sampled, strict=True))
-        return {**data, self.output_key: torch.cat([intensity, covered])}
+        return {**data, "image": torch.cat([intensity, covered])}
 
     def _middle(self, stacks: Mapping[SeriesType, list[Volume]], data: Mapping[Hashable, Any]) -> Array:
-        for kind in _ANCHORS:
-            if stacks.get(kind):
-                first = stacks[kind][0]
+        for series_type in _ANCHORS:
+            if stacks.get(series_type):
+                first = stacks[series_type][0]
                 return centre(first.affine, first.voxels.shape)
-        wanted = [kind.value for kind in self.series]
-        raise InvalidVolumeError(f"study {data.get('study_id')}: expected a volume of at least one of {wanted}")
+        names = [series_type.value for series_type in self.series]
+        raise InvalidVolumeError(f"study {data.get('study_id')}: expected a volume of at least one of {names}")
+
+
+class SliceChannelsd(MapTransform):
+    """Make every sagittal slice of every channel a channel: ``(channels, R, A, S)`` becomes ``(channels * R, A, S)``.
+
+    For two-dimensional networks. 3-D convolutions are slow on CPUs when they have few input channels.
+    """
+
+    def __init__(self, keys: KeysCollection = "image") -> None:
+        super().__init__(keys)
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        """Reshape the tensor under each key."""
+        return {**data, **{key: data[key].flatten(0, 1) for key in self.key_iterator(dict(data))}}
 
 
 def sample_series(stacks: Sequence[Volume], affine: Array, size: Sequence[int]) -> tuple[torch.Tensor, torch.Tensor]:
     """Intensity and coverage of a series' stacks on a grid, two float32 tensors of shape ``size``.
 
-    Where stacks overlap, their mean is taken.
+    ``affine`` leads from the grid's voxels to RAS mm. Where stacks overlap, their mean is taken.
     """
     total, count = torch.zeros(tuple(size)), torch.zeros(tuple(size))
     for stack in stacks:
@@ -107,6 +123,7 @@ def sample_stack(stack: Volume, affine: Array, size: Sequence[int]) -> tuple[tor
     place = torch.stack(index, dim=-1) @ to_voxel[:3, :3].T + to_voxel[:3, 3]
     shape = torch.tensor(voxels.shape, dtype=torch.float32)
     inside = ((place >= -0.5) & (place <= shape - 0.5)).all(dim=-1).float()
+    # grid_sample counts from -1 to 1 and in the order z, y, x; a single voxel along an axis would divide by 0.
     unit = 2 * place / (shape - 1).clamp(min=1) - 1
     values = grid_sample(
         voxels[None, None], unit.flip(-1)[None], mode="bilinear", padding_mode="border", align_corners=True
@@ -114,9 +131,10 @@ def sample_stack(stack: Volume, affine: Array, size: Sequence[int]) -> tuple[tor
     return _scaled(values[0, 0], voxels) * inside, inside
 
 
-def _averaged_down(stack: Volume, wanted: Array) -> tuple[torch.Tensor, Array]:
-    """Mean over as many whole voxels as fit into the wanted spacing along each of the stack's own axes."""
-    along = np.abs(stack.affine[:3, :3] / spacing(stack.affine)).T @ wanted
+def _averaged_down(stack: Volume, grid_step: Array) -> tuple[torch.Tensor, Array]:
+    """The stack averaged over as many whole voxels as fit into the grid's step, and its new affine."""
+    # The grid's step along each axis of the stack, which may be turned against the world axes.
+    along = np.abs(stack.affine[:3, :3] / spacing(stack.affine)).T @ grid_step
     factor = np.maximum(1, np.floor(along / spacing(stack.affine) + 0.25).astype(int))
     factor = np.minimum(factor, stack.voxels.shape)
     voxels = torch.from_numpy(np.ascontiguousarray(stack.voxels))
@@ -124,13 +142,12 @@ def _averaged_down(stack: Volume, wanted: Array) -> tuple[torch.Tensor, Array]:
         return voxels, stack.affine
     shift = np.eye(4)
     shift[:3, :3] = np.diag(factor)
-    shift[:3, 3] = (factor - 1) / 2
+    shift[:3, 3] = (factor - 1) / 2  # the centre of a block of voxels, not of its first voxel
     kernel = tuple(int(n) for n in factor)
     return avg_pool3d(voxels[None, None], kernel, kernel)[0, 0], stack.affine @ shift
 
 
 def _scaled(values: torch.Tensor, voxels: torch.Tensor) -> torch.Tensor:
     flat = voxels.flatten()
-    sample = flat[:: max(1, len(flat) // _PERCENTILE_SAMPLES)]
-    low, high = np.percentile(sample.numpy(), [_LOW, _HIGH])
+    low, high = np.percentile(flat[:: max(1, len(flat) // _WINDOW_SAMPLES)].numpy(), _WINDOW)
     return ((values - low) / max(high - low, 1e-6)).clamp(0, 1)

@@ -127,3 +127,19 @@ def test_distance_to_the_nearest_plane_is_that_of_a_search_over_all_slices(z: fl
     point = stored[:3, 3] + tilt[:, 2] * z + tilt[:, 0] * 7
     searched = min(abs(z - 4.0 * k) for k in range(6))
     assert plane_distance(stored, (10, 10, 6), point) == pytest.approx(searched, abs=1e-9)
+
+
+def test_a_volume_ends_half_a_voxel_beyond_the_outer_voxel_centres() -> None:
+    stored = np.diag([2.0, 4.0, 8.0, 1.0])
+    edges = to_world(stored, [[-0.5, -0.5, -0.5], [2.5, 3.5, 4.5], [2.5, -0.5, 4.5]])
+    assert contains(stored, (3, 4, 5), edges).all()
+    for axis in range(3):
+        for edge, outwards in ((-0.5, -0.01), (np.array([2.5, 3.5, 4.5])[axis], 0.01)):
+            voxel = np.ones(3)
+            voxel[axis] = edge + outwards
+            assert not contains(stored, (3, 4, 5), to_world(stored, voxel))
+
+
+@pytest.mark.parametrize(("degrees", "expected"), [(0.0, 0.0), (20.0, 20.0), (-20.0, 20.0), (45.0, 45.0), (70.0, 20.0)])
+def test_obliquity_is_the_angle_to_the_nearest_axis(degrees: float, expected: float) -> None:
+    assert obliquity(affine(rotation(np.radians(degrees), 0, 0), np.ones(3), np.zeros(3))) == pytest.approx(expected)

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from monai_spine.spine import FINDINGS, MIRROR, TARGETS, Condition, Grade, Group, Level, Side, parse_row_id
+from monai_spine.spine import FINDINGS, FLIPPED, TARGETS, Condition, Grade, Group, Level, Side, parse_row_id
 
 
 def test_targets_follow_train_csv_condition_by_condition_with_levels_inside() -> None:
@@ -17,12 +17,12 @@ def test_targets_follow_train_csv_condition_by_condition_with_levels_inside() ->
 
 
 def test_mirroring_twice_changes_nothing() -> None:
-    assert [MIRROR[MIRROR[n]] for n in range(25)] == list(range(25))
+    assert [FLIPPED[FLIPPED[n]] for n in range(25)] == list(range(25))
 
 
 def test_mirroring_keeps_level_and_group_and_swaps_side() -> None:
     for finding in FINDINGS:
-        mirrored = finding.mirrored
+        mirrored = finding.flipped
         assert mirrored.level is finding.level
         assert mirrored.condition.group is finding.condition.group
         assert mirrored.condition.side is (finding.condition.side.opposite if finding.condition.side else None)

@@ -1,1 +1,1 @@
-"""The lateral recesses of a level, found in axial slices."""
+"""The recess localizer: the lateral recesses of a level in axial slices."""

@@ -1,4 +1,4 @@
-"""The recess localizer as one object: a bundle's network and weights, from an axial plane to both recesses in it."""
+"""The recess localizer: from an axial plane to both recesses in it, with the network and weights of a bundle."""
 
 from __future__ import annotations
 
@@ -6,53 +6,31 @@ from pathlib import Path
 
 import torch
 
-from monai_spine.bundle.network import bundle_network
 from monai_spine.bundle.shipped import RECESS_LOCALIZER
-from monai_spine.levels.recesses.axial_slice import read_slice
-from monai_spine.levels.recesses.crop import recess_crop
+from monai_spine.levels.localizer import Localizer
+from monai_spine.levels.recesses.crop import axial_slice, recess_crop
 from monai_spine.levels.recesses.maps import probabilities, read_recesses
-from monai_spine.levels.recesses.planes import RecessPlane, Seen
-from monai_spine.levels.sagittal.locator import usable_device
+from monai_spine.levels.recesses.planes import Detection, RecessPlane
 from monai_spine.spine import Side
 
-"""The bundle that is shipped beside the package."""
 
-
-class RecessLocator:
+class RecessLocator(Localizer):
     """Finds the left and the right lateral recess of a disc in the axial plane that is nearest to them.
 
-    Parameters
-    ----------
-    network
-        Gives logits of a map for either side.
-    device
-        Where it runs.
+    Its network gives logits of a map for each side.
     """
 
-    def __init__(self, network: torch.nn.Module, device: str | torch.device = "cpu") -> None:
-        self.device = torch.device(device)
-        self.network = network.to(self.device).eval()
-
-    @classmethod
-    def from_bundle(cls, bundle: str | Path = RECESS_LOCALIZER, device: str | None = None) -> RecessLocator:
-        """The network and the weights of a bundle, on a device as `usable_device` takes it.
-
-        Raises
-        ------
-        MissingInputError, InvalidTableError, InvalidOptionError
-            If the bundle, its configuration, its weights or the device are missing, or do not fit.
-        """
-        chosen = usable_device(device)
-        return cls(bundle_network(Path(bundle), "--recess-model"), chosen)
+    SHIPPED = RECESS_LOCALIZER
+    OPTION = "--recess-model"
 
     @torch.no_grad()
-    def __call__(self, plane: RecessPlane, path: str | Path) -> dict[Side, Seen]:
-        """What is seen on either side, sure or not; only the plane's slice of the file at ``path`` is kept in memory.
+    def __call__(self, plane: RecessPlane, path: str | Path) -> dict[Side, Detection]:
+        """The recess on each side, however low its confidence. Of the file at ``path`` only the plane's slice is read.
 
         Raises
         ------
         MissingInputError, InvalidVolumeError
             If the slice cannot be read, or is not axial.
         """
-        image, affine = recess_crop(read_slice(path, plane.k), plane.disc)
+        image, affine = recess_crop(axial_slice(path, plane.k), plane.disc)
         return read_recesses(probabilities(self.network(image[None].to(self.device))[0]), affine)

@@ -1,8 +1,8 @@
-"""Maps of where a recess is: what the network is to answer, and how its answer is read.
+"""Maps of the recess network: the target of training, the loss, and how points are read from maps.
 
-A map is a probability distribution over the pixels of a crop, one for the left recess and one for the right. Trained by
-cross-entropy against a narrow Gaussian, or against the uniform distribution where there is no recess, its share of mass
-near its peak says how sure it is.
+A map is a probability distribution over the pixels of a crop, one for the left recess and one for the right. The target
+is a narrow Gaussian at the recess, or the uniform distribution if there is no recess in the crop. After training by
+cross-entropy, the mass near a map's peak is the confidence of the recess.
 """
 
 from __future__ import annotations
@@ -16,42 +16,42 @@ from monai.transforms import MapTransform
 from torch import nn
 
 from monai_spine.geometry import Array, spacing, to_world
-from monai_spine.levels.recesses.planes import Seen
+from monai_spine.levels.recesses.planes import Detection
 from monai_spine.levels.sagittal.landmark_maps import gaussians, map_affine, map_size
 from monai_spine.spine import Side
 
-_DEVIATION = 1.5
-"""Of the target's Gaussian in mm."""
-_AROUND = 4.5
-"""Millimetres around a peak whose mass is the confidence, and whose centre of mass is the place."""
-_LEAST_MASS = 1e-3
-"""Of a Gaussian's height: a point whose map stays below is out of the crop."""
+_DEVIATION_MM = 1.5
+"""Standard deviation of the target's Gaussian."""
+_PEAK_RADIUS_MM = 4.5
+"""Radius around a peak: the mass inside is the confidence, its centre of mass is the place. Three deviations."""
+_LEAST_HEIGHT = 1e-3
+"""Largest value, of a Gaussian of height 1, below which its point is out of the crop."""
 
 
 class RecessMapsd(MapTransform):
-    """The points of a record's recesses as maps.
+    """Add the target maps of a crop.
 
     Expects a crop ``image`` ``(channels, 1, x, y)``, its ``affine``, and ``recess`` ``(2, 3)``, RAS mm, left and right,
     NaN where there is none. Adds ``label``, a float32 tensor ``(2, 1, x / 2, y / 2)``, each map with the sum 1.
     """
 
-    def __init__(self, *, keys: str = "recess", output_key: str = "label") -> None:
-        super().__init__(keys)
-        self.output_key = output_key
+    def __init__(self) -> None:
+        super().__init__(keys="recess")
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         """Add the maps."""
         size = map_size(np.shape(data["image"])[1:])
         affine = map_affine(np.asarray(data["affine"], dtype=np.float64))
-        maps = torch.stack([_target(place, affine, size) for place in np.asarray(data[str(self.keys[0])])])
-        return {**data, self.output_key: maps}
+        maps = torch.stack([_target(place, affine, size) for place in np.asarray(data["recess"])])
+        return {**data, "label": maps}
 
 
 def _target(place: Array, affine: Array, size: Sequence[int]) -> torch.Tensor:
-    """A Gaussian at a point, or the same everywhere where there is none in the crop."""
+    """A Gaussian at a point, or the uniform distribution if the point is NaN or outside the crop."""
     if np.isfinite(place).all():
-        drawn = gaussians(place[None], affine, size, np.array([1e3, _DEVIATION, _DEVIATION]))
-        if float(drawn.max()) > _LEAST_MASS:
+        # Across the slice the Gaussian is flat, so that a point a little beside the plane counts in full.
+        drawn = gaussians(place[None], affine, size, np.array([1e3, _DEVIATION_MM, _DEVIATION_MM]))
+        if float(drawn.max()) > _LEAST_HEIGHT:
             return (drawn / drawn.sum()).float()
     return torch.full(tuple(size), 1.0 / float(np.prod(size)))
 
@@ -62,29 +62,29 @@ def probabilities(logits: torch.Tensor) -> torch.Tensor:
 
 
 class PlaceLoss(nn.Module):
-    """Cross-entropy between distributions over the pixels of maps."""
+    """Cross-entropy between target and predicted distributions over the pixels of maps."""
 
     def forward(self, logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-        """A scalar, of logits and target distributions ``(batch, maps, 1, x, y)``."""
+        """A scalar from logits and target distributions ``(batch, maps, 1, x, y)``."""
         logarithms = torch.log_softmax(logits.float().flatten(2), dim=-1)
         return -(target.flatten(2) * logarithms).sum(dim=-1).mean()
 
 
-def read_recesses(maps: np.ndarray | torch.Tensor, affine: Array) -> dict[Side, Seen]:
-    """Where the maps ``(2, 1, x, y)`` of a crop have their peaks, in RAS mm, and how sure that is.
+def read_recesses(maps: np.ndarray | torch.Tensor, affine: Array) -> dict[Side, Detection]:
+    """The recesses at the peaks of a crop's maps ``(2, 1, x, y)``.
 
-    ``affine`` is the crop's. A place is the centre of mass within `_AROUND` mm of the highest pixel.
+    ``affine`` is the crop's. A place is the centre of mass within `_PEAK_RADIUS_MM` of the highest pixel.
     """
     planes = torch.as_tensor(maps).double().cpu().numpy()[:, 0]
     return {side: _read(plane, map_affine(affine)) for side, plane in zip(Side, planes, strict=True)}
 
 
-def _read(plane: Array, affine: Array) -> Seen:
+def _read(plane: Array, affine: Array) -> Detection:
     i, j = np.indices(plane.shape)
     step = spacing(affine)[1:]
     top = np.unravel_index(int(plane.argmax()), plane.shape)
-    near = ((i - top[0]) * step[0]) ** 2 + ((j - top[1]) * step[1]) ** 2 <= _AROUND**2
+    near = ((i - top[0]) * step[0]) ** 2 + ((j - top[1]) * step[1]) ** 2 <= _PEAK_RADIUS_MM**2
     mass = plane * near
     total = float(mass.sum())
     place = [0.0, float((mass * i).sum()) / total, float((mass * j).sum()) / total]
-    return Seen(to_world(affine, place), total)
+    return Detection(to_world(affine, place), total)

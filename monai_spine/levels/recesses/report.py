@@ -1,4 +1,4 @@
-"""What refined recess points are worth against marked ones, beside the projected points that they replace."""
+"""The report of the recess bundle: distances of refined and of projected points to the marked recesses."""
 
 from __future__ import annotations
 
@@ -24,31 +24,33 @@ _TAIL = ("plane_mm", "confidence", "flags")
 
 
 class RecessReport(RecessWriter):
-    """Writes ``metrics.json`` and ``errors.csv`` once an evaluator has seen all crops.
+    """Writes ``metrics.json`` and ``errors.csv`` when an evaluator has seen all crops.
 
     For the projected and the refined points: mean and 95th percentile of the distance to the marked recess, and the
-    shares within 3 and 5 mm, in space and in the slice's plane. The difference of the two is the choice of the slice.
-    Refined points count as they are given out: projected where the network was unsure.
+    shares within 3 and 5 mm, in space and in the slice's plane. The two differ by the choice of the slice. Refined
+    points are those of the output: projected where the network was unsure.
     """
 
-    def write(self, points: dict[str, list[LevelPoint]]) -> None:
-        """Compare the points of the tasks with the marked ones."""
+    def write_tasks(self, points: dict[str, list[LevelPoint]]) -> None:
+        """Compare the points of all tasks, by the tasks' keys, with the marked ones."""
         rows = [row for task in self.tasks for row in compare(task, points[task.key])]
         marked = sum(len(task.marked) for task in self.tasks)
+        # A level without a near plane has no points, and would otherwise be missing without a trace.
         content = {"marked": marked, "without_plane": marked - len(rows), **summary(rows)}
         write_text(self.output_dir / "metrics.json", json.dumps(content, indent=2) + "\n")
         write_text(self.output_dir / "errors.csv", _table(rows))
-        for kind in ("projected", "refined"):
-            logger.info("recess, %s: %s", kind, content[kind])
+        for points_type in ("projected", "refined"):
+            logger.info("recess, %s: %s", points_type, content[points_type])
 
 
 def compare(task: RecessTask, points: list[LevelPoint]) -> list[dict[str, Any]]:
-    """A row for every marked recess of a task whose plane is there; distances in mm."""
+    """A row for every marked recess of a task; none if the task has no plane. Distances in mm."""
     if task.plane is None:
         return []
     normal = slice_normal(task.plane.grid.affine)
     rows = []
     for point in points:
+        # Only marked recesses have a truth; others are searched, but not counted.
         if point.side is None or point.side not in task.marked:
             continue
         place, projected = task.marked[point.side], task.plane.projected[point.side]
@@ -59,8 +61,8 @@ def compare(task: RecessTask, points: list[LevelPoint]) -> list[dict[str, Any]]:
                 "side": point.side.value,
                 "projected_mm": float(np.linalg.norm(projected - place)),
                 "refined_mm": float(np.linalg.norm(point.world - place)),
-                "projected_in_plane_mm": _across(projected - place, normal),
-                "refined_in_plane_mm": _across(point.world - place, normal),
+                "projected_in_plane_mm": _in_plane(projected - place, normal),
+                "refined_in_plane_mm": _in_plane(point.world - place, normal),
                 "plane_mm": float(abs((projected - place) @ normal)),
                 "confidence": point.confidence,
                 "flags": ";".join(point.flags),
@@ -69,13 +71,13 @@ def compare(task: RecessTask, points: list[LevelPoint]) -> list[dict[str, Any]]:
     return rows
 
 
-def _across(offset: np.ndarray, normal: np.ndarray) -> float:
-    """Length of what of an offset lies in the plane of a normal."""
+def _in_plane(offset: np.ndarray, normal: np.ndarray) -> float:
+    """Length of the part of an offset that lies in the plane with a normal."""
     return float(np.linalg.norm(offset - offset @ normal * normal))
 
 
 def summary(rows: list[dict[str, Any]]) -> dict[str, Any]:
-    """The figures of some rows."""
+    """The figures of rows from `compare`."""
     return {
         "seen": sum(PROJECTED not in row["flags"] for row in rows),
         "projected": _figures(rows, "projected"),
@@ -84,10 +86,10 @@ def summary(rows: list[dict[str, Any]]) -> dict[str, Any]:
     }
 
 
-def _figures(rows: list[dict[str, Any]], kind: str) -> dict[str, float]:
+def _figures(rows: list[dict[str, Any]], points_type: str) -> dict[str, float]:
     figures: dict[str, float] = {}
     for name in ("mm", "in_plane_mm"):
-        errors = np.array([row[f"{kind}_{name}"] for row in rows])
+        errors = np.array([row[f"{points_type}_{name}"] for row in rows])
         if not len(errors):
             continue
         figures |= {

@@ -1,4 +1,7 @@
-"""Which recesses to look for in which slices, for studies whose canal points are marked."""
+"""Tasks of the recess bundle: which recesses to search in which slices, for studies whose canal points are marked.
+
+`locate` has no marked points; it takes discs from the level localizer instead (`monai_spine.levels.study`).
+"""
 
 from __future__ import annotations
 
@@ -23,7 +26,7 @@ class RecessTask:
     Attributes
     ----------
     plane, path
-        Where to look, None if no axial plane is near.
+        The plane to search and its file; None if no axial plane is near.
     marked
         RAS mm of the recesses that are marked.
     """
@@ -36,17 +39,19 @@ class RecessTask:
 
     @property
     def key(self) -> str:
-        """A name that no other task has."""
+        """A unique name of the task."""
         return f"{self.study_id}/{self.level.value}"
 
 
-def recess_tasks(records: Sequence[Record], jitter: float = 0.0, seed: int = 0) -> list[RecessTask]:
+def recess_tasks(records: Sequence[Record], jitter: float = 0.0) -> list[RecessTask]:
     """A task for every level of the studies at which the canal is marked.
 
-    ``jitter`` is the deviation in mm, along each of the three axes, of an error that is added to the canal points as a
-    localizer would make it; ``seed`` is the error's.
+    Parameters
+    ----------
+    jitter
+        Standard deviation in mm, along each axis, of a random error added to the canal points, as a localizer makes it.
     """
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(0)  # the same errors each time, so that reports can be compared
     tasks = []
     for record in records:
         paths = {str(path).rsplit("/", 1)[-1]: str(path) for path in record.get(SeriesType.AXIAL_T2.value, ())}
@@ -62,7 +67,7 @@ def recess_tasks(records: Sequence[Record], jitter: float = 0.0, seed: int = 0) 
 
 
 def crops(tasks: Sequence[RecessTask]) -> list[dict[str, Any]]:
-    """What `AxialSliced` and `RecessCropd` take of the tasks that have a plane, and each task's ``key``."""
+    """Records for `AxialSliced` and `RecessCropd`, of the tasks that have a plane, with each task's ``key``."""
     return [
         {
             "image": task.path,
@@ -77,9 +82,10 @@ def crops(tasks: Sequence[RecessTask]) -> list[dict[str, Any]]:
 
 
 def discs_at(canal: Mapping[Level, Array]) -> dict[Level, Disc]:
-    """Discs at canal points (RAS mm), each with the direction from the next point below to the next one above.
+    """Discs at canal points (RAS mm).
 
-    A single point's direction is the patient's upwards.
+    A disc's direction leads from the next point below to the next point above; that of a single point is the patient's
+    upwards.
     """
     named = [level for level in Level if level in canal]
     places = [np.asarray(canal[level], dtype=np.float64) for level in named]
@@ -87,12 +93,13 @@ def discs_at(canal: Mapping[Level, Array]) -> dict[Level, Disc]:
     for n, level in enumerate(named):
         upwards = places[max(n - 1, 0)] - places[min(n + 1, len(places) - 1)]
         length = float(np.linalg.norm(upwards))
+        # Marked points are true, so their confidence is 1.
         discs[level] = Disc(places[n], 1.0, upwards / length if length > 0 else np.array([0.0, 0.0, 1.0]))
     return discs
 
 
 def _marked(record: Record) -> dict[tuple[Level, Side | None], Array]:
-    """The marked canal points, whose side is None, and recesses of a study."""
+    """The marked canal points (side None) and recesses of a study, RAS mm."""
     points = record.get("points", {})
     groups = (Group.SPINAL, Group.SUBARTICULAR)
     return {

@@ -1,1 +1,1 @@
-"""From a sagittal volume to named points: maps of a network, peaks, a chain of discs, levels."""
+"""The level localizer: from a sagittal volume to maps, peaks, a chain of discs and named points."""

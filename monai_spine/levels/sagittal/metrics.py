@@ -1,108 +1,93 @@
-"""Ignite metrics of maps of landmarks: what is found within 5 mm, and what is invented."""
+"""Metrics of a level network while it trains: landmarks found within 5 mm, and peaks that are no landmark."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any
 
-import ignite.distributed as idist
 import numpy as np
 import torch
-from ignite.engine import Engine
 from ignite.metrics import Metric
 from scipy.optimize import linear_sum_assignment
 
 from monai_spine.geometry import Array, to_voxel
+from monai_spine.levels.collectors import CaseMetric, array_of
 from monai_spine.levels.sagittal.landmark_maps import LANDMARKS, UNKNOWN, map_affine
 from monai_spine.levels.sagittal.peaks import find_peaks
-from monai_spine.training.engine_output import gathered, studies_of
 
-NEAR = 5.0
-"""Millimetres within which a landmark counts as found."""
-_THRESHOLD = 0.3
-_APART = 12.0
+NEAR_MM = 5.0
+"""A landmark counts as found if a peak lies within this distance."""
+_LEAST_HEIGHT, _LEAST_APART_MM = 0.3, 12.0
+"""Least height of a peak, and least distance of two. The chain uses lower peaks too, since it can drop false ones."""
 
 
-class LandmarkMetric(Metric):
-    """Collects, over an epoch and over processes, the peaks of every image's maps matched to its landmarks.
+class LandmarkMetric(CaseMetric):
+    """Matches the peaks of every image's maps with its landmarks, by the assignment of least total distance.
 
     Each batch is a list of images with ``pred`` ``(len(LANDMARKS) or more, x, y, z)`` from 0 to 1, ``affine`` of the
-    image, and ``landmarks`` and ``label`` as `LandmarkMapsd` makes them; peaks where a map of ``label`` is unknown do
-    not count. Matches are the assignment of the least total distance.
+    image, and ``landmarks`` and ``label`` as `LandmarkMapsd` makes them. Peaks where a map of ``label`` is unknown do
+    not count.
 
     Parameters
     ----------
     landmark
         One of `LANDMARKS`, or None for all.
     figure
-        ``missed``: 1 - F1 of peaks within `NEAR` mm of a landmark, so that lower is better; ``error``: mean mm of
-        these; ``invented``: peaks of no landmark an image.
+        ``missed``: 1 - F1 of peaks within `NEAR_MM` of a landmark, so that lower is better; ``error``: mean mm of
+        these; ``invented``: number of peaks without a landmark per image.
     """
 
+    FIGURES = ("missed", "error", "invented")
+
     def __init__(self, landmark: str | None = None, figure: str = "missed") -> None:
-        if figure not in ("missed", "error", "invented"):
-            raise ValueError(f"expected the figure missed, error or invented, but given {figure!r}")
         self.landmarks = LANDMARKS if landmark is None else (landmark,)
-        self.figure = figure
-        self._images: dict[str, tuple[float, ...]] = {}
-        super().__init__()
+        super().__init__(figure)
 
-    def reset(self) -> None:
-        """Forget the images."""
-        self._images = {}
+    def rows(self, case: Mapping[str, Any]) -> Iterable[Array]:
+        """The sums of `matched` over the landmarks."""
+        yield sum(
+            (matched(found_points(case, name), true_landmarks(case, name)) for name in self.landmarks), np.zeros(4)
+        )
 
-    def iteration_completed(self, engine: Engine) -> None:
-        """Take the points from the engine's batch and the maps from its output."""
-        self.update(studies_of(engine))
-
-    def update(self, output: Sequence[Mapping[str, Any]]) -> None:
-        """Add a batch of images."""
-        for image in output:
-            counts = np.zeros(4)
-            for name in self.landmarks:
-                counts += matched(found_points(image, name), true_landmarks(image, name))
-            self._images[f"{idist.get_rank()}:{len(self._images)}"] = tuple(counts.tolist())
-
-    def compute(self) -> float:
-        """The figure; NaN where it is not defined."""
-        images = gathered(self._images)
-        if not images:
-            return float("nan")
-        hits, total, invented, missed = np.array(list(images.values())).sum(axis=0).tolist()
+    def value(self, rows: Array) -> float:
+        """The figure; NaN for ``error`` if nothing was found."""
+        hits, distance, invented, missed = rows.sum(axis=0).tolist()
         if self.figure == "invented":
-            return float(invented / len(images))
+            return float(invented / len(rows))
         if self.figure == "error":
-            return float(total / hits) if hits else float("nan")
+            return float(distance / hits) if hits else float("nan")
         return float(1.0 - 2 * hits / max(1.0, 2 * hits + invented + missed))
 
 
 def true_landmarks(image: Mapping[str, Any], landmark: str) -> Array:
-    """The landmarks of a kind in an image, RAS mm ``(n, 3)``."""
-    truth = np.asarray(torch.as_tensor(image["landmarks"]).cpu(), dtype=np.float64)[LANDMARKS.index(landmark)]
-    return truth[np.isfinite(truth).all(axis=1)]
+    """The landmarks of one type in an image, RAS mm ``(n, 3)``."""
+    table = array_of(image["landmarks"])[LANDMARKS.index(landmark)]
+    return table[np.isfinite(table).all(axis=1)]
 
 
 def found_points(image: Mapping[str, Any], landmark: str) -> Array:
-    """The peaks of an image's map, RAS mm ``(n, 3)``, but for those where nobody knows whether there is a landmark."""
-    affine = map_affine(np.asarray(torch.as_tensor(image["affine"]).cpu(), dtype=np.float64))
+    """The peaks of an image's map, RAS mm ``(n, 3)``, without those where it is unknown if there is a landmark."""
+    affine = map_affine(array_of(image["affine"]))
     channel = LANDMARKS.index(landmark)
     values = torch.as_tensor(image["pred"])[channel].float().cpu().numpy()
-    peaks = find_peaks(values, affine, threshold=_THRESHOLD, apart=_APART)
-    found = np.array([peak.world for peak in peaks]).reshape(-1, 3)
+    peaks = find_peaks(values, affine, threshold=_LEAST_HEIGHT, apart=_LEAST_APART_MM)
+    points = np.array([peak.world for peak in peaks]).reshape(-1, 3)
+    # Nobody marked these places, so a peak there is neither right nor wrong.
     unknown = torch.as_tensor(image["label"])[channel].cpu().numpy() == UNKNOWN
-    voxels = np.clip(np.rint(to_voxel(affine, found)).astype(int), 0, np.array(values.shape) - 1)
-    return found[~unknown[tuple(voxels.T)]]
+    voxels = np.clip(np.rint(to_voxel(affine, points)).astype(int), 0, np.array(values.shape) - 1)
+    return points[~unknown[tuple(voxels.T)]]
 
 
-def matched(found: Array, truth: Array) -> Array:
-    """Hits, their distances' sum, peaks left over and landmarks left over, of points ``(n, 3)`` and ``(m, 3)``."""
-    if not len(found) or not len(truth):
-        return np.array([0.0, 0.0, len(found), len(truth)])
-    distance = np.linalg.norm(found[:, None] - truth[None], axis=-1)
-    rows, columns = linear_sum_assignment(np.where(distance <= NEAR, distance, 1e3))
-    near = distance[rows, columns] <= NEAR
+def matched(points: Array, truth: Array) -> Array:
+    """Of points ``(n, 3)`` and landmarks ``(m, 3)``: hits, sum of their distances, points and landmarks left over."""
+    if not len(points) or not len(truth):
+        return np.array([0.0, 0.0, len(points), len(truth)])
+    distance = np.linalg.norm(points[:, None] - truth[None], axis=-1)
+    # A far pair costs the same whatever its distance, so it never displaces a near one.
+    rows, columns = linear_sum_assignment(np.where(distance <= NEAR_MM, distance, 1e3))
+    near = distance[rows, columns] <= NEAR_MM
     hits = int(near.sum())
-    return np.array([hits, distance[rows, columns][near].sum(), len(found) - hits, len(truth) - hits])
+    return np.array([hits, distance[rows, columns][near].sum(), len(points) - hits, len(truth) - hits])
 
 
 def missed_metric() -> dict[str, Metric]:
@@ -111,9 +96,5 @@ def missed_metric() -> dict[str, Metric]:
 
 
 def detail_metrics() -> dict[str, Metric]:
-    """Each landmark's own figures."""
-    return {
-        f"{figure}_{name}": LandmarkMetric(name, figure)
-        for name in LANDMARKS
-        for figure in ("missed", "error", "invented")
-    }
+    """The figures of each landmark by itself."""
+    return {f"{figure}_{name}": LandmarkMetric(name, figure) for name in LANDMARKS for figure in LandmarkMetric.FIGURES}

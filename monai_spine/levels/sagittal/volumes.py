@@ -1,4 +1,4 @@
-"""One record for each sagittal volume of the studies, as the level localizer takes them."""
+"""Records for the level bundle: one for each sagittal volume of the studies, with its marked landmarks."""
 
 from __future__ import annotations
 
@@ -15,25 +15,26 @@ from monai_spine.spine import FINDINGS, Group, Level, SeriesType
 logger = logging.getLogger(__name__)
 
 SAGITTAL = (SeriesType.SAGITTAL_T2, SeriesType.SAGITTAL_T1)
+"""Series types in which levels are searched; T2 comes first and is shown in pictures."""
 _NONE = np.zeros((0, 3))
 
 
 def sagittal_volumes(records: Sequence[Record]) -> list[dict[str, Any]]:
     """Records with ``image`` (a path), ``volume`` (its name), ``series_type``, ``study_id`` and the landmarks.
 
-    ``canal``, ``foramen`` and ``lumbosacral`` are the study's points in RAS mm, ``(n, 3)`` from above, of the levels
-    that are marked.
+    ``canal``, ``foramen`` and ``lumbosacral`` are the marked points of the study in RAS mm, ``(n, 3)`` from above.
     """
     volumes = []
     for record in records:
-        for kind in SAGITTAL:
-            for path in record.get(kind.value, ()):
+        # All volumes of a study share its points, since these are in patient space.
+        for series_type in SAGITTAL:
+            for path in record.get(series_type.value, ()):
                 name = str(path).rsplit("/", 1)[-1]
                 volumes.append(
                     {
                         "image": str(path),
                         "volume": name,
-                        "series_type": kind.value,
+                        "series_type": series_type.value,
                         "study_id": record["study_id"],
                         **_landmarks(record),
                     }
@@ -42,12 +43,12 @@ def sagittal_volumes(records: Sequence[Record]) -> list[dict[str, Any]]:
 
 
 def marked_volumes(records: Sequence[Record]) -> list[dict[str, Any]]:
-    """`sagittal_volumes`, those of studies with marked points: what a localizer can learn from.
+    """`sagittal_volumes` of the studies with marked points, from which a localizer can learn.
 
     Raises
     ------
     InvalidTableError
-        If no study has any.
+        If no study has marked points.
     """
     volumes = [volume for volume in sagittal_volumes(records) if len(volume["canal"]) or len(volume["foramen"])]
     if not volumes:
@@ -62,6 +63,7 @@ def _landmarks(record: Record) -> dict[str, np.ndarray]:
     marked = [(finding, np.asarray(points[finding.name])) for finding in FINDINGS if finding.name in points]
     canal = [(finding.level, point) for finding, point in marked if finding.condition.group is Group.SPINAL]
     foramen = [point for finding, point in marked if finding.condition.group is Group.FORAMINAL]
+    # The canal at L5/S1 is the lumbosacral landmark, if that level is marked.
     lowest = [point for level, point in canal if level is Level.L5_S1]
     return {
         "canal": _table([point for _, point in canal]),

@@ -170,7 +170,7 @@ def _surroundings(ratios: Floats) -> Floats:
     The canal has no side, so its features are the means of those seen from the left and from the right.
     """
     study = ratios.reshape(len(ratios), len(_CONDITIONS), _LEVELS, _RATIOS)
-    flipped = study[:, [_CONDITIONS.index(condition.mirrored) for condition in Condition]]
+    flipped = study[:, [_CONDITIONS.index(condition.flipped) for condition in Condition]]
     as_is, swapped = _by_level(study), _by_level(flipped)
     around = [_from_own_side(finding, as_is, swapped) for finding in FINDINGS]
     return np.stack(around, axis=1)
@@ -189,5 +189,5 @@ def _from_own_side(finding: Finding, as_is: Floats, swapped: Floats) -> Floats:
     condition, level = finding.condition, list(Level).index(finding.level)
     if condition.side is None:
         return (as_is[:, level] + swapped[:, level]) / 2
-    is_first = _CONDITIONS.index(condition) < _CONDITIONS.index(condition.mirrored)
+    is_first = _CONDITIONS.index(condition) < _CONDITIONS.index(condition.flipped)
     return (as_is if is_first else swapped)[:, level]

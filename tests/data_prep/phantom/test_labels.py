@@ -41,7 +41,7 @@ def test_any_severe_canal_is_as_frequent_as_in_the_real_labels(cohort):
     [(Condition.LEFT_NEURAL_FORAMINAL_NARROWING, 0.76), (Condition.LEFT_SUBARTICULAR_STENOSIS, 0.74)],
 )
 def test_sides_agree_as_in_the_real_labels(cohort, left, agreement):
-    one, other = columns(cohort[0], left), columns(cohort[0], left.mirrored)
+    one, other = columns(cohort[0], left), columns(cohort[0], left.flipped)
     known = (one != MISSING) & (other != MISSING)
     assert (one == other)[known].mean() == pytest.approx(agreement, abs=0.03)
 

@@ -42,7 +42,7 @@ def test_left_and_right_of_a_level_may_be_marked_in_different_series():
     for index in range(40):
         study = draw_study(2, index, PhantomSize.SMALL, frozenset({Quirk.SEVERAL_AXIAL}))
         where = {point.finding: point.series for point in study.points}
-        apart += any(where.get(f.mirrored, name) != name for f, name in where.items() if f.condition.side)
+        apart += any(where.get(f.flipped, name) != name for f, name in where.items() if f.condition.side)
     assert apart > 5
 
 

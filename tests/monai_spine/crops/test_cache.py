@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from monai_spine.crops.cache import CropCache
-from monai_spine.crops.extent import reach
+from monai_spine.crops.extent import crop_extent
 from monai_spine.crops.frame import level_frames
 from monai_spine.crops.pose import Augmentation, Pose, crop_grid
 from monai_spine.crops.sampling import sample
@@ -185,7 +185,7 @@ def test_no_pose_within_the_limits_asks_for_a_voxel_that_is_not_held(
     )
     size, step = ((25, 120, 130), (4.0, 0.9, 1.1)) if view.plane.value == "sagittal" else ((130, 120, 25), (1, 0.9, 4))
     whole = stack_of(noise(size), box_affine(size, step, leaning(lean, seed))).turned(frame.basis @ view.directions)
-    held = whole.trimmed(reach(view, frame, whole, limits))
+    held = whole.trimmed(crop_extent(view, frame, whole, limits))
     assert held.voxels.size < whole.voxels.size
     grid = crop_grid(view, frame, pose)
     assert torch.equal(sample(held, grid, view.between)[0], sample(whole, grid, view.between)[0])

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from monai_spine.crops.frame import LevelFrame, Origin, level_frames
-from monai_spine.spine import MIRROR, TARGETS, Group, Level
+from monai_spine.spine import FLIPPED, TARGETS, Group, Level
 from tests.monai_spine.crops.worlds import leaning, moved, spine_points
 
 X = np.array([1.0, 0.0, 0.0])
@@ -42,15 +42,13 @@ def test_axes_are_right_handed_and_upright_whatever_points_there_are(seed: int, 
         assert np.diag(frame.basis).min() > 0.3
 
 
-def test_the_frames_of_the_mirrored_patient_are_the_mirrored_frames() -> None:
-    mirror = np.diag([-1.0, 1.0, 1.0])
+def test_the_frames_of_the_flipped_patient_are_the_flipped_frames() -> None:
+    flip = np.diag([-1.0, 1.0, 1.0])
     points = moved(spine_points(), leaning(12, 4), np.array([5.0, 6.0, 7.0]))
-    other = {TARGETS[MIRROR[n]]: mirror @ points[name] for n, name in enumerate(TARGETS)}
-    frames, mirrored = level_frames(points, X), level_frames(other, X)
+    other = {TARGETS[FLIPPED[n]]: flip @ points[name] for n, name in enumerate(TARGETS)}
+    frames, flipped = level_frames(points, X), level_frames(other, X)
     for level in Level:
-        assert close(
-            mirrored[level], mirror @ frames[level].basis @ mirror, mirror @ frames[level].anchors[Group.SPINAL]
-        )
+        assert close(flipped[level], flip @ frames[level].basis @ flip, flip @ frames[level].anchors[Group.SPINAL])
 
 
 @pytest.mark.parametrize(
@@ -96,7 +94,7 @@ def test_two_steps_beyond_the_last_point_nothing_is_guessed() -> None:
 
 def test_swapped_names_of_sides_do_not_turn_the_frame_around() -> None:
     points = spine_points()
-    swapped = {TARGETS[MIRROR[n]]: points[name] for n, name in enumerate(TARGETS)}
+    swapped = {TARGETS[FLIPPED[n]]: points[name] for n, name in enumerate(TARGETS)}
     assert close(level_frames(swapped)[Level.L2_L3], np.eye(3), np.array([0, 0, 32.0]))
 
 
@@ -113,3 +111,48 @@ def test_an_anchor_is_midway_between_the_points_of_its_pair() -> None:
     assert np.allclose(anchors[Group.SUBARTICULAR], [0, 2, -66])
     alone = level_frames(only("spinal"))[Level.L5_S1].anchors
     assert all(np.allclose(anchor, [0, 0, -64]) for anchor in alone.values())
+
+
+def test_only_the_direction_of_the_volumes_axis_counts() -> None:
+    points = moved(spine_points(), leaning(12, 4), np.zeros(3))
+    short, long = level_frames(points, X), level_frames(points, 5 * X)
+    assert all(np.allclose(short[level].basis, long[level].basis) for level in Level)
+
+
+def test_the_volumes_axis_counts_as_a_pair_of_points_40_mm_apart() -> None:
+    middle = spine_points()["spinal_canal_stenosis_l3_l4"]
+    across = np.array([24.0, 10.0, 0.0])
+    points = {
+        "spinal_canal_stenosis_l3_l4": middle,
+        "left_neural_foraminal_narrowing_l3_l4": middle - across / 2,
+        "right_neural_foraminal_narrowing_l3_l4": middle + across / 2,
+    }
+    expected = np.array([64.0, 10.0, 0.0])
+    assert np.allclose(level_frames(points, X)[Level.L3_L4].right, expected / np.linalg.norm(expected))
+    # A pair that points the other way, by however little, does not count.
+    points["left_neural_foraminal_narrowing_l3_l4"] = middle + np.array([0.01, 20.0, 0.0])
+    points["right_neural_foraminal_narrowing_l3_l4"] = middle
+    assert np.allclose(level_frames(points, X)[Level.L3_L4].right, X)
+
+
+def test_pairs_of_the_neighbours_count_too_and_those_farther_away_do_not() -> None:
+    points = only("spinal")
+    for n, name in enumerate(("l1_l2", "l2_l3", "l4_l5", "l5_s1")):
+        middle = points[f"spinal_canal_stenosis_{name}"]
+        across = np.array([20.0, 2.0**n, 0.0])
+        points[f"left_subarticular_stenosis_{name}"] = middle - across / 2
+        points[f"right_subarticular_stenosis_{name}"] = middle + across / 2
+    expected = np.array([80.0, 6.0, 0.0])
+    assert np.allclose(level_frames(points, X)[Level.L3_L4].right, expected / np.linalg.norm(expected))
+
+
+def test_the_offset_of_a_pair_is_that_of_the_nearest_level_or_the_mean_of_two() -> None:
+    points = {name: point for name, point in spine_points().items() if "spinal" in name}
+    for name, ahead in (("l1_l2", 1.0), ("l2_l3", 2.0), ("l4_l5", 6.0)):
+        middle = points[f"spinal_canal_stenosis_{name}"] + np.array([0.0, ahead, 0.0])
+        points[f"left_neural_foraminal_narrowing_{name}"] = middle - np.array([15.0, 0.0, 0.0])
+        points[f"right_neural_foraminal_narrowing_{name}"] = middle + np.array([15.0, 0.0, 0.0])
+    frames = level_frames(points)
+    assert np.allclose(frames[Level.L3_L4].anchors[Group.FORAMINAL], [0.0, 4.0, 0.0])
+    assert np.allclose(frames[Level.L5_S1].anchors[Group.FORAMINAL], [0.0, 6.0, -64.0])
+    assert np.allclose(frames[Level.L1_L2].anchors[Group.FORAMINAL], [0.0, 1.0, 64.0])

@@ -12,7 +12,7 @@ from monai_spine.crops.pose import CropGrid
 from monai_spine.crops.sampling import find_slices, sample
 from monai_spine.crops.stack import Stack
 from monai_spine.crops.view import Between
-from monai_spine.data.coverage import PLANE_LIMIT_MM, cover
+from monai_spine.data.coverage import PLANE_LIMIT_MM, coverage_of
 from monai_spine.geometry import to_voxel, to_world
 from tests.monai_spine.crops.worlds import box_affine, field, field_stack, leaning, stack_of
 
@@ -59,7 +59,7 @@ def test_native_planes_lie_in_the_nearest_slice_turned_into_it_by_the_smallest_r
     for n, (centre, k) in enumerate(zip(grid.centres, find_slices(stack, grid).nearest, strict=True)):
         beside = normal @ (centre - stack.affine[:3, 3]) - k * STEP[2]
         foot = centre - normal * beside
-        assert abs(beside) == pytest.approx(cover(stack.grid, centre).distance, abs=1e-6)
+        assert abs(beside) == pytest.approx(coverage_of(stack.grid, centre).distance, abs=1e-6)
         assert np.allclose(pixels[n].numpy(), field(foot + around[n]), atol=2e-4)
     assert covered.all()
 
@@ -95,10 +95,10 @@ def test_a_plane_is_covered_exactly_where_the_rule_of_coverage_says_so(
 ) -> None:
     stack = field_stack(SIZE, STEP, leaning(lean, seed))
     grid = crop(place, leaning(lean, seed) @ leaning(10, seed + 1), shape=(9, 4, 4))
-    covers = [cover(stack.grid, centre) for centre in grid.centres]
+    coverages = [coverage_of(stack.grid, centre) for centre in grid.centres]
     slices = find_slices(stack, grid)
-    assert slices.covered.tolist() == [one.shows() for one in covers]
-    assert np.allclose(slices.distance, [one.distance for one in covers], atol=1e-6)
+    assert slices.covered.tolist() == [one.shows() for one in coverages]
+    assert np.allclose(slices.distance, [one.distance for one in coverages], atol=1e-6)
     pixels, covered = sample(stack, grid)
     assert covered.tolist() == slices.covered.tolist()
     assert not pixels[torch.from_numpy(~covered)].any()
@@ -151,3 +151,11 @@ def test_of_two_slices_equally_far_the_one_nearer_to_the_middle_is_taken() -> No
     assert find_slices(stack, grid).nearest.tolist() == [5, 6, 6, 7]
     grid = crop([0, 0, -2.0], step=(1, 1, 4.0), shape=(4, 4, 4))
     assert find_slices(stack, grid).nearest.tolist() == [4, 5, 5, 6]
+
+
+@pytest.mark.parametrize("lean", [0.0, 6.0])
+def test_a_crop_in_a_stack_of_two_slices_is_interpolated_between_them(lean: float) -> None:
+    grid = crop((1.0, 2.0, 0.4), leaning(lean, 3), shape=(1, 12, 10))
+    pixels, covered = sample(field_stack((60, 70, 2), STEP, np.eye(3)), grid, Between.LINEAR)
+    assert covered.all()
+    assert np.allclose(pixels.numpy(), field(positions(grid)), atol=2e-4)

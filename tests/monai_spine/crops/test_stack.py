@@ -1,5 +1,6 @@
 """Volumes opened for crops: the voxels that were stored, in any order, and no more memory than allowed."""
 
+import logging
 import os
 import pickle
 from pathlib import Path
@@ -8,9 +9,12 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from monai_spine.crops.stack import StackCache, open_stack
+from monai_spine.crops.stack import StackCache, open_stack, with_usable_volumes
+from monai_spine.data.datalist import read_datalist
 from monai_spine.errors import InvalidVolumeError, MissingInputError
 from monai_spine.geometry import to_voxel, to_world
+from monai_spine.spine import SeriesType
+from tests.cohorts import SHAPE, affine_of, write_cohort, write_volume
 from tests.monai_spine.crops.worlds import leaning
 from tests.monai_spine.test_geometry import AXIS_ORDERS, affine
 
@@ -43,7 +47,7 @@ def test_a_voxel_keeps_its_place_and_its_way_back_into_the_file_in_all_orders(
     part = stack.trimmed(box)
     assert part.start == (1, 2, 3)
     assert np.array_equal(part.block((2, 3, 4), (4, 5, 6)), stack.block((2, 3, 4), (4, 5, 6)))
-    with pytest.raises(IndexError, match="not held"):
+    with pytest.raises(IndexError, match="not in memory"):
         part.block((0, 3, 4), (4, 5, 6))
 
 
@@ -65,7 +69,7 @@ def test_only_packed_volumes_count_and_the_oldest_go_first(tmp_path: Path) -> No
     assert cache.open(packed[0]) is first
     cache.open(packed[2])
     assert cache.open(packed[0]) is first
-    assert cache.held_bytes <= cache.most_bytes
+    assert cache.used_bytes <= cache.most_bytes
 
 
 def test_a_changed_file_is_opened_anew_and_a_copy_starts_empty(tmp_path: Path) -> None:
@@ -74,7 +78,7 @@ def test_a_changed_file_is_opened_anew_and_a_copy_starts_empty(tmp_path: Path) -
     first = cache.open(path)
     os.utime(path, ns=(5, 5))
     assert cache.open(path) is not first
-    assert pickle.loads(pickle.dumps(cache)).held_bytes == 0 < cache.held_bytes
+    assert pickle.loads(pickle.dumps(cache)).used_bytes == 0 < cache.used_bytes
 
 
 def test_what_cannot_be_used_is_refused_by_name(tmp_path: Path) -> None:
@@ -94,3 +98,20 @@ def test_what_cannot_be_used_is_refused_by_name(tmp_path: Path) -> None:
         voxels[1, 2, 3] = wrong
         with pytest.raises(InvalidVolumeError, match="expected finite"):
             open_stack(write(tmp_path / "odd.nii", voxels))
+
+
+def test_a_volume_with_nan_is_left_out_with_a_warning_and_the_others_stay(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    first, second = read_datalist(write_cohort(tmp_path, studies=2))
+    (bad,) = first["sagittal_t2"]
+    voxels = np.random.default_rng(0).random(SHAPE, dtype=np.float32)
+    voxels[3, 3, 3] = np.nan
+    write_volume(Path(bad), voxels, affine_of(SeriesType.SAGITTAL_T2))
+    with caplog.at_level(logging.WARNING):
+        usable = with_usable_volumes([first, second])
+    assert usable[0]["sagittal_t2"] == []
+    assert usable[0]["sagittal_t1"] == first["sagittal_t1"]
+    assert usable[1] == second
+    assert first["study_id"] in caplog.text
+    assert Path(bad).name in caplog.text

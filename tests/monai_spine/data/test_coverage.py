@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
-from monai_spine.data.coverage import PLANE_LIMIT_MM, VIEWS, Cover, Grid, cover, serving
+from monai_spine.data.coverage import PLANE_LIMIT_MM, VIEWS, Coverage, Grid, coverage_of, nearest_showing
 from monai_spine.geometry import contains, plane_distance, to_world
 from monai_spine.spine import Condition, Group, SeriesType
 
@@ -28,7 +28,7 @@ def test_a_point_beside_a_slice_has_that_slice_at_that_distance(
     seed: int, k: int, i: float, j: float, beside: float
 ) -> None:
     stack = grid(seed)
-    found = cover(stack, to_world(stack.affine, [i, j, k + beside / 4.0]))
+    found = coverage_of(stack, to_world(stack.affine, [i, j, k + beside / 4.0]))
     edges = np.array([(i + 0.5) * 0.6, (19.5 - i) * 0.6, (j + 0.5) * 0.9, (29.5 - j) * 0.9])
     assert found.k == k
     assert found.distance == pytest.approx(abs(beside), abs=1e-6)
@@ -40,7 +40,7 @@ def test_a_point_beside_a_slice_has_that_slice_at_that_distance(
 def test_distance_and_cover_agree_with_the_geometry_module(seed: int, offset: list[float]) -> None:
     stack = grid(seed)
     point = to_world(stack.affine, (np.array(SHAPE) - 1) / 2) + offset
-    found = cover(stack, point)
+    found = coverage_of(stack, point)
     assert found.distance == pytest.approx(float(plane_distance(stack.affine, SHAPE, point)), abs=1e-6)
     if contains(stack.affine, SHAPE, point):
         assert found.margin >= 0
@@ -52,7 +52,7 @@ def test_distance_and_cover_agree_with_the_geometry_module(seed: int, offset: li
 )
 def test_a_point_outside_of_the_image_is_that_far_outside(i: float, j: float, outside: float) -> None:
     stack = grid(3)
-    found = cover(stack, to_world(stack.affine, [i, j, 4]))
+    found = coverage_of(stack, to_world(stack.affine, [i, j, 4]))
     assert found.margin == pytest.approx(-outside)
     assert not found.shows()
 
@@ -60,27 +60,39 @@ def test_a_point_outside_of_the_image_is_that_far_outside(i: float, j: float, ou
 def test_a_sheared_stack_is_judged_at_the_foot_in_its_plane() -> None:
     affine = np.diag([1.0, 1.0, 4.0, 1.0])
     affine[0, 2] = 2.0
-    found = cover(Grid(affine, SHAPE), [2.0, 5.0, 4.0])
+    found = coverage_of(Grid(affine, SHAPE), [2.0, 5.0, 4.0])
     assert (found.k, found.distance) == (1, 0.0)
     assert found.margin == pytest.approx(0.5)
 
 
 def test_beyond_the_last_slice_the_distance_grows_and_the_limit_cuts() -> None:
     affine = np.diag([1.0, 1.0, 4.0, 1.0])
-    reached = [cover(Grid(affine, SHAPE), [10, 10, 32 + beyond]).shows() for beyond in (0, PLANE_LIMIT_MM, 5.01, 40)]
+    reached = [
+        coverage_of(Grid(affine, SHAPE), [10, 10, 32 + beyond]).shows() for beyond in (0, PLANE_LIMIT_MM, 5.01, 40)
+    ]
     assert reached == [True, True, False, False]
 
 
 def test_the_nearest_plane_serves_and_the_first_of_equals() -> None:
-    near, far, outside, beyond = Cover(2, 0.5, 9.0), Cover(1, 1.5, 30.0), Cover(4, 0.1, -1.0), Cover(0, 7.0, 9.0)
-    assert serving([far, near, outside, beyond]) == 1
-    assert serving([outside, near, near]) == 1
-    assert serving([outside, beyond]) is None
-    assert serving([beyond], limit=8.0) == 0
-    assert serving([]) is None
+    near, far, outside, beyond = (
+        Coverage(2, 0.5, 9.0),
+        Coverage(1, 1.5, 30.0),
+        Coverage(4, 0.1, -1.0),
+        Coverage(0, 7.0, 9.0),
+    )
+    assert nearest_showing([far, near, outside, beyond]) == 1
+    assert nearest_showing([outside, near, near]) == 1
+    assert nearest_showing([outside, beyond]) is None
+    assert nearest_showing([beyond], limit=8.0) == 0
+    assert nearest_showing([]) is None
 
 
 def test_a_condition_is_viewed_first_where_annotators_marked_it() -> None:
     assert all(VIEWS[condition.group][0] is condition.series_type for condition in Condition)
     assert set(VIEWS) == set(Group)
     assert all(SeriesType.SAGITTAL_T1 not in views[1:] for views in VIEWS.values())
+
+
+def test_a_point_on_the_edge_of_the_image_at_the_limit_of_the_distance_is_shown() -> None:
+    assert Coverage(0, PLANE_LIMIT_MM, 0.0).shows()
+    assert not Coverage(0, PLANE_LIMIT_MM, -1e-9).shows()

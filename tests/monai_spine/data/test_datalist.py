@@ -94,7 +94,7 @@ def test_all_faults_are_told_at_once(datalist: Path) -> None:
 
 def test_a_study_that_stands_there_twice_is_refused(datalist: Path) -> None:
     twice = entries(datalist)[:1] * 2
-    with pytest.raises(InvalidTableError, match="stands there twice"):
+    with pytest.raises(InvalidTableError, match="appears twice"):
         read_datalist(write_datalist(datalist, twice))
 
 
@@ -153,7 +153,7 @@ def test_a_patient_in_two_folds_or_a_study_twice_is_an_error_that_names_them(dat
     with pytest.raises(InvalidTableError, match="patient somebody has studies in the folds 0, 1"):
         read_datalist(write_datalist(datalist, listed))
     check_no_leak(listed[:1] + listed[2:])
-    with pytest.raises(InvalidTableError, match=f"study {listed[2]['study_id']} stands there twice"):
+    with pytest.raises(InvalidTableError, match=f"study {listed[2]['study_id']} appears twice"):
         check_no_leak([*listed[2:], listed[2]])
 
 

@@ -1,8 +1,8 @@
-"""Series types told from plane, words and timing, or refused with a reason."""
+"""Series types from plane, words and timing, or unknown with a reason."""
 
 import pytest
 
-from monai_spine.data.series_typing import Confidence, tell_series_type
+from monai_spine.data.series_typing import Confidence, series_type_of
 from monai_spine.geometry import Plane
 from monai_spine.spine import SeriesType
 
@@ -47,8 +47,8 @@ def header(description="", repetition=None, echo=None, inversion=None, **more):
     ],
 )
 def test_weighting_and_plane_make_the_series_type_or_none(given, plane, expected):
-    verdict = tell_series_type(given, plane)
-    assert verdict.kind is expected
+    verdict = series_type_of(given, plane)
+    assert verdict.series_type is expected
     assert verdict.reason
     assert (verdict.confidence is Confidence.NONE) == (expected is None)
 
@@ -65,29 +65,80 @@ def test_weighting_and_plane_make_the_series_type_or_none(given, plane, expected
         (header("", 3500, 20), SAG, False),
     ],
 )
-def test_something_else_is_told_from_something_unknown(given, plane, other):
-    assert tell_series_type(given, plane).other is other
+def test_another_type_is_not_the_same_as_an_unknown_type(given, plane, other):
+    assert series_type_of(given, plane).other is other
 
 
-def test_witnesses_that_contradict_each_other_tell_nothing_and_both_are_quoted():
-    verdict = tell_series_type(header("SAG T1", 4000, 100), SAG)
-    assert verdict.kind is None
+def test_sources_that_contradict_each_other_leave_the_type_unknown_and_are_both_quoted():
+    verdict = series_type_of(header("SAG T1", 4000, 100), SAG)
+    assert verdict.series_type is None
     assert verdict.reason == "contradiction: description says T1, TR 4000 TE 100 ms say T2"
 
 
-def test_two_witnesses_are_worth_more_than_one():
-    assert tell_series_type(header("SAG T2", 4000, 100), SAG).confidence is Confidence.HIGH
-    assert tell_series_type(header("SAG T2"), SAG).confidence is Confidence.MEDIUM
-    assert tell_series_type(header("", 4000, 100), SAG).confidence is Confidence.MEDIUM
+def test_two_sources_are_surer_than_one():
+    assert series_type_of(header("SAG T2", 4000, 100), SAG).confidence is Confidence.HIGH
+    assert series_type_of(header("SAG T2"), SAG).confidence is Confidence.MEDIUM
+    assert series_type_of(header("", 4000, 100), SAG).confidence is Confidence.MEDIUM
 
 
 def test_the_plane_comes_from_the_slices_and_a_description_of_another_is_mentioned():
-    verdict = tell_series_type(header("AX T2", 4000, 100), SAG)
-    assert (verdict.kind, verdict.confidence) == (T2, Confidence.MEDIUM)
+    verdict = series_type_of(header("AX T2", 4000, 100), SAG)
+    assert (verdict.series_type, verdict.confidence) == (T2, Confidence.MEDIUM)
     assert "description says axial" in verdict.reason
 
 
 def test_free_text_of_the_description_is_not_quoted():
     for plane in Plane:
         for text in ("Smith John sag T1 knee", "Smith", "Smith T2 DIXON", "Smith T1 +C"):
-            assert "smith" not in tell_series_type(header(text, 550, 11), plane).reason.lower()
+            assert "smith" not in series_type_of(header(text, 550, 11), plane).reason.lower()
+
+
+@pytest.mark.parametrize(
+    ("repetition", "echo", "inversion", "expected"),
+    [
+        (1099, 39.9, None, T1),
+        (1100, 39.9, None, None),
+        (1099, 40, None, None),
+        (1100, 40, None, T2),
+        (3000, 35, 79, None),
+        (3000, 35, 80, T2),
+        (3000, 35, 300, T2),
+        (3000, 35, 301, None),
+        (1099, 35, 160, T1),  # no STIR without a long repetition
+        (2100, 12, 599, None),
+        (2100, 12, 600, T1),
+        (2100, 12, 1300, T1),
+        (2100, 12, 1301, None),
+        (2100, 40, 860, T2),  # no T1 FLAIR with a long echo
+        (1099, 12, 860, T1),
+    ],
+)
+def test_times_at_the_bounds_decide_the_weighting(repetition, echo, inversion, expected):
+    assert series_type_of(header("", repetition, echo, inversion), SAG).series_type is expected
+
+
+@pytest.mark.parametrize(
+    ("repetition", "echo", "other"), [(900, 12, False), (1200, 12, True), (900, 45, True), (1200, 45, True)]
+)
+def test_a_gradient_echo_is_unknown_with_short_times_and_another_contrast_with_long_ones(repetition, echo, other):
+    verdict = series_type_of(header("", repetition, echo, ScanningSequence=["GR"]), SAG)
+    assert (verdict.series_type, verdict.other) == (None, other)
+    mixed = series_type_of(header("", 500, 12, ScanningSequence=["SE", "GR"]), SAG)
+    assert mixed.series_type is T1
+    assert series_type_of(header("", 500, 12, ScanningSequence="SE"), SAG).series_type is T1
+
+
+def test_the_reason_quotes_plane_words_and_times():
+    assert series_type_of(header("SAG T2", 4000, 100), SAG).reason == (
+        "sagittal slices, description says T2, TR 4000 TE 100 ms say T2"
+    )
+    assert series_type_of(header("", 4500, 35, 220), SAG).reason == "sagittal slices, TR 4500 TE 35 TI 220 ms say STIR"
+    assert series_type_of({}, SAG).reason.startswith("neither a description nor")
+
+
+@pytest.mark.parametrize(
+    ("text", "confidence"),
+    [("cor sag T2", Confidence.HIGH), ("cor T2", Confidence.MEDIUM), ("T2", Confidence.HIGH)],
+)
+def test_a_description_that_names_the_plane_of_the_slices_too_is_no_contradiction(text, confidence):
+    assert series_type_of(header(text, 4000, 100), SAG).confidence is confidence

@@ -15,7 +15,7 @@ from monai_spine.errors import InvalidTableError, MissingInputError
 from monai_spine.geometry import slice_normal
 from monai_spine.levels.locate import locate
 from monai_spine.levels.recesses.locator import RecessLocator
-from monai_spine.levels.recesses.planes import RecessPlane, Seen
+from monai_spine.levels.recesses.planes import Detection, RecessPlane
 from monai_spine.spine import Side
 from tests.monai_spine.levels.test_locate import SPINE, Oracle, axial, sagittal
 
@@ -28,9 +28,9 @@ class Beside(RecessLocator):
     def __init__(self) -> None:
         super().__init__(torch.nn.Conv3d(3, 2, 1))
 
-    def __call__(self, plane: RecessPlane, path: str | Path) -> dict[Side, Seen]:
+    def __call__(self, plane: RecessPlane, path: str | Path) -> dict[Side, Detection]:
         super().__call__(plane, path)
-        return {side: Seen(place + SHIFT, 0.9) for side, place in plane.projected.items()}
+        return {side: Detection(place + SHIFT, 0.9) for side, place in plane.projected.items()}
 
 
 @pytest.fixture

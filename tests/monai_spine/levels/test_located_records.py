@@ -1,4 +1,4 @@
-"""Records with located points: the bundles' way to what ``predict`` does."""
+"""Located points in the place of marked ones, as ``predict`` and the bundles use them."""
 
 from pathlib import Path
 
@@ -7,7 +7,14 @@ import pandas as pd
 import pytest
 from monai.bundle import create_workflow
 
-from monai_spine.levels.located_records import locate_records, with_points
+from monai_spine.errors import InvalidTableError, MissingInputError
+from monai_spine.levels.files import COLUMNS, write_points
+from monai_spine.levels.located_records import (
+    locate_records,
+    points_of_findings,
+    read_located_points,
+    with_points,
+)
 from monai_spine.levels.recesses import locator as recess_locator
 from monai_spine.levels.sagittal import locator
 from monai_spine.levels.sagittal.points import Absent, LevelPoint, PointKind
@@ -27,6 +34,10 @@ from tests.monai_spine.prediction.parts import (
 )
 
 KINDS = {Group.SPINAL: PointKind.CANAL, Group.FORAMINAL: PointKind.FORAMEN, Group.SUBARTICULAR: PointKind.RECESS}
+POINTS = tuple(
+    LevelPoint(KINDS[f.condition.group], f.level, f.condition.side, np.array([n, -n, 0.25 * n]), 0.9)
+    for n, f in enumerate(FINDINGS)
+)
 
 
 def test_every_finding_gets_the_point_of_its_kind_level_and_side_or_the_reason_why_not() -> None:
@@ -91,6 +102,7 @@ def test_a_study_without_a_spine_keeps_no_points_and_says_why(
     assert "study x: no lumbar spine found" in caplog.text
 
 
+@pytest.mark.slow
 def test_the_bundle_run_by_monai_on_a_folder_without_points_says_what_predict_says(
     tmp_path: Path, study: Path, known_levels: Oracle
 ) -> None:
@@ -113,3 +125,41 @@ def test_the_bundle_run_by_monai_on_a_folder_without_points_says_what_predict_sa
     text = (tmp_path / "monai" / "s1" / "findings.json").read_text()
     assert "The weights of this bundle were trained on phantoms" in text
     assert '"not_covered"' in text
+
+
+def test_what_locate_writes_is_read_under_the_names_of_the_findings(tmp_path: Path) -> None:
+    write_points(tmp_path, [LocatedStudy("7", POINTS, (), {}, {}), LocatedStudy("9", POINTS[:3], (), {}, {})])
+    read = read_located_points(tmp_path / "points.csv")
+    assert read["7"] == points_of_findings(POINTS) == {name: (n, -n, 0.25 * n) for n, name in enumerate(TARGETS)}
+    assert list(read["9"]) == list(TARGETS[:3])
+
+
+@pytest.mark.parametrize(
+    ("row", "fault"),
+    [
+        ("7,canal,l1_l2,,1,2,x,1,", "row 2: could not convert"),
+        ("7,canal,l1_l2,,1,2,nan,1,", "row 2: expected finite"),
+        ("7,disc,l1_l2,,1,2,3,1,", "expected point out of"),
+        ("7,canal,l6_s1,,1,2,3,1,", "l6_s1"),
+        ("7,canal,l1_l2,left,1,2,3,1,", "no side for a canal"),
+        ("7,recess,l1_l2,,1,2,3,1,", "a side for a recess"),
+        ("7,canal,l1_l2,,1,2", "row 2"),
+    ],
+)
+def test_rows_that_cannot_be_read_are_named(tmp_path: Path, row: str, fault: str) -> None:
+    path = tmp_path / "points.csv"
+    path.write_text(f"{','.join(COLUMNS)}\n{row}\n")
+    with pytest.raises(InvalidTableError, match=fault):
+        read_located_points(path)
+
+
+def test_a_second_point_a_missing_column_and_a_missing_file_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "points.csv"
+    path.write_text(f"{','.join(COLUMNS)}\n" + "7,canal,l1_l2,,1,2,3,1,\n" * 2)
+    with pytest.raises(InvalidTableError, match="row 3: a second point"):
+        read_located_points(path)
+    path.write_text("study,point\n7,canal\n")
+    with pytest.raises(InvalidTableError, match="level, side, x, y, z lack"):
+        read_located_points(path)
+    with pytest.raises(MissingInputError, match="locate"):
+        read_located_points(tmp_path / "none.csv")

@@ -12,7 +12,7 @@ from monai_spine.prediction.grader import Grader, check_all_graded, mean_grades
 from monai_spine.prediction.grader_bundle import weight_files
 from monai_spine.prediction.models import open_models, with_presets
 from monai_spine.scoring.competition import WEIGHTS, natural_prevalence
-from monai_spine.spine import MIRROR, Group
+from monai_spine.spine import FLIPPED, Group
 from monai_spine.tables.calibration.model import Calibration
 from monai_spine.tables.calibration.scaling import Scaling
 from tests.monai_spine.prediction.parts import (
@@ -25,7 +25,7 @@ from tests.monai_spine.prediction.parts import (
 )
 
 KINDS = ["lumbar_25d_grader", "lumbar_unet_classifier"]
-SWAP = list(MIRROR)
+SWAP = list(FLIPPED)
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,7 @@ import torch
 
 from monai_spine.crops.view import ABSENT, View
 from monai_spine.errors import InvalidOptionError
-from monai_spine.spine import FINDINGS, MIRROR, MISSING, Side
+from monai_spine.spine import FINDINGS, FLIPPED, MISSING, Side
 from monai_spine.training.batch_mixing import StudyMixing
 
 VIEWS = (
@@ -128,7 +128,7 @@ def test_levels_of_other_slices_are_not_blended(shares: dict) -> None:
 
 def test_a_blend_in_the_mirror_is_the_mirror_of_the_blend() -> None:
     def mirrored(image: torch.Tensor, label: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        return torch.cat([image[:, :, :4].flip(2), image[:, :, 4:].flip(-1)], dim=2), label[:, list(MIRROR)]
+        return torch.cat([image[:, :, :4].flip(2), image[:, :, 4:].flip(-1)], dim=2), label[:, list(FLIPPED)]
 
     data, mixing = noise(), StudyMixing(views=VIEWS, blend=0.8)
     torch.manual_seed(3)

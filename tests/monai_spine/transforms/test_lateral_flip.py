@@ -2,8 +2,7 @@ import numpy as np
 import torch
 
 from monai_spine.spine import FINDINGS, Side
-from monai_spine.transforms.lateral_flip import RandLateralFlipd, mirrored
-from monai_spine.transforms.slice_channels import SliceChannelsd
+from monai_spine.transforms.lateral_flip import RandLateralFlipd, flipped
 
 
 def study(seed: int = 0) -> dict:
@@ -14,7 +13,7 @@ def study(seed: int = 0) -> dict:
 
 def test_flipping_twice_changes_nothing() -> None:
     given = study()
-    twice = mirrored(mirrored(given))
+    twice = flipped(flipped(given))
     assert torch.equal(twice["image"], given["image"])
     assert np.array_equal(twice["label"], given["label"])
 
@@ -24,20 +23,20 @@ def test_a_left_finding_becomes_the_right_one_of_its_level() -> None:
     given["label"][:] = 0
     left = next(n for n, f in enumerate(FINDINGS) if f.condition.side is Side.LEFT)
     given["label"][left] = 2
-    flipped = mirrored(given)["label"]
-    assert flipped[FINDINGS.index(FINDINGS[left].mirrored)] == 2
-    assert flipped.sum() == 2
+    label = flipped(given)["label"]
+    assert label[FINDINGS.index(FINDINGS[left].flipped)] == 2
+    assert label.sum() == 2
 
 
 def test_the_image_is_reversed_along_the_left_right_axis_alone() -> None:
     given = study()
-    assert torch.equal(mirrored(given)["image"], given["image"][:, [3, 2, 1, 0]])
+    assert torch.equal(flipped(given)["image"], given["image"][:, [3, 2, 1, 0]])
 
 
 def test_probability_0_never_flips_and_1_always_does() -> None:
     given = study()
     assert torch.equal(RandLateralFlipd(prob=0.0)(given)["image"], given["image"])
-    assert torch.equal(RandLateralFlipd(prob=1.0)(given)["image"], mirrored(given)["image"])
+    assert torch.equal(RandLateralFlipd(prob=1.0)(given)["image"], flipped(given)["image"])
 
 
 def test_half_of_the_studies_are_flipped_and_the_seed_decides_which() -> None:
@@ -49,10 +48,3 @@ def test_half_of_the_studies_are_flipped_and_the_seed_decides_which() -> None:
 
     assert draws(1) == draws(1) != draws(2)
     assert 60 < sum(draws(1)) < 140
-
-
-def test_slices_become_channels_series_by_series() -> None:
-    given = study()
-    image = SliceChannelsd("image")(given)["image"]
-    assert image.shape == (24, 3, 5)
-    assert torch.equal(image[4:8], given["image"][1])

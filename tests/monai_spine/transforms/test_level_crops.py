@@ -14,7 +14,7 @@ from monai_spine.crops.pose import Augmentation
 from monai_spine.crops.view import Between, View
 from monai_spine.errors import InvalidOptionError, InvalidVolumeError
 from monai_spine.geometry import Array, grid_affine, to_world
-from monai_spine.spine import FINDINGS, MIRROR, TARGETS, Condition, Level, SeriesType
+from monai_spine.spine import FINDINGS, FLIPPED, TARGETS, Condition, Level, SeriesType
 from monai_spine.transforms.level_crops import LevelCropsd
 from tests.monai_spine.crops.worlds import AXIAL_STEP, SAGITTAL_STEP, moved, spine_points
 from tests.monai_spine.test_geometry import AXIS_ORDERS
@@ -120,20 +120,20 @@ def test_pictures_stand_as_a_radiologist_sees_them(study: dict, between: Between
 def test_flipping_exchanges_crops_labels_and_points_at_once_and_twice_is_nothing(study: dict) -> None:
     plain, flipped = crops_of(study), crops_of(study, augmentation=only(mirror=1.0))
     for view in VIEWS:
-        back = flipped[view.name].flip(1 + view.mirrored_axis)
+        back = flipped[view.name].flip(1 + view.flipped_axis)
         assert torch.allclose(back, plain[view.name], atol=1e-4)
-    assert torch.equal(flipped["label"].T.flatten(), torch.as_tensor(study["label"])[list(MIRROR)])
+    assert torch.equal(flipped["label"].T.flatten(), torch.as_tensor(study["label"])[list(FLIPPED)])
     again = {**study, "label": flipped["label"].T.flatten(), "points": named(flipped["points"])}
     twice = crops_of(again, augmentation=only(mirror=1.0))
     assert torch.equal(twice["label"], plain["label"])
     assert torch.allclose(twice["points"], plain["points"])
 
 
-def test_flipping_is_cutting_the_mirrored_patient_with_the_sides_renamed(study: dict, tmp_path: Path) -> None:
+def test_flipping_is_cutting_the_flipped_patient_with_the_sides_renamed(study: dict, tmp_path: Path) -> None:
     mirror = np.diag([-1.0, 1.0, 1.0])
     other = write_study(tmp_path, turn=mirror)
-    points = {TARGETS[MIRROR[n]]: other["points"][name] for n, name in enumerate(TARGETS)}
-    other = {**other, "points": points, "label": study["label"][list(MIRROR)]}
+    points = {TARGETS[FLIPPED[n]]: other["points"][name] for n, name in enumerate(TARGETS)}
+    other = {**other, "points": points, "label": study["label"][list(FLIPPED)]}
     flipped, expected = crops_of(study, augmentation=only(mirror=1.0)), crops_of(other)
     for key in (*(view.name for view in VIEWS), "points"):
         assert torch.allclose(flipped[key], expected[key], atol=1e-4)

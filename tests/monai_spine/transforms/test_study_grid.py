@@ -8,7 +8,7 @@ from monai_spine.data.volume import Volume
 from monai_spine.errors import InvalidVolumeError
 from monai_spine.geometry import grid_affine, to_voxel
 from monai_spine.spine import SeriesType
-from monai_spine.transforms.study_grid import StudyGridd, sample_series, sample_stack
+from monai_spine.transforms.study_grid import SliceChannelsd, StudyGridd, sample_series, sample_stack
 from tests.cohorts import SHAPE, affine_of, write_volume
 from tests.monai_spine.test_geometry import AXIS_ORDERS, affine
 
@@ -89,3 +89,10 @@ def test_a_study_becomes_intensities_then_coverage_in_the_order_of_the_series(tm
 def test_a_study_without_any_series_is_refused_by_name() -> None:
     with pytest.raises(InvalidVolumeError, match="study 17"):
         StudyGridd(size=(2, 2, 2), step=(1, 1, 1))({"study_id": "17"})
+
+
+def test_slices_become_channels_series_by_series() -> None:
+    image = torch.from_numpy(np.random.default_rng(0).normal(size=(6, 4, 3, 5)))
+    channels = SliceChannelsd("image")({"image": image})["image"]
+    assert channels.shape == (24, 3, 5)
+    assert torch.equal(channels[4:8], image[1])

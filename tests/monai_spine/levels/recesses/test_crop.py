@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from monai_spine.data.volume import Volume
 from monai_spine.geometry import to_voxel, to_world
-from monai_spine.levels.recesses.crop import PIXELS, STEP, WINDOW, recess_crop
+from monai_spine.levels.recesses.crop import PIXELS, STEP_MM, WINDOW, recess_crop
 from monai_spine.levels.recesses.planes import on_plane
 from monai_spine.levels.sagittal.chain import Disc, expected_recess
 from monai_spine.spine import Side
@@ -78,9 +78,9 @@ def test_axes_are_the_patients_and_priors_stand_at_the_projected_points(
     slice_ = slice_around(DISC.canal + np.array([0.0, 0.0, height]), 1.0, tilt, turn)
     image, affine = recess_crop(Volume(np.ones((90, 90, 1), np.float32), slice_), DISC)
     _, right, forwards = affine[:3, :3].T
-    assert np.linalg.norm(affine[:3, 1:3], axis=0) == pytest.approx(STEP)
-    assert right[0] > 0.9 * STEP
-    assert forwards[1] > 0.7 * STEP
+    assert np.linalg.norm(affine[:3, 1:3], axis=0) == pytest.approx(STEP_MM)
+    assert right[0] > 0.9 * STEP_MM
+    assert forwards[1] > 0.7 * STEP_MM
     for side, prior in zip(Side, image[1:, 0].numpy(), strict=True):
         place = to_voxel(affine, on_plane(expected_recess(DISC, side), slice_))
         assert place[0] == pytest.approx(0.0, abs=1e-6)
@@ -103,5 +103,5 @@ def test_fine_pixels_are_averaged() -> None:
     noisy, _ = recess_crop(Volume(ramp + 4.0 * rng.standard_normal((300, 300, 1), dtype=np.float32), affine), DISC)
     clean, _ = recess_crop(Volume(ramp, affine), DISC)
     inner = (slice(None), slice(5, -5), slice(5, -5))
-    picked = 4.0 / (PIXELS * STEP)
+    picked = 4.0 / (PIXELS * STEP_MM)
     assert (noisy - clean)[0][inner].std() < 0.65 * picked

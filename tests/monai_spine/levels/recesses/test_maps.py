@@ -5,10 +5,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from monai_spine.geometry import to_world
-from monai_spine.levels.recesses.crop import PIXELS, STEP, crop_affine
+from monai_spine.levels.recesses.crop import PIXELS, STEP_MM, crop_affine
 from monai_spine.levels.recesses.maps import PlaceLoss, RecessMapsd, probabilities, read_recesses
 from monai_spine.levels.recesses.metrics import RecessMetric
-from monai_spine.levels.recesses.planes import SURE
+from monai_spine.levels.recesses.planes import LEAST_CONFIDENCE
 from monai_spine.spine import Side
 
 AFFINE = crop_affine(np.diag([0.5, 0.5, 4.0, 1.0]), np.array([5.0, -20.0, 0.0]))
@@ -32,7 +32,7 @@ def test_a_point_is_read_back_from_its_map(pixels: list[tuple[float, float]]) ->
 
 
 def test_no_recess_and_one_out_of_the_crop_are_the_same_everywhere() -> None:
-    away = to_world(AFFINE, [0.0, 32.0, 32.0 + 60.0 / STEP])
+    away = to_world(AFFINE, [0.0, 32.0, 32.0 + 60.0 / STEP_MM])
     maps = maps_of(np.stack([np.full(3, np.nan), away]))
     assert torch.allclose(maps, torch.full_like(maps, 1.0 / maps[0].numel()))
     assert all(seen.confidence < 0.1 for seen in read_recesses(maps, AFFINE).values())
@@ -67,7 +67,7 @@ def test_figures_count_what_they_say() -> None:
     assert figures["far"] == pytest.approx((2 + (faint_error > 3)) / 5)
     assert figures["unsure"] == pytest.approx(1 / 5)
     assert figures["invented"] == pytest.approx(2 / 3)
-    assert 0.1 < SURE < 0.97
+    assert 0.1 < LEAST_CONFIDENCE < 0.97
     with pytest.raises(ValueError, match="error, far, unsure, invented"):
         RecessMetric("best")
-    assert np.isnan(RecessMetric().compute())
+    assert np.isnan(RecessMetric("error").compute())

@@ -10,14 +10,14 @@ from monai_spine.data.coverage import Grid
 from monai_spine.data.volume import read_volume
 from monai_spine.errors import InvalidVolumeError, MissingInputError
 from monai_spine.geometry import grid_affine, plane_distance
-from monai_spine.levels.recesses.axial_slice import read_slice
+from monai_spine.levels.recesses.crop import axial_slice
 from monai_spine.levels.recesses.planes import (
-    LEAST_APART,
+    LEAST_APART_MM,
+    LEAST_CONFIDENCE,
+    MOST_OFFSET_MM,
     PROJECTED,
-    REACH,
-    SURE,
+    Detection,
     RecessPlane,
-    Seen,
     plausible,
     recess_plane,
     recess_points,
@@ -40,8 +40,8 @@ def plane() -> RecessPlane:
     return found
 
 
-def seen_at(shift: np.ndarray, confidence: float = 0.9) -> dict[Side, Seen]:
-    return {side: Seen(place + shift, confidence) for side, place in plane().projected.items()}
+def detected_at(shift: np.ndarray, confidence: float = 0.9) -> dict[Side, Detection]:
+    return {side: Detection(place + shift, confidence) for side, place in plane().projected.items()}
 
 
 @settings(max_examples=40, deadline=None)
@@ -68,7 +68,7 @@ def test_there_is_no_plane_without_a_stack_or_beside_the_image() -> None:
 
 def test_what_is_seen_takes_the_place_of_what_was_projected() -> None:
     shift = np.array([1.0, 2.0, 0.7])
-    left, right = recess_points(Level.L4_L5, plane(), seen_at(shift), ("uncertain_level",))
+    left, right = recess_points(Level.L4_L5, plane(), detected_at(shift), ("uncertain_level",))
     for point, place in zip((left, right), plane().projected.values(), strict=True):
         assert point.world[:2] == pytest.approx((place + shift)[:2])
         assert point.world[2] == pytest.approx(place[2])
@@ -80,13 +80,13 @@ def test_what_is_seen_takes_the_place_of_what_was_projected() -> None:
     "seen",
     [
         {},
-        seen_at(np.zeros(3), confidence=SURE - 0.01),
-        seen_at(np.array([0.0, REACH + 0.1, 0.0])),
-        {Side.LEFT: seen_at(np.zeros(3))[Side.RIGHT], Side.RIGHT: seen_at(np.zeros(3))[Side.LEFT]},
+        detected_at(np.zeros(3), confidence=LEAST_CONFIDENCE - 0.01),
+        detected_at(np.array([0.0, MOST_OFFSET_MM + 0.1, 0.0])),
+        {Side.LEFT: detected_at(np.zeros(3))[Side.RIGHT], Side.RIGHT: detected_at(np.zeros(3))[Side.LEFT]},
     ],
     ids=["nothing", "unsure", "far", "crossed"],
 )
-def test_what_cannot_be_is_not_taken(seen: dict[Side, Seen]) -> None:
+def test_what_cannot_be_is_not_taken(seen: dict[Side, Detection]) -> None:
     points = recess_points(Level.L4_L5, plane(), seen)
     assert [point.flags for point in points] == [(PROJECTED,)] * 2
     assert [point.confidence for point in points] == [0.4, 0.4]
@@ -94,10 +94,10 @@ def test_what_cannot_be_is_not_taken(seen: dict[Side, Seen]) -> None:
 
 
 def test_two_that_meet_are_both_left_out_and_one_alone_is_kept() -> None:
-    near = seen_at(np.zeros(3))
+    near = detected_at(np.zeros(3))
     middle = (near[Side.LEFT].world + near[Side.RIGHT].world) / 2
-    shift = np.array([LEAST_APART / 2 - 0.1, 0.0, 0.0])
-    met = {Side.LEFT: Seen(middle - shift, 0.9), Side.RIGHT: Seen(middle + shift, 0.9)}
+    shift = np.array([LEAST_APART_MM / 2 - 0.1, 0.0, 0.0])
+    met = {Side.LEFT: Detection(middle - shift, 0.9), Side.RIGHT: Detection(middle + shift, 0.9)}
     assert plausible(met, plane()) == {}
     assert set(plausible({Side.LEFT: near[Side.LEFT]}, plane())) == {Side.LEFT}
 
@@ -107,7 +107,7 @@ def test_a_slice_is_the_one_that_the_whole_volume_has(tmp_path: Path) -> None:
     affine = grid_affine(np.zeros(3), voxels.shape, [1.0, 1.0, 4.0])
     for name in ("a.nii", "a.nii.gz"):
         nib.save(nib.Nifti1Image(voxels, affine), tmp_path / name)
-        whole, part = read_volume(tmp_path / name), read_slice(tmp_path / name, 4)
+        whole, part = read_volume(tmp_path / name), axial_slice(tmp_path / name, 4)
         assert np.array_equal(part.voxels, whole.voxels[..., 4:5])
         assert part.affine @ [3, 2, 0, 1] == pytest.approx(whole.affine @ [3, 2, 4, 1])
 
@@ -117,17 +117,17 @@ def test_a_slice_that_cannot_be_used_is_an_error(tmp_path: Path) -> None:
     voxels[3, 3, 2] = np.nan
     affine = grid_affine(np.zeros(3), voxels.shape, [1.0, 1.0, 4.0])
     nib.save(nib.Nifti1Image(voxels, affine), tmp_path / "a.nii")
-    assert read_slice(tmp_path / "a.nii", 3).voxels.shape == (12, 14, 1)
+    assert axial_slice(tmp_path / "a.nii", 3).voxels.shape == (12, 14, 1)
     with pytest.raises(InvalidVolumeError, match="slice 2"):
-        read_slice(tmp_path / "a.nii", 2)
+        axial_slice(tmp_path / "a.nii", 2)
     nib.save(nib.Nifti1Image(voxels, affine[[2, 0, 1, 3]]), tmp_path / "b.nii")
     with pytest.raises(InvalidVolumeError, match="expected axial slices, but by the affine they are sagittal"):
-        read_slice(tmp_path / "b.nii", 3)
+        axial_slice(tmp_path / "b.nii", 3)
     (tmp_path / "c.nii").write_bytes((tmp_path / "a.nii").read_bytes()[:-1500])
     with pytest.raises(InvalidVolumeError, match="damaged or cut short"):
-        read_slice(tmp_path / "c.nii", 5)
+        axial_slice(tmp_path / "c.nii", 5)
     with pytest.raises(MissingInputError, match="no file"):
-        read_slice(tmp_path / "d.nii", 0)
+        axial_slice(tmp_path / "d.nii", 0)
 
 
 def test_discs_point_from_the_next_below_to_the_next_above() -> None:

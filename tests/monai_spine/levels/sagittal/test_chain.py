@@ -6,7 +6,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from monai_spine.levels.sagittal.chain import Disc, Flag, _best_chain, expected_foramen, levels, link, nearest_foramen
+from monai_spine.levels.sagittal.chain import (
+    Chain,
+    Disc,
+    Flag,
+    _best_chain,
+    _pitch_costs,
+    expected_foramen,
+    expected_recess,
+    levels,
+    link,
+    nearest_foramen,
+)
 from monai_spine.levels.sagittal.peaks import Peak
 from monai_spine.spine import Level, Side
 
@@ -45,7 +56,9 @@ def test_levels_are_counted_from_the_lumbosacral_disc() -> None:
     st.randoms(use_true_random=False),
 )
 @settings(max_examples=60, deadline=None)
-def test_faint_strangers_do_not_join_the_chain(count: int, pitch: float, odd: list[tuple], random: object) -> None:
+def test_faint_peaks_elsewhere_do_not_join_the_chain(
+    count: int, pitch: float, odd: list[tuple], random: object
+) -> None:
     spine = lordotic(count, pitch)
     far = [point for point in odd if np.linalg.norm(spine - np.array(point), axis=1).min() > 60]
     everything = peaks(spine) + peaks(np.array(far).reshape(-1, 3), 0.3)
@@ -175,3 +188,186 @@ def _direction(upwards: np.ndarray, ahead: float, up: float) -> np.ndarray:
     forwards = np.array([0.0, upwards[2], -upwards[1]])
     offset = ahead * forwards + up * upwards
     return offset / np.linalg.norm(offset)
+
+
+def straight(*gaps: float) -> np.ndarray:
+    """Canal points one below the other, with these distances in mm."""
+    heights = 200.0 - np.cumsum([0.0, *gaps])
+    return np.stack([np.zeros_like(heights), np.zeros_like(heights), heights], axis=1)
+
+
+def voted(*votes: float) -> Callable[[Disc], float]:
+    """Votes of the discs of `straight(36, 36, …)`, from above."""
+    return lambda disc: votes[round((200.0 - disc.canal[2]) / 36.0)]
+
+
+def linked(points: np.ndarray, *others: Peak, vote: float = 0.9) -> Chain:
+    """The chain of points whose lowest is the lumbosacral disc."""
+    lowest = points[-1, 2]
+    chain = link([*peaks(points), *others], lambda disc: vote if abs(disc.canal[2] - lowest) < 1 else 0.0)
+    assert chain is not None
+    return chain
+
+
+@pytest.mark.parametrize(
+    ("pitch", "cost"),
+    [
+        (19.99, np.inf),
+        (20.0, 0.5),
+        (22.0, 0.25),
+        (24.0, 0.0),
+        (50.0, 0.0),
+        (55.0, 0.5),
+        (62.0, 1.2),
+        (90.0, 1.2),
+        (90.01, np.inf),
+    ],
+)
+def test_distances_outside_of_the_usual_range_cost_and_beyond_the_limits_are_impossible(
+    pitch: float, cost: float
+) -> None:
+    assert _pitch_costs(np.array([pitch]))[0] == pytest.approx(cost)
+
+
+@pytest.mark.parametrize(("degrees", "length"), [(49.9, 3), (50.1, 2)])
+def test_a_chain_bends_by_50_degrees_at_most(degrees: float, length: int) -> None:
+    step = 36.0 * np.array([0.0, np.sin(np.radians(degrees)), -np.cos(np.radians(degrees))])
+    points = np.vstack([straight(36.0), straight(36.0)[-1] + step])
+    assert len(_best_chain(peaks(points))) == length
+
+
+@pytest.mark.parametrize(("height", "found"), [(0.351, True), (0.349, False)])
+def test_three_discs_of_the_least_mean_height_are_a_spine(height: float, found: bool) -> None:
+    assert (link(peaks(straight(36, 36), height), sacral()) is not None) is found
+
+
+@pytest.mark.parametrize(
+    ("votes", "discs", "anchored", "certain"),
+    [
+        ((0.0, 0.0, 0.0, 0.149), 4, False, False),
+        ((0.0, 0.0, 0.0, 0.15), 4, True, False),
+        ((0.0, 0.0, 0.0, 0.399), 4, True, False),
+        ((0.0, 0.0, 0.0, 0.4), 4, True, True),
+        ((0.0, 0.0, 0.399, 0.8), 4, True, True),
+        ((0.0, 0.0, 0.4, 0.8), 4, True, False),
+        ((0.0, 0.0, 0.8, 0.1), 3, True, False),
+        ((0.0, 0.5, 0.0, 0.5), 2, True, False),  # of equals the upper one
+        ((0.9, 0.0, 0.0, 0.0), 4, True, False),  # a single disc would be left
+    ],
+)
+def test_the_highest_vote_is_the_anchor_and_thresholds_decide_whether_it_is_certain(
+    votes: tuple[float, ...], discs: int, anchored: bool, certain: bool
+) -> None:
+    chain = link(peaks(straight(36, 36, 36)), voted(*votes))
+    assert chain is not None
+    assert (len(chain.discs), chain.anchored, chain.certain) == (discs, anchored, certain)
+    assert chain.sacrum == max(votes)
+
+
+@pytest.mark.parametrize(
+    ("share", "beside", "height", "between"),
+    [
+        (0.21, 0.0, 0.5, True),
+        (0.79, 0.0, 0.5, True),
+        (0.19, 0.0, 0.5, False),
+        (0.81, 0.0, 0.5, False),
+        (0.5, 8.9, 0.5, True),
+        (0.5, 9.1, 0.5, False),
+        (0.5, 0.0, 0.35, True),
+        (0.5, 0.0, 0.349, False),
+    ],
+)
+def test_a_skipped_peak_counts_if_it_is_clear_and_lies_between_two_discs(
+    share: float, beside: float, height: float, between: bool
+) -> None:
+    spine = straight(36, 36, 36)
+    peak = Peak(spine[1] + share * (spine[2] - spine[1]) + np.array([0.0, beside, 0.0]), height)
+    assert linked(spine, peak).certain is not between
+
+
+@pytest.mark.parametrize(("count", "found"), [(2, True), (3, False)])
+def test_skipped_peaks_in_more_than_two_of_five_gaps_are_no_lumbar_spine(count: int, found: bool) -> None:
+    spine = straight(*[36.0] * 5)
+    between = [Peak((spine[n] + spine[n + 1]) / 2, 0.5) for n in range(count)]
+    assert (link([*peaks(spine), *between], sacral()) is not None) is found
+
+
+@pytest.mark.parametrize(
+    ("gaps", "beside_peak", "interpolated"),
+    [
+        ((30.0, 30.0, 47.9), False, False),
+        ((30.0, 30.0, 48.1), False, True),
+        ((30.0, 30.0, 41.9), True, False),
+        ((30.0, 30.0, 42.1), True, True),
+        ((22.0, 22.0, 38.3), False, False),  # the median counts as 24 mm
+        ((22.0, 22.0, 38.5), False, True),
+    ],
+)
+def test_a_gap_wide_enough_for_a_missed_disc_gets_one_in_its_middle(
+    gaps: tuple[float, ...], beside_peak: bool, interpolated: bool
+) -> None:
+    spine = straight(*gaps)
+    others = [Peak(spine[-1] + np.array([0.0, 0.0, 15.0]), 0.4)] * beside_peak
+    chain = linked(spine, *others)
+    assert len(chain.discs) == len(spine) + interpolated
+    if interpolated:
+        disc = chain.discs[-2]
+        assert disc.canal == pytest.approx((spine[-2] + spine[-1]) / 2)
+        assert (disc.confidence, disc.flags) == (0.0, (Flag.INTERPOLATED,))
+        assert disc.upwards == pytest.approx([0.0, 0.0, 1.0])
+
+
+@pytest.mark.parametrize(("gap", "odd"), [(23.9, True), (24.1, False), (49.9, False), (50.1, True)])
+def test_both_discs_of_an_odd_gap_are_flagged(gap: float, odd: bool) -> None:
+    discs = linked(straight(40.0, 40.0, gap)).discs
+    assert [Flag.ODD_SPACING in disc.flags for disc in discs] == [False, False, odd, odd]
+    top = linked(straight(gap, 40.0, 40.0)).discs
+    assert [Flag.ODD_SPACING in disc.flags for disc in top] == [odd, odd, False, False]
+
+
+def test_peaks_below_half_are_faint_and_heights_are_the_confidence() -> None:
+    spine = straight(36, 36)
+    given = [Peak(point, height) for point, height in zip(spine, (0.8, 0.5, 0.499), strict=True)]
+    chain = link(given, sacral())
+    assert chain is not None
+    assert [disc.flags for disc in chain.discs] == [(), (), (Flag.FAINT,)]
+    assert [disc.confidence for disc in chain.discs] == [0.8, 0.5, 0.499]
+
+
+def test_a_disc_points_from_the_disc_below_to_the_disc_above() -> None:
+    spine = lordotic(4)
+    discs = linked(spine).discs
+    for disc, below, above in zip(discs, (1, 2, 3, 3), (0, 0, 1, 2), strict=True):
+        along = spine[above] - spine[below]
+        assert disc.upwards == pytest.approx(along / np.linalg.norm(along))
+
+
+def test_places_beside_an_upright_disc_lie_to_its_sides_forwards_and_up_or_down() -> None:
+    disc = Disc(np.array([1.0, 2.0, 3.0]), 1.0, np.array([0.0, 0.0, 1.0]))
+    assert expected_foramen(disc, Side.RIGHT) - disc.canal == pytest.approx([17.5, 3.0, 6.5])
+    assert expected_foramen(disc, Side.LEFT) - disc.canal == pytest.approx([-17.5, 3.0, 6.5])
+    assert expected_recess(disc, Side.RIGHT) - disc.canal == pytest.approx([9.5, 2.5, -2.0])
+    assert expected_recess(disc, Side.LEFT) - disc.canal == pytest.approx([-9.5, 2.5, -2.0])
+
+
+def test_places_beside_a_scoliotic_disc_turn_with_it() -> None:
+    upwards = np.array([0.6, 0.0, 0.8])
+    disc = Disc(np.zeros(3), 1.0, upwards)
+    right, left = expected_foramen(disc, Side.RIGHT), expected_foramen(disc, Side.LEFT)
+    assert right @ upwards == pytest.approx(6.5)
+    assert right - left == pytest.approx(35.0 * np.array([0.8, 0.0, -0.6]))
+
+
+@pytest.mark.parametrize(("away", "found"), [(13.9, True), (14.1, False)])
+def test_a_foraminal_peak_farther_than_its_radius_belongs_to_another_level(away: float, found: bool) -> None:
+    disc = Disc(np.zeros(3), 1.0, np.array([0.0, 0.0, 1.0]))
+    peak = Peak(expected_foramen(disc, Side.LEFT) + np.array([0.0, away, 0.0]), 0.5)
+    assert (nearest_foramen([peak], disc, Side.LEFT) is peak) is found
+
+
+@pytest.mark.parametrize(("away", "chosen"), [(8.9, 1), (9.1, 0)])
+def test_a_higher_foraminal_peak_may_lie_a_little_farther_away(away: float, chosen: int) -> None:
+    disc = Disc(np.array([4.0, 5.0, 60.0]), 1.0, np.array([0.0, 0.0, 1.0]))
+    place = expected_foramen(disc, Side.RIGHT)
+    given = [Peak(place + np.array([0.0, 5.0, 0.0]), 0.5), Peak(place + np.array([0.0, 0.0, -away]), 0.9)]
+    assert nearest_foramen(given, disc, Side.RIGHT) is given[chosen]

@@ -9,7 +9,7 @@ import torch
 from monai_spine.data.volume import Volume
 from monai_spine.errors import InvalidVolumeError
 from monai_spine.geometry import grid_affine, spacing, to_voxel, to_world
-from monai_spine.levels.sagittal.grid import STEP, SagittalGridd, sagittal_grid
+from monai_spine.levels.sagittal.grid import STEP_MM, SagittalGridd, sagittal_grid
 
 BALL = np.array([6.0, -12.0, 25.0])
 
@@ -50,7 +50,7 @@ def test_the_grid_has_its_spacing_and_keeps_places(step: tuple[float, float, flo
     size = tuple(int(np.ceil(extent / mm)) for extent, mm in zip((72, 210, 200), step, strict=True))
     image, affine = sagittal_grid(volume(size, step), "ball")
     found = spacing(affine)
-    assert found[1:] == pytest.approx([STEP, STEP], rel=0.03)
+    assert found[1:] == pytest.approx([STEP_MM, STEP_MM], rel=0.03)
     assert 2.6 <= found[0] <= 6.5
     assert np.linalg.norm(centre_of(image, affine) - BALL) < 0.6 * max(1, step[0] / 4.4)
 

@@ -13,7 +13,6 @@ from monai_spine.levels.sagittal.landmark_maps import (
 )
 from monai_spine.levels.sagittal.loss import LandmarkLoss
 from monai_spine.levels.sagittal.metrics import found_points, true_landmarks
-from monai_spine.levels.sagittal.slice_unet import SliceUNet
 
 AFFINE = grid_affine([0, 0, 0], (8, 48, 49), (4.0, 2.0, 2.0))
 
@@ -65,47 +64,6 @@ def test_the_loss_is_least_at_the_truth_and_leaves_unknown_regions_out() -> None
         assert loss(torch.cat([other, regions], 1), target) > best + 0.05
     target[:, -1] = 2
     assert loss(torch.cat([right, regions], 1), target) == pytest.approx(float(best) + np.log(len(REGIONS)), rel=1e-3)
-
-
-@pytest.mark.parametrize("size", [(5, 48, 48), (1, 40, 56), (17, 51, 45)])
-def test_the_network_takes_any_number_of_slices_of_any_size(size: tuple[int, int, int]) -> None:
-    network = SliceUNet(out_channels=8, channels=(8, 16, 16, 24))
-    maps = network(torch.rand(2, 1, *size))
-    assert maps.shape == (2, 8, size[0], -(-size[1] // 2), -(-size[2] // 2))
-
-
-def test_a_voxel_of_the_map_looks_at_its_own_place() -> None:
-    torch.manual_seed(1)
-    network = SliceUNet(out_channels=1, channels=(8, 8), mixed=0)
-    image = torch.rand(1, 1, 4, 128, 128, requires_grad=True)
-    network(image)[0, 0, 2, 30, 20].backward()
-    pull = image.grad[0, 0].abs()
-    near = pull[2, 30:91, 10:71]  # all else has a say in the normalisation alone
-    assert near.mean() > 10 * pull[[0, 1, 3]].mean()
-    assert near.mean() > 10 * pull[2, 96:].mean()
-
-
-def test_a_volume_is_seen_alike_whatever_is_seen_beside_it() -> None:
-    torch.manual_seed(1)
-    network = SliceUNet(out_channels=2, channels=(8, 8))
-    image = torch.rand(2, 1, 4, 32, 32)
-    image[1] *= 50
-    assert torch.allclose(network(image)[0], network(image[:1])[0], atol=1e-5)
-    assert torch.allclose(network.eval()(image)[0], network.train()(image)[0], atol=1e-5)
-
-
-def test_the_network_can_be_scripted() -> None:
-    network = SliceUNet(out_channels=2, channels=(8, 8, 8))
-    image = torch.rand(1, 1, 3, 32, 36)
-    assert torch.allclose(torch.jit.script(network)(image), network(image), atol=1e-5)
-
-
-def test_slices_speak_with_their_neighbours_deep_down() -> None:
-    torch.manual_seed(1)
-    network = SliceUNet(out_channels=1, channels=(8, 8), mixed=1)
-    image = torch.rand(1, 1, 4, 32, 32, requires_grad=True)
-    network(image)[0, 0, 2].sum().backward()
-    assert (image.grad[0, 0].abs().sum(dim=(1, 2)) > 0)[1:].all()
 
 
 def test_what_nobody_marked_is_unknown_and_costs_nothing() -> None:

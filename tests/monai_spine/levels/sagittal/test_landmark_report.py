@@ -3,8 +3,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from monai_spine.levels.sagittal.assessment import compare, summary
 from monai_spine.levels.sagittal.chain import Chain
-from monai_spine.levels.sagittal.comparison import compare, summary
 from monai_spine.levels.sagittal.points import LevelPoint, PointKind, SpinePoints
 from monai_spine.spine import Level
 from tests.monai_spine.levels.sagittal.test_chain import lordotic

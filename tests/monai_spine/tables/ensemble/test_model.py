@@ -6,7 +6,7 @@ import pytest
 
 from monai_spine.errors import InvalidTableError
 from monai_spine.scoring.competition import competition_score
-from monai_spine.spine import MIRROR, MISSING, Grade
+from monai_spine.spine import FLIPPED, MISSING, Grade
 from monai_spine.tables.ensemble.model import Ensemble
 from tests.monai_spine.tables.files import part, simulated
 
@@ -25,8 +25,8 @@ def without(content: dict, *keys: str) -> dict:
 
 def test_a_flipped_study_gets_the_flipped_prediction(stacked: Ensemble) -> None:
     submissions = simulated().submissions[:, :20].copy()
-    sided = stacked.apply(submissions[:, :, list(MIRROR)])
-    assert np.allclose(sided[:, list(MIRROR)], stacked.apply(submissions))
+    sided = stacked.apply(submissions[:, :, list(FLIPPED)])
+    assert np.allclose(sided[:, list(FLIPPED)], stacked.apply(submissions))
 
 
 @pytest.mark.slow

@@ -2,17 +2,17 @@ import numpy as np
 import pytest
 
 from monai_spine.scoring.competition import WEIGHTS, columns_of, normalised
-from monai_spine.spine import FINDINGS, MIRROR, Group, Level
+from monai_spine.spine import FINDINGS, FLIPPED, Group, Level
 from monai_spine.tables.ensemble.stacking import RIDGES, Head, apply_stack, features, fit_stack, log_ratios
 from tests.monai_spine.tables.files import simulated
 
 
 def test_left_and_right_have_the_same_features_seen_from_their_own_side() -> None:
     submissions = simulated().submissions[:, :5]
-    mirrored = submissions[:, :, list(MIRROR)]
+    mirrored = submissions[:, :, list(FLIPPED)]
     one = features(submissions, submissions.mean(axis=0))
     other = features(mirrored, mirrored.mean(axis=0))
-    assert np.allclose(other, one[:, list(MIRROR)])
+    assert np.allclose(other, one[:, list(FLIPPED)])
 
 
 def test_features_hold_the_findings_neighbours_and_nothing_beyond_the_last_level() -> None:

@@ -1,0 +1,172 @@
+"""Assessment of the level localizer: how far the points or peaks of a volume are from the marked ones.
+
+`compare` and `summary` are the figures of reports and benchmarks; an `Assessment` ranks volumes for `worst_volumes`.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from monai_spine.data.datalist import Record
+from monai_spine.geometry import Array
+from monai_spine.levels.sagittal.chain import Flag
+from monai_spine.levels.sagittal.landmark_maps import LANDMARKS
+from monai_spine.levels.sagittal.metrics import found_points, matched, true_landmarks
+from monai_spine.levels.sagittal.points import Key, LevelPoint, PointKind, SpinePoints, points_of
+from monai_spine.spine import FINDINGS, Group
+
+WRONG_LEVEL_MM = 15.0
+"""A canal point farther than this from its own level's mark, and nearer to another level's, has the wrong level. It is
+about half the distance from disc to disc."""
+_UNMATCHED_MM = 20.0
+"""Cost of a landmark that was missed, or of a peak that is none: worse than any error of a matched one (5 mm)."""
+_POINT_KINDS = {Group.SPINAL: PointKind.CANAL, Group.FORAMINAL: PointKind.FORAMEN}
+
+
+def true_points(record: Record) -> dict[Key, Array]:
+    """The marked canal and foraminal points of a study, RAS mm."""
+    points = record.get("points", {})
+    return {
+        (_POINT_KINDS[finding.condition.group], finding.level, finding.condition.side): np.asarray(points[finding.name])
+        for finding in FINDINGS
+        if finding.name in points and finding.condition.group in _POINT_KINDS
+    }
+
+
+def compare(spine: SpinePoints, truth: Mapping[Key, Array]) -> dict[str, Any]:
+    """A row for one volume: its errors against the marked points in mm, in space and in the sagittal plane.
+
+    In the plane the error across slices does not count: marks lie on the nearest slice, up to half a gap away.
+    """
+    points = {(point.kind, point.level, point.side): point for point in spine.points}
+    errors = [
+        {
+            "point": key[0].value,
+            "level": key[1].value,
+            "side": key[2].value if key[2] else "",
+            "error": float(np.linalg.norm(points[key].world - place)),
+            "in_plane": float(np.linalg.norm((points[key].world - place)[1:])),
+            "flags": ";".join(points[key].flags),
+        }
+        for key, place in truth.items()
+        if key in points
+    ]
+    wrong = _wrong_levels(points, truth)
+    return {
+        "errors": errors,
+        "marked": {kind.value: sum(key[0] is kind for key in truth) for kind in _POINT_KINDS.values()},
+        "none": spine.chain is None,
+        "uncertain": spine.chain is not None and not spine.chain.certain,
+        "wrong_levels": len(wrong),
+        "unflagged_wrong_levels": sum(Flag.UNCERTAIN_LEVEL.value not in point.flags for point in wrong),
+    }
+
+
+def _wrong_levels(points: Mapping[Key, LevelPoint], truth: Mapping[Key, Array]) -> list[LevelPoint]:
+    canal = {key[1]: place for key, place in truth.items() if key[0] is PointKind.CANAL}
+    wrong = []
+    for (kind, level, _), point in points.items():
+        if kind is not PointKind.CANAL or level not in canal:
+            continue
+        distance = {other: float(np.linalg.norm(point.world - place)) for other, place in canal.items()}
+        # Both conditions: a poor point of the right level is not a wrong level.
+        if distance[level] > WRONG_LEVEL_MM and min(distance, key=distance.__getitem__) is not level:
+            wrong.append(point)
+    return wrong
+
+
+def summary(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """The figures of rows from `compare`."""
+    figures: dict[str, Any] = {
+        "volumes": len(rows),
+        "without_spine": sum(row["none"] for row in rows),
+        "uncertain": sum(row["uncertain"] for row in rows),
+        "with_wrong_level": sum(row["wrong_levels"] > 0 for row in rows),
+        "with_unflagged_wrong_level": sum(row["unflagged_wrong_levels"] > 0 for row in rows),
+    }
+    errors = defaultdict(list)
+    for row in rows:
+        for error in row["errors"]:
+            # Figures are made over the points of all volumes, not over the means of volumes.
+            errors[error["point"]].append((error["error"], error["in_plane"]))
+    for kind in _POINT_KINDS.values():
+        marked = sum(row["marked"][kind.value] for row in rows)
+        figures[kind.value] = _figures(np.array(errors[kind.value]).reshape(-1, 2), marked)
+    return figures
+
+
+def _figures(errors: np.ndarray, marked: int) -> dict[str, float | int | None]:
+    if not len(errors):
+        return {"marked": marked, "found": 0}
+    in_space, in_plane = errors.T
+    return {
+        "marked": marked,
+        "found": len(errors),
+        "mean_mm": round(float(in_space.mean()), 3),
+        "p95_mm": round(float(np.quantile(in_space, 0.95)), 3),
+        "worst_mm": round(float(in_space.max()), 3),
+        "within_3mm": round(float((in_space <= 3).mean()), 4),
+        "within_5mm": round(float((in_space <= 5).mean()), 4),
+        "within_5mm_in_plane": round(float((in_plane <= 5).mean()), 4),
+    }
+
+
+@dataclass(frozen=True)
+class Assessment:
+    """The errors of one volume as a cost, and the points to draw.
+
+    Attributes
+    ----------
+    cost
+        In mm; the greater, the worse.
+    points, truth
+        Points of the localizer and marked points, RAS mm ``(n, 3)``.
+    title
+        The errors in words.
+    """
+
+    cost: float
+    points: Array
+    truth: Array
+    title: str
+
+
+def assess_peaks(image: Mapping[str, Any]) -> Assessment:
+    """Assess the peaks of all maps, matched with the nearest landmarks; for images as `LandmarkMetric` takes them."""
+    points, truth = ([of(image, name) for name in LANDMARKS] for of in (found_points, true_landmarks))
+    counts = sum((matched(a, b) for a, b in zip(points, truth, strict=True)), np.zeros(4))
+    hits, distance, invented, missed = counts.tolist()
+    title = f"{hits:.0f} found, {missed:.0f} missed, {invented:.0f} invented"
+    cost = distance + _UNMATCHED_MM * (invented + missed)
+    return Assessment(cost, np.concatenate(points), np.concatenate(truth), title)
+
+
+class NamedPointAssessor:
+    """Assesses named points against a study's marked ones, by the largest error.
+
+    Parameters
+    ----------
+    records
+        The studies with their points.
+    """
+
+    def __init__(self, *, records: Sequence[Record]) -> None:
+        self.truth = {record["study_id"]: true_points(record) for record in records}
+
+    def __call__(self, volume: Mapping[str, Any]) -> Assessment:
+        """Assess a volume with ``study_id``, ``series_type``, ``image``, ``affine`` and ``pred``."""
+        truth, spine = self.truth[str(volume["study_id"])], points_of(volume)
+        row = compare(spine, truth)
+        errors = [error["error"] for error in row["errors"]]
+        missed = len(truth) - len(errors)
+        worst = max(errors, default=0.0)
+        # A missed point costs 1 mm only, so that wrong places rank before points out of view.
+        title = f"{volume['study_id']} {volume['series_type']}: worst {worst:.1f} mm, {missed} not found"
+        title += ", levels uncertain" if row["uncertain"] else ""
+        points = np.array([point.world for point in spine.points]).reshape(-1, 3)
+        return Assessment(worst + missed, points, np.array(list(truth.values())).reshape(-1, 3), title)
