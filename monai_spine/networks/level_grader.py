@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
-from monai_spine.crops.view import ABSENT
+from monai_spine.crops.view import ABSENT, View
 from monai_spine.errors import InvalidOptionError
 from monai_spine.networks.backbone import Backbone
 from monai_spine.networks.slice_pooling import SlicePooling
@@ -34,7 +34,7 @@ class LevelGrader(nn.Module):
     Parameters
     ----------
     views
-        Slices of each view, in the order in which the input holds them.
+        The views, or how many slices each has, in the order in which the input holds them.
     pixels
         Rows and columns of a slice.
     backbones
@@ -68,7 +68,7 @@ class LevelGrader(nn.Module):
     def __init__(
         self,
         *,
-        views: Sequence[int],
+        views: Sequence[View | int],
         pixels: Sequence[int],
         backbones: Sequence[str],
         backbone_of_view: Sequence[int] | None = None,
@@ -83,7 +83,7 @@ class LevelGrader(nn.Module):
         checkpointing: bool = False,
     ) -> None:
         super().__init__()
-        self.views = [int(n) for n in views]
+        self.views = [view.slices if isinstance(view, View) else int(view) for view in views]
         self.backbone_of_view = list(backbone_of_view) if backbone_of_view is not None else [0] * len(self.views)
         if len(self.backbone_of_view) != len(self.views) or not set(self.backbone_of_view) <= set(
             range(len(backbones))

@@ -13,10 +13,10 @@ from monai_spine.networks.backbone import Backbone
 
 def parameter_groups(
     network: nn.Module,
-    *,
     learning_rate: float,
     weight_decay: float,
     layer_decay: float = 1.0,
+    *,
     backbone_rate: float = 1.0,
     trained: Container[int] | None = None,
 ) -> list[dict[str, Any]]:

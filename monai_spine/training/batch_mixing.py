@@ -12,7 +12,7 @@ from monai_spine.errors import InvalidOptionError
 from monai_spine.geometry import Plane
 from monai_spine.spine import FINDINGS, MISSING, Level, Side
 from monai_spine.training.intensity import IntensityChanges
-from monai_spine.training.soft_labels import blended, soft_labels
+from monai_spine.training.losses import blended, soft_labels
 
 _LEVELS = tuple(Level)
 _OF_LEVEL = torch.tensor([_LEVELS.index(finding.level) for finding in FINDINGS])

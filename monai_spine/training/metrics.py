@@ -16,6 +16,7 @@ from ignite.engine import Engine
 from ignite.metrics import Metric
 from sklearn.metrics import roc_auc_score
 
+from monai_spine.data.datalist import Record, label_array
 from monai_spine.scoring.competition import competition_score, constant_score, level_prior, row_losses
 from monai_spine.scoring.competition import normalised as normalised_rows
 from monai_spine.spine import FINDINGS, MISSING, Condition, Grade
@@ -114,22 +115,17 @@ class SevereAUC(StudyMetric):
         return float(roc_auc_score(truth, severe[known])) if 0 < truth.sum() < len(truth) else float("nan")
 
 
-def score_metric() -> dict[str, Metric]:
-    """The figure by which models are chosen: ``score``."""
-    return {"score": CompetitionScore()}
-
-
-def detail_metrics(training_labels: np.ndarray) -> dict[str, Metric]:
+def detail_metrics(training: Sequence[Record]) -> dict[str, Metric]:
     """The prior's score, the parts of the score, and loss and AUC of each condition.
 
     Parameters
     ----------
-    training_labels
-        ``(studies, 25)``: the labels that the prior is learnt from.
+    training
+        The studies whose labels make the prior.
     """
     parts = ("spinal", "foraminal", "subarticular", "any_severe_spinal")
     return {
-        "score_of_prior": PriorScore(training_labels),
+        "score_of_prior": PriorScore(label_array(training)),
         **{f"score_{part}": CompetitionScore(part) for part in parts},
         **{f"loss_{condition.value}": ConditionLoss(condition.value) for condition in Condition},
         **{f"auc_severe_{condition.value}": SevereAUC(condition.value) for condition in Condition},

@@ -94,7 +94,7 @@ def test_every_epoch_has_items_of_its_own() -> None:
     first = images[0]["image"]
     trainer = parser.get_parsed_content("train#trainer")
     trainer.state.epoch = 2
-    handler._tell(trainer)
+    handler._redraw(trainer)
     assert not np.array_equal(first, images[0]["image"])
 
 

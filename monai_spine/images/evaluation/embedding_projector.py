@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import ignite.distributed as idist
 import numpy as np
 import torch
 from ignite.engine import Engine, Events
@@ -54,7 +55,7 @@ class EmbeddingProjector:
 
     def attach(self, evaluator: Engine, trainer: Engine) -> None:
         """Keep features while the evaluator runs, the last time's until the trainer is done."""
-        if self.writer is None:
+        if self.writer is None or idist.get_rank() > 0:
             return
         self.network.head.register_forward_pre_hook(self._note)
         evaluator.add_event_handler(Events.ITERATION_COMPLETED, self._keep)
