@@ -8,7 +8,7 @@ import torch
 from monai.networks.blocks import Convolution, ResidualUnit
 from torch import nn
 
-from monai_spine.spine import FINDINGS, Grade
+from monai_spine.spine import FINDINGS, Grade, SeriesType
 
 
 class UNetClassifier(nn.Module):
@@ -106,6 +106,16 @@ class UNetClassifier(nn.Module):
         """
         self.head.weight.mul_(0.01)
         self.head.bias.copy_(rows.clamp(min=1e-4).log().flatten())
+
+
+def channels_of(spatial_dims: int, grid_size: Sequence[int]) -> int:
+    """Channels of a study on a grid ``(R, A, S)``: intensity and coverage of each series, for each sagittal slice in 2-D.
+
+    In 2-D the slices become channels: a CPU computes 3-D convolutions of few channels slowly, and a first layer of 9 to
+    16 channels costs more than the rest of a small network.
+    """
+    channels = 2 * len(SeriesType)
+    return channels if spatial_dims == 3 else channels * grid_size[0]
 
 
 class _Placed(nn.Module):
