@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,12 +29,12 @@ class EpochReport:
     evaluator
         The validation's engine.
     figures
-        The title of each figure in the line, and its name among the engine's metrics.
+        The title of each figure in the line, and its name among the engine's metrics; or the names alone.
     """
 
-    def __init__(self, evaluator: Engine, figures: Mapping[str, str] = SCORES) -> None:
+    def __init__(self, evaluator: Engine, figures: Mapping[str, str] | Sequence[str] = SCORES) -> None:
         self.evaluator = evaluator
-        self.figures = dict(figures)
+        self.figures = dict(figures) if isinstance(figures, Mapping) else {name: name for name in figures}
         self._losses: list[Any] = []
 
     def attach(self, engine: Engine) -> None:
