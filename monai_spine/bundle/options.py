@@ -53,16 +53,18 @@ def unknown_entries(config: Mapping[str, Any], defaults: Mapping[str, Any]) -> l
         The entries of the bundle's own files, those of inference as well as those of training: a preset that a network
         was trained with is named for inference, too, and sets learning rates that only training reads.
     """
-    known = set(_ids(defaults)) | set(_used(config)) | _WORKFLOW | _asked_for_by_monai()
-    settings = sorted(id_ for id_, value in defaults.items() if id_ not in _WORKFLOW and not _is_group(value))
-    return [_sentence(id_, known, settings) for id_ in _ids(config) if id_ not in known and not id_.startswith("_")]
+    own = set(_ids(defaults))
+    known = own | set(_used(config)) | _WORKFLOW | _asked_for_by_monai()
+    unknown = [id_ for id_ in _ids(config) if id_ not in known and not id_.startswith("_")]
+    return [_sentence(id_, sorted(own - _WORKFLOW)) for id_ in unknown]
 
 
-def _sentence(id_: str, known: set[str], settings: list[str]) -> str:
+def _sentence(id_: str, offered: list[str]) -> str:
     group, _, name = id_.rpartition("#")
-    choices = sorted(one for one in known if one.startswith(f"{group}#")) if group else settings
-    # a top-level setting may be what a group's entry was meant for: train#batch_size for batch_size
-    near = difflib.get_close_matches(id_, choices, _OFFERED) or difflib.get_close_matches(name, settings, _OFFERED)
+    if group and name in offered:  # train#batch_size for batch_size
+        return f"no setting {id_!r}; did you mean {name!r}?"
+    choices = [one for one in offered if one.rpartition("#")[0] == group]
+    near = difflib.get_close_matches(id_, choices, _OFFERED)
     offer = f"; did you mean {' or '.join(repr(one) for one in near)}?" if near else "; see the bundle's docs/README.md"
     return f"no setting {id_!r}{offer}"
 

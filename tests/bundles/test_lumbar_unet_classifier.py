@@ -111,7 +111,7 @@ def test_evaluation_and_inference_say_the_same_of_a_study(trained: Path, data: P
 
 def test_training_and_inference_share_preprocessing_network_and_postprocessing() -> None:
     train, inference = (ConfigParser.load_config_file(file) for file in files("train", "inference"))
-    shared = ("grid_size", "grid_step", "spatial_dims", "in_channels", "network_def", "reading", "to_input")
+    shared = ("grid_size", "grid_step", "spatial_dims", "network_def", "reading", "to_input")
     for key in (*shared, "to_tensor", "postprocessing", "inferer", "dropout", "up_path"):
         assert train[key] == inference[key], key
 
