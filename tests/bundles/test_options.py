@@ -1,5 +1,6 @@
 """A mistyped option of any shipped bundle ends with one line, before anything is read or written."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -44,7 +45,8 @@ def test_every_preset_starts_training_and_inference(bundle: Path, name: str, kin
 def test_files_of_a_user_may_define_what_they_use(tmp_path: Path) -> None:
     bundle = ROOT / "bundles" / "lumbar_unet_classifier"
     own = tmp_path / "own.json"
-    own.write_text('{"steepness": 2.0, "learning_rate": "$0.001 * @steepness", "train#extra": [], "batch_size": "@few"}')
+    content = {"steepness": 2.0, "learning_rate": "$0.001 * @steepness", "train#extra": [], "batch_size": "@few"}
+    own.write_text(json.dumps(content))
     files = [str(bundle / "configs/train.json"), str(own)]
     with pytest.raises(RuntimeError) as caught:
         create_workflow(config_file=files, workflow_type="train", few=2)

@@ -17,8 +17,8 @@ from monai_spine.images.training.classifier import ImageClassifier
 from monai_spine.images.training.frozen_features import FrozenFeatures
 from monai_spine.images.training.layer_freezing import LayerFreezing
 from monai_spine.images.training.preparation import BatchPreparation
-from monai_spine.networks.parameter_groups import parameter_groups
 from monai_spine.networks.backbone import timm_names
+from monai_spine.networks.parameter_groups import parameter_groups
 from tests.monai_spine.images.pictures import write_pictures
 
 WIDTHS = {
