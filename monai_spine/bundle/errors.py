@@ -1,7 +1,7 @@
-"""Short answers to a bundle's long tracebacks.
+"""One-line messages in place of a bundle's long tracebacks.
 
-``python -m monai.bundle run`` is MONAI's command, not ours; a bundle's config calls `explain_errors` first, and
-from then on an error that is the user's to mend ends the process with one line and exit code 2.
+``python -m monai.bundle run`` is MONAI's command, not ours. A bundle's config calls `explain_errors` first. From then
+on an error that the user can mend ends the process with one line and exit code 2.
 """
 
 from __future__ import annotations
@@ -31,23 +31,24 @@ def explain_errors() -> None:
 
 
 def explanation(error: BaseException) -> str | None:
-    """What to tell the user, or None if the error is not of a kind that the user can mend."""
+    """The message for the user, or None if the user cannot mend the error."""
+    # MONAI's Compose and its expressions turn any error into a RuntimeError: ours is among the causes
     for cause in chain(error):
         if isinstance(cause, SpineError):
             return str(cause)
         text = str(cause)
-        if found := _FROM_WORKER.search(text):
-            return found[1]
+        if match := _FROM_WORKER.search(text):
+            return match[1]
         for pattern, message in _CONFIG_ERRORS:
-            if found := pattern.search(text):
-                return message.format(*found.groups())
+            if match := pattern.search(text):
+                return message.format(*match.groups())
     return None
 
 
-def _explain(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+def _explain(error_type: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
     message = explanation(error)
     if message is None:
-        sys.__excepthook__(kind, error, trace)
+        sys.__excepthook__(error_type, error, trace)
         return
     sys.stdout.flush()
     sys.stderr.write(f"error: {message}\n")

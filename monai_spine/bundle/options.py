@@ -17,6 +17,7 @@ from typing import Any
 from monai.bundle import ConfigParser, ConfigWorkflow
 from monai.bundle.properties import InferProperties, TrainProperties
 from monai.bundle.utils import DEFAULT_MLFLOW_SETTINGS
+from monai.utils import BundlePropertyConfig
 
 from monai_spine.errors import InvalidOptionError
 
@@ -103,8 +104,10 @@ def _used(value: Any) -> Iterator[str]:
 
 def _asked_for_by_monai() -> set[str]:
     """Ids that MONAI's workflows and its experiment tracking read by name."""
-    ids = {str(asked["id"]).replace("::", "#") for asked in (*TrainProperties.values(), *InferProperties.values())}
-    return ids | set(DEFAULT_MLFLOW_SETTINGS["configs"]) | {"save_execute_config"}
+    properties: list[dict[Any, Any]] = [*TrainProperties.values(), *InferProperties.values()]
+    tracking: dict[str, Any] = DEFAULT_MLFLOW_SETTINGS
+    ids = {str(asked[BundlePropertyConfig.ID]).replace("::", "#") for asked in properties}
+    return ids | set(tracking["configs"]) | {"save_execute_config"}
 
 
 def _defaults(folder: Path | None) -> dict[str, Any]:
@@ -115,7 +118,7 @@ def _defaults(folder: Path | None) -> dict[str, Any]:
         for id_, value in content.items():
             first, *inner = id_.lstrip("+").replace("::", "#").split("#")
             if not inner:
-                earlier = entries.get(first)
+                earlier = entries.get(first, {})
                 entries[first] = {**earlier, **value} if _is_group(earlier) and _is_group(value) else value
             elif _is_group(entries.setdefault(first, {inner[0]: []})):
                 entries[first] = {inner[0]: [], **entries[first]}

@@ -1,7 +1,7 @@
-"""What a model's weights were trained on, as its bundle's metadata says, and the sentence about it in every output.
+"""Provenance of a model's weights: what they were trained on, and the sentence about it in every output.
 
-``configs/metadata.json`` of a bundle may hold ``"trained_on"``: ``"phantom"`` for weights that have seen simulated
-images alone, or other words, such as ``"RSNA 2024, 1,975 studies"``, for the weights in the bundle's ``models``.
+``configs/metadata.json`` of a bundle may hold ``"trained_on"`` for the weights in its ``models``: ``"phantom"`` for
+weights that were trained on simulated images alone, or other words, such as ``"RSNA 2024, 1,975 studies"``.
 """
 
 from __future__ import annotations
@@ -38,26 +38,26 @@ def read_metadata(bundle: Path) -> dict[str, Any]:
 
 
 def trained_on(bundle: Path) -> str | None:
-    """What a bundle says of its weights; None if it says nothing.
+    """What a bundle's weights were trained on; None if its metadata do not say.
 
     Raises
     ------
     InvalidTableError
-        If its metadata are no JSON object, or say it in another form.
+        If its metadata are no JSON object, or ``trained_on`` is no text.
     """
-    said = read_metadata(bundle).get("trained_on")
-    if said is not None and not (isinstance(said, str) and said):
+    source = read_metadata(bundle).get("trained_on")
+    if source is not None and not (isinstance(source, str) and source):
         raise InvalidTableError(
-            f'{bundle}/configs/metadata.json: expected "trained_on" as a word such as "phantom", but found {said!r}'
+            f'{bundle}/configs/metadata.json: expected "trained_on" as a word such as "phantom", but found {source!r}'
         )
-    return said
+    return source
 
 
 def notice(models: Mapping[str, str | None]) -> str:
-    """What every output says of the models, by name and what they were trained on."""
+    """The sentences about the models in every output; ``models`` holds their ``trained_on`` by name."""
     sentences = [RESEARCH]
-    phantom = [name for name, said in models.items() if said == PHANTOM]
-    unknown = [name for name, said in models.items() if said is None]
+    phantom = [name for name, source in models.items() if source == PHANTOM]
+    unknown = [name for name, source in models.items() if source is None]
     if phantom:
         sentences.append(
             f"The weights of {_and(phantom)} were trained on phantoms, which are simulated images: they must be "
@@ -66,9 +66,9 @@ def notice(models: Mapping[str, str | None]) -> str:
     if unknown:
         sentences.append(f"What the weights of {_and(unknown)} were trained on is not known.")
     sentences += [
-        f"The weights of {name} were trained on: {said}."
-        for name, said in models.items()
-        if said not in {None, PHANTOM}
+        f"The weights of {name} were trained on: {source}."
+        for name, source in models.items()
+        if source not in {None, PHANTOM}
     ]
     return " ".join(sentences)
 

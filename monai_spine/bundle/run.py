@@ -17,10 +17,10 @@ from monai_spine.files import write_text
 Settings = tuple[tuple[str, str], ...]
 
 _COMMAND = (sys.executable, "-W", "ignore", "-m", "monai.bundle", "run")
-_WORDS = (re.compile(r"error: (.+)"), re.compile(r"((?:\w+\.)*\w*(?:Error|Exception)(?::.*)?)$"))
+_REASONS = (re.compile(r"error: (.+)"), re.compile(r"((?:\w+\.)*\w*(?:Error|Exception)(?::.*)?)$"))
 _POLL_SECONDS = 0.1
 _PATIENCE_SECONDS = 10.0
-"""How long a process that is to end may take before it is killed."""
+"""How long a process may take to end before it is killed."""
 
 
 class BundleRunError(SpineError):
@@ -28,7 +28,7 @@ class BundleRunError(SpineError):
 
 
 class BundleStopped(Exception):  # noqa: N818 - no error
-    """A step was ended because whoever watched it asked for that."""
+    """A step was ended because the caller asked for it."""
 
 
 def training_configs(bundle: Path, overrides: Sequence[Path] = ()) -> list[Path]:
@@ -39,13 +39,13 @@ def training_configs(bundle: Path, overrides: Sequence[Path] = ()) -> list[Path]
     bundle
         A folder with ``configs/train.json`` and ``configs/evaluate.json``.
     overrides
-        Further configuration files, later ones first in rank; a name without a folder is looked for among the
-        bundle's presets.
+        Further configuration files; a later one overrides an earlier one. A name without a folder is that of a preset
+        of the bundle.
 
     Raises
     ------
     MissingInputError
-        If one of them is not there.
+        If one of them does not exist.
     """
     folder = bundle / "configs"
     files = [folder / "train.json", *(_preset(folder, path) for path in overrides)]
@@ -67,7 +67,7 @@ def parse_settings(texts: Sequence[str], own: Sequence[str]) -> Settings:
     Raises
     ------
     InvalidOptionError
-        If one has another form, or names what the command sets itself.
+        If a text has another form, or names what the command sets itself.
     """
     pairs = []
     for text in texts:
@@ -81,13 +81,13 @@ def parse_settings(texts: Sequence[str], own: Sequence[str]) -> Settings:
 
 
 def logging_setting(bundle: Path) -> Settings:
-    """The bundle's own form of log lines, where it has one."""
+    """The setting of the bundle's own logging configuration, if it has one."""
     path = bundle / "configs" / "logging.conf"
     return (("logging_file", str(path)),) if path.is_file() else ()
 
 
 def recorded(record: Path) -> Path:
-    """A configuration file, beside a record, that makes a training keep it, and end when this process is gone.
+    """Write a configuration file beside a record that makes a training write the record, and end with this process.
 
     See `monai_spine.training.run_record.RunRecord`.
     """
@@ -102,9 +102,9 @@ def recorded(record: Path) -> Path:
     return path
 
 
-def told_epochs(say: Callable[[str], None]) -> Callable[[str], None]:
-    """Passes on those lines of a training that report an epoch."""
-    return lambda line: say(line.strip()) if " epoch " in line and "/" in line else None
+def epoch_lines(report: Callable[[str], None]) -> Callable[[str], None]:
+    """A function that reports those lines of a training's log that are about an epoch."""
+    return lambda line: report(line.strip()) if " epoch " in line and "/" in line else None
 
 
 def run_step(
@@ -116,23 +116,23 @@ def run_step(
     follow: Callable[[str], None] | None = None,
     stop: Callable[[], bool] | None = None,
 ) -> None:
-    """Run a step; what it says goes to the end of a log.
+    """Run a step; its output is appended to a log.
 
     Parameters
     ----------
     step
         An id to run, such as ``training``.
     follow
-        Takes every line of it.
+        Called with every line of the output.
     stop
-        Asked several times a second whether to end the step.
+        Called several times a second; the step is ended when it returns True.
 
     Raises
     ------
     BundleRunError
         If it fails.
     BundleStopped
-        If ``stop`` said so.
+        If ``stop`` returned True.
     """
     files = str([str(path.resolve()) for path in configs])
     command = [*_COMMAND, step, "--config_file", files]
@@ -147,8 +147,8 @@ def run_step(
     finally:
         _end(process)
     if process.returncode:
-        said = _last_words(log, begin)
-        raise BundleRunError(f"{step} ended with exit code {process.returncode}: {said}; the log is {log}")
+        reason = _reason(log, begin)
+        raise BundleRunError(f"{step} ended with exit code {process.returncode}: {reason}; the log is {log}")
 
 
 def _wait(
@@ -185,16 +185,16 @@ def _end(process: subprocess.Popen[bytes]) -> None:
         process.wait()
 
 
-def _last_words(log: Path, begin: int) -> str:
-    """The line by which a process said why it failed: ours, else the cause that Python names, else its last one."""
+def _reason(log: Path, begin: int) -> str:
+    """The line of a log that says why a process failed: our message, else Python's error, else the last line."""
     with log.open(encoding="utf-8", errors="replace") as source:
         source.seek(begin)
         lines = [line.rstrip() for line in source if line.strip()]
-    for pattern in _WORDS:  # of a chain of errors, the first is the cause of the others
+    for pattern in _REASONS:  # of a chain of errors, the first is the cause of the others
         for line in lines:
-            if found := pattern.match(line):
-                return found[1]
-    return lines[-1] if lines else "it said nothing"
+            if match := pattern.match(line):
+                return match[1]
+    return lines[-1] if lines else "it printed nothing"
 
 
 def _preset(folder: Path, path: Path) -> Path:

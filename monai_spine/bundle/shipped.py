@@ -1,4 +1,4 @@
-"""Where the bundles lie that come with the package."""
+"""The folders of the bundles that come with the package."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from monai_spine.bundle.run import logging_setting, run_step, told_epochs, training_configs
+from monai_spine.bundle.run import epoch_lines, logging_setting, run_step, training_configs
 from monai_spine.data.datalist import Record, label_array, read_datalist, split_folds
 from monai_spine.errors import InvalidOptionError
 from monai_spine.files import write_text
@@ -137,7 +137,7 @@ def _do(plan: Plan, fold: int, root: Path, say: Say) -> None:
     say(f"fold {fold}: {'goes on' if resume else 'begins'}, log in {root / 'log.txt'}")
     settings = [*plan.settings, ("fold", str(fold)), ("bundle_root", str(root))]
     settings += [("dataset_dir", str(plan.datalist.parent)), *logging_setting(plan.bundle)]
-    log, follow = root / "log.txt", told_epochs(say)
+    log, follow = root / "log.txt", epoch_lines(say)
     if not trained:
         run_step("training", plan.configs, (*settings, ("resume", str(resume))), log, follow=follow)
         _keep(root, fingerprint, trained=True)

@@ -130,11 +130,8 @@ class StudyMixing:
         chosen, other = self._draw(image, self.rectangle)
         side = torch.rand(chosen.shape, device=image.device).sqrt()  # the area is then uniform
         along = [_interval(side, length) for length in image.shape[-2:]]
-        inside = (
-            along[0][..., :, None]
-            & along[1][..., None, :]
-            & (chosen & _same_slices(image, image[other]))[..., None, None]
-        )
+        mixed = chosen & _same_slices(image, image[other])
+        inside = along[0][..., :, None] & along[1][..., None, :] & mixed[..., None, None]
         return self._mix(image, label, other, inside.float().mean(dim=(-2, -1)), inside[:, :, None].float())
 
     def _mix(

@@ -24,18 +24,18 @@ from monai_spine.training.engine_output import gathered, studies_of
 
 
 class StudyMetric(Metric):
-    """Collects studies over an epoch, and over processes, and gives one number for all of them."""
+    """Collects the studies of an epoch in all processes, and computes one number of them."""
 
     def __init__(self) -> None:
         self._studies: dict[str, tuple[np.ndarray, np.ndarray]] = {}
         super().__init__()
 
     def reset(self) -> None:
-        """Forget the studies."""
+        """Clear the studies."""
         self._studies = {}
 
     def iteration_completed(self, engine: Engine) -> None:
-        """Take the ids from the engine's batch and the rest from its output."""
+        """Add the studies of an iteration."""
         self.update(studies_of(engine))
 
     def update(self, output: Sequence[Mapping[str, Any]]) -> None:
@@ -76,14 +76,14 @@ class CompetitionScore(StudyMetric):
 
 
 class PriorScore(StudyMetric):
-    """What the per-level prior of other studies, the training ones, scores on the same studies: the floor to beat."""
+    """The score that the per-level prior of the training studies reaches on the same studies."""
 
     def __init__(self, training_labels: np.ndarray) -> None:
         self.rows = level_prior(training_labels, pseudo_count=0.5)
         super().__init__()
 
     def figure(self, labels: np.ndarray, probabilities: np.ndarray) -> float:  # noqa: ARG002
-        """The prior's score; what the model says does not matter."""
+        """The prior's score, whatever the model's probabilities."""
         return constant_score(labels, self.rows).score
 
 
@@ -133,7 +133,7 @@ def detail_metrics(training: Sequence[Record]) -> dict[str, Metric]:
 
 
 def columns_of(condition: Condition) -> list[int]:
-    """Where a condition's five levels stand among the 25 findings."""
+    """The places of a condition's five levels among the 25 findings."""
     return [n for n, finding in enumerate(FINDINGS) if finding.condition is condition]
 
 

@@ -30,8 +30,7 @@ class ProcessSampler(DistributedSampler[Any]):
     """
 
     def __init__(self, dataset: Dataset[Any], *, shuffle: bool = True, seed: int = 0) -> None:
-        ranks = {"num_replicas": idist.get_world_size(), "rank": idist.get_rank()}
-        super().__init__(dataset, **ranks, shuffle=shuffle, seed=seed)
+        super().__init__(dataset, idist.get_world_size(), idist.get_rank(), shuffle=shuffle, seed=seed)
 
 
 def own_generator(seed: int) -> torch.Generator:

@@ -177,7 +177,7 @@ class LearningRate:
         figure = float(self.evaluator.state.metrics[self.metric])
         if isinstance(self.schedule, Schedule):
             self.schedule.validated(figure)
-        else:
+        elif isinstance(self.schedule, ReduceLROnPlateau):
             self.schedule.step(figure)
 
 

@@ -134,7 +134,7 @@ def test_two_processes_train_as_one(tmp_path: Path, data: Path) -> None:
 def test_no_shipped_config_flips_but_by_the_transform_that_swaps_labels() -> None:
     for file in CONFIGS.glob("*.json"):
         flips = [word for word in file.read_text().replace('"', " ").split() if "flip" in word.lower()]
-        assert set(flips) <= {f"monai_spine.transforms.{RandLateralFlipd.__name__}"}, file.name
+        assert set(flips) <= {f"{RandLateralFlipd.__module__}.{RandLateralFlipd.__name__}"}, file.name
 
 
 @pytest.mark.parametrize(("names", "kind"), [(("train",), "train"), (("inference",), "infer")])

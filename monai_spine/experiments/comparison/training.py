@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from monai_spine.bundle.run import Settings, logging_setting, recorded, run_step, told_epochs
+from monai_spine.bundle.run import Settings, epoch_lines, logging_setting, recorded, run_step
 from monai_spine.experiments.comparison.candidate import Part
 from monai_spine.files import write_text
 from monai_spine.training.run_record import read_record
@@ -82,7 +82,7 @@ def train(site: Site, root: Path, epochs: int | None, cache: Path, say: Say) -> 
     if site.part.entry("cache_dir") is not None:
         settings.append(("cache_dir", str(cache.resolve())))
     log = root / "log.txt"
-    run_step("training", [*site.part.configs, recorded(record)], tuple(settings), log, follow=told_epochs(say))
+    run_step("training", [*site.part.configs, recorded(record)], tuple(settings), log, follow=epoch_lines(say))
     _keep(root, fingerprint, trained=True)
 
 
