@@ -4,14 +4,13 @@ import json
 import sys
 from pathlib import Path
 
-import jsonschema
 import numpy as np
 import onnxruntime
 import pandas as pd
 import pytest
 import timm
 import torch
-from monai.bundle import ckpt_export, create_workflow, load, onnx_export, verify_net_in_out
+from monai.bundle import ckpt_export, create_workflow, load, onnx_export
 from sklearn.datasets import load_digits
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
@@ -24,7 +23,6 @@ from tests.monai_spine.images.pictures import write_dataset
 BUNDLE = ROOT / "bundles" / "image_classifier"
 CONFIGS = BUNDLE / "configs"
 PRESETS = sorted((CONFIGS / "presets").glob("*.json"))
-SCHEMA = ROOT.parent / "shared" / "data" / "bundle_schemas" / "meta_schema_20240725.json"
 SMALL = {"backbone": "test_resnet", "pixels": [24, 24], "batch_size": 6, "epochs": 2, "learning_rate": 0.003}
 TASKS = list(Task)
 
@@ -68,6 +66,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory, data: dict[Task, Path]) ->
     return roots
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("task", TASKS)
 def test_evaluation_and_inference_say_the_same_of_an_image(
     task: Task, trained: dict[Task, Path], data: dict[Task, Path], tmp_path: Path
@@ -94,6 +93,7 @@ def test_evaluation_and_inference_say_the_same_of_an_image(
     assert list(one["predicted"].fillna("")) == list(other.loc[one.index, "predicted"].fillna(""))
 
 
+@pytest.mark.slow
 def test_the_test_section_is_evaluated_where_that_is_asked_for(
     trained: dict[Task, Path], data: dict[Task, Path], tmp_path: Path
 ) -> None:
@@ -102,6 +102,7 @@ def test_the_test_section_is_evaluated_where_that_is_asked_for(
     assert list(pd.read_csv(tmp_path / "predictions.csv")["image"]) == [f"test/{n:03d}.png" for n in range(6)]
 
 
+@pytest.mark.slow
 def test_training_leaves_weights_their_description_and_figures(trained: dict[Task, Path]) -> None:
     root = trained[Task.MULTICLASS]
     assert {"model.pt", "model.json", "latest.pt"} <= {file.name for file in (root / "models").iterdir()}
@@ -112,6 +113,7 @@ def test_training_leaves_weights_their_description_and_figures(trained: dict[Tas
     assert {"train_loss", "balanced_accuracy", "accuracy", "lr/group_0"} <= tags
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("task", TASKS)
 def test_training_leaves_figures_to_look_at(task: Task, trained: dict[Task, Path]) -> None:
     (folder,) = (trained[task] / "eval" / "tensorboard").iterdir()
@@ -128,6 +130,7 @@ def test_training_leaves_figures_to_look_at(task: Task, trained: dict[Task, Path
     assert len([file for file in folder.iterdir() if file.name.startswith("events")]) == 1
 
 
+@pytest.mark.slow
 def test_thresholds_of_several_labels_lie_beside_the_weights(trained: dict[Task, Path]) -> None:
     classes = json.loads((trained[Task.MULTILABEL] / "models/model.json").read_text())["classes"]
     held = json.loads((trained[Task.MULTILABEL] / "models/thresholds.json").read_text())["thresholds"]
@@ -136,6 +139,7 @@ def test_thresholds_of_several_labels_lie_beside_the_weights(trained: dict[Task,
     assert not (trained[Task.MULTICLASS] / "models/thresholds.json").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("task", [Task.MULTICLASS, Task.MULTILABEL])
 def test_evaluation_leaves_figures_with_intervals_and_pictures(
     task: Task, trained: dict[Task, Path], data: dict[Task, Path], tmp_path: Path
@@ -154,6 +158,7 @@ def test_evaluation_leaves_figures_with_intervals_and_pictures(
         assert {name: one["threshold"] for name, one in found["classes"].items()} == pytest.approx(chosen)
 
 
+@pytest.mark.slow
 def test_overlays_are_written_where_they_are_asked_for(
     trained: dict[Task, Path], data: dict[Task, Path], tmp_path: Path
 ) -> None:
@@ -165,6 +170,7 @@ def test_overlays_are_written_where_they_are_asked_for(
     }
 
 
+@pytest.mark.slow
 def test_a_resumed_run_ends_with_the_weights_of_one_never_stopped(tmp_path: Path, data: dict[Task, Path]) -> None:
     given = {"dataset_dir": str(data[Task.BINARY]), **SMALL, "augmentation": "none", "figures_every": 9}
     given.update(embedding_images=0)
@@ -178,6 +184,7 @@ def test_a_resumed_run_ends_with_the_weights_of_one_never_stopped(tmp_path: Path
         assert torch.allclose(tensor.float(), other["network"][name].float(), atol=1e-5), name
 
 
+@pytest.mark.slow
 def test_two_processes_train_as_one(tmp_path: Path, data: dict[Task, Path]) -> None:
     launcher = (sys.executable, "-m", "torch.distributed.run", "--nproc_per_node=2", "--standalone", "-m")
     settings = {**SMALL, "epochs": 1, "cutmix": 1.0, "unfreeze": "{1: 'last: 1'}"}
@@ -187,6 +194,7 @@ def test_two_processes_train_as_one(tmp_path: Path, data: dict[Task, Path]) -> N
     assert (tmp_path / "models/model.pt").is_file()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("preset", PRESETS, ids=lambda path: path.stem)
 def test_every_preset_trains_for_two_iterations(preset: Path, data: dict[Task, Path], tmp_path: Path) -> None:
     """With timm's tiny network of the preset's family: the shapes of the large ones have a test of their own."""
@@ -210,19 +218,7 @@ def test_the_workflow_has_every_property_monai_asks_for(name: str, kind: str, da
     assert workflow.check_properties() == []
 
 
-def test_metadata_meets_the_zoos_schema() -> None:
-    metadata = json.loads((CONFIGS / "metadata.json").read_text())
-    assert metadata["version"] in metadata["changelog"]
-    if not SCHEMA.is_file():
-        pytest.skip(f"the schema is not at {SCHEMA}")
-    jsonschema.validate(metadata, json.loads(SCHEMA.read_text()))
-
-
-def test_the_network_takes_and_gives_what_the_metadata_says() -> None:
-    meta, config = str(CONFIGS / "metadata.json"), str(CONFIGS / "inference.json")
-    verify_net_in_out(net_id="network_def", meta_file=meta, config_file=config, device="cpu")
-
-
+@pytest.mark.slow
 @pytest.mark.parametrize("task", TASKS)
 def test_the_trained_network_is_loaded_and_exported(task: Task, trained: dict[Task, Path], tmp_path: Path) -> None:
     folder = tmp_path / "image_classifier"
@@ -252,6 +248,7 @@ def test_the_trained_network_is_loaded_and_exported(task: Task, trained: dict[Ta
         assert np.allclose(answer, expected.numpy(), atol=1e-3)
 
 
+@pytest.mark.slow
 def test_unreadable_images_are_refused_with_a_reason_and_exit_code_three(
     trained: dict[Task, Path], data: dict[Task, Path], tmp_path: Path
 ) -> None:
@@ -269,6 +266,7 @@ def test_unreadable_images_are_refused_with_a_reason_and_exit_code_three(
     assert "empty" in refused["reason"][0]
 
 
+@pytest.mark.slow
 def test_what_a_user_can_mend_is_said_in_a_sentence(
     trained: dict[Task, Path], data: dict[Task, Path], tmp_path: Path
 ) -> None:
@@ -286,6 +284,7 @@ def test_what_a_user_can_mend_is_said_in_a_sentence(
     assert not (tmp_path / "models").exists()
 
 
+@pytest.mark.slow
 def test_features_computed_once_end_in_the_same_head(data: dict[Task, Path], tmp_path: Path) -> None:
     torch.manual_seed(0)
     torch.save(timm.create_model("test_resnet").state_dict(), tmp_path / "w.pt")
@@ -300,6 +299,7 @@ def test_features_computed_once_end_in_the_same_head(data: dict[Task, Path], tmp
     assert all(torch.allclose(learnt[0][name].float(), learnt[1][name].float(), atol=1e-5) for name in learnt[0])
 
 
+@pytest.mark.slow
 def test_digits_are_learnt(tmp_path: Path) -> None:
     """Folders, datalist, training and evaluation, on scikit-learn's digits."""
     from PIL import Image

@@ -5,12 +5,11 @@ import json
 import sys
 from pathlib import Path
 
-import jsonschema
 import numpy as np
 import onnxruntime
 import pytest
 import torch
-from monai.bundle import ConfigParser, ckpt_export, create_workflow, load, onnx_export, verify_net_in_out
+from monai.bundle import ConfigParser, ckpt_export, create_workflow, load, onnx_export
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from data_prep.phantom.canal import canal_point
@@ -19,12 +18,11 @@ from monai_spine.levels.locate import locate
 from monai_spine.levels.recesses.locator import RecessLocator
 from monai_spine.levels.sagittal.locator import LevelLocator
 from monai_spine.spine import TARGETS, Level, SeriesType
-from tests.bundles.runs import ROOT, command
+from tests.bundles.runs import command
 from tests.cohorts import write_cohort
 from tests.phantoms import write_phantom
 
 CONFIGS = BUNDLE / "configs"
-SCHEMA = ROOT.parent / "shared" / "data" / "bundle_schemas" / "meta_schema_20240725.json"
 SMALL = {
     "grid_size": [5, 48, 48],
     "grid_step": 6.0,
@@ -70,6 +68,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
+@pytest.mark.slow
 def test_training_leaves_weights_state_and_figures(trained: Path) -> None:
     assert {file.name for file in (trained / "models").iterdir()} == {"model.pt", "latest.pt"}
     (folder,) = (trained / "eval" / "tensorboard").iterdir()
@@ -78,6 +77,7 @@ def test_training_leaves_weights_state_and_figures(trained: Path) -> None:
     assert len(events.Scalars("missed")) == 2
 
 
+@pytest.mark.slow
 def test_the_same_seed_trains_the_same_network(trained: Path, tmp_path: Path) -> None:
     run("train", run_id="training", bundle_root=str(tmp_path), **SMALL)
     one, other = (torch.load(root / "models/latest.pt", weights_only=True)["parts"] for root in (trained, tmp_path))
@@ -98,6 +98,7 @@ def test_every_epoch_has_items_of_its_own() -> None:
     assert not np.array_equal(first, images[0]["image"])
 
 
+@pytest.mark.slow
 def test_inference_writes_a_row_for_every_volume(trained: Path, data: Path, tmp_path: Path) -> None:
     where = {"bundle_root": str(trained), "dataset_dir": str(data.parent), "output_dir": str(tmp_path), **NETWORK}
     run("inference", run_id="inference", **where)
@@ -109,6 +110,7 @@ def test_inference_writes_a_row_for_every_volume(trained: Path, data: Path, tmp_
     assert len(list(tmp_path.glob("*/points.json"))) == 3
 
 
+@pytest.mark.slow
 def test_inference_with_the_shipped_weights_finds_what_locate_finds_recesses_included(tmp_path: Path) -> None:
     person, scans = write_phantom(tmp_path / "studies/one", seed=4)
     where = {"bundle_root": str(BUNDLE), "dataset_dir": str(tmp_path / "studies"), "output_dir": str(tmp_path / "a")}
@@ -126,6 +128,7 @@ def test_inference_with_the_shipped_weights_finds_what_locate_finds_recesses_inc
             assert np.linalg.norm(true - [float(row[axis]) for axis in "xyz"]) < 5
 
 
+@pytest.mark.slow
 def test_evaluation_compares_with_the_marked_points(trained: Path, data: Path, tmp_path: Path) -> None:
     where = {"bundle_root": str(trained), "dataset_dir": str(data), "output_dir": str(tmp_path), **NETWORK}
     run("inference", "evaluate", run_id="evaluation", **where)
@@ -139,6 +142,7 @@ def test_evaluation_compares_with_the_marked_points(trained: Path, data: Path, t
     assert "worst/5" in EventAccumulator(str(folder)).Reload().Tags()["images"]
 
 
+@pytest.mark.slow
 def test_marked_points_of_a_datalist_train_it_on(trained: Path, data: Path, tmp_path: Path) -> None:
     start = {"weights": str(trained / "models/model.pt"), "dataset_dir": str(data)}
     run("train", "finetune", run_id="training", bundle_root=str(tmp_path), **{**SMALL, "batch_size": 1}, **start)
@@ -147,6 +151,7 @@ def test_marked_points_of_a_datalist_train_it_on(trained: Path, data: Path, tmp_
     assert any(not torch.equal(value, then["network"][name]) for name, value in first["network"].items())
 
 
+@pytest.mark.slow
 def test_training_from_weights_starts_with_them(trained: Path, tmp_path: Path) -> None:
     weights = str(trained / "models/model.pt")
     still = {**SMALL, "epochs": 1, "learning_rate": 1e-12, "weights": weights}
@@ -156,6 +161,7 @@ def test_training_from_weights_starts_with_them(trained: Path, tmp_path: Path) -
         assert torch.allclose(tensor, then[name], atol=1e-6), name
 
 
+@pytest.mark.slow
 def test_the_other_design_trains_and_infers(data: Path, tmp_path: Path) -> None:
     small = {key: value for key, value in SMALL.items() if key not in NETWORK} | {"epochs": 1}
     narrow = {"network_def#filters": [4, 8, 8, 8]}
@@ -171,6 +177,7 @@ def test_the_other_design_trains_and_infers(data: Path, tmp_path: Path) -> None:
     assert (tmp_path / "out/volumes.csv").is_file()
 
 
+@pytest.mark.slow
 def test_two_processes_share_the_images_of_an_epoch(tmp_path: Path) -> None:
     launcher = (sys.executable, "-m", "torch.distributed.run", "--nproc_per_node=2", "--standalone", "-m")
     settings = {"configs": CONFIGS, "launcher": launcher, "bundle_root": str(tmp_path), **SMALL}
@@ -200,19 +207,7 @@ def test_the_workflow_has_every_property_monai_asks_for(name: str, kind: str, da
     assert workflow.check_properties() == []
 
 
-def test_metadata_meets_the_zoos_schema() -> None:
-    metadata = json.loads((CONFIGS / "metadata.json").read_text())
-    assert metadata["version"] in metadata["changelog"]
-    if not SCHEMA.is_file():
-        pytest.skip(f"the schema is not at {SCHEMA}")
-    jsonschema.validate(metadata, json.loads(SCHEMA.read_text()))
-
-
-def test_the_network_takes_and_gives_what_the_metadata_says() -> None:
-    meta, config = str(CONFIGS / "metadata.json"), str(CONFIGS / "inference.json")
-    verify_net_in_out(net_id="network_def", meta_file=meta, config_file=config, device="cpu")
-
-
+@pytest.mark.slow
 def test_torchscript_and_onnx_answer_as_the_network_does(trained: Path, tmp_path: Path) -> None:
     exported = {"net_id": "network_def", "ckpt_file": str(trained / "models/model.pt"), "device": "cpu", **NETWORK}
     exported["meta_file"] = str(CONFIGS / "metadata.json")

@@ -4,12 +4,11 @@ import csv
 import json
 from pathlib import Path
 
-import jsonschema
 import numpy as np
 import onnxruntime
 import pytest
 import torch
-from monai.bundle import ckpt_export, create_workflow, load, onnx_export, verify_net_in_out
+from monai.bundle import ckpt_export, create_workflow, load, onnx_export
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from data_prep.phantom.randomised import RandomisedRecesses
@@ -18,11 +17,9 @@ from monai_spine.levels.recesses.crop import RecessCropd
 from monai_spine.levels.recesses.locator import RecessLocator
 from monai_spine.levels.recesses.maps import probabilities, read_recesses
 from monai_spine.spine import TARGETS
-from tests.bundles.runs import ROOT
 from tests.cohorts import write_cohort
 
 CONFIGS = BUNDLE / "configs"
-SCHEMA = ROOT.parent / "shared" / "data" / "bundle_schemas" / "meta_schema_20240725.json"
 SMALL = {
     "network_def#channels": [4, 8],
     "images_per_epoch": 8,
@@ -66,6 +63,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
+@pytest.mark.slow
 def test_training_leaves_weights_state_and_figures(trained: Path) -> None:
     assert {file.name for file in (trained / "models").iterdir()} == {"model.pt", "latest.pt"}
     (folder,) = (trained / "eval" / "tensorboard").iterdir()
@@ -74,6 +72,7 @@ def test_training_leaves_weights_state_and_figures(trained: Path) -> None:
     assert len(events.Scalars("error")) == 2
 
 
+@pytest.mark.slow
 def test_the_same_seed_trains_the_same_network(trained: Path, tmp_path: Path) -> None:
     run("train", run_id="training", bundle_root=str(tmp_path), **SMALL)
     one, other = (torch.load(root / "models/latest.pt", weights_only=True)["parts"] for root in (trained, tmp_path))
@@ -81,6 +80,7 @@ def test_the_same_seed_trains_the_same_network(trained: Path, tmp_path: Path) ->
         assert torch.allclose(tensor, other["network"][name], atol=1e-6), name
 
 
+@pytest.mark.slow
 def test_inference_writes_the_recesses_of_every_level_that_a_plane_shows(
     trained: Path, data: Path, tmp_path: Path
 ) -> None:
@@ -96,6 +96,7 @@ def test_inference_writes_the_recesses_of_every_level_that_a_plane_shows(
     assert given + sum(len(study["absent"]) for study in content) == 2 * 10
 
 
+@pytest.mark.slow
 def test_evaluation_compares_projected_and_refined_with_the_marked_points(
     trained: Path, data: Path, tmp_path: Path
 ) -> None:
@@ -113,6 +114,7 @@ def test_evaluation_compares_projected_and_refined_with_the_marked_points(
     assert metrics["projected"]["mean_in_plane_mm"] == pytest.approx(2.5, abs=0.1)
 
 
+@pytest.mark.slow
 def test_jitter_makes_projected_points_worse(trained: Path, data: Path, tmp_path: Path) -> None:
     where = {"bundle_root": str(trained), "dataset_dir": str(data), "output_dir": str(tmp_path), **NETWORK}
     run("inference", "evaluate", run_id="evaluation", jitter=8.0, **where)
@@ -134,19 +136,7 @@ def test_the_workflow_has_every_property_monai_asks_for(name: str, kind: str, da
     assert workflow.check_properties() == []
 
 
-def test_metadata_meets_the_zoos_schema() -> None:
-    metadata = json.loads((CONFIGS / "metadata.json").read_text())
-    assert metadata["version"] in metadata["changelog"]
-    if not SCHEMA.is_file():
-        pytest.skip(f"the schema is not at {SCHEMA}")
-    jsonschema.validate(metadata, json.loads(SCHEMA.read_text()))
-
-
-def test_the_network_takes_and_gives_what_the_metadata_says() -> None:
-    meta, config = str(CONFIGS / "metadata.json"), str(CONFIGS / "inference.json")
-    verify_net_in_out(net_id="network_def", meta_file=meta, config_file=config, device="cpu")
-
-
+@pytest.mark.slow
 def test_torchscript_and_onnx_answer_as_the_shipped_network_does(tmp_path: Path) -> None:
     exported = {"net_id": "network_def", "ckpt_file": str(BUNDLE / "models/model.pt"), "device": "cpu"}
     exported["meta_file"] = str(CONFIGS / "metadata.json")
@@ -162,6 +152,7 @@ def test_torchscript_and_onnx_answer_as_the_shipped_network_does(tmp_path: Path)
     assert np.allclose(given, expected.numpy(), atol=1e-3)
 
 
+@pytest.mark.slow
 def test_the_shipped_weights_find_recesses_that_they_have_never_seen() -> None:
     dataset, crop, network = RandomisedRecesses(length=40, seed=555), RecessCropd(), RecessLocator.from_bundle().network
     errors, before = [], []

@@ -4,22 +4,19 @@ import json
 import sys
 from pathlib import Path
 
-import jsonschema
 import numpy as np
 import onnxruntime
 import pandas as pd
 import pytest
 import torch
-from monai.bundle import ConfigParser, ckpt_export, create_workflow, load, onnx_export, verify_net_in_out
+from monai.bundle import ConfigParser, ckpt_export, create_workflow, load, onnx_export
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from monai_spine.errors import InvalidTableError, MissingInputError
 from monai_spine.spine import TARGETS
 from monai_spine.transforms.lateral_flip import RandLateralFlipd
-from tests.bundles.runs import CONFIGS, ROOT, SMALL, command, files, run
+from tests.bundles.runs import CONFIGS, SMALL, command, files, run
 from tests.cohorts import write_cohort
-
-SCHEMA = ROOT.parent / "shared" / "data" / "bundle_schemas" / "meta_schema_20240725.json"
 
 
 @pytest.fixture(scope="module")
@@ -40,12 +37,14 @@ def scalars(root: Path) -> EventAccumulator:
     return EventAccumulator(str(folder)).Reload()
 
 
+@pytest.mark.slow
 def test_training_leaves_weights_state_and_logs(trained: Path) -> None:
     assert {file.name for file in (trained / "models").iterdir()} == {"model.pt", "latest.pt"}
     weights = torch.load(trained / "models" / "model.pt", weights_only=True)
     assert all(isinstance(value, torch.Tensor) for value in weights.values())
 
 
+@pytest.mark.slow
 def test_tensorboard_holds_loss_score_conditions_learning_rate_and_pictures(trained: Path) -> None:
     events = scalars(trained)
     tags = set(events.Tags()["scalars"])
@@ -55,6 +54,7 @@ def test_tensorboard_holds_loss_score_conditions_learning_rate_and_pictures(trai
     assert len(events.Scalars("score")) == 2
 
 
+@pytest.mark.slow
 def test_a_resumed_run_goes_on_where_it_stopped_and_keeps_the_best(tmp_path: Path, data: Path) -> None:
     where = {"bundle_root": str(tmp_path), "dataset_dir": str(data), "epochs": 3}
     with pytest.raises(RuntimeError):
@@ -72,6 +72,7 @@ def test_a_resumed_run_goes_on_where_it_stopped_and_keeps_the_best(tmp_path: Pat
     assert (tmp_path / "models" / "model.pt").read_bytes() == before
 
 
+@pytest.mark.slow
 def test_the_same_seed_trains_the_same_network(tmp_path: Path, data: Path, trained: Path) -> None:
     run("train", run_id="training", bundle_root=str(tmp_path), dataset_dir=str(data))
     one, other = (torch.load(root / "models" / "latest.pt", weights_only=True)["parts"] for root in (trained, tmp_path))
@@ -79,6 +80,7 @@ def test_the_same_seed_trains_the_same_network(tmp_path: Path, data: Path, train
         assert torch.allclose(tensor, other["network"][name], atol=1e-6), name
 
 
+@pytest.mark.slow
 def test_evaluation_writes_predictions_of_the_validation_fold_and_metrics(trained: Path, data: Path) -> None:
     run("train", "evaluate", run_id="evaluation", bundle_root=str(trained), dataset_dir=str(data))
     metrics = json.loads((trained / "eval" / "metrics.json").read_text())
@@ -90,6 +92,7 @@ def test_evaluation_writes_predictions_of_the_validation_fold_and_metrics(traine
     assert {row.split("_")[0] for row in pd.read_csv(trained / "eval" / "predictions.csv")["row_id"]} == expected
 
 
+@pytest.mark.slow
 def test_inference_on_a_folder_grades_every_study_once(trained: Path, data: Path, tmp_path: Path) -> None:
     run("inference", run_id="inference", bundle_root=str(trained), dataset_dir=str(data), output_dir=str(tmp_path))
     table = pd.read_csv(tmp_path / "predictions.csv")
@@ -100,6 +103,7 @@ def test_inference_on_a_folder_grades_every_study_once(trained: Path, data: Path
     assert [entry["finding"] for entry in findings["findings"]] == list(TARGETS)
 
 
+@pytest.mark.slow
 def test_evaluation_and_inference_say_the_same_of_a_study(trained: Path, data: Path, tmp_path: Path) -> None:
     where = {"bundle_root": str(trained), "dataset_dir": str(data)}
     run("train", "evaluate", run_id="evaluation", **where, output_dir=str(tmp_path / "a"))
@@ -116,12 +120,14 @@ def test_training_and_inference_share_preprocessing_network_and_postprocessing()
         assert train[key] == inference[key], key
 
 
+@pytest.mark.slow
 def test_the_3d_override_trains(tmp_path: Path, data: Path) -> None:
     run("train", "volume_3d", run_id="training", bundle_root=str(tmp_path), dataset_dir=str(data), epochs=1)
     weights = torch.load(tmp_path / "models" / "model.pt", weights_only=True)
     assert weights["down.0.1.conv.unit0.conv.weight"].ndim == 5
 
 
+@pytest.mark.slow
 def test_two_processes_train_as_one(tmp_path: Path, data: Path) -> None:
     launcher = (sys.executable, "-m", "torch.distributed.run", "--nproc_per_node=2", "--standalone", "-m")
     where = {"bundle_root": str(tmp_path), "dataset_dir": str(data)}
@@ -144,20 +150,7 @@ def test_the_workflow_has_every_property_monai_asks_for(names: tuple[str, ...], 
     assert workflow.check_properties() == []
 
 
-def test_metadata_meets_the_zoos_schema() -> None:
-    metadata = json.loads((CONFIGS / "metadata.json").read_text())
-    assert metadata["version"] in metadata["changelog"]
-    if not SCHEMA.is_file():
-        pytest.skip(f"the schema is not at {SCHEMA}")
-    jsonschema.validate(metadata, json.loads(SCHEMA.read_text()))
-
-
-def test_the_network_takes_and_gives_what_the_metadata_says() -> None:
-    verify_net_in_out(
-        net_id="network_def", meta_file=str(CONFIGS / "metadata.json"), config_file=files("inference")[0], device="cpu"
-    )
-
-
+@pytest.mark.slow
 def test_bundle_load_gives_the_trained_network(trained: Path, tmp_path: Path) -> None:
     bundle = tmp_path / "lumbar_unet_classifier"
     (bundle / "configs").mkdir(parents=True)
@@ -172,6 +165,7 @@ def test_bundle_load_gives_the_trained_network(trained: Path, tmp_path: Path) ->
     assert torch.equal(network.state_dict()["head.weight"], weights["head.weight"])
 
 
+@pytest.mark.slow
 def test_torchscript_and_onnx_answer_as_the_network_does(trained: Path, tmp_path: Path) -> None:
     settings = {key: value for key, value in SMALL.items() if key.startswith(("network_def", "grid"))}
     exported = {"net_id": "network_def", "ckpt_file": str(trained / "models" / "model.pt"), "device": "cpu"}
@@ -199,6 +193,7 @@ def root_cause(error: BaseException) -> BaseException:
     return error
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("names", [("inference",), ("train", "evaluate")])
 def test_without_weights_nothing_is_graded(names: tuple[str, ...], tmp_path: Path, data: Path) -> None:
     run_id = "inference" if names == ("inference",) else "evaluation"
@@ -208,6 +203,7 @@ def test_without_weights_nothing_is_graded(names: tuple[str, ...], tmp_path: Pat
     assert not list(tmp_path.rglob("predictions.csv"))
 
 
+@pytest.mark.slow
 def test_weights_of_another_network_are_refused(trained: Path, data: Path, tmp_path: Path) -> None:
     changes = {"network_def#channels": [4, 4], "output_dir": str(tmp_path)}
     with pytest.raises(RuntimeError) as caught:
@@ -216,12 +212,14 @@ def test_weights_of_another_network_are_refused(trained: Path, data: Path, tmp_p
     assert not list(tmp_path.rglob("predictions.csv"))
 
 
+@pytest.mark.slow
 def test_a_longer_plan_is_not_resumed(trained: Path, data: Path) -> None:
     with pytest.raises(RuntimeError) as caught:
         run("train", run_id="training", bundle_root=str(trained), dataset_dir=str(data), resume=True, epochs=9)
     assert "planned for 2 epochs, but 9" in str(root_cause(caught.value))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("names", "changes", "message"),
     [

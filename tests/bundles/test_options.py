@@ -54,6 +54,7 @@ def test_files_of_a_user_may_define_what_they_use(tmp_path: Path) -> None:
     create_workflow(config_file=files, workflow_type="train", few=2, **{"train#dataset#data": "@train#extra"})
 
 
+@pytest.mark.slow
 def test_the_command_ends_with_one_line_and_exit_code_2(tmp_path: Path) -> None:
     done = command("train", run_id="training", bundle_root=str(tmp_path), dataset_dir=str(tmp_path / "none"), epoch=3)
     assert done.returncode == 2
