@@ -54,27 +54,28 @@ def unknown_entries(config: Mapping[str, Any], defaults: Mapping[str, Any]) -> l
         The entries of the bundle's own files, those of inference as well as those of training: a preset that a network
         was trained with is named for inference, too, and sets learning rates that only training reads.
     """
-    own = set(_ids(defaults))
+    groups = {id_ for id_, value in defaults.items() if _is_group(value)}
+    own = set(_ids(defaults, groups))
     known = own | set(_used(config)) | _WORKFLOW | _asked_for_by_monai()
-    unknown = [id_ for id_ in _ids(config) if id_ not in known and not id_.startswith("_")]
+    unknown = [id_ for id_ in _ids(config, groups) if id_ not in known and not id_.startswith("_")]
     return [_sentence(id_, sorted(own - _WORKFLOW)) for id_ in unknown]
 
 
 def _sentence(id_: str, offered: list[str]) -> str:
-    group, _, name = id_.rpartition("#")
+    group, mark, name = id_.rpartition("#")
     if group and name in offered:  # train#batch_size for batch_size
         return f"no setting {id_!r}; did you mean {name!r}?"
-    choices = [one for one in offered if one.rpartition("#")[0] == group]
-    near = difflib.get_close_matches(id_, choices, _OFFERED)
+    names = [one.removeprefix(group + mark) for one in offered if one.rpartition("#")[0] == group]
+    near = [group + mark + one for one in difflib.get_close_matches(name, names, _OFFERED)]
     offer = f"; did you mean {' or '.join(repr(one) for one in near)}?" if near else "; see the bundle's docs/README.md"
     return f"no setting {id_!r}{offer}"
 
 
-def _ids(config: Mapping[str, Any]) -> Iterator[str]:
+def _ids(config: Mapping[str, Any], groups: set[str]) -> Iterator[str]:
     """The entries of the top level, and those of its groups as ``train#trainer``."""
     for id_, value in config.items():
         yield id_
-        if _is_group(value):
+        if id_ in groups and isinstance(value, Mapping):
             yield from (f"{id_}#{inner}" for inner in value if not inner.startswith("_"))
 
 

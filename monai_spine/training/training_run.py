@@ -18,6 +18,13 @@ from monai_spine.training.tensorboard.log import TensorBoard
 from monai_spine.training.weight_average import WeightAverage
 
 
+class Handler(Protocol):
+    """A handler of one engine."""
+
+    def attach(self, engine: Engine, /) -> None:
+        """Listen to it."""
+
+
 class Listener(Protocol):
     """A handler of both engines."""
 
@@ -47,6 +54,9 @@ class TrainingRun:
         Moving average of the weights, if there is one.
     listeners
         Further handlers of both engines, attached after ``best_model``; None is skipped.
+    trainer_handlers
+        Further handlers of the trainer that the configuration defines elsewhere. MONAI's check of a bundle's properties
+        fails on references among ``train#handlers``.
     keep
         Names of further files beside the weights that belong to a run, and move aside with it.
     resume
@@ -71,6 +81,7 @@ class TrainingRun:
         tensorboard: TensorBoard,
         average: WeightAverage | None = None,
         listeners: Sequence[Listener | None] = (),
+        trainer_handlers: Sequence[Handler] = (),
         keep: Sequence[str] = (),
         resume: bool = False,
         seed: int | None = None,
@@ -80,6 +91,7 @@ class TrainingRun:
         self.trainer, self.evaluator, self.optimizer = trainer, evaluator, optimizer
         self.best_model, self.tensorboard, self.average = best_model, tensorboard, average
         self.listeners = [listener for listener in listeners if listener is not None]
+        self.trainer_handlers = list(trainer_handlers)
         self.resume, self.seed, self.progress = resume, seed, progress
         self.rates_at = Events.EPOCH_COMPLETED if rates_each_epoch else Events.ITERATION_COMPLETED
         parts: dict[str, Stateful] = {
@@ -99,6 +111,8 @@ class TrainingRun:
         self.best_model.attach(self.evaluator, self.trainer)
         for listener in self.listeners:
             listener.attach(self.evaluator, self.trainer)
+        for handler in self.trainer_handlers:
+            handler.attach(self.trainer)
         self.tensorboard.attach(self.trainer, self.evaluator, self.optimizer, rates_at=self.rates_at)
         if self.average is not None:
             self.average.attach(self.trainer)
