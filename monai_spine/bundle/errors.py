@@ -53,7 +53,7 @@ def _explain(error_type: type[BaseException], error: BaseException, trace: Trace
     sys.stdout.flush()
     sys.stderr.write(f"error: {message}\n")
     sys.stderr.flush()
-    atexit._run_exitfuncs()
+    atexit._run_exitfuncs()  # os._exit would skip them, and with them the flushing of logs
     os._exit(ExitCode.BAD_INPUT)  # an excepthook has no other way to choose the exit code
 
 

@@ -141,6 +141,7 @@ def run_step(
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("a", encoding="utf-8") as sink:
         begin = sink.tell()
+        # a process of its own: it has its own random numbers, memory and log, and can be ended at any time
         process = subprocess.Popen(command, stdout=sink, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL)
     try:
         _wait(process, log, begin, follow, stop)
@@ -162,7 +163,7 @@ def _wait(
         source.seek(begin)
         partial = ""
         while True:
-            ended = process.poll() is not None
+            ended = process.poll() is not None  # asked before reading, so that the last lines are read, too
             *lines, partial = (partial + source.read()).split("\n")
             for line in lines:
                 if follow:

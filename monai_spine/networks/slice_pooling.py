@@ -69,4 +69,5 @@ class SlicePooling(nn.Module):
                 hidden = hidden * torch.sigmoid(self.gate(tokens))
             scores = self.weigh(hidden).transpose(1, 2)
         lowest = torch.finfo(tokens.dtype).min
+        # not -inf: softmax over nothing but -inf is not a number, also in the gradient
         return torch.softmax(scores.masked_fill(~mask[:, None], lowest), dim=-1) * mask[:, None]

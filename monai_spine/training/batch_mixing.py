@@ -88,12 +88,13 @@ class StudyMixing:
         image, label = (
             torch.as_tensor(batch[key]).to(device=device, non_blocking=non_blocking) for key in ("image", "label")
         )
+        # before mixing: a change of grey values belongs to one acquisition, so to one study
         image = self.intensity(image, [view.slices for view in self.views])
         if self.level > 0:
             image, label = self._levels(image, label)
         if self.half > 0:
             image, label = self._halves(image, label)
-        if self.blend > 0 or self.rectangle > 0:
+        if self.blend > 0 or self.rectangle > 0:  # whether or not this batch is mixed, so that labels keep one shape
             label = soft_labels(label)
         if self.blend > 0:
             image, label = self._blended(image, label)
@@ -178,6 +179,7 @@ class StudyMixing:
         x = torch.arange(columns, device=image.device)
         inside = (y >= top) & (y < top + rows // 2) & (x >= left) & (x < left + columns // 2)
         hit = (torch.rand(shape, device=image.device) < self.hole)[..., None, None]
+        # a hole in an absent slice would make it look like a black one that is there
         return torch.where(inside & hit & (image != ABSENT), torch.zeros_like(image), image)
 
 

@@ -55,7 +55,7 @@ class BatchStatistics:
         for layer in layers:
             layer.reset_running_stats()
             layer.momentum = None  # the plain mean over batches, in place of a running average
-            layer.train()
+            layer.train()  # these layers alone: dropout would change what they measure
         for batch in islice(self.dataloader, _BATCHES):
             image, _ = self.prepare(batch, device)
             self.network(image)

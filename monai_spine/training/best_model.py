@@ -70,6 +70,7 @@ class BestModel:
 
     def _compare(self, evaluator: Engine, trainer: Engine) -> None:
         figure, epoch = float(evaluator.state.metrics[self.metric]), trainer.state.epoch
+        # comparing a figure that is not a number is False: such an epoch is never the best
         if self._sign * figure < self._sign * self.best:
             self.best, self.best_epoch = figure, epoch
             if idist.get_rank() == 0:

@@ -59,6 +59,7 @@ class Answers:
         for ids, label, pred in self._parts:
             labels, probabilities = label.cpu().numpy().astype(np.int64), pred.cpu().numpy().astype(np.float64)
             for one, truth, row in zip(ids, labels, probabilities, strict=True):
+                # rank and place make an id that no other process has
                 cases[(rank, len(cases)) if one is None else one] = (truth, row)
         cases = gathered(cases)
         return {one: cases[one] for one in sorted(cases)}

@@ -66,6 +66,7 @@ class IntensityChanges:
         grey.lerp_(grey.mean(dim=(-2, -1), keepdim=True), self.contrast * draw.signed())
         grey.mul_(torch.exp(self.bias * draw.field()))
         variance = (self.blur * draw.unsigned()) ** 2
+        # twice half the variance: one kernel of variance 1 would be (.5, 0, .5), which doubles edges
         grey = _blurred(_blurred(grey, variance / 2), variance / 2)
         grey = _ghosted(grey, self.ghost * draw.unsigned())
         grey.addcmul_(torch.randn_like(grey), self.noise * draw.unsigned()).clamp_(0.0, 1.0)

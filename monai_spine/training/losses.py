@@ -148,13 +148,16 @@ def _ordinal(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
 
 def severe_logit(logits: torch.Tensor) -> torch.Tensor:
     """Logit of "severe" against the two others, ``(..., 3)`` to ``(...)``: z_severe - logsumexp(z_0, z_1)."""
+    # not from probabilities, whose logarithm is infinite once they round to 0 or 1
     return logits[..., Grade.SEVERE] - logits[..., : Grade.SEVERE].logsumexp(dim=-1)
 
 
 def any_severe(logits: torch.Tensor, labels: torch.Tensor, weights: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Sum of the weighted losses of "any severe" of soft labels ``(studies, levels, 3)``, and of their weights."""
     known = labels.sum(dim=-1) > 0
+    # a level without a label may hold the severe finding or not, so it must not decide
     highest = severe_logit(logits).masked_fill(~known, -torch.inf).amax(dim=1)
+    # without any label the highest logit is -inf, whose gradient is not a number even with a weight of 0
     predicted = torch.where(known.any(dim=1), highest, torch.zeros_like(highest))
     rows = worst_grade(labels) * weights
     losses = rows[:, Grade.SEVERE] * softplus(-predicted) + rows[:, : Grade.SEVERE].sum(dim=1) * softplus(predicted)

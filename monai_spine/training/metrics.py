@@ -40,7 +40,7 @@ class StudyMetric(Metric):
 
     def update(self, output: Sequence[Mapping[str, Any]]) -> None:
         """Add a batch of studies."""
-        for study in output:
+        for study in output:  # by id, so that a study which a distributed sampler repeats counts once
             probabilities, labels = _array(study["pred"]), _array(study["label"])
             self._studies[study["study_id"]] = (probabilities.astype(np.float64), labels.astype(np.int64))
 

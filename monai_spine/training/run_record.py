@@ -60,6 +60,7 @@ class RunRecord:
         engine.add_event_handler(Events.EPOCH_COMPLETED, self._write)
 
     def _end_with_parent(self) -> None:
+        # a process whose parent has ended gets another one; it would go on training for nobody
         if self.parent is not None and os.getppid() != self.parent:
             raise SystemExit("error: the command that started this run has ended, so the run ends")
 

@@ -68,6 +68,7 @@ class RunState:
         if idist.get_rank() == 0:
             states = {name: part.state_dict() for name, part in self.parts.items()}
             progress = {"epoch": trainer.state.epoch, "max_epochs": trainer.state.max_epochs}
+            # written whole or not at all: a kill while writing must not lose the state of the epoch before
             save_atomically({"parts": states, "progress": progress}, self.path)
 
     def _resume(self, trainer: Engine) -> None:
@@ -87,6 +88,7 @@ class RunState:
             )
         for name, part in self.parts.items():
             part.load_state_dict(states[name])
+        # also the iteration: the momentum of a moving average follows from it
         trainer.state.epoch = progress["epoch"]
         trainer.state.iteration = progress["epoch"] * (trainer.state.epoch_length or 0)
         logger.info("resumed after epoch %d of %d: %s", progress["epoch"], planned, self.path)

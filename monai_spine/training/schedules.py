@@ -76,7 +76,7 @@ class Schedule:
     def share(self, step: int) -> float:
         """The rate of a step, counted from 0, as a share of the highest."""
         if step < self.warmup:
-            return (step + 1) / self.warmup
+            return (step + 1) / self.warmup  # a first rate of 0 would waste the step
         return self._courses[self.kind](min(1.0, (step - self.warmup) / self.total))
 
     def step(self) -> None:

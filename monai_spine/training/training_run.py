@@ -108,7 +108,7 @@ class TrainingRun:
 
     def attach(self) -> None:
         """Attach everything but the run's state, and start the random numbers of the batches."""
-        self.best_model.attach(self.evaluator, self.trainer)
+        self.best_model.attach(self.evaluator, self.trainer)  # first: listeners ask it whether an epoch was the best
         for listener in self.listeners:
             listener.attach(self.evaluator, self.trainer)
         for handler in self.trainer_handlers:
