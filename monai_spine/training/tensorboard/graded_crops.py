@@ -19,16 +19,16 @@ from monai_spine.training.tensorboard.pictures import crops_picture
 
 
 class GradedCrops:
-    """Adds pictures of the studies of the least and of the greatest weighted log loss, under the epoch.
+    """Adds pictures of the studies with the least and with the greatest weighted log loss, under the epoch.
 
     Parameters
     ----------
     writer
         TensorBoard's: ``best/0``, ``best/1`` … and ``worst/0`` …
     network
-        Whose attention to show.
+        The grader whose attention weights are shown.
     studies
-        How many of each.
+        How many of the best, and of the worst.
     """
 
     def __init__(self, *, writer: SummaryWriter | TensorBoard, network: LevelGrader, studies: int = 2) -> None:

@@ -59,6 +59,6 @@ class StudyPictures:
 
 
 def _grid(image: torch.Tensor) -> np.ndarray:
-    """The network's input as ``(2 * series, R, A, S)``, whether its slices were channels or not."""
+    """The network's input as ``(2 * series, R, A, S)``; in 2-D its slices are channels."""
     array = torch.as_tensor(image).float().cpu().numpy()
     return array.reshape(2 * len(SeriesType), -1, *array.shape[-2:])
