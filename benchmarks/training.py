@@ -25,6 +25,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import monai
 import nibabel as nib
 import numpy as np
 import torch
@@ -123,8 +124,11 @@ class _Run:
             "epochs": 1000,
         }
         parser.update(changes if options.workers is None else {**changes, "num_workers": options.workers})
-        for expression in ("initialize", *_before_the_run(parser)):
-            parser.get_parsed_content(expression)
+        parser["train#handlers#0#_disabled_"] = True  # the validation, which runs when an epoch is over
+        parser["best_model#patience"] = 0
+        monai.utils.set_determinism(seed=parser["seed"])
+        parser.get_parsed_content("start")()
+        parser.get_parsed_content("training_run").attach()
         self.get: Callable[[str], Any] = parser.get_parsed_content
         self.trainer: Engine = self.get("train#trainer")
         self.loader = self.trainer.data_loader  # type: ignore[attr-defined]
@@ -171,17 +175,6 @@ class _Run:
         self.trainer.data_loader = data  # type: ignore[attr-defined]
         self.trainer.state.max_epochs = 1
         self.trainer.run()
-
-
-def _before_the_run(parser: ConfigParser) -> Iterator[str]:
-    """What ``run`` does until it starts the trainer; only a validation and files of a run are left out."""
-    parser["train#handlers#0#_disabled_"] = True
-    parser["best_model#patience"] = 0
-    for n, line in enumerate(parser["run"]):
-        if ".run()" in line or "close()" in line:
-            return
-        if "run_state" not in line:
-            yield f"run#{n}"
 
 
 @contextlib.contextmanager

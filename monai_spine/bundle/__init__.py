@@ -1,1 +1,1 @@
-"""MONAI bundles: run them, read their metadata, explain their errors."""
+"""MONAI bundles: how they run, their settings, their metadata, and messages for their errors."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
+from typing import Any
 
 import numpy as np
 
@@ -151,3 +152,31 @@ DEFAULT_VIEWS = (
 )
 """Sagittal T2 around the canal, sagittal T1 (or T2 in its place) across both foramina, axial T2 around the disc. Sizes
 and numbers of slices after the winners of the RSNA 2024 competition: 40 to 50 mm and a margin, 96 to 128 pixels."""
+
+
+def grader_view(name: str, **changes: Any) -> View:
+    """A view of the shipped grader, ``canal``, ``foramina`` or ``disc``, with other values for some of its fields.
+
+    Raises
+    ------
+    InvalidOptionError
+        If there is no such view, or a value cannot be used.
+    """
+    if name not in _GRADER_VIEWS:
+        raise InvalidOptionError(f"expected a view out of {', '.join(_GRADER_VIEWS)}, but found {name!r}")
+    return View(**{"name": name, **_GRADER_VIEWS[name], **changes})
+
+
+_GRADER_VIEWS: dict[str, dict[str, Any]] = {
+    view.name: {
+        "plane": view.plane,
+        "series": view.series,
+        "anchor": view.anchor,
+        "size_mm": (56.0, 56.0),
+        "pixels": (64, 64),
+        "slices": slices,
+        "gap_mm": 4.5,
+    }
+    for view, slices in zip(DEFAULT_VIEWS, (5, 11, 3), strict=True)
+}
+"""Fewer and smaller slices than `DEFAULT_VIEWS`, so that a CPU can train the shipped grader."""

@@ -1,1 +1,1 @@
-"""Networks that more than one subject uses, and the two graders."""
+"""Networks: the two graders, and backbones that more than one subject uses."""

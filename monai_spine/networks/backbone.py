@@ -1,9 +1,10 @@
-"""Backbones from timm: made without weights, filled on request from its hub or from a file."""
+"""Backbones from timm: made with random weights, filled on request from timm's hub or from a file."""
 
 from __future__ import annotations
 
 import difflib
 import pickle
+import re
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,29 +20,36 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from monai_spine.errors import InvalidOptionError, InvalidTableError, MissingInputError
-from monai_spine.networks.weight_names import timm_names
 
 _WEIGHTS = "model.safetensors"
 _OFFERED = 5
-"""Names that resemble an unknown one."""
+"""How many near names an error offers."""
+_OURS = "backbone.body."
+_CONVNEXT_LAYERS = {
+    "block.0": "conv_dw",
+    "block.2": "norm",
+    "block.3": "mlp.fc1",
+    "block.5": "mlp.fc2",
+}
+"""What torchvision calls the parts of a ConvNeXt block, and what timm calls them."""
 
 
 class Backbone(nn.Module):
-    """A timm network that turns pictures into features, never fetching anything when it is made.
+    """A timm network that turns pictures into features. Making one never fetches anything.
 
     Parameters
     ----------
     name
-        As timm knows it, such as ``convnext_nano`` or ``vit_small_patch14_reg4_dinov2``; a tag after a point, such as
-        ``convnext_nano.in12k_ft_in1k``, says whose weights the hub is to give.
+        Its name in timm, such as ``convnext_nano`` or ``vit_small_patch14_reg4_dinov2``. A tag after a point, such as
+        ``convnext_nano.in12k_ft_in1k``, chooses among the hub's weights.
     in_channels
         Channels of a picture.
     pixels
-        Rows and columns of a picture; vision transformers need to know.
+        Rows and columns of a picture, which a vision transformer needs.
     drop_path
-        Share of residual branches that are left out in training, where the network has any.
+        Probability that a residual branch is left out in training, where the network has any.
     checkpointing
-        Whether to compute features twice instead of keeping them: slower, with less memory.
+        Whether to compute features again for the gradient instead of keeping them: slower, with less memory.
 
     Raises
     ------
@@ -69,16 +77,15 @@ class Backbone(nn.Module):
             self.body.set_grad_checkpointing(True)
 
     def speed_up(self, *, channels_last: bool = False, compiled: bool = False) -> None:
-        """Same answers, other ways to them, chosen for a machine; names and values of the weights do not change.
+        """Choose how the machine computes the same answers; names and values of the weights do not change.
 
         Parameters
         ----------
         channels_last
-            Whether pictures and weights are laid out channel by channel of each pixel, which many convolutions are
-            faster on.
+            Whether memory holds all channels of a pixel side by side, with which many convolutions are faster.
         compiled
-            Whether `torch.compile` writes code for the network, for any number of pictures; copies are not compiled.
-            The first steps take minutes, and a compiler must be there.
+            Whether `torch.compile` compiles the network, for any number of pictures. Copies are not compiled. The
+            first steps take minutes, and need a C++ compiler.
         """
         if channels_last:
             self.channels_last = True
@@ -90,35 +97,36 @@ class Backbone(nn.Module):
         """Features ``(n, features)`` of pictures ``(n, in_channels, rows, columns)`` from 0 to 1."""
         if self.channels_last:
             pictures = pictures.contiguous(memory_format=torch.channels_last)
-        given: torch.Tensor = self.body(pictures)
-        return given
+        features: torch.Tensor = self.body(pictures)
+        return features
 
     def start_from(self, source: str) -> None:
         """Take the weights of a file, or of timm's hub if ``source`` is ``hub``.
 
-        A file may have timm's form, torchvision's (ResNet, ConvNeXt) or be that of a classifier of ours. First layers
-        are fitted to the number of channels and position embeddings to the size of the pictures, as timm does it.
+        A file may hold timm's names, torchvision's (ResNet, ConvNeXt), or a classifier of ours. timm fits first layers
+        to the number of channels, and position embeddings to the size of the pictures.
 
         Raises
         ------
         MissingInputError
-            If the file is not there, or the hub cannot be reached: says how to fetch the file where it can.
+            If there is no such file, or the hub cannot be reached; the message names the command that fetches the file.
         InvalidTableError
             If the weights are those of another network.
         """
         fetched = _from_hub(self.name) if source == "hub" else _checked(Path(source), self.name)
+        # timm leaves at random what a file lacks, without a warning: that differs between networks of two seeds
         with torch.random.fork_rng(), _in_timms_form(fetched) as path:
             one, other = (self._filled(path, seed, fetched) for seed in (0, 1))
         lacking = [name for name, tensor in one.items() if not torch.equal(tensor, other[name])]
-        if lacking:  # timm leaves at random what a file lacks, and says nothing
+        if lacking:
             raise InvalidTableError(
                 f"{fetched} does not hold weights of {self.name}: it lacks {len(lacking)} of {len(one)}, such as "
                 f"{lacking[0]}"
             )
         self.body.load_state_dict(one)
 
-    def _filled(self, path: Path, seed: int, given: Path) -> dict[str, torch.Tensor]:
-        """The weights of the file, in a network that began with random ones of a seed; ``given`` is the user's file."""
+    def _filled(self, path: Path, seed: int, named: Path) -> dict[str, torch.Tensor]:
+        """The weights of the file in a network with random ones of a seed; ``named`` is the user's file, for errors."""
         torch.manual_seed(seed)
         changes: dict[str, Any] = {"img_size": self.pixels} if hasattr(self.body, "patch_embed") else {}
         overlay = {"file": str(path), "hf_hub_id": None, "url": ""}
@@ -126,7 +134,7 @@ class Backbone(nn.Module):
         try:
             body = timm.create_model(self.name, pretrained=True, pretrained_cfg_overlay=overlay, **settings)
         except (RuntimeError, KeyError, ValueError, OSError, pickle.UnpicklingError, SafetensorError) as err:
-            raise InvalidTableError(f"{given} does not hold weights of {self.name}: {_said(err)}") from err
+            raise InvalidTableError(f"{named} does not hold weights of {self.name}: {_beginning(err)}") from err
         return dict(body.state_dict())
 
 
@@ -148,7 +156,7 @@ def _made(name: str, in_channels: int, pixels: tuple[int, int], drop_path: float
 
 @torch.no_grad()
 def _width(body: Any, name: str, in_channels: int, pixels: tuple[int, int]) -> int:
-    """Features of a picture, found by looking at an empty one."""
+    """The number of features of a picture, measured on an empty one."""
     body.eval()
     try:
         features = int(body(torch.zeros(1, in_channels, *pixels)).shape[1])
@@ -159,9 +167,9 @@ def _width(body: Any, name: str, in_channels: int, pixels: tuple[int, int]) -> i
 
 
 def _check_patches(body: Any, name: str, pixels: tuple[int, int]) -> None:
-    """A vision transformer silently leaves out what does not fill a patch; patches that overlap leave nothing out."""
+    """Refuse sizes of which a vision transformer would leave out rows or columns that do not fill a patch."""
     cut = getattr(getattr(body, "patch_embed", None), "proj", None)
-    if not isinstance(cut, nn.Conv2d) or cut.kernel_size != cut.stride:
+    if not isinstance(cut, nn.Conv2d) or cut.kernel_size != cut.stride:  # patches that overlap leave nothing out
         return
     patch = cut.stride
     if any(n % size for n, size in zip(pixels, patch, strict=True)):
@@ -178,7 +186,7 @@ def _wrong_size(name: str, pixels: tuple[int, int], err: Exception) -> InvalidOp
     parts = [
         f"{name} cannot take pictures of {pixels[0]} x {pixels[1]} pixels",
         *([f"it was made for {usual}"] if usual else []),
-        *([f"timm says: {_said(err)}"] if str(err) else []),
+        *([f"timm says: {_beginning(err)}"] if str(err) else []),
     ]
     return InvalidOptionError("; ".join(parts))
 
@@ -201,12 +209,12 @@ def _from_hub(name: str) -> Path:
 
 @contextmanager
 def _in_timms_form(path: Path) -> Iterator[Path]:
-    """The file, or one with timm's names in its place for a while."""
+    """The file, or in its place a temporary one with timm's names."""
     try:
-        held = load_file(path) if path.suffix == ".safetensors" else torch.load(path, "cpu", weights_only=True)
+        tensors = load_file(path) if path.suffix == ".safetensors" else torch.load(path, "cpu", weights_only=True)
     except (RuntimeError, OSError, ValueError, LookupError, EOFError, pickle.UnpicklingError, SafetensorError):
-        held = None  # timm says what is wrong with it
-    renamed = timm_names(held) if isinstance(held, dict) else None
+        tensors = None  # timm says what is wrong with it
+    renamed = timm_names(tensors) if isinstance(tensors, dict) else None
     if renamed is None:
         yield path
         return
@@ -221,6 +229,38 @@ def _checked(path: Path, name: str) -> Path:
     return path
 
 
-def _said(err: Exception) -> str:
-    """The first two lines of an error, which name the tensors that are missing."""
+def _beginning(err: Exception) -> str:
+    """The beginning of an error's text, which names the tensors that are missing."""
     return " ".join(str(err).split())[:300]
+
+
+def timm_names(weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor] | None:
+    """Weights under timm's names, or None if they need no change.
+
+    Renamed are torchvision's ConvNeXt, and a classifier of ours, of which the backbone is taken. torchvision's ResNets
+    have timm's names.
+    """
+    if any(name.startswith(_OURS) for name in weights):
+        return {name.removeprefix(_OURS): value for name, value in weights.items() if name.startswith(_OURS)}
+    if "features.1.0.layer_scale" in weights:
+        return dict(_convnext(name, value) for name, value in weights.items())
+    return None
+
+
+def _convnext(name: str, value: torch.Tensor) -> tuple[str, torch.Tensor]:
+    """A tensor of torchvision's ConvNeXt: features 0 are the stem, odd ones the stages, even ones the downsamplings."""
+    if name.startswith("classifier."):
+        return name.replace("classifier.0.", "head.norm.").replace("classifier.2.", "head.fc."), value
+    match = re.fullmatch(r"features\.(\d+)\.(\d+)\.(.+)", name)
+    if not match:
+        return name, value
+    part, n, rest = int(match[1]), int(match[2]), match[3]
+    if part == 0:
+        return f"stem.{n}.{rest}", value
+    if part % 2 == 0:
+        return f"stages.{part // 2}.downsample.{n}.{rest}", value
+    block = f"stages.{part // 2}.blocks.{n}"
+    if rest == "layer_scale":
+        return f"{block}.gamma", value.flatten()
+    layer, _, kind = rest.rpartition(".")
+    return f"{block}.{_CONVNEXT_LAYERS.get(layer, layer)}.{kind}", value

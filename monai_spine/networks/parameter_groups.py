@@ -1,4 +1,4 @@
-"""What an optimizer is to train at which rate: heads faster than backbones, late layers faster than early ones."""
+"""Groups of parameters with learning rates: heads learn faster than backbones, late layers faster than early ones."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from monai_spine.networks.backbone import Backbone
 
 def parameter_groups(
     network: nn.Module,
-    *,
     learning_rate: float,
     weight_decay: float,
     layer_decay: float = 1.0,
+    *,
     backbone_rate: float = 1.0,
     trained: Container[int] | None = None,
 ) -> list[dict[str, Any]]:
@@ -25,42 +25,44 @@ def parameter_groups(
     Parameters
     ----------
     network
-        Any, with a `Backbone` or several in it.
+        Any network that holds a `Backbone`, or several.
     learning_rate
-        Of all but the backbones.
+        Rate of everything but the backbones.
     weight_decay
-        Of all but the backbones' biases and normalisations, which have none.
+        Weight decay of everything but the backbones' biases and normalisations, which have none.
     layer_decay
-        Each layer of a backbone learns this many times as fast as the next one (Clark et al. 2020, arXiv:2003.10555,
-        as timm counts layers); 1 for one rate.
+        Rate of a backbone's layer as a multiple of the next layer's (Clark et al. 2020, arXiv:2003.10555; layers as
+        timm counts them); 1 gives all layers one rate.
     backbone_rate
-        How many times as fast as the rest the backbones' last layers learn.
+        Rate of the backbones' last layers as a multiple of ``learning_rate``.
     trained
-        Identities (`id`) of the parameters that are trained; None asks each whether it takes a gradient.
+        Identities (`id`) of the parameters that are trained; None takes those that require a gradient.
     """
-    taken = _asks_gradient if trained is None else (lambda parameter: id(parameter) in trained)
+    is_trained = _asks_gradient if trained is None else (lambda parameter: id(parameter) in trained)
     groups: list[dict[str, Any]] = []
     backbones = [module for module in network.modules() if isinstance(module, Backbone)]
     for backbone in backbones:
         rate = learning_rate * backbone_rate
-        groups += _by_layer(backbone.body, rate, weight_decay, layer_decay, taken)
+        groups += _by_layer(backbone.body, rate, weight_decay, layer_decay, is_trained)
     own = {id(parameter) for backbone in backbones for parameter in backbone.parameters()}
-    rest = [parameter for parameter in network.parameters() if id(parameter) not in own and taken(parameter)]
+    rest = [parameter for parameter in network.parameters() if id(parameter) not in own and is_trained(parameter)]
     return [*groups, {"params": rest, "lr": learning_rate, "weight_decay": weight_decay}] if rest else groups
 
 
 def _by_layer(
-    body: Any, rate: float, weight_decay: float, layer_decay: float, taken: Callable[[nn.Parameter], bool]
+    body: Any, rate: float, weight_decay: float, layer_decay: float, is_trained: Callable[[nn.Parameter], bool]
 ) -> list[dict[str, Any]]:
     layers = group_parameters(body, body.group_matcher(coarse=False), reverse=True)
     last = max(layers.values())
     groups: dict[tuple[int, bool], dict[str, Any]] = {}
     for name, parameter in body.named_parameters():
-        if not taken(parameter):
+        if not is_trained(parameter):
             continue
-        layer, decays = layers.get(name, last), parameter.ndim > 1
-        made = {"params": [], "lr": rate * layer_decay ** (last - layer), "weight_decay": weight_decay if decays else 0}
-        groups.setdefault((layer, decays), made)["params"].append(parameter)
+        layer = layers.get(name, last)
+        decays = parameter.ndim > 1  # biases and the scales of normalisations have one dimension
+        own_rate, own_decay = rate * layer_decay ** (last - layer), weight_decay if decays else 0
+        group: dict[str, Any] = {"params": [], "lr": own_rate, "weight_decay": own_decay}
+        groups.setdefault((layer, decays), group)["params"].append(parameter)
     return list(groups.values())
 
 

@@ -1,4 +1,4 @@
-"""From a sequence of slices to one token for each question."""
+"""Pools a sequence of slices into one token for each condition."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from monai_spine.errors import InvalidOptionError
 
 
 class SlicePooling(nn.Module):
-    """Pools slices, those that are absent left out.
+    """Pools slices without those that are absent.
 
     Parameters
     ----------
     kind
-        ``mean`` and ``max`` answer all questions alike. ``attention`` weighs the slices for each question by
+        ``mean`` and ``max`` pool alike for all queries. ``attention`` weighs the slices for each query by
         ``w tanh(V h)``, ``gated`` by ``w (tanh(V h) * sigmoid(U h))`` (Ilse et al. 2018, arXiv:1802.04712, equations 8
-        and 9; one set of weights for each question as in CLAM, Lu et al. 2021, doi:10.1038/s41551-020-00682-w).
+        and 9; one set of weights for each query as in CLAM, Lu et al. 2021, doi:10.1038/s41551-020-00682-w).
     features
         Size of a token.
     queries
-        Number of questions.
+        Number of tokens to pool into, such as one for each condition.
 
     Raises
     ------
@@ -44,9 +44,9 @@ class SlicePooling(nn.Module):
         self.answer = nn.Linear(features, queries * features)
 
     def forward(self, tokens: torch.Tensor, mask: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Answers ``(n, queries, features)`` and weights ``(n, queries, slices)`` of tokens ``(n, slices, features)``.
+        """Tokens ``(n, queries, features)`` and weights ``(n, queries, slices)`` of tokens ``(n, slices, features)``.
 
-        ``mask`` ``(n, slices)`` is True where there is a slice. Weights of a sequence without any are 0.
+        ``mask`` ``(n, slices)`` is True where there is a slice. The weights of a sequence without any slice are 0.
         """
         weights = self._weights(tokens, mask)
         if self.kind == "max":
@@ -69,4 +69,5 @@ class SlicePooling(nn.Module):
                 hidden = hidden * torch.sigmoid(self.gate(tokens))
             scores = self.weigh(hidden).transpose(1, 2)
         lowest = torch.finfo(tokens.dtype).min
+        # not -inf: softmax over nothing but -inf is not a number, also in the gradient
         return torch.softmax(scores.masked_fill(~mask[:, None], lowest), dim=-1) * mask[:, None]

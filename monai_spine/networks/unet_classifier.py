@@ -1,4 +1,4 @@
-"""A U-Net that classifies: down path, optionally the way up with skips, then pooling and a linear head."""
+"""A U-Net that classifies: a down path, optionally an up path with skips, then pooling and a linear head."""
 
 from __future__ import annotations
 
@@ -8,7 +8,11 @@ import torch
 from monai.networks.blocks import Convolution, ResidualUnit
 from torch import nn
 
-from monai_spine.spine import FINDINGS, Grade
+from monai_spine.spine import FINDINGS, Grade, SeriesType
+
+_NORM = "BATCH"
+"""MONAI's name of the normalisation. GroupNorm and InstanceNorm learnt less: they take away each study's own mean,
+which global average pooling reads."""
 
 
 class UNetClassifier(nn.Module):
@@ -34,13 +38,6 @@ class UNetClassifier(nn.Module):
         Whether to go back up, with skips.
     dropout
         Probability of dropping a pooled feature.
-    norm
-        MONAI's name of the normalisation. Batch statistics keep a study's own mean, which pooling needs.
-    coordinates
-        Whether every stage of the way down is told where each voxel is: its position, from -1 to 1 along every axis,
-        goes through a 1 x 1 convolution and is added to the features, which is what concatenating the positions
-        before a convolution does (Liu et al. 2018, arXiv:1807.03247) while channels keep the sizes that convolutions
-        are fast with. Pooling forgets where a feature stood, and a finding's level is where it stands.
 
     Raises
     ------
@@ -58,24 +55,25 @@ class UNetClassifier(nn.Module):
         res_units: int = 2,
         up_path: bool = False,
         dropout: float = 0.2,
-        norm: str = "BATCH",
-        coordinates: bool = True,
     ) -> None:
         super().__init__()
         if spatial_dims not in (2, 3):
-            raise ValueError(f"expected spatial_dims 2 or 3, but given {spatial_dims}")
+            raise ValueError(f"expected spatial_dims 2 or 3, but found {spatial_dims}")
         if len(strides) != len(channels):
-            raise ValueError(f"expected as many strides as channels, but given {len(strides)} and {len(channels)}")
+            raise ValueError(f"expected as many strides as channels, but found {len(strides)} and {len(channels)}")
         sources = [in_channels, *channels[:-1]]
+        # _AddPositions: pooling forgets where a feature was, but where a finding is tells its level
         self.down = nn.ModuleList(
             nn.Sequential(
-                _Placed(spatial_dims, source) if coordinates else nn.Identity(),
-                ResidualUnit(spatial_dims, source, features, strides=stride, subunits=res_units, norm=norm, act="RELU"),
+                _AddPositions(spatial_dims, source),
+                ResidualUnit(
+                    spatial_dims, source, features, strides=stride, subunits=res_units, norm=_NORM, act="RELU"
+                ),
             )
             for source, features, stride in zip(sources, channels, strides, strict=True)
         )
         self.up = nn.ModuleList(
-            _Up(spatial_dims, source=channels[n + 1], features=channels[n], stride=strides[n + 1], norm=norm)
+            _Up(spatial_dims, source=channels[n + 1], features=channels[n], stride=strides[n + 1])
             for n in (reversed(range(len(channels) - 1)) if up_path else ())
         )
         pooled = channels[0] if up_path else channels[-1]
@@ -99,17 +97,31 @@ class UNetClassifier(nn.Module):
 
     @torch.no_grad()
     def start_from(self, rows: torch.Tensor) -> None:
-        """Make a new network's answer a prior: ``rows`` ``(25, 3)`` of probabilities, whatever the image.
+        """Make a new network answer with a prior, ``rows`` ``(25, 3)`` of probabilities, whatever the image.
 
-        The head's weights become small and its bias the logarithm of the rows, so that training spends nothing on
+        The head's weights become small and its bias the logarithm of the rows. Training then spends no steps on
         learning how common each grade is (Lin et al. 2017, arXiv:1708.02002, section 4.1).
         """
         self.head.weight.mul_(0.01)
         self.head.bias.copy_(rows.clamp(min=1e-4).log().flatten())
 
 
-class _Placed(nn.Module):
-    """Adds to the features what a 1 x 1 convolution makes of each voxel's position."""
+def channels_of(spatial_dims: int, grid_size: Sequence[int]) -> int:
+    """Input channels of a study on a grid ``(R, A, S)``: intensity and coverage of each series; in 2-D, of each slice.
+
+    In 2-D the slices become channels: a CPU computes 3-D convolutions of few channels slowly, and a first layer of 9 to
+    16 channels costs more than the rest of a small network.
+    """
+    channels = 2 * len(SeriesType)
+    return channels if spatial_dims == 3 else channels * grid_size[0]
+
+
+class _AddPositions(nn.Module):
+    """Adds a 1 x 1 convolution of each voxel's position, from -1 to 1 along every axis, to the features.
+
+    Concatenating the positions before the next convolution would do the same (Liu et al. 2018, arXiv:1807.03247), but
+    adding keeps the number of channels round, and convolutions on a CPU are slow with odd numbers.
+    """
 
     def __init__(self, spatial_dims: int, features: int) -> None:
         super().__init__()
@@ -123,18 +135,20 @@ class _Placed(nn.Module):
 
 
 class _Up(nn.Module):
-    """One step up: transposed convolution, the skip concatenated, one residual unit."""
+    """One step up: a transposed convolution, the skip concatenated, one residual unit."""
 
-    def __init__(self, spatial_dims: int, *, source: int, features: int, stride: int, norm: str) -> None:
+    def __init__(self, spatial_dims: int, *, source: int, features: int, stride: int) -> None:
         super().__init__()
         self.rise = Convolution(
-            spatial_dims, source, features, strides=stride, kernel_size=3, norm=norm, act="RELU", is_transposed=True
+            spatial_dims, source, features, strides=stride, kernel_size=3, norm=_NORM, act="RELU", is_transposed=True
         )
-        self.merge = ResidualUnit(spatial_dims, 2 * features, features, subunits=1, norm=norm, act="RELU")
+        self.merge = ResidualUnit(spatial_dims, 2 * features, features, subunits=1, norm=_NORM, act="RELU")
 
     def forward(self, features: torch.Tensor, skip: torch.Tensor) -> torch.Tensor:
-        """Features of the coarser stage, and the skip of the finer one."""
+        """Merge features of the coarser stage with the skip of the finer one."""
         risen = self.rise(features)
+        # a stage of odd size is one voxel longer after its way down and up; cutting keeps voxels in their places, where
+        # stretching to the skip's size would shift them
         for axis in range(2, risen.dim()):
             risen = risen.narrow(axis, 0, skip.size(axis))
         return self.merge(torch.cat([risen, skip], dim=1))

@@ -1,1 +1,1 @@
-"""What every training shares: losses, metrics, batch augmentation, Ignite handlers, the state of a run."""
+"""What trainings share: losses, metrics, augmentation of batches, ignite handlers, a run from start to end."""

@@ -1,4 +1,4 @@
-"""Batches in which studies lend each other levels, halves and parts, with the labels that belong to them."""
+"""Mixes the studies of a batch: levels, halves and parts of one come from another, with their labels."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from monai_spine.errors import InvalidOptionError
 from monai_spine.geometry import Plane
 from monai_spine.spine import FINDINGS, MISSING, Level, Side
 from monai_spine.training.intensity import IntensityChanges
-from monai_spine.training.soft_labels import blended, soft_labels
+from monai_spine.training.losses import blended, soft_labels
 
 _LEVELS = tuple(Level)
 _OF_LEVEL = torch.tensor([_LEVELS.index(finding.level) for finding in FINDINGS])
@@ -20,38 +20,43 @@ _RIGHT = torch.tensor([finding.condition.side is Side.RIGHT for finding in FINDI
 _MIDDLE = torch.tensor([finding.condition.side is None for finding in FINDINGS])
 
 
-class StudyMixing:
-    """Prepares a trainer's batch: what MONAI's engines take as ``prepare_batch``.
+_ALPHA = 0.4
+"""Both parameters of the beta distribution of a blend's weights: most are near 0 or 1."""
 
-    Every mixture keeps labels true: a borrowed level brings its five labels; a borrowed right half its right ones, and
-    the label of the canal counts only if both studies have the same ("sequence cutmix" of the RSNA 2024 winners). What
-    is blended has soft labels. The other study is the one before in the batch: a batch of one mixes nothing.
+
+class StudyMixing:
+    """Prepares a trainer's batch: a ``prepare_batch`` of MONAI's engines.
+
+    Labels stay true in every mixture. A level from another study comes with its five labels. A right half comes with
+    its right labels, and the label of the canal is kept only if both studies have the same one ("sequence cutmix" of
+    the RSNA 2024 winners). Blended studies have soft labels. The other study is the one before in the batch, so a batch
+    of one is not mixed.
 
     Parameters
     ----------
     views
-        In the order of the slices in ``image``; see `LevelStackd`.
+        The views, in the order of their slices in ``image``; see `LevelStackd`.
     level
         Probability that a level comes from another study of the batch.
     half
         Probability that the right half of a level comes from another study.
     blend
         Probability that a study becomes a weighted mean of itself and another ("mixup", Zhang et al. 2018,
-        arXiv:1710.09412); a level only if both have the same slices of it.
-    alpha
-        The other's weight is drawn from a beta distribution with this as both parameters.
+        arXiv:1710.09412); only levels of which both have the same slices are blended. The other study's weight is drawn
+        from a beta distribution.
     rectangle
         Probability that a rectangle of all slices of a level comes from another study which has the same slices of it
-        ("cutmix", Yun et al. 2019, arXiv:1905.04899); its share of the labels is that of the area, drawn evenly.
+        ("cutmix", Yun et al. 2019, arXiv:1905.04899). The other study's share of the labels is that of the area, which
+        is uniform from 0 to 1.
     hole
         Probability that a slice loses a square of half its side (coarse dropout); it becomes 0, which is dark tissue.
     intensity
-        Changes of grey values, before everything else; None for none.
+        Changes of grey values, made first; None for none.
 
     Raises
     ------
     InvalidOptionError
-        If a probability is not from 0 to 1, or ``alpha`` not above 0.
+        If a probability is not from 0 to 1.
     """
 
     def __init__(
@@ -61,7 +66,6 @@ class StudyMixing:
         level: float = 0.0,
         half: float = 0.0,
         blend: float = 0.0,
-        alpha: float = 0.4,
         rectangle: float = 0.0,
         hole: float = 0.0,
         intensity: IntensityChanges | None = None,
@@ -70,10 +74,8 @@ class StudyMixing:
         for name, share in shares.items():
             if not 0 <= share <= 1:
                 raise InvalidOptionError(f"expected the mixing's {name} from 0 to 1, but found {share}")
-        if alpha <= 0:
-            raise InvalidOptionError(f"expected the mixing's alpha above 0, but found {alpha}")
         self.views, self.level, self.half, self.hole = tuple(views), level, half, hole
-        self.blend, self.alpha, self.rectangle = blend, alpha, rectangle
+        self.blend, self.rectangle = blend, rectangle
         self.intensity = intensity or IntensityChanges()
 
     def __call__(
@@ -86,12 +88,13 @@ class StudyMixing:
         image, label = (
             torch.as_tensor(batch[key]).to(device=device, non_blocking=non_blocking) for key in ("image", "label")
         )
+        # before mixing: a change of grey values belongs to one acquisition, so to one study
         image = self.intensity(image, [view.slices for view in self.views])
         if self.level > 0:
             image, label = self._levels(image, label)
         if self.half > 0:
             image, label = self._halves(image, label)
-        if self.blend > 0 or self.rectangle > 0:
+        if self.blend > 0 or self.rectangle > 0:  # whether or not this batch is mixed, so that labels keep one shape
             label = soft_labels(label)
         if self.blend > 0:
             image, label = self._blended(image, label)
@@ -100,53 +103,50 @@ class StudyMixing:
         return self._holes(image), label
 
     def _levels(self, image: torch.Tensor, label: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        taken, other = self._drawn(image, self.level)
-        image = torch.where(taken[:, :, None, None, None], image[other], image)
-        return image, torch.where(taken[:, _OF_LEVEL.to(taken.device)], label[other], label)
+        chosen, other = self._draw(image, self.level)
+        image = torch.where(chosen[:, :, None, None, None], image[other], image)
+        return image, torch.where(chosen[:, _OF_LEVEL.to(chosen.device)], label[other], label)
 
     def _halves(self, image: torch.Tensor, label: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        taken, other = self._drawn(image, self.half)
-        lent = image[other]
-        mixed = torch.where(self._right_half(image), lent, image)
-        half_there = (_absent(image) | _absent(lent)) & ~self._whole_slices(image)
+        chosen, other = self._draw(image, self.half)
+        mixed = torch.where(self._right_half(image), image[other], image)
+        # an axial slice that only one of the two studies has would be half there: it is left out
+        half_there = (_absent(image) | _absent(image[other])) & ~self._whole_slices(image)
         mixed = torch.where(half_there, torch.full_like(mixed, ABSENT), mixed)
-        image = torch.where(taken[:, :, None, None, None], mixed, image)
+        image = torch.where(chosen[:, :, None, None, None], mixed, image)
         right, middle = _RIGHT.to(label.device), _MIDDLE.to(label.device)
         theirs = label[other]
         canal = torch.where(theirs == label, label, torch.full_like(label, MISSING))
         mixture = torch.where(right, theirs, torch.where(middle, canal, label))
-        return image, torch.where(taken[:, _OF_LEVEL.to(taken.device)], mixture, label)
+        return image, torch.where(chosen[:, _OF_LEVEL.to(chosen.device)], mixture, label)
 
     def _blended(self, image: torch.Tensor, label: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """A study at a time, so that its levels agree on how much of them is whose."""
-        taken, other = self._drawn(image, self.blend, levels=1)
-        drawn = torch.distributions.Beta(self.alpha, self.alpha).sample((len(image), 1)).to(image.device)
-        share = drawn * (taken & _alike(image, image[other]))
-        return self._lent(image, label, other, share, share[:, :, None, None, None])
+        """Blend whole studies: all levels of a study have the same weight of the other one."""
+        chosen, other = self._draw(image, self.blend, levels=1)
+        drawn = torch.distributions.Beta(_ALPHA, _ALPHA).sample((len(image), 1)).to(image.device)
+        share = drawn * (chosen & _same_slices(image, image[other]))
+        return self._mix(image, label, other, share, share[:, :, None, None, None])
 
     def _rectangles(self, image: torch.Tensor, label: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        taken, other = self._drawn(image, self.rectangle)
-        side = torch.rand(taken.shape, device=image.device).sqrt()
-        along = [_stretch(side, length) for length in image.shape[-2:]]
-        inside = (
-            along[0][..., :, None] & along[1][..., None, :] & (taken & _alike(image, image[other]))[..., None, None]
-        )
-        return self._lent(image, label, other, inside.float().mean(dim=(-2, -1)), inside[:, :, None].float())
+        chosen, other = self._draw(image, self.rectangle)
+        side = torch.rand(chosen.shape, device=image.device).sqrt()  # the area is then uniform
+        along = [_interval(side, length) for length in image.shape[-2:]]
+        mixed = chosen & _same_slices(image, image[other])
+        inside = along[0][..., :, None] & along[1][..., None, :] & mixed[..., None, None]
+        return self._mix(image, label, other, inside.float().mean(dim=(-2, -1)), inside[:, :, None].float())
 
-    def _lent(
+    def _mix(
         self, image: torch.Tensor, label: torch.Tensor, other: torch.Tensor, share: torch.Tensor, weight: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Pixels mixed by their weight of the other study, and labels by its share ``(batch, 5)`` of a level."""
+        """Mix pixels by ``weight`` of the other study, and labels by its ``share`` ``(batch, 5)`` of a level."""
         mixed = torch.where(_absent(image), image, torch.lerp(image, image[other], weight))
         return mixed, blended(label, label[other], share[:, _OF_LEVEL.to(share.device)])
 
-    def _drawn(
-        self, image: torch.Tensor, share: float, levels: int = len(_LEVELS)
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Which levels ``(batch, 5)`` are mixed, and with which study of the batch ``(batch,)``."""
+    def _draw(self, image: torch.Tensor, share: float, levels: int = len(_LEVELS)) -> tuple[torch.Tensor, torch.Tensor]:
+        """Draw which levels ``(batch, 5)`` are mixed, and name the other study of each in the batch, ``(batch,)``."""
         count = len(image)
-        taken = torch.rand(count, levels, device=image.device) < share
-        return taken, torch.arange(count, device=image.device).roll(1)
+        chosen = torch.rand(count, levels, device=image.device) < share
+        return chosen, torch.arange(count, device=image.device).roll(1)
 
     def _right_half(self, image: torch.Tensor) -> torch.Tensor:
         """Where the patient's right is, ``(slices, rows, columns)``.
@@ -165,7 +165,7 @@ class StudyMixing:
         return torch.cat(parts)
 
     def _whole_slices(self, image: torch.Tensor) -> torch.Tensor:
-        """Slices that belong to one half as a whole, ``(slices, 1, 1)``."""
+        """The slices that lie in one half as a whole, ``(slices, 1, 1)``: sagittal ones."""
         whole = [view.plane is Plane.SAGITTAL for view in self.views for _ in range(view.slices)]
         return torch.tensor(whole, device=image.device)[:, None, None]
 
@@ -178,22 +178,23 @@ class StudyMixing:
         y = torch.arange(rows, device=image.device)[:, None]
         x = torch.arange(columns, device=image.device)
         inside = (y >= top) & (y < top + rows // 2) & (x >= left) & (x < left + columns // 2)
-        struck = (torch.rand(shape, device=image.device) < self.hole)[..., None, None]
-        return torch.where(inside & struck & (image != ABSENT), torch.zeros_like(image), image)
+        hit = (torch.rand(shape, device=image.device) < self.hole)[..., None, None]
+        # a hole in an absent slice would make it look like a black one that is there
+        return torch.where(inside & hit & (image != ABSENT), torch.zeros_like(image), image)
 
 
 def _absent(image: torch.Tensor) -> torch.Tensor:
-    """Slices that are not there, ``(batch, 5, slices, 1, 1)``: no pixel of one that is there is `ABSENT`."""
+    """Which slices are absent, ``(batch, 5, slices, 1, 1)``; all of their pixels are `ABSENT`, so one tells."""
     return image[..., :1, :1] == ABSENT
 
 
-def _alike(image: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
-    """Levels ``(batch, 5)`` of which both have the same slices."""
+def _same_slices(image: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
+    """The levels ``(batch, 5)`` of which both have the same slices."""
     return (_absent(image) == _absent(other)).flatten(2).all(dim=2)
 
 
-def _stretch(side: torch.Tensor, length: int) -> torch.Tensor:
-    """Where stretches of a share of the length lie, at random, ``(…, length)``."""
+def _interval(side: torch.Tensor, length: int) -> torch.Tensor:
+    """A random interval that is ``side`` times as long as an axis of ``length`` pixels, ``(…, length)``."""
     size = side * length
     first = torch.rand_like(side) * (length - size)
     place = torch.arange(length, device=side.device) + 0.5

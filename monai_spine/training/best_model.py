@@ -18,23 +18,23 @@ logger = logging.getLogger(__name__)
 
 
 class BestModel:
-    """Writes the network's ``state_dict`` whenever an evaluator's figure is the best so far.
+    """Writes the network's ``state_dict`` whenever a figure of an evaluator is the best so far.
 
-    The best figure and its epoch are part of the run's state (`state_dict`), so that a resumed run does not
-    overwrite a better model with a worse one.
+    The best figure and its epoch are part of the run's state (`state_dict`): without them the first validation of a
+    resumed run would count as the best, and overwrite a better model.
 
     Parameters
     ----------
     network
-        Whose weights to keep; the bare network where another wraps it for distributed training.
+        The network whose weights are kept; the bare one where another wraps it for several processes.
     path
-        Where they go.
+        The file of the weights.
     metric
         Name of the evaluator's figure.
     patience
         Epochs without improvement after which training ends; 0 never ends it.
     higher_is_better
-        Whether more of the figure is better, as of an accuracy, or less, as of a score.
+        Whether more of the figure is better, as of an accuracy; else less is better, as of a loss.
     """
 
     def __init__(
@@ -55,21 +55,22 @@ class BestModel:
         self.best_epoch = 0
 
     def attach(self, evaluator: Engine, trainer: Engine) -> None:
-        """Look at the figure whenever the evaluator has run inside the trainer."""
-        evaluator.add_event_handler(Events.COMPLETED, self._look, trainer)
+        """Compare the figure whenever the evaluator has run inside the trainer."""
+        evaluator.add_event_handler(Events.COMPLETED, self._compare, trainer)
         trainer.add_event_handler(Events.COMPLETED, self._report)
 
     def state_dict(self) -> dict[str, Any]:
-        """Plain numbers only."""
+        """Plain numbers only: a numpy number would make the file unreadable with ``weights_only=True``."""
         return {"best": self.best, "best_epoch": self.best_epoch}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Take up where a run stopped."""
+        """Go on where a run stopped."""
         self.best = float(state["best"])
         self.best_epoch = int(state["best_epoch"])
 
-    def _look(self, evaluator: Engine, trainer: Engine) -> None:
+    def _compare(self, evaluator: Engine, trainer: Engine) -> None:
         figure, epoch = float(evaluator.state.metrics[self.metric]), trainer.state.epoch
+        # comparing a figure that is not a number is False: such an epoch is never the best
         if self._sign * figure < self._sign * self.best:
             self.best, self.best_epoch = figure, epoch
             if idist.get_rank() == 0:

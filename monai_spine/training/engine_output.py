@@ -1,4 +1,4 @@
-"""What MONAI engines leave: after an iteration, and in all processes after an epoch."""
+"""The output of MONAI's engines: of an iteration, and of an epoch in all processes."""
 
 from __future__ import annotations
 
@@ -17,24 +17,24 @@ from monai_spine.scoring.competition import Floats, Ints
 class Answers:
     """Labels and probabilities of the cases that an engine has seen in an epoch.
 
-    Cases are studies of an engine that decollates its batches, known by ``study_id``, or images of one that does not,
-    known by ``index``; those that a distributed sampler repeats count once. Without either, each counts as it comes.
+    An engine that decollates its batches gives studies with a ``study_id``; one that does not gives images with an
+    ``index``. A distributed sampler may give a case to two processes: it counts once. Cases without an id all count.
     """
 
     def __init__(self) -> None:
         self._parts: list[tuple[list[Any], torch.Tensor, torch.Tensor]] = []
 
     def attach(self, engine: Engine) -> None:
-        """Forget when the engine starts, collect after each iteration."""
+        """Clear when the engine starts, collect after each iteration."""
         engine.add_event_handler(Events.STARTED, self.reset)
         engine.add_event_handler(Events.ITERATION_COMPLETED, self.collect)
 
     def reset(self) -> None:
-        """Forget the cases."""
+        """Clear the cases."""
         self._parts = []
 
     def collect(self, engine: Engine) -> None:
-        """Take what the last iteration left: ``label`` and ``pred``, which holds probabilities."""
+        """Add the last iteration's cases: ``label``, and ``pred``, which holds probabilities."""
         if isinstance(engine.state.output, list):
             studies = studies_of(engine)
             ids: list[Any] = [study.get("study_id") for study in studies]
@@ -46,25 +46,26 @@ class Answers:
         self.add(ids, label, pred)
 
     def add(self, ids: list[Any], label: torch.Tensor, pred: torch.Tensor) -> None:
-        """Take cases by themselves: labels ``(n, …)`` and probabilities ``(n, …, classes)``; an id may be None."""
+        """Add cases: labels ``(n, …)`` and probabilities ``(n, …, classes)``; an id may be None."""
         self._parts.append((ids, label.detach(), pred.detach().float()))
 
     def cases(self) -> dict[Any, tuple[npt.NDArray[Any], npt.NDArray[Any]]]:
-        """Label and probabilities of the cases of all processes by their ids, and in their order.
+        """Label and probabilities of the cases of all processes, by their ids and in the order of the ids.
 
-        Every process must ask.
+        All processes must call this.
         """
         rank = idist.get_rank()
         cases: dict[Any, Any] = {}
         for ids, label, pred in self._parts:
             labels, probabilities = label.cpu().numpy().astype(np.int64), pred.cpu().numpy().astype(np.float64)
             for one, truth, row in zip(ids, labels, probabilities, strict=True):
+                # rank and place make an id that no other process has
                 cases[(rank, len(cases)) if one is None else one] = (truth, row)
         cases = gathered(cases)
         return {one: cases[one] for one in sorted(cases)}
 
     def arrays(self) -> tuple[Ints, Floats]:
-        """Labels and probabilities of the `cases`, one after the other; every process must ask."""
+        """Labels and probabilities of the `cases`, stacked; all processes must call this."""
         cases = self.cases()
         if not cases:
             return np.zeros(0, np.int64), np.zeros((0, 0))
@@ -73,13 +74,13 @@ class Answers:
 
 
 def indices_of(engine: Engine) -> list[int]:
-    """Which records of the dataset the images of the last iteration are; empty if the batch does not say."""
+    """Places of the last iteration's images in the dataset; empty if the batch has no ``index``."""
     batch: Any = engine.state.batch
     return [int(n) for n in batch["index"]] if isinstance(batch, Mapping) and "index" in batch else []
 
 
 def studies_of(engine: Engine) -> list[dict[str, Any]]:
-    """The studies of the last iteration: for each, a dictionary of what went in and what came out.
+    """The studies of the last iteration: a dictionary of inputs and outputs for each.
 
     Raises
     ------
@@ -88,8 +89,8 @@ def studies_of(engine: Engine) -> list[dict[str, Any]]:
     """
     batch, output = engine.state.batch, engine.state.output
     if not isinstance(output, list) or not isinstance(batch, list):
-        raise TypeError(f"expected a list of decollated studies, but given {type(output).__name__}; set decollate=True")
-    return [{**given, **made} for given, made in zip(batch, output, strict=True)]
+        raise TypeError(f"expected a list of decollated studies, but found {type(output).__name__}; set decollate=True")
+    return [{**inputs, **outputs} for inputs, outputs in zip(batch, output, strict=True)]
 
 
 def gathered(studies: dict[Any, Any]) -> dict[Any, Any]:

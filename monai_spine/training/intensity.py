@@ -1,4 +1,4 @@
-"""What may differ between two acquisitions of the same anatomy: grey values of crops, changed on whole batches."""
+"""Random changes of grey values, as between two acquisitions of the same anatomy, on whole batches of crops."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from monai_spine.errors import InvalidOptionError
 
 @dataclass(frozen=True, kw_only=True)
 class IntensityChanges:
-    """Limits of random changes of the grey values of crops, each drawn for a view of a study as a whole.
+    """Limits of random changes of the grey values of crops. Each change is drawn once for a view of a study.
 
     Attributes
     ----------
     share
-        Probability of each kind of change; 0 changes nothing.
+        Probability of each change; 0 changes nothing.
     gamma
         Grey values are raised to powers from ``exp(-gamma)`` to ``exp(gamma)``.
     contrast
@@ -54,9 +54,9 @@ class IntensityChanges:
                 raise InvalidOptionError(f"intensity: expected {field.name} from 0 to {most:g}, but found {value!r}")
 
     def __call__(self, image: torch.Tensor, slices: Sequence[int]) -> torch.Tensor:
-        """Change ``(batch, 5, slices, rows, columns)`` from 0 to 1; slices that hold `ABSENT` stay as they are.
+        """Change an image ``(batch, 5, slices, rows, columns)`` of 0 to 1; slices of `ABSENT` stay as they are.
 
-        ``slices`` are those of each view, in the order in which ``image`` holds them.
+        ``slices`` holds the number of slices of each view, in the order in which ``image`` holds them.
         """
         if self.share <= 0:
             return image
@@ -66,6 +66,7 @@ class IntensityChanges:
         grey.lerp_(grey.mean(dim=(-2, -1), keepdim=True), self.contrast * draw.signed())
         grey.mul_(torch.exp(self.bias * draw.field()))
         variance = (self.blur * draw.unsigned()) ** 2
+        # twice half the variance: one kernel of variance 1 would be (.5, 0, .5), which doubles edges
         grey = _blurred(_blurred(grey, variance / 2), variance / 2)
         grey = _ghosted(grey, self.ghost * draw.unsigned())
         grey.addcmul_(torch.randn_like(grey), self.noise * draw.unsigned()).clamp_(0.0, 1.0)
@@ -73,7 +74,7 @@ class IntensityChanges:
 
 
 _BLACK = 1e-6
-"""Keeps powers of black black, and their order."""
+"""The least grey value that is raised to a power, so that black stays black and grey values keep their order."""
 
 
 class _Draw:
@@ -85,11 +86,11 @@ class _Draw:
 
     def unsigned(self) -> torch.Tensor:
         """From 0 to 1, ``(batch, 1, slices, 1, 1)``, alike in all slices of a view."""
-        return self._spread(torch.rand(self._shape(1), device=self.image.device) * self._taken())
+        return self._spread(torch.rand(self._shape(1), device=self.image.device) * self._chosen())
 
     def signed(self) -> torch.Tensor:
         """From -1 to 1, as `unsigned`."""
-        return self._spread((2 * torch.rand(self._shape(1), device=self.image.device) - 1) * self._taken())
+        return self._spread((2 * torch.rand(self._shape(1), device=self.image.device) - 1) * self._chosen())
 
     def field(self) -> torch.Tensor:
         """Smooth functions of rows and columns from -1 to 1, for each level of a view its own."""
@@ -98,10 +99,10 @@ class _Draw:
         )
         shapes = torch.stack([x, y, x * y, x * x, y * y])
         drawn = 2 * torch.rand(*self._shape(self.image.shape[1]), len(shapes), device=self.image.device) - 1
-        fields = torch.einsum("blvk,kyx->blvyx", drawn * self._taken()[..., None], shapes / len(shapes))
+        fields = torch.einsum("blvk,kyx->blvyx", drawn * self._chosen()[..., None], shapes / len(shapes))
         return fields.repeat_interleave(self.slices, dim=2, output_size=self.image.shape[2])
 
-    def _taken(self) -> torch.Tensor:
+    def _chosen(self) -> torch.Tensor:
         return torch.rand(self._shape(1), device=self.image.device) < self.share
 
     def _shape(self, levels: int) -> tuple[int, int, int]:

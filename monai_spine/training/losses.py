@@ -1,4 +1,4 @@
-"""Losses that know missing labels, labels of mixed studies, and the competition's weights."""
+"""Losses for missing labels, for soft labels of mixed studies, and with the competition's weights."""
 
 from __future__ import annotations
 
@@ -10,18 +10,17 @@ from torch.nn.functional import binary_cross_entropy_with_logits, softplus
 
 from monai_spine.scoring.competition import WEIGHTS
 from monai_spine.spine import FINDINGS, Grade, Group
-from monai_spine.training.soft_labels import soft_labels, worst
 
 
 class CompetitionLoss(nn.Module):
     """The competition's score as a loss on logits: three weighted cross-entropies and the any-severe-spinal term.
 
     For one batch it equals `monai_spine.scoring.competition.competition_score` of the softmax of the logits (up to
-    the parts' own weights). A label that is `MISSING` has no gradient; a part without any label in the batch is left
-    out. A soft label counts as that many rows of each grade.
+    the parts' own weights). A label that is `MISSING` has no gradient. A part without any label in the batch is left
+    out. A soft label counts as shares of rows, one share for each grade.
 
-    Where several processes train together, the batch is that of all of them: each gets the loss of the whole batch,
-    with gradients whose mean over the processes is the whole batch's. Every process must then ask.
+    Where several processes train together, the batch is that of all of them: each process gets the loss of the whole
+    batch, and the mean of the gradients over the processes is the whole batch's. All processes must call the loss.
 
     Parameters
     ----------
@@ -32,10 +31,10 @@ class CompetitionLoss(nn.Module):
     label_smoothing
         As in `torch.nn.functional.cross_entropy`, for the three cross-entropies.
     focal
-        Exponent by which rows that are nearly right count less (Lin et al. 2017, arXiv:1708.02002); 0 for none.
+        Exponent of `focal_factor`; 0 for none.
     ordinal
-        Share of the three cross-entropies that is that of "moderate or worse" and of "severe", each against the rest,
-        which minds how far off a grade is; 0 for none.
+        How much of the three cross-entropies is replaced by those of "moderate or severe" and of "severe", each against
+        the rest, from 0 to 1. They grow with the distance between two grades.
 
     Raises
     ------
@@ -103,7 +102,7 @@ def cross_entropies(
     smooth = torch.lerp(labels, labels.sum(dim=-1, keepdim=True) / len(Grade), label_smoothing)
     losses = -(smooth * weights * logits.log_softmax(dim=-1)).sum(dim=-1)
     if focal > 0:
-        losses = losses * (1 - (logits.softmax(dim=-1) * labels).sum(dim=-1)) ** focal
+        losses = losses * focal_factor((logits.softmax(dim=-1) * labels).sum(dim=-1), focal)
     if ordinal > 0:
         losses = torch.lerp(losses, totals * _ordinal(logits, labels), ordinal)
     return losses.sum(), totals.sum()
@@ -113,18 +112,19 @@ def _mean(losses: torch.Tensor, totals: torch.Tensor, shares: torch.Tensor) -> t
     """The parts' weighted means, averaged with their shares over the parts that have any label."""
     if not _several_processes():
         return mean_of_parts(losses, totals, shares)
+    # A loss that divides by the labels it has is not the mean of what two processes find: both sums are added up first.
     everywhere = torch.stack([losses.detach(), totals])
     torch.distributed.all_reduce(everywhere)
     whole = mean_of_parts(everywhere[0], everywhere[1], shares)
     mine = mean_of_parts(losses * torch.distributed.get_world_size(), everywhere[1], shares)
-    return mine + (whole - mine).detach()
+    return mine + (whole - mine).detach()  # the value of the whole batch, with the gradient of this process's part
 
 
 def mean_of_parts(losses: torch.Tensor, totals: torch.Tensor, shares: torch.Tensor) -> torch.Tensor:
-    """Each part's sum of losses by its sum of weights, averaged with their shares over those of any weight; or 0."""
-    held = totals > 0
-    parts = losses / totals.where(held, torch.ones_like(totals))
-    shares = shares * held
+    """Each part's sum of losses by its sum of weights, averaged with the shares over parts of any weight; or 0."""
+    labelled = totals > 0
+    parts = losses / totals.where(labelled, torch.ones_like(totals))
+    shares = shares * labelled
     return (shares * parts).sum() / shares.sum().clamp(min=torch.finfo(shares.dtype).tiny)
 
 
@@ -148,14 +148,58 @@ def _ordinal(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
 
 def severe_logit(logits: torch.Tensor) -> torch.Tensor:
     """Logit of "severe" against the two others, ``(..., 3)`` to ``(...)``: z_severe - logsumexp(z_0, z_1)."""
+    # not from probabilities, whose logarithm is infinite once they round to 0 or 1
     return logits[..., Grade.SEVERE] - logits[..., : Grade.SEVERE].logsumexp(dim=-1)
 
 
 def any_severe(logits: torch.Tensor, labels: torch.Tensor, weights: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Sum of the weighted losses of "any severe" of soft labels ``(studies, levels, 3)``, and of their weights."""
     known = labels.sum(dim=-1) > 0
+    # a level without a label may hold the severe finding or not, so it must not decide
     highest = severe_logit(logits).masked_fill(~known, -torch.inf).amax(dim=1)
+    # without any label the highest logit is -inf, whose gradient is not a number even with a weight of 0
     predicted = torch.where(known.any(dim=1), highest, torch.zeros_like(highest))
-    rows = worst(labels) * weights
+    rows = worst_grade(labels) * weights
     losses = rows[:, Grade.SEVERE] * softplus(-predicted) + rows[:, : Grade.SEVERE].sum(dim=1) * softplus(predicted)
     return losses.sum(), rows.sum()
+
+
+def focal_factor(probability: torch.Tensor, focal: float) -> torch.Tensor:
+    """The weight ``(1 - p_t) ** focal`` of a focal loss (Lin et al. 2017, arXiv:1708.02002, equation 4).
+
+    ``probability`` is p_t, that of the true class: an answer that is nearly right weighs little. 0 weighs all alike.
+    """
+    return (1 - probability) ** focal if focal else torch.ones_like(probability)
+
+
+def soft_labels(labels: torch.Tensor) -> torch.Tensor:
+    """Shares ``(batch, 25, 3)`` of the grades, float32; those of a label that is missing are 0.
+
+    Parameters
+    ----------
+    labels
+        ``(batch, 25)`` of 0, 1, 2 or `MISSING`, or shares already.
+    """
+    if labels.ndim == 3:
+        return labels.float()
+    return (labels[..., None] == torch.arange(len(Grade), device=labels.device)).float()
+
+
+def blended(labels: torch.Tensor, others: torch.Tensor, share: torch.Tensor) -> torch.Tensor:
+    """Soft labels ``(batch, 25, 3)`` of mixed studies: a share ``(batch, 25)`` is the others'.
+
+    Where one of the two is missing, the mixed label is missing.
+    """
+    both = (labels.sum(dim=-1) > 0) & (others.sum(dim=-1) > 0)
+    part = torch.where(both, share, torch.zeros_like(share))[..., None]
+    return torch.where(((share == 0) | both)[..., None], torch.lerp(labels, others, part), torch.zeros_like(labels))
+
+
+def worst_grade(labels: torch.Tensor) -> torch.Tensor:
+    """Shares ``(batch, 3)`` of a study's worst grade from soft labels ``(batch, levels, 3)``.
+
+    The share of "severe" is the greatest of all levels, and so is that of "moderate or severe". The competition reads a
+    prediction in the same way, so that one answer can fit both the labels of the levels and this one.
+    """
+    at_least = labels.flip(-1).cumsum(dim=-1).flip(-1).amax(dim=1)
+    return at_least - torch.nn.functional.pad(at_least[:, 1:], (0, 1))

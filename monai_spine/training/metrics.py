@@ -16,6 +16,7 @@ from ignite.engine import Engine
 from ignite.metrics import Metric
 from sklearn.metrics import roc_auc_score
 
+from monai_spine.data.datalist import Record, label_array
 from monai_spine.scoring.competition import competition_score, constant_score, level_prior, row_losses
 from monai_spine.scoring.competition import normalised as normalised_rows
 from monai_spine.spine import FINDINGS, MISSING, Condition, Grade
@@ -23,23 +24,23 @@ from monai_spine.training.engine_output import gathered, studies_of
 
 
 class StudyMetric(Metric):
-    """Collects studies over an epoch, and over processes, and gives one number for all of them."""
+    """Collects the studies of an epoch in all processes, and computes one number of them."""
 
     def __init__(self) -> None:
         self._studies: dict[str, tuple[np.ndarray, np.ndarray]] = {}
         super().__init__()
 
     def reset(self) -> None:
-        """Forget the studies."""
+        """Clear the studies."""
         self._studies = {}
 
     def iteration_completed(self, engine: Engine) -> None:
-        """Take the ids from the engine's batch and the rest from its output."""
+        """Add the studies of an iteration."""
         self.update(studies_of(engine))
 
     def update(self, output: Sequence[Mapping[str, Any]]) -> None:
         """Add a batch of studies."""
-        for study in output:
+        for study in output:  # by id, so that a study which a distributed sampler repeats counts once
             probabilities, labels = _array(study["pred"]), _array(study["label"])
             self._studies[study["study_id"]] = (probabilities.astype(np.float64), labels.astype(np.int64))
 
@@ -75,14 +76,14 @@ class CompetitionScore(StudyMetric):
 
 
 class PriorScore(StudyMetric):
-    """What the per-level prior of other studies, the training ones, scores on the same studies: the floor to beat."""
+    """The score that the per-level prior of the training studies reaches on the same studies."""
 
     def __init__(self, training_labels: np.ndarray) -> None:
         self.rows = level_prior(training_labels, pseudo_count=0.5)
         super().__init__()
 
     def figure(self, labels: np.ndarray, probabilities: np.ndarray) -> float:  # noqa: ARG002
-        """The prior's score; what the model says does not matter."""
+        """The prior's score, whatever the model's probabilities."""
         return constant_score(labels, self.rows).score
 
 
@@ -114,22 +115,17 @@ class SevereAUC(StudyMetric):
         return float(roc_auc_score(truth, severe[known])) if 0 < truth.sum() < len(truth) else float("nan")
 
 
-def score_metric() -> dict[str, Metric]:
-    """The figure by which models are chosen: ``score``."""
-    return {"score": CompetitionScore()}
-
-
-def detail_metrics(training_labels: np.ndarray) -> dict[str, Metric]:
+def detail_metrics(training: Sequence[Record]) -> dict[str, Metric]:
     """The prior's score, the parts of the score, and loss and AUC of each condition.
 
     Parameters
     ----------
-    training_labels
-        ``(studies, 25)``: the labels that the prior is learnt from.
+    training
+        The studies whose labels make the prior.
     """
     parts = ("spinal", "foraminal", "subarticular", "any_severe_spinal")
     return {
-        "score_of_prior": PriorScore(training_labels),
+        "score_of_prior": PriorScore(label_array(training)),
         **{f"score_{part}": CompetitionScore(part) for part in parts},
         **{f"loss_{condition.value}": ConditionLoss(condition.value) for condition in Condition},
         **{f"auc_severe_{condition.value}": SevereAUC(condition.value) for condition in Condition},
@@ -137,7 +133,7 @@ def detail_metrics(training_labels: np.ndarray) -> dict[str, Metric]:
 
 
 def columns_of(condition: Condition) -> list[int]:
-    """Where a condition's five levels stand among the 25 findings."""
+    """The places of a condition's five levels among the 25 findings."""
     return [n for n, finding in enumerate(FINDINGS) if finding.condition is condition]
 
 

@@ -1,4 +1,4 @@
-"""What each epoch of a run brought and cost, a line of JSON an epoch, for those who watch or compare runs."""
+"""Figures and cost of each epoch of a run, a line of JSON for each, for commands that watch or compare runs."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from ignite.engine import Engine, Events
 
 @dataclass(frozen=True)
 class Instant:
-    """A moment by the clock and by the processor time of this process and its finished children, seconds."""
+    """A moment: clock, and processor time of this process and its finished children, in seconds."""
 
     clock: float = field(default_factory=time.perf_counter)
     processor: float = field(default_factory=lambda: sum(os.times()[:4]))
@@ -29,10 +29,10 @@ class Instant:
 class RunRecord:
     """Appends a line to a file after every epoch of a training.
 
-    Each holds ``epoch`` and ``epochs``; ``metrics`` of the validation (null where not defined); for ``training`` and
-    ``validation`` the ``items`` seen, ``seconds`` and ``processor_seconds``; the same of the whole time since the line
-    before, or since the run was set up; ``parameters`` of the network; ``device``; and ``peak_memory``, bytes, of the
-    GPU or else of the process.
+    Each holds ``epoch`` and ``epochs``; the validation's ``metrics`` (null where not defined); for ``training`` and
+    ``validation`` the ``items`` seen, ``seconds`` and ``processor_seconds``; ``seconds`` and ``processor_seconds``
+    since the line before, or since the run was set up; the number of the network's ``parameters``; the ``device``; and
+    the ``peak_memory`` in bytes, of the GPU or else of the process.
 
     Parameters
     ----------
@@ -41,7 +41,7 @@ class RunRecord:
     evaluator
         The validation's engine.
     parent
-        The process that asked for the run: when it is gone, the run ends. None for a run of its own.
+        The process that started the run: when it has ended, the run ends. None never ends the run.
     """
 
     def __init__(self, *, path: str, evaluator: Engine, parent: int | None = None) -> None:
@@ -56,12 +56,13 @@ class RunRecord:
         self._training.attach(engine)
         self._validation.attach(self.evaluator)
         for one in (engine, self.evaluator):
-            one.add_event_handler(Events.ITERATION_COMPLETED, self._look_after_parent)
+            one.add_event_handler(Events.ITERATION_COMPLETED, self._end_with_parent)
         engine.add_event_handler(Events.EPOCH_COMPLETED, self._write)
 
-    def _look_after_parent(self) -> None:
+    def _end_with_parent(self) -> None:
+        # a process whose parent has ended gets another one; it would go on training for nobody
         if self.parent is not None and os.getppid() != self.parent:
-            raise SystemExit("error: the command that began this run has ended, and so does the run")
+            raise SystemExit("error: the command that started this run has ended, so the run ends")
 
     def _write(self, trainer: Engine) -> None:
         if idist.get_rank() != 0:
@@ -109,9 +110,9 @@ class _Stretch:
 
 
 def read_record(path: Path) -> list[dict[str, Any]]:
-    """The lines of a record, one for each epoch: the last where an epoch was begun twice. Empty without a file.
+    """The lines of a record, one for each epoch; none without a file.
 
-    A line that is not whole, of a run that was killed while it wrote, does not count.
+    Where an epoch was run twice the last line counts. A line that a killed run left incomplete is skipped.
     """
     lines: dict[int, dict[str, Any]] = {}
     text = path.read_text(encoding="utf-8") if path.is_file() else ""
@@ -130,13 +131,13 @@ def _spent(begin: Instant, end: Instant) -> dict[str, float]:
 
 
 def _defined(metrics: Mapping[str, Any]) -> dict[str, float | None]:
-    """Those that are numbers; null where they are not finite."""
+    """The metrics that are numbers; None where they are not finite."""
     numbers = {name: float(value) for name, value in metrics.items() if isinstance(value, int | float)}
     return {name: value if math.isfinite(value) else None for name, value in numbers.items()}
 
 
 def _size(batch: Any) -> int:
-    """Items of a batch: a list of them, or a dictionary or a sequence of stacked ones."""
+    """The number of items of a batch: a list of items, or a dictionary or a sequence of stacked ones."""
     if isinstance(batch, list) and batch and isinstance(batch[0], Mapping):
         return len(batch)
     first = next(iter(batch.values())) if isinstance(batch, Mapping) else batch[0]
@@ -146,5 +147,6 @@ def _size(batch: Any) -> int:
 def _peak_memory(device: torch.device) -> int:
     if device.type == "cuda":
         return int(torch.cuda.max_memory_allocated(device))
+    # Linux counts in kilobytes, macOS in bytes
     kilobytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return int(kilobytes * (1 if sys.platform == "darwin" else 1024))

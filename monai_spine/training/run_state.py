@@ -1,4 +1,4 @@
-"""A training run's state on disk: written after every epoch, taken up after a kill."""
+"""A training run's state on disk: written after every epoch, read again when the run is resumed."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ class Stateful(Protocol):
     """Anything with the two methods of a state."""
 
     def state_dict(self) -> Mapping[str, Any]:
-        """What to write."""
+        """The state to write."""
 
     def load_state_dict(self, state: Any) -> Any:
-        """Take it up."""
+        """Go on from it."""
 
 
 class RunState:
@@ -37,8 +37,8 @@ class RunState:
     path
         The file, for example ``models/latest.pt``.
     keep
-        Other files of a run, such as the best weights. They and the state of an earlier run are moved to a folder
-        beside them when a new run starts in the same place.
+        Other files of a run, such as the best weights. When a new run starts in the same place, these files and the
+        state of the earlier run are moved to a folder beside them.
     """
 
     def __init__(self, *, parts: Mapping[str, Stateful], path: str, keep: tuple[str, ...] | list[str] = ()) -> None:
@@ -47,7 +47,7 @@ class RunState:
         self.keep = tuple(Path(file) for file in keep)
 
     def attach(self, trainer: Engine, resume: bool = False) -> None:
-        """Resume the run if asked to, else set an earlier one aside; then write the state after each epoch.
+        """Resume the run if asked to, else move an earlier one aside; then write the state after each epoch.
 
         Raises
         ------
@@ -56,18 +56,19 @@ class RunState:
         InvalidTableError
             If the file is damaged, or holds a run of another length or of other parts.
         """
-        if not isinstance(resume, bool):
+        if not isinstance(resume, bool):  # Fire passes "--resume true" as a word, which is truthy, as is "false"
             raise InvalidOptionError(f"expected resume as True or False, but found {resume!r}; write --resume True")
         if resume:
             self._resume(trainer)
         else:
-            self._set_aside()
+            self._move_aside()
         trainer.add_event_handler(Events.EPOCH_COMPLETED, self._save)
 
     def _save(self, trainer: Engine) -> None:
         if idist.get_rank() == 0:
             states = {name: part.state_dict() for name, part in self.parts.items()}
             progress = {"epoch": trainer.state.epoch, "max_epochs": trainer.state.max_epochs}
+            # written whole or not at all: a kill while writing must not lose the state of the epoch before
             save_atomically({"parts": states, "progress": progress}, self.path)
 
     def _resume(self, trainer: Engine) -> None:
@@ -87,11 +88,12 @@ class RunState:
             )
         for name, part in self.parts.items():
             part.load_state_dict(states[name])
+        # also the iteration: the momentum of a moving average follows from it
         trainer.state.epoch = progress["epoch"]
         trainer.state.iteration = progress["epoch"] * (trainer.state.epoch_length or 0)
         logger.info("resumed after epoch %d of %d: %s", progress["epoch"], planned, self.path)
 
-    def _set_aside(self) -> None:
+    def _move_aside(self) -> None:
         earlier = [file for file in (self.path, *self.keep) if file.exists()]
         if earlier and idist.get_rank() == 0:
             folder = self.path.parent / time.strftime("earlier-%Y%m%d-%H%M%S")

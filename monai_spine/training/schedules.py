@@ -1,4 +1,4 @@
-"""Learning rates over a training: five courses, each with a warm-up."""
+"""Learning rates over a training: courses with a warm-up, torch's one-cycle, and the handler that moves them on."""
 
 from __future__ import annotations
 
@@ -6,12 +6,15 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from ignite.engine import Engine, Events
 from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler, OneCycleLR, ReduceLROnPlateau
 
 from monai_spine.errors import InvalidOptionError
 
 _START, _PEAK, _END = 1 / 25, 0.3, 1e-4
-"""Of one-cycle: the first rate as a share of the highest, when that is reached, the last one's share."""
+"""One cycle: the first rate as a share of the highest, the share of the training at which that is reached, and the last
+rate as a share of the highest."""
 _BETTER = 1e-4
 """What a figure has to gain to count as better on a plateau."""
 
@@ -29,7 +32,7 @@ class Schedule:
         training and down (Smith 2018, arXiv:1708.07120; rates only); ``plateau``, times ``factor`` whenever the
         validation's figure has not become better for more than ``every`` epochs.
     epochs, steps
-        Of the training, and of an epoch.
+        Epochs of the training, and steps of an epoch.
     warmup
         Epochs in which the rate grows from 0, before the course begins; may be a fraction.
     final, factor, every
@@ -73,16 +76,16 @@ class Schedule:
     def share(self, step: int) -> float:
         """The rate of a step, counted from 0, as a share of the highest."""
         if step < self.warmup:
-            return (step + 1) / self.warmup
+            return (step + 1) / self.warmup  # a first rate of 0 would waste the step
         return self._courses[self.kind](min(1.0, (step - self.warmup) / self.total))
 
     def step(self) -> None:
-        """Go on after a step of the optimizer."""
+        """Move on after a step of the optimizer."""
         self._done += 1
         self._set()
 
-    def look(self, figure: float) -> None:
-        """Hear what a validation found; more is better. Only a plateau minds."""
+    def validated(self, figure: float) -> None:
+        """Take a validation's figure, of which more is better; only a plateau uses it."""
         if self.kind != "plateau" or self._done < self.warmup or math.isnan(figure):
             return
         if figure > self._best + _BETTER:
@@ -123,6 +126,59 @@ class Schedule:
         share = self.share(self._done)
         for group, rate in zip(self.optimizer.param_groups, self.rates, strict=True):
             group["lr"] = rate * share
+
+
+class OneCycle(OneCycleLR):
+    """torch's one cycle of rates and momentum over a whole training, for any number of steps.
+
+    Parameters
+    ----------
+    optimizer
+        Its groups' rates are the highest ones.
+    epochs, steps
+        Epochs of the training, and steps of an epoch.
+    rise
+        Share of the training until the highest rate, with at most three decimals.
+    """
+
+    def __init__(self, optimizer: Optimizer, *, epochs: int, steps: int, rise: float) -> None:
+        # .2001, not .2: OneCycleLR divides by zero where its share of the steps is exactly one step (5 steps of .2)
+        highest = [group["lr"] for group in optimizer.param_groups]
+        super().__init__(optimizer, max_lr=highest, total_steps=epochs * steps, pct_start=round(rise + 1e-4, 4))
+
+
+class LearningRate:
+    """Moves any schedule on: after each iteration of a trainer, or after each validation.
+
+    Parameters
+    ----------
+    schedule
+        A `Schedule`, or one of `torch.optim.lr_scheduler`, whose steps are iterations.
+    evaluator
+        The validation's engine.
+    metric
+        Its figure, for a `Schedule` one of which more is better; `ReduceLROnPlateau` knows by itself.
+    """
+
+    def __init__(self, schedule: Schedule | LRScheduler, evaluator: Engine, metric: str) -> None:
+        self.schedule, self.evaluator, self.metric = schedule, evaluator, metric
+
+    def attach(self, engine: Engine) -> None:
+        """Listen to the trainer and the evaluator."""
+        if not isinstance(self.schedule, ReduceLROnPlateau):
+            engine.add_event_handler(Events.ITERATION_COMPLETED, self._step)
+        if isinstance(self.schedule, ReduceLROnPlateau | Schedule):
+            self.evaluator.add_event_handler(Events.COMPLETED, self._take_figure)
+
+    def _step(self) -> None:
+        self.schedule.step()
+
+    def _take_figure(self) -> None:
+        figure = float(self.evaluator.state.metrics[self.metric])
+        if isinstance(self.schedule, Schedule):
+            self.schedule.validated(figure)
+        elif isinstance(self.schedule, ReduceLROnPlateau):
+            self.schedule.step(figure)
 
 
 def _between(start: float, end: float, done: float) -> float:

@@ -171,7 +171,7 @@ def test_overlays_are_written_where_they_are_asked_for(
 
 
 @pytest.mark.slow
-def test_a_resumed_run_ends_as_one_that_was_never_stopped(tmp_path: Path, data: dict[Task, Path]) -> None:
+def test_a_resumed_run_ends_with_the_weights_of_one_never_stopped(tmp_path: Path, data: dict[Task, Path]) -> None:
     given = {"dataset_dir": str(data[Task.BINARY]), **SMALL, "augmentation": "none", "figures_every": 9}
     given.update(embedding_images=0)
     run("train", run_id="training", bundle_root=str(tmp_path / "a"), **given)

@@ -93,7 +93,7 @@ def test_every_epoch_has_items_of_its_own() -> None:
     first = images[0]["image"]
     trainer = parser.get_parsed_content("train#trainer")
     trainer.state.epoch = 2
-    handler._tell(trainer)
+    handler._redraw(trainer)
     assert not np.array_equal(first, images[0]["image"])
 
 
@@ -109,6 +109,7 @@ def test_inference_writes_a_row_for_every_volume(trained: Path, data: Path, tmp_
     assert len(list(tmp_path.glob("*/points.json"))) == 3
 
 
+@pytest.mark.slow
 def test_inference_with_the_shipped_weights_finds_what_locate_finds_recesses_included(tmp_path: Path) -> None:
     person, scans = write_phantom(tmp_path / "studies/one", seed=4)
     where = {"bundle_root": str(BUNDLE), "dataset_dir": str(tmp_path / "studies"), "output_dir": str(tmp_path / "a")}

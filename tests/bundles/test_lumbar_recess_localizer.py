@@ -152,6 +152,7 @@ def test_torchscript_and_onnx_answer_as_the_shipped_network_does(tmp_path: Path)
     assert np.allclose(given, expected.numpy(), atol=1e-3)
 
 
+@pytest.mark.slow
 def test_the_shipped_weights_find_recesses_that_they_have_never_seen() -> None:
     dataset, crop, network = RandomisedRecesses(length=40, seed=555), RecessCropd(), RecessLocator.from_bundle().network
     errors, before = [], []

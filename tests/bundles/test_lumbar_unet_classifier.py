@@ -115,7 +115,7 @@ def test_evaluation_and_inference_say_the_same_of_a_study(trained: Path, data: P
 
 def test_training_and_inference_share_preprocessing_network_and_postprocessing() -> None:
     train, inference = (ConfigParser.load_config_file(file) for file in files("train", "inference"))
-    shared = ("grid_size", "grid_step", "spatial_dims", "in_channels", "network_def", "reading", "to_input")
+    shared = ("grid_size", "grid_step", "spatial_dims", "network_def", "reading", "to_input")
     for key in (*shared, "to_tensor", "postprocessing", "inferer", "dropout", "up_path"):
         assert train[key] == inference[key], key
 
@@ -193,6 +193,7 @@ def root_cause(error: BaseException) -> BaseException:
     return error
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("names", [("inference",), ("train", "evaluate")])
 def test_without_weights_nothing_is_graded(names: tuple[str, ...], tmp_path: Path, data: Path) -> None:
     run_id = "inference" if names == ("inference",) else "evaluation"

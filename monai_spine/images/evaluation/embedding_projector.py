@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import ignite.distributed as idist
 import numpy as np
 import torch
 from ignite.engine import Engine, Events
@@ -57,7 +58,7 @@ class EmbeddingProjector:
 
     def attach(self, evaluator: Engine, trainer: Engine) -> None:
         """Keep the features of each evaluation until the next one, and write the last when training ends."""
-        if self.writer is None:
+        if self.writer is None or idist.get_rank() > 0:
             return
         # The evaluator's output holds probabilities only; a hook sees the features without a second forward pass.
         self.network.head.register_forward_pre_hook(self._record)

@@ -9,7 +9,9 @@ from pathlib import Path
 from monai_spine.errors import ExitCode, InvalidOptionError, InvalidTableError, MissingInputError, SpineError
 from monai_spine.images.data.datalist import UNKNOWN, ImageDatalist, Record, read_image_datalist, split_folds
 from monai_spine.images.data.pixels import EXTENSIONS
+from monai_spine.images.evaluation.decision_thresholds import thresholds_beside
 from monai_spine.images.network.model_description import ModelDescription
+from monai_spine.scoring.competition import Floats
 
 logger = logging.getLogger(__name__)
 
@@ -68,6 +70,11 @@ def labelled_images(datalist: ImageDatalist, section: str, fold: int) -> list[Re
     if not any(label != UNKNOWN for record in records for label in _labels(record)):
         raise InvalidTableError(f"there are no images with labels under {section!r} to evaluate on")
     return records
+
+
+def thresholds_for(weights: str | Path, description: ModelDescription) -> Floats | None:
+    """The decision thresholds beside a file of weights; None if an image has one class, which needs none."""
+    return thresholds_beside(weights, description.classes) if description.multilabel else None
 
 
 def report_refused(refused: Mapping[tuple[str, ...], SpineError], output_dir: str | Path) -> None:

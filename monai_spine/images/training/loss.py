@@ -10,6 +10,7 @@ from torch.nn.functional import logsigmoid, one_hot
 
 from monai_spine.errors import InvalidOptionError
 from monai_spine.images.data.datalist import UNKNOWN
+from monai_spine.training.losses import focal_factor
 
 
 class ClassificationLoss(nn.Module):
@@ -27,8 +28,7 @@ class ClassificationLoss(nn.Module):
         ``(classes,)``: weight of the images of a class, or with several labels the weight of its presence relative to
         its absence; None for equal weights.
     focal
-        The exponent γ of the focal factor (1 − p)^γ, where p is the probability of the right answer (Lin et al. 2017,
-        arXiv:1708.02002); 0 for none.
+        Exponent of `focal_factor`; 0 for none.
     label_smoothing
         Share of a label that is spread evenly over all classes, or with several labels over presence and absence.
     logit_adjustment
@@ -90,17 +90,12 @@ class ClassificationLoss(nn.Module):
         shares = one_hot(labels, self.classes).float() if labels.ndim == 1 else labels.float()
         spread = (1 - self.label_smoothing) * shares + self.label_smoothing / self.classes
         logs = logits.log_softmax(dim=1)
-        losses = -spread * weights * logs * _left((shares * logs.exp()).sum(dim=1, keepdim=True), self.focal)
+        losses = -spread * weights * logs * focal_factor((shares * logs.exp()).sum(dim=1, keepdim=True), self.focal)
         return losses.sum() / (shares * weights).sum().clamp_min(1e-12)
 
     def _binary(self, logits: torch.Tensor, labels: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
         known = labels != UNKNOWN
         spread = (1 - self.label_smoothing) * labels + self.label_smoothing / 2
-        yes = -spread * weights * logsigmoid(logits) * _left(logits.sigmoid(), self.focal)
-        no = -(1 - spread) * logsigmoid(-logits) * _left((-logits).sigmoid(), self.focal)
+        yes = -spread * weights * logsigmoid(logits) * focal_factor(logits.sigmoid(), self.focal)
+        no = -(1 - spread) * logsigmoid(-logits) * focal_factor((-logits).sigmoid(), self.focal)
         return ((yes + no) * known).sum() / known.sum().clamp_min(1)
-
-
-def _left(right: torch.Tensor, focal: float) -> torch.Tensor:
-    """The focal factor (1 − p)^γ for the probability p of the right answer."""
-    return (1 - right) ** focal if focal else torch.ones_like(right)

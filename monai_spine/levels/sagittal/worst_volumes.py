@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import ignite.distributed as idist
 import numpy as np
 import torch
 from ignite.engine import Engine, Events
@@ -51,6 +52,8 @@ class WorstVolumes:
 
     def attach(self, engine: Engine) -> None:
         """Assess after each iteration, draw at the end; MONAI sets a validator's epoch to the trainer's."""
+        if idist.get_rank() > 0:
+            return
         engine.add_event_handler(Events.STARTED, self._start)
         engine.add_event_handler(Events.ITERATION_COMPLETED, self._collect)
         engine.add_event_handler(Events.COMPLETED, self._draw)

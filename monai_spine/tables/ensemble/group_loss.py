@@ -13,8 +13,7 @@ import torch
 
 from monai_spine.scoring.competition import WEIGHTS, Ints, columns_of
 from monai_spine.spine import Group
-from monai_spine.training.losses import any_severe, cross_entropies, mean_of_parts
-from monai_spine.training.soft_labels import soft_labels
+from monai_spine.training.losses import any_severe, cross_entropies, mean_of_parts, soft_labels
 
 TINY = 1e-12
 """Smaller probabilities count as this one, so that logarithms are finite in float32."""

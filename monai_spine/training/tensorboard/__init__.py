@@ -1,1 +1,1 @@
-"""What a run shows in TensorBoard."""
+"""A run's log in TensorBoard, and the handlers that write pictures, curves and settings to it."""

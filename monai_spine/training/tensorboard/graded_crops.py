@@ -1,10 +1,11 @@
-"""Shows the studies that a grader did best and worst on in TensorBoard: crops, attention, findings."""
+"""The studies on which a grader did best and worst, in TensorBoard: crops, attention, findings."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
+import ignite.distributed as idist
 import numpy as np
 import torch
 from ignite.engine import Engine, Events
@@ -13,28 +14,31 @@ from torch.utils.tensorboard import SummaryWriter
 from monai_spine.networks.level_grader import LevelGrader
 from monai_spine.scoring.competition import row_losses
 from monai_spine.training.engine_output import studies_of
+from monai_spine.training.tensorboard.log import TensorBoard
 from monai_spine.training.tensorboard.pictures import crops_picture
 
 
 class GradedCrops:
-    """Adds pictures of the studies of the least and of the greatest weighted log loss, under the epoch.
+    """Adds pictures of the studies with the least and with the greatest weighted log loss, under the epoch.
 
     Parameters
     ----------
     writer
         TensorBoard's: ``best/0``, ``best/1`` … and ``worst/0`` …
     network
-        Whose attention to show.
+        The grader whose attention weights are shown.
     studies
-        How many of each.
+        How many of the best, and of the worst.
     """
 
-    def __init__(self, *, writer: SummaryWriter, network: LevelGrader, studies: int = 2) -> None:
+    def __init__(self, *, writer: SummaryWriter | TensorBoard, network: LevelGrader, studies: int = 2) -> None:
         self.writer, self.network, self.studies = writer, network, studies
         self._kept: dict[str, list[tuple[float, Mapping[str, Any]]]] = {"best": [], "worst": []}
 
     def attach(self, engine: Engine) -> None:
         """Compare while the evaluator runs, draw at the end; MONAI sets its epoch to the trainer's."""
+        if idist.get_rank() > 0:
+            return
         engine.add_event_handler(Events.STARTED, self._start)
         engine.add_event_handler(Events.ITERATION_COMPLETED, self._compare)
         engine.add_event_handler(Events.COMPLETED, self._draw)

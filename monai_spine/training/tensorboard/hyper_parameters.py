@@ -1,4 +1,4 @@
-"""Tells TensorBoard's HPARAMS page a run's settings, and the figures of the weights that it kept."""
+"""A run's settings, and the figures of the weights that it kept, on TensorBoard's HPARAMS page."""
 
 from __future__ import annotations
 
@@ -6,11 +6,13 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import ignite.distributed as idist
 from ignite.engine import Engine, Events
 from torch.utils.tensorboard import SummaryWriter
 from torch.utils.tensorboard.summary import hparams
 
 from monai_spine.training.best_model import BestModel
+from monai_spine.training.tensorboard.log import TensorBoard
 
 
 class HyperParameters:
@@ -19,20 +21,20 @@ class HyperParameters:
     Parameters
     ----------
     writer
-        TensorBoard's; None, in processes that log nothing, does nothing.
+        TensorBoard's.
     settings
-        By name; what is no number or word is written out.
+        By name; a value that is neither a number nor a word is written as Python prints it.
     metrics
         Which of the evaluator's figures to show, as ``kept/<metric>``: those of the epoch whose weights are kept.
-        One that is not a number, or that lies before a resumed run began, is left out.
+        A figure that is not a number is left out, and so is one of an epoch before a resumed run began.
     best_model
-        Knows that epoch, and its own figure across resumed runs.
+        Holds that epoch, and its own figure across resumed runs.
     """
 
     def __init__(
         self,
         *,
-        writer: SummaryWriter | None,
+        writer: SummaryWriter | TensorBoard,
         settings: Mapping[str, Any],
         metrics: Sequence[str],
         best_model: BestModel,
@@ -46,17 +48,19 @@ class HyperParameters:
         trainer.add_event_handler(Events.COMPLETED, self._write)
 
     def _keep(self, evaluator: Engine, trainer: Engine) -> None:
-        found = {name: float(evaluator.state.metrics.get(name, math.nan)) for name in self.metrics}
-        self._by_epoch[trainer.state.epoch] = found
+        figures = {name: float(evaluator.state.metrics.get(name, math.nan)) for name in self.metrics}
+        self._by_epoch[trainer.state.epoch] = figures
 
     def _write(self, trainer: Engine) -> None:
-        if self.writer is None or self.writer.file_writer is None:
+        if idist.get_rank() > 0:
             return
-        found = dict(self._by_epoch.get(self.best_model.best_epoch, {}))
-        found[self.best_model.metric] = self.best_model.best
-        kept = {f"kept/{name}": value for name, value in found.items() if math.isfinite(value)}
+        figures = dict(self._by_epoch.get(self.best_model.best_epoch, {}))
+        figures[self.best_model.metric] = self.best_model.best
+        kept = {f"kept/{name}": value for name, value in figures.items() if math.isfinite(value)}
+        # SummaryWriter.add_hparams would open a second log beside the run's own, and TensorBoard show two runs
+        log: Any = self.writer.file_writer
         for summary in hparams({name: _plain(value) for name, value in self.settings.items()}, kept):
-            self.writer.file_writer.add_summary(summary, trainer.state.epoch)
+            log.add_summary(summary, trainer.state.epoch)
         for name, value in kept.items():
             self.writer.add_scalar(name, value, trainer.state.epoch)
 

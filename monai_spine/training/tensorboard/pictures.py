@@ -1,4 +1,4 @@
-"""Pictures of studies: the middle of each series with what was labelled and what was predicted."""
+"""Pictures of studies: the middle of each series, with labels and predictions."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def study_picture(
     grid
         ``(2 * series, R, A, S)``: what `monai_spine.transforms.study_grid.StudyGridd` makes for all three series types.
     step
-        Millimetres between the grid's voxels along right, anterior, superior: what makes the axial view's proportions.
+        Millimetres between the grid's voxels along right, anterior, superior, for the proportions of the views.
     probabilities
         ``(25, 3)``.
     label
@@ -41,8 +41,8 @@ def study_picture(
 
     Returns
     -------
-    ``(height, width, 3)`` in RGB. Each cell of the table is coloured by the predicted mix of grades, and its frame by
-    the label; sagittal views look from the patient's left (anterior on the left), axial ones from the feet.
+    ``(height, width, 3)`` in RGB. The colour of a cell of the table is the predicted mixture of grades, that of its
+    frame the label. Sagittal views are seen from the patient's left (anterior on the left), axial ones from the feet.
     """
     grid = np.asarray(grid, dtype=np.float32)
     right, anterior, superior = step
@@ -61,17 +61,17 @@ def crops_picture(
     label: npt.ArrayLike,
     title: str,
 ) -> Picture:
-    """The crops of a study, a row for each level, with the attention that they got, and the table of its findings.
+    """The crops of a study, a row for each level, with their attention weights, and the table of its findings.
 
     Parameters
     ----------
     crops
         ``(5, slices, rows, columns)`` from 0 to 1; below 0 where a slice is not there.
     attention
-        ``(5, 5 conditions, slices)``: under each slice stands a bar as long as the greatest of its weights, against the
-        greatest in its view.
+        ``(5, 5 conditions, slices)``: the bar under each slice is as long as the greatest of its weights, as a share
+        of the greatest weight in its view.
     views
-        Slices of each view, which are set apart.
+        The number of slices of each view; views are drawn with a gap between them.
     probabilities, label
         As `study_picture` takes them.
     """

@@ -1,20 +1,30 @@
-"""What handlers share that show the answers of a whole evaluation."""
+"""Handlers that show the answers of a whole evaluation: precision-recall curves and confusion matrices."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import ignite.distributed as idist
 import numpy as np
 import numpy.typing as npt
 from ignite.engine import Engine, Events
+from torch.utils.tensorboard import SummaryWriter
 
+from monai_spine.files import write_png
+from monai_spine.scoring.competition import Floats, Ints
+from monai_spine.scoring.confusion import Confusion, confusion_picture
+from monai_spine.scoring.figures import Curve
 from monai_spine.training.engine_output import Answers
+from monai_spine.training.tensorboard.log import TensorBoard
 
 Cases = Mapping[Any, tuple[npt.NDArray[Any], npt.NDArray[Any]]]
 """Label and probabilities by the case's id, never empty."""
+
+_THRESHOLDS = 127
+"""Points of a curve: as many as TensorBoard keeps by default."""
 
 
 class Review(ABC):
@@ -33,19 +43,84 @@ class Review(ABC):
     def attach(self, engine: Engine) -> None:
         """Collect while the evaluator runs, show at the end."""
         self._answers.attach(engine)
-        engine.add_event_handler(Events.COMPLETED, self._look)
+        engine.add_event_handler(Events.COMPLETED, self._show_cases)
 
     @abstractmethod
     def show(self, cases: Cases, epoch: int) -> None:
         """Show the answers to these cases."""
 
-    def _look(self, evaluator: Engine) -> None:
+    def _show_cases(self, evaluator: Engine) -> None:
         epoch = evaluator.state.epoch
         if epoch % self.every:
             return
-        cases = self._answers.cases()
+        cases = self._answers.cases()  # all processes must gather, though only the first shows
         if idist.get_rank() == 0 and cases:
             self.show(cases, epoch)
+
+
+class PrecisionRecall(Review):
+    """Adds precision-recall curves of all that an evaluator has seen to TensorBoard, under the epoch.
+
+    Parameters
+    ----------
+    writer
+        TensorBoard's; curves go under their names.
+    curves
+        From labels and probabilities, such as `monai_spine.training.tensorboard.grading_review.grading_curves`.
+    every
+        See `Review`.
+    """
+
+    def __init__(
+        self,
+        *,
+        writer: SummaryWriter | TensorBoard,
+        curves: Callable[[Ints, Floats], Mapping[str, Curve]],
+        every: int = 1,
+    ) -> None:
+        super().__init__(every=every)
+        self.writer, self.curves = writer, curves
+
+    def show(self, cases: Cases, epoch: int) -> None:
+        """Add the curves."""
+        for name, curve in self.curves(*stacked(cases)).items():
+            self.writer.add_pr_curve(name, curve.positive, curve.score, epoch, _THRESHOLDS)
+
+
+class ConfusionMatrix(Review):
+    """Draws the confusion matrices of all that an evaluator has seen.
+
+    Parameters
+    ----------
+    confusions
+        From labels and probabilities, such as `monai_spine.training.tensorboard.grading_review.grading_confusions`.
+    writer
+        TensorBoard's: the picture goes under ``confusion`` of the evaluator's epoch. None draws nothing there.
+    output_dir
+        A folder for ``confusion.png``. None writes no file.
+    every
+        See `Review`.
+    """
+
+    def __init__(
+        self,
+        *,
+        confusions: Callable[[Ints, Floats], Sequence[Confusion]],
+        writer: SummaryWriter | TensorBoard | None = None,
+        output_dir: str | None = None,
+        every: int = 1,
+    ) -> None:
+        super().__init__(every=every)
+        self.confusions, self.writer = confusions, writer
+        self.output_dir = Path(output_dir) if output_dir is not None else None
+
+    def show(self, cases: Cases, epoch: int) -> None:
+        """Draw the picture."""
+        picture = confusion_picture(self.confusions(*stacked(cases)))
+        if self.writer is not None:
+            self.writer.add_image("confusion", picture, epoch, dataformats="HWC")
+        if self.output_dir is not None:
+            write_png(self.output_dir / "confusion.png", picture)
 
 
 def stacked(cases: Cases) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:

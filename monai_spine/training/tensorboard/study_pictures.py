@@ -1,9 +1,10 @@
-"""Shows studies with label and prediction in TensorBoard."""
+"""Pictures of studies with label and prediction in TensorBoard."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
+import ignite.distributed as idist
 import numpy as np
 import torch
 from ignite.engine import Engine, Events
@@ -11,6 +12,7 @@ from torch.utils.tensorboard import SummaryWriter
 
 from monai_spine.spine import SeriesType
 from monai_spine.training.engine_output import studies_of
+from monai_spine.training.tensorboard.log import TensorBoard
 from monai_spine.training.tensorboard.pictures import study_picture
 
 
@@ -27,7 +29,7 @@ class StudyPictures:
         How many.
     """
 
-    def __init__(self, *, writer: SummaryWriter, step: Sequence[float], studies: int = 4) -> None:
+    def __init__(self, *, writer: SummaryWriter | TensorBoard, step: Sequence[float], studies: int = 4) -> None:
         self.writer = writer
         self.step = tuple(step)
         self.studies = studies
@@ -35,6 +37,8 @@ class StudyPictures:
 
     def attach(self, engine: Engine) -> None:
         """Draw while the evaluator runs; MONAI sets its epoch to the trainer's."""
+        if idist.get_rank() > 0:
+            return
         engine.add_event_handler(Events.STARTED, self._start)
         engine.add_event_handler(Events.ITERATION_COMPLETED, self._draw)
 
@@ -55,6 +59,6 @@ class StudyPictures:
 
 
 def _grid(image: torch.Tensor) -> np.ndarray:
-    """The network's input as ``(2 * series, R, A, S)``, whether its slices were channels or not."""
+    """The network's input as ``(2 * series, R, A, S)``; in 2-D its slices are channels."""
     array = torch.as_tensor(image).float().cpu().numpy()
     return array.reshape(2 * len(SeriesType), -1, *array.shape[-2:])

@@ -149,8 +149,3 @@ def test_a_batch_of_one_blends_nothing() -> None:
 def test_shares_beyond_one_are_refused(name: str) -> None:
     with pytest.raises(InvalidOptionError, match=name):
         StudyMixing(views=VIEWS, **{name: 1.5})
-
-
-def test_a_beta_distribution_without_a_parameter_is_refused() -> None:
-    with pytest.raises(InvalidOptionError, match="alpha"):
-        StudyMixing(views=VIEWS, alpha=0.0)

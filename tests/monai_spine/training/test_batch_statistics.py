@@ -1,3 +1,4 @@
+import pytest
 import torch
 from ignite.engine import Engine
 from torch import nn
@@ -5,14 +6,15 @@ from torch import nn
 from monai_spine.training.batch_statistics import BatchStatistics
 
 
-def test_statistics_are_those_of_the_batches_and_weights_stay() -> None:
+def test_statistics_are_those_of_the_batches_and_weights_stay(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("monai_spine.training.batch_statistics._BATCHES", 2)
     torch.manual_seed(0)
     network = nn.Sequential(nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.Dropout(0.5))
     network[1].running_mean.fill_(100.0)
     batches = [torch.rand(8, 1, 9, 9) + n for n in range(3)]
     before = {name: value.clone() for name, value in network.named_parameters()}
     validator = Engine(lambda *_: None)
-    handler = BatchStatistics(network=network, dataloader=batches, prepare=lambda batch, _: (batch, None), batches=2)
+    handler = BatchStatistics(network=network, dataloader=batches, prepare=lambda batch, _: (batch, None))
     handler.attach(validator)
     validator.run([0])
     features = torch.cat([network[0](batch) for batch in batches[:2]])

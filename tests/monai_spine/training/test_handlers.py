@@ -9,8 +9,8 @@ from ignite.engine import Engine, Events
 from monai_spine.errors import InvalidOptionError, InvalidTableError, MissingInputError, SpineError
 from monai_spine.training.best_model import BestModel
 from monai_spine.training.inferers import MixedPrecisionInferer
+from monai_spine.training.reports import ScoreReport
 from monai_spine.training.run_state import RunState
-from monai_spine.training.score_report import ScoreReport
 from monai_spine.weights import load_safely, load_weights
 
 

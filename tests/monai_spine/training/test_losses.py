@@ -4,8 +4,7 @@ import torch
 
 from monai_spine.scoring.competition import WEIGHTS, competition_score
 from monai_spine.spine import MISSING, Grade
-from monai_spine.training.losses import CompetitionLoss, severe_logit
-from monai_spine.training.soft_labels import blended, soft_labels, worst
+from monai_spine.training.losses import CompetitionLoss, blended, severe_logit, soft_labels, worst_grade
 
 
 def batch(seed: int, studies: int = 6) -> tuple[torch.Tensor, torch.Tensor]:
@@ -127,7 +126,7 @@ def test_one_answer_meets_a_soft_label_and_that_of_any_severe() -> None:
 
 def test_the_worst_grade_of_hard_labels_is_the_worst_grade() -> None:
     labels = torch.tensor([[0, 1, 0], [0, MISSING, 0], [2, 1, MISSING], [MISSING] * 3])
-    found = worst(soft_labels(labels))
+    found = worst_grade(soft_labels(labels))
     assert torch.equal(found[:3].argmax(dim=1), torch.tensor([1, 0, 2]))
     assert torch.equal(found.sum(dim=1), torch.tensor([1.0, 1.0, 1.0, 0.0]))
 

@@ -14,7 +14,6 @@ from monai_spine.training.metrics import (
     SevereAUC,
     columns_of,
     detail_metrics,
-    score_metric,
 )
 
 RNG = np.random.default_rng(0)
@@ -83,9 +82,9 @@ def test_before_any_study_the_score_is_not_defined() -> None:
 
 
 def test_every_condition_has_a_loss_and_an_auc() -> None:
-    names = set(detail_metrics(LABELS)) | set(score_metric())
+    names = set(detail_metrics([{"label": row.tolist()} for row in LABELS]))
     assert {f"{kind}_{condition.value}" for kind in ("loss", "auc_severe") for condition in Condition} <= names
-    assert {"score", "score_of_prior", "score_any_severe_spinal"} <= names
+    assert {"score_of_prior", "score_any_severe_spinal"} <= names
 
 
 def test_batches_that_were_not_decollated_are_refused() -> None:

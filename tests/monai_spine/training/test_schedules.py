@@ -1,9 +1,10 @@
 import pytest
 import torch
+from ignite.engine import Engine, Events
 from torch.optim import lr_scheduler
 
 from monai_spine.errors import InvalidOptionError
-from monai_spine.training.schedules import Schedule
+from monai_spine.training.schedules import LearningRate, OneCycle, Schedule
 
 RATE = 0.1
 
@@ -54,7 +55,7 @@ def test_a_plateau_lowers_the_rate_after_too_many_validations_without_gain() -> 
     seen = []
     for figure in (0.5, 0.6, 0.6, 0.6, float("nan"), 0.6, 0.7, 0.7, 0.7):
         rates(schedule, 2)
-        schedule.look(figure)
+        schedule.validated(figure)
         seen.append(schedule.optimizer.param_groups[0]["lr"] / RATE)
     assert seen == pytest.approx([1, 1, 1, 1, 1, 0.5, 0.5, 0.5, 0.5])
 
@@ -64,7 +65,7 @@ def test_a_schedule_that_is_taken_up_goes_on_as_one_that_never_stopped(kind: str
     one, other = (Schedule(optimizer(), kind=kind, epochs=4, steps=5, warmup=1.0, every=1) for _ in range(2))
     rates(one, 12)
     for figure in (0.5, 0.5, 0.5):
-        one.look(figure)
+        one.validated(figure)
     other.load_state_dict(one.state_dict())
     assert rates(other, 8) == pytest.approx(rates(one, 8))
 
@@ -73,3 +74,40 @@ def test_unknown_courses_and_impossible_numbers_are_refused() -> None:
     for wrong in ({"kind": "sine"}, {"kind": "cosine", "warmup": 9.0}, {"kind": "step", "factor": 1.5}):
         with pytest.raises(InvalidOptionError):
             Schedule(optimizer(), epochs=4, steps=5, **wrong)
+
+
+@pytest.mark.parametrize("rise", [0.1, 0.2])
+def test_one_cycle_fits_any_number_of_steps(rise: float) -> None:
+    for steps in range(1, 60):
+        schedule = OneCycle(optimizer(), epochs=1, steps=steps, rise=rise)
+        assert all(0 < rate <= RATE for rate in rates(schedule, steps - 1))
+
+
+def test_one_cycle_is_torchs_with_the_groups_own_rates() -> None:
+    torchs = lr_scheduler.OneCycleLR(optimizer(), [RATE, RATE / 10], total_steps=30, pct_start=0.2001)
+    assert rates(OneCycle(optimizer(), epochs=6, steps=5, rise=0.2), 30) == rates(torchs, 30)
+
+
+@pytest.mark.parametrize(
+    ("made", "expected"),
+    [
+        (lambda o: lr_scheduler.StepLR(o, step_size=2, gamma=0.5), [0.5, 0.25]),  # two iterations an epoch
+        (lambda o: lr_scheduler.ReduceLROnPlateau(o, factor=0.5, patience=0), [1.0, 0.5]),
+        (lambda o: Schedule(o, kind="plateau", epochs=2, steps=2, factor=0.5, every=1), [1.0, 1.0]),
+    ],
+    ids=["iterations", "torchs plateau", "own plateau"],
+)
+def test_a_schedule_moves_after_iterations_or_after_validations(made, expected: list[float]) -> None:
+    trained = optimizer()
+    schedule, seen = made(trained), []
+    trainer, evaluator = Engine(lambda engine, batch: trained.step()), Engine(lambda engine, batch: None)
+    LearningRate(schedule, evaluator, "score").attach(trainer)
+
+    @trainer.on(Events.EPOCH_COMPLETED)
+    def validate() -> None:
+        evaluator.state.metrics = {"score": 0.5}
+        evaluator.fire_event(Events.COMPLETED)
+        seen.append(trained.param_groups[0]["lr"] / RATE)
+
+    trainer.run([0, 1], max_epochs=2)
+    assert seen == pytest.approx(expected)

@@ -49,3 +49,13 @@ def test_the_momentum_follows_from_the_iteration_alone():
     trainer.run([1.0] * 10)
     assert trainer.state.iteration == 30
     assert trainer.state.ema_momentum == pytest.approx(whole.state.ema_momentum)
+
+
+def test_without_momentum_there_is_no_average():
+    network = torch.nn.Linear(1, 1)
+    average = WeightAverage(network, 0.0)
+    trainer = Engine(lambda engine, batch: None)
+    average.attach(trainer)
+    trainer.run([0])
+    assert average.ema_model is network
+    assert not average.active

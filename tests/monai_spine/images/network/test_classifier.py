@@ -12,7 +12,7 @@ from torchvision.models.convnext import CNBlockConfig, ConvNeXt
 from monai_spine.errors import InvalidTableError
 from monai_spine.images.network.classifier import ImageClassifier
 from monai_spine.images.network.layer_freezing import LayerFreezing
-from monai_spine.networks.weight_names import timm_names
+from monai_spine.networks.backbone import timm_names
 from tests.monai_spine.images.network.classifiers import classifier
 
 WIDTHS = {

@@ -1,0 +1,65 @@
+"""The process that runs a step of a bundle: how it starts, and what the machine offers it."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import ignite.distributed as idist
+import monai
+import torch
+
+from monai_spine.bundle.errors import explain_errors
+from monai_spine.bundle.options import refuse_unknown
+
+
+def start(*, seed: int = 0, distributed: bool = False) -> None:
+    """What every bundle's ``initialize`` does: short error messages, refusal of unknown settings, fixed random numbers.
+
+    Parameters
+    ----------
+    seed
+        Of all random numbers.
+    distributed
+        Whether this is one of several processes that ``torchrun`` started; they then find each other.
+
+    Raises
+    ------
+    InvalidOptionError
+        If the configuration has a setting that the bundle does not know.
+    """
+    explain_errors()
+    refuse_unknown()
+    if distributed:
+        torch.distributed.init_process_group(backend="nccl" if torch.cuda.is_available() else "gloo")
+        if torch.cuda.is_available():
+            torch.cuda.set_device(device())
+    monai.utils.set_determinism(seed=seed)
+
+
+def device() -> torch.device:
+    """The GPU, with several processes the one of this process's local rank; else the CPU."""
+    if not torch.cuda.is_available():
+        return torch.device("cpu")
+    rank = os.environ.get("LOCAL_RANK")  # set by torchrun
+    return torch.device("cuda") if rank is None else torch.device("cuda", int(rank))
+
+
+def has_gpu() -> bool:
+    """Whether there is a GPU: then networks run in bfloat16 unless ``--amp False`` is given."""
+    return torch.cuda.is_available()
+
+
+def loader_workers() -> int:
+    """Processes that load data: up to four for a GPU; none on a CPU, where they would take time from the network."""
+    return min(4, (os.cpu_count() or 1) // 2) if torch.cuda.is_available() else 0
+
+
+def drawing_workers() -> int:
+    """Processes that draw phantoms, which costs more than the network's step: all processors but one, up to eight."""
+    return max(1, min(8, (os.cpu_count() or 1) - 1))
+
+
+def shows_progress() -> bool:
+    """Whether to draw progress bars: on a terminal, and of several processes in the first one."""
+    return sys.stderr.isatty() and idist.get_rank() == 0

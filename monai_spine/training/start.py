@@ -1,0 +1,86 @@
+"""What a network holds when its training begins: a prior, pretrained backbones, or weights of a file."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import torch
+from torch import nn
+
+from monai_spine.data.datalist import Record, check_labels, label_array
+from monai_spine.networks.level_grader import LevelGrader
+from monai_spine.scoring.competition import level_prior
+from monai_spine.weights import load_weights
+
+_PSEUDO_COUNT = 0.5
+"""Studies of each grade added to the counts, so that no grade begins with a probability of 0."""
+
+
+class StartsFromPrior(Protocol):
+    """A grader that can answer with a prior."""
+
+    def start_from(self, rows: torch.Tensor) -> None:
+        """Answer with these ``(25, 3)`` probabilities, whatever the image."""
+
+
+def start_from_prior(network: StartsFromPrior, training: Sequence[Record]) -> None:
+    """Make a new grader answer with the per-level prior of the studies that it will learn from."""
+    network.start_from(torch.tensor(level_prior(label_array(training), _PSEUDO_COUNT)))
+
+
+def start_from_weights(network: nn.Module, weights: str | None, *, resume: bool) -> None:
+    """Fill a network with the weights of a file, if one is named.
+
+    A resumed run takes its weights from its own state instead. Errors are those of `load_weights`.
+    """
+    if weights and not resume:
+        load_weights(network, weights)
+
+
+def start_grader(
+    network: LevelGrader,
+    *,
+    splits: tuple[Sequence[Record], Sequence[Record]],
+    conditions: Sequence[str] | None,
+    pretrained: str | Sequence[str] | None,
+    weights: str | None,
+    resume: bool,
+    hold_backbones: bool,
+    channels_last: bool,
+    compiled: bool,
+) -> None:
+    """Check the labels, and prepare a `LevelGrader`.
+
+    Parameters
+    ----------
+    splits
+        The studies to learn from, and those to validate on.
+    conditions
+        What is to be learnt; None for all.
+    pretrained
+        See `LevelGrader.take_pretrained`; None for none.
+    weights
+        A file for the whole network; None for none.
+    resume
+        Whether the run's own state fills the network later: nothing is then fetched or read here.
+    hold_backbones
+        Whether the backbones do not learn.
+    channels_last, compiled
+        See `LevelGrader.speed_up`.
+
+    Raises
+    ------
+    InvalidTableError
+        If there are no labels to learn from.
+    MissingInputError, InvalidOptionError
+        See the network's methods, and `load_weights`.
+    """
+    check_labels(*splits, conditions=conditions)
+    start_from_prior(network, splits[0])
+    if pretrained and not resume:
+        network.take_pretrained(pretrained)
+    start_from_weights(network, weights, resume=resume)
+    if hold_backbones:
+        network.hold_backbones()
+    network.speed_up(channels_last=channels_last, compiled=compiled)

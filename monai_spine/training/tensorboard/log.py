@@ -1,0 +1,79 @@
+"""TensorBoard's log of a run: made when something is first written, in the first process alone."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+import ignite.distributed as idist
+import torch
+from ignite.engine import Engine, Events
+from monai.utils import is_scalar
+from torch.optim import Optimizer
+from torch.utils.tensorboard import SummaryWriter
+
+
+class TensorBoard:
+    """A `SummaryWriter` for handlers, and the scalars that every training logs.
+
+    It has all methods of a `SummaryWriter`. The file is made by the first call, so that a run which fails while it
+    reads its data leaves no empty log. In all processes but the first, calls do nothing.
+
+    Parameters
+    ----------
+    folder
+        Gets a folder for each run, named by the time.
+    """
+
+    def __init__(self, folder: str) -> None:
+        self.folder = Path(folder)
+        self._writer: SummaryWriter | None = None
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_"):  # copying and pickling ask for such names, and must not make a file
+            raise AttributeError(name)
+        if idist.get_rank() > 0:
+            return _nothing
+        if self._writer is None:
+            self._writer = SummaryWriter(str(self.folder / time.strftime("%Y%m%d-%H%M%S")))
+        return getattr(self._writer, name)
+
+    def attach(self, trainer: Engine, evaluator: Engine, optimizer: Optimizer, *, rates_at: Events) -> None:
+        """Log losses of iterations as ``train_loss``, figures of validations, and rates as ``lr/group_0``, ….
+
+        Parameters
+        ----------
+        rates_at
+            The trainer's event at which to log learning rates.
+        """
+        if idist.get_rank() > 0:
+            return
+        trainer.add_event_handler(Events.ITERATION_COMPLETED, self._log_loss)
+        trainer.add_event_handler(rates_at, self._log_rates, optimizer, rates_at)
+        evaluator.add_event_handler(Events.EPOCH_COMPLETED, self._log_figures)
+
+    def close(self) -> None:
+        """Write what is left."""
+        if self._writer is not None:
+            self._writer.close()
+
+    def _log_loss(self, trainer: Engine) -> None:
+        output: Any = trainer.state.output
+        first = output[0] if isinstance(output, list) else output  # of decollated items each holds the batch's loss
+        self.add_scalar("train_loss", float(torch.as_tensor(first["loss"]).detach()), trainer.state.iteration)
+
+    def _log_rates(self, trainer: Engine, optimizer: Optimizer, event: Events) -> None:
+        step = trainer.state.get_event_attrib_value(event)
+        for n, group in enumerate(optimizer.param_groups):
+            self.add_scalar(f"lr/group_{n}", float(group["lr"]), step)
+
+    def _log_figures(self, evaluator: Engine) -> None:
+        for name, value in evaluator.state.metrics.items():
+            if is_scalar(value):
+                self.add_scalar(name, float(value), evaluator.state.epoch)  # MONAI sets it to the trainer's epoch
+        self.flush()
+
+
+def _nothing(*_: Any, **__: Any) -> None:
+    """What a process that does not log does."""

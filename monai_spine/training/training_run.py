@@ -1,0 +1,134 @@
+"""A training from its first epoch to its last: what listens to the trainer, in which order."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Protocol
+
+import ignite.distributed as idist
+import torch
+from ignite.engine import Engine, Events
+from ignite.handlers import ProgressBar
+from torch.optim import Optimizer
+
+from monai_spine.training.best_model import BestModel
+from monai_spine.training.run_state import RunState, Stateful
+from monai_spine.training.tensorboard.log import TensorBoard
+from monai_spine.training.weight_average import WeightAverage
+
+
+class Handler(Protocol):
+    """A handler of one engine."""
+
+    def attach(self, engine: Engine, /) -> None:
+        """Listen to it."""
+
+
+class Listener(Protocol):
+    """A handler of both engines."""
+
+    def attach(self, evaluator: Engine, trainer: Engine) -> None:
+        """Listen to them."""
+
+
+class TrainingRun:
+    """Attaches to a trainer and its evaluator what holds the trainer itself, and runs it.
+
+    A handler that holds the trainer cannot stand among the trainer's own handlers in a configuration: the reference
+    would be circular.
+
+    Parameters
+    ----------
+    trainer, evaluator
+        MONAI's engines.
+    network
+        The one that learns; the bare network where another wraps it for several processes.
+    optimizer, lr_scheduler
+        Those of the trainer.
+    best_model
+        Keeps the best weights. The run's state, ``latest.pt``, is written beside them.
+    tensorboard
+        The run's log.
+    average
+        Moving average of the weights, if there is one.
+    listeners
+        Further handlers of both engines, attached after ``best_model``; None is skipped.
+    trainer_handlers
+        Further handlers of the trainer that the configuration defines elsewhere. MONAI's check of a bundle's properties
+        fails on references among ``train#handlers``.
+    keep
+        Names of further files beside the weights that belong to a run, and move aside with it.
+    resume
+        Whether to go on after the last finished epoch.
+    seed
+        Of random numbers from the first batch on; each process draws its own. None goes on with those of the process.
+    rates_each_epoch
+        Whether to log learning rates once an epoch, in place of once an iteration.
+    progress
+        Whether to draw a progress bar.
+    """
+
+    def __init__(
+        self,
+        *,
+        trainer: Engine,
+        evaluator: Engine,
+        network: torch.nn.Module,
+        optimizer: Optimizer,
+        lr_scheduler: Stateful,
+        best_model: BestModel,
+        tensorboard: TensorBoard,
+        average: WeightAverage | None = None,
+        listeners: Sequence[Listener | None] = (),
+        trainer_handlers: Sequence[Handler] = (),
+        keep: Sequence[str] = (),
+        resume: bool = False,
+        seed: int | None = None,
+        rates_each_epoch: bool = False,
+        progress: bool = False,
+    ) -> None:
+        self.trainer, self.evaluator, self.optimizer = trainer, evaluator, optimizer
+        self.best_model, self.tensorboard, self.average = best_model, tensorboard, average
+        self.listeners = [listener for listener in listeners if listener is not None]
+        self.trainer_handlers = list(trainer_handlers)
+        self.resume, self.seed, self.progress = resume, seed, progress
+        self.rates_at = Events.EPOCH_COMPLETED if rates_each_epoch else Events.ITERATION_COMPLETED
+        parts: dict[str, Stateful] = {
+            "network": network,
+            "optimizer": optimizer,
+            "lr_scheduler": lr_scheduler,
+            "best_model": best_model,
+        }
+        if average is not None and average.active:
+            parts["ema_network"] = average.ema_model
+        folder = Path(best_model.path).parent
+        files = [str(best_model.path), *(str(folder / name) for name in keep)]
+        self.state = RunState(parts=parts, path=str(folder / "latest.pt"), keep=files)
+
+    def attach(self) -> None:
+        """Attach everything but the run's state, and start the random numbers of the batches."""
+        self.best_model.attach(self.evaluator, self.trainer)  # first: listeners ask it whether an epoch was the best
+        for listener in self.listeners:
+            listener.attach(self.evaluator, self.trainer)
+        for handler in self.trainer_handlers:
+            handler.attach(self.trainer)
+        self.tensorboard.attach(self.trainer, self.evaluator, self.optimizer, rates_at=self.rates_at)
+        if self.average is not None:
+            self.average.attach(self.trainer)
+        ProgressBar(disable=not self.progress).attach(self.trainer)
+        if self.seed is not None:
+            torch.manual_seed(self.seed + idist.get_rank())
+
+    def run(self) -> None:
+        """Train; errors are those of `RunState.attach` and of the engines."""
+        self.state.attach(self.trainer, resume=self.resume)  # first: it moves an earlier run's files out of the way
+        self.attach()
+        self.trainer.run()
+        self.tensorboard.close()
+
+
+def evaluate(evaluator: Engine, *, progress: bool = False) -> None:
+    """Run an evaluator, with a progress bar if asked to."""
+    ProgressBar(disable=not progress).attach(evaluator)
+    evaluator.run()

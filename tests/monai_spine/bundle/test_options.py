@@ -1,0 +1,59 @@
+"""Which entries of a configuration nothing knows."""
+
+import pytest
+from monai.bundle import ConfigParser
+
+from monai_spine.bundle.errors import explanation
+from monai_spine.bundle.options import unknown_entries
+
+BUNDLE = {
+    "imports": ["$import os"],
+    "epochs": 12,
+    "learning_rate": 0.1,
+    "network": {"_target_": "torch.nn.Linear", "in_features": 2},
+    "train": {"dataset": "@records", "handlers": []},
+    "training": "%run",
+}
+
+
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        ("epoch", "no setting 'epoch'; did you mean 'epochs'?"),
+        ("learningrate", "no setting 'learningrate'; did you mean 'learning_rate'?"),
+        ("nothing_like_it", "no setting 'nothing_like_it'; see the bundle's docs/README.md"),
+    ],
+)
+def test_an_unknown_entry_is_named_with_the_nearest_ones(option: str, message: str) -> None:
+    assert unknown_entries({**BUNDLE, option: 3}, BUNDLE) == [message]
+
+
+def test_an_entry_of_a_group_is_checked_and_may_have_been_meant_for_the_top_level() -> None:
+    wrong = {**BUNDLE, "train": {**BUNDLE["train"], "datasets": 1, "epochs": 3}}
+    assert unknown_entries(wrong, BUNDLE) == [
+        "no setting 'train#datasets'; did you mean 'train#dataset'?",
+        "no setting 'train#epochs'; did you mean 'epochs'?",
+    ]
+
+
+def test_arguments_of_objects_are_left_to_python() -> None:
+    assert unknown_entries({**BUNDLE, "network": {**BUNDLE["network"], "out": 3}}, BUNDLE) == []
+
+
+@pytest.mark.parametrize("reference", ["@few", "$2 * @few", "%few", ["@few"], {"inner": {"deep": "@few#part"}}])
+def test_an_entry_that_another_one_uses_is_known(reference: object) -> None:
+    assert unknown_entries({**BUNDLE, "epochs": reference, "few": {"part": 2}}, BUNDLE) == []
+
+
+def test_what_monai_and_its_tracking_read_by_name_is_known() -> None:
+    asked = {"output_dir": "x", "val_interval": 2, "experiment_name": "a", "run_name": "b", "_desc_": "words"}
+    assert unknown_entries({**BUNDLE, **asked}, BUNDLE) == []
+
+
+def test_the_configuration_that_is_being_evaluated_is_found() -> None:
+    content = {"imports": ["$import monai_spine.bundle.options as options"], "check": "$options.refuse_unknown()"}
+    ConfigParser({**content, "epochs": 2, "run": "$@epochs", "uses": "@check"}).get_parsed_content("run")
+    parser = ConfigParser({**content, "initialize": "@check", "lonely": 3})
+    with pytest.raises(RuntimeError) as caught:
+        parser.get_parsed_content("initialize")
+    assert "no setting 'lonely'" in str(explanation(caught.value))
