@@ -2,6 +2,7 @@
 # make test   what CI runs: lint and all tests, about 10 minutes on two idle cores
 # make quick  the tests that train nothing, about 2 minutes
 # make lint   format, types, import directions, and the documentation's links
+# make mutants  how many small faults in the core modules the tests notice; by hand, half an hour
 # make docs   the documentation as a site: open site/index.html
 # Each sets up .venv by itself. PYTHON chooses the interpreter (3.10 or newer), DEMO the demo's folder.
 
@@ -11,7 +12,7 @@ BIN := .venv/bin
 # One thread a process, and tests/bundles first: a long file that starts last would run alone.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
-.PHONY: demo test quick lint docs tutorial format clean
+.PHONY: demo test quick mutants lint docs tutorial format clean
 
 demo: .venv/.installed
 	$(BIN)/monai-spine demo $(DEMO)
@@ -21,6 +22,10 @@ test: lint
 
 quick: .venv/.installed
 	$(PYTEST) -m "not slow"
+
+mutants: .venv/.installed
+	$(BIN)/python -m pip install --quiet cosmic-ray
+	$(BIN)/python benchmarks/mutants.py
 
 lint: .venv/.installed docs
 	$(BIN)/ruff check .

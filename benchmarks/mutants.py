@@ -28,6 +28,23 @@ ROOT = Path(__file__).resolve().parents[1]
 
 CORE = {
     "monai_spine/geometry.py": "tests/monai_spine/test_geometry.py",
+    "monai_spine/data/coverage.py": "tests/monai_spine/data/test_coverage.py",
+    "monai_spine/data/series_typing.py": "tests/monai_spine/data/test_series_typing.py",
+    "monai_spine/scoring/competition.py": "tests/monai_spine/scoring/test_competition.py",
+    "monai_spine/scoring/figures.py": "tests/monai_spine/scoring/test_figures.py",
+    "monai_spine/scoring/grouped_folds.py": "tests/monai_spine/scoring/test_grouped_folds.py",
+    "monai_spine/crops/frame.py": "tests/monai_spine/crops/test_frame.py",
+    "monai_spine/crops/sampling.py": "tests/monai_spine/crops/test_sampling.py",
+    "monai_spine/levels/sagittal/chain.py": "tests/monai_spine/levels/sagittal/test_chain.py",
+    "monai_spine/training/losses.py": "tests/monai_spine/training/test_losses.py",
+    "monai_spine/training/schedules.py": "tests/monai_spine/training/test_schedules.py",
+    "monai_spine/tables/calibration/scaling.py": "tests/monai_spine/tables/calibration",
+    "data_prep/folds.py": "tests/data_prep/test_folds.py",
+    "data_prep/phantom/labels.py": "tests/data_prep/phantom/test_labels.py",
+    "data_prep/dicom/stacks/placement.py": "tests/data_prep/dicom/test_placement.py",
+    "data_prep/dicom/stacks/regularity.py": "tests/data_prep/dicom/test_regularity.py",
+    "data_prep/dicom/stacks/splitting.py": "tests/data_prep/dicom/test_splitting.py tests/data_prep/dicom/test_grouping.py",
+    "data_prep/dicom/stacks/volumes.py": "tests/data_prep/dicom/test_volumes.py",
 }
 """The modules whose faults nobody would see in an output, and the tests nearest to them."""
 
