@@ -43,6 +43,12 @@ def test_courses_are_torchs() -> None:
         assert mine == pytest.approx(rates(made(optimizer()), total), rel=1e-6), kind
 
 
+def test_after_a_warm_up_a_course_runs_as_one_without_over_the_steps_that_are_left() -> None:
+    warm = rates(Schedule(optimizer(), kind="cosine", epochs=6, steps=5, warmup=2.0), 30)
+    plain = rates(Schedule(optimizer(), kind="cosine", epochs=4, steps=5), 20)
+    assert warm[10:] == pytest.approx(plain)
+
+
 def test_one_cycle_rises_for_three_tenths_and_falls_to_nearly_nothing() -> None:
     given = rates(Schedule(optimizer(), kind="one_cycle", epochs=10, steps=10), 100)
     assert given[0] == pytest.approx(RATE / 25)
