@@ -55,5 +55,7 @@ def test_folders_in_the_pictures_are_there() -> None:
     text = "".join(path.read_text() for path in DOCS.rglob("*.diagram"))
     folders = re.findall(r"\] (?:(monai_spine|data_prep)/(\w+)(?:, (\w+))?)", text)
     assert folders
-    lost = [(root, name) for root, *names in folders for name in names if name and not (DOCS.parent / root / name).exists()]
+    lost = [
+        (root, name) for root, *names in folders for name in names if name and not (DOCS.parent / root / name).exists()
+    ]
     assert lost == []
