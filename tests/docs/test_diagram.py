@@ -10,7 +10,7 @@ import pytest
 DOCS = Path(__file__).parents[2] / "docs"
 sys.path.insert(0, str(DOCS / "site_tools"))
 
-import diagram
+import diagram  # noqa: E402
 
 TEXT = """
 [a] first | with words below
