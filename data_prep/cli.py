@@ -28,7 +28,7 @@ Seed = Annotated[int, typer.Option(help="The same seed makes the same folds.")]
 Workers = Annotated[int, typer.Option(help="Processes; -1 for one per core.")]
 Cluster = Annotated[str | None, typer.Option(help="Address of a Dask scheduler to run on.")]
 Resume = Annotated[bool, typer.Option("--resume", help="Keep what an interrupted run finished.")]
-MaxBytes = Annotated[int, typer.Option(help="The most bytes a file may declare or unpack to.")]
+MaxBytes = Annotated[int, typer.Option(help="Refuse a file that declares, or unpacks to, more bytes.")]
 Quiet = Annotated[bool, typer.Option("--quiet", help="No progress on stderr.")]
 
 
@@ -41,17 +41,21 @@ def _options() -> None:
 def phantom(  # noqa: PLR0917 - options
     out: Annotated[Path, typer.Argument(help="New or empty folder, filled in the competition's layout.")],
     studies: Annotated[int, typer.Option(help="How many studies.")] = 10,
-    seed: Annotated[int, typer.Option(help="Study 17 of a seed is the same in every cohort.")] = 0,
+    seed: Annotated[int, typer.Option(help="The same seed makes the same studies.")] = 0,
     size: Annotated[PhantomSize, typer.Option(help="Image size.")] = PhantomSize.SMALL,
     workers: Workers = -1,
-    quirks: Annotated[bool, typer.Option("--quirks", help="With the oddities of real collections.")] = False,
+    quirks: Annotated[bool, typer.Option("--quirks", help="Add the oddities of real collections.")] = False,
     force: Annotated[
         list[str] | None, typer.Option(metavar="NAME", help="A quirk of all studies; repeat for several.")
     ] = None,
-    label_maps: Annotated[bool, typer.Option("--label-maps", help="Tissues of every series as NIfTI, too.")] = False,
+    label_maps: Annotated[
+        bool, typer.Option("--label-maps", help="Also write the tissues of every series as NIfTI.")
+    ] = False,
     quiet: Quiet = False,
 ) -> None:
-    """Make a cohort of lumbar phantom studies as DICOM, with labels and the truth behind them.
+    """Make phantom studies as DICOM, with known truth.
+
+    The cohort has the layout of the RSNA 2024 competition.
 
     Example: python -m data_prep phantom demo/rsna --studies 60 --seed 1
 
@@ -75,7 +79,9 @@ def scan(  # noqa: PLR0917 - options
     max_bytes: MaxBytes = MAX_BYTES,
     quiet: Quiet = False,
 ) -> None:
-    """List every series and stack with a verdict, from the headers alone.
+    """List the stacks of DICOM files.
+
+    From the headers alone: whether each stack can be converted, or why not.
 
     Example: python -m data_prep scan studies.zip --json
     """
@@ -90,17 +96,23 @@ def convert(  # noqa: PLR0917 - options
     source: Annotated[Path, typer.Argument(metavar="IN", help="A DICOM file, a folder, a DICOMDIR or a zip.")],
     out: Annotated[Path, typer.Argument(metavar="OUT", help="Folder for volumes, sidecars and tables.")],
     workers: Workers = 1,
-    file_format: Annotated[VolumeFormat, typer.Option("--format", help="Volume files.")] = VolumeFormat.NII_GZ,
+    file_format: Annotated[
+        VolumeFormat, typer.Option("--format", help="Compressed files or not.")
+    ] = VolumeFormat.NII_GZ,
     resume: Resume = False,
     cluster: Cluster = None,
     only: Annotated[list[Plane] | None, typer.Option(help="Convert these planes alone; repeat for several.")] = None,
     verify: Annotated[Verify, typer.Option(help="Check bytes and corners, or every value too.")] = Verify.GEOMETRY,
     name_by: Annotated[NameBy, typer.Option(help="Name by UIDs, or by <study>/<series>/ folders.")] = NameBy.UID,
-    keep_uids: Annotated[YesNo, typer.Option(help="no: salted hashes in place of UIDs.")] = YesNo.YES,
+    keep_uids: Annotated[
+        YesNo, typer.Option(help="no: replace all UIDs by salted hashes, in names and contents.")
+    ] = YesNo.YES,
     max_bytes: MaxBytes = MAX_BYTES,
     quiet: Quiet = False,
 ) -> None:
-    """Convert DICOM to NIfTI: a stack is converted or refused with a reason; files.csv has a row for every file.
+    """Convert DICOM to NIfTI.
+
+    Each stack is converted, or refused with a reason (manifest.csv). files.csv has a row for each input file.
 
     Example: python -m data_prep convert studies/ nifti/ --workers 4
 
@@ -137,10 +149,10 @@ def rsna(  # noqa: PLR0917 - options
     resume: Resume = False,
     quiet: Quiet = False,
 ) -> None:
-    """Turn a collection in the RSNA 2024 layout into volumes, datalist.json with folds, and points in mm.
+    """Prepare data in the RSNA 2024 layout.
 
-    What is odd about a study is reported in quality.md and quality.csv, and kept; coverage.csv has the source stack of
-    every finding. Ends with 3 when something was left out.
+    Writes volumes, datalist.json with folds, and points in RAS mm. Faults of the data are reported in quality.md and
+    quality.csv. coverage.csv has the source stack of each finding. The exit code is 3 if something was left out.
 
     Example: python -m data_prep rsna rsna-2024/ nifti/ --workers 4
     """
@@ -160,16 +172,17 @@ def check(  # noqa: PLR0917 - options
         Path | None, typer.Option("--out", "-o", help="Folder for the report; check/ beside the datalist if not given.")
     ] = None,
     fingerprint: Annotated[
-        Path | None, typer.Option(help="An earlier fingerprint.json: what is unlike that data set is reported.")
+        Path | None, typer.Option(help="An earlier fingerprint.json: report differences from that data set.")
     ] = None,
     pictures: Annotated[int, typer.Option(help="The most studies that the report shows pictures of.")] = 40,
     workers: Workers = 1,
-    as_json: Annotated[bool, typer.Option("--json", help="check.json on stdout too, instead of a summary.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print check.json on stdout instead of a summary.")] = False,
     quiet: Quiet = False,
 ) -> None:
-    """Check a data set before training: volumes, points, labels, folds, duplicates, outliers.
+    """Check a data set before training.
 
-    Writes check.html for people, check.json, and fingerprint.json. Ends with 3 when there are errors in the data.
+    Checks volumes, points, labels, folds, duplicates and outliers. Writes check.html for people, check.json for
+    programs, and fingerprint.json with statistics. The exit code is 3 if the data have errors.
 
     Example: python -m data_prep check nifti/datalist.json
 
@@ -195,11 +208,12 @@ def study_table(  # noqa: PLR0917 - options
     resume: Resume = False,
     quiet: Quiet = False,
 ) -> None:
-    """Turn a table of your own studies, DICOM or NIfTI, into volumes and datalist.json with folds.
+    """Prepare a table of your own studies.
 
-    Columns: study, path (a DICOM folder, file, DICOMDIR or zip, or a NIfTI file); patient, series_type, grades in
-    train.csv's columns, if you have them. A series type that is not given is derived from the headers, and
-    series.csv says why; a series of unknown type is left out, and the command ends with 3.
+    Writes volumes and datalist.json with folds. Columns of the table: study and path (a DICOM folder, file, DICOMDIR or
+    zip, or a NIfTI file); if you have them, patient, series_type, and grades in the columns of train.csv. If a series
+    type is not given, it is determined from the headers; series.csv has the reason. A series of unknown type is left
+    out, and the exit code is then 3.
 
     Example: python -m data_prep study-table studies.csv nifti/ --folds 5
     """

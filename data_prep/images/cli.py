@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from data_prep.images.sample import ImageSet
 
 app = typer.Typer(
-    help="Single images, in class folders, a table, or a file per channel, to a checked datalist.json.",
+    help="Make a datalist.json of single images.",
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,
@@ -67,10 +67,11 @@ def folders(  # noqa: PLR0917 - options
     workers: Workers = 1,
     quiet: Quiet = False,
 ) -> None:
-    """Images in a folder per class; folders train, val and test around them are taken as the split.
+    """Images in class folders.
 
-    Images are read, never copied or changed. Copies and near copies stay in one fold; those that cross from
-    training to test are reported. Ends with 3 when images could not be read.
+    Folders train, val and test around the class folders define the split. Images are not copied or changed. Copies and
+    near duplicates stay in one fold; leaks from test to training are reported. The exit code is 3 if images could not
+    be read.
 
     Example: python -m data_prep images folders brain-tumor/ work/brain --drop-leaks
 
@@ -114,7 +115,9 @@ def table(  # noqa: PLR0917 - options
     workers: Workers = 1,
     quiet: Quiet = False,
 ) -> None:
-    """Images of a CSV, with one class or several, grouped by patient, split by the official lists if there are any.
+    """Images in a CSV table.
+
+    An image has one class or several. Images can be grouped by patient, and split by lists of training and test images.
 
     Example: python -m data_prep images table labels.csv work/cells --label-column cell_line --image-dir pictures/
 
@@ -161,7 +164,9 @@ def channels(  # noqa: PLR0917 - options
     workers: Workers = 1,
     quiet: Quiet = False,
 ) -> None:
-    """Several grey files of one sample as one image of as many channels, labelled by folder or by a table.
+    """Images with one grey file for each channel.
+
+    The files of a sample become one image with several channels. Labels come from class folders or from a table.
 
     Example: python -m data_prep images channels cells/ work/cells --pattern '{sample}_{channel}.png'
     --channels nucleus,microtubules,er

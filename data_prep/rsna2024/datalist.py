@@ -49,7 +49,7 @@ def build(
     resume: bool = False,
     quiet: bool = False,
 ) -> Collection:
-    """Convert a collection and write ``datalist.json`` and its tables (see ``docs/data.md``) to ``out``.
+    """Convert a collection and write ``datalist.json`` and its tables (see ``docs/how-to/data.md``) to ``out``.
 
     Parameters
     ----------

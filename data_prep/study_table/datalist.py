@@ -39,7 +39,7 @@ def build(
     resume: bool = False,
     quiet: bool = False,
 ) -> tuple[Collection, StudyTable]:
-    """Convert the table's series and write ``datalist.json`` and its tables (see ``docs/data.md``) to ``out``.
+    """Convert the table's series and write ``datalist.json`` and its tables (see ``docs/how-to/data.md``) to ``out``.
 
     Parameters
     ----------

@@ -131,7 +131,7 @@ class _Table:
 
 def _read(path: Path, needed: set[str], one_of: Sequence[set[str]]) -> _Table:
     """A table whose columns have our names; others are dropped."""
-    raw = csv_tables.read_csv(path, "a CSV of your own studies; see docs/data.md")
+    raw = csv_tables.read_csv(path, "a CSV of your own studies; see docs/how-to/data.md")
     columns, faults, ignored = spelling.columns_of(map(str, raw.columns))
     absent = sorted(needed - set(columns))
     if absent:

@@ -11,7 +11,7 @@ import click
 import typer
 
 ROOT = Path(__file__).parents[2]
-WIDTH = 100
+WIDTH = 88
 
 HEAD = """# Commands
 

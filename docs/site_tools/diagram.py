@@ -1,4 +1,4 @@
-"""Draws a picture from a few lines of text.
+"""Draws a picture from a few lines of text: ``python docs/site_tools/diagram.py`` makes an SVG of every ``*.diagram``.
 
 - ``[name] title | caption`` is a box for a place in the code, ``(name) title | caption`` one for data.
 - ``a -> b`` is an arrow, ``a -> b : words`` an arrow with words beside it.
@@ -12,23 +12,25 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from html import escape
+from pathlib import Path
 
-WIDTH, MARGIN, GAP = 960, 8, 14
-LINE_HEIGHT, CHARACTER, PADDING = 17, 7.4, 10
-ROW_GAP = 44
+WIDTH, MARGIN, GAP = 760, 8, 14
+LINE_HEIGHT, CHARACTER, PADDING = 18, 7.0, 10
+ROW_GAP = 40
 
 BOX = re.compile(r"^(?P<open>[\[(])(?P<name>\w+)[\])]\s*(?P<text>.*)$")
 ARROW = re.compile(r"^(?P<start>\w+)\s*->\s*(?P<end>\w+)\s*(?::\s*(?P<words>.*))?$")
 
+# Colours are fixed and the background is white: a page shows the picture as a file, in a dark theme too.
 STYLE = """<style>
-.diagram { width: 100%; height: auto; font-family: sans-serif; font-size: 12.5px; }
-.diagram text { fill: currentColor; text-anchor: middle; }
-.diagram .title { font-weight: bold; }
-.diagram .words { font-style: italic; font-size: 11.5px; }
-.diagram rect { fill: var(--md-default-bg-color, white); stroke: currentColor; stroke-width: 1.2; }
-.diagram rect.data { stroke-dasharray: 5 3; }
-.diagram path { fill: none; stroke: currentColor; stroke-width: 1.1; marker-end: url(#arrow); opacity: .75; }
-.diagram marker path { fill: currentColor; marker-end: none; }
+text { font-family: sans-serif; font-size: 13px; fill: #222; text-anchor: middle; }
+.title { font-weight: bold; }
+.words { font-style: italic; font-size: 12px; }
+rect { fill: #eef2fb; stroke: #3f51b5; stroke-width: 1.2; }
+rect.data { fill: #fff8e6; stroke: #b07a00; stroke-dasharray: 5 3; }
+rect.background { fill: white; stroke: none; }
+path { fill: none; stroke: #666; stroke-width: 1.2; marker-end: url(#arrow); }
+marker path { fill: #666; marker-end: none; }
 </style>
 <defs><marker id="arrow" viewBox="0 0 8 8" refX="8" refY="4" markerWidth="7" markerHeight="7" orient="auto">
 <path d="M0 0 L8 4 L0 8 z"/></marker></defs>"""
@@ -57,9 +59,9 @@ class Box:
         return len(self.lines) * LINE_HEIGHT + 2 * PADDING - 4
 
     def svg(self) -> str:
-        kind = "data" if self.is_data else "code"
+        style = "data" if self.is_data else "code"
         shape = (
-            f'<rect class="{kind}" x="{self.x:.0f}" y="{self.y:.0f}" width="{self.width:.0f}"'
+            f'<rect class="{style}" x="{self.x:.0f}" y="{self.y:.0f}" width="{self.width:.0f}"'
             f' height="{self.height:.0f}" rx="{10 if self.is_data else 3}"/>'
         )
         middle = self.x + self.width / 2
@@ -72,7 +74,7 @@ class Box:
 
 
 def svg(text: str) -> str:
-    """The picture as inline SVG; colours are those of the text around it."""
+    """The picture as an SVG file."""
     rows, arrows = read(text)
     height = lay_out(rows)
     boxes = {box.name: box for row in rows for box in row}
@@ -80,9 +82,10 @@ def svg(text: str) -> str:
     parts += [box.svg() for box in boxes.values()]
     width = max(WIDTH, max(box.x + box.width for box in boxes.values()) + MARGIN)
     body = "\n".join(parts)
+    size = f'width="{width:.0f}" height="{height:.0f}"'
     return (
-        f'<svg class="diagram" viewBox="0 0 {width:.0f} {height:.0f}" xmlns="http://www.w3.org/2000/svg" role="img">\n'
-        f"{STYLE}\n{body}\n</svg>"
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width:.0f} {height:.0f}" {size}>\n'
+        f'{STYLE}\n<rect class="background" {size}/>\n{body}\n</svg>\n'
     )
 
 
@@ -135,3 +138,13 @@ def arrow_svg(start: Box, end: Box, words: str) -> str:
         path = f"M{x1:.0f} {y1:.0f} C{x1:.0f} {y1 + bend:.0f} {x2:.0f} {y2 - bend:.0f} {x2:.0f} {y2:.0f}"
     middle = f'x="{(x1 + x2) / 2:.0f}" y="{(y1 + y2) / 2 - 4:.0f}"'
     return f'<path d="{path}"/>' + (f'\n<text class="words" {middle}>{escape(words)}</text>' if words else "")
+
+
+def main() -> None:
+    """Draw every text of the documentation beside it."""
+    for source in Path(__file__).parents[1].rglob("*.diagram"):
+        source.with_suffix(".svg").write_text(svg(source.read_text(encoding="utf-8")), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

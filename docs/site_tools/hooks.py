@@ -1,4 +1,4 @@
-"""Hooks of mkdocs: pages made at build time, figures drawn from text, and links for both the repository and the site.
+"""Hooks of mkdocs: pages made at build time, and links for both the repository and the site.
 
 In the sources, a link leads to a file of the repository, so that it works for those who read the repository. The hooks
 turn it into a link between pages. A link to a file that is no page, such as a script, becomes plain code.
@@ -6,7 +6,6 @@ turn it into a link between pages. A link to a file that is no page, such as a s
 
 from __future__ import annotations
 
-import itertools
 import posixpath
 import re
 import sys
@@ -20,13 +19,11 @@ ROOT = Path(__file__).parents[2]
 sys.path[:0] = [str(ROOT), str(Path(__file__).parent)]
 
 import commands  # noqa: E402
-import diagram  # noqa: E402
 import notebook  # noqa: E402
 import python_pages  # noqa: E402
 
 CARDS = "reference/bundles"
 LINK = re.compile(r"(?<!!)\[([^\]]*)\]\(([^)\s#]*)(#[^)\s]*)?\)")
-DIAGRAM = re.compile(r"^```diagram\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 
 
 def pages_from_elsewhere() -> dict[str, str]:
@@ -74,21 +71,7 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
             return text if "`" in text else f"`{path}`"
         return match[0]  # which the strict build then complains of
 
-    # A figure passes through Markdown as a placeholder: Markdown would put paragraphs into its SVG.
-    page.meta["diagrams"] = DIAGRAM.findall(markdown)
-    numbers = itertools.count()
-    markdown = DIAGRAM.sub(lambda _: placeholder(next(numbers)), markdown)
     return outside_code(markdown, lambda text: LINK.sub(link, text))
-
-
-def on_page_content(html: str, page: Page, config: MkDocsConfig, files: Files) -> str:
-    for number, text in enumerate(page.meta.get("diagrams", ())):
-        html = html.replace(placeholder(number), diagram.svg(text))
-    return html
-
-
-def placeholder(number: int) -> str:
-    return f'<figure data-diagram="{number}"></figure>'
 
 
 def repository_path(uri: str) -> str:

@@ -13,7 +13,9 @@ import typer
 def bundles(
     as_json: Annotated[bool, typer.Option("--json", help="JSON on stdout instead of a table.")] = False,
 ) -> None:
-    """List the bundles that come with the package: name, version, what their weights were trained on, and path.
+    """List the bundles of the package.
+
+    Shows the name, the version, the training data of the weights, and the path.
 
     \b
     Example:
@@ -37,7 +39,9 @@ def bundle(
     name: Annotated[str, typer.Argument(help="The name of a bundle, as monai-spine bundles lists it.")],
     out: Annotated[Path, typer.Option("-o", "--out", help="The folder that the copy is put into.")],
 ) -> None:
-    """Copy a bundle of the package into a folder of your own, to change its configuration or to train it.
+    """Copy a bundle of the package.
+
+    You can then change its configuration, or train it.
 
     \b
     Example:

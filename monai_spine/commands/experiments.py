@@ -48,10 +48,11 @@ def cv(  # noqa: PLR0917 - options
     settings: Settings = None,
     quiet: Quiet = False,
 ) -> None:
-    """Cross-validate a grader: train once for each fold, and join the predictions of the studies left out.
+    """Cross-validate a grader.
 
-    Writes out_of_fold.csv and solution.csv for score, metrics, calibrate, ensemble and audit, and models/fold_0.pt and
-    so on for predict. A second run skips finished folds and resumes a fold that was killed.
+    Trains once for each fold, and joins the predictions of the held-out studies. Writes out_of_fold.csv and
+    solution.csv for score, metrics, calibrate, ensemble and audit, and models/fold_0.pt and so on for predict. A second
+    run skips finished folds and resumes a fold that was killed.
 
     \b
     Example:
@@ -87,11 +88,11 @@ def compare(  # noqa: PLR0917 - options
     minutes: Annotated[
         float | None,
         typer.Option(
-            min=0, help="Instead of epochs: minutes for each candidate, of processor time or on a GPU by the clock."
+            min=0, help="Instead of epochs: minutes for each candidate, of processor time, or of clock time on a GPU."
         ),
     ] = None,
-    folds: Annotated[list[int] | None, typer.Option(help="A fold to leave out; may be repeated. [default: 0]")] = None,
-    test: Annotated[Path | None, typer.Option(help="Another datalist, on whose items to evaluate.")] = None,
+    folds: Annotated[list[int] | None, typer.Option(help="A fold to hold out; may be repeated. [default: 0]")] = None,
+    test: Annotated[Path | None, typer.Option(help="Evaluate on this datalist instead.")] = None,
     floor: Annotated[
         Path | None,
         typer.Option(
@@ -101,11 +102,11 @@ def compare(  # noqa: PLR0917 - options
     settings: Settings = None,
     quiet: Quiet = False,
 ) -> None:
-    """Compare presets or backbones of a bundle: same split, same budget, one table.
+    """Compare presets or backbones of a bundle.
 
-    Evaluates on the test section of the datalist if it has labels, else on the fold left out. Writes comparison.csv,
-    .json and .png. A second run skips what is done and resumes what was killed. The exit code is 3 if a candidate
-    failed.
+    All candidates have the same split and the same budget. They are evaluated on the test section of the datalist if it
+    has labels, otherwise on the held-out fold. Writes comparison.csv, .json and .png. A second run skips what is done
+    and resumes what was killed. The exit code is 3 if a candidate failed.
 
     \b
     Example:
@@ -162,11 +163,12 @@ def tune(  # noqa: PLR0917 - options
     settings: Settings = None,
     quiet: Quiet = False,
 ) -> None:
-    """Search the best settings of a bundle, trial by trial, with Optuna.
+    """Search the best settings of a bundle.
 
-    Writes best.json, a configuration file for monai.bundle run; trials.csv and search.json; history, importances and
-    parallel coordinates as PNG; tensorboard/ with all trials; and a folder for each trial. A second run continues the
-    search. Several machines share a search through --storage. The exit code is 3 if a trial failed.
+    Optuna proposes the settings of each trial. Writes best.json, a configuration file for monai.bundle run; trials.csv
+    and search.json; history, importances and parallel coordinates as PNG; tensorboard/ with all trials; and a folder
+    for each trial. A second run continues the search. Several machines share a search through --storage. The exit code
+    is 3 if a trial failed.
 
     \b
     Example:
@@ -213,7 +215,9 @@ def demo(
     # With 20 epochs the network stayed near the prior (.825 against .841).
     epochs: Annotated[int, typer.Option(min=1, help="Number of training epochs.")] = 40,
 ) -> None:
-    """Run the whole chain on phantom studies.
+    """Run all steps on phantom studies.
+
+    Makes phantom studies as DICOM, converts them, trains a classifier, evaluates it, and grades new studies.
 
     \b
     Example:

@@ -42,10 +42,11 @@ def locate(  # noqa: PLR0917 - options
     device: Device = None,
     quiet: Quiet = False,
 ) -> None:
-    """Find the lumbar levels in sagittal volumes: canal, foramina and recesses as points in RAS mm.
+    """Find the lumbar levels in sagittal volumes.
 
-    A volume without a lumbar spine, or with slices that are not sagittal, gets no points but a line in volumes.csv.
-    A recess is searched for in the axial slice nearest to it. If it is not found there, it is projected and flagged.
+    Writes the canal, the foramina and the recesses of each level as points in RAS mm. A volume without a lumbar spine,
+    or with slices that are not sagittal, gets no points; volumes.csv has the reason. A recess is searched for in the
+    nearest axial slice. If it is not found there, its expected place is projected onto the slice and flagged.
 
     \b
     Example:
@@ -82,7 +83,8 @@ def predict(  # noqa: PLR0917 - options
         typer.Option(help="File or folder of weights, one for each --model. [default: BUNDLE/models]"),
     ] = None,
     tta: Annotated[
-        bool, typer.Option("--tta", help="Grade each study also flipped left to right, and take the mean.")
+        bool,
+        typer.Option("--tta", help="Test-time augmentation: grade each study twice, also flipped, and take the mean."),
     ] = False,
     level_model: Annotated[
         Path | None,
@@ -103,11 +105,12 @@ def predict(  # noqa: PLR0917 - options
     workers: Annotated[int, typer.Option(help="Number of processes that convert DICOM; -1 for one per core.")] = 1,
     quiet: Quiet = False,
 ) -> None:
-    """Grade studies: from DICOM or NIfTI to 25 findings each, with the slice that shows each finding.
+    """Grade studies from DICOM or NIfTI files.
 
-    Writes predictions.csv, studies.csv, and for each study findings.json and its levels. A second run continues where
-    the first one stopped: studies that were graded with the same models and options are not graded again. The exit
-    code is 3 if a study could not be graded; studies.csv has the reason.
+    Each study gets 25 findings, each with the slice that shows it. Writes predictions.csv, studies.csv, and for each
+    study findings.json and its levels. A second run continues where the first one stopped: studies that were graded
+    with the same models and options are not graded again. The exit code is 3 if a study could not be graded;
+    studies.csv has the reason.
 
     \b
     Example:

@@ -29,7 +29,7 @@ class Decide(str, Enum):
 
 
 class Scaling(str, Enum):
-    """The scaling after the tilt is removed."""
+    """The scaling after the probabilities are divided by the weights 1, 2, 4."""
 
     BEST = "best"
     NONE = "none"
@@ -82,7 +82,9 @@ def score(  # noqa: PLR0917 - options
         ),
     ] = None,
 ) -> None:
-    """Score a submission as the RSNA 2024 competition does, beside the per-level prior and uniform probabilities.
+    """Score a submission as in the RSNA 2024 competition.
+
+    The score is shown beside those of the prior (the frequency of each grade, without images) and of uniform rows.
 
     \b
     Example:
@@ -108,10 +110,10 @@ def metrics(  # noqa: PLR0917 - options
     normalise: Normalise = False,
     quiet: Quiet = False,
 ) -> None:
-    """Measure grades: AUC, kappas, sensitivity, specificity, calibration error, Brier, with confidence intervals.
+    """Measure the quality of predictions.
 
-    The figures are given overall, and per group, condition, level, side and finding. Intervals are from a bootstrap
-    over patients.
+    Metrics: AUC, kappa, sensitivity, specificity, calibration error and Brier score; overall, and for each group,
+    condition, level, side and finding. The intervals are from a bootstrap over patients.
 
     \b
     Example:
@@ -140,7 +142,7 @@ def calibrate(  # noqa: PLR0917 - options
     method: Annotated[
         Scaling,
         typer.Option(
-            help="The scaling after the tilt is removed; best: the one with the least loss on other patients."
+            help="The scaling after division by 1, 2, 4; best: the one with the least loss on other patients."
         ),
     ] = Scaling.BEST,
     apply: Annotated[
@@ -153,10 +155,12 @@ def calibrate(  # noqa: PLR0917 - options
     normalise: Normalise = False,
     quiet: Quiet = False,
 ) -> None:
-    """Calibrate probabilities: remove the 1, 2, 4 tilt, then scale each group by temperature or vector scaling.
+    """Calibrate the probabilities of a submission.
 
-    Writes calibrated.csv (natural prevalence) and weighted.csv (for the competition's score), both out-of-fold;
-    calibration.json for new studies; report.json and reliability.png.
+    Divides the probabilities by the competition's weights 1, 2, 4 of the grades, which gives natural prevalence. Then
+    fits temperature or vector scaling to each group of conditions. Writes calibrated.csv (natural prevalence) and
+    weighted.csv (for the competition's score), both out-of-fold; calibration.json for new studies; report.json and
+    reliability.png.
 
     \b
     Example:
@@ -197,7 +201,9 @@ def ensemble(  # noqa: PLR0917 - options
     solution: Annotated[Path | None, typer.Option(help="Labels; the submissions must then be out-of-fold.")] = None,
     method: Annotated[
         Combining,
-        typer.Option(help="mean of probabilities; weighted: with fitted weights; stacked: corrected by all findings."),
+        typer.Option(
+            help="mean of probabilities; weighted: fitted weights; stacked: also a correction by other findings."
+        ),
     ] = Combining.MEAN,
     apply: Annotated[Path | None, typer.Option(help="Combine new submissions with this ensemble.json.")] = None,
     datalist: Datalist = None,
@@ -206,9 +212,10 @@ def ensemble(  # noqa: PLR0917 - options
     normalise: Normalise = False,
     quiet: Quiet = False,
 ) -> None:
-    """Combine submissions of several models; with labels, compare the methods by nested cross-validation.
+    """Combine the submissions of several models.
 
-    Writes predictions.csv (with labels: out-of-fold) and ensemble.json for new submissions of the same models.
+    With labels, compares the methods by nested cross-validation. Writes predictions.csv (with labels: out-of-fold) and
+    ensemble.json for new submissions of the same models.
 
     \b
     Example:
@@ -261,10 +268,11 @@ def audit(  # noqa: PLR0917 - options
     normalise: Normalise = False,
     quiet: Quiet = False,
 ) -> None:
-    """List labels that contradict out-of-fold probabilities, so that people read them again.
+    """List labels that are probably wrong.
 
-    Writes audit.csv (most suspect first), thresholds.csv, audit.html (a contact sheet), and with --datalist a
-    datalist.json without the suspect labels.
+    They contradict the out-of-fold probabilities, so people should read them again. Writes audit.csv (most suspect
+    first), thresholds.csv, audit.html (a contact sheet), and with --datalist a datalist.json without the suspect
+    labels.
 
     \b
     Example:

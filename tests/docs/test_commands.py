@@ -43,6 +43,14 @@ def test_commands_of_pages_exist_with_their_options(path: Path) -> None:
     assert {line: words for line in shown(path) if (words := unknown(line))} == {}
 
 
+def test_the_list_of_commands_cuts_no_description() -> None:
+    """Click shortens a description that does not fit a terminal of 80 characters."""
+    for program, command in commands.programs().items():
+        for name, text in commands.helps(command, program):
+            listed = text.partition("\nCommands:\n")[2].splitlines()
+            assert [line for line in listed if len(line) > 80 or line.endswith("...")] == [], name
+
+
 def test_commands_are_found_in_pages_at_all() -> None:
     assert len(shown(ROOT / "docs" / "how-to" / "competition.md")) >= 8
     assert unknown("monai-spine predict -i a -o b --no-such-option") == ["--no-such-option"]

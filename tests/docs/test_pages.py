@@ -50,6 +50,12 @@ def words(pattern: str) -> list[tuple[str, str]]:
     )
 
 
+def test_the_glossary_is_in_alphabetical_order() -> None:
+    terms = re.findall(r"^\| ([^|]+) \|", (ROOT / "docs" / "glossary.md").read_text(), re.MULTILINE)[1:]
+    plain = [re.sub(r"[^a-z0-9 ]", "", term.lower()) for term in terms]
+    assert plain == sorted(set(plain))
+
+
 def test_folders_and_files_that_pages_name_are_there() -> None:
     names = words(r"`((?:monai_spine|data_prep|tests|benchmarks|docs)/[\w/.-]+)`")
     files = [(page, name) for page, name in names if not re.search(r"/\d+$", name)]  # schemas end in their number
