@@ -7,7 +7,9 @@ mapped into memory where that is possible).
 
 from __future__ import annotations
 
+import io
 import zlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -41,72 +43,6 @@ class Volume:
     affine: Array
 
 
-def read_volume(path: str | Path) -> Volume:
-    """Read a 3-D NIfTI file.
-
-    Raises
-    ------
-    MissingInputError
-        If there is no such file.
-    InvalidVolumeError
-        If it is not NIfTI, is cut short, is not 3-D, holds numbers that are not finite, or has a singular affine.
-    """
-    image = open_volume(path)
-    try:
-        voxels = np.asarray(image.dataobj, dtype=np.float32)
-    except _BAD_VOXELS as err:
-        raise _damaged(path, "the voxels", err) from err
-    if not np.isfinite(voxels).all():
-        raise InvalidVolumeError(f"{path}: expected finite voxel values, but some are infinite or not a number")
-    return Volume(voxels, affine_of(image))
-
-
-def read_slice(path: str | Path, k: int) -> Volume:
-    """Read slice ``k`` of a 3-D NIfTI file as a volume of one slice; the other slices stay on disk.
-
-    The affine leads from ``(i, j, 0)`` to RAS mm.
-
-    Raises
-    ------
-    MissingInputError, InvalidVolumeError
-        As `read_volume`; only the slice itself is checked for numbers that are not finite.
-    """
-    image = open_volume(path)
-    try:
-        voxels = np.asarray(image.dataobj[..., k : k + 1], dtype=np.float32)
-    except _BAD_VOXELS as err:
-        raise _damaged(path, f"slice {k}", err) from err
-    if not np.isfinite(voxels).all():
-        raise InvalidVolumeError(f"{path}: expected finite voxel values, but some of slice {k} are not")
-    affine = affine_of(image)
-    affine[:3, 3] += k * affine[:3, 2]
-    return Volume(voxels, affine)
-
-
-def stored_voxels(image: Nifti1Image, path: str | Path) -> npt.NDArray[Any]:
-    """Voxels ``(i, j, k)`` as the file stores them, before slope and intercept.
-
-    A ``.nii`` file is mapped into memory, a ``.nii.gz`` file is unpacked in its stored type.
-
-    Raises
-    ------
-    InvalidVolumeError
-        If the file is cut short, or its voxels are not numbers.
-    """
-    proxy, path = cast(ArrayProxy, image.dataobj), Path(path)
-    if proxy.dtype.kind not in "iuf":
-        raise InvalidVolumeError(f"{path}: expected numbers as voxels, but found the type {proxy.dtype}")
-    try:
-        if path.name.endswith(".gz"):
-            # ISA-L unpacks the whole file at once; nibabel would read it in pieces through Python's gzip.
-            unpacked = igzip.decompress(path.read_bytes())
-            count = int(np.prod(proxy.shape))
-            return np.frombuffer(unpacked, proxy.dtype, count, proxy.offset).reshape(proxy.shape, order="F")
-        return np.memmap(path, dtype=proxy.dtype, mode="r", offset=proxy.offset, shape=proxy.shape, order="F")
-    except _BAD_VOXELS as err:
-        raise _damaged(path, "the voxels", err) from err
-
-
 def open_volume(path: str | Path) -> Nifti1Image:
     """Open a 3-D NIfTI file and check its header; the voxels stay on disk.
 
@@ -131,6 +67,99 @@ def open_volume(path: str | Path) -> Nifti1Image:
             f"{path}: expected an affine with a volume per voxel, but its determinant is {determinant}"
         )
     return image
+
+
+def open_unpacked(path: str | Path) -> Nifti1Image:
+    """`open_volume`, with the voxels of a ``.nii.gz`` file unpacked into memory; those of a ``.nii`` file stay on disk.
+
+    Whatever reads the image afterwards does not read the packed file again.
+
+    Raises
+    ------
+    MissingInputError, InvalidVolumeError
+        As `open_volume`; also if the file cannot be unpacked.
+    """
+    image = open_volume(path)
+    if not Path(path).name.endswith(".gz"):
+        return image
+    try:
+        # ISA-L unpacks the whole file at once; nibabel would read it in pieces through Python's gzip.
+        unpacked = igzip.decompress(Path(path).read_bytes())
+    except _BAD_VOXELS as err:
+        raise _damaged(path, "the voxels", err) from err
+    return type(image).from_bytes(unpacked)
+
+
+Opener = Callable[[str | Path], Nifti1Image]
+"""A function that opens a volume: `open_volume`, `open_unpacked`, or that of a cache."""
+
+
+def read_volume(path: str | Path, opened: Opener = open_volume) -> Volume:
+    """Read a 3-D NIfTI file that ``opened`` opens.
+
+    Raises
+    ------
+    MissingInputError
+        If there is no such file.
+    InvalidVolumeError
+        If it is not NIfTI, is cut short, is not 3-D, holds numbers that are not finite, or has a singular affine.
+    """
+    image = opened(path)
+    try:
+        voxels = np.asarray(image.dataobj, dtype=np.float32)
+    except _BAD_VOXELS as err:
+        raise _damaged(path, "the voxels", err) from err
+    if not np.isfinite(voxels).all():
+        raise InvalidVolumeError(f"{path}: expected finite voxel values, but some are infinite or not a number")
+    return Volume(voxels, affine_of(image))
+
+
+def read_slice(path: str | Path, k: int, opened: Opener = open_volume) -> Volume:
+    """Read slice ``k`` of a 3-D NIfTI file, which ``opened`` opens, as a volume of one slice.
+
+    The affine leads from ``(i, j, 0)`` to RAS mm.
+
+    Raises
+    ------
+    MissingInputError, InvalidVolumeError
+        As `read_volume`; only the slice itself is checked for numbers that are not finite.
+    """
+    image = opened(path)
+    try:
+        voxels = np.asarray(image.dataobj[..., k : k + 1], dtype=np.float32)
+    except _BAD_VOXELS as err:
+        raise _damaged(path, f"slice {k}", err) from err
+    if not np.isfinite(voxels).all():
+        raise InvalidVolumeError(f"{path}: expected finite voxel values, but some of slice {k} are not")
+    affine = affine_of(image)
+    affine[:3, 3] += k * affine[:3, 2]
+    return Volume(voxels, affine)
+
+
+def stored_voxels(image: Nifti1Image, path: str | Path) -> npt.NDArray[Any]:
+    """Voxels ``(i, j, k)`` as the file stores them, before slope and intercept.
+
+    Parameters
+    ----------
+    image
+        From `open_unpacked`. Its ``.nii`` file is mapped into memory; the voxels of a ``.nii.gz`` file are not copied.
+
+    Raises
+    ------
+    InvalidVolumeError
+        If the file is cut short, or its voxels are not numbers.
+    """
+    proxy, path = cast(ArrayProxy, image.dataobj), Path(path)
+    if proxy.dtype.kind not in "iuf":
+        raise InvalidVolumeError(f"{path}: expected numbers as voxels, but found the type {proxy.dtype}")
+    try:
+        if isinstance(proxy.file_like, io.BytesIO):
+            # getvalue() shares the unpacked bytes; get_unscaled() would copy them.
+            unpacked, count = proxy.file_like.getvalue(), int(np.prod(proxy.shape))
+            return np.frombuffer(unpacked, proxy.dtype, count, proxy.offset).reshape(proxy.shape, order="F")
+        return np.memmap(path, dtype=proxy.dtype, mode="r", offset=proxy.offset, shape=proxy.shape, order="F")
+    except _BAD_VOXELS as err:
+        raise _damaged(path, "the voxels", err) from err
 
 
 def affine_of(image: Nifti1Image) -> Array:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
 from monai_spine.crops.stack import open_stack
@@ -48,15 +48,18 @@ class PendingStudy:
             [f"expected a sagittal T1 or T2 series to find the levels in, but found {available}", *reasons]
         )
 
-    def checked(self) -> PendingStudy:
-        """The study without volumes whose voxels cannot be used: damaged, with NaN, or of one grey value."""
+    def checked(self, opened: Callable[[str], object] = open_stack) -> PendingStudy:
+        """The study without volumes whose voxels cannot be used: damaged, with NaN, or of one grey value.
+
+        ``opened`` opens a volume and raises an error if it cannot be used.
+        """
         series: dict[str, list[str]] = {}
         bad = dict(self.bad)
         for series_type in SeriesType:
             series[series_type.value] = []
             for file in self.record[series_type.value]:
                 try:
-                    open_stack(file)
+                    opened(file)
                 except SpineError as error:
                     # Outputs must not hold folders of this machine, so the file's name takes the place of its path.
                     bad[_name(file)] = str(error).removeprefix(f"{file}: ").replace(file, _name(file))

@@ -9,6 +9,7 @@ from typing import Any
 
 from monai_spine.bundle.run import Report
 from monai_spine.console import track
+from monai_spine.crops.study_images import STUDY_IMAGES, StudyImages
 from monai_spine.data.datalist import volumes
 from monai_spine.errors import ExitCode, InvalidOptionError, InvalidVolumeError, MissingInputError
 from monai_spine.files import safe_name
@@ -147,22 +148,28 @@ def predict(
 
 
 def _grade(study: PendingStudy, out: Path, models: Models, given_points: bool, mark: str) -> Outcome:
-    checked = study.checked()
+    # Of this study alone: memory stays that of one study, however many there are.
+    images = StudyImages()
+    checked = study.checked(images.open)
     folder = out / safe_name(study.study_id)
     if checked.fault:
         return _refused(checked, folder, mark, checked.fault)
     record, located = checked.record, None
     if not (given_points and record["points"]):
-        searched = search(StudyInput.of(record), models.levels, models.recesses)
+        searched = search(StudyInput.of(record), models.levels, models.recesses, images.opened)
         searched.write(out)
         located = searched.located
         if not located.found:
             return _refused(checked, folder, mark, _why_not_found(located), located=True)
         record = with_points(record, located)
+    record = {**record, STUDY_IMAGES: images}
     try:
         grades = mean_grades(models.graders, record)
+        seen = [grader.seen(record) for grader in models.graders]
         about = {"models": [grader.about for grader in models.graders], "volumes": checked.volumes()}
-        content = study_findings(record, grades.weighted, grades.natural, provenance=models.provenance, about=about)
+        content = study_findings(
+            *(record, grades.weighted, grades.natural), seen=seen, provenance=models.provenance, about=about
+        )
     except (InvalidVolumeError, MissingInputError) as error:
         return _refused(checked, folder, mark, _without_folders(str(error), checked), located=located is not None)
     write_findings(out, content)
