@@ -270,8 +270,8 @@ class _OpenFile:
     @property
     def nbytes(self) -> int:
         """Bytes of unpacked voxels; none of a memory map, since the system drops its pages by itself."""
-        file = cast(ArrayProxy, self.image.dataobj).file_like
-        return len(file.getvalue()) if isinstance(file, io.BytesIO) else 0
+        proxy = cast(ArrayProxy, self.image.dataobj)
+        return int(np.prod(proxy.shape)) * proxy.dtype.itemsize if isinstance(proxy.file_like, io.BytesIO) else 0
 
 
 class StackCache:

@@ -172,7 +172,7 @@ class Grader:
         weighted = normalised(np.mean(rows, axis=0))
         return Grades(weighted, self.calibration.apply(weighted) if self.calibration else natural_prevalence(weighted))
 
-    def seen(self, record: Record) -> SeenImages:
+    def seen_images(self, record: Record) -> SeenImages:
         """The images of a study that it grades.
 
         Raises

@@ -160,7 +160,7 @@ def crops_of(preprocessing: Callable[..., Any], record: Record) -> tuple[StudyCr
         If a volume cannot be used.
     """
     transforms = Compose([preprocessing]).flatten().transforms
-    return tuple(one.study(dict(record)) for one in transforms if isinstance(one, LevelCropsd))
+    return tuple(one.study(record) for one in transforms if isinstance(one, LevelCropsd))
 
 
 def digest_of(files: Sequence[Path]) -> str:

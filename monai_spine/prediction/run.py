@@ -165,7 +165,7 @@ def _grade(study: PendingStudy, out: Path, models: Models, given_points: bool, m
     record = {**record, STUDY_IMAGES: images}
     try:
         grades = mean_grades(models.graders, record)
-        seen = [grader.seen(record) for grader in models.graders]
+        seen = [grader.seen_images(record) for grader in models.graders]
         about = {"models": [grader.about for grader in models.graders], "volumes": checked.volumes()}
         content = study_findings(
             *(record, grades.weighted, grades.natural), seen=seen, provenance=models.provenance, about=about

@@ -115,7 +115,7 @@ class LevelCropsd(Randomizable, MapTransform):
         record["label"], record["points"] = _flipped(label, points) if self.flipped else (label, points)
         return record
 
-    def study(self, data: Mapping[Hashable, Any]) -> StudyCrops:
+    def study(self, data: Mapping[Any, Any]) -> StudyCrops:
         """Frames and sources of a record without its crops, for evidence, pictures and tables."""
         return self._study(data)[0]
 
