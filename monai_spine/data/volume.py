@@ -35,12 +35,84 @@ UNREADABLE = (ImageFileError, HeaderDataError, OSError, EOFError, ValueError, Ty
 _BAD_VOXELS = (*UNREADABLE, _IsalError)
 
 
+Opener = Callable[[str | Path], Nifti1Image]
+"""A function that opens a volume: `open_volume`, `open_unpacked`, or the method of a cache."""
+
+
 @dataclass(frozen=True)
 class Volume:
     """Voxels ``(i, j, k)`` as float32, and the affine ``(4, 4)`` from voxels to RAS mm."""
 
     voxels: npt.NDArray[np.float32]
     affine: Array
+
+
+def read_volume(path: str | Path, opened: Opener | None = None) -> Volume:
+    """Read a 3-D NIfTI file that ``opened`` opens, `open_volume` if None.
+
+    Raises
+    ------
+    MissingInputError
+        If there is no such file.
+    InvalidVolumeError
+        If it is not NIfTI, is cut short, is not 3-D, holds numbers that are not finite, or has a singular affine.
+    """
+    image = (opened or open_volume)(path)
+    try:
+        voxels = np.asarray(image.dataobj, dtype=np.float32)
+    except _BAD_VOXELS as err:
+        raise _damaged(path, "the voxels", err) from err
+    if not np.isfinite(voxels).all():
+        raise InvalidVolumeError(f"{path}: expected finite voxel values, but some are infinite or not a number")
+    return Volume(voxels, affine_of(image))
+
+
+def read_slice(path: str | Path, k: int, opened: Opener | None = None) -> Volume:
+    """Read slice ``k`` of a 3-D NIfTI file as a volume of one slice; the other slices stay on disk.
+
+    The affine leads from ``(i, j, 0)`` to RAS mm. ``opened`` opens the file, `open_volume` if None.
+
+    Raises
+    ------
+    MissingInputError, InvalidVolumeError
+        As `read_volume`; only the slice itself is checked for numbers that are not finite.
+    """
+    image = (opened or open_volume)(path)
+    try:
+        voxels = np.asarray(image.dataobj[..., k : k + 1], dtype=np.float32)
+    except _BAD_VOXELS as err:
+        raise _damaged(path, f"slice {k}", err) from err
+    if not np.isfinite(voxels).all():
+        raise InvalidVolumeError(f"{path}: expected finite voxel values, but some of slice {k} are not")
+    affine = affine_of(image)
+    affine[:3, 3] += k * affine[:3, 2]
+    return Volume(voxels, affine)
+
+
+def stored_voxels(image: Nifti1Image, path: str | Path) -> npt.NDArray[Any]:
+    """Voxels ``(i, j, k)`` as the file stores them, before slope and intercept.
+
+    Parameters
+    ----------
+    image
+        From `open_unpacked`. Its ``.nii`` file is mapped into memory; the voxels of a ``.nii.gz`` file are not copied.
+
+    Raises
+    ------
+    InvalidVolumeError
+        If the file is cut short, or its voxels are not numbers.
+    """
+    proxy, path = cast(ArrayProxy, image.dataobj), Path(path)
+    if proxy.dtype.kind not in "iuf":
+        raise InvalidVolumeError(f"{path}: expected numbers as voxels, but found the type {proxy.dtype}")
+    try:
+        if isinstance(proxy.file_like, io.BytesIO):
+            # getvalue() shares the unpacked bytes; get_unscaled() would copy them.
+            unpacked, count = proxy.file_like.getvalue(), int(np.prod(proxy.shape))
+            return np.frombuffer(unpacked, proxy.dtype, count, proxy.offset).reshape(proxy.shape, order="F")
+        return np.memmap(path, dtype=proxy.dtype, mode="r", offset=proxy.offset, shape=proxy.shape, order="F")
+    except _BAD_VOXELS as err:
+        raise _damaged(path, "the voxels", err) from err
 
 
 def open_volume(path: str | Path) -> Nifti1Image:
@@ -88,78 +160,6 @@ def open_unpacked(path: str | Path) -> Nifti1Image:
     except _BAD_VOXELS as err:
         raise _damaged(path, "the voxels", err) from err
     return type(image).from_bytes(unpacked)
-
-
-Opener = Callable[[str | Path], Nifti1Image]
-"""A function that opens a volume: `open_volume`, `open_unpacked`, or that of a cache."""
-
-
-def read_volume(path: str | Path, opened: Opener = open_volume) -> Volume:
-    """Read a 3-D NIfTI file that ``opened`` opens.
-
-    Raises
-    ------
-    MissingInputError
-        If there is no such file.
-    InvalidVolumeError
-        If it is not NIfTI, is cut short, is not 3-D, holds numbers that are not finite, or has a singular affine.
-    """
-    image = opened(path)
-    try:
-        voxels = np.asarray(image.dataobj, dtype=np.float32)
-    except _BAD_VOXELS as err:
-        raise _damaged(path, "the voxels", err) from err
-    if not np.isfinite(voxels).all():
-        raise InvalidVolumeError(f"{path}: expected finite voxel values, but some are infinite or not a number")
-    return Volume(voxels, affine_of(image))
-
-
-def read_slice(path: str | Path, k: int, opened: Opener = open_volume) -> Volume:
-    """Read slice ``k`` of a 3-D NIfTI file, which ``opened`` opens, as a volume of one slice.
-
-    The affine leads from ``(i, j, 0)`` to RAS mm.
-
-    Raises
-    ------
-    MissingInputError, InvalidVolumeError
-        As `read_volume`; only the slice itself is checked for numbers that are not finite.
-    """
-    image = opened(path)
-    try:
-        voxels = np.asarray(image.dataobj[..., k : k + 1], dtype=np.float32)
-    except _BAD_VOXELS as err:
-        raise _damaged(path, f"slice {k}", err) from err
-    if not np.isfinite(voxels).all():
-        raise InvalidVolumeError(f"{path}: expected finite voxel values, but some of slice {k} are not")
-    affine = affine_of(image)
-    affine[:3, 3] += k * affine[:3, 2]
-    return Volume(voxels, affine)
-
-
-def stored_voxels(image: Nifti1Image, path: str | Path) -> npt.NDArray[Any]:
-    """Voxels ``(i, j, k)`` as the file stores them, before slope and intercept.
-
-    Parameters
-    ----------
-    image
-        From `open_unpacked`. Its ``.nii`` file is mapped into memory; the voxels of a ``.nii.gz`` file are not copied.
-
-    Raises
-    ------
-    InvalidVolumeError
-        If the file is cut short, or its voxels are not numbers.
-    """
-    proxy, path = cast(ArrayProxy, image.dataobj), Path(path)
-    if proxy.dtype.kind not in "iuf":
-        raise InvalidVolumeError(f"{path}: expected numbers as voxels, but found the type {proxy.dtype}")
-    try:
-        if isinstance(proxy.file_like, io.BytesIO):
-            # getvalue() shares the unpacked bytes; get_unscaled() would copy them.
-            unpacked, count = proxy.file_like.getvalue(), int(np.prod(proxy.shape))
-            return np.frombuffer(unpacked, proxy.dtype, count, proxy.offset).reshape(proxy.shape, order="F")
-        return np.memmap(path, dtype=proxy.dtype, mode="r", offset=proxy.offset, shape=proxy.shape, order="F")
-    except _BAD_VOXELS as err:
-        raise _damaged(path, "the voxels", err) from err
 
 
 def affine_of(image: Nifti1Image) -> Array:
