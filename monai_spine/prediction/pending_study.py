@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from monai_spine.crops.stack import open_stack
 from monai_spine.data.datalist import Record, volumes
 from monai_spine.errors import SpineError
+from monai_spine.prediction.source_frame import SourceFrame
 from monai_spine.spine import SeriesType
 
 SAGITTAL = (SeriesType.SAGITTAL_T1, SeriesType.SAGITTAL_T2)
@@ -25,11 +26,14 @@ class PendingStudy:
         Names of volumes or stacks that are none of the three series types, such as scouts, and why.
     bad
         Names of volumes or stacks of the three series types that cannot be used, and why.
+    frames
+        The DICOM frame of each slice, by the volume's name and the slice's index along its third axis; empty for NIfTI.
     """
 
     record: Record
     left_out: Mapping[str, str] = field(default_factory=dict)
     bad: Mapping[str, str] = field(default_factory=dict)
+    frames: Mapping[tuple[str, int], SourceFrame] = field(default_factory=dict)
 
     @property
     def study_id(self) -> str:

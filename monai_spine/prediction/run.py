@@ -19,6 +19,7 @@ from monai_spine.levels.search import StudyInput, search
 from monai_spine.levels.study import NO_SPINE, LocatedStudy
 from monai_spine.prediction.evidence import NOT_COVERED
 from monai_spine.prediction.findings import study_findings, write_findings
+from monai_spine.prediction.findings_table import write_findings_table
 from monai_spine.prediction.grader import mean_grades
 from monai_spine.prediction.inputs import Conversion, Inputs, find_inputs
 from monai_spine.prediction.models import Models, open_models
@@ -143,6 +144,8 @@ def predict(
         summary.outcomes.append(outcome)
     # Of all studies, also those that an earlier run has done.
     write_points(out, [read_study(out / safe_name(one.study_id)) for one in summary.outcomes if one.located])
+    graded = {one.study_id for one in summary.outcomes if not one.refused}
+    write_findings_table(out, [study for study in inputs.studies if study.study_id in graded])
     write_tables(out, summary.outcomes, provenance=models.provenance, trained_on=models.trained_on_cell, fill=fill)
     return summary
 
