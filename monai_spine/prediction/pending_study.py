@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
-from monai_spine.crops.stack import open_stack
 from monai_spine.data.datalist import Record, volumes
 from monai_spine.errors import SpineError
 from monai_spine.prediction.source_frame import SourceFrame
@@ -52,7 +51,7 @@ class PendingStudy:
             [f"expected a sagittal T1 or T2 series to find the levels in, but found {available}", *reasons]
         )
 
-    def checked(self, opened: Callable[[str], object] = open_stack) -> PendingStudy:
+    def checked(self, opened: Callable[[str], object]) -> PendingStudy:
         """The study without volumes whose voxels cannot be used: damaged, with NaN, or of one grey value.
 
         ``opened`` opens a volume and raises an error if it cannot be used.
