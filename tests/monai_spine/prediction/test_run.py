@@ -392,6 +392,7 @@ def test_every_volume_is_read_once_whatever_needs_it(
     assert from_disk == []
 
 
+@pytest.mark.slow
 def test_models_with_equal_views_share_their_crops(
     tmp_path: Path, study: Path, bundle: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -411,6 +412,7 @@ def test_models_with_equal_views_share_their_crops(
     assert counts[0] > 0
 
 
+@pytest.mark.slow
 def test_the_images_of_a_study_are_let_go_before_the_next(
     tmp_path: Path, grader: Grader, monkeypatch: pytest.MonkeyPatch
 ) -> None:
