@@ -6,6 +6,7 @@ block is read, so that opening a volume costs little and nothing is resampled tw
 
 from __future__ import annotations
 
+import io
 import logging
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
@@ -17,11 +18,12 @@ from typing import Any, cast
 import numpy as np
 import numpy.typing as npt
 from nibabel.arrayproxy import ArrayProxy
+from nibabel.nifti1 import Nifti1Image
 from nibabel.orientations import inv_ornt_aff, io_orientation
 
 from monai_spine.data.coverage import Grid
 from monai_spine.data.datalist import Record
-from monai_spine.data.volume import affine_of, open_volume, stored_voxels
+from monai_spine.data.volume import affine_of, open_unpacked, open_volume, stored_voxels
 from monai_spine.errors import InvalidVolumeError, SpineError
 from monai_spine.geometry import Array
 from monai_spine.spine import SeriesType
@@ -98,6 +100,11 @@ class Stack:
         """Other numbers in the same place."""
         return replace(self, voxels=voxels, window=window)
 
+    def stored_slice(self, k: int) -> tuple[int, int]:
+        """The file's axis along which slices are stacked, and the index along it of slice ``k`` of the third axis."""
+        axis = int(self.stored[2, 0])
+        return axis, int(self.stored_box((0, 0, k), (1, 1, k + 1))[0, axis])
+
     def placement(self) -> dict[str, Any]:
         """All attributes but the voxels, in types that JSON has. The name loses its folder, so that caches can move."""
         return {
@@ -145,12 +152,30 @@ def open_stack(path: str | Path) -> Stack:
     MissingInputError, InvalidVolumeError
         As `monai_spine.data.volume.read_volume`; also if all voxels have nearly the same value, or are not numbers.
     """
+    return _stack_of(open_unpacked(path), path)
+
+
+def open_position(path: str | Path) -> Stack:
+    """The position of a NIfTI file as a stack: its voxels stay unread, and those of the stack are all 0.
+
+    Raises
+    ------
+    MissingInputError, InvalidVolumeError
+        If the header cannot be used.
+    """
     image = open_volume(path)
-    voxels = stored_voxels(image, path)
+    return _in_patient_axes(np.broadcast_to(np.uint8(0), image.shape), image, path)
+
+
+def _stack_of(image: Nifti1Image, path: str | Path) -> Stack:
+    stack = _in_patient_axes(stored_voxels(image, path), image, path)
+    return replace(stack, window=_window(stack.voxels, float(cast(ArrayProxy, image.dataobj).slope), str(path)))
+
+
+def _in_patient_axes(voxels: npt.NDArray[Any], image: Nifti1Image, path: str | Path) -> Stack:
     i, j, k = image.shape
     stored = Stack(voxels, affine_of(image), (0.0, 1.0), (i, j, k), (0, 0, 0), _IDENTITY, str(path))
-    stack = _reordered(stored, _orientation(stored))
-    return replace(stack, window=_window(stack.voxels, float(cast(ArrayProxy, image.dataobj).slope), str(path)))
+    return _reordered(stored, _orientation(stored))
 
 
 def with_usable_volumes(records: Sequence[Record]) -> list[Record]:
@@ -237,37 +262,57 @@ def _lattice(shape: tuple[int, ...]) -> tuple[slice, ...]:
     return tuple(slices)
 
 
+@dataclass
+class _OpenFile:
+    image: Nifti1Image
+    stack: Stack | None = None
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of unpacked voxels; none of a memory map, since the system drops its pages by itself."""
+        proxy = cast(ArrayProxy, self.image.dataobj)
+        return int(np.prod(proxy.shape)) * proxy.dtype.itemsize if isinstance(proxy.file_like, io.BytesIO) else 0
+
+
 class StackCache:
     """Opened volumes. The least recently used ones are dropped when all take more than ``most_bytes`` of memory.
 
-    Memory maps count as zero bytes, since the system drops their pages by itself. A file that has changed is opened
-    anew. A copy for another process starts empty.
+    Memory maps count as zero bytes. A file that has changed is opened anew. A copy for another process starts empty.
     """
 
     def __init__(self, most_bytes: int) -> None:
         self.most_bytes = most_bytes
-        self._stacks: OrderedDict[tuple[str, int, int], Stack] = OrderedDict()
+        self._files: OrderedDict[tuple[str, int, int], _OpenFile] = OrderedDict()
+
+    def opened(self, path: str | Path) -> Nifti1Image:
+        """The image of a file; see `monai_spine.data.volume.open_unpacked`."""
+        return self._file(path).image
 
     def open(self, path: str | Path) -> Stack:
         """The stack of a file; see `open_stack`."""
+        file = self._file(path)
+        if file.stack is None:
+            file.stack = _stack_of(file.image, path)
+        return file.stack
+
+    def _file(self, path: str | Path) -> _OpenFile:
         key = (str(path), *file_state(path))
-        if key not in self._stacks:
-            self._stacks[key] = open_stack(path)
-        self._stacks.move_to_end(key)
-        stack = self._stacks[key]
+        if key not in self._files:
+            self._files[key] = _OpenFile(open_unpacked(path))
+        self._files.move_to_end(key)
         # At least the volume that was asked for stays, even if it alone exceeds the memory.
-        while len(self._stacks) > 1 and (self.used_bytes > self.most_bytes or len(self._stacks) > _MOST_OPEN):
-            self._stacks.popitem(last=False)
-        return stack
+        while len(self._files) > 1 and (self.used_bytes > self.most_bytes or len(self._files) > _MOST_OPEN):
+            self._files.popitem(last=False)
+        return self._files[key]
 
     @property
     def used_bytes(self) -> int:
         """Bytes of memory that unpacked volumes take."""
-        return sum(0 if isinstance(one.voxels, np.memmap) else one.voxels.nbytes for one in self._stacks.values())
+        return sum(file.nbytes for file in self._files.values())
 
     def __getstate__(self) -> dict[str, Any]:
         # Workers of a data loader get the transform by pickling; volumes would be copied to each of them.
-        return {"most_bytes": self.most_bytes, "_stacks": OrderedDict()}
+        return {**self.__dict__, "_files": OrderedDict()}
 
 
 def file_state(path: str | Path) -> tuple[int, int]:

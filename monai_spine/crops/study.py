@@ -6,18 +6,19 @@ The middle of the flow to crops: `stack` opens volumes and `frame` places levels
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
 from monai_spine.crops.frame import LevelFrame, level_frames
-from monai_spine.crops.pose import UPRIGHT, Pose, crop_grid
+from monai_spine.crops.pose import UPRIGHT, CropGrid, Pose, crop_grid
 from monai_spine.crops.sampling import find_slices, sample
 from monai_spine.crops.stack import Stack
 from monai_spine.crops.view import View
-from monai_spine.data.coverage import PLANE_LIMIT_MM, Coverage, coverage_of, nearest_showing
+from monai_spine.data.coverage import Coverage, coverage_of, nearest_showing, why_not_covered
 from monai_spine.errors import InvalidVolumeError
 from monai_spine.geometry import Array
 from monai_spine.spine import Level, SeriesType
@@ -95,6 +96,8 @@ class SourceStack:
     series, index, stack
         The series type, the stack's index in it, and the stack with its axes along the crop's columns, rows and slices;
         None if no stack shows the view.
+    not_covered
+        For each series type of the view that was tried before, why it is not the source.
     reason
         Why the view's first series type is not the source; empty if it is.
     """
@@ -102,6 +105,7 @@ class SourceStack:
     series: SeriesType | None = None
     index: int | None = None
     stack: Stack | None = None
+    not_covered: Mapping[SeriesType, str] = field(default_factory=dict)
     reason: str = ""
 
 
@@ -114,26 +118,16 @@ def source_of(
     """
     if frame is None:
         return SourceStack(reason=f"no point says where {level.title} is")
-    reasons: list[str] = []
+    reasons: dict[SeriesType, str] = {}
     # The first series type that shows the anchor wins, even if a later one has a nearer plane.
     for series_type in view.series:
         turned = [stack.turned(frame.basis @ view.directions) for stack in stacks.get(series_type, ())]
         coverages = [coverage_of(stack.grid, frame.anchors[view.anchor]) for stack in turned]
         best = nearest_showing(coverages)
         if best is not None:
-            return SourceStack(series_type, best, turned[best], "; ".join(reasons))
-        reasons.append(_why_not(series_type, coverages))
-    return SourceStack(reason="; ".join(reasons))
-
-
-def _why_not(series_type: SeriesType, coverages: Sequence[Coverage]) -> str:
-    if not coverages:
-        return f"no {series_type.title}"
-    # The stack that comes closest to showing the point: one with a near plane, and of those the least far outside.
-    nearest = min(coverages, key=lambda one: (one.distance > PLANE_LIMIT_MM, one.distance - min(one.margin, 0.0)))
-    if nearest.distance > PLANE_LIMIT_MM:
-        return f"{series_type.title}: nearest plane {nearest.distance:.1f} mm away"
-    return f"{series_type.title}: {-nearest.margin:.1f} mm outside of the image"
+            return SourceStack(series_type, best, turned[best], reasons, "; ".join(reasons.values()))
+        reasons[series_type] = why_not_covered(series_type, coverages)
+    return SourceStack(not_covered=reasons, reason="; ".join(reasons.values()))
 
 
 @dataclass(frozen=True)
@@ -160,9 +154,49 @@ class ShownSlice:
 
 
 @dataclass(frozen=True)
-class StudyCrops:
-    """The frames of a study's levels, and the sources of every view by the view's name and in the order of `Level`."""
+class SeenStack:
+    """The part of a stack that a model gets to see.
 
+    Attributes
+    ----------
+    stack
+        Its slices are those of the third axis.
+    slices
+        Indices of the slices that the model sees; empty for all.
+    grid
+        The crop whose area it sees of them; None for whole slices.
+    """
+
+    series: SeriesType
+    stack: Stack
+    slices: tuple[int, ...] = ()
+    grid: CropGrid | None = None
+
+    def coverage(self, point: npt.ArrayLike) -> Coverage:
+        """How that part covers a point (RAS mm). The margin is to the nearest edge of image and crop."""
+        coverage = coverage_of(self.stack.grid, point, self.slices)
+        if self.grid is None:
+            return coverage
+        inside = np.abs((np.asarray(point) - self.grid.centre) @ self.grid.directions[:, :2])
+        half = np.array([self.grid.step[0] * self.grid.shape[2], self.grid.step[1] * self.grid.shape[1]]) / 2
+        return replace(coverage, margin=min(coverage.margin, float((half - inside).min())))
+
+
+@dataclass(frozen=True)
+class StudyCrops:
+    """The crops of a study without their pixels.
+
+    Attributes
+    ----------
+    views
+        The views that are cut.
+    frames
+        The frames of the levels that have one.
+    sources
+        The sources of every view, by the view's name and in the order of `Level`.
+    """
+
+    views: tuple[View, ...]
     frames: Mapping[Level, LevelFrame]
     sources: Mapping[str, tuple[SourceStack, ...]]
 
@@ -174,7 +208,7 @@ class StudyCrops:
             view.name: tuple(source_of(view, level, frames.get(level), stacks.stacks) for level in Level)
             for view in views
         }
-        return cls(frames, sources)
+        return cls(tuple(views), frames, sources)
 
     def sample(
         self, view: View, poses: Mapping[Level, Pose] | None = None, *, flipped: bool = False
@@ -194,14 +228,25 @@ class StudyCrops:
 
     def slices(self, view: View, level: Level) -> tuple[ShownSlice, ...]:
         """The slice nearest to each plane of a view of a level; empty if the view has no source."""
-        stack = self.sources[view.name][list(Level).index(level)].stack
+        stack = self.source(view, level).stack
         if stack is None:
             return ()
         slices = find_slices(stack, crop_grid(view, self.frames[level]))
-        axis = int(stack.stored[2, 0])
-        # The stack may run against the file's order; `stored_box` leads back to the file's own index.
-        stored = [int(stack.stored_box((0, 0, k), (1, 1, k + 1))[0, axis]) for k in slices.nearest]
         return tuple(
-            ShownSlice(stack.name, axis, k, float(distance), bool(covered))
-            for k, distance, covered in zip(stored, slices.distance, slices.covered, strict=True)
+            ShownSlice(stack.name, *stack.stored_slice(int(k)), float(distance), bool(covered))
+            for k, distance, covered in zip(slices.nearest, slices.distance, slices.covered, strict=True)
         )
+
+    def source(self, view: View, level: Level) -> SourceStack:
+        """The source of a view of a level."""
+        return self.sources[view.name][list(Level).index(level)]
+
+    def seen(self, view: View, level: Level) -> SeenStack | None:
+        """The part of the source that the crop of a level shows, without augmentation; None if it shows nothing."""
+        source = self.source(view, level)
+        if source.series is None or source.stack is None:
+            return None
+        grid = crop_grid(view, self.frames[level])
+        slices = find_slices(source.stack, grid)
+        shown = tuple(int(k) for k in np.unique(slices.nearest[slices.covered]))
+        return SeenStack(source.series, source.stack, shown, grid) if shown else None

@@ -89,8 +89,8 @@ class View:
             raise InvalidOptionError(f"view {self.name}: expected {fault}")
 
     def _fault(self) -> str | None:
-        if self.plane not in _DIRECTIONS:
-            return f"a plane out of {[plane.value for plane in _DIRECTIONS]}, but found {self.plane.value}"
+        if self.plane not in DIRECTIONS:
+            return f"a plane out of {[plane.value for plane in DIRECTIONS]}, but found {self.plane.value}"
         if not self.name.isidentifier():
             return "a name of letters, digits and underscores"
         if not self.series:
@@ -110,7 +110,7 @@ class View:
     @property
     def directions(self) -> Array:
         """``(3, 3)``: columns are the directions of a crop's columns, rows and slices in (right, forwards, up)."""
-        return _DIRECTIONS[self.plane]
+        return DIRECTIONS[self.plane]
 
     @property
     def flipped_axis(self) -> int:
@@ -120,7 +120,7 @@ class View:
 
 # Columns of each matrix: a crop's columns, rows and slices, in the components (right, forwards, up). Pictures
 # look as radiologists see them: sagittal ones from the patient's left, axial ones from the feet.
-_DIRECTIONS: dict[Plane, Array] = {
+DIRECTIONS: dict[Plane, Array] = {
     Plane.SAGITTAL: np.array([[0.0, 0.0, 1.0], [-1.0, 0.0, 0.0], [0.0, -1.0, 0.0]]),
     Plane.AXIAL: np.array([[-1.0, 0.0, 0.0], [0.0, -1.0, 0.0], [0.0, 0.0, 1.0]]),
 }

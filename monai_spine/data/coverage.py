@@ -78,8 +78,8 @@ class Coverage:
         return self.distance <= limit and self.margin >= 0
 
 
-def coverage_of(grid: Grid, point: npt.ArrayLike) -> Coverage:
-    """How a stack covers a point (RAS mm).
+def coverage_of(grid: Grid, point: npt.ArrayLike, slices: Sequence[int] = ()) -> Coverage:
+    """How a stack covers a point (RAS mm), by the nearest of the given slices, or of all if none are given.
 
     Raises
     ------
@@ -90,7 +90,10 @@ def coverage_of(grid: Grid, point: npt.ArrayLike) -> Coverage:
     along = float(offset @ grid.normal)
     # The distance between planes is measured along the normal: in a sheared stack the step between slices is longer.
     gap = float(grid.affine[:3, 2] @ grid.normal)
-    k = min(max(round(along / gap), 0), grid.shape[2] - 1)
+    if slices:
+        k = min(slices, key=lambda one: abs(along - one * gap))
+    else:
+        k = min(max(round(along / gap), 0), grid.shape[2] - 1)
     foot = (grid.from_world @ (offset - (along - k * gap) * grid.normal))[:2]
     # Voxel centres are integers, so the image ends half a pixel beyond the outermost ones.
     beyond = np.maximum(-0.5 - foot, foot - (np.asarray(grid.shape[:2]) - 0.5)) * grid.pixel
@@ -106,3 +109,16 @@ def nearest_showing(coverages: Sequence[Coverage], limit: float = PLANE_LIMIT_MM
     """
     showing = [n for n, one in enumerate(coverages) if one.shows(limit)]
     return min(showing, key=lambda n: coverages[n].distance, default=None)
+
+
+def why_not_covered(series_type: SeriesType, coverages: Sequence[Coverage]) -> str:
+    """Why none of a series type's stacks shows a point, in the words of every output.
+
+    It speaks of the stack that comes closest: one with a near plane, and of those the least far outside of the image.
+    """
+    if not coverages:
+        return f"no {series_type.title}"
+    nearest = min(coverages, key=lambda one: (one.distance > PLANE_LIMIT_MM, one.distance - min(one.margin, 0.0)))
+    if nearest.distance > PLANE_LIMIT_MM:
+        return f"{series_type.title}: nearest plane {nearest.distance:.1f} mm away"
+    return f"{series_type.title}: {-nearest.margin:.1f} mm outside of the image"

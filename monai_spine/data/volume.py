@@ -7,7 +7,9 @@ mapped into memory where that is possible).
 
 from __future__ import annotations
 
+import io
 import zlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -33,6 +35,10 @@ UNREADABLE = (ImageFileError, HeaderDataError, OSError, EOFError, ValueError, Ty
 _BAD_VOXELS = (*UNREADABLE, _IsalError)
 
 
+Opener = Callable[[str | Path], Nifti1Image]
+"""A function that opens a volume: `open_volume`, `open_unpacked`, or the method of a cache."""
+
+
 @dataclass(frozen=True)
 class Volume:
     """Voxels ``(i, j, k)`` as float32, and the affine ``(4, 4)`` from voxels to RAS mm."""
@@ -41,8 +47,8 @@ class Volume:
     affine: Array
 
 
-def read_volume(path: str | Path) -> Volume:
-    """Read a 3-D NIfTI file.
+def read_volume(path: str | Path, opened: Opener | None = None) -> Volume:
+    """Read a 3-D NIfTI file that ``opened`` opens, `open_volume` if None.
 
     Raises
     ------
@@ -51,7 +57,7 @@ def read_volume(path: str | Path) -> Volume:
     InvalidVolumeError
         If it is not NIfTI, is cut short, is not 3-D, holds numbers that are not finite, or has a singular affine.
     """
-    image = open_volume(path)
+    image = (opened or open_volume)(path)
     try:
         voxels = np.asarray(image.dataobj, dtype=np.float32)
     except _BAD_VOXELS as err:
@@ -61,17 +67,17 @@ def read_volume(path: str | Path) -> Volume:
     return Volume(voxels, affine_of(image))
 
 
-def read_slice(path: str | Path, k: int) -> Volume:
+def read_slice(path: str | Path, k: int, opened: Opener | None = None) -> Volume:
     """Read slice ``k`` of a 3-D NIfTI file as a volume of one slice; the other slices stay on disk.
 
-    The affine leads from ``(i, j, 0)`` to RAS mm.
+    The affine leads from ``(i, j, 0)`` to RAS mm. ``opened`` opens the file, `open_volume` if None.
 
     Raises
     ------
     MissingInputError, InvalidVolumeError
         As `read_volume`; only the slice itself is checked for numbers that are not finite.
     """
-    image = open_volume(path)
+    image = (opened or open_volume)(path)
     try:
         voxels = np.asarray(image.dataobj[..., k : k + 1], dtype=np.float32)
     except _BAD_VOXELS as err:
@@ -86,7 +92,10 @@ def read_slice(path: str | Path, k: int) -> Volume:
 def stored_voxels(image: Nifti1Image, path: str | Path) -> npt.NDArray[Any]:
     """Voxels ``(i, j, k)`` as the file stores them, before slope and intercept.
 
-    A ``.nii`` file is mapped into memory, a ``.nii.gz`` file is unpacked in its stored type.
+    Parameters
+    ----------
+    image
+        From `open_unpacked`. Its ``.nii`` file is mapped into memory; the voxels of a ``.nii.gz`` file are not copied.
 
     Raises
     ------
@@ -97,10 +106,9 @@ def stored_voxels(image: Nifti1Image, path: str | Path) -> npt.NDArray[Any]:
     if proxy.dtype.kind not in "iuf":
         raise InvalidVolumeError(f"{path}: expected numbers as voxels, but found the type {proxy.dtype}")
     try:
-        if path.name.endswith(".gz"):
-            # ISA-L unpacks the whole file at once; nibabel would read it in pieces through Python's gzip.
-            unpacked = igzip.decompress(path.read_bytes())
-            count = int(np.prod(proxy.shape))
+        if isinstance(proxy.file_like, io.BytesIO):
+            # getvalue() shares the unpacked bytes; get_unscaled() would copy them.
+            unpacked, count = proxy.file_like.getvalue(), int(np.prod(proxy.shape))
             return np.frombuffer(unpacked, proxy.dtype, count, proxy.offset).reshape(proxy.shape, order="F")
         return np.memmap(path, dtype=proxy.dtype, mode="r", offset=proxy.offset, shape=proxy.shape, order="F")
     except _BAD_VOXELS as err:
@@ -131,6 +139,27 @@ def open_volume(path: str | Path) -> Nifti1Image:
             f"{path}: expected an affine with a volume per voxel, but its determinant is {determinant}"
         )
     return image
+
+
+def open_unpacked(path: str | Path) -> Nifti1Image:
+    """`open_volume`, with the voxels of a ``.nii.gz`` file unpacked into memory; those of a ``.nii`` file stay on disk.
+
+    Whatever reads the image afterwards does not read the packed file again.
+
+    Raises
+    ------
+    MissingInputError, InvalidVolumeError
+        As `open_volume`; also if the file cannot be unpacked.
+    """
+    image = open_volume(path)
+    if not Path(path).name.endswith(".gz"):
+        return image
+    try:
+        # ISA-L unpacks the whole file at once; nibabel would read it in pieces through Python's gzip.
+        unpacked = igzip.decompress(Path(path).read_bytes())
+    except _BAD_VOXELS as err:
+        raise _damaged(path, "the voxels", err) from err
+    return type(image).from_bytes(unpacked)
 
 
 def affine_of(image: Nifti1Image) -> Array:

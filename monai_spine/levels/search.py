@@ -15,7 +15,7 @@ import torch
 
 from monai_spine.data.coverage import Grid
 from monai_spine.data.datalist import Record
-from monai_spine.data.volume import read_volume
+from monai_spine.data.volume import Opener, open_volume, read_volume
 from monai_spine.errors import SpineError
 from monai_spine.files import safe_name, write_png
 from monai_spine.geometry import Array
@@ -79,13 +79,17 @@ class SearchResult:
             write_png(out / self.located.study / "levels.png", np.asarray(picture))
 
 
-def search(study: StudyInput, locator: LevelLocator, recesses: RecessLocator | None = None) -> SearchResult:
+def search(
+    study: StudyInput, locator: LevelLocator, recesses: RecessLocator | None = None, opened: Opener = open_volume
+) -> SearchResult:
     """Find the levels of a study. For a volume that cannot be used, ``located.volumes`` holds the reason.
 
     Parameters
     ----------
     recesses
         Finds the recesses in axial slices; without it they are projected.
+    opened
+        Opens the volumes.
     """
     spines: dict[str, SpinePoints] = {}
     refused: dict[str, str] = {}
@@ -93,13 +97,13 @@ def search(study: StudyInput, locator: LevelLocator, recesses: RecessLocator | N
     for path in study.sagittal:
         try:
             # One bad volume does not end the study, since others may show its levels.
-            image, affine = sagittal_grid(read_volume(path), path.name)
+            image, affine = sagittal_grid(read_volume(path, opened), path.name)
         except SpineError as error:
             refused[path.name] = _reason(error, path)
             continue
         spines[path.name] = read_maps(locator.maps(image), map_affine(affine), image.shape, affine)
         images[path.name] = image, affine
-    located, axial = unite_volumes(study.study, spines, refused, study.axial, recesses)
+    located, axial = unite_volumes(study.study, spines, refused, study.axial, recesses, opened=opened)
     return SearchResult(located, images, axial)
 
 
@@ -109,12 +113,14 @@ def unite_volumes(
     refused: Mapping[str, str],
     axial: Sequence[Path],
     recesses: RecessLocator | None,
+    *,
+    opened: Opener = open_volume,
 ) -> tuple[LocatedStudy, dict[str, Grid]]:
-    """`unite` with axial files, and the positions of these, by name.
+    """`unite` with axial files, which ``opened`` opens, and the positions of these, by name.
 
     If an axial file cannot be read, its recesses stay projected, and ``volumes`` of the study holds the reason.
     """
-    grids = axial_grids(axial)
+    grids = axial_grids(axial, opened)
     paths = {path.name: path for path in axial}
     unread: dict[str, str] = {}
 
@@ -122,7 +128,7 @@ def unite_volumes(
     def detect(plane: RecessPlane) -> dict[Side, Detection]:
         path = paths[plane.name]
         try:
-            return recesses(plane, path) if recesses else {}
+            return recesses(plane, path, opened) if recesses else {}
         except SpineError as error:
             unread[path.name] = _reason(error, path)
             return {}

@@ -1,7 +1,9 @@
 """Where each finding of a study can be seen: its point and the slice nearest to it, or why no slice shows it.
 
-The rule is that of `monai_spine.data.coverage`: a slice shows a point if its plane is within 5 mm of the point and the
-point, projected onto the plane, lies inside the image. `coverage.VIEWS` lists the series types that may show a finding.
+Only slices count that a model saw: those of the crops that were graded, or all slices where a model sees whole volumes.
+A slice shows a point by the rule of `monai_spine.data.coverage`: its plane is within 5 mm of the point, and the point,
+projected onto the plane, lies inside the image and the crop. `coverage.VIEWS` lists the series types that may show a
+finding.
 """
 
 from __future__ import annotations
@@ -11,12 +13,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from nibabel.orientations import io_orientation
+import numpy.typing as npt
 
-from monai_spine.data.coverage import PLANE_LIMIT_MM, VIEWS, Coverage, Grid, coverage_of, nearest_showing
+from monai_spine.crops.stack import open_position
+from monai_spine.crops.study import SeenStack, StudyCrops
+from monai_spine.crops.study_images import STUDY_IMAGES
+from monai_spine.crops.view import DIRECTIONS
+from monai_spine.data.coverage import VIEWS, nearest_showing, why_not_covered
 from monai_spine.data.datalist import Record
-from monai_spine.data.volume import open_volume
-from monai_spine.geometry import Array
+from monai_spine.geometry import Plane
 from monai_spine.spine import FINDINGS, Finding, SeriesType
 
 NOT_COVERED = "not_covered"
@@ -60,15 +65,22 @@ class Evidence:
 
 
 @dataclass(frozen=True)
-class _Stack:
-    """A volume turned so that its slices run along the third axis; ``axis`` is that axis in the volume as stored."""
+class SeenImages:
+    """The images of a study that a model grades.
 
-    name: str
-    grid: Grid
-    axis: int
+    Attributes
+    ----------
+    crops
+        The crops that it sees; empty if it sees the whole volumes.
+    graded
+        ``(25,)``: which findings it grades; None for all.
+    """
+
+    crops: Sequence[StudyCrops] = ()
+    graded: npt.NDArray[np.bool_] | None = None
 
 
-def study_evidence(record: Record) -> tuple[Evidence, ...]:
+def study_evidence(record: Record, seen: Sequence[SeenImages] = ()) -> tuple[Evidence, ...]:
     """Evidence for the 25 findings, in the order of `FINDINGS`.
 
     Parameters
@@ -76,19 +88,32 @@ def study_evidence(record: Record) -> tuple[Evidence, ...]:
     record
         As `monai_spine.data.datalist` makes it. `monai_spine.levels.located_records` may have added ``point_flags``,
         ``point_confidence`` and ``absent``.
+    seen
+        The images that each model saw. If there are none, a model saw the whole volumes.
 
     Raises
     ------
     MissingInputError, InvalidVolumeError
         If the header of a volume cannot be read.
     """
-    stacks = {of: [_open(Path(file), of) for file in record[of.value]] for of in SeriesType}
-    missing = tuple(f"missing_{series_type.value}" for series_type in SeriesType if not stacks[series_type])
-    return tuple(_evidence(finding, record, stacks, missing) for finding in FINDINGS)
+    seen = seen or (SeenImages(),)
+    whole = () if all(one.crops for one in seen) else _whole_volumes(record)
+    missing = tuple(f"missing_{series_type.value}" for series_type in SeriesType if not record[series_type.value])
+    evidence = []
+    for n, finding in enumerate(FINDINGS):
+        graders = [one for one in seen if one.graded is None or one.graded[n]]
+        crops = [crops for one in graders for crops in one.crops]
+        volumes = whole if any(not one.crops for one in graders) else ()
+        evidence.append(_evidence(finding, record, crops, volumes, missing))
+    return tuple(evidence)
 
 
 def _evidence(
-    finding: Finding, record: Record, stacks: dict[SeriesType, list[_Stack]], missing: tuple[str, ...]
+    finding: Finding,
+    record: Record,
+    crops: Sequence[StudyCrops],
+    volumes: Sequence[SeenStack],
+    missing: tuple[str, ...],
 ) -> Evidence:
     name = finding.name
     point = record["points"].get(name)
@@ -99,39 +124,47 @@ def _evidence(
         coverage = f"{finding.level.title}: {absent}" if finding.level.title not in absent else absent
         return Evidence(None, None, None, None, None, None, None, coverage, (NOT_COVERED, *missing))
     position = (float(point[0]), float(point[1]), float(point[2]))
+    seen = [*_in_crops(finding, crops), *volumes]
     reasons = []
-    for view in VIEWS[finding.condition.group]:  # in the order in which annotators read them
-        covers = [coverage_of(stack.grid, position) for stack in stacks[view]]
-        best = nearest_showing(covers)
+    for series_type in VIEWS[finding.condition.group]:  # in the order in which annotators read them
+        stacks = [one.stack for one in seen if one.series is series_type]
+        coverages = [one.coverage(position) for one in seen if one.series is series_type]
+        best = nearest_showing(coverages)
         if best is None:
-            reasons.append(_why_not(view, finding, covers))
+            unseen = "" if coverages else _why_not_in_crops(series_type, finding, record, crops)
+            reasons.append(unseen or why_not_covered(series_type, coverages))
             continue
-        stack, seen = stacks[view][best], covers[best]
-        coverage = "; ".join([*reasons, f"{view.title}, plane {seen.distance:.1f} mm away"])
+        stack, nearest = stacks[best], coverages[best]
+        axis, index = stack.stored_slice(nearest.k)
+        coverage = "; ".join([*reasons, f"{series_type.title}, plane {nearest.distance:.1f} mm away"])
         flags = (*((SUBSTITUTE,) if reasons else ()), *missing, *own)
-        return Evidence(position, confidence, view, stack.name, seen.k, stack.axis, seen.distance, coverage, flags)
+        volume = Path(stack.name).name
+        return Evidence(position, confidence, series_type, volume, index, axis, nearest.distance, coverage, flags)
     flags = (NOT_COVERED, *missing, *own)
     return Evidence(position, confidence, None, None, None, None, None, "; ".join(reasons), flags)
 
 
-def _why_not(view: SeriesType, finding: Finding, covers: Sequence[Coverage]) -> str:
-    if not covers:
-        return f"no {view.title}"
-    nearest = min(covers, key=lambda one: one.distance)
-    if nearest.distance > PLANE_LIMIT_MM:
-        plane = view.value.partition("_")[0]
-        return f"no {plane} plane within {PLANE_LIMIT_MM:g} mm of {finding.level.title} ({nearest.distance:.1f} mm)"
-    return f"{finding.level.title} is outside of the {view.title} images"
+def _in_crops(finding: Finding, crops: Sequence[StudyCrops]) -> list[SeenStack]:
+    """What crops show of a finding's level, first the views that are centred on findings of its group."""
+    views = [(one, view) for one in crops for view in one.views]
+    views.sort(key=lambda pair: pair[1].anchor is not finding.condition.group)
+    return [seen for one, view in views if (seen := one.seen(view, finding.level)) is not None]
 
 
-def _open(path: Path, series_type: SeriesType) -> _Stack:
-    """Open a volume whose slices may run along any axis of the array: NIfTI of other converters need not be ours."""
-    image = open_volume(path)
-    affine: Array = np.asarray(image.affine, dtype=np.float64)
-    # Slices follow the patient axis nearly normal to the series type's planes: axial up, sagittal to the right.
-    world = 2 if series_type is SeriesType.AXIAL_T2 else 0
-    order = io_orientation(affine)[:, 0]
-    axis = int(np.flatnonzero(order == world)[0]) if (order == world).any() else 2
-    axes = [n for n in range(3) if n != axis] + [axis]
-    turned = affine[:, [*axes, 3]]
-    return _Stack(path.name, Grid(turned, tuple(image.shape[n] for n in axes)), axis)
+def _why_not_in_crops(series_type: SeriesType, finding: Finding, record: Record, crops: Sequence[StudyCrops]) -> str:
+    """Why no crop of a finding's level shows a series type that the study has; empty if it has none."""
+    if not record[series_type.value] or not crops:
+        return ""
+    sources = [one.source(view, finding.level) for one in crops for view in one.views]
+    reasons = [one.not_covered[series_type] for one in sources if series_type in one.not_covered]
+    return reasons[0] if reasons else f"{series_type.title}: in no crop of {finding.level.title}"
+
+
+def _whole_volumes(record: Record) -> list[SeenStack]:
+    opened = record[STUDY_IMAGES].open if STUDY_IMAGES in record else open_position
+    stacks = []
+    for series_type in SeriesType:
+        # Slices run along the patient axis nearly normal to the planes, in whatever order the file stores its axes.
+        directions = DIRECTIONS[Plane.AXIAL if series_type is SeriesType.AXIAL_T2 else Plane.SAGITTAL]
+        stacks += [SeenStack(series_type, opened(file).turned(directions)) for file in record[series_type.value]]
+    return stacks

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from monai_spine.bundle.provenance import RESEARCH
 from monai_spine.data.datalist import Record
 from monai_spine.files import safe_name, write_text
-from monai_spine.prediction.evidence import Evidence, study_evidence
+from monai_spine.prediction.evidence import Evidence, SeenImages, study_evidence
 from monai_spine.scoring.competition import Floats, natural_prevalence, normalised
 from monai_spine.spine import FINDINGS, Finding, Grade
 
@@ -22,6 +22,7 @@ def study_findings(
     weighted: Floats,
     natural: Floats | None = None,
     *,
+    seen: Sequence[SeenImages] = (),
     provenance: str = RESEARCH,
     about: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
@@ -36,6 +37,8 @@ def study_findings(
     natural
         ``(25, 3)`` probabilities at natural prevalence, for instance calibrated ones; None divides ``weighted`` by
         the competition's weights.
+    seen
+        The images that each model saw, for the evidence; none for whole volumes.
     provenance
         The sentences about the models; see `monai_spine.bundle.provenance`.
     about
@@ -47,7 +50,7 @@ def study_findings(
         If the header of a volume cannot be read.
     """
     natural = natural_prevalence(weighted) if natural is None else normalised(natural)
-    rows = zip(FINDINGS, study_evidence(record), natural, normalised(weighted), strict=True)
+    rows = zip(FINDINGS, study_evidence(record, seen), natural, normalised(weighted), strict=True)
     return {
         "schema": SCHEMA,
         "provenance": provenance,

@@ -18,6 +18,7 @@ from monai_spine.bundle.shipped import GRADER
 from monai_spine.data.datalist import Record
 from monai_spine.errors import InvalidOptionError, InvalidTableError, SpineError, listed
 from monai_spine.prediction import grader_bundle
+from monai_spine.prediction.evidence import SeenImages
 from monai_spine.scoring.competition import Floats, natural_prevalence, normalised
 from monai_spine.spine import FINDINGS, FLIPPED, Condition, Grade
 from monai_spine.tables.calibration.model import Calibration
@@ -170,6 +171,17 @@ class Grader:
             rows += [self._rows(network, item)[order] for network in self.networks]
         weighted = normalised(np.mean(rows, axis=0))
         return Grades(weighted, self.calibration.apply(weighted) if self.calibration else natural_prevalence(weighted))
+
+    def seen_images(self, record: Record) -> SeenImages:
+        """The images of a study that it grades.
+
+        Raises
+        ------
+        InvalidVolumeError, MissingInputError
+            If a volume cannot be used.
+        """
+        # The flipped study shows the same slices.
+        return SeenImages(grader_bundle.crops_of(self.preprocessings[0][0], record), self.graded)
 
     def _item(self, preprocessing: Callable[..., Any], record: Record) -> dict[str, Any]:
         try:

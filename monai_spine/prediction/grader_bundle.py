@@ -16,6 +16,8 @@ from monai.transforms import Compose
 from monai_spine.bundle.errors import explanation
 from monai_spine.bundle.provenance import read_metadata
 from monai_spine.crops.pose import NO_AUGMENTATION
+from monai_spine.crops.study import StudyCrops
+from monai_spine.data.datalist import Record
 from monai_spine.errors import InvalidOptionError, InvalidTableError, MissingInputError, SpineError, listed
 from monai_spine.spine import FINDINGS
 from monai_spine.transforms.lateral_flip import RandLateralFlipd
@@ -147,6 +149,18 @@ def flipped(preprocessing: Callable[..., Any], bundle: str) -> Compose:
             "left from right, but found neither"
         )
     return Compose(transforms)
+
+
+def crops_of(preprocessing: Callable[..., Any], record: Record) -> tuple[StudyCrops, ...]:
+    """The crops that a preprocessing cuts out of a study, without their pixels; none if it has no `LevelCropsd`.
+
+    Raises
+    ------
+    InvalidVolumeError, MissingInputError
+        If a volume cannot be used.
+    """
+    transforms = Compose([preprocessing]).flatten().transforms
+    return tuple(one.study(record) for one in transforms if isinstance(one, LevelCropsd))
 
 
 def digest_of(files: Sequence[Path]) -> str:

@@ -6,7 +6,7 @@ import csv
 import hashlib
 import os
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from monai_spine.data.studies import SUFFIXES, FoundStudy, find_study, nifti_fil
 from monai_spine.errors import InvalidOptionError, MissingInputError
 from monai_spine.files import safe_name
 from monai_spine.prediction.pending_study import PendingStudy
+from monai_spine.prediction.source_frame import SourceFrame
 
 VOLUMES = "volumes"
 """Folder of the output for volumes made from DICOM."""
@@ -52,7 +53,7 @@ class Conversion:
 
         name_by = "folder" if self.name_by == "folder" else "uid"
         convert(source, out, name_by=name_by, workers=self.workers, resume=self.resume, quiet=self.quiet)  # type: ignore[arg-type]
-        return read_converted(out)
+        return read_converted(out, source)
 
 
 @dataclass(frozen=True)
@@ -63,13 +64,20 @@ class Converted:
     refused_files: int
 
 
-def read_converted(out: Path) -> Converted:
-    """Read the tables ``manifest.csv`` and ``files.csv`` of a conversion."""
+def read_converted(out: Path, source: Path) -> Converted:
+    """Read the tables ``manifest.csv`` and ``files.csv`` of the conversion of ``source`` into ``out``."""
     stacks: dict[str, list[dict[str, str]]] = defaultdict(list)
     for row in _rows(out / "manifest.csv"):
         stacks[row["study"]].append(row)
-    refused = [row for row in _rows(out / "files.csv") if row["status"] == "refused" and row["reason"] not in _HARMLESS]
-    return Converted(tuple(_converted_study(out, study, rows) for study, rows in sorted(stacks.items())), len(refused))
+    refused = 0
+    frames: dict[str, dict[tuple[str, int], SourceFrame]] = defaultdict(dict)
+    for row in _rows(out / "files.csv"):
+        refused += row["status"] == "refused" and row["reason"] not in _HARMLESS
+        if row["k"] and not row["t"]:  # volumes over time are not graded
+            folder, _, name = row["nifti"].rpartition("/")
+            frames[folder][name, int(row["k"])] = SourceFrame(source, row["path"], row["frame"])
+    studies = (_converted_study(out, study, rows, frames) for study, rows in sorted(stacks.items()))
+    return Converted(tuple(studies), refused)
 
 
 def find_inputs(paths: Sequence[Path], out: Path, convert: Callable[[Path, Path], Converted]) -> Inputs:
@@ -127,7 +135,10 @@ def _nifti_study(found: FoundStudy) -> PendingStudy:
     return PendingStudy(found.record, {name: why for name, why in found.left_out.items() if name not in bad}, bad)
 
 
-def _converted_study(out: Path, study: str, rows: list[dict[str, str]]) -> PendingStudy:
+def _converted_study(
+    out: Path, study: str, rows: list[dict[str, str]], frames: Mapping[str, Mapping[tuple[str, int], SourceFrame]]
+) -> PendingStudy:
+    own = {row["nifti"].rpartition("/")[0] for row in rows}  # the folder of the study's volumes
     files = sorted(out / row["nifti"] for row in rows if row["status"] == "converted")
     found = find_study(study, files, leave_out_bad=True)
     left_out, bad = dict(found.left_out), dict[str, str]()
@@ -138,7 +149,8 @@ def _converted_study(out: Path, study: str, rows: list[dict[str, str]]) -> Pendi
             (left_out if row["reason"] in _HARMLESS else bad)[name] = reason
     # An unreadable volume might have been needed; a scout never is.
     bad |= {name: left_out.pop(name) for name in found.unreadable}
-    return PendingStudy(found.record, left_out, bad)
+    slices = {key: frame for folder in own for key, frame in frames.get(folder, {}).items()}
+    return PendingStudy(found.record, left_out, bad, slices)
 
 
 def _rows(path: Path) -> list[dict[str, str]]:

@@ -32,6 +32,7 @@ _README = """# Results of `monai-spine predict`
 | | |
 |---|---|
 | `studies.csv` | every study: graded, or refused and why; findings that no slice shows; volumes that cannot be used |
+| `findings.csv` | all findings of graded studies: grade, natural probabilities, flags, series, slice, DICOM object |
 | `predictions.csv` | competition-weighted probabilities of {graded} graded studies{filled} |
 | `<study>/findings.json` | each finding: grade, probabilities, point, series and slice, coverage, flags |
 | `<study>/points.json`, `points.mrk.json`, `levels.png` | the levels, for programs, for 3D Slicer, for people |

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
-from monai_spine.crops.stack import open_stack
 from monai_spine.data.datalist import Record, volumes
 from monai_spine.errors import SpineError
+from monai_spine.prediction.source_frame import SourceFrame
 from monai_spine.spine import SeriesType
 
 SAGITTAL = (SeriesType.SAGITTAL_T1, SeriesType.SAGITTAL_T2)
@@ -25,11 +25,14 @@ class PendingStudy:
         Names of volumes or stacks that are none of the three series types, such as scouts, and why.
     bad
         Names of volumes or stacks of the three series types that cannot be used, and why.
+    frames
+        The DICOM frame of each slice, by the volume's name and the slice's index along its third axis; empty for NIfTI.
     """
 
     record: Record
     left_out: Mapping[str, str] = field(default_factory=dict)
     bad: Mapping[str, str] = field(default_factory=dict)
+    frames: Mapping[tuple[str, int], SourceFrame] = field(default_factory=dict)
 
     @property
     def study_id(self) -> str:
@@ -48,15 +51,18 @@ class PendingStudy:
             [f"expected a sagittal T1 or T2 series to find the levels in, but found {available}", *reasons]
         )
 
-    def checked(self) -> PendingStudy:
-        """The study without volumes whose voxels cannot be used: damaged, with NaN, or of one grey value."""
+    def checked(self, opened: Callable[[str], object]) -> PendingStudy:
+        """The study without volumes whose voxels cannot be used: damaged, with NaN, or of one grey value.
+
+        ``opened`` opens a volume and raises an error if it cannot be used.
+        """
         series: dict[str, list[str]] = {}
         bad = dict(self.bad)
         for series_type in SeriesType:
             series[series_type.value] = []
             for file in self.record[series_type.value]:
                 try:
-                    open_stack(file)
+                    opened(file)
                 except SpineError as error:
                     # Outputs must not hold folders of this machine, so the file's name takes the place of its path.
                     bad[_name(file)] = str(error).removeprefix(f"{file}: ").replace(file, _name(file))

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import ignite.distributed as idist
 import numpy as np
@@ -13,7 +14,9 @@ from ignite.engine import Engine, Events
 
 from monai_spine.bundle.provenance import RESEARCH, provenance, trained_on
 from monai_spine.data.datalist import Record
+from monai_spine.prediction.evidence import SeenImages
 from monai_spine.prediction.findings import study_findings, write_findings
+from monai_spine.prediction.grader_bundle import crops_of
 from monai_spine.scoring.submission import write_predictions
 from monai_spine.training.engine_output import gathered, studies_of
 
@@ -35,9 +38,20 @@ class PredictionWriter:
     bundle_root
         The bundle of the weights, whose metadata say what they were trained on. Without it, ``findings.json`` does not
         say it.
+    preprocessing
+        The transforms that made the images. If `LevelCropsd` is one of them, the evidence of a finding is a slice of
+        its crops; otherwise it is one of the whole volumes.
     """
 
-    def __init__(self, *, output_dir: str, records: Sequence[Record], bundle_root: str | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        output_dir: str,
+        records: Sequence[Record],
+        bundle_root: str | None = None,
+        preprocessing: Callable[..., Any] | None = None,
+    ) -> None:
+        self.preprocessing = preprocessing
         self.output_dir = Path(output_dir)
         self.records = {record["study_id"]: record for record in records}
         self.provenance = (
@@ -66,6 +80,8 @@ class PredictionWriter:
         path = self.output_dir / "predictions.csv"
         write_predictions(path, study_ids, np.stack([rows[study_id] for study_id in study_ids]))
         for study_id in study_ids:
-            findings = study_findings(self.records[study_id], rows[study_id], provenance=self.provenance)
+            record = self.records[study_id]
+            seen = [SeenImages(crops_of(self.preprocessing, record))] if self.preprocessing else []
+            findings = study_findings(record, rows[study_id], seen=seen, provenance=self.provenance)
             write_findings(self.output_dir, findings)
         logger.info("%d studies graded: %s", len(study_ids), path)

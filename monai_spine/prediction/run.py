@@ -9,6 +9,7 @@ from typing import Any
 
 from monai_spine.bundle.run import Report
 from monai_spine.console import track
+from monai_spine.crops.study_images import STUDY_IMAGES, StudyImages
 from monai_spine.data.datalist import volumes
 from monai_spine.errors import ExitCode, InvalidOptionError, InvalidVolumeError, MissingInputError
 from monai_spine.files import safe_name
@@ -18,6 +19,7 @@ from monai_spine.levels.search import StudyInput, search
 from monai_spine.levels.study import NO_SPINE, LocatedStudy
 from monai_spine.prediction.evidence import NOT_COVERED
 from monai_spine.prediction.findings import study_findings, write_findings
+from monai_spine.prediction.findings_table import write_findings_table
 from monai_spine.prediction.grader import mean_grades
 from monai_spine.prediction.inputs import Conversion, Inputs, find_inputs
 from monai_spine.prediction.models import Models, open_models
@@ -142,27 +144,35 @@ def predict(
         summary.outcomes.append(outcome)
     # Of all studies, also those that an earlier run has done.
     write_points(out, [read_study(out / safe_name(one.study_id)) for one in summary.outcomes if one.located])
+    graded = {one.study_id for one in summary.outcomes if not one.refused}
+    write_findings_table(out, [study for study in inputs.studies if study.study_id in graded])
     write_tables(out, summary.outcomes, provenance=models.provenance, trained_on=models.trained_on_cell, fill=fill)
     return summary
 
 
 def _grade(study: PendingStudy, out: Path, models: Models, given_points: bool, mark: str) -> Outcome:
-    checked = study.checked()
+    # Of this study alone: memory stays that of one study, however many there are.
+    images = StudyImages()
+    checked = study.checked(images.open)
     folder = out / safe_name(study.study_id)
     if checked.fault:
         return _refused(checked, folder, mark, checked.fault)
     record, located = checked.record, None
     if not (given_points and record["points"]):
-        searched = search(StudyInput.of(record), models.levels, models.recesses)
+        searched = search(StudyInput.of(record), models.levels, models.recesses, images.opened)
         searched.write(out)
         located = searched.located
         if not located.found:
             return _refused(checked, folder, mark, _why_not_found(located), located=True)
         record = with_points(record, located)
+    record = {**record, STUDY_IMAGES: images}
     try:
         grades = mean_grades(models.graders, record)
+        seen = [grader.seen_images(record) for grader in models.graders]
         about = {"models": [grader.about for grader in models.graders], "volumes": checked.volumes()}
-        content = study_findings(record, grades.weighted, grades.natural, provenance=models.provenance, about=about)
+        content = study_findings(
+            *(record, grades.weighted, grades.natural), seen=seen, provenance=models.provenance, about=about
+        )
     except (InvalidVolumeError, MissingInputError) as error:
         return _refused(checked, folder, mark, _without_folders(str(error), checked), located=located is not None)
     write_findings(out, content)

@@ -15,6 +15,7 @@ from monai_spine.crops.cache import CropCache
 from monai_spine.crops.pose import NO_AUGMENTATION, Augmentation, Pose
 from monai_spine.crops.stack import StackCache
 from monai_spine.crops.study import StudyCrops, StudyStacks, open_study
+from monai_spine.crops.study_images import STUDY_IMAGES, StudyImages
 from monai_spine.crops.view import DEFAULT_VIEWS, View
 from monai_spine.errors import InvalidOptionError
 from monai_spine.spine import MISSING, TARGETS, Condition, Level, SeriesType
@@ -31,7 +32,8 @@ class LevelCropsd(Randomizable, MapTransform):
 
     Expects a record of `monai_spine.data.datalist`: lists of NIfTI paths under the series types, ``points`` in RAS mm
     by the findings' names, marked or located (`monai_spine.levels.located_records`), and ``label`` ``(25,)``; any of
-    them may be absent. For each view ``NAME``, and for the record, it sets
+    them may be absent. A record of `predict` shares its opened volumes and its crops with other transforms
+    (`monai_spine.crops.study_images`). For each view ``NAME``, and for the record, it sets
 
     - ``NAME``: float32 ``(5, slices, rows, columns)``, levels from L1/L2 to L5/S1, grey values from 0 to 1;
     - ``NAME_mask``: bool ``(5, slices)``, False where no slice lies within 5 mm or the plane's middle is outside the
@@ -104,7 +106,7 @@ class LevelCropsd(Randomizable, MapTransform):
         study, refused = self._study(data)
         for view in self.views:
             name = view.name
-            record[name], record[f"{name}_mask"] = study.sample(view, self.poses[name], flipped=self.flipped)
+            record[name], record[f"{name}_mask"] = self._sampled(study, view, data.get(STUDY_IMAGES))
             sources = study.sources[name]
             series = [-1 if one.series is None else _SERIES.index(one.series) for one in sources]
             record[f"{name}_series"] = torch.tensor(series)
@@ -113,13 +115,24 @@ class LevelCropsd(Randomizable, MapTransform):
         record["label"], record["points"] = _flipped(label, points) if self.flipped else (label, points)
         return record
 
-    def study(self, data: Mapping[Hashable, Any]) -> StudyCrops:
+    def study(self, data: Mapping[Any, Any]) -> StudyCrops:
         """Frames and sources of a record without its crops, for evidence, pictures and tables."""
         return self._study(data)[0]
 
+    def _sampled(self, study: StudyCrops, view: View, images: StudyImages | None) -> tuple[torch.Tensor, torch.Tensor]:
+        poses, flipped = self.poses[view.name], self.flipped
+        # Crops of a cache are rounded, so they are not those of another model without one.
+        if images is None or self.cache is not None:
+            return study.sample(view, poses, flipped=flipped)
+        # The series types decide on the frames: see `StudyStacks.axis`.
+        key = (view, tuple(poses.items()), flipped, self.series_types)
+        return images.crops(key, lambda: study.sample(view, poses, flipped=flipped))
+
     def _study(self, data: Mapping[Hashable, Any]) -> tuple[StudyCrops, tuple[str, ...]]:
+        cache: StackCache = data.get(STUDY_IMAGES, self.opened)
+
         def opened() -> StudyStacks:
-            return open_study(data, self.series_types, self.opened.open, leave_out_bad=self.leave_out_bad)
+            return open_study(data, self.series_types, cache.open, leave_out_bad=self.leave_out_bad)
 
         stacks = self.cache.stacks(data, opened) if self.cache else opened()
         if stacks.refused and not self.leave_out_bad:

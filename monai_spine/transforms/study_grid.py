@@ -14,7 +14,8 @@ from monai.config import KeysCollection
 from monai.transforms import MapTransform
 from torch.nn.functional import avg_pool3d, grid_sample
 
-from monai_spine.data.volume import Volume, read_volume
+from monai_spine.crops.study_images import STUDY_IMAGES
+from monai_spine.data.volume import Volume, open_volume, read_volume
 from monai_spine.errors import InvalidVolumeError
 from monai_spine.geometry import Array, centre, grid_affine, spacing
 from monai_spine.spine import SeriesType
@@ -71,8 +72,10 @@ class StudyGridd(MapTransform):
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         """Add the study's tensor to the record."""
+        opened = data[STUDY_IMAGES].opened if STUDY_IMAGES in data else open_volume
         stacks = {
-            series_type: [read_volume(path) for path in data.get(series_type.value, ())] for series_type in self.series
+            series_type: [read_volume(path, opened) for path in data.get(series_type.value, ())]
+            for series_type in self.series
         }
         affine = grid_affine(self._middle(stacks, data), self.size, self.step)
         sampled = [sample_series(stacks[series_type], affine, self.size) for series_type in self.series]

@@ -18,7 +18,7 @@ from monai.config import KeysCollection
 from monai.transforms import MapTransform
 from scipy.ndimage import gaussian_filter, map_coordinates
 
-from monai_spine.data.volume import Volume, read_slice
+from monai_spine.data.volume import Opener, Volume, open_volume, read_slice
 from monai_spine.errors import InvalidVolumeError
 from monai_spine.geometry import Array, Plane, plane_of, slice_normal, spacing, to_voxel, to_world
 from monai_spine.levels.recesses.planes import on_plane
@@ -62,7 +62,7 @@ class AxialSliced(MapTransform):
         return record
 
 
-def axial_slice(path: str | Path, k: int) -> Volume:
+def axial_slice(path: str | Path, k: int, opened: Opener = open_volume) -> Volume:
     """Slice ``k`` of an axial stack as a volume of one slice; see `read_slice`.
 
     Raises
@@ -70,7 +70,7 @@ def axial_slice(path: str | Path, k: int) -> Volume:
     MissingInputError, InvalidVolumeError
         As `read_slice`; also if the slices are not axial.
     """
-    volume = read_slice(path, k)
+    volume = read_slice(path, k, opened)
     plane = plane_of(volume.affine)
     if plane is not Plane.AXIAL:
         raise InvalidVolumeError(f"{path}: expected axial slices, but by the affine they are {plane.value}")

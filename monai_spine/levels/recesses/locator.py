@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 
 from monai_spine.bundle.shipped import RECESS_LOCALIZER
+from monai_spine.data.volume import Opener, open_volume
 from monai_spine.levels.localizer import Localizer
 from monai_spine.levels.recesses.crop import axial_slice, recess_crop
 from monai_spine.levels.recesses.maps import probabilities, read_recesses
@@ -24,13 +25,15 @@ class RecessLocator(Localizer):
     OPTION = "--recess-model"
 
     @torch.no_grad()
-    def __call__(self, plane: RecessPlane, path: str | Path) -> dict[Side, Detection]:
+    def __call__(self, plane: RecessPlane, path: str | Path, opened: Opener = open_volume) -> dict[Side, Detection]:
         """The recess on each side, however low its confidence. Of the file at ``path`` only the plane's slice is read.
+
+        ``opened`` opens the file.
 
         Raises
         ------
         MissingInputError, InvalidVolumeError
             If the slice cannot be read, or is not axial.
         """
-        image, affine = recess_crop(axial_slice(path, plane.k), plane.disc)
+        image, affine = recess_crop(axial_slice(path, plane.k, opened), plane.disc)
         return read_recesses(probabilities(self.network(image[None].to(self.device))[0]), affine)

@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from monai_spine.commands.main import main
+from monai_spine.data.volume import Opener, open_volume
 from monai_spine.errors import InvalidTableError, MissingInputError
 from monai_spine.geometry import slice_normal
 from monai_spine.levels.locate import locate
@@ -28,8 +29,8 @@ class Beside(RecessLocator):
     def __init__(self) -> None:
         super().__init__(torch.nn.Conv3d(3, 2, 1))
 
-    def __call__(self, plane: RecessPlane, path: str | Path) -> dict[Side, Detection]:
-        super().__call__(plane, path)
+    def __call__(self, plane: RecessPlane, path: str | Path, opened: Opener = open_volume) -> dict[Side, Detection]:
+        super().__call__(plane, path, opened)
         return {side: Detection(place + SHIFT, 0.9) for side, place in plane.projected.items()}
 
 

@@ -80,7 +80,7 @@ def test_stacks_that_the_converter_refuses_are_bad_but_scouts_are_not(tmp_path: 
     (tmp_path / "manifest.csv").write_text("\n".join(rows))
     files = ["a,,refused,LOCALIZER,,,", "b,,refused,MISSING_SLICE,,,", "c,,used,,x,0,", "d,,refused,EMPTY,,,"]
     (tmp_path / "files.csv").write_text("\n".join(["path,frame,status,reason,nifti,k,t", *files]))
-    converted = read_converted(tmp_path)
+    converted = read_converted(tmp_path, tmp_path)
     (found,) = converted.studies
     assert found.bad == {"1.3, stack 0": "MISSING_SLICE: a gap of 8.8 mm"}
     assert list(found.left_out) == ["1.2, stack 0"]

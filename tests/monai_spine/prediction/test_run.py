@@ -1,8 +1,11 @@
 """What a run of ``predict`` leaves, and what the next one makes of it."""
 
 import csv
+import gc
 import gzip
+import io
 import json
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,8 +14,16 @@ import numpy as np
 import pandas as pd
 import pydicom
 import pytest
+import torch
+from nibabel.arrayproxy import ArrayProxy
 
+from monai_spine.crops import study as crops
+from monai_spine.crops.sampling import sample
+from monai_spine.crops.study_images import StudyImages
+from monai_spine.data import volume
 from monai_spine.geometry import slice_normal
+from monai_spine.levels.recesses.locator import RecessLocator
+from monai_spine.prediction.evidence import SeenImages
 from monai_spine.prediction.grader import Grader, Grades
 from monai_spine.prediction.inputs import Conversion, Inputs, find_inputs
 from monai_spine.prediction.models import Models
@@ -137,6 +148,9 @@ class Watched:
             raise Killed
         self.seen.append(record["study_id"])
         return self.grader(record)
+
+    def seen_images(self, record: dict) -> SeenImages:
+        return self.grader.seen_images(record)
 
 
 def snapshot(out: Path) -> dict[str, bytes]:
@@ -347,3 +361,71 @@ def test_points_of_studies_done_before_stand_in_the_table_again(tmp_path: Path, 
     run(inputs(*folders), tmp_path / "out", models(levels, grader))
     assert (tmp_path / "out" / "points.csv").read_bytes() == before
     assert {row.split(",")[0] for row in before.decode().splitlines()[1:]} == {"a", "b"}
+
+
+def test_every_volume_is_read_once_whatever_needs_it(
+    tmp_path: Path, study: Path, bundle: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    unpacked: list[bytes] = []
+    from_disk: list[str] = []
+    decompress, unscaled = volume.igzip.decompress, ArrayProxy._get_unscaled
+
+    def counted(packed: bytes) -> bytes:
+        unpacked.append(packed)
+        return decompress(packed)
+
+    def counted_proxy(proxy: ArrayProxy, *args: object, **options: object) -> np.ndarray:
+        if not isinstance(proxy.file_like, io.BytesIO):
+            from_disk.append(str(proxy.file_like))
+        return unscaled(proxy, *args, **options)
+
+    axial(study / "axial_t2_1.nii.gz", SPINE[1], slices=4)
+    whole = write_bundle(tmp_path / "whole", kind="lumbar_unet_classifier")
+    graders = [Grader.from_bundle(one, flipped=True) for one in (bundle, bundle, whole)]
+    opened = Models(oracle(study), RecessLocator(torch.nn.Conv3d(3, 2, 1)), graders)
+    monkeypatch.setattr(volume.igzip, "decompress", counted)
+    monkeypatch.setattr(ArrayProxy, "_get_unscaled", counted_proxy)
+    summary = run(inputs(study), tmp_path / "out", opened)
+    assert [one.refused for one in summary.outcomes] == [""]
+    # The sagittal T1 is a copy of the T2, so contents are compared as lists.
+    assert sorted(unpacked) == sorted(file.read_bytes() for file in study.glob("*.nii.gz"))
+    assert from_disk == []
+
+
+@pytest.mark.slow
+def test_models_with_equal_views_share_their_crops(
+    tmp_path: Path, study: Path, bundle: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counts = []
+    for n, graders in enumerate(
+        (
+            [Grader.from_bundle(bundle)],
+            [Grader.from_bundle(bundle), Grader.from_bundle(bundle)],
+            [Grader.from_bundle(bundle, flipped=True), Grader.from_bundle(bundle, flipped=True)],
+        )
+    ):
+        cut = []
+        monkeypatch.setattr(crops, "sample", lambda *args, cut=cut: cut.append(args) or sample(*args))
+        run(inputs(study), tmp_path / str(n), models(oracle(study), *graders))
+        counts.append(len(cut))
+    assert counts == [counts[0], counts[0], 2 * counts[0]]
+    assert counts[0] > 0
+
+
+@pytest.mark.slow
+def test_the_images_of_a_study_are_let_go_before_the_next(
+    tmp_path: Path, grader: Grader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[weakref.ref[StudyImages]] = []
+
+    def watched() -> StudyImages:
+        gc.collect()
+        assert all(one() is None for one in made)
+        images = StudyImages()
+        made.append(weakref.ref(images))
+        return images
+
+    folders = [write_study(tmp_path / "in" / name) for name in ("a", "b")]
+    monkeypatch.setattr("monai_spine.prediction.run.StudyImages", watched)
+    run(inputs(*folders), tmp_path / "out", models(oracle(*folders), grader))
+    assert len(made) == 2
