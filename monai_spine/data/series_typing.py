@@ -110,23 +110,13 @@ def series_type_of(header: Mapping[str, Any], plane: Plane) -> SeriesVerdict:
     """
     description = str(header.get("SeriesDescription", ""))
     words, timing = words_of(description), _from_timing(header)
-    if words.other:
-        return _other(f"description says {words.other}: none of the three series types")
-    if timing.other:
-        return _other(f"{timing.quote}: none of the three series types")
-    if plane is Plane.CORONAL:
-        return _other("coronal slices: none of the three series types")
-    if words.gradient_echo and words.weighting != "T1":
-        return _other("description says a gradient echo: none of the three series types")
     quotes = ", ".join(quote for quote in (words.quote, timing.quote) if quote)
-    if words.weighting == "T2" and timing.gradient_echo:
-        return _other(f"{quotes}: none of the three series types")
-    if words.weighting == "T2" and not words.inversion and _is_echo_below(header, LONGEST_PD_TE_MS):
-        return _unknown(f"contradiction: {words.quote}, but {timing.quote or 'the echo time is too short for T2'}")
+    if contrast := _other_contrast(words, timing, plane):
+        return _other(f"{contrast}: none of the three series types")
     weightings = {source.weighting for source in (words, timing) if source.weighting}
     if not weightings:
         return _unknown(quotes or "neither a description nor repetition and echo times tell the weighting")
-    if len(weightings) > 1:
+    if len(weightings) > 1 or (weightings == {"T2"} and not words.inversion and _is_proton_density(header)):
         return _unknown(f"contradiction: {quotes}")
     (weighting,) = weightings
     if weighting == "T1" and (verdict := _verdict_on_agent(words, header)):
@@ -138,6 +128,22 @@ def series_type_of(header: Mapping[str, Any], plane: Plane) -> SeriesVerdict:
     other_plane = _other_plane(description, plane)
     confidence = Confidence.HIGH if agree and not other_plane else Confidence.MEDIUM
     return SeriesVerdict(series_type, confidence, f"{plane.value} slices{other_plane}, {quotes}")
+
+
+def _other_contrast(words: Words, timing: _Evidence, plane: Plane) -> str:
+    """What makes a series none of the three types whatever its weighting is; empty if nothing does."""
+    if words.other:
+        return f"description says {words.other}"
+    if timing.other:
+        return timing.quote
+    if plane is Plane.CORONAL:
+        return "coronal slices"
+    # A T1 may be a gradient echo. The T2 weighting of one is T2*, which bone and flow darken.
+    if words.gradient_echo and words.weighting != "T1":
+        return "description says a gradient echo"
+    if words.weighting == "T2" and timing.gradient_echo:
+        return f"{words.quote}, {timing.quote}"
+    return ""
 
 
 def _verdict_on_agent(words: Words, header: Mapping[str, Any]) -> SeriesVerdict | None:
@@ -168,13 +174,12 @@ def _other(reason: str) -> SeriesVerdict:
 
 
 def _from_timing(header: Mapping[str, Any]) -> _Evidence:
-    if "EP" in _codes(header, "ScanningSequence"):
-        return _Evidence(None, "ScanningSequence says echo planar", other=True)
-    gradient_echo = _is_gradient_echo(header)
+    echo_planar, gradient_echo = "EP" in _codes(header, "ScanningSequence"), _is_gradient_echo(header)
     repetition, echo = _number(header.get("RepetitionTime")), _number(header.get("EchoTime"))
     inversion = _number(header.get("InversionTime"))
-    if repetition is None or echo is None:
-        return _Evidence(None, "a gradient echo" if gradient_echo else "", gradient_echo=gradient_echo)
+    if echo_planar or repetition is None or echo is None:
+        quote = "echo planar" if echo_planar else "a gradient echo" if gradient_echo else ""
+        return _Evidence(None, quote, other=echo_planar, gradient_echo=gradient_echo)
     quote = f"TR {repetition:g} TE {echo:g}" + (f" TI {inversion:g}" if inversion else "") + " ms"
     long_repetition, long_echo = repetition >= SHORT_TR_MS, echo >= SHORT_TE_MS
     # Inversion comes first: STIR may have a short echo and T1 FLAIR has a long repetition, so the rule of spin echoes
@@ -217,12 +222,12 @@ def _codes(header: Mapping[str, Any], keyword: str) -> set[str]:
     return {code for text in texts for code in re.split(r"[\\_/ ,]+", str(text).upper())}
 
 
-def _is_echo_below(header: Mapping[str, Any], limit: float) -> bool:
-    """Whether a long repetition goes with a short echo, without an inversion that nulls fat."""
+def _is_proton_density(header: Mapping[str, Any]) -> bool:
+    """Whether a long repetition goes with an echo that is too short for T2, without an inversion."""
     repetition, echo = _number(header.get("RepetitionTime")), _number(header.get("EchoTime"))
     if repetition is None or echo is None or _number(header.get("InversionTime")):
         return False
-    return repetition >= SHORT_TR_MS and 0 < echo < limit
+    return repetition >= SHORT_TR_MS and 0 < echo < LONGEST_PD_TE_MS
 
 
 def _other_plane(text: str, plane: Plane) -> str:

@@ -112,8 +112,8 @@ _SPELLINGS = [
 ]
 _BOTH = _word(r"(?:w|with|mit|avec|con|pre)(?: ?[/+&]| and| und| et| y)? (?:without|ohne|sans|sin|post)")
 _NATIVE = _word(
-    rf"{_WITHOUT}{_LINK} (?:{_AGENT_WORD}|con|cm|ce|c|k)|kontrastsiz|without|unenhanced|pre|prae?|nativ\w*|plain|basale?|"
-    r"non ?enhanced|blanco"
+    rf"{_WITHOUT}{_LINK} (?:{_AGENT_WORD}|con|cm|ce|c|k)|kontrastsiz|without|unenhanced|pre|prae?|nativ\w*|plain|"
+    r"basale?|non ?enhanced|blanco"
 )
 # Of "contrast" without a negation. "CM" is centimetres after a number, and "CE" may be a junction of the spine.
 _AGENT = re.compile(
