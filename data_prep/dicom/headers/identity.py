@@ -67,17 +67,25 @@ _BIRTH_DATE = 0x00100030
 TAGS = (*_PERSON_NAMES, *_OTHERS, _BIRTH_DATE)
 """These elements are read only to strike their words."""
 
-_WEIGHTING_WORDS = "t1 t2 pd fs se gr ir ep ax cor sag tra fse tse stir tirm flair gre axial sagittal coronal mr"
-_WEIGHTINGS_AND_PLANES = frozenset(_WEIGHTING_WORDS.split())
-"""Words that no name may take away: the series type is read from them."""
+_ACRONYMS = (
+    "t1 t2 pd fs se gr ir ep ax cor sag tra fse tse stir tirm flair gre axial sagittal coronal mr lspine vibe haste "
+    "spgr mprage epi dwi dti adc asl fmri swi tof localizer scout survey phantom"
+)
+_KEPT_OF_NAMES = frozenset(_ACRONYMS.split())
+"""Words that no name may take away: the series type is read from them. Dixon, Post, Field and Head are names too."""
 _SEQUENCE_WORDS = (
-    "cor coronal trans transverse obl oblique spine lumbar lspine thoracic cervical head brain "
-    "dixon space vibe vista cube haste spgr mprage epi dwi dti adc asl fmri swi tof loc spin "
-    "echo grad fast turbo fat sat water inphase opp phase mag map field post pre gad contrast localizer scout survey "
+    "trans transverse obl oblique spine lumbar thoracic cervical head brain dixon space vista cube loc spin "
+    "echo grad fast turbo fat sat water inphase opp phase mag map field post pre gad contrast "
     "the and with original primary derived secondary other none"
 )
-_VOCABULARY = _WEIGHTINGS_AND_PLANES | frozenset(_SEQUENCE_WORDS.split())
-"""Words that name sequences. They stay in a description even if an identifying element other than a name holds them."""
+_MAKERS = (  # institutions and stations are named after them
+    "siemens healthineers philips ge gems healthcare medical systems toshiba canon hitachi fujifilm esaote neusoft "
+    "united imaging magnetom prisma skyra avanto aera vida sola verio espree trio triotim symphony lumina achieva "
+    "ingenia ambition elition intera signa premier architect artist pioneer discovery optima vantage titan orian "
+    "galan echelon oval"
+)
+_KEPT_OF_OTHERS = _KEPT_OF_NAMES | frozenset(f"{_SEQUENCE_WORDS} {_MAKERS}".split())
+"""Words that stay in a text even if an identifying element other than a name holds them."""
 
 _LONG = 5
 """A word of so many characters is struck anywhere; a shorter one may be part of another word by chance."""
@@ -128,7 +136,7 @@ def _identifier(
 ) -> Identifier:
     patterns = {
         pattern
-        for values, kept in ((names, _WEIGHTINGS_AND_PLANES), (others, _VOCABULARY))
+        for values, kept in ((names, _KEPT_OF_NAMES), (others, _KEPT_OF_OTHERS))
         for value in values
         for text in _readings(value, character_sets)
         for pattern in _patterns_of(text, kept)

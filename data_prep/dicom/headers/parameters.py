@@ -66,6 +66,13 @@ TAGS = (*TEXTS, *NUMBERS, *PULSES, AGENT)
 
 SEVERAL = {"ImageType", "ScanningSequence", "SequenceVariant", "ScanOptions"}
 
+_DEFINED_TERMS = (
+    "HFS HFP HFDR HFDL FFS FFP FFDR FFDL ROW COL OTHER 2D 3D MR CT SE IR GR EP RM SK MTC SS TRSS SP MP OSP NONE "
+    "ORIGINAL DERIVED PRIMARY SECONDARY AXIAL LOCALIZER MOSAIC NORM DIS2D DIS3D MAGNITUDE PHASE REAL IMAGINARY MIXED "
+    "SPINE LSPINE TSPINE CSPINE 1H"
+)
+_CODES = frozenset(_DEFINED_TERMS.split())
+"""Values that DICOM defines for coded elements. They name nobody, whatever a patient is called."""
 _UNSAFE = re.compile(r"[^\w .,;:+*/()\[\]<>=%#&@-]", re.ASCII)
 _MAX_LENGTH = 64
 
@@ -88,7 +95,7 @@ def _collected(values: tuple[bytes, ...], identity: Identifier) -> tuple[tuple[s
         elif tag in PULSES:
             pulses += PULSES[tag].get(parts[0], "").split()
         elif tag in TEXTS:
-            texts = [text for part in parts if (text := _clean(identity.strike(part)))]
+            texts = [text for part in parts if (text := part if part in _CODES else _clean(identity.strike(part)))]
             if texts:
                 parameters[TEXTS[tag]] = tuple(texts) if TEXTS[tag] in SEVERAL else texts[0]
         elif (number := _number(parts[0])) is not None:
