@@ -8,6 +8,7 @@ the file's axes: programs that turn volumes to RAS put the slices of a sagittal 
 
 from __future__ import annotations
 
+import itertools
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,6 +40,8 @@ SMALLEST_VOXEL_MM3 = 1e-6
 
 CONTRADICTION_MM = 1.0
 """How far apart sform and qform may put a voxel. Headers of 124 real volumes agree to 0.05 mm."""
+LONGEST_SIDE_MM = 5000.0
+"""No image of a patient is longer. A longer one has another unit than the millimetre, or a damaged affine."""
 THICK = 1.3
 """The slices are along the axis whose spacing is this many times the others'; other volumes have no coarsest axis."""
 SUFFIXES = (".nii", ".nii.gz")
@@ -192,11 +195,11 @@ def _without_last_axes(image: Nifti1Image) -> Nifti1Image:
 
 
 def _check_place(image: Nifti1Image, path: str | Path) -> None:
-    """Refuse a volume that does not say where it lies, or says two places.
+    """Refuse a volume that does not say where it lies, or says two places, or has an impossible size.
 
     Raises
     ------
-    NoAffineError, TwoAffinesError
+    NoAffineError, TwoAffinesError, SingularAffineError, InvalidVolumeError
     """
     header = image.header
     codes = int(header["qform_code"]), int(header["sform_code"])
@@ -205,14 +208,22 @@ def _check_place(image: Nifti1Image, path: str | Path) -> None:
             f"{path}: expected a qform or an sform, but qform_code is {codes[0]} and sform_code {codes[1]}: the file "
             "does not say where the volume lies, or which side is left"
         )
+    sform = affine_of(image)
+    if not np.isfinite(sform).all():
+        raise SingularAffineError(f"{path}: expected a finite affine, but it holds numbers that are not")
+    longest = float((spacing(sform) * image.shape).max())
+    if longest > LONGEST_SIDE_MM:
+        raise InvalidVolumeError(
+            f"{path}: expected a volume of at most {LONGEST_SIDE_MM:g} mm, but found {longest:.4g} mm; is its unit the "
+            "millimetre?"
+        )
     if min(codes) <= 0:
         return
     try:
         qform = np.asarray(header.get_qform(), dtype=np.float64)
     except (HeaderDataError, ValueError) as err:
         raise TwoAffinesError(f"{path}: expected a qform like the sform, but it is none ({err})") from err
-    sform = affine_of(image)
-    corners = np.stack(np.meshgrid(*[(0, size - 1) for size in image.shape]), axis=-1).reshape(-1, 3)
+    corners = np.array(list(itertools.product(*[(0, size - 1) for size in image.shape])))
     moved = corners @ (qform - sform)[:3, :3].T + (qform - sform)[:3, 3]
     apart = float(np.linalg.norm(moved, axis=1).max())
     if not apart <= CONTRADICTION_MM:
