@@ -206,7 +206,9 @@ def _identifies(word: str, kept: Iterable[str]) -> bool:
 
 
 def _word_pattern(word: str) -> str:
-    return _bounded(re.escape(word), word)
+    # A long word is found with punctuation within it too ("M.uller"), as a short one must not be.
+    between = "[.'`_-]?" if word.isalpha() and len(word) >= _LONG else ""
+    return _bounded(between.join(word), word)
 
 
 def _bounded(pattern: str, word: str) -> str:
