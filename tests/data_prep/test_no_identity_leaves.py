@@ -31,7 +31,9 @@ def elements(charset: str) -> dict[str, str]:
         vr, keyword = pydicom.datadict.dictionary_VR(tag), pydicom.datadict.keyword_for_tag(tag)
         word = f"quorz{chr(97 + number // 26)}{chr(97 + number % 26)}"
         values[keyword] = f"{word}^{word[::-1]}" if vr == "PN" else word
-    return values | {"PatientName": CHARACTER_SETS[charset][0], "PatientBirthDate": "19500203"}
+    own = f"quorzid{'abcde'[list(CHARACTER_SETS).index(charset)]}"
+    name = CHARACTER_SETS[charset][0]
+    return values | {"PatientName": name, "PatientBirthDate": "19500203", "PatientID": own}
 
 
 def patient(number: int, charset: str, **attributes: object) -> list[pydicom.Dataset]:
@@ -84,8 +86,14 @@ def everything_written(out: Path) -> str:
     return "\n".join(texts)
 
 
-def run(*arguments: object) -> str:
-    done = subprocess.run([sys.executable, "-m", *map(str, arguments)], capture_output=True, text=True, check=False)
+def run(program: str, *arguments: object) -> str:
+    start = {
+        "data_prep": ["-m", "data_prep"],
+        "monai_spine": ["-c", "from monai_spine.commands.main import main; main()"],
+    }
+    done = subprocess.run(
+        [sys.executable, *start[program], *map(str, arguments)], capture_output=True, text=True, check=False
+    )
     assert done.returncode in (0, 3), done.stderr
     return done.stdout + done.stderr
 
@@ -139,7 +147,7 @@ def test_single_images_name_nobody(dicom: Path, tmp_path: Path) -> None:
             target = tmp_path / "in" / label / f"{number}-{name}.dcm"
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_bytes((dicom / "train_images" / str(number) / "7" / f"{name}.dcm").read_bytes())
-    said = run("data_prep", "images", "folders", tmp_path / "in", tmp_path / "out")
+    said = run("data_prep", "images", "folders", tmp_path / "in", tmp_path / "out", "--folds", 2)
     assert leaks(said + everything_written(tmp_path / "out")) == []
 
 
@@ -147,8 +155,8 @@ def test_single_images_name_nobody(dicom: Path, tmp_path: Path) -> None:
 def test_locating_and_grading_name_nobody(dicom: Path, tmp_path: Path) -> None:
     one = dicom / "train_images" / "0"
     run("data_prep", "convert", one, tmp_path / "volumes")
-    said = run("monai_spine.commands.main", "locate", tmp_path / "volumes", "-o", tmp_path / "points")
-    said += run("monai_spine.commands.main", "predict", "-i", one, "-o", tmp_path / "graded")
+    said = run("monai_spine", "locate", tmp_path / "volumes", "-o", tmp_path / "points")
+    said += run("monai_spine", "predict", "-i", one, "-o", tmp_path / "graded")
     assert leaks(said + everything_written(tmp_path / "points") + everything_written(tmp_path / "graded")) == []
 
 
