@@ -42,6 +42,14 @@ class SingularAffineError(InvalidVolumeError):
     """A NIfTI file has an affine whose voxels have no volume."""
 
 
+class NoAffineError(InvalidVolumeError):
+    """A NIfTI file has neither a qform nor an sform, so that nothing says where the volume lies."""
+
+
+class TwoAffinesError(InvalidVolumeError):
+    """A NIfTI file has a qform and an sform that put the volume in different places."""
+
+
 class InvalidImageError(SpineError):
     """An image file is empty, damaged, too large, or does not hold exactly one image."""
 

@@ -41,6 +41,10 @@ class Code(FaultCode):
         "Volume does not say where it lies in the patient",
         "Its header has neither sform nor qform, so left and right are unknown. " + _CONVERT_AGAIN,
     )
+    TWO_AFFINES = error(
+        "sform and qform contradict each other",
+        "Programs disagree on which to believe, and all commands here refuse it. Rewrite the header with one of them.",
+    )
     AFFINE_SINGULAR = error("Affine has no volume", _CONVERT_AGAIN)
     AFFINE_SHEARED = error(
         "Affine is sheared", "Slices are shifted against each other. Resample the volume onto right angles."
@@ -67,10 +71,6 @@ class Code(FaultCode):
         "Compare the pictures: a copy, rescaled or denoised, must not stand under another patient.",
     )
     IMAGE_TWICE = warning("The same image twice for one patient", "Keep it once, under the right series type.")
-    TWO_AFFINES = warning(
-        "sform and qform contradict each other",
-        "Programs disagree on which to believe (this one takes the sform). Rewrite the header with one.",
-    )
     IMPLAUSIBLE_SIZE = warning(
         "Spacing or size is implausible for a lumbar study",
         "Check spacings and units, or whether it is a lumbar series.",

@@ -18,8 +18,6 @@ from monai_spine.spine import SeriesType
 
 SHEAR_DEGREES = 1.0
 """By how much a volume's axes may miss a right angle."""
-CONTRADICTION_MM = 1.0
-"""How far apart sform and qform may put a voxel."""
 PLAUSIBLE = {
     "pixel_width_mm": (0.15, 2.5),
     "pixel_height_mm": (0.15, 2.5),
@@ -43,9 +41,6 @@ def faults_of_volume(study: Study, volume: Volume, facts: VolumeFacts) -> Iterat
     if angle > SHEAR_DEGREES:
         detail = f"two axes miss the right angle by {angle:.1f}°, expected at most {SHEAR_DEGREES:g}°"
         yield study.fault(Code.AFFINE_SHEARED, detail, series_type=facts.series_type, path=facts.path)
-    if volume.contradiction > CONTRADICTION_MM:
-        detail = f"they put one corner {volume.contradiction:.1f} mm apart"
-        yield study.fault(Code.TWO_AFFINES, detail, series_type=facts.series_type, path=facts.path)
     if facts.plane is not PLANES[facts.series_type]:
         detail = f"slices are {facts.plane.value}, tilted by {obliquity(volume.affine):.0f}°"
         yield study.fault(Code.WRONG_PLANE, detail, series_type=facts.series_type, path=facts.path)

@@ -11,25 +11,34 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 from nibabel.nifti1 import Nifti1Image
-from nibabel.spatialimages import HeaderDataError
 
 from data_prep.check.codes import Code
 from data_prep.check.entries import leaves_folder
 from data_prep.choices import MAX_BYTES
-from monai_spine.data.volume import UNREADABLE, open_volume
-from monai_spine.errors import InvalidVolumeError, NotVolumetricError, SingularAffineError
+from monai_spine.data.volume import UNREADABLE, open_volume, slice_geometry, slices_last
+from monai_spine.errors import (
+    InvalidVolumeError,
+    NoAffineError,
+    NotVolumetricError,
+    SingularAffineError,
+    TwoAffinesError,
+)
 from monai_spine.geometry import Array
 
-_CODES = {NotVolumetricError: Code.NOT_3D, SingularAffineError: Code.AFFINE_SINGULAR}
+_CODES = {
+    NotVolumetricError: Code.NOT_3D,
+    SingularAffineError: Code.AFFINE_SINGULAR,
+    NoAffineError: Code.NO_AFFINE,
+    TwoAffinesError: Code.TWO_AFFINES,
+}
 
 
 @dataclass(frozen=True)
 class Volume:
-    """Voxels ``(i, j, k)`` as float32, the affine to RAS mm, and by how many mm a second affine contradicts it."""
+    """Voxels ``(i, j, k)`` as float32, slices along ``k``, and the affine to RAS mm."""
 
     voxels: npt.NDArray[np.float32]
     affine: Array
-    contradiction: float = 0.0
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -52,15 +61,14 @@ def read(folder: Path, name: str) -> Volume:
     ------
     UnusableVolumeError
         If the path leaves the folder, or the volume is not there, cannot be read, is not 3-D, has voxels that are not
-        finite, or an affine that is absent or singular.
+        finite, an affine that is absent or singular, or two that contradict each other.
     """
     if leaves_folder(name):
         raise UnusableVolumeError(Code.PATH_OUTSIDE, "the path is absolute or climbs out of the folder")
     if not (folder / name).is_file():
         raise UnusableVolumeError(Code.VOLUME_MISSING, "there is no such file")
     image = _open(folder / name)
-    affine = np.asarray(image.affine, dtype=np.float64)
-    return Volume(_voxels(image), affine, _contradiction(image, affine))
+    return Volume(_voxels(image).transpose(slices_last(image)), slice_geometry(image)[0])
 
 
 def _open(path: Path) -> Nifti1Image:
@@ -71,8 +79,6 @@ def _open(path: Path) -> Nifti1Image:
         detail = _without_folder(err, path).removeprefix(f"{path.name}: ")
         raise UnusableVolumeError(_CODES.get(type(err), Code.VOLUME_UNREADABLE), detail) from err
     _check_size(image.shape)
-    if not (image.header["sform_code"] > 0 or image.header["qform_code"] > 0):
-        raise UnusableVolumeError(Code.NO_AFFINE, "sform_code and qform_code are 0")
     return image
 
 
@@ -110,19 +116,6 @@ def _voxels(image: Nifti1Image) -> npt.NDArray[np.float32]:
     if bad:
         raise UnusableVolumeError(Code.NOT_FINITE, f"{bad} of {voxels.size} voxels ({100 * bad / voxels.size:.2g} %)")
     return voxels
-
-
-def _contradiction(image: Nifti1Image, affine: Array) -> float:
-    """The most that a corner of the volume moves between sform and qform, in mm; 0 where there is only one."""
-    if not (image.header["sform_code"] > 0 and image.header["qform_code"] > 0):
-        return 0.0
-    try:
-        other = np.asarray(image.header.get_qform(), dtype=np.float64)
-    except (HeaderDataError, ValueError):
-        return float("inf")
-    corners = np.stack(np.meshgrid(*[(0, size - 1) for size in image.shape]), axis=-1).reshape(-1, 3)
-    moved = corners @ (other - affine)[:3, :3].T + (other - affine)[:3, 3]
-    return float(np.linalg.norm(moved, axis=1).max())
 
 
 def _without_folder(err: Exception, path: Path) -> str:

@@ -173,8 +173,11 @@ def _named(identity: Identity, folder: str, source: Path, name_by: NameBy, salt:
         identity = replace(identity, study=study, series=series)
     if name_by == "folder":
         study, series = _folders(folder, source)
-    elif not (identity.study and identity.series):  # without UIDs, files of two folders may be of two series
-        series = f"{series or 'series'}/{folder}"
+    elif not (identity.study and identity.series):
+        # Without UIDs, files of two folders may be of two series. A digest of the folder tells them apart, since its
+        # name may be a patient's.
+        digest = hashlib.blake2b(folder.encode("utf-8", "replace"), digest_size=6).hexdigest()
+        series = f"{_plain(series, 'series') if series else 'series'}-{digest}"
     return replace(identity, study_name=_plain(study, "study"), series_name=_plain(series, "series"))
 
 

@@ -12,9 +12,8 @@ import numpy.typing as npt
 from data_prep.dicom.frames import Frame
 from data_prep.dicom.nifti import file_checksum, sidecar_path
 from data_prep.dicom.stacks.splitting import Stack
+from monai_spine.data.sidecars import SCHEMA
 from monai_spine.geometry import obliquity, spacing
-
-SCHEMA = "monai_spine/volume/1"
 
 
 def content(stack: Stack, affine: npt.NDArray[np.float64], checksum: int, source: str, converter: str) -> bytes:

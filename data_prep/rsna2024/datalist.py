@@ -31,6 +31,9 @@ POINT_COLUMNS = (
     "study_id", "target", "series_id", "instance_number", "column", "row", "nifti", "k", "x", "y", "z", "error_px",
 )  # fmt: skip
 
+LOST_POINTS = (Code.NO_SLICE, Code.ROUND_TRIP)
+"""Points that are in the tables and not in the datalist: the run ends as one that refused something."""
+
 
 @dataclass(frozen=True)
 class _Job:
@@ -145,7 +148,7 @@ def _study(job: _Job, rsna: Path, out: Path, resume: bool) -> StudyResult:
             _in(job.section, "files.csv"): [_cells(row) for row in result.files],
         },
         volumes=[_in(job.section, row.nifti) for row in result.manifest if row.nifti],
-        refused=entry is None or _has_refused(result),
+        refused=entry is None or _has_refused(result) or any(fault.code in LOST_POINTS for fault in faults),
     )
 
 

@@ -1,7 +1,12 @@
-"""Label points from pixels to patient space, each through the header of its own slice."""
+"""Label points from pixels to patient space, each through the header of its own slice.
+
+In the competition's layout a file is named ``<instance_number>.dcm``. Where a series is named otherwise (``1.DCM``,
+``1``, ``IM0001``), the InstanceNumber of its headers finds the slice.
+"""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -73,13 +78,14 @@ def place(
     """
     affine = cache(lambda nifti: read_grid(out / nifti).affine)
     header = cache(lambda key: _header(images / key[0], key[1]))
+    numbered = cache(lambda folder: _by_instance(images, folder, slices))
     placed: dict[str, PlacedPoint] = {}
     faults: list[Fault] = []
     for mark in marks:
         if mark.finding.name in placed:
             faults.append(_fault(mark, Code.SECOND_POINT, f"instance {mark.instance}"))
             continue
-        point, point_faults = _place_one(mark, slices, affine, header)
+        point, point_faults = _place_one(mark, slices, affine, header, numbered)
         faults += point_faults
         if point is not None:
             placed[mark.finding.name] = point
@@ -92,8 +98,9 @@ def _place_one(
     slices: Mapping[SliceKey, Place],
     affine_of: Callable[[str], Array],
     header_of: Callable[[SliceKey], _SliceHeader | None],
+    numbered_in: Callable[[str], Mapping[int, str]],
 ) -> tuple[PlacedPoint | None, list[Fault]]:
-    path, frame = _slice_of(mark, slices)
+    path, frame = _slice_of(mark, slices, numbered_in)
     header = header_of((path, frame))
     if header is None:
         return None, [_fault(mark, Code.NO_SLICE, path)]
@@ -113,14 +120,36 @@ def _place_one(
     return PlacedPoint(mark, _triple(world), where, error), faults
 
 
-def _slice_of(mark: LabelPoint, slices: Mapping[SliceKey, Place]) -> SliceKey:
+def _slice_of(
+    mark: LabelPoint, slices: Mapping[SliceKey, Place], numbered_in: Callable[[str], Mapping[int, str]]
+) -> SliceKey:
     """The file of a point's instance number; in a series that is one multi-frame object, the frame of that number."""
     folder = f"{mark.study}/{mark.series}/"
     own = f"{folder}{mark.instance}.dcm"
-    objects = {path for path, frame in slices if frame is not None and path.startswith(folder)}
-    if (own, None) in slices or len(objects) != 1:
+    if (own, None) in slices:
         return own, None
-    return objects.pop(), int(mark.instance) - 1
+    objects = {path for path, frame in slices if frame is not None and path.startswith(folder)}
+    if len(objects) == 1:
+        return objects.pop(), int(mark.instance) - 1
+    return numbered_in(folder).get(int(mark.instance), own), None
+
+
+def _by_instance(images: Path, folder: str, slices: Mapping[SliceKey, Place]) -> dict[int, str]:
+    """Files of a series folder by their InstanceNumber, where only one has it; empty if names are instance numbers.
+
+    A file ``<n>.dcm`` is slice n whatever its header says, so a missing one is not replaced by another's number.
+    """
+    paths = [path for path, frame in slices if frame is None and path.startswith(folder)]
+    if any(re.fullmatch(r"\d+\.dcm", path.removeprefix(folder)) for path in paths):
+        return {}
+    found: dict[int, list[str]] = {}
+    for path in paths:
+        try:
+            header = pydicom.dcmread(images / path, stop_before_pixels=True, specific_tags=["InstanceNumber"])
+            found.setdefault(int(header["InstanceNumber"].value), []).append(path)
+        except (OSError, pydicom.errors.InvalidDicomError, KeyError, TypeError, ValueError):
+            continue
+    return {number: files[0] for number, files in found.items() if len(files) == 1}
 
 
 @dataclass(frozen=True)

@@ -17,9 +17,10 @@ from data_prep.collection.study import TEST, TRAINING, Entry, StudyResult
 from data_prep.dicom.job import Settings
 from data_prep.faults import Fault
 from data_prep.study_table.dicom_series import Namer, convert_row
-from data_prep.study_table.nifti_series import EXTENSIONS, copy_row
+from data_prep.study_table.nifti_series import copy_row
 from data_prep.study_table.series_rows import COLUMNS, SeriesReport, Status, volume_name
 from data_prep.study_table.table import SeriesRow, StudyTable, TableStudy, read_study_table
+from monai_spine.data.volume import PAIR_SUFFIXES, SUFFIXES
 from monai_spine.spine import FINDINGS, MISSING, Finding, SeriesType
 
 SERIES = "series.csv"
@@ -127,7 +128,7 @@ def _series(study: TableStudy, settings: Settings) -> tuple[list[SeriesReport], 
 
 
 def _convert(study: str, row: SeriesRow, settings: Settings, name: Namer) -> tuple[list[SeriesReport], list[Fault]]:
-    if row.path.name.lower().endswith(EXTENSIONS):
+    if row.path.name.lower().endswith((*SUFFIXES, *PAIR_SUFFIXES)):
         return [copy_row(study, row, settings, name)], []
     return convert_row(study, row, settings, name)
 

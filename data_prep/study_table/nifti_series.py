@@ -19,20 +19,19 @@ from data_prep.dicom.job import CONVERTER, Settings
 from data_prep.dicom.refusals import Reason, Refused
 from data_prep.study_table.series_rows import SeriesReport, Status, final_verdict, with_verdict
 from data_prep.study_table.table import SeriesRow
-from monai_spine.data.series_typing import series_type_of
-from monai_spine.data.volume import open_volume
-from monai_spine.errors import InvalidVolumeError
+from monai_spine.data.series_typing import PLANES, Confidence, SeriesVerdict, series_type_of
+from monai_spine.data.sidecars import is_segmentation, read_header, stem_of
+from monai_spine.data.studies import stated_plane
+from monai_spine.data.volume import affine_of, open_volume, slices_last
+from monai_spine.errors import InvalidTableError, InvalidVolumeError, NoAffineError, TwoAffinesError
 from monai_spine.geometry import Array, Plane, plane_of, shear, spacing
 from monai_spine.spine import SeriesType
 
-EXTENSIONS = (".nii", ".nii.gz")
-
-THICK = 1.3
-"""The slice axis is the one whose spacing is this many times the others'; without one it is the third, as stored."""
 SIDE_MM = (60.0, 1200.0)
 """Extent of an image of a spine, in its slices; outside of it the file's units cannot be millimetres."""
 STEP_MM = (0.2, 20.0)
 """Distance of neighbouring slices, likewise."""
+_SEGMENTATION = SeriesVerdict(None, Confidence.NONE, "its name says a segmentation, which is no series", other=True)
 SHEAR = 1e-3
 """Cosine between two axes beyond which the axes are not at right angles."""
 
@@ -61,9 +60,10 @@ def copy_row(study: str, row: SeriesRow, settings: Settings, name: Callable[[Ser
     """Check a NIfTI file, find its series type, and write it under the study's own name."""
     report = SeriesReport(study, row.number)
     try:
-        volume = _read(row.path)
+        header = _header(row.path)
+        volume = _read(row.path, PLANES[row.series_type] if row.series_type else stated_plane(header))
         report = replace(report, plane=volume.plane.value, slices=str(volume.shape[2]))
-        verdict = series_type_of(_header(row.path), volume.plane)
+        verdict = _SEGMENTATION if is_segmentation(row.path) else series_type_of(header, volume.plane)
         report = with_verdict(report, final_verdict(row.series_type, verdict, volume.plane))
         if report.status is not Status.USED:
             return report
@@ -79,11 +79,14 @@ def _without_path(refusal: Exception, path: Path) -> str:
     """What is wrong, without the path, which may hold a patient's name."""
     if isinstance(refusal, Refused):
         return f"{refusal.reason.value}: {refusal.detail}"
-    return f"{Reason.UNREADABLE.value}: {str(refusal).removeprefix(f'{path}: ').partition(' (')[0]}"
+    text = str(refusal).removeprefix(f"{path}: ")
+    if isinstance(refusal, NoAffineError | TwoAffinesError):
+        return f"{Reason.NO_GEOMETRY.value}: {text}"
+    return f"{Reason.UNREADABLE.value}: {text.partition(' (')[0]}"
 
 
-def _read(path: Path) -> _StoredVolume:
-    """The open file, its slices last.
+def _read(path: Path, stated: Plane | None) -> _StoredVolume:
+    """The open file, its slices last; ``stated`` is the plane that user, sidecar or words give it.
 
     Raises
     ------
@@ -91,9 +94,7 @@ def _read(path: Path) -> _StoredVolume:
         If it is no volume in space.
     """
     image = open_volume(path)
-    header, affine = image.header, np.asarray(image.affine, dtype=np.float64)
-    if not (header["qform_code"] > 0 or header["sform_code"] > 0):
-        raise Refused(Reason.NO_GEOMETRY, "neither qform nor sform: the file does not say where the volume lies")
+    affine = affine_of(image)
     if not np.isfinite(affine).all():
         raise Refused(Reason.NO_GEOMETRY, "the affine holds numbers that are not finite")
     if image.get_data_dtype().kind not in "iuf":
@@ -101,18 +102,9 @@ def _read(path: Path) -> _StoredVolume:
     cosine = shear(affine)
     if cosine > SHEAR:
         raise Refused(Reason.SHEARED, f"axes that are not at right angles, cosine {cosine:.3f}")
-    volume = _StoredVolume(image, _slices_last(spacing(affine)))
+    volume = _StoredVolume(image, slices_last(image, stated))
     _check_size(volume.affine, volume.shape)
     return volume
-
-
-def _slices_last(step: Array) -> tuple[int, int, int]:
-    """The axes with the thick one last."""
-    thick = int(np.argmax(step))
-    others = [axis for axis in range(3) if axis != thick]
-    if thick == 2 or step[thick] < THICK * step[others].max():
-        return 0, 1, 2
-    return others[0], others[1], thick
 
 
 def _check_size(affine: Array, shape: tuple[int, ...]) -> None:
@@ -126,29 +118,11 @@ def _check_size(affine: Array, shape: tuple[int, ...]) -> None:
 
 
 def _header(path: Path) -> dict[str, Any]:
-    """Values by DICOM keyword from the file's name and a sidecar beside it; times in ms (BIDS has seconds)."""
-    stem = path.name.removesuffix(".gz").removesuffix(".nii")
-    header: dict[str, Any] = {"SeriesDescription": stem}
+    """Values by DICOM keyword from the file's name and its sidecar; a damaged sidecar counts as none."""
     try:
-        beside = json.loads(path.with_name(f"{stem}.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return header
-    if not isinstance(beside, dict):
-        return header
-    seconds = beside.get("Schema") != sidecar.SCHEMA
-    for key in ("RepetitionTime", "EchoTime", "InversionTime"):
-        value = beside.get(key)
-        if isinstance(value, int | float) and not isinstance(value, bool):
-            header[key] = value * 1000 if seconds else value
-    described = beside.get("SeriesDescription")
-    header["SeriesDescription"] = f"{stem} {described}" if isinstance(described, str) else stem
-    return {**header, "ScanningSequence": _codes(beside.get("ScanningSequence"))}
-
-
-def _codes(value: object) -> list[str]:
-    """Codes of ``ScanningSequence``: from ``SE_IR`` as BIDS has it, or from a list as our sidecars have it."""
-    texts = value if isinstance(value, list) else [value]
-    return [code for text in texts if isinstance(text, str) for code in text.replace("\\", "_").split("_")]
+        return read_header(path)
+    except InvalidTableError:
+        return {"SeriesDescription": stem_of(path)}
 
 
 def _write(volume: _StoredVolume, source: Path, target: Path, resume: bool) -> None:

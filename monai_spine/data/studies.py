@@ -1,15 +1,14 @@
 """Studies in a folder of NIfTI files, with a sub-folder for each study.
 
 An input of `locate`, `predict` and the bundles, beside ``datalist.json``. The series type of a volume comes from its
-name (``sagittal_t1.nii.gz``, ``axial_t2_1.nii.gz``) or else from the sidecar that ``data_prep convert`` wrote beside
-it, together with the plane of its affine. A volume of unknown type is left out with a warning.
+name, if that begins with a type (``sagittal_t1.nii.gz``, ``axial_t2_1.nii.gz``), or else from the words of its name and
+of the sidecar beside it, together with the plane of its affine. A volume of unknown type is left out with a warning.
 """
 
 from __future__ import annotations
 
-import json
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,15 +16,22 @@ from typing import Any
 import numpy as np
 
 from monai_spine.data.datalist import Record, has_series, read_datalist
-from monai_spine.data.series_typing import Confidence, SeriesVerdict, series_type_of
-from monai_spine.data.volume import affine_of, open_volume
-from monai_spine.errors import InvalidTableError, MissingInputError, SpineError
-from monai_spine.geometry import plane_of
+from monai_spine.data.series_typing import PLANES, Confidence, SeriesVerdict, planes_named, series_type_of
+from monai_spine.data.sidecars import is_segmentation, read_header
+from monai_spine.data.volume import (
+    PAIR_ADVICE,
+    PAIR_SUFFIXES,
+    SUFFIXES,
+    affine_of,
+    coarsest_axis,
+    open_volume,
+    slice_geometry,
+)
+from monai_spine.errors import InvalidTableError, InvalidVolumeError, MissingInputError, SpineError
+from monai_spine.geometry import Plane, plane_of
 from monai_spine.spine import MISSING, TARGETS, SeriesType
 
 logger = logging.getLogger(__name__)
-
-SUFFIXES = (".nii", ".nii.gz")
 
 
 @dataclass(frozen=True)
@@ -71,6 +77,7 @@ def find_studies(path: str | Path, section: str = "test") -> list[Record]:
         raise MissingInputError(f"expected a folder of studies or a datalist, but there is nothing at {path}")
     folders = study_folders(path)
     if not folders:
+        check_no_pairs(path)
         raise MissingInputError(f"{path}: expected a sub-folder with NIfTI files for each study, but found none")
     studies = [find_study(folder.name, nifti_files(folder)) for folder in folders]
     for folder, study in zip(folders, studies, strict=True):
@@ -136,11 +143,29 @@ def series_verdict(path: Path) -> SeriesVerdict:
         If its sidecar or its header cannot be read.
     """
     # The header is read in any case, so that a damaged file is refused here and not in the middle of a run.
-    plane = plane_of(affine_of(open_volume(path)))
+    image = open_volume(path)
+    if is_segmentation(path):
+        return SeriesVerdict(None, Confidence.NONE, "its name says a segmentation, which is no series", other=True)
+    coarsest = coarsest_axis(affine_of(image)) is not None
     by_name = next((series_type for series_type in SeriesType if path.name.lower().startswith(series_type.value)), None)
     if by_name is not None:
+        plane = plane_of(slice_geometry(image)[0])
+        # Without a coarsest axis, the plane of the slices is not known well enough to contradict a name.
+        if coarsest and plane is not PLANES[by_name]:
+            return SeriesVerdict(
+                None, Confidence.NONE, f"its name says {by_name.title}, but its slices are {plane.value}"
+            )
         return SeriesVerdict(by_name, Confidence.GIVEN, "its name says so")
-    return series_type_of(_sidecar(path), plane)
+    header = read_header(path)
+    return series_type_of(header, plane_of(slice_geometry(image, stated_plane(header))[0]))
+
+
+def stated_plane(header: Mapping[str, Any]) -> Plane | None:
+    """The plane that a volume's sidecar or words state; None where they state none, or several."""
+    if header.get("Plane") in {plane.value for plane in Plane}:
+        return Plane(header["Plane"])
+    named = planes_named(str(header.get("SeriesDescription", "")))
+    return named[0] if len(named) == 1 else None
 
 
 def study_folders(path: Path) -> list[Path]:
@@ -148,18 +173,26 @@ def study_folders(path: Path) -> list[Path]:
     return sorted(folder for folder in path.iterdir() if folder.is_dir() and nifti_files(folder))
 
 
+def is_nifti(path: Path) -> bool:
+    """Whether a path is a file with the name of a NIfTI file, in whatever case."""
+    return path.name.lower().endswith(SUFFIXES) and path.is_file()
+
+
+def check_no_pairs(path: Path) -> None:
+    """Refuse volumes in two files (``.hdr`` and ``.img``), which no command reads, and say what to do.
+
+    Raises
+    ------
+    InvalidVolumeError
+        If the path is such a file, or a folder that holds one.
+    """
+    files = [path] if path.is_file() else sorted(path.iterdir()) if path.is_dir() else []
+    for file in files:
+        if file.name.lower().endswith(PAIR_SUFFIXES):
+            raise InvalidVolumeError(f"{file}: {PAIR_ADVICE}")
+
+
 def nifti_files(folder: Path) -> list[Path]:
     """NIfTI files directly inside a folder, sorted. Hidden files, such as those half written, do not count."""
-    files = [file for file in folder.iterdir() if file.name.endswith(SUFFIXES) and file.is_file()]
+    files = [file for file in folder.iterdir() if is_nifti(file)]
     return sorted(file for file in files if not file.name.startswith("."))
-
-
-def _sidecar(path: Path) -> dict[str, Any]:
-    sidecar = path.with_name(path.name.removesuffix(".gz").removesuffix(".nii") + ".json")
-    if not sidecar.is_file():
-        return {}
-    try:
-        content = json.loads(sidecar.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as err:
-        raise InvalidTableError(f"{sidecar} is not JSON: {err}") from err
-    return content if isinstance(content, dict) else {}

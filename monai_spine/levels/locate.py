@@ -8,8 +8,9 @@ from pathlib import Path
 
 from monai_spine.console import track
 from monai_spine.data.datalist import read_content
-from monai_spine.data.studies import SUFFIXES, find_studies, find_study, nifti_files
-from monai_spine.data.volume import open_volume
+from monai_spine.data.sidecars import stem_of
+from monai_spine.data.studies import check_no_pairs, find_studies, find_study, nifti_files
+from monai_spine.data.volume import SUFFIXES, open_volume
 from monai_spine.errors import ExitCode, InvalidOptionError, MissingInputError
 from monai_spine.files import safe_name
 from monai_spine.levels.files import write_points
@@ -83,9 +84,11 @@ def find_inputs(inputs: Sequence[Path]) -> list[StudyInput]:
     """The studies of the inputs of `locate`, sorted by name."""
     studies: list[StudyInput] = []
     for path in inputs:
-        if path.name.endswith(SUFFIXES):
+        if path.is_file():
+            check_no_pairs(path)
+        if path.name.lower().endswith(SUFFIXES):
             open_volume(path)  # a wrong file ends the command here, before anything is written
-            studies.append(StudyInput(safe_name(path.name.removesuffix(".gz").removesuffix(".nii")), (path,)))
+            studies.append(StudyInput(safe_name(stem_of(path)), (path,)))
         elif path.is_dir() and nifti_files(path):
             studies.append(StudyInput.of(find_study(path.resolve().name, nifti_files(path)).record))
         elif path.exists():

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from monai_spine.data.coverage import PLANE_LIMIT_MM, Grid
-from monai_spine.data.volume import Opener, affine_of, open_volume
+from monai_spine.data.volume import Opener, open_volume, slice_geometry
 from monai_spine.levels.recesses.planes import Detector, recess_plane, recess_points
 from monai_spine.levels.sagittal.chain import Flag, levels
 from monai_spine.levels.sagittal.points import Absent, Key, LevelPoint, PointKind, SpinePoints
@@ -52,7 +52,7 @@ class LocatedStudy:
 def axial_grids(paths: Iterable[str | Path], opened: Opener = open_volume) -> dict[str, Grid]:
     """Positions of axial stacks, by the names of their files, which ``opened`` opens."""
     images = {Path(path).name: opened(path) for path in paths}
-    return {name: Grid(affine_of(image), image.shape) for name, image in images.items()}
+    return {name: Grid(*slice_geometry(image)) for name, image in images.items()}
 
 
 def unite(

@@ -11,7 +11,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from monai_spine.data.datalist import read_content, read_datalist
-from monai_spine.data.studies import SUFFIXES, FoundStudy, find_study, nifti_files, study_folders
+from monai_spine.data.sidecars import stem_of
+from monai_spine.data.studies import (
+    FoundStudy,
+    check_no_pairs,
+    find_study,
+    is_nifti,
+    nifti_files,
+    study_folders,
+)
 from monai_spine.errors import InvalidOptionError, MissingInputError
 from monai_spine.files import safe_name
 from monai_spine.prediction.pending_study import PendingStudy
@@ -101,7 +109,10 @@ def find_inputs(paths: Sequence[Path], out: Path, convert: Callable[[Path, Path]
     for path in paths:
         if not path.exists():
             raise MissingInputError(f"expected DICOM, NIfTI or a datalist, but there is no {path}")
-    files = [path for path in paths if _is_nifti(path)]
+    files = [path for path in paths if is_nifti(path)]
+    for path in paths:
+        if _is_dicom(path):
+            check_no_pairs(path)
     dicom = [path for path in paths if _is_dicom(path)]
     studies = [_nifti_study(find_study(_name_of(files), files, leave_out_bad=True))] if files else []
     refused = 0
@@ -158,20 +169,16 @@ def _rows(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(table))
 
 
-def _is_nifti(path: Path) -> bool:
-    return path.is_file() and path.name.endswith(SUFFIXES)
-
-
 def _is_dicom(path: Path) -> bool:
     if path.is_file():
-        return not (path.suffix == ".json" or _is_nifti(path))
+        return not (path.suffix == ".json" or is_nifti(path))
     return not nifti_files(path) and not study_folders(path)
 
 
 def _name_of(files: Sequence[Path]) -> str:
     """A study's id: the name of its only file, or of the folder that holds all of its files."""
     if len(files) == 1:
-        return files[0].name.removesuffix(".gz").removesuffix(".nii")
+        return stem_of(files[0])
     return Path(os.path.commonpath([file.resolve() for file in files])).name or "study"
 
 

@@ -1,4 +1,7 @@
-"""The white list of header values that may go into a sidecar, and the series description, which is cleaned first."""
+"""The white list of header values that may go into a sidecar, and the series description.
+
+Every text of them is cleaned by `data_prep.dicom.headers.identity` first.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,8 @@ import math
 import re
 
 from data_prep.dicom.headers.elements import Elements
+from data_prep.dicom.headers.identity import Identifier, decoded, identifiers, printable, without_dates
+from monai_spine.data.series_typing import has_agent
 
 TEXTS: dict[int, str] = {
     0x00080008: "ImageType",
@@ -54,56 +59,45 @@ PULSES: dict[int, dict[str, str]] = {
 }
 """Attributes of enhanced objects, and the ScanningSequence codes with the same meaning."""
 
-TAGS = (*TEXTS, *NUMBERS, *PULSES)
+AGENT = 0x00180010
+"""ContrastBolusAgent, which goes into sidecars as ``YES`` or ``NO`` only: people type names and doses into it."""
+
+TAGS = (*TEXTS, *NUMBERS, *PULSES, AGENT)
 
 SEVERAL = {"ImageType", "ScanningSequence", "SequenceVariant", "ScanOptions"}
 
-IDENTIFYING = (
-    0x00080050,  # AccessionNumber
-    0x00080080,  # InstitutionName
-    0x00080090,  # ReferringPhysicianName
-    0x00081048,  # PhysiciansOfRecord
-    0x00081050,  # PerformingPhysicianName
-    0x00081070,  # OperatorsName
-    0x00100010,  # PatientName
-    0x00100020,  # PatientID
-    0x00100030,  # PatientBirthDate
-    0x00101000,  # OtherPatientIDs
-    0x00101001,  # OtherPatientNames
-    0x00200010,  # StudyID
+_DEFINED_TERMS = (
+    "HFS HFP HFDR HFDL FFS FFP FFDR FFDL ROW COL OTHER 2D 3D MR CT SE IR GR EP RM SK MTC SS TRSS SP MP OSP NONE "
+    "ORIGINAL DERIVED PRIMARY SECONDARY AXIAL LOCALIZER MOSAIC NORM DIS2D DIS3D MAGNITUDE PHASE REAL IMAGINARY MIXED "
+    "SPINE LSPINE TSPINE CSPINE 1H"
 )
-"""These elements are read only to remove their words from the series description."""
-
+_CODES = frozenset(_DEFINED_TERMS.split())
+"""Values that DICOM defines for coded elements. They name nobody, whatever a patient is called."""
 _UNSAFE = re.compile(r"[^\w .,;:+*/()\[\]<>=%#&@-]", re.ASCII)
 _MAX_LENGTH = 64
-
-_SEQUENCE_WORDS = (
-    "sag sagittal cor coronal tra trans transverse axial obl oblique spine lumbar lspine thoracic cervical head brain "
-    "stir flair tse fse tirm dixon space vibe vista cube haste spgr mprage epi dwi dti adc asl fmri swi tof loc spin "
-    "echo grad fast turbo fat sat water inphase opp phase mag map field post pre gad contrast localizer scout survey "
-    "the and with"
-)
-_VOCABULARY = frozenset(_SEQUENCE_WORDS.split())
-"""Words that name sequences. They stay in a description even if an identifying element also holds them."""
 
 
 def collect(elements: Elements) -> tuple[tuple[str, object], ...]:
     """The white-listed parameters of one file, by DICOM keyword. Files with equal parameters share one object."""
-    return _decoded(tuple(elements.data(tag) for tag in TAGS))
+    return _collected(tuple(elements.data(tag) for tag in TAGS), identifiers(elements))
 
 
 @functools.lru_cache(maxsize=256)
-def _decoded(values: tuple[bytes, ...]) -> tuple[tuple[str, object], ...]:
+def _collected(values: tuple[bytes, ...], identity: Identifier) -> tuple[tuple[str, object], ...]:
     parameters: dict[str, object] = {}
     pulses: list[str] = []
     for tag, value in zip(TAGS, values, strict=True):
         parts = [part for part in map(_clean, value.decode("latin-1").split("\\")) if part]
         if not parts:
             continue
-        if tag in PULSES:
+        if tag == AGENT:
+            parameters["ContrastBolusAgent"] = "YES" if has_agent(parts[0]) else "NO"
+        elif tag in PULSES:
             pulses += PULSES[tag].get(parts[0], "").split()
         elif tag in TEXTS:
-            parameters[TEXTS[tag]] = tuple(parts) if TEXTS[tag] in SEVERAL else parts[0]
+            texts = [text for part in parts if (text := part if part in _CODES else _clean(identity.strike(part)))]
+            if texts:
+                parameters[TEXTS[tag]] = tuple(texts) if TEXTS[tag] in SEVERAL else texts[0]
         elif (number := _number(parts[0])) is not None:
             parameters[NUMBERS[tag]] = number
     if pulses:
@@ -126,37 +120,13 @@ def _clean(text: str) -> str:
 
 
 def description(elements: Elements) -> str:
-    """SeriesDescription, which people type freely, without any word of the header's identifying elements."""
+    """SeriesDescription, which people type freely, without any date or word of the header's identifying elements."""
     value = elements.data(0x0008103E)
-    if not value:
-        return ""
-    identity = tuple(elements.data(tag) for tag in IDENTIFYING)
-    return _described(value, elements.texts(0x00080005), identity)
+    return _described(value, elements.texts(0x00080005), identifiers(elements)) if value else ""
 
 
 @functools.lru_cache(maxsize=256)
-def _described(value: bytes, character_sets: tuple[str, ...], identity: tuple[bytes, ...]) -> str:
-    from pydicom.charset import convert_encodings, decode_bytes
-
-    decoded = decode_bytes(value, convert_encodings(list(character_sets) or ""), set(b"\\\r\n"))
-    text = _clean(_printable(decoded))
-    words = {word for part in identity for word in _words(part)}
-    for word in sorted(words, key=len, reverse=True):
-        escaped = re.escape(word)
-        # a short word may be part of another word by chance, so it must stand alone; a long one is removed anywhere
-        pattern = escaped if len(word) >= 5 else rf"(?<![^\W_]){escaped}(?![^\W_])"
-        text = re.sub(pattern, "", text, flags=re.IGNORECASE)
-    return " ".join(text.split())
-
-
-def _printable(text: str) -> str:
-    """The text in ASCII, letters without their accents, so that every program can read the tables."""
-    import unicodedata
-
-    return unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode("ascii")
-
-
-def _words(value: bytes) -> list[str]:
-    """Words of an identifying value that are long enough to identify somebody."""
-    words = re.split(r"[\s^=\\,;/\0_]+", value.decode("latin-1"))
-    return [word for word in words if len(word) >= 3 and word.lower() not in _VOCABULARY]
+def _described(value: bytes, character_sets: tuple[str, ...], identity: Identifier) -> str:
+    # Struck before it is cut to its greatest length: half a name at the end would not be found.
+    text = identity.strike(without_dates(printable(decoded(value, character_sets))))
+    return " ".join(_clean(text).split())

@@ -11,7 +11,7 @@ from pydicom.uid import UID
 
 from data_prep.choices import MAX_BYTES
 from data_prep.dicom.frames import Contrast, FileHeader, Frame, Geometry, Identity, Pixels
-from data_prep.dicom.headers import enhanced, parameters, vendors
+from data_prep.dicom.headers import enhanced, identity, parameters, vendors
 from data_prep.dicom.headers.elements import Elements, Header, read_elements
 from data_prep.dicom.headers.pixel_module import pixel_data_problem, pixel_module
 from data_prep.dicom.refusals import Reason, Refused
@@ -69,7 +69,7 @@ _STANDARD_TAGS = (
     0x52009230,  # PerFrameFunctionalGroupsSequence
 )
 
-TAGS = frozenset({*_STANDARD_TAGS, *vendors.TAGS, *parameters.TAGS, *parameters.IDENTIFYING})
+TAGS = frozenset({*_STANDARD_TAGS, *vendors.TAGS, *parameters.TAGS, *identity.TAGS})
 """Everything that is read of a header; the parsers skip all other elements."""
 
 

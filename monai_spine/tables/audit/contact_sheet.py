@@ -21,7 +21,7 @@ from scipy.ndimage import map_coordinates
 from monai_spine import __version__
 from monai_spine.bundle.provenance import RESEARCH
 from monai_spine.console import track
-from monai_spine.data.volume import Volume, open_volume, read_volume
+from monai_spine.data.volume import Volume, open_volume, read_volume, slice_geometry
 from monai_spine.errors import SpineError
 from monai_spine.geometry import Array, Plane, plane_distance, plane_of, slice_normal, to_voxel, to_world
 from monai_spine.spine import Grade, Group
@@ -115,7 +115,7 @@ def nearest_volume(paths: Sequence[Path], point: Sequence[float]) -> Path:
             image = open_volume(path)
         except SpineError:
             continue
-        distances[path] = float(plane_distance(np.asarray(image.affine, dtype=np.float64), image.shape, point))
+        distances[path] = float(plane_distance(*slice_geometry(image), point))
     if not distances:
         raise NoPictureError("the volume is not there or cannot be read")
     best = min(distances, key=lambda path: distances[path])

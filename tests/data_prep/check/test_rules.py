@@ -41,8 +41,8 @@ def facts(number=0, series_type=T2, box=((0, 0, 0), (9, 9, 9)), digest="d", imag
     return VolumeFacts(number, series_type, path, plane, PLAIN | features, np.array(box, float), digest, image)
 
 
-def volume(affine=None, contradiction=0.0) -> Volume:
-    return Volume(np.zeros((2, 2, 2), dtype=np.float32), np.eye(4) if affine is None else affine, contradiction)
+def volume(affine=None) -> Volume:
+    return Volume(np.zeros((2, 2, 2), dtype=np.float32), np.eye(4) if affine is None else affine)
 
 
 def codes(faults):
@@ -70,12 +70,6 @@ def test_axes_may_miss_a_right_angle_by_a_degree(degrees, sheared):
     affine = np.diag([0.5, 0.5, 4.0, 1.0])
     affine[:2, 1] = 0.5 * np.array([np.sin(np.radians(degrees)), np.cos(np.radians(degrees))])
     assert codes(faults_of_volume(study(), volume(affine), facts())) == [Code.AFFINE_SHEARED] * sheared
-
-
-def test_two_affines_may_differ_by_a_millimetre():
-    assert codes(faults_of_volume(study(), volume(contradiction=1.0), facts())) == []
-    (fault,) = faults_of_volume(study(), volume(contradiction=1.1), facts())
-    assert (fault.code, fault.detail) == (Code.TWO_AFFINES, "they put one corner 1.1 mm apart")
 
 
 def test_a_constant_image_says_its_value():

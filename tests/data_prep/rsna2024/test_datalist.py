@@ -4,6 +4,7 @@ import json
 import shutil
 
 import pandas as pd
+import pydicom
 import pytest
 from typer.testing import CliRunner
 
@@ -65,6 +66,31 @@ def test_points_on_absent_slices_wrong_series_and_outside_are_reported(small, tm
     build(small, tmp_path / "out", folds=2, quiet=True)
     expected = {"NO_SLICE", "NO_POINT", "OUTSIDE_IMAGE", "WRONG_SERIES_TYPE", "SECOND_POINT"}
     assert codes(tmp_path / "out") >= expected
+
+
+@pytest.mark.parametrize("rename", ["{stem}.DCM", "{stem}", "IM{number:04d}"], ids=["upper case", "bare", "other"])
+def test_points_find_their_slices_by_instance_number_however_the_files_are_named(small, tmp_path, rename):
+    build(small, tmp_path / "expected", folds=2, quiet=True)
+    for path in (small / "train_images").rglob("*.dcm"):
+        header = pydicom.dcmread(path)
+        header.InstanceNumber = int(path.stem)
+        # Names count backwards: only the header tells which slice is which.
+        name = rename.format(stem=path.stem, number=9999 - int(path.stem))
+        header.save_as(path.with_name(name))
+        path.unlink()
+    collection = build(small, tmp_path / "out", folds=2, quiet=True)
+    assert collection.exit_code is ExitCode.DONE
+    points = {study: entry["points"] for study, entry in entries(tmp_path / "expected").items()}
+    assert {study: entry["points"] for study, entry in entries(tmp_path / "out").items()} == points
+
+
+def test_a_lost_point_ends_the_run_as_refused(small, tmp_path):
+    path = small / "train_label_coordinates.csv"
+    rows = table(path)
+    rows.loc[0, "instance_number"] = "4000"
+    rows.to_csv(path, index=False)
+    assert build(small, tmp_path / "out", folds=2, quiet=True).exit_code is ExitCode.SOME_REFUSED
+    assert "NO_SLICE" in codes(tmp_path / "out")
 
 
 def test_strangers_are_reported_and_left_out(small, tmp_path):

@@ -131,7 +131,31 @@ def test_a_volume_that_does_not_say_where_it_lies_is_refused(tmp_path):
     image = volume()
     image.set_sform(None, 0)
     image.set_qform(None, 0)
-    assert "neither qform nor sform" in take(tmp_path, image).reason
+    assert take(tmp_path, image).reason.startswith("NO_GEOMETRY: expected a qform or an sform")
+
+
+@pytest.mark.parametrize(("shift", "refused"), [(0.9, False), (1.1, True)])
+def test_a_qform_that_contradicts_the_sform_is_refused_with_the_millimetres(tmp_path, shift, refused):
+    image = volume()
+    moved = AFFINE.copy()
+    moved[0, 3] += shift
+    image.set_qform(moved, 1)
+    report = take(tmp_path, image)
+    assert report.reason.startswith("NO_GEOMETRY: qform and sform put one corner 1.1 mm apart") == refused
+    assert bool(report.nifti) != refused
+
+
+def test_a_segmentation_beside_an_image_is_no_series(tmp_path):
+    report = take(tmp_path, volume(), "sag_t2_seg.nii.gz", kind=None)
+    assert (report.status.value, report.nifti) == ("other", "")
+
+
+def test_volumes_in_two_files_say_what_to_do(tmp_path):
+    image = volume()
+    nib.save(nib.Nifti1Pair(np.asarray(image.dataobj), AFFINE), tmp_path / "sag_t2.img")
+    report = take(tmp_path, None, "sag_t2.img")
+    assert report.reason.startswith("UNREADABLE: a volume in two files")
+    assert str(tmp_path) not in report.reason
 
 
 def test_a_file_cut_short_is_refused(tmp_path):

@@ -1,5 +1,8 @@
 """Series types from plane, words and timing, or unknown with a reason."""
 
+from pathlib import Path
+
+import pandas as pd
 import pytest
 
 from monai_spine.data.series_typing import Confidence, series_type_of
@@ -33,7 +36,9 @@ def header(description="", repetition=None, echo=None, inversion=None, **more):
         (header("AX T1"), AX, None),
         (header("t2_cor"), COR, None),
         (header("T1 and T2"), SAG, None),
-        (header("T2 DIXON water"), SAG, None),
+        (header("T2 DIXON water"), SAG, T2),
+        (header("T2 DIXON_F"), SAG, None),
+        (header("T2 Dixon fat sat"), SAG, T2),
         (header("", 3500, 20), SAG, None),
         (header("PD TSE", 3500, 20), SAG, None),
         (header("SAG T1 post gad"), SAG, None),
@@ -142,3 +147,112 @@ def test_the_reason_quotes_plane_words_and_times():
 )
 def test_a_description_that_names_the_plane_of_the_slices_too_is_no_contradiction(text, confidence):
     assert series_type_of(header(text, 4000, 100), SAG).confidence is confidence
+
+
+WITH_AGENT = (
+    "T1 SAG C+", "T1 SAG W CON", "SAG T1 FS W/C", "T1 SAG Kontrast", "T1 SAG KONTRASTLI", "T1 SAG CM", "T1 SAG +K",
+    "SAG T1 INJ", "T1 SAG MDC", "SAG T1 POST", "T1 SAG nach KM", "T1 mit Kontrastmittel", "T1 avec injection",
+    "T1 SAG injecté", "T1 dopo mdc", "T1 con gadolinio", "T1 na contrast", "T1_tse_sag_KM", "T1 SAG C/C", "SAG T1 +",
+    "T1 SAG i.v.", "T1 POST FAT SAT", "SAG T1 POSTGAD", "T1 post-op post contrast", "T1 SAG DOTAREM",
+)  # fmt: skip
+WITHOUT_AGENT = (
+    "SAG T1 POST OP", "SAG T1 POSTOP", "T1 SAG post-operative", "T1 PRE CONTRAST", "T1 W/O CONTRAST", "T1 SAG WO",
+    "T1 ohne KM", "T1 SAG vor KM", "T1 SAG o. KM", "T1 sag prä KM", "T1 POSTERIOR SAT", "T1 SAG POST SAT",
+    "T1 Sag Cervical", "T1 SAG CERVICOTHORACIC", "SAG T1 CE JUNCTION", "T1 sans injection", "T1 avant injection",
+    "T1 senza mdc", "T1 prima di mdc", "T1 sin contraste", "T1 con saturacion grasa", "T1 zonder contrast",
+    "T1 voor contrast", "T1 SAG kontrastsiz", "T1 SAG S/C", "T1 PREGAD", "T1 NONCON", "T1 NATIV", "T1 FOV 28 CM",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("text", WITH_AGENT)
+def test_a_contrast_agent_is_read_in_several_languages(text):
+    assert series_type_of(header(text, 600, 10, ScanningSequence="SE"), SAG).other
+
+
+@pytest.mark.parametrize("text", WITHOUT_AGENT)
+def test_a_negated_agent_and_words_that_only_resemble_one_leave_a_t1(text):
+    assert series_type_of(header(text, 600, 10, ScanningSequence="SE"), SAG).series_type is T1
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "T2 NO PHASE WRAP", "T2 PHASE_AP", "T2 PHASE R-L", "SAG T2 LOCAL COIL", "T2 sag difficult", "T2 DIFFERENT FOV",
+        "T2 sag DIXON_W", "t2_tse_dixon_sag_p2_in", "T2 SAG mDIXON-TSE", "矢状位T2", "T2 SAG (lumbar subtotal)",
+        "T2 myelopathy", "sub-01_acq-sag_T2w", "sag_t2", "T2 Post op", "SAG T2 STIR", "T2 SAG SUBACUTE",
+    ],
+)  # fmt: skip
+def test_words_within_words_do_not_throw_away_a_t2(text):
+    assert series_type_of(header(text, 3500, 100, ScanningSequence="SE"), SAG).series_type is T2
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        header("t2_fl2d_tra", 600, 22),
+        header("T2 GRE AX", 450, 15),
+        header("AX T2", 450, 15, ScanningSequence="GR"),
+        header("AX T2", 6, 2.3),
+        header("AX T2", 500, 15, FlipAngle=25),
+        header("AX T2", 500, 15, SequenceVariant=["SS"]),
+        header("AX T2", 500, 15, SequenceName="*me2d1"),
+        header("AX T2", 4000, 80, ScanningSequence=["EP"]),
+    ],
+)
+def test_a_gradient_echo_is_no_t2_even_if_only_the_header_says_so(given):
+    assert series_type_of(given, AX).other
+
+
+@pytest.mark.parametrize(("agent", "expected"), [("GADOVIST", None), ("YES", None), ("NONE", T1), ("", T1), (None, T1)])
+def test_the_headers_agent_outvotes_words_without_one(agent, expected):
+    verdict = series_type_of(header("SAG T1", 600, 10, ContrastBolusAgent=agent), SAG)
+    assert (verdict.series_type, verdict.other) == (expected, expected is None)
+
+
+@pytest.mark.parametrize("text", ["T1 with and without contrast", "T1 pre/post GAD"])
+def test_a_series_before_and_after_an_agent_is_unknown(text):
+    verdict = series_type_of(header(text, 600, 10), SAG)
+    assert (verdict.series_type, verdict.other) == (None, False)
+
+
+def test_a_header_with_agent_and_words_without_contradict_each_other():
+    verdict = series_type_of(header("SAG T1 PRE GAD", 600, 10, ContrastBolusAgent="GADOVIST"), SAG)
+    assert (verdict.series_type, verdict.other) == (None, False)
+    assert "contradiction" in verdict.reason
+
+
+def test_an_agent_leaves_a_t2_what_it_is():
+    assert series_type_of(header("SAG T2 C+", 3500, 100, ContrastBolusAgent="GADOVIST"), SAG).series_type is T2
+
+
+def test_an_echo_too_short_for_t2_contradicts_its_words():
+    assert series_type_of(header("SAG T2", 3500, 15), SAG).series_type is None
+    assert series_type_of(header("SAG STIR", 3500, 15), SAG).series_type is T2
+
+
+CASES = next(
+    (
+        p / "shared" / "cases" / "series_descriptions.csv"
+        for p in Path(__file__).resolve().parents
+        if (p / "shared" / "cases").is_dir()
+    ),
+    Path("shared"),
+)
+
+
+@pytest.mark.skipif(not CASES.is_file(), reason=f"there is no {CASES}")
+def test_descriptions_that_went_wrong_are_read_as_a_reader_would():
+    numbers = ("RepetitionTime", "EchoTime", "InversionTime")
+    wrong = []
+    for row in pd.read_csv(CASES, dtype=str, keep_default_na=False).to_dict("records"):
+        times = {
+            key: float(row[name])
+            for key, name in zip(numbers, ("repetition_time", "echo_time", "inversion_time"), strict=True)
+            if row[name]
+        }
+        given = {"SeriesDescription": row["description"], "ScanningSequence": row["scanning_sequence"], **times}
+        verdict = series_type_of(given, Plane(row["plane"]))
+        answer = verdict.series_type.value if verdict.series_type else "other" if verdict.other else "untold"
+        if answer != row["series_type"]:
+            wrong.append((row["description"], answer))
+    assert wrong == []

@@ -1,6 +1,7 @@
 import json
 from pathlib import Path
 
+import nibabel as nib
 import numpy as np
 import pytest
 
@@ -78,4 +79,74 @@ def test_a_sidecar_that_is_not_json_is_named(tmp_path: Path) -> None:
 def test_a_broken_volume_is_named_before_anything_is_graded(tmp_path: Path) -> None:
     volume(tmp_path / "s", "sagittal_t1", SeriesType.SAGITTAL_T1).write_bytes(b"rubbish")
     with pytest.raises(InvalidVolumeError, match=r"sagittal_t1\.nii\.gz"):
+        find_studies(tmp_path)
+
+
+def placed(folder: Path, name: str, affine: np.ndarray, **header: object) -> Path:
+    path = write_volume(folder / f"{name}.nii.gz", VOXELS, affine)
+    if header:
+        (folder / f"{name}.json").write_text(json.dumps(header))
+    return path
+
+
+def types_of(folder: Path) -> dict[str, list[str]]:
+    (record,) = find_studies(folder)
+    return {kind.value: [Path(file).name for file in record[kind.value]] for kind in SeriesType if record[kind.value]}
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        {"RepetitionTime": 3.5, "EchoTime": 0.1},
+        {"Schema": "monai_spine/volume/1", "RepetitionTime": 3500, "EchoTime": 100},
+    ],
+)
+def test_times_of_a_sidecar_are_seconds_unless_it_is_ours(tmp_path: Path, header: dict[str, object]) -> None:
+    volume(tmp_path / "s", "1", SeriesType.SAGITTAL_T2, **header)
+    assert types_of(tmp_path) == {"sagittal_t2": ["1.nii.gz"]}
+
+
+@pytest.mark.parametrize("name", ["sub-01_acq-sag_T2w", "sag_t2", "T2_SAG", "sub-mri_label-6_T2w"])
+def test_names_of_other_data_sets_tell_the_weighting(tmp_path: Path, name: str) -> None:
+    volume(tmp_path / "s", name, SeriesType.SAGITTAL_T2)
+    assert types_of(tmp_path) == {"sagittal_t2": [f"{name}.nii.gz"]}
+
+
+@pytest.mark.parametrize("suffix", ["seg", "mask", "label", "labels", "dseg", "seg-manual"])
+def test_segmentations_beside_an_image_are_no_series(tmp_path: Path, suffix: str) -> None:
+    for name in ("sagittal_t2", f"sagittal_t2_{suffix}"):
+        volume(tmp_path / "s", name, SeriesType.SAGITTAL_T2)
+    assert types_of(tmp_path) == {"sagittal_t2": ["sagittal_t2.nii.gz"]}
+
+
+def test_an_agent_in_a_sidecar_makes_a_t1_another_contrast(tmp_path: Path) -> None:
+    volume(tmp_path / "s", "sagittal_t2", SeriesType.SAGITTAL_T2)
+    volume(
+        tmp_path / "s", "x", SeriesType.SAGITTAL_T1, SeriesDescription="SAG T1", ContrastBolusIngredient="GADOLINIUM"
+    )
+    assert types_of(tmp_path) == {"sagittal_t2": ["sagittal_t2.nii.gz"]}
+
+
+def test_a_name_that_contradicts_thick_slices_is_left_out(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    volume(tmp_path / "s", "sagittal_t1", SeriesType.SAGITTAL_T1)
+    volume(tmp_path / "s", "sagittal_t2", SeriesType.AXIAL_T2)
+    assert types_of(tmp_path) == {"sagittal_t1": ["sagittal_t1.nii.gz"]}
+    assert "its slices are axial" in caplog.text
+
+
+def test_a_volume_turned_to_ras_keeps_its_plane(tmp_path: Path) -> None:
+    path = placed(tmp_path / "s", "t2", np.array([[0, 0, -4.0, 16], [-1, 0, 0, 90], [0, -1, 0, 100], [0, 0, 0, 1]]))
+    nib.save(nib.as_closest_canonical(nib.load(path)), path)
+    assert types_of(tmp_path) == {"sagittal_t2": ["t2.nii.gz"]}
+
+
+def test_the_words_give_the_plane_of_voxels_without_a_coarsest_side(tmp_path: Path) -> None:
+    placed(tmp_path / "s", "sag_t2", np.eye(4))
+    placed(tmp_path / "s", "T2_x", np.eye(4), Plane="axial", Schema="monai_spine/volume/1")
+    assert types_of(tmp_path) == {"sagittal_t2": ["sag_t2.nii.gz"], "axial_t2": ["T2_x.nii.gz"]}
+
+
+def test_volumes_in_two_files_say_what_to_do(tmp_path: Path) -> None:
+    (tmp_path / "t2.img").write_bytes(b"x")
+    with pytest.raises(InvalidVolumeError, match="join them"):
         find_studies(tmp_path)
