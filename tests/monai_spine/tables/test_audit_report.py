@@ -5,7 +5,7 @@ import pytest
 
 from monai_spine.errors import InvalidOptionError
 from monai_spine.spine import FINDINGS
-from monai_spine.tables.audit.report import audit
+from monai_spine.tables.audit_report import audit
 
 
 def test_the_table_lists_what_is_doubted_most_first(cohort, tmp_path: Path) -> None:

@@ -12,8 +12,8 @@ from threadpoolctl import threadpool_limits
 
 from monai_spine.scoring.competition import Floats, Ints
 from monai_spine.spine import FINDINGS, Grade, Group
-from monai_spine.tables.ensemble.pooling import Weights, equal_weights, fit_weights, pool
-from monai_spine.tables.ensemble.stacking import Head, Stack, apply_stack, features, fit_stack
+from monai_spine.tables.pooling import Weights, equal_weights, fit_weights, pool
+from monai_spine.tables.stacking import Head, Stack, apply_stack, features, fit_stack
 from monai_spine.tables.stored_model import StoredModel
 
 Method = Literal["mean", "weighted", "stacked"]

@@ -24,7 +24,7 @@ from monai_spine.scoring.bootstrap import (
 )
 from monai_spine.scoring.competition import Floats, constant_score, level_prior
 from monai_spine.scoring.grouped_folds import grouped_folds, out_of_fold
-from monai_spine.tables.ensemble.model import Ensemble, Method
+from monai_spine.tables.ensemble import Ensemble, Method
 from monai_spine.tables.out_of_fold import OutOfFold, check_groups, read_out_of_fold, write_rows
 
 METHODS: tuple[Method, ...] = get_args(Method)

@@ -7,7 +7,7 @@ import pytest
 from monai_spine.errors import InvalidTableError
 from monai_spine.scoring.competition import competition_score
 from monai_spine.spine import FLIPPED, MISSING, Grade
-from monai_spine.tables.ensemble.model import Ensemble
+from monai_spine.tables.ensemble import Ensemble
 from tests.monai_spine.tables.files import part, simulated
 
 NAMES = ("a", "b", "c")

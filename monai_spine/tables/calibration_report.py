@@ -6,22 +6,24 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from threadpoolctl import threadpool_limits
 
 from monai_spine.console import track
-from monai_spine.files import write_text
+from monai_spine.files import write_figure, write_text
 from monai_spine.scoring.bootstrap import REPLICATES, Estimate, estimate, patient_counts
 from monai_spine.scoring.competition import WEIGHTS, Floats, Ints, columns_of, competition_score, natural_prevalence
 from monai_spine.scoring.figures import study_briers
 from monai_spine.scoring.grouped_folds import grouped_folds, out_of_fold
-from monai_spine.scoring.reliability import BINS, bin_sums, calibration_errors
+from monai_spine.scoring.reliability import BINS, bin_sums, calibration_errors, reliability
 from monai_spine.spine import MISSING, Grade, Group
-from monai_spine.tables.calibration.model import Calibration
-from monai_spine.tables.calibration.scaling import FLOOR
+from monai_spine.tables.calibration import FLOOR, Calibration
 from monai_spine.tables.out_of_fold import OutOfFold, check_groups, read_out_of_fold, write_rows
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 GIVEN, NATURAL, CALIBRATED = "as given", "tilt removed", "calibrated"
 """The stages that the table and the diagram show."""
@@ -206,9 +208,6 @@ def _group_figures(grades: Ints, probabilities: Floats, counts: Floats, group: G
 
 
 def _write(out: Path, table: OutOfFold, report: CalibrationReport, stages: Mapping[str, Floats]) -> None:
-    # matplotlib is imported here, so that `--apply`, which draws nothing, starts without it.
-    from monai_spine.tables.calibration.reliability_diagram import write_reliability
-
     report.calibration.write(out / "calibration.json")
     write_text(out / "report.json", report.to_json() + "\n")
     _write_tables(out, table, stages[CALIBRATED])
@@ -225,3 +224,56 @@ def _write(out: Path, table: OutOfFold, report: CalibrationReport, stages: Mappi
 def _write_tables(out: Path, table: OutOfFold, natural: Floats) -> None:
     write_rows(out / "calibrated.csv", table, natural)
     write_rows(out / "weighted.csv", table, natural * WEIGHTS)
+
+
+_COLOURS = ("#b5b5b5", "#d98c2b", "#1f5fa8")
+_MARKERS = ("o", "s", "D")
+
+
+def write_reliability(path: Path, grades: Ints, stages: Mapping[str, Floats], errors: Mapping[str, str]) -> None:
+    """Write reliability diagrams as PNG: a column for each group of conditions, a row for each grade.
+
+    Parameters
+    ----------
+    grades
+        ``(studies, 25)``.
+    stages
+        By name, up to three sets of probabilities to compare, ``(studies, 25, 3)`` each.
+    errors
+        The text in the corner of each panel, by ``<group>/<grade>``: its calibration errors.
+    """
+    from matplotlib.figure import Figure  # imported here, so that `--apply`, which draws nothing, starts without it
+
+    figure = Figure(figsize=(12, 12.6), layout="constrained", dpi=110)
+    panels = figure.subplots(len(Grade), len(Group), sharex=True, sharey=True, squeeze=False)
+    for row, grade in enumerate(reversed(Grade)):
+        for column, group in enumerate(Group):
+            own = columns_of(group)
+            axes = panels[row, column]
+            _panel(axes, grades[:, own], {name: rows[:, own] for name, rows in stages.items()}, grade)
+            axes.set_title(f"{group.value}: {grade.title}", fontsize=12)
+            axes.text(0.97, 0.03, errors[f"{group.value}/{grade.column}"], transform=axes.transAxes, **_CORNER)
+    handles, names = panels[0, 0].get_legend_handles_labels()
+    figure.legend(handles, names, loc="outside upper center", ncols=4, frameon=False, fontsize=12)
+    figure.supxlabel("predicted probability")
+    figure.supylabel("observed share")
+    write_figure(path, figure)
+
+
+_CORNER = {"ha": "right", "va": "bottom", "fontsize": 9.5, "family": "monospace", "linespacing": 1.4}
+
+
+def _panel(axes: Axes, grades: Ints, stages: Mapping[str, Floats], grade: Grade) -> None:
+    """One grade of one group. The area of a marker grows with the number of findings in its bin."""
+    axes.plot([0, 1], [0, 1], color="black", linewidth=0.8, linestyle=(0, (4, 4)), label="perfect")
+    for (name, probabilities), colour, marker in zip(stages.items(), _COLOURS, _MARKERS, strict=False):
+        curve = reliability(grades, probabilities, grade)
+        filled = curve.rows > 0
+        predicted, observed = curve.predicted[filled], curve.observed[filled]
+        size = 14 + 110 * np.sqrt(curve.rows[filled] / max(1, curve.rows.sum()))
+        axes.plot(predicted, observed, color=colour, linewidth=1.6)
+        axes.scatter(predicted, observed, s=size, color=colour, marker=marker, label=name)
+    axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), aspect="equal")
+    axes.grid(color="#e4e4e4", linewidth=0.7)
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right"]].set_visible(False)

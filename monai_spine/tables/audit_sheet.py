@@ -25,7 +25,7 @@ from monai_spine.data.volume import Volume, open_volume, read_volume
 from monai_spine.errors import SpineError
 from monai_spine.geometry import Array, Plane, plane_distance, plane_of, slice_normal, to_voxel, to_world
 from monai_spine.spine import Grade, Group
-from monai_spine.tables.audit.suspects import Suspect, ThresholdRow
+from monai_spine.tables.suspects import Suspect, ThresholdRow
 
 NO_DATALIST = "pictures need --datalist"
 
@@ -83,9 +83,9 @@ def contact_sheet(  # noqa: PLR0917 - what the page shows
         How many there are in all.
     """
     environment = Environment(
-        loader=PackageLoader("monai_spine.tables.audit"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
+        loader=PackageLoader("monai_spine.tables"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
-    return environment.get_template("contact_sheet.html").render(
+    return environment.get_template("audit_sheet.html").render(
         cards=shown,
         suspects=suspects,
         threshold=threshold,

@@ -20,7 +20,7 @@ import torch
 from monai_spine.scoring.competition import Floats, Ints, columns_of
 from monai_spine.scoring.grouped_folds import grouped_folds
 from monai_spine.spine import FINDINGS, Condition, Finding, Grade, Group, Level
-from monai_spine.tables.ensemble.group_loss import TINY, GroupLoss, minimise
+from monai_spine.tables.pooling import TINY, GroupLoss, minimise
 
 RIDGES = (0.1, 0.02, 0.004, 0.0008)
 """Ridges to choose from: the loss of a squared weight of 1, for a feature of standard deviation 1."""

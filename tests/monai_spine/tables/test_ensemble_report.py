@@ -8,8 +8,8 @@ import pytest
 from monai_spine.errors import InvalidOptionError
 from monai_spine.scoring.competition import competition_score
 from monai_spine.spine import FINDINGS
-from monai_spine.tables.ensemble.model import Ensemble
-from monai_spine.tables.ensemble.report import apply_ensemble, combine
+from monai_spine.tables.ensemble import Ensemble
+from monai_spine.tables.ensemble_report import apply_ensemble, combine
 from tests.monai_spine.tables.files import part, simulated, written
 
 NAMES = ("a", "b", "c")

@@ -9,7 +9,7 @@ from PIL import Image
 from monai_spine.errors import SpineError
 from monai_spine.scoring.competition import WEIGHTS
 from monai_spine.spine import Grade
-from monai_spine.tables.calibration.report import CALIBRATED, GIVEN, apply_calibration, calibrate
+from monai_spine.tables.calibration_report import CALIBRATED, GIVEN, apply_calibration, calibrate
 from tests.monai_spine.tables.files import part, simulated, write_labels, written
 
 

@@ -13,9 +13,9 @@ from monai_spine.errors import InvalidOptionError
 from monai_spine.files import write_text
 from monai_spine.scoring.competition import natural_prevalence
 from monai_spine.spine import MISSING, Grade, Group
-from monai_spine.tables.audit.cleaned_datalist import check_same_labels, cleaned_datalist, read_entries
-from monai_spine.tables.audit.contact_sheet import cards, contact_sheet
-from monai_spine.tables.audit.suspects import Suspect, ThresholdRow, find_suspects, threshold_table
+from monai_spine.tables.suspects import check_same_labels, cleaned_datalist, read_entries
+from monai_spine.tables.audit_sheet import cards, contact_sheet
+from monai_spine.tables.suspects import Suspect, ThresholdRow, find_suspects, threshold_table
 from monai_spine.tables.out_of_fold import read_out_of_fold
 
 
@@ -64,7 +64,7 @@ def audit(
     submission
         Out-of-fold predictions: of models that were not trained on these labels.
     threshold
-        Labels with a larger error are suspect; see `monai_spine.tables.audit.suspects`.
+        Labels with a larger error are suspect; see `monai_spine.tables.suspects`.
     drop_studies
         Leave out studies with at least so many suspect labels, instead of removing these labels.
     pictures
