@@ -13,8 +13,7 @@ from monai_spine.data.volume import open_volume
 from monai_spine.errors import ExitCode, InvalidOptionError, MissingInputError
 from monai_spine.files import safe_name
 from monai_spine.levels.files import write_points
-from monai_spine.levels.recesses.locator import RecessLocator
-from monai_spine.levels.sagittal.locator import LevelLocator
+from monai_spine.levels.localizers import LevelLocator, RecessLocator
 from monai_spine.levels.search import StudyInput, search
 
 

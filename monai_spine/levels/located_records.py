@@ -16,8 +16,7 @@ import torch
 from monai_spine.console import track
 from monai_spine.data.datalist import Record
 from monai_spine.errors import InvalidTableError, MissingInputError, listed
-from monai_spine.levels.recesses.locator import RecessLocator
-from monai_spine.levels.sagittal.locator import LevelLocator
+from monai_spine.levels.localizers import LevelLocator, RecessLocator
 from monai_spine.levels.sagittal.points import Absent, LevelPoint, PointKind
 from monai_spine.levels.search import StudyInput, search
 from monai_spine.levels.study import NO_SPINE, LocatedStudy

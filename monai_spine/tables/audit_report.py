@@ -13,10 +13,17 @@ from monai_spine.errors import InvalidOptionError
 from monai_spine.files import write_text
 from monai_spine.scoring.competition import natural_prevalence
 from monai_spine.spine import MISSING, Grade, Group
-from monai_spine.tables.suspects import check_same_labels, cleaned_datalist, read_entries
 from monai_spine.tables.audit_sheet import cards, contact_sheet
-from monai_spine.tables.suspects import Suspect, ThresholdRow, find_suspects, threshold_table
 from monai_spine.tables.out_of_fold import read_out_of_fold
+from monai_spine.tables.suspects import (
+    Suspect,
+    ThresholdRow,
+    check_same_labels,
+    cleaned_datalist,
+    find_suspects,
+    read_entries,
+    threshold_table,
+)
 
 
 @dataclass(frozen=True)

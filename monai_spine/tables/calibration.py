@@ -7,7 +7,8 @@ Both scalings are softmax regressions on log probabilities (Guo et al., On calib
 
 with one ``scale`` for all grades and no bias (temperature scaling: ``scale`` is one over the temperature), or a
 ``scale`` and a ``bias`` for each grade (vector scaling). The log loss is convex in all of them, so there is one best
-answer."""
+answer.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +22,7 @@ from scipy.optimize import minimize
 from scipy.special import log_softmax
 
 from monai_spine.scoring.competition import WEIGHTS, Floats, Ints, columns_of, normalised
-from monai_spine.scoring.grouped_folds import grouped_folds, out_of_fold
+from monai_spine.scoring.resampling import grouped_folds, out_of_fold
 from monai_spine.spine import MISSING, Grade, Group
 from monai_spine.tables.stored_model import StoredModel
 

@@ -13,17 +13,18 @@ import numpy as np
 from monai_spine.console import track
 from monai_spine.errors import InvalidOptionError, listed
 from monai_spine.files import write_text
-from monai_spine.scoring.bootstrap import (
+from monai_spine.scoring.competition import Floats, constant_score, level_prior
+from monai_spine.scoring.resampling import (
     COVERAGE,
     REPLICATES,
     Estimate,
     difference,
+    grouped_folds,
+    out_of_fold,
     patient_counts,
     score_estimate,
     score_replicates,
 )
-from monai_spine.scoring.competition import Floats, constant_score, level_prior
-from monai_spine.scoring.grouped_folds import grouped_folds, out_of_fold
 from monai_spine.tables.ensemble import Ensemble, Method
 from monai_spine.tables.out_of_fold import OutOfFold, check_groups, read_out_of_fold, write_rows
 

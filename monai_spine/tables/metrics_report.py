@@ -14,7 +14,9 @@ import numpy as np
 from monai_spine.console import track
 from monai_spine.files import write_text
 from monai_spine.scoring import figures as metrics
-from monai_spine.scoring.bootstrap import (
+from monai_spine.scoring.competition import WEIGHTS, Floats, Ints, columns_of, natural_prevalence, normalised
+from monai_spine.scoring.figures import BINS, bin_sums, calibration_errors
+from monai_spine.scoring.resampling import (
     COVERAGE,
     REPLICATES,
     Estimate,
@@ -23,8 +25,6 @@ from monai_spine.scoring.bootstrap import (
     score_estimate,
     score_replicates,
 )
-from monai_spine.scoring.competition import WEIGHTS, Floats, Ints, columns_of, natural_prevalence, normalised
-from monai_spine.scoring.reliability import BINS, bin_sums, calibration_errors
 from monai_spine.spine import FINDINGS, Condition, Grade, Group, Level, Side
 from monai_spine.tables.out_of_fold import read_out_of_fold
 

@@ -6,7 +6,8 @@ parameters of each group are fitted separately.
 Probabilities are averaged, not their logarithms. On simulated models (``benchmarks/simulated_models.py``), the mean of
 logarithms has a better score by .002 to .012 where every model is well calibrated or underconfident. It has a worse
 score by .015 to .08 where the models are overconfident, as networks are after a long training: one model with a
-probability near 0 then decides alone."""
+probability near 0 then decides alone.
+"""
 
 from __future__ import annotations
 

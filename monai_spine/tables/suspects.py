@@ -8,7 +8,8 @@ This was decided on simulated models of 2,000 phantom studies with reader noise 
 which 12.8 % of the labels are not the true grade and .4 % are off by two grades. Average precision for any wrong label,
 and for labels off by two: .83 and .40 for one minus the probability of the label; .82 and .77 for the expected
 distance; .63 and .23 for self-confidence against the mean of its grade (confident learning); .77 and .41 for one minus
-the probability of the label without removing the 1, 2, 4 tilt."""
+the probability of the label without removing the 1, 2, 4 tilt.
+"""
 
 from __future__ import annotations
 

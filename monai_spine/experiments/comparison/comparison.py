@@ -12,9 +12,8 @@ from monai_spine.bundle.run import Report
 from monai_spine.errors import ExitCode, InvalidOptionError, InvalidTableError, MissingInputError, SpineError
 from monai_spine.experiments.comparison.assessment import Assessment
 from monai_spine.experiments.comparison.candidate import Candidate, Part
-from monai_spine.experiments.comparison.epoch_cost import measure_epoch
 from monai_spine.experiments.comparison.report import Row, costs, to_csv, to_text, write_picture
-from monai_spine.experiments.comparison.training import TrainingJob, epoch_records, evaluate, train
+from monai_spine.experiments.comparison.training import TrainingJob, epoch_records, evaluate, measure_epoch, train
 from monai_spine.experiments.fold_run import prefixed, read_state
 from monai_spine.files import write_text
 

@@ -14,8 +14,8 @@ from monai_spine.experiments.comparison.assessment import Predicted
 from monai_spine.images.data.datalist import UNKNOWN, Record, Task, read_image_datalist, split_folds
 from monai_spine.images.evaluation.decision_thresholds import thresholds_beside
 from monai_spine.images.evaluation.figures import Classified, class_figures, overall_figures
-from monai_spine.scoring.bootstrap import difference, estimate, patient_counts
 from monai_spine.scoring.competition import Floats
+from monai_spine.scoring.resampling import difference, estimate, patient_counts
 from monai_spine.scoring.submission import read_table
 
 

@@ -12,8 +12,8 @@ from monai_spine.data.datalist import Record, label_array, read_content, read_da
 from monai_spine.errors import InvalidTableError
 from monai_spine.experiments.comparison.assessment import Predicted
 from monai_spine.experiments.comparison.candidate import Part
-from monai_spine.scoring.bootstrap import Estimate, difference, patient_counts, score_estimate, score_replicates
 from monai_spine.scoring.competition import JEFFREYS, Floats, competition_score, level_prior
+from monai_spine.scoring.resampling import Estimate, difference, patient_counts, score_estimate, score_replicates
 from monai_spine.scoring.submission import Labels, read_predictions
 from monai_spine.spine import FINDINGS, MISSING, Condition
 from monai_spine.tables.floor import read_floor, share_of_way

@@ -14,11 +14,10 @@ import numpy as np
 from monai_spine.errors import InvalidTableError
 from monai_spine.files import write_text
 from monai_spine.images.data.datalist import Record, Task
-from monai_spine.images.evaluation.figures import Classified, Figures, class_figures, overall_figures
-from monai_spine.images.evaluation.metrics import key_name
-from monai_spine.scoring.bootstrap import COVERAGE, REPLICATES, Estimate, estimate, patient_counts
+from monai_spine.images.evaluation.figures import Classified, Figures, class_figures, key_name, overall_figures
 from monai_spine.scoring.competition import Floats
-from monai_spine.scoring.reliability import BINS
+from monai_spine.scoring.figures import BINS
+from monai_spine.scoring.resampling import COVERAGE, REPLICATES, Estimate, estimate, patient_counts
 from monai_spine.spine import MISSING
 from monai_spine.training.tensorboard.review import Cases, Review, stacked
 

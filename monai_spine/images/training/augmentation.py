@@ -15,7 +15,7 @@ from torch.nn.functional import affine_grid, grid_sample
 
 from monai_spine.errors import InvalidOptionError
 from monai_spine.images.data.dataset import scaled
-from monai_spine.images.network.frozen_features import FrozenFeatures
+from monai_spine.images.network.layer_freezing import FrozenFeatures
 from monai_spine.images.training.mixing import ImageMixing
 
 

@@ -25,7 +25,7 @@ from itertools import pairwise
 import numpy as np
 
 from monai_spine.geometry import Array
-from monai_spine.levels.sagittal.peaks import Peak
+from monai_spine.levels.sagittal.landmark_maps import Peak
 from monai_spine.spine import Level, Side
 
 # Limits of a chain. They were chosen on phantoms. "Known limit" is what they missed on 124 real volumes.
@@ -63,7 +63,7 @@ _BETWEEN_DISCS = (0.2, 0.8)
 _HALF_CANAL_MM = 9.0
 """A peak farther than this from the line between two discs lies outside the canal: about half a canal."""
 
-# The lumbosacral disc. A vote is between 0 and 1; see `monai_spine.levels.sagittal.sacrum`. On 12 phantom volumes votes
+# The lumbosacral disc. A vote is between 0 and 1; see `monai_spine.levels.sagittal.points`. On 12 phantom volumes votes
 # by regions were .31 to .88 at the lumbosacral disc, and at most .14 at any other disc.
 
 _LEAST_SACRUM = 0.15

@@ -6,8 +6,8 @@ import pytest
 
 from monai_spine.data.volume import Volume
 from monai_spine.spine import TARGETS, SeriesType
-from monai_spine.tables.audit_sheet import SIDE_MM, SIDE_PIXELS, NoPictureError, nearest_volume, slice_picture
 from monai_spine.tables.audit_report import audit
+from monai_spine.tables.audit_sheet import SIDE_MM, SIDE_PIXELS, NoPictureError, nearest_volume, slice_picture
 from tests.cohorts import affine_of
 
 

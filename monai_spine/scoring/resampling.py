@@ -1,16 +1,19 @@
-"""Confidence intervals by the bootstrap: patients are drawn again and again, with replacement.
+"""Resampling of patients: confidence intervals by the bootstrap, and folds for fitting on tables.
 
-Rows of one patient are not independent. So patients are drawn, each with all of their studies and rows. A figure that
-is made of sums over studies is then computed for all replicates at once by a matrix product: ``counts @ sums``.
+Rows of one patient are not independent. So patients are drawn, or put into folds, each with all of their studies and
+rows. A figure that is made of sums over studies is computed for all bootstrap replicates at once by a matrix product:
+``counts @ sums``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 
 import numpy as np
+import numpy.typing as npt
 
+from monai_spine.errors import InvalidOptionError
 from monai_spine.scoring.competition import (
     WEIGHTS,
     Floats,
@@ -20,7 +23,7 @@ from monai_spine.scoring.competition import (
     normalised,
     row_losses,
 )
-from monai_spine.spine import MISSING, Group
+from monai_spine.spine import MISSING, Grade, Group
 
 REPLICATES = 1000
 COVERAGE = 0.95
@@ -129,3 +132,65 @@ def _any_severe(labels: Ints, probabilities: Floats) -> tuple[Floats, Floats]:
     alone = [competition_score(labels[n : n + 1], probabilities[n : n + 1]) for n in range(len(labels))]
     losses = np.nan_to_num([score.any_severe_spinal for score in alone])
     return losses[:, None], np.where(worst == MISSING, 0.0, WEIGHTS[worst])[:, None]
+
+
+Rows = npt.NDArray[np.intp]
+"""Numbers of studies, or a fold for every study."""
+
+
+def grouped_folds(grades: Ints, patients: Sequence[str], folds: int, seed: int = 0) -> Rows:
+    """A fold from 0 to ``folds - 1`` for every study.
+
+    There are three strata of patients: with a severe canal stenosis, with another severe finding only, and without
+    severe findings. The patients of each stratum are dealt to the folds in turn, so that no two folds differ by more
+    than one patient of a stratum. With few severe findings, a fold can still be without any.
+
+    Parameters
+    ----------
+    grades
+        ``(studies, 25)``.
+    patients
+        The patient of each study.
+    seed
+        For the order of the patients within a stratum.
+
+    Raises
+    ------
+    InvalidOptionError
+        If there are fewer than 2 folds, or fewer patients than folds.
+    """
+    names, patient_of = np.unique(np.asarray(patients, dtype=str), return_inverse=True)
+    if not 2 <= folds <= len(names):
+        raise InvalidOptionError(
+            f"expected a number of folds from 2 to {len(names)}, the number of patients, but found --folds {folds}"
+        )
+    severe = grades == Grade.SEVERE
+    stratum = np.zeros(len(names), dtype=np.int64)
+    # The canal has a stratum of its own, because the score's any-severe part depends on it alone.
+    spinal = severe[:, columns_of(Group.SPINAL)].any(axis=1)
+    np.maximum.at(stratum, patient_of, np.where(spinal, 2, severe.any(axis=1)))
+    # Sorted by stratum and at random within it, then dealt out like cards.
+    order = np.lexsort((np.random.default_rng(seed).permutation(len(names)), stratum))
+    fold_of_patient = np.empty(len(names), dtype=np.intp)
+    fold_of_patient[order] = np.arange(len(names)) % folds
+    return fold_of_patient[patient_of]
+
+
+def out_of_fold(fold_of: Rows, fitted: Callable[[Rows, Rows], Floats], like: Floats) -> Floats:
+    """Out-of-fold answers: ``fitted(training, held_out)`` for every fold, joined in the order of the studies.
+
+    Parameters
+    ----------
+    fold_of
+        The fold of each study.
+    fitted
+        Takes the numbers of the studies to fit on, and of the studies held out. Returns an answer for each of the
+        latter.
+    like
+        An array of the shape that all answers together have, an entry for each study.
+    """
+    answers = np.empty_like(like)
+    for fold in np.unique(fold_of):
+        held_out = np.flatnonzero(fold_of == fold)
+        answers[held_out] = fitted(np.flatnonzero(fold_of != fold), held_out)
+    return answers

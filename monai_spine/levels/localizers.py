@@ -1,7 +1,4 @@
-"""What both localizers share: a bundle's network with its weights, on a device.
-
-Base of `sagittal.locator.LevelLocator` and `recesses.locator.RecessLocator`.
-"""
+"""Both localizers: the network of a bundle with its weights, on a device, and the points that it finds."""
 
 from __future__ import annotations
 
@@ -9,10 +6,20 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
+import numpy as np
 import torch
 from monai.bundle import ConfigParser
 
+from monai_spine.bundle.shipped import LEVEL_LOCALIZER, RECESS_LOCALIZER
+from monai_spine.data.volume import Volume
 from monai_spine.errors import InvalidOptionError, InvalidTableError, MissingInputError
+from monai_spine.levels.recesses.crop import axial_slice, recess_crop
+from monai_spine.levels.recesses.maps import distributions, read_recesses
+from monai_spine.levels.recesses.planes import Detection, RecessPlane
+from monai_spine.levels.sagittal.grid import sagittal_grid
+from monai_spine.levels.sagittal.landmark_maps import map_affine, probabilities
+from monai_spine.levels.sagittal.points import SpinePoints, read_maps
+from monai_spine.spine import Side
 from monai_spine.weights import load_weights
 
 if TYPE_CHECKING:
@@ -93,3 +100,71 @@ def usable_device(name: str | None) -> torch.device:
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise InvalidOptionError(f"there is no device {name} here: {torch.cuda.device_count()} GPUs are to be had")
     return device
+
+
+_MOST_SLICES = 40
+"""Slices that go through the network at once; a larger volume would need memory in proportion."""
+_OVERLAP = 6
+"""Slices on each side of a part whose maps are not used. The network's convolutions reach across three slices, so these
+maps would be wrong at the cut."""
+
+
+class LevelLocator(Localizer):
+    """Finds the discs of the lumbar spine and their foramina in one sagittal volume.
+
+    Its network gives logits of `LANDMARKS`, then of `REGIONS`.
+    """
+
+    SHIPPED = LEVEL_LOCALIZER
+    OPTION = "--model"
+
+    def __call__(self, volume: Volume, name: str) -> SpinePoints:
+        """Named points of a volume; ``name`` is for error messages.
+
+        Raises
+        ------
+        InvalidVolumeError
+            If its slices are not sagittal, or all its voxels have nearly the same value.
+        """
+        image, affine = sagittal_grid(volume, name)
+        return read_maps(self.maps(image), map_affine(affine), image.shape, affine)
+
+    @torch.no_grad()
+    def maps(self, image: torch.Tensor) -> np.ndarray:
+        """Maps of landmarks and regions, from 0 to 1, ``(8, x, y / 2, z / 2)``, of an image ``(x, y, z)``."""
+        slices = len(image)
+        step = _MOST_SLICES - 2 * _OVERLAP
+        parts = []
+        for start in range(0, slices, step):
+            if start and start + _OVERLAP >= slices:
+                break
+            low, high = max(0, start - _OVERLAP), min(slices, start + step + _OVERLAP)
+            maps = probabilities(self.network(image[None, None, low:high].to(self.device))[0])
+            # The first and the last part keep the slices at their outer end, where there is no overlap.
+            last = high == slices
+            parts.append(maps[:, start - low : None if last else start - low + step].cpu())
+            if last:
+                break
+        return np.asarray(torch.cat(parts, dim=1).numpy(), dtype=np.float64)
+
+
+class RecessLocator(Localizer):
+    """Finds the left and the right lateral recess of a disc in the axial plane that is nearest to them.
+
+    Its network gives logits of a map for each side.
+    """
+
+    SHIPPED = RECESS_LOCALIZER
+    OPTION = "--recess-model"
+
+    @torch.no_grad()
+    def __call__(self, plane: RecessPlane, path: str | Path) -> dict[Side, Detection]:
+        """The recess on each side, however low its confidence. Of the file at ``path`` only the plane's slice is read.
+
+        Raises
+        ------
+        MissingInputError, InvalidVolumeError
+            If the slice cannot be read, or is not axial.
+        """
+        image, affine = recess_crop(axial_slice(path, plane.k), plane.disc)
+        return read_recesses(distributions(self.network(image[None].to(self.device))[0]), affine)
