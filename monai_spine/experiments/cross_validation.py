@@ -27,33 +27,22 @@ OWN = ("fold", "bundle_root", "dataset_dir", "datalist", "resume", "logging_file
 
 @dataclass(frozen=True)
 class Plan:
-    """What to train.
-
-    Attributes
-    ----------
-    bundle
-        A folder with ``configs/train.json`` and ``configs/evaluate.json``.
-    datalist
-        A datalist with folds.
-    overrides
-        Further configuration files or names of presets (see `training_configs`).
-    settings
-        Configuration entries by name, such as ``epochs``.
-    """
+    """What to train."""
 
     bundle: Path
+    """A folder with ``configs/train.json`` and ``configs/evaluate.json``."""
     datalist: Path
+    """A datalist with folds."""
     overrides: tuple[Path, ...] = ()
+    """Further configuration files or names of presets (see `training_configs`)."""
     settings: Settings = ()
+    """Configuration entries by name, such as ``epochs``."""
 
     @property
     def configs(self) -> list[Path]:
         """The configuration files of a training.
 
-        Raises
-        ------
-        MissingInputError
-            If one of them does not exist.
+        Raises `MissingInputError` if one of them does not exist.
         """
         return training_configs(self.bundle, self.overrides)
 
@@ -84,17 +73,11 @@ def cross_validate(plan: Plan, out: Path, folds: Sequence[int] | None, report: R
     that was finished with the same configuration, settings and datalist is not trained again. A fold whose training
     was killed resumes after its last complete epoch.
 
-    Parameters
-    ----------
-    folds
-        The folds to train; all folds of the datalist if None.
+    ``folds``: the folds to train; all folds of the datalist if None.
 
-    Raises
-    ------
-    MissingInputError, InvalidTableError, InvalidOptionError
-        If the bundle, the datalist or a fold does not exist.
-    BundleRunError
-        If a training fails.
+    Raises `MissingInputError`, `InvalidTableError` or `InvalidOptionError` if the bundle, the datalist or a fold does
+    not exist.
+    Raises `BundleRunError` if a training fails.
     """
     records = read_datalist(plan.datalist)
     chosen = _chosen(records, folds)

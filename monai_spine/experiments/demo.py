@@ -33,12 +33,8 @@ def run_demo(out: Path, plan: Plan) -> None:
 
     Every step is a command of this project or of MONAI, and is printed before it runs.
 
-    Raises
-    ------
-    SpineError
-        If the folder is not empty.
-    DemoError
-        If a step fails.
+    Raises `SpineError` if the folder is not empty.
+    Raises `DemoError` if a step fails.
     """
     if out.exists() and any(out.iterdir()):
         raise SpineError(f"{out}: expected a new or empty folder; remove it, or choose another with DEMO=folder")

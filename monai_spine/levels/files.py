@@ -42,10 +42,7 @@ def write_study(out: Path, located: LocatedStudy) -> None:
 def read_study(folder: Path) -> LocatedStudy:
     """The study that `write_study` wrote to a folder.
 
-    Raises
-    ------
-    MissingInputError, InvalidTableError
-        If ``points.json`` does not exist, or breaks its format.
+    Raises `MissingInputError` or `InvalidTableError` if ``points.json`` does not exist, or breaks its format.
     """
     path = folder / "points.json"
     if not path.is_file():

@@ -29,12 +29,7 @@ if TYPE_CHECKING:
 class Localizer:
     """A network in evaluation mode on a device.
 
-    Parameters
-    ----------
-    network
-        Its output is described by the derived class.
-    device
-        The device to run on.
+    ``network``: its output is described by the derived class.
     """
 
     SHIPPED: ClassVar[Path]
@@ -50,19 +45,11 @@ class Localizer:
     def from_bundle(cls, bundle: str | Path | None = None, device: str | None = None) -> Self:
         """The network that a bundle's ``configs/inference.json`` defines, with the weights of ``models/model.pt``.
 
-        Parameters
-        ----------
-        bundle
-            The bundle's folder; None for the shipped bundle.
-        device
-            As `usable_device` takes it.
-
-        Raises
-        ------
-        MissingInputError, InvalidTableError
-            If the bundle, its configuration or its weights are missing, or do not fit each other.
-        InvalidOptionError
-            If there is no such device.
+        ``bundle``: the bundle's folder; None for the shipped bundle.
+        ``device``: as `usable_device` takes it.
+        Raises `MissingInputError` or `InvalidTableError` if the bundle, its configuration or its weights are missing,
+        or do not fit each other.
+        Raises `InvalidOptionError` if there is no such device.
         """
         chosen = usable_device(device)  # first, since a mistyped device is found faster than weights are read
         return cls(_network(Path(bundle or cls.SHIPPED), cls.OPTION), chosen)
@@ -84,10 +71,7 @@ def _network(bundle: Path, option: str) -> torch.nn.Module:
 def usable_device(name: str | None) -> torch.device:
     """The device ``cpu``, ``cuda`` or ``cuda:1``; for None a GPU if there is one, else the CPU.
 
-    Raises
-    ------
-    InvalidOptionError
-        If there is no such device.
+    Raises `InvalidOptionError` if there is no such device.
     """
     if name is None:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -121,10 +105,7 @@ class LevelLocator(Localizer):
     def __call__(self, volume: Volume, name: str) -> SpinePoints:
         """Named points of a volume; ``name`` is for error messages.
 
-        Raises
-        ------
-        InvalidVolumeError
-            If its slices are not sagittal, or all its voxels have nearly the same value.
+        Raises `InvalidVolumeError` if its slices are not sagittal, or all its voxels have nearly the same value.
         """
         image, affine = sagittal_grid(volume, name)
         return read_maps(self.maps(image), map_affine(affine), image.shape, affine)
@@ -161,10 +142,7 @@ class RecessLocator(Localizer):
     def __call__(self, plane: RecessPlane, path: str | Path) -> dict[Side, Detection]:
         """The recess on each side, however low its confidence. Of the file at ``path`` only the plane's slice is read.
 
-        Raises
-        ------
-        MissingInputError, InvalidVolumeError
-            If the slice cannot be read, or is not axial.
+        Raises `MissingInputError` or `InvalidVolumeError` if the slice cannot be read, or is not axial.
         """
         image, affine = recess_crop(axial_slice(path, plane.k), plane.disc)
         return read_recesses(distributions(self.network(image[None].to(self.device))[0]), affine)

@@ -54,19 +54,13 @@ class StudyInput:
 
 @dataclass(frozen=True)
 class SearchResult:
-    """The points of a study, and the images that they were found in.
-
-    Attributes
-    ----------
-    images
-        The sagittal volumes on the localizer's grid, by name: image ``(x, y, z)``, and affine to RAS mm.
-    axial
-        Positions of the axial stacks, by name.
-    """
+    """The points of a study, and the images that they were found in."""
 
     located: LocatedStudy
     images: Mapping[str, tuple[torch.Tensor, Array]]
+    """The sagittal volumes on the localizer's grid, by name: image ``(x, y, z)``, and affine to RAS mm."""
     axial: Mapping[str, Grid]
+    """Positions of the axial stacks, by name."""
 
     def write(self, out: Path) -> None:
         """Write points as JSON and markups, and a picture, to ``out/<study>/``.
@@ -84,10 +78,7 @@ class SearchResult:
 def search(study: StudyInput, locator: LevelLocator, recesses: RecessLocator | None = None) -> SearchResult:
     """Find the levels of a study. For a volume that cannot be used, ``located.volumes`` holds the reason.
 
-    Parameters
-    ----------
-    recesses
-        Finds the recesses in axial slices; without it they are projected.
+    ``recesses``: finds the recesses in axial slices; without it they are projected.
     """
     spines: dict[str, SpinePoints] = {}
     refused: dict[str, str] = {}
@@ -147,14 +138,8 @@ class PointWriter(CaseWriter):
     The engine's output is a list with a dictionary for each volume: ``study_id``, ``volume`` (its name), ``image``
     ``(1, x, y, z)``, ``affine`` and under ``pred`` the maps from 0 to 1.
 
-    Parameters
-    ----------
-    output_dir
-        The folder to write to.
-    records
-        The studies, for their axial series.
-    recesses
-        Finds the recesses in axial slices; without it they are projected.
+    ``records``: the studies, for their axial series.
+    ``recesses``: finds the recesses in axial slices; without it they are projected.
     """
 
     def __init__(self, *, output_dir: str, records: Sequence[Record], recesses: RecessLocator | None = None) -> None:

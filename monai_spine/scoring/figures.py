@@ -26,18 +26,12 @@ Exact ranks of 1,000 replicates would need a sort for each of them; sums over at
 
 @dataclass(frozen=True)
 class Curve:
-    """The cases from which a precision-recall curve is drawn.
-
-    Attributes
-    ----------
-    positive
-        ``(cases,)``: whether a case is positive.
-    score
-        ``(cases,)``: the network's score of it, from 0 to 1.
-    """
+    """The cases from which a precision-recall curve is drawn."""
 
     positive: npt.NDArray[np.bool_]
+    """``(cases,)``: whether a case is positive."""
     score: Floats
+    """``(cases,)``: the network's score of it, from 0 to 1."""
 
     @property
     def defined(self) -> bool:
@@ -48,12 +42,7 @@ class Curve:
 def study_confusions(labels: Ints, decided: Ints, classes: int = len(Grade)) -> Floats:
     """Confusion matrix of each study, ``(studies, classes * classes)``: label by decided grade, flattened.
 
-    Parameters
-    ----------
-    labels, decided
-        ``(studies, n)``; rows whose label is `MISSING` are not counted.
-    classes
-        How many grades there are.
+    ``labels``, ``decided``: ``(studies, n)``; rows whose label is `MISSING` are not counted.
     """
     confusions = np.zeros((len(labels), classes**2))
     study, finding = np.nonzero(labels != MISSING)
@@ -101,12 +90,8 @@ def areas(labels: Ints, scores: Floats, lowest: int, counts: Floats) -> Floats:
     count half. NaN unless there are rows of both. The first area is exact. The areas of the replicates round the
     scores to at most 256 steps, which changes them by less than .0005.
 
-    Parameters
-    ----------
-    labels, scores
-        ``(studies, n)``; rows without a label are left out.
-    counts
-        ``(replicates, studies)``, the first row all 1.
+    ``labels``, ``scores``: ``(studies, n)``; rows without a label are left out.
+    ``counts``: ``(replicates, studies)``, the first row all 1.
     """
     study, finding = np.nonzero(labels != MISSING)
     score, positive = scores[study, finding], labels[study, finding] >= lowest
@@ -140,10 +125,7 @@ def average_precisions(labels: Ints, scores: Floats, lowest: int, counts: Floats
 def study_briers(labels: Ints, probabilities: Floats) -> Floats:
     """Brier score of each study, summed over its labelled rows: squared errors of all probabilities, ``(studies,)``.
 
-    Parameters
-    ----------
-    labels, probabilities
-        ``(studies, n)`` and ``(studies, n, grades)``.
+    ``labels``, ``probabilities``: ``(studies, n)`` and ``(studies, n, grades)``.
     """
     truth = labels[..., None] == np.arange(probabilities.shape[-1])
     errors = ((probabilities - truth) ** 2).sum(axis=-1)
@@ -193,19 +175,14 @@ BINS = 15
 
 @dataclass(frozen=True)
 class Reliability:
-    """Predicted probabilities and observed shares, bin by bin.
-
-    Attributes
-    ----------
-    rows
-        ``(BINS,)``: how many findings have a probability in the bin.
-    predicted, observed
-        ``(BINS,)``: their mean probability, and the share of them that has the grade; NaN in empty bins.
-    """
+    """Predicted probabilities and observed shares, bin by bin."""
 
     rows: Ints
+    """``(BINS,)``: how many findings have a probability in the bin."""
     predicted: Floats
     observed: Floats
+    """``predicted``, ``observed``: ``(BINS,)``: their mean probability, and the share of them that has the grade; NaN
+    in empty bins."""
 
 
 def reliability(labels: Ints, probabilities: Floats, grade: int) -> Reliability:
@@ -220,14 +197,8 @@ def reliability(labels: Ints, probabilities: Floats, grade: int) -> Reliability:
 def bin_sums(labels: Ints, probabilities: Floats, grade: int) -> Floats:
     """Sum of "predicted minus observed" in each bin and study, ``(studies, BINS)``.
 
-    Parameters
-    ----------
-    labels
-        ``(studies, n)``, each a grade or `MISSING`. Rows without a label are not counted.
-    probabilities
-        ``(studies, n, grades)``.
-    grade
-        The grade whose probabilities are examined.
+    ``labels``: ``(studies, n)``, each a grade or `MISSING`. Rows without a label are not counted.
+    ``probabilities``: ``(studies, n, grades)``.
     """
     bins, p, y = _binned(labels, probabilities, grade)
     sums = np.zeros((len(labels), BINS))
@@ -240,12 +211,8 @@ def bin_sums(labels: Ints, probabilities: Floats, grade: int) -> Floats:
 def calibration_errors(sums: Floats, rows: Floats) -> Floats:
     """Expected calibration error: the bins' absolute differences of predicted and observed, averaged over rows.
 
-    Parameters
-    ----------
-    sums
-        ``(..., BINS)``: `bin_sums`, summed over studies.
-    rows
-        ``(...)``: the number of labelled rows.
+    ``sums``: ``(..., BINS)``: `bin_sums`, summed over studies.
+    ``rows``: ``(...)``: the number of labelled rows.
     """
     with np.errstate(invalid="ignore", divide="ignore"):
         return np.asarray(np.abs(sums).sum(axis=-1) / rows)

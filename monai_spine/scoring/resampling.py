@@ -55,10 +55,7 @@ def patient_counts(patients: Sequence[str], replicates: int = REPLICATES, seed: 
     The first row is the sample itself: every study counts once. Each other row draws as many patients as there are,
     with replacement.
 
-    Parameters
-    ----------
-    patients
-        The patient of each study.
+    ``patients``: the patient of each study.
     """
     names, patient_of = np.unique(np.asarray(patients, dtype=str), return_inverse=True)
     rng = np.random.default_rng(seed)
@@ -69,13 +66,9 @@ def patient_counts(patients: Sequence[str], replicates: int = REPLICATES, seed: 
 def estimate(figures: Floats, lowest: float = 0.0, highest: float = 1.0) -> Estimate:
     """The first figure, with the interval that the replicates give.
 
-    Parameters
-    ----------
-    figures
-        ``(1 + replicates,)``, for the rows of `patient_counts`. Replicates that are NaN are left out. If at least half
-        of them are NaN, there is no interval.
-    lowest, highest
-        The values that the figure can have; the interval is cut to them.
+    ``figures``: ``(1 + replicates,)``, for the rows of `patient_counts`. Replicates that are NaN are left out. If at
+    least half of them are NaN, there is no interval.
+    ``lowest``, ``highest``: the values that the figure can have; the interval is cut to them.
     """
     value, replicates = float(figures[0]), figures[1:][np.isfinite(figures[1:])]
     if not np.isfinite(value) or len(replicates) <= len(figures[1:]) / 2:
@@ -90,12 +83,8 @@ def estimate(figures: Floats, lowest: float = 0.0, highest: float = 1.0) -> Esti
 def score_replicates(labels: Ints, probabilities: Floats, counts: Floats) -> dict[str, Floats]:
     """The competition's score and its parts, ``(1 + replicates,)`` each; a part without labels is NaN.
 
-    Parameters
-    ----------
-    labels, probabilities
-        ``(studies, 25)`` and ``(studies, 25, 3)``.
-    counts
-        From `patient_counts`.
+    ``labels``, ``probabilities``: ``(studies, 25)`` and ``(studies, 25, 3)``.
+    ``counts``: from `patient_counts`.
     """
     losses, weights = row_losses(labels, normalised(probabilities))
     parts = {}
@@ -145,6 +134,8 @@ def grouped_folds(grades: Ints, patients: Sequence[str], folds: int, seed: int =
     severe findings. The patients of each stratum are dealt to the folds in turn, so that no two folds differ by more
     than one patient of a stratum. With few severe findings, a fold can still be without any.
 
+    Raises `InvalidOptionError` if there are fewer than 2 folds, or fewer patients than folds.
+
     Parameters
     ----------
     grades
@@ -153,11 +144,6 @@ def grouped_folds(grades: Ints, patients: Sequence[str], folds: int, seed: int =
         The patient of each study.
     seed
         For the order of the patients within a stratum.
-
-    Raises
-    ------
-    InvalidOptionError
-        If there are fewer than 2 folds, or fewer patients than folds.
     """
     names, patient_of = np.unique(np.asarray(patients, dtype=str), return_inverse=True)
     if not 2 <= folds <= len(names):
@@ -179,15 +165,9 @@ def grouped_folds(grades: Ints, patients: Sequence[str], folds: int, seed: int =
 def out_of_fold(fold_of: Rows, fitted: Callable[[Rows, Rows], Floats], like: Floats) -> Floats:
     """Out-of-fold answers: ``fitted(training, held_out)`` for every fold, joined in the order of the studies.
 
-    Parameters
-    ----------
-    fold_of
-        The fold of each study.
-    fitted
-        Takes the numbers of the studies to fit on, and of the studies held out. Returns an answer for each of the
-        latter.
-    like
-        An array of the shape that all answers together have, an entry for each study.
+    ``fitted``: takes the numbers of the studies to fit on, and of the studies held out. Returns an answer for each of
+    the latter.
+    ``like``: an array of the shape that all answers together have, an entry for each study.
     """
     answers = np.empty_like(like)
     for fold in np.unique(fold_of):

@@ -66,6 +66,9 @@ def audit(
 ) -> AuditReport:
     """Write ``audit.csv``, ``thresholds.csv`` and ``audit.html``, and with a datalist a cleaned ``datalist.json``.
 
+    Raises `MissingInputError`, `InvalidTableError` or `InvalidOptionError` as for `read_out_of_fold`; if the threshold
+    is not between 0 and 1; or if the datalist has other labels than the solution.
+
     Parameters
     ----------
     submission
@@ -78,12 +81,6 @@ def audit(
         The most labels that the contact sheet shows.
     tilted
         Whether the submission is competition-weighted.
-
-    Raises
-    ------
-    MissingInputError, InvalidTableError, InvalidOptionError
-        As for `read_out_of_fold`; if the threshold is not between 0 and 1; or if the datalist has other labels than
-        the solution.
     """
     if not 0 < threshold < 1:
         raise InvalidOptionError(f"expected a threshold between 0 and 1, but found --threshold {threshold:g}")

@@ -62,10 +62,7 @@ def cards(
 ) -> list[Card]:
     """A card for each suspect.
 
-    Parameters
-    ----------
-    entries
-        Of a datalist, by study, with paths relative to ``folder``; empty without a datalist.
+    ``entries``: of a datalist, by study, with paths relative to ``folder``; empty without a datalist.
     """
     return [_card(one, entries, folder) for one in track(suspects, "pictures", len(suspects), quiet)]
 
@@ -75,12 +72,7 @@ def contact_sheet(  # noqa: PLR0917 - what the page shows
 ) -> str:
     """The HTML of the page.
 
-    Parameters
-    ----------
-    shown
-        The cards of the first suspects.
-    suspects, studies, labels
-        How many there are in all.
+    ``suspects``, ``studies``, ``labels``: how many there are in all.
     """
     environment = Environment(
         loader=PackageLoader("monai_spine.tables"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
@@ -102,10 +94,7 @@ def contact_sheet(  # noqa: PLR0917 - what the page shows
 def nearest_volume(paths: Sequence[Path], point: Sequence[float]) -> Path:
     """The volume with a slice nearest to a point in RAS mm.
 
-    Raises
-    ------
-    NoPictureError
-        If there is no volume, none can be read, or the nearest slice is more than 6 mm away.
+    Raises `NoPictureError` if there is no volume, none can be read, or the nearest slice is more than 6 mm away.
     """
     if not paths:
         raise NoPictureError("no such series in the datalist")
@@ -142,10 +131,7 @@ def slice_picture(volume: Volume, point: Sequence[float]) -> Image.Image:
 def picture_of_files(paths: Sequence[Path], point: Sequence[float]) -> str:
     """The picture from the volume with the slice nearest to the point, as JPEG in a ``data:`` address for HTML.
 
-    Raises
-    ------
-    NoPictureError
-        If there is no slice to show.
+    Raises `NoPictureError` if there is no slice to show.
     """
     path = nearest_volume(paths, point)
     try:

@@ -56,10 +56,7 @@ def identity() -> Scaling:
 def fit_temperature(probabilities: Floats, grades: Ints) -> Scaling:
     """Temperature scaling with the least log loss plus ridge.
 
-    Parameters
-    ----------
-    probabilities, grades
-        ``(rows, 3)`` and ``(rows,)`` of 0, 1, 2, none of them missing.
+    ``probabilities``, ``grades``: ``(rows, 3)`` and ``(rows,)`` of 0, 1, 2, none of them missing.
     """
     (scale,) = _least(probabilities, grades, np.ones(1))
     return Scaling(np.full(len(Grade), scale), np.zeros(len(Grade)))
@@ -127,15 +124,6 @@ class Calibration(StoredModel):
     First the tilt is divided out: competition-weighted probabilities are proportional to ``natural * (1, 2, 4)``. Then
     the rows of each group of conditions are scaled.
 
-    Attributes
-    ----------
-    tilt
-        ``(3,)``: 1, 2, 4; or 1, 1, 1 for probabilities that are natural already.
-    methods
-        For each group, a key of `METHODS`.
-    scalings
-        For each group, its scaling.
-
     Examples
     --------
     >>> calibration = Calibration.read("calibration.json")  # doctest: +SKIP
@@ -147,8 +135,11 @@ class Calibration(StoredModel):
     schema: ClassVar[str] = "monai_spine/calibration/1"
 
     tilt: Floats
+    """``(3,)``: 1, 2, 4; or 1, 1, 1 for probabilities that are natural already."""
     methods: Mapping[Group, str]
+    """For each group, a key of `METHODS`."""
     scalings: Mapping[Group, Scaling]
+    """For each group, its scaling."""
 
     @classmethod
     def fit(
@@ -162,13 +153,9 @@ class Calibration(StoredModel):
     ) -> Calibration:
         """Learn from the labels ``(studies, 25)`` and probabilities ``(studies, 25, 3)`` of studies of ``patients``.
 
-        Parameters
-        ----------
-        method
-            A key of `METHODS`, or ``best``. ``best`` chooses, for each group, the method with the least natural log
-            loss on patients that it was not fitted to, by cross-validation.
-        tilted
-            Whether the probabilities are competition-weighted.
+        ``method``: a key of `METHODS`, or ``best``. ``best`` chooses, for each group, the method with the least natural
+        log loss on patients that it was not fitted to, by cross-validation.
+        ``tilted``: whether the probabilities are competition-weighted.
         """
         tilt = WEIGHTS if tilted else np.ones(len(Grade))
         # The tilt is known exactly, so it is divided out rather than learnt.

@@ -29,25 +29,18 @@ GIVEN, NATURAL, CALIBRATED = "as given", "tilt removed", "calibrated"
 
 @dataclass(frozen=True)
 class CalibrationReport:
-    """The effect of a calibration on patients that it was not fitted to.
-
-    Attributes
-    ----------
-    figures
-        Calibration errors, natural log loss and Brier score: by stage, then by group, then by name.
-    scores
-        The competition's score of the weighted probabilities, by stage.
-    folds, seed
-        Of the cross-validation.
-    """
+    """The effect of a calibration on patients that it was not fitted to."""
 
     calibration: Calibration
     figures: Mapping[str, Mapping[str, Mapping[str, Estimate]]]
+    """Calibration errors, natural log loss and Brier score: by stage, then by group, then by name."""
     scores: Mapping[str, float]
+    """The competition's score of the weighted probabilities, by stage."""
     studies: int
     patients: int
     folds: int
     seed: int
+    """``folds``, ``seed``: of the cross-validation."""
 
     def to_json(self) -> str:
         """One JSON object of the schema ``monai_spine/calibration_report/1``."""
@@ -114,17 +107,11 @@ def calibrate(
     Both tables hold out-of-fold rows: each study's rows come from a calibration that was fitted to other patients, so
     the files may be scored. ``calibration.json`` is learnt from all studies, and is for new ones.
 
-    Parameters
-    ----------
-    method, tilted
-        See `Calibration.fit`.
-    folds, seed
-        Of the cross-validation by patient.
+    Raises `MissingInputError`, `InvalidTableError` or `InvalidOptionError` as for `read_out_of_fold`, and if a group
+    has labels of one grade only, or patients are too few for the folds.
 
-    Raises
-    ------
-    MissingInputError, InvalidTableError, InvalidOptionError
-        As for `read_out_of_fold`, and if a group has labels of one grade only, or patients are too few for the folds.
+    ``method``, ``tilted``: see `Calibration.fit`.
+    ``folds``, ``seed``: of the cross-validation by patient.
     """
     table = read_out_of_fold(solution, [submission], datalist=datalist, normalise=normalise)
     check_groups(table.grades, solution)
@@ -150,10 +137,7 @@ def calibrate(
 def apply_calibration(path: Path, submission: Path, out: Path, normalise: bool = False) -> int:
     """Calibrate a new submission with a stored ``calibration.json``; write ``calibrated.csv`` and ``weighted.csv``.
 
-    Returns
-    -------
-    int
-        The number of studies.
+    Returns the number of studies.
     """
     calibration = Calibration.read(path)
     table = read_out_of_fold(None, [submission], normalise=normalise)

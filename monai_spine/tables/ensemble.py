@@ -21,15 +21,7 @@ Method = Literal["mean", "weighted", "stacked"]
 
 @dataclass(frozen=True)
 class Ensemble(StoredModel):
-    """Weights of the models, and for a stacked ensemble corrections of the weighted mean.
-
-    Attributes
-    ----------
-    names
-        Of the submissions that it was fitted to, in order.
-    stack
-        The corrections; empty unless the method is ``stacked``.
-    """
+    """Weights of the models, and for a stacked ensemble corrections of the weighted mean."""
 
     noun: ClassVar[str] = "an ensemble"
     command: ClassVar[str] = "ensemble"
@@ -37,8 +29,10 @@ class Ensemble(StoredModel):
 
     method: Method
     names: tuple[str, ...]
+    """Of the submissions that it was fitted to, in order."""
     weights: Weights
     stack: Stack
+    """The corrections; empty unless the method is ``stacked``."""
 
     @classmethod
     def fit(  # noqa: PLR0917 - all of them are needed

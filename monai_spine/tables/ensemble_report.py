@@ -33,28 +33,20 @@ METHODS: tuple[Method, ...] = get_args(Method)
 
 @dataclass(frozen=True)
 class EnsembleReport:
-    """Out-of-fold scores of every submission and of every method of combining them.
-
-    Attributes
-    ----------
-    scores
-        The score and its parts, by name of the submission or method.
-    gains
-        By method, its score minus that of the plain mean; below 0 is better.
-    prior
-        The score of the labels' own per-level prior.
-    folds, seed
-        Of the cross-validation.
-    """
+    """Out-of-fold scores of every submission and of every method of combining them."""
 
     ensemble: Ensemble
     scores: Mapping[str, Mapping[str, Estimate]]
+    """The score and its parts, by name of the submission or method."""
     gains: Mapping[str, Estimate]
+    """By method, its score minus that of the plain mean; below 0 is better."""
     prior: float
+    """The score of the labels' own per-level prior."""
     studies: int
     patients: int
     folds: int
     seed: int
+    """``folds``, ``seed``: of the cross-validation."""
 
     def to_json(self) -> str:
         """One JSON object of the schema ``monai_spine/ensemble_report/1``."""
@@ -114,11 +106,8 @@ def combine(
     With a solution, the rows of ``predictions.csv`` are out-of-fold: a study's rows come from weights and corrections
     that were fitted to other patients. ``ensemble.json`` is learnt from all studies, for `apply_ensemble`.
 
-    Raises
-    ------
-    MissingInputError, InvalidTableError, InvalidOptionError
-        As for `read_out_of_fold`; if there are fewer than two submissions or too few patients; or if a method other
-        than ``mean`` has no solution to learn from.
+    Raises `MissingInputError`, `InvalidTableError` or `InvalidOptionError` as for `read_out_of_fold`; if there are
+    fewer than two submissions or too few patients; or if a method other than ``mean`` has no solution to learn from.
     """
     if len(submissions) < 2:
         raise InvalidOptionError(
@@ -149,15 +138,10 @@ def apply_ensemble(path: Path, submissions: Sequence[Path], out: Path, normalise
 
     Submissions are matched by name if all names are the same, and by order otherwise.
 
-    Returns
-    -------
-    dict of str to str
-        By name in the ensemble, the name of the submission that was used for it.
+    Raises `MissingInputError`, `InvalidTableError` or `InvalidOptionError` as for `Ensemble.read` and
+    `read_out_of_fold`, and if the ensemble has another number of submissions.
 
-    Raises
-    ------
-    MissingInputError, InvalidTableError, InvalidOptionError
-        As for `Ensemble.read` and `read_out_of_fold`, and if the ensemble has another number of submissions.
+    Returns, by name in the ensemble, the name of the submission that was used for it.
     """
     ensemble = Ensemble.read(path)
     if len(submissions) != len(ensemble.names):

@@ -37,20 +37,14 @@ _SEED = 0
 
 @dataclass(frozen=True)
 class Pool:
-    """Findings whose rows are pooled for one set of figures, such as a condition's five levels.
-
-    Attributes
-    ----------
-    division
-        The key of the JSON that holds the pool: ``all``, ``groups``, ``conditions``, ``levels``, ``sides`` or
-        ``findings``.
-    columns
-        Indices of the findings among the 25.
-    """
+    """Findings whose rows are pooled for one set of figures, such as a condition's five levels."""
 
     division: str
+    """The key of the JSON that holds the pool: ``all``, ``groups``, ``conditions``, ``levels``, ``sides`` or
+    ``findings``."""
     name: str
     columns: list[int]
+    """Indices of the findings among the 25."""
 
 
 @dataclass(frozen=True)
@@ -191,10 +185,7 @@ def report_metrics(
 ) -> MetricsReport:
     """Read a solution and a submission, compute all figures, and write them to the JSON file ``out``, unless None.
 
-    Raises
-    ------
-    MissingInputError, InvalidTableError
-        As `monai_spine.tables.out_of_fold.read_out_of_fold`.
+    Raises `MissingInputError` or `InvalidTableError` as `monai_spine.tables.out_of_fold.read_out_of_fold` does.
     """
     table = read_out_of_fold(solution, [submission], datalist=datalist, normalise=normalise)
     report = measure(

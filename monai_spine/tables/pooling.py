@@ -51,10 +51,7 @@ def minimise(parameters: torch.Tensor, loss: Callable[[], torch.Tensor], toleran
 class GroupLoss:
     """The competition's loss of one group's findings; for the canal, the any-severe part is included.
 
-    Parameters
-    ----------
-    grades
-        ``(studies, 25)``; grades of other groups are not used.
+    ``grades``: ``(studies, 25)``; grades of other groups are not used.
     """
 
     def __init__(self, grades: Ints, group: Group) -> None:
@@ -94,12 +91,8 @@ def pool(probabilities: Floats, weights: Weights) -> Floats:
 def fit_weights(grades: Ints, probabilities: Floats) -> Weights:
     """The weights with the least competition loss, separate ones for each group of conditions.
 
-    Parameters
-    ----------
-    grades
-        ``(studies, 25)``.
-    probabilities
-        ``(models, studies, 25, 3)``.
+    ``grades``: ``(studies, 25)``.
+    ``probabilities``: ``(models, studies, 25, 3)``.
     """
     return {group: _fit(GroupLoss(grades, group), probabilities[:, :, columns_of(group)]) for group in Group}
 

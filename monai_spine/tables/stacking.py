@@ -50,10 +50,7 @@ Stack = Mapping[Group, Head]
 def apply_stack(stack: Stack, probabilities: Floats, pooled: Floats) -> Floats:
     """Corrected probabilities, of the shape of ``pooled``.
 
-    Parameters
-    ----------
-    probabilities, pooled
-        ``(models, studies, 25, 3)`` and ``(studies, 25, 3)``.
+    ``probabilities``, ``pooled``: ``(models, studies, 25, 3)`` and ``(studies, 25, 3)``.
     """
     inputs = features(probabilities, pooled)
     logits = np.log(np.clip(pooled, TINY, 1))
@@ -91,12 +88,8 @@ def features(probabilities: Floats, pooled: Floats) -> Floats:
     All features of a finding are seen from its own side: "the recess on the same side, one level higher" is one
     feature, for left and right findings alike. So both sides can share weights.
 
-    Parameters
-    ----------
-    probabilities
-        ``(models, studies, 25, 3)``.
-    pooled
-        ``(studies, 25, 3)``.
+    ``probabilities``: ``(models, studies, 25, 3)``.
+    ``pooled``: ``(studies, 25, 3)``.
     """
     ratios = log_ratios(pooled)
     own = np.moveaxis(log_ratios(probabilities), 0, 2) - ratios[:, :, None]

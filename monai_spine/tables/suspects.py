@@ -33,24 +33,17 @@ THRESHOLDS = (0.5, 0.6, 0.7, 0.8, 0.9, 0.95)
 
 @dataclass(frozen=True)
 class Suspect:
-    """A suspect label.
-
-    Attributes
-    ----------
-    probabilities
-        Of the three grades, at natural prevalence.
-    error
-        One minus the probability of the label.
-    distance
-        Expected number of grades between the label and the truth.
-    """
+    """A suspect label."""
 
     study_id: str
     finding: Finding
     label: Grade
     probabilities: tuple[float, ...]
+    """Of the three grades, at natural prevalence."""
     error: float
+    """One minus the probability of the label."""
     distance: float
+    """Expected number of grades between the label and the truth."""
 
     @property
     def likeliest(self) -> Grade:
@@ -60,32 +53,22 @@ class Suspect:
 
 @dataclass(frozen=True)
 class ThresholdRow:
-    """What a threshold flags.
-
-    Attributes
-    ----------
-    flagged, share
-        How many labels, and which share of all labels.
-    of_group
-        The share of each group's labels.
-    studies
-        How many studies have a flagged label.
-    """
+    """What a threshold flags."""
 
     threshold: float
     flagged: int
     share: float
+    """``flagged``, ``share``: how many labels, and which share of all labels."""
     of_group: dict[Group, float]
+    """The share of each group's labels."""
     studies: int
+    """How many studies have a flagged label."""
 
 
 def label_errors(grades: Ints, natural: Floats) -> Floats:
     """One minus the probability of the label, ``(studies, 25)``; 0 where there is no label.
 
-    Parameters
-    ----------
-    grades, natural
-        ``(studies, 25)`` and ``(studies, 25, 3)``.
+    ``grades``, ``natural``: ``(studies, 25)`` and ``(studies, 25, 3)``.
     """
     known = grades != MISSING
     of_label = np.take_along_axis(natural, np.where(known, grades, 0)[..., None], axis=-1)[..., 0]
@@ -141,10 +124,7 @@ Entry = dict[str, Any]
 def read_entries(datalist: Path) -> dict[str, Entry]:
     """The entries of a datalist by study, as the file has them.
 
-    Raises
-    ------
-    MissingInputError, InvalidTableError
-        If the file does not exist or has another form.
+    Raises `MissingInputError` or `InvalidTableError` if the file does not exist or has another form.
     """
     content = read_content(datalist)
     entries = [entry for section in ("training", "test") for entry in content.get(section) or ()]
@@ -157,10 +137,7 @@ def read_entries(datalist: Path) -> dict[str, Entry]:
 def check_same_labels(datalist: Path, entries: dict[str, Entry], suspects: Sequence[Suspect]) -> None:
     """Make sure that a datalist belongs to the solution: that it has the suspect labels.
 
-    Raises
-    ------
-    InvalidTableError
-        If it lacks studies, or has other labels.
+    Raises `InvalidTableError` if it lacks studies, or has other labels.
     """
     absent = sorted({one.study_id for one in suspects} - set(entries))
     if absent:
@@ -177,12 +154,9 @@ def check_same_labels(datalist: Path, entries: dict[str, Entry], suspects: Seque
 def cleaned_datalist(datalist: Path, suspects: Sequence[Suspect], folder: Path, drop_studies: int | None) -> Entry:
     """The content of a cleaned datalist that will be written into ``folder``; its paths are relative to that folder.
 
-    Parameters
-    ----------
-    suspects
-        Labels that become `MISSING`.
-    drop_studies
-        Instead, leave out studies with at least so many suspect labels, and keep all labels of the others.
+    ``suspects``: labels that become `MISSING`.
+    ``drop_studies``: instead, leave out studies with at least so many suspect labels, and keep all labels of the
+    others.
     """
     content = read_content(datalist)
     suspect_columns: dict[str, list[int]] = {}

@@ -20,34 +20,23 @@ from monai_spine.files import write_text
 
 @dataclass(frozen=True)
 class Budget:
-    """The budget of each candidate.
-
-    Attributes
-    ----------
-    epochs
-        For each network; None for as many as its configuration has.
-    minutes
-        Instead of epochs: minutes for all networks and folds of a candidate together, of processor time on a CPU, by
-        the clock on a GPU.
-    """
+    """The budget of each candidate."""
 
     epochs: int | None = None
+    """For each network; None for as many as its configuration has."""
     minutes: float | None = None
+    """Instead of epochs: minutes for all networks and folds of a candidate together, of processor time on a CPU, by the
+    clock on a GPU."""
 
 
 @dataclass(frozen=True)
 class Plan:
-    """On which data to compare, and with which budget.
-
-    Attributes
-    ----------
-    assessment
-        The items that every candidate predicts, and the folds that are left out, one training for each.
-    """
+    """On which data to compare, and with which budget."""
 
     bundle: Path
     datalist: Path
     assessment: Assessment
+    """The items that every candidate predicts, and the folds that are left out, one training for each."""
     budget: Budget
 
 
@@ -67,10 +56,8 @@ class Comparison:
 def assessment_of(datalist: Path, folds: Sequence[int], test: Path | None, floor: Path | None) -> Assessment:
     """The assessment for a datalist of studies or of images; see `StudyAssessment` and `ImageAssessment`.
 
-    Raises
-    ------
-    MissingInputError, InvalidTableError, InvalidOptionError
-        As for these, and if the datalist is not JSON, or there is a floor for images.
+    Raises `MissingInputError`, `InvalidTableError` or `InvalidOptionError` as for these, and if the datalist is not
+    JSON, or there is a floor for images.
     """
     if not datalist.is_file():
         raise MissingInputError(f"expected a datalist, but there is no file {datalist}")
@@ -96,10 +83,7 @@ def compare(plan: Plan, candidates: Sequence[Candidate], out: Path, report: Repo
     was trained with the same configuration, data and budget is not trained again. A training that was killed resumes
     after its last complete epoch. A candidate that fails has a row with the reason.
 
-    Raises
-    ------
-    SpineError
-        If every candidate fails.
+    Raises `SpineError` if every candidate fails.
     """
     assessment = plan.assessment
     predictions: dict[str, Any] = {}

@@ -25,21 +25,12 @@ class ImageAssessment:
     These are the images of the datalist's ``test`` section if it has labels, else those of the folds left out of
     training.
 
-    Parameters
-    ----------
-    datalist
-        A datalist with folds.
-    folds
-        The folds to leave out, one training for each.
-    test
-        Another datalist of the same classes, whose images are predicted instead: its ``test`` section if that has
-        labels, else ``training``.
+    Raises `MissingInputError` or `InvalidTableError` if a datalist or a fold does not exist, no image has a label,
+    groups of the test are trained on, or the test has other classes.
 
-    Raises
-    ------
-    MissingInputError, InvalidTableError
-        If a datalist or a fold does not exist, no image has a label, groups of the test are trained on, or the test has
-        other classes.
+    ``folds``: the folds to leave out, one training for each.
+    ``test``: another datalist of the same classes, whose images are predicted instead: its ``test`` section if that has
+    labels, else ``training``.
     """
 
     lower_is_better = False
@@ -112,10 +103,7 @@ class ImageAssessment:
         The images of several folds are joined; predictions of the same test images by the networks of several folds
         are averaged.
 
-        Raises
-        ------
-        InvalidTableError
-            If a file lacks an image.
+        Raises `InvalidTableError` if a file lacks an image.
         """
         paths = {fold: parts[0][1] for fold, parts in predicted.items()}
         each = [self._probabilities(path, self._of(fold)) for fold, path in paths.items()]

@@ -47,12 +47,8 @@ class Row:
 def costs(parts: Sequence[Sequence[Mapping[str, Any]]], networks: int) -> dict[str, float | str | None]:
     """What a candidate cost, from the records of all its runs.
 
-    Parameters
-    ----------
-    parts
-        For each run, the lines of `monai_spine.training.run_record.RunRecord`.
-    networks
-        How many runs make one prediction: their parameters add up, and so do their seconds per item.
+    ``parts``: for each run, the lines of `monai_spine.training.run_record.RunRecord`.
+    ``networks``: how many runs make one prediction: their parameters add up, and so do their seconds per item.
     """
     first = parts[:networks]  # those of the first fold; the networks of other folds are like them
     return {
@@ -82,12 +78,7 @@ def to_csv(rows: Sequence[Row]) -> str:
 def to_text(rows: Sequence[Row], key: str, shown: Sequence[str]) -> str:
     """A table for people.
 
-    Parameters
-    ----------
-    key
-        The figure that orders the candidates; it is shown with its interval.
-    shown
-        Further figures.
+    ``key``: the figure that orders the candidates; it is shown with its interval.
     """
     heads = ["", key, "95 %", *shown, *(name.replace("_per_second", "/s") for name in _COSTS)]
     cells = [heads]
@@ -116,12 +107,8 @@ def to_text(rows: Sequence[Row], key: str, shown: Sequence[str]) -> str:
 def write_picture(path: Path, rows: Sequence[Row], key: str, title: str, lines: Mapping[str, float]) -> None:
     """Write a PNG with a point and its interval for each candidate, and its cost; failed candidates are left out.
 
-    Parameters
-    ----------
-    key
-        The figure to show; ``<key>_low`` and ``<key>_high`` are its interval.
-    lines
-        Names and values of the vertical lines with which candidates are compared.
+    ``key``: the figure to show; ``<key>_low`` and ``<key>_high`` are its interval.
+    ``lines``: names and values of the vertical lines with which candidates are compared.
     """
     shown = [row for row in rows if not row.reason]
     figure = Figure(figsize=(10, 1.5 + 0.42 * len(shown)), layout="constrained", dpi=120)

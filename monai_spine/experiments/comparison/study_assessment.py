@@ -25,6 +25,9 @@ class StudyAssessment:
     These are the studies of the datalist's ``test`` section if it has labels, else those of the folds left out of
     training.
 
+    Raises `MissingInputError` or `InvalidTableError` if a datalist or a fold does not exist, no study has a label,
+    patients of the test are trained on, or the floor belongs to other studies.
+
     Parameters
     ----------
     datalist
@@ -36,12 +39,6 @@ class StudyAssessment:
         ``training``.
     floor
         A phantom cohort's ``floor.json`` or ``truth.csv`` for these studies.
-
-    Raises
-    ------
-    MissingInputError, InvalidTableError
-        If a datalist or a fold does not exist, no study has a label, patients of the test are trained on, or the floor
-        belongs to other studies.
     """
 
     key = "score"
@@ -93,10 +90,7 @@ class StudyAssessment:
         A network with ``conditions`` is used for these conditions only. The studies of several folds are joined;
         predictions of the same test studies by the networks of several folds are averaged.
 
-        Raises
-        ------
-        MissingInputError, InvalidTableError
-            If a file is missing or does not fit.
+        Raises `MissingInputError` or `InvalidTableError` if a file is missing or does not fit.
         """
         folds = [self._joined(parts, self._labels_of(fold)) for fold, parts in predicted.items()]
         return np.mean(folds, axis=0) if self.source else np.concatenate(folds)

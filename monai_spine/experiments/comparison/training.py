@@ -26,23 +26,16 @@ _STATE = "run.json"
 
 @dataclass(frozen=True)
 class TrainingJob:
-    """Which network to train on which data.
-
-    Attributes
-    ----------
-    datalist
-        A datalist whose folds are used.
-    bundle
-        The bundle whose form of log lines and whose evaluation are used.
-    evaluated
-        Configuration entries that put the items of the evaluation in place of the validation's; none for the fold.
-    """
+    """Which network to train on which data."""
 
     part: Part
     datalist: Path
+    """A datalist whose folds are used."""
     fold: int
     bundle: Path
+    """The bundle whose form of log lines and whose evaluation are used."""
     evaluated: tuple[tuple[str, Any], ...] = ()
+    """Configuration entries that put the items of the evaluation in place of the validation's; none for the fold."""
 
     def fingerprint(self, epochs: int | None) -> str:
         """A digest of all that the training depends on."""
@@ -63,18 +56,11 @@ def train(job: TrainingJob, root: Path, epochs: int | None, cache: Path, report:
 
     Writes what a training of the bundle writes, ``epochs.jsonl`` (see `RunRecord`), ``log.txt`` and ``run.json``.
 
-    Parameters
-    ----------
-    epochs
-        None for as many as the configuration has.
-    cache
-        A folder for bundles with a ``cache_dir``. Trainings share it, because a cache's files are named by a digest of
-        what they were made with.
+    Raises `BundleRunError` if the training fails.
 
-    Raises
-    ------
-    BundleRunError
-        If the training fails.
+    ``epochs``: None for as many as the configuration has.
+    ``cache``: a folder for bundles with a ``cache_dir``. Trainings share it, because a cache's files are named by a
+    digest of what they were made with.
     """
     fingerprint = job.fingerprint(epochs)
     state = read_state(root / _STATE)
@@ -98,10 +84,7 @@ def train(job: TrainingJob, root: Path, epochs: int | None, cache: Path, report:
 def evaluate(job: TrainingJob, root: Path, epochs: int | None, cache: Path) -> Path:
     """The ``predictions.csv`` of the best weights for the items of the evaluation, made once.
 
-    Raises
-    ------
-    BundleRunError
-        If the evaluation fails.
+    Raises `BundleRunError` if the evaluation fails.
     """
     predictions = root / "eval" / "predictions.csv"
     evaluated = json.dumps(job.evaluated)
@@ -137,19 +120,13 @@ _EPOCHS = 3
 
 @dataclass(frozen=True)
 class EpochCost:
-    """What an epoch costs in seconds: of processor time on a CPU, by the clock on a GPU.
-
-    Attributes
-    ----------
-    training, validation
-        For one training item with its step, and for one validation item.
-    rest
-        For everything else in an epoch: pictures, states, batch statistics.
-    """
+    """What an epoch costs in seconds: of processor time on a CPU, by the clock on a GPU."""
 
     training: float
     validation: float
+    """``training``, ``validation``: for one training item with its step, and for one validation item."""
     rest: float
+    """For everything else in an epoch: pictures, states, batch statistics."""
 
     def epoch(self, training: int, validation: int) -> float:
         """Seconds of an epoch with so many items."""
@@ -167,10 +144,7 @@ class EpochCost:
 def measure_epoch(job: TrainingJob, root: Path) -> EpochCost:
     """Train a few short epochs on a few items of the datalist, in a folder that is removed afterwards.
 
-    Raises
-    ------
-    BundleRunError
-        If the training fails.
+    Raises `BundleRunError` if the training fails.
     """
     shutil.rmtree(root, ignore_errors=True)
     batch = job.part.entry("batch_size")

@@ -27,10 +27,7 @@ _LOWER = ("loss", "score", "brier", "ece", "error", "distance", "mm")
 class Configuration:
     """The configuration of a bundle's training, read and merged but not built.
 
-    Raises
-    ------
-    MissingInputError
-        If a file does not exist.
+    Raises `MissingInputError` if a file does not exist.
     """
 
     def __init__(self, bundle: Path, presets: Sequence[Path], settings: Settings, datalist: Path) -> None:
@@ -52,10 +49,7 @@ class Configuration:
     def key_metric(self) -> tuple[str, bool]:
         """The figure by which the bundle chooses its best weights, and whether more of it is better.
 
-        Raises
-        ------
-        InvalidOptionError
-            If the configuration has no such figure.
+        Raises `InvalidOptionError` if the configuration has no such figure.
         """
         try:
             name = self._parser.get_parsed_content("best_model#metric")
@@ -93,10 +87,7 @@ def parsed_value(text: str) -> Any:
 def check_settings(settings: Settings, chosen: Sequence[str]) -> None:
     """Make sure that no configuration entry is both set and searched for.
 
-    Raises
-    ------
-    InvalidOptionError
-        If an entry is both.
+    Raises `InvalidOptionError` if an entry is both.
     """
     both = sorted({name for name, _ in settings} & set(chosen))
     if both:
@@ -108,19 +99,7 @@ _OWN_DATABASE = "study.db"
 
 @dataclass(frozen=True)
 class TuningRequest:
-    """What a user asks for.
-
-    Attributes
-    ----------
-    storage
-        A database's URL; None for a SQLite file in the folder of the results.
-    study
-        The name of the search in the database.
-    metric, higher_is_better
-        The figure of the validation; None for the one by which the bundle chooses its weights.
-    fold
-        The fold that validates.
-    """
+    """What a user asks for."""
 
     bundle: Path
     datalist: Path
@@ -129,11 +108,16 @@ class TuningRequest:
     presets: tuple[Path, ...] = ()
     settings: Settings = ()
     storage: str | None = None
+    """A database's URL; None for a SQLite file in the folder of the results."""
     study: str = "search"
+    """The name of the search in the database."""
     metric: str | None = None
     higher_is_better: bool | None = None
+    """``metric``, ``higher_is_better``: the figure of the validation; None for the one by which the bundle chooses its
+    weights."""
     pruning: Pruning = Pruning.MEDIAN
     fold: int = 0
+    """The fold that validates."""
     seed: int = 0
 
 
@@ -162,12 +146,9 @@ class TuningResult:
 def tune(request: TuningRequest, out: Path, report: Report) -> TuningResult:
     """Search, and write the results so far after every trial (`write_results`).
 
-    Raises
-    ------
-    MissingInputError, InvalidTableError, InvalidOptionError
-        If the bundle, the datalist or the storage cannot be used, before the first trial.
-    SpineError
-        If no trial was completed.
+    Raises `MissingInputError`, `InvalidTableError` or `InvalidOptionError` if the bundle, the datalist or the storage
+    cannot be used, before the first trial.
+    Raises `SpineError` if no trial was completed.
     """
     if not request.datalist.is_file():
         raise MissingInputError(f"expected a datalist, but there is no file {request.datalist}")

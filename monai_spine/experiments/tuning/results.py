@@ -45,10 +45,7 @@ def write_results(search: Search, override: Mapping[str, Any]) -> None:
     These are ``trials.csv`` and ``search.json``. When a trial is done, also ``best.json``, ``history.png`` and
     ``tensorboard/``; from the second one on, ``importances.png`` and ``parallel.png``.
 
-    Parameters
-    ----------
-    override
-        What all trials change in the bundle's ``train.json``: presets and settings.
+    ``override``: what all trials change in the bundle's ``train.json``: presets and settings.
     """
     study, out = search.storage.study, search.out
     trials = study.get_trials(deepcopy=False)
@@ -71,10 +68,7 @@ def write_results(search: Search, override: Mapping[str, Any]) -> None:
 def check_folder(search: Search) -> None:
     """Make sure that the folder does not hold another search, because this one would replace its trials' folders.
 
-    Raises
-    ------
-    InvalidOptionError
-        If it does.
+    Raises `InvalidOptionError` if it does.
     """
     path = search.out / _SUMMARY
     if not path.is_file():

@@ -27,32 +27,23 @@ from monai_spine.training.run_record import read_record
 
 @dataclass(frozen=True)
 class CommonSettings:
-    """What all trials have in common.
-
-    Attributes
-    ----------
-    metric, higher_is_better
-        A figure of the validation, and whether more of it is better.
-    presets
-        Further configuration files of the bundle.
-    settings
-        Configuration entries by name, with values as text.
-    fold
-        The fold that validates.
-    has_cache
-        Whether the bundle has a ``cache_dir``. Trials share it, because a cache's files are named by a digest of what
-        they were made with.
-    """
+    """What all trials have in common."""
 
     bundle: Path
     datalist: Path
     metric: str
     higher_is_better: bool
+    """``metric``, ``higher_is_better``: a figure of the validation, and whether more of it is better."""
     presets: tuple[Path, ...]
+    """Further configuration files of the bundle."""
     settings: Settings
+    """Configuration entries by name, with values as text."""
     fold: int
+    """The fold that validates."""
     seed: int
     has_cache: bool
+    """Whether the bundle has a ``cache_dir``. Trials share it, because a cache's files are named by a digest of what
+    they were made with."""
 
     def better(self, one: float, other: float) -> bool:
         """Whether one figure is better than another."""
@@ -75,22 +66,11 @@ def run_trial(
 
     Writes ``overrides.json``, ``epochs.jsonl`` and ``log.txt`` to ``root``, and the best weights unless it was pruned.
 
-    Parameters
-    ----------
-    prune
-        Called with every epoch and its figure; True ends the training.
+    ``prune``: called with every epoch and its figure; True ends the training.
 
-    Returns
-    -------
-    TrialResult or None
-        None if the training was ended early.
-
-    Raises
-    ------
-    BundleRunError
-        If the training fails.
-    InvalidOptionError
-        If the validation does not have the figure, or the figure is not defined in any epoch.
+    Returns None if the training was ended early.
+    Raises `BundleRunError` if the training fails.
+    Raises `InvalidOptionError` if the validation does not have the figure, or the figure is not defined in any epoch.
     """
     # What an interrupted search left behind.
     shutil.rmtree(root, ignore_errors=True)
@@ -179,38 +159,24 @@ class Pruning(str, Enum):
 
 @dataclass(frozen=True)
 class Search:
-    """What to search, and how.
-
-    Attributes
-    ----------
-    trials
-        How many trials, on all machines together; interrupted ones do not count.
-    storage_name
-        How the results call the database.
-    seed
-        With the same seed and the same figures, the same trials are proposed.
-    """
+    """What to search, and how."""
 
     common: CommonSettings
     space: Space
     storage: TrialStorage
     out: Path
     trials: int
+    """How many trials, on all machines together; interrupted ones do not count."""
     storage_name: str
+    """How the results call the database."""
     seed: int
+    """With the same seed and the same figures, the same trials are proposed."""
 
     def run(self, report: Report, after_each: Callable[[], None]) -> None:
         """Work on the search until all trials are done.
 
-        Parameters
-        ----------
-        after_each
-            Called after each trial of this process.
-
-        Raises
-        ------
-        SpineError
-            If the first trials all fail.
+        ``after_each``: called after each trial of this process.
+        Raises `SpineError` if the first trials all fail.
         """
         for number in self.storage.release_interrupted():
             report(f"trial {number} was interrupted; another takes its place")

@@ -26,16 +26,9 @@ def frequencies(records: Sequence[Record], classes: int) -> torch.Tensor:
 def class_weights(choice: str | Sequence[float] | None, records: Sequence[Record], classes: int) -> torch.Tensor | None:
     """Weights of the classes in a loss, ``(classes,)`` float32.
 
-    Parameters
-    ----------
-    choice
-        None for no weights; ``balanced`` for weights that make all classes count equally, or with several labels an
-        image, that make the presence of a class count as much as its absence; or one number per class.
-
-    Raises
-    ------
-    InvalidOptionError
-        If the choice is another word.
+    ``choice``: None for no weights; ``balanced`` for weights that make all classes count equally, or with several
+    labels an image, that make the presence of a class count as much as its absence; or one number per class.
+    Raises `InvalidOptionError` if the choice is another word.
     """
     if choice is None:
         return None
@@ -87,12 +80,7 @@ class ImageDataset(Dataset[Batch]):
     - ``label``: ``(batch,)`` or ``(batch, classes)``, ``int64``;
     - ``index``: ``(batch,)``, the positions of the records in `data`, ``int64``.
 
-    Parameters
-    ----------
-    data
-        Records of a datalist. The store must hold the images of all of them.
-    store
-        Holds the images.
+    ``data``: records of a datalist. The store must hold the images of all of them.
     """
 
     def __init__(self, data: Sequence[Record], store: ImageStore) -> None:

@@ -33,6 +33,8 @@ Estimates = dict[str, Estimate]
 class ClassificationReport(Review):
     """Writes all figures with their confidence intervals to ``metrics.json``, and logs the table.
 
+    Raises `InvalidTableError` if no image has a label.
+
     Parameters
     ----------
     output_dir
@@ -46,11 +48,6 @@ class ClassificationReport(Review):
         come from the validation that chose the weights, not from the images that are evaluated here.
     replicates
         Number of bootstrap samples.
-
-    Raises
-    ------
-    InvalidTableError
-        If no image has a label.
     """
 
     def __init__(
@@ -84,31 +81,21 @@ class ClassificationReport(Review):
 
 @dataclass(frozen=True)
 class ImageSummary:
-    """Figures of all classes together and of each class, with their confidence intervals.
-
-    Attributes
-    ----------
-    classified
-        Labels and probabilities of the images.
-    classes, task
-        Those of the datalist.
-    groups
-        Number of groups; the bootstrap draws groups, each with all its images.
-    replicates
-        Number of bootstrap samples.
-    figures
-        Figures of all classes together.
-    by_class
-        Figures of each class against the rest.
-    """
+    """Figures of all classes together and of each class, with their confidence intervals."""
 
     classified: Classified
+    """Labels and probabilities of the images."""
     classes: tuple[str, ...]
     task: Task
+    """``classes``, ``task``: those of the datalist."""
     groups: int
+    """Number of groups; the bootstrap draws groups, each with all its images."""
     replicates: int
+    """Number of bootstrap samples."""
     figures: Estimates
+    """Figures of all classes together."""
     by_class: tuple[Estimates, ...]
+    """Figures of each class against the rest."""
 
     def as_dict(self) -> dict[str, Any]:
         """One JSON object of the schema ``monai_spine/image-metrics/1``.
@@ -159,12 +146,7 @@ def summarise_images(
 ) -> ImageSummary:
     """All figures of classified images.
 
-    Parameters
-    ----------
-    groups
-        The group of each image, such as its patient.
-    replicates
-        Number of bootstrap samples.
+    ``groups``: the group of each image, such as its patient.
     """
     # Images of one patient are alike. Drawing single images would give intervals that are too narrow.
     counts = patient_counts(groups, replicates)

@@ -27,22 +27,15 @@ Figures = dict[str, Floats]
 
 @dataclass(frozen=True)
 class Classified:
-    """Labels of images, and the probabilities that a network predicts.
-
-    Attributes
-    ----------
-    labels
-        ``(images,)``, a class each, or ``(images, classes)`` of 0 and 1 if an image may have several labels; `MISSING`
-        if the label is unknown.
-    probabilities
-        ``(images, classes)``; rows sum to 1 if each image has one class.
-    thresholds
-        ``(classes,)``: the probability from which an image has a label, if it may have several; None for 0.5.
-    """
+    """Labels of images, and the probabilities that a network predicts."""
 
     labels: Ints
+    """``(images,)``, a class each, or ``(images, classes)`` of 0 and 1 if an image may have several labels; `MISSING`
+    if the label is unknown."""
     probabilities: Floats
+    """``(images, classes)``; rows sum to 1 if each image has one class."""
     thresholds: Floats | None = None
+    """``(classes,)``: the probability from which an image has a label, if it may have several; None for 0.5."""
 
     @property
     def multilabel(self) -> bool:
@@ -84,12 +77,7 @@ class Classified:
 def class_figures(classified: Classified, n: int, counts: Floats) -> Figures:
     """Figures of one class against the rest.
 
-    Parameters
-    ----------
-    n
-        The class.
-    counts
-        ``(replicates, images)``: how often each image counts; in the first row, once.
+    ``counts``: ``(replicates, images)``: how often each image counts; in the first row, once.
     """
     # One class against the rest is a finding with the two grades 0 and 1.
     truth, score = classified.truth()[:, [n]], classified.probabilities[:, [n]]
@@ -116,12 +104,7 @@ def overall_figures(classified: Classified, by_class: list[Figures], counts: Flo
     - ``brier``: sum of the squared errors of all classes if there are more than two; for two classes, or several
       labels, the squared error of one probability.
 
-    Parameters
-    ----------
-    by_class
-        `class_figures` of all classes.
-    counts
-        As for `class_figures`.
+    ``counts``: as for `class_figures`.
     """
     own = _multilabel_figures(classified, by_class, counts) if classified.multilabel else _figures(classified, counts)
     return {
@@ -135,12 +118,8 @@ def overall_figures(classified: Classified, by_class: list[Figures], counts: Flo
 class ClassificationCharts:
     """Precision-recall curves and confusion matrices; `curves` and `confusions` are arguments of TensorBoard handlers.
 
-    Parameters
-    ----------
-    classes
-        Names of the classes, in the order of the probabilities.
-    thresholds
-        As for `Classified`.
+    ``classes``: names of the classes, in the order of the probabilities.
+    ``thresholds``: as for `Classified`.
     """
 
     def __init__(self, classes: Sequence[str], thresholds: Floats | None = None) -> None:
@@ -218,10 +197,7 @@ class ClassificationFigures(Metric):
     defined, such as an AUC without positive or without negative images, is NaN. Classes have ``auc/<class>`` and
     ``sensitivity/<class>``. With several labels an image, an image has a label from a probability of 0.5.
 
-    Parameters
-    ----------
-    classes
-        Names of the classes, in the order of the probabilities.
+    ``classes``: names of the classes, in the order of the probabilities.
     """
 
     def __init__(self, classes: Sequence[str]) -> None:
@@ -258,10 +234,7 @@ class ClassificationFigures(Metric):
     def completed(self, engine: Engine, name: str) -> None:
         """Add all figures to the engine's metrics.
 
-        Raises
-        ------
-        ValueError
-            If the name under which this is attached is none of the figures.
+        Raises `ValueError` if the name under which this is attached is none of the figures.
         """
         # Ignite's own method refuses the name of a figure, and stores the dictionary under the name, where the engine
         # needs a number. An evaluation without any image still has its key metric.

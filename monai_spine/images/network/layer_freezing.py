@@ -31,6 +31,8 @@ class LayerFreezing:
 
     A frozen layer gets no gradient and runs in evaluation mode: its batch normalisations keep their statistics.
 
+    Raises `InvalidOptionError` if a value is none of these, or the network has fewer blocks.
+
     Parameters
     ----------
     network
@@ -40,11 +42,6 @@ class LayerFreezing:
         with the normalisation that follows them.
     unfreeze
         From which epoch (counted from 1) other layers learn, such as ``{3: "last: 2", 6: "all"}``.
-
-    Raises
-    ------
-    InvalidOptionError
-        If a value is none of these, or the network has fewer blocks.
     """
 
     def __init__(
@@ -78,15 +75,8 @@ class LayerFreezing:
     def check_start(self, filled: bool) -> None:
         """Check that layers which never learn have pretrained weights.
 
-        Parameters
-        ----------
-        filled
-            Whether weights were loaded into the network.
-
-        Raises
-        ------
-        InvalidOptionError
-            If layers would stay random.
+        ``filled``: whether weights were loaded into the network.
+        Raises `InvalidOptionError` if layers would stay random.
         """
         if not filled and self._earliest_block > 0:
             raise InvalidOptionError(

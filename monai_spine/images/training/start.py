@@ -114,15 +114,7 @@ def load_classifier(
 
 
 class DescribedWeights:
-    """Writes what using the weights needs beside them, when a training begins.
-
-    Parameters
-    ----------
-    path
-        The weights' file.
-    description
-        Of the classifier.
-    """
+    """Writes what using the weights needs beside them, when a training begins."""
 
     def __init__(self, *, path: str, description: ModelDescription) -> None:
         self.path, self.description = path, description

@@ -44,10 +44,7 @@ class AxialSliced(MapTransform):
     The path under the key is replaced by the slice's float32 voxels ``(i, j, 1)``, and ``affine`` from these to RAS mm
     is added.
 
-    Raises
-    ------
-    MissingInputError, InvalidVolumeError
-        As `axial_slice`.
+    Raises `MissingInputError` or `InvalidVolumeError` as `axial_slice` does.
     """
 
     def __init__(self, *, keys: KeysCollection = "image") -> None:
@@ -65,10 +62,7 @@ class AxialSliced(MapTransform):
 def axial_slice(path: str | Path, k: int) -> Volume:
     """Slice ``k`` of an axial stack as a volume of one slice; see `read_slice`.
 
-    Raises
-    ------
-    MissingInputError, InvalidVolumeError
-        As `read_slice`; also if the slices are not axial.
+    Raises `MissingInputError` or `InvalidVolumeError` as `read_slice`; also if the slices are not axial.
     """
     volume = read_slice(path, k)
     plane = plane_of(volume.affine)

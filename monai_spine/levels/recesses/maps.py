@@ -101,12 +101,9 @@ class RecessMetric(CaseMetric):
     Each batch is a list of crops with ``pred`` ``(2, 1, x, y)``, distributions over the pixels, ``affine`` of the crop,
     and ``recess`` ``(2, 3)``, RAS mm, NaN where there is none.
 
-    Parameters
-    ----------
-    figure
-        ``error``: mean distance in mm, whatever the confidence; ``far``: share of distances over 3 mm; ``unsure``:
-        share of recesses detected with less than `LEAST_CONFIDENCE`; ``invented``: share of sides without a recess
-        where one is detected.
+    ``figure``: one of ``error``: mean distance in mm, whatever the confidence; ``far``: share of distances over 3 mm;
+    ``unsure``: share of recesses detected with less than `LEAST_CONFIDENCE`; ``invented``: share of sides without a
+    recess where one is detected.
     """
 
     FIGURES = ("error", "far", "unsure", "invented")

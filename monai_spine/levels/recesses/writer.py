@@ -32,13 +32,6 @@ class RecessWriter(CaseWriter):
 
     The engine's output is a list with a dictionary for each crop: ``key`` of its task, ``affine``, and under ``pred``
     the maps ``(2, 1, x, y)``.
-
-    Parameters
-    ----------
-    output_dir
-        The folder to write to.
-    tasks
-        The recesses that were searched.
     """
 
     def __init__(self, *, output_dir: str, tasks: Sequence[RecessTask]) -> None:

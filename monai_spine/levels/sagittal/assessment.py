@@ -125,22 +125,15 @@ def _figures(errors: np.ndarray, marked: int) -> dict[str, float | int | None]:
 
 @dataclass(frozen=True)
 class Assessment:
-    """The errors of one volume as a cost, and the points to draw.
-
-    Attributes
-    ----------
-    cost
-        In mm; the greater, the worse.
-    points, truth
-        Points of the localizer and marked points, RAS mm ``(n, 3)``.
-    title
-        The errors in words.
-    """
+    """The errors of one volume as a cost, and the points to draw."""
 
     cost: float
+    """In mm; the greater, the worse."""
     points: Array
     truth: Array
+    """``points``, ``truth``: points of the localizer and marked points, RAS mm ``(n, 3)``."""
     title: str
+    """The errors in words."""
 
 
 def assess_peaks(image: Mapping[str, Any]) -> Assessment:
@@ -156,10 +149,7 @@ def assess_peaks(image: Mapping[str, Any]) -> Assessment:
 class NamedPointAssessor:
     """Assesses named points against a study's marked ones, by the largest error.
 
-    Parameters
-    ----------
-    records
-        The studies with their points.
+    ``records``: the studies with their points.
     """
 
     def __init__(self, *, records: Sequence[Record]) -> None:
@@ -192,13 +182,6 @@ class LandmarkReport(CaseWriter):
     in space and in the sagittal plane, shares within 3 and 5 mm; volumes without a spine, with uncertain levels, with a
     wrong level, and with a wrong level that has no flag. The same for the volumes of each height of the field of view,
     under ``by_height``.
-
-    Parameters
-    ----------
-    output_dir
-        The folder to write to.
-    records
-        The studies with their points.
     """
 
     def __init__(self, *, output_dir: str, records: Sequence[Record]) -> None:

@@ -106,54 +106,36 @@ class Flag(str, Enum):
 
 @dataclass(frozen=True)
 class Disc:
-    """One disc of a chain.
-
-    Attributes
-    ----------
-    canal
-        RAS mm of the canal's middle at the disc.
-    confidence
-        From 0 to 1: the peak's height.
-    upwards
-        Unit vector in RAS along the spine.
-    """
+    """One disc of a chain."""
 
     canal: Array
+    """RAS mm of the canal's middle at the disc."""
     confidence: float
+    """From 0 to 1: the peak's height."""
     upwards: Array
+    """Unit vector in RAS along the spine."""
     flags: tuple[Flag, ...] = ()
 
 
 @dataclass(frozen=True)
 class Chain:
-    """The discs of a spine, from above.
-
-    Attributes
-    ----------
-    anchored
-        Whether the lowest disc is the lumbosacral disc, as far as the volume shows.
-    sacrum
-        The vote for a sacrum below the lowest disc, from 0 to 1.
-    certain
-        Whether the levels are beyond doubt: the sacrum is seen below the lowest disc and nowhere else, and no peak
-        between two discs was skipped, which might be a disc that counts.
-    """
+    """The discs of a spine, from above."""
 
     discs: tuple[Disc, ...]
     anchored: bool
+    """Whether the lowest disc is the lumbosacral disc, as far as the volume shows."""
     sacrum: float
+    """The vote for a sacrum below the lowest disc, from 0 to 1."""
     certain: bool
+    """Whether the levels are beyond doubt: the sacrum is seen below the lowest disc and nowhere else, and no peak
+    between two discs was skipped, which might be a disc that counts."""
 
 
 def link(canal: Sequence[Peak], sacrum_below: Callable[[Disc], float]) -> Chain | None:
     """The best chain of discs, or None if there is no lumbar spine.
 
-    Parameters
-    ----------
-    canal
-        Peaks of the canal map, in any order.
-    sacrum_below
-        The vote for a sacrum below a disc, from 0 to 1.
+    ``canal``: peaks of the canal map, in any order.
+    ``sacrum_below``: the vote for a sacrum below a disc, from 0 to 1.
     """
     peaks = _best_chain(canal)
     if len(peaks) < LEAST_DISCS or np.mean([peak.height for peak in peaks]) < LEAST_MEAN_HEIGHT:

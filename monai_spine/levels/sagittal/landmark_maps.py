@@ -49,12 +49,9 @@ class LandmarkMapsd(MapTransform):
     - ``label``: float32 ``(len(LANDMARKS) + 1, x, y / 2, z / 2)``: for each type a map with a Gaussian of height 1 at
       each point (the larger value where two meet), then the number of the region, or -1 if there was no ``label``.
 
-    Parameters
-    ----------
-    lumbar_only
-        Whether only the five graded levels are marked, as in a datalist. Other levels may be in view without marks, so
-        parts of the maps are `UNKNOWN`: everything more than half a disc's distance above the uppermost mark of a type;
-        and, if some marks of a type are missing, everything but the marks.
+    ``lumbar_only``: whether only the five graded levels are marked, as in a datalist. Other levels may be in view
+    without marks, so parts of the maps are `UNKNOWN`: everything more than half a disc's distance above the uppermost
+    mark of a type; and, if some marks of a type are missing, everything but the marks.
     """
 
     def __init__(self, *, lumbar_only: bool = False) -> None:
@@ -140,10 +137,7 @@ class LandmarkLoss(nn.Module):
     binary cross-entropy of probability ``p`` and target ``t`` in [0, 1]. It is summed over all voxels of a type of
     landmark and divided by the sum of the targets of that type in the batch. The mean over the types is taken.
 
-    Parameters
-    ----------
-    region_weight
-        Weight of the regions' term; the maps' term has weight 1.
+    ``region_weight``: weight of the regions' term; the maps' term has weight 1.
     """
 
     def __init__(self, *, region_weight: float = 1.0) -> None:
@@ -153,13 +147,9 @@ class LandmarkLoss(nn.Module):
     def forward(self, logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
         """A scalar.
 
-        Parameters
-        ----------
-        logits
-            ``(batch, len(LANDMARKS) + len(REGIONS), x, y, z)``.
-        target
-            ``(batch, len(LANDMARKS) + 1, x, y, z)`` as `LandmarkMapsd` makes it. Voxels that are `UNKNOWN` in the maps,
-            and regions of -1, do not count.
+        ``logits``: ``(batch, len(LANDMARKS) + len(REGIONS), x, y, z)``.
+        ``target``: ``(batch, len(LANDMARKS) + 1, x, y, z)`` as `LandmarkMapsd` makes it. Voxels that are `UNKNOWN` in
+        the maps, and regions of -1, do not count.
         """
         logits = logits.float()
         maps, heights = logits[:, : len(LANDMARKS)], target[:, : len(LANDMARKS)]

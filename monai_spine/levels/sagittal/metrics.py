@@ -27,13 +27,9 @@ class LandmarkMetric(CaseMetric):
     image, and ``landmarks`` and ``label`` as `LandmarkMapsd` makes them. Peaks where a map of ``label`` is unknown do
     not count.
 
-    Parameters
-    ----------
-    landmark
-        One of `LANDMARKS`, or None for all.
-    figure
-        ``missed``: 1 - F1 of peaks within `NEAR_MM` of a landmark, so that lower is better; ``error``: mean mm of
-        these; ``invented``: number of peaks without a landmark per image.
+    ``landmark``: one of `LANDMARKS`, or None for all.
+    ``figure``: one of ``missed``: 1 - F1 of peaks within `NEAR_MM` of a landmark, so that lower is better; ``error``: mean mm
+    of these; ``invented``: number of peaks without a landmark per image.
     """
 
     FIGURES = ("missed", "error", "invented")

@@ -41,21 +41,14 @@ _DOUBT = 0.05
 
 @dataclass(frozen=True)
 class Sacrum:
-    """The network's answer about the sacrum in one volume.
-
-    Attributes
-    ----------
-    regions
-        Probabilities ``(len(REGIONS), x, y, z)``.
-    affine
-        ``(4, 4)`` from their voxels to RAS mm.
-    peaks
-        Peaks of the lumbosacral map.
-    """
+    """The network's answer about the sacrum in one volume."""
 
     regions: Array
+    """Probabilities ``(len(REGIONS), x, y, z)``."""
     affine: Array
+    """``(4, 4)`` from their voxels to RAS mm."""
     peaks: Sequence[Peak]
+    """Peaks of the lumbosacral map."""
 
     def below(self, disc: Disc) -> float:
         """The vote for a sacrum below a disc, from 0 to 1.

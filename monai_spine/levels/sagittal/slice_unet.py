@@ -27,6 +27,8 @@ class SliceUNet(nn.Module):
     the decoder adds the skips instead of concatenating them. Features are normalised over their own volume
     (`_VolumeNorm`).
 
+    Raises `ValueError` if ``mixed`` is negative or more than there are stages.
+
     Parameters
     ----------
     in_channels, out_channels
@@ -35,11 +37,6 @@ class SliceUNet(nn.Module):
         Features of each stage. The stem halves rows and columns, and so does each further stage.
     mixed
         Number of coarsest stages that mix neighbouring slices.
-
-    Raises
-    ------
-    ValueError
-        If ``mixed`` is negative or more than there are stages.
     """
 
     def __init__(

@@ -85,10 +85,8 @@ def error_panel(image: torch.Tensor, affine: Array, assessment: Assessment) -> P
     It shows slices through the left, the middle and the right of the landmarks, seen from the patient's left. Each
     landmark is drawn on the slice that is nearest to it.
 
-    Parameters
-    ----------
-    image, affine
-        ``(x, y, z)`` from 0 to 1, from left to right, back to front, below upwards; and its affine to RAS mm.
+    ``image``, ``affine``: ``(x, y, z)`` from 0 to 1, from left to right, back to front, below upwards; and its affine
+    to RAS mm.
     """
     marks = [
         (to_voxel(affine, points.reshape(-1, 3)), colour)
