@@ -74,7 +74,6 @@ def cross_validate(plan: Plan, out: Path, folds: Sequence[int] | None, report: R
     was killed resumes after its last complete epoch.
 
     ``folds``: the folds to train; all folds of the datalist if None.
-
     Raises `MissingInputError`, `InvalidTableError` or `InvalidOptionError` if the bundle, the datalist or a fold does
     not exist.
     Raises `BundleRunError` if a training fails.

@@ -48,12 +48,11 @@ def locate(
 ) -> Summary:
     """Write ``points.csv``, ``volumes.csv``, and for each study JSON, markups and a picture to ``out``.
 
-    Raises `MissingInputError`, `InvalidTableError` or `InvalidOptionError` if an input does not exist or is none of
-    these, or two studies have the same name.
-
     ``inputs``: NIfTI files, each a study of its own; folders of NIfTI files, or with a sub-folder of these per study;
     or datalists. Recesses are put on axial planes if the study has an axial series.
     ``recesses``: finds the recesses in axial slices; without it they are projected.
+    Raises `MissingInputError`, `InvalidTableError` or `InvalidOptionError` if an input does not exist or is none of
+    these, or two studies have the same name.
     """
     studies = find_inputs(inputs)
     out.mkdir(parents=True, exist_ok=True)

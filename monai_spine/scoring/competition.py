@@ -56,11 +56,10 @@ def columns_of(group: Group) -> list[int]:
 def competition_score(labels: npt.ArrayLike, probabilities: npt.ArrayLike) -> Score:
     """Score probabilities against labels; rows without a label are left out.
 
-    Raises `ValueError` if a shape or a value is another one.
-
     ``labels``: ``(studies, 25)``, each 0, 1, 2 or `MISSING`.
     ``probabilities``: ``(studies, 25, 3)``, not negative. Each row is normalised to sum 1, then clipped to float64's
     epsilon.
+    Raises `ValueError` if a shape or a value is another one.
     """
     labels, probabilities = _checked(labels, probabilities)
     losses, weights = row_losses(labels, probabilities)

@@ -107,11 +107,10 @@ def calibrate(
     Both tables hold out-of-fold rows: each study's rows come from a calibration that was fitted to other patients, so
     the files may be scored. ``calibration.json`` is learnt from all studies, and is for new ones.
 
-    Raises `MissingInputError`, `InvalidTableError` or `InvalidOptionError` as for `read_out_of_fold`, and if a group
-    has labels of one grade only, or patients are too few for the folds.
-
     ``method``, ``tilted``: see `Calibration.fit`.
     ``folds``, ``seed``: of the cross-validation by patient.
+    Raises `MissingInputError`, `InvalidTableError` or `InvalidOptionError` as for `read_out_of_fold`, and if a group
+    has labels of one grade only, or patients are too few for the folds.
     """
     table = read_out_of_fold(solution, [submission], datalist=datalist, normalise=normalise)
     check_groups(table.grades, solution)

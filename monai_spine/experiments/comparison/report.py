@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -12,7 +10,7 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from monai_spine.files import whole_file
+from monai_spine.files import csv_text, write_figure
 
 _COSTS = (
     "parameters",
@@ -65,14 +63,9 @@ def costs(parts: Sequence[Sequence[Mapping[str, Any]]], networks: int) -> dict[s
 
 def to_csv(rows: Sequence[Row]) -> str:
     """A line for each candidate; figures that are not defined are empty."""
-    columns: dict[str, None] = {}
-    for row in sorted(rows, key=lambda row: bool(row.reason)):
-        columns |= dict.fromkeys(name for name in row.as_dict() if name != "reason")
-    text = io.StringIO()
-    writer = csv.DictWriter(text, [*columns, "reason"], lineterminator="\n")
-    writer.writeheader()
-    writer.writerows({name: _plain(value) for name, value in row.as_dict().items()} for row in rows)
-    return text.getvalue()
+    contents = [row.as_dict() for row in sorted(rows, key=lambda row: bool(row.reason))]
+    columns = [*dict.fromkeys(name for content in contents for name in content if name != "reason"), "reason"]
+    return csv_text([columns, *([_plain(row.as_dict().get(name)) for name in columns] for row in rows)])
 
 
 def to_text(rows: Sequence[Row], key: str, shown: Sequence[str]) -> str:
@@ -130,8 +123,7 @@ def write_picture(path: Path, rows: Sequence[Row], key: str, title: str, lines: 
     axes.grid(axis="x", color="#e6e6e6", linewidth=0.7)
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)
-    with whole_file(path) as partial:
-        figure.savefig(partial, format="png")
+    write_figure(path, figure)
 
 
 def _rate(parts: Sequence[Sequence[Mapping[str, Any]]], phase: str) -> float | None:

@@ -56,11 +56,10 @@ def train(job: TrainingJob, root: Path, epochs: int | None, cache: Path, report:
 
     Writes what a training of the bundle writes, ``epochs.jsonl`` (see `RunRecord`), ``log.txt`` and ``run.json``.
 
-    Raises `BundleRunError` if the training fails.
-
     ``epochs``: None for as many as the configuration has.
     ``cache``: a folder for bundles with a ``cache_dir``. Trainings share it, because a cache's files are named by a
     digest of what they were made with.
+    Raises `BundleRunError` if the training fails.
     """
     fingerprint = job.fingerprint(epochs)
     state = read_state(root / _STATE)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import math
 import warnings
@@ -25,7 +23,7 @@ from torch.utils.tensorboard.summary import hparams
 from monai_spine.errors import InvalidOptionError
 from monai_spine.experiments.tuning.search import Search, reason
 from monai_spine.experiments.tuning.storage import finished
-from monai_spine.files import whole_file, write_text
+from monai_spine.files import csv_text, write_figure, write_text
 
 _COLUMNS = ("number", "state", "value", "epoch", "epochs", "minutes", "seed")
 _SUMMARY = "search.json"
@@ -133,14 +131,13 @@ def _state(trial: FrozenTrial) -> str:
 
 def _table(trials: list[FrozenTrial]) -> str:
     names = list(dict.fromkeys(name for trial in trials for name in trial.params))
-    text = io.StringIO()
-    writer = csv.DictWriter(text, [*_COLUMNS, *names, "reason"], lineterminator="\n", extrasaction="ignore")
-    writer.writeheader()
+    columns = [*_COLUMNS, *names, "reason"]
+    rows: list[list[Any]] = [columns]
     for trial in trials:
-        figure = trial.value if trial.value is not None else ""
-        row = {"number": trial.number, "state": _state(trial), "value": figure, "reason": reason(trial)}
-        writer.writerow({**trial.user_attrs, **trial.params, **row})
-    return text.getvalue()
+        own = {"number": trial.number, "state": _state(trial), "value": trial.value, "reason": reason(trial)}
+        row = {**trial.user_attrs, **trial.params, **own}
+        rows.append([row.get(name) for name in columns])
+    return csv_text(rows)
 
 
 def _write_hparams(folder: Path, trial: FrozenTrial, metric: str) -> None:
@@ -183,7 +180,7 @@ def write_history(path: Path, trials: Sequence[FrozenTrial], metric: str, higher
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.legend(frameon=False, loc="best", fontsize=9)
     _tidy(axes)
-    _save(figure, path)
+    write_figure(path, figure)
 
 
 def write_importances(path: Path, importances: Mapping[str, float], metric: str) -> None:
@@ -193,7 +190,7 @@ def write_importances(path: Path, importances: Mapping[str, float], metric: str)
     if not importances:
         axes.text(0.5, 0.5, "too few trials that differ", ha="center", va="center", transform=axes.transAxes)
         axes.set_axis_off()
-        _save(figure, path)
+        write_figure(path, figure)
         return
     names = list(importances)[::-1]
     bars = axes.barh(names, [importances[name] for name in names], color=_FINISHED, height=0.6)
@@ -201,7 +198,7 @@ def write_importances(path: Path, importances: Mapping[str, float], metric: str)
     axes.set_xlim(0, 1.1 * max(1e-9, *importances.values()))
     axes.set_xlabel(f"share of the variance of {metric}")
     _tidy(axes)
-    _save(figure, path)
+    write_figure(path, figure)
 
 
 def write_parallel(path: Path, trials: Sequence[FrozenTrial], metric: str, higher_is_better: bool) -> None:
@@ -226,7 +223,7 @@ def write_parallel(path: Path, trials: Sequence[FrozenTrial], metric: str, highe
     axes.set_xlim(-0.15, len(scales) - 0.5)
     axes.spines[:].set_visible(False)
     axes.set_title("brighter is better; the thick line is the best", fontsize=9, loc="left")
-    _save(figure, path)
+    write_figure(path, figure)
 
 
 _BOX = {"boxstyle": "square,pad=0.1", "facecolor": "white", "edgecolor": "none", "alpha": 0.75}
@@ -288,8 +285,3 @@ def _tidy(axes: Axes) -> None:
     axes.grid(color="#e6e6e6", linewidth=0.7)
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)
-
-
-def _save(figure: Figure, path: Path) -> None:
-    with whole_file(path) as partial:
-        figure.savefig(partial, format="png")

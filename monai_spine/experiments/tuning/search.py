@@ -67,7 +67,6 @@ def run_trial(
     Writes ``overrides.json``, ``epochs.jsonl`` and ``log.txt`` to ``root``, and the best weights unless it was pruned.
 
     ``prune``: called with every epoch and its figure; True ends the training.
-
     Returns None if the training was ended early.
     Raises `BundleRunError` if the training fails.
     Raises `InvalidOptionError` if the validation does not have the figure, or the figure is not defined in any epoch.

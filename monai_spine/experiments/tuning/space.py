@@ -104,7 +104,6 @@ def read_space(path: Path, configs: Sequence[Path]) -> Space:
     """Read and check a search space.
 
     ``configs``: the bundle's configuration files, in which the ids are looked up.
-
     Raises `MissingInputError` if there is no such file.
     Raises `InvalidTableError` if the file is neither JSON nor YAML, has an id that the configuration lacks, or a range
     that is not valid. The message lists all faults.

@@ -80,10 +80,9 @@ class ImageForm:
     def read(self, paths: Sequence[str]) -> StoredPixels:
         """An image of one file, or of a grey file for each channel.
 
+        Returns ``(rows, columns, channels)`` from 0 to 255, ``uint8``, or ``float16`` if a file has more than 8 bits.
         Raises `InvalidImageError` or `MissingInputError` as `read_image`, and if the number of channels is not that of
         the form.
-
-        Returns ``(rows, columns, channels)`` from 0 to 255, ``uint8``, or ``float16`` if a file has more than 8 bits.
         """
         # When cropped, even the shorter side of the image covers the longer side of the form.
         size = max(self.pixels)

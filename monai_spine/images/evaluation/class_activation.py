@@ -97,11 +97,10 @@ def activation_maps(network: ImageClassifier, images: torch.Tensor, classes: tor
     That map is the input of the backbone's pooling. In a transformer with a class token, it is the tokens that the
     last block attends to. The network and its gradients are left unchanged.
 
-    Raises `InvalidOptionError` if the backbone has no such feature map.
-
     ``images``: ``(batch, channels, rows, columns)`` from 0 to 1, on the network's device.
     ``classes``: ``(batch,)``: the class of each map, on the network's device.
     Returns ``(batch, rows, columns)`` from 0 to 1. The maximum of a map is 1, unless nothing speaks for the class.
+    Raises `InvalidOptionError` if the backbone has no such feature map.
     """
     # Dropout and batch statistics must not change the map, and computing it must not change the statistics.
     mode = network.training

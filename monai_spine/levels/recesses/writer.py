@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import logging
 from collections.abc import Mapping, Sequence
@@ -13,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from monai_spine.data.coverage import PLANE_LIMIT_MM
-from monai_spine.files import write_text
+from monai_spine.files import csv_text, write_text
 from monai_spine.geometry import slice_normal
 from monai_spine.levels.collectors import CaseWriter, array_of
 from monai_spine.levels.files import write_points, write_study
@@ -161,9 +159,6 @@ def _figures(rows: list[dict[str, Any]], points_type: str) -> dict[str, float]:
 
 
 def _table(rows: list[dict[str, Any]]) -> str:
-    text = io.StringIO()
-    writer = csv.DictWriter(text, [*_COLUMNS, *_TAIL], lineterminator="\n")
-    writer.writeheader()
-    for row in rows:
-        writer.writerow({name: f"{value:.3f}" if isinstance(value, float) else value for name, value in row.items()})
-    return text.getvalue()
+    columns = [*_COLUMNS, *_TAIL]
+    cells = [[f"{row[name]:.3f}" if isinstance(row[name], float) else row[name] for name in columns] for row in rows]
+    return csv_text([columns, *cells])

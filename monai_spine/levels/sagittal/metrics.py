@@ -28,8 +28,8 @@ class LandmarkMetric(CaseMetric):
     not count.
 
     ``landmark``: one of `LANDMARKS`, or None for all.
-    ``figure``: one of ``missed``: 1 - F1 of peaks within `NEAR_MM` of a landmark, so that lower is better; ``error``: mean mm
-    of these; ``invented``: number of peaks without a landmark per image.
+    ``figure``: one of ``missed``: 1 - F1 of peaks within `NEAR_MM` of a landmark, so that lower is better; ``error``:
+    mean mm of these; ``invented``: number of peaks without a landmark per image.
     """
 
     FIGURES = ("missed", "error", "invented")
