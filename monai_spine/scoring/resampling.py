@@ -134,16 +134,9 @@ def grouped_folds(grades: Ints, patients: Sequence[str], folds: int, seed: int =
     severe findings. The patients of each stratum are dealt to the folds in turn, so that no two folds differ by more
     than one patient of a stratum. With few severe findings, a fold can still be without any.
 
+    ``grades``: ``(studies, 25)``.
+    ``patients``: the patient of each study.
     Raises `InvalidOptionError` if there are fewer than 2 folds, or fewer patients than folds.
-
-    Parameters
-    ----------
-    grades
-        ``(studies, 25)``.
-    patients
-        The patient of each study.
-    seed
-        For the order of the patients within a stratum.
     """
     names, patient_of = np.unique(np.asarray(patients, dtype=str), return_inverse=True)
     if not 2 <= folds <= len(names):

@@ -214,14 +214,9 @@ _MARKERS = ("o", "s", "D")
 def write_reliability(path: Path, grades: Ints, stages: Mapping[str, Floats], errors: Mapping[str, str]) -> None:
     """Write reliability diagrams as PNG: a column for each group of conditions, a row for each grade.
 
-    Parameters
-    ----------
-    grades
-        ``(studies, 25)``.
-    stages
-        By name, up to three sets of probabilities to compare, ``(studies, 25, 3)`` each.
-    errors
-        The text in the corner of each panel, by ``<group>/<grade>``: its calibration errors.
+    ``grades``: ``(studies, 25)``.
+    ``stages``: by name, up to three sets of probabilities to compare, ``(studies, 25, 3)`` each.
+    ``errors``: the text in the corner of each panel, by ``<group>/<grade>``: its calibration errors.
     """
     from matplotlib.figure import Figure  # imported here, so that `--apply`, which draws nothing, starts without it
 

@@ -54,20 +54,14 @@ def read_out_of_fold(
 ) -> OutOfFold:
     """Read submissions that hold the same rows, and the labels of their studies.
 
+    ``solution``: labels in one of the forms of `monai_spine.scoring.submission.read_labels`; None where there are no
+    labels. Its studies that the submissions lack are left out.
+    ``datalist``: a datalist with the patient of each study. Without it, a ``patient_id`` column of the solution is
+    used, if there is one.
+    ``normalise``: whether rows whose sum is far from 1 are divided by it. Otherwise they raise an error.
     Raises `MissingInputError`, `InvalidTableError` or `InvalidOptionError` if a file is missing, has another form or is
     given twice; if rows are unknown, missing or not of sum 1; if the submissions hold different rows; or if no row has
     a label.
-
-    Parameters
-    ----------
-    solution
-        Labels in one of the forms of `monai_spine.scoring.submission.read_labels`; None where there are no labels.
-        Its studies that the submissions lack are left out.
-    datalist
-        A datalist with the patient of each study. Without it, a ``patient_id`` column of the solution is used, if
-        there is one.
-    normalise
-        Whether rows whose sum is far from 1 are divided by it. Otherwise they raise an error.
     """
     names = _names(submissions)
     # Before the values are read: files of different studies must not be joined by position.

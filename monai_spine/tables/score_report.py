@@ -88,17 +88,12 @@ def report_score(
 ) -> ScoreReport:
     """Score a submission's file against a solution's file.
 
+    ``missing``: how to fill rows that the submission lacks (see `read_predictions`); None raises an error.
+    ``prior_from``: labels to learn the prior from. By default the solution's own, which makes the prior look better
+    than it is.
+    ``floor``: a phantom cohort's ``floor.json`` or ``truth.csv`` (see `read_floor`).
     Raises `MissingInputError` or `InvalidTableError` as `read_labels`, `read_predictions` and `read_floor` do, and if a
     part of the score has no label at all.
-
-    Parameters
-    ----------
-    missing
-        How to fill rows that the submission lacks (see `read_predictions`); None raises an error.
-    prior_from
-        Labels to learn the prior from. By default the solution's own, which makes the prior look better than it is.
-    floor
-        A phantom cohort's ``floor.json`` or ``truth.csv`` (see `read_floor`).
     """
     labels = read_labels(solution)
     predictions = read_predictions(submission, labels, missing)

@@ -64,14 +64,10 @@ def apply_stack(stack: Stack, probabilities: Floats, pooled: Floats) -> Floats:
 def fit_stack(grades: Ints, probabilities: Floats, pooled: Floats, patients: Sequence[str], seed: int) -> Stack:
     """Learn a head for each group.
 
-    Parameters
-    ----------
-    grades
-        ``(studies, 25)``.
-    probabilities, pooled
-        ``(models, studies, 25, 3)`` and ``(studies, 25, 3)``.
-    patients
-        The patient of each study: the cross-validation that chooses the ridge keeps a patient's studies together.
+    ``grades``: ``(studies, 25)``.
+    ``probabilities``, ``pooled``: ``(models, studies, 25, 3)`` and ``(studies, 25, 3)``.
+    ``patients``: the patient of each study: the cross-validation that chooses the ridge keeps a patient's studies
+    together.
     """
     inputs = features(probabilities, pooled)
     logs = np.log(np.clip(pooled, TINY, 1))

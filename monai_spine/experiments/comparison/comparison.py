@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,25 +19,18 @@ from monai_spine.files import write_text
 
 
 @dataclass(frozen=True)
-class Budget:
-    """The budget of each candidate."""
-
-    epochs: int | None = None
-    """For each network; None for as many as its configuration has."""
-    minutes: float | None = None
-    """Instead of epochs: minutes for all networks and folds of a candidate together, of processor time on a CPU, by the
-    clock on a GPU."""
-
-
-@dataclass(frozen=True)
 class Plan:
-    """On which data to compare, and with which budget."""
+    """On which data to compare, and with which budget for each candidate."""
 
     bundle: Path
     datalist: Path
     assessment: Assessment
     """The items that every candidate predicts, and the folds that are left out, one training for each."""
-    budget: Budget
+    epochs: int | None = None
+    """For each network; None for as many as its configuration has."""
+    minutes: float | None = None
+    """Instead of epochs: minutes for all networks and folds of a candidate together, of processor time on a CPU, by the
+    clock on a GPU."""
 
 
 @dataclass(frozen=True)
@@ -131,10 +124,10 @@ def _run_fold(plan: Plan, candidate: Candidate, fold: int, root: Path, report: R
 
 def _epochs(plan: Plan, job: TrainingJob, root: Path, networks: int, report: Report) -> int | None:
     """How many epochs to train a network. The number is measured once and saved, so that a resumed run has the same."""
-    if plan.budget.minutes is None:
-        return plan.budget.epochs
+    if plan.minutes is None:
+        return plan.epochs
     # A candidate of several networks gets no more time than one of a single network.
-    minutes = plan.budget.minutes / (networks * len(plan.assessment.folds))
+    minutes = plan.minutes / (networks * len(plan.assessment.folds))
     path = root / "budget.json"
     state = read_state(path)
     fingerprint = job.fingerprint(None)
@@ -165,7 +158,7 @@ def _write(out: Path, rows: Sequence[Row], plan: Plan) -> None:
     assessment = plan.assessment
     write_text(out / "comparison.csv", to_csv(rows))
     content = {
-        "budget": asdict(plan.budget),
+        "budget": {"epochs": plan.epochs, "minutes": plan.minutes},
         **assessment.context(),
         "candidates": [row.as_dict() for row in rows],
     }

@@ -15,7 +15,7 @@ from monai_spine.bundle.run import Report, Settings, training_configs
 from monai_spine.errors import ExitCode, InvalidOptionError, MissingInputError, SpineError, listed
 from monai_spine.experiments.fold_run import digest
 from monai_spine.experiments.tuning.results import check_folder, write_results
-from monai_spine.experiments.tuning.search import CommonSettings, Pruning, Search, reason
+from monai_spine.experiments.tuning.search import Pruning, Search, reason
 from monai_spine.experiments.tuning.space import Space
 from monai_spine.experiments.tuning.storage import TrialStorage, finished
 
@@ -155,17 +155,6 @@ def tune(request: TuningRequest, out: Path, report: Report) -> TuningResult:
     configuration = Configuration(request.bundle, request.presets, request.settings, request.datalist)
     check_settings(request.settings, sorted(request.space.ids()))
     metric, higher = _metric(request, configuration)
-    common = CommonSettings(
-        bundle=request.bundle,
-        datalist=request.datalist,
-        metric=metric,
-        higher_is_better=higher,
-        presets=request.presets,
-        settings=request.settings,
-        fold=request.fold,
-        seed=request.seed,
-        has_cache=configuration.has("cache_dir"),
-    )
     files = [request.bundle / "configs" / "train.json", *configuration.presets, request.datalist]
     fixed = (request.space.fingerprint, request.settings, metric, higher, request.fold, request.seed)
     storage = TrialStorage(
@@ -176,7 +165,14 @@ def tune(request: TuningRequest, out: Path, report: Report) -> TuningResult:
         fingerprint=digest(files, *fixed),
     )
     search = Search(
-        common=common,
+        bundle=request.bundle,
+        presets=request.presets,
+        settings=request.settings,
+        has_cache=configuration.has("cache_dir"),
+        datalist=request.datalist,
+        fold=request.fold,
+        metric=metric,
+        higher_is_better=higher,
         space=request.space,
         storage=storage,
         out=out,
@@ -204,4 +200,4 @@ def _result(search: Search) -> TuningResult:
     if not finished(search.storage.study):
         raise SpineError(f"none of {len(trials)} trials was completed; see {search.out / 'trials.csv'}")
     failed = {trial.number: reason(trial) for trial in trials if reason(trial)}
-    return TuningResult(search.storage.study.best_trial, search.common.metric, len(trials), failed)
+    return TuningResult(search.storage.study.best_trial, search.metric, len(trials), failed)

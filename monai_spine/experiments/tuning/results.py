@@ -54,11 +54,11 @@ def write_results(search: Search, override: Mapping[str, Any]) -> None:
     if best is None:
         return
     write_text(out / "best.json", json.dumps({**override, **_chosen(search, best)}, indent=2) + "\n")
-    metric = search.common.metric
-    write_history(out / "history.png", trials, metric, search.common.higher_is_better)
+    metric = search.metric
+    write_history(out / "history.png", trials, metric, search.higher_is_better)
     if len(done) > 1:
         write_importances(out / "importances.png", importances(study), metric)
-        write_parallel(out / "parallel.png", trials, metric, search.common.higher_is_better)
+        write_parallel(out / "parallel.png", trials, metric, search.higher_is_better)
     for trial in trials:
         _write_hparams(out / "tensorboard", trial, metric)
 
@@ -109,8 +109,8 @@ def _summary(search: Search, best: FrozenTrial | None, trials: list[FrozenTrial]
     return {
         "study": search.storage.study.study_name,
         "storage": search.storage_name,
-        "metric": search.common.metric,
-        "direction": "maximize" if search.common.higher_is_better else "minimize",
+        "metric": search.metric,
+        "direction": "maximize" if search.higher_is_better else "minimize",
         "seed": search.seed,
         "trials": counts,
         "best": None if best is None else _best(best),

@@ -26,31 +26,6 @@ from monai_spine.training.run_record import read_record
 
 
 @dataclass(frozen=True)
-class CommonSettings:
-    """What all trials have in common."""
-
-    bundle: Path
-    datalist: Path
-    metric: str
-    higher_is_better: bool
-    """``metric``, ``higher_is_better``: a figure of the validation, and whether more of it is better."""
-    presets: tuple[Path, ...]
-    """Further configuration files of the bundle."""
-    settings: Settings
-    """Configuration entries by name, with values as text."""
-    fold: int
-    """The fold that validates."""
-    seed: int
-    has_cache: bool
-    """Whether the bundle has a ``cache_dir``. Trials share it, because a cache's files are named by a digest of what
-    they were made with."""
-
-    def better(self, one: float, other: float) -> bool:
-        """Whether one figure is better than another."""
-        return one > other if self.higher_is_better else one < other
-
-
-@dataclass(frozen=True)
 class TrialResult:
     """The best figure of a training, its epoch, and how many epochs there were."""
 
@@ -60,7 +35,7 @@ class TrialResult:
 
 
 def run_trial(
-    common: CommonSettings, root: Path, overrides: Mapping[str, Any], prune: Callable[[int, float], bool]
+    search: Search, root: Path, overrides: Mapping[str, Any], prune: Callable[[int, float], bool]
 ) -> TrialResult | None:
     """Train with some entries of the configuration changed.
 
@@ -74,30 +49,30 @@ def run_trial(
     # What an interrupted search left behind.
     shutil.rmtree(root, ignore_errors=True)
     chosen = root / "overrides.json"
-    write_text(chosen, json.dumps({**overrides, "seed": common.seed}, indent=2) + "\n")
+    write_text(chosen, json.dumps({**overrides, "seed": search.seed}, indent=2) + "\n")
     record = root / "epochs.jsonl"
-    configs = [*training_configs(common.bundle, common.presets), chosen, record_config(record)]
-    pruning = _Pruning(common, record, prune)
+    configs = [*training_configs(search.bundle, search.presets), chosen, record_config(record)]
+    pruning = _Pruning(search, record, prune)
     try:
-        run_step("training", configs, _settings(common, root), root / "log.txt", stop=pruning)
+        run_step("training", configs, _settings(search, root), root / "log.txt", stop=pruning)
     except BundleStopped:
         shutil.rmtree(root / "models", ignore_errors=True)
         return None
     # Only needed to resume, and a trial is never resumed.
     (root / "models" / "latest.pt").unlink(missing_ok=True)
     lines = read_record(record)
-    figures = [(figure, line["epoch"]) for line in lines if (figure := _figure(common, line)) is not None]
+    figures = [(figure, line["epoch"]) for line in lines if (figure := _figure(search, line)) is not None]
     if not figures:
-        raise InvalidOptionError(f"{common.metric} was not defined in any of {len(lines)} epochs; too few labels?")
-    value, epoch = max(figures) if common.higher_is_better else min(figures)
+        raise InvalidOptionError(f"{search.metric} was not defined in any of {len(lines)} epochs; too few labels?")
+    value, epoch = max(figures) if search.higher_is_better else min(figures)
     return TrialResult(value, epoch, len(lines))
 
 
 class _Pruning:
     """Passes every new epoch of a record to ``prune``; called, it returns whether to stop the training."""
 
-    def __init__(self, common: CommonSettings, record: Path, prune: Callable[[int, float], bool]) -> None:
-        self.common, self.record, self.prune = common, record, prune
+    def __init__(self, search: Search, record: Path, prune: Callable[[int, float], bool]) -> None:
+        self.search, self.record, self.prune = search, record, prune
         self._seen, self._size = 0, 0
 
     def __call__(self) -> bool:
@@ -109,25 +84,25 @@ class _Pruning:
         lines = read_record(self.record)
         new, self._seen = lines[self._seen :], len(lines)
         for line in new:
-            figure = _figure(self.common, line)
+            figure = _figure(self.search, line)
             if figure is not None and self.prune(line["epoch"], figure) and line["epoch"] < line["epochs"]:
                 return True
         return False
 
 
-def _figure(common: CommonSettings, line: Mapping[str, Any]) -> float | None:
+def _figure(search: Search, line: Mapping[str, Any]) -> float | None:
     metrics = line["metrics"]
-    if common.metric not in metrics:
+    if search.metric not in metrics:
         raise InvalidOptionError(
-            f"expected the figure {common.metric!r} of the validation, but found {', '.join(sorted(metrics))}"
+            f"expected the figure {search.metric!r} of the validation, but found {', '.join(sorted(metrics))}"
         )
-    value = metrics[common.metric]
+    value = metrics[search.metric]
     return None if value is None or not math.isfinite(value) else float(value)
 
 
-def _settings(common: CommonSettings, root: Path) -> Settings:
-    settings = [*common.settings, *fold_settings(common.bundle, common.datalist, common.fold, root)]
-    if common.has_cache:
+def _settings(search: Search, root: Path) -> Settings:
+    settings = [*search.settings, *fold_settings(search.bundle, search.datalist, search.fold, root)]
+    if search.has_cache:
         settings.append(("cache_dir", str((root.parent / "cache").resolve())))
     return tuple(settings)
 
@@ -160,7 +135,20 @@ class Pruning(str, Enum):
 class Search:
     """What to search, and how."""
 
-    common: CommonSettings
+    bundle: Path
+    presets: tuple[Path, ...]
+    """Further configuration files of the bundle."""
+    settings: Settings
+    """Configuration entries by name, with values as text."""
+    has_cache: bool
+    """Whether the bundle has a ``cache_dir``. Trials share it, because a cache's files are named by a digest of what
+    they were made with."""
+    datalist: Path
+    fold: int
+    """The fold that validates."""
+    metric: str
+    """A figure of the validation."""
+    higher_is_better: bool
     space: Space
     storage: TrialStorage
     out: Path
@@ -169,7 +157,7 @@ class Search:
     storage_name: str
     """How the results call the database."""
     seed: int
-    """With the same seed and the same figures, the same trials are proposed."""
+    """The seed of the trainings. With the same seed and the same figures, the same trials are proposed."""
 
     def run(self, report: Report, after_each: Callable[[], None]) -> None:
         """Work on the search until all trials are done.
@@ -199,9 +187,9 @@ class Search:
         report_own = prefixed(report, f"[trial {trial.number}, {self.trials} in all] ")
         report_own(", ".join(f"{name} {_short(value)}" for name, value in trial.params.items()))
         started = time.monotonic()
-        trial.set_user_attr("seed", self.common.seed)
+        trial.set_user_attr("seed", self.seed)
         try:
-            result = run_trial(self.common, self.folder(trial.number), overrides, _pruning(trial, report_own))
+            result = run_trial(self, self.folder(trial.number), overrides, _pruning(trial, report_own))
         except SpineError as error:
             trial.set_user_attr(REASON, str(error))
             report_own(f"failed: {error}")
@@ -222,10 +210,13 @@ class Search:
         trial.set_user_attr("epoch", result.epoch)
         trial.set_user_attr("epochs", result.epochs)
         others = finished(self.storage.study)
-        is_best = all(self.common.better(result.value, float(one.value or 0)) for one in others)
+        is_best = all(self._is_better(result.value, float(one.value or 0)) for one in others)
         remark = ", the best so far" if is_best else ""
-        report(f"{self.common.metric} {result.value:.4f} in epoch {result.epoch} of {result.epochs}{remark}")
+        report(f"{self.metric} {result.value:.4f} in epoch {result.epoch} of {result.epochs}{remark}")
         return result.value
+
+    def _is_better(self, one: float, other: float) -> bool:
+        return one > other if self.higher_is_better else one < other
 
     def _check_failures(self) -> None:
         trials = self.storage.study.get_trials(deepcopy=False)

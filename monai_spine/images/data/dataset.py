@@ -120,16 +120,7 @@ class EpochSampler(DistributedSampler[Any]):
     The order depends on the seed and the epoch alone, so a resumed run draws the same images as one that was never
     stopped. MONAI's engines set the epoch.
 
-    Parameters
-    ----------
-    records
-        The images to draw from.
-    classes
-        Number of classes.
-    balanced
-        Whether to draw with replacement so that classes come equally often; else each image comes once.
-    seed
-        Seed of the order.
+    ``balanced``: whether to draw with replacement so that classes come equally often; else each image comes once.
     """
 
     def __init__(self, records: Sequence[Record], *, classes: int, balanced: bool = False, seed: int = 0) -> None:

@@ -33,21 +33,11 @@ Estimates = dict[str, Estimate]
 class ClassificationReport(Review):
     """Writes all figures with their confidence intervals to ``metrics.json``, and logs the table.
 
+    ``output_dir``: the folder of ``metrics.json``.
+    ``records``: the images, in the order of the dataset; the intervals come from resampling their groups.
+    ``thresholds``: ``(classes,)``: the probability from which an image has a label, if it may have several; None for
+    0.5. They must come from the validation that chose the weights, not from the images that are evaluated here.
     Raises `InvalidTableError` if no image has a label.
-
-    Parameters
-    ----------
-    output_dir
-        The folder of ``metrics.json``.
-    records
-        The images, in the order of the dataset; the intervals come from resampling their groups.
-    classes, task
-        Those of the datalist.
-    thresholds
-        ``(classes,)``: the probability from which an image has a label, if it may have several; None for 0.5. They must
-        come from the validation that chose the weights, not from the images that are evaluated here.
-    replicates
-        Number of bootstrap samples.
     """
 
     def __init__(

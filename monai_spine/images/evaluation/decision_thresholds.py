@@ -71,17 +71,11 @@ def chosen_thresholds(labels: Ints, probabilities: Floats, criterion: Criterion 
     Each lies halfway between the lowest probability that counts as "present" and the next lower one. A class that no
     image has, or that every image has, gets 0.5.
 
+    ``labels``: ``(images, classes)`` of 0, 1 and `MISSING`.
+    ``probabilities``: ``(images, classes)``.
+    ``criterion``: what is maximised: ``f1``, or ``youden``, the sum of sensitivity and specificity (Youden, Index for
+    rating diagnostic tests, 1950).
     Raises `InvalidOptionError` if there is no such criterion.
-
-    Parameters
-    ----------
-    labels
-        ``(images, classes)`` of 0, 1 and `MISSING`.
-    probabilities
-        ``(images, classes)``.
-    criterion
-        What is maximised: ``f1``, or ``youden``, the sum of sensitivity and specificity (Youden, Index for rating
-        diagnostic tests, 1950).
     """
     if criterion not in get_args(Criterion):
         raise InvalidOptionError(

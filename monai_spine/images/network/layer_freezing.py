@@ -31,17 +31,11 @@ class LayerFreezing:
 
     A frozen layer gets no gradient and runs in evaluation mode: its batch normalisations keep their statistics.
 
+    ``network``: the classifier itself, not a wrapper for distributed training.
+    ``train_layers``: ``all``; ``frozen``, where only the head learns; or ``last: 2`` for the last two blocks, as timm
+    counts them, with the normalisation that follows them.
+    ``unfreeze``: from which epoch (counted from 1) other layers learn, such as ``{3: "last: 2", 6: "all"}``.
     Raises `InvalidOptionError` if a value is none of these, or the network has fewer blocks.
-
-    Parameters
-    ----------
-    network
-        The classifier itself, not a wrapper for distributed training.
-    train_layers
-        ``all``; ``frozen``, where only the head learns; or ``last: 2`` for the last two blocks, as timm counts them,
-        with the normalisation that follows them.
-    unfreeze
-        From which epoch (counted from 1) other layers learn, such as ``{3: "last: 2", 6: "all"}``.
     """
 
     def __init__(
@@ -162,20 +156,9 @@ class FrozenFeatures:
 
     The first read computes them; by then the backbone has its weights. Each process computes a share of them.
 
-    Parameters
-    ----------
-    network
-        The classifier itself, not a wrapper for distributed training.
-    dataset
-        The images.
-    device
-        Where to compute the features; they are kept on the CPU.
-    batch_size
-        Number of images that are computed together.
-    amp
-        Whether to compute in bfloat16.
-    quiet
-        Whether to show no progress.
+    ``network``: the classifier itself, not a wrapper for distributed training.
+    ``device``: where to compute the features; they are kept on the CPU.
+    ``amp``: whether to compute in bfloat16.
     """
 
     def __init__(

@@ -212,14 +212,9 @@ def augmentation(preset: str, **changes: float) -> ImageAugmentation:
 class BatchPreparation:
     """The ``prepare_batch`` of MONAI's engines: turns a batch of an `ImageDataset` into the input and the target.
 
-    Parameters
-    ----------
-    augmentation
-        Random changes of the images; None for none.
-    mixing
-        Mixing of the images of a batch and of their labels; None for none.
-    features
-        Features of a frozen backbone, which replace the images; then nothing is augmented or mixed.
+    ``augmentation``: Random changes of the images; None for none.
+    ``mixing``: Mixing of the images of a batch and of their labels; None for none.
+    ``features``: Features of a frozen backbone, which replace the images; then nothing is augmented or mixed.
     """
 
     def __init__(

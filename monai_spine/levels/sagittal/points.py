@@ -136,14 +136,9 @@ def points_of(volume: Mapping[str, Any]) -> SpinePoints:
 def read_maps(maps: Array, affine: Array, shape: Sequence[int], grid: Array) -> SpinePoints:
     """Named points from maps.
 
-    Parameters
-    ----------
-    maps
-        ``(len(LANDMARKS) + len(REGIONS), x, y, z)``, from 0 to 1, as `landmark_maps.probabilities` gives them.
-    affine
-        ``(4, 4)`` from voxels of the maps to RAS mm.
-    shape, grid
-        Shape and affine of the image, which decide what is in view.
+    ``maps``: ``(len(LANDMARKS) + len(REGIONS), x, y, z)``, from 0 to 1, as `landmark_maps.probabilities` gives them.
+    ``affine``: ``(4, 4)`` from voxels of the maps to RAS mm.
+    ``shape``, ``grid``: Shape and affine of the image, which decide what is in view.
     """
     peaks = {
         name: find_peaks(values, affine, threshold=_LEAST_HEIGHT[name], apart=_LEAST_APART_MM[name])
