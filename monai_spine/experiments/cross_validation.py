@@ -11,12 +11,12 @@ from pathlib import Path
 import numpy as np
 
 from monai_spine.bundle.run import Report, Settings, epoch_lines, run_step, training_configs
-from monai_spine.data.datalist import Record, label_array, read_datalist, split_folds
+from monai_spine.data.datalist import Record, read_datalist, split_folds
 from monai_spine.errors import InvalidOptionError
-from monai_spine.experiments.fold_run import digest, fold_settings, prefixed, read_state, write_state
+from monai_spine.experiments.fold_run import digest, fold_settings, labels_of, prefixed, read_state, write_state
 from monai_spine.files import write_text
 from monai_spine.scoring.competition import competition_score
-from monai_spine.scoring.submission import Labels, read_predictions, write_predictions
+from monai_spine.scoring.submission import read_predictions, write_predictions
 from monai_spine.spine import MISSING, TARGETS, Grade
 
 _STATE = "fold.json"
@@ -122,7 +122,7 @@ def _run_fold(plan: Plan, fold: int, root: Path, report: Report) -> None:
 
 def _joined(records: Sequence[Record], folds: Sequence[int], out: Path) -> Outcome:
     """Write the tables of all folds' studies, and compute their scores."""
-    parts = {fold: _labels([record for record in records if record["fold"] == fold]) for fold in folds}
+    parts = {fold: labels_of([record for record in records if record["fold"] == fold]) for fold in folds}
     predicted = {
         fold: read_predictions(out / f"fold_{fold}/eval/predictions.csv", labels).probabilities
         for fold, labels in parts.items()
@@ -138,10 +138,6 @@ def _joined(records: Sequence[Record], folds: Sequence[int], out: Path) -> Outco
     content = {"score": outcome.score, "folds": scores, "studies": outcome.studies}
     write_text(out / "cross_validation.json", json.dumps(content, indent=2) + "\n")
     return outcome
-
-
-def _labels(records: Sequence[Record]) -> Labels:
-    return Labels(tuple(record["study_id"] for record in records), label_array(records))
 
 
 def _solution(study_ids: Sequence[str], grades: np.ndarray) -> str:

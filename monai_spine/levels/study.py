@@ -107,13 +107,13 @@ def _names_otherwise(leader: SpinePoints, other: SpinePoints) -> bool:
     for key, point in _keyed(leader).items():
         for other_key, candidate in _keyed(other).items():
             both_canal = key[0] is other_key[0] is PointKind.CANAL
-            if both_canal and key[1] is not other_key[1] and _distance(point, candidate) <= _SAME_DISC_MM:
+            if (
+                both_canal
+                and key[1] is not other_key[1]
+                and np.linalg.norm(point.world - candidate.world) <= _SAME_DISC_MM
+            ):
                 return True
     return False
-
-
-def _distance(a: LevelPoint, b: LevelPoint) -> float:
-    return float(np.linalg.norm(a.world - b.world))
 
 
 def _uncertain(point: LevelPoint) -> LevelPoint:

@@ -190,8 +190,7 @@ def reliability(labels: Ints, probabilities: Floats, grade: int) -> Reliability:
     known = labels != MISSING
     bins, p, y = _binned(labels, probabilities, grade)
     rows, predicted, observed = (np.bincount(bins[known], weights[known], BINS) for weights in (np.ones_like(p), p, y))
-    with np.errstate(invalid="ignore"):
-        return Reliability(rows.astype(np.int64), predicted / rows, observed / rows)
+    return Reliability(rows.astype(np.int64), ratio(predicted, rows), ratio(observed, rows))
 
 
 def bin_sums(labels: Ints, probabilities: Floats, grade: int) -> Floats:
@@ -214,8 +213,7 @@ def calibration_errors(sums: Floats, rows: Floats) -> Floats:
     ``sums``: ``(..., BINS)``: `bin_sums`, summed over studies.
     ``rows``: ``(...)``: the number of labelled rows.
     """
-    with np.errstate(invalid="ignore", divide="ignore"):
-        return np.asarray(np.abs(sums).sum(axis=-1) / rows)
+    return ratio(np.abs(sums).sum(axis=-1), rows)
 
 
 def _binned(labels: Ints, probabilities: Floats, grade: int) -> tuple[Ints, Floats, Floats]:

@@ -23,6 +23,7 @@ from monai_spine.scoring.competition import (
     normalised,
     row_losses,
 )
+from monai_spine.scoring.figures import ratio
 from monai_spine.spine import MISSING, Grade, Group
 
 REPLICATES = 1000
@@ -109,9 +110,7 @@ def difference(replicates: Floats, others: Floats) -> Estimate:
 
 
 def _weighted_means(losses: Floats, weights: Floats, counts: Floats) -> Floats:
-    total = counts @ weights.sum(axis=1)
-    with np.errstate(invalid="ignore"):
-        return np.asarray(counts @ (losses * weights).sum(axis=1) / total)
+    return ratio(counts @ (losses * weights).sum(axis=1), counts @ weights.sum(axis=1))
 
 
 def _any_severe(labels: Ints, probabilities: Floats) -> tuple[Floats, Floats]:

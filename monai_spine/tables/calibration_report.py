@@ -122,8 +122,14 @@ def calibrate(
     counts = patient_counts(table.patients, seed=seed)
     report = CalibrationReport(
         calibration=whole,
-        figures={stage: _figures(table.grades, rows, counts) for stage, rows in stages.items()},
-        scores={stage: _score(table.grades, rows, stage == GIVEN) for stage, rows in stages.items()},
+        figures={
+            stage: {group.value: _group_figures(table.grades, rows, counts, group) for group in Group}
+            for stage, rows in stages.items()
+        },
+        scores={
+            stage: competition_score(table.grades, rows if stage == GIVEN else rows * WEIGHTS).score
+            for stage, rows in stages.items()
+        },
         studies=len(table.study_ids),
         patients=len(set(table.patients)),
         folds=folds,
@@ -163,14 +169,6 @@ def _fitted(table: OutOfFold, studies: np.ndarray, method: str, tilted: bool) ->
     return Calibration.fit(
         table.grades[studies], table.probabilities[0, studies], patients, method=method, tilted=tilted
     )
-
-
-def _score(grades: Ints, rows: Floats, as_given: bool) -> float:
-    return competition_score(grades, rows if as_given else rows * WEIGHTS).score
-
-
-def _figures(grades: Ints, probabilities: Floats, counts: Floats) -> dict[str, dict[str, Estimate]]:
-    return {group.value: _group_figures(grades, probabilities, counts, group) for group in Group}
 
 
 def _group_figures(grades: Ints, probabilities: Floats, counts: Floats, group: Group) -> dict[str, Estimate]:

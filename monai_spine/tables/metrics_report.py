@@ -216,11 +216,6 @@ def _figures(y: Ints, p: Floats, matrices: Floats, counts: Floats) -> Iterator[t
     yield "sensitivity_moderate_or_worse", 0.0, metrics.sensitivities(matrices, worse)
     yield "specificity_moderate_or_worse", 0.0, metrics.specificities(matrices, worse)
     yield "balanced_accuracy", 0.0, metrics.balanced_accuracies(matrices)
-    yield "brier", 0.0, _mean(counts, metrics.study_briers(y, p), rows)
+    yield "brier", 0.0, metrics.ratio(counts @ metrics.study_briers(y, p), rows)
     for grade in Grade:
         yield f"ece_{grade.column}", 0.0, calibration_errors(counts @ bin_sums(y, p, grade), rows)
-
-
-def _mean(counts: Floats, sums: Floats, rows: Floats) -> Floats:
-    with np.errstate(invalid="ignore", divide="ignore"):
-        return np.asarray(counts @ sums / rows)

@@ -166,7 +166,9 @@ def cleaned_datalist(datalist: Path, suspects: Sequence[Suspect], folder: Path, 
     for section in ("training", "test"):
         entries = [_moved(entry, datalist.parent, folder) for entry in content.get(section) or ()]
         if drop_studies is None:
-            entries = [_blanked(entry, suspect_columns.get(entry["study_id"], [])) for entry in entries]
+            for entry in entries:
+                for column in suspect_columns.get(entry["study_id"], ()):
+                    entry["label"][column] = MISSING
         else:
             entries = [entry for entry in entries if count[entry["study_id"]] < drop_studies]
         # Other keys of the datalist stay as they are.
@@ -177,12 +179,6 @@ def cleaned_datalist(datalist: Path, suspects: Sequence[Suspect], folder: Path, 
 def _label(entry: Entry, one: Suspect) -> int:
     label = entry.get("label")
     return int(label[TARGETS.index(one.finding.name)]) if label else MISSING
-
-
-def _blanked(entry: Entry, columns: Sequence[int]) -> Entry:
-    if not columns:
-        return entry
-    return {**entry, "label": [MISSING if n in columns else grade for n, grade in enumerate(entry["label"])]}
 
 
 def _moved(entry: Entry, origin: Path, folder: Path) -> Entry:

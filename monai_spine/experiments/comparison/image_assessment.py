@@ -86,7 +86,10 @@ class ImageAssessment(Assessment):
     def predictions(self, predicted: Predicted) -> Classified:
         """A candidate's probabilities of all images; see `Assessment`."""
         paths = {fold: parts[0][1] for fold, parts in predicted.items()}
-        each = [self._probabilities(path, self._of(fold)) for fold, path in paths.items()]
+        each = [
+            self._probabilities(path, self.records if self.section else self.sides[fold][1])
+            for fold, path in paths.items()
+        ]
         probabilities = np.mean(each, axis=0) if self.section else np.concatenate(each)
         thresholds = None
         if self.multilabel:
@@ -128,9 +131,6 @@ class ImageAssessment(Assessment):
     def _figures(self, classified: Classified) -> dict[str, Floats]:
         each = [class_figures(classified, n, self.counts) for n in range(classified.classes)]
         return overall_figures(classified, each, self.counts)
-
-    def _of(self, fold: int) -> list[Record]:
-        return self.records if self.section else self.sides[fold][1]
 
     def _probabilities(self, path: Path, records: Sequence[Record]) -> Floats:
         table = read_table(path)

@@ -12,6 +12,7 @@ from monai_spine.data.datalist import label_array, read_content, read_datalist, 
 from monai_spine.errors import InvalidTableError
 from monai_spine.experiments.comparison.assessment import Assessment, Predicted, check_unseen
 from monai_spine.experiments.comparison.candidate import Part
+from monai_spine.experiments.fold_run import labels_of
 from monai_spine.scoring.competition import JEFFREYS, Floats, competition_score, level_prior
 from monai_spine.scoring.resampling import Estimate, difference, patient_counts, score_estimate, score_replicates
 from monai_spine.scoring.submission import Labels, read_predictions
@@ -43,7 +44,7 @@ class StudyAssessment(Assessment):
         studies = read_datalist(*self.source) if self.source else [r for fold in folds for r in self.sides[fold][1]]
         if self.source:
             check_unseen(studies, self.records, "patient_id", "patients", "studies")
-        self.labels = Labels(tuple(record["study_id"] for record in studies), label_array(studies))
+        self.labels = labels_of(studies)
         if (self.labels.grades == MISSING).all():
             raise InvalidTableError(f"{datalist}: none of the {len(studies)} studies to evaluate on has a label")
         self.counts = patient_counts([record["patient_id"] for record in studies])
@@ -109,10 +110,7 @@ class StudyAssessment(Assessment):
         return {"share_of_way": share_of_way(score, self.prior["score"], self.floor["score"])}
 
     def _labels_of(self, fold: int) -> Labels:
-        if self.source:
-            return self.labels
-        records = self.sides[fold][1]
-        return Labels(tuple(record["study_id"] for record in records), label_array(records))
+        return self.labels if self.source else labels_of(self.sides[fold][1])
 
     def _joined(self, parts: Sequence[tuple[Part, Path]], labels: Labels) -> Floats:
         joined = None
