@@ -1,9 +1,9 @@
 """The input of the recess network: a square of an axial slice along the patient's axes, and the expected places.
 
-`AxialSliced` and `RecessCropd` are the two steps of preprocessing, in training, in the bundle and in `locator`. A crop
-is a tensor ``(3, 1, x, y)``: grey values, then a Gaussian at each projected point, left and right. Its first spatial
-axis, of one voxel, is the slice's normal, so that networks and maps for volumes work on crops too; ``x`` runs to the
-patient's right and ``y`` forwards, both in the slice's own plane, however the slice is stored.
+`AxialSliced` and `RecessCropd` are the two steps of preprocessing, in training, in the bundle and in `localizers`. A
+crop is a tensor ``(3, 1, x, y)``: grey values, then a Gaussian at each projected point, left and right. Its first
+spatial axis, of one voxel, is the slice's normal, so that networks and maps for volumes work on crops too; ``x`` runs
+to the patient's right and ``y`` forwards, both in the slice's own plane, however the slice is stored.
 """
 
 from __future__ import annotations

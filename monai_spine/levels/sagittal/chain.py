@@ -1,6 +1,6 @@
 """The chain of discs: which canal peaks belong to the spine, in which order, and which disc has which level.
 
-Second step after the network's maps: `peaks` finds single peaks, this module makes a spine of them, `points` names it.
+Second step after the maps: `find_peaks` finds single peaks, this module makes a spine of them, `points` names it.
 The steps of `link`, in order:
 
 1. The best chain: each disc lies below the one before, 20 to 90 mm away, and the chain bends by less than 50 degrees.

@@ -1,6 +1,6 @@
 """The grid of the level localizer: a sagittal volume, however stored, in the form that the network takes.
 
-First step of the level localizer, in training, in the bundle and in `locator`.
+First step of the level localizer, in training, in the bundle and in `localizers`.
 """
 
 from __future__ import annotations
