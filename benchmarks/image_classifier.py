@@ -37,8 +37,7 @@ from monai_spine.images.data.dataset import ImageDataset, whole
 from monai_spine.images.data.form import ImageForm
 from monai_spine.images.data.store import ImageStore
 from monai_spine.images.network.classifier import ImageClassifier
-from monai_spine.images.network.frozen_features import FrozenFeatures
-from monai_spine.images.network.layer_freezing import FROZEN, LayerFreezing
+from monai_spine.images.network.layer_freezing import FROZEN, FrozenFeatures, LayerFreezing
 from monai_spine.images.training.augmentation import PRESETS, BatchPreparation
 
 SIDE, PIXELS, CLASSES, ROUNDS = 512, 224, 4, 4

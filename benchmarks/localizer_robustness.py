@@ -23,8 +23,8 @@ from monai_spine.data.datalist import read_datalist
 from monai_spine.data.volume import Volume, read_volume
 from monai_spine.errors import InvalidVolumeError
 from monai_spine.geometry import contains
+from monai_spine.levels.localizers import LevelLocator
 from monai_spine.levels.sagittal.assessment import compare, true_points
-from monai_spine.levels.sagittal.locator import LevelLocator
 from monai_spine.spine import SeriesType
 
 SERIES_TYPES = (SeriesType.SAGITTAL_T1, SeriesType.SAGITTAL_T2)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -11,6 +13,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
+    from matplotlib.figure import Figure
 
 PARTIAL = ".partial"
 """The end of a file's name while it is being written. A killed process leaves such files behind."""
@@ -51,6 +54,19 @@ def write_png(path: Path, picture: npt.NDArray[np.uint8]) -> None:
 
     with whole_file(path) as partial:
         Image.fromarray(picture).save(partial, format="png")
+
+
+def write_figure(path: Path, figure: Figure) -> None:
+    """Write a figure of matplotlib as PNG, whole or not at all."""
+    with whole_file(path) as partial:
+        figure.savefig(partial, format="png")
+
+
+def csv_text(rows: Iterable[Iterable[object]]) -> str:
+    """Rows as CSV with Unix line ends, as every table of the project has them; the first row names the columns."""
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(rows)
+    return text.getvalue()
 
 
 def safe_name(identifier: str) -> str:

@@ -130,7 +130,7 @@ def compare(  # noqa: PLR0917 - options
         candidates = candidate.backbones(bundle, preset or [], (backbones or "").split(","), chosen)
     datalist = _datalist(data)
     assessment = comparison.assessment_of(datalist, folds or [0], _datalist(test) if test else None, floor)
-    plan = comparison.Plan(bundle, datalist, assessment, comparison.Budget(epochs, minutes))
+    plan = comparison.Plan(bundle, datalist, assessment, epochs, minutes)
     compared = comparison.compare(plan, candidates, out, _report(quiet))
     typer.echo(f"{compared.text}\nsee {out / 'comparison.png'}")
     raise typer.Exit(compared.exit_code)
@@ -223,9 +223,9 @@ def demo(
     Example:
       monai-spine demo demo
     """
-    from monai_spine.experiments.demo import Plan, run_demo
+    from monai_spine.experiments.demo import run_demo
 
-    run_demo(out, Plan(studies, held_out, epochs))
+    run_demo(out, studies=studies, held_out=held_out, epochs=epochs)
 
 
 def _datalist(data: Path) -> Path:

@@ -54,9 +54,8 @@ def locate(  # noqa: PLR0917 - options
       monai-spine locate nifti/datalist.json -o points --device cuda
     """
     from monai_spine.bundle.shipped import LEVEL_LOCALIZER, RECESS_LOCALIZER
+    from monai_spine.levels.localizers import LevelLocator, RecessLocator
     from monai_spine.levels.locate import locate as run
-    from monai_spine.levels.recesses.locator import RecessLocator
-    from monai_spine.levels.sagittal.locator import LevelLocator
 
     levels = LevelLocator.from_bundle(model or LEVEL_LOCALIZER, device)
     recesses = RecessLocator.from_bundle(recess_model or RECESS_LOCALIZER, device) if refine else None

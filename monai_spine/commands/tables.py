@@ -167,7 +167,7 @@ def calibrate(  # noqa: PLR0917 - options
       monai-spine calibrate train.csv oof.csv -o calibrated
       monai-spine calibrate new.csv --apply calibrated/calibration.json -o new_calibrated
     """
-    from monai_spine.tables.calibration import report as calibration
+    from monai_spine.tables import calibration_report as calibration
 
     if apply:
         if len(tables) != 1:
@@ -223,7 +223,7 @@ def ensemble(  # noqa: PLR0917 - options
       monai-spine ensemble oof_a.csv oof_b.csv --solution train.csv --method stacked -o stacked
       monai-spine ensemble test_a.csv test_b.csv --apply stacked/ensemble.json -o test
     """
-    from monai_spine.tables.ensemble.report import apply_ensemble, combine
+    from monai_spine.tables.ensemble_report import apply_ensemble, combine
 
     if apply:
         if solution or method is not Combining.MEAN:
@@ -278,7 +278,7 @@ def audit(  # noqa: PLR0917 - options
     Example:
       monai-spine audit train.csv oof.csv -o audit --datalist nifti/datalist.json
     """
-    from monai_spine.tables.audit.report import audit as run
+    from monai_spine.tables.audit_report import audit as run
 
     report = run(
         solution,

@@ -11,12 +11,12 @@ from pathlib import Path
 import numpy as np
 
 from monai_spine.bundle.run import Report, Settings, epoch_lines, run_step, training_configs
-from monai_spine.data.datalist import Record, label_array, read_datalist, split_folds
+from monai_spine.data.datalist import Record, read_datalist, split_folds
 from monai_spine.errors import InvalidOptionError
-from monai_spine.experiments.fold_run import digest, fold_settings, prefixed, read_state, write_state
+from monai_spine.experiments.fold_run import digest, fold_settings, labels_of, prefixed, read_state, write_state
 from monai_spine.files import write_text
 from monai_spine.scoring.competition import competition_score
-from monai_spine.scoring.submission import Labels, read_predictions, write_predictions
+from monai_spine.scoring.submission import read_predictions, write_predictions
 from monai_spine.spine import MISSING, TARGETS, Grade
 
 _STATE = "fold.json"
@@ -27,33 +27,22 @@ OWN = ("fold", "bundle_root", "dataset_dir", "datalist", "resume", "logging_file
 
 @dataclass(frozen=True)
 class Plan:
-    """What to train.
-
-    Attributes
-    ----------
-    bundle
-        A folder with ``configs/train.json`` and ``configs/evaluate.json``.
-    datalist
-        A datalist with folds.
-    overrides
-        Further configuration files or names of presets (see `training_configs`).
-    settings
-        Configuration entries by name, such as ``epochs``.
-    """
+    """What to train."""
 
     bundle: Path
+    """A folder with ``configs/train.json`` and ``configs/evaluate.json``."""
     datalist: Path
+    """A datalist with folds."""
     overrides: tuple[Path, ...] = ()
+    """Further configuration files or names of presets (see `training_configs`)."""
     settings: Settings = ()
+    """Configuration entries by name, such as ``epochs``."""
 
     @property
     def configs(self) -> list[Path]:
         """The configuration files of a training.
 
-        Raises
-        ------
-        MissingInputError
-            If one of them does not exist.
+        Raises `MissingInputError` if one of them does not exist.
         """
         return training_configs(self.bundle, self.overrides)
 
@@ -84,17 +73,10 @@ def cross_validate(plan: Plan, out: Path, folds: Sequence[int] | None, report: R
     that was finished with the same configuration, settings and datalist is not trained again. A fold whose training
     was killed resumes after its last complete epoch.
 
-    Parameters
-    ----------
-    folds
-        The folds to train; all folds of the datalist if None.
-
-    Raises
-    ------
-    MissingInputError, InvalidTableError, InvalidOptionError
-        If the bundle, the datalist or a fold does not exist.
-    BundleRunError
-        If a training fails.
+    ``folds``: the folds to train; all folds of the datalist if None.
+    Raises `MissingInputError`, `InvalidTableError` or `InvalidOptionError` if the bundle, the datalist or a fold does
+    not exist.
+    Raises `BundleRunError` if a training fails.
     """
     records = read_datalist(plan.datalist)
     chosen = _chosen(records, folds)
@@ -140,7 +122,7 @@ def _run_fold(plan: Plan, fold: int, root: Path, report: Report) -> None:
 
 def _joined(records: Sequence[Record], folds: Sequence[int], out: Path) -> Outcome:
     """Write the tables of all folds' studies, and compute their scores."""
-    parts = {fold: _labels([record for record in records if record["fold"] == fold]) for fold in folds}
+    parts = {fold: labels_of([record for record in records if record["fold"] == fold]) for fold in folds}
     predicted = {
         fold: read_predictions(out / f"fold_{fold}/eval/predictions.csv", labels).probabilities
         for fold, labels in parts.items()
@@ -156,10 +138,6 @@ def _joined(records: Sequence[Record], folds: Sequence[int], out: Path) -> Outco
     content = {"score": outcome.score, "folds": scores, "studies": outcome.studies}
     write_text(out / "cross_validation.json", json.dumps(content, indent=2) + "\n")
     return outcome
-
-
-def _labels(records: Sequence[Record]) -> Labels:
-    return Labels(tuple(record["study_id"] for record in records), label_array(records))
 
 
 def _solution(study_ids: Sequence[str], grades: np.ndarray) -> str:

@@ -8,60 +8,46 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from monai_spine.bundle.shipped import UNET_CLASSIFIER
 from monai_spine.errors import SpineError
 
 
-@dataclass(frozen=True)
-class Plan:
-    """The size of the demo: studies to train on, studies held out, and epochs."""
-
-    studies: int
-    held_out: int
-    epochs: int
-
-
 class DemoError(SpineError):
     """A step of the demo failed; its own message was printed above."""
 
 
-def run_demo(out: Path, plan: Plan) -> None:
+def run_demo(out: Path, *, studies: int, held_out: int, epochs: int) -> None:
     """Make a phantom cohort, convert it, train, evaluate, and grade studies that were not in the training.
 
     Every step is a command of this project or of MONAI, and is printed before it runs.
 
-    Raises
-    ------
-    SpineError
-        If the folder is not empty.
-    DemoError
-        If a step fails.
+    Raises `SpineError` if the folder is not empty.
+    Raises `DemoError` if a step fails.
     """
     if out.exists() and any(out.iterdir()):
         raise SpineError(f"{out}: expected a new or empty folder; remove it, or choose another with DEMO=folder")
     started = time.monotonic()
-    steps = _steps(out, plan)
+    steps = _steps(out, studies, held_out, epochs)
     for number, (title, command) in enumerate(steps, start=1):
         _print(f"\n[{number}/{len(steps)}] {title}")
         _run(command)
     _print(_ending(out, time.monotonic() - started))
 
 
-def _steps(out: Path, plan: Plan) -> list[tuple[str, list[str]]]:
+def _steps(out: Path, studies: int, held_out: int, epochs: int) -> list[tuple[str, list[str]]]:
     prep, bundle = ["python", "-m", "data_prep"], ["python", "-m", "monai.bundle", "run"]
     train, evaluate = UNET_CLASSIFIER / "configs/train.json", UNET_CLASSIFIER / "configs/evaluate.json"
     to_run = ["--bundle_root", f"{out}/run", "--dataset_dir"]
     return [
         (
-            f"{plan.studies} phantom studies to train on, as DICOM in the competition's layout",
-            [*prep, "phantom", f"{out}/rsna", "--studies", str(plan.studies), "--seed", "1"],
+            f"{studies} phantom studies to train on, as DICOM in the competition's layout",
+            [*prep, "phantom", f"{out}/rsna", "--studies", str(studies), "--seed", "1"],
         ),
         (
-            f"{plan.held_out} more studies, held out from the training",
-            [*prep, "phantom", f"{out}/unseen", "--studies", str(plan.held_out), "--seed", "2"],
+            f"{held_out} more studies, held out from the training",
+            [*prep, "phantom", f"{out}/unseen", "--studies", str(held_out), "--seed", "2"],
         ),
         (
             "convert DICOM to NIfTI, label points to patient space, and assign folds: datalist.json",
@@ -79,7 +65,7 @@ def _steps(out: Path, plan: Plan) -> list[tuple[str, list[str]]]:
         ),
         (
             "train",
-            [*bundle, "training", "--config_file", str(train), *to_run, f"{out}/nifti", "--epochs", str(plan.epochs)],
+            [*bundle, "training", "--config_file", str(train), *to_run, f"{out}/nifti", "--epochs", str(epochs)],
         ),
         (
             "evaluate on the fold left out of training",

@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from monai_spine.bundle.run import Report, Settings, logging_setting
+from monai_spine.data.datalist import Record, label_array
 from monai_spine.files import write_text
+from monai_spine.scoring.submission import Labels
 
 
 def fold_settings(bundle: Path, datalist: Path, fold: int, root: Path) -> Settings:
@@ -18,6 +20,11 @@ def fold_settings(bundle: Path, datalist: Path, fold: int, root: Path) -> Settin
     if datalist.name != "datalist.json":  # the name that the bundles look for in dataset_dir
         settings.append(("datalist", str(datalist)))
     return (*settings, *logging_setting(bundle))
+
+
+def labels_of(records: Sequence[Record]) -> Labels:
+    """The labels of a datalist's records."""
+    return Labels(tuple(record["study_id"] for record in records), label_array(records))
 
 
 def digest(files: Sequence[Path], *values: Any) -> str:

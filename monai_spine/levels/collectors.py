@@ -54,15 +54,8 @@ class CaseWriter(ABC):
 class CaseMetric(Metric, ABC):
     """A metric that keeps rows of numbers for each case of an epoch, and makes one figure of all rows.
 
-    Parameters
-    ----------
-    figure
-        One of `FIGURES`.
-
-    Raises
-    ------
-    ValueError
-        If there is no such figure.
+    ``figure``: one of `FIGURES`.
+    Raises `ValueError` if there is no such figure.
     """
 
     FIGURES: ClassVar[tuple[str, ...]]

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from monai_spine.errors import InvalidTableError, MissingInputError
-from monai_spine.files import write_text
+from monai_spine.files import csv_text, write_text
 from monai_spine.levels.sagittal.points import Absent, Key, LevelPoint, PointKind
 from monai_spine.levels.study import LocatedStudy
 from monai_spine.spine import Level, Side
@@ -26,9 +24,10 @@ _MARKUPS = "https://raw.githubusercontent.com/slicer/slicer/master/Modules/Loada
 def write_points(out: Path, studies: Iterable[LocatedStudy]) -> None:
     """Write ``points.csv`` and ``volumes.csv``, sorted by study."""
     studies = sorted(studies, key=lambda one: one.study)
-    write_text(out / "points.csv", _table(COLUMNS, [_row(one.study, point) for one in studies for point in one.points]))
+    points = [_row(one.study, point) for one in studies for point in one.points]
+    write_text(out / "points.csv", csv_text([COLUMNS, *points]))
     volumes = [(one.study, name, status) for one in studies for name, status in one.volumes.items()]
-    write_text(out / "volumes.csv", _table(VOLUME_COLUMNS, volumes))
+    write_text(out / "volumes.csv", csv_text([VOLUME_COLUMNS, *volumes]))
 
 
 def write_study(out: Path, located: LocatedStudy) -> None:
@@ -42,10 +41,7 @@ def write_study(out: Path, located: LocatedStudy) -> None:
 def read_study(folder: Path) -> LocatedStudy:
     """The study that `write_study` wrote to a folder.
 
-    Raises
-    ------
-    MissingInputError, InvalidTableError
-        If ``points.json`` does not exist, or breaks its format.
+    Raises `MissingInputError` or `InvalidTableError` if ``points.json`` does not exist, or breaks its format.
     """
     path = folder / "points.json"
     if not path.is_file():
@@ -128,11 +124,3 @@ def _markups(located: LocatedStudy) -> dict[str, object]:
     # Slicer assumes LPS unless the file names another coordinate system.
     markup = {"type": "Fiducial", "coordinateSystem": "RAS", "coordinateUnits": "mm", "controlPoints": points}
     return {"@schema": _MARKUPS, "markups": [markup]}
-
-
-def _table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(columns)
-    writer.writerows(rows)
-    return text.getvalue()

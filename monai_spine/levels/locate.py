@@ -14,8 +14,7 @@ from monai_spine.data.volume import SUFFIXES, open_volume
 from monai_spine.errors import ExitCode, InvalidOptionError, MissingInputError
 from monai_spine.files import safe_name
 from monai_spine.levels.files import write_points
-from monai_spine.levels.recesses.locator import RecessLocator
-from monai_spine.levels.sagittal.locator import LevelLocator
+from monai_spine.levels.localizers import LevelLocator, RecessLocator
 from monai_spine.levels.search import StudyInput, search
 
 
@@ -50,18 +49,11 @@ def locate(
 ) -> Summary:
     """Write ``points.csv``, ``volumes.csv``, and for each study JSON, markups and a picture to ``out``.
 
-    Parameters
-    ----------
-    inputs
-        NIfTI files, each a study of its own; folders of NIfTI files, or with a sub-folder of these per study; or
-        datalists. Recesses are put on axial planes if the study has an axial series.
-    recesses
-        Finds the recesses in axial slices; without it they are projected.
-
-    Raises
-    ------
-    MissingInputError, InvalidTableError, InvalidOptionError
-        If an input does not exist or is none of these, or two studies have the same name.
+    ``inputs``: NIfTI files, each a study of its own; folders of NIfTI files, or with a sub-folder of these per study;
+    or datalists. Recesses are put on axial planes if the study has an axial series.
+    ``recesses``: finds the recesses in axial slices; without it they are projected.
+    Raises `MissingInputError`, `InvalidTableError` or `InvalidOptionError` if an input does not exist or is none of
+    these, or two studies have the same name.
     """
     studies = find_inputs(inputs)
     out.mkdir(parents=True, exist_ok=True)

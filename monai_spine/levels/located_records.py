@@ -16,8 +16,7 @@ import torch
 from monai_spine.console import track
 from monai_spine.data.datalist import Record
 from monai_spine.errors import InvalidTableError, MissingInputError, listed
-from monai_spine.levels.recesses.locator import RecessLocator
-from monai_spine.levels.sagittal.locator import LevelLocator
+from monai_spine.levels.localizers import LevelLocator, RecessLocator
 from monai_spine.levels.sagittal.points import Absent, LevelPoint, PointKind
 from monai_spine.levels.search import StudyInput, search
 from monai_spine.levels.study import NO_SPINE, LocatedStudy
@@ -69,10 +68,7 @@ def _name(point: LevelPoint | Absent) -> str:
 def finding_of(kind: PointKind, level: Level, side: Side | None) -> Finding:
     """The finding that a point belongs to.
 
-    Raises
-    ------
-    ValueError
-        If a canal has a side, or a foramen or recess has none.
+    Raises `ValueError` if a canal has a side, or a foramen or recess has none.
     """
     group = _GROUPS[kind]
     for finding in FINDINGS:
@@ -89,15 +85,9 @@ def locate_records(
 
     A study without a lumbar spine has no points, and ``absent`` holds the reason.
 
-    Parameters
-    ----------
-    given
-        Whether records that have points keep them.
-
-    Raises
-    ------
-    MissingInputError, InvalidTableError, InvalidOptionError
-        If a localizer or the device is missing or does not fit. Without anything to locate, no localizer is opened.
+    ``given``: whether records that have points keep them.
+    Raises `MissingInputError`, `InvalidTableError` or `InvalidOptionError` if a localizer or the device is missing or
+    does not fit. Without anything to locate, no localizer is opened.
     """
     # Opening the localizers takes seconds, so it is avoided where nothing is to be located.
     if given and all(record["points"] for record in records):
@@ -119,12 +109,9 @@ def locate_records(
 def read_located_points(path: str | Path) -> dict[str, Points]:
     """The points of each study in a ``points.csv``.
 
-    Raises
-    ------
-    MissingInputError
-        If there is no such file.
-    InvalidTableError
-        If a column is missing, a row cannot be read, or a point appears twice; the message names the first few rows.
+    Raises `MissingInputError` if there is no such file.
+    Raises `InvalidTableError` if a column is missing, a row cannot be read, or a point appears twice; the message names
+    the first few rows.
     """
     path = Path(path)
     if not path.is_file():

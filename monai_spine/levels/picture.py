@@ -24,12 +24,8 @@ Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 def level_picture(image: torch.Tensor, affine: Array, located: LocatedStudy, axial: Mapping[str, Grid]) -> Image.Image:
     """An RGB picture of the middle slice, seen from the patient's left: anterior on the left, superior on top.
 
-    Parameters
-    ----------
-    image, affine
-        ``(x, y, z)`` as `monai_spine.levels.sagittal.grid.sagittal_grid` makes it, and its affine to RAS mm.
-    axial
-        Positions of the axial stacks by name.
+    ``image``, ``affine``: ``(x, y, z)`` as `monai_spine.levels.sagittal.grid.sagittal_grid` makes it, and its affine to
+    RAS mm.
     """
     canal = [point for point in located.points if point.kind is PointKind.CANAL]
     voxels = to_voxel(affine, np.array([point.world for point in located.points]).reshape(-1, 3))

@@ -26,22 +26,16 @@ _SAME_DISC_MM = 12.0
 
 @dataclass(frozen=True)
 class LocatedStudy:
-    """The points of a study.
-
-    Attributes
-    ----------
-    volumes
-        For each sagittal volume, by its name: ``found``, or the reason why it gave no points.
-    planes
-        For each level the axial plane nearest to its recesses: the stack's name, the slice, and mm to the middle
-        between the expected recesses.
-    """
+    """The points of a study."""
 
     study: str
     points: tuple[LevelPoint, ...]
     absent: tuple[Absent, ...]
     volumes: Mapping[str, str]
+    """For each sagittal volume, by its name: ``found``, or the reason why it gave no points."""
     planes: Mapping[Level, tuple[str, int, float]]
+    """For each level the axial plane nearest to its recesses: the stack's name, the slice, and mm to the middle between
+    the expected recesses."""
 
     @property
     def found(self) -> bool:
@@ -64,16 +58,8 @@ def unite(
 ) -> LocatedStudy:
     """One answer from the answers of a study's sagittal volumes.
 
-    Parameters
-    ----------
-    answers
-        The answer of each volume by its name.
-    refused
-        The reason why a volume could not be used, by its name.
-    axial
-        The axial stacks by name.
-    detect
-        Detects the recesses in an axial plane.
+    ``refused``: the reason why a volume could not be used, by its name.
+    ``detect``: detects the recesses in an axial plane.
     """
     spines = {name: points for name, points in answers.items() if points.chain is not None}
     volumes = {name: "found" if name in spines else NO_SPINE for name in answers} | dict(refused)
@@ -121,13 +107,13 @@ def _names_otherwise(leader: SpinePoints, other: SpinePoints) -> bool:
     for key, point in _keyed(leader).items():
         for other_key, candidate in _keyed(other).items():
             both_canal = key[0] is other_key[0] is PointKind.CANAL
-            if both_canal and key[1] is not other_key[1] and _distance(point, candidate) <= _SAME_DISC_MM:
+            if (
+                both_canal
+                and key[1] is not other_key[1]
+                and np.linalg.norm(point.world - candidate.world) <= _SAME_DISC_MM
+            ):
                 return True
     return False
-
-
-def _distance(a: LevelPoint, b: LevelPoint) -> float:
-    return float(np.linalg.norm(a.world - b.world))
 
 
 def _uncertain(point: LevelPoint) -> LevelPoint:

@@ -21,7 +21,7 @@ from monai_spine.prediction import grader_bundle
 from monai_spine.prediction.evidence import SeenImages
 from monai_spine.scoring.competition import Floats, natural_prevalence, normalised
 from monai_spine.spine import FINDINGS, FLIPPED, Condition, Grade
-from monai_spine.tables.calibration.model import Calibration
+from monai_spine.tables.calibration import Calibration
 from monai_spine.weights import load_weights
 
 SHAPE = (len(FINDINGS), len(Grade))

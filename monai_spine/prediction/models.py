@@ -9,9 +9,7 @@ from pathlib import Path
 from monai_spine.bundle.provenance import provenance, trained_on
 from monai_spine.bundle.shipped import GRADER, LEVEL_LOCALIZER, RECESS_LOCALIZER
 from monai_spine.errors import InvalidOptionError
-from monai_spine.levels.localizer import usable_device
-from monai_spine.levels.recesses.locator import RecessLocator
-from monai_spine.levels.sagittal.locator import LevelLocator
+from monai_spine.levels.localizers import LevelLocator, RecessLocator, usable_device
 from monai_spine.prediction.grader import Grader, check_all_graded
 from monai_spine.prediction.grader_bundle import digest_of
 

@@ -56,17 +56,10 @@ def columns_of(group: Group) -> list[int]:
 def competition_score(labels: npt.ArrayLike, probabilities: npt.ArrayLike) -> Score:
     """Score probabilities against labels; rows without a label are left out.
 
-    Parameters
-    ----------
-    labels
-        ``(studies, 25)``, each 0, 1, 2 or `MISSING`.
-    probabilities
-        ``(studies, 25, 3)``, not negative. Each row is normalised to sum 1, then clipped to float64's epsilon.
-
-    Raises
-    ------
-    ValueError
-        If a shape or a value is another one.
+    ``labels``: ``(studies, 25)``, each 0, 1, 2 or `MISSING`.
+    ``probabilities``: ``(studies, 25, 3)``, not negative. Each row is normalised to sum 1, then clipped to float64's
+    epsilon.
+    Raises `ValueError` if a shape or a value is another one.
     """
     labels, probabilities = _checked(labels, probabilities)
     losses, weights = row_losses(labels, probabilities)
@@ -89,10 +82,7 @@ def row_losses(labels: Ints, probabilities: Floats) -> tuple[Floats, Floats]:
 def normalised(probabilities: npt.ArrayLike) -> Floats:
     """Rows that sum to 1, clipped to ``[eps, 1 - eps]`` of float64.
 
-    Raises
-    ------
-    ValueError
-        If a value is negative or not finite, or a row sums to 0.
+    Raises `ValueError` if a value is negative or not finite, or a row sums to 0.
     """
     rows = np.asarray(probabilities, dtype=np.float64)
     if not np.isfinite(rows).all() or (rows < 0).any():
@@ -118,12 +108,8 @@ def level_prior(labels: npt.ArrayLike, pseudo_count: float = 0.0) -> Floats:
     The weighted log loss of a constant ``p`` is least at ``p_g`` proportional to ``count_g * weight_g``. A finding
     without any label gets a third for each grade.
 
-    Parameters
-    ----------
-    labels
-        ``(studies, 25)``.
-    pseudo_count
-        How many studies of each grade to add to the count, such as `JEFFREYS`.
+    ``labels``: ``(studies, 25)``.
+    ``pseudo_count``: how many studies of each grade to add to the count, such as `JEFFREYS`.
     """
     labels = np.asarray(labels)
     counts = np.stack([(labels == grade).sum(axis=0) for grade in Grade], axis=-1) + pseudo_count

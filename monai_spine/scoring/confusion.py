@@ -30,21 +30,14 @@ _DARK = 0.55
 
 @dataclass(frozen=True)
 class Confusion:
-    """A matrix of counts.
-
-    Attributes
-    ----------
-    title
-        Written above the matrix.
-    names
-        The names of the classes.
-    counts
-        ``(classes, classes)``: a row for each label, a column for each decided class.
-    """
+    """A matrix of counts."""
 
     title: str
+    """Written above the matrix."""
     names: tuple[str, ...]
+    """The names of the classes."""
     counts: Ints
+    """``(classes, classes)``: a row for each label, a column for each decided class."""
 
 
 def confusion_picture(confusions: Sequence[Confusion]) -> npt.NDArray[np.uint8]:

@@ -1,8 +1,9 @@
 """Figures of graded findings and of classified images, for the sample and for every bootstrap replicate at once.
 
 A classified image is treated as a study with one finding, whose grades are the classes. An array ``(replicates, …)``
-comes from `monai_spine.scoring.bootstrap.patient_counts` times sums over studies. The definitions are scikit-learn's;
-the tests compare with it.
+comes from `monai_spine.scoring.resampling.patient_counts` times sums over studies. The definitions are scikit-learn's;
+the tests compare with it. Reliability tells whether of the findings with a predicted probability of .3 three in ten
+really have that grade.
 """
 
 from __future__ import annotations
@@ -25,18 +26,12 @@ Exact ranks of 1,000 replicates would need a sort for each of them; sums over at
 
 @dataclass(frozen=True)
 class Curve:
-    """The cases from which a precision-recall curve is drawn.
-
-    Attributes
-    ----------
-    positive
-        ``(cases,)``: whether a case is positive.
-    score
-        ``(cases,)``: the network's score of it, from 0 to 1.
-    """
+    """The cases from which a precision-recall curve is drawn."""
 
     positive: npt.NDArray[np.bool_]
+    """``(cases,)``: whether a case is positive."""
     score: Floats
+    """``(cases,)``: the network's score of it, from 0 to 1."""
 
     @property
     def defined(self) -> bool:
@@ -47,12 +42,7 @@ class Curve:
 def study_confusions(labels: Ints, decided: Ints, classes: int = len(Grade)) -> Floats:
     """Confusion matrix of each study, ``(studies, classes * classes)``: label by decided grade, flattened.
 
-    Parameters
-    ----------
-    labels, decided
-        ``(studies, n)``; rows whose label is `MISSING` are not counted.
-    classes
-        How many grades there are.
+    ``labels``, ``decided``: ``(studies, n)``; rows whose label is `MISSING` are not counted.
     """
     confusions = np.zeros((len(labels), classes**2))
     study, finding = np.nonzero(labels != MISSING)
@@ -100,12 +90,8 @@ def areas(labels: Ints, scores: Floats, lowest: int, counts: Floats) -> Floats:
     count half. NaN unless there are rows of both. The first area is exact. The areas of the replicates round the
     scores to at most 256 steps, which changes them by less than .0005.
 
-    Parameters
-    ----------
-    labels, scores
-        ``(studies, n)``; rows without a label are left out.
-    counts
-        ``(replicates, studies)``, the first row all 1.
+    ``labels``, ``scores``: ``(studies, n)``; rows without a label are left out.
+    ``counts``: ``(replicates, studies)``, the first row all 1.
     """
     study, finding = np.nonzero(labels != MISSING)
     score, positive = scores[study, finding], labels[study, finding] >= lowest
@@ -139,10 +125,7 @@ def average_precisions(labels: Ints, scores: Floats, lowest: int, counts: Floats
 def study_briers(labels: Ints, probabilities: Floats) -> Floats:
     """Brier score of each study, summed over its labelled rows: squared errors of all probabilities, ``(studies,)``.
 
-    Parameters
-    ----------
-    labels, probabilities
-        ``(studies, n)`` and ``(studies, n, grades)``.
+    ``labels``, ``probabilities``: ``(studies, n)`` and ``(studies, n, grades)``.
     """
     truth = labels[..., None] == np.arange(probabilities.shape[-1])
     errors = ((probabilities - truth) ** 2).sum(axis=-1)
@@ -184,3 +167,56 @@ def _tally(study: Ints, step: Ints, counts: Floats) -> Floats:
     rows = np.zeros((counts.shape[1], 2 * _STEPS + 1), dtype=np.float32)
     np.add.at(rows, (study, step), 1.0)
     return np.asarray(counts.astype(np.float32) @ rows, dtype=np.float64)
+
+
+BINS = 15
+"""Bins of equal width, as in Guo et al., On calibration of modern neural networks (2017)."""
+
+
+@dataclass(frozen=True)
+class Reliability:
+    """Predicted probabilities and observed shares, bin by bin."""
+
+    rows: Ints
+    """``(BINS,)``: how many findings have a probability in the bin."""
+    predicted: Floats
+    observed: Floats
+    """``predicted``, ``observed``: ``(BINS,)``: their mean probability, and the share of them that has the grade; NaN
+    in empty bins."""
+
+
+def reliability(labels: Ints, probabilities: Floats, grade: int) -> Reliability:
+    """The reliability curve of one grade over all rows with a label; arguments as in `bin_sums`."""
+    known = labels != MISSING
+    bins, p, y = _binned(labels, probabilities, grade)
+    rows, predicted, observed = (np.bincount(bins[known], weights[known], BINS) for weights in (np.ones_like(p), p, y))
+    return Reliability(rows.astype(np.int64), ratio(predicted, rows), ratio(observed, rows))
+
+
+def bin_sums(labels: Ints, probabilities: Floats, grade: int) -> Floats:
+    """Sum of "predicted minus observed" in each bin and study, ``(studies, BINS)``.
+
+    ``labels``: ``(studies, n)``, each a grade or `MISSING`. Rows without a label are not counted.
+    ``probabilities``: ``(studies, n, grades)``.
+    """
+    bins, p, y = _binned(labels, probabilities, grade)
+    sums = np.zeros((len(labels), BINS))
+    study = np.broadcast_to(np.arange(len(labels))[:, None], labels.shape)
+    # Signed sums, so that they can be added over studies before the absolute value is taken.
+    np.add.at(sums, (study, bins), np.where(labels != MISSING, p - y, 0.0))
+    return sums
+
+
+def calibration_errors(sums: Floats, rows: Floats) -> Floats:
+    """Expected calibration error: the bins' absolute differences of predicted and observed, averaged over rows.
+
+    ``sums``: ``(..., BINS)``: `bin_sums`, summed over studies.
+    ``rows``: ``(...)``: the number of labelled rows.
+    """
+    return ratio(np.abs(sums).sum(axis=-1), rows)
+
+
+def _binned(labels: Ints, probabilities: Floats, grade: int) -> tuple[Ints, Floats, Floats]:
+    """Bin, probability and truth (1 or 0) of every row; a probability of exactly 1 lies in the last bin."""
+    p = probabilities[..., grade]
+    return np.minimum((p * BINS).astype(np.int64), BINS - 1), p, (labels == grade).astype(np.float64)

@@ -44,10 +44,7 @@ class Predictions:
 def read_table(path: Path) -> pd.DataFrame:
     """Read a CSV with every cell as a string.
 
-    Raises
-    ------
-    MissingInputError, InvalidTableError
-        If the file does not exist, or is not a CSV.
+    Raises `MissingInputError` or `InvalidTableError` if the file does not exist, or is not a CSV.
     """
     if not path.is_file():
         raise MissingInputError(f"expected a CSV file, but there is none at {path}")
@@ -61,10 +58,8 @@ def read_table(path: Path) -> pd.DataFrame:
 def read_labels(path: Path) -> Labels:
     """Read a solution, in the form of ``train.csv`` or of the competition's hidden solution (one-hot ``row_id`` rows).
 
-    Raises
-    ------
-    MissingInputError, InvalidTableError
-        If the file or a column is missing, a study or a row occurs twice, or a label is not one of the grades.
+    Raises `MissingInputError` or `InvalidTableError` if the file or a column is missing, a study or a row occurs twice,
+    or a label is not one of the grades.
     """
     table = read_table(path)
     if "row_id" in table.columns:
@@ -85,15 +80,10 @@ def read_predictions(path: Path, solution: Labels, missing: Literal["uniform", "
     Rows are normalised. A row of a study that the solution lacks raises an error. So does a missing row whose finding
     has a label, unless ``missing`` says how to fill it.
 
-    Parameters
-    ----------
-    missing
-        Fill missing rows with a third for each grade, or with the solution's per-level prior. None raises an error.
-
-    Raises
-    ------
-    MissingInputError, InvalidTableError
-        If the file or a column is missing, or a row is unknown, missing, given twice or not three probabilities.
+    ``missing``: fill missing rows with a third for each grade, or with the solution's per-level prior. None raises an
+    error.
+    Raises `MissingInputError` or `InvalidTableError` if the file or a column is missing, or a row is unknown, missing,
+    given twice or not three probabilities.
     """
     table = read_table(path)
     _need_columns(table, ["row_id", *GRADE_COLUMNS], path)
@@ -115,12 +105,8 @@ def write_predictions(
 ) -> None:
     """Write a submission, normalised and sorted.
 
-    Parameters
-    ----------
-    probabilities
-        ``(studies, 25, 3)``.
-    present
-        ``(studies, 25)``: the rows to write; all of them if None.
+    ``probabilities``: ``(studies, 25, 3)``.
+    ``present``: ``(studies, 25)``: the rows to write; all of them if None.
     """
     written = np.ones((len(study_ids), len(FINDINGS)), dtype=np.bool_) if present is None else present
     names = np.array([[finding.row_id(study_id) for finding in FINDINGS] for study_id in study_ids], dtype=object)

@@ -33,16 +33,10 @@ def share_of_way(score: float, prior: float, floor: float) -> float:
 def read_floor(path: Path, solution: Labels) -> Score:
     """The floor of a solution's labels.
 
-    Parameters
-    ----------
-    path
-        A ``floor.json``, which holds for all studies of its cohort together, or a ``truth.csv``, from which the floor
-        of any part of the cohort is computed.
-
-    Raises
-    ------
-    MissingInputError, InvalidTableError
-        If the file does not exist, has another form, or belongs to other studies.
+    ``path``: a ``floor.json``, which holds for all studies of its cohort together, or a ``truth.csv``, from which the
+    floor of any part of the cohort is computed.
+    Raises `MissingInputError` or `InvalidTableError` if the file does not exist, has another form, or belongs to other
+    studies.
     """
     if not path.is_file():
         raise MissingInputError(f"expected a floor.json or truth.csv, but there is no file {path}")

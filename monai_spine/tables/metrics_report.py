@@ -14,7 +14,9 @@ import numpy as np
 from monai_spine.console import track
 from monai_spine.files import write_text
 from monai_spine.scoring import figures as metrics
-from monai_spine.scoring.bootstrap import (
+from monai_spine.scoring.competition import WEIGHTS, Floats, Ints, columns_of, natural_prevalence, normalised
+from monai_spine.scoring.figures import BINS, bin_sums, calibration_errors
+from monai_spine.scoring.resampling import (
     COVERAGE,
     REPLICATES,
     Estimate,
@@ -23,8 +25,6 @@ from monai_spine.scoring.bootstrap import (
     score_estimate,
     score_replicates,
 )
-from monai_spine.scoring.competition import WEIGHTS, Floats, Ints, columns_of, natural_prevalence, normalised
-from monai_spine.scoring.reliability import BINS, bin_sums, calibration_errors
 from monai_spine.spine import FINDINGS, Condition, Grade, Group, Level, Side
 from monai_spine.tables.out_of_fold import read_out_of_fold
 
@@ -37,20 +37,14 @@ _SEED = 0
 
 @dataclass(frozen=True)
 class Pool:
-    """Findings whose rows are pooled for one set of figures, such as a condition's five levels.
-
-    Attributes
-    ----------
-    division
-        The key of the JSON that holds the pool: ``all``, ``groups``, ``conditions``, ``levels``, ``sides`` or
-        ``findings``.
-    columns
-        Indices of the findings among the 25.
-    """
+    """Findings whose rows are pooled for one set of figures, such as a condition's five levels."""
 
     division: str
+    """The key of the JSON that holds the pool: ``all``, ``groups``, ``conditions``, ``levels``, ``sides`` or
+    ``findings``."""
     name: str
     columns: list[int]
+    """Indices of the findings among the 25."""
 
 
 @dataclass(frozen=True)
@@ -191,10 +185,7 @@ def report_metrics(
 ) -> MetricsReport:
     """Read a solution and a submission, compute all figures, and write them to the JSON file ``out``, unless None.
 
-    Raises
-    ------
-    MissingInputError, InvalidTableError
-        As `monai_spine.tables.out_of_fold.read_out_of_fold`.
+    Raises `MissingInputError` or `InvalidTableError` as `monai_spine.tables.out_of_fold.read_out_of_fold` does.
     """
     table = read_out_of_fold(solution, [submission], datalist=datalist, normalise=normalise)
     report = measure(
@@ -225,11 +216,6 @@ def _figures(y: Ints, p: Floats, matrices: Floats, counts: Floats) -> Iterator[t
     yield "sensitivity_moderate_or_worse", 0.0, metrics.sensitivities(matrices, worse)
     yield "specificity_moderate_or_worse", 0.0, metrics.specificities(matrices, worse)
     yield "balanced_accuracy", 0.0, metrics.balanced_accuracies(matrices)
-    yield "brier", 0.0, _mean(counts, metrics.study_briers(y, p), rows)
+    yield "brier", 0.0, metrics.ratio(counts @ metrics.study_briers(y, p), rows)
     for grade in Grade:
         yield f"ece_{grade.column}", 0.0, calibration_errors(counts @ bin_sums(y, p, grade), rows)
-
-
-def _mean(counts: Floats, sums: Floats, rows: Floats) -> Floats:
-    with np.errstate(invalid="ignore", divide="ignore"):
-        return np.asarray(counts @ sums / rows)

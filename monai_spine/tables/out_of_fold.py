@@ -33,28 +33,20 @@ _SUM_TOLERANCE = 0.01
 
 @dataclass(frozen=True)
 class OutOfFold:
-    """Predictions and labels of studies, in the order of the solution; sorted by id where there is no solution.
-
-    Attributes
-    ----------
-    names
-        Names of the submissions: file names without the ending, with folders where names would be equal.
-    patients
-        The patient of each study; the study's own id where the patient is not known.
-    grades
-        ``(studies, 25)``: 0, 1, 2 or `MISSING`.
-    probabilities
-        ``(models, studies, 25, 3)``, each row of sum 1.
-    present
-        ``(studies, 25)``: which rows are in the files. The other rows of ``probabilities`` hold a third for each grade.
-    """
+    """Predictions and labels of studies, in the order of the solution; sorted by id where there is no solution."""
 
     names: tuple[str, ...]
+    """Names of the submissions: file names without the ending, with folders where names would be equal."""
     study_ids: tuple[str, ...]
     patients: tuple[str, ...]
+    """The patient of each study; the study's own id where the patient is not known."""
     grades: Ints
+    """``(studies, 25)``: 0, 1, 2 or `MISSING`."""
     probabilities: Floats
+    """``(models, studies, 25, 3)``, each row of sum 1."""
     present: npt.NDArray[np.bool_]
+    """``(studies, 25)``: which rows are in the files. The other rows of ``probabilities`` hold a third for each
+    grade."""
 
 
 def read_out_of_fold(
@@ -62,22 +54,14 @@ def read_out_of_fold(
 ) -> OutOfFold:
     """Read submissions that hold the same rows, and the labels of their studies.
 
-    Parameters
-    ----------
-    solution
-        Labels in one of the forms of `monai_spine.scoring.submission.read_labels`; None where there are no labels.
-        Its studies that the submissions lack are left out.
-    datalist
-        A datalist with the patient of each study. Without it, a ``patient_id`` column of the solution is used, if
-        there is one.
-    normalise
-        Whether rows whose sum is far from 1 are divided by it. Otherwise they raise an error.
-
-    Raises
-    ------
-    MissingInputError, InvalidTableError, InvalidOptionError
-        If a file is missing, has another form or is given twice; if rows are unknown, missing or not of sum 1; if the
-        submissions hold different rows; or if no row has a label.
+    ``solution``: labels in one of the forms of `monai_spine.scoring.submission.read_labels`; None where there are no
+    labels. Its studies that the submissions lack are left out.
+    ``datalist``: a datalist with the patient of each study. Without it, a ``patient_id`` column of the solution is
+    used, if there is one.
+    ``normalise``: whether rows whose sum is far from 1 are divided by it. Otherwise they raise an error.
+    Raises `MissingInputError`, `InvalidTableError` or `InvalidOptionError` if a file is missing, has another form or is
+    given twice; if rows are unknown, missing or not of sum 1; if the submissions hold different rows; or if no row has
+    a label.
     """
     names = _names(submissions)
     # Before the values are read: files of different studies must not be joined by position.
@@ -100,10 +84,7 @@ def read_out_of_fold(
 def check_groups(grades: Ints, solution: Path) -> None:
     """Make sure that every group of conditions has labels of at least two grades.
 
-    Raises
-    ------
-    InvalidTableError
-        If a group has fewer: nothing can be fitted to it, and no score is defined.
+    Raises `InvalidTableError` if a group has fewer: nothing can be fitted to it, and no score is defined.
     """
     for group in Group:
         own = grades[:, columns_of(group)]

@@ -24,27 +24,19 @@ from monai_spine.tables.floor import read_floor, share_of_way
 
 @dataclass(frozen=True)
 class ScoreReport:
-    """Scores of a submission and of its references, on the same labelled rows.
-
-    Attributes
-    ----------
-    prior, uniform
-        Scores of the per-level weighted prior, and of a third for each grade.
-    studies, rows
-        How many studies and labelled rows were scored.
-    filled
-        How many of these rows the submission lacked.
-    floor
-        The best score that anyone can expect; None where it is not known.
-    """
+    """Scores of a submission and of its references, on the same labelled rows."""
 
     submission: Score
     prior: Score
     uniform: Score
+    """``prior``, ``uniform``: scores of the per-level weighted prior, and of a third for each grade."""
     studies: int
     rows: int
+    """``studies``, ``rows``: how many studies and labelled rows were scored."""
     filled: int
+    """How many of these rows the submission lacked."""
     floor: Score | None = None
+    """The best score that anyone can expect; None where it is not known."""
 
     def share_of_way(self) -> dict[str, float] | None:
         """`floor.share_of_way` of the score and of its parts; None without a floor."""
@@ -96,19 +88,12 @@ def report_score(
 ) -> ScoreReport:
     """Score a submission's file against a solution's file.
 
-    Parameters
-    ----------
-    missing
-        How to fill rows that the submission lacks (see `read_predictions`); None raises an error.
-    prior_from
-        Labels to learn the prior from. By default the solution's own, which makes the prior look better than it is.
-    floor
-        A phantom cohort's ``floor.json`` or ``truth.csv`` (see `read_floor`).
-
-    Raises
-    ------
-    MissingInputError, InvalidTableError
-        As `read_labels`, `read_predictions` and `read_floor` do, and if a part of the score has no label at all.
+    ``missing``: how to fill rows that the submission lacks (see `read_predictions`); None raises an error.
+    ``prior_from``: labels to learn the prior from. By default the solution's own, which makes the prior look better
+    than it is.
+    ``floor``: a phantom cohort's ``floor.json`` or ``truth.csv`` (see `read_floor`).
+    Raises `MissingInputError` or `InvalidTableError` as `read_labels`, `read_predictions` and `read_floor` do, and if a
+    part of the score has no label at all.
     """
     labels = read_labels(solution)
     predictions = read_predictions(submission, labels, missing)

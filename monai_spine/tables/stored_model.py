@@ -15,21 +15,14 @@ if TYPE_CHECKING:
 
 
 class StoredModel(ABC):
-    """A fitted model that can be written to a JSON file and read again.
-
-    Attributes
-    ----------
-    noun
-        What messages call it, such as ``a calibration``.
-    command
-        The subcommand of ``monai-spine`` that fits and writes it.
-    schema
-        The ``schema`` of its JSON.
-    """
+    """A fitted model that can be written to a JSON file and read again."""
 
     noun: ClassVar[str]
+    """What messages call it, such as ``a calibration``."""
     command: ClassVar[str]
+    """The subcommand of ``monai-spine`` that fits and writes it."""
     schema: ClassVar[str]
+    """The ``schema`` of its JSON."""
 
     @abstractmethod
     def to_json(self) -> str:
@@ -44,10 +37,7 @@ class StoredModel(ABC):
     def from_json(cls, text: str) -> Self:
         """The model that `to_json` wrote.
 
-        Raises
-        ------
-        InvalidTableError
-            If the text is something else.
+        Raises `InvalidTableError` if the text is something else.
         """
         try:
             content = json.loads(text)
@@ -65,10 +55,7 @@ class StoredModel(ABC):
     def read(cls, path: str | Path) -> Self:
         """The model of a file.
 
-        Raises
-        ------
-        MissingInputError, InvalidTableError
-            If there is no such file, or it holds something else.
+        Raises `MissingInputError` or `InvalidTableError` if there is no such file, or it holds something else.
         """
         if not Path(path).is_file():
             raise MissingInputError(

@@ -13,10 +13,10 @@ from monai.bundle import create_workflow
 
 from monai_spine.bundle.errors import chain
 from monai_spine.bundle.run import BundleRunError, BundleStopped, Settings
-from monai_spine.experiments.tuning.configuration import parsed_value
+from monai_spine.experiments.tuning.request import parsed_value
 from monai_spine.training.tensorboard.study_pictures import StudyPictures
 
-USERS = ("experiments.comparison.training", "experiments.comparison.epoch_cost", "experiments.tuning.trial")
+USERS = ("experiments.comparison.training", "experiments.tuning.search")
 """Modules of monai_spine that run steps."""
 
 

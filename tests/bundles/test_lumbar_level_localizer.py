@@ -13,9 +13,8 @@ from monai.bundle import ConfigParser, ckpt_export, create_workflow, load, onnx_
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from monai_spine.bundle.shipped import LEVEL_LOCALIZER as BUNDLE
+from monai_spine.levels.localizers import LevelLocator, RecessLocator
 from monai_spine.levels.locate import locate
-from monai_spine.levels.recesses.locator import RecessLocator
-from monai_spine.levels.sagittal.locator import LevelLocator
 from monai_spine.spine import TARGETS, Level, SeriesType
 from tests.bundles.runs import command
 from tests.cohorts import write_cohort

@@ -17,21 +17,14 @@ _FORBIDDEN = set('\\:*?"<>|')
 
 @dataclass(frozen=True)
 class Part:
-    """One network of a candidate.
-
-    Attributes
-    ----------
-    name
-        The name of the network, and of its folder.
-    configs
-        The configuration files of its training; the entries of later ones win.
-    settings
-        Configuration entries that win over all files.
-    """
+    """One network of a candidate."""
 
     name: str
+    """The name of the network, and of its folder."""
     configs: tuple[Path, ...]
+    """The configuration files of its training; the entries of later ones win."""
     settings: Settings = ()
+    """Configuration entries that win over all files."""
 
     def entry(self, name: str) -> Any:
         """A top-level entry of its configuration as written there; a setting as text; None if there is none."""
@@ -56,17 +49,11 @@ class Candidate:
 def presets(bundle: Path, texts: Sequence[str], settings: Settings = ()) -> list[Candidate]:
     """Candidates from presets.
 
-    Parameters
-    ----------
-    texts
-        ``a`` is a preset, and ``default`` is the bundle without one. ``a+b`` is one network with both presets; the
-        entries of the later one win. ``a/b/c`` are several networks that share the budget, each with ``conditions``
-        of its own. ``name=…`` gives the row another name. A preset may be a file, but not in ``a/b``.
-
-    Raises
-    ------
-    MissingInputError, InvalidOptionError
-        If a preset does not exist, a text has another form, or two candidates have one name.
+    ``texts``: ``a`` is a preset, and ``default`` is the bundle without one. ``a+b`` is one network with both presets;
+    the entries of the later one win. ``a/b/c`` are several networks that share the budget, each with ``conditions`` of
+    its own. ``name=…`` gives the row another name. A preset may be a file, but not in ``a/b``.
+    Raises `MissingInputError` or `InvalidOptionError` if a preset does not exist, a text has another form, or two
+    candidates have one name.
     """
     if not all(text.strip() for text in texts):
         raise InvalidOptionError("expected names of presets with commas between them, such as default,mine")
@@ -80,10 +67,8 @@ def backbones(
 ) -> list[Candidate]:
     """Candidates that differ in their backbone only.
 
-    Raises
-    ------
-    MissingInputError, InvalidOptionError
-        If the bundle's configuration has no backbone, or two candidates have one name.
+    Raises `MissingInputError` or `InvalidOptionError` if the bundle's configuration has no backbone, or two candidates
+    have one name.
     """
     plain = Part("", tuple(training_configs(bundle, overrides)))  # without settings, whose values are text
     several, one = plain.entry("backbones"), plain.entry("backbone")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,44 +12,25 @@ from monai_spine.bundle.run import Report
 from monai_spine.errors import ExitCode, InvalidOptionError, InvalidTableError, MissingInputError, SpineError
 from monai_spine.experiments.comparison.assessment import Assessment
 from monai_spine.experiments.comparison.candidate import Candidate, Part
-from monai_spine.experiments.comparison.epoch_cost import measure_epoch
 from monai_spine.experiments.comparison.report import Row, costs, to_csv, to_text, write_picture
-from monai_spine.experiments.comparison.training import TrainingJob, epoch_records, evaluate, train
+from monai_spine.experiments.comparison.training import TrainingJob, epoch_records, evaluate, measure_epoch, train
 from monai_spine.experiments.fold_run import prefixed, read_state
 from monai_spine.files import write_text
 
 
 @dataclass(frozen=True)
-class Budget:
-    """The budget of each candidate.
-
-    Attributes
-    ----------
-    epochs
-        For each network; None for as many as its configuration has.
-    minutes
-        Instead of epochs: minutes for all networks and folds of a candidate together, of processor time on a CPU, by
-        the clock on a GPU.
-    """
-
-    epochs: int | None = None
-    minutes: float | None = None
-
-
-@dataclass(frozen=True)
 class Plan:
-    """On which data to compare, and with which budget.
-
-    Attributes
-    ----------
-    assessment
-        The items that every candidate predicts, and the folds that are left out, one training for each.
-    """
+    """On which data to compare, and with which budget for each candidate."""
 
     bundle: Path
     datalist: Path
     assessment: Assessment
-    budget: Budget
+    """The items that every candidate predicts, and the folds that are left out, one training for each."""
+    epochs: int | None = None
+    """For each network; None for as many as its configuration has."""
+    minutes: float | None = None
+    """Instead of epochs: minutes for all networks and folds of a candidate together, of processor time on a CPU, by the
+    clock on a GPU."""
 
 
 @dataclass(frozen=True)
@@ -68,10 +49,8 @@ class Comparison:
 def assessment_of(datalist: Path, folds: Sequence[int], test: Path | None, floor: Path | None) -> Assessment:
     """The assessment for a datalist of studies or of images; see `StudyAssessment` and `ImageAssessment`.
 
-    Raises
-    ------
-    MissingInputError, InvalidTableError, InvalidOptionError
-        As for these, and if the datalist is not JSON, or there is a floor for images.
+    Raises `MissingInputError`, `InvalidTableError` or `InvalidOptionError` as for these, and if the datalist is not
+    JSON, or there is a floor for images.
     """
     if not datalist.is_file():
         raise MissingInputError(f"expected a datalist, but there is no file {datalist}")
@@ -97,10 +76,7 @@ def compare(plan: Plan, candidates: Sequence[Candidate], out: Path, report: Repo
     was trained with the same configuration, data and budget is not trained again. A training that was killed resumes
     after its last complete epoch. A candidate that fails has a row with the reason.
 
-    Raises
-    ------
-    SpineError
-        If every candidate fails.
+    Raises `SpineError` if every candidate fails.
     """
     assessment = plan.assessment
     predictions: dict[str, Any] = {}
@@ -148,10 +124,10 @@ def _run_fold(plan: Plan, candidate: Candidate, fold: int, root: Path, report: R
 
 def _epochs(plan: Plan, job: TrainingJob, root: Path, networks: int, report: Report) -> int | None:
     """How many epochs to train a network. The number is measured once and saved, so that a resumed run has the same."""
-    if plan.budget.minutes is None:
-        return plan.budget.epochs
+    if plan.minutes is None:
+        return plan.epochs
     # A candidate of several networks gets no more time than one of a single network.
-    minutes = plan.budget.minutes / (networks * len(plan.assessment.folds))
+    minutes = plan.minutes / (networks * len(plan.assessment.folds))
     path = root / "budget.json"
     state = read_state(path)
     fingerprint = job.fingerprint(None)
@@ -182,7 +158,7 @@ def _write(out: Path, rows: Sequence[Row], plan: Plan) -> None:
     assessment = plan.assessment
     write_text(out / "comparison.csv", to_csv(rows))
     content = {
-        "budget": asdict(plan.budget),
+        "budget": {"epochs": plan.epochs, "minutes": plan.minutes},
         **assessment.context(),
         "candidates": [row.as_dict() for row in rows],
     }

@@ -10,36 +10,23 @@ from typing import Any
 import numpy as np
 
 from monai_spine.errors import InvalidTableError, listed
-from monai_spine.experiments.comparison.assessment import Predicted
+from monai_spine.experiments.comparison.assessment import Assessment, Predicted, check_unseen
 from monai_spine.images.data.datalist import UNKNOWN, Record, Task, read_image_datalist, split_folds
 from monai_spine.images.evaluation.decision_thresholds import thresholds_beside
 from monai_spine.images.evaluation.figures import Classified, class_figures, overall_figures
-from monai_spine.scoring.bootstrap import difference, estimate, patient_counts
 from monai_spine.scoring.competition import Floats
+from monai_spine.scoring.resampling import difference, estimate, patient_counts
 from monai_spine.scoring.submission import read_table
 
 
-class ImageAssessment:
+class ImageAssessment(Assessment):
     """The images that every candidate predicts, with their labels.
 
-    These are the images of the datalist's ``test`` section if it has labels, else those of the folds left out of
-    training.
-
-    Parameters
-    ----------
-    datalist
-        A datalist with folds.
-    folds
-        The folds to leave out, one training for each.
-    test
-        Another datalist of the same classes, whose images are predicted instead: its ``test`` section if that has
-        labels, else ``training``.
-
-    Raises
-    ------
-    MissingInputError, InvalidTableError
-        If a datalist or a fold does not exist, no image has a label, groups of the test are trained on, or the test has
-        other classes.
+    ``folds``: the folds to leave out, one training for each.
+    ``test``: another datalist of the same classes, whose images are predicted instead: its ``test`` section if that has
+    labels, else ``training``.
+    Raises `MissingInputError` or `InvalidTableError` if a datalist or a fold does not exist, no image has a label,
+    groups of the test are trained on, or the test has other classes.
     """
 
     lower_is_better = False
@@ -62,7 +49,7 @@ class ImageAssessment:
                 f"{test or datalist}: none of {len(self.records)} images to evaluate on has a label"
             )
         if self.section:
-            _check_unseen(self.records, images.training)
+            check_unseen(self.records, images.training, "group", "groups", "images")
         self.labels = np.array([record["label"] for record in self.records], dtype=np.int64)
         self.groups = [record["group"] for record in self.records]
         self.counts = patient_counts(self.groups)
@@ -87,11 +74,6 @@ class ImageAssessment:
         """Further figures for the terminal."""
         return ("accuracy", "macro_f1")
 
-    @property
-    def folds(self) -> list[int]:
-        """The folds that are left out, one training for each."""
-        return list(self.sides)
-
     def evaluated(self) -> tuple[tuple[str, Any], ...]:
         """Configuration entries that put the images into an evaluation; none if these are the images of the fold."""
         if self.section is None:
@@ -101,24 +83,13 @@ class ImageAssessment:
         path = str(self.elsewhere.resolve())
         return (("evaluated", f"$image_datalist.read_image_datalist({path!r}).{self.section}"),)
 
-    def sizes(self, fold: int) -> tuple[int, int]:
-        """How many images are trained on, and how many validate."""
-        training, validation = self.sides[fold]
-        return len(training), len(validation)
-
     def predictions(self, predicted: Predicted) -> Classified:
-        """A candidate's probabilities of all images.
-
-        The images of several folds are joined; predictions of the same test images by the networks of several folds
-        are averaged.
-
-        Raises
-        ------
-        InvalidTableError
-            If a file lacks an image.
-        """
+        """A candidate's probabilities of all images; see `Assessment`."""
         paths = {fold: parts[0][1] for fold, parts in predicted.items()}
-        each = [self._probabilities(path, self._of(fold)) for fold, path in paths.items()]
+        each = [
+            self._probabilities(path, self.records if self.section else self.sides[fold][1])
+            for fold, path in paths.items()
+        ]
         probabilities = np.mean(each, axis=0) if self.section else np.concatenate(each)
         thresholds = None
         if self.multilabel:
@@ -161,9 +132,6 @@ class ImageAssessment:
         each = [class_figures(classified, n, self.counts) for n in range(classified.classes)]
         return overall_figures(classified, each, self.counts)
 
-    def _of(self, fold: int) -> list[Record]:
-        return self.records if self.section else self.sides[fold][1]
-
     def _probabilities(self, path: Path, records: Sequence[Record]) -> Floats:
         table = read_table(path)
         columns = [f"probability_{name}" for name in self.classes]
@@ -183,11 +151,3 @@ class ImageAssessment:
 
 def _labelled(records: Sequence[Record]) -> bool:
     return any((np.asarray(record["label"]) != UNKNOWN).any() for record in records)
-
-
-def _check_unseen(images: Sequence[Record], training: Sequence[Record]) -> None:
-    shared = {record["group"] for record in images} & {record["group"] for record in training}
-    if shared:
-        raise InvalidTableError(
-            f"{len(shared)} groups of the test have images in training, too, such as {min(shared)}; remove these"
-        )

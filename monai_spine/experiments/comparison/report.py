@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -12,7 +10,7 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from monai_spine.files import whole_file
+from monai_spine.files import csv_text, write_figure
 
 _COSTS = (
     "parameters",
@@ -47,12 +45,8 @@ class Row:
 def costs(parts: Sequence[Sequence[Mapping[str, Any]]], networks: int) -> dict[str, float | str | None]:
     """What a candidate cost, from the records of all its runs.
 
-    Parameters
-    ----------
-    parts
-        For each run, the lines of `monai_spine.training.run_record.RunRecord`.
-    networks
-        How many runs make one prediction: their parameters add up, and so do their seconds per item.
+    ``parts``: for each run, the lines of `monai_spine.training.run_record.RunRecord`.
+    ``networks``: how many runs make one prediction: their parameters add up, and so do their seconds per item.
     """
     first = parts[:networks]  # those of the first fold; the networks of other folds are like them
     return {
@@ -69,25 +63,15 @@ def costs(parts: Sequence[Sequence[Mapping[str, Any]]], networks: int) -> dict[s
 
 def to_csv(rows: Sequence[Row]) -> str:
     """A line for each candidate; figures that are not defined are empty."""
-    columns: dict[str, None] = {}
-    for row in sorted(rows, key=lambda row: bool(row.reason)):
-        columns |= dict.fromkeys(name for name in row.as_dict() if name != "reason")
-    text = io.StringIO()
-    writer = csv.DictWriter(text, [*columns, "reason"], lineterminator="\n")
-    writer.writeheader()
-    writer.writerows({name: _plain(value) for name, value in row.as_dict().items()} for row in rows)
-    return text.getvalue()
+    contents = [row.as_dict() for row in sorted(rows, key=lambda row: bool(row.reason))]
+    columns = [*dict.fromkeys(name for content in contents for name in content if name != "reason"), "reason"]
+    return csv_text([columns, *([_plain(row.as_dict().get(name)) for name in columns] for row in rows)])
 
 
 def to_text(rows: Sequence[Row], key: str, shown: Sequence[str]) -> str:
     """A table for people.
 
-    Parameters
-    ----------
-    key
-        The figure that orders the candidates; it is shown with its interval.
-    shown
-        Further figures.
+    ``key``: the figure that orders the candidates; it is shown with its interval.
     """
     heads = ["", key, "95 %", *shown, *(name.replace("_per_second", "/s") for name in _COSTS)]
     cells = [heads]
@@ -116,12 +100,8 @@ def to_text(rows: Sequence[Row], key: str, shown: Sequence[str]) -> str:
 def write_picture(path: Path, rows: Sequence[Row], key: str, title: str, lines: Mapping[str, float]) -> None:
     """Write a PNG with a point and its interval for each candidate, and its cost; failed candidates are left out.
 
-    Parameters
-    ----------
-    key
-        The figure to show; ``<key>_low`` and ``<key>_high`` are its interval.
-    lines
-        Names and values of the vertical lines with which candidates are compared.
+    ``key``: the figure to show; ``<key>_low`` and ``<key>_high`` are its interval.
+    ``lines``: names and values of the vertical lines with which candidates are compared.
     """
     shown = [row for row in rows if not row.reason]
     figure = Figure(figsize=(10, 1.5 + 0.42 * len(shown)), layout="constrained", dpi=120)
@@ -143,8 +123,7 @@ def write_picture(path: Path, rows: Sequence[Row], key: str, title: str, lines: 
     axes.grid(axis="x", color="#e6e6e6", linewidth=0.7)
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)
-    with whole_file(path) as partial:
-        figure.savefig(partial, format="png")
+    write_figure(path, figure)
 
 
 def _rate(parts: Sequence[Sequence[Mapping[str, Any]]], phase: str) -> float | None:

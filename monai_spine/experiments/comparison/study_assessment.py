@@ -8,40 +8,27 @@ from typing import Any
 
 import numpy as np
 
-from monai_spine.data.datalist import Record, label_array, read_content, read_datalist, split_folds
+from monai_spine.data.datalist import label_array, read_content, read_datalist, split_folds
 from monai_spine.errors import InvalidTableError
-from monai_spine.experiments.comparison.assessment import Predicted
+from monai_spine.experiments.comparison.assessment import Assessment, Predicted, check_unseen
 from monai_spine.experiments.comparison.candidate import Part
-from monai_spine.scoring.bootstrap import Estimate, difference, patient_counts, score_estimate, score_replicates
+from monai_spine.experiments.fold_run import labels_of
 from monai_spine.scoring.competition import JEFFREYS, Floats, competition_score, level_prior
+from monai_spine.scoring.resampling import Estimate, difference, patient_counts, score_estimate, score_replicates
 from monai_spine.scoring.submission import Labels, read_predictions
 from monai_spine.spine import FINDINGS, MISSING, Condition
 from monai_spine.tables.floor import read_floor, share_of_way
 
 
-class StudyAssessment:
+class StudyAssessment(Assessment):
     """The studies that every candidate predicts, with their labels, prior and floor.
 
-    These are the studies of the datalist's ``test`` section if it has labels, else those of the folds left out of
-    training.
-
-    Parameters
-    ----------
-    datalist
-        A datalist with folds.
-    folds
-        The folds to leave out, one training for each.
-    test
-        Another datalist, whose studies are predicted instead: its ``test`` section if that has labels, else
-        ``training``.
-    floor
-        A phantom cohort's ``floor.json`` or ``truth.csv`` for these studies.
-
-    Raises
-    ------
-    MissingInputError, InvalidTableError
-        If a datalist or a fold does not exist, no study has a label, patients of the test are trained on, or the floor
-        belongs to other studies.
+    ``folds``: the folds to leave out, one training for each.
+    ``test``: another datalist, whose studies are predicted instead: its ``test`` section if that has labels, else
+    ``training``.
+    ``floor``: a phantom cohort's ``floor.json`` or ``truth.csv`` for these studies.
+    Raises `MissingInputError` or `InvalidTableError` if a datalist or a fold does not exist, no study has a label,
+    patients of the test are trained on, or the floor belongs to other studies.
     """
 
     key = "score"
@@ -56,8 +43,8 @@ class StudyAssessment:
             self.source = (test, "training")
         studies = read_datalist(*self.source) if self.source else [r for fold in folds for r in self.sides[fold][1]]
         if self.source:
-            _check_unseen(studies, self.records)
-        self.labels = Labels(tuple(record["study_id"] for record in studies), label_array(studies))
+            check_unseen(studies, self.records, "patient_id", "patients", "studies")
+        self.labels = labels_of(studies)
         if (self.labels.grades == MISSING).all():
             raise InvalidTableError(f"{datalist}: none of the {len(studies)} studies to evaluate on has a label")
         self.counts = patient_counts([record["patient_id"] for record in studies])
@@ -70,11 +57,6 @@ class StudyAssessment:
         """Further figures for the terminal."""
         return () if self.floor is None else ("share_of_way",)
 
-    @property
-    def folds(self) -> list[int]:
-        """The folds that are left out, one training for each."""
-        return list(self.sides)
-
     def evaluated(self) -> tuple[tuple[str, Any], ...]:
         """Configuration entries that replace the validation's studies; none if these are the studies of the fold."""
         if self.source is None:
@@ -82,22 +64,8 @@ class StudyAssessment:
         path, section = self.source
         return (("validate#dataset#data", f"$datalist.read_datalist({str(path.resolve())!r}, {section!r})"),)
 
-    def sizes(self, fold: int) -> tuple[int, int]:
-        """How many studies are trained on, and how many validate."""
-        training, validation = self.sides[fold]
-        return len(training), len(validation)
-
     def predictions(self, predicted: Predicted) -> Floats:
-        """A candidate's probabilities, ``(studies, 25, 3)``.
-
-        A network with ``conditions`` is used for these conditions only. The studies of several folds are joined;
-        predictions of the same test studies by the networks of several folds are averaged.
-
-        Raises
-        ------
-        MissingInputError, InvalidTableError
-            If a file is missing or does not fit.
-        """
+        """A candidate's probabilities, ``(studies, 25, 3)``. A network with ``conditions`` is used for these only."""
         folds = [self._joined(parts, self._labels_of(fold)) for fold, parts in predicted.items()]
         return np.mean(folds, axis=0) if self.source else np.concatenate(folds)
 
@@ -142,10 +110,7 @@ class StudyAssessment:
         return {"share_of_way": share_of_way(score, self.prior["score"], self.floor["score"])}
 
     def _labels_of(self, fold: int) -> Labels:
-        if self.source:
-            return self.labels
-        records = self.sides[fold][1]
-        return Labels(tuple(record["study_id"] for record in records), label_array(records))
+        return self.labels if self.source else labels_of(self.sides[fold][1])
 
     def _joined(self, parts: Sequence[tuple[Part, Path]], labels: Labels) -> Floats:
         joined = None
@@ -173,11 +138,3 @@ def _test_section(path: Path) -> tuple[Path, str] | None:
     entries = read_content(path).get("test") or []
     labelled = any(grade != MISSING for entry in entries for grade in entry.get("label", []))
     return (path, "test") if labelled else None
-
-
-def _check_unseen(studies: Sequence[Record], records: Sequence[Record]) -> None:
-    shared = {record["patient_id"] for record in studies} & {record["patient_id"] for record in records}
-    if shared:
-        raise InvalidTableError(
-            f"{len(shared)} patients of the test have studies in training, too, such as {min(shared)}; remove these"
-        )

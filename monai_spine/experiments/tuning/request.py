@@ -1,40 +1,105 @@
-"""From a user's request to a search and its results."""
+"""From a user's request, and the bundle's configuration before anything is trained, to a search and its results."""
 
 from __future__ import annotations
 
+import ast
+import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from optuna.trial import FrozenTrial
 
-from monai_spine.bundle.run import Report, Settings
-from monai_spine.errors import ExitCode, MissingInputError, SpineError
+from monai_spine.bundle.run import Report, Settings, training_configs
+from monai_spine.errors import ExitCode, InvalidOptionError, MissingInputError, SpineError, listed
 from monai_spine.experiments.fold_run import digest
-from monai_spine.experiments.tuning.configuration import Configuration, check_settings, direction_of
 from monai_spine.experiments.tuning.results import check_folder, write_results
 from monai_spine.experiments.tuning.search import Pruning, Search, reason
 from monai_spine.experiments.tuning.space import Space
 from monai_spine.experiments.tuning.storage import TrialStorage, finished
-from monai_spine.experiments.tuning.trial import CommonSettings
+
+_HIGHER = "best_model#higher_is_better"
+_LOWER = ("loss", "score", "brier", "ece", "error", "distance", "mm")
+"""If the name of a figure contains one of these words, less of it is better."""
+
+
+class Configuration:
+    """The configuration of a bundle's training, read and merged but not built.
+
+    Raises `MissingInputError` if a file does not exist.
+    """
+
+    def __init__(self, bundle: Path, presets: Sequence[Path], settings: Settings, datalist: Path) -> None:
+        from monai.bundle import ConfigParser
+
+        self.presets = training_configs(bundle, presets)[1:]
+        self.settings = {name: parsed_value(value) for name, value in settings}
+        own = {"dataset_dir": str(datalist.parent), "datalist": str(datalist)}
+        self._parser = ConfigParser()
+        self._parser.read_config([str(path) for path in training_configs(bundle, presets)])
+        self._parser.update(self.settings)
+        # Some bundles derive the key figure from the data, so the datalist must be known.
+        self._parser.update(own)
+
+    def has(self, id_: str) -> bool:
+        """Whether there is such an entry."""
+        return id_ in self._parser
+
+    def key_metric(self) -> tuple[str, bool]:
+        """The figure by which the bundle chooses its best weights, and whether more of it is better.
+
+        Raises `InvalidOptionError` if the configuration has no such figure.
+        """
+        try:
+            name = self._parser.get_parsed_content("best_model#metric")
+            higher = self.has(_HIGHER) and self._parser.get_parsed_content(_HIGHER)
+        except SpineError:
+            raise
+        except Exception as err:  # MONAI's parser raises errors of many kinds
+            raise InvalidOptionError(
+                f"expected the bundle to have a figure by which it chooses its weights, but found none ({err}); "
+                "give --metric and --direction"
+            ) from err
+        return str(name), bool(higher)
+
+    def override(self) -> dict[str, Any]:
+        """All that differs from the bundle's ``train.json``: presets, and settings, which win."""
+        merged: dict[str, Any] = {}
+        for path in self.presets:
+            merged |= json.loads(path.read_text(encoding="utf-8"))
+        return {**merged, **self.settings}
+
+
+def direction_of(metric: str) -> bool:
+    """Whether more of a figure is better, guessed from its name."""
+    return not any(word in metric.lower() for word in _LOWER)
+
+
+def parsed_value(text: str) -> Any:
+    """A setting's value: a number, a list and so on, or else the text itself."""
+    try:
+        return ast.literal_eval(text)
+    except (ValueError, SyntaxError):
+        return text
+
+
+def check_settings(settings: Settings, chosen: Sequence[str]) -> None:
+    """Make sure that no configuration entry is both set and searched for.
+
+    Raises `InvalidOptionError` if an entry is both.
+    """
+    both = sorted({name for name, _ in settings} & set(chosen))
+    if both:
+        raise InvalidOptionError(f"{listed(both)}: both set and in the search space; remove it from one of them")
+
 
 _OWN_DATABASE = "study.db"
 
 
 @dataclass(frozen=True)
 class TuningRequest:
-    """What a user asks for.
-
-    Attributes
-    ----------
-    storage
-        A database's URL; None for a SQLite file in the folder of the results.
-    study
-        The name of the search in the database.
-    metric, higher_is_better
-        The figure of the validation; None for the one by which the bundle chooses its weights.
-    fold
-        The fold that validates.
-    """
+    """What a user asks for."""
 
     bundle: Path
     datalist: Path
@@ -43,11 +108,16 @@ class TuningRequest:
     presets: tuple[Path, ...] = ()
     settings: Settings = ()
     storage: str | None = None
+    """A database's URL; None for a SQLite file in the folder of the results."""
     study: str = "search"
+    """The name of the search in the database."""
     metric: str | None = None
     higher_is_better: bool | None = None
+    """``metric``, ``higher_is_better``: the figure of the validation; None for the one by which the bundle chooses its
+    weights."""
     pruning: Pruning = Pruning.MEDIAN
     fold: int = 0
+    """The fold that validates."""
     seed: int = 0
 
 
@@ -76,29 +146,15 @@ class TuningResult:
 def tune(request: TuningRequest, out: Path, report: Report) -> TuningResult:
     """Search, and write the results so far after every trial (`write_results`).
 
-    Raises
-    ------
-    MissingInputError, InvalidTableError, InvalidOptionError
-        If the bundle, the datalist or the storage cannot be used, before the first trial.
-    SpineError
-        If no trial was completed.
+    Raises `MissingInputError`, `InvalidTableError` or `InvalidOptionError` if the bundle, the datalist or the storage
+    cannot be used, before the first trial.
+    Raises `SpineError` if no trial was completed.
     """
     if not request.datalist.is_file():
         raise MissingInputError(f"expected a datalist, but there is no file {request.datalist}")
     configuration = Configuration(request.bundle, request.presets, request.settings, request.datalist)
     check_settings(request.settings, sorted(request.space.ids()))
     metric, higher = _metric(request, configuration)
-    common = CommonSettings(
-        bundle=request.bundle,
-        datalist=request.datalist,
-        metric=metric,
-        higher_is_better=higher,
-        presets=request.presets,
-        settings=request.settings,
-        fold=request.fold,
-        seed=request.seed,
-        has_cache=configuration.has("cache_dir"),
-    )
     files = [request.bundle / "configs" / "train.json", *configuration.presets, request.datalist]
     fixed = (request.space.fingerprint, request.settings, metric, higher, request.fold, request.seed)
     storage = TrialStorage(
@@ -109,7 +165,14 @@ def tune(request: TuningRequest, out: Path, report: Report) -> TuningResult:
         fingerprint=digest(files, *fixed),
     )
     search = Search(
-        common=common,
+        bundle=request.bundle,
+        presets=request.presets,
+        settings=request.settings,
+        has_cache=configuration.has("cache_dir"),
+        datalist=request.datalist,
+        fold=request.fold,
+        metric=metric,
+        higher_is_better=higher,
         space=request.space,
         storage=storage,
         out=out,
@@ -137,4 +200,4 @@ def _result(search: Search) -> TuningResult:
     if not finished(search.storage.study):
         raise SpineError(f"none of {len(trials)} trials was completed; see {search.out / 'trials.csv'}")
     failed = {trial.number: reason(trial) for trial in trials if reason(trial)}
-    return TuningResult(search.storage.study.best_trial, search.common.metric, len(trials), failed)
+    return TuningResult(search.storage.study.best_trial, search.metric, len(trials), failed)

@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
+import math
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import optuna
+from matplotlib import colormaps
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+from optuna.distributions import CategoricalDistribution
 from optuna.trial import FrozenTrial, TrialState
 from torch.utils.tensorboard import SummaryWriter
 from torch.utils.tensorboard.summary import hparams
 
 from monai_spine.errors import InvalidOptionError
-from monai_spine.experiments.tuning.pictures import write_history, write_importances, write_parallel
 from monai_spine.experiments.tuning.search import Search, reason
 from monai_spine.experiments.tuning.storage import finished
-from monai_spine.files import write_text
+from monai_spine.files import csv_text, write_figure, write_text
 
 _COLUMNS = ("number", "state", "value", "epoch", "epochs", "minutes", "seed")
 _SUMMARY = "search.json"
@@ -39,10 +43,7 @@ def write_results(search: Search, override: Mapping[str, Any]) -> None:
     These are ``trials.csv`` and ``search.json``. When a trial is done, also ``best.json``, ``history.png`` and
     ``tensorboard/``; from the second one on, ``importances.png`` and ``parallel.png``.
 
-    Parameters
-    ----------
-    override
-        What all trials change in the bundle's ``train.json``: presets and settings.
+    ``override``: what all trials change in the bundle's ``train.json``: presets and settings.
     """
     study, out = search.storage.study, search.out
     trials = study.get_trials(deepcopy=False)
@@ -53,11 +54,11 @@ def write_results(search: Search, override: Mapping[str, Any]) -> None:
     if best is None:
         return
     write_text(out / "best.json", json.dumps({**override, **_chosen(search, best)}, indent=2) + "\n")
-    metric = search.common.metric
-    write_history(out / "history.png", trials, metric, search.common.higher_is_better)
+    metric = search.metric
+    write_history(out / "history.png", trials, metric, search.higher_is_better)
     if len(done) > 1:
         write_importances(out / "importances.png", importances(study), metric)
-        write_parallel(out / "parallel.png", trials, metric, search.common.higher_is_better)
+        write_parallel(out / "parallel.png", trials, metric, search.higher_is_better)
     for trial in trials:
         _write_hparams(out / "tensorboard", trial, metric)
 
@@ -65,10 +66,7 @@ def write_results(search: Search, override: Mapping[str, Any]) -> None:
 def check_folder(search: Search) -> None:
     """Make sure that the folder does not hold another search, because this one would replace its trials' folders.
 
-    Raises
-    ------
-    InvalidOptionError
-        If it does.
+    Raises `InvalidOptionError` if it does.
     """
     path = search.out / _SUMMARY
     if not path.is_file():
@@ -111,8 +109,8 @@ def _summary(search: Search, best: FrozenTrial | None, trials: list[FrozenTrial]
     return {
         "study": search.storage.study.study_name,
         "storage": search.storage_name,
-        "metric": search.common.metric,
-        "direction": "maximize" if search.common.higher_is_better else "minimize",
+        "metric": search.metric,
+        "direction": "maximize" if search.higher_is_better else "minimize",
         "seed": search.seed,
         "trials": counts,
         "best": None if best is None else _best(best),
@@ -133,14 +131,13 @@ def _state(trial: FrozenTrial) -> str:
 
 def _table(trials: list[FrozenTrial]) -> str:
     names = list(dict.fromkeys(name for trial in trials for name in trial.params))
-    text = io.StringIO()
-    writer = csv.DictWriter(text, [*_COLUMNS, *names, "reason"], lineterminator="\n", extrasaction="ignore")
-    writer.writeheader()
+    columns = [*_COLUMNS, *names, "reason"]
+    rows: list[list[Any]] = [columns]
     for trial in trials:
-        figure = trial.value if trial.value is not None else ""
-        row = {"number": trial.number, "state": _state(trial), "value": figure, "reason": reason(trial)}
-        writer.writerow({**trial.user_attrs, **trial.params, **row})
-    return text.getvalue()
+        own = {"number": trial.number, "state": _state(trial), "value": trial.value, "reason": reason(trial)}
+        row = {**trial.user_attrs, **trial.params, **own}
+        rows.append([row.get(name) for name in columns])
+    return csv_text(rows)
 
 
 def _write_hparams(folder: Path, trial: FrozenTrial, metric: str) -> None:
@@ -159,3 +156,132 @@ def _write_hparams(folder: Path, trial: FrozenTrial, metric: str) -> None:
     for epoch, figure in sorted(trial.intermediate_values.items()):
         writer.add_scalar(f"validation/{metric}", figure, epoch)
     writer.close()
+
+
+_FINISHED, _ENDED, _BEST = "#1f5fa8", "#c4c4c4", "#d98c2b"
+_MAP = "viridis"
+
+
+def write_history(path: Path, trials: Sequence[FrozenTrial], metric: str, higher_is_better: bool) -> None:
+    """The figure of every trial, and the best so far. A trial that was ended early is shown at its last figure."""
+    figure = Figure(figsize=(8, 4.2), layout="constrained", dpi=120)
+    axes = figure.subplots()
+    for state, colour, label in ((TrialState.COMPLETE, _FINISHED, "done"), (TrialState.PRUNED, _ENDED, "ended early")):
+        own = [trial for trial in trials if trial.state is state and trial.value is not None]
+        if own:
+            values = [_value(trial) for trial in own]
+            axes.scatter([trial.number for trial in own], values, color=colour, label=label, s=28, zorder=3)
+    done = _done(trials)
+    values = [_value(trial) for trial in done]
+    best = np.maximum.accumulate(values) if higher_is_better else np.minimum.accumulate(values)
+    axes.step([t.number for t in done], best, where="post", color=_BEST, label="best so far", linewidth=1.6)
+    axes.set_xlabel("trial")
+    axes.set_ylabel(metric)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.legend(frameon=False, loc="best", fontsize=9)
+    _tidy(axes)
+    write_figure(path, figure)
+
+
+def write_importances(path: Path, importances: Mapping[str, float], metric: str) -> None:
+    """A bar for each parameter, or a picture that says that there are too few trials."""
+    figure = Figure(figsize=(8, 1.3 + 0.4 * max(1, len(importances))), layout="constrained", dpi=120)
+    axes = figure.subplots()
+    if not importances:
+        axes.text(0.5, 0.5, "too few trials that differ", ha="center", va="center", transform=axes.transAxes)
+        axes.set_axis_off()
+        write_figure(path, figure)
+        return
+    names = list(importances)[::-1]
+    bars = axes.barh(names, [importances[name] for name in names], color=_FINISHED, height=0.6)
+    axes.bar_label(bars, [f"{importances[name]:.2f}" for name in names], padding=4, fontsize=9)
+    axes.set_xlim(0, 1.1 * max(1e-9, *importances.values()))
+    axes.set_xlabel(f"share of the variance of {metric}")
+    _tidy(axes)
+    write_figure(path, figure)
+
+
+def write_parallel(path: Path, trials: Sequence[FrozenTrial], metric: str, higher_is_better: bool) -> None:
+    """A line for each trial that is done, through an axis for each parameter and the figure; better ones on top."""
+    done = sorted(_done(trials), key=_value, reverse=not higher_is_better)
+    names = [name for name in done[0].params if all(name in trial.params for trial in done)]
+    figure = Figure(figsize=(2.2 + 1.7 * (len(names) + 1), 4.8), layout="constrained", dpi=120)
+    axes = figure.subplots()
+    scales = [*(_Scale.of(name, done) for name in names), _Scale.of_figure(metric, done)]
+    colours = colormaps[_MAP](np.linspace(0, 1, len(done)))
+    for rank, trial in enumerate(done):
+        heights = [scale.height(trial) for scale in scales]
+        width = 2.2 if rank == len(done) - 1 else 1.1
+        axes.plot(range(len(scales)), heights, color=colours[rank], linewidth=width, alpha=0.85)
+    for x, scale in enumerate(scales):
+        axes.axvline(x, color="black", linewidth=0.8)
+        for height, text in scale.ticks():
+            axes.annotate(text, (x, height), (4, 0), textcoords="offset points", va="center", fontsize=8, bbox=_BOX)
+    axes.set_xticks(range(len(scales)), [scale.name for scale in scales], fontsize=9)
+    axes.tick_params(axis="x", length=0, pad=8)
+    axes.set_yticks([])
+    axes.set_xlim(-0.15, len(scales) - 0.5)
+    axes.spines[:].set_visible(False)
+    axes.set_title("brighter is better; the thick line is the best", fontsize=9, loc="left")
+    write_figure(path, figure)
+
+
+_BOX = {"boxstyle": "square,pad=0.1", "facecolor": "white", "edgecolor": "none", "alpha": 0.75}
+
+
+class _Scale:
+    """One vertical axis: from values to heights between 0 and 1."""
+
+    def __init__(self, name: str, values: Sequence[Any], *, log: bool = False, steps: Sequence[Any] = ()) -> None:
+        self.name = f"{name}\n(log)" if log else name
+        self.source = name
+        self.log, self.steps = log, list(steps)
+        numbers = [self._number(value) for value in values]
+        self.low, self.high = min(numbers), max(numbers)
+
+    @classmethod
+    def of(cls, name: str, trials: Sequence[FrozenTrial]) -> _Scale:
+        """The axis of a parameter."""
+        distribution = trials[0].distributions[name]
+        values = [trial.params[name] for trial in trials]
+        if isinstance(distribution, CategoricalDistribution):
+            return cls(name, values, steps=distribution.choices)
+        return cls(name, values, log=bool(getattr(distribution, "log", False)))
+
+    @classmethod
+    def of_figure(cls, metric: str, trials: Sequence[FrozenTrial]) -> _Scale:
+        """The axis of the figure."""
+        return cls(metric, [_value(trial) for trial in trials])
+
+    def height(self, trial: FrozenTrial) -> float:
+        """Where a trial's line crosses the axis."""
+        return self._height(self._number(trial.params.get(self.source, trial.value)))
+
+    def ticks(self) -> list[tuple[float, str]]:
+        """Heights and the texts there."""
+        if self.steps:
+            return [(self._height(n), str(step)) for n, step in enumerate(self.steps) if self.low <= n <= self.high]
+        numbers = np.linspace(self.low, self.high, 5) if self.high > self.low else np.array([self.low])
+        return [(self._height(n), f"{math.exp(n) if self.log else n:.3g}") for n in numbers]
+
+    def _number(self, value: Any) -> float:
+        if self.steps:
+            return float(self.steps.index(value))
+        return math.log(value) if self.log else float(value)
+
+    def _height(self, number: float) -> float:
+        return (number - self.low) / (self.high - self.low) if self.high > self.low else 0.5
+
+
+def _done(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
+    return [trial for trial in trials if trial.state is TrialState.COMPLETE]
+
+
+def _value(trial: FrozenTrial) -> float:
+    return math.nan if trial.value is None else float(trial.value)
+
+
+def _tidy(axes: Axes) -> None:
+    axes.grid(color="#e6e6e6", linewidth=0.7)
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right"]].set_visible(False)

@@ -1,9 +1,12 @@
-"""The search itself: Optuna proposes a trial, it is trained, Optuna gets its figure, until all trials are done."""
+"""The search: Optuna proposes a trial, it is trained in its own folder, Optuna gets its figure, until all are done."""
 
 from __future__ import annotations
 
+import json
+import math
+import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
@@ -13,12 +16,96 @@ import numpy as np
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
-from monai_spine.bundle.run import Report
-from monai_spine.errors import SpineError
-from monai_spine.experiments.fold_run import prefixed
+from monai_spine.bundle.run import BundleStopped, Report, Settings, record_config, run_step, training_configs
+from monai_spine.errors import InvalidOptionError, SpineError
+from monai_spine.experiments.fold_run import fold_settings, prefixed
 from monai_spine.experiments.tuning.space import Space
 from monai_spine.experiments.tuning.storage import REASON, TrialStorage, finished
-from monai_spine.experiments.tuning.trial import CommonSettings, TrialResult, run_trial
+from monai_spine.files import write_text
+from monai_spine.training.run_record import read_record
+
+
+@dataclass(frozen=True)
+class TrialResult:
+    """The best figure of a training, its epoch, and how many epochs there were."""
+
+    value: float
+    epoch: int
+    epochs: int
+
+
+def run_trial(
+    search: Search, root: Path, overrides: Mapping[str, Any], prune: Callable[[int, float], bool]
+) -> TrialResult | None:
+    """Train with some entries of the configuration changed.
+
+    Writes ``overrides.json``, ``epochs.jsonl`` and ``log.txt`` to ``root``, and the best weights unless it was pruned.
+
+    ``prune``: called with every epoch and its figure; True ends the training.
+    Returns None if the training was ended early.
+    Raises `BundleRunError` if the training fails.
+    Raises `InvalidOptionError` if the validation does not have the figure, or the figure is not defined in any epoch.
+    """
+    # What an interrupted search left behind.
+    shutil.rmtree(root, ignore_errors=True)
+    chosen = root / "overrides.json"
+    write_text(chosen, json.dumps({**overrides, "seed": search.seed}, indent=2) + "\n")
+    record = root / "epochs.jsonl"
+    configs = [*training_configs(search.bundle, search.presets), chosen, record_config(record)]
+    pruning = _Pruning(search, record, prune)
+    try:
+        run_step("training", configs, _settings(search, root), root / "log.txt", stop=pruning)
+    except BundleStopped:
+        shutil.rmtree(root / "models", ignore_errors=True)
+        return None
+    # Only needed to resume, and a trial is never resumed.
+    (root / "models" / "latest.pt").unlink(missing_ok=True)
+    lines = read_record(record)
+    figures = [(figure, line["epoch"]) for line in lines if (figure := _figure(search, line)) is not None]
+    if not figures:
+        raise InvalidOptionError(f"{search.metric} was not defined in any of {len(lines)} epochs; too few labels?")
+    value, epoch = max(figures) if search.higher_is_better else min(figures)
+    return TrialResult(value, epoch, len(lines))
+
+
+class _Pruning:
+    """Passes every new epoch of a record to ``prune``; called, it returns whether to stop the training."""
+
+    def __init__(self, search: Search, record: Path, prune: Callable[[int, float], bool]) -> None:
+        self.search, self.record, self.prune = search, record, prune
+        self._seen, self._size = 0, 0
+
+    def __call__(self) -> bool:
+        # Called several times a second: the file is read only when it has grown.
+        size = self.record.stat().st_size if self.record.is_file() else 0
+        if size == self._size:
+            return False
+        self._size = size
+        lines = read_record(self.record)
+        new, self._seen = lines[self._seen :], len(lines)
+        for line in new:
+            figure = _figure(self.search, line)
+            if figure is not None and self.prune(line["epoch"], figure) and line["epoch"] < line["epochs"]:
+                return True
+        return False
+
+
+def _figure(search: Search, line: Mapping[str, Any]) -> float | None:
+    metrics = line["metrics"]
+    if search.metric not in metrics:
+        raise InvalidOptionError(
+            f"expected the figure {search.metric!r} of the validation, but found {', '.join(sorted(metrics))}"
+        )
+    value = metrics[search.metric]
+    return None if value is None or not math.isfinite(value) else float(value)
+
+
+def _settings(search: Search, root: Path) -> Settings:
+    settings = [*search.settings, *fold_settings(search.bundle, search.datalist, search.fold, root)]
+    if search.has_cache:
+        settings.append(("cache_dir", str((root.parent / "cache").resolve())))
+    return tuple(settings)
+
 
 _STARTUP_TRIALS = 5
 """With fewer finished trials, their median is not reliable enough to end a trial."""
@@ -46,38 +133,37 @@ class Pruning(str, Enum):
 
 @dataclass(frozen=True)
 class Search:
-    """What to search, and how.
+    """What to search, and how."""
 
-    Attributes
-    ----------
-    trials
-        How many trials, on all machines together; interrupted ones do not count.
-    storage_name
-        How the results call the database.
-    seed
-        With the same seed and the same figures, the same trials are proposed.
-    """
-
-    common: CommonSettings
+    bundle: Path
+    presets: tuple[Path, ...]
+    """Further configuration files of the bundle."""
+    settings: Settings
+    """Configuration entries by name, with values as text."""
+    has_cache: bool
+    """Whether the bundle has a ``cache_dir``. Trials share it, because a cache's files are named by a digest of what
+    they were made with."""
+    datalist: Path
+    fold: int
+    """The fold that validates."""
+    metric: str
+    """A figure of the validation."""
+    higher_is_better: bool
     space: Space
     storage: TrialStorage
     out: Path
     trials: int
+    """How many trials, on all machines together; interrupted ones do not count."""
     storage_name: str
+    """How the results call the database."""
     seed: int
+    """The seed of the trainings. With the same seed and the same figures, the same trials are proposed."""
 
     def run(self, report: Report, after_each: Callable[[], None]) -> None:
         """Work on the search until all trials are done.
 
-        Parameters
-        ----------
-        after_each
-            Called after each trial of this process.
-
-        Raises
-        ------
-        SpineError
-            If the first trials all fail.
+        ``after_each``: called after each trial of this process.
+        Raises `SpineError` if the first trials all fail.
         """
         for number in self.storage.release_interrupted():
             report(f"trial {number} was interrupted; another takes its place")
@@ -101,9 +187,9 @@ class Search:
         report_own = prefixed(report, f"[trial {trial.number}, {self.trials} in all] ")
         report_own(", ".join(f"{name} {_short(value)}" for name, value in trial.params.items()))
         started = time.monotonic()
-        trial.set_user_attr("seed", self.common.seed)
+        trial.set_user_attr("seed", self.seed)
         try:
-            result = run_trial(self.common, self.folder(trial.number), overrides, _pruning(trial, report_own))
+            result = run_trial(self, self.folder(trial.number), overrides, _pruning(trial, report_own))
         except SpineError as error:
             trial.set_user_attr(REASON, str(error))
             report_own(f"failed: {error}")
@@ -124,10 +210,13 @@ class Search:
         trial.set_user_attr("epoch", result.epoch)
         trial.set_user_attr("epochs", result.epochs)
         others = finished(self.storage.study)
-        is_best = all(self.common.better(result.value, float(one.value or 0)) for one in others)
+        is_best = all(self._is_better(result.value, float(one.value or 0)) for one in others)
         remark = ", the best so far" if is_best else ""
-        report(f"{self.common.metric} {result.value:.4f} in epoch {result.epoch} of {result.epochs}{remark}")
+        report(f"{self.metric} {result.value:.4f} in epoch {result.epoch} of {result.epochs}{remark}")
         return result.value
+
+    def _is_better(self, one: float, other: float) -> bool:
+        return one > other if self.higher_is_better else one < other
 
     def _check_failures(self) -> None:
         trials = self.storage.study.get_trials(deepcopy=False)

@@ -103,18 +103,10 @@ class Space:
 def read_space(path: Path, configs: Sequence[Path]) -> Space:
     """Read and check a search space.
 
-    Parameters
-    ----------
-    configs
-        The bundle's configuration files, in which the ids are looked up.
-
-    Raises
-    ------
-    MissingInputError
-        If there is no such file.
-    InvalidTableError
-        If the file is neither JSON nor YAML, has an id that the configuration lacks, or a range that is not valid. The
-        message lists all faults.
+    ``configs``: the bundle's configuration files, in which the ids are looked up.
+    Raises `MissingInputError` if there is no such file.
+    Raises `InvalidTableError` if the file is neither JSON nor YAML, has an id that the configuration lacks, or a range
+    that is not valid. The message lists all faults.
     """
     content = _content(path)
     faults: list[str] = []

@@ -24,6 +24,8 @@ _WORKER, _FINGERPRINT, REASON = "worker", "fingerprint", "reason"
 class TrialStorage:
     """The trials of a search, shared by all processes that work on it.
 
+    Raises `InvalidOptionError` if the database cannot be used, or holds another search of this name.
+
     Parameters
     ----------
     url
@@ -36,11 +38,6 @@ class TrialStorage:
         Ends trials that are worse than others.
     fingerprint
         A digest of all that the trials have in common. A search is resumed only with the same.
-
-    Raises
-    ------
-    InvalidOptionError
-        If the database cannot be used, or holds another search of this name.
     """
 
     def __init__(

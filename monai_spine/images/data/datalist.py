@@ -47,38 +47,27 @@ class Task(str, Enum):
 
 @dataclass(frozen=True)
 class ImageDatalist:
-    """A datalist of images.
-
-    Attributes
-    ----------
-    classes
-        Names of the classes; a label is an index into them.
-    task
-        What the labels are.
-    training, test
-        Records: ``image`` (absolute paths as strings, the same number for every image), ``label`` (an int, or for
-        `MULTILABEL` a list with an int per class), ``group`` (a string) and ``fold`` (an int, or None).
-    channels
-        Names of the channels if an image has one file for each, else empty.
-    """
+    """A datalist of images."""
 
     classes: tuple[str, ...]
+    """Names of the classes; a label is an index into them."""
     task: Task
+    """What the labels are."""
     training: list[Record]
     test: list[Record]
+    """``training``, ``test``: records: ``image`` (absolute paths as strings, the same number for every image),
+    ``label`` (an int, or for `MULTILABEL` a list with an int per class), ``group`` (a string) and ``fold`` (an int, or
+    None)."""
     channels: tuple[str, ...] = ()
+    """Names of the channels if an image has one file for each, else empty."""
 
 
 def read_image_datalist(path: str | Path) -> ImageDatalist:
     """Read and check a datalist of images. The error names the first few of all faults of the file.
 
-    Raises
-    ------
-    MissingInputError
-        If the datalist, or an image that it names, does not exist.
-    InvalidTableError
-        If it is not JSON, has another schema, breaks the format, has a label outside of the classes, lists an image
-        twice, or has a group in two folds.
+    Raises `MissingInputError` if the datalist, or an image that it names, does not exist.
+    Raises `InvalidTableError` if it is not JSON, has another schema, breaks the format, has a label outside of the
+    classes, lists an image twice, or has a group in two folds.
     """
     path = Path(path)
     content = _read_content(path)
@@ -122,10 +111,7 @@ def write_image_datalist(path: Path, datalist: ImageDatalist) -> None:
 def split_folds(records: Sequence[Record], fold: int) -> tuple[list[Record], list[Record]]:
     """Images to train on, and images of the fold to validate on.
 
-    Raises
-    ------
-    InvalidTableError
-        If an image has no fold, one side would be empty, or a group would be on both sides.
+    Raises `InvalidTableError` if an image has no fold, one side would be empty, or a group would be on both sides.
     """
     return split_by_fold(
         records,

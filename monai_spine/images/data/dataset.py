@@ -1,4 +1,4 @@
-"""Batches of stored images for a data loader, and the order in which an epoch draws them."""
+"""Batches of stored images for a data loader, the order in which an epoch draws them, and weights of classes."""
 
 from __future__ import annotations
 
@@ -10,9 +10,63 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset, DistributedSampler
 
-from monai_spine.images.data.class_balance import draw_probabilities
-from monai_spine.images.data.datalist import Record
+from monai_spine.errors import InvalidOptionError
+from monai_spine.images.data.datalist import UNKNOWN, Record
 from monai_spine.images.data.store import ImageStore
+
+_LOWEST_FREQUENCY = 1e-3
+"""A rarer class is treated as if it were this frequent, so that no image weighs more than a thousandfold."""
+
+
+def frequencies(records: Sequence[Record], classes: int) -> torch.Tensor:
+    """Share of the images that have each class, among those whose label is known: ``(classes,)`` float32."""
+    return torch.tensor(_shares(*_present(records, classes)), dtype=torch.float32)
+
+
+def class_weights(choice: str | Sequence[float] | None, records: Sequence[Record], classes: int) -> torch.Tensor | None:
+    """Weights of the classes in a loss, ``(classes,)`` float32.
+
+    ``choice``: None for no weights; ``balanced`` for weights that make all classes count equally, or with several
+    labels an image, that make the presence of a class count as much as its absence; or one number per class.
+    Raises `InvalidOptionError` if the choice is another word.
+    """
+    if choice is None:
+        return None
+    if not isinstance(choice, str):
+        return torch.tensor([float(weight) for weight in choice])
+    if choice != "balanced":
+        raise InvalidOptionError(f"expected class weights as None, 'balanced' or numbers, but found {choice!r}")
+    shares = frequencies(records, classes).clamp(_LOWEST_FREQUENCY, 1 - _LOWEST_FREQUENCY)
+    multilabel = isinstance(records[0]["label"], list)
+    return (1 - shares) / shares if multilabel else 1 / (classes * shares)
+
+
+def draw_probabilities(records: Sequence[Record], classes: int) -> np.ndarray:
+    """Probability of drawing each image so that classes come equally often: ``(images,)`` float64 with sum 1.
+
+    An image with several labels is drawn as often as its rarest label demands. An image without any label is drawn as
+    often as one of the most frequent group.
+    """
+    present, known = _present(records, classes)
+    shares = np.maximum(_shares(present, known), _LOWEST_FREQUENCY)
+    weights = np.where(present & known, 1 / shares, 0.0).max(axis=1)
+    # An image without any label belongs to the group of "none of the classes", whose share is what the classes leave.
+    weights = np.where(weights > 0, weights, 1 / max(shares.max(), 1 - shares.sum()))
+    return np.asarray(weights / weights.sum())
+
+
+def _shares(present: np.ndarray, known: np.ndarray) -> np.ndarray:
+    return np.asarray((present & known).sum(axis=0) / np.maximum(known.sum(axis=0), 1))
+
+
+def _present(records: Sequence[Record], classes: int) -> tuple[np.ndarray, np.ndarray]:
+    """Whether each image has each class, and whether that is known: two bool arrays ``(images, classes)``."""
+    labels = np.array([record["label"] for record in records])
+    known = labels != UNKNOWN
+    if labels.ndim == 2:
+        return labels == 1, known
+    return labels[:, None] == np.arange(classes), np.repeat(known[:, None], classes, axis=1)
+
 
 Batch = dict[str, torch.Tensor]
 
@@ -26,12 +80,7 @@ class ImageDataset(Dataset[Batch]):
     - ``label``: ``(batch,)`` or ``(batch, classes)``, ``int64``;
     - ``index``: ``(batch,)``, the positions of the records in `data`, ``int64``.
 
-    Parameters
-    ----------
-    data
-        Records of a datalist. The store must hold the images of all of them.
-    store
-        Holds the images.
+    ``data``: records of a datalist. The store must hold the images of all of them.
     """
 
     def __init__(self, data: Sequence[Record], store: ImageStore) -> None:
@@ -71,16 +120,7 @@ class EpochSampler(DistributedSampler[Any]):
     The order depends on the seed and the epoch alone, so a resumed run draws the same images as one that was never
     stopped. MONAI's engines set the epoch.
 
-    Parameters
-    ----------
-    records
-        The images to draw from.
-    classes
-        Number of classes.
-    balanced
-        Whether to draw with replacement so that classes come equally often; else each image comes once.
-    seed
-        Seed of the order.
+    ``balanced``: whether to draw with replacement so that classes come equally often; else each image comes once.
     """
 
     def __init__(self, records: Sequence[Record], *, classes: int, balanced: bool = False, seed: int = 0) -> None:

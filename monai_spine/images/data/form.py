@@ -49,25 +49,16 @@ class Intensity(str, Enum):
 class ImageForm:
     """What every image is converted to before a network sees it.
 
-    Attributes
-    ----------
-    channels
-        1 for grey, 3 for colour, or the number of files of an image.
-    pixels
-        Numbers of rows and columns.
-    fit, intensity
-        See `Fit` and `Intensity`.
-
-    Raises
-    ------
-    InvalidOptionError
-        If the fit or the intensity is unknown, or a number is below 1.
+    Raises `InvalidOptionError` if the fit or the intensity is unknown, or a number is below 1.
     """
 
     channels: int = 3
+    """1 for grey, 3 for colour, or the number of files of an image."""
     pixels: tuple[int, int] = (224, 224)
+    """Numbers of rows and columns."""
     fit: Fit = Fit.PAD
     intensity: Intensity = Intensity.GIVEN
+    """``fit``, ``intensity``: see `Fit` and `Intensity`."""
 
     def __post_init__(self) -> None:
         try:
@@ -89,14 +80,9 @@ class ImageForm:
     def read(self, paths: Sequence[str]) -> StoredPixels:
         """An image of one file, or of a grey file for each channel.
 
-        Returns
-        -------
-        ``(rows, columns, channels)`` from 0 to 255, ``uint8``, or ``float16`` if a file has more than 8 bits.
-
-        Raises
-        ------
-        InvalidImageError, MissingInputError
-            As `read_image`, and if the number of channels is not that of the form.
+        Returns ``(rows, columns, channels)`` from 0 to 255, ``uint8``, or ``float16`` if a file has more than 8 bits.
+        Raises `InvalidImageError` or `MissingInputError` as `read_image`, and if the number of channels is not that of
+        the form.
         """
         # When cropped, even the shorter side of the image covers the longer side of the form.
         size = max(self.pixels)

@@ -51,16 +51,10 @@ class Mode(str, Enum):
 def read_image(paths: Sequence[str | Path], mode: Mode, size: int | None = None) -> Pixels:
     """The image of a datalist's record: one file in the given mode, or one grey channel from each of several files.
 
-    Returns
-    -------
-    ``(channels, rows, columns)`` from 0 to 255, ``uint8``, or ``float32`` if any of the files has more than 8 bits.
-
-    Raises
-    ------
-    InvalidImageError
-        As `read_pixels`, and if the channels differ in size.
-    MissingInputError
-        If a file does not exist.
+    Returns ``(channels, rows, columns)`` from 0 to 255, ``uint8``, or ``float32`` if any of the files has more than 8
+    bits.
+    Raises `InvalidImageError` as `read_pixels`, and if the channels differ in size.
+    Raises `MissingInputError` if a file does not exist.
     """
     if len(paths) == 1:
         return read_pixels(paths[0], mode, size)
@@ -77,27 +71,15 @@ def read_image(paths: Sequence[str | Path], mode: Mode, size: int | None = None)
 def read_pixels(path: str | Path, mode: Mode, size: int | None = None) -> Pixels:
     """Pixels of one file, upright (EXIF's orientation is applied), with transparent parts on black.
 
-    Parameters
-    ----------
-    mode
-        Grey is the ITU-R 601 luma of colour. CMYK and palettes are converted to RGB first. Colour with more than 8 bits
-        a channel loses its lower bits.
-    size
-        A length of the shorter side, in pixels, that is enough. JPEGs are then decoded at 1/2, 1/4 or 1/8 of their
-        size, the smallest of these that is still enough; this takes a fraction of the time and memory.
-
-    Returns
-    -------
-    ``(channels, rows, columns)``, ``uint8`` or ``float32`` from 0 to 255. A NIfTI slice has the radiological
+    ``mode``: grey is the ITU-R 601 luma of colour. CMYK and palettes are converted to RGB first. Colour with more than
+    8 bits a channel loses its lower bits.
+    ``size``: a length of the shorter side, in pixels, that is enough. JPEGs are then decoded at 1/2, 1/4 or 1/8 of
+    their size, the smallest of these that is still enough; this takes a fraction of the time and memory.
+    Returns ``(channels, rows, columns)``, ``uint8`` or ``float32`` from 0 to 255. A NIfTI slice has the radiological
     orientation, by its affine (RAS): the patient's right (or front) on the left, head (or front) on top.
-
-    Raises
-    ------
-    MissingInputError
-        If there is no such file.
-    InvalidImageError
-        If it is empty, cut short, damaged or of another format, holds several images or values that are not finite, or
-        would be decoded to more than `MAX_PIXELS`.
+    Raises `MissingInputError` if there is no such file.
+    Raises `InvalidImageError` if it is empty, cut short, damaged or of another format, holds several images or values
+    that are not finite, or would be decoded to more than `MAX_PIXELS`.
     """
     if not Path(path).is_file():
         raise MissingInputError(f"expected an image, but there is no file {path}")

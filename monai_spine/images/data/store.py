@@ -84,10 +84,8 @@ class ImageStore:
     def read(self, positions: npt.NDArray[np.int64]) -> StoredPixels:
         """Images ``(batch, rows, columns, channels)`` from 0 to 255, ``uint8`` or ``float16``.
 
-        Raises
-        ------
-        InvalidImageError, MissingInputError
-            If images cannot be read. When the file is written, the message counts all of them and names the first few.
+        Raises `InvalidImageError` or `MissingInputError` if images cannot be read. When the file is written, the
+        message counts all of them and names the first few.
         """
         self.open()
         if self._stored is not None:

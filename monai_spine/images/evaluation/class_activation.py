@@ -35,6 +35,8 @@ class ActivationOverlays:
 
     The class is the one with the greatest probability.
 
+    Raises `InvalidOptionError` if the backbone has no feature map to show.
+
     Parameters
     ----------
     output_dir
@@ -49,11 +51,6 @@ class ActivationOverlays:
         The store of the images; those that could not be read get no picture.
     root
         The file or folder of the images.
-
-    Raises
-    ------
-    InvalidOptionError
-        If the backbone has no feature map to show.
     """
 
     def __init__(
@@ -100,21 +97,10 @@ def activation_maps(network: ImageClassifier, images: torch.Tensor, classes: tor
     That map is the input of the backbone's pooling. In a transformer with a class token, it is the tokens that the
     last block attends to. The network and its gradients are left unchanged.
 
-    Parameters
-    ----------
-    images
-        ``(batch, channels, rows, columns)`` from 0 to 1, on the network's device.
-    classes
-        ``(batch,)``: the class of each map, on the network's device.
-
-    Returns
-    -------
-    ``(batch, rows, columns)`` from 0 to 1. The maximum of a map is 1, unless nothing speaks for the class.
-
-    Raises
-    ------
-    InvalidOptionError
-        If the backbone has no such feature map.
+    ``images``: ``(batch, channels, rows, columns)`` from 0 to 1, on the network's device.
+    ``classes``: ``(batch,)``: the class of each map, on the network's device.
+    Returns ``(batch, rows, columns)`` from 0 to 1. The maximum of a map is 1, unless nothing speaks for the class.
+    Raises `InvalidOptionError` if the backbone has no such feature map.
     """
     # Dropout and batch statistics must not change the map, and computing it must not change the statistics.
     mode = network.training
@@ -138,12 +124,8 @@ def activation_maps(network: ImageClassifier, images: torch.Tensor, classes: tor
 def overlay(image: npt.ArrayLike, activation: npt.ArrayLike) -> Picture:
     """An image with its activation map over it, ``(rows, columns, 3)`` in RGB.
 
-    Parameters
-    ----------
-    image
-        ``(channels, rows, columns)``, as for `displayed`.
-    activation
-        ``(rows, columns)`` from 0 to 1; the greater, the more opaque.
+    ``image``: ``(channels, rows, columns)``, as for `displayed`.
+    ``activation``: ``(rows, columns)`` from 0 to 1; the greater, the more opaque.
     """
     strength = np.asarray(activation, dtype=np.float32)[..., None]
     colours = colormaps[_COLOURS](strength[..., 0])[..., :3] * 255

@@ -14,11 +14,10 @@ import numpy as np
 from monai_spine.errors import InvalidTableError
 from monai_spine.files import write_text
 from monai_spine.images.data.datalist import Record, Task
-from monai_spine.images.evaluation.figures import Classified, Figures, class_figures, overall_figures
-from monai_spine.images.evaluation.metrics import key_name
-from monai_spine.scoring.bootstrap import COVERAGE, REPLICATES, Estimate, estimate, patient_counts
+from monai_spine.images.evaluation.figures import Classified, Figures, class_figures, key_name, overall_figures
 from monai_spine.scoring.competition import Floats
-from monai_spine.scoring.reliability import BINS
+from monai_spine.scoring.figures import BINS
+from monai_spine.scoring.resampling import COVERAGE, REPLICATES, Estimate, estimate, patient_counts
 from monai_spine.spine import MISSING
 from monai_spine.training.tensorboard.review import Cases, Review, stacked
 
@@ -34,24 +33,11 @@ Estimates = dict[str, Estimate]
 class ClassificationReport(Review):
     """Writes all figures with their confidence intervals to ``metrics.json``, and logs the table.
 
-    Parameters
-    ----------
-    output_dir
-        The folder of ``metrics.json``.
-    records
-        The images, in the order of the dataset; the intervals come from resampling their groups.
-    classes, task
-        Those of the datalist.
-    thresholds
-        ``(classes,)``: the probability from which an image has a label, if it may have several; None for 0.5. They must
-        come from the validation that chose the weights, not from the images that are evaluated here.
-    replicates
-        Number of bootstrap samples.
-
-    Raises
-    ------
-    InvalidTableError
-        If no image has a label.
+    ``output_dir``: the folder of ``metrics.json``.
+    ``records``: the images, in the order of the dataset; the intervals come from resampling their groups.
+    ``thresholds``: ``(classes,)``: the probability from which an image has a label, if it may have several; None for
+    0.5. They must come from the validation that chose the weights, not from the images that are evaluated here.
+    Raises `InvalidTableError` if no image has a label.
     """
 
     def __init__(
@@ -85,31 +71,21 @@ class ClassificationReport(Review):
 
 @dataclass(frozen=True)
 class ImageSummary:
-    """Figures of all classes together and of each class, with their confidence intervals.
-
-    Attributes
-    ----------
-    classified
-        Labels and probabilities of the images.
-    classes, task
-        Those of the datalist.
-    groups
-        Number of groups; the bootstrap draws groups, each with all its images.
-    replicates
-        Number of bootstrap samples.
-    figures
-        Figures of all classes together.
-    by_class
-        Figures of each class against the rest.
-    """
+    """Figures of all classes together and of each class, with their confidence intervals."""
 
     classified: Classified
+    """Labels and probabilities of the images."""
     classes: tuple[str, ...]
     task: Task
+    """``classes``, ``task``: those of the datalist."""
     groups: int
+    """Number of groups; the bootstrap draws groups, each with all its images."""
     replicates: int
+    """Number of bootstrap samples."""
     figures: Estimates
+    """Figures of all classes together."""
     by_class: tuple[Estimates, ...]
+    """Figures of each class against the rest."""
 
     def as_dict(self) -> dict[str, Any]:
         """One JSON object of the schema ``monai_spine/image-metrics/1``.
@@ -160,12 +136,7 @@ def summarise_images(
 ) -> ImageSummary:
     """All figures of classified images.
 
-    Parameters
-    ----------
-    groups
-        The group of each image, such as its patient.
-    replicates
-        Number of bootstrap samples.
+    ``groups``: the group of each image, such as its patient.
     """
     # Images of one patient are alike. Drawing single images would give intervals that are too narrow.
     counts = patient_counts(groups, replicates)

@@ -25,21 +25,14 @@ _MAX_WIDTH = 1200
 
 @dataclass(frozen=True)
 class Tile:
-    """An image on a sheet.
-
-    Attributes
-    ----------
-    pictures
-        Pictures next to each other, ``(rows, columns, 3)`` in RGB: the image, and its overlay if there is one.
-    lines
-        Lines of text below them.
-    correct
-        Whether the prediction is right: a green frame, a red one if not, and no frame for None (unknown).
-    """
+    """An image on a sheet."""
 
     pictures: tuple[Picture, ...]
+    """Pictures next to each other, ``(rows, columns, 3)`` in RGB: the image, and its overlay if there is one."""
     lines: tuple[str, ...]
+    """Lines of text below them."""
     correct: bool | None = None
+    """Whether the prediction is right: a green frame, a red one if not, and no frame for None (unknown)."""
 
 
 def contact_sheet(tiles: Sequence[Tile]) -> Picture:
@@ -56,11 +49,8 @@ def contact_sheet(tiles: Sequence[Tile]) -> Picture:
 def displayed(image: npt.ArrayLike) -> Picture:
     """An image for display, ``(rows, columns, 3)`` in RGB.
 
-    Parameters
-    ----------
-    image
-        ``(channels, rows, columns)`` from 0 to 1; another range is stretched to that. One channel is shown grey, two as
-        red and green, and of more the first three as red, green and blue.
+    ``image``: ``(channels, rows, columns)`` from 0 to 1; another range is stretched to that. One channel is shown grey,
+    two as red and green, and of more the first three as red, green and blue.
     """
     pixels = np.asarray(image, dtype=np.float32)
     if pixels.min() < 0 or pixels.max() > 1:

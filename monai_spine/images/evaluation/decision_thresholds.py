@@ -39,16 +39,8 @@ class DecisionThresholds:
 
     If each image has one class, it does nothing.
 
-    Parameters
-    ----------
-    path
-        The JSON file to write.
-    classes, task
-        Those of the datalist.
-    best_model
-        Keeps the best weights; it must be attached to the evaluator before this handler.
-    criterion
-        See `chosen_thresholds`.
+    ``best_model``: keeps the best weights; it must be attached to the evaluator before this handler.
+    ``criterion``: see `chosen_thresholds`.
     """
 
     def __init__(
@@ -79,20 +71,11 @@ def chosen_thresholds(labels: Ints, probabilities: Floats, criterion: Criterion 
     Each lies halfway between the lowest probability that counts as "present" and the next lower one. A class that no
     image has, or that every image has, gets 0.5.
 
-    Parameters
-    ----------
-    labels
-        ``(images, classes)`` of 0, 1 and `MISSING`.
-    probabilities
-        ``(images, classes)``.
-    criterion
-        What is maximised: ``f1``, or ``youden``, the sum of sensitivity and specificity (Youden, Index for rating
-        diagnostic tests, 1950).
-
-    Raises
-    ------
-    InvalidOptionError
-        If there is no such criterion.
+    ``labels``: ``(images, classes)`` of 0, 1 and `MISSING`.
+    ``probabilities``: ``(images, classes)``.
+    ``criterion``: what is maximised: ``f1``, or ``youden``, the sum of sensitivity and specificity (Youden, Index for
+    rating diagnostic tests, 1950).
+    Raises `InvalidOptionError` if there is no such criterion.
     """
     if criterion not in get_args(Criterion):
         raise InvalidOptionError(
@@ -110,12 +93,8 @@ def write_thresholds(path: Path, classes: Sequence[str], thresholds: Floats) -> 
 def thresholds_beside(weights: str | Path, classes: Sequence[str]) -> Floats:
     """The thresholds of these classes, ``(classes,)``, that training wrote beside its weights.
 
-    Raises
-    ------
-    MissingInputError
-        If there is no such file.
-    InvalidTableError
-        If the file does not hold thresholds, or those of other classes.
+    Raises `MissingInputError` if there is no such file.
+    Raises `InvalidTableError` if the file does not hold thresholds, or those of other classes.
     """
     path = Path(weights).with_name(FILE)
     if not path.is_file():

@@ -26,18 +26,9 @@ class EmbeddingProjector:
 
     The images are evenly spread over the dataset.
 
-    Parameters
-    ----------
-    dataset
-        The images of the validation.
-    network
-        The classifier that the evaluator runs, itself, not a wrapper for distributed training.
-    classes
-        Names of the classes.
-    writer
-        TensorBoard's writer. None, in processes that write nothing, switches the handler off.
-    images
-        Largest number of points.
+    ``network``: the classifier that the evaluator runs, itself, not a wrapper for distributed training.
+    ``writer``: TensorBoard's writer. None, in processes that write nothing, switches the handler off.
+    ``images``: largest number of points.
     """
 
     def __init__(

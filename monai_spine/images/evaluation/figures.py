@@ -1,4 +1,4 @@
-"""Figures of classified images, each for the sample and for every bootstrap replicate at once, and their charts.
+"""Figures of classified images, for the sample and for every bootstrap replicate at once; charts and Ignite metric.
 
 The definitions are scikit-learn's. Means over classes leave out classes for which a figure is not defined.
 """
@@ -9,13 +9,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import torch
+from ignite.engine import Engine
+from ignite.metrics import Metric
 
+from monai_spine.images.data.datalist import Task
 from monai_spine.scoring import figures as metrics
 from monai_spine.scoring.competition import Floats, Ints
 from monai_spine.scoring.confusion import Confusion
-from monai_spine.scoring.figures import Curve, ratio
-from monai_spine.scoring.reliability import bin_sums, calibration_errors
+from monai_spine.scoring.figures import Curve, bin_sums, calibration_errors, ratio
 from monai_spine.spine import MISSING
+from monai_spine.training.engine_output import Answers
 
 Figures = dict[str, Floats]
 """Figures by name, each ``(replicates,)`` with the sample itself first; NaN where a figure is not defined."""
@@ -23,22 +27,15 @@ Figures = dict[str, Floats]
 
 @dataclass(frozen=True)
 class Classified:
-    """Labels of images, and the probabilities that a network predicts.
-
-    Attributes
-    ----------
-    labels
-        ``(images,)``, a class each, or ``(images, classes)`` of 0 and 1 if an image may have several labels; `MISSING`
-        if the label is unknown.
-    probabilities
-        ``(images, classes)``; rows sum to 1 if each image has one class.
-    thresholds
-        ``(classes,)``: the probability from which an image has a label, if it may have several; None for 0.5.
-    """
+    """Labels of images, and the probabilities that a network predicts."""
 
     labels: Ints
+    """``(images,)``, a class each, or ``(images, classes)`` of 0 and 1 if an image may have several labels; `MISSING`
+    if the label is unknown."""
     probabilities: Floats
+    """``(images, classes)``; rows sum to 1 if each image has one class."""
     thresholds: Floats | None = None
+    """``(classes,)``: the probability from which an image has a label, if it may have several; None for 0.5."""
 
     @property
     def multilabel(self) -> bool:
@@ -80,12 +77,7 @@ class Classified:
 def class_figures(classified: Classified, n: int, counts: Floats) -> Figures:
     """Figures of one class against the rest.
 
-    Parameters
-    ----------
-    n
-        The class.
-    counts
-        ``(replicates, images)``: how often each image counts; in the first row, once.
+    ``counts``: ``(replicates, images)``: how often each image counts; in the first row, once.
     """
     # One class against the rest is a finding with the two grades 0 and 1.
     truth, score = classified.truth()[:, [n]], classified.probabilities[:, [n]]
@@ -112,12 +104,7 @@ def overall_figures(classified: Classified, by_class: list[Figures], counts: Flo
     - ``brier``: sum of the squared errors of all classes if there are more than two; for two classes, or several
       labels, the squared error of one probability.
 
-    Parameters
-    ----------
-    by_class
-        `class_figures` of all classes.
-    counts
-        As for `class_figures`.
+    ``counts``: as for `class_figures`.
     """
     own = _multilabel_figures(classified, by_class, counts) if classified.multilabel else _figures(classified, counts)
     return {
@@ -131,12 +118,8 @@ def overall_figures(classified: Classified, by_class: list[Figures], counts: Flo
 class ClassificationCharts:
     """Precision-recall curves and confusion matrices; `curves` and `confusions` are arguments of TensorBoard handlers.
 
-    Parameters
-    ----------
-    classes
-        Names of the classes, in the order of the probabilities.
-    thresholds
-        As for `Classified`.
+    ``classes``: names of the classes, in the order of the probabilities.
+    ``thresholds``: as for `Classified`.
     """
 
     def __init__(self, classes: Sequence[str], thresholds: Floats | None = None) -> None:
@@ -201,3 +184,71 @@ def _mean(values: list[Floats]) -> Floats:
     table = np.stack(values)
     defined = np.isfinite(table)
     return ratio(np.where(defined, table, 0.0).sum(axis=0), defined.sum(axis=0))
+
+
+CLASS_FIGURES = ("auc", "sensitivity")
+"""Figures that are logged for every class."""
+
+
+class ClassificationFigures(Metric):
+    """All figures of an evaluation, each under its own name in the engine's metrics.
+
+    Attach it under the name of one of the figures; that one is the key metric of MONAI's engine. A figure that is not
+    defined, such as an AUC without positive or without negative images, is NaN. Classes have ``auc/<class>`` and
+    ``sensitivity/<class>``. With several labels an image, an image has a label from a probability of 0.5.
+
+    ``classes``: names of the classes, in the order of the probabilities.
+    """
+
+    def __init__(self, classes: Sequence[str]) -> None:
+        self.classes = list(classes)
+        self._answers = Answers()
+        super().__init__()
+
+    def reset(self) -> None:
+        """Forget the images."""
+        self._answers.reset()
+
+    def iteration_completed(self, engine: Engine) -> None:
+        """Add labels and probabilities of the engine's last iteration."""
+        self._answers.collect(engine)
+
+    def update(self, output: tuple[torch.Tensor, torch.Tensor]) -> None:
+        """Add labels, ``(images,)`` or ``(images, classes)``, and probabilities, ``(images, classes)``."""
+        labels, probabilities = output
+        self._answers.add([None] * len(labels), labels, probabilities)
+
+    def compute(self) -> dict[str, float]:
+        """All figures of the images of all processes."""
+        labels, probabilities = self._answers.arrays()
+        if not len(labels):
+            return {}
+        classified = Classified(labels, probabilities)
+        counts = np.ones((1, len(labels)))  # no bootstrap: only the sample itself
+        by_class = [class_figures(classified, n, counts) for n in range(len(self.classes))]
+        values = {name: float(value[0]) for name, value in overall_figures(classified, by_class, counts).items()}
+        for name, figures in zip(self.classes, by_class, strict=True):
+            values.update({f"{figure}/{name}": float(figures[figure][0]) for figure in CLASS_FIGURES})
+        return values
+
+    def completed(self, engine: Engine, name: str) -> None:
+        """Add all figures to the engine's metrics.
+
+        Raises `ValueError` if the name under which this is attached is none of the figures.
+        """
+        # Ignite's own method refuses the name of a figure, and stores the dictionary under the name, where the engine
+        # needs a number. An evaluation without any image still has its key metric.
+        values = self.compute()
+        if values and name not in values:
+            raise ValueError(f"expected one of {', '.join(sorted(values))}, but attached as {name!r}")
+        engine.state.metrics.update(values or {name: float("nan")})
+
+
+def key_name(task: str) -> str:
+    """The figure that chooses the best weights, higher is better: balanced accuracy; with several labels mean AUC."""
+    return "mean_auc" if Task(task) is Task.MULTILABEL else "balanced_accuracy"
+
+
+def classification_metrics(task: str, classes: Sequence[str]) -> dict[str, Metric]:
+    """The key metric of a MONAI evaluator; the other figures come with it."""
+    return {key_name(task): ClassificationFigures(classes)}

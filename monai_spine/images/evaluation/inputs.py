@@ -21,24 +21,12 @@ SECTIONS = ("training", "test")
 def find_images(source: str | Path, description: ModelDescription, section: str = "test") -> list[Record]:
     """The records to classify.
 
-    Parameters
-    ----------
-    source
-        A datalist, a folder with ``datalist.json``, a folder of images (searched in depth), or an image.
-    description
-        The classifier.
-    section
-        ``training`` or ``test``, for a datalist.
-
-    Raises
-    ------
-    MissingInputError
-        If there is no such file or folder, or no image in it.
-    InvalidTableError
-        If the datalist breaks its format, its section is empty, or an image has another number of files than the
-        classifier expects.
-    InvalidOptionError
-        If there is no such section.
+    ``source``: a datalist, a folder with ``datalist.json``, a folder of images (searched in depth), or an image.
+    ``section``: ``training`` or ``test``, for a datalist.
+    Raises `MissingInputError` if there is no such file or folder, or no image in it.
+    Raises `InvalidTableError` if the datalist breaks its format, its section is empty, or an image has another number
+    of files than the classifier expects.
+    Raises `InvalidOptionError` if there is no such section.
     """
     source = Path(source)
     datalist = source if source.suffix == ".json" else source / "datalist.json"
@@ -57,12 +45,8 @@ def find_images(source: str | Path, description: ModelDescription, section: str 
 def labelled_images(datalist: ImageDatalist, section: str, fold: int) -> list[Record]:
     """The images to evaluate: the fold of the training section (``validation``), or the ``test`` section.
 
-    Raises
-    ------
-    InvalidOptionError
-        If the section is neither of these.
-    InvalidTableError
-        If it has no image with a label.
+    Raises `InvalidOptionError` if the section is neither of these.
+    Raises `InvalidTableError` if it has no image with a label.
     """
     if section not in {"validation", "test"}:
         raise InvalidOptionError(f"expected a section out of validation, test, but found {section!r}")

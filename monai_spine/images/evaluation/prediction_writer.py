@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import logging
 import os
 from collections.abc import Mapping, Sequence
@@ -15,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from ignite.engine import Engine, Events
 
-from monai_spine.files import write_text
+from monai_spine.files import csv_text, write_text
 from monai_spine.images.data.datalist import UNKNOWN, Record
 from monai_spine.images.data.store import ImageStore
 from monai_spine.images.evaluation.figures import Classified
@@ -119,7 +117,5 @@ class ImagePredictionWriter:
 
 
 def _table(path: Path, head: Sequence[str], rows: Sequence[list[str]]) -> None:
-    text = io.StringIO()
     # Sorted, so that the table does not depend on the number of processes.
-    csv.writer(text, lineterminator="\n").writerows([head, *sorted(rows)])
-    write_text(path, text.getvalue())
+    write_text(path, csv_text([head, *sorted(rows)]))

@@ -109,28 +109,19 @@ class RankedImages(Review):
 
 @dataclass(frozen=True)
 class RankedImage:
-    """A classified image and how wrong the prediction is.
-
-    Attributes
-    ----------
-    case
-        Position of the image in the dataset.
-    loss
-        Cross-entropy; with several labels, the mean over the known labels.
-    correct
-        Whether the predicted class is the label, or all known labels are predicted rightly.
-    explained_class
-        The class whose activation explains the prediction. With one label, the predicted class. With several labels,
-        the most wrong class, or if all are right, the present class with the greatest probability.
-    caption
-        Label and prediction in words.
-    """
+    """A classified image and how wrong the prediction is."""
 
     case: Any
+    """Position of the image in the dataset."""
     loss: float
+    """Cross-entropy; with several labels, the mean over the known labels."""
     correct: bool
+    """Whether the predicted class is the label, or all known labels are predicted rightly."""
     explained_class: int
+    """The class whose activation explains the prediction. With one label, the predicted class. With several labels, the
+    most wrong class, or if all are right, the present class with the greatest probability."""
     caption: str
+    """Label and prediction in words."""
 
 
 def rank_by_loss(
@@ -138,14 +129,8 @@ def rank_by_loss(
 ) -> list[RankedImage]:
     """All images with a known label, those with the greatest loss first.
 
-    Parameters
-    ----------
-    labels, probabilities
-        As for `Classified`.
-    cases
-        Position of each image in the dataset.
-    classes
-        Names of the classes.
+    ``labels``, ``probabilities``: as for `Classified`.
+    ``cases``: position of each image in the dataset.
     """
     classified = Classified(labels, probabilities)
     truth, decided = classified.truth(), classified.decided()

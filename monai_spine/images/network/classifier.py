@@ -22,6 +22,8 @@ _MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 class ImageClassifier(nn.Module):
     """Logits of images: normalisation, a timm backbone, dropout and linear layers.
 
+    Raises `InvalidOptionError` if timm has no such network, a size does not fit it, or a number is out of its range.
+
     Parameters
     ----------
     backbone
@@ -43,11 +45,6 @@ class ImageClassifier(nn.Module):
     ----------
     frozen_modules
         Names of the backbone's modules that stay in evaluation mode during training; see `LayerFreezing`.
-
-    Raises
-    ------
-    InvalidOptionError
-        If timm has no such network, a size does not fit it, or a number is out of its range.
     """
 
     mean: torch.Tensor
@@ -122,12 +119,8 @@ class ImageClassifier(nn.Module):
     def take_weights(self, path: str | Path) -> None:
         """Load the weights of all layers; every key and shape must match.
 
-        Raises
-        ------
-        MissingInputError
-            If the file is missing.
-        InvalidTableError
-            If it is damaged, or belongs to another number of classes or another network.
+        Raises `MissingInputError` if the file is missing.
+        Raises `InvalidTableError` if it is damaged, or belongs to another number of classes or another network.
         """
         content = load_safely(path)
         # A file to resume from (latest.pt) holds the network among its parts.

@@ -1,4 +1,4 @@
-"""Which layers of a pretrained network learn, and from which epoch on."""
+"""Which layers of a pretrained network learn, from which epoch on, and features of a backbone that never learns."""
 
 from __future__ import annotations
 
@@ -7,12 +7,18 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+import ignite.distributed as idist
+import numpy as np
+import torch
 from ignite.engine import Engine, Events
 from timm.models import group_parameters
 from torch import nn
 
+from monai_spine.console import track
 from monai_spine.errors import InvalidOptionError
+from monai_spine.images.data.dataset import ImageDataset, scaled
 from monai_spine.images.network.classifier import ImageClassifier
+from monai_spine.training.inferers import MixedPrecisionInferer
 
 logger = logging.getLogger(__name__)
 
@@ -25,20 +31,11 @@ class LayerFreezing:
 
     A frozen layer gets no gradient and runs in evaluation mode: its batch normalisations keep their statistics.
 
-    Parameters
-    ----------
-    network
-        The classifier itself, not a wrapper for distributed training.
-    train_layers
-        ``all``; ``frozen``, where only the head learns; or ``last: 2`` for the last two blocks, as timm counts them,
-        with the normalisation that follows them.
-    unfreeze
-        From which epoch (counted from 1) other layers learn, such as ``{3: "last: 2", 6: "all"}``.
-
-    Raises
-    ------
-    InvalidOptionError
-        If a value is none of these, or the network has fewer blocks.
+    ``network``: the classifier itself, not a wrapper for distributed training.
+    ``train_layers``: ``all``; ``frozen``, where only the head learns; or ``last: 2`` for the last two blocks, as timm
+    counts them, with the normalisation that follows them.
+    ``unfreeze``: from which epoch (counted from 1) other layers learn, such as ``{3: "last: 2", 6: "all"}``.
+    Raises `InvalidOptionError` if a value is none of these, or the network has fewer blocks.
     """
 
     def __init__(
@@ -72,15 +69,8 @@ class LayerFreezing:
     def check_start(self, filled: bool) -> None:
         """Check that layers which never learn have pretrained weights.
 
-        Parameters
-        ----------
-        filled
-            Whether weights were loaded into the network.
-
-        Raises
-        ------
-        InvalidOptionError
-            If layers would stay random.
+        ``filled``: whether weights were loaded into the network.
+        Raises `InvalidOptionError` if layers would stay random.
         """
         if not filled and self._earliest_block > 0:
             raise InvalidOptionError(
@@ -159,3 +149,62 @@ def _epoch(key: Any) -> int:
     if not str(key).isdigit() or int(key) < 1:
         raise InvalidOptionError(f"expected epochs of unfreeze as numbers from 1 on, but found {key!r}")
     return int(key)
+
+
+class FrozenFeatures:
+    """The features of all images of a dataset: the input of a classifier's head.
+
+    The first read computes them; by then the backbone has its weights. Each process computes a share of them.
+
+    ``network``: the classifier itself, not a wrapper for distributed training.
+    ``device``: where to compute the features; they are kept on the CPU.
+    ``amp``: whether to compute in bfloat16.
+    """
+
+    def __init__(
+        self,
+        network: ImageClassifier,
+        dataset: ImageDataset,
+        *,
+        device: torch.device,
+        batch_size: int = 32,
+        amp: bool = False,
+        quiet: bool = True,
+    ) -> None:
+        self.network, self.dataset = network, dataset
+        self.device, self.batch_size, self.quiet = device, batch_size, quiet
+        self.inferer = MixedPrecisionInferer(amp)
+        self._features: torch.Tensor | None = None
+
+    def read(self, index: torch.Tensor) -> torch.Tensor:
+        """Features ``(batch, features)``, float32, of the images at these positions of the dataset ``(batch,)``."""
+        if self._features is None:
+            self._features = self._compute()
+        return self._features[index]
+
+    @torch.no_grad()
+    def _compute(self) -> torch.Tensor:
+        rank, world = idist.get_rank(), idist.get_world_size()
+        # Contiguous shares: put together in the order of the processes, they are the dataset.
+        shares = np.array_split(np.arange(len(self.dataset)), world)
+        was_training = self.network.training
+        self.network.eval()
+        share = shares[rank]
+        batches = [share[n : n + self.batch_size] for n in range(0, len(share), self.batch_size)]
+        progress = track(batches, "computing features", len(batches), quiet=self.quiet)
+        parts = [self._of_batch(batch) for batch in progress]
+        self.network.train(was_training)
+        # With fewer images than processes, some processes have none.
+        features = torch.cat(parts) if parts else torch.zeros(0, self.network.backbone.features)
+        logger.info("features of %d images computed once", len(self.dataset))
+        return features if world == 1 else _gathered(features, world)
+
+    def _of_batch(self, positions: np.ndarray) -> torch.Tensor:
+        image = self.dataset.__getitems__(list(positions))["image"].to(self.device)
+        return self.inferer(scaled(image), self.network.features).cpu()
+
+
+def _gathered(features: torch.Tensor, world: int) -> torch.Tensor:
+    parts: list[torch.Tensor] = [features] * world
+    torch.distributed.all_gather_object(parts, features)
+    return torch.cat(parts)

@@ -19,30 +19,22 @@ SCHEMA = "monai_spine/image-classifier/1"
 
 @dataclass(frozen=True, kw_only=True)
 class ModelDescription:
-    """A classifier of images, without its weights.
-
-    Attributes
-    ----------
-    task, classes
-        Those of the datalist that it was trained with.
-    backbone, hidden, dropout
-        See `ImageClassifier`.
-    channels, pixels, fit, intensity
-        See `ImageForm`.
-    channel_names
-        Names of the channels if an image has one file for each, else empty.
-    """
+    """A classifier of images, without its weights."""
 
     task: str = Task.BINARY.value
     classes: tuple[str, ...] = ("no", "yes")
+    """``task``, ``classes``: those of the datalist that it was trained with."""
     backbone: str = "resnet18"
     hidden: tuple[int, ...] = ()
     dropout: float = 0.0
+    """``backbone``, ``hidden``, ``dropout``: see `ImageClassifier`."""
     channels: int = 3
     pixels: tuple[int, int] = (224, 224)
     fit: str = "pad"
     intensity: str = "given"
+    """``channels``, ``pixels``, ``fit``, ``intensity``: see `ImageForm`."""
     channel_names: tuple[str, ...] = ()
+    """Names of the channels if an image has one file for each, else empty."""
 
     @property
     def form(self) -> ImageForm:
@@ -68,10 +60,7 @@ class ModelDescription:
     def check(self, *, task: str, classes: tuple[str, ...] | list[str], path: Path | str) -> None:
         """Check that a datalist has the same task, and the same classes in the same order.
 
-        Raises
-        ------
-        InvalidTableError
-            If it has not.
+        Raises `InvalidTableError` if it has not.
         """
         # Logits are assigned to classes by position: the same classes in another order would be wrong silently.
         if (self.task, list(self.classes)) != (task, list(classes)):
@@ -97,12 +86,8 @@ def read_description(weights: str | Path) -> ModelDescription:
 
     The default lets the inference configuration be parsed, and its network be checked, before anything is trained.
 
-    Raises
-    ------
-    MissingInputError
-        If there are weights but no description.
-    InvalidTableError
-        If the file is not a description.
+    Raises `MissingInputError` if there are weights but no description.
+    Raises `InvalidTableError` if the file is not a description.
     """
     path = description_path(weights)
     if not path.is_file():

@@ -15,7 +15,7 @@ from torch.nn.functional import affine_grid, grid_sample
 
 from monai_spine.errors import InvalidOptionError
 from monai_spine.images.data.dataset import scaled
-from monai_spine.images.network.frozen_features import FrozenFeatures
+from monai_spine.images.network.layer_freezing import FrozenFeatures
 from monai_spine.images.training.mixing import ImageMixing
 
 
@@ -25,52 +25,36 @@ class ImageAugmentation:
 
     Each image draws its own changes, uniformly within the limits. Rotation, scale, shear, shift and flips are one
     bilinear resampling. Pixels from outside of the image are black.
-
-    Attributes
-    ----------
-    rotation
-        Largest angle in degrees, in both directions.
-    scale
-        Largest share by which lengths grow or shrink.
-    shift
-        Largest shift, as a share of the image's sides, in both directions.
-    shear
-        Largest angle in degrees.
-    mirror, upside_down
-        Probability of a flip of the columns, and of the rows.
-    quarter_turns
-        Whether to rotate by a random multiple of 90°; only square images.
-    brightness
-        Largest number that is added to intensities from 0 to 1.
-    contrast
-        Largest share by which differences from the image's mean grow or shrink.
-    gamma
-        Largest absolute logarithm (base 2) of the exponent of intensities.
-    channel_brightness
-        As ``brightness``, but drawn for each channel, as stains and exposures vary.
-    noise
-        Largest standard deviation of Gaussian noise.
-    hole
-        Probability that a rectangle of at most half of each side becomes black.
-    drawn
-        How many of the changes above an image gets on average, in the manner of RandAugment (Cubuk et al. 2020,
-        arXiv:1909.13719); 0 for all of them. Flips, quarter turns and holes have probabilities of their own.
     """
 
     rotation: float = 0.0
+    """Largest angle in degrees, in both directions."""
     scale: float = 0.0
+    """Largest share by which lengths grow or shrink."""
     shift: float = 0.0
+    """Largest shift, as a share of the image's sides, in both directions."""
     shear: float = 0.0
+    """Largest angle in degrees."""
     mirror: float = 0.0
     upside_down: float = 0.0
+    """``mirror``, ``upside_down``: probability of a flip of the columns, and of the rows."""
     quarter_turns: bool = False
+    """Whether to rotate by a random multiple of 90°; only square images."""
     brightness: float = 0.0
+    """Largest number that is added to intensities from 0 to 1."""
     contrast: float = 0.0
+    """Largest share by which differences from the image's mean grow or shrink."""
     gamma: float = 0.0
+    """Largest absolute logarithm (base 2) of the exponent of intensities."""
     channel_brightness: float = 0.0
+    """As ``brightness``, but drawn for each channel, as stains and exposures vary."""
     noise: float = 0.0
+    """Largest standard deviation of Gaussian noise."""
     hole: float = 0.0
+    """Probability that a rectangle of at most half of each side becomes black."""
     drawn: int = 0
+    """How many of the changes above an image gets on average, in the manner of RandAugment (Cubuk et al. 2020,
+    arXiv:1909.13719); 0 for all of them. Flips, quarter turns and holes have probabilities of their own."""
 
     @property
     def changes(self) -> bool:
@@ -214,10 +198,7 @@ PRESETS = {
 def augmentation(preset: str, **changes: float) -> ImageAugmentation:
     """A preset by its name, with some of its limits replaced.
 
-    Raises
-    ------
-    InvalidOptionError
-        If there is no such preset, or no such limit.
+    Raises `InvalidOptionError` if there is no such preset, or no such limit.
     """
     if preset not in PRESETS:
         raise InvalidOptionError(f"expected an augmentation among {', '.join(PRESETS)}, but found {preset!r}")
@@ -231,14 +212,9 @@ def augmentation(preset: str, **changes: float) -> ImageAugmentation:
 class BatchPreparation:
     """The ``prepare_batch`` of MONAI's engines: turns a batch of an `ImageDataset` into the input and the target.
 
-    Parameters
-    ----------
-    augmentation
-        Random changes of the images; None for none.
-    mixing
-        Mixing of the images of a batch and of their labels; None for none.
-    features
-        Features of a frozen backbone, which replace the images; then nothing is augmented or mixed.
+    ``augmentation``: Random changes of the images; None for none.
+    ``mixing``: Mixing of the images of a batch and of their labels; None for none.
+    ``features``: Features of a frozen backbone, which replace the images; then nothing is augmented or mixed.
     """
 
     def __init__(
@@ -256,9 +232,7 @@ class BatchPreparation:
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Input and target on the device: images or features, and labels.
 
-        Returns
-        -------
-        ``(batch, channels, rows, columns)`` float32 from 0 to 1, or ``(batch, features)``; and ``(batch,)`` or
+        Returns ``(batch, channels, rows, columns)`` float32 from 0 to 1, or ``(batch, features)``; and ``(batch,)`` or
         ``(batch, classes)``, integers, or shares of classes if images were mixed.
         """
         label = batch["label"].to(device=device, non_blocking=non_blocking)

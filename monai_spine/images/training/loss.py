@@ -18,6 +18,8 @@ class ClassificationLoss(nn.Module):
 
     Unknown labels do not contribute.
 
+    Raises `InvalidOptionError` if a number is out of its range, or there is not one for each class.
+
     Parameters
     ----------
     several
@@ -36,11 +38,6 @@ class ClassificationLoss(nn.Module):
         as if classes were equally frequent (Menon et al. 2021, arXiv:2007.07314, equation 10); 0 for none.
     prior
         ``(classes,)``: frequency of each class, for the adjustment.
-
-    Raises
-    ------
-    InvalidOptionError
-        If a number is out of its range, or there is not one for each class.
     """
 
     weights: torch.Tensor

@@ -16,19 +16,9 @@ class ImageMixing:
     Labels become shares of classes. With several labels an image, a label that is unknown in one of the two images is
     unknown in the mixture.
 
-    Parameters
-    ----------
-    classes
-        Number of classes.
-    mixup, cutmix
-        Alpha of each; 0 for none. With both, one of them is drawn for each batch.
-    probability
-        Probability that a batch is mixed.
-
-    Raises
-    ------
-    InvalidOptionError
-        If a number is out of its range.
+    ``mixup``, ``cutmix``: alpha of each; 0 for none. With both, one of them is drawn for each batch.
+    ``probability``: probability that a batch is mixed.
+    Raises `InvalidOptionError` if a number is out of its range.
     """
 
     def __init__(self, *, classes: int, mixup: float = 0.0, cutmix: float = 0.0, probability: float = 1.0) -> None:

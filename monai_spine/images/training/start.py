@@ -1,17 +1,74 @@
-"""What a classifier of images holds when it begins to learn, or to be evaluated."""
+"""The start of a training of images: settings that follow from others, and what the network holds."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence, Sized
+from typing import Any
 
 from ignite.engine import Engine
 
-from monai_spine.images.data.class_balance import frequencies
 from monai_spine.images.data.datalist import ImageDatalist, Record, Task
+from monai_spine.images.data.dataset import frequencies
 from monai_spine.images.data.store import ImageStore
 from monai_spine.images.network.classifier import ImageClassifier
-from monai_spine.images.network.layer_freezing import LayerFreezing
+from monai_spine.images.network.layer_freezing import FROZEN, LayerFreezing
 from monai_spine.images.network.model_description import ModelDescription, write_description
+
+_LONG = 40
+"""Epochs from which on a training is long enough for stronger augmentation to pay."""
+_GREY_OR_COLOUR = 3
+"""Channels of an image that is one file: pretrained networks take three."""
+
+
+def channels(images: ImageDatalist) -> int:
+    """One channel for each file of an image; three if an image is one file."""
+    files = len(images.training[0]["image"])
+    return files if files > 1 else _GREY_OR_COLOUR
+
+
+def channel_names(images: ImageDatalist) -> tuple[str, ...]:
+    """Names of an image's files: the datalist's, else numbers; none if an image is one file."""
+    files = len(images.training[0]["image"])
+    return (images.channels or tuple(map(str, range(files)))) if files > 1 else ()
+
+
+def learning_rate(pretrained: str | None, train_layers: str) -> float:
+    """A small rate where pretrained layers learn; a larger one from random weights, and for the head alone."""
+    return 0.0002 if pretrained and train_layers != FROZEN else 0.001
+
+
+def warmup_epochs(epochs: int) -> float:
+    """A tenth of the training, at most one epoch."""
+    return min(1.0, epochs / 10)
+
+
+def figures_every(epochs: int) -> int:
+    """Epochs between two drawings of curves and pictures, which are drawn four times in a training."""
+    return max(1, epochs // 4)
+
+
+def augmentation(train_layers: str, unfreeze: Mapping[Any, str] | None, epochs: int) -> str:
+    """The preset of augmentation: none for a head alone, whose features are then computed once; else by the budget."""
+    if train_layers == FROZEN and not unfreeze:
+        return "none"
+    return "light" if epochs >= _LONG else "mirror"
+
+
+def drop_last(sampler: Sized, batch_size: int) -> bool:
+    """Leave out the last batch, which may be too small for batch normalisation, unless it is the only one."""
+    return len(sampler) > batch_size
+
+
+def features_once(
+    wanted: bool,
+    layers: LayerFreezing,
+    augmentation: str,
+    augmentation_limits: Mapping[str, Any],
+    mixtures: Sequence[float],
+) -> bool:
+    """Whether features of the backbone can be computed once: it never learns, and images are never changed."""
+    changed = augmentation != "none" or bool(augmentation_limits) or any(mixtures)
+    return wanted and layers.head_alone and not changed
 
 
 def start_classifier(
@@ -57,15 +114,7 @@ def load_classifier(
 
 
 class DescribedWeights:
-    """Writes what using the weights needs beside them, when a training begins.
-
-    Parameters
-    ----------
-    path
-        The weights' file.
-    description
-        Of the classifier.
-    """
+    """Writes what using the weights needs beside them, when a training begins."""
 
     def __init__(self, *, path: str, description: ModelDescription) -> None:
         self.path, self.description = path, description

@@ -1,9 +1,9 @@
 """The input of the recess network: a square of an axial slice along the patient's axes, and the expected places.
 
-`AxialSliced` and `RecessCropd` are the two steps of preprocessing, in training, in the bundle and in `locator`. A crop
-is a tensor ``(3, 1, x, y)``: grey values, then a Gaussian at each projected point, left and right. Its first spatial
-axis, of one voxel, is the slice's normal, so that networks and maps for volumes work on crops too; ``x`` runs to the
-patient's right and ``y`` forwards, both in the slice's own plane, however the slice is stored.
+`AxialSliced` and `RecessCropd` are the two steps of preprocessing, in training, in the bundle and in `localizers`. A
+crop is a tensor ``(3, 1, x, y)``: grey values, then a Gaussian at each projected point, left and right. Its first
+spatial axis, of one voxel, is the slice's normal, so that networks and maps for volumes work on crops too; ``x`` runs
+to the patient's right and ``y`` forwards, both in the slice's own plane, however the slice is stored.
 """
 
 from __future__ import annotations
@@ -44,10 +44,7 @@ class AxialSliced(MapTransform):
     The path under the key is replaced by the slice's float32 voxels ``(i, j, 1)``, and ``affine`` from these to RAS mm
     is added.
 
-    Raises
-    ------
-    MissingInputError, InvalidVolumeError
-        As `axial_slice`.
+    Raises `MissingInputError` or `InvalidVolumeError` as `axial_slice` does.
     """
 
     def __init__(self, *, keys: KeysCollection = "image") -> None:
@@ -65,10 +62,7 @@ class AxialSliced(MapTransform):
 def axial_slice(path: str | Path, k: int, opened: Opener = open_volume) -> Volume:
     """Slice ``k`` of an axial stack as a volume of one slice; see `read_slice`.
 
-    Raises
-    ------
-    MissingInputError, InvalidVolumeError
-        As `read_slice`; also if the slices are not axial.
+    Raises `MissingInputError` or `InvalidVolumeError` as `read_slice`; also if the slices are not axial.
     """
     volume = read_slice(path, k, opened)
     plane = plane_of(volume.affine)

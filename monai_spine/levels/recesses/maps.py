@@ -1,4 +1,4 @@
-"""Maps of the recess network: the target of training, the loss, and how points are read from maps.
+"""Maps of the recess network: the target of training, the loss, how points are read from maps, and metrics of these.
 
 A map is a probability distribution over the pixels of a crop, one for the left recess and one for the right. The target
 is a narrow Gaussian at the recess, or the uniform distribution if there is no recess in the crop. After training by
@@ -7,16 +7,18 @@ cross-entropy, the mass near a map's peak is the confidence of the recess.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import torch
+from ignite.metrics import Metric
 from monai.transforms import MapTransform
 from torch import nn
 
 from monai_spine.geometry import Array, spacing, to_world
-from monai_spine.levels.recesses.planes import Detection
+from monai_spine.levels.collectors import CaseMetric, array_of
+from monai_spine.levels.recesses.planes import LEAST_CONFIDENCE, Detection
 from monai_spine.levels.sagittal.landmark_maps import gaussians, map_affine, map_size
 from monai_spine.spine import Side
 
@@ -56,7 +58,7 @@ def _target(place: Array, affine: Array, size: Sequence[int]) -> torch.Tensor:
     return torch.full(tuple(size), 1.0 / float(np.prod(size)))
 
 
-def probabilities(logits: torch.Tensor) -> torch.Tensor:
+def distributions(logits: torch.Tensor) -> torch.Tensor:
     """A network's logits ``(maps, 1, x, y)`` as distributions over the pixels of each map."""
     return torch.softmax(logits.float().flatten(1), dim=1).view_as(logits)
 
@@ -88,3 +90,49 @@ def _read(plane: Array, affine: Array) -> Detection:
     total = float(mass.sum())
     place = [0.0, float((mass * i).sum()) / total, float((mass * j).sum()) / total]
     return Detection(to_world(affine, place), total)
+
+
+_FAR_MM = 3.0
+
+
+class RecessMetric(CaseMetric):
+    """Compares the detections in each crop with the recesses in it.
+
+    Each batch is a list of crops with ``pred`` ``(2, 1, x, y)``, distributions over the pixels, ``affine`` of the crop,
+    and ``recess`` ``(2, 3)``, RAS mm, NaN where there is none.
+
+    ``figure``: one of ``error``: mean distance in mm, whatever the confidence; ``far``: share of distances over 3 mm;
+    ``unsure``: share of recesses detected with less than `LEAST_CONFIDENCE`; ``invented``: share of sides without a
+    recess where one is detected.
+    """
+
+    FIGURES = ("error", "far", "unsure", "invented")
+
+    def rows(self, case: Mapping[str, Any]) -> Iterable[tuple[float, float]]:
+        """Distance in mm, NaN where there is no recess, and confidence, of each side."""
+        detections = read_recesses(case["pred"], array_of(case["affine"]))
+        for side, place in zip(Side, array_of(case["recess"]), strict=True):
+            yield float(np.linalg.norm(detections[side].world - place)), detections[side].confidence
+
+    def value(self, rows: Array) -> float:
+        """The mean over the sides that the figure is about; NaN if there are none."""
+        errors, confidence = rows.T
+        # The distance to a recess that does not exist is NaN.
+        present = np.isfinite(errors)
+        values = {
+            "error": errors[present],
+            "far": errors[present] > _FAR_MM,
+            "unsure": confidence[present] < LEAST_CONFIDENCE,
+            "invented": confidence[~present] >= LEAST_CONFIDENCE,
+        }[self.figure]
+        return float(values.mean()) if values.size else float("nan")
+
+
+def error_metric() -> dict[str, Metric]:
+    """The figure by which models are chosen: ``error``."""
+    return {"error": RecessMetric("error")}
+
+
+def detail_metrics() -> dict[str, Metric]:
+    """The other figures."""
+    return {figure: RecessMetric(figure) for figure in RecessMetric.FIGURES[1:]}

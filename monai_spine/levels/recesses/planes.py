@@ -39,24 +39,17 @@ class Detection:
 
 @dataclass(frozen=True)
 class RecessPlane:
-    """The axial plane in which the recesses of a disc are searched.
-
-    Attributes
-    ----------
-    name, grid, k
-        The stack's name and position, and the index of its slice.
-    distance
-        Millimetres from the plane to the middle between the expected places of both recesses.
-    projected
-        The projection of each expected place onto the plane, RAS mm.
-    """
+    """The axial plane in which the recesses of a disc are searched."""
 
     disc: Disc
     name: str
     grid: Grid
     k: int
+    """``name``, ``grid``, ``k``: the stack's name and position, and the index of its slice."""
     distance: float
+    """Millimetres from the plane to the middle between the expected places of both recesses."""
     projected: Mapping[Side, Array]
+    """The projection of each expected place onto the plane, RAS mm."""
 
 
 Detector = Callable[[RecessPlane], Mapping[Side, Detection]]

@@ -21,21 +21,15 @@ from monai_spine.spine import FINDINGS, Group, Level, SeriesType, Side
 
 @dataclass(frozen=True)
 class RecessTask:
-    """Both recesses of one level of a study.
-
-    Attributes
-    ----------
-    plane, path
-        The plane to search and its file; None if no axial plane is near.
-    marked
-        RAS mm of the recesses that are marked.
-    """
+    """Both recesses of one level of a study."""
 
     study_id: str
     level: Level
     plane: RecessPlane | None
     path: str | None
+    """``plane``, ``path``: the plane to search and its file; None if no axial plane is near."""
     marked: Mapping[Side, Array]
+    """RAS mm of the recesses that are marked."""
 
     @property
     def key(self) -> str:
@@ -46,10 +40,8 @@ class RecessTask:
 def recess_tasks(records: Sequence[Record], jitter: float = 0.0) -> list[RecessTask]:
     """A task for every level of the studies at which the canal is marked.
 
-    Parameters
-    ----------
-    jitter
-        Standard deviation in mm, along each axis, of a random error added to the canal points, as a localizer makes it.
+    ``jitter``: standard deviation in mm, along each axis, of a random error added to the canal points, as a localizer
+    makes it.
     """
     rng = np.random.default_rng(0)  # the same errors each time, so that reports can be compared
     tasks = []

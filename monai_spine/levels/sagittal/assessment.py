@@ -1,19 +1,26 @@
 """Assessment of the level localizer: how far the points or peaks of a volume are from the marked ones.
 
-`compare` and `summary` are the figures of reports and benchmarks; an `Assessment` ranks volumes for `worst_volumes`.
+`compare` and `summary` are the figures of `LandmarkReport` and benchmarks; an `Assessment` ranks volumes for
+`worst_volumes`.
 """
 
 from __future__ import annotations
 
+import json
+import logging
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from monai_spine.data.datalist import Record
-from monai_spine.geometry import Array
+from monai_spine.files import write_text
+from monai_spine.geometry import Array, spacing
+from monai_spine.levels.collectors import CaseWriter, array_of
 from monai_spine.levels.sagittal.chain import Flag
 from monai_spine.levels.sagittal.landmark_maps import LANDMARKS
 from monai_spine.levels.sagittal.metrics import found_points, matched, true_landmarks
@@ -118,22 +125,15 @@ def _figures(errors: np.ndarray, marked: int) -> dict[str, float | int | None]:
 
 @dataclass(frozen=True)
 class Assessment:
-    """The errors of one volume as a cost, and the points to draw.
-
-    Attributes
-    ----------
-    cost
-        In mm; the greater, the worse.
-    points, truth
-        Points of the localizer and marked points, RAS mm ``(n, 3)``.
-    title
-        The errors in words.
-    """
+    """The errors of one volume as a cost, and the points to draw."""
 
     cost: float
+    """In mm; the greater, the worse."""
     points: Array
     truth: Array
+    """``points``, ``truth``: points of the localizer and marked points, RAS mm ``(n, 3)``."""
     title: str
+    """The errors in words."""
 
 
 def assess_peaks(image: Mapping[str, Any]) -> Assessment:
@@ -149,10 +149,7 @@ def assess_peaks(image: Mapping[str, Any]) -> Assessment:
 class NamedPointAssessor:
     """Assesses named points against a study's marked ones, by the largest error.
 
-    Parameters
-    ----------
-    records
-        The studies with their points.
+    ``records``: the studies with their points.
     """
 
     def __init__(self, *, records: Sequence[Record]) -> None:
@@ -170,3 +167,66 @@ class NamedPointAssessor:
         title += ", levels uncertain" if row["uncertain"] else ""
         points = np.array([point.world for point in spine.points]).reshape(-1, 3)
         return Assessment(worst + missed, points, np.array(list(truth.values())).reshape(-1, 3), title)
+
+
+logger = logging.getLogger(__name__)
+
+_HEIGHTS_MM = {"under 180 mm": (0.0, 180.0), "180 to 250 mm": (180.0, 250.0), "over 250 mm": (250.0, float("inf"))}
+"""Heights of the field of view: a low one may not show the sacrum, by which levels are counted."""
+
+
+class LandmarkReport(CaseWriter):
+    """Writes ``metrics.json`` and ``errors.csv`` when an evaluator has seen all volumes.
+
+    For the canal and the foramina of each series type: points marked and found, mean and 95th percentile of the error,
+    in space and in the sagittal plane, shares within 3 and 5 mm; volumes without a spine, with uncertain levels, with a
+    wrong level, and with a wrong level that has no flag. The same for the volumes of each height of the field of view,
+    under ``by_height``.
+    """
+
+    def __init__(self, *, output_dir: str, records: Sequence[Record]) -> None:
+        super().__init__()
+        self.output_dir = Path(output_dir)
+        self.truth = {record["study_id"]: true_points(record) for record in records}
+
+    def entry(self, case: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
+        """A row for a volume."""
+        study = str(case["study_id"])
+        # The same reading of maps as in `locate`, so that the report is about its output.
+        row = compare(points_of(case), self.truth[study])
+        return f"{study}/{case['volume']}", {"series_type": case["series_type"], "height": _height(case), **row}
+
+    def write(self, entries: Mapping[str, dict[str, Any]]) -> None:
+        """Write the figures of each series type, and the errors of all points."""
+        content = {}
+        # T1 and T2 have figures of their own: their contrast differs, and the network may be good at one only.
+        for series_type in sorted({row["series_type"] for row in entries.values()}):
+            content[series_type] = _by_height([row for row in entries.values() if row["series_type"] == series_type])
+        write_text(self.output_dir / "metrics.json", json.dumps(content, indent=2) + "\n")
+        write_text(self.output_dir / "errors.csv", _table(entries))
+        for series_type, figures in content.items():
+            for point in ("canal", "foramen"):
+                logger.info("%s %s: %s", series_type, point, figures[point])
+
+
+def _by_height(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """The figures of volumes of one series type, all together and by the height of their field of view."""
+    heights = {name: [row for row in rows if low <= row["height"] < high] for name, (low, high) in _HEIGHTS_MM.items()}
+    return {**summary(rows), "by_height": {name: summary(some) for name, some in heights.items() if some}}
+
+
+def _height(volume: Mapping[str, Any]) -> float:
+    """Millimetres from the lowest to the highest row with a grey value above 0; small images are padded with 0."""
+    rows = torch.nonzero((torch.as_tensor(volume["image"]) > 0).any(dim=0).any(dim=0).any(dim=0))[:, 0]
+    step = spacing(array_of(volume["affine"]))[2]
+    return float(step) * (int(rows[-1] - rows[0]) + 1) if len(rows) else 0.0
+
+
+def _table(rows: Mapping[str, dict[str, Any]]) -> str:
+    lines = ["volume,series_type,point,level,side,error_mm,in_plane_mm,flags"]
+    for name, row in sorted(rows.items()):
+        lines += [
+            f"{name},{row['series_type']},{e['point']},{e['level']},{e['side']},{e['error']:.3f},{e['in_plane']:.3f},{e['flags']}"
+            for e in row["errors"]
+        ]
+    return "\n".join(lines) + "\n"

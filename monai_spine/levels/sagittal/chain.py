@@ -1,6 +1,6 @@
 """The chain of discs: which canal peaks belong to the spine, in which order, and which disc has which level.
 
-Second step after the network's maps: `peaks` finds single peaks, this module makes a spine of them, `points` names it.
+Second step after the maps: `find_peaks` finds single peaks, this module makes a spine of them, `points` names it.
 The steps of `link`, in order:
 
 1. The best chain: each disc lies below the one before, 20 to 90 mm away, and the chain bends by less than 50 degrees.
@@ -25,7 +25,7 @@ from itertools import pairwise
 import numpy as np
 
 from monai_spine.geometry import Array
-from monai_spine.levels.sagittal.peaks import Peak
+from monai_spine.levels.sagittal.landmark_maps import Peak
 from monai_spine.spine import Level, Side
 
 # Limits of a chain. They were chosen on phantoms. "Known limit" is what they missed on 124 real volumes.
@@ -63,7 +63,7 @@ _BETWEEN_DISCS = (0.2, 0.8)
 _HALF_CANAL_MM = 9.0
 """A peak farther than this from the line between two discs lies outside the canal: about half a canal."""
 
-# The lumbosacral disc. A vote is between 0 and 1; see `monai_spine.levels.sagittal.sacrum`. On 12 phantom volumes votes
+# The lumbosacral disc. A vote is between 0 and 1; see `monai_spine.levels.sagittal.points`. On 12 phantom volumes votes
 # by regions were .31 to .88 at the lumbosacral disc, and at most .14 at any other disc.
 
 _LEAST_SACRUM = 0.15
@@ -106,54 +106,36 @@ class Flag(str, Enum):
 
 @dataclass(frozen=True)
 class Disc:
-    """One disc of a chain.
-
-    Attributes
-    ----------
-    canal
-        RAS mm of the canal's middle at the disc.
-    confidence
-        From 0 to 1: the peak's height.
-    upwards
-        Unit vector in RAS along the spine.
-    """
+    """One disc of a chain."""
 
     canal: Array
+    """RAS mm of the canal's middle at the disc."""
     confidence: float
+    """From 0 to 1: the peak's height."""
     upwards: Array
+    """Unit vector in RAS along the spine."""
     flags: tuple[Flag, ...] = ()
 
 
 @dataclass(frozen=True)
 class Chain:
-    """The discs of a spine, from above.
-
-    Attributes
-    ----------
-    anchored
-        Whether the lowest disc is the lumbosacral disc, as far as the volume shows.
-    sacrum
-        The vote for a sacrum below the lowest disc, from 0 to 1.
-    certain
-        Whether the levels are beyond doubt: the sacrum is seen below the lowest disc and nowhere else, and no peak
-        between two discs was skipped, which might be a disc that counts.
-    """
+    """The discs of a spine, from above."""
 
     discs: tuple[Disc, ...]
     anchored: bool
+    """Whether the lowest disc is the lumbosacral disc, as far as the volume shows."""
     sacrum: float
+    """The vote for a sacrum below the lowest disc, from 0 to 1."""
     certain: bool
+    """Whether the levels are beyond doubt: the sacrum is seen below the lowest disc and nowhere else, and no peak
+    between two discs was skipped, which might be a disc that counts."""
 
 
 def link(canal: Sequence[Peak], sacrum_below: Callable[[Disc], float]) -> Chain | None:
     """The best chain of discs, or None if there is no lumbar spine.
 
-    Parameters
-    ----------
-    canal
-        Peaks of the canal map, in any order.
-    sacrum_below
-        The vote for a sacrum below a disc, from 0 to 1.
+    ``canal``: peaks of the canal map, in any order.
+    ``sacrum_below``: the vote for a sacrum below a disc, from 0 to 1.
     """
     peaks = _best_chain(canal)
     if len(peaks) < LEAST_DISCS or np.mean([peak.height for peak in peaks]) < LEAST_MEAN_HEIGHT:

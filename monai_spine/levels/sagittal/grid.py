@@ -1,6 +1,6 @@
 """The grid of the level localizer: a sagittal volume, however stored, in the form that the network takes.
 
-First step of the level localizer, in training, in the bundle and in `locator`.
+First step of the level localizer, in training, in the bundle and in `localizers`.
 """
 
 from __future__ import annotations
@@ -44,10 +44,7 @@ class SagittalGridd(MapTransform):
     to the right, columns from back to front, rows upwards, along the volume's own axes, with voxels of about `STEP_MM`
     in the slices. ``affine`` from its voxels to RAS mm is added.
 
-    Raises
-    ------
-    InvalidVolumeError
-        If the slices are not sagittal, or all voxels have nearly the same value.
+    Raises `InvalidVolumeError` if the slices are not sagittal, or all voxels have nearly the same value.
     """
 
     def __init__(self, *, keys: KeysCollection = "image") -> None:

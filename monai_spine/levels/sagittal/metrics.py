@@ -12,8 +12,7 @@ from scipy.optimize import linear_sum_assignment
 
 from monai_spine.geometry import Array, to_voxel
 from monai_spine.levels.collectors import CaseMetric, array_of
-from monai_spine.levels.sagittal.landmark_maps import LANDMARKS, UNKNOWN, map_affine
-from monai_spine.levels.sagittal.peaks import find_peaks
+from monai_spine.levels.sagittal.landmark_maps import LANDMARKS, UNKNOWN, find_peaks, map_affine
 
 NEAR_MM = 5.0
 """A landmark counts as found if a peak lies within this distance."""
@@ -28,13 +27,9 @@ class LandmarkMetric(CaseMetric):
     image, and ``landmarks`` and ``label`` as `LandmarkMapsd` makes them. Peaks where a map of ``label`` is unknown do
     not count.
 
-    Parameters
-    ----------
-    landmark
-        One of `LANDMARKS`, or None for all.
-    figure
-        ``missed``: 1 - F1 of peaks within `NEAR_MM` of a landmark, so that lower is better; ``error``: mean mm of
-        these; ``invented``: number of peaks without a landmark per image.
+    ``landmark``: one of `LANDMARKS`, or None for all.
+    ``figure``: one of ``missed``: 1 - F1 of peaks within `NEAR_MM` of a landmark, so that lower is better; ``error``:
+    mean mm of these; ``invented``: number of peaks without a landmark per image.
     """
 
     FIGURES = ("missed", "error", "invented")

@@ -27,19 +27,10 @@ class SliceUNet(nn.Module):
     the decoder adds the skips instead of concatenating them. Features are normalised over their own volume
     (`_VolumeNorm`).
 
-    Parameters
-    ----------
-    in_channels, out_channels
-        Channels of the images and of the maps, which are logits.
-    channels
-        Features of each stage. The stem halves rows and columns, and so does each further stage.
-    mixed
-        Number of coarsest stages that mix neighbouring slices.
-
-    Raises
-    ------
-    ValueError
-        If ``mixed`` is negative or more than there are stages.
+    ``in_channels``, ``out_channels``: channels of the images and of the maps, which are logits.
+    ``channels``: Features of each stage. The stem halves rows and columns, and so does each further stage.
+    ``mixed``: number of coarsest stages that mix neighbouring slices.
+    Raises `ValueError` if ``mixed`` is negative or more than there are stages.
     """
 
     def __init__(

@@ -30,10 +30,7 @@ class SagittalViewd(MapTransform):
     Expects ``image`` ``(1, x, y, z)`` as `SagittalGridd` makes it, and its ``affine`` to RAS mm; both are replaced.
     Slices and voxel sizes stay as they are, and the affine follows, so that points in RAS mm keep their places.
 
-    Parameters
-    ----------
-    size
-        Voxels of the view along x, y, z.
+    ``size``: voxels of the view along x, y, z.
     """
 
     def __init__(self, *, size: Sequence[int]) -> None:

@@ -45,10 +45,7 @@ def sagittal_volumes(records: Sequence[Record]) -> list[dict[str, Any]]:
 def marked_volumes(records: Sequence[Record]) -> list[dict[str, Any]]:
     """`sagittal_volumes` of the studies with marked points, from which a localizer can learn.
 
-    Raises
-    ------
-    InvalidTableError
-        If no study has marked points.
+    Raises `InvalidTableError` if no study has marked points.
     """
     volumes = [volume for volume in sagittal_volumes(records) if len(volume["canal"]) or len(volume["foramen"])]
     if not volumes:

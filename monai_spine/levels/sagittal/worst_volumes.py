@@ -28,15 +28,10 @@ _HEADER_PIXELS = 22
 class WorstVolumes:
     """Draws panels of the volumes with the largest errors when an evaluator has seen all volumes of its process.
 
-    Parameters
-    ----------
-    assess
-        Assesses a volume's dictionary, with ``image`` ``(1, x, y, z)``, ``affine`` and the maps under ``pred``; see
-        `monai_spine.levels.sagittal.assessment`.
-    writer
-        TensorBoard's writer: panels go under ``worst/0``, ``worst/1`` … of the evaluator's epoch.
-    output_dir
-        Folder for ``worst_0.png`` …, beside the writer or instead of it.
+    ``assess``: assesses a volume's dictionary, with ``image`` ``(1, x, y, z)``, ``affine`` and the maps under ``pred``;
+    see `monai_spine.levels.sagittal.assessment`.
+    ``writer``: TensorBoard's writer: panels go under ``worst/0``, ``worst/1`` … of the evaluator's epoch.
+    ``output_dir``: folder for ``worst_0.png`` …, beside the writer or instead of it.
     """
 
     def __init__(
@@ -85,10 +80,8 @@ def error_panel(image: torch.Tensor, affine: Array, assessment: Assessment) -> P
     It shows slices through the left, the middle and the right of the landmarks, seen from the patient's left. Each
     landmark is drawn on the slice that is nearest to it.
 
-    Parameters
-    ----------
-    image, affine
-        ``(x, y, z)`` from 0 to 1, from left to right, back to front, below upwards; and its affine to RAS mm.
+    ``image``, ``affine``: ``(x, y, z)`` from 0 to 1, from left to right, back to front, below upwards; and its affine
+    to RAS mm.
     """
     marks = [
         (to_voxel(affine, points.reshape(-1, 3)), colour)

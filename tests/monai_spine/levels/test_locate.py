@@ -14,12 +14,11 @@ from monai_spine.data.volume import Volume, read_volume
 from monai_spine.errors import InvalidOptionError, InvalidTableError, MissingInputError
 from monai_spine.geometry import grid_affine, slice_normal
 from monai_spine.levels.files import COLUMNS
-from monai_spine.levels.localizer import usable_device
+from monai_spine.levels.localizers import LevelLocator, usable_device
 from monai_spine.levels.locate import find_inputs, locate
 from monai_spine.levels.sagittal.chain import Disc, expected_foramen
 from monai_spine.levels.sagittal.grid import sagittal_grid
 from monai_spine.levels.sagittal.landmark_maps import gaussians, map_affine, map_size
-from monai_spine.levels.sagittal.locator import LevelLocator
 from monai_spine.spine import Level, Side
 from tests.cohorts import write_cohort
 from tests.monai_spine.levels.sagittal.test_chain import lordotic

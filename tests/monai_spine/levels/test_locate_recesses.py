@@ -14,8 +14,8 @@ from monai_spine.commands.main import main
 from monai_spine.data.volume import Opener, open_volume
 from monai_spine.errors import InvalidTableError, MissingInputError
 from monai_spine.geometry import slice_normal
+from monai_spine.levels.localizers import RecessLocator
 from monai_spine.levels.locate import locate
-from monai_spine.levels.recesses.locator import RecessLocator
 from monai_spine.levels.recesses.planes import Detection, RecessPlane
 from monai_spine.spine import Side
 from tests.monai_spine.levels.test_locate import SPINE, Oracle, axial, sagittal

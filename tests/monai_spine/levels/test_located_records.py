@@ -8,6 +8,7 @@ import pytest
 from monai.bundle import create_workflow
 
 from monai_spine.errors import InvalidTableError, MissingInputError
+from monai_spine.levels import localizers
 from monai_spine.levels.files import COLUMNS, write_points
 from monai_spine.levels.located_records import (
     locate_records,
@@ -15,8 +16,6 @@ from monai_spine.levels.located_records import (
     read_located_points,
     with_points,
 )
-from monai_spine.levels.recesses import locator as recess_locator
-from monai_spine.levels.sagittal import locator
 from monai_spine.levels.sagittal.points import Absent, LevelPoint, PointKind
 from monai_spine.levels.study import NO_SPINE, LocatedStudy
 from monai_spine.prediction.grader import Grader
@@ -70,13 +69,13 @@ def study(tmp_path: Path) -> Path:
 @pytest.fixture
 def known_levels(study: Path, monkeypatch: pytest.MonkeyPatch) -> Oracle:
     levels = oracle(study)
-    monkeypatch.setattr(locator.LevelLocator, "from_bundle", lambda *_: levels)
-    monkeypatch.setattr(recess_locator.RecessLocator, "from_bundle", lambda *_: None)
+    monkeypatch.setattr(localizers.LevelLocator, "from_bundle", lambda *_: levels)
+    monkeypatch.setattr(localizers.RecessLocator, "from_bundle", lambda *_: None)
     return levels
 
 
 def test_records_with_points_keep_them_and_open_no_localizer(study: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(locator.LevelLocator, "from_bundle", lambda *_: pytest.fail("opened"))
+    monkeypatch.setattr(localizers.LevelLocator, "from_bundle", lambda *_: pytest.fail("opened"))
     record = record_of(study, points_of_spine())
     assert locate_records([record], quiet=True) == [record]
 

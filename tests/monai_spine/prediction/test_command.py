@@ -9,7 +9,7 @@ import pytest
 
 from monai_spine.commands.main import app
 from monai_spine.console import run as run_app
-from monai_spine.levels.sagittal import locator
+from monai_spine.levels import localizers
 from tests.cohorts import write_datalist
 from tests.monai_spine.prediction.parts import oracle, points_of_spine, write_bundle, write_study
 
@@ -25,7 +25,7 @@ def predict(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int
 @pytest.fixture
 def known_levels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     study = write_study(tmp_path / "in" / "s1")
-    monkeypatch.setattr(locator.LevelLocator, "from_bundle", lambda *_: oracle(study))
+    monkeypatch.setattr(localizers.LevelLocator, "from_bundle", lambda *_: oracle(study))
     return study.parent
 
 

@@ -13,8 +13,7 @@ from monai_spine.prediction.grader_bundle import weight_files
 from monai_spine.prediction.models import open_models, with_presets
 from monai_spine.scoring.competition import WEIGHTS, natural_prevalence
 from monai_spine.spine import FLIPPED, Group
-from monai_spine.tables.calibration.model import Calibration
-from monai_spine.tables.calibration.scaling import Scaling
+from monai_spine.tables.calibration import Calibration, Scaling
 from tests.monai_spine.prediction.parts import (
     BUNDLES,
     mirror_study,

@@ -22,7 +22,7 @@ from monai_spine.crops.sampling import sample
 from monai_spine.crops.study_images import StudyImages
 from monai_spine.data import volume
 from monai_spine.geometry import slice_normal
-from monai_spine.levels.recesses.locator import RecessLocator
+from monai_spine.levels.localizers import RecessLocator
 from monai_spine.prediction.evidence import SeenImages
 from monai_spine.prediction.grader import Grader, Grades
 from monai_spine.prediction.inputs import Conversion, Inputs, find_inputs

@@ -49,7 +49,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
 
 
 def plan(data: Path, folds: list[int], **budget) -> comparison.Plan:
-    return comparison.Plan(BUNDLE, data, assessment_of(data, folds, None, None), comparison.Budget(**budget))
+    return comparison.Plan(BUNDLE, data, assessment_of(data, folds, None, None), **budget)
 
 
 def test_presets_may_be_files(files: list[str]) -> None:

@@ -47,7 +47,7 @@ def test_backbones_are_judged_by_the_test_images(tmp_path: Path, monkeypatch: py
     replace_steps(monkeypatch)
     datalist = datalist_of(tmp_path / "data", Task.MULTICLASS)
     candidates = backbones(BUNDLE, [], ["test_resnet", "test_convnext", "no_such_net"], SETTINGS)
-    plan = comparison.Plan(BUNDLE, datalist, assessment_of(datalist, [0], None, None), comparison.Budget(epochs=2))
+    plan = comparison.Plan(BUNDLE, datalist, assessment_of(datalist, [0], None, None), epochs=2)
     found = comparison.compare(plan, candidates, tmp_path / "out", lambda _: None)
     assert found.exit_code is ExitCode.SOME_REFUSED
     table = pd.read_csv(tmp_path / "out" / "comparison.csv", index_col="name")

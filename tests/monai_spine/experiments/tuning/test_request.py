@@ -1,3 +1,5 @@
+from __future__ import annotations
+
 import json
 import shutil
 import subprocess
@@ -18,7 +20,7 @@ import monai_spine.experiments.tuning
 from monai_spine.bundle.run import BundleRunError, BundleStopped
 from monai_spine.commands.main import app
 from monai_spine.errors import ExitCode, InvalidOptionError, SpineError
-from monai_spine.experiments.tuning.request import TuningRequest, tune
+from monai_spine.experiments.tuning.request import Configuration, TuningRequest, direction_of, tune
 from monai_spine.experiments.tuning.search import Pruning
 from monai_spine.experiments.tuning.space import read_space
 from monai_spine.experiments.tuning.storage import TrialStorage
@@ -33,16 +35,21 @@ BUNDLE = CONFIGS.parent
 SETTINGS = tuple((name, str(value)) for name, value in SMALL.items() if name != "epochs")
 
 
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_cohort(tmp_path_factory.mktemp("data"), studies=4)
+
+
+def test_the_figure_and_its_direction_are_those_of_the_bundle(data: Path) -> None:
+    assert Configuration(BUNDLE, (), SETTINGS, data).key_metric() == ("score", False)
+    assert [direction_of(name) for name in ("val_loss", "score", "mean_auc", "balanced_accuracy")] == [0, 0, 1, 1]
+
+
 SPACE = {
     "learning_rate": {"type": "float", "low": 1e-4, "high": 1e-2, "log": True},
     "dropout": {"choices": [0.0, 0.5]},
     "length": {"sets": {"one": {"epochs": 1}, "two": {"epochs": 2}}},
 }
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_cohort(tmp_path_factory.mktemp("data"), studies=4)
 
 
 def pretend(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, Path]]:
@@ -64,7 +71,7 @@ def pretend(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, Path]]:
             if stop():
                 raise BundleStopped
 
-    monkeypatch.setattr("monai_spine.experiments.tuning.trial.run_step", step)
+    monkeypatch.setattr("monai_spine.experiments.tuning.search.run_step", step)
     for picture in ("history", "importances", "parallel"):
         monkeypatch.setattr(f"monai_spine.experiments.tuning.results.write_{picture}", lambda *_: None)
     return done
@@ -225,7 +232,7 @@ def test_the_command_refuses_a_bad_space_before_anything_else(data: Path, tmp_pa
 def test_without_optuna_the_command_says_what_to_install(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name in ("search", "request", "storage", "results", "pictures"):
+    for name in ("search", "request", "storage", "results"):
         monkeypatch.delitem(sys.modules, f"monai_spine.experiments.tuning.{name}")
         monkeypatch.delattr(monai_spine.experiments.tuning, name)
     monkeypatch.setitem(sys.modules, "optuna", None)

@@ -4,7 +4,7 @@ import torch
 from ignite.engine import Engine
 
 from monai_spine.images.data.datalist import Task
-from monai_spine.images.evaluation.metrics import ClassificationFigures, classification_metrics, key_name
+from monai_spine.images.evaluation.figures import ClassificationFigures, classification_metrics, key_name
 from monai_spine.training.engine_output import Answers
 
 CLASSES = ["a", "b", "c"]

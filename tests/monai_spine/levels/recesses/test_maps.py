@@ -6,8 +6,7 @@ from hypothesis import strategies as st
 
 from monai_spine.geometry import to_world
 from monai_spine.levels.recesses.crop import PIXELS, STEP_MM, crop_affine
-from monai_spine.levels.recesses.maps import PlaceLoss, RecessMapsd, probabilities, read_recesses
-from monai_spine.levels.recesses.metrics import RecessMetric
+from monai_spine.levels.recesses.maps import PlaceLoss, RecessMapsd, RecessMetric, distributions, read_recesses
 from monai_spine.levels.recesses.planes import LEAST_CONFIDENCE
 from monai_spine.spine import Side
 
@@ -47,7 +46,7 @@ def test_the_loss_is_least_at_the_target() -> None:
         other = logits + 0.3 * torch.randn(logits.shape, generator=generator)
         assert PlaceLoss()(other, target) > least
     assert least == pytest.approx(-float((target * logits).sum()) / 2, abs=1e-4)
-    assert torch.allclose(probabilities(logits[0]), target[0], atol=1e-6)
+    assert torch.allclose(distributions(logits[0]), target[0], atol=1e-6)
 
 
 def test_figures_count_what_they_say() -> None:

@@ -18,7 +18,7 @@ from monai_spine.levels.sagittal.chain import (
     link,
     nearest_foramen,
 )
-from monai_spine.levels.sagittal.peaks import Peak
+from monai_spine.levels.sagittal.landmark_maps import Peak
 from monai_spine.spine import Level, Side
 
 

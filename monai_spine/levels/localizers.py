@@ -1,0 +1,148 @@
+"""Both localizers: the network of a bundle with its weights, on a device, and the points that it finds."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar
+
+import numpy as np
+import torch
+from monai.bundle import ConfigParser
+
+from monai_spine.bundle.shipped import LEVEL_LOCALIZER, RECESS_LOCALIZER
+from monai_spine.data.volume import Opener, Volume, open_volume
+from monai_spine.errors import InvalidOptionError, InvalidTableError, MissingInputError
+from monai_spine.levels.recesses.crop import axial_slice, recess_crop
+from monai_spine.levels.recesses.maps import distributions, read_recesses
+from monai_spine.levels.recesses.planes import Detection, RecessPlane
+from monai_spine.levels.sagittal.grid import sagittal_grid
+from monai_spine.levels.sagittal.landmark_maps import map_affine, probabilities
+from monai_spine.levels.sagittal.points import SpinePoints, read_maps
+from monai_spine.spine import Side
+from monai_spine.weights import load_weights
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+
+class Localizer:
+    """A network in evaluation mode on a device.
+
+    ``network``: its output is described by the derived class.
+    """
+
+    SHIPPED: ClassVar[Path]
+    """The bundle that comes with the package."""
+    OPTION: ClassVar[str]
+    """The option of the command line that names another bundle, for error messages."""
+
+    def __init__(self, network: torch.nn.Module, device: str | torch.device = "cpu") -> None:
+        self.device = torch.device(device)
+        self.network = network.to(self.device).eval()
+
+    @classmethod
+    def from_bundle(cls, bundle: str | Path | None = None, device: str | None = None) -> Self:
+        """The network that a bundle's ``configs/inference.json`` defines, with the weights of ``models/model.pt``.
+
+        ``bundle``: the bundle's folder; None for the shipped bundle.
+        ``device``: as `usable_device` takes it.
+        Raises `MissingInputError` or `InvalidTableError` if the bundle, its configuration or its weights are missing,
+        or do not fit each other.
+        Raises `InvalidOptionError` if there is no such device.
+        """
+        chosen = usable_device(device)  # first, since a mistyped device is found faster than weights are read
+        return cls(_network(Path(bundle or cls.SHIPPED), cls.OPTION), chosen)
+
+
+def _network(bundle: Path, option: str) -> torch.nn.Module:
+    config = bundle / "configs/inference.json"
+    if not config.is_file():
+        raise MissingInputError(f"expected a bundle, but there is no {config}; name its folder with {option}")
+    try:
+        definition = json.loads(config.read_text(encoding="utf-8"))["network_def"]
+    except (ValueError, KeyError, TypeError) as err:
+        raise InvalidTableError(f"{config}: expected a bundle's configuration with a network_def") from err
+    # The network alone is parsed: the rest of the configuration names data that need not exist here.
+    network = ConfigParser({"network_def": definition}).get_parsed_content("network_def")
+    return load_weights(network, bundle / "models/model.pt")
+
+
+def usable_device(name: str | None) -> torch.device:
+    """The device ``cpu``, ``cuda`` or ``cuda:1``; for None a GPU if there is one, else the CPU.
+
+    Raises `InvalidOptionError` if there is no such device.
+    """
+    if name is None:
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError as err:
+        raise InvalidOptionError(f"expected the device cpu or cuda, but given {name!r}") from err
+    if device.type not in ("cpu", "cuda"):
+        raise InvalidOptionError(f"expected the device cpu or cuda, but given {name!r}")
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise InvalidOptionError(f"there is no device {name} here: {torch.cuda.device_count()} GPUs are to be had")
+    return device
+
+
+_MOST_SLICES = 40
+"""Slices that go through the network at once; a larger volume would need memory in proportion."""
+_OVERLAP = 6
+"""Slices on each side of a part whose maps are not used. The network's convolutions reach across three slices, so these
+maps would be wrong at the cut."""
+
+
+class LevelLocator(Localizer):
+    """Finds the discs of the lumbar spine and their foramina in one sagittal volume.
+
+    Its network gives logits of `LANDMARKS`, then of `REGIONS`.
+    """
+
+    SHIPPED = LEVEL_LOCALIZER
+    OPTION = "--model"
+
+    def __call__(self, volume: Volume, name: str) -> SpinePoints:
+        """Named points of a volume; ``name`` is for error messages.
+
+        Raises `InvalidVolumeError` if its slices are not sagittal, or all its voxels have nearly the same value.
+        """
+        image, affine = sagittal_grid(volume, name)
+        return read_maps(self.maps(image), map_affine(affine), image.shape, affine)
+
+    @torch.no_grad()
+    def maps(self, image: torch.Tensor) -> np.ndarray:
+        """Maps of landmarks and regions, from 0 to 1, ``(8, x, y / 2, z / 2)``, of an image ``(x, y, z)``."""
+        slices = len(image)
+        step = _MOST_SLICES - 2 * _OVERLAP
+        parts = []
+        for start in range(0, slices, step):
+            if start and start + _OVERLAP >= slices:
+                break
+            low, high = max(0, start - _OVERLAP), min(slices, start + step + _OVERLAP)
+            maps = probabilities(self.network(image[None, None, low:high].to(self.device))[0])
+            # The first and the last part keep the slices at their outer end, where there is no overlap.
+            last = high == slices
+            parts.append(maps[:, start - low : None if last else start - low + step].cpu())
+            if last:
+                break
+        return np.asarray(torch.cat(parts, dim=1).numpy(), dtype=np.float64)
+
+
+class RecessLocator(Localizer):
+    """Finds the left and the right lateral recess of a disc in the axial plane that is nearest to them.
+
+    Its network gives logits of a map for each side.
+    """
+
+    SHIPPED = RECESS_LOCALIZER
+    OPTION = "--recess-model"
+
+    @torch.no_grad()
+    def __call__(self, plane: RecessPlane, path: str | Path, opened: Opener = open_volume) -> dict[Side, Detection]:
+        """The recess on each side, however low its confidence. Of the file at ``path`` only the plane's slice is read.
+
+        ``opened`` opens the file. Raises `MissingInputError` or `InvalidVolumeError` if the slice cannot be read, or is not axial.
+        """
+        image, affine = recess_crop(axial_slice(path, plane.k, opened), plane.disc)
+        return read_recesses(distributions(self.network(image[None].to(self.device))[0]), affine)

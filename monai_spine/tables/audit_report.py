@@ -1,0 +1,138 @@
+"""``monai-spine audit``: a list of labels to read again, and a datalist without them, from out-of-fold files."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from monai_spine.errors import InvalidOptionError
+from monai_spine.files import write_text
+from monai_spine.scoring.competition import natural_prevalence
+from monai_spine.spine import MISSING, Grade, Group
+from monai_spine.tables.audit_sheet import cards, contact_sheet
+from monai_spine.tables.out_of_fold import read_out_of_fold
+from monai_spine.tables.suspects import (
+    Suspect,
+    ThresholdRow,
+    check_same_labels,
+    cleaned_datalist,
+    find_suspects,
+    read_entries,
+    threshold_table,
+)
+
+
+@dataclass(frozen=True)
+class AuditReport:
+    """Suspect labels, and what other thresholds would flag."""
+
+    suspects: Sequence[Suspect]
+    table: Sequence[ThresholdRow]
+    threshold: float
+    studies: int
+    labels: int
+
+    def to_text(self) -> str:
+        """The table of thresholds, and how many labels are suspect."""
+        heads = ["|p - y| above", "labels", "of all", *(group.value for group in Group), "studies with any"]
+        lines = ["".join(f"{head:>17}" for head in heads)]
+        for row in self.table:
+            shares = "".join(f"{share:17.1%}" for share in [row.share, *row.of_group.values()])
+            lines.append(f"{row.threshold:17.2f}{row.flagged:17}{shares}{row.studies:17}")
+        studies = len({one.study_id for one in self.suspects})
+        lines.append(
+            f"{len(self.suspects)} of {self.labels} labels are suspect at {self.threshold:g}, "
+            f"in {studies} of {self.studies} studies"
+        )
+        return "\n".join(lines)
+
+
+def audit(
+    solution: Path,
+    submission: Path,
+    out: Path,
+    *,
+    datalist: Path | None = None,
+    threshold: float = 0.8,
+    drop_studies: int | None = None,
+    pictures: int = 60,
+    tilted: bool = True,
+    normalise: bool = False,
+    quiet: bool = False,
+) -> AuditReport:
+    """Write ``audit.csv``, ``thresholds.csv`` and ``audit.html``, and with a datalist a cleaned ``datalist.json``.
+
+    Raises `MissingInputError`, `InvalidTableError` or `InvalidOptionError` as for `read_out_of_fold`; if the threshold
+    is not between 0 and 1; or if the datalist has other labels than the solution.
+
+    Parameters
+    ----------
+    submission
+        Out-of-fold predictions: of models that were not trained on these labels.
+    threshold
+        Labels with a larger error are suspect; see `monai_spine.tables.suspects`.
+    drop_studies
+        Leave out studies with at least so many suspect labels, instead of removing these labels.
+    pictures
+        The most labels that the contact sheet shows.
+    tilted
+        Whether the submission is competition-weighted.
+    """
+    if not 0 < threshold < 1:
+        raise InvalidOptionError(f"expected a threshold between 0 and 1, but found --threshold {threshold:g}")
+    if drop_studies is not None and datalist is None:
+        raise InvalidOptionError("--drop-studies removes studies from a datalist: give the datalist with --datalist")
+    table = read_out_of_fold(solution, [submission], datalist=datalist, normalise=normalise)
+    # With the tilt, severe grades would be suspected too seldom and normal ones too often.
+    natural = natural_prevalence(table.probabilities[0]) if tilted else table.probabilities[0]
+    suspects = find_suspects(table.study_ids, table.grades, natural, threshold)
+    entries = read_entries(datalist) if datalist else {}
+    if datalist:
+        check_same_labels(datalist, entries, suspects)
+        content = cleaned_datalist(datalist, suspects, out, drop_studies)
+        write_text(out / "datalist.json", json.dumps(content, indent=1) + "\n")
+    report = AuditReport(
+        suspects=suspects,
+        table=threshold_table(table.grades, natural),
+        threshold=threshold,
+        studies=len(table.study_ids),
+        labels=int((table.grades != MISSING).sum()),
+    )
+    _write_tables(out, report)
+    shown = cards(suspects[:pictures], entries, datalist.parent if datalist else out, quiet)
+    page = contact_sheet(shown, len(suspects), threshold, report.table, report.studies, report.labels)
+    write_text(out / "audit.html", page)
+    return report
+
+
+def _write_tables(out: Path, report: AuditReport) -> None:
+    rows = pd.DataFrame([_row(rank, one) for rank, one in enumerate(report.suspects, start=1)], columns=_COLUMNS)
+    write_text(out / "audit.csv", rows.to_csv(index=False, float_format="%.6g"))
+    thresholds = [
+        {
+            "threshold": row.threshold,
+            "labels": row.flagged,
+            "share": row.share,
+            **{f"share_{group.value}": share for group, share in row.of_group.items()},
+            "studies": row.studies,
+        }
+        for row in report.table
+    ]
+    write_text(out / "thresholds.csv", pd.DataFrame(thresholds).to_csv(index=False, float_format="%.6g"))
+
+
+_COLUMNS = [
+    *("rank", "row_id", "study_id", "condition", "level", "label", "likeliest"),
+    *(grade.column for grade in Grade),
+    *("error", "expected_distance"),
+]
+
+
+def _row(rank: int, one: Suspect) -> list[object]:
+    finding = one.finding
+    names = [finding.row_id(one.study_id), one.study_id, finding.condition.value, finding.level.value]
+    return [rank, *names, one.label.title, one.likeliest.title, *one.probabilities, one.error, one.distance]

@@ -1,1 +1,0 @@
-"""Ensembles: one prediction from the submissions of several models."""
