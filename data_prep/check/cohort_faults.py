@@ -8,8 +8,7 @@ from typing import TypeVar
 
 from data_prep.check.codes import Code
 from data_prep.check.entries import Study
-from data_prep.check.near_duplicates import near_duplicates
-from data_prep.check.volume_facts import VolumeFacts
+from data_prep.check.volume_facts import VolumeFacts, near_duplicates
 from data_prep.faults import Fault
 from data_prep.folds import connected
 from monai_spine.errors import listed

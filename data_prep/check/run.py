@@ -11,13 +11,11 @@ from data_prep.check import fingerprint as fingerprints
 from data_prep.check.cohort_faults import faults_between_entries, faults_between_images
 from data_prep.check.entries import Study, read_studies
 from data_prep.check.fingerprint import Fingerprint
-from data_prep.check.outliers import faults_against, faults_within
 from data_prep.check.pictures import Panel, panels
 from data_prep.check.point_faults import Grid, faults_of_labels, faults_of_points
-from data_prep.check.report import Source, render
-from data_prep.check.result import CheckedData, as_json
+from data_prep.check.report import CheckedData, as_json, render
 from data_prep.check.volume_facts import VolumeFacts, facts_of
-from data_prep.check.volume_faults import faults_between_volumes, faults_of_volume
+from data_prep.check.volume_faults import faults_against, faults_between_volumes, faults_of_volume, faults_within
 from data_prep.check.volumes import UnusableVolumeError, read
 from data_prep.dicom import nifti
 from data_prep.dicom.nifti import OutputError
@@ -84,11 +82,11 @@ def check(
     checked = _checked(datalist.name, studies, [*broken], checked_studies, stored)
     shown = _to_show(checked)
     drawn = _draw(checked, shown[:pictures], folder, workers, quiet)
-    source = Source(
-        checked.name, studies, checked.facts, checked.faults, checked.fingerprint, drawn,
-        unpictured=len(shown[pictures:]), stored=stored, stored_name=fingerprint.name if fingerprint else "",
-    )  # fmt: skip
-    _write(out, checked, render(source))
+    stored_name = "" if fingerprint is None else fingerprint.name
+    html = render(checked, drawn, unpictured=len(shown[pictures:]), stored=stored, stored_name=stored_name)
+    nifti.write(out / "fingerprint.json", [as_json(checked.fingerprint).encode()])
+    nifti.write(out / "check.html", [html.encode()])
+    nifti.write(out / "check.json", [checked.as_json().encode()])  # last: if it exists, the others do
     return checked, out
 
 
@@ -202,10 +200,3 @@ def _panels(job: tuple[Study, set[str], set[str]], folder: Path) -> tuple[int, l
     study, targets, paths = job
     blamed = [finding for finding in FINDINGS if finding.name in targets]
     return study.number, panels(study, folder, blamed, paths)
-
-
-def _write(out: Path, checked: CheckedData, html: str) -> None:
-    """Write all files, ``check.json`` last: if it exists, the others do."""
-    nifti.write(out / "fingerprint.json", [as_json(checked.fingerprint).encode()])
-    nifti.write(out / "check.html", [html.encode()])
-    nifti.write(out / "check.json", [checked.as_json().encode()])

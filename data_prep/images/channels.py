@@ -8,11 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from data_prep.collection.csv_tables import raise_faults, read_csv
-from data_prep.images.files import NamePattern, find_images
-from data_prep.images.folders import split_folders
-from data_prep.images.labels import LabelColumns, Labels, check_columns, mapped, read_labels, read_mapping
-from data_prep.images.sample import ImageSet, Sample, Section, ordered_classes, task_of
-from data_prep.images.table import check_missing
+from data_prep.images.folders import NamePattern, find_images, split_folders
+from data_prep.images.sample import ImageSet, Sample, Section, mapped, ordered_classes, read_mapping, task_of
+from data_prep.images.table import LabelColumns, Labels, check_columns, check_missing, read_labels
 from monai_spine.errors import InvalidOptionError, InvalidTableError, listed
 
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from data_prep.images.labels import LabelColumns
     from data_prep.images.sample import ImageSet
+    from data_prep.images.table import LabelColumns
 
 app = typer.Typer(
     help="Single images, in class folders, a table, or a file per channel, to a checked datalist.json.",
@@ -198,7 +198,7 @@ def _labels(  # noqa: PLR0917 - the options of the commands
     classes: str | None,
     mapping: Path | None,
 ) -> LabelColumns:
-    from data_prep.images.labels import LabelColumns
+    from data_prep.images.table import LabelColumns
 
     return LabelColumns(tuple(columns or ()), joined, separator, nothing, _names(classes), mapping)
 

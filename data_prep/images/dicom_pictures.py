@@ -27,7 +27,7 @@ from data_prep.dicom.nifti import OutputError
 from data_prep.dicom.pixels import stored_frames
 from data_prep.dicom.refusals import Reason, Refused
 from data_prep.dicom.sources import Source
-from data_prep.images.files import is_dicom
+from data_prep.images.folders import is_dicom
 from data_prep.images.sample import Sample
 from data_prep.workers import run
 from monai_spine.console import track

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from data_prep.images.near_duplicates import Thumbnails, views
 from data_prep.images.sample import Sample
-from data_prep.images.thumbnail import Thumbnails, views
 from data_prep.workers import run
 from monai_spine.errors import SpineError
 from monai_spine.images.data.pixels import Mode, Pixels, read_image

@@ -11,9 +11,8 @@ from data_prep.choices import PhantomSize
 from data_prep.phantom.acquisition.plan import Series, Stack, plan_series, scattered_id, with_artefacts
 from data_prep.phantom.anatomy.disease import Disease, draw_disease
 from data_prep.phantom.anatomy.person import Anatomy, draw_person
-from data_prep.phantom.anatomy.variants import draw_variants
 from data_prep.phantom.labels import posterior, read
-from data_prep.phantom.quirks import NONE, Quirk
+from data_prep.phantom.quirks import NONE, Quirk, draw_variants
 from monai_spine.geometry import Array, plane_distance, to_voxel, to_world
 from monai_spine.spine import FINDINGS, MISSING, Condition, Finding, Group, Level
 

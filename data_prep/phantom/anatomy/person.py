@@ -12,7 +12,7 @@ import numpy as np
 
 from data_prep.phantom.anatomy.curve import EXTENT, SpineCurve
 from data_prep.phantom.anatomy.disease import Disease
-from data_prep.phantom.anatomy.variants import NORMAL, Slip, Transition, Variants
+from data_prep.phantom.quirks import NORMAL, Slip, Transition, Variants
 from monai_spine.geometry import Array
 from monai_spine.spine import FINDINGS, Condition, Finding, Group, Level, Side
 

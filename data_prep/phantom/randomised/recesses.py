@@ -11,7 +11,7 @@ import numpy as np
 from data_prep.phantom.anatomy.curve import Field
 from data_prep.phantom.anatomy.person import Anatomy
 from data_prep.phantom.painting.canvas import Canvas
-from data_prep.phantom.randomised import dataset, people
+from data_prep.phantom.randomised import dataset
 from data_prep.phantom.randomised.appearance import contrast, photographed
 from data_prep.phantom.randomised.dataset import Labels, RandomisedDataset, drawn
 from monai_spine.geometry import Array
@@ -91,7 +91,7 @@ class RandomisedRecesses(RandomisedDataset):
 
     def _item(self, rng: np.random.Generator) -> dict[str, Any]:
         content = drawn(SHARES, rng)
-        person, usual = people.draw(rng)
+        person, usual = dataset.draw(rng)
         level = list(Level)[int(rng.integers(len(Level)))]
         plane = _plane(person, level, content, rng)
         middle = _in_patient(plane, person, person.canal_point(level))

@@ -13,7 +13,7 @@ from data_prep.phantom.anatomy.curve import Field
 from data_prep.phantom.anatomy.person import FIRST_SACRAL, Anatomy
 from data_prep.phantom.painting.canal import Profiles
 from data_prep.phantom.painting.canvas import Canvas, Mask, Patch, Tissue
-from data_prep.phantom.randomised import dataset, people
+from data_prep.phantom.randomised import dataset
 from data_prep.phantom.randomised.appearance import contrast, field_of_view, photographed
 from data_prep.phantom.randomised.dataset import Labels, RandomisedDataset, drawn
 from monai_spine.geometry import Array, to_voxel, to_world
@@ -126,7 +126,7 @@ class RandomisedSpines(RandomisedDataset):
 
     def _item(self, rng: np.random.Generator) -> dict[str, Any]:
         content = drawn(SHARES, rng)
-        person, usual = people.draw(rng)
+        person, usual = dataset.draw(rng)
         view = _view(person, self.shape, self.step, content, rng)
         if content in _NEGATIVES:
             tissue = _NEGATIVES[content](self.shape, rng)
@@ -226,7 +226,7 @@ def _points(person: Anatomy, view: View, in_view: Mask, content: Content) -> dic
     """The landmarks in view, in RAS mm."""
     if content is not Content.SPINE:
         return {name: np.zeros((0, 3)) for name in ("canal", "foramen", "lumbosacral")}
-    canal, foramen = people.landmarks(person)
+    canal, foramen = dataset.landmarks(person)
     groups = {"canal": canal, "foramen": foramen.reshape(-1, 3), "lumbosacral": canal[-1:]}
     to_patient: Array = np.linalg.inv(view.stretch).astype(np.float64)
     placed = {name: to_world(to_patient, points) for name, points in groups.items()}

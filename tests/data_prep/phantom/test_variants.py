@@ -3,9 +3,8 @@
 import numpy as np
 
 from data_prep.phantom.acquisition.signal import RELAXATION, T1, T2, strength
-from data_prep.phantom.anatomy.variants import NORMAL, draw_variants
 from data_prep.phantom.painting.canvas import Tissue
-from data_prep.phantom.quirks import NONE, Quirk
+from data_prep.phantom.quirks import NONE, NORMAL, Quirk, draw_variants
 from tests.data_prep.phantom.people import UNUSUAL, person, sagittal
 
 
