@@ -15,12 +15,12 @@ from threadpoolctl import threadpool_limits
 
 from data_prep.choices import PhantomSize
 from data_prep.phantom import dicom
-from data_prep.phantom.acquisition.acquire import acquire
-from data_prep.phantom.acquisition.plan import Series
-from data_prep.phantom.anatomy.disease import MEASURES
+from data_prep.phantom.acquire import acquire
+from data_prep.phantom.disease import MEASURES
 from data_prep.phantom.enhanced import write_enhanced
 from data_prep.phantom.label_maps import SHORT_SLICES, short_rows, write_label_maps, write_label_names
 from data_prep.phantom.labels import floor_report
+from data_prep.phantom.plan import Series
 from data_prep.phantom.quirks import NONE, Quirk, draw_quirks
 from data_prep.phantom.study import Stream, Study, draw_study, stream
 from monai_spine import console

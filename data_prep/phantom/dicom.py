@@ -28,7 +28,7 @@ from pydicom.uid import (
     RLELossless,
 )
 
-from data_prep.phantom.acquisition.plan import Scan, Stack
+from data_prep.phantom.plan import Scan, Stack
 from monai_spine.geometry import LPS_TO_RAS, Array, spacing, to_world
 from monai_spine.spine import SeriesType
 
@@ -90,8 +90,8 @@ def write_stack(folder: Path, stack: Stack, pixels: list[Pixels], tags: SeriesTa
     scan = stack.scan
     folder.mkdir(parents=True, exist_ok=True)
     header = series_header(scan, tags)
-    # Once for all slices: with pydicom's `save_as`, which encodes every element of every slice, a cohort of small images
-    # takes 1.25 times as long.
+    # Once for all slices: with pydicom's `save_as`, which encodes every element of every slice, a cohort takes 1.25
+    # times as long.
     shared = {int(element.tag): _encoded(element) for element in header}
     positions = to_world(scan.affine, [[0.0, 0.0, k] for k in range(len(pixels))]) @ LPS_TO_RAS
     heights = positions @ np.cross(*np.reshape(orientation(scan.affine), (2, 3)))

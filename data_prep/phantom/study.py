@@ -8,10 +8,10 @@ from enum import IntEnum
 import numpy as np
 
 from data_prep.choices import PhantomSize
-from data_prep.phantom.acquisition.plan import Series, Stack, plan_series, scattered_id, with_artefacts
-from data_prep.phantom.anatomy.disease import Disease, draw_disease
-from data_prep.phantom.anatomy.person import Anatomy, draw_person
+from data_prep.phantom.disease import Disease, draw_disease
 from data_prep.phantom.labels import posterior, read
+from data_prep.phantom.person import Anatomy, draw_person
+from data_prep.phantom.plan import Series, Stack, plan_series, scattered_id, with_artefacts
 from data_prep.phantom.quirks import NONE, Quirk, draw_variants
 from monai_spine.geometry import Array, plane_distance, to_voxel, to_world
 from monai_spine.spine import FINDINGS, MISSING, Condition, Finding, Group, Level

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from data_prep.phantom.anatomy.curve import Field
-from data_prep.phantom.anatomy.person import FIRST_SACRAL, Anatomy, Disc, Vertebra
+from data_prep.phantom.curve import Field
 from data_prep.phantom.painting.canvas import OUTSIDE, SIDES, Canvas, Mask, Patch, Tissue, cubed, speckle, squared
+from data_prep.phantom.person import FIRST_SACRAL, Anatomy, Disc, Vertebra
 
 RIM = 1.0
 """Thickness of the cortical bone around a body in mm."""

@@ -11,9 +11,9 @@ from itertools import pairwise
 
 import numpy as np
 
-from data_prep.phantom.anatomy.curve import Field
-from data_prep.phantom.anatomy.person import CANAL_DEPTH, FIRST_LUMBAR, FORAMEN_SIDE, SIGN, Anatomy
+from data_prep.phantom.curve import Field
 from data_prep.phantom.painting.canvas import Canvas, Mask, Patch, Tissue, cubed, speckle, squared
+from data_prep.phantom.person import CANAL_DEPTH, FIRST_LUMBAR, FORAMEN_SIDE, SIGN, Anatomy
 from monai_spine.geometry import Array
 from monai_spine.spine import Group, Level, Side
 

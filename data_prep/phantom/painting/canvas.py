@@ -14,7 +14,7 @@ from enum import IntEnum, auto
 import numpy as np
 import numpy.typing as npt
 
-from data_prep.phantom.anatomy.curve import EXTENT, STEP, Bounds, Field, Lattice, SpineCurve
+from data_prep.phantom.curve import EXTENT, STEP, Bounds, Field, Lattice, SpineCurve
 from monai_spine.geometry import Array
 
 Mask = npt.NDArray[np.bool_]

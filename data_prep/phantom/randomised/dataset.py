@@ -11,14 +11,14 @@ from typing import Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from data_prep.phantom.acquisition.signal import grain_factors, grain_table
-from data_prep.phantom.anatomy.curve import EXTENT, STEP, Field, SpineCurve
-from data_prep.phantom.anatomy.disease import Disease, draw_disease, measures
-from data_prep.phantom.anatomy.person import Anatomy, draw_person
+from data_prep.phantom.curve import EXTENT, STEP, Field, SpineCurve
+from data_prep.phantom.disease import Disease, draw_disease, measures
 from data_prep.phantom.painting import bones, canal, soft_tissue
 from data_prep.phantom.painting.canvas import Canvas, Mask, Tissue
+from data_prep.phantom.person import Anatomy, draw_person
 from data_prep.phantom.quirks import Quirk, Variants, draw_variants
 from data_prep.phantom.randomised.appearance import FOREIGN, Shape, smooth_field
+from data_prep.phantom.signal import grain_factors, grain_table
 from monai_spine.geometry import Array
 from monai_spine.spine import Side
 

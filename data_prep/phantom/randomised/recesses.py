@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from data_prep.phantom.anatomy.curve import Field
-from data_prep.phantom.anatomy.person import Anatomy
+from data_prep.phantom.curve import Field
 from data_prep.phantom.painting.canvas import Canvas
+from data_prep.phantom.person import Anatomy
 from data_prep.phantom.randomised import dataset
 from data_prep.phantom.randomised.appearance import contrast, photographed
 from data_prep.phantom.randomised.dataset import Labels, RandomisedDataset, drawn

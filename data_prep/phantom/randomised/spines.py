@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from data_prep.phantom.anatomy.curve import Field
-from data_prep.phantom.anatomy.person import FIRST_SACRAL, Anatomy
+from data_prep.phantom.curve import Field
 from data_prep.phantom.painting.canal import Profiles
 from data_prep.phantom.painting.canvas import Canvas, Mask, Patch, Tissue
+from data_prep.phantom.person import FIRST_SACRAL, Anatomy
 from data_prep.phantom.randomised import dataset
 from data_prep.phantom.randomised.appearance import contrast, field_of_view, photographed
 from data_prep.phantom.randomised.dataset import Labels, RandomisedDataset, drawn

@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from data_prep.phantom.acquisition.signal import RELAXATION, T1, T2, strength
 from data_prep.phantom.painting.canvas import Tissue
 from data_prep.phantom.quirks import NONE, NORMAL, Quirk, draw_variants
+from data_prep.phantom.signal import RELAXATION, T1, T2, strength
 from tests.data_prep.phantom.people import UNUSUAL, person, sagittal
 
 

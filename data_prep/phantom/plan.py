@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from data_prep.choices import PhantomSize
-from data_prep.phantom.acquisition.signal import T1, T2, Sequence, stir
-from data_prep.phantom.anatomy.person import Anatomy
+from data_prep.phantom.person import Anatomy
 from data_prep.phantom.quirks import Quirk
+from data_prep.phantom.signal import T1, T2, Sequence, stir
 from monai_spine.geometry import Array
 from monai_spine.spine import Level, SeriesType
 

@@ -10,8 +10,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from data_prep.phantom.anatomy.curve import EXTENT, SpineCurve
-from data_prep.phantom.anatomy.disease import Disease
+from data_prep.phantom.curve import EXTENT, SpineCurve
+from data_prep.phantom.disease import Disease
 from data_prep.phantom.quirks import NORMAL, Slip, Transition, Variants
 from monai_spine.geometry import Array
 from monai_spine.spine import FINDINGS, Condition, Finding, Group, Level, Side
