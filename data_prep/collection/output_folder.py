@@ -141,10 +141,8 @@ class DatalistWriter:
 
     def __init__(self, file: TextIO) -> None:
         self._file = file
-        self._waiting = [TRAINING, TEST]
-        self._empty = True
         file.write(f'{{"schema": {json.dumps(SCHEMA)},\n"targets": {json.dumps(list(TARGETS))},\n')
-        self._open_section()
+        self._open(TRAINING)
 
     def add(self, section: str, entry: Entry) -> None:
         """Add an entry; no training entry may follow a test entry.
@@ -154,25 +152,24 @@ class DatalistWriter:
         ValueError
             If it does.
         """
-        while self._section != section:
-            if not self._waiting:
-                raise ValueError(f"the section {section!r} is closed")
-            self._close_section()
-            self._open_section()
-        self._file.write(("\n " if self._empty else ",\n ") + json.dumps(entry))
-        self._empty = False
+        if section != self._section:
+            self._open_test()
+        self._file.write(self._separator + json.dumps(entry))
+        self._separator = ",\n "
 
     def close(self) -> None:
         """Write what is left of the format."""
-        while self._waiting:
-            self._close_section()
-            self._open_section()
+        if self._section != TEST:
+            self._open_test()
         self._file.write("]}\n")
 
-    def _open_section(self) -> None:
-        self._section = self._waiting.pop(0)
-        self._empty = True
-        self._file.write(f'"{self._section}": [')
+    def _open(self, section: str) -> None:
+        self._section = section
+        self._separator = "\n "
+        self._file.write(f'"{section}": [')
 
-    def _close_section(self) -> None:
+    def _open_test(self) -> None:
+        if self._section == TEST:
+            raise ValueError("the section of training studies is closed")
         self._file.write("],\n")
+        self._open(TEST)

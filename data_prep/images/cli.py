@@ -122,7 +122,7 @@ def table(  # noqa: PLR0917 - options
     --labels-column "Finding Labels" --patient-column "Patient ID" --train-list train_val_list.txt
     --test-list test_list.txt
     """
-    from data_prep.images.table import SplitLists, read_table
+    from data_prep.images.table import read_table
 
     given = read_table(
         csv,
@@ -130,7 +130,8 @@ def table(  # noqa: PLR0917 - options
         image_column=image_column,
         patient_column=patient_column,
         image_dir=image_dir,
-        lists=SplitLists(train_list, test_list),
+        train_list=train_list,
+        test_list=test_list,
         skip_missing=skip_missing,
         apart=out,
     )

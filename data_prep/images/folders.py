@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from data_prep.faults import counted
@@ -18,23 +17,14 @@ FIELDS = ("sample", "channel", "patient")
 _TOKEN = re.compile(r"\{(\w+)\}|(\*)|([^{}*]+)|([{}])")
 
 
-@dataclass(frozen=True)
-class ImageFiles:
-    """Images of a folder, sorted by path, and how many other files there are."""
+def find_images(folder: Path, apart: Path | None = None) -> tuple[list[Path], int]:
+    """All images below a folder, sorted by path, and how many other files there are.
 
-    images: list[Path] = field(default_factory=list)
-    others: int = 0
-
-
-def find_images(folder: Path, apart: Path | None = None) -> ImageFiles:
-    """All images below a folder; hidden files and folders, and the folder ``apart``, are skipped."""
-    images, others = [], 0
-    for path in sorted(_walk(folder, apart)):
-        if is_image(path):
-            images.append(path)
-        else:
-            others += 1
-    return ImageFiles(images, others)
+    Hidden files and folders, and the folder ``apart``, are skipped.
+    """
+    files = sorted(_walk(folder, apart))
+    images = [path for path in files if is_image(path)]
+    return images, len(files) - len(images)
 
 
 def visible_folders(folder: Path, apart: Path | None = None) -> list[Path]:
@@ -185,11 +175,11 @@ def read_folders(
     samples, others, empty = [], 0, []
     for section, where in places:
         if class_of[where.name]:
-            files = find_images(where, apart)
-            others += files.others
-            empty += [] if files.images else [where.relative_to(folder).as_posix()]
+            images, unused = find_images(where, apart)
+            others += unused
+            empty += [] if images else [where.relative_to(folder).as_posix()]
             number = order.index(class_of[where.name])
-            samples += [Sample((file,), number, section, _patient(file, name_of)) for file in files.images]
+            samples += [Sample((file,), number, section, _patient(file, name_of)) for file in images]
     if empty:
         raise InvalidTableError(
             f"{folder}: expected images in every class folder, but found none in {listed(empty, shown=20)}; "

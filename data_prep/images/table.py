@@ -6,7 +6,7 @@ classes."""
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,14 +19,6 @@ from monai_spine.errors import InvalidOptionError, InvalidTableError, MissingInp
 from monai_spine.images.data.datalist import UNKNOWN, Task
 
 
-@dataclass(frozen=True)
-class SplitLists:
-    """Text files with an image's name a line; None where the split has no such list."""
-
-    train: Path | None = None
-    test: Path | None = None
-
-
 def read_table(
     path: Path,
     labels: LabelColumns,
@@ -34,7 +26,8 @@ def read_table(
     image_column: str = "image",
     patient_column: str | None = None,
     image_dir: Path | None = None,
-    lists: SplitLists | None = None,
+    train_list: Path | None = None,
+    test_list: Path | None = None,
     skip_missing: bool = False,
     apart: Path | None = None,
 ) -> ImageSet:
@@ -45,9 +38,9 @@ def read_table(
     image_dir
         Folder that the names in the table are relative to, the table's own if None. A name without a folder may lie
         anywhere below it.
-    lists
-        Images of the training list are trained on and those of the test list are for testing; those in neither are left
-        out, or with a test list alone, trained on.
+    train_list, test_list
+        Text files with an image's name a line. Images of the training list are trained on and those of the test list
+        are for testing; those in neither are left out, or with a test list alone, trained on.
     skip_missing
         Leave out images that are not there, instead of an error that lists them.
     apart
@@ -67,11 +60,12 @@ def read_table(
     label_rows = read_labels(table, labels, path)
     root = (image_dir or path.parent).absolute()
     files = located(names, root, apart)
-    sections = _sections(names, lists or SplitLists())
+    section_of, unlisted = _sections(names, train_list, test_list)
+    otherwise = Section.TRAINING if train_list is None else None
     patients = list(table[patient_column]) if patient_column else [""] * len(names)
-    samples, missing, notes = [], list(sections.unknown), Counter[str]()
+    samples, missing, notes = [], unlisted, Counter[str]()
     for name, label, patient in zip(names, label_rows.rows, patients, strict=True):
-        section, file = sections.of.get(name, sections.otherwise), files[name]
+        section, file = section_of.get(name, otherwise), files[name]
         if section is None:
             notes["images stand in neither list and were left out"] += 1
         elif label is None:
@@ -113,7 +107,7 @@ def located(names: Iterable[str], root: Path, apart: Path | None = None) -> dict
     lost = {name for name, file in files.items() if file is None and "/" not in name}
     if lost and root.is_dir():
         places: dict[str, list[Path]] = {}
-        for file in find_images(root, apart).images:
+        for file in find_images(root, apart)[0]:
             for name in {file.name, file.stem} & lost:
                 places.setdefault(name, []).append(file)
         several = [f"{name}: {listed([str(f.relative_to(root)) for f in p])}" for name, p in places.items() if p[1:]]
@@ -122,24 +116,17 @@ def located(names: Iterable[str], root: Path, apart: Path | None = None) -> dict
     return files
 
 
-@dataclass(frozen=True)
-class _Sections:
-    """Sections by name, of names in no list, and names of the lists that the table does not know."""
-
-    of: Mapping[str, Section]
-    otherwise: Section | None
-    unknown: Sequence[str]
-
-
-def _sections(names: Sequence[str], lists: SplitLists) -> _Sections:
-    train, test = (_read_list(path) if path else [] for path in (lists.train, lists.test))
+def _sections(
+    names: Sequence[str], train_list: Path | None, test_list: Path | None
+) -> tuple[dict[str, Section], list[str]]:
+    """Sections by name, for the names in a list; and names of the lists that the table does not have."""
+    train, test = (_read_list(path) if path else [] for path in (train_list, test_list))
     both = sorted(set(train) & set(test))
-    if lists.test is not None:
-        raise_faults(lists.test, [f"{name} is in the training list, too" for name in both])
+    if test_list is not None:
+        raise_faults(test_list, [f"{name} is in the training list, too" for name in both])
     known = set(names)
     unknown = [f"{name} (in a list, but not in the table)" for name in [*train, *test] if name not in known]
-    of = dict.fromkeys(train, Section.TRAINING) | dict.fromkeys(test, Section.TEST)
-    return _Sections(of, None if lists.train is not None else Section.TRAINING, unknown)
+    return dict.fromkeys(train, Section.TRAINING) | dict.fromkeys(test, Section.TEST), unknown
 
 
 def _read_list(path: Path) -> list[str]:
