@@ -38,13 +38,7 @@ def faults_between_entries(studies: Sequence[Study]) -> Iterator[Fault]:
 
 
 def faults_between_images(studies: Mapping[int, Study], facts: Sequence[VolumeFacts]) -> Iterator[Fault]:
-    """The same image twice, and near duplicates of two patients; constant images are left out.
-
-    Parameters
-    ----------
-    studies
-        By their numbers.
-    """
+    """The same image twice, and near duplicates of two patients; constant images are left out."""
     images = _once_listed(studies, (one for one in facts if one.perceptual_hash))
     for same in _grouped((one.digest, one) for one in images):
         involved = _distinct(studies[one.number] for one in same)

@@ -56,15 +56,7 @@ class Fingerprint:
 
 
 def take(studies: Sequence[Study], facts: Sequence[VolumeFacts], sound: Sequence[VolumeFacts]) -> dict[str, Any]:
-    """The fingerprint of studies, as it is written to JSON.
-
-    Parameters
-    ----------
-    facts
-        Of all volumes that could be read.
-    sound
-        Of those without an error: only they make the spreads.
-    """
+    """The fingerprint of studies, as it is written to JSON. Only ``sound`` volumes, without errors, make spreads."""
     return {
         "schema": SCHEMA,
         "studies": len(studies),

@@ -59,16 +59,10 @@ class Panel:
 
 
 def panels(study: Study, folder: Path, blamed: Collection[Finding], paths: Collection[str]) -> list[Panel]:
-    """A panel for each series type.
+    """A panel for each series type; ``folder`` is that of the datalist.
 
-    Parameters
-    ----------
-    folder
-        Of the datalist.
-    blamed
-        Findings with a faulty point: slices are chosen to show them.
-    paths
-        Faulty volumes: they are shown where there is a choice.
+    Slices are chosen to show the ``blamed`` findings, those with a faulty point. Of several volumes, one at the faulty
+    ``paths`` is shown.
     """
     return [_panel(study, folder, series_type, blamed, paths) for series_type in SeriesType]
 
@@ -141,10 +135,7 @@ def _mark(view: View, finding: Finding, point: Point, blamed: bool) -> Mark:
 class View:
     """A slice as readers see it: anterior or the patient's right on the left; head, or anterior in axial ones, on top.
 
-    Parameters
-    ----------
-    volume, k
-        Slices lie along the third axis.
+    ``k`` counts the slices along the volume's third axis.
     """
 
     def __init__(self, volume: Volume, k: int) -> None:

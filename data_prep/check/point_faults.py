@@ -24,13 +24,7 @@ Blame = tuple[Code, str, tuple[Finding, ...]]
 
 
 def faults_of_points(study: Study, grids: Mapping[SeriesType, Sequence[Grid]]) -> Iterator[Fault]:
-    """Faults of a study's points.
-
-    Parameters
-    ----------
-    grids
-        The volumes of each series type. Whether a point lies outside is not judged for a type that is not among them.
-    """
+    """Faults of a study's points. Whether a point lies outside is judged for the series types in ``grids`` alone."""
     free = dict(study.points)
     checks: list[Callable[[Mapping[Finding, Point]], Iterable[Blame]]] = [
         lambda points: _outside(points, grids),

@@ -100,13 +100,7 @@ class CheckedStudy:
 
 
 def check_study(study: Study, folder: Path) -> CheckedStudy:
-    """Check a study by itself; one volume is in memory at a time.
-
-    Parameters
-    ----------
-    folder
-        Of the datalist.
-    """
+    """Check a study of the datalist in a folder by itself; one volume is in memory at a time."""
     facts: list[VolumeFacts] = []
     faults: list[Fault] = []
     grids: dict[SeriesType, list[Grid]] = {}

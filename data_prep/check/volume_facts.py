@@ -24,23 +24,16 @@ from monai_spine.spine import SeriesType
 
 @dataclass(frozen=True)
 class Feature:
-    """Something measured of every volume.
-
-    Attributes
-    ----------
-    title, unit
-        For people; the unit is empty for plain numbers.
-    logarithmic
-        Whether values are compared by their ratio rather than their difference.
-    floor
-        The least spread that is assumed when values are judged, in the logarithm if ``logarithmic``; None if values
-        of this feature are not judged.
-    """
+    """Something measured of every volume."""
 
     title: str
     unit: str = ""
+    """Empty for plain numbers."""
     logarithmic: bool = True
+    """Whether values are compared by their ratio rather than their difference."""
     floor: float | None = None
+    """The least spread that is assumed when values are judged, in the logarithm if ``logarithmic``; None if values
+    of this feature are not judged."""
 
 
 FEATURES = {
@@ -68,30 +61,21 @@ PERCENTILES = (1, 25, 50, 75, 99)
 
 @dataclass(frozen=True)
 class VolumeFacts:
-    """What is known of a volume.
-
-    Attributes
-    ----------
-    number
-        Of its study.
-    features
-        By the names of `FEATURES`.
-    box
-        Lowest and highest corner in RAS mm, ``(2, 3)``.
-    digest
-        Of shape and voxel values; the same for the same image.
-    perceptual_hash
-        Of `data_prep.check.volume_facts`; empty for a constant image.
-    """
+    """What is known of a volume."""
 
     number: int
+    """Of its study."""
     series_type: SeriesType
     path: str
     plane: Plane
     features: dict[str, float]
+    """By the names of `FEATURES`."""
     box: Array
+    """Lowest and highest corner in RAS mm, ``(2, 3)``."""
     digest: str
+    """Of shape and voxel values; the same for the same image."""
     perceptual_hash: bytes
+    """Of `data_prep.check.volume_facts`; empty for a constant image."""
 
 
 def facts_of(volume: Volume, number: int, series_type: SeriesType, path: str) -> VolumeFacts:

@@ -133,16 +133,13 @@ def output_table(path: Path, columns: Sequence[str]) -> Iterator[Callable[[Itera
 class DatalistWriter:
     """Writes ``datalist.json`` an entry at a time, a line each; entries of the training section come first.
 
-    Parameters
-    ----------
-    file
-        Written from where it stands; `close` makes it complete JSON, and leaves the file open.
+    `close` makes it complete JSON, and leaves the file open.
     """
 
     def __init__(self, file: TextIO) -> None:
         self._file = file
-        file.write(f'{{"schema": {json.dumps(SCHEMA)},\n"targets": {json.dumps(list(TARGETS))},\n')
-        self._open(TRAINING)
+        self._section, self._separator = TRAINING, "\n "
+        file.write(f'{{"schema": {json.dumps(SCHEMA)},\n"targets": {json.dumps(list(TARGETS))},\n"{TRAINING}": [')
 
     def add(self, section: str, entry: Entry) -> None:
         """Add an entry; no training entry may follow a test entry.
@@ -159,17 +156,12 @@ class DatalistWriter:
 
     def close(self) -> None:
         """Write what is left of the format."""
-        if self._section != TEST:
+        if self._section == TRAINING:
             self._open_test()
         self._file.write("]}\n")
 
-    def _open(self, section: str) -> None:
-        self._section = section
-        self._separator = "\n "
-        self._file.write(f'"{section}": [')
-
     def _open_test(self) -> None:
         if self._section == TEST:
-            raise ValueError("the section of training studies is closed")
-        self._file.write("],\n")
-        self._open(TEST)
+            raise ValueError(f"the section {TRAINING!r} is closed")
+        self._section, self._separator = TEST, "\n "
+        self._file.write(f'],\n"{TEST}": [')

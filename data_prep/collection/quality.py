@@ -26,22 +26,15 @@ def fault_row(fault: Fault) -> tuple[str, ...]:
 
 @dataclass
 class Tally:
-    """Faults and coverage, counted while studies go by.
-
-    Attributes
-    ----------
-    studies
-        The studies of each code.
-    examples
-        The first fault of each code.
-    shown
-        Findings by group, level and the view that shows them: the view's number, ``none`` or ``unknown``.
-    """
+    """Faults and coverage, counted while studies go by."""
 
     counts: Counter[FaultCode] = field(default_factory=Counter)
     studies: dict[FaultCode, list[str]] = field(default_factory=lambda: defaultdict(list))
+    """The studies of each code."""
     examples: dict[FaultCode, Fault] = field(default_factory=dict)
+    """The first fault of each code."""
     shown: Counter[tuple[Group, Level, str]] = field(default_factory=Counter)
+    """Findings by group, level and the view that shows them: the view's number, ``none`` or ``unknown``."""
 
     def add_faults(self, faults: Iterable[Fault]) -> None:
         """Count a study's faults."""

@@ -69,32 +69,22 @@ TRAINING, TEST = "training", "test"
 
 @dataclass(frozen=True)
 class StudyResult:
-    """One study, done.
-
-    Attributes
-    ----------
-    folder
-        Where its volumes lie, relative to OUT.
-    section
-        ``training`` or ``test``.
-    entry
-        None for a study that is left out.
-    rows
-        Its rows of the tables of OUT, by the table's path in it.
-    volumes
-        All volumes that were made of it, the paths relative to OUT; more than the entry's, where some have no type.
-    refused
-        Whether the study or something of it was left out.
-    """
+    """One study, done."""
 
     study: str
     folder: str
+    """Where its volumes lie, relative to OUT."""
     section: str
+    """``training`` or ``test``."""
     entry: Entry | None
+    """None for a study that is left out."""
     faults: Sequence[Fault]
     rows: dict[str, list[list[str]]] = field(default_factory=dict)
+    """Its rows of the tables of OUT, by the table's path in it."""
     volumes: Sequence[str] = ()
+    """All volumes that were made of it, the paths relative to OUT; more than the entry's, where some have no type."""
     refused: bool = False
+    """Whether the study or something of it was left out."""
 
 
 @dataclass(frozen=True)

@@ -51,19 +51,13 @@ class _Job:
 
 @dataclass(frozen=True)
 class Pictures:
-    """Samples with pictures in the place of DICOM.
-
-    Attributes
-    ----------
-    faults
-        Why a sample has none, by its number.
-    sources
-        DICOM file by the name of its picture.
-    """
+    """Samples with pictures in the place of DICOM."""
 
     samples: list[Sample]
     faults: dict[int, str]
+    """Why a sample has none, by its number."""
     sources: dict[str, Path]
+    """DICOM file by the name of its picture."""
 
 
 @contextmanager

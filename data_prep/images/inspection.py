@@ -26,34 +26,24 @@ def _no_thumbnail() -> Thumbnails:
 
 @dataclass(frozen=True)
 class Inspection:
-    """What is known of the sample of a number.
-
-    Attributes
-    ----------
-    fault
-        Why it could not be read; then nothing else is known.
-    rows, columns
-        Its size in pixels, of a large JPEG reduced.
-    constant
-        Whether all its pixels have one value.
-    brightest
-        Its highest value, of 255.
-    digest
-        Equal for equal decoded pixels, whatever the files' format; grey is the same as colour without colours.
-    whole, trimmed
-        Thumbnails, with and without an even border.
-    """
+    """What is known of the sample of a number."""
 
     number: int
     fault: str = ""
+    """Why it could not be read; then nothing else is known."""
     rows: int = 0
     columns: int = 0
+    """Rows and columns in pixels, of a large JPEG reduced."""
     colour: bool = False
     constant: bool = False
+    """Whether all its pixels have one value."""
     brightest: float = 255.0
+    """Its highest value, of 255."""
     digest: bytes = b""
+    """Equal for equal decoded pixels, whatever the files' format; grey is the same as colour without colours."""
     whole: Thumbnails = field(default_factory=_no_thumbnail)
     trimmed: Thumbnails = field(default_factory=_no_thumbnail)
+    """Thumbnails of the whole image, and of the image without an even border."""
 
 
 def inspect(samples: Sequence[Sample], workers: int) -> Iterator[Inspection]:

@@ -107,10 +107,7 @@ class Pair(NamedTuple):
 def near_duplicates(whole: Thumbnails, trimmed: Thumbnails) -> list[Pair]:
     """Pairs of pictures that are near duplicates, each once, ``first < second``.
 
-    Parameters
-    ----------
-    whole, trimmed
-        Thumbnails ``(images, side, side)`` of the pictures, with and without their even borders.
+    Thumbnails ``(images, side, side)`` are those of the pictures with and without their even borders.
     """
     sure: dict[tuple[int, int], float] = {}
     candidates: set[tuple[int, int]] = set()
@@ -174,15 +171,7 @@ _CHUNK = 256
 
 
 def aligned_cosines(thumbnails: Thumbnails, first: Places, second: Places) -> Vectors:
-    """Cosine of the features of pairs after alignment.
-
-    Parameters
-    ----------
-    thumbnails
-        ``(images, side, side)``.
-    first, second
-        Places of the pairs' images among them.
-    """
+    """Cosine of the features of pairs after alignment; places are those among thumbnails ``(images, side, side)``."""
     chunks = [
         _cosines(thumbnails, first[start : start + _CHUNK], second[start : start + _CHUNK])
         for start in range(0, len(first), _CHUNK)

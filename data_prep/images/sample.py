@@ -26,22 +26,15 @@ class Section(str, Enum):
 
 @dataclass(frozen=True)
 class Sample:
-    """One image to classify.
-
-    Attributes
-    ----------
-    files
-        Its file, or a grey file per channel.
-    label
-        Number of its class, or for several labels 1, 0 or -1 (unknown) per class.
-    patient
-        Empty if unknown.
-    """
+    """One image to classify."""
 
     files: tuple[Path, ...]
+    """Its file, or a grey file per channel."""
     label: int | tuple[int, ...]
+    """Number of its class, or for several labels 1, 0 or -1 (unknown) per class."""
     section: Section = Section.TRAINING
     patient: str = ""
+    """Empty if unknown."""
 
     def is_of(self, number: int) -> bool:
         """Whether it is of the class of a number."""
@@ -50,25 +43,18 @@ class Sample:
 
 @dataclass(frozen=True)
 class ImageSet:
-    """Samples with their classes.
-
-    Attributes
-    ----------
-    missing
-        Images that were named, but do not exist, and are left out at the user's request (``--skip-missing``).
-    notes
-        What else was left out, a sentence each.
-    root
-        Folder that the images lie in; messages name them relative to it.
-    """
+    """Samples with their classes."""
 
     classes: tuple[str, ...]
     task: Task
     samples: list[Sample]
     root: Path
+    """Folder that the images lie in; messages name them relative to it."""
     channels: tuple[str, ...] = ()
     missing: list[str] = field(default_factory=list)
+    """Images that were named, but do not exist, and are left out at the user's request (``--skip-missing``)."""
     notes: list[str] = field(default_factory=list)
+    """What else was left out, a sentence each."""
 
     def name(self, sample: Sample) -> str:
         """The name of a sample in messages: its first file, relative to the root where it lies inside."""

@@ -148,28 +148,19 @@ _FLAGS = {"1": 1, "1.0": 1, "true": 1, "0": 0, "0.0": 0, "false": 0, "": UNKNOWN
 
 @dataclass(frozen=True)
 class LabelColumns:
-    """Where a table has its labels.
-
-    Attributes
-    ----------
-    columns
-        One column of class names, or a column of 0 and 1 for each class.
-    joined
-        Instead of these, a column of class names joined by ``separator``.
-    nothing
-        The text of such a cell if no class applies; an empty cell means the same.
-    classes
-        All classes there may be, in the order of their numbers.
-    mapping
-        A table that merges classes.
-    """
+    """Where a table has its labels."""
 
     columns: tuple[str, ...] = ()
+    """One column of class names, or a column of 0 and 1 for each class."""
     joined: str | None = None
+    """Instead of these, a column of class names joined by ``separator``."""
     separator: str = "|"
     nothing: str = "No Finding"
+    """The text of such a cell if no class applies; an empty cell means the same."""
     classes: tuple[str, ...] = ()
+    """All classes there may be, in the order of their numbers."""
     mapping: Path | None = None
+    """A table that merges classes."""
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -98,36 +98,25 @@ class Disc:
 
 @dataclass(frozen=True)
 class Anatomy:
-    """Everything that is known of one person's body.
-
-    Attributes
-    ----------
-    vertebrae, discs
-        T10 to S3 from above, and the disc below each; a vertebra up or down where the transition is unusual.
-    front_share
-        Per level, the share of a canal narrowing that the disc makes. Ligaments and facets make the rest.
-    sac_depth
-        Antero-posterior diameter of the thecal sac away from the discs.
-    conus
-        Height of the tip of the spinal cord.
-    fat
-        Thickness of the subcutaneous fat behind the back muscles.
-    streaks
-        Share of fat inside the muscles, from 0 to about .4.
-    seed
-        Varies what has no measure: texture, outlines of soft tissue, bowel.
-    """
+    """Everything that is known of one person's body."""
 
     curve: SpineCurve
     disease: Disease
     vertebrae: tuple[Vertebra, ...]
     discs: tuple[Disc, ...]
+    """T10 to S3 from above, and the disc below each; a vertebra up or down where the transition is unusual."""
     front_share: tuple[float, ...]
+    """Per level, the share of a canal narrowing that the disc makes. Ligaments and facets make the rest."""
     sac_depth: float
+    """Antero-posterior diameter of the thecal sac away from the discs."""
     conus: float
+    """Height of the tip of the spinal cord."""
     fat: float
+    """Thickness of the subcutaneous fat behind the back muscles."""
     streaks: float
+    """Share of fat inside the muscles, from 0 to about .4."""
     seed: int
+    """Varies what has no measure: texture, outlines of soft tissue, bowel."""
     variants: Variants = NORMAL
 
     def vertebra(self, name: str) -> Vertebra:

@@ -145,21 +145,14 @@ class Slip:
 
 @dataclass(frozen=True)
 class Haemangioma:
-    """A ball in a vertebral body.
-
-    Attributes
-    ----------
-    above_sacrum
-        0 for the lowest body above the sacrum, 1 for the one above it, and so on.
-    place
-        Offset of its middle from the body's middle: right, anterior and up, in halves of the body's size.
-    radius
-        Radius in mm.
-    """
+    """A ball in a vertebral body."""
 
     above_sacrum: int
+    """0 for the lowest body above the sacrum, 1 for the one above it, and so on."""
     place: tuple[float, float, float]
+    """Offset of its middle from the body's middle: right, anterior and up, in halves of the body's size."""
     radius: float
+    """Radius in mm."""
 
 
 @dataclass(frozen=True)

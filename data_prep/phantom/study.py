@@ -43,22 +43,15 @@ VISIBLE = 3.0
 
 @dataclass(frozen=True)
 class Findings:
-    """Disease and labels of a study.
-
-    Attributes
-    ----------
-    posterior
-        Probability of each label, ``(25, 3)``, in the order of ``FINDINGS``.
-    labels
-        Recorded labels, ``(25,)``: 0, 1, 2 or ``MISSING``.
-    top
-        The uppermost disc of the axial series.
-    """
+    """Disease and labels of a study."""
 
     disease: Disease
     posterior: Array
+    """Probability of each label, ``(25, 3)``, in the order of ``FINDINGS``."""
     labels: Array
+    """Recorded labels, ``(25,)``: 0, 1, 2 or ``MISSING``."""
     top: Level
+    """The uppermost disc of the axial series."""
 
 
 @dataclass(frozen=True)

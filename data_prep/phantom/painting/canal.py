@@ -33,26 +33,19 @@ STRAND = 0.75
 
 @dataclass(frozen=True)
 class Profiles:
-    """The canal along the spine as tables over height: to look a value up is faster than to compute it.
-
-    Attributes
-    ----------
-    start
-        Height of the first row in mm; the rows are `STEP` mm apart.
-    wall, front
-        ``a`` of the posterior wall and of the front of the thecal sac.
-    half_depth, half_width
-        Half sizes of the sac in mm.
-    bulge
-        How far the discs push the sac back, in mm.
-    """
+    """The canal along the spine as tables over height: to look a value up is faster than to compute it."""
 
     start: float
+    """Height of the first row in mm; the rows are `STEP` mm apart."""
     wall: Field
+    """``a`` of the posterior wall."""
     front: Field
+    """``a`` of the front of the thecal sac."""
     half_depth: Field
     half_width: Field
+    """Half the depth and half the width of the sac in mm."""
     bulge: Field
+    """How far the discs push the sac back, in mm."""
 
     @classmethod
     def of(cls, anatomy: Anatomy) -> Profiles:

@@ -106,12 +106,7 @@ SOFT_TISSUE = 0.93
 class RandomisedDataset:
     """A dataset whose items are made when they are asked for; item ``n`` of a seed and epoch is always the same.
 
-    Parameters
-    ----------
-    length
-        How many items an epoch has.
-    seed
-        Seed of all items.
+    ``length`` is how many items an epoch has.
     """
 
     def __init__(self, *, length: int, seed: int = 0) -> None:

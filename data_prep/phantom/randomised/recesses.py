@@ -43,19 +43,14 @@ SHARES = {Content.RECESS: 0.86, Content.BETWEEN: 0.06, Content.FLIPPED: 0.03, Co
 
 @dataclass(frozen=True)
 class Plane:
-    """Where a slice lies.
-
-    Attributes
-    ----------
-    origin, normal
-        A point on it, RAS mm of the patient, and its unit normal, upwards.
-    stretch
-        From RAS mm of the patient to mm of the phantom, which was drawn at a usual size, ``(3,)`` factors.
-    """
+    """Where a slice lies."""
 
     origin: Array
+    """A point on it, RAS mm of the patient."""
     normal: Array
+    """Its unit normal, upwards."""
     stretch: Array
+    """From RAS mm of the patient to mm of the phantom, which was drawn at a usual size, ``(3,)`` factors."""
 
 
 class RandomisedRecesses(RandomisedDataset):
@@ -83,10 +78,8 @@ class RandomisedRecesses(RandomisedDataset):
 
     Parameters
     ----------
-    length
-        How many items an epoch has.
-    seed
-        Seed of all items.
+    length, seed
+        How many items an epoch has, and the seed of all items.
     """
 
     def _item(self, rng: np.random.Generator) -> dict[str, Any]:

@@ -66,18 +66,12 @@ _FLANK = 30.0
 
 @dataclass(frozen=True)
 class View:
-    """Where an image lies.
-
-    Attributes
-    ----------
-    affine
-        From voxels ``(x, y, z)`` to RAS mm of the patient.
-    stretch
-        From RAS mm of the patient to mm of the phantom, which was drawn at a usual size: ``(4, 4)``.
-    """
+    """Where an image lies."""
 
     affine: Array
+    """From voxels ``(x, y, z)`` to RAS mm of the patient."""
     stretch: Array
+    """From RAS mm of the patient to mm of the phantom, which was drawn at a usual size: ``(4, 4)``."""
 
     @property
     def phantom(self) -> Array:
@@ -108,10 +102,8 @@ class RandomisedSpines(RandomisedDataset):
 
     Parameters
     ----------
-    length
-        How many items an epoch has.
-    seed
-        Seed of all items.
+    length, seed
+        How many items an epoch has, and the seed of all items.
     shape
         Voxels along x, y, z.
     step
