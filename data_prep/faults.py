@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
+from functools import partial
 
 
 class Severity(str, Enum):
@@ -30,19 +31,9 @@ class Explanation:
     advice: str = ""
 
 
-def error(title: str, advice: str) -> Explanation:
-    """The explanation of an error."""
-    return Explanation(Severity.ERROR, title, advice)
-
-
-def warning(title: str, advice: str = "") -> Explanation:
-    """The explanation of a warning."""
-    return Explanation(Severity.WARNING, title, advice)
-
-
-def note(title: str, advice: str) -> Explanation:
-    """The explanation of a note."""
-    return Explanation(Severity.NOTE, title, advice)
+error = partial(Explanation, Severity.ERROR)
+warning = partial(Explanation, Severity.WARNING)
+note = partial(Explanation, Severity.NOTE)
 
 
 class FaultCode(Enum):

@@ -20,7 +20,8 @@ Item = TypeVar("Item")
 def faults_between_entries(studies: Sequence[Study]) -> Iterator[Fault]:
     """Studies that are listed twice, patients on two sides of a split, studies without a fold."""
     for same in _grouped((study.study_id, study) for study in studies):
-        yield same[0].fault(Code.STUDY_TWICE, _times(same), others=same[1:])
+        detail = f"{len(same)} times, in {' and '.join(sorted({study.section for study in same}))}"
+        yield same[0].fault(Code.STUDY_TWICE, detail, others=same[1:])
     training = [study for study in studies if study.section == "training"]
     for of_patient in _grouped((study.patient_id, study) for study in training):
         folds = sorted({study.fold for study in of_patient if study.fold is not None})
@@ -86,11 +87,6 @@ def _grouped(items: Iterable[tuple[Key, Item]]) -> list[list[Item]]:
 
 def _distinct(studies: Iterable[Study]) -> list[Study]:
     return list({study.number: study for study in studies}.values())
-
-
-def _times(same: Sequence[Study]) -> str:
-    sections = sorted({study.section for study in same})
-    return f"{len(same)} times, in {' and '.join(sections)}"
 
 
 def _ids(studies: Sequence[Study]) -> str:

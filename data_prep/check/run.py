@@ -74,7 +74,10 @@ def check(
     studies, broken = read_studies(datalist)
     folder = datalist.parent
     out = folder / FOLDER if out is None else out
-    _make(out)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"cannot make the folder {out}: {error.strerror}; name another with --out") from error
     checked_studies = sorted(
         track(run_all(functools.partial(check_study, folder=folder), studies, workers), "studies", len(studies), quiet),
         key=lambda one: one.number,
@@ -123,13 +126,6 @@ def check_study(study: Study, folder: Path) -> CheckedStudy:
     return CheckedStudy(study.number, tuple(facts), tuple(faults))
 
 
-def _make(out: Path) -> None:
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"cannot make the folder {out}: {error.strerror}; name another with --out") from error
-
-
 def _checked(
     name: str,
     studies: Sequence[Study],
@@ -147,14 +143,9 @@ def _checked(
     faults += faults_within(by_number, plain)
     if stored is not None:
         faults += [*faults_against(by_number, plain, stored.spreads), *fingerprints.faults_of_shares(studies, stored)]
-    faults.sort(key=_worst_first)
+    faults.sort(key=lambda f: (f.code.rank, -1 if f.number is None else f.number, f.path, f.detail))  # the worst first
     sound = _without_faults(facts, (fault for fault in faults if fault.code.severity is Severity.ERROR))
     return CheckedData(name, studies, facts, faults, fingerprints.take(studies, facts, sound))
-
-
-def _worst_first(fault: Fault) -> tuple[tuple[int, int], int, str, str]:
-    """Sorts by severity, then by code, study and place."""
-    return fault.code.rank, -1 if fault.number is None else fault.number, fault.path, fault.detail
 
 
 def _without_faults(facts: Sequence[VolumeFacts], faults: Iterable[Fault]) -> list[VolumeFacts]:

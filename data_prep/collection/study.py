@@ -43,7 +43,8 @@ def convert_study(images: Path, study: str, settings: Settings) -> JobResult:
         results = [run_job(job, settings) for job in plan(headers, images, "folder", None)]
     rows = [row for result in results for row in result.files]
     rows += [frameless_row(header) for header in headers if not header.frames]
-    rows += [_stray(source) for source in files if source.path.count("/") != DEPTH - 1]
+    strays = [source.path for source in files if source.path.count("/") != DEPTH - 1]
+    rows += [FileRow(path, None, "ignored", Reason.NOT_SELECTED.value, "", None, None) for path in strays]
     manifest = sorted(row for result in results for row in result.manifest)
     return JobResult(tuple(manifest), tuple(sorted_files(rows)))
 
@@ -54,10 +55,6 @@ def find_files(folder: Path, name: str, scratch: Path, max_bytes: int = MAX_BYTE
         Source(f"{name}/{source.path}", source.location, source.reason, source.detail)
         for source in sources.find(folder, scratch, max_bytes)
     ]
-
-
-def _stray(source: Source) -> FileRow:
-    return FileRow(source.path, None, "ignored", Reason.NOT_SELECTED.value, "", None, None)
 
 
 Entry = dict[str, Any]
@@ -104,7 +101,8 @@ def do_study(job: tuple[int, Job], work: Callable[[Job], StudyResult], shelf: Pa
     """Do a study and store its result on the shelf: the caller's memory does not grow with what a study holds."""
     number, study = job
     result = work(study)
-    nifti.write(_path(shelf, number), [json.dumps(_plain(result)).encode()])
+    faults = [{**asdict(fault), "code": fault.code.name} for fault in result.faults]
+    nifti.write(_path(shelf, number), [json.dumps({**vars(result), "faults": faults}).encode()])
     entry = result.entry or {}
     label = tuple(entry["label"]) if "label" in entry else None
     patient = str(entry.get("patient_id", result.study))
@@ -123,8 +121,3 @@ def stored_study(shelf: Path, number: int) -> StudyResult:
 
 def _path(shelf: Path, number: int) -> Path:
     return shelf / f"{number:07d}.json"
-
-
-def _plain(result: StudyResult) -> dict[str, Any]:
-    faults = [{**asdict(fault), "code": fault.code.name} for fault in result.faults]
-    return {**vars(result), "faults": faults}

@@ -64,7 +64,8 @@ def _inspection(number: int, sample: Sample) -> Inspection:
     try:
         pixels = read_image(sample.files, Mode.COLOUR, REDUCED)
     except SpineError as error:
-        return Inspection(number, fault=_without_path(str(error)))
+        message = str(error)
+        return Inspection(number, fault=message.partition(": ")[2] or message)  # without the absolute path before it
     grey_only = len(sample.files) == 1 and bool((pixels == pixels[:1]).all())
     channels = pixels[:1] if grey_only else pixels
     grey = channels.mean(axis=0, dtype=np.float32) if len(channels) > 1 else channels[0]
@@ -90,8 +91,3 @@ def _digest(pixels: Pixels) -> bytes:
     return hashlib.blake2b(
         np.ascontiguousarray(pixels).data, digest_size=16, person=repr(pixels.shape)[-16:].encode()
     ).digest()
-
-
-def _without_path(message: str) -> str:
-    """What is wrong, without the absolute path that the message begins with."""
-    return message.partition(": ")[2] or message

@@ -68,7 +68,12 @@ class ImageReport:
             "sizes": self._sizes(),
             "findings": [_finding(fault) for fault in self.faults],
             "leaks": [
-                {"training": self.names[leak.training], "test": self.names[leak.test], **_similarity(leak.similarity)}
+                {
+                    "training": self.names[leak.training],
+                    "test": self.names[leak.test],
+                    "copy": "exact" if leak.similarity == 1.0 else "near",
+                    "similarity": leak.similarity,
+                }
                 for leak in self.leaks
             ],
             "copies": [[self.names[n] for n in same] for same in self.copies.exact],
@@ -131,10 +136,6 @@ class ImageReport:
             name: {"minimum": min(values), "median": float(np.median(values)), "maximum": max(values)}
             for name, values in sizes.items()
         }
-
-
-def _similarity(value: float) -> dict[str, Any]:
-    return {"copy": "exact" if value == 1.0 else "near", "similarity": value}
 
 
 def _finding(fault: Fault) -> dict[str, Any]:

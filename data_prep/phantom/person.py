@@ -216,7 +216,8 @@ def draw_person(disease: Disease, rng: np.random.Generator, origin: Array, varia
     ``variants`` do not change any random number: with and without them it is the same person otherwise.
     """
     scale = float(np.clip(rng.normal(1.0, 0.05), 0.88, 1.12))
-    severity = _level_severity(disease)
+    # Levels with more disease, on average over the conditions, have drier discs.
+    severity = disease.severity.reshape(len(Condition), len(Level)).mean(axis=0)
     hydration = np.clip(0.85 - 0.22 * (severity + 0.6) + rng.normal(0.0, 0.18, len(Level)), 0.03, 1.0)
     vertebrae, discs = _stack(variants.transition, scale, hydration, rng)
     first = next(body for body in vertebrae if body.name == "L1")
@@ -234,11 +235,6 @@ def draw_person(disease: Disease, rng: np.random.Generator, origin: Array, varia
         seed=int(rng.integers(2**31)),
         variants=variants,
     )
-
-
-def _level_severity(disease: Disease) -> Array:
-    """Mean severity per level, shape ``(5,)``: levels with more disease have drier discs."""
-    return disease.severity.reshape(len(Condition), len(Level)).mean(axis=0)
 
 
 def _stack(
