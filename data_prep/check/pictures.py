@@ -27,6 +27,14 @@ LONGER_SIDE = 400
 """Pixels of the embedded picture."""
 NEAR_MM = 8.0
 """How far from an axial slice a point may lie and still be drawn on it."""
+SHOWN = (
+    "pixel_width_mm", "slice_spacing_mm", "slices", "field_width_mm", "field_height_mm", "stack_depth_mm",
+    "obliquity_deg", "intensity_p99", "midtone",
+)  # fmt: skip
+"""Features with a histogram."""
+CHART_WIDTH, CHART_HEIGHT = 200.0, 64.0
+"""Of a histogram in its own units."""
+BINS = 20
 
 
 @dataclass(frozen=True)
@@ -180,16 +188,6 @@ def _grey(plane: npt.NDArray[np.float32]) -> npt.NDArray[np.uint8]:
     low, high = np.percentile(plane, (1, 99.5))
     spread = max(float(high - low), 1e-12)
     return (np.clip((plane - low) / spread, 0.0, 1.0) * 255).astype(np.uint8)
-
-
-SHOWN = (
-    "pixel_width_mm", "slice_spacing_mm", "slices", "field_width_mm", "field_height_mm", "stack_depth_mm",
-    "obliquity_deg", "intensity_p99", "midtone",
-)  # fmt: skip
-"""Features with a histogram."""
-CHART_WIDTH, CHART_HEIGHT = 200.0, 64.0
-"""Of a histogram in its own units."""
-BINS = 20
 
 
 def histograms(

@@ -21,6 +21,17 @@ from monai_spine import geometry
 from monai_spine.geometry import Array, Plane
 from monai_spine.spine import SeriesType
 
+PERCENTILES = (1, 25, 50, 75, 99)
+THRESHOLD = 0.12
+"""Share of differing bits below which two images are near duplicates.
+
+On 120 phantom studies, copies (scaled, 8 bits, gamma, noise, half the pixels) differ in 9.0 % of their bits at most,
+images of two patients in 15.9 % at least (`benchmarks/check_duplicates.py`; docs: page of the check)."""
+_HEIGHTS = (0.2, 0.35, 0.5, 0.65, 0.8)
+_PIXELS = 64
+_FREQUENCIES = 24
+BITS = len(_HEIGHTS) * (_FREQUENCIES**2 - 1)
+
 
 @dataclass(frozen=True)
 class Feature:
@@ -55,8 +66,6 @@ FEATURES = {
     "midtone": Feature("median on the scale of 1st to 99th percentile", logarithmic=False, floor=0.04),
 }
 """By the names in ``fingerprint.json``. Floors are what volumes of one protocol may differ by without being odd."""
-
-PERCENTILES = (1, 25, 50, 75, 99)
 
 
 @dataclass(frozen=True)
@@ -124,17 +133,6 @@ def _digest(volume: Volume) -> str:
     whole = hashlib.blake2b(str(volume.shape).encode(), digest_size=16)
     whole.update(np.ascontiguousarray(volume.voxels.T).data)
     return whole.hexdigest()
-
-
-THRESHOLD = 0.12
-"""Share of differing bits below which two images are near duplicates.
-
-On 120 phantom studies, copies (scaled, 8 bits, gamma, noise, half the pixels) differ in 9.0 % of their bits at most,
-images of two patients in 15.9 % at least (`benchmarks/check_duplicates.py`; docs: page of the check)."""
-_HEIGHTS = (0.2, 0.35, 0.5, 0.65, 0.8)
-_PIXELS = 64
-_FREQUENCIES = 24
-BITS = len(_HEIGHTS) * (_FREQUENCIES**2 - 1)
 
 
 def perceptual_hash(volume: Volume) -> bytes:

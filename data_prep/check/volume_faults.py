@@ -37,6 +37,13 @@ PLAUSIBLE = {
 """Ranges of lumbar magnetic resonance with room to spare: pixels of .3 to 1.5 mm, slices of 1 (3-D) to 6 mm."""
 MIXED_RATIO = 1.5
 """From here on, fields of view of one series type count as mixed: 280 and 190 mm still do not."""
+FARTHEST = 6.0
+"""Robust standard deviations from the median beyond which a value is odd."""
+RARE = 0.02
+"""Share of volumes. A value that more volumes have belongs to a second protocol; it is no outlier."""
+FEWEST = 20
+"""With fewer volumes of a series type, they are not compared with each other."""
+_IQR_OF_NORMAL = 1.349
 
 
 def faults_of_volume(study: Study, volume: Volume, facts: VolumeFacts) -> Iterator[Fault]:
@@ -101,15 +108,6 @@ def _apart(study: Study, facts: Sequence[VolumeFacts]) -> Iterator[Fault]:
             gaps[f"{one.title} and {other.title} lie {gap:.0f} mm apart"] = other
     if gaps:
         yield study.fault(Code.SERIES_APART, "; ".join(gaps), series_type=next(iter(gaps.values())))
-
-
-FARTHEST = 6.0
-"""Robust standard deviations from the median beyond which a value is odd."""
-RARE = 0.02
-"""Share of volumes. A value that more volumes have belongs to a second protocol; it is no outlier."""
-FEWEST = 20
-"""With fewer volumes of a series type, they are not compared with each other."""
-_IQR_OF_NORMAL = 1.349
 
 
 def distance(value: float, spread: Spread, feature: Feature) -> float:

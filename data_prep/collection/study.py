@@ -22,6 +22,10 @@ from data_prep.faults import Fault
 
 DEPTH = 3
 """Parts of a path ``<study>/<series>/<instance>.dcm``."""
+Entry = dict[str, Any]
+"""A study's entry of ``datalist.json``, without its fold."""
+Job = TypeVar("Job")
+TRAINING, TEST = "training", "test"
 
 
 def convert_study(images: Path, study: str, settings: Settings) -> JobResult:
@@ -55,13 +59,6 @@ def find_files(folder: Path, name: str, scratch: Path, max_bytes: int = MAX_BYTE
         Source(f"{name}/{source.path}", source.location, source.reason, source.detail)
         for source in sources.find(folder, scratch, max_bytes)
     ]
-
-
-Entry = dict[str, Any]
-"""A study's entry of ``datalist.json``, without its fold."""
-Job = TypeVar("Job")
-
-TRAINING, TEST = "training", "test"
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,12 @@ from monai_spine.images.data.pixels import EXTENSIONS
 DICOM_EXTENSIONS = (".dcm", ".dicom", ".ima")
 FIELDS = ("sample", "channel", "patient")
 _TOKEN = re.compile(r"\{(\w+)\}|(\*)|([^{}*]+)|([{}])")
+SPLIT_NAMES = {
+    Section.TRAINING: ("train", "training"),
+    Section.VALIDATION: ("val", "valid", "validation"),
+    Section.TEST: ("test", "testing"),
+}
+"""What folders of a split are called, in lower case."""
 
 
 def find_images(folder: Path, apart: Path | None = None) -> tuple[list[Path], int]:
@@ -120,14 +126,6 @@ class NamePattern:
         """The fields of a path; None if it does not fit."""
         match = self._expression.fullmatch(path.as_posix())
         return match.groupdict() if match else None
-
-
-SPLIT_NAMES = {
-    Section.TRAINING: ("train", "training"),
-    Section.VALIDATION: ("val", "valid", "validation"),
-    Section.TEST: ("test", "testing"),
-}
-"""What folders of a split are called, in lower case."""
 
 
 def read_folders(

@@ -39,6 +39,27 @@ _CROPPED = 0.05
 _FLAT = 1.0
 """Standard deviation in grey levels below which an image shows nothing that could be compared."""
 _WEIGHTS = np.hypot(*np.mgrid[:FREQUENCIES, :FREQUENCIES])
+THRESHOLD = 0.985
+"""Of 44,850 pairs of different phantom slices 3 reach it, all neighbours in axial stacks of one patient. Of changed
+copies 89 to 100 % reach it (`benchmarks/image_copies.py`; docs: page of images)."""
+_WORTH_ALIGNING = 0.6
+_ALIGNED = 4
+"""How many of the pictures most similar to one are aligned with it."""
+_PARTNERS = 32
+"""The most pairs a picture is given: enough to connect copies, however many there are."""
+_BLOCK = 1 << 21
+"""Cosines in memory at once."""
+Places = npt.NDArray[np.intp]
+Floats = npt.NDArray[np.float32]
+_MIDDLE = (0.1, 0.9)
+"""Part of the first thumbnail that is searched for in the second; a crop of a tenth at each side keeps it."""
+_COARSE, _FINE = 16, 36
+"""Points along a side, for finding and for comparing."""
+_STEPS = ((2.25, 4), (0.75, 3))
+"""Smoothing in pixels, and steps."""
+_LARGEST_STEP, _LARGEST_SHIFT, _STRETCH = 0.06, 0.15, (0.75, 1.33)
+"""Parts of a side; and by how much."""
+_CHUNK = 256
 
 
 def views(grey: npt.NDArray[Any]) -> tuple[Thumbnails, Thumbnails]:
@@ -82,18 +103,6 @@ def features(thumbnails: npt.NDArray[Any]) -> Vectors:
     shows = values.reshape(len(values), -1).std(axis=1) > _FLAT
     scaled: Vectors = np.where(shows[:, None], vectors / np.maximum(length, 1e-6), 0).astype(np.float32)
     return scaled
-
-
-THRESHOLD = 0.985
-"""Of 44,850 pairs of different phantom slices 3 reach it, all neighbours in axial stacks of one patient. Of changed
-copies 89 to 100 % reach it (`benchmarks/image_copies.py`; docs: page of images)."""
-_WORTH_ALIGNING = 0.6
-_ALIGNED = 4
-"""How many of the pictures most similar to one are aligned with it."""
-_PARTNERS = 32
-"""The most pairs a picture is given: enough to connect copies, however many there are."""
-_BLOCK = 1 << 21
-"""Cosines in memory at once."""
 
 
 class Pair(NamedTuple):
@@ -154,20 +163,6 @@ def _near_after_alignment(whole: Thumbnails, pairs: list[tuple[int, int]]) -> di
     first, second = np.array(pairs, dtype=np.intp).reshape(-1, 2).T
     cosines = aligned_cosines(whole, first, second)
     return {pair: float(value) for pair, value in zip(pairs, cosines, strict=True) if value >= THRESHOLD}
-
-
-Places = npt.NDArray[np.intp]
-Floats = npt.NDArray[np.float32]
-
-_MIDDLE = (0.1, 0.9)
-"""Part of the first thumbnail that is searched for in the second; a crop of a tenth at each side keeps it."""
-_COARSE, _FINE = 16, 36
-"""Points along a side, for finding and for comparing."""
-_STEPS = ((2.25, 4), (0.75, 3))
-"""Smoothing in pixels, and steps."""
-_LARGEST_STEP, _LARGEST_SHIFT, _STRETCH = 0.06, 0.15, (0.75, 1.33)
-"""Parts of a side; and by how much."""
-_CHUNK = 256
 
 
 def aligned_cosines(thumbnails: Thumbnails, first: Places, second: Places) -> Vectors:

@@ -18,6 +18,10 @@ from data_prep.images.sample import SHOWN, ImageSet, Sample, Section, mapped, or
 from monai_spine.errors import InvalidOptionError, InvalidTableError, MissingInputError, listed
 from monai_spine.images.data.datalist import UNKNOWN, Task
 
+Label = int | tuple[int, ...]
+_FLAGS = {"1": 1, "1.0": 1, "true": 1, "0": 0, "0.0": 0, "false": 0, "": UNKNOWN, "-1": UNKNOWN, "-1.0": UNKNOWN}
+"""Values of a cell in a class's own column; an empty cell and -1 mean unknown."""
+
 
 def read_table(
     path: Path,
@@ -139,11 +143,6 @@ def _name_faults(names: Sequence[str]) -> list[str]:
     empty = [f"row {n + 2}: no image" for n, name in enumerate(names) if not name]
     twice = [f"{name} is listed {count} times" for name, count in Counter(names).items() if name and count > 1]
     return [*empty, *twice][: 10 * SHOWN]
-
-
-Label = int | tuple[int, ...]
-_FLAGS = {"1": 1, "1.0": 1, "true": 1, "0": 0, "0.0": 0, "false": 0, "": UNKNOWN, "-1": UNKNOWN, "-1.0": UNKNOWN}
-"""Values of a cell in a class's own column; an empty cell and -1 mean unknown."""
 
 
 @dataclass(frozen=True)

@@ -28,6 +28,9 @@ from monai_spine.errors import SpineError
 from monai_spine.spine import FINDINGS, MISSING, TARGETS, Grade, SeriesType
 
 IMAGES = "train_images"
+SERIES_COLUMNS = ["study_id", "series_id", "series_description"]
+QUIRK_COLUMNS = ["study_id", "quirk", "detail"]
+Row = dict[str, object]
 
 
 @dataclass(frozen=True)
@@ -155,11 +158,6 @@ def _shaped(pixels: dicom.Pixels, study: Study, series: Series) -> list[dicom.Pi
         last = slices[-SHORT_SLICES:]
         slices[-SHORT_SLICES:] = [np.ascontiguousarray(image[: short_rows(len(image))]) for image in last]
     return slices
-
-
-SERIES_COLUMNS = ["study_id", "series_id", "series_description"]
-QUIRK_COLUMNS = ["study_id", "quirk", "detail"]
-Row = dict[str, object]
 
 
 @dataclass(frozen=True)

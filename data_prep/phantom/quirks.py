@@ -11,6 +11,10 @@ import numpy as np
 from monai_spine.errors import SpineError
 from monai_spine.spine import Level
 
+NONE: frozenset[Quirk] = frozenset()
+SLIPS = {Level.L3_L4: 0.15, Level.L4_L5: 0.60, Level.L5_S1: 0.25}
+"""Shares of slips by level."""
+
 
 class Quirk(str, Enum):
     """Something that a loader must cope with, and its ``rate``: the share of studies that have it.
@@ -92,8 +96,6 @@ CONFLICTS = (
     (Quirk.ENHANCED, Quirk.COMPRESSED),
 )
 """Pairs of quirks that exclude each other."""
-
-NONE: frozenset[Quirk] = frozenset()
 
 
 def draw_quirks(rng: np.random.Generator, forced: Collection[Quirk] = NONE) -> frozenset[Quirk]:
@@ -181,8 +183,6 @@ class Variants:
 
 
 NORMAL = Variants()
-SLIPS = {Level.L3_L4: 0.15, Level.L4_L5: 0.60, Level.L5_S1: 0.25}
-"""Shares of slips by level."""
 
 
 def draw_variants(quirks: frozenset[Quirk], rng: np.random.Generator) -> Variants:

@@ -20,6 +20,10 @@ CLEFT = 0.35
 """Discs with more hydration than this have a dark cleft in the nucleus."""
 TRABECULAE = 3.4
 """Distance between the trabeculae of a haemangioma in mm. They run upright: axial images show them as dots."""
+SPINOUS = 29.0
+"""Length of a lumbar spinous process in mm."""
+ROOF = 27.0
+"""Distance of its base from the posterior wall of the body, in mm."""
 
 
 def paint(canvas: Canvas, anatomy: Anatomy) -> None:
@@ -146,12 +150,6 @@ def _ilium(patch: Patch, top: float) -> None:
     depth = squared(squared(patch.a + 14.0, 36.0), 1.0)
     blade = squared(squared(beside, 6.5), 1.0) + depth * depth
     patch.paint_bone(np.where(patch.s < top + 32, blade, OUTSIDE), 6.5)
-
-
-SPINOUS = 29.0
-"""Length of a lumbar spinous process in mm."""
-ROOF = 27.0
-"""Distance of its base from the posterior wall of the body, in mm."""
 
 
 @dataclass(frozen=True)

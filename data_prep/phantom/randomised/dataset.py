@@ -35,6 +35,10 @@ _VARIANTS = {
     Quirk.FLOW_VOID: 0.15,
 }
 """Shares of unusual findings, several times those among patients."""
+Labels = npt.NDArray[np.uint8]
+T = TypeVar("T")
+SOFT_TISSUE = 0.93
+"""Share of images with soft tissue around the spine; in the others the spine lies in air."""
 
 
 def draw(rng: np.random.Generator) -> tuple[Anatomy, bool]:
@@ -94,13 +98,6 @@ def _bent(curve: SpineCurve, rng: np.random.Generator) -> SpineCurve:
     twist = np.radians(rng.normal(0.0, 6.0)) * np.sin(2 * np.pi * (heights / (2 * EXTENT) + rng.random()))
     steepest = np.abs(np.gradient(tilt, STEP)).max() * 60.0  # a body 60 mm from the curve must not fold over itself
     return SpineCurve.from_tilt(curve.origin, tilt / max(1.0, steepest / 1.4), side, twist)
-
-
-Labels = npt.NDArray[np.uint8]
-T = TypeVar("T")
-
-SOFT_TISSUE = 0.93
-"""Share of images with soft tissue around the spine; in the others the spine lies in air."""
 
 
 class RandomisedDataset:
