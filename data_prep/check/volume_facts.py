@@ -3,7 +3,8 @@
 The perceptual hash hardly changes if an image is rescaled, resampled or noisy. Five slices, from 20 to 80 % of the
 stack, are averaged onto 64 x 64 pixels in a fixed orientation and transformed by a discrete cosine transform; the signs
 of the 24 x 24 lowest frequencies but the mean are the hash (the method of Zauner's pHash, 2010, with 45 times the bits,
-since lumbar spines look much alike). A positive scale and an offset leave every sign as it is."""
+since lumbar spines look much alike). A positive scale and an offset leave every sign as it is.
+"""
 
 from __future__ import annotations
 

@@ -2,7 +2,8 @@
 
 A volume is unlike the others of its series type in the data set, or unlike those of an earlier fingerprint. A value's
 distance is measured from the median in robust standard deviations (the interquartile range over 1.349), but at least in
-units of the feature's floor, in the logarithm where the feature is one of ratios."""
+units of the feature's floor, in the logarithm where the feature is one of ratios.
+"""
 
 from __future__ import annotations
 

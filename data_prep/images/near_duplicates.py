@@ -10,7 +10,8 @@ not change with a gain or an offset. (Zauner's pHash of 2010 uses the signs of s
 half of them are near zero, and their signs are noise.)
 
 Alignment finds the shift, the stretch along each axis, a gain and an offset by Gauss-Newton steps on the squared
-difference of the middles (Lucas and Kanade, 1981), first with smooth thumbnails, then with sharper ones."""
+difference of the middles (Lucas and Kanade, 1981), first with smooth thumbnails, then with sharper ones.
+"""
 
 from __future__ import annotations
 
@@ -30,6 +31,8 @@ FEATURES = FREQUENCIES**2 - 1
 
 Thumbnails = npt.NDArray[np.uint8]
 Vectors = npt.NDArray[np.float32]
+Places = npt.NDArray[np.intp]
+Floats = npt.NDArray[np.float32]
 
 _FAINT = 16
 """Grey levels of 255 by which the content differs from the border around it."""
@@ -39,6 +42,7 @@ _CROPPED = 0.05
 _FLAT = 1.0
 """Standard deviation in grey levels below which an image shows nothing that could be compared."""
 _WEIGHTS = np.hypot(*np.mgrid[:FREQUENCIES, :FREQUENCIES])
+
 THRESHOLD = 0.985
 """Of 44,850 pairs of different phantom slices 3 reach it, all neighbours in axial stacks of one patient. Of changed
 copies 89 to 100 % reach it (`benchmarks/image_copies.py`; docs: page of images)."""
@@ -49,8 +53,7 @@ _PARTNERS = 32
 """The most pairs a picture is given: enough to connect copies, however many there are."""
 _BLOCK = 1 << 21
 """Cosines in memory at once."""
-Places = npt.NDArray[np.intp]
-Floats = npt.NDArray[np.float32]
+
 _MIDDLE = (0.1, 0.9)
 """Part of the first thumbnail that is searched for in the second; a crop of a tenth at each side keeps it."""
 _COARSE, _FINE = 16, 36

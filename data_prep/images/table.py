@@ -1,7 +1,8 @@
 """A CSV with a row per image → samples.
 
 Labels are one class an image, several joined by a separator, or a column per class. A mapping, a second CSV, merges
-classes."""
+classes.
+"""
 
 from __future__ import annotations
 

@@ -1,6 +1,7 @@
 """What both randomised datasets share: items by number, persons beyond the realistic, painting, and negatives.
 
-Persons are bent, worn and stretched. Negatives are images without a lumbar spine."""
+Persons are bent, worn and stretched. Negatives are images without a lumbar spine.
+"""
 
 from __future__ import annotations
 
@@ -22,11 +23,12 @@ from data_prep.phantom.signal import grain_factors, grain_table
 from monai_spine.geometry import Array
 from monai_spine.spine import Side
 
+Labels = npt.NDArray[np.uint8]
+T = TypeVar("T")
+
 USUAL = 0.35
 """Share of persons that are drawn as for a cohort. Together with one normaliser per type of landmark in the loss, they
 took the level localizer on T1 volumes of cohorts from 22 uncertain and 5 wrong levels to none of either."""
-
-
 _VARIANTS = {
     Quirk.L6: 0.08,
     Quirk.SACRALISED_L5: 0.08,
@@ -35,13 +37,11 @@ _VARIANTS = {
     Quirk.FLOW_VOID: 0.15,
 }
 """Shares of unusual findings, several times those among patients."""
-Labels = npt.NDArray[np.uint8]
-T = TypeVar("T")
 SOFT_TISSUE = 0.93
 """Share of images with soft tissue around the spine; in the others the spine lies in air."""
 
 
-def draw(rng: np.random.Generator) -> tuple[Anatomy, bool]:
+def draw_anatomy(rng: np.random.Generator) -> tuple[Anatomy, bool]:
     """A person, and whether it is a usual one."""
     is_usual = bool(rng.random() < USUAL)
     return (draw_usual if is_usual else draw_unusual)(rng), is_usual

@@ -84,7 +84,7 @@ class RandomisedRecesses(RandomisedDataset):
 
     def _item(self, rng: np.random.Generator) -> dict[str, Any]:
         content = drawn(SHARES, rng)
-        person, usual = dataset.draw(rng)
+        person, usual = dataset.draw_anatomy(rng)
         level = list(Level)[int(rng.integers(len(Level)))]
         plane = _plane(person, level, content, rng)
         middle = _in_patient(plane, person, person.canal_point(level))

@@ -118,7 +118,7 @@ class RandomisedSpines(RandomisedDataset):
 
     def _item(self, rng: np.random.Generator) -> dict[str, Any]:
         content = drawn(SHARES, rng)
-        person, usual = dataset.draw(rng)
+        person, usual = dataset.draw_anatomy(rng)
         view = _view(person, self.shape, self.step, content, rng)
         if content in _NEGATIVES:
             tissue = _NEGATIVES[content](self.shape, rng)
