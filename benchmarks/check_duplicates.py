@@ -14,7 +14,7 @@ import numpy as np
 from scipy.ndimage import zoom
 
 from data_prep.check.entries import read_studies
-from data_prep.check.near_duplicates import BITS, THRESHOLD, perceptual_hash
+from data_prep.check.volume_facts import BITS, THRESHOLD, perceptual_hash
 from data_prep.check.volumes import Volume, read
 from monai_spine.spine import SeriesType
 

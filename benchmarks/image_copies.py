@@ -20,8 +20,7 @@ import nibabel as nib
 import numpy as np
 from PIL import Image
 
-from data_prep.images.near_duplicates import near_duplicates
-from data_prep.images.thumbnail import views
+from data_prep.images.near_duplicates import near_duplicates, views
 
 Picture = np.ndarray
 RNG = np.random.default_rng(0)

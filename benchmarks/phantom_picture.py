@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 
 from data_prep.choices import PhantomSize
-from data_prep.phantom.acquisition.acquire import acquire
+from data_prep.phantom.acquire import acquire
 from data_prep.phantom.study import Stream, draw_study, stream
 from monai_spine.geometry import to_voxel
 from monai_spine.spine import FINDINGS, Group, Level, Side

@@ -18,7 +18,7 @@ from threadpoolctl import threadpool_limits
 
 from data_prep.choices import PhantomSize
 from data_prep.phantom import study
-from data_prep.phantom.acquisition.acquire import acquire
+from data_prep.phantom.acquire import acquire
 from data_prep.phantom.labels import best_rows, prior_rows, score
 from monai_spine.geometry import to_voxel
 from monai_spine.spine import FINDINGS, Group, Level, SeriesType, Side

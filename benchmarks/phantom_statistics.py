@@ -11,7 +11,7 @@ import sys
 import numpy as np
 from sklearn.metrics import cohen_kappa_score
 
-from data_prep.phantom.anatomy.disease import SHARES
+from data_prep.phantom.disease import SHARES
 from data_prep.phantom.labels import floor_report, read
 from data_prep.phantom.study import Stream, draw_findings, stream
 from monai_spine.spine import FINDINGS, MISSING, Condition, Grade, Group, Level, Side

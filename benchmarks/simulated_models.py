@@ -21,7 +21,7 @@ import pandas as pd
 from scipy.special import softmax
 from scipy.stats import norm
 
-from data_prep.phantom.anatomy.disease import CUTS, model
+from data_prep.phantom.disease import CUTS, model
 from data_prep.phantom.labels import MISTAKE
 from data_prep.phantom.study import draw_findings
 from monai_spine.scoring.competition import WEIGHTS

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
+from functools import partial
 
 
 class Severity(str, Enum):
@@ -30,19 +31,9 @@ class Explanation:
     advice: str = ""
 
 
-def error(title: str, advice: str) -> Explanation:
-    """The explanation of an error."""
-    return Explanation(Severity.ERROR, title, advice)
-
-
-def warning(title: str, advice: str = "") -> Explanation:
-    """The explanation of a warning."""
-    return Explanation(Severity.WARNING, title, advice)
-
-
-def note(title: str, advice: str) -> Explanation:
-    """The explanation of a note."""
-    return Explanation(Severity.NOTE, title, advice)
+error = partial(Explanation, Severity.ERROR)
+warning = partial(Explanation, Severity.WARNING)
+note = partial(Explanation, Severity.NOTE)
 
 
 class FaultCode(Enum):
@@ -67,37 +58,27 @@ class FaultCode(Enum):
 
 @dataclass(frozen=True)
 class Fault:
-    """One fault; what does not apply to it stays empty.
-
-    Attributes
-    ----------
-    detail
-        What was found, with figures, for people; ``found`` in JSON.
-    study, section
-        The study's id, and its section of the datalist; empty where the fault concerns more than one study.
-    series
-        The series' id in a collection, its series type in a datalist.
-    targets
-        The findings concerned, in the order of ``TARGETS``.
-    path
-        Of the volume, as in the datalist.
-    images
-        Names of the single images concerned, relative to the input.
-    number, others
-        Number of the study among all of the datalist (None where the fault concerns the whole), and the numbers of the
-        other studies concerned.
-    """
+    """One fault; what does not apply to it stays empty."""
 
     code: FaultCode
     detail: str
+    """What was found, with figures, for people; ``found`` in JSON."""
     study: str = ""
+    """The study's id; empty where the fault concerns more than one study."""
     section: str = ""
+    """The study's section of the datalist."""
     series: str = ""
+    """The series' id in a collection, its series type in a datalist."""
     targets: tuple[str, ...] = ()
+    """The findings concerned, in the order of ``TARGETS``."""
     path: str = ""
+    """Of the volume, as in the datalist."""
     images: tuple[str, ...] = ()
+    """Names of the single images concerned, relative to the input."""
     number: int | None = None
+    """Number of the study among all of the datalist; None where the fault concerns the whole."""
     others: tuple[int, ...] = ()
+    """Numbers of the other studies concerned."""
 
 
 def counted(count: int, word: str) -> str:

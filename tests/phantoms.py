@@ -6,10 +6,10 @@ import nibabel as nib
 import numpy as np
 
 from data_prep.choices import PhantomSize
-from data_prep.phantom.acquisition.acquire import acquire
-from data_prep.phantom.acquisition.plan import Scan, plan_axial, plan_sagittal
-from data_prep.phantom.anatomy.disease import draw_disease
-from data_prep.phantom.anatomy.person import Anatomy, draw_person
+from data_prep.phantom.acquire import acquire
+from data_prep.phantom.disease import draw_disease
+from data_prep.phantom.person import Anatomy, draw_person
+from data_prep.phantom.plan import Scan, plan_axial, plan_sagittal
 from monai_spine.spine import Level, SeriesType
 
 

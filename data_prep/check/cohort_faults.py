@@ -8,8 +8,7 @@ from typing import TypeVar
 
 from data_prep.check.codes import Code
 from data_prep.check.entries import Study
-from data_prep.check.near_duplicates import near_duplicates
-from data_prep.check.volume_facts import VolumeFacts
+from data_prep.check.volume_facts import VolumeFacts, near_duplicates
 from data_prep.faults import Fault
 from data_prep.folds import connected
 from monai_spine.errors import listed
@@ -21,7 +20,8 @@ Item = TypeVar("Item")
 def faults_between_entries(studies: Sequence[Study]) -> Iterator[Fault]:
     """Studies that are listed twice, patients on two sides of a split, studies without a fold."""
     for same in _grouped((study.study_id, study) for study in studies):
-        yield same[0].fault(Code.STUDY_TWICE, _times(same), others=same[1:])
+        detail = f"{len(same)} times, in {' and '.join(sorted({study.section for study in same}))}"
+        yield same[0].fault(Code.STUDY_TWICE, detail, others=same[1:])
     training = [study for study in studies if study.section == "training"]
     for of_patient in _grouped((study.patient_id, study) for study in training):
         folds = sorted({study.fold for study in of_patient if study.fold is not None})
@@ -39,13 +39,7 @@ def faults_between_entries(studies: Sequence[Study]) -> Iterator[Fault]:
 
 
 def faults_between_images(studies: Mapping[int, Study], facts: Sequence[VolumeFacts]) -> Iterator[Fault]:
-    """The same image twice, and near duplicates of two patients; constant images are left out.
-
-    Parameters
-    ----------
-    studies
-        By their numbers.
-    """
+    """The same image twice, and near duplicates of two patients; constant images are left out."""
     images = _once_listed(studies, (one for one in facts if one.perceptual_hash))
     for same in _grouped((one.digest, one) for one in images):
         involved = _distinct(studies[one.number] for one in same)
@@ -93,11 +87,6 @@ def _grouped(items: Iterable[tuple[Key, Item]]) -> list[list[Item]]:
 
 def _distinct(studies: Iterable[Study]) -> list[Study]:
     return list({study.number: study for study in studies}.values())
-
-
-def _times(same: Sequence[Study]) -> str:
-    sections = sorted({study.section for study in same})
-    return f"{len(same)} times, in {' and '.join(sections)}"
 
 
 def _ids(studies: Sequence[Study]) -> str:

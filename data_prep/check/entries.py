@@ -23,28 +23,20 @@ _FINDING_OF = dict(zip(TARGETS, FINDINGS, strict=True))
 
 @dataclass(frozen=True)
 class Study:
-    """An entry of a datalist.
-
-    Attributes
-    ----------
-    number
-        Counts the entries of all sections; an id may be listed twice.
-    series
-        Paths of each series type, relative to the datalist.
-    label
-        ``(25,)`` in the order of ``TARGETS``, or None where the entry has no labels.
-    points
-        RAS mm by finding.
-    """
+    """An entry of a datalist."""
 
     number: int
+    """Counts the entries of all sections; an id may be listed twice."""
     section: str
     study_id: str
     patient_id: str
     fold: int | None
     series: dict[SeriesType, tuple[str, ...]]
+    """Paths of each series type, relative to the datalist."""
     label: npt.NDArray[np.int64] | None
+    """``(25,)`` in the order of ``TARGETS``, or None where the entry has no labels."""
     points: dict[Finding, Point]
+    """RAS mm by finding."""
 
     @property
     def paths(self) -> list[tuple[SeriesType, str]]:

@@ -56,15 +56,9 @@ class Fingerprint:
 
 
 def take(studies: Sequence[Study], facts: Sequence[VolumeFacts], sound: Sequence[VolumeFacts]) -> dict[str, Any]:
-    """The fingerprint of studies, as it is written to JSON.
-
-    Parameters
-    ----------
-    facts
-        Of all volumes that could be read.
-    sound
-        Of those without an error: only they make the spreads.
-    """
+    """The fingerprint of studies, as it is written to JSON. Only ``sound`` volumes, without errors, make spreads."""
+    pairs = [pair for study in studies for pair in level_distances(study)]
+    distances = {level: [distance for lower, distance in pairs if lower is level] for level in Level}
     return {
         "schema": SCHEMA,
         "studies": len(studies),
@@ -72,7 +66,7 @@ def take(studies: Sequence[Study], facts: Sequence[VolumeFacts], sound: Sequence
         "sections": {section: sum(study.section == section for study in studies) for section in SECTIONS},
         "series": {series_type.value: _series(series_type, studies, facts, sound) for series_type in SeriesType},
         "labels": {condition.value: _labels(condition, studies) for condition in Condition},
-        "level_distances_mm": _distances(studies),
+        "level_distances_mm": {level.value: asdict(spread_of(mm)) for level, mm in distances.items() if mm},
         "folds": _folds(studies),
     }
 
@@ -189,13 +183,6 @@ def _grades(studies: Iterable[Study], n: int) -> dict[str, int]:
     """How many studies with labels have each grade of the ``n``-th finding, and how many none."""
     counts = Counter(int(study.label[n]) for study in studies if study.label is not None)
     return {**{grade.column: counts[grade] for grade in Grade}, "missing": counts[MISSING]}
-
-
-def _distances(studies: Sequence[Study]) -> dict[str, Any]:
-    """Distances of canal points to those of the level above."""
-    pairs = [pair for study in studies for pair in level_distances(study)]
-    by_level = {level: [distance for lower, distance in pairs if lower is level] for level in Level}
-    return {level.value: asdict(spread_of(values)) for level, values in by_level.items() if values}
 
 
 def _folds(studies: Sequence[Study]) -> dict[str, dict[str, int]]:

@@ -1,4 +1,4 @@
-"""Pictures of a study for the report: one slice of each series type, with the points that were marked on it."""
+"""Pictures for the report: slices of a study with the points that were marked on them, and histograms of features."""
 
 from __future__ import annotations
 
@@ -7,13 +7,16 @@ import io
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
 from data_prep.check.entries import Point, Study
+from data_prep.check.fingerprint import Spread
 from data_prep.check.point_faults import named
+from data_prep.check.volume_facts import FEATURES, VolumeFacts
 from data_prep.check.volumes import UnusableVolumeError, Volume, read
 from monai_spine.geometry import plane_distance, spacing, to_voxel
 from monai_spine.spine import Finding, Level, SeriesType, Side
@@ -24,6 +27,14 @@ LONGER_SIDE = 400
 """Pixels of the embedded picture."""
 NEAR_MM = 8.0
 """How far from an axial slice a point may lie and still be drawn on it."""
+SHOWN = (
+    "pixel_width_mm", "slice_spacing_mm", "slices", "field_width_mm", "field_height_mm", "stack_depth_mm",
+    "obliquity_deg", "intensity_p99", "midtone",
+)  # fmt: skip
+"""Features with a histogram."""
+CHART_WIDTH, CHART_HEIGHT = 200.0, 64.0
+"""Of a histogram in its own units."""
+BINS = 20
 
 
 @dataclass(frozen=True)
@@ -56,16 +67,10 @@ class Panel:
 
 
 def panels(study: Study, folder: Path, blamed: Collection[Finding], paths: Collection[str]) -> list[Panel]:
-    """A panel for each series type.
+    """A panel for each series type; ``folder`` is that of the datalist.
 
-    Parameters
-    ----------
-    folder
-        Of the datalist.
-    blamed
-        Findings with a faulty point: slices are chosen to show them.
-    paths
-        Faulty volumes: they are shown where there is a choice.
+    Slices are chosen to show the ``blamed`` findings, those with a faulty point. Of several volumes, one at the faulty
+    ``paths`` is shown.
     """
     return [_panel(study, folder, series_type, blamed, paths) for series_type in SeriesType]
 
@@ -138,10 +143,7 @@ def _mark(view: View, finding: Finding, point: Point, blamed: bool) -> Mark:
 class View:
     """A slice as readers see it: anterior or the patient's right on the left; head, or anterior in axial ones, on top.
 
-    Parameters
-    ----------
-    volume, k
-        Slices lie along the third axis.
+    ``k`` counts the slices along the volume's third axis.
     """
 
     def __init__(self, volume: Volume, k: int) -> None:
@@ -186,3 +188,54 @@ def _grey(plane: npt.NDArray[np.float32]) -> npt.NDArray[np.uint8]:
     low, high = np.percentile(plane, (1, 99.5))
     spread = max(float(high - low), 1e-12)
     return (np.clip((plane - low) / spread, 0.0, 1.0) * 255).astype(np.uint8)
+
+
+def histograms(
+    facts: Sequence[VolumeFacts], series_type: SeriesType, stored: dict[str, Spread] | None = None
+) -> list[dict[str, Any]]:
+    """Histograms of a series type's volumes; none where there is no volume."""
+    of_type = [one for one in facts if one.series_type is series_type]
+    if not of_type:
+        return []
+    known = stored or {}
+    return [histogram(name, [one.features[name] for one in of_type], known.get(name)) for name in SHOWN]
+
+
+def histogram(name: str, values: Sequence[float], stored: Spread | None = None) -> dict[str, Any]:
+    """The histogram of at least one value; its range covers the stored minimum and maximum too.
+
+    Bars are in the drawing's units and have their counts as titles. ``band`` is the stored range as x and width.
+    """
+    feature = FEATURES[name]
+    ends = [*values, *((stored.minimum, stored.maximum) if stored else ())]
+    low, high = min(ends), max(ends)
+    if high - low < 1e-9 * max(1.0, abs(high)):
+        low, high = low - 0.5, high + 0.5
+    counts, edges = np.histogram(values, bins=BINS, range=(low, high))
+
+    def across(value: float) -> float:
+        return round((value - low) / (high - low) * CHART_WIDTH, 2)
+
+    tallest = max(int(counts.max()), 1)
+    bars = [
+        {
+            "x": across(left) + 0.5,
+            "y": round(CHART_HEIGHT * (1 - count / tallest), 2),
+            "width": CHART_WIDTH / BINS - 1,
+            "height": round(CHART_HEIGHT * count / tallest, 2),
+            "title": f"{left:.4g} to {right:.4g}: {count}",
+        }
+        for count, left, right in zip(counts.tolist(), edges[:-1].tolist(), edges[1:].tolist(), strict=True)
+        if count
+    ]
+    median = float(np.median(values))
+    return {
+        "title": feature.title,
+        "unit": feature.unit,
+        "bars": bars,
+        "low": f"{low:.4g}",
+        "high": f"{high:.4g}",
+        "median": f"{median:.4g}",
+        "median_x": across(median),
+        "band": (across(stored.minimum), across(stored.maximum) - across(stored.minimum)) if stored else None,
+    }

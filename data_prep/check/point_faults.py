@@ -24,13 +24,7 @@ Blame = tuple[Code, str, tuple[Finding, ...]]
 
 
 def faults_of_points(study: Study, grids: Mapping[SeriesType, Sequence[Grid]]) -> Iterator[Fault]:
-    """Faults of a study's points.
-
-    Parameters
-    ----------
-    grids
-        The volumes of each series type. Whether a point lies outside is not judged for a type that is not among them.
-    """
+    """Faults of a study's points. Whether a point lies outside is judged for the series types in ``grids`` alone."""
     free = dict(study.points)
     checks: list[Callable[[Mapping[Finding, Point]], Iterable[Blame]]] = [
         lambda points: _outside(points, grids),
@@ -109,23 +103,23 @@ def _disagreeing(points: Mapping[Finding, Point]) -> Iterator[Blame]:
 
 
 def _at_odd_distances(points: Mapping[Finding, Point]) -> Iterator[Blame]:
-    order = list(Level)
-    for upper, lower in neighbours(points):
-        distance = float(np.linalg.norm(np.subtract(points[upper], points[lower])))
-        adjacent = order.index(lower.level) - order.index(upper.level) == 1
-        if adjacent and not CLOSEST_MM <= distance <= FARTHEST_MM:
+    for upper, lower, distance in _adjacent(points):
+        if not CLOSEST_MM <= distance <= FARTHEST_MM:
             code = Code.LEVELS_TOO_CLOSE if distance < CLOSEST_MM else Code.LEVELS_TOO_FAR
             yield code, f"{named(lower)} {distance:.0f} mm from {upper.level.title}", (upper, lower)
 
 
 def level_distances(study: Study) -> list[tuple[Level, float]]:
     """Millimetres between the canal points of neighbouring levels, each with the lower one."""
+    return [(lower.level, mm) for _, lower, mm in _adjacent(study.points) if lower.condition.side is None]
+
+
+def _adjacent(points: Mapping[Finding, Point]) -> Iterator[tuple[Finding, Finding, float]]:
+    """Findings of one condition at neighbouring levels, the upper one first, and the mm between their points."""
     order = list(Level)
-    return [
-        (lower.level, float(np.linalg.norm(np.subtract(study.points[upper], study.points[lower]))))
-        for upper, lower in neighbours(study.points)
-        if lower.condition.side is None and order.index(lower.level) - order.index(upper.level) == 1
-    ]
+    for upper, lower in neighbours(points):
+        if order.index(lower.level) - order.index(upper.level) == 1:
+            yield upper, lower, float(np.linalg.norm(np.subtract(points[upper], points[lower])))
 
 
 def named(finding: Finding) -> str:

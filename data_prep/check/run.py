@@ -11,13 +11,11 @@ from data_prep.check import fingerprint as fingerprints
 from data_prep.check.cohort_faults import faults_between_entries, faults_between_images
 from data_prep.check.entries import Study, read_studies
 from data_prep.check.fingerprint import Fingerprint
-from data_prep.check.outliers import faults_against, faults_within
 from data_prep.check.pictures import Panel, panels
 from data_prep.check.point_faults import Grid, faults_of_labels, faults_of_points
-from data_prep.check.report import Source, render
-from data_prep.check.result import CheckedData, as_json
+from data_prep.check.report import CheckedData, as_json, render
 from data_prep.check.volume_facts import VolumeFacts, facts_of
-from data_prep.check.volume_faults import faults_between_volumes, faults_of_volume
+from data_prep.check.volume_faults import faults_against, faults_between_volumes, faults_of_volume, faults_within
 from data_prep.check.volumes import UnusableVolumeError, read
 from data_prep.dicom import nifti
 from data_prep.dicom.nifti import OutputError
@@ -76,7 +74,10 @@ def check(
     studies, broken = read_studies(datalist)
     folder = datalist.parent
     out = folder / FOLDER if out is None else out
-    _make(out)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"cannot make the folder {out}: {error.strerror}; name another with --out") from error
     checked_studies = sorted(
         track(run_all(functools.partial(check_study, folder=folder), studies, workers), "studies", len(studies), quiet),
         key=lambda one: one.number,
@@ -84,11 +85,11 @@ def check(
     checked = _checked(datalist.name, studies, [*broken], checked_studies, stored)
     shown = _to_show(checked)
     drawn = _draw(checked, shown[:pictures], folder, workers, quiet)
-    source = Source(
-        checked.name, studies, checked.facts, checked.faults, checked.fingerprint, drawn,
-        unpictured=len(shown[pictures:]), stored=stored, stored_name=fingerprint.name if fingerprint else "",
-    )  # fmt: skip
-    _write(out, checked, render(source))
+    stored_name = "" if fingerprint is None else fingerprint.name
+    html = render(checked, drawn, unpictured=len(shown[pictures:]), stored=stored, stored_name=stored_name)
+    nifti.write(out / "fingerprint.json", [as_json(checked.fingerprint).encode()])
+    nifti.write(out / "check.html", [html.encode()])
+    nifti.write(out / "check.json", [checked.as_json().encode()])  # last: if it exists, the others do
     return checked, out
 
 
@@ -102,13 +103,7 @@ class CheckedStudy:
 
 
 def check_study(study: Study, folder: Path) -> CheckedStudy:
-    """Check a study by itself; one volume is in memory at a time.
-
-    Parameters
-    ----------
-    folder
-        Of the datalist.
-    """
+    """Check a study of the datalist in a folder by itself; one volume is in memory at a time."""
     facts: list[VolumeFacts] = []
     faults: list[Fault] = []
     grids: dict[SeriesType, list[Grid]] = {}
@@ -131,13 +126,6 @@ def check_study(study: Study, folder: Path) -> CheckedStudy:
     return CheckedStudy(study.number, tuple(facts), tuple(faults))
 
 
-def _make(out: Path) -> None:
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"cannot make the folder {out}: {error.strerror}; name another with --out") from error
-
-
 def _checked(
     name: str,
     studies: Sequence[Study],
@@ -155,14 +143,9 @@ def _checked(
     faults += faults_within(by_number, plain)
     if stored is not None:
         faults += [*faults_against(by_number, plain, stored.spreads), *fingerprints.faults_of_shares(studies, stored)]
-    faults.sort(key=_worst_first)
+    faults.sort(key=lambda f: (f.code.rank, -1 if f.number is None else f.number, f.path, f.detail))  # the worst first
     sound = _without_faults(facts, (fault for fault in faults if fault.code.severity is Severity.ERROR))
     return CheckedData(name, studies, facts, faults, fingerprints.take(studies, facts, sound))
-
-
-def _worst_first(fault: Fault) -> tuple[tuple[int, int], int, str, str]:
-    """Sorts by severity, then by code, study and place."""
-    return fault.code.rank, -1 if fault.number is None else fault.number, fault.path, fault.detail
 
 
 def _without_faults(facts: Sequence[VolumeFacts], faults: Iterable[Fault]) -> list[VolumeFacts]:
@@ -202,10 +185,3 @@ def _panels(job: tuple[Study, set[str], set[str]], folder: Path) -> tuple[int, l
     study, targets, paths = job
     blamed = [finding for finding in FINDINGS if finding.name in targets]
     return study.number, panels(study, folder, blamed, paths)
-
-
-def _write(out: Path, checked: CheckedData, html: str) -> None:
-    """Write all files, ``check.json`` last: if it exists, the others do."""
-    nifti.write(out / "fingerprint.json", [as_json(checked.fingerprint).encode()])
-    nifti.write(out / "check.html", [html.encode()])
-    nifti.write(out / "check.json", [checked.as_json().encode()])

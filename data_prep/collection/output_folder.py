@@ -133,18 +133,13 @@ def output_table(path: Path, columns: Sequence[str]) -> Iterator[Callable[[Itera
 class DatalistWriter:
     """Writes ``datalist.json`` an entry at a time, a line each; entries of the training section come first.
 
-    Parameters
-    ----------
-    file
-        Written from where it stands; `close` makes it complete JSON, and leaves the file open.
+    `close` makes it complete JSON, and leaves the file open.
     """
 
     def __init__(self, file: TextIO) -> None:
         self._file = file
-        self._waiting = [TRAINING, TEST]
-        self._empty = True
-        file.write(f'{{"schema": {json.dumps(SCHEMA)},\n"targets": {json.dumps(list(TARGETS))},\n')
-        self._open_section()
+        self._section, self._separator = TRAINING, "\n "
+        file.write(f'{{"schema": {json.dumps(SCHEMA)},\n"targets": {json.dumps(list(TARGETS))},\n"{TRAINING}": [')
 
     def add(self, section: str, entry: Entry) -> None:
         """Add an entry; no training entry may follow a test entry.
@@ -154,25 +149,19 @@ class DatalistWriter:
         ValueError
             If it does.
         """
-        while self._section != section:
-            if not self._waiting:
-                raise ValueError(f"the section {section!r} is closed")
-            self._close_section()
-            self._open_section()
-        self._file.write(("\n " if self._empty else ",\n ") + json.dumps(entry))
-        self._empty = False
+        if section != self._section:
+            self._open_test()
+        self._file.write(self._separator + json.dumps(entry))
+        self._separator = ",\n "
 
     def close(self) -> None:
         """Write what is left of the format."""
-        while self._waiting:
-            self._close_section()
-            self._open_section()
+        if self._section == TRAINING:
+            self._open_test()
         self._file.write("]}\n")
 
-    def _open_section(self) -> None:
-        self._section = self._waiting.pop(0)
-        self._empty = True
-        self._file.write(f'"{self._section}": [')
-
-    def _close_section(self) -> None:
-        self._file.write("],\n")
+    def _open_test(self) -> None:
+        if self._section == TEST:
+            raise ValueError(f"the section {TRAINING!r} is closed")
+        self._section, self._separator = TEST, "\n "
+        self._file.write(f'],\n"{TEST}": [')

@@ -12,7 +12,7 @@ from data_prep.collection.coverage_table import CoverageRow
 from data_prep.faults import Fault, FaultCode, counted
 from monai_spine.data.coverage import VIEWS
 from monai_spine.errors import listed
-from monai_spine.spine import FINDINGS, Group, Level, SeriesType
+from monai_spine.spine import FINDINGS, Group, Level
 
 COLUMNS = ("study_id", "series_id", "target", "code", "detail")
 EXAMPLES = 5
@@ -26,22 +26,15 @@ def fault_row(fault: Fault) -> tuple[str, ...]:
 
 @dataclass
 class Tally:
-    """Faults and coverage, counted while studies go by.
-
-    Attributes
-    ----------
-    studies
-        The studies of each code.
-    examples
-        The first fault of each code.
-    shown
-        Findings by group, level and the view that shows them: the view's number, ``none`` or ``unknown``.
-    """
+    """Faults and coverage, counted while studies go by."""
 
     counts: Counter[FaultCode] = field(default_factory=Counter)
     studies: dict[FaultCode, list[str]] = field(default_factory=lambda: defaultdict(list))
+    """The studies of each code."""
     examples: dict[FaultCode, Fault] = field(default_factory=dict)
+    """The first fault of each code."""
     shown: Counter[tuple[Group, Level, str]] = field(default_factory=Counter)
+    """Findings by group, level and the view that shows them: the view's number, ``none`` or ``unknown``."""
 
     def add_faults(self, faults: Iterable[Fault]) -> None:
         """Count a study's faults."""
@@ -69,14 +62,11 @@ def summary_lines(tally: Tally) -> list[str]:
     if not tally.counts:
         return ["no faults"]
     width = max(len(code.name) for code in tally.counts)
+    studies = {code: counted(len(named), "study") for code, named in tally.studies.items() if named}
     return [
-        f"{count:>6} {code.name:<{width}}  {_studies(tally, code):>12}  {code.explanation.title}"
+        f"{count:>6} {code.name:<{width}}  {studies.get(code, ''):>12}  {code.explanation.title}"
         for code, count in tally.counts.most_common()
     ]
-
-
-def _studies(tally: Tally, code: FaultCode) -> str:
-    return counted(len(tally.studies[code]), "study") if tally.studies[code] else ""
 
 
 def markdown(title: str, line: str, tally: Tally, shares: pd.DataFrame | None) -> str:
@@ -120,7 +110,7 @@ def _coverage_table(tally: Tally) -> list[str]:
         for group, series_types in VIEWS.items()
         for n, series_type in enumerate(series_types, start=1)
     ]
-    names = [f"{group.value}: {_view_name(number, series_type)}" for group, number, series_type in views]
+    names = [f"{group.value}: {one.title}{'' if number == '1' else ' as substitute'}" for group, number, one in views]
     rows = [
         f"| {level.title} | "
         + " | ".join(_share_shown(tally, group, level, number) for group, number, _ in views)
@@ -133,10 +123,6 @@ def _coverage_table(tally: Tally) -> list[str]:
         "A substitute series is counted where the first series type shows nothing."
     )
     return [text, "\n".join([head, *rows])]
-
-
-def _view_name(number: str, series_type: SeriesType) -> str:
-    return series_type.title if number == "1" else f"{series_type.title} as substitute"
 
 
 def _share_shown(tally: Tally, group: Group, level: Level, view: str) -> str:

@@ -1,52 +1,84 @@
-"""The result of one study, stored on a shelf (a folder of the output) until all studies are done."""
+"""One study of a collection: its DICOM folder to volumes, and its result, which a shelf stores."""
 
 from __future__ import annotations
 
 import json
+import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
+from data_prep.choices import MAX_BYTES
 from data_prep.collection.codes import Code
-from data_prep.dicom import nifti
+from data_prep.dicom import nifti, sources
+from data_prep.dicom.convert import plan
+from data_prep.dicom.headers.reader import read_header
+from data_prep.dicom.job import JobResult, Settings, run_job
+from data_prep.dicom.refusals import Reason
+from data_prep.dicom.sources import Source
+from data_prep.dicom.tables import FileRow, frameless_row, sorted_files
 from data_prep.faults import Fault
 
+DEPTH = 3
+"""Parts of a path ``<study>/<series>/<instance>.dcm``."""
 Entry = dict[str, Any]
 """A study's entry of ``datalist.json``, without its fold."""
 Job = TypeVar("Job")
-
 TRAINING, TEST = "training", "test"
+
+
+def convert_study(images: Path, study: str, settings: Settings) -> JobResult:
+    """Convert ``images/<study>/<series>/*.dcm`` to ``<study>/<series>[_<n>]`` under the settings' output.
+
+    Files elsewhere in the study's folder are not read, and their rows say ``ignored``. A study without a folder has no
+    rows.
+
+    Returns
+    -------
+    Rows of ``manifest.csv``, and of ``files.csv`` with paths relative to ``images``.
+    """
+    if not (images / study).is_dir():
+        return JobResult((), ())
+    with tempfile.TemporaryDirectory(prefix="monai-spine-") as scratch:
+        files = find_files(images / study, study, Path(scratch))
+        inside = [source for source in files if source.path.count("/") == DEPTH - 1]
+        headers = [read_header(source, max_bytes=settings.max_bytes) for source in inside]
+        results = [run_job(job, settings) for job in plan(headers, images, "folder", None)]
+    rows = [row for result in results for row in result.files]
+    rows += [frameless_row(header) for header in headers if not header.frames]
+    strays = [source.path for source in files if source.path.count("/") != DEPTH - 1]
+    rows += [FileRow(path, None, "ignored", Reason.NOT_SELECTED.value, "", None, None) for path in strays]
+    manifest = sorted(row for result in results for row in result.manifest)
+    return JobResult(tuple(manifest), tuple(sorted_files(rows)))
+
+
+def find_files(folder: Path, name: str, scratch: Path, max_bytes: int = MAX_BYTES) -> list[Source]:
+    """All input files below a path, as `sources.find` has them, their names put under ``name``."""
+    return [
+        Source(f"{name}/{source.path}", source.location, source.reason, source.detail)
+        for source in sources.find(folder, scratch, max_bytes)
+    ]
 
 
 @dataclass(frozen=True)
 class StudyResult:
-    """One study, done.
-
-    Attributes
-    ----------
-    folder
-        Where its volumes lie, relative to OUT.
-    section
-        ``training`` or ``test``.
-    entry
-        None for a study that is left out.
-    rows
-        Its rows of the tables of OUT, by the table's path in it.
-    volumes
-        All volumes that were made of it, the paths relative to OUT; more than the entry's, where some have no type.
-    refused
-        Whether the study or something of it was left out.
-    """
+    """One study, done."""
 
     study: str
     folder: str
+    """Where its volumes lie, relative to OUT."""
     section: str
+    """``training`` or ``test``."""
     entry: Entry | None
+    """None for a study that is left out."""
     faults: Sequence[Fault]
     rows: dict[str, list[list[str]]] = field(default_factory=dict)
+    """Its rows of the tables of OUT, by the table's path in it."""
     volumes: Sequence[str] = ()
+    """All volumes that were made of it, the paths relative to OUT; more than the entry's, where some have no type."""
     refused: bool = False
+    """Whether the study or something of it was left out."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +98,8 @@ def do_study(job: tuple[int, Job], work: Callable[[Job], StudyResult], shelf: Pa
     """Do a study and store its result on the shelf: the caller's memory does not grow with what a study holds."""
     number, study = job
     result = work(study)
-    nifti.write(_path(shelf, number), [json.dumps(_plain(result)).encode()])
+    faults = [{**asdict(fault), "code": fault.code.name} for fault in result.faults]
+    nifti.write(_path(shelf, number), [json.dumps({**vars(result), "faults": faults}).encode()])
     entry = result.entry or {}
     label = tuple(entry["label"]) if "label" in entry else None
     patient = str(entry.get("patient_id", result.study))
@@ -85,8 +118,3 @@ def stored_study(shelf: Path, number: int) -> StudyResult:
 
 def _path(shelf: Path, number: int) -> Path:
     return shelf / f"{number:07d}.json"
-
-
-def _plain(result: StudyResult) -> dict[str, Any]:
-    faults = [{**asdict(fault), "code": fault.code.name} for fault in result.faults]
-    return {**vars(result), "faults": faults}

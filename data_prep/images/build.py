@@ -59,7 +59,8 @@ def build(given: ImageSet, out: Path, run: Run) -> ImageReport:
     run.split.check()
     if not given.samples:
         raise InvalidTableError(f"{given.root}: expected images, but found none")
-    _check_sections(given)
+    if all(sample.section is Section.TEST for sample in given.samples):
+        raise InvalidTableError(f"{given.root}: expected images to train on, but found test images alone")
     check_counts(given, given.samples)
     out = out.absolute()
     if out.exists() and not out.is_dir():
@@ -72,11 +73,6 @@ def build(given: ImageSet, out: Path, run: Run) -> ImageReport:
         pictures.settle(scratch, out, list(report.sources))
         _write(report, records, out)
     return report
-
-
-def _check_sections(given: ImageSet) -> None:
-    if all(sample.section is Section.TEST for sample in given.samples):
-        raise InvalidTableError(f"{given.root}: expected images to train on, but found test images alone")
 
 
 def _inspections(converted: pictures.Pictures, run: Run) -> list[Inspection]:
@@ -114,9 +110,11 @@ def _report(
         *_faults_of_classes(given, samples, groups, folds),
         *([] if run.split.requested else _faults_of_moves(samples, names, folds)),
     ]
+    faults.sort(key=lambda fault: (fault.code.rank, fault.images))  # the worst first
+    root = Path(os.path.relpath(given.root, os.path.realpath(out))).as_posix()
     return ImageReport(
-        given, samples, names, inspections, copies, leaks, sorted(faults, key=_worst_first),
-        folds, groups, kept, dropped, _sources(converted, given, kept), _relative(given.root, out),
+        given, samples, names, inspections, copies, leaks, faults,
+        folds, groups, kept, dropped, _sources(converted, given, kept), root,
     )  # fmt: skip
 
 
@@ -130,11 +128,6 @@ def _dropped(samples: Sequence[Sample], readable: Sequence[int], leaks: Sequence
 def _patients(samples: Sequence[Sample], numbers: Sequence[int], *, tested: bool) -> set[str]:
     sides = ((samples[n].patient, samples[n].section is Section.TEST) for n in numbers)
     return {patient for patient, side in sides if patient and side is tested}
-
-
-def _worst_first(fault: Fault) -> tuple[tuple[int, int], tuple[str, ...]]:
-    """Sorts by severity, then by code and images."""
-    return fault.code.rank, fault.images
 
 
 def _faults_of_input(given: ImageSet, inspections: Sequence[Inspection], names: Sequence[str]) -> Iterator[Fault]:
@@ -216,10 +209,6 @@ def _group_names(report: ImageReport) -> dict[int, str]:
         if sample.patient:
             patients.setdefault(group, {})[sample.patient] = None
     return names | {group: " + ".join(some) for group, some in patients.items()}
-
-
-def _relative(path: Path, folder: Path) -> str:
-    return Path(os.path.relpath(path, os.path.realpath(folder))).as_posix()
 
 
 def _write(report: ImageReport, records: dict[Section, list[Record]], out: Path) -> None:

@@ -8,11 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from data_prep.collection.csv_tables import raise_faults, read_csv
-from data_prep.images.files import NamePattern, find_images
-from data_prep.images.folders import split_folders
-from data_prep.images.labels import LabelColumns, Labels, check_columns, mapped, read_labels, read_mapping
-from data_prep.images.sample import ImageSet, Sample, Section, ordered_classes, task_of
-from data_prep.images.table import check_missing
+from data_prep.images.folders import NamePattern, find_images, split_folders
+from data_prep.images.sample import ImageSet, Sample, Section, mapped, ordered_classes, read_mapping, task_of
+from data_prep.images.table import LabelColumns, check_columns, check_missing, read_labels
 from monai_spine.errors import InvalidOptionError, InvalidTableError, listed
 
 
@@ -82,8 +80,7 @@ def read_channels(
     if table is None:
         made = _by_folder(whole, folder, labels, channels)
     else:
-        rows = _read_rows(table, labels, sample_column, patient_column)
-        made = _by_table(whole, folder, rows, channels)
+        made = _by_table(whole, folder, table, labels, sample_column, patient_column, channels)
         check_missing(made.missing, table, folder, skip_missing)
     return ImageSet(
         made.classes,
@@ -104,7 +101,7 @@ def _stacks(
     unmatched, twice = 0, []
     as_given = {channel.lower(): channel for channel in channels}
     for section, top in places:
-        for file in find_images(top, apart).images:
+        for file in find_images(top, apart)[0]:
             fields = names.match(file)
             if fields is None:
                 unmatched += 1
@@ -133,39 +130,33 @@ def _by_folder(stacks: Sequence[_Stack], folder: Path, labels: LabelColumns, cha
     return ImageSet(classes, task_of(classes), samples, folder)
 
 
-@dataclass(frozen=True)
-class _Rows:
-    """A table of samples: their names, patients (None without such a column) and labels."""
-
-    path: Path
-    names: list[str]
-    patients: list[str] | None
-    labels: Labels
-
-
-def _read_rows(path: Path, columns: LabelColumns, sample_column: str, patient_column: str | None) -> _Rows:
+def _by_table(  # noqa: PLR0917 - the parts of the table
+    stacks: Sequence[_Stack],
+    folder: Path,
+    path: Path,
+    columns: LabelColumns,
+    sample_column: str,
+    patient_column: str | None,
+    channels: Sequence[str],
+) -> ImageSet:
     table = read_csv(path, "a table with a row per sample")
     check_columns(table, [sample_column, *([patient_column] if patient_column else [])], path)
     names = list(table[sample_column])
     raise_faults(path, [f"sample {name!r} is listed {n} times" for name, n in Counter(names).items() if n > 1])
-    patients = list(table[patient_column]) if patient_column else None
-    return _Rows(path, names, patients, read_labels(table, columns, path))
-
-
-def _by_table(stacks: Sequence[_Stack], folder: Path, rows: _Rows, channels: Sequence[str]) -> ImageSet:
+    labels = read_labels(table, columns, path)
     several = [name for name, count in Counter(stack.name for stack in stacks).items() if count > 1]
     raise_faults(folder, [f"sample {name!r} lies in several folders" for name in several])
     by_name = {stack.name: stack for stack in stacks}
     samples = []
-    for n, (name, label) in enumerate(zip(rows.names, rows.labels.rows, strict=True)):
+    for n, (name, label) in enumerate(zip(names, labels.rows, strict=True)):
         stack = by_name.get(name)
         if stack is not None and label is not None:
-            patient = rows.patients[n] if rows.patients else stack.patient
+            patient = str(table[patient_column][n]) if patient_column else stack.patient
             samples.append(Sample(_files(stack, channels), label, Section.TRAINING, patient))
-    unlabelled = len(set(by_name) - set(rows.names))
-    notes = [f"{unlabelled} samples have no row in {rows.path.name} and were left out"] if unlabelled else []
-    missing = [name for name in rows.names if name not in by_name]
-    return ImageSet(rows.labels.classes, rows.labels.task, samples, folder, missing=missing, notes=notes)
+    unlabelled = len(set(by_name) - set(names))
+    notes = [f"{unlabelled} samples have no row in {path.name} and were left out"] if unlabelled else []
+    missing = [name for name in names if name not in by_name]
+    return ImageSet(labels.classes, labels.task, samples, folder, missing=missing, notes=notes)
 
 
 def _files(stack: _Stack, channels: Sequence[str]) -> tuple[Path, ...]:

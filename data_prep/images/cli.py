@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from data_prep.images.labels import LabelColumns
     from data_prep.images.sample import ImageSet
+    from data_prep.images.table import LabelColumns
 
 app = typer.Typer(
     help="Make a datalist.json of single images.",
@@ -125,7 +125,7 @@ def table(  # noqa: PLR0917 - options
     --labels-column "Finding Labels" --patient-column "Patient ID" --train-list train_val_list.txt
     --test-list test_list.txt
     """
-    from data_prep.images.table import SplitLists, read_table
+    from data_prep.images.table import read_table
 
     given = read_table(
         csv,
@@ -133,7 +133,8 @@ def table(  # noqa: PLR0917 - options
         image_column=image_column,
         patient_column=patient_column,
         image_dir=image_dir,
-        lists=SplitLists(train_list, test_list),
+        train_list=train_list,
+        test_list=test_list,
         skip_missing=skip_missing,
         apart=out,
     )
@@ -203,7 +204,7 @@ def _labels(  # noqa: PLR0917 - the options of the commands
     classes: str | None,
     mapping: Path | None,
 ) -> LabelColumns:
-    from data_prep.images.labels import LabelColumns
+    from data_prep.images.table import LabelColumns
 
     return LabelColumns(tuple(columns or ()), joined, separator, nothing, _names(classes), mapping)
 

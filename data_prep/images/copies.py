@@ -20,18 +20,12 @@ from monai_spine.errors import listed
 
 @dataclass(frozen=True)
 class Copies:
-    """Samples that are one picture, by their numbers.
-
-    Attributes
-    ----------
-    exact
-        Sets of two or more with equal pixels.
-    near
-        Pairs that are near duplicates, each of another pixel content; of several copies, the first stands for all.
-    """
+    """Samples that are one picture, by their numbers."""
 
     exact: list[list[int]]
+    """Sets of two or more with equal pixels."""
     near: list[Pair]
+    """Pairs that are near duplicates, each of another pixel content; of several copies, the first stands for all."""
 
     def links(self) -> list[tuple[int, int]]:
         """Pairs that connect all that belong together."""

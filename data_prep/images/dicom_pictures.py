@@ -27,7 +27,7 @@ from data_prep.dicom.nifti import OutputError
 from data_prep.dicom.pixels import stored_frames
 from data_prep.dicom.refusals import Reason, Refused
 from data_prep.dicom.sources import Source
-from data_prep.images.files import is_dicom
+from data_prep.images.folders import is_dicom
 from data_prep.images.sample import Sample
 from data_prep.workers import run
 from monai_spine.console import track
@@ -51,19 +51,13 @@ class _Job:
 
 @dataclass(frozen=True)
 class Pictures:
-    """Samples with pictures in the place of DICOM.
-
-    Attributes
-    ----------
-    faults
-        Why a sample has none, by its number.
-    sources
-        DICOM file by the name of its picture.
-    """
+    """Samples with pictures in the place of DICOM."""
 
     samples: list[Sample]
     faults: dict[int, str]
+    """Why a sample has none, by its number."""
     sources: dict[str, Path]
+    """DICOM file by the name of its picture."""
 
 
 @contextmanager
@@ -183,7 +177,9 @@ def write_picture(source: Path, target: Path) -> str:
     grey = shown(stored.astype(np.float64) * frame.slope + frame.intercept, elements)
     if frame.contrast.photometric == "MONOCHROME1":
         grey = 1 - grey
-    nifti.write(target, [_png(np.rint(grey * 65535).astype(np.uint16))])
+    png = io.BytesIO()
+    Image.fromarray(np.rint(grey * 65535).astype(np.uint16)).save(png, "PNG", compress_level=1)
+    nifti.write(target, [png.getvalue()])
     return frame.identity.patient if elements.data(_PATIENT).strip(b" \0") else ""
 
 
@@ -202,9 +198,3 @@ def shown(values: Grey, elements: Elements) -> Grey:
     if function == "LINEAR_EXACT":
         return np.clip((values - centre) / width + 0.5, 0, 1)
     return np.clip((values - (centre - 0.5)) / max(width - 1, 1e-6) + 0.5, 0, 1)
-
-
-def _png(grey: npt.NDArray[np.uint16]) -> bytes:
-    file = io.BytesIO()
-    Image.fromarray(grey).save(file, "PNG", compress_level=1)
-    return file.getvalue()

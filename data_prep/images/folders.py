@@ -1,22 +1,131 @@
-"""A folder per class, in folders per split if there are any → samples."""
+"""Image files below folders and patterns of their names; a folder per class, in folders per split if any → samples."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+import re
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from data_prep.faults import counted
-from data_prep.images.files import NamePattern, find_images, visible_folders
-from data_prep.images.labels import mapped, read_mapping
-from data_prep.images.sample import ImageSet, Sample, Section, ordered_classes, task_of
-from monai_spine.errors import InvalidTableError, MissingInputError, listed
+from data_prep.images.sample import ImageSet, Sample, Section, mapped, ordered_classes, read_mapping, task_of
+from monai_spine.errors import InvalidOptionError, InvalidTableError, MissingInputError, listed
+from monai_spine.images.data.pixels import EXTENSIONS
 
+DICOM_EXTENSIONS = (".dcm", ".dicom", ".ima")
+FIELDS = ("sample", "channel", "patient")
+_TOKEN = re.compile(r"\{(\w+)\}|(\*)|([^{}*]+)|([{}])")
 SPLIT_NAMES = {
     Section.TRAINING: ("train", "training"),
     Section.VALIDATION: ("val", "valid", "validation"),
     Section.TEST: ("test", "testing"),
 }
 """What folders of a split are called, in lower case."""
+
+
+def find_images(folder: Path, apart: Path | None = None) -> tuple[list[Path], int]:
+    """All images below a folder, sorted by path, and how many other files there are.
+
+    Hidden files and folders, and the folder ``apart``, are skipped.
+    """
+    files = sorted(_walk(folder, apart))
+    images = [path for path in files if is_image(path)]
+    return images, len(files) - len(images)
+
+
+def visible_folders(folder: Path, apart: Path | None = None) -> list[Path]:
+    """Sub-folders that are not hidden, sorted by name.
+
+    Raises
+    ------
+    MissingInputError
+        If there is no such folder.
+    """
+    if not folder.is_dir():
+        raise MissingInputError(f"expected a folder of images, but there is no folder {folder}")
+    folders = [path for path in folder.iterdir() if path.is_dir() and not _hidden(path.name)]
+    return sorted(path for path in folders if apart is None or path.resolve() != apart.resolve())
+
+
+def is_image(path: Path) -> bool:
+    """Whether a file is taken for an image; whether it can be read is not checked."""
+    name = path.name.lower()
+    return name.endswith(EXTENSIONS) or is_dicom(path)
+
+
+def is_dicom(path: Path) -> bool:
+    """Whether a file has an extension of DICOM, or no extension and the first bytes of DICOM."""
+    if path.name.lower().endswith(DICOM_EXTENSIONS):
+        return True
+    if path.suffix and not path.suffix[1:].isdigit():  # a UID as a name ends in digits
+        return False
+    try:
+        with path.open("rb") as file:
+            return file.read(132)[128:] == b"DICM"
+    except OSError:
+        return False
+
+
+def _walk(folder: Path, apart: Path | None) -> Iterator[Path]:
+    kept_apart = None if apart is None else os.path.realpath(apart)
+    for where, folders, names in os.walk(folder, followlinks=True):
+        folders[:] = [
+            name
+            for name in folders
+            if not _hidden(name) and os.path.realpath(os.path.join(where, name)) != kept_apart  # noqa: PTH118
+        ]
+        yield from (Path(where, name) for name in names if not _hidden(name))
+
+
+def _hidden(name: str) -> bool:
+    return name.startswith((".", "__MACOSX"))
+
+
+class NamePattern:
+    """A pattern of file names such as ``{sample}_{channel}.png``; ``{field}`` stands for a field, ``*`` for anything.
+
+    Parameters
+    ----------
+    pattern
+        With ``/`` in it, it must fit the end of a path; else the file's name.
+    required
+        Fields that must be in it.
+    channels
+        What ``{channel}`` may be; other fields take as little as they can, the ``{sample}`` as much.
+
+    Raises
+    ------
+    InvalidOptionError
+        If it has unknown fields, one twice, or lacks a required one.
+    """
+
+    def __init__(self, pattern: str, required: Sequence[str], channels: Sequence[str] = ()) -> None:
+        self.pattern = pattern
+        tokens = _TOKEN.findall(pattern)
+        fields = [token[0] for token in tokens if token[0]]
+        wrong = [name for name in fields if name not in FIELDS] or [token[3] for token in tokens if token[3]]
+        lacking = [name for name in required if name not in fields]
+        if wrong or lacking or len(set(fields)) < len(fields):
+            expected = " and ".join(f"{{{name}}}" for name in required)
+            raise InvalidOptionError(
+                f"expected a pattern with {expected}, each once, such as '{{sample}}_{{channel}}.png', "
+                f"but given {pattern!r}"
+            )
+        expressions = {
+            "channel": "|".join(map(re.escape, sorted(channels, key=len, reverse=True))),
+            "sample": r"[^/]+",
+            "patient": r"[^/]+?",
+        }
+        parts = [
+            f"(?P<{name}>{expressions[name]})" if name else r"[^/]*" if star else re.escape(text)
+            for name, star, text, _ in tokens
+        ]
+        self._expression = re.compile("(?:.*/)?" + "".join(parts), re.IGNORECASE)
+
+    def match(self, path: Path) -> dict[str, str] | None:
+        """The fields of a path; None if it does not fit."""
+        match = self._expression.fullmatch(path.as_posix())
+        return match.groupdict() if match else None
 
 
 def read_folders(
@@ -35,7 +144,7 @@ def read_folders(
     folder
         Holds a folder per class, or folders of the names in `SPLIT_NAMES` that do.
     mapping
-        A table that merges classes; see `data_prep.images.labels.read_mapping`.
+        A table that merges classes; see `data_prep.images.table.read_mapping`.
     test_dir
         Name of the folder of test images, where it is another one.
     classes
@@ -64,11 +173,11 @@ def read_folders(
     samples, others, empty = [], 0, []
     for section, where in places:
         if class_of[where.name]:
-            files = find_images(where, apart)
-            others += files.others
-            empty += [] if files.images else [where.relative_to(folder).as_posix()]
+            images, unused = find_images(where, apart)
+            others += unused
+            empty += [] if images else [where.relative_to(folder).as_posix()]
             number = order.index(class_of[where.name])
-            samples += [Sample((file,), number, section, _patient(file, name_of)) for file in files.images]
+            samples += [Sample((file,), number, section, _patient(file, name_of)) for file in images]
     if empty:
         raise InvalidTableError(
             f"{folder}: expected images in every class folder, but found none in {listed(empty, shown=20)}; "

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from data_prep.images.near_duplicates import Thumbnails, views
 from data_prep.images.sample import Sample
-from data_prep.images.thumbnail import Thumbnails, views
 from data_prep.workers import run
 from monai_spine.errors import SpineError
 from monai_spine.images.data.pixels import Mode, Pixels, read_image
@@ -26,34 +26,24 @@ def _no_thumbnail() -> Thumbnails:
 
 @dataclass(frozen=True)
 class Inspection:
-    """What is known of the sample of a number.
-
-    Attributes
-    ----------
-    fault
-        Why it could not be read; then nothing else is known.
-    rows, columns
-        Its size in pixels, of a large JPEG reduced.
-    constant
-        Whether all its pixels have one value.
-    brightest
-        Its highest value, of 255.
-    digest
-        Equal for equal decoded pixels, whatever the files' format; grey is the same as colour without colours.
-    whole, trimmed
-        Thumbnails, with and without an even border.
-    """
+    """What is known of the sample of a number."""
 
     number: int
     fault: str = ""
+    """Why it could not be read; then nothing else is known."""
     rows: int = 0
     columns: int = 0
+    """Rows and columns in pixels, of a large JPEG reduced."""
     colour: bool = False
     constant: bool = False
+    """Whether all its pixels have one value."""
     brightest: float = 255.0
+    """Its highest value, of 255."""
     digest: bytes = b""
+    """Equal for equal decoded pixels, whatever the files' format; grey is the same as colour without colours."""
     whole: Thumbnails = field(default_factory=_no_thumbnail)
     trimmed: Thumbnails = field(default_factory=_no_thumbnail)
+    """Thumbnails of the whole image, and of the image without an even border."""
 
 
 def inspect(samples: Sequence[Sample], workers: int) -> Iterator[Inspection]:
@@ -74,7 +64,8 @@ def _inspection(number: int, sample: Sample) -> Inspection:
     try:
         pixels = read_image(sample.files, Mode.COLOUR, REDUCED)
     except SpineError as error:
-        return Inspection(number, fault=_without_path(str(error)))
+        message = str(error)
+        return Inspection(number, fault=message.partition(": ")[2] or message)  # without the absolute path before it
     grey_only = len(sample.files) == 1 and bool((pixels == pixels[:1]).all())
     channels = pixels[:1] if grey_only else pixels
     grey = channels.mean(axis=0, dtype=np.float32) if len(channels) > 1 else channels[0]
@@ -100,8 +91,3 @@ def _digest(pixels: Pixels) -> bytes:
     return hashlib.blake2b(
         np.ascontiguousarray(pixels).data, digest_size=16, person=repr(pixels.shape)[-16:].encode()
     ).digest()
-
-
-def _without_path(message: str) -> str:
-    """What is wrong, without the absolute path that the message begins with."""
-    return message.partition(": ")[2] or message

@@ -26,18 +26,7 @@ SCHEMA = "monai_spine/image-report/1"
 class ImageReport:
     """The result of an image set.
 
-    Attributes
-    ----------
-    samples, names, inspections, folds, groups
-        Of all samples that were found, by their number; ``folds`` is -1 outside of training.
-    root
-        The folder that names are relative to, as seen from the report.
-    kept
-        Numbers of the samples in the datalist.
-    dropped
-        Numbers of those that ``--drop-leaks`` took out.
-    sources
-        Name of the DICOM file by the picture that was made of it.
+    Samples, names, inspections, folds and groups are those of all samples that were found, by their number.
     """
 
     given: ImageSet
@@ -48,11 +37,16 @@ class ImageReport:
     leaks: Sequence[Leak]
     faults: Sequence[Fault]
     folds: npt.NDArray[np.intp]
+    """-1 outside of training."""
     groups: npt.NDArray[np.intp]
     kept: Sequence[int]
+    """Numbers of the samples in the datalist."""
     dropped: Sequence[int]
+    """Numbers of those that ``--drop-leaks`` took out."""
     sources: dict[str, str]
+    """Name of the DICOM file by the picture that was made of it."""
     root: str
+    """The folder that names are relative to, as seen from the report."""
 
     @property
     def exit_code(self) -> ExitCode:
@@ -74,7 +68,12 @@ class ImageReport:
             "sizes": self._sizes(),
             "findings": [_finding(fault) for fault in self.faults],
             "leaks": [
-                {"training": self.names[leak.training], "test": self.names[leak.test], **_similarity(leak.similarity)}
+                {
+                    "training": self.names[leak.training],
+                    "test": self.names[leak.test],
+                    "copy": "exact" if leak.similarity == 1.0 else "near",
+                    "similarity": leak.similarity,
+                }
                 for leak in self.leaks
             ],
             "copies": [[self.names[n] for n in same] for same in self.copies.exact],
@@ -137,10 +136,6 @@ class ImageReport:
             name: {"minimum": min(values), "median": float(np.median(values)), "maximum": max(values)}
             for name, values in sizes.items()
         }
-
-
-def _similarity(value: float) -> dict[str, Any]:
-    return {"copy": "exact" if value == 1.0 else "near", "similarity": value}
 
 
 def _finding(fault: Fault) -> dict[str, Any]:

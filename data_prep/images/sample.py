@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
 
+from data_prep.collection.csv_tables import raise_faults, read_csv
 from monai_spine.errors import InvalidTableError, listed
 from monai_spine.images.data.datalist import Task
 
@@ -25,22 +26,15 @@ class Section(str, Enum):
 
 @dataclass(frozen=True)
 class Sample:
-    """One image to classify.
-
-    Attributes
-    ----------
-    files
-        Its file, or a grey file per channel.
-    label
-        Number of its class, or for several labels 1, 0 or -1 (unknown) per class.
-    patient
-        Empty if unknown.
-    """
+    """One image to classify."""
 
     files: tuple[Path, ...]
+    """Its file, or a grey file per channel."""
     label: int | tuple[int, ...]
+    """Number of its class, or for several labels 1, 0 or -1 (unknown) per class."""
     section: Section = Section.TRAINING
     patient: str = ""
+    """Empty if unknown."""
 
     def is_of(self, number: int) -> bool:
         """Whether it is of the class of a number."""
@@ -49,25 +43,18 @@ class Sample:
 
 @dataclass(frozen=True)
 class ImageSet:
-    """Samples with their classes.
-
-    Attributes
-    ----------
-    missing
-        Images that were named, but do not exist, and are left out at the user's request (``--skip-missing``).
-    notes
-        What else was left out, a sentence each.
-    root
-        Folder that the images lie in; messages name them relative to it.
-    """
+    """Samples with their classes."""
 
     classes: tuple[str, ...]
     task: Task
     samples: list[Sample]
     root: Path
+    """Folder that the images lie in; messages name them relative to it."""
     channels: tuple[str, ...] = ()
     missing: list[str] = field(default_factory=list)
+    """Images that were named, but do not exist, and are left out at the user's request (``--skip-missing``)."""
     notes: list[str] = field(default_factory=list)
+    """What else was left out, a sentence each."""
 
     def name(self, sample: Sample) -> str:
         """The name of a sample in messages: its first file, relative to the root where it lies inside."""
@@ -106,6 +93,43 @@ def ordered_classes(names: Iterable[str], given: Sequence[str], where: Path) -> 
     if len(classes) < 2:
         raise InvalidTableError(f"{where}: expected at least two classes, but found {listed(names) or 'none'}")
     return classes
+
+
+def read_mapping(path: Path) -> dict[str, str]:
+    """Class by name: the first column holds the names, the second their classes; an empty class leaves a name out.
+
+    Raises
+    ------
+    MissingInputError
+        If there is no such file.
+    InvalidTableError
+        If it has fewer than two columns, or a name twice.
+    """
+    table = read_csv(path, "a mapping with two columns: name, class")
+    if table.shape[1] < 2:
+        raise InvalidTableError(f"{path}: expected two columns, a name and its class, but found {list(table.columns)}")
+    names, classes = table.iloc[:, 0], table.iloc[:, 1]
+    repeated = sorted(set(names[names.duplicated()]))
+    raise_faults(path, [f"{name!r} is listed twice" for name in repeated])
+    return dict(zip(names, classes, strict=True))
+
+
+def mapped(names: Iterable[str], mapping: dict[str, str], where: Path) -> dict[str, str]:
+    """The class of each name.
+
+    Raises
+    ------
+    InvalidTableError
+        If the mapping does not know a name; the message lists them all.
+    """
+    names = list(names)
+    unknown = sorted({name for name in names if name not in mapping})
+    if unknown:
+        raise InvalidTableError(
+            f"{where}: expected every class in the mapping, but {listed(unknown, shown=SHOWN)} are not there; "
+            "add them, with an empty class to leave them out"
+        )
+    return {name: mapping[name] for name in names}
 
 
 def check_counts(given: ImageSet, samples: Sequence[Sample]) -> None:

@@ -22,19 +22,13 @@ _REFINED = 1000
 
 @dataclass(frozen=True)
 class Split:
-    """How samples are to be split.
-
-    Attributes
-    ----------
-    folds
-        Number of folds for cross-validation; None for a holdout, for the validation folder that came with the images,
-        or else 5.
-    holdout
-        Share of the samples that makes fold 0, to validate on; the others are fold 1.
-    """
+    """How samples are to be split."""
 
     folds: int | None = None
+    """Number of folds for cross-validation; None for a holdout, for the validation folder that came with the images,
+    or else 5."""
     holdout: float | None = None
+    """Share of the samples that makes fold 0, to validate on; the others are fold 1."""
     seed: int = 0
 
     def check(self) -> None:

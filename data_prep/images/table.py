@@ -1,25 +1,27 @@
-"""A CSV with a row per image → samples."""
+"""A CSV with a row per image → samples.
+
+Labels are one class an image, several joined by a separator, or a column per class. A mapping, a second CSV, merges
+classes.
+"""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import pandas as pd
+
 from data_prep.collection.csv_tables import raise_faults, read_csv
-from data_prep.images.files import find_images
-from data_prep.images.labels import LabelColumns, check_columns, read_labels
-from data_prep.images.sample import SHOWN, ImageSet, Sample, Section
-from monai_spine.errors import MissingInputError, listed
+from data_prep.images.folders import find_images
+from data_prep.images.sample import SHOWN, ImageSet, Sample, Section, mapped, ordered_classes, read_mapping, task_of
+from monai_spine.errors import InvalidOptionError, InvalidTableError, MissingInputError, listed
+from monai_spine.images.data.datalist import UNKNOWN, Task
 
-
-@dataclass(frozen=True)
-class SplitLists:
-    """Text files with an image's name a line; None where the split has no such list."""
-
-    train: Path | None = None
-    test: Path | None = None
+Label = int | tuple[int, ...]
+_FLAGS = {"1": 1, "1.0": 1, "true": 1, "0": 0, "0.0": 0, "false": 0, "": UNKNOWN, "-1": UNKNOWN, "-1.0": UNKNOWN}
+"""Values of a cell in a class's own column; an empty cell and -1 mean unknown."""
 
 
 def read_table(
@@ -29,7 +31,8 @@ def read_table(
     image_column: str = "image",
     patient_column: str | None = None,
     image_dir: Path | None = None,
-    lists: SplitLists | None = None,
+    train_list: Path | None = None,
+    test_list: Path | None = None,
     skip_missing: bool = False,
     apart: Path | None = None,
 ) -> ImageSet:
@@ -40,9 +43,9 @@ def read_table(
     image_dir
         Folder that the names in the table are relative to, the table's own if None. A name without a folder may lie
         anywhere below it.
-    lists
-        Images of the training list are trained on and those of the test list are for testing; those in neither are left
-        out, or with a test list alone, trained on.
+    train_list, test_list
+        Text files with an image's name a line. Images of the training list are trained on and those of the test list
+        are for testing; those in neither are left out, or with a test list alone, trained on.
     skip_missing
         Leave out images that are not there, instead of an error that lists them.
     apart
@@ -62,11 +65,12 @@ def read_table(
     label_rows = read_labels(table, labels, path)
     root = (image_dir or path.parent).absolute()
     files = located(names, root, apart)
-    sections = _sections(names, lists or SplitLists())
+    section_of, unlisted = _sections(names, train_list, test_list)
+    otherwise = Section.TRAINING if train_list is None else None
     patients = list(table[patient_column]) if patient_column else [""] * len(names)
-    samples, missing, notes = [], list(sections.unknown), Counter[str]()
+    samples, missing, notes = [], unlisted, Counter[str]()
     for name, label, patient in zip(names, label_rows.rows, patients, strict=True):
-        section, file = sections.of.get(name, sections.otherwise), files[name]
+        section, file = section_of.get(name, otherwise), files[name]
         if section is None:
             notes["images stand in neither list and were left out"] += 1
         elif label is None:
@@ -108,7 +112,7 @@ def located(names: Iterable[str], root: Path, apart: Path | None = None) -> dict
     lost = {name for name, file in files.items() if file is None and "/" not in name}
     if lost and root.is_dir():
         places: dict[str, list[Path]] = {}
-        for file in find_images(root, apart).images:
+        for file in find_images(root, apart)[0]:
             for name in {file.name, file.stem} & lost:
                 places.setdefault(name, []).append(file)
         several = [f"{name}: {listed([str(f.relative_to(root)) for f in p])}" for name, p in places.items() if p[1:]]
@@ -117,24 +121,17 @@ def located(names: Iterable[str], root: Path, apart: Path | None = None) -> dict
     return files
 
 
-@dataclass(frozen=True)
-class _Sections:
-    """Sections by name, of names in no list, and names of the lists that the table does not know."""
-
-    of: Mapping[str, Section]
-    otherwise: Section | None
-    unknown: Sequence[str]
-
-
-def _sections(names: Sequence[str], lists: SplitLists) -> _Sections:
-    train, test = (_read_list(path) if path else [] for path in (lists.train, lists.test))
+def _sections(
+    names: Sequence[str], train_list: Path | None, test_list: Path | None
+) -> tuple[dict[str, Section], list[str]]:
+    """Sections by name, for the names in a list; and names of the lists that the table does not have."""
+    train, test = (_read_list(path) if path else [] for path in (train_list, test_list))
     both = sorted(set(train) & set(test))
-    if lists.test is not None:
-        raise_faults(lists.test, [f"{name} is in the training list, too" for name in both])
+    if test_list is not None:
+        raise_faults(test_list, [f"{name} is in the training list, too" for name in both])
     known = set(names)
     unknown = [f"{name} (in a list, but not in the table)" for name in [*train, *test] if name not in known]
-    of = dict.fromkeys(train, Section.TRAINING) | dict.fromkeys(test, Section.TEST)
-    return _Sections(of, None if lists.train is not None else Section.TRAINING, unknown)
+    return dict.fromkeys(train, Section.TRAINING) | dict.fromkeys(test, Section.TEST), unknown
 
 
 def _read_list(path: Path) -> list[str]:
@@ -147,3 +144,116 @@ def _name_faults(names: Sequence[str]) -> list[str]:
     empty = [f"row {n + 2}: no image" for n, name in enumerate(names) if not name]
     twice = [f"{name} is listed {count} times" for name, count in Counter(names).items() if name and count > 1]
     return [*empty, *twice][: 10 * SHOWN]
+
+
+@dataclass(frozen=True)
+class LabelColumns:
+    """Where a table has its labels."""
+
+    columns: tuple[str, ...] = ()
+    """One column of class names, or a column of 0 and 1 for each class."""
+    joined: str | None = None
+    """Instead of these, a column of class names joined by ``separator``."""
+    separator: str = "|"
+    nothing: str = "No Finding"
+    """The text of such a cell if no class applies; an empty cell means the same."""
+    classes: tuple[str, ...] = ()
+    """All classes there may be, in the order of their numbers."""
+    mapping: Path | None = None
+    """A table that merges classes."""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The columns that must be there."""
+        return self.columns if self.joined is None else (self.joined,)
+
+
+@dataclass(frozen=True)
+class Labels:
+    """A label per row; None for a row whose class is left out."""
+
+    classes: tuple[str, ...]
+    task: Task
+    rows: list[Label | None]
+
+
+def read_labels(table: pd.DataFrame, columns: LabelColumns, where: Path) -> Labels:
+    """Labels of all rows.
+
+    Raises
+    ------
+    InvalidOptionError
+        If both ways to name columns were used, or neither.
+    MissingInputError
+        If a column is not there.
+    InvalidTableError
+        If a label is outside of the classes, or a cell is none; the message lists them.
+    """
+    if bool(columns.columns) == (columns.joined is not None):
+        raise InvalidOptionError("expected either --label-column, once or repeated, or --labels-column")
+    check_columns(table, columns.names, where)
+    if columns.joined is not None:
+        return _joined(table[columns.joined], columns, where)
+    if len(columns.columns) > 1:
+        return _flags(table[list(columns.columns)], columns, where)
+    return _single(table[columns.columns[0]], columns, where)
+
+
+def check_columns(table: pd.DataFrame, names: Sequence[str], where: Path) -> None:
+    """Make sure that columns are there.
+
+    Raises
+    ------
+    MissingInputError
+        If one is not.
+    """
+    lacking = [name for name in names if name not in table.columns]
+    if lacking:
+        raise MissingInputError(
+            f"{where}: expected the columns {listed(lacking)}, but found {listed(list(table.columns), shown=20)}"
+        )
+
+
+def _single(cells: pd.Series[str], columns: LabelColumns, where: Path) -> Labels:
+    raise_faults(where, [f"row {int(row) + 2}: no label in {cells.name}" for row in cells.index[cells == ""]])
+    class_of = _merged(set(cells), columns, where)
+    classes = ordered_classes((name for name in class_of.values() if name), columns.classes, where)
+    number = {name: n for n, name in enumerate(classes)}
+    return Labels(classes, task_of(classes), [number.get(class_of[cell]) for cell in cells])
+
+
+def _joined(cells: pd.Series[str], columns: LabelColumns, where: Path) -> Labels:
+    if not columns.separator:
+        raise InvalidOptionError("expected a --separator of one character or more")
+    rows = [
+        [name for name in map(str.strip, cell.split(columns.separator)) if name and name != columns.nothing]
+        for cell in cells
+    ]
+    class_of = _merged({name for names in rows for name in names}, columns, where)
+    classes = ordered_classes((name for name in class_of.values() if name), columns.classes, where)
+    mapped_rows = [{class_of[name] for name in names} for names in rows]
+    return Labels(classes, Task.MULTILABEL, [tuple(int(name in names) for name in classes) for names in mapped_rows])
+
+
+def _flags(cells: pd.DataFrame, columns: LabelColumns, where: Path) -> Labels:
+    if columns.mapping is not None:
+        raise InvalidOptionError("--mapping merges class names, and a column per class has none: leave one of them out")
+    classes = ordered_classes(columns.columns, columns.classes or columns.columns, where)
+    values = {name: [_FLAGS.get(cell.lower()) for cell in cells[name]] for name in columns.columns}
+    faults = [
+        f"row {row + 2}: {name} is {cells[name].iloc[row]!r}, expected 1, 0, or nothing (unknown)"
+        for name, column in values.items()
+        for row, value in enumerate(column)
+        if value is None
+    ]
+    raise_faults(where, faults)
+    rows = zip(*(values.get(name, [UNKNOWN] * len(cells)) for name in classes), strict=True)
+    return Labels(classes, Task.MULTILABEL, [tuple(UNKNOWN if v is None else v for v in row) for row in rows])
+
+
+def _merged(names: set[str], columns: LabelColumns, where: Path) -> dict[str, str]:
+    if columns.mapping is None:
+        if not names:
+            raise InvalidTableError(f"{where}: expected labels in {listed(columns.names)}, but found none")
+        return {name: name for name in names}
+    return mapped(names, read_mapping(columns.mapping), where)

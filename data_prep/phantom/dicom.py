@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-import struct
 import tempfile
 import uuid
-from bisect import bisect
 from dataclasses import dataclass
 from enum import Enum, auto
 from pathlib import Path
@@ -30,7 +28,7 @@ from pydicom.uid import (
     RLELossless,
 )
 
-from data_prep.phantom.acquisition.plan import Scan, Stack
+from data_prep.phantom.plan import Scan, Stack
 from monai_spine.geometry import LPS_TO_RAS, Array, spacing, to_world
 from monai_spine.spine import SeriesType
 
@@ -92,14 +90,16 @@ def write_stack(folder: Path, stack: Stack, pixels: list[Pixels], tags: SeriesTa
     scan = stack.scan
     folder.mkdir(parents=True, exist_ok=True)
     header = series_header(scan, tags)
-    shared = _encoded_pieces(header)  # once for all slices: pydicom would encode every element for every slice
+    # Once for all slices: with pydicom's `save_as`, which encodes every element of every slice, a cohort takes 1.25
+    # times as long.
+    shared = {int(element.tag): _encoded(element) for element in header}
     positions = to_world(scan.affine, [[0.0, 0.0, k] for k in range(len(pixels))]) @ LPS_TO_RAS
     heights = positions @ np.cross(*np.reshape(orientation(scan.affine), (2, 3)))
     for k, instance in enumerate(stack.instances):
         own = _slice_values(positions[k].tolist(), float(heights[k]), instance, pixels[k], tags)
         path = folder / f"{instance}.dcm"
         if tags.syntax == ExplicitVRLittleEndian:
-            path.write_bytes(_file_meta(str(own[SOP_INSTANCE])) + _merged(own, shared))
+            path.write_bytes(_file(own, shared))
         else:
             _save(header, own, tags.syntax, path)
 
@@ -154,44 +154,12 @@ def _codestream(dataset: Dataset, syntax: UID) -> bytes:
         return next(generate_frames(dcmread(path).PixelData, number_of_frames=1))
 
 
-def _encoded_pieces(header: Dataset) -> list[bytes]:
-    """The shared elements, encoded in pieces; a slice's own elements stand between them."""
-    own = list(SLICE_VRS)
-    pieces = [b""] * (len(own) + 1)
-    for element in header:
-        pieces[bisect(own, int(element.tag))] += _encoded(element)
-    return pieces
-
-
 def _encoded(element: DataElement) -> bytes:
     """One element as explicit little endian."""
     buffer = DicomBytesIO()
     buffer.is_little_endian, buffer.is_implicit_VR = True, False
     write_data_element(buffer, element)
     return buffer.getvalue()
-
-
-def _merged(own: Values, shared: list[bytes]) -> bytes:
-    """A slice's own elements and the shared ones, in the order of their tags."""
-    parts = [shared[0]]
-    for (tag, value), following in zip(own.items(), shared[1:], strict=True):
-        parts += [_element(tag, SLICE_VRS[tag], value), following]
-    return b"".join(parts)
-
-
-def _element(tag: int, vr: str, value: object) -> bytes:
-    """One element as explicit little endian: several values are joined by backslashes and padded to an even length."""
-    if isinstance(value, bytes):
-        content = value
-    elif vr in {"US", "UL"}:
-        content = struct.pack("<H" if vr == "US" else "<L", value)
-    else:
-        values = value if isinstance(value, list) else [value]
-        content = "\\".join(map(str, values)).encode("ascii")
-        content += (b"\0" if vr == "UI" else b" ") * (len(content) % 2)
-    start = struct.pack("<HH2s", tag >> 16, tag & 0xFFFF, vr.encode("ascii"))
-    length = struct.pack("<HL", 0, len(content)) if vr in {"OB", "OW"} else struct.pack("<H", len(content))
-    return start + length + content
 
 
 def orientation(affine: Array) -> list[float]:
@@ -213,17 +181,19 @@ def _slice_values(position: list[float], height: float, instance: int, pixels: P
     return dict(zip(SLICE_VRS, values, strict=True))
 
 
-def _file_meta(instance: str) -> bytes:
-    """Preamble and file meta information of an explicit little endian file."""
-    elements = (
-        _element(0x00020001, "OB", b"\0\1"),
-        _element(0x00020002, "UI", MRImageStorage),
-        _element(0x00020003, "UI", instance),
-        _element(0x00020010, "UI", ExplicitVRLittleEndian),
-        _element(0x00020012, "UI", IMPLEMENTATION),
+def _file(own: Values, shared: dict[int, bytes]) -> bytes:
+    """An explicit little endian file: file meta information, then a slice's own elements and the shared ones by tag."""
+    meta_elements = (
+        DataElement(0x00020001, "OB", b"\0\1"),
+        DataElement(0x00020002, "UI", MRImageStorage),
+        DataElement(0x00020003, "UI", own[SOP_INSTANCE]),
+        DataElement(0x00020010, "UI", ExplicitVRLittleEndian),
+        DataElement(0x00020012, "UI", IMPLEMENTATION),
     )
-    meta = b"".join(elements)
-    return PREAMBLE + _element(0x00020000, "UL", len(meta)) + meta
+    meta = b"".join(map(_encoded, meta_elements))
+    elements = {**shared, **{tag: _encoded(DataElement(tag, SLICE_VRS[tag], value)) for tag, value in own.items()}}
+    length = _encoded(DataElement(0x00020000, "UL", len(meta)))
+    return PREAMBLE + length + meta + b"".join(elements[tag] for tag in sorted(elements))
 
 
 def series_header(scan: Scan, tags: SeriesTags) -> Dataset:

@@ -9,8 +9,8 @@ from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.sequence import Sequence as Items
 from pydicom.uid import EnhancedMRImageStorage
 
-from data_prep.phantom.acquisition.plan import Scan, Stack
 from data_prep.phantom.dicom import Pixels, SeriesTags, orientation, series_header, spacing_values, uid
+from data_prep.phantom.plan import Scan, Stack
 from monai_spine.geometry import LPS_TO_RAS, to_world
 
 _MOVED = (

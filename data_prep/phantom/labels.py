@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.stats import norm
 
-from data_prep.phantom.anatomy.disease import CUTS, model
+from data_prep.phantom.disease import CUTS, model
 from monai_spine.geometry import Array
 from monai_spine.spine import FINDINGS, MISSING, Grade, Group
 

@@ -1,13 +1,19 @@
-"""Oddities of real people, scans and collections, each at its rate."""
+"""Oddities of real people, scans and collections, each at its rate; and what an oddity changes in a spine."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
+from dataclasses import dataclass
 from enum import Enum
 
 import numpy as np
 
 from monai_spine.errors import SpineError
+from monai_spine.spine import Level
+
+NONE: frozenset[Quirk] = frozenset()
+SLIPS = {Level.L3_L4: 0.15, Level.L4_L5: 0.60, Level.L5_S1: 0.25}
+"""Shares of slips by level."""
 
 
 class Quirk(str, Enum):
@@ -91,8 +97,6 @@ CONFLICTS = (
 )
 """Pairs of quirks that exclude each other."""
 
-NONE: frozenset[Quirk] = frozenset()
-
 
 def draw_quirks(rng: np.random.Generator, forced: Collection[Quirk] = NONE) -> frozenset[Quirk]:
     """The quirks of one study: those that are forced, and each of the others at its rate.
@@ -123,3 +127,75 @@ def named(names: Iterable[str]) -> frozenset[Quirk]:
         if {first, second} <= quirks:
             raise SpineError(f"a study cannot be both {first.value} and {second.value}; force one of them")
     return frozenset(quirks)
+
+
+class Transition(Enum):
+    """Where the lumbar spine ends and the sacrum begins."""
+
+    USUAL = "usual"
+    L6 = "l6"
+    SACRALISED_L5 = "sacralised-l5"
+
+
+@dataclass(frozen=True)
+class Slip:
+    """The vertebra above the disc of a level has slipped forwards by ``amount`` mm."""
+
+    level: Level
+    amount: float
+
+
+@dataclass(frozen=True)
+class Haemangioma:
+    """A ball in a vertebral body."""
+
+    above_sacrum: int
+    """0 for the lowest body above the sacrum, 1 for the one above it, and so on."""
+    place: tuple[float, float, float]
+    """Offset of its middle from the body's middle: right, anterior and up, in halves of the body's size."""
+    radius: float
+    """Radius in mm."""
+
+
+@dataclass(frozen=True)
+class Variants:
+    """What is unusual about a person; nothing by default."""
+
+    transition: Transition = Transition.USUAL
+    slip: Slip | None = None
+    haemangioma: Haemangioma | None = None
+    pulsating: bool = False
+    """Whether cerebrospinal fluid moves fast enough to lose its signal on T2."""
+
+    def describe(self) -> dict[Quirk, str]:
+        """The column ``detail`` of `quirks.csv` for each variant."""
+        details = {}
+        if self.transition is Transition.L6:
+            details[Quirk.L6] = f"{Level.L1_L2.value} is L2/L3, {Level.L5_S1.value} is L6/S1"
+        elif self.transition is Transition.SACRALISED_L5:
+            details[Quirk.SACRALISED_L5] = f"{Level.L1_L2.value} is T12/L1, {Level.L5_S1.value} is L4/L5"
+        if self.slip is not None:
+            details[Quirk.SPONDYLOLISTHESIS] = f"{self.slip.amount:.1f} mm at {self.slip.level.value}"
+        if self.haemangioma is not None:
+            above = list(Level)[-1 - self.haemangioma.above_sacrum]
+            details[Quirk.HAEMANGIOMA] = f"{2 * self.haemangioma.radius:.0f} mm, in the body above {above.value}"
+        return details
+
+
+NORMAL = Variants()
+
+
+def draw_variants(quirks: frozenset[Quirk], rng: np.random.Generator) -> Variants:
+    """The variants that belong to some quirks."""
+    # All random numbers are drawn whatever the quirks, so that one variant does not change another.
+    level = list(SLIPS)[int(rng.choice(len(SLIPS), p=list(SLIPS.values())))]
+    slip = Slip(level, float(rng.uniform(4.0, 11.0)))
+    place = tuple(rng.uniform([-0.45, -0.4, -0.3], [0.45, 0.4, 0.3]).tolist())
+    haemangioma = Haemangioma(int(rng.integers(len(Level))), place, float(rng.uniform(5.0, 10.0)))
+    transition = Transition.L6 if Quirk.L6 in quirks else Transition.USUAL
+    return Variants(
+        Transition.SACRALISED_L5 if Quirk.SACRALISED_L5 in quirks else transition,
+        slip if Quirk.SPONDYLOLISTHESIS in quirks else None,
+        haemangioma if Quirk.HAEMANGIOMA in quirks else None,
+        Quirk.FLOW_VOID in quirks,
+    )

@@ -8,12 +8,11 @@ from enum import IntEnum
 import numpy as np
 
 from data_prep.choices import PhantomSize
-from data_prep.phantom.acquisition.plan import Series, Stack, plan_series, scattered_id, with_artefacts
-from data_prep.phantom.anatomy.disease import Disease, draw_disease
-from data_prep.phantom.anatomy.person import Anatomy, draw_person
-from data_prep.phantom.anatomy.variants import draw_variants
+from data_prep.phantom.disease import Disease, draw_disease
 from data_prep.phantom.labels import posterior, read
-from data_prep.phantom.quirks import NONE, Quirk
+from data_prep.phantom.person import Anatomy, draw_person
+from data_prep.phantom.plan import Series, Stack, plan_series, scattered_id, with_artefacts
+from data_prep.phantom.quirks import NONE, Quirk, draw_variants
 from monai_spine.geometry import Array, plane_distance, to_voxel, to_world
 from monai_spine.spine import FINDINGS, MISSING, Condition, Finding, Group, Level
 
@@ -44,22 +43,15 @@ VISIBLE = 3.0
 
 @dataclass(frozen=True)
 class Findings:
-    """Disease and labels of a study.
-
-    Attributes
-    ----------
-    posterior
-        Probability of each label, ``(25, 3)``, in the order of ``FINDINGS``.
-    labels
-        Recorded labels, ``(25,)``: 0, 1, 2 or ``MISSING``.
-    top
-        The uppermost disc of the axial series.
-    """
+    """Disease and labels of a study."""
 
     disease: Disease
     posterior: Array
+    """Probability of each label, ``(25, 3)``, in the order of ``FINDINGS``."""
     labels: Array
+    """Recorded labels, ``(25,)``: 0, 1, 2 or ``MISSING``."""
     top: Level
+    """The uppermost disc of the axial series."""
 
 
 @dataclass(frozen=True)

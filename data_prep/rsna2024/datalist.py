@@ -12,9 +12,8 @@ from data_prep import folds as folding
 from data_prep.collection import coverage_table
 from data_prep.collection.assembly import COVERAGE, Collection, Run, assemble
 from data_prep.collection.codes import Code
-from data_prep.collection.conversion import convert_study
 from data_prep.collection.output_folder import check_output
-from data_prep.collection.study import TEST, TRAINING, StudyResult
+from data_prep.collection.study import TEST, TRAINING, StudyResult, convert_study
 from data_prep.dicom.job import JobResult, Settings
 from data_prep.dicom.tables import FileRow, ManifestRow
 from data_prep.faults import Fault

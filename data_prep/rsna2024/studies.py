@@ -19,28 +19,19 @@ from monai_spine.spine import MISSING, TARGETS, SeriesType
 
 @dataclass
 class ConvertedStudy:
-    """What the converter made of one study.
-
-    Attributes
-    ----------
-    slices
-        Where each slice went, by the path ``<study>/<series>/<instance>.dcm`` of its file, and by its frame where the
-        file has several.
-    volumes
-        3-D volumes of each series folder in the order of their stacks, relative to the converter's output.
-    timed
-        4-D volumes of each series folder.
-    refused
-        How many files of each series folder were refused, by reason.
-    stray
-        How many files lie elsewhere than in a series folder.
-    """
+    """What the converter made of one study."""
 
     slices: dict[SliceKey, Place] = field(default_factory=dict)
+    """Where each slice went, by the path ``<study>/<series>/<instance>.dcm`` of its file, and by its frame where the
+    file has several."""
     volumes: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
+    """3-D volumes of each series folder in the order of their stacks, relative to the converter's output."""
     timed: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
+    """4-D volumes of each series folder."""
     refused: dict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
+    """How many files of each series folder were refused, by reason."""
     stray: int = 0
+    """How many files lie elsewhere than in a series folder."""
 
     @property
     def series(self) -> set[str]:

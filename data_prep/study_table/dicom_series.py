@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from data_prep.collection.codes import Code
-from data_prep.collection.conversion import find_files
+from data_prep.collection.study import find_files
 from data_prep.dicom.convert import plan
 from data_prep.dicom.frames import Frame
 from data_prep.dicom.headers.reader import read_header

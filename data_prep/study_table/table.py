@@ -38,23 +38,16 @@ class SeriesRow:
 
 @dataclass(frozen=True)
 class TableStudy:
-    """A study of the table.
-
-    Attributes
-    ----------
-    patient
-        The first study of the same patient: no other name of the patient leaves the table.
-    labels
-        25 grades in the order of ``TARGETS``; None if nobody graded the study.
-    points
-        RAS mm.
-    """
+    """A study of the table."""
 
     study: str
     patient: str
+    """The first study of the same patient: no other name of the patient leaves the table."""
     rows: tuple[SeriesRow, ...]
     labels: tuple[int, ...] | None
+    """25 grades in the order of ``TARGETS``; None if nobody graded the study."""
     points: Mapping[Finding, Array]
+    """RAS mm."""
 
 
 @dataclass(frozen=True)

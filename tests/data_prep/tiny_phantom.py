@@ -8,8 +8,7 @@ import pandas as pd
 import pydicom
 
 from data_prep.choices import PhantomSize
-from data_prep.phantom import cohort
-from data_prep.phantom.acquisition import plan
+from data_prep.phantom import cohort, plan
 from data_prep.phantom.quirks import NONE, Quirk
 
 TINY = plan.Matrix(40, 48)

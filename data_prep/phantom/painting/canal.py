@@ -11,9 +11,9 @@ from itertools import pairwise
 
 import numpy as np
 
-from data_prep.phantom.anatomy.curve import Field
-from data_prep.phantom.anatomy.person import CANAL_DEPTH, FIRST_LUMBAR, FORAMEN_SIDE, SIGN, Anatomy
+from data_prep.phantom.curve import Field
 from data_prep.phantom.painting.canvas import Canvas, Mask, Patch, Tissue, cubed, speckle, squared
+from data_prep.phantom.person import CANAL_DEPTH, FIRST_LUMBAR, FORAMEN_SIDE, SIGN, Anatomy
 from monai_spine.geometry import Array
 from monai_spine.spine import Group, Level, Side
 
@@ -33,26 +33,19 @@ STRAND = 0.75
 
 @dataclass(frozen=True)
 class Profiles:
-    """The canal along the spine as tables over height: to look a value up is faster than to compute it.
-
-    Attributes
-    ----------
-    start
-        Height of the first row in mm; the rows are `STEP` mm apart.
-    wall, front
-        ``a`` of the posterior wall and of the front of the thecal sac.
-    half_depth, half_width
-        Half sizes of the sac in mm.
-    bulge
-        How far the discs push the sac back, in mm.
-    """
+    """The canal along the spine as tables over height: to look a value up is faster than to compute it."""
 
     start: float
+    """Height of the first row in mm; the rows are `STEP` mm apart."""
     wall: Field
+    """``a`` of the posterior wall."""
     front: Field
+    """``a`` of the front of the thecal sac."""
     half_depth: Field
     half_width: Field
+    """Half the depth and half the width of the sac in mm."""
     bulge: Field
+    """How far the discs push the sac back, in mm."""
 
     @classmethod
     def of(cls, anatomy: Anatomy) -> Profiles:

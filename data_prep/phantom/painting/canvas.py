@@ -14,7 +14,7 @@ from enum import IntEnum, auto
 import numpy as np
 import numpy.typing as npt
 
-from data_prep.phantom.anatomy.curve import EXTENT, STEP, Bounds, Field, Lattice, SpineCurve
+from data_prep.phantom.curve import EXTENT, STEP, Bounds, Field, Lattice, SpineCurve
 from monai_spine.geometry import Array
 
 Mask = npt.NDArray[np.bool_]
@@ -59,24 +59,18 @@ class Tissue(IntEnum):
 class Patch:
     """A box of samples; every array has the shape ``(slices * samples, rows, columns)``.
 
-    Attributes
-    ----------
-    r, a, s
-        Spine coordinates in mm.
-    side
-        Distance from the midline, ``|r|``.
-    tissue
-        Numbers of `Tissue`.
-    samples
-        Samples per voxel, which follow each other along the first axis.
+    ``r``, ``a`` and ``s`` are spine coordinates in mm.
     """
 
     r: Field
     side: Field
+    """Distance from the midline, ``|r|``."""
     a: Field
     s: Field
     tissue: npt.NDArray[np.uint8]
+    """Numbers of `Tissue`."""
     samples: int = 1
+    """Samples per voxel, which follow each other along the first axis."""
 
     def __getitem__(self, part: slice | tuple[slice, ...]) -> Patch:
         """A part of it, which shares its memory."""
@@ -102,24 +96,16 @@ class Patch:
 
 @dataclass(frozen=True)
 class Canvas:
-    """All samples of some slices of a series.
-
-    Attributes
-    ----------
-    frames
-        The curve's frames (see `SpineCurve.frames`) in voxels, ``(n, 3, 3)``.
-    samples
-        Samples per voxel.
-    whole
-        Arrays of shape ``(slices * samples, rows, columns)``.
-    heights
-        Lowest and highest ``s`` of all samples.
-    """
+    """All samples of some slices of a series."""
 
     frames: Array
+    """The curve's frames (see `SpineCurve.frames`) in voxels, ``(n, 3, 3)``."""
     samples: int
+    """Samples per voxel."""
     whole: Patch
+    """Arrays of shape ``(slices * samples, rows, columns)``."""
     heights: Span
+    """Lowest and highest ``s`` of all samples."""
 
     @classmethod
     def blank(cls, curve: SpineCurve, affine: Array, size: tuple[int, int, int], offsets: Array) -> Canvas:

@@ -11,10 +11,10 @@ from dataclasses import replace
 import numpy as np
 from scipy.ndimage import gaussian_filter
 
-from data_prep.phantom.acquisition.signal import Relaxation, Sequence, relaxations, signal_table, stir
-from data_prep.phantom.anatomy.curve import Field
-from data_prep.phantom.anatomy.person import Anatomy
+from data_prep.phantom.curve import Field
 from data_prep.phantom.painting.canvas import Mask, Tissue
+from data_prep.phantom.person import Anatomy
+from data_prep.phantom.signal import Relaxation, Sequence, relaxations, signal_table, stir
 
 Shape = tuple[int, ...]
 

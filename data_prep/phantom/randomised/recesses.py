@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from data_prep.phantom.anatomy.curve import Field
-from data_prep.phantom.anatomy.person import Anatomy
+from data_prep.phantom.curve import Field
 from data_prep.phantom.painting.canvas import Canvas
-from data_prep.phantom.randomised import dataset, people
+from data_prep.phantom.person import Anatomy
+from data_prep.phantom.randomised import dataset
 from data_prep.phantom.randomised.appearance import contrast, photographed
 from data_prep.phantom.randomised.dataset import Labels, RandomisedDataset, drawn
 from monai_spine.geometry import Array
@@ -43,19 +43,14 @@ SHARES = {Content.RECESS: 0.86, Content.BETWEEN: 0.06, Content.FLIPPED: 0.03, Co
 
 @dataclass(frozen=True)
 class Plane:
-    """Where a slice lies.
-
-    Attributes
-    ----------
-    origin, normal
-        A point on it, RAS mm of the patient, and its unit normal, upwards.
-    stretch
-        From RAS mm of the patient to mm of the phantom, which was drawn at a usual size, ``(3,)`` factors.
-    """
+    """Where a slice lies."""
 
     origin: Array
+    """A point on it, RAS mm of the patient."""
     normal: Array
+    """Its unit normal, upwards."""
     stretch: Array
+    """From RAS mm of the patient to mm of the phantom, which was drawn at a usual size, ``(3,)`` factors."""
 
 
 class RandomisedRecesses(RandomisedDataset):
@@ -83,15 +78,13 @@ class RandomisedRecesses(RandomisedDataset):
 
     Parameters
     ----------
-    length
-        How many items an epoch has.
-    seed
-        Seed of all items.
+    length, seed
+        How many items an epoch has, and the seed of all items.
     """
 
     def _item(self, rng: np.random.Generator) -> dict[str, Any]:
         content = drawn(SHARES, rng)
-        person, usual = people.draw(rng)
+        person, usual = dataset.draw_anatomy(rng)
         level = list(Level)[int(rng.integers(len(Level)))]
         plane = _plane(person, level, content, rng)
         middle = _in_patient(plane, person, person.canal_point(level))

@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from data_prep.phantom.anatomy.curve import Field
-from data_prep.phantom.anatomy.person import FIRST_SACRAL, Anatomy
+from data_prep.phantom.curve import Field
 from data_prep.phantom.painting.canal import Profiles
 from data_prep.phantom.painting.canvas import Canvas, Mask, Patch, Tissue
-from data_prep.phantom.randomised import dataset, people
+from data_prep.phantom.person import FIRST_SACRAL, Anatomy
+from data_prep.phantom.randomised import dataset
 from data_prep.phantom.randomised.appearance import contrast, field_of_view, photographed
 from data_prep.phantom.randomised.dataset import Labels, RandomisedDataset, drawn
 from monai_spine.geometry import Array, to_voxel, to_world
@@ -66,18 +66,12 @@ _FLANK = 30.0
 
 @dataclass(frozen=True)
 class View:
-    """Where an image lies.
-
-    Attributes
-    ----------
-    affine
-        From voxels ``(x, y, z)`` to RAS mm of the patient.
-    stretch
-        From RAS mm of the patient to mm of the phantom, which was drawn at a usual size: ``(4, 4)``.
-    """
+    """Where an image lies."""
 
     affine: Array
+    """From voxels ``(x, y, z)`` to RAS mm of the patient."""
     stretch: Array
+    """From RAS mm of the patient to mm of the phantom, which was drawn at a usual size: ``(4, 4)``."""
 
     @property
     def phantom(self) -> Array:
@@ -108,10 +102,8 @@ class RandomisedSpines(RandomisedDataset):
 
     Parameters
     ----------
-    length
-        How many items an epoch has.
-    seed
-        Seed of all items.
+    length, seed
+        How many items an epoch has, and the seed of all items.
     shape
         Voxels along x, y, z.
     step
@@ -126,7 +118,7 @@ class RandomisedSpines(RandomisedDataset):
 
     def _item(self, rng: np.random.Generator) -> dict[str, Any]:
         content = drawn(SHARES, rng)
-        person, usual = people.draw(rng)
+        person, usual = dataset.draw_anatomy(rng)
         view = _view(person, self.shape, self.step, content, rng)
         if content in _NEGATIVES:
             tissue = _NEGATIVES[content](self.shape, rng)
@@ -226,7 +218,7 @@ def _points(person: Anatomy, view: View, in_view: Mask, content: Content) -> dic
     """The landmarks in view, in RAS mm."""
     if content is not Content.SPINE:
         return {name: np.zeros((0, 3)) for name in ("canal", "foramen", "lumbosacral")}
-    canal, foramen = people.landmarks(person)
+    canal, foramen = dataset.landmarks(person)
     groups = {"canal": canal, "foramen": foramen.reshape(-1, 3), "lumbosacral": canal[-1:]}
     to_patient: Array = np.linalg.inv(view.stretch).astype(np.float64)
     placed = {name: to_world(to_patient, points) for name, points in groups.items()}

@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from data_prep.check.codes import Code
-from data_prep.check.result import CheckedData
+from data_prep.check.report import CheckedData
 from data_prep.check.run import check
 from data_prep.check.volumes import UnusableVolumeError, read
 from data_prep.choices import MAX_BYTES

@@ -14,8 +14,8 @@ from data_prep.check import fingerprint as fingerprints
 from data_prep.check.codes import Code
 from data_prep.check.entries import Study
 from data_prep.check.fingerprint import Spread, spread_of
-from data_prep.check.outliers import distance, faults_against, faults_within
 from data_prep.check.volume_facts import FEATURES, VolumeFacts
+from data_prep.check.volume_faults import distance, faults_against, faults_within
 from monai_spine.errors import InvalidTableError, MissingInputError
 from monai_spine.geometry import Plane
 from monai_spine.spine import FINDINGS, SeriesType

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.ndimage import gaussian_filter
 
-from data_prep.check.near_duplicates import BITS, near_duplicates, perceptual_hash
+from data_prep.check.volume_facts import BITS, near_duplicates, perceptual_hash
 from data_prep.check.volumes import Volume
 
 AFFINE = np.diag([1.5, 1.2, 4.0, 1.0])

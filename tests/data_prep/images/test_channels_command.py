@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from data_prep.images.files import NamePattern
+from data_prep.images.folders import NamePattern
 from monai_spine.errors import InvalidOptionError, InvalidTableError, MissingInputError
 from monai_spine.images.data.datalist import read_image_datalist
 from monai_spine.images.data.pixels import Mode, read_image

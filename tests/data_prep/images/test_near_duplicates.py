@@ -6,8 +6,7 @@ from PIL import Image
 from scipy.ndimage import gaussian_filter
 
 from data_prep.folds import connected
-from data_prep.images.near_duplicates import near_duplicates
-from data_prep.images.thumbnail import trimmed, views
+from data_prep.images.near_duplicates import near_duplicates, views, without_border
 
 SIDE = 160
 
@@ -78,7 +77,7 @@ def test_many_copies_of_one_picture_hang_together() -> None:
 
 def test_trimming_leaves_what_is_shown() -> None:
     picture = np.pad(np.full((40, 30), 200, dtype=np.uint8), ((7, 3), (5, 9)))
-    assert trimmed(picture).shape == (40, 30)
-    assert trimmed(255 - picture).shape == (40, 30)
+    assert without_border(picture).shape == (40, 30)
+    assert without_border(255 - picture).shape == (40, 30)
     textured = np.random.default_rng(0).integers(0, 256, (40, 40), dtype=np.uint8)
-    assert trimmed(textured).shape == (40, 40)
+    assert without_border(textured).shape == (40, 40)

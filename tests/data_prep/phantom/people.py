@@ -2,11 +2,11 @@
 
 import numpy as np
 
-from data_prep.phantom.acquisition.acquire import label_map
-from data_prep.phantom.anatomy.disease import Disease, measures
-from data_prep.phantom.anatomy.person import draw_person
-from data_prep.phantom.anatomy.variants import NORMAL, Haemangioma, Slip, Transition, Variants
+from data_prep.phantom.acquire import label_map
+from data_prep.phantom.disease import Disease, measures
 from data_prep.phantom.painting.canvas import Tissue
+from data_prep.phantom.person import draw_person
+from data_prep.phantom.quirks import NORMAL, Haemangioma, Slip, Transition, Variants
 from monai_spine.spine import FINDINGS, Level
 
 STEP = 0.25

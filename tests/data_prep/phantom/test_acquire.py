@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from data_prep.choices import PhantomSize
-from data_prep.phantom.acquisition.acquire import acquire, ghosted, label_map, zero_filling
-from data_prep.phantom.acquisition.plan import Ghost
+from data_prep.phantom.acquire import acquire, ghosted, label_map, zero_filling
 from data_prep.phantom.painting.canvas import Tissue
+from data_prep.phantom.plan import Ghost
 from data_prep.phantom.quirks import Quirk
 from data_prep.phantom.study import draw_study
 from monai_spine.geometry import to_voxel

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from data_prep.phantom.acquisition.signal import RELAXATION, T1, T2, strength
 from data_prep.phantom.painting.canvas import Tissue
+from data_prep.phantom.signal import RELAXATION, T1, T2, strength
 from monai_spine.spine import Group, Level, Side
 from tests.data_prep.phantom.people import SAC, STEP, UNUSUAL, person, plane, sagittal, tissue_at
 

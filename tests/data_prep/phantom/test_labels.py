@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import cohen_kappa_score
 
-from data_prep.phantom.anatomy.disease import SHARES, model
+from data_prep.phantom.disease import SHARES, model
 from data_prep.phantom.labels import best_rows, floor_report, posterior, prior_rows, read, score
 from data_prep.phantom.study import draw_findings
 from monai_spine.scoring import competition as scoring

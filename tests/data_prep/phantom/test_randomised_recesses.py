@@ -5,7 +5,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from data_prep.phantom.randomised import RandomisedRecesses, people, recesses
+from data_prep.phantom.randomised import RandomisedRecesses, dataset, recesses
 from data_prep.phantom.randomised.recesses import FIELD, SHARES, Content
 from monai_spine.geometry import spacing, to_voxel, to_world
 from monai_spine.spine import Level, Side
@@ -68,7 +68,7 @@ def _on_plane(item: dict, point: np.ndarray) -> np.ndarray:
 @pytest.mark.parametrize("seed", range(8))
 def test_the_truth_is_the_recess_moved_along_the_spine(seed: int) -> None:
     rng = np.random.default_rng(seed)
-    person, level = people.draw_unusual(rng), list(Level)[seed % len(Level)]
+    person, level = dataset.draw_unusual(rng), list(Level)[seed % len(Level)]
     plane = recesses._plane(person, level, Content.RECESS, rng)
     truth, _ = recesses._truth(person, level, plane, Content.RECESS)
     for side, place in zip(Side, truth, strict=True):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from data_prep.phantom.randomised import RandomisedSpines
-from data_prep.phantom.randomised.people import draw_unusual, landmarks
+from data_prep.phantom.randomised.dataset import draw_unusual, landmarks
 from data_prep.phantom.randomised.spines import SHARES, Content, Region
 from monai_spine.geometry import spacing, to_voxel
 

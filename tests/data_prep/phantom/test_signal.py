@@ -2,8 +2,8 @@
 
 import pytest
 
-from data_prep.phantom.acquisition.signal import RELAXATION, T1, T2, nucleus, stir, strength
 from data_prep.phantom.painting.canvas import Tissue
+from data_prep.phantom.signal import RELAXATION, T1, T2, nucleus, stir, strength
 
 
 @pytest.mark.parametrize("field", [1.5, 3.0])

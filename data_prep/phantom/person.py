@@ -10,9 +10,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from data_prep.phantom.anatomy.curve import EXTENT, SpineCurve
-from data_prep.phantom.anatomy.disease import Disease
-from data_prep.phantom.anatomy.variants import NORMAL, Slip, Transition, Variants
+from data_prep.phantom.curve import EXTENT, SpineCurve
+from data_prep.phantom.disease import Disease
+from data_prep.phantom.quirks import NORMAL, Slip, Transition, Variants
 from monai_spine.geometry import Array
 from monai_spine.spine import FINDINGS, Condition, Finding, Group, Level, Side
 
@@ -98,36 +98,25 @@ class Disc:
 
 @dataclass(frozen=True)
 class Anatomy:
-    """Everything that is known of one person's body.
-
-    Attributes
-    ----------
-    vertebrae, discs
-        T10 to S3 from above, and the disc below each; a vertebra up or down where the transition is unusual.
-    front_share
-        Per level, the share of a canal narrowing that the disc makes. Ligaments and facets make the rest.
-    sac_depth
-        Antero-posterior diameter of the thecal sac away from the discs.
-    conus
-        Height of the tip of the spinal cord.
-    fat
-        Thickness of the subcutaneous fat behind the back muscles.
-    streaks
-        Share of fat inside the muscles, from 0 to about .4.
-    seed
-        Varies what has no measure: texture, outlines of soft tissue, bowel.
-    """
+    """Everything that is known of one person's body."""
 
     curve: SpineCurve
     disease: Disease
     vertebrae: tuple[Vertebra, ...]
     discs: tuple[Disc, ...]
+    """T10 to S3 from above, and the disc below each; a vertebra up or down where the transition is unusual."""
     front_share: tuple[float, ...]
+    """Per level, the share of a canal narrowing that the disc makes. Ligaments and facets make the rest."""
     sac_depth: float
+    """Antero-posterior diameter of the thecal sac away from the discs."""
     conus: float
+    """Height of the tip of the spinal cord."""
     fat: float
+    """Thickness of the subcutaneous fat behind the back muscles."""
     streaks: float
+    """Share of fat inside the muscles, from 0 to about .4."""
     seed: int
+    """Varies what has no measure: texture, outlines of soft tissue, bowel."""
     variants: Variants = NORMAL
 
     def vertebra(self, name: str) -> Vertebra:
@@ -227,7 +216,8 @@ def draw_person(disease: Disease, rng: np.random.Generator, origin: Array, varia
     ``variants`` do not change any random number: with and without them it is the same person otherwise.
     """
     scale = float(np.clip(rng.normal(1.0, 0.05), 0.88, 1.12))
-    severity = _level_severity(disease)
+    # Levels with more disease, on average over the conditions, have drier discs.
+    severity = disease.severity.reshape(len(Condition), len(Level)).mean(axis=0)
     hydration = np.clip(0.85 - 0.22 * (severity + 0.6) + rng.normal(0.0, 0.18, len(Level)), 0.03, 1.0)
     vertebrae, discs = _stack(variants.transition, scale, hydration, rng)
     first = next(body for body in vertebrae if body.name == "L1")
@@ -245,11 +235,6 @@ def draw_person(disease: Disease, rng: np.random.Generator, origin: Array, varia
         seed=int(rng.integers(2**31)),
         variants=variants,
     )
-
-
-def _level_severity(disease: Disease) -> Array:
-    """Mean severity per level, shape ``(5,)``: levels with more disease have drier discs."""
-    return disease.severity.reshape(len(Condition), len(Level)).mean(axis=0)
 
 
 def _stack(

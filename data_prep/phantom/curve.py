@@ -29,24 +29,20 @@ COARSER = 3
 
 @dataclass(frozen=True)
 class SpineCurve:
-    """A lordotic, slightly scoliotic and rotated centre line through the vertebral bodies.
-
-    Attributes
-    ----------
-    origin
-        RAS mm of the centre of L3, shape ``(3,)``.
-    tilt, y, z, x, twist, slip
-        Tables over the `heights`: forward tilt of the tangent (rad), offsets of the centre line from the origin (RAS
-        mm), axial rotation (rad), and how far forward everything at a height has slipped (mm).
-    """
+    """A lordotic, slightly scoliotic and rotated centre line through the vertebral bodies."""
 
     origin: Array
+    """RAS mm of the centre of L3, shape ``(3,)``."""
     tilt: Array
+    """Forward tilt of the tangent (rad); this and all the following are tables over the `heights`."""
     y: Array
     z: Array
     x: Array
+    """With ``y`` and ``z``, the offsets of the centre line from the origin (RAS mm)."""
     twist: Array
+    """Axial rotation (rad)."""
     slip: Array
+    """How far forward everything at a height has slipped (mm)."""
 
     @classmethod
     def from_tilt(cls, origin: Array, tilt: Array, x: Array, twist: Array, slip: Array | None = None) -> SpineCurve:
@@ -132,25 +128,18 @@ class Lattice:
 
     Newton's method for every sample would be slow. Half of all places around the spine are off by less than 0.02 mm,
     99 % by less than 0.3 mm.
-
-    Attributes
-    ----------
-    size
-        Columns, rows, slices of the stack.
-    columns, rows
-        Where the nodes lie along columns and rows, from half a voxel before the first to half a voxel after the last.
-    planes
-        Spine coordinates of the nodes on the faces between slices, ``(slices + 1, nodes, nodes, 3)``, without any
-        slip: a slip happens within a few mm, which the lattice is too coarse for.
-    slip
-        The curve's heights, and how far forward everything has slipped at each; None where nothing has slipped.
     """
 
     size: tuple[int, int, int]
+    """Columns, rows, slices of the stack."""
     columns: Array
     rows: Array
+    """Where the nodes lie along columns and rows, from half a voxel before the first to half a voxel after the last."""
     planes: Field
+    """Spine coordinates of the nodes on the faces between slices, ``(slices + 1, nodes, nodes, 3)``, without any
+    slip: a slip happens within a few mm, which the lattice is too coarse for."""
     slip: tuple[Array, Array] | None
+    """The curve's heights, and how far forward everything has slipped at each; None where nothing has slipped."""
 
     @classmethod
     def over(cls, curve: SpineCurve, affine: Array, size: tuple[int, int, int]) -> Lattice:

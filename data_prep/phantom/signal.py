@@ -14,9 +14,9 @@ from functools import cache
 import numpy as np
 import numpy.typing as npt
 
-from data_prep.phantom.anatomy.curve import Field
-from data_prep.phantom.anatomy.person import Anatomy
+from data_prep.phantom.curve import Field
 from data_prep.phantom.painting.canvas import Patch, Tissue
+from data_prep.phantom.person import Anatomy
 
 
 @dataclass(frozen=True)

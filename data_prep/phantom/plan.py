@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from data_prep.choices import PhantomSize
-from data_prep.phantom.acquisition.signal import T1, T2, Sequence, stir
-from data_prep.phantom.anatomy.person import Anatomy
+from data_prep.phantom.person import Anatomy
 from data_prep.phantom.quirks import Quirk
+from data_prep.phantom.signal import T1, T2, Sequence, stir
 from monai_spine.geometry import Array
 from monai_spine.spine import Level, SeriesType
 
@@ -40,57 +40,38 @@ MATRICES = {
 
 @dataclass(frozen=True)
 class Ghost:
-    """Breathing while the lines of k-space are acquired one after the other.
-
-    Attributes
-    ----------
-    amplitude
-        How far the patient moves along the direction of phase encoding, in acquired pixels.
-    breaths
-        Breaths per image.
-    phase
-        Phase of the first breath, in rad.
-    """
+    """Breathing while the lines of k-space are acquired one after the other."""
 
     amplitude: float
+    """How far the patient moves along the direction of phase encoding, in acquired pixels."""
     breaths: float
+    """Breaths per image."""
     phase: float
+    """Phase of the first breath, in rad."""
 
 
 @dataclass(frozen=True)
 class Scan:
-    """A stack of slices to acquire.
-
-    Attributes
-    ----------
-    field
-        Field strength in T.
-    affine
-        From ``(column, row, slice)`` of the images as shown to RAS mm.
-    size
-        Columns, rows, slices as shown.
-    acquired
-        Samples acquired along a side of the image.
-    thickness
-        Slice thickness in mm.
-    motion
-        How far the patient has moved since the study began, RAS mm.
-    ghost
-        How the patient breathes, if breathing leaves ghosts.
-    kept
-        The share of k-space, from its middle, that is acquired. Below 1 there is no window, so that edges ring.
-    """
+    """A stack of slices to acquire."""
 
     series_type: SeriesType
     sequence: Sequence
     field: float
+    """Field strength in T."""
     affine: Array
+    """From ``(column, row, slice)`` of the images as shown to RAS mm."""
     size: tuple[int, int, int]
+    """Columns, rows, slices as shown."""
     acquired: int
+    """Samples acquired along a side of the image."""
     thickness: float
+    """Slice thickness in mm."""
     motion: Array
+    """How far the patient has moved since the study began, RAS mm."""
     ghost: Ghost | None = None
+    """How the patient breathes, if breathing leaves ghosts."""
     kept: float = 1.0
+    """The share of k-space, from its middle, that is acquired. Below 1 there is no window, so that edges ring."""
 
 
 @dataclass(frozen=True)

@@ -8,12 +8,12 @@ from functools import cache
 import numpy as np
 import numpy.typing as npt
 
-from data_prep.phantom.acquisition.plan import Ghost, Scan
-from data_prep.phantom.acquisition.signal import grain_factors, grain_table, relaxations, signal_table
-from data_prep.phantom.anatomy.curve import STEP, Bounds, Field, Lattice, SpineCurve, interpolation
-from data_prep.phantom.anatomy.person import Anatomy
+from data_prep.phantom.curve import STEP, Bounds, Field, Lattice, SpineCurve, interpolation
 from data_prep.phantom.painting import bones, canal, soft_tissue
 from data_prep.phantom.painting.canvas import Canvas, frames_in_voxels
+from data_prep.phantom.person import Anatomy
+from data_prep.phantom.plan import Ghost, Scan
+from data_prep.phantom.signal import grain_factors, grain_table, relaxations, signal_table
 from monai_spine.geometry import Array, to_world
 
 BRIGHTEST = 1100.0

@@ -104,22 +104,15 @@ MEASURES = {
 
 @dataclass(frozen=True)
 class Model:
-    """The statistics of the 25 findings, in the order of ``FINDINGS``; every array has shape ``(25,)``.
-
-    Attributes
-    ----------
-    mean, spread
-        Mean and standard deviation of the severity as read: anatomy and reader together.
-    reliability
-        Share of the variance as read that comes from the anatomy.
-    shares
-        ``(25, 3)``: probabilities of the grades among the recorded labels.
-    """
+    """The statistics of the 25 findings, in the order of ``FINDINGS``; every array has shape ``(25,)``."""
 
     mean: Array
     spread: Array
+    """Mean, and as spread the standard deviation, of the severity as read: anatomy and reader together."""
     reliability: Array
+    """Share of the variance as read that comes from the anatomy."""
     shares: Array
+    """``(25, 3)``: probabilities of the grades among the recorded labels."""
 
 
 @cache

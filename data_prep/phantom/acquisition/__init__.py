@@ -1,1 +1,0 @@
-"""From tissues to the grey values that a scanner would show."""
