@@ -142,7 +142,8 @@ class RecessLocator(Localizer):
     def __call__(self, plane: RecessPlane, path: str | Path, opened: Opener = open_volume) -> dict[Side, Detection]:
         """The recess on each side, however low its confidence. Of the file at ``path`` only the plane's slice is read.
 
-        ``opened`` opens the file. Raises `MissingInputError` or `InvalidVolumeError` if the slice cannot be read, or is not axial.
+        ``opened`` opens the file. Raises `MissingInputError` or `InvalidVolumeError` if the slice cannot be read, or
+        is not axial.
         """
         image, affine = recess_crop(axial_slice(path, plane.k, opened), plane.disc)
         return read_recesses(distributions(self.network(image[None].to(self.device))[0]), affine)
