@@ -270,10 +270,10 @@ def test_an_unexpected_error_refuses_its_series_alone(
     factory.write(tmp_path / "in" / "other", factory.series(4, seed=7, SeriesDescription="broken"))
     real = job.split_job
 
-    def sometimes(frames: list[object], max_bytes: int) -> object:
+    def sometimes(frames: list[object]) -> object:
         if frames[0].identity.description == "broken":
             raise ZeroDivisionError("Doe^Jane")
-        return real(frames, max_bytes)
+        return real(frames)
 
     monkeypatch.setattr(job, "split_job", sometimes)
     convert(tmp_path / "in", tmp_path / "out", quiet=True)
