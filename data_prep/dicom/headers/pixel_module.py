@@ -30,6 +30,7 @@ SIMPLEITK_SOP_CLASSES = {
     "1.2.840.10008.5.1.4.1.1.2",  # CT
     "1.2.840.10008.5.1.4.1.1.128",  # PET
     "1.2.840.10008.5.1.4.1.1.7",  # secondary capture, as of reformatted slices
+    "",  # removed by an anonymiser
 }
 """Single-frame images whose geometry and rescale GDCM reads. Of others it takes the pixel spacing or the position from
 elsewhere, or does not read them at all."""
@@ -93,7 +94,7 @@ def _check_grey(elements: Elements) -> None:
 def own_reader(header: Header, pixels: Pixels) -> str:
     """Why SimpleITK would not read this file, or read it wrongly; empty if it reads it right.
 
-    ``tests/data_prep/dicom/test_own_reader.py`` shows each case. Only files without another problem are asked about.
+    ``tests/data_prep/dicom/test_two_readers.py`` shows each case. Only files without another problem are asked about.
     """
     elements = header.elements
     if pixels.frames > 1 or FUNCTIONAL_GROUPS in elements:
