@@ -29,8 +29,8 @@ UNREAD_BY_SIMPLEITK = "files that SimpleITK cannot open"
 """Why our own reader alone reads a file, besides the reasons that its header gives."""
 
 FIRST_GROUP = 4
-"""Files in the first group of a stack, while whose reading nothing can be written. Each further group may have twice as
-many, as a group costs the time of two files beyond that of its own."""
+"""Files in the first group of a stack, while whose reading nothing can be written. Each further group may have four
+times as many, as a group costs the time of two files beyond that of its own."""
 
 Stored = npt.NDArray[np.generic]
 
@@ -84,7 +84,7 @@ def _groups(frames: Sequence[Frame]) -> Iterator[list[Frame]]:
         ):
             yield group
             group = []
-            limit *= 2
+            limit *= 4
         group.append(frame)
     if group:
         yield group

@@ -35,7 +35,7 @@ from monai_spine.console import track
 FOLDER = "images"
 _OURS = re.compile(r"\d{6}\.png")
 _PATIENT, _CENTRE, _WIDTH, _FUNCTION, _LUT = 0x00100020, 0x00281050, 0x00281051, 0x00281056, 0x00283010
-_TAGS = (_PATIENT, _CENTRE, _WIDTH, _FUNCTION, _LUT)
+_TAGS = frozenset((_PATIENT, _CENTRE, _WIDTH, _FUNCTION, _LUT))
 _WITHOUT_PLACE = {Reason.NO_GEOMETRY, Reason.LOCALIZER}
 """Reasons that keep a frame out of a volume, and not from being a picture."""
 Grey = npt.NDArray[np.float64]
