@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import resource
 import shutil
 import statistics
 import subprocess
@@ -28,7 +27,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-from convert_scale import memory, workers
+from convert_scale import all_seconds, memory, workers
 from generated_study import make_study
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -142,15 +141,10 @@ def _times(study: Path, out: Path, suffix: str, rounds: int) -> dict[str, list[C
 
 def _time(tool: Tool, study: Path, out: Path, suffix: str) -> Cost:
     shutil.rmtree(out, ignore_errors=True)
-    start, used = time.perf_counter(), _processor_seconds()
+    start, used = time.perf_counter(), all_seconds()
     tool(study, out, suffix)
-    elapsed, used = time.perf_counter() - start, _processor_seconds() - used
+    elapsed, used = time.perf_counter() - start, all_seconds() - used
     return Cost(1e3 * elapsed, 1e3 * used, sum(path.stat().st_size for path in out.rglob("*.nii*")) / 1e6)
-
-
-def _processor_seconds() -> float:
-    usages = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
-    return sum(usage.ru_utime + usage.ru_stime for usage in usages)
 
 
 def _print_times(suffix: str, costs: dict[str, list[Cost]]) -> None:

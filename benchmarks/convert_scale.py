@@ -36,13 +36,13 @@ class Machine:
     """How busy other programs keep the machine, between its creation and its report."""
 
     def __init__(self) -> None:
-        self._before, self._own = _ticks(), _all_seconds()
+        self._before, self._own = _ticks(), all_seconds()
 
     def report(self) -> str:
         """The share of the machine's time that other programs and the hypervisor used, in percent."""
         ticks = [after - before for before, after in zip(self._before, _ticks(), strict=True)]
         total, idle, steal = max(sum(ticks[:8]), 1), ticks[3] + ticks[4], ticks[7]
-        own = (_all_seconds() - self._own) * os.sysconf("SC_CLK_TCK")
+        own = (all_seconds() - self._own) * os.sysconf("SC_CLK_TCK")
         others = max(total - idle - steal - own, 0)
         return f"others {100 * others / total:.0f} %, stolen {100 * steal / total:.0f} %"
 
@@ -51,7 +51,7 @@ def _ticks() -> list[int]:
     return [int(value) for value in Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:]]
 
 
-def _all_seconds() -> float:
+def all_seconds() -> float:
     """Processor time of this process and of its children, also of those that have ended."""
     return sum(_processor_seconds().values()) + sum(os.times()[2:4])
 
@@ -98,16 +98,30 @@ def _round(number: int, root: Path, out: Path) -> tuple[float, float]:
 
 
 def _processor_seconds() -> dict[int, float]:
-    """Seconds of processor time by process, of this one and of its children."""
-    seconds = {os.getpid(): time.process_time()}
+    """Seconds of processor time by process, of this one and of its children, to which their own children count."""
+    own = os.getpid()
+    seconds, parents = {own: time.process_time()}, {}
     for folder in Path("/proc").glob("[0-9]*"):
         try:
-            fields = (folder / "stat").read_text().rpartition(")")[2].split()
+            parents[int(folder.name)] = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
         except OSError:  # the process has ended
             continue
-        if int(fields[1]) == os.getpid():
-            seconds[int(folder.name)] = (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    for process in parents:
+        child = process
+        while parents.get(child, own) != own:
+            child = parents[child]
+        if parents.get(child) == own:
+            seconds[child] = seconds.get(child, 0.0) + _seconds_of(process)
     return seconds
+
+
+def _seconds_of(process: int) -> float:
+    """Processor time of all threads of a process, counted in nanoseconds: ticks are too coarse for one study."""
+    try:
+        threads = [path.read_text() for path in Path(f"/proc/{process}/task").glob("*/schedstat")]
+    except OSError:
+        return 0.0
+    return 1e-9 * sum(int(text.split()[0]) for text in threads)
 
 
 def _since(before: dict[int, float]) -> dict[int, float]:
@@ -201,17 +215,20 @@ def _make_stack(folder: Path, name: str, slices: int, side: int) -> None:
 def _peak(source: Path, out: Path, suffix: str, verify: str) -> float:
     """Peak resident memory in MB of a process that converts; with ``none``, of one that has imported all that it needs.
 
-    The decoder of compressed frames is a process of its own, which holds one frame at a time.
+    SimpleITK's process counts too, and the memory that it shares with the converter counts twice.
     """
     shutil.rmtree(out, ignore_errors=True)
     code = (
-        "import sys; from pathlib import Path; from data_prep.dicom import convert, decoding, verification\n"
+        "import os, sys; from pathlib import Path; from data_prep.dicom import convert, simpleitk, verification\n"
         "import numpy, nibabel, pydicom.pixels.decoders, pydicom.dataset, pydicom.encaps\n"
         "source, out, suffix, verify = sys.argv[1:]\n"
+        "simpleitk.read_file('/dev/null', 0)\n"
         "if verify != 'none':\n"
         "    convert.convert(Path(source), Path(out), format=suffix, verify=verify, quiet=True)\n"
-        "status = Path('/proc/self/status').read_text()  # ru_maxrss would count the process that started this one\n"
-        "print(int(status.split('VmHWM:')[1].split()[0]) * 1.024e-3)"
+        "processes = (os.getpid(), simpleitk._running[0]._process.pid)\n"
+        # ru_maxrss would count the process that started this one
+        "status = [Path(f'/proc/{process}/status').read_text() for process in processes]\n"
+        "print(sum(int(text.split('VmHWM:')[1].split()[0]) for text in status) * 1.024e-3)"
     )
     command = [sys.executable, "-c", code, str(source), str(out), suffix, verify]
     done = subprocess.run(command, check=True, capture_output=True, cwd=ROOT)

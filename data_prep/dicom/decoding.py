@@ -1,37 +1,23 @@
-"""Compressed frames → stored values, by SimpleITK in a process of its own.
+"""Compressed frames of files that SimpleITK would read wrongly as a whole → stored values.
 
-Codecs are written in C, and damaged data can crash them. Then the frame is refused, and the next one gets a new
-process. A frame is handed over in a DICOM file that holds its pixels and nothing else: with the original file,
-SimpleITK would apply the rescale and invert MONOCHROME1.
-
-This module is also the program of that process (``python -m data_prep.dicom.decoding``). It reads paths of DICOM files
-from stdin, a line each. For each it writes the line ``<numpy type code> <bytes>`` and as many bytes to stdout, or the
-line ``refused``.
+SimpleITK decodes them too, each from a DICOM file that holds its pixels and nothing else: with the original file, it
+would apply the first frame's rescale to all, invert MONOCHROME1, or believe a width that the codestream contradicts.
 """
 
 from __future__ import annotations
 
-import select
-import struct
-import subprocess
-import sys
 import tempfile
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
-from typing import IO, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+from data_prep.dicom import simpleitk
 from data_prep.dicom.frames import Pixels
+from data_prep.dicom.headers.codestream import precision
 from data_prep.dicom.refusals import Reason, Refused
-
-SECONDS = 120.0
-"""How long one frame may take to decode."""
-
-MEMORY = 16 << 30
-"""Bytes of address space of the process: the most that a codestream with a wrong size can allocate."""
 
 Stored = npt.NDArray[np.generic]
 
@@ -51,8 +37,13 @@ def decode(pixels: Pixels, index: int) -> Stored:
     with tempfile.TemporaryDirectory(prefix="monai-spine-") as folder:
         path = Path(folder) / "frame.dcm"
         _write_pixels_alone(path, replace(pixels, bits_stored=bits), streams[index])
-        type_code, data = _decoder().decode(path)
-    decoded = np.frombuffer(data, type_code)
+        try:
+            image = simpleitk.read_file(str(path), pixels.rows * pixels.columns * simpleitk.VALUE_BYTES)
+        except simpleitk.CrashedError as error:
+            raise Refused(Reason.UNREADABLE, "pixel data crash the decoder") from error
+    if image is None:
+        raise Refused(Reason.UNREADABLE, "pixel data do not decode")
+    decoded = image.values.reshape(-1)
     if decoded.size != pixels.rows * pixels.columns:
         raise Refused(Reason.UNREADABLE, "pixel data decode to another matrix than the header's")
     if bits > pixels.bits_stored and not _fit(decoded, pixels):
@@ -101,45 +92,6 @@ def _fit(decoded: Stored, pixels: Pixels) -> bool:
     return bool(decoded.min() >= low and decoded.max() < low + (1 << pixels.bits_stored))
 
 
-_START_OF_IMAGE = b"\xff\xd8"
-_FRAME_HEADERS = {*range(0xC0, 0xD0), 0xF7} - {0xC4, 0xC8, 0xCC}
-"""Markers SOF0 to SOF15 of JPEG (ITU-T T.81, table B.1; DHT, JPG and DAC are none) and SOF55 of JPEG-LS (T.87)."""
-
-
-class Precision(NamedTuple):
-    """What a codestream declares of its values; ``signed`` is None where the format has no such field."""
-
-    bits: int
-    signed: bool | None
-
-
-def precision(codestream: bytes) -> Precision | None:
-    """The precision of a JPEG, JPEG-LS or JPEG 2000 codestream; None for others, such as RLE."""
-    if codestream.startswith(_START_OF_IMAGE):
-        return _jpeg_precision(codestream)
-    return _jpeg_2000_precision(codestream)
-
-
-def _jpeg_precision(codestream: bytes) -> Precision | None:
-    """From the first frame header: a marker, the segment's length, the precision."""
-    offset = len(_START_OF_IMAGE)
-    while offset + 5 <= len(codestream) and codestream[offset] == 0xFF:
-        marker, length = codestream[offset + 1], struct.unpack_from(">H", codestream, offset + 2)[0]
-        if marker in _FRAME_HEADERS:
-            return Precision(codestream[offset + 4], None)
-        offset += 1 if marker == 0xFF else 2 + length  # fill bytes may stand before a marker
-    return None
-
-
-def _jpeg_2000_precision(codestream: bytes) -> Precision | None:
-    """Of the first component, from the SIZ marker segment (ISO/IEC 15444-1, A.5.1), in a JP2 file or bare."""
-    start = codestream.find(b"\xff\x4f\xff\x51")
-    offset = start + 42  # markers, Lsiz, Rsiz, eight sizes and offsets of four bytes, Csiz
-    if start < 0 or offset >= len(codestream):
-        return None
-    return Precision((codestream[offset] & 0x7F) + 1, bool(codestream[offset] & 0x80))
-
-
 def _write_pixels_alone(path: Path, pixels: Pixels, codestream: bytes) -> None:
     """Write a DICOM file with a pixel module and nothing else."""
     from pydicom.dataset import Dataset, FileMetaDataset
@@ -158,96 +110,3 @@ def _write_pixels_alone(path: Path, pixels: Pixels, codestream: bytes) -> None:
     dataset.file_meta = FileMetaDataset()
     dataset.file_meta.TransferSyntaxUID = UID(pixels.syntax)
     dataset.save_as(path, enforce_file_format=True)
-
-
-class Decoder:
-    """A process that decodes one DICOM file after the other."""
-
-    def __init__(self) -> None:
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "data_prep.dicom.decoding"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,  # codecs print warnings there
-        )
-
-    def alive(self) -> bool:
-        """Whether it can take another file."""
-        return self._process.poll() is None
-
-    def decode(self, path: Path) -> tuple[str, bytes]:
-        """Type code and bytes of a file's pixels.
-
-        Raises
-        ------
-        Refused
-            ``UNREADABLE`` when they do not decode, crash the process or take too long.
-        """
-        requests, answers = self._process.stdin, self._process.stdout
-        assert requests is not None
-        assert answers is not None
-        try:
-            requests.write(f"{path}\n".encode())
-            requests.flush()
-        except OSError as error:
-            raise Refused(Reason.UNREADABLE, "pixel data crash the decoder") from error
-        if not select.select([answers], [], [], SECONDS)[0]:
-            self.stop()
-            raise Refused(Reason.UNREADABLE, f"pixel data do not decode within {SECONDS:.0f} s")
-        return self._read_answer(answers)
-
-    def _read_answer(self, answers: IO[bytes]) -> tuple[str, bytes]:
-        type_code, _, size = answers.readline().decode().strip().partition(" ")
-        if not type_code:
-            self.stop()
-            raise Refused(Reason.UNREADABLE, "pixel data crash the decoder")
-        if type_code == "refused":
-            raise Refused(Reason.UNREADABLE, "pixel data do not decode")
-        data = answers.read(int(size))
-        if len(data) < int(size):
-            raise Refused(Reason.UNREADABLE, "pixel data crash the decoder")
-        return type_code, data
-
-    def stop(self) -> None:
-        """End the process."""
-        self._process.kill()
-        self._process.wait()
-
-
-_running: list[Decoder] = []
-
-
-def _decoder() -> Decoder:
-    """This process's decoder; a new one if the last has crashed."""
-    if not _running or not _running[-1].alive():
-        _running[:] = [Decoder()]
-    return _running[-1]
-
-
-def serve() -> None:
-    """Decode files until stdin ends: the main function of the process."""
-    import resource  # not on Windows
-
-    import SimpleITK as sitk  # noqa: N813 - its usual name
-
-    resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    sitk.ProcessObject.GlobalWarningDisplayOff()
-    sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(1)
-    for line in sys.stdin:
-        sys.stdout.buffer.write(_answer(line.rstrip("\n")))
-        sys.stdout.buffer.flush()
-
-
-def _answer(path: str) -> bytes:
-    import SimpleITK as sitk  # noqa: N813
-
-    try:
-        decoded = sitk.GetArrayFromImage(sitk.ReadImage(path, imageIO="GDCMImageIO"))
-    except (RuntimeError, MemoryError):
-        return b"refused\n"
-    return f"{decoded.dtype.str} {decoded.nbytes}\n".encode() + decoded.tobytes()
-
-
-if __name__ == "__main__":
-    serve()

@@ -23,8 +23,8 @@ class Pixels:
         (compressed) data.
     frames
         NumberOfFrames.
-    swapped
-        How many bytes form a group whose order is reversed: 1 for little endian (nothing to do), 2 or 4 for big endian.
+    own_reader
+        Why the converter's own reader has to read the pixels; empty if SimpleITK reads them right.
     """
 
     location: str
@@ -37,7 +37,7 @@ class Pixels:
     bits_allocated: int
     bits_stored: int
     signed: bool
-    swapped: int = 1
+    own_reader: str = ""
 
     @property
     def frame_bytes(self) -> int:

@@ -78,7 +78,7 @@ def run_job(job: Job, settings: Settings) -> JobResult:
 
 
 def _convert_series(job: Job, settings: Settings) -> JobResult:
-    stacks, copies = split_job(job.frames, settings.max_bytes)
+    stacks, copies = split_job(job.frames)
     manifest: list[ManifestRow] = []
     files = [unused_row(copy, "duplicate") for copy in copies]
     next_number: Counter[tuple[str, str]] = Counter()
@@ -147,15 +147,16 @@ def _write(stack: Stack, path: Path, settings: Settings) -> None:
         return
     _check_size(stack, settings)
     try:
-        checksum = _write_volume(path, stack, settings.max_bytes)
+        exceptions: set[str] = set()
+        checksum = _write_volume(path, stack, exceptions)
         verify(path, checksum, stack)
         if settings.verify_values:
-            verify_values(path, stack, settings.max_bytes)
+            verify_values(path, stack)
     except Refused:  # a volume that an earlier run made of the same series must not stay either
         path.unlink(missing_ok=True)
         beside.unlink(missing_ok=True)
         raise
-    nifti.write(beside, [sidecar.content(stack, stack.affine, checksum, source, CONVERTER)])
+    nifti.write(beside, [sidecar.content(stack, checksum, source, CONVERTER, exceptions)])
 
 
 def _check_size(stack: Stack, settings: Settings) -> None:
@@ -166,10 +167,10 @@ def _check_size(stack: Stack, settings: Settings) -> None:
         raise Refused(Reason.TOO_LARGE, f"a stack of {size} bytes, at most {8 * settings.max_bytes}")
 
 
-def _write_volume(path: Path, stack: Stack, max_bytes: int) -> int:
-    """Write slice after slice, so that only one is in memory; return the CRC-32 of the file."""
+def _write_volume(path: Path, stack: Stack, exceptions: set[str]) -> int:
+    """Write slice after slice, so that only a few are in memory; return the CRC-32 of the file."""
     assert stack.affine is not None
     chosen = nifti.encoding(stack.frames)
     head = nifti.header(stack.shape, chosen.dtype, stack.affine, chosen.slope, chosen.inter)
-    slices = (values.reshape(-1).view(np.uint8).data for values in nifti.encoded(stack.frames, chosen, max_bytes))
+    slices = (values.reshape(-1).view(np.uint8).data for values in nifti.encoded(stack.frames, chosen, exceptions))
     return nifti.write(path, nifti.pack(itertools.chain([head], slices), path.name.endswith(".gz")))

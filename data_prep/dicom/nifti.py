@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +15,7 @@ import numpy.typing as npt
 from isal import igzip, isal_zlib
 
 from data_prep.dicom.frames import Frame
-from data_prep.dicom.pixels import stored_frames
+from data_prep.dicom.pixels import confirmed_frames
 from data_prep.dicom.stacks.placement import rigid
 from monai_spine.errors import SpineError
 from monai_spine.files import write_bytes
@@ -75,16 +75,12 @@ def _signed(dtype: np.dtype[np.generic], bits: int) -> np.dtype[np.generic]:
     return np.dtype(f"i{dtype.itemsize}")
 
 
-def encoded(frames: Iterable[Frame], chosen: Encoding, max_bytes: int) -> Iterator[Stored]:
+def encoded(frames: Sequence[Frame], chosen: Encoding, exceptions: set[str]) -> Iterator[Stored]:
     """Values of one frame after the other as the file stores them, ``(rows, columns)``; each valid until the next.
 
-    Raises
-    ------
-    Refused
-        As `data_prep.dicom.pixels.stored_frames`.
+    ``exceptions`` and errors are those of `data_prep.dicom.pixels.confirmed_frames`.
     """
-    frames = tuple(frames)
-    for frame, stored in zip(frames, stored_frames(frames, max_bytes), strict=True):
+    for frame, stored in zip(frames, confirmed_frames(frames, exceptions), strict=True):
         if chosen.dtype.kind == "f":
             yield (stored.astype(np.float64) * frame.slope + frame.intercept).astype(np.float32)
         elif stored.dtype.itemsize == chosen.dtype.itemsize:

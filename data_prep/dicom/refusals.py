@@ -34,7 +34,7 @@ class Reason(str, Enum):
     # of an input path (`data_prep.dicom.sources`), a choice of the user, the written volume
     UNSAFE_PATH = "UNSAFE_PATH"  # an archive entry or a DICOMDIR reference points outside
     NOT_SELECTED = "NOT_SELECTED"  # left out by --only
-    VERIFY_FAILED = "VERIFY_FAILED"  # the written volume did not agree with the headers and was removed
+    VERIFY_FAILED = "VERIFY_FAILED"  # two readers, or the written volume and the headers, did not agree
 
 
 class Refused(Exception):  # noqa: N818 - a verdict on the data, not an error

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Collection
 from pathlib import Path
-
-import numpy as np
-import numpy.typing as npt
 
 from data_prep.dicom.frames import Frame
 from data_prep.dicom.nifti import file_checksum, sidecar_path
@@ -16,7 +14,7 @@ from monai_spine.data.sidecars import SCHEMA
 from monai_spine.geometry import obliquity, spacing
 
 
-def content(stack: Stack, affine: npt.NDArray[np.float64], checksum: int, source: str, converter: str) -> bytes:
+def content(stack: Stack, checksum: int, source: str, converter: str, exceptions: Collection[str]) -> bytes:
     """The sidecar's bytes. Keys are sorted, so that equal input gives equal bytes.
 
     Parameters
@@ -27,13 +25,17 @@ def content(stack: Stack, affine: npt.NDArray[np.float64], checksum: int, source
         `source_digest` of the stack.
     converter
         Name and version of the program that wrote the volume.
+    exceptions
+        Why the converter's own reader alone read some slices.
     """
-    first = stack.first
+    assert stack.affine is not None
+    first, affine = stack.first, stack.affine
     plane = stack.plane
     record = {
         **dict(first.parameters),
         "Schema": SCHEMA,
         "Converter": converter,
+        "PixelReader": f"monai_spine alone: {', '.join(sorted(exceptions))}" if exceptions else "SimpleITK",
         "SeriesDescription": first.identity.description,
         "StudyInstanceUID": first.identity.study,
         "SeriesInstanceUID": first.identity.series,

@@ -24,7 +24,7 @@ from data_prep.dicom import nifti
 from data_prep.dicom.headers.elements import Elements, read_elements
 from data_prep.dicom.headers.reader import read_header
 from data_prep.dicom.nifti import OutputError
-from data_prep.dicom.pixels import stored_frames
+from data_prep.dicom.pixels import own_frames
 from data_prep.dicom.refusals import Reason, Refused
 from data_prep.dicom.sources import Source
 from data_prep.images.folders import is_dicom
@@ -35,7 +35,7 @@ from monai_spine.console import track
 FOLDER = "images"
 _OURS = re.compile(r"\d{6}\.png")
 _PATIENT, _CENTRE, _WIDTH, _FUNCTION, _LUT = 0x00100020, 0x00281050, 0x00281051, 0x00281056, 0x00283010
-_TAGS = (_PATIENT, _CENTRE, _WIDTH, _FUNCTION, _LUT)
+_TAGS = frozenset((_PATIENT, _CENTRE, _WIDTH, _FUNCTION, _LUT))
 _WITHOUT_PLACE = {Reason.NO_GEOMETRY, Reason.LOCALIZER}
 """Reasons that keep a frame out of a volume, and not from being a picture."""
 Grey = npt.NDArray[np.float64]
@@ -173,7 +173,7 @@ def write_picture(source: Path, target: Path) -> str:
     elements = read_elements(str(source), _TAGS, MAX_BYTES).elements
     if (elements.has_items(_LUT) or elements.data(_LUT)) and not elements.data(_CENTRE):
         raise Refused(Reason.UNSUPPORTED, "a look-up table in the place of a window")
-    (stored,) = stored_frames([frame], MAX_BYTES)
+    (stored,) = own_frames([frame])
     grey = shown(stored.astype(np.float64) * frame.slope + frame.intercept, elements)
     if frame.contrast.photometric == "MONOCHROME1":
         grey = 1 - grey

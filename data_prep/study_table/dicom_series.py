@@ -64,7 +64,7 @@ def _order(job: Job) -> tuple[int, str]:
 
 def _convert_series(study: str, row: SeriesRow, job: Job, settings: Settings, name: Namer) -> Iterator[SeriesReport]:
     """Type each stack of a series by its headers, then convert those of one type together under one name."""
-    kept, _ = drop_copies(job.frames, settings.max_bytes)
+    kept, _ = drop_copies(job.frames)
     typed: dict[SeriesType, list[Frame]] = defaultdict(list)
     reports: dict[SeriesType, SeriesReport] = {}
     for stack in stacks_of(kept):

@@ -1,20 +1,17 @@
-"""The header of one DICOM file, read once up to the pixel data. Values are decoded only when they are asked for.
+"""The header of one DICOM file, read once up to the pixel data by pydicom.
 
-A plain header (little endian, no sequence of undefined length) is parsed by `_scan`, which takes a tenth of pydicom's
-time: values are decoded straight from their bytes, without an object for each element, and a malformed value affects
-its own tag alone. Every other header is parsed by pydicom. A test checks that both yield the same bytes.
+Values are kept as bytes and decoded only when they are asked for: a malformed value affects its own tag alone.
 """
 
 from __future__ import annotations
 
 import io
 import math
-import os
 import struct
 import warnings
 import zlib
-from collections.abc import Collection
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import BinaryIO, NamedTuple
 
 from pydicom import config
@@ -37,14 +34,11 @@ PIXEL_TAGS = frozenset((PIXEL_DATA, 0x7FE00008, 0x7FE00009))
 """Pixel data as integers, floats and doubles."""
 
 HEADER_BYTES = 1 << 16
-"""How much of a file is read at once. pydicom parses a longer header."""
+"""How much of a file is read at once: few headers are longer."""
 
 _EXPLICIT_ELEMENT = struct.Struct("<HH2sH")
-_IMPLICIT_ELEMENT = struct.Struct("<HHI")
-_LENGTH = struct.Struct("<I")
 _LONG_VRS = frozenset(b"OB OD OF OL OV OW SQ SV UC UN UR UT UV".split())
 """Value representations whose length has four bytes, after two reserved ones (PS3.5, 7.1.2)."""
-_SHORT_VRS = frozenset(b"AE AS AT CS DA DS DT FL FD IS LO LT PN SH SL SS ST TM UI UL US".split())
 _UNDEFINED = 0xFFFFFFFF
 _BINARY = {"US": "H", "SS": "h", "UL": "I", "SL": "i", "FL": "f", "FD": "d"}
 _SIZES = {vr: struct.calcsize(code) for vr, code in _BINARY.items()}
@@ -64,7 +58,7 @@ class Elements:
     little_endian
         The byte order of binary values.
     dataset
-        The same header as pydicom parsed it; None for a plain header. Only its sequences are used.
+        The same header as pydicom parsed it. Only its sequences are used.
     """
 
     def __init__(self, values: dict[int, bytes], little_endian: bool = True, dataset: Dataset | None = None) -> None:
@@ -175,7 +169,7 @@ class Header:
     size: int
 
 
-def read_elements(location: str, tags: Collection[int], max_bytes: int) -> Header:
+def read_elements(location: str, tags: frozenset[int], max_bytes: int) -> Header:
     """Parse a file's header once, up to its pixel data.
 
     Raises
@@ -184,21 +178,15 @@ def read_elements(location: str, tags: Collection[int], max_bytes: int) -> Heade
         ``EMPTY``; ``NOT_AN_IMAGE`` if the file is no DICOM file; ``TOO_LARGE``, ``UNREADABLE`` or ``TRUNCATED`` if a
         deflated data set cannot be inflated.
     """
-    with open(location, "rb", buffering=0) as file:  # noqa: PTH123 - a Path takes longer, and this runs for every file
-        start = file.read(HEADER_BYTES)
+    with io.BufferedReader(io.FileIO(location), HEADER_BYTES) as file:
+        start = file.peek(132)
         if not start:
             raise Refused(Reason.EMPTY, "the file has no bytes")
         has_preamble = start[128:132] == b"DICM"
         if not has_preamble and not _begins_with_element(start):
             raise Refused(Reason.NOT_AN_IMAGE, "not a DICOM file")
-        beginning = io.BytesIO(start)
-        beginning.seek(132 if has_preamble else 0)
-        meta = read_meta(beginning)
-        try:
-            return _scan(file, start, beginning.tell(), meta, tags)
-        except NotPlainError:
-            file.seek(beginning.tell())
-            return _parse(io.BufferedReader(file), meta, tags, max_bytes)
+        file.seek(132 if has_preamble else 0)
+        return _parse(file, read_meta(file), tags, max_bytes)
 
 
 def _begins_with_element(start: bytes) -> bool:
@@ -223,76 +211,13 @@ def read_meta(file: BinaryIO) -> Meta:
     return Meta(values.get(0x0002, ""), values.get(0x0010, ""))
 
 
-class NotPlainError(Exception):
-    """The header is not plain or longer than the buffer, so that pydicom has to parse it."""
+@lru_cache(maxsize=4)
+def _as_pydicom_has_them(tags: frozenset[int]) -> list[BaseTag | int]:
+    """Tags in pydicom's class: to make them takes a third of the time of parsing a header."""
+    return [BaseTag(tag) for tag in tags]
 
 
-def _scan(file: io.FileIO, start: bytes, offset: int, meta: Meta, tags: Collection[int]) -> Header:
-    """The header of a plain file, from its first bytes.
-
-    Raises
-    ------
-    NotPlainError
-        If this parser cannot be sure of the result.
-    """
-    if meta.syntax in {"", DEFLATED, BIG_ENDIAN}:
-        raise NotPlainError
-    implicit = meta.syntax in {IMPLICIT, GE_BIG_ENDIAN}
-    values, end = scan_values(start, offset, implicit, tags)
-    if FUNCTIONAL_GROUPS in values:
-        raise NotPlainError
-    pixels = _pixel_element(start[end : end + 12], end, implicit, True)
-    return Header(Elements(values), meta.sop_class, meta.syntax, pixels, os.fstat(file.fileno()).st_size)
-
-
-def scan_values(buffer: bytes, start: int, implicit: bool, tags: Collection[int]) -> tuple[dict[int, bytes], int]:
-    """Values of these tags, and the offset of the pixel data's element.
-
-    Parameters
-    ----------
-    buffer
-        The beginning of a file.
-    start
-        Where its data set starts.
-
-    Raises
-    ------
-    NotPlainError
-        If this parser cannot be sure of the result.
-    """
-    values: dict[int, bytes] = {}
-    offset, previous_tag = start, 0
-    read = _implicit_element if implicit else _explicit_element
-    while True:
-        try:
-            tag, value_offset, length = read(buffer, offset)
-        except struct.error as error:
-            raise NotPlainError from error
-        if tag in PIXEL_TAGS:
-            return values, offset
-        if tag <= previous_tag or length == _UNDEFINED or value_offset + length > len(buffer):
-            raise NotPlainError
-        if tag in tags:
-            values[tag] = buffer[value_offset : value_offset + length]
-        previous_tag, offset = tag, value_offset + length
-
-
-def _explicit_element(buffer: bytes, offset: int) -> tuple[int, int, int]:
-    """Tag, offset of the value, length."""
-    group, element, vr, length = _EXPLICIT_ELEMENT.unpack_from(buffer, offset)
-    if vr in _SHORT_VRS:
-        return group << 16 | element, offset + 8, length
-    if vr in _LONG_VRS:
-        return group << 16 | element, offset + 12, _LENGTH.unpack_from(buffer, offset + 8)[0]
-    raise NotPlainError
-
-
-def _implicit_element(buffer: bytes, offset: int) -> tuple[int, int, int]:
-    group, element, length = _IMPLICIT_ELEMENT.unpack_from(buffer, offset)
-    return group << 16 | element, offset + 8, length
-
-
-def _parse(file: BinaryIO, meta: Meta, tags: Collection[int], max_bytes: int) -> Header:
+def _parse(file: BinaryIO, meta: Meta, tags: frozenset[int], max_bytes: int) -> Header:
     """The header as pydicom parses it."""
     syntax = meta.syntax
     stream: BinaryIO = io.BytesIO(inflate(file.read(), max_bytes)) if syntax == DEFLATED else file
@@ -301,7 +226,7 @@ def _parse(file: BinaryIO, meta: Meta, tags: Collection[int], max_bytes: int) ->
         is_implicit_VR=syntax in {IMPLICIT, GE_BIG_ENDIAN, ""},
         is_little_endian=syntax != BIG_ENDIAN,
         stop_when=lambda tag, _vr, _length: tag in PIXEL_TAGS,
-        specific_tags=[BaseTag(tag) for tag in tags],
+        specific_tags=_as_pydicom_has_them(tags),
     )
     implicit, little = (bool(flag) for flag in dataset.original_encoding)
     end = stream.tell()

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import struct
 from pathlib import Path
 from typing import BinaryIO
 
 from data_prep.dicom.frames import Pixels
+from data_prep.dicom.headers.codestream import precision
 from data_prep.dicom.headers.elements import (
     BIG_ENDIAN,
     DEFLATED,
     EXPLICIT,
+    FUNCTIONAL_GROUPS,
     GE_BIG_ENDIAN,
     IMPLICIT,
     PIXEL_DATA,
@@ -21,6 +24,21 @@ from data_prep.dicom.refusals import Reason, Refused
 
 NATIVE = {IMPLICIT, EXPLICIT, BIG_ENDIAN, DEFLATED, GE_BIG_ENDIAN}
 """Transfer syntaxes whose pixel data are not compressed."""
+
+SIMPLEITK_SOP_CLASSES = {
+    "1.2.840.10008.5.1.4.1.1.4",  # MR
+    "1.2.840.10008.5.1.4.1.1.2",  # CT
+    "1.2.840.10008.5.1.4.1.1.128",  # PET
+    "1.2.840.10008.5.1.4.1.1.7",  # secondary capture, as of reformatted slices
+    "",  # removed by an anonymiser
+}
+"""Single-frame images whose geometry and rescale GDCM reads. Of others it takes the pixel spacing or the position from
+elsewhere, or does not read them at all."""
+
+RLE = "1.2.840.10008.1.2.5"
+
+CODESTREAM_BYTES = 1 << 14
+"""How much of a codestream is searched for its precision. If it comes later, our own reader takes the file."""
 
 _ITEM, _SEQUENCE_END = 0xFFFEE000, 0xFFFEE0DD
 
@@ -49,6 +67,8 @@ def pixel_module(location: str, header: Header) -> Pixels:
     # a HighBit that contradicts BitsStored was once believed: values came out wrong (found by fuzzing)
     if (high_bit := elements.short(0x00280102)) not in {None, stored - 1}:
         raise Refused(Reason.UNSUPPORTED, f"{stored} bits are used, but HighBit is {high_bit}")
+    if header.syntax == GE_BIG_ENDIAN and allocated != 16:
+        raise Refused(Reason.UNSUPPORTED, f"pixels of {allocated} bits in GE's private big endian syntax")
     return Pixels(
         location=location,
         syntax=header.syntax,
@@ -60,7 +80,6 @@ def pixel_module(location: str, header: Header) -> Pixels:
         bits_allocated=allocated,
         bits_stored=stored,
         signed=elements.short(0x00280103) == 1,
-        swapped=_swapped(header, allocated),
     )
 
 
@@ -72,15 +91,34 @@ def _check_grey(elements: Elements) -> None:
         raise Refused(Reason.UNSUPPORTED, "a lookup table maps the values")
 
 
-def _swapped(header: Header, allocated: int) -> int:
-    """How many bytes form a group in reversed order. Pixels in an OW element are swapped in words of two bytes."""
-    element = header.pixels
-    assert element is not None
-    if header.syntax == GE_BIG_ENDIAN:
-        if allocated != 16:
-            raise Refused(Reason.UNSUPPORTED, f"pixels of {allocated} bits in GE's private big endian syntax")
-        return 2
-    return 1 if element.little_endian else max(allocated // 8, 2 if element.vr == "OW" else 1)
+def own_reader(header: Header, pixels: Pixels) -> str:
+    """Why SimpleITK would not read this file, or read it wrongly; empty if it reads it right.
+
+    ``tests/data_prep/dicom/test_two_readers.py`` shows each case. Only files without another problem are asked about.
+    """
+    elements = header.elements
+    if pixels.frames > 1 or FUNCTIONAL_GROUPS in elements:
+        return "a multi-frame object"
+    if elements.text(0x00280004) == "MONOCHROME1":
+        return "MONOCHROME1"
+    if pixels.bits_allocated != 16 and pixels.bits_stored < pixels.bits_allocated:
+        return f"{pixels.bits_stored} of {pixels.bits_allocated} bits"
+    if (elements.text(0x00080016) or header.sop_class) not in SIMPLEITK_SOP_CLASSES:
+        return "another SOP class than MR, CT, PET or secondary capture"
+    if pixels.length is None and not _codestream_agrees(pixels):
+        return "a codestream that contradicts the header"
+    return ""
+
+
+def _codestream_agrees(pixels: Pixels) -> bool:
+    """Whether the first codestream declares the header's precision, or is of a format that declares none."""
+    if pixels.syntax == RLE:
+        return True
+    with Path(pixels.location).open("rb") as file:
+        file.seek(pixels.offset + 4)
+        file.seek(struct.unpack("<I", file.read(4))[0] + 8, os.SEEK_CUR)  # over the offset table
+        declared = precision(file.read(CODESTREAM_BYTES))
+    return declared is not None and declared.bits == pixels.bits_stored and declared.signed in {None, pixels.signed}
 
 
 def pixel_data_problem(header: Header, pixels: Pixels) -> tuple[Reason, str] | None:

@@ -13,7 +13,7 @@ from data_prep.choices import MAX_BYTES
 from data_prep.dicom.frames import Contrast, FileHeader, Frame, Geometry, Identity, Pixels
 from data_prep.dicom.headers import enhanced, identity, parameters, vendors
 from data_prep.dicom.headers.elements import Elements, Header, read_elements
-from data_prep.dicom.headers.pixel_module import pixel_data_problem, pixel_module
+from data_prep.dicom.headers.pixel_module import own_reader, pixel_data_problem, pixel_module
 from data_prep.dicom.refusals import Reason, Refused
 from data_prep.dicom.sources import Source
 
@@ -99,6 +99,8 @@ def _frames(source: Source, header: Header, max_bytes: int) -> tuple[Frame, ...]
     # a damaged NumberOfFrames can be in the billions: no frame is made before the pixel data are known to suffice
     if problem and problem[0] is Reason.TRUNCATED and pixels.frames > 1:
         raise Refused(*problem)
+    if problem is None:
+        pixels = replace(pixels, own_reader=own_reader(header, pixels))
     template = _template(source.path, elements, pixels)
     groups = enhanced.groups(elements.dataset, pixels.frames)
     if groups is not None:

@@ -16,17 +16,17 @@ from data_prep.dicom.refusals import Reason, Refused
 from data_prep.dicom.stacks.splitting import Stack, split
 
 
-def split_job(frames: Sequence[Frame], max_bytes: int) -> tuple[list[Stack], list[Frame]]:
+def split_job(frames: Sequence[Frame]) -> tuple[list[Stack], list[Frame]]:
     """Split a job's frames into stacks.
 
     Returns
     -------
     The stacks without copies, and the copies. A stack's detail says how many copies were left out of it.
     """
-    kept, copies = drop_copies(frames, max_bytes)
+    kept, copies = drop_copies(frames)
     stacks = stacks_of(kept)
     ambiguous = [frame for stack in stacks if stack.reason is Reason.AMBIGUOUS_VOLUMES for frame in stack.frames]
-    resent = _resent(ambiguous, max_bytes)
+    resent = _resent(ambiguous)
     if resent:
         removed = {id(frame) for frame in resent}
         stacks = stacks_of([frame for frame in kept if id(frame) not in removed])
@@ -43,12 +43,12 @@ def _with_copy_count(stack: Stack, copies: list[Frame]) -> Stack:
     return replace(stack, detail="; ".join(filter(None, (stack.detail, note))))
 
 
-def drop_copies(frames: Sequence[Frame], max_bytes: int) -> tuple[list[Frame], list[Frame]]:
+def drop_copies(frames: Sequence[Frame]) -> tuple[list[Frame], list[Frame]]:
     """The frames to use, and the copies: those with the SOPInstanceUID, header values and pixels of an earlier one.
 
     Earlier means first in the order of the paths.
     """
-    return _separate(frames, _sop_instance_and_header, max_bytes)
+    return _separate(frames, _sop_instance_and_header)
 
 
 def drop_copies_by_header(frames: Sequence[Frame]) -> list[Frame]:
@@ -59,17 +59,15 @@ def drop_copies_by_header(frames: Sequence[Frame]) -> list[Frame]:
     return list(first.values())
 
 
-def _resent(frames: Sequence[Frame], max_bytes: int) -> list[Frame]:
+def _resent(frames: Sequence[Frame]) -> list[Frame]:
     """Copies that were sent again under a SOPInstanceUID of their own; header values and pixels must be equal.
 
     Only for frames at one position that nothing else separates: two slices of a time series may be equal by chance.
     """
-    return _separate(frames, _header_values, max_bytes)[1]
+    return _separate(frames, _header_values)[1]
 
 
-def _separate(
-    frames: Sequence[Frame], key: Callable[[Frame], tuple[object, ...]], max_bytes: int
-) -> tuple[list[Frame], list[Frame]]:
+def _separate(frames: Sequence[Frame], key: Callable[[Frame], tuple[object, ...]]) -> tuple[list[Frame], list[Frame]]:
     """The frames to use, and the copies: those with the key and the pixels of a frame before them."""
     alike: dict[tuple[object, ...], list[Frame]] = defaultdict(list)
     for frame in _by_path(frames):
@@ -79,7 +77,7 @@ def _separate(
     for group in alike.values():
         checksums: set[int] = set()
         for frame in group:
-            pixels = _checksum(frame, max_bytes) if len(group) > 1 else None  # reading pixels is slow
+            pixels = _checksum(frame) if len(group) > 1 else None  # reading pixels is slow
             if pixels in checksums:
                 copies.append(frame)
                 continue
@@ -101,10 +99,10 @@ def _header_values(frame: Frame) -> tuple[object, ...]:
     return frame.identity, frame.contrast, frame.geometry, frame.slope, frame.intercept, frame.hints
 
 
-def _checksum(frame: Frame, max_bytes: int) -> int | None:
+def _checksum(frame: Frame) -> int | None:
     """The checksum of a frame's pixels; None if they are damaged, for which its stack is refused later."""
     try:
-        return checksum(frame, max_bytes)
+        return checksum(frame)
     except Refused:
         return None
 

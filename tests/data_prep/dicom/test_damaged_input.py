@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import csv
-import io
 import os
 import resource
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -17,6 +17,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from data_prep.dicom import convert as convert_module
+from data_prep.dicom import simpleitk
 from data_prep.dicom.convert import convert
 from data_prep.dicom.nifti import OutputError
 from monai_spine.errors import MissingInputError, SpineError
@@ -270,10 +271,10 @@ def test_an_unexpected_error_refuses_its_series_alone(
     factory.write(tmp_path / "in" / "other", factory.series(4, seed=7, SeriesDescription="broken"))
     real = job.split_job
 
-    def sometimes(frames: list[object], max_bytes: int) -> object:
+    def sometimes(frames: list[object]) -> object:
         if frames[0].identity.description == "broken":
             raise ZeroDivisionError("Doe^Jane")
-        return real(frames, max_bytes)
+        return real(frames)
 
     monkeypatch.setattr(job, "split_job", sometimes)
     convert(tmp_path / "in", tmp_path / "out", quiet=True)
@@ -281,14 +282,47 @@ def test_an_unexpected_error_refuses_its_series_alone(
     assert "Doe" not in (tmp_path / "out" / "manifest.csv").read_text()
 
 
-def test_crashing_codec_is_a_refusal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from data_prep.dicom import decoding
+def stop_process_at(name: str, signal_number: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Send SimpleITK's process a signal whenever it is asked for a file of this name."""
+    real = simpleitk._Process.ask
 
-    monkeypatch.setattr(decoding.Decoder, "decode", lambda self, path: self._answer(io.BytesIO()))
-    images = [factory.compressed(image, "1.2.840.10008.1.2.5") for image in factory.series(4)]
-    factory.write(tmp_path / "in", images, "1.2.840.10008.1.2.5")
+    def ask(self: simpleitk._Process, files: list[str], slot: int) -> int:
+        if any(Path(file).name == name for file in files):
+            self._process.send_signal(signal_number)
+        return real(self, files, slot)
+
+    monkeypatch.setattr(simpleitk._Process, "ask", ask)
+
+
+@pytest.mark.parametrize("compressed", [False, True])
+@pytest.mark.parametrize("signal_number", [signal.SIGSEGV, signal.SIGSTOP])
+def test_file_that_crashes_or_hangs_simpleitk_refuses_its_stack_alone(
+    tmp_path: Path, signal_number: int, compressed: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rle = "1.2.840.10008.1.2.5"
+    for seed, names in ((1, None), (2, ["0.dcm", "1.dcm", "bad.dcm", "3.dcm", "4.dcm"]), (3, None)):
+        images = factory.series(5, seed=seed)
+        if compressed:
+            factory.write(tmp_path / "in" / str(seed), [factory.compressed(one, rle) for one in images], rle, names)
+        else:
+            factory.write(tmp_path / "in" / str(seed), images, names=names)
+    monkeypatch.setattr(simpleitk, "SECONDS", 2.0)
+    stop_process_at("bad.dcm", signal_number, monkeypatch)
     convert(tmp_path / "in", tmp_path / "out", quiet=True)
-    assert oracle.verdicts(tmp_path / "out") == ["UNREADABLE"]
+    rows = oracle.manifest(tmp_path / "out")
+    assert [row["reason"] for row in rows] == ["", "UNREADABLE", ""]
+    assert rows[1]["detail"] == "slice 3: the file crashes SimpleITK"
+    oracle.check(tmp_path / "in", tmp_path / "out")
+
+
+def test_frame_that_crashes_the_decoder_is_a_refusal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rle = "1.2.840.10008.1.2.5"
+    images = factory.series(4, PhotometricInterpretation="MONOCHROME1")
+    factory.write(tmp_path / "in", [factory.compressed(image, rle) for image in images], rle)
+    stop_process_at("frame.dcm", signal.SIGSEGV, monkeypatch)
+    convert(tmp_path / "in", tmp_path / "out", quiet=True)
+    (row,) = oracle.manifest(tmp_path / "out")
+    assert (row["reason"], row["detail"]) == ("UNREADABLE", "slice 1: pixel data crash the decoder")
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

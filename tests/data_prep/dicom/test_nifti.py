@@ -60,13 +60,13 @@ def test_one_rescale_goes_into_the_header_and_differing_ones_are_computed() -> N
 
 def test_encoded_values_are_the_stored_ones_in_the_output_type(monkeypatch: pytest.MonkeyPatch) -> None:
     values = np.array([[0, 1], [1000, 4095]], np.uint16)
-    monkeypatch.setattr(nifti, "stored_frames", lambda frames, _: (values for _ in frames))
+    monkeypatch.setattr(nifti, "confirmed_frames", lambda frames, _: (values for _ in frames))
     frames = stored_as((16, 12, False), slope=0.1, intercept=-7.0)
     for dtype in ("i2", "u2", "i4"):
-        (found,) = nifti.encoded(frames, nifti.Encoding(np.dtype(dtype)), 0)
+        (found,) = nifti.encoded(frames, nifti.Encoding(np.dtype(dtype)), set())
         assert found.dtype == dtype
         assert found.tolist() == values.tolist()
-    (found,) = nifti.encoded(frames, nifti.Encoding(np.dtype("f4")), 0)
+    (found,) = nifti.encoded(frames, nifti.Encoding(np.dtype("f4")), set())
     assert found.dtype == np.float32
     assert found.tolist() == (values.astype(np.float64) * 0.1 - 7).astype(np.float32).tolist()
 

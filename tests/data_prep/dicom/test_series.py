@@ -17,7 +17,7 @@ def pixels(monkeypatch: pytest.MonkeyPatch) -> dict[str, int]:
     """Checksums of pixels by path; a file that is not in it has those of its position. None for damaged ones."""
     by_path: dict[str, int] = {}
 
-    def checksum(one: Frame, max_bytes: int) -> int:
+    def checksum(one: Frame) -> int:
         found = by_path.get(one.path, hash(one.geometry))
         if found is None:
             raise Refused(Reason.UNREADABLE, "damaged")
@@ -34,63 +34,63 @@ def named(frames: list[Frame], folder: str, **changes: object) -> list[Frame]:
 
 def test_copies_are_dropped_in_the_order_of_paths_and_counted() -> None:
     first, second = named(stack(4), "a"), named(stack(4), "b")
-    stacks, copies = series.split_job([*second[:2], *first], 0)
+    stacks, copies = series.split_job([*second[:2], *first])
     assert copies == second[:2]
     (made,) = stacks
     assert (made.frames, made.reason) == (tuple(first), None)
     assert made.detail == "2 identical copies left out"
-    assert series.split_job([*first, second[3]], 0)[0][0].detail == "1 identical copy left out"
+    assert series.split_job([*first, second[3]])[0][0].detail == "1 identical copy left out"
 
 
 def test_copies_are_counted_at_their_own_stack_alone() -> None:
     first = named(stack(4), "a")
     other = named(stack(4, first=5, echo_time=20.0), "c")
-    stacks, _ = series.split_job([*first, *named(stack(1), "b"), *other], 0)
+    stacks, _ = series.split_job([*first, *named(stack(1), "b"), *other])
     assert [made.detail for made in stacks] == ["1 identical copy left out", ""]
 
 
 @pytest.mark.parametrize("change", [{"slope": 2.0}, {"intercept": 1.0}, {"hints": (("x", 1),)}, {"uid": "9"}])
 def test_frames_that_differ_in_their_header_are_no_copies(change: dict[str, object]) -> None:
     frames = [*named(stack(1), "a"), *named(stack(1), "b", **change)]
-    assert series.drop_copies(frames, 0) == (frames, [])
+    assert series.drop_copies(frames) == (frames, [])
     assert series.drop_copies_by_header(frames) == frames
 
 
 @pytest.mark.parametrize("change", [{"echo_time": 1.0}, {"description": "T1"}, {"origin": (0, 0, 1)}])
 def test_frames_that_differ_in_contrast_series_or_place_are_no_copies(change: dict[str, object]) -> None:
     frames = [*named(stack(1), "a"), *named(stack(1, **change), "b")]
-    assert series.drop_copies(frames, 0) == (frames, [])
+    assert series.drop_copies(frames) == (frames, [])
     assert series.drop_copies_by_header(frames) == frames
 
 
 def test_frames_of_one_object_are_no_copies_of_each_other() -> None:
     frames = [replace(one, index=n, uid="1") for n, one in enumerate([frame(1, (0, 0, 0))] * 2)]
-    assert series.drop_copies(frames, 0) == (frames, [])
+    assert series.drop_copies(frames) == (frames, [])
 
 
 def test_copies_need_equal_pixels_unless_only_headers_are_read(pixels: dict[str, int]) -> None:
     frames = [*named(stack(1), "a"), *named(stack(1), "b"), *named(stack(1), "c")]
     pixels |= {"a/0001.dcm": 1, "b/0001.dcm": 2, "c/0001.dcm": 1}
-    assert series.drop_copies(frames, 0) == (frames[:2], frames[2:])
+    assert series.drop_copies(frames) == (frames[:2], frames[2:])
     assert series.drop_copies_by_header(frames[::-1]) == frames[:1]
 
 
 def test_frames_with_damaged_pixels_are_kept_for_their_stack(pixels: dict[str, int]) -> None:
     frames = [*named(stack(1), "a"), *named(stack(1), "b"), *named(stack(1), "c")]
     pixels |= {"a/0001.dcm": None, "b/0001.dcm": None, "c/0001.dcm": 1}
-    assert series.drop_copies(frames, 0) == (frames, [])
+    assert series.drop_copies(frames) == (frames, [])
 
 
 def test_pixels_are_read_only_of_frames_with_equal_headers(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(series, "checksum", None)
-    assert series.drop_copies(stack(5), 0) == (stack(5), [])
+    assert series.drop_copies(stack(5)) == (stack(5), [])
 
 
 def test_images_sent_again_under_new_uids_are_dropped_where_nothing_else_separates_them() -> None:
     first = named(stack(4), "a")
     second = named(stack(4), "b", uid="new")
     second = [replace(one, uid=f"new {n}", instance=1) for n, one in enumerate(second)]
-    stacks, copies = series.split_job([*first, *second], 0)
+    stacks, copies = series.split_job([*first, *second])
     assert copies == second
     assert [(made.frames, made.detail) for made in stacks] == [(tuple(first), "4 identical copies left out")]
 
@@ -99,7 +99,7 @@ def test_equal_images_of_a_time_series_are_no_copies() -> None:
     first = named(stack(4), "a", hints=(("temporal position", 1),))
     second = named(stack(4), "b", hints=(("temporal position", 2),), uid="new")
     second = [replace(one, uid=f"new {n}") for n, one in enumerate(second)]
-    (made,), copies = series.split_job([*first, *second], 0)
+    (made,), copies = series.split_job([*first, *second])
     assert copies == []
     assert made.volumes == (tuple(first), tuple(second))
 

@@ -1,4 +1,4 @@
-"""Every transfer syntax gives the values of the uncompressed original, and both header parsers the same header."""
+"""Every transfer syntax gives the values of the uncompressed original."""
 
 from __future__ import annotations
 
@@ -13,9 +13,6 @@ from pydicom.encaps import encapsulate, generate_frames
 
 from data_prep.dicom import decoding
 from data_prep.dicom.convert import convert
-from data_prep.dicom.headers import elements
-from data_prep.dicom.headers.reader import TAGS, read_header
-from data_prep.dicom.sources import Source
 from tests.data_prep import dicom_factory as factory
 from tests.data_prep import oracle
 
@@ -74,23 +71,6 @@ def test_file_without_preamble_and_meta_information_is_read(tmp_path: Path, orig
         path.write_bytes(data[144 + length :])
     convert(tmp_path / "in", tmp_path / "out", format="nii", quiet=True)
     assert np.array_equal(values(tmp_path / "out"), original)
-
-
-@pytest.mark.parametrize("syntax", PLAIN[:2])
-def test_both_parsers_read_the_same_header(tmp_path: Path, syntax: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    image = factory.series(1, DiffusionBValue=50.0, ScanningSequence=["SE", "IR"], RescaleSlope="0.25")[0]
-    image.add_new(0x7FE00001, "OV", b"")
-    factory.write_one(tmp_path / "one.dcm", image, syntax)
-    source = Source("one.dcm", str(tmp_path / "one.dcm"))
-    fast = read_header(source)
-
-    def never(*_: object) -> None:
-        raise elements.NotPlainError
-
-    monkeypatch.setattr(elements, "scan_values", never)
-    assert read_header(source) == fast
-    assert dict(fast.frames[0].parameters)["ScanningSequence"] == ("SE", "IR")
-    assert elements.read_elements(source.location, TAGS, 1000).elements.number(0x00281053) == 0.25
 
 
 def test_compressed_and_plain_files_hold_the_same_volume(tmp_path: Path) -> None:
