@@ -45,9 +45,20 @@ def device() -> torch.device:
     return torch.device("cuda") if rank is None else torch.device("cuda", int(rank))
 
 
-def has_gpu() -> bool:
-    """Whether there is a GPU: then networks run in bfloat16 unless ``--amp False`` is given."""
-    return torch.cuda.is_available()
+def has_bfloat16(device: str | torch.device) -> bool:
+    """Whether a device computes bfloat16 in hardware: then networks run in it unless ``--amp False`` is given.
+
+    Other devices compute in float32. NVIDIA GPUs before Ampere emulate bfloat16, which is slower than float32; float16
+    would need a gradient scaler, and a state of it in each resumed run. A CPU gains nothing in training.
+    """
+    if torch.device(device).type != "cuda" or not torch.cuda.is_available():
+        return False
+    return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+
+
+def pins_memory(device: str | torch.device) -> bool:
+    """Whether a data loader puts batches into pinned memory, from which copies to an NVIDIA GPU are faster."""
+    return torch.device(device).type == "cuda"
 
 
 def loader_workers() -> int:
