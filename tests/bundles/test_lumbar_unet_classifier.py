@@ -60,7 +60,7 @@ def test_a_resumed_run_goes_on_where_it_stopped_and_keeps_the_best(tmp_path: Pat
     with pytest.raises(RuntimeError):
         run("train", run_id="training", stop_in_epoch=3, **where)
     half = torch.load(tmp_path / "models" / "latest.pt", weights_only=True)
-    assert half["progress"] == {"epoch": 2, "max_epochs": 3}
+    assert half["progress"] == {"epoch": 2, "max_epochs": 3, "ended": False}
     best = dict(half["parts"]["best_model"])
     half["parts"]["best_model"]["best"] = 0.0
     torch.save(half, tmp_path / "models" / "latest.pt")

@@ -73,7 +73,7 @@ TRAININGS = {
         "image_classifier",
         {
             **{"backbone": "test_resnet", "pixels": [24, 24], "batch_size": 4, "learning_rate": 0.003},
-            **{"ema_momentum": 0.1, "augmentation": "strong", "cutmix": 0.5, "dropout": 0.2, "drop_path": 0.1},
+            **{"ema_momentum": 0.1, "augmentation": "medical_grey", "cutmix": 0.5, "dropout": 0.2, "drop_path": 0.1},
             **{"embedding_images": 0, "figures_every": 9, "schedule": "plateau", "unfreeze": {1: "last: 1", 2: "all"}},
             "balanced_sampling": True,
         },
@@ -174,3 +174,99 @@ def test_a_killed_and_resumed_run_equals_one_never_stopped(
     files = {file.name for file in (tmp_path / "killed/models").iterdir() if file.is_file()}
     assert {"model.pt", "latest.pt"} <= files
     assert not [file for file in files if file.startswith(".") or "previous" in file]
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory, data: dict[str, Path]) -> Path:
+    """A bundle root after a training of the baseline."""
+    root = tmp_path_factory.mktemp("finished")
+    run(TRAININGS["unet"], root, data["studies"])
+    return root
+
+
+@pytest.mark.slow
+def test_auto_ends_without_an_error_if_the_run_has_finished(finished: Path, data: dict[str, Path]) -> None:
+    before = (finished / "models/latest.pt").read_bytes()
+    run(TRAININGS["unet"], finished, data["studies"], resume="auto")
+    assert (finished / "models/latest.pt").read_bytes() == before
+    assert len(list((finished / "eval/tensorboard").iterdir())) == 1
+    said = refusal(lambda: run(TRAININGS["unet"], finished, data["studies"], resume=True))
+    assert "nothing is left to resume" in said
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("changes", "difference"),
+    [
+        ({"fold": 1}, "fold is 1, but was 0"),
+        ({"learning_rate": 0.1}, "learning_rate is 0.1, but was 0.001"),
+        ({"network_def#channels": [4, 9]}, "network_def#channels is [4, 9], but was [4, 8]"),
+        ({"train#augmentation#0#prob": 0.1}, "train#augmentation#0#prob is 0.1, but was 0.5"),
+    ],
+)
+def test_a_run_is_not_resumed_with_other_settings(
+    changes: dict, difference: str, finished: Path, data: dict[str, Path]
+) -> None:
+    said = refusal(lambda: run(TRAININGS["unet"], finished, data["studies"], resume="auto", **changes))
+    assert difference in said
+
+
+@pytest.mark.slow
+def test_a_run_is_not_resumed_with_an_edited_datalist_but_from_another_place(
+    finished: Path, data: dict[str, Path], tmp_path: Path
+) -> None:
+    moved = tmp_path / "moved"
+    moved.symlink_to(data["studies"])
+    run(TRAININGS["unet"], finished, moved, resume="auto", progress=False, num_workers=1)
+    content = json.loads((data["studies"] / "datalist.json").read_text())
+    content["training"][0]["fold"] = 1
+    edited = data["studies"] / "edited.json"
+    edited.write_text(json.dumps(content))
+    said = refusal(lambda: run(TRAININGS["unet"], finished, moved, resume="auto", datalist=str(edited)))
+    assert "datalist is a file with the SHA-256" in said
+
+
+KILLER = '''
+import os, sys
+from ignite.engine import Events
+from pathlib import Path
+
+class Kill:
+    """Kills the second process in the second epoch, once."""
+
+    def __init__(self, mark):
+        self.mark = Path(mark)
+
+    def attach(self, engine):
+        engine.add_event_handler(Events.ITERATION_COMPLETED, self.kill)
+
+    def kill(self, engine):
+        if engine.state.iteration == 3 and os.environ["RANK"] == "1" and not self.mark.exists():
+            self.mark.touch()
+            os._exit(9)
+'''
+
+
+@pytest.mark.slow
+def test_torchrun_restarts_a_killed_worker_and_the_run_ends_as_if_nothing_had_been(
+    tmp_path: Path, data: dict[str, Path]
+) -> None:
+    training = TRAININGS["unet"]
+    (tmp_path / "killer.py").write_text(KILLER)
+    kill = {"+train#handlers": [{"_target_": "killer.Kill", "mark": str(tmp_path / "mark")}]}
+    (tmp_path / "kill.json").write_text(json.dumps(kill))
+    configs = BUNDLES / training.bundle / "configs"
+    files = [configs / "train.json", configs / "multi_gpu_train.json"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore"}
+    environment["PYTHONPATH"] = os.pathsep.join([str(tmp_path), *sys.path])
+    for name, more in (("straight", []), ("killed", [tmp_path / "kill.json"])):
+        command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
+        command += ["--max-restarts=1", "-m", "monai.bundle", "run", "training"]
+        command += ["--config_file", str([str(file) for file in (*files, *more)])]
+        settings = {**training.settings, "epochs": EPOCHS, "batch_size": 1, "resume": "auto", "device": "cpu"}
+        settings.update(bundle_root=tmp_path / name, dataset_dir=data["studies"], num_workers=0)
+        command += [word for key, value in settings.items() for word in (f"--{key}", str(value))]
+        done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment, cwd=tmp_path)
+        assert done.returncode == 0, done.stderr[-3000:]
+    assert (tmp_path / "mark").exists()
+    assert_equal(*(state_of(tmp_path / name) for name in ("straight", "killed")))
