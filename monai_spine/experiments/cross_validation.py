@@ -128,7 +128,8 @@ def _run_fold(plan: Plan, fold: int, root: Path, report: Report) -> None:
     # Before the training, so that a run after a kill recognises its own weights.
     write_state(root / _STATE, fingerprint=fingerprint, trained=trained, done=False)
     log, follow = root / "log.txt", epoch_lines(report)
-    report(f"fold {fold}: {'resumes' if same and resumes(AUTO, root / "models") else 'starts'}, log in {log}")
+    begins = "resumes" if same and resumes(AUTO, root / "models") else "starts"
+    report(f"fold {fold}: {begins}, log in {log}")
     settings = (*plan.settings, *fold_settings(plan.bundle, plan.datalist, fold, root))
     if not trained:
         run_step("training", plan.configs, (*settings, ("resume", resume)), log, follow=follow)

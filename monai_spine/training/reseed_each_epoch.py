@@ -30,7 +30,7 @@ class ReseedEachEpoch:
 
     # The other design saves the state of all generators with the run. It must then know every generator: those of a
     # GPU, of each transform, and of a loader's workers, which end with the epoch. Here an epoch depends on nothing that
-    # was drawn before it, so a resumed run draws what one that was never stopped would have drawn, and nothing is saved.
+    # was drawn before it, so a resumed run draws what one that was never stopped would have drawn. Nothing is saved.
 
     def __init__(self, seed: int, dataloader: Any = None) -> None:
         self.seed, self.dataloader = seed, dataloader

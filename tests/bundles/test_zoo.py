@@ -64,7 +64,9 @@ def image_of(bundle: Path) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_the_metadata_meet_the_schema(name: str, bundles: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_metadata_meet_the_schema(
+    name: str, bundles: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     bundle = bundles / name
     metadata = metadata_of(bundle)
     jsonschema.validate(metadata, SCHEMA)

@@ -50,9 +50,6 @@ class ImageClassifier(nn.Module):
         If timm has no such network, a size does not fit it, or a number is out of its range.
     """
 
-    mean: torch.Tensor
-    std: torch.Tensor
-
     def __init__(
         self,
         *,
@@ -80,6 +77,8 @@ class ImageClassifier(nn.Module):
         self.frozen_modules: set[str] = set()
         # The normalisation belongs to the network, so that training and every later use cannot differ in it.
         # Not persistent: the backbone's name determines it, and weights files stay those of backbone and head.
+        self.mean: torch.Tensor  # here, because TorchScript cannot read annotations of the class
+        self.std: torch.Tensor
         for name, values in zip(("mean", "std"), _normalisation(backbone, channels), strict=True):
             self.register_buffer(name, torch.tensor(values)[:, None, None], persistent=False)
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from ignite.engine import Engine, Events
 
-from monai_spine.errors import InvalidOptionError, InvalidTableError, MissingInputError, SpineError
+from monai_spine.errors import InvalidOptionError, InvalidTableError, SpineError
 from monai_spine.training.best_model import BestModel
 from monai_spine.training.inferers import MixedPrecisionInferer
 from monai_spine.training.reports import ScoreReport
