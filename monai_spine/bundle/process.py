@@ -31,10 +31,22 @@ def start(*, seed: int = 0, distributed: bool = False) -> None:
     explain_errors()
     refuse_unknown()
     if distributed:
-        torch.distributed.init_process_group(backend="nccl" if torch.cuda.is_available() else "gloo")
+        _join_processes()
         if torch.cuda.is_available():
             torch.cuda.set_device(device())
     monai.utils.set_determinism(seed=seed)
+
+
+def _join_processes() -> None:
+    """Let the processes of ``torchrun`` find each other, also those that it started again after one was killed."""
+    backend = "nccl" if torch.cuda.is_available() else "gloo"
+    store, rank, count = next(iter(torch.distributed.rendezvous("env://")))
+    if os.environ.get("LOCAL_WORLD_SIZE") == str(count):
+        # torchrun keeps its store for all attempts, and a process that is started again would read the addresses of
+        # those that were killed: "Gloo connectFullMesh failed … Connection refused" (torch 2.15). On several machines
+        # the counts of attempts may differ, so there the store stays as it is.
+        store = torch.distributed.PrefixStore(f"attempt_{os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}", store)
+    torch.distributed.init_process_group(backend, store=store, rank=rank, world_size=count)
 
 
 def device() -> torch.device:

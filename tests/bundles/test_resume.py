@@ -261,7 +261,7 @@ def test_torchrun_restarts_a_killed_worker_and_the_run_ends_as_if_nothing_had_be
     environment["PYTHONPATH"] = os.pathsep.join([str(tmp_path), *sys.path])
     for name, more in (("straight", []), ("killed", [tmp_path / "kill.json"])):
         command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
-        command += ["--max-restarts=3", "-m", "monai.bundle", "run", "training"]
+        command += ["--max-restarts=1", "-m", "monai.bundle", "run", "training"]
         command += ["--config_file", str([str(file) for file in (*files, *more)])]
         settings = {**training.settings, "epochs": EPOCHS, "batch_size": 1, "resume": "auto", "device": "cpu"}
         settings.update(bundle_root=tmp_path / name, dataset_dir=data["studies"], num_workers=0)
