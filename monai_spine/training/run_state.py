@@ -140,7 +140,7 @@ class RunState:
         if not isinstance(progress, dict) or not isinstance(states, dict) or set(states) != set(self.parts):
             raise InvalidTableError(f"{path}: expected the state of a run with the parts {sorted(self.parts)}")
         self._check_settings(path, content.get("settings") or {})
-        epoch, planned, asked = progress["epoch"], progress["max_epochs"], trainer.state.max_epochs
+        epoch, planned, asked = progress["epoch"], progress["max_epochs"], trainer.state.max_epochs or 0
         if planned != asked and not self._extends(states, progress, asked):
             raise InvalidTableError(
                 f"{path} holds a run planned for {planned} epochs, but {asked} are asked for; its learning-rate "
