@@ -100,17 +100,6 @@ def test_the_same_seed_trains_the_same_network(tmp_path: Path, data: Path, train
 
 
 @pytest.mark.slow
-def test_a_resumed_run_finishes_its_epochs_and_keeps_the_average(tmp_path: Path, data: Path, trained: Path) -> None:
-    where = {"bundle_root": str(tmp_path), "dataset_dir": str(data), **SMALL}
-    with pytest.raises(RuntimeError):
-        run("train", run_id="training", stop_in_epoch=2, **where)
-    run("train", run_id="training", resume=True, **where)
-    one, other = (torch.load(root / "models/latest.pt", weights_only=True) for root in (trained, tmp_path))
-    assert one["progress"] == other["progress"]
-    assert set(one["parts"]["ema_network"]) == set(other["parts"]["ema_network"])
-
-
-@pytest.mark.slow
 def test_training_goes_on_without_what_cannot_be_used(
     tmp_path: Path, data: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
