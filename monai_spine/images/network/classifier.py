@@ -112,7 +112,7 @@ class ImageClassifier(nn.Module):
         section 3.3).
         """
         with torch.no_grad():
-            self._last.bias.copy_(frequencies.clamp(1e-4, 1 - 1e-4).logit())
+            self._last_layer().bias.copy_(frequencies.clamp(1e-4, 1 - 1e-4).logit())
 
     def take_pretrained(self, source: str) -> None:
         """Load weights of the backbone from ``hub`` or from a file; see `Backbone.start_from`."""
@@ -142,8 +142,7 @@ class ImageClassifier(nn.Module):
             )
         load_weights(self, path)
 
-    @property
-    def _last(self) -> nn.Linear:
+    def _last_layer(self) -> nn.Linear:  # no property, because TorchScript compiles all properties
         last = self.head[-1]
         if not isinstance(last, nn.Linear):
             raise TypeError(f"expected the head to end with a linear layer, but found {type(last).__name__}")
