@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import pickle
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,10 +14,20 @@ from monai_spine.errors import InvalidTableError, MissingInputError, listed
 from monai_spine.files import whole_file
 
 
-def save_atomically(content: Any, path: Path) -> None:
-    """Save with `torch.save`, whole or not at all."""
+def save_atomically(content: Any, path: Path, *, previous: Path | None = None) -> None:
+    """Save with `torch.save`, whole or not at all.
+
+    Parameters
+    ----------
+    previous
+        Where the file goes that stood at ``path``; None replaces it.
+    """
     with whole_file(path) as partial:
         torch.save(content, partial)
+        with partial.open("rb+") as file:
+            os.fsync(file.fileno())  # else a power cut could leave the new name with no content
+        if previous is not None and path.is_file():
+            path.replace(previous)
 
 
 def load_safely(path: str | Path) -> Any:

@@ -7,6 +7,7 @@ with the default of the setting that was meant.
 from __future__ import annotations
 
 import difflib
+import hashlib
 import inspect
 import json
 import re
@@ -14,6 +15,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import ignite.distributed as idist
 from monai.bundle import ConfigParser, ConfigWorkflow
 from monai.bundle.properties import InferProperties, TrainProperties
 from monai.bundle.utils import DEFAULT_MLFLOW_SETTINGS
@@ -26,6 +28,14 @@ _WORKFLOW = {"imports", "initialize", "run", "finalize", "training", "evaluation
 """What MONAI, or a user, runs by name."""
 _OFFERED = 3
 """How many near names an error offers."""
+_WITHOUT_EFFECT = {
+    *("imports", "initialize", "run", "finalize", "training", "training_run", "tensorboard", "listeners", "network"),
+    *("bundle_root", "dataset_dir", "datalist", "ckpt_dir", "cache_dir", "output_dir", "logging_file"),
+    *("device", "num_workers", "progress", "cache_gb", "cache_rate", "figures_every", "embedding_images"),
+    *("resume", "resumed", "weights", "epochs"),
+}
+"""Entries on which a training's result does not depend, or not as far as it is resumed: the places of files, how fast
+it runs, what it shows, and the weights with which it began. The state of a run holds the number of epochs itself."""
 
 
 def refuse_unknown() -> None:
@@ -59,6 +69,44 @@ def unknown_entries(config: Mapping[str, Any], defaults: Mapping[str, Any]) -> l
     known = own | set(_used(config)) | _WORKFLOW | _asked_for_by_monai()
     unknown = [id_ for id_ in _ids(config, groups) if id_ not in known and not id_.startswith("_")]
     return [_sentence(id_, sorted(own - _WORKFLOW)) for id_ in unknown]
+
+
+def result_settings(datalist: str | None = None) -> dict[str, str]:
+    """What the result of a training depends on, as texts by name; an expression of its configuration calls this.
+
+    These are the configuration's entries, the number of processes, and a digest of the datalist.
+
+    Parameters
+    ----------
+    datalist
+        The path of the datalist; None for a training that has none.
+    """
+    parser, _ = _being_evaluated()
+    settings = {
+        id_: json.dumps(value, sort_keys=True, default=repr)
+        for name, entry in parser.get().items()
+        if name not in _WITHOUT_EFFECT and not name.startswith("_")
+        for id_, value in _leaves(name, entry)
+    }
+    settings["processes"] = str(idist.get_world_size())
+    if datalist is not None and Path(datalist).is_file():
+        content = hashlib.sha256(Path(datalist).read_bytes()).hexdigest()
+        settings["datalist"] = f"a file with the SHA-256 {content[:16]}"
+    return settings
+
+
+def _leaves(id_: str, value: Any) -> Iterator[tuple[str, Any]]:
+    """The values within an entry, with ids as in ``views#0#slices``; handlers only watch, so they are left out."""
+    if id_.endswith(("#handlers", "#_desc_")):
+        return
+    if isinstance(value, Mapping) and value:
+        for key, inner in value.items():
+            yield from _leaves(f"{id_}#{key}", inner)
+    elif isinstance(value, list) and any(isinstance(inner, Mapping | list) for inner in value):
+        for n, inner in enumerate(value):
+            yield from _leaves(f"{id_}#{n}", inner)
+    else:
+        yield id_, value
 
 
 def _sentence(id_: str, offered: list[str]) -> str:

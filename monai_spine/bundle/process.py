@@ -31,10 +31,22 @@ def start(*, seed: int = 0, distributed: bool = False) -> None:
     explain_errors()
     refuse_unknown()
     if distributed:
-        torch.distributed.init_process_group(backend="nccl" if torch.cuda.is_available() else "gloo")
+        _join_processes()
         if torch.cuda.is_available():
             torch.cuda.set_device(device())
     monai.utils.set_determinism(seed=seed)
+
+
+def _join_processes() -> None:
+    """Let the processes of ``torchrun`` find each other, also those that it started again after one was killed."""
+    backend = "nccl" if torch.cuda.is_available() else "gloo"
+    store, rank, count = next(iter(torch.distributed.rendezvous("env://")))
+    if os.environ.get("LOCAL_WORLD_SIZE") == str(count):
+        # torchrun keeps its store for all attempts, and a process that is started again would read the addresses of
+        # those that were killed: "Gloo connectFullMesh failed … Connection refused" (torch 2.15). On several machines
+        # the counts of attempts may differ, so there the store stays as it is.
+        store = torch.distributed.PrefixStore(f"attempt_{os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}", store)
+    torch.distributed.init_process_group(backend, store=store, rank=rank, world_size=count)
 
 
 def device() -> torch.device:
@@ -45,9 +57,20 @@ def device() -> torch.device:
     return torch.device("cuda") if rank is None else torch.device("cuda", int(rank))
 
 
-def has_gpu() -> bool:
-    """Whether there is a GPU: then networks run in bfloat16 unless ``--amp False`` is given."""
-    return torch.cuda.is_available()
+def has_bfloat16(device: str | torch.device) -> bool:
+    """Whether a device computes bfloat16 in hardware: then networks run in it unless ``--amp False`` is given.
+
+    Other devices compute in float32. NVIDIA GPUs before Ampere emulate bfloat16, which is slower than float32; float16
+    would need a gradient scaler, and a state of it in each resumed run. A CPU gains nothing in training.
+    """
+    if torch.device(device).type != "cuda" or not torch.cuda.is_available():
+        return False
+    return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+
+
+def pins_memory(device: str | torch.device) -> bool:
+    """Whether a data loader puts batches into pinned memory, from which copies to an NVIDIA GPU are faster."""
+    return torch.device(device).type == "cuda"
 
 
 def loader_workers() -> int:

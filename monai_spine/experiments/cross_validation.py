@@ -18,6 +18,7 @@ from monai_spine.files import write_text
 from monai_spine.scoring.competition import competition_score
 from monai_spine.scoring.submission import read_predictions, write_predictions
 from monai_spine.spine import MISSING, TARGETS, Grade
+from monai_spine.training.run_state import AUTO, resumes
 
 _STATE = "fold.json"
 
@@ -103,15 +104,17 @@ def _run_fold(plan: Plan, fold: int, root: Path, report: Report) -> None:
     if same and state.get("done") and (root / "eval/predictions.csv").is_file():
         report(f"fold {fold}: done before")
         return
-    resume = same and (root / "models/latest.pt").is_file()
+    # auto, not True: the training itself knows whether a kill left an epoch to go on from, or came after the last one
+    resume = AUTO if same else "False"
     trained = same and bool(state.get("trained"))
     # Before the training, so that a run after a kill recognises its own weights.
     write_state(root / _STATE, fingerprint=fingerprint, trained=trained, done=False)
     log, follow = root / "log.txt", epoch_lines(report)
-    report(f"fold {fold}: {'resumes' if resume else 'starts'}, log in {log}")
+    begins = "resumes" if same and resumes(AUTO, root / "models") else "starts"
+    report(f"fold {fold}: {begins}, log in {log}")
     settings = (*plan.settings, *fold_settings(plan.bundle, plan.datalist, fold, root))
     if not trained:
-        run_step("training", plan.configs, (*settings, ("resume", str(resume))), log, follow=follow)
+        run_step("training", plan.configs, (*settings, ("resume", resume)), log, follow=follow)
         write_state(root / _STATE, fingerprint=fingerprint, trained=True, done=False)
     run_step("evaluation", [*plan.configs, plan.bundle / "configs/evaluate.json"], settings, log, follow=follow)
     models = root.parent / "models"

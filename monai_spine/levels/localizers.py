@@ -69,7 +69,7 @@ def _network(bundle: Path, option: str) -> torch.nn.Module:
 
 
 def usable_device(name: str | None) -> torch.device:
-    """The device ``cpu``, ``cuda`` or ``cuda:1``; for None a GPU if there is one, else the CPU.
+    """The device ``cpu``, ``cuda``, ``cuda:1`` or ``mps``; for None an NVIDIA GPU if there is one, else the CPU.
 
     Raises `InvalidOptionError` if there is no such device.
     """
@@ -78,11 +78,13 @@ def usable_device(name: str | None) -> torch.device:
     try:
         device = torch.device(name)
     except RuntimeError as err:
-        raise InvalidOptionError(f"expected the device cpu or cuda, but given {name!r}") from err
-    if device.type not in ("cpu", "cuda"):
-        raise InvalidOptionError(f"expected the device cpu or cuda, but given {name!r}")
+        raise InvalidOptionError(f"expected the device cpu, cuda or mps, but given {name!r}") from err
+    if device.type not in ("cpu", "cuda", "mps"):
+        raise InvalidOptionError(f"expected the device cpu, cuda or mps, but given {name!r}")
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise InvalidOptionError(f"there is no device {name} here: {torch.cuda.device_count()} GPUs are to be had")
+    if device.type == "mps" and not torch.backends.mps.is_available():
+        raise InvalidOptionError("there is no device mps here: it is the GPU of Apple's processors")
     return device
 
 

@@ -66,6 +66,9 @@ class LevelGrader(nn.Module):
         If a name is not known or sizes do not fit.
     """
 
+    # TorchScript compiles forward and what it calls, so these avoid what it does not know: globals, zip, sum over a
+    # generator, modules as arguments, and list comprehensions with a condition.
+
     def __init__(
         self,
         *,
@@ -93,7 +96,12 @@ class LevelGrader(nn.Module):
                 f"expected for each of {len(self.views)} views the index of one of {len(backbones)} backbones, "
                 f"but found {self.backbone_of_view}"
             )
-        self.neighbours, self.drop_view = neighbours, drop_view
+        self.views_of_backbone = [
+            [view for view, backbone in enumerate(self.backbone_of_view) if backbone == index]
+            for index in range(len(backbones))
+        ]
+        self.neighbours, self.drop_view = neighbours, float(drop_view)
+        self.absent_pixel = float(ABSENT)
         self.backbones_held = False
         size = [int(n) for n in pixels]
         self.backbones = nn.ModuleList(
@@ -192,42 +200,40 @@ class LevelGrader(nn.Module):
 
     def _read(self, image: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Tokens ``(batch, 5, 5, features)`` of each level and condition, and the slices' weights."""
-        batch = image.shape[0]
+        batch, levels = image.shape[0], self.place.shape[0]
         stacks = image.flatten(0, 1).split(self.views, dim=1)
-        seen = [(stack != ABSENT).any(dim=3).any(dim=2) for stack in stacks]
+        seen = [(stack != self.absent_pixel).any(dim=3).any(dim=2) for stack in stacks]
         kept = self._kept(torch.stack([mask.any(dim=1) for mask in seen], dim=1))
         features = self._features(stacks, seen)
         total = self.place.to(image.dtype).repeat(batch, 1, 1)
         weights = []
-        for n, (mask, reader) in enumerate(zip(seen, self.readers, strict=True)):
-            tokens, weight = reader(features[n], mask)
+        for n, reader in enumerate(self.readers):
+            tokens, weight = reader(features[n], seen[n])
             total = total + torch.where(kept[:, n, None, None], tokens, self.absent[n])
             weights.append(weight)
-        shape = (batch, LEVELS, CONDITIONS)
-        return total.unflatten(0, shape[:2]), torch.cat(weights, dim=2).unflatten(0, shape[:2])
+        return total.unflatten(0, [batch, levels]), torch.cat(weights, dim=2).unflatten(0, [batch, levels])
 
-    def _features(self, stacks: Sequence[torch.Tensor], seen: Sequence[torch.Tensor]) -> list[torch.Tensor]:
+    def _features(self, stacks: list[torch.Tensor], seen: list[torch.Tensor]) -> list[torch.Tensor]:
         """Features ``(n, slices, width)`` of each view's slices ``(n, slices, rows, columns)``.
 
         Views that share a backbone go through it together, and absent slices not at all.
         """
         # With a call for each view, batch normalisation normalised each view by itself in training, but by the running
         # statistics of their mixture in use: on 24 studies .51 with statistics of the batch, .93 with the running ones.
-        pictures = [self._pictures(stack, mask) for stack, mask in zip(stacks, seen, strict=True)]
+        pictures = [self._pictures(stacks[n], seen[n]) for n in range(len(stacks))]
         features: list[torch.Tensor] = [pictures[0]] * len(stacks)
         for index, body in enumerate(self.backbones):
-            mine = [n for n, backbone in enumerate(self.backbone_of_view) if backbone == index]
-            if not mine:
-                continue
-            together = _of_those_there(
-                body,
-                torch.cat([pictures[n].flatten(0, 1) for n in mine]),
-                torch.cat([seen[n].flatten() for n in mine]),
-                width=self.widths[index],
-            )
-            parts = together.split([pictures[n].shape[0] * pictures[n].shape[1] for n in mine])
-            for n, part in zip(mine, parts, strict=True):
-                features[n] = part.unflatten(0, pictures[n].shape[:2])
+            mine = self.views_of_backbone[index]
+            if len(mine) > 0:
+                everything = torch.cat([pictures[n].flatten(0, 1) for n in mine])
+                there = torch.cat([seen[n].flatten() for n in mine])
+                if torch.jit.is_scripting():  # an exported network sees all pictures; see _of_those_there
+                    together = body(everything)
+                else:
+                    together = _of_those_there(body, everything, there, width=self.widths[index])
+                parts = together.split([pictures[n].shape[0] * pictures[n].shape[1] for n in mine], 0)
+                for place, n in enumerate(mine):
+                    features[n] = parts[place].unflatten(0, [pictures[n].shape[0], pictures[n].shape[1]])
         return features
 
     def _pictures(self, stack: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
@@ -244,8 +250,8 @@ class LevelGrader(nn.Module):
         return there & ((chance >= self.drop_view) | highest)
 
     def _graded(self, tokens: torch.Tensor) -> torch.Tensor:
-        batch = tokens.shape[0]
-        fused = self.conditions((tokens + self.fuse(tokens)).flatten(0, 1)).unflatten(0, (batch, LEVELS))
+        batch, levels = tokens.shape[0], tokens.shape[1]
+        fused = self.conditions((tokens + self.fuse(tokens)).flatten(0, 1)).unflatten(0, [batch, levels])
         logits = torch.einsum("blcf,cfg->blcg", self.dropout(fused), self.weight) + self.bias
         return logits.transpose(1, 2).flatten(1, 2)
 
@@ -275,7 +281,7 @@ class _ViewReader(nn.Module):
             raise InvalidOptionError(f"expected sequence out of {SEQUENCES}, but found {sequence!r}")
         self.project = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, features))
         self.position = nn.Parameter(torch.randn(slices, features) * _POSITION)
-        self.sequence: nn.Module = nn.Identity()
+        self.sequence: nn.Module | None = None
         if sequence == "lstm":
             self.sequence = _BothWays(features)
         elif sequence == "transformer":
@@ -288,7 +294,7 @@ class _ViewReader(nn.Module):
         # where, not a product: a backbone that sees nothing but absent slices may give features that are not finite
         features = torch.where(there, features, torch.zeros_like(features))
         tokens = (self.project(features) + self.position) * there
-        if not isinstance(self.sequence, nn.Identity):
+        if self.sequence is not None:
             tokens = tokens + self.sequence(tokens, mask) * there
         pooled: tuple[torch.Tensor, torch.Tensor] = self.pool(tokens, mask)
         return pooled

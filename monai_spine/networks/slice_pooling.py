@@ -50,8 +50,7 @@ class SlicePooling(nn.Module):
         """
         weights = self._weights(tokens, mask)
         if self.kind == "max":
-            lowest = torch.finfo(tokens.dtype).min
-            most = tokens.masked_fill(~mask[:, :, None], lowest).amax(dim=1)
+            most = tokens.masked_fill(~mask[:, :, None], _lowest(tokens)).amax(dim=1)
             pooled = torch.where(mask.any(dim=1, keepdim=True), most, torch.zeros_like(most))
             pooled = pooled[:, None].expand(-1, self.queries, -1)
         else:
@@ -68,6 +67,12 @@ class SlicePooling(nn.Module):
             if self.gate is not None:
                 hidden = hidden * torch.sigmoid(self.gate(tokens))
             scores = self.weigh(hidden).transpose(1, 2)
-        lowest = torch.finfo(tokens.dtype).min
         # not -inf: softmax over nothing but -inf is not a number, also in the gradient
-        return torch.softmax(scores.masked_fill(~mask[:, None], lowest), dim=-1) * mask[:, None]
+        return torch.softmax(scores.masked_fill(~mask[:, None], _lowest(tokens)), dim=-1) * mask[:, None]
+
+
+def _lowest(tokens: torch.Tensor) -> float:
+    """The lowest number of the tokens' type."""
+    if torch.jit.is_scripting():  # TorchScript has no finfo; exported networks compute in float32
+        return -3.4028234663852886e38
+    return torch.finfo(tokens.dtype).min

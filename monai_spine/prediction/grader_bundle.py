@@ -14,6 +14,7 @@ from monai.bundle import ConfigParser
 from monai.transforms import Compose
 
 from monai_spine.bundle.errors import explanation
+from monai_spine.bundle.process import has_bfloat16
 from monai_spine.bundle.provenance import read_metadata
 from monai_spine.crops.pose import NO_AUGMENTATION
 from monai_spine.crops.study import StudyCrops
@@ -114,7 +115,7 @@ def parsed_parts(configs: Sequence[Path], bundle: Path, device: torch.device) ->
         parser.update({"bundle_root": str(bundle), "device": f"$torch.device('{device}')"})
         if "amp" in parser:
             # On a CPU, predictions stay in float32, so that they do not depend on the processor's bfloat16.
-            parser["amp"] = device.type == "cuda"
+            parser["amp"] = has_bfloat16(device)
         keys = [*_REQUIRED, *(key for key in _OPTIONAL if key in parser)]
         return {key: parser.get_parsed_content(key) for key in keys}
     except SpineError:

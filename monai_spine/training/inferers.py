@@ -15,7 +15,7 @@ class MixedPrecisionInferer(Inferer):
     """Runs the whole input through the network, in bfloat16 if asked to, and gives float32 back.
 
     MONAI's own ``amp`` is float16 on CUDA and does nothing on a CPU. bfloat16 needs no gradient scaling and works on
-    both; GPUs older than NVIDIA's Ampere emulate it slowly.
+    both; GPUs older than NVIDIA's Ampere emulate it slowly (see `monai_spine.bundle.process.has_bfloat16`).
 
     Parameters
     ----------

@@ -47,15 +47,16 @@ def own_share(items: Sequence[Any]) -> Sequence[Any]:
     return share
 
 
-def on_device(network: nn.Module, device: torch.device, *, sync_batch_norm: bool = False) -> nn.Module:
+def on_device(network: nn.Module, device: str | torch.device, *, sync_batch_norm: bool = False) -> nn.Module:
     """The network on its device, with batch statistics over all processes if asked to (GPUs only)."""
     # torch's own SyncBatchNorm.convert_sync_batchnorm drops the activation of timm's BatchNormAct2d
     return (convert_sync_batchnorm(network) if sync_batch_norm else network).to(device)
 
 
-def device_ids(device: torch.device) -> list[torch.device] | None:
+def device_ids(device: str | torch.device) -> list[torch.device] | None:
     """What `DistributedDataParallel` takes as ``device_ids``: one GPU a process; None on a CPU."""
-    return [device] if device.type == "cuda" else None
+    chosen = torch.device(device)
+    return [chosen] if chosen.type == "cuda" else None
 
 
 def own_images(dataset: Dataset[Any], *, even: bool) -> Dataset[Any]:

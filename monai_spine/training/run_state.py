@@ -9,12 +9,21 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import ignite.distributed as idist
+import torch
 from ignite.engine import Engine, Events
 
-from monai_spine.errors import InvalidOptionError, InvalidTableError
+from monai_spine.errors import InvalidOptionError, InvalidTableError, MissingInputError, SpineError, listed
+from monai_spine.files import PARTIAL
 from monai_spine.weights import load_safely, save_atomically
 
 logger = logging.getLogger(__name__)
+
+AUTO = "auto"
+"""The value of ``resume`` with which a run goes on if there is one, and else starts."""
+STATE = "latest.pt"
+_PREVIOUS = "previous.pt"
+_SHOWN = 8
+"""How many differing settings an error names."""
 
 
 class Stateful(Protocol):
@@ -27,77 +36,193 @@ class Stateful(Protocol):
         """Go on from it."""
 
 
+def resumes(resume: bool | str, folder: str | Path) -> bool:
+    """Whether a run goes on from the state in a folder, such as ``models``.
+
+    Parameters
+    ----------
+    resume
+        True, False, or ``auto``: if there is a state.
+
+    Raises
+    ------
+    InvalidOptionError
+        If ``resume`` is something else.
+    """
+    # Fire passes "--resume true" as a word, which is truthy, as is "false"
+    if not isinstance(resume, bool) and resume != AUTO:
+        raise InvalidOptionError(
+            f"expected resume as True, False or {AUTO}, but found {resume!r}; write --resume True or --resume {AUTO}"
+        )
+    if resume == AUTO:
+        return any((Path(folder) / name).is_file() for name in (STATE, _PREVIOUS))
+    return bool(resume)
+
+
 class RunState:
     """Writes everything that a run needs to go on, and reads it again.
+
+    With it, a run that was killed at any moment and resumed ends as one that was never stopped. Random numbers are no
+    part of it, because each epoch has its own (see `ReseedEachEpoch`).
 
     Parameters
     ----------
     parts
         Network, optimizer, schedule, best model … by name; their states are tensors and plain Python.
-    path
-        The file, for example ``models/latest.pt``.
+    folder
+        Where ``latest.pt`` is written. While the run goes on, ``previous.pt`` beside it holds the epoch before.
     keep
         Other files of a run, such as the best weights. When a new run starts in the same place, these files and the
         state of the earlier run are moved to a folder beside them.
+    settings
+        What the run's result depends on: texts by name. A run is resumed only with the same.
     """
 
-    def __init__(self, *, parts: Mapping[str, Stateful], path: str, keep: tuple[str, ...] | list[str] = ()) -> None:
+    def __init__(
+        self,
+        *,
+        parts: Mapping[str, Stateful],
+        folder: str | Path,
+        keep: tuple[str, ...] | list[str] = (),
+        settings: Mapping[str, str] | None = None,
+    ) -> None:
         self.parts = dict(parts)
-        self.path = Path(path)
+        self.path, self.previous = Path(folder) / STATE, Path(folder) / _PREVIOUS
         self.keep = tuple(Path(file) for file in keep)
+        self.settings = dict(settings or {})
 
-    def attach(self, trainer: Engine, resume: bool = False) -> None:
+    def attach(self, trainer: Engine, resume: bool | str = False) -> bool:
         """Resume the run if asked to, else move an earlier one aside; then write the state after each epoch.
+
+        Returns
+        -------
+        bool
+            Whether there is anything to train: False for a finished run and ``resume="auto"``, which is logged.
 
         Raises
         ------
         MissingInputError
             If there is no run to resume.
+        InvalidOptionError
+            If ``resume`` has another value than `resumes` takes.
         InvalidTableError
-            If the file is damaged, or holds a run of another length or of other parts.
+            If the file is damaged, holds a run of another length, of other parts or of other settings, or if
+            ``resume`` is True and the run has finished.
         """
-        if not isinstance(resume, bool):  # Fire passes "--resume true" as a word, which is truthy, as is "false"
-            raise InvalidOptionError(f"expected resume as True or False, but found {resume!r}; write --resume True")
-        if resume:
-            self._resume(trainer)
+        if resumes(resume, self.path.parent):
+            if not self._resume(trainer, finished_is_error=resume is True):
+                return False
         else:
             self._move_aside()
+        self._remove_partial_files()
+        trainer.add_event_handler(Events.EPOCH_STARTED, self._share_buffers)
         trainer.add_event_handler(Events.EPOCH_COMPLETED, self._save)
+        trainer.add_event_handler(Events.COMPLETED, self._remove_previous)
+        return True
 
     def _save(self, trainer: Engine) -> None:
         if idist.get_rank() == 0:
             states = {name: part.state_dict() for name, part in self.parts.items()}
-            progress = {"epoch": trainer.state.epoch, "max_epochs": trainer.state.max_epochs}
-            # written whole or not at all: a kill while writing must not lose the state of the epoch before
-            save_atomically({"parts": states, "progress": progress}, self.path)
+            progress = {
+                "epoch": trainer.state.epoch,
+                "max_epochs": trainer.state.max_epochs,
+                # early stopping asks the trainer to end before this handler is called
+                "ended": bool(trainer.should_terminate) or trainer.state.epoch == trainer.state.max_epochs,
+            }
+            # A kill while writing leaves latest.pt as it was; one between the two renamings leaves previous.pt. The
+            # epoch that is lost is trained again, and comes out the same.
+            content = {"parts": states, "progress": progress, "settings": self.settings}
+            save_atomically(content, self.path, previous=self.previous)
 
-    def _resume(self, trainer: Engine) -> None:
-        content = load_safely(self.path)
+    def _resume(self, trainer: Engine, *, finished_is_error: bool) -> bool:
+        path, content = self._read()
         progress, states = content.get("progress"), content.get("parts")
         if not isinstance(progress, dict) or not isinstance(states, dict) or set(states) != set(self.parts):
-            raise InvalidTableError(f"{self.path}: expected the state of a run with the parts {sorted(self.parts)}")
-        planned = trainer.state.max_epochs
-        if progress["max_epochs"] != planned:
+            raise InvalidTableError(f"{path}: expected the state of a run with the parts {sorted(self.parts)}")
+        self._check_settings(path, content.get("settings") or {})
+        epoch, planned, asked = progress["epoch"], progress["max_epochs"], trainer.state.max_epochs or 0
+        if planned != asked and not self._extends(states, progress, asked):
             raise InvalidTableError(
-                f"{self.path} holds a run planned for {progress['max_epochs']} epochs, but {planned} are asked for; "
-                "its learning-rate schedule would no longer fit: give the same number, or start a new run"
+                f"{path} holds a run planned for {planned} epochs, but {asked} are asked for; its learning-rate "
+                "schedule would no longer fit: give the same number, or start a new run"
             )
-        if progress["epoch"] >= planned:
-            raise InvalidTableError(
-                f"{self.path}: this run has finished its {planned} epochs; nothing is left to resume"
-            )
+        # a run that early stopping ended has finished, too
+        if epoch >= asked or (progress.get("ended") and planned == asked):
+            message = f"{path}: this run has finished after {epoch} of {asked} epochs; nothing is left to resume"
+            if finished_is_error:
+                raise InvalidTableError(message)
+            logger.info(message)
+            return False
         for name, part in self.parts.items():
             part.load_state_dict(states[name])
         # also the iteration: the momentum of a moving average follows from it
-        trainer.state.epoch = progress["epoch"]
-        trainer.state.iteration = progress["epoch"] * (trainer.state.epoch_length or 0)
-        logger.info("resumed after epoch %d of %d: %s", progress["epoch"], planned, self.path)
+        trainer.state.epoch = epoch
+        trainer.state.iteration = epoch * (trainer.state.epoch_length or 0)
+        logger.info("resumed after epoch %d of %d: %s", epoch, asked, path)
+        return True
+
+    def _read(self) -> tuple[Path, dict[str, Any]]:
+        """The state of the last epoch, or of the one before if that is missing or damaged."""
+        try:
+            return self.path, _mapping(self.path)
+        except SpineError as error:
+            if not self.previous.is_file():
+                raise
+            content = _mapping(self.previous)
+            # a kill between the two renamings of `save_atomically` is no damage
+            log = logger.info if isinstance(error, MissingInputError) else logger.warning
+            log("%s; goes on from the epoch before: %s", error, self.previous)
+            return self.previous, content
+
+    def _check_settings(self, path: Path, earlier: Mapping[str, str]) -> None:
+        if not earlier:  # a state without settings: written by a program that gave none
+            return
+        differing = [
+            f"{name} is {self.settings.get(name, 'not set')}, but was {earlier.get(name, 'not set')}"
+            for name in sorted({*earlier, *self.settings})
+            if earlier.get(name) != self.settings.get(name)
+        ]
+        if differing:
+            raise InvalidTableError(
+                f"{path} holds a run with other settings: {listed(differing, '; ', _SHOWN)}. Give the same settings, "
+                "or start a new run with --resume False"
+            )
+
+    def _extends(self, states: Mapping[str, Any], progress: Mapping[str, Any], asked: int) -> bool:
+        """Whether more epochs may follow: the rates of those done are what they were in the longer plan."""
+        fits = getattr(self.parts.get("lr_scheduler"), "extends", None)
+        return asked > progress["max_epochs"] and fits is not None and bool(fits(states["lr_scheduler"]))
+
+    def _share_buffers(self) -> None:
+        # The state is that of the first process. Batch statistics differ between processes, so all begin an epoch with
+        # those of the first one, as they do after a resume.
+        if idist.get_world_size() > 1:
+            modules = [part for part in self.parts.values() if isinstance(part, torch.nn.Module)]
+            for buffer in (buffer for module in modules for buffer in module.buffers()):
+                torch.distributed.broadcast(buffer, 0)
 
     def _move_aside(self) -> None:
-        earlier = [file for file in (self.path, *self.keep) if file.exists()]
+        earlier = [file for file in (self.path, self.previous, *self.keep) if file.exists()]
         if earlier and idist.get_rank() == 0:
             folder = self.path.parent / time.strftime("earlier-%Y%m%d-%H%M%S")
             folder.mkdir(parents=True)
             for file in earlier:
                 file.replace(folder / file.name)
             logger.info("an earlier run was moved to %s", folder)
+
+    def _remove_partial_files(self) -> None:
+        if idist.get_rank() == 0:
+            for file in (self.path, *self.keep):
+                for partial in file.parent.glob(f".{file.name}.*{PARTIAL}"):
+                    partial.unlink(missing_ok=True)
+
+    def _remove_previous(self) -> None:
+        if idist.get_rank() == 0:
+            self.previous.unlink(missing_ok=True)
+
+
+def _mapping(path: Path) -> dict[str, Any]:
+    content = load_safely(path)
+    if not isinstance(content, dict):
+        raise InvalidTableError(f"{path}: expected the state of a run, but found {type(content).__name__}")
+    return content

@@ -15,6 +15,8 @@ from monai_spine.errors import InvalidOptionError
 _START, _PEAK, _END = 1 / 25, 0.3, 1e-4
 """One cycle: the first rate as a share of the highest, the share of the training at which that is reached, and the last
 rate as a share of the highest."""
+_WITHOUT_END = ("constant", "step", "plateau")
+"""Courses that do not depend on the number of epochs."""
 _BETTER = 1e-4
 """What a figure has to gain to count as better on a plateau."""
 
@@ -97,8 +99,15 @@ class Schedule:
             self._set()
 
     def state_dict(self) -> dict[str, Any]:
-        """Plain numbers only."""
-        return {"done": self._done, "plateau": self._plateau, "best": self._best, "bad": self._bad, "rates": self.rates}
+        """Plain numbers and words only."""
+        return {
+            "done": self._done,
+            "plateau": self._plateau,
+            "best": self._best,
+            "bad": self._bad,
+            "rates": self.rates,
+            "course": self._course(),
+        }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Take up where a run stopped."""
@@ -107,6 +116,19 @@ class Schedule:
         self.rates = [float(rate) for rate in state["rates"]]
         self._set()
 
+    def extends(self, state: Mapping[str, Any]) -> bool:
+        """Whether this is the schedule of a state with other epochs, and has the same rates up to there.
+
+        That is so of the courses that do not depend on the number of epochs. ``cosine``, ``exponential`` and
+        ``one_cycle`` end with the training: with more epochs, all of their rates would have been others.
+        """
+        return self.kind in _WITHOUT_END and state["rates"] == self.rates and state.get("course") == self._course()
+
+    def _course(self) -> dict[str, Any]:
+        """What the rates depend on, but for the number of epochs."""
+        names = ("kind", "steps", "warmup", "factor", "every")
+        return {name: getattr(self, name) for name in names}
+
     @property
     def _courses(self) -> dict[str, Callable[[float], float]]:
         return {
@@ -114,7 +136,8 @@ class Schedule:
             "plateau": lambda _: self._plateau,
             "cosine": lambda done: _between(1.0, self.final, done),
             "exponential": lambda done: self.final**done,
-            "step": lambda done: self.factor ** ((self.warmup + done * self.total) // (self.every * self.steps)),
+            # rounded: a step that ends an epoch must not fall below the next one's by a rounding error
+            "step": lambda done: self.factor ** ((self.warmup + round(done * self.total)) // (self.every * self.steps)),
             "one_cycle": lambda done: (
                 _between(_START, 1.0, done / _PEAK)
                 if done < _PEAK

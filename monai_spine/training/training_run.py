@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
-import ignite.distributed as idist
 import torch
 from ignite.engine import Engine, Events
 from ignite.handlers import ProgressBar
 from torch.optim import Optimizer
 
 from monai_spine.training.best_model import BestModel
+from monai_spine.training.reseed_each_epoch import ReseedEachEpoch
 from monai_spine.training.run_state import RunState, Stateful
 from monai_spine.training.tensorboard.log import TensorBoard
 from monai_spine.training.weight_average import WeightAverage
@@ -60,9 +60,12 @@ class TrainingRun:
     keep
         Names of further files beside the weights that belong to a run, and move aside with it.
     resume
-        Whether to go on after the last finished epoch.
+        True goes on after the last finished epoch; ``auto`` does so if there is one, and does nothing if the run has
+        finished.
     seed
-        Of random numbers from the first batch on; each process draws its own. None goes on with those of the process.
+        Of the random numbers of each epoch; each process draws its own.
+    settings
+        What the result depends on; see `RunState`.
     rates_each_epoch
         Whether to log learning rates once an epoch, in place of once an iteration.
     progress
@@ -83,8 +86,9 @@ class TrainingRun:
         listeners: Sequence[Listener | None] = (),
         trainer_handlers: Sequence[Handler] = (),
         keep: Sequence[str] = (),
-        resume: bool = False,
-        seed: int | None = None,
+        resume: bool | str = False,
+        seed: int = 0,
+        settings: Mapping[str, str] | None = None,
         rates_each_epoch: bool = False,
         progress: bool = False,
     ) -> None:
@@ -92,7 +96,8 @@ class TrainingRun:
         self.best_model, self.tensorboard, self.average = best_model, tensorboard, average
         self.listeners = [listener for listener in listeners if listener is not None]
         self.trainer_handlers = list(trainer_handlers)
-        self.resume, self.seed, self.progress = resume, seed, progress
+        self.resume, self.progress = resume, progress
+        self.reseeding = ReseedEachEpoch(seed, getattr(trainer, "data_loader", None))
         self.rates_at = Events.EPOCH_COMPLETED if rates_each_epoch else Events.ITERATION_COMPLETED
         parts: dict[str, Stateful] = {
             "network": network,
@@ -104,10 +109,11 @@ class TrainingRun:
             parts["ema_network"] = average.ema_model
         folder = Path(best_model.path).parent
         files = [str(best_model.path), *(str(folder / name) for name in keep)]
-        self.state = RunState(parts=parts, path=str(folder / "latest.pt"), keep=files)
+        self.state = RunState(parts=parts, folder=folder, keep=files, settings=settings)
 
     def attach(self) -> None:
-        """Attach everything but the run's state, and start the random numbers of the batches."""
+        """Attach everything but the run's state."""
+        self.reseeding.attach(self.trainer)
         self.best_model.attach(self.evaluator, self.trainer)  # first: listeners ask it whether an epoch was the best
         for listener in self.listeners:
             listener.attach(self.evaluator, self.trainer)
@@ -117,14 +123,13 @@ class TrainingRun:
         if self.average is not None:
             self.average.attach(self.trainer)
         ProgressBar(disable=not self.progress).attach(self.trainer)
-        if self.seed is not None:
-            torch.manual_seed(self.seed + idist.get_rank())
 
     def run(self) -> None:
-        """Train; errors are those of `RunState.attach` and of the engines."""
-        self.state.attach(self.trainer, resume=self.resume)  # first: it moves an earlier run's files out of the way
-        self.attach()
-        self.trainer.run()
+        """Train, unless the run has finished; errors are those of `RunState.attach` and of the engines."""
+        # first: it moves an earlier run's files out of the way
+        if self.state.attach(self.trainer, resume=self.resume):
+            self.attach()
+            self.trainer.run()
         self.tensorboard.close()
 
 

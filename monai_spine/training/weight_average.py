@@ -48,8 +48,15 @@ class WeightAverage(EMAHandler):
     ) -> None:
         """Update the average after each iteration of a trainer."""
         if self.active:
+            engine.add_event_handler(Events.STARTED, self._begin)
             engine.add_event_handler(event, self._set_momentum, name)
             super().attach(engine, name, warn_if_exists, event)
+
+    def _begin(self, engine: Engine) -> None:
+        # The copy may have been made before the network got its prior or its pretrained weights. A resumed run, which
+        # has an average, does not begin at iteration 0.
+        if engine.state.iteration == 0:
+            self.ema_model.load_state_dict(self.model.state_dict())
 
     def _set_momentum(self, engine: Engine, name: str) -> None:
         setattr(engine.state, name, max(self.momentum, _WARM_UP / (_WARM_UP + engine.state.iteration)))

@@ -171,20 +171,6 @@ def test_overlays_are_written_where_they_are_asked_for(
 
 
 @pytest.mark.slow
-def test_a_resumed_run_ends_with_the_weights_of_one_never_stopped(tmp_path: Path, data: dict[Task, Path]) -> None:
-    given = {"dataset_dir": str(data[Task.BINARY]), **SMALL, "augmentation": "none", "figures_every": 9}
-    given.update(embedding_images=0)
-    run("train", run_id="training", bundle_root=str(tmp_path / "a"), **given)
-    with pytest.raises(Exception, match=r"stopped by a test|Failed"):
-        run("train", run_id="training", bundle_root=str(tmp_path / "b"), stop_in_epoch=2, **given)
-    run("train", run_id="training", bundle_root=str(tmp_path / "b"), resume=True, **given)
-    one, other = (torch.load(tmp_path / x / "models/latest.pt", weights_only=True)["parts"] for x in "ab")
-    assert one["lr_scheduler"] == other["lr_scheduler"]
-    for name, tensor in one["network"].items():
-        assert torch.allclose(tensor.float(), other["network"][name].float(), atol=1e-5), name
-
-
-@pytest.mark.slow
 def test_two_processes_train_as_one(tmp_path: Path, data: dict[Task, Path]) -> None:
     launcher = (sys.executable, "-m", "torch.distributed.run", "--nproc_per_node=2", "--standalone", "-m")
     settings = {**SMALL, "epochs": 1, "cutmix": 1.0, "unfreeze": "{1: 'last: 1'}"}

@@ -6,12 +6,11 @@ from pathlib import Path
 
 import nibabel as nib
 import numpy as np
-import onnxruntime
 import pandas as pd
 import pytest
 import torch
 from ignite.engine import Events
-from monai.bundle import ConfigParser, ckpt_export, create_workflow, load, onnx_export
+from monai.bundle import create_workflow, load
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 
@@ -98,17 +97,6 @@ def test_the_same_seed_trains_the_same_network(tmp_path: Path, data: Path, train
     one, other = (torch.load(root / "models/latest.pt", weights_only=True)["parts"] for root in (trained, tmp_path))
     for name, tensor in one["network"].items():
         assert torch.allclose(tensor, other["network"][name], atol=1e-5), name
-
-
-@pytest.mark.slow
-def test_a_resumed_run_finishes_its_epochs_and_keeps_the_average(tmp_path: Path, data: Path, trained: Path) -> None:
-    where = {"bundle_root": str(tmp_path), "dataset_dir": str(data), **SMALL}
-    with pytest.raises(RuntimeError):
-        run("train", run_id="training", stop_in_epoch=2, **where)
-    run("train", run_id="training", resume=True, **where)
-    one, other = (torch.load(root / "models/latest.pt", weights_only=True) for root in (trained, tmp_path))
-    assert one["progress"] == other["progress"]
-    assert set(one["parts"]["ema_network"]) == set(other["parts"]["ema_network"])
 
 
 @pytest.mark.slow
@@ -209,25 +197,3 @@ def test_bundle_load_gives_the_shipped_network() -> None:
     weights = torch.load(bundle / "models/model.pt", weights_only=True)
     assert torch.equal(network.state_dict()["weight"], weights["weight"])
     assert (bundle / "models/model.pt").stat().st_size < 12e6
-
-
-@pytest.mark.slow
-def test_torchscript_and_onnx_answer_as_the_network_does(trained: Path, tmp_path: Path) -> None:
-    settings = {"net_id": "network_def", "ckpt_file": str(trained / "models/model.pt"), "device": "cpu", **NETWORK}
-    settings["meta_file"] = str(CONFIGS / "metadata.json")
-    shape, (config,) = [1, 5, 6, 32, 32], files("inference")
-    exported = {"config_file": config, "input_shape": shape}
-    ckpt_export(filepath=str(tmp_path / "m.ts"), use_trace=True, **exported, **settings)
-    onnx_export(filepath=str(tmp_path / "m.onnx"), **exported, **settings)
-    parser = ConfigParser()
-    parser.read_config(config)
-    parser.update(NETWORK)
-    network = parser.get_parsed_content("network_def").eval()
-    network.load_state_dict(torch.load(trained / "models/model.pt", weights_only=True))
-    image = torch.rand(shape)
-    image[0, 1] = -1.0
-    expected = network(image).detach()
-    assert torch.allclose(torch.jit.load(tmp_path / "m.ts")(image), expected, atol=1e-4)
-    session = onnxruntime.InferenceSession(tmp_path / "m.onnx")
-    (given,) = session.run(None, {session.get_inputs()[0].name: image.numpy()})
-    assert np.allclose(given, expected.numpy(), atol=1e-3)

@@ -6,10 +6,9 @@ import sys
 from pathlib import Path
 
 import numpy as np
-import onnxruntime
 import pytest
 import torch
-from monai.bundle import ConfigParser, ckpt_export, create_workflow, load, onnx_export
+from monai.bundle import ConfigParser, create_workflow, load
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from monai_spine.bundle.shipped import LEVEL_LOCALIZER as BUNDLE
@@ -203,23 +202,3 @@ def test_the_workflow_has_every_property_monai_asks_for(name: str, kind: str, da
     settings = {"dataset_dir": str(data.parent), **(SMALL if name == "train" else NETWORK)}
     workflow = create_workflow(config_file=str(CONFIGS / f"{name}.json"), workflow_type=kind, **settings)
     assert workflow.check_properties() == []
-
-
-@pytest.mark.slow
-def test_torchscript_and_onnx_answer_as_the_network_does(trained: Path, tmp_path: Path) -> None:
-    exported = {"net_id": "network_def", "ckpt_file": str(trained / "models/model.pt"), "device": "cpu", **NETWORK}
-    exported["meta_file"] = str(CONFIGS / "metadata.json")
-    shape, config = [1, 1, 4, 32, 48], str(CONFIGS / "inference.json")
-    ckpt_export(filepath=str(tmp_path / "m.ts"), config_file=config, input_shape=shape, **exported)
-    onnx_export(filepath=str(tmp_path / "m.onnx"), config_file=config, input_shape=shape, **exported)
-    parser = ConfigParser()
-    parser.read_config(config)
-    parser.update(NETWORK)
-    network = parser.get_parsed_content("network_def").eval()
-    network.load_state_dict(torch.load(trained / "models/model.pt", weights_only=True))
-    image = torch.rand(shape)
-    expected = network(image).detach()
-    assert torch.allclose(torch.jit.load(tmp_path / "m.ts")(image), expected, atol=1e-4)
-    session = onnxruntime.InferenceSession(tmp_path / "m.onnx")
-    (given,) = session.run(None, {session.get_inputs()[0].name: image.numpy()})
-    assert np.allclose(given, expected.numpy(), atol=1e-3)

@@ -17,6 +17,7 @@ from monai_spine.experiments.comparison.candidate import Part
 from monai_spine.experiments.fold_run import digest, fold_settings, read_state, write_state
 from monai_spine.files import write_text
 from monai_spine.training.run_record import read_record
+from monai_spine.training.run_state import AUTO, resumes
 
 OWN = ("fold", "bundle_root", "dataset_dir", "datalist", "resume", "logging_file", "epochs")
 """Configuration entries that a comparison sets itself."""
@@ -68,14 +69,14 @@ def train(job: TrainingJob, root: Path, epochs: int | None, cache: Path, report:
         report("trained before")
         return
     record, log = root / "epochs.jsonl", root / "log.txt"
-    resume = same and (root / "models/latest.pt").is_file()
+    resume = same and resumes(AUTO, root / "models")
     # An old record would count epochs of another training.
     if not resume:
         record.unlink(missing_ok=True)
     write_state(root / _STATE, fingerprint=fingerprint, trained=False, evaluated=None)
     report(f"{'resumes' if resume else 'starts'}, log in {log}")
     configs = [*job.part.configs, record_config(record)]
-    settings = (*job.settings(root, epochs, cache), ("resume", str(resume)))
+    settings = (*job.settings(root, epochs, cache), ("resume", AUTO if same else "False"))
     run_step("training", configs, settings, log, follow=epoch_lines(report))
     write_state(root / _STATE, fingerprint=fingerprint, trained=True, evaluated=None)
 

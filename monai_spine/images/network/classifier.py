@@ -47,9 +47,6 @@ class ImageClassifier(nn.Module):
         Names of the backbone's modules that stay in evaluation mode during training; see `LayerFreezing`.
     """
 
-    mean: torch.Tensor
-    std: torch.Tensor
-
     def __init__(
         self,
         *,
@@ -77,6 +74,8 @@ class ImageClassifier(nn.Module):
         self.frozen_modules: set[str] = set()
         # The normalisation belongs to the network, so that training and every later use cannot differ in it.
         # Not persistent: the backbone's name determines it, and weights files stay those of backbone and head.
+        self.mean: torch.Tensor  # here, because TorchScript cannot read annotations of the class
+        self.std: torch.Tensor
         for name, values in zip(("mean", "std"), _normalisation(backbone, channels), strict=True):
             self.register_buffer(name, torch.tensor(values)[:, None, None], persistent=False)
 
@@ -110,7 +109,7 @@ class ImageClassifier(nn.Module):
         section 3.3).
         """
         with torch.no_grad():
-            self._last.bias.copy_(frequencies.clamp(1e-4, 1 - 1e-4).logit())
+            self._last_layer().bias.copy_(frequencies.clamp(1e-4, 1 - 1e-4).logit())
 
     def take_pretrained(self, source: str) -> None:
         """Load weights of the backbone from ``hub`` or from a file; see `Backbone.start_from`."""
@@ -136,8 +135,7 @@ class ImageClassifier(nn.Module):
             )
         load_weights(self, path)
 
-    @property
-    def _last(self) -> nn.Linear:
+    def _last_layer(self) -> nn.Linear:  # no property, because TorchScript compiles all properties
         last = self.head[-1]
         if not isinstance(last, nn.Linear):
             raise TypeError(f"expected the head to end with a linear layer, but found {type(last).__name__}")

@@ -82,17 +82,15 @@ def write_description(weights: str | Path, description: ModelDescription) -> Non
 
 
 def read_description(weights: str | Path) -> ModelDescription:
-    """Read the description beside weights; without weights and description, the default one.
+    """Read the description beside weights; without one, the default, which is the network of the bundle's metadata.
 
-    The default lets the inference configuration be parsed, and its network be checked, before anything is trained.
+    With the default, the inference configuration can be parsed, and its network checked and exported, before anything
+    is trained. Images are graded only with a description of the weights; see `check_described`.
 
-    Raises `MissingInputError` if there are weights but no description.
     Raises `InvalidTableError` if the file is not a description.
     """
     path = description_path(weights)
     if not path.is_file():
-        if Path(weights).is_file():
-            raise MissingInputError(f"expected {path.name} beside {weights}: training writes both, copy both")
         return ModelDescription()
     try:
         content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
@@ -101,6 +99,19 @@ def read_description(weights: str | Path) -> ModelDescription:
         return ModelDescription(**{key: _tuple(value) for key, value in content.items()})
     except (ValueError, TypeError, KeyError, AttributeError) as err:
         raise InvalidTableError(f"{path}: expected {SCHEMA}, but it cannot be read ({err})") from err
+
+
+def check_described(weights: str | Path) -> None:
+    """Check that weights have their description beside them.
+
+    Raises
+    ------
+    MissingInputError
+        If they have not: the classes, and the form of the images, would be those of the default.
+    """
+    path = description_path(weights)
+    if Path(weights).is_file() and not path.is_file():
+        raise MissingInputError(f"expected {path.name} beside {weights}: training writes both, copy both")
 
 
 def _tuple(value: Any) -> Any:

@@ -12,7 +12,7 @@ from monai_spine.images.data.dataset import frequencies
 from monai_spine.images.data.store import ImageStore
 from monai_spine.images.network.classifier import ImageClassifier
 from monai_spine.images.network.layer_freezing import FROZEN, LayerFreezing
-from monai_spine.images.network.model_description import ModelDescription, write_description
+from monai_spine.images.network.model_description import ModelDescription, check_described, write_description
 
 _LONG = 40
 """Epochs from which on a training is long enough for stronger augmentation to pay."""
@@ -109,6 +109,7 @@ def load_classifier(
     network: ImageClassifier, *, description: ModelDescription, task: str, classes: Sequence[str], path: str
 ) -> None:
     """Fill a network with trained weights, if they are those of the datalist's task and classes."""
+    check_described(path)
     description.check(task=task, classes=list(classes), path=path)
     network.take_weights(path)
 

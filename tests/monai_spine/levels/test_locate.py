@@ -243,6 +243,11 @@ def test_a_device_that_is_not_there_is_refused(name: str) -> None:
     assert usable_device("cpu").type == "cpu"
 
 
+def test_the_gpu_of_apples_processors_is_taken_where_there_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("torch.backends.mps.is_available", lambda: True)
+    assert usable_device("mps").type == "mps"
+
+
 def test_the_volume_itself_decides_whatever_its_storage(tmp_path: Path) -> None:
     volume = sagittal(tmp_path / "a.nii.gz")
     turned = nib.as_closest_canonical(nib.load(volume))

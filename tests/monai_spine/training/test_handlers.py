@@ -6,11 +6,10 @@ import pytest
 import torch
 from ignite.engine import Engine, Events
 
-from monai_spine.errors import InvalidOptionError, InvalidTableError, MissingInputError, SpineError
+from monai_spine.errors import InvalidOptionError, InvalidTableError, SpineError
 from monai_spine.training.best_model import BestModel
 from monai_spine.training.inferers import MixedPrecisionInferer
 from monai_spine.training.reports import ScoreReport
-from monai_spine.training.run_state import RunState
 from monai_spine.weights import load_safely, load_weights
 
 
@@ -50,43 +49,7 @@ def test_a_score_that_is_not_a_number_is_never_the_best(tmp_path: Path) -> None:
     assert best.best == 0.7
 
 
-def test_a_new_run_moves_an_earlier_one_aside(tmp_path: Path) -> None:
-    latest, model = tmp_path / "latest.pt", tmp_path / "model.pt"
-    latest.write_text("state")
-    model.write_text("weights")
-    RunState(parts={}, path=str(latest), keep=[str(model)]).attach(Engine(lambda engine, batch: None))
-    (aside,) = [path for path in tmp_path.iterdir() if path.is_dir()]
-    assert {file.name: file.read_text() for file in aside.iterdir()} == {"latest.pt": "state", "model.pt": "weights"}
-
-
-def stopped_at(path: Path, epoch: int, of: int = 3) -> Engine:
-    torch.save({"parts": {}, "progress": {"epoch": epoch, "max_epochs": of}}, path)
-    trainer = Engine(lambda engine, batch: None)
-    trainer.state.max_epochs = 3
-    return trainer
-
-
-def test_a_finished_run_is_not_begun_again(tmp_path: Path) -> None:
-    trainer = stopped_at(tmp_path / "latest.pt", epoch=3)
-    with pytest.raises(InvalidTableError, match="nothing is left to resume"):
-        RunState(parts={}, path=str(tmp_path / "latest.pt")).attach(trainer, resume=True)
-
-
-def test_a_state_of_other_parts_is_refused(tmp_path: Path) -> None:
-    trainer = stopped_at(tmp_path / "latest.pt", epoch=1)
-    state = RunState(parts={"network": torch.nn.Linear(1, 1)}, path=str(tmp_path / "latest.pt"))
-    with pytest.raises(InvalidTableError, match=r"with the parts \['network'\]"):
-        state.attach(trainer, resume=True)
-
-
-def test_there_must_be_a_run_to_resume(tmp_path: Path) -> None:
-    with pytest.raises(MissingInputError, match=r"latest\.pt"):
-        RunState(parts={}, path=str(tmp_path / "latest.pt")).attach(Engine(lambda engine, batch: None), resume=True)
-
-
-def test_a_word_in_place_of_true_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(InvalidOptionError, match="--resume True"):
-        RunState(parts={}, path="x").attach(Engine(lambda engine, batch: None), resume="false")  # type: ignore[arg-type]
+def test_a_word_in_place_of_true_is_refused() -> None:
     with pytest.raises(InvalidOptionError, match="--amp False"):
         MixedPrecisionInferer(enabled="false")  # type: ignore[arg-type]
 

@@ -68,7 +68,7 @@ def test_a_run_leaves_the_best_weights_and_its_state(tmp_path: Path) -> None:
     run = run_of(tmp_path)
     run.run()
     state = state_of(tmp_path)
-    assert state["progress"] == {"epoch": 3, "max_epochs": 3}
+    assert state["progress"] == {"epoch": 3, "max_epochs": 3, "ended": True}
     assert set(state["parts"]) == {"network", "optimizer", "lr_scheduler", "best_model"}
     assert torch.equal(torch.load(tmp_path / "model.pt", weights_only=True)["weight"], run.best_model.network.weight)
 

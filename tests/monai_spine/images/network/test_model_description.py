@@ -5,7 +5,12 @@ import pytest
 import torch
 
 from monai_spine.errors import InvalidTableError, MissingInputError
-from monai_spine.images.network.model_description import ModelDescription, read_description, write_description
+from monai_spine.images.network.model_description import (
+    ModelDescription,
+    check_described,
+    read_description,
+    write_description,
+)
 
 
 def test_a_description_is_read_as_it_was_written(tmp_path: Path) -> None:
@@ -20,9 +25,10 @@ def test_a_description_is_read_as_it_was_written(tmp_path: Path) -> None:
 
 def test_weights_without_their_description_are_refused(tmp_path: Path) -> None:
     assert read_description(tmp_path / "model.pt") == ModelDescription()
+    check_described(tmp_path / "model.pt")  # no weights at all: taking them says so
     (tmp_path / "model.pt").write_bytes(b"weights")
     with pytest.raises(MissingInputError, match=r"expected model\.json beside"):
-        read_description(tmp_path / "model.pt")
+        check_described(tmp_path / "model.pt")
     for wrong in ("no json", "[]", json.dumps({"schema": "another"}), json.dumps({"schema": "x", "colour": 1})):
         (tmp_path / "model.json").write_text(wrong)
         with pytest.raises(InvalidTableError):
