@@ -18,7 +18,7 @@ Refine = Annotated[
         "--refine/--no-refine", help="Find the recesses in axial slices, or project them from the sagittal levels."
     ),
 ]
-Device = Annotated[str | None, typer.Option(help="cpu or cuda. [default: a GPU if there is one]")]
+Device = Annotated[str | None, typer.Option(help="cpu, cuda or mps. [default: a GPU if there is one]")]
 Quiet = Annotated[bool, typer.Option("--quiet", help="Show no progress on stderr.")]
 
 

@@ -74,7 +74,7 @@ def test_given_points_need_no_localizer_to_find_anything(tmp_path: Path, capsys:
         (("-i", "IN", "-o", "OUT", "--model", "BUNDLE", "BUNDLE"), "is a bundle, not an input; write --model before"),
         (("-i", "gone", "-o", "OUT", "--model", "BUNDLE", "--no-refine"), "there is no gone"),
         (("-i", "IN", "-o", "OUT", "--model", "gone"), "gone/configs/inference.json"),
-        (("-i", "IN", "-o", "OUT", "--model", "BUNDLE", "--device", "tpu"), "expected the device cpu or cuda"),
+        (("-i", "IN", "-o", "OUT", "--model", "BUNDLE", "--device", "tpu"), "expected the device cpu, cuda or mps"),
         (("-i", "IN", "-o", "FILE", "--model", "BUNDLE"), "is a file; expected a folder"),
         (("-i", "IN", "-o", "OUT", "--model", "BUNDLE", "--prior-from", "gone.csv"), "gone.csv"),
     ],
