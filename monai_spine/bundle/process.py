@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
+import warnings
 
 import ignite.distributed as idist
 import monai
@@ -30,11 +32,21 @@ def start(*, seed: int = 0, distributed: bool = False) -> None:
     """
     explain_errors()
     refuse_unknown()
+    quiet_readers()
     if distributed:
         torch.distributed.init_process_group(backend="nccl" if torch.cuda.is_available() else "gloo")
         if torch.cuda.is_available():
             torch.cuda.set_device(device())
     monai.utils.set_determinism(seed=seed)
+
+
+def quiet_readers() -> None:
+    """Silence what `LoadImage` says of a reader that is not used here.
+
+    MONAI makes every reader that it knows, and the one for DICOM on GPUs warns that its library is absent.
+    """
+    warnings.filterwarnings("ignore", message="NvImgCodecPydicomReader")
+    logging.getLogger("monai.data.nvimgcodec_pydicom_plugin").setLevel(logging.ERROR)
 
 
 def device() -> torch.device:

@@ -24,6 +24,9 @@ from nibabel.spatialimages import HeaderDataError
 from monai_spine.errors import InvalidVolumeError, MissingInputError, NotVolumetricError, SingularAffineError
 from monai_spine.geometry import Array
 
+LOCALIZER_WINDOW = (1.0, 99.5)
+"""Percentiles of grey values that become 0 and 1 for both localizers, and in the phantoms that they learn from."""
+
 SMALLEST_VOXEL_MM3 = 1e-6
 """Cubic millimetres per voxel below which an affine counts as singular."""
 

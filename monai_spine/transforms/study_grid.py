@@ -86,7 +86,8 @@ class StudyGridd(MapTransform):
     def _check(self, transform: Callable[..., Any]) -> None:
         # MONAI's cached datasets store what all transforms before the first random one return, and recognise that one
         # by its type. Random transforms inside of this one would be drawn once, and then stay what they are.
-        random = [type(one).__name__ for one in Compose([transform]).flatten().transforms if isinstance(one, RandomizableTrait)]
+        steps = Compose([transform]).flatten().transforms
+        random = [type(one).__name__ for one in steps if isinstance(one, RandomizableTrait)]
         if random:
             raise InvalidOptionError(
                 f"StudyGridd: expected transforms that are not random, but found {', '.join(random)}; "
@@ -169,8 +170,8 @@ class AverageDownd(MapTransform):
     """Average blocks of whole voxels down to the step of another image, as many as fit, against aliasing.
 
     MONAI's resamplers take samples at points, without a filter, and its anti-aliasing knows voxels, not millimetres. At
-    a step of 2.5 mm, pixels of 0.6 mm would alias. Place this before `ResampleToMatchd`. An image that is not finer than
-    the other one stays as it is.
+    a step of 2.5 mm, pixels of 0.6 mm would alias. Place this before `ResampleToMatchd`. An image that is not finer
+    than the other one stays as it is.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""A transform of MONAI can be inserted between any two steps of a bundle's preprocessing, by a config of a few lines."""
+"""A transform of MONAI can be inserted between any two steps of a bundle's preprocessing, by a few lines of config."""
 
 import json
 from pathlib import Path
@@ -77,7 +77,7 @@ def test_the_unet_classifier_takes_it_after_every_step_of_a_study(step: str, stu
 
 @pytest.mark.parametrize("place", [1, 2])
 def test_the_level_grader_takes_it_between_its_steps(place: int, studies: Path, tmp_path: Path) -> None:
-    noise = NOISE if place == 2 else {**NOISE, "keys": "canal", "mean": 0.0}
+    noise = NOISE if place == 2 else {**NOISE, "keys": "disc", "mean": 0.0}
     steps = ["@train#cropping", "@stacking"]
     steps.insert(place, noise)
     where = {**grader.SMALL, "dataset_dir": str(studies)}

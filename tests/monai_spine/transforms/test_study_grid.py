@@ -1,6 +1,5 @@
 from pathlib import Path
 
-import nibabel as nib
 import numpy as np
 import pytest
 import torch
@@ -48,9 +47,8 @@ def test_a_bright_voxel_lands_where_it_lies_in_the_patient_in_all_48_storage_ord
     voxels = np.random.default_rng(0).normal(0, 0.01, (15, 15, 15)).astype(np.float32)
     voxels[tuple(np.round(to_voxel(stored, middle + np.array([6.0, -4.0, 8.0]))).astype(int))] = 9
     image = image_of(tmp_path, (15, 15, 15), (2, 2, 2), (voxels, stored))
-    # Many voxels reach the upper percentile, so the brightest one is found by its surroundings.
-    smooth = torch.nn.functional.avg_pool3d(image[INTENSITY][None].as_tensor(), 1)[0]
-    assert smooth[7 + 3, 7 - 2, 7 + 4] == 1
+    # Of the noise, 1 % reaches the upper percentile; one voxel in 3,375 is not there by chance in 48 orders.
+    assert image[INTENSITY][7 + 3, 7 - 2, 7 + 4] == 1
     assert np.allclose(to_world(image.affine.numpy(), [10, 5, 11]), middle + np.array([6.0, -4.0, 8.0]))
 
 
@@ -137,7 +135,7 @@ def test_a_transform_that_leaves_the_grid_is_refused(tmp_path: Path) -> None:
     crop = {"_target_": "CenterSpatialCropd", "keys": "image", "roi_size": [2, 2, 2]}
     with pytest.raises(InvalidOptionError, match=r"'image' of the shape \(1, 4, 4, 4\), but found the shape"):
         image_of(tmp_path, (4, 4, 4), (4, 4, 4), stack, inserted=crop)
-    with pytest.raises(InvalidOptionError, match="'covered' .* only"):
+    with pytest.raises(InvalidOptionError, match=r"'covered' .* only"):
         image_of(tmp_path, (4, 4, 4), (4, 4, 4), stack, inserted={"_target_": "DeleteItemsd", "keys": "covered"})
 
 
