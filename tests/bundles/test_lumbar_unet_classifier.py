@@ -224,7 +224,7 @@ def test_a_longer_plan_is_not_resumed(trained: Path, data: Path) -> None:
     ("names", "changes", "message"),
     [
         (("inference",), {"run_id": "inference"}, "expected weights, but there is no file"),
-        (("train",), {"run_id": "trainin"}, "there is nothing to run called 'trainin'"),
+        (("train",), {"run_id": "trainin"}, "nothing to run called 'trainin'"),
         (("train",), {"run_id": "training", "optimizer": "@optimiser"}, "no item 'optimiser'"),
         (("train",), {"run_id": "training", "datalist": "/nowhere/datalist.json"}, "expected a datalist"),
     ],
