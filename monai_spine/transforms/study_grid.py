@@ -137,7 +137,7 @@ class StudyGridd(MapTransform):
                         f"{path}: the voxels cannot be read, the file is damaged or cut short ({cause})"
                     ) from err
             raise
-        return dict(stack)  # type: ignore[arg-type] # a chain of dictionary transforms returns a dictionary
+        return dict(stack)
 
 
 class RandStudyGridd(StudyGridd, Randomizable):

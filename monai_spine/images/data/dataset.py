@@ -78,9 +78,10 @@ class ImageItems(TransformedDataset):
 
     def __init__(self, images: ImageDataset, transform: Callable[..., Any]) -> None:
         super().__init__(images, transform)  # type: ignore[arg-type] # it needs a length alone
+        self.images = images
 
     def _transform(self, index: int) -> Any:
-        batch = self.data.__getitems__([index])
+        batch = self.images.__getitems__([index])
         item = {"image": scaled(batch["image"])[0].contiguous(), "label": batch["label"][0], "index": index}
         return apply_transform(self.transform, item)
 
