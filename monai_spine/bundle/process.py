@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
+import warnings
 
 import ignite.distributed as idist
 import monai
@@ -30,6 +32,7 @@ def start(*, seed: int = 0, distributed: bool = False) -> None:
     """
     explain_errors()
     refuse_unknown()
+    quiet_readers()
     if distributed:
         _join_processes()
         if torch.cuda.is_available():
@@ -47,6 +50,15 @@ def _join_processes() -> None:
         # the counts of attempts may differ, so there the store stays as it is.
         store = torch.distributed.PrefixStore(f"attempt_{os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}", store)
     torch.distributed.init_process_group(backend, store=store, rank=rank, world_size=count)
+
+
+def quiet_readers() -> None:
+    """Silence what `LoadImage` says of a reader that is not used here.
+
+    MONAI makes every reader that it knows, and the one for DICOM on GPUs warns that its library is absent.
+    """
+    warnings.filterwarnings("ignore", message="NvImgCodecPydicomReader")
+    logging.getLogger("monai.data.nvimgcodec_pydicom_plugin").setLevel(logging.ERROR)
 
 
 def device() -> torch.device:

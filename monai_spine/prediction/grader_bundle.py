@@ -14,7 +14,7 @@ from monai.bundle import ConfigParser
 from monai.transforms import Compose
 
 from monai_spine.bundle.errors import explanation
-from monai_spine.bundle.process import has_bfloat16
+from monai_spine.bundle.process import has_bfloat16, quiet_readers
 from monai_spine.bundle.provenance import read_metadata
 from monai_spine.crops.pose import NO_AUGMENTATION
 from monai_spine.crops.study import StudyCrops
@@ -105,6 +105,7 @@ def parsed_parts(configs: Sequence[Path], bundle: Path, device: torch.device) ->
     InvalidTableError
         If one of them is missing or cannot be built.
     """
+    quiet_readers()
     parser = ConfigParser()
     names = " with ".join(str(config) for config in configs)
     try:

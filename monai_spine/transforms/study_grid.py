@@ -1,22 +1,27 @@
 """A study on one grid of patient space: all series resampled to the same voxels, one channel each.
 
-Preprocessing of whole-study networks: `StudyGridd` reads and resamples, `SliceChannelsd` turns slices into channels.
+Preprocessing of whole-study networks. MONAI's own transforms read, turn, scale and resample each stack; a bundle's
+config names them. This module adds what MONAI has not: `StudyGridd` merges the stacks of a study, `AverageDownd`
+prevents aliasing, `SliceChannelsd` turns slices into channels.
 """
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
+import zlib
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import torch
 from monai.config import KeysCollection
-from monai.transforms import MapTransform
-from torch.nn.functional import avg_pool3d, grid_sample
+from monai.data import MetaTensor
+from monai.transforms import Compose, MapTransform, Randomizable, RandomizableTrait, apply_transform
+from monai.utils import ImageMetaKey, MetaKeys
+from torch.nn.functional import avg_pool3d
 
-from monai_spine.crops.study_images import STUDY_IMAGES
-from monai_spine.data.volume import Volume, open_volume, read_volume
-from monai_spine.errors import InvalidVolumeError
+from monai_spine.bundle.errors import chain
+from monai_spine.data.volume import affine_of, open_volume
+from monai_spine.errors import InvalidOptionError, InvalidVolumeError, SpineError
 from monai_spine.geometry import Array, centre, grid_affine, spacing
 from monai_spine.spine import SeriesType
 
@@ -25,23 +30,22 @@ _ANCHORS = (SeriesType.SAGITTAL_T2, SeriesType.SAGITTAL_T1, SeriesType.AXIAL_T2)
 
 ALL_SERIES = tuple(series_type.value for series_type in SeriesType)
 
-_WINDOW = (1.0, 99.0)
-"""Percentiles of a stack's grey values that become 0 and 1."""
-_WINDOW_SAMPLES = 50_000
-"""Voxels, about, that the percentiles are taken of."""
+_UNREADABLE = (OSError, EOFError, zlib.error)
+"""What nibabel raises at the voxels of a file that is damaged or cut short."""
+
+Record = dict[Hashable, Any]
 
 
 class StudyGridd(MapTransform):
-    """Read the volumes of a study and put them on one grid along the world axes.
+    """Put the volumes of a study on one grid along the world axes, and merge the stacks of each series.
 
     The record's series types hold lists of NIfTI paths (see `monai_spine.data.datalist`). It sets ``image``, a float32
-    tensor ``(2 * len(series), R, A, S)`` whose axes run to the patient's right, anterior and superior: first a channel
-    of intensities for each series type, scaled so that each stack's 1st and 99th percentiles are 0 and 1, then for each
-    a channel that is 1 where one of its stacks covers the voxel. Outside all stacks, and for a series that the study
-    lacks, both are 0.
+    `MetaTensor` ``(2 * len(series), R, A, S)`` whose axes run to the patient's right, anterior and superior: first a
+    channel of intensities for each series type, then for each a channel that is 1 where one of its stacks covers the
+    voxel. Where stacks overlap, their mean is taken. Outside all stacks, and for a series that the study lacks, both
+    are 0. The affine leads from the grid's voxels to RAS mm.
 
-    The grid's middle is the middle of the sagittal T2 stack, or of the first series that exists. Stacks finer than the
-    grid are averaged down before they are sampled, against aliasing.
+    The grid's middle is the middle of the sagittal T2 stack, or of the first series that exists.
 
     Parameters
     ----------
@@ -49,13 +53,19 @@ class StudyGridd(MapTransform):
         Voxels along right, anterior and superior.
     step
         Millimetres between voxels along the same axes.
+    transform
+        Reads one stack and resamples it: any chain of MONAI's dictionary transforms. It receives ``image``, the path of
+        a NIfTI file, and ``grid``, an empty image on the study's grid for `ResampleToMatchd`. It leaves ``image``
+        ``(1, R, A, S)`` on that grid, and ``covered``, which is 1 where the stack covers the voxel.
     series
         Series types, in the order of the channels.
 
     Raises
     ------
-    InvalidVolumeError
-        If the study has none of the series.
+    MissingInputError, InvalidVolumeError
+        If the study has none of the series, or one of its files cannot be used.
+    InvalidOptionError
+        If ``transform`` leaves anything else, or is random.
     """
 
     def __init__(
@@ -63,94 +73,169 @@ class StudyGridd(MapTransform):
         *,
         size: Sequence[int],
         step: Sequence[float],
+        transform: Callable[..., Any],
         series: Sequence[str] = ALL_SERIES,
     ) -> None:
         super().__init__(keys=tuple(series), allow_missing_keys=True)
+        self._check(transform)
         self.size = tuple(int(n) for n in size)
         self.step = tuple(float(mm) for mm in step)
+        self.transform = transform
         self.series = tuple(SeriesType(series_type) for series_type in series)
 
-    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        """Add the study's tensor to the record."""
-        opened = data[STUDY_IMAGES].opened if STUDY_IMAGES in data else open_volume
-        stacks = {
-            series_type: [read_volume(path, opened) for path in data.get(series_type.value, ())]
-            for series_type in self.series
-        }
-        affine = grid_affine(self._middle(stacks, data), self.size, self.step)
-        sampled = [sample_series(stacks[series_type], affine, self.size) for series_type in self.series]
-        intensity, covered = (torch.stack(part) for part in zip(*sampled, strict=True))
-        return {**data, "image": torch.cat([intensity, covered])}
+    def _check(self, transform: Callable[..., Any]) -> None:
+        # MONAI's cached datasets store what all transforms before the first random one return, and recognise that one
+        # by its type. Random transforms inside of this one would be drawn once, and then stay what they are.
+        steps = Compose([transform]).flatten().transforms
+        random = [type(one).__name__ for one in steps if isinstance(one, RandomizableTrait)]
+        if random:
+            raise InvalidOptionError(
+                f"StudyGridd: expected transforms that are not random, but found {', '.join(random)}; "
+                "use RandStudyGridd, whose result is not cached, or place them after StudyGridd"
+            )
 
-    def _middle(self, stacks: Mapping[SeriesType, list[Volume]], data: Mapping[Hashable, Any]) -> Array:
+    def __call__(self, data: Mapping[Hashable, Any]) -> Record:
+        """Add the study's image to the record."""
+        grid = self._grid(data)
+        parts = [self._series(data.get(series_type.value, ()), grid) for series_type in self.series]
+        intensity, covered = (torch.cat(part) for part in zip(*parts, strict=True))
+        return {**data, "image": MetaTensor(torch.cat([intensity, covered]), affine=grid.affine)}
+
+    def _grid(self, data: Mapping[Hashable, Any]) -> MetaTensor:
+        """An empty image on the study's grid; all headers are checked."""
+        opened = {
+            series_type: [open_volume(path) for path in data.get(series_type.value, ())] for series_type in self.series
+        }
         for series_type in _ANCHORS:
-            if stacks.get(series_type):
-                first = stacks[series_type][0]
-                return centre(first.affine, first.voxels.shape)
+            if opened.get(series_type):
+                first = opened[series_type][0]
+                affine = grid_affine(centre(affine_of(first), first.shape), self.size, self.step)
+                return MetaTensor(torch.zeros(1, *self.size), affine=torch.from_numpy(affine))
         names = [series_type.value for series_type in self.series]
         raise InvalidVolumeError(f"study {data.get('study_id')}: expected a volume of at least one of {names}")
+
+    def _series(self, paths: Sequence[str], grid: MetaTensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Intensity and coverage of a series, two float32 tensors ``(1, R, A, S)``."""
+        total, count = torch.zeros(1, *self.size), torch.zeros(1, *self.size)
+        for path in paths:
+            stack = self._stack(path, grid)
+            covered = _on_grid(stack, "covered", self.size)
+            total += _on_grid(stack, "image", self.size) * covered
+            count += covered
+        return total / count.clamp(min=1), count.clamp(max=1)
+
+    def _stack(self, path: str, grid: MetaTensor) -> Mapping[str, Any]:
+        try:
+            stack = apply_transform(self.transform, {"image": path, "grid": grid})
+        except RuntimeError as err:
+            # MONAI wraps every error of a transform in a RuntimeError.
+            for cause in chain(err):
+                if isinstance(cause, SpineError):
+                    raise cause from err
+                if isinstance(cause, _UNREADABLE):
+                    raise InvalidVolumeError(
+                        f"{path}: the voxels cannot be read, the file is damaged or cut short ({cause})"
+                    ) from err
+            raise
+        return dict(stack)
+
+
+class RandStudyGridd(StudyGridd, Randomizable):
+    """`StudyGridd` whose transforms of a stack may be random. Cached datasets draw it anew in each epoch."""
+
+    def _check(self, transform: Callable[..., Any]) -> None:
+        """Accept all transforms."""
+
+    def set_random_state(self, seed: int | None = None, state: np.random.RandomState | None = None) -> RandStudyGridd:
+        """Seed the transforms of a stack."""
+        super().set_random_state(seed, state)
+        if isinstance(self.transform, Randomizable):
+            self.transform.set_random_state(state=self.R)
+        return self
+
+
+def _on_grid(stack: Mapping[str, Any], key: str, size: Sequence[int]) -> torch.Tensor:
+    """What the transforms of a stack left under a key, without its metadata."""
+    expected = (1, *size)
+    if key not in stack or tuple(stack[key].shape) != expected:
+        found = f"the shape {tuple(stack[key].shape)}" if key in stack else f"only {sorted(stack)}"
+        raise InvalidOptionError(
+            f"StudyGridd: expected its transform to leave {key!r} of the shape {expected}, but found {found}; "
+            "end it with ResampleToMatchd and key_dst 'grid'"
+        )
+    return torch.Tensor(stack[key].as_tensor() if isinstance(stack[key], MetaTensor) else stack[key])
+
+
+class AverageDownd(MapTransform):
+    """Average blocks of whole voxels down to the step of another image, as many as fit, against aliasing.
+
+    MONAI's resamplers take samples at points, without a filter, and its anti-aliasing knows voxels, not millimetres. At
+    a step of 2.5 mm, pixels of 0.6 mm would alias. Place this before `ResampleToMatchd`. An image that is not finer
+    than the other one stays as it is.
+
+    Parameters
+    ----------
+    keys
+        Images ``(channels, i, j, k)`` with an affine, in any orientation.
+    key_dst
+        Image with the coarser step.
+
+    Raises
+    ------
+    InvalidVolumeError
+        If an image has voxels that are not finite.
+    """
+
+    def __init__(self, keys: KeysCollection, key_dst: str) -> None:
+        super().__init__(keys)
+        self.key_dst = key_dst
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> Record:
+        """Replace the images."""
+        record = dict(data)
+        grid_step = spacing(np.asarray(record[self.key_dst].affine))
+        for key in self.key_iterator(record):
+            image = record[key]
+            if not torch.isfinite(image).all():
+                name = image.meta.get(ImageMetaKey.FILENAME_OR_OBJ, key)
+                raise InvalidVolumeError(f"{name}: expected finite voxel values, but some are infinite or not a number")
+            record[key] = _averaged_down(image, grid_step)
+        return record
+
+
+def _averaged_down(image: MetaTensor, grid_step: Array) -> MetaTensor:
+    affine = np.asarray(image.affine)
+    # The grid's step along each axis of the image, which may be turned against the world axes.
+    along = np.abs(affine[:3, :3] / spacing(affine)).T @ grid_step
+    factor = np.maximum(1, np.floor(along / spacing(affine) + 0.25).astype(int))
+    factor = np.minimum(factor, image.shape[1:])
+    if (factor == 1).all():
+        return image
+    shift = np.eye(4)
+    shift[:3, :3] = np.diag(factor)
+    shift[:3, 3] = (factor - 1) / 2  # the centre of a block of voxels, not of its first voxel
+    kernel = tuple(int(n) for n in factor)
+    voxels = avg_pool3d(image.as_tensor()[None], kernel, kernel)[0]
+    return MetaTensor(voxels, meta={**image.meta, MetaKeys.AFFINE: torch.from_numpy(affine @ shift)})
 
 
 class SliceChannelsd(MapTransform):
     """Make every sagittal slice of every channel a channel: ``(channels, R, A, S)`` becomes ``(channels * R, A, S)``.
 
-    For two-dimensional networks. 3-D convolutions are slow on CPUs when they have few input channels.
+    For two-dimensional networks. 3-D convolutions are slow on CPUs when they have few input channels. An image with an
+    affine keeps the part of it that belongs to the axes A and S, for the two-dimensional transforms that follow.
     """
 
     def __init__(self, keys: KeysCollection = "image") -> None:
         super().__init__(keys)
 
-    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+    def __call__(self, data: Mapping[Hashable, Any]) -> Record:
         """Reshape the tensor under each key."""
-        return {**data, **{key: data[key].flatten(0, 1) for key in self.key_iterator(dict(data))}}
-
-
-def sample_series(stacks: Sequence[Volume], affine: Array, size: Sequence[int]) -> tuple[torch.Tensor, torch.Tensor]:
-    """Intensity and coverage of a series' stacks on a grid, two float32 tensors of shape ``size``.
-
-    ``affine`` leads from the grid's voxels to RAS mm. Where stacks overlap, their mean is taken.
-    """
-    total, count = torch.zeros(tuple(size)), torch.zeros(tuple(size))
-    for stack in stacks:
-        values, inside = sample_stack(stack, affine, size)
-        total += values * inside
-        count += inside
-    return total / count.clamp(min=1), count.clamp(max=1)
-
-
-def sample_stack(stack: Volume, affine: Array, size: Sequence[int]) -> tuple[torch.Tensor, torch.Tensor]:
-    """One stack on a grid: trilinear values scaled by percentiles, and 1 where the stack covers the voxel."""
-    voxels, voxel_affine = _averaged_down(stack, spacing(affine))
-    to_voxel = torch.from_numpy(np.linalg.solve(voxel_affine, affine)).float()
-    index = torch.meshgrid(*(torch.arange(n, dtype=torch.float32) for n in size), indexing="ij")
-    place = torch.stack(index, dim=-1) @ to_voxel[:3, :3].T + to_voxel[:3, 3]
-    shape = torch.tensor(voxels.shape, dtype=torch.float32)
-    inside = ((place >= -0.5) & (place <= shape - 0.5)).all(dim=-1).float()
-    # grid_sample counts from -1 to 1 and in the order z, y, x; a single voxel along an axis would divide by 0.
-    unit = 2 * place / (shape - 1).clamp(min=1) - 1
-    values = grid_sample(
-        voxels[None, None], unit.flip(-1)[None], mode="bilinear", padding_mode="border", align_corners=True
-    )
-    return _scaled(values[0, 0], voxels) * inside, inside
-
-
-def _averaged_down(stack: Volume, grid_step: Array) -> tuple[torch.Tensor, Array]:
-    """The stack averaged over as many whole voxels as fit into the grid's step, and its new affine."""
-    # The grid's step along each axis of the stack, which may be turned against the world axes.
-    along = np.abs(stack.affine[:3, :3] / spacing(stack.affine)).T @ grid_step
-    factor = np.maximum(1, np.floor(along / spacing(stack.affine) + 0.25).astype(int))
-    factor = np.minimum(factor, stack.voxels.shape)
-    voxels = torch.from_numpy(np.ascontiguousarray(stack.voxels))
-    if (factor == 1).all():
-        return voxels, stack.affine
-    shift = np.eye(4)
-    shift[:3, :3] = np.diag(factor)
-    shift[:3, 3] = (factor - 1) / 2  # the centre of a block of voxels, not of its first voxel
-    kernel = tuple(int(n) for n in factor)
-    return avg_pool3d(voxels[None, None], kernel, kernel)[0, 0], stack.affine @ shift
-
-
-def _scaled(values: torch.Tensor, voxels: torch.Tensor) -> torch.Tensor:
-    flat = voxels.flatten()
-    low, high = np.percentile(flat[:: max(1, len(flat) // _WINDOW_SAMPLES)].numpy(), _WINDOW)
-    return ((values - low) / max(high - low, 1e-6)).clamp(0, 1)
+        record = dict(data)
+        for key in self.key_iterator(record):
+            image = record[key]
+            if isinstance(image, MetaTensor):
+                record[key] = MetaTensor(image.as_tensor().flatten(0, 1), affine=image.affine[1:, 1:])
+            else:
+                record[key] = image.flatten(0, 1)
+        return record

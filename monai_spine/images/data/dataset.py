@@ -1,13 +1,15 @@
-"""Batches of stored images for a data loader, the order in which an epoch draws them, and weights of classes."""
+"""Stored images for a data loader, in batches or one by one; the order of an epoch; weights of classes."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import ignite.distributed as idist
 import numpy as np
 import torch
+from monai.data import Dataset as TransformedDataset
+from monai.transforms import apply_transform
 from torch.utils.data import Dataset, DistributedSampler
 
 from monai_spine.errors import InvalidOptionError
@@ -102,6 +104,35 @@ class ImageDataset(Dataset[Batch]):
             "label": self.labels[index],
             "index": torch.from_numpy(index),
         }
+
+
+class ImageItems(TransformedDataset):
+    """The images of an `ImageDataset` one by one, with transforms of MONAI or torchvision: a MONAI `Dataset`.
+
+    Slower than whole batches, but open to every transform that works on one image. The transforms receive
+
+    - ``image``: ``(channels, rows, columns)`` from 0 to 1, ``float32``, in the form that validation and inference see;
+    - ``label``: ``()`` or ``(classes,)``, ``int64``;
+    - ``index``: the position of the record.
+
+    They must leave ``image`` in its size and scale.
+
+    Parameters
+    ----------
+    images
+        The images.
+    transform
+        A dictionary transform, or a `Compose` of them; `RandTorchVisiond` and `TorchVisiond` hold torchvision's.
+    """
+
+    def __init__(self, images: ImageDataset, transform: Callable[..., Any]) -> None:
+        super().__init__(images, transform)  # type: ignore[arg-type] # it needs a length alone
+        self.images = images
+
+    def _transform(self, index: int) -> Any:
+        batch = self.images.__getitems__([index])
+        item = {"image": scaled(batch["image"])[0].contiguous(), "label": batch["label"][0], "index": index}
+        return apply_transform(self.transform, item)
 
 
 def whole(batch: Any) -> Any:

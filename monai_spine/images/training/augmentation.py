@@ -212,6 +212,8 @@ def augmentation(preset: str, **changes: float) -> ImageAugmentation:
 class BatchPreparation:
     """The ``prepare_batch`` of MONAI's engines: turns a batch of an `ImageDataset` into the input and the target.
 
+    It also takes collated `ImageItems`, whose images are ``float32`` and therefore from 0 to 1 already.
+
     ``augmentation``: Random changes of the images; None for none.
     ``mixing``: Mixing of the images of a batch and of their labels; None for none.
     ``features``: Features of a frozen backbone, which replace the images; then nothing is augmented or mixed.
@@ -239,5 +241,6 @@ class BatchPreparation:
         if self.features is not None:
             return self.features.read(batch["index"]).to(device=device, non_blocking=non_blocking), label
         # Bytes are moved to the device before they become floating point: a quarter of the traffic.
-        image = self.augmentation(scaled(batch["image"].to(device=device, non_blocking=non_blocking)))
+        image = batch["image"].to(device=device, non_blocking=non_blocking)
+        image = self.augmentation(image if image.dtype == torch.float32 else scaled(image))
         return (image, label) if self.mixing is None else self.mixing(image, label)

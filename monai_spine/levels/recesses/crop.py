@@ -18,7 +18,7 @@ from monai.config import KeysCollection
 from monai.transforms import MapTransform
 from scipy.ndimage import gaussian_filter, map_coordinates
 
-from monai_spine.data.volume import Opener, Volume, open_volume, read_slice
+from monai_spine.data.volume import LOCALIZER_WINDOW, Opener, Volume, open_volume, read_slice
 from monai_spine.errors import InvalidVolumeError
 from monai_spine.geometry import Array, Plane, plane_of, slice_normal, spacing, to_voxel, to_world
 from monai_spine.levels.recesses.planes import on_plane
@@ -30,8 +30,6 @@ PIXELS = 64
 """Pixels along each side of a crop."""
 STEP_MM = 0.75
 """Size of a pixel. A crop is 48 mm wide; the two recesses of a canal are 17 to 25 mm apart."""
-WINDOW = (1.0, 99.5)
-"""Percentiles of a crop's grey values that become 0 and 1."""
 _PRIOR_MM = 4.0
 """Standard deviation of the Gaussians at the projected points, about the error of a localizer's points."""
 _BLUR_PIXELS = 0.4
@@ -131,6 +129,6 @@ def _sampled(volume: Volume, affine: Array) -> np.ndarray:
 
 
 def _scaled(plane: np.ndarray) -> np.ndarray:
-    """Grey values from 0 to 1 by `WINDOW`; all 0 if no part of the slice is in view."""
-    low, high = np.percentile(plane, WINDOW)
+    """Grey values from 0 to 1 by `LOCALIZER_WINDOW`; all 0 if no part of the slice is in view."""
+    low, high = np.percentile(plane, LOCALIZER_WINDOW)
     return np.clip((plane - low) / max(float(high - low), 1e-6), 0.0, 1.0).astype(np.float32)

@@ -15,7 +15,7 @@ from monai.transforms import MapTransform
 from nibabel.orientations import apply_orientation, inv_ornt_aff, io_orientation
 from torch.nn.functional import interpolate, pad
 
-from monai_spine.data.volume import Volume, read_volume
+from monai_spine.data.volume import LOCALIZER_WINDOW, Volume, read_volume
 from monai_spine.errors import InvalidVolumeError
 from monai_spine.geometry import Array, Plane, plane_of_normal, spacing
 
@@ -25,8 +25,6 @@ SLICE_GAP_MM = (2.6, 6.5)
 """Slices whose distance is in this range stay as they are."""
 RESLICED_MM = 4.0
 """Distance to which other slices are resampled."""
-WINDOW = (1.0, 99.5)
-"""Percentiles of the grey values that become 0 and 1."""
 _LONGEST_ISOTROPIC_MM = 2.6
 """A volume whose voxels are not longer than this was acquired without thick slices, and can be cut in any plane."""
 _THICK_RATIO = 1.5
@@ -129,10 +127,10 @@ def _resized(voxels: torch.Tensor, affine: Array, sizes: Mapping[int, int]) -> t
 
 
 def _scaled(voxels: torch.Tensor, name: str) -> torch.Tensor:
-    """Grey values from 0 to 1 by `WINDOW`."""
+    """Grey values from 0 to 1 by `LOCALIZER_WINDOW`."""
     # Every n-th voxel is enough for percentiles, and much faster.
     flat = voxels.flatten()
-    low, high = np.percentile(flat[:: max(1, len(flat) // _WINDOW_SAMPLES)].numpy(), WINDOW)
+    low, high = np.percentile(flat[:: max(1, len(flat) // _WINDOW_SAMPLES)].numpy(), LOCALIZER_WINDOW)
     if not high > low:
         raise InvalidVolumeError(f"{name}: expected an image, but all voxels have nearly the value {low:g}")
     return ((voxels - float(low)) / float(high - low)).clamp(0, 1)

@@ -94,6 +94,6 @@ def _sampled(slices: torch.Tensor, matrix: Array, size: tuple[int, int]) -> torc
     """Linear interpolation inside each slice ``(slices, y, z)``; 0 outside the image."""
     j, k = np.meshgrid(np.arange(size[0]), np.arange(size[1]), indexing="ij")
     places = np.stack([j, k], axis=-1) @ matrix[1:3, 1:3].T + matrix[1:3, 3]
-    scaled = 2.0 * places / (np.array(slices.shape[1:]) - 1) - 1.0
+    scaled = (2.0 * places + 1.0) / np.array(slices.shape[1:]) - 1.0
     grid = torch.from_numpy(scaled[..., ::-1].copy()).to(slices.dtype)[None].expand(len(slices), -1, -1, -1)
-    return grid_sample(slices[:, None], grid, mode="bilinear", padding_mode="zeros", align_corners=True)[:, 0]
+    return grid_sample(slices[:, None], grid, mode="bilinear", padding_mode="zeros", align_corners=False)[:, 0]
