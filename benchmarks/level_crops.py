@@ -29,9 +29,10 @@ from monai.transforms import (
     SpatialCropd,
 )
 
+from monai_spine.crops.augmentation import Augmentation
 from monai_spine.crops.cache import CropCache
 from monai_spine.crops.frame import level_frames
-from monai_spine.crops.pose import Augmentation, Pose, crop_grid
+from monai_spine.crops.pose import Pose, crop_grid
 from monai_spine.crops.sampling import sample
 from monai_spine.crops.stack import WINDOW, StackCache, open_stack
 from monai_spine.crops.study import open_study, source_of

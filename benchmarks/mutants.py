@@ -46,7 +46,7 @@ CORE = {
     "data_prep/dicom/stacks/splitting.py": (
         "tests/data_prep/dicom/test_splitting.py tests/data_prep/dicom/test_grouping.py"
     ),
-    "data_prep/dicom/stacks/volumes.py": "tests/data_prep/dicom/test_volumes.py",
+    "data_prep/dicom/stacks/repeated_positions.py": "tests/data_prep/dicom/test_repeated_positions.py",
 }
 """The modules whose faults nobody would see in an output, and the tests nearest to them."""
 

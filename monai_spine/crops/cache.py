@@ -19,9 +19,9 @@ import numpy.typing as npt
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
-from monai_spine.crops.extent import crop_extent
+from monai_spine.crops.augmentation import Augmentation
+from monai_spine.crops.cache_extent import crop_extent
 from monai_spine.crops.frame import level_frames
-from monai_spine.crops.pose import Augmentation
 from monai_spine.crops.stack import WINDOW, Stack, file_state
 from monai_spine.crops.study import StudyStacks, source_of
 from monai_spine.crops.view import View

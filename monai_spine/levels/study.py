@@ -1,4 +1,4 @@
-"""One answer for a study from the answers of its volumes.
+"""Merges the points of a study's volumes, and flags all levels as uncertain if two volumes name a disc differently.
 
 The surest sagittal volume leads, the others fill gaps, and the recesses are put on the nearest axial planes. It follows
 the localizers (`search`) and comes before the files (`files`, `located_records`).

@@ -16,7 +16,7 @@ from monai.transforms import Compose
 from monai_spine.bundle.errors import explanation
 from monai_spine.bundle.process import has_bfloat16, quiet_readers
 from monai_spine.bundle.provenance import read_metadata
-from monai_spine.crops.pose import NO_AUGMENTATION
+from monai_spine.crops.augmentation import NO_AUGMENTATION
 from monai_spine.crops.study import StudyCrops
 from monai_spine.data.datalist import Record
 from monai_spine.errors import InvalidOptionError, InvalidTableError, MissingInputError, SpineError, listed

@@ -11,8 +11,9 @@ import numpy as np
 import torch
 from monai.transforms import MapTransform, Randomizable
 
+from monai_spine.crops.augmentation import NO_AUGMENTATION, Augmentation
 from monai_spine.crops.cache import CropCache
-from monai_spine.crops.pose import NO_AUGMENTATION, Augmentation, Pose
+from monai_spine.crops.pose import Pose
 from monai_spine.crops.stack import StackCache
 from monai_spine.crops.study import StudyCrops, StudyStacks, open_study
 from monai_spine.crops.study_images import STUDY_IMAGES, StudyImages

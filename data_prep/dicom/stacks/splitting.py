@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from data_prep.dicom.frames import Frame
 from data_prep.dicom.refusals import Reason, Refused
-from data_prep.dicom.stacks import placement, regularity, volumes
+from data_prep.dicom.stacks import placement, regularity, repeated_positions
 from data_prep.dicom.stacks.regularity import MIN_SLICES
 from monai_spine.geometry import Plane, plane_of_normal
 
@@ -216,12 +216,12 @@ def _stacks_of_grid(frames: list[Frame]) -> list[Stack]:
 
 def _stacks_of_station(frames: list[Frame]) -> list[Stack]:
     try:
-        groups = volumes.arrange(frames)
+        groups = repeated_positions.arrange(frames)
     except Refused as refusal:
         return [_refused(_by_position(frames), refusal.reason, refusal.detail)]
     stacks = [stack for group in groups for stack in _stacks_of_volumes(group)]
     if any(stack.reason in _IRREGULAR for stack in stacks):
-        moved = volumes.moved(frames)
+        moved = repeated_positions.moved(frames)
         return [_checked([volume]) for volume in moved] or stacks
     return stacks
 

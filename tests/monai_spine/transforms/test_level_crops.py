@@ -10,7 +10,7 @@ import torch
 from monai.data import list_data_collate
 from monai.transforms import SelectItemsd
 
-from monai_spine.crops.pose import Augmentation
+from monai_spine.crops.augmentation import Augmentation
 from monai_spine.crops.view import Between, View
 from monai_spine.errors import InvalidOptionError, InvalidVolumeError
 from monai_spine.geometry import Array, grid_affine, to_world

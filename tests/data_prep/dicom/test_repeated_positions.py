@@ -9,7 +9,7 @@ import pytest
 
 from data_prep.dicom.frames import Frame
 from data_prep.dicom.refusals import Reason, Refused
-from data_prep.dicom.stacks import volumes
+from data_prep.dicom.stacks import repeated_positions
 from tests.data_prep.dicom.frames_of import frame, moved, oriented, stack
 
 
@@ -34,20 +34,20 @@ def by_volume(*order: int, slices: int = 4) -> list[list[list[str]]]:
 
 def refusal(frames: list[Frame]) -> tuple[Reason, str]:
     with pytest.raises(Refused) as raised:
-        volumes.arrange(frames)
+        repeated_positions.arrange(frames)
     return raised.value.reason, raised.value.detail
 
 
 def test_different_positions_are_one_volume_sorted_along_the_normal() -> None:
     frames = stack(6, orientation=oriented(20))
-    assert volumes.arrange([frames[n] for n in (3, 0, 5, 1, 4, 2)]) == [[frames]]
+    assert repeated_positions.arrange([frames[n] for n in (3, 0, 5, 1, 4, 2)]) == [[frames]]
 
 
 @pytest.mark.parametrize(("distance", "count"), [(0.019, 1), (0.021, 2)])
 def test_positions_are_the_same_within_two_hundredths_of_a_millimetre(distance: float, count: int) -> None:
     frames = [frame(1, (0, 0, 0)), frame(2, (0, 0, distance))]
     if count == 2:
-        assert volumes.arrange(frames) == [[frames]]
+        assert repeated_positions.arrange(frames) == [[frames]]
     else:
         assert refusal(frames) == (Reason.SINGLE_POSITION, "2 images at one position, at least 3 positions needed")
 
@@ -65,27 +65,27 @@ def test_nothing_that_separates_them_is_a_refusal_with_the_numbers() -> None:
 @pytest.mark.parametrize("name", ["temporal position", "dimension 1", "flip angle", "any name"])
 def test_one_hint_separates_and_orders_volumes(name: str) -> None:
     hints = [{"acquisition": 1, name: value} for value in (3, 10, 2)]
-    assert paths(volumes.arrange(repeated(3, 4, *hints))) == by_volume(2, 0, 1)
+    assert paths(repeated_positions.arrange(repeated(3, 4, *hints))) == by_volume(2, 0, 1)
 
 
 def test_hint_that_is_text_orders_volumes_by_instance_number() -> None:
     frames = repeated(3, 4, *({"acquisition time": text} for text in ("c", "a", "b")), numbers="volume")
-    assert paths(volumes.arrange(frames)) == by_volume(0, 1, 2)
+    assert paths(repeated_positions.arrange(frames)) == by_volume(0, 1, 2)
 
 
 def test_volumes_of_equal_instance_numbers_are_ordered_by_path() -> None:
     frames = repeated(3, 4, *({"diffusion direction": ((n,),)} for n in "cab"))
-    assert paths(volumes.arrange(frames[::-1])) == by_volume(0, 1, 2)
+    assert paths(repeated_positions.arrange(frames[::-1])) == by_volume(0, 1, 2)
 
 
 def test_two_hints_together_separate_volumes() -> None:
     hints = [{"flip angle": a, "inversion time": t} for a, t in ((5, 1), (5, 2), (9, 1), (9, 2))]
-    assert paths(volumes.arrange(repeated(4, 4, *hints))) == by_volume(0, 1, 2, 3)
+    assert paths(repeated_positions.arrange(repeated(4, 4, *hints))) == by_volume(0, 1, 2, 3)
 
 
 def test_three_hints_together_separate_volumes() -> None:
     hints = [{"a": a, "b": b, "c": c} for a in (1, 2) for b in (1, 2) for c in (1, 2)]
-    assert paths(volumes.arrange(repeated(8, 3, *hints))) == by_volume(*range(8), slices=3)
+    assert paths(repeated_positions.arrange(repeated(8, 3, *hints))) == by_volume(*range(8), slices=3)
 
 
 def test_hint_that_some_frames_lack_separates_nothing() -> None:
@@ -101,12 +101,12 @@ def test_hint_that_is_equal_at_each_position_separates_nothing() -> None:
 
 @pytest.mark.parametrize("numbers", ["volume", "position"])
 def test_instance_numbers_separate_volumes_in_either_order(numbers: str) -> None:
-    assert paths(volumes.arrange(repeated(3, numbers=numbers))) == by_volume(0, 1, 2)
+    assert paths(repeated_positions.arrange(repeated(3, numbers=numbers))) == by_volume(0, 1, 2)
 
 
 def test_a_hint_goes_before_instance_numbers() -> None:
     frames = repeated(2, 4, {"temporal position": 2}, {"temporal position": 1}, numbers="volume")
-    assert paths(volumes.arrange(frames)) == by_volume(1, 0)
+    assert paths(repeated_positions.arrange(frames)) == by_volume(1, 0)
 
 
 def test_instance_numbers_in_no_order_separate_nothing() -> None:
@@ -130,7 +130,7 @@ def test_trigger_times_separate_heart_phases_although_each_position_has_its_own(
     frames = [
         replace(one, hints=(("trigger time", 100.0 * int(one.path[0]) + int(one.path[1])),)) for one in repeated(3)
     ]
-    assert paths(volumes.arrange(frames[::-1])) == by_volume(0, 1, 2)
+    assert paths(repeated_positions.arrange(frames[::-1])) == by_volume(0, 1, 2)
 
 
 @pytest.mark.parametrize("change", ["absent", "equal", "one more"])
@@ -150,8 +150,8 @@ def test_trigger_times_need_equally_many_different_times_everywhere(change: str)
 def test_volumes_of_different_positions_are_groups() -> None:
     """An interrupted scan: the last volume has half of the slices."""
     frames = repeated(3, 6, *({"temporal position": n} for n in range(3)))[:-3]
-    assert [[len(volume) for volume in group] for group in volumes.arrange(frames)] == [[6, 6], [3]]
-    assert [[len(volume) for volume in group] for group in volumes.arrange(frames[:-1])] == [[6, 6], [2]]
+    assert [[len(volume) for volume in group] for group in repeated_positions.arrange(frames)] == [[6, 6], [3]]
+    assert [[len(volume) for volume in group] for group in repeated_positions.arrange(frames[:-1])] == [[6, 6], [2]]
 
 
 def test_small_groups_without_a_whole_volume_are_no_volumes() -> None:
@@ -159,7 +159,7 @@ def test_small_groups_without_a_whole_volume_are_no_volumes() -> None:
     frames = [replace(one, path=f"a{n}", hints=(("x", 1),), instance=1) for n, one in enumerate(first)]
     frames += [replace(one, path=f"b{n}", hints=(("x", 2),), instance=1) for n, one in enumerate(second)]
     assert refusal(frames)[0] is Reason.AMBIGUOUS_VOLUMES
-    assert len(volumes.arrange([*frames, replace(moved(frames[-1], (0, 0, 4)), path="b2")])) == 2
+    assert len(repeated_positions.arrange([*frames, replace(moved(frames[-1], (0, 0, 4)), path="b2")])) == 2
 
 
 def test_a_key_that_makes_whole_volumes_goes_before_a_more_reliable_one() -> None:
@@ -170,7 +170,7 @@ def test_a_key_that_makes_whole_volumes_goes_before_a_more_reliable_one() -> Non
         for k, one in enumerate(stack(6))
     ]
     frames = [replace(one, path=str(n), instance=1) for n, one in enumerate(frames)]
-    assert [[len(volume) for volume in group] for group in volumes.arrange(frames)] == [[6, 6]]
+    assert [[len(volume) for volume in group] for group in repeated_positions.arrange(frames)] == [[6, 6]]
 
 
 def motion(offset: float, *, name: str = "temporal position", counts: tuple[int, int] = (4, 4)) -> list[Frame]:
@@ -184,41 +184,41 @@ def motion(offset: float, *, name: str = "temporal position", counts: tuple[int,
 
 def test_moved_volumes_are_found_by_their_hints_in_the_order_of_instance_numbers() -> None:
     frames = motion(0.7)
-    assert volumes.moved(frames[::-1]) == [frames[:4], frames[4:]]
+    assert repeated_positions.moved(frames[::-1]) == [frames[:4], frames[4:]]
 
 
 @pytest.mark.parametrize(
     "name", ["temporal index", "dimension 2", "diffusion direction", "acquisition", "trigger time"]
 )
 def test_hints_that_count_volumes_find_moved_ones(name: str) -> None:
-    assert len(volumes.moved(motion(0.7, name=name))) == 2
+    assert len(repeated_positions.moved(motion(0.7, name=name))) == 2
 
 
 @pytest.mark.parametrize("name", ["flip angle", "inversion time", "repetition time"])
 def test_hints_that_are_settings_find_no_moved_volumes(name: str) -> None:
-    assert volumes.moved(motion(0.7, name=name)) == []
+    assert repeated_positions.moved(motion(0.7, name=name)) == []
 
 
 @pytest.mark.parametrize(("offset", "count"), [(5.9, 2), (6.1, 0), (-5.9, 2), (-6.1, 0)])
 def test_moved_volumes_overlap_by_more_than_half(offset: float, count: int) -> None:
     """The volumes are 12 mm long."""
-    assert len(volumes.moved(motion(offset))) == count
+    assert len(repeated_positions.moved(motion(offset))) == count
 
 
 def test_moved_volumes_are_equally_long_and_even() -> None:
-    assert volumes.moved(motion(0.7, counts=(5, 4))) == []
-    assert volumes.moved(motion(0.7, counts=(2, 2))) == []
-    assert len(volumes.moved(motion(0.7, counts=(3, 3)))) == 2
+    assert repeated_positions.moved(motion(0.7, counts=(5, 4))) == []
+    assert repeated_positions.moved(motion(0.7, counts=(2, 2))) == []
+    assert len(repeated_positions.moved(motion(0.7, counts=(3, 3)))) == 2
     frames = motion(0.7)
     frames[5] = moved(frames[5], (0, 0, 0.5))
-    assert volumes.moved(frames) == []
+    assert repeated_positions.moved(frames) == []
 
 
 def test_one_volume_alone_has_not_moved() -> None:
-    assert volumes.moved([replace(one, hints=(("temporal position", 1),)) for one in stack(5)]) == []
+    assert repeated_positions.moved([replace(one, hints=(("temporal position", 1),)) for one in stack(5)]) == []
 
 
 def test_slices_of_moved_volumes_are_sorted() -> None:
     frames = motion(0.7)
     order = np.random.default_rng(0).permutation(len(frames))
-    assert volumes.moved([frames[n] for n in order]) == [frames[:4], frames[4:]]
+    assert repeated_positions.moved([frames[n] for n in order]) == [frames[:4], frames[4:]]

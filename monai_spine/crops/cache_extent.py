@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from monai_spine.crops.augmentation import Augmentation
 from monai_spine.crops.frame import LevelFrame
-from monai_spine.crops.pose import Augmentation
 from monai_spine.crops.sampling import smallest_rotation
 from monai_spine.crops.stack import Stack
 from monai_spine.crops.view import Between, View
