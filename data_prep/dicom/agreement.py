@@ -1,7 +1,7 @@
 """Two readers that must agree: SimpleITK's geometry and values against what the converter reads of the headers.
 
-The converter's own parser and GDCM, which SimpleITK reads DICOM with, share no code. What both read alike is hardly
-wrong, and where they differ nothing is converted.
+The converter reads headers with pydicom, and SimpleITK reads DICOM with GDCM; the two share no code. If they differ,
+the stack is refused.
 """
 
 from __future__ import annotations

@@ -143,15 +143,14 @@ def stored_voxels(image: Nifti1Image, path: str | Path) -> npt.NDArray[Any]:
         raise InvalidVolumeError(f"{path}: expected numbers as voxels, but found the type {proxy.dtype}")
     try:
         if isinstance(proxy.file_like, io.BytesIO):
-            # getvalue() shares the unpacked bytes; get_unscaled() would copy them.
-            unpacked, count = proxy.file_like.getvalue(), int(np.prod(proxy.shape))
-            return np.frombuffer(unpacked, proxy.dtype, count, proxy.offset).reshape(proxy.shape, order="F")
-        if _is_gzip(path):
+            unpacked = proxy.file_like.getvalue()  # shares the bytes; get_unscaled() would copy them
+        elif _is_gzip(path):
             # ISA-L unpacks the whole file at once; nibabel would read it in pieces through Python's gzip.
             unpacked = igzip.decompress(path.read_bytes())
-            count = int(np.prod(proxy.shape))
-            return np.frombuffer(unpacked, proxy.dtype, count, proxy.offset).reshape(proxy.shape, order="F")
-        return np.memmap(path, dtype=proxy.dtype, mode="r", offset=proxy.offset, shape=proxy.shape, order="F")
+        else:
+            return np.memmap(path, dtype=proxy.dtype, mode="r", offset=proxy.offset, shape=proxy.shape, order="F")
+        count = int(np.prod(proxy.shape))
+        return np.frombuffer(unpacked, proxy.dtype, count, proxy.offset).reshape(proxy.shape, order="F")
     except _BAD_VOXELS as err:
         raise _damaged(path, "the voxels", err) from err
 
