@@ -11,7 +11,7 @@ from typing import Any
 from monai_spine.errors import InvalidTableError, MissingInputError
 from monai_spine.files import write_text
 from monai_spine.images.data.datalist import Task
-from monai_spine.images.data.form import ImageForm
+from monai_spine.images.data.input_format import ImageForm
 from monai_spine.images.network.classifier import ImageClassifier
 
 SCHEMA = "monai_spine/image-classifier/1"
