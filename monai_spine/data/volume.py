@@ -77,6 +77,11 @@ class Volume:
     voxels: npt.NDArray[np.float32]
     affine: Array
 
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Voxels along each axis."""
+        return self.voxels.shape
+
 
 def read_volume(path: str | Path, opened: Opener | None = None) -> Volume:
     """Read a 3-D NIfTI file that ``opened`` opens, `open_volume` if None.

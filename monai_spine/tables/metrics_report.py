@@ -12,7 +12,7 @@ import numpy as np
 
 from monai_spine.console import track
 from monai_spine.scoring import figures as metrics
-from monai_spine.scoring.competition import WEIGHTS, Floats, Ints, columns_of, natural_prevalence, normalised
+from monai_spine.scoring.competition import WEIGHTS, Floats, Ints, natural_prevalence, normalised
 from monai_spine.scoring.figures import BINS, bin_sums, calibration_errors
 from monai_spine.scoring.resampling import (
     COVERAGE,
@@ -23,7 +23,7 @@ from monai_spine.scoring.resampling import (
     score_estimate,
     score_replicates,
 )
-from monai_spine.spine import FINDINGS, Condition, Grade, Group, Level, Side
+from monai_spine.spine import FINDINGS, Condition, Grade, Group, Level, Side, columns_of
 from monai_spine.tables.out_of_fold import OutOfFold
 
 SCHEMA = "monai_spine/metrics/1"
@@ -114,14 +114,16 @@ class MetricsReport:
 
 def pools() -> list[Pool]:
     """All findings, the groups, conditions, levels and sides, and every finding by itself."""
-    members = range(len(FINDINGS))
+    divisions: dict[str, type[Group | Condition | Level | Side]] = {
+        "groups": Group,
+        "conditions": Condition,
+        "levels": Level,
+        "sides": Side,
+    }
     return [
-        Pool("all", "all", list(members)),
-        *(Pool("groups", group.value, columns_of(group)) for group in Group),
-        *(Pool("conditions", c.value, [n for n in members if FINDINGS[n].condition is c]) for c in Condition),
-        *(Pool("levels", v.value, [n for n in members if FINDINGS[n].level is v]) for v in Level),
-        *(Pool("sides", s.value, [n for n in members if FINDINGS[n].condition.side is s]) for s in Side),
-        *(Pool("findings", FINDINGS[n].name, [n]) for n in members),
+        Pool("all", "all", list(range(len(FINDINGS)))),
+        *(Pool(name, part.value, columns_of(part)) for name, parts in divisions.items() for part in parts),
+        *(Pool("findings", finding.name, [n]) for n, finding in enumerate(FINDINGS)),
     ]
 
 

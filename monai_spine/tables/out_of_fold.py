@@ -16,7 +16,7 @@ import pandas as pd
 
 from monai_spine.data.datalist import read_content
 from monai_spine.errors import InvalidOptionError, InvalidTableError, listed
-from monai_spine.scoring.competition import Floats, Ints, columns_of
+from monai_spine.scoring.competition import Floats, Ints
 from monai_spine.scoring.submission import (
     GRADE_COLUMNS,
     Labels,
@@ -25,7 +25,7 @@ from monai_spine.scoring.submission import (
     read_table,
     write_predictions,
 )
-from monai_spine.spine import FINDINGS, MISSING, TARGETS, Grade, Group, parse_row_id
+from monai_spine.spine import FINDINGS, MISSING, TARGETS, Grade, Group, columns_of, parse_row_id
 
 _SUM_TOLERANCE = 0.01
 """How far a row's sum may lie from 1, so that three numbers rounded to two decimals pass."""

@@ -17,9 +17,8 @@ from monai_spine.files import write_png
 from monai_spine.scoring.competition import Floats, Ints, natural_prevalence
 from monai_spine.scoring.confusion import Confusion, confusion_picture
 from monai_spine.scoring.figures import Curve, study_confusions
-from monai_spine.spine import MISSING, Condition, Grade
+from monai_spine.spine import MISSING, Condition, Grade, columns_of
 from monai_spine.training.engine_output import Answers
-from monai_spine.training.metrics import columns_of
 from monai_spine.training.tensorboard.log import TensorBoard
 
 Cases = Mapping[Any, tuple[npt.NDArray[Any], npt.NDArray[Any]]]

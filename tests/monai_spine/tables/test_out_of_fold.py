@@ -6,8 +6,7 @@ import pandas as pd
 import pytest
 
 from monai_spine.errors import InvalidTableError, SpineError
-from monai_spine.scoring.competition import columns_of
-from monai_spine.spine import MISSING, Grade, Group
+from monai_spine.spine import MISSING, Grade, Group, columns_of
 from monai_spine.tables.out_of_fold import read_out_of_fold
 from tests.cohorts import write_datalist
 from tests.monai_spine.tables.files import change_rows, part, simulated, write_labels, written
