@@ -51,10 +51,7 @@ def assign(patients: Sequence[str], labels: Labels, folds: int, seed: int) -> li
 def check_number(folds: int, patients: int) -> None:
     """Make sure that every fold can have a patient; no patients at all need no folds.
 
-    Raises
-    ------
-    InvalidOptionError
-        If there are fewer than 2 folds, or fewer patients than folds.
+    Raises `InvalidOptionError` if there are fewer than 2 folds, or fewer patients than folds.
     """
     if patients and not 2 <= folds <= patients:
         raise InvalidOptionError(

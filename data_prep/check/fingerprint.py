@@ -74,12 +74,8 @@ def take(studies: Sequence[Study], facts: Sequence[VolumeFacts], sound: Sequence
 def read(path: Path) -> Fingerprint:
     """Read ``fingerprint.json``, or the ``check.json`` that holds one.
 
-    Raises
-    ------
-    MissingInputError
-        If there is no such file.
-    InvalidTableError
-        If it is not JSON, or no fingerprint.
+    Raises `MissingInputError` if there is no such file.
+    Raises `InvalidTableError` if it is not JSON, or no fingerprint.
     """
     if not path.is_file():
         raise MissingInputError(f"there is no fingerprint {path}; `python -m data_prep check` writes one")

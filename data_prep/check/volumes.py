@@ -42,11 +42,8 @@ class UnusableVolumeError(Exception):
 def read(folder: Path, name: str) -> Volume:
     """Read a 3-D NIfTI file whose path ``name`` is relative to the datalist's folder.
 
-    Raises
-    ------
-    UnusableVolumeError
-        If the path leaves the folder, or the volume is not there, cannot be read, is not 3-D, has voxels that are not
-        finite, an affine that is absent or singular, or two that contradict each other.
+    Raises `UnusableVolumeError` if the path leaves the folder, or the volume is not there, cannot be read, is not 3-D,
+    has voxels that are not finite, an affine that is absent or singular, or two that contradict each other.
     """
     if leaves_folder(name):
         raise UnusableVolumeError(Code.PATH_OUTSIDE, "the path is absolute or climbs out of the folder")

@@ -45,16 +45,10 @@ def build(rsna: Path, out: Path, run: Run) -> Collection:
 
     ``rsna`` is a folder with ``train.csv`` and its companions, or with the test files alone. A patient is a study here.
 
-    Raises
-    ------
-    MissingInputError
-        If a table, a column or the images are not there.
-    InvalidTableError
-        If a table breaks its format.
-    InvalidOptionError
-        If there are too few patients for the folds, or ``out`` holds volumes of other studies.
-    OutputError
-        If ``out`` cannot be written to.
+    Raises `MissingInputError` if a table, a column or the images are not there.
+    Raises `InvalidTableError` if a table breaks its format.
+    Raises `InvalidOptionError` if there are too few patients for the folds, or ``out`` holds volumes of other studies.
+    Raises `OutputError` if ``out`` cannot be written to.
     """
     training, test = _read(rsna)
     folding.check_number(run.folds, len(training.studies))

@@ -88,10 +88,7 @@ def _without_path(refusal: Exception, path: Path) -> str:
 def _read(path: Path, stated: Plane | None) -> _StoredVolume:
     """The open file, its slices last; ``stated`` is the plane that user, sidecar or words give it.
 
-    Raises
-    ------
-    Refused, InvalidVolumeError
-        If it is no volume in space.
+    Raises `Refused` or `InvalidVolumeError` if it is no volume in space.
     """
     image = open_volume(path)
     affine = affine_of(image)
@@ -156,10 +153,7 @@ def _write(volume: _StoredVolume, source: Path, target: Path, resume: bool) -> N
 def _checked(stored: npt.NDArray[Any]) -> npt.NDArray[Any]:
     """Stored values in the machine's byte order.
 
-    Raises
-    ------
-    Refused
-        If they are not finite, or all the same.
+    Raises `Refused` if they are not finite, or all the same.
     """
     if stored.dtype.kind == "f" and not np.isfinite(stored).all():
         raise Refused(Reason.UNSUPPORTED, "voxels that are infinite or not a number")

@@ -114,11 +114,8 @@ def volumes(record: Record) -> list[str]:
 def split_folds(records: Sequence[Record], fold: int) -> tuple[list[Record], list[Record]]:
     """Studies or single images to train on, and those of the fold to validate on.
 
-    Raises
-    ------
-    InvalidTableError
-        If a record has no fold, one of the two parts would be empty, or a patient, or a group of images, would be in
-        both.
+    Raises `InvalidTableError` if a record has no fold, one of the two parts would be empty, or a patient, or a group of
+    images, would be in both.
     """
     of_images = bool(records) and "image" in records[0]
     item, items, group, key = ("image", "images", "group", "group") if of_images else _STUDY_WORDS
@@ -172,12 +169,8 @@ def label_array(records: Sequence[Record]) -> np.ndarray:
 def read_content(path: Path) -> dict[str, Any]:
     """The JSON object of a datalist. Its schema and targets are checked, its studies are not.
 
-    Raises
-    ------
-    MissingInputError
-        If there is no such file.
-    InvalidTableError
-        If it is not JSON, has another schema, or names other targets.
+    Raises `MissingInputError` if there is no such file.
+    Raises `InvalidTableError` if it is not JSON, has another schema, or names other targets.
     """
     content = read_schema(path, "a datalist", "rsna")
     if "classes" in content:
@@ -190,12 +183,8 @@ def read_content(path: Path) -> dict[str, Any]:
 def read_schema(path: Path, what: str, command: str) -> dict[str, Any]:
     """The JSON object of a file with the schema `SCHEMA`; messages say ``what`` it is, and which command writes it.
 
-    Raises
-    ------
-    MissingInputError
-        If there is no such file.
-    InvalidTableError
-        If it is not JSON, or has another schema.
+    Raises `MissingInputError` if there is no such file.
+    Raises `InvalidTableError` if it is not JSON, or has another schema.
     """
     if not path.is_file():
         raise MissingInputError(

@@ -104,10 +104,7 @@ def read_description(weights: str | Path) -> ModelDescription:
 def check_described(weights: str | Path) -> None:
     """Check that weights have their description beside them.
 
-    Raises
-    ------
-    MissingInputError
-        If they have not: the classes, and the form of the images, would be those of the default.
+    Raises `MissingInputError` if they have not: the classes, and the form of the images, would be those of the default.
     """
     path = description_path(weights)
     if Path(weights).is_file() and not path.is_file():
