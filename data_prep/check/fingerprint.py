@@ -18,7 +18,7 @@ from data_prep.check.point_faults import level_distances
 from data_prep.check.volume_facts import FEATURES, VolumeFacts
 from data_prep.faults import Fault
 from monai_spine.errors import InvalidTableError, MissingInputError
-from monai_spine.spine import FINDINGS, MISSING, Condition, Grade, Group, Level, SeriesType
+from monai_spine.spine import FINDINGS, MISSING, Condition, Grade, Group, Level, SeriesType, columns_of
 
 SCHEMA = "monai_spine/fingerprint/1"
 _CHECK_SCHEMA = "monai_spine/check/1"
@@ -74,12 +74,8 @@ def take(studies: Sequence[Study], facts: Sequence[VolumeFacts], sound: Sequence
 def read(path: Path) -> Fingerprint:
     """Read ``fingerprint.json``, or the ``check.json`` that holds one.
 
-    Raises
-    ------
-    MissingInputError
-        If there is no such file.
-    InvalidTableError
-        If it is not JSON, or no fingerprint.
+    Raises `MissingInputError` if there is no such file.
+    Raises `InvalidTableError` if it is not JSON, or no fingerprint.
     """
     if not path.is_file():
         raise MissingInputError(f"there is no fingerprint {path}; `python -m data_prep check` writes one")
@@ -169,13 +165,12 @@ def _series(
 def _labels(condition: Condition, studies: Sequence[Study]) -> dict[str, dict[str, Any]]:
     """Counts of grades, of missing labels and of points, and shares of the grades, by level."""
     result = {}
-    for n, finding in enumerate(FINDINGS):
-        if finding.condition is condition:
-            counts = _grades(studies, n)
-            total = _graded(counts)
-            shares = {grade.column: round(counts[grade.column] / total, 4) for grade in Grade} if total else None
-            points = sum(finding in study.points for study in studies)
-            result[finding.level.value] = {**counts, "points": points, "shares": shares}
+    for n in columns_of(condition):
+        counts = _grades(studies, n)
+        total = _graded(counts)
+        shares = {grade.column: round(counts[grade.column] / total, 4) for grade in Grade} if total else None
+        points = sum(FINDINGS[n] in study.points for study in studies)
+        result[FINDINGS[n].level.value] = {**counts, "points": points, "shares": shares}
     return result
 
 
@@ -186,7 +181,7 @@ def _grades(studies: Iterable[Study], n: int) -> dict[str, int]:
 
 
 def _folds(studies: Sequence[Study]) -> dict[str, dict[str, int]]:
-    spinal = [finding.condition.group is Group.SPINAL for finding in FINDINGS]
+    spinal = columns_of(Group.SPINAL)
     training = [study for study in studies if study.section == "training"]
     result = {}
     for fold in sorted({study.fold for study in training if study.fold is not None}):

@@ -17,8 +17,8 @@ import numpy.typing as npt
 from PIL import Image
 from scipy.fft import dctn
 
-from data_prep.check.volumes import Volume
 from monai_spine import geometry
+from monai_spine.data.volume import Volume
 from monai_spine.geometry import Array, Plane
 from monai_spine.spine import SeriesType
 

@@ -17,9 +17,9 @@ from data_prep.check.codes import Code
 from data_prep.check.entries import Study
 from data_prep.check.fingerprint import Spread, spread_of
 from data_prep.check.volume_facts import FEATURES, Feature, VolumeFacts
-from data_prep.check.volumes import Volume
 from data_prep.faults import Fault
 from monai_spine.data.series_typing import PLANES
+from monai_spine.data.volume import Volume
 from monai_spine.geometry import obliquity, shear
 from monai_spine.spine import SeriesType
 

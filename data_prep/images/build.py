@@ -47,14 +47,9 @@ def build(given: ImageSet, out: Path, run: Run) -> ImageReport:
 
     Images stay where they are; the datalist names them relative to itself.
 
-    Raises
-    ------
-    InvalidTableError
-        If no image can be read, or a class has fewer than two readable images.
-    InvalidOptionError
-        If the split is impossible.
-    OutputError
-        If ``out`` cannot be written to.
+    Raises `InvalidTableError` if no image can be read, or a class has fewer than two readable images.
+    Raises `InvalidOptionError` if the split is impossible.
+    Raises `OutputError` if ``out`` cannot be written to.
     """
     run.split.check()
     if not given.samples:

@@ -64,10 +64,7 @@ class Pictures:
 def scratch_beside(out: Path) -> Iterator[Path]:
     """A folder for pictures inside of ``out``, gone when the block ends.
 
-    Raises
-    ------
-    OutputError
-        If it cannot be made.
+    Raises `OutputError` if it cannot be made.
     """
     fresh = not out.exists()
     scratch = out / f".{FOLDER}.{os.getpid()}.part"
@@ -131,10 +128,7 @@ def settle(scratch: Path, out: Path, kept: Sequence[str]) -> None:
 def check_place(out: Path) -> None:
     """Make sure that nothing but pictures of an earlier run lies where pictures are to go.
 
-    Raises
-    ------
-    OutputError
-        If there is something else.
+    Raises `OutputError` if there is something else.
     """
     place = out / FOLDER
     if place.exists() and not (place.is_dir() and all(_OURS.fullmatch(entry.name) for entry in place.iterdir())):
@@ -157,10 +151,8 @@ def write_picture(source: Path, target: Path) -> str:
     Stored values are rescaled; the first window of the header, or without one the range of the values, is spread over
     0 to 65535; ``MONOCHROME1`` is inverted.
 
-    Raises
-    ------
-    Refused
-        If it is no DICOM, damaged, in colour, of several frames, or has a look-up table in the place of a number.
+    Raises `Refused` if it is no DICOM, damaged, in colour, of several frames, or has a look-up table in the place of a
+    number.
     """
     header = read_header(Source(source.name, str(source)))
     if not header.frames:

@@ -36,10 +36,7 @@ def find_images(folder: Path, apart: Path | None = None) -> tuple[list[Path], in
 def visible_folders(folder: Path, apart: Path | None = None) -> list[Path]:
     """Sub-folders that are not hidden, sorted by name.
 
-    Raises
-    ------
-    MissingInputError
-        If there is no such folder.
+    Raises `MissingInputError` if there is no such folder.
     """
     if not folder.is_dir():
         raise MissingInputError(f"expected a folder of images, but there is no folder {folder}")
@@ -190,12 +187,9 @@ def read_folders(
 def split_folders(folder: Path, test_dir: str | None, apart: Path | None) -> dict[Section, list[Path]]:
     """Class folders by section.
 
-    Raises
-    ------
-    MissingInputError
-        If the folder or its ``test_dir`` is not there.
-    InvalidTableError
-        If folders of a split and folders of classes stand side by side, or two folders are of one section.
+    Raises `MissingInputError` if the folder or its ``test_dir`` is not there.
+    Raises `InvalidTableError` if folders of a split and folders of classes stand side by side, or two folders are of
+    one section.
     """
     tops = visible_folders(folder, apart)
     section_of = {top: _section(top, test_dir, apart) for top in tops}

@@ -40,49 +40,21 @@ class _Job:
     section: str
 
 
-def build(
-    rsna: Path,
-    out: Path,
-    *,
-    folds: int = 5,
-    seed: int = 0,
-    workers: int = 1,
-    cluster: str | None = None,
-    resume: bool = False,
-    quiet: bool = False,
-) -> Collection:
+def build(rsna: Path, out: Path, run: Run) -> Collection:
     """Convert a collection and write ``datalist.json`` and its tables (see ``docs/how-to/data.md``) to ``out``.
 
-    Parameters
-    ----------
-    rsna
-        Folder with ``train.csv`` and its companions, or with the test files alone.
-    folds, seed
-        Of the cross-validation; a patient is a study here.
-    workers
-        Processes; each does a study at a time.
-    cluster
-        Address of a Dask scheduler to run on instead; its workers must see the same paths.
-    resume
-        Keep volumes that an interrupted run finished.
+    ``rsna`` is a folder with ``train.csv`` and its companions, or with the test files alone. A patient is a study here.
 
-    Raises
-    ------
-    MissingInputError
-        If a table, a column or the images are not there.
-    InvalidTableError
-        If a table breaks its format.
-    InvalidOptionError
-        If there are too few patients for the folds, or ``out`` holds volumes of other studies.
-    OutputError
-        If ``out`` cannot be written to.
+    Raises `MissingInputError` if a table, a column or the images are not there.
+    Raises `InvalidTableError` if a table breaks its format.
+    Raises `InvalidOptionError` if there are too few patients for the folds, or ``out`` holds volumes of other studies.
+    Raises `OutputError` if ``out`` cannot be written to.
     """
     training, test = _read(rsna)
-    folding.check_number(folds, len(training.studies))
+    folding.check_number(run.folds, len(training.studies))
     jobs = [_Job(study, TRAINING) for study in training.studies] + [_Job(study, TEST) for study in test]
     check_output(out, [rsna / folder for folder in IMAGES.values()], [_folder(job) for job in jobs])
-    work = functools.partial(_study, rsna=rsna.resolve(), out=out.resolve(), resume=resume)
-    run = Run(folds=folds, seed=seed, workers=workers, cluster=cluster, quiet=quiet)
+    work = functools.partial(_study, rsna=rsna.resolve(), out=out.resolve(), resume=run.resume)
     sections = [section for section in (TRAINING, TEST) if any(job.section == section for job in jobs)]
     unlisted = _unlisted_faults(rsna, training, test)
     return assemble(jobs, work, out.resolve(), tables=_tables(sections), run=run, unlisted=unlisted)

@@ -28,17 +28,7 @@ _CODES = {Status.REFUSED: Code.REFUSED_STACK, Status.LEFT_OUT: Code.TYPE_NOT_TOL
 
 
 def build(
-    table: Path,
-    out: Path,
-    *,
-    labels: Path | None = None,
-    points: Path | None = None,
-    folds: int = 5,
-    seed: int = 0,
-    workers: int = 1,
-    cluster: str | None = None,
-    resume: bool = False,
-    quiet: bool = False,
+    table: Path, out: Path, run: Run, *, labels: Path | None = None, points: Path | None = None
 ) -> tuple[Collection, StudyTable]:
     """Convert the table's series and write ``datalist.json`` and its tables (see ``docs/how-to/data.md``) to ``out``.
 
@@ -48,10 +38,8 @@ def build(
         A row per series or per study; paths are relative to it.
     labels, points
         Further tables, of grades and of points in RAS mm.
-    folds, seed
-        Of the cross-validation; all studies of a patient have one fold. Studies without a grade go to the test section.
-    workers, cluster, resume
-        As for `data_prep.rsna2024.datalist.build`.
+    run
+        All studies of a patient have one fold. Studies without a grade go to the test section.
 
     Raises
     ------
@@ -65,12 +53,11 @@ def build(
         If ``out`` cannot be written to.
     """
     given = read_study_table(table, labels, points)
-    folding.check_number(folds, len({study.patient for study in given.studies if study.labels is not None}))
+    folding.check_number(run.folds, len({study.patient for study in given.studies if study.labels is not None}))
     paths = [row.path for study in given.studies for row in study.rows]
     check_output(out, paths, [study.study for study in given.studies])
-    run = Run(folds=folds, seed=seed, workers=workers, cluster=cluster, quiet=quiet)
     labelled = frozenset(study.patient for study in given.studies if study.labels is not None)
-    settings = Settings(out=str(out.resolve()), resume=resume)
+    settings = Settings(out=str(out.resolve()), resume=run.resume)
     work = functools.partial(_study, settings=settings, labelled=labelled)
     columns = {SERIES: COLUMNS, COVERAGE: coverage_table.COLUMNS}
     return assemble(given.studies, work, out.resolve(), tables=columns, run=run), given

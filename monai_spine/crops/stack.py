@@ -126,10 +126,7 @@ class Stack:
     def block(self, low: Three, high: Three) -> Block:
         """Voxels from ``low`` to before ``high``, from 0 to 1 in the window, ordered ``(slices, axis 1, axis 0)``.
 
-        Raises
-        ------
-        IndexError
-            If the block is not inside ``voxels``.
+        Raises `IndexError` if the block is not inside ``voxels``.
         """
         first = [a - b for a, b in zip(low, self.start, strict=True)]
         last = [a - b for a, b in zip(high, self.start, strict=True)]
@@ -147,10 +144,8 @@ class Stack:
 def open_stack(path: str | Path) -> Stack:
     """Open a NIfTI file as a stack.
 
-    Raises
-    ------
-    MissingInputError, InvalidVolumeError
-        As `monai_spine.data.volume.read_volume`; also if all voxels have nearly the same value, or are not numbers.
+    Raises `MissingInputError` or `InvalidVolumeError` as `monai_spine.data.volume.read_volume`; also if all voxels have
+    nearly the same value, or are not numbers.
     """
     return _stack_of(open_unpacked(path), path)
 
@@ -158,10 +153,7 @@ def open_stack(path: str | Path) -> Stack:
 def open_position(path: str | Path) -> Stack:
     """The position of a NIfTI file as a stack: its voxels stay unread, and those of the stack are all 0.
 
-    Raises
-    ------
-    MissingInputError, InvalidVolumeError
-        If the header cannot be used.
+    Raises `MissingInputError` or `InvalidVolumeError` if the header cannot be used.
     """
     image = open_volume(path)
     return _in_patient_axes(np.broadcast_to(np.uint8(0), image.shape), image, path)

@@ -5,7 +5,7 @@ The middle of the flow to crops: `stack` opens volumes and `frame` places levels
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -16,7 +16,7 @@ import torch
 from monai_spine.crops.frame import LevelFrame, level_frames
 from monai_spine.crops.pose import UPRIGHT, CropGrid, Pose, crop_grid
 from monai_spine.crops.sampling import find_slices, sample
-from monai_spine.crops.stack import Stack
+from monai_spine.crops.stack import Stack, StackCache
 from monai_spine.crops.view import View
 from monai_spine.data.coverage import Coverage, coverage_of, nearest_showing, why_not_covered
 from monai_spine.errors import InvalidVolumeError
@@ -250,3 +250,32 @@ class StudyCrops:
         slices = find_slices(source.stack, grid)
         shown = tuple(int(k) for k in np.unique(slices.nearest[slices.covered]))
         return SeenStack(source.series, source.stack, shown, grid) if shown else None
+
+
+STUDY_IMAGES = "study_images"
+"""Key of a record."""
+_MOST_BYTES = 1024 * 2**20
+"""Memory for unpacked volumes. A study of 90 slices of 640 × 640 pixels takes 74 MB; beyond the limit, volumes are read
+again."""
+
+Crops = tuple[torch.Tensor, torch.Tensor]
+"""The crops of a view and their mask; see `monai_spine.crops.study.StudyCrops.sample`."""
+
+
+class StudyImages(StackCache):
+    """The opened volumes and the crops of one study. Drop it after the study: crops are kept as long as it is."""
+
+    def __init__(self, most_bytes: int = _MOST_BYTES) -> None:
+        super().__init__(most_bytes)
+        self._crops: dict[Hashable, Crops] = {}
+
+    def crops(self, key: Hashable, cut: Callable[[], Crops]) -> Crops:
+        """The crops that ``cut`` makes: copies, if they were made for this key before.
+
+        ``key`` must differ between crops that may differ.
+        """
+        if key not in self._crops:
+            self._crops[key] = cut()
+        crops, mask = self._crops[key]
+        # Later transforms may change their crops in place.
+        return crops.clone(), mask.clone()

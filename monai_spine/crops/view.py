@@ -157,10 +157,7 @@ and numbers of slices after the winners of the RSNA 2024 competition: 40 to 50 m
 def grader_view(name: str, **changes: Any) -> View:
     """A view of the shipped grader, ``canal``, ``foramina`` or ``disc``, with other values for some of its fields.
 
-    Raises
-    ------
-    InvalidOptionError
-        If there is no such view, or a value cannot be used.
+    Raises `InvalidOptionError` if there is no such view, or a value cannot be used.
     """
     if name not in _GRADER_VIEWS:
         raise InvalidOptionError(f"expected a view out of {', '.join(_GRADER_VIEWS)}, but found {name!r}")

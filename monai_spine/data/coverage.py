@@ -81,10 +81,7 @@ class Coverage:
 def coverage_of(grid: Grid, point: npt.ArrayLike, slices: Sequence[int] = ()) -> Coverage:
     """How a stack covers a point (RAS mm), by the nearest of the given slices, or of all if none are given.
 
-    Raises
-    ------
-    numpy.linalg.LinAlgError
-        If the affine is singular.
+    Raises `numpy.linalg.LinAlgError` if the affine is singular.
     """
     offset = np.asarray(point, dtype=np.float64) - grid.affine[:3, 3]
     along = float(offset @ grid.normal)

@@ -63,10 +63,7 @@ def read_sidecar(path: Path) -> dict[str, Any]:
 def read_header(path: Path) -> dict[str, Any]:
     """`read_sidecar`, with the volume's own name before the description: names of BIDS data sets tell the weighting.
 
-    Raises
-    ------
-    InvalidTableError
-        As `read_sidecar`.
+    Raises `InvalidTableError` as `read_sidecar`.
     """
     header = read_sidecar(path)
     return {**header, "SeriesDescription": f"{stem_of(path)} {header.get('SeriesDescription', '')}".strip()}

@@ -137,10 +137,7 @@ def find_study(study_id: str, files: Iterable[Path], *, leave_out_bad: bool = Fa
 def series_verdict(path: Path) -> SeriesVerdict:
     """The series type of a NIfTI file, by its name or else by its sidecar and plane.
 
-    Raises
-    ------
-    InvalidTableError, InvalidVolumeError
-        If its sidecar or its header cannot be read.
+    Raises `InvalidTableError` or `InvalidVolumeError` if its sidecar or its header cannot be read.
     """
     # The header is read in any case, so that a damaged file is refused here and not in the middle of a run.
     image = open_volume(path)
@@ -181,10 +178,7 @@ def is_nifti(path: Path) -> bool:
 def check_no_pairs(path: Path) -> None:
     """Refuse volumes in two files (``.hdr`` and ``.img``), which no command reads, and say what to do.
 
-    Raises
-    ------
-    InvalidVolumeError
-        If the path is such a file, or a folder that holds one.
+    Raises `InvalidVolumeError` if the path is such a file, or a folder that holds one.
     """
     files = [path] if path.is_file() else sorted(path.iterdir()) if path.is_dir() else []
     for file in files:

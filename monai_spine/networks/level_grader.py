@@ -156,12 +156,8 @@ class LevelGrader(nn.Module):
     def take_pretrained(self, sources: str | Sequence[str]) -> None:
         """Fill the backbones with pretrained weights: ``hub``, a file, or one of these for each backbone.
 
-        Raises
-        ------
-        InvalidOptionError
-            If there are not as many as backbones.
-        MissingInputError, InvalidTableError
-            See `Backbone.start_from`.
+        Raises `InvalidOptionError` if there are not as many as backbones.
+        Raises `MissingInputError` or `InvalidTableError` see `Backbone.start_from`.
         """
         each = [sources] * len(self.backbones) if isinstance(sources, str) else list(sources)
         if len(each) != len(self.backbones):
@@ -174,10 +170,7 @@ class LevelGrader(nn.Module):
     def speed_up(self, *, channels_last: bool = False, compiled: bool = False) -> None:
         """See `Backbone.speed_up`. A compiled backbone takes any number of pictures without compiling again.
 
-        Raises
-        ------
-        InvalidOptionError
-            If a setting is neither True nor False.
+        Raises `InvalidOptionError` if a setting is neither True nor False.
         """
         for name, value in (("channels_last", channels_last), ("compiled", compiled)):
             if not isinstance(value, bool):

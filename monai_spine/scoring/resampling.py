@@ -18,13 +18,12 @@ from monai_spine.scoring.competition import (
     WEIGHTS,
     Floats,
     Ints,
-    columns_of,
     competition_score,
     normalised,
     row_losses,
 )
 from monai_spine.scoring.figures import ratio
-from monai_spine.spine import MISSING, Grade, Group
+from monai_spine.spine import MISSING, Grade, Group, columns_of
 
 REPLICATES = 1000
 COVERAGE = 0.95

@@ -14,7 +14,7 @@ from monai_spine.files import write_text
 from monai_spine.scoring.competition import natural_prevalence
 from monai_spine.spine import MISSING, Grade, Group
 from monai_spine.tables.audit_sheet import cards, contact_sheet
-from monai_spine.tables.out_of_fold import read_out_of_fold
+from monai_spine.tables.out_of_fold import OutOfFold
 from monai_spine.tables.suspects import (
     Suspect,
     ThresholdRow,
@@ -52,27 +52,25 @@ class AuditReport:
 
 
 def audit(
-    solution: Path,
-    submission: Path,
+    table: OutOfFold,
     out: Path,
-    *,
     datalist: Path | None = None,
+    *,
     threshold: float = 0.8,
     drop_studies: int | None = None,
     pictures: int = 60,
     tilted: bool = True,
-    normalise: bool = False,
     quiet: bool = False,
 ) -> AuditReport:
     """Write ``audit.csv``, ``thresholds.csv`` and ``audit.html``, and with a datalist a cleaned ``datalist.json``.
 
-    Raises `MissingInputError`, `InvalidTableError` or `InvalidOptionError` as for `read_out_of_fold`; if the threshold
-    is not between 0 and 1; or if the datalist has other labels than the solution.
+    Raises `InvalidOptionError` if the threshold is not between 0 and 1, and `MissingInputError` or `InvalidTableError`
+    if the datalist does not exist, or has other labels than the solution.
 
     Parameters
     ----------
-    submission
-        Out-of-fold predictions: of models that were not trained on these labels.
+    table
+        Predictions of a model that was not trained on these labels.
     threshold
         Labels with a larger error are suspect; see `monai_spine.tables.suspects`.
     drop_studies
@@ -86,7 +84,6 @@ def audit(
         raise InvalidOptionError(f"expected a threshold between 0 and 1, but found --threshold {threshold:g}")
     if drop_studies is not None and datalist is None:
         raise InvalidOptionError("--drop-studies removes studies from a datalist: give the datalist with --datalist")
-    table = read_out_of_fold(solution, [submission], datalist=datalist, normalise=normalise)
     # With the tilt, severe grades would be suspected too seldom and normal ones too often.
     natural = natural_prevalence(table.probabilities[0]) if tilted else table.probabilities[0]
     suspects = find_suspects(table.study_ids, table.grades, natural, threshold)

@@ -82,10 +82,7 @@ def indices_of(engine: Engine) -> list[int]:
 def studies_of(engine: Engine) -> list[dict[str, Any]]:
     """The studies of the last iteration: a dictionary of inputs and outputs for each.
 
-    Raises
-    ------
-    TypeError
-        If the engine does not decollate its batches.
+    Raises `TypeError` if the engine does not decollate its batches.
     """
     batch, output = engine.state.batch, engine.state.output
     if not isinstance(output, list) or not isinstance(batch, list):

@@ -19,7 +19,7 @@ from sklearn.metrics import roc_auc_score
 from monai_spine.data.datalist import Record, label_array
 from monai_spine.scoring.competition import competition_score, constant_score, level_prior, row_losses
 from monai_spine.scoring.competition import normalised as normalised_rows
-from monai_spine.spine import FINDINGS, MISSING, Condition, Grade
+from monai_spine.spine import MISSING, Condition, Grade, columns_of
 from monai_spine.training.engine_output import gathered, studies_of
 
 
@@ -130,11 +130,6 @@ def detail_metrics(training: Sequence[Record]) -> dict[str, Metric]:
         **{f"loss_{condition.value}": ConditionLoss(condition.value) for condition in Condition},
         **{f"auc_severe_{condition.value}": SevereAUC(condition.value) for condition in Condition},
     }
-
-
-def columns_of(condition: Condition) -> list[int]:
-    """The places of a condition's five levels among the 25 findings."""
-    return [n for n, finding in enumerate(FINDINGS) if finding.condition is condition]
 
 
 def _array(values: torch.Tensor) -> np.ndarray:

@@ -12,7 +12,7 @@ from ignite.handlers import ProgressBar
 from torch.optim import Optimizer
 
 from monai_spine.training.best_model import BestModel
-from monai_spine.training.reseed_each_epoch import ReseedEachEpoch
+from monai_spine.training.epoch_start import ReseedEachEpoch
 from monai_spine.training.run_state import RunState, Stateful
 from monai_spine.training.tensorboard.log import TensorBoard
 from monai_spine.training.weight_average import WeightAverage

@@ -46,6 +46,22 @@ class Candidate:
     parts: tuple[Part, ...]
 
 
+def chosen_candidates(
+    bundle: Path, names: str | None, backbone_names: str | None, overrides: Sequence[Path], settings: Settings
+) -> list[Candidate]:
+    """Candidates from texts such as ``a,b,c``: either from presets, or from backbones.
+
+    Raises `InvalidOptionError` if both are given or neither is, or as `presets` and `backbones` do.
+    """
+    if (names is None) == (backbone_names is None):
+        raise InvalidOptionError("expected either --presets or --backbones")
+    if names is None:
+        return backbones(bundle, overrides, (backbone_names or "").split(","), settings)
+    if overrides:
+        raise InvalidOptionError("with --presets, join presets as a+b instead of giving --preset")
+    return presets(bundle, names.split(","), settings)
+
+
 def presets(bundle: Path, texts: Sequence[str], settings: Settings = ()) -> list[Candidate]:
     """Candidates from presets.
 

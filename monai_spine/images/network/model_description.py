@@ -11,7 +11,7 @@ from typing import Any
 from monai_spine.errors import InvalidTableError, MissingInputError
 from monai_spine.files import write_text
 from monai_spine.images.data.datalist import Task
-from monai_spine.images.data.form import ImageForm
+from monai_spine.images.data.input_format import ImageForm
 from monai_spine.images.network.classifier import ImageClassifier
 
 SCHEMA = "monai_spine/image-classifier/1"
@@ -104,10 +104,7 @@ def read_description(weights: str | Path) -> ModelDescription:
 def check_described(weights: str | Path) -> None:
     """Check that weights have their description beside them.
 
-    Raises
-    ------
-    MissingInputError
-        If they have not: the classes, and the form of the images, would be those of the default.
+    Raises `MissingInputError` if they have not: the classes, and the form of the images, would be those of the default.
     """
     path = description_path(weights)
     if Path(weights).is_file() and not path.is_file():

@@ -15,8 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from monai_spine.crops.augmentation import Augmentation
-from monai_spine.crops.cache import CropCache
-from monai_spine.crops.cache_extent import crop_extent
+from monai_spine.crops.cache import CropCache, crop_extent
 from monai_spine.crops.frame import level_frames
 from monai_spine.crops.pose import Pose, crop_grid
 from monai_spine.crops.sampling import sample

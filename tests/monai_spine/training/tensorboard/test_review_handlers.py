@@ -17,9 +17,8 @@ from monai_spine.scoring.competition import WEIGHTS
 from monai_spine.scoring.confusion import Confusion, confusion_picture
 from monai_spine.spine import FINDINGS, MISSING
 from monai_spine.training.best_model import BestModel
-from monai_spine.training.tensorboard.grading_review import grading_confusions, grading_curves
-from monai_spine.training.tensorboard.hyper_parameters import HyperParameters
-from monai_spine.training.tensorboard.review import ConfusionMatrix, PrecisionRecall
+from monai_spine.training.tensorboard.log import HyperParameters
+from monai_spine.training.tensorboard.review import ConfusionMatrix, PrecisionRecall, grading_confusions, grading_curves
 
 
 def evaluator(label: np.ndarray, pred: np.ndarray) -> Engine:
