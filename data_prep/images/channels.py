@@ -36,7 +36,7 @@ def read_channels(
     patient_column: str | None = None,
     test_dir: str | None = None,
     skip_missing: bool = False,
-    apart: Path | None = None,
+    excluded: Path | None = None,
 ) -> ImageSet:
     """Samples of several grey files each, labelled by their folders or by a table.
 
@@ -65,8 +65,8 @@ def read_channels(
         raise InvalidOptionError(f"expected two --channels or more, all different, but given {listed(list(channels))}")
     names = NamePattern(pattern, ["sample", "channel"], channels)
     by_folder = table is None
-    parts = split_folders(folder, test_dir, apart) if by_folder else {Section.TRAINING: [folder]}
-    stacks, unmatched = _stacks([(s, top) for s, tops in parts.items() for top in tops], names, channels, apart)
+    parts = split_folders(folder, test_dir, excluded) if by_folder else {Section.TRAINING: [folder]}
+    stacks, unmatched = _stacks([(s, top) for s, tops in parts.items() for top in tops], names, channels, excluded)
     if not stacks:
         raise InvalidTableError(f"{folder}: expected files like {pattern!r}, but none of {unmatched} images fits")
     lacking = [
@@ -94,14 +94,14 @@ def read_channels(
 
 
 def _stacks(
-    places: Sequence[tuple[Section, Path]], names: NamePattern, channels: Sequence[str], apart: Path | None
+    places: Sequence[tuple[Section, Path]], names: NamePattern, channels: Sequence[str], excluded: Path | None
 ) -> tuple[list[_Stack], int]:
     """Samples in the order of their names, complete or not, and the number of images that fit no pattern."""
     stacks: dict[tuple[Path, str], _Stack] = {}
     unmatched, twice = 0, []
     as_given = {channel.lower(): channel for channel in channels}
     for section, top in places:
-        for file in find_images(top, apart)[0]:
+        for file in find_images(top, excluded)[0]:
             fields = names.match(file)
             if fields is None:
                 unmatched += 1

@@ -85,7 +85,7 @@ def folders(  # noqa: PLR0917 - options
         test_dir=test_dir,
         classes=_names(classes),
         patient_pattern=patient_pattern,
-        apart=out,
+        excluded=out,
     )
     _finish(given, out, (folds, holdout, seed), drop_leaks, workers, quiet)
 
@@ -136,7 +136,7 @@ def table(  # noqa: PLR0917 - options
         train_list=train_list,
         test_list=test_list,
         skip_missing=skip_missing,
-        apart=out,
+        excluded=out,
     )
     _finish(given, out, (folds, holdout, seed), drop_leaks, workers, quiet)
 
@@ -187,7 +187,7 @@ def channels(  # noqa: PLR0917 - options
         patient_column=patient_column,
         test_dir=test_dir,
         skip_missing=skip_missing,
-        apart=out,
+        excluded=out,
     )
     _finish(given, out, (folds, holdout, seed), drop_leaks, workers, quiet)
 

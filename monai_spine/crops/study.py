@@ -222,7 +222,7 @@ class StudyCrops:
         for n, (level, source) in enumerate(zip(Level, self.sources[view.name], strict=True)):
             if source.stack is not None:
                 grid = crop_grid(view, self.frames[level], (poses or {}).get(level, UPRIGHT), flipped=flipped)
-                crops[n], covered = sample(source.stack, grid, view.between)
+                crops[n], covered = sample(source.stack, grid, view.interpolation)
                 masks[n] = torch.from_numpy(covered)
         return crops, masks
 

@@ -17,7 +17,7 @@ ABSENT = -1.0
 network can tell a missing slice from a dark one."""
 
 
-class Between(str, Enum):
+class Interpolation(str, Enum):
     """What a plane between two slices of a stack shows."""
 
     NATIVE = "native"
@@ -50,7 +50,7 @@ class View:
         Rows and columns of a plane.
     slices, gap_mm
         Number of planes, and millimetres from one to the next.
-    between
+    interpolation
         ``native`` shows each plane by the nearest acquired slice. ``linear`` interpolates; between slices 4 mm apart
         that gives anatomy that does not exist, with less noise and softer edges towards the middle.
 
@@ -68,7 +68,7 @@ class View:
     pixels: tuple[int, int] = (128, 128)
     slices: int = 7
     gap_mm: float = 4.0
-    between: Between = Between.NATIVE
+    interpolation: Interpolation = Interpolation.NATIVE
 
     def __post_init__(self) -> None:
         try:
@@ -76,7 +76,7 @@ class View:
                 "plane": Plane(self.plane),
                 "series": tuple(SeriesType(series_type) for series_type in self.series),
                 "anchor": Group(self.anchor),
-                "between": Between(self.between),
+                "interpolation": Interpolation(self.interpolation),
                 "size_mm": tuple(float(mm) for mm in self.size_mm),
                 "pixels": tuple(int(n) for n in self.pixels),
             }

@@ -48,7 +48,7 @@ class LevelGrader(nn.Module):
     sequence
         One of `SEQUENCES`.
     pooling
-        One of `SlicePooling.KINDS`.
+        One of `SlicePooling.METHODS`.
     features
         Size of a token.
     condition_layers

@@ -135,6 +135,6 @@ def _check_names(candidates: Sequence[Candidate]) -> None:
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         raise InvalidOptionError(f"expected each candidate once, but found {', '.join(twice)} several times")
-    odd = [name for name in names if set(name) & _FORBIDDEN or name in {".", ".."}]
-    if odd:
-        raise InvalidOptionError(f"a candidate's name is the name of its folder, but {odd[0]!r} cannot be one")
+    unusable = [name for name in names if set(name) & _FORBIDDEN or name in {".", ".."}]
+    if unusable:
+        raise InvalidOptionError(f"a candidate's name is the name of its folder, but {unusable[0]!r} cannot be one")

@@ -218,9 +218,9 @@ def _sets(sets: Any) -> Choice:
 
 
 def _only(definition: dict[str, Any], known: Sequence[str], subject: str) -> None:
-    odd = [str(key) for key in definition if key not in known]
-    if odd:
-        raise ValueError(f"expected {', '.join(known)} for {subject}, but found {', '.join(odd)}")
+    others = [str(key) for key in definition if key not in known]
+    if others:
+        raise ValueError(f"expected {', '.join(known)} for {subject}, but found {', '.join(others)}")
 
 
 def _twice(space: Space) -> dict[str, list[str]]:

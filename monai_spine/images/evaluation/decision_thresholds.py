@@ -22,7 +22,7 @@ from monai_spine.scoring.competition import Floats, Ints
 from monai_spine.scoring.figures import ratio
 from monai_spine.spine import MISSING
 from monai_spine.training.best_model import BestModel
-from monai_spine.training.engine_output import Answers
+from monai_spine.training.engine_output import CollectedCases
 
 logger = logging.getLogger(__name__)
 
@@ -48,18 +48,18 @@ class DecisionThresholds:
     ) -> None:
         self.path, self.classes, self.task = Path(path), tuple(classes), Task(task)
         self.best_model, self.criterion = best_model, criterion
-        self._answers = Answers()
+        self._cases = CollectedCases()
 
     def attach(self, evaluator: Engine, trainer: Engine) -> None:
         """Choose after each validation of the trainer that gave the best figure so far."""
         if self.task is Task.MULTILABEL:
-            self._answers.attach(evaluator)
+            self._cases.attach(evaluator)
             evaluator.add_event_handler(Events.COMPLETED, self._choose, trainer)
 
     def _choose(self, evaluator: Engine, trainer: Engine) -> None:  # noqa: ARG002
         if self.best_model.best_epoch != trainer.state.epoch:
             return
-        labels, probabilities = self._answers.arrays()  # every process takes part in gathering
+        labels, probabilities = self._cases.arrays()  # every process takes part in gathering
         if idist.get_rank() == 0:
             write_thresholds(self.path, self.classes, chosen_thresholds(labels, probabilities, self.criterion))
             logger.info("epoch %d: thresholds of the best weights: %s", trainer.state.epoch, self.path)
