@@ -5,7 +5,6 @@ Only images with several labels need thresholds; otherwise the class with the gr
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -16,7 +15,7 @@ import numpy as np
 from ignite.engine import Engine, Events
 
 from monai_spine.errors import InvalidOptionError, InvalidTableError, MissingInputError
-from monai_spine.files import write_text
+from monai_spine.files import read_json, write_json
 from monai_spine.images.data.datalist import Task
 from monai_spine.scoring.competition import Floats, Ints
 from monai_spine.scoring.figures import ratio
@@ -87,7 +86,7 @@ def chosen_thresholds(labels: Ints, probabilities: Floats, criterion: Criterion 
 def write_thresholds(path: Path, classes: Sequence[str], thresholds: Floats) -> None:
     """Write a JSON object with the threshold of each class, whole or not at all."""
     values = {name: round(float(value), 6) for name, value in zip(classes, thresholds, strict=True)}
-    write_text(path, json.dumps({"schema": SCHEMA, "thresholds": values}, indent=2) + "\n")
+    write_json(path, {"schema": SCHEMA, "thresholds": values})
 
 
 def thresholds_beside(weights: str | Path, classes: Sequence[str]) -> Floats:
@@ -102,10 +101,7 @@ def thresholds_beside(weights: str | Path, classes: Sequence[str]) -> Floats:
             f"expected the thresholds that training leaves beside its weights, but there is no file {path}; copy it "
             "together with them"
         )
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as err:
-        raise InvalidTableError(f"{path}: expected JSON of {SCHEMA}, but it cannot be read ({err})") from err
+    content = read_json(path)
     values = content.get("thresholds") if isinstance(content, Mapping) else None
     if not isinstance(values, Mapping) or set(values) != set(classes):
         names = ", ".join(values) if isinstance(values, Mapping) else "none"
