@@ -31,27 +31,18 @@ _COARSER = 1.25
 
 @dataclass(frozen=True)
 class Slices:
-    """The slices of a stack at a crop's planes.
-
-    Attributes
-    ----------
-    position
-        ``(slices,)``: index of each plane's middle along the stack's third axis, with fractions.
-    nearest
-        ``(slices,)``: the slice whose plane is nearest.
-    distance
-        ``(slices,)``: millimetres to that slice.
-    feet
-        ``(slices, 2)``: the planes' middles projected onto that slice, in voxels.
-    covered
-        ``(slices,)``: whether that slice is near enough and the projected middle inside the image.
-    """
+    """The slices of a stack at a crop's planes."""
 
     position: Array
+    """``(slices,)``: index of each plane's middle along the stack's third axis, with fractions."""
     nearest: npt.NDArray[np.int64]
+    """``(slices,)``: the slice whose plane is nearest."""
     distance: Array
+    """``(slices,)``: millimetres to that slice."""
     feet: Array
+    """``(slices, 2)``: the planes' middles projected onto that slice, in voxels."""
     covered: npt.NDArray[np.bool_]
+    """``(slices,)``: whether that slice is near enough and the projected middle inside the image."""
 
 
 def find_slices(stack: Stack, grid: CropGrid) -> Slices:
