@@ -24,7 +24,7 @@ from monai_spine.data.volume import PAIR_SUFFIXES, SUFFIXES
 from monai_spine.spine import FINDINGS, MISSING, Finding, SeriesType
 
 SERIES = "series.csv"
-_CODES = {Status.REFUSED: Code.REFUSED_STACK, Status.LEFT_OUT: Code.TYPE_NOT_TOLD}
+_CODES = {Status.REFUSED: Code.REFUSED_STACK, Status.LEFT_OUT: Code.TYPE_UNKNOWN}
 
 
 def build(

@@ -24,7 +24,7 @@ from monai_spine.crops.frame import LevelFrame, level_frames
 from monai_spine.crops.sampling import smallest_rotation
 from monai_spine.crops.stack import WINDOW, Stack, file_state
 from monai_spine.crops.study import StudyStacks, source_of
-from monai_spine.crops.view import Between, View
+from monai_spine.crops.view import Interpolation, View
 from monai_spine.errors import InvalidOptionError
 from monai_spine.files import safe_name, write_bytes
 from monai_spine.geometry import Array, spacing, to_voxel
@@ -177,7 +177,7 @@ def crop_extent(view: View, frame: LevelFrame, stack: Stack, limits: Augmentatio
     inside, across = _half_sizes(view, limits)
     tilted = _tilted(limits.tilt)
     moved = np.array([limits.shift_mm, limits.shift_mm, limits.slice_shift_mm]) + 2.0 * limits.jitter_mm
-    if view.between is Between.LINEAR:
+    if view.interpolation is Interpolation.LINEAR:
         half = np.abs(from_world @ directions) @ (tilted @ (inside + across) + moved)
     else:
         # A native plane is turned into the nearest slice, so its extent lies in that slice. Its middle is projected

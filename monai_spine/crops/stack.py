@@ -43,31 +43,21 @@ Three = tuple[int, int, int]
 
 @dataclass(frozen=True)
 class Stack:
-    """A volume with its axes in the order right, anterior, superior, or in that of a frame (`turned`).
-
-    Attributes
-    ----------
-    voxels
-        Numbers as stored, often a view of a memory map, of the whole volume or of a part of it.
-    affine
-        ``(4, 4)`` from voxels of the whole volume, in this order of axes, to RAS mm.
-    window
-        Stored numbers that become 0 and 1.
-    shape, start
-        Voxels of the whole volume, and the index of its voxel at which ``voxels`` begins.
-    stored
-        ``(3, 2)``: for each axis the index of the file's axis, and 1 or -1 if it runs along or against that.
-    name
-        The file, for error messages.
-    """
+    """A volume with its axes in the order right, anterior, superior, or in that of a frame (`turned`)."""
 
     voxels: npt.NDArray[Any]
+    """Numbers as stored, often a view of a memory map, of the whole volume or of a part of it."""
     affine: Array
+    """``(4, 4)`` from voxels of the whole volume, in this order of axes, to RAS mm."""
     window: tuple[float, float]
+    """Stored numbers that become 0 and 1."""
     shape: Three
     start: Three
+    """``shape``, ``start``: voxels of the whole volume, and the index of its voxel at which ``voxels`` begins."""
     stored: npt.NDArray[np.int64]
+    """``(3, 2)``: for each axis the index of the file's axis, and 1 or -1 if it runs along or against that."""
     name: str
+    """The file, for error messages."""
 
     @cached_property
     def grid(self) -> Grid:

@@ -89,24 +89,17 @@ def open_study(
 
 @dataclass(frozen=True)
 class SourceStack:
-    """The stack that a view of a level is cut out of.
-
-    Attributes
-    ----------
-    series, index, stack
-        The series type, the stack's index in it, and the stack with its axes along the crop's columns, rows and slices;
-        None if no stack shows the view.
-    not_covered
-        For each series type of the view that was tried before, why it is not the source.
-    reason
-        Why the view's first series type is not the source; empty if it is.
-    """
+    """The stack that a view of a level is cut out of."""
 
     series: SeriesType | None = None
     index: int | None = None
     stack: Stack | None = None
+    """``series``, ``index``, ``stack``: the series type, the stack's index in it, and the stack with its axes along the
+    crop's columns, rows and slices; None if no stack shows the view."""
     not_covered: Mapping[SeriesType, str] = field(default_factory=dict)
+    """For each series type of the view that was tried before, why it is not the source."""
     reason: str = ""
+    """Why the view's first series type is not the source; empty if it is."""
 
 
 def source_of(
@@ -132,45 +125,31 @@ def source_of(
 
 @dataclass(frozen=True)
 class ShownSlice:
-    """The slice that a plane of a crop without augmentation shows.
-
-    Attributes
-    ----------
-    volume
-        The file.
-    axis, index
-        The file's axis along which slices are stacked (2 in the files of `data_prep`), and the nearest slice's index.
-    distance
-        Millimetres from the plane's middle to that slice.
-    covered
-        Whether the stack shows the plane.
-    """
+    """The slice that a plane of a crop without augmentation shows."""
 
     volume: str
+    """The file."""
     axis: int
     index: int
+    """``axis``, ``index``: the file's axis along which slices are stacked (2 in the files of `data_prep`), and the
+    nearest slice's index."""
     distance: float
+    """Millimetres from the plane's middle to that slice."""
     covered: bool
+    """Whether the stack shows the plane."""
 
 
 @dataclass(frozen=True)
 class SeenStack:
-    """The part of a stack that a model gets to see.
-
-    Attributes
-    ----------
-    stack
-        Its slices are those of the third axis.
-    slices
-        Indices of the slices that the model sees; empty for all.
-    grid
-        The crop whose area it sees of them; None for whole slices.
-    """
+    """The part of a stack that a model gets to see."""
 
     series: SeriesType
     stack: Stack
+    """Its slices are those of the third axis."""
     slices: tuple[int, ...] = ()
+    """Indices of the slices that the model sees; empty for all."""
     grid: CropGrid | None = None
+    """The crop whose area it sees of them; None for whole slices."""
 
     def coverage(self, point: npt.ArrayLike) -> Coverage:
         """How that part covers a point (RAS mm). The margin is to the nearest edge of image and crop."""
@@ -184,21 +163,14 @@ class SeenStack:
 
 @dataclass(frozen=True)
 class StudyCrops:
-    """The crops of a study without their pixels.
-
-    Attributes
-    ----------
-    views
-        The views that are cut.
-    frames
-        The frames of the levels that have one.
-    sources
-        The sources of every view, by the view's name and in the order of `Level`.
-    """
+    """The crops of a study without their pixels."""
 
     views: tuple[View, ...]
+    """The views that are cut."""
     frames: Mapping[Level, LevelFrame]
+    """The frames of the levels that have one."""
     sources: Mapping[str, tuple[SourceStack, ...]]
+    """The sources of every view, by the view's name and in the order of `Level`."""
 
     @classmethod
     def of(cls, stacks: StudyStacks, points: Mapping[str, Any], views: Sequence[View]) -> StudyCrops:
@@ -222,7 +194,7 @@ class StudyCrops:
         for n, (level, source) in enumerate(zip(Level, self.sources[view.name], strict=True)):
             if source.stack is not None:
                 grid = crop_grid(view, self.frames[level], (poses or {}).get(level, UPRIGHT), flipped=flipped)
-                crops[n], covered = sample(source.stack, grid, view.between)
+                crops[n], covered = sample(source.stack, grid, view.interpolation)
                 masks[n] = torch.from_numpy(covered)
         return crops, masks
 

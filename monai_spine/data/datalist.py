@@ -14,7 +14,6 @@ study lacks has an empty list, and a finding that nobody graded has the label `M
 
 from __future__ import annotations
 
-import json
 import logging
 import math
 from collections.abc import Iterable, Sequence
@@ -24,6 +23,7 @@ from typing import Any
 import numpy as np
 
 from monai_spine.errors import InvalidTableError, MissingInputError, listed
+from monai_spine.files import read_json
 from monai_spine.spine import MISSING, TARGETS, Grade, SeriesType
 
 logger = logging.getLogger(__name__)
@@ -190,14 +190,11 @@ def read_schema(path: Path, what: str, command: str) -> dict[str, Any]:
         raise MissingInputError(
             f"expected {what}, but there is no file {path}; `python -m data_prep {command}` writes one"
         )
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as err:
-        raise InvalidTableError(f"{path} is not JSON: {err}") from err
+    content = read_json(path)
     if not isinstance(content, dict) or content.get("schema") != SCHEMA:
         schema = content.get("schema") if isinstance(content, dict) else type(content).__name__
         raise InvalidTableError(f"{path}: expected the schema {SCHEMA!r}, but found {schema!r}")
-    return content
+    return dict(content)
 
 
 def _get(entry: Any, key: str) -> Any:

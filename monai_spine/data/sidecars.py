@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import re
 from pathlib import Path
 from typing import Any
 
 from monai_spine.data.series_typing import has_agent
 from monai_spine.errors import InvalidTableError
+from monai_spine.files import read_json
 
 SCHEMA = "monai_spine/volume/1"
 """``Schema`` of the sidecars that ``data_prep`` writes. Their times are in ms; dcm2niix and BIDS write seconds."""
@@ -54,9 +54,9 @@ def read_sidecar(path: Path) -> dict[str, Any]:
     if not sidecar.is_file():
         return {}
     try:
-        content = json.loads(sidecar.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as err:  # a JSON file may nest more deeply than Python's stack
-        raise InvalidTableError(f"{sidecar} is not JSON: {err}") from err
+        content = read_json(sidecar)
+    except OSError as err:
+        raise InvalidTableError(f"{sidecar} cannot be read: {err}") from err
     return _header(content) if isinstance(content, dict) else {}
 
 

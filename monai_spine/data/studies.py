@@ -36,21 +36,14 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class FoundStudy:
-    """A study made of NIfTI files.
-
-    Attributes
-    ----------
-    record
-        In the form of `monai_spine.data.datalist`; it may have no volume at all.
-    left_out
-        Names of the files that are in no series type, and the reasons.
-    unreadable
-        Those of them whose header or sidecar cannot be read.
-    """
+    """A study made of NIfTI files."""
 
     record: Record
+    """In the form of `monai_spine.data.datalist`; it may have no volume at all."""
     left_out: dict[str, str]
+    """Names of the files that are in no series type, and the reasons."""
     unreadable: frozenset[str] = frozenset()
+    """Those of them whose header or sidecar cannot be read."""
 
 
 def find_studies(path: str | Path, section: str = "test") -> list[Record]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,7 +13,7 @@ from monai_spine.bundle.run import Report, Settings, training_configs
 from monai_spine.data.datalist import Record, read_datalist, split_folds
 from monai_spine.errors import InvalidOptionError
 from monai_spine.experiments.fold_run import FoldRun, labels_of, prefixed
-from monai_spine.files import write_text
+from monai_spine.files import write_json, write_text
 from monai_spine.scoring.competition import competition_score
 from monai_spine.scoring.submission import read_predictions, write_predictions
 from monai_spine.spine import MISSING, TARGETS, Grade
@@ -108,7 +107,7 @@ def _joined(records: Sequence[Record], folds: Sequence[int], out: Path) -> Outco
     write_text(out / "solution.csv", _solution(study_ids, grades))
     outcome = Outcome(scores, float(competition_score(grades, probabilities).score), len(study_ids))
     content = {"score": outcome.score, "folds": scores, "studies": outcome.studies}
-    write_text(out / "cross_validation.json", json.dumps(content, indent=2) + "\n")
+    write_json(out / "cross_validation.json", content)
     return outcome
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from monai_spine.bundle.run import Report, Settings, epoch_lines, logging_setting, record_config, run_step
 from monai_spine.data.datalist import Record, label_array
-from monai_spine.files import write_text
+from monai_spine.files import write_json, write_text
 from monai_spine.scoring.submission import Labels
 from monai_spine.training.run_record import read_record
 from monai_spine.training.run_state import AUTO, resumes
@@ -106,7 +106,7 @@ class FoldRun:
         """
         if not self.is_done:
             override = self.root / "evaluated.json"
-            write_text(override, json.dumps(dict(self.evaluated), indent=2) + "\n")
+            write_json(override, dict(self.evaluated))
             configs = [*self.configs, self.bundle / "configs" / "evaluate.json", override]
             run_step("evaluation", configs, self.all_settings(), self.root / "log.txt")
             self._save(trained=True, evaluated=json.dumps(self.evaluated))

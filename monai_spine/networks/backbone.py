@@ -259,5 +259,5 @@ def _convnext(name: str, value: torch.Tensor) -> tuple[str, torch.Tensor]:
     block = f"stages.{part // 2}.blocks.{n}"
     if rest == "layer_scale":
         return f"{block}.gamma", value.flatten()
-    layer, _, kind = rest.rpartition(".")
-    return f"{block}.{_CONVNEXT_LAYERS.get(layer, layer)}.{kind}", value
+    layer, _, parameter = rest.rpartition(".")
+    return f"{block}.{_CONVNEXT_LAYERS.get(layer, layer)}.{parameter}", value

@@ -153,14 +153,14 @@ def grouped_folds(grades: Ints, patients: Sequence[str], folds: int, seed: int =
     return fold_of_patient[patient_of]
 
 
-def out_of_fold(fold_of: Rows, fitted: Callable[[Rows, Rows], Floats], like: Floats) -> Floats:
+def out_of_fold(fold_of: Rows, fitted: Callable[[Rows, Rows], Floats], template: Floats) -> Floats:
     """Out-of-fold answers: ``fitted(training, held_out)`` for every fold, joined in the order of the studies.
 
     ``fitted``: takes the numbers of the studies to fit on, and of the studies held out. Returns an answer for each of
     the latter.
-    ``like``: an array of the shape that all answers together have, an entry for each study.
+    ``template``: an array of the shape that all answers together have, an entry for each study.
     """
-    answers = np.empty_like(like)
+    answers = np.empty_like(template)
     for fold in np.unique(fold_of):
         held_out = np.flatnonzero(fold_of == fold)
         answers[held_out] = fitted(np.flatnonzero(fold_of != fold), held_out)

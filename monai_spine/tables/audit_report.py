@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +9,7 @@ from pathlib import Path
 import pandas as pd
 
 from monai_spine.errors import InvalidOptionError
-from monai_spine.files import write_text
+from monai_spine.files import write_json, write_text
 from monai_spine.scoring.competition import natural_prevalence
 from monai_spine.spine import MISSING, Grade, Group
 from monai_spine.tables.audit_sheet import cards, contact_sheet
@@ -91,7 +90,7 @@ def audit(
     if datalist:
         check_same_labels(datalist, entries, suspects)
         content = cleaned_datalist(datalist, suspects, out, drop_studies)
-        write_text(out / "datalist.json", json.dumps(content, indent=1) + "\n")
+        write_json(out / "datalist.json", content, indent=1)
     report = AuditReport(
         suspects=suspects,
         table=threshold_table(table.grades, natural),

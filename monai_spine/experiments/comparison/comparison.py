@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from monai_spine.bundle.run import Report
-from monai_spine.errors import ExitCode, InvalidOptionError, InvalidTableError, MissingInputError, SpineError
+from monai_spine.errors import ExitCode, InvalidOptionError, MissingInputError, SpineError
 from monai_spine.experiments import fold_run
 from monai_spine.experiments.comparison.assessment import Assessment
 from monai_spine.experiments.comparison.candidate import Candidate, Part
 from monai_spine.experiments.comparison.epoch_cost import measure_epoch
 from monai_spine.experiments.comparison.report import Row, costs, to_csv, to_text, write_picture
 from monai_spine.experiments.fold_run import FoldRun, prefixed, read_state
-from monai_spine.files import write_text
+from monai_spine.files import read_json, write_json, write_text
 
 OWN = (*fold_run.OWN, "epochs")
 """Configuration entries that a comparison sets itself."""
@@ -58,11 +57,8 @@ def assessment_of(datalist: Path, folds: Sequence[int], test: Path | None, floor
     """
     if not datalist.is_file():
         raise MissingInputError(f"expected a datalist, but there is no file {datalist}")
-    try:
-        has_images = "classes" in json.loads(datalist.read_text(encoding="utf-8"))
-    except (ValueError, TypeError) as err:
-        raise InvalidTableError(f"{datalist} is not JSON: {err}") from err
-    if not has_images:
+    content = read_json(datalist)
+    if not isinstance(content, dict) or "classes" not in content:
         from monai_spine.experiments.comparison.study_assessment import StudyAssessment
 
         return StudyAssessment(datalist, folds, test, floor)
@@ -146,7 +142,7 @@ def _epochs(plan: Plan, run: FoldRun, part: Part, networks: int, report: Report)
     seconds, epochs = cost.epoch(*sizes), cost.epochs(minutes, *sizes)
     report(f"an epoch costs {seconds:.1f} s, so {epochs} for {minutes:g} minutes")
     content = {"fingerprint": run.fingerprint, "minutes": minutes, "epochs": epochs, "epoch_seconds": round(seconds, 2)}
-    write_text(path, json.dumps({**content, **cost.as_dict()}, indent=2) + "\n")
+    write_json(path, {**content, **cost.as_dict()})
     return epochs
 
 
@@ -169,6 +165,6 @@ def _write(out: Path, rows: Sequence[Row], plan: Plan) -> None:
         **assessment.context(),
         "candidates": [row.as_dict() for row in rows],
     }
-    write_text(out / "comparison.json", json.dumps(content, indent=2, allow_nan=False) + "\n")
+    write_json(out / "comparison.json", content)
     if any(not row.reason for row in rows):
         write_picture(out / "comparison.png", rows, assessment.key, assessment.title, assessment.lines())

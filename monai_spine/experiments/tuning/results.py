@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import warnings
 from collections.abc import Mapping, Sequence
@@ -22,7 +21,7 @@ from torch.utils.tensorboard.summary import hparams
 from monai_spine.errors import InvalidOptionError
 from monai_spine.experiments.tuning.search import Search, reason
 from monai_spine.experiments.tuning.storage import finished
-from monai_spine.files import csv_text, whole_file, write_figure, write_text
+from monai_spine.files import csv_text, read_json, whole_file, write_figure, write_json, write_text
 
 _COLUMNS = ("number", "state", "value", "epoch", "epochs", "minutes", "seed")
 _SUMMARY = "search.json"
@@ -49,10 +48,10 @@ def write_results(search: Search, override: Mapping[str, Any]) -> None:
     write_text(out / "trials.csv", _table(trials))
     done = finished(study)
     best = study.best_trial if done else None
-    write_text(out / _SUMMARY, json.dumps(_summary(search, best, trials), indent=2) + "\n")
+    write_json(out / _SUMMARY, _summary(search, best, trials))
     if best is None:
         return
-    write_text(out / "best.json", json.dumps({**override, **_chosen(search, best)}, indent=2) + "\n")
+    write_json(out / "best.json", {**override, **_chosen(search, best)})
     metric = search.metric
     write_history(out / "history.png", trials, metric, search.higher_is_better)
     if len(done) > 1:
@@ -70,7 +69,7 @@ def check_folder(search: Search) -> None:
     path = search.out / _SUMMARY
     if not path.is_file():
         return
-    earlier = json.loads(path.read_text(encoding="utf-8"))
+    earlier = read_json(path)
     own = {"study": search.storage.study.study_name, "storage": search.storage_name}
     if any(earlier.get(name) != value for name, value in own.items()):
         raise InvalidOptionError(

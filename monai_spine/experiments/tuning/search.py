@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import shutil
 import time
@@ -20,7 +19,7 @@ from monai_spine.errors import InvalidOptionError, SpineError
 from monai_spine.experiments.fold_run import fold_settings, prefixed
 from monai_spine.experiments.tuning.space import Space
 from monai_spine.experiments.tuning.storage import REASON, TrialStorage, finished
-from monai_spine.files import write_text
+from monai_spine.files import write_json
 from monai_spine.training.run_record import read_record
 
 
@@ -48,7 +47,7 @@ def run_trial(
     # What an interrupted search left behind.
     shutil.rmtree(root, ignore_errors=True)
     chosen = root / "overrides.json"
-    write_text(chosen, json.dumps({**overrides, "seed": search.request.seed}, indent=2) + "\n")
+    write_json(chosen, {**overrides, "seed": search.request.seed})
     record = root / "epochs.jsonl"
     configs = [*training_configs(search.request.bundle, search.request.presets), chosen, record_config(record)]
     pruning = _Pruning(search, record, prune)

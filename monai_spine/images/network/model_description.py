@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from monai_spine.errors import InvalidTableError, MissingInputError
-from monai_spine.files import write_text
+from monai_spine.files import write_json
 from monai_spine.images.data.datalist import Task
 from monai_spine.images.data.input_format import ImageForm
 from monai_spine.images.network.classifier import ImageClassifier
@@ -78,7 +78,7 @@ def description_path(weights: str | Path) -> Path:
 def write_description(weights: str | Path, description: ModelDescription) -> None:
     """Write the description beside the weights, whole or not at all."""
     content = {"schema": SCHEMA, **dataclasses.asdict(description)}
-    write_text(description_path(weights), json.dumps(content, indent=2, ensure_ascii=False) + "\n")
+    write_json(description_path(weights), content)
 
 
 def read_description(weights: str | Path) -> ModelDescription:

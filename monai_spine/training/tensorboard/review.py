@@ -18,7 +18,7 @@ from monai_spine.scoring.competition import Floats, Ints, natural_prevalence
 from monai_spine.scoring.confusion import Confusion, confusion_picture
 from monai_spine.scoring.figures import Curve, study_confusions
 from monai_spine.spine import MISSING, Condition, Grade, columns_of
-from monai_spine.training.engine_output import Answers
+from monai_spine.training.engine_output import CollectedCases
 from monai_spine.training.tensorboard.log import TensorBoard
 
 Cases = Mapping[Any, tuple[npt.NDArray[Any], npt.NDArray[Any]]]
@@ -39,11 +39,11 @@ class Review(ABC):
 
     def __init__(self, *, every: int = 1) -> None:
         self.every = every
-        self._answers = Answers()
+        self._cases = CollectedCases()
 
     def attach(self, engine: Engine) -> None:
         """Collect while the evaluator runs, show at the end."""
-        self._answers.attach(engine)
+        self._cases.attach(engine)
         engine.add_event_handler(Events.COMPLETED, self._show_cases)
 
     @abstractmethod
@@ -54,7 +54,7 @@ class Review(ABC):
         epoch = evaluator.state.epoch
         if epoch % self.every:
             return
-        cases = self._answers.cases()  # all processes must gather, though only the first shows
+        cases = self._cases.by_id()  # all processes must gather, though only the first shows
         if idist.get_rank() == 0 and cases:
             self.show(cases, epoch)
 

@@ -158,7 +158,7 @@ def test_series_that_cannot_be_told_are_left_out_with_the_reason(tmp_path):
     }
     assert found.loc["mute", "reason"].startswith("neither a description nor")
     assert found.loc["odd", "reason"] == "contradiction: description says T1, TR 4000 TE 100 ms say T2"
-    assert codes(tmp_path / "out", "mute") >= {"TYPE_NOT_TOLD", "NO_VOLUME"}
+    assert codes(tmp_path / "out", "mute") >= {"TYPE_UNKNOWN", "NO_VOLUME"}
     assert not list((tmp_path / "out").rglob("mute/*"))
 
 

@@ -11,7 +11,7 @@ from monai.data import list_data_collate
 from monai.transforms import SelectItemsd
 
 from monai_spine.crops.augmentation import Augmentation
-from monai_spine.crops.view import ABSENT, Between, View
+from monai_spine.crops.view import ABSENT, Interpolation, View
 from monai_spine.errors import InvalidOptionError, InvalidVolumeError
 from monai_spine.geometry import Array, grid_affine, to_world
 from monai_spine.spine import FINDINGS, FLIPPED, TARGETS, Condition, Level, SeriesType
@@ -107,8 +107,8 @@ def test_without_labels_all_are_missing(study: dict) -> None:
     assert (crops_of(record)["label"] == -1).all()
 
 
-@pytest.mark.parametrize("between", list(Between))
-def test_pictures_stand_as_a_radiologist_sees_them(study: dict, between: Between) -> None:
+@pytest.mark.parametrize("interpolation", list(Interpolation))
+def test_pictures_stand_as_a_radiologist_sees_them(study: dict, interpolation: Interpolation) -> None:
     sagittal = crops_of(study)["canal"][2]
     axial = crops_of(study)["disc"][2]
     assert (sagittal[:-1].mean(dim=(1, 2)) < sagittal[1:].mean(dim=(1, 2))).all()  # slices from left to right
