@@ -255,15 +255,18 @@ def _checked(group: list[list[Frame]]) -> Stack:
 
 
 def _without_shear(stack: Stack) -> Stack:
-    """The stack, refused if a qform, which cannot hold shear, would be too far off."""
+    """The stack, refused if a qform, which cannot hold shear, would be too far off; ``detail`` says how far it is."""
     assert stack.affine is not None
-    rigid = placement.rigid(stack.affine, stack.shape)
-    error, frame = placement.worst_corner(rigid, stack.volumes)
+    error, frame = placement.worst_corner(placement.rigid(stack.affine, stack.shape), stack.volumes)
     if error > placement.RIGID_TOLERANCE_MM:
         detail = f"without shear, a corner of slice {frame.number} would lie {error:.3f} mm off"
         return _refused(stack.frames, Reason.SHEARED, detail)
     if error > placement.CORNER_TOLERANCE_MM:
         detail = f"cosines of few decimals: the qform, which can hold no shear, is {error:.3f} mm off"
+        return replace(stack, detail=detail)
+    error, _ = placement.worst_corner(placement.qform(stack.affine, stack.shape), stack.volumes)
+    if error > placement.CORNER_TOLERANCE_MM:
+        detail = f"turned by almost 180 degrees: the qform, of 32-bit numbers, is up to {error:.3f} mm off"
         return replace(stack, detail=detail)
     return stack
 
