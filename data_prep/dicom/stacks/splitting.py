@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from data_prep.dicom.frames import Frame
 from data_prep.dicom.refusals import Reason, Refused
-from data_prep.dicom.stacks import placement, regularity, repeated_positions
+from data_prep.dicom.stacks import parallel_groups, placement, regularity, repeated_positions
 from data_prep.dicom.stacks.regularity import MIN_SLICES
 from monai_spine.geometry import Plane, plane_of_normal
 
@@ -48,7 +48,7 @@ with several are further apart."""
 OUTNUMBERED = 5
 """A stack with this many times the images of all groups that cross it is a scan; they are its reference images."""
 
-_IRREGULAR = {Reason.UNEVEN_SPACING, Reason.SHEARED, Reason.MISSING_SLICE}
+_IRREGULAR = {Reason.UNEVEN_SPACING, Reason.SHEARED, Reason.MISSING_SLICE, Reason.AMBIGUOUS_VOLUMES}
 
 
 @dataclass(frozen=True, slots=True)
@@ -264,12 +264,23 @@ def _stacks_of_station(frames: list[Frame]) -> list[Stack]:
     try:
         groups = repeated_positions.arrange(frames)
     except Refused as refusal:
-        return [_refused(_by_position(frames), refusal.reason, refusal.detail)]
-    stacks = [stack for group in groups for stack in _stacks_of_volumes(group)]
+        stacks = [_refused(_by_position(frames), refusal.reason, refusal.detail)]
+    else:
+        stacks = [stack for group in groups for stack in _stacks_of_volumes(group)]
     if any(stack.reason in _IRREGULAR for stack in stacks):
         moved = repeated_positions.moved(frames)
-        return [_checked([volume]) for volume in moved] or stacks
+        return [_checked([volume]) for volume in moved] or _parallel_groups(frames) or stacks
     return stacks
+
+
+def _parallel_groups(frames: list[Frame]) -> list[Stack]:
+    """Stacks of one angle that touch or overlap, as `parallel_groups.divided` finds them; none if one is not even."""
+    for name, groups in parallel_groups.divided(frames):
+        note = f"one of {len(groups)} parallel groups of slices, told apart by {name}"
+        stacks = [_checked([[replace(frame, note=note) for frame in group]]) for group in groups]
+        if not any(stack.reason for stack in stacks):
+            return stacks
+    return []
 
 
 def _stacks_of_volumes(group: list[list[Frame]]) -> list[Stack]:
@@ -306,15 +317,16 @@ def _without_shear(stack: Stack) -> Stack:
     """The stack, refused if a qform, which cannot hold shear, would be too far off; ``detail`` says how far it is."""
     assert stack.affine is not None
     error, frame = placement.worst_corner(placement.rigid(stack.affine, stack.shape), stack.volumes)
-    beyond = stack.corner_mm - placement.CORNER_TOLERANCE_MM
+    beyond = stack.corner_mm - placement.CORNER_TOLERANCE_MM  # more than 0 where positions are rounded
+    noted = placement.CORNER_TOLERANCE_MM + (stack.corner_mm if beyond else 0.0)
     if error > placement.RIGID_TOLERANCE_MM + beyond:
         detail = f"without shear, a corner of slice {frame.number} would lie {error:.3f} mm off"
         return _refused(stack.frames, Reason.SHEARED, detail)
-    if error > stack.corner_mm:
+    if error > noted:
         detail = f"cosines of few decimals: the qform, which can hold no shear, is {error:.3f} mm off"
         return replace(stack, detail=detail)
     error, _ = placement.worst_corner(placement.qform(stack.affine, stack.shape), stack.volumes)
-    if error > stack.corner_mm:
+    if error > noted:
         detail = f"turned by almost 180 degrees: the qform, of 32-bit numbers, is up to {error:.3f} mm off"
         return replace(stack, detail=detail)
     return stack
