@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -79,7 +79,7 @@ class Geometry:
         return normal / np.linalg.norm(normal)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, order=True)
 class Patient:
     """Digests of the values that tell patients apart; each is empty where the header has no value.
 
@@ -177,6 +177,10 @@ class Frame:
     reason: Reason | None = None
     detail: str = ""
     note: str = ""
+
+    def noted(self, note: str) -> Frame:
+        """The frame with a further note, unless it has that already."""
+        return self if note in self.note else replace(self, note="; ".join(filter(None, (self.note, note))))
 
     @property
     def number(self) -> int:

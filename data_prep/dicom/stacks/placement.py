@@ -30,7 +30,7 @@ LEAST_SQUARES = (3 * float(np.finfo(np.float32).eps), 1e-7)
 square for 0 if it is smaller than this."""
 
 
-def affine(volumes: Sequence[Sequence[Frame]], step: Array, origin: Array | None = None) -> Array:
+def affine(volumes: Sequence[Sequence[Frame]], step: Array, origin: npt.ArrayLike | None = None) -> Array:
     """Affine ``(4, 4)`` from ``(column, row, slice)`` to RAS mm. Cosines and pixel spacing are means over the frames.
 
     Parameters
@@ -44,13 +44,13 @@ def affine(volumes: Sequence[Sequence[Frame]], step: Array, origin: Array | None
     """
     places = [frame.geometry for volume in volumes for frame in volume if frame.geometry is not None]
     first = places[0]
-    origin = first.position if origin is None else origin
+    start = first.position if origin is None else origin
     # a mean of equal numbers may differ from them in the last bit, so equal ones are taken as they are
     if all(place.orientation == first.orientation and place.spacing == first.spacing for place in places):
-        return affine_from_dicom(first.orientation, origin, first.spacing, step)
+        return affine_from_dicom(first.orientation, start, first.spacing, step)
     orientation = np.mean([place.orientation for place in places], axis=0)
     pixel_spacing = np.mean([place.spacing for place in places], axis=0)
-    return affine_from_dicom(orientation, origin, pixel_spacing, step)
+    return affine_from_dicom(orientation, start, pixel_spacing, step)
 
 
 def rigid(affine: Array, shape: Sequence[int]) -> Array:

@@ -165,7 +165,7 @@ def _fitted_grid(frames: Sequence[Frame]) -> EvenGrid | None:
 
 
 def _is_rounded_line(values: Array, unit: float) -> bool:
-    """Whether values are those of an even grid, each rounded to a unit: a line exists that is half a unit near to all."""
+    """Whether values are those of an even grid, each rounded to a unit: a line passes all within half a unit."""
     from scipy.optimize import linprog
 
     k, ones = np.arange(len(values), dtype=np.float64), np.ones(len(values))

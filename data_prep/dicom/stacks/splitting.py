@@ -39,7 +39,7 @@ BETWEEN_DEGREES = 60.0
 that a strongly curved spine has planes 75° apart too, but with others between them."""
 
 MEANINGFUL_TYPES = 3
-"""The first values of ImageType tell original from derived images, and magnitude from phase; the others may be marks."""
+"""The first values of ImageType tell original from derived images, and magnitude from phase. Others may be marks."""
 
 ECHO_JITTER = 0.005
 """Echo times that differ by a smaller share are one: some scanners write what they measured. The echoes of a sequence
@@ -144,8 +144,8 @@ def _by(key: Callable[[Frame], Key], frames: Iterable[Frame]) -> list[list[Frame
 def _split_usable(frames: list[Frame]) -> list[Stack]:
     groups = [
         group
-        for alike in _by(_look, frames)
-        for grid in _same_grid(alike)
+        for alike in _by(lambda frame: (look(frame), frame.identity.patient), frames)
+        for grid in same_grid(alike)
         for image in _same_contrast(grid)
         for group in _same_frame_of_reference(image)
     ]
@@ -155,14 +155,14 @@ def _split_usable(frames: list[Frame]) -> list[Stack]:
     return stacks + [_name_mixture(stack, frames) for group in others for stack in _stacks_of_grid(group)]
 
 
-def _look(frame: Frame) -> tuple[Hashable, ...]:
+def look(frame: Frame) -> tuple[Hashable, ...]:
     """What is equal in all frames of a volume apart from their geometry, whatever marks a scanner or filter left."""
     contrast = replace(frame.contrast, image_type=frame.contrast.image_type[:MEANINGFUL_TYPES], echo_time=None)
-    return contrast, frame.identity.patient, frame.pixels.rows, frame.pixels.columns
+    return contrast, frame.pixels.rows, frame.pixels.columns
 
 
 def _same_contrast(frames: list[Frame]) -> list[list[Frame]]:
-    """Frames that `_look` alike and share a grid, grouped by the whole contrast.
+    """Frames that `look` alike and share a grid, grouped by the whole contrast.
 
     They stay together where they differ only in the marks behind the third value of ImageType (a filter's, for some of
     the slices), or by less than `ECHO_JITTER` in their echo times, and position and number prove them to be one stack.
@@ -172,7 +172,7 @@ def _same_contrast(frames: list[Frame]) -> list[list[Frame]]:
         parts = _by(lambda frame: frame.contrast, near)
         if len(parts) > 1 and regularity.is_one_even_stack(near):
             note = f"{_differing(near)} differ between slices that are one stack by position and number"
-            parts = [[replace(frame, note=note) for frame in near]]
+            parts = [[frame.noted(note) for frame in near]]
         groups += parts
     return groups
 
@@ -189,7 +189,7 @@ def _differing(frames: Sequence[Frame]) -> str:
     return " and ".join(["the last values of ImageType"] * types + ["echo times"] * echoes)
 
 
-def _same_grid(frames: list[Frame]) -> list[list[Frame]]:
+def same_grid(frames: list[Frame]) -> list[list[Frame]]:
     """Frames of one matrix size grouped by orientation (all six cosines) and pixel spacing, within `SAME_CORNER_MM`."""
     groups: list[list[Frame]] = []
     leaders: list[npt.NDArray[np.float64]] = []
@@ -277,7 +277,7 @@ def _parallel_groups(frames: list[Frame]) -> list[Stack]:
     """Stacks of one angle that touch or overlap, as `parallel_groups.divided` finds them; none if one is not even."""
     for name, groups in parallel_groups.divided(frames):
         note = f"one of {len(groups)} parallel groups of slices, told apart by {name}"
-        stacks = [_checked([[replace(frame, note=note) for frame in group]]) for group in groups]
+        stacks = [_checked([[frame.noted(note) for frame in group]]) for group in groups]
         if not any(stack.reason for stack in stacks):
             return stacks
     return []
