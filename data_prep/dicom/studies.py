@@ -76,6 +76,9 @@ def _by_patient(frames: list[Frame]) -> list[Frame]:
     """Frames of one StudyInstanceUID: a study for each of its patients."""
     found = _of(frames)
     if len(found) < 2:
+        if not found[0].is_known and (repeated := _repeated_series(frames)):
+            detail = f"one StudyInstanceUID and no patient, but {repeated} under two frames of reference: "
+            return _refused(frames, f"{detail}neither one patient nor several is proven; {FOLDERS}")
         return _as_patient(frames, found)
     groups: dict[int, list[Frame]] = defaultdict(list)
     unclear: list[Frame] = []
@@ -93,6 +96,22 @@ def _by_patient(frames: list[Frame]) -> list[Frame]:
         note = f"study {number} of {len(ordered)} that share a StudyInstanceUID, of one person each"
         done += _renamed(group, f"{group[0].identity.study_name}-{number}", note)
     return done
+
+
+def _repeated_series(frames: Sequence[Frame]) -> str:
+    """A series number that two series of different frames of reference have; empty if there is none.
+
+    A scanner counts the series of a study, also when it moves on to another frame of reference.
+    """
+    series: dict[int, set[tuple[str, str]]] = defaultdict(set)
+    for identity in {frame.identity for frame in frames}:
+        if identity.series_number is not None and identity.series and identity.frame_of_reference:
+            series[identity.series_number].add((identity.frame_of_reference, identity.series))
+    for number, found in sorted(series.items()):
+        references, uids = ({one[part] for one in found} for part in (0, 1))
+        if min(len(references), len(uids)) > 1:
+            return f"series number {number}"
+    return ""
 
 
 @dataclass(frozen=True)

@@ -81,6 +81,12 @@ TAGS = frozenset({*_STANDARD_TAGS, *vendors.TAGS, *parameters.TAGS, *identity.TA
 """Everything that is read of a header; the parsers skip all other elements."""
 
 
+_DUMMY = re.compile(
+    r"anon\w*(\W\w*)?|unknown|none|null|removed|deleted|de-?identified|no[ _^-]?name|n/?a|x{2,}|0+|-+|patient|subject|",
+    re.IGNORECASE,
+)
+"""What anonymisers write into the PatientID or the name of everybody: it says nothing about who it is."""
+
 _DECIMAL = re.compile(r"[+-]?[0-9]*(?:\.([0-9]*))?(?:[eE]([+-]?[0-9]{1,3}))?")
 
 
@@ -189,9 +195,10 @@ def _identity(elements: Elements) -> Identity:
 def _patient(elements: Elements) -> Patient:
     # Names are compared by their letters alone: one station writes "Doe^Jane", another one "DOE^JANE^^".
     name = re.sub(r"[^\w]+", "^", identity.decoded(elements.data(0x00100010), elements.texts(0x00080005)).upper())
+    number = elements.data(0x00100020)
     return Patient(
-        number=_digest(elements.data(0x00100020)),
-        name=_digest(name.strip("^").encode()),
+        number="" if _DUMMY.fullmatch(number.decode("latin-1").strip(" \0")) else _digest(number),
+        name="" if _DUMMY.fullmatch(name.strip("^")) else _digest(name.strip("^").encode()),
         birth_date=_digest(elements.data(0x00100030)),
         sex=_digest(elements.data(0x00100040).upper()),
     )
