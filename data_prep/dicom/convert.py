@@ -18,7 +18,6 @@ from data_prep.dicom.job import Job, JobResult, Settings
 from data_prep.dicom.output_folder import NameBy
 from data_prep.dicom.rejoining import rejoined
 from data_prep.dicom.sources import Source
-from data_prep.dicom.tables import FileRow, ManifestRow
 from data_prep.workers import run as run_all
 from monai_spine.console import track
 from monai_spine.errors import ExitCode, SpineError
@@ -197,8 +196,12 @@ def _finish(out: Path, headers: Sequence[FileHeader], results: Sequence[JobResul
     manifest = sorted(row for result in results for row in result.manifest)
     files = [row for result in results for row in result.files]
     files += [tables.frameless_row(header) for header in headers if not header.frames]
-    tables.write(out / "manifest.csv", ManifestRow, manifest)
-    tables.write(out / "files.csv", FileRow, tables.sorted_files(files))
+    files = tables.sorted_files(files)
+    tables.write(out / "manifest.csv", manifest)
+    tables.write(out / "files.csv", files)
+    (out / "refused.csv").unlink(missing_ok=True)
+    if refused := tables.refused_rows(files):
+        tables.write(out / "refused.csv", refused)
     counts = Counter(row.status for row in files)
     if not manifest and not counts["refused"]:
         raise SpineError(f"no DICOM image among the {len(headers)} files of the input; see {out / 'files.csv'}")

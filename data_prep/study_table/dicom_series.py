@@ -19,7 +19,7 @@ from data_prep.dicom.refusals import Reason
 from data_prep.dicom.stacks.series import drop_copies, stacks_of
 from data_prep.dicom.stacks.splitting import Stack
 from data_prep.dicom.tables import frameless_row
-from data_prep.faults import Fault
+from data_prep.faults import Fault, counted
 from data_prep.study_table.series_rows import SeriesReport, Status, final_verdict, with_verdict
 from data_prep.study_table.table import SeriesRow
 from monai_spine.data.series_typing import series_type_of
@@ -50,12 +50,12 @@ def convert_row(study: str, row: SeriesRow, settings: Settings, name: Namer) -> 
         files = find_files(row.path, "input", Path(scratch), settings.max_bytes)
         headers = [read_header(source, max_bytes=settings.max_bytes) for source in files]
         unread = Counter(
-            file.reason
+            f"{file.reason}: {file.detail}"
             for file in (frameless_row(header) for header in headers if not header.frames)
             if file.status == "refused"
         )
         faults = [
-            Fault(Code.REFUSED_FILE, f"row {row.number}: {count} files: {reason}", study=study)
+            Fault(Code.REFUSED_FILE, f"row {row.number}: {counted(count, 'file')}: {reason}", study=study)
             for reason, count in sorted(unread.items())
         ]
         if not any(header.frames for header in headers):
