@@ -34,8 +34,8 @@ from monai_spine.console import track
 
 FOLDER = "images"
 _OURS = re.compile(r"\d{6}\.png")
-_PATIENT, _CENTRE, _WIDTH, _FUNCTION, _LUT = 0x00100020, 0x00281050, 0x00281051, 0x00281056, 0x00283010
-_TAGS = frozenset((_PATIENT, _CENTRE, _WIDTH, _FUNCTION, _LUT))
+_CENTRE, _WIDTH, _FUNCTION, _LUT = 0x00281050, 0x00281051, 0x00281056, 0x00283010
+_TAGS = frozenset((_CENTRE, _WIDTH, _FUNCTION, _LUT))
 _WITHOUT_PLACE = {Reason.NO_GEOMETRY, Reason.LOCALIZER}
 """Reasons that keep a frame out of a volume, and not from being a picture."""
 Grey = npt.NDArray[np.float64]
@@ -172,7 +172,7 @@ def write_picture(source: Path, target: Path) -> str:
     png = io.BytesIO()
     Image.fromarray(np.rint(grey * 65535).astype(np.uint16)).save(png, "PNG", compress_level=1)
     nifti.write(target, [png.getvalue()])
-    return frame.identity.patient if elements.data(_PATIENT).strip(b" \0") else ""
+    return frame.identity.patient.number
 
 
 def shown(values: Grey, elements: Elements) -> Grey:

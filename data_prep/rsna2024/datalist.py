@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 
 from data_prep import folds as folding
@@ -15,7 +15,7 @@ from data_prep.collection.codes import Code
 from data_prep.collection.output_folder import check_output
 from data_prep.collection.study import TEST, TRAINING, StudyResult, convert_study
 from data_prep.dicom.job import JobResult, Settings
-from data_prep.dicom.tables import FileRow, ManifestRow
+from data_prep.dicom.tables import TABLES, cells
 from data_prep.faults import Fault
 from data_prep.rsna2024.label_points import PlacedPoint
 from data_prep.rsna2024.labels import TEST_SERIES, TRAIN, StudyTables, Training, read_test, read_training
@@ -25,6 +25,8 @@ from monai_spine.errors import MissingInputError
 IMAGES = {TRAINING: "train_images", TEST: "test_images"}
 OUTPUT = {TRAINING: "", TEST: "test"}
 """Folder of OUT that a section's studies and conversion tables go to."""
+CONVERTED = ("manifest.csv", "files.csv")
+"""Tables of the converter, of all studies of a section together."""
 POINTS = "points.csv"
 POINT_COLUMNS = (
     "study_id", "target", "series_id", "instance_number", "column", "row", "nifti", "k", "x", "y", "z", "error_px",
@@ -81,11 +83,7 @@ def _has_files(folder: Path) -> bool:
 
 def _tables(sections: Sequence[str]) -> dict[str, Sequence[str]]:
     """Columns of OUT's tables."""
-    converted = {
-        _in(section, name): [field.name for field in fields(row)]
-        for section in sections
-        for name, row in (("manifest.csv", ManifestRow), ("files.csv", FileRow))
-    }
+    converted = {_in(section, name): TABLES[name][1] for section in sections for name in CONVERTED}
     return {POINTS: POINT_COLUMNS, COVERAGE: coverage_table.COLUMNS, **converted}
 
 
@@ -115,8 +113,10 @@ def _study(job: _Job, rsna: Path, out: Path, resume: bool) -> StudyResult:
         rows={
             POINTS: [_point_row(point) for point in points],
             COVERAGE: coverage,
-            _in(job.section, "manifest.csv"): [_cells(row) for row in result.manifest],
-            _in(job.section, "files.csv"): [_cells(row) for row in result.files],
+            **{
+                _in(job.section, name): [cells(name, row) for row in rows]
+                for name, rows in zip(CONVERTED, (result.manifest, result.files), strict=True)
+            },
         },
         volumes=[_in(job.section, row.nifti) for row in result.manifest if row.nifti],
         refused=entry is None or _has_refused(result) or any(fault.code in LOST_POINTS for fault in faults),
@@ -126,11 +126,6 @@ def _study(job: _Job, rsna: Path, out: Path, resume: bool) -> StudyResult:
 def _has_refused(result: JobResult) -> bool:
     statuses = {*(row.status for row in result.manifest), *(row.status for row in result.files)}
     return "refused" in statuses
-
-
-def _cells(row: ManifestRow | FileRow) -> list[str]:
-    values = (getattr(row, field.name) for field in fields(row))  # astuple copies deeply and takes ten times as long
-    return ["" if value is None else str(value) for value in values]
 
 
 def _point_row(point: PlacedPoint) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from data_prep import folds as folding
@@ -14,9 +15,12 @@ from data_prep.collection.codes import Code
 from data_prep.collection.output_folder import check_output
 from data_prep.collection.points import contradictions
 from data_prep.collection.study import TEST, TRAINING, Entry, StudyResult
+from data_prep.dicom.frames import Patient
 from data_prep.dicom.job import Settings
+from data_prep.dicom.refusals import Reason
+from data_prep.dicom.studies import distinct, several
 from data_prep.faults import Fault
-from data_prep.study_table.dicom_series import Namer, convert_row
+from data_prep.study_table.dicom_series import ConvertedRow, Namer, convert_row
 from data_prep.study_table.nifti_series import copy_row
 from data_prep.study_table.series_rows import COLUMNS, SeriesReport, Status, volume_name
 from data_prep.study_table.table import SeriesRow, StudyTable, TableStudy, read_study_table
@@ -102,10 +106,14 @@ def _series(study: TableStudy, settings: Settings) -> tuple[list[SeriesReport], 
 
     reports: list[SeriesReport] = []
     faults: list[Fault] = []
+    patients: set[Patient] = set()
     for row in study.rows:
-        row_reports, row_faults = _convert(study.study, row, settings, name)
-        reports += row_reports
-        faults += row_faults
+        converted = _convert(study.study, row, settings, name)
+        reports += converted.reports
+        faults += converted.faults
+        patients |= converted.patients
+    if len(found := distinct(patients)) > 1:
+        reports = [_of_several(report, f"{Reason.MIXED_PATIENTS.value}: {several(found)}") for report in reports]
     for report in reports:
         if report.status in _CODES:
             contradicted = report.reason.startswith("given as")
@@ -114,9 +122,16 @@ def _series(study: TableStudy, settings: Settings) -> tuple[list[SeriesReport], 
     return reports, faults
 
 
-def _convert(study: str, row: SeriesRow, settings: Settings, name: Namer) -> tuple[list[SeriesReport], list[Fault]]:
+def _of_several(report: SeriesReport, reason: str) -> SeriesReport:
+    """A used series, refused since its study has images of several patients; its volume is removed as a stale one."""
+    if report.status is not Status.USED:
+        return report
+    return replace(report, status=Status.REFUSED, series_type="", confidence="none", reason=reason, nifti="")
+
+
+def _convert(study: str, row: SeriesRow, settings: Settings, name: Namer) -> ConvertedRow:
     if row.path.name.lower().endswith((*SUFFIXES, *PAIR_SUFFIXES)):
-        return [copy_row(study, row, settings, name)], []
+        return ConvertedRow([copy_row(study, row, settings, name)])
     return convert_row(study, row, settings, name)
 
 

@@ -82,7 +82,7 @@ def _without_path(refusal: Exception, path: Path) -> str:
     text = str(refusal).removeprefix(f"{path}: ")
     if isinstance(refusal, NoAffineError | TwoAffinesError):
         return f"{Reason.NO_GEOMETRY.value}: {text}"
-    return f"{Reason.UNREADABLE.value}: {text.partition(' (')[0]}"
+    return f"{Reason.UNREADABLE.value}: {text.replace(str(path), path.name)}"
 
 
 def _read(path: Path, stated: Plane | None) -> _StoredVolume:

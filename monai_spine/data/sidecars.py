@@ -60,6 +60,16 @@ def read_sidecar(path: Path) -> dict[str, Any]:
     return _header(content) if isinstance(content, dict) else {}
 
 
+def study_of(path: Path) -> str:
+    """The study that a volume's sidecar says it is of; empty if it does not say so."""
+    try:
+        content = json.loads(path.with_name(f"{stem_of(path)}.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return ""
+    known = content if isinstance(content, dict) else {}
+    return str(known.get("Study") or known.get("StudyInstanceUID") or "")
+
+
 def read_header(path: Path) -> dict[str, Any]:
     """`read_sidecar`, with the volume's own name before the description: names of BIDS data sets tell the weighting.
 
