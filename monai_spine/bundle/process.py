@@ -12,11 +12,15 @@ import monai
 import torch
 
 from monai_spine.bundle.errors import explain_errors
+from monai_spine.bundle.model_settings import follow_description
 from monai_spine.bundle.options import refuse_unknown
 
 
 def start(*, seed: int = 0, distributed: bool = False) -> None:
-    """What every bundle's ``initialize`` does: short error messages, refusal of unknown settings, fixed random numbers.
+    """What every bundle's ``initialize`` does, before anything is read or made.
+
+    Errors get short messages, unknown settings are refused, the settings of trained weights are taken over, and random
+    numbers are fixed.
 
     Parameters
     ----------
@@ -28,10 +32,13 @@ def start(*, seed: int = 0, distributed: bool = False) -> None:
     Raises
     ------
     InvalidOptionError
-        If the configuration has a setting that the bundle does not know.
+        If the configuration has a setting that the bundle does not know, or one that does not fit the weights.
+    MissingInputError, InvalidTableError
+        See `follow_description`.
     """
     explain_errors()
     refuse_unknown()
+    follow_description()
     quiet_readers()
     if distributed:
         _join_processes()

@@ -52,7 +52,7 @@ def training_configs(bundle: Path, overrides: Sequence[Path] = ()) -> list[Path]
         If one of them does not exist.
     """
     folder = bundle / "configs"
-    files = [folder / "train.json", *(_preset(folder, path) for path in overrides)]
+    files = [folder / "train.json", *(preset_file(folder, path) for path in overrides)]
     for path in (*files, folder / "evaluate.json"):
         if not path.is_file():
             presets = sorted(preset.stem for preset in (folder / "presets").glob("*.json"))
@@ -203,7 +203,7 @@ def _cause(log: Path, begin: int) -> str:
     return lines[-1] if lines else "the log is empty"
 
 
-def _preset(folder: Path, path: Path) -> Path:
-    """The file of a preset's name, or the path itself where it is a file or has a folder."""
+def preset_file(folder: Path, path: Path) -> Path:
+    """The file of a preset's name in a bundle's ``configs``, or the path itself if it is a file or has a folder."""
     named = folder / "presets" / f"{path.name.removesuffix('.json')}.json"
     return named if path.parent == Path() and not path.is_file() else path

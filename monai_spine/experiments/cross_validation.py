@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from monai_spine.bundle.model_description import description_path
 from monai_spine.bundle.run import Report, Settings, epoch_lines, run_step, training_configs
 from monai_spine.data.datalist import Record, read_datalist, split_folds
 from monai_spine.errors import InvalidOptionError
@@ -119,7 +120,9 @@ def _run_fold(plan: Plan, fold: int, root: Path, report: Report) -> None:
     run_step("evaluation", [*plan.configs, plan.bundle / "configs/evaluate.json"], settings, log, follow=follow)
     models = root.parent / "models"
     models.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(root / "models/model.pt", models / f"fold_{fold}.pt")
+    weights, copied = root / "models/model.pt", models / f"fold_{fold}.pt"
+    for source, target in ((description_path(weights), description_path(copied)), (weights, copied)):
+        shutil.copyfile(source, target)
     write_state(root / _STATE, fingerprint=fingerprint, trained=True, done=True)
 
 

@@ -17,7 +17,7 @@ from monai_spine.files import csv_text, write_text
 from monai_spine.images.data.datalist import UNKNOWN, Record
 from monai_spine.images.data.store import ImageStore
 from monai_spine.images.evaluation.figures import Classified
-from monai_spine.images.network.model_description import ModelDescription
+from monai_spine.images.network.model_description import ClassifierDescription
 from monai_spine.scoring.competition import Floats
 from monai_spine.training.engine_output import Answers
 
@@ -54,7 +54,7 @@ class ImagePredictionWriter:
         *,
         output_dir: str,
         records: Sequence[Record],
-        description: ModelDescription,
+        description: ClassifierDescription,
         store: ImageStore,
         root: str,
         thresholds: Floats | None = None,
