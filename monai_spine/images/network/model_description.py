@@ -81,7 +81,7 @@ def read_classifier(weights: str | Path) -> ClassifierDescription:
         return ClassifierDescription(**{key: _tuple(value) for key, value in settings.items()})
     except TypeError as err:
         raise InvalidTableError(
-            f"{description_path(weights)}: expected the settings of an image classifier, but found {', '.join(settings)}"
+            f"{description_path(weights)}: expected settings of an image classifier, but found {', '.join(settings)}"
         ) from err
 
 

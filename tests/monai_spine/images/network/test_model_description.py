@@ -18,7 +18,7 @@ def test_weights_without_their_description_are_refused(tmp_path: Path) -> None:
 
 def test_the_description_of_another_bundle_is_refused(tmp_path: Path) -> None:
     write_description(tmp_path / "model.pt", ModelDescription(settings={"views": 3}))
-    with pytest.raises(InvalidTableError, match="settings of an image classifier, but found views"):
+    with pytest.raises(InvalidTableError, match="expected settings of an image classifier, but found views"):
         read_classifier(tmp_path / "model.pt")
 
 
