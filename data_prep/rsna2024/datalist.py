@@ -20,7 +20,7 @@ from data_prep.faults import Fault
 from data_prep.rsna2024.label_points import PlacedPoint
 from data_prep.rsna2024.labels import TEST_SERIES, TRAIN, StudyTables, Training, read_test, read_training
 from data_prep.rsna2024.studies import ConvertedStudy, join
-from monai_spine.errors import MissingInputError
+from monai_spine.errors import MissingInputError, counted
 
 IMAGES = {TRAINING: "train_images", TEST: "test_images"}
 OUTPUT = {TRAINING: "", TEST: "test"}
@@ -184,5 +184,5 @@ def _unlisted_faults(rsna: Path, training: Training, test: Sequence[StudyTables]
         faults |= {Fault(Code.UNKNOWN_STUDY, f"not in {tables[section]}", study=study) for study in unlisted}
         stray = sum(entry.is_file() for entry in entries)
         if stray:
-            faults.add(Fault(Code.STRAY_FILES, f"{stray} files directly in {folder.name}"))
+            faults.add(Fault(Code.STRAY_FILES, f"{counted(stray, 'file')} directly in {folder.name}"))
     return faults

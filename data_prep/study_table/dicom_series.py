@@ -23,6 +23,7 @@ from data_prep.faults import Fault
 from data_prep.study_table.series_rows import SeriesReport, Status, final_verdict, with_verdict
 from data_prep.study_table.table import SeriesRow
 from monai_spine.data.series_typing import series_type_of
+from monai_spine.errors import counted
 from monai_spine.spine import SeriesType
 
 Namer = Callable[[SeriesType], str]
@@ -46,7 +47,7 @@ def convert_row(study: str, row: SeriesRow, settings: Settings, name: Namer) -> 
             if file.status == "refused"
         )
         faults = [
-            Fault(Code.REFUSED_FILE, f"row {row.number}: {count} files: {reason}", study=study)
+            Fault(Code.REFUSED_FILE, f"row {row.number}: {counted(count, 'file')}: {reason}", study=study)
             for reason, count in sorted(unread.items())
         ]
         if not any(header.frames for header in headers):

@@ -13,7 +13,7 @@ import numpy as np
 from monai_spine.bundle.model_description import description_path
 from monai_spine.bundle.run import Report, Settings, epoch_lines, run_step, training_configs
 from monai_spine.data.datalist import Record, read_datalist, split_folds
-from monai_spine.errors import InvalidOptionError
+from monai_spine.errors import InvalidOptionError, counted
 from monai_spine.experiments.fold_run import digest, fold_settings, labels_of, prefixed, read_state, write_state
 from monai_spine.files import write_text
 from monai_spine.scoring.competition import competition_score
@@ -64,7 +64,7 @@ class Outcome:
     def line(self) -> str:
         """For the terminal."""
         each = ", ".join(f"{fold}: {score:.4f}" for fold, score in self.folds.items())
-        return f"{self.studies} studies, out-of-fold score {self.score:.4f} (folds {each})"
+        return f"{counted(self.studies, 'study')}, out-of-fold score {self.score:.4f} (folds {each})"
 
 
 def cross_validate(plan: Plan, out: Path, folds: Sequence[int] | None, report: Report) -> Outcome:

@@ -11,7 +11,7 @@ from monai_spine.data.datalist import read_content
 from monai_spine.data.sidecars import stem_of
 from monai_spine.data.studies import check_no_pairs, find_studies, find_study, nifti_files
 from monai_spine.data.volume import SUFFIXES, open_volume
-from monai_spine.errors import ExitCode, InvalidOptionError, MissingInputError
+from monai_spine.errors import ExitCode, InvalidOptionError, MissingInputError, counted
 from monai_spine.files import safe_name
 from monai_spine.levels.files import write_points
 from monai_spine.levels.localizers import LevelLocator, RecessLocator
@@ -33,7 +33,7 @@ class Summary:
 
     def line(self) -> str:
         """The outcome in one line."""
-        parts = [f"{len(self.found)} studies located"]
+        parts = [f"{counted(len(self.found), 'study')} located"]
         parts += [f"{len(self.uncertain)} of them with uncertain levels"] if self.uncertain else []
         parts += [f"{len(self.none)} without points"] if self.none else []
         return ", ".join(parts)

@@ -11,7 +11,7 @@ from monai_spine.bundle.run import Report
 from monai_spine.console import track
 from monai_spine.crops.study_images import STUDY_IMAGES, StudyImages
 from monai_spine.data.datalist import volumes
-from monai_spine.errors import ExitCode, InvalidOptionError, InvalidVolumeError, MissingInputError
+from monai_spine.errors import ExitCode, InvalidOptionError, InvalidVolumeError, MissingInputError, counted
 from monai_spine.files import safe_name
 from monai_spine.levels.files import read_study, write_points
 from monai_spine.levels.located_records import with_points
@@ -51,11 +51,11 @@ class Summary:
         graded = len(self.outcomes) - refused
         not_covered = sum(one.not_covered for one in self.outcomes)
         bad = sum(len(one.bad) for one in self.outcomes)
-        parts = [f"{graded} studies graded" + (f" ({self.kept} studies done before)" if self.kept else "")]
+        parts = [counted(graded, "study") + " graded" + (f" ({self.kept} done before)" if self.kept else "")]
         parts += [f"{refused} refused"] if refused else []
         parts += [f"{not_covered} of {graded * len(FINDINGS)} findings not covered by any slice"] if not_covered else []
-        parts += [f"{bad} volumes could not be used"] if bad else []
-        parts += [f"{self.refused_files} DICOM files refused"] if self.refused_files else []
+        parts += [f"{counted(bad, 'volume')} could not be used"] if bad else []
+        parts += [f"{counted(self.refused_files, 'DICOM file')} refused"] if self.refused_files else []
         return f"{', '.join(parts)}; see {self.out / 'studies.csv'}"
 
 

@@ -12,7 +12,7 @@ import ignite.distributed as idist
 import torch
 from ignite.engine import Engine, Events
 
-from monai_spine.errors import InvalidOptionError, InvalidTableError, MissingInputError, SpineError, listed
+from monai_spine.errors import InvalidOptionError, InvalidTableError, MissingInputError, SpineError, counted, listed
 from monai_spine.files import PARTIAL
 from monai_spine.weights import load_safely, save_atomically
 
@@ -143,8 +143,8 @@ class RunState:
         epoch, planned, asked = progress["epoch"], progress["max_epochs"], trainer.state.max_epochs or 0
         if planned != asked and not self._extends(states, progress, asked):
             raise InvalidTableError(
-                f"{path} holds a run planned for {planned} epochs, but {asked} are asked for; its learning-rate "
-                "schedule would no longer fit: give the same number, or start a new run"
+                f"{path} holds a run planned for {counted(planned, 'epoch')}, but {asked} are asked for; its "
+                "learning-rate schedule would no longer fit: give the same number, or start a new run"
             )
         # a run that early stopping ended has finished, too
         if epoch >= asked or (progress.get("ended") and planned == asked):

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Mapping
 from pathlib import Path
 
-from monai_spine.errors import ExitCode, InvalidOptionError, InvalidTableError, MissingInputError, SpineError
+from monai_spine.errors import ExitCode, InvalidOptionError, InvalidTableError, MissingInputError, SpineError, counted
 from monai_spine.images.data.datalist import UNKNOWN, ImageDatalist, Record, read_image_datalist, split_folds
 from monai_spine.images.data.pixels import EXTENSIONS
 from monai_spine.images.evaluation.decision_thresholds import thresholds_beside
@@ -64,7 +64,7 @@ def thresholds_for(weights: str | Path, description: ClassifierDescription) -> F
 def report_refused(refused: Mapping[tuple[str, ...], SpineError], output_dir: str | Path) -> None:
     """If images were refused, log where the reasons are, and end the process with exit code 3."""
     if refused:
-        logger.warning("%d images could not be read: %s", len(refused), Path(output_dir) / "refused.csv")
+        logger.warning("%s could not be read: %s", counted(len(refused), "image"), Path(output_dir) / "refused.csv")
         raise SystemExit(ExitCode.SOME_REFUSED)
 
 

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from ignite.engine import Engine, Events
 
+from monai_spine.errors import counted
 from monai_spine.files import csv_text, write_text
 from monai_spine.images.data.datalist import UNKNOWN, Record
 from monai_spine.images.data.store import ImageStore
@@ -80,7 +81,7 @@ class ImagePredictionWriter:
         if self.store.refused:
             reasons = [[self._relative(files), str(reason)] for files, reason in self.store.refused.items()]
             _table(self.output_dir / "refused.csv", ["image", "reason"], reasons)
-        logger.info("%d images classified: %s", len(readable), path)
+        logger.info("%s classified: %s", counted(len(readable), "image"), path)
 
     def _rows(
         self, cases: Mapping[int, tuple[npt.NDArray[Any], npt.NDArray[Any]]]
