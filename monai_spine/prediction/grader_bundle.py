@@ -18,7 +18,7 @@ from monai_spine.bundle.model_description import ModelDescription, read_descript
 from monai_spine.bundle.model_settings import followed
 from monai_spine.bundle.process import has_bfloat16, quiet_readers
 from monai_spine.bundle.provenance import read_metadata
-from monai_spine.bundle.run import preset_file
+from monai_spine.bundle.run import offered_presets, preset_file
 from monai_spine.crops.augmentation import NO_AUGMENTATION
 from monai_spine.crops.study import StudyCrops
 from monai_spine.data.datalist import Record
@@ -120,8 +120,7 @@ def config_files(bundle: Path, presets: Sequence[str] = ()) -> list[Path]:
     files = [preset_file(folder, Path(preset)) for preset in presets]
     absent = [file for file in files if not file.is_file()]
     if absent:
-        known = sorted(file.stem for file in (folder / "presets").glob("*.json"))
-        raise MissingInputError(f"expected a preset at {absent[0]}; those of {bundle} are {', '.join(known) or 'none'}")
+        raise MissingInputError(f"expected a configuration at {absent[0]}{offered_presets(folder, absent[0])}")
     return [config, *files]
 
 

@@ -12,7 +12,7 @@ from monai_spine.console import track
 from monai_spine.crops.study_images import STUDY_IMAGES, StudyImages
 from monai_spine.data.datalist import volumes
 from monai_spine.errors import ExitCode, InvalidOptionError, InvalidVolumeError, MissingInputError, counted
-from monai_spine.files import safe_name
+from monai_spine.files import check_separate, removed_if_refused, safe_name
 from monai_spine.levels.files import read_study, write_points
 from monai_spine.levels.located_records import with_points
 from monai_spine.levels.search import StudyInput, search
@@ -96,7 +96,8 @@ def run_predict(
     fill = level_prior(read_labels(prior_from).grades) if prior_from else None
     opened = open_models(**models)
     # The models are open by now: a wrong path must not show after an hour of conversion.
-    inputs = find_inputs(paths, out, Conversion(name_by, workers, resume=not force, quiet=quiet))
+    with removed_if_refused(out):
+        inputs = find_inputs(paths, out, Conversion(name_by, workers, resume=not force, quiet=quiet))
     report(opened.provenance)
     return predict(inputs, out, opened, given_points=given_points, force=force, fill=fill, quiet=quiet)
 
@@ -215,5 +216,6 @@ def _check_paths(paths: Sequence[Path], out: Path) -> None:
     bundles = [path for path in paths if (path / "configs" / "inference.json").is_file()]
     if bundles:
         raise InvalidOptionError(f"{bundles[0]} is a bundle, not an input; write --model before each bundle")
+    check_separate(paths, out)
     if out.exists() and not out.is_dir():
         raise InvalidOptionError(f"the output {out} is a file; expected a folder, or the name of a new one")

@@ -185,7 +185,7 @@ def test_a_preset_that_does_not_fit_the_weights_is_refused(tmp_path: Path, recor
     grader = Grader.from_bundle(bundle, presets=["same"])
     assert grader.name == "one+same"
     assert grader(record).weighted == pytest.approx(Grader.from_bundle(bundle)(record).weighted)
-    with pytest.raises(MissingInputError, match="are same, wide"):
+    with pytest.raises(MissingInputError, match=r"sam\.json \(a preset .*\); did you mean 'same'"):
         Grader.from_bundle(bundle, presets=["sam"])
 
 
