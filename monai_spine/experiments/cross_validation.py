@@ -12,11 +12,11 @@ import numpy as np
 
 from monai_spine.bundle.model_description import description_path
 from monai_spine.bundle.run import Report, Settings, epoch_lines, run_step, training_configs
-from monai_spine.data.datalist import Record, read_datalist, split_folds
+from monai_spine.data.datalist import Record, label_array, read_datalist, split_folds
 from monai_spine.errors import InvalidOptionError, counted
 from monai_spine.experiments.fold_run import digest, fold_settings, labels_of, prefixed, read_state, write_state
 from monai_spine.files import write_text
-from monai_spine.scoring.competition import competition_score
+from monai_spine.scoring.competition import JEFFREYS, Floats, against_prior, competition_score, level_prior
 from monai_spine.scoring.submission import read_predictions, write_predictions
 from monai_spine.spine import MISSING, TARGETS, Grade
 from monai_spine.training.run_state import AUTO, resumes
@@ -55,16 +55,23 @@ class Plan:
 
 @dataclass(frozen=True)
 class Outcome:
-    """The competition's score of each fold's studies, and of all studies together."""
+    """The competition's score of each fold's studies, and of all studies together.
+
+    ``prior``: the score of the prior on all studies; each study's is learnt from the studies of the other folds.
+    """
 
     folds: dict[int, float]
     score: float
+    prior: float
     studies: int
 
     def line(self) -> str:
         """For the terminal."""
         each = ", ".join(f"{fold}: {score:.4f}" for fold, score in self.folds.items())
-        return f"{counted(self.studies, 'study')}, out-of-fold score {self.score:.4f} (folds {each})"
+        return (
+            f"{counted(self.studies, 'study')}, out-of-fold score {self.score:.4f} (lower is better; folds {each}), "
+            f"{against_prior(self.score, self.prior)}"
+        )
 
 
 def cross_validate(plan: Plan, out: Path, folds: Sequence[int] | None, report: Report) -> Outcome:
@@ -140,10 +147,18 @@ def _joined(records: Sequence[Record], folds: Sequence[int], out: Path) -> Outco
     # Concatenated, not averaged: each study was held out exactly once.
     write_predictions(out / "out_of_fold.csv", study_ids, probabilities)
     write_text(out / "solution.csv", _solution(study_ids, grades))
-    outcome = Outcome(scores, float(competition_score(grades, probabilities).score), len(study_ids))
-    content = {"score": outcome.score, "folds": scores, "studies": outcome.studies}
+    priors = [_prior(records, fold, len(parts[fold].grades)) for fold in folds]
+    score, prior = (competition_score(grades, rows).score for rows in (probabilities, np.concatenate(priors)))
+    outcome = Outcome(scores, float(score), float(prior), len(study_ids))
+    content = {"score": outcome.score, "prior": outcome.prior, "folds": scores, "studies": outcome.studies}
     write_text(out / "cross_validation.json", json.dumps(content, indent=2) + "\n")
     return outcome
+
+
+def _prior(records: Sequence[Record], fold: int, studies: int) -> Floats:
+    """``(studies, 25, 3)``: for each study of a fold, the prior of the studies that its network learnt from."""
+    rows = level_prior(label_array(split_folds(records, fold)[0]), JEFFREYS)
+    return np.broadcast_to(rows, (studies, *rows.shape))
 
 
 def _solution(study_ids: Sequence[str], grades: np.ndarray) -> str:
