@@ -88,6 +88,9 @@ class LevelGrader(nn.Module):
     ) -> None:
         super().__init__()
         self.views = [view.slices if isinstance(view, View) else int(view) for view in views]
+        self.view_names = [
+            view.name if isinstance(view, View) else f"view {number}" for number, view in enumerate(views, start=1)
+        ]
         self.backbone_of_view = list(backbone_of_view) if backbone_of_view is not None else [0] * len(self.views)
         if len(self.backbone_of_view) != len(self.views) or not set(self.backbone_of_view) <= set(
             range(len(backbones))

@@ -110,7 +110,7 @@ def test_training_leaves_weights_their_description_and_figures(trained: dict[Tas
     assert said["settings"]["classes"] == ["first", "second", "third"]
     (folder,) = (root / "eval" / "tensorboard").iterdir()
     tags = set(EventAccumulator(str(folder)).Reload().Tags()["scalars"])
-    assert {"train_loss", "balanced_accuracy", "accuracy", "lr/group_0"} <= tags
+    assert {"loss/training", "score/balanced_accuracy", "auc/mean", "lr/backbone", "lr/head"} <= tags
 
 
 @pytest.mark.slow

@@ -71,7 +71,7 @@ def test_training_leaves_weights_state_figures_and_pictures(trained: Path) -> No
     assert {file.name for file in (trained / "models").iterdir()} == {"model.pt", "model.json", "latest.pt"}
     (folder,) = (trained / "eval" / "tensorboard").iterdir()
     events = EventAccumulator(str(folder)).Reload()
-    assert {"train_loss", "score", "score_of_prior", "score_spinal", "lr/group_0"} <= set(events.Tags()["scalars"])
+    assert {"loss/training", "score/score", "score/of_prior", "lr/head", "lr/backbone"} <= set(events.Tags()["scalars"])
     assert {"best/0", "worst/0", "confusion"} <= set(events.Tags()["images"])
     curves = set(events.PluginTagToContent("pr_curves"))
     assert {"severe/spinal_canal_stenosis", "moderate_or_worse/left_subarticular_stenosis"} <= curves
@@ -179,7 +179,7 @@ def test_two_processes_train_as_one(tmp_path: Path, data: Path) -> None:
 def losses(root: Path) -> list[float]:
     """Of each step of a training."""
     (folder,) = (root / "eval" / "tensorboard").iterdir()
-    return [event.value for event in EventAccumulator(str(folder)).Reload().Scalars("train_loss")]
+    return [event.value for event in EventAccumulator(str(folder)).Reload().Scalars("loss/training")]
 
 
 @pytest.mark.slow

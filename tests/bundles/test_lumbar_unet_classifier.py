@@ -47,10 +47,10 @@ def test_training_leaves_weights_state_and_logs(trained: Path) -> None:
 def test_tensorboard_holds_loss_score_conditions_learning_rate_and_pictures(trained: Path) -> None:
     events = scalars(trained)
     tags = set(events.Tags()["scalars"])
-    assert {"train_loss", "score", "score_of_prior", "score_spinal", "lr/group_0"} <= tags
+    assert {"loss/training", "score/score", "score/of_prior", "score/spinal", "lr/all"} <= tags
     assert {f"loss_{condition}" for condition in ("spinal_canal_stenosis", "left_subarticular_stenosis")} <= tags
     assert {"study/0", "study/1"} <= set(events.Tags()["images"])
-    assert len(events.Scalars("score")) == 2
+    assert len(events.Scalars("score/score")) == 2
 
 
 @pytest.mark.slow
@@ -133,7 +133,7 @@ def test_two_processes_train_as_one(tmp_path: Path, data: Path) -> None:
     done = command("train", "multi_gpu_train", run_id="training", launcher=launcher, **where)
     assert done.returncode == 0, done.stderr[-3000:]
     assert (tmp_path / "models" / "model.pt").is_file()
-    assert len(scalars(tmp_path).Scalars("score")) == 2
+    assert len(scalars(tmp_path).Scalars("score/score")) == 2
 
 
 def test_no_shipped_config_flips_but_by_the_transform_that_swaps_labels() -> None:

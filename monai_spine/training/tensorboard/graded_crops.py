@@ -66,7 +66,7 @@ class GradedCrops:
                 picture = crops_picture(
                     image.cpu().numpy(),
                     attention.float().cpu().numpy(),
-                    self.network.views,
+                    dict(zip(self.network.view_names, self.network.views, strict=True)),
                     probabilities=torch.as_tensor(study["pred"]).float().cpu().numpy(),
                     label=torch.as_tensor(study["label"]).cpu().numpy(),
                     title=f"{study['study_id']}  loss {loss:.2f}",
