@@ -132,7 +132,7 @@ def test_training_leaves_figures_to_look_at(task: Task, trained: dict[Task, Path
 
 @pytest.mark.slow
 def test_thresholds_of_several_labels_lie_beside_the_weights(trained: dict[Task, Path]) -> None:
-    classes = json.loads((trained[Task.MULTILABEL] / "models/model.json").read_text())["classes"]
+    classes = json.loads((trained[Task.MULTILABEL] / "models/model.json").read_text())["settings"]["classes"]
     held = json.loads((trained[Task.MULTILABEL] / "models/thresholds.json").read_text())["thresholds"]
     assert list(held) == classes
     assert all(0 <= value <= 1 for value in held.values())

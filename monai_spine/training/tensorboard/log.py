@@ -78,14 +78,15 @@ class TensorBoard:
     def _log_figures(self, evaluator: Engine) -> None:
         for name, value in evaluator.state.metrics.items():
             if is_scalar(value):
-                self.add_scalar(
-                    tag_of(name), float(value), evaluator.state.epoch
-                )  # MONAI sets it to the trainer's epoch
+                # MONAI sets an evaluator's epoch to the trainer's
+                self.add_scalar(tag_of(name), float(value), evaluator.state.epoch)
         self.flush()
 
 
 def tag_of(figure: str) -> str:
     """The tag of a validation's figure: under ``loss/``, ``auc/``, or ``score/`` for all others."""
+    if "/" in figure:  # of one class, such as auc/pneumonia
+        return figure
     for group in ("loss", "auc"):
         if group in figure.split("_"):
             rest = "_".join(word for word in figure.split("_") if word != group)

@@ -61,6 +61,8 @@ def test_other_processes_write_nothing(tmp_path: Path, monkeypatch: pytest.Monke
         ("loss_spinal_canal_stenosis", "loss/spinal_canal_stenosis"),
         ("auc_severe_spinal_canal_stenosis", "auc/severe_spinal_canal_stenosis"),
         ("mean_auc", "auc/mean"),
+        ("auc/pneumonia", "auc/pneumonia"),
+        ("sensitivity/no_loss", "sensitivity/no_loss"),
     ],
 )
 def test_figures_are_grouped_by_what_they_measure(figure: str, tag: str) -> None:
