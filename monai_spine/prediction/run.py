@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,6 +26,7 @@ from monai_spine.prediction.inputs import Conversion, Inputs, find_inputs
 from monai_spine.prediction.models import Models, open_models
 from monai_spine.prediction.outcomes import NAME, Outcome, fingerprint, read_outcome, write_tables
 from monai_spine.prediction.pending_study import PendingStudy
+from monai_spine.prediction.progress import Progress
 from monai_spine.scoring.competition import Floats, level_prior
 from monai_spine.scoring.submission import read_labels
 from monai_spine.spine import FINDINGS
@@ -38,6 +40,8 @@ class Summary:
     outcomes: list[Outcome] = field(default_factory=list)
     kept: int = 0
     refused_files: int = 0
+    pace: str = ""
+    """Seconds a study, in words; empty if all were done before."""
 
     @property
     def exit_code(self) -> ExitCode:
@@ -47,6 +51,10 @@ class Summary:
 
     def line(self) -> str:
         """One line for people."""
+        return f"{self.counts()}; see {self.out / 'studies.csv'}"
+
+    def counts(self) -> str:
+        """How many studies were graded or refused, and why. It names no folder, so that outputs may hold it."""
         refused = sum(bool(one.refused) for one in self.outcomes)
         graded = len(self.outcomes) - refused
         not_covered = sum(one.not_covered for one in self.outcomes)
@@ -56,7 +64,8 @@ class Summary:
         parts += [f"{not_covered} of {graded * len(FINDINGS)} findings not covered by any slice"] if not_covered else []
         parts += [f"{counted(bad, 'volume')} could not be used"] if bad else []
         parts += [f"{counted(self.refused_files, 'DICOM file')} refused"] if self.refused_files else []
-        return f"{', '.join(parts)}; see {self.out / 'studies.csv'}"
+        parts += [self.pace] if self.pace else []
+        return ", ".join(parts)
 
 
 def run_predict(
@@ -114,6 +123,8 @@ def predict(
 ) -> Summary:
     """Grade studies, and write to ``out`` a folder for each study and the tables of all (`outcomes.write_tables`).
 
+    The tables grow while the run goes on, and ``log.txt`` gets a line for each study (see `Progress`).
+
     A study whose levels cannot be found is refused, and the others go on.
 
     Parameters
@@ -130,11 +141,13 @@ def predict(
         "graders": [grader.digest for grader in models.graders],
         "given_points": given_points,
     }
-    summary = Summary(out, refused_files=inputs.refused_files)
+    summary, progress = Summary(out, refused_files=inputs.refused_files), Progress(out, len(inputs.studies))
+    progress.start(models.provenance)
     for study in track(inputs.studies, "grade", len(inputs.studies), quiet):
         folder = out / safe_name(study.study_id)
         mark = fingerprint(study.record, {**settings, "bad": study.bad, "left_out": study.left_out})
         outcome = None if force else read_outcome(folder, mark)
+        kept = outcome is not None
         if outcome is None:
             # First, so that a run killed in the middle does not leave an outcome beside files of two runs.
             (folder / NAME).unlink(missing_ok=True)
@@ -143,12 +156,24 @@ def predict(
         else:
             summary.kept += 1
         summary.outcomes.append(outcome)
-    # Of all studies, also those that an earlier run has done.
+        progress.study(outcome, kept=kept)
+        if progress.tables_due():
+            begin = time.perf_counter()
+            _write_tables(inputs, summary, models, fill)
+            progress.tables_written(time.perf_counter() - begin)
+    _write_tables(inputs, summary, models, fill)
+    summary.pace = progress.pace
+    progress.end(summary.counts())
+    return summary
+
+
+def _write_tables(inputs: Inputs, summary: Summary, models: Models, fill: Floats | None) -> None:
+    """The tables of all studies so far, also of those that an earlier run has done."""
+    out = summary.out
     write_points(out, [read_study(out / safe_name(one.study_id)) for one in summary.outcomes if one.located])
     graded = {one.study_id for one in summary.outcomes if not one.refused}
     write_findings_table(out, [study for study in inputs.studies if study.study_id in graded])
     write_tables(out, summary.outcomes, provenance=models.provenance, trained_on=models.trained_on_cell, fill=fill)
-    return summary
 
 
 def _grade(study: PendingStudy, out: Path, models: Models, given_points: bool, mark: str) -> Outcome:

@@ -179,5 +179,5 @@ def test_more_epochs_are_refused_if_the_rates_depend_on_their_number(tmp_path: P
 
     chosen = one_cycle if kind == "OneCycle" else schedule(kind)
     trained(tmp_path, 2, schedule=chosen)
-    with pytest.raises(InvalidTableError, match="planned for 2 epochs, but 5 .*start a new run from these"):
+    with pytest.raises(InvalidTableError, match=r"planned for 2 epochs, but 5 .*start a new run from these"):
         trained(tmp_path, 5, resume=True, schedule=chosen)
