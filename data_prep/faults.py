@@ -79,10 +79,3 @@ class Fault:
     """Number of the study among all of the datalist; None where the fault concerns the whole."""
     others: tuple[int, ...] = ()
     """Numbers of the other studies concerned."""
-
-
-def counted(count: int, word: str) -> str:
-    """``1 error``, ``2 errors``, ``2 studies``."""
-    if count == 1:
-        return f"{count} {word}"
-    return f"{count} {word[:-1]}ies" if word.endswith("y") else f"{count} {word}s"

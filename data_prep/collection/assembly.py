@@ -25,11 +25,11 @@ from data_prep.collection.output_folder import (
 )
 from data_prep.collection.quality import Tally
 from data_prep.collection.study import TEST, TRAINING, Job, Outline, StudyResult, do_study, stored_study
-from data_prep.faults import Fault, counted
+from data_prep.faults import Fault
 from data_prep.workers import run as run_all
 from monai_spine.console import track
 from monai_spine.data.datalist import check_no_leak
-from monai_spine.errors import ExitCode
+from monai_spine.errors import ExitCode, counted
 
 COVERAGE = "coverage.csv"
 QUALITY = "quality.csv"
@@ -72,7 +72,7 @@ class Collection:
         """One line for people."""
         total = self.tally.counts.total()
         faults = counted(total, "fault") if total else "no faults"
-        removed = f", {self.removed} volumes of an earlier run removed" if self.removed else ""
+        removed = f", {counted(self.removed, 'volume')} of an earlier run removed" if self.removed else ""
         return f"{self.training} training and {self.test} test studies, {faults}{removed}"
 
     def report(self) -> str:

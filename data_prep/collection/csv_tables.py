@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from data_prep.faults import counted
-from monai_spine.errors import InvalidTableError, MissingInputError, listed
+from monai_spine.errors import InvalidTableError, MissingInputError, counted, listed
 
 if TYPE_CHECKING:
     import pandera.pandas as pa

@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 import pandas as pd
 
 from data_prep.collection.coverage_table import CoverageRow
-from data_prep.faults import Fault, FaultCode, counted
+from data_prep.faults import Fault, FaultCode
 from monai_spine.data.coverage import VIEWS
-from monai_spine.errors import listed
+from monai_spine.errors import counted, listed
 from monai_spine.spine import FINDINGS, Group, Level
 
 COLUMNS = ("study_id", "series_id", "target", "code", "detail")

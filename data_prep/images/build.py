@@ -20,7 +20,7 @@ from data_prep.images.report import ImageReport
 from data_prep.images.sample import ImageSet, Sample, Section, check_counts
 from data_prep.images.split import Split, assign_folds, group_samples, validation_given
 from monai_spine.console import track
-from monai_spine.errors import InvalidTableError, listed
+from monai_spine.errors import InvalidTableError, counted, listed
 from monai_spine.files import write_json
 from monai_spine.images.data.datalist import ImageDatalist, Record, write_image_datalist
 
@@ -151,7 +151,7 @@ def _faults_of_moves(samples: Sequence[Sample], names: Sequence[str], folds: Num
         trained = (n for n, sample in enumerate(samples) if sample.section is Section.TRAINING)
         moved = tuple(names[n] for n in trained if folds[n] == 0)
         if moved:
-            yield Fault(Code.MOVED_TO_VALIDATION, f"{len(moved)} images: {listed(moved)}", images=moved)
+            yield Fault(Code.MOVED_TO_VALIDATION, f"{counted(len(moved), 'image')}: {listed(moved)}", images=moved)
 
 
 def _faults_of_classes(given: ImageSet, samples: Sequence[Sample], groups: Numbers, folds: Numbers) -> Iterator[Fault]:

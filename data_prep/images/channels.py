@@ -11,7 +11,7 @@ from data_prep.collection.csv_tables import raise_faults, read_csv
 from data_prep.images.folders import NamePattern, find_images, split_folders
 from data_prep.images.sample import ImageSet, Sample, Section, mapped, ordered_classes, read_mapping, task_of
 from data_prep.images.table import LabelColumns, check_columns, check_missing, read_labels
-from monai_spine.errors import InvalidOptionError, InvalidTableError, listed
+from monai_spine.errors import InvalidOptionError, InvalidTableError, counted, listed
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ def read_channels(
     ]
     whole = [stack for stack in stacks if len(stack.files) == len(channels)]
     check_missing(lacking, folder, folder, skip_missing)
-    notes = [f"{unmatched} images do not fit the pattern and were left out"] if unmatched else []
+    notes = [f"{counted(unmatched, 'image')} left out: outside of the pattern"] if unmatched else []
     if table is None:
         made = _by_folder(whole, folder, labels, channels)
     else:

@@ -20,12 +20,12 @@ from data_prep.faults import Fault
 from data_prep.rsna2024.label_points import PlacedPoint
 from data_prep.rsna2024.labels import TEST_SERIES, TRAIN, StudyTables, Training, read_test, read_training
 from data_prep.rsna2024.studies import ConvertedStudy, join
-from monai_spine.errors import MissingInputError
+from monai_spine.errors import MissingInputError, counted
 
 IMAGES = {TRAINING: "train_images", TEST: "test_images"}
 OUTPUT = {TRAINING: "", TEST: "test"}
 """Folder of OUT that a section's studies and conversion tables go to."""
-CONVERTED = ("manifest.csv", "files.csv")
+MANIFEST, FILES = CONVERTED = ("manifest.csv", "files.csv")
 """Tables of the converter, of all studies of a section together."""
 POINTS = "points.csv"
 POINT_COLUMNS = (
@@ -113,10 +113,8 @@ def _study(job: _Job, rsna: Path, out: Path, resume: bool) -> StudyResult:
         rows={
             POINTS: [_point_row(point) for point in points],
             COVERAGE: coverage,
-            **{
-                _in(job.section, name): [cells(name, row) for row in rows]
-                for name, rows in zip(CONVERTED, (result.manifest, result.files), strict=True)
-            },
+            _in(job.section, MANIFEST): [cells(MANIFEST, row) for row in result.manifest],
+            _in(job.section, FILES): [cells(FILES, row) for row in result.files],
         },
         volumes=[_in(job.section, row.nifti) for row in result.manifest if row.nifti],
         refused=entry is None or _has_refused(result) or any(fault.code in LOST_POINTS for fault in faults),
@@ -151,5 +149,5 @@ def _unlisted_faults(rsna: Path, training: Training, test: Sequence[StudyTables]
         faults |= {Fault(Code.UNKNOWN_STUDY, f"not in {tables[section]}", study=study) for study in unlisted}
         stray = sum(entry.is_file() for entry in entries)
         if stray:
-            faults.add(Fault(Code.STRAY_FILES, f"{stray} files directly in {folder.name}"))
+            faults.add(Fault(Code.STRAY_FILES, f"{counted(stray, 'file')} directly in {folder.name}"))
     return faults

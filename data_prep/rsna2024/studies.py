@@ -14,6 +14,7 @@ from data_prep.dicom.tables import FileRow
 from data_prep.faults import Fault
 from data_prep.rsna2024.label_points import Place, PlacedPoint, SliceKey, place
 from data_prep.rsna2024.labels import StudyTables
+from monai_spine.errors import counted
 from monai_spine.spine import MISSING, TARGETS, SeriesType
 
 
@@ -111,7 +112,7 @@ def _series_faults(study: StudyTables, conversion: ConvertedStudy) -> list[Fault
     ]
     faults += [_fault(study, s, Code.UNKNOWN_SERIES, "left out") for s in present - set(listed)]
     faults += [
-        _fault(study, series, Code.REFUSED_STACK, f"{count} files: {reason}")
+        _fault(study, series, Code.REFUSED_STACK, f"{counted(count, 'file')}: {reason}")
         for series, reasons in conversion.refused.items()
         for reason, count in reasons.items()
     ]

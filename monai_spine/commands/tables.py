@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from monai_spine.errors import InvalidOptionError
+from monai_spine.errors import InvalidOptionError, counted
 
 Solution = Annotated[Path, typer.Argument(help="Labels: in the form of train.csv, or one-hot rows with a row_id.")]
 Submission = Annotated[Path, typer.Argument(help="Out-of-fold CSV with row_id, normal_mild, moderate, severe.")]
@@ -139,7 +139,7 @@ def calibrate(  # noqa: PLR0917 - options
         if len(tables) != 1:
             raise InvalidOptionError(f"expected one submission with --apply, but found {len(tables)} files")
         studies = calibration.apply_calibration(apply, tables[0], out, normalise)
-        typer.echo(f"{studies} studies calibrated; see {out / 'calibrated.csv'}")
+        typer.echo(f"{counted(studies, 'study')} calibrated; see {out / 'calibrated.csv'}")
         return
     if len(tables) != 2:
         raise InvalidOptionError(f"expected SOLUTION and SUBMISSION, but found {len(tables)} files")

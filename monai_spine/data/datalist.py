@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 
-from monai_spine.errors import InvalidTableError, MissingInputError, listed
+from monai_spine.errors import InvalidTableError, MissingInputError, counted, listed
 from monai_spine.files import read_json
 from monai_spine.spine import MISSING, TARGETS, Grade, SeriesType
 
@@ -226,7 +226,7 @@ def _with_series(path: Path, records: Sequence[Record]) -> list[Record]:
     if len(lacking) == len(records):
         raise InvalidTableError(f"{path}: expected volumes, but none of {len(records)} studies has any")
     if lacking:
-        logger.warning("%s: left out %d studies without any volume: %s", path, len(lacking), listed(lacking))
+        logger.warning("%s: left out %s without any volume: %s", path, counted(len(lacking), "study"), listed(lacking))
     return [record for record in records if has_series(record)]
 
 

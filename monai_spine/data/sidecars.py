@@ -63,8 +63,8 @@ def read_sidecar(path: Path) -> dict[str, Any]:
 def study_of(path: Path) -> str:
     """The study that a volume's sidecar says it is of; empty if it does not say so."""
     try:
-        content = json.loads(path.with_name(f"{stem_of(path)}.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
+        content = read_json(path.with_name(f"{stem_of(path)}.json"))
+    except (OSError, InvalidTableError):
         return ""
     known = content if isinstance(content, dict) else {}
     return str(known.get("Study") or known.get("StudyInstanceUID") or "")

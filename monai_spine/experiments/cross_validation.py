@@ -9,12 +9,17 @@ from pathlib import Path
 
 import numpy as np
 
+from monai_spine.bundle.model_description import description_path
 from monai_spine.bundle.run import Report, Settings, training_configs
-from monai_spine.data.datalist import Record, read_datalist, split_folds
-from monai_spine.errors import InvalidOptionError
-from monai_spine.experiments.fold_run import FoldRun, labels_of, prefixed
+from monai_spine.data.datalist import Record, label_array, read_datalist, split_folds
+from monai_spine.errors import InvalidOptionError, counted
+from monai_spine.experiments.fold_run import (
+    FoldRun,
+    labels_of,
+    prefixed,
+)
 from monai_spine.files import write_json, write_text
-from monai_spine.scoring.competition import competition_score
+from monai_spine.scoring.competition import JEFFREYS, Floats, against_prior, competition_score, level_prior
 from monai_spine.scoring.submission import read_predictions, write_predictions
 from monai_spine.spine import MISSING, TARGETS, Grade
 
@@ -35,16 +40,23 @@ class Plan:
 
 @dataclass(frozen=True)
 class Outcome:
-    """The competition's score of each fold's studies, and of all studies together."""
+    """The competition's score of each fold's studies, and of all studies together.
+
+    ``prior``: the score of the prior on all studies; each study's is learnt from the studies of the other folds.
+    """
 
     folds: dict[int, float]
     score: float
+    prior: float
     studies: int
 
     def line(self) -> str:
         """For the terminal."""
         each = ", ".join(f"{fold}: {score:.4f}" for fold, score in self.folds.items())
-        return f"{self.studies} studies, out-of-fold score {self.score:.4f} (folds {each})"
+        return (
+            f"{counted(self.studies, 'study')}, out-of-fold score {self.score:.4f} (lower is better; folds {each}), "
+            f"{against_prior(self.score, self.prior)}"
+        )
 
 
 def cross_validate(plan: Plan, out: Path, folds: Sequence[int] | None, report: Report) -> Outcome:
@@ -88,7 +100,9 @@ def _run_fold(plan: Plan, fold: int, root: Path, report: Report) -> None:
     run.evaluate()
     models = root.parent / "models"
     models.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(root / "models/model.pt", models / f"fold_{fold}.pt")
+    weights, copied = root / "models/model.pt", models / f"fold_{fold}.pt"
+    for source, target in ((description_path(weights), description_path(copied)), (weights, copied)):
+        shutil.copyfile(source, target)
 
 
 def _joined(records: Sequence[Record], folds: Sequence[int], out: Path) -> Outcome:
@@ -105,10 +119,18 @@ def _joined(records: Sequence[Record], folds: Sequence[int], out: Path) -> Outco
     # Concatenated, not averaged: each study was held out exactly once.
     write_predictions(out / "out_of_fold.csv", study_ids, probabilities)
     write_text(out / "solution.csv", _solution(study_ids, grades))
-    outcome = Outcome(scores, float(competition_score(grades, probabilities).score), len(study_ids))
-    content = {"score": outcome.score, "folds": scores, "studies": outcome.studies}
+    priors = [_prior(records, fold, len(parts[fold].grades)) for fold in folds]
+    score, prior = (competition_score(grades, rows).score for rows in (probabilities, np.concatenate(priors)))
+    outcome = Outcome(scores, float(score), float(prior), len(study_ids))
+    content = {"score": outcome.score, "prior": outcome.prior, "folds": scores, "studies": outcome.studies}
     write_json(out / "cross_validation.json", content)
     return outcome
+
+
+def _prior(records: Sequence[Record], fold: int, studies: int) -> Floats:
+    """``(studies, 25, 3)``: for each study of a fold, the prior of the studies that its network learnt from."""
+    rows = level_prior(label_array(split_folds(records, fold)[0]), JEFFREYS)
+    return np.broadcast_to(rows, (studies, *rows.shape))
 
 
 def _solution(study_ids: Sequence[str], grades: np.ndarray) -> str:

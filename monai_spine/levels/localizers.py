@@ -10,6 +10,8 @@ import numpy as np
 import torch
 from monai.bundle import ConfigParser
 
+from monai_spine.bundle.model_description import read_description
+from monai_spine.bundle.model_settings import followed
 from monai_spine.bundle.shipped import LEVEL_LOCALIZER, RECESS_LOCALIZER
 from monai_spine.data.volume import Opener, Volume, open_volume
 from monai_spine.errors import InvalidOptionError, InvalidTableError, MissingInputError
@@ -60,12 +62,16 @@ def _network(bundle: Path, option: str) -> torch.nn.Module:
     if not config.is_file():
         raise MissingInputError(f"expected a bundle, but there is no {config}; name its folder with {option}")
     try:
-        definition = json.loads(config.read_text(encoding="utf-8"))["network_def"]
+        content = json.loads(config.read_text(encoding="utf-8"))
+        definition = content["network_def"]
     except (ValueError, KeyError, TypeError) as err:
         raise InvalidTableError(f"{config}: expected a bundle's configuration with a network_def") from err
     # The network alone is parsed: the rest of the configuration names data that need not exist here.
-    network = ConfigParser({"network_def": definition}).get_parsed_content("network_def")
-    return load_weights(network, bundle / "models/model.pt")
+    parser, weights = ConfigParser({"network_def": definition}), bundle / "models/model.pt"
+    if weights.is_file():  # reading them says so if they are missing
+        changes = followed(content, content, read_description(weights), weights)
+        parser.update({id_: value for id_, value in changes.items() if id_.startswith("network_def#")})
+    return load_weights(parser.get_parsed_content("network_def"), weights)
 
 
 def usable_device(name: str | None) -> torch.device:

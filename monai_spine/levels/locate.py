@@ -11,8 +11,8 @@ from monai_spine.data.datalist import read_content
 from monai_spine.data.sidecars import stem_of
 from monai_spine.data.studies import check_no_pairs, find_studies, find_study, nifti_files
 from monai_spine.data.volume import SUFFIXES, open_volume
-from monai_spine.errors import ExitCode, InvalidOptionError, MissingInputError
-from monai_spine.files import safe_name
+from monai_spine.errors import ExitCode, InvalidOptionError, MissingInputError, counted
+from monai_spine.files import check_separate, safe_name
 from monai_spine.levels.files import write_points
 from monai_spine.levels.localizers import LevelLocator, RecessLocator
 from monai_spine.levels.search import StudyInput, search
@@ -33,7 +33,7 @@ class Summary:
 
     def line(self) -> str:
         """The outcome in one line."""
-        parts = [f"{len(self.found)} studies located"]
+        parts = [f"{counted(len(self.found), 'study')} located"]
         parts += [f"{len(self.uncertain)} of them with uncertain levels"] if self.uncertain else []
         parts += [f"{len(self.none)} without points"] if self.none else []
         return ", ".join(parts)
@@ -53,8 +53,9 @@ def locate(
     or datalists. Recesses are put on axial planes if the study has an axial series.
     ``recesses``: finds the recesses in axial slices; without it they are projected.
     Raises `MissingInputError`, `InvalidTableError` or `InvalidOptionError` if an input does not exist or is none of
-    these, or two studies have the same name.
+    these, two studies have the same name, or the output is among the inputs.
     """
+    check_separate(inputs, out)
     studies = find_inputs(inputs)
     out.mkdir(parents=True, exist_ok=True)
     summary, located = Summary(), []

@@ -88,6 +88,9 @@ class LevelGrader(nn.Module):
     ) -> None:
         super().__init__()
         self.views = [view.slices if isinstance(view, View) else int(view) for view in views]
+        self.view_names = [
+            view.name if isinstance(view, View) else f"view {number}" for number, view in enumerate(views, start=1)
+        ]
         self.backbone_of_view = _backbone_of_view(backbone_of_view, len(self.views), len(backbones))
         self.views_of_backbone = [
             [view for view, backbone in enumerate(self.backbone_of_view) if backbone == index]

@@ -37,6 +37,7 @@ _README = """# Results of `monai-spine predict`
 | `<study>/findings.json` | each finding: grade, probabilities, point, series and slice, coverage, flags |
 | `<study>/points.json`, `points.mrk.json`, `levels.png` | the levels, for programs, for 3D Slicer, for people |
 | `points.csv`, `volumes.csv` | the points of all studies; the state of each sagittal volume |
+| `log.txt` | a line for each study, with its seconds and the time left |
 | `volumes/` | NIfTI volumes made from DICOM, and `files.csv`, with the names of the input files |
 | `<study>/outcome.json` | for the next run, which does not grade finished studies again |
 """

@@ -10,6 +10,7 @@ being taken from scikit-learn, because old versions of scikit-learn normalise ro
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass
 
 import numpy as np
@@ -117,6 +118,15 @@ def constant_score(labels: npt.ArrayLike, rows: Floats) -> Score:
     """Score of giving every study the same ``(25, 3)`` rows, such as a `level_prior` or `uniform_rows`."""
     labels = np.asarray(labels)
     return competition_score(labels, np.broadcast_to(rows, (*labels.shape, len(Grade))))
+
+
+def against_prior(score: float, prior: float) -> str:
+    """In words, whether a score or a loss is better than the prior's, which needs no image. Lower is better."""
+    if math.isnan(score) or math.isnan(prior):
+        return "not comparable with the prior"
+    if score < prior:
+        return f"better than the prior ({prior:.4f}) by {prior - score:.4f}"
+    return f"{'worse than' if score > prior else 'equal to'} the prior ({prior:.4f}): nothing learnt"
 
 
 def uniform_rows() -> Floats:

@@ -12,6 +12,7 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from monai_spine.console import track
+from monai_spine.errors import counted
 from monai_spine.files import write_figure, write_text
 from monai_spine.scoring.competition import WEIGHTS, Floats, Ints, competition_score, natural_prevalence
 from monai_spine.scoring.figures import BINS, bin_sums, calibration_errors, reliability, study_briers
@@ -76,7 +77,8 @@ class CalibrationReport:
         lines += [f"{'':14}{stage:22}{score:23.4f}" for stage, score in self.scores.items()]
         lines += ["", *(f"{group.value}: {self._sentence(group)}" for group in Group)]
         lines.append(
-            f"{self.studies} studies of {self.patients} patients; fitted on other patients' rows ({self.folds} folds); "
+            f"{counted(self.studies, 'study')} of {counted(self.patients, 'patient')}; fitted on other "
+            f"patients' rows ({self.folds} folds); "
             "95 % intervals"
         )
         return "\n".join(lines)

@@ -11,7 +11,7 @@ from typing import Any, get_args
 import numpy as np
 
 from monai_spine.console import track
-from monai_spine.errors import InvalidOptionError, listed
+from monai_spine.errors import InvalidOptionError, counted, listed
 from monai_spine.files import write_text
 from monai_spine.scoring.competition import Floats, constant_score, level_prior
 from monai_spine.scoring.resampling import (
@@ -75,8 +75,8 @@ class EnsembleReport:
         lines += [f"{'prior':{width}}{self.prior:>23.3f}", ""]
         lines += [f"{name} against mean: {_sentence(gain)}" for name, gain in self.gains.items()]
         lines.append(
-            f"{self.studies} studies of {self.patients} patients; weighted and stacked fitted on other patients "
-            f"({self.folds} folds); lower is better; 95 % intervals"
+            f"{counted(self.studies, 'study')} of {counted(self.patients, 'patient')}; weighted and stacked fitted on "
+            f"other patients ({self.folds} folds); lower is better; 95 % intervals"
         )
         return "\n".join(lines)
 

@@ -73,7 +73,7 @@ def _from_truth(path: Path, solution: Labels) -> Score:
             posterior[study, finding] = _probabilities(path, row)
     unknown = [study for study, rows in zip(solution.study_ids, posterior, strict=True) if np.isnan(rows).any()]
     if unknown:
-        raise InvalidTableError(f"{path} lacks findings of {len(unknown)} studies of the solution: {listed(unknown)}")
+        raise InvalidTableError(f"{path} lacks findings of studies of the solution: {listed(unknown)}")
     # The submission with the least expected loss is proportional to the probability of each grade times its weight.
     return competition_score(solution.grades, posterior * WEIGHTS)
 

@@ -11,6 +11,7 @@ from typing import Any, Literal
 import numpy as np
 
 from monai_spine.console import track
+from monai_spine.errors import counted
 from monai_spine.scoring import figures as metrics
 from monai_spine.scoring.competition import WEIGHTS, Floats, Ints, natural_prevalence, normalised
 from monai_spine.scoring.figures import BINS, bin_sums, calibration_errors
@@ -107,7 +108,8 @@ class MetricsReport:
                 lines.append(f"{head:>30}" + "".join(f"{n:13}" for n in row))
         lines += [
             "",
-            f"{self.studies} studies of {self.patients} patients; intervals from {self.replicates} replicates",
+            f"{counted(self.studies, 'study')} of {counted(self.patients, 'patient')}; "
+            f"intervals from {self.replicates} replicates",
         ]
         return "\n".join(lines)
 

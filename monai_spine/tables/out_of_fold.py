@@ -202,7 +202,7 @@ def _patients(study_ids: Sequence[str], solution: Path | None, datalist: Path | 
         patient_of = _patients_of_datalist(datalist)
         unknown = [study for study in study_ids if study not in patient_of]
         if unknown:
-            raise InvalidTableError(f"{datalist} lacks {len(unknown)} studies of the solution: {listed(unknown)}")
+            raise InvalidTableError(f"{datalist} lacks studies of the solution: {listed(unknown)}")
         return tuple(patient_of[study] for study in study_ids)
     table = read_table(solution) if solution else None
     if table is not None and {"study_id", "patient_id"} <= set(table.columns):

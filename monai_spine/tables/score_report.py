@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from monai_spine.errors import InvalidTableError
+from monai_spine.errors import InvalidTableError, counted
 from monai_spine.scoring.competition import (
     JEFFREYS,
     Score,
@@ -71,7 +71,7 @@ class ScoreReport:
             figures = "".join(f"{column.as_dict()[part]:12.4f}" for column in columns.values())
             lines.append(f"{part:20}{figures}" + (f"{share[part]:12.0%}" if share else ""))
         filled = f", {self.filled} of them filled in" if self.filled else ""
-        lines.append(f"{self.studies} studies, {self.rows} labelled rows{filled}; lower is better")
+        lines.append(f"{counted(self.studies, 'study')}, {counted(self.rows, 'labelled row')}{filled}; lower is better")
         return "\n".join(lines)
 
     def _columns(self) -> dict[str, Score]:

@@ -170,6 +170,17 @@ class OneCycle(OneCycleLR):
         super().__init__(optimizer, max_lr=highest, total_steps=epochs * steps, pct_start=round(rise + 1e-4, 4))
 
 
+def extends(schedule: object, state: Mapping[str, Any]) -> bool:
+    """Whether a run whose schedule has this state may go on to more epochs than it was planned for.
+
+    That is so if the rates of the epochs done are what they would have been in the longer run. `ReduceLROnPlateau` is
+    one of torch's schedules for which it is; one-cycle and cosine schedules end with the training.
+    """
+    if isinstance(schedule, Schedule):
+        return schedule.extends(state)
+    return isinstance(schedule, ReduceLROnPlateau)
+
+
 class LearningRate:
     """Moves any schedule on: after each iteration of a trainer, or after each validation.
 

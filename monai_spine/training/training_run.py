@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
+import ignite.distributed as idist
 import torch
 from ignite.engine import Engine, Events
 from ignite.handlers import ProgressBar
 from torch.optim import Optimizer
 
+from monai_spine.bundle.model_description import description_path, write_description
+from monai_spine.bundle.options import RunSettings
 from monai_spine.training.best_model import BestModel
 from monai_spine.training.epoch_start import ReseedEachEpoch
 from monai_spine.training.run_state import RunState, Stateful
@@ -65,7 +70,9 @@ class TrainingRun:
     seed
         Of the random numbers of each epoch; each process draws its own.
     settings
-        What the result depends on; see `RunState`.
+        What the result depends on, for `RunState`, and the description that is written beside the weights.
+    described
+        A dataclass whose fields are the described settings, in place of those that ``settings`` holds.
     rates_each_epoch
         Whether to log learning rates once an epoch, in place of once an iteration.
     progress
@@ -88,7 +95,8 @@ class TrainingRun:
         keep: Sequence[str] = (),
         resume: bool | str = False,
         seed: int = 0,
-        settings: Mapping[str, str] | None = None,
+        settings: RunSettings | None = None,
+        described: Any = None,
         rates_each_epoch: bool = False,
         progress: bool = False,
     ) -> None:
@@ -107,9 +115,13 @@ class TrainingRun:
         }
         if average is not None and average.active:
             parts["ema_network"] = average.ema_model
+        settings = settings or RunSettings()
+        self.description = settings.description
+        if described is not None:
+            self.description = replace(self.description, settings=dataclasses.asdict(described))
         folder = Path(best_model.path).parent
-        files = [str(best_model.path), *(str(folder / name) for name in keep)]
-        self.state = RunState(parts=parts, folder=folder, keep=files, settings=settings)
+        files = [best_model.path, description_path(best_model.path), *(folder / name for name in keep)]
+        self.state = RunState(parts=parts, folder=folder, keep=[str(file) for file in files], settings=settings.result)
 
     def attach(self) -> None:
         """Attach everything but the run's state."""
@@ -128,6 +140,8 @@ class TrainingRun:
         """Train, unless the run has finished; errors are those of `RunState.attach` and of the engines."""
         # first: it moves an earlier run's files out of the way
         if self.state.attach(self.trainer, resume=self.resume):
+            if idist.get_rank() == 0:
+                write_description(self.best_model.path, self.description)
             self.attach()
             self.trainer.run()
         self.tensorboard.close()

@@ -11,7 +11,7 @@ from typing import Any
 from optuna.trial import FrozenTrial
 
 from monai_spine.bundle.run import Report, Settings, training_configs
-from monai_spine.errors import ExitCode, InvalidOptionError, MissingInputError, SpineError, listed
+from monai_spine.errors import ExitCode, InvalidOptionError, MissingInputError, SpineError, counted, listed
 from monai_spine.experiments.fold_run import digest
 from monai_spine.experiments.tuning.results import check_folder, write_results
 from monai_spine.experiments.tuning.search import OWN_DATABASE, PRUNERS, Search, TuningRequest, reason
@@ -112,7 +112,7 @@ class TuningResult:
         chosen = ", ".join(f"{name} {value}" for name, value in self.best.params.items())
         failed = f", {len(self.failed)} failed" if self.failed else ""
         best = f"best {self.metric} {self.best.value:.4f} in trial {self.best.number}"
-        return f"{self.trials} trials{failed}; {best}: {chosen}"
+        return f"{counted(self.trials, 'trial')}{failed}; {best}: {chosen}"
 
 
 def tune(request: TuningRequest, out: Path, report: Report) -> TuningResult:

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from monai_spine.errors import InvalidTableError
+from monai_spine.errors import InvalidTableError, counted
 from monai_spine.files import write_json
 from monai_spine.images.data.datalist import Record, Task
 from monai_spine.images.evaluation.figures import Classified, Figures, class_figures, key_name, overall_figures
@@ -64,7 +64,7 @@ class ClassificationReport(Review):
         summary = summarise_images(classified, self.classes, groups, self.task, replicates=self.replicates)
         write_json(self.path, summary.as_dict())
         key = key_name(self.task)
-        logger.info("%d images\n%s", len(labels), summary.to_text())
+        logger.info("%s\n%s", counted(len(labels), "image"), summary.to_text())
         logger.info("%s %s: %s", key.replace("_", " "), summary.figures[key], self.path)
 
 

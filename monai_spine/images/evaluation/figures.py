@@ -13,6 +13,7 @@ import torch
 from ignite.engine import Engine
 from ignite.metrics import Metric
 
+from monai_spine.errors import counted
 from monai_spine.images.data.datalist import Task
 from monai_spine.scoring import figures as metrics
 from monai_spine.scoring.competition import Floats, Ints
@@ -142,7 +143,7 @@ class ClassificationCharts:
         classified = Classified(labels, probabilities, self.thresholds)
         matrices = classified.confusions()
         if not classified.multilabel:
-            return [Confusion(f"{int(matrices.sum())} images", self.classes, matrices)]
+            return [Confusion(counted(int(matrices.sum()), "image"), self.classes, matrices)]
         return [Confusion(name, ("no", "yes"), one) for name, one in zip(self.classes, matrices, strict=True)]
 
 

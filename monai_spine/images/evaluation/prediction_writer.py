@@ -13,11 +13,12 @@ import numpy as np
 import numpy.typing as npt
 from ignite.engine import Engine, Events
 
+from monai_spine.errors import counted
 from monai_spine.files import csv_text, write_text
 from monai_spine.images.data.datalist import UNKNOWN, Record
 from monai_spine.images.data.store import ImageStore
 from monai_spine.images.evaluation.figures import Classified
-from monai_spine.images.network.model_description import ModelDescription
+from monai_spine.images.network.model_description import ClassifierDescription
 from monai_spine.scoring.competition import Floats
 from monai_spine.training.engine_output import CollectedCases
 
@@ -54,7 +55,7 @@ class ImagePredictionWriter:
         *,
         output_dir: str,
         records: Sequence[Record],
-        description: ModelDescription,
+        description: ClassifierDescription,
         store: ImageStore,
         root: str,
         thresholds: Floats | None = None,
@@ -80,7 +81,7 @@ class ImagePredictionWriter:
         if self.store.refused:
             reasons = [[self._relative(files), str(reason)] for files, reason in self.store.refused.items()]
             _table(self.output_dir / "refused.csv", ["image", "reason"], reasons)
-        logger.info("%d images classified: %s", len(readable), path)
+        logger.info("%s classified: %s", counted(len(readable), "image"), path)
 
     def _rows(
         self, cases: Mapping[int, tuple[npt.NDArray[Any], npt.NDArray[Any]]]

@@ -5,14 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence, Sized
 from typing import Any
 
-from ignite.engine import Engine
-
 from monai_spine.images.data.datalist import ImageDatalist, Record, Task
 from monai_spine.images.data.dataset import frequencies
 from monai_spine.images.data.store import ImageStore
 from monai_spine.images.network.classifier import ImageClassifier
 from monai_spine.images.network.layer_freezing import FROZEN, LayerFreezing
-from monai_spine.images.network.model_description import ModelDescription, check_described, write_description
+from monai_spine.images.network.model_description import ClassifierDescription, check_described
 
 _LONG = 40
 """Epochs from which on a training is long enough for stronger augmentation to pay."""
@@ -106,20 +104,9 @@ def start_classifier(
 
 
 def load_classifier(
-    network: ImageClassifier, *, description: ModelDescription, task: str, classes: Sequence[str], path: str
+    network: ImageClassifier, *, description: ClassifierDescription, task: str, classes: Sequence[str], path: str
 ) -> None:
     """Fill a network with trained weights, if they are those of the datalist's task and classes."""
     check_described(path)
     description.check(task=task, classes=list(classes), path=path)
     network.take_weights(path)
-
-
-class DescribedWeights:
-    """Writes what using the weights needs beside them, when a training begins."""
-
-    def __init__(self, *, path: str, description: ModelDescription) -> None:
-        self.path, self.description = path, description
-
-    def attach(self, evaluator: Engine, trainer: Engine) -> None:  # noqa: ARG002 (a run's listeners get both engines)
-        """Write it."""
-        write_description(self.path, self.description)

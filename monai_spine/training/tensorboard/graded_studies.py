@@ -67,7 +67,7 @@ class GradedCrops:
                 picture = crops_picture(
                     _numbers(image),
                     _numbers(attention),
-                    self.network.views,
+                    dict(zip(self.network.view_names, self.network.views, strict=True)),
                     probabilities=_numbers(study["pred"]),
                     label=_numbers(study["label"]),
                     title=f"{study['study_id']}  loss {loss:.2f}",

@@ -45,7 +45,10 @@ class TensorBoard:
         return getattr(self._writer, name)
 
     def attach(self, trainer: Engine, evaluator: Engine, optimizer: Optimizer, *, rates_at: Events) -> None:
-        """Log losses of iterations as ``train_loss``, figures of validations, and rates as ``lr/group_0``, ….
+        """Log losses of iterations as ``loss/training``, figures of validations as `tag_of` groups them, and rates.
+
+        A rate goes under the ``name`` of its group of parameters, as in ``lr/backbone``; without a name, under
+        ``lr/all``, or ``lr/group_0`` and so on if there are several.
 
         Parameters
         ----------
@@ -66,18 +69,34 @@ class TensorBoard:
     def _log_loss(self, trainer: Engine) -> None:
         output: Any = trainer.state.output
         first = output[0] if isinstance(output, list) else output  # of decollated items each holds the batch's loss
-        self.add_scalar("train_loss", float(torch.as_tensor(first["loss"]).detach()), trainer.state.iteration)
+        self.add_scalar("loss/training", float(torch.as_tensor(first["loss"]).detach()), trainer.state.iteration)
 
     def _log_rates(self, trainer: Engine, optimizer: Optimizer, event: Events) -> None:
         step = trainer.state.get_event_attrib_value(event)
-        for n, group in enumerate(optimizer.param_groups):
-            self.add_scalar(f"lr/group_{n}", float(group["lr"]), step)
+        groups = optimizer.param_groups
+        unnamed = "all" if len(groups) == 1 else "group_{}"
+        # groups of one name differ in weight decay alone
+        rates = {group.get("name", unnamed.format(n)): float(group["lr"]) for n, group in enumerate(groups)}
+        for name, rate in rates.items():
+            self.add_scalar(f"lr/{name}", rate, step)
 
     def _log_figures(self, evaluator: Engine) -> None:
         for name, value in evaluator.state.metrics.items():
             if is_scalar(value):
-                self.add_scalar(name, float(value), evaluator.state.epoch)  # MONAI sets it to the trainer's epoch
+                # MONAI sets an evaluator's epoch to the trainer's
+                self.add_scalar(tag_of(name), float(value), evaluator.state.epoch)
         self.flush()
+
+
+def tag_of(figure: str) -> str:
+    """The tag of a validation's figure: under ``loss/``, ``auc/``, or ``score/`` for all others."""
+    if "/" in figure:  # of one class, such as auc/pneumonia
+        return figure
+    for group in ("loss", "auc"):
+        if group in figure.split("_"):
+            rest = "_".join(word for word in figure.split("_") if word != group)
+            return f"{group}/{rest or 'validation'}"
+    return f"score/{figure.removeprefix('score_')}"
 
 
 def _nothing(*_: Any, **__: Any) -> None:

@@ -14,6 +14,7 @@ from monai_spine.errors import InvalidOptionError, MissingInputError
 from monai_spine.experiments import fold_run
 from monai_spine.experiments.cross_validation import Plan, cross_validate
 from monai_spine.experiments.fold_run import OWN
+from monai_spine.scoring.competition import JEFFREYS, competition_score, level_prior
 from monai_spine.tables.score_report import report_score
 from tests.bundles.runs import CONFIGS, SMALL
 from tests.cohorts import write_cohort
@@ -46,7 +47,8 @@ def test_every_study_is_graded_by_the_fold_that_never_saw_it(done: Path, data: P
         own = pd.read_csv(done / f"fold_{fold}/eval/predictions.csv", index_col=0)
         assert {row.split("_")[0] for row in own.index} == mine
         assert np.allclose(own, rows.loc[own.index], atol=1e-8)
-    assert {path.name for path in (done / "models").iterdir()} == {"fold_0.pt", "fold_1.pt"}
+    files = {"fold_0.pt", "fold_1.pt", "fold_0.json", "fold_1.json"}
+    assert {path.name for path in (done / "models").iterdir()} == files
 
 
 @pytest.mark.slow
@@ -55,6 +57,16 @@ def test_the_score_is_that_of_the_tables(done: Path) -> None:
     table = json.loads(report_score(done / "solution.csv", done / "out_of_fold.csv").to_json())
     assert content["score"] == pytest.approx(table["score"], abs=1e-6)
     assert np.mean(list(content["folds"].values())) == pytest.approx(content["score"], abs=0.3)
+
+
+def test_the_prior_of_a_study_is_learnt_from_the_other_folds(done: Path, data: Path) -> None:
+    records = read_datalist(data)
+    rows = []
+    for record in records:
+        others = [one["label"] for one in records if one["fold"] != record["fold"]]
+        rows.append(level_prior(np.stack(others), JEFFREYS))
+    expected = competition_score(np.stack([record["label"] for record in records]), np.stack(rows)).score
+    assert json.loads((done / "cross_validation.json").read_text())["prior"] == pytest.approx(expected)
 
 
 @pytest.mark.slow

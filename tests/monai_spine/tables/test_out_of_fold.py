@@ -127,4 +127,4 @@ def test_patients_come_from_the_datalist_or_from_a_column_of_the_solution(
     whole = write_datalist(tmp_path / "datalist.json", entries)
     assert read_out_of_fold(solution, submissions, datalist=whole).patients == tuple(owners)
     lacking = write_datalist(tmp_path / "lacking.json", entries[1:])
-    assert "lacks 1 studies" in refused(solution, submissions, datalist=lacking)
+    assert "lacks studies of the solution" in refused(solution, submissions, datalist=lacking)
