@@ -1,7 +1,5 @@
 """One study of a collection: its DICOM folder to volumes, and its result, which a shelf stores."""
 
-from __future__ import annotations
-
 import json
 import tempfile
 from collections.abc import Callable, Sequence

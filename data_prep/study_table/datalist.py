@@ -1,7 +1,5 @@
 """A table of a user's own studies: DICOM or NIfTI in, volumes and ``datalist.json`` out."""
 
-from __future__ import annotations
-
 import functools
 from collections import Counter
 from collections.abc import Sequence

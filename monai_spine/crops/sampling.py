@@ -4,8 +4,6 @@ Last step of a crop. Augmentation is part of the grid of samples, so no voxel is
 speed only: `_native` and `_separable` sample whole slices in two dimensions, `_full` handles tilted grids.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any

@@ -6,8 +6,6 @@ so the left and the right recess of a level may be read in different series. Not
 `Grid`, a point is RAS mm.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property

@@ -8,8 +8,6 @@ and any severe spinal stenosis), with natural logarithms and the weights 1, 2 an
 being taken from scikit-learn, because old versions of scikit-learn normalise rows silently and new ones do not.
 """
 
-from __future__ import annotations
-
 from dataclasses import asdict, dataclass
 
 import numpy as np

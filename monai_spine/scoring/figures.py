@@ -6,8 +6,6 @@ the tests compare with it. Reliability tells whether of the findings with a pred
 really have that grade.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

@@ -1,7 +1,5 @@
 """``monai-spine ensemble``: combine submissions, and compare the methods by nested cross-validation."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

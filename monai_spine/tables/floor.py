@@ -3,8 +3,6 @@
 A phantom cohort writes it beside its labels (``floor.json``), with the probability of every label (``truth.csv``).
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Hashable, Mapping
 from dataclasses import fields

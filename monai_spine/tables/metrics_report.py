@@ -1,7 +1,5 @@
 """``monai-spine metrics``: how well predicted grades agree with labels, overall and for every finding, as JSON."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field

@@ -1,7 +1,5 @@
 """``monai-spine score``: a submission's score, beside the scores of answers that know nothing of the images."""
 
-from __future__ import annotations
-
 import json
 import math
 from dataclasses import dataclass

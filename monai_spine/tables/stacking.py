@@ -9,8 +9,6 @@ group by cross-validation. A hidden layer of 8 units changed the score of simula
 is none.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 

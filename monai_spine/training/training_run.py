@@ -1,7 +1,5 @@
 """A training from its first epoch to its last: what listens to the trainer, in which order."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Protocol

@@ -1,7 +1,5 @@
 """Assessment of image classifiers: balanced accuracy, or mean AUC where an image may have several labels."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path

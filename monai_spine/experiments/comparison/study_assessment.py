@@ -1,7 +1,5 @@
 """Assessment of graders: the competition's score with its interval, beside the prior's score and the floor."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """All figures of an evaluation with their confidence intervals: ``metrics.json``, and a table in the log."""
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """The file beside a classifier's weights that says how to build the network and how to read images for it."""
 
-from __future__ import annotations
-
 import dataclasses
 import json
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Pictures of studies: the middle of each series, with labels and predictions."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np

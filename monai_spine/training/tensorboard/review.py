@@ -1,7 +1,5 @@
 """Handlers that show a whole evaluation, and what they show of grades: precision-recall curves, confusion matrices."""
 
-from __future__ import annotations
-
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
