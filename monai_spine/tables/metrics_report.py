@@ -12,7 +12,7 @@ from monai_spine.console import track
 from monai_spine.scoring import figures as metrics
 from monai_spine.scoring.competition import WEIGHTS, Floats, Ints, natural_prevalence, normalised
 from monai_spine.scoring.figures import BINS, bin_sums, calibration_errors
-from monai_spine.scoring.resampling import (
+from monai_spine.scoring.patient_resampling import (
     COVERAGE,
     REPLICATES,
     Estimate,
