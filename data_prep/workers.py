@@ -1,7 +1,5 @@
 """The same function over many items: here, in several processes (joblib), or on a Dask cluster."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Iterator
 from typing import TypeVar
 

@@ -1,7 +1,5 @@
 """The series in a row's DICOM files: their types, and their volumes where the type is known."""
 
-from __future__ import annotations
-
 import tempfile
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence

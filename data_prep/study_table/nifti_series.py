@@ -1,7 +1,5 @@
 """A row's NIfTI file: checked, and written anew with its voxels and its affine only."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 from collections.abc import Callable

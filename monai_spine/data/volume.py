@@ -6,8 +6,6 @@ mapped into memory where that is possible). The first two have the slices along 
 the file's axes: programs that turn volumes to RAS put the slices of a sagittal stack first.
 """
 
-from __future__ import annotations
-
 import io
 import itertools
 import zlib
