@@ -1,7 +1,7 @@
 """The tables of a conversion: ``manifest.csv`` has a row per stack, ``files.csv`` a row per input file or frame.
 
-``refused.csv`` says why for each refused file or frame, as ``manifest.csv`` cannot for files that are in no stack. It is
-there only if something was refused.
+``refused.csv`` says why for each refused file or frame, as ``manifest.csv`` cannot for files that are in no stack. It
+is there only if something was refused.
 """
 
 from __future__ import annotations

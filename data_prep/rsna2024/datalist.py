@@ -141,10 +141,8 @@ def _study(job: _Job, rsna: Path, out: Path, resume: bool) -> StudyResult:
         rows={
             POINTS: [_point_row(point) for point in points],
             COVERAGE: coverage,
-            **{
-                _in(job.section, name): [cells(name, row) for row in rows]
-                for name, rows in zip(CONVERTED, (result.manifest, result.files), strict=True)
-            },
+            _in(job.section, "manifest.csv"): [cells("manifest.csv", row) for row in result.manifest],
+            _in(job.section, "files.csv"): [cells("files.csv", row) for row in result.files],
         },
         volumes=[_in(job.section, row.nifti) for row in result.manifest if row.nifti],
         refused=entry is None or _has_refused(result) or any(fault.code in LOST_POINTS for fault in faults),
