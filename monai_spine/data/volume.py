@@ -182,6 +182,7 @@ def open_volume(path: str | Path) -> Nifti1Image:
             f"{path}: expected an affine with a volume per voxel, but its determinant is {determinant}"
         )
     _check_place(image, path)
+    _check_length(image, Path(path))
     return image
 
 
@@ -208,7 +209,8 @@ def open_unpacked(path: str | Path) -> Nifti1Image:
 
 def _load(path: Path) -> Any:
     if path.name.lower().endswith(".gz") or not _is_gzip(path):
-        return nib.load(path)
+        # Not mapped: to touch a mapped page that a cut file has lost kills the process.
+        return nib.load(path, mmap=False)
     # A packed file without ".gz": nibabel would take its bytes for a header.
     content = igzip.decompress(path.read_bytes())
     size = {int.from_bytes(content[:4], order) for order in ("little", "big")}
@@ -227,6 +229,23 @@ def _without_last_axes(image: Nifti1Image) -> Nifti1Image:
         return image
     proxy = cast(Any, image.dataobj).reshape(shape[:3])
     return type(image)(proxy, image.affine, image.header)
+
+
+def _check_length(image: Nifti1Image, path: Path) -> None:
+    """Refuse an unpacked file that ends before its voxels do: to map it and touch the end would kill the process.
+
+    Raises
+    ------
+    InvalidVolumeError
+    """
+    if _is_gzip(path) or not isinstance(image.dataobj, ArrayProxy):
+        return
+    proxy = image.dataobj
+    needed = int(proxy.offset) + int(np.prod(proxy.shape, dtype=np.int64)) * proxy.dtype.itemsize
+    if (size := path.stat().st_size) < needed:
+        raise InvalidVolumeError(
+            f"{path}: the voxels cannot be read, the file is damaged or cut short ({size} of {needed} bytes)"
+        )
 
 
 def _check_place(image: Nifti1Image, path: str | Path) -> None:
