@@ -90,6 +90,7 @@ def read_volume(path: str | Path, opened: Opener | None = None) -> Volume:
         or a qform that contradicts its sform.
     """
     image = (opened or open_volume)(path)
+    _check_grey(image, path)
     try:
         voxels = np.asarray(image.dataobj, dtype=np.float32)
     except _BAD_VOXELS as err:
@@ -112,6 +113,7 @@ def read_slice(path: str | Path, k: int, opened: Opener | None = None) -> Volume
         As `read_volume`; only the slice itself is checked for numbers that are not finite.
     """
     image = (opened or open_volume)(path)
+    _check_grey(image, path)
     axes = slices_last(image)
     part = tuple(slice(k, k + 1) if axis == axes[2] else slice(None) for axis in range(3))
     try:
@@ -139,8 +141,7 @@ def stored_voxels(image: Nifti1Image, path: str | Path) -> npt.NDArray[Any]:
         If the file is cut short, or its voxels are not numbers.
     """
     proxy, path = cast(ArrayProxy, image.dataobj), Path(path)
-    if proxy.dtype.kind not in "iuf":
-        raise InvalidVolumeError(f"{path}: expected numbers as voxels, but found the type {proxy.dtype}")
+    _check_grey(image, path)
     try:
         if isinstance(proxy.file_like, io.BytesIO):
             unpacked = proxy.file_like.getvalue()  # shares the bytes; get_unscaled() would copy them
@@ -229,6 +230,25 @@ def _without_last_axes(image: Nifti1Image) -> Nifti1Image:
         return image
     proxy = cast(Any, image.dataobj).reshape(shape[:3])
     return type(image)(proxy, image.affine, image.header)
+
+
+def _check_grey(image: Nifti1Image, path: str | Path) -> None:
+    """Refuse a volume of colours or other values that are no numbers.
+
+    Raises
+    ------
+    InvalidVolumeError
+    """
+    if values := not_grey(image):
+        raise InvalidVolumeError(f"{path}: expected numbers as voxels, but found {values}")
+
+
+def not_grey(image: Nifti1Image) -> str:
+    """What a voxel of the volume holds, if that is not one real number; else empty."""
+    dtype = image.get_data_dtype()
+    if dtype.names:
+        return f"colours ({', '.join(dtype.names)})"
+    return "" if dtype.kind in "iuf" else f"the type {dtype}"
 
 
 def _check_length(image: Nifti1Image, path: Path) -> None:
