@@ -1,12 +1,12 @@
 """One study of a collection: its DICOM folder to volumes, and its result, which a shelf stores."""
 
 import json
-import tempfile
 from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
+from data_prep import scratch
 from data_prep.choices import MAX_BYTES
 from data_prep.collection.codes import Code
 from data_prep.dicom import nifti, sources
@@ -40,8 +40,8 @@ def convert_study(images: Path, study: str, settings: Settings) -> JobResult:
     """
     if not (images / study).is_dir():
         return JobResult((), ())
-    with tempfile.TemporaryDirectory(prefix="monai-spine-") as scratch:
-        files = find_files(images / study, study, Path(scratch))
+    with scratch.folder() as unpacked:
+        files = find_files(images / study, study, unpacked)
         inside = [source for source in files if source.path.count("/") == DEPTH - 1]
         headers = [read_header(source, max_bytes=settings.max_bytes) for source in inside]
         results = [run_job(job, settings) for job in plan(headers, images, "folder", None)]
@@ -53,11 +53,11 @@ def convert_study(images: Path, study: str, settings: Settings) -> JobResult:
     return JobResult(tuple(manifest), tuple(sorted_files(rows)))
 
 
-def find_files(folder: Path, name: str, scratch: Path, max_bytes: int = MAX_BYTES) -> list[Source]:
+def find_files(folder: Path, name: str, unpacked: Path, max_bytes: int = MAX_BYTES) -> list[Source]:
     """All input files below a path, as `sources.find` has them, their names put under ``name``."""
     return [
         Source(f"{name}/{source.path}", source.location, source.reason, source.detail)
-        for source in sources.find(folder, scratch, max_bytes)
+        for source in sources.find(folder, unpacked, max_bytes)
     ]
 
 
