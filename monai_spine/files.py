@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 import os
 import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from monai_spine.errors import InvalidOptionError, SpineError
+from monai_spine.errors import InvalidOptionError, InvalidTableError, SpineError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -45,6 +46,22 @@ def write_text(path: Path, text: str) -> None:
     """Write text in UTF-8, whole or not at all."""
     with whole_file(path) as partial:
         partial.write_text(text, encoding="utf-8")
+
+
+def write_json(path: Path, content: Any, *, indent: int = 2) -> None:
+    """Write JSON, whole or not at all."""
+    write_text(path, json.dumps(content, indent=indent, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def read_json(path: Path) -> Any:
+    """The content of a JSON file.
+
+    Raises `InvalidTableError` if it is not JSON.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as err:  # a JSON file may nest more deeply than Python's stack
+        raise InvalidTableError(f"{path} is not JSON: {err}") from err
 
 
 def write_bytes(path: Path, content: bytes | Iterable[bytes | memoryview]) -> None:

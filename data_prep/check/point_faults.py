@@ -31,7 +31,7 @@ def faults_of_points(study: Study, grids: Mapping[SeriesType, Sequence[Grid]]) -
         _swapped,
         _out_of_order,
         _disagreeing,
-        _at_odd_distances,
+        _at_implausible_distances,
     ]
     for check in checks:
         blamed: dict[Code, list[Blame]] = {}
@@ -102,7 +102,7 @@ def _disagreeing(points: Mapping[Finding, Point]) -> Iterator[Blame]:
                 yield Code.LEVELS_DISAGREE, f"{named(finding)} {abs(height - middle):.0f} mm {where} others", (finding,)
 
 
-def _at_odd_distances(points: Mapping[Finding, Point]) -> Iterator[Blame]:
+def _at_implausible_distances(points: Mapping[Finding, Point]) -> Iterator[Blame]:
     for upper, lower, distance in _adjacent(points):
         if not CLOSEST_MM <= distance <= FARTHEST_MM:
             code = Code.LEVELS_TOO_CLOSE if distance < CLOSEST_MM else Code.LEVELS_TOO_FAR

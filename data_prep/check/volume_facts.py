@@ -17,8 +17,8 @@ import numpy.typing as npt
 from PIL import Image
 from scipy.fft import dctn
 
-from data_prep.check.volumes import Volume
 from monai_spine import geometry
+from monai_spine.data.volume import Volume
 from monai_spine.geometry import Array, Plane
 from monai_spine.spine import SeriesType
 
@@ -66,7 +66,7 @@ FEATURES = {
     "intensity_p99": Feature("99th percentile of intensity", floor=0.5),
     "midtone": Feature("median on the scale of 1st to 99th percentile", logarithmic=False, floor=0.04),
 }
-"""By the names in ``fingerprint.json``. Floors are what volumes of one protocol may differ by without being odd."""
+"""By the names in ``fingerprint.json``. Floors are what volumes of one protocol may differ by and be no outliers."""
 
 
 @dataclass(frozen=True)

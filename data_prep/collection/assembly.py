@@ -37,12 +37,17 @@ QUALITY = "quality.csv"
 
 @dataclass(frozen=True)
 class Run:
-    """How a collection is run: its folds, its processes or its cluster, and whether progress is shown."""
+    """How a collection is run."""
 
     folds: int = 5
     seed: int = 0
+    """``folds``, ``seed``: of the cross-validation."""
     workers: int = 1
+    """Processes; each does a study at a time."""
     cluster: str | None = None
+    """Address of a Dask scheduler to run on instead; its workers must see the same paths."""
+    resume: bool = False
+    """Keep volumes that an interrupted run finished."""
     quiet: bool = False
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+from pydicom.uid import UID
 
 from data_prep.dicom import simpleitk
 from data_prep.dicom.frames import Pixels
@@ -42,7 +43,7 @@ def decode(pixels: Pixels, index: int) -> Stored:
         except simpleitk.CrashedError as error:
             raise Refused(Reason.UNREADABLE, "pixel data crash the decoder") from error
     if image is None:
-        raise Refused(Reason.UNREADABLE, "pixel data do not decode")
+        raise Refused(Reason.UNREADABLE, f"pixel data of the transfer syntax {UID(pixels.syntax).name} do not decode")
     decoded = image.values.reshape(-1)
     if decoded.size != pixels.rows * pixels.columns:
         raise Refused(Reason.UNREADABLE, "pixel data decode to another matrix than the header's")
@@ -96,7 +97,7 @@ def _write_pixels_alone(path: Path, pixels: Pixels, codestream: bytes) -> None:
     """Write a DICOM file with a pixel module and nothing else."""
     from pydicom.dataset import Dataset, FileMetaDataset
     from pydicom.encaps import encapsulate
-    from pydicom.uid import UID, MRImageStorage, generate_uid
+    from pydicom.uid import MRImageStorage, generate_uid
 
     dataset = Dataset()
     dataset.SOPClassUID, dataset.SOPInstanceUID = MRImageStorage, generate_uid()

@@ -7,7 +7,7 @@ import json
 from collections.abc import Collection
 from pathlib import Path
 
-from data_prep.dicom.frames import Frame
+from data_prep.dicom.frames import Frame, Identity
 from data_prep.dicom.nifti import file_checksum, sidecar_path
 from data_prep.dicom.stacks.splitting import Stack
 from monai_spine.data.sidecars import SCHEMA
@@ -38,6 +38,7 @@ def content(stack: Stack, checksum: int, source: str, converter: str, exceptions
         "PixelReader": f"monai_spine alone: {', '.join(sorted(exceptions))}" if exceptions else "SimpleITK",
         "SeriesDescription": first.identity.description,
         "StudyInstanceUID": first.identity.study,
+        "Study": _own_name(first.identity),
         "SeriesInstanceUID": first.identity.series,
         "SeriesNumber": first.identity.series_number,
         "Plane": plane.value if plane else None,
@@ -56,6 +57,12 @@ def content(stack: Stack, checksum: int, source: str, converter: str, exceptions
     }
     present = {key: value for key, value in record.items() if value not in (None, "", [])}
     return (json.dumps(present, indent=2, sort_keys=True) + "\n").encode("utf-8")
+
+
+def _own_name(identity: Identity) -> str:
+    """The study's name where the UID does not tell it from another patient's; empty where it does."""
+    ours = (f"{identity.study}-", "study-")  # names that `data_prep.dicom.studies` gives
+    return identity.study_name if identity.study_name.startswith(ours) else ""
 
 
 def _volumes(stack: Stack) -> list[dict[str, object]] | None:

@@ -17,7 +17,7 @@ from torch.nn.functional import avg_pool2d, grid_sample
 
 from monai_spine.crops.pose import CropGrid
 from monai_spine.crops.stack import Stack
-from monai_spine.crops.view import Between
+from monai_spine.crops.view import Interpolation
 from monai_spine.data.coverage import PLANE_LIMIT_MM
 from monai_spine.geometry import Array
 
@@ -31,27 +31,18 @@ _COARSER = 1.25
 
 @dataclass(frozen=True)
 class Slices:
-    """The slices of a stack at a crop's planes.
-
-    Attributes
-    ----------
-    position
-        ``(slices,)``: index of each plane's middle along the stack's third axis, with fractions.
-    nearest
-        ``(slices,)``: the slice whose plane is nearest.
-    distance
-        ``(slices,)``: millimetres to that slice.
-    feet
-        ``(slices, 2)``: the planes' middles projected onto that slice, in voxels.
-    covered
-        ``(slices,)``: whether that slice is near enough and the projected middle inside the image.
-    """
+    """The slices of a stack at a crop's planes."""
 
     position: Array
+    """``(slices,)``: index of each plane's middle along the stack's third axis, with fractions."""
     nearest: npt.NDArray[np.int64]
+    """``(slices,)``: the slice whose plane is nearest."""
     distance: Array
+    """``(slices,)``: millimetres to that slice."""
     feet: Array
+    """``(slices, 2)``: the planes' middles projected onto that slice, in voxels."""
     covered: npt.NDArray[np.bool_]
+    """``(slices,)``: whether that slice is near enough and the projected middle inside the image."""
 
 
 def find_slices(stack: Stack, grid: CropGrid) -> Slices:
@@ -74,7 +65,7 @@ def find_slices(stack: Stack, grid: CropGrid) -> Slices:
 
 
 def sample(
-    stack: Stack, grid: CropGrid, between: Between = Between.NATIVE, *, separable: bool = True
+    stack: Stack, grid: CropGrid, interpolation: Interpolation = Interpolation.NATIVE, *, separable: bool = True
 ) -> tuple[torch.Tensor, npt.NDArray[np.bool_]]:
     """Pixels of a crop, and which of its planes the stack covers.
 
@@ -84,7 +75,7 @@ def sample(
         Its axes along the crop's columns, rows and slices, as nearly as they can (`Stack.turned`).
     grid
         The positions of the samples.
-    between
+    interpolation
         ``native``: each plane is rotated about its middle into the nearest slice, by the smallest rotation, and sampled
         there. ``linear``: samples are taken at the grid's positions; the outer slices are continued outwards for 5 mm.
     separable
@@ -98,7 +89,7 @@ def sample(
     slices = find_slices(stack, grid)
     if not slices.covered.any():
         return torch.zeros(grid.shape), slices.covered
-    if between is Between.NATIVE:
+    if interpolation is Interpolation.NATIVE:
         pixels = _native(stack, grid, slices)
     else:
         matrix = stack.grid.from_world @ (grid.directions * grid.step)

@@ -57,21 +57,14 @@ class Grid:
 
 @dataclass(frozen=True)
 class Coverage:
-    """How a stack lies relative to a point.
-
-    Attributes
-    ----------
-    k
-        Index of the slice whose plane is nearest.
-    distance
-        Millimetres from the point to that plane, along the normal; never negative.
-    margin
-        Millimetres from the point's projection on that plane to the nearest edge of the image; negative outside.
-    """
+    """How a stack lies relative to a point."""
 
     k: int
+    """Index of the slice whose plane is nearest."""
     distance: float
+    """Millimetres from the point to that plane, along the normal; never negative."""
     margin: float
+    """Millimetres from the point's projection on that plane to the nearest edge of the image; negative outside."""
 
     def shows(self, limit: float = PLANE_LIMIT_MM) -> bool:
         """Whether the plane is within ``limit`` mm and the point's projection lies inside the image."""
@@ -81,10 +74,7 @@ class Coverage:
 def coverage_of(grid: Grid, point: npt.ArrayLike, slices: Sequence[int] = ()) -> Coverage:
     """How a stack covers a point (RAS mm), by the nearest of the given slices, or of all if none are given.
 
-    Raises
-    ------
-    numpy.linalg.LinAlgError
-        If the affine is singular.
+    Raises `numpy.linalg.LinAlgError` if the affine is singular.
     """
     offset = np.asarray(point, dtype=np.float64) - grid.affine[:3, 3]
     along = float(offset @ grid.normal)

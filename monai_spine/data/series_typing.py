@@ -68,23 +68,16 @@ class Confidence(str, Enum):
 
 @dataclass(frozen=True)
 class SeriesVerdict:
-    """What a series shows.
-
-    Attributes
-    ----------
-    series_type
-        None if it is none of the three types, or unknown.
-    reason
-        A sentence for people. It quotes only numbers and sequence words of the header, since a free description may
-        hold a patient's name.
-    other
-        Whether it is known to be none of the three types: a coronal or post-contrast series, a scout.
-    """
+    """What a series shows."""
 
     series_type: SeriesType | None
+    """None if it is none of the three types, or unknown."""
     confidence: Confidence
     reason: str
+    """A sentence for people. It quotes only numbers and sequence words of the header, since a free description may hold
+    a patient's name."""
     other: bool = False
+    """Whether it is known to be none of the three types: a coronal or post-contrast series, a scout."""
 
 
 @dataclass(frozen=True)

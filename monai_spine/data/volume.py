@@ -77,17 +77,18 @@ class Volume:
     voxels: npt.NDArray[np.float32]
     affine: Array
 
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Voxels along each axis."""
+        return self.voxels.shape
+
 
 def read_volume(path: str | Path, opened: Opener | None = None) -> Volume:
     """Read a 3-D NIfTI file that ``opened`` opens, `open_volume` if None.
 
-    Raises
-    ------
-    MissingInputError
-        If there is no such file.
-    InvalidVolumeError
-        If it is not NIfTI, is cut short, is not 3-D, holds numbers that are not finite, has a singular affine or none,
-        or a qform that contradicts its sform.
+    Raises `MissingInputError` if there is no such file.
+    Raises `InvalidVolumeError` if it is not NIfTI, is cut short, is not 3-D, holds numbers that are not finite, has a
+    singular affine or none, or a qform that contradicts its sform.
     """
     image = (opened or open_volume)(path)
     try:
@@ -106,10 +107,8 @@ def read_slice(path: str | Path, k: int, opened: Opener | None = None) -> Volume
     The affine leads from ``(i, j, 0)`` to RAS mm. ``opened`` opens the file, `open_volume` if None. Slices are counted
     along the axis of `slices_last`.
 
-    Raises
-    ------
-    MissingInputError, InvalidVolumeError
-        As `read_volume`; only the slice itself is checked for numbers that are not finite.
+    Raises `MissingInputError` or `InvalidVolumeError` as `read_volume`; only the slice itself is checked for numbers
+    that are not finite.
     """
     image = (opened or open_volume)(path)
     axes = slices_last(image)
@@ -158,10 +157,7 @@ def stored_voxels(image: Nifti1Image, path: str | Path) -> npt.NDArray[Any]:
 def open_volume(path: str | Path) -> Nifti1Image:
     """Open a 3-D NIfTI file and check its header; the voxels stay on disk.
 
-    Raises
-    ------
-    MissingInputError, InvalidVolumeError
-        As `read_volume`, as far as the header shows it.
+    Raises `MissingInputError` or `InvalidVolumeError` as `read_volume`, as far as the header shows it.
     """
     if not Path(path).is_file():
         raise MissingInputError(f"expected a NIfTI volume, but there is no file {path}")
@@ -190,10 +186,7 @@ def open_unpacked(path: str | Path) -> Nifti1Image:
 
     Whatever reads the image afterwards does not read the packed file again.
 
-    Raises
-    ------
-    MissingInputError, InvalidVolumeError
-        As `open_volume`; also if the file cannot be unpacked.
+    Raises `MissingInputError` or `InvalidVolumeError` as `open_volume`; also if the file cannot be unpacked.
     """
     image = open_volume(path)
     if not _is_gzip(Path(path)):
@@ -232,9 +225,7 @@ def _without_last_axes(image: Nifti1Image) -> Nifti1Image:
 def _check_place(image: Nifti1Image, path: str | Path) -> None:
     """Refuse a volume that does not say where it lies, or says two places, or has an impossible size.
 
-    Raises
-    ------
-    NoAffineError, TwoAffinesError, SingularAffineError, InvalidVolumeError
+    Raises `NoAffineError`, `TwoAffinesError`, `SingularAffineError` or `InvalidVolumeError`.
     """
     header = image.header
     codes = int(header["qform_code"]), int(header["sform_code"])

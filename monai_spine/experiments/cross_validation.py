@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,20 +10,18 @@ from pathlib import Path
 import numpy as np
 
 from monai_spine.bundle.model_description import description_path
-from monai_spine.bundle.run import Report, Settings, epoch_lines, run_step, training_configs
+from monai_spine.bundle.run import Report, Settings, training_configs
 from monai_spine.data.datalist import Record, label_array, read_datalist, split_folds
 from monai_spine.errors import InvalidOptionError, counted
-from monai_spine.experiments.fold_run import digest, fold_settings, labels_of, prefixed, read_state, write_state
-from monai_spine.files import write_text
+from monai_spine.experiments.fold_run import (
+    FoldRun,
+    labels_of,
+    prefixed,
+)
+from monai_spine.files import write_json, write_text
 from monai_spine.scoring.competition import JEFFREYS, Floats, against_prior, competition_score, level_prior
 from monai_spine.scoring.submission import read_predictions, write_predictions
 from monai_spine.spine import MISSING, TARGETS, Grade
-from monai_spine.training.run_state import AUTO, resumes
-
-_STATE = "fold.json"
-
-OWN = ("fold", "bundle_root", "dataset_dir", "datalist", "resume", "logging_file")
-"""Configuration entries that cross-validation sets itself."""
 
 
 @dataclass(frozen=True)
@@ -39,18 +36,6 @@ class Plan:
     """Further configuration files or names of presets (see `training_configs`)."""
     settings: Settings = ()
     """Configuration entries by name, such as ``epochs``."""
-
-    @property
-    def configs(self) -> list[Path]:
-        """The configuration files of a training.
-
-        Raises `MissingInputError` if one of them does not exist.
-        """
-        return training_configs(self.bundle, self.overrides)
-
-    def fingerprint(self, fold: int) -> str:
-        """A digest of all that a fold's result depends on."""
-        return digest([*self.configs, self.datalist], fold, self.settings)
 
 
 @dataclass(frozen=True)
@@ -92,7 +77,7 @@ def cross_validate(plan: Plan, out: Path, folds: Sequence[int] | None, report: R
     for fold in chosen:
         split_folds(records, fold)  # raises an error before the first training, not after it
     for number, fold in enumerate(chosen, start=1):
-        _run_fold(plan, fold, out / f"fold_{fold}", prefixed(report, f"[{number}/{len(chosen)}] "))
+        _run_fold(plan, fold, out / f"fold_{fold}", prefixed(report, f"[{number}/{len(chosen)}] fold {fold}: "))
     return _joined(records, chosen, out)
 
 
@@ -106,31 +91,18 @@ def _chosen(records: Sequence[Record], folds: Sequence[int] | None) -> list[int]
 
 def _run_fold(plan: Plan, fold: int, root: Path, report: Report) -> None:
     """Train and evaluate one fold, unless it is done."""
-    fingerprint = plan.fingerprint(fold)
-    state = read_state(root / _STATE)
-    same = state.get("fingerprint") == fingerprint
-    if same and state.get("done") and (root / "eval/predictions.csv").is_file():
-        report(f"fold {fold}: done before")
+    configs = tuple(training_configs(plan.bundle, plan.overrides))
+    run = FoldRun(configs, plan.settings, plan.bundle, plan.datalist, fold, root)
+    if run.is_done:
+        report("done before")
         return
-    # auto, not True: the training itself knows whether a kill left an epoch to go on from, or came after the last one
-    resume = AUTO if same else "False"
-    trained = same and bool(state.get("trained"))
-    # Before the training, so that a run after a kill recognises its own weights.
-    write_state(root / _STATE, fingerprint=fingerprint, trained=trained, done=False)
-    log, follow = root / "log.txt", epoch_lines(report)
-    begins = "resumes" if same and resumes(AUTO, root / "models") else "starts"
-    report(f"fold {fold}: {begins}, log in {log}")
-    settings = (*plan.settings, *fold_settings(plan.bundle, plan.datalist, fold, root))
-    if not trained:
-        run_step("training", plan.configs, (*settings, ("resume", resume)), log, follow=follow)
-        write_state(root / _STATE, fingerprint=fingerprint, trained=True, done=False)
-    run_step("evaluation", [*plan.configs, plan.bundle / "configs/evaluate.json"], settings, log, follow=follow)
+    run.train(report)
+    run.evaluate()
     models = root.parent / "models"
     models.mkdir(parents=True, exist_ok=True)
     weights, copied = root / "models/model.pt", models / f"fold_{fold}.pt"
     for source, target in ((description_path(weights), description_path(copied)), (weights, copied)):
         shutil.copyfile(source, target)
-    write_state(root / _STATE, fingerprint=fingerprint, trained=True, done=True)
 
 
 def _joined(records: Sequence[Record], folds: Sequence[int], out: Path) -> Outcome:
@@ -151,7 +123,7 @@ def _joined(records: Sequence[Record], folds: Sequence[int], out: Path) -> Outco
     score, prior = (competition_score(grades, rows).score for rows in (probabilities, np.concatenate(priors)))
     outcome = Outcome(scores, float(score), float(prior), len(study_ids))
     content = {"score": outcome.score, "prior": outcome.prior, "folds": scores, "studies": outcome.studies}
-    write_text(out / "cross_validation.json", json.dumps(content, indent=2) + "\n")
+    write_json(out / "cross_validation.json", content)
     return outcome
 
 

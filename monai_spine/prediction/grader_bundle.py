@@ -24,9 +24,8 @@ from monai_spine.crops.study import StudyCrops
 from monai_spine.data.datalist import Record
 from monai_spine.errors import InvalidOptionError, InvalidTableError, MissingInputError, SpineError, listed
 from monai_spine.spine import FINDINGS
-from monai_spine.transforms.lateral_flip import RandLateralFlipd
 from monai_spine.transforms.level_crops import LevelCropsd
-from monai_spine.transforms.study_grid import StudyGridd
+from monai_spine.transforms.study_grid import RandLateralFlipd, StudyGridd
 
 _REQUIRED = ("network_def", "preprocessing", "postprocessing")
 _OPTIONAL = ("inferer", "conditions")

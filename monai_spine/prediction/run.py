@@ -10,7 +10,7 @@ from typing import Any
 
 from monai_spine.bundle.run import Report
 from monai_spine.console import track
-from monai_spine.crops.study_images import STUDY_IMAGES, StudyImages
+from monai_spine.crops.study import STUDY_IMAGES, StudyImages
 from monai_spine.data.datalist import volumes
 from monai_spine.errors import ExitCode, InvalidOptionError, InvalidVolumeError, MissingInputError, counted
 from monai_spine.files import check_separate, removed_if_refused, safe_name

@@ -16,7 +16,7 @@ from dataclasses import asdict, dataclass
 import numpy as np
 import numpy.typing as npt
 
-from monai_spine.spine import FINDINGS, MISSING, Grade, Group
+from monai_spine.spine import FINDINGS, MISSING, Grade, Group, columns_of
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -47,11 +47,6 @@ class Score:
     def as_dict(self) -> dict[str, float]:
         """The five figures by name."""
         return asdict(self)
-
-
-def columns_of(group: Group) -> list[int]:
-    """The indices of a group's findings among the 25."""
-    return [n for n, finding in enumerate(FINDINGS) if finding.condition.group is group]
 
 
 def competition_score(labels: npt.ArrayLike, probabilities: npt.ArrayLike) -> Score:

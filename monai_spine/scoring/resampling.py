@@ -18,13 +18,12 @@ from monai_spine.scoring.competition import (
     WEIGHTS,
     Floats,
     Ints,
-    columns_of,
     competition_score,
     normalised,
     row_losses,
 )
 from monai_spine.scoring.figures import ratio
-from monai_spine.spine import MISSING, Grade, Group
+from monai_spine.spine import MISSING, Grade, Group, columns_of
 
 REPLICATES = 1000
 COVERAGE = 0.95
@@ -154,14 +153,14 @@ def grouped_folds(grades: Ints, patients: Sequence[str], folds: int, seed: int =
     return fold_of_patient[patient_of]
 
 
-def out_of_fold(fold_of: Rows, fitted: Callable[[Rows, Rows], Floats], like: Floats) -> Floats:
+def out_of_fold(fold_of: Rows, fitted: Callable[[Rows, Rows], Floats], template: Floats) -> Floats:
     """Out-of-fold answers: ``fitted(training, held_out)`` for every fold, joined in the order of the studies.
 
     ``fitted``: takes the numbers of the studies to fit on, and of the studies held out. Returns an answer for each of
     the latter.
-    ``like``: an array of the shape that all answers together have, an entry for each study.
+    ``template``: an array of the shape that all answers together have, an entry for each study.
     """
-    answers = np.empty_like(like)
+    answers = np.empty_like(template)
     for fold in np.unique(fold_of):
         held_out = np.flatnonzero(fold_of == fold)
         answers[held_out] = fitted(np.flatnonzero(fold_of != fold), held_out)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from monai_spine.errors import InvalidOptionError
-from monai_spine.files import write_text
+from monai_spine.files import write_json, write_text
 from monai_spine.scoring.competition import (
     JEFFREYS,
     Floats,
@@ -24,7 +23,7 @@ from monai_spine.scoring.competition import (
 )
 from monai_spine.spine import MISSING, Grade, Group
 from monai_spine.tables.audit_sheet import cards, contact_sheet
-from monai_spine.tables.out_of_fold import read_out_of_fold
+from monai_spine.tables.out_of_fold import OutOfFold
 from monai_spine.tables.suspects import (
     Suspect,
     ThresholdRow,
@@ -78,27 +77,25 @@ class AuditReport:
 
 
 def audit(
-    solution: Path,
-    submission: Path,
+    table: OutOfFold,
     out: Path,
-    *,
     datalist: Path | None = None,
+    *,
     threshold: float = 0.8,
     drop_studies: int | None = None,
     pictures: int = 60,
     tilted: bool = True,
-    normalise: bool = False,
     quiet: bool = False,
 ) -> AuditReport:
     """Write ``audit.csv``, ``thresholds.csv`` and ``audit.html``, and with a datalist a cleaned ``datalist.json``.
 
-    Raises `MissingInputError`, `InvalidTableError` or `InvalidOptionError` as for `read_out_of_fold`; if the threshold
-    is not between 0 and 1; or if the datalist has other labels than the solution.
+    Raises `InvalidOptionError` if the threshold is not between 0 and 1, and `MissingInputError` or `InvalidTableError`
+    if the datalist does not exist, or has other labels than the solution.
 
     Parameters
     ----------
-    submission
-        Out-of-fold predictions: of models that were not trained on these labels.
+    table
+        Predictions of a model that was not trained on these labels.
     threshold
         Labels with a larger error are suspect; see `monai_spine.tables.suspects`.
     drop_studies
@@ -112,7 +109,6 @@ def audit(
         raise InvalidOptionError(f"expected a threshold between 0 and 1, but found --threshold {threshold:g}")
     if drop_studies is not None and datalist is None:
         raise InvalidOptionError("--drop-studies removes studies from a datalist: give the datalist with --datalist")
-    table = read_out_of_fold(solution, [submission], datalist=datalist, normalise=normalise)
     # With the tilt, severe grades would be suspected too seldom and normal ones too often.
     natural = natural_prevalence(table.probabilities[0]) if tilted else table.probabilities[0]
     suspects = find_suspects(table.study_ids, table.grades, natural, threshold)
@@ -120,7 +116,7 @@ def audit(
     if datalist:
         check_same_labels(datalist, entries, suspects)
         content = cleaned_datalist(datalist, suspects, out, drop_studies)
-        write_text(out / "datalist.json", json.dumps(content, indent=1) + "\n")
+        write_json(out / "datalist.json", content, indent=1)
     loss, prior = _losses(table.grades, table.probabilities[0], tilted)
     report = AuditReport(
         suspects=suspects,

@@ -16,8 +16,8 @@ from collections.abc import Callable, Mapping
 import numpy as np
 import torch
 
-from monai_spine.scoring.competition import WEIGHTS, Floats, Ints, columns_of
-from monai_spine.spine import Group
+from monai_spine.scoring.competition import WEIGHTS, Floats, Ints
+from monai_spine.spine import Group, columns_of
 from monai_spine.training.losses import any_severe, cross_entropies, mean_of_parts, soft_labels
 
 TINY = 1e-12

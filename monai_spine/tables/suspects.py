@@ -24,8 +24,8 @@ import numpy as np
 
 from monai_spine.data.datalist import entry_faults, read_content
 from monai_spine.errors import InvalidTableError, listed
-from monai_spine.scoring.competition import Floats, Ints, columns_of
-from monai_spine.spine import FINDINGS, MISSING, TARGETS, Finding, Grade, Group, SeriesType
+from monai_spine.scoring.competition import Floats, Ints
+from monai_spine.spine import FINDINGS, MISSING, TARGETS, Finding, Grade, Group, SeriesType, columns_of
 
 THRESHOLDS = (0.5, 0.6, 0.7, 0.8, 0.9, 0.95)
 """The thresholds of the table that helps to choose one."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import math
 from collections.abc import Mapping, Sequence
@@ -13,7 +12,7 @@ import ignite.distributed as idist
 import torch
 from ignite.engine import Engine, Events
 
-from monai_spine.files import write_text
+from monai_spine.files import write_json
 from monai_spine.scoring.competition import against_prior
 
 logger = logging.getLogger(__name__)
@@ -82,6 +81,6 @@ class ScoreReport:
             return
         metrics = {name: float(value) for name, value in evaluator.state.metrics.items()}
         defined = {name: None if math.isnan(value) else value for name, value in sorted(metrics.items())}
-        write_text(self.path, json.dumps(defined, indent=2) + "\n")
+        write_json(self.path, defined)
         score, prior = metrics.get("score", math.nan), metrics.get("score_of_prior", math.nan)
         logger.info("score %.4f (lower is better), %s: %s", score, against_prior(score, prior), self.path)

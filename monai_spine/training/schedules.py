@@ -28,7 +28,7 @@ class Schedule:
     ----------
     optimizer
         Its rates are the highest ones.
-    kind
+    course
         ``constant``; ``cosine``, down to ``final`` times the rate; ``exponential``, the same in a straight line on a
         logarithmic axis; ``step``, times ``factor`` after every ``every`` epochs; ``one_cycle``, up for 30 % of the
         training and down (Smith 2018, arXiv:1708.07120; rates only); ``plateau``, times ``factor`` whenever the
@@ -38,7 +38,7 @@ class Schedule:
     warmup
         Epochs in which the rate grows from 0, before the course begins; may be a fraction.
     final, factor, every
-        See ``kind``.
+        See ``course``.
 
     Raises
     ------
@@ -46,13 +46,13 @@ class Schedule:
         If the course is not known or a number out of its range.
     """
 
-    KINDS = ("constant", "cosine", "exponential", "step", "one_cycle", "plateau")
+    COURSES = ("constant", "cosine", "exponential", "step", "one_cycle", "plateau")
 
     def __init__(
         self,
         optimizer: Optimizer,
         *,
-        kind: str,
+        course: str,
         epochs: int,
         steps: int | Sized,
         warmup: float = 0.0,
@@ -60,14 +60,14 @@ class Schedule:
         factor: float = 0.1,
         every: int = 5,
     ) -> None:
-        if kind not in self.KINDS:
-            raise InvalidOptionError(f"expected a schedule among {', '.join(self.KINDS)}, but found {kind!r}")
+        if course not in self.COURSES:
+            raise InvalidOptionError(f"expected a schedule among {', '.join(self.COURSES)}, but found {course!r}")
         if not 0 <= warmup <= epochs or not 0 < final <= 1 or not 0 < factor < 1 or every < 1:
             raise InvalidOptionError(
                 f"expected a warm-up from 0 to {epochs} epochs, final from 0 to 1, factor between 0 and 1 and every "
                 f"from 1, but found {warmup}, {final}, {factor} and {every}"
             )
-        self.optimizer, self.kind = optimizer, kind
+        self.optimizer, self.course = optimizer, course
         self.steps, self.final, self.factor, self.every = _count(steps), final, factor, every
         self.warmup = round(warmup * self.steps)
         self.total = max(1, epochs * self.steps - self.warmup)
@@ -79,7 +79,7 @@ class Schedule:
         """The rate of a step, counted from 0, as a share of the highest."""
         if step < self.warmup:
             return (step + 1) / self.warmup  # a first rate of 0 would waste the step
-        return self._courses[self.kind](min(1.0, (step - self.warmup) / self.total))
+        return self._courses[self.course](min(1.0, (step - self.warmup) / self.total))
 
     def step(self) -> None:
         """Move on after a step of the optimizer."""
@@ -88,7 +88,7 @@ class Schedule:
 
     def validated(self, figure: float) -> None:
         """Take a validation's figure, of which more is better; only a plateau uses it."""
-        if self.kind != "plateau" or self._done < self.warmup or math.isnan(figure):
+        if self.course != "plateau" or self._done < self.warmup or math.isnan(figure):
             return
         if figure > self._best + _BETTER:
             self._best, self._bad = figure, 0
@@ -122,11 +122,11 @@ class Schedule:
         That is so of the courses that do not depend on the number of epochs. ``cosine``, ``exponential`` and
         ``one_cycle`` end with the training: with more epochs, all of their rates would have been others.
         """
-        return self.kind in _WITHOUT_END and state["rates"] == self.rates and state.get("course") == self._course()
+        return self.course in _WITHOUT_END and state["rates"] == self.rates and state.get("course") == self._course()
 
     def _course(self) -> dict[str, Any]:
         """What the rates depend on, but for the number of epochs."""
-        names = ("kind", "steps", "warmup", "factor", "every")
+        names = ("course", "steps", "warmup", "factor", "every")
         return {name: getattr(self, name) for name in names}
 
     @property

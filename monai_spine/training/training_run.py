@@ -17,10 +17,9 @@ from torch.optim import Optimizer
 from monai_spine.bundle.model_description import description_path, write_description
 from monai_spine.bundle.options import RunSettings
 from monai_spine.training.best_model import BestModel
-from monai_spine.training.reseed_each_epoch import ReseedEachEpoch
+from monai_spine.training.epoch_start import ReseedEachEpoch
 from monai_spine.training.run_state import RunState, Stateful
-from monai_spine.training.tensorboard.hyper_parameters import HyperParameters
-from monai_spine.training.tensorboard.log import TensorBoard
+from monai_spine.training.tensorboard.log import HyperParameters, TensorBoard
 from monai_spine.training.weight_average import WeightAverage
 
 

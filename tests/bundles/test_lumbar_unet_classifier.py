@@ -13,7 +13,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from monai_spine.errors import MissingInputError
 from monai_spine.spine import TARGETS
-from monai_spine.transforms.lateral_flip import RandLateralFlipd
+from monai_spine.transforms.study_grid import RandLateralFlipd
 from tests.bundles.runs import CONFIGS, SMALL, command, files, run
 from tests.cohorts import write_cohort
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from monai_spine.errors import InvalidTableError, listed
 from monai_spine.experiments.comparison.assessment import Assessment, Predicted, check_unseen
-from monai_spine.images.data.datalist import UNKNOWN, Record, Task, read_image_datalist, split_folds
+from monai_spine.images.data.datalist import UNKNOWN, Record, Task, read_image_datalist
 from monai_spine.images.evaluation.decision_thresholds import thresholds_beside
 from monai_spine.images.evaluation.figures import Classified, class_figures, overall_figures
 from monai_spine.scoring.competition import Floats
@@ -35,7 +35,7 @@ class ImageAssessment(Assessment):
         self.folder = datalist.parent
         images = read_image_datalist(datalist)
         self.classes, self.task = images.classes, images.task
-        self.sides = {fold: split_folds(images.training, fold) for fold in folds}
+        self.sides = {fold: images.split(fold) for fold in folds}
         other = read_image_datalist(test) if test else images
         if other.classes != self.classes:
             raise InvalidTableError(f"{test}: expected the classes {self.classes}, but found {other.classes}")

@@ -18,7 +18,7 @@ from monai_spine.console import track
 from monai_spine.errors import InvalidImageError, MissingInputError, SpineError, counted, listed
 from monai_spine.files import whole_file
 from monai_spine.images.data.datalist import Record
-from monai_spine.images.data.form import ImageForm, StoredPixels
+from monai_spine.images.data.input_format import ImageForm, StoredPixels
 
 logger = logging.getLogger(__name__)
 

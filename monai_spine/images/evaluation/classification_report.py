@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from monai_spine.errors import InvalidTableError, counted
-from monai_spine.files import write_text
+from monai_spine.files import write_json
 from monai_spine.images.data.datalist import Record, Task
 from monai_spine.images.evaluation.figures import Classified, Figures, class_figures, key_name, overall_figures
 from monai_spine.scoring.competition import Floats
@@ -63,7 +62,7 @@ class ClassificationReport(Review):
         groups = [self.records[n]["group"] for n in cases]
         classified = Classified(labels, probabilities, self.thresholds)
         summary = summarise_images(classified, self.classes, groups, self.task, replicates=self.replicates)
-        write_text(self.path, json.dumps(summary.as_dict(), indent=2) + "\n")
+        write_json(self.path, summary.as_dict())
         key = key_name(self.task)
         logger.info("%s\n%s", counted(len(labels), "image"), summary.to_text())
         logger.info("%s %s: %s", key.replace("_", " "), summary.figures[key], self.path)

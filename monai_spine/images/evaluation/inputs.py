@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from monai_spine.errors import ExitCode, InvalidOptionError, InvalidTableError, MissingInputError, SpineError, counted
-from monai_spine.images.data.datalist import UNKNOWN, ImageDatalist, Record, read_image_datalist, split_folds
+from monai_spine.images.data.datalist import UNKNOWN, ImageDatalist, Record, read_image_datalist
 from monai_spine.images.data.pixels import EXTENSIONS
 from monai_spine.images.evaluation.decision_thresholds import thresholds_beside
 from monai_spine.images.network.model_description import ClassifierDescription
@@ -50,7 +50,7 @@ def labelled_images(datalist: ImageDatalist, section: str, fold: int) -> list[Re
     """
     if section not in {"validation", "test"}:
         raise InvalidOptionError(f"expected a section out of validation, test, but found {section!r}")
-    records = split_folds(datalist.training, fold)[1] if section == "validation" else datalist.test
+    records = datalist.split(fold)[1] if section == "validation" else datalist.test
     if not any(label != UNKNOWN for record in records for label in _labels(record)):
         raise InvalidTableError(f"there are no images with labels under {section!r} to evaluate on")
     return records

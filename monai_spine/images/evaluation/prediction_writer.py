@@ -20,7 +20,7 @@ from monai_spine.images.data.store import ImageStore
 from monai_spine.images.evaluation.figures import Classified
 from monai_spine.images.network.model_description import ClassifierDescription
 from monai_spine.scoring.competition import Floats
-from monai_spine.training.engine_output import Answers
+from monai_spine.training.engine_output import CollectedCases
 
 logger = logging.getLogger(__name__)
 
@@ -63,15 +63,15 @@ class ImagePredictionWriter:
         self.output_dir, self.records, self.description, self.store = Path(output_dir), records, description, store
         self.root = Path(root).parent if Path(root).is_file() else Path(root)
         self.thresholds = thresholds
-        self._answers = Answers()
+        self._cases = CollectedCases()
 
     def attach(self, engine: Engine) -> None:
         """Collect predictions after each iteration, and write them at the end."""
-        self._answers.attach(engine)
+        self._cases.attach(engine)
         engine.add_event_handler(Events.COMPLETED, self._write)
 
     def _write(self) -> None:
-        cases = self._answers.cases()  # every process takes part in gathering
+        cases = self._cases.by_id()  # every process takes part in gathering
         if idist.get_rank() != 0:
             return
         # The network has classified a black image in the place of one that could not be read.

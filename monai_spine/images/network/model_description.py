@@ -9,7 +9,7 @@ from typing import Any
 from monai_spine.bundle.model_description import description_path, read_description
 from monai_spine.errors import InvalidTableError
 from monai_spine.images.data.datalist import Task
-from monai_spine.images.data.form import ImageForm
+from monai_spine.images.data.input_format import ImageForm
 from monai_spine.images.network.classifier import ImageClassifier
 
 
@@ -88,10 +88,8 @@ def read_classifier(weights: str | Path) -> ClassifierDescription:
 def check_described(weights: str | Path) -> None:
     """Check that weights have their description beside them.
 
-    Raises
-    ------
-    MissingInputError, InvalidTableError
-        If they have not: the classes, and the form of the images, would be those of the default.
+    Raises `MissingInputError` or `InvalidTableError` if not: the classes, and the form of the images, would be those of
+    the default.
     """
     if Path(weights).is_file():
         read_description(weights)

@@ -11,8 +11,9 @@ from monai_spine.bundle.run import BundleRunError, parse_settings
 from monai_spine.commands.main import app
 from monai_spine.data.datalist import read_datalist
 from monai_spine.errors import InvalidOptionError, MissingInputError
-from monai_spine.experiments import cross_validation
-from monai_spine.experiments.cross_validation import OWN, Plan, cross_validate
+from monai_spine.experiments import fold_run
+from monai_spine.experiments.cross_validation import Plan, cross_validate
+from monai_spine.experiments.fold_run import OWN
 from monai_spine.scoring.competition import JEFFREYS, competition_score, level_prior
 from monai_spine.tables.score_report import report_score
 from tests.bundles.runs import CONFIGS, SMALL
@@ -69,14 +70,18 @@ def test_the_prior_of_a_study_is_learnt_from_the_other_folds(done: Path, data: P
 
 
 @pytest.mark.slow
-def test_a_finished_fold_is_not_done_again_unless_something_changed(done: Path, data: Path) -> None:
+def test_a_finished_fold_is_not_done_again_unless_something_changed(
+    done: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     reported: list[str] = []
     before = (done / "models/fold_0.pt").read_bytes()
     cross_validate(Plan(BUNDLE, data, (), SETTINGS), done, None, reported.append)
     assert [line for line in reported if "done before" in line] == reported
     assert (done / "models/fold_0.pt").read_bytes() == before
-    changed = Plan(BUNDLE, data, (), (*SETTINGS, ("seed", "3")))
-    assert changed.fingerprint(0) != Plan(BUNDLE, data, (), SETTINGS).fingerprint(0)
+    out, steps = shutil.copytree(done, tmp_path / "cv"), []
+    monkeypatch.setattr(fold_run, "run_step", lambda step, *_, **__: steps.append(step))
+    cross_validate(Plan(BUNDLE, data, (), (*SETTINGS, ("seed", "3"))), out, None, lambda _: None)
+    assert steps == ["training", "evaluation"] * 2
 
 
 @pytest.mark.slow
@@ -84,9 +89,9 @@ def test_a_fold_that_was_killed_after_its_training_is_evaluated_alone(
     done: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     out, steps = shutil.copytree(done, tmp_path / "cv"), []
-    state = out / "fold_1/fold.json"
-    state.write_text(json.dumps({**json.loads(state.read_text()), "done": False}))
-    monkeypatch.setattr(cross_validation, "run_step", lambda step, *_, **__: steps.append(step))
+    state = out / "fold_1/run.json"
+    state.write_text(json.dumps({**json.loads(state.read_text()), "evaluated": None}))
+    monkeypatch.setattr(fold_run, "run_step", lambda step, *_, **__: steps.append(step))
     cross_validate(Plan(BUNDLE, data, (), SETTINGS), out, None, lambda _: None)
     assert steps == ["evaluation"]
 

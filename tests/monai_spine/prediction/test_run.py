@@ -19,7 +19,7 @@ from nibabel.arrayproxy import ArrayProxy
 
 from monai_spine.crops import study as crops
 from monai_spine.crops.sampling import sample
-from monai_spine.crops.study_images import StudyImages
+from monai_spine.crops.study import StudyImages
 from monai_spine.data import volume
 from monai_spine.geometry import slice_normal
 from monai_spine.levels.localizers import RecessLocator

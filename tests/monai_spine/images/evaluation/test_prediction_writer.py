@@ -6,7 +6,7 @@ import pandas as pd
 import torch
 from ignite.engine import Engine
 
-from monai_spine.images.data.form import ImageForm
+from monai_spine.images.data.input_format import ImageForm
 from monai_spine.images.data.store import ImageStore
 from monai_spine.images.evaluation.prediction_writer import ImagePredictionWriter
 from monai_spine.images.network.model_description import ClassifierDescription

@@ -5,7 +5,14 @@ import torch
 from torch import nn
 from torch.utils.data import TensorDataset
 
-from monai_spine.training.processes import ProcessSampler, device_ids, on_device, own_generator, own_images, own_share
+from monai_spine.training.data_sharding import (
+    ProcessSampler,
+    device_ids,
+    on_device,
+    own_generator,
+    own_images,
+    own_share,
+)
 
 
 @pytest.fixture

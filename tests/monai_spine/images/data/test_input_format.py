@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from monai_spine.errors import InvalidImageError, InvalidOptionError
-from monai_spine.images.data.form import Fit, ImageForm, Intensity, _fitted
+from monai_spine.images.data.input_format import Fit, ImageForm, Intensity, _fitted
 
 
 @settings(max_examples=40, deadline=None)

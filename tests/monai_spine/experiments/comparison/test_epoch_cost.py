@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from monai_spine.data.datalist import read_datalist
-from monai_spine.experiments.comparison.training import EpochCost, _few
+from monai_spine.experiments.comparison.epoch_cost import EpochCost, _few
 from tests.cohorts import write_cohort
 
 seconds = st.floats(1e-3, 100)

@@ -1,8 +1,8 @@
-"""The studies on which a grader did best and worst, in TensorBoard: crops, attention, findings."""
+"""Pictures of studies in TensorBoard, with labels and predictions: the first ones, or the best and the worst."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import ignite.distributed as idist
@@ -13,9 +13,10 @@ from torch.utils.tensorboard import SummaryWriter
 
 from monai_spine.networks.level_grader import LevelGrader
 from monai_spine.scoring.competition import row_losses
+from monai_spine.spine import SeriesType
 from monai_spine.training.engine_output import studies_of
 from monai_spine.training.tensorboard.log import TensorBoard
-from monai_spine.training.tensorboard.pictures import crops_picture
+from monai_spine.training.tensorboard.pictures import crops_picture, study_picture
 
 
 class GradedCrops:
@@ -64,11 +65,11 @@ class GradedCrops:
                 image = torch.as_tensor(study["image"]).float()
                 attention = self.network.attention(image[None].to(device))[0]
                 picture = crops_picture(
-                    image.cpu().numpy(),
-                    attention.float().cpu().numpy(),
+                    _numbers(image),
+                    _numbers(attention),
                     dict(zip(self.network.view_names, self.network.views, strict=True)),
-                    probabilities=torch.as_tensor(study["pred"]).float().cpu().numpy(),
-                    label=torch.as_tensor(study["label"]).cpu().numpy(),
+                    probabilities=_numbers(study["pred"]),
+                    label=_numbers(study["label"]),
                     title=f"{study['study_id']}  loss {loss:.2f}",
                 )
                 self.writer.add_image(f"{name}/{n}", picture, evaluator.state.epoch, dataformats="HWC")
@@ -76,7 +77,58 @@ class GradedCrops:
 
 def _loss(study: Mapping[str, Any]) -> float | None:
     """A study's mean log loss, severe findings counting four times; None if it has no label."""
-    label = torch.as_tensor(study["label"]).cpu().numpy()[None]
-    predicted = torch.as_tensor(study["pred"]).float().cpu().numpy().astype(np.float64)[None]
+    label, predicted = _numbers(study["label"])[None].astype(np.int64), _numbers(study["pred"])[None].astype(np.float64)
     losses, weights = row_losses(label, np.clip(predicted, 1e-9, 1.0))
     return float((losses * weights).sum() / weights.sum()) if weights.sum() > 0 else None
+
+
+class StudyPictures:
+    """Adds a picture of each of the first ``studies`` studies that an evaluator sees, under the epoch.
+
+    Parameters
+    ----------
+    writer
+        TensorBoard's.
+    step
+        Millimetres between the input's voxels along right, anterior, superior.
+    studies
+        How many.
+    """
+
+    def __init__(self, *, writer: SummaryWriter | TensorBoard, step: Sequence[float], studies: int = 4) -> None:
+        self.writer = writer
+        self.step = tuple(step)
+        self.studies = studies
+        self._shown = 0
+
+    def attach(self, engine: Engine) -> None:
+        """Draw while the evaluator runs; MONAI sets its epoch to the trainer's."""
+        if idist.get_rank() > 0:
+            return
+        engine.add_event_handler(Events.STARTED, self._start)
+        engine.add_event_handler(Events.ITERATION_COMPLETED, self._draw)
+
+    def _start(self) -> None:
+        self._shown = 0
+
+    def _draw(self, evaluator: Engine) -> None:
+        for study in studies_of(evaluator)[: self.studies - self._shown]:
+            picture = study_picture(
+                _grid(study["image"]),
+                self.step,
+                _numbers(study["pred"]),
+                _numbers(study["label"]),
+                f"study {study['study_id']}",
+            )
+            self.writer.add_image(f"study/{self._shown}", picture, evaluator.state.epoch, dataformats="HWC")
+            self._shown += 1
+
+
+def _grid(image: torch.Tensor) -> np.ndarray:
+    """The network's input as ``(2 * series, R, A, S)``; in 2-D its slices are channels."""
+    array = _numbers(image)
+    return array.reshape(2 * len(SeriesType), -1, *array.shape[-2:])
+
+
+def _numbers(values: torch.Tensor) -> np.ndarray:
+    return torch.as_tensor(values).float().cpu().numpy()

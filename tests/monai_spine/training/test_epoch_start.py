@@ -9,7 +9,7 @@ from ignite.engine import Engine, Events, State
 from monai.data import DataLoader, Dataset
 from monai.transforms import Compose, MapTransform, RandomizableTransform
 
-from monai_spine.training.reseed_each_epoch import ReseedEachEpoch
+from monai_spine.training.epoch_start import ReseedEachEpoch
 
 
 class Noise(RandomizableTransform, MapTransform):

@@ -1,9 +1,9 @@
-"""Random numbers of each epoch that follow from the seed and the epoch alone."""
+"""What begins anew with every epoch: random numbers, from seed and epoch alone, and items that are drawn."""
 
 from __future__ import annotations
 
 import random
-from typing import Any
+from typing import Any, Protocol
 
 import ignite.distributed as idist
 import numpy as np
@@ -52,3 +52,31 @@ class ReseedEachEpoch:
             if self.dataloader.generator is not None:
                 self.dataloader.generator.manual_seed(number)
             set_rnd(self.dataloader.dataset, number)
+
+
+class DrawnDataset(Protocol):
+    """A dataset whose items depend on the epoch."""
+
+    def set_epoch(self, epoch: int) -> None:
+        """Take the items of this epoch."""
+
+
+class RedrawEachEpoch:
+    """Sets a dataset's epoch to the trainer's when an epoch begins, also after a resume.
+
+    Parameters
+    ----------
+    dataset
+        Such as `data_prep.phantom.randomised.RandomisedSpines`. Workers of a data loader hold a copy of it, so they
+        must not outlive an epoch.
+    """
+
+    def __init__(self, dataset: DrawnDataset) -> None:
+        self.dataset = dataset
+
+    def attach(self, engine: Engine) -> None:
+        """Listen to the trainer."""
+        engine.add_event_handler(Events.EPOCH_STARTED, self._redraw)
+
+    def _redraw(self, engine: Engine) -> None:
+        self.dataset.set_epoch(engine.state.epoch)
