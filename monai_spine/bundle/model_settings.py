@@ -55,11 +55,11 @@ def recorded(config: Mapping[str, Any], names: set[str], resolve: Callable[[str]
     settings = {}
     for id_, value in _values(config, names):
         plain = value
-        if _is_code(value):
+        if is_code(value):
             if value.startswith("@") and value[1:].partition("#")[0] in names:
                 continue
             plain = resolve(id_)
-        if _is_plain(plain):
+        if is_plain(plain):
             settings[id_] = json.loads(json.dumps(plain))  # tuples become lists
     return settings
 
@@ -125,7 +125,7 @@ def followed(
     own, usual = dict(_values(config, names)), dict(_values(defaults, names))
     changes: dict[str, Any] = {}
     for id_, trained in description.settings.items():
-        if _is_code(trained) or not _is_plain(trained):
+        if is_code(trained) or not is_plain(trained):
             path = description_path(weights)
             raise InvalidTableError(f"{path}: expected a plain value of {id_}, but found {trained!r}")
         if own.get(id_) == trained:  # also None of an entry that is left out, such as conditions
@@ -143,7 +143,7 @@ def followed(
         changes[id_] = trained
     # An entry of the user that the training did not have, such as a fourth view.
     added = [id_ for id_, value in own.items() if id_ not in usual and id_ not in description.settings]
-    if added and not all(_is_code(own[id_]) for id_ in added):
+    if added and not all(is_code(own[id_]) for id_ in added):
         raise InvalidOptionError(f"{weights} was trained without {added[0]}; leave it out, or name other weights")
     return changes
 
@@ -180,13 +180,15 @@ def _listed(configs: tuple[str, ...]) -> str:
     return f" ({', '.join(configs)})" if configs else ""
 
 
-def _is_code(value: Any) -> bool:
+def is_code(value: Any) -> bool:
+    """Whether a value of a configuration is an expression or a reference."""
     return isinstance(value, str) and value.startswith(_CODE)
 
 
-def _is_plain(value: Any) -> bool:
+def is_plain(value: Any) -> bool:
+    """Whether a value is data that JSON can hold: a number, a word, True, False, None, or a list of these."""
     if isinstance(value, list | tuple):
-        return all(_is_plain(inner) and not _is_code(inner) for inner in value)
+        return all(is_plain(inner) and not is_code(inner) for inner in value)
     return value is None or isinstance(value, str | int | float | bool)
 
 

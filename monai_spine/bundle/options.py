@@ -15,13 +15,14 @@ from pathlib import Path
 from typing import Any
 
 import ignite.distributed as idist
+from monai.bundle import ConfigParser
 from monai.bundle.properties import InferProperties, TrainProperties
 from monai.bundle.utils import DEFAULT_MLFLOW_SETTINGS
 from monai.utils import BundlePropertyConfig
 
 from monai_spine.bundle.configuration import being_evaluated, leaves, used_ids
 from monai_spine.bundle.model_description import ModelDescription
-from monai_spine.bundle.model_settings import describe
+from monai_spine.bundle.model_settings import describe, is_code, is_plain
 from monai_spine.bundle.provenance import PHANTOM
 from monai_spine.errors import InvalidOptionError
 
@@ -33,7 +34,7 @@ _WITHOUT_EFFECT = {
     *("imports", "initialize", "run", "finalize", "training", "training_run", "tensorboard", "listeners", "network"),
     *("bundle_root", "dataset_dir", "datalist", "ckpt_dir", "cache_dir", "output_dir", "logging_file"),
     *("device", "num_workers", "progress", "cache_gb", "cache_rate", "figures_every", "embedding_images"),
-    *("resume", "resumed", "weights", "epochs", "trained_on"),
+    *("resume", "weights", "epochs", "trained_on"),
 }
 """Entries on which a training's result does not depend, or not as far as it is resumed: the places of files, how fast
 it runs, what it shows, and the weights with which it began. The state of a run holds the number of epochs itself."""
@@ -82,10 +83,13 @@ class RunSettings:
         What its result depends on, as texts by name.
     description
         Of the weights that it makes.
+    shown
+        The settings at the top of the configuration, for people: numbers, words, and lists of them.
     """
 
     result: Mapping[str, str] = field(default_factory=dict)
     description: ModelDescription = field(default_factory=ModelDescription)
+    shown: Mapping[str, Any] = field(default_factory=dict)
 
 
 def run_settings(datalist: str | None = None) -> RunSettings:
@@ -112,7 +116,19 @@ def run_settings(datalist: str | None = None) -> RunSettings:
     description = describe(config)
     if datalist is None and description.trained_on is None:
         description = replace(description, trained_on=PHANTOM)
-    return RunSettings(settings, description)
+    return RunSettings(settings, description, _shown(config.parser))
+
+
+def _shown(parser: ConfigParser) -> dict[str, Any]:
+    """The plain values at the top of a configuration, with what expressions and references among them give."""
+    shown = {}
+    for name, entry in parser.get().items():
+        if name in _WITHOUT_EFFECT or name.startswith("_") or isinstance(entry, Mapping):
+            continue
+        value = parser.get_parsed_content(name) if is_code(entry) else entry
+        if is_plain(value):
+            shown[name] = bool(value) if name == "pretrained" else value  # which may be the path of a file
+    return shown
 
 
 def _sentence(id_: str, offered: list[str]) -> str:

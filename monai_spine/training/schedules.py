@@ -1,7 +1,7 @@
 """Learning rates over a training: courses with a warm-up, torch's one-cycle, and the handler that moves them on."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sized
 from typing import Any
 
 from ignite.engine import Engine, Events
@@ -32,7 +32,7 @@ class Schedule:
         training and down (Smith 2018, arXiv:1708.07120; rates only); ``plateau``, times ``factor`` whenever the
         validation's figure has not become better for more than ``every`` epochs.
     epochs, steps
-        Epochs of the training, and steps of an epoch.
+        Epochs of the training, and steps of an epoch, or the data loader whose length they are.
     warmup
         Epochs in which the rate grows from 0, before the course begins; may be a fraction.
     final, factor, every
@@ -52,7 +52,7 @@ class Schedule:
         *,
         course: str,
         epochs: int,
-        steps: int,
+        steps: int | Sized,
         warmup: float = 0.0,
         final: float = 0.01,
         factor: float = 0.1,
@@ -66,9 +66,9 @@ class Schedule:
                 f"from 1, but found {warmup}, {final}, {factor} and {every}"
             )
         self.optimizer, self.course = optimizer, course
-        self.steps, self.final, self.factor, self.every = steps, final, factor, every
-        self.warmup = round(warmup * steps)
-        self.total = max(1, epochs * steps - self.warmup)
+        self.steps, self.final, self.factor, self.every = _count(steps), final, factor, every
+        self.warmup = round(warmup * self.steps)
+        self.total = max(1, epochs * self.steps - self.warmup)
         self.rates = [float(group["lr"]) for group in optimizer.param_groups]
         self._done, self._plateau, self._best, self._bad = 0, 1.0, -math.inf, 0
         self._set()
@@ -157,15 +157,16 @@ class OneCycle(OneCycleLR):
     optimizer
         Its groups' rates are the highest ones.
     epochs, steps
-        Epochs of the training, and steps of an epoch.
+        Epochs of the training, and steps of an epoch, or the data loader whose length they are.
     rise
         Share of the training until the highest rate, with at most three decimals.
     """
 
-    def __init__(self, optimizer: Optimizer, *, epochs: int, steps: int, rise: float) -> None:
+    def __init__(self, optimizer: Optimizer, *, epochs: int, steps: int | Sized, rise: float) -> None:
         # .2001, not .2: OneCycleLR divides by zero where its share of the steps is exactly one step (5 steps of .2)
         highest = [group["lr"] for group in optimizer.param_groups]
-        super().__init__(optimizer, max_lr=highest, total_steps=epochs * steps, pct_start=round(rise + 1e-4, 4))
+        total = epochs * _count(steps)
+        super().__init__(optimizer, max_lr=highest, total_steps=total, pct_start=round(rise + 1e-4, 4))
 
 
 def extends(schedule: object, state: Mapping[str, Any]) -> bool:
@@ -211,6 +212,10 @@ class LearningRate:
             self.schedule.validated(figure)
         elif isinstance(self.schedule, ReduceLROnPlateau):
             self.schedule.step(figure)
+
+
+def _count(steps: int | Sized) -> int:
+    return steps if isinstance(steps, int) else len(steps)
 
 
 def _between(start: float, end: float, done: float) -> float:

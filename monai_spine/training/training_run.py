@@ -19,7 +19,7 @@ from monai_spine.bundle.options import RunSettings
 from monai_spine.training.best_model import BestModel
 from monai_spine.training.epoch_start import ReseedEachEpoch
 from monai_spine.training.run_state import RunState, Stateful
-from monai_spine.training.tensorboard.log import TensorBoard
+from monai_spine.training.tensorboard.log import HyperParameters, TensorBoard
 from monai_spine.training.weight_average import WeightAverage
 
 
@@ -57,6 +57,8 @@ class TrainingRun:
         The run's log.
     average
         Moving average of the weights, if there is one.
+    shown_metrics
+        The validation's figures that TensorBoard's HPARAMS page shows beside the settings; none for no such page.
     listeners
         Further handlers of both engines, attached after ``best_model``; None is skipped.
     trainer_handlers
@@ -90,6 +92,7 @@ class TrainingRun:
         best_model: BestModel,
         tensorboard: TensorBoard,
         average: WeightAverage | None = None,
+        shown_metrics: Sequence[str] = (),
         listeners: Sequence[Listener | None] = (),
         trainer_handlers: Sequence[Handler] = (),
         keep: Sequence[str] = (),
@@ -115,6 +118,7 @@ class TrainingRun:
         }
         if average is not None and average.active:
             parts["ema_network"] = average.ema_model
+        self.shown_metrics, self.shown = list(shown_metrics), (settings or RunSettings()).shown
         settings = settings or RunSettings()
         self.description = settings.description
         if described is not None:
@@ -127,6 +131,12 @@ class TrainingRun:
         """Attach everything but the run's state."""
         self.reseeding.attach(self.trainer)
         self.best_model.attach(self.evaluator, self.trainer)  # first: listeners ask it whether an epoch was the best
+        if self.shown_metrics:
+            shown = {**self.shown, "epochs": self.trainer.state.max_epochs}
+            page = HyperParameters(
+                writer=self.tensorboard, settings=shown, metrics=self.shown_metrics, best_model=self.best_model
+            )
+            page.attach(self.evaluator, self.trainer)
         for listener in self.listeners:
             listener.attach(self.evaluator, self.trainer)
         for handler in self.trainer_handlers:

@@ -9,6 +9,7 @@ from monai_spine.images.data.store import ImageStore
 from monai_spine.images.network.classifier import ImageClassifier
 from monai_spine.images.network.layer_freezing import FROZEN, LayerFreezing
 from monai_spine.images.network.model_description import ClassifierDescription, check_described
+from monai_spine.training.run_state import resumes
 
 _LONG = 40
 """Epochs from which on a training is long enough for stronger augmentation to pay."""
@@ -76,7 +77,8 @@ def start_classifier(
     training: Sequence[Record],
     pretrained: str | None,
     weights: str | None,
-    resume: bool,
+    resume: bool | str,
+    folder: str,
 ) -> None:
     """Open the images, and fill a new network; errors are those of the methods that this calls.
 
@@ -88,16 +90,17 @@ def start_classifier(
         ``hub``, or a file of a backbone; None for none.
     weights
         A file of a whole classifier; None for none.
-    resume
-        Whether the run's own state fills the network later: nothing is then fetched or read here.
+    resume, folder
+        See `resumes`: where the run's own state fills the network later, nothing is fetched or read here.
     """
-    layers.check_start(bool(pretrained or weights or resume))
+    resumed = resumes(resume, folder)
+    layers.check_start(bool(pretrained or weights or resumed))
     store.open()
     if images.task is Task.MULTILABEL:
         network.start_from(frequencies(training, len(images.classes)))
-    if pretrained and not resume:
+    if pretrained and not resumed:
         network.take_pretrained(pretrained)
-    if weights and not resume:
+    if weights and not resumed:
         network.take_weights(weights)
 
 

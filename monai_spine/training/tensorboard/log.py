@@ -27,10 +27,12 @@ class TensorBoard:
     ----------
     folder
         Gets a folder for each run, named by the time.
+    name
+        Of a folder inside of it that gets them instead.
     """
 
-    def __init__(self, folder: str) -> None:
-        self.folder = Path(folder)
+    def __init__(self, folder: str, name: str = "") -> None:
+        self.folder = Path(folder) / name
         self._writer: SummaryWriter | None = None
 
     def __getattr__(self, name: str) -> Any:

@@ -104,7 +104,8 @@ def crops_picture(
                 top = _TITLES + row * (_CROP + _BAR)
                 strip.paste(_crop(pixels[row, n]), (left, top))
                 long = round(float(weights[row, n] / strongest[row]) * (_CROP - 2))
-                draw.rectangle((left + 1, top + _CROP + 1, left + long, top + _CROP + _BAR - 3), fill=_ATTENTION)
+                if long:  # a bar of no length is an error in Pillow
+                    draw.rectangle((left + 1, top + _CROP + 1, left + long, top + _CROP + _BAR - 3), fill=_ATTENTION)
             left += _CROP
         first, left = first + count, left + _GAP
     whole = Image.new("RGB", (strip.width + table.width, max(strip.height, table.height)), "black")

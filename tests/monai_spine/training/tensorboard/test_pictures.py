@@ -56,11 +56,15 @@ def test_crops_have_titles_of_rows_and_columns_and_absent_slices_are_grey() -> N
     crops[1, 2] = -1
     views = {"canal": 3, "disc": 5}
     answer = {"probabilities": np.tile(np.eye(3)[0], (25, 1)), "label": np.zeros(25, int), "title": "study 1"}
-    drawn = crops_picture(crops, np.ones((5, 5, 8)), views, **answer)
+    attention = np.ones((5, 5, 8))
+    attention[:, :, 1] = 0  # a slice that nothing attends to has no bar
+    drawn = crops_picture(crops, attention, views, **answer)
     left, top, side, bar = 62, 46, 96, 8
     assert drawn[:top, left : left + 3 * side].any()  # names of views and numbers of slices
     assert all(drawn[top + row * (side + bar) :][:side, :left].any() for row in range(5))  # names of levels
     assert (drawn[top + side + bar :][:side, left + 2 * side :][:, :side] == 40).all()
     assert (drawn[top : top + side, left : left + side] == 255).all()
+    bars = drawn[top + side + 3, left : left + 3 * side].reshape(3, side, 3).any(axis=(1, 2))
+    assert list(bars) == [True, False, True]
     other = crops_picture(crops, np.ones((5, 5, 8)), {"foramina": 3, "disc": 5}, **answer)
     assert not np.array_equal(drawn[:top], other[:top])
