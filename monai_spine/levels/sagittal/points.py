@@ -26,7 +26,9 @@ from monai_spine.levels.sagittal.chain import (
     link,
     nearest_foramen,
 )
+from monai_spine.levels.sagittal.disc_regions import region_spine
 from monai_spine.levels.sagittal.landmark_maps import LANDMARKS, REGIONS, Peak, find_peaks, map_affine
+from monai_spine.levels.sagittal.region_chain import agreed, link_regions
 from monai_spine.spine import Level, Side
 
 _SAME_DISC_MM = 14.0
@@ -79,6 +81,9 @@ _LEAST_HEIGHT = {"canal": 0.2, "foramen": 0.15, "lumbosacral": 0.15}
 """Least heights of peaks. They are low, since the chain drops false peaks, but cannot bring back missing ones."""
 _LEAST_APART_MM = {"canal": 14.0, "foramen": 12.0, "lumbosacral": 14.0}
 """Least distances of two peaks of one type. Known limit: collapsed discs may be 10 to 17 mm apart."""
+
+_LEAST_BEHIND_DISC, _LEAST_APART_BEHIND_DISC_MM = 0.08, 10.0
+"""The same for canal peaks behind a disc of the region map."""
 
 OUT_OF_VIEW = "out of view"
 
@@ -144,9 +149,7 @@ def read_maps(maps: Array, affine: Array, shape: Sequence[int], grid: Array) -> 
         name: find_peaks(values, affine, threshold=_LEAST_HEIGHT[name], apart=_LEAST_APART_MM[name])
         for name, values in zip(LANDMARKS, maps[: len(LANDMARKS)], strict=True)
     }
-    # The maps of the regions come after those of the landmarks.
-    sacrum = Sacrum(maps[len(LANDMARKS) :], affine, peaks["lumbosacral"])
-    chain = link(peaks["canal"], sacrum.below)
+    chain = _chain(maps, affine, peaks)
     if chain is None:
         return SpinePoints(None, (), ())
     named = levels(chain)
@@ -166,6 +169,15 @@ def read_maps(maps: Array, affine: Array, shape: Sequence[int], grid: Array) -> 
     in_view = {level for level, _ in named}
     absent += [Absent(PointKind.CANAL, level, None, OUT_OF_VIEW) for level in Level if level not in in_view]
     return SpinePoints(chain, tuple(points), tuple(absent))
+
+
+def _chain(maps: Array, affine: Array, peaks: Mapping[str, Sequence[Peak]]) -> Chain | None:
+    regions = maps[len(LANDMARKS) :]  # the maps of the regions come after those of the landmarks
+    by_peaks = link(peaks["canal"], Sacrum(regions, affine, peaks["lumbosacral"]).below)
+    # Where a disc of the region map says that there is one, a lower peak counts, and one that is nearer to the next.
+    low = find_peaks(maps[0], affine, threshold=_LEAST_BEHIND_DISC, apart=_LEAST_APART_BEHIND_DISC_MM)
+    spine = region_spine(regions, affine, peaks["canal"])
+    return agreed(link_regions(spine, low, peaks["lumbosacral"]), by_peaks)
 
 
 def _foramen(peaks: Sequence[Peak], level: Level, disc: Disc, side: Side, level_flags: tuple[str, ...]) -> LevelPoint:

@@ -10,8 +10,6 @@ from monai_spine.levels.sagittal.chain import (
     Chain,
     Disc,
     Flag,
-    _best_chain,
-    _pitch_costs,
     expected_foramen,
     expected_recess,
     levels,
@@ -19,6 +17,7 @@ from monai_spine.levels.sagittal.chain import (
     nearest_foramen,
 )
 from monai_spine.levels.sagittal.landmark_maps import Peak
+from monai_spine.levels.sagittal.peak_chain import best_chain, pitch_costs
 from monai_spine.spine import Level, Side
 
 
@@ -75,7 +74,7 @@ def test_no_other_chain_has_a_better_sum(rows: list[tuple[float, float, float, f
     given = [Peak(np.array(row[:3]), row[3]) for row in rows if len({r[2] for r in rows}) == len(rows)]
     sums = [worth(chain) for size in range(2, 8) for chain in combinations(sorted(given, key=height), size)]
     best = max(sums, default=-np.inf)
-    found = _best_chain(given)
+    found = best_chain(given)
     if np.isfinite(best):
         assert worth(found) == pytest.approx(best)
     else:
@@ -226,14 +225,14 @@ def linked(points: np.ndarray, *others: Peak, vote: float = 0.9) -> Chain:
 def test_distances_outside_of_the_usual_range_cost_and_beyond_the_limits_are_impossible(
     pitch: float, cost: float
 ) -> None:
-    assert _pitch_costs(np.array([pitch]))[0] == pytest.approx(cost)
+    assert pitch_costs(np.array([pitch]))[0] == pytest.approx(cost)
 
 
 @pytest.mark.parametrize(("degrees", "length"), [(49.9, 3), (50.1, 2)])
 def test_a_chain_bends_by_50_degrees_at_most(degrees: float, length: int) -> None:
     step = 36.0 * np.array([0.0, np.sin(np.radians(degrees)), -np.cos(np.radians(degrees))])
     points = np.vstack([straight(36.0), straight(36.0)[-1] + step])
-    assert len(_best_chain(peaks(points))) == length
+    assert len(best_chain(peaks(points))) == length
 
 
 @pytest.mark.parametrize(("height", "found"), [(0.351, True), (0.349, False)])
