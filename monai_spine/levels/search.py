@@ -27,8 +27,7 @@ from monai_spine.levels.localizers import LevelLocator, RecessLocator
 from monai_spine.levels.picture import level_picture
 from monai_spine.levels.recesses.planes import Detection, RecessPlane
 from monai_spine.levels.sagittal.grid import sagittal_grid
-from monai_spine.levels.sagittal.landmark_maps import map_affine
-from monai_spine.levels.sagittal.points import SpinePoints, points_of, read_maps
+from monai_spine.levels.sagittal.points import SpinePoints, points_of
 from monai_spine.levels.sagittal.volumes import SAGITTAL
 from monai_spine.levels.study import LocatedStudy, axial_grids, unite
 from monai_spine.spine import SeriesType, Side
@@ -92,7 +91,7 @@ def search(
         except SpineError as error:
             refused[path.name] = _reason(error, path)
             continue
-        spines[path.name] = read_maps(locator.maps(image), map_affine(affine), image.shape, affine)
+        spines[path.name] = locator.points(image, affine)
         images[path.name] = image, affine
     located, axial = unite_volumes(study.study, spines, refused, study.axial, recesses, opened=opened)
     return SearchResult(located, images, axial)

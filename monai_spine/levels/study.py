@@ -19,7 +19,6 @@ from monai_spine.levels.sagittal.chain import Flag, levels
 from monai_spine.levels.sagittal.points import Absent, Key, LevelPoint, PointKind, SpinePoints
 from monai_spine.spine import Level, Side
 
-NO_SPINE = "no lumbar spine found"
 _SAME_DISC_MM = 12.0
 """Canal points of two volumes that are closer than this mark the same disc."""
 
@@ -62,7 +61,7 @@ def unite(
     ``detect``: detects the recesses in an axial plane.
     """
     spines = {name: points for name, points in answers.items() if points.chain is not None}
-    volumes = {name: "found" if name in spines else NO_SPINE for name in answers} | dict(refused)
+    volumes = {name: "found" if name in spines else points.reason for name, points in answers.items()} | dict(refused)
     if not spines:
         return LocatedStudy(study, (), (), volumes, {})
     surest = max(spines, key=lambda name: _trust(spines[name]))

@@ -33,9 +33,9 @@ from monai_spine.spine import Level, Side
 
 LEAST_DISCS = 3
 """Fewer discs are no lumbar spine: any two peaks at a usual distance would be one."""
-LEAST_MEAN_HEIGHT = 0.35
+LEAST_MEAN_HEIGHT = 0.3
 """Least mean height of a chain's peaks. False chains, such as those of volumes flipped front to back, stay at .26 or
-below. Known limit: nine real slabs of three to six slices have .29 to .34, and count as no spine."""
+below."""
 _MOST_SKIPPED = 0.4
 """Largest share of the chain's gaps that may hold a peak outside the chain. In a neck, whose discs lie too close, every
 other disc would make a chain of usual distances, with a skipped peak in each gap."""
@@ -63,7 +63,7 @@ _HALF_CANAL_MM = 9.0
 
 _LEAST_SACRUM = 0.15
 """Least vote of an anchor; below it the sacrum is out of view."""
-_SURE_SACRUM = 0.4
+SURE_SACRUM = 0.4
 """Least vote with which the levels are certain."""
 _RIVAL_SACRUM = 0.5
 """A second disc with this share of the anchor's vote makes the levels uncertain. Known limit: a bright remnant of the
@@ -81,9 +81,8 @@ disc to disc."""
 _HEIGHT_WORTH_MM = 10.0
 """Of two foraminal peaks in that radius, one that is higher by 1 may be this much farther from the expected place."""
 
-FAINT_HEIGHT = 0.5
-"""Peaks below this height are flagged `Flag.FAINT`. The median height is .67 on phantoms. Known limit: on real images
-it is .57, and a height says little about the error (AUC .65)."""
+FAINT_HEIGHT = 0.3
+"""Peaks below this height are flagged `Flag.FAINT`."""
 
 
 class Doubt(str, Enum):
@@ -97,6 +96,7 @@ class Doubt(str, Enum):
     PASSED_OVER = "a place in the canal may be a disc that is not counted"
     WITNESSES = "the canal and the discs in front of it are counted differently"
     NO_DISCS = "the discs in front of the canal are not seen"
+    FEW_DISCS = "fewer than five discs were seen, although the spine goes on above"
     UPSIDE_DOWN = "the spine may be upside down"
 
 
@@ -137,6 +137,9 @@ class Chain:
     """The vote for a sacrum below the lowest disc, from 0 to 1."""
     doubts: tuple[Doubt, ...] = ()
     """Why the levels are uncertain."""
+    rise: float | None = None
+    """Millimetres by which the lumbosacral disc crosses the canal above its own centre, along the spine; None if its
+    region or its peak was not seen. It is tilted in those who stand upright in their image, so that this is positive."""
 
     @property
     def certain(self) -> bool:
@@ -180,13 +183,16 @@ def _is_between(start: Array, end: Array, point: Array) -> bool:
     return _BETWEEN_DISCS[0] < share < _BETWEEN_DISCS[1] and beside < _HALF_CANAL_MM
 
 
-def find_anchor(votes: Sequence[float]) -> tuple[int | None, float, tuple[Doubt, ...]]:
-    """Index of the lumbosacral disc, its vote, and the doubts about it; None if no vote is high enough."""
+def find_anchor(votes: Sequence[float], sure: float = SURE_SACRUM) -> tuple[int | None, float, tuple[Doubt, ...]]:
+    """Index of the lumbosacral disc, its vote, and the doubts about it; None if no vote is high enough.
+
+    ``sure``: the least vote with which the levels are certain.
+    """
     order = sorted(range(len(votes)), key=lambda n: (-votes[n], n))
     best = order[0]
     if votes[best] < _LEAST_SACRUM:
         return None, votes[best], (Doubt.NO_SACRUM,)
-    doubts = [Doubt.FAINT_SACRUM] * (votes[best] < _SURE_SACRUM)
+    doubts = [Doubt.FAINT_SACRUM] * (votes[best] < sure)
     doubts += [Doubt.RIVAL] * (len(votes) > 1 and votes[order[1]] >= _RIVAL_SACRUM * votes[best])
     # Discs where there should be the sacrum contradict the anchor.
     doubts += [Doubt.BELOW] * (best != len(votes) - 1)

@@ -30,6 +30,11 @@ _BONE_MM = (14.0, 20.0, 26.0)
 """Distances from a disc's centre to the bone above or below it."""
 _TILTS_DEG = (0.0, 15.0, 30.0, 45.0)
 """The sacrum lies below its disc and behind: angles from the spine's direction."""
+_SACRUM_MM = 55.0
+"""Distance from the lumbosacral disc's centre within which most of S1 and S2 lies."""
+_SECOND_BODY_MM = (40.0, 48.0, 56.0)
+"""From a disc's centre to the second body above it."""
+_CLEAR_BODY = 0.5
 _DOUBT = 0.05
 """Added to the probability of bone, so that the share is near 0 where there is hardly any bone."""
 _BEHIND_MM = (10.0, 44.0)
@@ -105,6 +110,21 @@ class MiddlePlane:
         below = max(self._sacral_share(disc.centre, -_turned(up, angle)) for angle in _TILTS_DEG)
         return below * (1.0 - self._sacral_share(disc.centre, up))
 
+    def sacral_area(self, disc: DiscRegion) -> float:
+        """Square millimetres of sacrum below a disc's centre and within `_SACRUM_MM` of it."""
+        _, width, height = spacing(self.affine)
+        _, y, z = to_voxel(self.affine, disc.centre)
+        sacrum = self.values[REGIONS.index("sacrum")]
+        columns, rows = np.meshgrid(*map(np.arange, sacrum.shape), indexing="ij")
+        near = (np.hypot((columns - y) * width, (rows - z) * height) < _SACRUM_MM) & (rows < z)
+        return float(sacrum[near].sum() * width * height)
+
+    def body_above(self, disc: DiscRegion, upwards: Array) -> float:
+        """Probability of a body in the place of the second one above a disc."""
+        places = to_voxel(self.affine, disc.centre + np.outer(_SECOND_BODY_MM, upwards))[:, 1:].T
+        body = self.values[REGIONS.index("body")]
+        return float(map_coordinates(body, places, order=1, mode="constant").max())
+
     def _sacral_share(self, centre: Array, direction: Array) -> float:
         places = to_voxel(self.affine, centre + np.outer(_BONE_MM, direction))[:, 1:].T
         body, sacrum = (
@@ -129,6 +149,10 @@ class RegionSpine:
     """Unit vectors in RAS along the spine, for each disc."""
     votes: tuple[float, ...] = ()
     """For each disc the vote for a sacrum below it, from 0 to 1."""
+    sacral_areas: tuple[float, ...] = ()
+    """For each disc, mm² of the sacrum that the sagittal plane shows below it."""
+    goes_on: bool = False
+    """Whether the spine goes on above the uppermost disc."""
 
 
 def region_spine(regions: Array, affine: Array, canal: Sequence[Peak]) -> RegionSpine:
@@ -142,7 +166,9 @@ def region_spine(regions: Array, affine: Array, canal: Sequence[Peak]) -> Region
         return RegionSpine()
     upwards = directions([disc.centre for disc in chain])
     votes = tuple(plane.sacrum_below(disc, up) for disc, up in zip(chain, upwards, strict=True))
-    return RegionSpine(tuple(chain), tuple(upwards), votes)
+    areas = tuple(plane.sacral_area(disc) for disc in chain)
+    goes_on = plane.body_above(chain[0], upwards[0]) > _CLEAR_BODY
+    return RegionSpine(tuple(chain), tuple(upwards), votes, areas, goes_on)
 
 
 def canal_peaks_of(spine: RegionSpine, canal: Sequence[Peak]) -> list[Peak | None]:

@@ -7,7 +7,7 @@ anchors, and the discs of the chain get the names of levels.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Any
 
@@ -20,6 +20,7 @@ from monai_spine.levels.sagittal.chain import (
     FAINT_HEIGHT,
     Chain,
     Disc,
+    Doubt,
     Flag,
     expected_foramen,
     levels,
@@ -86,6 +87,7 @@ _LEAST_BEHIND_DISC, _LEAST_APART_BEHIND_DISC_MM = 0.08, 10.0
 """The same for canal peaks behind a disc of the region map."""
 
 OUT_OF_VIEW = "out of view"
+NO_SPINE = "no lumbar spine found"
 
 
 class PointKind(str, Enum):
@@ -124,11 +126,12 @@ Key = tuple[PointKind, Level, Side | None]
 
 @dataclass(frozen=True)
 class SpinePoints:
-    """The points of one volume; ``chain`` is None if it shows no lumbar spine."""
+    """The points of one volume; ``chain`` is None if it shows no lumbar spine, and ``reason`` says why."""
 
     chain: Chain | None
     points: tuple[LevelPoint, ...]
     absent: tuple[Absent, ...]
+    reason: str = ""
 
 
 def points_of(volume: Mapping[str, Any]) -> SpinePoints:
@@ -150,8 +153,11 @@ def read_maps(maps: Array, affine: Array, shape: Sequence[int], grid: Array) -> 
         for name, values in zip(LANDMARKS, maps[: len(LANDMARKS)], strict=True)
     }
     chain = _chain(maps, affine, peaks)
-    if chain is None:
-        return SpinePoints(None, (), ())
+    return named_points(chain, peaks["foramen"], shape, grid) if chain else SpinePoints(None, (), (), NO_SPINE)
+
+
+def named_points(chain: Chain, foramina: Sequence[Peak], shape: Sequence[int], grid: Array) -> SpinePoints:
+    """The points of a chain: the canal at each level, and both foramina from their peaks or at their usual places."""
     named = levels(chain)
     level_flags = () if chain.certain else (Flag.UNCERTAIN_LEVEL.value,)
     points: list[LevelPoint] = []
@@ -160,7 +166,7 @@ def read_maps(maps: Array, affine: Array, shape: Sequence[int], grid: Array) -> 
         flags = (*level_flags, *(flag.value for flag in disc.flags))
         points.append(LevelPoint(PointKind.CANAL, level, None, disc.canal, disc.confidence, flags))
         for side in Side:
-            foramen = _foramen(peaks["foramen"], level, disc, side, level_flags)
+            foramen = _foramen(foramina, level, disc, side, level_flags)
             # The expected place of a foramen may lie beside the outermost slice.
             if contains(grid, tuple(shape), foramen.world):
                 points.append(foramen)
@@ -188,3 +194,17 @@ def _foramen(peaks: Sequence[Peak], level: Level, disc: Disc, side: Side, level_
         return LevelPoint(PointKind.FORAMEN, level, side, expected_foramen(disc, side), 0.0, flags)
     flags = (*level_flags, *([Flag.FAINT.value] if peak.height < FAINT_HEIGHT else []))
     return LevelPoint(PointKind.FORAMEN, level, side, peak.world, peak.height, flags)
+
+
+def with_doubt(spine: SpinePoints, doubt: Doubt, doubted: bool = True) -> SpinePoints:
+    """The points of a volume with a doubt about their levels, or without it, and the flags that go with it."""
+    if spine.chain is None:
+        return spine
+    others = tuple(one for one in spine.chain.doubts if one is not doubt)
+    chain = replace(spine.chain, doubts=(*others, doubt) if doubted else others)
+    flag = Flag.UNCERTAIN_LEVEL.value
+    points = []
+    for point in spine.points:
+        own = tuple(one for one in point.flags if one != flag)
+        points.append(replace(point, flags=own if chain.certain else (flag, *own)))
+    return replace(spine, chain=chain, points=tuple(points))
