@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +40,8 @@ class StudyInput:
     study: str
     sagittal: tuple[Path, ...]
     axial: tuple[Path, ...] = ()
+    types: Mapping[str, SeriesType] = field(default_factory=dict)
+    """Series types of sagittal volumes, by the names of their files, as far as they are known."""
 
     @classmethod
     def of(cls, record: Record) -> StudyInput:
@@ -48,7 +50,13 @@ class StudyInput:
             safe_name(record["study_id"]),
             tuple(Path(file) for series_type in SAGITTAL for file in record.get(series_type.value, ())),
             tuple(Path(file) for file in record.get(SeriesType.AXIAL_T2.value, ())),
+            types_of(record),
         )
+
+
+def types_of(record: Record) -> dict[str, SeriesType]:
+    """The series types of a record's sagittal volumes, by the names of their files."""
+    return {Path(file).name: series_type for series_type in SAGITTAL for file in record.get(series_type.value, ())}
 
 
 @dataclass(frozen=True)
@@ -93,16 +101,17 @@ def search(
             continue
         spines[path.name] = locator.points(image, affine)
         images[path.name] = image, affine
-    located, axial = unite_volumes(study.study, spines, refused, study.axial, recesses, opened=opened)
+    located, axial = unite_volumes(study.study, spines, refused, study.axial, recesses, study.types, opened=opened)
     return SearchResult(located, images, axial)
 
 
-def unite_volumes(
+def unite_volumes(  # noqa: PLR0917 - as `unite`
     study: str,
     spines: Mapping[str, SpinePoints],
     refused: Mapping[str, str],
     axial: Sequence[Path],
     recesses: RecessLocator | None,
+    types: Mapping[str, SeriesType] | None = None,
     *,
     opened: Opener = open_volume,
 ) -> tuple[LocatedStudy, dict[str, Grid]]:
@@ -123,7 +132,7 @@ def unite_volumes(
             unread[path.name] = _reason(error, path)
             return {}
 
-    located = unite(study, spines, refused, grids, detect)
+    located = unite(study, spines, refused, grids, detect, types)
     return replace(located, volumes={**located.volumes, **unread}), grids
 
 
@@ -162,7 +171,7 @@ class PointWriter(CaseWriter):
         for study, record in sorted(self.records.items()):
             spines = {name: spine for owner, name, spine in entries.values() if owner == study}
             axial = [Path(file) for file in record.get(SeriesType.AXIAL_T2.value, ())]
-            located, _ = unite_volumes(study, spines, {}, axial, self.recesses)
+            located, _ = unite_volumes(study, spines, {}, axial, self.recesses, types_of(record))
             write_study(self.output_dir, located)
             studies.append(located)
         write_points(self.output_dir, studies)

@@ -97,6 +97,7 @@ class Doubt(str, Enum):
     WITNESSES = "the canal and the discs in front of it are counted differently"
     NO_DISCS = "the discs in front of the canal are not seen"
     FEW_DISCS = "fewer than five discs were seen, although the spine goes on above"
+    SERIES = "two series of the study are counted differently"
     UPSIDE_DOWN = "the spine may be upside down"
 
 
@@ -109,6 +110,8 @@ class Flag(str, Enum):
     """A neighbouring disc is closer or farther than in adults."""
     FAINT = "faint"
     """The peak is lower than `FAINT_HEIGHT`."""
+    SERIES_DIFFER = "series_differ"
+    """Another series of the study shows the point more than 6 mm away: the patient moved, or one point is wrong."""
     INTERPOLATED = "interpolated"
     """No peak: a disc placed between two others, or a foramen at its expected place."""
 

@@ -59,6 +59,7 @@ class SliceUNet(nn.Module):
         super().__init__()
         if not 0 <= mixed <= len(channels):
             raise ValueError(f"expected mixed from 0 to {len(channels)}, but given {mixed}")
+        self.least_slices = LEAST_SLICES  # TorchScript does not see names of the module
         across = [n >= len(channels) - mixed for n in range(len(channels))]
         steps = list(pairwise(channels))
         self.stem = _normed(nn.Conv2d(in_channels, channels[0], 5, stride=2, padding=2, bias=False))
@@ -87,8 +88,8 @@ class SliceUNet(nn.Module):
     def _maps(self, volume: torch.Tensor) -> torch.Tensor:
         """Logits of one volume; inside, the slices take the place of a batch."""
         count = volume.shape[1]
-        first = max(0, LEAST_SLICES - count) // 2
-        volume = _with_edges_repeated(volume, first, max(0, LEAST_SLICES - count) - first)
+        first = max(0, self.least_slices - count) // 2
+        volume = _with_edges_repeated(volume, first, max(0, self.least_slices - count) - first)
         features = self.first(self.stem(volume.transpose(0, 1)))
         skips = [features]
         for step in self.down:

@@ -18,7 +18,8 @@ from monai_spine.levels.localizers import LevelLocator, usable_device
 from monai_spine.levels.locate import find_inputs, locate
 from monai_spine.levels.sagittal.chain import Disc, expected_foramen
 from monai_spine.levels.sagittal.grid import sagittal_grid
-from monai_spine.levels.sagittal.landmark_maps import gaussians, map_affine, map_size
+from monai_spine.levels.sagittal.landmark_maps import REGIONS, gaussians, map_affine, map_size
+from monai_spine.levels.sagittal.peak_chain import directions
 from monai_spine.spine import Level, Side
 from tests.cohorts import write_cohort
 from tests.monai_spine.levels.sagittal.test_chain import lordotic
@@ -42,13 +43,31 @@ class Oracle(LevelLocator):
         sacral = self.canal[-1:] if self.sacrum and len(self.canal) else np.zeros((0, 3))
         groups = (self.canal, foramina(self.canal), sacral)
         drawn = [gaussians(points, affine, size, DEVIATION).double().numpy() for points in groups]
-        return np.stack([*drawn, np.ones(size), *[np.zeros(size)] * 4])
+        return np.concatenate([drawn, regions(self.canal, affine, size, self.sacrum)])
 
     def know(self, *paths: Path) -> "Oracle":
         for path in paths:
             image, affine = sagittal_grid(read_volume(path), "x")
             self.grids[tuple(image.shape)] = affine
         return self
+
+
+def regions(canal: np.ndarray, affine: np.ndarray, size: tuple[int, ...], sacrum: bool) -> np.ndarray:
+    """The region map of a spine: discs and bodies in front of the canal, and the sacrum below the lowest disc."""
+    maps = np.zeros((len(REGIONS), *size))
+    if len(canal):
+        up = np.array(directions(list(canal)))
+        # The middle of each disc, 27 mm in front of the canal and 6 mm below the place where it crosses the canal.
+        discs = canal + 27 * np.stack([0 * up[:, 0], up[:, 2], -up[:, 1]], axis=1) - 6 * up
+        bodies = np.vstack([discs[0] + 17 * up[0], (discs[:-1] + discs[1:]) / 2])
+        sacral = discs[-1] - np.outer([17.0, 40.0], up[-1])
+        groups = {"body": (bodies, 11.0), "sacrum": (sacral if sacrum else sacral[:0], 17.0), "disc": (discs, 4.0)}
+        for name, (places, high) in groups.items():
+            deviation = np.array([20.0, 10.0, high]) / np.sqrt(2 * np.log(2))  # half at these distances
+            maps[REGIONS.index(name)] = gaussians(places, affine, size, deviation).numpy()
+        maps /= np.maximum(maps.sum(axis=0), 1.0)
+    maps[0] = 1 - maps[1:].sum(axis=0)
+    return maps
 
 
 def foramina(canal: np.ndarray) -> np.ndarray:
