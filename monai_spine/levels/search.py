@@ -42,6 +42,8 @@ class StudyInput:
     axial: tuple[Path, ...] = ()
     types: Mapping[str, SeriesType] = field(default_factory=dict)
     """Series types of sagittal volumes, by the names of their files, as far as they are known."""
+    left_out: Mapping[str, str] = field(default_factory=dict)
+    """Names of further files, and why they are not read."""
 
     @classmethod
     def of(cls, record: Record) -> StudyInput:
@@ -90,14 +92,14 @@ def search(
     ``recesses`` finds the recesses in axial slices; without it they are projected. ``opened`` opens the volumes.
     """
     spines: dict[str, SpinePoints] = {}
-    refused: dict[str, str] = {}
+    refused = dict(study.left_out)
     images: dict[str, tuple[torch.Tensor, Array]] = {}
     for path in study.sagittal:
         try:
             # One bad volume does not end the study, since others may show its levels.
             image, affine = sagittal_grid(read_volume(path, opened), path.name)
         except SpineError as error:
-            refused[path.name] = _reason(error, path)
+            refused[path.name] = reason_of(error, path)
             continue
         spines[path.name] = locator.points(image, affine)
         images[path.name] = image, affine
@@ -119,9 +121,14 @@ def unite_volumes(  # noqa: PLR0917 - as `unite`
 
     If an axial file cannot be read, its recesses stay projected, and ``volumes`` of the study holds the reason.
     """
-    grids = axial_grids(axial, opened)
     paths = {path.name: path for path in axial}
+    grids: dict[str, Grid] = {}
     unread: dict[str, str] = {}
+    for path in axial:
+        try:
+            grids |= axial_grids([path], opened)
+        except SpineError as error:
+            unread[path.name] = reason_of(error, path)
 
     # `unite` knows planes and no files; this function leads from one to the other.
     def detect(plane: RecessPlane) -> dict[Side, Detection]:
@@ -129,16 +136,16 @@ def unite_volumes(  # noqa: PLR0917 - as `unite`
         try:
             return recesses(plane, path, opened) if recesses else {}
         except SpineError as error:
-            unread[path.name] = _reason(error, path)
+            unread[path.name] = reason_of(error, path)
             return {}
 
     located = unite(study, spines, refused, grids, detect, types)
     return replace(located, volumes={**located.volumes, **unread}), grids
 
 
-def _reason(error: SpineError, path: Path) -> str:
-    """An error's message without the file's name, under which it is written."""
-    return str(error).removeprefix(f"{path.name}: ").removeprefix(f"{path}: ")
+def reason_of(error: SpineError, path: Path) -> str:
+    """An error's message without the file's name, under which it is written, or the folders of this machine."""
+    return str(error).removeprefix(f"{path.name}: ").removeprefix(f"{path}: ").replace(str(path), path.name)
 
 
 logger = logging.getLogger(__name__)

@@ -17,7 +17,7 @@ from monai_spine.data.coverage import PLANE_LIMIT_MM, Grid
 from monai_spine.data.volume import Opener, open_volume, slice_geometry
 from monai_spine.levels.recesses.planes import Detector, recess_plane, recess_points
 from monai_spine.levels.sagittal.chain import Doubt, Flag, levels
-from monai_spine.levels.sagittal.points import Absent, Key, LevelPoint, PointKind, SpinePoints
+from monai_spine.levels.sagittal.points import NO_SPINE, Absent, Key, LevelPoint, PointKind, SpinePoints
 from monai_spine.spine import Level, SeriesType, Side
 
 _SAME_DISC_MM = 12.0
@@ -42,6 +42,15 @@ class LocatedStudy:
     the expected recesses."""
     doubts: tuple[Doubt, ...] = ()
     """Why the levels are uncertain."""
+
+    @property
+    def refused(self) -> dict[str, str]:
+        """The volumes that could not be used, by their names, and why."""
+        return {
+            name: status
+            for name, status in self.volumes.items()
+            if status != "found" and not status.startswith(NO_SPINE)
+        }
 
     @property
     def found(self) -> bool:

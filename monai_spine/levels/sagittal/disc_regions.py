@@ -1,6 +1,6 @@
 """Discs by the region map: the second witness of how many discs there are, and of where the sacrum begins.
 
-The canal's peaks say where a disc crosses the canal, but a collapsed or slipped disc may have no peak, or two discs one.
+The canal's peaks say where a disc crosses the canal, but a collapsed or slipped disc may have none, or two discs one.
 The region map shows the discs themselves, some 25 mm in front of the canal. On 54 real patients of the SPIDER data set
 every disc from L1/L2 to L5/S1 but 3 of 270 was a region of its own (`benchmarks/real_spines.py`).
 
@@ -40,7 +40,7 @@ _DOUBT = 0.05
 _BEHIND_MM = (10.0, 44.0)
 """Distance from a disc's centre back to the canal; measured on patients: 16 to 36 mm."""
 _ABOVE_MM = (-10.0, 22.0)
-"""How far above its disc's centre a disc crosses the canal; 0 to 6 mm in patients, 9 to 22 at L5/S1, which is tilted."""
+"""How far above its centre a disc crosses the canal; 0 to 6 mm in patients, up to 22 at L5/S1, which is tilted."""
 USUAL_BEHIND_MM, USUAL_ABOVE_MM = 27.0, 4.0
 _BEHIND_SCALE_MM, _ABOVE_SCALE_MM = 15.0, 10.0
 """The usual place, and the distances from it that cost as much as half a perfect peak is worth."""
@@ -175,7 +175,12 @@ def canal_peaks_of(spine: RegionSpine, canal: Sequence[Peak]) -> list[Peak | Non
     """For each disc of a spine the canal peak behind it, or None; a peak belongs to one disc at most."""
     if not spine.discs or not canal:
         return [None] * len(spine.discs)
-    costs = np.array([[_cost(*behind_and_above(disc, up, peak.world)) - 2 * peak.height for peak in canal] for disc, up in zip(spine.discs, spine.upwards, strict=True)])
+    costs = np.array(
+        [
+            [_cost(*behind_and_above(disc, up, peak.world)) - 2 * peak.height for peak in canal]
+            for disc, up in zip(spine.discs, spine.upwards, strict=True)
+        ]
+    )
     chosen: list[Peak | None] = [None] * len(spine.discs)
     # A pair that cannot be costs so much that it never displaces one that can.
     for n, m in zip(*linear_sum_assignment(np.minimum(costs, _IMPOSSIBLE)), strict=True):

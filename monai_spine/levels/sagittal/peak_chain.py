@@ -70,6 +70,6 @@ def pitch_costs(pitches: Array) -> Array:
 
 
 def directions(places: Sequence[Array]) -> list[Array]:
-    """Unit vectors along a chain of places from above: from the place below to the place above, or at the ends itself."""
+    """Unit vectors along a chain of places from above: from the next one below to the next one above."""
     steps = [places[max(n - 1, 0)] - places[min(n + 1, len(places) - 1)] for n in range(len(places))]
     return [step / np.linalg.norm(step) for step in steps]

@@ -87,9 +87,7 @@ def _lumbosacral(peak: Peak | None, lumbosacral: Sequence[Peak]) -> float:
     return max((one.height for one in lumbosacral if np.linalg.norm((one.world - peak.world)[1:]) <= 14.0), default=0.0)
 
 
-def _without_remnant(
-    spine: RegionSpine, peaks: Sequence[Peak | None], votes: list[float]
-) -> tuple[list[float], bool]:
+def _without_remnant(spine: RegionSpine, peaks: Sequence[Peak | None], votes: list[float]) -> tuple[list[float], bool]:
     """The votes without that of a remnant of the disc S1/S2, and whether there is one: its vote goes to L5/S1."""
     n = int(np.argmax(votes))
     if n == 0 or n != len(votes) - 1:

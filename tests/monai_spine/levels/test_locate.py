@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 
 from monai_spine.data.volume import Volume, read_volume
-from monai_spine.errors import InvalidOptionError, InvalidTableError, MissingInputError
+from monai_spine.errors import InvalidOptionError, InvalidTableError, InvalidVolumeError, MissingInputError
 from monai_spine.geometry import grid_affine, slice_normal
 from monai_spine.levels.files import COLUMNS
 from monai_spine.levels.localizers import LevelLocator, usable_device
@@ -196,6 +196,33 @@ def test_a_broken_volume_does_not_stop_the_others(tmp_path: Path) -> None:
     assert "damaged or cut short" in status["sagittal_t1.nii"]
 
 
+def test_volumes_that_cannot_be_used_have_a_row_with_the_reason_and_end_with_3(tmp_path: Path) -> None:
+    volume = sagittal(tmp_path / "all/good/sagittal_t2.nii.gz")
+    image = nib.load(volume)
+    colours = np.zeros(image.shape, dtype=[("R", "u1"), ("G", "u1"), ("B", "u1")])
+    bad = {
+        "colour": nib.Nifti1Image(colours, image.affine),
+        "over_time": nib.Nifti1Image(np.zeros((*image.shape, 2), dtype=np.int16), image.affine),
+        "nowhere": nib.Nifti1Image(np.asarray(image.dataobj), None),
+    }
+    bad["nowhere"].set_sform(None, 0)
+    bad["nowhere"].set_qform(None, 0)
+    for name, content in bad.items():
+        (tmp_path / "all" / name).mkdir()
+        nib.save(content, tmp_path / "all" / name / "sagittal_t2.nii.gz")
+        nib.save(content, tmp_path / "all/good" / f"sagittal_t1_{name}.nii.gz")
+    summary = locate([tmp_path / "all"], tmp_path / "out", Oracle().know(volume), quiet=True)
+    assert (summary.found, summary.none, summary.refused) == (["good"], sorted(bad), 6)
+    assert int(summary.exit_code) == 3
+    status = {(row["study"], row["volume"]): row["status"] for row in rows(tmp_path / "out", "volumes.csv")}
+    assert len(status) == 7
+    assert status["good", "sagittal_t2.nii.gz"] == "found"
+    assert "3-D" in status["over_time", "sagittal_t2.nii.gz"]
+    assert all(str(tmp_path) not in text for text in status.values())
+    with pytest.raises(InvalidVolumeError, match="no volume can be used"):
+        locate([tmp_path / "all/nowhere"], tmp_path / "none", Oracle(), quiet=True)
+
+
 @pytest.mark.parametrize("sections", [("training",), ("test",), ("training", "test")])
 def test_a_datalists_studies_are_located_whatever_their_section(tmp_path: Path, sections: tuple[str, ...]) -> None:
     path = write_cohort(tmp_path, studies=2)
@@ -214,7 +241,7 @@ def test_two_inputs_of_one_name_are_refused(tmp_path: Path) -> None:
 
 
 def test_a_volume_that_is_not_there_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(MissingInputError, match="no file"):
+    with pytest.raises(MissingInputError, match="there is no"):
         locate([tmp_path / "x.nii.gz"], tmp_path / "out", Oracle(), quiet=True)
 
 
