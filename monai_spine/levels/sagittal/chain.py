@@ -1,7 +1,7 @@
 """The chain of discs: which canal peaks belong to the spine, in which order, and which disc has which level.
 
 Second step after the maps: `find_peaks` finds single peaks, this module makes a spine of them, `points` names it.
-The steps of `link`, in order:
+The steps of `link`, which sees the canal's peaks alone, in order:
 
 1. The best chain: each disc lies below the one before, 20 to 90 mm away, and the chain bends by less than 50 degrees.
    Of all such chains the one with the greatest sum of peak heights is taken (`peak_chain.best_chain`).
@@ -9,8 +9,9 @@ The steps of `link`, in order:
 3. The anchor: the disc below which the sacrum begins is the lumbosacral disc L5/S1. Discs below it are dropped
    (`find_anchor`).
 4. Gaps: where a gap is wide enough for a disc that was missed, one is interpolated (`with_interpolated`).
-5. Levels are counted upwards from the anchor (`levels`). Without the sacrum in view nobody can be sure of them, and
-   `Chain.certain` is false.
+5. Levels are counted upwards from the anchor (`levels`). Where nobody can be sure of them, `Chain.doubts` says why.
+
+`region_chain` does the same with the discs of the region map, and compares.
 
 All places are RAS mm.
 """
@@ -142,7 +143,7 @@ class Chain:
     """Why the levels are uncertain."""
     rise: float | None = None
     """Millimetres by which the lumbosacral disc crosses the canal above its own centre, along the spine; None if its
-    region or its peak was not seen. It is tilted in those who stand upright in their image, so that this is positive."""
+    region or its peak was not seen. The disc is tilted, so that this is positive unless the image is upside down."""
 
     @property
     def certain(self) -> bool:
