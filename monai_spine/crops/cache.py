@@ -25,6 +25,7 @@ from monai_spine.crops.frame import level_frames
 from monai_spine.crops.stack import WINDOW, Stack, file_state
 from monai_spine.crops.study import StudyStacks, source_of
 from monai_spine.crops.view import View
+from monai_spine.data.volume_names import volume_names
 from monai_spine.errors import InvalidOptionError
 from monai_spine.files import safe_name, write_bytes
 from monai_spine.geometry import spacing
@@ -77,16 +78,16 @@ class CropCache:
 
     def stacks(self, record: Mapping[Any, Any], opened: Callable[[], StudyStacks]) -> StudyStacks:
         """The study's trimmed stacks, from its file; if none fits, from ``opened``, and a file is written."""
-        path, key = self.path(str(record["study_id"])), self._key(record)
+        path, key, names = self.path(str(record["study_id"])), self._key(record), volume_names(record)
         study = _read(path, key)
         if study is None:
             study = self._trimmed(opened(), record.get("points", {}))
-            _write(path, key, study)
+            _write(path, key, study, names)
         return study
 
     def _key(self, record: Mapping[Any, Any]) -> str:
         """A digest of all in the record that the file depends on. Folders do not count, so that data can move."""
-        points = record.get("points", {})
+        points, names = record.get("points", {}), volume_names(record)
         series_types = [
             series_type for series_type in SeriesType if any(series_type in view.series for view in self.views)
         ]
@@ -94,7 +95,7 @@ class CropCache:
             "study": str(record["study_id"]),
             "points": [[float(x) for x in points[name]] if name in points else None for name in TARGETS],
             "volumes": {
-                series_type.value: [[Path(path).name, *file_state(path)] for path in record.get(series_type.value, ())]
+                series_type.value: [[names[path], *file_state(path)] for path in record.get(series_type.value, ())]
                 for series_type in series_types
             },
         }
@@ -128,7 +129,7 @@ class CropCache:
         return part.with_voxels(rounded.astype(self.dtype), (0.0, white))
 
 
-def _write(path: Path, key: str, study: StudyStacks) -> None:
+def _write(path: Path, key: str, study: StudyStacks, names: Mapping[str, str]) -> None:
     arrays: dict[str, npt.NDArray[Any]] = {}
     rows: list[dict[str, Any]] = []
     for series_type, group in study.stacks.items():
@@ -137,7 +138,9 @@ def _write(path: Path, key: str, study: StudyStacks) -> None:
             order = [int(axis) for axis in np.argsort(-spacing(stack.affine), kind="stable")]
             # Tensors of a safetensors file have names only, so their order is their name.
             arrays[str(len(rows))] = np.ascontiguousarray(stack.voxels.transpose(order))
-            rows.append({"series": series_type.value, "order": order, **stack.placement()})
+            # Volumes by their names without folders, so that caches can move.
+            name = names.get(stack.name, Path(stack.name).name)
+            rows.append({"series": series_type.value, "order": order, **stack.placement(), "name": name})
     content = json.dumps(
         {"key": key, "stacks": rows, "refused": study.refused, "series": [k.value for k in study.stacks]}
     )

@@ -23,6 +23,7 @@ from typing import Any
 
 import numpy as np
 
+from monai_spine.data.volume_names import STUDY_FOLDER, common_folder
 from monai_spine.errors import InvalidTableError, MissingInputError, listed
 from monai_spine.spine import MISSING, TARGETS, Grade, SeriesType
 
@@ -304,14 +305,16 @@ def _are_points(points: Any) -> bool:
 
 def _record(entry: Record, folder: Path) -> Record:
     study_id = entry["study_id"]
+    files = {
+        series_type.value: [str(folder / file) for file in entry.get(series_type.value, [])]
+        for series_type in SeriesType
+    }
     return {
         "study_id": study_id,
         "patient_id": str(entry.get("patient_id", study_id)),
         "fold": entry.get("fold"),
-        **{
-            series_type.value: [str(folder / file) for file in entry.get(series_type.value, [])]
-            for series_type in SeriesType
-        },
+        **files,
+        STUDY_FOLDER: common_folder(file for group in files.values() for file in group),
         "label": np.asarray(entry.get("label", [MISSING] * len(TARGETS)), dtype=np.int64),
         "points": {target: tuple(map(float, point)) for target, point in entry.get("points", {}).items()},
     }

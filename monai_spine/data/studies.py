@@ -27,6 +27,7 @@ from monai_spine.data.volume import (
     open_volume,
     slice_geometry,
 )
+from monai_spine.data.volume_names import STUDY_FOLDER, common_folder, volume_name
 from monai_spine.errors import InvalidTableError, InvalidVolumeError, MissingInputError, SpineError
 from monai_spine.geometry import Plane, plane_of
 from monai_spine.spine import MISSING, TARGETS, SeriesType
@@ -43,7 +44,7 @@ class FoundStudy:
     record
         In the form of `monai_spine.data.datalist`; it may have no volume at all.
     left_out
-        Names of the files that are in no series type, and the reasons.
+        Names (`volume_names`) of the files that are in no series type, and the reasons.
     unreadable
         Those of them whose header or sidecar cannot be read.
     """
@@ -106,21 +107,24 @@ def find_study(study_id: str, files: Iterable[Path], *, leave_out_bad: bool = Fa
     InvalidTableError, InvalidVolumeError
         If a header or sidecar cannot be read.
     """
+    files = list(files)
+    folder = common_folder(files)
     series: dict[str, list[str]] = {series_type.value: [] for series_type in SeriesType}
     left_out: dict[str, str] = {}
     unreadable = set()
     for file in files:
+        name = volume_name(file, folder)
         try:
             verdict = series_verdict(file)
         except SpineError as error:
             if not leave_out_bad:
                 raise
-            left_out[file.name] = str(error).removeprefix(f"{file}: ").replace(str(file), file.name)
-            unreadable.add(file.name)
+            left_out[name] = str(error).removeprefix(f"{file}: ").replace(str(file), name)
+            unreadable.add(name)
             continue
         # Left out instead of guessed: a wrong series type would give wrong grades without any sign of it.
         if verdict.series_type is None:
-            left_out[file.name] = verdict.reason
+            left_out[name] = verdict.reason
         else:
             series[verdict.series_type.value].append(str(file))
     record: Record = {
@@ -128,6 +132,7 @@ def find_study(study_id: str, files: Iterable[Path], *, leave_out_bad: bool = Fa
         "patient_id": study_id,
         "fold": None,
         **series,
+        STUDY_FOLDER: folder,
         "label": np.full(len(TARGETS), MISSING, dtype=np.int64),
         "points": {},
     }

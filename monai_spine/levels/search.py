@@ -7,7 +7,7 @@ It reads the files and calls both localizers; `study` makes one answer of what t
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ import torch
 from monai_spine.data.coverage import Grid
 from monai_spine.data.datalist import Record
 from monai_spine.data.volume import Opener, open_volume, read_volume
+from monai_spine.data.volume_names import STUDY_FOLDER, common_folder, volume_name
 from monai_spine.errors import SpineError
 from monai_spine.files import safe_name, write_png
 from monai_spine.geometry import Array
@@ -41,6 +42,8 @@ class StudyInput:
     study: str
     sagittal: tuple[Path, ...]
     axial: tuple[Path, ...] = ()
+    folder: str | None = None
+    """The folder that names of volumes are relative to; None for the deepest one that holds them."""
 
     @classmethod
     def of(cls, record: Record) -> StudyInput:
@@ -49,7 +52,13 @@ class StudyInput:
             safe_name(record["study_id"]),
             tuple(Path(file) for series_type in SAGITTAL for file in record.get(series_type.value, ())),
             tuple(Path(file) for file in record.get(SeriesType.AXIAL_T2.value, ())),
+            record.get(STUDY_FOLDER),
         )
+
+    def named(self, paths: Iterable[Path]) -> dict[str, Path]:
+        """Some of its volumes by their names in outputs."""
+        folder = self.folder or common_folder([*self.sagittal, *self.axial])
+        return {volume_name(path, folder): path for path in paths}
 
 
 @dataclass(frozen=True)
@@ -85,16 +94,17 @@ def search(
     spines: dict[str, SpinePoints] = {}
     refused: dict[str, str] = {}
     images: dict[str, tuple[torch.Tensor, Array]] = {}
-    for path in study.sagittal:
+    for name, path in study.named(study.sagittal).items():
         try:
             # One bad volume does not end the study, since others may show its levels.
-            image, affine = sagittal_grid(read_volume(path, opened), path.name)
+            image, affine = sagittal_grid(read_volume(path, opened), name)
         except SpineError as error:
-            refused[path.name] = _reason(error, path)
+            refused[name] = _reason(error, name, path)
             continue
-        spines[path.name] = read_maps(locator.maps(image), map_affine(affine), image.shape, affine)
-        images[path.name] = image, affine
-    located, axial = unite_volumes(study.study, spines, refused, study.axial, recesses, opened=opened)
+        spines[name] = read_maps(locator.maps(image), map_affine(affine), image.shape, affine)
+        images[name] = image, affine
+    axial_files = study.named(study.axial)
+    located, axial = unite_volumes(study.study, spines, refused, axial_files, recesses, opened=opened)
     return SearchResult(located, images, axial)
 
 
@@ -102,35 +112,34 @@ def unite_volumes(
     study: str,
     spines: Mapping[str, SpinePoints],
     refused: Mapping[str, str],
-    axial: Sequence[Path],
+    axial: Mapping[str, Path],
     recesses: RecessLocator | None,
     *,
     opened: Opener = open_volume,
 ) -> tuple[LocatedStudy, dict[str, Grid]]:
-    """`unite` with axial files, which ``opened`` opens, and the positions of these, by name.
+    """`unite` with axial files by their names, which ``opened`` opens, and the positions of these, by name.
 
     If an axial file cannot be read, its recesses stay projected, and ``volumes`` of the study holds the reason.
     """
     grids = axial_grids(axial, opened)
-    paths = {path.name: path for path in axial}
     unread: dict[str, str] = {}
 
     # `unite` knows planes and no files; this function leads from one to the other.
     def detect(plane: RecessPlane) -> dict[Side, Detection]:
-        path = paths[plane.name]
+        path = axial[plane.name]
         try:
             return recesses(plane, path, opened) if recesses else {}
         except SpineError as error:
-            unread[path.name] = _reason(error, path)
+            unread[plane.name] = _reason(error, plane.name, path)
             return {}
 
     located = unite(study, spines, refused, grids, detect)
     return replace(located, volumes={**located.volumes, **unread}), grids
 
 
-def _reason(error: SpineError, path: Path) -> str:
+def _reason(error: SpineError, name: str, path: Path) -> str:
     """An error's message without the file's name, under which it is written."""
-    return str(error).removeprefix(f"{path.name}: ").removeprefix(f"{path}: ")
+    return str(error).removeprefix(f"{name}: ").removeprefix(f"{path}: ")
 
 
 logger = logging.getLogger(__name__)
@@ -162,8 +171,8 @@ class PointWriter(CaseWriter):
         # Studies of which no volume went through the engine are written too, as those without points.
         for study, record in sorted(self.records.items()):
             spines = {name: spine for owner, name, spine in entries.values() if owner == study}
-            axial = [Path(file) for file in record.get(SeriesType.AXIAL_T2.value, ())]
-            located, _ = unite_volumes(study, spines, {}, axial, self.recesses)
+            own = StudyInput.of(record)
+            located, _ = unite_volumes(study, spines, {}, own.named(own.axial), self.recesses)
             write_study(self.output_dir, located)
             studies.append(located)
         write_points(self.output_dir, studies)

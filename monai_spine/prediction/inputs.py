@@ -7,7 +7,7 @@ import hashlib
 import os
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from monai_spine.data.datalist import read_content, read_datalist
@@ -20,6 +20,7 @@ from monai_spine.data.studies import (
     nifti_files,
     study_folders,
 )
+from monai_spine.data.volume_names import STUDY_FOLDER, volume_name
 from monai_spine.errors import InvalidOptionError, MissingInputError
 from monai_spine.files import safe_name
 from monai_spine.prediction.pending_study import PendingStudy
@@ -119,7 +120,7 @@ def find_inputs(paths: Sequence[Path], out: Path, convert: Callable[[Path, Path]
     for path in paths:
         if path in dicom:
             converted = convert(path, _volumes(out, path, len(dicom)))
-            studies += converted.studies
+            studies += [replace(one, folder=_relative(one.record[STUDY_FOLDER], out)) for one in converted.studies]
             refused += converted.refused_files
         elif path not in files:
             studies += _nifti_studies(path)
@@ -133,17 +134,29 @@ def _nifti_studies(path: Path) -> list[PendingStudy]:
         content = read_content(path)
         sections = [name for name in ("training", "test") if content.get(name)] or ["test"]
         return [
-            PendingStudy(record) for section in sections for record in read_datalist(path, section, without_series=True)
+            PendingStudy(record, folder=_relative(record[STUDY_FOLDER], path.parent))
+            for section in sections
+            for record in read_datalist(path, section, without_series=True)
         ]
     folders = [path] if nifti_files(path) else study_folders(path)
     return [
-        _nifti_study(find_study(folder.resolve().name, nifti_files(folder), leave_out_bad=True)) for folder in folders
+        _nifti_study(find_study(folder.resolve().name, nifti_files(folder), leave_out_bad=True), path)
+        for folder in folders
     ]
 
 
-def _nifti_study(found: FoundStudy) -> PendingStudy:
+def _nifti_study(found: FoundStudy, root: Path | None = None) -> PendingStudy:
     bad = {name: why for name, why in found.left_out.items() if name in found.unreadable}
-    return PendingStudy(found.record, {name: why for name, why in found.left_out.items() if name not in bad}, bad)
+    left_out = {name: why for name, why in found.left_out.items() if name not in bad}
+    folder = "." if root is None else _relative(found.record[STUDY_FOLDER], root)
+    return PendingStudy(found.record, left_out, bad, folder=folder)
+
+
+def _relative(folder: str, root: Path) -> str:
+    """The folder of a study's volumes relative to the input or output; ``.`` if that does not hold it."""
+    top = root.absolute()
+    # Folders above are this machine's, and outputs must not hold them.
+    return Path(folder).relative_to(top).as_posix() if folder and Path(folder).is_relative_to(top) else "."
 
 
 def _converted_study(
@@ -160,7 +173,12 @@ def _converted_study(
             (left_out if row["reason"] in _HARMLESS else bad)[name] = reason
     # An unreadable volume might have been needed; a scout never is.
     bad |= {name: left_out.pop(name) for name in found.unreadable}
-    slices = {key: frame for folder in own for key, frame in frames.get(folder, {}).items()}
+    top = found.record[STUDY_FOLDER]
+    slices = {
+        (volume_name(out / folder / name, top), k): frame
+        for folder in own
+        for (name, k), frame in frames.get(folder, {}).items()
+    }
     return PendingStudy(found.record, left_out, bad, slices)
 
 

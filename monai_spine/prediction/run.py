@@ -10,7 +10,7 @@ from typing import Any
 from monai_spine.bundle.run import Report
 from monai_spine.console import track
 from monai_spine.crops.study_images import STUDY_IMAGES, StudyImages
-from monai_spine.data.datalist import volumes
+from monai_spine.data.volume_names import volume_names, with_names
 from monai_spine.errors import ExitCode, InvalidOptionError, InvalidVolumeError, MissingInputError
 from monai_spine.files import safe_name
 from monai_spine.levels.files import read_study, write_points
@@ -169,12 +169,17 @@ def _grade(study: PendingStudy, out: Path, models: Models, given_points: bool, m
     try:
         grades = mean_grades(models.graders, record)
         seen = [grader.seen_images(record) for grader in models.graders]
-        about = {"models": [grader.about for grader in models.graders], "volumes": checked.volumes()}
+        about = {
+            "models": [grader.about for grader in models.graders],
+            "folder": checked.folder,
+            "volumes": checked.volumes(),
+        }
         content = study_findings(
             *(record, grades.weighted, grades.natural), seen=seen, provenance=models.provenance, about=about
         )
     except (InvalidVolumeError, MissingInputError) as error:
-        return _refused(checked, folder, mark, _without_folders(str(error), checked), located=located is not None)
+        reason = with_names(str(error), volume_names(checked.record))
+        return _refused(checked, folder, mark, reason, located=located is not None)
     write_findings(out, content)
     flags = [flag for finding in content["findings"] for flag in finding["flags"]]
     return Outcome(
@@ -200,13 +205,6 @@ def _why_not_found(located: LocatedStudy) -> str:
     if statuses <= {NO_SPINE}:
         return NO_SPINE
     return "; ".join([NO_SPINE, *(f"{name}: {why}" for name, why in located.volumes.items() if why != NO_SPINE)])
-
-
-def _without_folders(text: str, study: PendingStudy) -> str:
-    """A message with names of files in place of paths: outputs must not hold folders of this machine."""
-    for file in volumes(study.record):
-        text = text.replace(file, Path(file).name)
-    return text
 
 
 def _check_paths(paths: Sequence[Path], out: Path) -> None:
