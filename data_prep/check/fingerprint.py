@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -18,6 +17,7 @@ from data_prep.check.point_faults import level_distances
 from data_prep.check.volume_facts import FEATURES, VolumeFacts
 from data_prep.faults import Fault
 from monai_spine.errors import InvalidTableError, MissingInputError
+from monai_spine.files import read_json
 from monai_spine.spine import FINDINGS, MISSING, Condition, Grade, Group, Level, SeriesType
 
 SCHEMA = "monai_spine/fingerprint/1"
@@ -83,10 +83,7 @@ def read(path: Path) -> Fingerprint:
     """
     if not path.is_file():
         raise MissingInputError(f"there is no fingerprint {path}; `python -m data_prep check` writes one")
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as err:
-        raise InvalidTableError(f"{path} is not JSON: {err}") from err
+    content = read_json(path)
     if isinstance(content, dict) and content.get("schema") == _CHECK_SCHEMA:
         content = content.get("fingerprint")
     schema = content.get("schema") if isinstance(content, dict) else type(content).__name__

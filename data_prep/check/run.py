@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import functools
+import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from data_prep.check import fingerprint as fingerprints
+from data_prep.check.codes import Code
 from data_prep.check.cohort_faults import faults_between_entries, faults_between_images
 from data_prep.check.entries import Study, read_studies
 from data_prep.check.fingerprint import Fingerprint
@@ -23,8 +25,10 @@ from data_prep.faults import Fault, Severity
 from data_prep.workers import run as run_all
 from monai_spine.console import track
 from monai_spine.data.series_typing import PLANES
-from monai_spine.errors import InvalidOptionError
+from monai_spine.errors import InvalidOptionError, reason_of
 from monai_spine.spine import FINDINGS, SeriesType
+
+logger = logging.getLogger(__name__)
 
 FOLDER = "check"
 """Beside the datalist, where no other folder is named."""
@@ -111,18 +115,24 @@ def check_study(study: Study, folder: Path) -> CheckedStudy:
     for series_type, path in study.paths:
         try:
             volume = read(folder, path)
-        except UnusableVolumeError as error:
-            faults.append(study.fault(error.code, str(error), series_type=series_type, path=path))
+            measured = facts_of(volume, study.number, series_type, path)
+            faults += faults_of_volume(study, volume, measured)
+        except Exception as error:  # what the command is there to find must not end it
+            code = error.code if isinstance(error, UnusableVolumeError) else Code.VOLUME_FAILED
+            detail = str(error) if isinstance(error, UnusableVolumeError) else reason_of(error)
+            detail = detail.replace(str(folder / path), Path(path).name)
+            faults.append(study.fault(code, detail, series_type=series_type, path=path))
             doubtful.add(series_type)
             continue
-        measured = facts_of(volume, study.number, series_type, path)
-        faults += faults_of_volume(study, volume, measured)
         grids.setdefault(series_type, []).append((volume.affine, volume.shape))
         facts.append(measured)
         if measured.plane is not PLANES[series_type]:
             doubtful.add(series_type)
     certain = {series_type: volumes for series_type, volumes in grids.items() if series_type not in doubtful}
-    faults += [*faults_between_volumes(study, facts), *faults_of_points(study, certain), *faults_of_labels(study)]
+    try:
+        faults += [*faults_between_volumes(study, facts), *faults_of_points(study, certain), *faults_of_labels(study)]
+    except Exception as error:
+        faults.append(study.fault(Code.VOLUME_FAILED, reason_of(error)))
     return CheckedStudy(study.number, tuple(facts), tuple(faults))
 
 
@@ -184,4 +194,8 @@ def _draw(
 def _panels(job: tuple[Study, set[str], set[str]], folder: Path) -> tuple[int, list[Panel]]:
     study, targets, paths = job
     blamed = [finding for finding in FINDINGS if finding.name in targets]
-    return study.number, panels(study, folder, blamed, paths)
+    try:
+        return study.number, panels(study, folder, blamed, paths)
+    except Exception as error:
+        logger.debug("study %s: no picture, %s", study.study_id, reason_of(error), exc_info=error)
+        return study.number, []

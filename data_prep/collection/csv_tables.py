@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from data_prep.faults import counted
-from monai_spine.errors import InvalidTableError, MissingInputError, listed
+from monai_spine.errors import InvalidTableError, MissingInputError, listed, one_line
 
 if TYPE_CHECKING:
     import pandera.pandas as pa
@@ -34,8 +34,8 @@ def read_csv(path: Path, expected: str) -> pd.DataFrame:
         raise MissingInputError(f"there is no file {path}; expected {expected}")
     try:
         table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
-    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as err:
-        raise InvalidTableError(f"{path}: not a readable CSV: {err}") from err
+    except (pd.errors.ParserError, pd.errors.EmptyDataError, ValueError, OverflowError) as err:
+        raise InvalidTableError(f"{path}: not a readable CSV: {one_line(err)}") from err
     if not isinstance(table.index, pd.RangeIndex):
         raise InvalidTableError(f"{path}: expected as many cells in each row as in the header, but there are more")
     return table.apply(lambda column: column.str.strip())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
@@ -19,6 +20,9 @@ from data_prep.dicom.refusals import Reason
 from data_prep.dicom.sources import Source
 from data_prep.dicom.tables import FileRow, frameless_row, sorted_files
 from data_prep.faults import Fault
+from monai_spine.errors import reason_of
+
+logger = logging.getLogger(__name__)
 
 DEPTH = 3
 """Parts of a path ``<study>/<series>/<instance>.dcm``."""
@@ -92,6 +96,20 @@ class Outline:
     label: tuple[int, ...] | None
     refused: bool
     listed: bool
+
+
+def failed_study(study: str, folder: str, section: str, error: Exception) -> StudyResult:
+    """A study that failed in any way: it is left out with the reason, and the others go on.
+
+    Raises
+    ------
+    OutputError, OSError, MemoryError
+        If the machine failed, not the study.
+    """
+    reason = reason_of(error)
+    logger.debug("study %s failed", study, exc_info=error)
+    fault = Fault(Code.STUDY_FAILED, reason, study=study)
+    return StudyResult(study, folder, section, entry=None, faults=[fault], refused=True)
 
 
 def do_study(job: tuple[int, Job], work: Callable[[Job], StudyResult], shelf: Path) -> Outline:

@@ -31,6 +31,7 @@ from data_prep.images.folders import is_dicom
 from data_prep.images.sample import Sample
 from data_prep.workers import run
 from monai_spine.console import track
+from monai_spine.errors import reason_of
 
 FOLDER = "images"
 _OURS = re.compile(r"\d{6}\.png")
@@ -149,6 +150,8 @@ def _convert(job: _Job) -> tuple[_Job, str, str]:
         return job, "", f"{refusal.reason.value}: {refusal.detail}"
     except OSError as error:
         return job, "", f"UNREADABLE: {error.strerror}"
+    except Exception as error:
+        return job, "", f"UNREADABLE: {reason_of(error)}"
 
 
 def write_picture(source: Path, target: Path) -> str:

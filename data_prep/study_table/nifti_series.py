@@ -7,7 +7,7 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import nibabel as nib
 import numpy as np
@@ -22,7 +22,7 @@ from data_prep.study_table.table import SeriesRow
 from monai_spine.data.series_typing import PLANES, Confidence, SeriesVerdict, series_type_of
 from monai_spine.data.sidecars import is_segmentation, read_header, stem_of
 from monai_spine.data.studies import stated_plane
-from monai_spine.data.volume import affine_of, open_volume, slices_last
+from monai_spine.data.volume import affine_of, open_unpacked, open_volume, slices_last, stored_voxels
 from monai_spine.errors import InvalidTableError, InvalidVolumeError, NoAffineError, TwoAffinesError
 from monai_spine.geometry import Array, Plane, plane_of, shear, spacing
 from monai_spine.spine import SeriesType
@@ -133,7 +133,7 @@ def _write(volume: _StoredVolume, source: Path, target: Path, resume: bool) -> N
     ).hexdigest()
     if resume and sidecar.is_finished(target, digest):
         return
-    voxels, slope, inter = _voxels(volume.image)
+    voxels, slope, inter = _voxels(source)
     ordered = np.transpose(voxels, volume.axes)
     head = nifti.header(ordered.shape, ordered.dtype, affine, slope, inter)
     pieces = nifti.encode(head, ordered.transpose(2, 1, 0), target.name.endswith(".gz"))
@@ -149,7 +149,7 @@ def _write(volume: _StoredVolume, source: Path, target: Path, resume: bool) -> N
     nifti.write(nifti.sidecar_path(target), [(json.dumps(record, indent=2, sort_keys=True) + "\n").encode()])
 
 
-def _voxels(image: nib.Nifti1Image) -> tuple[npt.NDArray[np.generic], float, float]:
+def _voxels(path: Path) -> tuple[npt.NDArray[np.generic], float, float]:
     """Stored values in the machine's byte order, slope and intercept.
 
     Raises
@@ -157,14 +157,14 @@ def _voxels(image: nib.Nifti1Image) -> tuple[npt.NDArray[np.generic], float, flo
     Refused
         If they cannot be read, are not finite, or all the same.
     """
-    proxy = image.dataobj
-    assert isinstance(proxy, ArrayProxy)
     try:
-        stored = np.asarray(proxy.get_unscaled())
-    except Exception as error:  # zlib, gzip and nibabel raise errors of many kinds on a damaged file
+        image = open_unpacked(path)
+        stored = stored_voxels(image, path)
+    except InvalidVolumeError as error:
         raise Refused(Reason.TRUNCATED, "the voxels cannot be read; the file is damaged or cut short") from error
     if stored.dtype.kind == "f" and not np.isfinite(stored).all():
         raise Refused(Reason.UNSUPPORTED, "voxels that are infinite or not a number")
     if stored.size == 0 or stored.min() == stored.max():
         raise Refused(Reason.UNSUPPORTED, "all voxels are the same")
+    proxy = cast(ArrayProxy, image.dataobj)
     return stored.astype(stored.dtype.newbyteorder("="), copy=False), float(proxy.slope), float(proxy.inter)

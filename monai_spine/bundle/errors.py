@@ -10,10 +10,9 @@ import atexit
 import os
 import re
 import sys
-from collections.abc import Iterator
 from types import TracebackType
 
-from monai_spine.errors import ExitCode, SpineError
+from monai_spine.errors import ExitCode, SpineError, chain, one_line
 
 # A worker process of a data loader passes its error on as text.
 _FROM_WORKER = re.compile(r"^monai_spine\.errors\.\w+: (.+)$", re.MULTILINE)
@@ -38,7 +37,7 @@ def explanation(error: BaseException) -> str | None:
     """
     for cause in chain(error):
         if isinstance(cause, SpineError):
-            return str(cause)
+            return one_line(cause)
         text = str(cause)
         if match := _FROM_WORKER.search(text):
             return match[1]
@@ -59,10 +58,3 @@ def _explain(error_type: type[BaseException], error: BaseException, trace: Trace
     sys.stderr.flush()
     atexit._run_exitfuncs()  # which os._exit leaves out
     os._exit(ExitCode.BAD_INPUT)  # an excepthook cannot choose the exit code otherwise
-
-
-def chain(error: BaseException | None) -> Iterator[BaseException]:
-    """An error, the error that it was raised from, and so on."""
-    while error is not None:
-        yield error
-        error = error.__cause__ or error.__context__

@@ -22,6 +22,7 @@ from monai.bundle.utils import DEFAULT_MLFLOW_SETTINGS
 from monai.utils import BundlePropertyConfig
 
 from monai_spine.errors import InvalidOptionError
+from monai_spine.files import read_json
 
 _REFERENCE = re.compile(r"[@%]([A-Za-z_][\w#:]*)")
 _WORKFLOW = {"imports", "initialize", "run", "finalize", "training", "evaluation", "inference"}
@@ -163,7 +164,7 @@ def _defaults(folder: Path | None) -> dict[str, Any]:
     """The entries of all configuration files in a bundle's folder, presets aside; none without a folder."""
     entries: dict[str, Any] = {}
     for path in sorted(folder.glob("*.json")) if folder else ():
-        content = json.loads(path.read_text(encoding="utf-8")) if path.name != "metadata.json" else {}
+        content = read_json(path) if path.name != "metadata.json" else {}
         for id_, value in content.items():
             first, *inner = id_.lstrip("+").replace("::", "#").split("#")
             if not inner:

@@ -14,7 +14,6 @@ study lacks has an empty list, and a finding that nobody graded has the label `M
 
 from __future__ import annotations
 
-import json
 import logging
 import math
 from collections.abc import Callable, Iterable, Sequence
@@ -25,6 +24,7 @@ import numpy as np
 
 from monai_spine.data.volume_names import STUDY_FOLDER, common_folder
 from monai_spine.errors import InvalidTableError, MissingInputError, listed
+from monai_spine.files import read_json
 from monai_spine.spine import MISSING, TARGETS, Grade, SeriesType
 
 logger = logging.getLogger(__name__)
@@ -62,7 +62,7 @@ def read_datalist(path: str | Path, section: str = "training", *, without_series
         )
     faults = [fault for n, entry in enumerate(entries) for fault in entry_faults(entry, n)]
     raise_faults(InvalidTableError, path, faults or leaks(entries))
-    records = [_record(entry, path.parent) for entry in entries]
+    records = [record_of(entry, path.parent) for entry in entries]
     absent = [
         f"study {r['study_id']}: there is no {file}" for r in records for file in volumes(r) if not Path(file).is_file()
     ]
@@ -233,10 +233,7 @@ def read_schema(path: Path, what: str, command: str) -> dict[str, Any]:
         raise MissingInputError(
             f"expected {what}, but there is no file {path}; `python -m data_prep {command}` writes one"
         )
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as err:
-        raise InvalidTableError(f"{path} is not JSON: {err}") from err
+    content = read_json(path)
     if not isinstance(content, dict) or content.get("schema") != SCHEMA:
         schema = content.get("schema") if isinstance(content, dict) else type(content).__name__
         raise InvalidTableError(f"{path}: expected the schema {SCHEMA!r}, but found {schema!r}")
@@ -303,7 +300,8 @@ def _are_points(points: Any) -> bool:
     )
 
 
-def _record(entry: Record, folder: Path) -> Record:
+def record_of(entry: Record, folder: Path) -> Record:
+    """The record of an entry without faults (`entry_faults`) of a datalist in a folder."""
     study_id = entry["study_id"]
     files = {
         series_type.value: [str(folder / file) for file in entry.get(series_type.value, [])]

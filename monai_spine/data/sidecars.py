@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import re
 from pathlib import Path
 from typing import Any
 
 from monai_spine.data.series_typing import has_agent
-from monai_spine.errors import InvalidTableError
+from monai_spine.files import read_json
 
 SCHEMA = "monai_spine/volume/1"
 """``Schema`` of the sidecars that ``data_prep`` writes. Their times are in ms; dcm2niix and BIDS write seconds."""
@@ -53,10 +52,7 @@ def read_sidecar(path: Path) -> dict[str, Any]:
     sidecar = path.with_name(f"{stem_of(path)}.json")
     if not sidecar.is_file():
         return {}
-    try:
-        content = json.loads(sidecar.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as err:  # a JSON file may nest more deeply than Python's stack
-        raise InvalidTableError(f"{sidecar} is not JSON: {err}") from err
+    content = read_json(sidecar)
     return _header(content) if isinstance(content, dict) else {}
 
 

@@ -10,7 +10,8 @@ from typing import Any
 
 from monai_spine.bundle.run import Report, Settings, logging_setting
 from monai_spine.data.datalist import Record, label_array
-from monai_spine.files import write_text
+from monai_spine.errors import InvalidTableError
+from monai_spine.files import read_json, write_text
 from monai_spine.scoring.submission import Labels
 
 
@@ -36,8 +37,8 @@ def digest(files: Sequence[Path], *values: Any) -> str:
 def read_state(path: Path) -> dict[str, Any]:
     """The JSON object that an earlier run saved; empty if there is none, or if it is damaged."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        content = read_json(path)
+    except (OSError, InvalidTableError):
         return {}
     return content if isinstance(content, dict) else {}
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
@@ -11,8 +10,9 @@ import torch
 from monai.bundle import ConfigParser
 
 from monai_spine.bundle.shipped import LEVEL_LOCALIZER, RECESS_LOCALIZER
-from monai_spine.data.volume import Opener, Volume, open_volume
+from monai_spine.data.volume import Opener, Volume, open_unpacked
 from monai_spine.errors import InvalidOptionError, InvalidTableError, MissingInputError
+from monai_spine.files import read_json
 from monai_spine.levels.recesses.crop import axial_slice, recess_crop
 from monai_spine.levels.recesses.maps import distributions, read_recesses
 from monai_spine.levels.recesses.planes import Detection, RecessPlane
@@ -60,7 +60,7 @@ def _network(bundle: Path, option: str) -> torch.nn.Module:
     if not config.is_file():
         raise MissingInputError(f"expected a bundle, but there is no {config}; name its folder with {option}")
     try:
-        definition = json.loads(config.read_text(encoding="utf-8"))["network_def"]
+        definition = read_json(config)["network_def"]
     except (ValueError, KeyError, TypeError) as err:
         raise InvalidTableError(f"{config}: expected a bundle's configuration with a network_def") from err
     # The network alone is parsed: the rest of the configuration names data that need not exist here.
@@ -141,7 +141,7 @@ class RecessLocator(Localizer):
     OPTION = "--recess-model"
 
     @torch.no_grad()
-    def __call__(self, plane: RecessPlane, path: str | Path, opened: Opener = open_volume) -> dict[Side, Detection]:
+    def __call__(self, plane: RecessPlane, path: str | Path, opened: Opener = open_unpacked) -> dict[Side, Detection]:
         """The recess on each side, however low its confidence. Of the file at ``path`` only the plane's slice is read.
 
         ``opened`` opens the file. Raises `MissingInputError` or `InvalidVolumeError` if the slice cannot be read, or

@@ -2,20 +2,32 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from monai_spine.console import track
-from monai_spine.data.datalist import read_content
+from monai_spine.crops.study_images import StudyImages
 from monai_spine.data.sidecars import stem_of
-from monai_spine.data.studies import check_no_pairs, find_studies, find_study, nifti_files
-from monai_spine.data.volume import SUFFIXES, open_volume
-from monai_spine.errors import ExitCode, InvalidOptionError, MissingInputError
-from monai_spine.files import safe_name
-from monai_spine.levels.files import write_points
+from monai_spine.data.studies import (
+    FoundStudy,
+    check_no_pairs,
+    find_study,
+    found_studies,
+    listed_studies,
+    nifti_files,
+)
+from monai_spine.data.volume import SUFFIXES
+from monai_spine.data.volume_names import with_names
+from monai_spine.errors import ExitCode, InvalidOptionError, MissingInputError, reason_of
+from monai_spine.files import safe_name, text_of
+from monai_spine.levels.files import write_points, write_study
 from monai_spine.levels.localizers import LevelLocator, RecessLocator
 from monai_spine.levels.search import StudyInput, search
+from monai_spine.levels.study import LocatedStudy
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass
@@ -59,17 +71,33 @@ def locate(
     out.mkdir(parents=True, exist_ok=True)
     summary, located = Summary(), []
     for study in track(studies, "locate", len(studies), quiet):
-        result = search(study, locator, recesses)
-        result.write(out)
-        located.append(result.located)
-        if not result.located.found:
+        result = _located(study, out, locator, recesses)
+        located.append(result)
+        if not result.found:
             summary.none.append(study.study)
             continue
         summary.found.append(study.study)
-        if any("uncertain_level" in point.flags for point in result.located.points):
+        if any("uncertain_level" in point.flags for point in result.points):
             summary.uncertain.append(study.study)
     write_points(out, located)
     return summary
+
+
+def _located(study: StudyInput, out: Path, locator: LevelLocator, recesses: RecessLocator | None) -> LocatedStudy:
+    """A study that may fail in any way, with the reason as the state of its volumes: the others go on."""
+    # Of this study alone: each volume is unpacked once, and memory stays that of one study.
+    images = StudyImages()
+    try:
+        result = search(study, locator, recesses, images.opened)
+        result.write(out)
+    except Exception as error:
+        logger.debug("study %s failed", study.study, exc_info=error)
+        named = study.named([*study.sagittal, *study.axial])
+        reason = with_names(reason_of(error), {str(path): name for name, path in named.items()})
+        failed = LocatedStudy(study.study, (), (), dict.fromkeys(named, reason) | dict(study.refused), {})
+        write_study(out, failed)
+        return failed
+    return result.located
 
 
 def find_inputs(inputs: Sequence[Path]) -> list[StudyInput]:
@@ -79,10 +107,11 @@ def find_inputs(inputs: Sequence[Path]) -> list[StudyInput]:
         if path.is_file():
             check_no_pairs(path)
         if path.name.lower().endswith(SUFFIXES):
-            open_volume(path)  # a wrong file ends the command here, before anything is written
-            studies.append(StudyInput(safe_name(stem_of(path)), (path,)))
+            if not path.is_file():  # a mistyped name ends the command here, before anything is written
+                raise MissingInputError(f"expected a NIfTI volume, but there is no file {path}")
+            studies.append(StudyInput(safe_name(text_of(stem_of(path))), (path,)))
         elif path.is_dir() and nifti_files(path):
-            studies.append(StudyInput.of(find_study(path.resolve().name, nifti_files(path)).record))
+            studies.append(_of_study(find_study(text_of(path.resolve().name), nifti_files(path))))
         elif path.exists():
             studies += _of_folder(path)
         else:
@@ -96,7 +125,11 @@ def find_inputs(inputs: Sequence[Path]) -> list[StudyInput]:
 
 
 def _of_folder(path: Path) -> list[StudyInput]:
-    # A folder has no sections; a datalist without studies in either is read as "test", which raises the right error.
-    sections = [name for name in ("training", "test") if read_content(path).get(name)] if path.is_file() else ["test"]
-    records = [record for section in sections or ["test"] for record in find_studies(path, section)]
-    return [StudyInput.of(record) for record in records]
+    """The studies of a datalist, or of a folder with a sub-folder for each."""
+    return [_of_study(one) for one in (listed_studies(path) if path.is_file() else found_studies(path))]
+
+
+def _of_study(found: FoundStudy) -> StudyInput:
+    # Volumes of no series type are nobody's concern here; those that cannot be read may have shown the levels.
+    refused = {name: why for name, why in found.left_out.items() if name in found.unreadable}
+    return replace(StudyInput.of(found.record), refused=refused)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +17,9 @@ import torch
 
 from monai_spine.data.coverage import Grid
 from monai_spine.data.datalist import Record
-from monai_spine.data.volume import Opener, open_volume, read_volume
+from monai_spine.data.volume import Opener, open_unpacked, read_volume
 from monai_spine.data.volume_names import STUDY_FOLDER, common_folder, volume_name
-from monai_spine.errors import SpineError
+from monai_spine.errors import reason_of
 from monai_spine.files import safe_name, write_png
 from monai_spine.geometry import Array
 from monai_spine.levels.collectors import CaseWriter
@@ -42,6 +42,8 @@ class StudyInput:
     study: str
     sagittal: tuple[Path, ...]
     axial: tuple[Path, ...] = ()
+    refused: Mapping[str, str] = field(default_factory=dict)
+    """Why other volumes of the study cannot be read, by their names."""
     folder: str | None = None
     """The folder that names of volumes are relative to; None for the deepest one that holds them."""
 
@@ -52,7 +54,7 @@ class StudyInput:
             safe_name(record["study_id"]),
             tuple(Path(file) for series_type in SAGITTAL for file in record.get(series_type.value, ())),
             tuple(Path(file) for file in record.get(SeriesType.AXIAL_T2.value, ())),
-            record.get(STUDY_FOLDER),
+            folder=record.get(STUDY_FOLDER),
         )
 
     def named(self, paths: Iterable[Path]) -> dict[str, Path]:
@@ -85,20 +87,20 @@ class SearchResult:
 
 
 def search(
-    study: StudyInput, locator: LevelLocator, recesses: RecessLocator | None = None, opened: Opener = open_volume
+    study: StudyInput, locator: LevelLocator, recesses: RecessLocator | None = None, opened: Opener = open_unpacked
 ) -> SearchResult:
     """Find the levels of a study. For a volume that cannot be used, ``located.volumes`` holds the reason.
 
     ``recesses`` finds the recesses in axial slices; without it they are projected. ``opened`` opens the volumes.
     """
     spines: dict[str, SpinePoints] = {}
-    refused: dict[str, str] = {}
+    refused = dict(study.refused)
     images: dict[str, tuple[torch.Tensor, Array]] = {}
     for name, path in study.named(study.sagittal).items():
         try:
             # One bad volume does not end the study, since others may show its levels.
             image, affine = sagittal_grid(read_volume(path, opened), name)
-        except SpineError as error:
+        except Exception as error:
             refused[name] = _reason(error, name, path)
             continue
         spines[name] = read_maps(locator.maps(image), map_affine(affine), image.shape, affine)
@@ -115,7 +117,7 @@ def unite_volumes(
     axial: Mapping[str, Path],
     recesses: RecessLocator | None,
     *,
-    opened: Opener = open_volume,
+    opened: Opener = open_unpacked,
 ) -> tuple[LocatedStudy, dict[str, Grid]]:
     """`unite` with axial files by their names, which ``opened`` opens, and the positions of these, by name.
 
@@ -129,7 +131,7 @@ def unite_volumes(
         path = axial[plane.name]
         try:
             return recesses(plane, path, opened) if recesses else {}
-        except SpineError as error:
+        except Exception as error:
             unread[plane.name] = _reason(error, plane.name, path)
             return {}
 
@@ -137,9 +139,9 @@ def unite_volumes(
     return replace(located, volumes={**located.volumes, **unread}), grids
 
 
-def _reason(error: SpineError, name: str, path: Path) -> str:
+def _reason(error: Exception, name: str, path: Path) -> str:
     """An error's message without the file's name, under which it is written."""
-    return str(error).removeprefix(f"{name}: ").removeprefix(f"{path}: ")
+    return reason_of(error).removeprefix(f"{name}: ").removeprefix(f"{path}: ")
 
 
 logger = logging.getLogger(__name__)

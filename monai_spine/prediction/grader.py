@@ -12,11 +12,10 @@ import numpy as np
 import torch
 from monai.inferers import SimpleInferer
 
-from monai_spine.bundle.errors import chain
 from monai_spine.bundle.provenance import trained_on
 from monai_spine.bundle.shipped import GRADER
 from monai_spine.data.datalist import Record
-from monai_spine.errors import InvalidOptionError, InvalidTableError, SpineError, listed
+from monai_spine.errors import InvalidOptionError, InvalidTableError, SpineError, chain, listed
 from monai_spine.prediction import grader_bundle
 from monai_spine.prediction.evidence import SeenImages
 from monai_spine.scoring.competition import Floats, natural_prevalence, normalised

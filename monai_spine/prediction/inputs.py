@@ -10,19 +10,19 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from monai_spine.data.datalist import read_content, read_datalist
 from monai_spine.data.sidecars import stem_of
 from monai_spine.data.studies import (
     FoundStudy,
     check_no_pairs,
     find_study,
     is_nifti,
+    listed_studies,
     nifti_files,
     study_folders,
 )
 from monai_spine.data.volume_names import STUDY_FOLDER, volume_name
 from monai_spine.errors import InvalidOptionError, MissingInputError
-from monai_spine.files import safe_name
+from monai_spine.files import safe_name, text_of
 from monai_spine.prediction.pending_study import PendingStudy
 from monai_spine.prediction.source_frame import SourceFrame
 
@@ -115,7 +115,7 @@ def find_inputs(paths: Sequence[Path], out: Path, convert: Callable[[Path, Path]
         if _is_dicom(path):
             check_no_pairs(path)
     dicom = [path for path in paths if _is_dicom(path)]
-    studies = [_nifti_study(find_study(_name_of(files), files, leave_out_bad=True))] if files else []
+    studies = [_nifti_study(find_study(_name_of(files), files))] if files else []
     refused = 0
     for path in paths:
         if path in dicom:
@@ -131,18 +131,12 @@ def find_inputs(paths: Sequence[Path], out: Path, convert: Callable[[Path, Path]
 
 def _nifti_studies(path: Path) -> list[PendingStudy]:
     if path.is_file():
-        content = read_content(path)
-        sections = [name for name in ("training", "test") if content.get(name)] or ["test"]
         return [
-            PendingStudy(record, folder=_relative(record[STUDY_FOLDER], path.parent))
-            for section in sections
-            for record in read_datalist(path, section, without_series=True)
+            PendingStudy(one.record, bad=one.left_out, folder=_relative(one.record[STUDY_FOLDER], path.parent))
+            for one in listed_studies(path)
         ]
     folders = [path] if nifti_files(path) else study_folders(path)
-    return [
-        _nifti_study(find_study(folder.resolve().name, nifti_files(folder), leave_out_bad=True), path)
-        for folder in folders
-    ]
+    return [_nifti_study(find_study(text_of(folder.resolve().name), nifti_files(folder)), path) for folder in folders]
 
 
 def _nifti_study(found: FoundStudy, root: Path | None = None) -> PendingStudy:
@@ -164,7 +158,7 @@ def _converted_study(
 ) -> PendingStudy:
     own = {row["nifti"].rpartition("/")[0] for row in rows}  # the folder of the study's volumes
     files = sorted(out / row["nifti"] for row in rows if row["status"] == "converted")
-    found = find_study(study, files, leave_out_bad=True)
+    found = find_study(study, files)
     left_out, bad = dict(found.left_out), dict[str, str]()
     for row in rows:
         if row["status"] == "refused":
@@ -196,8 +190,8 @@ def _is_dicom(path: Path) -> bool:
 def _name_of(files: Sequence[Path]) -> str:
     """A study's id: the name of its only file, or of the folder that holds all of its files."""
     if len(files) == 1:
-        return stem_of(files[0])
-    return Path(os.path.commonpath([file.resolve() for file in files])).name or "study"
+        return text_of(stem_of(files[0]))
+    return text_of(Path(os.path.commonpath([file.resolve() for file in files])).name) or "study"
 
 
 def _volumes(out: Path, source: Path, inputs: int) -> Path:
@@ -215,5 +209,3 @@ def _check_names(names: Sequence[str]) -> None:
             f"two studies would both be written as {twice[0]}; grade them into separate folders, or put their files "
             "into one folder"
         )
-    if VOLUMES in written:
-        raise InvalidOptionError(f"a study must not be called {VOLUMES!r}, which is a folder of the output; rename it")

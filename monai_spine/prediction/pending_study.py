@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 
 from monai_spine.data.datalist import Record, volumes
 from monai_spine.data.volume_names import volume_names
-from monai_spine.errors import SpineError
+from monai_spine.errors import reason_of
 from monai_spine.prediction.source_frame import SourceFrame
 from monai_spine.spine import SeriesType
 
@@ -68,9 +68,9 @@ class PendingStudy:
             for file in self.record[series_type.value]:
                 try:
                     opened(file)
-                except SpineError as error:
+                except Exception as error:
                     # Outputs must not hold folders of this machine, so the file's name takes the place of its path.
-                    bad[names[file]] = str(error).removeprefix(f"{file}: ").replace(file, names[file])
+                    bad[names[file]] = reason_of(error).removeprefix(f"{file}: ").replace(file, names[file])
                 else:
                     series[series_type.value].append(file)
         return replace(self, record={**self.record, **series}, bad=bad)

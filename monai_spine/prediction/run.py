@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,9 +12,9 @@ from monai_spine.bundle.run import Report
 from monai_spine.console import track
 from monai_spine.crops.study_images import STUDY_IMAGES, StudyImages
 from monai_spine.data.volume_names import volume_names, with_names
-from monai_spine.errors import ExitCode, InvalidOptionError, InvalidVolumeError, MissingInputError
+from monai_spine.errors import ExitCode, InvalidOptionError, reason_of
 from monai_spine.files import safe_name
-from monai_spine.levels.files import read_study, write_points
+from monai_spine.levels.files import LOCATED, read_study, write_points
 from monai_spine.levels.located_records import with_points
 from monai_spine.levels.search import StudyInput, search
 from monai_spine.levels.study import NO_SPINE, LocatedStudy
@@ -28,6 +29,8 @@ from monai_spine.prediction.pending_study import PendingStudy
 from monai_spine.scoring.competition import Floats, level_prior
 from monai_spine.scoring.submission import read_labels
 from monai_spine.spine import FINDINGS
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass
@@ -136,8 +139,9 @@ def predict(
         outcome = None if force else read_outcome(folder, mark)
         if outcome is None:
             # First, so that a run killed in the middle does not leave an outcome beside files of two runs.
-            (folder / NAME).unlink(missing_ok=True)
-            outcome = _grade(study, out, models, given_points, mark)
+            for name in (NAME, "findings.json", *LOCATED):
+                (folder / name).unlink(missing_ok=True)
+            outcome = _isolated(study, out, models, given_points, mark)
             outcome.write(folder)
         else:
             summary.kept += 1
@@ -150,36 +154,42 @@ def predict(
     return summary
 
 
+def _isolated(study: PendingStudy, out: Path, models: Models, given_points: bool, mark: str) -> Outcome:
+    """The outcome of a study that may fail in any way: the others go on."""
+    try:
+        return _grade(study, out, models, given_points, mark)
+    except Exception as error:
+        reason = with_names(reason_of(error), volume_names(study.record))
+        logger.debug("study %s failed", study.study_id, exc_info=error)
+        located = (out / safe_name(study.study_id) / LOCATED[0]).is_file()
+        return Outcome(study.study_id, mark, refused=reason, located=located, bad=study.bad)
+
+
 def _grade(study: PendingStudy, out: Path, models: Models, given_points: bool, mark: str) -> Outcome:
     # Of this study alone: memory stays that of one study, however many there are.
     images = StudyImages()
     checked = study.checked(images.open)
-    folder = out / safe_name(study.study_id)
     if checked.fault:
-        return _refused(checked, folder, mark, checked.fault)
+        return Outcome(checked.study_id, mark, refused=checked.fault, bad=checked.bad)
     record, located = checked.record, None
     if not (given_points and record["points"]):
         searched = search(StudyInput.of(record), models.levels, models.recesses, images.opened)
         searched.write(out)
         located = searched.located
         if not located.found:
-            return _refused(checked, folder, mark, _why_not_found(located), located=True)
+            return Outcome(checked.study_id, mark, refused=_why_not_found(located), located=True, bad=checked.bad)
         record = with_points(record, located)
     record = {**record, STUDY_IMAGES: images}
-    try:
-        grades = mean_grades(models.graders, record)
-        seen = [grader.seen_images(record) for grader in models.graders]
-        about = {
-            "models": [grader.about for grader in models.graders],
-            "folder": checked.folder,
-            "volumes": checked.volumes(),
-        }
-        content = study_findings(
-            *(record, grades.weighted, grades.natural), seen=seen, provenance=models.provenance, about=about
-        )
-    except (InvalidVolumeError, MissingInputError) as error:
-        reason = with_names(str(error), volume_names(checked.record))
-        return _refused(checked, folder, mark, reason, located=located is not None)
+    grades = mean_grades(models.graders, record)
+    seen = [grader.seen_images(record) for grader in models.graders]
+    about = {
+        "models": [grader.about for grader in models.graders],
+        "folder": checked.folder,
+        "volumes": checked.volumes(),
+    }
+    content = study_findings(
+        *(record, grades.weighted, grades.natural), seen=seen, provenance=models.provenance, about=about
+    )
     write_findings(out, content)
     flags = [flag for finding in content["findings"] for flag in finding["flags"]]
     return Outcome(
@@ -191,13 +201,6 @@ def _grade(study: PendingStudy, out: Path, models: Models, given_points: bool, m
         flags=sorted(set(flags) - {NOT_COVERED}),
         bad=checked.bad,
     )
-
-
-def _refused(study: PendingStudy, folder: Path, mark: str, reason: str, *, located: bool = False) -> Outcome:
-    """The outcome of a study that is not graded; the files of an earlier run are removed."""
-    for name in ["findings.json"] + ["points.json", "points.mrk.json", "levels.png"] * (not located):
-        (folder / name).unlink(missing_ok=True)
-    return Outcome(study.study_id, mark, refused=reason, located=located, bad=study.bad)
 
 
 def _why_not_found(located: LocatedStudy) -> str:

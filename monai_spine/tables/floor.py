@@ -5,7 +5,6 @@ A phantom cohort writes it beside its labels (``floor.json``), with the probabil
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Hashable, Mapping
 from dataclasses import fields
@@ -14,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from monai_spine.errors import InvalidTableError, MissingInputError, listed
+from monai_spine.files import read_json
 from monai_spine.scoring.competition import WEIGHTS, Score, competition_score
 from monai_spine.scoring.submission import Labels, read_table
 from monai_spine.spine import FINDINGS, Grade
@@ -45,7 +45,7 @@ def read_floor(path: Path, solution: Labels) -> Score:
 
 def _from_json(path: Path, solution: Labels) -> Score:
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = read_json(path)
         parts = {field.name: float(content["floor"][field.name]) for field in fields(Score)}
         studies = int(content["studies"])
     except (ValueError, KeyError, TypeError) as err:

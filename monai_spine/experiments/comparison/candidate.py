@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any
 
 from monai_spine.bundle.run import Settings, training_configs
 from monai_spine.errors import InvalidOptionError
+from monai_spine.files import read_json
 
 _PLAIN = "default"
 _FORBIDDEN = set('\\:*?"<>|')
@@ -32,7 +32,7 @@ class Part:
             return dict(self.settings)[name]
         # The last file wins, as in MONAI's parser.
         for path in reversed(self.configs):
-            content = json.loads(path.read_text(encoding="utf-8"))
+            content = read_json(path)
             if name in content:
                 return content[name]
         return None

@@ -15,7 +15,7 @@ from monai_spine.experiments.comparison.candidate import Candidate, Part
 from monai_spine.experiments.comparison.report import Row, costs, to_csv, to_text, write_picture
 from monai_spine.experiments.comparison.training import TrainingJob, epoch_records, evaluate, measure_epoch, train
 from monai_spine.experiments.fold_run import prefixed, read_state
-from monai_spine.files import write_text
+from monai_spine.files import read_json, write_text
 
 
 @dataclass(frozen=True)
@@ -55,8 +55,8 @@ def assessment_of(datalist: Path, folds: Sequence[int], test: Path | None, floor
     if not datalist.is_file():
         raise MissingInputError(f"expected a datalist, but there is no file {datalist}")
     try:
-        has_images = "classes" in json.loads(datalist.read_text(encoding="utf-8"))
-    except (ValueError, TypeError) as err:
+        has_images = "classes" in read_json(datalist)
+    except TypeError as err:
         raise InvalidTableError(f"{datalist} is not JSON: {err}") from err
     if not has_images:
         from monai_spine.experiments.comparison.study_assessment import StudyAssessment

@@ -15,7 +15,7 @@ from typing import Any
 from monai_spine.bundle.run import Report, Settings, epoch_lines, record_config, run_step
 from monai_spine.experiments.comparison.candidate import Part
 from monai_spine.experiments.fold_run import digest, fold_settings, read_state, write_state
-from monai_spine.files import write_text
+from monai_spine.files import read_json, write_text
 from monai_spine.training.run_record import read_record
 from monai_spine.training.run_state import AUTO, resumes
 
@@ -174,7 +174,7 @@ def _cost(lines: Sequence[dict[str, Any]]) -> EpochCost:
 
 def _few(datalist: Path, fold: int, count: int) -> dict[str, Any]:
     """A datalist of so many training items and as many validation items, with all labels and absolute paths."""
-    content: dict[str, Any] = json.loads(datalist.read_text(encoding="utf-8"))
+    content: dict[str, Any] = read_json(datalist)
     entries = content["training"]
     sides = [[e for e in entries if e["fold"] != fold], [e for e in entries if e["fold"] == fold]]
     chosen = [entry for side in sides for entry in _labels_in_turn(side)[:count]]

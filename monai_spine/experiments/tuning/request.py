@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +17,7 @@ from monai_spine.experiments.tuning.results import check_folder, write_results
 from monai_spine.experiments.tuning.search import Pruning, Search, reason
 from monai_spine.experiments.tuning.space import Space
 from monai_spine.experiments.tuning.storage import TrialStorage, finished
+from monai_spine.files import read_json
 
 _HIGHER = "best_model#higher_is_better"
 _LOWER = ("loss", "score", "brier", "ece", "error", "distance", "mm")
@@ -67,7 +67,7 @@ class Configuration:
         """All that differs from the bundle's ``train.json``: presets, and settings, which win."""
         merged: dict[str, Any] = {}
         for path in self.presets:
-            merged |= json.loads(path.read_text(encoding="utf-8"))
+            merged |= read_json(path)
         return {**merged, **self.settings}
 
 

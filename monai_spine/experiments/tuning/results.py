@@ -23,7 +23,7 @@ from torch.utils.tensorboard.summary import hparams
 from monai_spine.errors import InvalidOptionError
 from monai_spine.experiments.tuning.search import Search, reason
 from monai_spine.experiments.tuning.storage import finished
-from monai_spine.files import csv_text, write_figure, write_text
+from monai_spine.files import csv_text, read_json, write_figure, write_text
 
 _COLUMNS = ("number", "state", "value", "epoch", "epochs", "minutes", "seed")
 _SUMMARY = "search.json"
@@ -71,7 +71,7 @@ def check_folder(search: Search) -> None:
     path = search.out / _SUMMARY
     if not path.is_file():
         return
-    earlier = json.loads(path.read_text(encoding="utf-8"))
+    earlier = read_json(path)
     own = {"study": search.storage.study.study_name, "storage": search.storage_name}
     if any(earlier.get(name) != value for name, value in own.items()):
         raise InvalidOptionError(

@@ -16,7 +16,7 @@ import numpy as np
 from ignite.engine import Engine, Events
 
 from monai_spine.errors import InvalidOptionError, InvalidTableError, MissingInputError
-from monai_spine.files import write_text
+from monai_spine.files import read_json, write_text
 from monai_spine.images.data.datalist import Task
 from monai_spine.scoring.competition import Floats, Ints
 from monai_spine.scoring.figures import ratio
@@ -102,10 +102,7 @@ def thresholds_beside(weights: str | Path, classes: Sequence[str]) -> Floats:
             f"expected the thresholds that training leaves beside its weights, but there is no file {path}; copy it "
             "together with them"
         )
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as err:
-        raise InvalidTableError(f"{path}: expected JSON of {SCHEMA}, but it cannot be read ({err})") from err
+    content = read_json(path)
     values = content.get("thresholds") if isinstance(content, Mapping) else None
     if not isinstance(values, Mapping) or set(values) != set(classes):
         names = ", ".join(values) if isinstance(values, Mapping) else "none"

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from monai_spine.errors import InvalidTableError, MissingInputError
-from monai_spine.files import write_text
+from monai_spine.files import read_json, write_text
 from monai_spine.images.data.datalist import Task
 from monai_spine.images.data.form import ImageForm
 from monai_spine.images.network.classifier import ImageClassifier
@@ -93,7 +93,7 @@ def read_description(weights: str | Path) -> ModelDescription:
     if not path.is_file():
         return ModelDescription()
     try:
-        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        content: dict[str, Any] = read_json(path)
         if content.pop("schema") != SCHEMA:
             raise ValueError("another schema")
         return ModelDescription(**{key: _tuple(value) for key, value in content.items()})
