@@ -23,8 +23,8 @@ class SpineError(Exception):
     """The user's input or arguments cannot be used; the message names the reason and what to do."""
 
 
-class SurroundingsError(SpineError):
-    """The machine failed, not an input: a full or read-only disk, or a folder that another run uses.
+class OutputError(SpineError):
+    """The output cannot be written: a full or read-only disk, or a folder that another run uses.
 
     It ends a run over many studies, since the next study would fail, too.
     """
@@ -96,12 +96,12 @@ def reason_of(error: Exception) -> str:
 
     Raises
     ------
-    SurroundingsError, OSError, MemoryError
+    OutputError, OSError, MemoryError
         If the machine failed: then the next study would fail, too.
     """
     causes = list(chain(error))
     for cause in causes:
-        if isinstance(cause, SurroundingsError):
+        if isinstance(cause, OutputError):
             raise cause
         if isinstance(cause, SpineError):
             return one_line(cause)

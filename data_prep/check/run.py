@@ -20,12 +20,12 @@ from data_prep.check.volume_facts import VolumeFacts, facts_of
 from data_prep.check.volume_faults import faults_against, faults_between_volumes, faults_of_volume, faults_within
 from data_prep.check.volumes import UnusableVolumeError, read
 from data_prep.dicom import nifti
-from data_prep.dicom.nifti import OutputError
 from data_prep.faults import Fault, Severity
 from data_prep.workers import run as run_all
 from monai_spine.console import track
 from monai_spine.data.series_typing import PLANES
-from monai_spine.errors import InvalidOptionError, reason_of
+from monai_spine.errors import InvalidOptionError, OutputError, reason_of
+from monai_spine.output_lock import output_lock
 from monai_spine.spine import FINDINGS, SeriesType
 
 logger = logging.getLogger(__name__)
@@ -82,6 +82,22 @@ def check(
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OutputError(f"cannot make the folder {out}: {error.strerror}; name another with --out") from error
+    with output_lock(out):
+        return _check(datalist, out, studies, broken, stored, fingerprint, pictures, workers, quiet)
+
+
+def _check(  # noqa: PLR0917 - the parameters of `check`, read
+    datalist: Path,
+    out: Path,
+    studies: Sequence[Study],
+    broken: Sequence[Fault],
+    stored: Fingerprint | None,
+    fingerprint: Path | None,
+    pictures: int,
+    workers: int,
+    quiet: bool,
+) -> tuple[CheckedData, Path]:
+    folder = datalist.parent
     checked_studies = sorted(
         track(run_all(functools.partial(check_study, folder=folder), studies, workers), "studies", len(studies), quiet),
         key=lambda one: one.number,

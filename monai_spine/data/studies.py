@@ -35,7 +35,7 @@ from monai_spine.data.volume import (
     slice_geometry,
 )
 from monai_spine.data.volume_names import STUDY_FOLDER, common_folder, volume_name, volume_names
-from monai_spine.errors import InvalidTableError, InvalidVolumeError, MissingInputError, reason_of
+from monai_spine.errors import InvalidTableError, InvalidVolumeError, MissingInputError, listed, reason_of
 from monai_spine.files import text_of
 from monai_spine.geometry import Plane, plane_of
 from monai_spine.spine import MISSING, TARGETS, SeriesType
@@ -87,13 +87,14 @@ def find_studies(path: str | Path, section: str = "test") -> list[Record]:
     studies = found_studies(path)
     for study in studies:
         for name, reason in study.left_out.items():
-            logger.warning("study %s: %s is left out, %s", study.record["study_id"], name, reason)
+            logger.warning("study %s: %s: left out, %s", study.record["study_id"], name, reason)
     # Only a set without any usable study is an error; single studies without a series are left out.
     records = [study.record for study in studies if has_series(study.record)]
     if not records:
+        reasons = [f"{name}: {why}" for study in studies for name, why in study.left_out.items()]
         raise InvalidTableError(
-            f"{path}: in none of {len(studies)} studies could a series be told apart; name the files "
-            f"{', '.join(f'{series_type.value}.nii.gz' for series_type in SeriesType)}, or write a datalist"
+            f"{path}: in none of {len(studies)} studies could a series be told apart ({listed(reasons, '; ')}); name "
+            f"the files {', '.join(f'{series_type.value}.nii.gz' for series_type in SeriesType)}, or write a datalist"
         )
     return records
 

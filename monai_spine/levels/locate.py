@@ -26,6 +26,7 @@ from monai_spine.levels.files import write_points, write_study
 from monai_spine.levels.localizers import LevelLocator, RecessLocator
 from monai_spine.levels.search import StudyInput, search
 from monai_spine.levels.study import LocatedStudy
+from monai_spine.output_lock import output_lock
 
 logger = logging.getLogger(__name__)
 
@@ -68,7 +69,13 @@ def locate(
     these, or two studies have the same name.
     """
     studies = find_inputs(inputs)
-    out.mkdir(parents=True, exist_ok=True)
+    with output_lock(out):
+        return _run(studies, out, locator, recesses, quiet)
+
+
+def _run(
+    studies: Sequence[StudyInput], out: Path, locator: LevelLocator, recesses: RecessLocator | None, quiet: bool
+) -> Summary:
     summary, located = Summary(), []
     for study in track(studies, "locate", len(studies), quiet):
         result = _located(study, out, locator, recesses)

@@ -18,6 +18,7 @@ from monai_spine.levels.files import LOCATED, read_study, write_points
 from monai_spine.levels.located_records import with_points
 from monai_spine.levels.search import StudyInput, search
 from monai_spine.levels.study import NO_SPINE, LocatedStudy
+from monai_spine.output_lock import output_lock
 from monai_spine.prediction.evidence import NOT_COVERED
 from monai_spine.prediction.findings import study_findings, write_findings
 from monai_spine.prediction.findings_table import write_findings_table
@@ -98,10 +99,11 @@ def run_predict(
     _check_paths(paths, out)
     fill = level_prior(read_labels(prior_from).grades) if prior_from else None
     opened = open_models(**models)
-    # The models are open by now: a wrong path must not show after an hour of conversion.
-    inputs = find_inputs(paths, out, Conversion(name_by, workers, resume=not force, quiet=quiet))
-    report(opened.provenance)
-    return predict(inputs, out, opened, given_points=given_points, force=force, fill=fill, quiet=quiet)
+    with output_lock(out):
+        # The models are open by now: a wrong path must not show after an hour of conversion.
+        inputs = find_inputs(paths, out, Conversion(name_by, workers, resume=not force, quiet=quiet))
+        report(opened.provenance)
+        return predict(inputs, out, opened, given_points=given_points, force=force, fill=fill, quiet=quiet)
 
 
 def predict(
