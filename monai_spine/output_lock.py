@@ -16,7 +16,6 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -33,14 +32,8 @@ _UNSUPPORTED = {errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL}
 """What file systems answer that cannot lock."""
 
 
-@dataclass
-class _Held:
-    descriptor: int
-    users: int
-
-
-_held: dict[Path, _Held] = {}
-"""Locks of this process, which may take a lock again that it holds: a resumed training, a run inside of a run."""
+_held: dict[Path, int] = {}
+"""Descriptors of the locks of this process, which may take a lock again that it holds: a run inside of a run."""
 
 
 @contextmanager
@@ -52,19 +45,24 @@ def output_lock(out: Path) -> Iterator[None]:
     OutputError
         If another process holds it, with the process and its start; or if the folder cannot be written to.
     """
-    take(out)
+    fresh = take(out)
     try:
         yield
     finally:
-        release(out)
+        if fresh:
+            release(out)
 
 
-def take(out: Path) -> None:
-    """Take the lock of a folder until `release`, or until the process ends; see `output_lock` for the errors."""
+def take(out: Path) -> bool:
+    """Take the lock of a folder until `release`, or until the process ends; see `output_lock` for the errors.
+
+    Returns
+    -------
+    Whether this process did not hold it before.
+    """
     path = out.resolve() / LOCK
     if path in _held:
-        _held[path].users += 1
-        return
+        return False
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         descriptor = _locked(path)
@@ -76,20 +74,18 @@ def take(out: Path) -> None:
         raise OutputError(f"{out} is in use by {_holder(path)}; wait until it ends, or choose another output folder")
     os.ftruncate(descriptor, 0)
     os.write(descriptor, json.dumps(_about()).encode())
-    _held[path] = _Held(descriptor, 1)
+    _held[path] = descriptor
+    return True
 
 
 def release(out: Path) -> None:
     """Release a lock that `take` took; nothing happens if this process does not hold it."""
     path = out.resolve() / LOCK
-    held = _held.get(path)
-    if held is None:
-        return
-    held.users -= 1
-    if held.users == 0:
+    descriptor = _held.pop(path, None)
+    if descriptor is not None:
         # Removed while it is held, so that nobody can hold a file that is gone; see `_locked`.
         path.unlink(missing_ok=True)
-        os.close(_held.pop(path).descriptor)
+        os.close(descriptor)
 
 
 def _locked(path: Path) -> int | None:

@@ -15,6 +15,7 @@ from monai_spine.files import read_json
 
 RESEARCH = "Research software, not a medical device: not for diagnosis."
 PHANTOM = "phantom"
+UNVERIFIED = "The checksums of the weights were not compared (--no-verify): they may be damaged."
 
 
 def read_metadata(bundle: Path) -> dict[str, Any]:

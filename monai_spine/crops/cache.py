@@ -9,13 +9,14 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from isal import isal_zlib
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
@@ -33,7 +34,7 @@ from monai_spine.spine import TARGETS, Level, SeriesType
 
 logger = logging.getLogger(__name__)
 
-_FORMAT = "monai_spine/crops/1"
+_FORMAT = "monai_spine/crops/2"
 _WHITE = {"uint8": 255.0, "float16": 1.0}
 """The number that the bright end of the window is stored as, by the type of the numbers."""
 
@@ -42,8 +43,8 @@ class CropCache:
     """One file for each study under ``folder/<parameters>/``.
 
     A file is used only if it was made with the same parameters, from volumes of the same names, sizes and times of
-    change, and for the same points; otherwise it is made anew. Files are written whole, so several processes can share
-    a folder.
+    change, and for the same points, and if its checksum is right; otherwise it is made anew. Files are written whole,
+    so several processes can share a folder.
 
     Parameters
     ----------
@@ -144,7 +145,16 @@ def _write(path: Path, key: str, study: StudyStacks, names: Mapping[str, str]) -
     content = json.dumps(
         {"key": key, "stacks": rows, "refused": study.refused, "series": [k.value for k in study.stacks]}
     )
-    write_bytes(path, save(arrays, {"monai_spine": content}))
+    write_bytes(path, save(arrays, {"monai_spine": f"{_checksum(content, arrays.values())} {content}"}))
+
+
+def _checksum(content: str, arrays: Iterable[npt.NDArray[Any]]) -> str:
+    """CRC-32 of the placement of all stacks, and of their shapes, types and voxels."""
+    value = isal_zlib.crc32(content.encode())
+    for array in arrays:
+        value = isal_zlib.crc32(f"{array.shape} {array.dtype}".encode(), value)
+        value = isal_zlib.crc32(array, value)
+    return f"{value:08x}"
 
 
 def _read(path: Path, key: str) -> StudyStacks | None:
@@ -153,14 +163,19 @@ def _read(path: Path, key: str) -> StudyStacks | None:
         return None
     try:
         with safe_open(path, framework="numpy") as file:
-            content = json.loads(file.metadata()["monai_spine"])
+            # One entry, since safetensors writes several in any order.
+            checksum, _, text = file.metadata()["monai_spine"].partition(" ")
+            content = json.loads(text)
+            arrays = [file.get_tensor(str(n)) for n in range(len(content["stacks"]))]
+            if _checksum(text, arrays) != checksum:
+                raise ValueError("its checksum is wrong")
             if content["key"] != key:
                 return None
             groups: dict[SeriesType, list[Stack]] = {SeriesType(series_type): [] for series_type in content["series"]}
             for n, row in enumerate(content["stacks"]):
-                voxels = file.get_tensor(str(n)).transpose(np.argsort(row["order"]))
+                voxels = arrays[n].transpose(np.argsort(row["order"]))
                 groups[SeriesType(row["series"])].append(Stack.placed(voxels, row))
-    except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
+    except (OSError, SafetensorError, LookupError, TypeError, ValueError, RecursionError) as error:
         logger.warning("%s: cannot be read and is made anew (%s)", path, error)
         return None
     return StudyStacks({series_type: tuple(group) for series_type, group in groups.items()}, tuple(content["refused"]))

@@ -42,20 +42,21 @@ class Localizer:
         self.network = network.to(self.device).eval()
 
     @classmethod
-    def from_bundle(cls, bundle: str | Path | None = None, device: str | None = None) -> Self:
+    def from_bundle(cls, bundle: str | Path | None = None, device: str | None = None, *, verify: bool = True) -> Self:
         """The network that a bundle's ``configs/inference.json`` defines, with the weights of ``models/model.pt``.
 
         ``bundle``: the bundle's folder; None for the shipped bundle.
         ``device``: as `usable_device` takes it.
+        ``verify``: whether the checksum of the weights is compared.
         Raises `MissingInputError` or `InvalidTableError` if the bundle, its configuration or its weights are missing,
         or do not fit each other.
         Raises `InvalidOptionError` if there is no such device.
         """
         chosen = usable_device(device)  # first, since a mistyped device is found faster than weights are read
-        return cls(_network(Path(bundle or cls.SHIPPED), cls.OPTION), chosen)
+        return cls(_network(Path(bundle or cls.SHIPPED), cls.OPTION, verify), chosen)
 
 
-def _network(bundle: Path, option: str) -> torch.nn.Module:
+def _network(bundle: Path, option: str, verify: bool) -> torch.nn.Module:
     config = bundle / "configs/inference.json"
     if not config.is_file():
         raise MissingInputError(f"expected a bundle, but there is no {config}; name its folder with {option}")
@@ -65,7 +66,7 @@ def _network(bundle: Path, option: str) -> torch.nn.Module:
         raise InvalidTableError(f"{config}: expected a bundle's configuration with a network_def") from err
     # The network alone is parsed: the rest of the configuration names data that need not exist here.
     network = ConfigParser({"network_def": definition}).get_parsed_content("network_def")
-    return load_weights(network, bundle / "models/model.pt")
+    return load_weights(network, bundle / "models/model.pt", verify=verify)
 
 
 def usable_device(name: str | None) -> torch.device:

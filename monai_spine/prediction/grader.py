@@ -22,6 +22,7 @@ from monai_spine.scoring.competition import Floats, natural_prevalence, normalis
 from monai_spine.spine import FINDINGS, FLIPPED, Condition, Grade
 from monai_spine.tables.calibration import Calibration
 from monai_spine.weights import load_weights
+from monai_spine.weights_checksum import Verified, check_weights
 
 SHAPE = (len(FINDINGS), len(Grade))
 
@@ -100,6 +101,7 @@ class Grader:
         presets: Sequence[str] = (),
         device: torch.device | str = "cpu",
         flipped: bool = False,
+        verify: bool = True,
     ) -> Grader:
         """The grader of a bundle.
 
@@ -112,6 +114,8 @@ class Grader:
             ``calibration.json`` beside them is applied.
         flipped
             Whether to grade the flipped study, too, and to take the mean (test-time augmentation).
+        verify
+            Whether the checksums of the weights are compared.
 
         Raises
         ------
@@ -124,7 +128,7 @@ class Grader:
         files = grader_bundle.weight_files(bundle, weights)
         parts = grader_bundle.parsed_parts(configs, bundle, torch.device(device))
         # A network of its own for each file of weights: they are all in memory, and each study passes through all.
-        networks = [load_weights(copy.deepcopy(parts["network_def"]), file) for file in files]
+        networks = [load_weights(copy.deepcopy(parts["network_def"]), file, verify=verify) for file in files]
         beside = files[0].parent / "calibration.json"
         calibration = Calibration.read(beside) if beside.is_file() else None
         source = trained_on(bundle) if weights is None else None  # the metadata are about the bundle's own weights
@@ -145,6 +149,7 @@ class Grader:
             trained_on=source,
             about={
                 "bundle": name,
+                "verified": _verified(files) if verify else Verified.NO.value,
                 "weights": {file.name: grader_bundle.digest_of([file]) for file in files},
                 "trained_on": source,
                 "calibrated": calibration is not None,
@@ -207,6 +212,12 @@ class Grader:
         if not (np.isfinite(rows).all() and (rows >= 0).all() and (rows.sum(axis=-1) > 0).all()):
             raise InvalidTableError(f"{self.name}: expected probabilities of 0 or more, but found others")
         return normalised(rows)
+
+
+def _verified(files: Sequence[Path]) -> str:
+    """How the files of weights were checked: the weakest of all checks."""
+    checks = {check_weights(file) for file in files}
+    return next(check.value for check in reversed(Verified) if check in checks)
 
 
 def mean_grades(graders: Sequence[Grader], record: Record) -> Grades:
