@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from monai_spine.csv_cells import neutral
 from monai_spine.errors import InvalidTableError
 
 if TYPE_CHECKING:
@@ -98,9 +99,12 @@ def write_figure(path: Path, figure: Figure) -> None:
 
 
 def csv_text(rows: Iterable[Iterable[object]]) -> str:
-    """Rows as CSV with Unix line ends, as every table of the project has them; the first row names the columns."""
+    """Rows as CSV with Unix line ends, as every table of the project has them; the first row names the columns.
+
+    Texts that a spreadsheet program would run are neutral (`monai_spine.csv_cells`).
+    """
     text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows(rows)
+    csv.writer(text, lineterminator="\n").writerows([neutral(cell) for cell in row] for row in rows)
     return text.getvalue()
 
 

@@ -17,6 +17,7 @@ from typing import Literal
 
 from data_prep.dicom.frames import Frame, Identity
 from data_prep.dicom.nifti import sidecar_path
+from monai_spine.csv_cells import plain
 from monai_spine.errors import OutputError, SpineError
 from monai_spine.files import PARTIAL
 
@@ -74,7 +75,7 @@ def earlier_volumes(out: Path) -> set[str]:
     """The volumes that a manifest in the output folder lists and that are still there, relative to the folder."""
     try:
         with (out / "manifest.csv").open(newline="", encoding="utf-8") as file:
-            listed = {row.get("nifti") or "" for row in csv.DictReader(file)}
+            listed = {plain(row.get("nifti") or "") for row in csv.DictReader(file)}
     except (OSError, UnicodeDecodeError, csv.Error):
         return set()
     return {name for name in listed if _is_inside(name) and (out / name).is_file()}

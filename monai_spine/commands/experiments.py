@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from enum import Enum
 from pathlib import Path
@@ -146,7 +147,13 @@ def tune(  # noqa: PLR0917 - options
     trials: Annotated[int, typer.Option(min=1, help="Number of trials in all; interrupted ones do not count.")],
     storage: Annotated[
         str | None,
-        typer.Option(metavar="URL", help="A database that several machines share. [default: SQLite in the folder]"),
+        typer.Option(
+            metavar="URL|@FILE",
+            envvar="MONAI_SPINE_STORAGE",
+            show_envvar=False,
+            help="A database that several machines share; a URL with a password belongs into a file, or into the "
+            "environment variable MONAI_SPINE_STORAGE. [default: SQLite in the folder]",
+        ),
     ] = None,
     study: Annotated[str, typer.Option(help="The name of the search in the database.")] = "search",
     preset: Preset = None,
@@ -161,6 +168,9 @@ def tune(  # noqa: PLR0917 - options
     fold: Annotated[int, typer.Option(help="The fold that validates.")] = 0,
     seed: Annotated[int, typer.Option(help="The seed of the trainings and of the proposed trials.")] = 0,
     settings: Settings = None,
+    trust: Annotated[
+        bool, typer.Option("--trust", help="Let the search space run code: $ expressions, and any _target_.")
+    ] = False,
     quiet: Quiet = False,
 ) -> None:
     """Search the best settings of a bundle.
@@ -180,14 +190,18 @@ def tune(  # noqa: PLR0917 - options
 
     presets = tuple(preset or ())
     chosen = parse_settings(settings or [], OWN)
-    parameters = read_space(space, training_configs(bundle, presets))
+    parameters = read_space(space, training_configs(bundle, presets), trust=trust)
     try:
         from monai_spine.experiments.tuning import request as tuning
         from monai_spine.experiments.tuning import search
+        from monai_spine.experiments.tuning.storage import has_password, storage_url
     except ModuleNotFoundError as err:
         if err.name not in {"optuna", "sqlalchemy"}:
             raise
         raise InvalidOptionError(f"a search needs {err.name}: pip install 'monai-spine[tune]'") from err
+    if storage and any(storage in one for one in sys.argv) and has_password(storage):
+        message = "the password of --storage shows in the list of processes; use --storage @FILE or MONAI_SPINE_STORAGE"
+        typer.echo(f"warning: {message}", err=True)
     request = tuning.TuningRequest(
         bundle=bundle,
         datalist=_datalist(data),
@@ -195,7 +209,7 @@ def tune(  # noqa: PLR0917 - options
         trials=trials,
         presets=presets,
         settings=chosen,
-        storage=storage,
+        storage=storage_url(storage) if storage else None,
         study=study,
         metric=metric,
         higher_is_better=None if direction is None else direction is Direction.MAXIMIZE,

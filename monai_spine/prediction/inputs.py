@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from monai_spine.csv_cells import plain
 from monai_spine.data.sidecars import stem_of
 from monai_spine.data.studies import (
     FoundStudy,
@@ -178,7 +179,7 @@ def _converted_study(
 
 def _rows(path: Path) -> list[dict[str, str]]:
     with path.open(newline="", encoding="utf-8") as table:
-        return list(csv.DictReader(table))
+        return [{key: plain(cell) for key, cell in row.items()} for row in csv.DictReader(table)]
 
 
 def _is_dicom(path: Path) -> bool:
