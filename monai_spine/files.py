@@ -114,13 +114,17 @@ def safe_name(identifier: str) -> str:
     # A name of dots alone, such as "..", would lead out of the folder; one with a dot before it would be hidden.
     if kept.startswith("."):
         kept = "_" * (len(kept) - len(kept.lstrip("."))) + kept.lstrip(".")
+    digest = hashlib.sha256(identifier.encode(errors="surrogatepass")).hexdigest()[:12]
+    # Of two names without a letter nothing would be left that tells them apart.
+    if kept != identifier and not any(c.isalnum() for c in kept):
+        return f"_-{digest}"
     if len(kept.encode()) > _LONGEST_NAME:
-        digest = hashlib.sha256(identifier.encode(errors="surrogatepass")).hexdigest()[:12]
         kept = f"{kept.encode()[: _LONGEST_NAME - 13].decode(errors='ignore')}-{digest}"
     # Outputs and their tables stand beside the folders of studies; Windows keeps some names for devices.
     return f"{kept or '_'}{'_' if kept.lower() in _RESERVED else ''}"
 
 
 def text_of(name: str) -> str:
-    """The name of a file or folder as text: bytes that are not UTF-8 become ``\\xe9``."""
-    return os.fsencode(name).decode("utf-8", "backslashreplace")
+    """The name of a file or folder as text: bytes that are not UTF-8 become ``\\xe9``, and line breaks ``\\n``."""
+    text = os.fsencode(name).decode("utf-8", "backslashreplace")
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

@@ -7,6 +7,7 @@ compared: nibabel stops after the last voxel, and of 400 single-bit flips in ``.
 from __future__ import annotations
 
 import io
+import logging
 import zlib
 from pathlib import Path
 from typing import Any, cast
@@ -33,6 +34,11 @@ PAIR_ADVICE = (
     "a volume in two files (.hdr and .img); join them into one .nii.gz, for example with "
     "nibabel: nib.save(nib.Nifti1Image.from_image(nib.load('x.img')), 'x.nii.gz')"
 )
+
+# nibabel tells how it repairs headers, without the name of the file.
+_repairs = logging.getLogger(f"{__name__}.repairs")
+_repairs.addHandler(logging.NullHandler())
+_repairs.propagate = False
 
 _GZIP = b"\x1f\x8b"
 _IsalError = cast("type[Exception]", igzip_lib.IsalError)  # its type stub declares an instance instead of a class
@@ -69,23 +75,27 @@ def open_nifti(path: str | Path, *, unpacked: bool = False) -> Nifti1Image:
     if path.name.lower().endswith(PAIR_SUFFIXES):
         raise InvalidVolumeError(f"{path}: {PAIR_ADVICE}")
     try:
-        packed = is_gzip(path)
-        image_class, header = _header(path, packed)
-        needed = _needed_bytes(header)
-        if packed and (unpacked or path.suffix.lower() != ".gz"):
-            # A packed file without ".gz" is unpacked in any case, since nibabel would not know that it is one.
-            source: Any = io.BytesIO(unpack(path, needed + _SPARE))
-            size = len(source.getbuffer())
-        else:
-            source, size = str(path), needed if packed else path.stat().st_size
-        if size < needed:
-            raise EOFError(f"it has {size:,} bytes, but its header says {needed:,}")
-        image = image_class(ArrayProxy(source, header), header.get_best_affine(), header)
+        return _opened(path, unpacked)
     except InvalidVolumeError as error:
         raise type(error)(f"{path}: {error}") from error.__cause__
     except UNREADABLE as error:
         raise unreadable(path, "expected a NIfTI volume, but the file is damaged or cut short", error) from error
-    return image
+
+
+@np.errstate(all="ignore")  # headers may hold any number; what comes of it is checked
+def _opened(path: Path, unpacked: bool) -> Nifti1Image:
+    packed = is_gzip(path)
+    image_class, header = _header(path, packed)
+    needed = _needed_bytes(header)
+    if packed and (unpacked or path.suffix.lower() != ".gz"):
+        # A packed file without ".gz" is unpacked in any case, since nibabel would not know that it is one.
+        source: Any = io.BytesIO(unpack(path, needed + _SPARE))
+        size = len(source.getbuffer())
+    else:
+        source, size = str(path), needed if packed else path.stat().st_size
+    if size < needed:
+        raise EOFError(f"it has {size:,} bytes, but its header says {needed:,}")
+    return image_class(ArrayProxy(source, header), header.get_best_affine(), header)
 
 
 def unpack(path: Path, limit: int) -> bytes:
@@ -142,8 +152,8 @@ def _header(path: Path, packed: bool) -> tuple[type[Nifti1Image], Nifti1Header]:
     size = sizes.pop()
     image_class, header_class = _FORMS[size]
     # nibabel reads extensions by the lengths that they state, and would read all of a file that states nonsense.
-    with np.errstate(all="ignore"):
-        header = header_class(start[:size])
+    header = header_class(start[:size], check=False)
+    header.check_fix(logger=_repairs)
     magic = bytes(np.asarray(header["magic"]).tobytes())
     if magic.startswith((b"ni1", b"ni2")):
         raise InvalidVolumeError(PAIR_ADVICE)

@@ -70,7 +70,8 @@ def read_header(path: Path) -> dict[str, Any]:
 
 def _header(content: dict[str, Any]) -> dict[str, Any]:
     factor = 1 if content.get("Schema") == SCHEMA else 1000
-    header: dict[str, Any] = {key: content[key] for key in _KEPT if key in content}
+    # Others' sidecars hold what they like: an object where a number is expected is as good as nothing.
+    header: dict[str, Any] = {key: content[key] for key in _KEPT if isinstance(content.get(key), str | int | float)}
     for key in _TIMES:
         value = content.get(key)
         if isinstance(value, int | float) and not isinstance(value, bool):

@@ -165,7 +165,7 @@ def find_study(study_id: str, files: Iterable[Path]) -> FoundStudy:
         try:
             verdict = series_verdict(file)
         except Exception as error:
-            left_out[name] = reason_of(error).removeprefix(f"{file}: ").replace(str(file), name)
+            left_out[name] = reason_of(error).removeprefix(f"{file}: ").replace(f"{file.parent}/", "")
             unreadable.add(name)
             continue
         # Left out instead of guessed: a wrong series type would give wrong grades without any sign of it.

@@ -42,6 +42,10 @@ CONTRADICTION_MM = 1.0
 """How far apart sform and qform may put a voxel. Headers of 124 real volumes agree to 0.05 mm."""
 LARGEST_VOXEL_MM = 100.0
 """No voxel of a patient is longer. A longer one has another unit than the millimetre, or a damaged affine."""
+LARGEST_SIDE_MM = 2000.0
+"""No volume of a patient is longer. A longer one would need memory in proportion when it is resampled to millimetres."""
+FARTHEST_MM = 100_000.0
+"""How far from the origin a volume may begin: beyond, millimetres are lost in the rounding of 32-bit numbers."""
 THICK = 1.3
 """The slices are along the axis whose spacing is this many times the others'; other volumes have no coarsest axis."""
 SUFFIXES = (".nii", ".nii.gz")
@@ -74,7 +78,8 @@ def read_volume(path: str | Path, opened: Opener | None = None) -> Volume:
     """
     image = (opened or open_unpacked)(path)
     try:
-        voxels = np.asarray(image.dataobj, dtype=np.float32)
+        with np.errstate(over="ignore", invalid="ignore"):  # numbers beyond float32 become infinite, and are refused
+            voxels = np.asarray(image.dataobj, dtype=np.float32)
     except UNREADABLE as err:
         raise unreadable(path, _DAMAGED.format("the voxels"), err) from err
     if not np.isfinite(voxels).all():
@@ -98,7 +103,8 @@ def read_slice(path: str | Path, k: int, opened: Opener | None = None) -> Volume
     axes = slices_last(image)
     part = tuple(slice(k, k + 1) if axis == axes[2] else slice(None) for axis in range(3))
     try:
-        voxels = np.asarray(image.dataobj[part], dtype=np.float32).transpose(axes)
+        with np.errstate(over="ignore", invalid="ignore"):
+            voxels = np.asarray(image.dataobj[part], dtype=np.float32).transpose(axes)
     except UNREADABLE as err:
         raise unreadable(path, _DAMAGED.format(f"slice {k}"), err) from err
     if not np.isfinite(voxels).all():
@@ -162,12 +168,12 @@ def open_unpacked(path: str | Path) -> Nifti1Image:
     return _checked(open_nifti(path, unpacked=True), path)
 
 
+@np.errstate(all="ignore")  # headers may hold any number; what comes of it is checked
 def _checked(image: Nifti1Image, path: str | Path) -> Nifti1Image:
     image = _without_last_axes(image)
     if len(image.shape) != 3:
         raise NotVolumetricError(f"{path}: expected a 3-D volume, but found the shape {image.shape}")
-    with np.errstate(all="ignore"):
-        determinant = abs(np.linalg.det(np.asarray(image.affine, dtype=np.float64)[:3, :3]))
+    determinant = abs(np.linalg.det(np.asarray(image.affine, dtype=np.float64)[:3, :3]))
     if not SMALLEST_VOXEL_MM3 < determinant < np.inf:  # written so that NaN is refused too
         raise SingularAffineError(
             f"{path}: expected an affine with a volume per voxel, but its determinant is {determinant}"
@@ -207,6 +213,17 @@ def _check_place(image: Nifti1Image, path: str | Path) -> None:
         raise InvalidVolumeError(
             f"{path}: expected voxels of at most {LARGEST_VOXEL_MM:g} mm, but found {longest:.4g} mm; is its unit the "
             "millimetre?"
+        )
+    side = float((spacing(sform) * image.shape).max())
+    if side > LARGEST_SIDE_MM:
+        raise InvalidVolumeError(
+            f"{path}: expected a volume of at most {LARGEST_SIDE_MM:g} mm, but found {side:.4g} mm; is its unit the "
+            "millimetre?"
+        )
+    if not np.abs(sform[:3, 3]).max() <= FARTHEST_MM:
+        raise InvalidVolumeError(
+            f"{path}: expected a volume within {FARTHEST_MM:g} mm of the scanner's middle, but its first voxel lies at "
+            f"{', '.join(f'{value:.4g}' for value in sform[:3, 3])} mm"
         )
     if min(codes) <= 0:
         return
