@@ -43,7 +43,7 @@ CONTRADICTION_MM = 1.0
 LARGEST_VOXEL_MM = 100.0
 """No voxel of a patient is longer. A longer one has another unit than the millimetre, or a damaged affine."""
 LARGEST_SIDE_MM = 2000.0
-"""No volume of a patient is longer. A longer one would need memory in proportion when it is resampled to millimetres."""
+"""No volume of a patient is longer. A longer one would need memory in proportion when it is resampled."""
 FARTHEST_MM = 100_000.0
 """How far from the origin a volume may begin: beyond, millimetres are lost in the rounding of 32-bit numbers."""
 THICK = 1.3
