@@ -15,6 +15,8 @@ SCHEMA = "monai_spine/volume/1"
 _TIMES = ("RepetitionTime", "EchoTime", "InversionTime")
 _CODES = ("ScanningSequence", "SequenceVariant")
 _KEPT = ("FlipAngle", "SequenceName", "Plane")
+_LONGEST = 256
+"""Characters of a description that are read; DICOM allows 64."""
 _AGENTS = ("ContrastBolusAgent", "ContrastBolusIngredient")
 
 # Segmentation tools write label maps beside the image, under its name. BIDS entities such as ``label-L4`` restrict an
@@ -82,7 +84,7 @@ def _header(content: dict[str, Any]) -> dict[str, Any]:
     if any(has_agent(content.get(key)) for key in _AGENTS):
         header["ContrastBolusAgent"] = "YES"
     described = content.get("SeriesDescription")
-    return {**header, "SeriesDescription": described} if isinstance(described, str) else header
+    return {**header, "SeriesDescription": described[:_LONGEST]} if isinstance(described, str) else header
 
 
 def _codes(value: object) -> list[str]:

@@ -20,7 +20,7 @@ from monai_spine.prediction.inputs import Conversion, find_inputs
 from monai_spine.prediction.run import predict
 from tests.adversarial import hostile
 from tests.cohorts import write_datalist
-from tests.monai_spine.prediction.parts import models, oracle, write_bundle, write_study
+from tests.monai_spine.prediction.parts import models, oracle, write_study
 
 
 def small() -> bytes:
@@ -61,9 +61,9 @@ def test_a_batch_with_hostile_studies_grades_the_good_one_and_has_a_row_for_each
     good = write_study(tmp_path / "in" / "good")
     for name in hostile.NIFTI:
         hostile.write_nifti(tmp_path / "in" / name, name, small())
-    grader, out = Grader.from_bundle(write_bundle(tmp_path / "bundle")), tmp_path / "out"
+    out = tmp_path / "out"
     given = find_inputs([tmp_path / "in"], out, Conversion(quiet=True))
-    summary = predict(given, out, models(oracle(good), grader), quiet=True)
+    summary = predict(given, out, models(oracle(good), _uniform()), quiet=True)
     rows = _rows(out / "studies.csv")
     assert set(rows) == {"good", *hostile.NIFTI}
     assert summary.exit_code is ExitCode.SOME_REFUSED

@@ -174,7 +174,8 @@ def _shown(url: str) -> str:
             "text; special characters of a password are written as %40 and so on"
         ) from None
     hidden = {name: _HIDDEN for name in parsed.query if _SECRETS.search(name)}
-    return parsed.update_query_dict(hidden).render_as_string(hide_password=True)
+    shown = parsed.update_query_dict(hidden).render_as_string(hide_password=True)
+    return shown.replace(quote(_HIDDEN), _HIDDEN)
 
 
 def _masked(text: str, url: str) -> str:
