@@ -13,13 +13,13 @@ import numpy as np
 from data_prep.choices import MAX_BYTES
 from data_prep.dicom import nifti, sidecar
 from data_prep.dicom.frames import Frame
-from data_prep.dicom.nifti import OutputError
 from data_prep.dicom.refusals import Reason, Refused
 from data_prep.dicom.stacks.series import split_job
 from data_prep.dicom.stacks.splitting import Stack
 from data_prep.dicom.tables import FileRow, ManifestRow, unused_row
 from data_prep.dicom.verification import verify, verify_values
 from monai_spine import __version__
+from monai_spine.errors import OutputError
 
 logger = logging.getLogger(__name__)
 

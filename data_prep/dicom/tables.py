@@ -6,8 +6,6 @@ is there only if something was refused.
 
 from __future__ import annotations
 
-import csv
-import io
 import operator
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
@@ -16,7 +14,7 @@ from pathlib import Path
 from data_prep.dicom.frames import FileHeader, Frame
 from data_prep.dicom.nifti import output_errors
 from data_prep.dicom.refusals import Reason
-from monai_spine.files import write_text
+from monai_spine.files import csv_text, write_text
 
 STATUSES = ("used", "duplicate", "refused", "ignored")
 """What can become of a file. The counts of these add up to all files of the input."""
@@ -106,14 +104,11 @@ def write(path: Path, rows: Iterable[ManifestRow | FileRow | RefusedRow]) -> Non
     OutputError
         If it cannot be written.
     """
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
     columns = TABLES[path.name][1]
-    writer.writerow(columns)
     values = operator.attrgetter(*columns)  # dataclasses.astuple copies deeply, and takes ten times as long
-    writer.writerows(["" if value is None else value for value in values(row)] for row in rows)
+    cells = (["" if value is None else value for value in values(row)] for row in rows)
     with output_errors(path):
-        write_text(path, text.getvalue())
+        write_text(path, csv_text([columns, *cells]))
 
 
 def sorted_files(rows: Sequence[FileRow]) -> list[FileRow]:

@@ -16,6 +16,9 @@ Refine = Annotated[
         "--refine/--no-refine", help="Find the recesses in axial slices, or project them from the sagittal levels."
     ),
 ]
+Verify = Annotated[
+    bool, typer.Option("--verify/--no-verify", help="Compare the checksums of the weights, or use weights that fail.")
+]
 Device = Annotated[str | None, typer.Option(help="cpu, cuda or mps. [default: a GPU if there is one]")]
 Quiet = Annotated[bool, typer.Option("--quiet", help="Show no progress on stderr.")]
 
@@ -38,6 +41,7 @@ def locate(  # noqa: PLR0917 - options
     recess_model: RecessModel = None,
     refine: Refine = True,
     device: Device = None,
+    verify: Verify = True,
     quiet: Quiet = False,
 ) -> None:
     """Find the lumbar levels in sagittal volumes.
@@ -55,8 +59,8 @@ def locate(  # noqa: PLR0917 - options
     from monai_spine.levels.localizers import LevelLocator, RecessLocator
     from monai_spine.levels.locate import locate as run
 
-    levels = LevelLocator.from_bundle(model or LEVEL_LOCALIZER, device)
-    recesses = RecessLocator.from_bundle(recess_model or RECESS_LOCALIZER, device) if refine else None
+    levels = LevelLocator.from_bundle(model or LEVEL_LOCALIZER, device, verify=verify)
+    recesses = RecessLocator.from_bundle(recess_model or RECESS_LOCALIZER, device, verify=verify) if refine else None
     summary = run(inputs, out, levels, recesses, quiet=quiet)
     typer.echo(f"{summary.line()}; see {out / 'points.csv'}")
     raise typer.Exit(summary.exit_code)
@@ -99,6 +103,7 @@ def predict(  # noqa: PLR0917 - options
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Grade finished studies again.")] = False,
     device: Device = None,
+    verify: Verify = True,
     workers: Annotated[int, typer.Option(help="Number of processes that convert DICOM; -1 for one per core.")] = 1,
     quiet: Quiet = False,
 ) -> None:
@@ -128,6 +133,7 @@ def predict(  # noqa: PLR0917 - options
             "refine": refine,
             "flipped": tta,
             "device": device,
+            "verify": verify,
         },
         given_points=given_points,
         name_by=name_by.value,

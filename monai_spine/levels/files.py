@@ -10,13 +10,15 @@ from typing import Any
 import numpy as np
 
 from monai_spine.errors import InvalidTableError, MissingInputError
-from monai_spine.files import csv_text, write_text
+from monai_spine.files import csv_text, read_json, write_text
 from monai_spine.levels.sagittal.chain import Doubt
 from monai_spine.levels.sagittal.points import Absent, Key, LevelPoint, PointKind
 from monai_spine.levels.study import LocatedStudy
 from monai_spine.spine import Level, Side
 
 SCHEMA = "monai_spine/points/1"
+LOCATED = ("points.json", "points.mrk.json", "levels.png")
+"""The files of a located study in its folder."""
 COLUMNS = ("study", "point", "level", "side", "x", "y", "z", "confidence", "flag")
 VOLUME_COLUMNS = ("study", "volume", "status")
 _MARKUPS = "https://raw.githubusercontent.com/slicer/slicer/master/Modules/Loadable/Markups/Resources/Schema/markups-schema-v1.0.3.json#"
@@ -48,7 +50,7 @@ def read_study(folder: Path) -> LocatedStudy:
     if not path.is_file():
         raise MissingInputError(f"expected located points, but there is no file {path}")
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = read_json(path)
         # Checked first, so that a file of another version gives a clear message and not a missing key.
         if content["schema"] != SCHEMA:
             raise ValueError(f"its schema is {content['schema']!r}")

@@ -7,7 +7,7 @@ the localizers (`search`) and comes before the files (`files`, `located_records`
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -58,10 +58,9 @@ class LocatedStudy:
         return bool(self.points)
 
 
-def axial_grids(paths: Iterable[str | Path], opened: Opener = open_volume) -> dict[str, Grid]:
+def axial_grids(paths: Mapping[str, Path], opened: Opener = open_volume) -> dict[str, Grid]:
     """Positions of axial stacks, by the names of their files, which ``opened`` opens."""
-    images = {Path(path).name: opened(path) for path in paths}
-    return {name: Grid(*slice_geometry(image)) for name, image in images.items()}
+    return {name: Grid(*slice_geometry(opened(path))) for name, path in paths.items()}
 
 
 def unite(  # noqa: PLR0917 - what was found, what was not, where the axial slices lie

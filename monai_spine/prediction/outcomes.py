@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
-import io
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -15,7 +13,7 @@ from isal import isal_zlib
 
 from monai_spine import __version__
 from monai_spine.data.datalist import Record, volumes
-from monai_spine.files import write_text
+from monai_spine.files import csv_text, write_text
 from monai_spine.scoring.competition import Floats
 from monai_spine.scoring.submission import write_predictions
 from monai_spine.spine import FINDINGS, Grade
@@ -146,13 +144,11 @@ def write_tables(
 
 
 def _studies(outcomes: Sequence[Outcome], trained_on: str, fill: bool) -> str:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(_COLUMNS)
+    rows: list[tuple[object, ...]] = [_COLUMNS]
     for one in outcomes:
         bad = "; ".join(f"{name}: {why}" for name, why in one.bad.items())
         status = "refused" if one.refused else "graded"
         not_covered = "" if one.refused else one.not_covered
         filled = "prior" if one.refused and fill else ""
-        writer.writerow((one.study_id, status, one.refused, not_covered, ";".join(one.flags), bad, filled, trained_on))
-    return text.getvalue()
+        rows.append((one.study_id, status, one.refused, not_covered, ";".join(one.flags), bad, filled, trained_on))
+    return csv_text(rows)

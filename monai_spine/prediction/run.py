@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -11,14 +12,15 @@ from typing import Any
 from monai_spine.bundle.run import Report
 from monai_spine.console import track
 from monai_spine.crops.study import STUDY_IMAGES, StudyImages
-from monai_spine.data.datalist import volumes
-from monai_spine.errors import ExitCode, InvalidOptionError, InvalidVolumeError, MissingInputError, counted
+from monai_spine.data.volume_names import volume_names, with_names
+from monai_spine.errors import ExitCode, InvalidOptionError, counted, reason_of
 from monai_spine.files import check_separate, removed_if_refused, safe_name
-from monai_spine.levels.files import read_study, write_points
+from monai_spine.levels.files import LOCATED, read_study, write_points
 from monai_spine.levels.located_records import with_points
 from monai_spine.levels.sagittal.points import NO_SPINE
 from monai_spine.levels.search import StudyInput, search
 from monai_spine.levels.study import LocatedStudy
+from monai_spine.output_lock import output_lock
 from monai_spine.prediction.evidence import NOT_COVERED
 from monai_spine.prediction.findings import study_findings, write_findings
 from monai_spine.prediction.findings_table import write_findings_table
@@ -31,6 +33,8 @@ from monai_spine.prediction.progress import Progress
 from monai_spine.scoring.competition import Floats, level_prior
 from monai_spine.scoring.submission import read_labels
 from monai_spine.spine import FINDINGS
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass
@@ -105,11 +109,11 @@ def run_predict(
     _check_paths(paths, out)
     fill = level_prior(read_labels(prior_from).grades) if prior_from else None
     opened = open_models(**models)
-    # The models are open by now: a wrong path must not show after an hour of conversion.
-    with removed_if_refused(out):
+    with removed_if_refused(out), output_lock(out):
+        # The models are open by now: a wrong path must not show after an hour of conversion.
         inputs = find_inputs(paths, out, Conversion(name_by, workers, resume=not force, quiet=quiet))
-    report(opened.provenance)
-    return predict(inputs, out, opened, given_points=given_points, force=force, fill=fill, quiet=quiet)
+        report(opened.provenance)
+        return predict(inputs, out, opened, given_points=given_points, force=force, fill=fill, quiet=quiet)
 
 
 def predict(
@@ -151,8 +155,9 @@ def predict(
         kept = outcome is not None
         if outcome is None:
             # First, so that a run killed in the middle does not leave an outcome beside files of two runs.
-            (folder / NAME).unlink(missing_ok=True)
-            outcome = _grade(study, out, models, given_points, mark)
+            for name in (NAME, "findings.json", *LOCATED):
+                (folder / name).unlink(missing_ok=True)
+            outcome = _isolated(study, out, models, given_points, mark)
             outcome.write(folder)
         else:
             summary.kept += 1
@@ -177,31 +182,42 @@ def _write_tables(inputs: Inputs, summary: Summary, models: Models, fill: Floats
     write_tables(out, summary.outcomes, provenance=models.provenance, trained_on=models.trained_on_cell, fill=fill)
 
 
+def _isolated(study: PendingStudy, out: Path, models: Models, given_points: bool, mark: str) -> Outcome:
+    """The outcome of a study that may fail in any way: the others go on."""
+    try:
+        return _grade(study, out, models, given_points, mark)
+    except Exception as error:
+        reason = with_names(reason_of(error), volume_names(study.record))
+        logger.debug("study %s failed", study.study_id, exc_info=error)
+        located = (out / safe_name(study.study_id) / LOCATED[0]).is_file()
+        return Outcome(study.study_id, mark, refused=reason, located=located, bad=study.bad)
+
+
 def _grade(study: PendingStudy, out: Path, models: Models, given_points: bool, mark: str) -> Outcome:
     # Of this study alone: memory stays that of one study, however many there are.
     images = StudyImages()
     checked = study.checked(images.open)
-    folder = out / safe_name(study.study_id)
     if checked.fault:
-        return _refused(checked, folder, mark, checked.fault)
+        return Outcome(checked.study_id, mark, refused=checked.fault, bad=checked.bad)
     record, located = checked.record, None
     if not (given_points and record["points"]):
         searched = search(StudyInput.of(record), models.levels, models.recesses, images.opened)
         searched.write(out)
         located = searched.located
         if not located.found:
-            return _refused(checked, folder, mark, _why_not_found(located), located=True)
+            return Outcome(checked.study_id, mark, refused=_why_not_found(located), located=True, bad=checked.bad)
         record = with_points(record, located)
     record = {**record, STUDY_IMAGES: images}
-    try:
-        grades = mean_grades(models.graders, record)
-        seen = [grader.seen_images(record) for grader in models.graders]
-        about = {"models": [grader.about for grader in models.graders], "volumes": checked.volumes()}
-        content = study_findings(
-            *(record, grades.weighted, grades.natural), seen=seen, provenance=models.provenance, about=about
-        )
-    except (InvalidVolumeError, MissingInputError) as error:
-        return _refused(checked, folder, mark, _without_folders(str(error), checked), located=located is not None)
+    grades = mean_grades(models.graders, record)
+    seen = [grader.seen_images(record) for grader in models.graders]
+    about = {
+        "models": [grader.about for grader in models.graders],
+        "folder": checked.folder,
+        "volumes": checked.volumes(),
+    }
+    content = study_findings(
+        *(record, grades.weighted, grades.natural), seen=seen, provenance=models.provenance, about=about
+    )
     write_findings(out, content)
     flags = [flag for finding in content["findings"] for flag in finding["flags"]]
     return Outcome(
@@ -215,25 +231,11 @@ def _grade(study: PendingStudy, out: Path, models: Models, given_points: bool, m
     )
 
 
-def _refused(study: PendingStudy, folder: Path, mark: str, reason: str, *, located: bool = False) -> Outcome:
-    """The outcome of a study that is not graded; the files of an earlier run are removed."""
-    for name in ["findings.json"] + ["points.json", "points.mrk.json", "levels.png"] * (not located):
-        (folder / name).unlink(missing_ok=True)
-    return Outcome(study.study_id, mark, refused=reason, located=located, bad=study.bad)
-
-
 def _why_not_found(located: LocatedStudy) -> str:
     statuses = set(located.volumes.values())
     if statuses <= {NO_SPINE}:
         return NO_SPINE
     return "; ".join([NO_SPINE, *(f"{name}: {why}" for name, why in located.volumes.items() if why != NO_SPINE)])
-
-
-def _without_folders(text: str, study: PendingStudy) -> str:
-    """A message with names of files in place of paths: outputs must not hold folders of this machine."""
-    for file in volumes(study.record):
-        text = text.replace(file, Path(file).name)
-    return text
 
 
 def _check_paths(paths: Sequence[Path], out: Path) -> None:

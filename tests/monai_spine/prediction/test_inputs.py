@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from monai_spine.errors import InvalidOptionError, InvalidTableError, MissingInputError, SpineError
+from monai_spine.files import safe_name
 from monai_spine.prediction.inputs import Conversion, Converted, find_inputs, read_converted
 from monai_spine.spine import SeriesType
 from tests.cohorts import SHAPE, affine_of, write_volume
@@ -95,10 +96,12 @@ def test_two_studies_of_one_name_are_refused(tmp_path: Path) -> None:
         ids(tmp_path / "a", tmp_path / "b")
 
 
-def test_a_study_must_not_be_called_as_a_folder_of_the_output(tmp_path: Path) -> None:
-    noise(tmp_path / "volumes" / "sagittal_t2.nii.gz")
-    with pytest.raises(InvalidOptionError, match="must not be called 'volumes'"):
-        ids(tmp_path / "volumes")
+@pytest.mark.parametrize("name", ["volumes", "predictions.csv", "README.md", "nul", "..", "x" * 300, "Ä" * 200])
+def test_a_study_of_any_name_has_a_folder_of_its_own_in_the_output(name: str) -> None:
+    folder = safe_name(name)
+    assert folder.lower() not in {name.lower(), "volumes", ".", ".."}
+    assert len(folder.encode()) <= 130
+    assert safe_name(f"{name}y") != folder
 
 
 def test_what_is_not_there_or_holds_nothing_is_named(tmp_path: Path) -> None:
