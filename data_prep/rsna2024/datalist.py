@@ -25,7 +25,7 @@ from monai_spine.errors import MissingInputError
 IMAGES = {TRAINING: "train_images", TEST: "test_images"}
 OUTPUT = {TRAINING: "", TEST: "test"}
 """Folder of OUT that a section's studies and conversion tables go to."""
-CONVERTED = ("manifest.csv", "files.csv")
+MANIFEST, FILES = CONVERTED = ("manifest.csv", "files.csv")
 """Tables of the converter, of all studies of a section together."""
 POINTS = "points.csv"
 POINT_COLUMNS = (
@@ -141,8 +141,8 @@ def _study(job: _Job, rsna: Path, out: Path, resume: bool) -> StudyResult:
         rows={
             POINTS: [_point_row(point) for point in points],
             COVERAGE: coverage,
-            _in(job.section, "manifest.csv"): [cells("manifest.csv", row) for row in result.manifest],
-            _in(job.section, "files.csv"): [cells("files.csv", row) for row in result.files],
+            _in(job.section, MANIFEST): [cells(MANIFEST, row) for row in result.manifest],
+            _in(job.section, FILES): [cells(FILES, row) for row in result.files],
         },
         volumes=[_in(job.section, row.nifti) for row in result.manifest if row.nifti],
         refused=entry is None or _has_refused(result) or any(fault.code in LOST_POINTS for fault in faults),
