@@ -12,7 +12,7 @@ from data_prep.check.codes import Code as CheckCode
 from data_prep.collection import coverage_table, quality
 from data_prep.collection.codes import Code
 from data_prep.dicom.refusals import Reason
-from data_prep.dicom.tables import FileRow, ManifestRow
+from data_prep.dicom.tables import FileRow, ManifestRow, RefusedRow
 from data_prep.rsna2024 import datalist as rsna
 from data_prep.study_table import series_rows
 from monai_spine.levels import files
@@ -32,6 +32,7 @@ COLUMNS = {
     "`points.csv` of `monai-spine locate`": files.COLUMNS,
     "`manifest.csv` of `data_prep convert` and `data_prep rsna`": [field.name for field in fields(ManifestRow)],
     "`files.csv` of `data_prep convert` and `data_prep rsna`": [field.name for field in fields(FileRow)],
+    "`refused.csv` of `data_prep convert`": [field.name for field in fields(RefusedRow)],
     "`coverage.csv` of `data_prep rsna` and `data_prep study-table`": coverage_table.COLUMNS,
     "`quality.csv` of `data_prep rsna` and `data_prep study-table`": quality.COLUMNS,
     "`points.csv` of `data_prep rsna`": rsna.POINT_COLUMNS,
