@@ -1,7 +1,5 @@
 """Choices and defaults that the command line offers; light, so that ``--help`` answers at once."""
 
-from __future__ import annotations
-
 from enum import Enum
 
 MAX_BYTES = 4 << 30

@@ -1,7 +1,5 @@
 """``python -m data_prep``: the command line. Each command imports what it needs when it runs."""
 
-from __future__ import annotations
-
 from enum import Enum
 from pathlib import Path
 from typing import Annotated, Literal

@@ -4,8 +4,6 @@ Each subject has its own codes (``collection/codes.py``, ``check/codes.py``, ``i
 whose values are `Explanation`. The names of the codes stand in tables and reports, and are never changed.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from enum import Enum
 from functools import partial

@@ -6,8 +6,6 @@ iterative-stratification and scikit-multilearn know several, but no groups. Here
 levels, any severe canal and missing labels are balanced together.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 
 import numpy as np

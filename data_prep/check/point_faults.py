@@ -1,7 +1,5 @@
 """What is wrong with the points and labels of one study. A point has one fault at most: the first that is found."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 import numpy as np

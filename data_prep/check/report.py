@@ -1,7 +1,5 @@
 """The result of a check: lines for the terminal, ``check.json``, and one HTML file with pictures, without a network."""
 
-from __future__ import annotations
-
 import json
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence

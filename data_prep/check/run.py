@@ -1,7 +1,5 @@
 """The check of a datalist from reading it to writing the report."""
 
-from __future__ import annotations
-
 import functools
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass

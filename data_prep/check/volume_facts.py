@@ -6,8 +6,6 @@ of the 24 x 24 lowest frequencies but the mean are the hash (the method of Zaune
 since lumbar spines look much alike). A positive scale and an offset leave every sign as it is.
 """
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -5,8 +5,6 @@ distance is measured from the median in robust standard deviations (the interqua
 units of the feature's floor, in the logarithm where the feature is one of ratios.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import combinations

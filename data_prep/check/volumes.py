@@ -1,7 +1,5 @@
 """Reading the volumes of a data set: a volume is read whole, or refused with a code."""
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -1,7 +1,5 @@
 """All studies of a collection, one by one, to ``datalist.json`` and the tables beside it."""
 
-from __future__ import annotations
-
 import functools
 import shutil
 from collections.abc import Callable, Iterable, Mapping, Sequence

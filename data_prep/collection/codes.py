@@ -1,7 +1,5 @@
 """What can be wrong with a study of a collection: it is reported, and never ends the run."""
 
-from __future__ import annotations
-
 from enum import unique
 
 from data_prep.faults import FaultCode, warning

@@ -1,7 +1,5 @@
 """The folder that a collection is written to: what lies in it already, and files written whole."""
 
-from __future__ import annotations
-
 import csv
 import json
 import shutil

@@ -1,7 +1,5 @@
 """The data-quality report that people read: faults by code, and which findings the images cover."""
 
-from __future__ import annotations
-
 from collections import Counter, defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import functools
-import tempfile
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from data_prep import scratch
 from data_prep.choices import MAX_BYTES
 from data_prep.dicom import job, output_folder, sources, studies, tables
 from data_prep.dicom.frames import FileHeader, Frame
@@ -104,8 +104,8 @@ def convert(
         If the input is absent or holds no DICOM image; if the output cannot be written or holds other volumes.
     """
     output_folder.open_folder(out, source)
-    with tempfile.TemporaryDirectory(prefix="monai-spine-") as scratch:
-        files = sources.find(source, Path(scratch), max_bytes)
+    with scratch.folder(out if cluster else None) as unpacked:
+        files = sources.find(source, unpacked, max_bytes)
         headers = read_headers(files, max_bytes=max_bytes, workers=workers, cluster=cluster, quiet=quiet)
         salt = None if keep_uids else output_folder.random_salt(out, resume)
         jobs = plan(headers, source, name_by, salt)

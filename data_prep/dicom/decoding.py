@@ -6,7 +6,6 @@ would apply the first frame's rescale to all, invert MONOCHROME1, or believe a w
 
 from __future__ import annotations
 
-import tempfile
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
@@ -15,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from pydicom.uid import UID
 
+from data_prep import scratch
 from data_prep.dicom import simpleitk
 from data_prep.dicom.frames import Pixels
 from data_prep.dicom.headers.codestream import precision
@@ -35,8 +35,8 @@ def decode(pixels: Pixels, index: int) -> Stored:
     if index >= len(streams):
         raise Refused(Reason.TRUNCATED, f"{len(streams)} compressed frames of {pixels.frames}")
     bits = _bits(pixels, streams[index])
-    with tempfile.TemporaryDirectory(prefix="monai-spine-") as folder:
-        path = Path(folder) / "frame.dcm"
+    with scratch.folder() as folder:
+        path = folder / "frame.dcm"
         _write_pixels_alone(path, replace(pixels, bits_stored=bits), streams[index])
         try:
             image = simpleitk.read_file(str(path), pixels.rows * pixels.columns * simpleitk.VALUE_BYTES)

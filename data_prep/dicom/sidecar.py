@@ -84,12 +84,26 @@ def is_finished(volume: Path, source: str) -> bool:
 
 
 def source_digest(stack: Stack) -> str:
-    """A digest of the headers of a stack, by which a resumed run recognises a volume that it has already written."""
+    """A digest of a stack's files and of how they were understood; a resumed run recognises its volumes by it.
+
+    It covers every byte of the files, since an editor of pixels may leave headers, sizes and times as they are. Reading
+    them takes little time: they are read again at once, or not at all.
+    """
     digest = hashlib.blake2b(digest_size=16)
+    for location in dict.fromkeys(frame.pixels.location for frame in stack.frames):
+        digest.update(f"{_checksum(location):08x}".encode())
     for number, volume in enumerate(stack.volumes):
         for frame in volume:
             digest.update(f"({number}, {_header_text(frame)})".encode())
     return digest.hexdigest()
+
+
+def _checksum(location: str) -> int:
+    """CRC-32 of a file; 0 if it cannot be read, for which its stack is refused later."""
+    try:
+        return file_checksum(Path(location))[0]
+    except OSError:
+        return 0
 
 
 def _header_text(frame: Frame) -> str:

@@ -1,7 +1,5 @@
 """From samples to ``datalist.json`` and ``report.json``: converted, inspected, compared, split, written."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace

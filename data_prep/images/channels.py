@@ -1,7 +1,5 @@
 """Several grey files of one sample, matched by their names → samples with a file per channel."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace

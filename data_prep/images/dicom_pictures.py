@@ -3,8 +3,6 @@
 Patients of DICOM files are told apart without being named.
 """
 
-from __future__ import annotations
-
 import io
 import math
 import os

@@ -1,7 +1,5 @@
 """Image files below folders and patterns of their names; a folder per class, in folders per split if any → samples."""
 
-from __future__ import annotations
-
 import os
 import re
 from collections.abc import Iterator, Sequence

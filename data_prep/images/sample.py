@@ -1,7 +1,5 @@
 """What folders, tables and channels of images have in common: samples with a label, a section and perhaps a patient."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field

@@ -1,7 +1,5 @@
 """Folds of image samples: patients and copies stay together, classes are spread evenly."""
 
-from __future__ import annotations
-
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass

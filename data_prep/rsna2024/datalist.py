@@ -1,7 +1,5 @@
 """The layout of the RSNA 2024 competition: DICOM folders and tables in, volumes, ``datalist.json`` and points out."""
 
-from __future__ import annotations
-
 import functools
 import os
 from collections.abc import Sequence

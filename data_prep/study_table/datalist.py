@@ -1,10 +1,7 @@
 """A table of a user's own studies: DICOM or NIfTI in, volumes and ``datalist.json`` out."""
 
-from __future__ import annotations
-
 import functools
 from collections import Counter
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,7 +11,7 @@ from data_prep.collection.assembly import COVERAGE, Collection, Run, assemble
 from data_prep.collection.codes import Code
 from data_prep.collection.output_folder import check_output
 from data_prep.collection.points import contradictions
-from data_prep.collection.study import TEST, TRAINING, Entry, StudyResult
+from data_prep.collection.study import TEST, TRAINING, StudyResult, label_faults, make_entry
 from data_prep.dicom.frames import Patient
 from data_prep.dicom.job import Settings
 from data_prep.dicom.refusals import Reason
@@ -25,7 +22,7 @@ from data_prep.study_table.nifti_series import copy_row
 from data_prep.study_table.series_rows import COLUMNS, SeriesReport, Status, volume_name
 from data_prep.study_table.table import SeriesRow, StudyTable, TableStudy, read_study_table
 from monai_spine.data.volume import PAIR_SUFFIXES, SUFFIXES
-from monai_spine.spine import FINDINGS, MISSING, Finding, SeriesType
+from monai_spine.spine import Finding, SeriesType
 
 SERIES = "series.csv"
 _CODES = {Status.REFUSED: Code.REFUSED_STACK, Status.LEFT_OUT: Code.TYPE_UNKNOWN}
@@ -70,15 +67,12 @@ def build(
 def _study(study: TableStudy, settings: Settings, labelled: frozenset[str]) -> StudyResult:
     """Convert a study's rows, one after the other."""
     reports, faults = _series(study, settings)
-    entry = _entry(study, reports)
-    if entry is None:
-        faults.append(_fault(study, Code.NO_VOLUME, "left out of the datalist"))
-    else:
-        faults += [
-            _fault(study, Code.NO_SERIES_TYPE, series_type.title)
-            for series_type in SeriesType
-            if series_type.value not in entry
-        ]
+    volumes: dict[SeriesType, list[str]] = {series_type: [] for series_type in SeriesType}
+    for report in reports:
+        if report.status is Status.USED:
+            volumes[SeriesType(report.series_type)].append(report.nifti)
+    entry, entry_faults = make_entry(study.study, study.patient, volumes, study.labels, study.points or None)
+    faults += entry_faults
     if study.labels is None and study.patient in labelled:
         faults.append(_fault(study, Code.IN_BOTH_SECTIONS, f"the patient of study {study.patient}"))
     faults += _point_faults(study)
@@ -135,36 +129,12 @@ def _convert(study: str, row: SeriesRow, settings: Settings, name: Namer) -> Con
     return convert_row(study, row, settings, name)
 
 
-def _entry(study: TableStudy, reports: Sequence[SeriesReport]) -> Entry | None:
-    """The study as the datalist has it; None without a volume."""
-    volumes: dict[str, list[str]] = {series_type.value: [] for series_type in SeriesType}
-    for report in reports:
-        if report.status is Status.USED:
-            volumes[report.series_type].append(report.nifti)
-    if not any(volumes.values()):
-        return None
-    entry: Entry = {"study_id": study.study, "patient_id": study.patient}
-    entry |= {series_type: files for series_type, files in volumes.items() if files}
-    if study.labels is not None:
-        entry["label"] = list(study.labels)
-    if study.points:
-        entry["points"] = {
-            finding.name: [round(float(value), 4) for value in study.points[finding]]
-            for finding in FINDINGS
-            if finding in study.points
-        }
-    return entry
-
-
 def _point_faults(study: TableStudy) -> list[Fault]:
     """Points that contradict each other; where there are any, labels without points and points without labels."""
     if not study.points:
         return []
     faults = [_fault(study, code, detail, finding) for finding, code, detail in contradictions(study.points)]
-    for finding, label in zip(FINDINGS, study.labels or (), strict=False):
-        if (label == MISSING) == (finding in study.points):
-            faults.append(_fault(study, Code.NO_LABEL if label == MISSING else Code.NO_POINT, "", finding))
-    return faults
+    return faults + (label_faults(study.study, study.labels, study.points) if study.labels else [])
 
 
 def _fault(study: TableStudy, code: Code, detail: str, finding: Finding | None = None) -> Fault:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 
+from data_prep import scratch
 from data_prep.collection.codes import Code
 from data_prep.collection.study import find_files
 from data_prep.dicom.convert import plan
@@ -47,8 +46,8 @@ def convert_row(study: str, row: SeriesRow, settings: Settings, name: Namer) -> 
     study
         Folder under the settings' output that volumes go to.
     """
-    with tempfile.TemporaryDirectory(prefix="monai-spine-") as scratch:
-        files = find_files(row.path, "input", Path(scratch), settings.max_bytes)
+    with scratch.folder() as unpacked:
+        files = find_files(row.path, "input", unpacked, settings.max_bytes)
         headers = [read_header(source, max_bytes=settings.max_bytes) for source in files]
         unread = Counter(
             f"{file.reason}: {file.detail}"

@@ -1,7 +1,5 @@
 """A row's NIfTI file: checked, and written anew with its voxels and its affine only."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 from collections.abc import Callable
@@ -22,7 +20,7 @@ from data_prep.study_table.table import SeriesRow
 from monai_spine.data.series_typing import PLANES, Confidence, SeriesVerdict, series_type_of
 from monai_spine.data.sidecars import is_segmentation, read_header, stem_of
 from monai_spine.data.studies import stated_plane
-from monai_spine.data.volume import affine_of, open_volume, slices_last, stored_voxels
+from monai_spine.data.volume import affine_of, not_grey, open_volume, slices_last, stored_voxels
 from monai_spine.errors import InvalidTableError, InvalidVolumeError, NoAffineError, TwoAffinesError
 from monai_spine.geometry import Array, Plane, plane_of, shear, spacing
 from monai_spine.spine import SeriesType
@@ -94,8 +92,8 @@ def _read(path: Path, stated: Plane | None) -> _StoredVolume:
     affine = affine_of(image)
     if not np.isfinite(affine).all():
         raise Refused(Reason.NO_GEOMETRY, "the affine holds numbers that are not finite")
-    if image.get_data_dtype().kind not in "iuf":
-        raise Refused(Reason.COLOUR, f"expected one number per voxel, but found {image.get_data_dtype()}")
+    if values := not_grey(image):
+        raise Refused(Reason.COLOUR, f"expected one number per voxel, but found {values}")
     cosine = shear(affine)
     if cosine > SHEAR:
         raise Refused(Reason.SHEARED, f"axes that are not at right angles, cosine {cosine:.3f}")

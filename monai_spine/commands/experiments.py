@@ -1,7 +1,5 @@
 """The commands that train: cv, compare, tune and demo. Each imports what it needs when it runs."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType

@@ -1,7 +1,5 @@
 """The commands that take studies: locate and predict. Each imports what it needs when it runs."""
 
-from __future__ import annotations
-
 from enum import Enum
 from pathlib import Path
 from typing import Annotated

@@ -3,8 +3,6 @@
 Each imports what it needs when it runs, so that ``--help`` does not wait for numpy or torch.
 """
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Annotated, Literal
 

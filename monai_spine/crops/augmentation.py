@@ -1,7 +1,5 @@
 """The augmentation of crops: limits of the poses that are drawn in training, and how often a study is flipped."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, fields
 
 import numpy as np

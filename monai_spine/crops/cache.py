@@ -4,8 +4,6 @@ It stands between `stack` and `study`. A crop from the cache goes through the sa
 only the voxels have been scaled to the window and rounded before, so nothing is resampled twice.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 import logging

@@ -3,8 +3,6 @@
 The first half of a crop's geometry, from points alone; `pose` makes the grid of samples from a frame and a view.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum

@@ -3,8 +3,6 @@
 The second half of a crop's geometry: `crop_grid` makes the grid of samples from a view, a frame and a pose.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

@@ -4,8 +4,6 @@ Last step of a crop. Augmentation is part of the grid of samples, so no voxel is
 speed only: `_native` and `_separable` sample whole slices in two dimensions, `_full` handles tilted grids.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -65,7 +63,7 @@ def find_slices(stack: Stack, grid: CropGrid) -> Slices:
 
 
 def sample(
-    stack: Stack, grid: CropGrid, interpolation: Interpolation = Interpolation.NATIVE, *, separable: bool = True
+    stack: Stack, grid: CropGrid, interpolation: Interpolation = Interpolation.NATIVE
 ) -> tuple[torch.Tensor, npt.NDArray[np.bool_]]:
     """Pixels of a crop, and which of its planes the stack covers.
 
@@ -78,8 +76,6 @@ def sample(
     interpolation
         ``native``: each plane is rotated about its middle into the nearest slice, by the smallest rotation, and sampled
         there. ``linear``: samples are taken at the grid's positions; the outer slices are continued outwards for 5 mm.
-    separable
-        Whether ``linear`` may use the fast path where the crop is not tilted against the slices. Tests compare both.
 
     Returns
     -------
@@ -94,7 +90,8 @@ def sample(
     else:
         matrix = stack.grid.from_world @ (grid.directions * grid.step)
         tilt = np.abs(matrix[2, :2]) @ _half_size(grid) + np.abs(matrix[:2, 2]).max() * grid.shape[0] / 2
-        flat = separable and tilt < _TILT_TOLERANCE
+        # The fast path gives the same pixels where the crop is not tilted against the slices.
+        flat = tilt < _TILT_TOLERANCE
         pixels = _separable(stack, grid, matrix, slices) if flat else _full(stack, grid, matrix)
     if not slices.covered.all():
         pixels[torch.from_numpy(~slices.covered)] = 0.0

@@ -237,8 +237,8 @@ Crops = tuple[torch.Tensor, torch.Tensor]
 class StudyImages(StackCache):
     """The opened volumes and the crops of one study. Drop it after the study: crops are kept as long as it is."""
 
-    def __init__(self, most_bytes: int = _MOST_BYTES) -> None:
-        super().__init__(most_bytes)
+    def __init__(self) -> None:
+        super().__init__(_MOST_BYTES)
         self._crops: dict[Hashable, Crops] = {}
 
     def crops(self, key: Hashable, cut: Callable[[], Crops]) -> Crops:

@@ -1,7 +1,5 @@
 """Views: what is cut out of a study at each level, by series, plane, size in mm and number of slices."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any

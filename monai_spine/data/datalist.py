@@ -12,8 +12,6 @@ Paths in the file are relative to it; records hold absolute ones. Points are RAS
 study lacks has an empty list, and a finding that nobody graded has the label `MISSING`.
 """
 
-from __future__ import annotations
-
 import logging
 import math
 from collections.abc import Iterable, Sequence

@@ -7,8 +7,6 @@ both give nothing, `SeriesVerdict.series_type` is None and the reason says why. 
 whatever the words are: a gradient echo is not T2-weighted, and a contrast agent makes a T1 another contrast.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -5,8 +5,6 @@ then read by words, never by parts of words ("Cervical" holds CE, "difficult" ho
 together with what it negates ("ohne KM", "W/O CONTRAST").
 """
 
-from __future__ import annotations
-
 import re
 import unicodedata
 from dataclasses import dataclass

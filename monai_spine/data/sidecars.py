@@ -1,7 +1,5 @@
 """The JSON file beside a NIfTI volume, as every command reads it: values by DICOM keyword, times in milliseconds."""
 
-from __future__ import annotations
-
 import re
 from pathlib import Path
 from typing import Any

@@ -5,8 +5,6 @@ name, if that begins with a type (``sagittal_t1.nii.gz``, ``axial_t2_1.nii.gz``)
 of the sidecar beside it, together with the plane of its affine. A volume of unknown type is left out with a warning.
 """
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass

@@ -6,8 +6,6 @@ mapped into memory where that is possible). The first two have the slices along 
 the file's axes: programs that turn volumes to RAS put the slices of a sagittal stack first.
 """
 
-from __future__ import annotations
-
 import io
 import itertools
 import zlib
@@ -91,6 +89,7 @@ def read_volume(path: str | Path, opened: Opener | None = None) -> Volume:
     singular affine or none, or a qform that contradicts its sform.
     """
     image = (opened or open_volume)(path)
+    _check_grey(image, path)
     try:
         voxels = np.asarray(image.dataobj, dtype=np.float32)
     except _BAD_VOXELS as err:
@@ -111,6 +110,7 @@ def read_slice(path: str | Path, k: int, opened: Opener | None = None) -> Volume
     that are not finite.
     """
     image = (opened or open_volume)(path)
+    _check_grey(image, path)
     axes = slices_last(image)
     part = tuple(slice(k, k + 1) if axis == axes[2] else slice(None) for axis in range(3))
     try:
@@ -138,8 +138,7 @@ def stored_voxels(image: Nifti1Image, path: str | Path) -> npt.NDArray[Any]:
         If the file is cut short, or its voxels are not numbers.
     """
     proxy, path = cast(ArrayProxy, image.dataobj), Path(path)
-    if proxy.dtype.kind not in "iuf":
-        raise InvalidVolumeError(f"{path}: expected numbers as voxels, but found the type {proxy.dtype}")
+    _check_grey(image, path)
     try:
         if isinstance(proxy.file_like, io.BytesIO):
             unpacked = proxy.file_like.getvalue()  # shares the bytes; get_unscaled() would copy them
@@ -178,6 +177,7 @@ def open_volume(path: str | Path) -> Nifti1Image:
             f"{path}: expected an affine with a volume per voxel, but its determinant is {determinant}"
         )
     _check_place(image, path)
+    _check_length(image, Path(path))
     return image
 
 
@@ -201,7 +201,8 @@ def open_unpacked(path: str | Path) -> Nifti1Image:
 
 def _load(path: Path) -> Any:
     if path.name.lower().endswith(".gz") or not _is_gzip(path):
-        return nib.load(path)
+        # Not mapped: to touch a mapped page that a cut file has lost kills the process.
+        return nib.load(path, mmap=False)
     # A packed file without ".gz": nibabel would take its bytes for a header.
     content = igzip.decompress(path.read_bytes())
     size = {int.from_bytes(content[:4], order) for order in ("little", "big")}
@@ -220,6 +221,42 @@ def _without_last_axes(image: Nifti1Image) -> Nifti1Image:
         return image
     proxy = cast(Any, image.dataobj).reshape(shape[:3])
     return type(image)(proxy, image.affine, image.header)
+
+
+def _check_grey(image: Nifti1Image, path: str | Path) -> None:
+    """Refuse a volume of colours or other values that are no numbers.
+
+    Raises
+    ------
+    InvalidVolumeError
+    """
+    if values := not_grey(image):
+        raise InvalidVolumeError(f"{path}: expected numbers as voxels, but found {values}")
+
+
+def not_grey(image: Nifti1Image) -> str:
+    """What a voxel of the volume holds, if that is not one real number; else empty."""
+    dtype = image.get_data_dtype()
+    if dtype.names:
+        return f"colours ({', '.join(dtype.names)})"
+    return "" if dtype.kind in "iuf" else f"the type {dtype}"
+
+
+def _check_length(image: Nifti1Image, path: Path) -> None:
+    """Refuse an unpacked file that ends before its voxels do: to map it and touch the end would kill the process.
+
+    Raises
+    ------
+    InvalidVolumeError
+    """
+    if _is_gzip(path) or not isinstance(image.dataobj, ArrayProxy):
+        return
+    proxy = image.dataobj
+    needed = int(proxy.offset) + int(np.prod(proxy.shape, dtype=np.int64)) * proxy.dtype.itemsize
+    if (size := path.stat().st_size) < needed:
+        raise InvalidVolumeError(
+            f"{path}: the voxels cannot be read, the file is damaged or cut short ({size} of {needed} bytes)"
+        )
 
 
 def _check_place(image: Nifti1Image, path: str | Path) -> None:

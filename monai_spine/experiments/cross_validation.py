@@ -1,7 +1,5 @@
 """Cross-validation of a grader's bundle: one training for each fold, and its predictions of the studies left out."""
 
-from __future__ import annotations
-
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass

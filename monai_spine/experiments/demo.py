@@ -1,7 +1,5 @@
 """The demo: the whole chain on phantoms, step by step, with the commands that a user would type."""
 
-from __future__ import annotations
-
 import shlex
 import subprocess
 import sys

@@ -1,7 +1,5 @@
 """One training that leaves out a fold, and its evaluation: the settings, the saved state, the resume after a kill."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 from collections.abc import Sequence

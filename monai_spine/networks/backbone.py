@@ -1,7 +1,5 @@
 """Backbones from timm: made with random weights, filled on request from timm's hub or from a file."""
 
-from __future__ import annotations
-
 import difflib
 import pickle
 import re

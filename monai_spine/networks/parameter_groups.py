@@ -1,7 +1,5 @@
 """Groups of parameters with learning rates: heads learn faster than backbones, late layers faster than early ones."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Container
 from typing import Any
 

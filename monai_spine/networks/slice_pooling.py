@@ -1,7 +1,5 @@
 """Pools a sequence of slices into one token for each condition."""
 
-from __future__ import annotations
-
 from typing import ClassVar
 
 import torch

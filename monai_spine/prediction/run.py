@@ -16,8 +16,9 @@ from monai_spine.errors import ExitCode, InvalidOptionError, InvalidVolumeError,
 from monai_spine.files import check_separate, removed_if_refused, safe_name
 from monai_spine.levels.files import read_study, write_points
 from monai_spine.levels.located_records import with_points
+from monai_spine.levels.sagittal.points import NO_SPINE
 from monai_spine.levels.search import StudyInput, search
-from monai_spine.levels.study import NO_SPINE, LocatedStudy
+from monai_spine.levels.study import LocatedStudy
 from monai_spine.prediction.evidence import NOT_COVERED
 from monai_spine.prediction.findings import study_findings, write_findings
 from monai_spine.prediction.findings_table import write_findings_table

@@ -1,7 +1,5 @@
 """``monai-spine audit``: a list of labels to read again, and a datalist without them, from out-of-fold files."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path

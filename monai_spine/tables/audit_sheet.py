@@ -4,8 +4,6 @@ A picture is a slice around the finding's point, as radiologists view it: sagitt
 axial ones anterior on top. The file holds its pictures, so it can be opened without a network.
 """
 
-from __future__ import annotations
-
 import base64
 import io
 from collections.abc import Mapping, Sequence

@@ -1,7 +1,5 @@
 """``monai-spine ensemble``: combine submissions, and compare the methods by nested cross-validation."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,7 +12,7 @@ from monai_spine.console import track
 from monai_spine.errors import InvalidOptionError, counted, listed
 from monai_spine.files import write_text
 from monai_spine.scoring.competition import Floats, constant_score, level_prior
-from monai_spine.scoring.resampling import (
+from monai_spine.scoring.patient_resampling import (
     COVERAGE,
     REPLICATES,
     Estimate,

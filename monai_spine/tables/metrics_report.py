@@ -1,7 +1,5 @@
 """``monai-spine metrics``: how well predicted grades agree with labels, overall and for every finding, as JSON."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -15,7 +13,7 @@ from monai_spine.errors import counted
 from monai_spine.scoring import figures as metrics
 from monai_spine.scoring.competition import WEIGHTS, Floats, Ints, natural_prevalence, normalised
 from monai_spine.scoring.figures import BINS, bin_sums, calibration_errors
-from monai_spine.scoring.resampling import (
+from monai_spine.scoring.patient_resampling import (
     COVERAGE,
     REPLICATES,
     Estimate,

@@ -4,8 +4,6 @@ An out-of-fold prediction comes from a model that did not see the study's label.
 the audit are all computed from such files. They use the rows that the files hold, and split by patient, not by study.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path

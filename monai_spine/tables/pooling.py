@@ -9,8 +9,6 @@ score by .015 to .08 where the models are overconfident, as networks are after a
 probability near 0 then decides alone.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 
 import numpy as np

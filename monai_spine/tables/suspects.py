@@ -11,8 +11,6 @@ distance; .63 and .23 for self-confidence against the mean of its grade (confide
 the probability of the label without removing the 1, 2, 4 tilt.
 """
 
-from __future__ import annotations
-
 import os
 from collections import Counter
 from collections.abc import Sequence

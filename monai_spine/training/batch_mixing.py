@@ -3,8 +3,6 @@
 `other_of` and `rectangles` also serve the mixing of single images.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Keeps the weights of the best validation, and ends training when nothing improves any more."""
 
-from __future__ import annotations
-
 import logging
 import math
 from collections.abc import Mapping

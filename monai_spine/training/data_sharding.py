@@ -1,7 +1,5 @@
 """How several processes share the items of an epoch; with one process, it gets all of them."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

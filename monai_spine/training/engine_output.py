@@ -1,7 +1,5 @@
 """The output of MONAI's engines: of an iteration, and of an epoch in all processes."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

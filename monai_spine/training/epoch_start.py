@@ -1,7 +1,5 @@
 """What begins anew with every epoch: random numbers, from seed and epoch alone, and items that are drawn."""
 
-from __future__ import annotations
-
 import random
 from typing import Any, Protocol
 

@@ -1,7 +1,5 @@
 """What a network holds when its training begins: a prior, pretrained backbones, or weights of a file."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Protocol
 

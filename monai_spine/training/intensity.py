@@ -1,7 +1,5 @@
 """Random changes of grey values, as between two acquisitions of the same anatomy, on whole batches of crops."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 

@@ -1,7 +1,5 @@
 """Losses for missing labels, for soft labels of mixed studies, and with the competition's weights."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import torch

@@ -4,8 +4,6 @@ Each batch is a list of studies with ``study_id``, ``pred``, ``(25, 3)`` probabi
 Studies are known by their id, so that the ones a distributed sampler repeats count once.
 """
 
-from __future__ import annotations
-
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any

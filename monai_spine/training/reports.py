@@ -1,7 +1,5 @@
 """The figures of a training, a line an epoch, and of an evaluation, in ``metrics.json``."""
 
-from __future__ import annotations
-
 import logging
 import math
 from collections.abc import Mapping, Sequence

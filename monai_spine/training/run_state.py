@@ -1,7 +1,5 @@
 """A training run's state on disk: written after every epoch, read again when the run is resumed."""
 
-from __future__ import annotations
-
 import logging
 import time
 from collections.abc import Mapping

@@ -1,7 +1,5 @@
 """Learning rates over a training: courses with a warm-up, torch's one-cycle, and the handler that moves them on."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Mapping, Sized
 from typing import Any

@@ -1,7 +1,5 @@
 """The weights that are validated: a moving average, short while training is young, with batch statistics of its own."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable
 from itertools import islice
 from typing import Any

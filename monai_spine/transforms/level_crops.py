@@ -1,7 +1,5 @@
 """The transforms that cut the crops of the five levels out of a study, and join them for networks that grade levels."""
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Hashable, Mapping, Sequence
 from pathlib import Path

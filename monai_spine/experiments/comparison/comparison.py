@@ -1,7 +1,5 @@
 """The whole comparison: candidate by candidate, with a table, a picture and a JSON file; it can be resumed."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path

@@ -1,7 +1,5 @@
 """What an epoch of a candidate costs, measured on a few short ones."""
 
-from __future__ import annotations
-
 import json
 import math
 import shutil

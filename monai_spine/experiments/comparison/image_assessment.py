@@ -1,7 +1,5 @@
 """Assessment of image classifiers: balanced accuracy, or mean AUC where an image may have several labels."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -15,7 +13,7 @@ from monai_spine.images.data.datalist import UNKNOWN, Record, Task, read_image_d
 from monai_spine.images.evaluation.decision_thresholds import thresholds_beside
 from monai_spine.images.evaluation.figures import Classified, class_figures, overall_figures
 from monai_spine.scoring.competition import Floats
-from monai_spine.scoring.resampling import difference, estimate, patient_counts
+from monai_spine.scoring.patient_resampling import difference, estimate, patient_counts
 from monai_spine.scoring.submission import read_table
 
 

@@ -1,7 +1,5 @@
 """From a user's request, and the bundle's configuration before anything is trained, to a search and its results."""
 
-from __future__ import annotations
-
 import ast
 from collections.abc import Sequence
 from dataclasses import dataclass

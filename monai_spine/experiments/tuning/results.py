@@ -1,7 +1,5 @@
 """Results of a search: the best configuration, a table of all trials, pictures, and TensorBoard's hyper-parameters."""
 
-from __future__ import annotations
-
 import math
 import warnings
 from collections.abc import Mapping, Sequence

@@ -13,8 +13,6 @@ test section may also lack the key. All images of a ``group`` (a patient, or cop
 Paths in the file are relative to it. A record, a plain dictionary as MONAI expects it, holds absolute paths.
 """
 
-from __future__ import annotations
-
 import json
 import os
 from collections.abc import Iterable, Iterator, Sequence

@@ -3,8 +3,6 @@
 Training, evaluation and inference use the same form; it is stored in the description beside the weights.
 """
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass

@@ -1,7 +1,5 @@
 """Images decoded once, into an array on disk that is mapped into memory: later epochs only copy bytes."""
 
-from __future__ import annotations
-
 import hashlib
 import logging
 import os

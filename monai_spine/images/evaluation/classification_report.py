@@ -1,7 +1,5 @@
 """All figures of an evaluation with their confidence intervals: ``metrics.json``, and a table in the log."""
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,7 +14,7 @@ from monai_spine.images.data.datalist import Record, Task
 from monai_spine.images.evaluation.figures import Classified, Figures, class_figures, key_name, overall_figures
 from monai_spine.scoring.competition import Floats
 from monai_spine.scoring.figures import BINS
-from monai_spine.scoring.resampling import COVERAGE, REPLICATES, Estimate, estimate, patient_counts
+from monai_spine.scoring.patient_resampling import COVERAGE, REPLICATES, Estimate, estimate, patient_counts
 from monai_spine.spine import MISSING
 from monai_spine.training.tensorboard.review import Cases, Review, stacked
 

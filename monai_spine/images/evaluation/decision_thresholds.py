@@ -3,8 +3,6 @@
 Only images with several labels need thresholds; otherwise the class with the greatest probability is chosen.
 """
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path

@@ -3,8 +3,6 @@
 The definitions are scikit-learn's. Means over classes leave out classes for which a figure is not defined.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """The images to evaluate or classify: those of a datalist, of a folder, or a single file."""
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Mapping
 from pathlib import Path

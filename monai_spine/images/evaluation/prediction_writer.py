@@ -1,7 +1,5 @@
 """Writes the predictions of all images to a table at the end of an evaluation."""
 
-from __future__ import annotations
-
 import logging
 import os
 from collections.abc import Mapping, Sequence

@@ -1,7 +1,5 @@
 """Which layers of a pretrained network learn, from which epoch on, and features of a backbone that never learns."""
 
-from __future__ import annotations
-
 import logging
 import re
 from collections.abc import Mapping

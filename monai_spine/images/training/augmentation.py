@@ -3,8 +3,6 @@
 Whole batches are changed with a few tensor operations: one resampling for all geometry, then intensities.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace

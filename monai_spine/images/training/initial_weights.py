@@ -1,7 +1,5 @@
 """The start of a training of images: settings that follow from others, and what the network holds."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence, Sized
 from typing import Any
 

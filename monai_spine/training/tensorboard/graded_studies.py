@@ -1,7 +1,5 @@
 """Pictures of studies in TensorBoard, with labels and predictions: the first ones, or the best and the worst."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import Any
 

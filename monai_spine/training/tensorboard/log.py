@@ -1,7 +1,5 @@
 """TensorBoard's log of a run, made when something is first written: scalars, and the page of hyper-parameters."""
 
-from __future__ import annotations
-
 import math
 import time
 from collections.abc import Mapping, Sequence

@@ -1,7 +1,5 @@
 """Handlers that show a whole evaluation, and what they show of grades: precision-recall curves, confusion matrices."""
 
-from __future__ import annotations
-
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -88,40 +86,52 @@ class PrecisionRecall(Review):
             self.writer.add_pr_curve(name, curve.positive, curve.score, epoch, _THRESHOLDS)
 
 
-class ConfusionMatrix(Review):
-    """Draws the confusion matrices of all that an evaluator has seen.
+class PictureReview(Review):
+    """A `Review` that draws pictures.
 
     Parameters
     ----------
-    confusions
-        From labels and probabilities, such as `monai_spine.training.tensorboard.review.grading_confusions`.
     writer
-        TensorBoard's: the picture goes under ``confusion`` of the evaluator's epoch. None draws nothing there.
+        TensorBoard's: pictures go there under their names and the evaluator's epoch. None draws nothing there.
     output_dir
-        A folder for ``confusion.png``. None writes no file.
+        A folder for the pictures as PNG. None writes no file.
     every
         See `Review`.
     """
 
     def __init__(
-        self,
-        *,
-        confusions: Callable[[Ints, Floats], Sequence[Confusion]],
-        writer: SummaryWriter | TensorBoard | None = None,
-        output_dir: str | None = None,
-        every: int = 1,
+        self, *, writer: SummaryWriter | TensorBoard | None = None, output_dir: str | None = None, every: int = 1
     ) -> None:
         super().__init__(every=every)
-        self.confusions, self.writer = confusions, writer
+        self.writer = writer
         self.output_dir = Path(output_dir) if output_dir is not None else None
+
+    def draw(self, name: str, picture: npt.NDArray[np.uint8], epoch: int) -> None:
+        """Put a picture ``(height, width, 3)`` where pictures go."""
+        if self.writer is not None:
+            self.writer.add_image(name, picture, epoch, dataformats="HWC")
+        if self.output_dir is not None:
+            write_png(self.output_dir / f"{name}.png", picture)
+
+
+class ConfusionMatrix(PictureReview):
+    """Draws the confusion matrices of all that an evaluator has seen as ``confusion``.
+
+    Parameters
+    ----------
+    confusions
+        From labels and probabilities, such as `monai_spine.training.tensorboard.review.grading_confusions`.
+    writer, output_dir, every
+        See `PictureReview`.
+    """
+
+    def __init__(self, *, confusions: Callable[[Ints, Floats], Sequence[Confusion]], **options: Any) -> None:
+        super().__init__(**options)
+        self.confusions = confusions
 
     def show(self, cases: Cases, epoch: int) -> None:
         """Draw the picture."""
-        picture = confusion_picture(self.confusions(*stacked(cases)))
-        if self.writer is not None:
-            self.writer.add_image("confusion", picture, epoch, dataformats="HWC")
-        if self.output_dir is not None:
-            write_png(self.output_dir / "confusion.png", picture)
+        self.draw("confusion", confusion_picture(self.confusions(*stacked(cases))), epoch)
 
 
 def stacked(cases: Cases) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:

@@ -5,8 +5,6 @@ rows. A figure that is made of sums over studies is computed for all bootstrap r
 ``counts @ sums``.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from monai_spine.errors import InvalidOptionError
 from monai_spine.scoring import figures as metrics
 from monai_spine.scoring.competition import competition_score
-from monai_spine.scoring.resampling import (
+from monai_spine.scoring.patient_resampling import (
     Estimate,
     difference,
     estimate,
