@@ -106,7 +106,7 @@ def find_inputs(inputs: Sequence[Path]) -> list[StudyInput]:
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         raise InvalidOptionError(f"two inputs would both be written as {twice[0]}; locate them into separate folders")
-    reasons = [f"{name}: {why}" for one in studies for name, why in one.left_out.items()]
+    reasons = [f"{name}: {why}" for one in studies for name, why in one.refused.items()]
     if reasons and not any(one.sagittal for one in studies):
         raise InvalidVolumeError(f"no volume can be used; {listed(reasons, separator='; ')}")
     return sorted(studies, key=lambda one: one.study)
@@ -118,7 +118,7 @@ def _of_file(path: Path) -> StudyInput:
     try:
         open_volume(path)
     except SpineError as error:
-        return StudyInput(name, (), left_out={path.name: reason_of(error, path)})
+        return StudyInput(name, (), refused={path.name: reason_of(error, path)})
     return StudyInput(name, (path,))
 
 
@@ -135,7 +135,7 @@ def _with_left_out(found: FoundStudy) -> StudyInput:
     """A study with the files that cannot be read; if it has no sagittal volume, with all that are left out."""
     study = StudyInput.of(found.record)
     unreadable = {name: why for name, why in found.left_out.items() if name in found.unreadable}
-    return replace(study, left_out=unreadable if study.sagittal else found.left_out)
+    return replace(study, refused=unreadable if study.sagittal else found.left_out)
 
 
 def _of_datalist(path: Path) -> list[StudyInput]:

@@ -42,8 +42,8 @@ class StudyInput:
     axial: tuple[Path, ...] = ()
     types: Mapping[str, SeriesType] = field(default_factory=dict)
     """Series types of sagittal volumes, by the names of their files, as far as they are known."""
-    left_out: Mapping[str, str] = field(default_factory=dict)
-    """Names of further files, and why they are not read."""
+    refused: Mapping[str, str] = field(default_factory=dict)
+    """Names of further files, and why they cannot be read."""
 
     @classmethod
     def of(cls, record: Record) -> StudyInput:
@@ -92,7 +92,7 @@ def search(
     ``recesses`` finds the recesses in axial slices; without it they are projected. ``opened`` opens the volumes.
     """
     spines: dict[str, SpinePoints] = {}
-    refused = dict(study.left_out)
+    refused = dict(study.refused)
     images: dict[str, tuple[torch.Tensor, Array]] = {}
     for path in study.sagittal:
         try:

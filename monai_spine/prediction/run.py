@@ -13,9 +13,11 @@ from monai_spine.crops.study_images import STUDY_IMAGES, StudyImages
 from monai_spine.data.datalist import volumes
 from monai_spine.errors import ExitCode, InvalidOptionError, InvalidVolumeError, MissingInputError
 from monai_spine.files import safe_name
+from monai_spine.geometry import Array
 from monai_spine.levels.files import read_study, write_points
 from monai_spine.levels.located_records import with_points
-from monai_spine.levels.sagittal.points import NO_SPINE
+from monai_spine.levels.marked import place
+from monai_spine.levels.sagittal.points import NO_SPINE, Key
 from monai_spine.levels.search import StudyInput, search
 from monai_spine.levels.study import LocatedStudy
 from monai_spine.prediction.evidence import NOT_COVERED
@@ -26,6 +28,7 @@ from monai_spine.prediction.inputs import Conversion, Inputs, find_inputs
 from monai_spine.prediction.models import Models, open_models
 from monai_spine.prediction.outcomes import NAME, Outcome, fingerprint, read_outcome, write_tables
 from monai_spine.prediction.pending_study import PendingStudy
+from monai_spine.prediction.points_file import MarkedPoints, read_points_file
 from monai_spine.scoring.competition import Floats, level_prior
 from monai_spine.scoring.submission import read_labels
 from monai_spine.spine import FINDINGS
@@ -67,6 +70,7 @@ def run_predict(
     models: Mapping[str, Any],
     report: Report,
     given_points: bool,
+    points: Path | None,
     name_by: str,
     prior_from: Path | None,
     force: bool,
@@ -83,6 +87,8 @@ def run_predict(
         Gets the provenance of the models, before the first study.
     given_points, force, quiet
         See `predict`.
+    points
+        A file of points; see `read_points_file`.
     name_by, workers
         See `Conversion`.
     prior_from
@@ -98,8 +104,11 @@ def run_predict(
     opened = open_models(**models)
     # The models are open by now: a wrong path must not show after an hour of conversion.
     inputs = find_inputs(paths, out, Conversion(name_by, workers, resume=not force, quiet=quiet))
+    marked = read_points_file(points, [study.study_id for study in inputs.studies]) if points else {}
+    if given_points and not any(study.record["points"] for study in inputs.studies):
+        raise InvalidOptionError("--given-points: no input has points, only a datalist can; name a file with --points")
     report(opened.provenance)
-    return predict(inputs, out, opened, given_points=given_points, force=force, fill=fill, quiet=quiet)
+    return predict(inputs, out, opened, given_points=given_points, marked=marked, force=force, fill=fill, quiet=quiet)
 
 
 def predict(
@@ -108,6 +117,7 @@ def predict(
     models: Models,
     *,
     given_points: bool = False,
+    marked: MarkedPoints | None = None,
     force: bool = False,
     fill: Floats | None = None,
     quiet: bool = False,
@@ -120,6 +130,8 @@ def predict(
     ----------
     given_points
         Whether points of a datalist are used. Studies without points are located anyway.
+    marked
+        Points of studies in the place of located ones; see `read_points_file`.
     force
         Whether studies that an earlier run finished are graded again.
     fill
@@ -133,12 +145,14 @@ def predict(
     summary = Summary(out, refused_files=inputs.refused_files)
     for study in track(inputs.studies, "grade", len(inputs.studies), quiet):
         folder = out / safe_name(study.study_id)
-        mark = fingerprint(study.record, {**settings, "bad": study.bad, "left_out": study.left_out})
+        own = (marked or {}).get(study.study_id, {})
+        about = {"bad": study.bad, "left_out": study.left_out, "marked": [(*key, *world) for key, world in own.items()]}
+        mark = fingerprint(study.record, {**settings, **about})
         outcome = None if force else read_outcome(folder, mark)
         if outcome is None:
             # First, so that a run killed in the middle does not leave an outcome beside files of two runs.
             (folder / NAME).unlink(missing_ok=True)
-            outcome = _grade(study, out, models, given_points, mark)
+            outcome = _grade(study, out, models, mark, given_points=given_points, marked=own)
             outcome.write(folder)
         else:
             summary.kept += 1
@@ -151,7 +165,9 @@ def predict(
     return summary
 
 
-def _grade(study: PendingStudy, out: Path, models: Models, given_points: bool, mark: str) -> Outcome:
+def _grade(
+    study: PendingStudy, out: Path, models: Models, mark: str, *, given_points: bool, marked: Mapping[Key, Array]
+) -> Outcome:
     # Of this study alone: memory stays that of one study, however many there are.
     images = StudyImages()
     checked = study.checked(images.open)
@@ -159,8 +175,12 @@ def _grade(study: PendingStudy, out: Path, models: Models, given_points: bool, m
     if checked.fault:
         return _refused(checked, folder, mark, checked.fault)
     record, located = checked.record, None
-    if not (given_points and record["points"]):
-        searched = search(StudyInput.of(record), models.levels, models.recesses, images.opened)
+    if marked or not (given_points and record["points"]):
+        volumes_ = StudyInput.of(record)
+        if marked:
+            searched = place(volumes_, marked, models.recesses, images.opened)
+        else:
+            searched = search(volumes_, models.levels, models.recesses, images.opened)
         searched.write(out)
         located = searched.located
         if not located.found:
