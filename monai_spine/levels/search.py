@@ -80,7 +80,7 @@ class SearchResult:
         with_spine = (name for name, status in self.located.volumes.items() if status == "found")
         shown = next(with_spine, next(iter(self.images), None))
         if shown is not None:
-            picture = level_picture(*self.images[shown], self.located, self.axial)
+            picture = level_picture(*self.images[shown], self.located, self.axial, shown)
             write_png(out / self.located.study / "levels.png", np.asarray(picture))
 
 

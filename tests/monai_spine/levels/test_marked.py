@@ -47,7 +47,7 @@ def test_moved_markups_are_read_in_either_coordinate_system_and_never_overwritte
     assert len(points) == len(located.points)
     for one in located.points:
         up = 3.0 if one.kind is PointKind.CANAL else 0.0
-        assert points[one.kind, one.level, one.side] == pytest.approx(one.world + [0, 0, up], abs=1e-3)
+        assert points[one.kind, one.level, one.side] == pytest.approx(one.world + np.array([0, 0, up]), abs=1e-3)
     volume = out.parent / "nifti/s1/sagittal_t2.nii.gz"
     locate([out.parent / "nifti"], out, Oracle().know(volume), quiet=True)
     assert file.read_bytes() == before
