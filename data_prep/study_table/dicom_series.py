@@ -18,7 +18,7 @@ from data_prep.dicom.refusals import Reason
 from data_prep.dicom.stacks.series import drop_copies, stacks_of
 from data_prep.dicom.stacks.splitting import Stack
 from data_prep.dicom.tables import frameless_row, refused_rows
-from data_prep.faults import Fault, counted
+from data_prep.faults import Fault
 from data_prep.study_table.series_rows import SeriesReport, Status, final_verdict, with_verdict
 from data_prep.study_table.table import SeriesRow
 from monai_spine.data.series_typing import series_type_of

@@ -96,6 +96,13 @@ def predict(  # noqa: PLR0917 - options
     given_points: Annotated[
         bool, typer.Option("--given-points", help="Use the points of a datalist instead of finding the levels.")
     ] = False,
+    points: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Points that you marked or corrected: points.csv, points.mrk.json, or a table of points.",
+        ),
+    ] = None,
     name_by: Annotated[NameBy, typer.Option(help="Name DICOM studies by their UIDs or by their folders.")] = NameBy.UID,
     prior_from: Annotated[
         Path | None,
@@ -118,6 +125,7 @@ def predict(  # noqa: PLR0917 - options
     Example:
       monai-spine predict -i dicom/ -o graded
       monai-spine predict -i nifti/ -o graded --model bundles/mine --model bundles/other --tta
+      monai-spine predict -i dicom/ -o graded --points graded/1000/points.mrk.json
       monai-spine predict -i study.zip -o graded --model bundles/lumbar_25d_grader --weights cv/models
     """
     from monai_spine.prediction.run import run_predict
@@ -136,6 +144,7 @@ def predict(  # noqa: PLR0917 - options
             "verify": verify,
         },
         given_points=given_points,
+        points=points,
         name_by=name_by.value,
         prior_from=prior_from,
         force=force,

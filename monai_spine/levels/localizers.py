@@ -144,8 +144,9 @@ class LevelLocator(Localizer):
             return spine
         turned = read_maps(self.maps(image.flip(2)), map_affine(affine), image.shape, affine)
         ratio = _canal_sum(turned) / _canal_sum(spine)
-        if ratio > _BETTER:
+        if ratio > _BETTER and spine.chain.rise < 0:
             return SpinePoints(None, (), (), UPSIDE_DOWN)
+        # Only one of two signs, or none that is clear: the levels are uncertain.
         return with_doubt(spine, Doubt.UPSIDE_DOWN, ratio > 1 / _BETTER)
 
     @torch.no_grad()

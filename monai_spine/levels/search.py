@@ -90,7 +90,7 @@ class SearchResult:
         with_spine = (name for name, status in self.located.volumes.items() if status == "found")
         shown = next(with_spine, next(iter(self.images), None))
         if shown is not None:
-            picture = level_picture(*self.images[shown], self.located, self.axial)
+            picture = level_picture(*self.images[shown], self.located, self.axial, shown)
             write_png(out / self.located.study / "levels.png", np.asarray(picture))
 
 
@@ -109,7 +109,7 @@ def search(
             # One bad volume does not end the study, since others may show its levels.
             image, affine = sagittal_grid(read_volume(path, opened), name)
         except Exception as error:
-            refused[name] = _reason(error, name, path)
+            refused[name] = volume_reason(error, name, path)
             continue
         spines[name] = locator.points(image, affine)
         images[name] = image, affine
@@ -138,7 +138,7 @@ def unite_volumes(  # noqa: PLR0917 - as `unite`
         try:
             grids |= axial_grids({name: path}, opened)
         except Exception as error:
-            unread[name] = _reason(error, name, path)
+            unread[name] = volume_reason(error, name, path)
 
     # `unite` knows planes and no files; this function leads from one to the other.
     def detect(plane: RecessPlane) -> dict[Side, Detection]:
@@ -146,14 +146,14 @@ def unite_volumes(  # noqa: PLR0917 - as `unite`
         try:
             return recesses(plane, path, opened) if recesses else {}
         except Exception as error:
-            unread[plane.name] = _reason(error, plane.name, path)
+            unread[plane.name] = volume_reason(error, plane.name, path)
             return {}
 
     located = unite(study, spines, refused, grids, detect, types)
     return replace(located, volumes={**located.volumes, **unread}), grids
 
 
-def _reason(error: Exception, name: str, path: Path) -> str:
+def volume_reason(error: Exception, name: str, path: Path) -> str:
     """An error's message without the file's name, under which it is written, or the folders of this machine."""
     return reason_of(error).removeprefix(f"{name}: ").removeprefix(f"{path}: ").replace(str(path), name)
 

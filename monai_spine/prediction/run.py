@@ -15,9 +15,11 @@ from monai_spine.crops.study import STUDY_IMAGES, StudyImages
 from monai_spine.data.volume_names import volume_names, with_names
 from monai_spine.errors import ExitCode, InvalidOptionError, counted, reason_of
 from monai_spine.files import check_separate, removed_if_refused, safe_name
-from monai_spine.levels.files import LOCATED, read_study, write_points
+from monai_spine.geometry import Array
+from monai_spine.levels.files import LOCATED, read_study, remove_located, write_points
 from monai_spine.levels.located_records import with_points
-from monai_spine.levels.sagittal.points import NO_SPINE
+from monai_spine.levels.marked import place
+from monai_spine.levels.sagittal.points import NO_SPINE, Key
 from monai_spine.levels.search import StudyInput, search
 from monai_spine.levels.study import LocatedStudy
 from monai_spine.output_lock import output_lock
@@ -29,6 +31,7 @@ from monai_spine.prediction.inputs import Conversion, Inputs, find_inputs
 from monai_spine.prediction.models import Models, open_models
 from monai_spine.prediction.outcomes import NAME, Outcome, fingerprint, read_outcome, write_tables
 from monai_spine.prediction.pending_study import PendingStudy
+from monai_spine.prediction.points_file import MarkedPoints, read_points_file
 from monai_spine.prediction.progress import Progress
 from monai_spine.scoring.competition import Floats, level_prior
 from monai_spine.scoring.submission import read_labels
@@ -80,6 +83,7 @@ def run_predict(
     models: Mapping[str, Any],
     report: Report,
     given_points: bool,
+    points: Path | None,
     name_by: str,
     prior_from: Path | None,
     force: bool,
@@ -96,6 +100,8 @@ def run_predict(
         Gets the provenance of the models, before the first study.
     given_points, force, quiet
         See `predict`.
+    points
+        A file of points; see `read_points_file`.
     name_by, workers
         See `Conversion`.
     prior_from
@@ -112,8 +118,14 @@ def run_predict(
     with removed_if_refused(out), output_lock(out):
         # The models are open by now: a wrong path must not show after an hour of conversion.
         inputs = find_inputs(paths, out, Conversion(name_by, workers, resume=not force, quiet=quiet))
+        marked = read_points_file(points, [study.study_id for study in inputs.studies]) if points else {}
+        if given_points and not any(study.record["points"] for study in inputs.studies):
+            message = "--given-points: no input has points, only a datalist can; name a file with --points"
+            raise InvalidOptionError(message)
         report(opened.provenance)
-        return predict(inputs, out, opened, given_points=given_points, force=force, fill=fill, quiet=quiet)
+        return predict(
+            inputs, out, opened, given_points=given_points, marked=marked, force=force, fill=fill, quiet=quiet
+        )
 
 
 def predict(
@@ -122,6 +134,7 @@ def predict(
     models: Models,
     *,
     given_points: bool = False,
+    marked: MarkedPoints | None = None,
     force: bool = False,
     fill: Floats | None = None,
     quiet: bool = False,
@@ -136,6 +149,8 @@ def predict(
     ----------
     given_points
         Whether points of a datalist are used. Studies without points are located anyway.
+    marked
+        Points of studies in the place of located ones; see `read_points_file`.
     force
         Whether studies that an earlier run finished are graded again.
     fill
@@ -150,14 +165,17 @@ def predict(
     progress.start(models.provenance)
     for study in track(inputs.studies, "grade", len(inputs.studies), quiet):
         folder = out / safe_name(study.study_id)
-        mark = fingerprint(study.record, {**settings, "bad": study.bad, "left_out": study.left_out})
+        own = (marked or {}).get(study.study_id, {})
+        about = {"bad": study.bad, "left_out": study.left_out, "marked": [(*key, *world) for key, world in own.items()]}
+        mark = fingerprint(study.record, {**settings, **about})
         outcome = None if force else read_outcome(folder, mark)
         kept = outcome is not None
         if outcome is None:
             # First, so that a run killed in the middle does not leave an outcome beside files of two runs.
-            for name in (NAME, "findings.json", *LOCATED):
+            for name in (NAME, "findings.json"):
                 (folder / name).unlink(missing_ok=True)
-            outcome = _isolated(study, out, models, given_points, mark)
+            remove_located(folder)
+            outcome = _isolated(study, out, models, mark, given_points=given_points, marked=own)
             outcome.write(folder)
         else:
             summary.kept += 1
@@ -182,10 +200,12 @@ def _write_tables(inputs: Inputs, summary: Summary, models: Models, fill: Floats
     write_tables(out, summary.outcomes, provenance=models.provenance, trained_on=models.trained_on_cell, fill=fill)
 
 
-def _isolated(study: PendingStudy, out: Path, models: Models, given_points: bool, mark: str) -> Outcome:
+def _isolated(
+    study: PendingStudy, out: Path, models: Models, mark: str, *, given_points: bool, marked: Mapping[Key, Array]
+) -> Outcome:
     """The outcome of a study that may fail in any way: the others go on."""
     try:
-        return _grade(study, out, models, given_points, mark)
+        return _grade(study, out, models, mark, given_points=given_points, marked=marked)
     except Exception as error:
         reason = with_names(reason_of(error), volume_names(study.record))
         logger.debug("study %s failed", study.study_id, exc_info=error)
@@ -193,15 +213,21 @@ def _isolated(study: PendingStudy, out: Path, models: Models, given_points: bool
         return Outcome(study.study_id, mark, refused=reason, located=located, bad=study.bad)
 
 
-def _grade(study: PendingStudy, out: Path, models: Models, given_points: bool, mark: str) -> Outcome:
+def _grade(
+    study: PendingStudy, out: Path, models: Models, mark: str, *, given_points: bool, marked: Mapping[Key, Array]
+) -> Outcome:
     # Of this study alone: memory stays that of one study, however many there are.
     images = StudyImages()
     checked = study.checked(images.open)
     if checked.fault:
         return Outcome(checked.study_id, mark, refused=checked.fault, bad=checked.bad)
     record, located = checked.record, None
-    if not (given_points and record["points"]):
-        searched = search(StudyInput.of(record), models.levels, models.recesses, images.opened)
+    if marked or not (given_points and record["points"]):
+        volumes_ = StudyInput.of(record)
+        if marked:
+            searched = place(volumes_, marked, models.recesses, images.opened)
+        else:
+            searched = search(volumes_, models.levels, models.recesses, images.opened)
         searched.write(out)
         located = searched.located
         if not located.found:
