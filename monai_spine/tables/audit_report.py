@@ -1,5 +1,7 @@
 """``monai-spine audit``: a list of labels to read again, and a datalist without them, from out-of-fold files."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
@@ -7,18 +9,43 @@ import pandas as pd
 from monai_spine.errors import InvalidOptionError
 from monai_spine.files import write_json, write_text
 from monai_spine.scoring.competition import natural_prevalence
-from monai_spine.spine import MISSING, Grade
+from monai_spine.spine import MISSING, Grade, Group
 from monai_spine.tables.audit_sheet import cards, contact_sheet
 from monai_spine.tables.out_of_fold import OutOfFold
 from monai_spine.tables.suspects import (
-    AuditReport,
     Suspect,
+    ThresholdRow,
     check_same_labels,
     cleaned_datalist,
     find_suspects,
     read_entries,
     threshold_table,
 )
+
+
+@dataclass(frozen=True)
+class AuditReport:
+    """Suspect labels, and what other thresholds would flag."""
+
+    suspects: Sequence[Suspect]
+    table: Sequence[ThresholdRow]
+    threshold: float
+    studies: int
+    labels: int
+
+    def to_text(self) -> str:
+        """The table of thresholds, and how many labels are suspect."""
+        heads = ["|p - y| above", "labels", "of all", *(group.value for group in Group), "studies with any"]
+        lines = ["".join(f"{head:>17}" for head in heads)]
+        for row in self.table:
+            shares = "".join(f"{share:17.1%}" for share in [row.share, *row.of_group.values()])
+            lines.append(f"{row.threshold:17.2f}{row.flagged:17}{shares}{row.studies:17}")
+        studies = len({one.study_id for one in self.suspects})
+        lines.append(
+            f"{len(self.suspects)} of {self.labels} labels are suspect at {self.threshold:g}, "
+            f"in {studies} of {self.studies} studies"
+        )
+        return "\n".join(lines)
 
 
 def audit(
@@ -71,7 +98,8 @@ def audit(
     )
     _write_tables(out, report)
     shown = cards(suspects[:pictures], entries, datalist.parent if datalist else out, quiet)
-    write_text(out / "audit.html", contact_sheet(shown, report))
+    page = contact_sheet(shown, len(suspects), threshold, report.table, report.studies, report.labels)
+    write_text(out / "audit.html", page)
     return report
 
 

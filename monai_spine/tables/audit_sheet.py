@@ -23,7 +23,7 @@ from monai_spine.data.volume import Volume, open_volume, read_volume, slice_geom
 from monai_spine.errors import SpineError
 from monai_spine.geometry import Array, Plane, plane_distance, plane_of, slice_normal, to_voxel, to_world
 from monai_spine.spine import Grade, Group
-from monai_spine.tables.suspects import AuditReport, Suspect
+from monai_spine.tables.suspects import Suspect, ThresholdRow
 
 NO_DATALIST = "pictures need --datalist"
 
@@ -65,14 +65,23 @@ def cards(
     return [_card(one, entries, folder) for one in track(suspects, "pictures", len(suspects), quiet)]
 
 
-def contact_sheet(shown: Sequence[Card], report: AuditReport) -> str:
-    """The HTML of the page."""
+def contact_sheet(  # noqa: PLR0917 - what the page shows
+    shown: Sequence[Card], suspects: int, threshold: float, table: Sequence[ThresholdRow], studies: int, labels: int
+) -> str:
+    """The HTML of the page.
+
+    ``suspects``, ``studies``, ``labels``: how many there are in all.
+    """
     environment = Environment(
         loader=PackageLoader("monai_spine.tables"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
     return environment.get_template("audit_sheet.html").render(
         cards=shown,
-        report=report,
+        suspects=suspects,
+        threshold=threshold,
+        table=table,
+        studies=studies,
+        labels=labels,
         grades=list(Grade),
         groups=list(Group),
         disclaimer=RESEARCH,

@@ -63,31 +63,6 @@ class ThresholdRow:
     """How many studies have a flagged label."""
 
 
-@dataclass(frozen=True)
-class AuditReport:
-    """Suspect labels, and what other thresholds would flag."""
-
-    suspects: Sequence[Suspect]
-    table: Sequence[ThresholdRow]
-    threshold: float
-    studies: int
-    labels: int
-
-    def to_text(self) -> str:
-        """The table of thresholds, and how many labels are suspect."""
-        heads = ["|p - y| above", "labels", "of all", *(group.value for group in Group), "studies with any"]
-        lines = ["".join(f"{head:>17}" for head in heads)]
-        for row in self.table:
-            shares = "".join(f"{share:17.1%}" for share in [row.share, *row.of_group.values()])
-            lines.append(f"{row.threshold:17.2f}{row.flagged:17}{shares}{row.studies:17}")
-        studies = len({one.study_id for one in self.suspects})
-        lines.append(
-            f"{len(self.suspects)} of {self.labels} labels are suspect at {self.threshold:g}, "
-            f"in {studies} of {self.studies} studies"
-        )
-        return "\n".join(lines)
-
-
 def label_errors(grades: Ints, natural: Floats) -> Floats:
     """One minus the probability of the label, ``(studies, 25)``; 0 where there is no label.
 
