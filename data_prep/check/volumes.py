@@ -13,7 +13,7 @@ from data_prep.check.codes import Code
 from data_prep.check.entries import leaves_folder
 from data_prep.choices import MAX_BYTES
 from monai_spine.data.nifti_file import UNREADABLE
-from monai_spine.data.volume import Opener, Volume, open_unpacked, open_volume, slice_geometry, slices_last
+from monai_spine.data.volume import Opener, Volume, not_grey, open_unpacked, open_volume, slice_geometry, slices_last
 from monai_spine.errors import (
     InvalidVolumeError,
     NoAffineError,
@@ -87,6 +87,8 @@ def _check_size(shape: tuple[int, ...]) -> None:
 
 
 def _voxels(image: Nifti1Image, path: Path) -> npt.NDArray[np.float32]:
+    if values := not_grey(image):
+        raise UnusableVolumeError(Code.VOLUME_UNREADABLE, f"expected numbers as voxels, but found {values}")
     try:
         with np.errstate(over="ignore", invalid="ignore"):
             voxels = np.asarray(image.dataobj, dtype=np.float32)
