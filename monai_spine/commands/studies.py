@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from enum import Enum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from monai_spine.prediction.study_output import StudyOutput
 
 RecessModel = Annotated[
     Path | None,
@@ -99,6 +102,10 @@ def predict(  # noqa: PLR0917 - options
         Path | None,
         typer.Option("--prior-from", help="Fill rows of refused studies with the prior of these labels (train.csv)."),
     ] = None,
+    report: Annotated[
+        bool, typer.Option("--report", help="Write a page for each study (report.html), and an index (index.html).")
+    ] = False,
+    pdf: Annotated[bool, typer.Option("--pdf", help="Write the page of each study as PDF, too (report.pdf).")] = False,
     force: Annotated[bool, typer.Option("--force", help="Grade finished studies again.")] = False,
     device: Device = None,
     workers: Annotated[int, typer.Option(help="Number of processes that convert DICOM; -1 for one per core.")] = 1,
@@ -114,6 +121,7 @@ def predict(  # noqa: PLR0917 - options
     \b
     Example:
       monai-spine predict -i dicom/ -o graded
+      monai-spine predict -i dicom/ -o graded --report --pdf
       monai-spine predict -i nifti/ -o graded --model bundles/mine --model bundles/other --tta
       monai-spine predict -i study.zip -o graded --model bundles/lumbar_25d_grader+efficientnet_b0 --weights cv/models
     """
@@ -138,9 +146,19 @@ def predict(  # noqa: PLR0917 - options
         workers=workers,
         quiet=quiet,
         report=lambda line: typer.echo(line, err=True),
+        outputs=_outputs(report=report, pdf=pdf),
     )
     typer.echo(summary.line())
     raise typer.Exit(summary.exit_code)
+
+
+def _outputs(*, report: bool, pdf: bool) -> list[StudyOutput]:
+    """What `predict` writes beside its tables."""
+    if not (report or pdf):
+        return []
+    from monai_spine.report.output import HTML, PDF, PageOutput
+
+    return [PageOutput([*([HTML] if report else []), *([PDF] if pdf else [])])]
 
 
 COMMANDS = (locate, predict)

@@ -19,6 +19,9 @@ from torch import nn
 from monai_spine.networks.feature_map import as_map, fine_layer
 from monai_spine.networks.level_grader import CONDITIONS, LEVELS, LevelGrader
 
+_POSITIONS = 16
+"""Rows and columns of a map: enough for a feature map of 8 × 8 to 16 × 16, and small in a page."""
+
 
 @dataclass(frozen=True)
 class Explanation:
@@ -29,7 +32,7 @@ class Explanation:
     attention
         ``(5 levels, 5 conditions, slices)``: weight of each slice. The weights of each view sum to 1.
     activation
-        ``(5 levels, 5 conditions, slices, rows, columns)``, coarser than the crops: how strongly each position speaks
+        ``(5 levels, 5 conditions, slices, 16, 16)``, coarser than the crops: how strongly each position speaks
         for the grade, from 0 to 1; 1 is the strongest position of the finding in all slices. None if the backbone has
         no feature map that is fine enough.
     """
@@ -50,7 +53,7 @@ def explain(network: LevelGrader, image: torch.Tensor, grades: npt.NDArray[np.in
     grades
         ``(25,)``: the grade whose logit is explained, in the order of `FINDINGS`.
     """
-    layers = [fine_layer(body.body, body.pixels) for body in network.backbones]  # type: ignore[union-attr,arg-type]
+    layers = [fine_layer(body.body, body.pixels) for body in network.backbones]  # type: ignore[arg-type]
     with torch.enable_grad(), ExitStack() as stack:
         pooled = [stack.enter_context(_outputs(reader.pool)) for reader in network.readers]  # type: ignore[arg-type]
         maps = [stack.enter_context(_outputs(layer)) if layer is not None else [] for layer in layers]
@@ -96,17 +99,18 @@ def _scattered(
     network: LevelGrader, seen: torch.Tensor, features: list[Any], slopes: tuple[torch.Tensor | None, ...]
 ) -> torch.Tensor:
     """Maps ``(5, slices, rows, columns)`` from those of the pictures that went through the backbones."""
+    maps = torch.zeros(LEVELS, sum(network.views), _POSITIONS, _POSITIONS)
     starts = np.cumsum([0, *network.views])
-    sizes = [as_map(body.body, one.detach(), body.name).shape[2:] for body, one in zip(network.backbones, features)]  # type: ignore[union-attr,arg-type]  # noqa: B905
-    rows, columns = (max(int(size[axis]) for size in sizes) for axis in (0, 1))
-    maps = torch.zeros(LEVELS, int(starts[-1]), rows, columns)
     for index, body in enumerate(network.backbones):
         slope = slopes[index]
         if slope is None:
             continue
         values, slope = (as_map(body.body, one.detach(), str(body.name)) for one in (features[index], slope))
         strength = (slope.mean(dim=(2, 3), keepdim=True) * values).sum(dim=1, keepdim=True).relu().float().cpu()
-        strength = nn.functional.interpolate(strength, (rows, columns), mode="bilinear", align_corners=False)[:, 0]
+        if max(strength.shape[2:]) > _POSITIONS:
+            strength = nn.functional.adaptive_avg_pool2d(strength, _POSITIONS)
+        size = (_POSITIONS, _POSITIONS)
+        strength = nn.functional.interpolate(strength, size, mode="bilinear", align_corners=False)[:, 0]
         # In the order in which `LevelGrader` joins pictures: by view, then by level, absent slices left out.
         slices = [
             (level, int(starts[view]) + n)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ from monai_spine.prediction.inputs import Conversion, Inputs, find_inputs
 from monai_spine.prediction.models import Models, open_models
 from monai_spine.prediction.outcomes import NAME, Outcome, fingerprint, read_outcome, write_tables
 from monai_spine.prediction.pending_study import PendingStudy
+from monai_spine.prediction.study_output import GradedStudy, StudyOutput
 from monai_spine.scoring.competition import Floats, level_prior
 from monai_spine.scoring.submission import read_labels
 from monai_spine.spine import FINDINGS
@@ -42,7 +43,7 @@ class Summary:
     @property
     def exit_code(self) -> ExitCode:
         """``SOME_REFUSED`` if a study was refused, or a volume or a DICOM file could not be used."""
-        refused = any(one.refused or one.bad for one in self.outcomes) or self.refused_files
+        refused = any(one.refused or one.bad or one.refused_outputs for one in self.outcomes) or self.refused_files
         return ExitCode.SOME_REFUSED if refused else ExitCode.DONE
 
     def line(self) -> str:
@@ -51,10 +52,12 @@ class Summary:
         graded = len(self.outcomes) - refused
         not_covered = sum(one.not_covered for one in self.outcomes)
         bad = sum(len(one.bad) for one in self.outcomes)
+        failed = sum(bool(one.refused_outputs) for one in self.outcomes)
         parts = [f"{graded} studies graded" + (f" ({self.kept} studies done before)" if self.kept else "")]
         parts += [f"{refused} refused"] if refused else []
         parts += [f"{not_covered} of {graded * len(FINDINGS)} findings not covered by any slice"] if not_covered else []
         parts += [f"{bad} volumes could not be used"] if bad else []
+        parts += [f"{failed} studies lack an output that was asked for"] if failed else []
         parts += [f"{self.refused_files} DICOM files refused"] if self.refused_files else []
         return f"{', '.join(parts)}; see {self.out / 'studies.csv'}"
 
@@ -71,6 +74,7 @@ def run_predict(
     force: bool,
     workers: int,
     quiet: bool,
+    outputs: Sequence[StudyOutput] = (),
 ) -> Summary:
     """The command ``monai-spine predict``. Options and models are checked before anything is converted or graded.
 
@@ -80,7 +84,7 @@ def run_predict(
         Options of `open_models`.
     report
         Gets the provenance of the models, before the first study.
-    given_points, force, quiet
+    given_points, force, quiet, outputs
         See `predict`.
     name_by, workers
         See `Conversion`.
@@ -98,7 +102,7 @@ def run_predict(
     # The models are open by now: a wrong path must not show after an hour of conversion.
     inputs = find_inputs(paths, out, Conversion(name_by, workers, resume=not force, quiet=quiet))
     report(opened.provenance)
-    return predict(inputs, out, opened, given_points=given_points, force=force, fill=fill, quiet=quiet)
+    return predict(inputs, out, opened, given_points=given_points, force=force, fill=fill, quiet=quiet, outputs=outputs)
 
 
 def predict(
@@ -110,6 +114,7 @@ def predict(
     force: bool = False,
     fill: Floats | None = None,
     quiet: bool = False,
+    outputs: Sequence[StudyOutput] = (),
 ) -> Summary:
     """Grade studies, and write to ``out`` a folder for each study and the tables of all (`outcomes.write_tables`).
 
@@ -123,6 +128,8 @@ def predict(
         Whether studies that an earlier run finished are graded again.
     fill
         ``(25, 3)`` rows of ``predictions.csv`` for refused studies; None leaves these studies out.
+    outputs
+        Further outputs of each graded study. A study without one of them is graded again.
     """
     settings = {
         "levels": models.digest,
@@ -133,11 +140,14 @@ def predict(
     for study in track(inputs.studies, "grade", len(inputs.studies), quiet):
         folder = out / safe_name(study.study_id)
         mark = fingerprint(study.record, {**settings, "bad": study.bad, "left_out": study.left_out})
-        outcome = None if force else read_outcome(folder, mark)
+        outcome = None if force else _kept(read_outcome(folder, mark), folder, outputs)
         if outcome is None:
             # First, so that a run killed in the middle does not leave an outcome beside files of two runs.
             (folder / NAME).unlink(missing_ok=True)
-            outcome = _grade(study, out, models, given_points, mark)
+            outcome = _grade(study, out, models, given_points, mark, outputs)
+            if outcome.refused:
+                for output in outputs:
+                    output.remove(folder)
             outcome.write(folder)
         else:
             summary.kept += 1
@@ -147,10 +157,23 @@ def predict(
     graded = {one.study_id for one in summary.outcomes if not one.refused}
     write_findings_table(out, [study for study in inputs.studies if study.study_id in graded])
     write_tables(out, summary.outcomes, provenance=models.provenance, trained_on=models.trained_on_cell, fill=fill)
+    for output in outputs:
+        output.finish(out)
     return summary
 
 
-def _grade(study: PendingStudy, out: Path, models: Models, given_points: bool, mark: str) -> Outcome:
+def _kept(outcome: Outcome | None, folder: Path, outputs: Sequence[StudyOutput]) -> Outcome | None:
+    """The outcome of an earlier run, with the outputs of this one; None if an output is missing."""
+    if outcome is None or outcome.refused:
+        return outcome
+    lacking = [name for output in outputs for name in output.lacking(folder)]
+    refused = {name: outcome.refused_outputs[name] for name in lacking if name in outcome.refused_outputs}
+    return replace(outcome, refused_outputs=refused) if len(refused) == len(lacking) else None
+
+
+def _grade(  # noqa: PLR0917 - a study, the run's settings
+    study: PendingStudy, out: Path, models: Models, given_points: bool, mark: str, outputs: Sequence[StudyOutput]
+) -> Outcome:
     # Of this study alone: memory stays that of one study, however many there are.
     images = StudyImages()
     checked = study.checked(images.open)
@@ -176,6 +199,8 @@ def _grade(study: PendingStudy, out: Path, models: Models, given_points: bool, m
     except (InvalidVolumeError, MissingInputError) as error:
         return _refused(checked, folder, mark, _without_folders(str(error), checked), located=located is not None)
     write_findings(out, content)
+    graded = GradedStudy(folder, content, record, models.graders, checked.frames)
+    refused_outputs = {name: why for output in outputs for name, why in output.write(graded).items()}
     flags = [flag for finding in content["findings"] for flag in finding["flags"]]
     return Outcome(
         checked.study_id,
@@ -185,6 +210,7 @@ def _grade(study: PendingStudy, out: Path, models: Models, given_points: bool, m
         not_covered=flags.count(NOT_COVERED),
         flags=sorted(set(flags) - {NOT_COVERED}),
         bad=checked.bad,
+        refused_outputs=refused_outputs,
     )
 
 

@@ -43,12 +43,12 @@ class GradedStudy:
 class StudyOutput(Protocol):
     """A further output of a run."""
 
-    def complete(self, folder: Path) -> bool:
-        """Whether a graded study's folder has the files already; if not, a later run grades the study again."""
+    def lacking(self, folder: Path) -> Sequence[str]:
+        """Names of what a graded study's folder lacks; a later run grades the study again, unless it was refused."""
         ...
 
     def write(self, study: GradedStudy) -> Mapping[str, str]:
-        """Write the files of a study; for each that cannot be written, its name and why."""
+        """Write the files of a study; by name, why others cannot be written."""
         ...
 
     def remove(self, folder: Path) -> None:

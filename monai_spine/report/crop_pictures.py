@@ -8,22 +8,23 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from monai_spine.bundle.shipped import GRADER
 from monai_spine.crops.pose import CropGrid, crop_grid
 from monai_spine.crops.study import StudyCrops
 from monai_spine.crops.view import View, grader_view
+from monai_spine.geometry import Plane
 from monai_spine.networks.explanation import Explanation, explain
 from monai_spine.networks.level_grader import LevelGrader
 from monai_spine.prediction.grader import Grader
 from monai_spine.prediction.study_output import GradedStudy
-from monai_spine.geometry import Plane
 from monai_spine.report.study_result import FindingResult, StudyResult
-from monai_spine.spine import FINDINGS, Condition, Level
+from monai_spine.spine import Condition, Level
 from monai_spine.transforms.level_crops import LevelCropsd
 
 Grey = npt.NDArray[np.uint8]
 
-AROUND_POINTS = "These pictures are cut around the points. They are not what the model was given: it sees whole volumes."
+AROUND_POINTS = (
+    "These pictures are cut around the points. They are not what the model was given: it sees whole volumes."
+)
 NOT_THE_MODEL = (
     "These pictures are cut anew around the points, because the grader of this study was not at hand: where it looked "
     "is not known."

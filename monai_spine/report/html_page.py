@@ -95,7 +95,9 @@ def _named(one: FindingResult) -> str:
 
 
 def _left_out(result: StudyResult) -> dict[str, str]:
-    refused = {name: why.removeprefix("left out: ") for name, why in result.volumes.items() if why.startswith("left out: ")}
+    refused = {
+        name: why.removeprefix("left out: ") for name, why in result.volumes.items() if why.startswith("left out: ")
+    }
     return refused | dict(result.bad)
 
 
@@ -116,7 +118,9 @@ def _level(level: Level, page: StudyPage) -> dict[str, Any]:
 
 
 def _finding(one: FindingResult) -> dict[str, Any]:
-    shares = [(grade.column, GRADES[grade], percent(p), f"{100 * p:.2f}") for grade, p in zip(Grade, one.natural, strict=True)]
+    shares = [
+        (grade.column, GRADES[grade], percent(p), f"{100 * p:.2f}") for grade, p in zip(Grade, one.natural, strict=True)
+    ]
     return {
         "name": SHORT[one.finding.condition],
         "tone": one.grade.column if one.covered else "unknown",
@@ -155,9 +159,17 @@ def _tile(tile: Tile) -> dict[str, Any]:
         "place": place,
         "alt": f"{title}, plane {tile.plane + 1} of {tile.planes}, {place}; {tile.source}",
         "source": tile.source,
-        "marks": [(_CONDITIONS.index(m.condition), f"{100 * m.x:.1f}", f"{100 * m.y:.1f}") for m in tile.marks if _inside(m.x, m.y)],
-        "attention": [] if tile.attention is None else [(_CONDITIONS.index(c), percent(w), f"{100 * w:.0f}") for c, w in tile.attention.items()],
-        "maps": [] if tile.activation is None else [(_CONDITIONS.index(c), activation_uri(m)) for c, m in tile.activation.items() if m.max() > 0.02],
+        "marks": [
+            (_CONDITIONS.index(m.condition), f"{100 * m.x:.1f}", f"{100 * m.y:.1f}")
+            for m in tile.marks
+            if _inside(m.x, m.y)
+        ],
+        "attention": []
+        if tile.attention is None
+        else [(_CONDITIONS.index(c), percent(w), f"{100 * w:.0f}") for c, w in tile.attention.items()],
+        "maps": []
+        if tile.activation is None
+        else [(_CONDITIONS.index(c), activation_uri(m)) for c, m in tile.activation.items() if m.max() > 0.02],
     }
 
 
@@ -212,5 +224,3 @@ def _uri(picture: Image.Image, form: str, **options: Any) -> str:
     buffer = io.BytesIO()
     picture.save(buffer, form, **options)
     return f"data:image/{form};base64,{base64.b64encode(buffer.getvalue()).decode()}"
-
-

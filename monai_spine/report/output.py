@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -13,19 +13,19 @@ from monai_spine.prediction.outcomes import NAME
 from monai_spine.prediction.study_output import GradedStudy
 from monai_spine.report.html_page import study_html
 from monai_spine.report.index_page import PAGE, index_html
-from monai_spine.report.pdf_page import study_pdf
 from monai_spine.report.study_page import StudyPage, study_page
 from monai_spine.report.study_result import StudyResult, read_result
 
 INDEX = "index.html"
-PDF_PAGE = "report.pdf"
 
 
 class PageWriter(Protocol):
-    """Writes a page in one form; its files are known by their names in the study's folder."""
+    """Writes a page in one form."""
 
-    name: str
-    """For messages."""
+    @property
+    def name(self) -> str:
+        """For messages."""
+        ...
 
     def complete(self, folder: Path) -> bool:
         """Whether a graded study's folder has the files."""
@@ -41,41 +41,37 @@ class PageWriter(Protocol):
 
 
 @dataclass(frozen=True)
-class HtmlWriter:
-    """Writes ``report.html``."""
+class PageFile:
+    """Writes a page as one file, whose content ``render`` makes."""
 
-    name: str = PAGE
-
-    def complete(self, folder: Path) -> bool:
-        """As `PageWriter`."""
-        return (folder / PAGE).is_file()
-
-    def write(self, study: GradedStudy, page: StudyPage) -> None:
-        """As `PageWriter`."""
-        write_text(study.folder / PAGE, study_html(page))
-
-    def remove(self, folder: Path) -> None:
-        """As `PageWriter`."""
-        (folder / PAGE).unlink(missing_ok=True)
-
-
-@dataclass(frozen=True)
-class PdfWriter:
-    """Writes ``report.pdf``."""
-
-    name: str = PDF_PAGE
+    name: str
+    render: Callable[[StudyPage], bytes]
 
     def complete(self, folder: Path) -> bool:
         """As `PageWriter`."""
-        return (folder / PDF_PAGE).is_file()
+        return (folder / self.name).is_file()
 
     def write(self, study: GradedStudy, page: StudyPage) -> None:
         """As `PageWriter`."""
-        write_bytes(study.folder / PDF_PAGE, study_pdf(page))
+        write_bytes(study.folder / self.name, self.render(page))
 
     def remove(self, folder: Path) -> None:
         """As `PageWriter`."""
-        (folder / PDF_PAGE).unlink(missing_ok=True)
+        (folder / self.name).unlink(missing_ok=True)
+
+
+def _html(page: StudyPage) -> bytes:
+    return study_html(page).encode()
+
+
+def _pdf(page: StudyPage) -> bytes:
+    from monai_spine.report.pdf_page import study_pdf  # reportlab takes half a second to import
+
+    return study_pdf(page)
+
+
+HTML = PageFile(PAGE, _html)
+PDF = PageFile("report.pdf", _pdf)
 
 
 @dataclass(frozen=True)
@@ -84,12 +80,12 @@ class PageOutput:
 
     writers: Sequence[PageWriter]
 
-    def complete(self, folder: Path) -> bool:
-        """Whether all writers have written a graded study."""
-        return all(writer.complete(folder) for writer in self.writers)
+    def lacking(self, folder: Path) -> Sequence[str]:
+        """Names of the writers whose files a graded study lacks."""
+        return [writer.name for writer in self.writers if not writer.complete(folder)]
 
     def write(self, study: GradedStudy) -> Mapping[str, str]:
-        """Write a study; for each form that cannot be written, its name and why."""
+        """Write a study; by name, why forms cannot be written."""
         page, failed = study_page(study), {}
         for writer in self.writers:
             try:
@@ -106,7 +102,7 @@ class PageOutput:
 
     def finish(self, out: Path) -> None:
         """Write the index, and the pages of refused studies."""
-        if any(isinstance(writer, HtmlWriter) for writer in self.writers):
+        if HTML in self.writers:
             write_index(out)
 
 

@@ -103,7 +103,9 @@ def _footer(canvas: Any, document: Any) -> None:
 
 
 def _boxed(content: Flowable) -> Table:
-    return Table([[content]], colWidths=[_WIDTH], style=TableStyle([("BOX", (0, 0), (-1, -1), 0.8, colors.HexColor("#b06000"))]))
+    return Table(
+        [[content]], colWidths=[_WIDTH], style=TableStyle([("BOX", (0, 0), (-1, -1), 0.8, colors.HexColor("#b06000"))])
+    )
 
 
 def _beside(left: Flowable, right: Flowable) -> Table:
@@ -137,13 +139,19 @@ def _spine(picture: SpinePicture, result: StudyResult) -> Drawing:
 
 
 def _summary(result: StudyResult, width: float) -> Table:
-    head = [_text(name, 6.5, bold=True) for name in ("Level", *SHORT.values())]
+    head = [_text(name, 5.5, bold=True) for name in ("Level", *SHORT.values())]
     rows, style = [head], [("VALIGN", (0, 0), (-1, -1), "TOP"), ("GRID", (0, 0), (-1, -1), 1, colors.white)]
     for n, level in enumerate(Level, start=1):
         row = [_text(level.title, 7, bold=True)]
         for m, one in enumerate(result.at(level), start=1):
             tone, soft = _tone(one)
-            row.append(_text(f"{GRADES[one.grade]} {percent(one.natural[one.grade])}" if one.covered else "not seen", 6.5, colour=tone))
+            row.append(
+                _text(
+                    f"{GRADES[one.grade]} {percent(one.natural[one.grade])}" if one.covered else "not seen",
+                    6.5,
+                    colour=tone,
+                )
+            )
             style.append(("BACKGROUND", (m, n), (m, n), colors.HexColor(soft)))
         rows.append(row)
     return Table(rows, colWidths=[width * 0.12, *[width * 0.176] * len(Condition)], style=TableStyle(style))
@@ -154,13 +162,19 @@ def _level(level: Level, page: StudyPage) -> Flowable:
     shown = worst(findings)
     tone, _ = _tone(shown)
     title = f"{level.title}: {GRADES[shown.grade] if shown else 'no slice shows it'}"
-    rows = [[_text(SHORT[one.finding.condition], 7.5, bold=True), _grade(one), _bar(one), _words(one)] for one in findings]
+    rows = [
+        [_text(SHORT[one.finding.condition], 7.5, bold=True), _grade(one), _bar(one), _words(one)] for one in findings
+    ]
     table = Table(rows, colWidths=[32 * mm, 24 * mm, 34 * mm, _WIDTH - 94 * mm], style=_PLAIN)
     parts: list[Flowable] = [_text(title, 11, bold=True, colour=tone), Spacer(0, 1 * mm), table]
     pictures = page.crops.levels.get(level) if page.crops else None
     if pictures:
         parts += _keys(pictures, findings)
-    content = Table([[parts]], colWidths=[_WIDTH - 2 * mm], style=TableStyle([("LINEBEFORE", (0, 0), (0, -1), 3, colors.HexColor(tone))]))
+    content = Table(
+        [[parts]],
+        colWidths=[_WIDTH - 2 * mm],
+        style=TableStyle([("LINEBEFORE", (0, 0), (0, -1), 3, colors.HexColor(tone))]),
+    )
     return KeepTogether([content])
 
 
@@ -198,7 +212,7 @@ def _keys(pictures: LevelPictures, findings: Sequence[FindingResult]) -> list[Fl
     if not tiles:
         return []
     width = min(40 * mm, (_WIDTH - 6 * mm) / len(tiles))
-    row = [[_crop(tile, width - 2 * mm), *_caption(tile, of)] for tile, of in tiles.values()]
+    row = [[_crop(tile, width - 2 * mm), Spacer(0, 1 * mm), *_caption(tile, of)] for tile, of in tiles.values()]
     return [Spacer(0, 1.5 * mm), Table([row], colWidths=[width] * len(row), hAlign="LEFT", style=_PLAIN)]
 
 
@@ -214,12 +228,17 @@ def _crop(tile: Tile, width: float) -> Drawing:
         drawing.add(DrawnImage(0, 0, width, height, Pictures.fromarray(tile.pixels)))
     for mark in tile.marks:
         x, y = mark.x * width, (1 - mark.y) * height
-        drawing.add(Rect(x - 4, y - 4, 8, 8, rx=4, ry=4, fillColor=None, strokeColor=colors.HexColor(_RING), strokeWidth=1))
+        drawing.add(
+            Rect(x - 4, y - 4, 8, 8, rx=4, ry=4, fillColor=None, strokeColor=colors.HexColor(_RING), strokeWidth=1)
+        )
     return drawing
 
 
 def _volumes(result: StudyResult) -> list[Flowable]:
-    rows = [[_text(name, 6.5), _text(what.replace("_", " ") if not what.startswith("left out") else what, 6.5)] for name, what in {**result.volumes, **result.bad}.items()]
+    rows = [
+        [_text(name, 6.5), _text(what.replace("_", " ") if not what.startswith("left out") else what, 6.5)]
+        for name, what in {**result.volumes, **result.bad}.items()
+    ]
     return _section("Volumes", ("Volume", "Used as"), rows, (0.6, 0.4))
 
 
@@ -236,6 +255,8 @@ def _section(title: str, heads: Sequence[str], rows: list[list[Any]], shares: Se
     if not rows:
         return []
     head = [_text(name, 6.5, bold=True) for name in heads]
-    style = TableStyle([("LINEBELOW", (0, 0), (-1, -1), 0.3, colors.HexColor(_LINE)), ("VALIGN", (0, 0), (-1, -1), "TOP")])
+    style = TableStyle(
+        [("LINEBELOW", (0, 0), (-1, -1), 0.3, colors.HexColor(_LINE)), ("VALIGN", (0, 0), (-1, -1), "TOP")]
+    )
     table = Table([head, *rows], colWidths=[share * _WIDTH for share in shares], style=style, repeatRows=1)
     return [_text(title, 10, bold=True), table, Spacer(0, 2 * mm)]

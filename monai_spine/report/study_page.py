@@ -9,6 +9,9 @@ from monai_spine.prediction.study_output import GradedStudy
 from monai_spine.report.crop_pictures import CropPictures, crop_pictures
 from monai_spine.report.spine_picture import SpinePicture, spine_picture
 from monai_spine.report.study_result import StudyResult, result_of
+from monai_spine.spine import SeriesType
+
+NO_VOLUMES = "The volumes of the study are not in the output folder. Name the inputs of predict with -i."
 
 
 @dataclass(frozen=True)
@@ -34,6 +37,8 @@ class StudyPage:
 def study_page(study: GradedStudy) -> StudyPage:
     """The page of a graded study. If a volume cannot be read any more, it has no pictures and says why."""
     result = result_of(study.content, study.folder.name)
+    if not any(study.record.get(series_type.value) for series_type in SeriesType):
+        return StudyPage(result, without_pictures=NO_VOLUMES)
     try:
         return StudyPage(result, spine_picture(study.record, result), crop_pictures(study, result))
     except (InvalidVolumeError, MissingInputError) as error:

@@ -35,10 +35,7 @@ _FLAGS = {
     Flag.FAINT.value: "The program is not sure that this is the place.",
     Flag.INTERPOLATED.value: "The place was not found. It is estimated from the levels beside it.",
     PROJECTED: "The recess was not found in the axial slice. Its expected place was used.",
-    **{
-        f"missing_{series_type.value}": f"The study has no {series_type.title} series."
-        for series_type in SeriesType
-    },
+    **{f"missing_{series_type.value}": f"The study has no {series_type.title} series." for series_type in SeriesType},
 }
 
 
@@ -54,11 +51,12 @@ def flags_in_words(flags: Iterable[str]) -> list[str]:
 
 def percent(probability: float) -> str:
     """A probability as people read it: whole percent, and never a certainty that it does not have."""
+    # The spaces are unbreakable.
     if 0 < probability < 0.01:
-        return "< 1 %"
+        return "<\N{NO-BREAK SPACE}1\N{NO-BREAK SPACE}%"
     if 0.99 < probability < 1:
-        return "> 99 %"
-    return f"{100 * probability:.0f} %"
+        return ">\N{NO-BREAK SPACE}99\N{NO-BREAK SPACE}%"
+    return f"{100 * probability:.0f}\N{NO-BREAK SPACE}%"
 
 
 def offset_words(millimetres: float, *, sagittal: bool) -> str:
