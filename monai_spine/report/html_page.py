@@ -10,6 +10,7 @@ import base64
 import functools
 import hashlib
 import io
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -50,6 +51,7 @@ def study_html(page: StudyPage) -> str:
         "worst": _verdict(result),
         "used": {name: what for name, what in result.volumes.items() if not what.startswith("left out: ")},
         "left_out": _left_out(result),
+        "models": [_model(model) for model in result.models],
     }
     return render("study.html", **content)
 
@@ -92,6 +94,18 @@ def _named(one: FindingResult) -> str:
     side = one.finding.condition.side
     words = f"{side.value} {FULL[one.finding.condition.group]}" if side else FULL[one.finding.condition.group]
     return f"{words} at {one.finding.level.title}"
+
+
+def _model(model: Mapping[str, Any]) -> dict[str, Any]:
+    """A row of the table of models, whatever version of the program named them."""
+    yes_or_no = {True: "yes", False: "no"}
+    return {
+        "name": model.get("bundle", ""),
+        "weights": model.get("weights") or {},
+        "trained_on": model.get("trained_on") or "not known",
+        "calibrated": yes_or_no.get(model.get("calibrated", ""), "not known"),
+        "flipped": yes_or_no.get(model.get("flipped_too", ""), "not known"),
+    }
 
 
 def _left_out(result: StudyResult) -> dict[str, str]:
