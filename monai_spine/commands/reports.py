@@ -57,4 +57,22 @@ def report(  # noqa: PLR0917 - options
     raise typer.Exit(summary.exit_code)
 
 
-COMMANDS = (report,)
+def sr(
+    file: Annotated[Path, typer.Argument(metavar="INPUT.dcm", help="A DICOM structured report.")],
+    csv: Annotated[bool, typer.Option("--csv", help="Print CSV, for programs.")] = False,
+) -> None:
+    """Print a DICOM structured report (TID 1500) as a table.
+
+    A row for each finding: what, where, the grade, the probabilities, the point in RAS mm, and its place in the image.
+
+    \b
+    Example:
+      monai-spine sr graded/1.2.3/dicom/sr.dcm
+    """
+    from monai_spine.dicom_out.sr_table import read_report
+
+    table = read_report(file)
+    typer.echo(table.to_csv() if csv else table.to_text(), nl=not csv)
+
+
+COMMANDS = (report, sr)

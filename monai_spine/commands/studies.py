@@ -106,6 +106,13 @@ def predict(  # noqa: PLR0917 - options
         bool, typer.Option("--report", help="Write a page for each study (report.html), and an index (index.html).")
     ] = False,
     pdf: Annotated[bool, typer.Option("--pdf", help="Write the page of each study as PDF, too (report.pdf).")] = False,
+    dicom_out: Annotated[
+        bool,
+        typer.Option(
+            "--dicom-out",
+            help="Write DICOM objects for archives: structured report, key images, PDF. They hold the identity.",
+        ),
+    ] = False,
     force: Annotated[bool, typer.Option("--force", help="Grade finished studies again.")] = False,
     device: Device = None,
     workers: Annotated[int, typer.Option(help="Number of processes that convert DICOM; -1 for one per core.")] = 1,
@@ -146,19 +153,24 @@ def predict(  # noqa: PLR0917 - options
         workers=workers,
         quiet=quiet,
         report=lambda line: typer.echo(line, err=True),
-        outputs=_outputs(report=report, pdf=pdf),
+        outputs=_outputs(report=report, pdf=pdf, dicom_out=dicom_out),
     )
     typer.echo(summary.line())
     raise typer.Exit(summary.exit_code)
 
 
-def _outputs(*, report: bool, pdf: bool) -> list[StudyOutput]:
+def _outputs(*, report: bool, pdf: bool, dicom_out: bool) -> list[StudyOutput]:
     """What `predict` writes beside its tables."""
-    if not (report or pdf):
+    if not (report or pdf or dicom_out):
         return []
-    from monai_spine.report.output import HTML, PDF, PageOutput
+    from monai_spine.report.output import HTML, PDF, PageOutput, PageWriter
 
-    return [PageOutput([*([HTML] if report else []), *([PDF] if pdf else [])])]
+    writers: list[PageWriter] = [*([HTML] if report else []), *([PDF] if pdf else [])]
+    if dicom_out:
+        from monai_spine.dicom_out.writer import DicomWriter
+
+        writers.append(DicomWriter())
+    return [PageOutput(writers)]
 
 
 COMMANDS = (locate, predict)
