@@ -7,6 +7,7 @@ import datetime
 from highdicom.base import SOPClass
 from pydicom import Dataset
 from pydicom.uid import EncapsulatedPDFStorage, ExplicitVRLittleEndian
+from pydicom.valuerep import DA, TM
 
 from monai_spine.dicom_out.identity import EQUIPMENT, SERIAL_NUMBER, SERIES_PREFIX, Identity, new_uid
 from monai_spine.dicom_out.source_image import SourceImage
@@ -30,7 +31,7 @@ def encapsulated_pdf(pdf: bytes, identity: Identity, sources: list[SourceImage])
         **EQUIPMENT,
     )
     now = datetime.datetime.now()
-    document.ContentDate, document.ContentTime = now.strftime("%Y%m%d"), now.strftime("%H%M%S")
+    document.ContentDate, document.ContentTime = DA(now.date()), TM(now.time())
     document.AcquisitionDateTime = None
     document.ConversionType = "WSD"
     document.BurnedInAnnotation = "YES"

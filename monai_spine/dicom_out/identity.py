@@ -93,6 +93,10 @@ def new_uid() -> UID:
     return generate_uid(prefix=None)
 
 
-EQUIPMENT = {"manufacturer": "monai_spine", "manufacturer_model_name": "monai_spine", "software_versions": __version__}
+EQUIPMENT: dict[str, Any] = {
+    "manufacturer": "monai_spine",
+    "manufacturer_model_name": "monai_spine",
+    "software_versions": __version__,
+}
 SERIAL_NUMBER = "0"
 """A program has no serial number, and some archives insist on one."""

@@ -130,7 +130,7 @@ def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
 def secondary_captures(images: list[KeyImage], identity: Identity) -> list[Dataset]:
     """Objects of one series."""
     series = new_uid()
-    objects = []
+    objects: list[Dataset] = []
     for number, image in enumerate(images, start=1):
         capture = SCImage(
             pixel_array=image.pixels,

@@ -18,7 +18,7 @@ from monai_spine.errors import InvalidTableError, MissingInputError
 from monai_spine.files import csv_text
 from monai_spine.geometry import LPS_TO_RAS
 
-_CLASSES = {
+_CLASSES: dict[str, Any] = {
     Comprehensive3DSRStorage: hd.sr.Comprehensive3DSR,
     ComprehensiveSRStorage: hd.sr.ComprehensiveSR,
     EnhancedSRStorage: hd.sr.EnhancedSR,

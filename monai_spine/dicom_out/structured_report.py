@@ -7,7 +7,6 @@ cannot name an image; a finding that no image shows is a group without a region 
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -56,13 +55,14 @@ def structured_report(result: StudyResult, sources: SourceImages, identity: Iden
     NoDicomError
         If a source image cannot be read.
     """
-    groups = [_group(one, sources, _algorithm(result)) for one in result.findings]
+    algorithm = _algorithm(result)
+    groups = [_group(one, sources, algorithm) for one in result.findings]
     content = MeasurementReport(
         observation_context=ObservationContext(observer_device_context=_observer()),
         procedure_reported=own.PROCEDURE,
         imaging_measurements=groups,
     )
-    content[0].ContentSequence.append(_comment(result.provenance))
+    content[0].ContentSequence.extend(_comment(text) for text in (result.provenance, *_weights(result)))
     report = Comprehensive3DSR(
         evidence=[_reference(image) for image in sources.read],
         content=content,
@@ -103,16 +103,16 @@ def _observer() -> ObserverContext:
 
 def _algorithm(result: StudyResult) -> AlgorithmIdentification:
     names = [str(model.get("bundle", "")) for model in result.models]
-    return AlgorithmIdentification(
-        name=plain(f"monai_spine {' and '.join(names)}".strip()),
-        version=__version__,
-        parameters=[plain(text) for model in result.models for text in _parameters(model)] or None,
-    )
+    return AlgorithmIdentification(name=plain(f"monai_spine {' and '.join(names)}".strip()), version=__version__)
 
 
-def _parameters(model: Mapping[str, Any]) -> Sequence[str]:
-    weights = [f"SHA-256 of {file}: {digest}" for file, digest in (model.get("weights") or {}).items()]
-    return [*weights, f"trained on: {model.get('trained_on') or 'not known'}"]
+def _weights(result: StudyResult) -> list[str]:
+    """The weights of the models; once for all findings, since 25 times would double the report."""
+    return [
+        f"{model.get('bundle')}: SHA-256 of {file} is {digest}; trained on: {model.get('trained_on') or 'not known'}"
+        for model in result.models
+        for file, digest in (model.get("weights") or {}).items()
+    ]
 
 
 def plain(text: str) -> str:

@@ -51,7 +51,7 @@ class SourceFrame:
         try:
             with self._open() as file:
                 chosen = None if tags is None else list(tags)
-                return pydicom.dcmread(file, stop_before_pixels=True, force=True, specific_tags=chosen)  # type: ignore[arg-type]
+                return pydicom.dcmread(file, stop_before_pixels=True, force=True, specific_tags=chosen)
         except Exception:
             return None
 

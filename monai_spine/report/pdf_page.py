@@ -10,7 +10,6 @@ from xml.sax.saxutils import escape
 
 from matplotlib.font_manager import findfont
 from PIL import Image as Pictures
-from reportlab import rl_config
 from reportlab.graphics.shapes import Drawing, Line, Rect, String
 from reportlab.graphics.shapes import Image as DrawnImage
 from reportlab.lib import colors
@@ -39,7 +38,6 @@ _UNSEEN, _SOFT_UNSEEN, _LINE, _RING = "#6b7280", "#e5e7eb", "#c5cbd3", "#7fe3ff"
 def study_pdf(page: StudyPage) -> bytes:
     """The PDF of a graded study. The same page gives the same bytes."""
     _fonts()
-    rl_config.useA85 = 0  # pictures as bytes: reportlab would write them as text, a third of its time
     buffer = io.BytesIO()
     document = SimpleDocTemplate(
         buffer,
