@@ -87,7 +87,9 @@ def _verdict(result: StudyResult) -> dict[str, Any] | None:
     shown = worst(result.findings)
     if shown is None:
         return None
-    return {"tone": shown.grade.column, "words": f"{_named(shown)}: {GRADES[shown.grade]}"}
+    before = "Worst finding:" if shown.grade else "No finding is worse than"
+    words = f"{_named(shown)}: {GRADES[shown.grade]}" if shown.grade else GRADES[shown.grade]
+    return {"tone": shown.grade.column, "before": before, "words": words}
 
 
 def _named(one: FindingResult) -> str:
@@ -127,8 +129,16 @@ def _level(level: Level, page: StudyPage) -> dict[str, Any]:
         "findings": [_finding(one) for one in findings],
         "nearest": _keys(pictures, findings) if pictures else [],
         "views": [_view(tiles) for tiles in pictures.views] if pictures else [],
-        "reasons": {VIEW_TITLES.get(name, name): why for name, why in pictures.reasons.items()} if pictures else {},
+        "reasons": _reasons(pictures) if pictures else {},
     }
+
+
+def _reasons(pictures: LevelPictures) -> dict[str, str]:
+    """Why there is no crop, with the views of which this is so."""
+    reasons: dict[str, list[str]] = {}
+    for name, why in pictures.reasons.items():
+        reasons.setdefault(why, []).append(name)
+    return {why: " and ".join(names) for why, names in reasons.items()}
 
 
 def _finding(one: FindingResult) -> dict[str, Any]:
