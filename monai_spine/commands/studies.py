@@ -4,12 +4,9 @@ from __future__ import annotations
 
 from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
-
-if TYPE_CHECKING:
-    from monai_spine.prediction.study_output import StudyOutput
 
 RecessModel = Annotated[
     Path | None,
@@ -132,6 +129,7 @@ def predict(  # noqa: PLR0917 - options
       monai-spine predict -i nifti/ -o graded --model bundles/mine --model bundles/other --tta
       monai-spine predict -i study.zip -o graded --model bundles/lumbar_25d_grader+efficientnet_b0 --weights cv/models
     """
+    from monai_spine.dicom_out.outputs import study_outputs
     from monai_spine.prediction.run import run_predict
 
     summary = run_predict(
@@ -153,24 +151,10 @@ def predict(  # noqa: PLR0917 - options
         workers=workers,
         quiet=quiet,
         report=lambda line: typer.echo(line, err=True),
-        outputs=_outputs(report=report, pdf=pdf, dicom_out=dicom_out),
+        outputs=study_outputs(report=report, pdf=pdf, dicom_out=dicom_out),
     )
     typer.echo(summary.line())
     raise typer.Exit(summary.exit_code)
-
-
-def _outputs(*, report: bool, pdf: bool, dicom_out: bool) -> list[StudyOutput]:
-    """What `predict` writes beside its tables."""
-    if not (report or pdf or dicom_out):
-        return []
-    from monai_spine.report.output import HTML, PDF, PageOutput, PageWriter
-
-    writers: list[PageWriter] = [*([HTML] if report else []), *([PDF] if pdf else [])]
-    if dicom_out:
-        from monai_spine.dicom_out.writer import DicomWriter
-
-        writers.append(DicomWriter())
-    return [PageOutput(writers)]
 
 
 COMMANDS = (locate, predict)
