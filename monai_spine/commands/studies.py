@@ -108,6 +108,17 @@ def predict(  # noqa: PLR0917 - options
         Path | None,
         typer.Option("--prior-from", help="Fill rows of refused studies with the prior of these labels (train.csv)."),
     ] = None,
+    report: Annotated[
+        bool, typer.Option("--report", help="Write a page for each study (report.html), and an index (index.html).")
+    ] = False,
+    pdf: Annotated[bool, typer.Option("--pdf", help="Write the page of each study as PDF, too (report.pdf).")] = False,
+    dicom_out: Annotated[
+        bool,
+        typer.Option(
+            "--dicom-out",
+            help="Write DICOM objects for archives: structured report, key images, PDF. They hold the identity.",
+        ),
+    ] = False,
     force: Annotated[bool, typer.Option("--force", help="Grade finished studies again.")] = False,
     device: Device = None,
     verify: Verify = True,
@@ -124,10 +135,12 @@ def predict(  # noqa: PLR0917 - options
     \b
     Example:
       monai-spine predict -i dicom/ -o graded
+      monai-spine predict -i dicom/ -o graded --report --pdf
       monai-spine predict -i nifti/ -o graded --model bundles/mine --model bundles/other --tta
       monai-spine predict -i dicom/ -o graded --points graded/1000/points.mrk.json
       monai-spine predict -i study.zip -o graded --model bundles/lumbar_25d_grader --weights cv/models
     """
+    from monai_spine.dicom_out.outputs import study_outputs
     from monai_spine.prediction.run import run_predict
 
     summary = run_predict(
@@ -151,6 +164,7 @@ def predict(  # noqa: PLR0917 - options
         workers=workers,
         quiet=quiet,
         report=lambda line: typer.echo(line, err=True),
+        outputs=study_outputs(report=report, pdf=pdf, dicom_out=dicom_out),
     )
     typer.echo(summary.line())
     raise typer.Exit(summary.exit_code)

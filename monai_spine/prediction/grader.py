@@ -15,6 +15,7 @@ from monai.inferers import SimpleInferer
 from monai_spine.bundle.model_description import description_path
 from monai_spine.bundle.provenance import trained_on
 from monai_spine.bundle.shipped import GRADER
+from monai_spine.crops.view import View
 from monai_spine.data.datalist import Record
 from monai_spine.errors import InvalidOptionError, InvalidTableError, SpineError, chain, listed
 from monai_spine.prediction import grader_bundle
@@ -192,6 +193,22 @@ class Grader:
         """
         # The flipped study shows the same slices.
         return SeenImages(grader_bundle.crops_of(self.preprocessings[0][0], record), self.graded)
+
+    def image(self, record: Record) -> torch.Tensor:
+        """What its networks get of a study: the ``image`` of its preprocessing, not flipped.
+
+        Raises
+        ------
+        InvalidVolumeError, MissingInputError
+            If a volume cannot be used.
+        """
+        image: torch.Tensor = self._item(self.preprocessings[0][0], record)["image"]
+        return image
+
+    @property
+    def stacked_views(self) -> tuple[View, ...]:
+        """The views whose slices follow one another in `image`; none if it is not made of crops."""
+        return grader_bundle.stacked_views(self.preprocessings[0][0])
 
     def _item(self, preprocessing: Callable[..., Any], record: Record) -> dict[str, Any]:
         try:

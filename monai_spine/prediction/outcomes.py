@@ -21,7 +21,17 @@ from monai_spine.spine import FINDINGS, Grade
 SCHEMA = "monai_spine/outcome/1"
 NAME = "outcome.json"
 
-_COLUMNS = ("study", "status", "reason", "not_covered", "flags", "bad_volumes", "filled", "trained_on")
+_COLUMNS = (
+    "study",
+    "status",
+    "reason",
+    "not_covered",
+    "flags",
+    "bad_volumes",
+    "refused_outputs",
+    "filled",
+    "trained_on",
+)
 
 _README = """# Results of `monai-spine predict`
 
@@ -37,6 +47,8 @@ _README = """# Results of `monai-spine predict`
 | `points.csv`, `volumes.csv` | the points of all studies; the state of each sagittal volume |
 | `log.txt` | a line for each study, with its seconds and the time left |
 | `volumes/` | NIfTI volumes made from DICOM, and `files.csv`, with the names of the input files |
+| `index.html`, `<study>/report.html`, `report.pdf` | pages for people, with `--report` or `--pdf` |
+| `<study>/dicom/` | DICOM objects with the identity of the patient, with `--dicom-out` |
 | `<study>/outcome.json` | for the next run, which does not grade finished studies again |
 """
 
@@ -61,6 +73,8 @@ class Outcome:
         The flags of all findings without ``not_covered``, sorted.
     bad
         Volumes that could not be used, and why.
+    refused_outputs
+        Further outputs that were asked for and cannot be made of this study, and why.
     """
 
     study_id: str
@@ -71,6 +85,7 @@ class Outcome:
     not_covered: int = 0
     flags: list[str] = field(default_factory=list)
     bad: Mapping[str, str] = field(default_factory=dict)
+    refused_outputs: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def rows(self) -> Floats:
@@ -150,5 +165,7 @@ def _studies(outcomes: Sequence[Outcome], trained_on: str, fill: bool) -> str:
         status = "refused" if one.refused else "graded"
         not_covered = "" if one.refused else one.not_covered
         filled = "prior" if one.refused and fill else ""
-        rows.append((one.study_id, status, one.refused, not_covered, ";".join(one.flags), bad, filled, trained_on))
+        outputs = "; ".join(f"{name}: {why}" for name, why in one.refused_outputs.items())
+        flags = ";".join(one.flags)
+        rows.append((one.study_id, status, one.refused, not_covered, flags, bad, outputs, filled, trained_on))
     return csv_text(rows)

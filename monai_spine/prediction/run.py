@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +33,7 @@ from monai_spine.prediction.outcomes import NAME, Outcome, fingerprint, read_out
 from monai_spine.prediction.pending_study import PendingStudy
 from monai_spine.prediction.points_file import MarkedPoints, read_points_file
 from monai_spine.prediction.progress import Progress
+from monai_spine.prediction.study_output import GradedStudy, StudyOutput
 from monai_spine.scoring.competition import Floats, level_prior
 from monai_spine.scoring.submission import read_labels
 from monai_spine.spine import FINDINGS
@@ -54,7 +55,7 @@ class Summary:
     @property
     def exit_code(self) -> ExitCode:
         """``SOME_REFUSED`` if a study was refused, or a volume or a DICOM file could not be used."""
-        refused = any(one.refused or one.bad for one in self.outcomes) or self.refused_files
+        refused = any(one.refused or one.bad or one.refused_outputs for one in self.outcomes) or self.refused_files
         return ExitCode.SOME_REFUSED if refused else ExitCode.DONE
 
     def line(self) -> str:
@@ -67,10 +68,12 @@ class Summary:
         graded = len(self.outcomes) - refused
         not_covered = sum(one.not_covered for one in self.outcomes)
         bad = sum(len(one.bad) for one in self.outcomes)
+        failed = sum(bool(one.refused_outputs) for one in self.outcomes)
         parts = [counted(graded, "study") + " graded" + (f" ({self.kept} done before)" if self.kept else "")]
         parts += [f"{refused} refused"] if refused else []
         parts += [f"{not_covered} of {graded * len(FINDINGS)} findings not covered by any slice"] if not_covered else []
         parts += [f"{counted(bad, 'volume')} could not be used"] if bad else []
+        parts += [f"{counted(failed, 'study')} without an output that was asked for"] if failed else []
         parts += [f"{counted(self.refused_files, 'DICOM file')} refused"] if self.refused_files else []
         parts += [self.pace] if self.pace else []
         return ", ".join(parts)
@@ -89,6 +92,7 @@ def run_predict(
     force: bool,
     workers: int,
     quiet: bool,
+    outputs: Sequence[StudyOutput] = (),
 ) -> Summary:
     """The command ``monai-spine predict``. Options and models are checked before anything is converted or graded.
 
@@ -98,7 +102,7 @@ def run_predict(
         Options of `open_models`.
     report
         Gets the provenance of the models, before the first study.
-    given_points, force, quiet
+    given_points, force, quiet, outputs
         See `predict`.
     points
         A file of points; see `read_points_file`.
@@ -124,7 +128,15 @@ def run_predict(
             raise InvalidOptionError(message)
         report(opened.provenance)
         return predict(
-            inputs, out, opened, given_points=given_points, marked=marked, force=force, fill=fill, quiet=quiet
+            inputs,
+            out,
+            opened,
+            given_points=given_points,
+            marked=marked,
+            force=force,
+            fill=fill,
+            quiet=quiet,
+            outputs=outputs,
         )
 
 
@@ -138,6 +150,7 @@ def predict(
     force: bool = False,
     fill: Floats | None = None,
     quiet: bool = False,
+    outputs: Sequence[StudyOutput] = (),
 ) -> Summary:
     """Grade studies, and write to ``out`` a folder for each study and the tables of all (`outcomes.write_tables`).
 
@@ -155,6 +168,8 @@ def predict(
         Whether studies that an earlier run finished are graded again.
     fill
         ``(25, 3)`` rows of ``predictions.csv`` for refused studies; None leaves these studies out.
+    outputs
+        Further outputs of each graded study. A study without one of them is graded again.
     """
     settings = {
         "levels": models.digest,
@@ -168,14 +183,17 @@ def predict(
         own = (marked or {}).get(study.study_id, {})
         about = {"bad": study.bad, "left_out": study.left_out, "marked": [(*key, *world) for key, world in own.items()]}
         mark = fingerprint(study.record, {**settings, **about})
-        outcome = None if force else read_outcome(folder, mark)
+        outcome = None if force else _kept(read_outcome(folder, mark), folder, outputs)
         kept = outcome is not None
         if outcome is None:
             # First, so that a run killed in the middle does not leave an outcome beside files of two runs.
             for name in (NAME, "findings.json"):
                 (folder / name).unlink(missing_ok=True)
             remove_located(folder)
-            outcome = _isolated(study, out, models, mark, given_points=given_points, marked=own)
+            outcome = _isolated(study, out, models, mark, outputs, given_points=given_points, marked=own)
+            if outcome.refused:
+                for output in outputs:
+                    output.remove(folder)
             outcome.write(folder)
         else:
             summary.kept += 1
@@ -188,6 +206,8 @@ def predict(
     _write_tables(inputs, summary, models, fill)
     summary.pace = progress.pace
     progress.end(summary.counts())
+    for output in outputs:
+        output.finish(out)
     return summary
 
 
@@ -200,12 +220,28 @@ def _write_tables(inputs: Inputs, summary: Summary, models: Models, fill: Floats
     write_tables(out, summary.outcomes, provenance=models.provenance, trained_on=models.trained_on_cell, fill=fill)
 
 
+def _kept(outcome: Outcome | None, folder: Path, outputs: Sequence[StudyOutput]) -> Outcome | None:
+    """The outcome of an earlier run, with the outputs of this one; None if an output is missing."""
+    if outcome is None or outcome.refused:
+        return outcome
+    lacking = [name for output in outputs for name in output.lacking(folder)]
+    refused = {name: outcome.refused_outputs[name] for name in lacking if name in outcome.refused_outputs}
+    return replace(outcome, refused_outputs=refused) if len(refused) == len(lacking) else None
+
+
 def _isolated(
-    study: PendingStudy, out: Path, models: Models, mark: str, *, given_points: bool, marked: Mapping[Key, Array]
+    study: PendingStudy,
+    out: Path,
+    models: Models,
+    mark: str,
+    outputs: Sequence[StudyOutput],
+    *,
+    given_points: bool,
+    marked: Mapping[Key, Array],
 ) -> Outcome:
     """The outcome of a study that may fail in any way: the others go on."""
     try:
-        return _grade(study, out, models, mark, given_points=given_points, marked=marked)
+        return _grade(study, out, models, mark, outputs, given_points=given_points, marked=marked)
     except Exception as error:
         reason = with_names(reason_of(error), volume_names(study.record))
         logger.debug("study %s failed", study.study_id, exc_info=error)
@@ -214,7 +250,14 @@ def _isolated(
 
 
 def _grade(
-    study: PendingStudy, out: Path, models: Models, mark: str, *, given_points: bool, marked: Mapping[Key, Array]
+    study: PendingStudy,
+    out: Path,
+    models: Models,
+    mark: str,
+    outputs: Sequence[StudyOutput],
+    *,
+    given_points: bool,
+    marked: Mapping[Key, Array],
 ) -> Outcome:
     # Of this study alone: memory stays that of one study, however many there are.
     images = StudyImages()
@@ -245,6 +288,8 @@ def _grade(
         *(record, grades.weighted, grades.natural), seen=seen, provenance=models.provenance, about=about
     )
     write_findings(out, content)
+    graded = GradedStudy(out / safe_name(study.study_id), content, record, models.graders, checked.frames)
+    refused_outputs = {name: why for output in outputs for name, why in output.write(graded).items()}
     flags = [flag for finding in content["findings"] for flag in finding["flags"]]
     return Outcome(
         checked.study_id,
@@ -254,6 +299,7 @@ def _grade(
         not_covered=flags.count(NOT_COVERED),
         flags=sorted(set(flags) - {NOT_COVERED}),
         bad=checked.bad,
+        refused_outputs=refused_outputs,
     )
 
 
