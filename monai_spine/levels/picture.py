@@ -61,8 +61,8 @@ def level_picture(
             _mark(draw, font, point, (x, y), picture.width - _MARGIN_PIXELS)
     right = picture.width - _MARGIN_PIXELS
     draw.text((8, 6), located.study, fill="white", font=font)
-    draw.text((8, height / 2), "anterior", fill=_QUIET, font=font)
-    draw.text((right - 8, height / 2), "posterior", fill=_QUIET, font=font, anchor="ra")
+    draw.text((8, 26), "anterior", fill=_QUIET, font=font)
+    draw.text((right - 8, 26), "posterior", fill=_QUIET, font=font, anchor="ra")
     _texts(draw, font, height, [(_QUIET, text) for text in (*notes, _MARKS)])
     _texts(draw, font, height + (len(notes) + 1) * _LINE_PIXELS, [*_LEGEND, *((_UNSURE, text) for text in reasons)])
     return picture

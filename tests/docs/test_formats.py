@@ -15,7 +15,7 @@ from data_prep.dicom.refusals import Reason
 from data_prep.dicom.tables import FileRow, ManifestRow, RefusedRow
 from data_prep.rsna2024 import datalist as rsna
 from data_prep.study_table import series_rows
-from monai_spine.levels import files
+from monai_spine.levels import files, marked
 from monai_spine.levels.recesses import planes
 from monai_spine.levels.sagittal.chain import Flag
 from monai_spine.prediction import evidence, outcomes
@@ -64,7 +64,7 @@ def test_keys_of_findings_json_are_those_that_the_code_writes_in_this_order() ->
 def test_flags_of_findings_are_those_that_the_code_sets() -> None:
     missing = [f"missing_{series_type.value}" for series_type in SeriesType]
     own = [evidence.NOT_COVERED, evidence.SUBSTITUTE, *missing]
-    flags = {*own, *(flag.value for flag in Flag), planes.PROJECTED}
+    flags = {*own, *(flag.value for flag in Flag), planes.PROJECTED, marked.MARKED}
     assert set(documented(FORMATS, "`<study>/findings.json`", "flag")) == flags
     points = documented(DOCS / "how-to" / "locate.md", "How sure it is", "flag")
     assert set(points) == flags - set(own)
