@@ -104,11 +104,6 @@ def _check_size(shape: tuple[int, ...]) -> None:
 
 
 def _voxels(image: Nifti1Image) -> npt.NDArray[np.float32]:
-    dtype = image.get_data_dtype()
-    if dtype.kind not in "iuf":
-        raise UnusableVolumeError(
-            Code.VOLUME_UNREADABLE, f"expected numbers as voxels, but found {dtype.names or dtype}"
-        )
     try:
         with np.errstate(over="ignore", invalid="ignore"):
             voxels = np.asarray(image.dataobj, dtype=np.float32)

@@ -90,7 +90,7 @@ def read_volume(path: str | Path, opened: Opener | None = None) -> Volume:
         or a qform that contradicts its sform.
     """
     image = (opened or open_volume)(path)
-    _check_voxels(image, Path(path))
+    _check_grey(image, path)
     try:
         voxels = np.asarray(image.dataobj, dtype=np.float32)
     except _BAD_VOXELS as err:
@@ -113,7 +113,7 @@ def read_slice(path: str | Path, k: int, opened: Opener | None = None) -> Volume
         As `read_volume`; only the slice itself is checked for numbers that are not finite.
     """
     image = (opened or open_volume)(path)
-    _check_voxels(image, Path(path))
+    _check_grey(image, path)
     axes = slices_last(image)
     part = tuple(slice(k, k + 1) if axis == axes[2] else slice(None) for axis in range(3))
     try:
@@ -141,7 +141,7 @@ def stored_voxels(image: Nifti1Image, path: str | Path) -> npt.NDArray[Any]:
         If the file is cut short, or its voxels are not numbers.
     """
     proxy, path = cast(ArrayProxy, image.dataobj), Path(path)
-    _check_voxels(image, Path(path))
+    _check_grey(image, path)
     try:
         if isinstance(proxy.file_like, io.BytesIO):
             unpacked = proxy.file_like.getvalue()  # shares the bytes; get_unscaled() would copy them
@@ -231,10 +231,8 @@ def _without_last_axes(image: Nifti1Image) -> Nifti1Image:
     return type(image)(proxy, image.affine, image.header)
 
 
-def _check_voxels(image: Nifti1Image, path: Path) -> None:
-    """Refuse a volume of colours or other values that are no numbers, and an unpacked file that ends too early.
-
-    To map such a file into memory and touch its end would kill the process.
+def _check_grey(image: Nifti1Image, path: str | Path) -> None:
+    """Refuse a volume of colours or other values that are no numbers.
 
     Raises
     ------
@@ -242,14 +240,7 @@ def _check_voxels(image: Nifti1Image, path: Path) -> None:
     """
     if values := not_grey(image):
         raise InvalidVolumeError(f"{path}: expected numbers as voxels, but found {values}")
-    proxy = image.dataobj
-    if _is_gzip(path) or not isinstance(proxy, ArrayProxy):
-        return
-    needed = int(proxy.offset) + int(np.prod(proxy.shape, dtype=np.int64)) * proxy.dtype.itemsize
-    if (size := path.stat().st_size) < needed:
-        raise InvalidVolumeError(
-            f"{path}: the voxels cannot be read, the file is damaged or cut short ({size} of {needed} bytes)"
-        )
+    _check_length(image, Path(path))
 
 
 def not_grey(image: Nifti1Image) -> str:
@@ -258,6 +249,23 @@ def not_grey(image: Nifti1Image) -> str:
     if dtype.names:
         return f"colours ({', '.join(dtype.names)})"
     return "" if dtype.kind in "iuf" else f"the type {dtype}"
+
+
+def _check_length(image: Nifti1Image, path: Path) -> None:
+    """Refuse an unpacked file that ends before its voxels do: to map it and touch the end would kill the process.
+
+    Raises
+    ------
+    InvalidVolumeError
+    """
+    if _is_gzip(path) or not isinstance(image.dataobj, ArrayProxy):
+        return
+    proxy = image.dataobj
+    needed = int(proxy.offset) + int(np.prod(proxy.shape, dtype=np.int64)) * proxy.dtype.itemsize
+    if (size := path.stat().st_size) < needed:
+        raise InvalidVolumeError(
+            f"{path}: the voxels cannot be read, the file is damaged or cut short ({size} of {needed} bytes)"
+        )
 
 
 def _check_place(image: Nifti1Image, path: str | Path) -> None:
