@@ -9,7 +9,6 @@ from dataclasses import dataclass, field, replace
 from data_prep import scratch
 from data_prep.collection.codes import Code
 from data_prep.collection.study import find_files
-from data_prep.dicom import tables
 from data_prep.dicom.convert import plan
 from data_prep.dicom.frames import Frame, Patient
 from data_prep.dicom.headers.reader import read_header
@@ -18,7 +17,7 @@ from data_prep.dicom.output_folder import hashed_uid
 from data_prep.dicom.refusals import Reason
 from data_prep.dicom.stacks.series import drop_copies, stacks_of
 from data_prep.dicom.stacks.splitting import Stack
-from data_prep.dicom.tables import frameless_row
+from data_prep.dicom.tables import frameless_row, refused_rows
 from data_prep.faults import Fault
 from data_prep.study_table.series_rows import SeriesReport, Status, final_verdict, with_verdict
 from data_prep.study_table.table import SeriesRow
@@ -52,7 +51,7 @@ def convert_row(study: str, row: SeriesRow, settings: Settings, name: Namer) -> 
         headers = [read_header(source, max_bytes=settings.max_bytes) for source in files]
         unread = Counter(
             f"{file.reason}: {file.detail}"
-            for file in tables.refused_rows(frameless_row(header) for header in headers if not header.frames)
+            for file in refused_rows(frameless_row(header) for header in headers if not header.frames)
         )
         faults = [
             Fault(Code.REFUSED_FILE, f"row {row.number}: {counted(count, 'file')}: {reason}", study=study)
