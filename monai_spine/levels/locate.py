@@ -21,7 +21,7 @@ from monai_spine.data.studies import (
 from monai_spine.data.volume import SUFFIXES
 from monai_spine.data.volume_names import with_names
 from monai_spine.errors import ExitCode, InvalidOptionError, MissingInputError, reason_of
-from monai_spine.files import safe_name, text_of
+from monai_spine.files import remove_partial, safe_name, text_of
 from monai_spine.levels.files import write_points, write_study
 from monai_spine.levels.localizers import LevelLocator, RecessLocator
 from monai_spine.levels.search import StudyInput, search
@@ -76,6 +76,7 @@ def locate(
 def _run(
     studies: Sequence[StudyInput], out: Path, locator: LevelLocator, recesses: RecessLocator | None, quiet: bool
 ) -> Summary:
+    remove_partial(out)
     summary, located = Summary(), []
     for study in track(studies, "locate", len(studies), quiet):
         result = _located(study, out, locator, recesses)

@@ -13,7 +13,7 @@ from monai_spine.console import track
 from monai_spine.crops.study_images import STUDY_IMAGES, StudyImages
 from monai_spine.data.volume_names import volume_names, with_names
 from monai_spine.errors import ExitCode, InvalidOptionError, reason_of
-from monai_spine.files import safe_name
+from monai_spine.files import remove_partial, safe_name
 from monai_spine.levels.files import LOCATED, read_study, write_points
 from monai_spine.levels.located_records import with_points
 from monai_spine.levels.search import StudyInput, search
@@ -129,6 +129,7 @@ def predict(
     fill
         ``(25, 3)`` rows of ``predictions.csv`` for refused studies; None leaves these studies out.
     """
+    remove_partial(out)
     settings = {
         "levels": models.digest,
         "graders": [grader.digest for grader in models.graders],
