@@ -120,6 +120,48 @@ def kills(folder: Path, count: int) -> None:
     print(f"kills survived: {killed}, outputs equal: {equal} of {equal}, tracebacks: {traces}")
 
 
+def quick_kills(folder: Path, count: int) -> None:
+    """As `kills`, for predict with stand-ins for the networks: the same files are written, many times faster."""
+    from monai_spine.output_lock import output_lock
+    from monai_spine.prediction.run import predict
+    from tests.adversarial.test_hostile_volumes import _uniform
+    from tests.monai_spine.prediction import parts
+
+    place, draw, killed, equal = folder / "quick", random.Random(0), 0, 0
+    shutil.rmtree(place, ignore_errors=True)
+    studies = [parts.write_study(place / "in" / name) for name in "abcd"]
+    given, opened = parts.inputs(*studies), parts.models(parts.oracle(*studies), _uniform())
+
+    def started_in(out: Path) -> int:
+        child = os.fork()
+        if child == 0:
+            with output_lock(out):
+                predict(given, out, opened, quiet=True)
+            os._exit(0)
+        return child
+
+    begin = time.monotonic()
+    os.waitpid(started_in(place / "whole"), 0)
+    lasted, expected = time.monotonic() - begin, snapshot(place / "whole")
+    for number in range(count):
+        out = place / f"killed_{number}"
+        for _ in range(draw.randint(1, 3)):  # killed once, twice or three times
+            child = started_in(out)
+            time.sleep(draw.uniform(0.0, 0.9) * lasted)
+            if os.waitpid(child, os.WNOHANG)[0] == 0:
+                os.kill(child, signal.SIGKILL)
+                os.waitpid(child, 0)
+                killed += 1
+        ended = os.waitpid(started_in(out), 0)[1] == 0
+        written = snapshot(out)
+        equal += ended and written == expected
+        if written != expected:
+            names = sorted(name for name in {*written, *expected} if written.get(name) != expected.get(name))
+            print(f"  differs in {names}")
+        shutil.rmtree(out)
+    print(f"kills survived: {killed}, outputs equal: {equal} of {count} (predict with stand-ins for the networks)")
+
+
 def _report(command: str, inputs: int, log: Path, code: int, rows: int) -> None:
     text = log.read_text(errors="replace")
     traces, unforeseen = text.count("Traceback"), text.count("unexpected ")
@@ -131,13 +173,11 @@ def _report(command: str, inputs: int, log: Path, code: int, rows: int) -> None:
 TOTAL = {"inputs": 0, "tracebacks": 0}
 
 
-def hostile_inputs(folder: Path, _: int) -> None:
-    """Hostile volumes, sidecars, names, pictures and tables, to each command that takes them."""
-    data = phantoms(folder, 3)
-    source = sorted(path for path in data.glob("*/*.nii.gz"))[0]
+def _batch(folder: Path) -> Path:
+    """A folder with a hostile study for each kind, and good studies in folders with hostile names."""
+    data, batch = phantoms(folder, 3), folder / "hostile"
     entry = json.loads((data / "datalist.json").read_text())["training"][0]
     raw = gzip.decompress((data / entry["sagittal_t2"][0]).read_bytes())
-    batch = folder / "hostile"
     shutil.rmtree(batch, ignore_errors=True)
     for name in hostile.NIFTI:
         hostile.write_nifti(batch / name, name, raw)
@@ -145,6 +185,12 @@ def hostile_inputs(folder: Path, _: int) -> None:
         place = hostile.good_folder(batch, name)
         place.mkdir()
         (place / "sagittal_t2.nii.gz").write_bytes(gzip.compress(raw, 1))
+    return batch
+
+
+def hostile_inputs(folder: Path, _: int) -> None:
+    """Hostile volumes, sidecars, names, pictures and tables, to each command that takes them."""
+    batch = _batch(folder)
     studies, log = len(hostile.NIFTI) + len(hostile.FOLDERS), folder / "hostile.log"
     for command, words in (("predict", ["-i", batch]), ("locate", [batch])):
         out = folder / f"hostile_{command}"
@@ -157,8 +203,14 @@ def hostile_inputs(folder: Path, _: int) -> None:
         odd = [row for row in rows if "unexpected" in str(row)]
         for row in odd:
             print(f"    odd: {row}")
+    print(f"hostile inputs: {TOTAL['inputs']}, tracebacks: {TOTAL['tracebacks']}")
+
+
+def hostile_collections(folder: Path, _: int) -> None:
+    """Hostile volumes and pictures, to check, study-table and images."""
+    batch, log = _batch(folder), folder / "hostile.log"
     entries = [
-        {"study_id": name, "patient_id": name, "fold": n % 2, "sagittal_t2": [path.name and f"{name}/{path.name}"]}
+        {"study_id": name, "patient_id": name, "fold": n % 2, "sagittal_t2": [f"{name}/{path.name}"]}
         for n, name in enumerate(hostile.NIFTI)
         for path in [next(p for p in (batch / name).iterdir() if ".nii" in p.name)]
     ]
@@ -167,7 +219,7 @@ def hostile_inputs(folder: Path, _: int) -> None:
     write_datalist(batch / "datalist.json", entries)
     code = run(log, "data_prep", "check", batch / "datalist.json", "-o", folder / "hostile_check", "--quiet")
     checked = json.loads((folder / "hostile_check/check.json").read_text())
-    _report("check", len(entries), log, code, len(checked["faults"]))
+    _report("check", len(entries), log, code, len(checked["findings"]))
     with (batch / "table.csv").open("w", newline="") as file:
         table_rows = [(one["study_id"], one["sagittal_t2"][0], "sagittal_t2") for one in entries]
         csv.writer(file).writerows([("study", "path", "series_type"), *table_rows])
@@ -186,8 +238,8 @@ def hostile_inputs(folder: Path, _: int) -> None:
         (pictures / "yes" / f"x_{name}").write_bytes(content())
     code = run(log, "data_prep", "images", "folders", pictures, folder / "hostile_images", "--folds", 2)
     report = json.loads((folder / "hostile_images/report.json").read_text())
-    _report("images", len(hostile.PICTURES), log, code, len(report.get("faults", [])))
-    print(f"hostile inputs: {TOTAL['inputs']}, tracebacks: {TOTAL['tracebacks']} ({source.name})")
+    _report("images", len(hostile.PICTURES), log, code, len(report["findings"]))
+    print(f"hostile inputs: {TOTAL['inputs']}, tracebacks: {TOTAL['tracebacks']}")
 
 
 def identities(folder: Path, _: int) -> None:
@@ -365,7 +417,9 @@ def memory(folder: Path, studies: int) -> None:
 
 PARTS: dict[str, Callable[[Path, int], None]] = {
     "kills": kills,
+    "quick_kills": quick_kills,
     "hostile": hostile_inputs,
+    "collections": hostile_collections,
     "identity": identities,
     "flips": flips,
     "bombs": bombs,
@@ -391,7 +445,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if child == 0:
             code = 1
             try:
-                PARTS[name](folder, options.kills if name == "kills" else options.studies)
+                PARTS[name](folder, options.kills if "kills" in name else options.studies)
                 code = 0
             except BaseException:
                 import traceback

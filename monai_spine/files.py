@@ -58,6 +58,12 @@ def whole_file(path: Path) -> Iterator[Path]:
         partial.unlink(missing_ok=True)
 
 
+def remove_partial(out: Path) -> None:
+    """Remove files that a killed run, or a killed worker of this run, left half written, below a folder."""
+    for path in out.rglob(f".*{PARTIAL}"):
+        path.unlink(missing_ok=True)
+
+
 def write_text(path: Path, text: str) -> None:
     """Write text in UTF-8, whole or not at all.
 

@@ -11,11 +11,10 @@ from typing import TextIO
 from data_prep.collection.study import TEST, TRAINING, Entry
 from data_prep.dicom import sidecar
 from data_prep.dicom.nifti import output_errors
-from data_prep.dicom.output_folder import remove_partial
 from monai_spine.csv_cells import neutral
 from monai_spine.data.datalist import SCHEMA
 from monai_spine.errors import InvalidOptionError, OutputError, listed
-from monai_spine.files import whole_file
+from monai_spine.files import remove_partial, whole_file
 from monai_spine.spine import TARGETS
 
 DATALIST = "datalist.json"

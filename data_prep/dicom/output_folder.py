@@ -19,7 +19,6 @@ from data_prep.dicom.frames import Frame, Identity
 from data_prep.dicom.nifti import sidecar_path
 from monai_spine.csv_cells import plain
 from monai_spine.errors import OutputError, SpineError
-from monai_spine.files import PARTIAL
 
 NameBy = Literal["uid", "folder"]
 
@@ -48,12 +47,6 @@ def open_folder(out: Path, source: Path) -> None:
         resolved.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OutputError(f"cannot create the output folder {out}: {error.strerror}") from error
-
-
-def remove_partial(out: Path) -> None:
-    """Remove files that a killed run, or a killed worker of this run, left half written."""
-    for path in out.rglob(f".*{PARTIAL}"):
-        path.unlink(missing_ok=True)
 
 
 def random_salt(out: Path, resume: bool) -> str:

@@ -29,7 +29,7 @@ from monai_spine.errors import (
     listed,
     reason_of,
 )
-from monai_spine.files import check_separate, safe_name, text_of
+from monai_spine.files import check_separate, remove_partial, safe_name, text_of
 from monai_spine.levels.files import write_points, write_study
 from monai_spine.levels.localizers import LevelLocator, RecessLocator
 from monai_spine.levels.search import StudyInput, search
@@ -88,6 +88,7 @@ def locate(
 def _run(
     studies: Sequence[StudyInput], out: Path, locator: LevelLocator, recesses: RecessLocator | None, quiet: bool
 ) -> Summary:
+    remove_partial(out)
     summary, located = Summary(), []
     for study in track(studies, "locate", len(studies), quiet):
         result = _located(study, out, locator, recesses)

@@ -14,7 +14,7 @@ from monai_spine.console import track
 from monai_spine.crops.study import STUDY_IMAGES, StudyImages
 from monai_spine.data.volume_names import volume_names, with_names
 from monai_spine.errors import ExitCode, InvalidOptionError, counted, reason_of
-from monai_spine.files import check_separate, removed_if_refused, safe_name
+from monai_spine.files import check_separate, remove_partial, removed_if_refused, safe_name
 from monai_spine.geometry import Array
 from monai_spine.levels.files import LOCATED, read_study, remove_located, write_points
 from monai_spine.levels.located_records import with_points
@@ -171,6 +171,7 @@ def predict(
     outputs
         Further outputs of each graded study. A study without one of them is graded again.
     """
+    remove_partial(out)
     settings = {
         "levels": models.digest,
         "graders": [grader.digest for grader in models.graders],

@@ -167,6 +167,16 @@ def test_an_error_of_the_machine_ends_the_run(tmp_path: Path, error: Exception) 
     assert not (tmp_path / "out/a/outcome.json").exists()
 
 
+def test_half_written_files_of_a_killed_run_are_removed_by_the_next_one(tmp_path: Path) -> None:
+    study = write_study(tmp_path / "in" / "a", t1=False, ax=False)
+    partial = tmp_path / "out/a/.outcome.json.17.partial"
+    partial.parent.mkdir(parents=True)
+    partial.write_text("half")
+    given = find_inputs([tmp_path / "in"], tmp_path / "out", Conversion(quiet=True))
+    predict(given, tmp_path / "out", models(oracle(study), _uniform()), quiet=True)
+    assert not partial.exists()
+
+
 def test_packed_volumes_of_several_members_are_read(tmp_path: Path) -> None:
     raw = small()
     parts = gzip.compress(raw[:999]) + gzip.compress(raw[999:]) + bytes(50)
