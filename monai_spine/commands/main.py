@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from monai_spine import __version__, console
-from monai_spine.commands import bundles, experiments, studies, tables
+from monai_spine.commands import bundles, experiments, jobs, studies, tables
 
 app = typer.Typer(
     help="Graded degenerative findings from lumbar-spine MRI. Research software: not a medical device.",
@@ -36,6 +36,7 @@ def _options(
 
 for command in (*studies.COMMANDS, *tables.COMMANDS, *experiments.COMMANDS, *bundles.COMMANDS):
     app.command()(command)
+app.add_typer(jobs.app, name="job")
 
 
 def main() -> None:
