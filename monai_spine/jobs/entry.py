@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import socket
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -64,8 +65,8 @@ def launch_arguments(job: Job, placement: Placement) -> list[str]:
     # torchrun compares host names to find who holds the store, which fails in containers, so that it is said here.
     host = f"is_host={int(placement.node == 0)},join_timeout={_JOIN_SECONDS}"
     meeting = ["--rdzv-backend=c10d", f"--rdzv-endpoint={placement.master}", f"--rdzv-id={placement.run}"]
-    if placement.master.startswith("127."):
-        meeting.append("--local-addr=127.0.0.1")
+    if address := _own_address(placement.master.partition(":")[0]):
+        meeting.append(f"--local-addr={address}")  # else others would have to resolve this machine's host name
     return [f"--nnodes={placement.nodes}", *meeting, f"--rdzv-conf={host}", *arguments]
 
 
@@ -112,12 +113,25 @@ def export_bundle(job: Job, folder: Path, weights: Path, model: Path) -> Path:
     return target
 
 
+def _own_address(master: str) -> str | None:
+    """This machine's address in the network of another one; None if that is not known."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as one:
+        try:
+            one.connect((master, 9))  # sends nothing: it only chooses the route
+        except OSError:
+            return None
+        return str(one.getsockname()[0])
+
+
 def _torchrun(launch: list[str], training: list[str]) -> int:
     """Run the training under torchrun in this process; its exit code, 2 for a fault of the user's input."""
     from torch.distributed.elastic.multiprocessing.api import SignalException
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.run import parse_args, run
 
+    # Else the processes of all attempts share the store of torchrun, and after a restart on several machines read the
+    # addresses of those that were killed: "Gloo connectFullMesh failed … Connection refused" (torch 2.15).
+    os.environ["TORCH_DISABLE_SHARE_RDZV_TCP_STORE"] = "1"
     try:
         run(parse_args([*launch, *training]))
     except ChildFailedError as err:

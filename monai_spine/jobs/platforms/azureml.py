@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import logging
-import warnings
+import contextlib
+import io
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -72,10 +72,8 @@ class AzureML(Platform):
         content = read_content(path, yaml.safe_load)
         if not isinstance(content.get("environment"), dict) or "image" not in content["environment"]:
             raise InvalidTableError(f"{path}: expected an environment with an image")
-        logging.getLogger("azure").setLevel(logging.ERROR)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            load_job = import_vendor("azure.ai.ml").load_job
+        load_job = import_vendor("azure.ai.ml").load_job
+        with contextlib.redirect_stderr(io.StringIO()):  # for remarks about fields that may still change
             try:
                 load_job(path)
             except Exception as err:  # marshmallow's and azure's own

@@ -42,7 +42,7 @@ class Kubernetes(Platform):
                 "command": self.command(job, job.folder),
                 "numNodes": job.nodes,
                 "numProcPerNode": job.processes,
-                "resourcesPerNode": {"limits": resources, "requests": resources},
+                "resourcesPerNode": {"limits": resources, "requests": dict(resources)},
             },
             "runtimePatches": [_patch(job)],
         }

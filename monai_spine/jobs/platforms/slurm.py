@@ -58,10 +58,8 @@ class Slurm(Platform):
                 ["apptainer", "exec", *(["--nv"] if job.accelerator else []), f"docker://{job.image}"]
             )
             python = f"{container} python"
-        command = f"srun --kill-on-bad-exit=1 {python} -m {ENTRY} {shlex.quote(job.folder)}"
-        return "\n".join(["#!/bin/bash", *directives, "", *_BODY, command, "wait", ""]).replace(
-            f"{command}\nwait", f"{command} &\nwait $!"
-        )
+        command = f"srun --kill-on-bad-exit=1 {python} -m {ENTRY} {shlex.quote(job.folder)} &"
+        return "\n".join(["#!/bin/bash", *directives, "", *_MEETING, command, *_WAITING, ""])
 
     def check(self, path: Path) -> None:
         """Ask bash about the script, and simple-slurm about the options; Slurm itself has no types in a package."""
@@ -106,11 +104,15 @@ class Slurm(Platform):
         }
 
 
-_BODY = (
+_MEETING = (
     "set -euo pipefail",
     'MASTER_ADDR=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)',
     f"MASTER_PORT=$(({PORT} + SLURM_JOB_ID % 1000))  # jobs may share a machine",
     "export MASTER_ADDR MASTER_PORT",
-    "# Slurm warns this shell a minute before it takes the machines; the steps get the warning too.",
-    "trap 'kill -TERM %1' TERM",
+)
+_WAITING = (
+    "step=$!",
+    "# Slurm warns this shell a minute before it takes the machines; the step gets the warning too, and may end.",
+    "trap 'kill -TERM \"$step\"' TERM",
+    'wait "$step" || wait "$step"',
 )
