@@ -186,7 +186,9 @@ class _Run:
         return self.folder / f"machine-{node}.log"
 
     def _wait(self, machines: Sequence[subprocess.Popen[bytes]], deadline: float) -> None:
-        while any(machine.poll() is None for machine in machines):
+        running = True
+        while running:
+            running = any([machine.poll() is None for machine in machines])  # a list: every machine is asked
             for node, machine in enumerate(machines):
                 if machine.returncode:
                     raise RehearsalError(
