@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, TypeVar
 
-from monai_spine.errors import ExitCode, SpineError
+from monai_spine.errors import ExitCode, SpineError, counted
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -57,11 +57,28 @@ def progress_bar(quiet: bool = False) -> Progress:
     )
 
 
+def in_words(seconds: float) -> str:
+    """A length of time for people: ``less than a minute``, ``about 7 minutes``, ``about 2.5 hours``."""
+    minutes = round(seconds / 60)
+    if minutes < 1:
+        return "less than a minute"
+    if minutes < 90:
+        return f"about {counted(minutes, 'minute')}"
+    hours = seconds / 3600
+    return f"about {hours:.1f} hours" if hours < 48 else f"about {hours / 24:.0f} days"
+
+
+def _pace(done: int, elapsed: float | None) -> str:
+    """How fast items go by: ``3.2/s``, or for slow ones ``12.4 s each``."""
+    if not elapsed or not done:
+        return ""
+    return f"{done / elapsed:.1f}/s" if done >= elapsed else f"{elapsed / done:.1f} s each"
+
+
 def track(items: Iterable[Item], description: str, total: int, quiet: bool = False) -> Iterable[Item]:
     """Yield the items one by one while a progress bar counts them; ``total`` is their number."""
     with progress_bar(quiet) as bar:
         task = bar.add_task(description, total=total, rate="")
         for done, item in enumerate(items, start=1):
             yield item
-            elapsed = bar.tasks[0].elapsed
-            bar.update(task, advance=1, rate=f"{done / elapsed:.1f}/s" if elapsed else "")
+            bar.update(task, advance=1, rate=_pace(done, bar.tasks[0].elapsed))

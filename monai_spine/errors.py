@@ -58,6 +58,15 @@ class InvalidOptionError(SpineError):
     """An option's value cannot be used."""
 
 
+def counted(number: int, noun: str) -> str:
+    """A number with its noun: ``1 study``, ``2 studies``. ``noun`` is the singular."""
+    if number == 1:
+        return f"{number} {noun}"
+    if noun.endswith("y"):
+        return f"{number} {noun[:-1]}ies"
+    return f"{number} {noun}es" if noun.endswith("s") else f"{number} {noun}s"
+
+
 def listed(names: Sequence[str], separator: str = ", ", shown: int = 5) -> str:
     """The first few of many names and the number of the others, for the end of a message."""
     rest = len(names) - shown

@@ -1,7 +1,5 @@
 """What can be wrong with a datalist of studies: the codes of ``check.json``, in the order of the report."""
 
-from __future__ import annotations
-
 from enum import unique
 
 from data_prep.faults import FaultCode, error, note, warning

@@ -1,7 +1,5 @@
 """The check of a datalist from reading it to writing the report."""
 
-from __future__ import annotations
-
 import functools
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -144,8 +142,8 @@ def _checked(
     if stored is not None:
         faults += [*faults_against(by_number, plain, stored.spreads), *fingerprints.faults_of_shares(studies, stored)]
     faults.sort(key=lambda f: (f.code.rank, -1 if f.number is None else f.number, f.path, f.detail))  # the worst first
-    sound = _without_faults(facts, (fault for fault in faults if fault.code.severity is Severity.ERROR))
-    return CheckedData(name, studies, facts, faults, fingerprints.take(studies, facts, sound))
+    faultless = _without_faults(facts, (fault for fault in faults if fault.code.severity is Severity.ERROR))
+    return CheckedData(name, studies, facts, faults, fingerprints.fingerprint_of(studies, facts, faultless))
 
 
 def _without_faults(facts: Sequence[VolumeFacts], faults: Iterable[Fault]) -> list[VolumeFacts]:

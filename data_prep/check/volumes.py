@@ -1,11 +1,8 @@
 """Reading the volumes of a data set: a volume is read whole, or refused with a code."""
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +12,7 @@ from nibabel.nifti1 import Nifti1Image
 from data_prep.check.codes import Code
 from data_prep.check.entries import leaves_folder
 from data_prep.choices import MAX_BYTES
-from monai_spine.data.volume import UNREADABLE, open_volume, slice_geometry, slices_last
+from monai_spine.data.volume import UNREADABLE, Volume, open_volume, slice_geometry, slices_last
 from monai_spine.errors import (
     InvalidVolumeError,
     NoAffineError,
@@ -23,7 +20,6 @@ from monai_spine.errors import (
     SingularAffineError,
     TwoAffinesError,
 )
-from monai_spine.geometry import Array
 
 _CODES = {
     NotVolumetricError: Code.NOT_3D,
@@ -31,19 +27,6 @@ _CODES = {
     NoAffineError: Code.NO_AFFINE,
     TwoAffinesError: Code.TWO_AFFINES,
 }
-
-
-@dataclass(frozen=True)
-class Volume:
-    """Voxels ``(i, j, k)`` as float32, slices along ``k``, and the affine to RAS mm."""
-
-    voxels: npt.NDArray[np.float32]
-    affine: Array
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Voxels along each axis."""
-        return self.voxels.shape
 
 
 class UnusableVolumeError(Exception):
@@ -57,11 +40,8 @@ class UnusableVolumeError(Exception):
 def read(folder: Path, name: str) -> Volume:
     """Read a 3-D NIfTI file whose path ``name`` is relative to the datalist's folder.
 
-    Raises
-    ------
-    UnusableVolumeError
-        If the path leaves the folder, or the volume is not there, cannot be read, is not 3-D, has voxels that are not
-        finite, an affine that is absent or singular, or two that contradict each other.
+    Raises `UnusableVolumeError` if the path leaves the folder, or the volume is not there, cannot be read, is not 3-D,
+    has voxels that are not finite, an affine that is absent or singular, or two that contradict each other.
     """
     if leaves_folder(name):
         raise UnusableVolumeError(Code.PATH_OUTSIDE, "the path is absolute or climbs out of the folder")

@@ -1,6 +1,4 @@
-"""What is odd about a study of a collection: found, reported and kept, never a reason to crash."""
-
-from __future__ import annotations
+"""What can be wrong with a study of a collection: it is reported, and never ends the run."""
 
 from enum import unique
 
@@ -21,7 +19,7 @@ class Code(FaultCode):
     REFUSED_STACK = warning("the converter refused images; manifest.csv or series.csv says why")
     REFUSED_FILE = warning("files that could not be read")
     FOUR_DIMENSIONAL = warning("a volume over time, which no series type expects; left out of the datalist")
-    TYPE_NOT_TOLD = warning("a series whose type is not given and cannot be derived for sure; left out: give it")
+    TYPE_UNKNOWN = warning("a series whose type is not given and cannot be derived for sure; left out: give it")
     TYPE_CONTRADICTED = warning("a series whose slices cannot be of the type that was given; left out")
     IN_BOTH_SECTIONS = warning("the patient also has a labelled study; do not judge a model by this one")
     NO_POINT = warning("a label without a point")

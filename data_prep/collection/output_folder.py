@@ -1,7 +1,5 @@
 """The folder that a collection is written to: what lies in it already, and files written whole."""
 
-from __future__ import annotations
-
 import csv
 import json
 import shutil
@@ -63,10 +61,7 @@ def open_output(out: Path) -> Path:
 
     An earlier datalist is removed first: a datalist in the folder means that everything beside it is complete.
 
-    Raises
-    ------
-    OutputError
-        If the folder cannot be created or written to.
+    Raises `OutputError` if the folder cannot be created or written to.
     """
     shelf = out / SHELF
     try:
@@ -112,10 +107,7 @@ def _is_ours(path: Path) -> bool:
 def output_file(path: Path) -> Iterator[TextIO]:
     """A text file of the output that is there whole when the block ends, and not at all when it fails.
 
-    Raises
-    ------
-    OutputError
-        If it cannot be written.
+    Raises `OutputError` if it cannot be written.
     """
     with output_errors(path), whole_file(path) as partial, partial.open("w", encoding="utf-8", newline="") as file:
         yield file
@@ -144,10 +136,7 @@ class DatalistWriter:
     def add(self, section: str, entry: Entry) -> None:
         """Add an entry; no training entry may follow a test entry.
 
-        Raises
-        ------
-        ValueError
-            If it does.
+        Raises `ValueError` if it does.
         """
         if section != self._section:
             self._open_test()

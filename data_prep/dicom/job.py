@@ -73,8 +73,14 @@ def run_job(job: Job, settings: Settings) -> JobResult:
     except Exception as error:  # one series of thousands must not end the run
         logger.debug("a series could not be converted", exc_info=True)
         refusal = Refused(Reason.UNREADABLE, f"{type(error).__name__} while converting")
-        rows = tuple(unused_row(frame, "refused", frame.reason or refusal.reason) for frame in job.frames)
+        rows = tuple(_refused_row(frame, refusal) for frame in job.frames)
         return JobResult((_manifest_row(Stack((job.frames,)), 0, "", refusal),), rows)
+
+
+def _refused_row(frame: Frame, refusal: Refused) -> FileRow:
+    if frame.reason:
+        return unused_row(frame, "refused", frame.reason, frame.detail)
+    return unused_row(frame, "refused", refusal.reason, refusal.detail)
 
 
 def _convert_series(job: Job, settings: Settings) -> JobResult:
@@ -103,7 +109,7 @@ def _convert_stack(stack: Stack, number: int, settings: Settings) -> tuple[Manif
             raise Refused(stack.reason, stack.detail)
         _write(stack, Path(settings.out) / name, settings)
     except Refused as refusal:
-        rows = [unused_row(frame, "refused", frame.reason or refusal.reason) for frame in stack.frames]
+        rows = [_refused_row(frame, refusal) for frame in stack.frames]
         return _manifest_row(stack, number, "", refusal), rows
     rows = [
         FileRow(frame.path, frame.index, "used", "", name, k, t if stack.is_4d else None)

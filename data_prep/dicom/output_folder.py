@@ -122,7 +122,9 @@ def hashed_uid(uid: str, salt: str) -> str:
     return f"2.25.{int.from_bytes(digest, 'big')}"
 
 
-def with_names(frames: Iterable[Frame], source: Path, name_by: NameBy, salt: str | None) -> list[Frame]:
+def with_names(
+    frames: Iterable[Frame], source: Path, name_by: NameBy, salt: str | None, *, one_study: bool = False
+) -> list[Frame]:
     """The frames with the study and series names under which their volumes are written.
 
     Parameters
@@ -133,15 +135,19 @@ def with_names(frames: Iterable[Frame], source: Path, name_by: NameBy, salt: str
         ``uid`` for StudyInstanceUID and SeriesInstanceUID, ``folder`` for ``<study>/<series>/*.dcm``.
     salt
         Replace UIDs by hashes with this salt; None to keep them.
+    one_study
+        Give all frames the same study name.
     """
     identities: dict[object, Identity] = {}
     named = []
     for frame in frames:
-        nameless = not (frame.identity.study and frame.identity.series)
-        folder = frame.path.rpartition("/")[0] if name_by == "folder" or nameless else ""
+        by_folder = name_by == "folder" or not frame.identity.series
+        folder = frame.path.rpartition("/")[0] if by_folder else ""
         key = (folder, frame.identity)
         if key not in identities:
             identities[key] = _named(frame.identity, folder, source, name_by, salt)
+            if one_study:
+                identities[key] = replace(identities[key], study_name="study")
         identity = identities[key]
         named.append(frame if identity == frame.identity else replace(frame, identity=identity))
     return _without_clashes(named)
@@ -169,15 +175,15 @@ def _renamed(identity: Identity) -> Identity:
 def _named(identity: Identity, folder: str, source: Path, name_by: NameBy, salt: str | None) -> Identity:
     study, series = identity.study, identity.series
     if salt is not None:
-        study, series = hashed_uid(study, salt), hashed_uid(series, salt)
+        study, series = (hashed_uid(uid, salt) if uid else "" for uid in (study, series))
         identity = replace(identity, study=study, series=series)
     if name_by == "folder":
         study, series = _folders(folder, source)
-    elif not (identity.study and identity.series):
-        # Without UIDs, files of two folders may be of two series. A digest of the folder tells them apart, since its
+    elif not series:
+        # Without a UID, files of two folders may be of two series. A digest of the folder tells them apart, since its
         # name may be a patient's.
         digest = hashlib.blake2b(folder.encode("utf-8", "replace"), digest_size=6).hexdigest()
-        series = f"{_plain(series, 'series') if series else 'series'}-{digest}"
+        series = f"series-{digest}"
     return replace(identity, study_name=_plain(study, "study"), series_name=_plain(series, "series"))
 
 

@@ -1,4 +1,8 @@
-"""The two tables of a conversion: ``manifest.csv`` has a row per stack, ``files.csv`` a row per input file or frame."""
+"""The tables of a conversion: ``manifest.csv`` has a row per stack, ``files.csv`` a row per input file or frame.
+
+``refused.csv`` says why for each refused file or frame, as ``manifest.csv`` cannot for files that are in no stack. It
+is there only if something was refused.
+"""
 
 from __future__ import annotations
 
@@ -50,22 +54,52 @@ class FileRow:
     nifti: str
     k: int | None
     t: int | None
+    detail: str = ""
+    """Why it was refused, for ``refused.csv`` alone."""
 
 
-def unused_row(frame: Frame, status: str, reason: Reason | None = None) -> FileRow:
+@dataclass(frozen=True, slots=True)
+class RefusedRow:
+    """A refused file or frame, with the numbers that were found."""
+
+    path: str
+    frame: int | None
+    reason: str
+    detail: str
+
+
+TABLES: dict[str, tuple[type[ManifestRow | FileRow | RefusedRow], tuple[str, ...]]] = {
+    "manifest.csv": (ManifestRow, tuple(field.name for field in fields(ManifestRow))),
+    "files.csv": (FileRow, tuple(field.name for field in fields(FileRow) if field.name != "detail")),
+    "refused.csv": (RefusedRow, tuple(field.name for field in fields(RefusedRow))),
+}
+"""The rows and columns of each table."""
+
+
+def refused_rows(files: Iterable[FileRow]) -> list[RefusedRow]:
+    """The rows of ``refused.csv``."""
+    return [RefusedRow(row.path, row.frame, row.reason, row.detail) for row in files if row.status == "refused"]
+
+
+def unused_row(frame: Frame, status: str, reason: Reason | None = None, detail: str = "") -> FileRow:
     """The row of a frame that is in no volume."""
-    return FileRow(frame.path, frame.index, status, "" if reason is None else reason.value, "", None, None)
+    return FileRow(frame.path, frame.index, status, "" if reason is None else reason.value, "", None, None, detail)
 
 
 def frameless_row(header: FileHeader) -> FileRow:
     """The row of a file without an image: ``ignored`` if it is not meant to hold one, else ``refused``."""
     reason = header.reason or Reason.UNREADABLE
     status = "ignored" if reason is Reason.NOT_AN_IMAGE else "refused"
-    return FileRow(header.path, None, status, reason.value, "", None, None)
+    return FileRow(header.path, None, status, reason.value, "", None, None, header.detail)
 
 
-def write(path: Path, row_type: type[ManifestRow | FileRow], rows: Iterable[ManifestRow | FileRow]) -> None:
-    """Write a table, whole or not at all.
+def cells(name: str, row: ManifestRow | FileRow | RefusedRow) -> list[str]:
+    """The cells of a row of a table, as text."""
+    return ["" if value is None else str(value) for value in operator.attrgetter(*TABLES[name][1])(row)]
+
+
+def write(path: Path, rows: Iterable[ManifestRow | FileRow | RefusedRow]) -> None:
+    """Write one of `TABLES`, whole or not at all.
 
     Raises
     ------
@@ -74,7 +108,7 @@ def write(path: Path, row_type: type[ManifestRow | FileRow], rows: Iterable[Mani
     """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    columns = [field.name for field in fields(row_type)]
+    columns = TABLES[path.name][1]
     writer.writerow(columns)
     values = operator.attrgetter(*columns)  # dataclasses.astuple copies deeply, and takes ten times as long
     writer.writerows(["" if value is None else value for value in values(row)] for row in rows)

@@ -3,8 +3,6 @@
 Patients of DICOM files are told apart without being named.
 """
 
-from __future__ import annotations
-
 import io
 import math
 import os
@@ -34,8 +32,8 @@ from monai_spine.console import track
 
 FOLDER = "images"
 _OURS = re.compile(r"\d{6}\.png")
-_PATIENT, _CENTRE, _WIDTH, _FUNCTION, _LUT = 0x00100020, 0x00281050, 0x00281051, 0x00281056, 0x00283010
-_TAGS = frozenset((_PATIENT, _CENTRE, _WIDTH, _FUNCTION, _LUT))
+_CENTRE, _WIDTH, _FUNCTION, _LUT = 0x00281050, 0x00281051, 0x00281056, 0x00283010
+_TAGS = frozenset((_CENTRE, _WIDTH, _FUNCTION, _LUT))
 _WITHOUT_PLACE = {Reason.NO_GEOMETRY, Reason.LOCALIZER}
 """Reasons that keep a frame out of a volume, and not from being a picture."""
 Grey = npt.NDArray[np.float64]
@@ -64,10 +62,7 @@ class Pictures:
 def scratch_beside(out: Path) -> Iterator[Path]:
     """A folder for pictures inside of ``out``, gone when the block ends.
 
-    Raises
-    ------
-    OutputError
-        If it cannot be made.
+    Raises `OutputError` if it cannot be made.
     """
     fresh = not out.exists()
     scratch = out / f".{FOLDER}.{os.getpid()}.part"
@@ -131,10 +126,7 @@ def settle(scratch: Path, out: Path, kept: Sequence[str]) -> None:
 def check_place(out: Path) -> None:
     """Make sure that nothing but pictures of an earlier run lies where pictures are to go.
 
-    Raises
-    ------
-    OutputError
-        If there is something else.
+    Raises `OutputError` if there is something else.
     """
     place = out / FOLDER
     if place.exists() and not (place.is_dir() and all(_OURS.fullmatch(entry.name) for entry in place.iterdir())):
@@ -157,10 +149,8 @@ def write_picture(source: Path, target: Path) -> str:
     Stored values are rescaled; the first window of the header, or without one the range of the values, is spread over
     0 to 65535; ``MONOCHROME1`` is inverted.
 
-    Raises
-    ------
-    Refused
-        If it is no DICOM, damaged, in colour, of several frames, or has a look-up table in the place of a number.
+    Raises `Refused` if it is no DICOM, damaged, in colour, of several frames, or has a look-up table in the place of a
+    number.
     """
     header = read_header(Source(source.name, str(source)))
     if not header.frames:
@@ -180,7 +170,7 @@ def write_picture(source: Path, target: Path) -> str:
     png = io.BytesIO()
     Image.fromarray(np.rint(grey * 65535).astype(np.uint16)).save(png, "PNG", compress_level=1)
     nifti.write(target, [png.getvalue()])
-    return frame.identity.patient if elements.data(_PATIENT).strip(b" \0") else ""
+    return frame.identity.patient.number
 
 
 def shown(values: Grey, elements: Elements) -> Grey:

@@ -1,7 +1,5 @@
 """The inspection of an image: whether it can be read, a digest of its pixels, and thumbnails."""
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field

@@ -1,7 +1,5 @@
 """How columns and cells of a user's tables may be spelt."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable
 

@@ -68,12 +68,8 @@ class StudyTable:
 def read_study_table(path: Path, labels: Path | None = None, points: Path | None = None) -> StudyTable:
     """Read the table, and the tables of labels and points where there are any.
 
-    Raises
-    ------
-    MissingInputError
-        If a table or a column that it must have is not there.
-    InvalidTableError
-        If anything in the tables breaks their format.
+    Raises `MissingInputError` if a table or a column that it must have is not there.
+    Raises `InvalidTableError` if anything in the tables breaks their format.
     """
     main = _read(path, {"study", "path"}, [])
     label_table = (

@@ -17,6 +17,8 @@ from monai_spine.errors import ExitCode, SpineError
 
 # A worker process of a data loader passes its error on as text.
 _FROM_WORKER = re.compile(r"^monai_spine\.errors\.\w+: (.+)$", re.MULTILINE)
+_LONGEST = 500
+"""Characters of an error's text; torch's may have hundreds of lines."""
 _CONFIG_ERRORS = (
     (re.compile(r"run ID '(.+)' doesn't exist"), "the config files have nothing to run called {0!r}"),
     (
@@ -51,7 +53,10 @@ def explanation(error: BaseException) -> str | None:
 def _explain(error_type: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
     message = explanation(error)
     if message is None:
+        # MONAI's own error, at the end of a long traceback, names the expression that failed, not why.
+        sys.stderr.write(f"cause: {cause_in_one_line(error)}\n")
         sys.__excepthook__(error_type, error, trace)
+        sys.stderr.write(f"cause: {cause_in_one_line(error)}\n")
         return
     # os._exit below does not flush.
     sys.stdout.flush()
@@ -59,6 +64,13 @@ def _explain(error_type: type[BaseException], error: BaseException, trace: Trace
     sys.stderr.flush()
     atexit._run_exitfuncs()  # which os._exit leaves out
     os._exit(ExitCode.BAD_INPUT)  # an excepthook cannot choose the exit code otherwise
+
+
+def cause_in_one_line(error: BaseException) -> str:
+    """The first error of a chain, as Python prints it, without its further lines."""
+    first = list(chain(error))[-1]
+    text = " ".join(str(first).split())
+    return f"{type(first).__name__}: {text[:_LONGEST]}" if text else type(first).__name__
 
 
 def chain(error: BaseException | None) -> Iterator[BaseException]:

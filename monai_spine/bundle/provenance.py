@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from monai_spine.bundle.model_description import description_path, read_description
 from monai_spine.errors import InvalidTableError
 
 RESEARCH = "Research software, not a medical device: not for diagnosis."
@@ -38,13 +39,19 @@ def read_metadata(bundle: Path) -> dict[str, Any]:
 
 
 def trained_on(bundle: Path) -> str | None:
-    """What the weights of a bundle were trained on; None if its metadata do not say.
+    """What the weights in a bundle's ``models`` were trained on; None if nothing says it.
+
+    The description beside ``models/model.pt`` counts before the metadata: a copy of a bundle that was trained again
+    has the metadata of the first weights.
 
     Raises
     ------
     InvalidTableError
         If the metadata are not a JSON object, or ``trained_on`` is not a word.
     """
+    weights = bundle / "models" / "model.pt"
+    if description_path(weights).is_file() and (described := read_description(weights).trained_on):
+        return described
     source = read_metadata(bundle).get("trained_on")
     if source is not None and not (isinstance(source, str) and source):
         raise InvalidTableError(

@@ -1,7 +1,5 @@
 """``monai-spine``: the command line. Each command imports what it needs when it runs."""
 
-from __future__ import annotations
-
 from typing import Annotated
 
 import typer

@@ -1,7 +1,5 @@
 """The commands that take studies: locate and predict. Each imports what it needs when it runs."""
 
-from __future__ import annotations
-
 from enum import Enum
 from pathlib import Path
 from typing import Annotated
@@ -115,7 +113,7 @@ def predict(  # noqa: PLR0917 - options
     Example:
       monai-spine predict -i dicom/ -o graded
       monai-spine predict -i nifti/ -o graded --model bundles/mine --model bundles/other --tta
-      monai-spine predict -i study.zip -o graded --model bundles/lumbar_25d_grader+efficientnet_b0 --weights cv/models
+      monai-spine predict -i study.zip -o graded --model bundles/lumbar_25d_grader --weights cv/models
     """
     from monai_spine.prediction.run import run_predict
 

@@ -1,14 +1,12 @@
 """The JSON file beside a NIfTI volume, as every command reads it: values by DICOM keyword, times in milliseconds."""
 
-from __future__ import annotations
-
-import json
 import re
 from pathlib import Path
 from typing import Any
 
 from monai_spine.data.series_typing import has_agent
 from monai_spine.errors import InvalidTableError
+from monai_spine.files import read_json
 
 SCHEMA = "monai_spine/volume/1"
 """``Schema`` of the sidecars that ``data_prep`` writes. Their times are in ms; dcm2niix and BIDS write seconds."""
@@ -54,19 +52,26 @@ def read_sidecar(path: Path) -> dict[str, Any]:
     if not sidecar.is_file():
         return {}
     try:
-        content = json.loads(sidecar.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as err:  # a JSON file may nest more deeply than Python's stack
-        raise InvalidTableError(f"{sidecar} is not JSON: {err}") from err
+        content = read_json(sidecar)
+    except OSError as err:
+        raise InvalidTableError(f"{sidecar} cannot be read: {err}") from err
     return _header(content) if isinstance(content, dict) else {}
+
+
+def study_of(path: Path) -> str:
+    """The study that a volume's sidecar says it is of; empty if it does not say so."""
+    try:
+        content = read_json(path.with_name(f"{stem_of(path)}.json"))
+    except (OSError, InvalidTableError):
+        return ""
+    known = content if isinstance(content, dict) else {}
+    return str(known.get("Study") or known.get("StudyInstanceUID") or "")
 
 
 def read_header(path: Path) -> dict[str, Any]:
     """`read_sidecar`, with the volume's own name before the description: names of BIDS data sets tell the weighting.
 
-    Raises
-    ------
-    InvalidTableError
-        As `read_sidecar`.
+    Raises `InvalidTableError` as `read_sidecar`.
     """
     header = read_sidecar(path)
     return {**header, "SeriesDescription": f"{stem_of(path)} {header.get('SeriesDescription', '')}".strip()}

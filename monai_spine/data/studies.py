@@ -5,8 +5,6 @@ name, if that begins with a type (``sagittal_t1.nii.gz``, ``axial_t2_1.nii.gz``)
 of the sidecar beside it, together with the plane of its affine. A volume of unknown type is left out with a warning.
 """
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -17,7 +15,7 @@ import numpy as np
 
 from monai_spine.data.datalist import Record, has_series, read_datalist
 from monai_spine.data.series_typing import PLANES, Confidence, SeriesVerdict, planes_named, series_type_of
-from monai_spine.data.sidecars import is_segmentation, read_header
+from monai_spine.data.sidecars import is_segmentation, read_header, study_of
 from monai_spine.data.volume import (
     PAIR_ADVICE,
     PAIR_SUFFIXES,
@@ -36,21 +34,14 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class FoundStudy:
-    """A study made of NIfTI files.
-
-    Attributes
-    ----------
-    record
-        In the form of `monai_spine.data.datalist`; it may have no volume at all.
-    left_out
-        Names of the files that are in no series type, and the reasons.
-    unreadable
-        Those of them whose header or sidecar cannot be read.
-    """
+    """A study made of NIfTI files."""
 
     record: Record
+    """In the form of `monai_spine.data.datalist`; it may have no volume at all."""
     left_out: dict[str, str]
+    """Names of the files that are in no series type, and the reasons."""
     unreadable: frozenset[str] = frozenset()
+    """Those of them whose header or sidecar cannot be read."""
 
 
 def find_studies(path: str | Path, section: str = "test") -> list[Record]:
@@ -99,12 +90,13 @@ def find_study(study_id: str, files: Iterable[Path], *, leave_out_bad: bool = Fa
     Parameters
     ----------
     leave_out_bad
-        Whether to leave out a file whose header or sidecar cannot be read, with the reason, instead of raising.
+        Whether to leave out a file whose header or sidecar cannot be read, with the reason, instead of raising. All
+        are left out if their sidecars name several studies.
 
     Raises
     ------
     InvalidTableError, InvalidVolumeError
-        If a header or sidecar cannot be read.
+        If a header or sidecar cannot be read, or sidecars name several studies.
     """
     series: dict[str, list[str]] = {series_type.value: [] for series_type in SeriesType}
     left_out: dict[str, str] = {}
@@ -123,6 +115,14 @@ def find_study(study_id: str, files: Iterable[Path], *, leave_out_bad: bool = Fa
             left_out[file.name] = verdict.reason
         else:
             series[verdict.series_type.value].append(str(file))
+    used = [Path(file) for files_of_type in series.values() for file in files_of_type]
+    if len(of := {study_of(file) for file in used} - {""}) > 1:
+        reason = f"volumes of {len(of)} studies in one folder, by their sidecars; put each study into its own folder"
+        if not leave_out_bad:
+            raise InvalidTableError(f"study {study_id}: {reason}")
+        left_out |= {file.name: reason for file in used}
+        unreadable |= {file.name for file in used}
+        series = {series_type.value: [] for series_type in SeriesType}
     record: Record = {
         "study_id": study_id,
         "patient_id": study_id,
@@ -137,10 +137,7 @@ def find_study(study_id: str, files: Iterable[Path], *, leave_out_bad: bool = Fa
 def series_verdict(path: Path) -> SeriesVerdict:
     """The series type of a NIfTI file, by its name or else by its sidecar and plane.
 
-    Raises
-    ------
-    InvalidTableError, InvalidVolumeError
-        If its sidecar or its header cannot be read.
+    Raises `InvalidTableError` or `InvalidVolumeError` if its sidecar or its header cannot be read.
     """
     # The header is read in any case, so that a damaged file is refused here and not in the middle of a run.
     image = open_volume(path)
@@ -181,10 +178,7 @@ def is_nifti(path: Path) -> bool:
 def check_no_pairs(path: Path) -> None:
     """Refuse volumes in two files (``.hdr`` and ``.img``), which no command reads, and say what to do.
 
-    Raises
-    ------
-    InvalidVolumeError
-        If the path is such a file, or a folder that holds one.
+    Raises `InvalidVolumeError` if the path is such a file, or a folder that holds one.
     """
     files = [path] if path.is_file() else sorted(path.iterdir()) if path.is_dir() else []
     for file in files:

@@ -6,8 +6,6 @@ mapped into memory where that is possible). The first two have the slices along 
 the file's axes: programs that turn volumes to RAS put the slices of a sagittal stack first.
 """
 
-from __future__ import annotations
-
 import io
 import itertools
 import zlib
@@ -77,19 +75,21 @@ class Volume:
     voxels: npt.NDArray[np.float32]
     affine: Array
 
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Voxels along each axis."""
+        return self.voxels.shape
+
 
 def read_volume(path: str | Path, opened: Opener | None = None) -> Volume:
     """Read a 3-D NIfTI file that ``opened`` opens, `open_volume` if None.
 
-    Raises
-    ------
-    MissingInputError
-        If there is no such file.
-    InvalidVolumeError
-        If it is not NIfTI, is cut short, is not 3-D, holds numbers that are not finite, has a singular affine or none,
-        or a qform that contradicts its sform.
+    Raises `MissingInputError` if there is no such file.
+    Raises `InvalidVolumeError` if it is not NIfTI, is cut short, is not 3-D, holds numbers that are not finite, has a
+    singular affine or none, or a qform that contradicts its sform.
     """
     image = (opened or open_volume)(path)
+    _check_grey(image, path)
     try:
         voxels = np.asarray(image.dataobj, dtype=np.float32)
     except _BAD_VOXELS as err:
@@ -106,12 +106,11 @@ def read_slice(path: str | Path, k: int, opened: Opener | None = None) -> Volume
     The affine leads from ``(i, j, 0)`` to RAS mm. ``opened`` opens the file, `open_volume` if None. Slices are counted
     along the axis of `slices_last`.
 
-    Raises
-    ------
-    MissingInputError, InvalidVolumeError
-        As `read_volume`; only the slice itself is checked for numbers that are not finite.
+    Raises `MissingInputError` or `InvalidVolumeError` as `read_volume`; only the slice itself is checked for numbers
+    that are not finite.
     """
     image = (opened or open_volume)(path)
+    _check_grey(image, path)
     axes = slices_last(image)
     part = tuple(slice(k, k + 1) if axis == axes[2] else slice(None) for axis in range(3))
     try:
@@ -139,8 +138,7 @@ def stored_voxels(image: Nifti1Image, path: str | Path) -> npt.NDArray[Any]:
         If the file is cut short, or its voxels are not numbers.
     """
     proxy, path = cast(ArrayProxy, image.dataobj), Path(path)
-    if proxy.dtype.kind not in "iuf":
-        raise InvalidVolumeError(f"{path}: expected numbers as voxels, but found the type {proxy.dtype}")
+    _check_grey(image, path)
     try:
         if isinstance(proxy.file_like, io.BytesIO):
             unpacked = proxy.file_like.getvalue()  # shares the bytes; get_unscaled() would copy them
@@ -158,10 +156,7 @@ def stored_voxels(image: Nifti1Image, path: str | Path) -> npt.NDArray[Any]:
 def open_volume(path: str | Path) -> Nifti1Image:
     """Open a 3-D NIfTI file and check its header; the voxels stay on disk.
 
-    Raises
-    ------
-    MissingInputError, InvalidVolumeError
-        As `read_volume`, as far as the header shows it.
+    Raises `MissingInputError` or `InvalidVolumeError` as `read_volume`, as far as the header shows it.
     """
     if not Path(path).is_file():
         raise MissingInputError(f"expected a NIfTI volume, but there is no file {path}")
@@ -182,6 +177,7 @@ def open_volume(path: str | Path) -> Nifti1Image:
             f"{path}: expected an affine with a volume per voxel, but its determinant is {determinant}"
         )
     _check_place(image, path)
+    _check_length(image, Path(path))
     return image
 
 
@@ -190,10 +186,7 @@ def open_unpacked(path: str | Path) -> Nifti1Image:
 
     Whatever reads the image afterwards does not read the packed file again.
 
-    Raises
-    ------
-    MissingInputError, InvalidVolumeError
-        As `open_volume`; also if the file cannot be unpacked.
+    Raises `MissingInputError` or `InvalidVolumeError` as `open_volume`; also if the file cannot be unpacked.
     """
     image = open_volume(path)
     if not _is_gzip(Path(path)):
@@ -208,7 +201,8 @@ def open_unpacked(path: str | Path) -> Nifti1Image:
 
 def _load(path: Path) -> Any:
     if path.name.lower().endswith(".gz") or not _is_gzip(path):
-        return nib.load(path)
+        # Not mapped: to touch a mapped page that a cut file has lost kills the process.
+        return nib.load(path, mmap=False)
     # A packed file without ".gz": nibabel would take its bytes for a header.
     content = igzip.decompress(path.read_bytes())
     size = {int.from_bytes(content[:4], order) for order in ("little", "big")}
@@ -229,12 +223,46 @@ def _without_last_axes(image: Nifti1Image) -> Nifti1Image:
     return type(image)(proxy, image.affine, image.header)
 
 
-def _check_place(image: Nifti1Image, path: str | Path) -> None:
-    """Refuse a volume that does not say where it lies, or says two places, or has an impossible size.
+def _check_grey(image: Nifti1Image, path: str | Path) -> None:
+    """Refuse a volume of colours or other values that are no numbers.
 
     Raises
     ------
-    NoAffineError, TwoAffinesError, SingularAffineError, InvalidVolumeError
+    InvalidVolumeError
+    """
+    if values := not_grey(image):
+        raise InvalidVolumeError(f"{path}: expected numbers as voxels, but found {values}")
+
+
+def not_grey(image: Nifti1Image) -> str:
+    """What a voxel of the volume holds, if that is not one real number; else empty."""
+    dtype = image.get_data_dtype()
+    if dtype.names:
+        return f"colours ({', '.join(dtype.names)})"
+    return "" if dtype.kind in "iuf" else f"the type {dtype}"
+
+
+def _check_length(image: Nifti1Image, path: Path) -> None:
+    """Refuse an unpacked file that ends before its voxels do: to map it and touch the end would kill the process.
+
+    Raises
+    ------
+    InvalidVolumeError
+    """
+    if _is_gzip(path) or not isinstance(image.dataobj, ArrayProxy):
+        return
+    proxy = image.dataobj
+    needed = int(proxy.offset) + int(np.prod(proxy.shape, dtype=np.int64)) * proxy.dtype.itemsize
+    if (size := path.stat().st_size) < needed:
+        raise InvalidVolumeError(
+            f"{path}: the voxels cannot be read, the file is damaged or cut short ({size} of {needed} bytes)"
+        )
+
+
+def _check_place(image: Nifti1Image, path: str | Path) -> None:
+    """Refuse a volume that does not say where it lies, or says two places, or has an impossible size.
+
+    Raises `NoAffineError`, `TwoAffinesError`, `SingularAffineError` or `InvalidVolumeError`.
     """
     header = image.header
     codes = int(header["qform_code"]), int(header["sform_code"])

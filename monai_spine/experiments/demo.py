@@ -1,8 +1,5 @@
 """The demo: the whole chain on phantoms, step by step, with the commands that a user would type."""
 
-from __future__ import annotations
-
-import json
 import shlex
 import subprocess
 import sys
@@ -12,6 +9,7 @@ from pathlib import Path
 
 from monai_spine.bundle.shipped import UNET_CLASSIFIER
 from monai_spine.errors import SpineError
+from monai_spine.files import read_json
 
 
 class DemoError(SpineError):
@@ -94,7 +92,7 @@ def _ending(out: Path, seconds: float) -> str:
 
     solution, submission = out / "unseen/train.csv", out / "predictions/predictions.csv"
     report = report_score(solution, submission, prior_from=out / "rsna/train.csv")
-    floor = json.loads((out / "unseen/floor.json").read_text(encoding="utf-8"))["floor"]["score"]
+    floor = read_json(out / "unseen/floor.json")["floor"]["score"]
     return f"""
 The held-out studies, {seconds / 60:.1f} minutes after the start (the prior is learnt from the training labels):
 

@@ -188,7 +188,7 @@ class _Run:
     def _wait(self, machines: Sequence[subprocess.Popen[bytes]], deadline: float) -> None:
         running = True
         while running:
-            running = any([machine.poll() is None for machine in machines])  # a list: every machine is asked
+            running = None in [machine.poll() for machine in machines]
             for node, machine in enumerate(machines):
                 if machine.returncode:
                     raise RehearsalError(

@@ -11,6 +11,7 @@ import numpy as np
 
 from monai_spine.errors import InvalidTableError, MissingInputError
 from monai_spine.files import csv_text, write_text
+from monai_spine.levels.sagittal.chain import Doubt
 from monai_spine.levels.sagittal.points import Absent, Key, LevelPoint, PointKind
 from monai_spine.levels.study import LocatedStudy
 from monai_spine.spine import Level, Side
@@ -60,7 +61,8 @@ def read_study(folder: Path) -> LocatedStudy:
             Level(level): (one["volume"], one["slice"], one["distance_mm"])
             for level, one in content["axial_planes"].items()
         }
-        return LocatedStudy(content["study"], points, absent, content["volumes"], planes)
+        doubts = tuple(map(Doubt, content.get("doubts", ())))
+        return LocatedStudy(content["study"], points, absent, content["volumes"], planes, doubts)
     except (ValueError, KeyError, TypeError, AttributeError) as err:
         raise InvalidTableError(f"{path}: expected located points of the schema {SCHEMA!r} ({err})") from err
 
@@ -82,6 +84,7 @@ def _content(located: LocatedStudy) -> dict[str, object]:
         "study": located.study,
         "coordinates": "RAS mm",
         "volumes": dict(located.volumes),
+        "doubts": [doubt.value for doubt in located.doubts],
         "points": [
             {
                 "point": point.kind.value,

@@ -17,9 +17,9 @@ from monai_spine.console import track
 from monai_spine.data.datalist import Record
 from monai_spine.errors import InvalidTableError, MissingInputError, listed
 from monai_spine.levels.localizers import LevelLocator, RecessLocator
-from monai_spine.levels.sagittal.points import Absent, LevelPoint, PointKind
+from monai_spine.levels.sagittal.points import NO_SPINE, Absent, LevelPoint, PointKind
 from monai_spine.levels.search import StudyInput, search
-from monai_spine.levels.study import NO_SPINE, LocatedStudy
+from monai_spine.levels.study import LocatedStudy
 from monai_spine.spine import FINDINGS, TARGETS, Finding, Group, Level, Side
 
 logger = logging.getLogger(__name__)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +27,7 @@ from monai_spine.levels.localizers import LevelLocator, RecessLocator
 from monai_spine.levels.picture import level_picture
 from monai_spine.levels.recesses.planes import Detection, RecessPlane
 from monai_spine.levels.sagittal.grid import sagittal_grid
-from monai_spine.levels.sagittal.landmark_maps import map_affine
-from monai_spine.levels.sagittal.points import SpinePoints, points_of, read_maps
+from monai_spine.levels.sagittal.points import SpinePoints, points_of
 from monai_spine.levels.sagittal.volumes import SAGITTAL
 from monai_spine.levels.study import LocatedStudy, axial_grids, unite
 from monai_spine.spine import SeriesType, Side
@@ -41,6 +40,10 @@ class StudyInput:
     study: str
     sagittal: tuple[Path, ...]
     axial: tuple[Path, ...] = ()
+    types: Mapping[str, SeriesType] = field(default_factory=dict)
+    """Series types of sagittal volumes, by the names of their files, as far as they are known."""
+    left_out: Mapping[str, str] = field(default_factory=dict)
+    """Names of further files, and why they are not read."""
 
     @classmethod
     def of(cls, record: Record) -> StudyInput:
@@ -49,7 +52,13 @@ class StudyInput:
             safe_name(record["study_id"]),
             tuple(Path(file) for series_type in SAGITTAL for file in record.get(series_type.value, ())),
             tuple(Path(file) for file in record.get(SeriesType.AXIAL_T2.value, ())),
+            types_of(record),
         )
+
+
+def types_of(record: Record) -> dict[str, SeriesType]:
+    """The series types of a record's sagittal volumes, by the names of their files."""
+    return {Path(file).name: series_type for series_type in SAGITTAL for file in record.get(series_type.value, ())}
 
 
 @dataclass(frozen=True)
@@ -83,27 +92,28 @@ def search(
     ``recesses`` finds the recesses in axial slices; without it they are projected. ``opened`` opens the volumes.
     """
     spines: dict[str, SpinePoints] = {}
-    refused: dict[str, str] = {}
+    refused = dict(study.left_out)
     images: dict[str, tuple[torch.Tensor, Array]] = {}
     for path in study.sagittal:
         try:
             # One bad volume does not end the study, since others may show its levels.
             image, affine = sagittal_grid(read_volume(path, opened), path.name)
         except SpineError as error:
-            refused[path.name] = _reason(error, path)
+            refused[path.name] = reason_of(error, path)
             continue
-        spines[path.name] = read_maps(locator.maps(image), map_affine(affine), image.shape, affine)
+        spines[path.name] = locator.points(image, affine)
         images[path.name] = image, affine
-    located, axial = unite_volumes(study.study, spines, refused, study.axial, recesses, opened=opened)
+    located, axial = unite_volumes(study.study, spines, refused, study.axial, recesses, study.types, opened=opened)
     return SearchResult(located, images, axial)
 
 
-def unite_volumes(
+def unite_volumes(  # noqa: PLR0917 - as `unite`
     study: str,
     spines: Mapping[str, SpinePoints],
     refused: Mapping[str, str],
     axial: Sequence[Path],
     recesses: RecessLocator | None,
+    types: Mapping[str, SeriesType] | None = None,
     *,
     opened: Opener = open_volume,
 ) -> tuple[LocatedStudy, dict[str, Grid]]:
@@ -111,9 +121,14 @@ def unite_volumes(
 
     If an axial file cannot be read, its recesses stay projected, and ``volumes`` of the study holds the reason.
     """
-    grids = axial_grids(axial, opened)
     paths = {path.name: path for path in axial}
+    grids: dict[str, Grid] = {}
     unread: dict[str, str] = {}
+    for path in axial:
+        try:
+            grids |= axial_grids([path], opened)
+        except SpineError as error:
+            unread[path.name] = reason_of(error, path)
 
     # `unite` knows planes and no files; this function leads from one to the other.
     def detect(plane: RecessPlane) -> dict[Side, Detection]:
@@ -121,16 +136,16 @@ def unite_volumes(
         try:
             return recesses(plane, path, opened) if recesses else {}
         except SpineError as error:
-            unread[path.name] = _reason(error, path)
+            unread[path.name] = reason_of(error, path)
             return {}
 
-    located = unite(study, spines, refused, grids, detect)
+    located = unite(study, spines, refused, grids, detect, types)
     return replace(located, volumes={**located.volumes, **unread}), grids
 
 
-def _reason(error: SpineError, path: Path) -> str:
-    """An error's message without the file's name, under which it is written."""
-    return str(error).removeprefix(f"{path.name}: ").removeprefix(f"{path}: ")
+def reason_of(error: SpineError, path: Path) -> str:
+    """An error's message without the file's name, under which it is written, or the folders of this machine."""
+    return str(error).removeprefix(f"{path.name}: ").removeprefix(f"{path}: ").replace(str(path), path.name)
 
 
 logger = logging.getLogger(__name__)
@@ -163,7 +178,7 @@ class PointWriter(CaseWriter):
         for study, record in sorted(self.records.items()):
             spines = {name: spine for owner, name, spine in entries.values() if owner == study}
             axial = [Path(file) for file in record.get(SeriesType.AXIAL_T2.value, ())]
-            located, _ = unite_volumes(study, spines, {}, axial, self.recesses)
+            located, _ = unite_volumes(study, spines, {}, axial, self.recesses, types_of(record))
             write_study(self.output_dir, located)
             studies.append(located)
         write_points(self.output_dir, studies)

@@ -16,8 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from monai_spine.crops.stack import open_position
-from monai_spine.crops.study import SeenStack, StudyCrops
-from monai_spine.crops.study_images import STUDY_IMAGES
+from monai_spine.crops.study import STUDY_IMAGES, SeenStack, StudyCrops
 from monai_spine.crops.view import DIRECTIONS
 from monai_spine.data.coverage import VIEWS, nearest_showing, why_not_covered
 from monai_spine.data.datalist import Record

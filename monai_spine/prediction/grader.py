@@ -13,6 +13,7 @@ import torch
 from monai.inferers import SimpleInferer
 
 from monai_spine.bundle.errors import chain
+from monai_spine.bundle.model_description import description_path
 from monai_spine.bundle.provenance import trained_on
 from monai_spine.bundle.shipped import GRADER
 from monai_spine.data.datalist import Record
@@ -107,7 +108,8 @@ class Grader:
         Parameters
         ----------
         presets
-            Names of configuration files in the bundle's ``configs/presets`` with which its weights were trained.
+            Configuration files: names of those in the bundle's ``configs/presets``, or paths. Settings of the training
+            need none, since weights are described; new parts do, such as a further view.
         weights
             A file, or a folder with ``fold_*.pt`` or ``model.pt``; None for the bundle's ``models``. A
             ``calibration.json`` beside them is applied.
@@ -123,17 +125,21 @@ class Grader:
         configs = grader_bundle.config_files(bundle, presets)
         grader_bundle.check_is_grader(bundle)
         files = grader_bundle.weight_files(bundle, weights)
-        parts = grader_bundle.parsed_parts(configs, bundle, torch.device(device))
+        description = grader_bundle.common_description(files)
+        parts = grader_bundle.parsed_parts(
+            configs, bundle, torch.device(device), description=description, weights=files[0]
+        )
         # A network of its own for each file of weights: they are all in memory, and each study passes through all.
         networks = [load_weights(copy.deepcopy(parts["network_def"]), file) for file in files]
         beside = files[0].parent / "calibration.json"
         calibration = Calibration.read(beside) if beside.is_file() else None
-        source = trained_on(bundle) if weights is None else None  # the metadata are about the bundle's own weights
-        name = "+".join([bundle.resolve().name, *presets])
+        # the metadata are about the bundle's own weights
+        source = description.trained_on or (trained_on(bundle) if weights is None else None)
+        name = "+".join([bundle.resolve().name, *(Path(preset).stem for preset in presets)])
         preprocessings: list[tuple[Callable[..., Any], bool]] = [(parts["preprocessing"], False)]
         if flipped:
             preprocessings.append((grader_bundle.flipped(parts["preprocessing"], name), True))
-        read = [*configs, *files, *([beside] if calibration else [])]
+        read = [*configs, *files, *map(description_path, files), *([beside] if calibration else [])]
         return cls(
             name=name,
             networks=networks,

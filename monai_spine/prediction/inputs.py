@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import os
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +20,7 @@ from monai_spine.data.studies import (
     nifti_files,
     study_folders,
 )
-from monai_spine.errors import InvalidOptionError, MissingInputError
+from monai_spine.errors import InvalidOptionError, MissingInputError, SpineError
 from monai_spine.files import safe_name
 from monai_spine.prediction.pending_study import PendingStudy
 from monai_spine.prediction.source_frame import SourceFrame
@@ -60,7 +60,16 @@ class Conversion:
         from data_prep.dicom.convert import convert
 
         name_by = "folder" if self.name_by == "folder" else "uid"
-        convert(source, out, name_by=name_by, workers=self.workers, resume=self.resume, quiet=self.quiet)  # type: ignore[arg-type]
+        try:
+            convert(source, out, name_by=name_by, workers=self.workers, resume=self.resume, quiet=self.quiet)  # type: ignore[arg-type]
+        except SpineError as error:
+            # The folder of this table is removed when the input is refused, so the message has its content.
+            if not (out / "files.csv").is_file():
+                raise
+            reasons = Counter(row["reason"] for row in _rows(out / "files.csv"))
+            counts = ", ".join(f"{reason}: {count}" for reason, count in reasons.most_common() if reason)
+            message = str(error).partition("; see ")[0]
+            raise MissingInputError(f"{source}: {message} ({counts or 'it has no files'})") from error
         return read_converted(out, source)
 
 

@@ -102,8 +102,8 @@ def open_models(
 
 
 def with_presets(text: Path) -> tuple[Path, list[str]]:
-    """A bundle's folder and its presets, from ``FOLDER+PRESET``; a folder may have a ``+`` in its own name."""
-    if text.is_dir() or "+" not in text.name:
-        return text, []
-    name, *presets = text.name.split("+")
-    return text.with_name(name), presets
+    """A bundle's folder and its presets or files, from ``FOLDER+PRESET``; a folder may have a ``+`` in its own name."""
+    parts = str(text).split("+")
+    prefixes = ["+".join(parts[:count]) for count in range(len(parts), 0, -1)]
+    folder = next((prefix for prefix in prefixes if Path(prefix).is_dir()), parts[0])
+    return Path(folder), [preset for preset in str(text).removeprefix(folder).split("+") if preset]

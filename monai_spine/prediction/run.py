@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,14 +10,15 @@ from typing import Any
 
 from monai_spine.bundle.run import Report
 from monai_spine.console import track
-from monai_spine.crops.study_images import STUDY_IMAGES, StudyImages
+from monai_spine.crops.study import STUDY_IMAGES, StudyImages
 from monai_spine.data.datalist import volumes
-from monai_spine.errors import ExitCode, InvalidOptionError, InvalidVolumeError, MissingInputError
-from monai_spine.files import safe_name
+from monai_spine.errors import ExitCode, InvalidOptionError, InvalidVolumeError, MissingInputError, counted
+from monai_spine.files import check_separate, removed_if_refused, safe_name
 from monai_spine.levels.files import read_study, write_points
 from monai_spine.levels.located_records import with_points
+from monai_spine.levels.sagittal.points import NO_SPINE
 from monai_spine.levels.search import StudyInput, search
-from monai_spine.levels.study import NO_SPINE, LocatedStudy
+from monai_spine.levels.study import LocatedStudy
 from monai_spine.prediction.evidence import NOT_COVERED
 from monai_spine.prediction.findings import study_findings, write_findings
 from monai_spine.prediction.findings_table import write_findings_table
@@ -25,6 +27,7 @@ from monai_spine.prediction.inputs import Conversion, Inputs, find_inputs
 from monai_spine.prediction.models import Models, open_models
 from monai_spine.prediction.outcomes import NAME, Outcome, fingerprint, read_outcome, write_tables
 from monai_spine.prediction.pending_study import PendingStudy
+from monai_spine.prediction.progress import Progress
 from monai_spine.scoring.competition import Floats, level_prior
 from monai_spine.scoring.submission import read_labels
 from monai_spine.spine import FINDINGS
@@ -38,6 +41,8 @@ class Summary:
     outcomes: list[Outcome] = field(default_factory=list)
     kept: int = 0
     refused_files: int = 0
+    pace: str = ""
+    """Seconds a study, in words; empty if all were done before."""
 
     @property
     def exit_code(self) -> ExitCode:
@@ -47,16 +52,21 @@ class Summary:
 
     def line(self) -> str:
         """One line for people."""
+        return f"{self.counts()}; see {self.out / 'studies.csv'}"
+
+    def counts(self) -> str:
+        """How many studies were graded or refused, and why. It names no folder, so that outputs may hold it."""
         refused = sum(bool(one.refused) for one in self.outcomes)
         graded = len(self.outcomes) - refused
         not_covered = sum(one.not_covered for one in self.outcomes)
         bad = sum(len(one.bad) for one in self.outcomes)
-        parts = [f"{graded} studies graded" + (f" ({self.kept} studies done before)" if self.kept else "")]
+        parts = [counted(graded, "study") + " graded" + (f" ({self.kept} done before)" if self.kept else "")]
         parts += [f"{refused} refused"] if refused else []
         parts += [f"{not_covered} of {graded * len(FINDINGS)} findings not covered by any slice"] if not_covered else []
-        parts += [f"{bad} volumes could not be used"] if bad else []
-        parts += [f"{self.refused_files} DICOM files refused"] if self.refused_files else []
-        return f"{', '.join(parts)}; see {self.out / 'studies.csv'}"
+        parts += [f"{counted(bad, 'volume')} could not be used"] if bad else []
+        parts += [f"{counted(self.refused_files, 'DICOM file')} refused"] if self.refused_files else []
+        parts += [self.pace] if self.pace else []
+        return ", ".join(parts)
 
 
 def run_predict(
@@ -96,7 +106,8 @@ def run_predict(
     fill = level_prior(read_labels(prior_from).grades) if prior_from else None
     opened = open_models(**models)
     # The models are open by now: a wrong path must not show after an hour of conversion.
-    inputs = find_inputs(paths, out, Conversion(name_by, workers, resume=not force, quiet=quiet))
+    with removed_if_refused(out):
+        inputs = find_inputs(paths, out, Conversion(name_by, workers, resume=not force, quiet=quiet))
     report(opened.provenance)
     return predict(inputs, out, opened, given_points=given_points, force=force, fill=fill, quiet=quiet)
 
@@ -112,6 +123,8 @@ def predict(
     quiet: bool = False,
 ) -> Summary:
     """Grade studies, and write to ``out`` a folder for each study and the tables of all (`outcomes.write_tables`).
+
+    The tables grow while the run goes on, and ``log.txt`` gets a line for each study (see `Progress`).
 
     A study whose levels cannot be found is refused, and the others go on.
 
@@ -129,11 +142,13 @@ def predict(
         "graders": [grader.digest for grader in models.graders],
         "given_points": given_points,
     }
-    summary = Summary(out, refused_files=inputs.refused_files)
+    summary, progress = Summary(out, refused_files=inputs.refused_files), Progress(out, len(inputs.studies))
+    progress.start(models.provenance)
     for study in track(inputs.studies, "grade", len(inputs.studies), quiet):
         folder = out / safe_name(study.study_id)
         mark = fingerprint(study.record, {**settings, "bad": study.bad, "left_out": study.left_out})
         outcome = None if force else read_outcome(folder, mark)
+        kept = outcome is not None
         if outcome is None:
             # First, so that a run killed in the middle does not leave an outcome beside files of two runs.
             (folder / NAME).unlink(missing_ok=True)
@@ -142,12 +157,24 @@ def predict(
         else:
             summary.kept += 1
         summary.outcomes.append(outcome)
-    # Of all studies, also those that an earlier run has done.
+        progress.study(outcome, kept=kept)
+        if progress.tables_due():
+            begin = time.perf_counter()
+            _write_tables(inputs, summary, models, fill)
+            progress.tables_written(time.perf_counter() - begin)
+    _write_tables(inputs, summary, models, fill)
+    summary.pace = progress.pace
+    progress.end(summary.counts())
+    return summary
+
+
+def _write_tables(inputs: Inputs, summary: Summary, models: Models, fill: Floats | None) -> None:
+    """The tables of all studies so far, also of those that an earlier run has done."""
+    out = summary.out
     write_points(out, [read_study(out / safe_name(one.study_id)) for one in summary.outcomes if one.located])
     graded = {one.study_id for one in summary.outcomes if not one.refused}
     write_findings_table(out, [study for study in inputs.studies if study.study_id in graded])
     write_tables(out, summary.outcomes, provenance=models.provenance, trained_on=models.trained_on_cell, fill=fill)
-    return summary
 
 
 def _grade(study: PendingStudy, out: Path, models: Models, given_points: bool, mark: str) -> Outcome:
@@ -215,5 +242,6 @@ def _check_paths(paths: Sequence[Path], out: Path) -> None:
     bundles = [path for path in paths if (path / "configs" / "inference.json").is_file()]
     if bundles:
         raise InvalidOptionError(f"{bundles[0]} is a bundle, not an input; write --model before each bundle")
+    check_separate(paths, out)
     if out.exists() and not out.is_dir():
         raise InvalidOptionError(f"the output {out} is a file; expected a folder, or the name of a new one")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -54,7 +55,8 @@ class SourceFrame:
         for parent in reversed(PurePosixPath(self.name).parents):
             if parent.name.lower().endswith(".zip") and (root / parent).is_file():
                 return _entry(root / parent, str(PurePosixPath(self.name).relative_to(parent)))
-        return (root / self.name).open("rb")
+        file = root / self.name
+        return gzip.open(file) if file.suffix.lower() == ".gz" else file.open("rb")  # type: ignore[return-value]
 
 
 def _entry(archive: Path, name: str) -> BinaryIO:

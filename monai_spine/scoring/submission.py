@@ -4,8 +4,6 @@ Study ids are strings everywhere, because ids of the competition exceed 32 bits.
 a submission is alphabetical, which is not the order of ``train.csv``.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path

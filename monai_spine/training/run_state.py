@@ -1,7 +1,5 @@
 """A training run's state on disk: written after every epoch, read again when the run is resumed."""
 
-from __future__ import annotations
-
 import logging
 import time
 from collections.abc import Callable, Mapping
@@ -12,8 +10,9 @@ import ignite.distributed as idist
 import torch
 from ignite.engine import Engine, Events
 
-from monai_spine.errors import InvalidOptionError, InvalidTableError, MissingInputError, SpineError, listed
+from monai_spine.errors import InvalidOptionError, InvalidTableError, MissingInputError, SpineError, counted, listed
 from monai_spine.files import PARTIAL
+from monai_spine.training.schedules import extends
 from monai_spine.weights import load_safely, save_atomically
 
 logger = logging.getLogger(__name__)
@@ -147,8 +146,9 @@ class RunState:
         epoch, planned, asked = progress["epoch"], progress["max_epochs"], trainer.state.max_epochs or 0
         if planned != asked and not self._extends(states, progress, asked):
             raise InvalidTableError(
-                f"{path} holds a run planned for {planned} epochs, but {asked} are asked for; its learning-rate "
-                "schedule would no longer fit: give the same number, or start a new run"
+                f"{path} holds a run planned for {counted(planned, 'epoch')}, but {asked} are asked for: with its "
+                "learning-rate schedule, all earlier rates would have been others. Give the same number of epochs, or "
+                "start a new run from these weights with --resume False --weights (docs/reference/bundles.md)"
             )
         # a run that early stopping ended has finished, too
         if epoch >= asked or (progress.get("ended") and planned == asked):
@@ -194,8 +194,8 @@ class RunState:
 
     def _extends(self, states: Mapping[str, Any], progress: Mapping[str, Any], asked: int) -> bool:
         """Whether more epochs may follow: the rates of those done are what they were in the longer plan."""
-        fits = getattr(self.parts.get("lr_scheduler"), "extends", None)
-        return asked > progress["max_epochs"] and fits is not None and bool(fits(states["lr_scheduler"]))
+        schedule = self.parts.get("lr_scheduler")
+        return asked > progress["max_epochs"] and extends(schedule, states["lr_scheduler"])
 
     def _share_buffers(self) -> None:
         # The state is that of the first process. Batch statistics differ between processes, so all begin an epoch with

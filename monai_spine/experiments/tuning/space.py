@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from monai_spine.errors import InvalidTableError, MissingInputError, listed
+from monai_spine.files import read_json
 
 if TYPE_CHECKING:
     import optuna
@@ -117,7 +118,7 @@ def read_space(path: Path, configs: Sequence[Path]) -> Space:
         except ValueError as err:
             faults.append(f"{name}: {err}")
     space = Space(parameters)
-    contents = [json.loads(file.read_text(encoding="utf-8")) for file in configs]
+    contents = [read_json(file) for file in configs]
     known = [id_ for content in contents for id_ in _ids(content)]
     for id_ in sorted(space.ids()):
         if id_ in OWN:
@@ -218,9 +219,9 @@ def _sets(sets: Any) -> Choice:
 
 
 def _only(definition: dict[str, Any], known: Sequence[str], subject: str) -> None:
-    odd = [str(key) for key in definition if key not in known]
-    if odd:
-        raise ValueError(f"expected {', '.join(known)} for {subject}, but found {', '.join(odd)}")
+    others = [str(key) for key in definition if key not in known]
+    if others:
+        raise ValueError(f"expected {', '.join(known)} for {subject}, but found {', '.join(others)}")
 
 
 def _twice(space: Space) -> dict[str, list[str]]:

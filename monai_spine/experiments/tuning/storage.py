@@ -1,7 +1,5 @@
 """Storage of a search's trials: a SQLite database in a folder, or any database server for several machines."""
 
-from __future__ import annotations
-
 import hashlib
 import os
 import socket

@@ -10,8 +10,6 @@ All values are on the scale 0 to 255, whatever the bit depth of the file:
 DICOM is not read here: `data_prep images` converts it to 16-bit PNG.
 """
 
-from __future__ import annotations
-
 import zlib
 from collections.abc import Sequence
 from enum import Enum

@@ -1,7 +1,5 @@
 """Images decoded once, into an array on disk that is mapped into memory: later epochs only copy bytes."""
 
-from __future__ import annotations
-
 import hashlib
 import logging
 import os
@@ -15,10 +13,10 @@ import numpy as np
 import numpy.typing as npt
 
 from monai_spine.console import track
-from monai_spine.errors import InvalidImageError, MissingInputError, SpineError, listed
+from monai_spine.errors import InvalidImageError, MissingInputError, SpineError, counted, listed
 from monai_spine.files import whole_file
 from monai_spine.images.data.datalist import Record
-from monai_spine.images.data.form import ImageForm, StoredPixels
+from monai_spine.images.data.input_format import ImageForm, StoredPixels
 
 logger = logging.getLogger(__name__)
 
@@ -131,7 +129,7 @@ def _write_store(path: Path, records: Sequence[Record], form: ImageForm, quiet: 
     with whole_file(path) as partial:
         if not _write_array(partial, records, form, np.uint8, quiet):
             _write_array(partial, records, form, np.float16, quiet)
-    logger.info("%d images decoded once: %s, %.2f GB", len(records), path, path.stat().st_size / 1e9)
+    logger.info("%s decoded once: %s, %.2f GB", counted(len(records), "image"), path, path.stat().st_size / 1e9)
 
 
 def _write_array(path: Path, records: Sequence[Record], form: ImageForm, dtype: npt.DTypeLike, quiet: bool) -> bool:

@@ -3,8 +3,6 @@
 Selvaraju et al., Grad-CAM: Visual explanations from deep networks via gradient-based localization (2017).
 """
 
-from __future__ import annotations
-
 import os
 from collections.abc import Sequence
 from pathlib import Path

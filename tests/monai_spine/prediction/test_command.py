@@ -39,7 +39,7 @@ def test_a_folder_becomes_tables_and_findings_and_the_provenance_is_on_stderr(
         capsys, "-i", known_levels, "-o", tmp_path / "out", "--model", bundles[0], "--model", bundles[1], *options
     )
     assert code == 0
-    assert out.startswith("1 studies graded, 6 of 25 findings not covered by any slice; see ")
+    assert out.startswith("1 study graded, 6 of 25 findings not covered by any slice; see ")
     assert "one, two and lumbar_level_localizer were trained on phantoms" in err
     content = json.loads((tmp_path / "out/s1/findings.json").read_text())
     assert [(model["bundle"], model["flipped_too"]) for model in content["models"]] == [("one", True), ("two", True)]
@@ -76,6 +76,10 @@ def test_given_points_need_no_localizer_to_find_anything(tmp_path: Path, capsys:
         (("-i", "IN", "-o", "OUT", "--model", "gone"), "gone/configs/inference.json"),
         (("-i", "IN", "-o", "OUT", "--model", "BUNDLE", "--device", "tpu"), "expected the device cpu, cuda or mps"),
         (("-i", "IN", "-o", "FILE", "--model", "BUNDLE"), "is a file; expected a folder"),
+        (("-i", "IN", "-o", "IN", "--model", "BUNDLE"), "is the input"),
+        (("-i", "IN", "-o", "IN/new/out", "--model", "BUNDLE"), "lies inside the input"),
+        (("-i", "FILE", "-o", "HERE", "--model", "BUNDLE"), "holds the input"),
+        (("-i", "NODICOM", "-o", "HERE/new/out", "--model", "BUNDLE", "--no-refine"), "(NOT_AN_IMAGE: 1)"),
         (("-i", "IN", "-o", "OUT", "--model", "BUNDLE", "--prior-from", "gone.csv"), "gone.csv"),
     ],
 )
@@ -84,7 +88,11 @@ def test_what_cannot_be_used_ends_with_2_and_one_line(
 ) -> None:
     write_study(tmp_path / "in" / "s1", t1=False, ax=False)
     (tmp_path / "file").touch()
-    words = {"IN": tmp_path / "in", "OUT": tmp_path / "out", "FILE": tmp_path / "file"}
+    (tmp_path / "texts").mkdir()
+    (tmp_path / "texts" / "letter.txt").write_text("no image")
+    words = {"IN": tmp_path / "in", "OUT": tmp_path / "out", "FILE": tmp_path / "file", "HERE": tmp_path}
+    words |= {"IN/new/out": tmp_path / "in/new/out", "HERE/new/out": tmp_path / "new/out"}
+    words["NODICOM"] = tmp_path / "texts"
     if "BUNDLE" in arguments:
         words["BUNDLE"] = write_bundle(tmp_path / "one")
     code, out, err = predict(capsys, *(words.get(word, word) for word in arguments))
@@ -92,6 +100,8 @@ def test_what_cannot_be_used_ends_with_2_and_one_line(
     assert err.startswith("error: ")
     assert err.count("\n") == 1
     assert message in err
+    left = {path.name for path in tmp_path.iterdir()} | {path.name for path in (tmp_path / "in").iterdir()}
+    assert left <= {"in", "s1", "file", "texts", "one"}  # a refused run leaves nothing behind
 
 
 def test_help_shows_an_example_and_does_not_import_torch() -> None:

@@ -19,7 +19,7 @@ from nibabel.arrayproxy import ArrayProxy
 
 from monai_spine.crops import study as crops
 from monai_spine.crops.sampling import sample
-from monai_spine.crops.study_images import StudyImages
+from monai_spine.crops.study import StudyImages
 from monai_spine.data import volume
 from monai_spine.geometry import slice_normal
 from monai_spine.levels.localizers import RecessLocator
@@ -325,7 +325,7 @@ def test_a_damaged_volume_is_left_out_told_and_the_study_graded_by_the_others(
     assert str(tmp_path) not in row["bad_volumes"]
     rows = json.loads((tmp_path / "out/s1/findings.json").read_text())["volumes"]
     assert rows["axial_t2.nii.gz"].startswith("left out: ")
-    assert "1 volumes could not be used" in summary.line()
+    assert "1 volume could not be used" in summary.line()
 
 
 def test_given_points_are_used_only_if_asked(tmp_path: Path, study: Path, grader: Grader) -> None:
