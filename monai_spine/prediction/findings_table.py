@@ -20,11 +20,18 @@ COLUMNS = (
 )
 
 
-def write_findings_table(out: Path, studies: Sequence[PendingStudy]) -> Path:
+def write_findings_table(out: Path, studies: Sequence[PendingStudy], tables: Path | None = None) -> Path:
     """Write ``findings.csv`` from the ``findings.json`` of graded studies.
 
     The columns of the grades are probabilities at natural prevalence. The last three columns name the DICOM object of
     the slice, if the study came as DICOM and its file can still be read.
+
+    Parameters
+    ----------
+    out
+        The folder with a folder for each study.
+    tables
+        Where the table goes; None for ``out``.
     """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
@@ -32,7 +39,7 @@ def write_findings_table(out: Path, studies: Sequence[PendingStudy]) -> Path:
     for study in studies:
         content = json.loads((out / safe_name(study.study_id) / "findings.json").read_text(encoding="utf-8"))
         writer.writerows(_rows(study, content["findings"]))
-    path = out / "findings.csv"
+    path = (tables or out) / "findings.csv"
     write_text(path, text.getvalue())
     return path
 

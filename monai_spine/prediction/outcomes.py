@@ -23,7 +23,10 @@ from monai_spine.spine import FINDINGS, Grade
 SCHEMA = "monai_spine/outcome/1"
 NAME = "outcome.json"
 
-_COLUMNS = ("study", "status", "reason", "not_covered", "flags", "bad_volumes", "filled", "trained_on")
+_COLUMNS = (
+    *("study", "status", "reason", "not_covered", "flags", "bad_volumes", "filled", "trained_on"),
+    *("seconds", "peak_mb", "machine"),
+)
 
 _README = """# Results of `monai-spine predict`
 
@@ -63,6 +66,8 @@ class Outcome:
         The flags of all findings without ``not_covered``, sorted.
     bad
         Volumes that could not be used, and why.
+    seconds, peak_mb, machine
+        See `StudyCost`.
     """
 
     study_id: str
@@ -73,6 +78,9 @@ class Outcome:
     not_covered: int = 0
     flags: list[str] = field(default_factory=list)
     bad: Mapping[str, str] = field(default_factory=dict)
+    seconds: float = 0.0
+    peak_mb: int = 0
+    machine: str = ""
 
     @property
     def rows(self) -> Floats:
@@ -154,5 +162,6 @@ def _studies(outcomes: Sequence[Outcome], trained_on: str, fill: bool) -> str:
         status = "refused" if one.refused else "graded"
         not_covered = "" if one.refused else one.not_covered
         filled = "prior" if one.refused and fill else ""
-        writer.writerow((one.study_id, status, one.refused, not_covered, ";".join(one.flags), bad, filled, trained_on))
+        about = (one.study_id, status, one.refused, not_covered, ";".join(one.flags), bad, filled, trained_on)
+        writer.writerow((*about, one.seconds, one.peak_mb, one.machine))
     return text.getvalue()

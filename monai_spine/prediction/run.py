@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from monai_spine import __version__
 from monai_spine.bundle.run import Report
 from monai_spine.console import track
 from monai_spine.crops.study import STUDY_IMAGES, StudyImages
@@ -19,15 +20,20 @@ from monai_spine.levels.located_records import with_points
 from monai_spine.levels.sagittal.points import NO_SPINE
 from monai_spine.levels.search import StudyInput, search
 from monai_spine.levels.study import LocatedStudy
+from monai_spine.prediction.elsewhere import Elsewhere
 from monai_spine.prediction.evidence import NOT_COVERED
 from monai_spine.prediction.findings import study_findings, write_findings
 from monai_spine.prediction.findings_table import write_findings_table
 from monai_spine.prediction.grader import mean_grades
-from monai_spine.prediction.inputs import Conversion, Inputs, find_inputs
+from monai_spine.prediction.inputs import Conversion, Inputs, check_no_dicom, find_inputs
+from monai_spine.prediction.merged_parts import NAME as PART
+from monai_spine.prediction.merged_parts import write_part
 from monai_spine.prediction.models import Models, open_models
-from monai_spine.prediction.outcomes import NAME, Outcome, fingerprint, read_outcome, write_tables
+from monai_spine.prediction.outcomes import Outcome, write_tables
+from monai_spine.prediction.part import Part
 from monai_spine.prediction.pending_study import PendingStudy
 from monai_spine.prediction.progress import Progress
+from monai_spine.prediction.study_task import ModelsOnDemand, StudyTask
 from monai_spine.scoring.competition import Floats, level_prior
 from monai_spine.scoring.submission import read_labels
 from monai_spine.spine import FINDINGS
@@ -81,6 +87,8 @@ def run_predict(
     force: bool,
     workers: int,
     quiet: bool,
+    part: Part | None = None,
+    cluster: str | None = None,
 ) -> Summary:
     """The command ``monai-spine predict``. Options and models are checked before anything is converted or graded.
 
@@ -96,6 +104,10 @@ def run_predict(
         See `Conversion`.
     prior_from
         Labels whose per-level prior fills the rows of refused studies.
+    part
+        Grade only this part of the studies, with tables in a folder of its own; None for all.
+    cluster
+        The address of a Dask scheduler whose workers grade; None for processes of this machine.
 
     Raises
     ------
@@ -103,13 +115,26 @@ def run_predict(
         If an input, a model or an option cannot be used.
     """
     _check_paths(paths, out)
+    if part is not None:
+        check_no_dicom(paths)
     fill = level_prior(read_labels(prior_from).grades) if prior_from else None
     opened = open_models(**models)
     # The models are open by now: a wrong path must not show after an hour of conversion.
     with removed_if_refused(out):
         inputs = find_inputs(paths, out, Conversion(name_by, workers, resume=not force, quiet=quiet))
     report(opened.provenance)
-    return predict(inputs, out, opened, given_points=given_points, force=force, fill=fill, quiet=quiet)
+    elsewhere = Elsewhere(ModelsOnDemand.of(models), workers, cluster) if cluster or workers != 1 else None
+    return predict(
+        inputs,
+        out,
+        opened,
+        given_points=given_points,
+        force=force,
+        fill=fill,
+        quiet=quiet,
+        part=part,
+        elsewhere=elsewhere,
+    )
 
 
 def predict(
@@ -121,6 +146,8 @@ def predict(
     force: bool = False,
     fill: Floats | None = None,
     quiet: bool = False,
+    part: Part | None = None,
+    elsewhere: Elsewhere | None = None,
 ) -> Summary:
     """Grade studies, and write to ``out`` a folder for each study and the tables of all (`outcomes.write_tables`).
 
@@ -136,48 +163,56 @@ def predict(
         Whether studies that an earlier run finished are graded again.
     fill
         ``(25, 3)`` rows of ``predictions.csv`` for refused studies; None leaves these studies out.
+    part
+        Only these studies are graded, and their tables go to ``out/parts``.
+    elsewhere
+        Other processes that grade; None for this one.
     """
     settings = {
         "levels": models.digest,
         "graders": [grader.digest for grader in models.graders],
         "given_points": given_points,
     }
-    summary, progress = Summary(out, refused_files=inputs.refused_files), Progress(out, len(inputs.studies))
+    everything, tables = len(inputs.studies), out
+    if part is not None:
+        inputs = replace(inputs, studies=tuple(one for one in inputs.studies if part.holds(one.study_id)))
+        tables = part.folder(out)
+        (tables / PART).unlink(missing_ok=True)
+    summary = Summary(tables, refused_files=inputs.refused_files)
+    progress = Progress(tables, len(inputs.studies))
     progress.start(models.provenance)
-    for study in track(inputs.studies, "grade", len(inputs.studies), quiet):
-        folder = out / safe_name(study.study_id)
-        mark = fingerprint(study.record, {**settings, "bad": study.bad, "left_out": study.left_out})
-        outcome = None if force else read_outcome(folder, mark)
-        kept = outcome is not None
-        if outcome is None:
-            # First, so that a run killed in the middle does not leave an outcome beside files of two runs.
-            (folder / NAME).unlink(missing_ok=True)
-            outcome = _grade(study, out, models, given_points, mark)
-            outcome.write(folder)
-        else:
-            summary.kept += 1
+    task = StudyTask(out, lambda: models, grade_study, settings, given_points, force)
+    results = elsewhere.run(task, inputs.studies) if elsewhere else map(task, inputs.studies)
+    for outcome, kept in track(results, "grade", len(inputs.studies), quiet):
+        summary.kept += kept
         summary.outcomes.append(outcome)
         progress.study(outcome, kept=kept)
         if progress.tables_due():
             begin = time.perf_counter()
-            _write_tables(inputs, summary, models, fill)
+            _write_tables(inputs, out, summary, models, fill)
             progress.tables_written(time.perf_counter() - begin)
-    _write_tables(inputs, summary, models, fill)
+    _write_tables(inputs, out, summary, models, fill)
     summary.pace = progress.pace
     progress.end(summary.counts())
+    if part is not None:
+        about = {"version": __version__, **settings, "prior": None if fill is None else fill.tolist()}
+        own = len(inputs.studies)
+        write_part(part, out, settings=about, inputs=everything, studies=own, provenance=models.provenance)
     return summary
 
 
-def _write_tables(inputs: Inputs, summary: Summary, models: Models, fill: Floats | None) -> None:
-    """The tables of all studies so far, also of those that an earlier run has done."""
-    out = summary.out
-    write_points(out, [read_study(out / safe_name(one.study_id)) for one in summary.outcomes if one.located])
+def _write_tables(inputs: Inputs, out: Path, summary: Summary, models: Models, fill: Floats | None) -> None:
+    """The tables of all studies so far, also of those that an earlier run has done, by their names."""
+    summary.outcomes.sort(key=lambda one: one.study_id)  # other processes finish them in any order
+    tables = summary.out
+    write_points(tables, [read_study(out / safe_name(one.study_id)) for one in summary.outcomes if one.located])
     graded = {one.study_id for one in summary.outcomes if not one.refused}
-    write_findings_table(out, [study for study in inputs.studies if study.study_id in graded])
-    write_tables(out, summary.outcomes, provenance=models.provenance, trained_on=models.trained_on_cell, fill=fill)
+    write_findings_table(out, [study for study in inputs.studies if study.study_id in graded], tables)
+    write_tables(tables, summary.outcomes, provenance=models.provenance, trained_on=models.trained_on_cell, fill=fill)
 
 
-def _grade(study: PendingStudy, out: Path, models: Models, given_points: bool, mark: str) -> Outcome:
+def grade_study(study: PendingStudy, out: Path, models: Models, given_points: bool, mark: str) -> Outcome:
+    """Locate and grade a study, and write its files but for the outcome; a refused one has its reason."""
     # Of this study alone: memory stays that of one study, however many there are.
     images = StudyImages()
     checked = study.checked(images.open)
