@@ -22,7 +22,8 @@ RECESS_LOCALIZER = BUNDLES / "lumbar_recess_localizer"
 GRADER = BUNDLES / "lumbar_25d_grader"
 UNET_CLASSIFIER = BUNDLES / "lumbar_unet_classifier"
 
-_LEFT_BY_RUNS = shutil.ignore_patterns("__pycache__", "eval", "cache", "latest.pt", "previous.pt", LOCK, f"*{PARTIAL}")
+LEFT_BY_RUNS = shutil.ignore_patterns("__pycache__", "eval", "cache", "latest.pt", "previous.pt", LOCK, f"*{PARTIAL}")
+"""What a copy of a bundle leaves out, for `shutil.copytree`."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +72,7 @@ def copy_bundle(name: str, out: Path) -> Path:
     target = out / name
     if target.exists():
         raise InvalidOptionError(f"{target} exists; remove it, or choose another folder with -o")
-    shutil.copytree(bundles[name].path, target, ignore=_LEFT_BY_RUNS)
+    shutil.copytree(bundles[name].path, target, ignore=LEFT_BY_RUNS)
     return target
 
 

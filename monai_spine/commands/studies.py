@@ -1,10 +1,13 @@
 """The commands that take studies: locate and predict. Each imports what it needs when it runs."""
 
+import os
 from enum import Enum
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from monai_spine.errors import InvalidOptionError
 
 RecessModel = Annotated[
     Path | None,
@@ -67,7 +70,9 @@ def locate(  # noqa: PLR0917 - options
 
 
 def predict(  # noqa: PLR0917 - options
-    out: Annotated[Path, typer.Option("-o", "--out", help="Folder for the tables, and for a folder of each study.")],
+    out: Annotated[
+        Path | None, typer.Option("-o", "--out", help="Folder for the tables, and for a folder of each study.")
+    ] = None,
     more: Annotated[list[Path] | None, typer.Argument(metavar="IN…", help="Further inputs, like those of -i.")] = None,
     inputs: Annotated[
         list[Path] | None,
@@ -122,7 +127,16 @@ def predict(  # noqa: PLR0917 - options
     force: Annotated[bool, typer.Option("--force", help="Grade finished studies again.")] = False,
     device: Device = None,
     verify: Verify = True,
-    workers: Annotated[int, typer.Option(help="Number of processes that convert DICOM; -1 for one per core.")] = 1,
+    workers: Annotated[int, typer.Option(help="Processes that convert and grade; -1 for one per core.")] = 1,
+    cluster: Annotated[
+        str | None,
+        typer.Option(metavar="ADDRESS", help="A Dask scheduler whose workers grade, such as tcp://host:8786."),
+    ] = None,
+    part: Annotated[
+        str | None,
+        typer.Option(metavar="K/N", help="Grade part K of N only; auto takes both from an array job, auto/N the part."),
+    ] = None,
+    merge: Annotated[bool, typer.Option("--merge", help="Join the tables of parts in the output folder.")] = False,
     quiet: Quiet = False,
 ) -> None:
     """Grade studies from DICOM or NIfTI files.
@@ -139,8 +153,19 @@ def predict(  # noqa: PLR0917 - options
       monai-spine predict -i nifti/ -o graded --model bundles/mine --model bundles/other --tta
       monai-spine predict -i dicom/ -o graded --points graded/1000/points.mrk.json
       monai-spine predict -i study.zip -o graded --model bundles/lumbar_25d_grader --weights cv/models
+      monai-spine predict -i nifti/ -o graded --part 3/16
+      monai-spine predict --merge graded
     """
+    if merge:
+        from monai_spine.prediction.merged_parts import merge_parts
+
+        merged = merge_parts(_folder_to_merge(out, [*(inputs or []), *(more or [])]))
+        typer.echo(merged.line())
+        raise typer.Exit(merged.exit_code)
+    if out is None:
+        raise InvalidOptionError("name the output folder with -o")
     from monai_spine.dicom_out.outputs import study_outputs
+    from monai_spine.prediction.part import parse_part
     from monai_spine.prediction.run import run_predict
 
     summary = run_predict(
@@ -162,12 +187,21 @@ def predict(  # noqa: PLR0917 - options
         prior_from=prior_from,
         force=force,
         workers=workers,
+        cluster=cluster,
+        part=parse_part(part, os.environ) if part else None,
         quiet=quiet,
         report=lambda line: typer.echo(line, err=True),
         outputs=study_outputs(report=report, pdf=pdf, dicom_out=dicom_out),
     )
     typer.echo(summary.line())
     raise typer.Exit(summary.exit_code)
+
+
+def _folder_to_merge(out: Path | None, others: list[Path]) -> Path:
+    folders = [*([out] if out else []), *others]
+    if len(folders) != 1:
+        raise InvalidOptionError("--merge takes the output folder of the parts, and no inputs: predict --merge graded")
+    return folders[0]
 
 
 COMMANDS = (locate, predict)

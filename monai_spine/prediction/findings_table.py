@@ -18,17 +18,24 @@ COLUMNS = (
 )
 
 
-def write_findings_table(out: Path, studies: Sequence[PendingStudy]) -> Path:
+def write_findings_table(out: Path, studies: Sequence[PendingStudy], tables: Path | None = None) -> Path:
     """Write ``findings.csv`` from the ``findings.json`` of graded studies.
 
     The columns of the grades are probabilities at natural prevalence. The last three columns name the DICOM object of
     the slice, if the study came as DICOM and its file can still be read.
+
+    Parameters
+    ----------
+    out
+        The folder with a folder for each study.
+    tables
+        Where the table goes; None for ``out``.
     """
     rows: list[Iterable[object]] = [COLUMNS]
     for study in studies:
         content = json.loads((out / safe_name(study.study_id) / "findings.json").read_text(encoding="utf-8"))
         rows += _rows(study, content["findings"])
-    path = out / "findings.csv"
+    path = (tables or out) / "findings.csv"
     write_text(path, csv_text(rows))
     return path
 

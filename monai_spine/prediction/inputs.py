@@ -139,6 +139,22 @@ def find_inputs(paths: Sequence[Path], out: Path, convert: Callable[[Path, Path]
     return Inputs(tuple(sorted(studies, key=lambda study: study.study_id)), refused)
 
 
+def check_no_dicom(paths: Sequence[Path]) -> None:
+    """Refuse DICOM, whose studies are known only after the conversion, which every part would repeat.
+
+    Raises
+    ------
+    InvalidOptionError
+        If a path is neither NIfTI nor a datalist.
+    """
+    for path in paths:
+        if path.exists() and _is_dicom(path):
+            raise InvalidOptionError(
+                f"{path} is DICOM, which every part would convert again; convert it once, with data_prep convert, and "
+                "grade parts of the NIfTI studies"
+            )
+
+
 def _nifti_studies(path: Path) -> list[PendingStudy]:
     if path.is_file():
         return [

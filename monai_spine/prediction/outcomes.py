@@ -22,15 +22,8 @@ SCHEMA = "monai_spine/outcome/1"
 NAME = "outcome.json"
 
 _COLUMNS = (
-    "study",
-    "status",
-    "reason",
-    "not_covered",
-    "flags",
-    "bad_volumes",
-    "refused_outputs",
-    "filled",
-    "trained_on",
+    *("study", "status", "reason", "not_covered", "flags", "bad_volumes", "refused_outputs", "filled", "trained_on"),
+    *("seconds", "peak_mb", "machine"),
 )
 
 _README = """# Results of `monai-spine predict`
@@ -75,6 +68,8 @@ class Outcome:
         Volumes that could not be used, and why.
     refused_outputs
         Further outputs that were asked for and cannot be made of this study, and why.
+    seconds, peak_mb, machine
+        See `StudyCost`.
     """
 
     study_id: str
@@ -86,6 +81,9 @@ class Outcome:
     flags: list[str] = field(default_factory=list)
     bad: Mapping[str, str] = field(default_factory=dict)
     refused_outputs: Mapping[str, str] = field(default_factory=dict)
+    seconds: float = 0.0
+    peak_mb: int = 0
+    machine: str = ""
 
     @property
     def rows(self) -> Floats:
@@ -167,5 +165,6 @@ def _studies(outcomes: Sequence[Outcome], trained_on: str, fill: bool) -> str:
         filled = "prior" if one.refused and fill else ""
         outputs = "; ".join(f"{name}: {why}" for name, why in one.refused_outputs.items())
         flags = ";".join(one.flags)
-        rows.append((one.study_id, status, one.refused, not_covered, flags, bad, outputs, filled, trained_on))
+        about = (one.study_id, status, one.refused, not_covered, flags, bad, outputs, filled, trained_on)
+        rows.append((*about, one.seconds, one.peak_mb, one.machine))
     return csv_text(rows)

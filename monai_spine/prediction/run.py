@@ -5,35 +5,41 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from monai_spine import __version__
 from monai_spine.bundle.run import Report
 from monai_spine.console import track
 from monai_spine.crops.study import STUDY_IMAGES, StudyImages
 from monai_spine.data.volume_names import volume_names, with_names
 from monai_spine.errors import ExitCode, InvalidOptionError, counted, reason_of
 from monai_spine.files import check_separate, remove_partial, removed_if_refused, safe_name
-from monai_spine.geometry import Array
-from monai_spine.levels.files import LOCATED, read_study, remove_located, write_points
+from monai_spine.levels.files import LOCATED, read_study, write_points
 from monai_spine.levels.located_records import with_points
 from monai_spine.levels.marked import place
-from monai_spine.levels.sagittal.points import NO_SPINE, Key
+from monai_spine.levels.sagittal.points import NO_SPINE
 from monai_spine.levels.search import StudyInput, search
 from monai_spine.levels.study import LocatedStudy
 from monai_spine.output_lock import output_lock
+from monai_spine.prediction.elsewhere import Elsewhere
 from monai_spine.prediction.evidence import NOT_COVERED
 from monai_spine.prediction.findings import study_findings, write_findings
 from monai_spine.prediction.findings_table import write_findings_table
 from monai_spine.prediction.grader import mean_grades
-from monai_spine.prediction.inputs import Conversion, Inputs, find_inputs
+from monai_spine.prediction.inputs import Conversion, Inputs, check_no_dicom, find_inputs
+from monai_spine.prediction.merged_parts import NAME as PART
+from monai_spine.prediction.merged_parts import write_part
 from monai_spine.prediction.models import Models, open_models
-from monai_spine.prediction.outcomes import NAME, Outcome, fingerprint, read_outcome, write_tables
+from monai_spine.prediction.outcomes import Outcome, write_tables
+from monai_spine.prediction.part import Part
 from monai_spine.prediction.pending_study import PendingStudy
 from monai_spine.prediction.points_file import MarkedPoints, read_points_file
 from monai_spine.prediction.progress import Progress
 from monai_spine.prediction.study_output import GradedStudy, StudyOutput
+from monai_spine.prediction.study_task import ModelsOnDemand, StudyTask
 from monai_spine.scoring.competition import Floats, level_prior
 from monai_spine.scoring.submission import read_labels
 from monai_spine.spine import FINDINGS
@@ -93,6 +99,8 @@ def run_predict(
     workers: int,
     quiet: bool,
     outputs: Sequence[StudyOutput] = (),
+    part: Part | None = None,
+    cluster: str | None = None,
 ) -> Summary:
     """The command ``monai-spine predict``. Options and models are checked before anything is converted or graded.
 
@@ -110,6 +118,10 @@ def run_predict(
         See `Conversion`.
     prior_from
         Labels whose per-level prior fills the rows of refused studies.
+    part
+        Grade only this part of the studies, with tables in a folder of its own; None for all.
+    cluster
+        The address of a Dask scheduler whose workers grade; None for processes of this machine.
 
     Raises
     ------
@@ -117,9 +129,13 @@ def run_predict(
         If an input, a model or an option cannot be used.
     """
     _check_paths(paths, out)
+    if part is not None:
+        check_no_dicom(paths)
     fill = level_prior(read_labels(prior_from).grades) if prior_from else None
     opened = open_models(**models)
-    with removed_if_refused(out), output_lock(out):
+    # Parts of one folder run side by side: each locks its own tables, and none may remove what another has written.
+    refusal = removed_if_refused(out) if part is None else nullcontext()
+    with refusal, output_lock(out if part is None else part.folder(out)):
         # The models are open by now: a wrong path must not show after an hour of conversion.
         inputs = find_inputs(paths, out, Conversion(name_by, workers, resume=not force, quiet=quiet))
         marked = read_points_file(points, [study.study_id for study in inputs.studies]) if points else {}
@@ -127,6 +143,7 @@ def run_predict(
             message = "--given-points: no input has points, only a datalist can; name a file with --points"
             raise InvalidOptionError(message)
         report(opened.provenance)
+        elsewhere = Elsewhere(ModelsOnDemand.of(models), workers, cluster) if cluster or workers != 1 else None
         return predict(
             inputs,
             out,
@@ -137,6 +154,8 @@ def run_predict(
             fill=fill,
             quiet=quiet,
             outputs=outputs,
+            part=part,
+            elsewhere=elsewhere,
         )
 
 
@@ -151,6 +170,8 @@ def predict(
     fill: Floats | None = None,
     quiet: bool = False,
     outputs: Sequence[StudyOutput] = (),
+    part: Part | None = None,
+    elsewhere: Elsewhere | None = None,
 ) -> Summary:
     """Grade studies, and write to ``out`` a folder for each study and the tables of all (`outcomes.write_tables`).
 
@@ -170,103 +191,79 @@ def predict(
         ``(25, 3)`` rows of ``predictions.csv`` for refused studies; None leaves these studies out.
     outputs
         Further outputs of each graded study. A study without one of them is graded again.
+    part
+        Only these studies are graded, and their tables go to ``out/parts``.
+    elsewhere
+        Other processes that grade; None for this one.
     """
-    remove_partial(out)
     settings = {
         "levels": models.digest,
         "graders": [grader.digest for grader in models.graders],
         "given_points": given_points,
     }
-    summary, progress = Summary(out, refused_files=inputs.refused_files), Progress(out, len(inputs.studies))
+    everything, tables = len(inputs.studies), out
+    if part is not None:
+        inputs = replace(inputs, studies=tuple(one for one in inputs.studies if part.holds(one.study_id)))
+        tables = part.folder(out)
+        (tables / PART).unlink(missing_ok=True)
+        for study in inputs.studies:
+            remove_partial(out / safe_name(study.study_id))
+    remove_partial(tables)
+    summary = Summary(tables, refused_files=inputs.refused_files)
+    progress = Progress(tables, len(inputs.studies))
     progress.start(models.provenance)
-    for study in track(inputs.studies, "grade", len(inputs.studies), quiet):
-        folder = out / safe_name(study.study_id)
-        own = (marked or {}).get(study.study_id, {})
-        about = {"bad": study.bad, "left_out": study.left_out, "marked": [(*key, *world) for key, world in own.items()]}
-        mark = fingerprint(study.record, {**settings, **about})
-        outcome = None if force else _kept(read_outcome(folder, mark), folder, outputs)
-        kept = outcome is not None
-        if outcome is None:
-            # First, so that a run killed in the middle does not leave an outcome beside files of two runs.
-            for name in (NAME, "findings.json"):
-                (folder / name).unlink(missing_ok=True)
-            remove_located(folder)
-            outcome = _isolated(study, out, models, mark, outputs, given_points=given_points, marked=own)
-            if outcome.refused:
-                for output in outputs:
-                    output.remove(folder)
-            outcome.write(folder)
-        else:
-            summary.kept += 1
+    task = StudyTask(out, lambda: models, grade_study, settings, given_points, marked or {}, tuple(outputs), force)
+    results = elsewhere.run(task, inputs.studies) if elsewhere else map(task, inputs.studies)
+    for outcome, kept in track(results, "grade", len(inputs.studies), quiet):
+        summary.kept += kept
         summary.outcomes.append(outcome)
         progress.study(outcome, kept=kept)
         if progress.tables_due():
             begin = time.perf_counter()
-            _write_tables(inputs, summary, models, fill)
+            _write_tables(inputs, out, summary, models, fill)
             progress.tables_written(time.perf_counter() - begin)
-    _write_tables(inputs, summary, models, fill)
+    _write_tables(inputs, out, summary, models, fill)
     summary.pace = progress.pace
     progress.end(summary.counts())
     for output in outputs:
         output.finish(out)
+    if part is not None:
+        about = {"version": __version__, **settings, "prior": None if fill is None else fill.tolist()}
+        own = len(inputs.studies)
+        write_part(part, out, settings=about, inputs=everything, studies=own, provenance=models.provenance)
     return summary
 
 
-def _write_tables(inputs: Inputs, summary: Summary, models: Models, fill: Floats | None) -> None:
-    """The tables of all studies so far, also of those that an earlier run has done."""
-    out = summary.out
-    write_points(out, [read_study(out / safe_name(one.study_id)) for one in summary.outcomes if one.located])
+def _write_tables(inputs: Inputs, out: Path, summary: Summary, models: Models, fill: Floats | None) -> None:
+    """The tables of all studies so far, also of those that an earlier run has done, by their names."""
+    summary.outcomes.sort(key=lambda one: one.study_id)  # other processes finish them in any order
+    tables = summary.out
+    write_points(tables, [read_study(out / safe_name(one.study_id)) for one in summary.outcomes if one.located])
     graded = {one.study_id for one in summary.outcomes if not one.refused}
-    write_findings_table(out, [study for study in inputs.studies if study.study_id in graded])
-    write_tables(out, summary.outcomes, provenance=models.provenance, trained_on=models.trained_on_cell, fill=fill)
+    write_findings_table(out, [study for study in inputs.studies if study.study_id in graded], tables)
+    write_tables(tables, summary.outcomes, provenance=models.provenance, trained_on=models.trained_on_cell, fill=fill)
 
 
-def _kept(outcome: Outcome | None, folder: Path, outputs: Sequence[StudyOutput]) -> Outcome | None:
-    """The outcome of an earlier run, with the outputs of this one; None if an output is missing."""
-    if outcome is None or outcome.refused:
-        return outcome
-    lacking = [name for output in outputs for name in output.lacking(folder)]
-    refused = {name: outcome.refused_outputs[name] for name in lacking if name in outcome.refused_outputs}
-    return replace(outcome, refused_outputs=refused) if len(refused) == len(lacking) else None
-
-
-def _isolated(
-    study: PendingStudy,
-    out: Path,
-    models: Models,
-    mark: str,
-    outputs: Sequence[StudyOutput],
-    *,
-    given_points: bool,
-    marked: Mapping[Key, Array],
-) -> Outcome:
-    """The outcome of a study that may fail in any way: the others go on."""
+def grade_study(study: PendingStudy, task: StudyTask, models: Models, mark: str) -> Outcome:
+    """Locate and grade a study, and write its files but for the outcome; if it fails in any way, its reason."""
     try:
-        return _grade(study, out, models, mark, outputs, given_points=given_points, marked=marked)
+        return _grade(study, task, models, mark)
     except Exception as error:
         reason = with_names(reason_of(error), volume_names(study.record))
         logger.debug("study %s failed", study.study_id, exc_info=error)
-        located = (out / safe_name(study.study_id) / LOCATED[0]).is_file()
+        located = (task.out / safe_name(study.study_id) / LOCATED[0]).is_file()
         return Outcome(study.study_id, mark, refused=reason, located=located, bad=study.bad)
 
 
-def _grade(
-    study: PendingStudy,
-    out: Path,
-    models: Models,
-    mark: str,
-    outputs: Sequence[StudyOutput],
-    *,
-    given_points: bool,
-    marked: Mapping[Key, Array],
-) -> Outcome:
+def _grade(study: PendingStudy, task: StudyTask, models: Models, mark: str) -> Outcome:
+    out, marked = task.out, task.marked.get(study.study_id, {})
     # Of this study alone: memory stays that of one study, however many there are.
     images = StudyImages()
     checked = study.checked(images.open)
     if checked.fault:
         return Outcome(checked.study_id, mark, refused=checked.fault, bad=checked.bad)
     record, located = checked.record, None
-    if marked or not (given_points and record["points"]):
+    if marked or not (task.given_points and record["points"]):
         volumes_ = StudyInput.of(record)
         if marked:
             searched = place(volumes_, marked, models.recesses, images.opened)
@@ -290,7 +287,7 @@ def _grade(
     )
     write_findings(out, content)
     graded = GradedStudy(out / safe_name(study.study_id), content, record, models.graders, checked.frames)
-    refused_outputs = {name: why for output in outputs for name, why in output.write(graded).items()}
+    refused_outputs = {name: why for output in task.outputs for name, why in output.write(graded).items()}
     flags = [flag for finding in content["findings"] for flag in finding["flags"]]
     return Outcome(
         checked.study_id,

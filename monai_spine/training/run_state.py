@@ -2,9 +2,9 @@
 
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import ignite.distributed as idist
 import torch
@@ -17,6 +17,8 @@ from monai_spine.training.schedules import extends
 from monai_spine.weights import load_safely, save_atomically
 
 logger = logging.getLogger(__name__)
+
+Result = TypeVar("Result")
 
 AUTO = "auto"
 """The value of ``resume`` with which a run goes on if there is one, and else starts."""
@@ -111,7 +113,9 @@ class RunState:
         OutputError
             If another process trains in this folder, or it cannot be written to.
         """
-        going_on = resumes(resume, self.path.parent)
+        # All processes do what the first one decides: on a mounted bucket the others may see an older file, and on
+        # machines without a shared disk none.
+        going_on = _of_first_process(lambda: resumes(resume, self.path.parent))
         if idist.get_rank() == 0:
             take(self.path.parent)  # two trainings at once would overwrite each other's weights
         if going_on:
@@ -141,7 +145,7 @@ class RunState:
             save_atomically(content, self.path, previous=self.previous)
 
     def _resume(self, trainer: Engine, *, finished_is_error: bool) -> bool:
-        path, content = self._read()
+        path, content = _of_first_process(self._read)
         progress, states = content.get("progress"), content.get("parts")
         if not isinstance(progress, dict) or not isinstance(states, dict) or set(states) != set(self.parts):
             raise InvalidTableError(f"{path}: expected the state of a run with the parts {sorted(self.parts)}")
@@ -227,6 +231,16 @@ class RunState:
         if idist.get_rank() == 0:
             self.previous.unlink(missing_ok=True)
             release(self.path.parent)
+
+
+def _of_first_process(read: Callable[[], Result]) -> Result:
+    """What a function returns in the first process, in all of them; only that one calls it."""
+    if idist.get_world_size() == 1:
+        return read()
+    box: list[Any] = [read() if idist.get_rank() == 0 else None]
+    torch.distributed.broadcast_object_list(box)
+    result: Result = box[0]
+    return result
 
 
 def _mapping(path: Path) -> dict[str, Any]:

@@ -28,6 +28,7 @@ from monai_spine.prediction.grader import Grader, Grades
 from monai_spine.prediction.inputs import Conversion, Inputs, find_inputs
 from monai_spine.prediction.models import Models
 from monai_spine.prediction.run import Summary, predict
+from monai_spine.prediction.study_cost import StudyCost
 from monai_spine.scoring.competition import uniform_rows
 from monai_spine.spine import TARGETS, Level
 from tests.cohorts import write_datalist
@@ -159,7 +160,10 @@ def snapshot(out: Path) -> dict[str, bytes]:
 
 
 @pytest.mark.slow
-def test_a_killed_run_goes_on_where_it_stopped_and_ends_as_an_unbroken_one(tmp_path: Path, grader: Grader) -> None:
+def test_a_killed_run_goes_on_where_it_stopped_and_ends_as_an_unbroken_one(
+    tmp_path: Path, grader: Grader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("monai_spine.prediction.study_task.measured", lambda work: (work(), StudyCost(1.0, 2, "here")))
     folders = [write_study(tmp_path / "in" / name) for name in ("a", "b", "c")]
     given, levels = inputs(*folders), oracle(*folders)
     dying = Watched(grader, dies_at="b")
