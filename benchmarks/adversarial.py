@@ -276,11 +276,10 @@ def flips(folder: Path, _: int) -> None:
     """Flip single bits in everything that has a checksum, and read it."""
     import logging
 
-    from monai_spine.images.data.form import ImageForm
-
     from monai_spine.crops.augmentation import Augmentation
     from monai_spine.crops.stack import open_stack
     from monai_spine.data.volume import read_volume
+    from monai_spine.images.data.input_format import ImageForm
     from monai_spine.images.data.store import ImageStore
     from monai_spine.transforms.level_crops import LevelCropsd
     from monai_spine.weights import load_safely

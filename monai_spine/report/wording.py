@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from monai_spine.levels.marked import MARKED
 from monai_spine.levels.recesses.planes import PROJECTED
 from monai_spine.levels.sagittal.chain import Flag
 from monai_spine.prediction.evidence import NOT_COVERED, SUBSTITUTE
@@ -33,6 +34,8 @@ _FLAGS = {
     Flag.UNCERTAIN_LEVEL.value: "The names of the levels are uncertain: they may be one off. Count them.",
     Flag.ODD_SPACING.value: "The distance to the next level is unusual.",
     Flag.FAINT.value: "The program is not sure that this is the place.",
+    Flag.SERIES_DIFFER.value: "Another series shows this place more than 6 mm away: the patient moved, or one is off.",
+    MARKED: "A person marked or corrected this place.",
     Flag.INTERPOLATED.value: "The place was not found. It is estimated from the levels beside it.",
     PROJECTED: "The recess was not found in the axial slice. Its expected place was used.",
     **{f"missing_{series_type.value}": f"The study has no {series_type.title} series." for series_type in SeriesType},

@@ -8,12 +8,12 @@ import nibabel as nib
 import numpy as np
 import pytest
 import torch
-from monai_spine.images.data.form import ImageForm
 
 from monai_spine.bundle.shipped import BUNDLES
 from monai_spine.crops.augmentation import Augmentation
 from monai_spine.data.volume import read_volume
 from monai_spine.errors import InvalidTableError, InvalidVolumeError, SpineError
+from monai_spine.images.data.input_format import ImageForm
 from monai_spine.images.data.store import ImageStore
 from monai_spine.prediction.grader import Grader
 from monai_spine.transforms.level_crops import LevelCropsd

@@ -4,6 +4,7 @@ from pathlib import Path
 import pytest
 
 from monai_spine.errors import InvalidTableError
+from monai_spine.levels.marked import MARKED
 from monai_spine.levels.recesses.planes import PROJECTED
 from monai_spine.levels.sagittal.chain import Flag
 from monai_spine.prediction.evidence import NOT_COVERED, SUBSTITUTE
@@ -27,7 +28,7 @@ def test_a_finding_that_no_slice_shows_is_never_the_worst() -> None:
 
 
 def test_every_flag_has_plain_words() -> None:
-    flags = [NOT_COVERED, SUBSTITUTE, PROJECTED, *(flag.value for flag in Flag)]
+    flags = [NOT_COVERED, SUBSTITUTE, PROJECTED, MARKED, *(flag.value for flag in Flag)]
     flags += [f"missing_{series_type.value}" for series_type in SeriesType]
     assert all(flag_words(flag).endswith(".") for flag in flags)
     assert flag_words("some_new_flag") == "some new flag"

@@ -36,13 +36,13 @@ def test_labels_that_nothing_contradicts_give_an_empty_table(cohort, tmp_path: P
 
 def test_a_model_that_knows_less_than_the_prior_is_named_before_its_list(cohort, tmp_path: Path) -> None:
     _, solution, submission, _ = cohort
-    good = audit(solution, submission, tmp_path / "good", quiet=True)
+    good = audit(read_out_of_fold(solution, [submission]), tmp_path / "good", quiet=True)
     assert good.warning == ""
     table = pd.read_csv(submission)
     grades = ["normal_mild", "moderate", "severe"]
     table[grades] = table[grades].to_numpy()[:, ::-1]
     table.to_csv(tmp_path / "bad.csv", index=False)
-    bad = audit(solution, tmp_path / "bad.csv", tmp_path / "bad", quiet=True)
+    bad = audit(read_out_of_fold(solution, [tmp_path / "bad.csv"]), tmp_path / "bad", quiet=True)
     first = bad.to_text().splitlines()[0]
     assert first.startswith("warning: log loss ")
     assert "(lower is better), worse than the prior (" in first
