@@ -199,7 +199,7 @@ def _grade(  # noqa: PLR0917 - a study, the run's settings
     except (InvalidVolumeError, MissingInputError) as error:
         return _refused(checked, folder, mark, _without_folders(str(error), checked), located=located is not None)
     write_findings(out, content)
-    graded = GradedStudy(out / safe_name(study.study_id), content, record, models.graders, checked.frames)
+    graded = GradedStudy(folder, content, record, models.graders, checked.frames)
     refused_outputs = {name: why for output in outputs for name, why in output.write(graded).items()}
     flags = [flag for finding in content["findings"] for flag in finding["flags"]]
     return Outcome(
