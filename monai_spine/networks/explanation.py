@@ -16,6 +16,7 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
+from monai_spine.errors import InvalidOptionError
 from monai_spine.networks.feature_map import as_map, fine_layer
 from monai_spine.networks.level_grader import CONDITIONS, LEVELS, LevelGrader
 
@@ -63,7 +64,10 @@ def explain(network: LevelGrader, image: torch.Tensor, grades: npt.NDArray[np.in
         chosen = torch.as_tensor(grades, device=logits.device)[:, None]
         scores = logits.gather(1, chosen)[:, 0].unflatten(0, (CONDITIONS, LEVELS))
         found = [one[0] if one else None for one in maps]
-        activation = None if any(one is None for one in found) else _activation(network, image[0], scores, found)
+        try:
+            activation = None if any(one is None for one in found) else _activation(network, image[0], scores, found)
+        except InvalidOptionError:  # a backbone whose features have no positions
+            activation = None
     return Explanation(weights.detach().float().cpu().numpy(), activation)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,8 @@ from monai_spine.report.html_page import study_html
 from monai_spine.report.index_page import PAGE, index_html
 from monai_spine.report.study_page import StudyPage, study_page
 from monai_spine.report.study_result import StudyResult, read_result
+
+logger = logging.getLogger(__name__)
 
 INDEX = "index.html"
 
@@ -93,6 +96,13 @@ class PageOutput:
             except SpineError as error:
                 writer.remove(study.folder)
                 failed[writer.name] = str(error)
+            except OSError:
+                raise  # a full disk concerns all studies
+            except Exception as error:
+                # The grades are good without it. A message of another program's may name the patient.
+                logger.debug("%s of study %s", writer.name, study.folder.name, exc_info=error)
+                writer.remove(study.folder)
+                failed[writer.name] = f"an error that was not foreseen ({type(error).__name__}); please report it"
         return failed
 
     def remove(self, folder: Path) -> None:

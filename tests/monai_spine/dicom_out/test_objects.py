@@ -215,12 +215,13 @@ def test_images_of_two_patients_make_no_objects_and_the_reason_names_nobody(
 ) -> None:
     mixed = tmp_path / "in"
     shutil.copytree(sources, mixed)
+    given = find_inputs([mixed], tmp_path / "out", Conversion(quiet=True))
+    # Changed after the conversion, which would make two studies of them.
     series = sorted({file.parent for file in mixed.rglob("*.dcm")})
     for file in mixed.rglob("*.dcm"):
         header = pydicom.dcmread(file)
         header.PatientID = f"SECRET-{series.index(file.parent)}"
         header.save_as(file)
-    given = find_inputs([mixed], tmp_path / "out", Conversion(quiet=True))
     pages = PageOutput([HTML, DicomWriter()])
     summary = predict(given, tmp_path / "out", models(knowing(given), grader), quiet=True, outputs=[pages])
     assert int(summary.exit_code) == 3

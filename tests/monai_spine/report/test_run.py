@@ -189,6 +189,28 @@ def test_pages_from_the_output_folder(
     assert run_report(tmp_path, PageOutput([HTML]), bundles=[bundle], quiet=True).kept == 0
 
 
+class Broken:
+    """A writer that fails in a way that nobody foresaw, with a name in its message."""
+
+    name = "broken"
+
+    def complete(self, folder: Path) -> bool:
+        return False
+
+    def write(self, study: GradedStudy, page: StudyPage) -> None:
+        raise ValueError("Mustermann^Erika is no name")
+
+    def remove(self, folder: Path) -> None:
+        pass
+
+
+def test_a_writer_that_fails_stops_no_other_and_names_nobody(tmp_path: Path) -> None:
+    study = GradedStudy(tmp_path / "s1", content(), {})
+    failed = PageOutput([Broken(), HTML]).write(study)
+    assert failed == {"broken": "an error that was not foreseen (ValueError); please report it"}
+    assert (tmp_path / "s1" / "report.html").is_file()
+
+
 def test_a_folder_without_results_is_an_error(tmp_path: Path) -> None:
     for out in (tmp_path, tmp_path / "gone"):
         with pytest.raises(MissingInputError, match="expected results of"):
