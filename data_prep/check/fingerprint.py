@@ -1,5 +1,7 @@
 """The fingerprint of a data set: statistics of its volumes, labels and folds. It names no study and no patient."""
 
+from __future__ import annotations
+
 import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence

@@ -12,12 +12,14 @@ from nibabel.nifti1 import Nifti1Image
 from data_prep.check.codes import Code
 from data_prep.check.entries import leaves_folder
 from data_prep.choices import MAX_BYTES
-from monai_spine.data.volume import UNREADABLE, Volume, open_volume, slice_geometry, slices_last
+from monai_spine.data.nifti_file import UNREADABLE
+from monai_spine.data.volume import Opener, Volume, not_grey, open_unpacked, open_volume, slice_geometry, slices_last
 from monai_spine.errors import (
     InvalidVolumeError,
     NoAffineError,
     NotVolumetricError,
     SingularAffineError,
+    TooLargeVolumeError,
     TwoAffinesError,
 )
 
@@ -26,6 +28,7 @@ _CODES = {
     SingularAffineError: Code.AFFINE_SINGULAR,
     NoAffineError: Code.NO_AFFINE,
     TwoAffinesError: Code.TWO_AFFINES,
+    TooLargeVolumeError: Code.VOLUME_TOO_LARGE,
 }
 
 
@@ -47,19 +50,19 @@ def read(folder: Path, name: str) -> Volume:
         raise UnusableVolumeError(Code.PATH_OUTSIDE, "the path is absolute or climbs out of the folder")
     if not (folder / name).is_file():
         raise UnusableVolumeError(Code.VOLUME_MISSING, "there is no such file")
-    image = _open(folder / name)
-    return Volume(_voxels(image).transpose(slices_last(image)), slice_geometry(image)[0])
+    path = folder / name
+    _check_size(_open(path, open_volume).shape)
+    image = _open(path, open_unpacked)
+    return Volume(_voxels(image, path).transpose(slices_last(image)), slice_geometry(image)[0])
 
 
-def _open(path: Path) -> Nifti1Image:
+def _open(path: Path, opened: Opener) -> Nifti1Image:
     try:
         with _silence():
-            image = open_volume(path)
+            return opened(path)
     except InvalidVolumeError as err:
         detail = _without_folder(err, path).removeprefix(f"{path.name}: ")
         raise UnusableVolumeError(_CODES.get(type(err), Code.VOLUME_UNREADABLE), detail) from err
-    _check_size(image.shape)
-    return image
 
 
 @contextmanager
@@ -83,12 +86,13 @@ def _check_size(shape: tuple[int, ...]) -> None:
         )
 
 
-def _voxels(image: Nifti1Image) -> npt.NDArray[np.float32]:
+def _voxels(image: Nifti1Image, path: Path) -> npt.NDArray[np.float32]:
+    if values := not_grey(image):
+        raise UnusableVolumeError(Code.VOLUME_UNREADABLE, f"expected numbers as voxels, but found {values}")
     try:
         with np.errstate(over="ignore", invalid="ignore"):
             voxels = np.asarray(image.dataobj, dtype=np.float32)
     except UNREADABLE as err:
-        path = Path(image.file_map["image"].filename or "")
         raise UnusableVolumeError(
             Code.VOLUME_UNREADABLE, f"damaged or cut short: {_without_folder(err, path)}"
         ) from err

@@ -28,6 +28,7 @@ from data_prep.workers import run as run_all
 from monai_spine.console import track
 from monai_spine.data.datalist import check_no_leak
 from monai_spine.errors import ExitCode, counted
+from monai_spine.output_lock import output_lock
 
 COVERAGE = "coverage.csv"
 QUALITY = "quality.csv"
@@ -113,6 +114,19 @@ def assemble(
     InvalidOptionError
         If fewer patients are left than there are folds.
     """
+    with output_lock(out):
+        return _assemble(jobs, work, out, tables=tables, run=run, unlisted=unlisted)
+
+
+def _assemble(
+    jobs: Sequence[Job],
+    work: Callable[[Job], StudyResult],
+    out: Path,
+    *,
+    tables: Mapping[str, Sequence[str]],
+    run: Run,
+    unlisted: Iterable[Fault],
+) -> Collection:
     shelf = open_output(out)
     numbered = list(enumerate(jobs))
     done = run_all(functools.partial(do_study, work=work, shelf=shelf), numbered, run.workers, run.cluster)

@@ -9,6 +9,7 @@ from data_prep.faults import FaultCode, warning
 class Code(FaultCode):
     """Stable codes of ``quality.csv``: extended, never renamed. Collections do not rank them: all are warnings."""
 
+    STUDY_FAILED = warning("the study could not be processed; it is left out of the datalist")
     NO_VOLUME = warning("none of the study's series became a volume; the study is left out of the datalist")
     NO_SERIES_TYPE = warning("the study has no volume of a series type; the datalist leaves the type out")
     NO_IMAGES = warning("a series of the tables has no DICOM file")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
+from monai_spine.csv_cells import read_text_table
 from monai_spine.errors import InvalidTableError, MissingInputError, counted, listed
 
 if TYPE_CHECKING:
@@ -27,12 +28,7 @@ def read_csv(path: Path, expected: str) -> pd.DataFrame:
     """
     if not path.is_file():
         raise MissingInputError(f"there is no file {path}; expected {expected}")
-    try:
-        table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
-    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as err:
-        raise InvalidTableError(f"{path}: not a readable CSV: {err}") from err
-    if not isinstance(table.index, pd.RangeIndex):
-        raise InvalidTableError(f"{path}: expected as many cells in each row as in the header, but there are more")
+    table = read_text_table(path)
     return table.apply(lambda column: column.str.strip())
 
 

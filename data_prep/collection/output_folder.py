@@ -10,11 +10,11 @@ from typing import TextIO
 
 from data_prep.collection.study import TEST, TRAINING, Entry
 from data_prep.dicom import sidecar
-from data_prep.dicom.nifti import OutputError, output_errors
-from data_prep.dicom.output_folder import remove_partial
+from data_prep.dicom.nifti import output_errors
+from monai_spine.csv_cells import neutral
 from monai_spine.data.datalist import SCHEMA
-from monai_spine.errors import InvalidOptionError, listed
-from monai_spine.files import whole_file
+from monai_spine.errors import InvalidOptionError, OutputError, listed
+from monai_spine.files import remove_partial, whole_file
 from monai_spine.spine import TARGETS
 
 DATALIST = "datalist.json"
@@ -119,7 +119,7 @@ def output_table(path: Path, columns: Sequence[str]) -> Iterator[Callable[[Itera
     with output_file(path) as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(columns)
-        yield writer.writerows
+        yield lambda rows: writer.writerows([neutral(cell) for cell in row] for row in rows)
 
 
 class DatalistWriter:

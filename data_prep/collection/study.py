@@ -1,6 +1,7 @@
 """One study of a collection: its DICOM folder to volumes, and its result, which a shelf stores."""
 
 import json
+import logging
 from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -17,8 +18,11 @@ from data_prep.dicom.refusals import Reason
 from data_prep.dicom.sources import Source
 from data_prep.dicom.tables import FileRow, frameless_row, sorted_files
 from data_prep.faults import Fault
+from monai_spine.errors import reason_of
 from monai_spine.geometry import Array
 from monai_spine.spine import FINDINGS, MISSING, Finding, SeriesType
+
+logger = logging.getLogger(__name__)
 
 DEPTH = 3
 """Parts of a path ``<study>/<series>/<instance>.dcm``."""
@@ -126,6 +130,20 @@ class Outline:
     label: tuple[int, ...] | None
     refused: bool
     listed: bool
+
+
+def failed_study(study: str, folder: str, section: str, error: Exception) -> StudyResult:
+    """A study that failed in any way: it is left out with the reason, and the others go on.
+
+    Raises
+    ------
+    OutputError, OSError, MemoryError
+        If the machine failed, not the study.
+    """
+    reason = reason_of(error)
+    logger.debug("study %s failed", study, exc_info=error)
+    fault = Fault(Code.STUDY_FAILED, reason, study=study)
+    return StudyResult(study, folder, section, entry=None, faults=[fault], refused=True)
 
 
 def do_study(job: tuple[int, Job], work: Callable[[Job], StudyResult], shelf: Path) -> Outline:

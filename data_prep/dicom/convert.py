@@ -21,6 +21,8 @@ from data_prep.dicom.sources import Source
 from data_prep.workers import run as run_all
 from monai_spine.console import track
 from monai_spine.errors import ExitCode, SpineError
+from monai_spine.files import remove_partial
+from monai_spine.output_lock import output_lock
 
 HEADERS_PER_TASK = 64
 """Files whose headers one task of a worker reads: one file a task would cost more to hand out than to read."""
@@ -104,7 +106,8 @@ def convert(
         If the input is absent or holds no DICOM image; if the output cannot be written or holds other volumes.
     """
     output_folder.open_folder(out, source)
-    with scratch.folder(out if cluster else None) as unpacked:
+    with output_lock(out), scratch.folder(out if cluster else None) as unpacked:
+        remove_partial(out)  # only now: until here they may have been those of another run
         files = sources.find(source, unpacked, max_bytes)
         headers = read_headers(files, max_bytes=max_bytes, workers=workers, cluster=cluster, quiet=quiet)
         salt = None if keep_uids else output_folder.random_salt(out, resume)
@@ -122,11 +125,11 @@ def convert(
             max_bytes=max_bytes,
         )
         results = list(_run(jobs, settings, workers, cluster, quiet))
-    output_folder.remove_partial(out)
-    summary = _finish(out, headers, results)
-    output_folder.remove_volumes(out, earlier - {row.nifti for result in results for row in result.manifest})
-    output_folder.keep_salt(out, None)
-    return summary
+        remove_partial(out)
+        summary = _finish(out, headers, results)
+        output_folder.remove_volumes(out, earlier - {row.nifti for result in results for row in result.manifest})
+        output_folder.keep_salt(out, None)
+        return summary
 
 
 def read_headers(

@@ -13,13 +13,13 @@ import numpy as np
 from data_prep.choices import MAX_BYTES
 from data_prep.dicom import nifti, sidecar
 from data_prep.dicom.frames import Frame
-from data_prep.dicom.nifti import OutputError
 from data_prep.dicom.refusals import Reason, Refused
 from data_prep.dicom.stacks.series import split_job
 from data_prep.dicom.stacks.splitting import Stack
-from data_prep.dicom.tables import FileRow, ManifestRow, unused_row
+from data_prep.dicom.tables import FileRow, ManifestRow, refused_row, unused_row
 from data_prep.dicom.verification import verify, verify_values
 from monai_spine import __version__
+from monai_spine.errors import OutputError
 
 logger = logging.getLogger(__name__)
 
@@ -78,9 +78,8 @@ def run_job(job: Job, settings: Settings) -> JobResult:
 
 
 def _refused_row(frame: Frame, refusal: Refused) -> FileRow:
-    if frame.reason:
-        return unused_row(frame, "refused", frame.reason, frame.detail)
-    return unused_row(frame, "refused", refusal.reason, refusal.detail)
+    reason, detail = (frame.reason, frame.detail) if frame.reason else (refusal.reason, refusal.detail)
+    return refused_row(frame.path, frame.index, reason, detail)
 
 
 def _convert_series(job: Job, settings: Settings) -> JobResult:

@@ -17,7 +17,7 @@ from isal import igzip, isal_zlib
 from data_prep.dicom.frames import Frame
 from data_prep.dicom.pixels import confirmed_frames
 from data_prep.dicom.stacks.placement import qform, quaternion, rigid
-from monai_spine.errors import SpineError
+from monai_spine.errors import OutputError
 from monai_spine.files import write_bytes
 from monai_spine.geometry import spacing
 
@@ -36,10 +36,6 @@ themselves over longer distances: files grow by 0.2 %."""
 
 Array = npt.NDArray[np.float64]
 Stored = npt.NDArray[np.generic]
-
-
-class OutputError(SpineError):
-    """The output cannot be written."""
 
 
 @dataclass(frozen=True, slots=True)

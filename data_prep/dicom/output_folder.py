@@ -16,9 +16,9 @@ from pathlib import Path, PurePosixPath
 from typing import Literal
 
 from data_prep.dicom.frames import Frame, Identity
-from data_prep.dicom.nifti import OutputError, sidecar_path
-from monai_spine.errors import SpineError
-from monai_spine.files import PARTIAL
+from data_prep.dicom.nifti import sidecar_path
+from monai_spine.csv_cells import plain
+from monai_spine.errors import OutputError, SpineError
 
 NameBy = Literal["uid", "folder"]
 
@@ -31,7 +31,7 @@ _NOT_PLAIN = re.compile(r"[^\w.+=@-]+")
 
 
 def open_folder(out: Path, source: Path) -> None:
-    """Create the output folder, and remove unfinished files of a killed run.
+    """Create the output folder.
 
     Raises
     ------
@@ -47,13 +47,6 @@ def open_folder(out: Path, source: Path) -> None:
         resolved.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OutputError(f"cannot create the output folder {out}: {error.strerror}") from error
-    remove_partial(out)
-
-
-def remove_partial(out: Path) -> None:
-    """Remove files that a killed run, or a killed worker of this run, left half written."""
-    for path in out.rglob(f".*{PARTIAL}"):
-        path.unlink(missing_ok=True)
 
 
 def random_salt(out: Path, resume: bool) -> str:
@@ -75,7 +68,7 @@ def earlier_volumes(out: Path) -> set[str]:
     """The volumes that a manifest in the output folder lists and that are still there, relative to the folder."""
     try:
         with (out / "manifest.csv").open(newline="", encoding="utf-8") as file:
-            listed = {row.get("nifti") or "" for row in csv.DictReader(file)}
+            listed = {plain(row.get("nifti") or "") for row in csv.DictReader(file)}
     except (OSError, UnicodeDecodeError, csv.Error):
         return set()
     return {name for name in listed if _is_inside(name) and (out / name).is_file()}

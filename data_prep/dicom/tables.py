@@ -6,8 +6,6 @@ is there only if something was refused.
 
 from __future__ import annotations
 
-import csv
-import io
 import operator
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
@@ -16,7 +14,7 @@ from pathlib import Path
 from data_prep.dicom.frames import FileHeader, Frame
 from data_prep.dicom.nifti import output_errors
 from data_prep.dicom.refusals import Reason
-from monai_spine.files import write_text
+from monai_spine.files import csv_text, write_text
 
 STATUSES = ("used", "duplicate", "refused", "ignored")
 """What can become of a file. The counts of these add up to all files of the input."""
@@ -54,8 +52,13 @@ class FileRow:
     nifti: str
     k: int | None
     t: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class RefusedFileRow(FileRow):
+    """An input file, or one frame of it, that was refused; ``detail`` says why, for ``refused.csv`` alone."""
+
     detail: str = ""
-    """Why it was refused, for ``refused.csv`` alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +73,7 @@ class RefusedRow:
 
 TABLES: dict[str, tuple[type[ManifestRow | FileRow | RefusedRow], tuple[str, ...]]] = {
     "manifest.csv": (ManifestRow, tuple(field.name for field in fields(ManifestRow))),
-    "files.csv": (FileRow, tuple(field.name for field in fields(FileRow) if field.name != "detail")),
+    "files.csv": (FileRow, tuple(field.name for field in fields(FileRow))),
     "refused.csv": (RefusedRow, tuple(field.name for field in fields(RefusedRow))),
 }
 """The rows and columns of each table."""
@@ -78,19 +81,26 @@ TABLES: dict[str, tuple[type[ManifestRow | FileRow | RefusedRow], tuple[str, ...
 
 def refused_rows(files: Iterable[FileRow]) -> list[RefusedRow]:
     """The rows of ``refused.csv``."""
-    return [RefusedRow(row.path, row.frame, row.reason, row.detail) for row in files if row.status == "refused"]
+    refused = (row for row in files if isinstance(row, RefusedFileRow))
+    return [RefusedRow(row.path, row.frame, row.reason, row.detail) for row in refused]
 
 
-def unused_row(frame: Frame, status: str, reason: Reason | None = None, detail: str = "") -> FileRow:
-    """The row of a frame that is in no volume."""
-    return FileRow(frame.path, frame.index, status, "" if reason is None else reason.value, "", None, None, detail)
+def unused_row(frame: Frame, status: str, reason: Reason | None = None) -> FileRow:
+    """The row of a frame that is in no volume, and that was not refused."""
+    return FileRow(frame.path, frame.index, status, "" if reason is None else reason.value, "", None, None)
+
+
+def refused_row(path: str, frame: int | None, reason: Reason, detail: str) -> RefusedFileRow:
+    """The row of a refused file or frame."""
+    return RefusedFileRow(path, frame, "refused", reason.value, "", None, None, detail)
 
 
 def frameless_row(header: FileHeader) -> FileRow:
     """The row of a file without an image: ``ignored`` if it is not meant to hold one, else ``refused``."""
     reason = header.reason or Reason.UNREADABLE
-    status = "ignored" if reason is Reason.NOT_AN_IMAGE else "refused"
-    return FileRow(header.path, None, status, reason.value, "", None, None, header.detail)
+    if reason is Reason.NOT_AN_IMAGE:
+        return FileRow(header.path, None, "ignored", reason.value, "", None, None)
+    return refused_row(header.path, None, reason, header.detail)
 
 
 def cells(name: str, row: ManifestRow | FileRow | RefusedRow) -> list[str]:
@@ -106,14 +116,11 @@ def write(path: Path, rows: Iterable[ManifestRow | FileRow | RefusedRow]) -> Non
     OutputError
         If it cannot be written.
     """
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
     columns = TABLES[path.name][1]
-    writer.writerow(columns)
     values = operator.attrgetter(*columns)  # dataclasses.astuple copies deeply, and takes ten times as long
-    writer.writerows(["" if value is None else value for value in values(row)] for row in rows)
+    cells = (["" if value is None else value for value in values(row)] for row in rows)
     with output_errors(path):
-        write_text(path, text.getvalue())
+        write_text(path, csv_text([columns, *cells]))
 
 
 def sorted_files(rows: Sequence[FileRow]) -> list[FileRow]:

@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from data_prep.dicom.nifti import OutputError
 from data_prep.faults import Fault
 from data_prep.images import dicom_pictures as pictures
 from data_prep.images.codes import Code
@@ -18,9 +17,10 @@ from data_prep.images.report import ImageReport
 from data_prep.images.sample import ImageSet, Sample, Section, check_counts
 from data_prep.images.split import Split, assign_folds, group_samples, validation_given
 from monai_spine.console import track
-from monai_spine.errors import InvalidTableError, counted, listed
+from monai_spine.errors import InvalidTableError, OutputError, counted, listed
 from monai_spine.files import write_json
 from monai_spine.images.data.datalist import ImageDatalist, Record, write_image_datalist
+from monai_spine.output_lock import output_lock
 
 DATALIST, REPORT = "datalist.json", "report.json"
 Numbers = npt.NDArray[np.intp]
@@ -57,7 +57,7 @@ def build(given: ImageSet, out: Path, run: Run) -> ImageReport:
     out = out.absolute()
     if out.exists() and not out.is_dir():
         raise OutputError(f"the output {out} is a file; expected a folder, or a new name for one")
-    with pictures.scratch_beside(out) as scratch:
+    with pictures.scratch_beside(out) as scratch, output_lock(out):
         converted = pictures.convert(given.samples, scratch, run.workers, run.quiet)
         inspections = _inspections(converted, run)
         report = _report(given, converted, inspections, out, run)

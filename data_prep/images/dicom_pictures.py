@@ -21,7 +21,6 @@ from data_prep.choices import MAX_BYTES
 from data_prep.dicom import nifti
 from data_prep.dicom.headers.elements import Elements, read_elements
 from data_prep.dicom.headers.reader import read_header
-from data_prep.dicom.nifti import OutputError
 from data_prep.dicom.pixels import own_frames
 from data_prep.dicom.refusals import Reason, Refused
 from data_prep.dicom.sources import Source
@@ -29,6 +28,7 @@ from data_prep.images.folders import is_dicom
 from data_prep.images.sample import Sample
 from data_prep.workers import run
 from monai_spine.console import track
+from monai_spine.errors import OutputError, reason_of
 
 FOLDER = "images"
 _OURS = re.compile(r"\d{6}\.png")
@@ -141,6 +141,8 @@ def _convert(job: _Job) -> tuple[_Job, str, str]:
         return job, "", f"{refusal.reason.value}: {refusal.detail}"
     except OSError as error:
         return job, "", f"UNREADABLE: {error.strerror}"
+    except Exception as error:
+        return job, "", f"UNREADABLE: {reason_of(error)}"
 
 
 def write_picture(source: Path, target: Path) -> str:

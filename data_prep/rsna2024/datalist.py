@@ -11,7 +11,7 @@ from data_prep.collection import coverage_table
 from data_prep.collection.assembly import COVERAGE, Collection, Run, assemble
 from data_prep.collection.codes import Code
 from data_prep.collection.output_folder import check_output
-from data_prep.collection.study import TEST, TRAINING, StudyResult, convert_study
+from data_prep.collection.study import TEST, TRAINING, StudyResult, convert_study, failed_study
 from data_prep.dicom.job import JobResult, Settings
 from data_prep.dicom.tables import TABLES, cells
 from data_prep.faults import Fault
@@ -95,6 +95,14 @@ def _folder(job: _Job) -> str:
 
 
 def _study(job: _Job, rsna: Path, out: Path, resume: bool) -> StudyResult:
+    """`_joined_study`, or why it failed."""
+    try:
+        return _joined_study(job, rsna, out, resume)
+    except Exception as error:
+        return failed_study(job.study.study, _folder(job), job.section, error)
+
+
+def _joined_study(job: _Job, rsna: Path, out: Path, resume: bool) -> StudyResult:
     """Convert one study, and join its tables to what the converter made of it."""
     study, images, converted = job.study, rsna / IMAGES[job.section], out / OUTPUT[job.section]
     result = convert_study(images, study.study, Settings(out=str(converted), resume=resume))

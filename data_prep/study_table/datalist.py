@@ -11,7 +11,7 @@ from data_prep.collection.assembly import COVERAGE, Collection, Run, assemble
 from data_prep.collection.codes import Code
 from data_prep.collection.output_folder import check_output
 from data_prep.collection.points import contradictions
-from data_prep.collection.study import TEST, TRAINING, StudyResult, label_faults, make_entry
+from data_prep.collection.study import TEST, TRAINING, StudyResult, failed_study, label_faults, make_entry
 from data_prep.dicom.frames import Patient
 from data_prep.dicom.job import Settings
 from data_prep.dicom.refusals import Reason
@@ -21,7 +21,8 @@ from data_prep.study_table.dicom_series import ConvertedRow, Namer, convert_row
 from data_prep.study_table.nifti_series import copy_row
 from data_prep.study_table.series_rows import COLUMNS, SeriesReport, Status, volume_name
 from data_prep.study_table.table import SeriesRow, StudyTable, TableStudy, read_study_table
-from monai_spine.data.volume import PAIR_SUFFIXES, SUFFIXES
+from monai_spine.data.nifti_file import PAIR_SUFFIXES
+from monai_spine.data.volume import SUFFIXES
 from monai_spine.spine import Finding, SeriesType
 
 SERIES = "series.csv"
@@ -65,6 +66,14 @@ def build(
 
 
 def _study(study: TableStudy, settings: Settings, labelled: frozenset[str]) -> StudyResult:
+    """`_converted_study`, or why it failed."""
+    try:
+        return _converted_study(study, settings, labelled)
+    except Exception as error:
+        return failed_study(study.study, study.study, TEST if study.labels is None else TRAINING, error)
+
+
+def _converted_study(study: TableStudy, settings: Settings, labelled: frozenset[str]) -> StudyResult:
     """Convert a study's rows, one after the other."""
     reports, faults = _series(study, settings)
     volumes: dict[SeriesType, list[str]] = {series_type: [] for series_type in SeriesType}

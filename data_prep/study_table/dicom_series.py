@@ -17,7 +17,7 @@ from data_prep.dicom.output_folder import hashed_uid
 from data_prep.dicom.refusals import Reason
 from data_prep.dicom.stacks.series import drop_copies, stacks_of
 from data_prep.dicom.stacks.splitting import Stack
-from data_prep.dicom.tables import frameless_row
+from data_prep.dicom.tables import frameless_row, refused_rows
 from data_prep.faults import Fault
 from data_prep.study_table.series_rows import SeriesReport, Status, final_verdict, with_verdict
 from data_prep.study_table.table import SeriesRow
@@ -51,8 +51,7 @@ def convert_row(study: str, row: SeriesRow, settings: Settings, name: Namer) -> 
         headers = [read_header(source, max_bytes=settings.max_bytes) for source in files]
         unread = Counter(
             f"{file.reason}: {file.detail}"
-            for file in (frameless_row(header) for header in headers if not header.frames)
-            if file.status == "refused"
+            for file in refused_rows(frameless_row(header) for header in headers if not header.frames)
         )
         faults = [
             Fault(Code.REFUSED_FILE, f"row {row.number}: {counted(count, 'file')}: {reason}", study=study)

@@ -20,7 +20,7 @@ from data_prep.study_table.table import SeriesRow
 from monai_spine.data.series_typing import PLANES, Confidence, SeriesVerdict, series_type_of
 from monai_spine.data.sidecars import is_segmentation, read_header, stem_of
 from monai_spine.data.studies import stated_plane
-from monai_spine.data.volume import affine_of, not_grey, open_volume, slices_last, stored_voxels
+from monai_spine.data.volume import affine_of, not_grey, open_unpacked, open_volume, slices_last, stored_voxels
 from monai_spine.errors import InvalidTableError, InvalidVolumeError, NoAffineError, TwoAffinesError
 from monai_spine.geometry import Array, Plane, plane_of, shear, spacing
 from monai_spine.spine import SeriesType
@@ -128,13 +128,9 @@ def _write(volume: _StoredVolume, source: Path, target: Path, resume: bool) -> N
     ).hexdigest()
     if resume and sidecar.is_finished(target, digest):
         return
-    try:
-        stored = stored_voxels(volume.image, source)
-    except InvalidVolumeError as error:
-        raise Refused(Reason.TRUNCATED, "the voxels cannot be read; the file is damaged or cut short") from error
-    ordered = np.transpose(_checked(stored), volume.axes)
-    proxy = cast("ArrayProxy", volume.image.dataobj)
-    head = nifti.header(ordered.shape, ordered.dtype, affine, float(proxy.slope), float(proxy.inter))
+    voxels, slope, inter = _voxels(source)
+    ordered = np.transpose(voxels, volume.axes)
+    head = nifti.header(ordered.shape, ordered.dtype, affine, slope, inter)
     pieces = nifti.encode(head, ordered.transpose(2, 1, 0), target.name.endswith(".gz"))
     checksum = nifti.write(target, pieces)
     record = {
@@ -148,13 +144,19 @@ def _write(volume: _StoredVolume, source: Path, target: Path, resume: bool) -> N
     nifti.write(nifti.sidecar_path(target), [(json.dumps(record, indent=2, sort_keys=True) + "\n").encode()])
 
 
-def _checked(stored: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """Stored values in the machine's byte order.
+def _voxels(path: Path) -> tuple[npt.NDArray[np.generic], float, float]:
+    """Stored values in the machine's byte order, slope and intercept.
 
     Raises `Refused` if they are not finite, or all the same.
     """
+    try:
+        image = open_unpacked(path)
+        stored = stored_voxels(image, path)
+    except InvalidVolumeError as error:
+        raise Refused(Reason.TRUNCATED, "the voxels cannot be read; the file is damaged or cut short") from error
     if stored.dtype.kind == "f" and not np.isfinite(stored).all():
         raise Refused(Reason.UNSUPPORTED, "voxels that are infinite or not a number")
     if stored.size == 0 or stored.min() == stored.max():
         raise Refused(Reason.UNSUPPORTED, "all voxels are the same")
-    return stored.astype(stored.dtype.newbyteorder("="), copy=False)
+    proxy = cast(ArrayProxy, image.dataobj)
+    return stored.astype(stored.dtype.newbyteorder("="), copy=False), float(proxy.slope), float(proxy.inter)

@@ -10,10 +10,9 @@ import atexit
 import os
 import re
 import sys
-from collections.abc import Iterator
 from types import TracebackType
 
-from monai_spine.errors import ExitCode, SpineError
+from monai_spine.errors import ExitCode, SpineError, chain, one_line
 
 # A worker process of a data loader passes its error on as text.
 _FROM_WORKER = re.compile(r"^monai_spine\.errors\.\w+: (.+)$", re.MULTILINE)
@@ -40,7 +39,7 @@ def explanation(error: BaseException) -> str | None:
     """
     for cause in chain(error):
         if isinstance(cause, SpineError):
-            return str(cause)
+            return one_line(cause)
         text = str(cause)
         if match := _FROM_WORKER.search(text):
             return match[1]
@@ -69,12 +68,5 @@ def _explain(error_type: type[BaseException], error: BaseException, trace: Trace
 def cause_in_one_line(error: BaseException) -> str:
     """The first error of a chain, as Python prints it, without its further lines."""
     first = list(chain(error))[-1]
-    text = " ".join(str(first).split())
+    text = one_line(first)
     return f"{type(first).__name__}: {text[:_LONGEST]}" if text else type(first).__name__
-
-
-def chain(error: BaseException | None) -> Iterator[BaseException]:
-    """An error, the error that it was raised from, and so on."""
-    while error is not None:
-        yield error
-        error = error.__cause__ or error.__context__

@@ -25,6 +25,7 @@ from monai_spine.bundle.model_description import ModelDescription
 from monai_spine.bundle.model_settings import describe, is_code, is_plain
 from monai_spine.bundle.provenance import PHANTOM
 from monai_spine.errors import InvalidOptionError
+from monai_spine.files import read_json
 
 _WORKFLOW = {"imports", "initialize", "run", "finalize", "training", "evaluation", "inference", "trained_on"}
 """What MONAI, or a user, runs by name; and what a user may say of the data that a model learns from."""
@@ -170,7 +171,7 @@ def _defaults(folder: Path | None) -> dict[str, Any]:
     """The entries of all configuration files in a bundle's folder, presets aside; none without a folder."""
     entries: dict[str, Any] = {}
     for path in sorted(folder.glob("*.json")) if folder else ():
-        content = json.loads(path.read_text(encoding="utf-8")) if path.name != "metadata.json" else {}
+        content = read_json(path) if path.name != "metadata.json" else {}
         for id_, value in content.items():
             first, *inner = id_.lstrip("+").replace("::", "#").split("#")
             if not inner:

@@ -6,16 +6,17 @@ images only, or other words, such as ``"RSNA 2024, 1,975 studies"``. Every outpu
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from monai_spine.bundle.model_description import description_path, read_description
 from monai_spine.errors import InvalidTableError
+from monai_spine.files import read_json
 
 RESEARCH = "Research software, not a medical device: not for diagnosis."
 PHANTOM = "phantom"
+UNVERIFIED = "The checksums of the weights were not compared (--no-verify): they may be damaged."
 
 
 def read_metadata(bundle: Path) -> dict[str, Any]:
@@ -29,10 +30,7 @@ def read_metadata(bundle: Path) -> dict[str, Any]:
     path = bundle / "configs" / "metadata.json"
     if not path.is_file():
         return {}
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as err:
-        raise InvalidTableError(f"{path} is not JSON: {err}") from err
+    content = read_json(path)
     if not isinstance(content, dict):
         raise InvalidTableError(f"{path}: expected a JSON object, but found {type(content).__name__}")
     return content

@@ -148,7 +148,7 @@ def run_step(
     with log.open("a", encoding="utf-8") as sink:
         begin = sink.tell()
         # Without stdin, so that a step can never wait for the terminal.
-        process = subprocess.Popen(command, stdout=sink, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL)
+        process = subprocess.Popen(command, stdout=sink, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL)  # noqa: S603 - our own interpreter; arguments go as a list, without a shell
     try:
         _wait(process, log, begin, follow, stop)
     finally:

@@ -9,6 +9,7 @@ from pathlib import Path
 from monai_spine.bundle.provenance import read_metadata, trained_on
 from monai_spine.errors import InvalidOptionError, MissingInputError, near_names
 from monai_spine.files import PARTIAL
+from monai_spine.output_lock import LOCK
 
 _IN_WHEEL = Path(__file__).resolve().parents[1] / "bundles"
 _IN_CHECKOUT = Path(__file__).resolve().parents[2] / "bundles"
@@ -21,7 +22,7 @@ RECESS_LOCALIZER = BUNDLES / "lumbar_recess_localizer"
 GRADER = BUNDLES / "lumbar_25d_grader"
 UNET_CLASSIFIER = BUNDLES / "lumbar_unet_classifier"
 
-LEFT_BY_RUNS = shutil.ignore_patterns("__pycache__", "eval", "cache", "latest.pt", "previous.pt", f"*{PARTIAL}")
+LEFT_BY_RUNS = shutil.ignore_patterns("__pycache__", "eval", "cache", "latest.pt", "previous.pt", LOCK, f"*{PARTIAL}")
 """What a copy of a bundle leaves out, for `shutil.copytree`."""
 
 

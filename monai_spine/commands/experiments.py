@@ -1,5 +1,8 @@
 """The commands that train: cv, compare, tune and demo. Each imports what it needs when it runs."""
 
+from __future__ import annotations
+
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -52,7 +55,13 @@ Metric = Annotated[
 ]
 Storage = Annotated[
     str | None,
-    typer.Option(metavar="URL", help="A database that several machines share. [default: SQLite in the folder]"),
+    typer.Option(
+        metavar="URL|@FILE",
+        envvar="MONAI_SPINE_STORAGE",
+        show_envvar=False,
+        help="A database that several machines share; a URL with a password belongs into a file, or into the "
+        "environment variable MONAI_SPINE_STORAGE. [default: SQLite in the folder]",
+    ),
 ]
 Quiet = Annotated[bool, typer.Option("--quiet", help="Show no lines of progress on stderr.")]
 
@@ -144,6 +153,9 @@ def tune(  # noqa: PLR0917 - options
     fold: Annotated[int, typer.Option(help="The fold that validates.")] = 0,
     seed: Annotated[int, typer.Option(help="The seed of the trainings and of the proposed trials.")] = 0,
     settings: Settings = None,
+    trust: Annotated[
+        bool, typer.Option("--trust", help="Let the search space run code: $ expressions, and any _target_.")
+    ] = False,
     quiet: Quiet = False,
 ) -> None:
     """Search the best settings of a bundle.
@@ -163,12 +175,26 @@ def tune(  # noqa: PLR0917 - options
 
     presets = tuple(preset or ())
     chosen = parse_settings(settings or [], OWN)
-    parameters = read_space(space, training_configs(bundle, presets))
-    tuning, search = _tuning()
+    parameters = read_space(space, training_configs(bundle, presets), trust=trust)
+    tuning, search, storages = _tuning()
+    if storage and any(storage in one for one in sys.argv) and storages.has_password(storage):
+        message = "the password of --storage shows in the list of processes; use --storage @FILE or MONAI_SPINE_STORAGE"
+        typer.echo(f"warning: {message}", err=True)
     request = search.TuningRequest(
-        bundle, _datalist(data), parameters, trials, presets, chosen, storage, study, metric,
-        higher_is_better=None if direction is None else direction == "maximize", pruner=pruner, fold=fold, seed=seed,
-    )  # fmt: skip
+        bundle,
+        _datalist(data),
+        parameters,
+        trials,
+        presets,
+        chosen,
+        storages.storage_url(storage) if storage else None,
+        study,
+        metric,
+        higher_is_better=None if direction is None else direction == "maximize",
+        pruner=pruner,
+        fold=fold,
+        seed=seed,
+    )
     result = tuning.tune(request, out, _report(quiet))
     typer.echo(f"{result.line()}; see {out / 'best.json'}")
     raise typer.Exit(result.exit_code)
@@ -194,15 +220,15 @@ def demo(
     run_demo(out, studies=studies, held_out=held_out, epochs=epochs)
 
 
-def _tuning() -> tuple[ModuleType, ModuleType]:
+def _tuning() -> tuple[ModuleType, ModuleType, ModuleType]:
     """The modules of the search, or an error that names the extra that they need."""
     try:
-        from monai_spine.experiments.tuning import request, search
+        from monai_spine.experiments.tuning import request, search, storage
     except ModuleNotFoundError as err:
         if err.name not in {"optuna", "sqlalchemy"}:
             raise
         raise InvalidOptionError(f"a search needs {err.name}: pip install 'monai-spine[tune]'") from err
-    return request, search
+    return request, search, storage
 
 
 def _datalist(data: Path) -> Path:

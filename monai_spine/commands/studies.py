@@ -19,6 +19,9 @@ Refine = Annotated[
         "--refine/--no-refine", help="Find the recesses in axial slices, or project them from the sagittal levels."
     ),
 ]
+Verify = Annotated[
+    bool, typer.Option("--verify/--no-verify", help="Compare the checksums of the weights, or use weights that fail.")
+]
 Device = Annotated[str | None, typer.Option(help="cpu, cuda or mps. [default: a GPU if there is one]")]
 Quiet = Annotated[bool, typer.Option("--quiet", help="Show no progress on stderr.")]
 
@@ -41,6 +44,7 @@ def locate(  # noqa: PLR0917 - options
     recess_model: RecessModel = None,
     refine: Refine = True,
     device: Device = None,
+    verify: Verify = True,
     quiet: Quiet = False,
 ) -> None:
     """Find the lumbar levels in sagittal volumes.
@@ -58,8 +62,8 @@ def locate(  # noqa: PLR0917 - options
     from monai_spine.levels.localizers import LevelLocator, RecessLocator
     from monai_spine.levels.locate import locate as run
 
-    levels = LevelLocator.from_bundle(model or LEVEL_LOCALIZER, device)
-    recesses = RecessLocator.from_bundle(recess_model or RECESS_LOCALIZER, device) if refine else None
+    levels = LevelLocator.from_bundle(model or LEVEL_LOCALIZER, device, verify=verify)
+    recesses = RecessLocator.from_bundle(recess_model or RECESS_LOCALIZER, device, verify=verify) if refine else None
     summary = run(inputs, out, levels, recesses, quiet=quiet)
     typer.echo(f"{summary.line()}; see {out / 'points.csv'}")
     raise typer.Exit(summary.exit_code)
@@ -97,13 +101,32 @@ def predict(  # noqa: PLR0917 - options
     given_points: Annotated[
         bool, typer.Option("--given-points", help="Use the points of a datalist instead of finding the levels.")
     ] = False,
+    points: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Points that you marked or corrected: points.csv, points.mrk.json, or a table of points.",
+        ),
+    ] = None,
     name_by: Annotated[NameBy, typer.Option(help="Name DICOM studies by their UIDs or by their folders.")] = NameBy.UID,
     prior_from: Annotated[
         Path | None,
         typer.Option("--prior-from", help="Fill rows of refused studies with the prior of these labels (train.csv)."),
     ] = None,
+    report: Annotated[
+        bool, typer.Option("--report", help="Write a page for each study (report.html), and an index (index.html).")
+    ] = False,
+    pdf: Annotated[bool, typer.Option("--pdf", help="Write the page of each study as PDF, too (report.pdf).")] = False,
+    dicom_out: Annotated[
+        bool,
+        typer.Option(
+            "--dicom-out",
+            help="Write DICOM objects for archives: structured report, key images, PDF. They hold the identity.",
+        ),
+    ] = False,
     force: Annotated[bool, typer.Option("--force", help="Grade finished studies again.")] = False,
     device: Device = None,
+    verify: Verify = True,
     workers: Annotated[int, typer.Option(help="Processes that convert and grade; -1 for one per core.")] = 1,
     cluster: Annotated[
         str | None,
@@ -126,7 +149,9 @@ def predict(  # noqa: PLR0917 - options
     \b
     Example:
       monai-spine predict -i dicom/ -o graded
+      monai-spine predict -i dicom/ -o graded --report --pdf
       monai-spine predict -i nifti/ -o graded --model bundles/mine --model bundles/other --tta
+      monai-spine predict -i dicom/ -o graded --points graded/1000/points.mrk.json
       monai-spine predict -i study.zip -o graded --model bundles/lumbar_25d_grader --weights cv/models
       monai-spine predict -i nifti/ -o graded --part 3/16
       monai-spine predict --merge graded
@@ -139,6 +164,7 @@ def predict(  # noqa: PLR0917 - options
         raise typer.Exit(merged.exit_code)
     if out is None:
         raise InvalidOptionError("name the output folder with -o")
+    from monai_spine.dicom_out.outputs import study_outputs
     from monai_spine.prediction.part import parse_part
     from monai_spine.prediction.run import run_predict
 
@@ -153,8 +179,10 @@ def predict(  # noqa: PLR0917 - options
             "refine": refine,
             "flipped": tta,
             "device": device,
+            "verify": verify,
         },
         given_points=given_points,
+        points=points,
         name_by=name_by.value,
         prior_from=prior_from,
         force=force,
@@ -163,6 +191,7 @@ def predict(  # noqa: PLR0917 - options
         part=parse_part(part, os.environ) if part else None,
         quiet=quiet,
         report=lambda line: typer.echo(line, err=True),
+        outputs=study_outputs(report=report, pdf=pdf, dicom_out=dicom_out),
     )
     typer.echo(summary.line())
     raise typer.Exit(summary.exit_code)

@@ -7,13 +7,14 @@ only the voxels have been scaled to the window and rounded before, so nothing is
 import hashlib
 import json
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from isal import isal_zlib
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
@@ -23,6 +24,7 @@ from monai_spine.crops.sampling import smallest_rotation
 from monai_spine.crops.stack import WINDOW, Stack, file_state
 from monai_spine.crops.study import StudyStacks, source_of
 from monai_spine.crops.view import Interpolation, View
+from monai_spine.data.volume_names import volume_names
 from monai_spine.errors import InvalidOptionError
 from monai_spine.files import safe_name, write_bytes
 from monai_spine.geometry import Array, spacing, to_voxel
@@ -30,7 +32,7 @@ from monai_spine.spine import TARGETS, Level, SeriesType
 
 logger = logging.getLogger(__name__)
 
-_FORMAT = "monai_spine/crops/1"
+_FORMAT = "monai_spine/crops/2"
 _WHITE = {"uint8": 255.0, "float16": 1.0}
 """The number that the bright end of the window is stored as, by the type of the numbers."""
 
@@ -39,8 +41,8 @@ class CropCache:
     """One file for each study under ``folder/<parameters>/``.
 
     A file is used only if it was made with the same parameters, from volumes of the same names, sizes and times of
-    change, and for the same points; otherwise it is made anew. Files are written whole, so several processes can share
-    a folder.
+    change, and for the same points, and if its checksum is right; otherwise it is made anew. Files are written whole,
+    so several processes can share a folder.
 
     Parameters
     ----------
@@ -75,16 +77,16 @@ class CropCache:
 
     def stacks(self, record: Mapping[Any, Any], opened: Callable[[], StudyStacks]) -> StudyStacks:
         """The study's trimmed stacks, from its file; if none fits, from ``opened``, and a file is written."""
-        path, key = self.path(str(record["study_id"])), self._key(record)
+        path, key, names = self.path(str(record["study_id"])), self._key(record), volume_names(record)
         study = _read(path, key)
         if study is None:
             study = self._trimmed(opened(), record.get("points", {}))
-            _write(path, key, study)
+            _write(path, key, study, names)
         return study
 
     def _key(self, record: Mapping[Any, Any]) -> str:
         """A digest of all in the record that the file depends on. Folders do not count, so that data can move."""
-        points = record.get("points", {})
+        points, names = record.get("points", {}), volume_names(record)
         series_types = [
             series_type for series_type in SeriesType if any(series_type in view.series for view in self.views)
         ]
@@ -92,7 +94,7 @@ class CropCache:
             "study": str(record["study_id"]),
             "points": [[float(x) for x in points[name]] if name in points else None for name in TARGETS],
             "volumes": {
-                series_type.value: [[Path(path).name, *file_state(path)] for path in record.get(series_type.value, ())]
+                series_type.value: [[names[path], *file_state(path)] for path in record.get(series_type.value, ())]
                 for series_type in series_types
             },
         }
@@ -126,7 +128,7 @@ class CropCache:
         return part.with_voxels(rounded.astype(self.dtype), (0.0, white))
 
 
-def _write(path: Path, key: str, study: StudyStacks) -> None:
+def _write(path: Path, key: str, study: StudyStacks, names: Mapping[str, str]) -> None:
     arrays: dict[str, npt.NDArray[Any]] = {}
     rows: list[dict[str, Any]] = []
     for series_type, group in study.stacks.items():
@@ -135,11 +137,22 @@ def _write(path: Path, key: str, study: StudyStacks) -> None:
             order = [int(axis) for axis in np.argsort(-spacing(stack.affine), kind="stable")]
             # Tensors of a safetensors file have names only, so their order is their name.
             arrays[str(len(rows))] = np.ascontiguousarray(stack.voxels.transpose(order))
-            rows.append({"series": series_type.value, "order": order, **stack.placement()})
+            # Volumes by their names without folders, so that caches can move.
+            name = names.get(stack.name, Path(stack.name).name)
+            rows.append({"series": series_type.value, "order": order, **stack.placement(), "name": name})
     content = json.dumps(
         {"key": key, "stacks": rows, "refused": study.refused, "series": [k.value for k in study.stacks]}
     )
-    write_bytes(path, save(arrays, {"monai_spine": content}))
+    write_bytes(path, save(arrays, {"monai_spine": f"{_checksum(content, arrays.values())} {content}"}))
+
+
+def _checksum(content: str, arrays: Iterable[npt.NDArray[Any]]) -> str:
+    """CRC-32 of the placement of all stacks, and of their shapes, types and voxels."""
+    value = isal_zlib.crc32(content.encode())
+    for array in arrays:
+        value = isal_zlib.crc32(f"{array.shape} {array.dtype}".encode(), value)
+        value = isal_zlib.crc32(array, value)
+    return f"{value:08x}"
 
 
 def _read(path: Path, key: str) -> StudyStacks | None:
@@ -148,14 +161,19 @@ def _read(path: Path, key: str) -> StudyStacks | None:
         return None
     try:
         with safe_open(path, framework="numpy") as file:
-            content = json.loads(file.metadata()["monai_spine"])
+            # One entry, since safetensors writes several in any order.
+            checksum, _, text = file.metadata()["monai_spine"].partition(" ")
+            content = json.loads(text)
+            arrays = [file.get_tensor(str(n)) for n in range(len(content["stacks"]))]
+            if _checksum(text, arrays) != checksum:
+                raise ValueError("its checksum is wrong")
             if content["key"] != key:
                 return None
             groups: dict[SeriesType, list[Stack]] = {SeriesType(series_type): [] for series_type in content["series"]}
             for n, row in enumerate(content["stacks"]):
-                voxels = file.get_tensor(str(n)).transpose(np.argsort(row["order"]))
+                voxels = arrays[n].transpose(np.argsort(row["order"]))
                 groups[SeriesType(row["series"])].append(Stack.placed(voxels, row))
-    except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
+    except (OSError, SafetensorError, LookupError, TypeError, ValueError, RecursionError) as error:
         logger.warning("%s: cannot be read and is made anew (%s)", path, error)
         return None
     return StudyStacks({series_type: tuple(group) for series_type, group in groups.items()}, tuple(content["refused"]))

@@ -96,14 +96,14 @@ class Stack:
         return axis, int(self.stored_box((0, 0, k), (1, 1, k + 1))[0, axis])
 
     def placement(self) -> dict[str, Any]:
-        """All attributes but the voxels, in types that JSON has. The name loses its folder, so that caches can move."""
+        """All attributes but the voxels, in types that JSON has."""
         return {
             "affine": self.affine.tolist(),
             "window": list(self.window),
             "shape": list(self.shape),
             "start": list(self.start),
             "stored": self.stored.tolist(),
-            "name": Path(self.name).name,
+            "name": self.name,
         }
 
     @classmethod

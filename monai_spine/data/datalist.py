@@ -12,6 +12,8 @@ Paths in the file are relative to it; records hold absolute ones. Points are RAS
 study lacks has an empty list, and a finding that nobody graded has the label `MISSING`.
 """
 
+from __future__ import annotations
+
 import logging
 import math
 from collections.abc import Iterable, Sequence
@@ -20,6 +22,7 @@ from typing import Any
 
 import numpy as np
 
+from monai_spine.data.volume_names import STUDY_FOLDER, common_folder
 from monai_spine.errors import InvalidTableError, MissingInputError, counted, listed
 from monai_spine.files import read_json
 from monai_spine.spine import MISSING, TARGETS, Grade, SeriesType
@@ -62,7 +65,7 @@ def read_datalist(path: str | Path, section: str = "training", *, without_series
         )
     faults = [fault for n, entry in enumerate(entries) for fault in entry_faults(entry, n)]
     raise_faults(InvalidTableError, path, faults or leaks(entries))
-    records = [_record(entry, path.parent) for entry in entries]
+    records = [record_of(entry, path.parent) for entry in entries]
     absent = [
         f"study {r['study_id']}: there is no {file}" for r in records for file in volumes(r) if not Path(file).is_file()
     ]
@@ -255,16 +258,19 @@ def _are_points(points: Any) -> bool:
     )
 
 
-def _record(entry: Record, folder: Path) -> Record:
+def record_of(entry: Record, folder: Path) -> Record:
+    """The record of an entry without faults (`entry_faults`) of a datalist in a folder."""
     study_id = entry["study_id"]
+    files = {
+        series_type.value: [str(folder / file) for file in entry.get(series_type.value, [])]
+        for series_type in SeriesType
+    }
     return {
         "study_id": study_id,
         "patient_id": str(entry.get("patient_id", study_id)),
         "fold": entry.get("fold"),
-        **{
-            series_type.value: [str(folder / file) for file in entry.get(series_type.value, [])]
-            for series_type in SeriesType
-        },
+        **files,
+        STUDY_FOLDER: common_folder(file for group in files.values() for file in group),
         "label": np.asarray(entry.get("label", [MISSING] * len(TARGETS)), dtype=np.int64),
         "points": {target: tuple(map(float, point)) for target, point in entry.get("points", {}).items()},
     }

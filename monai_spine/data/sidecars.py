@@ -1,5 +1,7 @@
 """The JSON file beside a NIfTI volume, as every command reads it: values by DICOM keyword, times in milliseconds."""
 
+from __future__ import annotations
+
 import re
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,8 @@ SCHEMA = "monai_spine/volume/1"
 _TIMES = ("RepetitionTime", "EchoTime", "InversionTime")
 _CODES = ("ScanningSequence", "SequenceVariant")
 _KEPT = ("FlipAngle", "SequenceName", "Plane")
+_LONGEST = 256
+"""Characters of a description that are read; DICOM allows 64."""
 _AGENTS = ("ContrastBolusAgent", "ContrastBolusIngredient")
 
 # Segmentation tools write label maps beside the image, under its name. BIDS entities such as ``label-L4`` restrict an
@@ -79,7 +83,8 @@ def read_header(path: Path) -> dict[str, Any]:
 
 def _header(content: dict[str, Any]) -> dict[str, Any]:
     factor = 1 if content.get("Schema") == SCHEMA else 1000
-    header: dict[str, Any] = {key: content[key] for key in _KEPT if key in content}
+    # Others' sidecars hold what they like: an object where a number is expected is as good as nothing.
+    header: dict[str, Any] = {key: content[key] for key in _KEPT if isinstance(content.get(key), str | int | float)}
     for key in _TIMES:
         value = content.get(key)
         if isinstance(value, int | float) and not isinstance(value, bool):
@@ -90,7 +95,7 @@ def _header(content: dict[str, Any]) -> dict[str, Any]:
     if any(has_agent(content.get(key)) for key in _AGENTS):
         header["ContrastBolusAgent"] = "YES"
     described = content.get("SeriesDescription")
-    return {**header, "SeriesDescription": described} if isinstance(described, str) else header
+    return {**header, "SeriesDescription": described[:_LONGEST]} if isinstance(described, str) else header
 
 
 def _codes(value: object) -> list[str]:

@@ -9,7 +9,8 @@ from typing import Any
 
 from monai_spine.bundle.run import Report, Settings, epoch_lines, logging_setting, record_config, run_step
 from monai_spine.data.datalist import Record, label_array
-from monai_spine.files import write_json, write_text
+from monai_spine.errors import InvalidTableError
+from monai_spine.files import read_json, write_json, write_text
 from monai_spine.scoring.submission import Labels
 from monai_spine.training.run_record import read_record
 from monai_spine.training.run_state import AUTO, resumes
@@ -140,8 +141,8 @@ def digest(files: Sequence[Path], *values: Any) -> str:
 def read_state(path: Path) -> dict[str, Any]:
     """The JSON object that an earlier run saved; empty if there is none, or if it is damaged."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        content = read_json(path)
+    except (OSError, InvalidTableError):
         return {}
     return content if isinstance(content, dict) else {}
 

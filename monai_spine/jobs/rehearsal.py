@@ -172,7 +172,7 @@ class _Run:
                 with self.log(node).open("wb") as log:
                     command = [sys.executable, "-m", "monai_spine.jobs.entry", str(self.job_folder)]
                     machines.append(
-                        subprocess.Popen(
+                        subprocess.Popen(  # noqa: S603 - this interpreter and our own module
                             command, stdout=log, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, env=environment
                         )
                     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
@@ -13,8 +12,9 @@ from monai.bundle import ConfigParser
 from monai_spine.bundle.model_description import read_description
 from monai_spine.bundle.model_settings import followed
 from monai_spine.bundle.shipped import LEVEL_LOCALIZER, RECESS_LOCALIZER
-from monai_spine.data.volume import Opener, Volume, open_volume
+from monai_spine.data.volume import Opener, Volume, open_unpacked
 from monai_spine.errors import InvalidOptionError, InvalidTableError, MissingInputError
+from monai_spine.files import read_json
 from monai_spine.geometry import Array
 from monai_spine.levels.recesses.crop import axial_slice, recess_crop
 from monai_spine.levels.recesses.maps import distributions, read_recesses
@@ -46,25 +46,26 @@ class Localizer:
         self.network = network.to(self.device).eval()
 
     @classmethod
-    def from_bundle(cls, bundle: str | Path | None = None, device: str | None = None) -> Self:
+    def from_bundle(cls, bundle: str | Path | None = None, device: str | None = None, *, verify: bool = True) -> Self:
         """The network that a bundle's ``configs/inference.json`` defines, with the weights of ``models/model.pt``.
 
         ``bundle``: the bundle's folder; None for the shipped bundle.
         ``device``: as `usable_device` takes it.
+        ``verify``: whether the checksum of the weights is compared.
         Raises `MissingInputError` or `InvalidTableError` if the bundle, its configuration or its weights are missing,
         or do not fit each other.
         Raises `InvalidOptionError` if there is no such device.
         """
         chosen = usable_device(device)  # first, since a mistyped device is found faster than weights are read
-        return cls(_network(Path(bundle or cls.SHIPPED), cls.OPTION), chosen)
+        return cls(_network(Path(bundle or cls.SHIPPED), cls.OPTION, verify), chosen)
 
 
-def _network(bundle: Path, option: str) -> torch.nn.Module:
+def _network(bundle: Path, option: str, verify: bool) -> torch.nn.Module:
     config = bundle / "configs/inference.json"
     if not config.is_file():
         raise MissingInputError(f"expected a bundle, but there is no {config}; name its folder with {option}")
     try:
-        content = json.loads(config.read_text(encoding="utf-8"))
+        content = read_json(config)
         definition = content["network_def"]
     except (ValueError, KeyError, TypeError) as err:
         raise InvalidTableError(f"{config}: expected a bundle's configuration with a network_def") from err
@@ -73,7 +74,7 @@ def _network(bundle: Path, option: str) -> torch.nn.Module:
     if weights.is_file():  # reading them says so if they are missing
         changes = followed(content, content, read_description(weights), weights)
         parser.update({id_: value for id_, value in changes.items() if id_.startswith("network_def#")})
-    return load_weights(parser.get_parsed_content("network_def"), weights)
+    return load_weights(parser.get_parsed_content("network_def"), weights, verify=verify)
 
 
 def usable_device(name: str | None) -> torch.device:
@@ -143,8 +144,9 @@ class LevelLocator(Localizer):
             return spine
         turned = read_maps(self.maps(image.flip(2)), map_affine(affine), image.shape, affine)
         ratio = _canal_sum(turned) / _canal_sum(spine)
-        if ratio > _BETTER:
+        if ratio > _BETTER and spine.chain.rise < 0:
             return SpinePoints(None, (), (), UPSIDE_DOWN)
+        # Only one of two signs, or none that is clear: the levels are uncertain.
         return with_doubt(spine, Doubt.UPSIDE_DOWN, ratio > 1 / _BETTER)
 
     @torch.no_grad()
@@ -176,7 +178,7 @@ class RecessLocator(Localizer):
     OPTION = "--recess-model"
 
     @torch.no_grad()
-    def __call__(self, plane: RecessPlane, path: str | Path, opened: Opener = open_volume) -> dict[Side, Detection]:
+    def __call__(self, plane: RecessPlane, path: str | Path, opened: Opener = open_unpacked) -> dict[Side, Detection]:
         """The recess on each side, however low its confidence. Of the file at ``path`` only the plane's slice is read.
 
         ``opened`` opens the file. Raises `MissingInputError` or `InvalidVolumeError` if the slice cannot be read, or

@@ -2,28 +2,41 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from monai_spine.console import track
-from monai_spine.data.datalist import read_content, read_datalist
+from monai_spine.crops.study import StudyImages
 from monai_spine.data.sidecars import stem_of
-from monai_spine.data.studies import FoundStudy, check_no_pairs, find_study, nifti_files, study_folders
-from monai_spine.data.volume import SUFFIXES, open_volume
+from monai_spine.data.studies import (
+    FoundStudy,
+    check_no_pairs,
+    find_study,
+    found_studies,
+    listed_studies,
+    nifti_files,
+)
+from monai_spine.data.volume import SUFFIXES
+from monai_spine.data.volume_names import with_names
 from monai_spine.errors import (
     ExitCode,
     InvalidOptionError,
     InvalidVolumeError,
     MissingInputError,
-    SpineError,
     counted,
     listed,
+    reason_of,
 )
-from monai_spine.files import check_separate, safe_name
-from monai_spine.levels.files import write_points
+from monai_spine.files import check_separate, remove_partial, safe_name, text_of
+from monai_spine.levels.files import write_points, write_study
 from monai_spine.levels.localizers import LevelLocator, RecessLocator
-from monai_spine.levels.search import StudyInput, reason_of, search
+from monai_spine.levels.search import StudyInput, search
+from monai_spine.levels.study import LocatedStudy
+from monai_spine.output_lock import output_lock
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass
@@ -68,21 +81,44 @@ def locate(
     """
     check_separate(inputs, out)
     studies = find_inputs(inputs)
-    out.mkdir(parents=True, exist_ok=True)
+    with output_lock(out):
+        return _run(studies, out, locator, recesses, quiet)
+
+
+def _run(
+    studies: Sequence[StudyInput], out: Path, locator: LevelLocator, recesses: RecessLocator | None, quiet: bool
+) -> Summary:
+    remove_partial(out)
     summary, located = Summary(), []
     for study in track(studies, "locate", len(studies), quiet):
-        result = search(study, locator, recesses)
-        result.write(out)
-        located.append(result.located)
-        summary.refused += len(result.located.refused)
-        if not result.located.found:
+        result = _located(study, out, locator, recesses)
+        located.append(result)
+        summary.refused += len(result.refused)
+        if not result.found:
             summary.none.append(study.study)
             continue
         summary.found.append(study.study)
-        if any("uncertain_level" in point.flags for point in result.located.points):
+        if any("uncertain_level" in point.flags for point in result.points):
             summary.uncertain.append(study.study)
     write_points(out, located)
     return summary
+
+
+def _located(study: StudyInput, out: Path, locator: LevelLocator, recesses: RecessLocator | None) -> LocatedStudy:
+    """A study that may fail in any way, with the reason as the state of its volumes: the others go on."""
+    # Of this study alone: each volume is unpacked once, and memory stays that of one study.
+    images = StudyImages()
+    try:
+        result = search(study, locator, recesses, images.opened)
+        result.write(out)
+    except Exception as error:
+        logger.debug("study %s failed", study.study, exc_info=error)
+        named = study.named([*study.sagittal, *study.axial])
+        reason = with_names(reason_of(error), {str(path): name for name, path in named.items()})
+        failed = LocatedStudy(study.study, (), (), dict.fromkeys(named, reason) | dict(study.refused), {})
+        write_study(out, failed)
+        return failed
+    return result.located
 
 
 def find_inputs(inputs: Sequence[Path]) -> list[StudyInput]:
@@ -95,12 +131,12 @@ def find_inputs(inputs: Sequence[Path]) -> list[StudyInput]:
     for path in inputs:
         if path.exists():
             check_no_pairs(path)
-        if path.name.lower().endswith(SUFFIXES) and path.exists():
-            studies.append(_of_file(path))
-        elif path.is_dir():
+        if path.name.lower().endswith(SUFFIXES) and path.is_file():
+            studies.append(StudyInput(safe_name(text_of(stem_of(path))), (path,)))
+        elif path.is_dir() and nifti_files(path):
+            studies.append(_of_study(find_study(text_of(path.resolve().name), nifti_files(path))))
+        elif path.exists():
             studies += _of_folder(path)
-        elif path.is_file():
-            studies += _of_datalist(path)
         else:
             raise MissingInputError(f"expected a NIfTI file, a folder of studies or a datalist, but there is no {path}")
     names = [one.study for one in studies]
@@ -108,39 +144,19 @@ def find_inputs(inputs: Sequence[Path]) -> list[StudyInput]:
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         raise InvalidOptionError(f"two inputs would both be written as {twice[0]}; locate them into separate folders")
-    reasons = [f"{name}: {why}" for one in studies for name, why in one.left_out.items()]
+    reasons = [f"{name}: {why}" for one in studies for name, why in one.refused.items()]
     if reasons and not any(one.sagittal for one in studies):
         raise InvalidVolumeError(f"no volume can be used; {listed(reasons, separator='; ')}")
     return sorted(studies, key=lambda one: one.study)
 
 
-def _of_file(path: Path) -> StudyInput:
-    """A study of one file, whatever its series type."""
-    name = safe_name(stem_of(path))
-    try:
-        open_volume(path)
-    except SpineError as error:
-        return StudyInput(name, (), left_out={path.name: reason_of(error, path)})
-    return StudyInput(name, (path,))
-
-
 def _of_folder(path: Path) -> list[StudyInput]:
-    """The study of a folder with NIfTI files, or the studies of its sub-folders."""
-    folders = [path.resolve()] if nifti_files(path) else study_folders(path)
-    if not folders:
-        raise MissingInputError(f"{path}: expected NIfTI files, or a sub-folder of them for each study, but found none")
-    found = [find_study(folder.name, nifti_files(folder), leave_out_bad=True) for folder in folders]
-    return [_with_left_out(study) for study in found]
+    """The studies of a datalist, or of a folder with a sub-folder for each."""
+    return [_of_study(one) for one in (listed_studies(path) if path.is_file() else found_studies(path))]
 
 
-def _with_left_out(found: FoundStudy) -> StudyInput:
+def _of_study(found: FoundStudy) -> StudyInput:
     """A study with the files that cannot be read; if it has no sagittal volume, with all that are left out."""
     study = StudyInput.of(found.record)
     unreadable = {name: why for name, why in found.left_out.items() if name in found.unreadable}
-    return replace(study, left_out=unreadable if study.sagittal else found.left_out)
-
-
-def _of_datalist(path: Path) -> list[StudyInput]:
-    # A datalist without studies in either section is read as "test", which raises the right error.
-    sections = [name for name in ("training", "test") if read_content(path).get(name)] or ["test"]
-    return [StudyInput.of(record) for section in sections for record in read_datalist(path, section)]
+    return replace(study, refused=unreadable if study.sagittal else found.left_out)

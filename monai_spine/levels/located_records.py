@@ -14,6 +14,7 @@ from pathlib import Path
 import torch
 
 from monai_spine.console import track
+from monai_spine.csv_cells import plain
 from monai_spine.data.datalist import Record
 from monai_spine.errors import InvalidTableError, MissingInputError, listed
 from monai_spine.levels.localizers import LevelLocator, RecessLocator
@@ -124,6 +125,7 @@ def read_located_points(path: str | Path) -> dict[str, Points]:
         if lacking:
             raise InvalidTableError(f"{path}: expected the columns {', '.join(_COLUMNS)}, but {listed(lacking)} lack")
         for number, row in enumerate(rows, start=2):  # row 1 is the header
+            row["study"] = plain(row["study"] or "")
             try:
                 finding, place = _read_row(row)
             except (KeyError, TypeError, ValueError) as err:

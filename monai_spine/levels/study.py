@@ -7,7 +7,7 @@ the localizers (`search`) and comes before the files (`files`, `located_records`
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -58,10 +58,9 @@ class LocatedStudy:
         return bool(self.points)
 
 
-def axial_grids(paths: Iterable[str | Path], opened: Opener = open_volume) -> dict[str, Grid]:
+def axial_grids(paths: Mapping[str, Path], opened: Opener = open_volume) -> dict[str, Grid]:
     """Positions of axial stacks, by the names of their files, which ``opened`` opens."""
-    images = {Path(path).name: opened(path) for path in paths}
-    return {name: Grid(*slice_geometry(image)) for name, image in images.items()}
+    return {name: Grid(*slice_geometry(opened(path))) for name, path in paths.items()}
 
 
 def unite(  # noqa: PLR0917 - what was found, what was not, where the axial slices lie
@@ -94,7 +93,7 @@ def unite(  # noqa: PLR0917 - what was found, what was not, where the axial slic
     # Recesses come from the leader alone, so that all levels are counted in one way.
     recesses, absent, planes = _recesses(leader, axial, detect, uncertain=bool(doubts))
     absent = [one for one in (*leader.absent, *absent) if (one.kind, one.level, one.side) not in points]
-    ordered = sorted((*points.values(), *recesses), key=_order)
+    ordered = sorted((*points.values(), *recesses), key=point_order)
     return LocatedStudy(study, tuple(ordered), tuple(absent), volumes, planes, tuple(doubts))
 
 
@@ -188,7 +187,7 @@ def _recesses(
     return points, absent, planes
 
 
-def _order(point: LevelPoint) -> tuple[int, int, int]:
+def point_order(point: LevelPoint) -> tuple[int, int, int]:
     """Sort key: canal, foramina, recesses; then from above; then left before right."""
     side = 0 if point.side is None else 1 + list(Side).index(point.side)
     return list(PointKind).index(point.kind), list(Level).index(point.level), side

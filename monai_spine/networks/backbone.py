@@ -18,6 +18,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from monai_spine.errors import InvalidOptionError, InvalidTableError, MissingInputError
+from monai_spine.weights_checksum import check_weights
 
 _WEIGHTS = "model.safetensors"
 _OFFERED = 5
@@ -221,6 +222,8 @@ def _in_timms_form(path: Path) -> Iterator[Path]:
 def _checked(path: Path, name: str) -> Path:
     if not path.is_file():
         raise MissingInputError(f"expected weights of {name}, but there is no file {path}")
+    if path.suffix != ".safetensors":
+        check_weights(path)
     return path
 
 

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from monai_spine.files import safe_name, write_text
+from monai_spine.files import csv_text, safe_name, write_text
 from monai_spine.prediction.pending_study import PendingStudy
 from monai_spine.prediction.source_frame import Instance, SourceFrame
 from monai_spine.spine import Grade
@@ -33,14 +31,12 @@ def write_findings_table(out: Path, studies: Sequence[PendingStudy], tables: Pat
     tables
         Where the table goes; None for ``out``.
     """
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(COLUMNS)
+    rows: list[Iterable[object]] = [COLUMNS]
     for study in studies:
         content = json.loads((out / safe_name(study.study_id) / "findings.json").read_text(encoding="utf-8"))
-        writer.writerows(_rows(study, content["findings"]))
+        rows += _rows(study, content["findings"])
     path = (tables or out) / "findings.csv"
-    write_text(path, text.getvalue())
+    write_text(path, csv_text(rows))
     return path
 
 

@@ -21,10 +21,12 @@ from monai_spine.bundle.provenance import read_metadata
 from monai_spine.bundle.run import offered_presets, preset_file
 from monai_spine.crops.augmentation import NO_AUGMENTATION
 from monai_spine.crops.study import StudyCrops
+from monai_spine.crops.view import View
 from monai_spine.data.datalist import Record
 from monai_spine.errors import InvalidOptionError, InvalidTableError, MissingInputError, SpineError, listed
 from monai_spine.spine import FINDINGS
 from monai_spine.transforms.level_crops import LevelCropsd
+from monai_spine.transforms.level_stack import LevelStackd
 from monai_spine.transforms.study_grid import RandLateralFlipd, StudyGridd
 
 _REQUIRED = ("network_def", "preprocessing", "postprocessing")
@@ -201,6 +203,13 @@ def crops_of(preprocessing: Callable[..., Any], record: Record) -> tuple[StudyCr
     """
     transforms = Compose([preprocessing]).flatten().transforms
     return tuple(one.study(record) for one in transforms if isinstance(one, LevelCropsd))
+
+
+def stacked_views(preprocessing: Callable[..., Any]) -> tuple[View, ...]:
+    """The views that a preprocessing cuts and joins to one image, in the order of the slices; none without crops."""
+    transforms = Compose([preprocessing]).flatten().transforms
+    views = {view.name: view for one in transforms if isinstance(one, LevelCropsd) for view in one.views}
+    return tuple(views[str(name)] for one in transforms if isinstance(one, LevelStackd) for name in one.keys)
 
 
 def digest_of(files: Sequence[Path]) -> str:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
-import io
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -15,7 +13,7 @@ from isal import isal_zlib
 
 from monai_spine import __version__
 from monai_spine.data.datalist import Record, volumes
-from monai_spine.files import write_text
+from monai_spine.files import csv_text, write_text
 from monai_spine.scoring.competition import Floats
 from monai_spine.scoring.submission import write_predictions
 from monai_spine.spine import FINDINGS, Grade
@@ -24,8 +22,8 @@ SCHEMA = "monai_spine/outcome/1"
 NAME = "outcome.json"
 
 _COLUMNS = (
-    *("study", "status", "reason", "not_covered", "flags", "bad_volumes", "filled", "trained_on"),
-    *("seconds", "peak_mb", "machine"),
+    *("study", "status", "reason", "not_covered", "flags", "bad_volumes", "refused_outputs"),
+    *("filled", "trained_on", "seconds", "peak_mb", "machine"),
 )
 
 _README = """# Results of `monai-spine predict`
@@ -42,6 +40,8 @@ _README = """# Results of `monai-spine predict`
 | `points.csv`, `volumes.csv` | the points of all studies; the state of each sagittal volume |
 | `log.txt` | a line for each study, with its seconds and the time left |
 | `volumes/` | NIfTI volumes made from DICOM, and `files.csv`, with the names of the input files |
+| `index.html`, `<study>/report.html`, `report.pdf` | pages for people, with `--report` or `--pdf` |
+| `<study>/dicom/` | DICOM objects with the identity of the patient, with `--dicom-out` |
 | `<study>/outcome.json` | for the next run, which does not grade finished studies again |
 """
 
@@ -66,6 +66,8 @@ class Outcome:
         The flags of all findings without ``not_covered``, sorted.
     bad
         Volumes that could not be used, and why.
+    refused_outputs
+        Further outputs that were asked for and cannot be made of this study, and why.
     seconds, peak_mb, machine
         See `StudyCost`.
     """
@@ -78,6 +80,7 @@ class Outcome:
     not_covered: int = 0
     flags: list[str] = field(default_factory=list)
     bad: Mapping[str, str] = field(default_factory=dict)
+    refused_outputs: Mapping[str, str] = field(default_factory=dict)
     seconds: float = 0.0
     peak_mb: int = 0
     machine: str = ""
@@ -154,14 +157,15 @@ def write_tables(
 
 
 def _studies(outcomes: Sequence[Outcome], trained_on: str, fill: bool) -> str:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(_COLUMNS)
+    rows: list[tuple[object, ...]] = [_COLUMNS]
     for one in outcomes:
         bad = "; ".join(f"{name}: {why}" for name, why in one.bad.items())
         status = "refused" if one.refused else "graded"
         not_covered = "" if one.refused else one.not_covered
         filled = "prior" if one.refused and fill else ""
-        about = (one.study_id, status, one.refused, not_covered, ";".join(one.flags), bad, filled, trained_on)
-        writer.writerow((*about, one.seconds, one.peak_mb, one.machine))
-    return text.getvalue()
+        outputs = "; ".join(f"{name}: {why}" for name, why in one.refused_outputs.items())
+        flags = ";".join(one.flags)
+        cost = (one.seconds, one.peak_mb, one.machine)
+        about = (one.study_id, status, one.refused, not_covered, flags, bad, outputs, filled, trained_on)
+        rows.append((*about, *cost))
+    return csv_text(rows)

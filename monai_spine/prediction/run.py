@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -11,32 +12,27 @@ from typing import Any
 from monai_spine import __version__
 from monai_spine.bundle.run import Report
 from monai_spine.console import track
-from monai_spine.crops.study import STUDY_IMAGES, StudyImages
-from monai_spine.data.datalist import volumes
-from monai_spine.errors import ExitCode, InvalidOptionError, InvalidVolumeError, MissingInputError, counted
-from monai_spine.files import check_separate, removed_if_refused, safe_name
+from monai_spine.errors import ExitCode, InvalidOptionError, counted
+from monai_spine.files import check_separate, remove_partial, removed_if_refused, safe_name
 from monai_spine.levels.files import read_study, write_points
-from monai_spine.levels.located_records import with_points
-from monai_spine.levels.sagittal.points import NO_SPINE
-from monai_spine.levels.search import StudyInput, search
-from monai_spine.levels.study import LocatedStudy
+from monai_spine.output_lock import output_lock
 from monai_spine.prediction.elsewhere import Elsewhere
-from monai_spine.prediction.evidence import NOT_COVERED
-from monai_spine.prediction.findings import study_findings, write_findings
 from monai_spine.prediction.findings_table import write_findings_table
-from monai_spine.prediction.grader import mean_grades
 from monai_spine.prediction.inputs import Conversion, Inputs, check_no_dicom, find_inputs
 from monai_spine.prediction.merged_parts import NAME as PART
 from monai_spine.prediction.merged_parts import write_part
 from monai_spine.prediction.models import Models, open_models
 from monai_spine.prediction.outcomes import Outcome, write_tables
 from monai_spine.prediction.part import Part
-from monai_spine.prediction.pending_study import PendingStudy
+from monai_spine.prediction.points_file import MarkedPoints, read_points_file
 from monai_spine.prediction.progress import Progress
+from monai_spine.prediction.study_output import StudyOutput
 from monai_spine.prediction.study_task import ModelsOnDemand, StudyTask
 from monai_spine.scoring.competition import Floats, level_prior
 from monai_spine.scoring.submission import read_labels
 from monai_spine.spine import FINDINGS
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass
@@ -53,7 +49,7 @@ class Summary:
     @property
     def exit_code(self) -> ExitCode:
         """``SOME_REFUSED`` if a study was refused, or a volume or a DICOM file could not be used."""
-        refused = any(one.refused or one.bad for one in self.outcomes) or self.refused_files
+        refused = any(one.refused or one.bad or one.refused_outputs for one in self.outcomes) or self.refused_files
         return ExitCode.SOME_REFUSED if refused else ExitCode.DONE
 
     def line(self) -> str:
@@ -66,10 +62,12 @@ class Summary:
         graded = len(self.outcomes) - refused
         not_covered = sum(one.not_covered for one in self.outcomes)
         bad = sum(len(one.bad) for one in self.outcomes)
+        failed = sum(bool(one.refused_outputs) for one in self.outcomes)
         parts = [counted(graded, "study") + " graded" + (f" ({self.kept} done before)" if self.kept else "")]
         parts += [f"{refused} refused"] if refused else []
         parts += [f"{not_covered} of {graded * len(FINDINGS)} findings not covered by any slice"] if not_covered else []
         parts += [f"{counted(bad, 'volume')} could not be used"] if bad else []
+        parts += [f"{counted(failed, 'study')} without an output that was asked for"] if failed else []
         parts += [f"{counted(self.refused_files, 'DICOM file')} refused"] if self.refused_files else []
         parts += [self.pace] if self.pace else []
         return ", ".join(parts)
@@ -82,11 +80,13 @@ def run_predict(
     models: Mapping[str, Any],
     report: Report,
     given_points: bool,
+    points: Path | None,
     name_by: str,
     prior_from: Path | None,
     force: bool,
     workers: int,
     quiet: bool,
+    outputs: Sequence[StudyOutput] = (),
     part: Part | None = None,
     cluster: str | None = None,
 ) -> Summary:
@@ -98,8 +98,10 @@ def run_predict(
         Options of `open_models`.
     report
         Gets the provenance of the models, before the first study.
-    given_points, force, quiet
+    given_points, force, quiet, outputs
         See `predict`.
+    points
+        A file of points; see `read_points_file`.
     name_by, workers
         See `Conversion`.
     prior_from
@@ -119,22 +121,29 @@ def run_predict(
         check_no_dicom(paths)
     fill = level_prior(read_labels(prior_from).grades) if prior_from else None
     opened = open_models(**models)
-    # The models are open by now: a wrong path must not show after an hour of conversion.
-    with removed_if_refused(out):
-        inputs = find_inputs(paths, out, Conversion(name_by, workers, resume=not force, quiet=quiet))
-    report(opened.provenance)
     elsewhere = Elsewhere(ModelsOnDemand.of(models), workers, cluster) if cluster or workers != 1 else None
-    return predict(
-        inputs,
-        out,
-        opened,
-        given_points=given_points,
-        force=force,
-        fill=fill,
-        quiet=quiet,
-        part=part,
-        elsewhere=elsewhere,
-    )
+    own = out if part is None else part.folder(out)  # other parts write their studies at the same time
+    with removed_if_refused(own), output_lock(own):
+        # The models are open by now: a wrong path must not show after an hour of conversion.
+        inputs = find_inputs(paths, out, Conversion(name_by, workers, resume=not force, quiet=quiet))
+        marked = read_points_file(points, [study.study_id for study in inputs.studies]) if points else {}
+        if given_points and not any(study.record["points"] for study in inputs.studies):
+            message = "--given-points: no input has points, only a datalist can; name a file with --points"
+            raise InvalidOptionError(message)
+        report(opened.provenance)
+        return predict(
+            inputs,
+            out,
+            opened,
+            given_points=given_points,
+            marked=marked,
+            force=force,
+            fill=fill,
+            quiet=quiet,
+            outputs=outputs,
+            part=part,
+            elsewhere=elsewhere,
+        )
 
 
 def predict(
@@ -143,9 +152,11 @@ def predict(
     models: Models,
     *,
     given_points: bool = False,
+    marked: MarkedPoints | None = None,
     force: bool = False,
     fill: Floats | None = None,
     quiet: bool = False,
+    outputs: Sequence[StudyOutput] = (),
     part: Part | None = None,
     elsewhere: Elsewhere | None = None,
 ) -> Summary:
@@ -159,15 +170,21 @@ def predict(
     ----------
     given_points
         Whether points of a datalist are used. Studies without points are located anyway.
+    marked
+        Points of studies in the place of located ones; see `read_points_file`.
     force
         Whether studies that an earlier run finished are graded again.
     fill
         ``(25, 3)`` rows of ``predictions.csv`` for refused studies; None leaves these studies out.
+    outputs
+        Further outputs of each graded study. A study without one of them is graded again.
     part
-        Only these studies are graded, and their tables go to ``out/parts``.
+        Only these studies are graded, and their tables go to ``out/parts``; None for all studies.
     elsewhere
         Other processes that grade; None for this one.
     """
+    if part is None:  # other parts may be writing
+        remove_partial(out)
     settings = {
         "levels": models.digest,
         "graders": [grader.digest for grader in models.graders],
@@ -181,7 +198,15 @@ def predict(
     summary = Summary(tables, refused_files=inputs.refused_files)
     progress = Progress(tables, len(inputs.studies))
     progress.start(models.provenance)
-    task = StudyTask(out, lambda: models, grade_study, settings, given_points, force)
+    task = StudyTask(
+        out=out,
+        models=lambda: models,
+        settings=settings,
+        outputs=tuple(outputs),
+        given_points=given_points,
+        marked=marked or {},
+        force=force,
+    )
     results = elsewhere.run(task, inputs.studies) if elsewhere else map(task, inputs.studies)
     for outcome, kept in track(results, "grade", len(inputs.studies), quiet):
         summary.kept += kept
@@ -194,7 +219,10 @@ def predict(
     _write_tables(inputs, out, summary, models, fill)
     summary.pace = progress.pace
     progress.end(summary.counts())
-    if part is not None:
+    if part is None:
+        for output in outputs:
+            output.finish(out)
+    else:
         about = {"version": __version__, **settings, "prior": None if fill is None else fill.tolist()}
         own = len(inputs.studies)
         write_part(part, out, settings=about, inputs=everything, studies=own, provenance=models.provenance)
@@ -209,66 +237,6 @@ def _write_tables(inputs: Inputs, out: Path, summary: Summary, models: Models, f
     graded = {one.study_id for one in summary.outcomes if not one.refused}
     write_findings_table(out, [study for study in inputs.studies if study.study_id in graded], tables)
     write_tables(tables, summary.outcomes, provenance=models.provenance, trained_on=models.trained_on_cell, fill=fill)
-
-
-def grade_study(study: PendingStudy, out: Path, models: Models, given_points: bool, mark: str) -> Outcome:
-    """Locate and grade a study, and write its files but for the outcome; a refused one has its reason."""
-    # Of this study alone: memory stays that of one study, however many there are.
-    images = StudyImages()
-    checked = study.checked(images.open)
-    folder = out / safe_name(study.study_id)
-    if checked.fault:
-        return _refused(checked, folder, mark, checked.fault)
-    record, located = checked.record, None
-    if not (given_points and record["points"]):
-        searched = search(StudyInput.of(record), models.levels, models.recesses, images.opened)
-        searched.write(out)
-        located = searched.located
-        if not located.found:
-            return _refused(checked, folder, mark, _why_not_found(located), located=True)
-        record = with_points(record, located)
-    record = {**record, STUDY_IMAGES: images}
-    try:
-        grades = mean_grades(models.graders, record)
-        seen = [grader.seen_images(record) for grader in models.graders]
-        about = {"models": [grader.about for grader in models.graders], "volumes": checked.volumes()}
-        content = study_findings(
-            *(record, grades.weighted, grades.natural), seen=seen, provenance=models.provenance, about=about
-        )
-    except (InvalidVolumeError, MissingInputError) as error:
-        return _refused(checked, folder, mark, _without_folders(str(error), checked), located=located is not None)
-    write_findings(out, content)
-    flags = [flag for finding in content["findings"] for flag in finding["flags"]]
-    return Outcome(
-        checked.study_id,
-        mark,
-        located=located is not None,
-        weighted=grades.weighted.tolist(),
-        not_covered=flags.count(NOT_COVERED),
-        flags=sorted(set(flags) - {NOT_COVERED}),
-        bad=checked.bad,
-    )
-
-
-def _refused(study: PendingStudy, folder: Path, mark: str, reason: str, *, located: bool = False) -> Outcome:
-    """The outcome of a study that is not graded; the files of an earlier run are removed."""
-    for name in ["findings.json"] + ["points.json", "points.mrk.json", "levels.png"] * (not located):
-        (folder / name).unlink(missing_ok=True)
-    return Outcome(study.study_id, mark, refused=reason, located=located, bad=study.bad)
-
-
-def _why_not_found(located: LocatedStudy) -> str:
-    statuses = set(located.volumes.values())
-    if statuses <= {NO_SPINE}:
-        return NO_SPINE
-    return "; ".join([NO_SPINE, *(f"{name}: {why}" for name, why in located.volumes.items() if why != NO_SPINE)])
-
-
-def _without_folders(text: str, study: PendingStudy) -> str:
-    """A message with names of files in place of paths: outputs must not hold folders of this machine."""
-    for file in volumes(study.record):
-        text = text.replace(file, Path(file).name)
-    return text
 
 
 def _check_paths(paths: Sequence[Path], out: Path) -> None:

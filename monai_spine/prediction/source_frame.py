@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import gzip
 import zipfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
+
+if TYPE_CHECKING:
+    from pydicom import Dataset
 
 
 @dataclass(frozen=True)
@@ -37,15 +41,20 @@ class SourceFrame:
 
     def instance(self) -> Instance:
         """Read the file's header. An `Instance` without values if it cannot be read any more."""
+        tags = ["SOPInstanceUID", "InstanceNumber"]
+        header = self.header(tags)
+        return Instance() if header is None else Instance(*(str(header.get(tag) or "") for tag in tags))
+
+    def header(self, tags: Sequence[str] | None = None) -> Dataset | None:
+        """The file's header without pixels, only some of its elements if they are named; None if it cannot be read."""
         import pydicom
 
         try:
             with self._open() as file:
-                tags = ["SOPInstanceUID", "InstanceNumber"]
-                header = pydicom.dcmread(file, stop_before_pixels=True, force=True, specific_tags=list(tags))
-                return Instance(*(str(header.get(tag) or "") for tag in tags))
+                chosen = None if tags is None else list(tags)
+                return pydicom.dcmread(file, stop_before_pixels=True, force=True, specific_tags=chosen)
         except Exception:
-            return Instance()
+            return None
 
     def _open(self) -> BinaryIO:
         if self.source.is_file() and zipfile.is_zipfile(self.source):

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from monai_spine.csv_cells import neutral
 from monai_spine.errors import InvalidOptionError
 from monai_spine.files import write_json, write_text
 from monai_spine.scoring.competition import (
@@ -148,7 +149,7 @@ def _losses(grades: Ints, probabilities: Floats, tilted: bool) -> tuple[float, f
 
 def _write_tables(out: Path, report: AuditReport) -> None:
     rows = pd.DataFrame([_row(rank, one) for rank, one in enumerate(report.suspects, start=1)], columns=_COLUMNS)
-    write_text(out / "audit.csv", rows.to_csv(index=False, float_format="%.6g"))
+    write_text(out / "audit.csv", rows.map(neutral).to_csv(index=False, float_format="%.6g"))
     thresholds = [
         {
             "threshold": row.threshold,

@@ -12,6 +12,7 @@ from ignite.engine import Engine, Events
 
 from monai_spine.errors import InvalidOptionError, InvalidTableError, MissingInputError, SpineError, counted, listed
 from monai_spine.files import PARTIAL
+from monai_spine.output_lock import release, take
 from monai_spine.training.schedules import extends
 from monai_spine.weights import load_safely, save_atomically
 
@@ -109,11 +110,17 @@ class RunState:
         InvalidTableError
             If the file is damaged, holds a run of another length, of other parts or of other settings, or if
             ``resume`` is True and the run has finished.
+        OutputError
+            If another process trains in this folder, or it cannot be written to.
         """
         # All processes do what the first one decides: on a mounted bucket the others may see an older file, and on
         # machines without a shared disk none.
-        if _of_first_process(lambda: resumes(resume, self.path.parent)):
+        going_on = _of_first_process(lambda: resumes(resume, self.path.parent))
+        if idist.get_rank() == 0:
+            take(self.path.parent)  # two trainings at once would overwrite each other's weights
+        if going_on:
             if not self._resume(trainer, finished_is_error=resume is True):
+                release(self.path.parent)
                 return False
         else:
             self._move_aside()
@@ -223,6 +230,7 @@ class RunState:
     def _remove_previous(self) -> None:
         if idist.get_rank() == 0:
             self.previous.unlink(missing_ok=True)
+            release(self.path.parent)
 
 
 def _of_first_process(read: Callable[[], Result]) -> Result:

@@ -26,9 +26,8 @@ from monai.transforms import (
 from monai.utils import ImageMetaKey, MetaKeys
 from torch.nn.functional import avg_pool3d
 
-from monai_spine.bundle.errors import chain
-from monai_spine.data.volume import affine_of, open_volume
-from monai_spine.errors import InvalidOptionError, InvalidVolumeError, SpineError
+from monai_spine.data.volume import affine_of, open_unpacked
+from monai_spine.errors import InvalidOptionError, InvalidVolumeError, SpineError, chain
 from monai_spine.geometry import Array, centre, grid_affine, spacing
 from monai_spine.spine import FLIPPED, SeriesType
 
@@ -109,9 +108,10 @@ class StudyGridd(MapTransform):
         return {**data, "image": MetaTensor(torch.cat([intensity, covered]), affine=grid.affine)}
 
     def _grid(self, data: Mapping[Hashable, Any]) -> MetaTensor:
-        """An empty image on the study's grid; all headers are checked."""
+        """An empty image on the study's grid; all files are checked to their ends, which MONAI's readers do not do."""
         opened = {
-            series_type: [open_volume(path) for path in data.get(series_type.value, ())] for series_type in self.series
+            series_type: [open_unpacked(path) for path in data.get(series_type.value, ())]
+            for series_type in self.series
         }
         for series_type in _ANCHORS:
             if opened.get(series_type):

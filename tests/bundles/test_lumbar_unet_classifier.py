@@ -48,7 +48,7 @@ def test_tensorboard_holds_loss_score_conditions_learning_rate_and_pictures(trai
     events = scalars(trained)
     tags = set(events.Tags()["scalars"])
     assert {"loss/training", "score/score", "score/of_prior", "score/spinal", "lr/all"} <= tags
-    assert {f"loss_{condition}" for condition in ("spinal_canal_stenosis", "left_subarticular_stenosis")} <= tags
+    assert {f"loss/{condition}" for condition in ("spinal_canal_stenosis", "left_subarticular_stenosis")} <= tags
     assert {"study/0", "study/1"} <= set(events.Tags()["images"])
     assert len(events.Scalars("score/score")) == 2
 

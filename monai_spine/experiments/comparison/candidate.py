@@ -1,5 +1,7 @@
 """Candidates of a comparison: presets of a bundle (alone, joined, or one for each condition), or backbones."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path

@@ -19,8 +19,7 @@ from hypothesis import strategies as st
 from data_prep.dicom import convert as convert_module
 from data_prep.dicom import simpleitk
 from data_prep.dicom.convert import convert
-from data_prep.dicom.nifti import OutputError
-from monai_spine.errors import MissingInputError, SpineError
+from monai_spine.errors import MissingInputError, OutputError, SpineError
 from tests.data_prep import dicom_factory as factory
 from tests.data_prep import oracle
 

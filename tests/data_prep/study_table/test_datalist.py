@@ -266,3 +266,20 @@ def test_the_command_reports_and_ends_with_its_exit_codes(cohort, tmp_path):
     failed = subprocess.run(bad, capture_output=True, text=True, check=False)
     assert failed.returncode == ExitCode.BAD_INPUT
     assert failed.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("rows", [1, 2])
+def test_a_study_with_images_of_two_patients_is_refused_and_both_series_are_listed(tmp_path, rows):
+    folders = [tmp_path / "in" / name for name in ("a", "b")]
+    for number, (folder, description) in enumerate(zip(folders, ("T2 sag", "T2 sag FS"), strict=True)):
+        attributes = {"PatientID": f"P{number}", "SeriesDescription": description, "SeriesNumber": number + 1}
+        factory.write(folder, factory.series(4, seed=number, StudyInstanceUID="1.2.3", **attributes))
+    paths = folders if rows == 2 else [tmp_path / "in"]
+    path = write_table(tmp_path / "own.csv", [{"study": "s1", "path": path} for path in paths])
+    done = CliRunner().invoke(cli.app, ["study-table", str(path), str(tmp_path / "out"), "--quiet"])
+    assert done.exit_code == ExitCode.SOME_REFUSED
+    series = table(tmp_path / "out" / "series.csv")
+    assert set(series["status"]) == {"refused"}
+    assert all("MIXED_PATIENTS: images of 2 patients in one study" in reason for reason in series["reason"])
+    assert sorted(series["description"]) == ["T2 sag", "T2 sag FS"]
+    assert not list((tmp_path / "out").rglob("*.nii.gz"))

@@ -101,7 +101,7 @@ def test_a_training_that_fails_says_why_and_where_its_log_is(data: Path, tmp_pat
     plan = Plan(BUNDLE, data, (), (*SETTINGS, ("learning_rate", "-1")))
     with pytest.raises(BundleRunError, match=r"log\.txt"):
         cross_validate(plan, tmp_path, [1], lambda _: None)
-    assert "learning rate" in (tmp_path / "fold_1/log.txt").read_text()
+    assert "learning_rate" in (tmp_path / "fold_1/log.txt").read_text()
 
 
 def test_what_cannot_be_done_is_refused_before_anything_is(data: Path, tmp_path: Path) -> None:

@@ -25,7 +25,7 @@ def predict(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int
 @pytest.fixture
 def known_levels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     study = write_study(tmp_path / "in" / "s1")
-    monkeypatch.setattr(localizers.LevelLocator, "from_bundle", lambda *_: oracle(study))
+    monkeypatch.setattr(localizers.LevelLocator, "from_bundle", lambda *_, **__: oracle(study))
     return study.parent
 
 

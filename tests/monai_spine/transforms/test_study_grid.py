@@ -131,7 +131,7 @@ def test_a_file_that_cannot_be_used_is_named_with_the_reason(tmp_path: Path) -> 
     for path, error, message in (
         (tmp_path / "absent.nii", MissingInputError, "there is no file"),
         (bad, InvalidVolumeError, "nan.nii: expected finite voxel values"),
-        (cut, InvalidVolumeError, "cut.nii.gz: the voxels cannot be read, the file is damaged or cut short"),
+        (cut, InvalidVolumeError, "cut.nii.gz: expected a NIfTI volume, but the file is damaged or cut short"),
     ):
         with pytest.raises(error, match=message):
             grid({"study_id": "1", T2.value: [str(path)]})
