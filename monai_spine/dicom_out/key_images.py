@@ -13,7 +13,7 @@ from pydicom import Dataset
 
 from monai_spine.bundle.provenance import RESEARCH
 from monai_spine.crops.stack import open_stack
-from monai_spine.crops.study_images import STUDY_IMAGES
+from monai_spine.crops.study import STUDY_IMAGES
 from monai_spine.crops.view import DIRECTIONS
 from monai_spine.data.datalist import Record, volumes
 from monai_spine.dicom_out.identity import EQUIPMENT, SERIAL_NUMBER, SERIES_PREFIX, Identity, new_uid

@@ -25,8 +25,7 @@ from monai_spine.crops.view import View
 from monai_spine.data.datalist import Record
 from monai_spine.errors import InvalidOptionError, InvalidTableError, MissingInputError, SpineError, listed
 from monai_spine.spine import FINDINGS
-from monai_spine.transforms.level_crops import LevelCropsd
-from monai_spine.transforms.level_stack import LevelStackd
+from monai_spine.transforms.level_crops import LevelCropsd, LevelStackd
 from monai_spine.transforms.study_grid import RandLateralFlipd, StudyGridd
 
 _REQUIRED = ("network_def", "preprocessing", "postprocessing")

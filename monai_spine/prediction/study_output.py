@@ -26,7 +26,7 @@ class GradedStudy:
     content
         As ``findings.json`` holds it.
     record
-        With points; it may share opened volumes (`monai_spine.crops.study_images`).
+        With points; it may share opened volumes (`monai_spine.crops.study`).
     graders
         Those that graded it.
     frames

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from monai_spine.crops.pose import CropGrid
 from monai_spine.crops.sampling import sample, smallest_rotation
 from monai_spine.crops.stack import Stack, open_stack
-from monai_spine.crops.study_images import STUDY_IMAGES
+from monai_spine.crops.study import STUDY_IMAGES
 from monai_spine.crops.view import DIRECTIONS
 from monai_spine.data.datalist import Record
 from monai_spine.geometry import Array, Plane, plane_of_normal
