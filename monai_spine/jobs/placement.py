@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
+import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from monai_spine.errors import MissingInputError
+from monai_spine.files import safe_name
 
 
 @dataclass(frozen=True)
@@ -52,6 +55,13 @@ class Placement:
     scratch: Path
     copies_data: bool = True
     shares_output: bool = True
+
+
+def scratch_folder(environment: Mapping[str, str], run: str) -> Path:
+    """The folder of a run on the machine's own disk: that of ``SPINE_SCRATCH``, else one of this user and this run."""
+    if own := environment.get("SPINE_SCRATCH"):
+        return Path(own)
+    return Path(tempfile.gettempdir()) / f"monai-spine-{os.getuid()}-{safe_name(run)}"
 
 
 def required(environment: Mapping[str, str], name: str, platform: str) -> str:

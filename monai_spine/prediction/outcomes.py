@@ -22,8 +22,8 @@ SCHEMA = "monai_spine/outcome/1"
 NAME = "outcome.json"
 
 _COLUMNS = (
-    *("study", "status", "reason", "not_covered", "flags", "bad_volumes", "refused_outputs", "filled", "trained_on"),
-    *("seconds", "peak_mb", "machine"),
+    *("study", "status", "reason", "not_covered", "flags", "bad_volumes", "refused_outputs"),
+    *("filled", "trained_on", "seconds", "peak_mb", "machine"),
 )
 
 _README = """# Results of `monai-spine predict`
@@ -165,6 +165,7 @@ def _studies(outcomes: Sequence[Outcome], trained_on: str, fill: bool) -> str:
         filled = "prior" if one.refused and fill else ""
         outputs = "; ".join(f"{name}: {why}" for name, why in one.refused_outputs.items())
         flags = ";".join(one.flags)
+        cost = (one.seconds, one.peak_mb, one.machine)
         about = (one.study_id, status, one.refused, not_covered, flags, bad, outputs, filled, trained_on)
-        rows.append((*about, one.seconds, one.peak_mb, one.machine))
+        rows.append((*about, *cost))
     return csv_text(rows)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -13,32 +12,21 @@ from typing import Any
 from monai_spine import __version__
 from monai_spine.bundle.run import Report
 from monai_spine.console import track
-from monai_spine.crops.study import STUDY_IMAGES, StudyImages
-from monai_spine.data.volume_names import volume_names, with_names
-from monai_spine.errors import ExitCode, InvalidOptionError, counted, reason_of
+from monai_spine.errors import ExitCode, InvalidOptionError, counted
 from monai_spine.files import check_separate, remove_partial, removed_if_refused, safe_name
-from monai_spine.levels.files import LOCATED, read_study, write_points
-from monai_spine.levels.located_records import with_points
-from monai_spine.levels.marked import place
-from monai_spine.levels.sagittal.points import NO_SPINE
-from monai_spine.levels.search import StudyInput, search
-from monai_spine.levels.study import LocatedStudy
+from monai_spine.levels.files import read_study, write_points
 from monai_spine.output_lock import output_lock
 from monai_spine.prediction.elsewhere import Elsewhere
-from monai_spine.prediction.evidence import NOT_COVERED
-from monai_spine.prediction.findings import study_findings, write_findings
 from monai_spine.prediction.findings_table import write_findings_table
-from monai_spine.prediction.grader import mean_grades
 from monai_spine.prediction.inputs import Conversion, Inputs, check_no_dicom, find_inputs
 from monai_spine.prediction.merged_parts import NAME as PART
 from monai_spine.prediction.merged_parts import write_part
 from monai_spine.prediction.models import Models, open_models
 from monai_spine.prediction.outcomes import Outcome, write_tables
 from monai_spine.prediction.part import Part
-from monai_spine.prediction.pending_study import PendingStudy
 from monai_spine.prediction.points_file import MarkedPoints, read_points_file
 from monai_spine.prediction.progress import Progress
-from monai_spine.prediction.study_output import GradedStudy, StudyOutput
+from monai_spine.prediction.study_output import StudyOutput
 from monai_spine.prediction.study_task import ModelsOnDemand, StudyTask
 from monai_spine.scoring.competition import Floats, level_prior
 from monai_spine.scoring.submission import read_labels
@@ -133,9 +121,9 @@ def run_predict(
         check_no_dicom(paths)
     fill = level_prior(read_labels(prior_from).grades) if prior_from else None
     opened = open_models(**models)
-    # Parts of one folder run side by side: each locks its own tables, and none may remove what another has written.
-    refusal = removed_if_refused(out) if part is None else nullcontext()
-    with refusal, output_lock(out if part is None else part.folder(out)):
+    elsewhere = Elsewhere(ModelsOnDemand.of(models), workers, cluster) if cluster or workers != 1 else None
+    own = out if part is None else part.folder(out)  # other parts write their studies at the same time
+    with removed_if_refused(own), output_lock(own):
         # The models are open by now: a wrong path must not show after an hour of conversion.
         inputs = find_inputs(paths, out, Conversion(name_by, workers, resume=not force, quiet=quiet))
         marked = read_points_file(points, [study.study_id for study in inputs.studies]) if points else {}
@@ -143,7 +131,6 @@ def run_predict(
             message = "--given-points: no input has points, only a datalist can; name a file with --points"
             raise InvalidOptionError(message)
         report(opened.provenance)
-        elsewhere = Elsewhere(ModelsOnDemand.of(models), workers, cluster) if cluster or workers != 1 else None
         return predict(
             inputs,
             out,
@@ -192,10 +179,12 @@ def predict(
     outputs
         Further outputs of each graded study. A study without one of them is graded again.
     part
-        Only these studies are graded, and their tables go to ``out/parts``.
+        Only these studies are graded, and their tables go to ``out/parts``; None for all studies.
     elsewhere
         Other processes that grade; None for this one.
     """
+    if part is None:  # other parts may be writing
+        remove_partial(out)
     settings = {
         "levels": models.digest,
         "graders": [grader.digest for grader in models.graders],
@@ -206,13 +195,18 @@ def predict(
         inputs = replace(inputs, studies=tuple(one for one in inputs.studies if part.holds(one.study_id)))
         tables = part.folder(out)
         (tables / PART).unlink(missing_ok=True)
-        for study in inputs.studies:
-            remove_partial(out / safe_name(study.study_id))
-    remove_partial(tables)
     summary = Summary(tables, refused_files=inputs.refused_files)
     progress = Progress(tables, len(inputs.studies))
     progress.start(models.provenance)
-    task = StudyTask(out, lambda: models, grade_study, settings, given_points, marked or {}, tuple(outputs), force)
+    task = StudyTask(
+        out=out,
+        models=lambda: models,
+        settings=settings,
+        outputs=tuple(outputs),
+        given_points=given_points,
+        marked=marked or {},
+        force=force,
+    )
     results = elsewhere.run(task, inputs.studies) if elsewhere else map(task, inputs.studies)
     for outcome, kept in track(results, "grade", len(inputs.studies), quiet):
         summary.kept += kept
@@ -225,9 +219,10 @@ def predict(
     _write_tables(inputs, out, summary, models, fill)
     summary.pace = progress.pace
     progress.end(summary.counts())
-    for output in outputs:
-        output.finish(out)
-    if part is not None:
+    if part is None:
+        for output in outputs:
+            output.finish(out)
+    else:
         about = {"version": __version__, **settings, "prior": None if fill is None else fill.tolist()}
         own = len(inputs.studies)
         write_part(part, out, settings=about, inputs=everything, studies=own, provenance=models.provenance)
@@ -242,70 +237,6 @@ def _write_tables(inputs: Inputs, out: Path, summary: Summary, models: Models, f
     graded = {one.study_id for one in summary.outcomes if not one.refused}
     write_findings_table(out, [study for study in inputs.studies if study.study_id in graded], tables)
     write_tables(tables, summary.outcomes, provenance=models.provenance, trained_on=models.trained_on_cell, fill=fill)
-
-
-def grade_study(study: PendingStudy, task: StudyTask, models: Models, mark: str) -> Outcome:
-    """Locate and grade a study, and write its files but for the outcome; if it fails in any way, its reason."""
-    try:
-        return _grade(study, task, models, mark)
-    except Exception as error:
-        reason = with_names(reason_of(error), volume_names(study.record))
-        logger.debug("study %s failed", study.study_id, exc_info=error)
-        located = (task.out / safe_name(study.study_id) / LOCATED[0]).is_file()
-        return Outcome(study.study_id, mark, refused=reason, located=located, bad=study.bad)
-
-
-def _grade(study: PendingStudy, task: StudyTask, models: Models, mark: str) -> Outcome:
-    out, marked = task.out, task.marked.get(study.study_id, {})
-    # Of this study alone: memory stays that of one study, however many there are.
-    images = StudyImages()
-    checked = study.checked(images.open)
-    if checked.fault:
-        return Outcome(checked.study_id, mark, refused=checked.fault, bad=checked.bad)
-    record, located = checked.record, None
-    if marked or not (task.given_points and record["points"]):
-        volumes_ = StudyInput.of(record)
-        if marked:
-            searched = place(volumes_, marked, models.recesses, images.opened)
-        else:
-            searched = search(volumes_, models.levels, models.recesses, images.opened)
-        searched.write(out)
-        located = searched.located
-        if not located.found:
-            return Outcome(checked.study_id, mark, refused=_why_not_found(located), located=True, bad=checked.bad)
-        record = with_points(record, located)
-    record = {**record, STUDY_IMAGES: images}
-    grades = mean_grades(models.graders, record)
-    seen = [grader.seen_images(record) for grader in models.graders]
-    about = {
-        "models": [grader.about for grader in models.graders],
-        "folder": checked.folder,
-        "volumes": checked.volumes(),
-    }
-    content = study_findings(
-        *(record, grades.weighted, grades.natural), seen=seen, provenance=models.provenance, about=about
-    )
-    write_findings(out, content)
-    graded = GradedStudy(out / safe_name(study.study_id), content, record, models.graders, checked.frames)
-    refused_outputs = {name: why for output in task.outputs for name, why in output.write(graded).items()}
-    flags = [flag for finding in content["findings"] for flag in finding["flags"]]
-    return Outcome(
-        checked.study_id,
-        mark,
-        located=located is not None,
-        weighted=grades.weighted.tolist(),
-        not_covered=flags.count(NOT_COVERED),
-        flags=sorted(set(flags) - {NOT_COVERED}),
-        bad=checked.bad,
-        refused_outputs=refused_outputs,
-    )
-
-
-def _why_not_found(located: LocatedStudy) -> str:
-    statuses = set(located.volumes.values())
-    if statuses <= {NO_SPINE}:
-        return NO_SPINE
-    return "; ".join([NO_SPINE, *(f"{name}: {why}" for name, why in located.volumes.items() if why != NO_SPINE)])
 
 
 def _check_paths(paths: Sequence[Path], out: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
@@ -18,9 +18,9 @@ from monai_spine.prediction.outcomes import NAME, Outcome, fingerprint, read_out
 from monai_spine.prediction.pending_study import PendingStudy
 from monai_spine.prediction.points_file import MarkedPoints
 from monai_spine.prediction.study_cost import measured
+from monai_spine.prediction.study_grading import grade_study
 from monai_spine.prediction.study_output import StudyOutput
 
-Grade = Callable[[PendingStudy, "StudyTask", Models, str], Outcome]
 _ONE_AT_A_TIME = threading.Lock()
 """A Dask worker may have several threads. Two studies at once would need twice the memory, for no gain in time."""
 
@@ -67,31 +67,25 @@ class StudyTask:
         The output folder, which all processes see.
     models
         Returns the models of this process.
-    grade
-        Grades a study and writes its files, without the outcome.
     settings
         What the outcome depends on besides the study.
-    given_points
-        Whether points of a datalist are used.
-    marked
-        Points of studies in the place of located ones; see `points_file`.
-    outputs
-        Further outputs of each graded study.
-    force
-        Whether a study that an earlier run has done is graded again.
+    outputs, given_points, marked, force
+        See `predict`.
+    grade
+        Grades a study and writes its files, without the outcome.
     beacon
         A file in the output folder that only this run made: a worker that does not see it sees another disk. None for
-        this machine's processes.
+        this process.
     """
 
     out: Path
     models: Callable[[], Models]
-    grade: Grade
     settings: Mapping[str, Any]
+    outputs: tuple[StudyOutput, ...] = ()
     given_points: bool = False
     marked: MarkedPoints = field(default_factory=dict)
-    outputs: tuple[StudyOutput, ...] = ()
     force: bool = False
+    grade: Callable[..., Outcome] = grade_study
     beacon: Path | None = None
 
     def __call__(self, study: PendingStudy) -> tuple[Outcome, bool]:
@@ -106,32 +100,39 @@ class StudyTask:
             if self.beacon is not None and not self.beacon.is_file():
                 raise SpineError(f"a worker does not see {self.out}; every worker needs the same paths")
             folder = self.out / safe_name(study.study_id)
-            marked = [(*key, *world) for key, world in self.marked.get(study.study_id, {}).items()]
-            about = {"bad": study.bad, "left_out": study.left_out, "marked": marked}
+            own = self.marked.get(study.study_id, {})
+            about = {
+                "bad": study.bad,
+                "left_out": study.left_out,
+                "marked": [(*key, *world) for key, world in own.items()],
+            }
             mark = fingerprint(study.record, {**self.settings, **about})
-            outcome = None if self.force else self._kept(read_outcome(folder, mark), folder)
-            if outcome is not None:
-                return outcome, True
-            # First, so that a run killed in the middle does not leave an outcome beside files of two runs.
-            for name in (NAME, "findings.json"):
-                (folder / name).unlink(missing_ok=True)
-            remove_located(folder)
-            models = self.models()
-            graded, cost = measured(lambda: self.grade(study, self, models, mark))
-            outcome = replace(graded, seconds=cost.seconds, peak_mb=cost.peak_mb, machine=cost.machine)
-            if outcome.refused:
-                for output in self.outputs:
-                    output.remove(folder)
-            outcome.write(folder)
-            return outcome, False
+            outcome = None if self.force else _kept(read_outcome(folder, mark), folder, self.outputs)
+            return (outcome, True) if outcome is not None else (self._graded(study, folder, mark), False)
 
-    def _kept(self, outcome: Outcome | None, folder: Path) -> Outcome | None:
-        """The outcome of an earlier run, with the outputs of this one; None if an output is missing."""
-        if outcome is None or outcome.refused:
-            return outcome
-        lacking = [name for output in self.outputs for name in output.lacking(folder)]
-        refused = {name: outcome.refused_outputs[name] for name in lacking if name in outcome.refused_outputs}
-        return replace(outcome, refused_outputs=refused) if len(refused) == len(lacking) else None
+    def _graded(self, study: PendingStudy, folder: Path, mark: str) -> Outcome:
+        # First, so that a run killed in the middle does not leave an outcome beside files of two runs.
+        for name in (NAME, "findings.json"):
+            (folder / name).unlink(missing_ok=True)
+        remove_located(folder)
+        models, own = self.models(), self.marked.get(study.study_id, {})
+        about = {"given_points": self.given_points, "marked": own}
+        outcome, cost = measured(lambda: self.grade(study, self.out, models, mark, self.outputs, **about))
+        if outcome.refused:
+            for output in self.outputs:
+                output.remove(folder)
+        outcome = replace(outcome, seconds=cost.seconds, peak_mb=cost.peak_mb, machine=cost.machine)
+        outcome.write(folder)
+        return outcome
+
+
+def _kept(outcome: Outcome | None, folder: Path, outputs: Sequence[StudyOutput]) -> Outcome | None:
+    """The outcome of an earlier run, with the outputs of this one; None if an output is missing."""
+    if outcome is None or outcome.refused:
+        return outcome
+    lacking = [name for output in outputs for name in output.lacking(folder)]
+    refused = {name: outcome.refused_outputs[name] for name in lacking if name in outcome.refused_outputs}
+    return replace(outcome, refused_outputs=refused) if len(refused) == len(lacking) else None
 
 
 def _absolute(value: Any) -> Any:

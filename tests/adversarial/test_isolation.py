@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from data_prep.collection.assembly import Run as RunOfCollection
 from data_prep.images import inspection
 from data_prep.images.build import Run, build
 from data_prep.images.folders import read_folders
@@ -78,7 +79,7 @@ def failing(function, study: str):
     """The function, which fails for one study."""
 
     def fails(*arguments: object, **options: object) -> object:
-        if getattr(arguments[0], "study", None) == study:
+        if study in (arguments[0], getattr(arguments[0], "study", None)):
             raise ZeroDivisionError("in\ntwo lines")
         return function(*arguments, **options)
 
@@ -100,8 +101,8 @@ def test_study_table_goes_on_after_a_study_that_fails(tmp_path: Path, monkeypatc
         write_study(tmp_path / name, t1=False, ax=False)
     rows = "study,path,series_type\na,a/sagittal_t2.nii.gz,sagittal_t2\nb,b/sagittal_t2.nii.gz,sagittal_t2\n"
     (tmp_path / "own.csv").write_text(rows)
-    monkeypatch.setattr(study_table, "_entry", failing(study_table._entry, "a"))
-    collection, _ = study_table.build(tmp_path / "own.csv", tmp_path / "out", quiet=True)
+    monkeypatch.setattr(study_table, "make_entry", failing(study_table.make_entry, "a"))
+    collection, _ = study_table.build(tmp_path / "own.csv", tmp_path / "out", RunOfCollection(quiet=True))
     assert collection.exit_code is ExitCode.SOME_REFUSED
     assert listed(tmp_path / "out") == ["b"]
     (row,) = failed_rows(tmp_path / "out")
@@ -114,7 +115,7 @@ def test_rsna_goes_on_after_a_study_that_fails(tmp_path: Path, monkeypatch: pyte
     cohort = write_cohort(tmp_path / "cohort", studies=3)
     first = sorted(path.name for path in (cohort / "train_images").iterdir())[0]
     monkeypatch.setattr(rsna, "join", failing(rsna.join, first))
-    collection = rsna.build(cohort, tmp_path / "out", folds=2, quiet=True)
+    collection = rsna.build(cohort, tmp_path / "out", RunOfCollection(folds=2, quiet=True))
     assert collection.exit_code is ExitCode.SOME_REFUSED
     assert len(listed(tmp_path / "out")) == 2
     assert len(failed_rows(tmp_path / "out")) == 1

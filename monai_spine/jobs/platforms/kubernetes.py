@@ -99,7 +99,8 @@ def _patch(job: Job) -> dict[str, Any]:
     """What the runtime's pods get besides: the claim, memory for data loaders, and the choice of spot machines."""
     mounts = [
         {"name": "spine", "mountPath": job.own.get("mount", "/mnt/spine")},
-        {"name": "memory", "mountPath": "/dev/shm"},  # the default of 64 MB is too small for workers of data loaders
+        # The default of 64 MB is too small for workers of data loaders.
+        {"name": "memory", "mountPath": "/dev/shm"},
     ]
     pod: dict[str, Any] = {
         "containers": [{"name": _NODE, "volumeMounts": mounts}],

@@ -12,7 +12,7 @@ from monai_spine.errors import InvalidTableError, MissingInputError
 from monai_spine.jobs.accelerators import ACCELERATORS, machine_with
 from monai_spine.jobs.description import Job
 from monai_spine.jobs.offers import OFFERS
-from monai_spine.jobs.placement import Placement, required_json
+from monai_spine.jobs.placement import Placement, required_json, scratch_folder
 from monai_spine.jobs.platforms.platform import Platform, import_vendor, read_content
 from monai_spine.jobs.platforms.shared_disk import PORT
 from monai_spine.jobs.storage import require_url
@@ -88,17 +88,18 @@ class SageMaker(Platform):
         hosts, current = _hosts(environment, root)
         channel = environment.get("SM_CHANNEL_TRAINING", str(root / "input/data/training"))
         checkpoints = root / "checkpoints"
+        run = environment.get("TRAINING_JOB_NAME", job.name)
         return Placement(
             nodes=len(hosts),
             node=hosts.index(current),
             master=f"{environment.get('SPINE_MASTER', f'{hosts[0]}:{PORT}')}",
-            run=environment.get("TRAINING_JOB_NAME", job.name),
+            run=run,
             data=None if job.data is None else channel,
             output=checkpoints,
             checkpoints=checkpoints,
             tensorboard=Path(_tensorboard(str(root))),
             model=Path(environment.get("SM_MODEL_DIR", str(root / "model"))),
-            scratch=Path(environment.get("SPINE_SCRATCH", "/tmp/monai-spine")),
+            scratch=scratch_folder(environment, run),
             copies_data=False,  # the platform did
             shares_output=False,
         )

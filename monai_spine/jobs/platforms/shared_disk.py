@@ -7,7 +7,7 @@ from pathlib import Path
 
 from monai_spine.errors import InvalidOptionError
 from monai_spine.jobs.description import Job
-from monai_spine.jobs.placement import Placement
+from monai_spine.jobs.placement import Placement, scratch_folder
 
 PORT = 29400
 """Where machines meet if the platform names no port: torchrun's own default."""
@@ -50,5 +50,5 @@ def shared_placement(
         checkpoints=output / "models",
         tensorboard=output / "tensorboard",
         model=output / "model",
-        scratch=Path(environment.get("SPINE_SCRATCH", "/tmp/monai-spine")),
+        scratch=scratch_folder(environment, run),
     )

@@ -64,7 +64,12 @@ class Slurm(Platform):
     def check(self, path: Path) -> None:
         """Ask bash about the script, and simple-slurm about the options; Slurm itself has no types in a package."""
         text = path.read_text(encoding="utf-8")
-        parsed = subprocess.run(["bash", "-n", str(path)], capture_output=True, text=True, check=False)
+        parsed = subprocess.run(
+            ["bash", "-n", str(path)],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
         if parsed.returncode:
             raise InvalidTableError(f"{path} is no shell script: {parsed.stderr.strip().splitlines()[0]}")
         known = {
@@ -81,9 +86,10 @@ class Slurm(Platform):
 
     def placement(self, job: Job, environment: Mapping[str, str]) -> Placement:
         """From ``SLURM_*``, and from the address of the first machine that the script exports."""
+        own_disk = {"SPINE_SCRATCH": environment["SLURM_TMPDIR"]} if environment.get("SLURM_TMPDIR") else {}
         return shared_placement(
             job,
-            {"SPINE_SCRATCH": environment.get("SLURM_TMPDIR", "/tmp/monai-spine"), **environment},
+            {**own_disk, **environment},
             nodes=required(environment, "SLURM_NNODES", _TITLE),
             node=required(environment, "SLURM_NODEID", _TITLE),
             host=required(environment, "MASTER_ADDR", "the job's script"),

@@ -11,7 +11,7 @@ from monai_spine.errors import InvalidTableError, MissingInputError
 from monai_spine.jobs.accelerators import ACCELERATORS, machine_with
 from monai_spine.jobs.description import Job
 from monai_spine.jobs.offers import OFFERS
-from monai_spine.jobs.placement import Placement, required, required_json
+from monai_spine.jobs.placement import Placement, required, required_json, scratch_folder
 from monai_spine.jobs.platforms.platform import (
     ENTRY,
     Platform,
@@ -114,17 +114,18 @@ class Vertex(Platform):
             return Path(mounted(required(environment, name, _TITLE), root))
 
         model = folder("AIP_MODEL_DIR")
+        run = environment.get("CLOUD_ML_JOB_ID", job.name)
         return Placement(
             nodes=nodes,
             node=node,
             master=master,
-            run=environment.get("CLOUD_ML_JOB_ID", job.name),
+            run=run,
             data=None if job.data is None else mounted(job.data, root),
             output=model.parent,
             checkpoints=folder("AIP_CHECKPOINT_DIR"),
             tensorboard=folder("AIP_TENSORBOARD_LOG_DIR"),
             model=model,
-            scratch=Path(environment.get("SPINE_SCRATCH", "/tmp/monai-spine")),
+            scratch=scratch_folder(environment, run),
         )
 
     def rehearsal(self, job: Job, node: int, folder: Path, port: int) -> dict[str, str]:

@@ -17,7 +17,7 @@ def no_models() -> None:
     return None
 
 
-def grade(study: PendingStudy, out: Path, models: object, given_points: bool, mark: str) -> Outcome:
+def grade(study: PendingStudy, out: Path, models: object, mark: str, outputs: object, **about: object) -> Outcome:
     """Refuse the study; `DIE` beside the output is removed by the process that dies of it."""
     with (out.parent / "calls.txt").open("a", encoding="utf-8") as calls:
         calls.write(f"{study.study_id}\n")

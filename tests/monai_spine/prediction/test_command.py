@@ -111,3 +111,62 @@ def test_help_shows_an_example_and_does_not_import_torch() -> None:
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "monai-spine predict -i dicom/ -o graded" in done.stdout
+
+
+def three_studies(folder: Path) -> Path:
+    """A datalist with points for three studies."""
+    points = {name: list(place) for name, place in points_of_spine().items()}
+    kinds = ("sagittal_t1", "sagittal_t2", "axial_t2")
+    entries = []
+    for name in ("s1", "s2", "s3"):
+        write_study(folder / name)
+        entries.append({"study_id": name, **{kind: [f"{name}/{kind}.nii.gz"] for kind in kinds}, "points": points})
+    return write_datalist(folder / "datalist.json", entries)
+
+
+@pytest.mark.slow
+def test_processes_and_parts_grade_as_one_process_does(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "in").mkdir()
+    options = ["-i", three_studies(tmp_path / "in"), "--model", write_bundle(tmp_path / "one"), "--no-refine"]
+    options += ["--given-points", "--device", "cpu"]
+    assert predict(capsys, *options, "-o", tmp_path / "whole")[0] == 0
+    assert predict(capsys, *options, "-o", tmp_path / "two", "--workers", 2)[0] == 0
+    for number in (1, 2):
+        assert predict(capsys, *options, "-o", tmp_path / "parts", "--part", f"{number}/2")[0] == 0
+    code, out, _ = predict(capsys, "--merge", tmp_path / "parts")
+    assert (code, out.startswith("3 studies of 2 of 2 parts; see ")) == (0, True)
+    for table in ("predictions.csv", "findings.csv"):
+        whole = (tmp_path / "whole" / table).read_text()
+        assert (tmp_path / "two" / table).read_text() == whole
+        assert (tmp_path / "parts" / table).read_text() == whole
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("-i", "x"), "name the output folder with -o"),
+        (("--merge",), "--merge takes the output folder of the parts"),
+        (("--merge", "gone"), "expected finished parts in gone"),
+        (("-i", "x", "-o", "out", "--part", "9/8"), "a part from 1 to 8, but found 9/8"),
+    ],
+)
+def test_bad_parts_end_with_one_line_and_2(
+    arguments: tuple[str, ...],
+    message: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    code, _, err = predict(capsys, *arguments)
+    assert (code, len(err.splitlines())) == (2, 1)
+    assert message in err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_dicom_is_refused_in_parts(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "dicom").mkdir()
+    (tmp_path / "dicom/1.dcm").write_bytes(b"x")
+    code, _, err = predict(capsys, "-i", tmp_path / "dicom", "-o", tmp_path / "out", "--part", "1/2")
+    assert (code, "convert it once" in err) == (2, True)
+    assert not (tmp_path / "out").exists()

@@ -17,7 +17,7 @@ STUDIES = [f"{number:02}" for number in range(20)]
 
 
 def task(out: Path) -> StudyTask:
-    return StudyTask(out, no_models, grade, {"model": "none"})
+    return StudyTask(out, no_models, {"model": "none"}, grade=grade)
 
 
 def results(out: Path, place: Elsewhere) -> dict[str, bool]:
@@ -96,7 +96,7 @@ def test_a_worker_with_another_version_is_named(
 
 
 def test_a_late_worker_that_does_not_see_the_folder_ends_the_run(tmp_path: Path) -> None:
-    lost = StudyTask(tmp_path, no_models, grade, {}, beacon=tmp_path / "no_beacon")
+    lost = StudyTask(tmp_path, no_models, {}, grade=grade, beacon=tmp_path / "no_beacon")
     with pytest.raises(SpineError, match="every worker needs the same paths"):
         lost(pending("01"))
 

@@ -431,6 +431,6 @@ def test_the_images_of_a_study_are_let_go_before_the_next(
         return images
 
     folders = [write_study(tmp_path / "in" / name) for name in ("a", "b")]
-    monkeypatch.setattr("monai_spine.prediction.run.StudyImages", watched)
+    monkeypatch.setattr("monai_spine.prediction.study_grading.StudyImages", watched)
     run(inputs(*folders), tmp_path / "out", models(oracle(*folders), grader))
     assert len(made) == 2
