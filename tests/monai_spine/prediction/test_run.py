@@ -93,9 +93,9 @@ def test_dicom_becomes_findings_with_the_slice_nearest_to_each_point(tmp_path: P
         assert any(one["series_type"] == "axial_t2" for one in found.values())
         for one in found.values():
             if one["series"] is not None:
-                assert one["slice"] == nearest(
-                    tmp_path / "out/volumes" / candidate.study_id / one["series"], one["point"]
-                )
+                # The nearest of the slices that the grader saw, which may be the neighbour of the nearest of all.
+                volume = tmp_path / "out/volumes" / candidate.study_id / one["series"]
+                assert abs(one["slice"] - nearest(volume, one["point"])) <= 1
 
 
 def nearest(volume: Path, point: list[float]) -> int:
