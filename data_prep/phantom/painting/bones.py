@@ -7,23 +7,35 @@ from dataclasses import dataclass
 import numpy as np
 
 from data_prep.phantom.curve import Field
-from data_prep.phantom.painting.canvas import OUTSIDE, SIDES, Canvas, Mask, Patch, Tissue, cubed, speckle, squared
-from data_prep.phantom.person import FIRST_SACRAL, Anatomy, Disc, Vertebra
+from data_prep.phantom.canal_shape import RECESS_DROP
+from data_prep.phantom.painting.canvas import (
+    OUTSIDE,
+    SHELL,
+    SIDES,
+    Canvas,
+    Mask,
+    Patch,
+    Tissue,
+    cubed,
+    speckle,
+    squared,
+)
+from data_prep.phantom.person import SIGN, Anatomy, Facet
+from data_prep.phantom.vertebrae import FIRST_SACRAL, Disc, Modic, Vertebra
 
-RIM = 1.0
-"""Thickness of the cortical bone around a body in mm."""
-END_PLATE = 0.9
-"""Thickness of an end plate in mm."""
-HOLLOW = 2.5
-"""How far a disc extends into the hollows of the end plates, in mm."""
+END_PLATE = (0.3, 1.1)
+"""Thickness of an end plate in mm, which differs between the samples of a voxel."""
+HOLLOWS = (0.8, 1.7)
+"""How far discs extend into the hollow end plates above and below them: the upper end plate of a body, the lower."""
 CLEFT = 0.35
 """Discs with more hydration than this have a dark cleft in the nucleus."""
 TRABECULAE = 3.4
 """Distance between the trabeculae of a haemangioma in mm. They run upright: axial images show them as dots."""
-SPINOUS = 29.0
+SPINOUS = 28.0
 """Length of a lumbar spinous process in mm."""
-ROOF = 27.0
-"""Distance of its base from the posterior wall of the body, in mm."""
+LAMINA = 3.0
+"""Half the thickness of a lamina in mm."""
+MODIC = {Modic.OEDEMA: Tissue.OEDEMA, Modic.FAT: Tissue.HAEMANGIOMA, Modic.SCLEROSIS: Tissue.SCLEROSIS}
 
 
 def paint(canvas: Canvas, anatomy: Anatomy) -> None:
@@ -31,37 +43,34 @@ def paint(canvas: Canvas, anatomy: Anatomy) -> None:
     _arches(canvas, anatomy)
     _sacral_wings(canvas, anatomy)
     for i, disc in enumerate(anatomy.discs):
-        _annulus(canvas, disc)
-        _nucleus(canvas, disc, Tissue.NUCLEUS + i)
-    for vertebra in anatomy.vertebrae:
-        _body(canvas, vertebra)
+        _disc(canvas, disc, Tissue.NUCLEUS + i)
+    above = Disc(0.0, 0.0, 0.0, 0.0, 0.0)
+    for body, below in zip(anatomy.vertebrae, anatomy.discs, strict=True):
+        _body(canvas, body, above, below)
+        above = below
     _haemangioma(canvas, anatomy)
 
 
-def _annulus(canvas: Canvas, disc: Disc) -> None:
-    """A whole disc. It fills the hollows of the end plates, which are painted over it."""
-    half, width, depth = disc.height / 2 + HOLLOW, disc.width / 2, disc.depth / 2
-    patch = canvas.box((-width, width), (-depth, depth), (disc.s - half, disc.s + half))
-    if patch is not None:
-        inside = (_outline(patch, width, depth) <= 1.0) & (np.abs(patch.s - np.float32(disc.s)) <= half)
-        patch.paint(inside, Tissue.ANNULUS)
-
-
-def _nucleus(canvas: Canvas, disc: Disc, tissue: int) -> None:
-    """The nucleus of a disc, which fades into the annulus: the samples of a voxel have different outlines."""
-    half, width, depth = disc.height / 2 + HOLLOW, 0.68 * disc.width / 2, 0.62 * disc.depth / 2
-    most = 1.35  # the largest of the outlines
-    patch = canvas.box(
-        (-most * width, most * width), (-most * depth - 1.5, most * depth - 1.5), (disc.s - half, disc.s + half)
-    )
+def _disc(canvas: Canvas, disc: Disc, tissue: int) -> None:
+    """A disc. It fills the hollows of the end plates, which are painted over it."""
+    wide = 1.0 + 0.7 * disc.lip
+    half, width, depth = disc.height / 2 + HOLLOWS[1], wide * disc.width / 2, wide * disc.depth / 2
+    reach = half + abs(disc.slope) * depth
+    patch = canvas.box((-width, width), (-depth, depth), (disc.s - reach, disc.s + reach))
     if patch is None:
         return
-    height = patch.s - np.float32(disc.s)
-    core = squared(patch.r, width) + squared(patch.a + 1.5, depth)
+    height: Field = patch.s - np.float32(disc.s) - np.float32(disc.slope) * patch.a
+    rim = _outline(patch, width, depth)
+    patch.paint((rim <= 1.0) & (np.abs(height) <= half), Tissue.ANNULUS)
+    # The nucleus fades into the annulus: the samples of a voxel have different outlines.
+    core = squared(patch.r, 0.68 * width) + squared(patch.a + 1.5, 0.62 * depth)
     core += squared(squared(height, disc.height / 2 + 1.2), 1.0)
     patch.paint(core + 0.6 * speckle(patch.r, patch.a, patch.s) <= patch.spread(0.7, 1.5), tissue)
     if disc.hydration > CLEFT:
         patch.paint((core <= 0.55) & (np.abs(height) <= patch.spread(0.2, 0.9)), Tissue.ANNULUS)
+    if disc.vacuum:
+        uneven = height - np.float32(0.05) * patch.a - np.float32(0.04) * patch.r
+        patch.paint((rim <= 0.5) & (np.abs(uneven) <= patch.spread(0.3, 1.0)), Tissue.AIR)
 
 
 def _outline(patch: Patch, width: float | Field, depth: float | Field) -> Field:
@@ -74,19 +83,35 @@ def _outline(patch: Patch, width: float | Field, depth: float | Field) -> Field:
     return (across + along) * np.float32(0.5)
 
 
-def _body(canvas: Canvas, body: Vertebra) -> None:
-    """A waisted body with hollow end plates, a cortical shell and the basivertebral vein."""
-    half, width, depth = body.height / 2, body.width / 2, body.depth / 2
-    patch = canvas.box((-width, width), (-depth - 1, depth + 1), (body.s - half, body.s + half))
+def _body(canvas: Canvas, body: Vertebra, above: Disc, below: Disc) -> None:
+    """A waisted body with hollow end plates, osteophytes, a cortical shell and the basivertebral vein."""
+    half, most = body.height / 2, 1.0 + max(above.lip, below.lip)
+    width, depth = body.width / 2, body.depth / 2
+    reach = half + depth * max(abs(above.slope), abs(below.slope))
+    patch = canvas.box(
+        (-most * width, most * width), (-most * depth - 1, most * depth + 1), (body.s - reach, body.s + reach)
+    )
     if patch is None:
         return
-    height = patch.s - body.s
-    waist = 0.91 + 0.09 * squared(height, half)
+    # Its upper end is parallel to the disc above and its lower end to the disc below.
+    height: Field = patch.s - np.float32(body.s)
+    mean, twist = (above.slope + below.slope) / 2, (above.slope - below.slope) / 2
+    height -= patch.a * (np.float32(mean) + np.float32(twist / half) * height)
+    upper, ends = height > 0, squared(height, half)
+    lips = np.where(upper, np.float32(above.lip), np.float32(below.lip)) * ends * ends * ends
+    waist = np.float32(0.91) + np.float32(0.09) * ends + lips
     rim = _outline(patch, width * waist, depth * waist)
-    to_end_plate = half - (0.0 if body.sacral else 1.7) * np.clip(1 - rim, 0, 1) - np.abs(height)
+    hollow = np.where(upper, *np.float32((0.0, 0.0) if body.sacral else HOLLOWS))
+    to_end_plate = half - hollow * np.clip(1 - rim, 0, 1) - np.abs(height)
     inside = (rim <= 1.0) & (to_end_plate >= 0)
     patch.paint(inside, Tissue.CORTEX)
-    patch.paint((rim <= (1.0 - RIM / depth) ** 3) & (to_end_plate >= END_PLATE), Tissue.MARROW)
+    shell = patch.spread(*SHELL) / np.float32(depth)
+    marrow = (rim <= 1.0 - 3.0 * shell) & (to_end_plate >= patch.spread(*END_PLATE))
+    patch.paint(marrow, Tissue.MARROW)
+    for disc, side in ((above, upper), (below, ~upper)):
+        if disc.modic is not Modic.NONE:
+            uneven = np.float32(4.5) + np.float32(3.0) * np.sin(np.float32(0.21) * patch.r + np.float32(0.27) * patch.a)
+            patch.paint(marrow & side & (to_end_plate < uneven), MODIC[disc.modic])
     if not body.sacral:
         _vein(patch, body, inside)
 
@@ -197,81 +222,114 @@ class Ellipsoid:
 
 
 def _arches(canvas: Canvas, anatomy: Anatomy) -> None:
-    """Ligaments of the midline, then the arch of every vertebra."""
-    for vertebra in anatomy.vertebrae:
-        if not vertebra.sacral:
-            _midline_ligaments(canvas, vertebra)
-    for vertebra in anatomy.vertebrae:
-        _arch(canvas, vertebra)
+    """Ligaments of the midline, then the arch of every vertebra, then the joints between them."""
+    roofs = [anatomy.canal.at(anatomy.canal.roof, body.s) for body in anatomy.vertebrae]
+    for body, roof in zip(anatomy.vertebrae, roofs, strict=True):
+        if not body.sacral:
+            _midline_ligaments(canvas, body, roof)
+    for body, roof in zip(anatomy.vertebrae, roofs, strict=True):
+        _arch(canvas, body, roof)
+    for (i, side), facet in anatomy.facets.items():
+        _joint(canvas, anatomy, i, SIGN[side], facet)
 
 
-def _midline_ligaments(canvas: Canvas, body: Vertebra) -> None:
+def _midline_ligaments(canvas: Canvas, body: Vertebra, roof: float) -> None:
     """The interspinous ligament, and the supraspinous ligament over the tips of the spinous processes."""
     wall = -body.depth / 2
     low, high = body.s - 0.5 * body.height - 18.0, body.s + 0.5 * body.height
-    tip = wall - ROOF - SPINOUS
-    patch = canvas.box((-3.0, 3.0), (tip - 3.0, wall - 22.0), (low, high))
+    tip = wall - roof - 4.0 - SPINOUS
+    patch = canvas.box((-4.5, 4.5), (tip - 3.0, wall - roof), (low, high))
     if patch is None:
         return
     here = (patch.s >= np.float32(low)) & (patch.s < np.float32(high))
-    patch.paint(here & (patch.side < 2.2) & (patch.a > tip + 1.0), Tissue.INTERSPINOUS)
+    ragged = patch.side + 2.4 * speckle(patch.r, patch.a, patch.s)
+    patch.paint(here & (ragged < 2.6) & (patch.a > tip + 1.0), Tissue.INTERSPINOUS)
     patch.paint(here & (patch.side < 3.0) & (np.abs(patch.a - np.float32(tip)) < 1.3), Tissue.LIGAMENT)
 
 
-def _arch(canvas: Canvas, body: Vertebra) -> None:
-    """Transverse and articular processes, the lamina, the spinous process and the pedicles."""
-    wall = -body.depth / 2
+def _arch(canvas: Canvas, body: Vertebra, roof: float) -> None:
+    """Transverse processes, the isthmus between the articular processes, lamina, spinous process and pedicles."""
+    wall, side = -body.depth / 2, body.pedicle_side
     if not body.sacral:
-        Ellipsoid(34.0, wall - 13.0, body.pedicle - 1.0, 15.0, 3.6, 4.5, -0.25).paint(canvas)
-        _facets(canvas, body, wall)
-    _lamina(canvas, body, wall)
-    _spinous(canvas, body, wall)
+        Ellipsoid(side + 17.0, wall - 12.0, body.pedicle - 1.0, 15.0, 3.6, 4.8, -0.25).paint(canvas)
+        Ellipsoid(side - 1.0, wall - 14.0, body.pedicle - 9.0, 4.2, 4.4, 10.0, 0.3).paint(canvas)
+    _lamina(canvas, body, wall, roof)
+    _spinous(canvas, body, wall, roof)
     for sign in SIDES:
         _pedicle(canvas, body, wall, sign)
 
 
-def _facets(canvas: Canvas, body: Vertebra, wall: float) -> None:
-    """Superior processes reach up to the disc above, inferior ones down to the disc below; cartilage between."""
-    upper, lower = body.s + 0.5 * body.height - 2.0, body.s - 0.5 * body.height - 4.0
-    Ellipsoid(18.8, wall - 14.0, upper, 4.6, 6.8, 12.0, 0.6).paint(canvas)
-    Ellipsoid(14.8, wall - 19.4, lower - 1.0, 6.2, 7.8, 9.5, 0.6).paint(canvas, Tissue.CARTILAGE)
-    Ellipsoid(14.0, wall - 20.0, lower, 5.3, 7.2, 11.5, 0.6).paint(canvas)
+def _joint(canvas: Canvas, anatomy: Anatomy, disc: int, sign: float, facet: Facet) -> None:
+    """A facet joint: the superior process of the vertebra below in front, the inferior one of that above behind.
+
+    The joint runs from front and near the midline to back and far from it; its front third turns across.
+    """
+    upper, lower = anatomy.vertebrae[disc : disc + 2]
+    middle = anatomy.discs[disc].s
+    side = (upper.pedicle_side + lower.pedicle_side) / 2 - 2.6
+    wall = anatomy.canal.at(anatomy.canal.wall, middle)
+    recess = anatomy.canal.at(anatomy.canal.recess[:, int(sign > 0)], middle - RECESS_DROP)
+    patch = canvas.box(
+        tuple(sorted((sign * (side - 15.0), sign * (side + 15.0)))), (wall - 31.0, wall), (middle - 20.0, middle + 24.0)
+    )
+    if patch is None:
+        return
+    cos, sin = np.float32(np.cos(facet.angle)), np.float32(np.sin(facet.angle))
+    across, behind = patch.side - np.float32(side), np.float32(wall - 14.3) - patch.a
+    along: Field = across * sin + behind * cos
+    ahead: Field = across * cos - behind * sin + np.float32(0.03) * np.square(np.minimum(along, 0))
+    large = 1.0 + facet.growth
+    # A narrow recess lies in front of a thick superior process.
+    thick = large * (2.7 + 0.3 * max(0.0, 5.0 - recess))
+    low, high = lower.pedicle - 4.0, lower.pedicle + 17.0
+    for depth, centre, extent, half in (
+        (thick, facet.gap / 2 + thick, (low + high) / 2, (high - low) / 2),
+        (large * 3.2, -facet.gap / 2 - large * 3.2, upper.pedicle - 20.0, 11.5),
+    ):
+        bone = squared(ahead - np.float32(centre), depth) + squared(squared(along, 7.6 * large), 1.0)
+        bone += squared(squared(patch.s - np.float32(extent), half), 1.0)
+        patch.paint_bone(bone, depth)
+    space = (np.abs(ahead) <= facet.gap / 2) & (np.abs(along) <= 6.6 * large)
+    between = (patch.s > upper.pedicle - 30.0) & (patch.s < high - 2.0)
+    patch.paint(space & between, Tissue.FLUID if facet.fluid else Tissue.CARTILAGE)
 
 
 def _pedicle(canvas: Canvas, body: Vertebra, wall: float, sign: float) -> None:
     """A short bridge from the body to the processes."""
-    inner, outer = sorted((sign * 11.5, sign * 21.5))
+    middle, half = body.pedicle_side, body.pedicle_half
+    inner, outer = sorted((sign * (middle - half), sign * (middle + half)))
     s = body.pedicle
-    patch = canvas.box((inner, outer), (wall - 14, wall + 4), (s - 7.5, s + 7.5))
+    patch = canvas.box((inner, outer), (wall - 13, wall + 5), (s - 7.5, s + 7.5))
     if patch is None:
         return
-    across = squared(patch.side - 16.5, 4.6) + squared(patch.s - s, 7.4)
-    patch.paint_bone(np.where((patch.a < wall + 4) & (patch.a > wall - 14), across, OUTSIDE), 4.6)
+    across = squared(patch.side - np.float32(middle), half) + squared(patch.s - np.float32(s), 7.3)
+    patch.paint_bone(np.where((patch.a < wall + 5) & (patch.a > wall - 13), across, OUTSIDE), half)
 
 
-def _lamina(canvas: Canvas, body: Vertebra, wall: float) -> None:
-    """A roof over the canal, highest at the midline, its lower end farther back."""
-    half = 0.62 * body.height if body.sacral else 10.5
-    middle = body.s - (3.0 if body.sacral else 5.0)
-    patch = canvas.box((-15, 15), (wall - 33, wall - 13), (middle - half, middle + half))
+def _lamina(canvas: Canvas, body: Vertebra, wall: float, roof: float) -> None:
+    """A roof over the canal: two plates that meet at about 100 degrees, their lower ends farther back."""
+    half = 0.62 * body.height if body.sacral else 9.5
+    middle = body.s - (3.0 if body.sacral else 4.0)
+    lean = 0.0 if body.sacral else 0.27
+    patch = canvas.box((-14, 14), (wall - roof - 14, wall - roof + 11), (middle - half, middle + half))
     if patch is None:
         return
-    lean = 0.0 if body.sacral else 0.12
     along: Field = patch.s - np.float32(middle)
-    behind: Field = patch.a - np.float32(0.5) * patch.side - np.float32(wall - 26.5) - np.float32(lean) * along
-    roof = squared(behind, 3.4) + squared(squared(along, half), 1.0)
-    patch.paint_bone(np.where(patch.side < 15.0, roof, OUTSIDE), 3.4)
+    behind: Field = np.float32(wall - roof - LAMINA) - patch.a
+    behind += np.float32(0.78) * patch.side - np.float32(lean) * (np.float32(half) - along)
+    plate = squared(behind, 1.25 * LAMINA) + squared(squared(along, half), 1.0)
+    patch.paint_bone(np.where(patch.side < 14.0, plate, OUTSIDE), LAMINA)
 
 
-def _spinous(canvas: Canvas, body: Vertebra, wall: float) -> None:
+def _spinous(canvas: Canvas, body: Vertebra, wall: float, roof: float) -> None:
     """A plate in the midline that runs back and slightly down and is thicker at its tip."""
     length, half = (13.0, 8.0) if body.sacral else (SPINOUS, 11.0)
-    middle = body.s - 8.0
-    patch = canvas.box((-4.6, 4.6), (wall - ROOF - length, wall - ROOF + 3), (middle - half - 8, middle + half))
+    middle, base = body.s - 7.0, wall - roof - 4.0
+    patch = canvas.box((-4.8, 4.8), (base - length, base + 3), (middle - half - 8, middle + half))
     if patch is None:
         return
-    behind: Field = np.float32(wall - ROOF) - patch.a
-    drop = squared(patch.s - np.float32(middle) + np.float32(0.2) * behind, half)
-    width = np.float32(3.0) + np.float32(1.4 / length) * np.maximum(behind, 0)
+    behind: Field = np.float32(base) - patch.a
+    drop = squared(patch.s - np.float32(middle) + np.float32(0.22) * behind, half)
+    width = np.float32(3.0) + np.float32(1.6 / length) * np.maximum(behind, 0)
     plate = squared(patch.r, width) + drop * drop + cubed(behind - length / 2, length / 2 + 1.0)
     patch.paint_bone(plate, 3.4)

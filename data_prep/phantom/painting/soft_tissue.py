@@ -7,7 +7,8 @@ import numpy as np
 from data_prep.phantom.curve import EXTENT, Field
 from data_prep.phantom.painting import bones
 from data_prep.phantom.painting.canvas import SIDES, Canvas, Patch, Tissue, cubed, squared
-from data_prep.phantom.person import CENTRE, FIRST_LUMBAR, FIRST_SACRAL, Anatomy
+from data_prep.phantom.person import Anatomy
+from data_prep.phantom.vertebrae import CENTRE, FIRST_LUMBAR, FIRST_SACRAL
 
 FASCIA = -80.0
 """``a`` of the back of the erector muscles."""

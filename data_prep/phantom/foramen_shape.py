@@ -1,0 +1,70 @@
+"""The shape of a neural foramen: a keyhole, which disc, facet and osteophytes close from below and from behind.
+
+Measures of Khalaf et al. (MR: height 18.0 mm, width at the disc 5.6 mm, area 115 mm²) and Hasegawa et al. 1995.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from data_prep.phantom.curve import Field
+from monai_spine.geometry import Array
+
+ROWS = 65
+_PLACES = np.linspace(0.0, 1.0, ROWS)
+"""Heights within a foramen from 0 at its lower to 1 at its upper end."""
+_WIDTH = np.interp(_PLACES, [0.0, 0.2, 0.42, 0.62, 0.85, 0.94, 1.0], [2.6, 4.6, 5.9, 8.6, 9.2, 7.5, 3.5])
+"""Width of a free foramen: a slit below, a waist at disc and facet, and a wide upper lobe."""
+ROOT_PLACE = 0.72
+"""The root lies in the upper third."""
+
+
+@dataclass(frozen=True)
+class ForamenShape:
+    """A foramen in the sagittal plane: where fat and root begin and end behind the posterior wall, in mm."""
+
+    low: float
+    high: float
+    """Heights ``s`` of the pedicles below and above it."""
+    front: Field
+    back: Field
+    """``(ROWS,)`` from below; where ``back`` is not behind ``front``, the foramen is closed."""
+    free_back: Field
+    """Where facet, capsule and flavum begin in a free foramen."""
+    root: float
+    """Factor of the root's size."""
+
+    @classmethod
+    def of(cls, low: float, high: float, disc: float, area: float, rng: np.random.Generator) -> ForamenShape:
+        """A foramen of ``area`` mm² between two pedicles with the disc at height ``disc``."""
+        height = max(high - low, 6.0)
+        disc_place = np.clip((disc - low) / height, 0.1, 0.7)
+        at_disc = np.exp(-(((_PLACES - disc_place + 0.06) / 0.22) ** 2))
+        at_facet = np.exp(-(((_PLACES - 0.38) / 0.24) ** 2))
+        below = np.clip((0.55 - _PLACES) / 0.3, 0.0, 1.0)
+        lobe = np.exp(-(((_PLACES - 0.8) / 0.2) ** 2))
+        disc_part, facet_part, low_part, lobe_part = (rng.dirichlet([4.0, 4.0, 3.0, 2.5]) * [1, 1, 1, 0.7]).tolist()
+        from_front = disc_part * at_disc + 0.5 * low_part * below + 0.4 * lobe_part * lobe + 0.05
+        from_behind = facet_part * at_facet + 0.5 * low_part * below + 0.6 * lobe_part * lobe + 0.05
+        free_front = 0.3 + 1.0 * at_disc - 0.6 * lobe
+        closing = np.linspace(-4.0, 90.0, 400)[:, None]
+        widths = np.maximum(0.0, _WIDTH - closing * (from_front + from_behind))
+        areas = widths.mean(axis=1) * height
+        q = float(np.interp(-area, -areas, closing[:, 0]))
+        front, back = free_front + q * from_front, free_front + _WIDTH - q * from_behind
+        fields = (values.astype(np.float32) for values in (front, back, free_front + _WIDTH))
+        return cls(low, high, *fields, float(rng.uniform(0.85, 1.15)))
+
+    def rows(self, s: Field) -> np.ndarray:
+        """The rows of the tables at heights ``s``."""
+        place = (s - np.float32(self.low)) * np.float32((ROWS - 1) / (self.high - self.low)) + np.float32(0.5)
+        return np.clip(place, 0, ROWS - 1).astype(np.int32)
+
+    @property
+    def root_place(self) -> Array:
+        """``behind`` and height ``s`` of the root's middle: in what is left of the upper lobe."""
+        row = int(ROOT_PLACE * (ROWS - 1))
+        middle = (float(self.front[row]) + float(self.back[row])) / 2 if self.back[row] > self.front[row] else 4.0
+        return np.array([0.4 * middle + 0.6 * 4.3, self.low + ROOT_PLACE * (self.high - self.low)])
