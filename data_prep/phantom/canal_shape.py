@@ -119,8 +119,18 @@ class CanalShape:
         near = [np.exp(-(((s - h + RECESS_DROP) / 9.0) ** 4)) for h in heights]
         recess = np.stack([_OPEN_RECESS + _sum(near, r - _OPEN_RECESS) for r in (recess_left, recess_right)], axis=-1)
         pointed = between(_POINTED) - 0.25 * _sum(windows, np.clip(1.0 - share, 0.0, 0.6))
-        tables = (wall, front, depth * taper, width / 2 * taper**0.5, pointed, bulge, front + depth + fat, recess)
-        return cls(start, *(table.astype(np.float32) for table in tables), tuple(every))
+        return cls(
+            start=start,
+            wall=wall.astype(np.float32),
+            front=front.astype(np.float32),
+            depth=(depth * taper).astype(np.float32),
+            half_width=(width / 2 * taper**0.5).astype(np.float32),
+            pointed=pointed.astype(np.float32),
+            bulge=bulge.astype(np.float32),
+            roof=(front + depth + fat).astype(np.float32),
+            recess=recess.astype(np.float32),
+            disc_heights=tuple(every),
+        )
 
     def rows(self, s: Field) -> np.ndarray:
         """The rows of the tables at heights ``s``."""

@@ -10,8 +10,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from data_prep.phantom.curve import Field
+from data_prep.phantom.vertebrae import Vertebra
 from monai_spine.geometry import Array
 
+PEDICLE = 7.2
+"""A foramen ends this far from the middles of the pedicles above and below it, in mm."""
 ROWS = 65
 _PLACES = np.linspace(0.0, 1.0, ROWS)
 """Heights within a foramen from 0 at its lower to 1 at its upper end."""
@@ -23,7 +26,7 @@ ROOT_PLACE = 0.72
 
 @dataclass(frozen=True)
 class ForamenShape:
-    """A foramen in the sagittal plane: where fat and root begin and end behind the posterior wall, in mm."""
+    """A foramen in the sagittal plane: where fat and root begin and end behind the body, in mm."""
 
     low: float
     high: float
@@ -33,12 +36,18 @@ class ForamenShape:
     """``(ROWS,)`` from below; where ``back`` is not behind ``front``, the foramen is closed."""
     free_back: Field
     """Where facet, capsule and flavum begin in a free foramen."""
+    side: float
+    """Distance of its middle from the midline."""
+    half_width: float
+    half_depth: float
+    """Half the width and depth of the bodies beside it: their outline is its front."""
     root: float
     """Factor of the root's size."""
 
     @classmethod
-    def of(cls, low: float, high: float, disc: float, area: float, rng: np.random.Generator) -> ForamenShape:
-        """A foramen of ``area`` mm² between two pedicles with the disc at height ``disc``."""
+    def of(cls, upper: Vertebra, lower: Vertebra, disc: float, area: float, rng: np.random.Generator) -> ForamenShape:
+        """A foramen of ``area`` mm² between two vertebrae with the disc at height ``disc``."""
+        low, high = lower.pedicle + PEDICLE, upper.pedicle - PEDICLE
         height = max(high - low, 6.0)
         disc_place = np.clip((disc - low) / height, 0.1, 0.7)
         at_disc = np.exp(-(((_PLACES - disc_place + 0.06) / 0.22) ** 2))
@@ -54,8 +63,21 @@ class ForamenShape:
         areas = widths.mean(axis=1) * height
         q = float(np.interp(-area, -areas, closing[:, 0]))
         front, back = free_front + q * from_front, free_front + _WIDTH - q * from_behind
-        fields = (values.astype(np.float32) for values in (front, back, free_front + _WIDTH))
-        return cls(low, high, *fields, float(rng.uniform(0.85, 1.15)))
+        side = 0.65 * upper.pedicle_side + 0.35 * lower.pedicle_side
+        width, depth = 0.475 * min(upper.width, lower.width), (upper.depth + lower.depth) / 4
+        front, back, free = (values.astype(np.float32) for values in (front, back, free_front + _WIDTH))
+        return cls(low, low + height, front, back, free, side, width, depth, float(rng.uniform(0.85, 1.15)))
+
+    def ahead(self, side: Field | float) -> Field:
+        """How far in front of the posterior wall at the midline the body's outline lies, ``side`` mm beside it."""
+        across = np.square(np.minimum(np.asarray(side, dtype=np.float32) / np.float32(self.half_width), 0.97))
+        along = np.sqrt(np.maximum(np.float32(9.0) - 4.0 * across * (1.0 + across), 1.0)) / 2.0 - 0.5
+        return np.asarray(np.float32(self.half_depth) * (np.float32(0.96) - np.sqrt(along)), dtype=np.float32)
+
+    @property
+    def middle(self) -> Array:
+        """``behind`` and height ``s`` of its middle."""
+        return np.array([4.8 - float(self.ahead(self.side)), (self.low + self.high) / 2])
 
     def rows(self, s: Field) -> np.ndarray:
         """The rows of the tables at heights ``s``."""
@@ -64,7 +86,7 @@ class ForamenShape:
 
     @property
     def root_place(self) -> Array:
-        """``behind`` and height ``s`` of the root's middle: in what is left of the upper lobe."""
+        """Distance behind the body and height ``s`` of the root's middle: in what is left of the upper lobe."""
         row = int(ROOT_PLACE * (ROWS - 1))
         middle = (float(self.front[row]) + float(self.back[row])) / 2 if self.back[row] > self.front[row] else 4.0
         return np.array([0.4 * middle + 0.6 * 4.3, self.low + ROOT_PLACE * (self.high - self.low)])

@@ -21,8 +21,6 @@ from monai_spine.spine import FINDINGS, Condition, Finding, Group, Level, Side
 _TILTS = (-8.0, -11.0, -14.0, -16.0, -13.0, -5.0, 6.0, 22.0, 39.0, 34.0, 16.0)
 """Forward tilt of each body in degrees."""
 _INDEX = {(f.condition.group, f.condition.side, f.level): i for i, f in enumerate(FINDINGS)}
-PEDICLE = 7.2
-"""A foramen ends this far from the middles of the pedicles above and below it, in mm."""
 SIGN = {Side.LEFT: -1.0, Side.RIGHT: 1.0}
 """Sign of ``r`` on each side."""
 _FACET_ANGLES = (25.0, 28.0, 36.0, 45.0, 52.0)
@@ -112,14 +110,9 @@ class Anatomy:
 
     def foramen_below(self, upper: int, side: Side) -> Array:
         """Spine coordinates of the middle of the foramen between vertebra number ``upper`` and the next one."""
-        bodies = self.vertebrae[upper : upper + 2]
-        s = (bodies[0].pedicle + bodies[1].pedicle) / 2
-        return np.array([SIGN[side] * foramen_side(*bodies), self.canal.at(self.canal.wall, s) - 5.0, s])
-
-
-def foramen_side(upper: Vertebra, lower: Vertebra) -> float:
-    """Distance from the midline of the middle of the foramen between two vertebrae."""
-    return 0.65 * upper.pedicle_side + 0.35 * lower.pedicle_side
+        shape = self.foramina[upper, side]
+        behind, s = shape.middle.tolist()
+        return np.array([SIGN[side] * shape.side, self.canal.at(self.canal.wall, s) - behind, s])
 
 
 def draw_person(disease: Disease, rng: np.random.Generator, origin: Array, variants: Variants = NORMAL) -> Anatomy:
@@ -136,7 +129,7 @@ def draw_person(disease: Disease, rng: np.random.Generator, origin: Array, varia
     measures = disease.measures() * factors
     first = next(body for body in bodies if body.name == "L1")
     return Anatomy(
-        curve=_curve(bodies, discs, origin, _slip(discs, variants.slip), rng),
+        curve=_curve(bodies, origin, _slip(discs, variants.slip), rng),
         disease=disease,
         vertebrae=bodies,
         discs=discs,
@@ -158,10 +151,9 @@ def _foramina(
     """The foramina of the graded levels, and free ones above them."""
     shapes = {}
     for i, disc in enumerate(discs[:FIRST_SACRAL]):
-        low, high = bodies[i + 1].pedicle + PEDICLE, bodies[i].pedicle - PEDICLE
         for side, start in ((Side.LEFT, len(Level)), (Side.RIGHT, 2 * len(Level))):
             area = measures[start + i - FIRST_LUMBAR] if i >= FIRST_LUMBAR else 90.0
-            shapes[i, side] = ForamenShape.of(low, high, disc.at(-bodies[i].depth / 2), float(area), rng)
+            shapes[i, side] = ForamenShape.of(bodies[i], bodies[i + 1], disc.at(-bodies[i].depth / 2), float(area), rng)
     return shapes
 
 
@@ -191,9 +183,7 @@ def _slip(discs: tuple[Disc, ...], slip: Slip | None) -> Array:
     return moved - np.interp(0.0, heights, moved)
 
 
-def _curve(
-    bodies: tuple[Vertebra, ...], discs: tuple[Disc, ...], origin: Array, slip: Array, rng: np.random.Generator
-) -> SpineCurve:
+def _curve(bodies: tuple[Vertebra, ...], origin: Array, slip: Array, rng: np.random.Generator) -> SpineCurve:
     """Tilt scaled by a random lordosis, with gentle scoliosis and rotation; the bends lie mostly in the discs."""
     heights = SpineCurve.heights()
     lordosis = float(np.clip(rng.normal(1.0, 0.22), 0.5, 1.5))

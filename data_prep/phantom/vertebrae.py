@@ -123,7 +123,9 @@ def draw_column(
         disc = low(scale * gap, graded.get(i, float(rng.uniform(-0.1, 0.4))), rng)
         shrunk = rng.uniform(0.45, 0.8) if sacral else 1.0
         slope = float(rng.normal(-0.10, 0.03) if i == FIRST_SACRAL - 1 else rng.normal(0.0, 0.0 if sacral else 0.02))
-        discs.append(replace(disc, s=top - high - disc.height / 2, depth=deep * shrunk, width=wide * shrunk, slope=slope))
+        discs.append(
+            replace(disc, s=top - high - disc.height / 2, depth=deep * shrunk, width=wide * shrunk, slope=slope)
+        )
         top -= high + disc.height
     shift = bodies[CENTRE].s
     return tuple(replace(b, s=b.s - shift) for b in bodies), tuple(replace(d, s=d.s - shift) for d in discs)

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from data_prep.phantom.curve import Field
 from data_prep.phantom.canal_shape import RECESS_DROP
+from data_prep.phantom.curve import Field
 from data_prep.phantom.painting.canvas import (
     OUTSIDE,
     SHELL,
@@ -99,19 +99,19 @@ def _body(canvas: Canvas, body: Vertebra, above: Disc, below: Disc) -> None:
     height -= patch.a * (np.float32(mean) + np.float32(twist / half) * height)
     upper, ends = height > 0, squared(height, half)
     lips = np.where(upper, np.float32(above.lip), np.float32(below.lip)) * ends * ends * ends
-    waist = np.float32(0.91) + np.float32(0.09) * ends + lips
+    waist: Field = np.float32(0.91) + np.float32(0.09) * ends + lips
     rim = _outline(patch, width * waist, depth * waist)
-    hollow = np.where(upper, *np.float32((0.0, 0.0) if body.sacral else HOLLOWS))
+    hollow = np.where(upper, np.float32(HOLLOWS[0]), np.float32(HOLLOWS[1])) * np.float32(not body.sacral)
     to_end_plate = half - hollow * np.clip(1 - rim, 0, 1) - np.abs(height)
     inside = (rim <= 1.0) & (to_end_plate >= 0)
     patch.paint(inside, Tissue.CORTEX)
     shell = patch.spread(*SHELL) / np.float32(depth)
     marrow = (rim <= 1.0 - 3.0 * shell) & (to_end_plate >= patch.spread(*END_PLATE))
     patch.paint(marrow, Tissue.MARROW)
-    for disc, side in ((above, upper), (below, ~upper)):
+    for disc, beside in ((above, upper), (below, ~upper)):
         if disc.modic is not Modic.NONE:
-            uneven = np.float32(4.5) + np.float32(3.0) * np.sin(np.float32(0.21) * patch.r + np.float32(0.27) * patch.a)
-            patch.paint(marrow & side & (to_end_plate < uneven), MODIC[disc.modic])
+            changed = np.float32(2.5) + np.float32(5.0) * np.clip(1 - rim, 0, 1) + patch.spread(-2.0, 2.0)
+            patch.paint(marrow & beside & (to_end_plate < changed), MODIC[disc.modic])
     if not body.sacral:
         _vein(patch, body, inside)
 
@@ -252,7 +252,7 @@ def _arch(canvas: Canvas, body: Vertebra, roof: float) -> None:
     wall, side = -body.depth / 2, body.pedicle_side
     if not body.sacral:
         Ellipsoid(side + 17.0, wall - 12.0, body.pedicle - 1.0, 15.0, 3.6, 4.8, -0.25).paint(canvas)
-        Ellipsoid(side - 1.0, wall - 14.0, body.pedicle - 9.0, 4.2, 4.4, 10.0, 0.3).paint(canvas)
+        Ellipsoid(side - 1.0, wall - 12.5, body.pedicle - 8.0, 4.2, 4.4, 10.0, 0.3).paint(canvas)
     _lamina(canvas, body, wall, roof)
     _spinous(canvas, body, wall, roof)
     for sign in SIDES:
@@ -269,22 +269,21 @@ def _joint(canvas: Canvas, anatomy: Anatomy, disc: int, sign: float, facet: Face
     side = (upper.pedicle_side + lower.pedicle_side) / 2 - 2.6
     wall = anatomy.canal.at(anatomy.canal.wall, middle)
     recess = anatomy.canal.at(anatomy.canal.recess[:, int(sign > 0)], middle - RECESS_DROP)
-    patch = canvas.box(
-        tuple(sorted((sign * (side - 15.0), sign * (side + 15.0)))), (wall - 31.0, wall), (middle - 20.0, middle + 24.0)
-    )
+    inner, outer = sorted((sign * (side - 15.0), sign * (side + 15.0)))
+    patch = canvas.box((inner, outer), (wall - 31.0, wall), (middle - 20.0, middle + 24.0))
     if patch is None:
         return
     cos, sin = np.float32(np.cos(facet.angle)), np.float32(np.sin(facet.angle))
-    across, behind = patch.side - np.float32(side), np.float32(wall - 14.3) - patch.a
+    across, behind = patch.side - np.float32(side), np.float32(wall - 11.9) - patch.a
     along: Field = across * sin + behind * cos
     ahead: Field = across * cos - behind * sin + np.float32(0.03) * np.square(np.minimum(along, 0))
     large = 1.0 + facet.growth
     # A narrow recess lies in front of a thick superior process.
-    thick = large * (2.7 + 0.3 * max(0.0, 5.0 - recess))
+    thick = large * (3.7 + 0.3 * max(0.0, 5.0 - recess))
     low, high = lower.pedicle - 4.0, lower.pedicle + 17.0
     for depth, centre, extent, half in (
         (thick, facet.gap / 2 + thick, (low + high) / 2, (high - low) / 2),
-        (large * 3.2, -facet.gap / 2 - large * 3.2, upper.pedicle - 20.0, 11.5),
+        (large * 3.9, -facet.gap / 2 - large * 3.9, upper.pedicle - 20.0, 11.5),
     ):
         bone = squared(ahead - np.float32(centre), depth) + squared(squared(along, 7.6 * large), 1.0)
         bone += squared(squared(patch.s - np.float32(extent), half), 1.0)

@@ -10,13 +10,11 @@ from itertools import pairwise
 
 import numpy as np
 
-from data_prep.phantom.canal_shape import RECESS_SIDE, CanalShape
+from data_prep.phantom.canal_shape import CanalShape
 from data_prep.phantom.curve import Field
 from data_prep.phantom.foramen_shape import ForamenShape
-from data_prep.phantom.painting.canvas import Canvas, Mask, Patch, Tissue, cubed, speckle, squared
-from data_prep.phantom.person import PEDICLE, SIGN, Anatomy, foramen_side
-from data_prep.phantom.vertebrae import FIRST_LUMBAR
-from monai_spine.geometry import Array
+from data_prep.phantom.painting.canvas import Canvas, Mask, Patch, Tissue, speckle, squared
+from data_prep.phantom.person import SIGN, Anatomy
 from monai_spine.spine import Group, Level, Side
 
 DEEPEST = 27.0
@@ -37,8 +35,8 @@ def paint(canvas: Canvas, anatomy: Anatomy) -> None:
     """The walls first, the contents last."""
     shape = anatomy.canal
     pieces = [(lower.s, upper.s) for upper, lower in pairwise(anatomy.vertebrae)]
-    for (disc, side), foramen in anatomy.foramina.items():
-        _foramen(canvas, anatomy, disc, side, foramen)
+    for (_, side), foramen in anatomy.foramina.items():
+        _foramen(canvas, anatomy, SIGN[side], foramen)
     for piece in pieces:
         _canal(canvas, shape, piece)
     for level in Level:
@@ -59,11 +57,20 @@ def _between(patch: Patch, piece: tuple[float, float]) -> Mask:
 
 
 def _roof(patch: Patch, shape: CanalShape, rows: np.ndarray) -> Field:
-    """Where the canal ends behind the posterior wall: a V, which falls to the depth of the recesses at the sides."""
+    """Where the canal ends behind the posterior wall: a V, which falls to the depth of the recesses at the sides.
+
+    Flava and facets follow the sac where it is narrowed; behind its middle lies the triangle of fat.
+    """
     recess = np.where(patch.r < 0, shape.recess[rows, 0], shape.recess[rows, 1]) + np.float32(0.4)
     recess += np.float32(0.6) * shape.bulge[rows]
     place = np.minimum(patch.side * np.float32(1 / 9.5), np.float32(1.0))
-    return np.asarray(shape.roof[rows] - (shape.roof[rows] - recess) * place * (0.45 + 0.55 * place * place))
+    roof, front, depth, width = shape.roof[rows], shape.front[rows], shape.depth[rows], shape.half_width[rows]
+    plate = roof - (roof - recess) * place * (0.45 + 0.55 * place * place)
+    across = np.minimum(squared(patch.r, width), 1.0)
+    near = front + np.float32(0.5) + depth * (0.5 + 0.5 * np.sqrt(1.0 - across)) ** (1.0 / shape.pointed[rows])
+    near += (roof - front - depth - np.float32(0.5)) * np.maximum(np.float32(1.0) - squared(patch.r, 5.0), 0.0)
+    near += np.float32(3.0) * np.maximum(patch.side - width, 0.0)
+    return np.asarray(np.minimum(plate, near), dtype=np.float32)
 
 
 def _canal(canvas: Canvas, shape: CanalShape, piece: tuple[float, float]) -> None:
@@ -76,14 +83,13 @@ def _canal(canvas: Canvas, shape: CanalShape, piece: tuple[float, float]) -> Non
     roof = _roof(patch, shape, rows)
     near = _between(patch, piece) & (behind > 0.3)
     beside = np.float32(13.0) - np.float32(1.8) * squared(behind - 4.0, 9.0)
-    flavum = near & (behind < roof + FLAVUM) & (patch.side < beside + 1.5) & ~_is_bone(patch, roof - behind)
+    flavum = near & (behind < roof + FLAVUM) & (patch.side < beside + 1.5) & ~(_is_bone(patch) & (behind > roof + 0.8))
     patch.paint(flavum, Tissue.LIGAMENT)
     patch.paint(near & (behind < roof) & (patch.side < beside), Tissue.FAT)
 
 
-def _is_bone(patch: Patch, inside: Field) -> Mask:
-    """Bone deeper than 1 mm behind the roof: laminae and facets keep their cortex behind a thin ligament."""
-    return ((patch.tissue == Tissue.MARROW) | (patch.tissue == Tissue.CORTEX)) & (inside < -0.8)
+def _is_bone(patch: Patch) -> Mask:
+    return np.asarray((patch.tissue == Tissue.MARROW) | (patch.tissue == Tissue.CORTEX), dtype=np.bool_)
 
 
 def _disc_level(canvas: Canvas, anatomy: Anatomy, level: Level) -> None:
@@ -112,24 +118,25 @@ def _recess(patch: Patch, anatomy: Anatomy, level: Level, side: Side) -> None:
     patch.paint((ring <= 1.0) & (np.abs(patch.s - np.float32(s - 4.0)) < 12.0), Tissue.NERVE)
 
 
-def _foramen(canvas: Canvas, anatomy: Anatomy, disc: int, side: Side, shape: ForamenShape) -> None:
+def _foramen(canvas: Canvas, anatomy: Anatomy, sign: float, shape: ForamenShape) -> None:
     """What narrows a foramen in front and behind, the remaining fat, vessels, and the root under the pedicle."""
-    middle, wall = foramen_side(*anatomy.vertebrae[disc : disc + 2]), anatomy.canal.wall
-    near, far = sorted(SIGN[side] * edge for edge in (middle - 6.5, middle + 8.5))
+    middle, wall = shape.side, anatomy.canal.wall
+    near, far = sorted(sign * edge for edge in (middle - 6.5, middle + 6.0))
     at_wall = anatomy.canal.at(wall, (shape.low + shape.high) / 2)
-    patch = canvas.box((near, far), (at_wall - 13.0, at_wall + 3.0), (shape.low, shape.high))
+    patch = canvas.box((near, far), (at_wall - 13.0, at_wall + 12.0), (shape.low, shape.high))
     if patch is None:
         return
     within = (patch.s > np.float32(shape.low)) & (patch.s < np.float32(shape.high))
-    tunnel = within & (patch.side > middle - 6.5) & (patch.side < middle + 8.5)
+    tunnel = within & (patch.side > middle - 6.5) & (patch.side < middle + 6.0)
     rows = shape.rows(patch.s)
-    behind = wall[anatomy.canal.rows(patch.s)] - patch.a
-    outer = np.maximum(patch.side - np.float32(middle + 3.0), np.float32(0.0))
-    front, back = shape.front[rows], shape.back[rows] + np.float32(0.5) * outer
-    shut = tunnel & (behind > -1.0) & (behind < shape.free_back[rows] + 1.2)
-    patch.paint(shut & (behind < front) & (patch.tissue != Tissue.MARROW), Tissue.ANNULUS)
-    patch.paint(shut & (behind > back), Tissue.LIGAMENT)
-    patch.paint(shut & (behind > back + 2.6) & (behind < shape.free_back[rows] + 0.4), Tissue.MARROW)
+    behind: Field = np.asarray(wall[anatomy.canal.rows(patch.s)] - patch.a + shape.ahead(patch.side))
+    front, back, free = shape.front[rows], shape.back[rows], shape.free_back[rows]
+    outer = np.float32(0.9) * np.maximum(patch.side - np.float32(middle + 2.5), np.float32(0.0))
+    shut = tunnel & (behind > -0.5) & (behind < free + 3.0 - outer)
+    bone = _is_bone(patch)
+    patch.paint(shut & (behind < front) & ~bone, Tissue.ANNULUS)
+    patch.paint(shut & (behind > back) & ((behind < free) | ~bone), Tissue.LIGAMENT)
+    patch.paint(shut & (behind > back + 2.6) & (behind < free + 0.4), Tissue.MARROW)
     open_here = tunnel & (behind > front) & (behind < back)
     patch.paint(open_here, Tissue.FAT)
     depth, height = shape.root_place.tolist()
@@ -169,7 +176,9 @@ def _sac(canvas: Canvas, anatomy: Anatomy, piece: tuple[float, float]) -> None:
     patch.tissue[inside] = content
 
 
-def _strands(anatomy: Anatomy, across: Field, back: Field, s: Field, width: Field, half: Field) -> Mask:
+def _strands(  # noqa: PLR0917 - each is a different thing
+    anatomy: Anatomy, across: Field, back: Field, s: Field, width: Field, half: Field
+) -> Mask:
     """Roots of the cauda equina: a horseshoe at the back, fewer of them further down.
 
     Their size is constant, so they fill a narrow sac; there they leave the back and cover the whole of it, which is

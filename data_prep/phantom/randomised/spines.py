@@ -12,10 +12,10 @@ import numpy as np
 from data_prep.phantom.curve import Field
 from data_prep.phantom.painting.canvas import Canvas, Mask, Patch, Tissue
 from data_prep.phantom.person import Anatomy
-from data_prep.phantom.vertebrae import FIRST_SACRAL
 from data_prep.phantom.randomised import dataset
 from data_prep.phantom.randomised.appearance import contrast, field_of_view, photographed
 from data_prep.phantom.randomised.dataset import Labels, RandomisedDataset, drawn
+from data_prep.phantom.vertebrae import FIRST_SACRAL
 from monai_spine.geometry import Array, to_voxel, to_world
 
 OFFSETS = np.array([(-0.25, 0.25, -0.25), (0.25, -0.25, 0.25)])

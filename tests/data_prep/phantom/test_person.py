@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from data_prep.phantom.vertebrae import FIRST_LUMBAR, FIRST_SACRAL
 from data_prep.phantom.quirks import Transition, Variants
+from data_prep.phantom.vertebrae import FIRST_LUMBAR, FIRST_SACRAL
 from monai_spine.spine import Level, Side
 from tests.data_prep.phantom.people import UNUSUAL, person
 
