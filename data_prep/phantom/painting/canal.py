@@ -140,8 +140,8 @@ def _foramen(canvas: Canvas, anatomy: Anatomy, sign: float, shape: ForamenShape)
     open_here = tunnel & (behind > front) & (behind < back)
     patch.paint(open_here, Tissue.FAT)
     depth, height = shape.root_place.tolist()
-    drop = np.float32(0.35) * (patch.side - np.float32(middle))
-    above = patch.s - np.float32(height) + drop
+    drop: Field = np.float32(0.35) * (patch.side - np.float32(middle))
+    above: Field = patch.s - np.float32(height) + drop
     vessels = squared(behind - depth + 2.6, 0.8) + squared(above - 2.2, 0.9)
     patch.paint(open_here & (vessels <= 1.0), Tissue.VEIN)
     root = squared(behind - depth, ROOT[0] * shape.root) + squared(above, ROOT[1] * shape.root)
