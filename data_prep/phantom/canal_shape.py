@@ -23,11 +23,11 @@ STEP = 0.25
 _BODY_DEPTH = (14.5, 14.5, 14.8, 14.8, 14.3, 13.5, 13.1, 13.0)
 _BODY_WIDTH = (18.0, 18.0, 19.0, 20.5, 21.3, 21.3, 20.2, 17.0)
 """Depth and width of the sac at the middles of the bodies above the sacrum."""
-_DISC_WIDTH = (19.4, 18.5, 17.4, 16.0, 14.6)
+_DISC_WIDTH = (18.7, 18.2, 17.3, 16.0, 14.6)
 """Width of the sac at the graded discs."""
 _POINTED = (1.0, 1.0, 1.0, 0.95, 0.88, 0.80, 0.70, 0.60)
 """Exponent of the cross-section at the bodies: 1 is an ellipse; the lower, the nearer to a triangle."""
-RECESS_SIDE = (9.6, 9.5, 9.4, 9.6, 10.4)
+RECESS_SIDE = (10.6, 10.2, 9.8, 9.8, 10.4)
 """Distance of a recess's middle from the midline at the graded discs."""
 RECESS_DROP = 2.0
 """The recess is measured this far below the disc."""
@@ -106,8 +106,8 @@ class CanalShape:
         body_depth, body_width = traits.depth * between(_BODY_DEPTH), traits.width * between(_BODY_WIDTH)
         at = np.clip(((np.array(heights) - start) / STEP).round().astype(int), 0, len(s) - 1)
         share = np.minimum(depth_left / free, 1.0)
-        # A narrowed sac is also slimmer: with the exponent .75 the area falls faster than the depth.
-        disc_width = traits.width * np.array(_DISC_WIDTH) * (depth_left / free) ** 0.75
+        # A narrowed sac is also slimmer: with the exponent .9 the area falls faster than the depth.
+        disc_width = traits.width * np.array(_DISC_WIDTH) * (depth_left / free) ** 0.9
         depth = body_depth - _sum(windows, body_depth[at] - depth_left)
         width = body_width - _sum(windows, body_width[at] - disc_width)
         bulge = _sum(windows, np.maximum(0.0, body_depth[at] - depth_left) * traits.front_share)

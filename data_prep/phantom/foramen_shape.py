@@ -20,6 +20,8 @@ _PLACES = np.linspace(0.0, 1.0, ROWS)
 """Heights within a foramen from 0 at its lower to 1 at its upper end."""
 _WIDTH = np.interp(_PLACES, [0.0, 0.2, 0.42, 0.62, 0.85, 0.94, 1.0], [2.6, 4.6, 5.9, 8.6, 9.2, 7.5, 3.5])
 """Width of a free foramen: a slit below, a waist at disc and facet, and a wide upper lobe."""
+_HEIGHT = 18.5
+"""Height of a free foramen in mm."""
 ROOT_PLACE = 0.72
 """The root lies in the upper third."""
 
@@ -45,8 +47,14 @@ class ForamenShape:
     """Factor of the root's size."""
 
     @classmethod
-    def of(cls, upper: Vertebra, lower: Vertebra, disc: float, area: float, rng: np.random.Generator) -> ForamenShape:
-        """A foramen of ``area`` mm² between two vertebrae with the disc at height ``disc``."""
+    def of(
+        cls, vertebrae: tuple[Vertebra, Vertebra], disc: float, area: float, free: float, rng: np.random.Generator
+    ) -> ForamenShape:
+        """A foramen of ``area`` mm² between two vertebrae, which would have ``free`` mm² if nothing narrowed it.
+
+        ``disc`` is the height of the disc between them.
+        """
+        upper, lower = vertebrae
         low, high = lower.pedicle + PEDICLE, upper.pedicle - PEDICLE
         height = max(high - low, 6.0)
         disc_place = np.clip((disc - low) / height, 0.1, 0.7)
@@ -58,14 +66,15 @@ class ForamenShape:
         from_front = disc_part * at_disc + 0.5 * low_part * below + 0.4 * lobe_part * lobe + 0.05
         from_behind = facet_part * at_facet + 0.5 * low_part * below + 0.6 * lobe_part * lobe + 0.05
         free_front = 0.3 + 1.0 * at_disc - 0.6 * lobe
+        free_width = _WIDTH * free / (_WIDTH.mean() * _HEIGHT)
         closing = np.linspace(-4.0, 90.0, 400)[:, None]
-        widths = np.maximum(0.0, _WIDTH - closing * (from_front + from_behind))
+        widths = np.maximum(0.0, free_width - closing * (from_front + from_behind))
         areas = widths.mean(axis=1) * height
         q = float(np.interp(-area, -areas, closing[:, 0]))
-        front, back = free_front + q * from_front, free_front + _WIDTH - q * from_behind
+        front, back = free_front + q * from_front, free_front + free_width - q * from_behind
         side = 0.65 * upper.pedicle_side + 0.35 * lower.pedicle_side
         width, depth = 0.475 * min(upper.width, lower.width), (upper.depth + lower.depth) / 4
-        front, back, free = (values.astype(np.float32) for values in (front, back, free_front + _WIDTH))
+        front, back, free = (values.astype(np.float32) for values in (front, back, free_front + free_width))
         return cls(low, low + height, front, back, free, side, width, depth, float(rng.uniform(0.85, 1.15)))
 
     def ahead(self, side: Field | float) -> Field:

@@ -11,7 +11,7 @@ import numpy as np
 
 from data_prep.phantom.canal_shape import RECESS_DROP, RECESS_SIDE, CanalShape, draw_traits
 from data_prep.phantom.curve import EXTENT, SpineCurve
-from data_prep.phantom.disease import Disease
+from data_prep.phantom.disease import MEASURES, Disease
 from data_prep.phantom.foramen_shape import ForamenShape
 from data_prep.phantom.quirks import NORMAL, Slip, Variants
 from data_prep.phantom.vertebrae import FIRST_LUMBAR, FIRST_SACRAL, Disc, Vertebra, draw_column
@@ -124,9 +124,9 @@ def draw_person(disease: Disease, rng: np.random.Generator, origin: Array, varia
     severity = disease.severity.reshape(len(Condition), len(Level)).mean(axis=0)
     bodies, discs = draw_column(variants.transition, scale, severity, rng)
     traits = draw_traits(rng)
-    own = {Group.SPINAL: traits.depth, Group.FORAMINAL: rng.normal(1.0, 0.12), Group.SUBARTICULAR: 1.0}
-    factors = np.array([np.clip(own[finding.condition.group], 0.75, 1.3) for finding in FINDINGS])
-    measures = disease.measures() * factors
+    openness = float(np.clip(rng.normal(1.0, 0.12), 0.75, 1.3))
+    own = {Group.SPINAL: traits.depth, Group.FORAMINAL: openness, Group.SUBARTICULAR: 1.0}
+    measures = disease.measures() * np.array([own[finding.condition.group] for finding in FINDINGS])
     first = next(body for body in bodies if body.name == "L1")
     return Anatomy(
         curve=_curve(bodies, origin, _slip(discs, variants.slip), rng),
@@ -135,7 +135,7 @@ def draw_person(disease: Disease, rng: np.random.Generator, origin: Array, varia
         discs=discs,
         measures=measures,
         canal=CanalShape.of(bodies, discs, measures, traits),
-        foramina=_foramina(bodies, discs, measures, rng),
+        foramina=_foramina(bodies, discs, measures, openness, rng),
         facets=_facets(rng),
         conus=float(first.s - rng.uniform(-6.0, 18.0)),
         fat=float(rng.uniform(6.0, 40.0)),
@@ -146,14 +146,21 @@ def draw_person(disease: Disease, rng: np.random.Generator, origin: Array, varia
 
 
 def _foramina(
-    bodies: tuple[Vertebra, ...], discs: tuple[Disc, ...], measures: Array, rng: np.random.Generator
+    bodies: tuple[Vertebra, ...],
+    discs: tuple[Disc, ...],
+    measures: Array,
+    openness: float,
+    rng: np.random.Generator,
 ) -> dict[tuple[int, Side], ForamenShape]:
-    """The foramina of the graded levels, and free ones above them."""
+    """The foramina of the graded levels, and free ones above them; ``openness`` is the factor of the person's size."""
     shapes = {}
     for i, disc in enumerate(discs[:FIRST_SACRAL]):
         for side, start in ((Side.LEFT, len(Level)), (Side.RIGHT, 2 * len(Level))):
-            area = measures[start + i - FIRST_LUMBAR] if i >= FIRST_LUMBAR else 90.0
-            shapes[i, side] = ForamenShape.of(bodies[i], bodies[i + 1], disc.at(-bodies[i].depth / 2), float(area), rng)
+            level = i - FIRST_LUMBAR
+            free = openness * MEASURES[Group.FORAMINAL].free[max(level, 0)]
+            area = float(measures[start + level]) if level >= 0 else 0.9 * free
+            pair = (bodies[i], bodies[i + 1])
+            shapes[i, side] = ForamenShape.of(pair, disc.at(-bodies[i].depth / 2), area, free, rng)
     return shapes
 
 

@@ -65,7 +65,7 @@ def _roof(patch: Patch, shape: CanalShape, rows: np.ndarray) -> Field:
     recess += np.float32(0.6) * shape.bulge[rows]
     place = np.minimum(patch.side * np.float32(1 / 9.5), np.float32(1.0))
     roof, front, depth, width = shape.roof[rows], shape.front[rows], shape.depth[rows], shape.half_width[rows]
-    plate = roof - (roof - recess) * place * (0.45 + 0.55 * place * place)
+    plate = roof - (roof - recess) * place * (0.4 + 0.6 * place * place * place)
     across = np.minimum(squared(patch.r, width), 1.0)
     near = front + np.float32(0.5) + depth * (0.5 + 0.5 * np.sqrt(1.0 - across)) ** (1.0 / shape.pointed[rows])
     near += (roof - front - depth - np.float32(0.5)) * np.maximum(np.float32(1.0) - squared(patch.r, 5.0), 0.0)
