@@ -45,7 +45,7 @@ def acquire(anatomy: Anatomy, scan: Scan, rng: np.random.Generator) -> npt.NDArr
     bias = _bias(anatomy, affine, size, rng)
     if scan.ghost is not None:
         image = ghosted(image, scan.ghost)
-    noise = _noise(image.shape, float(np.exp(-rng.uniform(np.log(25.0), np.log(90.0)))), rng)
+    noise = _noise(image.shape, float(np.exp(-rng.uniform(np.log(32.0), np.log(110.0)))), rng)
     spread = zero_filling(scan.acquired, scan.size[0], scan.kept, float(rng.choice(FILTERS)))
     gain = np.float32(BRIGHTEST * rng.uniform(0.6, 1.6))
     shown = np.empty((scan.size[2], scan.size[1], scan.size[0]), dtype=np.uint16)

@@ -40,7 +40,7 @@ RELAXATION: dict[int, Relaxation] = {
     Tissue.BOWEL: Relaxation(0.55, 1100.0, 60.0),
     Tissue.FLOWING_BLOOD: Relaxation(0.12, 1000.0, 60.0),
     Tissue.CORTEX: Relaxation(0.12, 900.0, 15.0),
-    Tissue.MARROW: Relaxation(0.82, 520.0, 102.0, 1.15),
+    Tissue.MARROW: Relaxation(0.82, 520.0, 118.0, 1.15),
     Tissue.VEIN: Relaxation(0.90, 1100.0, 130.0),
     Tissue.ANNULUS: Relaxation(0.66, 900.0, 34.0),
     Tissue.LIGAMENT: Relaxation(0.50, 900.0, 30.0),
@@ -225,7 +225,7 @@ def _grains() -> Cube:
         Grain.EVEN: np.ones_like(fine),
         Grain.MARROW: 1.0 + 0.06 * trabeculae + 0.05 * fine + 0.06 * coarse,
         Grain.MUSCLE: 1.0 + 0.09 * fine,
-        Grain.FAT: 1.0 + 0.05 * fine - 0.22 * septa,
+        Grain.FAT: 1.0 + 0.03 * fine - 0.20 * septa,
         Grain.ORGAN: 1.0 + 0.10 * fine + 0.20 * coarse,
         Grain.FIBRES: 1.0 + 0.12 * fine + 0.12 * coarse,
     }

@@ -83,8 +83,10 @@ def _midline_ligaments(canvas: Canvas, body: Vertebra, roof: float) -> None:
     if patch is None:
         return
     here = (patch.s >= np.float32(low)) & (patch.s < np.float32(high))
-    ragged = patch.side + 2.4 * speckle(patch.r, patch.a, patch.s)
-    patch.paint(here & (ragged < 2.6) & (patch.a > tip + 1.0), Tissue.INTERSPINOUS)
+    # Fat lies between the fibres, so that the samples of a voxel differ.
+    between, mixed = here & (patch.side < 3.6) & (patch.a > tip + 1.0), speckle(patch.r, patch.a, patch.s)
+    patch.paint(between, Tissue.FAT)
+    patch.paint(between & (mixed < 0.3 - 0.1 * patch.side), Tissue.INTERSPINOUS)
     patch.paint(here & (patch.side < 3.0) & (np.abs(patch.a - np.float32(tip)) < 1.3), Tissue.LIGAMENT)
 
 
@@ -163,7 +165,7 @@ def _lamina(canvas: Canvas, body: Vertebra, wall: float, roof: float) -> None:
 
 def _spinous(canvas: Canvas, body: Vertebra, wall: float, roof: float) -> None:
     """A plate in the midline that runs back and slightly down and is thicker at its tip."""
-    length, half = (13.0, 8.0) if body.sacral else (SPINOUS, 11.0)
+    length, half = (13.0, 8.0) if body.sacral else (SPINOUS, 12.0)
     middle, base = body.s - 7.0, wall - roof - 4.0
     patch = canvas.box((-4.8, 4.8), (base - length, base + 3), (middle - half - 8, middle + half))
     if patch is None:

@@ -21,7 +21,7 @@ from data_prep.phantom.vertebrae import FIRST_SACRAL, Disc, Modic, Vertebra
 
 END_PLATE = (0.3, 1.1)
 """Thickness of an end plate in mm, which differs between the samples of a voxel."""
-HOLLOWS = (0.8, 1.7)
+HOLLOWS = (1.1, 2.1)
 """How far discs extend into the hollow end plates above and below them: the upper end plate of a body, the lower."""
 CLEFT = 0.35
 """Discs with more hydration than this have a dark cleft in the nucleus."""
