@@ -67,15 +67,15 @@ class ForamenShape:
         from_behind = facet_part * at_facet + 0.5 * low_part * below + 0.6 * lobe_part * lobe + 0.05
         free_front = 0.3 + 1.0 * at_disc - 0.6 * lobe
         free_width = _WIDTH * free / (_WIDTH.mean() * _HEIGHT)
-        closing = np.linspace(-4.0, 90.0, 400)[:, None]
+        closing = np.linspace(-4.0, 60.0, 65)[:, None]
         widths = np.maximum(0.0, free_width - closing * (from_front + from_behind))
         areas = widths.mean(axis=1) * height
         q = float(np.interp(-area, -areas, closing[:, 0]))
         front, back = free_front + q * from_front, free_front + free_width - q * from_behind
         side = 0.65 * upper.pedicle_side + 0.35 * lower.pedicle_side
         width, depth = 0.475 * min(upper.width, lower.width), (upper.depth + lower.depth) / 4
-        front, back, free = (values.astype(np.float32) for values in (front, back, free_front + free_width))
-        return cls(low, low + height, front, back, free, side, width, depth, float(rng.uniform(0.85, 1.15)))
+        front, back, free_back = (values.astype(np.float32) for values in (front, back, free_front + free_width))
+        return cls(low, low + height, front, back, free_back, side, width, depth, float(rng.uniform(0.85, 1.15)))
 
     def ahead(self, side: Field | float) -> Field:
         """How far in front of the posterior wall at the midline the body's outline lies, ``side`` mm beside it."""
