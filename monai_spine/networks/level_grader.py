@@ -264,22 +264,6 @@ class LevelGrader(nn.Module):
         return logits.transpose(1, 2).flatten(1, 2)
 
 
-def _standardised(stack: torch.Tensor, seen: torch.Tensor, batch: int) -> torch.Tensor:
-    """A view ``(batch * levels, slices, rows, columns)``; each study with a mean of .5 and a deviation of .25.
-
-    Only slices that are ``seen`` ``(batch * levels, slices)`` count, and only they change.
-    """
-    weight = seen.to(stack.dtype)
-    total = weight.reshape(batch, -1).sum(dim=1).clamp(min=1.0)
-    mean = (stack.mean(dim=(2, 3)) * weight).reshape(batch, -1).sum(dim=1) / total
-    square = ((stack * stack).mean(dim=(2, 3)) * weight).reshape(batch, -1).sum(dim=1) / total
-    deviation = (square - mean * mean).clamp(min=1e-6).sqrt()
-    levels = stack.shape[0] // batch
-    mean = mean.repeat_interleave(levels)[:, None, None, None]
-    deviation = deviation.repeat_interleave(levels)[:, None, None, None]
-    return torch.where(seen[:, :, None, None], 0.5 + 0.25 * (stack - mean) / deviation, stack)
-
-
 def _of_those_there(body: nn.Module, pictures: torch.Tensor, there: torch.Tensor, *, width: int) -> torch.Tensor:
     """Features ``(n, width)`` of ``(n, channels, rows, columns)``; 0 for pictures that are not there."""
     # exported and compiled networks need a fixed number of pictures: there, all of them go through the body
@@ -364,3 +348,19 @@ def _with_neighbours(pictures: torch.Tensor, mask: torch.Tensor) -> torch.Tensor
     return torch.cat(
         [torch.where(has_before, before, pictures), pictures, torch.where(has_after, after, pictures)], dim=2
     )
+
+
+def _standardised(stack: torch.Tensor, seen: torch.Tensor, batch: int) -> torch.Tensor:
+    """A view ``(batch * levels, slices, rows, columns)``; each study with a mean of .5 and a deviation of .25.
+
+    Only slices that are ``seen`` ``(batch * levels, slices)`` count, and only they change.
+    """
+    weight = seen.to(stack.dtype)
+    total = weight.reshape(batch, -1).sum(dim=1).clamp(min=1.0)
+    mean = (stack.mean(dim=(2, 3)) * weight).reshape(batch, -1).sum(dim=1) / total
+    square = ((stack * stack).mean(dim=(2, 3)) * weight).reshape(batch, -1).sum(dim=1) / total
+    deviation = (square - mean * mean).clamp(min=1e-6).sqrt()
+    levels = stack.shape[0] // batch
+    mean = mean.repeat_interleave(levels)[:, None, None, None]
+    deviation = deviation.repeat_interleave(levels)[:, None, None, None]
+    return torch.where(seen[:, :, None, None], 0.5 + 0.25 * (stack - mean) / deviation, stack)
