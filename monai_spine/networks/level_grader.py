@@ -210,7 +210,7 @@ class LevelGrader(nn.Module):
         stacks = image.flatten(0, 1).split(self.views, dim=1)
         seen = [(stack != self.absent_pixel).any(dim=3).any(dim=2) for stack in stacks]
         if self.standardise:
-            stacks = [_standardised(stacks[n], seen[n], batch) for n in range(len(stacks))]
+            stacks = [_standardised(stacks[n], seen[n], levels) for n in range(len(stacks))]
         kept = self._kept(torch.stack([mask.any(dim=1) for mask in seen], dim=1))
         features = self._features(stacks, seen)
         total = self.place.to(image.dtype).repeat(batch, 1, 1)
@@ -350,17 +350,17 @@ def _with_neighbours(pictures: torch.Tensor, mask: torch.Tensor) -> torch.Tensor
     )
 
 
-def _standardised(stack: torch.Tensor, seen: torch.Tensor, batch: int) -> torch.Tensor:
+def _standardised(stack: torch.Tensor, seen: torch.Tensor, levels: int) -> torch.Tensor:
     """A view ``(batch * levels, slices, rows, columns)``; each study with a mean of .5 and a deviation of .25.
 
     Only slices that are ``seen`` ``(batch * levels, slices)`` count, and only they change.
     """
+    of_study = [-1, levels * stack.shape[1]]
     weight = seen.to(stack.dtype)
-    total = weight.reshape(batch, -1).sum(dim=1).clamp(min=1.0)
-    mean = (stack.mean(dim=(2, 3)) * weight).reshape(batch, -1).sum(dim=1) / total
-    square = ((stack * stack).mean(dim=(2, 3)) * weight).reshape(batch, -1).sum(dim=1) / total
+    total = weight.reshape(of_study).sum(dim=1).clamp(min=1.0)
+    mean = (stack.mean(dim=(2, 3)) * weight).reshape(of_study).sum(dim=1) / total
+    square = ((stack * stack).mean(dim=(2, 3)) * weight).reshape(of_study).sum(dim=1) / total
     deviation = (square - mean * mean).clamp(min=1e-6).sqrt()
-    levels = stack.shape[0] // batch
-    mean = mean.repeat_interleave(levels)[:, None, None, None]
-    deviation = deviation.repeat_interleave(levels)[:, None, None, None]
+    mean = mean[:, None].repeat(1, levels).reshape(-1, 1, 1, 1)
+    deviation = deviation[:, None].repeat(1, levels).reshape(-1, 1, 1, 1)
     return torch.where(seen[:, :, None, None], 0.5 + 0.25 * (stack - mean) / deviation, stack)
