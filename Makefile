@@ -3,6 +3,8 @@
 # make quick  the tests that train nothing, about 2 minutes
 # make lint   format, types, import directions, and the documentation's links
 # make mutants  how many small faults in the core modules the tests notice; by hand, half an hour
+# make adversarial  kills, hostile inputs, flipped bits: the long run, by hand, half an hour
+# make audit  known vulnerabilities of the pinned dependencies; needs a network
 # make docs   the documentation as a site: open site/index.html
 # Each sets up .venv by itself. PYTHON chooses the interpreter (3.10 or newer), DEMO the demo's folder.
 
@@ -12,13 +14,18 @@ BIN := .venv/bin
 # One thread a process, and tests/bundles first: a long file that starts last would run alone.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
-.PHONY: demo test quick mutants lint docs tutorial format clean
+.PHONY: demo test validators quick mutants adversarial audit lint docs tutorial format clean
 
 demo: .venv/.installed
 	$(BIN)/monai-spine demo $(DEMO)
 
-test: lint
+test: lint validators
 	$(PYTEST) --durations=20 --cov --cov-report=term --cov-fail-under=90
+
+# Programs of others that judge our DICOM objects; tests that need them skip where they cannot be installed.
+validators:
+	@command -v dciodvfy dsrdump >/dev/null || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null \
+	  && apt-get install --quiet=2 --yes dicom3tools dcmtk; } || echo "without dciodvfy and dsrdump, their tests skip"
 
 quick: .venv/.installed
 	$(PYTEST) -m "not slow"
@@ -26,6 +33,13 @@ quick: .venv/.installed
 mutants: .venv/.installed
 	$(BIN)/python -m pip install --quiet cosmic-ray
 	$(BIN)/python benchmarks/mutants.py
+
+adversarial: .venv/.installed
+	$(BIN)/python benchmarks/adversarial.py
+
+audit: .venv/.installed
+	$(BIN)/python -m pip install --quiet pip-audit
+	$(BIN)/pip-audit --no-deps --disable-pip --requirement constraints.txt
 
 lint: .venv/.installed docs
 	$(BIN)/ruff check .

@@ -15,7 +15,8 @@ from scipy.ndimage import zoom
 
 from data_prep.check.entries import read_studies
 from data_prep.check.volume_facts import BITS, THRESHOLD, perceptual_hash
-from data_prep.check.volumes import Volume, read
+from data_prep.check.volumes import read
+from monai_spine.data.volume import Volume
 from monai_spine.spine import SeriesType
 
 Alteration = Callable[[np.ndarray, np.random.Generator], np.ndarray]

@@ -34,7 +34,7 @@ from torch.utils.data import DataLoader
 
 from monai_spine.images.data.datalist import ImageDatalist, Task, write_image_datalist
 from monai_spine.images.data.dataset import ImageDataset, whole
-from monai_spine.images.data.form import ImageForm
+from monai_spine.images.data.input_format import ImageForm
 from monai_spine.images.data.store import ImageStore
 from monai_spine.images.network.classifier import ImageClassifier
 from monai_spine.images.network.layer_freezing import FROZEN, FrozenFeatures, LayerFreezing

@@ -42,8 +42,8 @@ from monai_spine.spine import Condition, Finding, Level, SeriesType
 from monai_spine.transforms.level_crops import LevelCropsd
 
 SIZE, STEP = (17, 384, 384), (4.4, 0.65, 0.65)
-VIEW = View(name="canal", plane="sagittal", series=("sagittal_t2",), slices=24, gap_mm=2.0, between="linear")
-NATIVE = replace(VIEW, between="native", gap_mm=4.0)
+VIEW = View(name="canal", plane="sagittal", series=("sagittal_t2",), slices=24, gap_mm=2.0, interpolation="linear")
+NATIVE = replace(VIEW, interpolation="native", gap_mm=4.0)
 PITCH_MM = 32.0
 TURNED, TILTED = Pose(rotation=12.0), Pose(rotation=12.0, tilt=(4.0, -3.0))
 LIMITS = Augmentation()
@@ -74,7 +74,7 @@ def ours(path: Path, view: View, pose: Pose) -> torch.Tensor:
     stack = open_stack(path)
     frame = level_frames(points())[Level.L3_L4]
     source = source_of(view, Level.L3_L4, frame, {SeriesType.SAGITTAL_T2: (stack,)})
-    return sample(source.stack, crop_grid(view, frame, pose), view.between)[0]
+    return sample(source.stack, crop_grid(view, frame, pose), view.interpolation)[0]
 
 
 def monai_chain(lazy: bool) -> Compose:
@@ -122,7 +122,7 @@ def cached(path: Path, folder: Path, view: View):
         frame = level_frames(record["points"], stacks.axis)[Level.L3_L4]
         source = source_of(view, Level.L3_L4, frame, stacks.stacks)
         pose = LIMITS.draw(random, LIMITS.draw_jitter(random))
-        return sample(source.stack, crop_grid(view, frame, pose), view.between)[0]
+        return sample(source.stack, crop_grid(view, frame, pose), view.interpolation)[0]
 
     cut()
     held = cache.stacks(record, lambda: None)

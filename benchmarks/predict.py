@@ -1,6 +1,7 @@
-"""The time and the memory that ``monai-spine predict`` needs for a full-size DICOM study.
+"""The time and the memory that ``monai-spine predict`` needs for a full-size study, from DICOM or from NIfTI.
 
     python benchmarks/predict.py --studies 3 --threads 2
+    python benchmarks/predict.py --nifti --device cuda --studies 6
 
 Processor seconds (of this process and its children) are what the work costs. Elapsed seconds also include what else the
 machine does. The start, that is imports and the opening of the models, has a row of its own. If the grader has no
@@ -17,6 +18,10 @@ import time
 from contextlib import redirect_stderr
 from io import StringIO
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from data_prep.choices import PhantomSize
 
 
 def main() -> None:
@@ -24,6 +29,8 @@ def main() -> None:
     parser.add_argument("--studies", type=int, default=3, help="phantom studies to make and grade")
     parser.add_argument("--size", choices=("small", "full"), default="full")
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--device", default="cpu", help="of the networks")
+    parser.add_argument("--nifti", action="store_true", help="begin with NIfTI volumes: nothing is converted")
     parser.add_argument("--tta", action="store_true")
     parser.add_argument("--model", type=Path, help="a grader's bundle [default: the package's]")
     options = parser.parse_args()
@@ -33,9 +40,9 @@ def main() -> None:
 
 def _measure(folder: Path, options: argparse.Namespace) -> None:
     from data_prep.choices import PhantomSize
-    from data_prep.phantom.cohort import generate
 
-    generate(folder / "dicom", options.studies, 32, size=PhantomSize(options.size), workers=1, quiet=True)
+    write = _write_nifti if options.nifti else _write_dicom
+    studies = write(folder / "studies", options.studies, PhantomSize(options.size))
     clock = _Clock()
     import torch
 
@@ -46,10 +53,10 @@ def _measure(folder: Path, options: argparse.Namespace) -> None:
     torch.set_num_threads(options.threads)
     bundle = _with_weights(options.model, folder / "bundle")
     with redirect_stderr(StringIO()):
-        models = open_models([bundle], flipped=options.tta, device="cpu")
+        models = open_models([bundle], flipped=options.tta, device=options.device)
     clock.lap("start-up")
-    inputs = find_inputs([folder / "dicom" / "train_images"], folder / "out", Conversion("folder", quiet=True))
-    clock.lap("DICOM to NIfTI")
+    inputs = find_inputs([studies], folder / "out", Conversion("folder", quiet=True))
+    clock.lap("finding the volumes" if options.nifti else "DICOM to NIfTI")
     summary = predict(inputs, folder / "out", models, quiet=True)
     clock.lap("levels and grades")
     predict(inputs, folder / "out", models, quiet=True)
@@ -60,6 +67,40 @@ def _measure(folder: Path, options: argparse.Namespace) -> None:
         each = "" if name == "start-up" else f"{processor / options.studies:.2f}"
         print(f"| {name} | {processor:.2f} | {elapsed:.2f} | {each} |")
     print(f"\npeak memory {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20:.2f} GiB")
+
+
+def _write_dicom(folder: Path, studies: int, size: PhantomSize) -> Path:
+    """Phantoms as DICOM; the folder of their studies."""
+    from data_prep.phantom.cohort import generate
+
+    generate(folder, studies, 32, size=size, workers=1, quiet=True)
+    return folder / "train_images"
+
+
+def _write_nifti(folder: Path, studies: int, size: PhantomSize) -> Path:
+    """Phantoms as NIfTI, a folder a study; the folder of their folders."""
+    import nibabel as nib
+    import numpy as np
+
+    from data_prep.phantom.acquire import acquire
+    from data_prep.phantom.disease import draw_disease
+    from data_prep.phantom.person import draw_person
+    from data_prep.phantom.plan import plan_axial, plan_sagittal
+    from monai_spine.spine import Level, SeriesType
+
+    for n in range(studies):
+        rng = np.random.default_rng([32, n])
+        person = draw_person(draw_disease(rng), rng, np.zeros(3))
+        scans = {
+            SeriesType.SAGITTAL_T1: plan_sagittal(person, SeriesType.SAGITTAL_T1, size, 1.5, rng),
+            SeriesType.SAGITTAL_T2: plan_sagittal(person, SeriesType.SAGITTAL_T2, size, 1.5, rng),
+            SeriesType.AXIAL_T2: plan_axial(person, (Level.L1_L2, Level.L5_S1), size, 1.5, rng),
+        }
+        (folder / str(n)).mkdir(parents=True)
+        for series_type, scan in scans.items():
+            voxels = acquire(person, scan, rng).transpose(2, 1, 0)
+            nib.save(nib.Nifti1Image(voxels, scan.affine), folder / str(n) / f"{series_type.value}.nii.gz")
+    return folder
 
 
 class _Clock:

@@ -166,7 +166,7 @@ class _Run:
         def stop() -> None:
             waits.append(self.clock() - begun[0])
 
-        with _listening(self.trainer, {Events.GET_BATCH_STARTED: start, Events.GET_BATCH_COMPLETED: stop}):
+        with listening(self.trainer, {Events.GET_BATCH_STARTED: start, Events.GET_BATCH_COMPLETED: stop}):
             whole = _timed(lambda: self._epoch(self.loader), self.device, self.clock)
         return sum(waits) / whole, len(self.loader.dataset) / whole
 
@@ -178,7 +178,7 @@ class _Run:
 
 
 @contextlib.contextmanager
-def _listening(engine: Engine, handlers: dict[Any, Callable[[], None]]) -> Iterator[None]:
+def listening(engine: Engine, handlers: dict[Any, Callable[[], None]]) -> Iterator[None]:
     attached = [engine.add_event_handler(event, handler) for event, handler in handlers.items()]
     try:
         yield

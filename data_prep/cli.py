@@ -1,13 +1,12 @@
 """``python -m data_prep``: the command line. Each command imports what it needs when it runs."""
 
-from __future__ import annotations
-
+from enum import Enum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
-from data_prep.choices import MAX_BYTES, NameBy, PhantomSize, Plane, Verify, VolumeFormat, YesNo
+from data_prep.choices import MAX_BYTES, PhantomSize
 from data_prep.images import cli as images
 from monai_spine import console
 
@@ -22,6 +21,15 @@ app = typer.Typer(
 
 app.add_typer(images.app, name="images")
 
+
+class Plane(str, Enum):
+    """Planes of ``--only``; the values of `monai_spine.geometry.Plane`."""
+
+    SAGITTAL = "sagittal"
+    CORONAL = "coronal"
+    AXIAL = "axial"
+
+
 Out = Annotated[Path, typer.Argument(metavar="OUT", help="Folder for volumes, datalist.json and tables.")]
 Folds = Annotated[int, typer.Option(help="Folds of the cross-validation.")]
 Seed = Annotated[int, typer.Option(help="The same seed makes the same folds.")]
@@ -29,6 +37,8 @@ Workers = Annotated[int, typer.Option(help="Processes; -1 for one per core.")]
 Cluster = Annotated[str | None, typer.Option(help="Address of a Dask scheduler to run on.")]
 Resume = Annotated[bool, typer.Option("--resume", help="Keep what an interrupted run finished.")]
 MaxBytes = Annotated[int, typer.Option(help="Refuse a file that declares, or unpacks to, more bytes.")]
+NameBy = Literal["uid", "folder"]
+"""How output folders and files are named."""
 Quiet = Annotated[bool, typer.Option("--quiet", help="No progress on stderr.")]
 
 
@@ -74,7 +84,7 @@ def phantom(  # noqa: PLR0917 - options
 def scan(  # noqa: PLR0917 - options
     path: Annotated[Path, typer.Argument(help="A DICOM file, a folder, a DICOMDIR or a zip.")],
     as_json: Annotated[bool, typer.Option("--json", help="JSON on stdout instead of a table.")] = False,
-    name_by: Annotated[NameBy, typer.Option(help="Name studies by their UIDs or by their folders.")] = NameBy.UID,
+    name_by: Annotated[NameBy, typer.Option(help="Name studies by their UIDs or by their folders.")] = "uid",
     workers: Workers = 1,
     max_bytes: MaxBytes = MAX_BYTES,
     quiet: Quiet = False,
@@ -87,7 +97,7 @@ def scan(  # noqa: PLR0917 - options
     """
     from data_prep.dicom import scan as scanning
 
-    report = scanning.scan(path, name_by=name_by.value, workers=workers, max_bytes=max_bytes, quiet=quiet)
+    report = scanning.scan(path, name_by=name_by, workers=workers, max_bytes=max_bytes, quiet=quiet)
     scanning.show(report, as_json)
 
 
@@ -97,16 +107,18 @@ def convert(  # noqa: PLR0917 - options
     out: Annotated[Path, typer.Argument(metavar="OUT", help="Folder for volumes, sidecars and tables.")],
     workers: Workers = 1,
     file_format: Annotated[
-        VolumeFormat, typer.Option("--format", help="Compressed files or not.")
-    ] = VolumeFormat.NII_GZ,
+        Literal["nii.gz", "nii"], typer.Option("--format", help="Compressed files or not.")
+    ] = "nii.gz",
     resume: Resume = False,
     cluster: Cluster = None,
     only: Annotated[list[Plane] | None, typer.Option(help="Convert these planes alone; repeat for several.")] = None,
-    verify: Annotated[Verify, typer.Option(help="Check bytes and corners, or every value too.")] = Verify.GEOMETRY,
-    name_by: Annotated[NameBy, typer.Option(help="Name by UIDs, or by <study>/<series>/ folders.")] = NameBy.UID,
+    verify: Annotated[
+        Literal["geometry", "full"], typer.Option(help="Check bytes and corners, or every value too.")
+    ] = "geometry",
+    name_by: Annotated[NameBy, typer.Option(help="Name by UIDs, or by <study>/<series>/ folders.")] = "uid",
     keep_uids: Annotated[
-        YesNo, typer.Option(help="no: replace all UIDs by salted hashes, in names and contents.")
-    ] = YesNo.YES,
+        Literal["yes", "no"], typer.Option(help="no: replace all UIDs by salted hashes, in names and contents.")
+    ] = "yes",
     max_bytes: MaxBytes = MAX_BYTES,
     quiet: Quiet = False,
 ) -> None:
@@ -124,13 +136,13 @@ def convert(  # noqa: PLR0917 - options
         source,
         out,
         workers=workers,
-        format=file_format.value,
+        format=file_format,
         resume=resume,
         cluster=cluster,
         only=[plane.value for plane in only or ()],
-        verify=verify.value,
-        name_by=name_by.value,
-        keep_uids=keep_uids is YesNo.YES,
+        verify=verify,
+        name_by=name_by,
+        keep_uids=keep_uids == "yes",
         max_bytes=max_bytes,
         quiet=quiet,
     )
@@ -156,11 +168,10 @@ def rsna(  # noqa: PLR0917 - options
 
     Example: python -m data_prep rsna rsna-2024/ nifti/ --workers 4
     """
+    from data_prep.collection.assembly import Run
     from data_prep.rsna2024.datalist import build
 
-    collection = build(
-        rsna_dir, out, folds=folds, seed=seed, workers=workers, cluster=cluster, resume=resume, quiet=quiet
-    )
+    collection = build(rsna_dir, out, Run(folds, seed, workers, cluster, resume, quiet))
     typer.echo(collection.report())
     raise typer.Exit(collection.exit_code)
 
@@ -217,19 +228,11 @@ def study_table(  # noqa: PLR0917 - options
 
     Example: python -m data_prep study-table studies.csv nifti/ --folds 5
     """
+    from data_prep.collection.assembly import Run
     from data_prep.study_table.datalist import build
 
-    collection, given = build(
-        *(table, out),
-        labels=labels,
-        points=points,
-        folds=folds,
-        seed=seed,
-        workers=workers,
-        cluster=cluster,
-        resume=resume,
-        quiet=quiet,
-    )
+    run = Run(folds, seed, workers, cluster, resume, quiet)
+    collection, given = build(table, out, run, labels=labels, points=points)
     for note in given.notes():
         typer.echo(note, err=True)
     typer.echo(collection.report())

@@ -4,8 +4,6 @@ Each subject has its own codes (``collection/codes.py``, ``check/codes.py``, ``i
 whose values are `Explanation`. The names of the codes stand in tables and reports, and are never changed.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from enum import Enum
 from functools import partial
@@ -79,10 +77,3 @@ class Fault:
     """Number of the study among all of the datalist; None where the fault concerns the whole."""
     others: tuple[int, ...] = ()
     """Numbers of the other studies concerned."""
-
-
-def counted(count: int, word: str) -> str:
-    """``1 error``, ``2 errors``, ``2 studies``."""
-    if count == 1:
-        return f"{count} {word}"
-    return f"{count} {word[:-1]}ies" if word.endswith("y") else f"{count} {word}s"

@@ -6,8 +6,6 @@ iterative-stratification and scikit-multilearn know several, but no groups. Here
 levels, any severe canal and missing labels are balanced together.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 
 import numpy as np
@@ -15,7 +13,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from monai_spine.errors import InvalidOptionError
-from monai_spine.spine import FINDINGS, MISSING, Condition, Grade, Group
+from monai_spine.spine import MISSING, Condition, Grade, Group, columns_of
 
 Counts = npt.NDArray[np.float64]
 Folds = npt.NDArray[np.intp]
@@ -51,10 +49,7 @@ def assign(patients: Sequence[str], labels: Labels, folds: int, seed: int) -> li
 def check_number(folds: int, patients: int) -> None:
     """Make sure that every fold can have a patient; no patients at all need no folds.
 
-    Raises
-    ------
-    InvalidOptionError
-        If there are fewer than 2 folds, or fewer patients than folds.
+    Raises `InvalidOptionError` if there are fewer than 2 folds, or fewer patients than folds.
     """
     if patients and not 2 <= folds <= patients:
         raise InvalidOptionError(
@@ -66,7 +61,7 @@ def strata(labels: Labels) -> Counts:
     """What is balanced, counted per study: see `strata_names`."""
     columns: list[npt.NDArray[np.generic]] = [np.ones(len(labels))]
     for condition in Condition:
-        own = labels[:, _columns_of(condition)]
+        own = labels[:, columns_of(condition)]
         columns += [(own == grade).sum(axis=1) for grade in (Grade.MODERATE, Grade.SEVERE)]
     columns.append(_any_severe(labels))
     columns.append((labels == MISSING).any(axis=1))
@@ -79,14 +74,9 @@ def strata_names() -> list[str]:
     return ["studies", *graded, "any_severe_spinal", "any_missing"]
 
 
-def _columns_of(condition: Condition) -> list[int]:
-    return [n for n, finding in enumerate(FINDINGS) if finding.condition is condition]
-
-
 def _any_severe(labels: Labels) -> npt.NDArray[np.bool_]:
     """Which studies have a severe spinal level."""
-    spinal = [n for n, finding in enumerate(FINDINGS) if finding.condition.group is Group.SPINAL]
-    any_severe: npt.NDArray[np.bool_] = (labels[:, spinal] == Grade.SEVERE).any(axis=1)
+    any_severe: npt.NDArray[np.bool_] = (labels[:, columns_of(Group.SPINAL)] == Grade.SEVERE).any(axis=1)
     return any_severe
 
 
@@ -196,7 +186,7 @@ def shares(patients: Sequence[str], labels: Labels, folds: Sequence[int]) -> pd.
 def _label_shares(labels: Labels) -> dict[str, float]:
     result = {"any_severe_spinal": float(_any_severe(labels).mean())}
     for condition in Condition:
-        graded = labels[:, _columns_of(condition)]
+        graded = labels[:, columns_of(condition)]
         total = (graded != MISSING).sum()
         for grade in (Grade.MODERATE, Grade.SEVERE):
             result[f"{condition.value}_{grade.column}"] = float((graded == grade).sum() / total) if total else np.nan

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+import logging
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import TypeVar
 
 from monai_spine.errors import SpineError
@@ -28,30 +30,72 @@ def run(
     Raises
     ------
     SpineError
-        If the cluster's package is not installed, or the scheduler does not answer.
+        If the cluster's package is not installed, if the scheduler does not answer, or if a worker or the scheduler is
+        killed.
     """
     if cluster is not None:
-        yield from _on_cluster(function, items, cluster)
+        yield from _on_cluster(function, list(items), cluster)
     elif workers == 1:
         yield from map(function, items)
     else:
-        from joblib import Parallel, delayed
-
-        parallel = Parallel(n_jobs=workers, return_as="generator_unordered", batch_size=1, pre_dispatch="3*n_jobs")
-        yield from parallel(delayed(function)(item) for item in items)
+        yield from _in_processes(function, list(items), workers)
 
 
-def _on_cluster(function: Callable[[Item], Result], items: Iterable[Item], address: str) -> Iterator[Result]:
+def _in_processes(function: Callable[[Item], Result], items: Sequence[Item], workers: int) -> Iterator[Result]:
+    from joblib import Parallel, delayed
+    from joblib.externals.loky import BrokenProcessPool
+
+    parallel = Parallel(n_jobs=workers, return_as="generator_unordered", batch_size=1, pre_dispatch="3*n_jobs")
+    done = 0
     try:
-        from distributed import Client, as_completed
+        for result in parallel(delayed(function)(item) for item in items):
+            done += 1
+            yield result
+    except BrokenProcessPool as error:
+        raise _lost("a worker process was killed, perhaps for lack of memory", done, len(items)) from error
+
+
+def _lost(what: str, done: int, total: int) -> SpineError:
+    return SpineError(
+        f"{what}; {done} of {total} tasks were done. Run the command again, with --resume if it has that option, which "
+        "keeps what is done, and with fewer --workers if memory was short"
+    )
+
+
+@contextmanager
+def _quiet_client() -> Iterator[None]:
+    """Dask logs a traceback whenever a connection is lost; our own error says it in one line."""
+    loggers = [logging.getLogger(name) for name in ("distributed", "distributed.client")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
+
+
+def _on_cluster(function: Callable[[Item], Result], items: Sequence[Item], address: str) -> Iterator[Result]:
+    try:
+        from distributed import CancelledError, Client, KilledWorker, as_completed
+        from distributed.comm import CommClosedError
     except ImportError as error:
         raise SpineError("--cluster needs Dask; install it with: pip install 'monai-spine[cluster]'") from error
     try:
         client = Client(address, timeout="10s", set_as_default=False)
     except (OSError, TimeoutError, ValueError) as error:
         raise SpineError(f"no Dask scheduler answers at {address}; start one with: dask scheduler") from error
-    with client:
-        futures = client.map(function, list(items), pure=False, retries=3)
-        for future in as_completed(futures, loop=client.loop):
-            yield future.result()
-            future.release()
+    done = 0
+    with _quiet_client(), client:
+        try:
+            futures = client.map(function, list(items), pure=False, retries=3)
+            for future in as_completed(futures, loop=client.loop):
+                result = future.result()
+                done += 1
+                yield result
+                future.release()
+        except KilledWorker as error:
+            raise _lost("a task ended several Dask workers, one after the other", done, len(items)) from error
+        except (CancelledError, CommClosedError, TimeoutError) as error:
+            raise _lost(f"the Dask scheduler at {address} does not answer any more", done, len(items)) from error

@@ -5,8 +5,9 @@ the command lines, which turn them into one line on stderr and an exit code.
 """
 
 import difflib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from enum import IntEnum
+from pathlib import Path
 
 
 class ExitCode(IntEnum):
@@ -22,6 +23,13 @@ class SpineError(Exception):
     """The user's input or arguments cannot be used; the message names the reason and what to do."""
 
 
+class OutputError(SpineError):
+    """The output cannot be written: a full or read-only disk, or a folder that another run uses.
+
+    It ends a run over many studies, since the next study would fail, too.
+    """
+
+
 class MissingInputError(SpineError):
     """A file, folder or column that was named does not exist."""
 
@@ -32,6 +40,10 @@ class InvalidTableError(SpineError):
 
 class InvalidVolumeError(SpineError):
     """A NIfTI volume cannot be read, or is not a 3-D volume with a usable affine."""
+
+
+class TooLargeVolumeError(InvalidVolumeError):
+    """A NIfTI file declares more voxels than any series has."""
 
 
 class NotVolumetricError(InvalidVolumeError):
@@ -56,6 +68,62 @@ class InvalidImageError(SpineError):
 
 class InvalidOptionError(SpineError):
     """An option's value cannot be used."""
+
+
+def counted(number: int, noun: str) -> str:
+    """A number with its noun: ``1 study``, ``2 studies``. ``noun`` is the singular."""
+    if number == 1:
+        return f"{number} {noun}"
+    if noun.endswith("y"):
+        return f"{number} {noun[:-1]}ies"
+    return f"{number} {noun}es" if noun.endswith("s") else f"{number} {noun}s"
+
+
+SURROUNDINGS = (OSError, MemoryError)
+"""Errors of Python that are those of the machine. Readers turn those of a single input into a `SpineError`."""
+_LONGEST_REASON = 400
+"""Characters of a reason in a table; PyTorch's and pandas' messages can have thousands."""
+
+
+def one_line(text: object) -> str:
+    """A text of a library without its line breaks."""
+    return " ".join(str(text).split())
+
+
+def chain(error: BaseException | None) -> Iterator[BaseException]:
+    """An error, the error that it was raised from, and so on."""
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+def reason_of(error: Exception) -> str:
+    """Why one study or image failed, in one line, so that a run can go on with the next one.
+
+    MONAI wraps errors of transforms into others, so the whole chain of causes is searched. What is no `SpineError` is
+    a fault of ours, and the reason says where it was raised.
+
+    Raises
+    ------
+    OutputError, OSError, MemoryError
+        If the machine failed: then the next study would fail, too.
+    """
+    causes = list(chain(error))
+    for cause in causes:
+        if isinstance(cause, OutputError):
+            raise cause
+        if isinstance(cause, SpineError):
+            return one_line(cause)
+    for cause in causes:
+        if isinstance(cause, SURROUNDINGS):
+            raise cause
+    first = causes[-1]
+    trace = first.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    place = "" if trace is None else f" in {Path(trace.tb_frame.f_code.co_filename).name}:{trace.tb_lineno}"
+    reason = f"unexpected {type(first).__name__}{place}: {one_line(first)}"
+    return reason if len(reason) <= _LONGEST_REASON else f"{reason[:_LONGEST_REASON]} …"
 
 
 def listed(names: Sequence[str], separator: str = ", ", shown: int = 5) -> str:

@@ -170,6 +170,16 @@ TARGETS: tuple[str, ...] = tuple(finding.name for finding in FINDINGS)
 FLIPPED: tuple[int, ...] = tuple(FINDINGS.index(finding.flipped) for finding in FINDINGS)
 """Index of each finding's opposite: ``label[list(FLIPPED)]`` is the label of the study flipped left to right."""
 
+
+def columns_of(part: Group | Condition | Level | Side) -> list[int]:
+    """The indices of a group's, condition's, level's or side's findings among the 25."""
+    return [
+        n
+        for n, finding in enumerate(FINDINGS)
+        if part in (finding.condition.group, finding.condition, finding.level, finding.condition.side)
+    ]
+
+
 _BY_TARGET = dict(zip(TARGETS, FINDINGS, strict=True))
 
 

@@ -1,4 +1,4 @@
-"""Weights and states of runs on disk: written whole or not at all, and read without executing code."""
+"""Weights and states of runs on disk: written whole with a checksum, and read without executing code."""
 
 from __future__ import annotations
 
@@ -10,12 +10,16 @@ from typing import Any
 
 import torch
 
-from monai_spine.errors import InvalidTableError, MissingInputError, listed
+from monai_spine.errors import InvalidTableError, MissingInputError, listed, one_line
 from monai_spine.files import whole_file
+from monai_spine.weights_checksum import check_weights, seal
+
+_LONGEST = 300
+"""Characters of PyTorch's message in ours; it lists hundreds of names."""
 
 
 def save_atomically(content: Any, path: Path, *, previous: Path | None = None) -> None:
-    """Save with `torch.save`, whole or not at all.
+    """Save with `torch.save`, whole or not at all, with a checksum (`monai_spine.weights_checksum`).
 
     Parameters
     ----------
@@ -24,46 +28,55 @@ def save_atomically(content: Any, path: Path, *, previous: Path | None = None) -
     """
     with whole_file(path) as partial:
         torch.save(content, partial)
+        seal(partial)
         with partial.open("rb+") as file:
             os.fsync(file.fileno())  # else a power cut could leave the new name with no content
         if previous is not None and path.is_file():
             path.replace(previous)
 
 
-def load_safely(path: str | Path) -> Any:
+def load_safely(path: str | Path, *, verify: bool = True) -> Any:
     """Load with `torch.load` on the CPU; only tensors and plain Python types are allowed.
+
+    Parameters
+    ----------
+    verify
+        Whether the file's checksum is compared first.
 
     Raises
     ------
     MissingInputError
         If there is no such file. Missing weights are never replaced by random ones.
     InvalidTableError
-        If it cannot be read.
+        If it is damaged, or cannot be read.
     """
     if not Path(path).is_file():
         raise MissingInputError(
             f"expected weights, but there is no file {path}; train first, or name the file that holds them"
         )
+    if verify:
+        check_weights(Path(path))
     try:
         # weights_only: a pickle may run any code when it is read.
         return torch.load(path, map_location="cpu", weights_only=True)
     except (RuntimeError, EOFError, OSError, ValueError, LookupError, pickle.UnpicklingError) as err:
         raise InvalidTableError(
-            f"{path}: expected a file that torch.save wrote, but it cannot be read ({err})"
+            f"{path}: expected a file that torch.save wrote, but it cannot be read ({one_line(err)[:_LONGEST]})"
         ) from err
 
 
-def load_weights(network: torch.nn.Module, path: str | Path) -> torch.nn.Module:
+def load_weights(network: torch.nn.Module, path: str | Path, *, verify: bool = True) -> torch.nn.Module:
     """Load the weights of a file into a network. Every key and shape must match.
 
     The file is one of weights, such as ``models/model.pt``, or of the state of a run, such as ``models/latest.pt``.
+    ``verify``: whether its checksum is compared first.
 
     Raises
     ------
     MissingInputError, InvalidTableError
         If the file is missing or damaged, or does not fit the network.
     """
-    weights = load_safely(path)
+    weights = load_safely(path, verify=verify)
     # The state of a run holds the optimizer and more; its network is one of the parts.
     if isinstance(weights, dict) and isinstance(weights.get("parts"), dict):
         weights = weights["parts"].get("network")

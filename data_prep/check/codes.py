@@ -1,7 +1,5 @@
 """What can be wrong with a datalist of studies: the codes of ``check.json``, in the order of the report."""
 
-from __future__ import annotations
-
 from enum import unique
 
 from data_prep.faults import FaultCode, error, note, warning
@@ -34,6 +32,7 @@ class Code(FaultCode):
     VOLUME_MISSING = error("Volume is not there", "Restore the file, or take it out of the datalist.")
     VOLUME_UNREADABLE = error("Volume cannot be read", _CONVERT_AGAIN)
     VOLUME_TOO_LARGE = error("Volume is too large to read", _CONVERT_AGAIN)
+    VOLUME_FAILED = error("Volume or study could not be checked", _CONVERT_AGAIN)
     NOT_3D = error("Volume is not three-dimensional", "Split it into 3-D volumes, or take it out.")
     NOT_FINITE = error("Voxels that are not a number, or infinite", _CONVERT_AGAIN)
     CONSTANT_IMAGE = error("Image is empty: all voxels have one value", _CONVERT_AGAIN)

@@ -1,7 +1,5 @@
 """What is wrong between studies: ids listed twice, patients on both sides of a split, images used twice."""
 
-from __future__ import annotations
-
 from collections import defaultdict
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from typing import TypeVar

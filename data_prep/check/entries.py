@@ -71,12 +71,8 @@ class Study:
 def read_studies(path: Path) -> tuple[list[Study], list[Fault]]:
     """All studies of all sections, and a fault for every entry that breaks the format.
 
-    Raises
-    ------
-    MissingInputError
-        If there is no such file.
-    InvalidTableError
-        If it is no datalist of studies, or an empty one.
+    Raises `MissingInputError` if there is no such file.
+    Raises `InvalidTableError` if it is no datalist of studies, or an empty one.
     """
     content = read_content(path)
     studies: list[Study] = []

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -18,7 +17,8 @@ from data_prep.check.point_faults import level_distances
 from data_prep.check.volume_facts import FEATURES, VolumeFacts
 from data_prep.faults import Fault
 from monai_spine.errors import InvalidTableError, MissingInputError
-from monai_spine.spine import FINDINGS, MISSING, Condition, Grade, Group, Level, SeriesType
+from monai_spine.files import read_json
+from monai_spine.spine import FINDINGS, MISSING, Condition, Grade, Group, Level, SeriesType, columns_of
 
 SCHEMA = "monai_spine/fingerprint/1"
 _CHECK_SCHEMA = "monai_spine/check/1"
@@ -55,8 +55,10 @@ class Fingerprint:
     grades: dict[str, dict[str, int]]
 
 
-def take(studies: Sequence[Study], facts: Sequence[VolumeFacts], sound: Sequence[VolumeFacts]) -> dict[str, Any]:
-    """The fingerprint of studies, as it is written to JSON. Only ``sound`` volumes, without errors, make spreads."""
+def fingerprint_of(
+    studies: Sequence[Study], facts: Sequence[VolumeFacts], faultless: Sequence[VolumeFacts]
+) -> dict[str, Any]:
+    """The fingerprint of studies, as it is written to JSON. Only volumes without errors make spreads."""
     pairs = [pair for study in studies for pair in level_distances(study)]
     distances = {level: [distance for lower, distance in pairs if lower is level] for level in Level}
     return {
@@ -64,7 +66,7 @@ def take(studies: Sequence[Study], facts: Sequence[VolumeFacts], sound: Sequence
         "studies": len(studies),
         "patients": len({study.patient_id for study in studies}),
         "sections": {section: sum(study.section == section for study in studies) for section in SECTIONS},
-        "series": {series_type.value: _series(series_type, studies, facts, sound) for series_type in SeriesType},
+        "series": {series_type.value: _series(series_type, studies, facts, faultless) for series_type in SeriesType},
         "labels": {condition.value: _labels(condition, studies) for condition in Condition},
         "level_distances_mm": {level.value: asdict(spread_of(mm)) for level, mm in distances.items() if mm},
         "folds": _folds(studies),
@@ -74,19 +76,12 @@ def take(studies: Sequence[Study], facts: Sequence[VolumeFacts], sound: Sequence
 def read(path: Path) -> Fingerprint:
     """Read ``fingerprint.json``, or the ``check.json`` that holds one.
 
-    Raises
-    ------
-    MissingInputError
-        If there is no such file.
-    InvalidTableError
-        If it is not JSON, or no fingerprint.
+    Raises `MissingInputError` if there is no such file.
+    Raises `InvalidTableError` if it is not JSON, or no fingerprint.
     """
     if not path.is_file():
         raise MissingInputError(f"there is no fingerprint {path}; `python -m data_prep check` writes one")
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as err:
-        raise InvalidTableError(f"{path} is not JSON: {err}") from err
+    content = read_json(path)
     if isinstance(content, dict) and content.get("schema") == _CHECK_SCHEMA:
         content = content.get("fingerprint")
     schema = content.get("schema") if isinstance(content, dict) else type(content).__name__
@@ -148,9 +143,9 @@ def _graded(counts: Mapping[str, int]) -> int:
 
 
 def _series(
-    series_type: SeriesType, studies: Sequence[Study], facts: Sequence[VolumeFacts], sound: Sequence[VolumeFacts]
+    series_type: SeriesType, studies: Sequence[Study], facts: Sequence[VolumeFacts], faultless: Sequence[VolumeFacts]
 ) -> dict[str, Any]:
-    readable, of_type = ([one for one in some if one.series_type is series_type] for some in (facts, sound))
+    readable, of_type = ([one for one in some if one.series_type is series_type] for some in (facts, faultless))
     listed = [len(study.series[series_type]) for study in studies]
     return {
         "studies": sum(count > 0 for count in listed),
@@ -169,13 +164,12 @@ def _series(
 def _labels(condition: Condition, studies: Sequence[Study]) -> dict[str, dict[str, Any]]:
     """Counts of grades, of missing labels and of points, and shares of the grades, by level."""
     result = {}
-    for n, finding in enumerate(FINDINGS):
-        if finding.condition is condition:
-            counts = _grades(studies, n)
-            total = _graded(counts)
-            shares = {grade.column: round(counts[grade.column] / total, 4) for grade in Grade} if total else None
-            points = sum(finding in study.points for study in studies)
-            result[finding.level.value] = {**counts, "points": points, "shares": shares}
+    for n in columns_of(condition):
+        counts = _grades(studies, n)
+        total = _graded(counts)
+        shares = {grade.column: round(counts[grade.column] / total, 4) for grade in Grade} if total else None
+        points = sum(FINDINGS[n] in study.points for study in studies)
+        result[FINDINGS[n].level.value] = {**counts, "points": points, "shares": shares}
     return result
 
 
@@ -186,7 +180,7 @@ def _grades(studies: Iterable[Study], n: int) -> dict[str, int]:
 
 
 def _folds(studies: Sequence[Study]) -> dict[str, dict[str, int]]:
-    spinal = [finding.condition.group is Group.SPINAL for finding in FINDINGS]
+    spinal = columns_of(Group.SPINAL)
     training = [study for study in studies if study.section == "training"]
     result = {}
     for fold in sorted({study.fold for study in training if study.fold is not None}):

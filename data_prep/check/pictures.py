@@ -17,7 +17,8 @@ from data_prep.check.entries import Point, Study
 from data_prep.check.fingerprint import Spread
 from data_prep.check.point_faults import named
 from data_prep.check.volume_facts import FEATURES, VolumeFacts
-from data_prep.check.volumes import UnusableVolumeError, Volume, read
+from data_prep.check.volumes import UnusableVolumeError, read
+from monai_spine.data.volume import Volume
 from monai_spine.geometry import plane_distance, spacing, to_voxel
 from monai_spine.spine import Finding, Level, SeriesType, Side
 

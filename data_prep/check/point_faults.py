@@ -1,7 +1,5 @@
 """What is wrong with the points and labels of one study. A point has one fault at most: the first that is found."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
@@ -31,7 +29,7 @@ def faults_of_points(study: Study, grids: Mapping[SeriesType, Sequence[Grid]]) -
         _swapped,
         _out_of_order,
         _disagreeing,
-        _at_odd_distances,
+        _at_implausible_distances,
     ]
     for check in checks:
         blamed: dict[Code, list[Blame]] = {}
@@ -102,7 +100,7 @@ def _disagreeing(points: Mapping[Finding, Point]) -> Iterator[Blame]:
                 yield Code.LEVELS_DISAGREE, f"{named(finding)} {abs(height - middle):.0f} mm {where} others", (finding,)
 
 
-def _at_odd_distances(points: Mapping[Finding, Point]) -> Iterator[Blame]:
+def _at_implausible_distances(points: Mapping[Finding, Point]) -> Iterator[Blame]:
     for upper, lower, distance in _adjacent(points):
         if not CLOSEST_MM <= distance <= FARTHEST_MM:
             code = Code.LEVELS_TOO_CLOSE if distance < CLOSEST_MM else Code.LEVELS_TOO_FAR

@@ -1,7 +1,5 @@
 """The result of a check: lines for the terminal, ``check.json``, and one HTML file with pictures, without a network."""
 
-from __future__ import annotations
-
 import json
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
@@ -17,9 +15,9 @@ from data_prep.check.fingerprint import Fingerprint
 from data_prep.check.pictures import Panel, histograms
 from data_prep.check.point_faults import named
 from data_prep.check.volume_facts import VolumeFacts
-from data_prep.faults import Fault, FaultCode, Severity, counted
+from data_prep.faults import Fault, FaultCode, Severity
 from monai_spine import __version__
-from monai_spine.errors import ExitCode, listed
+from monai_spine.errors import ExitCode, counted, listed
 from monai_spine.spine import FINDINGS, Condition, Grade, Level, SeriesType
 
 SCHEMA = "monai_spine/check/1"

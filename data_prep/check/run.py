@@ -1,13 +1,13 @@
 """The check of a datalist from reading it to writing the report."""
 
-from __future__ import annotations
-
 import functools
+import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from data_prep.check import fingerprint as fingerprints
+from data_prep.check.codes import Code
 from data_prep.check.cohort_faults import faults_between_entries, faults_between_images
 from data_prep.check.entries import Study, read_studies
 from data_prep.check.fingerprint import Fingerprint
@@ -18,13 +18,15 @@ from data_prep.check.volume_facts import VolumeFacts, facts_of
 from data_prep.check.volume_faults import faults_against, faults_between_volumes, faults_of_volume, faults_within
 from data_prep.check.volumes import UnusableVolumeError, read
 from data_prep.dicom import nifti
-from data_prep.dicom.nifti import OutputError
 from data_prep.faults import Fault, Severity
 from data_prep.workers import run as run_all
 from monai_spine.console import track
 from monai_spine.data.series_typing import PLANES
-from monai_spine.errors import InvalidOptionError
+from monai_spine.errors import InvalidOptionError, OutputError, reason_of
+from monai_spine.output_lock import output_lock
 from monai_spine.spine import FINDINGS, SeriesType
+
+logger = logging.getLogger(__name__)
 
 FOLDER = "check"
 """Beside the datalist, where no other folder is named."""
@@ -78,6 +80,22 @@ def check(
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OutputError(f"cannot make the folder {out}: {error.strerror}; name another with --out") from error
+    with output_lock(out):
+        return _check(datalist, out, studies, broken, stored, fingerprint, pictures, workers, quiet)
+
+
+def _check(  # noqa: PLR0917 - the parameters of `check`, read
+    datalist: Path,
+    out: Path,
+    studies: Sequence[Study],
+    broken: Sequence[Fault],
+    stored: Fingerprint | None,
+    fingerprint: Path | None,
+    pictures: int,
+    workers: int,
+    quiet: bool,
+) -> tuple[CheckedData, Path]:
+    folder = datalist.parent
     checked_studies = sorted(
         track(run_all(functools.partial(check_study, folder=folder), studies, workers), "studies", len(studies), quiet),
         key=lambda one: one.number,
@@ -111,18 +129,24 @@ def check_study(study: Study, folder: Path) -> CheckedStudy:
     for series_type, path in study.paths:
         try:
             volume = read(folder, path)
-        except UnusableVolumeError as error:
-            faults.append(study.fault(error.code, str(error), series_type=series_type, path=path))
+            measured = facts_of(volume, study.number, series_type, path)
+            faults += faults_of_volume(study, volume, measured)
+        except Exception as error:  # what the command is there to find must not end it
+            code = error.code if isinstance(error, UnusableVolumeError) else Code.VOLUME_FAILED
+            detail = str(error) if isinstance(error, UnusableVolumeError) else reason_of(error)
+            detail = detail.replace(str(folder / path), Path(path).name)
+            faults.append(study.fault(code, detail, series_type=series_type, path=path))
             doubtful.add(series_type)
             continue
-        measured = facts_of(volume, study.number, series_type, path)
-        faults += faults_of_volume(study, volume, measured)
         grids.setdefault(series_type, []).append((volume.affine, volume.shape))
         facts.append(measured)
         if measured.plane is not PLANES[series_type]:
             doubtful.add(series_type)
     certain = {series_type: volumes for series_type, volumes in grids.items() if series_type not in doubtful}
-    faults += [*faults_between_volumes(study, facts), *faults_of_points(study, certain), *faults_of_labels(study)]
+    try:
+        faults += [*faults_between_volumes(study, facts), *faults_of_points(study, certain), *faults_of_labels(study)]
+    except Exception as error:
+        faults.append(study.fault(Code.VOLUME_FAILED, reason_of(error)))
     return CheckedStudy(study.number, tuple(facts), tuple(faults))
 
 
@@ -144,8 +168,8 @@ def _checked(
     if stored is not None:
         faults += [*faults_against(by_number, plain, stored.spreads), *fingerprints.faults_of_shares(studies, stored)]
     faults.sort(key=lambda f: (f.code.rank, -1 if f.number is None else f.number, f.path, f.detail))  # the worst first
-    sound = _without_faults(facts, (fault for fault in faults if fault.code.severity is Severity.ERROR))
-    return CheckedData(name, studies, facts, faults, fingerprints.take(studies, facts, sound))
+    faultless = _without_faults(facts, (fault for fault in faults if fault.code.severity is Severity.ERROR))
+    return CheckedData(name, studies, facts, faults, fingerprints.fingerprint_of(studies, facts, faultless))
 
 
 def _without_faults(facts: Sequence[VolumeFacts], faults: Iterable[Fault]) -> list[VolumeFacts]:
@@ -184,4 +208,8 @@ def _draw(
 def _panels(job: tuple[Study, set[str], set[str]], folder: Path) -> tuple[int, list[Panel]]:
     study, targets, paths = job
     blamed = [finding for finding in FINDINGS if finding.name in targets]
-    return study.number, panels(study, folder, blamed, paths)
+    try:
+        return study.number, panels(study, folder, blamed, paths)
+    except Exception as error:
+        logger.debug("study %s: no picture, %s", study.study_id, reason_of(error), exc_info=error)
+        return study.number, []

@@ -6,8 +6,6 @@ of the 24 x 24 lowest frequencies but the mean are the hash (the method of Zaune
 since lumbar spines look much alike). A positive scale and an offset leave every sign as it is.
 """
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,8 +15,8 @@ import numpy.typing as npt
 from PIL import Image
 from scipy.fft import dctn
 
-from data_prep.check.volumes import Volume
 from monai_spine import geometry
+from monai_spine.data.volume import Volume
 from monai_spine.geometry import Array, Plane
 from monai_spine.spine import SeriesType
 
@@ -66,7 +64,7 @@ FEATURES = {
     "intensity_p99": Feature("99th percentile of intensity", floor=0.5),
     "midtone": Feature("median on the scale of 1st to 99th percentile", logarithmic=False, floor=0.04),
 }
-"""By the names in ``fingerprint.json``. Floors are what volumes of one protocol may differ by without being odd."""
+"""By the names in ``fingerprint.json``. Floors are what volumes of one protocol may differ by and be no outliers."""
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,6 @@ distance is measured from the median in robust standard deviations (the interqua
 units of the feature's floor, in the logarithm where the feature is one of ratios.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import combinations
@@ -17,9 +15,9 @@ from data_prep.check.codes import Code
 from data_prep.check.entries import Study
 from data_prep.check.fingerprint import Spread, spread_of
 from data_prep.check.volume_facts import FEATURES, Feature, VolumeFacts
-from data_prep.check.volumes import Volume
 from data_prep.faults import Fault
 from monai_spine.data.series_typing import PLANES
+from monai_spine.data.volume import Volume
 from monai_spine.geometry import obliquity, shear
 from monai_spine.spine import SeriesType
 
@@ -37,7 +35,7 @@ PLAUSIBLE = {
 MIXED_RATIO = 1.5
 """From here on, fields of view of one series type count as mixed: 280 and 190 mm still do not."""
 FARTHEST = 6.0
-"""Robust standard deviations from the median beyond which a value is odd."""
+"""Robust standard deviations from the median beyond which a value is an outlier."""
 RARE = 0.02
 """Share of volumes. A value that more volumes have belongs to a second protocol; it is no outlier."""
 FEWEST = 20
@@ -118,7 +116,7 @@ def distance(value: float, spread: Spread, feature: Feature) -> float:
 
 def faults_within(studies: Mapping[int, Study], facts: Sequence[VolumeFacts]) -> Iterator[Fault]:
     """Volumes with a value that lies far from the median and that hardly any other volume has."""
-    odd: dict[tuple[int, str], list[str]] = {}
+    outliers: dict[tuple[int, str], list[str]] = {}
     where = {(one.number, one.path): one for one in facts}
     for series_type in SeriesType:
         of_type = [one for one in facts if one.series_type is series_type]
@@ -129,8 +127,8 @@ def faults_within(studies: Mapping[int, Study], facts: Sequence[VolumeFacts]) ->
             far = [one for one in of_type if distance(one.features[name], spread, feature) > FARTHEST]
             if len(far) <= max(1, RARE * len(of_type)):
                 for one in far:
-                    odd.setdefault((one.number, one.path), []).append(_words(one.features[name], spread, feature))
-    for place, words in odd.items():
+                    outliers.setdefault((one.number, one.path), []).append(_words(one.features[name], spread, feature))
+    for place, words in outliers.items():
         one = where[place]
         yield studies[one.number].fault(Code.OUTLIER, "; ".join(words), series_type=one.series_type, path=one.path)
 

@@ -1,11 +1,8 @@
 """Reading the volumes of a data set: a volume is read whole, or refused with a code."""
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -15,35 +12,24 @@ from nibabel.nifti1 import Nifti1Image
 from data_prep.check.codes import Code
 from data_prep.check.entries import leaves_folder
 from data_prep.choices import MAX_BYTES
-from monai_spine.data.volume import UNREADABLE, open_volume, slice_geometry, slices_last
+from monai_spine.data.nifti_file import UNREADABLE
+from monai_spine.data.volume import Opener, Volume, not_grey, open_unpacked, open_volume, slice_geometry, slices_last
 from monai_spine.errors import (
     InvalidVolumeError,
     NoAffineError,
     NotVolumetricError,
     SingularAffineError,
+    TooLargeVolumeError,
     TwoAffinesError,
 )
-from monai_spine.geometry import Array
 
 _CODES = {
     NotVolumetricError: Code.NOT_3D,
     SingularAffineError: Code.AFFINE_SINGULAR,
     NoAffineError: Code.NO_AFFINE,
     TwoAffinesError: Code.TWO_AFFINES,
+    TooLargeVolumeError: Code.VOLUME_TOO_LARGE,
 }
-
-
-@dataclass(frozen=True)
-class Volume:
-    """Voxels ``(i, j, k)`` as float32, slices along ``k``, and the affine to RAS mm."""
-
-    voxels: npt.NDArray[np.float32]
-    affine: Array
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Voxels along each axis."""
-        return self.voxels.shape
 
 
 class UnusableVolumeError(Exception):
@@ -57,29 +43,26 @@ class UnusableVolumeError(Exception):
 def read(folder: Path, name: str) -> Volume:
     """Read a 3-D NIfTI file whose path ``name`` is relative to the datalist's folder.
 
-    Raises
-    ------
-    UnusableVolumeError
-        If the path leaves the folder, or the volume is not there, cannot be read, is not 3-D, has voxels that are not
-        finite, an affine that is absent or singular, or two that contradict each other.
+    Raises `UnusableVolumeError` if the path leaves the folder, or the volume is not there, cannot be read, is not 3-D,
+    has voxels that are not finite, an affine that is absent or singular, or two that contradict each other.
     """
     if leaves_folder(name):
         raise UnusableVolumeError(Code.PATH_OUTSIDE, "the path is absolute or climbs out of the folder")
     if not (folder / name).is_file():
         raise UnusableVolumeError(Code.VOLUME_MISSING, "there is no such file")
-    image = _open(folder / name)
-    return Volume(_voxels(image).transpose(slices_last(image)), slice_geometry(image)[0])
+    path = folder / name
+    _check_size(_open(path, open_volume).shape)
+    image = _open(path, open_unpacked)
+    return Volume(_voxels(image, path).transpose(slices_last(image)), slice_geometry(image)[0])
 
 
-def _open(path: Path) -> Nifti1Image:
+def _open(path: Path, opened: Opener) -> Nifti1Image:
     try:
         with _silence():
-            image = open_volume(path)
+            return opened(path)
     except InvalidVolumeError as err:
         detail = _without_folder(err, path).removeprefix(f"{path.name}: ")
         raise UnusableVolumeError(_CODES.get(type(err), Code.VOLUME_UNREADABLE), detail) from err
-    _check_size(image.shape)
-    return image
 
 
 @contextmanager
@@ -103,12 +86,13 @@ def _check_size(shape: tuple[int, ...]) -> None:
         )
 
 
-def _voxels(image: Nifti1Image) -> npt.NDArray[np.float32]:
+def _voxels(image: Nifti1Image, path: Path) -> npt.NDArray[np.float32]:
+    if values := not_grey(image):
+        raise UnusableVolumeError(Code.VOLUME_UNREADABLE, f"expected numbers as voxels, but found {values}")
     try:
         with np.errstate(over="ignore", invalid="ignore"):
             voxels = np.asarray(image.dataobj, dtype=np.float32)
     except UNREADABLE as err:
-        path = Path(image.file_map["image"].filename or "")
         raise UnusableVolumeError(
             Code.VOLUME_UNREADABLE, f"damaged or cut short: {_without_folder(err, path)}"
         ) from err

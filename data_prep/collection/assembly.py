@@ -1,7 +1,5 @@
 """All studies of a collection, one by one, to ``datalist.json`` and the tables beside it."""
 
-from __future__ import annotations
-
 import functools
 import shutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -25,11 +23,12 @@ from data_prep.collection.output_folder import (
 )
 from data_prep.collection.quality import Tally
 from data_prep.collection.study import TEST, TRAINING, Job, Outline, StudyResult, do_study, stored_study
-from data_prep.faults import Fault, counted
+from data_prep.faults import Fault
 from data_prep.workers import run as run_all
 from monai_spine.console import track
 from monai_spine.data.datalist import check_no_leak
-from monai_spine.errors import ExitCode
+from monai_spine.errors import ExitCode, counted
+from monai_spine.output_lock import output_lock
 
 COVERAGE = "coverage.csv"
 QUALITY = "quality.csv"
@@ -37,12 +36,17 @@ QUALITY = "quality.csv"
 
 @dataclass(frozen=True)
 class Run:
-    """How a collection is run: its folds, its processes or its cluster, and whether progress is shown."""
+    """How a collection is run."""
 
     folds: int = 5
     seed: int = 0
+    """``folds``, ``seed``: of the cross-validation."""
     workers: int = 1
+    """Processes; each does a study at a time."""
     cluster: str | None = None
+    """Address of a Dask scheduler to run on instead; its workers must see the same paths."""
+    resume: bool = False
+    """Keep volumes that an interrupted run finished."""
     quiet: bool = False
 
 
@@ -67,7 +71,7 @@ class Collection:
         """One line for people."""
         total = self.tally.counts.total()
         faults = counted(total, "fault") if total else "no faults"
-        removed = f", {self.removed} volumes of an earlier run removed" if self.removed else ""
+        removed = f", {counted(self.removed, 'volume')} of an earlier run removed" if self.removed else ""
         return f"{self.training} training and {self.test} test studies, {faults}{removed}"
 
     def report(self) -> str:
@@ -110,6 +114,19 @@ def assemble(
     InvalidOptionError
         If fewer patients are left than there are folds.
     """
+    with output_lock(out):
+        return _assemble(jobs, work, out, tables=tables, run=run, unlisted=unlisted)
+
+
+def _assemble(
+    jobs: Sequence[Job],
+    work: Callable[[Job], StudyResult],
+    out: Path,
+    *,
+    tables: Mapping[str, Sequence[str]],
+    run: Run,
+    unlisted: Iterable[Fault],
+) -> Collection:
     shelf = open_output(out)
     numbered = list(enumerate(jobs))
     done = run_all(functools.partial(do_study, work=work, shelf=shelf), numbered, run.workers, run.cluster)

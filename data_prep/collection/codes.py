@@ -1,6 +1,4 @@
-"""What is odd about a study of a collection: found, reported and kept, never a reason to crash."""
-
-from __future__ import annotations
+"""What can be wrong with a study of a collection: it is reported, and never ends the run."""
 
 from enum import unique
 
@@ -11,6 +9,7 @@ from data_prep.faults import FaultCode, warning
 class Code(FaultCode):
     """Stable codes of ``quality.csv``: extended, never renamed. Collections do not rank them: all are warnings."""
 
+    STUDY_FAILED = warning("the study could not be processed; it is left out of the datalist")
     NO_VOLUME = warning("none of the study's series became a volume; the study is left out of the datalist")
     NO_SERIES_TYPE = warning("the study has no volume of a series type; the datalist leaves the type out")
     NO_IMAGES = warning("a series of the tables has no DICOM file")
@@ -21,7 +20,7 @@ class Code(FaultCode):
     REFUSED_STACK = warning("the converter refused images; manifest.csv or series.csv says why")
     REFUSED_FILE = warning("files that could not be read")
     FOUR_DIMENSIONAL = warning("a volume over time, which no series type expects; left out of the datalist")
-    TYPE_NOT_TOLD = warning("a series whose type is not given and cannot be derived for sure; left out: give it")
+    TYPE_UNKNOWN = warning("a series whose type is not given and cannot be derived for sure; left out: give it")
     TYPE_CONTRADICTED = warning("a series whose slices cannot be of the type that was given; left out")
     IN_BOTH_SECTIONS = warning("the patient also has a labelled study; do not judge a model by this one")
     NO_POINT = warning("a label without a point")

@@ -3,8 +3,6 @@
 A finding is read in its source stack: of the stacks that show its point, the one with the nearest plane.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path

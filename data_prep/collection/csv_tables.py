@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from data_prep.faults import counted
-from monai_spine.errors import InvalidTableError, MissingInputError, listed
+from monai_spine.csv_cells import read_text_table
+from monai_spine.errors import InvalidTableError, MissingInputError, counted, listed
 
 if TYPE_CHECKING:
     import pandera.pandas as pa
@@ -23,21 +23,12 @@ SHOWN = 20
 def read_csv(path: Path, expected: str) -> pd.DataFrame:
     """A CSV with every cell a string without blanks around it, empty ones ``""``.
 
-    Raises
-    ------
-    MissingInputError
-        If there is no such file; ``expected`` ends the message.
-    InvalidTableError
-        If it cannot be read as a CSV.
+    Raises `MissingInputError` if there is no such file; ``expected`` ends the message.
+    Raises `InvalidTableError` if it cannot be read as a CSV.
     """
     if not path.is_file():
         raise MissingInputError(f"there is no file {path}; expected {expected}")
-    try:
-        table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
-    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as err:
-        raise InvalidTableError(f"{path}: not a readable CSV: {err}") from err
-    if not isinstance(table.index, pd.RangeIndex):
-        raise InvalidTableError(f"{path}: expected as many cells in each row as in the header, but there are more")
+    table = read_text_table(path)
     return table.apply(lambda column: column.str.strip())
 
 
@@ -60,10 +51,7 @@ def faults(table: pd.DataFrame, schema: pa.DataFrameSchema, name: str) -> list[s
 def raise_faults(where: Path, messages: Sequence[str]) -> None:
     """Raise one error that lists all faults.
 
-    Raises
-    ------
-    InvalidTableError
-        If there are any.
+    Raises `InvalidTableError` if there are any.
     """
     if messages:
         raise InvalidTableError(f"{where}: {counted(len(messages), 'fault')}: {listed(messages, '; ', SHOWN)}")

@@ -1,7 +1,5 @@
 """The folder that a collection is written to: what lies in it already, and files written whole."""
 
-from __future__ import annotations
-
 import csv
 import json
 import shutil
@@ -12,11 +10,11 @@ from typing import TextIO
 
 from data_prep.collection.study import TEST, TRAINING, Entry
 from data_prep.dicom import sidecar
-from data_prep.dicom.nifti import OutputError, output_errors
-from data_prep.dicom.output_folder import remove_partial
+from data_prep.dicom.nifti import output_errors
+from monai_spine.csv_cells import neutral
 from monai_spine.data.datalist import SCHEMA
-from monai_spine.errors import InvalidOptionError, listed
-from monai_spine.files import whole_file
+from monai_spine.errors import InvalidOptionError, OutputError, listed
+from monai_spine.files import remove_partial, whole_file
 from monai_spine.spine import TARGETS
 
 DATALIST = "datalist.json"
@@ -63,10 +61,7 @@ def open_output(out: Path) -> Path:
 
     An earlier datalist is removed first: a datalist in the folder means that everything beside it is complete.
 
-    Raises
-    ------
-    OutputError
-        If the folder cannot be created or written to.
+    Raises `OutputError` if the folder cannot be created or written to.
     """
     shelf = out / SHELF
     try:
@@ -112,10 +107,7 @@ def _is_ours(path: Path) -> bool:
 def output_file(path: Path) -> Iterator[TextIO]:
     """A text file of the output that is there whole when the block ends, and not at all when it fails.
 
-    Raises
-    ------
-    OutputError
-        If it cannot be written.
+    Raises `OutputError` if it cannot be written.
     """
     with output_errors(path), whole_file(path) as partial, partial.open("w", encoding="utf-8", newline="") as file:
         yield file
@@ -127,7 +119,7 @@ def output_table(path: Path, columns: Sequence[str]) -> Iterator[Callable[[Itera
     with output_file(path) as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(columns)
-        yield writer.writerows
+        yield lambda rows: writer.writerows([neutral(cell) for cell in row] for row in rows)
 
 
 class DatalistWriter:
@@ -144,10 +136,7 @@ class DatalistWriter:
     def add(self, section: str, entry: Entry) -> None:
         """Add an entry; no training entry may follow a test entry.
 
-        Raises
-        ------
-        ValueError
-            If it does.
+        Raises `ValueError` if it does.
         """
         if section != self._section:
             self._open_test()

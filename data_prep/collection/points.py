@@ -1,7 +1,5 @@
 """Points of one study: which of them contradict each other, and where a finding without a point probably lies."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import TypeVar

@@ -1,7 +1,5 @@
 """The data-quality report that people read: faults by code, and which findings the images cover."""
 
-from __future__ import annotations
-
 from collections import Counter, defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -9,9 +7,9 @@ from dataclasses import dataclass, field
 import pandas as pd
 
 from data_prep.collection.coverage_table import CoverageRow
-from data_prep.faults import Fault, FaultCode, counted
+from data_prep.faults import Fault, FaultCode
 from monai_spine.data.coverage import VIEWS
-from monai_spine.errors import listed
+from monai_spine.errors import counted, listed
 from monai_spine.spine import FINDINGS, Group, Level
 
 COLUMNS = ("study_id", "series_id", "target", "code", "detail")

@@ -1,14 +1,13 @@
 """One study of a collection: its DICOM folder to volumes, and its result, which a shelf stores."""
 
-from __future__ import annotations
-
 import json
-import tempfile
-from collections.abc import Callable, Sequence
+import logging
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
+from data_prep import scratch
 from data_prep.choices import MAX_BYTES
 from data_prep.collection.codes import Code
 from data_prep.dicom import nifti, sources
@@ -19,6 +18,11 @@ from data_prep.dicom.refusals import Reason
 from data_prep.dicom.sources import Source
 from data_prep.dicom.tables import FileRow, frameless_row, sorted_files
 from data_prep.faults import Fault
+from monai_spine.errors import reason_of
+from monai_spine.geometry import Array
+from monai_spine.spine import FINDINGS, MISSING, Finding, SeriesType
+
+logger = logging.getLogger(__name__)
 
 DEPTH = 3
 """Parts of a path ``<study>/<series>/<instance>.dcm``."""
@@ -40,8 +44,8 @@ def convert_study(images: Path, study: str, settings: Settings) -> JobResult:
     """
     if not (images / study).is_dir():
         return JobResult((), ())
-    with tempfile.TemporaryDirectory(prefix="monai-spine-") as scratch:
-        files = find_files(images / study, study, Path(scratch))
+    with scratch.folder() as unpacked:
+        files = find_files(images / study, study, unpacked)
         inside = [source for source in files if source.path.count("/") == DEPTH - 1]
         headers = [read_header(source, max_bytes=settings.max_bytes) for source in inside]
         results = [run_job(job, settings) for job in plan(headers, images, "folder", None)]
@@ -53,11 +57,45 @@ def convert_study(images: Path, study: str, settings: Settings) -> JobResult:
     return JobResult(tuple(manifest), tuple(sorted_files(rows)))
 
 
-def find_files(folder: Path, name: str, scratch: Path, max_bytes: int = MAX_BYTES) -> list[Source]:
+def find_files(folder: Path, name: str, unpacked: Path, max_bytes: int = MAX_BYTES) -> list[Source]:
     """All input files below a path, as `sources.find` has them, their names put under ``name``."""
     return [
         Source(f"{name}/{source.path}", source.location, source.reason, source.detail)
-        for source in sources.find(folder, scratch, max_bytes)
+        for source in sources.find(folder, unpacked, max_bytes)
+    ]
+
+
+def make_entry(
+    study: str,
+    patient: str,
+    volumes: Mapping[SeriesType, Sequence[str]],
+    labels: Sequence[int] | None,
+    points: Mapping[Finding, Array] | None,
+) -> tuple[Entry | None, list[Fault]]:
+    """A study's entry, and a fault for each series type that it lacks.
+
+    It has no entry without a volume. ``volumes`` are relative to the datalist, ``points`` in RAS mm; None leaves
+    labels or points out.
+    """
+    if not any(volumes.values()):
+        return None, [Fault(Code.NO_VOLUME, "left out of the datalist", study=study)]
+    entry: Entry = {"study_id": study, "patient_id": patient}
+    entry |= {series_type.value: list(volumes[series_type]) for series_type in SeriesType if volumes[series_type]}
+    if labels is not None:
+        entry["label"] = list(labels)
+    if points is not None:
+        placed = [finding for finding in FINDINGS if finding in points]
+        entry["points"] = {finding.name: [round(float(mm), 4) for mm in points[finding]] for finding in placed}
+    absent = [series_type for series_type in SeriesType if not volumes[series_type]]
+    return entry, [Fault(Code.NO_SERIES_TYPE, series_type.title, study=study) for series_type in absent]
+
+
+def label_faults(study: str, labels: Sequence[int], placed: Container[Finding]) -> list[Fault]:
+    """Labels without points and points without labels."""
+    return [
+        Fault(Code.NO_LABEL if label == MISSING else Code.NO_POINT, "", study=study, targets=(finding.name,))
+        for finding, label in zip(FINDINGS, labels, strict=True)
+        if (label == MISSING) == (finding in placed)
     ]
 
 
@@ -92,6 +130,20 @@ class Outline:
     label: tuple[int, ...] | None
     refused: bool
     listed: bool
+
+
+def failed_study(study: str, folder: str, section: str, error: Exception) -> StudyResult:
+    """A study that failed in any way: it is left out with the reason, and the others go on.
+
+    Raises
+    ------
+    OutputError, OSError, MemoryError
+        If the machine failed, not the study.
+    """
+    reason = reason_of(error)
+    logger.debug("study %s failed", study, exc_info=error)
+    fault = Fault(Code.STUDY_FAILED, reason, study=study)
+    return StudyResult(study, folder, section, entry=None, faults=[fault], refused=True)
 
 
 def do_study(job: tuple[int, Job], work: Callable[[Job], StudyResult], shelf: Path) -> Outline:

@@ -3,24 +3,26 @@
 from __future__ import annotations
 
 import functools
-import tempfile
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from data_prep import scratch
 from data_prep.choices import MAX_BYTES
-from data_prep.dicom import job, output_folder, sources, tables
+from data_prep.dicom import job, output_folder, sources, studies, tables
 from data_prep.dicom.frames import FileHeader, Frame
 from data_prep.dicom.headers.reader import read_header
 from data_prep.dicom.job import Job, JobResult, Settings
 from data_prep.dicom.output_folder import NameBy
+from data_prep.dicom.rejoining import rejoined
 from data_prep.dicom.sources import Source
-from data_prep.dicom.tables import FileRow, ManifestRow
 from data_prep.workers import run as run_all
 from monai_spine.console import track
 from monai_spine.errors import ExitCode, SpineError
+from monai_spine.files import remove_partial
+from monai_spine.output_lock import output_lock
 
 HEADERS_PER_TASK = 64
 """Files whose headers one task of a worker reads: one file a task would cost more to hand out than to read."""
@@ -104,8 +106,9 @@ def convert(
         If the input is absent or holds no DICOM image; if the output cannot be written or holds other volumes.
     """
     output_folder.open_folder(out, source)
-    with tempfile.TemporaryDirectory(prefix="monai-spine-") as scratch:
-        files = sources.find(source, Path(scratch), max_bytes)
+    with output_lock(out), scratch.folder(out if cluster else None) as unpacked:
+        remove_partial(out)  # only now: until here they may have been those of another run
+        files = sources.find(source, unpacked, max_bytes)
         headers = read_headers(files, max_bytes=max_bytes, workers=workers, cluster=cluster, quiet=quiet)
         salt = None if keep_uids else output_folder.random_salt(out, resume)
         jobs = plan(headers, source, name_by, salt)
@@ -122,11 +125,11 @@ def convert(
             max_bytes=max_bytes,
         )
         results = list(_run(jobs, settings, workers, cluster, quiet))
-    output_folder.remove_partial(out)
-    summary = _finish(out, headers, results)
-    output_folder.remove_volumes(out, earlier - {row.nifti for result in results for row in result.manifest})
-    output_folder.keep_salt(out, None)
-    return summary
+        remove_partial(out)
+        summary = _finish(out, headers, results)
+        output_folder.remove_volumes(out, earlier - {row.nifti for result in results for row in result.manifest})
+        output_folder.keep_salt(out, None)
+        return summary
 
 
 def read_headers(
@@ -144,15 +147,23 @@ def _read_chunk(chunk: Sequence[Source], max_bytes: int) -> list[FileHeader]:
     return [read_header(source, max_bytes=max_bytes) for source in chunk]
 
 
-def plan(headers: Sequence[FileHeader], source: Path, name_by: NameBy, salt: str | None) -> list[Job]:
+def plan(
+    headers: Sequence[FileHeader], source: Path, name_by: NameBy, salt: str | None, *, one_study: bool = False
+) -> list[Job]:
     """One job per series, or per group of series among which one stack may have been sent under several UIDs.
 
     A series is never divided among jobs, since its job numbers its volumes: two jobs would overwrite each other's. The
     largest jobs come first, so that at the end no process works alone on a long one.
+
+    Parameters
+    ----------
+    one_study
+        Whether the user says that all files are of one study, so of one patient.
     """
-    frames = [frame for header in headers for frame in header.frames]
+    frames = rejoined([frame for header in headers for frame in header.frames])
+    named = output_folder.with_names(frames, source, name_by, salt, one_study=one_study)
     series: dict[tuple[str, str], list[Frame]] = defaultdict(list)
-    for frame in output_folder.with_names(frames, source, name_by, salt):
+    for frame in studies.separated(named, given=one_study or name_by == "folder"):
         series[frame.identity.names].append(frame)
     groups = list(series.values()) if name_by == "folder" else _joinable(series.values())
     jobs = [Job(tuple(group)) for group in groups]
@@ -188,8 +199,12 @@ def _finish(out: Path, headers: Sequence[FileHeader], results: Sequence[JobResul
     manifest = sorted(row for result in results for row in result.manifest)
     files = [row for result in results for row in result.files]
     files += [tables.frameless_row(header) for header in headers if not header.frames]
-    tables.write(out / "manifest.csv", ManifestRow, manifest)
-    tables.write(out / "files.csv", FileRow, tables.sorted_files(files))
+    files = tables.sorted_files(files)
+    tables.write(out / "manifest.csv", manifest)
+    tables.write(out / "files.csv", files)
+    (out / "refused.csv").unlink(missing_ok=True)
+    if refused := tables.refused_rows(files):
+        tables.write(out / "refused.csv", refused)
     counts = Counter(row.status for row in files)
     if not manifest and not counts["refused"]:
         raise SpineError(f"no DICOM image among the {len(headers)} files of the input; see {out / 'files.csv'}")

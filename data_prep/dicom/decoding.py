@@ -6,14 +6,15 @@ would apply the first frame's rescale to all, invert MONOCHROME1, or believe a w
 
 from __future__ import annotations
 
-import tempfile
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+from pydicom.uid import UID
 
+from data_prep import scratch
 from data_prep.dicom import simpleitk
 from data_prep.dicom.frames import Pixels
 from data_prep.dicom.headers.codestream import precision
@@ -34,15 +35,15 @@ def decode(pixels: Pixels, index: int) -> Stored:
     if index >= len(streams):
         raise Refused(Reason.TRUNCATED, f"{len(streams)} compressed frames of {pixels.frames}")
     bits = _bits(pixels, streams[index])
-    with tempfile.TemporaryDirectory(prefix="monai-spine-") as folder:
-        path = Path(folder) / "frame.dcm"
+    with scratch.folder() as folder:
+        path = folder / "frame.dcm"
         _write_pixels_alone(path, replace(pixels, bits_stored=bits), streams[index])
         try:
             image = simpleitk.read_file(str(path), pixels.rows * pixels.columns * simpleitk.VALUE_BYTES)
         except simpleitk.CrashedError as error:
             raise Refused(Reason.UNREADABLE, "pixel data crash the decoder") from error
     if image is None:
-        raise Refused(Reason.UNREADABLE, "pixel data do not decode")
+        raise Refused(Reason.UNREADABLE, f"pixel data of the transfer syntax {UID(pixels.syntax).name} do not decode")
     decoded = image.values.reshape(-1)
     if decoded.size != pixels.rows * pixels.columns:
         raise Refused(Reason.UNREADABLE, "pixel data decode to another matrix than the header's")
@@ -96,7 +97,7 @@ def _write_pixels_alone(path: Path, pixels: Pixels, codestream: bytes) -> None:
     """Write a DICOM file with a pixel module and nothing else."""
     from pydicom.dataset import Dataset, FileMetaDataset
     from pydicom.encaps import encapsulate
-    from pydicom.uid import UID, MRImageStorage, generate_uid
+    from pydicom.uid import MRImageStorage, generate_uid
 
     dataset = Dataset()
     dataset.SOPClassUID, dataset.SOPInstanceUID = MRImageStorage, generate_uid()

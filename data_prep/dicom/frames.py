@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -62,11 +62,14 @@ class Geometry:
         ImagePositionPatient, mm.
     spacing
         PixelSpacing: mm between rows, then between columns.
+    decimals
+        How many decimals the position is written with; None where it is stored as binary numbers.
     """
 
     orientation: Vector
     position: Vector
     spacing: Vector
+    decimals: int | None = field(default=None, compare=False)
 
     @property
     def normal(self) -> npt.NDArray[np.float64]:
@@ -76,11 +79,39 @@ class Geometry:
         return normal / np.linalg.norm(normal)
 
 
+@dataclass(frozen=True, slots=True, order=True)
+class Patient:
+    """Digests of the values that tell patients apart; each is empty where the header has no value.
+
+    Only whether two of them are equal is ever used: no output holds a digest.
+    """
+
+    number: str = ""
+    name: str = ""
+    birth_date: str = ""
+    sex: str = ""
+
+    @property
+    def is_known(self) -> bool:
+        """Whether the header has a PatientID, or a name."""
+        return bool(self.number or self.name)
+
+    def differs(self, other: Patient) -> bool:
+        """Whether these are two patients: a value that both headers have is not the same."""
+        pairs = (
+            (self.number, other.number),
+            (self.name, other.name),
+            (self.birth_date, other.birth_date),
+            (self.sex, other.sex),
+        )
+        return any(own and others and own != others for own, others in pairs)
+
+
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """The study and series that a frame belongs to, and the names of its output folder and file.
+    """The patient, study and series that a frame belongs to, and the names of its output folder and file.
 
-    ``patient`` is a digest of the PatientID. It separates two patients whose UIDs an anonymiser made equal.
+    ``examination`` is a digest of the study's date, time, number and accession number; empty if it has none of them.
     """
 
     study: str
@@ -90,7 +121,8 @@ class Identity:
     series_number: int | None
     frame_of_reference: str
     description: str
-    patient: str
+    patient: Patient
+    examination: str = ""
 
     @property
     def names(self) -> tuple[str, str]:
@@ -126,6 +158,8 @@ class Frame:
         White-listed sequence parameters for the sidecar. Frames with equal parameters share one object.
     reason, detail
         Set when this frame cannot be used, whatever its neighbours are.
+    note
+        What ``detail`` of its stack says in any case, such as how the header had to be understood.
     """
 
     path: str
@@ -142,6 +176,11 @@ class Frame:
     parameters: tuple[tuple[str, object], ...] = field(default=(), compare=False)
     reason: Reason | None = None
     detail: str = ""
+    note: str = ""
+
+    def noted(self, note: str) -> Frame:
+        """The frame with a further note, unless it has that already."""
+        return self if note in self.note else replace(self, note="; ".join(filter(None, (self.note, note))))
 
     @property
     def number(self) -> int:

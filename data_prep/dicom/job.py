@@ -13,13 +13,13 @@ import numpy as np
 from data_prep.choices import MAX_BYTES
 from data_prep.dicom import nifti, sidecar
 from data_prep.dicom.frames import Frame
-from data_prep.dicom.nifti import OutputError
 from data_prep.dicom.refusals import Reason, Refused
 from data_prep.dicom.stacks.series import split_job
 from data_prep.dicom.stacks.splitting import Stack
-from data_prep.dicom.tables import FileRow, ManifestRow, unused_row
+from data_prep.dicom.tables import FileRow, ManifestRow, refused_row, unused_row
 from data_prep.dicom.verification import verify, verify_values
 from monai_spine import __version__
+from monai_spine.errors import OutputError
 
 logger = logging.getLogger(__name__)
 
@@ -73,8 +73,13 @@ def run_job(job: Job, settings: Settings) -> JobResult:
     except Exception as error:  # one series of thousands must not end the run
         logger.debug("a series could not be converted", exc_info=True)
         refusal = Refused(Reason.UNREADABLE, f"{type(error).__name__} while converting")
-        rows = tuple(unused_row(frame, "refused", frame.reason or refusal.reason) for frame in job.frames)
+        rows = tuple(_refused_row(frame, refusal) for frame in job.frames)
         return JobResult((_manifest_row(Stack((job.frames,)), 0, "", refusal),), rows)
+
+
+def _refused_row(frame: Frame, refusal: Refused) -> FileRow:
+    reason, detail = (frame.reason, frame.detail) if frame.reason else (refusal.reason, refusal.detail)
+    return refused_row(frame.path, frame.index, reason, detail)
 
 
 def _convert_series(job: Job, settings: Settings) -> JobResult:
@@ -103,7 +108,7 @@ def _convert_stack(stack: Stack, number: int, settings: Settings) -> tuple[Manif
             raise Refused(stack.reason, stack.detail)
         _write(stack, Path(settings.out) / name, settings)
     except Refused as refusal:
-        rows = [unused_row(frame, "refused", frame.reason or refusal.reason) for frame in stack.frames]
+        rows = [_refused_row(frame, refusal) for frame in stack.frames]
         return _manifest_row(stack, number, "", refusal), rows
     rows = [
         FileRow(frame.path, frame.index, "used", "", name, k, t if stack.is_4d else None)

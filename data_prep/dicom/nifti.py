@@ -16,9 +16,10 @@ from isal import igzip, isal_zlib
 
 from data_prep.dicom.frames import Frame
 from data_prep.dicom.pixels import confirmed_frames
-from data_prep.dicom.stacks.placement import rigid
-from monai_spine.errors import SpineError
+from data_prep.dicom.stacks.placement import qform, quaternion, rigid
+from monai_spine.errors import OutputError
 from monai_spine.files import write_bytes
+from monai_spine.geometry import spacing
 
 LEVEL = 1
 """ISA-L's deflate level: level 1 is ten times as fast as zlib's default, for files of about the same size."""
@@ -35,10 +36,6 @@ themselves over longer distances: files grow by 0.2 %."""
 
 Array = npt.NDArray[np.float64]
 Stored = npt.NDArray[np.generic]
-
-
-class OutputError(SpineError):
-    """The output cannot be written."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +101,11 @@ def header(shape: tuple[int, ...], dtype: np.dtype[np.generic], affine: Array, s
     made = nib.Nifti1Header()
     made.set_data_dtype(dtype)
     made.set_data_shape(shape)
-    made.set_qform(rigid(affine, shape), code="scanner")
+    nearest = rigid(affine, shape)
+    made.set_qform(nearest, code="scanner")
+    turn = nearest[:3, :3] / spacing(nearest) * (1.0, 1.0, float(made["pixdim"][0]))
+    made["quatern_b"], made["quatern_c"], made["quatern_d"] = quaternion(turn)
+    made["qoffset_x"], made["qoffset_y"], made["qoffset_z"] = qform(affine, shape)[:3, 3]
     made.set_sform(affine, code="scanner")
     made.set_xyzt_units("mm", "sec")
     made["vox_offset"] = 352

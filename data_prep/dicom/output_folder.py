@@ -16,9 +16,9 @@ from pathlib import Path, PurePosixPath
 from typing import Literal
 
 from data_prep.dicom.frames import Frame, Identity
-from data_prep.dicom.nifti import OutputError, sidecar_path
-from monai_spine.errors import SpineError
-from monai_spine.files import PARTIAL
+from data_prep.dicom.nifti import sidecar_path
+from monai_spine.csv_cells import plain
+from monai_spine.errors import OutputError, SpineError
 
 NameBy = Literal["uid", "folder"]
 
@@ -31,7 +31,7 @@ _NOT_PLAIN = re.compile(r"[^\w.+=@-]+")
 
 
 def open_folder(out: Path, source: Path) -> None:
-    """Create the output folder, and remove unfinished files of a killed run.
+    """Create the output folder.
 
     Raises
     ------
@@ -47,13 +47,6 @@ def open_folder(out: Path, source: Path) -> None:
         resolved.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OutputError(f"cannot create the output folder {out}: {error.strerror}") from error
-    remove_partial(out)
-
-
-def remove_partial(out: Path) -> None:
-    """Remove files that a killed run, or a killed worker of this run, left half written."""
-    for path in out.rglob(f".*{PARTIAL}"):
-        path.unlink(missing_ok=True)
 
 
 def random_salt(out: Path, resume: bool) -> str:
@@ -75,7 +68,7 @@ def earlier_volumes(out: Path) -> set[str]:
     """The volumes that a manifest in the output folder lists and that are still there, relative to the folder."""
     try:
         with (out / "manifest.csv").open(newline="", encoding="utf-8") as file:
-            listed = {row.get("nifti") or "" for row in csv.DictReader(file)}
+            listed = {plain(row.get("nifti") or "") for row in csv.DictReader(file)}
     except (OSError, UnicodeDecodeError, csv.Error):
         return set()
     return {name for name in listed if _is_inside(name) and (out / name).is_file()}
@@ -122,7 +115,9 @@ def hashed_uid(uid: str, salt: str) -> str:
     return f"2.25.{int.from_bytes(digest, 'big')}"
 
 
-def with_names(frames: Iterable[Frame], source: Path, name_by: NameBy, salt: str | None) -> list[Frame]:
+def with_names(
+    frames: Iterable[Frame], source: Path, name_by: NameBy, salt: str | None, *, one_study: bool = False
+) -> list[Frame]:
     """The frames with the study and series names under which their volumes are written.
 
     Parameters
@@ -133,15 +128,19 @@ def with_names(frames: Iterable[Frame], source: Path, name_by: NameBy, salt: str
         ``uid`` for StudyInstanceUID and SeriesInstanceUID, ``folder`` for ``<study>/<series>/*.dcm``.
     salt
         Replace UIDs by hashes with this salt; None to keep them.
+    one_study
+        Give all frames the same study name.
     """
     identities: dict[object, Identity] = {}
     named = []
     for frame in frames:
-        nameless = not (frame.identity.study and frame.identity.series)
-        folder = frame.path.rpartition("/")[0] if name_by == "folder" or nameless else ""
+        by_folder = name_by == "folder" or not frame.identity.series
+        folder = frame.path.rpartition("/")[0] if by_folder else ""
         key = (folder, frame.identity)
         if key not in identities:
             identities[key] = _named(frame.identity, folder, source, name_by, salt)
+            if one_study:
+                identities[key] = replace(identities[key], study_name="study")
         identity = identities[key]
         named.append(frame if identity == frame.identity else replace(frame, identity=identity))
     return _without_clashes(named)
@@ -169,15 +168,15 @@ def _renamed(identity: Identity) -> Identity:
 def _named(identity: Identity, folder: str, source: Path, name_by: NameBy, salt: str | None) -> Identity:
     study, series = identity.study, identity.series
     if salt is not None:
-        study, series = hashed_uid(study, salt), hashed_uid(series, salt)
+        study, series = (hashed_uid(uid, salt) if uid else "" for uid in (study, series))
         identity = replace(identity, study=study, series=series)
     if name_by == "folder":
         study, series = _folders(folder, source)
-    elif not (identity.study and identity.series):
-        # Without UIDs, files of two folders may be of two series. A digest of the folder tells them apart, since its
+    elif not series:
+        # Without a UID, files of two folders may be of two series. A digest of the folder tells them apart, since its
         # name may be a patient's.
         digest = hashlib.blake2b(folder.encode("utf-8", "replace"), digest_size=6).hexdigest()
-        series = f"{_plain(series, 'series') if series else 'series'}-{digest}"
+        series = f"series-{digest}"
     return replace(identity, study_name=_plain(study, "study"), series_name=_plain(series, "series"))
 
 

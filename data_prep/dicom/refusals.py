@@ -20,6 +20,9 @@ class Reason(str, Enum):
     AMBIGUOUS_VOLUMES = "AMBIGUOUS_VOLUMES"  # positions repeat; the headers do not say which images form a volume
     LOCALIZER = "LOCALIZER"  # a scout: ImageType says so, or one series has slices in several planes
 
+    # of a study (`data_prep.dicom.studies`, `data_prep.dicom.rejoining`)
+    MIXED_PATIENTS = "MIXED_PATIENTS"  # images that may be of one patient or of several: neither is proven
+
     # of a header (`data_prep.dicom.headers`) or its pixel data (`data_prep.dicom.pixels`)
     MOSAIC = "MOSAIC"  # all slices of a volume are tiled into one image
     NO_GEOMETRY = "NO_GEOMETRY"  # position, orientation or pixel spacing is absent or impossible

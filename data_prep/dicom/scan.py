@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from data_prep import scratch
 from data_prep.choices import MAX_BYTES
 from data_prep.dicom import sources
 from data_prep.dicom.convert import plan, read_headers
@@ -89,8 +89,8 @@ def scan(
     MissingInputError
         If there is no such path, or no file under it.
     """
-    with tempfile.TemporaryDirectory(prefix="monai-spine-") as scratch:
-        files = sources.find(source, Path(scratch), max_bytes)
+    with scratch.folder() as unpacked:
+        files = sources.find(source, unpacked, max_bytes)
         headers = read_headers(files, max_bytes=max_bytes, workers=workers, quiet=quiet)
     if not headers:
         raise MissingInputError(f"expected DICOM files to scan, but {source} holds no file at all")

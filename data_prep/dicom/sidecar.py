@@ -7,7 +7,7 @@ import json
 from collections.abc import Collection
 from pathlib import Path
 
-from data_prep.dicom.frames import Frame
+from data_prep.dicom.frames import Frame, Identity
 from data_prep.dicom.nifti import file_checksum, sidecar_path
 from data_prep.dicom.stacks.splitting import Stack
 from monai_spine.data.sidecars import SCHEMA
@@ -38,6 +38,7 @@ def content(stack: Stack, checksum: int, source: str, converter: str, exceptions
         "PixelReader": f"monai_spine alone: {', '.join(sorted(exceptions))}" if exceptions else "SimpleITK",
         "SeriesDescription": first.identity.description,
         "StudyInstanceUID": first.identity.study,
+        "Study": _own_name(first.identity),
         "SeriesInstanceUID": first.identity.series,
         "SeriesNumber": first.identity.series_number,
         "Plane": plane.value if plane else None,
@@ -56,6 +57,12 @@ def content(stack: Stack, checksum: int, source: str, converter: str, exceptions
     }
     present = {key: value for key, value in record.items() if value not in (None, "", [])}
     return (json.dumps(present, indent=2, sort_keys=True) + "\n").encode("utf-8")
+
+
+def _own_name(identity: Identity) -> str:
+    """The study's name where the UID does not tell it from another patient's; empty where it does."""
+    ours = (f"{identity.study}-", "study-")  # names that `data_prep.dicom.studies` gives
+    return identity.study_name if identity.study_name.startswith(ours) else ""
 
 
 def _volumes(stack: Stack) -> list[dict[str, object]] | None:
@@ -77,12 +84,26 @@ def is_finished(volume: Path, source: str) -> bool:
 
 
 def source_digest(stack: Stack) -> str:
-    """A digest of the headers of a stack, by which a resumed run recognises a volume that it has already written."""
+    """A digest of a stack's files and of how they were understood; a resumed run recognises its volumes by it.
+
+    It covers every byte of the files, since an editor of pixels may leave headers, sizes and times as they are. Reading
+    them takes little time: they are read again at once, or not at all.
+    """
     digest = hashlib.blake2b(digest_size=16)
+    for location in dict.fromkeys(frame.pixels.location for frame in stack.frames):
+        digest.update(f"{_checksum(location):08x}".encode())
     for number, volume in enumerate(stack.volumes):
         for frame in volume:
             digest.update(f"({number}, {_header_text(frame)})".encode())
     return digest.hexdigest()
+
+
+def _checksum(location: str) -> int:
+    """CRC-32 of a file; 0 if it cannot be read, for which its stack is refused later."""
+    try:
+        return file_checksum(Path(location))[0]
+    except OSError:
+        return 0
 
 
 def _header_text(frame: Frame) -> str:

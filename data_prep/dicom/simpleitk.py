@@ -115,7 +115,7 @@ class _Process:
         with _unnamed_file() as file:
             file.truncate(size)  # a page takes up space only once it is written to
             self._shared = mmap.mmap(file.fileno(), size)
-            self._process = subprocess.Popen(
+            self._process = subprocess.Popen(  # noqa: S603 - our own interpreter and module, without a shell
                 [sys.executable, "-m", "data_prep.dicom.simpleitk", str(file.fileno()), str(size)],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,

@@ -1,17 +1,20 @@
 """The input files of a conversion: of a single file, a folder tree, a DICOMDIR or a zip archive.
 
-Every file becomes a `Source`, readable or not, so that the tables can account for it. Only folders, archives and
-DICOMDIRs are opened here. Archives are unpacked under numbers instead of the names of their entries.
+Every file becomes a `Source`, readable or not, so that the tables can account for it. Only folders, archives, gzip
+files and DICOMDIRs are opened here. Archives are unpacked under numbers instead of the names of their entries.
 """
 
 from __future__ import annotations
 
+import gzip
 import os
+import shutil
 import stat
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import IO
 
 from data_prep.choices import MAX_BYTES
 from data_prep.dicom.refusals import Reason, Refused
@@ -19,6 +22,53 @@ from monai_spine.errors import MissingInputError, SpineError
 
 CHUNK = 1 << 20
 """Bytes that are unpacked at a time."""
+
+RATIO, LEAST_ALLOWED = 100, 64 << 20
+"""An archive may unpack to so many times its own bytes, or to so many bytes if that is more. Images pack to a tenth at
+best; a bomb to a thousandth."""
+
+Packed = IO[bytes] | gzip.GzipFile
+GZIP = b"\x1f\x8b"
+_OTHER_GZIP = (".nii.gz", ".tar.gz")
+"""Ends of the names of packed files that are no single DICOM file."""
+
+
+class Allowance:
+    """How many bytes may still be unpacked.
+
+    Parameters
+    ----------
+    most
+        Bytes in all.
+    whole
+        The allowance that this one is a part of.
+    """
+
+    def __init__(self, most: int, whole: Allowance | None = None) -> None:
+        self._left, self._whole = most, whole
+
+    def use(self, count: int) -> None:
+        """Count bytes that are about to be written.
+
+        Raises
+        ------
+        Refused
+            ``TOO_LARGE`` if too many have been written already.
+        """
+        if count > self.left:
+            raise Refused(Reason.TOO_LARGE, "the archive unpacks to more bytes than are allowed, or than the disk has")
+        self._left -= count
+        if self._whole is not None:
+            self._whole.use(count)
+
+    @property
+    def left(self) -> int:
+        """Bytes that may still be written."""
+        return self._left if self._whole is None else min(self._left, self._whole.left)
+
+    def of_file(self, path: Path) -> Allowance:
+        """The part of a packed file."""
+        return Allowance(max(LEAST_ALLOWED, RATIO * path.stat().st_size), self)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,17 +91,18 @@ class Source:
     detail: str = ""
 
 
-def find(source: Path, scratch: Path, max_bytes: int = MAX_BYTES) -> list[Source]:
+def find(source: Path, unpacked: Path, max_bytes: int = MAX_BYTES) -> list[Source]:
     """All input files below a path, sorted by their name in the tables.
 
     Parameters
     ----------
     source
         A DICOM file, a folder, a DICOMDIR or a zip archive.
-    scratch
-        An empty folder for the files of archives. It must exist as long as the sources are used.
+    unpacked
+        An empty folder for the files of archives. It must exist as long as the sources are used. At most half of the
+        space that is free there is used.
     max_bytes
-        The most that one archive entry may unpack to.
+        The most that one file or archive entry may unpack to.
 
     Raises
     ------
@@ -60,18 +111,17 @@ def find(source: Path, scratch: Path, max_bytes: int = MAX_BYTES) -> list[Source
     """
     if not source.exists():
         raise MissingInputError(f"expected a file or a folder to read, but {source} does not exist")
+    unpacking = _Unpacking(unpacked, max_bytes, Allowance(shutil.disk_usage(unpacked).free // 2))
     if source.is_dir():
-        files = list(_walk(source, scratch, max_bytes))
+        files = list(_walk(source, unpacking))
     elif source.name.upper() == "DICOMDIR":
         files = list(_from_dicomdir(source))
-    elif zipfile.is_zipfile(source):
-        files = list(_unpack(source, "", scratch, max_bytes))
     else:
-        files = [Source(source.name, str(source))]
+        files = list(unpacking.files(source, source.name, ""))
     return sorted(files, key=lambda file: file.path)
 
 
-def _walk(root: Path, scratch: Path, max_bytes: int) -> Iterator[Source]:
+def _walk(root: Path, unpacking: _Unpacking) -> Iterator[Source]:
     """Every file of a tree. A linked folder is entered once, so that a loop of links ends.
 
     Names are joined as text: to make a `Path` for each of a million files would take longer than to read its header.
@@ -90,7 +140,7 @@ def _walk(root: Path, scratch: Path, max_bytes: int) -> Iterator[Source]:
             if _is_new_folder(entry, entered):
                 folders.append((entry.path, f"{name}{entry.name}/"))
             elif not _is_folder(entry):
-                yield from _file(entry, _text(name + entry.name), scratch, max_bytes)
+                yield from _file(entry, _text(name + entry.name), unpacking)
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:
@@ -120,7 +170,7 @@ def _text(name: str) -> str:
     return name.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
-def _file(entry: os.DirEntry[str], name: str, scratch: Path, max_bytes: int) -> Iterator[Source]:
+def _file(entry: os.DirEntry[str], name: str, unpacking: _Unpacking) -> Iterator[Source]:
     try:
         mode = entry.stat().st_mode
     except OSError as error:
@@ -128,37 +178,95 @@ def _file(entry: os.DirEntry[str], name: str, scratch: Path, max_bytes: int) -> 
         return
     if not stat.S_ISREG(mode):  # reading a pipe or a device may never end
         yield Source(name, "", Reason.NOT_AN_IMAGE, "not a regular file")
-    elif name.lower().endswith(".zip") and zipfile.is_zipfile(entry.path):
-        yield from _unpack(Path(entry.path), f"{name}/", scratch, max_bytes)
+    elif name.lower().endswith((".zip", ".gz")):
+        yield from unpacking.files(Path(entry.path), name, f"{name}/")
     else:
         yield Source(name, entry.path)
 
 
-def _unpack(archive: Path, prefix: str, scratch: Path, max_bytes: int) -> Iterator[Source]:
-    """The entries of a zip, unpacked under numbers: an entry's name is never used as a path."""
-    target = scratch / f"zip{len(list(scratch.iterdir()))}"
-    target.mkdir()
-    try:
-        with zipfile.ZipFile(archive) as opened:
-            for number, entry in enumerate(opened.infolist()):
-                if not entry.is_dir():
-                    name = prefix + _text(entry.filename)
-                    yield _unpack_entry(opened, entry, name, target / f"{number}.dcm", max_bytes)
-    except (zipfile.BadZipFile, OSError, NotImplementedError) as error:
-        yield Source(prefix.rstrip("/") or archive.name, "", Reason.UNREADABLE, f"archive: {type(error).__name__}")
+class _Unpacking:
+    """Unpacks archives and packed files into a folder, under numbers: no name of an input is used as a path."""
+
+    def __init__(self, target: Path, max_bytes: int, allowance: Allowance) -> None:
+        self._target, self._max_bytes, self._allowance = target, max_bytes, allowance
+        self._count = 0
+
+    def files(self, path: Path, name: str, prefix: str) -> Iterator[Source]:
+        """The files in a file: the entries of a zip, the content of a gzip file, or the file itself.
+
+        ``name`` is that of the file in the tables; the names of entries follow ``prefix``.
+        """
+        if zipfile.is_zipfile(path):
+            yield from self._entries(path, name, prefix)
+        elif name.lower().endswith(".gz") and not name.lower().endswith(_OTHER_GZIP) and _begins_with(path, GZIP):
+            yield self._source(name, lambda: gzip.GzipFile(path), self._allowance.of_file(path), "packed file")
+        else:
+            yield Source(name, str(path))
+
+    def _entries(self, archive: Path, name: str, prefix: str) -> Iterator[Source]:
+        allowance = self._allowance.of_file(archive)
+        try:
+            with zipfile.ZipFile(archive) as opened:
+                for entry in opened.infolist():
+                    if not entry.is_dir():
+                        yield self._entry(opened, entry, prefix + _text(entry.filename), allowance)
+        except (zipfile.BadZipFile, OSError, NotImplementedError) as error:
+            yield Source(name, "", Reason.UNREADABLE, f"archive: {type(error).__name__}")
+
+    def _entry(self, opened: zipfile.ZipFile, entry: zipfile.ZipInfo, name: str, allowance: Allowance) -> Source:
+        try:
+            _check_entry(entry, self._max_bytes)
+        except Refused as refusal:
+            return Source(name, "", refusal.reason, refusal.detail)
+        return self._source(name, lambda: opened.open(entry), allowance, "archive entry")
+
+    def _source(self, name: str, opened: Callable[[], Packed], allowance: Allowance, what: str) -> Source:
+        """A source whose bytes are copied into the folder."""
+        target = self._target / f"{self._count}.dcm"
+        self._count += 1
+        try:
+            with opened() as packed, _file_of(target) as plain:
+                self._copy(packed, plain, allowance)
+        except Refused as refusal:
+            target.unlink(missing_ok=True)
+            return Source(name, "", refusal.reason, refusal.detail)
+        except _DiskError as error:
+            raise SpineError(f"cannot unpack into {self._target.parent}: {error}; free some space there") from error
+        except Exception as error:  # zlib, lzma, gzip and zipfile raise errors of many types on damaged data
+            target.unlink(missing_ok=True)
+            return Source(name, "", Reason.UNREADABLE, f"{what}: {type(error).__name__}")
+        return Source(name, str(target))
+
+    def _copy(self, packed: Packed, plain: IO[bytes], allowance: Allowance) -> None:
+        copied = 0
+        while chunk := packed.read(CHUNK):
+            copied += len(chunk)
+            if copied > self._max_bytes:
+                raise Refused(Reason.TOO_LARGE, f"more than {self._max_bytes} bytes unpacked")
+            allowance.use(len(chunk))
+            try:
+                plain.write(chunk)
+            except OSError as error:
+                raise _DiskError(error.strerror) from error
 
 
-def _unpack_entry(opened: zipfile.ZipFile, entry: zipfile.ZipInfo, name: str, target: Path, max_bytes: int) -> Source:
+class _DiskError(Exception):
+    """The folder for unpacked files cannot be written to."""
+
+
+def _file_of(target: Path) -> IO[bytes]:
     try:
-        _check_entry(entry, max_bytes)
-        _copy_entry(opened, entry, target, max_bytes)
-    except Refused as refusal:
-        return Source(name, "", refusal.reason, refusal.detail)
+        return target.open("wb", buffering=0)
     except OSError as error:
-        raise SpineError(f"cannot unpack the archive into {target.parent.parent}: {error.strerror}") from error
-    except Exception as error:  # zlib, lzma and zipfile raise errors of many types on a damaged entry
-        return Source(name, "", Reason.UNREADABLE, f"archive entry: {type(error).__name__}")
-    return Source(name, str(target))
+        raise _DiskError(error.strerror) from error
+
+
+def _begins_with(path: Path, start: bytes) -> bool:
+    try:
+        with path.open("rb") as file:
+            return file.read(len(start)) == start
+    except OSError:
+        return False
 
 
 def _check_entry(entry: zipfile.ZipInfo, max_bytes: int) -> None:
@@ -169,16 +277,6 @@ def _check_entry(entry: zipfile.ZipInfo, max_bytes: int) -> None:
         raise Refused(Reason.TOO_LARGE, f"{entry.file_size} bytes unpacked, at most {max_bytes} allowed")
     if entry.flag_bits & 0x1:
         raise Refused(Reason.UNREADABLE, "the entry is encrypted")
-
-
-def _copy_entry(opened: zipfile.ZipFile, entry: zipfile.ZipInfo, target: Path, max_bytes: int) -> None:
-    copied = 0
-    with opened.open(entry) as packed, target.open("wb") as plain:
-        while chunk := packed.read(CHUNK):
-            copied += len(chunk)
-            if copied > max_bytes:
-                raise Refused(Reason.TOO_LARGE, f"more than {max_bytes} bytes unpacked")
-            plain.write(chunk)
 
 
 def _from_dicomdir(dicomdir: Path) -> Iterator[Source]:

@@ -1,9 +1,11 @@
-"""The two tables of a conversion: ``manifest.csv`` has a row per stack, ``files.csv`` a row per input file or frame."""
+"""The tables of a conversion: ``manifest.csv`` has a row per stack, ``files.csv`` a row per input file or frame.
+
+``refused.csv`` says why for each refused file or frame, as ``manifest.csv`` cannot for files that are in no stack. It
+is there only if something was refused.
+"""
 
 from __future__ import annotations
 
-import csv
-import io
 import operator
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
@@ -12,7 +14,7 @@ from pathlib import Path
 from data_prep.dicom.frames import FileHeader, Frame
 from data_prep.dicom.nifti import output_errors
 from data_prep.dicom.refusals import Reason
-from monai_spine.files import write_text
+from monai_spine.files import csv_text, write_text
 
 STATUSES = ("used", "duplicate", "refused", "ignored")
 """What can become of a file. The counts of these add up to all files of the input."""
@@ -52,34 +54,73 @@ class FileRow:
     t: int | None
 
 
+@dataclass(frozen=True, slots=True)
+class RefusedFileRow(FileRow):
+    """An input file, or one frame of it, that was refused; ``detail`` says why, for ``refused.csv`` alone."""
+
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class RefusedRow:
+    """A refused file or frame, with the numbers that were found."""
+
+    path: str
+    frame: int | None
+    reason: str
+    detail: str
+
+
+TABLES: dict[str, tuple[type[ManifestRow | FileRow | RefusedRow], tuple[str, ...]]] = {
+    "manifest.csv": (ManifestRow, tuple(field.name for field in fields(ManifestRow))),
+    "files.csv": (FileRow, tuple(field.name for field in fields(FileRow))),
+    "refused.csv": (RefusedRow, tuple(field.name for field in fields(RefusedRow))),
+}
+"""The rows and columns of each table."""
+
+
+def refused_rows(files: Iterable[FileRow]) -> list[RefusedRow]:
+    """The rows of ``refused.csv``."""
+    refused = (row for row in files if isinstance(row, RefusedFileRow))
+    return [RefusedRow(row.path, row.frame, row.reason, row.detail) for row in refused]
+
+
 def unused_row(frame: Frame, status: str, reason: Reason | None = None) -> FileRow:
-    """The row of a frame that is in no volume."""
+    """The row of a frame that is in no volume, and that was not refused."""
     return FileRow(frame.path, frame.index, status, "" if reason is None else reason.value, "", None, None)
+
+
+def refused_row(path: str, frame: int | None, reason: Reason, detail: str) -> RefusedFileRow:
+    """The row of a refused file or frame."""
+    return RefusedFileRow(path, frame, "refused", reason.value, "", None, None, detail)
 
 
 def frameless_row(header: FileHeader) -> FileRow:
     """The row of a file without an image: ``ignored`` if it is not meant to hold one, else ``refused``."""
     reason = header.reason or Reason.UNREADABLE
-    status = "ignored" if reason is Reason.NOT_AN_IMAGE else "refused"
-    return FileRow(header.path, None, status, reason.value, "", None, None)
+    if reason is Reason.NOT_AN_IMAGE:
+        return FileRow(header.path, None, "ignored", reason.value, "", None, None)
+    return refused_row(header.path, None, reason, header.detail)
 
 
-def write(path: Path, row_type: type[ManifestRow | FileRow], rows: Iterable[ManifestRow | FileRow]) -> None:
-    """Write a table, whole or not at all.
+def cells(name: str, row: ManifestRow | FileRow | RefusedRow) -> list[str]:
+    """The cells of a row of a table, as text."""
+    return ["" if value is None else str(value) for value in operator.attrgetter(*TABLES[name][1])(row)]
+
+
+def write(path: Path, rows: Iterable[ManifestRow | FileRow | RefusedRow]) -> None:
+    """Write one of `TABLES`, whole or not at all.
 
     Raises
     ------
     OutputError
         If it cannot be written.
     """
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    columns = [field.name for field in fields(row_type)]
-    writer.writerow(columns)
+    columns = TABLES[path.name][1]
     values = operator.attrgetter(*columns)  # dataclasses.astuple copies deeply, and takes ten times as long
-    writer.writerows(["" if value is None else value for value in values(row)] for row in rows)
+    cells = (["" if value is None else value for value in values(row)] for row in rows)
     with output_errors(path):
-        write_text(path, text.getvalue())
+        write_text(path, csv_text([columns, *cells]))
 
 
 def sorted_files(rows: Sequence[FileRow]) -> list[FileRow]:

@@ -16,11 +16,14 @@ from data_prep.dicom.frames import Frame
 from data_prep.dicom.headers.elements import GE_BIG_ENDIAN
 from data_prep.dicom.pixels import by_pydicom, own_frames
 from data_prep.dicom.refusals import Reason, Refused
-from data_prep.dicom.stacks.placement import CORNER_TOLERANCE_MM, RIGID_TOLERANCE_MM, worst_corner
+from data_prep.dicom.stacks.placement import RIGID_TOLERANCE_MM, qform, worst_corner
 from data_prep.dicom.stacks.splitting import Stack
 
 VALUE_TOLERANCE = 1e-3
 """How far a value may be off, as a share of its slice's range: what rounding to 32-bit floats stays far below."""
+
+ROUNDING_MM = 0.01
+"""What 32-bit offsets and voxel sizes may add to an error that was predicted."""
 
 Array = npt.NDArray[np.float64]
 
@@ -42,7 +45,10 @@ def verify(path: Path, expected_crc: int, stack: Stack) -> None:
     shape, _, header = nifti.read_header(beginning)
     if shape != stack.shape:
         raise Refused(Reason.VERIFY_FAILED, f"shape {shape} on the disk, expected {stack.shape}")
-    for affine, allowed in ((header.get_sform(), CORNER_TOLERANCE_MM), (header.get_qform(), RIGID_TOLERANCE_MM)):
+    assert stack.affine is not None
+    # What 32-bit numbers can hold near a turn by 180 degrees, and no more: the sform is the one that must be right.
+    by_qform = max(RIGID_TOLERANCE_MM, worst_corner(qform(stack.affine, shape), stack.volumes)[0] + ROUNDING_MM)
+    for affine, allowed in ((header.get_sform(), stack.corner_mm), (header.get_qform(), by_qform)):
         error, frame = worst_corner(np.asarray(affine), stack.volumes)
         if not error <= allowed:  # true for NaN too
             raise Refused(Reason.VERIFY_FAILED, f"a corner of slice {frame.number} is off by {error:.3f} mm")

@@ -1,8 +1,5 @@
 """From samples to ``datalist.json`` and ``report.json``: converted, inspected, compared, split, written."""
 
-from __future__ import annotations
-
-import json
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -11,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from data_prep.dicom.nifti import OutputError
 from data_prep.faults import Fault
 from data_prep.images import dicom_pictures as pictures
 from data_prep.images.codes import Code
@@ -21,9 +17,10 @@ from data_prep.images.report import ImageReport
 from data_prep.images.sample import ImageSet, Sample, Section, check_counts
 from data_prep.images.split import Split, assign_folds, group_samples, validation_given
 from monai_spine.console import track
-from monai_spine.errors import InvalidTableError, listed
-from monai_spine.files import write_text
+from monai_spine.errors import InvalidTableError, OutputError, counted, listed
+from monai_spine.files import write_json
 from monai_spine.images.data.datalist import ImageDatalist, Record, write_image_datalist
+from monai_spine.output_lock import output_lock
 
 DATALIST, REPORT = "datalist.json", "report.json"
 Numbers = npt.NDArray[np.intp]
@@ -47,14 +44,9 @@ def build(given: ImageSet, out: Path, run: Run) -> ImageReport:
 
     Images stay where they are; the datalist names them relative to itself.
 
-    Raises
-    ------
-    InvalidTableError
-        If no image can be read, or a class has fewer than two readable images.
-    InvalidOptionError
-        If the split is impossible.
-    OutputError
-        If ``out`` cannot be written to.
+    Raises `InvalidTableError` if no image can be read, or a class has fewer than two readable images.
+    Raises `InvalidOptionError` if the split is impossible.
+    Raises `OutputError` if ``out`` cannot be written to.
     """
     run.split.check()
     if not given.samples:
@@ -65,7 +57,7 @@ def build(given: ImageSet, out: Path, run: Run) -> ImageReport:
     out = out.absolute()
     if out.exists() and not out.is_dir():
         raise OutputError(f"the output {out} is a file; expected a folder, or a new name for one")
-    with pictures.scratch_beside(out) as scratch:
+    with pictures.scratch_beside(out) as scratch, output_lock(out):
         converted = pictures.convert(given.samples, scratch, run.workers, run.quiet)
         inspections = _inspections(converted, run)
         report = _report(given, converted, inspections, out, run)
@@ -157,7 +149,7 @@ def _faults_of_moves(samples: Sequence[Sample], names: Sequence[str], folds: Num
         trained = (n for n, sample in enumerate(samples) if sample.section is Section.TRAINING)
         moved = tuple(names[n] for n in trained if folds[n] == 0)
         if moved:
-            yield Fault(Code.MOVED_TO_VALIDATION, f"{len(moved)} images: {listed(moved)}", images=moved)
+            yield Fault(Code.MOVED_TO_VALIDATION, f"{counted(len(moved), 'image')}: {listed(moved)}", images=moved)
 
 
 def _faults_of_classes(given: ImageSet, samples: Sequence[Sample], groups: Numbers, folds: Numbers) -> Iterator[Fault]:
@@ -221,7 +213,7 @@ def _write(report: ImageReport, records: dict[Section, list[Record]], out: Path)
         report.given.channels,
     )
     try:
-        write_text(out / REPORT, json.dumps(report.content(), indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+        write_json(out / REPORT, report.content(), indent=1)
         write_image_datalist(out / DATALIST, datalist)
     except OSError as error:
         raise OutputError(f"cannot write to {out}: {error.strerror}") from error

@@ -1,17 +1,24 @@
 """Several grey files of one sample, matched by their names → samples with a file per channel."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from data_prep.collection.csv_tables import raise_faults, read_csv
 from data_prep.images.folders import NamePattern, find_images, split_folders
 from data_prep.images.sample import ImageSet, Sample, Section, mapped, ordered_classes, read_mapping, task_of
 from data_prep.images.table import LabelColumns, check_columns, check_missing, read_labels
-from monai_spine.errors import InvalidOptionError, InvalidTableError, listed
+from monai_spine.errors import InvalidOptionError, InvalidTableError, counted, listed
+
+
+@dataclass(frozen=True)
+class SampleTable:
+    """A table of labels with a row per sample."""
+
+    path: Path
+    sample_column: str = "sample"
+    patient_column: str | None = None
 
 
 @dataclass(frozen=True)
@@ -31,12 +38,10 @@ def read_channels(
     channels: Sequence[str],
     *,
     labels: LabelColumns,
-    table: Path | None = None,
-    sample_column: str = "sample",
-    patient_column: str | None = None,
+    table: SampleTable | None = None,
     test_dir: str | None = None,
     skip_missing: bool = False,
-    apart: Path | None = None,
+    excluded: Path | None = None,
 ) -> ImageSet:
     """Samples of several grey files each, labelled by their folders or by a table.
 
@@ -64,9 +69,8 @@ def read_channels(
     if len(channels) < 2 or len(set(channels)) < len(channels):
         raise InvalidOptionError(f"expected two --channels or more, all different, but given {listed(list(channels))}")
     names = NamePattern(pattern, ["sample", "channel"], channels)
-    by_folder = table is None
-    parts = split_folders(folder, test_dir, apart) if by_folder else {Section.TRAINING: [folder]}
-    stacks, unmatched = _stacks([(s, top) for s, tops in parts.items() for top in tops], names, channels, apart)
+    parts = {Section.TRAINING: [folder]} if table else split_folders(folder, test_dir, excluded)
+    stacks, unmatched = _stacks([(s, top) for s, tops in parts.items() for top in tops], names, channels, excluded)
     if not stacks:
         raise InvalidTableError(f"{folder}: expected files like {pattern!r}, but none of {unmatched} images fits")
     lacking = [
@@ -76,32 +80,25 @@ def read_channels(
     ]
     whole = [stack for stack in stacks if len(stack.files) == len(channels)]
     check_missing(lacking, folder, folder, skip_missing)
-    notes = [f"{unmatched} images do not fit the pattern and were left out"] if unmatched else []
+    notes = [f"{counted(unmatched, 'image')} left out: outside of the pattern"] if unmatched else []
     if table is None:
         made = _by_folder(whole, folder, labels, channels)
     else:
-        made = _by_table(whole, folder, table, labels, sample_column, patient_column, channels)
-        check_missing(made.missing, table, folder, skip_missing)
-    return ImageSet(
-        made.classes,
-        made.task,
-        made.samples,
-        folder,
-        tuple(channels),
-        missing=[*lacking, *made.missing],
-        notes=[*notes, *made.notes],
-    )
+        made = _by_table(whole, folder, table, labels, channels)
+        check_missing(made.missing, table.path, folder, skip_missing)
+    missing, notes = [*lacking, *made.missing], [*notes, *made.notes]
+    return replace(made, channels=tuple(channels), missing=missing, notes=notes)
 
 
 def _stacks(
-    places: Sequence[tuple[Section, Path]], names: NamePattern, channels: Sequence[str], apart: Path | None
+    places: Sequence[tuple[Section, Path]], names: NamePattern, channels: Sequence[str], excluded: Path | None
 ) -> tuple[list[_Stack], int]:
     """Samples in the order of their names, complete or not, and the number of images that fit no pattern."""
     stacks: dict[tuple[Path, str], _Stack] = {}
     unmatched, twice = 0, []
     as_given = {channel.lower(): channel for channel in channels}
     for section, top in places:
-        for file in find_images(top, apart)[0]:
+        for file in find_images(top, excluded)[0]:
             fields = names.match(file)
             if fields is None:
                 unmatched += 1
@@ -130,18 +127,13 @@ def _by_folder(stacks: Sequence[_Stack], folder: Path, labels: LabelColumns, cha
     return ImageSet(classes, task_of(classes), samples, folder)
 
 
-def _by_table(  # noqa: PLR0917 - the parts of the table
-    stacks: Sequence[_Stack],
-    folder: Path,
-    path: Path,
-    columns: LabelColumns,
-    sample_column: str,
-    patient_column: str | None,
-    channels: Sequence[str],
+def _by_table(
+    stacks: Sequence[_Stack], folder: Path, given: SampleTable, columns: LabelColumns, channels: Sequence[str]
 ) -> ImageSet:
+    path, patient_column = given.path, given.patient_column
     table = read_csv(path, "a table with a row per sample")
-    check_columns(table, [sample_column, *([patient_column] if patient_column else [])], path)
-    names = list(table[sample_column])
+    check_columns(table, [given.sample_column, *([patient_column] if patient_column else [])], path)
+    names = list(table[given.sample_column])
     raise_faults(path, [f"sample {name!r} is listed {n} times" for name, n in Counter(names).items() if n > 1])
     labels = read_labels(table, columns, path)
     several = [name for name, count in Counter(stack.name for stack in stacks).items() if count > 1]

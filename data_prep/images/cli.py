@@ -15,6 +15,7 @@ app = typer.Typer(
     help="Make a datalist.json of single images.",
     no_args_is_help=True,
     add_completion=False,
+    pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
 
@@ -85,7 +86,7 @@ def folders(  # noqa: PLR0917 - options
         test_dir=test_dir,
         classes=_names(classes),
         patient_pattern=patient_pattern,
-        apart=out,
+        excluded=out,
     )
     _finish(given, out, (folds, holdout, seed), drop_leaks, workers, quiet)
 
@@ -136,7 +137,7 @@ def table(  # noqa: PLR0917 - options
         train_list=train_list,
         test_list=test_list,
         skip_missing=skip_missing,
-        apart=out,
+        excluded=out,
     )
     _finish(given, out, (folds, holdout, seed), drop_leaks, workers, quiet)
 
@@ -175,19 +176,17 @@ def channels(  # noqa: PLR0917 - options
     Example: python -m data_prep images channels plates/ work/cells --pattern '{sample}_{channel}.tif'
     --channels nucleus,microtubules,er --labels train.csv --sample-column file_id --label-column cell_line
     """
-    from data_prep.images.channels import read_channels
+    from data_prep.images.channels import SampleTable, read_channels
 
     given = read_channels(
         folder,
         pattern,
         _names(channels),
         labels=_labels(label_column, labels_column, separator, nothing, classes, mapping),
-        table=labels,
-        sample_column=sample_column,
-        patient_column=patient_column,
+        table=SampleTable(labels, sample_column, patient_column) if labels else None,
         test_dir=test_dir,
         skip_missing=skip_missing,
-        apart=out,
+        excluded=out,
     )
     _finish(given, out, (folds, holdout, seed), drop_leaks, workers, quiet)
 

@@ -1,7 +1,5 @@
 """What can be wrong with a set of single images: the codes of ``report.json``, in the order of the report."""
 
-from __future__ import annotations
-
 from enum import unique
 
 from data_prep.faults import FaultCode, error, note, warning

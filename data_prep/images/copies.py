@@ -1,7 +1,5 @@
 """Copies and near copies among samples, which of them cross from training to test, and what faults that makes."""
 
-from __future__ import annotations
-
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass

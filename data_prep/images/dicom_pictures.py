@@ -3,8 +3,6 @@
 Patients of DICOM files are told apart without being named.
 """
 
-from __future__ import annotations
-
 import io
 import math
 import os
@@ -23,7 +21,6 @@ from data_prep.choices import MAX_BYTES
 from data_prep.dicom import nifti
 from data_prep.dicom.headers.elements import Elements, read_elements
 from data_prep.dicom.headers.reader import read_header
-from data_prep.dicom.nifti import OutputError
 from data_prep.dicom.pixels import own_frames
 from data_prep.dicom.refusals import Reason, Refused
 from data_prep.dicom.sources import Source
@@ -31,11 +28,12 @@ from data_prep.images.folders import is_dicom
 from data_prep.images.sample import Sample
 from data_prep.workers import run
 from monai_spine.console import track
+from monai_spine.errors import OutputError, reason_of
 
 FOLDER = "images"
 _OURS = re.compile(r"\d{6}\.png")
-_PATIENT, _CENTRE, _WIDTH, _FUNCTION, _LUT = 0x00100020, 0x00281050, 0x00281051, 0x00281056, 0x00283010
-_TAGS = frozenset((_PATIENT, _CENTRE, _WIDTH, _FUNCTION, _LUT))
+_CENTRE, _WIDTH, _FUNCTION, _LUT = 0x00281050, 0x00281051, 0x00281056, 0x00283010
+_TAGS = frozenset((_CENTRE, _WIDTH, _FUNCTION, _LUT))
 _WITHOUT_PLACE = {Reason.NO_GEOMETRY, Reason.LOCALIZER}
 """Reasons that keep a frame out of a volume, and not from being a picture."""
 Grey = npt.NDArray[np.float64]
@@ -64,10 +62,7 @@ class Pictures:
 def scratch_beside(out: Path) -> Iterator[Path]:
     """A folder for pictures inside of ``out``, gone when the block ends.
 
-    Raises
-    ------
-    OutputError
-        If it cannot be made.
+    Raises `OutputError` if it cannot be made.
     """
     fresh = not out.exists()
     scratch = out / f".{FOLDER}.{os.getpid()}.part"
@@ -131,10 +126,7 @@ def settle(scratch: Path, out: Path, kept: Sequence[str]) -> None:
 def check_place(out: Path) -> None:
     """Make sure that nothing but pictures of an earlier run lies where pictures are to go.
 
-    Raises
-    ------
-    OutputError
-        If there is something else.
+    Raises `OutputError` if there is something else.
     """
     place = out / FOLDER
     if place.exists() and not (place.is_dir() and all(_OURS.fullmatch(entry.name) for entry in place.iterdir())):
@@ -149,6 +141,8 @@ def _convert(job: _Job) -> tuple[_Job, str, str]:
         return job, "", f"{refusal.reason.value}: {refusal.detail}"
     except OSError as error:
         return job, "", f"UNREADABLE: {error.strerror}"
+    except Exception as error:
+        return job, "", f"UNREADABLE: {reason_of(error)}"
 
 
 def write_picture(source: Path, target: Path) -> str:
@@ -157,10 +151,8 @@ def write_picture(source: Path, target: Path) -> str:
     Stored values are rescaled; the first window of the header, or without one the range of the values, is spread over
     0 to 65535; ``MONOCHROME1`` is inverted.
 
-    Raises
-    ------
-    Refused
-        If it is no DICOM, damaged, in colour, of several frames, or has a look-up table in the place of a number.
+    Raises `Refused` if it is no DICOM, damaged, in colour, of several frames, or has a look-up table in the place of a
+    number.
     """
     header = read_header(Source(source.name, str(source)))
     if not header.frames:
@@ -180,7 +172,7 @@ def write_picture(source: Path, target: Path) -> str:
     png = io.BytesIO()
     Image.fromarray(np.rint(grey * 65535).astype(np.uint16)).save(png, "PNG", compress_level=1)
     nifti.write(target, [png.getvalue()])
-    return frame.identity.patient if elements.data(_PATIENT).strip(b" \0") else ""
+    return frame.identity.patient.number
 
 
 def shown(values: Grey, elements: Elements) -> Grey:

@@ -1,15 +1,12 @@
 """Image files below folders and patterns of their names; a folder per class, in folders per split if any → samples."""
 
-from __future__ import annotations
-
 import os
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from data_prep.faults import counted
 from data_prep.images.sample import ImageSet, Sample, Section, mapped, ordered_classes, read_mapping, task_of
-from monai_spine.errors import InvalidOptionError, InvalidTableError, MissingInputError, listed
+from monai_spine.errors import InvalidOptionError, InvalidTableError, MissingInputError, counted, listed
 from monai_spine.images.data.pixels import EXTENSIONS
 
 DICOM_EXTENSIONS = (".dcm", ".dicom", ".ima")
@@ -23,28 +20,25 @@ SPLIT_NAMES = {
 """What folders of a split are called, in lower case."""
 
 
-def find_images(folder: Path, apart: Path | None = None) -> tuple[list[Path], int]:
+def find_images(folder: Path, excluded: Path | None = None) -> tuple[list[Path], int]:
     """All images below a folder, sorted by path, and how many other files there are.
 
-    Hidden files and folders, and the folder ``apart``, are skipped.
+    Hidden files and folders, and the folder ``excluded``, are skipped.
     """
-    files = sorted(_walk(folder, apart))
+    files = sorted(_walk(folder, excluded))
     images = [path for path in files if is_image(path)]
     return images, len(files) - len(images)
 
 
-def visible_folders(folder: Path, apart: Path | None = None) -> list[Path]:
+def visible_folders(folder: Path, excluded: Path | None = None) -> list[Path]:
     """Sub-folders that are not hidden, sorted by name.
 
-    Raises
-    ------
-    MissingInputError
-        If there is no such folder.
+    Raises `MissingInputError` if there is no such folder.
     """
     if not folder.is_dir():
         raise MissingInputError(f"expected a folder of images, but there is no folder {folder}")
     folders = [path for path in folder.iterdir() if path.is_dir() and not _hidden(path.name)]
-    return sorted(path for path in folders if apart is None or path.resolve() != apart.resolve())
+    return sorted(path for path in folders if excluded is None or path.resolve() != excluded.resolve())
 
 
 def is_image(path: Path) -> bool:
@@ -66,13 +60,13 @@ def is_dicom(path: Path) -> bool:
         return False
 
 
-def _walk(folder: Path, apart: Path | None) -> Iterator[Path]:
-    kept_apart = None if apart is None else os.path.realpath(apart)
+def _walk(folder: Path, excluded: Path | None) -> Iterator[Path]:
+    excluded_path = None if excluded is None else os.path.realpath(excluded)
     for where, folders, names in os.walk(folder, followlinks=True):
         folders[:] = [
             name
             for name in folders
-            if not _hidden(name) and os.path.realpath(os.path.join(where, name)) != kept_apart  # noqa: PTH118
+            if not _hidden(name) and os.path.realpath(os.path.join(where, name)) != excluded_path  # noqa: PTH118
         ]
         yield from (Path(where, name) for name in names if not _hidden(name))
 
@@ -135,7 +129,7 @@ def read_folders(
     test_dir: str | None = None,
     classes: Sequence[str] = (),
     patient_pattern: str | None = None,
-    apart: Path | None = None,
+    excluded: Path | None = None,
 ) -> ImageSet:
     """All images of class folders, each with its folder as its class.
 
@@ -151,7 +145,7 @@ def read_folders(
         All classes there may be, in the order of their numbers.
     patient_pattern
         How a file's name holds the patient, such as ``{patient}_*.png``.
-    apart
+    excluded
         A folder to skip: where the datalist goes.
 
     Raises
@@ -165,7 +159,7 @@ def read_folders(
     """
     folder = folder.absolute()
     name_of = NamePattern(patient_pattern, ["patient"]) if patient_pattern else None
-    parts = split_folders(folder, test_dir, apart)
+    parts = split_folders(folder, test_dir, excluded)
     places = [(section, where) for section, tops in parts.items() for where in tops]
     names = {where.name for _, where in places}
     class_of = {name: name for name in names} if mapping is None else mapped(names, read_mapping(mapping), folder)
@@ -173,7 +167,7 @@ def read_folders(
     samples, others, empty = [], 0, []
     for section, where in places:
         if class_of[where.name]:
-            images, unused = find_images(where, apart)
+            images, unused = find_images(where, excluded)
             others += unused
             empty += [] if images else [where.relative_to(folder).as_posix()]
             number = order.index(class_of[where.name])
@@ -187,18 +181,15 @@ def read_folders(
     return ImageSet(order, task_of(order), samples, folder, notes=notes)
 
 
-def split_folders(folder: Path, test_dir: str | None, apart: Path | None) -> dict[Section, list[Path]]:
+def split_folders(folder: Path, test_dir: str | None, excluded: Path | None) -> dict[Section, list[Path]]:
     """Class folders by section.
 
-    Raises
-    ------
-    MissingInputError
-        If the folder or its ``test_dir`` is not there.
-    InvalidTableError
-        If folders of a split and folders of classes stand side by side, or two folders are of one section.
+    Raises `MissingInputError` if the folder or its ``test_dir`` is not there.
+    Raises `InvalidTableError` if folders of a split and folders of classes stand side by side, or two folders are of
+    one section.
     """
-    tops = visible_folders(folder, apart)
-    section_of = {top: _section(top, test_dir, apart) for top in tops}
+    tops = visible_folders(folder, excluded)
+    section_of = {top: _section(top, test_dir, excluded) for top in tops}
     if test_dir is not None and not any(top.name == test_dir for top in tops):
         present = listed([top.name for top in tops]) or "no folders"
         raise MissingInputError(f"{folder}: expected a folder {test_dir!r} of test images, but found {present}")
@@ -217,15 +208,15 @@ def split_folders(folder: Path, test_dir: str | None, apart: Path | None) -> dic
             f"{folder}: expected either classes or {folders[Section.TRAINING].name!r} and other parts of a split, but "
             f"found both: {listed([top.name for top in plain])}; move these elsewhere"
         )
-    parts = {section: visible_folders(top, apart) for section, top in folders.items()}
+    parts = {section: visible_folders(top, excluded) for section, top in folders.items()}
     return parts if Section.TRAINING in folders else {Section.TRAINING: plain, **parts}
 
 
-def _section(top: Path, test_dir: str | None, apart: Path | None) -> Section | None:
+def _section(top: Path, test_dir: str | None, excluded: Path | None) -> Section | None:
     """Which part of a split a folder is; one without folders in it is a class, whatever its name."""
     if test_dir is not None and top.name == test_dir:
         return Section.TEST
-    if not visible_folders(top, apart):
+    if not visible_folders(top, excluded):
         return None
     sections = (section for section, names in SPLIT_NAMES.items() if top.name.lower() in names)
     section = next(sections, None)

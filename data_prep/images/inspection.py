@@ -1,7 +1,5 @@
 """The inspection of an image: whether it can be read, a digest of its pixels, and thumbnails."""
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -11,7 +9,7 @@ import numpy as np
 from data_prep.images.near_duplicates import Thumbnails, views
 from data_prep.images.sample import Sample
 from data_prep.workers import run
-from monai_spine.errors import SpineError
+from monai_spine.errors import reason_of
 from monai_spine.images.data.pixels import Mode, Pixels, read_image
 
 REDUCED = 4096
@@ -62,10 +60,15 @@ def _inspect_chunk(chunk: Sequence[tuple[int, Sample]]) -> list[Inspection]:
 
 def _inspection(number: int, sample: Sample) -> Inspection:
     try:
-        pixels = read_image(sample.files, Mode.COLOUR, REDUCED)
-    except SpineError as error:
-        message = str(error)
-        return Inspection(number, fault=message.partition(": ")[2] or message)  # without the absolute path before it
+        return _measured(number, sample)
+    except Exception as error:  # one image of thousands must not end the run
+        message = reason_of(error)
+        # without the absolute path before it
+        return Inspection(number, fault=message.partition(": ")[2] or message)
+
+
+def _measured(number: int, sample: Sample) -> Inspection:
+    pixels = read_image(sample.files, Mode.COLOUR, REDUCED)
     grey_only = len(sample.files) == 1 and bool((pixels == pixels[:1]).all())
     channels = pixels[:1] if grey_only else pixels
     grey = channels.mean(axis=0, dtype=np.float32) if len(channels) > 1 else channels[0]

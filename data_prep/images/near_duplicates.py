@@ -13,8 +13,6 @@ Alignment finds the shift, the stretch along each axis, a gain and an offset by 
 difference of the middles (Lucas and Kanade, 1981), first with smooth thumbnails, then with sharper ones.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 

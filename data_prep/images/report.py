@@ -1,7 +1,5 @@
 """The report of an image set: ``report.json`` for machines, a few lines for people."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """What folders, tables and channels of images have in common: samples with a label, a section and perhaps a patient."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -70,10 +68,8 @@ def task_of(classes: Sequence[str]) -> Task:
 def ordered_classes(names: Iterable[str], given: Sequence[str], where: Path) -> tuple[str, ...]:
     """The classes in the order that was given, else in that of the alphabet.
 
-    Raises
-    ------
-    InvalidTableError
-        If two differ in case or blanks alone, one is not among those given, or there are fewer than two.
+    Raises `InvalidTableError` if two differ in case or blanks alone, one is not among those given, or there are fewer
+    than two.
     """
     names = sorted(set(names))
     doubles = [same for same in _same_but_for_case(names) if len(same) > 1]
@@ -98,12 +94,8 @@ def ordered_classes(names: Iterable[str], given: Sequence[str], where: Path) -> 
 def read_mapping(path: Path) -> dict[str, str]:
     """Class by name: the first column holds the names, the second their classes; an empty class leaves a name out.
 
-    Raises
-    ------
-    MissingInputError
-        If there is no such file.
-    InvalidTableError
-        If it has fewer than two columns, or a name twice.
+    Raises `MissingInputError` if there is no such file.
+    Raises `InvalidTableError` if it has fewer than two columns, or a name twice.
     """
     table = read_csv(path, "a mapping with two columns: name, class")
     if table.shape[1] < 2:
@@ -117,10 +109,7 @@ def read_mapping(path: Path) -> dict[str, str]:
 def mapped(names: Iterable[str], mapping: dict[str, str], where: Path) -> dict[str, str]:
     """The class of each name.
 
-    Raises
-    ------
-    InvalidTableError
-        If the mapping does not know a name; the message lists them all.
+    Raises `InvalidTableError` if the mapping does not know a name; the message lists them all.
     """
     names = list(names)
     unknown = sorted({name for name in names if name not in mapping})
@@ -135,10 +124,7 @@ def mapped(names: Iterable[str], mapping: dict[str, str], where: Path) -> dict[s
 def check_counts(given: ImageSet, samples: Sequence[Sample]) -> None:
     """Make sure that every class has two images to train and validate on; not checked where images have several labels.
 
-    Raises
-    ------
-    InvalidTableError
-        If one has none or one; the message names them all.
+    Raises `InvalidTableError` if one has none or one; the message names them all.
     """
     if given.task is Task.MULTILABEL:
         return

@@ -1,7 +1,5 @@
 """Folds of image samples: patients and copies stay together, classes are spread evenly."""
 
-from __future__ import annotations
-
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -34,10 +32,7 @@ class Split:
     def check(self) -> None:
         """Refuse numbers that no split can have.
 
-        Raises
-        ------
-        InvalidOptionError
-            If both are given, or one is out of its range.
+        Raises `InvalidOptionError` if both are given, or one is out of its range.
         """
         if self.folds is not None and self.holdout is not None:
             raise InvalidOptionError("expected either --folds or --holdout, but given both")
@@ -76,10 +71,7 @@ def assign_folds(
 
     With a validation folder and no request for folds, fold 0 is that folder and whatever belongs to its images.
 
-    Raises
-    ------
-    InvalidOptionError
-        If there are fewer groups than folds.
+    Raises `InvalidOptionError` if there are fewer groups than folds.
     """
     folds = np.full(len(samples), -1, dtype=np.intp)
     rows = np.array([n for n, sample in enumerate(samples) if sample.section is not Section.TEST], dtype=np.intp)

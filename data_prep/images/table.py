@@ -34,7 +34,7 @@ def read_table(
     train_list: Path | None = None,
     test_list: Path | None = None,
     skip_missing: bool = False,
-    apart: Path | None = None,
+    excluded: Path | None = None,
 ) -> ImageSet:
     """The images of a table, found and labelled.
 
@@ -48,7 +48,7 @@ def read_table(
         are for testing; those in neither are left out, or with a test list alone, trained on.
     skip_missing
         Leave out images that are not there, instead of an error that lists them.
-    apart
+    excluded
         A folder below ``image_dir`` to skip.
 
     Raises
@@ -64,7 +64,7 @@ def read_table(
     raise_faults(path, _name_faults(names))
     label_rows = read_labels(table, labels, path)
     root = (image_dir or path.parent).absolute()
-    files = located(names, root, apart)
+    files = located(names, root, excluded)
     section_of, unlisted = _sections(names, train_list, test_list)
     otherwise = Section.TRAINING if train_list is None else None
     patients = list(table[patient_column]) if patient_column else [""] * len(names)
@@ -87,10 +87,7 @@ def read_table(
 def check_missing(missing: Sequence[str], where: Path, root: Path, skip: bool) -> None:
     """Raise an error that lists all missing images, unless they are to be skipped.
 
-    Raises
-    ------
-    MissingInputError
-        If there are any.
+    Raises `MissingInputError` if there are any.
     """
     if missing and not skip:
         names = "".join(f"\n  {name}" for name in missing)
@@ -100,19 +97,16 @@ def check_missing(missing: Sequence[str], where: Path, root: Path, skip: bool) -
         )
 
 
-def located(names: Iterable[str], root: Path, apart: Path | None = None) -> dict[str, Path | None]:
+def located(names: Iterable[str], root: Path, excluded: Path | None = None) -> dict[str, Path | None]:
     """The file of each name: at its place below the root, else, for a name alone, anywhere below; None if nowhere.
 
-    Raises
-    ------
-    InvalidTableError
-        If several files have a name that is looked for.
+    Raises `InvalidTableError` if several files have a name that is looked for.
     """
     files: dict[str, Path | None] = {name: root / name if (root / name).is_file() else None for name in names}
     lost = {name for name, file in files.items() if file is None and "/" not in name}
     if lost and root.is_dir():
         places: dict[str, list[Path]] = {}
-        for file in find_images(root, apart)[0]:
+        for file in find_images(root, excluded)[0]:
             for name in {file.name, file.stem} & lost:
                 places.setdefault(name, []).append(file)
         several = [f"{name}: {listed([str(f.relative_to(root)) for f in p])}" for name, p in places.items() if p[1:]]
@@ -180,14 +174,9 @@ class Labels:
 def read_labels(table: pd.DataFrame, columns: LabelColumns, where: Path) -> Labels:
     """Labels of all rows.
 
-    Raises
-    ------
-    InvalidOptionError
-        If both ways to name columns were used, or neither.
-    MissingInputError
-        If a column is not there.
-    InvalidTableError
-        If a label is outside of the classes, or a cell is none; the message lists them.
+    Raises `InvalidOptionError` if both ways to name columns were used, or neither.
+    Raises `MissingInputError` if a column is not there.
+    Raises `InvalidTableError` if a label is outside of the classes, or a cell is none; the message lists them.
     """
     if bool(columns.columns) == (columns.joined is not None):
         raise InvalidOptionError("expected either --label-column, once or repeated, or --labels-column")
@@ -202,10 +191,7 @@ def read_labels(table: pd.DataFrame, columns: LabelColumns, where: Path) -> Labe
 def check_columns(table: pd.DataFrame, names: Sequence[str], where: Path) -> None:
     """Make sure that columns are there.
 
-    Raises
-    ------
-    MissingInputError
-        If one is not.
+    Raises `MissingInputError` if one is not.
     """
     lacking = [name for name in names if name not in table.columns]
     if lacking:

@@ -1,11 +1,9 @@
 """The layout of the RSNA 2024 competition: DICOM folders and tables in, volumes, ``datalist.json`` and points out."""
 
-from __future__ import annotations
-
 import functools
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 
 from data_prep import folds as folding
@@ -13,18 +11,20 @@ from data_prep.collection import coverage_table
 from data_prep.collection.assembly import COVERAGE, Collection, Run, assemble
 from data_prep.collection.codes import Code
 from data_prep.collection.output_folder import check_output
-from data_prep.collection.study import TEST, TRAINING, StudyResult, convert_study
+from data_prep.collection.study import TEST, TRAINING, StudyResult, convert_study, failed_study
 from data_prep.dicom.job import JobResult, Settings
-from data_prep.dicom.tables import FileRow, ManifestRow
+from data_prep.dicom.tables import TABLES, cells
 from data_prep.faults import Fault
 from data_prep.rsna2024.label_points import PlacedPoint
 from data_prep.rsna2024.labels import TEST_SERIES, TRAIN, StudyTables, Training, read_test, read_training
 from data_prep.rsna2024.studies import ConvertedStudy, join
-from monai_spine.errors import MissingInputError
+from monai_spine.errors import MissingInputError, counted
 
 IMAGES = {TRAINING: "train_images", TEST: "test_images"}
 OUTPUT = {TRAINING: "", TEST: "test"}
 """Folder of OUT that a section's studies and conversion tables go to."""
+MANIFEST, FILES = CONVERTED = ("manifest.csv", "files.csv")
+"""Tables of the converter, of all studies of a section together."""
 POINTS = "points.csv"
 POINT_COLUMNS = (
     "study_id", "target", "series_id", "instance_number", "column", "row", "nifti", "k", "x", "y", "z", "error_px",
@@ -40,49 +40,21 @@ class _Job:
     section: str
 
 
-def build(
-    rsna: Path,
-    out: Path,
-    *,
-    folds: int = 5,
-    seed: int = 0,
-    workers: int = 1,
-    cluster: str | None = None,
-    resume: bool = False,
-    quiet: bool = False,
-) -> Collection:
+def build(rsna: Path, out: Path, run: Run) -> Collection:
     """Convert a collection and write ``datalist.json`` and its tables (see ``docs/how-to/data.md``) to ``out``.
 
-    Parameters
-    ----------
-    rsna
-        Folder with ``train.csv`` and its companions, or with the test files alone.
-    folds, seed
-        Of the cross-validation; a patient is a study here.
-    workers
-        Processes; each does a study at a time.
-    cluster
-        Address of a Dask scheduler to run on instead; its workers must see the same paths.
-    resume
-        Keep volumes that an interrupted run finished.
+    ``rsna`` is a folder with ``train.csv`` and its companions, or with the test files alone. A patient is a study here.
 
-    Raises
-    ------
-    MissingInputError
-        If a table, a column or the images are not there.
-    InvalidTableError
-        If a table breaks its format.
-    InvalidOptionError
-        If there are too few patients for the folds, or ``out`` holds volumes of other studies.
-    OutputError
-        If ``out`` cannot be written to.
+    Raises `MissingInputError` if a table, a column or the images are not there.
+    Raises `InvalidTableError` if a table breaks its format.
+    Raises `InvalidOptionError` if there are too few patients for the folds, or ``out`` holds volumes of other studies.
+    Raises `OutputError` if ``out`` cannot be written to.
     """
     training, test = _read(rsna)
-    folding.check_number(folds, len(training.studies))
+    folding.check_number(run.folds, len(training.studies))
     jobs = [_Job(study, TRAINING) for study in training.studies] + [_Job(study, TEST) for study in test]
     check_output(out, [rsna / folder for folder in IMAGES.values()], [_folder(job) for job in jobs])
-    work = functools.partial(_study, rsna=rsna.resolve(), out=out.resolve(), resume=resume)
-    run = Run(folds=folds, seed=seed, workers=workers, cluster=cluster, quiet=quiet)
+    work = functools.partial(_study, rsna=rsna.resolve(), out=out.resolve(), resume=run.resume)
     sections = [section for section in (TRAINING, TEST) if any(job.section == section for job in jobs)]
     unlisted = _unlisted_faults(rsna, training, test)
     return assemble(jobs, work, out.resolve(), tables=_tables(sections), run=run, unlisted=unlisted)
@@ -109,11 +81,7 @@ def _has_files(folder: Path) -> bool:
 
 def _tables(sections: Sequence[str]) -> dict[str, Sequence[str]]:
     """Columns of OUT's tables."""
-    converted = {
-        _in(section, name): [field.name for field in fields(row)]
-        for section in sections
-        for name, row in (("manifest.csv", ManifestRow), ("files.csv", FileRow))
-    }
+    converted = {_in(section, name): TABLES[name][1] for section in sections for name in CONVERTED}
     return {POINTS: POINT_COLUMNS, COVERAGE: coverage_table.COLUMNS, **converted}
 
 
@@ -127,6 +95,14 @@ def _folder(job: _Job) -> str:
 
 
 def _study(job: _Job, rsna: Path, out: Path, resume: bool) -> StudyResult:
+    """`_joined_study`, or why it failed."""
+    try:
+        return _joined_study(job, rsna, out, resume)
+    except Exception as error:
+        return failed_study(job.study.study, _folder(job), job.section, error)
+
+
+def _joined_study(job: _Job, rsna: Path, out: Path, resume: bool) -> StudyResult:
     """Convert one study, and join its tables to what the converter made of it."""
     study, images, converted = job.study, rsna / IMAGES[job.section], out / OUTPUT[job.section]
     result = convert_study(images, study.study, Settings(out=str(converted), resume=resume))
@@ -143,8 +119,8 @@ def _study(job: _Job, rsna: Path, out: Path, resume: bool) -> StudyResult:
         rows={
             POINTS: [_point_row(point) for point in points],
             COVERAGE: coverage,
-            _in(job.section, "manifest.csv"): [_cells(row) for row in result.manifest],
-            _in(job.section, "files.csv"): [_cells(row) for row in result.files],
+            _in(job.section, MANIFEST): [cells(MANIFEST, row) for row in result.manifest],
+            _in(job.section, FILES): [cells(FILES, row) for row in result.files],
         },
         volumes=[_in(job.section, row.nifti) for row in result.manifest if row.nifti],
         refused=entry is None or _has_refused(result) or any(fault.code in LOST_POINTS for fault in faults),
@@ -154,11 +130,6 @@ def _study(job: _Job, rsna: Path, out: Path, resume: bool) -> StudyResult:
 def _has_refused(result: JobResult) -> bool:
     statuses = {*(row.status for row in result.manifest), *(row.status for row in result.files)}
     return "refused" in statuses
-
-
-def _cells(row: ManifestRow | FileRow) -> list[str]:
-    values = (getattr(row, field.name) for field in fields(row))  # astuple copies deeply and takes ten times as long
-    return ["" if value is None else str(value) for value in values]
 
 
 def _point_row(point: PlacedPoint) -> list[str]:
@@ -184,5 +155,5 @@ def _unlisted_faults(rsna: Path, training: Training, test: Sequence[StudyTables]
         faults |= {Fault(Code.UNKNOWN_STUDY, f"not in {tables[section]}", study=study) for study in unlisted}
         stray = sum(entry.is_file() for entry in entries)
         if stray:
-            faults.add(Fault(Code.STRAY_FILES, f"{stray} files directly in {folder.name}"))
+            faults.add(Fault(Code.STRAY_FILES, f"{counted(stray, 'file')} directly in {folder.name}"))
     return faults

@@ -7,32 +7,26 @@ In the competition's layout a file is named ``<instance_number>.dcm``. Where a s
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
 import numpy as np
-import pydicom
 
 from data_prep.collection.codes import Code
 from data_prep.collection.coverage_table import read_grid
 from data_prep.collection.points import contradictions
+from data_prep.dicom.frames import Frame
+from data_prep.dicom.headers.reader import read_header
+from data_prep.dicom.sources import Source
 from data_prep.faults import Fault
 from data_prep.rsna2024.labels import LabelPoint
 from monai_spine.geometry import Array, dicom_pixel_to_world, to_voxel
 
 TOLERANCE = 0.01
 """Pixels by which a point may miss its own pixel when it is transformed back through the volume's affine."""
-_GEOMETRY = (
-    ("PlaneOrientationSequence", "ImageOrientationPatient"),
-    ("PlanePositionSequence", "ImagePositionPatient"),
-    ("PixelMeasuresSequence", "PixelSpacing"),
-)
-_TAGS = [
-    *(keyword for _, keyword in _GEOMETRY),
-    *("Rows", "Columns", "PerFrameFunctionalGroupsSequence", "SharedFunctionalGroupsSequence"),
-]
 SliceKey = tuple[str, int | None]
 """A file by its path, and the 0-based frame in a multi-frame object."""
 
@@ -77,15 +71,15 @@ def place(
         Where each slice went under ``out``; paths are relative to ``images``.
     """
     affine = cache(lambda nifti: read_grid(out / nifti).affine)
-    header = cache(lambda key: _header(images / key[0], key[1]))
-    numbered = cache(lambda folder: _by_instance(images, folder, slices))
+    frames = cache(lambda path: read_header(Source(path, str(images / path))).frames)
+    numbered = cache(lambda folder: _by_instance(folder, slices, frames))
     placed: dict[str, PlacedPoint] = {}
     faults: list[Fault] = []
     for mark in marks:
         if mark.finding.name in placed:
             faults.append(_fault(mark, Code.SECOND_POINT, f"instance {mark.instance}"))
             continue
-        point, point_faults = _place_one(mark, slices, affine, header, numbered)
+        point, point_faults = _place_one(mark, slices, affine, frames, numbered)
         faults += point_faults
         if point is not None:
             placed[mark.finding.name] = point
@@ -97,19 +91,19 @@ def _place_one(
     mark: LabelPoint,
     slices: Mapping[SliceKey, Place],
     affine_of: Callable[[str], Array],
-    header_of: Callable[[SliceKey], _SliceHeader | None],
+    frames_of: Callable[[str], Sequence[Frame]],
     numbered_in: Callable[[str], Mapping[int, str]],
 ) -> tuple[PlacedPoint | None, list[Fault]]:
     path, frame = _slice_of(mark, slices, numbered_in)
-    header = header_of((path, frame))
-    if header is None:
+    image = next((one for one in frames_of(path) if one.index == frame), None)
+    if image is None or image.geometry is None:
         return None, [_fault(mark, Code.NO_SLICE, path)]
-    pixel = np.array([mark.x, mark.y])
+    pixel, columns, rows = np.array([mark.x, mark.y]), image.pixels.columns, image.pixels.rows
     faults = []
-    if np.any(pixel < -0.5) or np.any(pixel > header.size - 0.5):
-        columns, rows = header.size
-        faults.append(_fault(mark, Code.OUTSIDE_IMAGE, f"({mark.x:g}, {mark.y:g}) of {columns:g} x {rows:g}"))
-    world = dicom_pixel_to_world(header.orientation, header.position, header.spacing, pixel)
+    if np.any(pixel < -0.5) or np.any(pixel > np.array([columns, rows]) - 0.5):
+        faults.append(_fault(mark, Code.OUTSIDE_IMAGE, f"({mark.x:g}, {mark.y:g}) of {columns} x {rows}"))
+    geometry = image.geometry
+    world = dicom_pixel_to_world(geometry.orientation, geometry.position, geometry.spacing, pixel)
     where = slices.get((path, frame), Place("", None))
     if where.k is None:
         faults.append(_fault(mark, Code.NOT_IN_VOLUME, path))
@@ -134,7 +128,9 @@ def _slice_of(
     return numbered_in(folder).get(int(mark.instance), own), None
 
 
-def _by_instance(images: Path, folder: str, slices: Mapping[SliceKey, Place]) -> dict[int, str]:
+def _by_instance(
+    folder: str, slices: Mapping[SliceKey, Place], frames_of: Callable[[str], Sequence[Frame]]
+) -> dict[int, str]:
     """Files of a series folder by their InstanceNumber, where only one has it; empty if names are instance numbers.
 
     A file ``<n>.dcm`` is slice n whatever its header says, so a missing one is not replaced by another's number.
@@ -142,50 +138,9 @@ def _by_instance(images: Path, folder: str, slices: Mapping[SliceKey, Place]) ->
     paths = [path for path, frame in slices if frame is None and path.startswith(folder)]
     if any(re.fullmatch(r"\d+\.dcm", path.removeprefix(folder)) for path in paths):
         return {}
-    found: dict[int, list[str]] = {}
-    for path in paths:
-        try:
-            header = pydicom.dcmread(images / path, stop_before_pixels=True, specific_tags=["InstanceNumber"])
-            found.setdefault(int(header["InstanceNumber"].value), []).append(path)
-        except (OSError, pydicom.errors.InvalidDicomError, KeyError, TypeError, ValueError):
-            continue
-    return {number: files[0] for number, files in found.items() if len(files) == 1}
-
-
-@dataclass(frozen=True)
-class _SliceHeader:
-    """Geometry of one slice in its own header, LPS mm; ``size`` in columns and rows."""
-
-    orientation: Array
-    position: Array
-    spacing: Array
-    size: Array
-
-
-def _header(path: Path, frame: int | None) -> _SliceHeader | None:
-    """The header of a slice, or None if it is not there or has no position."""
-    try:
-        header = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=_TAGS)
-        values = [_value(header, frame, sequence, keyword) for sequence, keyword in _GEOMETRY]
-        geometry = [np.array(value, dtype=np.float64) for value in values]
-    except (OSError, pydicom.errors.InvalidDicomError, IndexError, TypeError, ValueError):
-        return None
-    if [value.shape for value in geometry] != [(6,), (3,), (2,)]:
-        return None
-    orientation, position, spacing = geometry
-    size = np.array([float(header.get("Columns", np.inf)), float(header.get("Rows", np.inf))])
-    return _SliceHeader(orientation, position, spacing, size)
-
-
-def _value(header: pydicom.Dataset, frame: int | None, sequence: str, keyword: str) -> object:
-    """A value of a slice: the header's own, or for a frame that of its functional groups or the shared ones."""
-    if frame is None:
-        return header.get(keyword)
-    own, shared = header.PerFrameFunctionalGroupsSequence[frame], header.get("SharedFunctionalGroupsSequence")
-    for groups in (own, *(shared or ())):
-        if sequence in groups:
-            return groups[sequence].value[0].get(keyword)
-    return None
+    numbers = {path: frames[0].instance for path in paths if (frames := frames_of(path))}
+    counts = Counter(numbers.values())
+    return {number: path for path, number in numbers.items() if number is not None and counts[number] == 1}
 
 
 def _triple(world: Array) -> tuple[float, float, float]:

@@ -59,12 +59,8 @@ class Training:
 def read_training(folder: Path) -> Training:
     """Studies with their labels, series and points.
 
-    Raises
-    ------
-    MissingInputError
-        If a table or one of its columns is not there.
-    InvalidTableError
-        If anything in the tables breaks their format; the message names all rows, up to a limit.
+    Raises `MissingInputError` if a table or one of its columns is not there.
+    Raises `InvalidTableError` if anything in the tables breaks their format; the message names all rows, up to a limit.
     """
     schemas = {
         folder / TRAIN: _train_schema(),
@@ -95,10 +91,7 @@ def _points_by_study(points: pd.DataFrame) -> dict[str, list[LabelPoint]]:
 def read_test(folder: Path) -> list[StudyTables]:
     """Studies of ``test_series_descriptions.csv`` in its order; empty if there is no such table.
 
-    Raises
-    ------
-    MissingInputError, InvalidTableError
-        As `read_training`.
+    Raises `MissingInputError` or `InvalidTableError` as `read_training`.
     """
     path = folder / TEST_SERIES
     if not path.is_file():

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from data_prep.collection.codes import Code
-from data_prep.collection.study import Entry
+from data_prep.collection.study import Entry, label_faults, make_entry
 from data_prep.dicom.job import JobResult
 from data_prep.dicom.tables import FileRow
 from data_prep.faults import Fault
 from data_prep.rsna2024.label_points import Place, PlacedPoint, SliceKey, place
 from data_prep.rsna2024.labels import StudyTables
-from monai_spine.spine import MISSING, TARGETS, SeriesType
+from monai_spine.errors import counted
+from monai_spine.spine import SeriesType
 
 
 @dataclass
@@ -77,22 +77,14 @@ def join(
     faults = _series_faults(study, conversion)
     volumes = _volumes_by_type(study, conversion, converted.relative_to(out))
     points, point_faults = place(study.points, images, converted, conversion.slices)
-    faults += [*point_faults, *_label_faults(study, points), *_type_faults(study)]
-    if not any(volumes.values()):
-        faults.append(Fault(Code.NO_VOLUME, "left out of the datalist", study=study.study))
-        return None, points, faults
-    absent = [series_type for series_type in SeriesType if not volumes[series_type]]
-    faults += [Fault(Code.NO_SERIES_TYPE, series_type.title, study=study.study) for series_type in absent]
-    return _entry(study, volumes, points), points, faults
-
-
-def _entry(study: StudyTables, volumes: dict[SeriesType, list[str]], points: Sequence[PlacedPoint]) -> Entry:
-    entry: Entry = {"study_id": study.study, "patient_id": study.study}
-    entry |= {series_type.value: files for series_type, files in volumes.items() if files}
+    places = {point.mark.finding: point.position for point in points}
+    faults += [*point_faults, *_type_faults(study)]
     if study.labels is not None:
-        entry["label"] = list(study.labels)
-        entry["points"] = {point.mark.finding.name: [round(value, 4) for value in point.world] for point in points}
-    return entry
+        faults += label_faults(study.study, study.labels, places)
+    # The study's points belong to its labels: studies of the test have neither.
+    own = None if study.labels is None else places
+    entry, entry_faults = make_entry(study.study, study.study, volumes, study.labels, own)
+    return entry, points, [*faults, *entry_faults]
 
 
 def _volumes_by_type(study: StudyTables, conversion: ConvertedStudy, prefix: Path) -> dict[SeriesType, list[str]]:
@@ -111,7 +103,7 @@ def _series_faults(study: StudyTables, conversion: ConvertedStudy) -> list[Fault
     ]
     faults += [_fault(study, s, Code.UNKNOWN_SERIES, "left out") for s in present - set(listed)]
     faults += [
-        _fault(study, series, Code.REFUSED_STACK, f"{count} files: {reason}")
+        _fault(study, series, Code.REFUSED_STACK, f"{counted(count, 'file')}: {reason}")
         for series, reasons in conversion.refused.items()
         for reason, count in reasons.items()
     ]
@@ -119,20 +111,6 @@ def _series_faults(study: StudyTables, conversion: ConvertedStudy) -> list[Fault
         faults.append(_fault(study, "", Code.STRAY_FILES, f"{conversion.stray} files outside of series folders"))
     timed = {series for series, niftis in conversion.timed.items() if niftis}
     return faults + [_fault(study, series, Code.FOUR_DIMENSIONAL, "left out") for series in timed]
-
-
-def _label_faults(study: StudyTables, points: Sequence[PlacedPoint]) -> list[Fault]:
-    """Labels without points and points without labels."""
-    if study.labels is None:
-        return []
-    placed = {point.mark.finding.name for point in points}
-    faults = []
-    for target, label in zip(TARGETS, study.labels, strict=True):
-        if label == MISSING and target in placed:
-            faults.append(Fault(Code.NO_LABEL, "", study=study.study, targets=(target,)))
-        elif label != MISSING and target not in placed:
-            faults.append(Fault(Code.NO_POINT, "", study=study.study, targets=(target,)))
-    return faults
 
 
 def _type_faults(study: StudyTables) -> list[Fault]:

@@ -1,10 +1,8 @@
 """A table of a user's own studies: DICOM or NIfTI in, volumes and ``datalist.json`` out."""
 
-from __future__ import annotations
-
 import functools
 from collections import Counter
-from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from data_prep import folds as folding
@@ -13,32 +11,26 @@ from data_prep.collection.assembly import COVERAGE, Collection, Run, assemble
 from data_prep.collection.codes import Code
 from data_prep.collection.output_folder import check_output
 from data_prep.collection.points import contradictions
-from data_prep.collection.study import TEST, TRAINING, Entry, StudyResult
+from data_prep.collection.study import TEST, TRAINING, StudyResult, failed_study, label_faults, make_entry
+from data_prep.dicom.frames import Patient
 from data_prep.dicom.job import Settings
+from data_prep.dicom.refusals import Reason
+from data_prep.dicom.studies import distinct, several
 from data_prep.faults import Fault
-from data_prep.study_table.dicom_series import Namer, convert_row
+from data_prep.study_table.dicom_series import ConvertedRow, Namer, convert_row
 from data_prep.study_table.nifti_series import copy_row
 from data_prep.study_table.series_rows import COLUMNS, SeriesReport, Status, volume_name
 from data_prep.study_table.table import SeriesRow, StudyTable, TableStudy, read_study_table
-from monai_spine.data.volume import PAIR_SUFFIXES, SUFFIXES
-from monai_spine.spine import FINDINGS, MISSING, Finding, SeriesType
+from monai_spine.data.nifti_file import PAIR_SUFFIXES
+from monai_spine.data.volume import SUFFIXES
+from monai_spine.spine import Finding, SeriesType
 
 SERIES = "series.csv"
-_CODES = {Status.REFUSED: Code.REFUSED_STACK, Status.LEFT_OUT: Code.TYPE_NOT_TOLD}
+_CODES = {Status.REFUSED: Code.REFUSED_STACK, Status.LEFT_OUT: Code.TYPE_UNKNOWN}
 
 
 def build(
-    table: Path,
-    out: Path,
-    *,
-    labels: Path | None = None,
-    points: Path | None = None,
-    folds: int = 5,
-    seed: int = 0,
-    workers: int = 1,
-    cluster: str | None = None,
-    resume: bool = False,
-    quiet: bool = False,
+    table: Path, out: Path, run: Run, *, labels: Path | None = None, points: Path | None = None
 ) -> tuple[Collection, StudyTable]:
     """Convert the table's series and write ``datalist.json`` and its tables (see ``docs/how-to/data.md``) to ``out``.
 
@@ -48,10 +40,8 @@ def build(
         A row per series or per study; paths are relative to it.
     labels, points
         Further tables, of grades and of points in RAS mm.
-    folds, seed
-        Of the cross-validation; all studies of a patient have one fold. Studies without a grade go to the test section.
-    workers, cluster, resume
-        As for `data_prep.rsna2024.datalist.build`.
+    run
+        All studies of a patient have one fold. Studies without a grade go to the test section.
 
     Raises
     ------
@@ -65,29 +55,33 @@ def build(
         If ``out`` cannot be written to.
     """
     given = read_study_table(table, labels, points)
-    folding.check_number(folds, len({study.patient for study in given.studies if study.labels is not None}))
+    folding.check_number(run.folds, len({study.patient for study in given.studies if study.labels is not None}))
     paths = [row.path for study in given.studies for row in study.rows]
     check_output(out, paths, [study.study for study in given.studies])
-    run = Run(folds=folds, seed=seed, workers=workers, cluster=cluster, quiet=quiet)
     labelled = frozenset(study.patient for study in given.studies if study.labels is not None)
-    settings = Settings(out=str(out.resolve()), resume=resume)
+    settings = Settings(out=str(out.resolve()), resume=run.resume)
     work = functools.partial(_study, settings=settings, labelled=labelled)
     columns = {SERIES: COLUMNS, COVERAGE: coverage_table.COLUMNS}
     return assemble(given.studies, work, out.resolve(), tables=columns, run=run), given
 
 
 def _study(study: TableStudy, settings: Settings, labelled: frozenset[str]) -> StudyResult:
+    """`_converted_study`, or why it failed."""
+    try:
+        return _converted_study(study, settings, labelled)
+    except Exception as error:
+        return failed_study(study.study, study.study, TEST if study.labels is None else TRAINING, error)
+
+
+def _converted_study(study: TableStudy, settings: Settings, labelled: frozenset[str]) -> StudyResult:
     """Convert a study's rows, one after the other."""
     reports, faults = _series(study, settings)
-    entry = _entry(study, reports)
-    if entry is None:
-        faults.append(_fault(study, Code.NO_VOLUME, "left out of the datalist"))
-    else:
-        faults += [
-            _fault(study, Code.NO_SERIES_TYPE, series_type.title)
-            for series_type in SeriesType
-            if series_type.value not in entry
-        ]
+    volumes: dict[SeriesType, list[str]] = {series_type: [] for series_type in SeriesType}
+    for report in reports:
+        if report.status is Status.USED:
+            volumes[SeriesType(report.series_type)].append(report.nifti)
+    entry, entry_faults = make_entry(study.study, study.patient, volumes, study.labels, study.points or None)
+    faults += entry_faults
     if study.labels is None and study.patient in labelled:
         faults.append(_fault(study, Code.IN_BOTH_SECTIONS, f"the patient of study {study.patient}"))
     faults += _point_faults(study)
@@ -115,10 +109,14 @@ def _series(study: TableStudy, settings: Settings) -> tuple[list[SeriesReport], 
 
     reports: list[SeriesReport] = []
     faults: list[Fault] = []
+    patients: set[Patient] = set()
     for row in study.rows:
-        row_reports, row_faults = _convert(study.study, row, settings, name)
-        reports += row_reports
-        faults += row_faults
+        converted = _convert(study.study, row, settings, name)
+        reports += converted.reports
+        faults += converted.faults
+        patients |= converted.patients
+    if len(found := distinct(patients)) > 1:
+        reports = [_of_several(report, f"{Reason.MIXED_PATIENTS.value}: {several(found)}") for report in reports]
     for report in reports:
         if report.status in _CODES:
             contradicted = report.reason.startswith("given as")
@@ -127,31 +125,17 @@ def _series(study: TableStudy, settings: Settings) -> tuple[list[SeriesReport], 
     return reports, faults
 
 
-def _convert(study: str, row: SeriesRow, settings: Settings, name: Namer) -> tuple[list[SeriesReport], list[Fault]]:
+def _of_several(report: SeriesReport, reason: str) -> SeriesReport:
+    """A used series, refused since its study has images of several patients; its volume is removed as a stale one."""
+    if report.status is not Status.USED:
+        return report
+    return replace(report, status=Status.REFUSED, series_type="", confidence="none", reason=reason, nifti="")
+
+
+def _convert(study: str, row: SeriesRow, settings: Settings, name: Namer) -> ConvertedRow:
     if row.path.name.lower().endswith((*SUFFIXES, *PAIR_SUFFIXES)):
-        return [copy_row(study, row, settings, name)], []
+        return ConvertedRow([copy_row(study, row, settings, name)])
     return convert_row(study, row, settings, name)
-
-
-def _entry(study: TableStudy, reports: Sequence[SeriesReport]) -> Entry | None:
-    """The study as the datalist has it; None without a volume."""
-    volumes: dict[str, list[str]] = {series_type.value: [] for series_type in SeriesType}
-    for report in reports:
-        if report.status is Status.USED:
-            volumes[report.series_type].append(report.nifti)
-    if not any(volumes.values()):
-        return None
-    entry: Entry = {"study_id": study.study, "patient_id": study.patient}
-    entry |= {series_type: files for series_type, files in volumes.items() if files}
-    if study.labels is not None:
-        entry["label"] = list(study.labels)
-    if study.points:
-        entry["points"] = {
-            finding.name: [round(float(value), 4) for value in study.points[finding]]
-            for finding in FINDINGS
-            if finding in study.points
-        }
-    return entry
 
 
 def _point_faults(study: TableStudy) -> list[Fault]:
@@ -159,10 +143,7 @@ def _point_faults(study: TableStudy) -> list[Fault]:
     if not study.points:
         return []
     faults = [_fault(study, code, detail, finding) for finding, code, detail in contradictions(study.points)]
-    for finding, label in zip(FINDINGS, study.labels or (), strict=False):
-        if (label == MISSING) == (finding in study.points):
-            faults.append(_fault(study, Code.NO_LABEL if label == MISSING else Code.NO_POINT, "", finding))
-    return faults
+    return faults + (label_faults(study.study, study.labels, study.points) if study.labels else [])
 
 
 def _fault(study: TableStudy, code: Code, detail: str, finding: Finding | None = None) -> Fault:

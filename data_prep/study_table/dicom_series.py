@@ -2,34 +2,43 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
-from pathlib import Path
+from dataclasses import dataclass, field, replace
 
+from data_prep import scratch
 from data_prep.collection.codes import Code
 from data_prep.collection.study import find_files
 from data_prep.dicom.convert import plan
-from data_prep.dicom.frames import Frame
+from data_prep.dicom.frames import Frame, Patient
 from data_prep.dicom.headers.reader import read_header
 from data_prep.dicom.job import Job, JobResult, Settings, run_job
 from data_prep.dicom.output_folder import hashed_uid
 from data_prep.dicom.refusals import Reason
 from data_prep.dicom.stacks.series import drop_copies, stacks_of
 from data_prep.dicom.stacks.splitting import Stack
-from data_prep.dicom.tables import frameless_row
+from data_prep.dicom.tables import frameless_row, refused_rows
 from data_prep.faults import Fault
 from data_prep.study_table.series_rows import SeriesReport, Status, final_verdict, with_verdict
 from data_prep.study_table.table import SeriesRow
 from monai_spine.data.series_typing import series_type_of
+from monai_spine.errors import counted
 from monai_spine.spine import SeriesType
 
 Namer = Callable[[SeriesType], str]
 """Gives the next name of a volume of a type."""
 
 
-def convert_row(study: str, row: SeriesRow, settings: Settings, name: Namer) -> tuple[list[SeriesReport], list[Fault]]:
+@dataclass(frozen=True)
+class ConvertedRow:
+    """What became of the series under a row's path, the faults among them, and the patients that the headers name."""
+
+    reports: list[SeriesReport]
+    faults: list[Fault] = field(default_factory=list)
+    patients: frozenset[Patient] = frozenset()
+
+
+def convert_row(study: str, row: SeriesRow, settings: Settings, name: Namer) -> ConvertedRow:
     """All series under a row's path.
 
     Parameters
@@ -37,24 +46,24 @@ def convert_row(study: str, row: SeriesRow, settings: Settings, name: Namer) -> 
     study
         Folder under the settings' output that volumes go to.
     """
-    with tempfile.TemporaryDirectory(prefix="monai-spine-") as scratch:
-        files = find_files(row.path, "input", Path(scratch), settings.max_bytes)
+    with scratch.folder() as unpacked:
+        files = find_files(row.path, "input", unpacked, settings.max_bytes)
         headers = [read_header(source, max_bytes=settings.max_bytes) for source in files]
         unread = Counter(
-            file.reason
-            for file in (frameless_row(header) for header in headers if not header.frames)
-            if file.status == "refused"
+            f"{file.reason}: {file.detail}"
+            for file in refused_rows(frameless_row(header) for header in headers if not header.frames)
         )
         faults = [
-            Fault(Code.REFUSED_FILE, f"row {row.number}: {count} files: {reason}", study=study)
+            Fault(Code.REFUSED_FILE, f"row {row.number}: {counted(count, 'file')}: {reason}", study=study)
             for reason, count in sorted(unread.items())
         ]
         if not any(header.frames for header in headers):
             faults.append(Fault(Code.NO_IMAGES, f"row {row.number}: no DICOM image", study=study))
         reports: list[SeriesReport] = []
-        for job in sorted(plan(headers, row.path, "uid", None), key=_order):
+        for job in sorted(plan(headers, row.path, "uid", None, one_study=True), key=_order):
             reports += _convert_series(study, row, job, settings, name)
-    return reports, faults
+    patients = frozenset(frame.identity.patient for header in headers for frame in header.frames)
+    return ConvertedRow(reports, faults, patients)
 
 
 def _order(job: Job) -> tuple[int, str]:

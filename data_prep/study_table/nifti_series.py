@@ -1,13 +1,11 @@
 """A row's NIfTI file: checked, and written anew with its voxels and its affine only."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import nibabel as nib
 import numpy as np
@@ -22,7 +20,7 @@ from data_prep.study_table.table import SeriesRow
 from monai_spine.data.series_typing import PLANES, Confidence, SeriesVerdict, series_type_of
 from monai_spine.data.sidecars import is_segmentation, read_header, stem_of
 from monai_spine.data.studies import stated_plane
-from monai_spine.data.volume import affine_of, open_volume, slices_last
+from monai_spine.data.volume import affine_of, not_grey, open_unpacked, open_volume, slices_last, stored_voxels
 from monai_spine.errors import InvalidTableError, InvalidVolumeError, NoAffineError, TwoAffinesError
 from monai_spine.geometry import Array, Plane, plane_of, shear, spacing
 from monai_spine.spine import SeriesType
@@ -82,23 +80,20 @@ def _without_path(refusal: Exception, path: Path) -> str:
     text = str(refusal).removeprefix(f"{path}: ")
     if isinstance(refusal, NoAffineError | TwoAffinesError):
         return f"{Reason.NO_GEOMETRY.value}: {text}"
-    return f"{Reason.UNREADABLE.value}: {text.partition(' (')[0]}"
+    return f"{Reason.UNREADABLE.value}: {text.replace(str(path), path.name)}"
 
 
 def _read(path: Path, stated: Plane | None) -> _StoredVolume:
     """The open file, its slices last; ``stated`` is the plane that user, sidecar or words give it.
 
-    Raises
-    ------
-    Refused, InvalidVolumeError
-        If it is no volume in space.
+    Raises `Refused` or `InvalidVolumeError` if it is no volume in space.
     """
     image = open_volume(path)
     affine = affine_of(image)
     if not np.isfinite(affine).all():
         raise Refused(Reason.NO_GEOMETRY, "the affine holds numbers that are not finite")
-    if image.get_data_dtype().kind not in "iuf":
-        raise Refused(Reason.COLOUR, f"expected one number per voxel, but found {image.get_data_dtype()}")
+    if values := not_grey(image):
+        raise Refused(Reason.COLOUR, f"expected one number per voxel, but found {values}")
     cosine = shear(affine)
     if cosine > SHEAR:
         raise Refused(Reason.SHEARED, f"axes that are not at right angles, cosine {cosine:.3f}")
@@ -133,7 +128,7 @@ def _write(volume: _StoredVolume, source: Path, target: Path, resume: bool) -> N
     ).hexdigest()
     if resume and sidecar.is_finished(target, digest):
         return
-    voxels, slope, inter = _voxels(volume.image)
+    voxels, slope, inter = _voxels(source)
     ordered = np.transpose(voxels, volume.axes)
     head = nifti.header(ordered.shape, ordered.dtype, affine, slope, inter)
     pieces = nifti.encode(head, ordered.transpose(2, 1, 0), target.name.endswith(".gz"))
@@ -149,22 +144,19 @@ def _write(volume: _StoredVolume, source: Path, target: Path, resume: bool) -> N
     nifti.write(nifti.sidecar_path(target), [(json.dumps(record, indent=2, sort_keys=True) + "\n").encode()])
 
 
-def _voxels(image: nib.Nifti1Image) -> tuple[npt.NDArray[np.generic], float, float]:
+def _voxels(path: Path) -> tuple[npt.NDArray[np.generic], float, float]:
     """Stored values in the machine's byte order, slope and intercept.
 
-    Raises
-    ------
-    Refused
-        If they cannot be read, are not finite, or all the same.
+    Raises `Refused` if they are not finite, or all the same.
     """
-    proxy = image.dataobj
-    assert isinstance(proxy, ArrayProxy)
     try:
-        stored = np.asarray(proxy.get_unscaled())
-    except Exception as error:  # zlib, gzip and nibabel raise errors of many kinds on a damaged file
+        image = open_unpacked(path)
+        stored = stored_voxels(image, path)
+    except InvalidVolumeError as error:
         raise Refused(Reason.TRUNCATED, "the voxels cannot be read; the file is damaged or cut short") from error
     if stored.dtype.kind == "f" and not np.isfinite(stored).all():
         raise Refused(Reason.UNSUPPORTED, "voxels that are infinite or not a number")
     if stored.size == 0 or stored.min() == stored.max():
         raise Refused(Reason.UNSUPPORTED, "all voxels are the same")
+    proxy = cast(ArrayProxy, image.dataobj)
     return stored.astype(stored.dtype.newbyteorder("="), copy=False), float(proxy.slope), float(proxy.inter)

@@ -1,7 +1,5 @@
 """``series.csv``: what became of every series of a user's table, and how its type was found."""
 
-from __future__ import annotations
-
 from dataclasses import astuple, dataclass, fields, replace
 from enum import Enum
 

@@ -1,11 +1,9 @@
 """How columns and cells of a user's tables may be spelt."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable
 
-from monai_spine.spine import FINDINGS, MISSING, Finding, Grade, SeriesType
+from monai_spine.spine import FINDINGS, MISSING, Finding, Grade, Group, SeriesType
 
 COLUMNS: dict[str, tuple[str, ...]] = {
     "study": ("study", "study_id", "case", "case_id", "exam"),
@@ -15,6 +13,8 @@ COLUMNS: dict[str, tuple[str, ...]] = {
     "condition": ("condition",),
     "level": ("level", "disc", "disc_level"),
     "finding": ("finding", "target"),
+    "point": ("point",),
+    "side": ("side",),
     "grade": ("grade", "label", "severity"),
     "x": ("x", "x_mm"),
     "y": ("y", "y_mm"),
@@ -35,6 +35,7 @@ _GRADES = {
     **{grade.column: int(grade) for grade in Grade},
     **{str(int(grade)): int(grade) for grade in Grade},
 }
+_GROUPS = {"canal": Group.SPINAL, "foramen": Group.FORAMINAL, "recess": Group.SUBARTICULAR}
 _NO_GRADE = {"", str(MISSING)}
 _FINDINGS = {finding.name: finding for finding in FINDINGS}
 
@@ -86,3 +87,14 @@ def finding_named(text: str) -> Finding | None:
 def finding_of(condition: str, level: str) -> Finding | None:
     """A finding by its condition (``Left Subarticular Stenosis``) and its level (``L4/L5``)."""
     return _FINDINGS.get(f"{plain(condition)}_{plain(level)}")
+
+
+def finding_at(point: str, level: str, side: str) -> Finding | None:
+    """A finding by its point as ``monai-spine locate`` names it: ``foramen``, ``l4_l5``, ``left``."""
+    group = _GROUPS.get(plain(point))
+    sides = {
+        finding.condition.side.value if finding.condition.side else "": finding
+        for finding in FINDINGS
+        if finding.condition.group is group and finding.level.value == plain(level)
+    }
+    return sides.get(plain(side))

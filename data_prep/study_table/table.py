@@ -68,20 +68,14 @@ class StudyTable:
 def read_study_table(path: Path, labels: Path | None = None, points: Path | None = None) -> StudyTable:
     """Read the table, and the tables of labels and points where there are any.
 
-    Raises
-    ------
-    MissingInputError
-        If a table or a column that it must have is not there.
-    InvalidTableError
-        If anything in the tables breaks their format.
+    Raises `MissingInputError` if a table or a column that it must have is not there.
+    Raises `InvalidTableError` if anything in the tables breaks their format.
     """
     main = _read(path, {"study", "path"}, [])
     label_table = (
         None if labels is None else _read(labels, {"study"}, [{"finding"}, {"condition", "level"}, set(TARGETS)])
     )
-    point_table = (
-        None if points is None else _read(points, {"study", "x", "y", "z"}, [{"finding"}, {"condition", "level"}])
-    )
+    point_table = None if points is None else _read_points(points)
     tables = [table for table in (main, label_table, point_table) if table is not None]
     faults = [fault for table in tables for fault in table.faults()]
     known = set(main.rows["study"])
@@ -97,6 +91,25 @@ def read_study_table(path: Path, labels: Path | None = None, points: Path | None
     places = _points(point_table, faults)
     csv_tables.raise_faults(path.parent, faults)
     return _joined(main, grades.by_study, places, path.parent, [name for table in tables for name in table.ignored])
+
+
+def read_points(path: Path) -> dict[str, dict[Finding, Array]]:
+    """A table of points by itself: RAS mm of each study. It is written by hand, or by ``monai-spine locate``.
+
+    Raises
+    ------
+    MissingInputError, InvalidTableError
+        As `read_study_table`.
+    """
+    table = _read_points(path)
+    faults = table.faults()
+    points = _points(table, faults)
+    csv_tables.raise_faults(path.parent, faults)
+    return dict(points)
+
+
+def _read_points(path: Path) -> _Table:
+    return _read(path, {"study", "x", "y", "z"}, [{"finding"}, {"condition", "level"}, {"point", "level"}])
 
 
 @dataclass(frozen=True)
@@ -220,9 +233,15 @@ def _finding(table: _Table, n: int, row: Mapping[str, str], faults: list[str]) -
     """The finding of a row of a long table."""
     if "finding" in row:
         return spelling.finding_named(row["finding"])
-    finding = spelling.finding_of(row.get("condition", ""), row.get("level", ""))
+    level = row.get("level", "")
+    if "point" in row:
+        words = f"{row['point']} {row.get('side', '')}".strip()
+        finding = spelling.finding_at(row["point"], level, row.get("side", ""))
+    else:
+        words = row.get("condition", "")
+        finding = spelling.finding_of(words, level)
     if finding is None:
-        given = f"{row.get('condition', '')!r} at {row.get('level', '')!r}"
+        given = f"{words!r} at {level!r}"
         faults.append(
             f"{table.name} row {n}: {given} is none of the 25 findings, such as 'Spinal Canal Stenosis' at 'L4/L5'"
         )

@@ -10,13 +10,14 @@ import atexit
 import os
 import re
 import sys
-from collections.abc import Iterator
 from types import TracebackType
 
-from monai_spine.errors import ExitCode, SpineError
+from monai_spine.errors import ExitCode, SpineError, chain, one_line
 
 # A worker process of a data loader passes its error on as text.
 _FROM_WORKER = re.compile(r"^monai_spine\.errors\.\w+: (.+)$", re.MULTILINE)
+_LONGEST = 500
+"""Characters of an error's text; torch's may have hundreds of lines."""
 _CONFIG_ERRORS = (
     (re.compile(r"run ID '(.+)' doesn't exist"), "the config files have nothing to run called {0!r}"),
     (
@@ -38,7 +39,7 @@ def explanation(error: BaseException) -> str | None:
     """
     for cause in chain(error):
         if isinstance(cause, SpineError):
-            return str(cause)
+            return one_line(cause)
         text = str(cause)
         if match := _FROM_WORKER.search(text):
             return match[1]
@@ -51,7 +52,10 @@ def explanation(error: BaseException) -> str | None:
 def _explain(error_type: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
     message = explanation(error)
     if message is None:
+        # MONAI's own error, at the end of a long traceback, names the expression that failed, not why.
+        sys.stderr.write(f"cause: {cause_in_one_line(error)}\n")
         sys.__excepthook__(error_type, error, trace)
+        sys.stderr.write(f"cause: {cause_in_one_line(error)}\n")
         return
     # os._exit below does not flush.
     sys.stdout.flush()
@@ -61,8 +65,8 @@ def _explain(error_type: type[BaseException], error: BaseException, trace: Trace
     os._exit(ExitCode.BAD_INPUT)  # an excepthook cannot choose the exit code otherwise
 
 
-def chain(error: BaseException | None) -> Iterator[BaseException]:
-    """An error, the error that it was raised from, and so on."""
-    while error is not None:
-        yield error
-        error = error.__cause__ or error.__context__
+def cause_in_one_line(error: BaseException) -> str:
+    """The first error of a chain, as Python prints it, without its further lines."""
+    first = list(chain(error))[-1]
+    text = one_line(first)
+    return f"{type(first).__name__}: {text[:_LONGEST]}" if text else type(first).__name__

@@ -8,31 +8,34 @@ from __future__ import annotations
 
 import difflib
 import hashlib
-import inspect
 import json
-import re
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import ignite.distributed as idist
-from monai.bundle import ConfigParser, ConfigWorkflow
+from monai.bundle import ConfigParser
 from monai.bundle.properties import InferProperties, TrainProperties
 from monai.bundle.utils import DEFAULT_MLFLOW_SETTINGS
 from monai.utils import BundlePropertyConfig
 
+from monai_spine.bundle.configuration import being_evaluated, leaves, used_ids
+from monai_spine.bundle.model_description import ModelDescription
+from monai_spine.bundle.model_settings import describe, is_code, is_plain
+from monai_spine.bundle.provenance import PHANTOM
 from monai_spine.errors import InvalidOptionError
+from monai_spine.files import read_json
 
-_REFERENCE = re.compile(r"[@%]([A-Za-z_][\w#:]*)")
-_WORKFLOW = {"imports", "initialize", "run", "finalize", "training", "evaluation", "inference"}
-"""What MONAI, or a user, runs by name."""
+_WORKFLOW = {"imports", "initialize", "run", "finalize", "training", "evaluation", "inference", "trained_on"}
+"""What MONAI, or a user, runs by name; and what a user may say of the data that a model learns from."""
 _OFFERED = 3
 """How many near names an error offers."""
 _WITHOUT_EFFECT = {
     *("imports", "initialize", "run", "finalize", "training", "training_run", "tensorboard", "listeners", "network"),
     *("bundle_root", "dataset_dir", "datalist", "ckpt_dir", "cache_dir", "output_dir", "logging_file"),
     *("device", "num_workers", "progress", "cache_gb", "cache_rate", "figures_every", "embedding_images"),
-    *("resume", "resumed", "weights", "epochs"),
+    *("resume", "weights", "epochs", "trained_on"),
 }
 """Entries on which a training's result does not depend, or not as far as it is resumed: the places of files, how fast
 it runs, what it shows, and the weights with which it began. The state of a run holds the number of epochs itself."""
@@ -46,8 +49,8 @@ def refuse_unknown() -> None:
     InvalidOptionError
         If it has an entry that the bundle's own files do not have and that no other entry uses.
     """
-    parser, folder = _being_evaluated()
-    if unknown := unknown_entries(parser.get(), _defaults(folder)):
+    config = being_evaluated()
+    if unknown := unknown_entries(config.parser.get(), _defaults(config.folder)):
         raise InvalidOptionError("; ".join(unknown))
 
 
@@ -66,47 +69,67 @@ def unknown_entries(config: Mapping[str, Any], defaults: Mapping[str, Any]) -> l
     """
     groups = {id_ for id_, value in defaults.items() if _is_group(value)}
     own = set(_ids(defaults, groups))
-    known = own | set(_used(config)) | _WORKFLOW | _asked_for_by_monai()
+    known = own | set(used_ids(config)) | _WORKFLOW | _asked_for_by_monai()
     unknown = [id_ for id_ in _ids(config, groups) if id_ not in known and not id_.startswith("_")]
     return [_sentence(id_, sorted(own - _WORKFLOW)) for id_ in unknown]
 
 
-def result_settings(datalist: str | None = None) -> dict[str, str]:
-    """What the result of a training depends on, as texts by name; an expression of its configuration calls this.
+@dataclass(frozen=True)
+class RunSettings:
+    """The settings of a training.
 
-    These are the configuration's entries, the number of processes, and a digest of the datalist.
+    Attributes
+    ----------
+    result
+        What its result depends on, as texts by name.
+    description
+        Of the weights that it makes.
+    shown
+        The settings at the top of the configuration, for people: numbers, words, and lists of them.
+    """
+
+    result: Mapping[str, str] = field(default_factory=dict)
+    description: ModelDescription = field(default_factory=ModelDescription)
+    shown: Mapping[str, Any] = field(default_factory=dict)
+
+
+def run_settings(datalist: str | None = None) -> RunSettings:
+    """The settings of the training whose configuration is being evaluated.
+
+    The result depends on the configuration's entries, the number of processes, and the content of the datalist.
 
     Parameters
     ----------
     datalist
-        The path of the datalist; None for a training that has none.
+        The path of the datalist; None for a training on phantoms that are drawn while it runs.
     """
-    parser, _ = _being_evaluated()
+    config = being_evaluated()
     settings = {
         id_: json.dumps(value, sort_keys=True, default=repr)
-        for name, entry in parser.get().items()
+        for name, entry in config.parser.get().items()
         if name not in _WITHOUT_EFFECT and not name.startswith("_")
-        for id_, value in _leaves(name, entry)
+        for id_, value in leaves(name, entry)
     }
     settings["processes"] = str(idist.get_world_size())
     if datalist is not None and Path(datalist).is_file():
         content = hashlib.sha256(Path(datalist).read_bytes()).hexdigest()
         settings["datalist"] = f"a file with the SHA-256 {content[:16]}"
-    return settings
+    description = describe(config)
+    if datalist is None and description.trained_on is None:
+        description = replace(description, trained_on=PHANTOM)
+    return RunSettings(settings, description, _shown(config.parser))
 
 
-def _leaves(id_: str, value: Any) -> Iterator[tuple[str, Any]]:
-    """The values within an entry, with ids as in ``views#0#slices``; handlers only watch, so they are left out."""
-    if id_.endswith(("#handlers", "#_desc_")):
-        return
-    if isinstance(value, Mapping) and value:
-        for key, inner in value.items():
-            yield from _leaves(f"{id_}#{key}", inner)
-    elif isinstance(value, list) and any(isinstance(inner, Mapping | list) for inner in value):
-        for n, inner in enumerate(value):
-            yield from _leaves(f"{id_}#{n}", inner)
-    else:
-        yield id_, value
+def _shown(parser: ConfigParser) -> dict[str, Any]:
+    """The plain values at the top of a configuration, with what expressions and references among them give."""
+    shown = {}
+    for name, entry in parser.get().items():
+        if name in _WITHOUT_EFFECT or name.startswith("_") or isinstance(entry, Mapping):
+            continue
+        value = parser.get_parsed_content(name) if is_code(entry) else entry
+        if is_plain(value):
+            shown[name] = bool(value) if name == "pretrained" else value  # which may be the path of a file
+    return shown
 
 
 def _sentence(id_: str, offered: list[str]) -> str:
@@ -136,21 +159,6 @@ def _is_item(value: Any) -> bool:
     return isinstance(value, Mapping | list) or (isinstance(value, str) and value.startswith(("@", "$", "%")))
 
 
-def _used(value: Any) -> Iterator[str]:
-    """All ids that the texts of a configuration refer to, and the ids around them."""
-    if isinstance(value, str):
-        for reference in _REFERENCE.findall(value):
-            parts = reference.replace("::", "#").rstrip(":").split("#")
-            yield from ("#".join(parts[: n + 1]) for n in range(len(parts)))
-    elif isinstance(value, Mapping):
-        for id_, inner in value.items():
-            if id_ != "_meta_":
-                yield from _used(inner)
-    elif isinstance(value, list | tuple):
-        for inner in value:
-            yield from _used(inner)
-
-
 def _asked_for_by_monai() -> set[str]:
     """Ids that MONAI's workflows and its experiment tracking read by name."""
     properties: list[dict[Any, Any]] = [*TrainProperties.values(), *InferProperties.values()]
@@ -163,7 +171,7 @@ def _defaults(folder: Path | None) -> dict[str, Any]:
     """The entries of all configuration files in a bundle's folder, presets aside; none without a folder."""
     entries: dict[str, Any] = {}
     for path in sorted(folder.glob("*.json")) if folder else ():
-        content = json.loads(path.read_text(encoding="utf-8")) if path.name != "metadata.json" else {}
+        content = read_json(path) if path.name != "metadata.json" else {}
         for id_, value in content.items():
             first, *inner = id_.lstrip("+").replace("::", "#").split("#")
             if not inner:
@@ -172,24 +180,3 @@ def _defaults(folder: Path | None) -> dict[str, Any]:
             elif _is_group(entries.setdefault(first, {inner[0]: []})):
                 entries[first] = {inner[0]: [], **entries[first]}
     return entries
-
-
-def _being_evaluated() -> tuple[ConfigParser, Path | None]:
-    """The parser whose expression called this, and the folder of its first configuration file, where that is known.
-
-    MONAI gives an expression the values of other entries, but not the configuration itself; it stands on the call
-    stack, in the frames of the parser and of the workflow that evaluate the expression.
-    """
-    parser = folder = None
-    frame = inspect.currentframe()
-    while frame is not None:
-        owner = frame.f_locals.get("self")
-        if parser is None and isinstance(owner, ConfigParser):
-            parser = owner
-        if isinstance(owner, ConfigWorkflow):
-            folder = Path(owner.config_root_path)
-            break
-        frame = frame.f_back
-    if parser is None:
-        raise RuntimeError("expected to be called by an expression of a MONAI configuration")
-    return parser, folder

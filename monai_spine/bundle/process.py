@@ -12,11 +12,16 @@ import monai
 import torch
 
 from monai_spine.bundle.errors import explain_errors
+from monai_spine.bundle.model_settings import follow_description
 from monai_spine.bundle.options import refuse_unknown
+from monai_spine.bundle.setting_values import refuse_impossible
 
 
 def start(*, seed: int = 0, distributed: bool = False) -> None:
-    """What every bundle's ``initialize`` does: short error messages, refusal of unknown settings, fixed random numbers.
+    """What every bundle's ``initialize`` does, before anything is read or made.
+
+    Errors get short messages, unknown settings and impossible values are refused, the settings of trained weights are
+    taken over, and random numbers are fixed.
 
     Parameters
     ----------
@@ -28,10 +33,15 @@ def start(*, seed: int = 0, distributed: bool = False) -> None:
     Raises
     ------
     InvalidOptionError
-        If the configuration has a setting that the bundle does not know.
+        If the configuration has a setting that the bundle does not know, one with a value that it cannot have, or one
+        that does not fit the weights.
+    MissingInputError, InvalidTableError
+        See `follow_description`.
     """
     explain_errors()
     refuse_unknown()
+    refuse_impossible()
+    follow_description()
     quiet_readers()
     if distributed:
         _join_processes()

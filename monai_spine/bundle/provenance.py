@@ -6,15 +6,17 @@ images only, or other words, such as ``"RSNA 2024, 1,975 studies"``. Every outpu
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from monai_spine.bundle.model_description import description_path, read_description
 from monai_spine.errors import InvalidTableError
+from monai_spine.files import read_json
 
 RESEARCH = "Research software, not a medical device: not for diagnosis."
 PHANTOM = "phantom"
+UNVERIFIED = "The checksums of the weights were not compared (--no-verify): they may be damaged."
 
 
 def read_metadata(bundle: Path) -> dict[str, Any]:
@@ -28,23 +30,26 @@ def read_metadata(bundle: Path) -> dict[str, Any]:
     path = bundle / "configs" / "metadata.json"
     if not path.is_file():
         return {}
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as err:
-        raise InvalidTableError(f"{path} is not JSON: {err}") from err
+    content = read_json(path)
     if not isinstance(content, dict):
         raise InvalidTableError(f"{path}: expected a JSON object, but found {type(content).__name__}")
     return content
 
 
 def trained_on(bundle: Path) -> str | None:
-    """What the weights of a bundle were trained on; None if its metadata do not say.
+    """What the weights in a bundle's ``models`` were trained on; None if nothing says it.
+
+    The description beside ``models/model.pt`` counts before the metadata: a copy of a bundle that was trained again
+    has the metadata of the first weights.
 
     Raises
     ------
     InvalidTableError
         If the metadata are not a JSON object, or ``trained_on`` is not a word.
     """
+    weights = bundle / "models" / "model.pt"
+    if description_path(weights).is_file() and (described := read_description(weights).trained_on):
+        return described
     source = read_metadata(bundle).get("trained_on")
     if source is not None and not (isinstance(source, str) and source):
         raise InvalidTableError(

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from monai_spine.errors import InvalidOptionError, MissingInputError, SpineError
+from monai_spine.errors import InvalidOptionError, MissingInputError, SpineError, near_names
 from monai_spine.files import write_text
 
 Settings = tuple[tuple[str, str], ...]
@@ -21,7 +21,10 @@ Report = Callable[[str], None]
 """Takes lines of progress for the user."""
 
 _COMMAND = (sys.executable, "-W", "ignore", "-m", "monai.bundle", "run")
-_ERROR_LINES = (re.compile(r"error: (.+)"), re.compile(r"((?:\w+\.)*\w*(?:Error|Exception)(?::.*)?)$"))
+_ERROR_LINES = (
+    re.compile(r"(?:error|cause): (.+)"),
+    re.compile(r"((?:\w+\.)*\w*(?:Error|Exception)(?::.*)?)$"),
+)
 _POLL_SECONDS = 0.1
 _PATIENCE_SECONDS = 10.0
 """How long a process may take to end before it is killed."""
@@ -52,11 +55,10 @@ def training_configs(bundle: Path, overrides: Sequence[Path] = ()) -> list[Path]
         If one of them does not exist.
     """
     folder = bundle / "configs"
-    files = [folder / "train.json", *(_preset(folder, path) for path in overrides)]
+    files = [folder / "train.json", *(preset_file(folder, path) for path in overrides)]
     for path in (*files, folder / "evaluate.json"):
         if not path.is_file():
-            presets = sorted(preset.stem for preset in (folder / "presets").glob("*.json"))
-            raise MissingInputError(f"expected a configuration at {path}; the bundle's presets are {presets}")
+            raise MissingInputError(f"expected a configuration at {path}{offered_presets(folder, path)}")
     return files
 
 
@@ -146,7 +148,7 @@ def run_step(
     with log.open("a", encoding="utf-8") as sink:
         begin = sink.tell()
         # Without stdin, so that a step can never wait for the terminal.
-        process = subprocess.Popen(command, stdout=sink, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL)
+        process = subprocess.Popen(command, stdout=sink, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL)  # noqa: S603 - our own interpreter; arguments go as a list, without a shell
     try:
         _wait(process, log, begin, follow, stop)
     finally:
@@ -203,7 +205,13 @@ def _cause(log: Path, begin: int) -> str:
     return lines[-1] if lines else "the log is empty"
 
 
-def _preset(folder: Path, path: Path) -> Path:
-    """The file of a preset's name, or the path itself where it is a file or has a folder."""
+def offered_presets(folder: Path, path: Path) -> str:
+    """The end of a message about a configuration that does not exist: the bundle's presets with near names."""
+    near = near_names(path.stem, sorted(preset.stem for preset in (folder / "presets").glob("*.json")))
+    return f" (a preset of the bundle, or a file){near}" if near else ""
+
+
+def preset_file(folder: Path, path: Path) -> Path:
+    """The file of a preset's name in a bundle's ``configs``, or the path itself if it is a file or has a folder."""
     named = folder / "presets" / f"{path.name.removesuffix('.json')}.json"
     return named if path.parent == Path() and not path.is_file() else path

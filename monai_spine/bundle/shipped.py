@@ -9,6 +9,7 @@ from pathlib import Path
 from monai_spine.bundle.provenance import read_metadata, trained_on
 from monai_spine.errors import InvalidOptionError, MissingInputError, near_names
 from monai_spine.files import PARTIAL
+from monai_spine.output_lock import LOCK
 
 _IN_WHEEL = Path(__file__).resolve().parents[1] / "bundles"
 _IN_CHECKOUT = Path(__file__).resolve().parents[2] / "bundles"
@@ -21,7 +22,8 @@ RECESS_LOCALIZER = BUNDLES / "lumbar_recess_localizer"
 GRADER = BUNDLES / "lumbar_25d_grader"
 UNET_CLASSIFIER = BUNDLES / "lumbar_unet_classifier"
 
-_LEFT_BY_RUNS = shutil.ignore_patterns("__pycache__", "eval", "cache", "latest.pt", "previous.pt", f"*{PARTIAL}")
+LEFT_BY_RUNS = shutil.ignore_patterns("__pycache__", "eval", "cache", "latest.pt", "previous.pt", LOCK, f"*{PARTIAL}")
+"""What a copy of a bundle leaves out, for `shutil.copytree`."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +72,7 @@ def copy_bundle(name: str, out: Path) -> Path:
     target = out / name
     if target.exists():
         raise InvalidOptionError(f"{target} exists; remove it, or choose another folder with -o")
-    shutil.copytree(bundles[name].path, target, ignore=_LEFT_BY_RUNS)
+    shutil.copytree(bundles[name].path, target, ignore=LEFT_BY_RUNS)
     return target
 
 

@@ -1,7 +1,5 @@
 """The commands for the bundles of the package: bundles, bundle. Each imports what it needs when it runs."""
 
-from __future__ import annotations
-
 import json
 from dataclasses import asdict
 from pathlib import Path

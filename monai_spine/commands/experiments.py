@@ -2,30 +2,15 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
-from enum import Enum
 from pathlib import Path
-from typing import Annotated
+from types import ModuleType
+from typing import Annotated, Literal
 
 import typer
 
 from monai_spine.errors import InvalidOptionError
-
-
-class Direction(str, Enum):
-    """Whether less or more of a figure is better."""
-
-    MINIMIZE = "minimize"
-    MAXIMIZE = "maximize"
-
-
-class Pruner(str, Enum):
-    """Which trials are ended early: the values of `tuning.search.Pruning`, whose module imports Optuna."""
-
-    MEDIAN = "median"
-    HYPERBAND = "hyperband"
-    NONE = "none"
-
 
 Bundle = Annotated[Path, typer.Argument(help="A bundle, such as bundles/lumbar_25d_grader.")]
 Data = Annotated[Path, typer.Option(help="A datalist.json with folds, or its folder.")]
@@ -35,6 +20,48 @@ Preset = Annotated[
 ]
 Settings = Annotated[
     list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="A configuration entry; may be repeated.")
+]
+Presets = Annotated[
+    str | None,
+    typer.Option(
+        metavar="A,B,C",
+        help="Presets. default: none of them; a+b: both; a/b: one for each condition; name=a+b: another name.",
+    ),
+]
+Backbones = Annotated[
+    str | None, typer.Option(metavar="A,B,C", help="Backbones, by their names in timm, instead of the bundle's.")
+]
+Minutes = Annotated[
+    float | None,
+    typer.Option(
+        min=0, help="Instead of epochs: minutes for each candidate, of processor time, or of clock time on a GPU."
+    ),
+]
+Floor = Annotated[
+    Path | None,
+    typer.Option(
+        help="A phantom cohort's floor.json or truth.csv: report the share of the way from the prior to the floor."
+    ),
+]
+Epochs = Annotated[int | None, typer.Option(min=1, help="Epochs of each network. [default: the configuration's]")]
+Direction = Annotated[
+    Literal["minimize", "maximize"] | None,
+    typer.Option(help="Whether less or more of --metric is better. [default: by its name]"),
+]
+Pruner = Annotated[Literal["median", "hyperband", "none"], typer.Option(help="Which trials are ended early.")]
+Metric = Annotated[
+    str | None,
+    typer.Option(help="A figure of the validation. [default: the one by which the bundle chooses weights]"),
+]
+Storage = Annotated[
+    str | None,
+    typer.Option(
+        metavar="URL|@FILE",
+        envvar="MONAI_SPINE_STORAGE",
+        show_envvar=False,
+        help="A database that several machines share; a URL with a password belongs into a file, or into the "
+        "environment variable MONAI_SPINE_STORAGE. [default: SQLite in the folder]",
+    ),
 ]
 Quiet = Annotated[bool, typer.Option("--quiet", help="Show no lines of progress on stderr.")]
 
@@ -60,7 +87,8 @@ def cv(  # noqa: PLR0917 - options
       monai-spine predict -i dicom -o graded --model bundles/lumbar_25d_grader --weights cv/models
     """
     from monai_spine.bundle.run import parse_settings
-    from monai_spine.experiments.cross_validation import OWN, Plan, cross_validate
+    from monai_spine.experiments.cross_validation import Plan, cross_validate
+    from monai_spine.experiments.fold_run import OWN
 
     plan = Plan(bundle, _datalist(data), tuple(preset or ()), parse_settings(settings or [], OWN))
     outcome = cross_validate(plan, out, folds, _report(quiet))
@@ -71,34 +99,14 @@ def compare(  # noqa: PLR0917 - options
     bundle: Bundle,
     data: Data,
     out: Out,
-    presets: Annotated[
-        str | None,
-        typer.Option(
-            metavar="A,B,C",
-            help="Presets. default: none of them; a+b: both; a/b: one for each condition; name=a+b: another name.",
-        ),
-    ] = None,
-    backbones: Annotated[
-        str | None, typer.Option(metavar="A,B,C", help="Backbones, by their names in timm, instead of the bundle's.")
-    ] = None,
+    presets: Presets = None,
+    backbones: Backbones = None,
     preset: Preset = None,
-    epochs: Annotated[
-        int | None, typer.Option(min=1, help="Epochs of each network. [default: the configuration's]")
-    ] = None,
-    minutes: Annotated[
-        float | None,
-        typer.Option(
-            min=0, help="Instead of epochs: minutes for each candidate, of processor time, or of clock time on a GPU."
-        ),
-    ] = None,
+    epochs: Epochs = None,
+    minutes: Minutes = None,
     folds: Annotated[list[int] | None, typer.Option(help="A fold to hold out; may be repeated. [default: 0]")] = None,
     test: Annotated[Path | None, typer.Option(help="Evaluate on this datalist instead.")] = None,
-    floor: Annotated[
-        Path | None,
-        typer.Option(
-            help="A phantom cohort's floor.json or truth.csv: report the share of the way from the prior to the floor."
-        ),
-    ] = None,
+    floor: Floor = None,
     settings: Settings = None,
     quiet: Quiet = False,
 ) -> None:
@@ -115,19 +123,11 @@ def compare(  # noqa: PLR0917 - options
     """
     from monai_spine.bundle.run import parse_settings
     from monai_spine.experiments.comparison import candidate, comparison
-    from monai_spine.experiments.comparison.training import OWN
 
-    if (presets is None) == (backbones is None):
-        raise InvalidOptionError("expected either --presets or --backbones")
     if epochs is not None and minutes is not None:
         raise InvalidOptionError("expected either --epochs or --minutes")
-    chosen = parse_settings(settings or [], OWN)
-    if presets is not None:
-        if preset:
-            raise InvalidOptionError("with --presets, join presets as a+b instead of giving --preset")
-        candidates = candidate.presets(bundle, presets.split(","), chosen)
-    else:
-        candidates = candidate.backbones(bundle, preset or [], (backbones or "").split(","), chosen)
+    chosen = parse_settings(settings or [], comparison.OWN)
+    candidates = candidate.chosen_candidates(bundle, presets, backbones, preset or [], chosen)
     datalist = _datalist(data)
     assessment = comparison.assessment_of(datalist, folds or [0], _datalist(test) if test else None, floor)
     plan = comparison.Plan(bundle, datalist, assessment, epochs, minutes)
@@ -144,23 +144,18 @@ def tune(  # noqa: PLR0917 - options
         Path, typer.Option(help="JSON or YAML with configuration ids and their ranges; see docs/how-to/search.md.")
     ],
     trials: Annotated[int, typer.Option(min=1, help="Number of trials in all; interrupted ones do not count.")],
-    storage: Annotated[
-        str | None,
-        typer.Option(metavar="URL", help="A database that several machines share. [default: SQLite in the folder]"),
-    ] = None,
+    storage: Storage = None,
     study: Annotated[str, typer.Option(help="The name of the search in the database.")] = "search",
     preset: Preset = None,
-    metric: Annotated[
-        str | None,
-        typer.Option(help="A figure of the validation. [default: the one by which the bundle chooses weights]"),
-    ] = None,
-    direction: Annotated[
-        Direction | None, typer.Option(help="Whether less or more of --metric is better. [default: by its name]")
-    ] = None,
-    pruner: Annotated[Pruner, typer.Option(help="Which trials are ended early.")] = Pruner.MEDIAN,
+    metric: Metric = None,
+    direction: Direction = None,
+    pruner: Pruner = "median",
     fold: Annotated[int, typer.Option(help="The fold that validates.")] = 0,
     seed: Annotated[int, typer.Option(help="The seed of the trainings and of the proposed trials.")] = 0,
     settings: Settings = None,
+    trust: Annotated[
+        bool, typer.Option("--trust", help="Let the search space run code: $ expressions, and any _target_.")
+    ] = False,
     quiet: Quiet = False,
 ) -> None:
     """Search the best settings of a bundle.
@@ -180,26 +175,23 @@ def tune(  # noqa: PLR0917 - options
 
     presets = tuple(preset or ())
     chosen = parse_settings(settings or [], OWN)
-    parameters = read_space(space, training_configs(bundle, presets))
-    try:
-        from monai_spine.experiments.tuning import request as tuning
-        from monai_spine.experiments.tuning import search
-    except ModuleNotFoundError as err:
-        if err.name not in {"optuna", "sqlalchemy"}:
-            raise
-        raise InvalidOptionError(f"a search needs {err.name}: pip install 'monai-spine[tune]'") from err
-    request = tuning.TuningRequest(
-        bundle=bundle,
-        datalist=_datalist(data),
-        space=parameters,
-        trials=trials,
-        presets=presets,
-        settings=chosen,
-        storage=storage,
-        study=study,
-        metric=metric,
-        higher_is_better=None if direction is None else direction is Direction.MAXIMIZE,
-        pruning=search.Pruning(pruner.value),
+    parameters = read_space(space, training_configs(bundle, presets), trust=trust)
+    tuning, search, storages = _tuning()
+    if storage and any(storage in one for one in sys.argv) and storages.has_password(storage):
+        message = "the password of --storage shows in the list of processes; use --storage @FILE or MONAI_SPINE_STORAGE"
+        typer.echo(f"warning: {message}", err=True)
+    request = search.TuningRequest(
+        bundle,
+        _datalist(data),
+        parameters,
+        trials,
+        presets,
+        chosen,
+        storages.storage_url(storage) if storage else None,
+        study,
+        metric,
+        higher_is_better=None if direction is None else direction == "maximize",
+        pruner=pruner,
         fold=fold,
         seed=seed,
     )
@@ -226,6 +218,17 @@ def demo(
     from monai_spine.experiments.demo import run_demo
 
     run_demo(out, studies=studies, held_out=held_out, epochs=epochs)
+
+
+def _tuning() -> tuple[ModuleType, ModuleType, ModuleType]:
+    """The modules of the search, or an error that names the extra that they need."""
+    try:
+        from monai_spine.experiments.tuning import request, search, storage
+    except ModuleNotFoundError as err:
+        if err.name not in {"optuna", "sqlalchemy"}:
+            raise
+        raise InvalidOptionError(f"a search needs {err.name}: pip install 'monai-spine[tune]'") from err
+    return request, search, storage
 
 
 def _datalist(data: Path) -> Path:

@@ -1,13 +1,11 @@
 """``monai-spine``: the command line. Each command imports what it needs when it runs."""
 
-from __future__ import annotations
-
 from typing import Annotated
 
 import typer
 
 from monai_spine import __version__, console
-from monai_spine.commands import bundles, experiments, studies, tables
+from monai_spine.commands import bundles, experiments, jobs, reports, studies, tables
 
 app = typer.Typer(
     help="Graded degenerative findings from lumbar-spine MRI. Research software: not a medical device.",
@@ -34,8 +32,9 @@ def _options(
     """Options of the program itself."""
 
 
-for command in (*studies.COMMANDS, *tables.COMMANDS, *experiments.COMMANDS, *bundles.COMMANDS):
+for command in (*studies.COMMANDS, *reports.COMMANDS, *tables.COMMANDS, *experiments.COMMANDS, *bundles.COMMANDS):
     app.command()(command)
+app.add_typer(jobs.app, name="job")
 
 
 def main() -> None:

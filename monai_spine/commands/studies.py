@@ -1,12 +1,13 @@
 """The commands that take studies: locate and predict. Each imports what it needs when it runs."""
 
-from __future__ import annotations
-
+import os
 from enum import Enum
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from monai_spine.errors import InvalidOptionError
 
 RecessModel = Annotated[
     Path | None,
@@ -17,6 +18,9 @@ Refine = Annotated[
     typer.Option(
         "--refine/--no-refine", help="Find the recesses in axial slices, or project them from the sagittal levels."
     ),
+]
+Verify = Annotated[
+    bool, typer.Option("--verify/--no-verify", help="Compare the checksums of the weights, or use weights that fail.")
 ]
 Device = Annotated[str | None, typer.Option(help="cpu, cuda or mps. [default: a GPU if there is one]")]
 Quiet = Annotated[bool, typer.Option("--quiet", help="Show no progress on stderr.")]
@@ -40,6 +44,7 @@ def locate(  # noqa: PLR0917 - options
     recess_model: RecessModel = None,
     refine: Refine = True,
     device: Device = None,
+    verify: Verify = True,
     quiet: Quiet = False,
 ) -> None:
     """Find the lumbar levels in sagittal volumes.
@@ -57,15 +62,17 @@ def locate(  # noqa: PLR0917 - options
     from monai_spine.levels.localizers import LevelLocator, RecessLocator
     from monai_spine.levels.locate import locate as run
 
-    levels = LevelLocator.from_bundle(model or LEVEL_LOCALIZER, device)
-    recesses = RecessLocator.from_bundle(recess_model or RECESS_LOCALIZER, device) if refine else None
+    levels = LevelLocator.from_bundle(model or LEVEL_LOCALIZER, device, verify=verify)
+    recesses = RecessLocator.from_bundle(recess_model or RECESS_LOCALIZER, device, verify=verify) if refine else None
     summary = run(inputs, out, levels, recesses, quiet=quiet)
     typer.echo(f"{summary.line()}; see {out / 'points.csv'}")
     raise typer.Exit(summary.exit_code)
 
 
 def predict(  # noqa: PLR0917 - options
-    out: Annotated[Path, typer.Option("-o", "--out", help="Folder for the tables, and for a folder of each study.")],
+    out: Annotated[
+        Path | None, typer.Option("-o", "--out", help="Folder for the tables, and for a folder of each study.")
+    ] = None,
     more: Annotated[list[Path] | None, typer.Argument(metavar="IN…", help="Further inputs, like those of -i.")] = None,
     inputs: Annotated[
         list[Path] | None,
@@ -94,14 +101,42 @@ def predict(  # noqa: PLR0917 - options
     given_points: Annotated[
         bool, typer.Option("--given-points", help="Use the points of a datalist instead of finding the levels.")
     ] = False,
+    points: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Points that you marked or corrected: points.csv, points.mrk.json, or a table of points.",
+        ),
+    ] = None,
     name_by: Annotated[NameBy, typer.Option(help="Name DICOM studies by their UIDs or by their folders.")] = NameBy.UID,
     prior_from: Annotated[
         Path | None,
         typer.Option("--prior-from", help="Fill rows of refused studies with the prior of these labels (train.csv)."),
     ] = None,
+    report: Annotated[
+        bool, typer.Option("--report", help="Write a page for each study (report.html), and an index (index.html).")
+    ] = False,
+    pdf: Annotated[bool, typer.Option("--pdf", help="Write the page of each study as PDF, too (report.pdf).")] = False,
+    dicom_out: Annotated[
+        bool,
+        typer.Option(
+            "--dicom-out",
+            help="Write DICOM objects for archives: structured report, key images, PDF. They hold the identity.",
+        ),
+    ] = False,
     force: Annotated[bool, typer.Option("--force", help="Grade finished studies again.")] = False,
     device: Device = None,
-    workers: Annotated[int, typer.Option(help="Number of processes that convert DICOM; -1 for one per core.")] = 1,
+    verify: Verify = True,
+    workers: Annotated[int, typer.Option(help="Processes that convert and grade; -1 for one per core.")] = 1,
+    cluster: Annotated[
+        str | None,
+        typer.Option(metavar="ADDRESS", help="A Dask scheduler whose workers grade, such as tcp://host:8786."),
+    ] = None,
+    part: Annotated[
+        str | None,
+        typer.Option(metavar="K/N", help="Grade part K of N only; auto takes both from an array job, auto/N the part."),
+    ] = None,
+    merge: Annotated[bool, typer.Option("--merge", help="Join the tables of parts in the output folder.")] = False,
     quiet: Quiet = False,
 ) -> None:
     """Grade studies from DICOM or NIfTI files.
@@ -114,9 +149,23 @@ def predict(  # noqa: PLR0917 - options
     \b
     Example:
       monai-spine predict -i dicom/ -o graded
+      monai-spine predict -i dicom/ -o graded --report --pdf
       monai-spine predict -i nifti/ -o graded --model bundles/mine --model bundles/other --tta
-      monai-spine predict -i study.zip -o graded --model bundles/lumbar_25d_grader+efficientnet_b0 --weights cv/models
+      monai-spine predict -i dicom/ -o graded --points graded/1000/points.mrk.json
+      monai-spine predict -i study.zip -o graded --model bundles/lumbar_25d_grader --weights cv/models
+      monai-spine predict -i nifti/ -o graded --part 3/16
+      monai-spine predict --merge graded
     """
+    if merge:
+        from monai_spine.prediction.merged_parts import merge_parts
+
+        merged = merge_parts(_folder_to_merge(out, [*(inputs or []), *(more or [])]))
+        typer.echo(merged.line())
+        raise typer.Exit(merged.exit_code)
+    if out is None:
+        raise InvalidOptionError("name the output folder with -o")
+    from monai_spine.dicom_out.outputs import study_outputs
+    from monai_spine.prediction.part import parse_part
     from monai_spine.prediction.run import run_predict
 
     summary = run_predict(
@@ -130,17 +179,29 @@ def predict(  # noqa: PLR0917 - options
             "refine": refine,
             "flipped": tta,
             "device": device,
+            "verify": verify,
         },
         given_points=given_points,
+        points=points,
         name_by=name_by.value,
         prior_from=prior_from,
         force=force,
         workers=workers,
+        cluster=cluster,
+        part=parse_part(part, os.environ) if part else None,
         quiet=quiet,
         report=lambda line: typer.echo(line, err=True),
+        outputs=study_outputs(report=report, pdf=pdf, dicom_out=dicom_out),
     )
     typer.echo(summary.line())
     raise typer.Exit(summary.exit_code)
+
+
+def _folder_to_merge(out: Path | None, others: list[Path]) -> Path:
+    folders = [*([out] if out else []), *others]
+    if len(folders) != 1:
+        raise InvalidOptionError("--merge takes the output folder of the parts, and no inputs: predict --merge graded")
+    return folders[0]
 
 
 COMMANDS = (locate, predict)

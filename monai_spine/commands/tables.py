@@ -3,47 +3,12 @@
 Each imports what it needs when it runs, so that ``--help`` does not wait for numpy or torch.
 """
 
-from __future__ import annotations
-
-from enum import Enum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
-from monai_spine.errors import InvalidOptionError
-
-
-class Filling(str, Enum):
-    """How to fill rows that a submission lacks."""
-
-    UNIFORM = "uniform"
-    PRIOR = "prior"
-
-
-class Decide(str, Enum):
-    """Which probabilities decide the most probable grade."""
-
-    NATURAL = "natural"
-    WEIGHTED = "weighted"
-
-
-class Scaling(str, Enum):
-    """The scaling after the probabilities are divided by the weights 1, 2, 4."""
-
-    BEST = "best"
-    NONE = "none"
-    TEMPERATURE = "temperature"
-    VECTOR = "vector"
-
-
-class Combining(str, Enum):
-    """How to combine submissions."""
-
-    MEAN = "mean"
-    WEIGHTED = "weighted"
-    STACKED = "stacked"
-
+from monai_spine.errors import InvalidOptionError, counted
 
 Solution = Annotated[Path, typer.Argument(help="Labels: in the form of train.csv, or one-hot rows with a row_id.")]
 Submission = Annotated[Path, typer.Argument(help="Out-of-fold CSV with row_id, normal_mild, moderate, severe.")]
@@ -66,7 +31,8 @@ def score(  # noqa: PLR0917 - options
     submission: Annotated[Path, typer.Argument(help="CSV with row_id, normal_mild, moderate, severe.")],
     json: Annotated[bool, typer.Option("--json", help="Print JSON on stdout, not a table.")] = False,
     missing: Annotated[
-        Filling | None, typer.Option("--missing", help="Fill rows that the submission lacks, and report their number.")
+        Literal["uniform", "prior"] | None,
+        typer.Option(help="Fill rows that the submission lacks, and report their number."),
     ] = None,
     prior_from: Annotated[
         Path | None,
@@ -93,7 +59,7 @@ def score(  # noqa: PLR0917 - options
     """
     from monai_spine.tables.score_report import report_score
 
-    report = report_score(solution, submission, missing.value if missing else None, prior_from, floor)
+    report = report_score(solution, submission, missing, prior_from, floor)
     typer.echo(report.to_json() if json else report.to_text())
 
 
@@ -103,8 +69,9 @@ def metrics(  # noqa: PLR0917 - options
     out: Annotated[Path | None, typer.Option("-o", "--out", help="A JSON file to write all figures to.")] = None,
     json: Annotated[bool, typer.Option("--json", help="Print JSON on stdout, not tables.")] = False,
     decide: Annotated[
-        Decide, typer.Option(help="The most probable grade: at natural prevalence, or with the weights 1, 2, 4.")
-    ] = Decide.NATURAL,
+        Literal["natural", "weighted"],
+        typer.Option(help="The most probable grade: at natural prevalence, or with the weights 1, 2, 4."),
+    ] = "natural",
     natural: Natural = False,
     datalist: Datalist = None,
     normalise: Normalise = False,
@@ -119,18 +86,14 @@ def metrics(  # noqa: PLR0917 - options
     Example:
       monai-spine metrics train.csv predictions.csv -o metrics.json
     """
-    from monai_spine.tables.metrics_report import report_metrics
+    from monai_spine.files import write_text
+    from monai_spine.tables.metrics_report import measure
+    from monai_spine.tables.out_of_fold import read_out_of_fold
 
-    report = report_metrics(
-        solution,
-        submission,
-        out,
-        datalist=datalist,
-        decision=decide.value,
-        tilted=not natural,
-        normalise=normalise,
-        quiet=quiet,
-    )
+    table = read_out_of_fold(solution, [submission], datalist=datalist, normalise=normalise)
+    report = measure(table, decision=decide, tilted=not natural, quiet=quiet)
+    if out:
+        write_text(out, report.to_json() + "\n")
     typer.echo(report.to_json() if json else report.to_text())
 
 
@@ -140,11 +103,11 @@ def calibrate(  # noqa: PLR0917 - options
     ],
     out: Out,
     method: Annotated[
-        Scaling,
+        Literal["best", "none", "temperature", "vector"],
         typer.Option(
             help="The scaling after division by 1, 2, 4; best: the one with the least loss on other patients."
         ),
-    ] = Scaling.BEST,
+    ] = "best",
     apply: Annotated[
         Path | None, typer.Option(help="Apply this calibration.json to SUBMISSION; leave SOLUTION out.")
     ] = None,
@@ -168,28 +131,19 @@ def calibrate(  # noqa: PLR0917 - options
       monai-spine calibrate new.csv --apply calibrated/calibration.json -o new_calibrated
     """
     from monai_spine.tables import calibration_report as calibration
+    from monai_spine.tables.out_of_fold import read_out_of_fold
 
     if apply:
         if len(tables) != 1:
             raise InvalidOptionError(f"expected one submission with --apply, but found {len(tables)} files")
         studies = calibration.apply_calibration(apply, tables[0], out, normalise)
-        typer.echo(f"{studies} studies calibrated; see {out / 'calibrated.csv'}")
+        typer.echo(f"{counted(studies, 'study')} calibrated; see {out / 'calibrated.csv'}")
         return
     if len(tables) != 2:
         raise InvalidOptionError(f"expected SOLUTION and SUBMISSION, but found {len(tables)} files")
     solution, submission = tables
-    report = calibration.calibrate(
-        solution,
-        submission,
-        out,
-        datalist=datalist,
-        method=method.value,
-        tilted=not natural,
-        folds=folds,
-        seed=seed,
-        normalise=normalise,
-        quiet=quiet,
-    )
+    table = read_out_of_fold(solution, [submission], datalist=datalist, normalise=normalise)
+    report = calibration.calibrate(table, out, method=method, tilted=not natural, folds=folds, seed=seed, quiet=quiet)
     typer.echo(f"{report.to_text()}\nsee {out / 'reliability.png'}")
 
 
@@ -200,11 +154,11 @@ def ensemble(  # noqa: PLR0917 - options
     out: Out,
     solution: Annotated[Path | None, typer.Option(help="Labels; the submissions must then be out-of-fold.")] = None,
     method: Annotated[
-        Combining,
+        Literal["mean", "weighted", "stacked"],
         typer.Option(
             help="mean of probabilities; weighted: fitted weights; stacked: also a correction by other findings."
         ),
-    ] = Combining.MEAN,
+    ] = "mean",
     apply: Annotated[Path | None, typer.Option(help="Combine new submissions with this ensemble.json.")] = None,
     datalist: Datalist = None,
     folds: Folds = 5,
@@ -224,26 +178,18 @@ def ensemble(  # noqa: PLR0917 - options
       monai-spine ensemble test_a.csv test_b.csv --apply stacked/ensemble.json -o test
     """
     from monai_spine.tables.ensemble_report import apply_ensemble, combine
+    from monai_spine.tables.out_of_fold import read_out_of_fold
 
     if apply:
-        if solution or method is not Combining.MEAN:
+        if solution or method != "mean":
             raise InvalidOptionError(
                 "with --apply, the method comes from the file: give neither --solution nor --method"
             )
         for name, submission in apply_ensemble(apply, submissions, out, normalise).items():
             typer.echo(f"{name} <- {submission}")
     else:
-        report = combine(
-            submissions,
-            out,
-            solution,
-            method=method.value,
-            datalist=datalist,
-            folds=folds,
-            seed=seed,
-            normalise=normalise,
-            quiet=quiet,
-        )
+        table = read_out_of_fold(solution, submissions, datalist=datalist, normalise=normalise)
+        report = combine(table, out, method=method, folds=folds, seed=seed, quiet=quiet)
         if report:
             typer.echo(report.to_text())
     typer.echo(f"see {out / 'predictions.csv'}")
@@ -279,17 +225,15 @@ def audit(  # noqa: PLR0917 - options
       monai-spine audit train.csv oof.csv -o audit --datalist nifti/datalist.json
     """
     from monai_spine.tables.audit_report import audit as run
+    from monai_spine.tables.out_of_fold import read_out_of_fold
 
+    table = read_out_of_fold(solution, [submission], datalist=datalist, normalise=normalise)
     report = run(
-        solution,
-        submission,
-        out,
-        datalist=datalist,
+        *(table, out, datalist),
         threshold=threshold,
         drop_studies=drop_studies,
         pictures=pictures,
         tilted=not natural,
-        normalise=normalise,
         quiet=quiet,
     )
     typer.echo(f"{report.to_text()}\nsee {out / 'audit.html'}")

@@ -1,7 +1,5 @@
 """The augmentation of crops: limits of the poses that are drawn in training, and how often a study is flipped."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, fields
 
 import numpy as np
@@ -14,36 +12,23 @@ from monai_spine.errors import InvalidOptionError
 class Augmentation:
     """Limits of the random changes. A pose is drawn for each level and view, the jitter per level, the flip per study.
 
-    Attributes
-    ----------
-    rotation
-        Degrees in the plane, in both directions.
-    tilt
-        Degrees out of the plane, in both directions, about each of two axes.
-    scale
-        Planes show between ``1 / (1 + scale)`` and ``1 + scale`` times the millimetres of the view.
-    shift_mm
-        Millimetres in the plane, in both directions.
-    slice_shift_mm
-        Millimetres across the planes, in both directions.
-    jitter_mm
-        Standard deviation in mm of the points' error along each axis; errors are cut at two deviations.
-    mirror
-        Probability of a flip, which exchanges left and right.
-
-    Raises
-    ------
-    InvalidOptionError
-        If a limit is negative, or ``mirror`` is above 1.
+    Raises `InvalidOptionError` if a limit is negative, or ``mirror`` is above 1.
     """
 
     rotation: float = 15.0
+    """Degrees in the plane, in both directions."""
     tilt: float = 5.0
+    """Degrees out of the plane, in both directions, about each of two axes."""
     scale: float = 0.15
+    """Planes show between ``1 / (1 + scale)`` and ``1 + scale`` times the millimetres of the view."""
     shift_mm: float = 3.0
+    """Millimetres in the plane, in both directions."""
     slice_shift_mm: float = 1.0
+    """Millimetres across the planes, in both directions."""
     jitter_mm: float = 1.5
+    """Standard deviation in mm of the points' error along each axis; errors are cut at two deviations."""
     mirror: float = 0.5
+    """Probability of a flip, which exchanges left and right."""
 
     def __post_init__(self) -> None:
         for field in fields(self):

@@ -4,35 +4,35 @@ It stands between `stack` and `study`. A crop from the cache goes through the sa
 only the voxels have been scaled to the window and rounded before, so nothing is resampled twice.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from isal import isal_zlib
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from monai_spine.crops.augmentation import Augmentation
-from monai_spine.crops.cache_extent import crop_extent
-from monai_spine.crops.frame import level_frames
+from monai_spine.crops.frame import LevelFrame, level_frames
+from monai_spine.crops.sampling import smallest_rotation
 from monai_spine.crops.stack import WINDOW, Stack, file_state
 from monai_spine.crops.study import StudyStacks, source_of
-from monai_spine.crops.view import View
+from monai_spine.crops.view import Interpolation, View
+from monai_spine.data.volume_names import volume_names
 from monai_spine.errors import InvalidOptionError
 from monai_spine.files import safe_name, write_bytes
-from monai_spine.geometry import spacing
+from monai_spine.geometry import Array, spacing, to_voxel
 from monai_spine.spine import TARGETS, Level, SeriesType
 
 logger = logging.getLogger(__name__)
 
-_FORMAT = "monai_spine/crops/1"
+_FORMAT = "monai_spine/crops/2"
 _WHITE = {"uint8": 255.0, "float16": 1.0}
 """The number that the bright end of the window is stored as, by the type of the numbers."""
 
@@ -41,8 +41,8 @@ class CropCache:
     """One file for each study under ``folder/<parameters>/``.
 
     A file is used only if it was made with the same parameters, from volumes of the same names, sizes and times of
-    change, and for the same points; otherwise it is made anew. Files are written whole, so several processes can share
-    a folder.
+    change, and for the same points, and if its checksum is right; otherwise it is made anew. Files are written whole,
+    so several processes can share a folder.
 
     Parameters
     ----------
@@ -77,16 +77,16 @@ class CropCache:
 
     def stacks(self, record: Mapping[Any, Any], opened: Callable[[], StudyStacks]) -> StudyStacks:
         """The study's trimmed stacks, from its file; if none fits, from ``opened``, and a file is written."""
-        path, key = self.path(str(record["study_id"])), self._key(record)
+        path, key, names = self.path(str(record["study_id"])), self._key(record), volume_names(record)
         study = _read(path, key)
         if study is None:
             study = self._trimmed(opened(), record.get("points", {}))
-            _write(path, key, study)
+            _write(path, key, study, names)
         return study
 
     def _key(self, record: Mapping[Any, Any]) -> str:
         """A digest of all in the record that the file depends on. Folders do not count, so that data can move."""
-        points = record.get("points", {})
+        points, names = record.get("points", {}), volume_names(record)
         series_types = [
             series_type for series_type in SeriesType if any(series_type in view.series for view in self.views)
         ]
@@ -94,7 +94,7 @@ class CropCache:
             "study": str(record["study_id"]),
             "points": [[float(x) for x in points[name]] if name in points else None for name in TARGETS],
             "volumes": {
-                series_type.value: [[Path(path).name, *file_state(path)] for path in record.get(series_type.value, ())]
+                series_type.value: [[names[path], *file_state(path)] for path in record.get(series_type.value, ())]
                 for series_type in series_types
             },
         }
@@ -128,7 +128,7 @@ class CropCache:
         return part.with_voxels(rounded.astype(self.dtype), (0.0, white))
 
 
-def _write(path: Path, key: str, study: StudyStacks) -> None:
+def _write(path: Path, key: str, study: StudyStacks, names: Mapping[str, str]) -> None:
     arrays: dict[str, npt.NDArray[Any]] = {}
     rows: list[dict[str, Any]] = []
     for series_type, group in study.stacks.items():
@@ -137,11 +137,22 @@ def _write(path: Path, key: str, study: StudyStacks) -> None:
             order = [int(axis) for axis in np.argsort(-spacing(stack.affine), kind="stable")]
             # Tensors of a safetensors file have names only, so their order is their name.
             arrays[str(len(rows))] = np.ascontiguousarray(stack.voxels.transpose(order))
-            rows.append({"series": series_type.value, "order": order, **stack.placement()})
+            # Volumes by their names without folders, so that caches can move.
+            name = names.get(stack.name, Path(stack.name).name)
+            rows.append({"series": series_type.value, "order": order, **stack.placement(), "name": name})
     content = json.dumps(
         {"key": key, "stacks": rows, "refused": study.refused, "series": [k.value for k in study.stacks]}
     )
-    write_bytes(path, save(arrays, {"monai_spine": content}))
+    write_bytes(path, save(arrays, {"monai_spine": f"{_checksum(content, arrays.values())} {content}"}))
+
+
+def _checksum(content: str, arrays: Iterable[npt.NDArray[Any]]) -> str:
+    """CRC-32 of the placement of all stacks, and of their shapes, types and voxels."""
+    value = isal_zlib.crc32(content.encode())
+    for array in arrays:
+        value = isal_zlib.crc32(f"{array.shape} {array.dtype}".encode(), value)
+        value = isal_zlib.crc32(array, value)
+    return f"{value:08x}"
 
 
 def _read(path: Path, key: str) -> StudyStacks | None:
@@ -150,14 +161,70 @@ def _read(path: Path, key: str) -> StudyStacks | None:
         return None
     try:
         with safe_open(path, framework="numpy") as file:
-            content = json.loads(file.metadata()["monai_spine"])
+            # One entry, since safetensors writes several in any order.
+            checksum, _, text = file.metadata()["monai_spine"].partition(" ")
+            content = json.loads(text)
+            arrays = [file.get_tensor(str(n)) for n in range(len(content["stacks"]))]
+            if _checksum(text, arrays) != checksum:
+                raise ValueError("its checksum is wrong")
             if content["key"] != key:
                 return None
             groups: dict[SeriesType, list[Stack]] = {SeriesType(series_type): [] for series_type in content["series"]}
             for n, row in enumerate(content["stacks"]):
-                voxels = file.get_tensor(str(n)).transpose(np.argsort(row["order"]))
+                voxels = arrays[n].transpose(np.argsort(row["order"]))
                 groups[SeriesType(row["series"])].append(Stack.placed(voxels, row))
-    except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
+    except (OSError, SafetensorError, LookupError, TypeError, ValueError, RecursionError) as error:
         logger.warning("%s: cannot be read and is made anew (%s)", path, error)
         return None
     return StudyStacks({series_type: tuple(group) for series_type, group in groups.items()}, tuple(content["refused"]))
+
+
+_MARGIN = 2
+"""Voxels added on all sides: the neighbours that interpolation reads, and rounding."""
+
+
+def crop_extent(view: View, frame: LevelFrame, stack: Stack, limits: Augmentation) -> npt.NDArray[np.int64]:
+    """The box of voxels, ``(2, 3)`` in the file's order of axes, that contains every crop within the limits.
+
+    ``stack`` is turned to the view's directions. The box is an upper bound: each limit is taken at its own worst case.
+    """
+    directions = frame.basis @ view.directions
+    from_world = stack.grid.from_world
+    inside, across = _half_sizes(view, limits)
+    tilted = _tilted(limits.tilt)
+    moved = np.array([limits.shift_mm, limits.shift_mm, limits.slice_shift_mm]) + 2.0 * limits.jitter_mm
+    if view.interpolation is Interpolation.LINEAR:
+        half = np.abs(from_world @ directions) @ (tilted @ (inside + across) + moved)
+    else:
+        # A native plane is turned into the nearest slice, so its extent lies in that slice. Its middle is projected
+        # onto the slice along the normal; in a sheared stack each slice is shifted by the stack's step.
+        normal = stack.grid.normal
+        into_slice = smallest_rotation(directions[:, 2], normal)
+        feet = np.eye(3) - np.outer(normal, normal)
+        feet = feet + np.outer(stack.affine[:3, 2], normal) / (stack.affine[:3, 2] @ normal)
+        half = np.abs(from_world @ into_slice @ directions) @ inside
+        half = half + np.abs(from_world @ feet @ directions) @ (tilted @ across + moved)
+    middle = to_voxel(stack.affine, frame.anchors[view.anchor])
+    low = np.clip(np.floor(middle - half) - _MARGIN, 0, stack.shape)
+    high = np.clip(np.ceil(middle + half) + _MARGIN + 1, low, stack.shape)
+    return stack.stored_box(low, high)
+
+
+def _half_sizes(view: View, limits: Augmentation) -> tuple[Array, Array]:
+    """Half of a crop's size in mm along its own axes: in its plane, turned and scaled, and across its planes.
+
+    Turning tilted planes back into slices can leave a small rotation in the plane; adding the tilt twice bounds it.
+    """
+    height, width = view.size_mm
+    most = np.radians(min(90.0, limits.rotation + 2.0 * limits.tilt))
+    halves = []
+    for own, other in ((width, height), (height, width)):
+        worst = min(most, float(np.arctan2(other, own)))  # the extent of a rectangle is largest along its diagonal
+        halves.append((own * np.cos(worst) + other * np.sin(worst)) / 2 * (1.0 + limits.scale))
+    return np.array([*halves, 0.0]), np.array([0.0, 0.0, (view.slices - 1) / 2 * view.gap_mm])
+
+
+def _tilted(degrees: float) -> Array:
+    """``(3, 3)``: upper bound of what half sizes become when tilted about columns and rows by up to ``degrees``."""
+    s = float(np.sin(np.radians(min(90.0, degrees))))
+    return np.array([[1, 0, 0], [0, 1, s], [0, s, 1]]) @ np.array([[1, 0, s], [0, 1, 0], [s, 0, 1]])

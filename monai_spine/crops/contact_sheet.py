@@ -1,7 +1,5 @@
 """A contact sheet of a study's crops, level by level, for people who check what a network sees."""
 
-from __future__ import annotations
-
 from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
 

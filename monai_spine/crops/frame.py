@@ -3,8 +3,6 @@
 The first half of a crop's geometry, from points alone; `pose` makes the grid of samples from a frame and a view.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
@@ -39,26 +37,20 @@ class Origin(str, Enum):
 
 @dataclass(frozen=True)
 class LevelFrame:
-    """A level's own axes, right-handed as right × forwards = up.
-
-    Attributes
-    ----------
-    right, forwards, up
-        Unit vectors in RAS: the patient's left-right axis, and the canal's axis made perpendicular to it.
-    anchors
-        RAS mm of the point that each group of conditions is centred on: the canal, the middle between the foramina, the
-        middle between the recesses. If a pair is unknown, its offset from the canal is copied from the nearest level
-        that has both; if there is none, the anchor is the canal.
-    origin
-        What the canal's place was taken from.
-    """
+    """A level's own axes, right-handed as right × forwards = up."""
 
     level: Level
     right: Array
     forwards: Array
     up: Array
+    """``right``, ``forwards``, ``up``: unit vectors in RAS: the patient's left-right axis, and the canal's axis made
+    perpendicular to it."""
     anchors: Mapping[Group, Array]
+    """RAS mm of the point that each group of conditions is centred on: the canal, the middle between the foramina, the
+    middle between the recesses. If a pair is unknown, its offset from the canal is copied from the nearest level that
+    has both; if there is none, the anchor is the canal."""
     origin: Origin
+    """What the canal's place was taken from."""
 
     @property
     def basis(self) -> Array:

@@ -3,8 +3,6 @@
 The second half of a crop's geometry: `crop_grid` makes the grid of samples from a view, a frame and a pose.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,27 +14,18 @@ from monai_spine.geometry import Array
 
 @dataclass(frozen=True)
 class Pose:
-    """The random change of one crop.
-
-    Attributes
-    ----------
-    rotation
-        Degrees in the plane.
-    tilt
-        Degrees of rotation of the planes about a crop's columns, then about its rows.
-    scale
-        Factor by which a plane shows more millimetres than the view asks for.
-    shift
-        Millimetres along a crop's columns, rows and slices, before the rotation.
-    jitter
-        Millimetres along right, forwards and up: the error of the points.
-    """
+    """The random change of one crop."""
 
     rotation: float = 0.0
+    """Degrees in the plane."""
     tilt: tuple[float, float] = (0.0, 0.0)
+    """Degrees of rotation of the planes about a crop's columns, then about its rows."""
     scale: float = 1.0
+    """Factor by which a plane shows more millimetres than the view asks for."""
     shift: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    """Millimetres along a crop's columns, rows and slices, before the rotation."""
     jitter: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    """Millimetres along right, forwards and up: the error of the points."""
 
 
 UPRIGHT = Pose()
@@ -44,24 +33,16 @@ UPRIGHT = Pose()
 
 @dataclass(frozen=True)
 class CropGrid:
-    """The positions of a crop's samples.
-
-    Attributes
-    ----------
-    centre
-        RAS mm of the crop's middle.
-    directions
-        ``(3, 3)``: columns are unit vectors in RAS along a crop's columns, rows and slices. Left-handed if flipped.
-    step
-        Millimetres from column to column, row to row, slice to slice.
-    shape
-        Slices, rows, columns.
-    """
+    """The positions of a crop's samples."""
 
     centre: Array
+    """RAS mm of the crop's middle."""
     directions: Array
+    """``(3, 3)``: columns are unit vectors in RAS along a crop's columns, rows and slices. Left-handed if flipped."""
     step: tuple[float, float, float]
+    """Millimetres from column to column, row to row, slice to slice."""
     shape: tuple[int, int, int]
+    """Slices, rows, columns."""
 
     @property
     def affine(self) -> Array:

@@ -4,8 +4,6 @@ Last step of a crop. Augmentation is part of the grid of samples, so no voxel is
 speed only: `_native` and `_separable` sample whole slices in two dimensions, `_full` handles tilted grids.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -17,7 +15,7 @@ from torch.nn.functional import avg_pool2d, grid_sample
 
 from monai_spine.crops.pose import CropGrid
 from monai_spine.crops.stack import Stack
-from monai_spine.crops.view import Between
+from monai_spine.crops.view import Interpolation
 from monai_spine.data.coverage import PLANE_LIMIT_MM
 from monai_spine.geometry import Array
 
@@ -31,27 +29,18 @@ _COARSER = 1.25
 
 @dataclass(frozen=True)
 class Slices:
-    """The slices of a stack at a crop's planes.
-
-    Attributes
-    ----------
-    position
-        ``(slices,)``: index of each plane's middle along the stack's third axis, with fractions.
-    nearest
-        ``(slices,)``: the slice whose plane is nearest.
-    distance
-        ``(slices,)``: millimetres to that slice.
-    feet
-        ``(slices, 2)``: the planes' middles projected onto that slice, in voxels.
-    covered
-        ``(slices,)``: whether that slice is near enough and the projected middle inside the image.
-    """
+    """The slices of a stack at a crop's planes."""
 
     position: Array
+    """``(slices,)``: index of each plane's middle along the stack's third axis, with fractions."""
     nearest: npt.NDArray[np.int64]
+    """``(slices,)``: the slice whose plane is nearest."""
     distance: Array
+    """``(slices,)``: millimetres to that slice."""
     feet: Array
+    """``(slices, 2)``: the planes' middles projected onto that slice, in voxels."""
     covered: npt.NDArray[np.bool_]
+    """``(slices,)``: whether that slice is near enough and the projected middle inside the image."""
 
 
 def find_slices(stack: Stack, grid: CropGrid) -> Slices:
@@ -74,7 +63,7 @@ def find_slices(stack: Stack, grid: CropGrid) -> Slices:
 
 
 def sample(
-    stack: Stack, grid: CropGrid, between: Between = Between.NATIVE, *, separable: bool = True
+    stack: Stack, grid: CropGrid, interpolation: Interpolation = Interpolation.NATIVE
 ) -> tuple[torch.Tensor, npt.NDArray[np.bool_]]:
     """Pixels of a crop, and which of its planes the stack covers.
 
@@ -84,11 +73,9 @@ def sample(
         Its axes along the crop's columns, rows and slices, as nearly as they can (`Stack.turned`).
     grid
         The positions of the samples.
-    between
+    interpolation
         ``native``: each plane is rotated about its middle into the nearest slice, by the smallest rotation, and sampled
         there. ``linear``: samples are taken at the grid's positions; the outer slices are continued outwards for 5 mm.
-    separable
-        Whether ``linear`` may use the fast path where the crop is not tilted against the slices. Tests compare both.
 
     Returns
     -------
@@ -98,12 +85,13 @@ def sample(
     slices = find_slices(stack, grid)
     if not slices.covered.any():
         return torch.zeros(grid.shape), slices.covered
-    if between is Between.NATIVE:
+    if interpolation is Interpolation.NATIVE:
         pixels = _native(stack, grid, slices)
     else:
         matrix = stack.grid.from_world @ (grid.directions * grid.step)
         tilt = np.abs(matrix[2, :2]) @ _half_size(grid) + np.abs(matrix[:2, 2]).max() * grid.shape[0] / 2
-        flat = separable and tilt < _TILT_TOLERANCE
+        # The fast path gives the same pixels where the crop is not tilted against the slices.
+        flat = tilt < _TILT_TOLERANCE
         pixels = _separable(stack, grid, matrix, slices) if flat else _full(stack, grid, matrix)
     if not slices.covered.all():
         pixels[torch.from_numpy(~slices.covered)] = 0.0

@@ -43,31 +43,21 @@ Three = tuple[int, int, int]
 
 @dataclass(frozen=True)
 class Stack:
-    """A volume with its axes in the order right, anterior, superior, or in that of a frame (`turned`).
-
-    Attributes
-    ----------
-    voxels
-        Numbers as stored, often a view of a memory map, of the whole volume or of a part of it.
-    affine
-        ``(4, 4)`` from voxels of the whole volume, in this order of axes, to RAS mm.
-    window
-        Stored numbers that become 0 and 1.
-    shape, start
-        Voxels of the whole volume, and the index of its voxel at which ``voxels`` begins.
-    stored
-        ``(3, 2)``: for each axis the index of the file's axis, and 1 or -1 if it runs along or against that.
-    name
-        The file, for error messages.
-    """
+    """A volume with its axes in the order right, anterior, superior, or in that of a frame (`turned`)."""
 
     voxels: npt.NDArray[Any]
+    """Numbers as stored, often a view of a memory map, of the whole volume or of a part of it."""
     affine: Array
+    """``(4, 4)`` from voxels of the whole volume, in this order of axes, to RAS mm."""
     window: tuple[float, float]
+    """Stored numbers that become 0 and 1."""
     shape: Three
     start: Three
+    """``shape``, ``start``: voxels of the whole volume, and the index of its voxel at which ``voxels`` begins."""
     stored: npt.NDArray[np.int64]
+    """``(3, 2)``: for each axis the index of the file's axis, and 1 or -1 if it runs along or against that."""
     name: str
+    """The file, for error messages."""
 
     @cached_property
     def grid(self) -> Grid:
@@ -106,14 +96,14 @@ class Stack:
         return axis, int(self.stored_box((0, 0, k), (1, 1, k + 1))[0, axis])
 
     def placement(self) -> dict[str, Any]:
-        """All attributes but the voxels, in types that JSON has. The name loses its folder, so that caches can move."""
+        """All attributes but the voxels, in types that JSON has."""
         return {
             "affine": self.affine.tolist(),
             "window": list(self.window),
             "shape": list(self.shape),
             "start": list(self.start),
             "stored": self.stored.tolist(),
-            "name": Path(self.name).name,
+            "name": self.name,
         }
 
     @classmethod
@@ -126,10 +116,7 @@ class Stack:
     def block(self, low: Three, high: Three) -> Block:
         """Voxels from ``low`` to before ``high``, from 0 to 1 in the window, ordered ``(slices, axis 1, axis 0)``.
 
-        Raises
-        ------
-        IndexError
-            If the block is not inside ``voxels``.
+        Raises `IndexError` if the block is not inside ``voxels``.
         """
         first = [a - b for a, b in zip(low, self.start, strict=True)]
         last = [a - b for a, b in zip(high, self.start, strict=True)]
@@ -147,10 +134,8 @@ class Stack:
 def open_stack(path: str | Path) -> Stack:
     """Open a NIfTI file as a stack.
 
-    Raises
-    ------
-    MissingInputError, InvalidVolumeError
-        As `monai_spine.data.volume.read_volume`; also if all voxels have nearly the same value, or are not numbers.
+    Raises `MissingInputError` or `InvalidVolumeError` as `monai_spine.data.volume.read_volume`; also if all voxels have
+    nearly the same value, or are not numbers.
     """
     return _stack_of(open_unpacked(path), path)
 
@@ -158,10 +143,7 @@ def open_stack(path: str | Path) -> Stack:
 def open_position(path: str | Path) -> Stack:
     """The position of a NIfTI file as a stack: its voxels stay unread, and those of the stack are all 0.
 
-    Raises
-    ------
-    MissingInputError, InvalidVolumeError
-        If the header cannot be used.
+    Raises `MissingInputError` or `InvalidVolumeError` if the header cannot be used.
     """
     image = open_volume(path)
     return _in_patient_axes(np.broadcast_to(np.uint8(0), image.shape), image, path)

@@ -5,7 +5,7 @@ The middle of the flow to crops: `stack` opens volumes and `frame` places levels
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -16,7 +16,7 @@ import torch
 from monai_spine.crops.frame import LevelFrame, level_frames
 from monai_spine.crops.pose import UPRIGHT, CropGrid, Pose, crop_grid
 from monai_spine.crops.sampling import find_slices, sample
-from monai_spine.crops.stack import Stack
+from monai_spine.crops.stack import Stack, StackCache
 from monai_spine.crops.view import View
 from monai_spine.data.coverage import Coverage, coverage_of, nearest_showing, why_not_covered
 from monai_spine.errors import InvalidVolumeError
@@ -89,24 +89,17 @@ def open_study(
 
 @dataclass(frozen=True)
 class SourceStack:
-    """The stack that a view of a level is cut out of.
-
-    Attributes
-    ----------
-    series, index, stack
-        The series type, the stack's index in it, and the stack with its axes along the crop's columns, rows and slices;
-        None if no stack shows the view.
-    not_covered
-        For each series type of the view that was tried before, why it is not the source.
-    reason
-        Why the view's first series type is not the source; empty if it is.
-    """
+    """The stack that a view of a level is cut out of."""
 
     series: SeriesType | None = None
     index: int | None = None
     stack: Stack | None = None
+    """``series``, ``index``, ``stack``: the series type, the stack's index in it, and the stack with its axes along the
+    crop's columns, rows and slices; None if no stack shows the view."""
     not_covered: Mapping[SeriesType, str] = field(default_factory=dict)
+    """For each series type of the view that was tried before, why it is not the source."""
     reason: str = ""
+    """Why the view's first series type is not the source; empty if it is."""
 
 
 def source_of(
@@ -132,45 +125,31 @@ def source_of(
 
 @dataclass(frozen=True)
 class ShownSlice:
-    """The slice that a plane of a crop without augmentation shows.
-
-    Attributes
-    ----------
-    volume
-        The file.
-    axis, index
-        The file's axis along which slices are stacked (2 in the files of `data_prep`), and the nearest slice's index.
-    distance
-        Millimetres from the plane's middle to that slice.
-    covered
-        Whether the stack shows the plane.
-    """
+    """The slice that a plane of a crop without augmentation shows."""
 
     volume: str
+    """The file."""
     axis: int
     index: int
+    """``axis``, ``index``: the file's axis along which slices are stacked (2 in the files of `data_prep`), and the
+    nearest slice's index."""
     distance: float
+    """Millimetres from the plane's middle to that slice."""
     covered: bool
+    """Whether the stack shows the plane."""
 
 
 @dataclass(frozen=True)
 class SeenStack:
-    """The part of a stack that a model gets to see.
-
-    Attributes
-    ----------
-    stack
-        Its slices are those of the third axis.
-    slices
-        Indices of the slices that the model sees; empty for all.
-    grid
-        The crop whose area it sees of them; None for whole slices.
-    """
+    """The part of a stack that a model gets to see."""
 
     series: SeriesType
     stack: Stack
+    """Its slices are those of the third axis."""
     slices: tuple[int, ...] = ()
+    """Indices of the slices that the model sees; empty for all."""
     grid: CropGrid | None = None
+    """The crop whose area it sees of them; None for whole slices."""
 
     def coverage(self, point: npt.ArrayLike) -> Coverage:
         """How that part covers a point (RAS mm). The margin is to the nearest edge of image and crop."""
@@ -184,21 +163,14 @@ class SeenStack:
 
 @dataclass(frozen=True)
 class StudyCrops:
-    """The crops of a study without their pixels.
-
-    Attributes
-    ----------
-    views
-        The views that are cut.
-    frames
-        The frames of the levels that have one.
-    sources
-        The sources of every view, by the view's name and in the order of `Level`.
-    """
+    """The crops of a study without their pixels."""
 
     views: tuple[View, ...]
+    """The views that are cut."""
     frames: Mapping[Level, LevelFrame]
+    """The frames of the levels that have one."""
     sources: Mapping[str, tuple[SourceStack, ...]]
+    """The sources of every view, by the view's name and in the order of `Level`."""
 
     @classmethod
     def of(cls, stacks: StudyStacks, points: Mapping[str, Any], views: Sequence[View]) -> StudyCrops:
@@ -222,7 +194,7 @@ class StudyCrops:
         for n, (level, source) in enumerate(zip(Level, self.sources[view.name], strict=True)):
             if source.stack is not None:
                 grid = crop_grid(view, self.frames[level], (poses or {}).get(level, UPRIGHT), flipped=flipped)
-                crops[n], covered = sample(source.stack, grid, view.between)
+                crops[n], covered = sample(source.stack, grid, view.interpolation)
                 masks[n] = torch.from_numpy(covered)
         return crops, masks
 
@@ -250,3 +222,32 @@ class StudyCrops:
         slices = find_slices(source.stack, grid)
         shown = tuple(int(k) for k in np.unique(slices.nearest[slices.covered]))
         return SeenStack(source.series, source.stack, shown, grid) if shown else None
+
+
+STUDY_IMAGES = "study_images"
+"""Key of a record."""
+_MOST_BYTES = 1024 * 2**20
+"""Memory for unpacked volumes. A study of 90 slices of 640 × 640 pixels takes 74 MB; beyond the limit, volumes are read
+again."""
+
+Crops = tuple[torch.Tensor, torch.Tensor]
+"""The crops of a view and their mask; see `monai_spine.crops.study.StudyCrops.sample`."""
+
+
+class StudyImages(StackCache):
+    """The opened volumes and the crops of one study. Drop it after the study: crops are kept as long as it is."""
+
+    def __init__(self) -> None:
+        super().__init__(_MOST_BYTES)
+        self._crops: dict[Hashable, Crops] = {}
+
+    def crops(self, key: Hashable, cut: Callable[[], Crops]) -> Crops:
+        """The crops that ``cut`` makes: copies, if they were made for this key before.
+
+        ``key`` must differ between crops that may differ.
+        """
+        if key not in self._crops:
+            self._crops[key] = cut()
+        crops, mask = self._crops[key]
+        # Later transforms may change their crops in place.
+        return crops.clone(), mask.clone()

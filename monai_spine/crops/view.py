@@ -1,7 +1,5 @@
 """Views: what is cut out of a study at each level, by series, plane, size in mm and number of slices."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any
@@ -17,7 +15,7 @@ ABSENT = -1.0
 network can tell a missing slice from a dark one."""
 
 
-class Between(str, Enum):
+class Interpolation(str, Enum):
     """What a plane between two slices of a stack shows."""
 
     NATIVE = "native"
@@ -34,41 +32,27 @@ class View:
     rows run downwards and its columns backwards, so that the patient looks to the left. Axial planes are normal to the
     canal's axis and run upwards; rows run backwards and columns to the patient's left, as seen from the feet.
 
-    Attributes
-    ----------
-    name
-        The key of the crops; also that of the mask, ``<name>_mask``.
-    plane
-        `Plane.SAGITTAL` or `Plane.AXIAL`, or their names.
-    series
-        Series types to cut from, the preferred one first. The next is the substitute where no stack shows a level.
-    anchor
-        The point that the view is centred on; see `LevelFrame.anchors`.
-    size_mm
-        Height and width of a plane.
-    pixels
-        Rows and columns of a plane.
-    slices, gap_mm
-        Number of planes, and millimetres from one to the next.
-    between
-        ``native`` shows each plane by the nearest acquired slice. ``linear`` interpolates; between slices 4 mm apart
-        that gives anatomy that does not exist, with less noise and softer edges towards the middle.
-
-    Raises
-    ------
-    InvalidOptionError
-        If a value cannot be used.
+    Raises `InvalidOptionError` if a value cannot be used.
     """
 
     name: str
+    """The key of the crops; also that of the mask, ``<name>_mask``."""
     plane: Plane
+    """`Plane.SAGITTAL` or `Plane.AXIAL`, or their names."""
     series: tuple[SeriesType, ...]
+    """Series types to cut from, the preferred one first. The next is the substitute where no stack shows a level."""
     anchor: Group = Group.SPINAL
+    """The point that the view is centred on; see `LevelFrame.anchors`."""
     size_mm: tuple[float, float] = (64.0, 64.0)
+    """Height and width of a plane."""
     pixels: tuple[int, int] = (128, 128)
+    """Rows and columns of a plane."""
     slices: int = 7
     gap_mm: float = 4.0
-    between: Between = Between.NATIVE
+    """``slices``, ``gap_mm``: number of planes, and millimetres from one to the next."""
+    interpolation: Interpolation = Interpolation.NATIVE
+    """``native`` shows each plane by the nearest acquired slice. ``linear`` interpolates; between slices 4 mm apart
+    that gives anatomy that does not exist, with less noise and softer edges towards the middle."""
 
     def __post_init__(self) -> None:
         try:
@@ -76,7 +60,7 @@ class View:
                 "plane": Plane(self.plane),
                 "series": tuple(SeriesType(series_type) for series_type in self.series),
                 "anchor": Group(self.anchor),
-                "between": Between(self.between),
+                "interpolation": Interpolation(self.interpolation),
                 "size_mm": tuple(float(mm) for mm in self.size_mm),
                 "pixels": tuple(int(n) for n in self.pixels),
             }
@@ -157,10 +141,7 @@ and numbers of slices after the winners of the RSNA 2024 competition: 40 to 50 m
 def grader_view(name: str, **changes: Any) -> View:
     """A view of the shipped grader, ``canal``, ``foramina`` or ``disc``, with other values for some of its fields.
 
-    Raises
-    ------
-    InvalidOptionError
-        If there is no such view, or a value cannot be used.
+    Raises `InvalidOptionError` if there is no such view, or a value cannot be used.
     """
     if name not in _GRADER_VIEWS:
         raise InvalidOptionError(f"expected a view out of {', '.join(_GRADER_VIEWS)}, but found {name!r}")

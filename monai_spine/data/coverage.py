@@ -6,8 +6,6 @@ so the left and the right recess of a level may be read in different series. Not
 `Grid`, a point is RAS mm.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -57,34 +55,24 @@ class Grid:
 
 @dataclass(frozen=True)
 class Coverage:
-    """How a stack lies relative to a point.
-
-    Attributes
-    ----------
-    k
-        Index of the slice whose plane is nearest.
-    distance
-        Millimetres from the point to that plane, along the normal; never negative.
-    margin
-        Millimetres from the point's projection on that plane to the nearest edge of the image; negative outside.
-    """
+    """How a stack lies relative to a point."""
 
     k: int
+    """Index of the slice whose plane is nearest."""
     distance: float
+    """Millimetres from the point to that plane, along the normal; never negative."""
     margin: float
+    """Millimetres from the point's projection on that plane to the nearest edge of the image; negative outside."""
 
-    def shows(self, limit: float = PLANE_LIMIT_MM) -> bool:
-        """Whether the plane is within ``limit`` mm and the point's projection lies inside the image."""
-        return self.distance <= limit and self.margin >= 0
+    def shows(self) -> bool:
+        """Whether the plane is within `PLANE_LIMIT_MM` and the point's projection lies inside the image."""
+        return self.distance <= PLANE_LIMIT_MM and self.margin >= 0
 
 
 def coverage_of(grid: Grid, point: npt.ArrayLike, slices: Sequence[int] = ()) -> Coverage:
     """How a stack covers a point (RAS mm), by the nearest of the given slices, or of all if none are given.
 
-    Raises
-    ------
-    numpy.linalg.LinAlgError
-        If the affine is singular.
+    Raises `numpy.linalg.LinAlgError` if the affine is singular.
     """
     offset = np.asarray(point, dtype=np.float64) - grid.affine[:3, 3]
     along = float(offset @ grid.normal)
@@ -102,12 +90,12 @@ def coverage_of(grid: Grid, point: npt.ArrayLike, slices: Sequence[int] = ()) ->
     return Coverage(k, abs(along - k * gap), margin)
 
 
-def nearest_showing(coverages: Sequence[Coverage], limit: float = PLANE_LIMIT_MM) -> int | None:
+def nearest_showing(coverages: Sequence[Coverage]) -> int | None:
     """Index of the stack in which a point is read, or None if no stack shows it.
 
     Of the stacks that show the point, it is the one with the nearest plane; the first of equals.
     """
-    showing = [n for n, one in enumerate(coverages) if one.shows(limit)]
+    showing = [n for n, one in enumerate(coverages) if one.shows()]
     return min(showing, key=lambda n: coverages[n].distance, default=None)
 
 

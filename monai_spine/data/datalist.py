@@ -14,16 +14,17 @@ study lacks has an empty list, and a finding that nobody graded has the label `M
 
 from __future__ import annotations
 
-import json
 import logging
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from monai_spine.errors import InvalidTableError, MissingInputError, listed
+from monai_spine.data.volume_names import STUDY_FOLDER, common_folder
+from monai_spine.errors import InvalidTableError, MissingInputError, counted, listed
+from monai_spine.files import read_json
 from monai_spine.spine import MISSING, TARGETS, Grade, SeriesType
 
 logger = logging.getLogger(__name__)
@@ -31,6 +32,9 @@ logger = logging.getLogger(__name__)
 SCHEMA = "monai_spine/datalist/1"
 
 Record = dict[str, Any]
+
+_STUDY_WORDS = ("study", "studies", "patient", "patient_id")
+"""What messages call a record, several, and a group that must stay in one fold; and the key of the group."""
 
 
 def read_datalist(path: str | Path, section: str = "training", *, without_series: bool = False) -> list[Record]:
@@ -61,7 +65,7 @@ def read_datalist(path: str | Path, section: str = "training", *, without_series
         )
     faults = [fault for n, entry in enumerate(entries) for fault in entry_faults(entry, n)]
     raise_faults(InvalidTableError, path, faults or leaks(entries))
-    records = [_record(entry, path.parent) for entry in entries]
+    records = [record_of(entry, path.parent) for entry in entries]
     absent = [
         f"study {r['study_id']}: there is no {file}" for r in records for file in volumes(r) if not Path(file).is_file()
     ]
@@ -108,52 +112,15 @@ def volumes(record: Record) -> list[str]:
     return [file for series_type in SeriesType for file in record[series_type.value]]
 
 
-def split_folds(records: Sequence[Record], validation_fold: int) -> tuple[list[Record], list[Record]]:
-    """Studies to train on, and studies of the fold to validate on.
+def split_folds(records: Sequence[Record], fold: int) -> tuple[list[Record], list[Record]]:
+    """Studies or single images to train on, and those of the fold to validate on.
 
-    Raises
-    ------
-    InvalidTableError
-        If a record has no fold, one of the two parts would be empty, or a patient would be in both.
+    Raises `InvalidTableError` if a record has no fold, one of the two parts would be empty, or a patient, or a group of
+    images, would be in both.
     """
-    return split_by_fold(
-        records,
-        validation_fold,
-        name=lambda record: str(record["study_id"]),
-        group_key="patient_id",
-        item="study",
-        items="studies",
-        group="patient",
-    )
-
-
-def split_by_fold(
-    records: Sequence[Record],
-    fold: int,
-    *,
-    name: Callable[[Record], str],
-    group_key: str,
-    item: str,
-    items: str,
-    group: str,
-) -> tuple[list[Record], list[Record]]:
-    """Split records into those outside of a fold and those in it, for studies and for single images.
-
-    Parameters
-    ----------
-    name
-        The name of a record in a message.
-    group_key
-        The key of a record that says to which group it belongs.
-    item, items, group
-        What messages call a record, several records, and a group of records that must stay in one fold.
-
-    Raises
-    ------
-    InvalidTableError
-        As `split_folds`.
-    """
-    lacking = [name(record) for record in records if record["fold"] is None]
+    of_images = bool(records) and "image" in records[0]
+    item, items, group, key = ("image", "images", "group", "group") if of_images else _STUDY_WORDS
+    lacking = [str(r["image"][0] if of_images else r["study_id"]) for r in records if r["fold"] is None]
     if lacking:
         raise InvalidTableError(f"expected a fold for every {item}, but {listed(lacking)} have none")
     training = [record for record in records if record["fold"] != fold]
@@ -161,7 +128,7 @@ def split_by_fold(
     if not training or not validation:
         folds = sorted({record["fold"] for record in records})
         raise InvalidTableError(f"expected {items} inside and outside of fold {fold}, but the folds are {folds}")
-    shared = sorted({record[group_key] for record in training} & {record[group_key] for record in validation})
+    shared = sorted({record[key] for record in training} & {record[key] for record in validation})
     if shared:
         raise InvalidTableError(
             f"{len(shared)} {group}s have {items} both in fold {fold} and outside of it: {listed(shared)}; "
@@ -203,12 +170,8 @@ def label_array(records: Sequence[Record]) -> np.ndarray:
 def read_content(path: Path) -> dict[str, Any]:
     """The JSON object of a datalist. Its schema and targets are checked, its studies are not.
 
-    Raises
-    ------
-    MissingInputError
-        If there is no such file.
-    InvalidTableError
-        If it is not JSON, has another schema, or names other targets.
+    Raises `MissingInputError` if there is no such file.
+    Raises `InvalidTableError` if it is not JSON, has another schema, or names other targets.
     """
     content = read_schema(path, "a datalist", "rsna")
     if "classes" in content:
@@ -221,25 +184,18 @@ def read_content(path: Path) -> dict[str, Any]:
 def read_schema(path: Path, what: str, command: str) -> dict[str, Any]:
     """The JSON object of a file with the schema `SCHEMA`; messages say ``what`` it is, and which command writes it.
 
-    Raises
-    ------
-    MissingInputError
-        If there is no such file.
-    InvalidTableError
-        If it is not JSON, or has another schema.
+    Raises `MissingInputError` if there is no such file.
+    Raises `InvalidTableError` if it is not JSON, or has another schema.
     """
     if not path.is_file():
         raise MissingInputError(
             f"expected {what}, but there is no file {path}; `python -m data_prep {command}` writes one"
         )
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as err:
-        raise InvalidTableError(f"{path} is not JSON: {err}") from err
+    content = read_json(path)
     if not isinstance(content, dict) or content.get("schema") != SCHEMA:
         schema = content.get("schema") if isinstance(content, dict) else type(content).__name__
         raise InvalidTableError(f"{path}: expected the schema {SCHEMA!r}, but found {schema!r}")
-    return content
+    return dict(content)
 
 
 def _get(entry: Any, key: str) -> Any:
@@ -271,7 +227,7 @@ def _with_series(path: Path, records: Sequence[Record]) -> list[Record]:
     if len(lacking) == len(records):
         raise InvalidTableError(f"{path}: expected volumes, but none of {len(records)} studies has any")
     if lacking:
-        logger.warning("%s: left out %d studies without any volume: %s", path, len(lacking), listed(lacking))
+        logger.warning("%s: left out %s without any volume: %s", path, counted(len(lacking), "study"), listed(lacking))
     return [record for record in records if has_series(record)]
 
 
@@ -302,16 +258,19 @@ def _are_points(points: Any) -> bool:
     )
 
 
-def _record(entry: Record, folder: Path) -> Record:
+def record_of(entry: Record, folder: Path) -> Record:
+    """The record of an entry without faults (`entry_faults`) of a datalist in a folder."""
     study_id = entry["study_id"]
+    files = {
+        series_type.value: [str(folder / file) for file in entry.get(series_type.value, [])]
+        for series_type in SeriesType
+    }
     return {
         "study_id": study_id,
         "patient_id": str(entry.get("patient_id", study_id)),
         "fold": entry.get("fold"),
-        **{
-            series_type.value: [str(folder / file) for file in entry.get(series_type.value, [])]
-            for series_type in SeriesType
-        },
+        **files,
+        STUDY_FOLDER: common_folder(file for group in files.values() for file in group),
         "label": np.asarray(entry.get("label", [MISSING] * len(TARGETS)), dtype=np.int64),
         "points": {target: tuple(map(float, point)) for target, point in entry.get("points", {}).items()},
     }

@@ -7,8 +7,6 @@ both give nothing, `SeriesVerdict.series_type` is None and the reason says why. 
 whatever the words are: a gradient echo is not T2-weighted, and a contrast agent makes a T1 another contrast.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -68,23 +66,16 @@ class Confidence(str, Enum):
 
 @dataclass(frozen=True)
 class SeriesVerdict:
-    """What a series shows.
-
-    Attributes
-    ----------
-    series_type
-        None if it is none of the three types, or unknown.
-    reason
-        A sentence for people. It quotes only numbers and sequence words of the header, since a free description may
-        hold a patient's name.
-    other
-        Whether it is known to be none of the three types: a coronal or post-contrast series, a scout.
-    """
+    """What a series shows."""
 
     series_type: SeriesType | None
+    """None if it is none of the three types, or unknown."""
     confidence: Confidence
     reason: str
+    """A sentence for people. It quotes only numbers and sequence words of the header, since a free description may hold
+    a patient's name."""
     other: bool = False
+    """Whether it is known to be none of the three types: a coronal or post-contrast series, a scout."""
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,6 @@ then read by words, never by parts of words ("Cervical" holds CE, "difficult" ho
 together with what it negates ("ohne KM", "W/O CONTRAST").
 """
 
-from __future__ import annotations
-
 import re
 import unicodedata
 from dataclasses import dataclass
@@ -14,31 +12,21 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Words:
-    """What a description says.
-
-    Attributes
-    ----------
-    weighting
-        ``T1``, ``T2``, ``PD``; None if there is no such word, or several that differ.
-    quote
-        The words of the weighting, for people.
-    other
-        What it says that is none of the series types, such as a scout; empty if nothing.
-    gradient_echo
-        Whether it names a gradient echo.
-    inversion
-        Whether it says STIR, whose echo time may be short.
-    agent, native
-        Whether it says that a contrast agent was given, or that none was.
-    """
+    """What a description says."""
 
     weighting: str | None
+    """``T1``, ``T2``, ``PD``; None if there is no such word, or several that differ."""
     quote: str
+    """The words of the weighting, for people."""
     other: str = ""
+    """What it says that is none of the series types, such as a scout; empty if nothing."""
     gradient_echo: bool = False
+    """Whether it names a gradient echo."""
     inversion: bool = False
+    """Whether it says STIR, whose echo time may be short."""
     agent: bool = False
     native: bool = False
+    """``agent``, ``native``: whether it says that a contrast agent was given, or that none was."""
 
 
 def _word(pattern: str) -> re.Pattern[str]:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import re
 from pathlib import Path
 from typing import Any
 
 from monai_spine.data.series_typing import has_agent
 from monai_spine.errors import InvalidTableError
+from monai_spine.files import read_json
 
 SCHEMA = "monai_spine/volume/1"
 """``Schema`` of the sidecars that ``data_prep`` writes. Their times are in ms; dcm2niix and BIDS write seconds."""
@@ -16,6 +16,8 @@ SCHEMA = "monai_spine/volume/1"
 _TIMES = ("RepetitionTime", "EchoTime", "InversionTime")
 _CODES = ("ScanningSequence", "SequenceVariant")
 _KEPT = ("FlipAngle", "SequenceName", "Plane")
+_LONGEST = 256
+"""Characters of a description that are read; DICOM allows 64."""
 _AGENTS = ("ContrastBolusAgent", "ContrastBolusIngredient")
 
 # Segmentation tools write label maps beside the image, under its name. BIDS entities such as ``label-L4`` restrict an
@@ -54,19 +56,26 @@ def read_sidecar(path: Path) -> dict[str, Any]:
     if not sidecar.is_file():
         return {}
     try:
-        content = json.loads(sidecar.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as err:  # a JSON file may nest more deeply than Python's stack
-        raise InvalidTableError(f"{sidecar} is not JSON: {err}") from err
+        content = read_json(sidecar)
+    except OSError as err:
+        raise InvalidTableError(f"{sidecar} cannot be read: {err}") from err
     return _header(content) if isinstance(content, dict) else {}
+
+
+def study_of(path: Path) -> str:
+    """The study that a volume's sidecar says it is of; empty if it does not say so."""
+    try:
+        content = read_json(path.with_name(f"{stem_of(path)}.json"))
+    except (OSError, InvalidTableError):
+        return ""
+    known = content if isinstance(content, dict) else {}
+    return str(known.get("Study") or known.get("StudyInstanceUID") or "")
 
 
 def read_header(path: Path) -> dict[str, Any]:
     """`read_sidecar`, with the volume's own name before the description: names of BIDS data sets tell the weighting.
 
-    Raises
-    ------
-    InvalidTableError
-        As `read_sidecar`.
+    Raises `InvalidTableError` as `read_sidecar`.
     """
     header = read_sidecar(path)
     return {**header, "SeriesDescription": f"{stem_of(path)} {header.get('SeriesDescription', '')}".strip()}
@@ -74,7 +83,8 @@ def read_header(path: Path) -> dict[str, Any]:
 
 def _header(content: dict[str, Any]) -> dict[str, Any]:
     factor = 1 if content.get("Schema") == SCHEMA else 1000
-    header: dict[str, Any] = {key: content[key] for key in _KEPT if key in content}
+    # Others' sidecars hold what they like: an object where a number is expected is as good as nothing.
+    header: dict[str, Any] = {key: content[key] for key in _KEPT if isinstance(content.get(key), str | int | float)}
     for key in _TIMES:
         value = content.get(key)
         if isinstance(value, int | float) and not isinstance(value, bool):
@@ -85,7 +95,7 @@ def _header(content: dict[str, Any]) -> dict[str, Any]:
     if any(has_agent(content.get(key)) for key in _AGENTS):
         header["ContrastBolusAgent"] = "YES"
     described = content.get("SeriesDescription")
-    return {**header, "SeriesDescription": described} if isinstance(described, str) else header
+    return {**header, "SeriesDescription": described[:_LONGEST]} if isinstance(described, str) else header
 
 
 def _codes(value: object) -> list[str]:

@@ -5,8 +5,6 @@ name, if that begins with a type (``sagittal_t1.nii.gz``, ``axial_t2_1.nii.gz``)
 of the sidecar beside it, together with the plane of its affine. A volume of unknown type is left out with a warning.
 """
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -15,19 +13,28 @@ from typing import Any
 
 import numpy as np
 
-from monai_spine.data.datalist import Record, has_series, read_datalist
+from monai_spine.data.datalist import (
+    Record,
+    entry_faults,
+    has_series,
+    read_content,
+    read_datalist,
+    record_of,
+    volumes,
+)
+from monai_spine.data.nifti_file import PAIR_ADVICE, PAIR_SUFFIXES
 from monai_spine.data.series_typing import PLANES, Confidence, SeriesVerdict, planes_named, series_type_of
-from monai_spine.data.sidecars import is_segmentation, read_header
+from monai_spine.data.sidecars import is_segmentation, read_header, study_of
 from monai_spine.data.volume import (
-    PAIR_ADVICE,
-    PAIR_SUFFIXES,
     SUFFIXES,
     affine_of,
     coarsest_axis,
     open_volume,
     slice_geometry,
 )
-from monai_spine.errors import InvalidTableError, InvalidVolumeError, MissingInputError, SpineError
+from monai_spine.data.volume_names import STUDY_FOLDER, common_folder, volume_name, volume_names
+from monai_spine.errors import InvalidTableError, InvalidVolumeError, MissingInputError, listed, reason_of
+from monai_spine.files import text_of
 from monai_spine.geometry import Plane, plane_of
 from monai_spine.spine import MISSING, TARGETS, SeriesType
 
@@ -36,21 +43,14 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class FoundStudy:
-    """A study made of NIfTI files.
-
-    Attributes
-    ----------
-    record
-        In the form of `monai_spine.data.datalist`; it may have no volume at all.
-    left_out
-        Names of the files that are in no series type, and the reasons.
-    unreadable
-        Those of them whose header or sidecar cannot be read.
-    """
+    """A study made of NIfTI files."""
 
     record: Record
+    """In the form of `monai_spine.data.datalist`; it may have no volume at all."""
     left_out: dict[str, str]
+    """Names of the files that are in no series type, and the reasons."""
     unreadable: frozenset[str] = frozenset()
+    """Those of them whose header or sidecar cannot be read."""
 
 
 def find_studies(path: str | Path, section: str = "test") -> list[Record]:
@@ -67,67 +67,116 @@ def find_studies(path: str | Path, section: str = "test") -> list[Record]:
     ------
     MissingInputError
         If the path does not exist, or holds no study.
-    InvalidTableError, InvalidVolumeError
-        If a datalist breaks its format, or a volume's header cannot be read.
+    InvalidTableError
+        If a datalist breaks its format, or no study has a series.
     """
     path = Path(path)
     if path.is_file():
         return read_datalist(path, section)
     if not path.is_dir():
         raise MissingInputError(f"expected a folder of studies or a datalist, but there is nothing at {path}")
-    folders = study_folders(path)
-    if not folders:
-        check_no_pairs(path)
-        raise MissingInputError(f"{path}: expected a sub-folder with NIfTI files for each study, but found none")
-    studies = [find_study(folder.name, nifti_files(folder)) for folder in folders]
-    for folder, study in zip(folders, studies, strict=True):
+    studies = found_studies(path)
+    for study in studies:
         for name, reason in study.left_out.items():
-            logger.warning("%s: left out, %s", folder / name, reason)
+            logger.warning("study %s: %s: left out, %s", study.record["study_id"], name, reason)
     # Only a set without any usable study is an error; single studies without a series are left out.
     records = [study.record for study in studies if has_series(study.record)]
     if not records:
+        reasons = [f"{name}: {why}" for study in studies for name, why in study.left_out.items()]
         raise InvalidTableError(
-            f"{path}: in none of {len(folders)} studies could a series be told apart; name the files "
-            f"{', '.join(f'{series_type.value}.nii.gz' for series_type in SeriesType)}, or write a datalist"
+            f"{path}: in none of {len(studies)} studies could a series be told apart ({listed(reasons, '; ')}); name "
+            f"the files {', '.join(f'{series_type.value}.nii.gz' for series_type in SeriesType)}, or write a datalist"
         )
     return records
 
 
-def find_study(study_id: str, files: Iterable[Path], *, leave_out_bad: bool = False) -> FoundStudy:
-    """Make a study of NIfTI files, sorted by series type.
-
-    Parameters
-    ----------
-    leave_out_bad
-        Whether to leave out a file whose header or sidecar cannot be read, with the reason, instead of raising.
+def found_studies(path: Path) -> list[FoundStudy]:
+    """All studies of a folder with a sub-folder for each, whatever is wrong with some of their files.
 
     Raises
     ------
-    InvalidTableError, InvalidVolumeError
-        If a header or sidecar cannot be read.
+    MissingInputError
+        If the folder has no sub-folder with a NIfTI file.
     """
+    folders = study_folders(path)
+    if not folders:
+        check_no_pairs(path)
+        raise MissingInputError(f"{path}: expected a sub-folder with NIfTI files for each study, but found none")
+    return [find_study(text_of(folder.name), nifti_files(folder)) for folder in folders]
+
+
+def listed_studies(path: Path) -> list[FoundStudy]:
+    """All studies of a datalist, whatever is wrong with some of them: for each volume or entry that cannot be used,
+    ``left_out`` has the reason. Studies without any volume are among them.
+
+    Raises
+    ------
+    MissingInputError, InvalidTableError
+        If it is no datalist, or has no study.
+    """
+    content = read_content(path)
+    entries = [entry for section in ("training", "test") for entry in _section(path, content, section)]
+    if not entries:
+        raise InvalidTableError(f"{path}: expected studies under 'training' or 'test', but found none")
+    return [_listed_study(entry, n, path.parent) for n, entry in enumerate(entries)]
+
+
+def _section(path: Path, content: Mapping[str, Any], section: str) -> list[Any]:
+    entries = content.get(section) or []
+    if not isinstance(entries, list):
+        raise InvalidTableError(f"{path}: expected {section!r} as a list, but found {type(entries).__name__}")
+    return entries
+
+
+def _listed_study(entry: Any, n: int, folder: Path) -> FoundStudy:
+    faults = entry_faults(entry, n)
+    named = isinstance(entry, dict) and isinstance(entry.get("study_id"), str) and entry["study_id"]
+    if faults:
+        broken = {"study_id": entry["study_id"] if named else f"entry {n}"}
+        return FoundStudy(record_of(broken, folder), {"its entry in the datalist": "; ".join(faults)})
+    record = record_of(entry, folder)
+    names = volume_names(record)
+    absent = {names[file]: "there is no such file" for file in volumes(record) if not Path(file).is_file()}
+    kept = {one.value: [file for file in record[one.value] if names[file] not in absent] for one in SeriesType}
+    return FoundStudy({**record, **kept}, absent)
+
+
+def find_study(study_id: str, files: Iterable[Path]) -> FoundStudy:
+    """Make a study of NIfTI files, sorted by series type.
+
+    A file whose header or sidecar cannot be read is left out, with the reason: it does not end a run over many studies.
+    """
+    files = list(files)
+    folder = common_folder(files)
     series: dict[str, list[str]] = {series_type.value: [] for series_type in SeriesType}
     left_out: dict[str, str] = {}
     unreadable = set()
     for file in files:
+        name = volume_name(file, folder)
         try:
             verdict = series_verdict(file)
-        except SpineError as error:
-            if not leave_out_bad:
-                raise
-            left_out[file.name] = str(error).removeprefix(f"{file}: ").replace(str(file), file.name)
-            unreadable.add(file.name)
+        except Exception as error:
+            left_out[name] = reason_of(error).removeprefix(f"{file}: ").replace(f"{file.parent}/", "")
+            unreadable.add(name)
             continue
         # Left out instead of guessed: a wrong series type would give wrong grades without any sign of it.
         if verdict.series_type is None:
-            left_out[file.name] = verdict.reason
+            left_out[name] = verdict.reason
         else:
             series[verdict.series_type.value].append(str(file))
+    used = [Path(file) for files_of_type in series.values() for file in files_of_type]
+    if len(of := {study_of(file) for file in used} - {""}) > 1:
+        reason = f"volumes of {len(of)} studies in one folder, by their sidecars; put each study into its own folder"
+        names = [volume_name(file, folder) for file in used]
+        left_out |= dict.fromkeys(names, reason)
+        unreadable |= set(names)
+        series = {series_type.value: [] for series_type in SeriesType}
     record: Record = {
         "study_id": study_id,
         "patient_id": study_id,
         "fold": None,
         **series,
+        STUDY_FOLDER: folder,
         "label": np.full(len(TARGETS), MISSING, dtype=np.int64),
         "points": {},
     }
@@ -137,10 +186,7 @@ def find_study(study_id: str, files: Iterable[Path], *, leave_out_bad: bool = Fa
 def series_verdict(path: Path) -> SeriesVerdict:
     """The series type of a NIfTI file, by its name or else by its sidecar and plane.
 
-    Raises
-    ------
-    InvalidTableError, InvalidVolumeError
-        If its sidecar or its header cannot be read.
+    Raises `InvalidTableError` or `InvalidVolumeError` if its sidecar or its header cannot be read.
     """
     # The header is read in any case, so that a damaged file is refused here and not in the middle of a run.
     image = open_volume(path)
@@ -181,10 +227,7 @@ def is_nifti(path: Path) -> bool:
 def check_no_pairs(path: Path) -> None:
     """Refuse volumes in two files (``.hdr`` and ``.img``), which no command reads, and say what to do.
 
-    Raises
-    ------
-    InvalidVolumeError
-        If the path is such a file, or a folder that holds one.
+    Raises `InvalidVolumeError` if the path is such a file, or a folder that holds one.
     """
     files = [path] if path.is_file() else sorted(path.iterdir()) if path.is_dir() else []
     for file in files:

@@ -6,30 +6,23 @@ mapped into memory where that is possible). The first two have the slices along 
 the file's axes: programs that turn volumes to RAS put the slices of a sagittal stack first.
 """
 
-from __future__ import annotations
-
 import io
 import itertools
-import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
-import nibabel as nib
 import numpy as np
 import numpy.typing as npt
-from isal import igzip, igzip_lib
 from nibabel.arrayproxy import ArrayProxy
-from nibabel.filebasedimages import ImageFileError
-from nibabel.nifti1 import Nifti1Image, Nifti1Pair
-from nibabel.nifti2 import Nifti2Image
+from nibabel.nifti1 import Nifti1Image
 from nibabel.orientations import io_orientation
 from nibabel.spatialimages import HeaderDataError
 
+from monai_spine.data.nifti_file import MOST_BYTES, UNREADABLE, is_gzip, open_nifti, unpack, unreadable
 from monai_spine.errors import (
     InvalidVolumeError,
-    MissingInputError,
     NoAffineError,
     NotVolumetricError,
     SingularAffineError,
@@ -47,24 +40,16 @@ CONTRADICTION_MM = 1.0
 """How far apart sform and qform may put a voxel. Headers of 124 real volumes agree to 0.05 mm."""
 LARGEST_VOXEL_MM = 100.0
 """No voxel of a patient is longer. A longer one has another unit than the millimetre, or a damaged affine."""
+LARGEST_SIDE_MM = 2000.0
+"""No volume of a patient is longer. A longer one would need memory in proportion when it is resampled."""
+FARTHEST_MM = 100_000.0
+"""How far from the origin a volume may begin: beyond, millimetres are lost in the rounding of 32-bit numbers."""
 THICK = 1.3
 """The slices are along the axis whose spacing is this many times the others'; other volumes have no coarsest axis."""
 SUFFIXES = (".nii", ".nii.gz")
 """Ends of the names of NIfTI files, in lower case."""
-PAIR_SUFFIXES = (".img", ".hdr", ".img.gz", ".hdr.gz")
-"""Ends of the names of volumes in two files, which are not read."""
-PAIR_ADVICE = (
-    "a volume in two files (.hdr and .img); join them into one .nii.gz, for example with "
-    "nibabel: nib.save(nib.Nifti1Image.from_image(nib.load('x.img')), 'x.nii.gz')"
-)
-
-_GZIP = b"\x1f\x8b"
 _NORMAL_AXIS = {Plane.SAGITTAL: 0, Plane.CORONAL: 1, Plane.AXIAL: 2}
-_IsalError = cast("type[Exception]", igzip_lib.IsalError)  # its type stub declares an instance instead of a class
-# nibabel passes on whatever the file system, gzip or its own header parser raise; a cut file shows up as any of these.
-UNREADABLE = (ImageFileError, HeaderDataError, OSError, EOFError, ValueError, TypeError, ArithmeticError, zlib.error)
-_BAD_VOXELS = (*UNREADABLE, _IsalError)
-
+_DAMAGED = "{} cannot be read, the file is damaged or cut short"
 
 Opener = Callable[[str | Path], Nifti1Image]
 """A function that opens a volume: `open_volume`, `open_unpacked`, or the method of a cache."""
@@ -77,23 +62,26 @@ class Volume:
     voxels: npt.NDArray[np.float32]
     affine: Array
 
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Voxels along each axis."""
+        return self.voxels.shape
+
 
 def read_volume(path: str | Path, opened: Opener | None = None) -> Volume:
-    """Read a 3-D NIfTI file that ``opened`` opens, `open_volume` if None.
+    """Read a 3-D NIfTI file that ``opened`` opens, `open_unpacked` if None.
 
-    Raises
-    ------
-    MissingInputError
-        If there is no such file.
-    InvalidVolumeError
-        If it is not NIfTI, is cut short, is not 3-D, holds numbers that are not finite, has a singular affine or none,
-        or a qform that contradicts its sform.
+    Raises `MissingInputError` if there is no such file.
+    Raises `InvalidVolumeError` if it is not NIfTI, is cut short, is not 3-D, holds numbers that are not finite, has a
+    singular affine or none, or a qform that contradicts its sform.
     """
-    image = (opened or open_volume)(path)
+    image = (opened or open_unpacked)(path)
+    _check_grey(image, path)
     try:
-        voxels = np.asarray(image.dataobj, dtype=np.float32)
-    except _BAD_VOXELS as err:
-        raise _damaged(path, "the voxels", err) from err
+        with np.errstate(over="ignore", invalid="ignore"):  # numbers beyond float32 become infinite, and are refused
+            voxels = np.asarray(image.dataobj, dtype=np.float32)
+    except UNREADABLE as err:
+        raise unreadable(path, _DAMAGED.format("the voxels"), err) from err
     if not np.isfinite(voxels).all():
         raise InvalidVolumeError(f"{path}: expected finite voxel values, but some are infinite or not a number")
     axes = slices_last(image)
@@ -103,21 +91,21 @@ def read_volume(path: str | Path, opened: Opener | None = None) -> Volume:
 def read_slice(path: str | Path, k: int, opened: Opener | None = None) -> Volume:
     """Read slice ``k`` of a 3-D NIfTI file as a volume of one slice; the other slices stay on disk.
 
-    The affine leads from ``(i, j, 0)`` to RAS mm. ``opened`` opens the file, `open_volume` if None. Slices are counted
-    along the axis of `slices_last`.
+    The affine leads from ``(i, j, 0)`` to RAS mm. ``opened`` opens the file, `open_unpacked` if None. Slices are
+    counted along the axis of `slices_last`.
 
-    Raises
-    ------
-    MissingInputError, InvalidVolumeError
-        As `read_volume`; only the slice itself is checked for numbers that are not finite.
+    Raises `MissingInputError` or `InvalidVolumeError` as `read_volume`; only the slice itself is checked for numbers
+    that are not finite.
     """
-    image = (opened or open_volume)(path)
+    image = (opened or open_unpacked)(path)
+    _check_grey(image, path)
     axes = slices_last(image)
     part = tuple(slice(k, k + 1) if axis == axes[2] else slice(None) for axis in range(3))
     try:
-        voxels = np.asarray(image.dataobj[part], dtype=np.float32).transpose(axes)
-    except _BAD_VOXELS as err:
-        raise _damaged(path, f"slice {k}", err) from err
+        with np.errstate(over="ignore", invalid="ignore"):
+            voxels = np.asarray(image.dataobj[part], dtype=np.float32).transpose(axes)
+    except UNREADABLE as err:
+        raise unreadable(path, _DAMAGED.format(f"slice {k}"), err) from err
     if not np.isfinite(voxels).all():
         raise InvalidVolumeError(f"{path}: expected finite voxel values, but some of slice {k} are not")
     affine = slice_geometry(image)[0]
@@ -131,7 +119,8 @@ def stored_voxels(image: Nifti1Image, path: str | Path) -> npt.NDArray[Any]:
     Parameters
     ----------
     image
-        From `open_unpacked`. Its ``.nii`` file is mapped into memory; the voxels of a ``.nii.gz`` file are not copied.
+        From `open_unpacked` or `open_volume`. Its ``.nii`` file is mapped into memory; the unpacked voxels of a
+        ``.nii.gz`` file are not copied.
 
     Raises
     ------
@@ -139,50 +128,26 @@ def stored_voxels(image: Nifti1Image, path: str | Path) -> npt.NDArray[Any]:
         If the file is cut short, or its voxels are not numbers.
     """
     proxy, path = cast(ArrayProxy, image.dataobj), Path(path)
-    if proxy.dtype.kind not in "iuf":
-        raise InvalidVolumeError(f"{path}: expected numbers as voxels, but found the type {proxy.dtype}")
+    _check_grey(image, path)
     try:
         if isinstance(proxy.file_like, io.BytesIO):
             unpacked = proxy.file_like.getvalue()  # shares the bytes; get_unscaled() would copy them
-        elif _is_gzip(path):
-            # ISA-L unpacks the whole file at once; nibabel would read it in pieces through Python's gzip.
-            unpacked = igzip.decompress(path.read_bytes())
+        elif is_gzip(path):
+            unpacked = unpack(path, 2 * MOST_BYTES)  # the header was checked when the image was opened
         else:
             return np.memmap(path, dtype=proxy.dtype, mode="r", offset=proxy.offset, shape=proxy.shape, order="F")
         count = int(np.prod(proxy.shape))
         return np.frombuffer(unpacked, proxy.dtype, count, proxy.offset).reshape(proxy.shape, order="F")
-    except _BAD_VOXELS as err:
-        raise _damaged(path, "the voxels", err) from err
+    except UNREADABLE as err:
+        raise unreadable(path, _DAMAGED.format("the voxels"), err) from err
 
 
 def open_volume(path: str | Path) -> Nifti1Image:
-    """Open a 3-D NIfTI file and check its header; the voxels stay on disk.
+    """Open a 3-D NIfTI file and check its header; the voxels stay on disk, and are not to be read: see `open_unpacked`.
 
-    Raises
-    ------
-    MissingInputError, InvalidVolumeError
-        As `read_volume`, as far as the header shows it.
+    Raises `MissingInputError` or `InvalidVolumeError` as `read_volume`, as far as the header shows it.
     """
-    if not Path(path).is_file():
-        raise MissingInputError(f"expected a NIfTI volume, but there is no file {path}")
-    try:
-        image = _load(Path(path))
-    except (*UNREADABLE, _IsalError) as err:
-        raise InvalidVolumeError(f"{path}: expected a NIfTI volume, but it cannot be read as one ({err})") from err
-    if isinstance(image, Nifti1Pair) and not isinstance(image, Nifti1Image):
-        raise InvalidVolumeError(f"{path}: {PAIR_ADVICE}")
-    if not isinstance(image, Nifti1Image):  # nibabel opens many formats, whose affines follow other conventions
-        raise InvalidVolumeError(f"{path}: expected NIfTI, but found {type(image).__name__}")
-    image = _without_last_axes(image)
-    if len(image.shape) != 3 or min(image.shape) < 1:  # headers with axes of 0 and of negative numbers were seen
-        raise NotVolumetricError(f"{path}: expected a 3-D volume, but found the shape {image.shape}")
-    determinant = abs(np.linalg.det(np.asarray(image.affine)[:3, :3]))
-    if not SMALLEST_VOXEL_MM3 < determinant < np.inf:  # written so that NaN is refused too
-        raise SingularAffineError(
-            f"{path}: expected an affine with a volume per voxel, but its determinant is {determinant}"
-        )
-    _check_place(image, path)
-    return image
+    return _checked(open_nifti(path), path)
 
 
 def open_unpacked(path: str | Path) -> Nifti1Image:
@@ -190,34 +155,24 @@ def open_unpacked(path: str | Path) -> Nifti1Image:
 
     Whatever reads the image afterwards does not read the packed file again.
 
-    Raises
-    ------
-    MissingInputError, InvalidVolumeError
-        As `open_volume`; also if the file cannot be unpacked.
+    Raises `MissingInputError` or `InvalidVolumeError` as `open_volume`; also if the file cannot be unpacked, or its
+    checksum is wrong.
     """
-    image = open_volume(path)
-    if not _is_gzip(Path(path)):
-        return image
-    try:
-        # ISA-L unpacks the whole file at once; nibabel would read it in pieces through Python's gzip.
-        unpacked = igzip.decompress(Path(path).read_bytes())
-    except _BAD_VOXELS as err:
-        raise _damaged(path, "the voxels", err) from err
-    return _without_last_axes(type(image).from_bytes(unpacked))
+    return _checked(open_nifti(path, unpacked=True), path)
 
 
-def _load(path: Path) -> Any:
-    if path.name.lower().endswith(".gz") or not _is_gzip(path):
-        return nib.load(path)
-    # A packed file without ".gz": nibabel would take its bytes for a header.
-    content = igzip.decompress(path.read_bytes())
-    size = {int.from_bytes(content[:4], order) for order in ("little", "big")}
-    return (Nifti2Image if 540 in size else Nifti1Image).from_bytes(content)
-
-
-def _is_gzip(path: Path) -> bool:
-    with path.open("rb") as file:
-        return file.read(2) == _GZIP
+@np.errstate(all="ignore")  # headers may hold any number; what comes of it is checked
+def _checked(image: Nifti1Image, path: str | Path) -> Nifti1Image:
+    image = _without_last_axes(image)
+    if len(image.shape) != 3:
+        raise NotVolumetricError(f"{path}: expected a 3-D volume, but found the shape {image.shape}")
+    determinant = abs(np.linalg.det(np.asarray(image.affine, dtype=np.float64)[:3, :3]))
+    if not SMALLEST_VOXEL_MM3 < determinant < np.inf:  # written so that NaN is refused too
+        raise SingularAffineError(
+            f"{path}: expected an affine with a volume per voxel, but its determinant is {determinant}"
+        )
+    _check_place(image, path)
+    return image
 
 
 def _without_last_axes(image: Nifti1Image) -> Nifti1Image:
@@ -229,12 +184,29 @@ def _without_last_axes(image: Nifti1Image) -> Nifti1Image:
     return type(image)(proxy, image.affine, image.header)
 
 
-def _check_place(image: Nifti1Image, path: str | Path) -> None:
-    """Refuse a volume that does not say where it lies, or says two places, or has an impossible size.
+def _check_grey(image: Nifti1Image, path: str | Path) -> None:
+    """Refuse a volume of colours or other values that are no numbers.
 
     Raises
     ------
-    NoAffineError, TwoAffinesError, SingularAffineError, InvalidVolumeError
+    InvalidVolumeError
+    """
+    if values := not_grey(image):
+        raise InvalidVolumeError(f"{path}: expected numbers as voxels, but found {values}")
+
+
+def not_grey(image: Nifti1Image) -> str:
+    """What a voxel of the volume holds, if that is not one real number; else empty."""
+    dtype = image.get_data_dtype()
+    if dtype.names:
+        return f"colours ({', '.join(dtype.names)})"
+    return "" if dtype.kind in "iuf" else f"the type {dtype}"
+
+
+def _check_place(image: Nifti1Image, path: str | Path) -> None:
+    """Refuse a volume that does not say where it lies, or says two places, or has an impossible size.
+
+    Raises `NoAffineError`, `TwoAffinesError`, `SingularAffineError` or `InvalidVolumeError`.
     """
     header = image.header
     codes = int(header["qform_code"]), int(header["sform_code"])
@@ -251,6 +223,17 @@ def _check_place(image: Nifti1Image, path: str | Path) -> None:
         raise InvalidVolumeError(
             f"{path}: expected voxels of at most {LARGEST_VOXEL_MM:g} mm, but found {longest:.4g} mm; is its unit the "
             "millimetre?"
+        )
+    side = float((spacing(sform) * image.shape).max())
+    if side > LARGEST_SIDE_MM:
+        raise InvalidVolumeError(
+            f"{path}: expected a volume of at most {LARGEST_SIDE_MM:g} mm, but found {side:.4g} mm; is its unit the "
+            "millimetre?"
+        )
+    if not np.abs(sform[:3, 3]).max() <= FARTHEST_MM:
+        raise InvalidVolumeError(
+            f"{path}: expected a volume within {FARTHEST_MM:g} mm of the scanner's middle, but its first voxel lies at "
+            f"{', '.join(f'{value:.4g}' for value in sform[:3, 3])} mm"
         )
     if min(codes) <= 0:
         return
@@ -310,7 +293,3 @@ def slice_geometry(image: Nifti1Image, stated: Plane | None = None) -> tuple[Arr
 def affine_of(image: Nifti1Image) -> Array:
     """A copy of an image's affine ``(4, 4)`` from voxels to RAS mm."""
     return np.array(image.affine, dtype=np.float64)
-
-
-def _damaged(path: str | Path, what: str, err: Exception) -> InvalidVolumeError:
-    return InvalidVolumeError(f"{path}: {what} cannot be read, the file is damaged or cut short ({err})")

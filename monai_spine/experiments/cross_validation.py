@@ -1,8 +1,5 @@
 """Cross-validation of a grader's bundle: one training for each fold, and its predictions of the studies left out."""
 
-from __future__ import annotations
-
-import json
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,20 +7,19 @@ from pathlib import Path
 
 import numpy as np
 
-from monai_spine.bundle.run import Report, Settings, epoch_lines, run_step, training_configs
-from monai_spine.data.datalist import Record, read_datalist, split_folds
-from monai_spine.errors import InvalidOptionError
-from monai_spine.experiments.fold_run import digest, fold_settings, labels_of, prefixed, read_state, write_state
-from monai_spine.files import write_text
-from monai_spine.scoring.competition import competition_score
+from monai_spine.bundle.model_description import description_path
+from monai_spine.bundle.run import Report, Settings, training_configs
+from monai_spine.data.datalist import Record, label_array, read_datalist, split_folds
+from monai_spine.errors import InvalidOptionError, counted
+from monai_spine.experiments.fold_run import (
+    FoldRun,
+    labels_of,
+    prefixed,
+)
+from monai_spine.files import write_json, write_text
+from monai_spine.scoring.competition import JEFFREYS, Floats, against_prior, competition_score, level_prior
 from monai_spine.scoring.submission import read_predictions, write_predictions
 from monai_spine.spine import MISSING, TARGETS, Grade
-from monai_spine.training.run_state import AUTO, resumes
-
-_STATE = "fold.json"
-
-OWN = ("fold", "bundle_root", "dataset_dir", "datalist", "resume", "logging_file")
-"""Configuration entries that cross-validation sets itself."""
 
 
 @dataclass(frozen=True)
@@ -39,31 +35,26 @@ class Plan:
     settings: Settings = ()
     """Configuration entries by name, such as ``epochs``."""
 
-    @property
-    def configs(self) -> list[Path]:
-        """The configuration files of a training.
-
-        Raises `MissingInputError` if one of them does not exist.
-        """
-        return training_configs(self.bundle, self.overrides)
-
-    def fingerprint(self, fold: int) -> str:
-        """A digest of all that a fold's result depends on."""
-        return digest([*self.configs, self.datalist], fold, self.settings)
-
 
 @dataclass(frozen=True)
 class Outcome:
-    """The competition's score of each fold's studies, and of all studies together."""
+    """The competition's score of each fold's studies, and of all studies together.
+
+    ``prior``: the score of the prior on all studies; each study's is learnt from the studies of the other folds.
+    """
 
     folds: dict[int, float]
     score: float
+    prior: float
     studies: int
 
     def line(self) -> str:
         """For the terminal."""
         each = ", ".join(f"{fold}: {score:.4f}" for fold, score in self.folds.items())
-        return f"{self.studies} studies, out-of-fold score {self.score:.4f} (folds {each})"
+        return (
+            f"{counted(self.studies, 'study')}, out-of-fold score {self.score:.4f} (lower is better; folds {each}), "
+            f"{against_prior(self.score, self.prior)}"
+        )
 
 
 def cross_validate(plan: Plan, out: Path, folds: Sequence[int] | None, report: Report) -> Outcome:
@@ -84,7 +75,7 @@ def cross_validate(plan: Plan, out: Path, folds: Sequence[int] | None, report: R
     for fold in chosen:
         split_folds(records, fold)  # raises an error before the first training, not after it
     for number, fold in enumerate(chosen, start=1):
-        _run_fold(plan, fold, out / f"fold_{fold}", prefixed(report, f"[{number}/{len(chosen)}] "))
+        _run_fold(plan, fold, out / f"fold_{fold}", prefixed(report, f"[{number}/{len(chosen)}] fold {fold}: "))
     return _joined(records, chosen, out)
 
 
@@ -98,29 +89,18 @@ def _chosen(records: Sequence[Record], folds: Sequence[int] | None) -> list[int]
 
 def _run_fold(plan: Plan, fold: int, root: Path, report: Report) -> None:
     """Train and evaluate one fold, unless it is done."""
-    fingerprint = plan.fingerprint(fold)
-    state = read_state(root / _STATE)
-    same = state.get("fingerprint") == fingerprint
-    if same and state.get("done") and (root / "eval/predictions.csv").is_file():
-        report(f"fold {fold}: done before")
+    configs = tuple(training_configs(plan.bundle, plan.overrides))
+    run = FoldRun(configs, plan.settings, plan.bundle, plan.datalist, fold, root)
+    if run.is_done:
+        report("done before")
         return
-    # auto, not True: the training itself knows whether a kill left an epoch to go on from, or came after the last one
-    resume = AUTO if same else "False"
-    trained = same and bool(state.get("trained"))
-    # Before the training, so that a run after a kill recognises its own weights.
-    write_state(root / _STATE, fingerprint=fingerprint, trained=trained, done=False)
-    log, follow = root / "log.txt", epoch_lines(report)
-    begins = "resumes" if same and resumes(AUTO, root / "models") else "starts"
-    report(f"fold {fold}: {begins}, log in {log}")
-    settings = (*plan.settings, *fold_settings(plan.bundle, plan.datalist, fold, root))
-    if not trained:
-        run_step("training", plan.configs, (*settings, ("resume", resume)), log, follow=follow)
-        write_state(root / _STATE, fingerprint=fingerprint, trained=True, done=False)
-    run_step("evaluation", [*plan.configs, plan.bundle / "configs/evaluate.json"], settings, log, follow=follow)
+    run.train(report)
+    run.evaluate()
     models = root.parent / "models"
     models.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(root / "models/model.pt", models / f"fold_{fold}.pt")
-    write_state(root / _STATE, fingerprint=fingerprint, trained=True, done=True)
+    weights, copied = root / "models/model.pt", models / f"fold_{fold}.pt"
+    for source, target in ((description_path(weights), description_path(copied)), (weights, copied)):
+        shutil.copyfile(source, target)
 
 
 def _joined(records: Sequence[Record], folds: Sequence[int], out: Path) -> Outcome:
@@ -137,10 +117,18 @@ def _joined(records: Sequence[Record], folds: Sequence[int], out: Path) -> Outco
     # Concatenated, not averaged: each study was held out exactly once.
     write_predictions(out / "out_of_fold.csv", study_ids, probabilities)
     write_text(out / "solution.csv", _solution(study_ids, grades))
-    outcome = Outcome(scores, float(competition_score(grades, probabilities).score), len(study_ids))
-    content = {"score": outcome.score, "folds": scores, "studies": outcome.studies}
-    write_text(out / "cross_validation.json", json.dumps(content, indent=2) + "\n")
+    priors = [_prior(records, fold, len(parts[fold].grades)) for fold in folds]
+    score, prior = (competition_score(grades, rows).score for rows in (probabilities, np.concatenate(priors)))
+    outcome = Outcome(scores, float(score), float(prior), len(study_ids))
+    content = {"score": outcome.score, "prior": outcome.prior, "folds": scores, "studies": outcome.studies}
+    write_json(out / "cross_validation.json", content)
     return outcome
+
+
+def _prior(records: Sequence[Record], fold: int, studies: int) -> Floats:
+    """``(studies, 25, 3)``: for each study of a fold, the prior of the studies that its network learnt from."""
+    rows = level_prior(label_array(split_folds(records, fold)[0]), JEFFREYS)
+    return np.broadcast_to(rows, (studies, *rows.shape))
 
 
 def _solution(study_ids: Sequence[str], grades: np.ndarray) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import math
 import shlex
 import subprocess
 import sys
@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from monai_spine.bundle.shipped import UNET_CLASSIFIER
-from monai_spine.errors import SpineError
+from monai_spine.errors import ExitCode, SpineError
 
 
 class DemoError(SpineError):
@@ -72,10 +72,17 @@ def _steps(out: Path, studies: int, held_out: int, epochs: int) -> list[tuple[st
             [*bundle, "evaluation", "--config_file", f"['{train}','{evaluate}']", *to_run, f"{out}/nifti"],
         ),
         (
-            "grade the held-out studies",
+            "grade the held-out studies with the U-Net that was trained here",
             [
                 *(*bundle, "inference", "--config_file", str(UNET_CLASSIFIER / "configs/inference.json"), *to_run),
                 *(f"{out}/unseen_nifti", "--output_dir", f"{out}/predictions"),
+            ],
+        ),
+        (
+            "grade them with the grader that comes with the package, from DICOM, with a page for each study",
+            [
+                *("monai-spine", "predict", "-i", f"{out}/unseen/train_images", "-o", f"{out}/graded"),
+                *("--name-by", "folder", "--workers", "-1", "--report"),
             ],
         ),
     ]
@@ -83,34 +90,56 @@ def _steps(out: Path, studies: int, held_out: int, epochs: int) -> list[tuple[st
 
 def _run(command: Sequence[str]) -> None:
     _print("$ " + shlex.join(command))
-    interpreter = [sys.executable, "-W", "ignore"] if command[0] == "python" else [command[0]]
-    finished = subprocess.run([*interpreter, *command[1:]], check=False)
-    if finished.returncode:
+    interpreters = {
+        "python": [sys.executable, "-W", "ignore"],
+        # The command itself may not be on the path of a process that was started without an environment.
+        "monai-spine": [sys.executable, "-W", "ignore", "-c", "from monai_spine.commands.main import main; main()"],
+    }
+    command = [*interpreters[command[0]], *command[1:]]
+    finished = subprocess.run(command, check=False)  # noqa: S603 - our own commands, without a shell
+    if finished.returncode not in (ExitCode.DONE, ExitCode.SOME_REFUSED):
         raise DemoError(f"this step ended with exit code {finished.returncode}: {shlex.join(command)}")
 
 
 def _ending(out: Path, seconds: float) -> str:
-    from monai_spine.tables.score_report import report_score
-
-    solution, submission = out / "unseen/train.csv", out / "predictions/predictions.csv"
-    report = report_score(solution, submission, prior_from=out / "rsna/train.csv")
-    floor = json.loads((out / "unseen/floor.json").read_text(encoding="utf-8"))["floor"]["score"]
     return f"""
-The held-out studies, {seconds / 60:.1f} minutes after the start (the prior is learnt from the training labels):
+The held-out studies, {seconds / 60:.1f} minutes after the start; a lower score is better:
 
-{report.to_text()}
-The floor is {floor:.4f}: no grader can expect a better score on them, because the phantoms' readers disagree at random.
+{_scores(out)}
 
-predictions        {submission}, {out}/predictions/<study>/findings.json
+The prior is learnt from the training labels and sees no image. The U-Net saw the training studies of this demo, for
+minutes; the grader of the package saw a thousand other phantoms. No grader can expect a better score than the floor,
+because the phantoms' readers disagree at random.
+
+report             open {out}/graded/index.html in a browser
+predictions        {out}/graded/predictions.csv, {out}/predictions/predictions.csv
 TensorBoard logs   {out}/run/eval/tensorboard
 volumes            {out}/nifti, {out}/unseen_nifti
 weights            {out}/run/models/model.pt
 
 Next:
   tensorboard --logdir {out}/run/eval/tensorboard
-  monai-spine score {solution} {submission} --json
+  monai-spine score {out}/unseen/train.csv {out}/graded/predictions.csv --floor {out}/unseen/floor.json
   python -m data_prep scan {out}/rsna/train_images
 """
+
+
+def _scores(out: Path) -> str:
+    """A table of both graders beside the prior and the floor, with how far each came from the one to the other."""
+    from monai_spine.tables.score_report import report_score
+
+    options = {"prior_from": out / "rsna/train.csv", "floor": out / "unseen/floor.json"}
+    # A study may be refused; its rows count as uniform ones, as in `monai-spine score --missing uniform`.
+    unet, grader = (
+        report_score(out / "unseen/train.csv", out / folder / "predictions.csv", "uniform", **options)
+        for folder in ("predictions", "graded")
+    )
+    columns = {"prior": unet.prior, "U-Net": unet.submission, "grader": grader.submission, "floor": unet.floor}
+    lines = [" " * 20 + "".join(f"{name:>10}" for name in columns)]
+    for part in unet.prior.as_dict():
+        lines.append(f"{part:20}" + "".join(f"{score.as_dict()[part]:10.4f}" for score in columns.values() if score))
+    ways = [(one.share_of_way() or {}).get("score", math.nan) for one in (unet, grader)]
+    return "\n".join([*lines, f"{'share of the way':20}{0:10.0%}{ways[0]:10.0%}{ways[1]:10.0%}{1:10.0%}"])
 
 
 def _print(text: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -10,14 +11,22 @@ from typing import Any
 import numpy as np
 
 from monai_spine.errors import InvalidTableError, MissingInputError
-from monai_spine.files import csv_text, write_text
+from monai_spine.files import csv_text, read_json, write_text
+from monai_spine.levels.sagittal.chain import Doubt
 from monai_spine.levels.sagittal.points import Absent, Key, LevelPoint, PointKind
 from monai_spine.levels.study import LocatedStudy
 from monai_spine.spine import Level, Side
 
+logger = logging.getLogger(__name__)
+
 SCHEMA = "monai_spine/points/1"
+LOCATED = ("points.json", "points.mrk.json", "levels.png")
+"""The files of a located study in its folder."""
 COLUMNS = ("study", "point", "level", "side", "x", "y", "z", "confidence", "flag")
 VOLUME_COLUMNS = ("study", "volume", "status")
+_MARKUPS_FILE = "points.mrk.json"
+_SAME_MM = 0.01
+"""Points that differ by less were not moved: files round them."""
 _MARKUPS = "https://raw.githubusercontent.com/slicer/slicer/master/Modules/Loadable/Markups/Resources/Schema/markups-schema-v1.0.3.json#"
 
 
@@ -33,9 +42,39 @@ def write_points(out: Path, studies: Iterable[LocatedStudy]) -> None:
 def write_study(out: Path, located: LocatedStudy) -> None:
     """Write ``<study>/points.json`` and, if the study has points, ``<study>/points.mrk.json``."""
     folder = out / located.study
+    edited = is_edited(folder)
     write_text(folder / "points.json", json.dumps(_content(located), indent=1) + "\n")
-    if located.found:
-        write_text(folder / "points.mrk.json", json.dumps(_markups(located), indent=1) + "\n")
+    if edited:
+        logger.warning(
+            "%s was edited, and is kept; to grade with its points, name it with --points", folder / _MARKUPS_FILE
+        )
+    elif located.found:
+        write_text(folder / _MARKUPS_FILE, json.dumps(_markups(located), indent=1) + "\n")
+
+
+def remove_located(folder: Path) -> None:
+    """Remove the files of an earlier run from a study's folder, but for markups that a person has edited."""
+    edited = is_edited(folder)
+    for name in LOCATED:
+        if not (edited and name == _MARKUPS_FILE):
+            (folder / name).unlink(missing_ok=True)
+
+
+def is_edited(folder: Path) -> bool:
+    """Whether the markups in a study's folder are not those of its ``points.json``: a person has moved points."""
+    try:
+        markups = json.loads((folder / _MARKUPS_FILE).read_text(encoding="utf-8"))["markups"]
+        controls = [control["position"] for markup in markups for control in markup["controlPoints"]]
+        # Slicer writes LPS when it saves a file that was RAS.
+        signs = (1, 1, 1) if all(markup.get("coordinateSystem") == "RAS" for markup in markups) else (-1, -1, 1)
+        own = [one["position"] for one in json.loads((folder / "points.json").read_text(encoding="utf-8"))["points"]]
+    except FileNotFoundError:
+        return (folder / _MARKUPS_FILE).is_file()
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return True  # not as we wrote it
+    if len(own) != len(controls):
+        return True
+    return not np.allclose(np.reshape(controls, (-1, 3)) * signs, np.reshape(own, (-1, 3)), atol=_SAME_MM)
 
 
 def read_study(folder: Path) -> LocatedStudy:
@@ -47,7 +86,7 @@ def read_study(folder: Path) -> LocatedStudy:
     if not path.is_file():
         raise MissingInputError(f"expected located points, but there is no file {path}")
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = read_json(path)
         # Checked first, so that a file of another version gives a clear message and not a missing key.
         if content["schema"] != SCHEMA:
             raise ValueError(f"its schema is {content['schema']!r}")
@@ -60,7 +99,8 @@ def read_study(folder: Path) -> LocatedStudy:
             Level(level): (one["volume"], one["slice"], one["distance_mm"])
             for level, one in content["axial_planes"].items()
         }
-        return LocatedStudy(content["study"], points, absent, content["volumes"], planes)
+        doubts = tuple(map(Doubt, content.get("doubts", ())))
+        return LocatedStudy(content["study"], points, absent, content["volumes"], planes, doubts)
     except (ValueError, KeyError, TypeError, AttributeError) as err:
         raise InvalidTableError(f"{path}: expected located points of the schema {SCHEMA!r} ({err})") from err
 
@@ -82,6 +122,7 @@ def _content(located: LocatedStudy) -> dict[str, object]:
         "study": located.study,
         "coordinates": "RAS mm",
         "volumes": dict(located.volumes),
+        "doubts": [doubt.value for doubt in located.doubts],
         "points": [
             {
                 "point": point.kind.value,

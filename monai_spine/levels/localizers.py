@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
@@ -10,15 +9,20 @@ import numpy as np
 import torch
 from monai.bundle import ConfigParser
 
+from monai_spine.bundle.model_description import read_description
+from monai_spine.bundle.model_settings import followed
 from monai_spine.bundle.shipped import LEVEL_LOCALIZER, RECESS_LOCALIZER
-from monai_spine.data.volume import Opener, Volume, open_volume
+from monai_spine.data.volume import Opener, Volume, open_unpacked
 from monai_spine.errors import InvalidOptionError, InvalidTableError, MissingInputError
+from monai_spine.files import read_json
+from monai_spine.geometry import Array
 from monai_spine.levels.recesses.crop import axial_slice, recess_crop
 from monai_spine.levels.recesses.maps import distributions, read_recesses
 from monai_spine.levels.recesses.planes import Detection, RecessPlane
+from monai_spine.levels.sagittal.chain import Doubt
 from monai_spine.levels.sagittal.grid import sagittal_grid
 from monai_spine.levels.sagittal.landmark_maps import map_affine, probabilities
-from monai_spine.levels.sagittal.points import SpinePoints, read_maps
+from monai_spine.levels.sagittal.points import NO_SPINE, PointKind, SpinePoints, read_maps, with_doubt
 from monai_spine.spine import Side
 from monai_spine.weights import load_weights
 
@@ -42,30 +46,35 @@ class Localizer:
         self.network = network.to(self.device).eval()
 
     @classmethod
-    def from_bundle(cls, bundle: str | Path | None = None, device: str | None = None) -> Self:
+    def from_bundle(cls, bundle: str | Path | None = None, device: str | None = None, *, verify: bool = True) -> Self:
         """The network that a bundle's ``configs/inference.json`` defines, with the weights of ``models/model.pt``.
 
         ``bundle``: the bundle's folder; None for the shipped bundle.
         ``device``: as `usable_device` takes it.
+        ``verify``: whether the checksum of the weights is compared.
         Raises `MissingInputError` or `InvalidTableError` if the bundle, its configuration or its weights are missing,
         or do not fit each other.
         Raises `InvalidOptionError` if there is no such device.
         """
         chosen = usable_device(device)  # first, since a mistyped device is found faster than weights are read
-        return cls(_network(Path(bundle or cls.SHIPPED), cls.OPTION), chosen)
+        return cls(_network(Path(bundle or cls.SHIPPED), cls.OPTION, verify), chosen)
 
 
-def _network(bundle: Path, option: str) -> torch.nn.Module:
+def _network(bundle: Path, option: str, verify: bool) -> torch.nn.Module:
     config = bundle / "configs/inference.json"
     if not config.is_file():
         raise MissingInputError(f"expected a bundle, but there is no {config}; name its folder with {option}")
     try:
-        definition = json.loads(config.read_text(encoding="utf-8"))["network_def"]
+        content = read_json(config)
+        definition = content["network_def"]
     except (ValueError, KeyError, TypeError) as err:
         raise InvalidTableError(f"{config}: expected a bundle's configuration with a network_def") from err
     # The network alone is parsed: the rest of the configuration names data that need not exist here.
-    network = ConfigParser({"network_def": definition}).get_parsed_content("network_def")
-    return load_weights(network, bundle / "models/model.pt")
+    parser, weights = ConfigParser({"network_def": definition}), bundle / "models/model.pt"
+    if weights.is_file():  # reading them says so if they are missing
+        changes = followed(content, content, read_description(weights), weights)
+        parser.update({id_: value for id_, value in changes.items() if id_.startswith("network_def#")})
+    return load_weights(parser.get_parsed_content("network_def"), weights, verify=verify)
 
 
 def usable_device(name: str | None) -> torch.device:
@@ -86,6 +95,19 @@ def usable_device(name: str | None) -> torch.device:
     if device.type == "mps" and not torch.backends.mps.is_available():
         raise InvalidOptionError("there is no device mps here: it is the GPU of Apple's processors")
     return device
+
+
+_SURELY_UPRIGHT_MM = 4.5
+"""Rise of the lumbosacral disc (`Chain.rise`) from which on an image is taken to be upright. The rises of 54 patients'
+images that were turned upside down were at most 4.3 mm."""
+_BETTER = 1.03
+"""The sum of the canal's confidences in the image turned upside down, in shares of the sum as it is, above which it is
+upside down; between its inverse and it, nobody knows."""
+UPSIDE_DOWN = f"{NO_SPINE}: the image seems to be upside down against its header"
+
+
+def _canal_sum(spine: SpinePoints) -> float:
+    return float(sum(point.confidence for point in spine.points if point.kind is PointKind.CANAL))
 
 
 _MOST_SLICES = 40
@@ -109,8 +131,23 @@ class LevelLocator(Localizer):
 
         Raises `InvalidVolumeError` if its slices are not sagittal, or all its voxels have nearly the same value.
         """
-        image, affine = sagittal_grid(volume, name)
-        return read_maps(self.maps(image), map_affine(affine), image.shape, affine)
+        return self.points(*sagittal_grid(volume, name))
+
+    def points(self, image: torch.Tensor, affine: Array) -> SpinePoints:
+        """Named points of an image ``(x, y, z)`` of `sagittal_grid`, and its affine to RAS mm.
+
+        An image that may be upside down against its header is read again upside down. If it then shows a better spine,
+        its points would be those of other levels, and it counts as one without a spine.
+        """
+        spine = read_maps(self.maps(image), map_affine(affine), image.shape, affine)
+        if spine.chain is None or spine.chain.rise is None or spine.chain.rise >= _SURELY_UPRIGHT_MM:
+            return spine
+        turned = read_maps(self.maps(image.flip(2)), map_affine(affine), image.shape, affine)
+        ratio = _canal_sum(turned) / _canal_sum(spine)
+        if ratio > _BETTER and spine.chain.rise < 0:
+            return SpinePoints(None, (), (), UPSIDE_DOWN)
+        # Only one of two signs, or none that is clear: the levels are uncertain.
+        return with_doubt(spine, Doubt.UPSIDE_DOWN, ratio > 1 / _BETTER)
 
     @torch.no_grad()
     def maps(self, image: torch.Tensor) -> np.ndarray:
@@ -141,7 +178,7 @@ class RecessLocator(Localizer):
     OPTION = "--recess-model"
 
     @torch.no_grad()
-    def __call__(self, plane: RecessPlane, path: str | Path, opened: Opener = open_volume) -> dict[Side, Detection]:
+    def __call__(self, plane: RecessPlane, path: str | Path, opened: Opener = open_unpacked) -> dict[Side, Detection]:
         """The recess on each side, however low its confidence. Of the file at ``path`` only the plane's slice is read.
 
         ``opened`` opens the file. Raises `MissingInputError` or `InvalidVolumeError` if the slice cannot be read, or

@@ -2,20 +2,41 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from monai_spine.console import track
-from monai_spine.data.datalist import read_content
+from monai_spine.crops.study import StudyImages
 from monai_spine.data.sidecars import stem_of
-from monai_spine.data.studies import check_no_pairs, find_studies, find_study, nifti_files
-from monai_spine.data.volume import SUFFIXES, open_volume
-from monai_spine.errors import ExitCode, InvalidOptionError, MissingInputError
-from monai_spine.files import safe_name
-from monai_spine.levels.files import write_points
+from monai_spine.data.studies import (
+    FoundStudy,
+    check_no_pairs,
+    find_study,
+    found_studies,
+    listed_studies,
+    nifti_files,
+)
+from monai_spine.data.volume import SUFFIXES
+from monai_spine.data.volume_names import with_names
+from monai_spine.errors import (
+    ExitCode,
+    InvalidOptionError,
+    InvalidVolumeError,
+    MissingInputError,
+    counted,
+    listed,
+    reason_of,
+)
+from monai_spine.files import check_separate, remove_partial, safe_name, text_of
+from monai_spine.levels.files import write_points, write_study
 from monai_spine.levels.localizers import LevelLocator, RecessLocator
 from monai_spine.levels.search import StudyInput, search
+from monai_spine.levels.study import LocatedStudy
+from monai_spine.output_lock import output_lock
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass
@@ -25,17 +46,20 @@ class Summary:
     found: list[str] = field(default_factory=list)
     uncertain: list[str] = field(default_factory=list)
     none: list[str] = field(default_factory=list)
+    refused: int = 0
+    """Volumes that could not be used."""
 
     @property
     def exit_code(self) -> ExitCode:
-        """``SOME_REFUSED`` if a study has no points."""
-        return ExitCode.SOME_REFUSED if self.none else ExitCode.DONE
+        """``SOME_REFUSED`` if a study has no points, or a volume could not be used."""
+        return ExitCode.SOME_REFUSED if self.none or self.refused else ExitCode.DONE
 
     def line(self) -> str:
         """The outcome in one line."""
-        parts = [f"{len(self.found)} studies located"]
+        parts = [f"{counted(len(self.found), 'study')} located"]
         parts += [f"{len(self.uncertain)} of them with uncertain levels"] if self.uncertain else []
         parts += [f"{len(self.none)} without points"] if self.none else []
+        parts += [f"{self.refused} volumes could not be used"] if self.refused else []
         return ", ".join(parts)
 
 
@@ -53,36 +77,64 @@ def locate(
     or datalists. Recesses are put on axial planes if the study has an axial series.
     ``recesses``: finds the recesses in axial slices; without it they are projected.
     Raises `MissingInputError`, `InvalidTableError` or `InvalidOptionError` if an input does not exist or is none of
-    these, or two studies have the same name.
+    these, two studies have the same name, or the output is among the inputs.
     """
+    check_separate(inputs, out)
     studies = find_inputs(inputs)
-    out.mkdir(parents=True, exist_ok=True)
+    with output_lock(out):
+        return _run(studies, out, locator, recesses, quiet)
+
+
+def _run(
+    studies: Sequence[StudyInput], out: Path, locator: LevelLocator, recesses: RecessLocator | None, quiet: bool
+) -> Summary:
+    remove_partial(out)
     summary, located = Summary(), []
     for study in track(studies, "locate", len(studies), quiet):
-        result = search(study, locator, recesses)
-        result.write(out)
-        located.append(result.located)
-        if not result.located.found:
+        result = _located(study, out, locator, recesses)
+        located.append(result)
+        summary.refused += len(result.refused)
+        if not result.found:
             summary.none.append(study.study)
             continue
         summary.found.append(study.study)
-        if any("uncertain_level" in point.flags for point in result.located.points):
+        if any("uncertain_level" in point.flags for point in result.points):
             summary.uncertain.append(study.study)
     write_points(out, located)
     return summary
 
 
+def _located(study: StudyInput, out: Path, locator: LevelLocator, recesses: RecessLocator | None) -> LocatedStudy:
+    """A study that may fail in any way, with the reason as the state of its volumes: the others go on."""
+    # Of this study alone: each volume is unpacked once, and memory stays that of one study.
+    images = StudyImages()
+    try:
+        result = search(study, locator, recesses, images.opened)
+        result.write(out)
+    except Exception as error:
+        logger.debug("study %s failed", study.study, exc_info=error)
+        named = study.named([*study.sagittal, *study.axial])
+        reason = with_names(reason_of(error), {str(path): name for name, path in named.items()})
+        failed = LocatedStudy(study.study, (), (), dict.fromkeys(named, reason) | dict(study.refused), {})
+        write_study(out, failed)
+        return failed
+    return result.located
+
+
 def find_inputs(inputs: Sequence[Path]) -> list[StudyInput]:
-    """The studies of the inputs of `locate`, sorted by name."""
+    """The studies of the inputs of `locate`, sorted by name. A file that cannot be read is left out with its reason.
+
+    Raises `MissingInputError`, `InvalidTableError` or `InvalidOptionError` as `locate`.
+    Raises `InvalidVolumeError` if no file of any input can be used.
+    """
     studies: list[StudyInput] = []
     for path in inputs:
-        if path.is_file():
+        if path.exists():
             check_no_pairs(path)
-        if path.name.lower().endswith(SUFFIXES):
-            open_volume(path)  # a wrong file ends the command here, before anything is written
-            studies.append(StudyInput(safe_name(stem_of(path)), (path,)))
+        if path.name.lower().endswith(SUFFIXES) and path.is_file():
+            studies.append(StudyInput(safe_name(text_of(stem_of(path))), (path,)))
         elif path.is_dir() and nifti_files(path):
-            studies.append(StudyInput.of(find_study(path.resolve().name, nifti_files(path)).record))
+            studies.append(_of_study(find_study(text_of(path.resolve().name), nifti_files(path))))
         elif path.exists():
             studies += _of_folder(path)
         else:
@@ -92,11 +144,19 @@ def find_inputs(inputs: Sequence[Path]) -> list[StudyInput]:
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         raise InvalidOptionError(f"two inputs would both be written as {twice[0]}; locate them into separate folders")
+    reasons = [f"{name}: {why}" for one in studies for name, why in one.refused.items()]
+    if reasons and not any(one.sagittal for one in studies):
+        raise InvalidVolumeError(f"no volume can be used; {listed(reasons, separator='; ')}")
     return sorted(studies, key=lambda one: one.study)
 
 
 def _of_folder(path: Path) -> list[StudyInput]:
-    # A folder has no sections; a datalist without studies in either is read as "test", which raises the right error.
-    sections = [name for name in ("training", "test") if read_content(path).get(name)] if path.is_file() else ["test"]
-    records = [record for section in sections or ["test"] for record in find_studies(path, section)]
-    return [StudyInput.of(record) for record in records]
+    """The studies of a datalist, or of a folder with a sub-folder for each."""
+    return [_of_study(one) for one in (listed_studies(path) if path.is_file() else found_studies(path))]
+
+
+def _of_study(found: FoundStudy) -> StudyInput:
+    """A study with the files that cannot be read; if it has no sagittal volume, with all that are left out."""
+    study = StudyInput.of(found.record)
+    unreadable = {name: why for name, why in found.left_out.items() if name in found.unreadable}
+    return replace(study, refused=unreadable if study.sagittal else found.left_out)

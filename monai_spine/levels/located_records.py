@@ -14,12 +14,13 @@ from pathlib import Path
 import torch
 
 from monai_spine.console import track
+from monai_spine.csv_cells import plain
 from monai_spine.data.datalist import Record
 from monai_spine.errors import InvalidTableError, MissingInputError, listed
 from monai_spine.levels.localizers import LevelLocator, RecessLocator
-from monai_spine.levels.sagittal.points import Absent, LevelPoint, PointKind
+from monai_spine.levels.sagittal.points import NO_SPINE, Absent, LevelPoint, PointKind
 from monai_spine.levels.search import StudyInput, search
-from monai_spine.levels.study import NO_SPINE, LocatedStudy
+from monai_spine.levels.study import LocatedStudy
 from monai_spine.spine import FINDINGS, TARGETS, Finding, Group, Level, Side
 
 logger = logging.getLogger(__name__)
@@ -124,6 +125,7 @@ def read_located_points(path: str | Path) -> dict[str, Points]:
         if lacking:
             raise InvalidTableError(f"{path}: expected the columns {', '.join(_COLUMNS)}, but {listed(lacking)} lack")
         for number, row in enumerate(rows, start=2):  # row 1 is the header
+            row["study"] = plain(row["study"] or "")
             try:
                 finding, place = _read_row(row)
             except (KeyError, TypeError, ValueError) as err:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
@@ -10,28 +10,44 @@ from PIL import Image, ImageDraw, ImageFont
 
 from monai_spine.data.coverage import Grid
 from monai_spine.geometry import Array, spacing, to_voxel
-from monai_spine.levels.sagittal.chain import FAINT_HEIGHT, Flag
+from monai_spine.levels.sagittal.chain import Flag
 from monai_spine.levels.sagittal.points import LevelPoint, PointKind
 from monai_spine.levels.study import LocatedStudy
 
 _PIXELS_PER_MM = 2.5
-_MARGIN_PIXELS = 150
+_MARGIN_PIXELS = 190
 """Space on the right for the names of levels."""
-_SURE, _UNSURE, _FORAMEN, _PLANE = (90, 220, 120), (250, 190, 60), (90, 190, 250), (200, 120, 220)
+_LINE_PIXELS = 18
+"""Height of a line of text."""
+_SURE, _UNSURE, _PLANE = (90, 220, 120), (250, 190, 60), (200, 120, 220)
+_QUIET = (170, 170, 170)
+_LEGEND = ((_SURE, "found, without a flag"), (_UNSURE, "doubtful: has a flag"), (_PLANE, "axial plane of a level"))
+_MARKS = "cross: canal at the disc, with its confidence; ring: left foramen"
+_WITHOUT_DOUBT = {"marked"}
+"""Flags that do not make a point doubtful."""
 Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
+Colour = tuple[int, int, int]
 
 
-def level_picture(image: torch.Tensor, affine: Array, located: LocatedStudy, axial: Mapping[str, Grid]) -> Image.Image:
+def level_picture(
+    image: torch.Tensor, affine: Array, located: LocatedStudy, axial: Mapping[str, Grid], series: str = ""
+) -> Image.Image:
     """An RGB picture of the middle slice, seen from the patient's left: anterior on the left, superior on top.
 
+    Everything that has a flag is drawn in the colour of doubt. A legend, the name of the series with the slice, and the
+    reasons of doubt are below the slice.
+
     ``image``, ``affine``: ``(x, y, z)`` as `monai_spine.levels.sagittal.grid.sagittal_grid` makes it, and its affine to
-    RAS mm.
+    RAS mm. ``series``: the volume's name.
     """
     canal = [point for point in located.points if point.kind is PointKind.CANAL]
     voxels = to_voxel(affine, np.array([point.world for point in located.points]).reshape(-1, 3))
     middle = voxels[[point.kind is PointKind.CANAL for point in located.points], 0]
     k = int(np.clip(np.rint(np.median(middle)) if canal else len(image) // 2, 0, len(image) - 1))
-    picture = _slice(image[k].numpy(), affine)
+    # Without a spine the statuses of the volumes say why.
+    reasons = [doubt.value for doubt in located.doubts] if canal else sorted(set(located.volumes.values()))
+    notes = [f"{series}: slice {k + 1} of {len(image)} from the patient's left, on the localizer's grid"] * bool(series)
+    picture, height = _slice(image[k].numpy(), affine, lines=len(_LEGEND) + 2 + len(notes) + len(reasons))
     draw, font = ImageDraw.Draw(picture), ImageFont.load_default(14)
     size = (image.shape[1], image.shape[2])
     for name, slice_, _ in located.planes.values():
@@ -40,23 +56,37 @@ def level_picture(image: torch.Tensor, affine: Array, located: LocatedStudy, axi
         x, y = _pixel(voxel, affine, size)
         # Only the left foramina: those of the right side would be drawn at the same places.
         if point.kind is PointKind.FORAMEN and point.side and point.side.value == "left":
-            draw.ellipse((x - 3, y - 3, x + 3, y + 3), outline=_FORAMEN)
+            draw.ellipse((x - 4, y - 4, x + 4, y + 4), outline=_colour(point), width=2)
         if point.kind is PointKind.CANAL:
             _mark(draw, font, point, (x, y), picture.width - _MARGIN_PIXELS)
-    # Without a spine the title says why.
-    title = located.study if canal else f"{located.study}: {', '.join(sorted(set(located.volumes.values())))}"
-    draw.text((8, 6), title, fill="white", font=font)
+    right = picture.width - _MARGIN_PIXELS
+    draw.text((8, 6), located.study, fill="white", font=font)
+    draw.text((8, 26), "anterior", fill=_QUIET, font=font)
+    draw.text((right - 8, 26), "posterior", fill=_QUIET, font=font, anchor="ra")
+    _texts(draw, font, height, [(_QUIET, text) for text in (*notes, _MARKS)])
+    _texts(draw, font, height + (len(notes) + 1) * _LINE_PIXELS, [*_LEGEND, *((_UNSURE, text) for text in reasons)])
     return picture
 
 
-def _slice(plane: np.ndarray, affine: Array) -> Image.Image:
-    """A slice ``(y, z)`` as a picture, with a black margin on the right."""
+def _texts(draw: ImageDraw.ImageDraw, font: Font, top: int, lines: Sequence[tuple[Colour, str]]) -> None:
+    """Lines of text below each other."""
+    for n, (colour, text) in enumerate(lines):
+        draw.text((8, top + n * _LINE_PIXELS + 4), text, fill=colour, font=font)
+
+
+def _colour(point: LevelPoint) -> Colour:
+    """The colour of doubt for a point with a flag."""
+    return _UNSURE if set(point.flags) - _WITHOUT_DOUBT else _SURE
+
+
+def _slice(plane: np.ndarray, affine: Array, lines: int) -> tuple[Image.Image, int]:
+    """A slice ``(y, z)`` as a picture, with a black margin on the right and room for lines of text; its own height."""
     step = spacing(affine)
     shown = Image.fromarray((np.clip(plane[::-1, ::-1].T, 0, 1) ** 0.8 * 255).astype(np.uint8))
     width, height = round(plane.shape[0] * step[1] * _PIXELS_PER_MM), round(plane.shape[1] * step[2] * _PIXELS_PER_MM)
-    picture = Image.new("RGB", (width + _MARGIN_PIXELS, height), "black")
+    picture = Image.new("RGB", (width + _MARGIN_PIXELS, height + lines * _LINE_PIXELS), "black")
     picture.paste(shown.resize((width, height), Image.Resampling.BICUBIC).convert("RGB"), (0, 0))
-    return picture
+    return picture, height
 
 
 def _pixel(voxel: Array, affine: Array, size: tuple[int, int]) -> tuple[float, float]:
@@ -69,8 +99,7 @@ def _pixel(voxel: Array, affine: Array, size: tuple[int, int]) -> tuple[float, f
 
 def _mark(draw: ImageDraw.ImageDraw, font: Font, point: LevelPoint, at: tuple[float, float], right: int) -> None:
     """A cross at the canal, and the level's name at the edge."""
-    uncertain = Flag.UNCERTAIN_LEVEL.value in point.flags
-    colour = _UNSURE if uncertain or point.confidence < FAINT_HEIGHT else _SURE
+    uncertain, colour = Flag.UNCERTAIN_LEVEL.value in point.flags, _colour(point)
     x, y = at
     draw.line((x - 6, y, x + 6, y), fill=colour, width=2)
     draw.line((x, y - 6, x, y + 6), fill=colour, width=2)
@@ -81,6 +110,9 @@ def _mark(draw: ImageDraw.ImageDraw, font: Font, point: LevelPoint, at: tuple[fl
         fill=colour,
         font=font,
     )
+    # The flag that all points share is told by the question mark.
+    own = [flag for flag in point.flags if flag != Flag.UNCERTAIN_LEVEL.value]
+    draw.text((right + 4, y + 6), " ".join(own), fill=colour, font=ImageFont.load_default(11))
 
 
 def _plane_line(  # noqa: PLR0917 - a drawing, a view, a plane

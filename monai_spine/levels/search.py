@@ -7,8 +7,8 @@ It reads the files and calls both localizers; `study` makes one answer of what t
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +17,9 @@ import torch
 
 from monai_spine.data.coverage import Grid
 from monai_spine.data.datalist import Record
-from monai_spine.data.volume import Opener, open_volume, read_volume
-from monai_spine.errors import SpineError
+from monai_spine.data.volume import Opener, open_unpacked, read_volume
+from monai_spine.data.volume_names import STUDY_FOLDER, common_folder, volume_name, volume_names
+from monai_spine.errors import reason_of
 from monai_spine.files import safe_name, write_png
 from monai_spine.geometry import Array
 from monai_spine.levels.collectors import CaseWriter
@@ -27,8 +28,7 @@ from monai_spine.levels.localizers import LevelLocator, RecessLocator
 from monai_spine.levels.picture import level_picture
 from monai_spine.levels.recesses.planes import Detection, RecessPlane
 from monai_spine.levels.sagittal.grid import sagittal_grid
-from monai_spine.levels.sagittal.landmark_maps import map_affine
-from monai_spine.levels.sagittal.points import SpinePoints, points_of, read_maps
+from monai_spine.levels.sagittal.points import SpinePoints, points_of
 from monai_spine.levels.sagittal.volumes import SAGITTAL
 from monai_spine.levels.study import LocatedStudy, axial_grids, unite
 from monai_spine.spine import SeriesType, Side
@@ -41,6 +41,12 @@ class StudyInput:
     study: str
     sagittal: tuple[Path, ...]
     axial: tuple[Path, ...] = ()
+    types: Mapping[str, SeriesType] = field(default_factory=dict)
+    """Series types of sagittal volumes by their names, as far as they are known."""
+    refused: Mapping[str, str] = field(default_factory=dict)
+    """Why other volumes of the study cannot be read, by their names."""
+    folder: str | None = None
+    """The folder that names of volumes are relative to; None for the deepest one that holds them."""
 
     @classmethod
     def of(cls, record: Record) -> StudyInput:
@@ -49,7 +55,20 @@ class StudyInput:
             safe_name(record["study_id"]),
             tuple(Path(file) for series_type in SAGITTAL for file in record.get(series_type.value, ())),
             tuple(Path(file) for file in record.get(SeriesType.AXIAL_T2.value, ())),
+            types_of(record),
+            folder=record.get(STUDY_FOLDER),
         )
+
+    def named(self, paths: Iterable[Path]) -> dict[str, Path]:
+        """Some of its volumes by their names in outputs."""
+        folder = self.folder or common_folder([*self.sagittal, *self.axial])
+        return {volume_name(path, folder): path for path in paths}
+
+
+def types_of(record: Record) -> dict[str, SeriesType]:
+    """The series types of a record's sagittal volumes, by their names in outputs."""
+    names = volume_names(record)
+    return {names[str(file)]: series_type for series_type in SAGITTAL for file in record.get(series_type.value, ())}
 
 
 @dataclass(frozen=True)
@@ -71,66 +90,72 @@ class SearchResult:
         with_spine = (name for name, status in self.located.volumes.items() if status == "found")
         shown = next(with_spine, next(iter(self.images), None))
         if shown is not None:
-            picture = level_picture(*self.images[shown], self.located, self.axial)
+            picture = level_picture(*self.images[shown], self.located, self.axial, shown)
             write_png(out / self.located.study / "levels.png", np.asarray(picture))
 
 
 def search(
-    study: StudyInput, locator: LevelLocator, recesses: RecessLocator | None = None, opened: Opener = open_volume
+    study: StudyInput, locator: LevelLocator, recesses: RecessLocator | None = None, opened: Opener = open_unpacked
 ) -> SearchResult:
     """Find the levels of a study. For a volume that cannot be used, ``located.volumes`` holds the reason.
 
     ``recesses`` finds the recesses in axial slices; without it they are projected. ``opened`` opens the volumes.
     """
     spines: dict[str, SpinePoints] = {}
-    refused: dict[str, str] = {}
+    refused = dict(study.refused)
     images: dict[str, tuple[torch.Tensor, Array]] = {}
-    for path in study.sagittal:
+    for name, path in study.named(study.sagittal).items():
         try:
             # One bad volume does not end the study, since others may show its levels.
-            image, affine = sagittal_grid(read_volume(path, opened), path.name)
-        except SpineError as error:
-            refused[path.name] = _reason(error, path)
+            image, affine = sagittal_grid(read_volume(path, opened), name)
+        except Exception as error:
+            refused[name] = volume_reason(error, name, path)
             continue
-        spines[path.name] = read_maps(locator.maps(image), map_affine(affine), image.shape, affine)
-        images[path.name] = image, affine
-    located, axial = unite_volumes(study.study, spines, refused, study.axial, recesses, opened=opened)
+        spines[name] = locator.points(image, affine)
+        images[name] = image, affine
+    axial_files = study.named(study.axial)
+    located, axial = unite_volumes(study.study, spines, refused, axial_files, recesses, study.types, opened=opened)
     return SearchResult(located, images, axial)
 
 
-def unite_volumes(
+def unite_volumes(  # noqa: PLR0917 - as `unite`
     study: str,
     spines: Mapping[str, SpinePoints],
     refused: Mapping[str, str],
-    axial: Sequence[Path],
+    axial: Mapping[str, Path],
     recesses: RecessLocator | None,
+    types: Mapping[str, SeriesType] | None = None,
     *,
-    opened: Opener = open_volume,
+    opened: Opener = open_unpacked,
 ) -> tuple[LocatedStudy, dict[str, Grid]]:
-    """`unite` with axial files, which ``opened`` opens, and the positions of these, by name.
+    """`unite` with axial files by their names, which ``opened`` opens, and the positions of these, by name.
 
     If an axial file cannot be read, its recesses stay projected, and ``volumes`` of the study holds the reason.
     """
-    grids = axial_grids(axial, opened)
-    paths = {path.name: path for path in axial}
+    grids: dict[str, Grid] = {}
     unread: dict[str, str] = {}
+    for name, path in axial.items():
+        try:
+            grids |= axial_grids({name: path}, opened)
+        except Exception as error:
+            unread[name] = volume_reason(error, name, path)
 
     # `unite` knows planes and no files; this function leads from one to the other.
     def detect(plane: RecessPlane) -> dict[Side, Detection]:
-        path = paths[plane.name]
+        path = axial[plane.name]
         try:
             return recesses(plane, path, opened) if recesses else {}
-        except SpineError as error:
-            unread[path.name] = _reason(error, path)
+        except Exception as error:
+            unread[plane.name] = volume_reason(error, plane.name, path)
             return {}
 
-    located = unite(study, spines, refused, grids, detect)
+    located = unite(study, spines, refused, grids, detect, types)
     return replace(located, volumes={**located.volumes, **unread}), grids
 
 
-def _reason(error: SpineError, path: Path) -> str:
-    """An error's message without the file's name, under which it is written."""
-    return str(error).removeprefix(f"{path.name}: ").removeprefix(f"{path}: ")
+def volume_reason(error: Exception, name: str, path: Path) -> str:
+    """An error's message without the file's name, under which it is written, or the folders of this machine."""
+    return reason_of(error).removeprefix(f"{name}: ").removeprefix(f"{path}: ").replace(str(path), name)
 
 
 logger = logging.getLogger(__name__)
@@ -162,8 +187,9 @@ class PointWriter(CaseWriter):
         # Studies of which no volume went through the engine are written too, as those without points.
         for study, record in sorted(self.records.items()):
             spines = {name: spine for owner, name, spine in entries.values() if owner == study}
-            axial = [Path(file) for file in record.get(SeriesType.AXIAL_T2.value, ())]
-            located, _ = unite_volumes(study, spines, {}, axial, self.recesses)
+            own = StudyInput.of(record)
+            axial = own.named(own.axial)
+            located, _ = unite_volumes(study, spines, {}, axial, self.recesses, own.types)
             write_study(self.output_dir, located)
             studies.append(located)
         write_points(self.output_dir, studies)

@@ -1,7 +1,5 @@
 """Backbones from timm: made with random weights, filled on request from timm's hub or from a file."""
 
-from __future__ import annotations
-
 import difflib
 import pickle
 import re
@@ -20,6 +18,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from monai_spine.errors import InvalidOptionError, InvalidTableError, MissingInputError
+from monai_spine.weights_checksum import check_weights
 
 _WEIGHTS = "model.safetensors"
 _OFFERED = 5
@@ -106,12 +105,9 @@ class Backbone(nn.Module):
         A file may hold timm's names, torchvision's (ResNet, ConvNeXt), or a classifier of ours. timm fits first layers
         to the number of channels, and position embeddings to the size of the pictures.
 
-        Raises
-        ------
-        MissingInputError
-            If there is no such file, or the hub cannot be reached; the message names the command that fetches the file.
-        InvalidTableError
-            If the weights are those of another network.
+        Raises `MissingInputError` if there is no such file, or the hub cannot be reached; the message names the command
+        that fetches the file.
+        Raises `InvalidTableError` if the weights are those of another network.
         """
         fetched = _from_hub(self.name) if source == "hub" else _checked(Path(source), self.name)
         # timm leaves at random what a file lacks, without a warning: that differs between networks of two seeds
@@ -226,6 +222,8 @@ def _in_timms_form(path: Path) -> Iterator[Path]:
 def _checked(path: Path, name: str) -> Path:
     if not path.is_file():
         raise MissingInputError(f"expected weights of {name}, but there is no file {path}")
+    if path.suffix != ".safetensors":
+        check_weights(path)
     return path
 
 
@@ -262,5 +260,5 @@ def _convnext(name: str, value: torch.Tensor) -> tuple[str, torch.Tensor]:
     block = f"stages.{part // 2}.blocks.{n}"
     if rest == "layer_scale":
         return f"{block}.gamma", value.flatten()
-    layer, _, kind = rest.rpartition(".")
-    return f"{block}.{_CONVNEXT_LAYERS.get(layer, layer)}.{kind}", value
+    layer, _, parameter = rest.rpartition(".")
+    return f"{block}.{_CONVNEXT_LAYERS.get(layer, layer)}.{parameter}", value

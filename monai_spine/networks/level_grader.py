@@ -48,7 +48,7 @@ class LevelGrader(nn.Module):
     sequence
         One of `SEQUENCES`.
     pooling
-        One of `SlicePooling.KINDS`.
+        One of `SlicePooling.METHODS`.
     features
         Size of a token.
     condition_layers
@@ -94,14 +94,10 @@ class LevelGrader(nn.Module):
     ) -> None:
         super().__init__()
         self.views = [view.slices if isinstance(view, View) else int(view) for view in views]
-        self.backbone_of_view = list(backbone_of_view) if backbone_of_view is not None else [0] * len(self.views)
-        if len(self.backbone_of_view) != len(self.views) or not set(self.backbone_of_view) <= set(
-            range(len(backbones))
-        ):
-            raise InvalidOptionError(
-                f"expected for each of {len(self.views)} views the index of one of {len(backbones)} backbones, "
-                f"but found {self.backbone_of_view}"
-            )
+        self.view_names = [
+            view.name if isinstance(view, View) else f"view {number}" for number, view in enumerate(views, start=1)
+        ]
+        self.backbone_of_view = _backbone_of_view(backbone_of_view, len(self.views), len(backbones))
         self.views_of_backbone = [
             [view for view, backbone in enumerate(self.backbone_of_view) if backbone == index]
             for index in range(len(backbones))
@@ -109,15 +105,9 @@ class LevelGrader(nn.Module):
         self.neighbours, self.drop_view, self.standardise = neighbours, float(drop_view), standardise
         self.absent_pixel = float(ABSENT)
         self.backbones_held = False
-        size = [int(n) for n in pixels]
+        size, channels = [int(n) for n in pixels], 3 if neighbours else 1
         self.backbones = nn.ModuleList(
-            Backbone(
-                name,
-                in_channels=3 if neighbours else 1,
-                pixels=size,
-                drop_path=drop_path,
-                checkpointing=checkpointing,
-            )
+            Backbone(name, in_channels=channels, pixels=size, drop_path=drop_path, checkpointing=checkpointing)
             for name in backbones
         )
         self.widths = [body.features for body in self.backbones if isinstance(body, Backbone)]
@@ -130,14 +120,7 @@ class LevelGrader(nn.Module):
         self.absent = nn.Parameter(torch.zeros(len(self.views), CONDITIONS, features))
         self.place = nn.Parameter(torch.randn(LEVELS, CONDITIONS, features) * 0.02)
         self.fuse = nn.Sequential(nn.LayerNorm(features), nn.GELU(), nn.Linear(features, features))
-        layer = nn.TransformerEncoderLayer(
-            features, 4, 2 * features, dropout, activation="gelu", batch_first=True, norm_first=True
-        )
-        self.conditions = (
-            nn.TransformerEncoder(layer, condition_layers, enable_nested_tensor=False)
-            if condition_layers
-            else nn.Identity()
-        )
+        self.conditions = _transformer(features, condition_layers, dropout) if condition_layers else nn.Identity()
         self.dropout = nn.Dropout(dropout)
         self.weight = nn.Parameter(torch.randn(CONDITIONS, features, GRADES) / math.sqrt(features))
         self.bias = nn.Parameter(torch.zeros(LEVELS, CONDITIONS, GRADES))
@@ -162,12 +145,8 @@ class LevelGrader(nn.Module):
     def take_pretrained(self, sources: str | Sequence[str]) -> None:
         """Fill the backbones with pretrained weights: ``hub``, a file, or one of these for each backbone.
 
-        Raises
-        ------
-        InvalidOptionError
-            If there are not as many as backbones.
-        MissingInputError, InvalidTableError
-            See `Backbone.start_from`.
+        Raises `InvalidOptionError` if there are not as many as backbones.
+        Raises `MissingInputError` or `InvalidTableError` see `Backbone.start_from`.
         """
         each = [sources] * len(self.backbones) if isinstance(sources, str) else list(sources)
         if len(each) != len(self.backbones):
@@ -180,10 +159,7 @@ class LevelGrader(nn.Module):
     def speed_up(self, *, channels_last: bool = False, compiled: bool = False) -> None:
         """See `Backbone.speed_up`. A compiled backbone takes any number of pictures without compiling again.
 
-        Raises
-        ------
-        InvalidOptionError
-            If a setting is neither True nor False.
+        Raises `InvalidOptionError` if a setting is neither True nor False.
         """
         for name, value in (("channels_last", channels_last), ("compiled", compiled)):
             if not isinstance(value, bool):
@@ -264,6 +240,22 @@ class LevelGrader(nn.Module):
         return logits.transpose(1, 2).flatten(1, 2)
 
 
+def _backbone_of_view(chosen: Sequence[int] | None, views: int, backbones: int) -> list[int]:
+    indices = list(chosen) if chosen is not None else [0] * views
+    if len(indices) != views or not set(indices) <= set(range(backbones)):
+        raise InvalidOptionError(
+            f"expected for each of {views} views the index of one of {backbones} backbones, but found {indices}"
+        )
+    return indices
+
+
+def _transformer(features: int, layers: int, dropout: float) -> nn.TransformerEncoder:
+    layer = nn.TransformerEncoderLayer(
+        features, 4, 2 * features, dropout, activation="gelu", batch_first=True, norm_first=True
+    )
+    return nn.TransformerEncoder(layer, layers, enable_nested_tensor=False)
+
+
 def _of_those_there(body: nn.Module, pictures: torch.Tensor, there: torch.Tensor, *, width: int) -> torch.Tensor:
     """Features ``(n, width)`` of ``(n, channels, rows, columns)``; 0 for pictures that are not there."""
     # exported and compiled networks need a fixed number of pictures: there, all of them go through the body
@@ -326,10 +318,7 @@ class _Attentive(nn.Module):
 
     def __init__(self, features: int, dropout: float) -> None:
         super().__init__()
-        layer = nn.TransformerEncoderLayer(
-            features, 4, 2 * features, dropout, activation="gelu", batch_first=True, norm_first=True
-        )
-        self.layers = nn.TransformerEncoder(layer, 2, enable_nested_tensor=False)
+        self.layers = _transformer(features, 2, dropout)
 
     def forward(self, tokens: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         """Tokens of the same shape."""

@@ -1,7 +1,5 @@
 """Pools a sequence of slices into one token for each condition."""
 
-from __future__ import annotations
-
 from typing import ClassVar
 
 import torch
@@ -15,7 +13,7 @@ class SlicePooling(nn.Module):
 
     Parameters
     ----------
-    kind
+    method
         ``mean`` and ``max`` pool alike for all queries. ``attention`` weighs the slices for each query by
         ``w tanh(V h)``, ``gated`` by ``w (tanh(V h) * sigmoid(U h))`` (Ilse et al. 2018, arXiv:1802.04712, equations 8
         and 9; one set of weights for each query as in CLAM, Lu et al. 2021, doi:10.1038/s41551-020-00682-w).
@@ -27,20 +25,21 @@ class SlicePooling(nn.Module):
     Raises
     ------
     InvalidOptionError
-        If there is no such kind.
+        If there is no such method.
     """
 
-    KINDS: ClassVar[tuple[str, ...]] = ("mean", "max", "attention", "gated")
+    METHODS: ClassVar[tuple[str, ...]] = ("mean", "max", "attention", "gated")
 
-    def __init__(self, kind: str, features: int, *, queries: int) -> None:
+    def __init__(self, method: str, features: int, *, queries: int) -> None:
         super().__init__()
-        if kind not in self.KINDS:
-            raise InvalidOptionError(f"expected pooling out of {self.KINDS}, but found {kind!r}")
-        self.kind, self.queries = kind, queries
+        if method not in self.METHODS:
+            raise InvalidOptionError(f"expected pooling out of {self.METHODS}, but found {method!r}")
+        self.method, self.queries = method, queries
+        # The names of the layers are keys of the shipped weights.
         hidden = max(16, features // 2)
-        self.look = nn.Linear(features, hidden) if kind in ("attention", "gated") else None
-        self.gate = nn.Linear(features, hidden) if kind == "gated" else None
-        self.weigh = nn.Linear(hidden, queries) if kind in ("attention", "gated") else None
+        self.look = nn.Linear(features, hidden) if method in ("attention", "gated") else None
+        self.gate = nn.Linear(features, hidden) if method == "gated" else None
+        self.weigh = nn.Linear(hidden, queries) if method in ("attention", "gated") else None
         self.answer = nn.Linear(features, queries * features)
 
     def forward(self, tokens: torch.Tensor, mask: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -49,7 +48,7 @@ class SlicePooling(nn.Module):
         ``mask`` ``(n, slices)`` is True where there is a slice. The weights of a sequence without any slice are 0.
         """
         weights = self._weights(tokens, mask)
-        if self.kind == "max":
+        if self.method == "max":
             most = tokens.masked_fill(~mask[:, :, None], _lowest(tokens)).amax(dim=1)
             pooled = torch.where(mask.any(dim=1, keepdim=True), most, torch.zeros_like(most))
             pooled = pooled[:, None].expand(-1, self.queries, -1)

@@ -1,7 +1,5 @@
 """A U-Net that classifies: a down path, optionally an up path with skips, then pooling and a linear head."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import torch

@@ -10,17 +10,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
 from monai_spine.crops.stack import open_position
-from monai_spine.crops.study import SeenStack, StudyCrops
-from monai_spine.crops.study_images import STUDY_IMAGES
+from monai_spine.crops.study import STUDY_IMAGES, SeenStack, StudyCrops
 from monai_spine.crops.view import DIRECTIONS
 from monai_spine.data.coverage import VIEWS, nearest_showing, why_not_covered
 from monai_spine.data.datalist import Record
+from monai_spine.data.volume_names import volume_names
 from monai_spine.geometry import Plane
 from monai_spine.spine import FINDINGS, Finding, SeriesType
 
@@ -41,7 +40,8 @@ class Evidence:
     confidence
         Of the point, from 0 to 1; None for points that come from a datalist.
     series, volume
-        The series type, and the name of the file, that show the point; None if none does.
+        The series type, and the name of the volume (`monai_spine.data.volume_names`), that show the point; None if none
+        does.
     slice_index, slice_axis
         In that volume as stored: the slice nearest to the point, 0-based, and the axis of the array along which slices
         are counted.
@@ -138,7 +138,8 @@ def _evidence(
         axis, index = stack.stored_slice(nearest.k)
         coverage = "; ".join([*reasons, f"{series_type.title}, plane {nearest.distance:.1f} mm away"])
         flags = (*((SUBSTITUTE,) if reasons else ()), *missing, *own)
-        volume = Path(stack.name).name
+        # A stack out of a crop cache has the volume's name already.
+        volume = volume_names(record).get(stack.name, stack.name)
         return Evidence(position, confidence, series_type, volume, index, axis, nearest.distance, coverage, flags)
     flags = (NOT_COVERED, *missing, *own)
     return Evidence(position, confidence, None, None, None, None, None, "; ".join(reasons), flags)

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from monai_spine.files import safe_name, write_text
+from monai_spine.files import csv_text, safe_name, write_text
 from monai_spine.prediction.pending_study import PendingStudy
 from monai_spine.prediction.source_frame import Instance, SourceFrame
 from monai_spine.spine import Grade
@@ -20,20 +18,25 @@ COLUMNS = (
 )
 
 
-def write_findings_table(out: Path, studies: Sequence[PendingStudy]) -> Path:
+def write_findings_table(out: Path, studies: Sequence[PendingStudy], tables: Path | None = None) -> Path:
     """Write ``findings.csv`` from the ``findings.json`` of graded studies.
 
     The columns of the grades are probabilities at natural prevalence. The last three columns name the DICOM object of
     the slice, if the study came as DICOM and its file can still be read.
+
+    Parameters
+    ----------
+    out
+        The folder with a folder for each study.
+    tables
+        Where the table goes; None for ``out``.
     """
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(COLUMNS)
+    rows: list[Iterable[object]] = [COLUMNS]
     for study in studies:
         content = json.loads((out / safe_name(study.study_id) / "findings.json").read_text(encoding="utf-8"))
-        writer.writerows(_rows(study, content["findings"]))
-    path = out / "findings.csv"
-    write_text(path, text.getvalue())
+        rows += _rows(study, content["findings"])
+    path = (tables or out) / "findings.csv"
+    write_text(path, csv_text(rows))
     return path
 
 

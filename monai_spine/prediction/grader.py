@@ -12,17 +12,19 @@ import numpy as np
 import torch
 from monai.inferers import SimpleInferer
 
-from monai_spine.bundle.errors import chain
+from monai_spine.bundle.model_description import description_path
 from monai_spine.bundle.provenance import trained_on
 from monai_spine.bundle.shipped import GRADER
+from monai_spine.crops.view import View
 from monai_spine.data.datalist import Record
-from monai_spine.errors import InvalidOptionError, InvalidTableError, SpineError, listed
+from monai_spine.errors import InvalidOptionError, InvalidTableError, SpineError, chain, listed
 from monai_spine.prediction import grader_bundle
 from monai_spine.prediction.evidence import SeenImages
 from monai_spine.scoring.competition import Floats, natural_prevalence, normalised
 from monai_spine.spine import FINDINGS, FLIPPED, Condition, Grade
 from monai_spine.tables.calibration import Calibration
 from monai_spine.weights import load_weights
+from monai_spine.weights_checksum import Verified, check_weights
 
 SHAPE = (len(FINDINGS), len(Grade))
 
@@ -101,18 +103,22 @@ class Grader:
         presets: Sequence[str] = (),
         device: torch.device | str = "cpu",
         flipped: bool = False,
+        verify: bool = True,
     ) -> Grader:
         """The grader of a bundle.
 
         Parameters
         ----------
         presets
-            Names of configuration files in the bundle's ``configs/presets`` with which its weights were trained.
+            Configuration files: names of those in the bundle's ``configs/presets``, or paths. Settings of the training
+            need none, since weights are described; new parts do, such as a further view.
         weights
             A file, or a folder with ``fold_*.pt`` or ``model.pt``; None for the bundle's ``models``. A
             ``calibration.json`` beside them is applied.
         flipped
             Whether to grade the flipped study, too, and to take the mean (test-time augmentation).
+        verify
+            Whether the checksums of the weights are compared.
 
         Raises
         ------
@@ -123,17 +129,21 @@ class Grader:
         configs = grader_bundle.config_files(bundle, presets)
         grader_bundle.check_is_grader(bundle)
         files = grader_bundle.weight_files(bundle, weights)
-        parts = grader_bundle.parsed_parts(configs, bundle, torch.device(device))
+        description = grader_bundle.common_description(files)
+        parts = grader_bundle.parsed_parts(
+            configs, bundle, torch.device(device), description=description, weights=files[0]
+        )
         # A network of its own for each file of weights: they are all in memory, and each study passes through all.
-        networks = [load_weights(copy.deepcopy(parts["network_def"]), file) for file in files]
+        networks = [load_weights(copy.deepcopy(parts["network_def"]), file, verify=verify) for file in files]
         beside = files[0].parent / "calibration.json"
         calibration = Calibration.read(beside) if beside.is_file() else None
-        source = trained_on(bundle) if weights is None else None  # the metadata are about the bundle's own weights
-        name = "+".join([bundle.resolve().name, *presets])
+        # the metadata are about the bundle's own weights
+        source = description.trained_on or (trained_on(bundle) if weights is None else None)
+        name = "+".join([bundle.resolve().name, *(Path(preset).stem for preset in presets)])
         preprocessings: list[tuple[Callable[..., Any], bool]] = [(parts["preprocessing"], False)]
         if flipped:
             preprocessings.append((grader_bundle.flipped(parts["preprocessing"], name), True))
-        read = [*configs, *files, *([beside] if calibration else [])]
+        read = [*configs, *files, *map(description_path, files), *([beside] if calibration else [])]
         return cls(
             name=name,
             networks=networks,
@@ -146,6 +156,7 @@ class Grader:
             trained_on=source,
             about={
                 "bundle": name,
+                "verified": _verified(files) if verify else Verified.NO.value,
                 "weights": {file.name: grader_bundle.digest_of([file]) for file in files},
                 "trained_on": source,
                 "calibrated": calibration is not None,
@@ -183,6 +194,22 @@ class Grader:
         # The flipped study shows the same slices.
         return SeenImages(grader_bundle.crops_of(self.preprocessings[0][0], record), self.graded)
 
+    def image(self, record: Record) -> torch.Tensor:
+        """What its networks get of a study: the ``image`` of its preprocessing, not flipped.
+
+        Raises
+        ------
+        InvalidVolumeError, MissingInputError
+            If a volume cannot be used.
+        """
+        image: torch.Tensor = self._item(self.preprocessings[0][0], record)["image"]
+        return image
+
+    @property
+    def stacked_views(self) -> tuple[View, ...]:
+        """The views whose slices follow one another in `image`; none if it is not made of crops."""
+        return grader_bundle.stacked_views(self.preprocessings[0][0])
+
     def _item(self, preprocessing: Callable[..., Any], record: Record) -> dict[str, Any]:
         try:
             item = preprocessing(dict(record))
@@ -208,6 +235,12 @@ class Grader:
         if not (np.isfinite(rows).all() and (rows >= 0).all() and (rows.sum(axis=-1) > 0).all()):
             raise InvalidTableError(f"{self.name}: expected probabilities of 0 or more, but found others")
         return normalised(rows)
+
+
+def _verified(files: Sequence[Path]) -> str:
+    """How the files of weights were checked: the weakest of all checks."""
+    checks = {check_weights(file) for file in files}
+    return next(check.value for check in reversed(Verified) if check in checks)
 
 
 def mean_grades(graders: Sequence[Grader], record: Record) -> Grades:

@@ -14,16 +14,19 @@ from monai.bundle import ConfigParser
 from monai.transforms import Compose
 
 from monai_spine.bundle.errors import explanation
+from monai_spine.bundle.model_description import ModelDescription, read_description
+from monai_spine.bundle.model_settings import followed
 from monai_spine.bundle.process import has_bfloat16, quiet_readers
 from monai_spine.bundle.provenance import read_metadata
+from monai_spine.bundle.run import offered_presets, preset_file
 from monai_spine.crops.augmentation import NO_AUGMENTATION
 from monai_spine.crops.study import StudyCrops
+from monai_spine.crops.view import View
 from monai_spine.data.datalist import Record
 from monai_spine.errors import InvalidOptionError, InvalidTableError, MissingInputError, SpineError, listed
 from monai_spine.spine import FINDINGS
-from monai_spine.transforms.lateral_flip import RandLateralFlipd
-from monai_spine.transforms.level_crops import LevelCropsd
-from monai_spine.transforms.study_grid import StudyGridd
+from monai_spine.transforms.level_crops import LevelCropsd, LevelStackd
+from monai_spine.transforms.study_grid import RandLateralFlipd, StudyGridd
 
 _REQUIRED = ("network_def", "preprocessing", "postprocessing")
 _OPTIONAL = ("inferer", "conditions")
@@ -77,8 +80,33 @@ def check_is_grader(bundle: Path) -> None:
         )
 
 
+def common_description(files: Sequence[Path]) -> ModelDescription:
+    """The description of files of weights, which are used together.
+
+    Raises
+    ------
+    MissingInputError, InvalidTableError
+        See `read_description`.
+    InvalidOptionError
+        If they were trained with different settings.
+    """
+    first, *others = (read_description(file) for file in files)
+    for file, other in zip(files[1:], others, strict=True):
+        differing = [
+            name
+            for name in sorted({*first.settings, *other.settings})
+            if first.settings.get(name) != other.settings.get(name)
+        ]
+        if differing:
+            raise InvalidOptionError(
+                f"{file} was trained with another {differing[0]} than {files[0]}; give each as a --model of its own, "
+                "with its --weights"
+            )
+    return first
+
+
 def config_files(bundle: Path, presets: Sequence[str] = ()) -> list[Path]:
-    """``configs/inference.json``, and the presets that change it.
+    """``configs/inference.json``, and the presets that change it: names of the bundle's presets, or files.
 
     Raises
     ------
@@ -89,21 +117,31 @@ def config_files(bundle: Path, presets: Sequence[str] = ()) -> list[Path]:
     config = folder / "inference.json"
     if not config.is_file():
         raise MissingInputError(f"expected a bundle, but there is no {config}; name its folder with --model")
-    files = [folder / "presets" / f"{preset}.json" for preset in presets]
+    files = [preset_file(folder, Path(preset)) for preset in presets]
     absent = [file for file in files if not file.is_file()]
     if absent:
-        known = sorted(file.stem for file in (folder / "presets").glob("*.json"))
-        raise MissingInputError(f"expected a preset at {absent[0]}; those of {bundle} are {', '.join(known) or 'none'}")
+        raise MissingInputError(f"expected a configuration at {absent[0]}{offered_presets(folder, absent[0])}")
     return [config, *files]
 
 
-def parsed_parts(configs: Sequence[Path], bundle: Path, device: torch.device) -> dict[str, Any]:
+def parsed_parts(
+    configs: Sequence[Path], bundle: Path, device: torch.device, *, description: ModelDescription, weights: Path
+) -> dict[str, Any]:
     """``network_def``, ``preprocessing``, ``postprocessing``, and if there are any ``inferer`` and ``conditions``.
+
+    Parameters
+    ----------
+    description
+        Of the weights. Their settings are taken over.
+    weights
+        The described file, for messages.
 
     Raises
     ------
     InvalidTableError
         If one of them is missing or cannot be built.
+    InvalidOptionError
+        If a preset does not fit the weights; see `followed`.
     """
     quiet_readers()
     parser = ConfigParser()
@@ -113,6 +151,7 @@ def parsed_parts(configs: Sequence[Path], bundle: Path, device: torch.device) ->
         absent = [key for key in _REQUIRED if key not in parser]
         if absent:
             raise InvalidTableError(f"{names}: expected a grader's configuration, but it has no {listed(absent)}")
+        parser.update(followed(parser.get(), ConfigParser.load_config_file(configs[0]), description, weights))
         parser.update({"bundle_root": str(bundle), "device": f"$torch.device('{device}')"})
         if "amp" in parser:
             # On a CPU, predictions stay in float32, so that they do not depend on the processor's bfloat16.
@@ -163,6 +202,13 @@ def crops_of(preprocessing: Callable[..., Any], record: Record) -> tuple[StudyCr
     """
     transforms = Compose([preprocessing]).flatten().transforms
     return tuple(one.study(record) for one in transforms if isinstance(one, LevelCropsd))
+
+
+def stacked_views(preprocessing: Callable[..., Any]) -> tuple[View, ...]:
+    """The views that a preprocessing cuts and joins to one image, in the order of the slices; none without crops."""
+    transforms = Compose([preprocessing]).flatten().transforms
+    views = {view.name: view for one in transforms if isinstance(one, LevelCropsd) for view in one.views}
+    return tuple(views[str(name)] for one in transforms if isinstance(one, LevelStackd) for name in one.keys)
 
 
 def digest_of(files: Sequence[Path]) -> str:

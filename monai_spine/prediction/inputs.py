@@ -5,23 +5,25 @@ from __future__ import annotations
 import csv
 import hashlib
 import os
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from monai_spine.data.datalist import read_content, read_datalist
+from monai_spine.csv_cells import plain
 from monai_spine.data.sidecars import stem_of
 from monai_spine.data.studies import (
     FoundStudy,
     check_no_pairs,
     find_study,
     is_nifti,
+    listed_studies,
     nifti_files,
     study_folders,
 )
-from monai_spine.errors import InvalidOptionError, MissingInputError
-from monai_spine.files import safe_name
+from monai_spine.data.volume_names import STUDY_FOLDER, volume_name
+from monai_spine.errors import InvalidOptionError, MissingInputError, SpineError
+from monai_spine.files import safe_name, text_of
 from monai_spine.prediction.pending_study import PendingStudy
 from monai_spine.prediction.source_frame import SourceFrame
 
@@ -60,7 +62,16 @@ class Conversion:
         from data_prep.dicom.convert import convert
 
         name_by = "folder" if self.name_by == "folder" else "uid"
-        convert(source, out, name_by=name_by, workers=self.workers, resume=self.resume, quiet=self.quiet)  # type: ignore[arg-type]
+        try:
+            convert(source, out, name_by=name_by, workers=self.workers, resume=self.resume, quiet=self.quiet)  # type: ignore[arg-type]
+        except SpineError as error:
+            # The folder of this table is removed when the input is refused, so the message has its content.
+            if not (out / "files.csv").is_file():
+                raise
+            reasons = Counter(row["reason"] for row in _rows(out / "files.csv"))
+            counts = ", ".join(f"{reason}: {count}" for reason, count in reasons.most_common() if reason)
+            message = str(error).partition("; see ")[0]
+            raise MissingInputError(f"{source}: {message} ({counts or 'it has no files'})") from error
         return read_converted(out, source)
 
 
@@ -114,12 +125,12 @@ def find_inputs(paths: Sequence[Path], out: Path, convert: Callable[[Path, Path]
         if _is_dicom(path):
             check_no_pairs(path)
     dicom = [path for path in paths if _is_dicom(path)]
-    studies = [_nifti_study(find_study(_name_of(files), files, leave_out_bad=True))] if files else []
+    studies = [_nifti_study(find_study(_name_of(files), files))] if files else []
     refused = 0
     for path in paths:
         if path in dicom:
             converted = convert(path, _volumes(out, path, len(dicom)))
-            studies += converted.studies
+            studies += [replace(one, folder=_relative(one.record[STUDY_FOLDER], out)) for one in converted.studies]
             refused += converted.refused_files
         elif path not in files:
             studies += _nifti_studies(path)
@@ -128,22 +139,44 @@ def find_inputs(paths: Sequence[Path], out: Path, convert: Callable[[Path, Path]
     return Inputs(tuple(sorted(studies, key=lambda study: study.study_id)), refused)
 
 
+def check_no_dicom(paths: Sequence[Path]) -> None:
+    """Refuse DICOM, whose studies are known only after the conversion, which every part would repeat.
+
+    Raises
+    ------
+    InvalidOptionError
+        If a path is neither NIfTI nor a datalist.
+    """
+    for path in paths:
+        if path.exists() and _is_dicom(path):
+            raise InvalidOptionError(
+                f"{path} is DICOM, which every part would convert again; convert it once, with data_prep convert, and "
+                "grade parts of the NIfTI studies"
+            )
+
+
 def _nifti_studies(path: Path) -> list[PendingStudy]:
     if path.is_file():
-        content = read_content(path)
-        sections = [name for name in ("training", "test") if content.get(name)] or ["test"]
         return [
-            PendingStudy(record) for section in sections for record in read_datalist(path, section, without_series=True)
+            PendingStudy(one.record, bad=one.left_out, folder=_relative(one.record[STUDY_FOLDER], path.parent))
+            for one in listed_studies(path)
         ]
     folders = [path] if nifti_files(path) else study_folders(path)
-    return [
-        _nifti_study(find_study(folder.resolve().name, nifti_files(folder), leave_out_bad=True)) for folder in folders
-    ]
+    return [_nifti_study(find_study(text_of(folder.resolve().name), nifti_files(folder)), path) for folder in folders]
 
 
-def _nifti_study(found: FoundStudy) -> PendingStudy:
+def _nifti_study(found: FoundStudy, root: Path | None = None) -> PendingStudy:
     bad = {name: why for name, why in found.left_out.items() if name in found.unreadable}
-    return PendingStudy(found.record, {name: why for name, why in found.left_out.items() if name not in bad}, bad)
+    left_out = {name: why for name, why in found.left_out.items() if name not in bad}
+    folder = "." if root is None else _relative(found.record[STUDY_FOLDER], root)
+    return PendingStudy(found.record, left_out, bad, folder=folder)
+
+
+def _relative(folder: str, root: Path) -> str:
+    """The folder of a study's volumes relative to the input or output; ``.`` if that does not hold it."""
+    top = root.absolute()
+    # Folders above are this machine's, and outputs must not hold them.
+    return Path(folder).relative_to(top).as_posix() if folder and Path(folder).is_relative_to(top) else "."
 
 
 def _converted_study(
@@ -151,7 +184,7 @@ def _converted_study(
 ) -> PendingStudy:
     own = {row["nifti"].rpartition("/")[0] for row in rows}  # the folder of the study's volumes
     files = sorted(out / row["nifti"] for row in rows if row["status"] == "converted")
-    found = find_study(study, files, leave_out_bad=True)
+    found = find_study(study, files)
     left_out, bad = dict(found.left_out), dict[str, str]()
     for row in rows:
         if row["status"] == "refused":
@@ -160,13 +193,18 @@ def _converted_study(
             (left_out if row["reason"] in _HARMLESS else bad)[name] = reason
     # An unreadable volume might have been needed; a scout never is.
     bad |= {name: left_out.pop(name) for name in found.unreadable}
-    slices = {key: frame for folder in own for key, frame in frames.get(folder, {}).items()}
+    top = found.record[STUDY_FOLDER]
+    slices = {
+        (volume_name(out / folder / name, top), k): frame
+        for folder in own
+        for (name, k), frame in frames.get(folder, {}).items()
+    }
     return PendingStudy(found.record, left_out, bad, slices)
 
 
 def _rows(path: Path) -> list[dict[str, str]]:
     with path.open(newline="", encoding="utf-8") as table:
-        return list(csv.DictReader(table))
+        return [{key: plain(cell) for key, cell in row.items()} for row in csv.DictReader(table)]
 
 
 def _is_dicom(path: Path) -> bool:
@@ -178,8 +216,8 @@ def _is_dicom(path: Path) -> bool:
 def _name_of(files: Sequence[Path]) -> str:
     """A study's id: the name of its only file, or of the folder that holds all of its files."""
     if len(files) == 1:
-        return stem_of(files[0])
-    return Path(os.path.commonpath([file.resolve() for file in files])).name or "study"
+        return text_of(stem_of(files[0]))
+    return text_of(Path(os.path.commonpath([file.resolve() for file in files])).name) or "study"
 
 
 def _volumes(out: Path, source: Path, inputs: int) -> Path:
@@ -197,5 +235,3 @@ def _check_names(names: Sequence[str]) -> None:
             f"two studies would both be written as {twice[0]}; grade them into separate folders, or put their files "
             "into one folder"
         )
-    if VOLUMES in written:
-        raise InvalidOptionError(f"a study must not be called {VOLUMES!r}, which is a folder of the output; rename it")

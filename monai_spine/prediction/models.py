@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from monai_spine.bundle.provenance import provenance, trained_on
+from monai_spine.bundle.provenance import UNVERIFIED, provenance, trained_on
 from monai_spine.bundle.shipped import GRADER, LEVEL_LOCALIZER, RECESS_LOCALIZER
 from monai_spine.errors import InvalidOptionError
 from monai_spine.levels.localizers import LevelLocator, RecessLocator, usable_device
@@ -26,6 +26,8 @@ class Models:
         By the name of each bundle, what its weights were trained on; None where that is not known.
     digest
         Differs between localizers whose predictions may differ.
+    verified
+        Whether the checksums of all weights were compared.
     """
 
     levels: LevelLocator
@@ -33,11 +35,12 @@ class Models:
     graders: Sequence[Grader]
     trained_on: Mapping[str, str | None] = field(default_factory=dict)
     digest: str = ""
+    verified: bool = True
 
     @property
     def provenance(self) -> str:
         """The sentences about them in every output."""
-        return provenance(self.trained_on)
+        return provenance(self.trained_on) + ("" if self.verified else f" {UNVERIFIED}")
 
     @property
     def trained_on_cell(self) -> str:
@@ -54,6 +57,7 @@ def open_models(
     refine: bool = True,
     flipped: bool = False,
     device: str | None = None,
+    verify: bool = True,
 ) -> Models:
     """The models of bundles.
 
@@ -72,6 +76,8 @@ def open_models(
         See `Grader.from_bundle`.
     device
         See `usable_device`.
+    verify
+        Whether the checksums of all weights are compared.
 
     Raises
     ------
@@ -86,24 +92,24 @@ def open_models(
     chosen = usable_device(device)
     files = [*weights, *[None] * (len(bundles) - len(weights))]
     graders = [
-        Grader.from_bundle(bundle, own, presets=presets, device=chosen, flipped=flipped)
+        Grader.from_bundle(bundle, own, presets=presets, device=chosen, flipped=flipped, verify=verify)
         for (bundle, presets), own in zip(map(with_presets, bundles), files, strict=True)
     ]
     check_all_graded(graders)
     level_bundle, recess_bundle = level_bundle or LEVEL_LOCALIZER, recess_bundle or RECESS_LOCALIZER
-    levels = LevelLocator.from_bundle(level_bundle, str(chosen))
-    recesses = RecessLocator.from_bundle(recess_bundle, str(chosen)) if refine else None
+    levels = LevelLocator.from_bundle(level_bundle, str(chosen), verify=verify)
+    recesses = RecessLocator.from_bundle(recess_bundle, str(chosen), verify=verify) if refine else None
     localizers = [level_bundle, *([recess_bundle] if refine else [])]
     sources = {grader.name: grader.trained_on for grader in graders} | {
         bundle.resolve().name: trained_on(bundle) for bundle in localizers
     }
     read = [bundle / part for bundle in localizers for part in ("configs/inference.json", "models/model.pt")]
-    return Models(levels, recesses, graders, sources, digest_of(read))
+    return Models(levels, recesses, graders, sources, digest_of(read), verify)
 
 
 def with_presets(text: Path) -> tuple[Path, list[str]]:
-    """A bundle's folder and its presets, from ``FOLDER+PRESET``; a folder may have a ``+`` in its own name."""
-    if text.is_dir() or "+" not in text.name:
-        return text, []
-    name, *presets = text.name.split("+")
-    return text.with_name(name), presets
+    """A bundle's folder and its presets or files, from ``FOLDER+PRESET``; a folder may have a ``+`` in its own name."""
+    parts = str(text).split("+")
+    prefixes = ["+".join(parts[:count]) for count in range(len(parts), 0, -1)]
+    folder = next((prefix for prefix in prefixes if Path(prefix).is_dir()), parts[0])
+    return Path(folder), [preset for preset in str(text).removeprefix(folder).split("+") if preset]

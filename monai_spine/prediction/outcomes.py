@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
-import io
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import numpy as np
+from isal import isal_zlib
 
 from monai_spine import __version__
-from monai_spine.crops.stack import file_state
 from monai_spine.data.datalist import Record, volumes
-from monai_spine.files import write_text
+from monai_spine.files import csv_text, write_text
 from monai_spine.scoring.competition import Floats
 from monai_spine.scoring.submission import write_predictions
 from monai_spine.spine import FINDINGS, Grade
@@ -23,7 +21,10 @@ from monai_spine.spine import FINDINGS, Grade
 SCHEMA = "monai_spine/outcome/1"
 NAME = "outcome.json"
 
-_COLUMNS = ("study", "status", "reason", "not_covered", "flags", "bad_volumes", "filled", "trained_on")
+_COLUMNS = (
+    *("study", "status", "reason", "not_covered", "flags", "bad_volumes", "refused_outputs"),
+    *("filled", "trained_on", "seconds", "peak_mb", "machine"),
+)
 
 _README = """# Results of `monai-spine predict`
 
@@ -37,7 +38,10 @@ _README = """# Results of `monai-spine predict`
 | `<study>/findings.json` | each finding: grade, probabilities, point, series and slice, coverage, flags |
 | `<study>/points.json`, `points.mrk.json`, `levels.png` | the levels, for programs, for 3D Slicer, for people |
 | `points.csv`, `volumes.csv` | the points of all studies; the state of each sagittal volume |
+| `log.txt` | a line for each study, with its seconds and the time left |
 | `volumes/` | NIfTI volumes made from DICOM, and `files.csv`, with the names of the input files |
+| `index.html`, `<study>/report.html`, `report.pdf` | pages for people, with `--report` or `--pdf` |
+| `<study>/dicom/` | DICOM objects with the identity of the patient, with `--dicom-out` |
 | `<study>/outcome.json` | for the next run, which does not grade finished studies again |
 """
 
@@ -62,6 +66,10 @@ class Outcome:
         The flags of all findings without ``not_covered``, sorted.
     bad
         Volumes that could not be used, and why.
+    refused_outputs
+        Further outputs that were asked for and cannot be made of this study, and why.
+    seconds, peak_mb, machine
+        See `StudyCost`.
     """
 
     study_id: str
@@ -72,6 +80,10 @@ class Outcome:
     not_covered: int = 0
     flags: list[str] = field(default_factory=list)
     bad: Mapping[str, str] = field(default_factory=dict)
+    refused_outputs: Mapping[str, str] = field(default_factory=dict)
+    seconds: float = 0.0
+    peak_mb: int = 0
+    machine: str = ""
 
     @property
     def rows(self) -> Floats:
@@ -99,16 +111,28 @@ def read_outcome(folder: Path, fingerprint: str) -> Outcome | None:
 
 
 def fingerprint(record: Record, settings: Mapping[str, object]) -> str:
-    """A digest of a study's volumes (names, sizes, modification times), its points and the settings of the run."""
+    """A digest of a study's volumes (paths and all bytes), its points and the settings of the run."""
     about = {
         "version": __version__,
         "settings": dict(settings),
         "study": record["study_id"],
-        # Size and modification time stand for the content: a digest would read every volume again.
-        "volumes": [[Path(file).name, *file_state(file)] for file in volumes(record)],
+        # Size and time do not show every change of a volume. A checksum of 30 MB takes about 10 ms.
+        "volumes": [[str(Path(file).resolve()), _checksum(file)] for file in volumes(record)],
         "points": {name: list(point) for name, point in record["points"].items()},
     }
     return hashlib.sha256(json.dumps(about, sort_keys=True, default=str).encode()).hexdigest()
+
+
+def _checksum(file: str) -> int | None:
+    """CRC-32 of a file's bytes; None if it cannot be read, which is reported when the study is graded."""
+    checksum = 0
+    try:
+        with Path(file).open("rb") as opened:
+            while piece := opened.read(1 << 20):
+                checksum = isal_zlib.crc32(piece, checksum)
+    except OSError:
+        return None
+    return checksum
 
 
 def write_tables(
@@ -133,13 +157,15 @@ def write_tables(
 
 
 def _studies(outcomes: Sequence[Outcome], trained_on: str, fill: bool) -> str:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(_COLUMNS)
+    rows: list[tuple[object, ...]] = [_COLUMNS]
     for one in outcomes:
         bad = "; ".join(f"{name}: {why}" for name, why in one.bad.items())
         status = "refused" if one.refused else "graded"
         not_covered = "" if one.refused else one.not_covered
         filled = "prior" if one.refused and fill else ""
-        writer.writerow((one.study_id, status, one.refused, not_covered, ";".join(one.flags), bad, filled, trained_on))
-    return text.getvalue()
+        outputs = "; ".join(f"{name}: {why}" for name, why in one.refused_outputs.items())
+        flags = ";".join(one.flags)
+        cost = (one.seconds, one.peak_mb, one.machine)
+        about = (one.study_id, status, one.refused, not_covered, flags, bad, outputs, filled, trained_on)
+        rows.append((*about, *cost))
+    return csv_text(rows)

@@ -6,7 +6,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
 from monai_spine.data.datalist import Record, volumes
-from monai_spine.errors import SpineError
+from monai_spine.data.volume_names import volume_names
+from monai_spine.errors import reason_of
 from monai_spine.prediction.source_frame import SourceFrame
 from monai_spine.spine import SeriesType
 
@@ -25,6 +26,9 @@ class PendingStudy:
         Names of volumes or stacks that are none of the three series types, such as scouts, and why.
     bad
         Names of volumes or stacks of the three series types that cannot be used, and why.
+    folder
+        The folder of its volumes, which their names are relative to: relative to the output folder for volumes made
+        from DICOM, else to the input, or to the datalist's folder.
     frames
         The DICOM frame of each slice, by the volume's name and the slice's index along its third axis; empty for NIfTI.
     """
@@ -33,6 +37,7 @@ class PendingStudy:
     left_out: Mapping[str, str] = field(default_factory=dict)
     bad: Mapping[str, str] = field(default_factory=dict)
     frames: Mapping[tuple[str, int], SourceFrame] = field(default_factory=dict)
+    folder: str = ""
 
     @property
     def study_id(self) -> str:
@@ -57,24 +62,21 @@ class PendingStudy:
         ``opened`` opens a volume and raises an error if it cannot be used.
         """
         series: dict[str, list[str]] = {}
-        bad = dict(self.bad)
+        bad, names = dict(self.bad), volume_names(self.record)
         for series_type in SeriesType:
             series[series_type.value] = []
             for file in self.record[series_type.value]:
                 try:
                     opened(file)
-                except SpineError as error:
+                except Exception as error:
                     # Outputs must not hold folders of this machine, so the file's name takes the place of its path.
-                    bad[_name(file)] = str(error).removeprefix(f"{file}: ").replace(file, _name(file))
+                    bad[names[file]] = reason_of(error).removeprefix(f"{file}: ").replace(file, names[file])
                 else:
                     series[series_type.value].append(file)
         return replace(self, record={**self.record, **series}, bad=bad)
 
     def volumes(self) -> dict[str, str]:
         """For people: the series type of each volume, or why it is left out."""
-        used = {_name(file): series_type.value for series_type in SeriesType for file in self.record[series_type.value]}
+        names = volume_names(self.record)
+        used = {names[file]: series_type.value for series_type in SeriesType for file in self.record[series_type.value]}
         return used | {name: f"left out: {why}" for name, why in {**self.left_out, **self.bad}.items()}
-
-
-def _name(file: str) -> str:
-    return file.replace("\\", "/").rpartition("/")[2]

@@ -14,6 +14,7 @@ from ignite.engine import Engine, Events
 
 from monai_spine.bundle.provenance import RESEARCH, provenance, trained_on
 from monai_spine.data.datalist import Record
+from monai_spine.errors import counted
 from monai_spine.prediction.evidence import SeenImages
 from monai_spine.prediction.findings import study_findings, write_findings
 from monai_spine.prediction.grader_bundle import crops_of
@@ -84,4 +85,4 @@ class PredictionWriter:
             seen = [SeenImages(crops_of(self.preprocessing, record))] if self.preprocessing else []
             findings = study_findings(record, rows[study_id], seen=seen, provenance=self.provenance)
             write_findings(self.output_dir, findings)
-        logger.info("%d studies graded: %s", len(study_ids), path)
+        logger.info("%s graded: %s", counted(len(study_ids), "study"), path)

@@ -2,32 +2,37 @@
 
 from __future__ import annotations
 
+import logging
+import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from monai_spine import __version__
 from monai_spine.bundle.run import Report
 from monai_spine.console import track
-from monai_spine.crops.study_images import STUDY_IMAGES, StudyImages
-from monai_spine.data.datalist import volumes
-from monai_spine.errors import ExitCode, InvalidOptionError, InvalidVolumeError, MissingInputError
-from monai_spine.files import safe_name
+from monai_spine.errors import ExitCode, InvalidOptionError, counted
+from monai_spine.files import check_separate, remove_partial, removed_if_refused, safe_name
 from monai_spine.levels.files import read_study, write_points
-from monai_spine.levels.located_records import with_points
-from monai_spine.levels.search import StudyInput, search
-from monai_spine.levels.study import NO_SPINE, LocatedStudy
-from monai_spine.prediction.evidence import NOT_COVERED
-from monai_spine.prediction.findings import study_findings, write_findings
+from monai_spine.output_lock import output_lock
+from monai_spine.prediction.elsewhere import Elsewhere
 from monai_spine.prediction.findings_table import write_findings_table
-from monai_spine.prediction.grader import mean_grades
-from monai_spine.prediction.inputs import Conversion, Inputs, find_inputs
+from monai_spine.prediction.inputs import Conversion, Inputs, check_no_dicom, find_inputs
+from monai_spine.prediction.merged_parts import NAME as PART
+from monai_spine.prediction.merged_parts import write_part
 from monai_spine.prediction.models import Models, open_models
-from monai_spine.prediction.outcomes import NAME, Outcome, fingerprint, read_outcome, write_tables
-from monai_spine.prediction.pending_study import PendingStudy
+from monai_spine.prediction.outcomes import Outcome, write_tables
+from monai_spine.prediction.part import Part
+from monai_spine.prediction.points_file import MarkedPoints, read_points_file
+from monai_spine.prediction.progress import Progress
+from monai_spine.prediction.study_output import StudyOutput
+from monai_spine.prediction.study_task import ModelsOnDemand, StudyTask
 from monai_spine.scoring.competition import Floats, level_prior
 from monai_spine.scoring.submission import read_labels
 from monai_spine.spine import FINDINGS
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass
@@ -38,25 +43,34 @@ class Summary:
     outcomes: list[Outcome] = field(default_factory=list)
     kept: int = 0
     refused_files: int = 0
+    pace: str = ""
+    """Seconds a study, in words; empty if all were done before."""
 
     @property
     def exit_code(self) -> ExitCode:
         """``SOME_REFUSED`` if a study was refused, or a volume or a DICOM file could not be used."""
-        refused = any(one.refused or one.bad for one in self.outcomes) or self.refused_files
+        refused = any(one.refused or one.bad or one.refused_outputs for one in self.outcomes) or self.refused_files
         return ExitCode.SOME_REFUSED if refused else ExitCode.DONE
 
     def line(self) -> str:
         """One line for people."""
+        return f"{self.counts()}; see {self.out / 'studies.csv'}"
+
+    def counts(self) -> str:
+        """How many studies were graded or refused, and why. It names no folder, so that outputs may hold it."""
         refused = sum(bool(one.refused) for one in self.outcomes)
         graded = len(self.outcomes) - refused
         not_covered = sum(one.not_covered for one in self.outcomes)
         bad = sum(len(one.bad) for one in self.outcomes)
-        parts = [f"{graded} studies graded" + (f" ({self.kept} studies done before)" if self.kept else "")]
+        failed = sum(bool(one.refused_outputs) for one in self.outcomes)
+        parts = [counted(graded, "study") + " graded" + (f" ({self.kept} done before)" if self.kept else "")]
         parts += [f"{refused} refused"] if refused else []
         parts += [f"{not_covered} of {graded * len(FINDINGS)} findings not covered by any slice"] if not_covered else []
-        parts += [f"{bad} volumes could not be used"] if bad else []
-        parts += [f"{self.refused_files} DICOM files refused"] if self.refused_files else []
-        return f"{', '.join(parts)}; see {self.out / 'studies.csv'}"
+        parts += [f"{counted(bad, 'volume')} could not be used"] if bad else []
+        parts += [f"{counted(failed, 'study')} without an output that was asked for"] if failed else []
+        parts += [f"{counted(self.refused_files, 'DICOM file')} refused"] if self.refused_files else []
+        parts += [self.pace] if self.pace else []
+        return ", ".join(parts)
 
 
 def run_predict(
@@ -66,11 +80,15 @@ def run_predict(
     models: Mapping[str, Any],
     report: Report,
     given_points: bool,
+    points: Path | None,
     name_by: str,
     prior_from: Path | None,
     force: bool,
     workers: int,
     quiet: bool,
+    outputs: Sequence[StudyOutput] = (),
+    part: Part | None = None,
+    cluster: str | None = None,
 ) -> Summary:
     """The command ``monai-spine predict``. Options and models are checked before anything is converted or graded.
 
@@ -80,12 +98,18 @@ def run_predict(
         Options of `open_models`.
     report
         Gets the provenance of the models, before the first study.
-    given_points, force, quiet
+    given_points, force, quiet, outputs
         See `predict`.
+    points
+        A file of points; see `read_points_file`.
     name_by, workers
         See `Conversion`.
     prior_from
         Labels whose per-level prior fills the rows of refused studies.
+    part
+        Grade only this part of the studies, with tables in a folder of its own; None for all.
+    cluster
+        The address of a Dask scheduler whose workers grade; None for processes of this machine.
 
     Raises
     ------
@@ -93,12 +117,33 @@ def run_predict(
         If an input, a model or an option cannot be used.
     """
     _check_paths(paths, out)
+    if part is not None:
+        check_no_dicom(paths)
     fill = level_prior(read_labels(prior_from).grades) if prior_from else None
     opened = open_models(**models)
-    # The models are open by now: a wrong path must not show after an hour of conversion.
-    inputs = find_inputs(paths, out, Conversion(name_by, workers, resume=not force, quiet=quiet))
-    report(opened.provenance)
-    return predict(inputs, out, opened, given_points=given_points, force=force, fill=fill, quiet=quiet)
+    elsewhere = Elsewhere(ModelsOnDemand.of(models), workers, cluster) if cluster or workers != 1 else None
+    own = out if part is None else part.folder(out)  # other parts write their studies at the same time
+    with removed_if_refused(own), output_lock(own):
+        # The models are open by now: a wrong path must not show after an hour of conversion.
+        inputs = find_inputs(paths, out, Conversion(name_by, workers, resume=not force, quiet=quiet))
+        marked = read_points_file(points, [study.study_id for study in inputs.studies]) if points else {}
+        if given_points and not any(study.record["points"] for study in inputs.studies):
+            message = "--given-points: no input has points, only a datalist can; name a file with --points"
+            raise InvalidOptionError(message)
+        report(opened.provenance)
+        return predict(
+            inputs,
+            out,
+            opened,
+            given_points=given_points,
+            marked=marked,
+            force=force,
+            fill=fill,
+            quiet=quiet,
+            outputs=outputs,
+            part=part,
+            elsewhere=elsewhere,
+        )
 
 
 def predict(
@@ -107,11 +152,17 @@ def predict(
     models: Models,
     *,
     given_points: bool = False,
+    marked: MarkedPoints | None = None,
     force: bool = False,
     fill: Floats | None = None,
     quiet: bool = False,
+    outputs: Sequence[StudyOutput] = (),
+    part: Part | None = None,
+    elsewhere: Elsewhere | None = None,
 ) -> Summary:
     """Grade studies, and write to ``out`` a folder for each study and the tables of all (`outcomes.write_tables`).
+
+    The tables grow while the run goes on, and ``log.txt`` gets a line for each study (see `Progress`).
 
     A study whose levels cannot be found is refused, and the others go on.
 
@@ -119,94 +170,73 @@ def predict(
     ----------
     given_points
         Whether points of a datalist are used. Studies without points are located anyway.
+    marked
+        Points of studies in the place of located ones; see `read_points_file`.
     force
         Whether studies that an earlier run finished are graded again.
     fill
         ``(25, 3)`` rows of ``predictions.csv`` for refused studies; None leaves these studies out.
+    outputs
+        Further outputs of each graded study. A study without one of them is graded again.
+    part
+        Only these studies are graded, and their tables go to ``out/parts``; None for all studies.
+    elsewhere
+        Other processes that grade; None for this one.
     """
+    if part is None:  # other parts may be writing
+        remove_partial(out)
     settings = {
         "levels": models.digest,
         "graders": [grader.digest for grader in models.graders],
         "given_points": given_points,
     }
-    summary = Summary(out, refused_files=inputs.refused_files)
-    for study in track(inputs.studies, "grade", len(inputs.studies), quiet):
-        folder = out / safe_name(study.study_id)
-        mark = fingerprint(study.record, {**settings, "bad": study.bad, "left_out": study.left_out})
-        outcome = None if force else read_outcome(folder, mark)
-        if outcome is None:
-            # First, so that a run killed in the middle does not leave an outcome beside files of two runs.
-            (folder / NAME).unlink(missing_ok=True)
-            outcome = _grade(study, out, models, given_points, mark)
-            outcome.write(folder)
-        else:
-            summary.kept += 1
+    everything, tables = len(inputs.studies), out
+    if part is not None:
+        inputs = replace(inputs, studies=tuple(one for one in inputs.studies if part.holds(one.study_id)))
+        tables = part.folder(out)
+        (tables / PART).unlink(missing_ok=True)
+    summary = Summary(tables, refused_files=inputs.refused_files)
+    progress = Progress(tables, len(inputs.studies))
+    progress.start(models.provenance)
+    task = StudyTask(
+        out=out,
+        models=lambda: models,
+        settings=settings,
+        outputs=tuple(outputs),
+        given_points=given_points,
+        marked=marked or {},
+        force=force,
+    )
+    results = elsewhere.run(task, inputs.studies) if elsewhere else map(task, inputs.studies)
+    for outcome, kept in track(results, "grade", len(inputs.studies), quiet):
+        summary.kept += kept
         summary.outcomes.append(outcome)
-    # Of all studies, also those that an earlier run has done.
-    write_points(out, [read_study(out / safe_name(one.study_id)) for one in summary.outcomes if one.located])
-    graded = {one.study_id for one in summary.outcomes if not one.refused}
-    write_findings_table(out, [study for study in inputs.studies if study.study_id in graded])
-    write_tables(out, summary.outcomes, provenance=models.provenance, trained_on=models.trained_on_cell, fill=fill)
+        progress.study(outcome, kept=kept)
+        if progress.tables_due():
+            begin = time.perf_counter()
+            _write_tables(inputs, out, summary, models, fill)
+            progress.tables_written(time.perf_counter() - begin)
+    _write_tables(inputs, out, summary, models, fill)
+    summary.pace = progress.pace
+    progress.end(summary.counts())
+    if part is None:
+        for output in outputs:
+            output.finish(out)
+    else:
+        about = {"version": __version__, **settings, "prior": None if fill is None else fill.tolist()}
+        own = len(inputs.studies)
+        write_part(part, out, settings=about, inputs=everything, studies=own, provenance=models.provenance)
     return summary
 
 
-def _grade(study: PendingStudy, out: Path, models: Models, given_points: bool, mark: str) -> Outcome:
-    # Of this study alone: memory stays that of one study, however many there are.
-    images = StudyImages()
-    checked = study.checked(images.open)
-    folder = out / safe_name(study.study_id)
-    if checked.fault:
-        return _refused(checked, folder, mark, checked.fault)
-    record, located = checked.record, None
-    if not (given_points and record["points"]):
-        searched = search(StudyInput.of(record), models.levels, models.recesses, images.opened)
-        searched.write(out)
-        located = searched.located
-        if not located.found:
-            return _refused(checked, folder, mark, _why_not_found(located), located=True)
-        record = with_points(record, located)
-    record = {**record, STUDY_IMAGES: images}
-    try:
-        grades = mean_grades(models.graders, record)
-        seen = [grader.seen_images(record) for grader in models.graders]
-        about = {"models": [grader.about for grader in models.graders], "volumes": checked.volumes()}
-        content = study_findings(
-            *(record, grades.weighted, grades.natural), seen=seen, provenance=models.provenance, about=about
-        )
-    except (InvalidVolumeError, MissingInputError) as error:
-        return _refused(checked, folder, mark, _without_folders(str(error), checked), located=located is not None)
-    write_findings(out, content)
-    flags = [flag for finding in content["findings"] for flag in finding["flags"]]
-    return Outcome(
-        checked.study_id,
-        mark,
-        located=located is not None,
-        weighted=grades.weighted.tolist(),
-        not_covered=flags.count(NOT_COVERED),
-        flags=sorted(set(flags) - {NOT_COVERED}),
-        bad=checked.bad,
-    )
-
-
-def _refused(study: PendingStudy, folder: Path, mark: str, reason: str, *, located: bool = False) -> Outcome:
-    """The outcome of a study that is not graded; the files of an earlier run are removed."""
-    for name in ["findings.json"] + ["points.json", "points.mrk.json", "levels.png"] * (not located):
-        (folder / name).unlink(missing_ok=True)
-    return Outcome(study.study_id, mark, refused=reason, located=located, bad=study.bad)
-
-
-def _why_not_found(located: LocatedStudy) -> str:
-    statuses = set(located.volumes.values())
-    if statuses <= {NO_SPINE}:
-        return NO_SPINE
-    return "; ".join([NO_SPINE, *(f"{name}: {why}" for name, why in located.volumes.items() if why != NO_SPINE)])
-
-
-def _without_folders(text: str, study: PendingStudy) -> str:
-    """A message with names of files in place of paths: outputs must not hold folders of this machine."""
-    for file in volumes(study.record):
-        text = text.replace(file, Path(file).name)
-    return text
+def _write_tables(inputs: Inputs, out: Path, summary: Summary, models: Models, fill: Floats | None) -> None:
+    """The tables of all studies so far, also of those that an earlier run has done, by their names."""
+    summary.outcomes.sort(key=lambda one: one.study_id)  # other processes finish them in any order
+    tables = summary.out
+    write_points(tables, [read_study(out / safe_name(one.study_id)) for one in summary.outcomes if one.located])
+    graded = {one.study_id for one in summary.outcomes if not one.refused}
+    write_findings_table(out, [study for study in inputs.studies if study.study_id in graded], tables)
+    write_tables(tables, summary.outcomes, provenance=models.provenance, trained_on=models.trained_on_cell, fill=fill)
 
 
 def _check_paths(paths: Sequence[Path], out: Path) -> None:
@@ -215,5 +245,6 @@ def _check_paths(paths: Sequence[Path], out: Path) -> None:
     bundles = [path for path in paths if (path / "configs" / "inference.json").is_file()]
     if bundles:
         raise InvalidOptionError(f"{bundles[0]} is a bundle, not an input; write --model before each bundle")
+    check_separate(paths, out)
     if out.exists() and not out.is_dir():
         raise InvalidOptionError(f"the output {out} is a file; expected a folder, or the name of a new one")

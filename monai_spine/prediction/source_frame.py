@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import gzip
 import zipfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
+
+if TYPE_CHECKING:
+    from pydicom import Dataset
 
 
 @dataclass(frozen=True)
@@ -36,15 +41,20 @@ class SourceFrame:
 
     def instance(self) -> Instance:
         """Read the file's header. An `Instance` without values if it cannot be read any more."""
+        tags = ["SOPInstanceUID", "InstanceNumber"]
+        header = self.header(tags)
+        return Instance() if header is None else Instance(*(str(header.get(tag) or "") for tag in tags))
+
+    def header(self, tags: Sequence[str] | None = None) -> Dataset | None:
+        """The file's header without pixels, only some of its elements if they are named; None if it cannot be read."""
         import pydicom
 
         try:
             with self._open() as file:
-                tags = ["SOPInstanceUID", "InstanceNumber"]
-                header = pydicom.dcmread(file, stop_before_pixels=True, force=True, specific_tags=list(tags))
-                return Instance(*(str(header.get(tag) or "") for tag in tags))
+                chosen = None if tags is None else list(tags)
+                return pydicom.dcmread(file, stop_before_pixels=True, force=True, specific_tags=chosen)
         except Exception:
-            return Instance()
+            return None
 
     def _open(self) -> BinaryIO:
         if self.source.is_file() and zipfile.is_zipfile(self.source):
@@ -54,7 +64,8 @@ class SourceFrame:
         for parent in reversed(PurePosixPath(self.name).parents):
             if parent.name.lower().endswith(".zip") and (root / parent).is_file():
                 return _entry(root / parent, str(PurePosixPath(self.name).relative_to(parent)))
-        return (root / self.name).open("rb")
+        file = root / self.name
+        return gzip.open(file) if file.suffix.lower() == ".gz" else file.open("rb")  # type: ignore[return-value]
 
 
 def _entry(archive: Path, name: str) -> BinaryIO:

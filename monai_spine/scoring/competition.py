@@ -10,12 +10,13 @@ being taken from scikit-learn, because old versions of scikit-learn normalise ro
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from monai_spine.spine import FINDINGS, MISSING, Grade, Group
+from monai_spine.spine import FINDINGS, MISSING, Grade, Group, columns_of
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -46,11 +47,6 @@ class Score:
     def as_dict(self) -> dict[str, float]:
         """The five figures by name."""
         return asdict(self)
-
-
-def columns_of(group: Group) -> list[int]:
-    """The indices of a group's findings among the 25."""
-    return [n for n, finding in enumerate(FINDINGS) if finding.condition.group is group]
 
 
 def competition_score(labels: npt.ArrayLike, probabilities: npt.ArrayLike) -> Score:
@@ -122,6 +118,15 @@ def constant_score(labels: npt.ArrayLike, rows: Floats) -> Score:
     """Score of giving every study the same ``(25, 3)`` rows, such as a `level_prior` or `uniform_rows`."""
     labels = np.asarray(labels)
     return competition_score(labels, np.broadcast_to(rows, (*labels.shape, len(Grade))))
+
+
+def against_prior(score: float, prior: float) -> str:
+    """In words, whether a score or a loss is better than the prior's, which needs no image. Lower is better."""
+    if math.isnan(score) or math.isnan(prior):
+        return "not comparable with the prior"
+    if score < prior:
+        return f"better than the prior ({prior:.4f}) by {prior - score:.4f}"
+    return f"{'worse than' if score > prior else 'equal to'} the prior ({prior:.4f}): nothing learnt"
 
 
 def uniform_rows() -> Floats:

@@ -1,7 +1,5 @@
 """Confusion matrices as a picture: rows are labels, columns are decided classes, colours are shares of a row."""
 
-from __future__ import annotations
-
 import math
 import textwrap
 from collections.abc import Sequence

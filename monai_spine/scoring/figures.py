@@ -1,12 +1,10 @@
 """Figures of graded findings and of classified images, for the sample and for every bootstrap replicate at once.
 
 A classified image is treated as a study with one finding, whose grades are the classes. An array ``(replicates, …)``
-comes from `monai_spine.scoring.resampling.patient_counts` times sums over studies. The definitions are scikit-learn's;
-the tests compare with it. Reliability tells whether of the findings with a predicted probability of .3 three in ten
-really have that grade.
+comes from `monai_spine.scoring.patient_resampling.patient_counts` times sums over studies. The definitions are those
+of scikit-learn, with which the tests compare. Reliability tells whether of the findings with a predicted probability of
+.3 three in ten really have that grade.
 """
-
-from __future__ import annotations
 
 from dataclasses import dataclass
 

@@ -4,8 +4,6 @@ Study ids are strings everywhere, because ids of the competition exceed 32 bits.
 a submission is alphabetical, which is not the order of ``train.csv``.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from monai_spine.csv_cells import neutral, read_text_table
 from monai_spine.errors import InvalidTableError, MissingInputError, listed
 from monai_spine.files import whole_file
 from monai_spine.scoring.competition import Floats, Ints, level_prior, normalised, uniform_rows
@@ -48,11 +47,7 @@ def read_table(path: Path) -> pd.DataFrame:
     """
     if not path.is_file():
         raise MissingInputError(f"expected a CSV file, but there is none at {path}")
-    try:
-        # Everything as text: ids must not become numbers. Spreadsheet programs write a byte order mark (utf-8-sig).
-        return pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
-    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as err:
-        raise InvalidTableError(f"{path} is not a readable CSV: {err}") from err
+    return read_text_table(path)
 
 
 def read_labels(path: Path) -> Labels:
@@ -114,7 +109,9 @@ def write_predictions(
     table.insert(0, "row_id", names.reshape(written.shape)[written])
     with whole_file(path) as partial:
         # Nine digits, so that a score from the file and one from memory agree to 1e-8.
-        table.sort_values("row_id").to_csv(partial, index=False, float_format="%.9g")
+        table = table.sort_values("row_id")
+        table["row_id"] = table["row_id"].map(neutral)
+        table.to_csv(partial, index=False, float_format="%.9g")
 
 
 def _labels_from_rows(table: pd.DataFrame, path: Path) -> Labels:

@@ -4,8 +4,6 @@ A picture is a slice around the finding's point, as radiologists view it: sagitt
 axial ones anterior on top. The file holds its pictures, so it can be opened without a network.
 """
 
-from __future__ import annotations
-
 import base64
 import io
 from collections.abc import Mapping, Sequence
@@ -68,11 +66,19 @@ def cards(
 
 
 def contact_sheet(  # noqa: PLR0917 - what the page shows
-    shown: Sequence[Card], suspects: int, threshold: float, table: Sequence[ThresholdRow], studies: int, labels: int
+    shown: Sequence[Card],
+    suspects: int,
+    threshold: float,
+    table: Sequence[ThresholdRow],
+    studies: int,
+    labels: int,
+    *,
+    warning: str = "",
 ) -> str:
     """The HTML of the page.
 
     ``suspects``, ``studies``, ``labels``: how many there are in all.
+    ``warning``: stands at the top.
     """
     environment = Environment(
         loader=PackageLoader("monai_spine.tables"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
@@ -84,6 +90,7 @@ def contact_sheet(  # noqa: PLR0917 - what the page shows
         table=table,
         studies=studies,
         labels=labels,
+        warning=warning,
         grades=list(Grade),
         groups=list(Group),
         disclaimer=RESEARCH,

@@ -21,9 +21,9 @@ import numpy as np
 from scipy.optimize import minimize
 from scipy.special import log_softmax
 
-from monai_spine.scoring.competition import WEIGHTS, Floats, Ints, columns_of, normalised
-from monai_spine.scoring.resampling import grouped_folds, out_of_fold
-from monai_spine.spine import MISSING, Grade, Group
+from monai_spine.scoring.competition import WEIGHTS, Floats, Ints, normalised
+from monai_spine.scoring.patient_resampling import grouped_folds, out_of_fold
+from monai_spine.spine import MISSING, Grade, Group, columns_of
 from monai_spine.tables.stored_model import StoredModel
 
 FLOOR = 1e-6
@@ -193,7 +193,14 @@ class Calibration(StoredModel):
     def _from_content(cls, content: dict[str, Any]) -> Calibration:
         groups = {group: content["groups"][group.value] for group in Group}
         scalings = {group: Scaling(_triple(own["scale"]), _triple(own["bias"])) for group, own in groups.items()}
-        return cls(_triple(content["tilt"]), {group: str(own["method"]) for group, own in groups.items()}, scalings)
+        tilt = _triple(content["tilt"])
+        if not (tilt > 0).all():
+            raise ValueError(f"expected a tilt above 0, but found {tilt.tolist()}")
+        for group, scaling in scalings.items():
+            # With a scale of 0 or below, a less probable grade would become the more probable one.
+            if not (scaling.scale > 0).all():
+                raise ValueError(f"expected scales above 0, but found {scaling.scale.tolist()} for {group.value}")
+        return cls(tilt, {group: str(own["method"]) for group, own in groups.items()}, scalings)
 
 
 def _best(probabilities: Floats, grades: Ints, fold_of: np.ndarray) -> str:

@@ -12,13 +12,21 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from monai_spine.console import track
+from monai_spine.errors import counted
 from monai_spine.files import write_figure, write_text
-from monai_spine.scoring.competition import WEIGHTS, Floats, Ints, columns_of, competition_score, natural_prevalence
+from monai_spine.scoring.competition import WEIGHTS, Floats, Ints, competition_score, natural_prevalence
 from monai_spine.scoring.figures import BINS, bin_sums, calibration_errors, reliability, study_briers
-from monai_spine.scoring.resampling import REPLICATES, Estimate, estimate, grouped_folds, out_of_fold, patient_counts
-from monai_spine.spine import MISSING, Grade, Group
+from monai_spine.scoring.patient_resampling import (
+    REPLICATES,
+    Estimate,
+    estimate,
+    grouped_folds,
+    out_of_fold,
+    patient_counts,
+)
+from monai_spine.spine import MISSING, Grade, Group, columns_of
 from monai_spine.tables.calibration import FLOOR, Calibration
-from monai_spine.tables.out_of_fold import OutOfFold, check_groups, read_out_of_fold, write_rows
+from monai_spine.tables.out_of_fold import OutOfFold, read_out_of_fold
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -76,7 +84,8 @@ class CalibrationReport:
         lines += [f"{'':14}{stage:22}{score:23.4f}" for stage, score in self.scores.items()]
         lines += ["", *(f"{group.value}: {self._sentence(group)}" for group in Group)]
         lines.append(
-            f"{self.studies} studies of {self.patients} patients; fitted on other patients' rows ({self.folds} folds); "
+            f"{counted(self.studies, 'study')} of {counted(self.patients, 'patient')}; fitted on other "
+            f"patients' rows ({self.folds} folds); "
             "95 % intervals"
         )
         return "\n".join(lines)
@@ -90,16 +99,13 @@ class CalibrationReport:
 
 
 def calibrate(
-    solution: Path,
-    submission: Path,
+    table: OutOfFold,
     out: Path,
     *,
-    datalist: Path | None = None,
     method: str = "best",
     tilted: bool = True,
     folds: int = 5,
     seed: int = 0,
-    normalise: bool = False,
     quiet: bool = False,
 ) -> CalibrationReport:
     """Write ``calibration.json``, ``calibrated.csv``, ``weighted.csv``, ``report.json`` and ``reliability.png``.
@@ -109,11 +115,10 @@ def calibrate(
 
     ``method``, ``tilted``: see `Calibration.fit`.
     ``folds``, ``seed``: of the cross-validation by patient.
-    Raises `MissingInputError`, `InvalidTableError` or `InvalidOptionError` as for `read_out_of_fold`, and if a group
-    has labels of one grade only, or patients are too few for the folds.
+    Raises `InvalidTableError` if a group has labels of one grade only, and `InvalidOptionError` if patients are too few
+    for the folds.
     """
-    table = read_out_of_fold(solution, [submission], datalist=datalist, normalise=normalise)
-    check_groups(table.grades, solution)
+    table.check_groups()
     # By patient: two studies of one patient share anatomy and reader.
     fold_of = grouped_folds(table.grades, table.patients, folds, seed)
     with threadpool_limits(1):  # for six parameters, more threads only wait for each other
@@ -201,8 +206,8 @@ def _write(out: Path, table: OutOfFold, report: CalibrationReport, stages: Mappi
 
 
 def _write_tables(out: Path, table: OutOfFold, natural: Floats) -> None:
-    write_rows(out / "calibrated.csv", table, natural)
-    write_rows(out / "weighted.csv", table, natural * WEIGHTS)
+    table.write(out / "calibrated.csv", natural)
+    table.write(out / "weighted.csv", natural * WEIGHTS)
 
 
 _COLOURS = ("#b5b5b5", "#d98c2b", "#1f5fa8")

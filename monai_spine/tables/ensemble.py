@@ -83,6 +83,11 @@ class Ensemble(StoredModel):
         if method not in get_args(Method):
             raise ValueError(f"its method is {method!r}")
         weights = {group: _numbers(content["weights"][group.value], (len(names),)) for group in Group}
+        for group, own in weights.items():
+            if not names or (own < 0).any() or not own.sum() > 0:
+                raise ValueError(
+                    f"expected weights of 0 or more, not all 0, but found {own.tolist()} for {group.value}"
+                )
         stack = _stack(content["stack"], len(names)) if method == "stacked" else {}
         return cls(method, names, weights, stack)
 

@@ -1,7 +1,5 @@
 """``monai-spine ensemble``: combine submissions, and compare the methods by nested cross-validation."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,10 +9,10 @@ from typing import Any, get_args
 import numpy as np
 
 from monai_spine.console import track
-from monai_spine.errors import InvalidOptionError, listed
+from monai_spine.errors import InvalidOptionError, counted, listed
 from monai_spine.files import write_text
 from monai_spine.scoring.competition import Floats, constant_score, level_prior
-from monai_spine.scoring.resampling import (
+from monai_spine.scoring.patient_resampling import (
     COVERAGE,
     REPLICATES,
     Estimate,
@@ -26,7 +24,7 @@ from monai_spine.scoring.resampling import (
     score_replicates,
 )
 from monai_spine.tables.ensemble import Ensemble, Method
-from monai_spine.tables.out_of_fold import OutOfFold, check_groups, read_out_of_fold, write_rows
+from monai_spine.tables.out_of_fold import OutOfFold, read_out_of_fold
 
 METHODS: tuple[Method, ...] = get_args(Method)
 
@@ -75,8 +73,8 @@ class EnsembleReport:
         lines += [f"{'prior':{width}}{self.prior:>23.3f}", ""]
         lines += [f"{name} against mean: {_sentence(gain)}" for name, gain in self.gains.items()]
         lines.append(
-            f"{self.studies} studies of {self.patients} patients; weighted and stacked fitted on other patients "
-            f"({self.folds} folds); lower is better; 95 % intervals"
+            f"{counted(self.studies, 'study')} of {counted(self.patients, 'patient')}; weighted and stacked fitted on "
+            f"other patients ({self.folds} folds); lower is better; 95 % intervals"
         )
         return "\n".join(lines)
 
@@ -90,40 +88,30 @@ def _sentence(gain: Estimate) -> str:
 
 
 def combine(
-    submissions: Sequence[Path],
-    out: Path,
-    solution: Path | None = None,
-    *,
-    method: Method = "mean",
-    datalist: Path | None = None,
-    folds: int = 5,
-    seed: int = 0,
-    normalise: bool = False,
-    quiet: bool = False,
+    table: OutOfFold, out: Path, *, method: Method = "mean", folds: int = 5, seed: int = 0, quiet: bool = False
 ) -> EnsembleReport | None:
-    """Write ``predictions.csv`` and ``ensemble.json``; with a solution also ``report.json``, which is returned.
+    """Write ``predictions.csv`` and ``ensemble.json``; with labels also ``report.json``, which is returned.
 
-    With a solution, the rows of ``predictions.csv`` are out-of-fold: a study's rows come from weights and corrections
+    With labels, the rows of ``predictions.csv`` are out-of-fold: a study's rows come from weights and corrections
     that were fitted to other patients. ``ensemble.json`` is learnt from all studies, for `apply_ensemble`.
 
-    Raises `MissingInputError`, `InvalidTableError` or `InvalidOptionError` as for `read_out_of_fold`; if there are
-    fewer than two submissions or too few patients; or if a method other than ``mean`` has no solution to learn from.
+    Raises `InvalidOptionError` if there are fewer than two submissions or too few patients, or if a method other than
+    ``mean`` has no labels to learn from, and `InvalidTableError` if a group has labels of one grade only.
     """
-    if len(submissions) < 2:
+    if len(table.names) < 2:
         raise InvalidOptionError(
-            f"expected at least two submissions to combine, but found {len(submissions)}; "
+            f"expected at least two submissions to combine, but found {len(table.names)}; "
             "`monai-spine calibrate` works on a single one"
         )
-    if solution is None and method != "mean":
+    if table.solution is None and method != "mean":
         raise InvalidOptionError(
             f"--method {method} learns from labels: give --solution, or --apply with an ensemble.json made before"
         )
-    table = read_out_of_fold(solution, submissions, datalist=datalist, normalise=normalise)
-    if solution is None:
+    if table.solution is None:
         ensemble = _fitted(table, np.arange(len(table.study_ids)), method, seed)
         _write(out, table, ensemble, ensemble.apply(table.probabilities))
         return None
-    check_groups(table.grades, solution)
+    table.check_groups()
     fold_of = grouped_folds(table.grades, table.patients, folds, seed)
     answers = _out_of_fold(table, fold_of, seed, quiet)
     ensemble = _fitted(table, np.arange(len(table.study_ids)), method, seed)
@@ -153,7 +141,7 @@ def apply_ensemble(path: Path, submissions: Sequence[Path], out: Path, normalise
     # By name if possible: the shell sorts files, the user may not have given them in the same order.
     order = [table.names.index(name) for name in ensemble.names] if set(ensemble.names) == set(table.names) else None
     order = order or list(range(len(table.names)))
-    write_rows(out / "predictions.csv", table, ensemble.apply(table.probabilities[order]))
+    table.write(out / "predictions.csv", ensemble.apply(table.probabilities[order]))
     return {name: table.names[n] for name, n in zip(ensemble.names, order, strict=True)}
 
 
@@ -201,5 +189,5 @@ def _report(
 
 
 def _write(out: Path, table: OutOfFold, ensemble: Ensemble, answers: Floats) -> None:
-    write_rows(out / "predictions.csv", table, answers)
+    table.write(out / "predictions.csv", answers)
     ensemble.write(out / "ensemble.json")

@@ -1,22 +1,19 @@
 """``monai-spine metrics``: how well predicted grades agree with labels, overall and for every finding, as JSON."""
 
-from __future__ import annotations
-
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import partial
-from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
 from monai_spine.console import track
-from monai_spine.files import write_text
+from monai_spine.errors import counted
 from monai_spine.scoring import figures as metrics
-from monai_spine.scoring.competition import WEIGHTS, Floats, Ints, columns_of, natural_prevalence, normalised
+from monai_spine.scoring.competition import WEIGHTS, Floats, Ints, natural_prevalence, normalised
 from monai_spine.scoring.figures import BINS, bin_sums, calibration_errors
-from monai_spine.scoring.resampling import (
+from monai_spine.scoring.patient_resampling import (
     COVERAGE,
     REPLICATES,
     Estimate,
@@ -25,8 +22,8 @@ from monai_spine.scoring.resampling import (
     score_estimate,
     score_replicates,
 )
-from monai_spine.spine import FINDINGS, Condition, Grade, Group, Level, Side
-from monai_spine.tables.out_of_fold import read_out_of_fold
+from monai_spine.spine import FINDINGS, Condition, Grade, Group, Level, Side, columns_of
+from monai_spine.tables.out_of_fold import OutOfFold
 
 SCHEMA = "monai_spine/metrics/1"
 
@@ -109,28 +106,29 @@ class MetricsReport:
                 lines.append(f"{head:>30}" + "".join(f"{n:13}" for n in row))
         lines += [
             "",
-            f"{self.studies} studies of {self.patients} patients; intervals from {self.replicates} replicates",
+            f"{counted(self.studies, 'study')} of {counted(self.patients, 'patient')}; "
+            f"intervals from {self.replicates} replicates",
         ]
         return "\n".join(lines)
 
 
 def pools() -> list[Pool]:
     """All findings, the groups, conditions, levels and sides, and every finding by itself."""
-    members = range(len(FINDINGS))
+    divisions: dict[str, type[Group | Condition | Level | Side]] = {
+        "groups": Group,
+        "conditions": Condition,
+        "levels": Level,
+        "sides": Side,
+    }
     return [
-        Pool("all", "all", list(members)),
-        *(Pool("groups", group.value, columns_of(group)) for group in Group),
-        *(Pool("conditions", c.value, [n for n in members if FINDINGS[n].condition is c]) for c in Condition),
-        *(Pool("levels", v.value, [n for n in members if FINDINGS[n].level is v]) for v in Level),
-        *(Pool("sides", s.value, [n for n in members if FINDINGS[n].condition.side is s]) for s in Side),
-        *(Pool("findings", FINDINGS[n].name, [n]) for n in members),
+        Pool("all", "all", list(range(len(FINDINGS)))),
+        *(Pool(name, part.value, columns_of(part)) for name, parts in divisions.items() for part in parts),
+        *(Pool("findings", finding.name, [n]) for n, finding in enumerate(FINDINGS)),
     ]
 
 
 def measure(
-    labels: Ints,
-    probabilities: Floats,
-    patients: Sequence[str],
+    table: OutOfFold,
     *,
     decision: Decision = "natural",
     tilted: bool = True,
@@ -141,12 +139,8 @@ def measure(
 
     Parameters
     ----------
-    labels
-        ``(studies, 25)`` of 0, 1, 2 or `MISSING`.
-    probabilities
-        ``(studies, 25, 3)``.
-    patients
-        The patient of each study. For the intervals, patients are drawn with all of their studies.
+    table
+        The predictions of one model. For the intervals, patients are drawn with all of their studies.
     decision
         Whether the decided grade is the most probable one at ``natural`` prevalence, as in ``findings.json``, or with
         the competition's ``weighted`` probabilities. Areas, Brier scores and calibration errors always use natural
@@ -154,46 +148,23 @@ def measure(
     tilted
         Whether the probabilities are competition-weighted. Otherwise they are natural.
     """
+    labels, probabilities = table.grades, table.probabilities[0]
     natural = natural_prevalence(probabilities) if tilted else normalised(probabilities)
     # The competition's metric rewards probabilities times 1, 2, 4; findings.json grades by natural ones.
     weighted = normalised(natural * WEIGHTS)
     decided = (natural if decision == "natural" else weighted).argmax(axis=-1)
-    counts = patient_counts(patients, replicates, _SEED)
+    counts = patient_counts(table.patients, replicates, _SEED)
     figures = partial(_pool_figures, labels, natural, decided, counts)
     every = pools()
     scores = score_replicates(labels, probabilities, counts)
     return MetricsReport(
         studies=len(labels),
-        patients=len(set(patients)),
+        patients=len(set(table.patients)),
         decision=decision,
         replicates=replicates,
         score={part: score_estimate(values) for part, values in scores.items()},
         pools=[figures(pool) for pool in track(every, "figures", len(every), quiet)],
     )
-
-
-def report_metrics(
-    solution: Path,
-    submission: Path,
-    out: Path | None = None,
-    *,
-    datalist: Path | None = None,
-    decision: Decision = "natural",
-    tilted: bool = True,
-    normalise: bool = False,
-    quiet: bool = False,
-) -> MetricsReport:
-    """Read a solution and a submission, compute all figures, and write them to the JSON file ``out``, unless None.
-
-    Raises `MissingInputError` or `InvalidTableError` as `monai_spine.tables.out_of_fold.read_out_of_fold` does.
-    """
-    table = read_out_of_fold(solution, [submission], datalist=datalist, normalise=normalise)
-    report = measure(
-        table.grades, table.probabilities[0], table.patients, decision=decision, tilted=tilted, quiet=quiet
-    )
-    if out:
-        write_text(out, report.to_json() + "\n")
-    return report
 
 
 def _pool_figures(labels: Ints, natural: Floats, decided: Ints, counts: Floats, pool: Pool) -> PoolFigures:

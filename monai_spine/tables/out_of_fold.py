@@ -4,8 +4,6 @@ An out-of-fold prediction comes from a model that did not see the study's label.
 the audit are all computed from such files. They use the rows that the files hold, and split by patient, not by study.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +14,7 @@ import pandas as pd
 
 from monai_spine.data.datalist import read_content
 from monai_spine.errors import InvalidOptionError, InvalidTableError, listed
-from monai_spine.scoring.competition import Floats, Ints, columns_of
+from monai_spine.scoring.competition import Floats, Ints
 from monai_spine.scoring.submission import (
     GRADE_COLUMNS,
     Labels,
@@ -25,7 +23,7 @@ from monai_spine.scoring.submission import (
     read_table,
     write_predictions,
 )
-from monai_spine.spine import FINDINGS, MISSING, TARGETS, Grade, Group, parse_row_id
+from monai_spine.spine import FINDINGS, MISSING, TARGETS, Grade, Group, columns_of, parse_row_id
 
 _SUM_TOLERANCE = 0.01
 """How far a row's sum may lie from 1, so that three numbers rounded to two decimals pass."""
@@ -47,6 +45,27 @@ class OutOfFold:
     present: npt.NDArray[np.bool_]
     """``(studies, 25)``: which rows are in the files. The other rows of ``probabilities`` hold a third for each
     grade."""
+    solution: Path | None
+    """The file of the labels; None where there are no labels."""
+
+    def check_groups(self) -> None:
+        """Make sure that every group of conditions has labels of at least two grades.
+
+        Raises `InvalidTableError` if a group has fewer: nothing can be fitted to it, and no score is defined.
+        """
+        for group in Group:
+            own = self.grades[:, columns_of(group)]
+            grades = [grade for grade in Grade if (own == grade).any()]
+            if len(grades) < 2:
+                occurring = f"only {grades[0].title}" if grades else "no label at all"
+                raise InvalidTableError(
+                    f"{self.solution}: expected {group.value} labels of at least two grades, but found {occurring}; "
+                    "give more studies"
+                )
+
+    def write(self, path: Path, probabilities: Floats) -> None:
+        """Write ``(studies, 25, 3)`` as a submission of the rows that the files hold."""
+        write_predictions(path, self.study_ids, probabilities, self.present)
 
 
 def read_out_of_fold(
@@ -78,28 +97,8 @@ def read_out_of_fold(
         grades=labels.grades,
         probabilities=np.stack([predictions.probabilities for predictions in read]),
         present=_present(labels.study_ids, rows),
+        solution=solution,
     )
-
-
-def check_groups(grades: Ints, solution: Path) -> None:
-    """Make sure that every group of conditions has labels of at least two grades.
-
-    Raises `InvalidTableError` if a group has fewer: nothing can be fitted to it, and no score is defined.
-    """
-    for group in Group:
-        own = grades[:, columns_of(group)]
-        grades_of_group = [grade for grade in Grade if (own == grade).any()]
-        if len(grades_of_group) < 2:
-            occurring = f"only {grades_of_group[0].title}" if grades_of_group else "no label at all"
-            raise InvalidTableError(
-                f"{solution}: expected {group.value} labels of at least two grades, but found {occurring}; "
-                "give more studies"
-            )
-
-
-def write_rows(path: Path, table: OutOfFold, probabilities: Floats) -> None:
-    """Write ``(studies, 25, 3)`` as a submission of the rows that the table's files hold."""
-    write_predictions(path, table.study_ids, probabilities, table.present)
 
 
 def _same_rows(submissions: Sequence[Path]) -> frozenset[str]:
@@ -201,7 +200,7 @@ def _patients(study_ids: Sequence[str], solution: Path | None, datalist: Path | 
         patient_of = _patients_of_datalist(datalist)
         unknown = [study for study in study_ids if study not in patient_of]
         if unknown:
-            raise InvalidTableError(f"{datalist} lacks {len(unknown)} studies of the solution: {listed(unknown)}")
+            raise InvalidTableError(f"{datalist} lacks studies of the solution: {listed(unknown)}")
         return tuple(patient_of[study] for study in study_ids)
     table = read_table(solution) if solution else None
     if table is not None and {"study_id", "patient_id"} <= set(table.columns):

@@ -9,15 +9,13 @@ score by .015 to .08 where the models are overconfident, as networks are after a
 probability near 0 then decides alone.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 
 import numpy as np
 import torch
 
-from monai_spine.scoring.competition import WEIGHTS, Floats, Ints, columns_of
-from monai_spine.spine import Group
+from monai_spine.scoring.competition import WEIGHTS, Floats, Ints
+from monai_spine.spine import Group, columns_of
 from monai_spine.training.losses import any_severe, cross_entropies, mean_of_parts, soft_labels
 
 TINY = 1e-12

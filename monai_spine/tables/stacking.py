@@ -9,17 +9,15 @@ group by cross-validation. A hidden layer of 8 units changed the score of simula
 is none.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 
-from monai_spine.scoring.competition import Floats, Ints, columns_of
-from monai_spine.scoring.resampling import grouped_folds
-from monai_spine.spine import FINDINGS, Condition, Finding, Grade, Group, Level
+from monai_spine.scoring.competition import Floats, Ints
+from monai_spine.scoring.patient_resampling import grouped_folds
+from monai_spine.spine import FINDINGS, Condition, Finding, Grade, Group, Level, columns_of
 from monai_spine.tables.pooling import TINY, GroupLoss, minimise
 
 RIDGES = (0.1, 0.02, 0.004, 0.0008)

@@ -44,7 +44,7 @@ class StoredModel(ABC):
             if content["schema"] != cls.schema:
                 raise ValueError(f"its schema is {content['schema']!r}")
             return cls._from_content(content)
-        except (ValueError, KeyError, TypeError) as err:
+        except (ValueError, KeyError, TypeError, RecursionError) as err:
             raise InvalidTableError(f"expected {cls.noun} of the schema {cls.schema!r} ({err})") from err
 
     def write(self, path: Path) -> None:

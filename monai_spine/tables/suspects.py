@@ -11,8 +11,6 @@ distance; .63 and .23 for self-confidence against the mean of its grade (confide
 the probability of the label without removing the 1, 2, 4 tilt.
 """
 
-from __future__ import annotations
-
 import os
 from collections import Counter
 from collections.abc import Sequence
@@ -24,8 +22,8 @@ import numpy as np
 
 from monai_spine.data.datalist import entry_faults, read_content
 from monai_spine.errors import InvalidTableError, listed
-from monai_spine.scoring.competition import Floats, Ints, columns_of
-from monai_spine.spine import FINDINGS, MISSING, TARGETS, Finding, Grade, Group, SeriesType
+from monai_spine.scoring.competition import Floats, Ints
+from monai_spine.spine import FINDINGS, MISSING, TARGETS, Finding, Grade, Group, SeriesType, columns_of
 
 THRESHOLDS = (0.5, 0.6, 0.7, 0.8, 0.9, 0.95)
 """The thresholds of the table that helps to choose one."""

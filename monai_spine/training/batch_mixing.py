@@ -1,6 +1,7 @@
-"""Mixes the studies of a batch: levels, halves and parts of one come from another, with their labels."""
+"""Mixes the studies of a batch: levels, halves and parts of one come from another, with their labels.
 
-from __future__ import annotations
+`other_of` and `rectangles` also serve the mixing of single images.
+"""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -129,10 +130,9 @@ class StudyMixing:
 
     def _rectangles(self, image: torch.Tensor, label: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         chosen, other = self._draw(image, self.rectangle)
-        side = torch.rand(chosen.shape, device=image.device).sqrt()  # the area is then uniform
-        along = [_interval(side, length) for length in image.shape[-2:]]
+        area = torch.rand(chosen.shape, device=image.device)
         mixed = chosen & _same_slices(image, image[other])
-        inside = along[0][..., :, None] & along[1][..., None, :] & mixed[..., None, None]
+        inside = rectangles(area, *image.shape[-2:]) & mixed[..., None, None]
         return self._mix(image, label, other, inside.float().mean(dim=(-2, -1)), inside[:, :, None].float())
 
     def _mix(
@@ -144,9 +144,8 @@ class StudyMixing:
 
     def _draw(self, image: torch.Tensor, share: float, levels: int = len(_LEVELS)) -> tuple[torch.Tensor, torch.Tensor]:
         """Draw which levels ``(batch, 5)`` are mixed, and name the other study of each in the batch, ``(batch,)``."""
-        count = len(image)
-        chosen = torch.rand(count, levels, device=image.device) < share
-        return chosen, torch.arange(count, device=image.device).roll(1)
+        chosen = torch.rand(len(image), levels, device=image.device) < share
+        return chosen, other_of(image)
 
     def _right_half(self, image: torch.Tensor) -> torch.Tensor:
         """Where the patient's right is, ``(slices, rows, columns)``.
@@ -191,6 +190,17 @@ def _absent(image: torch.Tensor) -> torch.Tensor:
 def _same_slices(image: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
     """The levels ``(batch, 5)`` of which both have the same slices."""
     return (_absent(image) == _absent(other)).flatten(2).all(dim=2)
+
+
+def other_of(image: torch.Tensor) -> torch.Tensor:
+    """The place in the batch of the one that each is mixed with, ``(batch,)``: the one before."""
+    return torch.arange(len(image), device=image.device).roll(1)
+
+
+def rectangles(area: torch.Tensor, rows: int, columns: int) -> torch.Tensor:
+    """Where random rectangles of these shares of a picture lie, ``(…)`` to bool ``(…, rows, columns)``."""
+    side = area.sqrt()
+    return _interval(side, rows)[..., :, None] & _interval(side, columns)[..., None, :]
 
 
 def _interval(side: torch.Tensor, length: int) -> torch.Tensor:

@@ -1,7 +1,5 @@
 """Keeps the weights of the best validation, and ends training when nothing improves any more."""
 
-from __future__ import annotations
-
 import logging
 import math
 from collections.abc import Mapping
@@ -12,6 +10,7 @@ import ignite.distributed as idist
 import torch
 from ignite.engine import Engine, Events
 
+from monai_spine.scoring.competition import against_prior
 from monai_spine.weights import save_atomically
 
 logger = logging.getLogger(__name__)
@@ -57,7 +56,7 @@ class BestModel:
     def attach(self, evaluator: Engine, trainer: Engine) -> None:
         """Compare the figure whenever the evaluator has run inside the trainer."""
         evaluator.add_event_handler(Events.COMPLETED, self._compare, trainer)
-        trainer.add_event_handler(Events.COMPLETED, self._report)
+        trainer.add_event_handler(Events.COMPLETED, self._report, evaluator)
 
     def state_dict(self) -> dict[str, Any]:
         """Plain numbers only: a numpy number would make the file unreadable with ``weights_only=True``."""
@@ -82,8 +81,15 @@ class BestModel:
             logger.info("epoch %d: no better %s since epoch %d, training ends", epoch, self.metric, self.best_epoch)
             trainer.terminate()
 
-    def _report(self) -> None:
-        if self.best_epoch:
-            logger.info("best %s %.4f in epoch %d: %s", self.metric, self.best, self.best_epoch, self.path)
-        else:
+    def _report(self, evaluator: Engine) -> None:
+        if not self.best_epoch:
             logger.warning("%s was defined after no epoch: %s was not written", self.metric, self.path)
+            return
+        direction = "higher" if self._sign < 0 else "lower"
+        where = (self.metric, self.best, direction, self.best_epoch, self.path)
+        logger.info("best %s %.4f (%s is better) in epoch %d: %s", *where)
+        # the prior of the training studies has one score on the validation studies, whatever the epoch
+        prior = evaluator.state.metrics.get(f"{self.metric}_of_prior")
+        if prior is not None:
+            level = logging.INFO if self.best < prior else logging.WARNING
+            logger.log(level, "the %s is %s", self.metric, against_prior(self.best, float(prior)))

@@ -1,7 +1,5 @@
 """The output of MONAI's engines: of an iteration, and of an epoch in all processes."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 
@@ -14,7 +12,7 @@ from ignite.engine import Engine, Events
 from monai_spine.scoring.competition import Floats, Ints
 
 
-class Answers:
+class CollectedCases:
     """Labels and probabilities of the cases that an engine has seen in an epoch.
 
     An engine that decollates its batches gives studies with a ``study_id``; one that does not gives images with an
@@ -49,7 +47,7 @@ class Answers:
         """Add cases: labels ``(n, …)`` and probabilities ``(n, …, classes)``; an id may be None."""
         self._parts.append((ids, label.detach(), pred.detach().float()))
 
-    def cases(self) -> dict[Any, tuple[npt.NDArray[Any], npt.NDArray[Any]]]:
+    def by_id(self) -> dict[Any, tuple[npt.NDArray[Any], npt.NDArray[Any]]]:
         """Label and probabilities of the cases of all processes, by their ids and in the order of the ids.
 
         All processes must call this.
@@ -65,8 +63,8 @@ class Answers:
         return {one: cases[one] for one in sorted(cases)}
 
     def arrays(self) -> tuple[Ints, Floats]:
-        """Labels and probabilities of the `cases`, stacked; all processes must call this."""
-        cases = self.cases()
+        """Labels and probabilities of all cases (`by_id`), stacked; all processes must call this."""
+        cases = self.by_id()
         if not cases:
             return np.zeros(0, np.int64), np.zeros((0, 0))
         truths, rows = zip(*cases.values(), strict=True)
@@ -82,10 +80,7 @@ def indices_of(engine: Engine) -> list[int]:
 def studies_of(engine: Engine) -> list[dict[str, Any]]:
     """The studies of the last iteration: a dictionary of inputs and outputs for each.
 
-    Raises
-    ------
-    TypeError
-        If the engine does not decollate its batches.
+    Raises `TypeError` if the engine does not decollate its batches.
     """
     batch, output = engine.state.batch, engine.state.output
     if not isinstance(output, list) or not isinstance(batch, list):

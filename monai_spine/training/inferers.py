@@ -1,7 +1,5 @@
 """How a network is run inside an engine."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 

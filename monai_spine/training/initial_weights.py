@@ -1,7 +1,5 @@
 """What a network holds when its training begins: a prior, pretrained backbones, or weights of a file."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Protocol
 
@@ -11,6 +9,7 @@ from torch import nn
 from monai_spine.data.datalist import Record, check_labels, label_array
 from monai_spine.networks.level_grader import LevelGrader
 from monai_spine.scoring.competition import level_prior
+from monai_spine.training.run_state import resumes
 from monai_spine.weights import load_weights
 
 _PSEUDO_COUNT = 0.5
@@ -29,12 +28,13 @@ def start_from_prior(network: StartsFromPrior, training: Sequence[Record]) -> No
     network.start_from(torch.tensor(level_prior(label_array(training), _PSEUDO_COUNT)))
 
 
-def start_from_weights(network: nn.Module, weights: str | None, *, resume: bool) -> None:
+def start_from_weights(network: nn.Module, weights: str | None, *, resume: bool | str, folder: str) -> None:
     """Fill a network with the weights of a file, if one is named.
 
-    A resumed run takes its weights from its own state instead. Errors are those of `load_weights`.
+    A resumed run takes its weights from its own state instead: see `resumes` for ``resume`` and ``folder``. Errors are
+    those of it and of `load_weights`.
     """
-    if weights and not resume:
+    if weights and not resumes(resume, folder):
         load_weights(network, weights)
 
 
@@ -45,7 +45,8 @@ def start_grader(
     conditions: Sequence[str] | None,
     pretrained: str | Sequence[str] | None,
     weights: str | None,
-    resume: bool,
+    resume: bool | str,
+    folder: str,
     hold_backbones: bool,
     channels_last: bool,
     compiled: bool,
@@ -62,8 +63,8 @@ def start_grader(
         See `LevelGrader.take_pretrained`; None for none.
     weights
         A file for the whole network; None for none.
-    resume
-        Whether the run's own state fills the network later: nothing is then fetched or read here.
+    resume, folder
+        See `resumes`: where the run's own state fills the network later, nothing is fetched or read here.
     hold_backbones
         Whether the backbones do not learn.
     channels_last, compiled
@@ -78,9 +79,9 @@ def start_grader(
     """
     check_labels(*splits, conditions=conditions)
     start_from_prior(network, splits[0])
-    if pretrained and not resume:
+    if pretrained and not resumes(resume, folder):
         network.take_pretrained(pretrained)
-    start_from_weights(network, weights, resume=resume)
+    start_from_weights(network, weights, resume=resume, folder=folder)
     if hold_backbones:
         network.hold_backbones()
     network.speed_up(channels_last=channels_last, compiled=compiled)

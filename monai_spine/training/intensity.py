@@ -1,7 +1,5 @@
 """Random changes of grey values, as between two acquisitions of the same anatomy, on whole batches of crops."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 
@@ -15,37 +13,25 @@ from monai_spine.errors import InvalidOptionError
 class IntensityChanges:
     """Limits of random changes of the grey values of crops. Each change is drawn once for a view of a study.
 
-    Attributes
-    ----------
-    share
-        Probability of each change; 0 changes nothing.
-    gamma
-        Grey values are raised to powers from ``exp(-gamma)`` to ``exp(gamma)``.
-    contrast
-        Distances from the slice's mean are stretched by factors from ``1 - contrast`` to ``1 + contrast``.
-    bias
-        Sensitivity differs by factors up to ``exp(bias)`` from one end of a crop to the other, as a polynomial of the
-        second degree of rows and columns; each level has its own.
-    noise
-        Greatest standard deviation of normal noise.
-    blur
-        Greatest standard deviation in pixels of a Gaussian blur within a slice, at most 1.
-    ghost
-        Greatest strength of a copy of the slice, moved along rows or columns and wrapped around, that is laid over it.
-
-    Raises
-    ------
-    InvalidOptionError
-        If a limit is out of its range.
+    Raises `InvalidOptionError` if a limit is out of its range.
     """
 
     share: float = 0.0
+    """Probability of each change; 0 changes nothing."""
     gamma: float = 0.3
+    """Grey values are raised to powers from ``exp(-gamma)`` to ``exp(gamma)``."""
     contrast: float = 0.2
+    """Distances from the slice's mean are stretched by factors from ``1 - contrast`` to ``1 + contrast``."""
     bias: float = 0.3
+    """Sensitivity differs by factors up to ``exp(bias)`` from one end of a crop to the other, as a polynomial of the
+    second degree of rows and columns; each level has its own."""
     noise: float = 0.04
+    """Greatest standard deviation of normal noise."""
     blur: float = 0.7
+    """Greatest standard deviation in pixels of a Gaussian blur within a slice, at most 1."""
     ghost: float = 0.1
+    """Greatest strength of a copy of the slice, moved along rows or columns and wrapped around, that is laid over
+    it."""
 
     def __post_init__(self) -> None:
         for field in fields(self):

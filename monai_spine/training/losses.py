@@ -1,7 +1,5 @@
 """Losses for missing labels, for soft labels of mixed studies, and with the competition's weights."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import torch
@@ -9,7 +7,7 @@ from torch import nn
 from torch.nn.functional import binary_cross_entropy_with_logits, softplus
 
 from monai_spine.scoring.competition import WEIGHTS
-from monai_spine.spine import FINDINGS, Grade, Group
+from monai_spine.spine import Grade, Group, columns_of
 
 
 class CompetitionLoss(nn.Module):
@@ -62,9 +60,7 @@ class CompetitionLoss(nn.Module):
         self.focal, self.ordinal = focal, ordinal
         self.any_severe = any_severe
         self.label_smoothing = label_smoothing
-        self.columns = {
-            group: [n for n, finding in enumerate(FINDINGS) if finding.condition.group is group] for group in Group
-        }
+        self.columns = {group: columns_of(group) for group in Group}
 
     def forward(self, logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         """Loss of logits ``(batch, 25, 3)``: a scalar.

@@ -4,8 +4,6 @@ Each batch is a list of studies with ``study_id``, ``pred``, ``(25, 3)`` probabi
 Studies are known by their id, so that the ones a distributed sampler repeats count once.
 """
 
-from __future__ import annotations
-
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -19,38 +17,38 @@ from sklearn.metrics import roc_auc_score
 from monai_spine.data.datalist import Record, label_array
 from monai_spine.scoring.competition import competition_score, constant_score, level_prior, row_losses
 from monai_spine.scoring.competition import normalised as normalised_rows
-from monai_spine.spine import FINDINGS, MISSING, Condition, Grade
-from monai_spine.training.engine_output import gathered, studies_of
+from monai_spine.spine import MISSING, Condition, Grade, columns_of
+from monai_spine.training.engine_output import CollectedCases
 
 
-class StudyMetric(Metric):
-    """Collects the studies of an epoch in all processes, and computes one number of them."""
+class CaseMetric(Metric):
+    """A metric of all cases of an epoch in all processes, whether studies or images."""
 
     def __init__(self) -> None:
-        self._studies: dict[str, tuple[np.ndarray, np.ndarray]] = {}
+        self._cases = CollectedCases()
         super().__init__()
 
     def reset(self) -> None:
-        """Clear the studies."""
-        self._studies = {}
+        """Clear the cases."""
+        self._cases.reset()
 
     def iteration_completed(self, engine: Engine) -> None:
-        """Add the studies of an iteration."""
-        self.update(studies_of(engine))
+        """Add the cases of an iteration."""
+        self._cases.collect(engine)
+
+
+class StudyMetric(CaseMetric):
+    """Computes one number of the studies of an epoch."""
 
     def update(self, output: Sequence[Mapping[str, Any]]) -> None:
         """Add a batch of studies."""
-        for study in output:  # by id, so that a study which a distributed sampler repeats counts once
-            probabilities, labels = _array(study["pred"]), _array(study["label"])
-            self._studies[study["study_id"]] = (probabilities.astype(np.float64), labels.astype(np.int64))
+        label, pred = (torch.stack([torch.as_tensor(study[key]) for study in output]) for key in ("label", "pred"))
+        self._cases.add([study["study_id"] for study in output], label, pred)
 
     def compute(self) -> float:
         """The figure over all processes' studies; NaN where it is not defined."""
-        studies = gathered(self._studies)
-        if not studies:
-            return float("nan")
-        probabilities, labels = (np.stack(part) for part in zip(*studies.values(), strict=True))
-        return self.figure(labels, probabilities)
+        labels, probabilities = self._cases.arrays()
+        return self.figure(labels, probabilities) if len(labels) else float("nan")
 
     @abstractmethod
     def figure(self, labels: np.ndarray, probabilities: np.ndarray) -> float:
@@ -130,12 +128,3 @@ def detail_metrics(training: Sequence[Record]) -> dict[str, Metric]:
         **{f"loss_{condition.value}": ConditionLoss(condition.value) for condition in Condition},
         **{f"auc_severe_{condition.value}": SevereAUC(condition.value) for condition in Condition},
     }
-
-
-def columns_of(condition: Condition) -> list[int]:
-    """The places of a condition's five levels among the 25 findings."""
-    return [n for n, finding in enumerate(FINDINGS) if finding.condition is condition]
-
-
-def _array(values: torch.Tensor) -> np.ndarray:
-    return torch.as_tensor(values).detach().float().cpu().numpy()

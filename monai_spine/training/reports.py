@@ -1,8 +1,5 @@
 """The figures of a training, a line an epoch, and of an evaluation, in ``metrics.json``."""
 
-from __future__ import annotations
-
-import json
 import logging
 import math
 from collections.abc import Mapping, Sequence
@@ -13,7 +10,8 @@ import ignite.distributed as idist
 import torch
 from ignite.engine import Engine, Events
 
-from monai_spine.files import write_text
+from monai_spine.files import write_json
+from monai_spine.scoring.competition import against_prior
 
 logger = logging.getLogger(__name__)
 
@@ -59,7 +57,8 @@ class EpochReport:
         loss = sum(losses) / max(1, len(losses))
         figures = {"loss": loss, **{title: metrics.get(name, math.nan) for title, name in self.figures.items()}}
         line = "  ".join(f"{title} {value:.4f}" for title, value in figures.items())
-        logger.info("epoch %d/%d  %s", trainer.state.epoch, trainer.state.max_epochs, line)
+        direction = "  (lower is better)" if "score" in self.figures else ""
+        logger.info("epoch %d/%d  %s%s", trainer.state.epoch, trainer.state.max_epochs, line, direction)
 
 
 class ScoreReport:
@@ -80,6 +79,6 @@ class ScoreReport:
             return
         metrics = {name: float(value) for name, value in evaluator.state.metrics.items()}
         defined = {name: None if math.isnan(value) else value for name, value in sorted(metrics.items())}
-        write_text(self.path, json.dumps(defined, indent=2) + "\n")
+        write_json(self.path, defined)
         score, prior = metrics.get("score", math.nan), metrics.get("score_of_prior", math.nan)
-        logger.info("score %.4f  prior %.4f: %s", score, prior, self.path)
+        logger.info("score %.4f (lower is better), %s: %s", score, against_prior(score, prior), self.path)

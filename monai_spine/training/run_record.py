@@ -1,7 +1,5 @@
 """Figures and cost of each epoch of a run, a line of JSON for each, for commands that watch or compare runs."""
 
-from __future__ import annotations
-
 import json
 import math
 import os

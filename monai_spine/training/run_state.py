@@ -1,22 +1,24 @@
 """A training run's state on disk: written after every epoch, read again when the run is resumed."""
 
-from __future__ import annotations
-
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import ignite.distributed as idist
 import torch
 from ignite.engine import Engine, Events
 
-from monai_spine.errors import InvalidOptionError, InvalidTableError, MissingInputError, SpineError, listed
+from monai_spine.errors import InvalidOptionError, InvalidTableError, MissingInputError, SpineError, counted, listed
 from monai_spine.files import PARTIAL
+from monai_spine.output_lock import release, take
+from monai_spine.training.schedules import extends
 from monai_spine.weights import load_safely, save_atomically
 
 logger = logging.getLogger(__name__)
+
+Result = TypeVar("Result")
 
 AUTO = "auto"
 """The value of ``resume`` with which a run goes on if there is one, and else starts."""
@@ -108,9 +110,17 @@ class RunState:
         InvalidTableError
             If the file is damaged, holds a run of another length, of other parts or of other settings, or if
             ``resume`` is True and the run has finished.
+        OutputError
+            If another process trains in this folder, or it cannot be written to.
         """
-        if resumes(resume, self.path.parent):
+        # All processes do what the first one decides: on a mounted bucket the others may see an older file, and on
+        # machines without a shared disk none.
+        going_on = _of_first_process(lambda: resumes(resume, self.path.parent))
+        if idist.get_rank() == 0:
+            take(self.path.parent)  # two trainings at once would overwrite each other's weights
+        if going_on:
             if not self._resume(trainer, finished_is_error=resume is True):
+                release(self.path.parent)
                 return False
         else:
             self._move_aside()
@@ -135,7 +145,7 @@ class RunState:
             save_atomically(content, self.path, previous=self.previous)
 
     def _resume(self, trainer: Engine, *, finished_is_error: bool) -> bool:
-        path, content = self._read()
+        path, content = _of_first_process(self._read)
         progress, states = content.get("progress"), content.get("parts")
         if not isinstance(progress, dict) or not isinstance(states, dict) or set(states) != set(self.parts):
             raise InvalidTableError(f"{path}: expected the state of a run with the parts {sorted(self.parts)}")
@@ -143,8 +153,9 @@ class RunState:
         epoch, planned, asked = progress["epoch"], progress["max_epochs"], trainer.state.max_epochs or 0
         if planned != asked and not self._extends(states, progress, asked):
             raise InvalidTableError(
-                f"{path} holds a run planned for {planned} epochs, but {asked} are asked for; its learning-rate "
-                "schedule would no longer fit: give the same number, or start a new run"
+                f"{path} holds a run planned for {counted(planned, 'epoch')}, but {asked} are asked for: with its "
+                "learning-rate schedule, all earlier rates would have been others. Give the same number of epochs, or "
+                "start a new run from these weights with --resume False --weights (docs/reference/bundles.md)"
             )
         # a run that early stopping ended has finished, too
         if epoch >= asked or (progress.get("ended") and planned == asked):
@@ -190,8 +201,8 @@ class RunState:
 
     def _extends(self, states: Mapping[str, Any], progress: Mapping[str, Any], asked: int) -> bool:
         """Whether more epochs may follow: the rates of those done are what they were in the longer plan."""
-        fits = getattr(self.parts.get("lr_scheduler"), "extends", None)
-        return asked > progress["max_epochs"] and fits is not None and bool(fits(states["lr_scheduler"]))
+        schedule = self.parts.get("lr_scheduler")
+        return asked > progress["max_epochs"] and extends(schedule, states["lr_scheduler"])
 
     def _share_buffers(self) -> None:
         # The state is that of the first process. Batch statistics differ between processes, so all begin an epoch with
@@ -219,6 +230,17 @@ class RunState:
     def _remove_previous(self) -> None:
         if idist.get_rank() == 0:
             self.previous.unlink(missing_ok=True)
+            release(self.path.parent)
+
+
+def _of_first_process(read: Callable[[], Result]) -> Result:
+    """What a function returns in the first process, in all of them; only that one calls it."""
+    if idist.get_world_size() == 1:
+        return read()
+    box: list[Any] = [read() if idist.get_rank() == 0 else None]
+    torch.distributed.broadcast_object_list(box)
+    result: Result = box[0]
+    return result
 
 
 def _mapping(path: Path) -> dict[str, Any]:

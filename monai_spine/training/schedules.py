@@ -1,9 +1,7 @@
 """Learning rates over a training: courses with a warm-up, torch's one-cycle, and the handler that moves them on."""
 
-from __future__ import annotations
-
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sized
 from typing import Any
 
 from ignite.engine import Engine, Events
@@ -28,17 +26,17 @@ class Schedule:
     ----------
     optimizer
         Its rates are the highest ones.
-    kind
+    course
         ``constant``; ``cosine``, down to ``final`` times the rate; ``exponential``, the same in a straight line on a
         logarithmic axis; ``step``, times ``factor`` after every ``every`` epochs; ``one_cycle``, up for 30 % of the
         training and down (Smith 2018, arXiv:1708.07120; rates only); ``plateau``, times ``factor`` whenever the
         validation's figure has not become better for more than ``every`` epochs.
     epochs, steps
-        Epochs of the training, and steps of an epoch.
+        Epochs of the training, and steps of an epoch, or the data loader whose length they are.
     warmup
         Epochs in which the rate grows from 0, before the course begins; may be a fraction.
     final, factor, every
-        See ``kind``.
+        See ``course``.
 
     Raises
     ------
@@ -46,31 +44,31 @@ class Schedule:
         If the course is not known or a number out of its range.
     """
 
-    KINDS = ("constant", "cosine", "exponential", "step", "one_cycle", "plateau")
+    COURSES = ("constant", "cosine", "exponential", "step", "one_cycle", "plateau")
 
     def __init__(
         self,
         optimizer: Optimizer,
         *,
-        kind: str,
+        course: str,
         epochs: int,
-        steps: int,
+        steps: int | Sized,
         warmup: float = 0.0,
         final: float = 0.01,
         factor: float = 0.1,
         every: int = 5,
     ) -> None:
-        if kind not in self.KINDS:
-            raise InvalidOptionError(f"expected a schedule among {', '.join(self.KINDS)}, but found {kind!r}")
+        if course not in self.COURSES:
+            raise InvalidOptionError(f"expected a schedule among {', '.join(self.COURSES)}, but found {course!r}")
         if not 0 <= warmup <= epochs or not 0 < final <= 1 or not 0 < factor < 1 or every < 1:
             raise InvalidOptionError(
                 f"expected a warm-up from 0 to {epochs} epochs, final from 0 to 1, factor between 0 and 1 and every "
                 f"from 1, but found {warmup}, {final}, {factor} and {every}"
             )
-        self.optimizer, self.kind = optimizer, kind
-        self.steps, self.final, self.factor, self.every = steps, final, factor, every
-        self.warmup = round(warmup * steps)
-        self.total = max(1, epochs * steps - self.warmup)
+        self.optimizer, self.course = optimizer, course
+        self.steps, self.final, self.factor, self.every = _count(steps), final, factor, every
+        self.warmup = round(warmup * self.steps)
+        self.total = max(1, epochs * self.steps - self.warmup)
         self.rates = [float(group["lr"]) for group in optimizer.param_groups]
         self._done, self._plateau, self._best, self._bad = 0, 1.0, -math.inf, 0
         self._set()
@@ -79,7 +77,7 @@ class Schedule:
         """The rate of a step, counted from 0, as a share of the highest."""
         if step < self.warmup:
             return (step + 1) / self.warmup  # a first rate of 0 would waste the step
-        return self._courses[self.kind](min(1.0, (step - self.warmup) / self.total))
+        return self._courses[self.course](min(1.0, (step - self.warmup) / self.total))
 
     def step(self) -> None:
         """Move on after a step of the optimizer."""
@@ -88,7 +86,7 @@ class Schedule:
 
     def validated(self, figure: float) -> None:
         """Take a validation's figure, of which more is better; only a plateau uses it."""
-        if self.kind != "plateau" or self._done < self.warmup or math.isnan(figure):
+        if self.course != "plateau" or self._done < self.warmup or math.isnan(figure):
             return
         if figure > self._best + _BETTER:
             self._best, self._bad = figure, 0
@@ -122,11 +120,11 @@ class Schedule:
         That is so of the courses that do not depend on the number of epochs. ``cosine``, ``exponential`` and
         ``one_cycle`` end with the training: with more epochs, all of their rates would have been others.
         """
-        return self.kind in _WITHOUT_END and state["rates"] == self.rates and state.get("course") == self._course()
+        return self.course in _WITHOUT_END and state["rates"] == self.rates and state.get("course") == self._course()
 
     def _course(self) -> dict[str, Any]:
         """What the rates depend on, but for the number of epochs."""
-        names = ("kind", "steps", "warmup", "factor", "every")
+        names = ("course", "steps", "warmup", "factor", "every")
         return {name: getattr(self, name) for name in names}
 
     @property
@@ -159,15 +157,27 @@ class OneCycle(OneCycleLR):
     optimizer
         Its groups' rates are the highest ones.
     epochs, steps
-        Epochs of the training, and steps of an epoch.
+        Epochs of the training, and steps of an epoch, or the data loader whose length they are.
     rise
         Share of the training until the highest rate, with at most three decimals.
     """
 
-    def __init__(self, optimizer: Optimizer, *, epochs: int, steps: int, rise: float) -> None:
+    def __init__(self, optimizer: Optimizer, *, epochs: int, steps: int | Sized, rise: float) -> None:
         # .2001, not .2: OneCycleLR divides by zero where its share of the steps is exactly one step (5 steps of .2)
         highest = [group["lr"] for group in optimizer.param_groups]
-        super().__init__(optimizer, max_lr=highest, total_steps=epochs * steps, pct_start=round(rise + 1e-4, 4))
+        total = epochs * _count(steps)
+        super().__init__(optimizer, max_lr=highest, total_steps=total, pct_start=round(rise + 1e-4, 4))
+
+
+def extends(schedule: object, state: Mapping[str, Any]) -> bool:
+    """Whether a run whose schedule has this state may go on to more epochs than it was planned for.
+
+    That is so if the rates of the epochs done are what they would have been in the longer run. `ReduceLROnPlateau` is
+    one of torch's schedules for which it is; one-cycle and cosine schedules end with the training.
+    """
+    if isinstance(schedule, Schedule):
+        return schedule.extends(state)
+    return isinstance(schedule, ReduceLROnPlateau)
 
 
 class LearningRate:
@@ -202,6 +212,10 @@ class LearningRate:
             self.schedule.validated(figure)
         elif isinstance(self.schedule, ReduceLROnPlateau):
             self.schedule.step(figure)
+
+
+def _count(steps: int | Sized) -> int:
+    return steps if isinstance(steps, int) else len(steps)
 
 
 def _between(start: float, end: float, done: float) -> float:

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
+import ignite.distributed as idist
 import torch
 from ignite.engine import Engine, Events
 from ignite.handlers import ProgressBar
 from torch.optim import Optimizer
 
+from monai_spine.bundle.model_description import description_path, write_description
+from monai_spine.bundle.options import RunSettings
 from monai_spine.training.best_model import BestModel
-from monai_spine.training.reseed_each_epoch import ReseedEachEpoch
+from monai_spine.training.epoch_start import ReseedEachEpoch
 from monai_spine.training.run_state import RunState, Stateful
-from monai_spine.training.tensorboard.log import TensorBoard
+from monai_spine.training.tensorboard.log import HyperParameters, TensorBoard
 from monai_spine.training.weight_average import WeightAverage
 
 
@@ -52,6 +57,8 @@ class TrainingRun:
         The run's log.
     average
         Moving average of the weights, if there is one.
+    shown_metrics
+        The validation's figures that TensorBoard's HPARAMS page shows beside the settings; none for no such page.
     listeners
         Further handlers of both engines, attached after ``best_model``; None is skipped.
     trainer_handlers
@@ -65,7 +72,9 @@ class TrainingRun:
     seed
         Of the random numbers of each epoch; each process draws its own.
     settings
-        What the result depends on; see `RunState`.
+        What the result depends on, for `RunState`, and the description that is written beside the weights.
+    described
+        A dataclass whose fields are the described settings, in place of those that ``settings`` holds.
     rates_each_epoch
         Whether to log learning rates once an epoch, in place of once an iteration.
     progress
@@ -83,12 +92,14 @@ class TrainingRun:
         best_model: BestModel,
         tensorboard: TensorBoard,
         average: WeightAverage | None = None,
+        shown_metrics: Sequence[str] = (),
         listeners: Sequence[Listener | None] = (),
         trainer_handlers: Sequence[Handler] = (),
         keep: Sequence[str] = (),
         resume: bool | str = False,
         seed: int = 0,
-        settings: Mapping[str, str] | None = None,
+        settings: RunSettings | None = None,
+        described: Any = None,
         rates_each_epoch: bool = False,
         progress: bool = False,
     ) -> None:
@@ -107,14 +118,25 @@ class TrainingRun:
         }
         if average is not None and average.active:
             parts["ema_network"] = average.ema_model
+        self.shown_metrics, self.shown = list(shown_metrics), (settings or RunSettings()).shown
+        settings = settings or RunSettings()
+        self.description = settings.description
+        if described is not None:
+            self.description = replace(self.description, settings=dataclasses.asdict(described))
         folder = Path(best_model.path).parent
-        files = [str(best_model.path), *(str(folder / name) for name in keep)]
-        self.state = RunState(parts=parts, folder=folder, keep=files, settings=settings)
+        files = [best_model.path, description_path(best_model.path), *(folder / name for name in keep)]
+        self.state = RunState(parts=parts, folder=folder, keep=[str(file) for file in files], settings=settings.result)
 
     def attach(self) -> None:
         """Attach everything but the run's state."""
         self.reseeding.attach(self.trainer)
         self.best_model.attach(self.evaluator, self.trainer)  # first: listeners ask it whether an epoch was the best
+        if self.shown_metrics:
+            shown = {**self.shown, "epochs": self.trainer.state.max_epochs}
+            page = HyperParameters(
+                writer=self.tensorboard, settings=shown, metrics=self.shown_metrics, best_model=self.best_model
+            )
+            page.attach(self.evaluator, self.trainer)
         for listener in self.listeners:
             listener.attach(self.evaluator, self.trainer)
         for handler in self.trainer_handlers:
@@ -128,6 +150,8 @@ class TrainingRun:
         """Train, unless the run has finished; errors are those of `RunState.attach` and of the engines."""
         # first: it moves an earlier run's files out of the way
         if self.state.attach(self.trainer, resume=self.resume):
+            if idist.get_rank() == 0:
+                write_description(self.best_model.path, self.description)
             self.attach()
             self.trainer.run()
         self.tensorboard.close()

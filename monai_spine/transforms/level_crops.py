@@ -1,6 +1,4 @@
-"""The transform that cuts the crops of the five disc levels out of a study, for networks that grade levels."""
-
-from __future__ import annotations
+"""The transforms that cut the crops of the five levels out of a study, and join them for networks that grade levels."""
 
 import logging
 from collections.abc import Hashable, Mapping, Sequence
@@ -15,9 +13,8 @@ from monai_spine.crops.augmentation import NO_AUGMENTATION, Augmentation
 from monai_spine.crops.cache import CropCache
 from monai_spine.crops.pose import Pose
 from monai_spine.crops.stack import StackCache
-from monai_spine.crops.study import StudyCrops, StudyStacks, open_study
-from monai_spine.crops.study_images import STUDY_IMAGES, StudyImages
-from monai_spine.crops.view import DEFAULT_VIEWS, View
+from monai_spine.crops.study import STUDY_IMAGES, StudyCrops, StudyImages, StudyStacks, open_study
+from monai_spine.crops.view import ABSENT, DEFAULT_VIEWS, View
 from monai_spine.errors import InvalidOptionError
 from monai_spine.spine import MISSING, TARGETS, Condition, Level, SeriesType
 
@@ -34,7 +31,7 @@ class LevelCropsd(Randomizable, MapTransform):
     Expects a record of `monai_spine.data.datalist`: lists of NIfTI paths under the series types, ``points`` in RAS mm
     by the findings' names, marked or located (`monai_spine.levels.located_records`), and ``label`` ``(25,)``; any of
     them may be absent. A record of `predict` shares its opened volumes and its crops with other transforms
-    (`monai_spine.crops.study_images`). For each view ``NAME``, and for the record, it sets
+    (`monai_spine.crops.study`). For each view ``NAME``, and for the record, it sets
 
     - ``NAME``: float32 ``(5, slices, rows, columns)``, levels from L1/L2 to L5/S1, grey values from 0 to 1;
     - ``NAME_mask``: bool ``(5, slices)``, False where no slice lies within 5 mm or the plane's middle is outside the
@@ -173,3 +170,49 @@ _FLIPPED_CONDITIONS = [list(Condition).index(condition.flipped) for condition in
 
 def _flipped(label: torch.Tensor, points: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     return label[:, _FLIPPED_CONDITIONS], points[:, _FLIPPED_CONDITIONS] * torch.tensor([-1.0, 1.0, 1.0])
+
+
+class LevelStackd(MapTransform):
+    """Concatenate the slices of all views of a level.
+
+    Expects what `LevelCropsd` leaves: for each view ``NAME`` ``(5, slices, rows, columns)`` and ``NAME_mask``
+    ``(5, slices)``, and ``label`` ``(5, 5)`` of levels and conditions. Sets ``image``, float32 ``(5, slices of all
+    views, rows, columns)`` with `ABSENT` in every pixel of a slice that no stack shows, and ``label``, int64 ``(25,)``
+    in the order of `FINDINGS`. The views themselves are removed from the record.
+
+    Parameters
+    ----------
+    views
+        In the order in which the network takes them.
+    conditions
+        Names of the conditions whose labels count; labels of other conditions become `MISSING`. None for all.
+
+    Raises
+    ------
+    InvalidOptionError
+        If the views differ in rows or columns, or a condition is unknown.
+    """
+
+    def __init__(self, *, views: Sequence[View], conditions: Sequence[str] | None = None) -> None:
+        super().__init__([view.name for view in views])
+        sizes = {view.pixels for view in views}
+        if len(sizes) != 1:
+            raise InvalidOptionError(f"expected views of one size in pixels, but found {sorted(sizes)}")
+        known = [condition.value for condition in Condition]
+        if conditions is not None and not set(conditions) <= set(known):
+            raise InvalidOptionError(f"expected conditions out of {known}, but found {list(conditions)}")
+        self.left_out = [n for n, name in enumerate(known) if conditions is not None and name not in conditions]
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        """Join the crops of a study."""
+        record = dict(data)
+        stacks = []
+        for name in self.keys:
+            crops, mask = torch.as_tensor(record.pop(name)), torch.as_tensor(record.pop(f"{name}_mask"))
+            stacks.append(torch.where(mask[:, :, None, None], crops.clamp(0.0, 1.0), torch.tensor(ABSENT)))
+        record["image"] = torch.cat(stacks, dim=1)
+        if "label" in record:
+            table = torch.as_tensor(record["label"]).clone()
+            table[:, self.left_out] = MISSING
+            record["label"] = table.T.flatten()
+        return record

@@ -2,7 +2,7 @@
 
 Preprocessing of whole-study networks. MONAI's own transforms read, turn, scale and resample each stack; a bundle's
 config names them. This module adds what MONAI has not: `StudyGridd` merges the stacks of a study, `AverageDownd`
-prevents aliasing, `SliceChannelsd` turns slices into channels.
+prevents aliasing, `SliceChannelsd` turns slices into channels, and `RandLateralFlipd` is the only flip.
 """
 
 from __future__ import annotations
@@ -15,15 +15,21 @@ import numpy as np
 import torch
 from monai.config import KeysCollection
 from monai.data import MetaTensor
-from monai.transforms import Compose, MapTransform, Randomizable, RandomizableTrait, apply_transform
+from monai.transforms import (
+    Compose,
+    MapTransform,
+    Randomizable,
+    RandomizableTrait,
+    RandomizableTransform,
+    apply_transform,
+)
 from monai.utils import ImageMetaKey, MetaKeys
 from torch.nn.functional import avg_pool3d
 
-from monai_spine.bundle.errors import chain
-from monai_spine.data.volume import affine_of, open_volume
-from monai_spine.errors import InvalidOptionError, InvalidVolumeError, SpineError
+from monai_spine.data.volume import affine_of, open_unpacked
+from monai_spine.errors import InvalidOptionError, InvalidVolumeError, SpineError, chain
 from monai_spine.geometry import Array, centre, grid_affine, spacing
-from monai_spine.spine import SeriesType
+from monai_spine.spine import FLIPPED, SeriesType
 
 _ANCHORS = (SeriesType.SAGITTAL_T2, SeriesType.SAGITTAL_T1, SeriesType.AXIAL_T2)
 """Series types whose middle is the grid's middle, the first that the study has."""
@@ -102,9 +108,10 @@ class StudyGridd(MapTransform):
         return {**data, "image": MetaTensor(torch.cat([intensity, covered]), affine=grid.affine)}
 
     def _grid(self, data: Mapping[Hashable, Any]) -> MetaTensor:
-        """An empty image on the study's grid; all headers are checked."""
+        """An empty image on the study's grid; all files are checked to their ends, which MONAI's readers do not do."""
         opened = {
-            series_type: [open_volume(path) for path in data.get(series_type.value, ())] for series_type in self.series
+            series_type: [open_unpacked(path) for path in data.get(series_type.value, ())]
+            for series_type in self.series
         }
         for series_type in _ANCHORS:
             if opened.get(series_type):
@@ -239,3 +246,26 @@ class SliceChannelsd(MapTransform):
             else:
                 record[key] = image.flatten(0, 1)
         return record
+
+
+class RandLateralFlipd(RandomizableTransform, MapTransform):
+    """Flip a study along the patient's left-right axis with probability ``prob``, and its 25 labels with it.
+
+    Expects ``image`` ``(channels, R, A, S)``, whose first spatial axis is the patient's left-right axis, and ``label``
+    ``(25,)`` in the order of `monai_spine.spine.FINDINGS`: a left finding becomes the right one of its level.
+    """
+
+    def __init__(self, *, prob: float = 0.5) -> None:
+        RandomizableTransform.__init__(self, prob)
+        MapTransform.__init__(self, keys=("image", "label"))
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        """Draw, and flip or not."""
+        self.randomize(None)
+        return flipped(data) if self._do_transform else dict(data)
+
+
+def flipped(data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+    """The record with ``image`` and ``label`` flipped left to right."""
+    image, label = torch.flip(data["image"], dims=(1,)), data["label"][list(FLIPPED)]
+    return {**data, "image": image, "label": label}

@@ -16,7 +16,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from monai_spine.bundle.errors import explanation
 from monai_spine.images.data.datalist import Task
-from monai_spine.images.network.model_description import read_description
+from monai_spine.images.network.model_description import read_classifier
 from tests.bundles.runs import ROOT, command, stop
 from tests.monai_spine.images.pictures import write_dataset
 
@@ -107,10 +107,10 @@ def test_training_leaves_weights_their_description_and_figures(trained: dict[Tas
     root = trained[Task.MULTICLASS]
     assert {"model.pt", "model.json", "latest.pt"} <= {file.name for file in (root / "models").iterdir()}
     said = json.loads((root / "models/model.json").read_text())
-    assert said["classes"] == ["first", "second", "third"]
+    assert said["settings"]["classes"] == ["first", "second", "third"]
     (folder,) = (root / "eval" / "tensorboard").iterdir()
     tags = set(EventAccumulator(str(folder)).Reload().Tags()["scalars"])
-    assert {"train_loss", "balanced_accuracy", "accuracy", "lr/group_0"} <= tags
+    assert {"loss/training", "score/balanced_accuracy", "auc/mean", "lr/backbone", "lr/head"} <= tags
 
 
 @pytest.mark.slow
@@ -132,7 +132,7 @@ def test_training_leaves_figures_to_look_at(task: Task, trained: dict[Task, Path
 
 @pytest.mark.slow
 def test_thresholds_of_several_labels_lie_beside_the_weights(trained: dict[Task, Path]) -> None:
-    classes = json.loads((trained[Task.MULTILABEL] / "models/model.json").read_text())["classes"]
+    classes = json.loads((trained[Task.MULTILABEL] / "models/model.json").read_text())["settings"]["classes"]
     held = json.loads((trained[Task.MULTILABEL] / "models/thresholds.json").read_text())["thresholds"]
     assert list(held) == classes
     assert all(0 <= value <= 1 for value in held.values())
@@ -212,7 +212,7 @@ def test_the_trained_network_is_loaded_and_exported(task: Task, trained: dict[Ta
     for name in ("configs", "LICENSE"):
         (folder / name).symlink_to(BUNDLE / name)
     (folder / "models").symlink_to(trained[task] / "models")
-    described = read_description(trained[task] / "models/model.pt")
+    described = read_classifier(trained[task] / "models/model.pt")
     shape = {"backbone": described.backbone, "pixels": described.pixels, "classes": len(described.classes)}
     where = {"name": "image_classifier", "bundle_dir": str(tmp_path), "source": "github"}
     network = load(**where, workflow_type="inference", net_override=shape).eval()

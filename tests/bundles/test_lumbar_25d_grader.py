@@ -14,6 +14,7 @@ from monai.bundle import create_workflow, load
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 
+from monai_spine.bundle.errors import explanation
 from monai_spine.spine import FINDINGS, TARGETS, Level, SeriesType, Side
 from tests.bundles.runs import ROOT, command, stop
 from tests.cohorts import write_cohort, write_volume
@@ -67,10 +68,10 @@ def trained(tmp_path_factory: pytest.TempPathFactory, data: Path) -> Path:
 
 @pytest.mark.slow
 def test_training_leaves_weights_state_figures_and_pictures(trained: Path) -> None:
-    assert {file.name for file in (trained / "models").iterdir()} == {"model.pt", "latest.pt"}
+    assert {file.name for file in (trained / "models").iterdir()} == {"model.pt", "model.json", "latest.pt"}
     (folder,) = (trained / "eval" / "tensorboard").iterdir()
     events = EventAccumulator(str(folder)).Reload()
-    assert {"train_loss", "score", "score_of_prior", "score_spinal", "lr/group_0"} <= set(events.Tags()["scalars"])
+    assert {"loss/training", "score/score", "score/of_prior", "lr/head", "lr/backbone"} <= set(events.Tags()["scalars"])
     assert {"best/0", "worst/0", "confusion"} <= set(events.Tags()["images"])
     curves = set(events.PluginTagToContent("pr_curves"))
     assert {"severe/spinal_canal_stenosis", "moderate_or_worse/left_subarticular_stenosis"} <= curves
@@ -117,23 +118,33 @@ def test_training_goes_on_without_what_cannot_be_used(
     assert (tmp_path / "models" / "model.pt").is_file()
     said = "".join(capfd.readouterr())
     assert said.count("axial.nii.gz") == 1
-    assert f"studies without any volume: {bare['study_id']}" in said
+    assert f"without any volume: {bare['study_id']}" in said
 
 
 @pytest.mark.slow
 def test_evaluation_and_inference_say_the_same_of_a_study(trained: Path, data: Path, tmp_path: Path) -> None:
     where = {"bundle_root": str(trained), "dataset_dir": str(data)}
-    run("train", "evaluate", run_id="evaluation", **where, output_dir=str(tmp_path / "a"), **SMALL)
+    run("train", "evaluate", run_id="evaluation", **where, output_dir=str(tmp_path / "a"), batch_size=2)
     metrics = json.loads((tmp_path / "a" / "metrics.json").read_text())
     best = torch.load(trained / "models/latest.pt", weights_only=True)["parts"]["best_model"]["best"]
     assert metrics["score"] == pytest.approx(best, abs=1e-5)
     assert (tmp_path / "a" / "confusion.png").is_file()
     where = {"bundle_root": str(trained), "dataset_dir": str(data / "datalist.json"), "section": "training"}
-    run("inference", run_id="inference", **where, output_dir=str(tmp_path / "b"), **NETWORK)
+    run("inference", run_id="inference", **where, output_dir=str(tmp_path / "b"))  # the weights bring their settings
     one = pd.read_csv(tmp_path / "a" / "predictions.csv", index_col=0)
     other = pd.read_csv(tmp_path / "b" / "predictions.csv", index_col=0)
     assert len(other) == 6 * len(TARGETS)
     assert np.allclose(one, other.loc[one.index], atol=2e-3)  # the cache of training has 8 bits
+
+
+@pytest.mark.slow
+def test_weights_are_not_used_with_other_settings_than_they_were_trained_with(trained: Path, data: Path) -> None:
+    where = {"bundle_root": str(trained), "dataset_dir": str(data)}
+    for names, run_id in ((("train", "evaluate"), "evaluation"), (("inference",), "inference")):
+        with pytest.raises(RuntimeError) as caught:
+            run(*names, run_id=run_id, **where, pixels=[48, 48])
+        expected = "model.pt was trained with pixels = [32, 32], but [48, 48] is asked for"
+        assert expected in str(explanation(caught.value))
 
 
 def test_training_and_inference_share_what_makes_the_answer() -> None:
@@ -168,7 +179,7 @@ def test_two_processes_train_as_one(tmp_path: Path, data: Path) -> None:
 def losses(root: Path) -> list[float]:
     """Of each step of a training."""
     (folder,) = (root / "eval" / "tensorboard").iterdir()
-    return [event.value for event in EventAccumulator(str(folder)).Reload().Scalars("train_loss")]
+    return [event.value for event in EventAccumulator(str(folder)).Reload().Scalars("loss/training")]
 
 
 @pytest.mark.slow
@@ -181,7 +192,7 @@ def test_every_preset_trains(preset: Path, data: Path, tmp_path: Path) -> None:
     records = "$datalist.read_datalist(@datalist)[:3]"
     names = ("train", f"presets/{preset.stem}")
     run(*names, run_id="training", records=records, **where, **changes)
-    assert {file.name for file in (tmp_path / "models").iterdir()} == {"latest.pt", "model.pt"}
+    assert {file.name for file in (tmp_path / "models").iterdir()} == {"latest.pt", "model.json", "model.pt"}
 
 
 @pytest.mark.parametrize(("name", "kind"), [("train", "train"), ("inference", "infer")])

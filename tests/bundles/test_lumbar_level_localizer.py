@@ -67,11 +67,11 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.slow
 def test_training_leaves_weights_state_and_figures(trained: Path) -> None:
-    assert {file.name for file in (trained / "models").iterdir()} == {"model.pt", "latest.pt"}
+    assert {file.name for file in (trained / "models").iterdir()} == {"latest.pt", "model.json", "model.pt"}
     (folder,) = (trained / "eval" / "tensorboard").iterdir()
     events = EventAccumulator(str(folder)).Reload()
-    assert {"train_loss", "missed", "missed_canal", "invented_foramen", "lr/group_0"} <= set(events.Tags()["scalars"])
-    assert len(events.Scalars("missed")) == 2
+    assert {"loss/training", "score/missed", "score/invented_foramen", "lr/all"} <= set(events.Tags()["scalars"])
+    assert len(events.Scalars("score/missed")) == 2
 
 
 @pytest.mark.slow

@@ -66,11 +66,11 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.slow
 def test_training_leaves_weights_state_and_figures(trained: Path) -> None:
-    assert {file.name for file in (trained / "models").iterdir()} == {"model.pt", "latest.pt"}
+    assert {file.name for file in (trained / "models").iterdir()} == {"latest.pt", "model.json", "model.pt"}
     (folder,) = (trained / "eval" / "tensorboard").iterdir()
     events = EventAccumulator(str(folder)).Reload()
-    assert {"train_loss", "error", "far", "unsure", "lr/group_0"} <= set(events.Tags()["scalars"])
-    assert len(events.Scalars("error")) == 2
+    assert {"loss/training", "score/error", "score/far", "lr/all"} <= set(events.Tags()["scalars"])
+    assert len(events.Scalars("score/error")) == 2
 
 
 @pytest.mark.slow

@@ -12,10 +12,10 @@ from data_prep.check.codes import Code as CheckCode
 from data_prep.collection import coverage_table, quality
 from data_prep.collection.codes import Code
 from data_prep.dicom.refusals import Reason
-from data_prep.dicom.tables import FileRow, ManifestRow
+from data_prep.dicom.tables import FileRow, ManifestRow, RefusedRow
 from data_prep.rsna2024 import datalist as rsna
 from data_prep.study_table import series_rows
-from monai_spine.levels import files
+from monai_spine.levels import files, marked
 from monai_spine.levels.recesses import planes
 from monai_spine.levels.sagittal.chain import Flag
 from monai_spine.prediction import evidence, outcomes
@@ -32,6 +32,7 @@ COLUMNS = {
     "`points.csv` of `monai-spine locate`": files.COLUMNS,
     "`manifest.csv` of `data_prep convert` and `data_prep rsna`": [field.name for field in fields(ManifestRow)],
     "`files.csv` of `data_prep convert` and `data_prep rsna`": [field.name for field in fields(FileRow)],
+    "`refused.csv` of `data_prep convert`": [field.name for field in fields(RefusedRow)],
     "`coverage.csv` of `data_prep rsna` and `data_prep study-table`": coverage_table.COLUMNS,
     "`quality.csv` of `data_prep rsna` and `data_prep study-table`": quality.COLUMNS,
     "`points.csv` of `data_prep rsna`": rsna.POINT_COLUMNS,
@@ -54,7 +55,7 @@ def test_columns_of_tables_are_those_that_the_code_writes_in_this_order(heading:
 
 def test_keys_of_findings_json_are_those_that_the_code_writes_in_this_order() -> None:
     record = {"study_id": "1", "points": {}, **{series_type.value: () for series_type in SeriesType}}
-    content = study_findings(record, np.full((25, 3), 1 / 3), about={"models": [], "volumes": {}})
+    content = study_findings(record, np.full((25, 3), 1 / 3), about={"models": [], "folder": ".", "volumes": {}})
     heading = "`<study>/findings.json`"
     assert documented(FORMATS, heading, "key") == list(content)
     assert documented(FORMATS, heading, "key of a finding") == list(content["findings"][0])
@@ -63,7 +64,7 @@ def test_keys_of_findings_json_are_those_that_the_code_writes_in_this_order() ->
 def test_flags_of_findings_are_those_that_the_code_sets() -> None:
     missing = [f"missing_{series_type.value}" for series_type in SeriesType]
     own = [evidence.NOT_COVERED, evidence.SUBSTITUTE, *missing]
-    flags = {*own, *(flag.value for flag in Flag), planes.PROJECTED}
+    flags = {*own, *(flag.value for flag in Flag), planes.PROJECTED, marked.MARKED}
     assert set(documented(FORMATS, "`<study>/findings.json`", "flag")) == flags
     points = documented(DOCS / "how-to" / "locate.md", "How sure it is", "flag")
     assert set(points) == flags - set(own)

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+import re
 import struct
 from pathlib import Path
 from typing import BinaryIO
+
+from pydicom.uid import UID
 
 from data_prep.dicom.frames import Pixels
 from data_prep.dicom.headers.codestream import precision
@@ -124,6 +127,9 @@ def _codestream_agrees(pixels: Pixels) -> bool:
 def pixel_data_problem(header: Header, pixels: Pixels) -> tuple[Reason, str] | None:
     """What is wrong with a file's pixel data as a whole; None if they are complete."""
     expected = pixels.frame_bytes * pixels.frames
+    if pixels.length is None and not UID(pixels.syntax).is_transfer_syntax:
+        named = pixels.syntax if re.fullmatch(r"[0-9.]{1,64}", pixels.syntax) else "its name is no UID"
+        return Reason.UNSUPPORTED, f"compressed pixel data in an unknown transfer syntax: {named}"
     if pixels.length is None and pixels.syntax in NATIVE:
         return Reason.UNREADABLE, "compressed pixel data under the transfer syntax of uncompressed ones"
     if pixels.length is None:

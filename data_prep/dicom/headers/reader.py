@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import math
+import re
 from collections.abc import Collection
 from dataclasses import replace
 
 from pydicom.uid import UID
 
 from data_prep.choices import MAX_BYTES
-from data_prep.dicom.frames import Contrast, FileHeader, Frame, Geometry, Identity, Pixels
+from data_prep.dicom.frames import Contrast, FileHeader, Frame, Geometry, Identity, Patient, Pixels
 from data_prep.dicom.headers import enhanced, identity, parameters, vendors
 from data_prep.dicom.headers.elements import Elements, Header, read_elements
 from data_prep.dicom.headers.pixel_module import own_reader, pixel_data_problem, pixel_module
@@ -28,11 +30,14 @@ _STANDARD_TAGS = (
     0x00080008,  # ImageType
     0x00080016,  # SOPClassUID
     0x00080018,  # SOPInstanceUID
+    0x00080020,  # StudyDate
     0x00080022,  # AcquisitionDate
     0x00080032,  # AcquisitionTime
     0x0008002A,  # AcquisitionDateTime
+    0x00080030,  # StudyTime
     0x0008103E,  # SeriesDescription
     0x00089208,  # ComplexImageComponent
+    0x00100040,  # PatientSex
     0x00180081,  # EchoTime
     0x00180082,  # InversionTime
     0x00180086,  # EchoNumbers
@@ -69,8 +74,20 @@ _STANDARD_TAGS = (
     0x52009230,  # PerFrameFunctionalGroupsSequence
 )
 
+_EXAMINATION = (0x00080020, 0x00080030, 0x00080050, 0x00200010)
+"""StudyDate, StudyTime, AccessionNumber, StudyID: equal in all images of a study."""
+
 TAGS = frozenset({*_STANDARD_TAGS, *vendors.TAGS, *parameters.TAGS, *identity.TAGS})
 """Everything that is read of a header; the parsers skip all other elements."""
+
+
+_DUMMY = re.compile(
+    r"anon\w*(\W\w*)?|unknown|none|null|removed|deleted|de-?identified|no[ _^-]?name|n/?a|x{2,}|0+|-+|patient|subject|",
+    re.IGNORECASE,
+)
+"""What anonymisers write into the PatientID or the name of everybody: it says nothing about who it is."""
+
+_DECIMAL = re.compile(r"[+-]?[0-9]*(?:\.([0-9]*))?(?:[eE]([+-]?[0-9]{1,3}))?")
 
 
 def read_header(source: Source, *, max_bytes: int = MAX_BYTES) -> FileHeader:
@@ -170,13 +187,28 @@ def _identity(elements: Elements) -> Identity:
         series_number=elements.integer(0x00200011),
         frame_of_reference=elements.text(0x00200052),
         description=parameters.description(elements),
-        patient=_digest(elements.data(0x00100020)),
+        patient=_patient(elements),
+        examination=_digest(*(elements.data(tag) for tag in _EXAMINATION)),
     )
 
 
-def _digest(value: bytes) -> str:
-    """A digest that keeps two patients apart without storing who they are."""
-    return hashlib.blake2b(value.strip(b" \0"), digest_size=8).hexdigest()
+def _patient(elements: Elements) -> Patient:
+    # Names are compared by their letters alone: one station writes "Doe^Jane", another one "DOE^JANE^^".
+    name = re.sub(r"[^\w]+", "^", identity.decoded(elements.data(0x00100010), elements.texts(0x00080005)).upper())
+    number = elements.data(0x00100020)
+    return Patient(
+        number="" if _DUMMY.fullmatch(number.decode("latin-1").strip(" \0")) else _digest(number),
+        name="" if _DUMMY.fullmatch(name.strip("^")) else _digest(name.strip("^").encode()),
+        birth_date=_digest(elements.data(0x00100030)),
+        sex=_digest(elements.data(0x00100040).upper()),
+    )
+
+
+@functools.lru_cache(maxsize=256)
+def _digest(*values: bytes) -> str:
+    """A digest that keeps two patients apart without storing who they are; empty if no value is there."""
+    plain = [value.strip(b" \0") for value in values]
+    return hashlib.blake2b(b"\\".join(plain), digest_size=8).hexdigest() if any(plain) else ""
 
 
 def _contrast(elements: Elements) -> Contrast:
@@ -214,7 +246,13 @@ def _acquisition_time(elements: Elements) -> str | None:
 
 def _geometry(elements: Elements) -> Geometry | None:
     values = elements.numbers(0x00200037), elements.numbers(0x00200032), elements.numbers(0x00280030)
-    return Geometry(*values) if all(values) else None
+    return Geometry(*values, decimals=_decimals(elements.texts(0x00200032))) if all(values) else None
+
+
+def _decimals(numbers: tuple[str, ...]) -> int:
+    """How many digits the most exact of some decimal strings has behind the point."""
+    found = [_DECIMAL.fullmatch(text) for text in numbers]
+    return max((len(match[1] or "") - int(match[2] or 0) for match in found if match), default=0)
 
 
 def _checked(frame: Frame, problem: tuple[Reason, str] | None) -> Frame:

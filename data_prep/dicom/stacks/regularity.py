@@ -6,6 +6,7 @@ All functions take frames of one orientation. Positions are LPS mm.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +22,11 @@ tolerance stays below the 0.05 mm that are promised for the corners of the writt
 
 SHEAR_TOLERANCE = 1e-3
 """Shift within the plane per millimetre of slice distance that rounding the cosines to three decimals can cause."""
+
+ROUNDED_DECIMALS = 1
+"""Positions that are written with so few decimals are rounded, if there is an even grid that they are rounded from. The
+grid that fits them best by least squares is then taken. Whole millimetres are too coarse to show whether a stack is
+even."""
 
 STATION_MM = 5.0
 """Stations (two scans on the same slice planes with different fields of view, as of a whole spine) are further apart
@@ -105,6 +111,82 @@ def _is_slab_gap(frames: Sequence[Frame], cut: int, gap: float, usual: float) ->
     if abs(steps - round(steps)) * usual > 2 * POSITION_TOLERANCE_MM:
         return steps > 1.5
     return steps > 2.5 and abs(frames[cut].number - frames[cut - 1].number) == 1
+
+
+@dataclass(frozen=True)
+class EvenGrid:
+    """The places of the slices of an even stack: ``origin`` + k × ``step``, LPS mm.
+
+    ``tolerance`` is how far from it a slice may lie, mm; ``detail`` says how far one does, where positions are rounded.
+    """
+
+    origin: Array
+    step: Array
+    tolerance: float = POSITION_TOLERANCE_MM
+    detail: str = ""
+
+
+def even_grid(frames: Sequence[Frame]) -> EvenGrid:
+    """The grid of frames sorted by position.
+
+    It leads from the first to the last position as they are. Only where positions of `ROUNDED_DECIMALS` do not lie on
+    that grid, it is fitted to all of them by least squares.
+
+    Raises
+    ------
+    Refused
+        As `step`.
+    """
+    try:
+        return EvenGrid(positions(frames)[0], step(frames))
+    except Refused as refusal:
+        fitted = _fitted_grid(frames) if refusal.reason in {Reason.UNEVEN_SPACING, Reason.SHEARED} else None
+        if fitted is None:
+            raise
+        return fitted
+
+
+def _fitted_grid(frames: Sequence[Frame]) -> EvenGrid | None:
+    """The grid that fits rounded positions best; None if rounding does not explain how far they are off it."""
+    decimals = max((frame.geometry.decimals or 0) for frame in frames if frame.geometry is not None)
+    if decimals != ROUNDED_DECIMALS or any(frame.geometry.decimals is None for frame in frames if frame.geometry):
+        return None
+    unit = 10.0**-decimals
+    places, k = positions(frames), np.arange(len(frames), dtype=np.float64)
+    (origin, grid_step), *_ = np.linalg.lstsq(np.column_stack([np.ones_like(k), k]), places, rcond=None)
+    off = np.linalg.norm(places - (origin + k[:, None] * grid_step), axis=1)
+    normal = frames[0].geometry.normal if frames[0].geometry else np.zeros(3)
+    extent = float(grid_step @ normal) * (len(frames) - 1)
+    drift = float(np.linalg.norm(grid_step - (grid_step @ normal) * normal)) * (len(frames) - 1)
+    if drift > max(unit, SHEAR_TOLERANCE * extent) or not all(_is_rounded_line(axis, unit) for axis in places.T):
+        return None
+    detail = f"positions are rounded to {unit:g} mm: the even grid that fits them best is up to {off.max():.3f} mm off"
+    return EvenGrid(origin, grid_step, float(off.max()) + 1e-3, detail)
+
+
+def _is_rounded_line(values: Array, unit: float) -> bool:
+    """Whether values are those of an even grid, each rounded to a unit: a line passes all within half a unit."""
+    from scipy.optimize import linprog
+
+    k, ones = np.arange(len(values), dtype=np.float64), np.ones(len(values))
+    above, below = np.column_stack([-ones, -k, -ones]), np.column_stack([ones, k, -ones])
+    line = linprog([0, 0, 1], np.vstack([above, below]), np.concatenate([-values, values]), bounds=[(None, None)] * 3)
+    return bool(line.success and line.fun < unit / 2)
+
+
+def is_one_even_stack(frames: Sequence[Frame]) -> bool:
+    """Whether frames of one orientation are proven to be one stack: even, and InstanceNumbers follow the positions."""
+    ordered = [frames[n] for n in np.argsort(coordinates(frames)[:, 0], kind="stable")]
+    if len(ordered) < MIN_SLICES or any(frame.instance is None or frame.index is not None for frame in ordered):
+        return False
+    counted = np.diff([frame.number for frame in ordered])
+    if counted[0] == 0 or np.any(counted != counted[0]):
+        return False
+    try:
+        even_grid(ordered)
+    except Refused:
+        return False
+    return True
 
 
 def step(frames: Sequence[Frame]) -> Array:

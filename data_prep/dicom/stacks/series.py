@@ -7,12 +7,13 @@ removed; an image at the same position with other pixels is a slice of a further
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import replace
 
 from data_prep.dicom.frames import Frame
 from data_prep.dicom.pixels import checksum
 from data_prep.dicom.refusals import Reason, Refused
+from data_prep.dicom.stacks.regularity import MIN_SLICES
 from data_prep.dicom.stacks.splitting import Stack, split
 
 
@@ -120,7 +121,54 @@ def stacks_of(frames: Sequence[Frame]) -> list[Stack]:
         joined = _joined(frames)
         if joined is not None:
             return [joined]
-    return [stack for series in sorted(by_series) for stack in split(by_series[series])]
+    return [stack for series in sorted(by_series) for stack in _stacks_of_series(by_series[series])]
+
+
+_SEQUENCE = ("RepetitionTime", "EchoTime", "InversionTime", "FlipAngle", "SliceThickness", "ScanningSequence")
+
+_SERIES_KEYS: tuple[tuple[str, Callable[[Frame], Hashable]], ...] = (
+    ("SeriesNumber", lambda frame: frame.identity.series_number),
+    ("SeriesDescription", lambda frame: frame.identity.description),
+    ("SeriesNumber and SeriesDescription", lambda frame: (frame.identity.series_number, frame.identity.description)),
+    ("sequence parameters", lambda frame: tuple(str(dict(frame.parameters).get(name)) for name in _SEQUENCE)),
+)
+"""What tells series apart where an anonymiser gave one SeriesInstanceUID to several, or removed it."""
+
+
+def _stacks_of_series(frames: list[Frame]) -> list[Stack]:
+    """Stacks of the frames of one SeriesInstanceUID.
+
+    Frames that are even stacks as a whole need no other proof. If they are not, and a further element divides them such
+    that fewer are refused, or no volumes over time are made of different series, it shows that the UID is of several.
+    """
+    best = split(frames)
+    if not _doubtful(best):
+        return best
+    for name, key in _SERIES_KEYS:
+        parts: dict[Hashable, list[Frame]] = defaultdict(list)
+        for frame in frames:
+            parts[key(frame)].append(frame)
+        if len(parts) < 2 or max(map(len, parts.values())) < MIN_SLICES:
+            continue
+        uid = "one SeriesInstanceUID" if frames[0].identity.series else "no SeriesInstanceUID"
+        note = f"{uid} for {len(parts)} series, told apart by {name}"
+        stacks = [_noted(stack, note) for part in parts.values() for stack in split(part)]
+        if _doubtful(stacks) < _doubtful(best):
+            best = sorted(stacks, key=lambda stack: (min(frame.number for frame in stack.frames), stack.first.path))
+    return best
+
+
+def _doubtful(stacks: Sequence[Stack]) -> int:
+    """How many frames are refused for what their neighbours are, or are in volumes over time."""
+    return sum(
+        len(stack.frames)
+        for stack in stacks
+        if stack.is_4d or (stack.reason is not None and stack.reason is not stack.first.reason)
+    )
+
+
+def _noted(stack: Stack, note: str) -> Stack:
+    return replace(stack, detail="; ".join(filter(None, (note, stack.detail))))
 
 
 def _joined(frames: Sequence[Frame]) -> Stack | None:

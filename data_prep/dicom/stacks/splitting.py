@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from data_prep.dicom.frames import Frame
 from data_prep.dicom.refusals import Reason, Refused
-from data_prep.dicom.stacks import placement, regularity, repeated_positions
+from data_prep.dicom.stacks import parallel_groups, placement, regularity, repeated_positions
 from data_prep.dicom.stacks.regularity import MIN_SLICES
 from monai_spine.geometry import Plane, plane_of_normal
 
@@ -38,10 +38,17 @@ BETWEEN_DEGREES = 60.0
 """A slice less than this from two planes lies between them. Stacks angled to the discs fan out from one to the next, so
 that a strongly curved spine has planes 75° apart too, but with others between them."""
 
+MEANINGFUL_TYPES = 3
+"""The first values of ImageType tell original from derived images, and magnitude from phase. Others may be marks."""
+
+ECHO_JITTER = 0.005
+"""Echo times that differ by a smaller share are one: some scanners write what they measured. The echoes of a sequence
+with several are further apart."""
+
 OUTNUMBERED = 5
 """A stack with this many times the images of all groups that cross it is a scan; they are its reference images."""
 
-_IRREGULAR = {Reason.UNEVEN_SPACING, Reason.SHEARED, Reason.MISSING_SLICE}
+_IRREGULAR = {Reason.UNEVEN_SPACING, Reason.SHEARED, Reason.MISSING_SLICE, Reason.AMBIGUOUS_VOLUMES}
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,12 +62,15 @@ class Stack:
         column direction). A refused stack has all frames in one tuple, by position where they have one.
     affine
         ``(4, 4)`` from ``(column, row, slice)`` to RAS mm; None when refused.
+    corner_mm
+        How far the affine may put a slice's corner from where the slice's own header puts it, mm.
     """
 
     volumes: tuple[tuple[Frame, ...], ...]
     affine: npt.NDArray[np.float64] | None = None
     reason: Reason | None = None
     detail: str = ""
+    corner_mm: float = placement.CORNER_TOLERANCE_MM
 
     @property
     def frames(self) -> tuple[Frame, ...]:
@@ -99,7 +109,13 @@ def split(frames: Sequence[Frame]) -> list[Stack]:
     unusable = [frame for frame in ordered if _is_unusable(frame)]
     usable = [frame for frame in ordered if not _is_unusable(frame)]
     stacks = [_refused(group, group[0].reason, group[0].detail) for group in _by(lambda frame: frame.reason, unusable)]
-    return sorted(stacks + _split_usable(usable), key=_order)
+    return sorted(map(_with_notes, stacks + _split_usable(usable)), key=_order)
+
+
+def _with_notes(stack: Stack) -> Stack:
+    """The stack; its detail says first what the notes of its frames say."""
+    notes = dict.fromkeys(frame.note for frame in stack.frames if frame.note)
+    return replace(stack, detail="; ".join(filter(None, (*notes, stack.detail)))) if notes else stack
 
 
 def _is_unusable(frame: Frame) -> bool:
@@ -128,9 +144,10 @@ def _by(key: Callable[[Frame], Key], frames: Iterable[Frame]) -> list[list[Frame
 def _split_usable(frames: list[Frame]) -> list[Stack]:
     groups = [
         group
-        for alike in _by(_contrast_and_matrix, frames)
-        for grid in _same_grid(alike)
-        for group in _same_frame_of_reference(grid)
+        for alike in _by(lambda frame: (look(frame), frame.identity.patient), frames)
+        for grid in same_grid(alike)
+        for image in _same_contrast(grid)
+        for group in _same_frame_of_reference(image)
     ]
     scout_groups, detail = find_scout(groups)
     stacks = [_refused(group, Reason.LOCALIZER, detail) for group in scout_groups]
@@ -138,12 +155,41 @@ def _split_usable(frames: list[Frame]) -> list[Stack]:
     return stacks + [_name_mixture(stack, frames) for group in others for stack in _stacks_of_grid(group)]
 
 
-def _contrast_and_matrix(frame: Frame) -> tuple[Hashable, ...]:
-    """What is equal in all frames of a volume apart from their geometry."""
-    return frame.contrast, frame.identity.patient, frame.pixels.rows, frame.pixels.columns
+def look(frame: Frame) -> tuple[Hashable, ...]:
+    """What is equal in all frames of a volume apart from their geometry, whatever marks a scanner or filter left."""
+    contrast = replace(frame.contrast, image_type=frame.contrast.image_type[:MEANINGFUL_TYPES], echo_time=None)
+    return contrast, frame.pixels.rows, frame.pixels.columns
 
 
-def _same_grid(frames: list[Frame]) -> list[list[Frame]]:
+def _same_contrast(frames: list[Frame]) -> list[list[Frame]]:
+    """Frames that `look` alike and share a grid, grouped by the whole contrast.
+
+    They stay together where they differ only in the marks behind the third value of ImageType (a filter's, for some of
+    the slices), or by less than `ECHO_JITTER` in their echo times, and position and number prove them to be one stack.
+    """
+    groups = []
+    for near in _near_echoes(frames):
+        parts = _by(lambda frame: frame.contrast, near)
+        if len(parts) > 1 and regularity.is_one_even_stack(near):
+            note = f"{_differing(near)} differ between slices that are one stack by position and number"
+            parts = [[frame.noted(note) for frame in near]]
+        groups += parts
+    return groups
+
+
+def _near_echoes(frames: list[Frame]) -> list[list[Frame]]:
+    times = np.array([-1.0 if frame.contrast.echo_time is None else frame.contrast.echo_time for frame in frames])
+    labels = regularity.clusters(times, ECHO_JITTER * float(times.max()) if times.max() > 0 else 0.0)
+    return [[frame for frame, own in zip(frames, labels, strict=True) if own == label] for label in np.unique(labels)]
+
+
+def _differing(frames: Sequence[Frame]) -> str:
+    types = len({frame.contrast.image_type for frame in frames}) > 1
+    echoes = len({frame.contrast.echo_time for frame in frames}) > 1
+    return " and ".join(["the last values of ImageType"] * types + ["echo times"] * echoes)
+
+
+def same_grid(frames: list[Frame]) -> list[list[Frame]]:
     """Frames of one matrix size grouped by orientation (all six cosines) and pixel spacing, within `SAME_CORNER_MM`."""
     groups: list[list[Frame]] = []
     leaders: list[npt.NDArray[np.float64]] = []
@@ -218,12 +264,23 @@ def _stacks_of_station(frames: list[Frame]) -> list[Stack]:
     try:
         groups = repeated_positions.arrange(frames)
     except Refused as refusal:
-        return [_refused(_by_position(frames), refusal.reason, refusal.detail)]
-    stacks = [stack for group in groups for stack in _stacks_of_volumes(group)]
+        stacks = [_refused(_by_position(frames), refusal.reason, refusal.detail)]
+    else:
+        stacks = [stack for group in groups for stack in _stacks_of_volumes(group)]
     if any(stack.reason in _IRREGULAR for stack in stacks):
         moved = repeated_positions.moved(frames)
-        return [_checked([volume]) for volume in moved] or stacks
+        return [_checked([volume]) for volume in moved] or _parallel_groups(frames) or stacks
     return stacks
+
+
+def _parallel_groups(frames: list[Frame]) -> list[Stack]:
+    """Stacks of one angle that touch or overlap, as `parallel_groups.divided` finds them; none if one is not even."""
+    for name, groups in parallel_groups.divided(frames):
+        note = f"one of {len(groups)} parallel groups of slices, told apart by {name}"
+        stacks = [_checked([[frame.noted(note) for frame in group]]) for group in groups]
+        if not any(stack.reason for stack in stacks):
+            return stacks
+    return []
 
 
 def _stacks_of_volumes(group: list[list[Frame]]) -> list[Stack]:
@@ -243,27 +300,34 @@ def _checked(group: list[list[Frame]]) -> Stack:
         numbers = ", ".join(str(frame.number) for frame in truncated[:5])
         return _refused(frames, Reason.TRUNCATED, f"slice {numbers}: {truncated[0].detail}")
     try:
-        step = regularity.step(group[0])
+        grid = regularity.even_grid(group[0])
     except Refused as refusal:
         return _refused(frames, refusal.reason, refusal.detail)
-    affine = placement.affine(group, step)
+    affine = placement.affine(group, grid.step, grid.origin)
     error, frame = placement.worst_corner(affine, group)
-    if error > placement.CORNER_TOLERANCE_MM:
+    allowed = max(placement.CORNER_TOLERANCE_MM, grid.tolerance)
+    if error > allowed:
         detail = f"one affine for all slices would put a corner of slice {frame.number} {error:.3f} mm off"
         return _refused(frames, Reason.MIXED_ORIENTATION, detail)
-    return _without_shear(Stack(tuple(tuple(volume) for volume in group), affine))
+    stack = _without_shear(Stack(tuple(tuple(volume) for volume in group), affine, corner_mm=allowed))
+    return replace(stack, detail="; ".join(filter(None, (grid.detail, stack.detail))))
 
 
 def _without_shear(stack: Stack) -> Stack:
-    """The stack, refused if a qform, which cannot hold shear, would be too far off."""
+    """The stack, refused if a qform, which cannot hold shear, would be too far off; ``detail`` says how far it is."""
     assert stack.affine is not None
-    rigid = placement.rigid(stack.affine, stack.shape)
-    error, frame = placement.worst_corner(rigid, stack.volumes)
-    if error > placement.RIGID_TOLERANCE_MM:
+    error, frame = placement.worst_corner(placement.rigid(stack.affine, stack.shape), stack.volumes)
+    beyond = stack.corner_mm - placement.CORNER_TOLERANCE_MM  # more than 0 where positions are rounded
+    noted = placement.CORNER_TOLERANCE_MM + (stack.corner_mm if beyond else 0.0)
+    if error > placement.RIGID_TOLERANCE_MM + beyond:
         detail = f"without shear, a corner of slice {frame.number} would lie {error:.3f} mm off"
         return _refused(stack.frames, Reason.SHEARED, detail)
-    if error > placement.CORNER_TOLERANCE_MM:
+    if error > noted:
         detail = f"cosines of few decimals: the qform, which can hold no shear, is {error:.3f} mm off"
+        return replace(stack, detail=detail)
+    error, _ = placement.worst_corner(placement.qform(stack.affine, stack.shape), stack.volumes)
+    if error > noted:
+        detail = f"turned by almost 180 degrees: the qform, of 32-bit numbers, is up to {error:.3f} mm off"
         return replace(stack, detail=detail)
     return stack
 
@@ -296,11 +360,18 @@ def _name_mixture(stack: Stack, frames: list[Frame]) -> Stack:
 
 
 def _small_turn(frame: Frame, frames: list[Frame]) -> float:
-    """Degrees between a frame and the nearest other orientation, if below `NEARLY_PARALLEL_DEGREES`; else 0."""
+    """Degrees between a frame and the nearest other orientation, if below `NEARLY_PARALLEL_DEGREES`; else 0.
+
+    What moves no corner by more than `SAME_CORNER_MM` is no turn.
+    """
     others = np.array([_cosines(other) for other in frames if other.contrast == frame.contrast])
-    degrees = np.degrees(np.linalg.norm((others - _cosines(frame)).reshape(-1, 2, 3), axis=2).max(axis=1))
-    nearest = degrees[degrees > 0]
-    return float(nearest.min()) if nearest.size and nearest.min() < NEARLY_PARALLEL_DEGREES else 0.0
+    apart = (others - _cosines(frame)).reshape(-1, 2, 3)
+    lengths = np.linalg.norm(_grid_vectors(frame).reshape(2, 3), axis=1)
+    turned = apart[np.abs(apart * lengths[:, None]).max(axis=(1, 2)) > SAME_CORNER_MM]
+    if not turned.size:
+        return 0.0
+    nearest = float(np.degrees(np.linalg.norm(turned, axis=2).max(axis=1)).min())
+    return nearest if nearest < NEARLY_PARALLEL_DEGREES else 0.0
 
 
 def _cosines(frame: Frame) -> npt.NDArray[np.float64]:

@@ -1,7 +1,5 @@
 """What a comparison needs to know of the items that every candidate predicts, whether studies or images."""
 
-from __future__ import annotations
-
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from pathlib import Path

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any
 
 from monai_spine.bundle.run import Settings, training_configs
 from monai_spine.errors import InvalidOptionError
+from monai_spine.files import read_json
 
 _PLAIN = "default"
 _FORBIDDEN = set('\\:*?"<>|')
@@ -32,7 +32,7 @@ class Part:
             return dict(self.settings)[name]
         # The last file wins, as in MONAI's parser.
         for path in reversed(self.configs):
-            content = json.loads(path.read_text(encoding="utf-8"))
+            content = read_json(path)
             if name in content:
                 return content[name]
         return None
@@ -44,6 +44,22 @@ class Candidate:
 
     name: str
     parts: tuple[Part, ...]
+
+
+def chosen_candidates(
+    bundle: Path, names: str | None, backbone_names: str | None, overrides: Sequence[Path], settings: Settings
+) -> list[Candidate]:
+    """Candidates from texts such as ``a,b,c``: either from presets, or from backbones.
+
+    Raises `InvalidOptionError` if both are given or neither is, or as `presets` and `backbones` do.
+    """
+    if (names is None) == (backbone_names is None):
+        raise InvalidOptionError("expected either --presets or --backbones")
+    if names is None:
+        return backbones(bundle, overrides, (backbone_names or "").split(","), settings)
+    if overrides:
+        raise InvalidOptionError("with --presets, join presets as a+b instead of giving --preset")
+    return presets(bundle, names.split(","), settings)
 
 
 def presets(bundle: Path, texts: Sequence[str], settings: Settings = ()) -> list[Candidate]:
@@ -119,6 +135,6 @@ def _check_names(candidates: Sequence[Candidate]) -> None:
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         raise InvalidOptionError(f"expected each candidate once, but found {', '.join(twice)} several times")
-    odd = [name for name in names if set(name) & _FORBIDDEN or name in {".", ".."}]
-    if odd:
-        raise InvalidOptionError(f"a candidate's name is the name of its folder, but {odd[0]!r} cannot be one")
+    unusable = [name for name in names if set(name) & _FORBIDDEN or name in {".", ".."}]
+    if unusable:
+        raise InvalidOptionError(f"a candidate's name is the name of its folder, but {unusable[0]!r} cannot be one")

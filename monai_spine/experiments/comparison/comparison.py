@@ -1,21 +1,22 @@
 """The whole comparison: candidate by candidate, with a table, a picture and a JSON file; it can be resumed."""
 
-from __future__ import annotations
-
-import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from monai_spine.bundle.run import Report
-from monai_spine.errors import ExitCode, InvalidOptionError, InvalidTableError, MissingInputError, SpineError
+from monai_spine.errors import ExitCode, InvalidOptionError, MissingInputError, SpineError
+from monai_spine.experiments import fold_run
 from monai_spine.experiments.comparison.assessment import Assessment
 from monai_spine.experiments.comparison.candidate import Candidate, Part
+from monai_spine.experiments.comparison.epoch_cost import measure_epoch
 from monai_spine.experiments.comparison.report import Row, costs, to_csv, to_text, write_picture
-from monai_spine.experiments.comparison.training import TrainingJob, epoch_records, evaluate, measure_epoch, train
-from monai_spine.experiments.fold_run import prefixed, read_state
-from monai_spine.files import write_text
+from monai_spine.experiments.fold_run import FoldRun, prefixed, read_state
+from monai_spine.files import read_json, write_json, write_text
+
+OWN = (*fold_run.OWN, "epochs")
+"""Configuration entries that a comparison sets itself."""
 
 
 @dataclass(frozen=True)
@@ -54,11 +55,8 @@ def assessment_of(datalist: Path, folds: Sequence[int], test: Path | None, floor
     """
     if not datalist.is_file():
         raise MissingInputError(f"expected a datalist, but there is no file {datalist}")
-    try:
-        has_images = "classes" in json.loads(datalist.read_text(encoding="utf-8"))
-    except (ValueError, TypeError) as err:
-        raise InvalidTableError(f"{datalist} is not JSON: {err}") from err
-    if not has_images:
+    content = read_json(datalist)
+    if not isinstance(content, dict) or "classes" not in content:
         from monai_spine.experiments.comparison.study_assessment import StudyAssessment
 
         return StudyAssessment(datalist, folds, test, floor)
@@ -85,11 +83,13 @@ def compare(plan: Plan, candidates: Sequence[Candidate], out: Path, report: Repo
     for number, candidate in enumerate(candidates, start=1):
         report_own = prefixed(report, f"[{number}/{len(candidates)}] {candidate.name}: ")
         try:
-            predicted = {
+            runs = {
                 fold: _run_fold(plan, candidate, fold, out / candidate.name, report_own) for fold in assessment.folds
             }
-            predictions[candidate.name] = assessment.predictions(predicted)
-            records = [epoch_records(path.parent.parent) for parts in predicted.values() for _, path in parts]
+            predictions[candidate.name] = assessment.predictions(
+                {fold: [(part, run.predictions) for part, run in parts] for fold, parts in runs.items()}
+            )
+            records = [run.records for parts in runs.values() for _, run in parts]
             costs_of[candidate.name] = costs(records, len(candidate.parts))
         except SpineError as error:
             reasons[candidate.name] = str(error)
@@ -109,37 +109,38 @@ def compare(plan: Plan, candidates: Sequence[Candidate], out: Path, report: Repo
     return Comparison(rows, to_text(rows, assessment.key, assessment.shown))
 
 
-def _run_fold(plan: Plan, candidate: Candidate, fold: int, root: Path, report: Report) -> list[tuple[Part, Path]]:
-    """Train and evaluate a candidate's networks on one fold; each network with its predictions."""
-    predicted = []
-    cache = root.parent / "cache"
+def _run_fold(plan: Plan, candidate: Candidate, fold: int, root: Path, report: Report) -> list[tuple[Part, FoldRun]]:
+    """Train and evaluate a candidate's networks on one fold."""
+    runs = []
     for part in candidate.parts:
-        job = TrainingJob(part, plan.datalist, fold, plan.bundle, plan.assessment.evaluated())
         folder = root / (part.name if len(candidate.parts) > 1 else "") / f"fold_{fold}"
-        epochs = _epochs(plan, job, folder, len(candidate.parts), report)
-        train(job, folder, epochs, cache, report)
-        predicted.append((part, evaluate(job, folder, epochs, cache)))
-    return predicted
+        cache = root.parent / "cache" if part.entry("cache_dir") is not None else None
+        run = FoldRun(part.configs, part.settings, plan.bundle, plan.datalist, fold, folder, cache=cache)
+        epochs = _epochs(plan, run, part, len(candidate.parts), report)
+        run = replace(run, epochs=epochs, evaluated=plan.assessment.evaluated())
+        run.train(report)
+        run.evaluate()
+        runs.append((part, run))
+    return runs
 
 
-def _epochs(plan: Plan, job: TrainingJob, root: Path, networks: int, report: Report) -> int | None:
+def _epochs(plan: Plan, run: FoldRun, part: Part, networks: int, report: Report) -> int | None:
     """How many epochs to train a network. The number is measured once and saved, so that a resumed run has the same."""
     if plan.minutes is None:
         return plan.epochs
     # A candidate of several networks gets no more time than one of a single network.
     minutes = plan.minutes / (networks * len(plan.assessment.folds))
-    path = root / "budget.json"
+    path = run.root / "budget.json"
     state = read_state(path)
-    fingerprint = job.fingerprint(None)
-    if state.get("fingerprint") == fingerprint and state.get("minutes") == minutes:
+    if state.get("fingerprint") == run.fingerprint and state.get("minutes") == minutes:
         return int(state["epochs"])
     report("measures an epoch")
-    cost = measure_epoch(job, root / "probe")
-    sizes = plan.assessment.sizes(job.fold)
+    cost = measure_epoch(run, part.entry("batch_size"))
+    sizes = plan.assessment.sizes(run.fold)
     seconds, epochs = cost.epoch(*sizes), cost.epochs(minutes, *sizes)
     report(f"an epoch costs {seconds:.1f} s, so {epochs} for {minutes:g} minutes")
-    content = {"fingerprint": fingerprint, "minutes": minutes, "epochs": epochs, "epoch_seconds": round(seconds, 2)}
-    write_text(path, json.dumps({**content, **cost.as_dict()}, indent=2) + "\n")
+    content = {"fingerprint": run.fingerprint, "minutes": minutes, "epochs": epochs, "epoch_seconds": round(seconds, 2)}
+    write_json(path, {**content, **cost.as_dict()})
     return epochs
 
 
@@ -162,6 +163,6 @@ def _write(out: Path, rows: Sequence[Row], plan: Plan) -> None:
         **assessment.context(),
         "candidates": [row.as_dict() for row in rows],
     }
-    write_text(out / "comparison.json", json.dumps(content, indent=2, allow_nan=False) + "\n")
+    write_json(out / "comparison.json", content)
     if any(not row.reason for row in rows):
         write_picture(out / "comparison.png", rows, assessment.key, assessment.title, assessment.lines())

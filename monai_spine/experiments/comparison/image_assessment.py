@@ -1,7 +1,5 @@
 """Assessment of image classifiers: balanced accuracy, or mean AUC where an image may have several labels."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,11 +9,11 @@ import numpy as np
 
 from monai_spine.errors import InvalidTableError, listed
 from monai_spine.experiments.comparison.assessment import Assessment, Predicted, check_unseen
-from monai_spine.images.data.datalist import UNKNOWN, Record, Task, read_image_datalist, split_folds
+from monai_spine.images.data.datalist import UNKNOWN, Record, Task, read_image_datalist
 from monai_spine.images.evaluation.decision_thresholds import thresholds_beside
 from monai_spine.images.evaluation.figures import Classified, class_figures, overall_figures
 from monai_spine.scoring.competition import Floats
-from monai_spine.scoring.resampling import difference, estimate, patient_counts
+from monai_spine.scoring.patient_resampling import difference, estimate, patient_counts
 from monai_spine.scoring.submission import read_table
 
 
@@ -35,7 +33,7 @@ class ImageAssessment(Assessment):
         self.folder = datalist.parent
         images = read_image_datalist(datalist)
         self.classes, self.task = images.classes, images.task
-        self.sides = {fold: split_folds(images.training, fold) for fold in folds}
+        self.sides = {fold: images.split(fold) for fold in folds}
         other = read_image_datalist(test) if test else images
         if other.classes != self.classes:
             raise InvalidTableError(f"{test}: expected the classes {self.classes}, but found {other.classes}")

@@ -1,7 +1,5 @@
 """The comparison as a table and as a picture: the figures of each candidate, and what it cost."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field

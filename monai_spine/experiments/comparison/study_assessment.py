@@ -1,7 +1,5 @@
 """Assessment of graders: the competition's score with its interval, beside the prior's score and the floor."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,10 +12,16 @@ from monai_spine.experiments.comparison.assessment import Assessment, Predicted,
 from monai_spine.experiments.comparison.candidate import Part
 from monai_spine.experiments.fold_run import labels_of
 from monai_spine.scoring.competition import JEFFREYS, Floats, competition_score, level_prior
-from monai_spine.scoring.resampling import Estimate, difference, patient_counts, score_estimate, score_replicates
+from monai_spine.scoring.patient_resampling import (
+    Estimate,
+    difference,
+    patient_counts,
+    score_estimate,
+    score_replicates,
+)
 from monai_spine.scoring.submission import Labels, read_predictions
-from monai_spine.spine import FINDINGS, MISSING, Condition
-from monai_spine.tables.floor import read_floor, share_of_way
+from monai_spine.spine import MISSING, Condition, columns_of
+from monai_spine.tables.score_report import read_floor, share_of_way
 
 
 class StudyAssessment(Assessment):
@@ -120,7 +124,7 @@ class StudyAssessment(Assessment):
             if joined is None or not conditions:
                 joined = probabilities
                 continue
-            own = [n for n, finding in enumerate(FINDINGS) if finding.condition in map(Condition, conditions)]
+            own = [n for condition in conditions for n in columns_of(Condition(condition))]
             joined[:, own] = probabilities[:, own]
         return np.asarray(joined)
 

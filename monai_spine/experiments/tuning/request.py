@@ -1,9 +1,6 @@
 """From a user's request, and the bundle's configuration before anything is trained, to a search and its results."""
 
-from __future__ import annotations
-
 import ast
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,12 +9,12 @@ from typing import Any
 from optuna.trial import FrozenTrial
 
 from monai_spine.bundle.run import Report, Settings, training_configs
-from monai_spine.errors import ExitCode, InvalidOptionError, MissingInputError, SpineError, listed
+from monai_spine.errors import ExitCode, InvalidOptionError, MissingInputError, SpineError, counted, listed
 from monai_spine.experiments.fold_run import digest
 from monai_spine.experiments.tuning.results import check_folder, write_results
-from monai_spine.experiments.tuning.search import Pruning, Search, reason
-from monai_spine.experiments.tuning.space import Space
+from monai_spine.experiments.tuning.search import OWN_DATABASE, PRUNERS, Search, TuningRequest, reason
 from monai_spine.experiments.tuning.storage import TrialStorage, finished
+from monai_spine.files import read_json
 
 _HIGHER = "best_model#higher_is_better"
 _LOWER = ("loss", "score", "brier", "ece", "error", "distance", "mm")
@@ -67,7 +64,7 @@ class Configuration:
         """All that differs from the bundle's ``train.json``: presets, and settings, which win."""
         merged: dict[str, Any] = {}
         for path in self.presets:
-            merged |= json.loads(path.read_text(encoding="utf-8"))
+            merged |= read_json(path)
         return {**merged, **self.settings}
 
 
@@ -94,33 +91,6 @@ def check_settings(settings: Settings, chosen: Sequence[str]) -> None:
         raise InvalidOptionError(f"{listed(both)}: both set and in the search space; remove it from one of them")
 
 
-_OWN_DATABASE = "study.db"
-
-
-@dataclass(frozen=True)
-class TuningRequest:
-    """What a user asks for."""
-
-    bundle: Path
-    datalist: Path
-    space: Space
-    trials: int
-    presets: tuple[Path, ...] = ()
-    settings: Settings = ()
-    storage: str | None = None
-    """A database's URL; None for a SQLite file in the folder of the results."""
-    study: str = "search"
-    """The name of the search in the database."""
-    metric: str | None = None
-    higher_is_better: bool | None = None
-    """``metric``, ``higher_is_better``: the figure of the validation; None for the one by which the bundle chooses its
-    weights."""
-    pruning: Pruning = Pruning.MEDIAN
-    fold: int = 0
-    """The fold that validates."""
-    seed: int = 0
-
-
 @dataclass(frozen=True)
 class TuningResult:
     """The best trial, and why others failed."""
@@ -140,7 +110,7 @@ class TuningResult:
         chosen = ", ".join(f"{name} {value}" for name, value in self.best.params.items())
         failed = f", {len(self.failed)} failed" if self.failed else ""
         best = f"best {self.metric} {self.best.value:.4f} in trial {self.best.number}"
-        return f"{self.trials} trials{failed}; {best}: {chosen}"
+        return f"{counted(self.trials, 'trial')}{failed}; {best}: {chosen}"
 
 
 def tune(request: TuningRequest, out: Path, report: Report) -> TuningResult:
@@ -158,28 +128,13 @@ def tune(request: TuningRequest, out: Path, report: Report) -> TuningResult:
     files = [request.bundle / "configs" / "train.json", *configuration.presets, request.datalist]
     fixed = (request.space.fingerprint, request.settings, metric, higher, request.fold, request.seed)
     storage = TrialStorage(
-        request.storage or f"sqlite:///{(out / _OWN_DATABASE).resolve()}",
+        request.storage or f"sqlite:///{(out / OWN_DATABASE).resolve()}",
         request.study,
         higher_is_better=higher,
-        pruner=request.pruning.pruner(),
+        pruner=PRUNERS[request.pruner](),
         fingerprint=digest(files, *fixed),
     )
-    search = Search(
-        bundle=request.bundle,
-        presets=request.presets,
-        settings=request.settings,
-        has_cache=configuration.has("cache_dir"),
-        datalist=request.datalist,
-        fold=request.fold,
-        metric=metric,
-        higher_is_better=higher,
-        space=request.space,
-        storage=storage,
-        out=out,
-        trials=request.trials,
-        storage_name=storage.shown if request.storage else _OWN_DATABASE,
-        seed=request.seed,
-    )
+    search = Search(request, metric, higher, configuration.has("cache_dir"), storage, out)
     check_folder(search)
     override = configuration.override()
     write_results(search, override)

@@ -1,21 +1,17 @@
 """Results of a search: the best configuration, a table of all trials, pictures, and TensorBoard's hyper-parameters."""
 
-from __future__ import annotations
-
-import json
 import math
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import optuna
-from matplotlib import colormaps
+from matplotlib import pyplot
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
-from optuna.distributions import CategoricalDistribution
 from optuna.trial import FrozenTrial, TrialState
 from torch.utils.tensorboard import SummaryWriter
 from torch.utils.tensorboard.summary import hparams
@@ -23,7 +19,7 @@ from torch.utils.tensorboard.summary import hparams
 from monai_spine.errors import InvalidOptionError
 from monai_spine.experiments.tuning.search import Search, reason
 from monai_spine.experiments.tuning.storage import finished
-from monai_spine.files import csv_text, write_figure, write_text
+from monai_spine.files import csv_text, read_json, whole_file, write_figure, write_json, write_text
 
 _COLUMNS = ("number", "state", "value", "epoch", "epochs", "minutes", "seed")
 _SUMMARY = "search.json"
@@ -50,15 +46,15 @@ def write_results(search: Search, override: Mapping[str, Any]) -> None:
     write_text(out / "trials.csv", _table(trials))
     done = finished(study)
     best = study.best_trial if done else None
-    write_text(out / _SUMMARY, json.dumps(_summary(search, best, trials), indent=2) + "\n")
+    write_json(out / _SUMMARY, _summary(search, best, trials))
     if best is None:
         return
-    write_text(out / "best.json", json.dumps({**override, **_chosen(search, best)}, indent=2) + "\n")
+    write_json(out / "best.json", {**override, **_chosen(search, best)})
     metric = search.metric
     write_history(out / "history.png", trials, metric, search.higher_is_better)
     if len(done) > 1:
         write_importances(out / "importances.png", importances(study), metric)
-        write_parallel(out / "parallel.png", trials, metric, search.higher_is_better)
+        write_parallel(out / "parallel.png", study, metric)
     for trial in trials:
         _write_hparams(out / "tensorboard", trial, metric)
 
@@ -71,7 +67,7 @@ def check_folder(search: Search) -> None:
     path = search.out / _SUMMARY
     if not path.is_file():
         return
-    earlier = json.loads(path.read_text(encoding="utf-8"))
+    earlier = read_json(path)
     own = {"study": search.storage.study.study_name, "storage": search.storage_name}
     if any(earlier.get(name) != value for name, value in own.items()):
         raise InvalidOptionError(
@@ -99,7 +95,7 @@ def importances(study: optuna.Study) -> dict[str, float]:
 def _chosen(search: Search, trial: FrozenTrial) -> dict[str, Any]:
     # The names of choices are stored, not their values: the space translates them back.
     fixed = optuna.trial.FixedTrial(dict(trial.params))
-    return search.space.suggest(fixed)  # type: ignore[arg-type]
+    return search.request.space.suggest(fixed)  # type: ignore[arg-type]
 
 
 def _summary(search: Search, best: FrozenTrial | None, trials: list[FrozenTrial]) -> dict[str, Any]:
@@ -111,7 +107,7 @@ def _summary(search: Search, best: FrozenTrial | None, trials: list[FrozenTrial]
         "storage": search.storage_name,
         "metric": search.metric,
         "direction": "maximize" if search.higher_is_better else "minimize",
-        "seed": search.seed,
+        "seed": search.request.seed,
         "trials": counts,
         "best": None if best is None else _best(best),
         "importances": importances(search.storage.study),
@@ -159,7 +155,6 @@ def _write_hparams(folder: Path, trial: FrozenTrial, metric: str) -> None:
 
 
 _FINISHED, _ENDED, _BEST = "#1f5fa8", "#c4c4c4", "#d98c2b"
-_MAP = "viridis"
 
 
 def write_history(path: Path, trials: Sequence[FrozenTrial], metric: str, higher_is_better: bool) -> None:
@@ -201,76 +196,16 @@ def write_importances(path: Path, importances: Mapping[str, float], metric: str)
     write_figure(path, figure)
 
 
-def write_parallel(path: Path, trials: Sequence[FrozenTrial], metric: str, higher_is_better: bool) -> None:
-    """A line for each trial that is done, through an axis for each parameter and the figure; better ones on top."""
-    done = sorted(_done(trials), key=_value, reverse=not higher_is_better)
-    names = [name for name in done[0].params if all(name in trial.params for trial in done)]
-    figure = Figure(figsize=(2.2 + 1.7 * (len(names) + 1), 4.8), layout="constrained", dpi=120)
-    axes = figure.subplots()
-    scales = [*(_Scale.of(name, done) for name in names), _Scale.of_figure(metric, done)]
-    colours = colormaps[_MAP](np.linspace(0, 1, len(done)))
-    for rank, trial in enumerate(done):
-        heights = [scale.height(trial) for scale in scales]
-        width = 2.2 if rank == len(done) - 1 else 1.1
-        axes.plot(range(len(scales)), heights, color=colours[rank], linewidth=width, alpha=0.85)
-    for x, scale in enumerate(scales):
-        axes.axvline(x, color="black", linewidth=0.8)
-        for height, text in scale.ticks():
-            axes.annotate(text, (x, height), (4, 0), textcoords="offset points", va="center", fontsize=8, bbox=_BOX)
-    axes.set_xticks(range(len(scales)), [scale.name for scale in scales], fontsize=9)
-    axes.tick_params(axis="x", length=0, pad=8)
-    axes.set_yticks([])
-    axes.set_xlim(-0.15, len(scales) - 0.5)
-    axes.spines[:].set_visible(False)
-    axes.set_title("brighter is better; the thick line is the best", fontsize=9, loc="left")
-    write_figure(path, figure)
-
-
-_BOX = {"boxstyle": "square,pad=0.1", "facecolor": "white", "edgecolor": "none", "alpha": 0.75}
-
-
-class _Scale:
-    """One vertical axis: from values to heights between 0 and 1."""
-
-    def __init__(self, name: str, values: Sequence[Any], *, log: bool = False, steps: Sequence[Any] = ()) -> None:
-        self.name = f"{name}\n(log)" if log else name
-        self.source = name
-        self.log, self.steps = log, list(steps)
-        numbers = [self._number(value) for value in values]
-        self.low, self.high = min(numbers), max(numbers)
-
-    @classmethod
-    def of(cls, name: str, trials: Sequence[FrozenTrial]) -> _Scale:
-        """The axis of a parameter."""
-        distribution = trials[0].distributions[name]
-        values = [trial.params[name] for trial in trials]
-        if isinstance(distribution, CategoricalDistribution):
-            return cls(name, values, steps=distribution.choices)
-        return cls(name, values, log=bool(getattr(distribution, "log", False)))
-
-    @classmethod
-    def of_figure(cls, metric: str, trials: Sequence[FrozenTrial]) -> _Scale:
-        """The axis of the figure."""
-        return cls(metric, [_value(trial) for trial in trials])
-
-    def height(self, trial: FrozenTrial) -> float:
-        """Where a trial's line crosses the axis."""
-        return self._height(self._number(trial.params.get(self.source, trial.value)))
-
-    def ticks(self) -> list[tuple[float, str]]:
-        """Heights and the texts there."""
-        if self.steps:
-            return [(self._height(n), str(step)) for n, step in enumerate(self.steps) if self.low <= n <= self.high]
-        numbers = np.linspace(self.low, self.high, 5) if self.high > self.low else np.array([self.low])
-        return [(self._height(n), f"{math.exp(n) if self.log else n:.3g}") for n in numbers]
-
-    def _number(self, value: Any) -> float:
-        if self.steps:
-            return float(self.steps.index(value))
-        return math.log(value) if self.log else float(value)
-
-    def _height(self, number: float) -> float:
-        return (number - self.low) / (self.high - self.low) if self.high > self.low else 0.5
+def write_parallel(path: Path, study: optuna.Study, metric: str) -> None:
+    """A line for each trial that is done, through an axis for the figure and one for each parameter."""
+    axes = optuna.visualization.matplotlib.plot_parallel_coordinate(study, target_name=metric)
+    figure = cast("Figure", axes.figure)
+    axes.set_title("darker is better", fontsize=9)
+    figure.set_size_inches(2.2 + 1.7 * len(figure.axes), 4.8)
+    with whole_file(path) as partial:
+        # Tight, because optuna turns the names of parameters, which would be cut.
+        figure.savefig(partial, format="png", dpi=120, bbox_inches="tight")
+    pyplot.close(figure)  # optuna opens figures through pyplot, which keeps them
 
 
 def _done(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:

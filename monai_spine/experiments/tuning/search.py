@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import math
 import shutil
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from enum import Enum
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +19,7 @@ from monai_spine.errors import InvalidOptionError, SpineError
 from monai_spine.experiments.fold_run import fold_settings, prefixed
 from monai_spine.experiments.tuning.space import Space
 from monai_spine.experiments.tuning.storage import REASON, TrialStorage, finished
-from monai_spine.files import write_text
+from monai_spine.files import write_json
 from monai_spine.training.run_record import read_record
 
 
@@ -49,9 +47,9 @@ def run_trial(
     # What an interrupted search left behind.
     shutil.rmtree(root, ignore_errors=True)
     chosen = root / "overrides.json"
-    write_text(chosen, json.dumps({**overrides, "seed": search.seed}, indent=2) + "\n")
+    write_json(chosen, {**overrides, "seed": search.request.seed})
     record = root / "epochs.jsonl"
-    configs = [*training_configs(search.bundle, search.presets), chosen, record_config(record)]
+    configs = [*training_configs(search.request.bundle, search.request.presets), chosen, record_config(record)]
     pruning = _Pruning(search, record, prune)
     try:
         run_step("training", configs, _settings(search, root), root / "log.txt", stop=pruning)
@@ -101,11 +99,17 @@ def _figure(search: Search, line: Mapping[str, Any]) -> float | None:
 
 
 def _settings(search: Search, root: Path) -> Settings:
-    settings = [*search.settings, *fold_settings(search.bundle, search.datalist, search.fold, root)]
+    settings = [
+        *search.request.settings,
+        *fold_settings(search.request.bundle, search.request.datalist, search.request.fold, root),
+    ]
     if search.has_cache:
         settings.append(("cache_dir", str((root.parent / "cache").resolve())))
     return tuple(settings)
 
+
+OWN_DATABASE = "study.db"
+"""The SQLite file in the folder of the results, where the user names no other database."""
 
 _STARTUP_TRIALS = 5
 """With fewer finished trials, their median is not reliable enough to end a trial."""
@@ -117,47 +121,61 @@ _MOST_FAILED = 3
 """If so many trials failed and no other is finished, the search ends."""
 
 
-class Pruning(str, Enum):
-    """Which trials are ended early."""
+PRUNERS: dict[str, Callable[[], optuna.pruners.BasePruner]] = {
+    "median": lambda: optuna.pruners.MedianPruner(n_startup_trials=_STARTUP_TRIALS, n_warmup_steps=_WARMUP_EPOCHS),
+    "hyperband": optuna.pruners.HyperbandPruner,
+    "none": optuna.pruners.NopPruner,
+}
+"""Optuna's pruners, which end trials early, by name."""
 
-    MEDIAN = "median"
-    HYPERBAND = "hyperband"
-    NONE = "none"
 
-    def pruner(self) -> optuna.pruners.BasePruner:
-        """Optuna's pruner of that name."""
-        if self is Pruning.MEDIAN:
-            return optuna.pruners.MedianPruner(n_startup_trials=_STARTUP_TRIALS, n_warmup_steps=_WARMUP_EPOCHS)
-        return optuna.pruners.HyperbandPruner() if self is Pruning.HYPERBAND else optuna.pruners.NopPruner()
+@dataclass(frozen=True)
+class TuningRequest:
+    """What a user asks for."""
+
+    bundle: Path
+    datalist: Path
+    space: Space
+    trials: int
+    """How many, on all machines together; interrupted ones do not count."""
+    presets: tuple[Path, ...] = ()
+    """Further configuration files of the bundle."""
+    settings: Settings = ()
+    """Configuration entries by name, with values as text."""
+    storage: str | None = None
+    """A database's URL; None for a SQLite file in the folder of the results."""
+    study: str = "search"
+    """The name of the search in the database."""
+    metric: str | None = None
+    higher_is_better: bool | None = None
+    """``metric``, ``higher_is_better``: the figure of the validation; None for the one by which the bundle chooses its
+    weights."""
+    pruner: str = "median"
+    """Which trials are ended early: a key of `PRUNERS`."""
+    fold: int = 0
+    """The fold that validates."""
+    seed: int = 0
+    """The seed of the trainings. With the same seed and the same figures, the same trials are proposed."""
 
 
 @dataclass(frozen=True)
 class Search:
     """What to search, and how."""
 
-    bundle: Path
-    presets: tuple[Path, ...]
-    """Further configuration files of the bundle."""
-    settings: Settings
-    """Configuration entries by name, with values as text."""
-    has_cache: bool
-    """Whether the bundle has a ``cache_dir``. Trials share it, because a cache's files are named by a digest of what
-    they were made with."""
-    datalist: Path
-    fold: int
-    """The fold that validates."""
+    request: TuningRequest
     metric: str
     """A figure of the validation."""
     higher_is_better: bool
-    space: Space
+    has_cache: bool
+    """Whether the bundle has a ``cache_dir``. Trials share it, because a cache's files are named by a digest of what
+    they were made with."""
     storage: TrialStorage
     out: Path
-    trials: int
-    """How many trials, on all machines together; interrupted ones do not count."""
-    storage_name: str
-    """How the results call the database."""
-    seed: int
-    """The seed of the trainings. With the same seed and the same figures, the same trials are proposed."""
+
+    @property
+    def storage_name(self) -> str:
+        """How the results call the database."""
+        return self.storage.shown if self.request.storage else OWN_DATABASE
 
     def run(self, report: Report, after_each: Callable[[], None]) -> None:
         """Work on the search until all trials are done.
@@ -168,7 +186,7 @@ class Search:
         for number in self.storage.release_interrupted():
             report(f"trial {number} was interrupted; another takes its place")
         # One trial at a time: other machines may have taken some in the meantime.
-        while len(self.storage.counted()) < self.trials:
+        while len(self.storage.counted()) < self.request.trials:
             self.storage.study.optimize(lambda trial: self._try(trial, report), n_trials=1, catch=(_TrialFailedError,))
             after_each()
             self._check_failures()
@@ -179,15 +197,15 @@ class Search:
 
     def _try(self, trial: optuna.Trial, report: Report) -> float:
         self.storage.sign(trial)
-        if self.storage.is_surplus(trial, self.trials):
+        if self.storage.is_surplus(trial, self.request.trials):
             raise _TrialFailedError
         # A new sampler for each trial: its proposal then depends on the trial's number and the storage alone.
         self.storage.study.sampler = optuna.samplers.TPESampler(seed=self._seed(trial.number))
-        overrides = self.space.suggest(trial)
-        report_own = prefixed(report, f"[trial {trial.number}, {self.trials} in all] ")
+        overrides = self.request.space.suggest(trial)
+        report_own = prefixed(report, f"[trial {trial.number}, {self.request.trials} in all] ")
         report_own(", ".join(f"{name} {_short(value)}" for name, value in trial.params.items()))
         started = time.monotonic()
-        trial.set_user_attr("seed", self.seed)
+        trial.set_user_attr("seed", self.request.seed)
         try:
             result = run_trial(self, self.folder(trial.number), overrides, _pruning(trial, report_own))
         except SpineError as error:
@@ -200,7 +218,7 @@ class Search:
 
     def _seed(self, number: int) -> int:
         """The seed of one proposal: it must not depend on the machine that makes it, or on earlier interruptions."""
-        return int(np.random.SeedSequence([self.seed, number]).generate_state(1)[0])
+        return int(np.random.SeedSequence([self.request.seed, number]).generate_state(1)[0])
 
     def _figure(self, trial: optuna.Trial, result: TrialResult | None, report: Report) -> float:
         """The figure of a trial that was completed; a trial that was ended early raises `TrialPruned`."""
@@ -222,7 +240,7 @@ class Search:
         trials = self.storage.study.get_trials(deepcopy=False)
         failed = [trial for trial in trials if REASON in trial.user_attrs]
         others = [trial for trial in trials if trial.state in {TrialState.COMPLETE, TrialState.PRUNED}]
-        if len(failed) >= min(_MOST_FAILED, self.trials) and not others:
+        if len(failed) >= min(_MOST_FAILED, self.request.trials) and not others:
             raise SpineError(f"the first {len(failed)} trials failed; trial {failed[0].number}: {reason(failed[0])}")
 
 

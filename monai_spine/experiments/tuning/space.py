@@ -12,6 +12,8 @@ The file is a JSON or YAML object with an entry for each configuration id::
 
 ``choices`` is a list of values, or an object with a name for each value. ``sets`` chooses values for several ids at
 once; its own name can be any.
+
+A space is data: a value that MONAI would run as code is refused, unless the caller trusts the file.
 """
 
 from __future__ import annotations
@@ -20,12 +22,14 @@ import difflib
 import hashlib
 import json
 import math
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from monai_spine.errors import InvalidTableError, MissingInputError, listed
+from monai_spine.files import read_json
 
 if TYPE_CHECKING:
     import optuna
@@ -100,10 +104,11 @@ class Space:
         return hashlib.sha256(repr(sorted(self.parameters.items())).encode()).hexdigest()
 
 
-def read_space(path: Path, configs: Sequence[Path]) -> Space:
+def read_space(path: Path, configs: Sequence[Path], *, trust: bool = False) -> Space:
     """Read and check a search space.
 
     ``configs``: the bundle's configuration files, in which the ids are looked up.
+    ``trust``: whether values may run code: ``$`` expressions, ``%`` macros, and any ``_target_``.
     Raises `MissingInputError` if there is no such file.
     Raises `InvalidTableError` if the file is neither JSON nor YAML, has an id that the configuration lacks, or a range
     that is not valid. The message lists all faults.
@@ -116,8 +121,10 @@ def read_space(path: Path, configs: Sequence[Path]) -> Space:
             parameters[str(name)] = _parameter(str(name), definition)
         except ValueError as err:
             faults.append(f"{name}: {err}")
+    if not trust:
+        faults += [f"{fault}; give --trust if you trust the file" for fault in _code(content)]
     space = Space(parameters)
-    contents = [json.loads(file.read_text(encoding="utf-8")) for file in configs]
+    contents = [read_json(file) for file in configs]
     known = [id_ for content in contents for id_ in _ids(content)]
     for id_ in sorted(space.ids()):
         if id_ in OWN:
@@ -130,6 +137,25 @@ def read_space(path: Path, configs: Sequence[Path]) -> Space:
     if faults:
         raise InvalidTableError(f"{path}: {listed(faults, separator='; ')}")
     return space
+
+
+_CLASS = re.compile(r"((torch\.optim|monai|monai_spine)\.(\w+\.)*)?[A-Z]\w*")
+"""What a space may name as ``_target_``: a class of MONAI's, of PyTorch's optimizers and schedules, or of ours. A
+function of the standard library, such as ``os.system``, would run whatever follows."""
+
+
+def _code(value: Any, place: str = "", is_target: bool = False) -> Iterator[str]:
+    """A sentence for each value that MONAI's parser would run as code."""
+    if isinstance(value, str):
+        if "$" in value or value.lstrip().startswith("%"):
+            yield f"{place}: expected a value, but found the expression {value!r:.60}, which is code"
+        elif is_target and not _CLASS.fullmatch(value):
+            yield f"{place}: expected the name of a class as _target_, but found {value!r:.60}, which may be any code"
+    items = value.items() if isinstance(value, Mapping) else enumerate(value) if isinstance(value, list) else ()
+    for key, inner in items:
+        # A parameter such as "lr_scheduler#_target_" has its targets one level below, among its choices.
+        named = str(key).replace("::", "#").rpartition("#")[2] == "_target_"
+        yield from _code(inner, f"{place}#{key}".lstrip("#"), named or is_target)
 
 
 def _content(path: Path) -> dict[str, Any]:
@@ -218,9 +244,9 @@ def _sets(sets: Any) -> Choice:
 
 
 def _only(definition: dict[str, Any], known: Sequence[str], subject: str) -> None:
-    odd = [str(key) for key in definition if key not in known]
-    if odd:
-        raise ValueError(f"expected {', '.join(known)} for {subject}, but found {', '.join(odd)}")
+    others = [str(key) for key in definition if key not in known]
+    if others:
+        raise ValueError(f"expected {', '.join(known)} for {subject}, but found {', '.join(others)}")
 
 
 def _twice(space: Space) -> dict[str, list[str]]:

@@ -1,19 +1,19 @@
 """Storage of a search's trials: a SQLite database in a folder, or any database server for several machines."""
 
-from __future__ import annotations
-
 import hashlib
 import os
+import re
 import socket
 import warnings
 from pathlib import Path
+from urllib.parse import quote, quote_plus
 
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
-from monai_spine.errors import InvalidOptionError
+from monai_spine.errors import InvalidOptionError, MissingInputError
 
 _HEARTBEAT_SECONDS = 20
 """A process without a sign of life for twice as long is considered dead, and its trial failed."""
@@ -56,9 +56,12 @@ class TrialStorage:
                 storage=storage, study_name=name, direction=direction, pruner=pruner, load_if_exists=True
             )
         except ImportError as err:
-            raise InvalidOptionError(f"{self.shown}: {err} ({err.__cause__}); pip install 'monai-spine[tune]'") from err
+            reason = _masked(f"{err} ({err.__cause__})", url)
+            raise InvalidOptionError(f"{self.shown}: {reason}; pip install 'monai-spine[tune]'") from None
         except (SQLAlchemyError, optuna.exceptions.StorageInternalError, RuntimeError, OSError) as err:
-            raise InvalidOptionError(f"the database {self.shown} cannot be used: {_first_line(err)}") from err
+            reason = _masked(_first_line(err), url)
+            # Without the chain: a driver's own error may hold the whole URL, and debuggers print it.
+            raise InvalidOptionError(f"the database {self.shown} cannot be used: {reason}") from None
         self._check(name, fingerprint)
 
     def counted(self) -> list[FrozenTrial]:
@@ -124,14 +127,60 @@ def _is_alive(process: int) -> bool:
     return True
 
 
-def _shown(url: str) -> str:
-    """The URL without its password."""
+_HIDDEN = "***"
+_SECRETS = re.compile(r"pass|pwd|secret|token|key", re.IGNORECASE)
+"""Names of a URL's parameters whose values are not shown."""
+
+
+def storage_url(text: str) -> str:
+    """The URL of an option: itself, or the first line of a file that is named as ``@FILE``.
+
+    Raises `MissingInputError` if there is no such file.
+    """
+    if not text.startswith("@"):
+        return text
+    path = Path(text[1:])
+    if not path.is_file():
+        raise MissingInputError(f"expected a file with the URL of a database, but there is no file {path}")
+    return next(iter(path.read_text(encoding="utf-8").split()), "")
+
+
+def has_password(url: str) -> bool:
+    """Whether a URL holds a secret."""
+    return bool(_secrets(url))
+
+
+def _secrets(url: str) -> list[str]:
     try:
-        return make_url(url).render_as_string(hide_password=True)
-    except ArgumentError as err:
+        parsed = make_url(url)
+    except (ArgumentError, ValueError):
+        return []
+    values = [parsed.password] if parsed.password else []
+    for name, value in parsed.query.items():
+        if _SECRETS.search(name):
+            values += [value] if isinstance(value, str) else value
+    return [str(value) for value in values if value]
+
+
+def _shown(url: str) -> str:
+    """The URL without its secrets: the password, and parameters such as ``?password=``."""
+    try:
+        parsed = make_url(url)
+    except (ArgumentError, ValueError):  # the text is not shown, since it may hold a password all the same
         raise InvalidOptionError(
-            f"expected a database's URL, such as sqlite:///study.db or postgresql://user@host/name, but found {url!r}"
-        ) from err
+            "expected a database's URL, such as sqlite:///study.db or postgresql://user@host/name, but found another "
+            "text; special characters of a password are written as %40 and so on"
+        ) from None
+    hidden = {name: _HIDDEN for name in parsed.query if _SECRETS.search(name)}
+    shown = parsed.update_query_dict(hidden).render_as_string(hide_password=True)
+    return shown.replace(quote(_HIDDEN), _HIDDEN)
+
+
+def _masked(text: str, url: str) -> str:
+    """A message of a database driver without the secrets of the URL."""
+    for secret in sorted({form for one in _secrets(url) for form in (one, quote(one), quote_plus(one))}, key=len):
+        text = text.replace(secret, _HIDDEN)
+    return text
 
 
 def _make_folder(url: str) -> None:

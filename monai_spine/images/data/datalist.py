@@ -13,8 +13,6 @@ test section may also lack the key. All images of a ``group`` (a patient, or cop
 Paths in the file are relative to it. A record, a plain dictionary as MONAI expects it, holds absolute paths.
 """
 
-from __future__ import annotations
-
 import json
 import os
 from collections.abc import Iterable, Iterator, Sequence
@@ -23,7 +21,7 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
-from monai_spine.data.datalist import SCHEMA, is_integer, raise_faults, read_schema, split_by_fold
+from monai_spine.data.datalist import SCHEMA, is_integer, raise_faults, read_schema, split_folds
 from monai_spine.errors import InvalidTableError, MissingInputError, listed
 from monai_spine.files import write_text
 
@@ -60,6 +58,10 @@ class ImageDatalist:
     None)."""
     channels: tuple[str, ...] = ()
     """Names of the channels if an image has one file for each, else empty."""
+
+    def split(self, fold: int) -> tuple[list[Record], list[Record]]:
+        """Images to train on, and images of the fold to validate on; errors are those of `split_folds`."""
+        return split_folds(self.training, fold)
 
 
 def read_image_datalist(path: str | Path) -> ImageDatalist:
@@ -106,22 +108,6 @@ def write_image_datalist(path: Path, datalist: ImageDatalist) -> None:
         lines = ",".join(f"\n {json.dumps(_entry(record, folder), ensure_ascii=False)}" for record in records)
         parts.append(f',\n"{name}": [{lines}]')
     write_text(path, "".join(parts) + "}\n")
-
-
-def split_folds(records: Sequence[Record], fold: int) -> tuple[list[Record], list[Record]]:
-    """Images to train on, and images of the fold to validate on.
-
-    Raises `InvalidTableError` if an image has no fold, one side would be empty, or a group would be on both sides.
-    """
-    return split_by_fold(
-        records,
-        fold,
-        name=lambda record: str(record["image"][0]),
-        group_key="group",
-        item="image",
-        items="images",
-        group="group",
-    )
 
 
 def _leaks(training: Iterable[Record]) -> list[str]:

@@ -1,7 +1,5 @@
 """Stored images for a data loader, in batches or one by one; the order of an epoch; weights of classes."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 

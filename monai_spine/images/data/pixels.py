@@ -12,7 +12,7 @@ DICOM is not read here: `data_prep images` converts it to 16-bit PNG.
 
 from __future__ import annotations
 
-import zlib
+import math
 from collections.abc import Sequence
 from enum import Enum
 from pathlib import Path
@@ -24,7 +24,8 @@ import numpy.typing as npt
 from PIL import Image, ImageOps
 from PIL.JpegImagePlugin import JpegImageFile
 
-from monai_spine.errors import InvalidImageError, MissingInputError
+from monai_spine.data.nifti_file import UNREADABLE, open_nifti
+from monai_spine.errors import InvalidImageError, InvalidVolumeError, MissingInputError, one_line
 
 Pixels = npt.NDArray[np.uint8] | npt.NDArray[np.float32]
 
@@ -85,14 +86,13 @@ def read_pixels(path: str | Path, mode: Mode, size: int | None = None) -> Pixels
         raise MissingInputError(f"expected an image, but there is no file {path}")
     if str(path).lower().endswith(_NIFTI):
         return _in_mode(_nifti_plane(path), mode)
-    with Path(path).open("rb") as file:
-        image = _opened(file, path)
-        try:
-            return _decoded(image, path, mode, size)
-        except InvalidImageError:
-            raise
-        except Exception as error:  # Pillow's decoders raise errors of any type on damaged files
-            raise InvalidImageError(f"{path}: the image is damaged or cut short ({_reason(error)})") from error
+    try:
+        with Path(path).open("rb") as file:
+            return _decoded(_opened(file, path), path, mode, size)
+    except InvalidImageError:
+        raise
+    except Exception as error:  # Pillow's decoders raise errors of any type on damaged files
+        raise InvalidImageError(f"{path}: the image is damaged or cut short ({_reason(error)})") from error
 
 
 def _opened(file: BinaryIO, path: str | Path) -> Image.Image:
@@ -170,12 +170,14 @@ def _converted(image: Image.Image, mode: str) -> Image.Image:
 def _nifti_plane(path: str | Path) -> Pixels:
     """The slice of a 2-D NIfTI file in radiological orientation, ``(1, rows, columns)``."""
     try:
-        image = cast("Any", nib.load(path))
-        shape = tuple(image.shape)
-        # The header names the size, so that a volume that is too large is not even read.
-        values = np.asarray(image.dataobj) if np.prod(shape[:3]) <= MAX_PIXELS else None
-    except (nib.filebasedimages.ImageFileError, OSError, EOFError, ValueError, zlib.error) as error:
-        raise InvalidImageError(f"{path}: the NIfTI file is damaged or cut short ({_reason(error)})") from error
+        # The header names the size, so that a volume that is too large is not even unpacked.
+        shape = tuple(open_nifti(path).shape)
+        small = math.prod(shape[:3]) <= MAX_PIXELS
+        image = open_nifti(path, unpacked=small)
+        values = np.asarray(image.dataobj) if small else None
+    except (InvalidVolumeError, *UNREADABLE) as error:
+        reason = _reason(error).removeprefix(f"{path}: ")
+        raise InvalidImageError(f"{path}: the NIfTI file is damaged or cut short ({reason})") from error
     if values is None or sum(n > 1 for n in shape) > 2 or values.dtype.kind not in "uif":
         raise InvalidImageError(f"{path}: expected one grey slice, but found the shape {shape}")
     plane = _radiological(values.reshape([*shape, 1, 1][:3]), image.affine)
@@ -217,4 +219,4 @@ def _size_text(width: int, height: int) -> str:
 
 
 def _reason(error: Exception) -> str:
-    return str(error) or type(error).__name__
+    return one_line(error) or type(error).__name__

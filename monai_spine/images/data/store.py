@@ -1,7 +1,5 @@
 """Images decoded once, into an array on disk that is mapped into memory: later epochs only copy bytes."""
 
-from __future__ import annotations
-
 import hashlib
 import logging
 import os
@@ -9,19 +7,24 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from pathlib import Path
+from typing import cast
 
 import ignite.distributed as idist
 import numpy as np
 import numpy.typing as npt
+from isal import isal_zlib
 
 from monai_spine.console import track
-from monai_spine.errors import InvalidImageError, MissingInputError, SpineError, listed
+from monai_spine.errors import InvalidImageError, MissingInputError, SpineError, counted, listed
 from monai_spine.files import whole_file
 from monai_spine.images.data.datalist import Record
-from monai_spine.images.data.form import ImageForm, StoredPixels
+from monai_spine.images.data.input_format import ImageForm, StoredPixels
 
 logger = logging.getLogger(__name__)
 
+_FORMAT = 2
+"""Of the file; part of its name."""
+_CHECKSUM = np.dtype("<u4")
 _DECODED_AHEAD = 64
 """Images that threads may have decoded before they are asked for."""
 
@@ -31,7 +34,8 @@ class ImageStore:
 
     With a folder, they are decoded once, into a file that is mapped into memory. The name of the file is a hash of the
     form and of the names, sizes and modification times of the images: a changed image leads to a new file. The first
-    process of a machine writes it, the others wait.
+    process of a machine writes it, the others wait. After the array, the file has a CRC-32 of each image: a damaged
+    image is decoded anew, with a warning, and a file whose header is damaged is written anew.
 
     Parameters
     ----------
@@ -75,6 +79,7 @@ class ImageStore:
         self.skip_unreadable, self.refused = skip_unreadable, dict[tuple[str, ...], SpineError]()
         self._folder = None if folder is None else Path(folder)
         self._stored: StoredPixels | None = None
+        self._checksums = np.zeros(0, np.uint32)
         self._positions = {tuple(record["image"]): n for n, record in enumerate(self.records)}
 
     def positions(self, records: Sequence[Record]) -> npt.NDArray[np.int64]:
@@ -89,7 +94,7 @@ class ImageStore:
         """
         self.open()
         if self._stored is not None:
-            return self._stored[positions]
+            return self._intact(positions)
         records = [self.records[n] for n in positions]
         decoded = _decoded(records, self.form)
         images = [self._image_or_black(record, image) for record, image in zip(records, decoded, strict=True)]
@@ -100,11 +105,48 @@ class ImageStore:
         """Write the file if there is a folder and no file yet, and map it; all processes must call this together."""
         if self._folder is None or self._stored is not None:
             return
-        path = self._folder / f"images-{_key(self.records)}-{self.form.key}.npy"
-        if idist.get_local_rank() == 0 and not path.is_file():
-            _write_store(path, self.records, self.form, self.quiet)
+        path = self._path(self._folder)
+        shape = (len(self.records), *self.form.pixels, self.form.channels)
+        if idist.get_local_rank() == 0:
+            if path.is_file() and _opened(path, shape) is None:
+                logger.warning("%s: this file of decoded images is damaged, and is written anew", path)
+                path.unlink()
+            if not path.is_file():
+                _write_store(path, self.records, self.form, self.quiet)
         idist.barrier()
-        self._stored = np.load(path, mmap_mode="c")
+        opened = _opened(path, shape)
+        if opened is None:
+            raise InvalidImageError(f"{path}: expected the decoded images, but the file is damaged; remove it")
+        self._stored, self._checksums = opened
+
+    def _path(self, folder: Path) -> Path:
+        return folder / f"images-{_FORMAT}-{_key(self.records)}-{self.form.key}.npy"
+
+    def _intact(self, positions: npt.NDArray[np.int64]) -> StoredPixels:
+        """Stored images whose checksums are right; a damaged one is decoded anew."""
+        assert self._stored is not None
+        images = self._stored[positions]
+        for place, position in enumerate(positions):
+            if isal_zlib.crc32(images[place]) != self._checksums[position]:
+                images[place] = self._repaired(int(position))
+        return images
+
+    def _repaired(self, position: int) -> StoredPixels:
+        """An image decoded anew, and written to its place in the file."""
+        assert self._stored is not None
+        assert self._folder is not None
+        record, path = self.records[position], self._path(self._folder)
+        logger.warning("%s: the image of %s is damaged, and is decoded anew", path, record["image"][0])
+        image = cast("StoredPixels", self.form.read(record["image"]).astype(self._stored.dtype))
+        self._stored[position] = image  # in this process's memory only: the file is mapped copy-on-write
+        self._checksums[position] = isal_zlib.crc32(np.ascontiguousarray(image))
+        end = path.stat().st_size - self._checksums.nbytes
+        with path.open("r+b") as file:
+            file.seek(end - self._stored.nbytes + position * image.nbytes)
+            file.write(np.ascontiguousarray(image).tobytes())
+            file.seek(end + position * self._checksums.itemsize)
+            file.write(self._checksums[position].tobytes())
+        return image
 
     def _image_or_black(self, record: Record, image: StoredPixels | SpineError) -> StoredPixels:
         if not isinstance(image, SpineError):
@@ -113,6 +155,21 @@ class ImageStore:
             raise image
         self.refused[tuple(record["image"])] = image
         return np.zeros((*self.form.pixels, self.form.channels), dtype=np.uint8)
+
+
+def _opened(path: Path, shape: tuple[int, ...]) -> tuple[StoredPixels, npt.NDArray[np.uint32]] | None:
+    """The mapped images and their checksums; None if the file is not as `_write_store` writes it."""
+    try:
+        stored = np.load(path, mmap_mode="c")
+    except (OSError, ValueError, EOFError, SyntaxError):  # numpy reads the header as a Python literal
+        return None
+    end = getattr(stored, "offset", 0) + stored.nbytes
+    size = end + shape[0] * _CHECKSUM.itemsize
+    if stored.shape != shape or stored.dtype not in (np.uint8, np.float16) or path.stat().st_size != size:
+        return None
+    if not stored.flags.c_contiguous:
+        return None
+    return stored, np.fromfile(path, _CHECKSUM, offset=end)
 
 
 def _decoded(records: Sequence[Record], form: ImageForm) -> Iterator[StoredPixels | SpineError]:
@@ -131,13 +188,14 @@ def _write_store(path: Path, records: Sequence[Record], form: ImageForm, quiet: 
     with whole_file(path) as partial:
         if not _write_array(partial, records, form, np.uint8, quiet):
             _write_array(partial, records, form, np.float16, quiet)
-    logger.info("%d images decoded once: %s, %.2f GB", len(records), path, path.stat().st_size / 1e9)
+    logger.info("%s decoded once: %s, %.2f GB", counted(len(records), "image"), path, path.stat().st_size / 1e9)
 
 
 def _write_array(path: Path, records: Sequence[Record], form: ImageForm, dtype: npt.DTypeLike, quiet: bool) -> bool:
     """Write all images to a file of this data type; False as soon as an image has more bits than that."""
     shape = (len(records), *form.pixels, form.channels)
     array = np.lib.format.open_memmap(path, mode="w+", dtype=dtype, shape=shape)
+    checksums = np.zeros(len(records), _CHECKSUM)
     faults = []
     decoded = _decoded(records, form)
     for n, image in enumerate(track(decoded, "decoding images", total=len(records), quiet=quiet)):
@@ -147,6 +205,7 @@ def _write_array(path: Path, records: Sequence[Record], form: ImageForm, dtype: 
         if image.dtype != np.uint8 and array.dtype == np.uint8:
             return False
         array[n] = image
+        checksums[n] = isal_zlib.crc32(array[n])
     if faults:
         error = MissingInputError if all(isinstance(one, MissingInputError) for one in faults) else InvalidImageError
         raise error(
@@ -154,6 +213,8 @@ def _write_array(path: Path, records: Sequence[Record], form: ImageForm, dtype: 
             "repair them, or write the datalist anew, which leaves them out"
         )
     array.flush()
+    with path.open("ab") as file:
+        file.write(checksums.tobytes())
     return True
 
 

@@ -3,8 +3,6 @@
 Selvaraju et al., Grad-CAM: Visual explanations from deep networks via gradient-based localization (2017).
 """
 
-from __future__ import annotations
-
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -23,6 +21,7 @@ from monai_spine.images.data.datalist import Record
 from monai_spine.images.data.store import ImageStore
 from monai_spine.images.evaluation.contact_sheet import Picture, Tile, contact_sheet, displayed
 from monai_spine.images.network.classifier import ImageClassifier
+from monai_spine.networks.feature_map import as_map, has_class_token
 from monai_spine.training.engine_output import indices_of
 
 _COLOURS = "inferno"
@@ -114,7 +113,7 @@ def activation_maps(network: ImageClassifier, images: torch.Tensor, classes: tor
     finally:
         network.train(mode)
     body = network.backbone.body
-    values, slopes = (_as_map(body, one.detach(), network.backbone.name) for one in (features, gradient))
+    values, slopes = (as_map(body, one.detach(), network.backbone.name) for one in (features, gradient))
     maps = (slopes.mean(dim=(2, 3), keepdim=True) * values).sum(dim=1, keepdim=True).relu()
     maps = functional.interpolate(maps.float(), size=images.shape[-2:], mode="bilinear", align_corners=False)[:, 0]
     # A map without any positive value stays 0 instead of becoming NaN.
@@ -136,7 +135,7 @@ def overlay(image: npt.ArrayLike, activation: npt.ArrayLike) -> Picture:
 def _features(network: ImageClassifier, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """The features of the map, and the logits that are computed from them."""
     body: Any = network.backbone.body
-    if not _has_class_token(body):
+    if not has_class_token(body):
         features = body.forward_features((images - network.mean) / network.std)
         if not isinstance(features, torch.Tensor):
             raise InvalidOptionError(f"expected one feature map of {network.backbone.name}, but it has several")
@@ -150,29 +149,3 @@ def _features(network: ImageClassifier, images: torch.Tensor) -> tuple[torch.Ten
     finally:
         hook.remove()
     return outputs[0], logits
-
-
-def _has_class_token(body: Any) -> bool:
-    """Whether positions reach the head only through a token that attends to them."""
-    last = getattr(body, "blocks", [None])[-1]
-    return getattr(body, "num_prefix_tokens", 0) > 0 and hasattr(last, "norm1")
-
-
-def _as_map(body: Any, features: torch.Tensor, name: str) -> torch.Tensor:
-    """Features as ``(batch, channels, rows, columns)``, whatever the backbone's layout."""
-    if features.ndim == 4:
-        return features.permute(0, 3, 1, 2) if getattr(body, "output_fmt", "NCHW") == "NHWC" else features
-    if features.ndim == 3:
-        # Class and register tokens come first and have no position.
-        tokens = features[:, getattr(body, "num_prefix_tokens", 0) :]
-        rows, columns = _grid(body, tokens.shape[1])
-        if rows * columns == tokens.shape[1] > 1:
-            return tokens.transpose(1, 2).unflatten(2, (rows, columns))
-    raise InvalidOptionError(f"expected a feature map of {name}, but its features are {tuple(features.shape)}")
-
-
-def _grid(body: Any, tokens: int) -> tuple[int, int]:
-    """Rows and columns of tokens: those of the patches, or a square if the backbone has merged patches."""
-    rows, columns = getattr(getattr(body, "patch_embed", None), "grid_size", None) or (0, 0)
-    side = round(tokens**0.5)
-    return (int(rows), int(columns)) if rows * columns == tokens else (side, side)

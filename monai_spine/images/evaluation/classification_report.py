@@ -1,8 +1,5 @@
 """All figures of an evaluation with their confidence intervals: ``metrics.json``, and a table in the log."""
 
-from __future__ import annotations
-
-import json
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,13 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from monai_spine.errors import InvalidTableError
-from monai_spine.files import write_text
+from monai_spine.errors import InvalidTableError, counted
+from monai_spine.files import write_json
 from monai_spine.images.data.datalist import Record, Task
 from monai_spine.images.evaluation.figures import Classified, Figures, class_figures, key_name, overall_figures
 from monai_spine.scoring.competition import Floats
 from monai_spine.scoring.figures import BINS
-from monai_spine.scoring.resampling import COVERAGE, REPLICATES, Estimate, estimate, patient_counts
+from monai_spine.scoring.patient_resampling import COVERAGE, REPLICATES, Estimate, estimate, patient_counts
 from monai_spine.spine import MISSING
 from monai_spine.training.tensorboard.review import Cases, Review, stacked
 
@@ -63,9 +60,9 @@ class ClassificationReport(Review):
         groups = [self.records[n]["group"] for n in cases]
         classified = Classified(labels, probabilities, self.thresholds)
         summary = summarise_images(classified, self.classes, groups, self.task, replicates=self.replicates)
-        write_text(self.path, json.dumps(summary.as_dict(), indent=2) + "\n")
+        write_json(self.path, summary.as_dict())
         key = key_name(self.task)
-        logger.info("%d images\n%s", len(labels), summary.to_text())
+        logger.info("%s\n%s", counted(len(labels), "image"), summary.to_text())
         logger.info("%s %s: %s", key.replace("_", " "), summary.figures[key], self.path)
 
 

@@ -1,7 +1,5 @@
 """A sheet of images, each next to its class activation, with captions and a frame that says right or wrong."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass

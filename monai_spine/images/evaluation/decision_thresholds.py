@@ -3,9 +3,6 @@
 Only images with several labels need thresholds; otherwise the class with the greatest probability is chosen.
 """
 
-from __future__ import annotations
-
-import json
 import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -16,13 +13,13 @@ import numpy as np
 from ignite.engine import Engine, Events
 
 from monai_spine.errors import InvalidOptionError, InvalidTableError, MissingInputError
-from monai_spine.files import write_text
+from monai_spine.files import read_json, write_json
 from monai_spine.images.data.datalist import Task
 from monai_spine.scoring.competition import Floats, Ints
 from monai_spine.scoring.figures import ratio
 from monai_spine.spine import MISSING
 from monai_spine.training.best_model import BestModel
-from monai_spine.training.engine_output import Answers
+from monai_spine.training.engine_output import CollectedCases
 
 logger = logging.getLogger(__name__)
 
@@ -48,18 +45,18 @@ class DecisionThresholds:
     ) -> None:
         self.path, self.classes, self.task = Path(path), tuple(classes), Task(task)
         self.best_model, self.criterion = best_model, criterion
-        self._answers = Answers()
+        self._cases = CollectedCases()
 
     def attach(self, evaluator: Engine, trainer: Engine) -> None:
         """Choose after each validation of the trainer that gave the best figure so far."""
         if self.task is Task.MULTILABEL:
-            self._answers.attach(evaluator)
+            self._cases.attach(evaluator)
             evaluator.add_event_handler(Events.COMPLETED, self._choose, trainer)
 
     def _choose(self, evaluator: Engine, trainer: Engine) -> None:  # noqa: ARG002
         if self.best_model.best_epoch != trainer.state.epoch:
             return
-        labels, probabilities = self._answers.arrays()  # every process takes part in gathering
+        labels, probabilities = self._cases.arrays()  # every process takes part in gathering
         if idist.get_rank() == 0:
             write_thresholds(self.path, self.classes, chosen_thresholds(labels, probabilities, self.criterion))
             logger.info("epoch %d: thresholds of the best weights: %s", trainer.state.epoch, self.path)
@@ -87,7 +84,7 @@ def chosen_thresholds(labels: Ints, probabilities: Floats, criterion: Criterion 
 def write_thresholds(path: Path, classes: Sequence[str], thresholds: Floats) -> None:
     """Write a JSON object with the threshold of each class, whole or not at all."""
     values = {name: round(float(value), 6) for name, value in zip(classes, thresholds, strict=True)}
-    write_text(path, json.dumps({"schema": SCHEMA, "thresholds": values}, indent=2) + "\n")
+    write_json(path, {"schema": SCHEMA, "thresholds": values})
 
 
 def thresholds_beside(weights: str | Path, classes: Sequence[str]) -> Floats:
@@ -102,10 +99,7 @@ def thresholds_beside(weights: str | Path, classes: Sequence[str]) -> Floats:
             f"expected the thresholds that training leaves beside its weights, but there is no file {path}; copy it "
             "together with them"
         )
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as err:
-        raise InvalidTableError(f"{path}: expected JSON of {SCHEMA}, but it cannot be read ({err})") from err
+    content = read_json(path)
     values = content.get("thresholds") if isinstance(content, Mapping) else None
     if not isinstance(values, Mapping) or set(values) != set(classes):
         names = ", ".join(values) if isinstance(values, Mapping) else "none"

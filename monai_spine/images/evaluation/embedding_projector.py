@@ -1,7 +1,5 @@
 """Writes a classifier's features to TensorBoard's projector, each point with its image."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

@@ -3,8 +3,6 @@
 The definitions are scikit-learn's. Means over classes leave out classes for which a figure is not defined.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -13,13 +11,14 @@ import torch
 from ignite.engine import Engine
 from ignite.metrics import Metric
 
+from monai_spine.errors import counted
 from monai_spine.images.data.datalist import Task
 from monai_spine.scoring import figures as metrics
 from monai_spine.scoring.competition import Floats, Ints
 from monai_spine.scoring.confusion import Confusion
 from monai_spine.scoring.figures import Curve, bin_sums, calibration_errors, ratio
 from monai_spine.spine import MISSING
-from monai_spine.training.engine_output import Answers
+from monai_spine.training.metrics import CaseMetric
 
 Figures = dict[str, Floats]
 """Figures by name, each ``(replicates,)`` with the sample itself first; NaN where a figure is not defined."""
@@ -142,7 +141,7 @@ class ClassificationCharts:
         classified = Classified(labels, probabilities, self.thresholds)
         matrices = classified.confusions()
         if not classified.multilabel:
-            return [Confusion(f"{int(matrices.sum())} images", self.classes, matrices)]
+            return [Confusion(counted(int(matrices.sum()), "image"), self.classes, matrices)]
         return [Confusion(name, ("no", "yes"), one) for name, one in zip(self.classes, matrices, strict=True)]
 
 
@@ -190,7 +189,7 @@ CLASS_FIGURES = ("auc", "sensitivity")
 """Figures that are logged for every class."""
 
 
-class ClassificationFigures(Metric):
+class ClassificationFigures(CaseMetric):
     """All figures of an evaluation, each under its own name in the engine's metrics.
 
     Attach it under the name of one of the figures; that one is the key metric of MONAI's engine. A figure that is not
@@ -202,25 +201,16 @@ class ClassificationFigures(Metric):
 
     def __init__(self, classes: Sequence[str]) -> None:
         self.classes = list(classes)
-        self._answers = Answers()
         super().__init__()
-
-    def reset(self) -> None:
-        """Forget the images."""
-        self._answers.reset()
-
-    def iteration_completed(self, engine: Engine) -> None:
-        """Add labels and probabilities of the engine's last iteration."""
-        self._answers.collect(engine)
 
     def update(self, output: tuple[torch.Tensor, torch.Tensor]) -> None:
         """Add labels, ``(images,)`` or ``(images, classes)``, and probabilities, ``(images, classes)``."""
         labels, probabilities = output
-        self._answers.add([None] * len(labels), labels, probabilities)
+        self._cases.add([None] * len(labels), labels, probabilities)
 
     def compute(self) -> dict[str, float]:
         """All figures of the images of all processes."""
-        labels, probabilities = self._answers.arrays()
+        labels, probabilities = self._cases.arrays()
         if not len(labels):
             return {}
         classified = Classified(labels, probabilities)

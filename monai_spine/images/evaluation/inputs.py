@@ -1,16 +1,14 @@
 """The images to evaluate or classify: those of a datalist, of a folder, or a single file."""
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Mapping
 from pathlib import Path
 
-from monai_spine.errors import ExitCode, InvalidOptionError, InvalidTableError, MissingInputError, SpineError
-from monai_spine.images.data.datalist import UNKNOWN, ImageDatalist, Record, read_image_datalist, split_folds
+from monai_spine.errors import ExitCode, InvalidOptionError, InvalidTableError, MissingInputError, SpineError, counted
+from monai_spine.images.data.datalist import UNKNOWN, ImageDatalist, Record, read_image_datalist
 from monai_spine.images.data.pixels import EXTENSIONS
 from monai_spine.images.evaluation.decision_thresholds import thresholds_beside
-from monai_spine.images.network.model_description import ModelDescription
+from monai_spine.images.network.model_description import ClassifierDescription
 from monai_spine.scoring.competition import Floats
 
 logger = logging.getLogger(__name__)
@@ -18,7 +16,7 @@ logger = logging.getLogger(__name__)
 SECTIONS = ("training", "test")
 
 
-def find_images(source: str | Path, description: ModelDescription, section: str = "test") -> list[Record]:
+def find_images(source: str | Path, description: ClassifierDescription, section: str = "test") -> list[Record]:
     """The records to classify.
 
     ``source``: a datalist, a folder with ``datalist.json``, a folder of images (searched in depth), or an image.
@@ -50,13 +48,13 @@ def labelled_images(datalist: ImageDatalist, section: str, fold: int) -> list[Re
     """
     if section not in {"validation", "test"}:
         raise InvalidOptionError(f"expected a section out of validation, test, but found {section!r}")
-    records = split_folds(datalist.training, fold)[1] if section == "validation" else datalist.test
+    records = datalist.split(fold)[1] if section == "validation" else datalist.test
     if not any(label != UNKNOWN for record in records for label in _labels(record)):
         raise InvalidTableError(f"there are no images with labels under {section!r} to evaluate on")
     return records
 
 
-def thresholds_for(weights: str | Path, description: ModelDescription) -> Floats | None:
+def thresholds_for(weights: str | Path, description: ClassifierDescription) -> Floats | None:
     """The decision thresholds beside a file of weights; None if an image has one class, which needs none."""
     return thresholds_beside(weights, description.classes) if description.multilabel else None
 
@@ -64,7 +62,7 @@ def thresholds_for(weights: str | Path, description: ModelDescription) -> Floats
 def report_refused(refused: Mapping[tuple[str, ...], SpineError], output_dir: str | Path) -> None:
     """If images were refused, log where the reasons are, and end the process with exit code 3."""
     if refused:
-        logger.warning("%d images could not be read: %s", len(refused), Path(output_dir) / "refused.csv")
+        logger.warning("%s could not be read: %s", counted(len(refused), "image"), Path(output_dir) / "refused.csv")
         raise SystemExit(ExitCode.SOME_REFUSED)
 
 
@@ -83,7 +81,7 @@ def _of_datalist(path: Path, section: str) -> list[Record]:
     return records
 
 
-def _of_folder(source: Path, description: ModelDescription) -> list[Record]:
+def _of_folder(source: Path, description: ClassifierDescription) -> list[Record]:
     if description.channel_names:
         raise InvalidOptionError(
             f"{source}: this classifier needs a grey file for each of {', '.join(description.channel_names)}: give a "

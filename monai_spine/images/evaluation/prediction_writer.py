@@ -1,7 +1,5 @@
 """Writes the predictions of all images to a table at the end of an evaluation."""
 
-from __future__ import annotations
-
 import logging
 import os
 from collections.abc import Mapping, Sequence
@@ -13,13 +11,14 @@ import numpy as np
 import numpy.typing as npt
 from ignite.engine import Engine, Events
 
+from monai_spine.errors import counted
 from monai_spine.files import csv_text, write_text
 from monai_spine.images.data.datalist import UNKNOWN, Record
 from monai_spine.images.data.store import ImageStore
 from monai_spine.images.evaluation.figures import Classified
-from monai_spine.images.network.model_description import ModelDescription
+from monai_spine.images.network.model_description import ClassifierDescription
 from monai_spine.scoring.competition import Floats
-from monai_spine.training.engine_output import Answers
+from monai_spine.training.engine_output import CollectedCases
 
 logger = logging.getLogger(__name__)
 
@@ -54,7 +53,7 @@ class ImagePredictionWriter:
         *,
         output_dir: str,
         records: Sequence[Record],
-        description: ModelDescription,
+        description: ClassifierDescription,
         store: ImageStore,
         root: str,
         thresholds: Floats | None = None,
@@ -62,15 +61,15 @@ class ImagePredictionWriter:
         self.output_dir, self.records, self.description, self.store = Path(output_dir), records, description, store
         self.root = Path(root).parent if Path(root).is_file() else Path(root)
         self.thresholds = thresholds
-        self._answers = Answers()
+        self._cases = CollectedCases()
 
     def attach(self, engine: Engine) -> None:
         """Collect predictions after each iteration, and write them at the end."""
-        self._answers.attach(engine)
+        self._cases.attach(engine)
         engine.add_event_handler(Events.COMPLETED, self._write)
 
     def _write(self) -> None:
-        cases = self._answers.cases()  # every process takes part in gathering
+        cases = self._cases.by_id()  # every process takes part in gathering
         if idist.get_rank() != 0:
             return
         # The network has classified a black image in the place of one that could not be read.
@@ -80,7 +79,7 @@ class ImagePredictionWriter:
         if self.store.refused:
             reasons = [[self._relative(files), str(reason)] for files, reason in self.store.refused.items()]
             _table(self.output_dir / "refused.csv", ["image", "reason"], reasons)
-        logger.info("%d images classified: %s", len(readable), path)
+        logger.info("%s classified: %s", counted(len(readable), "image"), path)
 
     def _rows(
         self, cases: Mapping[int, tuple[npt.NDArray[Any], npt.NDArray[Any]]]

@@ -10,18 +10,16 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch.utils.tensorboard import SummaryWriter
 
 from monai_spine.errors import InvalidOptionError
-from monai_spine.files import write_png
 from monai_spine.images.data.dataset import ImageDataset, scaled
 from monai_spine.images.evaluation.class_activation import activation_maps, overlay
-from monai_spine.images.evaluation.contact_sheet import Picture, Tile, contact_sheet, displayed
+from monai_spine.images.evaluation.contact_sheet import Tile, contact_sheet, displayed
 from monai_spine.images.evaluation.figures import Classified
 from monai_spine.images.network.classifier import ImageClassifier
 from monai_spine.scoring.competition import Floats, Ints
 from monai_spine.spine import MISSING
-from monai_spine.training.tensorboard.review import Cases, Review, stacked
+from monai_spine.training.tensorboard.review import Cases, PictureReview, stacked
 
 logger = logging.getLogger(__name__)
 
@@ -30,7 +28,7 @@ _LEAST_PROBABILITY = 1e-9
 """Smaller probabilities are raised to this before their logarithm."""
 
 
-class RankedImages(Review):
+class RankedImages(PictureReview):
     """Draws two sheets after an evaluation, of the images of all processes: ``most_confused`` and ``surest``.
 
     Next to each image is its class activation, of the class that was wrongly predicted, missed, or rightly predicted.
@@ -43,28 +41,16 @@ class RankedImages(Review):
         The classifier itself, not a wrapper for distributed training; it computes the activation.
     classes
         Names of the classes.
-    writer
-        TensorBoard's writer; sheets are written with the evaluator's epoch. None for no TensorBoard.
-    output_dir
-        A folder for ``most_confused.png`` and ``surest.png``. None for no files.
-    every
-        See `Review`.
+    writer, output_dir, every
+        See `PictureReview`.
     """
 
     def __init__(
-        self,
-        *,
-        dataset: ImageDataset,
-        network: ImageClassifier,
-        classes: Sequence[str],
-        writer: SummaryWriter | None = None,
-        output_dir: str | None = None,
-        every: int = 1,
+        self, *, dataset: ImageDataset, network: ImageClassifier, classes: Sequence[str], **options: Any
     ) -> None:
-        super().__init__(every=every)
-        self.dataset, self.classes, self.writer = dataset, tuple(classes), writer
+        super().__init__(**options)
+        self.dataset, self.classes = dataset, tuple(classes)
         self.network: ImageClassifier | None = network
-        self.output_dir = Path(output_dir) if output_dir is not None else None
 
     def show(self, cases: Cases, epoch: int) -> None:
         """Draw the sheets."""
@@ -75,7 +61,7 @@ class RankedImages(Review):
         right = [image for image in reversed(ranked) if image.correct][:_ON_A_SHEET]
         for name, chosen in (("most_confused", wrong), ("surest", right)):
             if chosen:
-                self._write(name, contact_sheet(list(self._tiles(chosen))), epoch)
+                self.draw(name, contact_sheet(list(self._tiles(chosen))), epoch)
 
     def _tiles(self, chosen: Sequence[RankedImage]) -> Iterable[Tile]:
         pixels = scaled(self.dataset.__getitems__([image.case for image in chosen])["image"])
@@ -99,12 +85,6 @@ class RankedImages(Review):
             logger.warning("images are shown without class activation: %s", err)
             self.network = None
             return [None] * len(chosen)
-
-    def _write(self, name: str, picture: Picture, epoch: int) -> None:
-        if self.writer is not None:
-            self.writer.add_image(name, picture, epoch, dataformats="HWC")
-        if self.output_dir is not None:
-            write_png(self.output_dir / f"{name}.png", picture)
 
 
 @dataclass(frozen=True)

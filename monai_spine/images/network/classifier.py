@@ -11,7 +11,7 @@ import timm
 import torch
 from torch import nn
 
-from monai_spine.errors import InvalidOptionError, InvalidTableError
+from monai_spine.errors import InvalidOptionError, InvalidTableError, counted
 from monai_spine.networks.backbone import Backbone
 from monai_spine.weights import load_safely, load_weights
 
@@ -130,7 +130,7 @@ class ImageClassifier(nn.Module):
         # Another number of classes is the most common mistake, and a list of shapes would not explain it.
         if isinstance(last, torch.Tensor) and last.shape[0] != self.classes:
             raise InvalidTableError(
-                f"{path} holds weights for {last.shape[0]} classes, but {self.classes} are expected; "
+                f"{path} holds weights for {counted(last.shape[0], 'class')}, but {self.classes} are expected; "
                 "name the weights that were trained with this datalist, or train anew"
             )
         load_weights(self, path)

@@ -1,7 +1,5 @@
 """Which layers of a pretrained network learn, from which epoch on, and features of a backbone that never learns."""
 
-from __future__ import annotations
-
 import logging
 import re
 from collections.abc import Mapping
@@ -15,7 +13,7 @@ from timm.models import group_parameters
 from torch import nn
 
 from monai_spine.console import track
-from monai_spine.errors import InvalidOptionError
+from monai_spine.errors import InvalidOptionError, counted
 from monai_spine.images.data.dataset import ImageDataset, scaled
 from monai_spine.images.network.classifier import ImageClassifier
 from monai_spine.training.inferers import MixedPrecisionInferer
@@ -196,7 +194,7 @@ class FrozenFeatures:
         self.network.train(was_training)
         # With fewer images than processes, some processes have none.
         features = torch.cat(parts) if parts else torch.zeros(0, self.network.backbone.features)
-        logger.info("features of %d images computed once", len(self.dataset))
+        logger.info("features of %s computed once", counted(len(self.dataset), "image"))
         return features if world == 1 else _gathered(features, world)
 
     def _of_batch(self, positions: np.ndarray) -> torch.Tensor:

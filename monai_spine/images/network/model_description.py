@@ -1,24 +1,20 @@
-"""The file beside a classifier's weights that says how to build the network and how to read images for it."""
+"""How to build the network of a classifier and how to read images for it: the description beside its weights."""
 
 from __future__ import annotations
 
-import dataclasses
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from monai_spine.errors import InvalidTableError, MissingInputError
-from monai_spine.files import write_text
+from monai_spine.bundle.model_description import description_path, read_description
+from monai_spine.errors import InvalidTableError
 from monai_spine.images.data.datalist import Task
-from monai_spine.images.data.form import ImageForm
+from monai_spine.images.data.input_format import ImageForm
 from monai_spine.images.network.classifier import ImageClassifier
-
-SCHEMA = "monai_spine/image-classifier/1"
 
 
 @dataclass(frozen=True, kw_only=True)
-class ModelDescription:
+class ClassifierDescription:
     """A classifier of images, without its weights."""
 
     task: str = Task.BINARY.value
@@ -70,48 +66,33 @@ class ModelDescription:
             )
 
 
-def description_path(weights: str | Path) -> Path:
-    """The description's path for a file of weights: ``model.json`` for ``model.pt``."""
-    return Path(weights).with_suffix(".json")
-
-
-def write_description(weights: str | Path, description: ModelDescription) -> None:
-    """Write the description beside the weights, whole or not at all."""
-    content = {"schema": SCHEMA, **dataclasses.asdict(description)}
-    write_text(description_path(weights), json.dumps(content, indent=2, ensure_ascii=False) + "\n")
-
-
-def read_description(weights: str | Path) -> ModelDescription:
+def read_classifier(weights: str | Path) -> ClassifierDescription:
     """Read the description beside weights; without one, the default, which is the network of the bundle's metadata.
 
     With the default, the inference configuration can be parsed, and its network checked and exported, before anything
     is trained. Images are graded only with a description of the weights; see `check_described`.
 
-    Raises `InvalidTableError` if the file is not a description.
+    Raises `InvalidTableError` if the file is not the description of a classifier.
     """
-    path = description_path(weights)
-    if not path.is_file():
-        return ModelDescription()
+    if not description_path(weights).is_file():
+        return ClassifierDescription()
+    settings = read_description(weights).settings
     try:
-        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        if content.pop("schema") != SCHEMA:
-            raise ValueError("another schema")
-        return ModelDescription(**{key: _tuple(value) for key, value in content.items()})
-    except (ValueError, TypeError, KeyError, AttributeError) as err:
-        raise InvalidTableError(f"{path}: expected {SCHEMA}, but it cannot be read ({err})") from err
+        return ClassifierDescription(**{key: _tuple(value) for key, value in settings.items()})
+    except TypeError as err:
+        raise InvalidTableError(
+            f"{description_path(weights)}: expected settings of an image classifier, but found {', '.join(settings)}"
+        ) from err
 
 
 def check_described(weights: str | Path) -> None:
     """Check that weights have their description beside them.
 
-    Raises
-    ------
-    MissingInputError
-        If they have not: the classes, and the form of the images, would be those of the default.
+    Raises `MissingInputError` or `InvalidTableError` if not: the classes, and the form of the images, would be those of
+    the default.
     """
-    path = description_path(weights)
-    if Path(weights).is_file() and not path.is_file():
-        raise MissingInputError(f"expected {path.name} beside {weights}: training writes both, copy both")
+    if Path(weights).is_file():
+        read_description(weights)
 
 
 def _tuple(value: Any) -> Any:

@@ -3,20 +3,19 @@
 Whole batches are changed with a few tensor operations: one resampling for all geometry, then intensities.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
-from torch.nn.functional import affine_grid, grid_sample
+from torch.nn.functional import affine_grid, grid_sample, one_hot
 
 from monai_spine.errors import InvalidOptionError
+from monai_spine.images.data.datalist import UNKNOWN
 from monai_spine.images.data.dataset import scaled
 from monai_spine.images.network.layer_freezing import FrozenFeatures
-from monai_spine.images.training.mixing import ImageMixing
+from monai_spine.training.batch_mixing import other_of, rectangles
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -207,6 +206,44 @@ def augmentation(preset: str, **changes: float) -> ImageAugmentation:
         known = ", ".join(ImageAugmentation.__dataclass_fields__)
         raise InvalidOptionError(f"augmentation has no limit {', '.join(unknown)}; it has {known}")
     return replace(PRESETS[preset], **changes)  # type: ignore[arg-type]
+
+
+class ImageMixing:
+    """Mixup (Zhang et al. 2018, arXiv:1710.09412) and CutMix (Yun et al. 2019, arXiv:1905.04899).
+
+    Each image is mixed with the one before it in the batch, with a share drawn from Beta(alpha, alpha). Labels become
+    shares of classes. With several labels an image, a label that is unknown in one of the two images is unknown in the
+    mixture.
+
+    ``mixup``, ``cutmix``: alpha of each; 0 for none. With both, one of them is drawn for each batch.
+    Raises `InvalidOptionError` if a number is negative.
+    """
+
+    def __init__(self, *, classes: int, mixup: float = 0.0, cutmix: float = 0.0) -> None:
+        if min(mixup, cutmix) < 0:
+            raise InvalidOptionError(f"expected mixup and cutmix from 0, but found {mixup} and {cutmix}")
+        self.classes = classes
+        self.alphas = [(alpha, cuts) for alpha, cuts in ((mixup, False), (cutmix, True)) if alpha > 0]
+
+    def __call__(self, image: torch.Tensor, label: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Mixed images ``(batch, channels, rows, columns)`` and shares of labels ``(batch, classes)``.
+
+        If nothing is mixed, labels keep their shape, ``(batch,)`` or ``(batch, classes)``.
+        """
+        if not self.alphas:
+            return image, label
+        alpha, cuts = self.alphas[int(torch.randint(len(self.alphas), ()))]
+        share = torch.distributions.Beta(alpha, alpha).sample((len(image),)).to(image.device)
+        weight = _column(share)
+        if cuts:
+            inside = rectangles(share, *image.shape[-2:]).to(image.dtype)
+            # Of whole pixels, a rectangle has not exactly the area that was drawn.
+            share, weight = inside.mean(dim=(1, 2)), inside[:, None]
+        other = other_of(image)
+        shares = (one_hot(label, self.classes) if label.ndim == 1 else label).float()
+        mixed = torch.lerp(shares, shares[other], share[:, None])
+        unknown = (shares == UNKNOWN) | (shares[other] == UNKNOWN)
+        return torch.lerp(image, image[other], weight), mixed.masked_fill(unknown, UNKNOWN)
 
 
 class BatchPreparation:

@@ -1,7 +1,5 @@
 """The loss of classified images, with several remedies for classes of unequal frequency."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import torch

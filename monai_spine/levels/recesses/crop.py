@@ -18,7 +18,7 @@ from monai.config import KeysCollection
 from monai.transforms import MapTransform
 from scipy.ndimage import gaussian_filter, map_coordinates
 
-from monai_spine.data.volume import LOCALIZER_WINDOW, Opener, Volume, open_volume, read_slice
+from monai_spine.data.volume import LOCALIZER_WINDOW, Opener, Volume, open_unpacked, read_slice
 from monai_spine.errors import InvalidVolumeError
 from monai_spine.geometry import Array, Plane, plane_of, slice_normal, spacing, to_voxel, to_world
 from monai_spine.levels.recesses.planes import on_plane
@@ -57,7 +57,7 @@ class AxialSliced(MapTransform):
         return record
 
 
-def axial_slice(path: str | Path, k: int, opened: Opener = open_volume) -> Volume:
+def axial_slice(path: str | Path, k: int, opened: Opener = open_unpacked) -> Volume:
     """Slice ``k`` of an axial stack as a volume of one slice; see `read_slice`.
 
     Raises `MissingInputError` or `InvalidVolumeError` as `read_slice`; also if the slices are not axial.

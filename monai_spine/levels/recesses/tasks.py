@@ -7,11 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from monai_spine.data.datalist import Record
+from monai_spine.data.volume_names import volume_names
 from monai_spine.geometry import Array
 from monai_spine.levels.recesses.planes import RecessPlane, recess_plane
 from monai_spine.levels.sagittal.chain import Disc
@@ -46,14 +48,15 @@ def recess_tasks(records: Sequence[Record], jitter: float = 0.0) -> list[RecessT
     rng = np.random.default_rng(0)  # the same errors each time, so that reports can be compared
     tasks = []
     for record in records:
-        paths = {str(path).rsplit("/", 1)[-1]: str(path) for path in record.get(SeriesType.AXIAL_T2.value, ())}
-        axial = axial_grids(paths.values())
+        names = volume_names(record)
+        paths = {names[str(path)]: Path(path) for path in record.get(SeriesType.AXIAL_T2.value, ())}
+        axial = axial_grids(paths)
         marked = _marked(record)
         canal = {level: place + rng.normal(0.0, jitter, 3) for (level, side), place in marked.items() if side is None}
         for level, disc in discs_at(canal).items():
             plane = recess_plane(disc, axial)
             recesses = {side: marked[level, side] for side in Side if (level, side) in marked}
-            path = paths[plane.name] if plane else None
+            path = str(paths[plane.name]) if plane else None
             tasks.append(RecessTask(str(record["study_id"]), level, plane, path, recesses))
     return tasks
 

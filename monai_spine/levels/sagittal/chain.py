@@ -1,16 +1,17 @@
 """The chain of discs: which canal peaks belong to the spine, in which order, and which disc has which level.
 
 Second step after the maps: `find_peaks` finds single peaks, this module makes a spine of them, `points` names it.
-The steps of `link`, in order:
+The steps of `link`, which sees the canal's peaks alone, in order:
 
 1. The best chain: each disc lies below the one before, 20 to 90 mm away, and the chain bends by less than 50 degrees.
-   Of all such chains the one with the greatest sum of peak heights is taken (`_best_chain`).
+   Of all such chains the one with the greatest sum of peak heights is taken (`peak_chain.best_chain`).
 2. Too few or too faint discs, or too many peaks between them, are no lumbar spine.
 3. The anchor: the disc below which the sacrum begins is the lumbosacral disc L5/S1. Discs below it are dropped
-   (`_anchor`).
-4. Gaps: where a gap is wide enough for a disc that was missed, one is interpolated (`_with_interpolated`).
-5. Levels are counted upwards from the anchor (`levels`). Without the sacrum in view nobody can be sure of them, and
-   `Chain.certain` is false.
+   (`find_anchor`).
+4. Gaps: where a gap is wide enough for a disc that was missed, one is interpolated (`with_interpolated`).
+5. Levels are counted upwards from the anchor (`levels`). Where nobody can be sure of them, `Chain.doubts` says why.
+
+`region_chain` does the same with the discs of the region map, and compares.
 
 All places are RAS mm.
 """
@@ -26,32 +27,27 @@ import numpy as np
 
 from monai_spine.geometry import Array
 from monai_spine.levels.sagittal.landmark_maps import Peak
+from monai_spine.levels.sagittal.peak_chain import USUAL_PITCH_MM, best_chain, directions
 from monai_spine.spine import Level, Side
 
 # Limits of a chain. They were chosen on phantoms. "Known limit" is what they missed on 124 real volumes.
 
-LEAST_PITCH_MM, MOST_PITCH_MM = 20.0, 90.0
-"""Limits of the distance between discs that follow each other in a chain. The lower one keeps out the discs of a neck,
-about 17 mm apart; the upper one leaves room for one disc that was missed. Known limit: collapsed discs 10 to 17 mm from
-the next one are skipped."""
-_USUAL_PITCH_MM = (24.0, 50.0)
-"""Distances from disc to disc that cost nothing: adults have 27 to 48 mm, the least in the thoracic spine."""
-_SHORT_PITCH_SCALE_MM, _LONG_PITCH_SCALE_MM = 8.0, 10.0
-"""Millimetres below or above the usual distances that cost as much as one perfect peak (height 1) is worth."""
-_MOST_LONG_PITCH_COST = 1.2
-"""Largest cost of a long distance, in peak heights, so that a chain can bridge a disc that was missed."""
-_SHARPEST_TURN_DEG = 50.0
-"""Largest bend of the chain from one disc to the next, in degrees: a spine bends slowly."""
 LEAST_DISCS = 3
 """Fewer discs are no lumbar spine: any two peaks at a usual distance would be one."""
-LEAST_MEAN_HEIGHT = 0.35
+LEAST_MEAN_HEIGHT = 0.3
 """Least mean height of a chain's peaks. False chains, such as those of volumes flipped front to back, stay at .26 or
-below. Known limit: nine real slabs of three to six slices have .29 to .34, and count as no spine."""
+below."""
 _MOST_SKIPPED = 0.4
 """Largest share of the chain's gaps that may hold a peak outside the chain. In a neck, whose discs lie too close, every
 other disc would make a chain of usual distances, with a skipped peak in each gap."""
 
-# Gaps with a missed disc.
+# Gaps between discs.
+
+_ODD_RATIO, _ODD_RATIO_LAST = (0.65, 1.35), (0.55, 1.15)
+"""Distances along the canal in shares of the spine's median that are usual; last: from L4/L5 to L5/S1. On 54 patients
+of SPIDER .70 to 1.20, and .68 to .98 for the last."""
+_LEAST_LAST_PITCH_MM = 15.0
+"""L5/S1 is tilted, so that it crosses the canal 17 to 30 mm below L4/L5."""
 
 _MISSED_RATIO = 1.6
 """A gap wider than this times the chain's median distance holds a disc that was missed: one missed disc makes a gap of
@@ -68,7 +64,7 @@ _HALF_CANAL_MM = 9.0
 
 _LEAST_SACRUM = 0.15
 """Least vote of an anchor; below it the sacrum is out of view."""
-_SURE_SACRUM = 0.4
+SURE_SACRUM = 0.4
 """Least vote with which the levels are certain."""
 _RIVAL_SACRUM = 0.5
 """A second disc with this share of the anchor's vote makes the levels uncertain. Known limit: a bright remnant of the
@@ -86,9 +82,24 @@ disc to disc."""
 _HEIGHT_WORTH_MM = 10.0
 """Of two foraminal peaks in that radius, one that is higher by 1 may be this much farther from the expected place."""
 
-FAINT_HEIGHT = 0.5
-"""Peaks below this height are flagged `Flag.FAINT`. The median height is .67 on phantoms. Known limit: on real images
-it is .57, and a height says little about the error (AUC .65)."""
+FAINT_HEIGHT = 0.3
+"""Peaks below this height are flagged `Flag.FAINT`."""
+
+
+class Doubt(str, Enum):
+    """A reason why the levels of a volume are uncertain, in words."""
+
+    NO_SACRUM = "the sacrum is not in view"
+    FAINT_SACRUM = "the sacrum below the lowest disc is faint"
+    RIVAL = "two discs may be the lumbosacral one"
+    BELOW = "a disc lies below the lumbosacral one"
+    FAINT_LOWEST = "the canal at the lowest disc is faint"
+    PASSED_OVER = "a place in the canal may be a disc that is not counted"
+    WITNESSES = "the canal and the discs in front of it are counted differently"
+    NO_DISCS = "the discs in front of the canal are not seen"
+    FEW_DISCS = "fewer than five discs were seen, although the spine goes on above"
+    SERIES = "two series of the study are counted differently"
+    UPSIDE_DOWN = "the spine may be upside down"
 
 
 class Flag(str, Enum):
@@ -100,6 +111,8 @@ class Flag(str, Enum):
     """A neighbouring disc is closer or farther than in adults."""
     FAINT = "faint"
     """The peak is lower than `FAINT_HEIGHT`."""
+    SERIES_DIFFER = "series_differ"
+    """Another series of the study shows the point more than 6 mm away: the patient moved, or one point is wrong."""
     INTERPOLATED = "interpolated"
     """No peak: a disc placed between two others, or a foramen at its expected place."""
 
@@ -126,9 +139,16 @@ class Chain:
     """Whether the lowest disc is the lumbosacral disc, as far as the volume shows."""
     sacrum: float
     """The vote for a sacrum below the lowest disc, from 0 to 1."""
-    certain: bool
-    """Whether the levels are beyond doubt: the sacrum is seen below the lowest disc and nowhere else, and no peak
-    between two discs was skipped, which might be a disc that counts."""
+    doubts: tuple[Doubt, ...] = ()
+    """Why the levels are uncertain."""
+    rise: float | None = None
+    """Millimetres by which the lumbosacral disc crosses the canal above its own centre, along the spine; None if its
+    region or its peak was not seen. The disc is tilted, so that this is positive unless the image is upside down."""
+
+    @property
+    def certain(self) -> bool:
+        """Whether the levels are beyond doubt."""
+        return not self.doubts
 
 
 def link(canal: Sequence[Peak], sacrum_below: Callable[[Disc], float]) -> Chain | None:
@@ -137,60 +157,18 @@ def link(canal: Sequence[Peak], sacrum_below: Callable[[Disc], float]) -> Chain 
     ``canal``: peaks of the canal map, in any order.
     ``sacrum_below``: the vote for a sacrum below a disc, from 0 to 1.
     """
-    peaks = _best_chain(canal)
+    peaks = best_chain(canal)
     if len(peaks) < LEAST_DISCS or np.mean([peak.height for peak in peaks]) < LEAST_MEAN_HEIGHT:
         return None
     skipped = _skipped(peaks, canal)
     if sum(skipped) > _MOST_SKIPPED * (len(peaks) - 1):
         return None
-    anchor, vote, sure = _anchor([sacrum_below(disc) for disc in _discs(peaks)])
+    anchor, vote, doubts = find_anchor([sacrum_below(disc) for disc in place_discs(peaks)])
     if anchor:  # an anchor at the very top would leave a single disc; then all are kept, and the levels are uncertain
         peaks = peaks[: anchor + 1]
-    discs = _with_interpolated(_discs(peaks), _skipped(peaks, canal))
-    return Chain(discs, anchor is not None, vote, sure and not any(skipped))
-
-
-def _best_chain(peaks: Sequence[Peak]) -> list[Peak]:
-    """The chain with the greatest sum of heights less the costs of its distances.
-
-    Dynamic programming over pairs ``(i, j)`` of neighbours, since the bend at ``i`` depends on the disc before it:
-    ``scores[i, j]`` is the best sum of a chain that ends with ``i`` and then ``j``.
-    """
-    if not peaks:
-        return []
-    peaks = sorted(peaks, key=lambda peak: -peak.world[2])
-    heights = np.array([peak.height for peak in peaks])
-    places = np.stack([peak.world for peak in peaks])
-    steps = places[None] - places[:, None]
-    pitches = np.linalg.norm(steps, axis=2)
-    costs = _pitch_costs(pitches)
-    directions = steps / np.maximum(pitches, 1e-9)[:, :, None]
-    least_cosine = np.cos(np.radians(_SHARPEST_TURN_DEG))
-    scores = np.full(pitches.shape, -np.inf)
-    before = np.full(pitches.shape, -1)
-    # Peaks are sorted from above, so pairs come in an order in which all chains that end with i are complete.
-    for i, j in np.argwhere(np.triu(np.isfinite(costs), 1)):
-        shorter = np.where(directions[:i, i] @ directions[i, j] >= least_cosine, scores[:i, i], -np.inf)
-        best = max(shorter, default=-np.inf)
-        if best > heights[i]:  # otherwise the chain begins with i
-            before[i, j] = shorter.argmax()
-        scores[i, j] = max(best, heights[i]) + heights[j] - costs[i, j]
-    i, j = np.unravel_index(scores.argmax(), scores.shape)
-    if not np.isfinite(scores[i, j]):  # no two peaks can follow each other
-        return [max(peaks, key=lambda peak: peak.height)]
-    chain = [peaks[j], peaks[i]]
-    while before[i, j] >= 0:
-        i, j = before[i, j], i
-        chain.append(peaks[i])
-    return chain[::-1]
-
-
-def _pitch_costs(pitches: Array) -> Array:
-    """Costs of neighbours' distances in mm, in heights of peaks; infinite for distances that a chain cannot have."""
-    low, high = _USUAL_PITCH_MM
-    long = np.minimum(_MOST_LONG_PITCH_COST, (pitches - high) / _LONG_PITCH_SCALE_MM)
-    costs = np.maximum(0.0, np.maximum((low - pitches) / _SHORT_PITCH_SCALE_MM, long))
-    return np.where((pitches >= LEAST_PITCH_MM) & (pitches <= MOST_PITCH_MM), costs, np.inf)
+    discs = with_interpolated(place_discs(peaks, anchor is not None), _skipped(peaks, canal))
+    passed_over = (Doubt.PASSED_OVER,) if any(skipped) else ()
+    return Chain(discs, anchor is not None, vote, (*doubts, *passed_over))
 
 
 def _skipped(chain: Sequence[Peak], peaks: Sequence[Peak]) -> list[bool]:
@@ -209,40 +187,59 @@ def _is_between(start: Array, end: Array, point: Array) -> bool:
     return _BETWEEN_DISCS[0] < share < _BETWEEN_DISCS[1] and beside < _HALF_CANAL_MM
 
 
-def _anchor(votes: Sequence[float]) -> tuple[int | None, float, bool]:
-    """Index of the lumbosacral disc, its vote, and whether it is beyond doubt; None if no vote is high enough."""
+def find_anchor(votes: Sequence[float], sure: float = SURE_SACRUM) -> tuple[int | None, float, tuple[Doubt, ...]]:
+    """Index of the lumbosacral disc, its vote, and the doubts about it; None if no vote is high enough.
+
+    ``sure``: the least vote with which the levels are certain.
+    """
     order = sorted(range(len(votes)), key=lambda n: (-votes[n], n))
     best = order[0]
     if votes[best] < _LEAST_SACRUM:
-        return None, votes[best], False
-    rival = votes[order[1]]
-    # A second candidate, or discs where there should be the sacrum, contradict the anchor.
-    sure = votes[best] >= _SURE_SACRUM and rival < _RIVAL_SACRUM * votes[best] and best == len(votes) - 1
-    return best, votes[best], sure
+        return None, votes[best], (Doubt.NO_SACRUM,)
+    doubts = [Doubt.FAINT_SACRUM] * (votes[best] < sure)
+    doubts += [Doubt.RIVAL] * (len(votes) > 1 and votes[order[1]] >= _RIVAL_SACRUM * votes[best])
+    # Discs where there should be the sacrum contradict the anchor.
+    doubts += [Doubt.BELOW] * (best != len(votes) - 1)
+    return best, votes[best], tuple(doubts)
 
 
-def _discs(chain: Sequence[Peak]) -> tuple[Disc, ...]:
-    """Discs at the peaks of a chain, with directions and flags."""
-    places = np.array([peak.world for peak in chain])
+def place_discs(chain: Sequence[Peak], anchored: bool = False) -> tuple[Disc, ...]:
+    """Discs at the peaks of a chain, with directions and flags; a peak without height is flagged as interpolated.
+
+    ``anchored``: whether the lowest is the lumbosacral disc, whose distance to the next one is shorter.
+    """
+    places = [peak.world for peak in chain]
+    gaps = [float(np.linalg.norm(above - below)) for above, below in pairwise(places)]
+    odd = _odd_gaps(gaps, anchored)
     discs = []
-    for n, peak in enumerate(chain):
-        # From the disc below to the disc above; at the ends, from or to the disc itself.
-        upwards = places[max(n - 1, 0)] - places[min(n + 1, len(places) - 1)]
-        gaps = [float(np.linalg.norm(places[m] - places[m + 1])) for m in (n - 1, n) if 0 <= m < len(places) - 1]
-        odd = any(not _USUAL_PITCH_MM[0] <= gap <= _USUAL_PITCH_MM[1] for gap in gaps)
-        flags = [Flag.ODD_SPACING] * odd + [Flag.FAINT] * (peak.height < FAINT_HEIGHT)
-        discs.append(Disc(peak.world, peak.height, upwards / np.linalg.norm(upwards), tuple(flags)))
+    for n, (peak, upwards) in enumerate(zip(chain, directions(places), strict=True)):
+        flags = [Flag.ODD_SPACING] * any(odd[m] for m in (n - 1, n) if 0 <= m < len(odd))
+        flags += [Flag.INTERPOLATED if peak.height == 0 else Flag.FAINT] * (peak.height < FAINT_HEIGHT)
+        discs.append(Disc(peak.world, peak.height, upwards, tuple(flags)))
     return tuple(discs)
 
 
-def _with_interpolated(discs: tuple[Disc, ...], skipped: Sequence[bool]) -> tuple[Disc, ...]:
+def _odd_gaps(gaps: Sequence[float], anchored: bool) -> list[bool]:
+    """For each distance of neighbours, from above, whether adults' spines do not have it."""
+    usual = float(np.clip(np.median(gaps), *USUAL_PITCH_MM)) if gaps else 0.0
+    last = len(gaps) - 1 if anchored else len(gaps)
+    low, high = USUAL_PITCH_MM
+    ratios = [(_ODD_RATIO_LAST if n == last else _ODD_RATIO) for n in range(len(gaps))]
+    lows = [(_LEAST_LAST_PITCH_MM if n == last else low) for n in range(len(gaps))]
+    return [
+        not (least <= gap <= high and ratio[0] * usual <= gap <= ratio[1] * usual)
+        for gap, ratio, least in zip(gaps, ratios, lows, strict=True)
+    ]
+
+
+def with_interpolated(discs: tuple[Disc, ...], skipped: Sequence[bool]) -> tuple[Disc, ...]:
     """The discs, with one in the middle of each gap that is wide enough for a disc that was missed.
 
     ``skipped`` tells for each gap whether it holds a peak that is not in the chain.
     """
     gaps = [float(np.linalg.norm(above.canal - below.canal)) for above, below in pairwise(discs)]
     # The median of a short chain may itself be a gap with a missed disc, so it is kept in the usual range.
-    usual = float(np.clip(np.median(gaps), *_USUAL_PITCH_MM))
+    usual = float(np.clip(np.median(gaps), *USUAL_PITCH_MM))
     filled = [discs[0]]
     for gap, disc, beside_peak in zip(gaps, discs[1:], skipped, strict=True):
         above = filled[-1]

@@ -93,7 +93,8 @@ def _canonical(volume: Volume, name: str) -> tuple[torch.Tensor, Array]:
             f"{name}: expected {Plane.SAGITTAL.value} slices, but by the affine they are {plane} "
             f"({step[thick]:.1f} mm apart)"
         )
-    return torch.from_numpy(np.ascontiguousarray(voxels)), affine
+    # Not ascontiguousarray, which leaves a single voxel its negative strides, which PyTorch refuses.
+    return torch.from_numpy(np.array(voxels, order="C")), affine
 
 
 def _in_plane(shape: torch.Size, affine: Array) -> tuple[int, int]:

@@ -7,7 +7,7 @@ anchors, and the discs of the chain get the names of levels.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Any
 
@@ -20,13 +20,16 @@ from monai_spine.levels.sagittal.chain import (
     FAINT_HEIGHT,
     Chain,
     Disc,
+    Doubt,
     Flag,
     expected_foramen,
     levels,
     link,
     nearest_foramen,
 )
+from monai_spine.levels.sagittal.disc_regions import region_spine
 from monai_spine.levels.sagittal.landmark_maps import LANDMARKS, REGIONS, Peak, find_peaks, map_affine
+from monai_spine.levels.sagittal.region_chain import agreed, link_regions
 from monai_spine.spine import Level, Side
 
 _SAME_DISC_MM = 14.0
@@ -80,7 +83,11 @@ _LEAST_HEIGHT = {"canal": 0.2, "foramen": 0.15, "lumbosacral": 0.15}
 _LEAST_APART_MM = {"canal": 14.0, "foramen": 12.0, "lumbosacral": 14.0}
 """Least distances of two peaks of one type. Known limit: collapsed discs may be 10 to 17 mm apart."""
 
+_LEAST_BEHIND_DISC, _LEAST_APART_BEHIND_DISC_MM = 0.08, 10.0
+"""The same for canal peaks behind a disc of the region map."""
+
 OUT_OF_VIEW = "out of view"
+NO_SPINE = "no lumbar spine found"
 
 
 class PointKind(str, Enum):
@@ -119,11 +126,12 @@ Key = tuple[PointKind, Level, Side | None]
 
 @dataclass(frozen=True)
 class SpinePoints:
-    """The points of one volume; ``chain`` is None if it shows no lumbar spine."""
+    """The points of one volume; ``chain`` is None if it shows no lumbar spine, and ``reason`` says why."""
 
     chain: Chain | None
     points: tuple[LevelPoint, ...]
     absent: tuple[Absent, ...]
+    reason: str = ""
 
 
 def points_of(volume: Mapping[str, Any]) -> SpinePoints:
@@ -144,11 +152,12 @@ def read_maps(maps: Array, affine: Array, shape: Sequence[int], grid: Array) -> 
         name: find_peaks(values, affine, threshold=_LEAST_HEIGHT[name], apart=_LEAST_APART_MM[name])
         for name, values in zip(LANDMARKS, maps[: len(LANDMARKS)], strict=True)
     }
-    # The maps of the regions come after those of the landmarks.
-    sacrum = Sacrum(maps[len(LANDMARKS) :], affine, peaks["lumbosacral"])
-    chain = link(peaks["canal"], sacrum.below)
-    if chain is None:
-        return SpinePoints(None, (), ())
+    chain = _chain(maps, affine, peaks)
+    return named_points(chain, peaks["foramen"], shape, grid) if chain else SpinePoints(None, (), (), NO_SPINE)
+
+
+def named_points(chain: Chain, foramina: Sequence[Peak], shape: Sequence[int], grid: Array) -> SpinePoints:
+    """The points of a chain: the canal at each level, and both foramina from their peaks or at their usual places."""
     named = levels(chain)
     level_flags = () if chain.certain else (Flag.UNCERTAIN_LEVEL.value,)
     points: list[LevelPoint] = []
@@ -157,7 +166,7 @@ def read_maps(maps: Array, affine: Array, shape: Sequence[int], grid: Array) -> 
         flags = (*level_flags, *(flag.value for flag in disc.flags))
         points.append(LevelPoint(PointKind.CANAL, level, None, disc.canal, disc.confidence, flags))
         for side in Side:
-            foramen = _foramen(peaks["foramen"], level, disc, side, level_flags)
+            foramen = _foramen(foramina, level, disc, side, level_flags)
             # The expected place of a foramen may lie beside the outermost slice.
             if contains(grid, tuple(shape), foramen.world):
                 points.append(foramen)
@@ -168,6 +177,15 @@ def read_maps(maps: Array, affine: Array, shape: Sequence[int], grid: Array) -> 
     return SpinePoints(chain, tuple(points), tuple(absent))
 
 
+def _chain(maps: Array, affine: Array, peaks: Mapping[str, Sequence[Peak]]) -> Chain | None:
+    regions = maps[len(LANDMARKS) :]  # the maps of the regions come after those of the landmarks
+    by_peaks = link(peaks["canal"], Sacrum(regions, affine, peaks["lumbosacral"]).below)
+    # Where a disc of the region map says that there is one, a lower peak counts, and one that is nearer to the next.
+    low = find_peaks(maps[0], affine, threshold=_LEAST_BEHIND_DISC, apart=_LEAST_APART_BEHIND_DISC_MM)
+    spine = region_spine(regions, affine, peaks["canal"])
+    return agreed(link_regions(spine, low, peaks["lumbosacral"]), by_peaks)
+
+
 def _foramen(peaks: Sequence[Peak], level: Level, disc: Disc, side: Side, level_flags: tuple[str, ...]) -> LevelPoint:
     """A foramen at its peak, or else at its expected place with confidence 0."""
     peak = nearest_foramen(peaks, disc, side)
@@ -176,3 +194,17 @@ def _foramen(peaks: Sequence[Peak], level: Level, disc: Disc, side: Side, level_
         return LevelPoint(PointKind.FORAMEN, level, side, expected_foramen(disc, side), 0.0, flags)
     flags = (*level_flags, *([Flag.FAINT.value] if peak.height < FAINT_HEIGHT else []))
     return LevelPoint(PointKind.FORAMEN, level, side, peak.world, peak.height, flags)
+
+
+def with_doubt(spine: SpinePoints, doubt: Doubt, doubted: bool = True) -> SpinePoints:
+    """The points of a volume with a doubt about their levels, or without it, and the flags that go with it."""
+    if spine.chain is None:
+        return spine
+    others = tuple(one for one in spine.chain.doubts if one is not doubt)
+    chain = replace(spine.chain, doubts=(*others, doubt) if doubted else others)
+    flag = Flag.UNCERTAIN_LEVEL.value
+    points = []
+    for point in spine.points:
+        own = tuple(one for one in point.flags if one != flag)
+        points.append(replace(point, flags=own if chain.certain else (flag, *own)))
+    return replace(spine, chain=chain, points=tuple(points))

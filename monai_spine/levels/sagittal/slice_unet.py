@@ -18,6 +18,26 @@ _RARE_LOGIT = -4.0
 """Initial bias of the last layer. Landmarks are rare, so training starts from maps near 0 (Lin et al. 2017,
 arXiv:1708.02002, section 4.1)."""
 
+LEAST_SLICES = 12
+"""Slices of the images in training. Features are normalised over the slices of a volume, so a slab of fewer slices has
+other statistics: in five of twelve real slabs of 3 to 6 slices no spine was found, and in none with the outer slices
+repeated to this number."""
+
+
+def _with_edges_repeated(volume: torch.Tensor, before: int, after: int) -> torch.Tensor:
+    """A volume ``(channels, x, y, z)`` with its outer slices repeated."""
+    slices = volume.shape[1]
+    if before + after == 0:
+        return volume
+    return torch.cat(
+        [
+            volume[:, :1].expand(-1, before, -1, -1),
+            volume,
+            volume[:, slices - 1 :].expand(-1, after, -1, -1),
+        ],
+        dim=1,
+    )
+
 
 class SliceUNet(nn.Module):
     """Maps of landmarks and regions from stacks of sagittal slices, of any number and size.
@@ -39,6 +59,7 @@ class SliceUNet(nn.Module):
         super().__init__()
         if not 0 <= mixed <= len(channels):
             raise ValueError(f"expected mixed from 0 to {len(channels)}, but given {mixed}")
+        self.least_slices = LEAST_SLICES  # TorchScript does not see names of the module
         across = [n >= len(channels) - mixed for n in range(len(channels))]
         steps = list(pairwise(channels))
         self.stem = _normed(nn.Conv2d(in_channels, channels[0], 5, stride=2, padding=2, bias=False))
@@ -66,6 +87,9 @@ class SliceUNet(nn.Module):
 
     def _maps(self, volume: torch.Tensor) -> torch.Tensor:
         """Logits of one volume; inside, the slices take the place of a batch."""
+        count = volume.shape[1]
+        first = max(0, self.least_slices - count) // 2
+        volume = _with_edges_repeated(volume, first, max(0, self.least_slices - count) - first)
         features = self.first(self.stem(volume.transpose(0, 1)))
         skips = [features]
         for step in self.down:
@@ -73,7 +97,7 @@ class SliceUNet(nn.Module):
             skips.append(features)
         for n, step in enumerate(self.up):
             features = step(features, skips[len(skips) - 2 - n])
-        return self.head(features).transpose(0, 1)
+        return self.head(features[first : first + count]).transpose(0, 1)
 
 
 class VolumeUNet(DynUNet):

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from monai_spine.data.datalist import Record
+from monai_spine.data.volume_names import volume_names
 from monai_spine.errors import InvalidTableError
 from monai_spine.spine import FINDINGS, Group, Level, SeriesType
 
@@ -26,14 +27,14 @@ def sagittal_volumes(records: Sequence[Record]) -> list[dict[str, Any]]:
     """
     volumes = []
     for record in records:
+        names = volume_names(record)
         # All volumes of a study share its points, since these are in patient space.
         for series_type in SAGITTAL:
             for path in record.get(series_type.value, ()):
-                name = str(path).rsplit("/", 1)[-1]
                 volumes.append(
                     {
                         "image": str(path),
-                        "volume": name,
+                        "volume": names[str(path)],
                         "series_type": series_type.value,
                         "study_id": record["study_id"],
                         **_landmarks(record),

@@ -1,8 +1,8 @@
-"""TensorBoard's log of a run: made when something is first written, in the first process alone."""
+"""TensorBoard's log of a run, made when something is first written: scalars, and the page of hyper-parameters."""
 
-from __future__ import annotations
-
+import math
 import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,9 @@ from ignite.engine import Engine, Events
 from monai.utils import is_scalar
 from torch.optim import Optimizer
 from torch.utils.tensorboard import SummaryWriter
+from torch.utils.tensorboard.summary import hparams
+
+from monai_spine.training.best_model import BestModel
 
 
 class TensorBoard:
@@ -24,10 +27,12 @@ class TensorBoard:
     ----------
     folder
         Gets a folder for each run, named by the time.
+    name
+        Of a folder inside of it that gets them instead.
     """
 
-    def __init__(self, folder: str) -> None:
-        self.folder = Path(folder)
+    def __init__(self, folder: str, name: str = "") -> None:
+        self.folder = Path(folder) / name
         self._writer: SummaryWriter | None = None
 
     def __getattr__(self, name: str) -> Any:
@@ -40,7 +45,10 @@ class TensorBoard:
         return getattr(self._writer, name)
 
     def attach(self, trainer: Engine, evaluator: Engine, optimizer: Optimizer, *, rates_at: Events) -> None:
-        """Log losses of iterations as ``train_loss``, figures of validations, and rates as ``lr/group_0``, ….
+        """Log losses of iterations as ``loss/training``, figures of validations as `tag_of` groups them, and rates.
+
+        A rate goes under the ``name`` of its group of parameters, as in ``lr/backbone``; without a name, under
+        ``lr/all``, or ``lr/group_0`` and so on if there are several.
 
         Parameters
         ----------
@@ -61,19 +69,89 @@ class TensorBoard:
     def _log_loss(self, trainer: Engine) -> None:
         output: Any = trainer.state.output
         first = output[0] if isinstance(output, list) else output  # of decollated items each holds the batch's loss
-        self.add_scalar("train_loss", float(torch.as_tensor(first["loss"]).detach()), trainer.state.iteration)
+        self.add_scalar("loss/training", float(torch.as_tensor(first["loss"]).detach()), trainer.state.iteration)
 
     def _log_rates(self, trainer: Engine, optimizer: Optimizer, event: Events) -> None:
         step = trainer.state.get_event_attrib_value(event)
-        for n, group in enumerate(optimizer.param_groups):
-            self.add_scalar(f"lr/group_{n}", float(group["lr"]), step)
+        groups = optimizer.param_groups
+        unnamed = "all" if len(groups) == 1 else "group_{}"
+        # groups of one name differ in weight decay alone
+        rates = {group.get("name", unnamed.format(n)): float(group["lr"]) for n, group in enumerate(groups)}
+        for name, rate in rates.items():
+            self.add_scalar(f"lr/{name}", rate, step)
 
     def _log_figures(self, evaluator: Engine) -> None:
         for name, value in evaluator.state.metrics.items():
             if is_scalar(value):
-                self.add_scalar(name, float(value), evaluator.state.epoch)  # MONAI sets it to the trainer's epoch
+                # MONAI sets an evaluator's epoch to the trainer's
+                self.add_scalar(tag_of(name), float(value), evaluator.state.epoch)
         self.flush()
+
+
+def tag_of(figure: str) -> str:
+    """The tag of a validation's figure: under ``loss/``, ``auc/``, or ``score/`` for all others."""
+    if "/" in figure:  # of one class, such as auc/pneumonia
+        return figure
+    for group in ("loss", "auc"):
+        if group in figure.split("_"):
+            rest = "_".join(word for word in figure.split("_") if word != group)
+            return f"{group}/{rest or 'validation'}"
+    return f"score/{figure.removeprefix('score_')}"
 
 
 def _nothing(*_: Any, **__: Any) -> None:
     """What a process that does not log does."""
+
+
+class HyperParameters:
+    """Writes settings and figures into the run's own log when training ends, without a second run beside it.
+
+    Parameters
+    ----------
+    writer
+        TensorBoard's.
+    settings
+        By name; a value that is neither a number nor a word is written as Python prints it.
+    metrics
+        Which of the evaluator's figures to show, as ``kept/<metric>``: those of the epoch whose weights are kept.
+        A figure that is not a number is left out, and so is one of an epoch before a resumed run began.
+    best_model
+        Holds that epoch, and its own figure across resumed runs.
+    """
+
+    def __init__(
+        self,
+        *,
+        writer: SummaryWriter | TensorBoard,
+        settings: Mapping[str, Any],
+        metrics: Sequence[str],
+        best_model: BestModel,
+    ) -> None:
+        self.writer, self.settings, self.metrics, self.best_model = writer, dict(settings), list(metrics), best_model
+        self._by_epoch: dict[int, dict[str, float]] = {}
+
+    def attach(self, evaluator: Engine, trainer: Engine) -> None:
+        """Keep the figures of each validation, write when the trainer is done."""
+        evaluator.add_event_handler(Events.COMPLETED, self._keep, trainer)
+        trainer.add_event_handler(Events.COMPLETED, self._write)
+
+    def _keep(self, evaluator: Engine, trainer: Engine) -> None:
+        figures = {name: float(evaluator.state.metrics.get(name, math.nan)) for name in self.metrics}
+        self._by_epoch[trainer.state.epoch] = figures
+
+    def _write(self, trainer: Engine) -> None:
+        if idist.get_rank() > 0:
+            return
+        figures = dict(self._by_epoch.get(self.best_model.best_epoch, {}))
+        figures[self.best_model.metric] = self.best_model.best
+        kept = {f"kept/{name}": value for name, value in figures.items() if math.isfinite(value)}
+        # SummaryWriter.add_hparams would open a second log beside the run's own, and TensorBoard show two runs
+        log: Any = self.writer.file_writer
+        for summary in hparams({name: _plain(value) for name, value in self.settings.items()}, kept):
+            log.add_summary(summary, trainer.state.epoch)
+        for name, value in kept.items():
+            self.writer.add_scalar(name, value, trainer.state.epoch)
+
+
+def _plain(value: Any) -> int | float | str:
+    return value if isinstance(value, int | float | str) and not isinstance(value, bool) else str(value)

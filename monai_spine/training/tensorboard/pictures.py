@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageDraw
+from PIL import Image, ImageDraw, ImageFont
 
 from monai_spine.spine import MISSING, Condition, Grade, Level, SeriesType
 
@@ -17,9 +17,18 @@ SERIES = tuple(SeriesType)
 _COLOURS = {Grade.NORMAL_MILD: (70, 160, 90), Grade.MODERATE: (230, 170, 40), Grade.SEVERE: (205, 60, 50)}
 _GREY = (110, 110, 110)
 _ATTENTION = (250, 190, 60)
-_PANEL = 220
+_CAPTION, _SOFT, _ABSENT = (240, 220, 120), (170, 170, 170), (40, 40, 40)
+_PANEL = 320
 """Height of a panel in pixels."""
-_CELL = (44, 26)
+_CAPTION_HEIGHT, _LEAST_WIDTH = 24, 90
+"""Height of the caption above a panel, and least width of a panel, in pixels."""
+_CELL = (62, 34)
+_CROP, _BAR, _GAP = 96, 8, 10
+"""Side of a crop, height of the bar of its attention weight below it, and gap between views, in pixels."""
+_ROW_TITLE, _TITLES = 62, 46
+"""Width of the titles of rows, and height of the titles of columns, in pixels."""
+_CONDITION = 96
+"""Width of the names of conditions in the table, in pixels."""
 _SHORT = ("canal", "foramen L", "foramen R", "recess L", "recess R")
 
 
@@ -55,13 +64,15 @@ def study_picture(
 def crops_picture(
     crops: npt.ArrayLike,
     attention: npt.ArrayLike,
-    views: Sequence[int],
+    views: Mapping[str, int],
     *,
     probabilities: npt.ArrayLike,
     label: npt.ArrayLike,
     title: str,
 ) -> Picture:
-    """The crops of a study, a row for each level, with their attention weights, and the table of its findings.
+    """The crops of a study with their attention weights, and the table of its findings.
+
+    A row shows a level, a column a slice of a view. The titles of both are beside them.
 
     Parameters
     ----------
@@ -71,32 +82,44 @@ def crops_picture(
         ``(5, 5 conditions, slices)``: the bar under each slice is as long as the greatest of its weights, as a share
         of the greatest weight in its view.
     views
-        The number of slices of each view; views are drawn with a gap between them.
+        The number of slices of each view, by its title.
     probabilities, label
         As `study_picture` takes them.
     """
     pixels, weights = np.asarray(crops, dtype=np.float32), np.asarray(attention, dtype=np.float32).max(axis=1)
-    gap, bar = 6, 5
-    height, width = pixels.shape[2], pixels.shape[3]
-    strip = np.zeros((len(Level) * (height + bar), pixels.shape[1] * width + gap * (len(views) - 1), 3), np.uint8)
-    first, left = 0, 0
-    for count in views:
-        strongest = np.maximum(weights[:, first : first + count].max(axis=1), 1e-6)
+    table = _table(np.asarray(probabilities, dtype=np.float64), np.asarray(label), title)
+    rows = len(Level) * (_CROP + _BAR)
+    strip = Image.new("RGB", (_ROW_TITLE + pixels.shape[1] * _CROP + _GAP * (len(views) - 1), _TITLES + rows), "black")
+    draw = ImageDraw.Draw(strip)
+    for row, level in enumerate(Level):
+        draw.text((6, _TITLES + row * (_CROP + _BAR) + _CROP // 2 - 8), level.title, fill="white", font=_font(15))
+    first, left = 0, _ROW_TITLE
+    for name, count in views.items():
+        own = slice(first, first + count)
+        draw.text((left + 4, 4), f"{name}, {count} slices", fill=_CAPTION, font=_font(16))
+        strongest = np.maximum(weights[:, own].max(axis=1), 1e-6)
         for n in range(first, first + count):
-            for level in range(len(Level)):
-                top = level * (height + bar)
-                there = pixels[level, n].min() >= 0
-                shown = np.clip(pixels[level, n], 0, 1) * 255 if there else np.full((height, width), 40.0)
-                strip[top : top + height, left : left + width] = shown[..., None].astype(np.uint8)
-                long = round(float(weights[level, n] / strongest[level]) * (width - 2))
-                strip[top + height + 1 : top + height + bar - 1, left + 1 : left + 1 + long] = _ATTENTION
-            left += width
-        first, left = first + count, left + gap
-    table = np.asarray(_table(np.asarray(probabilities, dtype=np.float64), np.asarray(label), title))
-    whole = np.zeros((max(len(strip), len(table)), strip.shape[1] + table.shape[1], 3), np.uint8)
-    whole[: len(strip), : strip.shape[1]] = strip
-    whole[: len(table), strip.shape[1] :] = table
-    return whole
+            draw.text((left + _CROP // 2 - 4, 26), f"{n - first + 1}", fill=_SOFT, font=_font(13))
+            for row in range(len(Level)):
+                top = _TITLES + row * (_CROP + _BAR)
+                strip.paste(_crop(pixels[row, n]), (left, top))
+                long = round(float(weights[row, n] / strongest[row]) * (_CROP - 2))
+                if long:  # a bar of no length is an error in Pillow
+                    draw.rectangle((left + 1, top + _CROP + 1, left + long, top + _CROP + _BAR - 3), fill=_ATTENTION)
+            left += _CROP
+        first, left = first + count, left + _GAP
+    whole = Image.new("RGB", (strip.width + table.width, max(strip.height, table.height)), "black")
+    whole.paste(strip, (0, 0))
+    whole.paste(table, (strip.width, 0))
+    return np.asarray(whole)
+
+
+def _crop(pixels: np.ndarray) -> Image.Image:
+    """A crop at its size in the picture; an even grey if the slice is not there."""
+    if pixels.min() < 0:
+        return Image.new("RGB", (_CROP, _CROP), _ABSENT)
+    grey = Image.fromarray((np.clip(pixels, 0, 1) * 255).astype(np.uint8))
+    return grey.resize((_CROP, _CROP), Image.Resampling.BILINEAR).convert("RGB")
 
 
 def _sagittal_views(grid: np.ndarray) -> list[tuple[str, np.ndarray]]:
@@ -120,34 +143,44 @@ def _axial(volume: np.ndarray) -> np.ndarray:
 
 
 def _panel(view: np.ndarray, caption: str, proportion: float) -> Image.Image:
-    """A view at the panel's height; ``proportion`` is the height of its pixels against their width, in mm."""
+    """A view below its caption; ``proportion`` is the height of its pixels against their width, in mm."""
     image = Image.fromarray((np.clip(view, 0, 1) * 255).astype(np.uint8))
-    width = max(1, round(view.shape[1] / (view.shape[0] * proportion) * _PANEL))
-    panel = image.resize((width, _PANEL), Image.Resampling.BILINEAR).convert("RGB")
-    framed = Image.new("RGB", (width + 6, _PANEL), "black")
-    framed.paste(panel, (3, 0))
-    ImageDraw.Draw(framed).text((6, 2), caption, fill=(240, 220, 120))
+    width = max(1, round(view.shape[1] / (view.shape[0] * proportion) * (_PANEL - _CAPTION_HEIGHT)))
+    panel = image.resize((width, _PANEL - _CAPTION_HEIGHT), Image.Resampling.BILINEAR).convert("RGB")
+    framed = Image.new("RGB", (max(width, _LEAST_WIDTH) + 6, _PANEL), "black")
+    framed.paste(panel, (3, _CAPTION_HEIGHT))
+    ImageDraw.Draw(framed).text((6, 2), caption, fill=_CAPTION, font=_font(15))
     return framed
 
 
 def _table(probabilities: np.ndarray, label: np.ndarray, title: str) -> Image.Image:
     width, height = _CELL
-    table = Image.new("RGB", (80 + width * len(Level), _PANEL), (25, 25, 25))
+    table = Image.new("RGB", (_CONDITION + 10 + width * len(Level), _PANEL), (25, 25, 25))
     draw = ImageDraw.Draw(table)
-    draw.text((6, 4), title, fill="white")
+    draw.text((8, 6), title, fill="white", font=_font(16))
     for column, level in enumerate(Level):
-        draw.text((84 + column * width, 24), level.title, fill="white")
+        draw.text((_CONDITION + 8 + column * width, 34), level.title, fill="white", font=_font(15))
     for row, _ in enumerate(Condition):
-        top = 42 + row * (height + 6)
-        draw.text((6, top + 6), _SHORT[row], fill="white")
+        top = 58 + row * (height + 8)
+        draw.text((8, top + 8), _SHORT[row], fill="white", font=_font(15))
         for column in range(len(Level)):
             n = row * len(Level) + column
-            left = 82 + column * width
-            box = (left, top, left + width - 6, top + height)
+            left = _CONDITION + column * width
+            box = (left, top, left + width - 8, top + height)
             draw.rectangle(box, fill=_mixed(probabilities[n]), outline=_frame(int(label[n])), width=4)
-            draw.text((left + 8, top + 7), f"{probabilities[n, Grade.SEVERE]:.2f}", fill="white")
-    draw.text((6, _PANEL - 18), "fill: predicted   frame: label   number: p(severe)", fill=(170, 170, 170))
+            text = f"{probabilities[n, Grade.SEVERE]:.2f}"
+            draw.text((left + 12, top + 8), text, fill="white", font=_font(15))
+    draw.text((8, _PANEL - 46), "fill: predicted grades; frame: label", fill=_SOFT, font=_font(14))
+    left = 8
+    for grade in Grade:
+        draw.text((left, _PANEL - 24), grade.title, fill=_COLOURS[grade], font=_font(14))
+        left += round(draw.textlength(grade.title, font=_font(14))) + 14
+    draw.text((left, _PANEL - 24), "number: p(severe)", fill=_SOFT, font=_font(14))
     return table
+
+
+def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+    return ImageFont.load_default(size)  # comes with Pillow: pictures look the same on every machine
 
 
 def _mixed(probabilities: np.ndarray) -> tuple[int, int, int]:

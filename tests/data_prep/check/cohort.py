@@ -12,6 +12,7 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 
+from data_prep.collection.assembly import Run
 from data_prep.phantom.cohort import generate
 from data_prep.rsna2024.datalist import build
 from monai_spine.spine import TARGETS
@@ -25,7 +26,7 @@ Edit = Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]
 def write_clean(folder: Path) -> Path:
     """Two phantom studies without oddities as a datalist."""
     generate(folder / "rsna", STUDIES, SEED, quiet=True)
-    build(folder / "rsna", folder / "nifti", folds=STUDIES, quiet=True)
+    build(folder / "rsna", folder / "nifti", Run(folds=STUDIES, quiet=True))
     entries = json.loads((folder / "nifti" / "datalist.json").read_text())["training"]
     for name in (name for entry in entries for name in entry["axial_t2"]):
         _crop(folder / "nifti" / name)

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from data_prep.check import run as checking
 from data_prep.check.codes import Code
 from data_prep.check.report import CheckedData
 from data_prep.check.run import check
@@ -281,8 +282,26 @@ SPOILED = [
     (label_without_point, Code.LABEL_WITHOUT_POINT),
     (broken_entry, Code.BROKEN_ENTRY),
 ]
-NEED_MANY = {Code.OUTLIER, Code.OUTSIDE_FINGERPRINT, Code.LABEL_SHARES_DIFFER, Code.POINT_WITHOUT_LABEL}
+NEED_MANY = {
+    *(Code.OUTLIER, Code.OUTSIDE_FINGERPRINT, Code.LABEL_SHARES_DIFFER, Code.POINT_WITHOUT_LABEL),
+    Code.VOLUME_FAILED,
+}
 """Tested below and in ``test_check_fingerprint.py``."""
+
+
+def test_a_volume_that_fails_in_an_unforeseen_way_does_not_end_the_check(data, monkeypatch):
+    measured = checking.facts_of
+
+    def failing(volume, number, series_type, path):
+        if number == 1:
+            raise FloatingPointError("an overflow\nin two lines")
+        return measured(volume, number, series_type, path)
+
+    monkeypatch.setattr(checking, "facts_of", failing)
+    faults = found_in(data).faults
+    assert {(fault.code, fault.number) for fault in faults} == {(Code.VOLUME_FAILED, 1)}
+    assert "unexpected FloatingPointError" in faults[0].detail
+    assert "\n" not in faults[0].detail
 
 
 def test_every_code_is_tested():

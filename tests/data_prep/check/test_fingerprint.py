@@ -109,7 +109,7 @@ def stored(tmp_path, count: int = 30, labels: np.ndarray | None = None) -> finge
     studies = studies_of(np.zeros((count, 25), dtype=np.int64) if labels is None else labels)
     facts = facts_of(count)
     path = tmp_path / "fingerprint.json"
-    path.write_text(json.dumps(fingerprints.take(studies, facts, facts)))
+    path.write_text(json.dumps(fingerprints.fingerprint_of(studies, facts, facts)))
     return fingerprints.read(path)
 
 
@@ -144,7 +144,7 @@ def test_missing_labels_do_not_count_in_shares():
     labels = np.full((4, 25), -1)
     labels[:3, 0] = [0, 1, 1]
     facts = facts_of(4)
-    content = fingerprints.take(studies_of(labels), facts, facts)
+    content = fingerprints.fingerprint_of(studies_of(labels), facts, facts)
     cell = content["labels"]["spinal_canal_stenosis"]["l1_l2"]
     assert cell["shares"] == {"normal_mild": 0.3333, "moderate": 0.6667, "severe": 0.0}
     assert cell["missing"] == 1

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from scipy.ndimage import gaussian_filter
 
 from data_prep.check.volume_facts import BITS, near_duplicates, perceptual_hash
-from data_prep.check.volumes import Volume
+from monai_spine.data.volume import Volume
 
 AFFINE = np.diag([1.5, 1.2, 4.0, 1.0])
 ORDERS = [(order, flips) for order in permutations(range(2)) for flips in product((False, True), repeat=3)]

@@ -12,7 +12,7 @@ from PIL import Image
 
 from data_prep.check.entries import Study
 from data_prep.check.pictures import WIDTH, View, panels
-from data_prep.check.volumes import Volume
+from monai_spine.data.volume import Volume
 from monai_spine.geometry import grid_affine, to_world
 from monai_spine.spine import FINDINGS, SeriesType
 

@@ -13,7 +13,7 @@ from data_prep.check.entries import Study
 from data_prep.check.point_faults import faults_of_labels, faults_of_points, level_distances
 from data_prep.check.volume_facts import VolumeFacts
 from data_prep.check.volume_faults import faults_between_volumes, faults_of_volume
-from data_prep.check.volumes import Volume
+from monai_spine.data.volume import Volume
 from monai_spine.geometry import Plane, to_world
 from monai_spine.spine import FINDINGS, Condition, Finding, Level, SeriesType, Side
 

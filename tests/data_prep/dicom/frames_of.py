@@ -8,14 +8,14 @@ from dataclasses import replace
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-from data_prep.dicom.frames import Contrast, Frame, Geometry, Identity, Pixels
+from data_prep.dicom.frames import Contrast, Frame, Geometry, Identity, Patient, Pixels
 
 AXIAL = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
 SAGITTAL = (0.0, 1.0, 0.0, 0.0, 0.0, -1.0)
 CORONAL = (1.0, 0.0, 0.0, 0.0, 0.0, -1.0)
 
 CONTRAST = Contrast(("ORIGINAL", "PRIMARY", "M"), "", "MONOCHROME2", 100.0, 1, None)
-IDENTITY = Identity("1.2", "1.2.3", "1.2", "1.2.3", 3, "1.2.4", "T2", "a patient")
+IDENTITY = Identity("1.2", "1.2.3", "1.2", "1.2.3", 3, "1.2.4", "T2", Patient("a patient"))
 PIXELS = Pixels("", "1.2.840.10008.1.2.1", 0, 240, 12, 10, 1, 16, 12, False)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
 import shutil
@@ -15,8 +16,10 @@ from pathlib import Path
 import pytest
 from pydicom.fileset import FileSet
 
-from data_prep.dicom import job, nifti
+from data_prep import scratch
+from data_prep.dicom import job, nifti, sources
 from data_prep.dicom.convert import convert
+from data_prep.dicom.refusals import Reason
 from data_prep.dicom.scan import scan
 from monai_spine.errors import SpineError
 from monai_spine.files import PARTIAL
@@ -111,6 +114,53 @@ def test_zip_bomb_is_refused(tmp_path: Path) -> None:
         archive.writestr("big.dcm", b"\0" * 1_000_000)
     convert(tmp_path / "bomb.zip", tmp_path / "out", quiet=True, max_bytes=10_000)
     assert [row["reason"] for row in oracle.files(tmp_path / "out")] == ["TOO_LARGE"]
+
+
+def test_zip_bomb_of_many_entries_is_refused_in_total(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sources, "LEAST_ALLOWED", 1 << 20)
+    with zipfile.ZipFile(tmp_path / "bomb.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        for number in range(20):
+            archive.writestr(f"{number}.dcm", bytes(1 << 20))
+    with scratch.folder(tmp_path) as unpacked:
+        found = sources.find(tmp_path / "bomb.zip", unpacked)
+        written = sum(path.stat().st_size for path in unpacked.rglob("*") if path.is_file())
+    allowed = max(sources.LEAST_ALLOWED, sources.RATIO * (tmp_path / "bomb.zip").stat().st_size)
+    assert written <= allowed < 20 << 20
+    assert {source.reason for source in found} == {None, Reason.TOO_LARGE}
+
+
+def test_packed_dicom_files_are_read_and_keep_their_names(tmp_path: Path) -> None:
+    for path in factory.write(tmp_path / "in", factory.series(4)):
+        path.with_name(f"{path.name}.gz").write_bytes(gzip.compress(path.read_bytes()))
+        path.unlink()
+    (tmp_path / "in" / "cut.dcm.gz").write_bytes((tmp_path / "in" / "000.dcm.gz").read_bytes()[:90])
+    convert(tmp_path / "in", tmp_path / "out", quiet=True)
+    rows = {row["path"]: row["status"] for row in oracle.files(tmp_path / "out")}
+    assert rows == {"cut.dcm.gz": "refused"} | {f"{n:03d}.dcm.gz": "used" for n in range(4)}
+
+
+def test_refused_files_have_a_row_that_says_why(tmp_path: Path) -> None:
+    factory.write(tmp_path / "in", factory.series(4))
+    (tmp_path / "in" / "empty.dcm").touch()
+    out = tmp_path / "out"
+    convert(tmp_path / "in", out, quiet=True)
+    assert (out / "refused.csv").read_text() == ("path,frame,reason,detail\nempty.dcm,,EMPTY,the file has no bytes\n")
+    (tmp_path / "in" / "empty.dcm").unlink()
+    convert(tmp_path / "in", out, quiet=True)
+    assert not (out / "refused.csv").exists()
+
+
+def test_resuming_sees_that_pixels_changed_under_equal_headers_sizes_and_times(tmp_path: Path) -> None:
+    path = factory.write(tmp_path / "in", factory.series(4))[2]
+    convert(tmp_path / "in", tmp_path / "out", quiet=True, format="nii")
+    before, status = contents(tmp_path / "out"), path.stat()
+    changed = bytearray(path.read_bytes())
+    changed[-10] ^= 1
+    path.write_bytes(changed)
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+    convert(tmp_path / "in", tmp_path / "out", quiet=True, format="nii", resume=True)
+    oracle.check(tmp_path / "in", tmp_path / "out")
+    assert contents(tmp_path / "out") != before
 
 
 def test_damaged_zip_has_a_row(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from data_prep.dicom.frames import Frame
+from data_prep.dicom.frames import Frame, Patient
 from data_prep.dicom.refusals import Reason
 from data_prep.dicom.stacks import placement
 from data_prep.dicom.stacks.splitting import Stack, find_scout, split
@@ -29,7 +29,7 @@ def verdicts(frames: list[Frame]) -> list[str]:
         {"echo_time": 20.0},
         {"echo_number": 2},
         {"b_value": 800.0},
-        {"patient": "another"},
+        {"patient": Patient("another")},
         {"rows": 13},
         {"columns": 11},
     ],
@@ -232,7 +232,8 @@ def test_axes_that_are_not_at_right_angles_are_noted_and_then_refused(sine: floa
     error = sine / 2 * np.hypot(100, 100)
     (made,) = split(oblique_axes(sine))
     if error <= placement.CORNER_TOLERANCE_MM:
-        assert (made.reason, made.detail) == (None, "")
+        assert made.reason is None
+        assert "shear" not in made.detail
     elif error <= placement.RIGID_TOLERANCE_MM:
         assert made.reason is None
         assert made.detail == f"cosines of few decimals: the qform, which can hold no shear, is {error:.3f} mm off"
@@ -271,3 +272,33 @@ def test_refused_frames_of_one_object_are_in_their_own_order() -> None:
     (made,) = split(frames)
     assert made.reason is Reason.SINGLE_POSITION
     assert [one.index for one in made.frames] == [0, 1, 2]
+
+
+MARKED = ("ORIGINAL", "PRIMARY", "M", "ND", "NORM")
+
+
+def test_marks_behind_the_third_value_of_image_type_do_not_divide_a_stack() -> None:
+    (made,) = split(stack(6) + stack(3, first=7, origin=(0, 0, 24), image_type=MARKED))
+    assert (len(made.frames), made.reason) == (9, None)
+    assert made.detail == "the last values of ImageType differ between slices that are one stack by position and number"
+
+
+def test_echo_times_that_jitter_do_not_divide_a_stack() -> None:
+    (made,) = split([frame(n + 1, (0, 0, 4 * n), echo_time=round(100.2 + 0.004 * n, 3)) for n in range(9)])
+    assert (len(made.frames), made.reason) == (9, None)
+    assert made.detail.startswith("echo times differ")
+
+
+@pytest.mark.parametrize("change", [{"image_type": MARKED}, {"echo_time": 100.3}])
+@pytest.mark.parametrize(("first", "place"), [(8, 24), (7, 25), (1, 0)])
+def test_marks_and_echoes_divide_what_position_and_number_do_not_join(change, first, place) -> None:
+    frames = stack(6) + stack(4, first=first, origin=(0, 0, place), **change)
+    assert verdicts(frames) == ["6 right", "4 right"]
+
+
+def test_two_slices_that_differ_by_rounding_are_too_few_and_not_turned() -> None:
+    frames = stack(2)
+    turned = tuple(np.add(frames[1].geometry.orientation, (0, 1e-8, 0, 0, 0, 0)))
+    frames[1] = replace(frames[1], geometry=replace(frames[1].geometry, orientation=turned))
+    (made,) = split(frames)
+    assert (made.reason, made.detail) == (Reason.TOO_FEW_SLICES, "2 of at least 3 slices")

@@ -13,7 +13,7 @@ import pytest
 
 from data_prep.dicom import nifti
 from data_prep.dicom.frames import Frame
-from data_prep.dicom.nifti import OutputError
+from monai_spine.errors import OutputError
 from tests.data_prep.dicom.frames_of import stack
 
 AFFINE = np.array([[-0.5, 0, 0, 20], [0, -0.7, 0, 30], [0, 0, 4, -5], [0, 0, 0, 1.0]])

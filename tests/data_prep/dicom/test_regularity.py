@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -228,3 +230,38 @@ def test_several_slabs_are_cut_where_each_begins() -> None:
 
 def test_one_gap_that_may_be_a_missing_slice_prevents_all_cuts() -> None:
     assert regularity.slab_cuts(stack([0, 4, 8, 18, 22, 26, 34, 38, 42])) == []
+
+
+def rounded(decimals: int, slices: int = 15, **shifts: tuple[float, float, float]) -> list:
+    """An oblique stack with positions of so many decimals; ``s<n>`` moves slice n first."""
+    frames = []
+    for n, one in enumerate(
+        stack(slices, 4.4, orientation=oriented(9, 2, (0, 1, 0, 0, 0, -1)), origin=(-30, -100, 150))
+    ):
+        moved_place = np.add(one.geometry.position, shifts.get(f"s{n}", (0, 0, 0)))
+        place = tuple(round(float(value), decimals) for value in moved_place)
+        frames.append(replace(one, geometry=replace(one.geometry, position=place, decimals=decimals)))
+    return frames
+
+
+def test_positions_rounded_to_a_tenth_are_compared_with_the_grid_that_fits_best() -> None:
+    frames = rounded(1)
+    assert refusal(frames)[0] is Reason.UNEVEN_SPACING
+    grid = regularity.even_grid(frames)
+    exact = stack(15, 4.4, orientation=oriented(9, 2, (0, 1, 0, 0, 0, -1)), origin=(-30, -100, 150))
+    errors = [np.linalg.norm(grid.origin + n * grid.step - one.geometry.position) for n, one in enumerate(exact)]
+    assert max(errors) < 0.05
+    assert grid.detail.startswith("positions are rounded to 0.1 mm: the even grid that fits them best is up to 0.0")
+
+
+@pytest.mark.parametrize("decimals", [0, 2, None])
+def test_other_decimals_excuse_nothing(decimals: int | None) -> None:
+    frames = [replace(one, geometry=replace(one.geometry, decimals=decimals)) for one in rounded(1)]
+    with pytest.raises(Refused):
+        regularity.even_grid(frames)
+
+
+@pytest.mark.parametrize("shift", [(0.2, 0, 0), (0, 0.3, 0), (0, 0, 0.2)])
+def test_what_rounding_does_not_explain_is_refused(shift: tuple[float, float, float]) -> None:
+    with pytest.raises(Refused):
+        regularity.even_grid(rounded(1, s7=shift))

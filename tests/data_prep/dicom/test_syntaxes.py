@@ -147,3 +147,13 @@ def test_full_verification_of_compressed_frames_uses_another_decoder(
     monkeypatch.setattr(decoding, "decode", lambda pixels, index: real(pixels, index) ^ 64)
     convert(tmp_path / "in", tmp_path / "wrong", quiet=True, verify="full")
     assert oracle.verdicts(tmp_path / "wrong") == ["VERIFY_FAILED"]
+
+
+def test_unknown_syntax_of_compressed_pixels_is_named(tmp_path: Path) -> None:
+    images = [factory.compressed(image, uid.RLELossless) for image in factory.series(3)]
+    for path in factory.write(tmp_path / "in", images, uid.RLELossless):
+        path.write_bytes(path.read_bytes().replace(b"1.2.840.10008.1.2.5\0", b"1.2.840.99999.1.2.5\0"))
+    convert(tmp_path / "in", tmp_path / "out", quiet=True)
+    (row,) = oracle.manifest(tmp_path / "out")
+    assert row["reason"] == "UNSUPPORTED"
+    assert row["detail"] == "compressed pixel data in an unknown transfer syntax: 1.2.840.99999.1.2.5"

@@ -8,7 +8,7 @@ from typer.testing import CliRunner
 
 from data_prep.cli import app
 from monai_spine.errors import InvalidOptionError, InvalidTableError, MissingInputError
-from monai_spine.images.data.datalist import Task, read_image_datalist, split_folds
+from monai_spine.images.data.datalist import Task, read_image_datalist
 from tests.data_prep.images.picture_sets import picture, write_folders
 
 
@@ -35,7 +35,7 @@ def test_every_image_of_a_class_folder_is_in_the_datalist_with_its_class(tmp_pat
     told = {record["image"][0]: datalist.classes[record["label"]] for record in datalist.training}
     assert told == {str(file): file.parent.name for file in data.rglob("*.png")}
     for fold in range(3):
-        _, held = split_folds(datalist.training, fold)
+        _, held = datalist.split(fold)
         assert sorted(np.bincount([record["label"] for record in held])) in ([2, 2, 3], [2, 2, 3], [2, 3, 3])
 
 
@@ -59,10 +59,7 @@ def test_a_validation_folder_is_fold_0_with_whatever_belongs_to_it(tmp_path: Pat
     data = write_folders(tmp_path / "d", {"train/a": 4, "train/b": 4, "val/a": 2, "val/b": 2})
     Image.fromarray(picture(0)).save(data / "val/a/again.png")  # a copy of train/a/000.png
     prepare("folders", data, tmp_path / "out")
-    held = {
-        Path(r["image"][0]).name
-        for r in split_folds(read_image_datalist(tmp_path / "out/datalist.json").training, 0)[1]
-    }
+    held = {Path(r["image"][0]).name for r in read_image_datalist(tmp_path / "out/datalist.json").split(0)[1]}
     assert held == {"000.png", "again.png", "008.png", "009.png", "010.png", "011.png"}
     assert "MOVED_TO_VALIDATION" in codes(tmp_path / "out")
 
@@ -131,7 +128,7 @@ def test_a_mapping_merges_classes_and_an_empty_one_leaves_out(tmp_path: Path) ->
     datalist = read_image_datalist(tmp_path / "out/datalist.json")
     assert (datalist.classes, datalist.task) == (("healthy", "tumour"), Task.BINARY)
     assert [sum(r["label"] == n for r in datalist.training) for n in (0, 1)] == [5, 7]
-    assert len(split_folds(datalist.training, 0)[1]) == 3
+    assert len(datalist.split(0)[1]) == 3
 
 
 def test_patients_told_by_file_names_stay_together(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 from data_prep import cli
+from data_prep.collection.assembly import Run
 from data_prep.rsna2024.datalist import build
 from monai_spine.data.datalist import read_datalist
 from monai_spine.errors import ExitCode, InvalidOptionError, InvalidTableError, MissingInputError, SpineError
@@ -21,7 +22,7 @@ def test_a_study_without_images_is_left_out_and_the_rest_is_done(small, tmp_path
     shutil.copytree(small, tmp_path / "cohort")
     add_study(tmp_path / "cohort", study)
     shutil.rmtree(tmp_path / "cohort" / "train_images" / study)
-    collection = build(tmp_path / "cohort", tmp_path / "out", folds=2, quiet=True)
+    collection = build(tmp_path / "cohort", tmp_path / "out", Run(folds=2, quiet=True))
     assert collection.exit_code is ExitCode.SOME_REFUSED
     assert study not in entries(tmp_path / "out")
     assert codes(tmp_path / "out", study) >= {"NO_VOLUME", "NO_SLICE"}
@@ -39,7 +40,7 @@ def test_a_point_without_a_label_is_kept_and_reported(small, tmp_path):
     rows = table(small / "train.csv")
     rows.loc[0, TARGETS[7]] = ""
     rows.to_csv(small / "train.csv", index=False)
-    build(small, tmp_path / "out", folds=2, quiet=True)
+    build(small, tmp_path / "out", Run(folds=2, quiet=True))
     (fault,) = faults(tmp_path / "out", rows["study_id"][0])
     assert (fault["code"], fault["target"]) == ("NO_LABEL", TARGETS[7])
     assert TARGETS[7] in entries(tmp_path / "out")[rows["study_id"][0]]["points"]
@@ -50,7 +51,7 @@ def test_swapped_sides_are_reported(small, tmp_path):
     rows = table(path)
     sides = rows["condition"].str.replace("Left", "?").str.replace("Right", "Left").str.replace("?", "Right")
     rows.assign(condition=sides).to_csv(path, index=False)
-    build(small, tmp_path / "out", folds=2, quiet=True)
+    build(small, tmp_path / "out", Run(folds=2, quiet=True))
     assert sum(row["code"] == "SIDES_SWAPPED" for row in faults(tmp_path / "out")) >= 15
 
 
@@ -63,14 +64,14 @@ def test_points_on_absent_slices_wrong_series_and_outside_are_reported(small, tm
     rows.loc[2, ["series_id", "instance_number"]] = [wrong["series_id"], wrong["instance_number"]]
     twice = pd.concat([rows, rows.iloc[[5]]])
     twice.to_csv(path, index=False)
-    build(small, tmp_path / "out", folds=2, quiet=True)
+    build(small, tmp_path / "out", Run(folds=2, quiet=True))
     expected = {"NO_SLICE", "NO_POINT", "OUTSIDE_IMAGE", "WRONG_SERIES_TYPE", "SECOND_POINT"}
     assert codes(tmp_path / "out") >= expected
 
 
 @pytest.mark.parametrize("rename", ["{stem}.DCM", "{stem}", "IM{number:04d}"], ids=["upper case", "bare", "other"])
 def test_points_find_their_slices_by_instance_number_however_the_files_are_named(small, tmp_path, rename):
-    build(small, tmp_path / "expected", folds=2, quiet=True)
+    build(small, tmp_path / "expected", Run(folds=2, quiet=True))
     for path in (small / "train_images").rglob("*.dcm"):
         header = pydicom.dcmread(path)
         header.InstanceNumber = int(path.stem)
@@ -78,7 +79,7 @@ def test_points_find_their_slices_by_instance_number_however_the_files_are_named
         name = rename.format(stem=path.stem, number=9999 - int(path.stem))
         header.save_as(path.with_name(name))
         path.unlink()
-    collection = build(small, tmp_path / "out", folds=2, quiet=True)
+    collection = build(small, tmp_path / "out", Run(folds=2, quiet=True))
     assert collection.exit_code is ExitCode.DONE
     points = {study: entry["points"] for study, entry in entries(tmp_path / "expected").items()}
     assert {study: entry["points"] for study, entry in entries(tmp_path / "out").items()} == points
@@ -89,7 +90,7 @@ def test_a_lost_point_ends_the_run_as_refused(small, tmp_path):
     rows = table(path)
     rows.loc[0, "instance_number"] = "4000"
     rows.to_csv(path, index=False)
-    assert build(small, tmp_path / "out", folds=2, quiet=True).exit_code is ExitCode.SOME_REFUSED
+    assert build(small, tmp_path / "out", Run(folds=2, quiet=True)).exit_code is ExitCode.SOME_REFUSED
     assert "NO_SLICE" in codes(tmp_path / "out")
 
 
@@ -100,7 +101,7 @@ def test_strangers_are_reported_and_left_out(small, tmp_path):
     shutil.copytree(series, series.with_name("extra"))
     (small / "train_images" / "notes.txt").write_text("x")
     (small / "train_images" / study / "notes.txt").write_text("x")
-    build(small, tmp_path / "out", folds=2, quiet=True)
+    build(small, tmp_path / "out", Run(folds=2, quiet=True))
     assert codes(tmp_path / "out", "stranger") == {"UNKNOWN_STUDY"}
     assert codes(tmp_path / "out", study) >= {"UNKNOWN_SERIES", "STRAY_FILES"}
     assert codes(tmp_path / "out", "") == {"STRAY_FILES"}
@@ -116,7 +117,7 @@ def test_test_studies_have_no_labels(small, tmp_path):
     series = table(small / "train_series_descriptions.csv")
     series[series["study_id"] == study].to_csv(small / "test_series_descriptions.csv", index=False)
     (small / "train.csv").unlink()
-    build(small, tmp_path / "out", quiet=True)
+    build(small, tmp_path / "out", Run(quiet=True))
     (entry,) = json.loads((tmp_path / "out" / "datalist.json").read_text())["test"]
     assert set(entry) == {"study_id", "patient_id", *(kind.value for kind in SeriesType)}
     assert len(read_datalist(tmp_path / "out" / "datalist.json", "test")) == 1
@@ -131,7 +132,7 @@ def test_all_faults_of_all_tables_are_named_with_their_rows(small, tmp_path):
     points.loc[8, "instance_number"] = "1.5"
     points.to_csv(small / "train_label_coordinates.csv", index=False)
     with pytest.raises(InvalidTableError) as caught:
-        build(small, tmp_path / "out", folds=2, quiet=True)
+        build(small, tmp_path / "out", Run(folds=2, quiet=True))
     message = str(caught.value)
     assert "4 faults" in message
     assert f"train.csv row 3: {TARGETS[3]} is 'Terrible'" in message
@@ -147,47 +148,47 @@ def test_ids_that_cannot_name_a_folder_are_refused(small, tmp_path, bad):
     rows.loc[0, "series_id"] = bad
     rows.to_csv(small / "train_series_descriptions.csv", index=False)
     with pytest.raises(InvalidTableError, match="row 2: series_id"):
-        build(small, tmp_path / "out", folds=2, quiet=True)
+        build(small, tmp_path / "out", Run(folds=2, quiet=True))
 
 
 def test_a_study_twice_in_the_table_is_refused(small, tmp_path):
     rows = table(small / "train.csv")
     pd.concat([rows, rows.iloc[[0]]]).to_csv(small / "train.csv", index=False)
     with pytest.raises(InvalidTableError, match="row 4: study_id"):
-        build(small, tmp_path / "out", folds=2, quiet=True)
+        build(small, tmp_path / "out", Run(folds=2, quiet=True))
 
 
 def test_a_missing_column_is_named(small, tmp_path):
     rows = table(small / "train.csv").drop(columns=TARGETS[7])
     rows.to_csv(small / "train.csv", index=False)
     with pytest.raises(MissingInputError, match=f"train.csv has no column '{TARGETS[7]}'"):
-        build(small, tmp_path / "out", folds=2, quiet=True)
+        build(small, tmp_path / "out", Run(folds=2, quiet=True))
 
 
 @pytest.mark.parametrize("name", ["train_label_coordinates.csv", "train_series_descriptions.csv"])
 def test_a_missing_table_is_named(small, tmp_path, name):
     (small / name).unlink()
     with pytest.raises(MissingInputError, match=name):
-        build(small, tmp_path / "out", folds=2, quiet=True)
+        build(small, tmp_path / "out", Run(folds=2, quiet=True))
 
 
 def test_a_broken_table_is_named(small, tmp_path):
     (small / "train.csv").write_text('study_id,x\n"a,1\n')
     with pytest.raises(SpineError, match=r"train\.csv"):
-        build(small, tmp_path / "out", folds=2, quiet=True)
+        build(small, tmp_path / "out", Run(folds=2, quiet=True))
 
 
 def test_a_missing_folder_and_missing_images_are_named(small, tmp_path):
     with pytest.raises(MissingInputError, match="nowhere"):
-        build(tmp_path / "nowhere", tmp_path / "out")
+        build(tmp_path / "nowhere", tmp_path / "out", Run())
     shutil.rmtree(small / "train_images")
     with pytest.raises(MissingInputError, match="train_images"):
-        build(small, tmp_path / "out", folds=2)
+        build(small, tmp_path / "out", Run(folds=2))
 
 
 def test_too_many_folds_are_refused_before_anything_is_written(small, tmp_path):
     with pytest.raises(InvalidOptionError, match="--folds 3"):
-        build(small, tmp_path / "out", folds=3)
+        build(small, tmp_path / "out", Run(folds=3))
     assert not (tmp_path / "out").exists()
 
 

@@ -6,6 +6,7 @@ import pandas as pd
 import pydicom
 import pytest
 
+from data_prep.collection.assembly import Run
 from data_prep.collection.codes import Code
 from data_prep.phantom.cohort import generate
 from data_prep.phantom.quirks import NONE, Quirk
@@ -34,7 +35,7 @@ def quirky(tmp_path_factory):
 @pytest.fixture(scope="module")
 def built(quirky, tmp_path_factory):
     out = tmp_path_factory.mktemp("built") / "nifti"
-    build(quirky, out, folds=5, seed=0, quiet=True)
+    build(quirky, out, Run(folds=5, seed=0, quiet=True))
     return out
 
 

@@ -39,8 +39,13 @@ def test_the_exit_code_tells_mistakes_from_faults(raised: str, code: int) -> Non
 from monai_spine.bundle.errors import explain_errors
 from monai_spine.errors import MissingInputError
 explain_errors()
-raise {raised}
+try:
+    raise {raised}
+except Exception as err:
+    raise RuntimeError("Failed to evaluate an expression") from err
 """
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
     assert done.returncode == code
     assert ("Traceback" in done.stderr) == (code == 1)
+    first, last = done.stderr.splitlines()[0], done.stderr.splitlines()[-1]
+    assert first == last == {2: "error: gone", 1: "cause: KeyError: 'bug'"}[code]

@@ -15,14 +15,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from monai_spine.crops.augmentation import Augmentation
-from monai_spine.crops.cache import CropCache
-from monai_spine.crops.cache_extent import crop_extent
+from monai_spine.crops.cache import CropCache, crop_extent
 from monai_spine.crops.frame import level_frames
 from monai_spine.crops.pose import Pose, crop_grid
 from monai_spine.crops.sampling import sample
 from monai_spine.crops.stack import open_stack
 from monai_spine.crops.study import open_study
-from monai_spine.crops.view import Between, View
+from monai_spine.crops.view import Interpolation, View
 from monai_spine.errors import InvalidOptionError, InvalidVolumeError
 from monai_spine.spine import Level, SeriesType
 from monai_spine.transforms.level_crops import LevelCropsd
@@ -167,7 +166,7 @@ shares = st.floats(-1.0, 1.0) | signs
 @given(
     st.integers(0, 10_000),
     st.floats(0, 25),
-    st.builds(replace, st.sampled_from(VIEWS), between=st.sampled_from(list(Between))),
+    st.builds(replace, st.sampled_from(VIEWS), interpolation=st.sampled_from(list(Interpolation))),
     st.lists(shares, min_size=9, max_size=9),
     st.sampled_from([0.0, 5.0, 15.0]),
 )
@@ -189,4 +188,4 @@ def test_no_pose_within_the_limits_asks_for_a_voxel_that_is_not_held(
     held = whole.trimmed(crop_extent(view, frame, whole, limits))
     assert held.voxels.size < whole.voxels.size
     grid = crop_grid(view, frame, pose)
-    assert torch.equal(sample(held, grid, view.between)[0], sample(whole, grid, view.between)[0])
+    assert torch.equal(sample(held, grid, view.interpolation)[0], sample(whole, grid, view.interpolation)[0])

@@ -83,7 +83,6 @@ def test_the_nearest_plane_serves_and_the_first_of_equals() -> None:
     assert nearest_showing([far, near, outside, beyond]) == 1
     assert nearest_showing([outside, near, near]) == 1
     assert nearest_showing([outside, beyond]) is None
-    assert nearest_showing([beyond], limit=8.0) == 0
     assert nearest_showing([]) is None
 
 

@@ -78,8 +78,17 @@ def test_a_sidecar_that_is_not_json_is_named(tmp_path: Path) -> None:
 
 def test_a_broken_volume_is_named_before_anything_is_graded(tmp_path: Path) -> None:
     volume(tmp_path / "s", "sagittal_t1", SeriesType.SAGITTAL_T1).write_bytes(b"rubbish")
-    with pytest.raises(InvalidVolumeError, match=r"sagittal_t1\.nii\.gz"):
+    with pytest.raises(InvalidTableError, match=r"sagittal_t1\.nii\.gz: expected a NIfTI volume"):
         find_studies(tmp_path)
+
+
+def test_a_broken_volume_does_not_take_the_other_studies_with_it(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    volume(tmp_path / "good", "sagittal_t1", SeriesType.SAGITTAL_T1)
+    volume(tmp_path / "bad", "sagittal_t1", SeriesType.SAGITTAL_T1).write_bytes(b"rubbish")
+    assert [record["study_id"] for record in find_studies(tmp_path)] == ["good"]
+    assert "study bad: sagittal_t1.nii.gz: left out" in caplog.text
 
 
 def placed(folder: Path, name: str, affine: np.ndarray, **header: object) -> Path:

@@ -194,3 +194,10 @@ def test_a_volume_in_two_files_says_what_to_do(path: Path) -> None:
     nib.save(nib.Nifti1Pair(np.asarray(image.dataobj), image.affine), pair)
     with pytest.raises(InvalidVolumeError, match=r"join them into one \.nii\.gz"):
         open_volume(pair)
+
+
+def test_colours_are_named_and_not_called_damage(tmp_path):
+    colours = np.zeros((4, 4, 4), dtype=[("R", "u1"), ("G", "u1"), ("B", "u1")])
+    nib.save(nib.Nifti1Image(colours, np.eye(4)), tmp_path / "rgb.nii.gz")
+    with pytest.raises(InvalidVolumeError, match=r"expected numbers as voxels, but found colours \(R, G, B\)"):
+        read_volume(tmp_path / "rgb.nii.gz")

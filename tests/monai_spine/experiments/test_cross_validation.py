@@ -11,8 +11,10 @@ from monai_spine.bundle.run import BundleRunError, parse_settings
 from monai_spine.commands.main import app
 from monai_spine.data.datalist import read_datalist
 from monai_spine.errors import InvalidOptionError, MissingInputError
-from monai_spine.experiments import cross_validation
-from monai_spine.experiments.cross_validation import OWN, Plan, cross_validate
+from monai_spine.experiments import fold_run
+from monai_spine.experiments.cross_validation import Plan, cross_validate
+from monai_spine.experiments.fold_run import OWN
+from monai_spine.scoring.competition import JEFFREYS, competition_score, level_prior
 from monai_spine.tables.score_report import report_score
 from tests.bundles.runs import CONFIGS, SMALL
 from tests.cohorts import write_cohort
@@ -45,7 +47,8 @@ def test_every_study_is_graded_by_the_fold_that_never_saw_it(done: Path, data: P
         own = pd.read_csv(done / f"fold_{fold}/eval/predictions.csv", index_col=0)
         assert {row.split("_")[0] for row in own.index} == mine
         assert np.allclose(own, rows.loc[own.index], atol=1e-8)
-    assert {path.name for path in (done / "models").iterdir()} == {"fold_0.pt", "fold_1.pt"}
+    files = {"fold_0.pt", "fold_1.pt", "fold_0.json", "fold_1.json"}
+    assert {path.name for path in (done / "models").iterdir()} == files
 
 
 @pytest.mark.slow
@@ -56,15 +59,29 @@ def test_the_score_is_that_of_the_tables(done: Path) -> None:
     assert np.mean(list(content["folds"].values())) == pytest.approx(content["score"], abs=0.3)
 
 
+def test_the_prior_of_a_study_is_learnt_from_the_other_folds(done: Path, data: Path) -> None:
+    records = read_datalist(data)
+    rows = []
+    for record in records:
+        others = [one["label"] for one in records if one["fold"] != record["fold"]]
+        rows.append(level_prior(np.stack(others), JEFFREYS))
+    expected = competition_score(np.stack([record["label"] for record in records]), np.stack(rows)).score
+    assert json.loads((done / "cross_validation.json").read_text())["prior"] == pytest.approx(expected)
+
+
 @pytest.mark.slow
-def test_a_finished_fold_is_not_done_again_unless_something_changed(done: Path, data: Path) -> None:
+def test_a_finished_fold_is_not_done_again_unless_something_changed(
+    done: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     reported: list[str] = []
     before = (done / "models/fold_0.pt").read_bytes()
     cross_validate(Plan(BUNDLE, data, (), SETTINGS), done, None, reported.append)
     assert [line for line in reported if "done before" in line] == reported
     assert (done / "models/fold_0.pt").read_bytes() == before
-    changed = Plan(BUNDLE, data, (), (*SETTINGS, ("seed", "3")))
-    assert changed.fingerprint(0) != Plan(BUNDLE, data, (), SETTINGS).fingerprint(0)
+    out, steps = shutil.copytree(done, tmp_path / "cv"), []
+    monkeypatch.setattr(fold_run, "run_step", lambda step, *_, **__: steps.append(step))
+    cross_validate(Plan(BUNDLE, data, (), (*SETTINGS, ("seed", "3"))), out, None, lambda _: None)
+    assert steps == ["training", "evaluation"] * 2
 
 
 @pytest.mark.slow
@@ -72,9 +89,9 @@ def test_a_fold_that_was_killed_after_its_training_is_evaluated_alone(
     done: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     out, steps = shutil.copytree(done, tmp_path / "cv"), []
-    state = out / "fold_1/fold.json"
-    state.write_text(json.dumps({**json.loads(state.read_text()), "done": False}))
-    monkeypatch.setattr(cross_validation, "run_step", lambda step, *_, **__: steps.append(step))
+    state = out / "fold_1/run.json"
+    state.write_text(json.dumps({**json.loads(state.read_text()), "evaluated": None}))
+    monkeypatch.setattr(fold_run, "run_step", lambda step, *_, **__: steps.append(step))
     cross_validate(Plan(BUNDLE, data, (), SETTINGS), out, None, lambda _: None)
     assert steps == ["evaluation"]
 
@@ -84,7 +101,7 @@ def test_a_training_that_fails_says_why_and_where_its_log_is(data: Path, tmp_pat
     plan = Plan(BUNDLE, data, (), (*SETTINGS, ("learning_rate", "-1")))
     with pytest.raises(BundleRunError, match=r"log\.txt"):
         cross_validate(plan, tmp_path, [1], lambda _: None)
-    assert "learning rate" in (tmp_path / "fold_1/log.txt").read_text()
+    assert "learning_rate" in (tmp_path / "fold_1/log.txt").read_text()
 
 
 def test_what_cannot_be_done_is_refused_before_anything_is(data: Path, tmp_path: Path) -> None:

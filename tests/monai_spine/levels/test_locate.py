@@ -11,14 +11,15 @@ import torch
 from PIL import Image
 
 from monai_spine.data.volume import Volume, read_volume
-from monai_spine.errors import InvalidOptionError, InvalidTableError, MissingInputError
+from monai_spine.errors import InvalidOptionError, InvalidTableError, InvalidVolumeError, MissingInputError
 from monai_spine.geometry import grid_affine, slice_normal
 from monai_spine.levels.files import COLUMNS
 from monai_spine.levels.localizers import LevelLocator, usable_device
 from monai_spine.levels.locate import find_inputs, locate
 from monai_spine.levels.sagittal.chain import Disc, expected_foramen
 from monai_spine.levels.sagittal.grid import sagittal_grid
-from monai_spine.levels.sagittal.landmark_maps import gaussians, map_affine, map_size
+from monai_spine.levels.sagittal.landmark_maps import REGIONS, gaussians, map_affine, map_size
+from monai_spine.levels.sagittal.peak_chain import directions
 from monai_spine.spine import Level, Side
 from tests.cohorts import write_cohort
 from tests.monai_spine.levels.sagittal.test_chain import lordotic
@@ -42,13 +43,31 @@ class Oracle(LevelLocator):
         sacral = self.canal[-1:] if self.sacrum and len(self.canal) else np.zeros((0, 3))
         groups = (self.canal, foramina(self.canal), sacral)
         drawn = [gaussians(points, affine, size, DEVIATION).double().numpy() for points in groups]
-        return np.stack([*drawn, np.ones(size), *[np.zeros(size)] * 4])
+        return np.concatenate([drawn, regions(self.canal, affine, size, self.sacrum)])
 
     def know(self, *paths: Path) -> "Oracle":
         for path in paths:
             image, affine = sagittal_grid(read_volume(path), "x")
             self.grids[tuple(image.shape)] = affine
         return self
+
+
+def regions(canal: np.ndarray, affine: np.ndarray, size: tuple[int, ...], sacrum: bool) -> np.ndarray:
+    """The region map of a spine: discs and bodies in front of the canal, and the sacrum below the lowest disc."""
+    maps = np.zeros((len(REGIONS), *size))
+    if len(canal):
+        up = np.array(directions(list(canal)))
+        # The middle of each disc, 27 mm in front of the canal and 6 mm below the place where it crosses the canal.
+        discs = canal + 27 * np.stack([0 * up[:, 0], up[:, 2], -up[:, 1]], axis=1) - 6 * up
+        bodies = np.vstack([discs[0] + 17 * up[0], (discs[:-1] + discs[1:]) / 2])
+        sacral = discs[-1] - np.outer([17.0, 40.0], up[-1])
+        groups = {"body": (bodies, 11.0), "sacrum": (sacral if sacrum else sacral[:0], 17.0), "disc": (discs, 4.0)}
+        for name, (places, high) in groups.items():
+            deviation = np.array([20.0, 10.0, high]) / np.sqrt(2 * np.log(2))  # half at these distances
+            maps[REGIONS.index(name)] = gaussians(places, affine, size, deviation).numpy()
+        maps /= np.maximum(maps.sum(axis=0), 1.0)
+    maps[0] = 1 - maps[1:].sum(axis=0)
+    return maps
 
 
 def foramina(canal: np.ndarray) -> np.ndarray:
@@ -177,6 +196,33 @@ def test_a_broken_volume_does_not_stop_the_others(tmp_path: Path) -> None:
     assert "damaged or cut short" in status["sagittal_t1.nii"]
 
 
+def test_volumes_that_cannot_be_used_have_a_row_with_the_reason_and_end_with_3(tmp_path: Path) -> None:
+    volume = sagittal(tmp_path / "all/good/sagittal_t2.nii.gz")
+    image = nib.load(volume)
+    colours = np.zeros(image.shape, dtype=[("R", "u1"), ("G", "u1"), ("B", "u1")])
+    bad = {
+        "colour": nib.Nifti1Image(colours, image.affine),
+        "over_time": nib.Nifti1Image(np.zeros((*image.shape, 2), dtype=np.int16), image.affine),
+        "nowhere": nib.Nifti1Image(np.asarray(image.dataobj), None),
+    }
+    bad["nowhere"].set_sform(None, 0)
+    bad["nowhere"].set_qform(None, 0)
+    for name, content in bad.items():
+        (tmp_path / "all" / name).mkdir()
+        nib.save(content, tmp_path / "all" / name / "sagittal_t2.nii.gz")
+        nib.save(content, tmp_path / "all/good" / f"sagittal_t1_{name}.nii.gz")
+    summary = locate([tmp_path / "all"], tmp_path / "out", Oracle().know(volume), quiet=True)
+    assert (summary.found, summary.none, summary.refused) == (["good"], sorted(bad), 6)
+    assert int(summary.exit_code) == 3
+    status = {(row["study"], row["volume"]): row["status"] for row in rows(tmp_path / "out", "volumes.csv")}
+    assert len(status) == 7
+    assert status["good", "sagittal_t2.nii.gz"] == "found"
+    assert "3-D" in status["over_time", "sagittal_t2.nii.gz"]
+    assert all(str(tmp_path) not in text for text in status.values())
+    with pytest.raises(InvalidVolumeError, match="no volume can be used"):
+        locate([tmp_path / "all/nowhere"], tmp_path / "none", Oracle(), quiet=True)
+
+
 @pytest.mark.parametrize("sections", [("training",), ("test",), ("training", "test")])
 def test_a_datalists_studies_are_located_whatever_their_section(tmp_path: Path, sections: tuple[str, ...]) -> None:
     path = write_cohort(tmp_path, studies=2)
@@ -195,7 +241,7 @@ def test_two_inputs_of_one_name_are_refused(tmp_path: Path) -> None:
 
 
 def test_a_volume_that_is_not_there_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(MissingInputError, match="no file"):
+    with pytest.raises(MissingInputError, match="there is no"):
         locate([tmp_path / "x.nii.gz"], tmp_path / "out", Oracle(), quiet=True)
 
 

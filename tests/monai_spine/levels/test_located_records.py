@@ -16,8 +16,8 @@ from monai_spine.levels.located_records import (
     read_located_points,
     with_points,
 )
-from monai_spine.levels.sagittal.points import Absent, LevelPoint, PointKind
-from monai_spine.levels.study import NO_SPINE, LocatedStudy
+from monai_spine.levels.sagittal.points import NO_SPINE, Absent, LevelPoint, PointKind
+from monai_spine.levels.study import LocatedStudy
 from monai_spine.prediction.grader import Grader
 from monai_spine.prediction.run import predict
 from monai_spine.spine import FINDINGS, TARGETS, Group

@@ -23,7 +23,7 @@ def study(batch: int = 1) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("sequence", SEQUENCES)
-@pytest.mark.parametrize("pooling", SlicePooling.KINDS)
+@pytest.mark.parametrize("pooling", SlicePooling.METHODS)
 def test_every_parameter_learns_whatever_the_design(sequence: str, pooling: str) -> None:
     network = grader(sequence=sequence, pooling=pooling)
     image = study(2)

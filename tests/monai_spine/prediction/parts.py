@@ -10,6 +10,9 @@ import numpy as np
 import torch
 from monai.bundle import ConfigParser
 
+from monai_spine.bundle.configuration import EvaluatedConfiguration
+from monai_spine.bundle.model_description import ModelDescription, write_description
+from monai_spine.bundle.model_settings import describe
 from monai_spine.levels.sagittal.points import LevelPoint, PointKind
 from monai_spine.levels.study import LocatedStudy
 from monai_spine.prediction.grader import Grader
@@ -44,7 +47,15 @@ def write_bundle(folder: Path, *files: str, kind: str = "lumbar_25d_grader", see
         torch.manual_seed(seed + n)
         fresh = ConfigParser(parser.get())
         torch.save(fresh.get_parsed_content("network_def").state_dict(), folder / "models" / file)
+        write_description(folder / "models" / file, described(folder))
     return folder
+
+
+def described(bundle: Path) -> ModelDescription:
+    """The description of weights that a bundle's ``inference.json`` fits."""
+    parser = ConfigParser()
+    parser.read_config(str(bundle / "configs" / "inference.json"))
+    return describe(EvaluatedConfiguration(parser, bundle / "configs"))
 
 
 def write_study(folder: Path, *, t1: bool = True, ax: bool = True) -> Path:

@@ -1,12 +1,14 @@
 """A grader's bundle as one object."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+from monai_spine.bundle.model_description import read_description, write_description
 from monai_spine.errors import InvalidOptionError, InvalidTableError, InvalidVolumeError, MissingInputError
 from monai_spine.prediction.grader import Grader, check_all_graded, mean_grades
 from monai_spine.prediction.grader_bundle import weight_files
@@ -117,7 +119,7 @@ def test_weights_may_lie_elsewhere_and_are_then_of_unknown_training(tmp_path: Pa
     ("change", "message"),
     [
         ({"postprocessing": None}, "has no postprocessing"),
-        ({"network_def": {"_target_": "monai_spine.networks.Nothing"}}, "inference.json"),
+        ({"network_def": {"_target_": "monai_spine.nothing.LevelGrader"}}, "inference.json"),
     ],
 )
 def test_a_configuration_of_something_else_is_named(tmp_path: Path, change: dict, message: str) -> None:
@@ -174,17 +176,73 @@ def write_preset(bundle: Path, name: str, **content: object) -> None:
     (bundle / "configs" / "presets" / f"{name}.json").write_text(json.dumps(content))
 
 
-def test_a_preset_changes_the_network_that_the_weights_are_for(tmp_path: Path, record: dict) -> None:
+def test_a_preset_that_does_not_fit_the_weights_is_refused(tmp_path: Path, record: dict) -> None:
     bundle = write_bundle(tmp_path / "one")
     write_preset(bundle, "wide", features=24)
-    with pytest.raises(InvalidTableError, match=r"model\.pt does not fit the network"):
+    with pytest.raises(InvalidOptionError, match=r"model\.pt was trained with features = 16, but 24 is asked for"):
         Grader.from_bundle(bundle, presets=["wide"])
     write_preset(bundle, "same", features=16, learning_rate=1.0)
     grader = Grader.from_bundle(bundle, presets=["same"])
     assert grader.name == "one+same"
     assert grader(record).weighted == pytest.approx(Grader.from_bundle(bundle)(record).weighted)
-    with pytest.raises(MissingInputError, match="are same, wide"):
+    with pytest.raises(MissingInputError, match=r"sam\.json \(a preset .*\); did you mean 'same'"):
         Grader.from_bundle(bundle, presets=["sam"])
+
+
+def describe_as(bundle: Path, **settings: object) -> None:
+    """Give the weights of a bundle the description of a training with other settings."""
+    weights = bundle / "models" / "model.pt"
+    description = read_description(weights)
+    write_description(weights, replace(description, settings={**description.settings, **settings}))
+
+
+def test_weights_bring_their_settings_along(tmp_path: Path, record: dict) -> None:
+    """Whatever the configuration says: trained with 32 pixels, they are used with 32."""
+    bundle = write_bundle(tmp_path / "one")
+    expected = Grader.from_bundle(bundle)(record).weighted
+    path = bundle / "configs" / "inference.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "pixels": [64, 64], "features": 32}))
+    assert Grader.from_bundle(bundle)(record).weighted == pytest.approx(expected)
+    describe_as(bundle, pixels=[64, 64])
+    assert not np.allclose(Grader.from_bundle(bundle)(record).weighted, expected, atol=1e-4)
+
+
+def test_weights_without_their_description_are_refused(tmp_path: Path) -> None:
+    bundle = write_bundle(tmp_path / "one")
+    (bundle / "models" / "model.json").unlink()
+    with pytest.raises(MissingInputError, match=r"expected model\.json beside .*model\.pt"):
+        Grader.from_bundle(bundle)
+
+
+def test_folds_of_different_settings_are_not_averaged(tmp_path: Path) -> None:
+    bundle = write_bundle(tmp_path / "one", "fold_0.pt", "fold_1.pt")
+    description = read_description(bundle / "models" / "fold_1.pt")
+    other = {**description.settings, "pixels": [48, 48]}
+    write_description(bundle / "models" / "fold_1.pt", replace(description, settings=other))
+    with pytest.raises(InvalidOptionError, match=r"fold_1\.pt was trained with another pixels than .*fold_0\.pt"):
+        Grader.from_bundle(bundle)
+
+
+def test_a_file_may_bring_the_parts_that_a_training_added(tmp_path: Path, record: dict) -> None:
+    bundle = write_bundle(tmp_path / "one")
+    describe_as(bundle, **{"stacking#transforms#3#_target_": "Identityd", "stacking#transforms#3#keys": "image"})
+    with pytest.raises(InvalidOptionError, match=r"stacking#transforms#3#_target_ = 'Identityd', which this"):
+        Grader.from_bundle(bundle)
+    own = tmp_path / "own.json"
+    own.write_text(json.dumps({"+stacking#transforms": [{"_target_": "Identityd", "keys": "image"}]}))
+    folder, presets = with_presets(Path(f"{bundle}+{own}"))
+    grader = Grader.from_bundle(folder, presets=presets)
+    assert grader.name == "one+own"
+    assert grader(record).weighted.shape == (25, 3)
+
+
+def test_what_weights_were_trained_on_travels_with_them(tmp_path: Path) -> None:
+    bundle, other = write_bundle(tmp_path / "one"), write_bundle(tmp_path / "two")
+    description = read_description(other / "models" / "model.pt")
+    write_description(other / "models" / "model.pt", replace(description, trained_on="RSNA 2024"))
+    assert Grader.from_bundle(bundle).trained_on == "phantom"  # of the metadata
+    assert Grader.from_bundle(other).trained_on == "RSNA 2024"
+    assert Grader.from_bundle(bundle, other / "models").trained_on == "RSNA 2024"
 
 
 def test_a_bundles_name_may_carry_presets(tmp_path: Path) -> None:
@@ -192,18 +250,16 @@ def test_a_bundles_name_may_carry_presets(tmp_path: Path) -> None:
     assert with_presets(Path("bundles/a")) == (Path("bundles/a"), [])
     (tmp_path / "x+y").mkdir()
     assert with_presets(tmp_path / "x+y") == (tmp_path / "x+y", [])
+    assert with_presets(tmp_path / "x+y+mine/own.json+z") == (tmp_path / "x+y", ["mine/own.json", "z"])
 
 
 def test_a_model_of_one_condition_has_a_say_in_that_one_alone(tmp_path: Path, record: dict) -> None:
     bundle = write_bundle(tmp_path / "one")
-    write_preset(bundle, "canal", conditions=["spinal_canal_stenosis"])
-    whole, canal = (
-        Grader.from_bundle(write_bundle(tmp_path / "two", seed=4)),
-        Grader.from_bundle(bundle, presets=["canal"]),
-    )
+    describe_as(bundle, conditions=["spinal_canal_stenosis"])
+    whole, canal = (Grader.from_bundle(one) for one in (write_bundle(tmp_path / "two", seed=4), bundle))
     mean = mean_grades([whole, canal], record).weighted
     assert mean[5:] == pytest.approx(whole(record).weighted[5:])
     assert mean[:5] == pytest.approx((whole(record).weighted[:5] + canal(record).weighted[:5]) / 2)
     check_all_graded([whole, canal])
-    with pytest.raises(InvalidOptionError, match=r"one\+canal did not learn to grade left_neural"):
+    with pytest.raises(InvalidOptionError, match=r"one did not learn to grade left_neural"):
         check_all_graded([canal])

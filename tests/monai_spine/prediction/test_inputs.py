@@ -1,16 +1,21 @@
 """What a user may name."""
 
+import os
 import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from monai_spine.data.studies import find_study
 from monai_spine.errors import InvalidOptionError, InvalidTableError, MissingInputError, SpineError
+from monai_spine.files import safe_name
 from monai_spine.prediction.inputs import Conversion, Converted, find_inputs, read_converted
+from monai_spine.prediction.outcomes import fingerprint
 from monai_spine.spine import SeriesType
 from tests.cohorts import SHAPE, affine_of, write_volume
 from tests.cohorts import write_cohort as write_nifti
+from tests.data_prep import dicom_factory as factory
 from tests.data_prep.tiny_phantom import write_cohort
 
 
@@ -95,10 +100,12 @@ def test_two_studies_of_one_name_are_refused(tmp_path: Path) -> None:
         ids(tmp_path / "a", tmp_path / "b")
 
 
-def test_a_study_must_not_be_called_as_a_folder_of_the_output(tmp_path: Path) -> None:
-    noise(tmp_path / "volumes" / "sagittal_t2.nii.gz")
-    with pytest.raises(InvalidOptionError, match="must not be called 'volumes'"):
-        ids(tmp_path / "volumes")
+@pytest.mark.parametrize("name", ["volumes", "predictions.csv", "README.md", "nul", "..", "x" * 300, "Ä" * 200])
+def test_a_study_of_any_name_has_a_folder_of_its_own_in_the_output(name: str) -> None:
+    folder = safe_name(name)
+    assert folder.lower() not in {name.lower(), "volumes", ".", ".."}
+    assert len(folder.encode()) <= 130
+    assert safe_name(f"{name}y") != folder
 
 
 def test_what_is_not_there_or_holds_nothing_is_named(tmp_path: Path) -> None:
@@ -110,3 +117,34 @@ def test_what_is_not_there_or_holds_nothing_is_named(tmp_path: Path) -> None:
     (tmp_path / "x.json").write_text("{}")
     with pytest.raises(InvalidTableError, match="schema"):
         ids(tmp_path / "x.json")
+
+
+@pytest.mark.parametrize("uid", ["1.2.3", ""])
+def test_two_patients_with_one_study_uid_are_never_one_study(tmp_path: Path, uid: str) -> None:
+    for number in range(2):
+        identity = {"PatientID": f"P{number}", "StudyInstanceUID": uid, "FrameOfReferenceUID": f"1.{number}"}
+        factory.write(tmp_path / "in" / f"{number}", factory.series(4, seed=number, **identity))
+    studies = find_inputs([tmp_path / "in"], tmp_path / "out", Conversion(quiet=True)).studies
+    assert [len(study.record["sagittal_t2"]) for study in studies] == [1, 1]
+    assert len({study.study_id for study in studies}) == 2
+
+
+def test_patients_that_cannot_be_told_apart_are_a_study_that_says_so_and_cannot_be_graded(tmp_path: Path) -> None:
+    for number in range(2):
+        images = factory.series(4, seed=number, StudyInstanceUID="", FrameOfReferenceUID=f"1.{number}")
+        factory.write(tmp_path / "in" / f"{number}", images)
+    (study,) = find_inputs([tmp_path / "in"], tmp_path / "out", Conversion(quiet=True)).studies
+    assert study.fault.count("MIXED_PATIENTS") == 2
+
+
+def test_what_was_done_before_is_known_by_every_byte_and_by_the_path(tmp_path: Path) -> None:
+    path = noise(tmp_path / "in" / "sagittal_t2.nii")
+    record = find_study("in", [path]).record
+    before, status = fingerprint(record, {}), path.stat()
+    changed = bytearray(path.read_bytes())
+    changed[-7] ^= 1
+    path.write_bytes(changed)
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+    assert fingerprint(record, {}) != before
+    moved = shutil.copytree(tmp_path / "in", tmp_path / "moved") / path.name
+    assert fingerprint(find_study("in", [moved]).record, {}) != fingerprint(record, {})

@@ -7,14 +7,13 @@ from sklearn.metrics import log_loss
 from monai_spine.scoring.competition import (
     JEFFREYS,
     WEIGHTS,
-    columns_of,
     competition_score,
     constant_score,
     level_prior,
     normalised,
     uniform_rows,
 )
-from monai_spine.spine import FINDINGS, MISSING, Group
+from monai_spine.spine import FINDINGS, MISSING, Group, columns_of
 
 GROUPS = {g: [n for n, f in enumerate(FINDINGS) if f.condition.group is g] for g in Group}
 

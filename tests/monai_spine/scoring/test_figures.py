@@ -15,7 +15,7 @@ from sklearn.metrics import (
 
 from monai_spine.scoring import figures as metrics
 from monai_spine.scoring.figures import BINS, bin_sums, calibration_errors, reliability
-from monai_spine.scoring.resampling import patient_counts
+from monai_spine.scoring.patient_resampling import patient_counts
 from monai_spine.spine import MISSING, Grade
 
 

@@ -8,6 +8,7 @@ from monai_spine.data.volume import Volume
 from monai_spine.spine import TARGETS, SeriesType
 from monai_spine.tables.audit_report import audit
 from monai_spine.tables.audit_sheet import SIDE_MM, SIDE_PIXELS, NoPictureError, nearest_volume, slice_picture
+from monai_spine.tables.out_of_fold import read_out_of_fold
 from tests.cohorts import affine_of
 
 
@@ -17,7 +18,8 @@ def test_the_contact_sheet_shows_a_picture_for_each_or_says_why_not(cohort, tmp_
     del content["training"][0]["points"][TARGETS[3]]
     content["training"][1]["points"][TARGETS[9]] = [900.0, 0.0, 0.0]
     datalist.write_text(json.dumps(content))
-    audit(solution, submission, tmp_path / "audit", datalist=datalist, quiet=True)
+    table = read_out_of_fold(solution, [submission], datalist=datalist)
+    audit(table, tmp_path / "audit", datalist, quiet=True)
     page = (tmp_path / "audit" / "audit.html").read_text()
     assert page.count("<article") == 3
     assert page.count("data:image/jpeg") == 1
@@ -27,7 +29,13 @@ def test_the_contact_sheet_shows_a_picture_for_each_or_says_why_not(cohort, tmp_
 
 def test_the_sheet_shows_no_more_than_asked_for(cohort, tmp_path: Path) -> None:
     datalist, solution, submission, _ = cohort
-    audit(solution, submission, tmp_path / "audit", datalist=datalist, pictures=1, quiet=True)
+    audit(
+        read_out_of_fold(solution, [submission], datalist=datalist),
+        tmp_path / "audit",
+        datalist,
+        pictures=1,
+        quiet=True,
+    )
     page = (tmp_path / "audit" / "audit.html").read_text()
     assert page.count("<article") == 1
     assert "the first 1 are shown" in page

@@ -10,6 +10,7 @@ from monai_spine.errors import SpineError
 from monai_spine.scoring.competition import WEIGHTS
 from monai_spine.spine import Grade
 from monai_spine.tables.calibration_report import CALIBRATED, GIVEN, apply_calibration, calibrate
+from monai_spine.tables.out_of_fold import read_out_of_fold
 from tests.monai_spine.tables.files import part, simulated, write_labels, written
 
 
@@ -17,7 +18,7 @@ from tests.monai_spine.tables.files import part, simulated, write_labels, writte
 def calibrated(tmp_path_factory: pytest.TempPathFactory):
     folder = tmp_path_factory.mktemp("calibrated")
     solution, submissions = written(folder, simulated())
-    return folder, calibrate(solution, submissions[0], folder / "out", quiet=True)
+    return folder, calibrate(read_out_of_fold(solution, submissions[:1]), folder / "out", quiet=True)
 
 
 def test_the_files_hold_the_same_rows_calibrated_and_normalised(calibrated) -> None:
@@ -54,7 +55,7 @@ def test_no_study_is_calibrated_by_its_own_labels(calibrated, tmp_path: Path) ->
     changed = int(np.flatnonzero((labels == Grade.SEVERE).any(axis=1) & ~(spinal == Grade.SEVERE).any(axis=1))[0])
     labels[changed, 5:] = Grade.SEVERE
     solution = write_labels(tmp_path / "solution.csv", simulated().study_ids, labels)
-    calibrate(solution, folder / "model_1.csv", tmp_path / "out", quiet=True)
+    calibrate(read_out_of_fold(solution, [folder / "model_1.csv"]), tmp_path / "out", quiet=True)
     after = pd.read_csv(tmp_path / "out" / "calibrated.csv").set_index("row_id")
     own = before.index.str.startswith(simulated().study_ids[changed])
     assert np.array_equal(before[own], after[own])
@@ -74,4 +75,4 @@ def test_a_stored_calibration_serves_new_studies(calibrated, tmp_path: Path) -> 
 def test_too_many_folds_are_refused(tmp_path: Path) -> None:
     solution, submissions = written(tmp_path, part(simulated(), slice(4)))
     with pytest.raises(SpineError, match="from 2 to 4"):
-        calibrate(solution, submissions[0], tmp_path / "out", quiet=True)
+        calibrate(read_out_of_fold(solution, submissions[:1]), tmp_path / "out", quiet=True)

@@ -10,6 +10,7 @@ from monai_spine.scoring.competition import competition_score
 from monai_spine.spine import FINDINGS
 from monai_spine.tables.ensemble import Ensemble
 from monai_spine.tables.ensemble_report import apply_ensemble, combine
+from monai_spine.tables.out_of_fold import read_out_of_fold
 from tests.monai_spine.tables.files import part, simulated, written
 
 NAMES = ("a", "b", "c")
@@ -25,7 +26,7 @@ def stacked() -> Ensemble:
 def combined(tmp_path_factory: pytest.TempPathFactory):
     folder = tmp_path_factory.mktemp("combined")
     solution, submissions = written(folder, simulated(60))
-    found = combine(submissions, folder / "out", solution, method="stacked", folds=2, quiet=True)
+    found = combine(read_out_of_fold(solution, submissions), folder / "out", method="stacked", folds=2, quiet=True)
     return folder, found
 
 
@@ -71,7 +72,7 @@ def test_a_stored_ensemble_wants_as_many_submissions_as_it_was_made_of(combined,
 def test_the_mean_needs_no_labels(tmp_path: Path) -> None:
     simulation = part(simulated(), slice(3))
     _, submissions = written(tmp_path, simulation)
-    assert combine(submissions, tmp_path / "out") is None
+    assert combine(read_out_of_fold(None, submissions), tmp_path / "out") is None
     table = pd.read_csv(tmp_path / "out" / "predictions.csv").set_index("row_id")
     name = f"{simulation.study_ids[0]}_{FINDINGS[0].name}"
     assert np.allclose(table.loc[name], simulation.submissions[:, 0, 0].mean(axis=0), atol=1e-6)
@@ -81,4 +82,4 @@ def test_the_mean_needs_no_labels(tmp_path: Path) -> None:
 def test_what_cannot_be_combined_is_refused(count: int, method: str, message: str, tmp_path: Path) -> None:
     _, submissions = written(tmp_path, part(simulated(), slice(3)))
     with pytest.raises(InvalidOptionError, match=message):
-        combine(submissions[:count], tmp_path / "out", method=method)
+        combine(read_out_of_fold(None, submissions[:count]), tmp_path / "out", method=method)

@@ -1,16 +1,26 @@
 import json
 
+import numpy as np
 import pytest
 
+from benchmarks.simulated_models import Simulation
 from monai_spine.scoring.competition import WEIGHTS, competition_score, natural_prevalence
 from monai_spine.spine import FINDINGS, MISSING
 from monai_spine.tables.metrics_report import measure, pools
+from monai_spine.tables.out_of_fold import OutOfFold
 from tests.monai_spine.tables.files import simulated
+
+
+def out_of_fold(simulation: Simulation, probabilities: np.ndarray | None = None) -> OutOfFold:
+    rows = simulation.submissions[0] if probabilities is None else probabilities
+    present = np.ones(simulation.labels.shape, dtype=bool)
+    studies = tuple(simulation.study_ids)
+    return OutOfFold(("model",), studies, studies, simulation.labels, rows[None], present, None)
 
 
 def test_the_summary_has_every_pool_and_counts_every_label_once_in_each_kind() -> None:
     simulation = simulated()
-    found = measure(simulation.labels, simulation.submissions[0], simulation.study_ids, replicates=20)
+    found = measure(out_of_fold(simulation), replicates=20)
     content = json.loads(found.to_json())
     known = int((simulation.labels != MISSING).sum())
     for kind in ("all", "groups", "conditions", "levels", "findings"):
@@ -26,8 +36,7 @@ def test_the_summary_has_every_pool_and_counts_every_label_once_in_each_kind() -
 def test_weighted_decisions_find_more_severe_findings_and_change_no_area() -> None:
     simulation = simulated()
     natural, weighted = (
-        measure(simulation.labels, simulation.submissions[0], simulation.study_ids, decision=how, replicates=5)
-        for how in ("natural", "weighted")
+        measure(out_of_fold(simulation), decision=how, replicates=5) for how in ("natural", "weighted")
     )
     first, second = (found.pools[0].figures for found in (natural, weighted))
     assert second["sensitivity_severe"].value > first["sensitivity_severe"].value
@@ -37,8 +46,8 @@ def test_weighted_decisions_find_more_severe_findings_and_change_no_area() -> No
 def test_natural_probabilities_give_the_figures_that_their_weighted_form_gives() -> None:
     simulation = simulated()
     natural = natural_prevalence(simulation.submissions[0])
-    given_weighted = measure(simulation.labels, natural * WEIGHTS, simulation.study_ids, replicates=5)
-    given_natural = measure(simulation.labels, natural, simulation.study_ids, tilted=False, replicates=5)
+    given_weighted = measure(out_of_fold(simulation, natural * WEIGHTS), replicates=5)
+    given_natural = measure(out_of_fold(simulation, natural), tilted=False, replicates=5)
     for one, other in zip(given_weighted.pools, given_natural.pools, strict=True):
         for name, figure in one.figures.items():
             assert figure.value == pytest.approx(other.figures[name].value, abs=1e-9, nan_ok=True), name

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -5,9 +6,8 @@ import pandas as pd
 import pytest
 
 from monai_spine.errors import InvalidTableError, SpineError
-from monai_spine.scoring.competition import columns_of
-from monai_spine.spine import MISSING, Grade, Group
-from monai_spine.tables.out_of_fold import check_groups, read_out_of_fold, write_rows
+from monai_spine.spine import MISSING, Grade, Group, columns_of
+from monai_spine.tables.out_of_fold import read_out_of_fold
 from tests.cohorts import write_datalist
 from tests.monai_spine.tables.files import change_rows, part, simulated, write_labels, written
 
@@ -36,7 +36,7 @@ def test_rows_go_out_as_they_came_in(files: tuple[Path, list[Path]], tmp_path: P
     solution, submissions = files
     short = change_rows(submissions[0], tmp_path / "short.csv", lambda rows: rows.iloc[:50])
     table = read_out_of_fold(solution, [short])
-    write_rows(tmp_path / "again.csv", table, table.probabilities[0])
+    table.write(tmp_path / "again.csv", table.probabilities[0])
     one, other = (pd.read_csv(path) for path in (short, tmp_path / "again.csv"))
     assert list(one["row_id"]) == list(other["row_id"])
     assert np.allclose(one.iloc[:, 1:], other.iloc[:, 1:], atol=1e-8)
@@ -95,11 +95,12 @@ def test_a_solution_without_any_label_is_refused(files: tuple[Path, list[Path]],
 
 
 @pytest.mark.parametrize("grade", [MISSING, Grade.NORMAL_MILD])
-def test_a_group_with_fewer_than_two_grades_is_refused_by_name(grade: int) -> None:
-    grades = simulated().labels.copy()
+def test_a_group_with_fewer_than_two_grades_is_refused_by_name(files: tuple[Path, list[Path]], grade: int) -> None:
+    table = read_out_of_fold(*files)
+    grades = table.grades.copy()
     grades[:, columns_of(Group.FORAMINAL)] = grade
     with pytest.raises(InvalidTableError, match="foraminal labels of at least two grades"):
-        check_groups(grades, Path("train.csv"))
+        replace(table, grades=grades).check_groups()
 
 
 def test_one_file_twice_is_refused_and_equal_names_get_their_folders(
@@ -126,4 +127,4 @@ def test_patients_come_from_the_datalist_or_from_a_column_of_the_solution(
     whole = write_datalist(tmp_path / "datalist.json", entries)
     assert read_out_of_fold(solution, submissions, datalist=whole).patients == tuple(owners)
     lacking = write_datalist(tmp_path / "lacking.json", entries[1:])
-    assert "lacks 1 studies" in refused(solution, submissions, datalist=lacking)
+    assert "lacks studies of the solution" in refused(solution, submissions, datalist=lacking)

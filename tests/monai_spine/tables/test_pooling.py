@@ -3,8 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from monai_spine.scoring.competition import columns_of, competition_score
-from monai_spine.spine import Group
+from monai_spine.scoring.competition import competition_score
+from monai_spine.spine import Group, columns_of
 from monai_spine.tables.pooling import GroupLoss, equal_weights, fit_weights, pool
 from tests.monai_spine.tables.files import simulated
 

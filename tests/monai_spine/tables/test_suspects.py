@@ -14,6 +14,7 @@ from monai_spine.errors import InvalidTableError
 from monai_spine.scoring.competition import natural_prevalence
 from monai_spine.spine import FINDINGS, MISSING, Grade, Group
 from monai_spine.tables.audit_report import audit
+from monai_spine.tables.out_of_fold import read_out_of_fold
 from monai_spine.tables.suspects import expected_distances, find_suspects, label_errors, threshold_table
 from tests.monai_spine.tables.files import simulated
 
@@ -79,7 +80,9 @@ def test_an_error_equal_to_the_threshold_is_not_suspect() -> None:
 
 def test_doubted_labels_go_from_the_cleaned_datalist_and_nothing_else_does(cohort, tmp_path: Path) -> None:
     datalist, solution, submission, _ = cohort
-    found = audit(solution, submission, tmp_path / "a" / "audit", datalist=datalist, quiet=True)
+    found = audit(
+        read_out_of_fold(solution, [submission], datalist=datalist), tmp_path / "a" / "audit", datalist, quiet=True
+    )
     before, after = read_datalist(datalist), read_datalist(tmp_path / "a" / "audit" / "datalist.json")
     assert [(s, t) for s in range(3) for t in range(25) if after[s]["label"][t] != before[s]["label"][t]] == [
         (0, 3),
@@ -93,7 +96,13 @@ def test_doubted_labels_go_from_the_cleaned_datalist_and_nothing_else_does(cohor
 
 def test_studies_with_many_doubted_labels_can_be_left_out_instead(cohort, tmp_path: Path) -> None:
     datalist, solution, submission, _ = cohort
-    audit(solution, submission, tmp_path / "audit", datalist=datalist, drop_studies=2, quiet=True)
+    audit(
+        read_out_of_fold(solution, [submission], datalist=datalist),
+        tmp_path / "audit",
+        datalist,
+        drop_studies=2,
+        quiet=True,
+    )
     after = read_datalist(tmp_path / "audit" / "datalist.json")
     assert [record["study_id"] for record in after] == [r["study_id"] for r in read_datalist(datalist)][1:]
     assert all((record["label"] == 0).all() for record in after)
@@ -105,4 +114,5 @@ def test_the_datalist_of_another_solution_is_refused(cohort, tmp_path: Path) -> 
     content["training"][0]["label"][3] = 1
     datalist.write_text(json.dumps(content))
     with pytest.raises(InvalidTableError, match="other labels than the solution for 1 finding"):
-        audit(solution, submission, tmp_path / "audit", datalist=datalist, quiet=True)
+        table = read_out_of_fold(solution, [submission], datalist=datalist)
+        audit(table, tmp_path / "audit", datalist, quiet=True)

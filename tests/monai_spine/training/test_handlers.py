@@ -116,3 +116,23 @@ def test_bfloat16_gives_float32_back_close_to_full_precision() -> None:
 def test_training_a_3d_network_in_bfloat16_on_a_cpu_is_refused() -> None:
     with pytest.raises(InvalidOptionError, match="--amp False"):
         MixedPrecisionInferer(True)(torch.rand(1, 1, 4, 4, 4), torch.nn.Conv3d(1, 1, 3))
+
+
+@pytest.mark.parametrize(
+    ("prior", "words"), [(0.4, "the score is worse than the prior (0.4000): nothing learnt"), (0.6, "by 0.1000")]
+)
+def test_a_training_ends_with_its_best_score_against_the_prior(
+    prior: float, words: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    trainer, evaluator = Engine(lambda *_: None), Engine(lambda *_: None)
+    best = BestModel(network=torch.nn.Linear(1, 1), path=str(tmp_path / "model.pt"))
+    best.attach(evaluator, trainer)
+    trainer.add_event_handler(Events.EPOCH_COMPLETED, lambda: evaluator.run([0]))
+    evaluator.add_event_handler(
+        Events.EPOCH_COMPLETED, lambda engine: engine.state.metrics.update(score=0.5, score_of_prior=prior)
+    )
+    trainer.run([0])
+    assert "best score 0.5000 (lower is better) in epoch 1" in caplog.text
+    assert words in caplog.text
+    assert ("WARNING" in caplog.text) == (prior < 0.5)

@@ -5,14 +5,13 @@ from ignite.engine import Engine
 from sklearn.metrics import roc_auc_score
 
 from monai_spine.scoring.competition import competition_score, constant_score, level_prior
-from monai_spine.spine import Condition
+from monai_spine.spine import Condition, columns_of
 from monai_spine.training.engine_output import studies_of
 from monai_spine.training.metrics import (
     CompetitionScore,
     ConditionLoss,
     PriorScore,
     SevereAUC,
-    columns_of,
     detail_metrics,
 )
 

@@ -23,9 +23,9 @@ def rates(schedule, steps: int) -> list[float]:
     return given
 
 
-@pytest.mark.parametrize("kind", Schedule.KINDS)
-def test_a_warm_up_grows_in_a_straight_line_and_groups_keep_their_ratio(kind: str) -> None:
-    schedule = Schedule(optimizer(), kind=kind, epochs=4, steps=10, warmup=0.5)
+@pytest.mark.parametrize("course", Schedule.COURSES)
+def test_a_warm_up_grows_in_a_straight_line_and_groups_keep_their_ratio(course: str) -> None:
+    schedule = Schedule(optimizer(), course=course, epochs=4, steps=10, warmup=0.5)
     assert rates(schedule, 5) == pytest.approx([RATE * n / 5 for n in range(1, 6)])
     assert schedule.optimizer.param_groups[1]["lr"] == pytest.approx(schedule.optimizer.param_groups[0]["lr"] / 10)
 
@@ -38,26 +38,26 @@ def test_courses_are_torchs() -> None:
         "step": lambda o: lr_scheduler.StepLR(o, step_size=2 * steps, gamma=0.1),
         "constant": lambda o: lr_scheduler.ConstantLR(o, factor=1.0),
     }
-    for kind, made in torchs.items():
-        mine = rates(Schedule(optimizer(), kind=kind, epochs=epochs, steps=steps, every=2), total)
-        assert mine == pytest.approx(rates(made(optimizer()), total), rel=1e-6), kind
+    for course, made in torchs.items():
+        mine = rates(Schedule(optimizer(), course=course, epochs=epochs, steps=steps, every=2), total)
+        assert mine == pytest.approx(rates(made(optimizer()), total), rel=1e-6), course
 
 
 def test_after_a_warm_up_a_course_runs_as_one_without_over_the_steps_that_are_left() -> None:
-    warm = rates(Schedule(optimizer(), kind="cosine", epochs=6, steps=5, warmup=2.0), 30)
-    plain = rates(Schedule(optimizer(), kind="cosine", epochs=4, steps=5), 20)
+    warm = rates(Schedule(optimizer(), course="cosine", epochs=6, steps=5, warmup=2.0), 30)
+    plain = rates(Schedule(optimizer(), course="cosine", epochs=4, steps=5), 20)
     assert warm[10:] == pytest.approx(plain)
 
 
 def test_one_cycle_rises_for_three_tenths_and_falls_to_nearly_nothing() -> None:
-    given = rates(Schedule(optimizer(), kind="one_cycle", epochs=10, steps=10), 100)
+    given = rates(Schedule(optimizer(), course="one_cycle", epochs=10, steps=10), 100)
     assert given[0] == pytest.approx(RATE / 25)
     assert max(given) == given[30] == pytest.approx(RATE)
     assert given[-1] < RATE / 100
 
 
 def test_a_plateau_lowers_the_rate_after_too_many_validations_without_gain() -> None:
-    schedule = Schedule(optimizer(), kind="plateau", epochs=10, steps=2, every=2, factor=0.5)
+    schedule = Schedule(optimizer(), course="plateau", epochs=10, steps=2, every=2, factor=0.5)
     seen = []
     for figure in (0.5, 0.6, 0.6, 0.6, float("nan"), 0.6, 0.7, 0.7, 0.7):
         rates(schedule, 2)
@@ -66,9 +66,9 @@ def test_a_plateau_lowers_the_rate_after_too_many_validations_without_gain() -> 
     assert seen == pytest.approx([1, 1, 1, 1, 1, 0.5, 0.5, 0.5, 0.5])
 
 
-@pytest.mark.parametrize("kind", Schedule.KINDS)
-def test_a_schedule_that_is_taken_up_goes_on_as_one_that_never_stopped(kind: str) -> None:
-    one, other = (Schedule(optimizer(), kind=kind, epochs=4, steps=5, warmup=1.0, every=1) for _ in range(2))
+@pytest.mark.parametrize("course", Schedule.COURSES)
+def test_a_schedule_that_is_taken_up_goes_on_as_one_that_never_stopped(course: str) -> None:
+    one, other = (Schedule(optimizer(), course=course, epochs=4, steps=5, warmup=1.0, every=1) for _ in range(2))
     rates(one, 12)
     for figure in (0.5, 0.5, 0.5):
         one.validated(figure)
@@ -77,7 +77,7 @@ def test_a_schedule_that_is_taken_up_goes_on_as_one_that_never_stopped(kind: str
 
 
 def test_unknown_courses_and_impossible_numbers_are_refused() -> None:
-    for wrong in ({"kind": "sine"}, {"kind": "cosine", "warmup": 9.0}, {"kind": "step", "factor": 1.5}):
+    for wrong in ({"course": "sine"}, {"course": "cosine", "warmup": 9.0}, {"course": "step", "factor": 1.5}):
         with pytest.raises(InvalidOptionError):
             Schedule(optimizer(), epochs=4, steps=5, **wrong)
 
@@ -99,7 +99,7 @@ def test_one_cycle_is_torchs_with_the_groups_own_rates() -> None:
     [
         (lambda o: lr_scheduler.StepLR(o, step_size=2, gamma=0.5), [0.5, 0.25]),  # two iterations an epoch
         (lambda o: lr_scheduler.ReduceLROnPlateau(o, factor=0.5, patience=0), [1.0, 0.5]),
-        (lambda o: Schedule(o, kind="plateau", epochs=2, steps=2, factor=0.5, every=1), [1.0, 1.0]),
+        (lambda o: Schedule(o, course="plateau", epochs=2, steps=2, factor=0.5, every=1), [1.0, 1.0]),
     ],
     ids=["iterations", "torchs plateau", "own plateau"],
 )

@@ -46,7 +46,7 @@ def run_of(folder: Path, **options: object) -> TrainingRun:
         evaluator=evaluator,
         network=network,
         optimizer=optimizer,
-        lr_scheduler=Schedule(optimizer, kind="cosine", epochs=3, steps=2),
+        lr_scheduler=Schedule(optimizer, course="cosine", epochs=3, steps=2),
         best_model=BestModel(network=network, path=str(folder / "model.pt")),
         tensorboard=TensorBoard(str(folder / "log")),
         **options,  # type: ignore[arg-type]

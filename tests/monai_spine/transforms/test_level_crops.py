@@ -11,11 +11,11 @@ from monai.data import list_data_collate
 from monai.transforms import SelectItemsd
 
 from monai_spine.crops.augmentation import Augmentation
-from monai_spine.crops.view import Between, View
+from monai_spine.crops.view import ABSENT, Interpolation, View
 from monai_spine.errors import InvalidOptionError, InvalidVolumeError
 from monai_spine.geometry import Array, grid_affine, to_world
 from monai_spine.spine import FINDINGS, FLIPPED, TARGETS, Condition, Level, SeriesType
-from monai_spine.transforms.level_crops import LevelCropsd
+from monai_spine.transforms.level_crops import LevelCropsd, LevelStackd
 from tests.monai_spine.crops.worlds import AXIAL_STEP, SAGITTAL_STEP, moved, spine_points
 from tests.monai_spine.test_geometry import AXIS_ORDERS
 
@@ -107,8 +107,8 @@ def test_without_labels_all_are_missing(study: dict) -> None:
     assert (crops_of(record)["label"] == -1).all()
 
 
-@pytest.mark.parametrize("between", list(Between))
-def test_pictures_stand_as_a_radiologist_sees_them(study: dict, between: Between) -> None:
+@pytest.mark.parametrize("interpolation", list(Interpolation))
+def test_pictures_stand_as_a_radiologist_sees_them(study: dict, interpolation: Interpolation) -> None:
     sagittal = crops_of(study)["canal"][2]
     axial = crops_of(study)["disc"][2]
     assert (sagittal[:-1].mean(dim=(1, 2)) < sagittal[1:].mean(dim=(1, 2))).all()  # slices from left to right
@@ -263,3 +263,43 @@ def test_options_that_cannot_be_used_are_refused() -> None:
         View(name="x", plane="axial", series=("axial_t2",), slices=0)
     with pytest.raises(InvalidOptionError, match="rotation"):
         Augmentation(rotation=-1)
+
+
+def view(name: str, pixels: int = 8, slices: int = 2) -> View:
+    return View(name=name, plane="sagittal", series=["sagittal_t2"], pixels=(pixels, pixels), slices=slices)
+
+
+def test_views_stand_one_behind_the_other_and_absent_slices_are_marked() -> None:
+    record = {"study_id": "s", "a": torch.rand(5, 2, 8, 8), "b": torch.rand(5, 3, 8, 8)}
+    record["a_mask"] = torch.ones(5, 2, dtype=torch.bool)
+    record["b_mask"] = torch.ones(5, 3, dtype=torch.bool)
+    record["b_mask"][4, 1] = False
+    image = LevelStackd(views=[view("a"), view("b", slices=3)])(record)["image"]
+    assert image.shape == (5, 5, 8, 8)
+    assert torch.equal(image[:, :2], record["a"])
+    assert (image[4, 3] == ABSENT).all()
+    assert (image == ABSENT).sum() == 64
+
+
+def test_labels_go_to_the_order_of_findings() -> None:
+    table = torch.arange(25).view(5, 5)  # levels x conditions
+    record = {"a": torch.rand(5, 2, 8, 8), "a_mask": torch.ones(5, 2, dtype=torch.bool), "label": table}
+    label = LevelStackd(views=[view("a")])(record)["label"]
+    for n, finding in enumerate(FINDINGS):
+        assert label[n] == table[list(Level).index(finding.level), list(Condition).index(finding.condition)]
+
+
+def test_labels_of_other_conditions_are_left_out() -> None:
+    record = {"a": torch.rand(5, 2, 8, 8), "a_mask": torch.ones(5, 2, dtype=torch.bool), "label": torch.ones(5, 5)}
+    names = ["left_subarticular_stenosis", "spinal_canal_stenosis"]
+    label = LevelStackd(views=[view("a")], conditions=names)(record)["label"]
+    kept = {FINDINGS[n].condition.value for n in torch.nonzero(label == 1)[:, 0].tolist()}
+    assert kept == set(names)
+    assert (record["label"] == 1).all()
+    with pytest.raises(InvalidOptionError, match="spinal_canal_stenosis"):
+        LevelStackd(views=[view("a")], conditions=["stenosis"])
+
+
+def test_views_of_two_sizes_are_refused() -> None:
+    with pytest.raises(InvalidOptionError, match="one size"):
+        LevelStackd(views=[view("a"), view("b", pixels=16)])

@@ -10,8 +10,15 @@ from monai.transforms import Compose, Lambdad, RandGaussianNoised
 from monai_spine.bundle.errors import explanation
 from monai_spine.errors import InvalidOptionError, InvalidVolumeError, MissingInputError
 from monai_spine.geometry import to_voxel, to_world
-from monai_spine.spine import SeriesType
-from monai_spine.transforms.study_grid import AverageDownd, RandStudyGridd, SliceChannelsd, StudyGridd
+from monai_spine.spine import FINDINGS, SeriesType, Side
+from monai_spine.transforms.study_grid import (
+    AverageDownd,
+    RandLateralFlipd,
+    RandStudyGridd,
+    SliceChannelsd,
+    StudyGridd,
+    flipped,
+)
 from tests.bundles.runs import files
 from tests.cohorts import SHAPE, affine_of, write_volume
 from tests.monai_spine.test_geometry import AXIS_ORDERS, affine
@@ -124,7 +131,7 @@ def test_a_file_that_cannot_be_used_is_named_with_the_reason(tmp_path: Path) -> 
     for path, error, message in (
         (tmp_path / "absent.nii", MissingInputError, "there is no file"),
         (bad, InvalidVolumeError, "nan.nii: expected finite voxel values"),
-        (cut, InvalidVolumeError, "cut.nii.gz: the voxels cannot be read, the file is damaged or cut short"),
+        (cut, InvalidVolumeError, "cut.nii.gz: expected a NIfTI volume, but the file is damaged or cut short"),
     ):
         with pytest.raises(error, match=message):
             grid({"study_id": "1", T2.value: [str(path)]})
@@ -180,3 +187,48 @@ def test_slices_as_channels_keep_the_affine_of_their_plane() -> None:
     image = MetaTensor(torch.rand(2, 4, 3, 5), affine=torch.from_numpy(matrix))
     channels = SliceChannelsd("image")({"image": image})["image"]
     assert channels.affine.tolist() == [[2.5, 0, 8], [0, 2, 9], [0, 0, 1]]
+
+
+def study(seed: int = 0) -> dict:
+    rng = np.random.default_rng(seed)
+    image = torch.from_numpy(rng.normal(size=(6, 4, 3, 5)))
+    return {"study_id": "1", "image": image, "label": rng.integers(0, 3, 25)}
+
+
+def test_flipping_twice_changes_nothing() -> None:
+    given = study()
+    twice = flipped(flipped(given))
+    assert torch.equal(twice["image"], given["image"])
+    assert np.array_equal(twice["label"], given["label"])
+
+
+def test_a_left_finding_becomes_the_right_one_of_its_level() -> None:
+    given = study()
+    given["label"][:] = 0
+    left = next(n for n, f in enumerate(FINDINGS) if f.condition.side is Side.LEFT)
+    given["label"][left] = 2
+    label = flipped(given)["label"]
+    assert label[FINDINGS.index(FINDINGS[left].flipped)] == 2
+    assert label.sum() == 2
+
+
+def test_the_image_is_reversed_along_the_left_right_axis_alone() -> None:
+    given = study()
+    assert torch.equal(flipped(given)["image"], given["image"][:, [3, 2, 1, 0]])
+
+
+def test_probability_0_never_flips_and_1_always_does() -> None:
+    given = study()
+    assert torch.equal(RandLateralFlipd(prob=0.0)(given)["image"], given["image"])
+    assert torch.equal(RandLateralFlipd(prob=1.0)(given)["image"], flipped(given)["image"])
+
+
+def test_half_of_the_studies_are_flipped_and_the_seed_decides_which() -> None:
+    given = study()
+
+    def draws(seed: int) -> list[bool]:
+        transform = RandLateralFlipd(prob=0.5).set_random_state(seed)
+        return [not torch.equal(transform(given)["image"], given["image"]) for _ in range(200)]
+
+    assert draws(1) == draws(1) != draws(2)
+    assert 60 < sum(draws(1)) < 140

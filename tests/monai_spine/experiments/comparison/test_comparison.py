@@ -73,7 +73,7 @@ def test_a_candidate_that_fails_has_a_row_and_the_others_go_on(compared) -> None
     assert found.exit_code is ExitCode.SOME_REFUSED
     table = pd.read_csv(out / "comparison.csv")
     assert list(table["state"]) == ["done", "done", "failed"]
-    assert "earning rate" in table["reason"].iloc[2] and "failed:" in found.text
+    assert "learning_rate" in table["reason"].iloc[2] and "failed:" in found.text
     assert any(line.startswith("[3/3] bad: failed") for line in reported)
     assert list(table["score"][:2]) == sorted(table["score"][:2])
     assert table["behind_best"][0] == 0

@@ -20,8 +20,8 @@ import monai_spine.experiments.tuning
 from monai_spine.bundle.run import BundleRunError, BundleStopped
 from monai_spine.commands.main import app
 from monai_spine.errors import ExitCode, InvalidOptionError, SpineError
-from monai_spine.experiments.tuning.request import Configuration, TuningRequest, direction_of, tune
-from monai_spine.experiments.tuning.search import Pruning
+from monai_spine.experiments.tuning.request import Configuration, direction_of, tune
+from monai_spine.experiments.tuning.search import PRUNERS, TuningRequest
 from monai_spine.experiments.tuning.space import read_space
 from monai_spine.experiments.tuning.storage import TrialStorage
 from monai_spine.training.run_record import read_record
@@ -178,7 +178,8 @@ def test_the_same_seed_proposes_the_same_trials(data: Path, tmp_path: Path, monk
 def test_hopeless_trials_are_ended_early(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     done = pretend(monkeypatch)
     asked = request(data, {"dropout": {"choices": [0.0, 0.5]}}, 1, settings=(*SETTINGS, ("epochs", "5")))
-    monkeypatch.setattr(Pruning, "pruner", lambda _: optuna.pruners.ThresholdPruner(upper=0.01, n_warmup_steps=2))
+    threshold = optuna.pruners.ThresholdPruner(upper=0.01, n_warmup_steps=2)
+    monkeypatch.setitem(PRUNERS, "median", lambda: threshold)
     with pytest.raises(SpineError, match="none of 1 trials was completed"):
         tune(asked, tmp_path, lambda _: None)
     assert len(done) == 1

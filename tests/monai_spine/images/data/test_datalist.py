@@ -5,12 +5,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from monai_spine.data.datalist import split_folds
 from monai_spine.errors import InvalidTableError, MissingInputError
 from monai_spine.images.data.datalist import (
     ImageDatalist,
     Task,
     read_image_datalist,
-    split_folds,
     write_image_datalist,
 )
 

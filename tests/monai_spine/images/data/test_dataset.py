@@ -16,7 +16,7 @@ from monai_spine.images.data.dataset import (
     frequencies,
     scaled,
 )
-from monai_spine.images.data.form import ImageForm
+from monai_spine.images.data.input_format import ImageForm
 from monai_spine.images.data.store import ImageStore
 from tests.monai_spine.images.pictures import write_pictures
 

@@ -6,7 +6,7 @@ from PIL import Image
 
 from monai_spine.errors import InvalidImageError
 from monai_spine.images.data import store as stores
-from monai_spine.images.data.form import ImageForm
+from monai_spine.images.data.input_format import ImageForm
 from monai_spine.images.data.store import ImageStore
 from tests.monai_spine.images.pictures import write_pictures
 

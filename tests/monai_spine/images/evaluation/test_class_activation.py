@@ -4,9 +4,10 @@ import torch
 from monai.visualize import GradCAM
 
 from monai_spine.errors import InvalidOptionError
-from monai_spine.images.evaluation.class_activation import _as_map, activation_maps, overlay
+from monai_spine.images.evaluation.class_activation import activation_maps, overlay
 from monai_spine.images.evaluation.contact_sheet import displayed
 from monai_spine.images.network.classifier import ImageClassifier
+from monai_spine.networks.feature_map import as_map
 
 
 def network(backbone: str, side: int = 64) -> ImageClassifier:
@@ -57,7 +58,7 @@ def test_the_map_of_tokens_lies_where_their_patches_are() -> None:
     width = last.norm1.normalized_shape[0]
     tokens = torch.zeros(1, 17, width)
     tokens[0, 1 + 4 * 2 + 3] = 1.0  # third row, fourth column
-    maps = _as_map(net.backbone.body, tokens, "vit")
+    maps = as_map(net.backbone.body, tokens, "vit")
     assert maps.shape == (1, width, 4, 4)
     assert (maps[0, 0] == 1).nonzero().tolist() == [[2, 3]]
 
@@ -66,9 +67,9 @@ def test_channels_last_are_moved_and_features_without_positions_are_refused() ->
     class Swin:
         output_fmt = "NHWC"
 
-    assert _as_map(Swin(), torch.zeros(2, 3, 4, 96), "swin").shape == (2, 96, 3, 4)
+    assert as_map(Swin(), torch.zeros(2, 3, 4, 96), "swin").shape == (2, 96, 3, 4)
     with pytest.raises(InvalidOptionError, match="feature map of pit"):
-        _as_map(object(), torch.zeros(2, 1, 96), "pit")
+        as_map(object(), torch.zeros(2, 1, 96), "pit")
 
 
 def test_an_overlay_changes_an_image_only_where_the_map_is_positive() -> None:

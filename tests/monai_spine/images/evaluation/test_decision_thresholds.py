@@ -74,7 +74,7 @@ def test_thresholds_of_other_classes_or_none_are_refused(tmp_path: Path) -> None
     with pytest.raises(InvalidTableError, match=r"expected thresholds of a, c, but found a, b"):
         thresholds_beside(weights, ["a", "c"])
     path.write_text("[")
-    with pytest.raises(InvalidTableError, match=r"thresholds\.json: expected JSON"):
+    with pytest.raises(InvalidTableError, match=r"thresholds\.json is not JSON"):
         thresholds_beside(weights, ["a"])
     path.write_text("[]")
     with pytest.raises(InvalidTableError, match="expected thresholds of a, but found none"):

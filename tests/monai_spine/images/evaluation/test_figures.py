@@ -6,7 +6,7 @@ from sklearn import metrics as oracle
 
 from monai_spine.images.evaluation.figures import Classified, class_figures, overall_figures
 from monai_spine.scoring.figures import average_precisions
-from monai_spine.scoring.resampling import patient_counts
+from monai_spine.scoring.patient_resampling import patient_counts
 from monai_spine.spine import MISSING
 
 seeds = st.integers(0, 10_000)

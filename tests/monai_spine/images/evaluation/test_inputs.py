@@ -5,10 +5,10 @@ import pytest
 from monai_spine.errors import InvalidOptionError, InvalidTableError, MissingInputError
 from monai_spine.images.data.datalist import Task, read_image_datalist
 from monai_spine.images.evaluation.inputs import find_images, labelled_images, report_refused
-from monai_spine.images.network.model_description import ModelDescription
+from monai_spine.images.network.model_description import ClassifierDescription
 from tests.monai_spine.images.pictures import write_dataset, write_pictures
 
-PLAIN = ModelDescription(classes=("a", "b", "c"), task="multiclass")
+PLAIN = ClassifierDescription(classes=("a", "b", "c"), task="multiclass")
 
 
 def test_a_folder_is_searched_in_depth_but_for_hidden_and_other_files(tmp_path: Path) -> None:
@@ -37,7 +37,7 @@ def test_a_section_of_a_datalist_can_be_chosen(tmp_path: Path) -> None:
 
 
 def test_a_classifier_of_several_files_an_image_needs_a_datalist_of_as_many(tmp_path: Path) -> None:
-    several = ModelDescription(channel_names=("nucleus", "microtubules"), channels=2)
+    several = ClassifierDescription(channel_names=("nucleus", "microtubules"), channels=2)
     write_dataset(tmp_path, Task.MULTICLASS)
     with pytest.raises(InvalidOptionError, match="nucleus, microtubules"):
         find_images(tmp_path / "pictures", several)

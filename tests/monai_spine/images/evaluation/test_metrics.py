@@ -5,7 +5,7 @@ from ignite.engine import Engine
 
 from monai_spine.images.data.datalist import Task
 from monai_spine.images.evaluation.figures import ClassificationFigures, classification_metrics, key_name
-from monai_spine.training.engine_output import Answers
+from monai_spine.training.engine_output import CollectedCases
 
 CLASSES = ["a", "b", "c"]
 
@@ -46,7 +46,7 @@ def test_a_second_epoch_forgets_the_first() -> None:
 
 def test_an_image_that_a_sampler_repeats_counts_once() -> None:
     label, pred = np.array([0, 1, 1]), np.eye(3)[[0, 0, 0]]
-    answers, engine = Answers(), evaluator(label, pred, np.array([5, 6, 6]))
+    answers, engine = CollectedCases(), evaluator(label, pred, np.array([5, 6, 6]))
     answers.attach(engine)
     engine.run(batches(3))
     assert answers.arrays()[0].tolist() == [0, 1]
@@ -54,7 +54,7 @@ def test_an_image_that_a_sampler_repeats_counts_once() -> None:
 
 def test_images_are_in_the_order_of_their_indices() -> None:
     label, pred = np.array([0, 1, 2]), np.eye(3)
-    answers, engine = Answers(), evaluator(label, pred, np.array([7, 3, 5]))
+    answers, engine = CollectedCases(), evaluator(label, pred, np.array([7, 3, 5]))
     answers.attach(engine)
     engine.run(batches(3))
     labels, probabilities = answers.arrays()

@@ -6,10 +6,10 @@ import pandas as pd
 import torch
 from ignite.engine import Engine
 
-from monai_spine.images.data.form import ImageForm
+from monai_spine.images.data.input_format import ImageForm
 from monai_spine.images.data.store import ImageStore
 from monai_spine.images.evaluation.prediction_writer import ImagePredictionWriter
-from monai_spine.images.network.model_description import ModelDescription
+from monai_spine.images.network.model_description import ClassifierDescription
 from tests.monai_spine.images.pictures import write_pictures
 
 
@@ -24,7 +24,7 @@ def written(folder: Path, records: list[dict], probabilities: list, task: str = 
     ImagePredictionWriter(
         output_dir=str(folder / "out"),
         records=records,
-        description=ModelDescription(task=task, classes=("a", "b", "c")),
+        description=ClassifierDescription(task=task, classes=("a", "b", "c")),
         root=str(folder),
         **{"store": ImageStore(records, ImageForm()), **settings},
     ).attach(engine)

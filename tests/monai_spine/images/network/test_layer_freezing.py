@@ -7,7 +7,7 @@ import torch
 
 from monai_spine.errors import InvalidOptionError
 from monai_spine.images.data.dataset import ImageDataset, whole
-from monai_spine.images.data.form import ImageForm
+from monai_spine.images.data.input_format import ImageForm
 from monai_spine.images.data.store import ImageStore
 from monai_spine.images.network.classifier import ImageClassifier
 from monai_spine.images.network.layer_freezing import FrozenFeatures, LayerFreezing

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from monai_spine.errors import InvalidOptionError
-from monai_spine.images.training.augmentation import PRESETS, ImageAugmentation, augmentation
+from monai_spine.images.training.augmentation import PRESETS, ImageAugmentation, ImageMixing, augmentation
 
 
 @pytest.fixture
@@ -87,3 +87,42 @@ def test_unknown_names_are_answered_with_the_known_ones() -> None:
         augmentation("heavy")
     with pytest.raises(InvalidOptionError, match="has no limit turn"):
         augmentation("light", turn=1.0)
+
+
+def test_shares_of_classes_are_shares_of_images() -> None:
+    torch.manual_seed(0)
+    image = torch.stack([torch.zeros(1, 8, 8), torch.ones(1, 8, 8)])
+    for kind in ({"mixup": 1.0}, {"cutmix": 1.0}):
+        for _ in range(20):
+            mixed, label = ImageMixing(classes=3, **kind)(image, torch.tensor([2, 0]))
+            assert torch.allclose(label.sum(dim=1), torch.ones(2))
+            assert torch.allclose(label[:, 0], mixed.mean(dim=(1, 2, 3)), atol=1e-5)
+            if "cutmix" in kind:
+                assert set(mixed.unique().tolist()) <= {0.0, 1.0}
+
+
+def test_several_labels_keep_what_is_unknown_unknown() -> None:
+    torch.manual_seed(1)
+    label = torch.tensor([[1, 0, -1], [1, 1, 1]])
+    image, mixed = ImageMixing(classes=3, mixup=1.0)(torch.stack([torch.zeros(1, 4, 4), torch.ones(1, 4, 4)]), label)
+    assert (mixed[:, 2] == -1).all()
+    assert torch.equal(mixed[:, 0], torch.ones(2))
+    assert torch.allclose(mixed[:, 1], image.mean(dim=(1, 2, 3)), atol=1e-6)
+
+
+def test_without_alpha_nothing_changes() -> None:
+    image, label = torch.rand(4, 1, 4, 4), torch.tensor([0, 1, 2, 0])
+    assert ImageMixing(classes=3)(image, label) == (image, label)
+
+
+def test_the_given_images_stay_as_they_are() -> None:
+    image = torch.rand(4, 1, 6, 6)
+    before = image.clone()
+    ImageMixing(classes=3, cutmix=1.0)(image, torch.tensor([0, 1, 2, 0]))
+    assert torch.equal(image, before)
+
+
+def test_numbers_out_of_range_are_refused() -> None:
+    for wrong in ({"mixup": -1.0}, {"cutmix": -0.1}):
+        with pytest.raises(InvalidOptionError):
+            ImageMixing(classes=2, **wrong)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from monai_spine.levels.sagittal.assessment import compare, summary
-from monai_spine.levels.sagittal.chain import Chain
+from monai_spine.levels.sagittal.chain import Chain, Doubt
 from monai_spine.levels.sagittal.points import LevelPoint, PointKind, SpinePoints
 from monai_spine.spine import Level
 from tests.monai_spine.levels.sagittal.test_chain import lordotic
@@ -14,7 +14,7 @@ TRUTH = {(PointKind.CANAL, level, None): point for level, point in zip(Level, lo
 
 def found(places: np.ndarray, flags: tuple[str, ...] = ()) -> SpinePoints:
     points = [LevelPoint(PointKind.CANAL, n, None, p, 0.9, flags) for n, p in zip(Level, places, strict=True)]
-    return SpinePoints(Chain((), True, 0.9, not flags), tuple(points), ())
+    return SpinePoints(Chain((), True, 0.9, (Doubt.FAINT_SACRUM,) if flags else ()), tuple(points), ())
 
 
 def test_errors_are_millimetres_in_space_and_in_the_plane() -> None:

@@ -7,13 +7,13 @@ import torch
 from ignite.engine import Engine, Events
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from monai_spine.training.tensorboard.log import TensorBoard
+from monai_spine.training.tensorboard.log import TensorBoard, tag_of
 
 
 def trained(folder: Path, epochs: int = 2) -> TensorBoard:
     """A log of a training with two iterations an epoch, whose loss is the batch's number."""
     log = TensorBoard(str(folder))
-    optimizer = torch.optim.SGD([{"params": [torch.nn.Parameter(torch.zeros(1))], "lr": 0.5}])
+    optimizer = torch.optim.SGD([{"params": [torch.nn.Parameter(torch.zeros(1))], "lr": 0.5, "name": "head"}])
     trainer = Engine(lambda engine, batch: [{"loss": torch.tensor(batch)}])
     evaluator = Engine(lambda engine, batch: None)
     log.attach(trainer, evaluator, optimizer, rates_at=Events.EPOCH_COMPLETED)
@@ -35,9 +35,9 @@ def test_losses_rates_and_figures_are_logged(tmp_path: Path) -> None:
     events = EventAccumulator(str(run)).Reload()
     seen = {tag: [(event.step, event.value) for event in events.Scalars(tag)] for tag in events.Tags()["scalars"]}
     assert seen == {
-        "train_loss": [(1, 3.0), (2, 4.0), (3, 3.0), (4, 4.0)],
-        "lr/group_0": [(1, 0.5), (2, 0.5)],
-        "score": [(1, 0.25), (2, 0.25)],
+        "loss/training": [(1, 3.0), (2, 4.0), (3, 3.0), (4, 4.0)],
+        "lr/head": [(1, 0.5), (2, 0.5)],
+        "score/score": [(1, 0.25), (2, 0.25)],
     }
 
 
@@ -51,3 +51,19 @@ def test_other_processes_write_nothing(tmp_path: Path, monkeypatch: pytest.Monke
     log = trained(tmp_path / "log")
     log.add_scalar("more", 1.0, 1)
     assert not (tmp_path / "log").exists()
+
+
+@pytest.mark.parametrize(
+    ("figure", "tag"),
+    [
+        ("score_of_prior", "score/of_prior"),
+        ("accuracy", "score/accuracy"),
+        ("loss_spinal_canal_stenosis", "loss/spinal_canal_stenosis"),
+        ("auc_severe_spinal_canal_stenosis", "auc/severe_spinal_canal_stenosis"),
+        ("mean_auc", "auc/mean"),
+        ("auc/pneumonia", "auc/pneumonia"),
+        ("sensitivity/no_loss", "sensitivity/no_loss"),
+    ],
+)
+def test_figures_are_grouped_by_what_they_measure(figure: str, tag: str) -> None:
+    assert tag_of(figure) == tag

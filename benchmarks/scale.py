@@ -1,0 +1,194 @@
+"""Grading many studies: what can be measured on one machine, and a simulation of 100,000 studies from its figures.
+
+    python benchmarks/scale.py merge --folder /tmp/merge            # join the tables of 100,000 studies
+    python benchmarks/scale.py overhead                             # a Dask scheduler with 10,000 empty tasks
+    python benchmarks/scale.py workers NIFTI                        # one and two local workers on the same studies
+    python benchmarks/scale.py simulate graded/studies.csv --cores 2 --price 0.05 --disk 1000 --study-mb 60 --spot 0.05
+
+``simulate`` draws each study's seconds from those of a studies.csv and gives it to the worker that is free first.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import heapq
+import random
+import resource
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from monai_spine.prediction.merged_parts import merge_parts, write_part
+from monai_spine.prediction.part import Part
+from monai_spine.spine import TARGETS
+
+FINDINGS_HEAD = (
+    "study,finding,condition,level,side,grade,normal_mild,moderate,severe,flags,series_type,series,slice,"
+    "sop_instance_uid,instance_number,frame"
+)
+
+
+def write_tables(folder: Path, studies: list[str]) -> None:
+    """Tables of the size of real ones, sorted as `predict` sorts them."""
+    folder.mkdir(parents=True)
+    tables = {
+        "studies.csv": (
+            "study,status,reason,not_covered,flags,bad_volumes,filled,trained_on,seconds,peak_mb,machine",
+            (),
+        ),
+        "findings.csv": (FINDINGS_HEAD, TARGETS),
+        "predictions.csv": ("row_id,normal_mild,moderate,severe", sorted(TARGETS)),
+        "points.csv": ("study,point,level,side,x,y,z,confidence,flag", TARGETS),
+        "volumes.csv": ("study,volume,status", ("sagittal_t1", "sagittal_t2")),
+    }
+    for name, (head, items) in tables.items():
+        with (folder / name).open("w", encoding="utf-8") as file:
+            file.write(head + "\n")
+            empty = "," * (head.count(",") - 3)
+            for study in studies:
+                if name == "studies.csv":
+                    file.write(f"{study},graded,,0,,,,phantom,9.1,1400,node-1\n")
+                elif name == "predictions.csv":
+                    file.writelines(f"{study}_{item},0.612345,0.251111,0.136544\n" for item in items)
+                else:
+                    file.writelines(f"{study},{item},0.612345{empty},0.136544\n" for item in items)
+
+
+def merge(options: argparse.Namespace) -> None:
+    """Seconds and peak memory of joining the tables of parts."""
+    names = sorted(str(1_000_000_000 + 7 * n) for n in range(options.studies))
+    for number in range(1, options.parts + 1):
+        part = Part(number, options.parts)
+        own = [name for name in names if part.holds(name)]
+        write_tables(part.folder(options.folder), own)
+        write_part(part, options.folder, settings={}, inputs=len(names), studies=len(own), provenance="generated")
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    begin, processor = time.perf_counter(), time.process_time()
+    merged = merge_parts(options.folder)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    print(
+        f"{merged.studies} studies × {len(TARGETS)} of {options.parts} parts: {time.perf_counter() - begin:.1f} s, "
+        f"{time.process_time() - processor:.1f} s of processor; peak {peak / 1e6:.2f} GB ({before / 1e6:.2f} GB before)"
+    )
+
+
+def nothing(number: int) -> int:
+    return number
+
+
+def overhead(options: argparse.Namespace) -> None:
+    """Milliseconds of the scheduler for an empty task."""
+    from distributed import LocalCluster
+
+    from data_prep.workers import run
+
+    cluster_options = {"n_workers": 2, "threads_per_worker": 1, "processes": True, "dashboard_address": None}
+    with LocalCluster(**cluster_options) as cluster:
+        list(run(nothing, range(100), cluster=cluster.scheduler_address))
+        begin = time.perf_counter()
+        count = sum(1 for _ in run(nothing, range(options.tasks), cluster=cluster.scheduler_address))
+        print(f"{count} empty tasks: {1000 * (time.perf_counter() - begin) / count:.2f} ms a task")
+
+
+def workers(options: argparse.Namespace) -> None:
+    """Seconds of `predict` with one and with two local workers."""
+    seconds = {}
+    for count in (1, 2):
+        out = options.folder / f"workers-{count}"
+        command = [sys.executable, "-c", "from monai_spine.commands.main import main; main()", "predict"]
+        command += ["-i", str(options.inputs), "-o", str(out), "--workers", str(count), "--quiet", "--device", "cpu"]
+        begin = time.perf_counter()
+        subprocess.run(command, check=False)
+        seconds[count] = time.perf_counter() - begin
+        with (out / "studies.csv").open(encoding="utf-8") as table:
+            peaks = [int(row["peak_mb"]) for row in csv.DictReader(table)]
+        print(f"{count} workers: {seconds[count]:.1f} s, {len(peaks)} studies, peak {min(peaks)} to {max(peaks)} MB")
+    print(f"two workers are {seconds[1] / seconds[2]:.2f} × as fast as one")
+
+
+def simulate(options: argparse.Namespace) -> None:
+    """Hours, cost, and losses of many studies on several numbers of workers."""
+    with options.table.open(encoding="utf-8") as table:
+        rows = [row for row in csv.DictReader(table) if row["status"] == "graded" and float(row["seconds"]) > 0]
+    measured, peaks = [float(row["seconds"]) for row in rows], [int(row["peak_mb"]) for row in rows]
+    if not measured:
+        raise SystemExit(f"{options.table}: expected graded studies with their seconds")
+    generator = random.Random(options.seed)
+    drawn = generator.choices(measured, k=options.studies)
+    mean = statistics.fmean(measured)
+    print(
+        f"from {len(measured)} measured studies: {mean:.1f} s a study (longest {max(measured):.1f} s), "
+        f"peak {max(peaks)} MB; {3600 / mean / options.cores:.0f} studies an hour and core"
+    )
+    limit = options.disk * mean / options.study_mb
+    print(f"a disk of {options.disk:.0f} MB/s and {options.study_mb:.0f} MB a study feed {limit:.0f} workers")
+    print(
+        "| workers | hours | studies an hour | lost to interruptions | cost of 1,000 studies |\n|---|---|---|---|---|"
+    )
+    for count in options.workers:
+        hours, lost, busy = schedule(drawn, count, options, generator)
+        cost = busy * options.cores * options.price / options.studies * 1000
+        print(f"| {count} | {hours:.1f} | {options.studies / hours:.0f} | {lost:.2%} | {cost:.2f} |")
+
+
+def schedule(
+    seconds: list[float], count: int, options: argparse.Namespace, generator: random.Random
+) -> tuple[float, float, float]:
+    """Hours until the last study, the share of work lost, and the hours of machines that are paid.
+
+    An interruption comes to each worker at the stated rate an hour, at any time. The study at hand is lost, and another
+    machine begins after some minutes. Beyond the disk's speed, all studies wait for it.
+    """
+    slow = max(1.0, count * options.study_mb / (options.disk * statistics.fmean(seconds)))
+    free = [0.0] * count
+    heapq.heapify(free)
+    lost = worked = 0.0
+    end = 0.0
+    for one in seconds:
+        needed, begin = one * slow, heapq.heappop(free)
+        while options.spot and (until := generator.expovariate(options.spot / 3600)) < needed:
+            lost += until
+            worked += until
+            begin += until + 60 * options.restart_minutes
+        worked += needed
+        end = max(end, begin + needed)
+        heapq.heappush(free, begin + needed)
+    return end / 3600, lost / worked, worked / 3600
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    commands = parser.add_subparsers(required=True)
+    one = commands.add_parser("merge")
+    one.add_argument("--folder", type=Path, required=True, help="a new folder, about 1 GB")
+    one.add_argument("--studies", type=int, default=100_000)
+    one.add_argument("--parts", type=int, default=16)
+    one.set_defaults(run=merge)
+    one = commands.add_parser("overhead")
+    one.add_argument("--tasks", type=int, default=10_000)
+    one.set_defaults(run=overhead)
+    one = commands.add_parser("workers")
+    one.add_argument("inputs", type=Path)
+    one.add_argument("--folder", type=Path, default=Path("scale"))
+    one.set_defaults(run=workers)
+    one = commands.add_parser("simulate")
+    one.add_argument("table", type=Path, help="studies.csv of a run of predict")
+    one.add_argument("--studies", type=int, default=100_000)
+    one.add_argument("--workers", type=int, nargs="+", default=[1, 10, 100, 1000])
+    one.add_argument("--cores", type=int, default=2, help="cores of a worker")
+    one.add_argument("--price", type=float, default=0.05, help="price of a core for an hour")
+    one.add_argument("--disk", type=float, default=1000.0, help="MB/s of the shared disk")
+    one.add_argument("--study-mb", type=float, default=60.0, help="MB read for a study")
+    one.add_argument("--spot", type=float, default=0.05, help="interruptions of a machine in an hour")
+    one.add_argument("--restart-minutes", type=float, default=5.0, help="until another machine begins")
+    one.add_argument("--seed", type=int, default=0)
+    one.set_defaults(run=simulate)
+    options = parser.parse_args()
+    options.run(options)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,102 @@
+"""The identity of a study: patient and study of the source images, taken over as they are."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pydicom
+from pydicom import Dataset
+from pydicom.config import disable_value_validation
+from pydicom.datadict import dictionary_VR, tag_for_keyword
+from pydicom.uid import UID, generate_uid
+
+from monai_spine import __version__
+from monai_spine.dicom_out.source_image import SourceImage
+
+_MAY_BE_EMPTY = (
+    *("PatientName", "PatientID", "PatientBirthDate", "PatientSex"),
+    *("StudyDate", "StudyTime", "StudyID", "AccessionNumber", "ReferringPhysicianName"),
+)
+"""Elements that an object must have, if only empty."""
+_WHERE_KNOWN = (
+    *("IssuerOfPatientID", "OtherPatientIDs", "PatientAge", "PatientSize", "PatientWeight"),
+    *("StudyDescription", "PatientIdentityRemoved", "DeidentificationMethod"),
+)
+SERIES_PREFIX = "Research: "
+_UTF8 = "ISO_IR 192"
+
+
+@dataclass(frozen=True)
+class Identity:
+    """Patient and study.
+
+    Attributes
+    ----------
+    elements
+        Values by keyword, decoded.
+    character_set
+        As the source declares it; values that do not survive it are written in UTF-8.
+    """
+
+    study: str
+    elements: dict[str, Any]
+    character_set: Any
+
+    @classmethod
+    def of(cls, images: Sequence[SourceImage]) -> Identity:
+        """The identity of images of one study; for each element the first value that is not empty."""
+        elements = {}
+        for keyword in (*_MAY_BE_EMPTY, *_WHERE_KNOWN):
+            values = [one.header.get(keyword) for one in images]
+            elements[keyword] = next((value for value in values if value not in (None, "")), None)
+        source = next((one.header for one in images if one.header.get("SpecificCharacterSet")), Dataset())
+        declared = source.get("SpecificCharacterSet")
+        study = str(images[0].header.StudyInstanceUID)
+        kept = cls(study, elements, declared)
+        return kept if kept.survives() else cls(study, elements, _UTF8)
+
+    def apply(self, target: Dataset) -> None:
+        """Set the elements of patient and study in an object."""
+        # Values are taken over as the archive knows them, also those that break the rules of their representation.
+        with disable_value_validation():
+            for keyword, value in self.elements.items():
+                if value is None and keyword in _WHERE_KNOWN:
+                    continue
+                tag = tag_for_keyword(keyword)
+                if tag is not None:
+                    target.add_new(tag, dictionary_VR(tag), value)
+            target.StudyInstanceUID = self.study
+            if self.character_set is None:
+                target.pop("SpecificCharacterSet", None)
+            else:
+                target.SpecificCharacterSet = self.character_set
+
+    def survives(self) -> bool:
+        """Whether all values are the same after they were written and read in the character set."""
+        target = Dataset()
+        self.apply(target)
+        buffer = io.BytesIO()
+        try:
+            with disable_value_validation():
+                target.save_as(buffer, implicit_vr=False, little_endian=True)
+                again = pydicom.dcmread(io.BytesIO(buffer.getvalue()), force=True)
+                return all(str(again.get(key) or "") == str(target.get(key) or "") for key in self.elements)
+        except (UnicodeError, LookupError, ValueError):
+            return False
+
+
+def new_uid() -> UID:
+    """A UID from a random UUID, under the root that anybody may use."""
+    return generate_uid(prefix=None)
+
+
+EQUIPMENT: dict[str, Any] = {
+    "manufacturer": "monai_spine",
+    "manufacturer_model_name": "monai_spine",
+    "software_versions": __version__,
+}
+SERIAL_NUMBER = "0"
+"""A program has no serial number, and some archives insist on one."""

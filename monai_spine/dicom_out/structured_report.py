@@ -1,0 +1,172 @@
+"""The structured report: Comprehensive 3D SR after TID 1500, with all 25 findings and their points.
+
+Each finding is a planar group (TID 1410) whose region is a POINT on the source image, since an image-level group
+cannot name an image; a finding that no image shows is a group without a region (TID 1501).
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from typing import Any
+
+import numpy as np
+from highdicom.sr import (
+    AlgorithmIdentification,
+    Comprehensive3DSR,
+    DeviceObserverIdentifyingAttributes,
+    GraphicTypeValues,
+    GraphicTypeValues3D,
+    ImageRegion,
+    Measurement,
+    MeasurementReport,
+    MeasurementsAndQualitativeEvaluations,
+    ObservationContext,
+    ObserverContext,
+    PlanarROIMeasurementsAndQualitativeEvaluations,
+    QualitativeEvaluation,
+    RelationshipTypeValues,
+    Scoord3DContentItem,
+    SourceImageForRegion,
+    TextContentItem,
+    TrackingIdentifier,
+)
+from pydicom import Dataset
+from pydicom.sr.codedict import codes
+
+from monai_spine import __version__
+from monai_spine.dicom_out import codes as own
+from monai_spine.dicom_out.identity import EQUIPMENT, SERIAL_NUMBER, SERIES_PREFIX, Identity, new_uid
+from monai_spine.dicom_out.source_image import SourceImage, SourceImages
+from monai_spine.geometry import LPS_TO_RAS
+from monai_spine.report.study_result import FindingResult, Point, StudyResult
+from monai_spine.report.wording import flags_in_words
+from monai_spine.spine import Grade
+
+SERIES_NUMBER = 9901
+_CONTAINS = RelationshipTypeValues.CONTAINS
+_NO_UNITS = codes.UCUM.NoUnits
+
+
+def structured_report(result: StudyResult, sources: SourceImages, identity: Identity) -> Dataset:
+    """The report of a study, complete and unverified.
+
+    Raises
+    ------
+    NoDicomError
+        If a source image cannot be read.
+    """
+    algorithm = _algorithm(result)
+    groups = [_group(one, sources, algorithm) for one in result.findings]
+    content = MeasurementReport(
+        observation_context=ObservationContext(observer_device_context=_observer()),
+        procedure_reported=own.PROCEDURE,
+        imaging_measurements=groups,
+    )
+    content[0].ContentSequence.extend(_comment(text) for text in (result.provenance, *_weights(result)))
+    report = Comprehensive3DSR(
+        evidence=[_reference(image) for image in sources.read],
+        content=content,
+        series_instance_uid=new_uid(),
+        series_number=SERIES_NUMBER,
+        sop_instance_uid=new_uid(),
+        instance_number=1,
+        is_complete=True,
+        is_final=False,
+        is_verified=False,
+        device_serial_number=SERIAL_NUMBER,
+        series_description=f"{SERIES_PREFIX}graded lumbar findings",
+        coding_schemes=own.coding_schemes(),
+        performed_procedure_codes=[own.PROCEDURE],
+        **EQUIPMENT,
+    )
+    identity.apply(report)
+    return report
+
+
+def _reference(image: SourceImage) -> Dataset:
+    """What a report needs of a source image. Its identity is set by `Identity` alone, which takes any value."""
+    header = Dataset()
+    for keyword in ("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID"):
+        setattr(header, keyword, image.header.get(keyword))
+    for keyword in ("PatientID", "PatientName", "PatientBirthDate", "PatientSex", "AccessionNumber", "StudyID"):
+        setattr(header, keyword, "")
+    header.StudyDate = header.StudyTime = None
+    return header
+
+
+def _observer() -> ObserverContext:
+    device = DeviceObserverIdentifyingAttributes(
+        uid=own.SCHEME_UID, name="monai_spine", manufacturer_name="monai_spine", model_name="monai_spine"
+    )
+    return ObserverContext(observer_type=codes.DCM.Device, observer_identifying_attributes=device)
+
+
+def _algorithm(result: StudyResult) -> AlgorithmIdentification:
+    names = [str(model.get("bundle", "")) for model in result.models]
+    return AlgorithmIdentification(name=plain(f"monai_spine {' and '.join(names)}".strip()), version=__version__)
+
+
+def _weights(result: StudyResult) -> list[str]:
+    """The weights of the models; once for all findings, since 25 times would double the report."""
+    return [
+        f"{model.get('bundle')}: SHA-256 of {file} is {digest}; trained on: {model.get('trained_on') or 'not known'}"
+        for model in result.models
+        for file, digest in (model.get("weights") or {}).items()
+    ]
+
+
+def plain(text: str) -> str:
+    """A text in ASCII, which every character set of DICOM holds."""
+    return unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode("ascii")
+
+
+def _comment(text: str) -> TextContentItem:
+    return TextContentItem(codes.DCM.Comment, plain(text), _CONTAINS)
+
+
+def _group(
+    one: FindingResult, sources: SourceImages, algorithm: AlgorithmIdentification
+) -> PlanarROIMeasurementsAndQualitativeEvaluations | MeasurementsAndQualitativeEvaluations:
+    image = sources.image(one.series, one.slice_index, one.slice_axis) if one.covered else None
+    evaluations = [QualitativeEvaluation(own.SEVERITY, own.GRADES[one.grade])]
+    if not one.covered:
+        evaluations.append(QualitativeEvaluation(own.COVERAGE, own.NOT_SHOWN))
+    about: dict[str, Any] = {
+        "tracking_identifier": TrackingIdentifier(uid=new_uid(), identifier=one.finding.name),
+        "finding_type": own.FINDING_TYPES[one.finding.condition.group],
+        "finding_sites": own.finding_sites(one.finding),
+        "algorithm_id": algorithm,
+        "qualitative_evaluations": evaluations,
+        "measurements": _probabilities(one),
+    }
+    group: PlanarROIMeasurementsAndQualitativeEvaluations | MeasurementsAndQualitativeEvaluations
+    if image is None or one.point is None:
+        group = MeasurementsAndQualitativeEvaluations(**about)
+    else:
+        group = PlanarROIMeasurementsAndQualitativeEvaluations(referenced_region=_region(image, one.point), **about)
+    items = group[0].ContentSequence
+    if one.point is not None and image is not None and image.header.get("FrameOfReferenceUID"):
+        items.append(_in_patient(one.point, image))
+    items.append(_comment(". ".join([one.coverage, *flags_in_words(one.flags)])))
+    return group
+
+
+def _probabilities(one: FindingResult) -> list[Measurement]:
+    names = [(own.PROBABILITY, one.grade), *((own.PROBABILITIES[grade], grade) for grade in Grade)]
+    return [Measurement(name, round(one.natural[grade], 6), _NO_UNITS) for name, grade in names]
+
+
+def _region(image: SourceImage, point: Point) -> ImageRegion:
+    """The point's projection on the image, as a place in it."""
+    header = image.header
+    source = SourceImageForRegion(str(header.SOPClassUID), str(header.SOPInstanceUID), image.frame_numbers)
+    return ImageRegion(GraphicTypeValues.POINT, np.array([image.image_point(point)]), source)
+
+
+def _in_patient(point: Point, image: SourceImage) -> Scoord3DContentItem:
+    """The point itself in LPS mm: it may lie up to 5 mm beside the image's plane."""
+    lps = np.array([LPS_TO_RAS @ np.asarray(point)])
+    frame_of_reference = str(image.header.FrameOfReferenceUID)
+    return Scoord3DContentItem(
+        own.POINT, GraphicTypeValues3D.POINT, lps, frame_of_reference, relationship_type=_CONTAINS
+    )

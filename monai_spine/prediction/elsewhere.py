@@ -1,0 +1,116 @@
+"""Other processes that grade studies: of this machine, or the workers of a Dask cluster."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from monai_spine import __version__
+from monai_spine.errors import InvalidOptionError, SpineError, listed
+from monai_spine.prediction.models import Models
+from monai_spine.prediction.outcomes import Outcome
+from monai_spine.prediction.pending_study import PendingStudy
+from monai_spine.prediction.study_task import StudyTask
+
+
+@dataclass(frozen=True)
+class Elsewhere:
+    """Where studies are graded, if not in this process.
+
+    Attributes
+    ----------
+    models
+        Returns the models in each process, such as `ModelsOnDemand`.
+    workers
+        Processes of this machine; -1 for one for each core.
+    cluster
+        The address of a Dask scheduler; None for processes of this machine.
+    """
+
+    models: Callable[[], Models]
+    workers: int = 1
+    cluster: str | None = None
+
+    def run(self, task: StudyTask, studies: Sequence[PendingStudy]) -> Iterator[tuple[Outcome, bool]]:
+        """The outcomes as they come, in any order, each with whether an earlier run made it.
+
+        Raises
+        ------
+        SpineError
+            If the scheduler does not answer, a worker has another version or does not see the output folder, or a
+            worker is lost. What is finished stays, and the same command goes on.
+        """
+        from data_prep.workers import run
+
+        out = task.out.absolute()
+        beacon = out / f".run-{secrets.token_hex(8)}"
+        task = replace(task, out=out, models=self.models, beacon=beacon)
+        here = [replace(study, record=_absolute_record(study.record)) for study in studies]
+        out.mkdir(parents=True, exist_ok=True)
+        beacon.touch()
+        try:
+            if self.cluster is not None:
+                check_cluster(self.cluster, beacon)
+            yield from run(task, here, self.workers, self.cluster)
+        finally:
+            beacon.unlink(missing_ok=True)
+
+
+def check_cluster(address: str, beacon: Path) -> None:
+    """Ask every worker for its version of this package, and whether it sees a file.
+
+    Raises
+    ------
+    InvalidOptionError
+        If there is no worker, or one of them differs.
+    SpineError
+        If Dask is not installed or no scheduler answers.
+    """
+    try:
+        from distributed import Client
+    except ImportError as error:
+        raise SpineError("--cluster needs Dask; install it with: pip install 'monai-spine[cluster]'") from error
+    try:
+        client = Client(address, timeout="10s", set_as_default=False)
+    except (OSError, TimeoutError, ValueError) as error:
+        raise SpineError(f"no Dask scheduler answers at {address}; start one with: dask scheduler") from error
+    with client:
+        answers = client.run(_about, str(beacon), on_error="return")
+    if not answers:
+        raise InvalidOptionError(
+            f"the Dask scheduler at {address} has no workers; start some with: dask worker {address}"
+        )
+    failing = [f"{worker} ({answer})" for worker, answer in answers.items() if isinstance(answer, BaseException)]
+    if failing:
+        raise InvalidOptionError(
+            f"expected monai_spine {__version__} on every worker, but it fails on {listed(failing)}"
+        )
+    other = [f"{worker} has {version}" for worker, (version, _) in answers.items() if version != __version__]
+    if other:
+        raise InvalidOptionError(f"expected monai_spine {__version__} on every worker, but {listed(other)}")
+    blind = [worker for worker, (_, sees) in answers.items() if not sees]
+    if blind:
+        raise InvalidOptionError(
+            f"expected {beacon.parent} on every worker, but {listed(blind)} cannot see it; mount the same folders there"
+        )
+
+
+def _about(beacon: str) -> tuple[str, bool]:
+    """What a worker says about itself."""
+    from monai_spine import __version__ as version
+
+    return version, Path(beacon).is_file()
+
+
+def _absolute_record(record: Any) -> Any:
+    """A record whose volumes have absolute paths: a worker has another working directory."""
+    return {name: _absolute(value) for name, value in record.items()}
+
+
+def _absolute(value: Any) -> Any:
+    if isinstance(value, list | tuple) and all(isinstance(one, str) for one in value):
+        return type(value)(str(Path(one).absolute()) for one in value)
+    return value

@@ -1,0 +1,195 @@
+"""Joins the tables of parts into those of all studies, row by row, so that memory does not grow with their number."""
+
+from __future__ import annotations
+
+import csv
+import heapq
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from monai_spine.errors import ExitCode, InvalidTableError, MissingInputError, counted, listed
+from monai_spine.files import whole_file, write_text
+from monai_spine.prediction.part import PARTS, Part
+
+SCHEMA = "monai_spine/part/1"
+NAME = "part.json"
+TABLES = ("studies.csv", "findings.csv", "predictions.csv", "points.csv", "volumes.csv")
+_FOLDER = re.compile(r"(\d+)-of-(\d+)")
+
+
+@dataclass(frozen=True)
+class Merged:
+    """What was joined.
+
+    Attributes
+    ----------
+    studies, refused
+        The number of studies in all tables, and how many of them were refused.
+    missing
+        The numbers of parts without finished tables.
+    parts
+        The number of parts.
+    absent
+        How many studies of the inputs are in no table.
+    """
+
+    out: Path
+    studies: int
+    refused: int
+    missing: tuple[int, ...]
+    parts: int
+    absent: int
+
+    @property
+    def exit_code(self) -> ExitCode:
+        """``SOME_REFUSED`` if a study was refused, or a part or a study is missing."""
+        return ExitCode.SOME_REFUSED if self.refused or self.missing or self.absent else ExitCode.DONE
+
+    def line(self) -> str:
+        """One line for people."""
+        parts = [f"{counted(self.studies, 'study')} of {self.parts - len(self.missing)} of {self.parts} parts"]
+        parts += [f"{self.refused} refused"] if self.refused else []
+        if self.missing:
+            parts.append(f"missing parts: {listed([f'{number}/{self.parts}' for number in self.missing])}")
+        parts += [f"{counted(self.absent, 'study')} of the inputs missing"] if self.absent else []
+        return f"{', '.join(parts)}; see {self.out / 'studies.csv'}"
+
+
+def write_part(
+    part: Part, out: Path, *, settings: Mapping[str, Any], inputs: int, studies: int, provenance: str
+) -> None:
+    """Write ``part.json``, which says that the tables of a part are finished.
+
+    Parameters
+    ----------
+    settings
+        What probabilities depend on: parts with others are not joined.
+    inputs, studies
+        The number of studies of all parts, and of this one.
+    """
+    content = {
+        "schema": SCHEMA,
+        **{"part": part.number, "parts": part.count, "inputs": inputs, "studies": studies},
+        **{"settings": dict(settings), "provenance": provenance},
+    }
+    write_text(part.folder(out) / NAME, json.dumps(content, indent=1) + "\n")
+
+
+def merge_parts(out: Path) -> Merged:
+    """Join the tables of all finished parts of an output folder; those of studies stay where they are.
+
+    Raises
+    ------
+    MissingInputError
+        If the folder has no finished part.
+    InvalidTableError
+        If parts have another count, other models or options, or other inputs, or a table is damaged.
+    """
+    finished = _finished(out)
+    first = finished[0]
+    _check_alike(finished)
+    folders = _folders(out, finished)
+    counts = [_counts(folder / "studies.csv") for folder in folders]
+    for folder, one, (found, _) in zip(folders, finished, counts, strict=True):
+        if found != one["studies"]:
+            raise InvalidTableError(f"{folder}: expected {one['studies']} studies in studies.csv, but found {found}")
+    studies, refused = sum(found for found, _ in counts), sum(number for _, number in counts)
+    for table in TABLES:
+        _join([folder / table for folder in folders], out / table)
+    missing = tuple(sorted(set(range(1, first["parts"] + 1)) - {one["part"] for one in finished}))
+    # While parts are missing, their studies are too; which ones is not known.
+    absent = 0 if missing else first["inputs"] - studies
+    _write_readme(out, first["provenance"])
+    return Merged(out, studies, refused, missing, first["parts"], absent)
+
+
+def _finished(out: Path) -> list[dict[str, Any]]:
+    contents = []
+    for path in sorted((out / PARTS).glob(f"*/{NAME}")):
+        if not _FOLDER.fullmatch(path.parent.name):
+            continue
+        try:
+            content = json.loads(path.read_text(encoding="utf-8"))
+            if content["schema"] != SCHEMA:
+                raise ValueError(f"its schema is {content['schema']!r}")
+            Part(content["part"], content["parts"])
+            contents.append(content)
+        except (ValueError, KeyError, TypeError) as err:
+            raise InvalidTableError(f"{path}: expected a finished part of the schema {SCHEMA} ({err})") from err
+    if not contents:
+        raise MissingInputError(f"expected finished parts in {out / PARTS}; run predict with -o {out} --part 1/N first")
+    return contents
+
+
+def _folders(out: Path, finished: Sequence[Mapping[str, Any]]) -> list[Path]:
+    return [Part(one["part"], one["parts"]).folder(out) for one in finished]
+
+
+def _check_alike(finished: Sequence[Mapping[str, Any]]) -> None:
+    first = finished[0]
+    for other in finished[1:]:
+        pair = f"parts {first['part']}/{first['parts']} and {other['part']}/{other['parts']}"
+        if other["parts"] != first["parts"]:
+            raise InvalidTableError(f"{pair} have different counts; remove the folders of one of them")
+        differing = sorted(
+            name
+            for name in {*first["settings"], *other["settings"]}
+            if first["settings"].get(name) != other["settings"].get(name)
+        )
+        if differing:
+            raise InvalidTableError(
+                f"{pair} were made with different models or options ({', '.join(differing)}); run one of them again"
+            )
+        if other["inputs"] != first["inputs"]:
+            raise InvalidTableError(
+                f"{pair} saw different inputs: {first['inputs']} and {other['inputs']} studies; run one of them again"
+            )
+
+
+def _join(sources: Sequence[Path], target: Path) -> None:
+    """Join sorted tables of one head, in the order of their first columns."""
+    with ExitStack() as stack:
+        readers = [csv.reader(stack.enter_context(_opened(source))) for source in sources]
+        heads = [next(reader, None) for reader in readers]
+        for source, head in zip(sources, heads, strict=True):
+            if head is None or head != heads[0]:
+                raise InvalidTableError(f"{source}: expected the columns of {sources[0]}; run that part again")
+        partial = stack.enter_context(whole_file(target))
+        writer = csv.writer(stack.enter_context(partial.open("w", newline="", encoding="utf-8")), lineterminator="\n")
+        writer.writerow(heads[0] or [])
+        writer.writerows(heapq.merge(*readers, key=_first))
+
+
+def _opened(path: Path) -> Any:
+    if not path.is_file():
+        raise MissingInputError(f"expected the table {path} of a finished part; run that part again")
+    return path.open(newline="", encoding="utf-8")
+
+
+def _first(row: Iterable[Any]) -> str:
+    return str(next(iter(row), ""))
+
+
+def _counts(table: Path) -> tuple[int, int]:
+    """The rows of ``studies.csv``, and how many are of refused studies."""
+    studies = refused = 0
+    for row in _rows(table):
+        studies += 1
+        refused += row["status"] == "refused"
+    return studies, refused
+
+
+def _rows(table: Path) -> Iterator[dict[str, str]]:
+    with _opened(table) as file:
+        yield from csv.DictReader(file)
+
+
+def _write_readme(out: Path, provenance: str) -> None:
+    tables = ", ".join(f"`{table}`" for table in TABLES)
+    text = f"# Results of `monai-spine predict`, joined from parts\n\n**{provenance}**\n\n"
+    write_text(out / "README.md", f"{text}{tables}: all studies. `parts/`: the tables of each part.\n")

@@ -1,0 +1,109 @@
+"""Grades one study: its levels are located, its crops graded, and its files written."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from monai_spine.crops.study import STUDY_IMAGES, StudyImages
+from monai_spine.data.volume_names import volume_names, with_names
+from monai_spine.errors import reason_of
+from monai_spine.files import safe_name
+from monai_spine.geometry import Array
+from monai_spine.levels.files import LOCATED
+from monai_spine.levels.located_records import with_points
+from monai_spine.levels.marked import place
+from monai_spine.levels.sagittal.points import NO_SPINE, Key
+from monai_spine.levels.search import StudyInput, search
+from monai_spine.levels.study import LocatedStudy
+from monai_spine.prediction.evidence import NOT_COVERED
+from monai_spine.prediction.findings import study_findings, write_findings
+from monai_spine.prediction.grader import mean_grades
+from monai_spine.prediction.models import Models
+from monai_spine.prediction.outcomes import Outcome
+from monai_spine.prediction.pending_study import PendingStudy
+from monai_spine.prediction.study_output import GradedStudy, StudyOutput
+
+logger = logging.getLogger(__name__)
+
+
+def grade_study(
+    study: PendingStudy,
+    out: Path,
+    models: Models,
+    mark: str,
+    outputs: Sequence[StudyOutput],
+    *,
+    given_points: bool,
+    marked: Mapping[Key, Array],
+) -> Outcome:
+    """The outcome of a study that may fail in any way: the others go on."""
+    try:
+        return _grade(study, out, models, mark, outputs, given_points=given_points, marked=marked)
+    except Exception as error:
+        reason = with_names(reason_of(error), volume_names(study.record))
+        logger.debug("study %s failed", study.study_id, exc_info=error)
+        located = (out / safe_name(study.study_id) / LOCATED[0]).is_file()
+        return Outcome(study.study_id, mark, refused=reason, located=located, bad=study.bad)
+
+
+def _grade(
+    study: PendingStudy,
+    out: Path,
+    models: Models,
+    mark: str,
+    outputs: Sequence[StudyOutput],
+    *,
+    given_points: bool,
+    marked: Mapping[Key, Array],
+) -> Outcome:
+    # Of this study alone: memory stays that of one study, however many there are.
+    images = StudyImages()
+    checked = study.checked(images.open)
+    if checked.fault:
+        return Outcome(checked.study_id, mark, refused=checked.fault, bad=checked.bad)
+    record, located = checked.record, None
+    if marked or not (given_points and record["points"]):
+        volumes_ = StudyInput.of(record)
+        if marked:
+            searched = place(volumes_, marked, models.recesses, images.opened)
+        else:
+            searched = search(volumes_, models.levels, models.recesses, images.opened)
+        searched.write(out)
+        located = searched.located
+        if not located.found:
+            return Outcome(checked.study_id, mark, refused=_why_not_found(located), located=True, bad=checked.bad)
+        record = with_points(record, located)
+    record = {**record, STUDY_IMAGES: images}
+    grades = mean_grades(models.graders, record)
+    seen = [grader.seen_images(record) for grader in models.graders]
+    about = {
+        "models": [grader.about for grader in models.graders],
+        "folder": checked.folder,
+        "volumes": checked.volumes(),
+    }
+    content = study_findings(
+        *(record, grades.weighted, grades.natural), seen=seen, provenance=models.provenance, about=about
+    )
+    write_findings(out, content)
+    graded = GradedStudy(out / safe_name(study.study_id), content, record, models.graders, checked.frames)
+    refused_outputs = {name: why for output in outputs for name, why in output.write(graded).items()}
+    flags = [flag for finding in content["findings"] for flag in finding["flags"]]
+    return Outcome(
+        checked.study_id,
+        mark,
+        located=located is not None,
+        weighted=grades.weighted.tolist(),
+        not_covered=flags.count(NOT_COVERED),
+        flags=sorted(set(flags) - {NOT_COVERED}),
+        bad=checked.bad,
+        refused_outputs=refused_outputs,
+    )
+
+
+def _why_not_found(located: LocatedStudy) -> str:
+    statuses = set(located.volumes.values())
+    if statuses <= {NO_SPINE}:
+        return NO_SPINE
+    return "; ".join([NO_SPINE, *(f"{name}: {why}" for name, why in located.volumes.items() if why != NO_SPINE)])

@@ -1,0 +1,143 @@
+"""Grading one study, as a task for any process: this one, another of this machine, or a worker of a Dask cluster."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from monai_spine.errors import SpineError
+from monai_spine.files import safe_name
+from monai_spine.levels.files import remove_located
+from monai_spine.prediction.models import Models, open_models
+from monai_spine.prediction.outcomes import NAME, Outcome, fingerprint, read_outcome
+from monai_spine.prediction.pending_study import PendingStudy
+from monai_spine.prediction.points_file import MarkedPoints
+from monai_spine.prediction.study_cost import measured
+from monai_spine.prediction.study_grading import grade_study
+from monai_spine.prediction.study_output import StudyOutput
+
+_ONE_AT_A_TIME = threading.Lock()
+"""A Dask worker may have several threads. Two studies at once would need twice the memory, for no gain in time."""
+
+
+@dataclass(frozen=True)
+class ModelsOnDemand:
+    """Opens the models in the process that needs them, once.
+
+    Attributes
+    ----------
+    options
+        Those of `open_models`, as JSON, so that equal ones share their models.
+    """
+
+    options: str
+
+    @classmethod
+    def of(cls, options: Mapping[str, Any]) -> ModelsOnDemand:
+        """From the options of `open_models`; paths become absolute, since a worker has another working directory."""
+        return cls(json.dumps({name: _absolute(value) for name, value in options.items()}, sort_keys=True))
+
+    def __call__(self) -> Models:
+        """The models of this process."""
+        return _opened(self.options)
+
+
+@lru_cache(maxsize=1)
+def _opened(options: str) -> Models:
+    content = json.loads(options)
+    for name in ("bundles", "weights"):
+        content[name] = [Path(path) for path in content.get(name) or ()]
+    for name in ("level_bundle", "recess_bundle"):
+        content[name] = Path(content[name]) if content.get(name) else None
+    return open_models(**content)
+
+
+@dataclass(frozen=True)
+class StudyTask:
+    """Grades a study, and writes its folder, unless an earlier run has done so.
+
+    Attributes
+    ----------
+    out
+        The output folder, which all processes see.
+    models
+        Returns the models of this process.
+    settings
+        What the outcome depends on besides the study.
+    outputs, given_points, marked, force
+        See `predict`.
+    grade
+        Grades a study and writes its files, without the outcome.
+    beacon
+        A file in the output folder that only this run made: a worker that does not see it sees another disk. None for
+        this process.
+    """
+
+    out: Path
+    models: Callable[[], Models]
+    settings: Mapping[str, Any]
+    outputs: tuple[StudyOutput, ...] = ()
+    given_points: bool = False
+    marked: MarkedPoints = field(default_factory=dict)
+    force: bool = False
+    grade: Callable[..., Outcome] = grade_study
+    beacon: Path | None = None
+
+    def __call__(self, study: PendingStudy) -> tuple[Outcome, bool]:
+        """The outcome, and whether an earlier run made it.
+
+        Raises
+        ------
+        SpineError
+            If this process does not see the output folder.
+        """
+        with _ONE_AT_A_TIME:
+            if self.beacon is not None and not self.beacon.is_file():
+                raise SpineError(f"a worker does not see {self.out}; every worker needs the same paths")
+            folder = self.out / safe_name(study.study_id)
+            own = self.marked.get(study.study_id, {})
+            about = {
+                "bad": study.bad,
+                "left_out": study.left_out,
+                "marked": [(*key, *world) for key, world in own.items()],
+            }
+            mark = fingerprint(study.record, {**self.settings, **about})
+            outcome = None if self.force else _kept(read_outcome(folder, mark), folder, self.outputs)
+            return (outcome, True) if outcome is not None else (self._graded(study, folder, mark), False)
+
+    def _graded(self, study: PendingStudy, folder: Path, mark: str) -> Outcome:
+        # First, so that a run killed in the middle does not leave an outcome beside files of two runs.
+        for name in (NAME, "findings.json"):
+            (folder / name).unlink(missing_ok=True)
+        remove_located(folder)
+        models, own = self.models(), self.marked.get(study.study_id, {})
+        about = {"given_points": self.given_points, "marked": own}
+        outcome, cost = measured(lambda: self.grade(study, self.out, models, mark, self.outputs, **about))
+        if outcome.refused:
+            for output in self.outputs:
+                output.remove(folder)
+        outcome = replace(outcome, seconds=cost.seconds, peak_mb=cost.peak_mb, machine=cost.machine)
+        outcome.write(folder)
+        return outcome
+
+
+def _kept(outcome: Outcome | None, folder: Path, outputs: Sequence[StudyOutput]) -> Outcome | None:
+    """The outcome of an earlier run, with the outputs of this one; None if an output is missing."""
+    if outcome is None or outcome.refused:
+        return outcome
+    lacking = [name for output in outputs for name in output.lacking(folder)]
+    refused = {name: outcome.refused_outputs[name] for name in lacking if name in outcome.refused_outputs}
+    return replace(outcome, refused_outputs=refused) if len(refused) == len(lacking) else None
+
+
+def _absolute(value: Any) -> Any:
+    if isinstance(value, Path):
+        return str(value.absolute())
+    if isinstance(value, list | tuple):
+        return [_absolute(one) for one in value]
+    return value

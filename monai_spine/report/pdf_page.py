@@ -1,0 +1,262 @@
+"""The page of a study as PDF, A4, for archives and printers: the same content as the HTML page without its switches."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any
+from xml.sax.saxutils import escape
+
+from matplotlib.font_manager import findfont
+from PIL import Image as Pictures
+from reportlab.graphics.shapes import Drawing, Line, Rect, String
+from reportlab.graphics.shapes import Image as DrawnImage
+from reportlab.lib import colors
+from reportlab.lib.pagesizes import A4
+from reportlab.lib.styles import ParagraphStyle
+from reportlab.lib.units import mm
+from reportlab.pdfbase import pdfmetrics
+from reportlab.pdfbase.ttfonts import TTFont
+from reportlab.platypus import Flowable, KeepTogether, Paragraph, SimpleDocTemplate, Spacer, Table, TableStyle
+
+from monai_spine import __version__
+from monai_spine.bundle.provenance import RESEARCH
+from monai_spine.report.crop_pictures import LevelPictures, Tile
+from monai_spine.report.spine_picture import SpinePicture
+from monai_spine.report.study_page import StudyPage
+from monai_spine.report.study_result import FindingResult, StudyResult, worst
+from monai_spine.report.wording import GRADES, SHORT, flags_in_words, percent
+from monai_spine.spine import Condition, Grade, Level
+
+_WIDTH = A4[0] - 30 * mm
+_TONES = {Grade.NORMAL_MILD: "#2f7d6b", Grade.MODERATE: "#b06000", Grade.SEVERE: "#b3203a"}
+_SOFT = {Grade.NORMAL_MILD: "#d9efe8", Grade.MODERATE: "#fbe6c4", Grade.SEVERE: "#f8d5da"}
+_UNSEEN, _SOFT_UNSEEN, _LINE, _RING = "#6b7280", "#e5e7eb", "#c5cbd3", "#7fe3ff"
+
+
+def study_pdf(page: StudyPage) -> bytes:
+    """The PDF of a graded study. The same page gives the same bytes."""
+    _fonts()
+    buffer = io.BytesIO()
+    document = SimpleDocTemplate(
+        buffer,
+        pagesize=A4,
+        leftMargin=15 * mm,
+        rightMargin=15 * mm,
+        topMargin=14 * mm,
+        bottomMargin=18 * mm,
+        title=f"Lumbar spine MRI, research report: {page.result.study_id}",
+        author="monai_spine",
+        lang="en",
+        invariant=1,  # no time of writing in the file
+    )
+    document.build(_story(page), onFirstPage=_footer, onLaterPages=_footer)
+    return buffer.getvalue()
+
+
+def _story(page: StudyPage) -> list[Flowable]:
+    result = page.result
+    story: list[Flowable] = [
+        _text("Lumbar spine MRI: graded findings", 15, bold=True),
+        _text(f"Study {result.study_id}", 8),
+        Spacer(0, 2 * mm),
+        _boxed(_text(result.provenance, 8)),
+        Spacer(0, 3 * mm),
+    ]
+    table = _summary(result, _WIDTH * (0.6 if page.spine else 1))
+    story.append(_beside(_spine(page.spine, result), table) if page.spine else table)
+    if page.without_pictures:
+        story.append(_text(f"There are no pictures: {page.without_pictures}", 8))
+    for level in result.levels():
+        story += [Spacer(0, 3 * mm), _level(level, page)]
+    return [*story, Spacer(0, 4 * mm), *_volumes(result), *_models(result)]
+
+
+@lru_cache(maxsize=1)
+def _fonts() -> None:
+    """Register fonts that have more than Latin letters; they come with matplotlib."""
+    pdfmetrics.registerFont(TTFont("Sans", findfont("DejaVu Sans")))
+    pdfmetrics.registerFont(TTFont("Sans-Bold", findfont("DejaVu Sans:bold")))
+
+
+def _text(text: str, size: float, *, bold: bool = False, colour: str = "#1b1f24") -> Paragraph:
+    # Paragraphs read markup, so the text of the input is escaped.
+    return Paragraph(escape(text), _style(size, bold, colour))
+
+
+@lru_cache(maxsize=64)
+def _style(size: float, bold: bool, colour: str) -> ParagraphStyle:
+    font = "Sans-Bold" if bold else "Sans"
+    # Names of files have no spaces: they are broken anywhere.
+    return ParagraphStyle(
+        f"{font}{size}{colour}", fontName=font, fontSize=size, leading=size * 1.3, textColor=colour, splitLongWords=1
+    )
+
+
+def _footer(canvas: Any, document: Any) -> None:
+    canvas.saveState()
+    canvas.setFont("Sans", 7)
+    canvas.drawString(15 * mm, 10 * mm, f"{RESEARCH} monai_spine {__version__}")
+    canvas.drawRightString(A4[0] - 15 * mm, 10 * mm, f"page {document.page}")
+    canvas.restoreState()
+
+
+def _boxed(content: Flowable) -> Table:
+    return Table(
+        [[content]], colWidths=[_WIDTH], style=TableStyle([("BOX", (0, 0), (-1, -1), 0.8, colors.HexColor("#b06000"))])
+    )
+
+
+def _beside(left: Flowable, right: Flowable) -> Table:
+    return Table([[left, right]], colWidths=[_WIDTH * 0.4, _WIDTH * 0.6], style=_PLAIN)
+
+
+_PLAIN = TableStyle(
+    [("VALIGN", (0, 0), (-1, -1), "TOP"), ("LEFTPADDING", (0, 0), (-1, -1), 0), ("RIGHTPADDING", (0, 0), (-1, -1), 2)]
+)
+
+
+def _tone(one: FindingResult | None) -> tuple[str, str]:
+    return (_TONES[one.grade], _SOFT[one.grade]) if one is not None and one.covered else (_UNSEEN, _SOFT_UNSEEN)
+
+
+def _spine(picture: SpinePicture, result: StudyResult) -> Drawing:
+    rows, columns = picture.pixels.shape
+    scale = (_WIDTH * 0.4 - 22 * mm) / columns
+    drawing = Drawing(_WIDTH * 0.4, rows * scale)
+    drawing.add(DrawnImage(0, 0, columns * scale, rows * scale, Pictures.fromarray(picture.pixels)))
+    for level, (x, y) in picture.levels.items():
+        shown = worst(result.at(level))
+        colour = colors.HexColor(_tone(shown)[0])
+        at_x, at_y = x * scale, (rows - y) * scale
+        for ends in ((-3, 0, 3, 0), (0, -3, 0, 3), (5, 0, columns * scale - at_x + 2, 0)):
+            x0, y0, x1, y1 = ends
+            drawing.add(Line(at_x + x0, at_y + y0, at_x + x1, at_y + y1, strokeColor=colour, strokeWidth=1))
+        for text, down in ((level.title, -1), (GRADES[shown.grade] if shown else "not seen", -9)):
+            drawing.add(String(columns * scale + 4, at_y + down, text, fontName="Sans", fontSize=7, fillColor=colour))
+    return drawing
+
+
+def _summary(result: StudyResult, width: float) -> Table:
+    head = [_text(name, 5.5, bold=True) for name in ("Level", *SHORT.values())]
+    rows, style = [head], [("VALIGN", (0, 0), (-1, -1), "TOP"), ("GRID", (0, 0), (-1, -1), 1, colors.white)]
+    for n, level in enumerate(Level, start=1):
+        row = [_text(level.title, 7, bold=True)]
+        for m, one in enumerate(result.at(level), start=1):
+            tone, soft = _tone(one)
+            row.append(
+                _text(
+                    f"{GRADES[one.grade]} {percent(one.natural[one.grade])}" if one.covered else "not seen",
+                    6.5,
+                    colour=tone,
+                )
+            )
+            style.append(("BACKGROUND", (m, n), (m, n), colors.HexColor(soft)))
+        rows.append(row)
+    return Table(rows, colWidths=[width * 0.12, *[width * 0.176] * len(Condition)], style=TableStyle(style))
+
+
+def _level(level: Level, page: StudyPage) -> Flowable:
+    findings = page.result.at(level)
+    shown = worst(findings)
+    tone, _ = _tone(shown)
+    title = f"{level.title}: {GRADES[shown.grade] if shown else 'no slice shows it'}"
+    rows = [
+        [_text(SHORT[one.finding.condition], 7.5, bold=True), _grade(one), _bar(one), _words(one)] for one in findings
+    ]
+    table = Table(rows, colWidths=[32 * mm, 24 * mm, 34 * mm, _WIDTH - 94 * mm], style=_PLAIN)
+    parts: list[Flowable] = [_text(title, 11, bold=True, colour=tone), Spacer(0, 1 * mm), table]
+    pictures = page.crops.levels.get(level) if page.crops else None
+    if pictures:
+        parts += _keys(pictures, findings)
+    content = Table(
+        [[parts]],
+        colWidths=[_WIDTH - 2 * mm],
+        style=TableStyle([("LINEBEFORE", (0, 0), (0, -1), 3, colors.HexColor(tone))]),
+    )
+    return KeepTogether([content])
+
+
+def _grade(one: FindingResult) -> Paragraph:
+    return _text(GRADES[one.grade] + ("" if one.covered else "?"), 7.5, bold=True, colour=_tone(one)[0])
+
+
+def _words(one: FindingResult) -> list[Flowable]:
+    shares = ", ".join(f"{GRADES[grade]} {percent(p)}" for grade, p in zip(Grade, one.natural, strict=True))
+    return [_text(shares, 6.5), _text(". ".join([one.coverage, *flags_in_words(one.flags)]), 6.5, colour="#59626e")]
+
+
+def _bar_parts(natural: Sequence[float], width: float) -> list[tuple[float, float, str]]:
+    """Start, width and colour of each grade's part of a bar."""
+    parts, start = [], 0.0
+    for grade, p in zip(Grade, natural, strict=True):
+        parts.append((start, p * width, _TONES[grade]))
+        start += p * width
+    return parts
+
+
+def _bar(one: FindingResult) -> Drawing:
+    drawing = Drawing(32 * mm, 8)
+    for start, width, colour in _bar_parts(one.natural, 31 * mm):
+        drawing.add(Rect(start, 0, width, 7, fillColor=colors.HexColor(colour), strokeColor=None))
+    return drawing
+
+
+def _keys(pictures: LevelPictures, findings: Sequence[FindingResult]) -> list[Flowable]:
+    """The planes nearest to the points of a level's findings, in one row."""
+    tiles: dict[tuple[str, int], tuple[Tile, list[FindingResult]]] = {}
+    for one in findings:
+        if (tile := pictures.key(one)) is not None:
+            tiles.setdefault((tile.view, tile.plane), (tile, []))[1].append(one)
+    if not tiles:
+        return []
+    width = min(40 * mm, (_WIDTH - 6 * mm) / len(tiles))
+    row = [[_crop(tile, width - 2 * mm), Spacer(0, 1 * mm), *_caption(tile, of)] for tile, of in tiles.values()]
+    return [Spacer(0, 1.5 * mm), Table([row], colWidths=[width] * len(row), hAlign="LEFT", style=_PLAIN)]
+
+
+def _caption(tile: Tile, findings: Sequence[FindingResult]) -> list[Flowable]:
+    names = " and ".join(SHORT[one.finding.condition].lower() for one in findings)
+    return [_text(names.capitalize(), 6.5), _text(tile.source, 6, colour="#59626e")]
+
+
+def _crop(tile: Tile, width: float) -> Drawing:
+    height = width * tile.size_mm[0] / tile.size_mm[1]
+    drawing = Drawing(width, height)
+    if tile.pixels is not None:
+        drawing.add(DrawnImage(0, 0, width, height, Pictures.fromarray(tile.pixels)))
+    for mark in tile.marks:
+        x, y = mark.x * width, (1 - mark.y) * height
+        drawing.add(
+            Rect(x - 4, y - 4, 8, 8, rx=4, ry=4, fillColor=None, strokeColor=colors.HexColor(_RING), strokeWidth=1)
+        )
+    return drawing
+
+
+def _volumes(result: StudyResult) -> list[Flowable]:
+    rows = [
+        [_text(name, 6.5), _text(what.replace("_", " ") if not what.startswith("left out") else what, 6.5)]
+        for name, what in {**result.volumes, **result.bad}.items()
+    ]
+    return _section("Volumes", ("Volume", "Used as"), rows, (0.6, 0.4))
+
+
+def _models(result: StudyResult) -> list[Flowable]:
+    rows = []
+    for model in result.models:
+        weights = [f"{file}: {digest}" for file, digest in (model.get("weights") or {}).items()]
+        cells = (str(model.get("bundle")), "\n".join(weights), str(model.get("trained_on") or "not known"))
+        rows.append([_text(cell, 6.5) for cell in cells])
+    return _section("Models", ("Model", "Weights (SHA-256)", "Trained on"), rows, (0.22, 0.58, 0.2))
+
+
+def _section(title: str, heads: Sequence[str], rows: list[list[Any]], shares: Sequence[float]) -> list[Flowable]:
+    if not rows:
+        return []
+    head = [_text(name, 6.5, bold=True) for name in heads]
+    style = TableStyle(
+        [("LINEBELOW", (0, 0), (-1, -1), 0.3, colors.HexColor(_LINE)), ("VALIGN", (0, 0), (-1, -1), "TOP")]
+    )
+    table = Table([head, *rows], colWidths=[share * _WIDTH for share in shares], style=style, repeatRows=1)
+    return [_text(title, 10, bold=True), table, Spacer(0, 2 * mm)]

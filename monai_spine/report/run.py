@@ -1,0 +1,136 @@
+"""The command ``monai-spine report``: pages of studies that ``predict`` has graded, made from its output folder."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from monai_spine.console import track
+from monai_spine.data.datalist import Record
+from monai_spine.errors import ExitCode, MissingInputError
+from monai_spine.files import safe_name
+from monai_spine.levels.localizers import usable_device
+from monai_spine.prediction.grader import Grader
+from monai_spine.prediction.inputs import VOLUMES, Conversion, find_inputs, read_converted
+from monai_spine.prediction.models import with_presets
+from monai_spine.prediction.study_output import GradedStudy
+from monai_spine.report.output import INDEX, PageOutput, read_results, write_index
+from monai_spine.report.study_result import StudyResult
+from monai_spine.spine import SeriesType
+
+
+@dataclass
+class ReportSummary:
+    """What a run of ``report`` did."""
+
+    out: Path
+    written: list[str] = field(default_factory=list)
+    kept: int = 0
+    without_volumes: list[str] = field(default_factory=list)
+    unread: list[str] = field(default_factory=list)
+
+    @property
+    def exit_code(self) -> ExitCode:
+        """``SOME_REFUSED`` if results could not be read."""
+        return ExitCode.SOME_REFUSED if self.unread else ExitCode.DONE
+
+    def line(self) -> str:
+        """One line for people."""
+        parts = [f"{len(self.written)} pages written"]
+        parts += [f"{self.kept} kept"] if self.kept else []
+        parts += [f"{len(self.without_volumes)} without pictures (name the inputs with -i)"] * bool(
+            self.without_volumes
+        )
+        parts += [f"{len(self.unread)} folders could not be read: {self.unread[0]}"] if self.unread else []
+        return f"{', '.join(parts)}; see {self.out / INDEX}"
+
+
+def run_report(
+    out: Path,
+    pages: PageOutput,
+    *,
+    inputs: Sequence[Path] = (),
+    bundles: Sequence[Path] = (),
+    weights: Sequence[Path] = (),
+    device: str | None = None,
+    force: bool = False,
+    quiet: bool = False,
+) -> ReportSummary:
+    """Write the page of each study of a folder of results, and the index.
+
+    Parameters
+    ----------
+    pages
+        Writes the pages.
+    inputs
+        Those of ``predict``, for studies whose volumes are not in ``out``.
+    bundles, weights
+        The graders of ``predict``; see `monai_spine.prediction.models.open_models`. A page shows where a grader looked
+        if its weights are those that graded the study.
+    force
+        Whether pages that are newer than the study's findings are written again.
+
+    Raises
+    ------
+    MissingInputError, InvalidTableError, InvalidOptionError
+        If the folder has no results, or an input or a model cannot be used.
+    """
+    results, unread = read_results(out) if out.is_dir() else ([], [])
+    if not results and not unread:
+        raise MissingInputError(f"expected results of `monai-spine predict` in {out}, but found none")
+    records = {safe_name(str(record["study_id"])): record for record in _records(out, inputs, quiet)}
+    graders = _graders(bundles, weights, device)
+    summary = ReportSummary(out, unread=unread)
+    for result in track(results, "report", len(results), quiet):
+        folder = out / result.name
+        if result.refused:
+            continue
+        if not force and not pages.lacking(folder) and _is_newer(folder, pages):
+            summary.kept += 1
+            continue
+        record = records.get(result.name)
+        if record is None:
+            summary.without_volumes.append(result.study_id)
+        pages.write(_graded(folder, record, result, graders))
+        summary.written.append(result.study_id)
+    write_index(out)
+    return summary
+
+
+def _records(out: Path, inputs: Sequence[Path], quiet: bool) -> Iterator[Record]:
+    """The records of all studies whose volumes are in the output folder, or among the inputs."""
+    volumes = out / VOLUMES
+    for folder in (volumes, *sorted(volumes.glob("*"))):
+        if (folder / "manifest.csv").is_file():
+            yield from (study.record for study in read_converted(folder, folder).studies)
+    if inputs:
+        yield from (study.record for study in find_inputs(inputs, out, Conversion(quiet=quiet)).studies)
+
+
+def _graders(bundles: Sequence[Path], weights: Sequence[Path], device: str | None) -> list[Grader]:
+    chosen = usable_device(device)
+    if not bundles:
+        return [Grader.from_bundle(device=chosen)]
+    files = [*weights, *[None] * (len(bundles) - len(weights))]
+    return [
+        Grader.from_bundle(bundle, own, presets=presets, device=chosen)
+        for (bundle, presets), own in zip(map(with_presets, bundles), files, strict=True)
+    ]
+
+
+def _graded(folder: Path, record: Record | None, result: StudyResult, graders: Sequence[Grader]) -> GradedStudy:
+    content: dict[str, Any] = json.loads((folder / "findings.json").read_text(encoding="utf-8"))
+    points = {one.finding.name: one.point for one in result.findings if one.point is not None}
+    empty: Mapping[str, Any] = {series_type.value: () for series_type in SeriesType}
+    used = [model.get("weights") for model in result.models]
+    matching = [grader for grader in graders if grader.about["weights"] in used]
+    return GradedStudy(folder, content, {**(record or empty), "points": points}, matching)
+
+
+def _is_newer(folder: Path, pages: PageOutput) -> bool:
+    """Whether the pages are younger than the findings."""
+    findings = (folder / "findings.json").stat().st_mtime_ns
+    return all((folder / name).stat().st_mtime_ns >= findings for writer in pages.writers for name in [writer.name])

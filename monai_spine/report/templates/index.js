@@ -1,0 +1,64 @@
+"use strict";
+// Filters and sorts the table of studies. The rows are in the page already: without this script, it is whole.
+const table = document.getElementById("table");
+const body = table.tBodies[0];
+const rows = Array.from(body.rows);
+const [text, status, condition, flag, count] = ["text", "status", "condition", "flag", "count"].map((id) => document.getElementById(id));
+
+function grade(row) {
+  if (condition.value === "") return Number(row.dataset.worst);
+  const cell = row.cells[Number(condition.value) + 1];
+  return Math.floor(Number(cell.dataset.rank));
+}
+
+function shown(row) {
+  const refused = "refused" in row.dataset;
+  if (!row.dataset.study.toLowerCase().includes(text.value.trim().toLowerCase())) return false;
+  if (flag.value !== "" && !row.dataset.flags.split(" ").includes(flag.value)) return false;
+  if (status.value === "refused") return refused;
+  if (status.value === "") return true;
+  if (refused) return false;
+  return status.value === "0" ? grade(row) === 0 : grade(row) >= Number(status.value);
+}
+
+function filter() {
+  let visible = 0;
+  for (const row of rows) {
+    row.hidden = !shown(row);
+    visible += row.hidden ? 0 : 1;
+  }
+  count.textContent = visible === rows.length ? `all ${rows.length} shown` : `${visible} of ${rows.length} shown`;
+}
+
+function value(row, key) {
+  if (key === "study") return row.dataset.study;
+  if ("refused" in row.dataset) return -2;
+  return key === "unseen" ? Number(row.dataset.unseen) : Number(row.cells[Number(key) + 1].dataset.rank);
+}
+
+function sort(header) {
+  const key = header.dataset.key;
+  const first = key === "study" ? "ascending" : "descending";
+  const other = first === "ascending" ? "descending" : "ascending";
+  const direction = header.getAttribute("aria-sort") === first ? other : first;
+  for (const one of table.tHead.rows[0].cells) one.removeAttribute("aria-sort");
+  header.setAttribute("aria-sort", direction);
+  const sign = direction === "ascending" ? 1 : -1;
+  const compare = new Intl.Collator("en", { numeric: true }).compare;
+  const sorted = rows.map((row) => [value(row, key), row]);
+  sorted.sort((a, b) => sign * (typeof a[0] === "string" ? compare(a[0], b[0]) : a[0] - b[0]));
+  body.append(...sorted.map((pair) => pair[1]));
+}
+
+for (const header of table.tHead.rows[0].cells) {
+  if (header.dataset.key === undefined) continue;
+  const button = document.createElement("button");
+  button.type = "button";
+  button.textContent = header.textContent;
+  button.addEventListener("click", () => sort(header));
+  header.replaceChildren(button);
+}
+for (const input of [text, status, condition, flag]) input.addEventListener("input", filter);
+document.getElementById("filters").addEventListener("submit", (event) => event.preventDefault());
+document.getElementById("filters").hidden = false;
+filter();

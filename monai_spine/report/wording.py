@@ -1,0 +1,72 @@
+"""The words of a report: names of findings, and flags in plain words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from monai_spine.levels.marked import MARKED
+from monai_spine.levels.recesses.planes import PROJECTED
+from monai_spine.levels.sagittal.chain import Flag
+from monai_spine.prediction.evidence import NOT_COVERED, SUBSTITUTE
+from monai_spine.spine import Condition, Grade, Group, SeriesType
+
+SHORT = {
+    Condition.SPINAL_CANAL_STENOSIS: "Canal",
+    Condition.LEFT_NEURAL_FORAMINAL_NARROWING: "Left foramen",
+    Condition.RIGHT_NEURAL_FORAMINAL_NARROWING: "Right foramen",
+    Condition.LEFT_SUBARTICULAR_STENOSIS: "Left subarticular",
+    Condition.RIGHT_SUBARTICULAR_STENOSIS: "Right subarticular",
+}
+"""Short names of the conditions."""
+
+FULL = {
+    Group.SPINAL: "spinal canal stenosis",
+    Group.FORAMINAL: "neural foraminal narrowing",
+    Group.SUBARTICULAR: "subarticular stenosis",
+}
+"""What a condition is called without its side."""
+
+GRADES = {Grade.NORMAL_MILD: "normal/mild", Grade.MODERATE: "moderate", Grade.SEVERE: "severe"}
+
+_FLAGS = {
+    NOT_COVERED: "No slice shows this finding. The grade is a guess from other images.",
+    SUBSTITUTE: "Read in another series than usual, because the usual one does not show it.",
+    Flag.UNCERTAIN_LEVEL.value: "The names of the levels are uncertain: they may be one off. Count them.",
+    Flag.ODD_SPACING.value: "The distance to the next level is unusual.",
+    Flag.FAINT.value: "The program is not sure that this is the place.",
+    Flag.SERIES_DIFFER.value: "Another series shows this place more than 6 mm away: the patient moved, or one is off.",
+    MARKED: "A person marked or corrected this place.",
+    Flag.INTERPOLATED.value: "The place was not found. It is estimated from the levels beside it.",
+    PROJECTED: "The recess was not found in the axial slice. Its expected place was used.",
+    "series_differ": "Another series shows this place more than 6 mm away: the patient moved, or one place is wrong.",
+    "marked": "A person marked this place.",
+    **{f"missing_{series_type.value}": f"The study has no {series_type.title} series." for series_type in SeriesType},
+}
+
+
+def flag_words(flag: str) -> str:
+    """A flag in plain words; a flag that is not known here with spaces in place of underscores."""
+    return _FLAGS.get(flag, flag.replace("_", " "))
+
+
+def flags_in_words(flags: Iterable[str]) -> list[str]:
+    """Flags in plain words, each once."""
+    return list(dict.fromkeys(map(flag_words, flags)))
+
+
+def percent(probability: float) -> str:
+    """A probability as people read it: whole percent, and never a certainty that it does not have."""
+    # The spaces are unbreakable.
+    if 0 < probability < 0.01:
+        return "<\N{NO-BREAK SPACE}1\N{NO-BREAK SPACE}%"
+    if 0.99 < probability < 1:
+        return ">\N{NO-BREAK SPACE}99\N{NO-BREAK SPACE}%"
+    return f"{100 * probability:.0f}\N{NO-BREAK SPACE}%"
+
+
+def offset_words(millimetres: float, *, sagittal: bool) -> str:
+    """Where a plane lies from a crop's middle, such as ``9 mm left`` or ``4.5 mm above``."""
+    if not millimetres:
+        return "middle"
+    names = ("left", "right") if sagittal else ("below", "above")
+    return f"{abs(millimetres):g} mm {names[millimetres > 0]}"

@@ -1,0 +1,243 @@
+"""The DICOM objects of a study that came as DICOM, read back by pydicom, highdicom, and the programs of Debian."""
+
+import csv
+import json
+import shutil
+import subprocess
+from pathlib import Path
+
+import highdicom as hd
+import numpy as np
+import pydicom
+import pytest
+from highdicom.spatial import ImageToReferenceTransformer
+
+from monai_spine.commands.main import app
+from monai_spine.console import run as run_app
+from monai_spine.dicom_out.sr_table import read_report
+from monai_spine.dicom_out.writer import DicomWriter
+from monai_spine.prediction.grader import Grader
+from monai_spine.prediction.inputs import Conversion, Inputs, find_inputs
+from monai_spine.prediction.run import predict
+from monai_spine.report.output import HTML, PageOutput
+from monai_spine.spine import TARGETS, Grade
+from tests.data_prep.tiny_phantom import write_cohort
+from tests.monai_spine.levels.test_locate import Oracle
+from tests.monai_spine.prediction.parts import inputs, models, oracle, write_bundle, write_study
+
+pytestmark = pytest.mark.slow
+
+PATIENT = {
+    "PatientName": "Müller^Jörg=山田^太郎",
+    "PatientID": "KH-4711",
+    "PatientBirthDate": "19640812",
+    "PatientSex": "M",
+}
+DICOM = PageOutput([DicomWriter()])
+
+
+def knowing(given: Inputs) -> Oracle:
+    kinds = ("sagittal_t1", "sagittal_t2")
+    return Oracle().know(*(Path(file) for one in given.studies for kind in kinds for file in one.record[kind]))
+
+
+@pytest.fixture(scope="module")
+def grader(tmp_path_factory: pytest.TempPathFactory) -> Grader:
+    return Grader.from_bundle(write_bundle(tmp_path_factory.mktemp("bundles") / "one"))
+
+
+@pytest.fixture(scope="module")
+def sources(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The DICOM files of a patient with letters beyond ASCII in the name."""
+    folder = write_cohort(tmp_path_factory.mktemp("cohort")) / "train_images"
+    for file in folder.rglob("*.dcm"):
+        header = pydicom.dcmread(file)
+        header.SpecificCharacterSet = "ISO_IR 192"
+        for keyword, value in PATIENT.items():
+            setattr(header, keyword, value)
+        header.AccessionNumber, header.StudyDescription = "A-1", "LWS nativ"
+        header.save_as(file)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def study(sources: Path, grader: Grader, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The output folder of the study."""
+    out = tmp_path_factory.mktemp("out")
+    given = find_inputs([sources], out, Conversion(quiet=True))
+    summary = predict(given, out, models(knowing(given), grader), quiet=True, outputs=[DICOM])
+    assert int(summary.exit_code) == 0, summary.line()
+    return out / given.studies[0].study_id
+
+
+def objects(study: Path) -> list[Path]:
+    return sorted((study / "dicom").glob("*.dcm"))
+
+
+def source_headers(sources: Path) -> dict[str, pydicom.Dataset]:
+    headers = [pydicom.dcmread(file, stop_before_pixels=True) for file in sources.rglob("*.dcm")]
+    return {header.SOPInstanceUID: header for header in headers}
+
+
+def groups(study: Path) -> dict[str, object]:
+    report = hd.sr.srread(study / "dicom" / "sr.dcm").content
+    found = [*report.get_planar_roi_measurement_groups(), *report.get_image_measurement_groups()]
+    return {str(group.tracking_identifier): group for group in found}
+
+
+def test_every_object_passes_the_validator(study: Path) -> None:
+    if shutil.which("dciodvfy") is None:
+        pytest.skip("needs dciodvfy: apt-get install dicom3tools")
+    for file in objects(study):
+        done = subprocess.run(["dciodvfy", file], capture_output=True, text=True, check=False)
+        faults = [line for line in (done.stdout + done.stderr).splitlines() if line.startswith("Error")]
+        assert not faults, (file.name, faults)
+        assert len(done.stderr.splitlines()) > 0  # it names the IOD
+
+
+def test_dcmtk_reads_the_structured_report(study: Path) -> None:
+    if shutil.which("dsrdump") is None:
+        pytest.skip("needs dsrdump: apt-get install dcmtk")
+    done = subprocess.run(["dsrdump", study / "dicom" / "sr.dcm"], capture_output=True, text=True, check=True)
+    assert done.stdout.count('"Measurement Group"') == 25
+    assert "Research software, not a medical device" in done.stdout or "Comment" in done.stdout
+
+
+def test_the_names_of_the_files_are_those_of_the_contract(study: Path) -> None:
+    names = [file.name for file in objects(study)]
+    assert names == [*(f"keyimages_{n}.dcm" for n in range(1, len(names) - 1)), "report.dcm", "sr.dcm"]
+    assert len(names) == 8  # the levels and five conditions
+
+
+def test_every_object_has_the_identity_of_the_study_and_is_marked_as_research(study: Path, sources: Path) -> None:
+    source = next(iter(source_headers(sources).values()))
+    series = set()
+    for file in objects(study):
+        header = pydicom.dcmread(file)
+        for keyword in (*PATIENT, "StudyInstanceUID", "StudyDate", "StudyID", "AccessionNumber", "StudyDescription"):
+            assert header[keyword].value == source[keyword].value, (file.name, keyword)
+        assert header.SeriesDescription.startswith("Research: ")
+        assert header.SOPInstanceUID.startswith("2.25.")
+        series.add((header.Modality, header.SeriesInstanceUID))
+    assert sorted(modality for modality, _ in series) == ["DOC", "OT", "SR"]
+
+
+def test_the_report_holds_all_findings_as_findings_json_has_them(study: Path) -> None:
+    content = json.loads((study / "findings.json").read_text())
+    found = groups(study)
+    assert list(found) == sorted(found, key=list(found).index)
+    assert set(found) == set(TARGETS)
+    grades = {"Normal or mild": "normal_mild", "Moderate": "moderate", "Severe": "severe"}
+    for one in content["findings"]:
+        group = found[one["finding"]]
+        severity = [e.value.meaning for e in group.get_qualitative_evaluations() if e.name.meaning.startswith("Sever")]
+        assert [grades[word] for word in severity] == [one["grade"]]
+        values = {m.name.meaning: m.value for m in group.get_measurements()}
+        own = [values[f"Probability of {name}"] for name in ("normal or mild", "moderate", "severe")]
+        assert own == pytest.approx([one["natural"][grade.column] for grade in Grade], abs=1e-6)
+        assert values["Probability"] == pytest.approx(one["natural"][one["grade"]], abs=1e-6)
+        sides = [side.meaning for site in group.finding_sites if (side := site.laterality) is not None]
+        assert sides == ([one["side"].title()] if one["side"] else [])
+
+
+def test_points_lie_in_the_patient_where_points_csv_has_them(study: Path, sources: Path) -> None:
+    with (study.parent / "points.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    names = ("spinal_canal_stenosis", "neural_foraminal_narrowing", "subarticular_stenosis")
+    conditions = dict(zip(("canal", "foramen", "recess"), names, strict=True))
+    headers, found, checked = source_headers(sources), groups(study), 0
+    for row in rows:
+        name = "_".join(filter(None, (row["side"], conditions[row["point"]], row["level"])))
+        group = found[name]
+        region = getattr(group, "roi", None)
+        if region is None:
+            continue
+        expected = np.array([-float(row["x"]), -float(row["y"]), float(row["z"])])  # LPS
+        (place,) = [item for item in group[0].ContentSequence if item.ValueType == "SCOORD3D"]
+        assert np.abs(np.array(place.GraphicData) - expected).max() < 0.1
+        image = headers[region.ContentSequence[0].referenced_sop_instance_uid]
+        to_patient = ImageToReferenceTransformer(
+            image.ImagePositionPatient, image.ImageOrientationPatient, image.PixelSpacing
+        )
+        off = to_patient(region.value)[0] - expected
+        cosines = np.array(image.ImageOrientationPatient).reshape(2, 3)
+        assert np.abs(cosines @ off).max() < 0.1  # in the plane of the image
+        assert abs(np.cross(*cosines) @ off) <= 5.0 + 1e-6
+        assert place.ReferencedFrameOfReferenceUID == image.FrameOfReferenceUID
+        checked += 1
+    assert checked >= 15
+
+
+def test_every_image_that_the_report_names_is_listed_as_evidence(study: Path, sources: Path) -> None:
+    report = pydicom.dcmread(study / "dicom" / "sr.dcm")
+    (evidence,) = report.CurrentRequestedProcedureEvidenceSequence
+    series = evidence.ReferencedSeriesSequence
+    listed = {item.ReferencedSOPInstanceUID for one in series for item in one.ReferencedSOPSequence}
+    regions = [group.roi for group in groups(study).values() if hasattr(group, "roi")]
+    named = {region.ContentSequence[0].referenced_sop_instance_uid for region in regions}
+    assert named <= listed <= set(source_headers(sources))
+
+
+def test_key_images_are_pictures_with_text_and_name_their_source(study: Path, sources: Path) -> None:
+    known = source_headers(sources)
+    for file in objects(study)[:-2]:
+        image = pydicom.dcmread(file)
+        assert image.pixel_array.ndim == 3
+        assert image.pixel_array.std() > 5
+        assert (list(image.ImageType), image.BurnedInAnnotation) == (["DERIVED", "SECONDARY"], "YES")
+        assert image.SourceImageSequence[0].ReferencedSOPInstanceUID in known
+
+
+def test_the_pdf_comes_out_as_it_was(study: Path) -> None:
+    document = pydicom.dcmread(study / "dicom" / "report.dcm")
+    pdf = document.EncapsulatedDocument[: document.EncapsulatedDocumentLength]
+    assert pdf.startswith(b"%PDF-")
+    assert pdf.rstrip().endswith(b"%%EOF")
+
+
+def test_the_command_prints_a_report_as_a_table(study: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        run_app(lambda: app(["sr", str(study / "dicom" / "sr.dcm")]))
+    assert not ended.value.code
+    text = capsys.readouterr().out
+    assert text.count("Lumbar subarticular stenosis") == 10
+    table = read_report(study / "dicom" / "sr.dcm")
+    rows = list(csv.DictReader(table.to_csv().splitlines()))
+    assert len(rows) == 25
+    with (study.parent / "points.csv").open() as file:
+        canal = next(row for row in csv.DictReader(file) if (row["point"], row["level"]) == ("canal", "l3_l4"))
+    (row,) = [one for one in rows if one["site"] == "L3/L4 disc, Vertebral canal"]
+    assert [float(row[axis]) for axis in "xyz"] == pytest.approx([float(canal[axis]) for axis in "xyz"], abs=0.02)
+
+
+def test_images_of_two_patients_make_no_objects_and_the_reason_names_nobody(
+    sources: Path, grader: Grader, tmp_path: Path
+) -> None:
+    mixed = tmp_path / "in"
+    shutil.copytree(sources, mixed)
+    given = find_inputs([mixed], tmp_path / "out", Conversion(quiet=True))
+    # Changed after the conversion, which would make two studies of them.
+    series = sorted({file.parent for file in mixed.rglob("*.dcm")})
+    for file in mixed.rglob("*.dcm"):
+        header = pydicom.dcmread(file)
+        header.PatientID = f"SECRET-{series.index(file.parent)}"
+        header.save_as(file)
+    pages = PageOutput([HTML, DicomWriter()])
+    summary = predict(given, tmp_path / "out", models(knowing(given), grader), quiet=True, outputs=[pages])
+    assert int(summary.exit_code) == 3
+    (outcome,) = summary.outcomes
+    assert outcome.refused_outputs["dicom"].startswith("expected images of one study of one patient")
+    assert "SECRET" not in (tmp_path / "out" / "studies.csv").read_text()
+    assert not list((tmp_path / "out").rglob("dicom/*.dcm"))
+    assert (tmp_path / "out" / outcome.study_id / "report.html").is_file()
+    # It cannot be made the next time either, so the study is not graded again for it.
+    again = predict(given, tmp_path / "out", models(knowing(given), grader), quiet=True, outputs=[pages])
+    assert (again.kept, int(again.exit_code)) == (1, 3)
+    assert int(predict(given, tmp_path / "out", models(knowing(given), grader), quiet=True).exit_code) == 0
+
+
+def test_nifti_inputs_have_no_identity_to_take_over(grader: Grader, tmp_path: Path) -> None:
+    folder = write_study(tmp_path / "in" / "s1")
+    summary = predict(inputs(folder), tmp_path / "out", models(oracle(folder), grader), quiet=True, outputs=[DICOM])
+    assert int(summary.exit_code) == 3
+    assert "came as NIfTI" in summary.outcomes[0].refused_outputs["dicom"]

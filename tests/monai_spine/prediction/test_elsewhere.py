@@ -1,0 +1,108 @@
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from distributed import LocalCluster
+
+from monai_spine.errors import InvalidOptionError, SpineError
+from monai_spine.prediction import elsewhere
+from monai_spine.prediction.elsewhere import Elsewhere, check_cluster
+from monai_spine.prediction.outcomes import read_outcome
+from monai_spine.prediction.study_task import StudyTask
+from tests.monai_spine.prediction.distant import grade, no_models, pending
+
+STUDIES = [f"{number:02}" for number in range(20)]
+
+
+def task(out: Path) -> StudyTask:
+    return StudyTask(out, no_models, {"model": "none"}, grade=grade)
+
+
+def results(out: Path, place: Elsewhere) -> dict[str, bool]:
+    """By study, whether an earlier run had done it; a study that comes twice fails."""
+    pairs = [(one.study_id, kept) for one, kept in place.run(task(out), [pending(name) for name in STUDIES])]
+    assert len(pairs) == len(dict(pairs))
+    return dict(pairs)
+
+
+@pytest.mark.slow
+def test_a_killed_worker_of_a_cluster_loses_nothing_and_repeats_nothing(tmp_path: Path) -> None:
+    (tmp_path / "DIE").touch()
+    options = {"n_workers": 2, "threads_per_worker": 1, "processes": True, "dashboard_address": None}
+    with LocalCluster(**options, silence_logs=50) as cluster:
+        place = Elsewhere(no_models, cluster=cluster.scheduler_address)
+        assert set(results(tmp_path / "out", place)) == set(STUDIES)
+        assert not (tmp_path / "DIE").exists()
+        for name in STUDIES:
+            assert (tmp_path / "out" / name / "files.txt").read_text() == "whole"
+        assert not list((tmp_path / "out").glob(".run-*"))
+        calls = Counter((tmp_path / "calls.txt").read_text().split())
+        # Dask gives what the dead worker had not sent to others; a study that was done is then read, not done again.
+        assert calls["07"] == 2
+        assert max(count for name, count in calls.items() if name != "07") == 1
+        assert all(results(tmp_path / "out", place).values())
+
+
+@pytest.mark.slow
+def test_a_killed_process_of_this_machine_ends_in_one_line_and_a_second_run_goes_on(tmp_path: Path) -> None:
+    (tmp_path / "DIE").touch()
+    place = Elsewhere(no_models, workers=2)
+    with pytest.raises(SpineError, match="killed") as raised:
+        results(tmp_path / "out", place)
+    assert "\n" not in str(raised.value)
+    again = results(tmp_path / "out", place)
+    assert set(again) == set(STUDIES)
+    assert again["07"] is False
+    calls = Counter((tmp_path / "calls.txt").read_text().split())
+    assert all(calls[name] == 1 for name, kept in again.items() if kept)
+
+
+def test_an_unreachable_scheduler_is_one_line(tmp_path: Path) -> None:
+    with pytest.raises(SpineError, match="no Dask scheduler answers at nowhere"):
+        results(tmp_path / "out", Elsewhere(no_models, cluster="nowhere"))
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_a_scheduler_without_workers_is_named(tmp_path: Path) -> None:
+    with (
+        LocalCluster(n_workers=0, processes=False, dashboard_address=None) as cluster,
+        pytest.raises(InvalidOptionError, match="has no workers; start some with"),
+    ):
+        check_cluster(cluster.scheduler_address, tmp_path)
+
+
+@pytest.fixture
+def one_worker() -> str:
+    options = {"n_workers": 1, "threads_per_worker": 1, "processes": False, "dashboard_address": None}
+    with LocalCluster(**options) as cluster:
+        yield cluster.scheduler_address
+
+
+def test_a_worker_that_does_not_see_the_folder_is_named_before_the_first_study(one_worker: str, tmp_path: Path) -> None:
+    with pytest.raises(InvalidOptionError, match=r"expected .* on every worker, but .* cannot see it; mount"):
+        check_cluster(one_worker, tmp_path / "out" / "beacon")
+
+
+def test_a_worker_with_another_version_is_named(
+    one_worker: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "beacon").touch()
+    check_cluster(one_worker, tmp_path / "beacon")
+    monkeypatch.setattr(elsewhere, "__version__", "9.9")
+    with pytest.raises(InvalidOptionError, match=r"expected monai_spine 9\.9 on every worker, but .* has \d"):
+        check_cluster(one_worker, tmp_path / "beacon")
+
+
+def test_a_late_worker_that_does_not_see_the_folder_ends_the_run(tmp_path: Path) -> None:
+    lost = StudyTask(tmp_path, no_models, {}, grade=grade, beacon=tmp_path / "no_beacon")
+    with pytest.raises(SpineError, match="every worker needs the same paths"):
+        lost(pending("01"))
+
+
+def test_an_outcome_says_what_the_study_took(tmp_path: Path) -> None:
+    outcome, kept = task(tmp_path / "out")(pending("01"))
+    assert (kept, outcome.machine != "", outcome.peak_mb > 10) == (False, True, True)
+    assert read_outcome(tmp_path / "out/01", outcome.fingerprint) == outcome
+    assert task(tmp_path / "out")(pending("01")) == (outcome, True)

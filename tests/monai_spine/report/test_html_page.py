@@ -1,0 +1,140 @@
+"""Pages and the index as HTML: what they hold, and that nothing of the input is executed."""
+
+import base64
+import hashlib
+import re
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from monai_spine.bundle.provenance import RESEARCH
+from monai_spine.report.html_page import study_html
+from monai_spine.report.index_page import index_html
+from monai_spine.report.study_page import StudyPage
+from monai_spine.report.study_result import StudyResult, result_of
+from monai_spine.spine import Condition
+from tests.monai_spine.report.results import HOSTILE, Page, content, result
+
+needs_chromium = pytest.mark.skipif(shutil.which("chromium") is None, reason="needs the browser chromium")
+
+
+def hostile_result() -> StudyResult:
+    """HTML in every text of a study."""
+    found = content(("spinal_canal_stenosis_l3_l4",), study=HOSTILE)
+    found["provenance"] = HOSTILE
+    found["models"] = [{"bundle": HOSTILE, "weights": {HOSTILE: HOSTILE}, "trained_on": HOSTILE}]
+    found["volumes"] = {HOSTILE: HOSTILE, f"{HOSTILE}2": f"left out: {HOSTILE}"}
+    for one in found["findings"]:
+        one.update(coverage=HOSTILE, flags=[HOSTILE.replace(" ", "")])
+    return result_of(found, HOSTILE, {HOSTILE: HOSTILE})
+
+
+def in_browser(file: Path) -> str:
+    """The document after its scripts ran."""
+    command = ["chromium", "--headless", "--no-sandbox", "--disable-gpu", "--dump-dom", file.as_uri()]
+    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout
+
+
+@pytest.mark.parametrize(
+    "write", [lambda: study_html(StudyPage(hostile_result())), lambda: index_html([hostile_result()], [HOSTILE])]
+)
+def test_html_in_names_stays_text(write: Callable[[], str]) -> None:
+    html = write()
+    page, clean = Page(html), Page(index_html([result()]))
+    assert HOSTILE in page.text
+    assert len(page.of("script")) <= len(clean.of("script"))
+    assert not page.of("img")
+    assert not [name for _, attributes in page.elements for name in attributes if name.startswith("on")]
+
+
+@needs_chromium
+@pytest.mark.slow
+def test_a_browser_executes_nothing_of_the_input(tmp_path: Path) -> None:
+    refused = StudyResult(HOSTILE, "x", refused=HOSTILE)
+    for name, html in (
+        ("study", study_html(StudyPage(hostile_result()))),
+        ("refused", study_html(StudyPage(refused))),
+        ("index", index_html([hostile_result(), refused], [HOSTILE])),
+    ):
+        (tmp_path / f"{name}.html").write_text(html, encoding="utf-8")
+        assert "<title>executed</title>" not in in_browser(tmp_path / f"{name}.html")
+
+
+@needs_chromium
+@pytest.mark.slow
+def test_the_script_of_the_index_runs_under_its_policy(tmp_path: Path) -> None:
+    (tmp_path / "index.html").write_text(index_html([result(study="a"), result(study="b")]), encoding="utf-8")
+    document = in_browser(tmp_path / "index.html")
+    assert "all 2 shown" in document
+    assert '<form class="filters screen" id="filters">' in document
+    assert document.count("<button") == 7
+
+
+def test_only_the_one_script_of_the_index_may_run() -> None:
+    html = index_html([result()])
+    (script,) = re.findall(r"<script>(.*?)</script>", html, re.DOTALL)
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    assert f"script-src 'sha256-{digest}'" in html
+    assert "default-src 'none'" in html
+    page = study_html(StudyPage(result()))
+    assert "<script" not in page
+    assert "default-src 'none'; img-src data:; style-src 'unsafe-inline'" in page
+
+
+def test_pages_need_no_network() -> None:
+    for html in (study_html(StudyPage(result())), index_html([result()])):
+        page = Page(html)
+        links = [
+            value or ""
+            for _, attributes in page.elements
+            for name, value in attributes.items()
+            if name in ("src", "href")
+        ]
+        assert not [link for link in links if "//" in link]
+        assert "url(" not in html
+
+
+def test_every_page_has_the_notice() -> None:
+    refused = StudyResult("r", "r", refused="no lumbar spine found")
+    for html in (
+        study_html(StudyPage(result())),
+        study_html(StudyPage(refused)),
+        index_html([result()]),
+        index_html([refused]),
+    ):
+        assert RESEARCH in Page(html).text
+
+
+def test_a_refused_study_says_why() -> None:
+    refused = StudyResult("r", "r", refused="no lumbar spine found", bad={"a.nii.gz": "cut short"})
+    page = Page(study_html(StudyPage(refused)))
+    assert "no lumbar spine found" in page.text
+    assert "cut short" in page.text
+
+
+def test_the_index_counts_studies_by_their_worst_grade_and_puts_the_worst_first() -> None:
+    mild, bad = result(study="a"), result(("spinal_canal_stenosis_l4_l5",), study="b")
+    html = index_html([mild, StudyResult("c", "c", refused="no spine"), bad, result(study="d", covered=False)])
+    rows = [one["data-study"] for one in Page(html).of("tr") if "data-study" in one]
+    assert rows == ["b", "a", "d", "c"]
+    table = re.findall(r'<tr><th scope="row">Canal</th>(.*?)</tr>', html)
+    assert re.findall(r"<td>(\d+)</td>", table[0]) == ["1", "0", "1", "1"]
+    assert html.count('<th scope="row">') == len(Condition) + 4
+
+
+def test_links_of_the_index_lead_to_the_folders_of_studies() -> None:
+    found = result(study="a")
+    odd = StudyResult("x", "it's 100% – odd", findings=found.findings)
+    (link,) = [one["href"] for one in Page(index_html([odd])).of("a") if (one["href"] or "").endswith("report.html")]
+    assert link == "it%27s%20100%25%20%E2%80%93%20odd/report.html"
+
+
+def test_thousands_of_studies_fit_into_the_index() -> None:
+    found = result(("left_subarticular_stenosis_l4_l5",))
+    many = [StudyResult(f"1.2.840.{n:060d}", str(n), findings=found.findings) for n in range(3000)]
+    html = index_html(many)
+    assert html.count("data-study=") == 3000
+    assert len(html) < 6e6

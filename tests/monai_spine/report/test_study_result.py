@@ -1,0 +1,53 @@
+import json
+from pathlib import Path
+
+import pytest
+
+from monai_spine.errors import InvalidTableError
+from monai_spine.levels.marked import MARKED
+from monai_spine.levels.recesses.planes import PROJECTED
+from monai_spine.levels.sagittal.chain import Flag
+from monai_spine.prediction.evidence import NOT_COVERED, SUBSTITUTE
+from monai_spine.report.study_result import read_result, worst
+from monai_spine.report.wording import flag_words, percent
+from monai_spine.spine import Level, SeriesType
+from tests.monai_spine.report.results import content, result
+
+
+def test_the_worst_level_comes_first() -> None:
+    levels = result(("left_subarticular_stenosis_l4_l5",)).levels()
+    assert levels[0] is Level.L4_L5
+    assert levels[1:] == [level for level in Level if level is not Level.L4_L5]
+
+
+def test_a_finding_that_no_slice_shows_is_never_the_worst() -> None:
+    assert worst(result(("spinal_canal_stenosis_l3_l4",), covered=False).findings) is None
+    found = content(("spinal_canal_stenosis_l3_l4",))
+    found["findings"][2]["flags"] = ["not_covered"]
+    assert worst(result(("spinal_canal_stenosis_l3_l4",)).findings).finding.level is Level.L3_L4
+
+
+def test_every_flag_has_plain_words() -> None:
+    flags = [NOT_COVERED, SUBSTITUTE, PROJECTED, MARKED, *(flag.value for flag in Flag)]
+    flags += [f"missing_{series_type.value}" for series_type in SeriesType]
+    assert all(flag_words(flag).endswith(".") for flag in flags)
+    assert flag_words("some_new_flag") == "some new flag"
+
+
+def test_no_probability_is_shown_as_certain_that_is_not() -> None:
+    shown = [percent(p).replace("\N{NO-BREAK SPACE}", "") for p in (0, 0.004, 0.5, 0.996, 1)]
+    assert shown == ["0%", "<1%", "50%", ">99%", "100%"]
+
+
+@pytest.mark.parametrize(
+    "text", ["", "{", "[]", '{"schema": "other"}', json.dumps({**content(), "findings": []}), '{"schema": 1}']
+)
+def test_results_that_break_the_format_are_one_error(tmp_path: Path, text: str) -> None:
+    (tmp_path / "findings.json").write_text(text)
+    with pytest.raises(InvalidTableError, match=str(tmp_path)):
+        read_result(tmp_path)
+
+
+def test_a_folder_without_results_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(InvalidTableError, match=r"no findings\.json"):
+        read_result(tmp_path)

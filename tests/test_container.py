@@ -1,0 +1,44 @@
+"""The files of the container: linted, of this version, without root and without a network. No image is built."""
+
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import yaml
+
+from monai_spine import __version__
+
+ROOT = Path(__file__).parents[1]
+DOCKERFILE = (ROOT / "Dockerfile").read_text()
+
+
+def test_hadolint_finds_nothing() -> None:
+    program = shutil.which("hadolint", path=Path(sys.executable).parent) or "hadolint"
+    done = subprocess.run(
+        [program, "--no-color", str(ROOT / "Dockerfile")], capture_output=True, text=True, check=False
+    )
+    assert (done.stdout, done.returncode) == ("", 0)
+
+
+def test_the_label_is_the_packages_version() -> None:
+    assert re.search(r"^ARG VERSION=(.*)$", DOCKERFILE, re.MULTILINE)[1] == __version__
+
+
+def test_the_last_user_is_not_root_and_the_health_is_checked() -> None:
+    assert int(re.findall(r"^USER (\d+)$", DOCKERFILE, re.MULTILINE)[-1]) > 0
+    assert re.search(r"^HEALTHCHECK .*CMD \[", DOCKERFILE, re.MULTILINE)
+
+
+def test_services_have_no_network_and_a_read_only_system() -> None:
+    services = yaml.safe_load((ROOT / "compose.yaml").read_text())["services"]
+    assert {"predict", "predict-cuda"} == set(services)
+    for service in services.values():
+        assert (service["network_mode"], service["read_only"], service["cap_drop"]) == ("none", True, ["ALL"])
+
+
+def test_the_build_gets_what_the_wheel_needs() -> None:
+    kept = {line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")}
+    assert {"setup.cfg", "setup.py", "pyproject.toml", "monai_spine", "data_prep", "bundles"} <= kept
+    assert all((ROOT / name).exists() for name in kept)
