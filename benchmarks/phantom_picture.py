@@ -1,24 +1,33 @@
-"""The picture of docs/explanation/phantom.md: a study per row, its three series side by side.
+"""The pictures of docs/explanation/phantom.md.
 
-python benchmarks/phantom_picture.py docs/explanation/phantom.png
+A study per row, its three series side by side; or, with the folder of real slices, patients of the SPIDER data set
+(top) and phantoms (bottom), sagittal T2 and T1 near the midline.
+
+    python benchmarks/phantom_picture.py docs/explanation/phantom.png
+    python benchmarks/phantom_picture.py docs/explanation/phantom_beside_patients.png ../shared/data/spider/slices
 """
 
+import csv
 import sys
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
+from scipy.ndimage import map_coordinates
 
 from data_prep.choices import PhantomSize
 from data_prep.phantom.acquire import acquire
 from data_prep.phantom.study import Stream, draw_study, stream
 from monai_spine.geometry import to_voxel
-from monai_spine.spine import FINDINGS, Group, Level, Side
+from monai_spine.spine import FINDINGS, Group, Level, SeriesType, Side
 
 SEED = 6
 STUDIES = 6
 TILE = 260
+WINDOW = 210.0
+"""Height of a tile of the second picture in mm."""
+PATIENTS = ("47_t2", "213_t2", "17_t2", "165_t2", "213_t1", "95_t1", "215_t1")
 MARGIN = 0.1
 """Share of an image that is cut off on every side."""
 
@@ -64,5 +73,38 @@ def is_shown(finding, series):
     return on_series and (condition.group is Group.SPINAL or condition.side is Side.LEFT)
 
 
+def beside_patients(slices):
+    """Four T2 and three T1 slices of patients, above those of phantoms, each 210 mm high around L3/L4."""
+    boxes = {row["image"]: row for row in csv.DictReader((slices / "boxes.csv").open()) if row["level"] == "L3/L4"}
+    top = [_of_patient(slices, boxes[name]) for name in PATIENTS]
+    wanted = [SeriesType.SAGITTAL_T2 if name.endswith("t2") else SeriesType.SAGITTAL_T1 for name in PATIENTS]
+    bottom = [_of_phantom(index, series_type) for index, series_type in enumerate(wanted)]
+    return Image.fromarray(np.vstack([np.hstack(top), np.hstack(bottom)]))
+
+
+def _of_patient(slices, box):
+    image = np.asarray(Image.open(slices / f"{box['image']}.png").convert("L"), dtype=float)
+    return _window(image, (float(box["disc_x"]), float(box["disc_y"])), float(box["pixel_spacing_mm"]))
+
+
+def _of_phantom(index, series_type):
+    study = draw_study(SEED, index, PhantomSize.FULL)
+    scan = next(series for series in study.series if series.series_type is series_type).stacks[0].scan
+    middle = study.anatomy.canal_point(Level.L3_L4) + np.array([0.0, 22.0, 0.0])
+    voxel = to_voxel(scan.affine, study.anatomy.curve.to_world(middle) + scan.motion)
+    rng = stream(study.seed, study.index, Stream.NOISE)
+    image = acquire(study.anatomy, one_slice(scan, round(voxel[2])), rng)[0].astype(float)
+    return _window(image, voxel[:2], float(np.linalg.norm(scan.affine[:3, 0])))
+
+
+def _window(image, middle, pixel):
+    """``WINDOW`` mm of an image around a place, as a tile of 8 bits."""
+    places = (np.arange(TILE) - (TILE - 1) / 2) * WINDOW / TILE / pixel
+    rows, columns = np.meshgrid(middle[1] + places, middle[0] + places[: TILE * 2 // 3] + places[-1] / 3, indexing="ij")
+    values = map_coordinates(image, [rows, columns], order=1, mode="constant")
+    return np.clip(values * (255.0 / np.percentile(values, 99.3)), 0, 255).astype(np.uint8)
+
+
 if __name__ == "__main__":
-    picture().save(Path(sys.argv[1]), optimize=True)
+    made = beside_patients(Path(sys.argv[2])) if len(sys.argv) > 2 else picture()
+    made.save(Path(sys.argv[1]), optimize=True)

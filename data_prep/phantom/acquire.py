@@ -25,6 +25,8 @@ NEAR = ((-56.0, 56.0), (-78.0, 24.0))
 """What is painted at several samples per voxel lies between these, right and anterior of the curve, in mm."""
 WARP = 1.1
 """How far the outlines of soft tissue are displaced, in mm."""
+FILTERS = (-0.6, -0.3, 0.0, 0.0, 0.7)
+"""How much the filters of scanners strengthen the outer lines of k-space; below 0 they smooth."""
 NOISE_SHIFT = 77_777
 """How far apart in one list of random numbers the noise of the two channels begins."""
 Tissues = npt.NDArray[np.uint8]
@@ -43,8 +45,8 @@ def acquire(anatomy: Anatomy, scan: Scan, rng: np.random.Generator) -> npt.NDArr
     bias = _bias(anatomy, affine, size, rng)
     if scan.ghost is not None:
         image = ghosted(image, scan.ghost)
-    noise = _noise(image.shape, 1.0 / rng.uniform(28.0, 45.0), rng)
-    spread = zero_filling(scan.acquired, scan.size[0], scan.kept)
+    noise = _noise(image.shape, float(np.exp(-rng.uniform(np.log(32.0), np.log(110.0)))), rng)
+    spread = zero_filling(scan.acquired, scan.size[0], scan.kept, float(rng.choice(FILTERS)))
     gain = np.float32(BRIGHTEST * rng.uniform(0.6, 1.6))
     shown = np.empty((scan.size[2], scan.size[1], scan.size[0]), dtype=np.uint16)
     for k, (real, imaginary) in enumerate(noise):  # one slice at a time stays in the processor's cache
@@ -151,27 +153,30 @@ def _bias(
     i, j = np.linspace(0, size[0] - 1, 17), np.linspace(0, size[1] - 1, 17)
     kk, jj, ii = np.meshgrid(np.arange(size[2]), j, i, indexing="ij")
     x, y, z = np.moveaxis(to_world(affine, np.stack([ii, jj, kk], axis=-1)) - anatomy.curve.origin, -1, 0)
-    near = 1.25 * np.exp(-np.maximum(y + 40.0, 0) / rng.uniform(110.0, 180.0))
+    near = 1.25 * np.exp(-np.maximum(y + rng.uniform(30.0, 75.0), 0) / np.exp(rng.uniform(*np.log([70.0, 700.0]))))
     waves = 1.0 + 0.06 * np.sin(x / 55.0 + rng.uniform(0, 6)) + 0.06 * np.sin(z / 70.0 + rng.uniform(0, 6))
-    band = 1.0 / (1.0 + np.exp((y - rng.uniform(45.0, 65.0)) / 9.0))
+    band = 1.0 / (1.0 + np.exp((y - rng.uniform(35.0, 65.0)) / rng.uniform(5.0, 12.0)))
+    left = rng.uniform(0.03, 0.4) if rng.random() < 0.6 else 1.0
     sagittal = abs(affine[0, 2]) > abs(affine[2, 2])
-    coarse = (near * waves * (0.25 + 0.75 * band if sagittal else 1.0)).astype(np.float32)
+    coarse = (near * waves * (left + (1.0 - left) * band if sagittal else 1.0)).astype(np.float32)
     across, down = interpolation(i, 0, size[0], 0.0).T, interpolation(j, 0, size[1], 0.0)
     return lambda k: down @ (coarse[k] @ across)
 
 
 @cache
-def zero_filling(acquired: int, shown: int, kept: float) -> Field:
+def zero_filling(acquired: int, shown: int, kept: float, sharpened: float = 0.0) -> Field:
     """Zero filling in k-space with a mild window, as a ``(shown, acquired)`` matrix.
 
     Pixel 0 stays where it is. The cut at the edge of k-space leaves the faint ringing that real images have. If only a
-    share of the lines is ``kept``, there is no window, and the ringing is strong.
+    share of the lines is ``kept``, there is no window, and the ringing is strong. A line at the edge is ``sharpened``
+    by this share, and those further in by less.
     """
     order = np.arange(-(acquired // 2), (acquired + 1) // 2)
     distance = np.abs(order) / (acquired / 2)
     taper = 0.5 + 0.5 * np.cos(np.pi * np.clip(distance - 0.55, 0, None) / 0.45)
     if kept < 1.0:
         taper = (distance <= kept).astype(np.float64)
+    taper = taper * (1.0 + sharpened * distance**2)
     to_lines = np.exp(-2j * np.pi * np.outer(order, np.arange(acquired)) / acquired)
     to_pixels = np.exp(2j * np.pi * np.outer(np.arange(shown), order) / shown)
     return ((to_pixels * taper) @ to_lines / acquired).real.astype(np.float32)

@@ -216,7 +216,7 @@ def _truth_rows(study: Study, names: Sequence[str]) -> list[Row]:
                 "severity": round(float(findings.disease.severity[i]), 5),
                 "measure": measure.name,
                 "unit": measure.unit,
-                "value": round(float(findings.disease.measure[i]), 4),
+                "value": round(float(study.anatomy.measures[i]), 4),
                 "true_grade": Grade(int(grades[i])).title,
                 "label": names[i],
                 **{grade.column: round(float(findings.posterior[i, grade]), 6) for grade in Grade},

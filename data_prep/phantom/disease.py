@@ -80,25 +80,39 @@ CONDITION_CORRELATION = np.array(
 
 @dataclass(frozen=True)
 class Measure:
-    """The measure of a group: its name, its unit, and its ``values`` at the severities ``knots``.
+    """The measure of a group: its name, its unit, and how it falls with the severity.
 
-    The values at severity 1 and 2 are the thresholds of the grades.
+    ``free`` are the values of an average person at the five levels if nothing narrows them. ``shares`` of these are
+    left at the severities ``knots``; the shares at severity 1 and 2 are the thresholds of the grades.
     """
 
     name: str
     unit: str
+    free: tuple[float, ...]
     knots: tuple[float, ...]
-    values: tuple[float, ...]
+    shares: tuple[float, ...]
 
-    def of_severity(self, severity: Array) -> Array:
-        """The measure that is drawn for a severity: it falls between the knots and is constant beyond them."""
-        return np.interp(severity, self.knots, self.values)
+    def of_severity(self, severity: Array, level: Level) -> Array:
+        """The measure of an average person: it falls between the knots and is constant beyond them."""
+        return self.free[list(Level).index(level)] * np.interp(severity, self.knots, self.shares)
 
 
 MEASURES = {
-    Group.SPINAL: Measure("sac_ap", "mm", (-2.0, 0.0, 1.0, 2.0, 3.5, 6.0), (16.5, 14.0, 11.0, 7.5, 4.8, 3.0)),
-    Group.FORAMINAL: Measure("foramen_area", "mm2", (-2.0, 0.0, 1.0, 2.0, 3.5), (135.0, 108.0, 74.0, 38.0, 10.0)),
-    Group.SUBARTICULAR: Measure("recess_width", "mm", (-2.0, 0.0, 1.0, 2.0, 3.5), (7.0, 5.8, 4.0, 2.2, 0.6)),
+    # Area and width follow the depth (see `canal_shape`): .80 and .535 of the depth leave two thirds and one third of
+    # the area, the bounds of Lurie et al. 2008.
+    Group.SPINAL: Measure(
+        "sac_ap", "mm", (12.9, 12.1, 11.2, 11.5, 12.2), (-2, 0, 1, 2, 3.5, 6), (1.07, 0.95, 0.80, 0.535, 0.36, 0.22)
+    ),
+    # Lee et al. 2010: fat lost on two sides is mild, on all sides around an unchanged root moderate. Fat ends where
+    # about a third of the open cross-section is left, which is the root. A collapsed root is severe.
+    Group.FORAMINAL: Measure(
+        "foramen_area", "mm2", (118.0, 116.0, 108.0, 98.0, 96.0), (-2, 0, 1, 2, 3.5), (1.08, 0.92, 0.64, 0.36, 0.12)
+    ),
+    # Bartynski and Lin 2003, with the limits of Strojnik 2013: free above 5 mm; the root, 3.5 to 4 mm thick, is touched
+    # at 4 mm and flattened to half at 2 mm.
+    Group.SUBARTICULAR: Measure(
+        "recess_width", "mm", (6.4, 6.2, 6.0, 5.8, 5.8), (-2, 0, 1, 2, 3.5), (1.2, 0.96, 0.66, 0.36, 0.10)
+    ),
 }
 
 
@@ -138,25 +152,22 @@ def _latent_factor() -> Array:
 
 @dataclass(frozen=True)
 class Disease:
-    """One study's findings: severities and measures, shape ``(25,)`` in the order of ``FINDINGS``."""
+    """The ``severity`` of a study's findings, shape ``(25,)`` in the order of ``FINDINGS``."""
 
     severity: Array
-    measure: Array
 
     def grades(self) -> Array:
         """True grades 0, 1, 2."""
         return np.digitize(self.severity, CUTS).astype(np.float64)
+
+    def measures(self) -> Array:
+        """The measures of an average person with this disease, ``(25,)``: mm, or mm² for the foramina."""
+        pairs = zip(FINDINGS, self.severity, strict=True)
+        return np.array([MEASURES[finding.condition.group].of_severity(v, finding.level) for finding, v in pairs])
 
 
 def draw_disease(rng: np.random.Generator) -> Disease:
     """One study's disease."""
     stats = model()
     z = _latent_factor() @ rng.standard_normal(len(FINDINGS))
-    severity = stats.mean + stats.spread * np.sqrt(stats.reliability) * z
-    return Disease(severity, measures(severity))
-
-
-def measures(severity: Array) -> Array:
-    """The measures of 25 severities."""
-    pairs = zip(FINDINGS, severity, strict=True)
-    return np.array([MEASURES[finding.condition.group].of_severity(v) for finding, v in pairs])
+    return Disease(stats.mean + stats.spread * np.sqrt(stats.reliability) * z)

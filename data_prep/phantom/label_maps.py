@@ -13,10 +13,10 @@ from data_prep.dicom import nifti
 from data_prep.dicom.stacks.regularity import MIN_SLICES
 from data_prep.phantom.acquire import label_map
 from data_prep.phantom.painting.canvas import Tissue
-from data_prep.phantom.person import FIRST_LUMBAR, FIRST_SACRAL
 from data_prep.phantom.plan import Series, Stack
 from data_prep.phantom.quirks import Quirk
 from data_prep.phantom.study import Study
+from data_prep.phantom.vertebrae import FIRST_LUMBAR, FIRST_SACRAL
 from monai_spine.spine import Level, SeriesType
 
 FOLDER = "label_maps"

@@ -9,7 +9,7 @@ import numpy as np
 from data_prep.choices import PhantomSize
 from data_prep.phantom.person import Anatomy
 from data_prep.phantom.quirks import Quirk
-from data_prep.phantom.signal import T1, T2, Sequence, stir
+from data_prep.phantom.signal import Sequence, draw_sequence
 from monai_spine.geometry import Array
 from monai_spine.spine import Level, SeriesType
 
@@ -134,9 +134,7 @@ def plan_sagittal(
     turn = _rotation(rng.normal(0, np.radians(1.5)), rng.normal(0, np.radians(1.5)))
     axes = turn @ np.array([[0.0, 0.0, 1.0], [-1.0, 0.0, 0.0], [0.0, -1.0, 0.0]])
     affine = _centred(axes, [view / matrix.shown] * 2 + [step], (matrix.shown, matrix.shown, count), middle)
-    sequence = T1 if series_type is SeriesType.SAGITTAL_T1 else T2
-    if series_type is SeriesType.SAGITTAL_T2 and rng.random() < 0.12:
-        sequence = stir(field)
+    sequence = draw_sequence(series_type, field, rng)
     motion = rng.normal(0.0, 0.4, 3)
     return Scan(series_type, sequence, field, affine, (matrix.shown, matrix.shown, count), matrix.acquired, 4.0, motion)
 
@@ -161,8 +159,8 @@ def plan_axial(
     right = np.array([1.0, 0.0, 0.0])
     axes = np.stack([-right, -np.cross(along, right), along], axis=1)
     affine = _centred(axes, [view / matrix.shown] * 2 + [step], shown, ends.mean(axis=0))
-    motion = rng.normal(0.0, 0.4, 3)
-    return Scan(SeriesType.AXIAL_T2, T2, field, affine, shown, matrix.acquired, 4.0, motion)
+    sequence, motion = draw_sequence(SeriesType.AXIAL_T2, field, rng), rng.normal(0.0, 0.4, 3)
+    return Scan(SeriesType.AXIAL_T2, sequence, field, affine, shown, matrix.acquired, 4.0, motion)
 
 
 def _rotation(about_z: float, about_y: float) -> Array:

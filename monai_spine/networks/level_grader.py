@@ -59,6 +59,11 @@ class LevelGrader(nn.Module):
         Probability that a feature of a token is dropped, before the head and in the transformers.
     drop_path, checkpointing
         See `Backbone`.
+    standardise
+        Whether each view of a study gets a mean of .5 and a standard deviation of .25 before anything else. The grey
+        values of crops follow the brightest tissue of a volume, which differs between scanners; a network without this
+        reads the crop's brightness. It is a part of the network, so that training, use and exports share it, and so
+        that augmentation of grey values comes before it.
 
     Raises
     ------
@@ -85,6 +90,7 @@ class LevelGrader(nn.Module):
         dropout: float = 0.2,
         drop_path: float = 0.0,
         checkpointing: bool = False,
+        standardise: bool = False,
     ) -> None:
         super().__init__()
         self.views = [view.slices if isinstance(view, View) else int(view) for view in views]
@@ -96,7 +102,7 @@ class LevelGrader(nn.Module):
             [view for view, backbone in enumerate(self.backbone_of_view) if backbone == index]
             for index in range(len(backbones))
         ]
-        self.neighbours, self.drop_view = neighbours, float(drop_view)
+        self.neighbours, self.drop_view, self.standardise = neighbours, float(drop_view), standardise
         self.absent_pixel = float(ABSENT)
         self.backbones_held = False
         size, channels = [int(n) for n in pixels], 3 if neighbours else 1
@@ -179,6 +185,8 @@ class LevelGrader(nn.Module):
         batch, levels = image.shape[0], self.place.shape[0]
         stacks = image.flatten(0, 1).split(self.views, dim=1)
         seen = [(stack != self.absent_pixel).any(dim=3).any(dim=2) for stack in stacks]
+        if self.standardise:
+            stacks = [_standardised(stacks[n], seen[n], levels) for n in range(len(stacks))]
         kept = self._kept(torch.stack([mask.any(dim=1) for mask in seen], dim=1))
         features = self._features(stacks, seen)
         total = self.place.to(image.dtype).repeat(batch, 1, 1)
@@ -329,3 +337,19 @@ def _with_neighbours(pictures: torch.Tensor, mask: torch.Tensor) -> torch.Tensor
     return torch.cat(
         [torch.where(has_before, before, pictures), pictures, torch.where(has_after, after, pictures)], dim=2
     )
+
+
+def _standardised(stack: torch.Tensor, seen: torch.Tensor, levels: int) -> torch.Tensor:
+    """A view ``(batch * levels, slices, rows, columns)``; each study with a mean of .5 and a deviation of .25.
+
+    Only slices that are ``seen`` ``(batch * levels, slices)`` count, and only they change.
+    """
+    of_study = [-1, levels * stack.shape[1]]
+    weight = seen.to(stack.dtype)
+    total = weight.reshape(of_study).sum(dim=1).clamp(min=1.0)
+    mean = (stack.mean(dim=(2, 3)) * weight).reshape(of_study).sum(dim=1) / total
+    square = ((stack * stack).mean(dim=(2, 3)) * weight).reshape(of_study).sum(dim=1) / total
+    deviation = (square - mean * mean).clamp(min=1e-6).sqrt()
+    mean = mean[:, None].repeat(1, levels).reshape(-1, 1, 1, 1)
+    deviation = deviation[:, None].repeat(1, levels).reshape(-1, 1, 1, 1)
+    return torch.where(seen[:, :, None, None], 0.5 + 0.25 * (stack - mean) / deviation, stack)

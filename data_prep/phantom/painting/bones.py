@@ -1,67 +1,68 @@
-"""Painting bones and discs, the posterior elements of the vertebrae, and the ligaments between them."""
+"""Painting vertebral bodies and discs, what wears them, the sacrum and the iliac bones."""
 
 from __future__ import annotations
-
-from dataclasses import dataclass
 
 import numpy as np
 
 from data_prep.phantom.curve import Field
-from data_prep.phantom.painting.canvas import OUTSIDE, SIDES, Canvas, Mask, Patch, Tissue, cubed, speckle, squared
-from data_prep.phantom.person import FIRST_SACRAL, Anatomy, Disc, Vertebra
+from data_prep.phantom.painting import arches
+from data_prep.phantom.painting.canvas import (
+    OUTSIDE,
+    SHELL,
+    Canvas,
+    Mask,
+    Patch,
+    Tissue,
+    speckle,
+    squared,
+)
+from data_prep.phantom.person import Anatomy
+from data_prep.phantom.vertebrae import FIRST_SACRAL, Disc, Modic, Vertebra
 
-RIM = 1.0
-"""Thickness of the cortical bone around a body in mm."""
-END_PLATE = 0.9
-"""Thickness of an end plate in mm."""
-HOLLOW = 2.5
-"""How far a disc extends into the hollows of the end plates, in mm."""
+END_PLATE = (0.3, 1.1)
+"""Thickness of an end plate in mm, which differs between the samples of a voxel."""
+HOLLOWS = (1.1, 2.1)
+"""How far discs extend into the hollow end plates above and below them: the upper end plate of a body, the lower."""
 CLEFT = 0.35
 """Discs with more hydration than this have a dark cleft in the nucleus."""
 TRABECULAE = 3.4
 """Distance between the trabeculae of a haemangioma in mm. They run upright: axial images show them as dots."""
-SPINOUS = 29.0
-"""Length of a lumbar spinous process in mm."""
-ROOF = 27.0
-"""Distance of its base from the posterior wall of the body, in mm."""
+MODIC = {Modic.OEDEMA: Tissue.OEDEMA, Modic.FAT: Tissue.HAEMANGIOMA, Modic.SCLEROSIS: Tissue.SCLEROSIS}
 
 
 def paint(canvas: Canvas, anatomy: Anatomy) -> None:
     """Posterior elements and sacral wings, then discs, then bodies and what lies in them."""
-    _arches(canvas, anatomy)
+    arches.paint(canvas, anatomy)
     _sacral_wings(canvas, anatomy)
     for i, disc in enumerate(anatomy.discs):
-        _annulus(canvas, disc)
-        _nucleus(canvas, disc, Tissue.NUCLEUS + i)
-    for vertebra in anatomy.vertebrae:
-        _body(canvas, vertebra)
+        _disc(canvas, disc, Tissue.NUCLEUS + i)
+    above = Disc(0.0, 0.0, 0.0, 0.0, 0.0)
+    for body, below in zip(anatomy.vertebrae, anatomy.discs, strict=True):
+        _body(canvas, body, above, below)
+        above = below
     _haemangioma(canvas, anatomy)
 
 
-def _annulus(canvas: Canvas, disc: Disc) -> None:
-    """A whole disc. It fills the hollows of the end plates, which are painted over it."""
-    half, width, depth = disc.height / 2 + HOLLOW, disc.width / 2, disc.depth / 2
-    patch = canvas.box((-width, width), (-depth, depth), (disc.s - half, disc.s + half))
-    if patch is not None:
-        inside = (_outline(patch, width, depth) <= 1.0) & (np.abs(patch.s - np.float32(disc.s)) <= half)
-        patch.paint(inside, Tissue.ANNULUS)
-
-
-def _nucleus(canvas: Canvas, disc: Disc, tissue: int) -> None:
-    """The nucleus of a disc, which fades into the annulus: the samples of a voxel have different outlines."""
-    half, width, depth = disc.height / 2 + HOLLOW, 0.68 * disc.width / 2, 0.62 * disc.depth / 2
-    most = 1.35  # the largest of the outlines
-    patch = canvas.box(
-        (-most * width, most * width), (-most * depth - 1.5, most * depth - 1.5), (disc.s - half, disc.s + half)
-    )
+def _disc(canvas: Canvas, disc: Disc, tissue: int) -> None:
+    """A disc. It fills the hollows of the end plates, which are painted over it."""
+    wide = 1.0 + 0.7 * disc.lip
+    half, width, depth = disc.height / 2 + HOLLOWS[1], wide * disc.width / 2, wide * disc.depth / 2
+    reach = half + abs(disc.slope) * depth
+    patch = canvas.box((-width, width), (-depth, depth), (disc.s - reach, disc.s + reach))
     if patch is None:
         return
-    height = patch.s - np.float32(disc.s)
-    core = squared(patch.r, width) + squared(patch.a + 1.5, depth)
+    height: Field = patch.s - np.float32(disc.s) - np.float32(disc.slope) * patch.a
+    rim = _outline(patch, width, depth)
+    patch.paint((rim <= 1.0) & (np.abs(height) <= half), Tissue.ANNULUS)
+    # The nucleus fades into the annulus: the samples of a voxel have different outlines.
+    core = squared(patch.r, 0.68 * width) + squared(patch.a + 1.5, 0.62 * depth)
     core += squared(squared(height, disc.height / 2 + 1.2), 1.0)
     patch.paint(core + 0.6 * speckle(patch.r, patch.a, patch.s) <= patch.spread(0.7, 1.5), tissue)
     if disc.hydration > CLEFT:
         patch.paint((core <= 0.55) & (np.abs(height) <= patch.spread(0.2, 0.9)), Tissue.ANNULUS)
+    if disc.vacuum:
+        uneven = height - np.float32(0.05) * patch.a - np.float32(0.04) * patch.r
+        patch.paint((rim <= 0.5) & (np.abs(uneven) <= patch.spread(0.3, 1.0)), Tissue.AIR)
 
 
 def _outline(patch: Patch, width: float | Field, depth: float | Field) -> Field:
@@ -74,19 +75,35 @@ def _outline(patch: Patch, width: float | Field, depth: float | Field) -> Field:
     return (across + along) * np.float32(0.5)
 
 
-def _body(canvas: Canvas, body: Vertebra) -> None:
-    """A waisted body with hollow end plates, a cortical shell and the basivertebral vein."""
-    half, width, depth = body.height / 2, body.width / 2, body.depth / 2
-    patch = canvas.box((-width, width), (-depth - 1, depth + 1), (body.s - half, body.s + half))
+def _body(canvas: Canvas, body: Vertebra, above: Disc, below: Disc) -> None:
+    """A waisted body with hollow end plates, osteophytes, a cortical shell and the basivertebral vein."""
+    half, most = body.height / 2, 1.0 + max(above.lip, below.lip)
+    width, depth = body.width / 2, body.depth / 2
+    reach = half + depth * max(abs(above.slope), abs(below.slope))
+    patch = canvas.box(
+        (-most * width, most * width), (-most * depth - 1, most * depth + 1), (body.s - reach, body.s + reach)
+    )
     if patch is None:
         return
-    height = patch.s - body.s
-    waist = 0.91 + 0.09 * squared(height, half)
+    # Its upper end is parallel to the disc above and its lower end to the disc below.
+    height: Field = patch.s - np.float32(body.s)
+    mean, twist = (above.slope + below.slope) / 2, (above.slope - below.slope) / 2
+    height -= patch.a * (np.float32(mean) + np.float32(twist / half) * height)
+    upper, ends = height > 0, squared(height, half)
+    lips = np.where(upper, np.float32(above.lip), np.float32(below.lip)) * ends * ends * ends
+    waist: Field = np.float32(0.91) + np.float32(0.09) * ends + lips
     rim = _outline(patch, width * waist, depth * waist)
-    to_end_plate = half - (0.0 if body.sacral else 1.7) * np.clip(1 - rim, 0, 1) - np.abs(height)
+    hollow = np.where(upper, np.float32(HOLLOWS[0]), np.float32(HOLLOWS[1])) * np.float32(not body.sacral)
+    to_end_plate = half - hollow * np.clip(1 - rim, 0, 1) - np.abs(height)
     inside = (rim <= 1.0) & (to_end_plate >= 0)
     patch.paint(inside, Tissue.CORTEX)
-    patch.paint((rim <= (1.0 - RIM / depth) ** 3) & (to_end_plate >= END_PLATE), Tissue.MARROW)
+    shell = patch.spread(*SHELL) / np.float32(depth)
+    marrow = (rim <= 1.0 - 3.0 * shell) & (to_end_plate >= patch.spread(*END_PLATE))
+    patch.paint(marrow, Tissue.MARROW)
+    for disc, beside in ((above, upper), (below, ~upper)):
+        if disc.modic is not Modic.NONE:
+            changed = np.float32(2.5) + np.float32(5.0) * np.clip(1 - rim, 0, 1) + patch.spread(-2.0, 2.0)
+            patch.paint(marrow & beside & (to_end_plate < changed), MODIC[disc.modic])
     if not body.sacral:
         _vein(patch, body, inside)
 
@@ -150,128 +167,3 @@ def _ilium(patch: Patch, top: float) -> None:
     depth = squared(squared(patch.a + 14.0, 36.0), 1.0)
     blade = squared(squared(beside, 6.5), 1.0) + depth * depth
     patch.paint_bone(np.where(patch.s < top + 32, blade, OUTSIDE), 6.5)
-
-
-@dataclass(frozen=True)
-class Ellipsoid:
-    """A bone of the right side; the bone of the left side is its mirror image.
-
-    All lengths in mm. ``lean`` turns it in the axial plane (rad), so that its front points away from the midline.
-    """
-
-    r: float
-    a: float
-    s: float
-    half_width: float
-    half_depth: float
-    half_height: float
-    lean: float
-
-    def patch(self, canvas: Canvas, sign: float) -> Patch | None:
-        """The samples around it on the right (sign 1) or left (-1)."""
-        across = abs(self.half_width * np.cos(self.lean)) + abs(self.half_depth * np.sin(self.lean))
-        deep = abs(self.half_depth * np.cos(self.lean)) + abs(self.half_width * np.sin(self.lean))
-        inner, outer = sorted((sign * (self.r - across), sign * (self.r + across)))
-        heights = (self.s - self.half_height, self.s + self.half_height)
-        return canvas.box((inner, outer), (self.a - deep, self.a + deep), heights)
-
-    def squared_radius(self, patch: Patch) -> Field:
-        """Squared distance from the middle in radii: 1 on the surface."""
-        side, front = patch.side - self.r, patch.a - self.a
-        cos, sin = float(np.cos(self.lean)), float(np.sin(self.lean))
-        side, front = side * cos - front * sin, side * sin + front * cos
-        total = squared(side, self.half_width) + squared(front, self.half_depth)
-        total += squared(patch.s - self.s, self.half_height)
-        return total
-
-    def paint(self, canvas: Canvas, tissue: Tissue | None = None) -> None:
-        """Both sides: of one tissue, or else as bone with a cortical shell."""
-        for sign in SIDES:
-            patch = self.patch(canvas, sign)
-            if patch is None:
-                continue
-            if tissue is None:
-                patch.paint_bone(self.squared_radius(patch), min(self.half_width, self.half_depth))
-            else:
-                patch.paint(self.squared_radius(patch) <= 1.0, tissue)
-
-
-def _arches(canvas: Canvas, anatomy: Anatomy) -> None:
-    """Ligaments of the midline, then the arch of every vertebra."""
-    for vertebra in anatomy.vertebrae:
-        if not vertebra.sacral:
-            _midline_ligaments(canvas, vertebra)
-    for vertebra in anatomy.vertebrae:
-        _arch(canvas, vertebra)
-
-
-def _midline_ligaments(canvas: Canvas, body: Vertebra) -> None:
-    """The interspinous ligament, and the supraspinous ligament over the tips of the spinous processes."""
-    wall = -body.depth / 2
-    low, high = body.s - 0.5 * body.height - 18.0, body.s + 0.5 * body.height
-    tip = wall - ROOF - SPINOUS
-    patch = canvas.box((-3.0, 3.0), (tip - 3.0, wall - 22.0), (low, high))
-    if patch is None:
-        return
-    here = (patch.s >= np.float32(low)) & (patch.s < np.float32(high))
-    patch.paint(here & (patch.side < 2.2) & (patch.a > tip + 1.0), Tissue.INTERSPINOUS)
-    patch.paint(here & (patch.side < 3.0) & (np.abs(patch.a - np.float32(tip)) < 1.3), Tissue.LIGAMENT)
-
-
-def _arch(canvas: Canvas, body: Vertebra) -> None:
-    """Transverse and articular processes, the lamina, the spinous process and the pedicles."""
-    wall = -body.depth / 2
-    if not body.sacral:
-        Ellipsoid(34.0, wall - 13.0, body.pedicle - 1.0, 15.0, 3.6, 4.5, -0.25).paint(canvas)
-        _facets(canvas, body, wall)
-    _lamina(canvas, body, wall)
-    _spinous(canvas, body, wall)
-    for sign in SIDES:
-        _pedicle(canvas, body, wall, sign)
-
-
-def _facets(canvas: Canvas, body: Vertebra, wall: float) -> None:
-    """Superior processes reach up to the disc above, inferior ones down to the disc below; cartilage between."""
-    upper, lower = body.s + 0.5 * body.height - 2.0, body.s - 0.5 * body.height - 4.0
-    Ellipsoid(18.8, wall - 14.0, upper, 4.6, 6.8, 12.0, 0.6).paint(canvas)
-    Ellipsoid(14.8, wall - 19.4, lower - 1.0, 6.2, 7.8, 9.5, 0.6).paint(canvas, Tissue.CARTILAGE)
-    Ellipsoid(14.0, wall - 20.0, lower, 5.3, 7.2, 11.5, 0.6).paint(canvas)
-
-
-def _pedicle(canvas: Canvas, body: Vertebra, wall: float, sign: float) -> None:
-    """A short bridge from the body to the processes."""
-    inner, outer = sorted((sign * 11.5, sign * 21.5))
-    s = body.pedicle
-    patch = canvas.box((inner, outer), (wall - 14, wall + 4), (s - 7.5, s + 7.5))
-    if patch is None:
-        return
-    across = squared(patch.side - 16.5, 4.6) + squared(patch.s - s, 7.4)
-    patch.paint_bone(np.where((patch.a < wall + 4) & (patch.a > wall - 14), across, OUTSIDE), 4.6)
-
-
-def _lamina(canvas: Canvas, body: Vertebra, wall: float) -> None:
-    """A roof over the canal, highest at the midline, its lower end farther back."""
-    half = 0.62 * body.height if body.sacral else 10.5
-    middle = body.s - (3.0 if body.sacral else 5.0)
-    patch = canvas.box((-15, 15), (wall - 33, wall - 13), (middle - half, middle + half))
-    if patch is None:
-        return
-    lean = 0.0 if body.sacral else 0.12
-    along: Field = patch.s - np.float32(middle)
-    behind: Field = patch.a - np.float32(0.5) * patch.side - np.float32(wall - 26.5) - np.float32(lean) * along
-    roof = squared(behind, 3.4) + squared(squared(along, half), 1.0)
-    patch.paint_bone(np.where(patch.side < 15.0, roof, OUTSIDE), 3.4)
-
-
-def _spinous(canvas: Canvas, body: Vertebra, wall: float) -> None:
-    """A plate in the midline that runs back and slightly down and is thicker at its tip."""
-    length, half = (13.0, 8.0) if body.sacral else (SPINOUS, 11.0)
-    middle = body.s - 8.0
-    patch = canvas.box((-4.6, 4.6), (wall - ROOF - length, wall - ROOF + 3), (middle - half - 8, middle + half))
-    if patch is None:
-        return
-    behind: Field = np.float32(wall - ROOF) - patch.a
-    drop = squared(patch.s - np.float32(middle) + np.float32(0.2) * behind, half)
-    width = np.float32(3.0) + np.float32(1.4 / length) * np.maximum(behind, 0)
-    plate = squared(patch.r, width) + drop * drop + cubed(behind - length / 2, length / 2 + 1.0)
-    patch.paint_bone(plate, 3.4)

@@ -22,8 +22,8 @@ Span = tuple[float, float]
 
 SIDES = (-1.0, 1.0)
 """Signs of ``r`` on the left and on the right."""
-SHELL = 1.0
-"""Thickness of cortical bone in mm."""
+SHELL = (0.4, 1.1)
+"""Thickness of cortical bone in mm: it differs between the samples of a voxel, because real cortex has no edge."""
 OUTSIDE = 9.0
 """A squared radius that is never inside."""
 
@@ -51,6 +51,10 @@ class Tissue(IntEnum):
     FLOWING_CSF = auto()
     INTERSPINOUS = auto()
     KIDNEY = auto()
+    FLUID = auto()
+    """Fluid in a joint, and granulation in the annulus."""
+    OEDEMA = auto()
+    SCLEROSIS = auto()
     NUCLEUS = auto()
     """Nucleus of the first disc; the following numbers are those of the discs below it."""
 
@@ -91,7 +95,8 @@ class Patch:
     def paint_bone(self, squared_radius: Field, least: float) -> None:
         """Paint marrow in a cortical shell where ``squared_radius`` is at most 1; ``least`` is its smallest radius."""
         self.paint(squared_radius <= 1.0, Tissue.CORTEX)
-        self.paint(squared_radius <= max(0.0, 1.0 - SHELL / least) ** 2, Tissue.MARROW)
+        marrow = np.maximum(0.0, 1.0 - self.spread(*SHELL) / np.float32(least))
+        self.paint(squared_radius <= marrow * marrow, Tissue.MARROW)
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,8 @@ import numpy as np
 from data_prep.phantom.curve import EXTENT, Field
 from data_prep.phantom.painting import bones
 from data_prep.phantom.painting.canvas import SIDES, Canvas, Patch, Tissue, cubed, squared
-from data_prep.phantom.person import CENTRE, FIRST_LUMBAR, FIRST_SACRAL, Anatomy
+from data_prep.phantom.person import Anatomy
+from data_prep.phantom.vertebrae import CENTRE, FIRST_LUMBAR, FIRST_SACRAL
 
 FASCIA = -80.0
 """``a`` of the back of the erector muscles."""
@@ -66,9 +67,9 @@ def _back_muscles(canvas: Canvas, anatomy: Anatomy) -> None:
     if patch is None:
         return
     thin = np.clip((patch.s - (sacral - 45.0)) / 70.0, 0.3, 1.0)
-    deep = patch.a + 56.0 - np.float32(0.0075) * np.square(patch.side - np.float32(32.0))
-    erector = cubed(patch.side - 38.0, 36.0 * thin) + cubed(deep, 24.0 * thin)
-    multifidus = cubed(patch.side - 14.5, 12.0) + cubed(patch.a + 56.0, 23.0 * thin)
+    deep = patch.a + 53.0 - np.float32(0.0075) * np.square(patch.side - np.float32(32.0))
+    erector = cubed(patch.side - 40.0, 34.0 * thin) + cubed(deep, 27.0 * thin)
+    multifidus = cubed(patch.side - 15.0, 13.0) + cubed(patch.a + 53.0, 27.0 * thin)
     apart = np.minimum(erector, multifidus)
     patch.paint((apart <= 1.08) & (patch.a < -50.0), Tissue.LIGAMENT)
     patch.paint(apart <= 1.0, Tissue.MUSCLE)

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from data_prep.phantom.curve import EXTENT, STEP, Field, SpineCurve
-from data_prep.phantom.disease import Disease, draw_disease, measures
+from data_prep.phantom.disease import Disease, draw_disease
 from data_prep.phantom.painting import bones, canal, soft_tissue
 from data_prep.phantom.painting.canvas import Canvas, Mask, Tissue
 from data_prep.phantom.person import Anatomy, draw_person
@@ -74,7 +74,7 @@ def landmarks(anatomy: Anatomy) -> tuple[Array, Array]:
     The middles of the thecal sac, ``(discs, 3)``, and of the foramina, left then right, ``(discs, 2, 3)``.
     """
     mobile = [i for i, body in enumerate(anatomy.vertebrae) if not body.sacral]
-    canal = [anatomy.sac_middle(anatomy.discs[i].s) for i in mobile]
+    canal = [anatomy.canal.sac_middle(anatomy.canal.disc_heights[i]) for i in mobile]
     foramen = [[anatomy.foramen_below(i, side) for side in (Side.LEFT, Side.RIGHT)] for i in mobile]
     return anatomy.curve.to_world(np.array(canal)), anatomy.curve.to_world(np.array(foramen))
 
@@ -86,7 +86,7 @@ def _variants(rng: np.random.Generator) -> Variants:
 def _worse(usual: Disease, rng: np.random.Generator) -> Disease:
     """More disease, and less correlated: every level may have every severity."""
     severity = usual.severity + rng.uniform(-0.5, 1.5) + rng.normal(0.0, 0.7, usual.severity.shape)
-    return Disease(severity, measures(severity))
+    return Disease(severity)
 
 
 def _bent(curve: SpineCurve, rng: np.random.Generator) -> SpineCurve:

@@ -23,6 +23,8 @@ OFFSETS = np.array([(-0.33, 0.0, -0.33), (0.0, -0.33, 0.0), (0.33, 0.33, 0.33)])
 """Where the samples of a voxel lie, also within the thickness of the slice."""
 POCKET = 9.0
 """A recess extends this far above and below its middle along the spine, in mm. Planes farther off do not show it."""
+REACH = 24.0
+"""How far along the spine a recess is searched for on the plane, in mm."""
 GRAINY = 0.75
 """Share of images with the grain of tissues. The images of cohorts always have it."""
 
@@ -181,14 +183,20 @@ def _truth(person: Anatomy, level: Level, plane: Plane, content: Content) -> tup
 
 
 def _pierced(person: Anatomy, plane: Plane, point: Array) -> tuple[Array, float]:
-    """Where the line along the spine through a point in spine coordinates meets the plane, and how far off, in mm."""
-    along = np.array([0.0, 0.0, 1.0])
-    s = 0.0
-    for _ in range(4):  # Newton's method; the spine hardly bends over such a distance
-        places = _in_patient(plane, person, point + np.outer([s, s + 0.5], along))
-        height, next_height = ((places - plane.origin) @ plane.normal).tolist()
-        s -= 0.5 * height / (next_height - height)
-    return _in_patient(plane, person, point + s * along), s
+    """Where the line along the spine through a point in spine coordinates meets the plane, and how far off, in mm.
+
+    NaN and infinity if they do not meet within `REACH`. A search, because Newton's method leaves the curve where a bent
+    spine is nearly parallel to the plane.
+    """
+    off = np.linspace(-REACH, REACH, int(4 * REACH) + 1)
+    places = _in_patient(plane, person, point + off[:, None] * np.array([0.0, 0.0, 1.0]))
+    heights = (places - plane.origin) @ plane.normal
+    before = np.flatnonzero(heights[:-1] * heights[1:] <= 0)
+    if not len(before):
+        return np.full(3, np.nan), float("inf")
+    n = int(before[np.abs(off[before]).argmin()])
+    part = float(heights[n] / (heights[n] - heights[n + 1])) if heights[n] != heights[n + 1] else 0.0
+    return places[n] + part * (places[n + 1] - places[n]), float(off[n] + part * (off[n + 1] - off[n]))
 
 
 def _stored(image: Field, affine: Array, rng: np.random.Generator) -> tuple[Field, Array]:

@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 
 from data_prep.phantom.curve import Field
-from data_prep.phantom.painting.canal import Profiles
 from data_prep.phantom.painting.canvas import Canvas, Mask, Patch, Tissue
-from data_prep.phantom.person import FIRST_SACRAL, Anatomy
+from data_prep.phantom.person import Anatomy
 from data_prep.phantom.randomised import dataset
 from data_prep.phantom.randomised.appearance import contrast, field_of_view, photographed
 from data_prep.phantom.randomised.dataset import Labels, RandomisedDataset, drawn
+from data_prep.phantom.vertebrae import FIRST_SACRAL
 from monai_spine.geometry import Array, to_voxel, to_world
 
 OFFSETS = np.array([(-0.25, 0.25, -0.25), (0.25, -0.25, 0.25)])
@@ -189,8 +189,7 @@ def _painted(
 
 def _regions(person: Anatomy, patch: Patch) -> Labels:
     """Regions of painted samples: bodies and discs in front of the posterior wall, the thecal sac, the sacrum."""
-    profiles = Profiles.of(person)
-    wall = profiles.wall[profiles.rows(patch.s)]
+    wall = person.canal.wall[person.canal.rows(patch.s)]
     first = person.vertebrae[FIRST_SACRAL]
     sacral = patch.s < first.s + first.height / 2 + 0.5
     front = (patch.a > wall - 1.0) & (patch.side < _FLANK)

@@ -3,7 +3,7 @@
 import numpy as np
 
 from data_prep.phantom.acquire import label_map
-from data_prep.phantom.disease import Disease, measures
+from data_prep.phantom.disease import Disease
 from data_prep.phantom.painting.canvas import Tissue
 from data_prep.phantom.person import draw_person
 from data_prep.phantom.quirks import NORMAL, Haemangioma, Slip, Transition, Variants
@@ -24,7 +24,7 @@ UNUSUAL = {
 def person(severity=0.5, seed=0, variants=NORMAL):
     """Someone with the same severity everywhere."""
     severities = np.full(len(FINDINGS), float(severity))
-    same = Disease(severities, measures(severities))
+    same = Disease(severities)
     return draw_person(same, np.random.default_rng(seed), np.array([5.0, -10.0, 20.0]), variants)
 
 

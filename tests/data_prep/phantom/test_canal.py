@@ -1,10 +1,15 @@
 """The measures of the disease, as they are drawn."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
+from scipy.ndimage import label
 
+from data_prep.phantom.foramen_shape import ForamenShape
 from data_prep.phantom.painting.canvas import Tissue
 from data_prep.phantom.signal import RELAXATION, T1, T2, strength
+from data_prep.phantom.vertebrae import FIRST_LUMBAR
 from monai_spine.spine import Group, Level, Side
 from tests.data_prep.phantom.people import SAC, STEP, UNUSUAL, person, plane, sagittal, tissue_at
 
@@ -40,14 +45,13 @@ def test_recess_is_as_wide_as_its_measure(severity, side):
 
 
 @pytest.mark.parametrize("side", Side)
-def test_foraminal_fat_shrinks_with_its_measure(side):
-    areas = []
-    for severity in (-1.0, 0.5, 1.5, 2.5):
-        someone = person(severity)
-        image = plane(someone, someone.foramen_point(Level.L4_L5, side), (1, 2), (31, 65))
-        areas.append((image == Tissue.FAT).sum() * STEP**2)
-    assert np.all(np.diff(areas) < -10)
-    assert areas[0] > 4 * areas[-1]
+@pytest.mark.parametrize("severity", [-1.0, 0.5, 1.5, 2.5])
+def test_fat_vessels_and_root_of_a_foramen_have_the_area_of_its_measure(side, severity):
+    someone = person(severity)
+    image = plane(someone, someone.foramen_point(Level.L4_L5, side), (1, 2), (61, 81))
+    inside, number = label(np.isin(image, [Tissue.FAT, Tissue.NERVE, Tissue.VEIN]))
+    area = np.bincount(inside.ravel())[1:].max() * STEP**2 if number else 0.0
+    assert area == pytest.approx(someone.measure(Group.FORAMINAL, side, Level.L4_L5), rel=0.15, abs=6.0)
 
 
 def test_flowing_fluid_lies_inside_the_sac_and_is_dark_on_t2_alone():
@@ -57,3 +61,40 @@ def test_flowing_fluid_lies_inside_the_sac_and_is_dark_on_t2_alone():
     still, fast = RELAXATION[Tissue.CSF], RELAXATION[Tissue.FLOWING_CSF]
     assert strength(fast, T2, 1.5) < 0.3 * strength(still, T2, 1.5)
     assert strength(fast, T1, 1.5) == pytest.approx(strength(still, T1, 1.5), rel=0.2)
+
+
+def test_a_healthy_sac_is_pinched_at_discs_and_wide_between_them():
+    someone = person(0.0)
+    for upper, lower in pairwise(list(Level)[:-1]):
+        disc = someone.canal.level_height(lower)
+        body = (someone.canal.level_height(upper) + disc) / 2
+        for table in (someone.canal.depth, someone.canal.half_width):
+            assert someone.canal.at(table, body) > 1.05 * someone.canal.at(table, disc)
+
+
+def test_a_narrow_sac_loses_a_third_of_its_area_at_the_first_cut_and_two_thirds_at_the_second():
+    for level in Level:
+        free, moderate, severe = (_area(person(severity), level) for severity in (-0.4, 1.0, 2.0))
+        assert moderate / free == pytest.approx(2 / 3, abs=0.09)
+        assert severe / free == pytest.approx(1 / 3, abs=0.09)
+
+
+def _area(someone, level):
+    image = plane(someone, someone.canal_point(level), (0, 1), (121, 121))
+    return np.isin(image, SAC).sum() * STEP**2
+
+
+def test_facet_joints_run_outwards_from_front_to_back():
+    someone = person(0.5)
+    place = someone.canal_point(Level.L4_L5) + np.array([0.0, -8.0, 0.0])
+    row, column = np.nonzero(np.isin(plane(someone, place, (0, 1), (221, 161)), [Tissue.CARTILAGE, Tissue.FLUID]))
+    assert np.corrcoef(np.abs(column - 110), row)[0, 1] < -0.5
+
+
+@pytest.mark.parametrize("area", [120.0, 70.0, 30.0])
+def test_a_foramen_is_a_keyhole_of_its_area(area):
+    pair = person().vertebrae[FIRST_LUMBAR + 2 : FIRST_LUMBAR + 4]
+    shape = ForamenShape.of(pair, pair[1].s + 18.0, area, 110.0, np.random.default_rng(0))
+    width = np.maximum(shape.back - shape.front, 0.0)
+    assert width.mean() * (shape.high - shape.low) == pytest.approx(area, rel=0.03)
+    assert width[len(width) // 2 :].mean() > 1.3 * width[: len(width) // 2].mean()

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from data_prep.phantom.person import FIRST_LUMBAR
 from data_prep.phantom.quirks import SLIPS, Slip, Variants
+from data_prep.phantom.vertebrae import FIRST_LUMBAR
 from monai_spine.spine import Level
 from tests.data_prep.phantom.people import person
 

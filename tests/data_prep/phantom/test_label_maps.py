@@ -54,7 +54,7 @@ def test_labels_lie_on_what_they_name(cohort):
         image = nib.load(cohort / "nifti" / name).get_fdata()
         labels = np.asarray(nib.load(cohort / "rsna" / "label_maps" / name).dataobj)
         fat, muscle, air = (image[labels == tissue].mean() for tissue in (Tissue.FAT, Tissue.MUSCLE, Tissue.AIR))
-        assert fat > 1.4 * muscle
+        assert fat > 1.2 * muscle
         assert muscle > 2 * air
         compared += 1
     assert compared >= 5

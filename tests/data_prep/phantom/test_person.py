@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from data_prep.phantom.person import FIRST_LUMBAR, FIRST_SACRAL
 from data_prep.phantom.quirks import Transition, Variants
+from data_prep.phantom.vertebrae import FIRST_LUMBAR, FIRST_SACRAL
 from monai_spine.spine import Level, Side
 from tests.data_prep.phantom.people import UNUSUAL, person
 
@@ -55,3 +55,24 @@ def test_the_conus_counts_from_l1_whatever_lies_below():
     for someone in (usual, six, four):
         assert -18.0 <= someone.conus - someone.vertebra("L1").s <= 6.0
     assert six.conus > usual.conus + 15 > four.conus + 30
+
+
+@pytest.mark.parametrize("variants", UNUSUAL.values(), ids=UNUSUAL)
+def test_a_variant_changes_no_other_random_number(variants):
+    usual, unusual = person(), person(variants=variants)
+    assert np.array_equal(usual.measures, unusual.measures)
+    assert (usual.seed, usual.fat, usual.facets) == (unusual.seed, unusual.fat, unusual.facets)
+    assert [disc.hydration for disc in usual.discs[:FIRST_SACRAL]] == [
+        disc.hydration for disc in unusual.discs[:FIRST_SACRAL]
+    ]
+
+
+def test_sacs_differ_by_an_eighth_between_persons_of_the_same_severity():
+    depths = np.array([person(0.0, seed=seed).measures[3] for seed in range(60)])
+    assert depths.std() / depths.mean() == pytest.approx(0.12, abs=0.04)
+
+
+def test_worn_discs_reach_a_sixth_of_their_height():
+    heights = [disc.height for seed in range(60) for disc in person(0.5, seed=seed).discs[FIRST_LUMBAR:FIRST_SACRAL]]
+    assert min(heights) < 3.5
+    assert np.median(heights) == pytest.approx(8.0, abs=1.5)

@@ -176,3 +176,16 @@ def test_channels_last_answers_and_learns_the_same(backbone: str) -> None:
 def test_a_word_in_place_of_true_speeds_nothing_up() -> None:
     with pytest.raises(InvalidOptionError, match="compiled"):
         grader().speed_up(compiled="true")  # type: ignore[arg-type]
+
+
+@torch.no_grad()
+def test_a_standardising_network_does_not_see_brightness_and_contrast_of_a_view() -> None:
+    network, plain, image = grader(standardise=True).eval(), grader().eval(), study(2)
+    image[0, 1, 2] = ABSENT
+    changed = image.clone()
+    for start, stop, gain, offset in ((0, 3, 0.5, 0.2), (3, 7, 0.8, 0.0)):
+        changed[:, :, start:stop] = image[:, :, start:stop] * gain + offset
+    changed[0, 1, 2] = ABSENT
+    assert torch.allclose(network(changed), network(image), atol=1e-4)
+    assert not torch.allclose(plain(changed), plain(image), atol=1e-2)
+    assert torch.allclose(network(image[:1]), network(image)[:1], atol=1e-4)
