@@ -39,7 +39,7 @@ def test_a_folder_becomes_tables_and_findings_and_the_provenance_is_on_stderr(
         capsys, "-i", known_levels, "-o", tmp_path / "out", "--model", bundles[0], "--model", bundles[1], *options
     )
     assert code == 0
-    assert out.startswith("1 study graded, 6 of 25 findings not covered by any slice; see ")
+    assert out.startswith("1 study graded, 6 of 25 findings not covered by any slice, ")
     assert "one, two and lumbar_level_localizer were trained on phantoms" in err
     content = json.loads((tmp_path / "out/s1/findings.json").read_text())
     assert [(model["bundle"], model["flipped_too"]) for model in content["models"]] == [("one", True), ("two", True)]
