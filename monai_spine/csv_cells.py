@@ -21,9 +21,10 @@ _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 def neutral(cell: object) -> object:
     """A cell to be written: a text that a spreadsheet program would run gets an apostrophe before it."""
-    if not isinstance(cell, str) or not cell.startswith(_FORMULA) or _is_number(cell):
+    if not isinstance(cell, str):
         return cell
-    return f"'{cell}"
+    text = cell.replace("\0", "\N{REPLACEMENT CHARACTER}")  # Python 3.10 refuses to write it, others to read it
+    return f"'{text}" if text.startswith(_FORMULA) and not _is_number(text) else text
 
 
 def plain(cell: str) -> str:

@@ -134,3 +134,7 @@ def test_no_file_of_weights_runs_code(tmp_path: Path, form: str) -> None:
     with pytest.raises(InvalidTableError):
         load_safely(path, verify=False)
     assert not hit.exists()
+
+
+def test_a_byte_of_zero_is_written_as_something_that_every_python_can_read() -> None:
+    assert csv_text([["a\0b"]]) == "a\N{REPLACEMENT CHARACTER}b\n"
