@@ -35,11 +35,12 @@ _LONGEST_NAME = 128
 """Bytes of a name made of an identifier. File systems allow 255, with the ends that are added to it."""
 
 _RESERVED = {
-    *("volumes", "index.html", "readme.md", "predictions.csv", "studies.csv", "findings.csv", "points.csv"),
-    *("volumes.csv", "datalist.json", "con", "prn", "aux", "nul"),
+    *("volumes", "parts", "tensorboard", "models", "con", "prn", "aux", "nul"),
     *(f"{device}{n}" for device in ("com", "lpt") for n in range(1, 10)),
 }
 """Names that a study's folder cannot have, in lower case."""
+_TABLES = (".csv", ".json", ".jsonl", ".txt", ".html", ".md", ".png", ".pdf")
+"""Ends of names that the outputs of all studies together have, such as ``studies.csv`` and ``log.txt``."""
 
 
 @contextmanager
@@ -171,7 +172,8 @@ def safe_name(identifier: str) -> str:
     if len(kept.encode()) > _LONGEST_NAME:
         kept = f"{kept.encode()[: _LONGEST_NAME - 13].decode(errors='ignore')}-{digest}"
     # Outputs and their tables stand beside the folders of studies; Windows keeps some names for devices.
-    return f"{kept or '_'}{'_' if kept.lower() in _RESERVED else ''}"
+    taken = kept.lower() in _RESERVED or kept.lower().endswith(_TABLES)
+    return f"{kept or '_'}{'_' if taken else ''}"
 
 
 def text_of(name: str) -> str:

@@ -206,6 +206,23 @@ def series_verdict(path: Path) -> SeriesVerdict:
     return series_type_of(header, plane_of(slice_geometry(image, stated_plane(header))[0]))
 
 
+def check_plane(path: str | Path, series_type: SeriesType) -> None:
+    """Check that a volume has the slices of its series type, which a datalist may say of any file.
+
+    Raises
+    ------
+    InvalidVolumeError
+        If its slices are of another plane. Without a coarsest axis, that is not known well enough.
+    """
+    image = open_volume(path)
+    plane = plane_of(slice_geometry(image)[0])
+    if coarsest_axis(affine_of(image)) is not None and plane is not PLANES[series_type]:
+        raise InvalidVolumeError(
+            f"{path}: expected {PLANES[series_type].value} slices for {series_type.title}, but by the affine they are "
+            f"{plane.value}"
+        )
+
+
 def stated_plane(header: Mapping[str, Any]) -> Plane | None:
     """The plane that a volume's sidecar or words state; None where they state none, or several."""
     if header.get("Plane") in {plane.value for plane in Plane}:

@@ -119,7 +119,7 @@ def stored_voxels(image: Nifti1Image, path: str | Path) -> npt.NDArray[Any]:
     Parameters
     ----------
     image
-        From `open_unpacked` or `open_volume`. Its ``.nii`` file is mapped into memory; the unpacked voxels of a
+        From `open_unpacked` or `open_volume`. The voxels of a ``.nii`` file are read; the unpacked voxels of a
         ``.nii.gz`` file are not copied.
 
     Raises
@@ -135,7 +135,10 @@ def stored_voxels(image: Nifti1Image, path: str | Path) -> npt.NDArray[Any]:
         elif is_gzip(path):
             unpacked = unpack(path, 2 * MOST_BYTES)  # the header was checked when the image was opened
         else:
-            return np.memmap(path, dtype=proxy.dtype, mode="r", offset=proxy.offset, shape=proxy.shape, order="F")
+            # Not mapped: to touch a mapped page that a file has lost since it was opened kills the process.
+            count = int(np.prod(proxy.shape))
+            stored = np.fromfile(path, dtype=proxy.dtype, count=count, offset=int(proxy.offset))
+            return stored.reshape(proxy.shape, order="F")  # fails if the file is shorter by now
         count = int(np.prod(proxy.shape))
         return np.frombuffer(unpacked, proxy.dtype, count, proxy.offset).reshape(proxy.shape, order="F")
     except UNREADABLE as err:

@@ -61,20 +61,30 @@ def remove_located(folder: Path) -> None:
 
 
 def is_edited(folder: Path) -> bool:
-    """Whether the markups in a study's folder are not those of its ``points.json``: a person has moved points."""
+    """Whether the markups in a study's folder are not those of its ``points.json``.
+
+    A person has moved points, named them otherwise, as one does for levels that are off by one, or taken some away.
+    """
     try:
         markups = json.loads((folder / _MARKUPS_FILE).read_text(encoding="utf-8"))["markups"]
-        controls = [control["position"] for markup in markups for control in markup["controlPoints"]]
+        controls = {
+            control["label"]: control["position"]
+            for markup in markups
+            for control in markup["controlPoints"]
+            if control.get("positionStatus", "defined") == "defined"
+        }
         # Slicer writes LPS when it saves a file that was RAS.
         signs = (1, 1, 1) if all(markup.get("coordinateSystem") == "RAS" for markup in markups) else (-1, -1, 1)
-        own = [one["position"] for one in json.loads((folder / "points.json").read_text(encoding="utf-8"))["points"]]
+        content = json.loads((folder / "points.json").read_text(encoding="utf-8"))
+        own = {_label(*_key(one)): one["position"] for one in content["points"]}
     except FileNotFoundError:
         return (folder / _MARKUPS_FILE).is_file()
     except (ValueError, KeyError, TypeError, AttributeError):
         return True  # not as we wrote it
-    if len(own) != len(controls):
+    if set(own) != set(controls):
         return True
-    return not np.allclose(np.reshape(controls, (-1, 3)) * signs, np.reshape(own, (-1, 3)), atol=_SAME_MM)
+    moved = [np.abs(np.array(controls[label]) * signs - position).max() for label, position in own.items()]
+    return max(moved, default=0.0) > _SAME_MM
 
 
 def read_study(folder: Path) -> LocatedStudy:
@@ -107,6 +117,11 @@ def read_study(folder: Path) -> LocatedStudy:
 
 def _key(one: Mapping[str, Any]) -> Key:
     return PointKind(one["point"]), Level(one["level"]), Side(one["side"]) if one["side"] else None
+
+
+def _label(kind: PointKind, level: Level, side: Side | None) -> str:
+    """A point's name in markups, such as ``recess L5/S1 right``."""
+    return " ".join(filter(None, [kind.value, level.title, side and side.value]))
 
 
 def _row(study: str, point: LevelPoint) -> tuple[str, ...]:
@@ -155,7 +170,7 @@ def _markups(located: LocatedStudy) -> dict[str, object]:
     points = [
         {
             "id": str(n),
-            "label": " ".join(filter(None, [point.kind.value, point.level.title, point.side and point.side.value])),
+            "label": _label(point.kind, point.level, point.side),
             "description": f"confidence {point.confidence:.2f} {' '.join(point.flags)}".strip(),
             "position": [round(float(value), 3) for value in point.world],
             "positionStatus": "defined",

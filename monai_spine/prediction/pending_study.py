@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
 from monai_spine.data.datalist import Record, volumes
+from monai_spine.data.studies import check_plane
 from monai_spine.data.volume_names import volume_names
 from monai_spine.errors import reason_of
 from monai_spine.prediction.source_frame import SourceFrame
@@ -57,7 +58,7 @@ class PendingStudy:
         )
 
     def checked(self, opened: Callable[[str], object]) -> PendingStudy:
-        """The study without volumes whose voxels cannot be used: damaged, with NaN, or of one grey value.
+        """The study without volumes that cannot be used: damaged, with NaN, of one grey value, or of another plane.
 
         ``opened`` opens a volume and raises an error if it cannot be used.
         """
@@ -68,6 +69,7 @@ class PendingStudy:
             for file in self.record[series_type.value]:
                 try:
                     opened(file)
+                    check_plane(file, series_type)
                 except Exception as error:
                     # Outputs must not hold folders of this machine, so the file's name takes the place of its path.
                     bad[names[file]] = reason_of(error).removeprefix(f"{file}: ").replace(file, names[file])

@@ -79,14 +79,22 @@ _MAX_LENGTH = 64
 
 def collect(elements: Elements) -> tuple[tuple[str, object], ...]:
     """The white-listed parameters of one file, by DICOM keyword. Files with equal parameters share one object."""
-    return _collected(tuple(elements.data(tag) for tag in TAGS), identifiers(elements))
+    values = tuple(elements.data(tag) for tag in TAGS)
+    return _collected(values, elements.texts(0x00080005), identifiers(elements))
 
 
 @functools.lru_cache(maxsize=256)
-def _collected(values: tuple[bytes, ...], identity: Identifier) -> tuple[tuple[str, object], ...]:
+def _collected(
+    values: tuple[bytes, ...], character_sets: tuple[str, ...], identity: Identifier
+) -> tuple[tuple[str, object], ...]:
     parameters: dict[str, object] = {}
     pulses: list[str] = []
     for tag, value in zip(TAGS, values, strict=True):
+        if tag in TEXTS:
+            texts = [text for part in decoded(value, character_sets).split("\\") if (text := _text(part, identity))]
+            if texts:
+                parameters[TEXTS[tag]] = tuple(texts) if TEXTS[tag] in SEVERAL else texts[0]
+            continue
         parts = [part for part in map(_clean, value.decode("latin-1").split("\\")) if part]
         if not parts:
             continue
@@ -94,15 +102,18 @@ def _collected(values: tuple[bytes, ...], identity: Identifier) -> tuple[tuple[s
             parameters["ContrastBolusAgent"] = "YES" if has_agent(parts[0]) else "NO"
         elif tag in PULSES:
             pulses += PULSES[tag].get(parts[0], "").split()
-        elif tag in TEXTS:
-            texts = [text for part in parts if (text := part if part in _CODES else _clean(identity.strike(part)))]
-            if texts:
-                parameters[TEXTS[tag]] = tuple(texts) if TEXTS[tag] in SEVERAL else texts[0]
         elif (number := _number(parts[0])) is not None:
             parameters[NUMBERS[tag]] = number
     if pulses:
         parameters.setdefault("ScanningSequence", tuple(pulses))
     return tuple(sorted(parameters.items()))
+
+
+def _text(value: str, identity: Identifier) -> str:
+    """A value of a text element that names nobody: in ASCII, without dates and identifying words, and only then cut."""
+    plain = printable(value).strip(" \0\r\n\t")
+    # Struck before it is cut to its greatest length: half a name at the end would not be found.
+    return plain if plain in _CODES else _clean(identity.strike(without_dates(plain)))
 
 
 def _number(text: str) -> float | int | None:
@@ -127,6 +138,4 @@ def description(elements: Elements) -> str:
 
 @functools.lru_cache(maxsize=256)
 def _described(value: bytes, character_sets: tuple[str, ...], identity: Identifier) -> str:
-    # Struck before it is cut to its greatest length: half a name at the end would not be found.
-    text = identity.strike(without_dates(printable(decoded(value, character_sets))))
-    return " ".join(_clean(text).split())
+    return " ".join(_text(decoded(value, character_sets), identity).split())

@@ -20,9 +20,9 @@ from __future__ import annotations
 
 import difflib
 import hashlib
+import importlib
 import json
 import math
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -139,9 +139,13 @@ def read_space(path: Path, configs: Sequence[Path], *, trust: bool = False) -> S
     return space
 
 
-_CLASS = re.compile(r"((torch\.optim|monai|monai_spine)\.(\w+\.)*)?[A-Z]\w*")
-"""What a space may name as ``_target_``: a class of MONAI's, of PyTorch's optimizers and schedules, or of ours. A
-function of the standard library, such as ``os.system``, would run whatever follows."""
+_PACKAGES = (
+    *("torch.optim", "monai.losses", "monai.networks", "monai.optimizers", "monai.transforms"),
+    *("monai_spine.crops", "monai_spine.images", "monai_spine.networks", "monai_spine.training"),
+    "monai_spine.transforms",
+)
+"""Whose classes a space may name as ``_target_``. A function or class of another package, such as ``os.system``, could
+run whatever follows."""
 
 
 def _code(value: Any, place: str = "", is_target: bool = False) -> Iterator[str]:
@@ -149,13 +153,36 @@ def _code(value: Any, place: str = "", is_target: bool = False) -> Iterator[str]
     if isinstance(value, str):
         if "$" in value or value.lstrip().startswith("%"):
             yield f"{place}: expected a value, but found the expression {value!r:.60}, which is code"
-        elif is_target and not _CLASS.fullmatch(value):
-            yield f"{place}: expected the name of a class as _target_, but found {value!r:.60}, which may be any code"
+        elif is_target and not _is_harmless(value):
+            yield (
+                f"{place}: expected the full name of a class of {', '.join(_PACKAGES)} as _target_, but found "
+                f"{value!r:.60}, which may be any code"
+            )
     items = value.items() if isinstance(value, Mapping) else enumerate(value) if isinstance(value, list) else ()
     for key, inner in items:
         # A parameter such as "lr_scheduler#_target_" has its targets one level below, among its choices.
         named = str(key).replace("::", "#").rpartition("#")[2] == "_target_"
         yield from _code(inner, f"{place}#{key}".lstrip("#"), named or is_target)
+
+
+def _is_harmless(target: str) -> bool:
+    """Whether a name leads to a class that one of `_PACKAGES` defines: modules also hold what they import.
+
+    A name without a module is one of MONAI's, or of nobody's.
+    """
+    module, _, name = target.rpartition(".")
+    if not module:
+        from monai.bundle.config_item import ComponentLocator  # imports all of MONAI
+
+        modules = ComponentLocator().get_component_module_name(name) or []
+        return all(_is_harmless(f"{one}.{name}") for one in ([modules] if isinstance(modules, str) else modules))
+    if not any(module == package or module.startswith(f"{package}.") for package in _PACKAGES):
+        return False
+    try:
+        found = getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError):
+        return False
+    return isinstance(found, type) and found.__module__.startswith(_PACKAGES)
 
 
 def _content(path: Path) -> dict[str, Any]:

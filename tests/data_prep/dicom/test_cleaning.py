@@ -83,6 +83,20 @@ def test_every_identifying_element_is_struck_from_every_text(tag):
         assert value in ("T2", ("T2",))
 
 
+@pytest.mark.parametrize("tag", [tag for tag in parameters.TEXTS if tag != BIRTH_DATE])
+def test_long_dated_and_japanese_values_of_every_text_name_nobody(tag):
+    header = {NAME: b"Winterbottom^Jane", BIRTH_DATE: b"19500203", tag: b"A" * 52 + b" Winterbottom"}
+    assert "Winter" not in str(parameters.collect(Elements(header)))
+    header[tag] = b"scan 20240312 2024-03-12"
+    assert dict(parameters.collect(Elements(header))) in (
+        {parameters.TEXTS[tag]: "scan"},
+        {parameters.TEXTS[tag]: ("scan",)},
+    )
+    name = "\N{CJK UNIFIED IDEOGRAPH-5C71}\N{CJK UNIFIED IDEOGRAPH-7530}"
+    header = {CHARACTER_SET: b"\\ISO 2022 IR 87", NAME: name.encode("iso2022_jp"), tag: name.encode("iso2022_jp")}
+    assert not dict(parameters.collect(Elements(header)))
+
+
 @pytest.mark.parametrize(
     ("values", "text"),
     [

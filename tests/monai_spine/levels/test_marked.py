@@ -66,6 +66,19 @@ def test_markups_that_nobody_moved_are_written_again(out: Path) -> None:
     assert is_edited(out / "s1")
 
 
+@pytest.mark.parametrize("change", ["named", "removed"])
+def test_markups_with_other_names_or_fewer_points_are_edited(out: Path, change: str) -> None:
+    file = out / "s1/points.mrk.json"
+    content = json.loads(file.read_text())
+    controls = content["markups"][0]["controlPoints"]
+    if change == "named":  # levels that are one off are named anew, and no point moves
+        controls[0]["label"], controls[1]["label"] = controls[1]["label"], controls[0]["label"]
+    else:
+        controls.pop()
+    file.write_text(json.dumps(content))
+    assert is_edited(out / "s1")
+
+
 def test_the_canal_alone_places_foramina_and_recesses(tmp_path: Path) -> None:
     volume = sagittal(tmp_path / "sagittal_t2.nii.gz")
     stack = axial(tmp_path / "axial_t2.nii.gz", SPINE[-2:].mean(axis=0), slices=14)

@@ -78,3 +78,9 @@ def test_no_study_id_leads_out_of_the_folder(study_id: str) -> None:
     name = safe_name(study_id)
     assert name not in {"", ".", ".."}
     assert Path("out", name).resolve().parent == Path("out").resolve()
+
+
+@pytest.mark.parametrize("study_id", ["log.txt", "manifest.csv", "Quality.CSV", "run.json", "parts", "volumes", "NUL"])
+def test_no_study_has_the_name_of_an_output_of_all_studies(study_id: str) -> None:
+    assert safe_name(study_id) == f"{study_id}_"
+    assert safe_name(safe_name(study_id)) == f"{study_id}_"

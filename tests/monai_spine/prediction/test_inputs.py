@@ -12,11 +12,13 @@ from monai_spine.errors import InvalidOptionError, InvalidTableError, MissingInp
 from monai_spine.files import safe_name
 from monai_spine.prediction.inputs import Conversion, Converted, find_inputs, read_converted
 from monai_spine.prediction.outcomes import fingerprint
+from monai_spine.prediction.pending_study import PendingStudy
 from monai_spine.spine import SeriesType
 from tests.cohorts import SHAPE, affine_of, write_volume
 from tests.cohorts import write_cohort as write_nifti
 from tests.data_prep import dicom_factory as factory
 from tests.data_prep.tiny_phantom import write_cohort
+from tests.monai_spine.levels.test_locate import axial
 
 
 def no_dicom(source: Path, out: Path) -> Converted:
@@ -148,3 +150,15 @@ def test_what_was_done_before_is_known_by_every_byte_and_by_the_path(tmp_path: P
     assert fingerprint(record, {}) != before
     moved = shutil.copytree(tmp_path / "in", tmp_path / "moved") / path.name
     assert fingerprint(find_study("in", [moved]).record, {}) != fingerprint(record, {})
+
+
+@pytest.mark.parametrize(("series_type", "used"), [(SeriesType.AXIAL_T2, True), (SeriesType.SAGITTAL_T2, False)])
+def test_a_volume_of_another_plane_than_its_series_type_is_not_used(
+    tmp_path: Path, series_type: SeriesType, used: bool
+) -> None:
+    volume = axial(tmp_path / "a.nii.gz", np.zeros(3))
+    record = {"study_id": "1", **{one.value: [] for one in SeriesType}, series_type.value: [str(volume)]}
+    checked = PendingStudy(record).checked(lambda file: None)
+    assert bool(checked.record[series_type.value]) is used
+    if not used:
+        assert "expected sagittal slices for Sagittal T2" in checked.bad["a.nii.gz"]
