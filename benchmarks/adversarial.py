@@ -86,9 +86,9 @@ def phantoms(folder: Path, studies: int) -> Path:
     return volumes
 
 
-def kills(folder: Path, count: int) -> None:
+def kills(folder: Path, count: int) -> int:
     """Kill predict and locate at random moments, start them again until they end, and compare the outputs."""
-    data, draw, equal, killed, traces = phantoms(folder, 3), random.Random(0), 0, 0, 0
+    data, draw, equal, runs, killed, traces = phantoms(folder, 3), random.Random(0), 0, 0, 0, 0
     for command, words in (
         ("predict", ["-i", data / "datalist.json", "--quiet"]),
         ("locate", [data / "datalist.json", "--quiet"]),
@@ -113,14 +113,14 @@ def kills(folder: Path, count: int) -> None:
                     os.waitpid(process, 0)
                 break
             traces += "Traceback" in log.read_text()
-            equal += snapshot(broken) == expected
-            print(f"  {command}: {done} kills, output {'equal' if snapshot(broken) == expected else 'DIFFERENT'}")
-            if snapshot(broken) != expected:
-                raise SystemExit(f"see {broken} and {whole}")
-    print(f"kills survived: {killed}, outputs equal: {equal} of {equal}, tracebacks: {traces}")
+            same = snapshot(broken) == expected
+            runs, equal = runs + 1, equal + same
+            print(f"  {command}: {done} kills, output {'equal' if same else f'DIFFERENT from {whole}'}")
+    print(f"kills survived: {killed}, outputs equal: {equal} of {runs}, tracebacks: {traces}")
+    return runs - equal + traces
 
 
-def quick_kills(folder: Path, count: int) -> None:
+def quick_kills(folder: Path, count: int) -> int:
     """As `kills`, for predict with stand-ins for the networks: the same files are written, many times faster."""
     from monai_spine.output_lock import output_lock
     from monai_spine.prediction.run import predict
@@ -160,6 +160,7 @@ def quick_kills(folder: Path, count: int) -> None:
             print(f"  differs in {names}")
         shutil.rmtree(out)
     print(f"kills survived: {killed}, outputs equal: {equal} of {count} (predict with stand-ins for the networks)")
+    return count - equal
 
 
 def _report(command: str, inputs: int, log: Path, code: int, rows: int) -> None:
@@ -188,7 +189,7 @@ def _batch(folder: Path) -> Path:
     return batch
 
 
-def hostile_inputs(folder: Path, _: int) -> None:
+def hostile_inputs(folder: Path, _: int) -> int:
     """Hostile volumes, sidecars, names, pictures and tables, to each command that takes them."""
     batch = _batch(folder)
     studies, log = len(hostile.NIFTI) + len(hostile.FOLDERS), folder / "hostile.log"
@@ -204,9 +205,10 @@ def hostile_inputs(folder: Path, _: int) -> None:
         for row in odd:
             print(f"    odd: {row}")
     print(f"hostile inputs: {TOTAL['inputs']}, tracebacks: {TOTAL['tracebacks']}")
+    return TOTAL["tracebacks"]
 
 
-def hostile_collections(folder: Path, _: int) -> None:
+def hostile_collections(folder: Path, _: int) -> int:
     """Hostile volumes and pictures, to check, study-table and images."""
     batch, log = _batch(folder), folder / "hostile.log"
     entries = [
@@ -240,9 +242,10 @@ def hostile_collections(folder: Path, _: int) -> None:
     report = json.loads((folder / "hostile_images/report.json").read_text())
     _report("images", len(hostile.PICTURES), log, code, len(report["findings"]))
     print(f"hostile inputs: {TOTAL['inputs']}, tracebacks: {TOTAL['tracebacks']}")
+    return TOTAL["tracebacks"]
 
 
-def identities(folder: Path, _: int) -> None:
+def identities(folder: Path, _: int) -> int:
     """Patients with 45 identifying elements in five character sets, through the commands; words are searched for."""
     place, found, logs = folder / "identity", 0, []
     shutil.rmtree(place, ignore_errors=True)
@@ -270,9 +273,10 @@ def identities(folder: Path, _: int) -> None:
         found += len(identity.leaks(text))
     elements, charsets = len(identity.identity.TAGS), len(identity.CHARACTER_SETS)
     print(f"identity leaks: {found} ({elements} elements, {charsets} character sets, {len(steps)} commands)")
+    return found
 
 
-def flips(folder: Path, _: int) -> None:
+def flips(folder: Path, _: int) -> int:
     """Flip single bits in everything that has a checksum, and read it."""
     import logging
 
@@ -335,9 +339,10 @@ def flips(folder: Path, _: int) -> None:
     )
     logging.disable(logging.NOTSET)
     print(f"bit flips: {total}, believed: {bad}")
+    return bad
 
 
-def bombs(folder: Path, _: int) -> None:
+def bombs(folder: Path, _: int) -> int:
     """Code in every kind of file that is read; what it would make is looked for."""
     import yaml
 
@@ -388,9 +393,10 @@ def bombs(folder: Path, _: int) -> None:
         tried += 1
         assert (place / safe_name(name)).resolve().is_relative_to(place), name
     print(f"bombs: {tried}, executed: {int(hit.exists())}")
+    return int(hit.exists())
 
 
-def memory(folder: Path, studies: int) -> None:
+def memory(folder: Path, studies: int) -> int:
     """Grade many studies in one process; the peak after a quarter of them, and after all."""
     from monai_spine.prediction.grader import Grader
     from monai_spine.prediction.inputs import Inputs
@@ -412,9 +418,10 @@ def memory(folder: Path, studies: int) -> None:
     graded(0, studies // 4)
     graded(studies // 4, studies)
     print(f"memory: peak {peaks[0]:.0f} MB after {studies // 4} studies, {peaks[1]:.0f} MB after {studies}")
+    return int(peaks[1] > 1.1 * peaks[0])
 
 
-PARTS: dict[str, Callable[[Path, int], None]] = {
+PARTS: dict[str, Callable[[Path, int], int]] = {
     "kills": kills,
     "quick_kills": quick_kills,
     "hostile": hostile_inputs,
@@ -427,7 +434,10 @@ PARTS: dict[str, Callable[[Path, int], None]] = {
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the parts, each in a fork of its own, so that none inherits the memory of another."""
+    """Run the parts, each in a fork of its own, so that none inherits the memory of another.
+
+    Each part returns how often something happened that must not happen; the exit code is 1 if anything did.
+    """
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--part", action="append", choices=list(PARTS))
     parser.add_argument("--kills", type=int, default=40)
@@ -444,8 +454,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if child == 0:
             code = 1
             try:
-                PARTS[name](folder, options.kills if "kills" in name else options.studies)
-                code = 0
+                code = int(bool(PARTS[name](folder, options.kills if "kills" in name else options.studies)))
             except BaseException:
                 import traceback
 
@@ -455,7 +464,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 os._exit(code)
         failed += [name] if os.waitpid(child, 0)[1] else []
     if failed:
-        raise SystemExit(f"these parts did not end: {', '.join(failed)}")
+        raise SystemExit(f"these parts found a fault, or did not end: {', '.join(failed)}")
 
 
 if __name__ == "__main__":

@@ -5,9 +5,12 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from monai_spine.errors import SpineError
+
+if TYPE_CHECKING:
+    from distributed import Client
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -76,16 +79,29 @@ def _quiet_client() -> Iterator[None]:
             logger.setLevel(level)
 
 
-def _on_cluster(function: Callable[[Item], Result], items: Sequence[Item], address: str) -> Iterator[Result]:
+def connect(address: str) -> Client:
+    """A client of a Dask scheduler, to be closed by a ``with`` block.
+
+    Raises
+    ------
+    SpineError
+        If Dask is not installed or no scheduler answers.
+    """
     try:
-        from distributed import CancelledError, Client, KilledWorker, as_completed
-        from distributed.comm import CommClosedError
+        from distributed import Client
     except ImportError as error:
         raise SpineError("--cluster needs Dask; install it with: pip install 'monai-spine[cluster]'") from error
     try:
-        client = Client(address, timeout="10s", set_as_default=False)
+        return Client(address, timeout="10s", set_as_default=False)
     except (OSError, TimeoutError, ValueError) as error:
         raise SpineError(f"no Dask scheduler answers at {address}; start one with: dask scheduler") from error
+
+
+def _on_cluster(function: Callable[[Item], Result], items: Sequence[Item], address: str) -> Iterator[Result]:
+    client = connect(address)
+    from distributed import CancelledError, KilledWorker, as_completed
+    from distributed.comm import CommClosedError
+
     done = 0
     with _quiet_client(), client:
         try:

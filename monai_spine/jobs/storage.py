@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 from monai_spine.errors import InvalidOptionError, MissingInputError
 from monai_spine.files import PARTIAL, whole_file
@@ -104,12 +105,12 @@ def _remote_files(url: str) -> Iterator[tuple[str, int]]:
         yield name, about["size"]
 
 
-def _remote_copier(url: str):  # type: ignore[no-untyped-def] # fsspec has no types
+def _remote_copier(url: str) -> Callable[[str, Path], Any]:
     system, root = _file_system(url)
     return lambda name, to: system.get_file(f"{root}/{name}", str(to))
 
 
-def _file_system(url: str):  # type: ignore[no-untyped-def]
+def _file_system(url: str) -> Any:  # fsspec has no types
     import fsspec  # imported here: most platforms mount their buckets
 
     try:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from monai_spine import __version__
-from monai_spine.errors import InvalidOptionError, SpineError, listed
+from monai_spine.errors import InvalidOptionError, listed
 from monai_spine.prediction.models import Models
 from monai_spine.prediction.outcomes import Outcome
 from monai_spine.prediction.pending_study import PendingStudy
@@ -69,15 +69,9 @@ def check_cluster(address: str, beacon: Path) -> None:
     SpineError
         If Dask is not installed or no scheduler answers.
     """
-    try:
-        from distributed import Client
-    except ImportError as error:
-        raise SpineError("--cluster needs Dask; install it with: pip install 'monai-spine[cluster]'") from error
-    try:
-        client = Client(address, timeout="10s", set_as_default=False)
-    except (OSError, TimeoutError, ValueError) as error:
-        raise SpineError(f"no Dask scheduler answers at {address}; start one with: dask scheduler") from error
-    with client:
+    from data_prep.workers import connect
+
+    with connect(address) as client:
         answers = client.run(_about, str(beacon), on_error="return")
     if not answers:
         raise InvalidOptionError(

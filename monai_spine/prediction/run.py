@@ -183,8 +183,6 @@ def predict(
     elsewhere
         Other processes that grade; None for this one.
     """
-    if part is None:  # other parts may be writing
-        remove_partial(out)
     settings = {
         "levels": models.digest,
         "graders": [grader.digest for grader in models.graders],
@@ -195,6 +193,9 @@ def predict(
         inputs = replace(inputs, studies=tuple(one for one in inputs.studies if part.holds(one.study_id)))
         tables = part.folder(out)
         (tables / PART).unlink(missing_ok=True)
+    # Of this run alone: other parts may be writing.
+    for folder in [out] if part is None else [tables, *(out / safe_name(one.study_id) for one in inputs.studies)]:
+        remove_partial(folder)
     summary = Summary(tables, refused_files=inputs.refused_files)
     progress = Progress(tables, len(inputs.studies))
     progress.start(models.provenance)

@@ -5,6 +5,7 @@ Persons are bent, worn and stretched. Negatives are images without a lumbar spin
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, TypeVar
@@ -100,7 +101,7 @@ def _bent(curve: SpineCurve, rng: np.random.Generator) -> SpineCurve:
     return SpineCurve.from_tilt(curve.origin, tilt / max(1.0, steepest / 1.4), side, twist)
 
 
-class RandomisedDataset:
+class RandomisedDataset(ABC):
     """A dataset whose items are made when they are asked for; item ``n`` of a seed and epoch is always the same.
 
     ``length`` is how many items an epoch has.
@@ -129,8 +130,9 @@ class RandomisedDataset:
             raise IndexError(f"expected an index from 0 to {self.length - 1}, but given {index}")
         return self._item(np.random.default_rng([self.seed, self.epoch, index]))
 
+    @abstractmethod
     def _item(self, rng: np.random.Generator) -> dict[str, Any]:
-        raise NotImplementedError
+        """A new item, drawn with these random numbers."""
 
 
 def drawn(shares: Mapping[T, float], rng: np.random.Generator) -> T:
