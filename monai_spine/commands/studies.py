@@ -71,13 +71,15 @@ def locate(  # noqa: PLR0917 - options
 
 def predict(  # noqa: PLR0917 - options
     out: Annotated[
-        Path | None, typer.Option("-o", "--out", help="Folder for the tables, and for a folder of each study.")
+        Path | None, typer.Option("-o", "--out", help="Folder or URL for the tables, and for a folder of each study.")
     ] = None,
     more: Annotated[list[Path] | None, typer.Argument(metavar="IN…", help="Further inputs, like those of -i.")] = None,
     inputs: Annotated[
         list[Path] | None,
         typer.Option(
-            "-i", "--input", help="DICOM (folder, file, zip), a folder of NIfTI studies, NIfTI files, or a datalist."
+            "-i",
+            "--input",
+            help="DICOM (folder, file, zip), a folder of NIfTI studies, NIfTI files, or a datalist; or their URLs.",
         ),
     ] = None,
     model: Annotated[
@@ -154,46 +156,58 @@ def predict(  # noqa: PLR0917 - options
       monai-spine predict -i dicom/ -o graded --points graded/1000/points.mrk.json
       monai-spine predict -i study.zip -o graded --model bundles/lumbar_25d_grader --weights cv/models
       monai-spine predict -i nifti/ -o graded --part 3/16
+      monai-spine predict -i s3://bucket/nifti -o s3://bucket/graded --part auto
       monai-spine predict --merge graded
     """
     if merge:
         from monai_spine.prediction.merged_parts import merge_parts
+        from monai_spine.prediction.staging import as_urls, staged
 
-        merged = merge_parts(_folder_to_merge(out, [*(inputs or []), *(more or [])]))
-        typer.echo(merged.line())
+        with staged([], _folder_to_merge(out, [*(inputs or []), *(more or [])]), merging=True) as staging:
+            merged = merge_parts(staging.out)
+            staging.store()
+            typer.echo(as_urls(merged.line(), staging.places))
         raise typer.Exit(merged.exit_code)
     if out is None:
         raise InvalidOptionError("name the output folder with -o")
+    from monai_spine.data.object_store import url_of
     from monai_spine.dicom_out.outputs import study_outputs
     from monai_spine.prediction.part import parse_part
     from monai_spine.prediction.run import run_predict
+    from monai_spine.prediction.staging import as_urls, staged
 
-    summary = run_predict(
-        [*(inputs or []), *(more or [])],
-        out,
-        models={
-            "bundles": model or [],
-            "weights": weights or [],
-            "level_bundle": level_model,
-            "recess_bundle": recess_model,
-            "refine": refine,
-            "flipped": tta,
-            "device": device,
-            "verify": verify,
-        },
-        given_points=given_points,
-        points=points,
-        name_by=name_by.value,
-        prior_from=prior_from,
-        force=force,
-        workers=workers,
-        cluster=cluster,
-        part=parse_part(part, os.environ) if part else None,
-        quiet=quiet,
-        report=lambda line: typer.echo(line, err=True),
-        outputs=study_outputs(report=report, pdf=pdf, dicom_out=dicom_out),
-    )
-    typer.echo(summary.line())
+    paths = [*(inputs or []), *(more or [])]
+    own = parse_part(part, os.environ) if part else None
+    if cluster and any(map(url_of, [*paths, out])):
+        raise InvalidOptionError("--cluster needs folders that all workers see; with URLs, use --part on each machine")
+    with staged(paths, out, own) as staging:
+        summary = run_predict(
+            staging.paths,
+            staging.out,
+            models={
+                "bundles": model or [],
+                "weights": weights or [],
+                "level_bundle": level_model,
+                "recess_bundle": recess_model,
+                "refine": refine,
+                "flipped": tta,
+                "device": device,
+                "verify": verify,
+            },
+            given_points=given_points,
+            points=points,
+            name_by=name_by.value,
+            prior_from=prior_from,
+            force=force,
+            workers=workers,
+            cluster=cluster,
+            part=own,
+            quiet=quiet,
+            report=lambda line: typer.echo(line, err=True),
+            outputs=study_outputs(report=report, pdf=pdf, dicom_out=dicom_out),
+            staging=staging,
+        )
+    typer.echo(as_urls(summary.line(), staging.places))
     raise typer.Exit(summary.exit_code)
 
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
+from monai_spine.data.object_store import THREADS, ObjectStore
 from monai_spine.errors import InvalidOptionError, MissingInputError
 from monai_spine.files import PARTIAL, whole_file
 
@@ -16,8 +16,6 @@ GCS_ROOT = "SPINE_GCS_ROOT"
 GCS = "/gcs"
 """Where Vertex AI mounts buckets."""
 _GS = "gs://"
-_COPYING_THREADS = 16
-"""A mounted bucket answers in some 50 ms, so that one file after the other would take minutes for thousands."""
 
 
 def mounted(url: str, root: str = GCS) -> str:
@@ -59,8 +57,8 @@ def copy_to_disk(source: str, target: Path) -> Path:
     MissingInputError
         If there is no such folder, or it is empty.
     """
-    remote = "://" in source
-    files = dict(_remote_files(source) if remote else _local_files(Path(source)))
+    store = ObjectStore(source.rstrip("/")) if "://" in source else None
+    files = store.files() if store else dict(_local_files(Path(source)))
     if not files:
         raise MissingInputError(f"expected a data set in {source}, but found no files; look at --data and at its mount")
     missing = [name for name, size in files.items() if not _has(target / name, size)]
@@ -71,13 +69,15 @@ def copy_to_disk(source: str, target: Path) -> Path:
             f"{source} needs {needed / 1e9:.1f} GB on the disk of {target}, which has {free / 1e9:.1f} GB left; "
             "ask for more with --disk-gb"
         )
-    fetch = _remote_copier(source) if remote else lambda name, to: shutil.copyfile(Path(source) / name, to)
+    if store:
+        store.fetch(missing, target)
+        return target
 
     def copy(name: str) -> None:
         with whole_file(target / name) as partial:
-            fetch(name, partial)
+            shutil.copyfile(Path(source) / name, partial)
 
-    with ThreadPoolExecutor(_COPYING_THREADS) as pool:
+    with ThreadPoolExecutor(THREADS) as pool:
         list(pool.map(copy, missing))
     return target
 
@@ -94,26 +94,3 @@ def _local_files(folder: Path) -> Iterator[tuple[str, int]]:
     for path in folder.rglob("*"):
         if path.is_file() and not path.name.endswith(PARTIAL):
             yield path.relative_to(folder).as_posix(), path.stat().st_size
-
-
-def _remote_files(url: str) -> Iterator[tuple[str, int]]:
-    system, root = _file_system(url)
-    for path, about in system.find(root, detail=True).items():
-        name = path.removeprefix(root).lstrip("/")
-        if ".." in name.split("/"):
-            raise InvalidOptionError(f"{url} has a file {name!r} that leads out of the folder; rename it")
-        yield name, about["size"]
-
-
-def _remote_copier(url: str) -> Callable[[str, Path], Any]:
-    system, root = _file_system(url)
-    return lambda name, to: system.get_file(f"{root}/{name}", str(to))
-
-
-def _file_system(url: str) -> Any:  # fsspec has no types
-    import fsspec  # imported here: most platforms mount their buckets
-
-    try:
-        return fsspec.core.url_to_fs(url.rstrip("/"))
-    except (ImportError, ValueError) as err:
-        raise InvalidOptionError(f"{url} cannot be read: {err}") from err

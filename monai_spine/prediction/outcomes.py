@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -110,14 +110,17 @@ def read_outcome(folder: Path, fingerprint: str) -> Outcome | None:
     return outcome if complete and all((folder / name).is_file() for name in files) else None
 
 
-def fingerprint(record: Record, settings: Mapping[str, object]) -> str:
-    """A digest of a study's volumes (paths and all bytes), its points and the settings of the run."""
+def fingerprint(record: Record, settings: Mapping[str, object], named: Callable[[str], str] = lambda text: text) -> str:
+    """A digest of a study's volumes (paths and all bytes), its points and the settings of the run.
+
+    ``named`` gives a path as the user knows it, where a copy is read.
+    """
     about = {
         "version": __version__,
         "settings": dict(settings),
         "study": record["study_id"],
         # Size and time do not show every change of a volume. A checksum of 30 MB takes about 10 ms.
-        "volumes": [[str(Path(file).resolve()), _checksum(file)] for file in volumes(record)],
+        "volumes": [[named(str(Path(file).resolve())), _checksum(file)] for file in volumes(record)],
         "points": {name: list(point) for name, point in record["points"].items()},
     }
     return hashlib.sha256(json.dumps(about, sort_keys=True, default=str).encode()).hexdigest()

@@ -26,6 +26,7 @@ from monai_spine.prediction.outcomes import Outcome, write_tables
 from monai_spine.prediction.part import Part
 from monai_spine.prediction.points_file import MarkedPoints, read_points_file
 from monai_spine.prediction.progress import Progress
+from monai_spine.prediction.staging import Staging
 from monai_spine.prediction.study_output import StudyOutput
 from monai_spine.prediction.study_task import ModelsOnDemand, StudyTask
 from monai_spine.scoring.competition import Floats, level_prior
@@ -89,6 +90,7 @@ def run_predict(
     outputs: Sequence[StudyOutput] = (),
     part: Part | None = None,
     cluster: str | None = None,
+    staging: Staging | None = None,
 ) -> Summary:
     """The command ``monai-spine predict``. Options and models are checked before anything is converted or graded.
 
@@ -110,6 +112,8 @@ def run_predict(
         Grade only this part of the studies, with tables in a folder of its own; None for all.
     cluster
         The address of a Dask scheduler whose workers grade; None for processes of this machine.
+    staging
+        What of the paths stands for object stores; see `staged`.
 
     Raises
     ------
@@ -143,6 +147,7 @@ def run_predict(
             outputs=outputs,
             part=part,
             elsewhere=elsewhere,
+            staging=staging,
         )
 
 
@@ -159,6 +164,7 @@ def predict(
     outputs: Sequence[StudyOutput] = (),
     part: Part | None = None,
     elsewhere: Elsewhere | None = None,
+    staging: Staging | None = None,
 ) -> Summary:
     """Grade studies, and write to ``out`` a folder for each study and the tables of all (`outcomes.write_tables`).
 
@@ -182,6 +188,8 @@ def predict(
         Only these studies are graded, and their tables go to ``out/parts``; None for all studies.
     elsewhere
         Other processes that grade; None for this one.
+    staging
+        Gets each finished study, and the tables, where the output stands for an object store.
     """
     settings = {
         "levels": models.digest,
@@ -207,12 +215,15 @@ def predict(
         given_points=given_points,
         marked=marked or {},
         force=force,
+        places=staging.places if staging else (),
     )
     results = elsewhere.run(task, inputs.studies) if elsewhere else map(task, inputs.studies)
     for outcome, kept in track(results, "grade", len(inputs.studies), quiet):
         summary.kept += kept
         summary.outcomes.append(outcome)
         progress.study(outcome, kept=kept)
+        if staging and not kept:
+            staging.store(safe_name(outcome.study_id))
         if progress.tables_due():
             begin = time.perf_counter()
             _write_tables(inputs, out, summary, models, fill)
@@ -226,7 +237,10 @@ def predict(
     else:
         about = {"version": __version__, **settings, "prior": None if fill is None else fill.tolist()}
         own = len(inputs.studies)
+        everything += staging.left_there if staging else 0
         write_part(part, out, settings=about, inputs=everything, studies=own, provenance=models.provenance)
+    if staging:
+        staging.store()
     return summary
 
 

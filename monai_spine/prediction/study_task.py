@@ -17,6 +17,7 @@ from monai_spine.prediction.models import Models, open_models
 from monai_spine.prediction.outcomes import NAME, Outcome, fingerprint, read_outcome
 from monai_spine.prediction.pending_study import PendingStudy
 from monai_spine.prediction.points_file import MarkedPoints
+from monai_spine.prediction.staging import as_urls
 from monai_spine.prediction.study_cost import measured
 from monai_spine.prediction.study_grading import grade_study
 from monai_spine.prediction.study_output import StudyOutput
@@ -73,6 +74,8 @@ class StudyTask:
         See `predict`.
     grade
         Grades a study and writes its files, without the outcome.
+    places
+        Folders that hold copies, with the URLs that they stand for; see `as_urls`.
     beacon
         A file in the output folder that only this run made: a worker that does not see it sees another disk. None for
         this process.
@@ -86,6 +89,7 @@ class StudyTask:
     marked: MarkedPoints = field(default_factory=dict)
     force: bool = False
     grade: Callable[..., Outcome] = grade_study
+    places: tuple[tuple[str, str], ...] = ()
     beacon: Path | None = None
 
     def __call__(self, study: PendingStudy) -> tuple[Outcome, bool]:
@@ -106,7 +110,7 @@ class StudyTask:
                 "left_out": study.left_out,
                 "marked": [(*key, *world) for key, world in own.items()],
             }
-            mark = fingerprint(study.record, {**self.settings, **about})
+            mark = fingerprint(study.record, {**self.settings, **about}, lambda text: as_urls(text, self.places))
             outcome = None if self.force else _kept(read_outcome(folder, mark), folder, self.outputs)
             return (outcome, True) if outcome is not None else (self._graded(study, folder, mark), False)
 
