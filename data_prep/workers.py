@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, TypeVar
 
@@ -17,7 +17,11 @@ Result = TypeVar("Result")
 
 
 def run(
-    function: Callable[[Item], Result], items: Iterable[Item], workers: int = 1, cluster: str | None = None
+    function: Callable[[Item], Result],
+    items: Iterable[Item],
+    workers: int = 1,
+    cluster: str | None = None,
+    resources: Mapping[str, float] | None = None,
 ) -> Iterator[Result]:
     """Yield the function's results as they come, in any order.
 
@@ -29,6 +33,8 @@ def run(
         Processes on this machine; 1 runs everything in this one.
     cluster
         Address of a Dask scheduler, instead of local processes.
+    resources
+        What a worker of the cluster needs for each item, of that with which it was started, such as one ``GPU``.
 
     Raises
     ------
@@ -37,7 +43,7 @@ def run(
         killed.
     """
     if cluster is not None:
-        yield from _on_cluster(function, list(items), cluster)
+        yield from _on_cluster(function, list(items), cluster, resources)
     elif workers == 1:
         yield from map(function, items)
     else:
@@ -97,7 +103,9 @@ def connect(address: str) -> Client:
         raise SpineError(f"no Dask scheduler answers at {address}; start one with: dask scheduler") from error
 
 
-def _on_cluster(function: Callable[[Item], Result], items: Sequence[Item], address: str) -> Iterator[Result]:
+def _on_cluster(
+    function: Callable[[Item], Result], items: Sequence[Item], address: str, resources: Mapping[str, float] | None
+) -> Iterator[Result]:
     client = connect(address)
     from distributed import CancelledError, KilledWorker, as_completed
     from distributed.comm import CommClosedError
@@ -105,7 +113,7 @@ def _on_cluster(function: Callable[[Item], Result], items: Sequence[Item], addre
     done = 0
     with _quiet_client(), client:
         try:
-            futures = client.map(function, list(items), pure=False, retries=3)
+            futures = client.map(function, list(items), pure=False, retries=3, resources=resources)
             for future in as_completed(futures, loop=client.loop):
                 result = future.result()
                 done += 1

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,9 @@ from monai_spine.prediction.models import Models
 from monai_spine.prediction.outcomes import Outcome
 from monai_spine.prediction.pending_study import PendingStudy
 from monai_spine.prediction.study_task import StudyTask
+
+CPU, GPU = "CPU", "GPU"
+"""Tags of Dask workers, their resources: ``dask worker ADDRESS --resources "GPU=1"``."""
 
 
 @dataclass(frozen=True)
@@ -28,11 +31,14 @@ class Elsewhere:
         Processes of this machine; -1 for one for each core.
     cluster
         The address of a Dask scheduler; None for processes of this machine.
+    device
+        The device that was asked for. Where workers have tags, it chooses among them; see `worker_tag`.
     """
 
     models: Callable[[], Models]
     workers: int = 1
     cluster: str | None = None
+    device: str | None = None
 
     def run(self, task: StudyTask, studies: Sequence[PendingStudy]) -> Iterator[tuple[Outcome, bool]]:
         """The outcomes as they come, in any order, each with whether an earlier run made it.
@@ -52,20 +58,23 @@ class Elsewhere:
         out.mkdir(parents=True, exist_ok=True)
         beacon.touch()
         try:
-            if self.cluster is not None:
-                check_cluster(self.cluster, beacon)
-            yield from run(task, here, self.workers, self.cluster)
+            tag = None if self.cluster is None else check_cluster(self.cluster, beacon, self.device)
+            yield from run(task, here, self.workers, self.cluster, {tag: 1} if tag else None)
         finally:
             beacon.unlink(missing_ok=True)
 
 
-def check_cluster(address: str, beacon: Path) -> None:
+def check_cluster(address: str, beacon: Path, device: str | None = None) -> str | None:
     """Ask every worker for its version of this package, and whether it sees a file.
+
+    Returns
+    -------
+        The tag that workers need for the device; None for any worker. See `worker_tag`.
 
     Raises
     ------
     InvalidOptionError
-        If there is no worker, or one of them differs.
+        If there is no worker, one of them differs, or none has the tag.
     SpineError
         If Dask is not installed or no scheduler answers.
     """
@@ -73,6 +82,7 @@ def check_cluster(address: str, beacon: Path) -> None:
 
     with connect(address) as client:
         answers = client.run(_about, str(beacon), on_error="return")
+        resources = [about["resources"] for about in client.scheduler_info(n_workers=-1)["workers"].values()]
     if not answers:
         raise InvalidOptionError(
             f"the Dask scheduler at {address} has no workers; start some with: dask worker {address}"
@@ -90,6 +100,32 @@ def check_cluster(address: str, beacon: Path) -> None:
         raise InvalidOptionError(
             f"expected {beacon.parent} on every worker, but {listed(blind)} cannot see it; mount the same folders there"
         )
+    return worker_tag(resources, device)
+
+
+def worker_tag(resources: Sequence[Mapping[str, float]], device: str | None) -> str | None:
+    """The tag of the workers that have a device: ``GPU`` for CUDA, ``CPU`` for the processor; None for any worker.
+
+    Parameters
+    ----------
+    resources
+        Those with which each worker was started. If no worker has one of the two tags, tags do not count.
+
+    Raises
+    ------
+    InvalidOptionError
+        If workers have tags, but none has that of the device.
+    """
+    tags = {tag for one in resources for tag in (CPU, GPU) if one.get(tag)}
+    if device is None or not tags:
+        return None
+    tag = GPU if device.startswith("cuda") else CPU
+    if tag not in tags:
+        raise InvalidOptionError(
+            f"--device {device} needs workers with the tag {tag}, but the cluster has {listed(sorted(tags))} only; "
+            f'start some with: dask worker ADDRESS --resources "{tag}=1"'
+        )
+    return tag
 
 
 def _about(beacon: str) -> tuple[str, bool]:

@@ -125,7 +125,7 @@ def run_predict(
         check_no_dicom(paths)
     fill = level_prior(read_labels(prior_from).grades) if prior_from else None
     opened = open_models(**models)
-    elsewhere = Elsewhere(ModelsOnDemand.of(models), workers, cluster) if cluster or workers != 1 else None
+    elsewhere = _elsewhere(models, workers, cluster)
     own = out if part is None else part.folder(out)  # other parts write their studies at the same time
     with removed_if_refused(own), output_lock(own):
         # The models are open by now: a wrong path must not show after an hour of conversion.
@@ -252,6 +252,12 @@ def _write_tables(inputs: Inputs, out: Path, summary: Summary, models: Models, f
     graded = {one.study_id for one in summary.outcomes if not one.refused}
     write_findings_table(out, [study for study in inputs.studies if study.study_id in graded], tables)
     write_tables(tables, summary.outcomes, provenance=models.provenance, trained_on=models.trained_on_cell, fill=fill)
+
+
+def _elsewhere(models: Mapping[str, Any], workers: int, cluster: str | None) -> Elsewhere | None:
+    if cluster is None and workers == 1:
+        return None
+    return Elsewhere(ModelsOnDemand.of(models), workers, cluster, models.get("device"))
 
 
 def _check_paths(paths: Sequence[Path], out: Path) -> None:

@@ -8,7 +8,7 @@ from distributed import LocalCluster
 
 from monai_spine.errors import InvalidOptionError, SpineError
 from monai_spine.prediction import elsewhere
-from monai_spine.prediction.elsewhere import Elsewhere, check_cluster
+from monai_spine.prediction.elsewhere import Elsewhere, check_cluster, worker_tag
 from monai_spine.prediction.outcomes import read_outcome
 from monai_spine.prediction.study_task import StudyTask
 from tests.monai_spine.prediction.distant import grade, no_models, pending
@@ -78,6 +78,32 @@ def one_worker() -> str:
     options = {"n_workers": 1, "threads_per_worker": 1, "processes": False, "dashboard_address": None}
     with LocalCluster(**options) as cluster:
         yield cluster.scheduler_address
+
+
+@pytest.mark.slow
+def test_studies_go_to_workers_with_the_tag_of_the_device(tmp_path: Path) -> None:
+    options = {"threads_per_worker": 1, "processes": False, "dashboard_address": None, "silence_logs": 50}
+    with LocalCluster(n_workers=1, resources={"CPU": 1}, **options) as cluster:
+        (tmp_path / "beacon").touch()
+        assert check_cluster(cluster.scheduler_address, tmp_path / "beacon", "cpu") == "CPU"
+        with pytest.raises(InvalidOptionError, match="needs workers with the tag GPU, but the cluster has CPU only"):
+            check_cluster(cluster.scheduler_address, tmp_path / "beacon", "cuda:0")
+        place = Elsewhere(no_models, cluster=cluster.scheduler_address, device="cpu")
+        assert set(results(tmp_path / "out", place)) == set(STUDIES)
+
+
+@pytest.mark.parametrize(
+    ("resources", "device", "tag"),
+    [
+        ([{}, {}], "cuda", None),
+        ([{"GPU": 1}, {"CPU": 4}], None, None),
+        ([{"GPU": 1}, {"CPU": 4}], "cuda:1", "GPU"),
+        ([{"GPU": 1}, {"CPU": 4}], "cpu", "CPU"),
+        ([{"MEMORY": 1}], "cpu", None),
+    ],
+)
+def test_tags_count_where_workers_have_them(resources: list[dict], device: str | None, tag: str | None) -> None:
+    assert worker_tag(resources, device) == tag
 
 
 def test_a_worker_that_does_not_see_the_folder_is_named_before_the_first_study(one_worker: str, tmp_path: Path) -> None:
