@@ -5,7 +5,7 @@
 ``REAL`` and ``PHANTOM`` are folders as `real_data.py` describes them, or datalists with canal points. For each view it
 prints, and writes to ``OUT/domain_gap.md``:
 
-- the Fréchet distance of the grader's features (Dowson and Landau 1982), after the features' first 16 principal
+- the Fréchet distance of the grader's features (Dowson and Landau 1982), on the features' first 16 principal
   components of the phantoms, of real to phantom and of two halves of the phantoms to each other;
 - the rank correlation of the canal score with the crop's brightness, within levels;
 - the share of attention on the slices that are within 8 mm of the foramen's middle slices, for foraminal findings;
@@ -105,7 +105,7 @@ def frechet(first: Array, second: Array) -> float:
 def distances(real: Array, phantom: Array) -> tuple[float, float]:
     """Fréchet distances of real to phantom, and of two halves of the phantoms."""
     parts = min(COMPONENTS, len(real) - 1, len(phantom) // 2 - 1)
-    basis = PCA(parts, whiten=True).fit(phantom)
+    basis = PCA(parts).fit(phantom)
     real, phantom = basis.transform(real), basis.transform(phantom)
     return frechet(real, phantom), frechet(phantom[::2], phantom[1::2])
 

@@ -113,7 +113,9 @@ def _on_cluster(
     done = 0
     with _quiet_client(), client:
         try:
-            futures = client.map(function, list(items), pure=False, retries=3, resources=resources)
+            futures = client.map(
+                function, list(items), pure=False, retries=3, resources=dict(resources) if resources else None
+            )
             for future in as_completed(futures, loop=client.loop):
                 result = future.result()
                 done += 1
