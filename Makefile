@@ -1,6 +1,7 @@
 # make demo   phantom studies as DICOM, converted, trained on, graded: the whole chain in a few minutes
 # make test   what CI runs: lint and all tests, about 10 minutes on two idle cores
 # make quick  the tests that train nothing, about 2 minutes
+# make coverage  all tests, and which lines they run: at least 90 %; half as long again
 # make lint   format, types, import directions, and the documentation's links
 # make mutants  how many small faults in the core modules the tests notice; by hand, half an hour
 # make adversarial  kills, hostile inputs, flipped bits: the long run, by hand, half an hour
@@ -14,13 +15,16 @@ BIN := .venv/bin
 # One thread a process, and tests/bundles first: a long file that starts last would run alone.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
-.PHONY: demo test validators quick mutants adversarial audit lint docs tutorial format clean
+.PHONY: demo test coverage validators quick mutants adversarial audit lint docs tutorial format clean
 
 demo: .venv/.installed
 	$(BIN)/monai-spine demo $(DEMO)
 
 test: lint validators
-	$(PYTEST) --durations=20 --cov --cov-report=term --cov-fail-under=90
+	$(PYTEST) --durations=20
+
+coverage: .venv/.installed
+	$(PYTEST) --cov --cov-report=term --cov-fail-under=90
 
 # Programs of others that judge our DICOM objects; tests that need them skip where they cannot be installed.
 validators:
