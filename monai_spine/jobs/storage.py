@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
+import json
 import shutil
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from monai_spine.errors import InvalidOptionError, MissingInputError
-from monai_spine.files import PARTIAL, whole_file
+from monai_spine.files import PARTIAL, file_state, whole_file
 
 GCS_ROOT = "SPINE_GCS_ROOT"
 """The environment variable that names another folder than `GCS` where buckets are mounted."""
 GCS = "/gcs"
 """Where Vertex AI mounts buckets."""
 _GS = "gs://"
+_VERSIONS = ".copied"
+"""The end of the name of the list of copied versions."""
 _COPYING_THREADS = 16
 """A mounted bucket answers in some 50 ms, so that one file after the other would take minutes for thousands."""
 
@@ -47,7 +53,8 @@ def require_url(url: str, scheme: str, option: str, platform: str) -> str:
 def copy_to_disk(source: str, target: Path) -> Path:
     """Copy a folder to a machine's own disk, and return the copy.
 
-    Files that are there with their size are not copied again, so that a restarted machine goes on.
+    Files that are there with their size are not copied again, so that a restarted machine goes on, unless the source
+    has changed since. A list beside the copy says which version of each file was copied.
 
     Parameters
     ----------
@@ -63,9 +70,13 @@ def copy_to_disk(source: str, target: Path) -> Path:
     files = dict(_remote_files(source) if remote else _local_files(Path(source)))
     if not files:
         raise MissingInputError(f"expected a data set in {source}, but found no files; look at --data and at its mount")
-    missing = [name for name, size in files.items() if not _has(target / name, size)]
+    versions = target.with_name(f".{target.name}{_VERSIONS}")
+    copied = _read_versions(versions)
+    missing = [
+        name for name, file in files.items() if not _has(target / name, file.size) or copied.get(name) != file.version
+    ]
     free = shutil.disk_usage(_existing(target)).free
-    needed = sum(files[name] for name in missing)
+    needed = sum(files[name].size for name in missing)
     if needed > free:
         raise InvalidOptionError(
             f"{source} needs {needed / 1e9:.1f} GB on the disk of {target}, which has {free / 1e9:.1f} GB left; "
@@ -73,13 +84,34 @@ def copy_to_disk(source: str, target: Path) -> Path:
         )
     fetch = _remote_copier(source) if remote else lambda name, to: shutil.copyfile(Path(source) / name, to)
 
-    def copy(name: str) -> None:
+    def copy(name: str) -> str:
         with whole_file(target / name) as partial:
             fetch(name, partial)
+        return name
 
-    with ThreadPoolExecutor(_COPYING_THREADS) as pool:
-        list(pool.map(copy, missing))
+    target.mkdir(parents=True, exist_ok=True)
+    # One line after each file, so that a killed copy goes on with the next file.
+    with ThreadPoolExecutor(_COPYING_THREADS) as pool, versions.open("a", encoding="utf-8") as lines:
+        for name in pool.map(copy, missing):
+            lines.write(json.dumps([name, files[name].version]) + "\n")
+            lines.flush()
     return target
+
+
+@dataclass(frozen=True)
+class _File:
+    size: int
+    version: str
+    """Differs if the file has been written again: its state on a disk, or what an object store says of it."""
+
+
+def _read_versions(path: Path) -> dict[str, str]:
+    versions = {}
+    for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else ():
+        with contextlib.suppress(ValueError):  # a machine that was switched off may have left half a line
+            name, version = json.loads(line)
+            versions[name] = version
+    return versions
 
 
 def _has(path: Path, size: int) -> bool:
@@ -90,19 +122,24 @@ def _existing(path: Path) -> Path:
     return path if path.exists() else _existing(path.parent)
 
 
-def _local_files(folder: Path) -> Iterator[tuple[str, int]]:
+def _local_files(folder: Path) -> Iterator[tuple[str, _File]]:
     for path in folder.rglob("*"):
         if path.is_file() and not path.name.endswith(PARTIAL):
-            yield path.relative_to(folder).as_posix(), path.stat().st_size
+            state = file_state(path)
+            yield (
+                path.relative_to(folder).as_posix(),
+                _File(state[0], str(state[:3])),
+            )  # mounts number their inodes anew
 
 
-def _remote_files(url: str) -> Iterator[tuple[str, int]]:
+def _remote_files(url: str) -> Iterator[tuple[str, _File]]:
     system, root = _file_system(url)
     for path, about in system.find(root, detail=True).items():
         name = path.removeprefix(root).lstrip("/")
         if ".." in name.split("/"):
             raise InvalidOptionError(f"{url} has a file {name!r} that leads out of the folder; rename it")
-        yield name, about["size"]
+        version = hashlib.sha256(json.dumps(about, sort_keys=True, default=str).encode()).hexdigest()[:16]
+        yield name, _File(about["size"], version)
 
 
 def _remote_copier(url: str) -> Callable[[str, Path], Any]:
