@@ -212,8 +212,13 @@ def safe_name(identifier: str) -> str:
     if len(kept.encode()) > _LONGEST_NAME:
         kept = f"{kept.encode()[: _LONGEST_NAME - 13].decode(errors='ignore')}-{digest}"
     # Outputs and their tables stand beside the folders of studies; Windows keeps some names for devices.
-    taken = kept.lower() in _RESERVED or kept.lower().endswith(_TABLES)
+    taken = kept.lower() in _RESERVED or is_table_name(kept)
     return f"{kept or '_'}{'_' if taken else ''}"
+
+
+def is_table_name(name: str) -> bool:
+    """Whether a name ends as those of the tables and pages do that stand beside the folders of studies."""
+    return name.lower().endswith(_TABLES)
 
 
 def text_of(name: str) -> str:

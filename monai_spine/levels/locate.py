@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -153,9 +154,8 @@ def find_inputs(inputs: Sequence[Path]) -> list[StudyInput]:
             studies += _of_folder(path)
         else:
             raise MissingInputError(f"expected a NIfTI file, a folder of studies or a datalist, but there is no {path}")
-    names = [one.study for one in studies]
     # Outputs are named after studies, and one would overwrite the other.
-    twice = sorted({name for name in names if names.count(name) > 1})
+    twice = sorted(name for name, count in Counter(one.study for one in studies).items() if count > 1)
     if twice:
         raise InvalidOptionError(f"two inputs would both be written as {twice[0]}; locate them into separate folders")
     reasons = [f"{name}: {why}" for one in studies for name, why in one.refused.items()]

@@ -225,10 +225,9 @@ def _in_timms_form(path: Path) -> Iterator[Path]:
 def _checked(path: Path, name: str) -> Path:
     if not path.is_file():
         raise MissingInputError(f"expected weights of {name}, but there is no file {path}")
-    if path.suffix != ".safetensors":
-        # Others publish files of that age, so they are no error here.
-        if check_weights(path) is Verified.NO:
-            logger.warning("%s: %s", path, NO_CHECKSUM)
+    # Others publish files of that age, so they are no error here.
+    if path.suffix != ".safetensors" and check_weights(path) is Verified.NO:
+        logger.warning("%s: %s", path, NO_CHECKSUM)
     return path
 
 

@@ -194,7 +194,7 @@ def _is_current(path: Path, shape: tuple[int, ...], files: Sequence[str]) -> boo
             return True
         changed = np.arange(len(files))  # each may have changed within the tick of the disk's clock
     now = before.copy()
-    now[changed] = _file_rows([files[n] for n in changed])
+    now[changed] = _file_rows([files[n] for n in changed.tolist()])
     if not np.array_equal(now[:, 4], before[:, 4]):
         return False
     with path.open("r+b") as file:
