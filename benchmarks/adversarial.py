@@ -71,10 +71,24 @@ def run(log: Path, program: str, *words: object) -> int:
     return os.waitstatus_to_exitcode(os.waitpid(started(log, program, *words), 0)[1])
 
 
+COST = ("seconds", "peak_mb", "machine")
+"""Of each study, in ``outcome.json`` and ``studies.csv``; they differ between any two runs."""
+
+
 def snapshot(out: Path) -> dict[str, bytes]:
-    """All files of an output folder but the lock."""
-    files = (path for path in out.rglob("*") if path.is_file() and path.name != LOCK)
-    return {str(path.relative_to(out)): path.read_bytes() for path in files}
+    """All files of an output folder but the lock and ``log.txt``, without what a study cost."""
+    files = (path for path in out.rglob("*") if path.is_file() and path.name not in (LOCK, "log.txt"))
+    return {str(path.relative_to(out)): _without_cost(path) for path in files}
+
+
+def _without_cost(path: Path) -> bytes:
+    if path.name == "outcome.json":
+        content = json.loads(path.read_text(encoding="utf-8"))
+        return json.dumps({name: value for name, value in content.items() if name not in (*COST, "checksum")}).encode()
+    if path.name == "studies.csv":
+        with path.open(newline="", encoding="utf-8") as file:
+            return str([{**row, **dict.fromkeys(COST)} for row in csv.DictReader(file)]).encode()
+    return path.read_bytes()
 
 
 def phantoms(folder: Path, studies: int) -> Path:

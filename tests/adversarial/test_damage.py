@@ -19,13 +19,15 @@ from monai_spine.images.data.store import ImageStore
 from monai_spine.levels.locate import locate
 from monai_spine.networks.backbone import Backbone
 from monai_spine.prediction.grader import Grader
+from monai_spine.prediction.run import predict
 from monai_spine.transforms.level_crops import LevelCropsd
 from monai_spine.weights import load_safely, save_atomically
 from monai_spine.weights_checksum import Verified, check_weights
 from tests.monai_spine.images.pictures import write_pictures
 from tests.monai_spine.levels.test_locate import Oracle, sagittal
 from tests.monai_spine.levels.test_locate import rows as point_rows
-from tests.monai_spine.prediction.parts import write_bundle
+from tests.monai_spine.prediction.parts import inputs, models, oracle, write_bundle
+from tests.monai_spine.prediction.parts import write_study as write_study_of_noise
 from tests.monai_spine.training.test_run_state import killed, trained
 from tests.monai_spine.transforms.test_level_crops import VIEWS, write_study
 
@@ -192,3 +194,21 @@ def test_a_run_whose_last_state_is_damaged_goes_on_from_the_epoch_before(
     flipped(tmp_path / "latest.pt", random.Random(1))
     assert trained(tmp_path, 4, resume=True) == [3, 4]
     assert "goes on from the epoch before" in caplog.text
+
+
+def test_a_study_whose_results_were_damaged_is_graded_again(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    study = write_study_of_noise(tmp_path / "in" / "s1")
+    given, out = inputs(study), tmp_path / "out"
+    opened = models(oracle(study), Grader.from_bundle(write_bundle(tmp_path / "bundle")))
+    assert predict(given, out, opened, quiet=True).kept == 0
+    assert predict(given, out, opened, quiet=True).kept == 1
+    tables = [(out / name).read_bytes() for name in ("predictions.csv", "findings.csv", "points.csv")]
+    for name in ("findings.json", "points.json", "outcome.json"):
+        path = out / "s1" / name
+        content = path.read_text()
+        place = content.index("0.")  # a digit of a number, so that it is still JSON
+        path.write_text(content[:place] + "9." + content[place + 2 :])
+        caplog.clear()
+        assert predict(given, out, opened, quiet=True).kept == 0
+        assert "so the study is graded again" in caplog.text
+        assert [(out / name).read_bytes() for name in ("predictions.csv", "findings.csv", "points.csv")] == tables
