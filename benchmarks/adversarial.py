@@ -243,7 +243,7 @@ def _batch(folder: Path) -> Path:
 def hostile_inputs(folder: Path, _: int) -> int:
     """Hostile volumes, sidecars, names, pictures and tables, to each command that takes them."""
     batch = _batch(folder)
-    studies, log = len(hostile.NIFTI) + len(hostile.FOLDERS), folder / "hostile.log"
+    studies, log, missing = len(hostile.NIFTI) + len(hostile.FOLDERS), folder / "hostile.log", 0
     for command, words in (("predict", ["-i", batch]), ("locate", [batch])):
         out = folder / f"hostile_{command}"
         shutil.rmtree(out, ignore_errors=True)
@@ -251,12 +251,14 @@ def hostile_inputs(folder: Path, _: int) -> int:
         table = out / ("studies.csv" if command == "predict" else "volumes.csv")
         with table.open(newline="", encoding="utf-8") as file:
             rows = list(csv.DictReader(file))
-        _report(command, studies, log, code, len({row["study"] for row in rows}))
+        found = len({row["study"] for row in rows})
+        _report(command, studies, log, code, found)
+        missing += studies - found
         odd = [row for row in rows if "unexpected" in str(row)]
         for row in odd:
             print(f"    odd: {row}")
-    print(f"hostile inputs: {TOTAL['inputs']}, tracebacks: {TOTAL['tracebacks']}")
-    return TOTAL["tracebacks"]
+    print(f"hostile inputs: {TOTAL['inputs']}, tracebacks: {TOTAL['tracebacks']}, studies without a row: {missing}")
+    return TOTAL["tracebacks"] + missing
 
 
 def hostile_collections(folder: Path, _: int) -> int:

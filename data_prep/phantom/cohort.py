@@ -82,22 +82,32 @@ def generate(
         raise SpineError(f"expected at least 1 study, but given --studies {studies}")
     _check_free(out)
     partial = out.with_name(f".{out.name}{PARTIAL}")
+    jobs = []
+    for index, certain in enumerate([*forced, *[NONE] * studies][:studies]):
+        drawn = draw_quirks(stream(seed, index, Stream.QUIRKS), certain) if quirks else certain
+        jobs.append(Job(partial, seed, index, size, drawn, label_maps))
     with output_lock(partial):
         _clear(partial)
-        (partial / IMAGES).mkdir()
-        (partial / "test_images").mkdir()
-        jobs = []
-        for index, certain in enumerate([*forced, *[NONE] * studies][:studies]):
-            drawn = draw_quirks(stream(seed, index, Stream.QUIRKS), certain) if quirks else certain
-            jobs.append(Job(partial, seed, index, size, drawn, label_maps))
-        report = write_tables(partial, _write_studies(jobs, workers, quiet))
-        if label_maps:
-            write_label_names(partial)
-        _check_free(out)  # again: another run may have filled it before this one took the lock
-        if out.exists():
-            out.rmdir()
-        partial.rename(out)
+        try:
+            report = _write(partial, jobs, workers, quiet)
+            _check_free(out)  # again: another run may have filled it before this one took the lock
+            if out.exists():
+                out.rmdir()
+            partial.rename(out)
+        except BaseException:
+            shutil.rmtree(partial, ignore_errors=True)  # nobody can go on from it, and the disk may be full
+            raise
         (out / LOCK).unlink()
+    return report
+
+
+def _write(out: Path, jobs: Sequence[Job], workers: int, quiet: bool) -> dict[str, object]:
+    """Write studies and tables to a folder; the content of ``floor.json``."""
+    (out / IMAGES).mkdir()
+    (out / "test_images").mkdir()
+    report = write_tables(out, _write_studies(jobs, workers, quiet))
+    if any(job.label_maps for job in jobs):
+        write_label_names(out)
     return report
 
 
