@@ -27,6 +27,7 @@ sys.path.insert(0, str(ROOT))
 
 import nibabel as nib  # noqa: E402 - the tests are no package that is installed
 import numpy as np  # noqa: E402
+import pytest  # noqa: E402
 import torch  # noqa: E402
 
 from data_prep import cli as data_prep_cli  # noqa: E402
@@ -70,10 +71,24 @@ def run(log: Path, program: str, *words: object) -> int:
     return os.waitstatus_to_exitcode(os.waitpid(started(log, program, *words), 0)[1])
 
 
+COST = ("seconds", "peak_mb", "machine")
+"""Of each study, in ``outcome.json`` and ``studies.csv``; they differ between any two runs."""
+
+
 def snapshot(out: Path) -> dict[str, bytes]:
-    """All files of an output folder but the lock."""
-    files = (path for path in out.rglob("*") if path.is_file() and path.name != LOCK)
-    return {str(path.relative_to(out)): path.read_bytes() for path in files}
+    """All files of an output folder but the lock and ``log.txt``, without what a study cost."""
+    files = (path for path in out.rglob("*") if path.is_file() and path.name not in (LOCK, "log.txt"))
+    return {str(path.relative_to(out)): _without_cost(path) for path in files}
+
+
+def _without_cost(path: Path) -> bytes:
+    if path.name == "outcome.json":
+        content = json.loads(path.read_text(encoding="utf-8"))
+        return json.dumps({name: value for name, value in content.items() if name not in (*COST, "checksum")}).encode()
+    if path.name == "studies.csv":
+        with path.open(newline="", encoding="utf-8") as file:
+            return str([{**row, **dict.fromkeys(COST)} for row in csv.DictReader(file)]).encode()
+    return path.read_bytes()
 
 
 def phantoms(folder: Path, studies: int) -> Path:
@@ -163,6 +178,42 @@ def quick_kills(folder: Path, count: int) -> int:
     return count - equal
 
 
+def two_runs(folder: Path, _: int) -> int:
+    """Start each command a second time while it runs: the second one must end with 2, and change nothing."""
+    data, log, second, wrong = phantoms(folder, 3), folder / "first.log", folder / "second.log", 0
+    images = folder / "rsna/train_images"
+    commands: dict[str, tuple[str, list[object]]] = {
+        "convert": ("data_prep", ["convert", images, OUT]),
+        "rsna": ("data_prep", ["rsna", folder / "rsna", OUT, "--folds", 2]),
+        "phantom": ("data_prep", ["phantom", OUT, "--studies", 2, "--workers", 1]),
+        "check": ("data_prep", ["check", data / "datalist.json", "-o", OUT]),
+        "predict": ("monai-spine", ["predict", "-i", data / "datalist.json", "-o", OUT]),
+        "locate": ("monai-spine", ["locate", data / "datalist.json", "-o", OUT]),
+    }
+    for name, (program, words) in commands.items():
+        whole, twice = folder / f"{name}_once", folder / f"{name}_twice"
+        for out in (whole, twice):
+            shutil.rmtree(out, ignore_errors=True)
+        run(log, program, *(whole if word is OUT else word for word in words), "--quiet")
+        own = [program, *(twice if word is OUT else word for word in words), "--quiet"]
+        first = started(log, *own)
+        lock = (twice.with_name(f".{twice.name}.partial") if name == "phantom" else twice) / LOCK
+        while not (lock.exists() and lock.stat().st_size):
+            time.sleep(0.01)
+        refused = run(second, *own) == 2 and f"is in use by process {first} on" in second.read_text()
+        ended = os.waitstatus_to_exitcode(os.waitpid(first, 0)[1])
+        # Their contents have seconds and memory of a study in them, which differ between any two runs.
+        good = refused and ended in (0, 3) and set(snapshot(whole)) == set(snapshot(twice))
+        wrong += not good
+        print(f"  {name}: the second run {'is refused' if good else 'is NOT refused, or changed something'}")
+    print(f"two runs at once: {len(commands)} commands, {wrong} that did not refuse the second run")
+    return wrong
+
+
+OUT = object()
+"""Stands for the output folder in the words of a command."""
+
+
 def _report(command: str, inputs: int, log: Path, code: int, rows: int) -> None:
     text = log.read_text(errors="replace")
     traces, unforeseen = text.count("Traceback"), text.count("unexpected ")
@@ -192,7 +243,7 @@ def _batch(folder: Path) -> Path:
 def hostile_inputs(folder: Path, _: int) -> int:
     """Hostile volumes, sidecars, names, pictures and tables, to each command that takes them."""
     batch = _batch(folder)
-    studies, log = len(hostile.NIFTI) + len(hostile.FOLDERS), folder / "hostile.log"
+    studies, log, missing = len(hostile.NIFTI) + len(hostile.FOLDERS), folder / "hostile.log", 0
     for command, words in (("predict", ["-i", batch]), ("locate", [batch])):
         out = folder / f"hostile_{command}"
         shutil.rmtree(out, ignore_errors=True)
@@ -200,12 +251,14 @@ def hostile_inputs(folder: Path, _: int) -> int:
         table = out / ("studies.csv" if command == "predict" else "volumes.csv")
         with table.open(newline="", encoding="utf-8") as file:
             rows = list(csv.DictReader(file))
-        _report(command, studies, log, code, len({row["study"] for row in rows}))
+        found = len({row["study"] for row in rows})
+        _report(command, studies, log, code, found)
+        missing += studies - found
         odd = [row for row in rows if "unexpected" in str(row)]
         for row in odd:
             print(f"    odd: {row}")
-    print(f"hostile inputs: {TOTAL['inputs']}, tracebacks: {TOTAL['tracebacks']}")
-    return TOTAL["tracebacks"]
+    print(f"hostile inputs: {TOTAL['inputs']}, tracebacks: {TOTAL['tracebacks']}, studies without a row: {missing}")
+    return TOTAL["tracebacks"] + missing
 
 
 def hostile_collections(folder: Path, _: int) -> int:
@@ -246,7 +299,10 @@ def hostile_collections(folder: Path, _: int) -> int:
 
 
 def identities(folder: Path, _: int) -> int:
-    """Patients with 45 identifying elements in five character sets, through the commands; words are searched for."""
+    """Patients with 45 identifying elements in five character sets, through the commands; words are searched for.
+
+    Pages, DICOM objects and TensorBoard are looked at in one process, by the tests, which see the texts in pictures.
+    """
     place, found, logs = folder / "identity", 0, []
     shutil.rmtree(place, ignore_errors=True)
     for number, charset in enumerate(identity.CHARACTER_SETS):
@@ -257,22 +313,46 @@ def identities(folder: Path, _: int) -> int:
         rows = [(n, place / "dicom/train_images" / str(n)) for n in range(len(identity.CHARACTER_SETS))]
         csv.writer(file).writerows([("study", "path"), *rows])
     dicom, outputs = place / "dicom", place / "out"
+    shutil.copytree(dicom / "train_images", place / "rsna/test_images")
+    with (place / "rsna/test_series_descriptions.csv").open("w", newline="") as file:
+        rows = [(n, 7, "Sagittal T2/STIR") for n in range(len(identity.CHARACTER_SETS))]
+        csv.writer(file).writerows([("study_id", "series_id", "series_description"), *rows])
+    for number in range(4):
+        for name in ("1.dcm", "2.dcm", "3.dcm"):
+            target = place / "images" / ("yes", "no")[number % 2] / f"{number}-{name}"
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(dicom / "train_images" / str(number) / "7" / name, target)
     steps: list[tuple[str, ...]] = [
         ("data_prep", "scan", str(dicom)),
         ("data_prep", "convert", str(dicom), str(outputs / "convert")),
         ("data_prep", "study-table", str(place / "own.csv"), str(outputs / "table")),
+        ("data_prep", "rsna", str(place / "rsna"), str(outputs / "rsna")),
+        ("data_prep", "images", "folders", str(place / "images"), str(outputs / "images"), "--folds", "2"),
         ("data_prep", "check", str(outputs / "table/datalist.json"), "-o", str(outputs / "check")),
         ("monai-spine", "locate", str(outputs / "convert"), "-o", str(outputs / "locate")),
-        ("monai-spine", "predict", "-i", str(dicom), "-o", str(outputs / "predict")),
+        ("monai-spine", "predict", "-i", str(dicom), "-o", str(outputs / "predict"), "--report", "--pdf"),
+        ("monai-spine", "report", str(outputs / "predict"), "--force"),
     ]
     for number, step in enumerate(steps):
         logs.append(place / f"{number}.log")
         run(logs[-1], *step)
-    texts = [identity.everything_written(outputs), *(log.read_text(errors="replace") for log in logs)]
+    texts = [
+        identity.everything_written(outputs, (".png", ".jpg", ".pdf")),
+        *(log.read_text(errors="replace") for log in logs),
+    ]
     for text in texts:
         found += len(identity.leaks(text))
+    child = os.fork()
+    if child == 0:
+        os._exit(
+            pytest.main(["-q", "-p", "no:cacheprovider", str(ROOT / "tests/adversarial/test_identity_in_reports.py")])
+        )
+    found += os.waitpid(child, 0)[1] != 0
     elements, charsets = len(identity.identity.TAGS), len(identity.CHARACTER_SETS)
-    print(f"identity leaks: {found} ({elements} elements, {charsets} character sets, {len(steps)} commands)")
+    print(
+        f"identity leaks: {found} ({elements} elements, {charsets} character sets, {len(steps)} commands, and pages, "
+        "PDF, DICOM objects and TensorBoard of graded studies)"
+    )
     return found
 
 
@@ -424,6 +504,7 @@ def memory(folder: Path, studies: int) -> int:
 PARTS: dict[str, Callable[[Path, int], int]] = {
     "kills": kills,
     "quick_kills": quick_kills,
+    "two_runs": two_runs,
     "hostile": hostile_inputs,
     "collections": hostile_collections,
     "identity": identities,

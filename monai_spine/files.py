@@ -124,6 +124,46 @@ def csv_text(rows: Iterable[Iterable[object]]) -> str:
     return text.getvalue()
 
 
+FileState = tuple[int, int, int, int]
+"""See `file_state`."""
+
+
+def file_state(path: str | Path) -> FileState:
+    """Size in bytes, times of the last change of the content and of the inode in ns, and inode; zeros if there is none.
+
+    A program can set the first time back, but not the second one. So a file whose state is the same has the same
+    content, unless it was changed twice within one tick of the disk's clock (`is_settled`).
+    """
+    try:
+        state = os.stat(path)  # noqa: PTH116 - a path object per file doubles the time
+    except OSError:
+        return 0, 0, 0, 0
+    return state.st_size, state.st_mtime_ns, state.st_ctime_ns, state.st_ino
+
+
+SETTLED_NS = 2_000_000_000
+"""The coarsest tick of a disk's clock that is in use."""
+
+
+def is_settled(noted: Path, states: Iterable[FileState]) -> bool:
+    """Whether files were last changed so long before their states were noted in a file that no change can be missed."""
+    return noted.stat().st_mtime_ns > max((state[2] for state in states), default=0) + SETTLED_NS
+
+
+def checksum(path: str | Path) -> int | None:
+    """CRC-32 of a file's bytes; None if it cannot be read. 30 MB take about 10 ms."""
+    from isal import isal_zlib  # imported here, so that --help starts without it
+
+    value = 0
+    try:
+        with Path(path).open("rb") as file:
+            while piece := file.read(1 << 20):
+                value = isal_zlib.crc32(piece, value)
+    except OSError:
+        return None
+    return value
+
+
 def check_separate(inputs: Iterable[Path], out: Path) -> None:
     """Make sure that an output folder is no input, not inside of one, and not the folder of an input file.
 
@@ -172,8 +212,13 @@ def safe_name(identifier: str) -> str:
     if len(kept.encode()) > _LONGEST_NAME:
         kept = f"{kept.encode()[: _LONGEST_NAME - 13].decode(errors='ignore')}-{digest}"
     # Outputs and their tables stand beside the folders of studies; Windows keeps some names for devices.
-    taken = kept.lower() in _RESERVED or kept.lower().endswith(_TABLES)
+    taken = kept.lower() in _RESERVED or is_table_name(kept)
     return f"{kept or '_'}{'_' if taken else ''}"
+
+
+def is_table_name(name: str) -> bool:
+    """Whether a name ends as those of the tables and pages do that stand beside the folders of studies."""
+    return name.lower().endswith(_TABLES)
 
 
 def text_of(name: str) -> str:

@@ -12,7 +12,7 @@ import torch
 
 from monai_spine.errors import InvalidTableError, MissingInputError, listed, one_line
 from monai_spine.files import whole_file
-from monai_spine.weights_checksum import check_weights, seal
+from monai_spine.weights_checksum import NO_CHECKSUM, Verified, check_weights, seal
 
 _LONGEST = 300
 """Characters of PyTorch's message in ours; it lists hundreds of names."""
@@ -48,14 +48,16 @@ def load_safely(path: str | Path, *, verify: bool = True) -> Any:
     MissingInputError
         If there is no such file. Missing weights are never replaced by random ones.
     InvalidTableError
-        If it is damaged, or cannot be read.
+        If it is damaged, cannot be read, or is to be checked and has no checksum.
     """
     if not Path(path).is_file():
         raise MissingInputError(
             f"expected weights, but there is no file {path}; train first, or name the file that holds them"
         )
-    if verify:
-        check_weights(Path(path))
+    if verify and check_weights(Path(path)) is Verified.NO:
+        raise InvalidTableError(
+            f"{path}: {NO_CHECKSUM}; save it again with torch.save, or, in commands that have it, give --no-verify"
+        )
     try:
         # weights_only: a pickle may run any code when it is read.
         return torch.load(path, map_location="cpu", weights_only=True)
@@ -74,7 +76,7 @@ def load_weights(network: torch.nn.Module, path: str | Path, *, verify: bool = T
     Raises
     ------
     MissingInputError, InvalidTableError
-        If the file is missing or damaged, or does not fit the network.
+        If the file is missing or damaged, has no checksum, or does not fit the network.
     """
     weights = load_safely(path, verify=verify)
     # The state of a run holds the optimizer and more; its network is one of the parts.

@@ -33,6 +33,9 @@ class Verified(str, Enum):
     NO = "no"
 
 
+NO_CHECKSUM = "a file of PyTorch before 1.6 has no checksum, so that damage in it cannot be seen"
+
+
 def seal(path: Path) -> None:
     """Write the SHA-256 into a file that ``torch.save`` wrote.
 
@@ -71,7 +74,7 @@ def check_weights(path: Path) -> Verified:
         return Verified.SHA256
     with path.open("rb") as file:
         if file.read(2) != b"PK":
-            return Verified.NO  # no zip archive but a file of PyTorch before 1.6, which has no checksum at all
+            return Verified.NO  # no zip archive; see `NO_CHECKSUM`
     try:
         with zipfile.ZipFile(path) as archive:
             damaged = archive.testzip()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,12 +11,15 @@ import pandas as pd
 
 from monai_spine.csv_cells import read_text_table
 from monai_spine.errors import InvalidTableError, MissingInputError, counted, listed
+from monai_spine.files import is_table_name
 
 if TYPE_CHECKING:
     import pandera.pandas as pa
 
 NAME = r"[\w+=@-](?:[\w.+=@-]{0,62}[\w+=@-])?"
 """What a study or series may be called: its folder's name."""
+_TAKEN = {"test"}
+"""Where the volumes of test studies go."""
 SHOWN = 20
 """Faults that a message lists; the rest is counted."""
 
@@ -61,7 +65,11 @@ def name_check() -> pa.Check:
     """A cell that can name a folder."""
     import pandera.pandas as pa
 
-    return pa.Check.str_matches(rf"^{NAME}$", error="an id that can name a folder")
+    def names_folder(text: str) -> bool:
+        return bool(re.fullmatch(NAME, text)) and text.lower() not in _TAKEN and not is_table_name(text)
+
+    expected = "an id that can name a folder, and is no name of an output, such as manifest.csv"
+    return pa.Check(names_folder, element_wise=True, error=expected)
 
 
 def unique_check() -> pa.Check:

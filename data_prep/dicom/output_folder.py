@@ -10,6 +10,7 @@ import csv
 import hashlib
 import re
 import secrets
+from collections import defaultdict
 from collections.abc import Collection, Iterable
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
@@ -19,6 +20,7 @@ from data_prep.dicom.frames import Frame, Identity
 from data_prep.dicom.nifti import sidecar_path
 from monai_spine.csv_cells import plain
 from monai_spine.errors import OutputError, SpineError
+from monai_spine.files import is_table_name
 
 NameBy = Literal["uid", "folder"]
 
@@ -131,19 +133,42 @@ def with_names(
     one_study
         Give all frames the same study name.
     """
+    frames = list(frames)
     identities: dict[object, Identity] = {}
     named = []
+    shared = _shared_names(frames, source) if name_by == "folder" and not one_study else {}
     for frame in frames:
         by_folder = name_by == "folder" or not frame.identity.series
-        folder = frame.path.rpartition("/")[0] if by_folder else ""
+        folder = _folder(frame) if by_folder else ""
         key = (folder, frame.identity)
         if key not in identities:
-            identities[key] = _named(frame.identity, folder, source, name_by, salt)
-            if one_study:
-                identities[key] = replace(identities[key], study_name="study")
+            identity = _named(frame.identity, folder, source, name_by, salt)
+            if name := "study" if one_study else shared.get(folder):
+                identity = replace(identity, study_name=name)
+            identities[key] = identity
         identity = identities[key]
         named.append(frame if identity == frame.identity else replace(frame, identity=identity))
     return _without_clashes(named)
+
+
+def _folder(frame: Frame) -> str:
+    return frame.path.rpartition("/")[0]
+
+
+def _shared_names(frames: Iterable[Frame], source: Path) -> dict[str, str]:
+    """The study's name by a frame's folder, where study folders of one name lie in several places.
+
+    ``P1/2020/T1`` and ``P2/2020/T1`` may be of two patients, even if no header names one.
+    """
+    places: dict[str, dict[str, set[str]]] = defaultdict(lambda: defaultdict(set))
+    for folder in {_folder(frame) for frame in frames}:
+        places[_folders(folder, source)[0]][folder.rpartition("/")[0]].add(folder)
+    names: dict[str, str] = {}
+    for name, folders_of in places.items():
+        for place, folders in folders_of.items() if len(folders_of) > 1 else ():
+            digest = hashlib.blake2b(place.encode("utf-8", "replace"), digest_size=6).hexdigest()
+            names |= dict.fromkeys(folders, _plain(f"{name[:40]}-{digest}", "study"))
+    return names
 
 
 def _without_clashes(frames: list[Frame]) -> list[Frame]:
@@ -193,7 +218,8 @@ def _plain(name: str, default: str) -> str:
     if _UID.fullmatch(name) and len(name) <= 64:
         return name
     plain = _NOT_PLAIN.sub("_", name).strip(".")
-    if plain and len(plain) <= 64 and plain == name:
+    # A folder of a study with the name of a table would be in the table's place.
+    if plain and len(plain) <= 64 and plain == name and not is_table_name(plain):
         return plain
     digest = hashlib.blake2b(name.encode("utf-8", "replace"), digest_size=6).hexdigest()
-    return f"{plain[:40] or default}-{digest}"
+    return f"{plain[:40] or default}-{digest}"  # which is the end of no table's name

@@ -18,7 +18,7 @@ from data_prep.images.sample import ImageSet, Sample, Section, check_counts
 from data_prep.images.split import Split, assign_folds, group_samples, validation_given
 from monai_spine.console import track
 from monai_spine.errors import InvalidTableError, OutputError, counted, listed
-from monai_spine.files import write_json
+from monai_spine.files import remove_partial, removed_if_refused, write_json
 from monai_spine.images.data.datalist import ImageDatalist, Record, write_image_datalist
 from monai_spine.output_lock import output_lock
 
@@ -57,7 +57,8 @@ def build(given: ImageSet, out: Path, run: Run) -> ImageReport:
     out = out.absolute()
     if out.exists() and not out.is_dir():
         raise OutputError(f"the output {out} is a file; expected a folder, or a new name for one")
-    with pictures.scratch_beside(out) as scratch, output_lock(out):
+    with removed_if_refused(out), output_lock(out), pictures.scratch_beside(out) as scratch:
+        remove_partial(out)
         converted = pictures.convert(given.samples, scratch, run.workers, run.quiet)
         inspections = _inspections(converted, run)
         report = _report(given, converted, inspections, out, run)

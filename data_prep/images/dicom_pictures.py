@@ -31,6 +31,7 @@ from monai_spine.console import track
 from monai_spine.errors import OutputError, reason_of
 
 FOLDER = "images"
+_PART = ".part"
 _OURS = re.compile(r"\d{6}\.png")
 _CENTRE, _WIDTH, _FUNCTION, _LUT = 0x00281050, 0x00281051, 0x00281056, 0x00283010
 _TAGS = frozenset((_CENTRE, _WIDTH, _FUNCTION, _LUT))
@@ -60,24 +61,21 @@ class Pictures:
 
 @contextmanager
 def scratch_beside(out: Path) -> Iterator[Path]:
-    """A folder for pictures inside of ``out``, gone when the block ends.
+    """A folder for pictures inside of ``out``, gone when the block ends; those of killed runs are removed first.
 
-    Raises `OutputError` if it cannot be made.
+    The lock of ``out`` must be held, so that they are nobody's. Raises `OutputError` if it cannot be made.
     """
-    fresh = not out.exists()
-    scratch = out / f".{FOLDER}.{os.getpid()}.part"
+    for left in out.glob(f".{FOLDER}.*{_PART}"):
+        shutil.rmtree(left, ignore_errors=True)
+    scratch = out / f".{FOLDER}.{os.getpid()}{_PART}"
     try:
         scratch.mkdir(parents=True)
     except OSError as error:
         raise OutputError(f"cannot write to the output folder {out}: {error.strerror}; choose another") from error
-    done = False
     try:
         yield scratch
-        done = True
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
-        if fresh and not done:
-            out.rmdir()
 
 
 def convert(samples: Sequence[Sample], scratch: Path, workers: int, quiet: bool) -> Pictures:

@@ -25,6 +25,8 @@ from data_prep.phantom.quirks import NONE, Quirk, draw_quirks
 from data_prep.phantom.study import Stream, Study, draw_study, stream
 from monai_spine import console
 from monai_spine.errors import SpineError
+from monai_spine.files import PARTIAL
+from monai_spine.output_lock import LOCK, output_lock
 from monai_spine.spine import FINDINGS, MISSING, TARGETS, Grade, SeriesType
 
 IMAGES = "train_images"
@@ -59,7 +61,8 @@ def generate(
 ) -> dict[str, object]:
     """Write a cohort to the new folder ``out`` and return the content of its ``floor.json``.
 
-    Everything is written to a temporary folder beside ``out`` first, so that ``out`` is complete or does not exist.
+    Everything is written to a temporary folder beside ``out`` first, so that ``out`` is complete or does not exist. The
+    temporary folder is locked while the run lasts; the next run clears that of a killed one.
 
     Parameters
     ----------
@@ -73,27 +76,53 @@ def generate(
     Raises
     ------
     SpineError
-        If ``out`` is a file or a folder that is not empty, or ``studies`` is not positive.
+        If ``out`` is a file or a folder that is not empty, if another run writes it, or ``studies`` is not positive.
     """
     if studies < 1:
         raise SpineError(f"expected at least 1 study, but given --studies {studies}")
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise SpineError(f"{out}: expected a new or empty folder; remove it or name another")
-    partial = out.with_name(f".{out.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    (partial / IMAGES).mkdir(parents=True)
-    (partial / "test_images").mkdir()
+    _check_free(out)
+    partial = out.with_name(f".{out.name}{PARTIAL}")
     jobs = []
     for index, certain in enumerate([*forced, *[NONE] * studies][:studies]):
         drawn = draw_quirks(stream(seed, index, Stream.QUIRKS), certain) if quirks else certain
         jobs.append(Job(partial, seed, index, size, drawn, label_maps))
-    report = write_tables(partial, _write_studies(jobs, workers, quiet))
-    if label_maps:
-        write_label_names(partial)
-    if out.exists():
-        out.rmdir()
-    partial.rename(out)
+    with output_lock(partial):
+        _clear(partial)
+        try:
+            report = _write(partial, jobs, workers, quiet)
+            _check_free(out)  # again: another run may have filled it before this one took the lock
+            if out.exists():
+                out.rmdir()
+            partial.rename(out)
+        except BaseException:
+            shutil.rmtree(partial, ignore_errors=True)  # nobody can go on from it, and the disk may be full
+            raise
+        (out / LOCK).unlink()
     return report
+
+
+def _write(out: Path, jobs: Sequence[Job], workers: int, quiet: bool) -> dict[str, object]:
+    """Write studies and tables to a folder; the content of ``floor.json``."""
+    (out / IMAGES).mkdir()
+    (out / "test_images").mkdir()
+    report = write_tables(out, _write_studies(jobs, workers, quiet))
+    if any(job.label_maps for job in jobs):
+        write_label_names(out)
+    return report
+
+
+def _check_free(out: Path) -> None:
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise SpineError(f"{out}: expected a new or empty folder; remove it or name another")
+
+
+def _clear(folder: Path) -> None:
+    """Remove what a killed run has left, but the lock, which this run holds."""
+    for path in folder.iterdir():
+        if path.is_dir():
+            shutil.rmtree(path)
+        elif path.name != LOCK:
+            path.unlink()
 
 
 def _write_studies(jobs: Sequence[Job], workers: int, quiet: bool) -> list[StudyRows]:

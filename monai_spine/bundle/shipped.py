@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -72,7 +73,11 @@ def copy_bundle(name: str, out: Path) -> Path:
     target = out / name
     if target.exists():
         raise InvalidOptionError(f"{target} exists; remove it, or choose another folder with -o")
-    shutil.copytree(bundles[name].path, target, ignore=LEFT_BY_RUNS)
+    out.mkdir(parents=True, exist_ok=True)
+    # Under another name first, so that a killed copy leaves no half of a bundle.
+    with tempfile.TemporaryDirectory(dir=out, prefix=f".{name}.", suffix=PARTIAL) as temporary:
+        copy = shutil.copytree(bundles[name].path, Path(temporary) / name, ignore=LEFT_BY_RUNS)
+        copy.rename(target)
     return target
 
 

@@ -64,7 +64,7 @@ def locate(  # noqa: PLR0917 - options
 
     levels = LevelLocator.from_bundle(model or LEVEL_LOCALIZER, device, verify=verify)
     recesses = RecessLocator.from_bundle(recess_model or RECESS_LOCALIZER, device, verify=verify) if refine else None
-    summary = run(inputs, out, levels, recesses, quiet=quiet)
+    summary = run(inputs, out, levels, recesses, quiet=quiet, verified=verify)
     typer.echo(f"{summary.line()}; see {out / 'points.csv'}")
     raise typer.Exit(summary.exit_code)
 

@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 import typer
 
 from monai_spine.errors import InvalidOptionError, counted
+from monai_spine.output_lock import output_lock
 
 Solution = Annotated[Path, typer.Argument(help="Labels: in the form of train.csv, or one-hot rows with a row_id.")]
 Submission = Annotated[Path, typer.Argument(help="Out-of-fold CSV with row_id, normal_mild, moderate, severe.")]
@@ -136,14 +137,18 @@ def calibrate(  # noqa: PLR0917 - options
     if apply:
         if len(tables) != 1:
             raise InvalidOptionError(f"expected one submission with --apply, but found {len(tables)} files")
-        studies = calibration.apply_calibration(apply, tables[0], out, normalise)
+        with output_lock(out):
+            studies = calibration.apply_calibration(apply, tables[0], out, normalise)
         typer.echo(f"{counted(studies, 'study')} calibrated; see {out / 'calibrated.csv'}")
         return
     if len(tables) != 2:
         raise InvalidOptionError(f"expected SOLUTION and SUBMISSION, but found {len(tables)} files")
     solution, submission = tables
     table = read_out_of_fold(solution, [submission], datalist=datalist, normalise=normalise)
-    report = calibration.calibrate(table, out, method=method, tilted=not natural, folds=folds, seed=seed, quiet=quiet)
+    with output_lock(out):
+        report = calibration.calibrate(
+            table, out, method=method, tilted=not natural, folds=folds, seed=seed, quiet=quiet
+        )
     typer.echo(f"{report.to_text()}\nsee {out / 'reliability.png'}")
 
 
@@ -185,11 +190,14 @@ def ensemble(  # noqa: PLR0917 - options
             raise InvalidOptionError(
                 "with --apply, the method comes from the file: give neither --solution nor --method"
             )
-        for name, submission in apply_ensemble(apply, submissions, out, normalise).items():
+        with output_lock(out):
+            combined = apply_ensemble(apply, submissions, out, normalise)
+        for name, submission in combined.items():
             typer.echo(f"{name} <- {submission}")
     else:
         table = read_out_of_fold(solution, submissions, datalist=datalist, normalise=normalise)
-        report = combine(table, out, method=method, folds=folds, seed=seed, quiet=quiet)
+        with output_lock(out):
+            report = combine(table, out, method=method, folds=folds, seed=seed, quiet=quiet)
         if report:
             typer.echo(report.to_text())
     typer.echo(f"see {out / 'predictions.csv'}")
@@ -228,14 +236,15 @@ def audit(  # noqa: PLR0917 - options
     from monai_spine.tables.out_of_fold import read_out_of_fold
 
     table = read_out_of_fold(solution, [submission], datalist=datalist, normalise=normalise)
-    report = run(
-        *(table, out, datalist),
-        threshold=threshold,
-        drop_studies=drop_studies,
-        pictures=pictures,
-        tilted=not natural,
-        quiet=quiet,
-    )
+    with output_lock(out):
+        report = run(
+            *(table, out, datalist),
+            threshold=threshold,
+            drop_studies=drop_studies,
+            pictures=pictures,
+            tilted=not natural,
+            quiet=quiet,
+        )
     typer.echo(f"{report.to_text()}\nsee {out / 'audit.html'}")
 
 

@@ -4,11 +4,14 @@ It stands between `stack` and `study`. A crop from the cache goes through the sa
 only the voxels have been scaled to the window and rounded before, so nothing is resampled twice.
 """
 
+from __future__ import annotations
+
+import contextlib
 import hashlib
 import json
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,18 +24,18 @@ from safetensors.numpy import save
 from monai_spine.crops.augmentation import Augmentation
 from monai_spine.crops.frame import LevelFrame, level_frames
 from monai_spine.crops.sampling import smallest_rotation
-from monai_spine.crops.stack import WINDOW, Stack, file_state
+from monai_spine.crops.stack import WINDOW, Stack
 from monai_spine.crops.study import StudyStacks, source_of
 from monai_spine.crops.view import Interpolation, View
 from monai_spine.data.volume_names import volume_names
 from monai_spine.errors import InvalidOptionError
-from monai_spine.files import safe_name, write_bytes
+from monai_spine.files import FileState, checksum, file_state, is_settled, safe_name, write_bytes
 from monai_spine.geometry import Array, spacing, to_voxel
 from monai_spine.spine import TARGETS, Level, SeriesType
 
 logger = logging.getLogger(__name__)
 
-_FORMAT = "monai_spine/crops/2"
+_FORMAT = "monai_spine/crops/3"
 _WHITE = {"uint8": 255.0, "float16": 1.0}
 """The number that the bright end of the window is stored as, by the type of the numbers."""
 
@@ -40,9 +43,10 @@ _WHITE = {"uint8": 255.0, "float16": 1.0}
 class CropCache:
     """One file for each study under ``folder/<parameters>/``.
 
-    A file is used only if it was made with the same parameters, from volumes of the same names, sizes and times of
-    change, and for the same points, and if its checksum is right; otherwise it is made anew. Files are written whole,
-    so several processes can share a folder.
+    A file is used only if it was made with the same parameters, from volumes of the same names and bytes, and for the
+    same points, and if its checksum is right; otherwise it is made anew. Volumes whose state on the disk is the one of
+    before (`monai_spine.files.file_state`) are not read to compare their bytes. Files are written whole, so several
+    processes can share a folder.
 
     Parameters
     ----------
@@ -77,25 +81,39 @@ class CropCache:
 
     def stacks(self, record: Mapping[Any, Any], opened: Callable[[], StudyStacks]) -> StudyStacks:
         """The study's trimmed stacks, from its file; if none fits, from ``opened``, and a file is written."""
-        path, key, names = self.path(str(record["study_id"])), self._key(record), volume_names(record)
-        study = _read(path, key)
-        if study is None:
-            study = self._trimmed(opened(), record.get("points", {}))
-            _write(path, key, study, names)
+        path, names = self.path(str(record["study_id"])), volume_names(record)
+        volumes = [str(file) for series_type in self._series_types for file in record.get(series_type.value, ())]
+        source = _Source(self._key(record, names), tuple(map(file_state, volumes)))
+        found = _read(path)
+        if found is not None and found[1].key == source.key:
+            study, stored = found
+            if stored.states == source.states and is_settled(path, stored.states):
+                return study
+            source = replace(source, checksums=tuple(map(checksum, volumes)))
+            if stored.checksums == source.checksums:
+                # Other processes may have no right to write; they compare the bytes in every epoch.
+                with contextlib.suppress(OSError):
+                    path.touch() if stored.states == source.states else _write(path, source, study, names)
+                return study
+        # Before the voxels are read: if they change in between, the bytes are those of before, and do not fit later.
+        source = replace(source, checksums=source.checksums or tuple(map(checksum, volumes)))
+        study = self._trimmed(opened(), record.get("points", {}))
+        _write(path, source, study, names)
         return study
 
-    def _key(self, record: Mapping[Any, Any]) -> str:
-        """A digest of all in the record that the file depends on. Folders do not count, so that data can move."""
-        points, names = record.get("points", {}), volume_names(record)
-        series_types = [
-            series_type for series_type in SeriesType if any(series_type in view.series for view in self.views)
-        ]
+    @property
+    def _series_types(self) -> list[SeriesType]:
+        return [series_type for series_type in SeriesType if any(series_type in view.series for view in self.views)]
+
+    def _key(self, record: Mapping[Any, Any], names: Mapping[str, str]) -> str:
+        """A digest of all that the file depends on but the volumes' bytes. Folders do not count: data can move."""
+        points = record.get("points", {})
         content = {
             "study": str(record["study_id"]),
             "points": [[float(x) for x in points[name]] if name in points else None for name in TARGETS],
             "volumes": {
-                series_type.value: [[names[path], *file_state(path)] for path in record.get(series_type.value, ())]
-                for series_type in series_types
+                series_type.value: [names[path] for path in record.get(series_type.value, ())]
+                for series_type in self._series_types
             },
         }
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
@@ -128,7 +146,32 @@ class CropCache:
         return part.with_voxels(rounded.astype(self.dtype), (0.0, white))
 
 
-def _write(path: Path, key: str, study: StudyStacks, names: Mapping[str, str]) -> None:
+@dataclass(frozen=True)
+class _Source:
+    """What a file was made from.
+
+    Attributes
+    ----------
+    key
+        See `CropCache._key`.
+    states, checksums
+        Of the volumes, in the order of the record; see `monai_spine.files`. Checksums are empty until they are needed.
+    """
+
+    key: str
+    states: tuple[FileState, ...]
+    checksums: tuple[int | None, ...] = ()
+
+    @classmethod
+    def of(cls, content: Mapping[str, Any]) -> _Source:
+        """From JSON."""
+        states = tuple(
+            (size, changed, inode_changed, inode) for size, changed, inode_changed, inode in content["states"]
+        )
+        return cls(content["key"], states, tuple(content["checksums"]))
+
+
+def _write(path: Path, source: _Source, study: StudyStacks, names: Mapping[str, str]) -> None:
     arrays: dict[str, npt.NDArray[Any]] = {}
     rows: list[dict[str, Any]] = []
     for series_type, group in study.stacks.items():
@@ -141,7 +184,7 @@ def _write(path: Path, key: str, study: StudyStacks, names: Mapping[str, str]) -
             name = names.get(stack.name, Path(stack.name).name)
             rows.append({"series": series_type.value, "order": order, **stack.placement(), "name": name})
     content = json.dumps(
-        {"key": key, "stacks": rows, "refused": study.refused, "series": [k.value for k in study.stacks]}
+        {**asdict(source), "stacks": rows, "refused": study.refused, "series": [k.value for k in study.stacks]}
     )
     write_bytes(path, save(arrays, {"monai_spine": f"{_checksum(content, arrays.values())} {content}"}))
 
@@ -155,8 +198,8 @@ def _checksum(content: str, arrays: Iterable[npt.NDArray[Any]]) -> str:
     return f"{value:08x}"
 
 
-def _read(path: Path, key: str) -> StudyStacks | None:
-    """The content of a file, or None if it does not exist, is damaged, or was made for another key."""
+def _read(path: Path) -> tuple[StudyStacks, _Source] | None:
+    """The content of a file, and what it was made from; None if it does not exist or is damaged."""
     if not path.is_file():
         return None
     try:
@@ -167,8 +210,7 @@ def _read(path: Path, key: str) -> StudyStacks | None:
             arrays = [file.get_tensor(str(n)) for n in range(len(content["stacks"]))]
             if _checksum(text, arrays) != checksum:
                 raise ValueError("its checksum is wrong")
-            if content["key"] != key:
-                return None
+            source = _Source.of(content)
             groups: dict[SeriesType, list[Stack]] = {SeriesType(series_type): [] for series_type in content["series"]}
             for n, row in enumerate(content["stacks"]):
                 voxels = arrays[n].transpose(np.argsort(row["order"]))
@@ -176,7 +218,8 @@ def _read(path: Path, key: str) -> StudyStacks | None:
     except (OSError, SafetensorError, LookupError, TypeError, ValueError, RecursionError) as error:
         logger.warning("%s: cannot be read and is made anew (%s)", path, error)
         return None
-    return StudyStacks({series_type: tuple(group) for series_type, group in groups.items()}, tuple(content["refused"]))
+    stacks = {series_type: tuple(group) for series_type, group in groups.items()}
+    return StudyStacks(stacks, tuple(content["refused"])), source
 
 
 _MARGIN = 2

@@ -25,6 +25,7 @@ from monai_spine.data.coverage import Grid
 from monai_spine.data.datalist import Record
 from monai_spine.data.volume import affine_of, open_unpacked, open_volume, stored_voxels
 from monai_spine.errors import InvalidVolumeError, SpineError
+from monai_spine.files import FileState, file_state
 from monai_spine.geometry import Array
 from monai_spine.spine import SeriesType
 
@@ -264,7 +265,7 @@ class StackCache:
 
     def __init__(self, most_bytes: int) -> None:
         self.most_bytes = most_bytes
-        self._files: OrderedDict[tuple[str, int, int], _OpenFile] = OrderedDict()
+        self._files: OrderedDict[tuple[str, FileState], _OpenFile] = OrderedDict()
 
     def opened(self, path: str | Path) -> Nifti1Image:
         """The image of a file; see `monai_spine.data.volume.open_unpacked`."""
@@ -278,7 +279,7 @@ class StackCache:
         return file.stack
 
     def _file(self, path: str | Path) -> _OpenFile:
-        key = (str(path), *file_state(path))
+        key = (str(path), file_state(path))
         if key not in self._files:
             self._files[key] = _OpenFile(open_unpacked(path))
         self._files.move_to_end(key)
@@ -295,12 +296,3 @@ class StackCache:
     def __getstate__(self) -> dict[str, Any]:
         # Workers of a data loader get the transform by pickling; volumes would be copied to each of them.
         return {**self.__dict__, "_files": OrderedDict()}
-
-
-def file_state(path: str | Path) -> tuple[int, int]:
-    """Size in bytes and time of the last change in ns, by which a changed file is known; zeros if there is no file."""
-    try:
-        state = Path(path).stat()
-    except OSError:
-        return 0, 0
-    return state.st_size, state.st_mtime_ns

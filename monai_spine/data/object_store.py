@@ -6,10 +6,13 @@ A URL is a text such as ``s3://bucket/folder``. fsspec has file systems for it; 
 
 from __future__ import annotations
 
+import hashlib
+import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +37,22 @@ def shown(url: str) -> str:
     return _SECRET.sub("//", url)
 
 
+@dataclass(frozen=True)
+class StoredFile:
+    """A file of a store.
+
+    Attributes
+    ----------
+    size
+        In bytes.
+    version
+        Differs if the file has been written again: a digest of all that the store says of it.
+    """
+
+    size: int
+    version: str
+
+
 class ObjectStore:
     """A folder, or one file, on an object store.
 
@@ -53,8 +72,8 @@ class ObjectStore:
             raise InvalidOptionError(f"{shown(url)} cannot be read: {one_line(error)}") from error
         self._root: str = root.rstrip("/")
 
-    def files(self, below: str = "") -> dict[str, int]:
-        """Bytes of each file below a folder, by its name relative to the store's; empty if there is none.
+    def files(self, below: str = "") -> dict[str, StoredFile]:
+        """The files below a folder, by their names relative to the store's; empty if there is none.
 
         Raises
         ------
@@ -67,7 +86,7 @@ class ObjectStore:
             # Another process may have changed what an earlier listing of this one held.
             self._system.invalidate_cache()
             everything: Mapping[str, Mapping[str, Any]] = self._system.find(self._path(below), detail=True)
-        sizes = {}
+        found = {}
         for path, about in everything.items():
             name = path.removeprefix(self._root).lstrip("/")
             if ".." in name.split("/"):
@@ -75,8 +94,9 @@ class ObjectStore:
                     f"{shown(self.url)} has a file {name!r} that leads out of the folder; rename it"
                 )
             if name:  # empty for the store itself, when it is a file
-                sizes[name] = int(about["size"] or 0)
-        return sizes
+                version = hashlib.sha256(json.dumps(about, sort_keys=True, default=str).encode()).hexdigest()[:16]
+                found[name] = StoredFile(int(about["size"] or 0), version)
+        return found
 
     def is_file(self) -> bool:
         """Whether the URL names a file, not a folder. Raises `SpineError` if the store refuses."""
@@ -95,10 +115,15 @@ class ObjectStore:
         """
 
         def one(name: str) -> None:
-            with self._errors("read"), whole_file(folder / (name or self._root.rpartition("/")[2])) as partial:
-                self._system.get_file(self._path(name), str(partial))
+            with whole_file(folder / (name or self._root.rpartition("/")[2])) as partial:
+                self.get(name, partial)
 
         self._each(one, names)
+
+    def get(self, name: str, path: Path) -> None:
+        """Copy one file to a path; see `fetch` for the errors."""
+        with self._errors("read"):
+            self._system.get_file(self._path(name), str(path))
 
     def store(self, names: Iterable[str], folder: Path) -> None:
         """Copy files from a folder; a file on the store appears whole. Raises `SpineError` if the store refuses."""

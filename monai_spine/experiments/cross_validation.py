@@ -1,5 +1,6 @@
 """Cross-validation of a grader's bundle: one training for each fold, and its predictions of the studies left out."""
 
+import filecmp
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,7 +17,8 @@ from monai_spine.experiments.fold_run import (
     labels_of,
     prefixed,
 )
-from monai_spine.files import write_json, write_text
+from monai_spine.files import whole_file, write_json, write_text
+from monai_spine.output_lock import output_lock
 from monai_spine.scoring.competition import JEFFREYS, Floats, against_prior, competition_score, level_prior
 from monai_spine.scoring.submission import read_predictions, write_predictions
 from monai_spine.spine import MISSING, TARGETS, Grade
@@ -68,15 +70,16 @@ def cross_validate(plan: Plan, out: Path, folds: Sequence[int] | None, report: R
     ``folds``: the folds to train; all folds of the datalist if None.
     Raises `MissingInputError`, `InvalidTableError` or `InvalidOptionError` if the bundle, the datalist or a fold does
     not exist.
-    Raises `BundleRunError` if a training fails.
+    Raises `BundleRunError` if a training fails, and `OutputError` if another process works in ``out``.
     """
     records = read_datalist(plan.datalist)
     chosen = _chosen(records, folds)
     for fold in chosen:
         split_folds(records, fold)  # raises an error before the first training, not after it
-    for number, fold in enumerate(chosen, start=1):
-        _run_fold(plan, fold, out / f"fold_{fold}", prefixed(report, f"[{number}/{len(chosen)}] fold {fold}: "))
-    return _joined(records, chosen, out)
+    with output_lock(out):
+        for number, fold in enumerate(chosen, start=1):
+            _run_fold(plan, fold, out / f"fold_{fold}", prefixed(report, f"[{number}/{len(chosen)}] fold {fold}: "))
+        return _joined(records, chosen, out)
 
 
 def _chosen(records: Sequence[Record], folds: Sequence[int] | None) -> list[int]:
@@ -93,14 +96,15 @@ def _run_fold(plan: Plan, fold: int, root: Path, report: Report) -> None:
     run = FoldRun(configs, plan.settings, plan.bundle, plan.datalist, fold, root)
     if run.is_done:
         report("done before")
-        return
-    run.train(report)
-    run.evaluate()
-    models = root.parent / "models"
-    models.mkdir(parents=True, exist_ok=True)
-    weights, copied = root / "models/model.pt", models / f"fold_{fold}.pt"
+    else:
+        run.train(report)
+        run.evaluate()
+    weights, copied = root / "models/model.pt", root.parent / f"models/fold_{fold}.pt"
     for source, target in ((description_path(weights), description_path(copied)), (weights, copied)):
-        shutil.copyfile(source, target)
+        # Also of a fold that was done before: a kill may have come between its evaluation and this.
+        if not (target.is_file() and filecmp.cmp(source, target, shallow=False)):
+            with whole_file(target) as partial:
+                shutil.copyfile(source, partial)
 
 
 def _joined(records: Sequence[Record], folds: Sequence[int], out: Path) -> Outcome:

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import shutil
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from monai_spine.data.object_store import THREADS, ObjectStore
+from monai_spine.data.object_store import THREADS, ObjectStore, StoredFile
 from monai_spine.errors import InvalidOptionError, MissingInputError
-from monai_spine.files import PARTIAL, whole_file
+from monai_spine.files import PARTIAL, file_state, whole_file
 
 GCS_ROOT = "SPINE_GCS_ROOT"
 """The environment variable that names another folder than `GCS` where buckets are mounted."""
 GCS = "/gcs"
 """Where Vertex AI mounts buckets."""
 _GS = "gs://"
+_VERSIONS = ".copied"
+"""The end of the name of the list of copied versions."""
 
 
 def mounted(url: str, root: str = GCS) -> str:
@@ -45,7 +49,8 @@ def require_url(url: str, scheme: str, option: str, platform: str) -> str:
 def copy_to_disk(source: str, target: Path) -> Path:
     """Copy a folder to a machine's own disk, and return the copy.
 
-    Files that are there with their size are not copied again, so that a restarted machine goes on.
+    Files that are there with their size are not copied again, so that a restarted machine goes on, unless the source
+    has changed since. A list beside the copy says which version of each file was copied.
 
     Parameters
     ----------
@@ -61,25 +66,40 @@ def copy_to_disk(source: str, target: Path) -> Path:
     files = store.files() if store else dict(_local_files(Path(source)))
     if not files:
         raise MissingInputError(f"expected a data set in {source}, but found no files; look at --data and at its mount")
-    missing = [name for name, size in files.items() if not _has(target / name, size)]
+    versions = target.with_name(f".{target.name}{_VERSIONS}")
+    copied = _read_versions(versions)
+    missing = [
+        name for name, file in files.items() if not _has(target / name, file.size) or copied.get(name) != file.version
+    ]
     free = shutil.disk_usage(_existing(target)).free
-    needed = sum(files[name] for name in missing)
+    needed = sum(files[name].size for name in missing)
     if needed > free:
         raise InvalidOptionError(
             f"{source} needs {needed / 1e9:.1f} GB on the disk of {target}, which has {free / 1e9:.1f} GB left; "
             "ask for more with --disk-gb"
         )
-    if store:
-        store.fetch(missing, target)
-        return target
 
-    def copy(name: str) -> None:
+    def copy(name: str) -> str:
         with whole_file(target / name) as partial:
-            shutil.copyfile(Path(source) / name, partial)
+            store.get(name, partial) if store else shutil.copyfile(Path(source) / name, partial)
+        return name
 
-    with ThreadPoolExecutor(THREADS) as pool:
-        list(pool.map(copy, missing))
+    target.mkdir(parents=True, exist_ok=True)
+    # One line after each file, so that a killed copy goes on with the next file.
+    with ThreadPoolExecutor(THREADS) as pool, versions.open("a", encoding="utf-8") as lines:
+        for name in pool.map(copy, missing):
+            lines.write(json.dumps([name, files[name].version]) + "\n")
+            lines.flush()
     return target
+
+
+def _read_versions(path: Path) -> dict[str, str]:
+    versions = {}
+    for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else ():
+        with contextlib.suppress(ValueError):  # a machine that was switched off may have left half a line
+            name, version = json.loads(line)
+            versions[name] = version
+    return versions
 
 
 def _has(path: Path, size: int) -> bool:
@@ -90,7 +110,9 @@ def _existing(path: Path) -> Path:
     return path if path.exists() else _existing(path.parent)
 
 
-def _local_files(folder: Path) -> Iterator[tuple[str, int]]:
+def _local_files(folder: Path) -> Iterator[tuple[str, StoredFile]]:
     for path in folder.rglob("*"):
         if path.is_file() and not path.name.endswith(PARTIAL):
-            yield path.relative_to(folder).as_posix(), path.stat().st_size
+            state = file_state(path)
+            # Mounts number their inodes anew.
+            yield path.relative_to(folder).as_posix(), StoredFile(state[0], str(state[:3]))

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -32,6 +33,7 @@ from monai_spine.errors import (
 from monai_spine.files import check_separate, remove_partial, safe_name, text_of
 from monai_spine.levels.files import write_points, write_study
 from monai_spine.levels.localizers import LevelLocator, RecessLocator
+from monai_spine.levels.sagittal.chain import Flag
 from monai_spine.levels.search import StudyInput, search
 from monai_spine.levels.study import LocatedStudy
 from monai_spine.output_lock import output_lock
@@ -48,6 +50,8 @@ class Summary:
     none: list[str] = field(default_factory=list)
     refused: int = 0
     """Volumes that could not be used."""
+    verified: bool = True
+    """Whether the checksums of the weights were compared."""
 
     @property
     def exit_code(self) -> ExitCode:
@@ -60,6 +64,7 @@ class Summary:
         parts += [f"{len(self.uncertain)} of them with uncertain levels"] if self.uncertain else []
         parts += [f"{len(self.none)} without points"] if self.none else []
         parts += [f"{self.refused} volumes could not be used"] if self.refused else []
+        parts += ["the checksums of the weights were not compared"] if not self.verified else []
         return ", ".join(parts)
 
 
@@ -70,46 +75,50 @@ def locate(
     recesses: RecessLocator | None = None,
     *,
     quiet: bool = False,
+    verified: bool = True,
 ) -> Summary:
     """Write ``points.csv``, ``volumes.csv``, and for each study JSON, markups and a picture to ``out``.
 
     ``inputs``: NIfTI files, each a study of its own; folders of NIfTI files, or with a sub-folder of these per study;
     or datalists. Recesses are put on axial planes if the study has an axial series.
     ``recesses``: finds the recesses in axial slices; without it they are projected.
+    ``verified``: whether the checksums of the weights were compared; if not, all points are flagged.
     Raises `MissingInputError`, `InvalidTableError` or `InvalidOptionError` if an input does not exist or is none of
     these, two studies have the same name, or the output is among the inputs.
     """
     check_separate(inputs, out)
     studies = find_inputs(inputs)
     with output_lock(out):
-        return _run(studies, out, locator, recesses, quiet)
+        remove_partial(out)
+        results = (_located(study, out, locator, recesses, verified) for study in studies)
+        return _run(track(results, "locate", len(studies), quiet), out, Summary(verified=verified))
 
 
-def _run(
-    studies: Sequence[StudyInput], out: Path, locator: LevelLocator, recesses: RecessLocator | None, quiet: bool
-) -> Summary:
-    remove_partial(out)
-    summary, located = Summary(), []
-    for study in track(studies, "locate", len(studies), quiet):
-        result = _located(study, out, locator, recesses)
+def _run(results: Iterable[LocatedStudy], out: Path, summary: Summary) -> Summary:
+    located = []
+    for result in results:
         located.append(result)
         summary.refused += len(result.refused)
         if not result.found:
-            summary.none.append(study.study)
+            summary.none.append(result.study)
             continue
-        summary.found.append(study.study)
+        summary.found.append(result.study)
         if any("uncertain_level" in point.flags for point in result.points):
-            summary.uncertain.append(study.study)
+            summary.uncertain.append(result.study)
     write_points(out, located)
     return summary
 
 
-def _located(study: StudyInput, out: Path, locator: LevelLocator, recesses: RecessLocator | None) -> LocatedStudy:
+def _located(
+    study: StudyInput, out: Path, locator: LevelLocator, recesses: RecessLocator | None, verified: bool
+) -> LocatedStudy:
     """A study that may fail in any way, with the reason as the state of its volumes: the others go on."""
     # Of this study alone: each volume is unpacked once, and memory stays that of one study.
     images = StudyImages()
     try:
         result = search(study, locator, recesses, images.opened)
+        if not verified:
+            result = replace(result, located=_flagged(result.located))
         result.write(out)
     except Exception as error:
         logger.debug("study %s failed", study.study, exc_info=error)
@@ -119,6 +128,12 @@ def _located(study: StudyInput, out: Path, locator: LevelLocator, recesses: Rece
         write_study(out, failed)
         return failed
     return result.located
+
+
+def _flagged(located: LocatedStudy) -> LocatedStudy:
+    """With a flag on every point, so that every output has it: weights that nobody has checked may be damaged."""
+    flag = Flag.UNVERIFIED_WEIGHTS.value
+    return replace(located, points=tuple(replace(one, flags=(*one.flags, flag)) for one in located.points))
 
 
 def find_inputs(inputs: Sequence[Path]) -> list[StudyInput]:
@@ -139,9 +154,8 @@ def find_inputs(inputs: Sequence[Path]) -> list[StudyInput]:
             studies += _of_folder(path)
         else:
             raise MissingInputError(f"expected a NIfTI file, a folder of studies or a datalist, but there is no {path}")
-    names = [one.study for one in studies]
     # Outputs are named after studies, and one would overwrite the other.
-    twice = sorted({name for name in names if names.count(name) > 1})
+    twice = sorted(name for name, count in Counter(one.study for one in studies).items() if count > 1)
     if twice:
         raise InvalidOptionError(f"two inputs would both be written as {twice[0]}; locate them into separate folders")
     reasons = [f"{name}: {why}" for one in studies for name, why in one.refused.items()]
@@ -156,7 +170,9 @@ def _of_folder(path: Path) -> list[StudyInput]:
 
 
 def _of_study(found: FoundStudy) -> StudyInput:
-    """A study with the files that cannot be read; if it has no sagittal volume, with all that are left out."""
+    """A study with the files that cannot be read; if it has no sagittal volume, with all, so that a row says why."""
     study = StudyInput.of(found.record)
-    unreadable = {name: why for name, why in found.left_out.items() if name in found.unreadable}
-    return replace(study, refused=unreadable if study.sagittal else found.left_out)
+    if study.sagittal:
+        return replace(study, refused={name: why for name, why in found.left_out.items() if name in found.unreadable})
+    axial = dict.fromkeys(study.named(study.axial), "axial, and the study has no sagittal volume to find levels in")
+    return replace(study, refused={**axial, **found.left_out} or {"its entry in the datalist": "it has no volume"})

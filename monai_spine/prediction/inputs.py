@@ -228,8 +228,7 @@ def _volumes(out: Path, source: Path, inputs: int) -> Path:
 
 
 def _check_names(names: Sequence[str]) -> None:
-    written = [safe_name(name) for name in names]
-    twice = sorted({name for name in written if written.count(name) > 1})
+    twice = sorted(name for name, count in Counter(map(safe_name, names)).items() if count > 1)
     if twice:
         raise InvalidOptionError(
             f"two studies would both be written as {twice[0]}; grade them into separate folders, or put their files "

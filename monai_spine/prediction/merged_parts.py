@@ -14,6 +14,7 @@ from typing import Any
 
 from monai_spine.errors import ExitCode, InvalidTableError, MissingInputError, counted, listed
 from monai_spine.files import whole_file, write_text
+from monai_spine.output_lock import output_lock
 from monai_spine.prediction.part import PARTS, Part
 
 SCHEMA = "monai_spine/part/1"
@@ -89,8 +90,15 @@ def merge_parts(out: Path) -> Merged:
         If the folder has no finished part.
     InvalidTableError
         If parts have another count, other models or options, or other inputs, or a table is damaged.
+    OutputError
+        If another process works in the folder.
     """
     finished = _finished(out)
+    with output_lock(out):
+        return _merged(out, finished)
+
+
+def _merged(out: Path, finished: Sequence[Mapping[str, Any]]) -> Merged:
     first = finished[0]
     _check_alike(finished)
     folders = _folders(out, finished)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -13,12 +14,14 @@ from isal import isal_zlib
 
 from monai_spine import __version__
 from monai_spine.data.datalist import Record, volumes
-from monai_spine.files import csv_text, write_text
+from monai_spine.files import checksum, csv_text, write_text
 from monai_spine.scoring.competition import Floats
 from monai_spine.scoring.submission import write_predictions
 from monai_spine.spine import FINDINGS, Grade
 
-SCHEMA = "monai_spine/outcome/1"
+logger = logging.getLogger(__name__)
+
+SCHEMA = "monai_spine/outcome/2"
 NAME = "outcome.json"
 
 _COLUMNS = (
@@ -90,24 +93,44 @@ class Outcome:
         """``weighted`` as an array."""
         return np.array(self.weighted, dtype=np.float64).reshape(-1, len(Grade))
 
+    @property
+    def files(self) -> list[str]:
+        """The other files in the study's folder that later runs read."""
+        return ["findings.json"] * (not self.refused) + ["points.json"] * self.located
+
     def write(self, folder: Path) -> None:
         """Write ``outcome.json`` into the study's folder. It must be the last file: it says that all is complete."""
-        write_text(folder / NAME, json.dumps({"schema": SCHEMA, **asdict(self)}, indent=1) + "\n")
+        content = {"schema": SCHEMA, **asdict(self)}
+        content["checksums"] = {name: checksum(folder / name) for name in self.files}
+        content["checksum"] = _checksum_of(content)
+        write_text(folder / NAME, json.dumps(content, indent=1) + "\n")
+
+
+def _checksum_of(content: Mapping[str, object]) -> int:
+    return isal_zlib.crc32(json.dumps(content, sort_keys=True).encode())
 
 
 def read_outcome(folder: Path, fingerprint: str) -> Outcome | None:
-    """The outcome in a study's folder; None if it is incomplete or has another fingerprint."""
+    """The outcome in a study's folder; None if it is incomplete or damaged, or has another fingerprint."""
     try:
         content = json.loads((folder / NAME).read_text(encoding="utf-8"))
+        if content.pop("checksum") != _checksum_of(content):
+            raise ValueError("its checksum is wrong")
         if content.pop("schema") != SCHEMA or content["fingerprint"] != fingerprint:
             return None
+        checksums = content.pop("checksums")
         outcome = Outcome(**content)
         complete = bool(outcome.refused) or outcome.rows.shape == (len(FINDINGS), len(Grade))
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        # The other files may have been deleted or damaged since.
+        changed = [name for name in outcome.files if checksums[name] != checksum(folder / name)]
+    except FileNotFoundError:
         return None
-    # The files may have been deleted since.
-    files = ["findings.json"] * (not outcome.refused) + ["points.json"] * outcome.located
-    return outcome if complete and all((folder / name).is_file() for name in files) else None
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        logger.warning("%s: damaged, so the study is graded again (%s)", folder / NAME, error)
+        return None
+    if changed:
+        logger.warning("%s: %s changed since, so the study is graded again", folder, " and ".join(changed))
+    return outcome if complete and not changed else None
 
 
 def fingerprint(record: Record, settings: Mapping[str, object], named: Callable[[str], str] = lambda text: text) -> str:
@@ -119,23 +142,11 @@ def fingerprint(record: Record, settings: Mapping[str, object], named: Callable[
         "version": __version__,
         "settings": dict(settings),
         "study": record["study_id"],
-        # Size and time do not show every change of a volume. A checksum of 30 MB takes about 10 ms.
-        "volumes": [[named(str(Path(file).resolve())), _checksum(file)] for file in volumes(record)],
+        # Size and time do not show every change of a volume.
+        "volumes": [[named(str(Path(file).resolve())), checksum(file)] for file in volumes(record)],
         "points": {name: list(point) for name, point in record["points"].items()},
     }
     return hashlib.sha256(json.dumps(about, sort_keys=True, default=str).encode()).hexdigest()
-
-
-def _checksum(file: str) -> int | None:
-    """CRC-32 of a file's bytes; None if it cannot be read, which is reported when the study is graded."""
-    checksum = 0
-    try:
-        with Path(file).open("rb") as opened:
-            while piece := opened.read(1 << 20):
-                checksum = isal_zlib.crc32(piece, checksum)
-    except OSError:
-        return None
-    return checksum
 
 
 def write_tables(

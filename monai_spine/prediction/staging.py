@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
-from monai_spine.data.object_store import ObjectStore, shown, url_of
+from monai_spine.data.object_store import ObjectStore, StoredFile, shown, url_of
 from monai_spine.data.sidecars import stem_of
 from monai_spine.data.studies import SUFFIXES
 from monai_spine.errors import InvalidOptionError, MissingInputError, SpineError
@@ -146,7 +146,7 @@ def _fetched(url: str, folder: Path, part: Part | None) -> _Fetched:
             _fetch(beside, beside.files(), folder)
         else:
             sidecar = f"{stem_of(Path(name))}.json"
-            _fetch(beside, {one: size for one, size in beside.files().items() if one in {name, sidecar}}, folder)
+            _fetch(beside, {one: file for one, file in beside.files().items() if one in {name, sidecar}}, folder)
         return _Fetched(folder / name)
     files = store.files()
     if not files:
@@ -158,7 +158,7 @@ def _fetched(url: str, folder: Path, part: Part | None) -> _Fetched:
         return _Fetched(folder / name, frozenset(ids))
     # A part without studies fetches one, which shows what kind of input this is.
     own = [study for study in ids if part.holds(study)] or ids[:1]
-    _fetch(store, {one: size for one, size in files.items() if one.split("/")[0] in set(own)}, folder / name)
+    _fetch(store, {one: file for one, file in files.items() if one.split("/")[0] in set(own)}, folder / name)
     return _Fetched(folder / name, frozenset(own), len(ids) - len(own))
 
 
@@ -173,13 +173,13 @@ def _needed(part: Part | None, studies: Collection[str], *, merging: bool) -> tu
 
 def _fetch_results(store: ObjectStore, out: Path, begins: tuple[str, ...]) -> None:
     # Converted volumes are made again.
-    files = {name: size for name, size in store.files().items() if not name.startswith(f"{VOLUMES}/")}
-    _fetch(store, {name: size for name, size in files.items() if not begins or name.startswith(begins)}, out)
+    files = {name: file for name, file in store.files().items() if not name.startswith(f"{VOLUMES}/")}
+    _fetch(store, {name: file for name, file in files.items() if not begins or name.startswith(begins)}, out)
 
 
-def _fetch(store: ObjectStore, files: Mapping[str, int], folder: Path) -> None:
+def _fetch(store: ObjectStore, files: Mapping[str, StoredFile], folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
-    free, needed = shutil.disk_usage(folder).free, sum(files.values())
+    free, needed = shutil.disk_usage(folder).free, sum(file.size for file in files.values())
     if needed > free:
         raise InvalidOptionError(
             f"{shown(store.url)} needs {needed / 1e9:.1f} GB on the disk of {folder}, which has {free / 1e9:.1f} GB "

@@ -44,7 +44,9 @@ def grade_study(
     except Exception as error:
         reason = with_names(reason_of(error), volume_names(study.record))
         logger.debug("study %s failed", study.study_id, exc_info=error)
-        located = (out / safe_name(study.study_id) / LOCATED[0]).is_file()
+        folder = out / safe_name(study.study_id)
+        (folder / "findings.json").unlink(missing_ok=True)  # written before what failed; a refused study has no grades
+        located = (folder / LOCATED[0]).is_file()
         return Outcome(study.study_id, mark, refused=reason, located=located, bad=study.bad)
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from monai_spine.errors import SpineError
+from monai_spine.errors import SpineError, reason_of
 from monai_spine.files import write_bytes, write_text
 from monai_spine.prediction.outcomes import NAME
 from monai_spine.prediction.study_output import GradedStudy
@@ -134,6 +134,7 @@ def read_results(out: Path) -> tuple[list[StudyResult], list[str]]:
             continue
         try:
             results.append(read_result(folder))
-        except SpineError as error:
-            unread.append(str(error).replace(f"{out}/", ""))
+        except Exception as error:
+            reason = reason_of(error).replace(f"{out}/", "")
+            unread.append(reason if folder.name in reason else f"{folder.name}: {reason}")
     return results, unread

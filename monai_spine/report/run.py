@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+import logging
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from monai_spine.bundle.shipped import GRADER
 from monai_spine.console import track
 from monai_spine.data.datalist import Record
-from monai_spine.errors import ExitCode, MissingInputError
-from monai_spine.files import safe_name
+from monai_spine.errors import ExitCode, MissingInputError, listed, reason_of
+from monai_spine.files import remove_partial, safe_name
 from monai_spine.levels.localizers import usable_device
+from monai_spine.output_lock import output_lock
 from monai_spine.prediction.grader import Grader
 from monai_spine.prediction.inputs import VOLUMES, Conversion, find_inputs, read_converted
 from monai_spine.prediction.models import with_presets
@@ -20,6 +23,8 @@ from monai_spine.prediction.study_output import GradedStudy
 from monai_spine.report.output import INDEX, PageOutput, read_results, write_index
 from monai_spine.report.study_result import StudyResult
 from monai_spine.spine import SeriesType
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass
@@ -31,11 +36,13 @@ class ReportSummary:
     kept: int = 0
     without_volumes: list[str] = field(default_factory=list)
     unread: list[str] = field(default_factory=list)
+    failed: list[str] = field(default_factory=list)
+    """Studies whose page could not be made, and why."""
 
     @property
     def exit_code(self) -> ExitCode:
-        """``SOME_REFUSED`` if results could not be read."""
-        return ExitCode.SOME_REFUSED if self.unread else ExitCode.DONE
+        """``SOME_REFUSED`` if results could not be read, or a page could not be made."""
+        return ExitCode.SOME_REFUSED if self.unread or self.failed else ExitCode.DONE
 
     def line(self) -> str:
         """One line for people."""
@@ -45,6 +52,7 @@ class ReportSummary:
             self.without_volumes
         )
         parts += [f"{len(self.unread)} folders could not be read: {self.unread[0]}"] if self.unread else []
+        parts += [f"{len(self.failed)} could not be made: {listed(self.failed, '; ')}"] if self.failed else []
         return f"{', '.join(parts)}; see {self.out / INDEX}"
 
 
@@ -81,23 +89,36 @@ def run_report(
     results, unread = read_results(out) if out.is_dir() else ([], [])
     if not results and not unread:
         raise MissingInputError(f"expected results of `monai-spine predict` in {out}, but found none")
-    records = {safe_name(str(record["study_id"])): record for record in _records(out, inputs, quiet)}
-    graders = _graders(bundles, weights, device)
-    summary = ReportSummary(out, unread=unread)
-    for result in track(results, "report", len(results), quiet):
-        folder = out / result.name
-        if result.refused:
-            continue
-        if not force and not pages.lacking(folder) and _is_newer(folder, pages):
-            summary.kept += 1
-            continue
-        record = records.get(result.name)
-        if record is None:
-            summary.without_volumes.append(result.study_id)
-        pages.write(_graded(folder, record, result, graders))
-        summary.written.append(result.study_id)
-    write_index(out)
+    with output_lock(out):
+        remove_partial(out)
+        records = {safe_name(str(record["study_id"])): record for record in _records(out, inputs, quiet)}
+        graders = _graders(bundles, weights, device)
+        summary = ReportSummary(out, unread=unread)
+        for result in track(results, "report", len(results), quiet):
+            folder = out / result.name
+            if result.refused:
+                continue
+            if not force and not pages.lacking(folder) and _is_newer(folder, pages):
+                summary.kept += 1
+                continue
+            record = records.get(result.name)
+            if failed := _page_fault(pages, lambda: _graded(folder, record, result, graders)):  # noqa: B023 - called at once
+                summary.failed.append(f"{result.study_id}: {failed}")
+                continue
+            if record is None:
+                summary.without_volumes.append(result.study_id)
+            summary.written.append(result.study_id)
+        write_index(out)
     return summary
+
+
+def _page_fault(pages: PageOutput, study: Callable[[], GradedStudy]) -> str:
+    """Write a study's pages; why that failed, or an empty text. The others go on."""
+    try:
+        return "; ".join(f"{name}: {why}" for name, why in pages.write(study()).items())
+    except Exception as error:
+        logger.debug("the page of a study failed", exc_info=error)
+        return reason_of(error)
 
 
 def _records(out: Path, inputs: Sequence[Path], quiet: bool) -> Iterator[Record]:
@@ -112,12 +133,11 @@ def _records(out: Path, inputs: Sequence[Path], quiet: bool) -> Iterator[Record]
 
 def _graders(bundles: Sequence[Path], weights: Sequence[Path], device: str | None) -> list[Grader]:
     chosen = usable_device(device)
-    if not bundles:
-        return [Grader.from_bundle(device=chosen)]
-    files = [*weights, *[None] * (len(bundles) - len(weights))]
+    files = [*weights, *[None] * (max(1, len(bundles)) - len(weights))]
+    # Checksums need not be compared: weights are used only if they are those in the findings, by their SHA-256.
     return [
-        Grader.from_bundle(bundle, own, presets=presets, device=chosen)
-        for (bundle, presets), own in zip(map(with_presets, bundles), files, strict=True)
+        Grader.from_bundle(bundle, own, presets=presets, device=chosen, verify=False)
+        for (bundle, presets), own in zip(map(with_presets, bundles or [GRADER]), files, strict=True)
     ]
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import pytest
+import timm
 import torch
 
 from monai_spine.bundle.shipped import BUNDLES
@@ -15,12 +16,18 @@ from monai_spine.data.volume import read_volume
 from monai_spine.errors import InvalidTableError, InvalidVolumeError, SpineError
 from monai_spine.images.data.input_format import ImageForm
 from monai_spine.images.data.store import ImageStore
+from monai_spine.levels.locate import locate
+from monai_spine.networks.backbone import Backbone
 from monai_spine.prediction.grader import Grader
+from monai_spine.prediction.run import predict
 from monai_spine.transforms.level_crops import LevelCropsd
 from monai_spine.weights import load_safely, save_atomically
 from monai_spine.weights_checksum import Verified, check_weights
 from tests.monai_spine.images.pictures import write_pictures
-from tests.monai_spine.prediction.parts import write_bundle
+from tests.monai_spine.levels.test_locate import Oracle, sagittal
+from tests.monai_spine.levels.test_locate import rows as point_rows
+from tests.monai_spine.prediction.parts import inputs, models, oracle, write_bundle
+from tests.monai_spine.prediction.parts import write_study as write_study_of_noise
 from tests.monai_spine.training.test_run_state import killed, trained
 from tests.monai_spine.transforms.test_level_crops import VIEWS, write_study
 
@@ -116,6 +123,34 @@ def test_weights_whose_checksum_is_not_compared_are_said_to_be_so(tmp_path: Path
     assert Grader.from_bundle(bundle, verify=False).about["verified"] == "no"
 
 
+def test_points_found_with_weights_whose_checksum_was_not_compared_are_said_to_be_so(tmp_path: Path) -> None:
+    volume = sagittal(tmp_path / "patient.nii.gz")
+    oracle = Oracle().know(volume)
+    assert "checksums" not in locate([volume], tmp_path / "checked", oracle, quiet=True).line()
+    summary = locate([volume], tmp_path / "out", oracle, quiet=True, verified=False)
+    assert "the checksums of the weights were not compared" in summary.line()
+    assert {row["flag"] for row in point_rows(tmp_path / "out")} == {"unverified_weights"}
+    for name in ("points.json", "points.mrk.json"):
+        assert "unverified_weights" in (tmp_path / "out/patient" / name).read_text()
+        assert "unverified_weights" not in (tmp_path / "checked/patient" / name).read_text()
+
+
+def test_weights_of_an_age_without_checksums_are_refused_unless_the_user_wants_them(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    bundle = write_bundle(tmp_path / "bundle")
+    weights = bundle / "models/model.pt"
+    torch.save(torch.load(weights), weights, _use_new_zipfile_serialization=False)
+    assert check_weights(weights) is Verified.NO
+    with pytest.raises(InvalidTableError, match=r"model\.pt: a file of PyTorch before 1\.6 has no checksum"):
+        Grader.from_bundle(bundle)
+    assert Grader.from_bundle(bundle, verify=False).about["verified"] == "no"
+    # Published backbones of that age are taken, with a warning.
+    torch.save(timm.create_model("test_resnet").state_dict(), weights, _use_new_zipfile_serialization=False)
+    Backbone("test_resnet", in_channels=3, pixels=(64, 64)).start_from(str(weights))
+    assert "has no checksum" in caplog.text
+
+
 def test_a_damaged_crop_cache_is_made_anew_with_a_warning(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     study = write_study(tmp_path / "study")
     cut = LevelCropsd(views=VIEWS, augmentation=Augmentation(), cache_dir=tmp_path / "cache")
@@ -142,11 +177,11 @@ def test_a_damaged_image_store_is_repaired_with_a_warning(tmp_path: Path, caplog
         bit = flipped(path, draw)
         caplog.clear()
         assert np.array_equal(ImageStore(records, form, folder=tmp_path / "cache").read(positions), whole)
-        # Blanks that fill up the header of the array are nobody's.
-        assert "damaged" in caplog.text or bit < 8 * 128
+        # Blanks that fill up the header of the array are nobody's; states of files are only compared.
+        assert "damaged" in caplog.text or bit < 8 * 128 or bit >= 8 * (len(good) - 5 * 40)
         path.write_bytes(good)
     flipped_pixel = bytearray(good)
-    flipped_pixel[-40] ^= 4
+    flipped_pixel[-240] ^= 4
     path.write_bytes(flipped_pixel)
     ImageStore(records, form, folder=tmp_path / "cache").read(positions)
     assert path.read_bytes() == good
@@ -159,3 +194,21 @@ def test_a_run_whose_last_state_is_damaged_goes_on_from_the_epoch_before(
     flipped(tmp_path / "latest.pt", random.Random(1))
     assert trained(tmp_path, 4, resume=True) == [3, 4]
     assert "goes on from the epoch before" in caplog.text
+
+
+def test_a_study_whose_results_were_damaged_is_graded_again(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    study = write_study_of_noise(tmp_path / "in" / "s1")
+    given, out = inputs(study), tmp_path / "out"
+    opened = models(oracle(study), Grader.from_bundle(write_bundle(tmp_path / "bundle")))
+    assert predict(given, out, opened, quiet=True).kept == 0
+    assert predict(given, out, opened, quiet=True).kept == 1
+    tables = [(out / name).read_bytes() for name in ("predictions.csv", "findings.csv", "points.csv")]
+    for name in ("findings.json", "points.json", "outcome.json"):
+        path = out / "s1" / name
+        content = path.read_text()
+        place = content.index("0.")  # a digit of a number, so that it is still JSON
+        path.write_text(content[:place] + "9." + content[place + 2 :])
+        caplog.clear()
+        assert predict(given, out, opened, quiet=True).kept == 0
+        assert "so the study is graded again" in caplog.text
+        assert [(out / name).read_bytes() for name in ("predictions.csv", "findings.csv", "points.csv")] == tables

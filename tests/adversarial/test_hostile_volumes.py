@@ -9,17 +9,22 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import pytest
+import torch
 
 from monai_spine.crops.stack import open_stack
 from monai_spine.data.studies import find_study, nifti_files
 from monai_spine.data.volume import read_slice, read_volume
 from monai_spine.errors import ExitCode, SpineError
+from monai_spine.levels.locate import locate
 from monai_spine.levels.sagittal.grid import sagittal_grid
+from monai_spine.levels.sagittal.landmark_maps import LANDMARKS, REGIONS, map_size
 from monai_spine.prediction.grader import Grader
 from monai_spine.prediction.inputs import Conversion, find_inputs
 from monai_spine.prediction.run import predict
 from tests.adversarial import hostile
 from tests.cohorts import write_datalist
+from tests.monai_spine.levels.test_locate import SPINE, Oracle, axial, sagittal
+from tests.monai_spine.levels.test_locate import rows as volume_rows
 from tests.monai_spine.prediction.parts import models, oracle, write_study
 
 
@@ -70,6 +75,29 @@ def test_a_batch_with_hostile_studies_grades_the_good_one_and_has_a_row_for_each
     assert rows["good"]["status"] == "graded"
     assert all(row["status"] == "graded" or row["reason"] for row in rows.values())
     assert not [row["reason"] for row in rows.values() if str(tmp_path) in row["reason"]]
+
+
+def test_locate_has_a_row_with_a_reason_for_each_hostile_study_and_for_one_without_a_sagittal_volume(
+    tmp_path: Path,
+) -> None:
+    for name in hostile.NIFTI:
+        hostile.write_nifti(tmp_path / "in" / name, name, small())
+    good = sagittal(tmp_path / "in/good/sagittal_t2.nii.gz")
+    axial(tmp_path / "in/axial_alone/axial_t2.nii.gz", SPINE.mean(axis=0))
+    locate([tmp_path / "in"], tmp_path / "out", NoSpine().know(good), quiet=True)
+    statuses = {row["study"]: row["status"] for row in volume_rows(tmp_path / "out", "volumes.csv")}
+    assert set(statuses) == {"good", "axial_alone", *hostile.NIFTI}
+    assert statuses.pop("good") == "found"
+    assert all(status and status != "found" for status in statuses.values())
+    assert statuses["axial_alone"].startswith("axial, and the study has no sagittal volume")
+
+
+class NoSpine(Oracle):
+    """Sees a spine in the volumes that it knows, and none in others."""
+
+    def maps(self, image: torch.Tensor) -> np.ndarray:
+        known = tuple(image.shape) in self.grids
+        return super().maps(image) if known else np.zeros((len(LANDMARKS) + len(REGIONS), *map_size(image.shape)))
 
 
 @pytest.mark.parametrize("name", hostile.FOLDERS)

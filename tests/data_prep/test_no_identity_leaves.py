@@ -36,8 +36,8 @@ def elements(charset: str) -> dict[str, str]:
     return values | {"PatientName": name, "PatientBirthDate": "19500203", "PatientID": own}
 
 
-def patient(number: int, charset: str, **attributes: object) -> list[pydicom.Dataset]:
-    """A series whose free texts repeat its identifying elements."""
+def header_of(number: int, charset: str) -> dict[str, object]:
+    """Identifying elements, and free texts that repeat them."""
     typed = CHARACTER_SETS[charset][1]
     values = elements(charset)
     physician = values["ReferringPhysicianName"].split("^")[0].upper()
@@ -52,11 +52,15 @@ def patient(number: int, charset: str, **attributes: object) -> list[pydicom.Dat
         "ContrastBolusAgent": f"none for {values['PatientID']}",
         "ConvolutionKernel": values["StationName"],
     }
+    charsets = ["", charset] if "2022" in charset else charset
+    return {"SpecificCharacterSet": charsets, **values, **texts}
+
+
+def patient(number: int, charset: str, **attributes: object) -> list[pydicom.Dataset]:
+    """A series of such a patient."""
     uids = {"StudyInstanceUID": f"1.2.3.{number}.1", "SeriesInstanceUID": f"1.2.3.{number}.2"}
     shape = {"rows": 160, "columns": 160, "spacing": (1.0, 1.0), "slices": 9}
-    charsets = ["", charset] if "2022" in charset else charset
-    header = {"SpecificCharacterSet": charsets, **values, **texts, **uids, **attributes}
-    return factory.series(seed=number, **shape, **header)
+    return factory.series(seed=number, **shape, **header_of(number, charset) | uids | attributes)
 
 
 def words() -> set[str]:
@@ -75,11 +79,12 @@ def leaks(text: str) -> list[str]:
     )  # fmt: skip
 
 
-def everything_written(out: Path) -> str:
+def everything_written(out: Path, without: tuple[str, ...] = (".png", ".jpg")) -> str:
+    """Names of all files, and their texts."""
     texts = []
     for path in out.rglob("*"):
         texts.append(path.name)
-        if path.is_file() and path.suffix not in {".png", ".jpg"}:
+        if path.is_file() and path.suffix not in without:
             data = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
             # The header of a volume is text; its voxels are not.
             texts.append(data[: 352 if ".nii" in path.name else None].decode("utf-8", "ignore"))

@@ -14,6 +14,7 @@ from monai_spine.experiments.comparison.epoch_cost import measure_epoch
 from monai_spine.experiments.comparison.report import Row, costs, to_csv, to_text, write_picture
 from monai_spine.experiments.fold_run import FoldRun, prefixed, read_state
 from monai_spine.files import read_json, write_json, write_text
+from monai_spine.output_lock import output_lock
 
 OWN = (*fold_run.OWN, "epochs")
 """Configuration entries that a comparison sets itself."""
@@ -74,8 +75,13 @@ def compare(plan: Plan, candidates: Sequence[Candidate], out: Path, report: Repo
     was trained with the same configuration, data and budget is not trained again. A training that was killed resumes
     after its last complete epoch. A candidate that fails has a row with the reason.
 
-    Raises `SpineError` if every candidate fails.
+    Raises `SpineError` if every candidate fails, and `OutputError` if another process works in ``out``.
     """
+    with output_lock(out):
+        return _compared(plan, candidates, out, report)
+
+
+def _compared(plan: Plan, candidates: Sequence[Candidate], out: Path, report: Report) -> Comparison:
     assessment = plan.assessment
     predictions: dict[str, Any] = {}
     costs_of: dict[str, Any] = {}

@@ -3,7 +3,7 @@
 import hashlib
 import logging
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from pathlib import Path
@@ -16,15 +16,17 @@ from isal import isal_zlib
 
 from monai_spine.console import track
 from monai_spine.errors import InvalidImageError, MissingInputError, SpineError, counted, listed
-from monai_spine.files import whole_file
+from monai_spine.files import checksum, file_state, is_settled, whole_file
 from monai_spine.images.data.datalist import Record
 from monai_spine.images.data.input_format import ImageForm, StoredPixels
 
 logger = logging.getLogger(__name__)
 
-_FORMAT = 2
+_FORMAT = 3
 """Of the file; part of its name."""
 _CHECKSUM = np.dtype("<u4")
+_FILE = np.dtype("<u8")
+"""Of the five numbers of an image file, after the checksums: its state, and the CRC-32 of its bytes."""
 _DECODED_AHEAD = 64
 """Images that threads may have decoded before they are asked for."""
 
@@ -32,10 +34,11 @@ _DECODED_AHEAD = 64
 class ImageStore:
     """All images of a run in one form, read by their positions.
 
-    With a folder, they are decoded once, into a file that is mapped into memory. The name of the file is a hash of the
-    form and of the names, sizes and modification times of the images: a changed image leads to a new file. The first
-    process of a machine writes it, the others wait. After the array, the file has a CRC-32 of each image: a damaged
-    image is decoded anew, with a warning, and a file whose header is damaged is written anew.
+    With a folder, they are decoded once, into a file that is mapped into memory, with a hash of the form and of the
+    images' names in its name. It is written anew if the bytes of an image are others than those that were decoded;
+    images whose state on the disk is the one of before (`monai_spine.files.file_state`) are not read to compare them.
+    The first process of a machine writes it, the others wait. After the array, the file has a CRC-32 of each decoded
+    image: a damaged one is decoded anew, with a warning, and a file whose header is damaged is written anew.
 
     Parameters
     ----------
@@ -107,17 +110,14 @@ class ImageStore:
             return
         path = self._path(self._folder)
         shape = (len(self.records), *self.form.pixels, self.form.channels)
-        if idist.get_local_rank() == 0:
-            if path.is_file() and _opened(path, shape) is None:
-                logger.warning("%s: this file of decoded images is damaged, and is written anew", path)
-                path.unlink()
-            if not path.is_file():
-                _write_store(path, self.records, self.form, self.quiet)
+        files = _files(self.records)
+        if idist.get_local_rank() == 0 and not (path.is_file() and _is_current(path, shape, files)):
+            _write_store(path, self.records, self.form, self.quiet)
         idist.barrier()
-        opened = _opened(path, shape)
+        opened = _opened(path, shape, len(files))
         if opened is None:
             raise InvalidImageError(f"{path}: expected the decoded images, but the file is damaged; remove it")
-        self._stored, self._checksums = opened
+        self._stored, self._checksums, _ = opened
 
     def _path(self, folder: Path) -> Path:
         return folder / f"images-{_FORMAT}-{_key(self.records)}-{self.form.key}.npy"
@@ -140,7 +140,7 @@ class ImageStore:
         image = cast("StoredPixels", self.form.read(record["image"]).astype(self._stored.dtype))
         self._stored[position] = image  # in this process's memory only: the file is mapped copy-on-write
         self._checksums[position] = isal_zlib.crc32(np.ascontiguousarray(image))
-        end = path.stat().st_size - self._checksums.nbytes
+        end = path.stat().st_size - len(_files(self.records)) * _FILE_BYTES - self._checksums.nbytes
         with path.open("r+b") as file:
             file.seek(end - self._stored.nbytes + position * image.nbytes)
             file.write(np.ascontiguousarray(image).tobytes())
@@ -157,19 +157,66 @@ class ImageStore:
         return np.zeros((*self.form.pixels, self.form.channels), dtype=np.uint8)
 
 
-def _opened(path: Path, shape: tuple[int, ...]) -> tuple[StoredPixels, npt.NDArray[np.uint32]] | None:
-    """The mapped images and their checksums; None if the file is not as `_write_store` writes it."""
+_FILE_BYTES = 5 * _FILE.itemsize
+Opened = tuple[StoredPixels, npt.NDArray[np.uint32], npt.NDArray[np.uint64]]
+
+
+def _opened(path: Path, shape: tuple[int, ...], files: int) -> Opened | None:
+    """The mapped images, their checksums, and the states and checksums of their files ``(files, 5)``.
+
+    None if the file is not as `_write_store` writes it.
+    """
     try:
         stored = np.load(path, mmap_mode="c")
     except (OSError, ValueError, EOFError, SyntaxError):  # numpy reads the header as a Python literal
         return None
     end = getattr(stored, "offset", 0) + stored.nbytes
-    size = end + shape[0] * _CHECKSUM.itemsize
+    size = end + shape[0] * _CHECKSUM.itemsize + files * _FILE_BYTES
     if stored.shape != shape or stored.dtype not in (np.uint8, np.float16) or path.stat().st_size != size:
         return None
     if not stored.flags.c_contiguous:
         return None
-    return stored, np.fromfile(path, _CHECKSUM, offset=end)
+    checksums = np.fromfile(path, _CHECKSUM, shape[0], offset=end)
+    table = np.fromfile(path, _FILE, offset=end + checksums.nbytes).reshape(files, 5)
+    return stored, checksums, table
+
+
+def _is_current(path: Path, shape: tuple[int, ...], files: Sequence[str]) -> bool:
+    """Whether the file is whole, and its images have the bytes that were decoded; new states of theirs are noted."""
+    opened = _opened(path, shape, len(files))
+    if opened is None:
+        logger.warning("%s: this file of decoded images is damaged, and is written anew", path)
+        return False
+    before, states = opened[2], [file_state(file) for file in files]
+    changed = np.flatnonzero((before[:, :4] != _table(states, 4)).any(axis=1))
+    if not changed.size:
+        if is_settled(path, states):
+            return True
+        changed = np.arange(len(files))  # each may have changed within the tick of the disk's clock
+    now = before.copy()
+    now[changed] = _file_rows([files[n] for n in changed.tolist()])
+    if not np.array_equal(now[:, 4], before[:, 4]):
+        return False
+    with path.open("r+b") as file:
+        file.seek(-now.nbytes, os.SEEK_END)
+        file.write(now.tobytes())
+    return True
+
+
+def _file_rows(files: Sequence[str]) -> npt.NDArray[np.uint64]:
+    """State and checksum of each file, ``(files, 5)``; the state first, so that a later change shows."""
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        rows = pool.map(lambda file: (*file_state(file), checksum(file) or 0), files)
+        return _table(rows, 5)
+
+
+def _table(rows: Iterable[Sequence[int]], columns: int) -> npt.NDArray[np.uint64]:
+    # Times before 1970 are negative; some disks have inodes of 64 bits.
+    return np.array([[value % 2**64 for value in row] for row in rows], dtype=_FILE).reshape(-1, columns)
+
+
+def _files(records: Sequence[Record]) -> list[str]:
+    return [str(file) for record in records for file in record["image"]]
 
 
 def _decoded(records: Sequence[Record], form: ImageForm) -> Iterator[StoredPixels | SpineError]:
@@ -184,10 +231,13 @@ def _decoded(records: Sequence[Record], form: ImageForm) -> Iterator[StoredPixel
 
 
 def _write_store(path: Path, records: Sequence[Record], form: ImageForm, quiet: bool) -> None:
+    table = _file_rows(_files(records))  # first: an image that changes in between differs from it later
     # Nobody knows the bit depth before decoding. Nearly all data sets have 8 bits, so that is tried first.
     with whole_file(path) as partial:
         if not _write_array(partial, records, form, np.uint8, quiet):
             _write_array(partial, records, form, np.float16, quiet)
+        with partial.open("ab") as file:
+            file.write(table.tobytes())
     logger.info("%s decoded once: %s, %.2f GB", counted(len(records), "image"), path, path.stat().st_size / 1e9)
 
 
@@ -226,11 +276,5 @@ def _read(record: Record, form: ImageForm) -> StoredPixels | SpineError:
 
 
 def _key(records: Sequence[Record]) -> str:
-    """A hash of the names, sizes and modification times of all files."""
-    # Not the contents, which would have to be read at every start.
-    digest = hashlib.sha256()
-    for record in records:
-        for file in record["image"]:
-            status = os.stat(file)  # noqa: PTH116 - a path object per file doubles the time
-            digest.update(f"{file}\0{status.st_size}\0{status.st_mtime_ns}\n".encode())
-    return digest.hexdigest()[:16]
+    """A hash of the names of all files."""
+    return hashlib.sha256("\0".join(_files(records)).encode(errors="surrogateescape")).hexdigest()[:16]

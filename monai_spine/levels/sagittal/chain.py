@@ -115,6 +115,8 @@ class Flag(str, Enum):
     """Another series of the study shows the point more than 6 mm away: the patient moved, or one point is wrong."""
     INTERPOLATED = "interpolated"
     """No peak: a disc placed between two others, or a foramen at its expected place."""
+    UNVERIFIED_WEIGHTS = "unverified_weights"
+    """The checksums of the localizers' weights were not compared, at the user's wish: they may be damaged."""
 
 
 @dataclass(frozen=True)

@@ -29,12 +29,12 @@ def test_files_come_back_and_only_those_below_a_folder_are_listed(url: str, tmp_
     store = ObjectStore(url)
     assert store.files() == {}
     store.store(["a/1", "2"], tmp_path / "from")
-    assert store.files() == {"a/1": 3, "2": 0}
-    assert store.files("a") == {"a/1": 3}
+    assert {name: file.size for name, file in store.files().items()} == {"a/1": 3, "2": 0}
+    assert set(store.files("a")) == {"a/1"}
     store.fetch(["a/1"], tmp_path / "to")
     assert (tmp_path / "to/a/1").read_bytes() == b"one"
     store.remove(["a/1"])
-    assert store.files() == {"2": 0}
+    assert set(store.files()) == {"2"}
     assert ObjectStore(f"{url}/2").is_file()
     assert not store.is_file()
 
