@@ -194,11 +194,14 @@ class Broken:
 
     name = "broken"
 
-    def complete(self, folder: Path) -> bool:
+    def complete(self, folder: Path, *, refused: bool) -> bool:
         return False
 
     def write(self, study: GradedStudy, page: StudyPage) -> None:
         raise ValueError("Mustermann^Erika is no name")
+
+    def refuse(self, study: object) -> None:
+        pass
 
     def remove(self, folder: Path) -> None:
         pass
