@@ -152,7 +152,7 @@ def secondary_captures(
             **EQUIPMENT,
         )
         if image.orientation is None:
-            capture.PatientOrientation = ""
+            capture.PatientOrientation = []
         capture.ImageType = ["DERIVED", "SECONDARY"]
         capture.ConversionType = "WSD"
         capture.BodyPartExamined = "LSPINE"
