@@ -261,7 +261,9 @@ def _check_archive(archive: DicomArchive, place: str) -> None:
 def _check_url(web: WebSource | WebArchive, place: str) -> None:
     parts = urlsplit(web.url)
     if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise InvalidOptionError(f"{place}.url: expected a URL such as https://archive/dicom-web, but found {web.url!r}")
+        raise InvalidOptionError(
+            f"{place}.url: expected a URL such as https://archive/dicom-web, but found {web.url!r}"
+        )
     if parts.username or parts.password:
         raise InvalidOptionError(f"{place}.url: expected no password in a URL; write user:password into a login_file")
     _check_tls(web.tls, f"{place}.tls")
