@@ -79,6 +79,8 @@ class StoreArchive:
         place = f"{archive.ae_title} at {archive.address}, port {archive.port}"
         association = entity.associate(archive.address, archive.port, ae_title=archive.ae_title, tls_args=self._tls)
         if not association.is_established:
+            if association.rejected_contexts:
+                raise ObjectRefusedError(f"{place} takes none of our objects")
             why = "rejects our association" if association.is_rejected else "cannot be reached"
             raise ArchiveDownError(f"{place} {why}")
         try:
@@ -119,7 +121,7 @@ class StowArchive:
             try:
                 answer = self._client.store_instances([pydicom.dcmread(file)])
             except HTTPError as error:
-                status = error.response.status_code
+                status = error.response.status_code if error.response is not None else 500
                 failure = ArchiveDownError if status >= 500 or status in _LATER else ObjectRefusedError
                 raise failure(f"the archive answered with the status {status}") from error
             except RequestException as error:

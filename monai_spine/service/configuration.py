@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import socket
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -324,8 +324,8 @@ def _absolute(part: Configuration, root: Path) -> Configuration:
             return root / value
         if isinstance(value, tuple):
             return tuple(map(resolved, value))
-        if hasattr(value, "__dataclass_fields__"):
-            return replace(value, **{name: resolved(getattr(value, name)) for name in value.__dataclass_fields__})
+        if is_dataclass(value) and not isinstance(value, type):
+            return replace(value, **{one.name: resolved(getattr(value, one.name)) for one in fields(value)})
         return value
 
     made = resolved(part)

@@ -26,18 +26,19 @@ class Metrics:
 
     def __init__(self, queue: StudyQueue, spool: Spool) -> None:
         self.registry = CollectorRegistry()
-        own = {"registry": self.registry}
-        self.images = Counter(f"{_PREFIX}images_received", "Images that were stored.", **own)
-        self.associations = Counter(f"{_PREFIX}associations", "Associations that were accepted.", **own)
-        self.refused = Counter(
-            f"{_PREFIX}refused", "Connections and objects that were refused, by the rule.", ["rule"], **own
-        )
-        self.studies = Counter(f"{_PREFIX}studies_done", "Studies that were graded or refused.", ["outcome"], **own)
+
+        def counter(name: str, about: str, *labels: str) -> Counter:
+            return Counter(f"{_PREFIX}{name}", about, labels, registry=self.registry)
+
+        self.images = counter("images_received", "Images that were stored.")
+        self.associations = counter("associations", "Associations that were accepted.")
+        self.refused = counter("refused", "Connections and objects that were refused, by the rule.", "rule")
+        self.studies = counter("studies_done", "Studies that were graded or refused.", "outcome")
         self.seconds = Histogram(
             f"{_PREFIX}grading_seconds", "Seconds to grade a study.", buckets=_BUCKETS, registry=self.registry
         )
-        self.sent = Counter(f"{_PREFIX}objects_sent", "Objects that the archive confirmed.", **own)
-        self.failures = Counter(f"{_PREFIX}send_failures", "Attempts to send a study that failed.", **own)
+        self.sent = counter("objects_sent", "Objects that the archive confirmed.")
+        self.failures = counter("send_failures", "Attempts to send a study that failed.")
         self.registry.register(_QueueCollector(queue, spool))
         ProcessCollector(registry=self.registry)
 

@@ -27,7 +27,7 @@ from pydicom.uid import (
 )
 from pynetdicom import AE, _config, evt
 from pynetdicom.association import Association
-from pynetdicom.sop_class import Verification
+from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]
 from pynetdicom.transport import RequestHandler, ThreadedAssociationServer
 
 from monai_spine.errors import OutputError
@@ -100,10 +100,12 @@ class Receiver:
             (evt.EVT_C_STORE, self._received),
         ]
         try:
-            server = self._entity.make_server(
+            server = _Server(
+                self._entity,
                 (listener.address, listener.port),
+                listener.ae_title,
+                self._entity.supported_contexts,
                 evt_handlers=cast("list[Any]", handlers),
-                server_class=_Server,
                 request_handler=_Handler,
             )
         except OSError as error:
@@ -132,7 +134,8 @@ class Receiver:
 
     def _requested(self, event: evt.Event) -> None:
         association = event.assoc
-        title, address = str(association.requestor.primitive.calling_ae_title), association.requestor.address
+        request = association.requestor.primitive
+        title, address = str(request.calling_ae_title if request else ""), association.requestor.address
         if self.admission.refuses_association(title, str(address)):
             self.refused("ae_title")
             # Rejected permanent, by the user of the service, calling AE title not recognised (PS3.8 9.3.4).
@@ -160,7 +163,8 @@ class Receiver:
             logger.warning("an object was refused: it cannot be read (%s)", type(error).__name__)
             self.count("refused", "unreadable")
             return CANNOT_UNDERSTAND
-        if not all(uids) or uids[:2] != [event.request.AffectedSOPClassUID, event.request.AffectedSOPInstanceUID]:
+        request: Any = event.request
+        if not all(uids) or uids[:2] != [request.AffectedSOPClassUID, request.AffectedSOPInstanceUID]:
             self.count("refused", "uids")
             logger.warning("an object was refused: its UIDs are missing, or others than those of the request")
             return DOES_NOT_MATCH
@@ -209,7 +213,7 @@ class _Handler(RequestHandler):
         inflow = Inflow(association, self.server.receiver.limits, self.server.receiver.refused)
         self.server.inflows[association] = inflow
         assert association.dul.socket is not None
-        association.dul.socket.recv = inflow  # type: ignore[method-assign]
+        association.dul.socket.recv = inflow  # type: ignore[method-assign, assignment]
         return association
 
 

@@ -197,7 +197,7 @@ class Service:
             wait = backoff(self._configuration.retry, study.attempts + 1)
             # A lack of memory counts as a start that never ended: it may be this study that needs too much.
             self.queue.not_graded(study.number, time.time() + wait, counts=isinstance(error, MemoryError))
-            reason = error.strerror if isinstance(error, OSError) else without_uids(str(error)) or "no memory"
+            reason = without_uids(str(error.strerror if isinstance(error, OSError) else error)) or "no memory"
             logger.error("study %d: not graded: %s; tried again in about %.3g s", study.number, reason, wait)
             return
         self.queue.graded(study.number, names, made.outcome, made.reason, made.seconds)

@@ -156,7 +156,8 @@ class StudyQueue:
     def _studies(self, condition: str, *values: object) -> list[QueuedStudy]:
         with self._lock:
             rows = self._file.execute(f"SELECT {_COLUMNS} FROM studies WHERE {condition}", values).fetchall()  # noqa: S608
-        return [QueuedStudy(*row[:2], State(row[2]), *row[3:]) for row in rows]
+        names = [field.name for field in fields(QueuedStudy)]
+        return [QueuedStudy(**{**dict(zip(names, row, strict=True)), "state": State(row[2])}) for row in rows]
 
     def study(self, number: int) -> QueuedStudy:
         """A study by its number."""
@@ -292,8 +293,8 @@ class StudyQueue:
             file.execute("DELETE FROM objects WHERE number = ?", (number,))
             file.executemany("INSERT INTO objects (number, name) VALUES (?, ?)", [(number, name) for name in names])
             file.execute(
-                "UPDATE studies SET state = ?, outcome = ?, reason = ?, seconds = ?, changed = ?, attempts = 0, due = 0 "
-                "WHERE number = ?",
+                "UPDATE studies SET state = ?, outcome = ?, reason = ?, seconds = ?, changed = ?, "
+                "attempts = 0, due = 0 WHERE number = ?",
                 (state.value, outcome, reason, seconds, time.time(), number),
             )
 
@@ -315,10 +316,11 @@ class StudyQueue:
             file.execute("UPDATE objects SET sent = 1 WHERE number = ? AND name = ?", (number, name))
             (rest,) = file.execute("SELECT COUNT(*) FROM objects WHERE number = ? AND sent = 0", (number,)).fetchone()
             if not rest:
-                file.execute(
-                    "UPDATE studies SET state = ?, changed = ? WHERE number = ?",
-                    (State.SENT.value, time.time(), number),
-                )
+                self._to(file, State.SENT, number)
+
+    @staticmethod
+    def _to(file: sqlite3.Connection, state: State, number: int) -> None:
+        file.execute("UPDATE studies SET state = ?, changed = ? WHERE number = ?", (state.value, time.time(), number))
 
     def not_sent(self, number: int, due: float) -> None:
         """Note a failure, and when to try again."""
@@ -330,9 +332,7 @@ class StudyQueue:
         with self._transaction() as file:
             if number == self._grading:
                 return False
-            file.execute(
-                "UPDATE studies SET state = ?, changed = ? WHERE number = ?", (State.EXPIRED.value, time.time(), number)
-            )
+            self._to(file, State.EXPIRED, number)
         return True
 
     def forget(self, before: float) -> None:

@@ -89,7 +89,7 @@ class WebPoller:
         """Fetch all series, then hand them over: a study of which a part arrived would be graded by that part."""
         folder = Path(tempfile.mkdtemp(dir=self._temporary))
         try:
-            files = []
+            files: list[Path] = []
             for uid in series:
                 for dataset in self._client.iter_series(study, uid, media_types=(("application/dicom", "*"),)):
                     files.append(folder / f"{len(files)}.dcm")

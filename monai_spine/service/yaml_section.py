@@ -102,7 +102,7 @@ def _scalar(hint: type, value: object, place: str, bounds: Mapping[str, Any]) ->
     if not fits or (isinstance(value, bool) and hint is not bool):
         name = {str: "a text", int: "a whole number", float: "a number", bool: "true or false", Path: "a path"}[hint]
         raise InvalidOptionError(f"{place}: expected {name}, but found {value!r}")
-    if bounds and not bounds["least"] <= value <= bounds["most"]:  # type: ignore[operator]
+    if bounds and not bounds["least"] <= value <= bounds["most"]:
         least, most = (f"{bounds[name]:g}" for name in ("least", "most"))
         raise InvalidOptionError(f"{place}: expected a number from {least} to {most}, but found {value!r}")
     return value
