@@ -133,6 +133,8 @@ class StudyQueue:
             self._file = sqlite3.connect(path, check_same_thread=False, isolation_level=None, timeout=30)
             # FULL also survives a power cut: an acknowledged image may be deleted by its sender.
             self._file.executescript("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON;")
+            # UIDs of studies that are forgotten are overwritten.
+            self._file.executescript("PRAGMA secure_delete = ON;")
             self._file.executescript(_SCHEMA)
         except sqlite3.Error as error:
             raise OutputError(f"{path}: expected the queue of the service, but it cannot be read ({error})") from error
