@@ -124,7 +124,7 @@ class Process:
         command = [sys.executable, "-c", self._code, "serve", "--config", str(self._config)]
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(command, stdout=log, stderr=log, cwd=ROOT, env=environment)
-        wait_for(self.health, 300, lambda: self._process is None or self._process.poll() is not None)
+        wait_for(self.health, 600, lambda: self._process is None or self._process.poll() is not None)
         return self
 
     def health(self) -> dict[str, Any]:
@@ -367,13 +367,21 @@ def memory(folder: Path, options: argparse.Namespace) -> None:
 
 
 def serve_stand_in() -> None:
-    """A service whose grader writes a note of each study at once; the arguments are those of the command."""
-    from monai_spine.service.grading import GRADED, refused
+    """A service whose grader makes two small objects of each study; the arguments are those of the command."""
+    from monai_spine.service.grading import GRADED, GradedFiles
     from monai_spine.service.run import run_service
 
-    def grade(received: Path, out: Path) -> Any:
-        made = refused("a stand-in graded this study", received, out)
-        return type(made)(GRADED, "", made.objects, made.seconds)
+    def grade(received: Path, out: Path) -> GradedFiles:
+        begin, images = time.perf_counter(), sorted(received.glob("*.dcm"))
+        header = pydicom.dcmread(images[0], stop_before_pixels=True)
+        header.SOPClassUID = header.file_meta.MediaStorageSOPClassUID = ENHANCED_SR
+        out.mkdir(parents=True, exist_ok=True)
+        for n in range(2):
+            uid = generate_uid(entropy_srcs=[header.StudyInstanceUID, *(one.name for one in images), str(n)])
+            header.SOPInstanceUID = header.file_meta.MediaStorageSOPInstanceUID = uid
+            header.save_as(out / f"{n}.dcm")
+            time.sleep(0.2)
+        return GradedFiles(GRADED, "", (out / "0.dcm", out / "1.dcm"), time.perf_counter() - begin)
 
     run_service(Path(sys.argv[sys.argv.index("--config") + 1]), grade)
 

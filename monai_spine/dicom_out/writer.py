@@ -33,6 +33,7 @@ class DicomWriter:
     """Writes ``dicom/sr.dcm``, ``dicom/keyimages_<n>.dcm`` and ``dicom/report.dcm``; see `PageWriter`."""
 
     name: str = FOLDER
+    explains: bool = False
 
     def complete(self, folder: Path, *, refused: bool) -> bool:
         """Whether the last file is there."""

@@ -30,6 +30,11 @@ class PageWriter(Protocol):
         """For messages."""
         ...
 
+    @property
+    def explains(self) -> bool:
+        """Whether it shows where the grader looked."""
+        ...
+
     def complete(self, folder: Path, *, refused: bool) -> bool:
         """Whether the folder of a study, graded or refused, has the files."""
         ...
@@ -53,6 +58,7 @@ class PageFile:
 
     name: str
     render: Callable[[StudyPage], bytes]
+    explains: bool = False
 
     def complete(self, folder: Path, *, refused: bool) -> bool:
         """As `PageWriter`. The pages of refused studies are written with the index."""
@@ -80,7 +86,7 @@ def _pdf(page: StudyPage) -> bytes:
     return study_pdf(page)
 
 
-HTML = PageFile(PAGE, _html)
+HTML = PageFile(PAGE, _html, explains=True)
 PDF = PageFile("report.pdf", _pdf)
 
 
@@ -96,7 +102,7 @@ class PageOutput:
 
     def write(self, study: GradedStudy) -> Mapping[str, str]:
         """Write a study; by name, why forms cannot be written."""
-        page = study_page(study)
+        page = study_page(study, explain=any(writer.explains for writer in self.writers))
         return self._each(study.folder, lambda writer: writer.write(study, page))
 
     def refuse(self, study: RefusedStudy) -> Mapping[str, str]:

@@ -156,8 +156,8 @@ class Keep:
 class Limits:
     """What one peer, one study and the folder may use."""
 
-    associations: int = number(8, 1, 1000)
-    associations_per_address: int = number(4, 1, 1000)
+    associations: int = number(16, 1, 1000)
+    associations_per_address: int = number(8, 1, 1000)
     connections_per_minute: int = number(120, 1, 100000)
     """Of one address."""
     handshake_seconds: float = number(10, 0.1, 3600)

@@ -6,17 +6,16 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from monai_spine.dicom_out.outputs import study_outputs
-from monai_spine.dicom_out.source_image import NoDicomError, SourceImages
-from monai_spine.dicom_out.writer import FOLDER, refusal_note, write_objects
 from monai_spine.errors import OutputError, SpineError, one_line
 from monai_spine.files import safe_name
-from monai_spine.prediction.inputs import Conversion, find_inputs
-from monai_spine.prediction.models import Models
-from monai_spine.prediction.outcomes import Outcome
-from monai_spine.prediction.run import predict
-from monai_spine.prediction.source_frame import SourceFrame
+
+if TYPE_CHECKING:
+    from monai_spine.prediction.models import Models
+    from monai_spine.prediction.outcomes import Outcome
+
+# What needs torch is imported inside, so that mistakes in a configuration are seen at once.
 
 GRADED, REFUSED = "graded", "refused"
 
@@ -49,6 +48,8 @@ class StudyGrader:
     """Grades studies with models that stay open."""
 
     def __init__(self, models: Models) -> None:
+        from monai_spine.dicom_out.outputs import study_outputs
+
         self._models = models
         self._outputs = study_outputs(report=False, pdf=False, dicom_out=True)
 
@@ -60,6 +61,10 @@ class StudyGrader:
         OutputError, OSError, MemoryError
             If the machine failed, not the study.
         """
+        from monai_spine.dicom_out.writer import FOLDER
+        from monai_spine.prediction.inputs import Conversion, find_inputs
+        from monai_spine.prediction.run import predict
+
         begin = time.perf_counter()
         try:
             inputs = find_inputs([received], out, Conversion(quiet=True))
@@ -91,6 +96,10 @@ def _reason(outcome: Outcome) -> str:
 
 def refused(reason: str, received: Path, out: Path) -> GradedFiles:
     """The note of a study that cannot be graded; without one if nobody can say whose study it is."""
+    from monai_spine.dicom_out.source_image import NoDicomError, SourceImages
+    from monai_spine.dicom_out.writer import FOLDER, refusal_note, write_objects
+    from monai_spine.prediction.source_frame import SourceFrame
+
     begin = time.perf_counter()
     sources = SourceImages({})
     for file in sorted(received.glob("*.dcm")):

@@ -10,11 +10,10 @@ import threading
 import warnings
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from monai_spine import __version__
 from monai_spine.output_lock import output_lock
-from monai_spine.prediction.models import Models, open_models
 from monai_spine.service.archive import open_archive
 from monai_spine.service.configuration import Configuration, read_configuration
 from monai_spine.service.grading import GradeStudy, StudyGrader
@@ -22,6 +21,9 @@ from monai_spine.service.receiver import quiet_library
 from monai_spine.service.service import Service
 from monai_spine.service.tls import server_context
 from monai_spine.service.words import error_in_words
+
+if TYPE_CHECKING:
+    from monai_spine.prediction.models import Models
 
 logger = logging.getLogger(__name__)
 
@@ -45,7 +47,7 @@ def check_configuration(path: Path) -> str:
         from monai_spine.service.archive import web_client
 
         web_client(web)
-    models = open_models(**_options(configuration))
+    models = _open_models(configuration)
     lines = [f"{path}: the configuration can be used"]
     if listener is not None:
         tls = "with TLS" if listener.tls else "without TLS"
@@ -82,7 +84,7 @@ def run_service(path: Path, grade: GradeStudy | None = None) -> bool:
 
     for one in (signal.SIGTERM, signal.SIGINT):
         signal.signal(one, ask_to_stop)
-    models = None if grade is not None else open_models(**_options(configuration))
+    models = None if grade is not None else _open_models(configuration)
     configuration.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     with output_lock(configuration.folder):
         chosen = grade or StudyGrader(_required(models))
@@ -107,11 +109,11 @@ def _digest(models: Models | None) -> str:
     return hashlib.sha256("\n".join([__version__, *map(str, parts)]).encode()).hexdigest()
 
 
-def _options(configuration: Configuration) -> dict[str, Any]:
-    return {
-        name: list(value) if isinstance(value, tuple) else value
-        for name, value in configuration.models.options().items()
-    }
+def _open_models(configuration: Configuration) -> Models:
+    from monai_spine.prediction.models import open_models  # torch: after all mistakes that can be seen without it
+
+    options: dict[str, Any] = configuration.models.options()
+    return open_models(**{name: list(value) if isinstance(value, tuple) else value for name, value in options.items()})
 
 
 def _log_to_stderr() -> None:

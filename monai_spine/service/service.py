@@ -177,7 +177,7 @@ class Service:
             images, content = self.spool.content(study.number, self._models)
             if self.queue.closed(study.number, images, content, counted_at):
                 now = self.queue.study(study.number)
-                repeated = f"; {now.outcome}: {now.reason or 'no images'}" if now.state is State.SENT else ""
+                repeated = f"; {now.outcome} {now.reason}".rstrip() if now.state is State.SENT else ""
                 logger.info("study %d: complete, %s%s", study.number, counted(images, "image"), repeated)
 
     def grade(self, study: QueuedStudy) -> None:

@@ -66,8 +66,8 @@ class State(str, Enum):
 
 OPEN = (State.RECEIVING, State.COMPLETE, State.GRADED)
 """States of studies that are not done."""
-REPEATED = "repeated"
-"""Outcome of a study whose images were graded before."""
+REPEATED, EMPTY = "repeated", "empty"
+"""Outcomes of a study whose images were graded before, and of one of which no image was stored before a kill."""
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,7 @@ class QueuedStudy:
     attempts, due
         Failures of the present step, and when it is tried again.
     outcome
-        ``graded``, ``refused`` or `REPEATED`; empty before.
+        ``graded``, ``refused``, `REPEATED` or `EMPTY`; nothing before.
     """
 
     number: int
@@ -251,7 +251,7 @@ class StudyQueue:
                         images,
                         content,
                         time.time(),
-                        REPEATED if done else "",
+                        "" if not done else REPEATED if same else EMPTY,
                         f"the images of study {same[0].number}" if same else "",
                         number,
                     ),

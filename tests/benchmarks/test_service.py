@@ -26,7 +26,7 @@ def test_every_study_stands_in_orthanc_once_however_often_the_service_is_killed(
     options = argparse.Namespace(cohort=tmp_path / "phantoms", phantoms=1)
     studies = service.copies(service.phantoms(tmp_path, options), tmp_path / "studies", 3)
     found = service.run_archive(tmp_path, studies, 2, rng=random.Random(1), code=service.STAND_IN, pause=2.0)
-    assert found["studies with a note"] == found["notes of refused studies (Enhanced SR)"] == 4
-    assert found["objects in Orthanc"] == 8
+    assert found["studies with a note"] == 4
+    assert found["objects in Orthanc"] == 2 * 4
     assert found["exit code at SIGTERM"] == 0
     assert found["patients' names in the log"] == 0

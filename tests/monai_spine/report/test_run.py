@@ -193,6 +193,7 @@ class Broken:
     """A writer that fails in a way that nobody foresaw, with a name in its message."""
 
     name = "broken"
+    explains = False
 
     def complete(self, folder: Path, *, refused: bool) -> bool:
         return False
