@@ -46,6 +46,7 @@ def main() -> None:
     parser.add_argument("what", choices=("archive", "throughput", "memory"))
     parser.add_argument("--studies", type=int, default=20)
     parser.add_argument("--kills", type=int, default=5)
+    parser.add_argument("--pause", type=float, default=20.0, help="most seconds between a start and the next kill")
     parser.add_argument("--phantoms", type=int, default=2, help="different ones among the studies")
     parser.add_argument("--size", choices=("small", "full"), default="small")
     parser.add_argument("--cohort", type=Path, help="phantoms that are there already (a folder of data_prep phantom)")
@@ -303,7 +304,7 @@ def run_archive(
 
 def archive(folder: Path, options: argparse.Namespace) -> None:
     studies = copies(phantoms(folder / "phantoms", options), folder / "studies", options.studies)
-    found = run_archive(folder, studies, options.kills, rng=random.Random(options.seed))
+    found = run_archive(folder, studies, options.kills, rng=random.Random(options.seed), pause=options.pause)
     table(found)
     expected = {"studies with a report": options.studies, "reports (Comprehensive 3D SR)": options.studies}
     expected |= {"studies with a note": 1, "notes of refused studies (Enhanced SR)": 1, "patients' names in the log": 0}
