@@ -31,11 +31,13 @@ def test_the_last_user_is_not_root_and_the_health_is_checked() -> None:
     assert re.search(r"^HEALTHCHECK .*CMD \[", DOCKERFILE, re.MULTILINE)
 
 
-def test_services_have_no_network_and_a_read_only_system() -> None:
+def test_services_have_a_read_only_system_and_only_the_one_of_a_pacs_a_network() -> None:
     services = yaml.safe_load((ROOT / "compose.yaml").read_text())["services"]
-    assert {"predict", "predict-cuda"} == set(services)
-    for service in services.values():
-        assert (service["network_mode"], service["read_only"], service["cap_drop"]) == ("none", True, ["ALL"])
+    assert {"predict", "predict-cuda", "serve"} == set(services)
+    for name, service in services.items():
+        network = "bridge" if name == "serve" else "none"
+        assert (service["network_mode"], service["read_only"], service["cap_drop"]) == (network, True, ["ALL"])
+    assert all(port.startswith("127.0.0.1:") for port in services["serve"]["ports"])
 
 
 def test_the_build_gets_what_the_wheel_needs() -> None:

@@ -9,7 +9,7 @@ from pydicom import Dataset
 from pydicom.uid import EncapsulatedPDFStorage, ExplicitVRLittleEndian
 from pydicom.valuerep import DA, TM
 
-from monai_spine.dicom_out.identity import EQUIPMENT, SERIAL_NUMBER, SERIES_PREFIX, Identity, new_uid
+from monai_spine.dicom_out.identity import EQUIPMENT, SERIAL_NUMBER, SERIES_PREFIX, Identity
 from monai_spine.dicom_out.source_image import SourceImage
 
 SERIES_NUMBER = 9903
@@ -19,9 +19,9 @@ def encapsulated_pdf(pdf: bytes, identity: Identity, sources: list[SourceImage])
     """An object that holds a PDF."""
     document = SOPClass(
         study_instance_uid=identity.study,
-        series_instance_uid=new_uid(),
+        series_instance_uid=identity.uid("report series"),
         series_number=SERIES_NUMBER,
-        sop_instance_uid=new_uid(),
+        sop_instance_uid=identity.uid("report"),
         sop_class_uid=EncapsulatedPDFStorage,
         instance_number=1,
         modality="DOC",

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import io
+import json
+import uuid
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pydicom
 from pydicom import Dataset
 from pydicom.config import disable_value_validation
 from pydicom.datadict import dictionary_VR, tag_for_keyword
-from pydicom.uid import UID, generate_uid
+from pydicom.uid import UID
 
 from monai_spine import __version__
 from monai_spine.dicom_out.source_image import SourceImage
@@ -27,6 +29,8 @@ _WHERE_KNOWN = (
 )
 SERIES_PREFIX = "Research: "
 _UTF8 = "ISO_IR 192"
+_NAMESPACE = uuid.UUID("8f7761d9-e78f-4b5c-b52a-3e03dc7e5b51")
+"""Of the names that UIDs are made of."""
 
 
 @dataclass(frozen=True)
@@ -39,15 +43,21 @@ class Identity:
         Values by keyword, decoded.
     character_set
         As the source declares it; values that do not survive it are written in UTF-8.
+    grading
+        What the objects' UIDs are made of: the source images, the models, and what else their content depends on.
     """
 
     study: str
     elements: dict[str, Any]
     character_set: Any
+    grading: str = ""
 
     @classmethod
-    def of(cls, images: Sequence[SourceImage]) -> Identity:
-        """The identity of images of one study; for each element the first value that is not empty."""
+    def of(cls, images: Sequence[SourceImage], *about: object) -> Identity:
+        """The identity of images of one study; for each element the first value that is not empty.
+
+        ``about`` is what the content of the objects depends on besides the images.
+        """
         elements = {}
         for keyword in (*_MAY_BE_EMPTY, *_WHERE_KNOWN):
             values = [one.header.get(keyword) for one in images]
@@ -55,8 +65,18 @@ class Identity:
         source = next((one.header for one in images if one.header.get("SpecificCharacterSet")), Dataset())
         declared = source.get("SpecificCharacterSet")
         study = str(images[0].header.StudyInstanceUID)
-        kept = cls(study, elements, declared)
-        return kept if kept.survives() else cls(study, elements, _UTF8)
+        sources = sorted({str(one.header.get("SOPInstanceUID")) for one in images})
+        grading = json.dumps([__version__, study, sources, *about], sort_keys=True, default=str)
+        kept = cls(study, elements, declared, grading)
+        return kept if kept.survives() else replace(kept, character_set=_UTF8)
+
+    def uid(self, name: str) -> UID:
+        """The UID of an object or a series of this grading.
+
+        It is a name-based UUID under the root that anybody may use (PS3.5 B.2). The same grading has the same UIDs, so
+        that an archive to which its objects are sent twice keeps one of each.
+        """
+        return UID(f"2.25.{uuid.uuid5(_NAMESPACE, f'{self.grading}/{name}').int}")
 
     def apply(self, target: Dataset) -> None:
         """Set the elements of patient and study in an object."""
@@ -86,11 +106,6 @@ class Identity:
                 return all(str(again.get(key) or "") == str(target.get(key) or "") for key in self.elements)
         except (UnicodeError, LookupError, ValueError):
             return False
-
-
-def new_uid() -> UID:
-    """A UID from a random UUID, under the root that anybody may use."""
-    return generate_uid(prefix=None)
 
 
 EQUIPMENT: dict[str, Any] = {

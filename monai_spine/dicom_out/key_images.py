@@ -16,7 +16,7 @@ from monai_spine.crops.stack import open_stack
 from monai_spine.crops.study import STUDY_IMAGES
 from monai_spine.crops.view import DIRECTIONS
 from monai_spine.data.datalist import Record, volumes
-from monai_spine.dicom_out.identity import EQUIPMENT, SERIAL_NUMBER, SERIES_PREFIX, Identity, new_uid
+from monai_spine.dicom_out.identity import EQUIPMENT, SERIAL_NUMBER, SERIES_PREFIX, Identity
 from monai_spine.dicom_out.source_image import SourceImage, SourceImages
 from monai_spine.dicom_out.structured_report import plain
 from monai_spine.geometry import Plane
@@ -37,11 +37,14 @@ Picture = npt.NDArray[np.uint8]
 
 @dataclass(frozen=True)
 class KeyImage:
-    """A picture ``(rows, columns, 3)`` with text in it; ``source`` is the image that it shows."""
+    """A picture ``(rows, columns, 3)`` with text in it; ``source`` is the image that it shows.
+
+    ``orientation`` is None for a picture of text alone.
+    """
 
     pixels: Picture
     title: str
-    orientation: tuple[str, str]
+    orientation: tuple[str, str] | None
     source: SourceImage | None
 
 
@@ -127,9 +130,10 @@ def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
     return ImageFont.load_default(size)
 
 
-def secondary_captures(images: list[KeyImage], identity: Identity) -> list[Dataset]:
-    """Objects of one series."""
-    series = new_uid()
+def secondary_captures(
+    images: list[KeyImage], identity: Identity, series: str = "key images of graded findings"
+) -> list[Dataset]:
+    """Objects of one series, which is described by ``series``."""
     objects: list[Dataset] = []
     for number, image in enumerate(images, start=1):
         capture = SCImage(
@@ -137,16 +141,18 @@ def secondary_captures(images: list[KeyImage], identity: Identity) -> list[Datas
             photometric_interpretation="RGB",
             bits_allocated=8,
             coordinate_system="PATIENT",
-            patient_orientation=image.orientation,
+            patient_orientation=image.orientation or ("L", "F"),
             study_instance_uid=identity.study,
-            series_instance_uid=series,
+            series_instance_uid=identity.uid(series),
             series_number=SERIES_NUMBER,
-            sop_instance_uid=new_uid(),
+            sop_instance_uid=identity.uid(f"{series} {number}"),
             instance_number=number,
             device_serial_number=SERIAL_NUMBER,
-            series_description=f"{SERIES_PREFIX}key images of graded findings",
+            series_description=f"{SERIES_PREFIX}{series}",
             **EQUIPMENT,
         )
+        if image.orientation is None:
+            capture.PatientOrientation = []
         capture.ImageType = ["DERIVED", "SECONDARY"]
         capture.ConversionType = "WSD"
         capture.BodyPartExamined = "LSPINE"

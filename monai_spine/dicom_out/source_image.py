@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -107,6 +107,13 @@ class SourceImages:
                 raise NoDicomError(f"a source image of {volume} cannot be read, or has no {lacking[0]}")
             self._read[frame] = SourceImage(header, int(frame.frame) if frame.frame else None)
         return self._read[frame]
+
+    def add(self, frames: Iterable[SourceFrame], study: str) -> None:
+        """Read the images of a study among files that are in no volume; other files are left out."""
+        for frame in frames:
+            header = frame.header()
+            if header is not None and all(header.get(key) for key in _NEEDED) and header.StudyInstanceUID == study:
+                self._read[frame] = SourceImage(header)
 
     @property
     def read(self) -> list[SourceImage]:

@@ -35,7 +35,7 @@ from pydicom.sr.codedict import codes
 
 from monai_spine import __version__
 from monai_spine.dicom_out import codes as own
-from monai_spine.dicom_out.identity import EQUIPMENT, SERIAL_NUMBER, SERIES_PREFIX, Identity, new_uid
+from monai_spine.dicom_out.identity import EQUIPMENT, SERIAL_NUMBER, SERIES_PREFIX, Identity
 from monai_spine.dicom_out.source_image import SourceImage, SourceImages
 from monai_spine.geometry import LPS_TO_RAS
 from monai_spine.report.study_result import FindingResult, Point, StudyResult
@@ -56,19 +56,19 @@ def structured_report(result: StudyResult, sources: SourceImages, identity: Iden
         If a source image cannot be read.
     """
     algorithm = _algorithm(result)
-    groups = [_group(one, sources, algorithm) for one in result.findings]
+    groups = [_group(one, sources, algorithm, identity) for one in result.findings]
     content = MeasurementReport(
-        observation_context=ObservationContext(observer_device_context=_observer()),
+        observation_context=observation_context(),
         procedure_reported=own.PROCEDURE,
         imaging_measurements=groups,
     )
     content[0].ContentSequence.extend(_comment(text) for text in (result.provenance, *_weights(result)))
     report = Comprehensive3DSR(
-        evidence=[_reference(image) for image in sources.read],
+        evidence=[reference(image) for image in sources.read],
         content=content,
-        series_instance_uid=new_uid(),
+        series_instance_uid=identity.uid("sr series"),
         series_number=SERIES_NUMBER,
-        sop_instance_uid=new_uid(),
+        sop_instance_uid=identity.uid("sr"),
         instance_number=1,
         is_complete=True,
         is_final=False,
@@ -83,7 +83,7 @@ def structured_report(result: StudyResult, sources: SourceImages, identity: Iden
     return report
 
 
-def _reference(image: SourceImage) -> Dataset:
+def reference(image: SourceImage) -> Dataset:
     """What a report needs of a source image. Its identity is set by `Identity` alone, which takes any value."""
     header = Dataset()
     for keyword in ("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID"):
@@ -94,11 +94,13 @@ def _reference(image: SourceImage) -> Dataset:
     return header
 
 
-def _observer() -> ObserverContext:
+def observation_context() -> ObservationContext:
+    """This program as the observer."""
     device = DeviceObserverIdentifyingAttributes(
         uid=own.SCHEME_UID, name="monai_spine", manufacturer_name="monai_spine", model_name="monai_spine"
     )
-    return ObserverContext(observer_type=codes.DCM.Device, observer_identifying_attributes=device)
+    observer = ObserverContext(observer_type=codes.DCM.Device, observer_identifying_attributes=device)
+    return ObservationContext(observer_device_context=observer)
 
 
 def _algorithm(result: StudyResult) -> AlgorithmIdentification:
@@ -125,14 +127,14 @@ def _comment(text: str) -> TextContentItem:
 
 
 def _group(
-    one: FindingResult, sources: SourceImages, algorithm: AlgorithmIdentification
+    one: FindingResult, sources: SourceImages, algorithm: AlgorithmIdentification, identity: Identity
 ) -> PlanarROIMeasurementsAndQualitativeEvaluations | MeasurementsAndQualitativeEvaluations:
     image = sources.image(one.series, one.slice_index, one.slice_axis) if one.covered else None
     evaluations = [QualitativeEvaluation(own.SEVERITY, own.GRADES[one.grade])]
     if not one.covered:
         evaluations.append(QualitativeEvaluation(own.COVERAGE, own.NOT_SHOWN))
     about: dict[str, Any] = {
-        "tracking_identifier": TrackingIdentifier(uid=new_uid(), identifier=one.finding.name),
+        "tracking_identifier": TrackingIdentifier(uid=identity.uid(one.finding.name), identifier=one.finding.name),
         "finding_type": own.FINDING_TYPES[one.finding.condition.group],
         "finding_sites": own.finding_sites(one.finding),
         "algorithm_id": algorithm,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,15 +13,19 @@ from pydicom.config import disable_value_validation
 from monai_spine.dicom_out.encapsulated_pdf import encapsulated_pdf
 from monai_spine.dicom_out.identity import Identity
 from monai_spine.dicom_out.key_images import key_images, secondary_captures
+from monai_spine.dicom_out.refusal_note import refusal_objects
 from monai_spine.dicom_out.source_image import SourceImages
 from monai_spine.dicom_out.structured_report import structured_report
 from monai_spine.files import write_bytes
-from monai_spine.prediction.study_output import GradedStudy
+from monai_spine.levels.marked import MARKED
+from monai_spine.prediction.study_output import GradedStudy, RefusedStudy
 from monai_spine.report.pdf_page import study_pdf
 from monai_spine.report.study_page import StudyPage
+from monai_spine.report.study_result import StudyResult
 
 FOLDER = "dicom"
 _REPORT = "report.dcm"
+_REFUSAL = "refusal_image.dcm"
 
 
 @dataclass(frozen=True)
@@ -28,10 +33,11 @@ class DicomWriter:
     """Writes ``dicom/sr.dcm``, ``dicom/keyimages_<n>.dcm`` and ``dicom/report.dcm``; see `PageWriter`."""
 
     name: str = FOLDER
+    explains: bool = False
 
-    def complete(self, folder: Path) -> bool:
+    def complete(self, folder: Path, *, refused: bool) -> bool:
         """Whether the last file is there."""
-        return (folder / FOLDER / _REPORT).is_file()
+        return (folder / FOLDER / (_REFUSAL if refused else _REPORT)).is_file()
 
     def write(self, study: GradedStudy, page: StudyPage) -> None:
         """Write the objects. All are made before the first is written.
@@ -47,19 +53,57 @@ class DicomWriter:
         for one in page.result.findings:
             sources.image(one.series, one.slice_index, one.slice_axis)
         images = key_images(page, study.record, sources)
-        identity = Identity.of(sources.checked())
+        # The slices of all volumes: images that come late may change a grade, and no source of a finding.
+        about = (study.content["models"], study.localizers, sorted(study.frames), _marked(page.result))
+        identity = Identity.of(sources.checked(), *about)
         objects = {"sr.dcm": structured_report(page.result, sources, identity)}
         captures = secondary_captures(images, identity)
         objects |= {f"keyimages_{n}.dcm": capture for n, capture in enumerate(captures, start=1)}
         objects[_REPORT] = encapsulated_pdf(study_pdf(page), identity, sources.read)
         self.remove(study.folder)
-        for name, content in objects.items():
-            write_bytes(study.folder / FOLDER / name, _encoded(content))
+        write_objects(study.folder / FOLDER, objects)
+
+    def refuse(self, study: RefusedStudy) -> None:
+        """Write a note that says why the study was not graded.
+
+        Raises
+        ------
+        NoDicomError
+            If the study did not come as DICOM, or its images belong to several patients or studies.
+        """
+        sources = SourceImages(study.frames)
+        for volume, index in {name: (name, k) for name, k in study.frames}.values():
+            sources.image(volume, index, 2)
+        if not study.frames:
+            sources.add(study.unused, study.study_id)
+        write_objects(study.folder / FOLDER, refusal_note(study.reason, sources))
 
     def remove(self, folder: Path) -> None:
         """Remove the objects of an earlier run."""
         for file in (folder / FOLDER).glob("*.dcm"):
             file.unlink()
+
+
+def refusal_note(reason: str, sources: SourceImages) -> dict[str, Dataset]:
+    """The objects of a study that was not graded, by the names of their files.
+
+    Raises
+    ------
+    NoDicomError
+        If no source image was read, or they belong to several patients or studies.
+    """
+    return refusal_objects(reason, Identity.of(sources.checked(), reason), sources.read)
+
+
+def write_objects(folder: Path, objects: Mapping[str, Dataset]) -> None:
+    """Write objects by the names of their files."""
+    for name, content in objects.items():
+        write_bytes(folder / name, _encoded(content))
+
+
+def _marked(result: StudyResult) -> list[object]:
+    """The places that a person marked, by which the same study is graded in another way."""
+    return [(one.finding.name, one.point) for one in result.findings if MARKED in one.flags]
 
 
 def _encoded(content: Dataset) -> bytes:

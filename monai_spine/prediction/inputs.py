@@ -90,13 +90,16 @@ def read_converted(out: Path, source: Path) -> Converted:
         stacks[row["study"]].append(row)
     refused = 0
     frames: dict[str, dict[tuple[str, int], SourceFrame]] = defaultdict(dict)
+    unused = []
     for row in _rows(out / "files.csv"):
         refused += row["status"] == "refused" and row["reason"] not in _HARMLESS
         if row["k"] and not row["t"]:  # volumes over time are not graded
             folder, _, name = row["nifti"].rpartition("/")
             frames[folder][name, int(row["k"])] = SourceFrame(source, row["path"], row["frame"])
-    studies = (_converted_study(out, study, rows, frames) for study, rows in sorted(stacks.items()))
-    return Converted(tuple(studies), refused)
+        elif row["status"] == "refused":
+            unused.append(SourceFrame(source, row["path"], row["frame"]))
+    studies = [_converted_study(out, study, rows, frames) for study, rows in sorted(stacks.items())]
+    return Converted(tuple(one if one.frames else replace(one, unused=tuple(unused)) for one in studies), refused)
 
 
 def find_inputs(paths: Sequence[Path], out: Path, convert: Callable[[Path, Path], Converted]) -> Inputs:

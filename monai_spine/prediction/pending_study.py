@@ -32,6 +32,8 @@ class PendingStudy:
         from DICOM, else to the input, or to the datalist's folder.
     frames
         The DICOM frame of each slice, by the volume's name and the slice's index along its third axis; empty for NIfTI.
+    unused
+        If no slice has a frame: DICOM files of the input that are in no volume. Those of the study are among them.
     """
 
     record: Record
@@ -39,6 +41,7 @@ class PendingStudy:
     bad: Mapping[str, str] = field(default_factory=dict)
     frames: Mapping[tuple[str, int], SourceFrame] = field(default_factory=dict)
     folder: str = ""
+    unused: tuple[SourceFrame, ...] = ()
 
     @property
     def study_id(self) -> str:

@@ -89,7 +89,8 @@ def _grade(
         *(record, grades.weighted, grades.natural), seen=seen, provenance=models.provenance, about=about
     )
     write_findings(out, content)
-    graded = GradedStudy(out / safe_name(study.study_id), content, record, models.graders, checked.frames)
+    folder = out / safe_name(study.study_id)
+    graded = GradedStudy(folder, content, record, models.graders, checked.frames, models.digest)
     refused_outputs = {name: why for output in outputs for name, why in output.write(graded).items()}
     flags = [flag for finding in content["findings"] for flag in finding["flags"]]
     return Outcome(

@@ -31,6 +31,8 @@ class GradedStudy:
         Those that graded it.
     frames
         The DICOM frame of each slice; see `monai_spine.prediction.pending_study.PendingStudy`.
+    localizers
+        Differs between localizers whose points may differ.
     """
 
     folder: Path
@@ -38,21 +40,41 @@ class GradedStudy:
     record: Record
     graders: Sequence[Grader] = ()
     frames: Mapping[tuple[str, int], SourceFrame] = field(default_factory=dict)
+    localizers: str = ""
+
+
+@dataclass(frozen=True)
+class RefusedStudy:
+    """A study that was not graded, and why.
+
+    Attributes
+    ----------
+    folder
+        Of its outputs.
+    frames, unused
+        See `monai_spine.prediction.pending_study.PendingStudy`.
+    """
+
+    folder: Path
+    study_id: str
+    reason: str
+    frames: Mapping[tuple[str, int], SourceFrame] = field(default_factory=dict)
+    unused: Sequence[SourceFrame] = ()
 
 
 class StudyOutput(Protocol):
     """A further output of a run."""
 
-    def lacking(self, folder: Path) -> Sequence[str]:
-        """Names of what a graded study's folder lacks; a later run grades the study again, unless it was refused."""
+    def lacking(self, folder: Path, *, refused: bool) -> Sequence[str]:
+        """Names of what the folder of a study lacks, graded or refused; a later run then grades it again."""
         ...
 
     def write(self, study: GradedStudy) -> Mapping[str, str]:
         """Write the files of a study; by name, why others cannot be written."""
         ...
 
-    def remove(self, folder: Path) -> None:
-        """Remove the files of an earlier run: the study was refused in this one."""
+    def refuse(self, study: RefusedStudy) -> Mapping[str, str]:
+        """Write what a refused study gets, in place of an earlier run's files; by name, why it cannot be written."""
         ...
 
     def finish(self, out: Path) -> None:

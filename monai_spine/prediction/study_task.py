@@ -20,7 +20,7 @@ from monai_spine.prediction.points_file import MarkedPoints
 from monai_spine.prediction.staging import as_urls
 from monai_spine.prediction.study_cost import measured
 from monai_spine.prediction.study_grading import grade_study
-from monai_spine.prediction.study_output import StudyOutput
+from monai_spine.prediction.study_output import RefusedStudy, StudyOutput
 
 _ONE_AT_A_TIME = threading.Lock()
 """A Dask worker may have several threads. Two studies at once would need twice the memory, for no gain in time."""
@@ -123,8 +123,9 @@ class StudyTask:
         about = {"given_points": self.given_points, "marked": own}
         outcome, cost = measured(lambda: self.grade(study, self.out, models, mark, self.outputs, **about))
         if outcome.refused:
-            for output in self.outputs:
-                output.remove(folder)
+            refused = RefusedStudy(folder, study.study_id, outcome.refused, study.frames, study.unused)
+            failed = {name: why for output in self.outputs for name, why in output.refuse(refused).items()}
+            outcome = replace(outcome, refused_outputs=failed)
         outcome = replace(outcome, seconds=cost.seconds, peak_mb=cost.peak_mb, machine=cost.machine)
         outcome.write(folder)
         return outcome
@@ -132,9 +133,9 @@ class StudyTask:
 
 def _kept(outcome: Outcome | None, folder: Path, outputs: Sequence[StudyOutput]) -> Outcome | None:
     """The outcome of an earlier run, with the outputs of this one; None if an output is missing."""
-    if outcome is None or outcome.refused:
-        return outcome
-    lacking = [name for output in outputs for name in output.lacking(folder)]
+    if outcome is None:
+        return None
+    lacking = [name for output in outputs for name in output.lacking(folder, refused=bool(outcome.refused))]
     refused = {name: outcome.refused_outputs[name] for name in lacking if name in outcome.refused_outputs}
     return replace(outcome, refused_outputs=refused) if len(refused) == len(lacking) else None
 

@@ -108,8 +108,10 @@ class CropPictures:
     caption: str
 
 
-def crop_pictures(study: GradedStudy, result: StudyResult) -> CropPictures:
+def crop_pictures(study: GradedStudy, result: StudyResult, *, explain: bool = True) -> CropPictures:
     """The crops of the first grader that sees crops, or pictures of the shipped grader's views around the points.
+
+    ``explain`` is whether they say where the grader looked, which takes another pass through its networks.
 
     Raises
     ------
@@ -128,7 +130,8 @@ def crop_pictures(study: GradedStudy, result: StudyResult) -> CropPictures:
     image = grader.image(study.record)
     crops = grader.seen_images(study.record).crops[0]
     pixels = [np.asarray(part) for part in image.split([view.slices for view in views], dim=1)]
-    levels = _levels(views, crops, pixels, result, explained(grader, image[None], result))
+    explanation = explained(grader, image[None], result) if explain else None
+    levels = _levels(views, crops, pixels, result, explanation)
     others = [one.name for one in study.graders if one is not grader]
     also = f" The grades are the mean with {' and '.join(others)}, whose crops are not shown." if others else ""
     return CropPictures(levels, grader.name, f"The crops that {grader.name} was given.{also}")

@@ -11,7 +11,7 @@ from typing import Protocol
 from monai_spine.errors import SpineError, reason_of
 from monai_spine.files import write_bytes, write_text
 from monai_spine.prediction.outcomes import NAME
-from monai_spine.prediction.study_output import GradedStudy
+from monai_spine.prediction.study_output import GradedStudy, RefusedStudy
 from monai_spine.report.html_page import study_html
 from monai_spine.report.index_page import PAGE, index_html
 from monai_spine.report.study_page import StudyPage, study_page
@@ -30,12 +30,21 @@ class PageWriter(Protocol):
         """For messages."""
         ...
 
-    def complete(self, folder: Path) -> bool:
-        """Whether a graded study's folder has the files."""
+    @property
+    def explains(self) -> bool:
+        """Whether it shows where the grader looked."""
+        ...
+
+    def complete(self, folder: Path, *, refused: bool) -> bool:
+        """Whether the folder of a study, graded or refused, has the files."""
         ...
 
     def write(self, study: GradedStudy, page: StudyPage) -> None:
         """Write the files. Raises `SpineError` if they cannot be made of this study."""
+        ...
+
+    def refuse(self, study: RefusedStudy) -> None:
+        """Write what a refused study gets. Raises `SpineError` if it cannot be made of this study."""
         ...
 
     def remove(self, folder: Path) -> None:
@@ -49,14 +58,18 @@ class PageFile:
 
     name: str
     render: Callable[[StudyPage], bytes]
+    explains: bool = False
 
-    def complete(self, folder: Path) -> bool:
-        """As `PageWriter`."""
-        return (folder / self.name).is_file()
+    def complete(self, folder: Path, *, refused: bool) -> bool:
+        """As `PageWriter`. The pages of refused studies are written with the index."""
+        return refused or (folder / self.name).is_file()
 
     def write(self, study: GradedStudy, page: StudyPage) -> None:
         """As `PageWriter`."""
         write_bytes(study.folder / self.name, self.render(page))
+
+    def refuse(self, study: RefusedStudy) -> None:
+        """As `PageWriter`: nothing yet; see `write_index`."""
 
     def remove(self, folder: Path) -> None:
         """As `PageWriter`."""
@@ -73,7 +86,7 @@ def _pdf(page: StudyPage) -> bytes:
     return study_pdf(page)
 
 
-HTML = PageFile(PAGE, _html)
+HTML = PageFile(PAGE, _html, explains=True)
 PDF = PageFile("report.pdf", _pdf)
 
 
@@ -83,32 +96,37 @@ class PageOutput:
 
     writers: Sequence[PageWriter]
 
-    def lacking(self, folder: Path) -> Sequence[str]:
-        """Names of the writers whose files a graded study lacks."""
-        return [writer.name for writer in self.writers if not writer.complete(folder)]
+    def lacking(self, folder: Path, *, refused: bool) -> Sequence[str]:
+        """Names of the writers whose files a study lacks."""
+        return [writer.name for writer in self.writers if not writer.complete(folder, refused=refused)]
 
     def write(self, study: GradedStudy) -> Mapping[str, str]:
         """Write a study; by name, why forms cannot be written."""
-        page, failed = study_page(study), {}
+        page = study_page(study, explain=any(writer.explains for writer in self.writers))
+        return self._each(study.folder, lambda writer: writer.write(study, page))
+
+    def refuse(self, study: RefusedStudy) -> Mapping[str, str]:
+        """Write what a refused study gets, in the place of an earlier run's files; by name, why forms cannot be."""
+        for writer in self.writers:
+            writer.remove(study.folder)
+        return self._each(study.folder, lambda writer: writer.refuse(study))
+
+    def _each(self, folder: Path, write: Callable[[PageWriter], None]) -> Mapping[str, str]:
+        failed = {}
         for writer in self.writers:
             try:
-                writer.write(study, page)
+                write(writer)
             except SpineError as error:
-                writer.remove(study.folder)
+                writer.remove(folder)
                 failed[writer.name] = str(error)
             except OSError:
                 raise  # a full disk concerns all studies
             except Exception as error:
                 # The grades are good without it. A message of another program's may name the patient.
-                logger.debug("%s of study %s", writer.name, study.folder.name, exc_info=error)
-                writer.remove(study.folder)
+                logger.debug("%s of study %s", writer.name, folder.name, exc_info=error)
+                writer.remove(folder)
                 failed[writer.name] = f"an error that was not foreseen ({type(error).__name__}); please report it"
         return failed
-
-    def remove(self, folder: Path) -> None:
-        """Remove the files of an earlier run."""
-        for writer in self.writers:
-            writer.remove(folder)
 
     def finish(self, out: Path) -> None:
         """Write the index, and the pages of refused studies."""

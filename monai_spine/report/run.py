@@ -98,7 +98,7 @@ def run_report(
             folder = out / result.name
             if result.refused:
                 continue
-            if not force and not pages.lacking(folder) and _is_newer(folder, pages):
+            if not force and not pages.lacking(folder, refused=False) and _is_newer(folder, pages):
                 summary.kept += 1
                 continue
             record = records.get(result.name)

@@ -34,13 +34,16 @@ class StudyPage:
     without_pictures: str = ""
 
 
-def study_page(study: GradedStudy) -> StudyPage:
-    """The page of a graded study. If a volume cannot be read any more, it has no pictures and says why."""
+def study_page(study: GradedStudy, *, explain: bool = True) -> StudyPage:
+    """The page of a graded study. If a volume cannot be read any more, it has no pictures and says why.
+
+    ``explain`` is whether it shows where the grader looked.
+    """
     result = result_of(study.content, study.folder.name)
     if not any(study.record.get(series_type.value) for series_type in SeriesType):
         return StudyPage(result, without_pictures=NO_VOLUMES)
     try:
-        return StudyPage(result, spine_picture(study.record, result), crop_pictures(study, result))
+        return StudyPage(result, spine_picture(study.record, result), crop_pictures(study, result, explain=explain))
     except (InvalidVolumeError, MissingInputError) as error:
         return StudyPage(result, without_pictures=_without_folders(str(error), study))
 

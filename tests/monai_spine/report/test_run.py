@@ -193,12 +193,16 @@ class Broken:
     """A writer that fails in a way that nobody foresaw, with a name in its message."""
 
     name = "broken"
+    explains = False
 
-    def complete(self, folder: Path) -> bool:
+    def complete(self, folder: Path, *, refused: bool) -> bool:
         return False
 
     def write(self, study: GradedStudy, page: StudyPage) -> None:
         raise ValueError("Mustermann^Erika is no name")
+
+    def refuse(self, study: object) -> None:
+        pass
 
     def remove(self, folder: Path) -> None:
         pass

@@ -1,0 +1,81 @@
+"""Processor time of the DICOM objects of a study, beside what grading it takes.
+
+    python benchmarks/dicom_out.py --studies 2 --size full
+    python benchmarks/dicom_out.py --cohort cohort/ --profile       # what takes the time
+
+The first study pays for imports and fonts once a process; it is a row of its own.
+"""
+
+from __future__ import annotations
+
+import argparse
+import cProfile
+import pstats
+import statistics
+import tempfile
+import time
+from collections.abc import Mapping
+from contextlib import redirect_stderr
+from io import StringIO
+from pathlib import Path
+
+from data_prep.choices import PhantomSize
+from data_prep.phantom.cohort import generate
+from monai_spine.dicom_out.outputs import study_outputs
+from monai_spine.prediction.inputs import Conversion, find_inputs
+from monai_spine.prediction.models import open_models
+from monai_spine.prediction.run import predict
+from monai_spine.prediction.study_output import GradedStudy
+from monai_spine.report.output import PageOutput
+
+
+class Timed(PageOutput):
+    """Notes the processor seconds of each study's objects."""
+
+    def write(self, study: GradedStudy) -> Mapping[str, str]:
+        begin = time.process_time()
+        failed = super().write(study)
+        seconds.append(time.process_time() - begin)
+        if profile is not None:
+            profile.enable()
+            super().write(study)
+            profile.disable()
+        return failed
+
+
+seconds: list[float] = []
+profile: cProfile.Profile | None = None
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--studies", type=int, default=3)
+    parser.add_argument("--size", choices=("small", "full"), default="full")
+    parser.add_argument("--cohort", type=Path, help="phantoms that are there already")
+    parser.add_argument("--profile", action="store_true")
+    options = parser.parse_args()
+    if options.profile:
+        global profile  # noqa: PLW0603 - a script
+        profile = cProfile.Profile()
+    with tempfile.TemporaryDirectory(prefix="dicom-out-") as folder:
+        cohort = options.cohort or Path(folder) / "cohort"
+        if options.cohort is None:
+            generate(cohort, options.studies, 32, size=PhantomSize(options.size), workers=1, quiet=True)
+        with redirect_stderr(StringIO()):
+            models = open_models()
+        inputs = find_inputs([cohort / "train_images"], Path(folder) / "out", Conversion("uid", quiet=True))
+        (output,) = study_outputs(report=False, pdf=False, dicom_out=True)
+        begin = time.process_time()
+        predict(inputs, Path(folder) / "out", models, quiet=True, outputs=[Timed(output.writers)])
+        everything = time.process_time() - begin
+    first, *others = seconds
+    print(f"| processor seconds, {len(seconds)} studies | |\n|---|--:|")
+    print(f"| objects of the first study | {first:.2f} |")
+    print(f"| objects of a further study, mean | {statistics.mean(others or [first]):.2f} |")
+    print(f"| levels, grades and objects, mean | {everything / len(seconds):.2f} |")
+    if profile is not None:
+        pstats.Stats(profile).sort_stats("cumulative").print_stats(45)
+
+
+if __name__ == "__main__":
+    main()
