@@ -183,11 +183,7 @@ def predict(
     elsewhere
         Other processes that grade; None for this one.
     """
-    settings = {
-        "levels": models.digest,
-        "graders": [grader.digest for grader in models.graders],
-        "given_points": given_points,
-    }
+    settings = settings_of(models, given_points=given_points)
     everything, tables = len(inputs.studies), out
     if part is not None:
         inputs = replace(inputs, studies=tuple(one for one in inputs.studies if part.holds(one.study_id)))
@@ -228,6 +224,15 @@ def predict(
         own = len(inputs.studies)
         write_part(part, out, settings=about, inputs=everything, studies=own, provenance=models.provenance)
     return summary
+
+
+def settings_of(models: Models, *, given_points: bool = False) -> dict[str, Any]:
+    """What outcomes depend on besides the studies, for their fingerprints."""
+    return {
+        "levels": models.digest,
+        "graders": [grader.digest for grader in models.graders],
+        "given_points": given_points,
+    }
 
 
 def _write_tables(inputs: Inputs, out: Path, summary: Summary, models: Models, fill: Floats | None) -> None:
