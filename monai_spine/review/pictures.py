@@ -63,11 +63,7 @@ class ShownVolume:
 
     def holds(self, point: Any, margin_mm: float) -> bool:
         """Whether a point (RAS mm) is inside, or not farther outside than a margin."""
-        grown = self.affine.copy()
-        beyond = np.ceil(margin_mm / spacing(self.affine))
-        grown[:3, 3] -= self.affine[:3, :3] @ beyond
-        i, j, k = (int(n + 2 * more) for n, more in zip(self.shape, beyond, strict=True))
-        return bool(contains(grown, (i, j, k), point))
+        return bool(contains(self.affine, self.shape, point, margin_mm))
 
     def stored_place(self) -> VolumePlace:
         """Shape and affine of the file itself."""

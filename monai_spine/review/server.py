@@ -71,6 +71,7 @@ def _assets() -> dict[str, Answer]:
     named = {
         "/": ("text/html", (own / "review.html").read_bytes()),
         "/review.css": ("text/css", style),
+        "/icon.svg": ("image/svg+xml", (own / "icon.svg").read_bytes()),
         **{f"/{name}": ("text/javascript", (own / name).read_bytes()) for name in ("review.js", "viewer.js")},
     }
     return {path: Answer(HTTPStatus.OK, f"{kind}; charset=utf-8", body) for path, (kind, body) in named.items()}
@@ -188,6 +189,7 @@ class ReviewServer(ThreadingHTTPServer):
     """
 
     daemon_threads = True
+    request_queue_size = 64  # a browser opens several connections at once
     allow_reuse_address = True
 
     def __init__(self, port: int, site: ReviewSite) -> None:

@@ -183,7 +183,7 @@ function titleOf(grade) {
 }
 
 function drawGrid() {
-  const short = (one) => el("th", { scope: "col" }, one.short);
+  const short = (one) => el("th", { scope: "col" }, one.short.replace("subarticular", "sub\u00ADarticular"));
   byId("head").replaceChildren(el("th", { scope: "col" }, "Level"), ...words.conditions.map(short));
   byId("legend").textContent = "Choose a finding. ✎ is your grade, ? is a finding that no slice shows.";
   const focused = document.activeElement?.closest?.("#rows button")?.dataset.finding;
@@ -210,7 +210,7 @@ function cellOf(finding) {
   const button = el(
     "button",
     { type: "button", class: tone, "data-finding": finding.name, "aria-pressed": String(finding.name === selected), "aria-label": label, onclick: () => select(finding.name) },
-    el("span", { class: "long" }, title),
+    el("span", { class: "long" }, title.replace("/", "/\u200B")),
     el("span", { class: "brief" }, title[0].toUpperCase()),
     mark,
   );
@@ -437,7 +437,7 @@ async function start() {
     words = content;
     studies = content.studies;
     byId("by").value = sessionStorage.getItem("by") ?? content.by;
-    const first = { uncertainty: "The most doubtful first.", name: "By name.", worst: "The worst first." };
+    const first = { uncertainty: "The most doubtful first. ≈ is how many of the 25 grades are expected to be wrong.", name: "By name.", worst: "The worst first." };
     byId("order").textContent = [first[content.order], ...content.unread].join(" ");
     if (window.matchMedia("(max-width: 899px)").matches) byId("drawer").open = false;
     drawList();

@@ -131,7 +131,7 @@ export class Viewer {
     if (!volume) return;
     const scroller = byId("scroller");
     const size = [volume.columns * volume.spacing[0], volume.rows * volume.spacing[1]];
-    const height = Math.max(240, Math.min(window.innerHeight * 0.72, 900));
+    const height = Math.max(240, Math.min(window.innerHeight * 0.66, 900));
     this.perMm = Math.min(scroller.clientWidth / size[0], height / size[1]) * this.zoom;
     this.stage.style.width = `${size[0] * this.perMm}px`;
     this.stage.style.height = `${size[1] * this.perMm}px`;
@@ -264,7 +264,7 @@ export class Viewer {
       for (const [name, value] of Object.entries(attributes)) part.setAttribute(name, value);
       group.append(part);
     }
-    if (on || selected) {
+    if (on || selected || volume.plane === "sagittal") {
       // Away from the middle of an axial picture, so that the words of left and right do not meet.
       const leftwards = volume.plane === "axial" && side && (side === "right ") === (volume.letters.left === "R");
       const text = document.createElementNS(SVG, "text");
