@@ -83,8 +83,8 @@ def merge(
     out
         The output folder of ``predict`` that was reviewed.
     target
-        The datalist that is written; None for ``corrected.json`` beside ``datalist``, or for a new ``datalist``. It may be
-        the datalist itself.
+        The datalist that is written; None for ``corrected.json`` beside ``datalist``, or for ``datalist`` itself
+        if there is no such file yet.
     unfinished
         Whether studies that are not marked as done are merged, too: of these, what a person moved or graded.
     confirmed
@@ -218,7 +218,8 @@ def check_fits(corrections: Corrections, entry: Mapping[str, Any], folder: Path)
         shapes = [" × ".join(map(str, one.shape)) for one in places]
         raise InvalidTableError(
             "none of its volumes in the datalist lies where a reviewed one lay (shapes "
-            f"{', '.join(shapes) or 'none'}): points of one patient space must not reach another; convert and review the same files"
+            f"{', '.join(shapes) or 'none'}): points of one patient space must not "
+            "reach another; convert and review the same files"
         )
     outside = [name for name, one in state.points.items() if not any(_holds(place, one.position) for place in places)]
     if outside:

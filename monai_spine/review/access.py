@@ -75,7 +75,10 @@ class Access:
 
     def has_token(self, query: str) -> bool:
         """Whether the query of a URL has the token."""
-        given = parse_qs(query, max_num_fields=4).get("token", [])
+        try:
+            given = parse_qs(query, max_num_fields=4).get("token", [])
+        except ValueError:
+            return False
         return len(given) == 1 and _equal(given[0], self.token)
 
     def check(self, headers: Message) -> None:

@@ -19,6 +19,9 @@ from monai_spine.spine import parse_row_id
 _PATIENCE_SECONDS = 2.0
 """Another window's server holds the lock for a few milliseconds; a run of predict for hours."""
 
+_THREADS: dict[Path, threading.Lock] = {}
+"""By folder, the lock between threads of this process."""
+
 TABLES = ("studies.csv", "findings.csv", "predictions.csv", "points.csv", "volumes.csv")
 """Tables of all studies, each with a column for the study first, or a row_id."""
 _EVIDENCE, _DICOM = ("series", "slice"), ("sop_instance_uid", "instance_number", "frame")
@@ -29,7 +32,8 @@ class Writing:
 
     def __init__(self, out: Path) -> None:
         self.out = out
-        self._lock = threading.Lock()
+        # The lock of a folder keeps out other processes only.
+        self._lock = _THREADS.setdefault(out.resolve(), threading.Lock())
 
     @contextmanager
     def __call__(self) -> Iterator[None]:
