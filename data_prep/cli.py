@@ -239,6 +239,44 @@ def study_table(  # noqa: PLR0917 - options
     raise typer.Exit(collection.exit_code)
 
 
+@app.command()
+def corrections(  # noqa: PLR0917 - options
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="The output folder of predict that was reviewed.")],
+    datalist: Annotated[Path, typer.Argument(metavar="DATALIST", help="A datalist.json of studies.")],
+    target: Annotated[
+        Path | None,
+        typer.Option("--out", "-o", help="The datalist to write. [default: corrected.json beside DATALIST]"),
+    ] = None,
+    unfinished: Annotated[
+        bool, typer.Option("--unfinished", help="Also merge studies that are not marked as done.")
+    ] = False,
+    confirmed: Annotated[
+        bool,
+        typer.Option("--confirmed", help="In studies that are done, unchanged grades become labels where none is."),
+    ] = False,
+    add: Annotated[
+        bool, typer.Option("--add", help="Add studies that DATALIST lacks, if their volumes are in OUT.")
+    ] = False,
+) -> None:
+    """Merge corrections of monai-spine review.
+
+    Corrected points and grades replace those of the datalist, in a new one; each study says who corrected what. A study
+    whose volumes are not those that were reviewed is left out with the reason, and the exit code is then 3.
+
+    Example: python -m data_prep corrections graded/ nifti/datalist.json
+
+    Example: python -m data_prep corrections graded/ graded/datalist.json --add --confirmed
+    """
+    from data_prep.corrections import merge
+
+    merged = merge(out, datalist, target, unfinished=unfinished, confirmed=confirmed, add=add)
+    *reasons, line = merged.lines()
+    for reason in reasons:
+        typer.echo(reason, err=True)
+    typer.echo(line)
+    raise typer.Exit(merged.exit_code)
+
+
 def main() -> None:
     """Entry point."""
     console.run(app)

@@ -137,14 +137,16 @@ def centre(affine: Array, shape: tuple[int, ...]) -> Array:
     return to_world(affine, (np.asarray(shape[:3], dtype=np.float64) - 1) / 2)
 
 
-def contains(affine: Array, shape: tuple[int, ...], points: npt.ArrayLike) -> npt.NDArray[np.bool_]:
-    """Which RAS points ``(..., 3)`` lie inside a volume.
+def contains(
+    affine: Array, shape: tuple[int, ...], points: npt.ArrayLike, margin: float = 0.0
+) -> npt.NDArray[np.bool_]:
+    """Which RAS points ``(..., 3)`` lie inside a volume, or at most ``margin`` mm beyond it along its axes.
 
     The volume ends half a voxel beyond the outer voxel centres.
     """
     voxels = to_voxel(affine, points)
-    upper = np.asarray(shape[:3]) - 1
-    return np.all((voxels >= -0.5) & (voxels <= upper + 0.5), axis=-1)
+    upper, more = np.asarray(shape[:3]) - 1, 0.5 + margin / spacing(affine)
+    return np.all((voxels >= -more) & (voxels <= upper + more), axis=-1)
 
 
 def plane_distance(affine: Array, shape: tuple[int, ...], points: npt.ArrayLike) -> Array:

@@ -1,7 +1,8 @@
-"""The commands on the results of predict: report, sr. Each imports what it needs when it runs."""
+"""The commands on the results of predict: report, review, sr. Each imports what it needs when it runs."""
 
 from __future__ import annotations
 
+from enum import Enum
 from pathlib import Path
 from typing import Annotated
 
@@ -57,6 +58,64 @@ def report(  # noqa: PLR0917 - options
     raise typer.Exit(summary.exit_code)
 
 
+class ReviewOrder(str, Enum):
+    """Which studies come first; the values of `monai_spine.review.studies.Order`."""
+
+    UNCERTAINTY = "uncertainty"
+    NAME = "name"
+    WORST = "worst"
+
+
+def review(  # noqa: PLR0917 - options
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="The output folder of predict.")],
+    inputs: Annotated[
+        list[Path] | None,
+        typer.Option("-i", "--input", help="The inputs of predict, if their volumes are not in the output folder."),
+    ] = None,
+    model: Annotated[
+        list[Path] | None,
+        typer.Option(metavar="BUNDLE[+PRESET]", help="The graders of predict. [default: the package's]"),
+    ] = None,
+    weights: Annotated[
+        list[Path] | None,
+        typer.Option(help="File or folder of weights, one for each --model. [default: BUNDLE/models]"),
+    ] = None,
+    order: Annotated[ReviewOrder, typer.Option(help="Which studies come first.")] = ReviewOrder.UNCERTAINTY,
+    by: Annotated[str, typer.Option(metavar="INITIALS", help="Your initials, which stand beside each change.")] = "",
+    port: Annotated[int, typer.Option(help="Port of 127.0.0.1; 0 for any that is free.")] = 0,
+    no_browser: Annotated[bool, typer.Option("--no-browser", help="Print the address only; open no browser.")] = False,
+    device: Device = None,
+    quiet: Quiet = False,
+) -> None:
+    """Correct graded studies on a page in your browser.
+
+    Move points, rename levels, change grades, and mark studies as done. A study is graded again by its corrected
+    points. Changes are saved at once in OUT/<study>/corrections.json, with your initials; data_prep corrections merges
+    them into a datalist. The page is for this machine alone, at an address with a secret that is printed on stdout.
+    Ctrl-C ends it.
+
+    \b
+    Example:
+      monai-spine review graded
+      monai-spine review graded -i nifti/ --order worst --by AB
+      monai-spine review graded --port 8080 --no-browser
+    """
+    from monai_spine.review.run import run_review
+    from monai_spine.review.studies import Order
+
+    run_review(
+        out,
+        browser=not no_browser,
+        announce=typer.echo,
+        inputs=inputs or [],
+        models={"bundles": model or [], "weights": weights or [], "device": device},
+        order=Order(order.value),
+        by=by,
+        port=port,
+        quiet=quiet,
+    )
+
+
 def sr(
     file: Annotated[Path, typer.Argument(metavar="INPUT.dcm", help="A DICOM structured report.")],
     csv: Annotated[bool, typer.Option("--csv", help="Print CSV, for programs.")] = False,
@@ -75,4 +134,4 @@ def sr(
     typer.echo(table.to_csv() if csv else table.to_text(), nl=not csv)
 
 
-COMMANDS = (report, sr)
+COMMANDS = (report, review, sr)

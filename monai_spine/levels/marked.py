@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from monai_spine.data.corrections import Corrections
 from monai_spine.data.coverage import PLANE_LIMIT_MM
 from monai_spine.data.volume import Opener, open_unpacked, read_volume
 from monai_spine.errors import InvalidTableError, listed
@@ -24,7 +25,7 @@ from monai_spine.levels.sagittal.grid import sagittal_grid
 from monai_spine.levels.sagittal.points import OUT_OF_VIEW, Absent, Key, LevelPoint, PointKind
 from monai_spine.levels.search import SearchResult, StudyInput, volume_reason
 from monai_spine.levels.study import LocatedStudy, axial_grids, point_order
-from monai_spine.spine import Finding, Group, Level, Side
+from monai_spine.spine import FINDINGS, Finding, Group, Level, Side
 
 MARKED = "marked"
 """Flag of a point that a person marked or corrected."""
@@ -78,15 +79,38 @@ def key_of(finding: Finding) -> Key:
     return _KINDS[finding.condition.group], finding.level, finding.condition.side
 
 
+_BY_NAME = {finding.name: key_of(finding) for finding in FINDINGS}
+
+
+def marked_points(positions: Mapping[Key, Array]) -> dict[Key, LevelPoint]:
+    """Points that a person marked, RAS mm, as `place` takes them."""
+    return {key: LevelPoint(*key, world, 1.0, (MARKED,)) for key, world in positions.items()}
+
+
+def corrected_points(corrections: Corrections) -> dict[Key, LevelPoint]:
+    """All points of a study after its corrections; those that nobody touched keep their confidence and flags."""
+    points = {}
+    for name, one in corrections.state.points.items():
+        key, world = _BY_NAME[name], np.array(one.position)
+        own = (1.0, (MARKED,)) if one.by_person else (1.0 if one.confidence is None else one.confidence, one.flags)
+        points[key] = LevelPoint(*key, world, *own)
+    return points
+
+
 def place(
     study: StudyInput,
-    marked: Mapping[Key, Array],
+    points: Mapping[Key, LevelPoint],
     recesses: RecessLocator | None = None,
     opened: Opener = open_unpacked,
 ) -> SearchResult:
-    """The points of a study by marked ones, RAS mm, with the images to draw them in.
+    """The points of a study by those of its levels that are known, with the images to draw them in.
 
-    ``recesses`` finds recesses that are not marked in axial slices; without it they are projected.
+    Parameters
+    ----------
+    points
+        Marked ones (`marked_points`), and those that a person left where they were (`corrected_points`).
+    recesses
+        Finds recesses that are not among the points in axial slices; without it they are projected.
     """
     images: dict[str, tuple[torch.Tensor, Array]] = {}
     volumes = dict(study.refused)
@@ -96,17 +120,17 @@ def place(
             volumes[name] = "found"
         except Exception as error:
             volumes[name] = volume_reason(error, name, path)
-    points = {key: LevelPoint(*key, world, 1.0, (MARKED,)) for key, world in marked.items()}
-    discs = discs_at({level: world for (kind, level, _), world in marked.items() if kind is PointKind.CANAL})
+    placed = dict(points)
+    discs = discs_at({level: one.world for (kind, level, _), one in placed.items() if kind is PointKind.CANAL})
     absent = [Absent(PointKind.CANAL, level, None, "not marked") for level in Level if level not in discs]
     for level, disc in discs.items():
         for side in Side:
             world = expected_foramen(disc, side)
             key = (PointKind.FORAMEN, level, side)
-            if key in points:
+            if key in placed:
                 continue
             if any(contains(affine, tuple(image.shape), world) for image, affine in images.values()):
-                points[key] = LevelPoint(*key, world, 0.0, (Flag.INTERPOLATED.value,))
+                placed[key] = LevelPoint(*key, world, 0.0, (Flag.INTERPOLATED.value,))
             else:
                 absent.append(Absent(*key, OUT_OF_VIEW))
     paths = study.named(study.axial)
@@ -118,13 +142,14 @@ def place(
             absent += [
                 Absent(PointKind.RECESS, level, side, reason)
                 for side in Side
-                if (PointKind.RECESS, level, side) not in points
+                if (PointKind.RECESS, level, side) not in placed
             ]
             continue
         plane = planes[level]
-        detections = recesses(plane, paths[plane.name], opened) if recesses else {}
+        known = all((PointKind.RECESS, level, side) in placed for side in Side)
+        detections = recesses(plane, paths[plane.name], opened) if recesses and not known else {}
         for point in recess_points(level, plane, detections):
-            points.setdefault((point.kind, point.level, point.side), point)
-    ordered = tuple(sorted(points.values(), key=point_order))
+            placed.setdefault((point.kind, point.level, point.side), point)
+    ordered = tuple(sorted(placed.values(), key=point_order))
     shown = {level: (plane.name, plane.k, plane.distance) for level, plane in planes.items()}
     return SearchResult(LocatedStudy(study.study, ordered, tuple(absent), volumes, shown), images, axial)

@@ -191,11 +191,7 @@ def predict(
     staging
         Gets each finished study, and the tables, where the output stands for an object store.
     """
-    settings = {
-        "levels": models.digest,
-        "graders": [grader.digest for grader in models.graders],
-        "given_points": given_points,
-    }
+    settings = settings_of(models, given_points=given_points)
     everything, tables = len(inputs.studies), out
     if part is not None:
         inputs = replace(inputs, studies=tuple(one for one in inputs.studies if part.holds(one.study_id)))
@@ -242,6 +238,15 @@ def predict(
     if staging:
         staging.store()
     return summary
+
+
+def settings_of(models: Models, *, given_points: bool = False) -> dict[str, Any]:
+    """What outcomes depend on besides the studies, for their fingerprints."""
+    return {
+        "levels": models.digest,
+        "graders": [grader.digest for grader in models.graders],
+        "given_points": given_points,
+    }
 
 
 def _write_tables(inputs: Inputs, out: Path, summary: Summary, models: Models, fill: Floats | None) -> None:

@@ -10,11 +10,10 @@ from monai_spine.crops.study import STUDY_IMAGES, StudyImages
 from monai_spine.data.volume_names import volume_names, with_names
 from monai_spine.errors import reason_of
 from monai_spine.files import safe_name
-from monai_spine.geometry import Array
 from monai_spine.levels.files import LOCATED
 from monai_spine.levels.located_records import with_points
 from monai_spine.levels.marked import place
-from monai_spine.levels.sagittal.points import NO_SPINE, Key
+from monai_spine.levels.sagittal.points import NO_SPINE, Key, LevelPoint
 from monai_spine.levels.search import StudyInput, search
 from monai_spine.levels.study import LocatedStudy
 from monai_spine.prediction.evidence import NOT_COVERED
@@ -36,7 +35,7 @@ def grade_study(
     outputs: Sequence[StudyOutput],
     *,
     given_points: bool,
-    marked: Mapping[Key, Array],
+    marked: Mapping[Key, LevelPoint],
 ) -> Outcome:
     """The outcome of a study that may fail in any way: the others go on."""
     try:
@@ -58,7 +57,7 @@ def _grade(
     outputs: Sequence[StudyOutput],
     *,
     given_points: bool,
-    marked: Mapping[Key, Array],
+    marked: Mapping[Key, LevelPoint],
 ) -> Outcome:
     # Of this study alone: memory stays that of one study, however many there are.
     images = StudyImages()

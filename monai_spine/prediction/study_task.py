@@ -108,7 +108,7 @@ class StudyTask:
             about = {
                 "bad": study.bad,
                 "left_out": study.left_out,
-                "marked": [(*key, *world) for key, world in own.items()],
+                "marked": [(*key, *one.world, one.confidence, one.flags) for key, one in own.items()],
             }
             mark = fingerprint(study.record, {**self.settings, **about}, lambda text: as_urls(text, self.places))
             outcome = None if self.force else _kept(read_outcome(folder, mark), folder, self.outputs)

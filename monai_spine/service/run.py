@@ -113,7 +113,10 @@ def _open_models(configuration: Configuration) -> Models:
     from monai_spine.prediction.models import open_models  # torch: after all mistakes that can be seen without it
 
     options: dict[str, Any] = configuration.models.options()
-    return open_models(**{name: list(value) if isinstance(value, tuple) else value for name, value in options.items()})
+    listed: dict[str, Any] = {
+        name: list(value) if isinstance(value, tuple) else value for name, value in options.items()
+    }
+    return open_models(**listed)
 
 
 def _log_to_stderr() -> None:

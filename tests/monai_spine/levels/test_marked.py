@@ -9,7 +9,7 @@ import pytest
 from monai_spine.errors import InvalidOptionError, InvalidTableError, MissingInputError
 from monai_spine.levels.files import is_edited, read_study, write_points
 from monai_spine.levels.locate import locate
-from monai_spine.levels.marked import MARKED, key_of, place, read_markups
+from monai_spine.levels.marked import MARKED, key_of, marked_points, place, read_markups
 from monai_spine.levels.sagittal.points import PointKind
 from monai_spine.levels.search import StudyInput
 from monai_spine.prediction.points_file import read_points_file
@@ -51,7 +51,7 @@ def test_moved_markups_are_read_in_either_coordinate_system_and_never_overwritte
     volume = out.parent / "nifti/s1/sagittal_t2.nii.gz"
     locate([out.parent / "nifti"], out, Oracle().know(volume), quiet=True)
     assert file.read_bytes() == before
-    place(StudyInput("s1", (volume,)), points).write(out)
+    place(StudyInput("s1", (volume,)), marked_points(points)).write(out)
     assert file.read_bytes() == before
     canal = [one for one in read_study(out / "s1").points if one.kind is PointKind.CANAL]
     assert all(one.world == pytest.approx(points[one.kind, one.level, one.side], abs=1e-3) for one in canal)
@@ -83,7 +83,7 @@ def test_the_canal_alone_places_foramina_and_recesses(tmp_path: Path) -> None:
     volume = sagittal(tmp_path / "sagittal_t2.nii.gz")
     stack = axial(tmp_path / "axial_t2.nii.gz", SPINE[-2:].mean(axis=0), slices=14)
     marked = {(PointKind.CANAL, level, None): world for level, world in zip(Level, SPINE[-5:], strict=True)}
-    result = place(StudyInput("s1", (volume,), (stack,)), marked)
+    result = place(StudyInput("s1", (volume,), (stack,)), marked_points(marked))
     points = {(one.kind, one.level, one.side): one for one in result.located.points}
     assert all(points[key].flags == (MARKED,) and points[key].confidence == 1 for key in marked)
     foramina = [one for one in points.values() if one.kind is PointKind.FORAMEN]
@@ -98,7 +98,8 @@ def test_a_marked_foramen_is_not_replaced(tmp_path: Path) -> None:
     own = np.array([-20.0, -60.0, 60.0])
     key = (PointKind.FORAMEN, Level.L4_L5, Side.LEFT)
     marked = {(PointKind.CANAL, Level.L4_L5, None): SPINE[-2], key: own}
-    points = {(one.kind, one.level, one.side): one for one in place(StudyInput("s1", (volume,)), marked).located.points}
+    result = place(StudyInput("s1", (volume,)), marked_points(marked))
+    points = {(one.kind, one.level, one.side): one for one in result.located.points}
     assert points[key].world == pytest.approx(own)
     assert points[key].flags == (MARKED,)
 
@@ -120,7 +121,7 @@ def test_points_csv_and_tables_of_points_are_read_alike(out: Path, tmp_path: Pat
         assert set(points) == {"s1"}
         assert len(points["s1"]) == len(located.points)
         for one in located.points:
-            assert points["s1"][one.kind, one.level, one.side] == pytest.approx(one.world, abs=0.01)
+            assert points["s1"][one.kind, one.level, one.side].world == pytest.approx(one.world, abs=0.01)
 
 
 def test_markups_belong_to_the_study_of_their_folder_or_to_the_only_one(out: Path, tmp_path: Path) -> None:

@@ -1,0 +1,392 @@
+"""``corrections.json``: what a person corrected in a graded study, by whom, when, and what was there before.
+
+The page of ``monai-spine review`` writes it, ``monai-spine predict --points`` grades by it, and ``data_prep
+corrections`` merges it into a datalist. The file is a list of changes, of which none is ever deleted: a change that was
+undone stays, with the person who undid it. Points and grades follow from the changes (`Corrections.state`).
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timezone
+from enum import Enum
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from monai_spine.errors import InvalidOptionError, InvalidTableError, MissingInputError
+from monai_spine.files import read_json, write_json
+from monai_spine.spine import FINDINGS, TARGETS, Finding, Grade, Level
+
+SCHEMA = "monai_spine/corrections/1"
+NAME = "corrections.json"
+
+Point = tuple[float, float, float]
+
+_INITIALS = re.compile(r"[^\W_]{1,8}")
+_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")
+_BY_NAME = dict(zip(TARGETS, FINDINGS, strict=True))
+_GRADES = tuple(grade.column for grade in Grade)
+_FARTHEST_MM = 100_000.0
+
+
+class What(str, Enum):
+    """What a change is about."""
+
+    POINT = "point"
+    """A point was moved or placed: ``before`` is RAS mm or null, ``after`` RAS mm."""
+    LEVELS = "levels"
+    """All levels were named one further ``up`` or ``down`` (``after``); ``before``: the points without a name now."""
+    GRADE = "grade"
+    """``after`` is the person's grade of a finding; null takes it back."""
+    DONE = "done"
+    """The study was marked as done (``after`` is true), or not any more."""
+
+
+class Direction(str, Enum):
+    """Where the names of all levels move: ``up`` makes L4/L5 of L5/S1."""
+
+    UP = "up"
+    DOWN = "down"
+
+
+@dataclass(frozen=True)
+class Signature:
+    """Who did something, by initials, and when: UTC as ``2026-11-28T13:40:12Z``."""
+
+    by: str
+    at: str
+
+    @classmethod
+    def now(cls, by: str) -> Signature:
+        """A person's signature of this second.
+
+        Raises
+        ------
+        InvalidOptionError
+            If ``by`` is not one to eight letters or digits.
+        """
+        if not _INITIALS.fullmatch(by):
+            raise InvalidOptionError(f"expected initials of one to eight letters or digits, but found {by[:20]!r}")
+        return cls(by, datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ"))
+
+
+@dataclass(frozen=True)
+class Place:
+    """A point of a finding, RAS mm; ``by_person``: a person moved, placed or named it."""
+
+    position: Point
+    confidence: float | None = None
+    flags: tuple[str, ...] = ()
+    by_person: bool = False
+
+
+@dataclass(frozen=True)
+class Change:
+    """One thing that a person did; see `What` for ``before`` and ``after``. ``finding`` is None for levels and done."""
+
+    what: What
+    signature: Signature
+    finding: str | None = None
+    before: Any = None
+    after: Any = None
+    undone: Signature | None = None
+
+
+@dataclass(frozen=True)
+class State:
+    """A study as it is after all changes.
+
+    Attributes
+    ----------
+    points
+        By the findings' names, those of the program that nobody touched included.
+    grades
+        The person's, by the findings' names; columns of `Grade`.
+    done
+        Who marked the study as done; None if it is not.
+    """
+
+    points: Mapping[str, Place]
+    grades: Mapping[str, str]
+    done: Signature | None
+
+
+@dataclass(frozen=True)
+class VolumePlace:
+    """Where a volume that the person saw lies: its shape, and its affine ``(4, 4)`` to RAS mm, both as stored."""
+
+    shape: tuple[int, int, int]
+    affine: tuple[tuple[float, ...], ...]
+
+
+@dataclass(frozen=True)
+class Corrections:
+    """The corrections of a study.
+
+    Attributes
+    ----------
+    points, grades
+        Those of the program before the first change, by the findings' names.
+    volumes
+        The volumes that the person saw, by their names, so that points never reach images of another patient space.
+    changes
+        In the order in which they were made.
+    """
+
+    study_id: str
+    points: Mapping[str, Place] = field(default_factory=dict)
+    grades: Mapping[str, str] = field(default_factory=dict)
+    volumes: Mapping[str, VolumePlace] = field(default_factory=dict)
+    changes: tuple[Change, ...] = ()
+
+    @property
+    def version(self) -> int:
+        """Grows with every change and every undo, so that two windows notice each other."""
+        return len(self.changes) + sum(change.undone is not None for change in self.changes)
+
+    @cached_property
+    def state(self) -> State:
+        """The study after all changes that were not undone."""
+        points, grades, done = dict(self.points), dict[str, str](), None
+        for change in self.changes:
+            if change.undone is not None:
+                continue
+            if change.what is What.POINT:
+                points[str(change.finding)] = Place(change.after, by_person=True)
+            elif change.what is What.LEVELS:
+                direction = Direction(change.after)
+                points = {
+                    name: Place(place.position, by_person=True) for name, place in _renamed(points, direction).items()
+                }
+                # A person's grade belongs to the place in the image, so it moves with the name.
+                grades = _renamed(grades, direction)
+            elif change.what is What.GRADE:
+                grades.pop(str(change.finding), None)
+                if change.after is not None:
+                    grades[str(change.finding)] = change.after
+            else:
+                done = change.signature if change.after else None
+        return State(points, grades, done)
+
+    @property
+    def people(self) -> tuple[str, ...]:
+        """The initials of all who made a change that stands, sorted."""
+        return tuple(sorted({change.signature.by for change in self.changes if change.undone is None}))
+
+    def moved(self, finding: str, after: Sequence[float], signature: Signature) -> Corrections:
+        """With a point moved, or placed where there was none; RAS mm.
+
+        Raises `InvalidOptionError` if there is no such finding, or the point is none.
+        """
+        before = self.state.points.get(_known(finding))
+        point = _point(after)
+        change = Change(What.POINT, signature, finding, before.position if before else None, point)
+        return replace(self, changes=(*self.changes, change))
+
+    def renamed(self, direction: Direction, signature: Signature) -> Corrections:
+        """With all levels named one further up or down. The outermost points lose their names.
+
+        Raises `InvalidOptionError` if no point would be left.
+        """
+        points = self.state.points
+        if not (stay := _renamed(points, direction)):
+            raise InvalidOptionError(f"expected points whose names can move {direction.value}, but none would be left")
+        edge = (Level.L1_L2, Level.L5_S1)[direction is Direction.DOWN]
+        lost = {name: place.position for name, place in points.items() if _BY_NAME[name].level is edge}
+        assert len(stay) + len(lost) == len(points)
+        change = Change(What.LEVELS, signature, None, lost, direction.value)
+        return replace(self, changes=(*self.changes, change))
+
+    def graded(self, finding: str, grade: str | None, signature: Signature) -> Corrections:
+        """With a person's grade of a finding, a column of `Grade`; None takes it back.
+
+        Raises `InvalidOptionError` if there is no such finding or grade.
+        """
+        if grade is not None and grade not in _GRADES:
+            raise InvalidOptionError(f"expected a grade out of {', '.join(_GRADES)}, but found {str(grade)[:40]!r}")
+        before = self.state.grades.get(_known(finding), self.grades.get(finding))
+        change = Change(What.GRADE, signature, finding, before, grade)
+        return replace(self, changes=(*self.changes, change))
+
+    def marked_done(self, done: bool, signature: Signature) -> Corrections:
+        """Marked as done, or not any more."""
+        change = Change(What.DONE, signature, None, self.state.done is not None, done)
+        return replace(self, changes=(*self.changes, change))
+
+    def undone(self, signature: Signature) -> Corrections:
+        """Without the last change that stands; it stays in the list, with the person who undid it.
+
+        Raises `InvalidOptionError` if there is none.
+        """
+        last = next((n for n in reversed(range(len(self.changes))) if self.changes[n].undone is None), None)
+        if last is None:
+            raise InvalidOptionError("there is no change to undo")
+        changes = list(self.changes)
+        changes[last] = replace(changes[last], undone=signature)
+        return replace(self, changes=tuple(changes))
+
+    def write(self, folder: Path) -> Path:
+        """Write ``corrections.json`` into the study's folder, whole or not at all; its path."""
+        write_json(folder / NAME, _content(self), indent=1)
+        return folder / NAME
+
+
+def _renamed(values: Mapping[str, Any], direction: Direction) -> dict[str, Any]:
+    """The values of findings under the names one level further up or down; those without such a level are left out."""
+    levels, step = list(Level), 1 if direction is Direction.DOWN else -1
+    renamed = {}
+    for name, value in values.items():
+        finding = _BY_NAME[name]
+        n = levels.index(finding.level) + step
+        if 0 <= n < len(levels):
+            renamed[Finding(finding.condition, levels[n]).name] = value
+    return renamed
+
+
+def _known(finding: Any) -> str:
+    if not isinstance(finding, str) or finding not in _BY_NAME:
+        raise InvalidOptionError(f"expected one of the 25 findings, such as {TARGETS[0]}, but found {finding!r:.60}")
+    return finding
+
+
+def _point(value: Any) -> Point:
+    numbers = isinstance(value, list | tuple) and len(value) == 3
+    if not numbers or not all(isinstance(one, int | float) and not isinstance(one, bool) for one in value):
+        raise InvalidOptionError("expected a point as three numbers in RAS mm")
+    x, y, z = (round(float(one), 3) for one in value)
+    if not all(math.isfinite(one) and abs(one) <= _FARTHEST_MM for one in (x, y, z)):
+        raise InvalidOptionError(f"expected a point within {_FARTHEST_MM:g} mm, but found another one")
+    return x, y, z
+
+
+def _content(corrections: Corrections) -> dict[str, Any]:
+    state = corrections.state
+    return {
+        "schema": SCHEMA,
+        "study_id": corrections.study_id,
+        "coordinates": "RAS mm",
+        **_content_of_state(state),
+        "before": {
+            "points": {
+                name: {"position": list(one.position), "confidence": one.confidence, "flags": list(one.flags)}
+                for name, one in corrections.points.items()
+            },
+            "grades": dict(corrections.grades),
+        },
+        "volumes": {
+            name: {"shape": list(one.shape), "affine": [list(row) for row in one.affine]}
+            for name, one in corrections.volumes.items()
+        },
+        "changes": [_content_of_change(change) for change in corrections.changes],
+    }
+
+
+def _content_of_state(state: State) -> dict[str, Any]:
+    return {
+        "points": {name: list(one.position) for name, one in state.points.items()},
+        "marked": [name for name, one in state.points.items() if one.by_person],
+        "grades": dict(state.grades),
+        "done": None if state.done is None else vars(state.done),
+    }
+
+
+def _content_of_change(change: Change) -> dict[str, Any]:
+    return {
+        "what": change.what.value,
+        "finding": change.finding,
+        "before": change.before,
+        "after": change.after,
+        **vars(change.signature),
+        "undone": None if change.undone is None else vars(change.undone),
+    }
+
+
+def read_corrections(path: Path) -> Corrections:
+    """The corrections of a file.
+
+    Raises
+    ------
+    MissingInputError
+        If there is no such file.
+    InvalidTableError
+        If it breaks the format, or its points, grades or ``done`` do not follow from its changes.
+    """
+    if not path.is_file():
+        raise MissingInputError(f"expected corrections of `monai-spine review`, but there is no file {path}")
+    content = read_json(path)
+    try:
+        if content["schema"] != SCHEMA:
+            raise ValueError(f"its schema is {content['schema']!r}")
+        corrections = _corrections(content)
+        stated = {key: content[key] for key in ("points", "marked", "grades", "done")}
+        derived = _content_of_state(corrections.state)
+    except (KeyError, TypeError, ValueError, AttributeError, InvalidOptionError) as err:
+        raise InvalidTableError(f"{path}: expected corrections in the schema {SCHEMA!r} ({err})") from err
+    if stated != derived:
+        wrong = ", ".join(key for key, value in stated.items() if value != derived[key])
+        raise InvalidTableError(
+            f"{path}: {wrong} do not follow from the changes; was the file edited? Correct studies with `monai-spine "
+            "review` alone"
+        )
+    return corrections
+
+
+def _corrections(content: Mapping[str, Any]) -> Corrections:
+    before = content["before"]
+    study = content["study_id"]
+    if not isinstance(study, str) or not study:
+        raise ValueError("study_id is no text")
+    return Corrections(
+        study,
+        {_known(name): _place(one) for name, one in before["points"].items()},
+        {_known(name): _grade(one) for name, one in before["grades"].items()},
+        {str(name): _volume_place(one) for name, one in content["volumes"].items()},
+        tuple(_change(one) for one in content["changes"]),
+    )
+
+
+def _place(one: Mapping[str, Any]) -> Place:
+    confidence = one["confidence"]
+    return Place(
+        _point(one["position"]), None if confidence is None else float(confidence), tuple(map(str, one["flags"]))
+    )
+
+
+def _volume_place(one: Mapping[str, Any]) -> VolumePlace:
+    i, j, k = (int(n) for n in one["shape"])
+    affine = tuple(tuple(float(value) for value in row) for row in one["affine"])
+    if [len(row) for row in affine] != [4, 4, 4, 4]:
+        raise ValueError("an affine is not 4 × 4")
+    return VolumePlace((i, j, k), affine)
+
+
+def _change(one: Mapping[str, Any]) -> Change:
+    what, finding, before, after = What(one["what"]), one["finding"], one["before"], one["after"]
+    if what is What.POINT:
+        finding, after = _known(finding), _point(after)
+        before = None if before is None else _point(before)
+    elif what is What.LEVELS:
+        after, before = Direction(after).value, {_known(name): _point(point) for name, point in before.items()}
+    elif what is What.GRADE:
+        finding, after = _known(finding), None if after is None else _grade(after)
+    elif not isinstance(after, bool):
+        raise ValueError("done is true or false")
+    undone = None if one["undone"] is None else _signature(one["undone"])
+    return Change(what, _signature(one), finding, before, after, undone)
+
+
+def _signature(one: Mapping[str, Any]) -> Signature:
+    by, at = one["by"], one["at"]
+    if not _INITIALS.fullmatch(by) or not _TIME.fullmatch(at):
+        raise ValueError(f"{by!r} at {at!r} are no initials and time")
+    return Signature(by, at)
+
+
+def _grade(value: Any) -> str:
+    if value not in _GRADES:
+        raise ValueError(f"{value!r} is no grade")
+    return str(value)

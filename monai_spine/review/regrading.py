@@ -1,0 +1,211 @@
+"""Grades studies again by their corrected points, in a thread of its own, so that the page never waits."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+
+from monai_spine.errors import SpineError, one_line
+from monai_spine.files import safe_name, write_bytes
+from monai_spine.levels.files import LOCATED, is_edited, read_study, write_points
+from monai_spine.levels.marked import corrected_points
+from monai_spine.prediction.findings_table import write_findings_table
+from monai_spine.prediction.models import Models
+from monai_spine.prediction.outcomes import NAME as OUTCOME
+from monai_spine.prediction.outcomes import Outcome, write_tables
+from monai_spine.prediction.run import settings_of
+from monai_spine.prediction.study_task import StudyTask
+from monai_spine.report.output import HTML, INDEX, PDF, PageOutput, write_index
+from monai_spine.review.studies import ReviewStudies, ReviewStudy
+from monai_spine.review.writing import Writing, update_tables
+
+logger = logging.getLogger(__name__)
+
+_SCRATCH = ".review"
+"""A folder in the output, with machine and process: what is half done holds images, and stays with the others."""
+_DICOM = "dicom"
+
+
+class Progress(str, Enum):
+    """How far the grading of a study is."""
+
+    IDLE = "idle"
+    WAITING = "waiting"
+    GRADING = "grading"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True)
+class Grading:
+    """The progress of a study, and why it failed."""
+
+    progress: Progress = Progress.IDLE
+    message: str = ""
+
+
+class Regrading:
+    """A queue of studies and the thread that grades them.
+
+    Parameters
+    ----------
+    studies
+        Of the folder; they are read again after they were graded.
+    open_models
+        Opens the models, once, in the thread.
+    writing
+        The right to write into the folder. It is held only while finished files replace the earlier ones.
+    """
+
+    def __init__(self, studies: ReviewStudies, open_models: Callable[[], Models], writing: Writing) -> None:
+        self._studies, self._open_models, self._writing = studies, open_models, writing
+        self._state: dict[int, Grading] = {}
+        self._queue: list[int] = []
+        self._changed = threading.Condition()
+        self._ended = False
+        self._thread = threading.Thread(target=self._run, name="regrading", daemon=True)
+
+    def start(self) -> None:
+        """Start the thread, which opens the models first."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End the thread after the study that it is grading."""
+        with self._changed:
+            self._ended = True
+            self._changed.notify_all()
+        if self._thread.is_alive():
+            self._thread.join()
+
+    def request(self, number: int) -> None:
+        """Grade a study by its newest corrections; soon, and once even if it is asked for several times."""
+        with self._changed:
+            if number not in self._queue:
+                self._queue.append(number)
+            self._state[number] = Grading(Progress.WAITING)
+            self._changed.notify_all()
+
+    def state(self, number: int) -> Grading:
+        """The progress of a study."""
+        with self._changed:
+            return self._state.get(number, Grading())
+
+    def _next(self) -> int | None:
+        with self._changed:
+            self._changed.wait_for(lambda: self._ended or self._queue)
+            if self._ended:
+                return None
+            number = self._queue.pop(0)
+            self._state[number] = Grading(Progress.GRADING)
+            return number
+
+    def _run(self) -> None:
+        models: Models | SpineError
+        try:
+            models = self._open_models()
+        except SpineError as error:
+            models = error
+        _remove_scratch(self._studies.out)
+        while (number := self._next()) is not None:
+            result = self._graded(number, models)
+            with self._changed:
+                if number not in self._queue:  # asked for again meanwhile: then it still waits
+                    self._state[number] = result
+                idle = not self._queue
+            if idle and result.progress is Progress.IDLE:
+                self._write_index()
+
+    def _graded(self, number: int, models: Models | SpineError) -> Grading:
+        try:
+            if isinstance(models, SpineError):
+                raise models
+            self._grade(self._studies.study(number), models)
+            self._studies.refresh(number, graded=True)
+        except (SpineError, OSError) as error:
+            return Grading(Progress.FAILED, one_line(error))
+        except Exception as error:  # a fault of ours in one study must not end the thread
+            logger.exception("study %d could not be graded again", number)
+            return Grading(
+                Progress.FAILED, f"an error that was not foreseen ({type(error).__name__}); please report it"
+            )
+        return Grading()
+
+    def _grade(self, study: ReviewStudy, models: Models) -> None:
+        if study.pending is None:
+            raise SpineError("the volumes of this study are not at hand; name the inputs of predict with -i")
+        points = corrected_points(study.corrections())
+        writers = [page for page in (HTML, PDF) if page.complete(study.folder, refused=False)]
+        with _scratch(self._studies.out) as out:
+            task = StudyTask(
+                out=out,
+                models=lambda: models,
+                settings=settings_of(models),
+                outputs=(PageOutput(writers),) if writers else (),
+                marked={study.pending.study_id: points},
+                force=True,
+            )
+            outcome, _ = task(study.pending)
+            if outcome.refused:
+                raise SpineError(f"not graded: {outcome.refused}")
+            _write_tables(out, study, outcome, models)
+            with self._writing():
+                _publish(out / safe_name(study.pending.study_id), study.folder)
+                update_tables(self._studies.out, out, study.result.study_id)
+
+    def _write_index(self) -> None:
+        out = self._studies.out
+        if (out / INDEX).is_file():
+            try:
+                with self._writing():
+                    write_index(out)
+            except (SpineError, OSError) as error:
+                logger.warning("%s was not written again: %s", INDEX, one_line(error))
+
+
+def _write_tables(out: Path, study: ReviewStudy, outcome: Outcome, models: Models) -> None:
+    """Tables of one study alone, for `update_tables`."""
+    assert study.pending is not None
+    write_points(out, [read_study(out / safe_name(study.pending.study_id))])
+    write_findings_table(out, [study.pending])
+    write_tables(out, [outcome], provenance=models.provenance, trained_on=models.trained_on_cell, fill=None)
+
+
+def _publish(new: Path, folder: Path) -> None:
+    """Replace the files of a study by those of another folder, each whole; the outcome last: it says that all is there.
+
+    Markups that a person has edited stay. DICOM objects of the earlier grades are removed, lest an archive gets them.
+    """
+    edited = is_edited(folder)
+    names = sorted((file.name for file in new.iterdir() if file.is_file()), key=lambda name: (name == OUTCOME, name))
+    for name in names:
+        if not (edited and name == LOCATED[1]):
+            write_bytes(folder / name, (new / name).read_bytes())
+    for file in (folder / _DICOM).glob("*.dcm"):
+        file.unlink()
+
+
+@contextmanager
+def _scratch(out: Path) -> Iterator[Path]:
+    folder = out / f"{_SCRATCH}.{socket.gethostname()}.{os.getpid()}"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(mode=0o700)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _remove_scratch(out: Path) -> None:
+    """Remove the folders of this machine's killed servers."""
+    start = f"{_SCRATCH}.{socket.gethostname()}."
+    for folder in out.glob(f"{start}*"):
+        process = folder.name.removeprefix(start)
+        if process.isdecimal() and not Path(f"/proc/{process}").exists():
+            shutil.rmtree(folder, ignore_errors=True)

@@ -1,0 +1,244 @@
+"""The studies of an output folder of ``predict``, with their volumes, in the order in which people review them."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+from monai_spine.data.corrections import NAME, Corrections, Place, read_corrections
+from monai_spine.data.datalist import record_of
+from monai_spine.data.volume_names import STUDY_FOLDER
+from monai_spine.errors import MissingInputError, SpineError
+from monai_spine.files import safe_name
+from monai_spine.levels.files import read_study
+from monai_spine.levels.marked import key_of
+from monai_spine.levels.sagittal.chain import Flag
+from monai_spine.prediction.inputs import Conversion, find_inputs
+from monai_spine.prediction.pending_study import PendingStudy
+from monai_spine.report.output import read_results
+from monai_spine.report.study_result import StudyResult, read_result, worst
+from monai_spine.report.wording import GRADES, flag_words
+from monai_spine.review.pictures import ShownVolume, shown_volumes
+from monai_spine.spine import FINDINGS, SeriesType
+
+_LEFT_OUT = "left out: "
+
+
+class Order(str, Enum):
+    """Which studies come first."""
+
+    UNCERTAINTY = "uncertainty"
+    """Those whose levels are uncertain, then those with the most doubtful grades (`doubtful_grades`)."""
+    NAME = "name"
+    WORST = "worst"
+    """Those with the worst finding."""
+
+
+@dataclass(frozen=True)
+class ReviewStudy:
+    """A study of the folder.
+
+    Attributes
+    ----------
+    number
+        By which the page names it; it never changes while the server runs.
+    folder
+        Of its outputs.
+    pending
+        With its volumes, to grade it again; None if they are not at hand.
+    volumes
+        Those volumes as the page shows them.
+    """
+
+    number: int
+    folder: Path
+    result: StudyResult
+    pending: PendingStudy | None = None
+    volumes: tuple[ShownVolume, ...] = ()
+
+    def corrections(self) -> Corrections:
+        """Those of its file, or none yet, on the points and grades of the program.
+
+        Raises
+        ------
+        InvalidTableError
+            If the file breaks its format.
+        """
+        if (self.folder / NAME).is_file():
+            return read_corrections(self.folder / NAME)
+        grades = {one.finding.name: one.grade.column for one in self.result.findings}
+        volumes = {volume.name: volume.stored_place() for volume in self.volumes}
+        return Corrections(self.result.study_id, _points(self.folder, self.result), grades, volumes)
+
+
+def _points(folder: Path, result: StudyResult) -> dict[str, Place]:
+    """The points of the program: the located ones, or those of a datalist that the findings have."""
+    if (folder / "points.json").is_file():
+        own = {(one.kind, one.level, one.side): one for one in read_study(folder).points}
+        pairs = [(finding.name, own[key_of(finding)]) for finding in FINDINGS if key_of(finding) in own]
+        return {name: Place(_rounded(one.world), round(one.confidence, 4), one.flags) for name, one in pairs}
+    return {
+        one.finding.name: Place(_rounded(one.point), one.point_confidence)
+        for one in result.findings
+        if one.point is not None
+    }
+
+
+def _rounded(position: Iterable[float]) -> tuple[float, float, float]:
+    x, y, z = (round(float(mm), 3) for mm in position)
+    return x, y, z
+
+
+def doubtful_grades(result: StudyResult) -> float:
+    """How many of the 25 grades are expected to be wrong, by the probabilities themselves: the sum of 1 - max(p)."""
+    return sum(1.0 - max(one.natural) for one in result.findings)
+
+
+class ReviewStudies:
+    """All studies of a folder. Their numbers are places in `all`, so no name of a browser leads to a file.
+
+    Raises
+    ------
+    MissingInputError
+        If the folder holds no findings, or no volume of any of its studies is at hand.
+    """
+
+    def __init__(self, out: Path, inputs: Sequence[Path] = (), *, quiet: bool = True) -> None:
+        self.out = out
+        results, self.unread = read_results(out) if out.is_dir() else ([], [])
+        if not any(result.findings for result in results):
+            raise MissingInputError(
+                f"expected findings of `monai-spine predict` in {out}, but found none; grade studies first: "
+                f"monai-spine predict -i INPUT -o {out}"
+            )
+        given = _given(inputs, out, quiet)
+        studies = [
+            ReviewStudy(number, out / result.name, result, given.get(result.name) or _converted(out, result))
+            for number, result in enumerate(results)
+        ]
+        if not any(study.pending for study in studies):
+            raise MissingInputError(
+                f"expected the volumes of the studies of {out}, but found none; name the inputs of predict, such as "
+                f"monai-spine review {out} -i nifti/"
+            )
+        self._all = studies
+        self._summaries = [_summary(study) for study in studies]
+        self._lock = threading.Lock()
+
+    def __len__(self) -> int:
+        return len(self._all)
+
+    def study(self, number: int) -> ReviewStudy:
+        """A study with its volumes.
+
+        Raises
+        ------
+        IndexError
+            If there is no such number.
+        """
+        if not 0 <= number < len(self._all):
+            raise IndexError(f"there are {len(self._all)} studies")
+        study = self._all[number]
+        if study.pending is not None and not study.volumes:
+            study = replace(study, volumes=tuple(shown_volumes(study.pending.record)))
+            with self._lock:
+                self._all[number] = study
+        return study
+
+    def refresh(self, number: int, *, graded: bool = False) -> None:
+        """Read a study again that was corrected or, with ``graded``, graded again."""
+        study = self.study(number)
+        if graded:
+            study = replace(study, result=read_result(study.folder))
+        summary = _summary(study)
+        with self._lock:
+            self._all[number], self._summaries[number] = study, summary
+
+    def summary(self, number: int) -> dict[str, Any]:
+        """The line of a study in the list."""
+        with self._lock:
+            return self._summaries[number]
+
+    def listed(self, order: Order) -> list[dict[str, Any]]:
+        """A summary of each study for the page's list; refused studies come last."""
+        with self._lock:
+            studies = list(zip(self._all, self._summaries, strict=True))
+        return [summary for _, summary in sorted(studies, key=lambda pair: _rank(pair[0].result, order))]
+
+
+def _rank(result: StudyResult, order: Order) -> tuple[Any, ...]:
+    refused = not result.findings
+    if refused or order is Order.NAME:
+        return (refused, result.study_id)
+    if order is Order.WORST:
+        shown = worst(result.findings)
+        return (refused, [-part for part in shown.severity] if shown else [1.0], result.study_id)
+    uncertain = Flag.UNCERTAIN_LEVEL.value in result.flags
+    return (refused, not uncertain, -round(doubtful_grades(result), 6), result.study_id)
+
+
+def _summary(study: ReviewStudy) -> dict[str, Any]:
+    result, shown = study.result, worst(study.result.findings)
+    fault, corrections = "", None
+    try:
+        if (study.folder / NAME).is_file():
+            corrections = read_corrections(study.folder / NAME)
+    except SpineError as error:
+        fault = str(error)
+    state = corrections.state if corrections else None
+    return {
+        "number": study.number,
+        "study": result.study_id,
+        "tone": shown.grade.column if shown else "unknown",
+        "worst": GRADES[shown.grade] if shown else ("refused" if result.refused else "not seen"),
+        "doubtful": round(doubtful_grades(result), 1),
+        "uncertain": Flag.UNCERTAIN_LEVEL.value in result.flags,
+        "flags": [flag_words(flag) for flag in result.flags],
+        "refused": result.refused,
+        "images": study.pending is not None,
+        "corrected": sum(change.undone is None for change in corrections.changes) if corrections else 0,
+        "done": vars(state.done) if state and state.done else None,
+        "fault": fault,
+    }
+
+
+def _given(inputs: Sequence[Path], out: Path, quiet: bool) -> dict[str, PendingStudy]:
+    """The studies of the inputs by the names of their folders in the output."""
+    if not inputs:
+        return {}
+    studies = find_inputs(inputs, out, Conversion(quiet=quiet)).studies
+    return {safe_name(study.study_id): study for study in studies}
+
+
+def _converted(out: Path, result: StudyResult) -> PendingStudy | None:
+    """The study by the volumes that ``predict`` has made from DICOM in the output folder; None if they are not there.
+
+    ``findings.json`` names them, so that no header of a thousand studies must be read before the page opens.
+    """
+    try:
+        content: Mapping[str, Any] = json.loads((out / result.name / "findings.json").read_text(encoding="utf-8"))
+        folder = (out / str(content["folder"])).resolve()
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    # A study's folder below the output; "." stands for inputs elsewhere, and nothing may lead out of the output.
+    if not folder.is_relative_to(out.resolve()) or folder == out.resolve():
+        return None
+    types = {series_type.value for series_type in SeriesType}
+    series: dict[str, list[str]] = {series_type: [] for series_type in types}
+    for name, what in result.volumes.items():
+        file = (folder / name).resolve()
+        if what in types and file.is_relative_to(folder) and file.is_file():
+            # As predict names it, not resolved: the names of volumes are relative to this folder.
+            series[what].append(str(Path(str(content["folder"])) / name))
+    if not any(series.values()):
+        return None
+    record = record_of({"study_id": result.study_id, **series}, out)
+    left_out = {name: why.removeprefix(_LEFT_OUT) for name, why in result.volumes.items() if why.startswith(_LEFT_OUT)}
+    bad = {name: left_out.pop(name, why) for name, why in result.bad.items()}
+    record[STUDY_FOLDER] = str((out / str(content["folder"])).absolute())
+    return PendingStudy(record, left_out, bad, folder=str(content["folder"]))

@@ -1,0 +1,129 @@
+"""What the page shows of a study, as JSON: its volumes, points and findings, and its corrections."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from monai_spine.data.corrections import Change, Corrections, What
+from monai_spine.levels.marked import MARKED
+from monai_spine.report.study_result import FindingResult
+from monai_spine.report.wording import FULL, GRADES, SHORT, flags_in_words, percent
+from monai_spine.review.regrading import Grading
+from monai_spine.review.studies import ReviewStudy
+from monai_spine.spine import FINDINGS, Condition, Grade, Group, Level
+
+_SAME_MM = 0.01
+"""Points that differ by less are the same: files round them."""
+_SHAPES = {Group.SPINAL: "canal", Group.FORAMINAL: "foramen", Group.SUBARTICULAR: "recess"}
+
+
+def vocabulary() -> dict[str, Any]:
+    """The words of the page: levels, conditions, grades."""
+    return {
+        "levels": [{"id": level.value, "title": level.title} for level in Level],
+        "conditions": [
+            {"id": one.value, "short": SHORT[one], "structure": _SHAPES[one.group], "side": one.side and one.side.value}
+            for one in Condition
+        ],
+        "grades": [{"id": grade.column, "title": GRADES[grade]} for grade in Grade],
+    }
+
+
+def study_state(study: ReviewStudy, grading: Grading) -> dict[str, Any]:
+    """Everything about one study.
+
+    Raises
+    ------
+    InvalidTableError
+        If its ``corrections.json`` breaks the format.
+    """
+    corrections, result = study.corrections(), study.result
+    state = corrections.state
+    return {
+        "number": study.number,
+        "study": result.study_id,
+        "provenance": result.provenance,
+        "refused": result.refused,
+        "version": corrections.version,
+        "done": vars(state.done) if state.done else None,
+        "volumes": [volume.content() for volume in study.volumes],
+        "left_out": {name: why for name, why in result.volumes.items() if why.startswith("left out: ")},
+        "points": _points(study, corrections),
+        "findings": [_finding(one, study, state.grades.get(one.finding.name)) for one in result.findings],
+        "stale": _is_stale(study, corrections),
+        "grading": {"progress": grading.progress.value, "message": grading.message},
+        "changes": [_change(one) for one in corrections.changes],
+    }
+
+
+def _points(study: ReviewStudy, corrections: Corrections) -> dict[str, dict[str, Any]]:
+    """By finding: those of the corrections, and those that the last grading placed beside them."""
+    points = {
+        one.finding.name: {"position": list(one.point), "flags": flags_in_words(_own_flags(one)), "marked": False}
+        for one in study.result.findings
+        if one.point is not None
+    }
+    own = corrections.state.points
+    renamed = any(one.what is What.LEVELS and one.undone is None for one in corrections.changes)
+    if renamed and _is_stale(study, corrections):
+        points = {}  # those of the names before
+    for name, place in own.items():
+        flags = flags_in_words([MARKED] if place.by_person else place.flags)
+        points[name] = {"position": list(place.position), "flags": flags, "marked": place.by_person}
+    return points
+
+
+def _own_flags(one: FindingResult) -> list[str]:
+    return [flag for flag in one.flags if not flag.startswith(("missing_", "not_covered", "substitute"))]
+
+
+def _is_stale(study: ReviewStudy, corrections: Corrections) -> bool:
+    """Whether the findings were made with other points than those of the corrections."""
+    used = {one.finding.name: one.point for one in study.result.findings}
+    wanted = corrections.state.points
+    if not corrections.changes or not study.result.findings:
+        return False
+    for name, place in wanted.items():
+        point = used[name]
+        if point is None or max(abs(a - b) for a, b in zip(point, place.position, strict=True)) > _SAME_MM:
+            return True
+    return False
+
+
+def _finding(one: FindingResult, study: ReviewStudy, corrected: str | None) -> dict[str, Any]:
+    names = [volume.name for volume in study.volumes]
+    condition = one.finding.condition
+    return {
+        "name": one.finding.name,
+        "level": one.finding.level.value,
+        "condition": condition.value,
+        "title": f"{one.finding.level.title}, {SHORT[condition].lower()}",
+        "full": " ".join(filter(None, [condition.side and condition.side.value, FULL[condition.group]])),
+        "grade": one.grade.column,
+        "corrected": corrected,
+        "shares": [percent(share) for share in one.natural],
+        "widths": [round(100 * share, 1) for share in one.natural],
+        "covered": one.covered,
+        "coverage": one.coverage,
+        "flags": flags_in_words(one.flags),
+        "volume": names.index(one.series) if one.series in names else None,
+    }
+
+
+_NAMES = {finding.name: f"{finding.level.title}, {SHORT[finding.condition].lower()}" for finding in FINDINGS}
+
+
+def _change(change: Change) -> dict[str, Any]:
+    """A change in words."""
+    titles = {grade.column: GRADES[grade] for grade in Grade} | {None: "as the program says"}
+    if change.what is What.POINT:
+        done = "moved" if change.before else "placed"
+        words = f"{_NAMES[str(change.finding)]}: point {done}"
+    elif change.what is What.GRADE:
+        words = f"{_NAMES[str(change.finding)]}: {titles[change.before]} → {titles[change.after]}"
+    elif change.what is What.LEVELS:
+        words = f"all levels one {change.after}"
+    else:
+        words = "marked as done" if change.after else "not done any more"
+    undone = vars(change.undone) if change.undone else None
+    return {"words": words, "by": change.signature.by, "at": change.signature.at, "undone": undone}

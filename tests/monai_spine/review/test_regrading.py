@@ -1,0 +1,183 @@
+"""A study is graded again by its corrected points, and every file of the output agrees with them."""
+
+import csv
+import json
+import shutil
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from monai_spine.data.corrections import NAME, read_corrections
+from monai_spine.errors import SpineError
+from monai_spine.levels.files import read_study
+from monai_spine.levels.marked import MARKED
+from monai_spine.levels.sagittal.points import PointKind
+from monai_spine.prediction.grader import Grader
+from monai_spine.prediction.models import Models
+from monai_spine.prediction.points_file import read_points_file
+from monai_spine.prediction.run import predict
+from monai_spine.review.changes import Changes
+from monai_spine.review.regrading import Progress, Regrading
+from monai_spine.review.studies import ReviewStudies
+from monai_spine.review.writing import TABLES, Writing, update_tables
+from monai_spine.spine import Level
+from tests.monai_spine.prediction.parts import inputs, models, oracle, write_bundle, write_study
+
+CANAL = "spinal_canal_stenosis_l4_l5"
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    root = tmp_path_factory.mktemp("nifti")
+    return [write_study(root / name) for name in ("s1", "s2")]
+
+
+@pytest.fixture(scope="module")
+def opened(folders: list[Path], tmp_path_factory: pytest.TempPathFactory) -> Models:
+    return models(oracle(*folders), Grader.from_bundle(write_bundle(tmp_path_factory.mktemp("bundles") / "one")))
+
+
+@pytest.fixture(scope="module")
+def graded(folders: list[Path], opened: Models, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("graded") / "out"
+    predict(inputs(*folders), out, opened, quiet=True)
+    return out
+
+
+@pytest.fixture
+def out(graded: Path, tmp_path: Path) -> Path:
+    """A copy of the output of a run, with the studies ``s1`` and ``s2``."""
+    return Path(shutil.copytree(graded, tmp_path / "out"))
+
+
+@pytest.fixture
+def page(out: Path, folders: list[Path], opened: Models) -> Iterator[tuple[Changes, Regrading, ReviewStudies]]:
+    studies, writing = ReviewStudies(out, [folders[0].parent]), Writing(out)
+    regrading = Regrading(studies, lambda: opened, writing)
+    regrading.start()
+    yield Changes(studies, regrading, writing), regrading, studies
+    regrading.stop()
+
+
+def wait(regrading: Regrading, number: int = 0) -> None:
+    until = time.monotonic() + 60
+    while regrading.state(number).progress in {Progress.WAITING, Progress.GRADING}:
+        assert time.monotonic() < until
+        time.sleep(0.02)
+
+
+def move(changes: Changes, out: Path, up: float = 6.0) -> list[float]:
+    found = json.loads((out / "s1" / "findings.json").read_text())["findings"]
+    (before,) = [one["point"] for one in found if one["finding"] == CANAL]
+    after = [before[0], before[1], before[2] + up]
+    changes.apply(0, {"what": "point", "finding": CANAL, "after": after, "version": 0, "by": "AB"})
+    return after
+
+
+def rows(path: Path) -> list[list[str]]:
+    with path.open(newline="") as table:
+        return list(csv.reader(table))
+
+
+@pytest.mark.slow
+def test_all_files_agree_with_the_corrected_point_and_other_studies_stay(page: tuple, out: Path) -> None:
+    changes, regrading, studies = page
+    before = {name: rows(out / name) for name in TABLES}
+    other = {file.name: file.read_bytes() for file in (out / "s2").iterdir()}
+    weighted = json.loads((out / "s1" / "outcome.json").read_text())["weighted"]
+    after = move(changes, out)
+    wait(regrading)
+    assert regrading.state(0).progress is Progress.IDLE
+    found = {one["finding"]: one for one in json.loads((out / "s1" / "findings.json").read_text())["findings"]}
+    assert found[CANAL]["point"] == pytest.approx(after, abs=1e-3)
+    assert found[CANAL]["flags"] == [MARKED]
+    assert [name for name, one in found.items() if MARKED in one["flags"]] == [CANAL]
+    assert json.loads((out / "s1" / "outcome.json").read_text())["weighted"] != weighted
+    points = {(one.kind, one.level, one.side): one for one in read_study(out / "s1").points}
+    assert points[PointKind.CANAL, Level.L4_L5, None].world == pytest.approx(after, abs=1e-3)
+    for name in TABLES:
+        new = rows(out / name)
+        assert [row for row in new if "s2" in row[0]] == [row for row in before[name] if "s2" in row[0]]
+        assert len(new) == len(before[name])
+    assert rows(out / "predictions.csv") != before["predictions.csv"]
+    assert {file.name: file.read_bytes() for file in (out / "s2").iterdir()} == other
+    assert studies.study(0).result.findings[3].point == pytest.approx(after, abs=1e-3)
+    assert not list(out.glob(".review*"))
+
+
+@pytest.mark.slow
+def test_undo_leads_back_to_the_points_and_grades_of_the_program(page: tuple, out: Path) -> None:
+    changes, regrading, _ = page
+    before = json.loads((out / "s1" / "findings.json").read_text())["findings"]
+    move(changes, out)
+    wait(regrading)
+    changes.apply(0, {"what": "undo", "version": 1, "by": "CD"})
+    wait(regrading)
+    after = json.loads((out / "s1" / "findings.json").read_text())["findings"]
+    for one, other in zip(before, after, strict=True):
+        assert other["point"] == pytest.approx(one["point"], abs=2e-3)
+        assert (other["flags"], other["point_confidence"]) == (
+            one["flags"],
+            pytest.approx(one["point_confidence"], abs=1e-3),
+        )
+        assert other["grade"] == one["grade"]
+    (change,) = read_corrections(out / "s1" / NAME).changes
+    assert change.undone is not None
+    assert change.undone.by == "CD"
+
+
+@pytest.mark.slow
+def test_predict_with_the_corrections_keeps_what_the_page_has_graded(
+    page: tuple, out: Path, folders: list[Path], opened: Models
+) -> None:
+    changes, regrading, _ = page
+    after = move(changes, out)
+    wait(regrading)
+    for named in (out, out / "s1" / NAME):
+        marked = read_points_file(named, ["s1", "s2"])
+        assert set(marked) == {"s1"}
+        summary = predict(inputs(*folders), out, opened, marked=marked, quiet=True)
+        assert summary.kept == 2
+    predict(inputs(*folders), out, opened, quiet=True)  # without them the program's points are back
+    found = {one["finding"]: one for one in json.loads((out / "s1" / "findings.json").read_text())["findings"]}
+    assert found[CANAL]["point"] != pytest.approx(after, abs=1)
+    assert (out / "s1" / NAME).is_file()
+    with pytest.raises(SpineError, match="found none"):
+        read_points_file(folders[0].parent, ["s1"])
+
+
+def test_models_that_cannot_be_opened_are_a_message_and_the_change_stays(out: Path, folders: list[Path]) -> None:
+    studies, writing = ReviewStudies(out, [folders[0].parent]), Writing(out)
+
+    def none() -> Models:
+        raise SpineError("there are no weights")
+
+    regrading = Regrading(studies, none, writing)
+    regrading.start()
+    before = (out / "s1" / "findings.json").read_bytes()
+    move(Changes(studies, regrading, writing), out)
+    wait(regrading)
+    assert regrading.state(0) == type(regrading.state(0))(Progress.FAILED, "there are no weights")
+    assert (out / "s1" / "findings.json").read_bytes() == before
+    assert read_corrections(out / "s1" / NAME).version == 1
+    regrading.stop()
+
+
+def test_rows_of_a_study_are_replaced_in_place_and_keep_their_dicom_objects(tmp_path: Path) -> None:
+    head = "study,finding,series,slice,sop_instance_uid,instance_number,frame\n"
+    old, new = tmp_path / "old", tmp_path / "new"
+    old.mkdir()
+    new.mkdir()
+    (old / "findings.csv").write_text(head + "a,x,t2,1,1.2,7,\n'=b,x,t2,3,1.9,9,\n'=b,y,t2,4,1.8,8,\nc,x,t2,1,1.3,1,\n")
+    (new / "findings.csv").write_text(head + "'=b,x,t2,4,,,\n'=b,y,t2,5,,,\n")
+    (old / "predictions.csv").write_text("row_id,normal_mild\n'=b_spinal_canal_stenosis_l1_l2,1\nbad,2\n")
+    (new / "predictions.csv").write_text("row_id,normal_mild\n'=b_spinal_canal_stenosis_l1_l2,3\n")
+    (new / "studies.csv").write_text("study\n=b\n")
+    update_tables(old, new, "=b")
+    assert (old / "findings.csv").read_text() == (
+        head + "a,x,t2,1,1.2,7,\n'=b,x,t2,4,1.8,8,\n'=b,y,t2,5,,,\nc,x,t2,1,1.3,1,\n"
+    )
+    assert (old / "predictions.csv").read_text() == "row_id,normal_mild\n'=b_spinal_canal_stenosis_l1_l2,3\nbad,2\n"
+    assert not (old / "studies.csv").exists()
