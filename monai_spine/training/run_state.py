@@ -159,7 +159,9 @@ class RunState:
             )
         # a run that early stopping ended has finished, too
         if epoch >= asked or (progress.get("ended") and planned == asked):
-            message = f"{path}: this run has finished after {epoch} of {asked} epochs; nothing is left to resume"
+            message = (
+                f"{path}: this run has finished after {epoch} of {counted(asked, 'epoch')}; nothing is left to resume"
+            )
             if finished_is_error:
                 raise InvalidTableError(message)
             logger.info(message)

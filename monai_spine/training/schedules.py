@@ -8,7 +8,7 @@ from ignite.engine import Engine, Events
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler, OneCycleLR, ReduceLROnPlateau
 
-from monai_spine.errors import InvalidOptionError
+from monai_spine.errors import InvalidOptionError, counted
 
 _START, _PEAK, _END = 1 / 25, 0.3, 1e-4
 """One cycle: the first rate as a share of the highest, the share of the training at which that is reached, and the last
@@ -62,7 +62,8 @@ class Schedule:
             raise InvalidOptionError(f"expected a schedule among {', '.join(self.COURSES)}, but found {course!r}")
         if not 0 <= warmup <= epochs or not 0 < final <= 1 or not 0 < factor < 1 or every < 1:
             raise InvalidOptionError(
-                f"expected a warm-up from 0 to {epochs} epochs, final from 0 to 1, factor between 0 and 1 and every "
+                f"expected a warm-up from 0 to {counted(epochs, 'epoch')}, final from 0 to 1, factor "
+                f"between 0 and 1 and every "
                 f"from 1, but found {warmup}, {final}, {factor} and {every}"
             )
         self.optimizer, self.course = optimizer, course

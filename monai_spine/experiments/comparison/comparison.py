@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from monai_spine.bundle.run import Report
-from monai_spine.errors import ExitCode, InvalidOptionError, MissingInputError, SpineError
+from monai_spine.errors import ExitCode, InvalidOptionError, MissingInputError, SpineError, counted
 from monai_spine.experiments import fold_run
 from monai_spine.experiments.comparison.assessment import Assessment
 from monai_spine.experiments.comparison.candidate import Candidate, Part
@@ -138,7 +138,7 @@ def _epochs(plan: Plan, run: FoldRun, part: Part, networks: int, report: Report)
     cost = measure_epoch(run, part.entry("batch_size"))
     sizes = plan.assessment.sizes(run.fold)
     seconds, epochs = cost.epoch(*sizes), cost.epochs(minutes, *sizes)
-    report(f"an epoch costs {seconds:.1f} s, so {epochs} for {minutes:g} minutes")
+    report(f"an epoch costs {seconds:.1f} s, so {counted(epochs, 'epoch')} for {minutes:g} min")
     content = {"fingerprint": run.fingerprint, "minutes": minutes, "epochs": epochs, "epoch_seconds": round(seconds, 2)}
     write_json(path, {**content, **cost.as_dict()})
     return epochs

@@ -153,6 +153,6 @@ def _metric(request: TuningRequest, configuration: Configuration) -> tuple[str, 
 def _result(search: Search) -> TuningResult:
     trials = search.storage.counted()
     if not finished(search.storage.study):
-        raise SpineError(f"none of {len(trials)} trials was completed; see {search.out / 'trials.csv'}")
+        raise SpineError(f"none of {counted(len(trials), 'trial')} was completed; see {search.out / 'trials.csv'}")
     failed = {trial.number: reason(trial) for trial in trials if reason(trial)}
     return TuningResult(search.storage.study.best_trial, search.metric, len(trials), failed)
