@@ -7,7 +7,6 @@ be cut in any plane, and passes.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
@@ -39,7 +38,7 @@ def check_plane(path: str | Path, series_type: SeriesType) -> None:
     InvalidVolumeError
         If its slices are of another plane.
     """
-    state = os.stat(path)
+    state = Path(path).stat()
     plane = _plane_of_file(str(path), state.st_size, state.st_mtime_ns)
     if plane not in (None, PLANES[series_type]):
         raise InvalidVolumeError(

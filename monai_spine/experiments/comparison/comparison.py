@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from monai_spine.bundle.planned_settings import refuse_settings
 from monai_spine.bundle.run import Report
 from monai_spine.errors import ExitCode, InvalidOptionError, MissingInputError, SpineError, counted
 from monai_spine.experiments import fold_run
@@ -74,8 +75,12 @@ def compare(plan: Plan, candidates: Sequence[Candidate], out: Path, report: Repo
     was trained with the same configuration, data and budget is not trained again. A training that was killed resumes
     after its last complete epoch. A candidate that fails has a row with the reason.
 
+    Raises `InvalidOptionError` if a setting is unknown or impossible; then nothing is written.
     Raises `SpineError` if every candidate fails.
     """
+    for candidate in candidates:
+        for part in candidate.parts:
+            refuse_settings(part.configs, part.settings)
     assessment = plan.assessment
     predictions: dict[str, Any] = {}
     costs_of: dict[str, Any] = {}

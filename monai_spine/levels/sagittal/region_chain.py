@@ -14,6 +14,7 @@ from itertools import pairwise
 
 import numpy as np
 
+from monai_spine.geometry import Array
 from monai_spine.levels.sagittal.chain import (
     FAINT_HEIGHT,
     LEAST_DISCS,
