@@ -202,9 +202,9 @@ def _finish(out: Path, headers: Sequence[FileHeader], results: Sequence[JobResul
     files = tables.sorted_files(files)
     tables.write(out / "manifest.csv", manifest)
     tables.write(out / "files.csv", files)
-    (out / "refused.csv").unlink(missing_ok=True)
+    (out / tables.REFUSED).unlink(missing_ok=True)
     if refused := tables.refused_rows(files):
-        tables.write(out / "refused.csv", refused)
+        tables.write(out / tables.REFUSED, refused)
     counts = Counter(row.status for row in files)
     if not manifest and not counts["refused"]:
         raise SpineError(
