@@ -82,7 +82,10 @@ def _planes_in_words(located: LocatedStudy) -> list[str]:
     stacks: dict[str, list[str]] = {}
     for level, (name, slice_, _) in located.planes.items():
         stacks.setdefault(name, []).append(f"{slice_} ({level.title})")
-    return [f"{name}: slices {', '.join(shown)}, counted from 0 as in the file" for name, shown in stacks.items()]
+    return [
+        f"{name}: slice{'s' * (len(shown) > 1)} {', '.join(shown)}, counted from 0 as in the file"
+        for name, shown in stacks.items()
+    ]
 
 
 def _side_mark(draw: ImageDraw.ImageDraw, point: LevelPoint, at: tuple[float, float]) -> None:
