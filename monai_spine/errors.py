@@ -71,12 +71,12 @@ class InvalidOptionError(SpineError):
 
 
 def counted(number: int, noun: str) -> str:
-    """A number with its noun: ``1 study``, ``2 studies``. ``noun`` is the singular."""
+    """A number with its noun: ``1 study``, ``1,200 studies``. ``noun`` is the singular."""
     if number == 1:
         return f"{number} {noun}"
     if noun.endswith("y"):
-        return f"{number} {noun[:-1]}ies"
-    return f"{number} {noun}es" if noun.endswith("s") else f"{number} {noun}s"
+        return f"{number:,} {noun[:-1]}ies"
+    return f"{number:,} {noun}es" if noun.endswith("s") else f"{number:,} {noun}s"
 
 
 SURROUNDINGS = (OSError, MemoryError)

@@ -18,6 +18,7 @@ from data_prep.check.fingerprint import Spread
 from data_prep.check.point_faults import named
 from data_prep.check.volume_facts import FEATURES, VolumeFacts
 from data_prep.check.volumes import UnusableVolumeError, read
+from monai_spine.data.series_typing import PLANES
 from monai_spine.data.volume import Volume
 from monai_spine.geometry import plane_distance, spacing, to_voxel
 from monai_spine.spine import Finding, Level, SeriesType, Side
@@ -87,7 +88,7 @@ def _panel(
     reasons = []
     for path in study.series[series_type]:
         try:
-            volume = read(folder, path)
+            volume = read(folder, path, PLANES[series_type])
         except UnusableVolumeError as error:
             reasons.append(f"{path}: {error}")
             continue

@@ -128,7 +128,7 @@ def check_study(study: Study, folder: Path) -> CheckedStudy:
     doubtful: set[SeriesType] = set()
     for series_type, path in study.paths:
         try:
-            volume = read(folder, path)
+            volume = read(folder, path, PLANES[series_type])
             measured = facts_of(volume, study.number, series_type, path)
             faults += faults_of_volume(study, volume, measured)
         except Exception as error:  # what the command is there to find must not end it

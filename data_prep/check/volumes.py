@@ -13,8 +13,11 @@ from data_prep.check.codes import Code
 from data_prep.check.entries import leaves_folder
 from data_prep.choices import MAX_BYTES
 from monai_spine.data.nifti_file import UNREADABLE
+from monai_spine.data.sidecars import read_sidecar
+from monai_spine.data.slice_plane import known_plane
 from monai_spine.data.volume import Opener, Volume, not_grey, open_unpacked, open_volume, slice_geometry, slices_last
 from monai_spine.errors import (
+    InvalidTableError,
     InvalidVolumeError,
     NoAffineError,
     NotVolumetricError,
@@ -22,6 +25,7 @@ from monai_spine.errors import (
     TooLargeVolumeError,
     TwoAffinesError,
 )
+from monai_spine.geometry import Plane
 
 _CODES = {
     NotVolumetricError: Code.NOT_3D,
@@ -40,8 +44,10 @@ class UnusableVolumeError(Exception):
         self.code = code
 
 
-def read(folder: Path, name: str) -> Volume:
+def read(folder: Path, name: str, plane: Plane) -> Volume:
     """Read a 3-D NIfTI file whose path ``name`` is relative to the datalist's folder.
+
+    ``plane``: that of its slices if neither the file nor its sidecar shows another one.
 
     Raises `UnusableVolumeError` if the path leaves the folder, or the volume is not there, cannot be read, is not 3-D,
     has voxels that are not finite, an affine that is absent or singular, or two that contradict each other.
@@ -53,7 +59,15 @@ def read(folder: Path, name: str) -> Volume:
     path = folder / name
     _check_size(_open(path, open_volume).shape)
     image = _open(path, open_unpacked)
-    return Volume(_voxels(image, path).transpose(slices_last(image)), slice_geometry(image)[0])
+    slices = _known_plane(image, path) or plane
+    return Volume(_voxels(image, path).transpose(slices_last(image, slices)), slice_geometry(image, slices)[0])
+
+
+def _known_plane(image: Nifti1Image, path: Path) -> Plane | None:
+    try:
+        return known_plane(image, read_sidecar(path))
+    except InvalidTableError as err:
+        raise UnusableVolumeError(Code.VOLUME_UNREADABLE, _without_folder(err, path)) from err
 
 
 def _open(path: Path, opened: Opener) -> Nifti1Image:

@@ -2,6 +2,7 @@
 
 import functools
 import shutil
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ from data_prep.collection.output_folder import (
 )
 from data_prep.collection.quality import Tally
 from data_prep.collection.study import TEST, TRAINING, Job, Outline, StudyResult, do_study, stored_study
+from data_prep.dicom.tables import REFUSED
 from data_prep.faults import Fault
 from data_prep.workers import run as run_all
 from monai_spine.console import track
@@ -168,7 +170,7 @@ def _write(
     unlisted: Iterable[Fault],
 ) -> tuple[Tally, int]:
     """Write the tables and the datalist in one pass over the shelf."""
-    tally, removed = Tally(), 0
+    tally, removed, rows_of = Tally(), 0, Counter[str]()
     with ExitStack() as stack:
         add = {name: stack.enter_context(output_table(out / name, tables[name])) for name in tables}
         add_faults = stack.enter_context(output_table(out / QUALITY, quality.COLUMNS))
@@ -178,6 +180,7 @@ def _write(
             removed += remove_stale(out, result.folder, result.volumes)
             for name, rows in result.rows.items():
                 add[name](rows)
+                rows_of[name] += len(rows)
             faults = sorted(result.faults, key=quality.fault_row)
             add_faults(map(quality.fault_row, faults))
             tally.add_faults(faults)
@@ -189,6 +192,9 @@ def _write(
         add_faults(map(quality.fault_row, faults))
         tally.add_faults(faults)
         datalist.close()
+    for name in tables:
+        if Path(name).name == REFUSED and not rows_of[name]:
+            (out / name).unlink()
     return tally, removed
 
 

@@ -13,7 +13,7 @@ from data_prep.dicom import sidecar
 from data_prep.dicom.nifti import output_errors
 from monai_spine.csv_cells import neutral
 from monai_spine.data.datalist import SCHEMA
-from monai_spine.errors import InvalidOptionError, OutputError, listed
+from monai_spine.errors import InvalidOptionError, OutputError, counted, listed
 from monai_spine.files import remove_partial, whole_file
 from monai_spine.spine import TARGETS
 
@@ -51,7 +51,8 @@ def check_output(out: Path, sources: Iterable[Path], folders: Iterable[str]) -> 
     others = sorted(present - set(folders))
     if others:
         raise InvalidOptionError(
-            f"{out} holds volumes of {len(others)} studies that are not in this collection ({listed(others)}); "
+            f"{out} holds volumes of {counted(len(others), 'study')} that are not in this collection "
+            f"({listed(others)}); "
             "choose a new folder, or remove theirs"
         )
 

@@ -20,7 +20,7 @@ from data_prep.dicom.rejoining import rejoined
 from data_prep.dicom.sources import Source
 from data_prep.workers import run as run_all
 from monai_spine.console import track
-from monai_spine.errors import ExitCode, SpineError
+from monai_spine.errors import ExitCode, SpineError, counted
 from monai_spine.files import remove_partial
 from monai_spine.output_lock import output_lock
 
@@ -59,7 +59,7 @@ class ConversionSummary:
         """The counts in one line of text."""
         files = ", ".join(f"{self.files[status]} {status}" for status in tables.STATUSES)
         tables_at = self.out / "manifest.csv"
-        return f"{self.converted} stacks converted, {self.refused} refused; files: {files}; see {tables_at}"
+        return f"{counted(self.converted, 'stack')} converted, {self.refused} refused; files: {files}; see {tables_at}"
 
 
 def convert(
@@ -206,11 +206,13 @@ def _finish(out: Path, headers: Sequence[FileHeader], results: Sequence[JobResul
     files = tables.sorted_files(files)
     tables.write(out / "manifest.csv", manifest)
     tables.write(out / "files.csv", files)
-    (out / "refused.csv").unlink(missing_ok=True)
+    (out / tables.REFUSED).unlink(missing_ok=True)
     if refused := tables.refused_rows(files):
-        tables.write(out / "refused.csv", refused)
+        tables.write(out / tables.REFUSED, refused)
     counts = Counter(row.status for row in files)
     if not manifest and not counts["refused"]:
-        raise SpineError(f"no DICOM image among the {len(headers)} files of the input; see {out / 'files.csv'}")
+        raise SpineError(
+            f"no DICOM image among the {counted(len(headers), 'file')} of the input; see {out / 'files.csv'}"
+        )
     converted = sum(row.status == "converted" for row in manifest)
     return ConversionSummary(out, converted, len(manifest) - converted, counts)

@@ -14,6 +14,7 @@ from data_prep.dicom.frames import Frame, Patient
 from data_prep.dicom.refusals import Reason
 from data_prep.dicom.stacks.regularity import MIN_SLICES, is_one_even_stack
 from data_prep.dicom.stacks.splitting import look, same_grid
+from monai_spine.errors import counted
 
 _ELEMENTS: dict[str, Callable[[Frame], object]] = {
     "StudyInstanceUID": lambda frame: frame.identity.study,
@@ -107,7 +108,8 @@ def _with_doubts(done: list[Frame], rest: list[Frame]) -> list[Frame]:
             series[key] = together
             continue
         detail = (
-            f"{len(together)} images of one series under {len(patients)} patients: neither one patient nor several is "
+            f"{counted(len(together), 'image')} of one series under {counted(len(patients), 'patient')}: "
+            "neither one patient nor several is "
             "proven"
         )
         whole = [count for count in patients.values() if count >= MIN_SLICES]

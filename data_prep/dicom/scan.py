@@ -16,7 +16,7 @@ from data_prep.dicom.frames import FileHeader
 from data_prep.dicom.output_folder import NameBy
 from data_prep.dicom.stacks.series import drop_copies_by_header, stacks_of
 from data_prep.dicom.stacks.splitting import Stack
-from monai_spine.errors import MissingInputError
+from monai_spine.errors import MissingInputError, counted
 from monai_spine.geometry import spacing
 
 if TYPE_CHECKING:
@@ -171,7 +171,7 @@ def table(report: ScanReport) -> Table:
             verdict,
         )
     others = ", ".join(f"{count} {reason}" for reason, count in report.other_files.items())
-    shown.caption = f"{report.files} files" + (f"; {others}" if others else "")
+    shown.caption = f"{counted(report.files, 'file')}" + (f"; {others}" if others else "")
     return shown
 
 

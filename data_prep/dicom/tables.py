@@ -71,10 +71,12 @@ class RefusedRow:
     detail: str
 
 
+REFUSED = "refused.csv"
+"""The table that is there only if something was refused."""
 TABLES: dict[str, tuple[type[ManifestRow | FileRow | RefusedRow], tuple[str, ...]]] = {
     "manifest.csv": (ManifestRow, tuple(field.name for field in fields(ManifestRow))),
     "files.csv": (FileRow, tuple(field.name for field in fields(FileRow))),
-    "refused.csv": (RefusedRow, tuple(field.name for field in fields(RefusedRow))),
+    REFUSED: (RefusedRow, tuple(field.name for field in fields(RefusedRow))),
 }
 """The rows and columns of each table."""
 

@@ -86,7 +86,7 @@ def _report(
     readable = [one.number for one in inspections if not one.fault]
     if not readable:
         first = listed([f"{names[one.number]}: {one.fault}" for one in inspections], "; ")
-        raise InvalidTableError(f"{given.root}: none of {len(inspections)} images can be read ({first})")
+        raise InvalidTableError(f"{given.root}: none of {counted(len(inspections), 'image')} can be read ({first})")
     check_counts(given, [samples[n] for n in readable])
     copies = find_copies(inspections)
     leaks = leaks_between(copies, samples)
@@ -141,7 +141,9 @@ def _faults_of_patients(samples: Sequence[Sample], readable: Sequence[int], name
     both = _patients(samples, readable, tested=True) & _patients(samples, readable, tested=False)
     for patient in sorted(both):
         images = tuple(names[n] for n in readable if samples[n].patient == patient)
-        yield Fault(Code.PATIENT_IN_TEST, f"{len(images)} images of {patient}: {listed(images)}", images=images)
+        yield Fault(
+            Code.PATIENT_IN_TEST, f"{counted(len(images), 'image')} of {patient}: {listed(images)}", images=images
+        )
 
 
 def _faults_of_moves(samples: Sequence[Sample], names: Sequence[str], folds: Numbers) -> Iterator[Fault]:
@@ -160,7 +162,10 @@ def _faults_of_classes(given: ImageSet, samples: Sequence[Sample], groups: Numbe
     for number, name in enumerate(given.classes):
         of_class = {int(groups[n]) for n in used if samples[n].is_of(number)}
         if len(of_class) < fold_count:
-            yield Fault(Code.SMALL_CLASS, f"{name!r}: {len(of_class)} groups of images for {fold_count} folds")
+            yield Fault(
+                Code.SMALL_CLASS,
+                f"{name!r}: {counted(len(of_class), 'group')} of images for {counted(fold_count, 'fold')}",
+            )
 
 
 def _sources(converted: pictures.Pictures, given: ImageSet, kept: Sequence[int]) -> dict[str, str]:

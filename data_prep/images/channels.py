@@ -72,7 +72,9 @@ def read_channels(
     parts = {Section.TRAINING: [folder]} if table else split_folders(folder, test_dir, excluded)
     stacks, unmatched = _stacks([(s, top) for s, tops in parts.items() for top in tops], names, channels, excluded)
     if not stacks:
-        raise InvalidTableError(f"{folder}: expected files like {pattern!r}, but none of {unmatched} images fits")
+        raise InvalidTableError(
+            f"{folder}: expected files like {pattern!r}, but none of {counted(unmatched, 'image')} fits"
+        )
     lacking = [
         f"{stack.name}: no {listed([channel for channel in channels if channel not in stack.files])}"
         for stack in stacks

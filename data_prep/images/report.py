@@ -15,7 +15,7 @@ from data_prep.images.copies import Copies, Leak
 from data_prep.images.inspection import Inspection
 from data_prep.images.sample import ImageSet, Sample, Section
 from monai_spine import __version__
-from monai_spine.errors import ExitCode, listed
+from monai_spine.errors import ExitCode, counted, listed
 
 SCHEMA = "monai_spine/image-report/1"
 
@@ -91,13 +91,13 @@ class ImageReport:
             first = some[0].images[0] if some[0].images else some[0].detail
             rows.append(f"{code.severity.value:<8}{len(some):>6}  {code.name:<20} {code.explanation.title}: {first}")
         counts = self._counts()
-        counted = [f"{name} {self._class_counts(n)['all']:,}" for n, name in enumerate(self.given.classes)]
+        per_class = [f"{name} {self._class_counts(n)['all']:,}" for n, name in enumerate(self.given.classes)]
         folds = len(set(self.folds[list(self.kept)].tolist()) - {-1})
-        split = f"{counts['training']:,} in {folds} folds to train on, {counts['test']:,} to test on"
-        rows.append(f"{len(self.kept):,} images, {self.given.task.value}: {listed(counted, shown=20)}")
-        rows.append(f"{split}; {counts['groups']:,} groups that stay together")
+        split = f"{counts['training']:,} in {counted(folds, 'fold')} to train on, {counts['test']:,} to test on"
+        rows.append(f"{counted(len(self.kept), 'image')}, {self.given.task.value}: {listed(per_class, shown=20)}")
+        rows.append(f"{split}; {counted(counts['groups'], 'group')} of images that stay together")
         if self.dropped:
-            rows.append(f"{len(self.dropped):,} images were dropped from training, since they are in the test, too")
+            rows.append(f"{counted(len(self.dropped), 'image')} dropped from training, also in the test")
         elif self.leaks:
             leaking = len({leak.training for leak in self.leaks})
             rows.append(f"{leaking:,} training images are copies of test images: --drop-leaks takes them out")

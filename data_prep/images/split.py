@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from data_prep.folds import connected, distribute
 from data_prep.images.sample import Sample, Section
-from monai_spine.errors import InvalidOptionError
+from monai_spine.errors import InvalidOptionError, counted
 
 DEFAULT_FOLDS = 5
 _SIZE_WEIGHT = 4.0
@@ -84,7 +84,8 @@ def assign_folds(
     count = int(owner.max()) + 1
     if count < len(parts):
         raise InvalidOptionError(
-            f"expected at most {count} folds, as many as there are groups of images that must stay together, "
+            f"expected at most {counted(count, 'fold')}, as many as there are groups of images that must "
+            f"stay together, "
             f"but {len(parts)} are requested; give another number with --folds"
         )
     counts = _counts([samples[n] for n in rows], classes)

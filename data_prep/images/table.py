@@ -16,7 +16,7 @@ import pandas as pd
 from data_prep.collection.csv_tables import raise_faults, read_csv
 from data_prep.images.folders import find_images
 from data_prep.images.sample import SHOWN, ImageSet, Sample, Section, mapped, ordered_classes, read_mapping, task_of
-from monai_spine.errors import InvalidOptionError, InvalidTableError, MissingInputError, listed
+from monai_spine.errors import InvalidOptionError, InvalidTableError, MissingInputError, counted, listed
 from monai_spine.images.data.datalist import UNKNOWN, Task
 
 Label = int | tuple[int, ...]
@@ -92,7 +92,8 @@ def check_missing(missing: Sequence[str], where: Path, root: Path, skip: bool) -
     if missing and not skip:
         names = "".join(f"\n  {name}" for name in missing)
         raise MissingInputError(
-            f"{where}: {len(missing)} images are not there (looked below {root}); restore them, name another "
+            f"{where}: {counted(len(missing), 'image')} missing (looked below {root}); restore "
+            f"them, name another "
             f"--image-dir, or leave them out with --skip-missing:{names}"
         )
 

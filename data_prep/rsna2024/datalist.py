@@ -13,7 +13,7 @@ from data_prep.collection.codes import Code
 from data_prep.collection.output_folder import check_output
 from data_prep.collection.study import TEST, TRAINING, StudyResult, convert_study, failed_study
 from data_prep.dicom.job import JobResult, Settings
-from data_prep.dicom.tables import TABLES, cells
+from data_prep.dicom.tables import REFUSED, TABLES, cells, refused_rows
 from data_prep.faults import Fault
 from data_prep.rsna2024.label_points import PlacedPoint
 from data_prep.rsna2024.labels import TEST_SERIES, TRAIN, StudyTables, Training, read_test, read_training
@@ -23,7 +23,7 @@ from monai_spine.errors import MissingInputError, counted
 IMAGES = {TRAINING: "train_images", TEST: "test_images"}
 OUTPUT = {TRAINING: "", TEST: "test"}
 """Folder of OUT that a section's studies and conversion tables go to."""
-MANIFEST, FILES = CONVERTED = ("manifest.csv", "files.csv")
+MANIFEST, FILES, _ = CONVERTED = ("manifest.csv", "files.csv", REFUSED)
 """Tables of the converter, of all studies of a section together."""
 POINTS = "points.csv"
 POINT_COLUMNS = (
@@ -121,6 +121,7 @@ def _joined_study(job: _Job, rsna: Path, out: Path, resume: bool) -> StudyResult
             COVERAGE: coverage,
             _in(job.section, MANIFEST): [cells(MANIFEST, row) for row in result.manifest],
             _in(job.section, FILES): [cells(FILES, row) for row in result.files],
+            _in(job.section, REFUSED): [cells(REFUSED, row) for row in refused_rows(result.files)],
         },
         volumes=[_in(job.section, row.nifti) for row in result.manifest if row.nifti],
         refused=entry is None or _has_refused(result) or any(fault.code in LOST_POINTS for fault in faults),

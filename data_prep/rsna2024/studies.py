@@ -108,7 +108,9 @@ def _series_faults(study: StudyTables, conversion: ConvertedStudy) -> list[Fault
         for reason, count in reasons.items()
     ]
     if conversion.stray:
-        faults.append(_fault(study, "", Code.STRAY_FILES, f"{conversion.stray} files outside of series folders"))
+        faults.append(
+            _fault(study, "", Code.STRAY_FILES, f"{counted(conversion.stray, 'file')} outside of series folders")
+        )
     timed = {series for series, niftis in conversion.timed.items() if niftis}
     return faults + [_fault(study, series, Code.FOUR_DIMENSIONAL, "left out") for series in timed]
 

@@ -19,9 +19,9 @@ from data_prep.study_table.series_rows import SeriesReport, Status, final_verdic
 from data_prep.study_table.table import SeriesRow
 from monai_spine.data.series_typing import PLANES, Confidence, SeriesVerdict, series_type_of
 from monai_spine.data.sidecars import is_segmentation, read_header, stem_of
-from monai_spine.data.studies import stated_plane
+from monai_spine.data.slice_plane import stated_plane
 from monai_spine.data.volume import affine_of, not_grey, open_unpacked, open_volume, slices_last, stored_voxels
-from monai_spine.errors import InvalidTableError, InvalidVolumeError, NoAffineError, TwoAffinesError
+from monai_spine.errors import InvalidTableError, InvalidVolumeError, NoAffineError, TwoAffinesError, counted
 from monai_spine.geometry import Array, Plane, plane_of, shear, spacing
 from monai_spine.spine import SeriesType
 
@@ -106,7 +106,7 @@ def _check_size(affine: Array, shape: tuple[int, ...]) -> None:
     step = spacing(affine)
     sides = step[:2] * shape[:2]
     if shape[2] < 3:
-        raise Refused(Reason.TOO_FEW_SLICES, f"{shape[2]} slices, at least 3 needed")
+        raise Refused(Reason.TOO_FEW_SLICES, f"{counted(shape[2], 'slice')}, at least 3 needed")
     if not (SIDE_MM[0] <= sides.min() and sides.max() <= SIDE_MM[1] and STEP_MM[0] <= step[2] <= STEP_MM[1]):
         size = f"{sides[0]:.4g} x {sides[1]:.4g} mm, slices {step[2]:.4g} mm apart"
         raise Refused(Reason.NO_GEOMETRY, f"{size}: not the size of a spine image; is its unit the millimetre?")

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import difflib
 import hashlib
+import inspect
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from pydoc import ErrorDuringImport, locate
 from typing import Any
 
 import ignite.distributed as idist
@@ -50,14 +52,14 @@ def refuse_unknown() -> None:
         If it has an entry that the bundle's own files do not have and that no other entry uses.
     """
     config = being_evaluated()
-    if unknown := unknown_entries(config.parser.get(), _defaults(config.folder)):
+    if unknown := unknown_entries(config.parser.get(), bundle_entries(config.folder)):
         raise InvalidOptionError("; ".join(unknown))
 
 
 def unknown_entries(config: Mapping[str, Any], defaults: Mapping[str, Any]) -> list[str]:
-    """What to say of each entry that nothing knows; checks the top level and groups such as ``train``.
+    """What to say of each entry that nothing knows.
 
-    Arguments of classes and functions are not looked at: Python refuses a wrong one when it calls them.
+    Checks the top level, groups such as ``train``, and arguments that were added to objects of the top level.
 
     Parameters
     ----------
@@ -71,7 +73,39 @@ def unknown_entries(config: Mapping[str, Any], defaults: Mapping[str, Any]) -> l
     own = set(_ids(defaults, groups))
     known = own | set(used_ids(config)) | _WORKFLOW | _asked_for_by_monai()
     unknown = [id_ for id_ in _ids(config, groups) if id_ not in known and not id_.startswith("_")]
-    return [_sentence(id_, sorted(own - _WORKFLOW)) for id_ in unknown]
+    offered = [*sorted(own - _WORKFLOW), *_arguments(defaults)]
+    return [*(_sentence(id_, offered) for id_ in unknown), *_unknown_arguments(config, defaults)]
+
+
+def _arguments(config: Mapping[str, Any]) -> Iterator[str]:
+    """The arguments of the top level's objects, such as ``loss#focal``; references stand for entries of the top."""
+    for id_, value in config.items():
+        if isinstance(value, Mapping) and "_target_" in value:
+            yield from (f"{id_}#{name}" for name, one in value.items() if name[0] != "_" and not _is_item(one))
+
+
+def _unknown_arguments(config: Mapping[str, Any], defaults: Mapping[str, Any]) -> Iterator[str]:
+    """What to say of arguments that the bundle does not give an object, and that its class does not take."""
+    for id_, value in config.items():
+        default = defaults.get(id_)
+        if not (isinstance(value, Mapping) and isinstance(default, Mapping) and "_target_" in default):
+            continue
+        added = [name for name in value if name not in default and not name.startswith("_")]
+        # Only now, since a class must be imported to know its arguments.
+        taken = _taken(value.get("_target_")) if added else None
+        if taken is not None:
+            yield from (
+                _sentence(f"{id_}#{name}", [f"{id_}#{one}" for one in taken]) for name in added if name not in taken
+            )
+
+
+def _taken(target: Any) -> list[str] | None:
+    """The arguments that a class or a function takes; None for any, or where that is not known."""
+    try:
+        parameters = inspect.signature(locate(str(target))).parameters.values()  # type: ignore[arg-type]
+    except (TypeError, ValueError, ErrorDuringImport):
+        return None
+    return None if any(one.kind is one.VAR_KEYWORD for one in parameters) else [one.name for one in parameters]
 
 
 @dataclass(frozen=True)
@@ -133,11 +167,13 @@ def _shown(parser: ConfigParser) -> dict[str, Any]:
 
 
 def _sentence(id_: str, offered: list[str]) -> str:
-    group, mark, name = id_.rpartition("#")
+    group, _, name = id_.rpartition("#")
     if group and name in offered:  # train#batch_size for batch_size
         return f"no setting {id_!r}; did you mean {name!r}?"
-    names = [one.removeprefix(group + mark) for one in offered if one.rpartition("#")[0] == group]
-    near = [group + mark + one for one in difflib.get_close_matches(name, names, _OFFERED)]
+    # A name without a group may have been meant for an argument: focal for loss#focal.
+    ids = [one for one in offered if not group or one.rpartition("#")[0] == group]
+    last = {one.rpartition("#")[2]: one for one in reversed(ids)}
+    near = [last[one] for one in difflib.get_close_matches(name, last, _OFFERED)]
     offer = f"; did you mean {' or '.join(repr(one) for one in near)}?" if near else "; see the bundle's docs/README.md"
     return f"no setting {id_!r}{offer}"
 
@@ -167,7 +203,7 @@ def _asked_for_by_monai() -> set[str]:
     return ids | set(tracking["configs"]) | {"save_execute_config"}
 
 
-def _defaults(folder: Path | None) -> dict[str, Any]:
+def bundle_entries(folder: Path | None) -> dict[str, Any]:
     """The entries of all configuration files in a bundle's folder, presets aside; none without a folder."""
     entries: dict[str, Any] = {}
     for path in sorted(folder.glob("*.json")) if folder else ():

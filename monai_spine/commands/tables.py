@@ -136,13 +136,13 @@ def calibrate(  # noqa: PLR0917 - options
 
     if apply:
         if len(tables) != 1:
-            raise InvalidOptionError(f"expected one submission with --apply, but found {len(tables)} files")
+            raise InvalidOptionError(f"expected one submission with --apply, but found {counted(len(tables), 'file')}")
         with output_lock(out):
             studies = calibration.apply_calibration(apply, tables[0], out, normalise)
         typer.echo(f"{counted(studies, 'study')} calibrated; see {out / 'calibrated.csv'}")
         return
     if len(tables) != 2:
-        raise InvalidOptionError(f"expected SOLUTION and SUBMISSION, but found {len(tables)} files")
+        raise InvalidOptionError(f"expected SOLUTION and SUBMISSION, but found {counted(len(tables), 'file')}")
     solution, submission = tables
     table = read_out_of_fold(solution, [submission], datalist=datalist, normalise=normalise)
     with output_lock(out):

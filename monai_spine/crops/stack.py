@@ -23,6 +23,7 @@ from nibabel.orientations import inv_ornt_aff, io_orientation
 
 from monai_spine.data.coverage import Grid
 from monai_spine.data.datalist import Record
+from monai_spine.data.slice_plane import check_plane
 from monai_spine.data.volume import affine_of, open_unpacked, open_volume, stored_voxels
 from monai_spine.errors import InvalidVolumeError, SpineError
 from monai_spine.files import FileState, file_state
@@ -162,7 +163,7 @@ def _in_patient_axes(voxels: npt.NDArray[Any], image: Nifti1Image, path: str | P
 
 
 def with_usable_volumes(records: Sequence[Record]) -> list[Record]:
-    """The studies without volumes that are damaged, hold NaN, or have one grey value only; each is logged as a warning.
+    """The studies without volumes that are damaged, of another plane, or unusable; each is logged as a warning.
 
     Every study stays, so that one bad volume does not end a run over many. If a study has no volume left, all of its
     findings are reported as not covered.
@@ -178,6 +179,7 @@ def _usable(record: Record, series_type: SeriesType) -> list[str]:
     for file in record[series_type.value]:
         try:
             open_stack(file)
+            check_plane(file, series_type)
         except SpineError as error:
             logger.warning("study %s: a volume is left out: %s", record["study_id"], error)
         else:

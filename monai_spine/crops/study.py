@@ -19,6 +19,7 @@ from monai_spine.crops.sampling import find_slices, sample
 from monai_spine.crops.stack import Stack, StackCache
 from monai_spine.crops.view import View
 from monai_spine.data.coverage import Coverage, coverage_of, nearest_showing, why_not_covered
+from monai_spine.data.slice_plane import check_plane
 from monai_spine.errors import InvalidVolumeError
 from monai_spine.geometry import Array
 from monai_spine.spine import Level, SeriesType
@@ -70,7 +71,7 @@ def open_study(
     Raises
     ------
     InvalidVolumeError
-        If a volume cannot be used.
+        If a volume cannot be used, or its slices are of another plane than its series type.
     """
     stacks: dict[SeriesType, tuple[Stack, ...]] = {}
     refused = []
@@ -78,7 +79,9 @@ def open_study(
         good = []
         for path in record.get(series_type.value, ()):
             try:
-                good.append(opened(path))
+                stack = opened(path)
+                check_plane(path, series_type)
+                good.append(stack)
             except InvalidVolumeError as error:
                 if not leave_out_bad:
                     raise

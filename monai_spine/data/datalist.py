@@ -152,13 +152,13 @@ def check_labels(
     InvalidTableError
         If no study to train on, or none to validate on, has a label.
     """
-    counted = [n for n, target in enumerate(TARGETS) if conditions is None or target.startswith(tuple(conditions))]
+    asked = [n for n, target in enumerate(TARGETS) if conditions is None or target.startswith(tuple(conditions))]
     for records, purpose in ((training, "train on"), (validation, "validate on")):
-        if not (label_array(records)[:, counted] != MISSING).any():
+        if not (label_array(records)[:, asked] != MISSING).any():
             of = "" if conditions is None else f" of {listed(list(conditions))}"
             raise InvalidTableError(
-                f"expected labels{of}, but none of the {len(records)} studies to {purpose} has any; take another fold, "
-                "or grade some of them in the datalist"
+                f"expected labels{of}, but none of the {counted(len(records), 'study')} to {purpose} has any; "
+                "take another fold, or grade some of them in the datalist"
             )
 
 
@@ -225,7 +225,7 @@ def has_series(entry: Record) -> bool:
 def _with_series(path: Path, records: Sequence[Record]) -> list[Record]:
     lacking = [record["study_id"] for record in records if not has_series(record)]
     if len(lacking) == len(records):
-        raise InvalidTableError(f"{path}: expected volumes, but none of {len(records)} studies has any")
+        raise InvalidTableError(f"{path}: expected volumes, but none of {counted(len(records), 'study')} has any")
     if lacking:
         logger.warning("%s: left out %s without any volume: %s", path, counted(len(lacking), "study"), listed(lacking))
     return [record for record in records if has_series(record)]

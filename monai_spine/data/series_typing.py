@@ -37,10 +37,12 @@ _NO_AGENT = frozenset({"", "no", "none", "n", "n/a", "na", "0", "false", "withou
 # Names of Siemens' sequences: fast low angle shot, steady-state precession, MEDIC, DESS, CISS.
 _GRADIENT_SEQUENCE = re.compile(r"\*?(fl|tfl|fi|tfi|me|de|ci)[23]d")
 _PLANE_WORDS = {
-    Plane.SAGITTAL: re.compile(r"(?<![a-z])sag"),
+    Plane.SAGITTAL: re.compile(folded(r"(?<![a-z])sag|(?<!\w)саг|矢状|矢狀|시상")),
     # "cord" and "corpus" are anatomy.
-    Plane.CORONAL: re.compile(r"(?<![a-z])(cor|coro\w*|kor|koro\w*)(?![a-z])"),
-    Plane.AXIAL: re.compile(r"(?<![a-z])(ax|tra|trv)"),
+    Plane.CORONAL: re.compile(
+        folded(r"(?<![a-z])(cor|coro\w*|kor|koro\w*)(?![a-z])|(?<!\w)(?:корон|фронт|кор(?!\w))|冠状|冠狀|관상")
+    ),
+    Plane.AXIAL: re.compile(folded(r"(?<![a-z])(ax|tra|trv)|(?<!\w)(?:акс|попереч|транс)|轴|軸|横断|橫斷|横切|축상")),
 }
 _TYPES = {
     (Plane.SAGITTAL, "T1"): SeriesType.SAGITTAL_T1,

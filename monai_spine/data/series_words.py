@@ -2,7 +2,8 @@
 
 Descriptions are typed by people in many languages and abbreviations. So they are folded to lower case without accents,
 then read by words, never by parts of words ("Cervical" holds CE, "difficult" holds diff), and a negation is read
-together with what it negates ("ohne KM", "W/O CONTRAST").
+together with what it negates ("ohne KM", "W/O CONTRAST"). Words of other scripts have patterns of their own, because
+Chinese and Japanese have no spaces.
 """
 
 import re
@@ -52,7 +53,9 @@ _OTHER = {
     ),
     "a subtraction": _word(r"sub|subs|subtr\w*|soustr\w*|sottraz\w*|sustracc\w*|substra\w*"),
     "a map, an angiography or a projection": _word(
-        r"t[12] ?map\w*|mapit|tof|angio\w*|mra|swi|swan|qsm|cine|fmri|bold|mip|fieldmap|flow|refscan"
+        r"t[12] ?map\w*|mapit|tof|angio\w*|mra|swi|swan|qsm|cine|fmri|bold|mip|fieldmap|refscan|"
+        # Not flow compensation, which images of the spine often have, nor saturation of flowing blood.
+        r"(?<!no )(?<!non )(?<!anti )(?<!less )(?<!with )flow(?! ?(?:comp|sat|supp?r|void|art|off|null|less|red))"
     ),
     # T2* and MEDIC or MERGE are gradient echoes, whose contrast is not that of a T2-weighted spin echo.
     "T2*": re.compile(r"t2w? ?\*|(?<![a-z0-9])t2 ?star(?![a-z])|(?<![a-z0-9])(?:medic|merge)(?![a-z])"),
@@ -72,11 +75,11 @@ _SUPPRESSED_FAT = _word(r"(?:fat|fett|graisse|grasa) ?(?:sat|sup|supp|suppr\w*|s
 
 _AGENT_WORD = (
     r"(?:gad(?!get)\w*|gd|dotarem|magnevist|multihance|prohance|omniscan|clariscan|primovist|mdc|kmh?|"
-    r"contrast\w*|kontrast\w*|kontr|contr?|inj|inject\w*|injecao|inyec\w*|iniezion\w*|iv|enhanced|enhancement|enh)"
+    r"contrast\w*|kontrast\w*|kontraszt\w*|tehoste\w*|kontr|contr?|inj|inject\w*|injecao|inyec\w*|iniezion\w*|iv|enhanced|enhancement|enh)"
 )
 _WITHOUT = (
     r"(?:without|no|non|not|sans|sin|senza|ohne|o|kein\w*|zonder|sem|bez|utan|uden|uten|pre|prae?|before|vor|avant|avt|"
-    r"antes|prima|voor|blanco)"
+    r"antes|prima|voor|blanco|fara|ilman|nelkul)"
 )
 _LINK = r"(?: (?:i ?v|de|del|di|du|la|le|el|the|any))*"
 # Fused prefixes are split, so that "postgad" and "pregad" read as "post gad" and "pre gad".
@@ -86,6 +89,7 @@ _FUSED = _word(
 )
 _FUSED_C = _word(r"(pre|post)(c)")
 _SPELLINGS = [
+    (re.compile(r"(?<![^\W\d_])т ?(?=[12](?![0-9]))"), "t"),  # the Cyrillic letter, as in "Т2"
     (re.compile(r"^sub[-_][a-z0-9]+|(?<![a-z0-9])(?:sub|ses)-[a-z0-9]+"), " "),  # subject and session of BIDS
     (re.compile(r"(?<![a-z0-9])i ?[.] ?v(?![a-z0-9])[.]?"), " iv "),
     (re.compile(r"(?<![a-z0-9])s ?/ ?c(?![a-z0-9])"), " without contrast "),  # Spanish and Portuguese: sin, sem
@@ -101,7 +105,7 @@ _SPELLINGS = [
 _BOTH = _word(r"(?:w|with|mit|avec|con|pre)(?: ?[/+&]| and| und| et| y)? (?:without|ohne|sans|sin|post)")
 _NATIVE = _word(
     rf"{_WITHOUT}{_LINK} (?:{_AGENT_WORD}|con|cm|ce|c|k)|kontrastsiz|without|unenhanced|pre|prae?|nativ\w*|plain|"
-    r"basale?|non ?enhanced|blanco"
+    r"basale?|non ?enhanced|blanco|kontraszt\w* nelkul"
 )
 # Of "contrast" without a negation. "CM" is centimetres after a number, and "CE" may be a junction of the spine.
 _AGENT = re.compile(
@@ -122,6 +126,36 @@ def folded(text: str) -> str:
     return "".join(char for char in plain if not unicodedata.combining(char)).lower().replace("ß", "ss")
 
 
+# Russian, Ukrainian, Greek; then Chinese, Japanese and Korean, whose negation stands before or behind. "к/у" and "КУ"
+# are short for "контрастное усиление". The patterns are folded as descriptions are.
+_NATIVE_SCRIPTS = re.compile(
+    folded(
+        r"(?<!\w)(?:без|до|не)\s(?:[вз]\w* )?(?:внутривенн\w* )?(?:к ?/ ?у|ку|кв|контраст\w*|усилен\w*|введен\w*)(?!\w)"
+        r"|бесконтраст\w*|неконтраст\w*|преконтраст\w*|натив\w*|χωρις (?:\w+ )?σκιαγραφικ\w*"
+        r"|平扫|平掃|単純|单纯|單純|(?:未|无|無|非|不|没有|沒有)(?:经|加)?(?:增强|增強|强化|造影|对比剂|對比劑)"
+        r"|(?:增强|增強|强化|造影|注射)(?:剂|劑|剤)?(?:前|なし|无|無)|비조영|조영 ?전"
+    )
+)
+_AGENT_SCRIPTS = re.compile(
+    folded(
+        r"контраст\w*|(?<!\w)к ?/ ?у(?!\w)|(?<!\w)(?:с|со|з|із|после) (?:ку|кв)(?!\w)|гадолин\w*|гадовист\w*"
+        r"|магневист\w*|омнискан\w*|дотарем\w*|σκιαγραφικ\w*|增强|增強|强化|造影|对比剂|對比劑|注药|조영"
+    )
+)
+
+
+_OTHER_SCRIPTS = {
+    name: re.compile(folded(pattern))
+    for name, pattern in {
+        "diffusion, perfusion or another echo-planar image": r"диффуз|дви(?!\w)|перфуз|弥散|彌散|扩散|擴散|拡散|灌注",
+        "myelography": r"миелограф(?!\w*пат)|水成像|脊髓造影|脊髄造影|椎管造影|ミエログラ",
+        "a scout": r"локалайзер|локализатор|топограм|разметк|обзорн|скаут|定位|位置決め",
+        "a subtraction": r"субтракц|вычитан|减影|減影|差分",
+        "a map, an angiography or a projection": r"ангиограф|血管成像|血管造影",
+    }.items()
+}
+
+
 def words_of(description: str) -> Words:
     """Read a description, or the name of a file."""
     text = folded(description)
@@ -130,7 +164,7 @@ def words_of(description: str) -> Words:
     text = text.strip()
     words = list(dict.fromkeys(a or b for a, b in _WEIGHTING.findall(text)))
     weightings = {_WEIGHTING_OF_WORD[word] for word in words}
-    without_native = _NATIVE.sub(" ", text)
+    without_native = _NATIVE_SCRIPTS.sub(" ", _NATIVE.sub(" ", text))
     both = bool(_BOTH.search(text))
     return Words(
         weighting=weightings.pop() if len(weightings) == 1 else None,
@@ -138,7 +172,7 @@ def words_of(description: str) -> Words:
         other=_other(text),
         gradient_echo=bool(_GRADIENT_ECHO.search(text)),
         inversion="stir" in words or "tirm" in words,
-        agent=both or bool(_AGENT.search(without_native)),
+        agent=both or bool(_AGENT.search(without_native) or _AGENT_SCRIPTS.search(without_native)),
         native=both or without_native != text,
     )
 
@@ -146,4 +180,5 @@ def words_of(description: str) -> Words:
 def _other(text: str) -> str:
     if _DIXON.search(text) and _FAT_IMAGE.search(_SUPPRESSED_FAT.sub(" ", text)):
         return "a Dixon fat image"
-    return next((name for name, pattern in _OTHER.items() if pattern.search(text)), "")
+    latin = next((name for name, pattern in _OTHER.items() if pattern.search(text)), "")
+    return latin or next((name for name, pattern in _OTHER_SCRIPTS.items() if pattern.search(text)), "")

@@ -23,19 +23,14 @@ from monai_spine.data.datalist import (
     volumes,
 )
 from monai_spine.data.nifti_file import PAIR_ADVICE, PAIR_SUFFIXES
-from monai_spine.data.series_typing import PLANES, Confidence, SeriesVerdict, planes_named, series_type_of
-from monai_spine.data.sidecars import is_segmentation, read_header, study_of
-from monai_spine.data.volume import (
-    SUFFIXES,
-    affine_of,
-    coarsest_axis,
-    open_volume,
-    slice_geometry,
-)
+from monai_spine.data.series_typing import PLANES, Confidence, SeriesVerdict, series_type_of
+from monai_spine.data.sidecars import is_segmentation, read_header, read_sidecar, study_of
+from monai_spine.data.slice_plane import known_plane, stated_plane
+from monai_spine.data.volume import SUFFIXES, open_volume, slice_geometry
 from monai_spine.data.volume_names import STUDY_FOLDER, common_folder, volume_name, volume_names
-from monai_spine.errors import InvalidTableError, InvalidVolumeError, MissingInputError, listed, reason_of
+from monai_spine.errors import InvalidTableError, InvalidVolumeError, MissingInputError, counted, listed, reason_of
 from monai_spine.files import text_of
-from monai_spine.geometry import Plane, plane_of
+from monai_spine.geometry import plane_of
 from monai_spine.spine import MISSING, TARGETS, SeriesType
 
 logger = logging.getLogger(__name__)
@@ -84,7 +79,8 @@ def find_studies(path: str | Path, section: str = "test") -> list[Record]:
     if not records:
         reasons = [f"{name}: {why}" for study in studies for name, why in study.left_out.items()]
         raise InvalidTableError(
-            f"{path}: in none of {len(studies)} studies could a series be told apart ({listed(reasons, '; ')}); name "
+            f"{path}: in none of {counted(len(studies), 'study')} could a series be told apart "
+            f"({listed(reasons, '; ')}); name "
             f"the files {', '.join(f'{series_type.value}.nii.gz' for series_type in SeriesType)}, or write a datalist"
         )
     return records
@@ -192,43 +188,16 @@ def series_verdict(path: Path) -> SeriesVerdict:
     image = open_volume(path)
     if is_segmentation(path):
         return SeriesVerdict(None, Confidence.NONE, "its name says a segmentation, which is no series", other=True)
-    coarsest = coarsest_axis(affine_of(image)) is not None
     by_name = next((series_type for series_type in SeriesType if path.name.lower().startswith(series_type.value)), None)
     if by_name is not None:
-        plane = plane_of(slice_geometry(image)[0])
-        # Without a coarsest axis, the plane of the slices is not known well enough to contradict a name.
-        if coarsest and plane is not PLANES[by_name]:
+        plane = known_plane(image, read_sidecar(path))
+        if plane not in (None, PLANES[by_name]):
             return SeriesVerdict(
                 None, Confidence.NONE, f"its name says {by_name.title}, but its slices are {plane.value}"
             )
         return SeriesVerdict(by_name, Confidence.GIVEN, "its name says so")
     header = read_header(path)
     return series_type_of(header, plane_of(slice_geometry(image, stated_plane(header))[0]))
-
-
-def check_plane(path: str | Path, series_type: SeriesType) -> None:
-    """Check that a volume has the slices of its series type, which a datalist may say of any file.
-
-    Raises
-    ------
-    InvalidVolumeError
-        If its slices are of another plane. Without a coarsest axis, that is not known well enough.
-    """
-    image = open_volume(path)
-    plane = plane_of(slice_geometry(image)[0])
-    if coarsest_axis(affine_of(image)) is not None and plane is not PLANES[series_type]:
-        raise InvalidVolumeError(
-            f"{path}: expected {PLANES[series_type].value} slices for {series_type.title}, but by the affine they are "
-            f"{plane.value}"
-        )
-
-
-def stated_plane(header: Mapping[str, Any]) -> Plane | None:
-    """The plane that a volume's sidecar or words state; None where they state none, or several."""
-    if header.get("Plane") in {plane.value for plane in Plane}:
-        return Plane(header["Plane"])
-    named = planes_named(str(header.get("SeriesDescription", "")))
-    return named[0] if len(named) == 1 else None
 
 
 def study_folders(path: Path) -> list[Path]:

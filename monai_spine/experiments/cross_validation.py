@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from monai_spine.bundle.model_description import description_path
+from monai_spine.bundle.planned_settings import refuse_settings
 from monai_spine.bundle.run import Report, Settings, training_configs
 from monai_spine.data.datalist import Record, label_array, read_datalist, split_folds
 from monai_spine.errors import InvalidOptionError, counted
@@ -69,13 +70,14 @@ def cross_validate(plan: Plan, out: Path, folds: Sequence[int] | None, report: R
 
     ``folds``: the folds to train; all folds of the datalist if None.
     Raises `MissingInputError`, `InvalidTableError` or `InvalidOptionError` if the bundle, the datalist or a fold does
-    not exist.
+    not exist, or a setting is unknown or impossible; then nothing is written.
     Raises `BundleRunError` if a training fails, and `OutputError` if another process works in ``out``.
     """
     records = read_datalist(plan.datalist)
     chosen = _chosen(records, folds)
     for fold in chosen:
         split_folds(records, fold)  # raises an error before the first training, not after it
+    refuse_settings(training_configs(plan.bundle, plan.overrides), plan.settings)
     with output_lock(out):
         for number, fold in enumerate(chosen, start=1):
             _run_fold(plan, fold, out / f"fold_{fold}", prefixed(report, f"[{number}/{len(chosen)}] fold {fold}: "))

@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from monai_spine.bundle.run import logging_setting
-from monai_spine.errors import ExitCode, InvalidOptionError, SpineError
+from monai_spine.errors import ExitCode, InvalidOptionError, SpineError, counted
 from monai_spine.files import PARTIAL, whole_file, write_text
 from monai_spine.jobs.description import Job, read_job
 from monai_spine.jobs.placement import Placement
@@ -44,7 +44,9 @@ def run_job(folder: Path, environment: Mapping[str, str]) -> int:
     job = read_job(folder)
     placement = PLATFORMS[job.platform].placement(job, environment)
     if placement.nodes != job.nodes:
-        raise InvalidOptionError(f"{folder} is a job for {job.nodes} machines, but the platform has {placement.nodes}")
+        raise InvalidOptionError(
+            f"{folder} is a job for {counted(job.nodes, 'machine')}, but the platform has {placement.nodes}"
+        )
     _say(f"machine {placement.node} of {placement.nodes}, results in {placement.output}")
     data = placement.data
     if data is not None and placement.copies_data:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from monai_spine.bundle.run import parse_settings
-from monai_spine.errors import InvalidOptionError, MissingInputError, SpineError
+from monai_spine.errors import InvalidOptionError, MissingInputError, SpineError, counted
 from monai_spine.files import write_text
 from monai_spine.jobs.description import Job, read_job, write_job
 from monai_spine.jobs.job_folder import OWN
@@ -100,7 +100,9 @@ def rehearse(
         If the data are not on this machine.
     """
     if epochs <= _KILL_IN_EPOCH:
-        raise InvalidOptionError(f"expected at least {_KILL_IN_EPOCH + 1} epochs, so that one is left after the kill")
+        raise InvalidOptionError(
+            f"expected at least {counted(_KILL_IN_EPOCH + 1, 'epoch')}, so that one is left after the kill"
+        )
     if out.exists():
         raise InvalidOptionError(f"{out} exists; remove it, or choose another folder with -o")
     job = read_job(folder)

@@ -13,7 +13,7 @@ from monai_spine.bundle.model_description import read_description
 from monai_spine.bundle.model_settings import followed
 from monai_spine.bundle.shipped import LEVEL_LOCALIZER, RECESS_LOCALIZER
 from monai_spine.data.volume import Opener, Volume, open_unpacked
-from monai_spine.errors import InvalidOptionError, InvalidTableError, MissingInputError
+from monai_spine.errors import InvalidOptionError, InvalidTableError, MissingInputError, counted
 from monai_spine.files import read_json
 from monai_spine.geometry import Array
 from monai_spine.levels.recesses.crop import axial_slice, recess_crop
@@ -91,7 +91,7 @@ def usable_device(name: str | None) -> torch.device:
     if device.type not in ("cpu", "cuda", "mps"):
         raise InvalidOptionError(f"expected the device cpu, cuda or mps, but given {name!r}")
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise InvalidOptionError(f"there is no device {name} here: {torch.cuda.device_count()} GPUs are to be had")
+        raise InvalidOptionError(f"there is no device {name} here, but {counted(torch.cuda.device_count(), 'GPU')}")
     if device.type == "mps" and not torch.backends.mps.is_available():
         raise InvalidOptionError("there is no device mps here: it is the GPU of Apple's processors")
     return device

@@ -63,7 +63,7 @@ class Summary:
         parts = [f"{counted(len(self.found), 'study')} located"]
         parts += [f"{len(self.uncertain)} of them with uncertain levels"] if self.uncertain else []
         parts += [f"{len(self.none)} without points"] if self.none else []
-        parts += [f"{self.refused} volumes could not be used"] if self.refused else []
+        parts += [f"{counted(self.refused, 'volume')} could not be used"] if self.refused else []
         parts += ["the checksums of the weights were not compared"] if not self.verified else []
         return ", ".join(parts)
 

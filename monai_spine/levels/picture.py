@@ -13,6 +13,7 @@ from monai_spine.geometry import Array, spacing, to_voxel
 from monai_spine.levels.sagittal.chain import Flag
 from monai_spine.levels.sagittal.points import LevelPoint, PointKind
 from monai_spine.levels.study import LocatedStudy
+from monai_spine.spine import Side
 
 _PIXELS_PER_MM = 2.5
 _MARGIN_PIXELS = 190
@@ -22,7 +23,12 @@ _LINE_PIXELS = 18
 _SURE, _UNSURE, _PLANE = (90, 220, 120), (250, 190, 60), (200, 120, 220)
 _QUIET = (170, 170, 170)
 _LEGEND = ((_SURE, "found, without a flag"), (_UNSURE, "doubtful: has a flag"), (_PLANE, "axial plane of a level"))
-_MARKS = "cross: canal at the disc, with its confidence; ring: left foramen"
+_MARKS = (
+    "cross: canal at the disc, with its confidence",
+    "circle: foramen, triangle: recess; filled: left side, open: right side",
+)
+_OPEN_PIXELS, _FILLED_PIXELS = 7, 4
+"""Half sizes of marks: the left side's and the right side's often lie at one place, and both are to be seen."""
 _WITHOUT_DOUBT = {"marked"}
 """Flags that do not make a point doubtful."""
 Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
@@ -34,8 +40,9 @@ def level_picture(
 ) -> Image.Image:
     """An RGB picture of the middle slice, seen from the patient's left: anterior on the left, superior on top.
 
-    Everything that has a flag is drawn in the colour of doubt. A legend, the name of the series with the slice, and the
-    reasons of doubt are below the slice.
+    Points of both sides are projected onto it. Everything that has a flag is drawn in the colour of doubt, also the
+    line of an axial plane whose recesses have one. A legend, the names of the series with their slices, and the reasons
+    of doubt are below the slice.
 
     ``image``, ``affine``: ``(x, y, z)`` as `monai_spine.levels.sagittal.grid.sagittal_grid` makes it, and its affine to
     RAS mm. ``series``: the volume's name.
@@ -47,25 +54,50 @@ def level_picture(
     # Without a spine the statuses of the volumes say why.
     reasons = [doubt.value for doubt in located.doubts] if canal else sorted(set(located.volumes.values()))
     notes = [f"{series}: slice {k + 1} of {len(image)} from the patient's left, on the localizer's grid"] * bool(series)
-    picture, height = _slice(image[k].numpy(), affine, lines=len(_LEGEND) + 2 + len(notes) + len(reasons))
+    notes += _planes_in_words(located)
+    picture, height = _slice(image[k].numpy(), affine, lines=len(_LEGEND) + 1 + len(_MARKS) + len(notes) + len(reasons))
     draw, font = ImageDraw.Draw(picture), ImageFont.load_default(14)
     size = (image.shape[1], image.shape[2])
-    for name, slice_, _ in located.planes.values():
-        _plane_line(draw, affine, k, size, axial[name], slice_)
+    for level, (name, slice_, _) in located.planes.items():
+        recesses = [point for point in located.points if (point.kind, point.level) == (PointKind.RECESS, level)]
+        colour = _UNSURE if any(_colour(point) == _UNSURE for point in recesses) else _PLANE
+        _plane_line(draw, affine, k, size, axial[name], slice_, colour)
     for point, voxel in zip(located.points, voxels, strict=True):
-        x, y = _pixel(voxel, affine, size)
-        # Only the left foramina: those of the right side would be drawn at the same places.
-        if point.kind is PointKind.FORAMEN and point.side and point.side.value == "left":
-            draw.ellipse((x - 4, y - 4, x + 4, y + 4), outline=_colour(point), width=2)
+        at = _pixel(voxel, affine, size)
         if point.kind is PointKind.CANAL:
-            _mark(draw, font, point, (x, y), picture.width - _MARGIN_PIXELS)
+            _mark(draw, font, point, at, picture.width - _MARGIN_PIXELS)
+        else:
+            _side_mark(draw, point, at)
     right = picture.width - _MARGIN_PIXELS
     draw.text((8, 6), located.study, fill="white", font=font)
     draw.text((8, 26), "anterior", fill=_QUIET, font=font)
     draw.text((right - 8, 26), "posterior", fill=_QUIET, font=font, anchor="ra")
-    _texts(draw, font, height, [(_QUIET, text) for text in (*notes, _MARKS)])
-    _texts(draw, font, height + (len(notes) + 1) * _LINE_PIXELS, [*_LEGEND, *((_UNSURE, text) for text in reasons)])
+    quiet = [(_QUIET, text) for text in (*notes, *_MARKS)]
+    _texts(draw, font, height, [*quiet, *_LEGEND, *((_UNSURE, text) for text in reasons)])
     return picture
+
+
+def _planes_in_words(located: LocatedStudy) -> list[str]:
+    """A line for each axial stack: its slices, as lines of the picture show them, and their levels."""
+    stacks: dict[str, list[str]] = {}
+    for level, (name, slice_, _) in located.planes.items():
+        stacks.setdefault(name, []).append(f"{slice_} ({level.title})")
+    return [
+        f"{name}: slice{'s' * (len(shown) > 1)} {', '.join(shown)}, counted from 0 as in the file"
+        for name, shown in stacks.items()
+    ]
+
+
+def _side_mark(draw: ImageDraw.ImageDraw, point: LevelPoint, at: tuple[float, float]) -> None:
+    """A circle at a foramen, a triangle at a recess: filled on the left side, open on the right side."""
+    left = point.side is Side.LEFT
+    (x, y), half = at, _FILLED_PIXELS if left else _OPEN_PIXELS
+    colour = _colour(point)
+    if point.kind is PointKind.FORAMEN:
+        draw.ellipse((x - half, y - half, x + half, y + half), outline=colour, fill=colour if left else None, width=2)
+    else:
+        corners = [(x - half, y + half), (x + half, y + half), (x, y - half)]
+        draw.polygon(corners, outline=colour, fill=colour if left else None)
 
 
 def _texts(draw: ImageDraw.ImageDraw, font: Font, top: int, lines: Sequence[tuple[Colour, str]]) -> None:
@@ -116,9 +148,15 @@ def _mark(draw: ImageDraw.ImageDraw, font: Font, point: LevelPoint, at: tuple[fl
 
 
 def _plane_line(  # noqa: PLR0917 - a drawing, a view, a plane
-    draw: ImageDraw.ImageDraw, affine: Array, k: int, size: tuple[int, int], grid: Grid, slice_: int
+    draw: ImageDraw.ImageDraw,
+    affine: Array,
+    k: int,
+    size: tuple[int, int],
+    grid: Grid,
+    slice_: int,
+    colour: Colour,
 ) -> None:
-    """Draw the line in which an axial slice crosses the sagittal slice ``k``."""
+    """Draw the line in which an axial slice crosses the sagittal slice ``k``, with the slice's number."""
     # Points of the axial plane that lie close to the sagittal slice; the outermost two are the ends of the line.
     i, j = np.meshgrid(np.linspace(-0.5, grid.shape[0] - 0.5, 80), np.linspace(-0.5, grid.shape[1] - 0.5, 80))
     voxels = np.stack([i, j, np.full_like(i, slice_)], axis=-1) @ grid.affine[:3, :3].T + grid.affine[:3, 3]
@@ -127,4 +165,6 @@ def _plane_line(  # noqa: PLR0917 - a drawing, a view, a plane
     if len(near) > 1:
         ends = near[[np.argmin(near[:, 1]), np.argmax(near[:, 1])]]
         (x0, y0), (x1, y1) = (_pixel(end, affine, size) for end in ends)
-        draw.line((x0, y0, x1, y1), fill=_PLANE, width=1)
+        draw.line((x0, y0, x1, y1), fill=colour, width=1)
+        at = min(((x0, y0), (x1, y1)))
+        draw.text((max(2, at[0] + 2), at[1] - 13), str(slice_), fill=colour, font=ImageFont.load_default(11))

@@ -17,6 +17,7 @@ import torch
 
 from monai_spine.data.coverage import Grid
 from monai_spine.data.datalist import Record
+from monai_spine.data.slice_plane import check_plane
 from monai_spine.data.volume import Opener, open_unpacked, read_volume
 from monai_spine.data.volume_names import STUDY_FOLDER, common_folder, volume_name, volume_names
 from monai_spine.errors import reason_of
@@ -108,6 +109,8 @@ def search(
         try:
             # One bad volume does not end the study, since others may show its levels.
             image, affine = sagittal_grid(read_volume(path, opened), name)
+            if name in study.types:
+                check_plane(path, study.types[name])
         except Exception as error:
             refused[name] = volume_reason(error, name, path)
             continue
@@ -136,7 +139,9 @@ def unite_volumes(  # noqa: PLR0917 - as `unite`
     unread: dict[str, str] = {}
     for name, path in axial.items():
         try:
-            grids |= axial_grids({name: path}, opened)
+            grid = axial_grids({name: path}, opened)
+            check_plane(path, SeriesType.AXIAL_T2)
+            grids |= grid
         except Exception as error:
             unread[name] = volume_reason(error, name, path)
 

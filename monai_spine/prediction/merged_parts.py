@@ -105,7 +105,9 @@ def _merged(out: Path, finished: Sequence[Mapping[str, Any]]) -> Merged:
     counts = [_counts(folder / "studies.csv") for folder in folders]
     for folder, one, (found, _) in zip(folders, finished, counts, strict=True):
         if found != one["studies"]:
-            raise InvalidTableError(f"{folder}: expected {one['studies']} studies in studies.csv, but found {found}")
+            raise InvalidTableError(
+                f"{folder}: expected {counted(one['studies'], 'study')} in studies.csv, but found {found}"
+            )
     studies, refused = sum(found for found, _ in counts), sum(number for _, number in counts)
     for table in TABLES:
         _join([folder / table for folder in folders], out / table)
@@ -155,7 +157,8 @@ def _check_alike(finished: Sequence[Mapping[str, Any]]) -> None:
             )
         if other["inputs"] != first["inputs"]:
             raise InvalidTableError(
-                f"{pair} saw different inputs: {first['inputs']} and {other['inputs']} studies; run one of them again"
+                f"{pair} saw different inputs: {first['inputs']} and "
+                f"{counted(other['inputs'], 'study')}; run one of them again"
             )
 
 

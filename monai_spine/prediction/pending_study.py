@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
 from monai_spine.data.datalist import Record, volumes
-from monai_spine.data.studies import check_plane
+from monai_spine.data.slice_plane import check_plane
 from monai_spine.data.volume_names import volume_names
 from monai_spine.errors import reason_of
 from monai_spine.prediction.source_frame import SourceFrame

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from monai_spine.data.corrections import NAME, read_corrections
-from monai_spine.errors import InvalidOptionError, MissingInputError
+from monai_spine.errors import InvalidOptionError, MissingInputError, counted
 from monai_spine.levels.marked import corrected_points, key_of, marked_points, read_markups
 from monai_spine.levels.sagittal.points import Key, LevelPoint
 
@@ -40,7 +40,8 @@ def read_points_file(path: Path, studies: Sequence[str]) -> MarkedPoints:
         if study not in studies:
             if len(studies) != 1:
                 raise InvalidOptionError(
-                    f"{path} has the points of one study, but {len(studies)} studies are given, and none is called "
+                    f"{path} has the points of one study, but {counted(len(studies), 'study')} are "
+                    "given, and none is called "
                     f"{study!r} as its folder; use a points.csv, or give the one study"
                 )
             study = studies[0]

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from monai_spine.csv_cells import neutral
-from monai_spine.errors import InvalidOptionError
+from monai_spine.errors import InvalidOptionError, counted
 from monai_spine.files import write_json, write_text
 from monai_spine.scoring.competition import (
     JEFFREYS,
@@ -69,8 +69,8 @@ class AuditReport:
             lines.append(f"{row.threshold:17.2f}{row.flagged:17}{shares}{row.studies:17}")
         studies = len({one.study_id for one in self.suspects})
         lines.append(
-            f"{len(self.suspects)} of {self.labels} labels are suspect at {self.threshold:g}, "
-            f"in {studies} of {self.studies} studies"
+            f"{len(self.suspects)} of {counted(self.labels, 'label')} are suspect at {self.threshold:g}, "
+            f"in {studies} of {counted(self.studies, 'study')}"
         )
         return "\n".join(lines)
 

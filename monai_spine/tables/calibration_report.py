@@ -85,7 +85,7 @@ class CalibrationReport:
         lines += ["", *(f"{group.value}: {self._sentence(group)}" for group in Group)]
         lines.append(
             f"{counted(self.studies, 'study')} of {counted(self.patients, 'patient')}; fitted on other "
-            f"patients' rows ({self.folds} folds); "
+            f"patients' rows ({counted(self.folds, 'fold')}); "
             "95 % intervals"
         )
         return "\n".join(lines)

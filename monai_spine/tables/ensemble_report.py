@@ -74,7 +74,7 @@ class EnsembleReport:
         lines += [f"{name} against mean: {_sentence(gain)}" for name, gain in self.gains.items()]
         lines.append(
             f"{counted(self.studies, 'study')} of {counted(self.patients, 'patient')}; weighted and stacked fitted on "
-            f"other patients ({self.folds} folds); lower is better; 95 % intervals"
+            f"other patients ({counted(self.folds, 'fold')}); lower is better; 95 % intervals"
         )
         return "\n".join(lines)
 

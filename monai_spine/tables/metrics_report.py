@@ -107,7 +107,7 @@ class MetricsReport:
         lines += [
             "",
             f"{counted(self.studies, 'study')} of {counted(self.patients, 'patient')}; "
-            f"intervals from {self.replicates} replicates",
+            f"intervals from {counted(self.replicates, 'replicate')}",
         ]
         return "\n".join(lines)
 

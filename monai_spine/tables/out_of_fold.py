@@ -13,7 +13,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from monai_spine.data.datalist import read_content
-from monai_spine.errors import InvalidOptionError, InvalidTableError, listed
+from monai_spine.errors import InvalidOptionError, InvalidTableError, counted, listed
 from monai_spine.scoring.competition import Floats, Ints
 from monai_spine.scoring.submission import (
     GRADE_COLUMNS,
@@ -139,7 +139,8 @@ def _labels_of(solution: Path | None, rows: frozenset[str], submission: Path) ->
     predicted = np.asarray(present.any(axis=1), dtype=np.bool_)
     if not predicted.any():
         raise InvalidTableError(
-            f"{submission} holds none of the {len(labels.study_ids)} studies of {solution}; its rows begin with "
+            f"{submission} holds none of the {counted(len(labels.study_ids), 'study')} of {solution}; "
+            f"its rows begin with "
             f"{listed(sorted(rows), shown=2)}"
         )
     lacking = [
@@ -153,7 +154,7 @@ def _labels_of(solution: Path | None, rows: frozenset[str], submission: Path) ->
         )
     grades = labels.grades[predicted]
     if not (grades != MISSING).any():
-        raise InvalidTableError(f"{solution}: expected labels, but none of {len(grades)} studies has any")
+        raise InvalidTableError(f"{solution}: expected labels, but none of {counted(len(grades), 'study')} has any")
     return Labels(tuple(study for study, kept in zip(labels.study_ids, predicted, strict=True) if kept), grades)
 
 

@@ -156,7 +156,7 @@ def _from_json(path: Path, solution: Labels) -> Score:
         raise InvalidTableError(f"{path}: expected finite figures, but found {parts}")
     if studies != len(solution.study_ids):
         raise InvalidTableError(
-            f"{path} is the floor of {studies} studies, but the solution holds {len(solution.study_ids)}; "
+            f"{path} is the floor of {counted(studies, 'study')}, but the solution holds {len(solution.study_ids)}; "
             "give the cohort's truth.csv instead, from which the floor of a part is computed"
         )
     return Score(**parts)

@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from monai_spine.data.datalist import entry_faults, read_content
-from monai_spine.errors import InvalidTableError, listed
+from monai_spine.errors import InvalidTableError, counted, listed
 from monai_spine.scoring.competition import Floats, Ints
 from monai_spine.spine import FINDINGS, MISSING, TARGETS, Finding, Grade, Group, SeriesType, columns_of
 
@@ -139,12 +139,14 @@ def check_same_labels(datalist: Path, entries: dict[str, Entry], suspects: Seque
     """
     absent = sorted({one.study_id for one in suspects} - set(entries))
     if absent:
-        raise InvalidTableError(f"{datalist} lacks {len(absent)} studies with suspect labels: {listed(absent)}")
+        raise InvalidTableError(
+            f"{datalist} lacks {counted(len(absent), 'study')} with suspect labels: {listed(absent)}"
+        )
     other = [one for one in suspects if _label(entries[one.study_id], one) != one.label]
     if other:
         names = [one.finding.row_id(one.study_id) for one in other]
         raise InvalidTableError(
-            f"{datalist} has other labels than the solution for {len(names)} findings: {listed(names)}; "
+            f"{datalist} has other labels than the solution for {counted(len(names), 'finding')}: {listed(names)}; "
             "give the datalist that was made from this solution"
         )
 

@@ -154,12 +154,15 @@ class RunState:
         if planned != asked and not self._extends(states, progress, asked):
             raise InvalidTableError(
                 f"{path} holds a run planned for {counted(planned, 'epoch')}, but {asked} are asked for: with its "
-                "learning-rate schedule, all earlier rates would have been others. Give the same number of epochs, or "
-                "start a new run from these weights with --resume False --weights (docs/reference/bundles.md)"
+                "learning-rate schedule, all earlier rates would have been others. Give the same number of epochs "
+                "(a finished run of a shipped schedule may then get more), or start a new run with --resume False; "
+                "see docs/reference/bundles.md"
             )
         # a run that early stopping ended has finished, too
         if epoch >= asked or (progress.get("ended") and planned == asked):
-            message = f"{path}: this run has finished after {epoch} of {asked} epochs; nothing is left to resume"
+            message = (
+                f"{path}: this run has finished after {epoch} of {counted(asked, 'epoch')}; nothing is left to resume"
+            )
             if finished_is_error:
                 raise InvalidTableError(message)
             logger.info(message)
@@ -169,7 +172,8 @@ class RunState:
         # also the iteration: the momentum of a moving average follows from it
         trainer.state.epoch = epoch
         trainer.state.iteration = epoch * (trainer.state.epoch_length or 0)
-        logger.info("resumed after epoch %d of %d: %s", epoch, asked, path)
+        more = f", {asked - planned} more than planned" if asked > planned else ""
+        logger.info("resumed after epoch %d of %d%s: %s", epoch, asked, more, path)
         return True
 
     def _read(self) -> tuple[Path, dict[str, Any]]:
@@ -200,7 +204,7 @@ class RunState:
             )
 
     def _extends(self, states: Mapping[str, Any], progress: Mapping[str, Any], asked: int) -> bool:
-        """Whether more epochs may follow: the rates of those done are what they were in the longer plan."""
+        """Whether more epochs may follow; see `monai_spine.training.schedules.extends`."""
         schedule = self.parts.get("lr_scheduler")
         return asked > progress["max_epochs"] and extends(schedule, states["lr_scheduler"])
 

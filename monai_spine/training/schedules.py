@@ -8,13 +8,15 @@ from ignite.engine import Engine, Events
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler, OneCycleLR, ReduceLROnPlateau
 
-from monai_spine.errors import InvalidOptionError
+from monai_spine.errors import InvalidOptionError, counted
 
 _START, _PEAK, _END = 1 / 25, 0.3, 1e-4
 """One cycle: the first rate as a share of the highest, the share of the training at which that is reached, and the last
 rate as a share of the highest."""
 _WITHOUT_END = ("constant", "step", "plateau")
-"""Courses that do not depend on the number of epochs."""
+"""Courses that do not depend on the number of epochs. The others end with the training. When a finished training gets
+more epochs, such a course begins anew for them, as the warm restarts of Loshchilov and Hutter 2017 (arXiv:1608.03983)
+do."""
 _BETTER = 1e-4
 """What a figure has to gain to count as better on a plateau."""
 
@@ -62,13 +64,14 @@ class Schedule:
             raise InvalidOptionError(f"expected a schedule among {', '.join(self.COURSES)}, but found {course!r}")
         if not 0 <= warmup <= epochs or not 0 < final <= 1 or not 0 < factor < 1 or every < 1:
             raise InvalidOptionError(
-                f"expected a warm-up from 0 to {epochs} epochs, final from 0 to 1, factor between 0 and 1 and every "
+                f"expected a warm-up from 0 to {counted(epochs, 'epoch')}, final from 0 to 1, factor "
+                f"between 0 and 1 and every "
                 f"from 1, but found {warmup}, {final}, {factor} and {every}"
             )
         self.optimizer, self.course = optimizer, course
         self.steps, self.final, self.factor, self.every = _count(steps), final, factor, every
         self.warmup = round(warmup * self.steps)
-        self.total = max(1, epochs * self.steps - self.warmup)
+        self.planned, self.begun = epochs * self.steps, 0
         self.rates = [float(group["lr"]) for group in optimizer.param_groups]
         self._done, self._plateau, self._best, self._bad = 0, 1.0, -math.inf, 0
         self._set()
@@ -77,7 +80,8 @@ class Schedule:
         """The rate of a step, counted from 0, as a share of the highest."""
         if step < self.warmup:
             return (step + 1) / self.warmup  # a first rate of 0 would waste the step
-        return self._courses[self.course](min(1.0, (step - self.warmup) / self.total))
+        start = max(self.warmup, self.begun)
+        return self._courses[self.course](min(1.0, (step - start) / max(1, self.planned - start)))
 
     def step(self) -> None:
         """Move on after a step of the optimizer."""
@@ -105,22 +109,28 @@ class Schedule:
             "bad": self._bad,
             "rates": self.rates,
             "course": self._course(),
+            "planned": self.planned,
+            "begun": self.begun,
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Take up where a run stopped."""
+        """Take up where a run stopped; with more epochs than it had, a course that had ended begins anew."""
+        self.begun = int(state["begun"])
+        if state["planned"] != self.planned and self.course not in _WITHOUT_END:
+            self.begun = int(state["planned"])
         self._done, self._bad = int(state["done"]), int(state["bad"])
         self._plateau, self._best = float(state["plateau"]), float(state["best"])
         self.rates = [float(rate) for rate in state["rates"]]
         self._set()
 
     def extends(self, state: Mapping[str, Any]) -> bool:
-        """Whether this is the schedule of a state with other epochs, and has the same rates up to there.
+        """Whether this is the schedule of a state with fewer epochs, and may go on from it.
 
-        That is so of the courses that do not depend on the number of epochs. ``cosine``, ``exponential`` and
-        ``one_cycle`` end with the training: with more epochs, all of their rates would have been others.
+        Courses that do not depend on the number of epochs may at any time, others when they have ended: before, all
+        their rates would have been others.
         """
-        return self.course in _WITHOUT_END and state["rates"] == self.rates and state.get("course") == self._course()
+        same = state["rates"] == self.rates and state["course"] == self._course()
+        return same and (self.course in _WITHOUT_END or state["done"] == state["planned"])
 
     def _course(self) -> dict[str, Any]:
         """What the rates depend on, but for the number of epochs."""
@@ -135,7 +145,10 @@ class Schedule:
             "cosine": lambda done: _between(1.0, self.final, done),
             "exponential": lambda done: self.final**done,
             # rounded: a step that ends an epoch must not fall below the next one's by a rounding error
-            "step": lambda done: self.factor ** ((self.warmup + round(done * self.total)) // (self.every * self.steps)),
+            "step": lambda done: (
+                self.factor
+                ** ((self.warmup + round(done * max(1, self.planned - self.warmup))) // (self.every * self.steps))
+            ),
             "one_cycle": lambda done: (
                 _between(_START, 1.0, done / _PEAK)
                 if done < _PEAK
@@ -149,8 +162,10 @@ class Schedule:
             group["lr"] = rate * share
 
 
-class OneCycle(OneCycleLR):
+class OneCycle:
     """torch's one cycle of rates and momentum over a whole training, for any number of steps.
+
+    When a finished training gets more epochs, these are a cycle of their own, as high as the first.
 
     Parameters
     ----------
@@ -163,19 +178,44 @@ class OneCycle(OneCycleLR):
     """
 
     def __init__(self, optimizer: Optimizer, *, epochs: int, steps: int | Sized, rise: float) -> None:
+        self.optimizer, self.rise = optimizer, rise
+        self.highest = [float(group["lr"]) for group in optimizer.param_groups]
+        self.planned, self.begun = epochs * _count(steps), 0
+        self.cycle = self._cycle(self.planned)
+
+    def _cycle(self, steps: int) -> OneCycleLR:
         # .2001, not .2: OneCycleLR divides by zero where its share of the steps is exactly one step (5 steps of .2)
-        highest = [group["lr"] for group in optimizer.param_groups]
-        total = epochs * _count(steps)
-        super().__init__(optimizer, max_lr=highest, total_steps=total, pct_start=round(rise + 1e-4, 4))
+        share = round(self.rise + 1e-4, 4)
+        return OneCycleLR(self.optimizer, max_lr=self.highest, total_steps=steps, pct_start=share)
+
+    def step(self) -> None:
+        """Move on after a step of the optimizer."""
+        self.cycle.step()
+
+    def state_dict(self) -> dict[str, Any]:
+        """Plain numbers and words only."""
+        return {"planned": self.planned, "begun": self.begun, "cycle": self.cycle.state_dict()}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take up where a run stopped; with more epochs than it had, a new cycle begins."""
+        planned, self.begun = int(state["planned"]), int(state["begun"])
+        if planned == self.planned:
+            self.cycle.load_state_dict(state["cycle"])
+        else:
+            self.begun, self.cycle = planned, self._cycle(self.planned - planned)
+
+    def extends(self, state: Mapping[str, Any]) -> bool:
+        """Whether the cycle of a state has ended, so that a longer training may go on from it."""
+        done: int = state["begun"] + state["cycle"]["last_epoch"]
+        return done == state["planned"] < self.planned
 
 
 def extends(schedule: object, state: Mapping[str, Any]) -> bool:
     """Whether a run whose schedule has this state may go on to more epochs than it was planned for.
 
-    That is so if the rates of the epochs done are what they would have been in the longer run. `ReduceLROnPlateau` is
-    one of torch's schedules for which it is; one-cycle and cosine schedules end with the training.
+    Of torch's schedules, `ReduceLROnPlateau` may: its rates do not depend on the number of epochs.
     """
-    if isinstance(schedule, Schedule):
+    if isinstance(schedule, Schedule | OneCycle):
         return schedule.extends(state)
     return isinstance(schedule, ReduceLROnPlateau)
 
@@ -193,7 +233,7 @@ class LearningRate:
         Its figure, for a `Schedule` one of which more is better; `ReduceLROnPlateau` knows by itself.
     """
 
-    def __init__(self, schedule: Schedule | LRScheduler, evaluator: Engine, metric: str) -> None:
+    def __init__(self, schedule: Schedule | OneCycle | LRScheduler, evaluator: Engine, metric: str) -> None:
         self.schedule, self.evaluator, self.metric = schedule, evaluator, metric
 
     def attach(self, engine: Engine) -> None:

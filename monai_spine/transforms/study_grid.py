@@ -24,8 +24,10 @@ from monai.transforms import (
     apply_transform,
 )
 from monai.utils import ImageMetaKey, MetaKeys
+from nibabel.nifti1 import Nifti1Image
 from torch.nn.functional import avg_pool3d
 
+from monai_spine.data.slice_plane import check_plane
 from monai_spine.data.volume import affine_of, open_unpacked
 from monai_spine.errors import InvalidOptionError, InvalidVolumeError, SpineError, chain
 from monai_spine.geometry import Array, centre, grid_affine, spacing
@@ -110,7 +112,7 @@ class StudyGridd(MapTransform):
     def _grid(self, data: Mapping[Hashable, Any]) -> MetaTensor:
         """An empty image on the study's grid; all files are checked to their ends, which MONAI's readers do not do."""
         opened = {
-            series_type: [open_unpacked(path) for path in data.get(series_type.value, ())]
+            series_type: [_opened(path, series_type) for path in data.get(series_type.value, ())]
             for series_type in self.series
         }
         for series_type in _ANCHORS:
@@ -159,6 +161,12 @@ class RandStudyGridd(StudyGridd, Randomizable):
         if isinstance(self.transform, Randomizable):
             self.transform.set_random_state(state=self.R)
         return self
+
+
+def _opened(path: str, series_type: SeriesType) -> Nifti1Image:
+    image = open_unpacked(path)
+    check_plane(path, series_type)
+    return image
 
 
 def _on_grid(stack: Mapping[str, Any], key: str, size: Sequence[int]) -> torch.Tensor:

@@ -12,8 +12,8 @@ from ignite.engine import Events
 from monai.bundle import create_workflow
 
 from monai_spine.bundle.errors import chain
+from monai_spine.bundle.planned_settings import parsed_value
 from monai_spine.bundle.run import BundleRunError, BundleStopped, Settings
-from monai_spine.experiments.tuning.request import parsed_value
 from monai_spine.training.tensorboard.graded_studies import StudyPictures
 
 USERS = ("experiments.fold_run", "experiments.comparison.epoch_cost", "experiments.tuning.search")

@@ -1,7 +1,9 @@
 """Every bundle's shipped training, killed and resumed with one and the same command, against one never stopped."""
 
 import json
+import logging
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -224,6 +226,20 @@ def test_a_run_is_not_resumed_with_an_edited_datalist_but_from_another_place(
     edited.write_text(json.dumps(content))
     said = refusal(lambda: run(TRAININGS["unet"], finished, moved, resume="auto", datalist=str(edited)))
     assert "datalist is a file with the SHA-256" in said
+
+
+@pytest.mark.slow
+def test_a_finished_run_is_extended_with_more_epochs(
+    finished: Path, data: dict[str, Path], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    root = tmp_path / "extended"
+    shutil.copytree(finished, root)
+    with caplog.at_level(logging.INFO):
+        run(TRAININGS["unet"], root, data["studies"], resume="auto", epochs=EPOCHS + 2)
+    assert f"resumed after epoch {EPOCHS} of {EPOCHS + 2}, 2 more than planned" in caplog.text
+    state = state_of(root)
+    assert state["progress"] == {"epoch": EPOCHS + 2, "max_epochs": EPOCHS + 2, "ended": True}
+    assert state["parts"]["lr_scheduler"]["begun"] == state_of(finished)["parts"]["lr_scheduler"]["planned"] > 0
 
 
 KILLER = '''

@@ -9,6 +9,7 @@ from pydicom.dataset import Dataset
 
 from data_prep.dicom.frames import Contrast, Frame, Geometry
 from data_prep.dicom.refusals import Reason, Refused
+from monai_spine.errors import counted
 
 
 class Group:
@@ -61,7 +62,7 @@ def groups(dataset: Dataset | None, frames: int) -> Iterator[Group] | None:
     if dataset is None or own is None:
         return None
     if len(own) != frames:
-        raise Refused(Reason.UNREADABLE, f"functional groups of {len(own)} frames in an object of {frames}")
+        raise Refused(Reason.UNREADABLE, f"functional groups of {counted(len(own), 'frame')} in an object of {frames}")
     shared = dataset.get("SharedFunctionalGroupsSequence")
     for_all = shared[0] if shared else Dataset()
     return (Group(item, for_all) for item in own)

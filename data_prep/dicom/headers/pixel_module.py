@@ -24,6 +24,7 @@ from data_prep.dicom.headers.elements import (
     Header,
 )
 from data_prep.dicom.refusals import Reason, Refused
+from monai_spine.errors import counted
 
 NATIVE = {IMPLICIT, EXPLICIT, BIG_ENDIAN, DEFLATED, GE_BIG_ENDIAN}
 """Transfer syntaxes whose pixel data are not compressed."""
@@ -151,7 +152,7 @@ def _fragment_problem(pixels: Pixels, file_size: int) -> tuple[Reason, str] | No
         return Reason.TRUNCATED, f"compressed pixel data end within fragment {len(lengths)}"
     fragments = lengths[1:]  # the first item is the offset table
     if len(fragments) < pixels.frames or sum(fragments) == 0:
-        return Reason.TRUNCATED, f"{len(fragments)} compressed fragments for {pixels.frames} frames"
+        return Reason.TRUNCATED, f"{len(fragments)} compressed fragments for {counted(pixels.frames, 'frame')}"
     return None
 
 

@@ -15,6 +15,7 @@ import numpy as np
 from data_prep.dicom.frames import Frame
 from data_prep.dicom.refusals import Reason, Refused
 from data_prep.dicom.stacks.regularity import MIN_SLICES, clusters, coordinates, step
+from monai_spine.errors import counted
 
 SAME_POSITION_MM = 0.02
 """Frames closer than this along the normal share a position. No scanner plans two slices so close together."""
@@ -36,7 +37,9 @@ def arrange(frames: list[Frame]) -> list[Volumes]:
     count = int(numbers.max()) + 1
     if count == 1:
         reason = Reason.SINGLE_POSITION if len(frames) > 1 else Reason.TOO_FEW_SLICES
-        raise Refused(reason, f"{len(frames)} images at one position, at least {MIN_SLICES} positions needed")
+        raise Refused(
+            reason, f"{counted(len(frames), 'image')} at one position, at least {MIN_SLICES} positions needed"
+        )
     position_of = {id(frame): int(number) for frame, number in zip(frames, numbers, strict=True)}
     if count == len(frames):
         return [[sorted(frames, key=lambda frame: position_of[id(frame)])]]
@@ -45,7 +48,10 @@ def arrange(frames: list[Frame]) -> list[Volumes]:
     if possible:  # a key that makes whole volumes of all frames; if there is none, the most reliable key
         return next((groups for groups in possible if len(groups) == 1), possible[0])
     most = int(np.bincount(numbers).max())
-    detail = f"{len(frames)} images at {count} positions, up to {most} at one; no value of the headers separates them"
+    detail = (
+        f"{counted(len(frames), 'image')} at {count} positions, up to {most} at one; no value of "
+        f"the headers separates them"
+    )
     raise Refused(Reason.AMBIGUOUS_VOLUMES, detail)
 
 

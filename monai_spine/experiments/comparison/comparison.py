@@ -5,8 +5,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from monai_spine.bundle.planned_settings import refuse_settings
 from monai_spine.bundle.run import Report
-from monai_spine.errors import ExitCode, InvalidOptionError, MissingInputError, SpineError
+from monai_spine.errors import ExitCode, InvalidOptionError, MissingInputError, SpineError, counted
 from monai_spine.experiments import fold_run
 from monai_spine.experiments.comparison.assessment import Assessment
 from monai_spine.experiments.comparison.candidate import Candidate, Part
@@ -75,8 +76,12 @@ def compare(plan: Plan, candidates: Sequence[Candidate], out: Path, report: Repo
     was trained with the same configuration, data and budget is not trained again. A training that was killed resumes
     after its last complete epoch. A candidate that fails has a row with the reason.
 
+    Raises `InvalidOptionError` if a setting is unknown or impossible; then nothing is written.
     Raises `SpineError` if every candidate fails, and `OutputError` if another process works in ``out``.
     """
+    for candidate in candidates:
+        for part in candidate.parts:
+            refuse_settings(part.configs, part.settings)
     with output_lock(out):
         return _compared(plan, candidates, out, report)
 
@@ -144,7 +149,7 @@ def _epochs(plan: Plan, run: FoldRun, part: Part, networks: int, report: Report)
     cost = measure_epoch(run, part.entry("batch_size"))
     sizes = plan.assessment.sizes(run.fold)
     seconds, epochs = cost.epoch(*sizes), cost.epochs(minutes, *sizes)
-    report(f"an epoch costs {seconds:.1f} s, so {epochs} for {minutes:g} minutes")
+    report(f"an epoch costs {seconds:.1f} s, so {counted(epochs, 'epoch')} for {minutes:g} min")
     content = {"fingerprint": run.fingerprint, "minutes": minutes, "epochs": epochs, "epoch_seconds": round(seconds, 2)}
     write_json(path, {**content, **cost.as_dict()})
     return epochs

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from monai_spine.errors import InvalidTableError, listed
+from monai_spine.errors import InvalidTableError, counted, listed
 from monai_spine.experiments.comparison.assessment import Assessment, Predicted, check_unseen
 from monai_spine.images.data.datalist import UNKNOWN, Record, Task, read_image_datalist
 from monai_spine.images.evaluation.decision_thresholds import thresholds_beside
@@ -44,7 +44,7 @@ class ImageAssessment(Assessment):
         )
         if not _labelled(self.records):
             raise InvalidTableError(
-                f"{test or datalist}: none of {len(self.records)} images to evaluate on has a label"
+                f"{test or datalist}: none of {counted(len(self.records), 'image')} to evaluate on has a label"
             )
         if self.section:
             check_unseen(self.records, images.training, "group", "groups", "images")
@@ -143,7 +143,7 @@ class ImageAssessment(Assessment):
         ]
         absent = [name for name in names if name not in rows]
         if absent:
-            raise InvalidTableError(f"{path} lacks {len(absent)} of {len(names)} images: {listed(absent)}")
+            raise InvalidTableError(f"{path} lacks {len(absent)} of {counted(len(names), 'image')}: {listed(absent)}")
         return np.stack([rows[name] for name in names])
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from monai_spine.data.datalist import label_array, read_content, read_datalist, split_folds
-from monai_spine.errors import InvalidTableError
+from monai_spine.errors import InvalidTableError, counted
 from monai_spine.experiments.comparison.assessment import Assessment, Predicted, check_unseen
 from monai_spine.experiments.comparison.candidate import Part
 from monai_spine.experiments.fold_run import labels_of
@@ -50,7 +50,9 @@ class StudyAssessment(Assessment):
             check_unseen(studies, self.records, "patient_id", "patients", "studies")
         self.labels = labels_of(studies)
         if (self.labels.grades == MISSING).all():
-            raise InvalidTableError(f"{datalist}: none of the {len(studies)} studies to evaluate on has a label")
+            raise InvalidTableError(
+                f"{datalist}: none of the {counted(len(studies), 'study')} to evaluate on has a label"
+            )
         self.counts = patient_counts([record["patient_id"] for record in studies])
         self.patients = len({record["patient_id"] for record in studies})
         self.prior = competition_score(self.labels.grades, self._prior_rows()).as_dict()

@@ -1,6 +1,5 @@
 """From a user's request, and the bundle's configuration before anything is trained, to a search and its results."""
 
-import ast
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,6 +7,7 @@ from typing import Any
 
 from optuna.trial import FrozenTrial
 
+from monai_spine.bundle.planned_settings import parsed_value, planned_configuration, refuse_settings
 from monai_spine.bundle.run import Report, Settings, training_configs
 from monai_spine.errors import ExitCode, InvalidOptionError, MissingInputError, SpineError, counted, listed
 from monai_spine.experiments.fold_run import digest
@@ -25,19 +25,17 @@ class Configuration:
     """The configuration of a bundle's training, read and merged but not built.
 
     Raises `MissingInputError` if a file does not exist.
+    Raises `InvalidOptionError` if a setting is unknown or impossible.
     """
 
     def __init__(self, bundle: Path, presets: Sequence[Path], settings: Settings, datalist: Path) -> None:
-        from monai.bundle import ConfigParser
-
-        self.presets = training_configs(bundle, presets)[1:]
+        configs = training_configs(bundle, presets)
+        refuse_settings(configs, settings)
+        self.presets = configs[1:]
         self.settings = {name: parsed_value(value) for name, value in settings}
-        own = {"dataset_dir": str(datalist.parent), "datalist": str(datalist)}
-        self._parser = ConfigParser()
-        self._parser.read_config([str(path) for path in training_configs(bundle, presets)])
-        self._parser.update(self.settings)
+        self._parser = planned_configuration(configs, settings)
         # Some bundles derive the key figure from the data, so the datalist must be known.
-        self._parser.update(own)
+        self._parser.update({"dataset_dir": str(datalist.parent), "datalist": str(datalist)})
 
     def has(self, id_: str) -> bool:
         """Whether there is such an entry."""
@@ -71,14 +69,6 @@ class Configuration:
 def direction_of(metric: str) -> bool:
     """Whether more of a figure is better, guessed from its name."""
     return not any(word in metric.lower() for word in _LOWER)
-
-
-def parsed_value(text: str) -> Any:
-    """A setting's value: a number, a list and so on, or else the text itself."""
-    try:
-        return ast.literal_eval(text)
-    except (ValueError, SyntaxError):
-        return text
 
 
 def check_settings(settings: Settings, chosen: Sequence[str]) -> None:
@@ -153,6 +143,6 @@ def _metric(request: TuningRequest, configuration: Configuration) -> tuple[str, 
 def _result(search: Search) -> TuningResult:
     trials = search.storage.counted()
     if not finished(search.storage.study):
-        raise SpineError(f"none of {len(trials)} trials was completed; see {search.out / 'trials.csv'}")
+        raise SpineError(f"none of {counted(len(trials), 'trial')} was completed; see {search.out / 'trials.csv'}")
     failed = {trial.number: reason(trial) for trial in trials if reason(trial)}
     return TuningResult(search.storage.study.best_trial, search.metric, len(trials), failed)

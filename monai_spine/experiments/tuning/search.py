@@ -15,7 +15,7 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from monai_spine.bundle.run import BundleStopped, Report, Settings, record_config, run_step, training_configs
-from monai_spine.errors import InvalidOptionError, SpineError
+from monai_spine.errors import InvalidOptionError, SpineError, counted
 from monai_spine.experiments.fold_run import fold_settings, prefixed
 from monai_spine.experiments.tuning.space import Space
 from monai_spine.experiments.tuning.storage import REASON, TrialStorage, finished
@@ -61,7 +61,9 @@ def run_trial(
     lines = read_record(record)
     figures = [(figure, line["epoch"]) for line in lines if (figure := _figure(search, line)) is not None]
     if not figures:
-        raise InvalidOptionError(f"{search.metric} was not defined in any of {len(lines)} epochs; too few labels?")
+        raise InvalidOptionError(
+            f"{search.metric} was not defined in any of {counted(len(lines), 'epoch')}; too few labels?"
+        )
     value, epoch = max(figures) if search.higher_is_better else min(figures)
     return TrialResult(value, epoch, len(lines))
 
@@ -241,7 +243,9 @@ class Search:
         failed = [trial for trial in trials if REASON in trial.user_attrs]
         others = [trial for trial in trials if trial.state in {TrialState.COMPLETE, TrialState.PRUNED}]
         if len(failed) >= min(_MOST_FAILED, self.request.trials) and not others:
-            raise SpineError(f"the first {len(failed)} trials failed; trial {failed[0].number}: {reason(failed[0])}")
+            raise SpineError(
+                f"the first {counted(len(failed), 'trial')} failed; trial {failed[0].number}: {reason(failed[0])}"
+            )
 
 
 class _TrialFailedError(Exception):

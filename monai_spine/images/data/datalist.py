@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from monai_spine.data.datalist import SCHEMA, is_integer, raise_faults, read_schema, split_folds
-from monai_spine.errors import InvalidTableError, MissingInputError, listed
+from monai_spine.errors import InvalidTableError, MissingInputError, counted, listed
 from monai_spine.files import write_text
 
 UNKNOWN = -1
@@ -215,7 +215,11 @@ def _uneven_file_counts(entries: Iterable[tuple[str, Record]], channels: Sequenc
     """A sentence for each image with another number of files than there are channels, or than the first image has."""
     counts = [(name, len(entry["image"])) for name, entry in entries]
     expected = len(channels) or counts[0][1]
-    return [f"{name}: expected {expected} files, one per channel, but found {n}" for name, n in counts if n != expected]
+    return [
+        f"{name}: expected {counted(expected, 'file')}, one per channel, but found {n}"
+        for name, n in counts
+        if n != expected
+    ]
 
 
 def _record(entry: Record, folder: str, task: Task, classes: int) -> Record:

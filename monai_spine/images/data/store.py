@@ -259,7 +259,8 @@ def _write_array(path: Path, records: Sequence[Record], form: ImageForm, dtype: 
     if faults:
         error = MissingInputError if all(isinstance(one, MissingInputError) for one in faults) else InvalidImageError
         raise error(
-            f"{len(faults)} of {len(records)} images cannot be read: {listed([str(one) for one in faults], '; ')}; "
+            f"{len(faults)} of {counted(len(records), 'image')} cannot be read: "
+            f"{listed([str(one) for one in faults], '; ')}; "
             "repair them, or write the datalist anew, which leaves them out"
         )
     array.flush()

@@ -34,7 +34,8 @@ def find_images(source: str | Path, description: ClassifierDescription, section:
     for record in records:
         if len(record["image"]) != files:
             raise InvalidTableError(
-                f"{record['image'][0]}: expected {files} files an image, as the classifier was trained with, "
+                f"{record['image'][0]}: expected {counted(files, 'file')} an image, as the classifier "
+                f"was trained with, "
                 f"but found {len(record['image'])}"
             )
     return records

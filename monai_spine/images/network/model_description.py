@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from monai_spine.bundle.model_description import description_path, read_description
-from monai_spine.errors import InvalidTableError
+from monai_spine.errors import InvalidTableError, counted
 from monai_spine.images.data.datalist import Task
 from monai_spine.images.data.input_format import ImageForm
 from monai_spine.images.network.classifier import ImageClassifier
@@ -61,7 +61,8 @@ class ClassifierDescription:
         # Logits are assigned to classes by position: the same classes in another order would be wrong silently.
         if (self.task, list(self.classes)) != (task, list(classes)):
             raise InvalidTableError(
-                f"{path} tells {len(self.classes)} classes apart ({self.task}: {', '.join(self.classes)}), but the "
+                f"{path} tells {counted(len(self.classes), 'class')} apart ({self.task}: "
+                f"{', '.join(self.classes)}), but the "
                 f"datalist has {len(classes)} ({task}: {', '.join(classes)}); name the weights trained with it"
             )
 

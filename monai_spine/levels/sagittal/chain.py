@@ -46,8 +46,8 @@ other disc would make a chain of usual distances, with a skipped peak in each ga
 _ODD_RATIO, _ODD_RATIO_LAST = (0.65, 1.35), (0.55, 1.15)
 """Distances along the canal in shares of the spine's median that are usual; last: from L4/L5 to L5/S1. On 54 patients
 of SPIDER .70 to 1.20, and .68 to .98 for the last."""
-_LEAST_LAST_PITCH_MM = 15.0
-"""L5/S1 is tilted, so that it crosses the canal 17 to 30 mm below L4/L5."""
+_LAST_PITCH_MM = (15.0, 45.0)
+"""L5/S1 is tilted, so that it crosses the canal 17 to 33 mm below L4/L5."""
 
 _MISSED_RATIO = 1.6
 """A gap wider than this times the chain's median distance holds a disc that was missed: one missed disc makes a gap of
@@ -92,7 +92,9 @@ class Doubt(str, Enum):
     NO_SACRUM = "the sacrum is not in view"
     FAINT_SACRUM = "the sacrum below the lowest disc is faint"
     RIVAL = "two discs may be the lumbosacral one"
-    BELOW = "a disc lies below the lumbosacral one"
+    BELOW = "a disc may lie below the lumbosacral one"
+    WIDE_GAP = "two discs are so far apart that one may have been missed, or that the lower one is none"
+    NOT_BORNE_OUT = "the canal at the lowest disc is faint, and the sacrum below it is not plain"
     FAINT_LOWEST = "the canal at the lowest disc is faint"
     PASSED_OVER = "a place in the canal may be a disc that is not counted"
     WITNESSES = "the canal and the discs in front of it are counted differently"
@@ -169,8 +171,9 @@ def link(canal: Sequence[Peak], sacrum_below: Callable[[Disc], float]) -> Chain 
     if anchor:  # an anchor at the very top would leave a single disc; then all are kept, and the levels are uncertain
         peaks = peaks[: anchor + 1]
     discs = with_interpolated(place_discs(peaks, anchor is not None), _skipped(peaks, canal))
-    passed_over = (Doubt.PASSED_OVER,) if any(skipped) else ()
-    return Chain(discs, anchor is not None, vote, (*doubts, *passed_over))
+    more = [Doubt.PASSED_OVER] * any(skipped)
+    more += [Doubt.WIDE_GAP] * has_wide_gap(peaks, anchor is not None)
+    return Chain(discs, anchor is not None, vote, (*doubts, *more))
 
 
 def _skipped(chain: Sequence[Peak], peaks: Sequence[Peak]) -> list[bool]:
@@ -221,17 +224,31 @@ def place_discs(chain: Sequence[Peak], anchored: bool = False) -> tuple[Disc, ..
     return tuple(discs)
 
 
+def has_wide_gap(chain: Sequence[Peak], anchored: bool) -> bool:
+    """Whether two of the lowest discs, which are the graded ones, are farther apart than in adults.
+
+    Between two discs one may have been missed. Above the lowest one the reason may also be that it is no disc, but a
+    remnant within the sacrum.
+    """
+    gaps = [float(np.linalg.norm(above.world - below.world)) for above, below in pairwise(chain)]
+    usual = [high for _, high in _usual_gaps(gaps, anchored)]
+    return any(gap > high for gap, high in list(zip(gaps, usual, strict=True))[1 - len(Level) :])
+
+
 def _odd_gaps(gaps: Sequence[float], anchored: bool) -> list[bool]:
     """For each distance of neighbours, from above, whether adults' spines do not have it."""
+    return [not low <= gap <= high for gap, (low, high) in zip(gaps, _usual_gaps(gaps, anchored), strict=True)]
+
+
+def _usual_gaps(gaps: Sequence[float], anchored: bool) -> list[tuple[float, float]]:
+    """For each distance of neighbours, from above, the least and the greatest one that adults' spines have, in mm."""
     usual = float(np.clip(np.median(gaps), *USUAL_PITCH_MM)) if gaps else 0.0
-    last = len(gaps) - 1 if anchored else len(gaps)
-    low, high = USUAL_PITCH_MM
-    ratios = [(_ODD_RATIO_LAST if n == last else _ODD_RATIO) for n in range(len(gaps))]
-    lows = [(_LEAST_LAST_PITCH_MM if n == last else low) for n in range(len(gaps))]
-    return [
-        not (least <= gap <= high and ratio[0] * usual <= gap <= ratio[1] * usual)
-        for gap, ratio, least in zip(gaps, ratios, lows, strict=True)
-    ]
+    least, most = USUAL_PITCH_MM
+    limits = [(max(least, _ODD_RATIO[0] * usual), min(most, _ODD_RATIO[1] * usual)) for _ in gaps]
+    if limits and anchored:
+        low, high = _ODD_RATIO_LAST
+        limits[-1] = max(_LAST_PITCH_MM[0], low * usual), min(_LAST_PITCH_MM[1], high * usual)
+    return limits
 
 
 def with_interpolated(discs: tuple[Disc, ...], skipped: Sequence[bool]) -> tuple[Disc, ...]:

@@ -177,7 +177,7 @@ def canal_peaks_of(spine: RegionSpine, canal: Sequence[Peak]) -> list[Peak | Non
         return [None] * len(spine.discs)
     costs = np.array(
         [
-            [_cost(*behind_and_above(disc, up, peak.world)) - 2 * peak.height for peak in canal]
+            [_cost(*behind_and_above(disc.centre, up, peak.world)) - 2 * peak.height for peak in canal]
             for disc, up in zip(spine.discs, spine.upwards, strict=True)
         ]
     )
@@ -189,10 +189,10 @@ def canal_peaks_of(spine: RegionSpine, canal: Sequence[Peak]) -> list[Peak | Non
     return chosen
 
 
-def behind_and_above(disc: DiscRegion, upwards: Array, place: Array) -> tuple[float, float]:
-    """How far a place lies behind a disc's centre, and above it along the spine, in mm of the sagittal plane."""
+def behind_and_above(start: Array, upwards: Array, place: Array) -> tuple[float, float]:
+    """How far a place lies behind another one, and above it along the spine, in mm of the sagittal plane."""
     up = np.array([0.0, *(upwards[1:] / np.linalg.norm(upwards[1:]))])
-    offset = place - disc.centre
+    offset = place - start
     return float(-offset @ _forwards(up)), float(offset @ up)
 
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from monai_spine.data.datalist import Record
 from monai_spine.data.volume_names import volume_names
-from monai_spine.errors import InvalidTableError
+from monai_spine.errors import InvalidTableError, counted
 from monai_spine.spine import FINDINGS, Group, Level, SeriesType
 
 logger = logging.getLogger(__name__)
@@ -51,7 +51,7 @@ def marked_volumes(records: Sequence[Record]) -> list[dict[str, Any]]:
     volumes = [volume for volume in sagittal_volumes(records) if len(volume["canal"]) or len(volume["foramen"])]
     if not volumes:
         raise InvalidTableError(
-            f"expected canal or foraminal points to learn from, but none of {len(records)} studies has any"
+            f"expected canal or foraminal points to learn from, but none of {counted(len(records), 'study')} has any"
         )
     return volumes
 

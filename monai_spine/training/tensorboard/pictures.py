@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
 
+from monai_spine.errors import counted
 from monai_spine.spine import MISSING, Condition, Grade, Level, SeriesType
 
 Picture = npt.NDArray[np.uint8]
@@ -96,7 +97,7 @@ def crops_picture(
     first, left = 0, _ROW_TITLE
     for name, count in views.items():
         own = slice(first, first + count)
-        draw.text((left + 4, 4), f"{name}, {count} slices", fill=_CAPTION, font=_font(16))
+        draw.text((left + 4, 4), f"{name}, {counted(count, 'slice')}", fill=_CAPTION, font=_font(16))
         strongest = np.maximum(weights[:, own].max(axis=1), 1e-6)
         for n in range(first, first + count):
             draw.text((left + _CROP // 2 - 4, 26), f"{n - first + 1}", fill=_SOFT, font=_font(13))

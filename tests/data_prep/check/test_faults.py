@@ -19,6 +19,7 @@ from data_prep.check.volumes import UnusableVolumeError, read
 from data_prep.choices import MAX_BYTES
 from data_prep.faults import Severity
 from monai_spine.errors import ExitCode
+from monai_spine.geometry import Plane
 from tests.data_prep.check.cohort import Spoiled
 
 CANAL = "spinal_canal_stenosis_"
@@ -368,7 +369,7 @@ def test_no_header_makes_reading_crash(volume_bytes, tmp_path_factory, changes):
     folder = tmp_path_factory.getbasetemp()
     (folder / "a.nii").write_bytes(spoiled)
     try:
-        volume = read(folder, "a.nii")
+        volume = read(folder, "a.nii", Plane.SAGITTAL)
     except UnusableVolumeError as error:
         assert error.code.severity is Severity.ERROR
     else:

@@ -216,7 +216,7 @@ def test_exit_codes_and_streams(tmp_path: Path) -> None:
     done = [command("convert", tmp_path / name, tmp_path / "out" / name) for name in ("good", "mixed", "absent")]
     assert [result.returncode for result in done] == [0, 3, 2]
     assert [result.stderr[:6] for result in done] == ["", "", "error:"]
-    assert "1 stacks converted, 1 refused" in done[1].stdout
+    assert "1 stack converted, 1 refused" in done[1].stdout
     assert command("convert", tmp_path / "good", tmp_path / "out", "--format", "mnc").returncode == 2
 
 

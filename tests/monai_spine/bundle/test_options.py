@@ -36,8 +36,23 @@ def test_an_entry_of_a_group_is_checked_and_may_have_been_meant_for_the_top_leve
     ]
 
 
-def test_arguments_of_objects_are_left_to_python() -> None:
-    assert unknown_entries({**BUNDLE, "network": {**BUNDLE["network"], "out": 3}}, BUNDLE) == []
+def test_an_argument_that_a_class_does_not_take_is_named_with_the_nearest_ones() -> None:
+    wrong = {**BUNDLE, "network": {**BUNDLE["network"], "out_feature": 3}}
+    assert unknown_entries(wrong, BUNDLE) == [
+        "no setting 'network#out_feature'; did you mean 'network#out_features' or 'network#in_features'?"
+    ]
+    right = {**BUNDLE, "network": {**BUNDLE["network"], "out_features": 3}}
+    assert unknown_entries(right, BUNDLE) == []
+
+
+@pytest.mark.parametrize("target", ["torch.optim.no_such_class", "builtins.dict", 3])
+def test_an_object_whose_arguments_are_not_known_takes_any(target: object) -> None:
+    assert unknown_entries({**BUNDLE, "network": {"_target_": target, "anything": 3}}, BUNDLE) == []
+
+
+def test_an_argument_without_its_object_is_found() -> None:
+    (message,) = unknown_entries({**BUNDLE, "in_feature": 3}, BUNDLE)
+    assert message == "no setting 'in_feature'; did you mean 'network#in_features'?"
 
 
 @pytest.mark.parametrize("reference", ["@few", "$2 * @few", "%few", ["@few"], {"inner": {"deep": "@few#part"}}])

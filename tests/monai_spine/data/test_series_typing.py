@@ -5,7 +5,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from monai_spine.data.series_typing import Confidence, series_type_of
+from monai_spine.data.series_typing import Confidence, planes_named, series_type_of
 from monai_spine.geometry import Plane
 from monai_spine.spine import SeriesType
 
@@ -228,6 +228,46 @@ def test_an_agent_leaves_a_t2_what_it_is():
 def test_an_echo_too_short_for_t2_contradicts_its_words():
     assert series_type_of(header("SAG T2", 3500, 15), SAG).series_type is None
     assert series_type_of(header("SAG STIR", 3500, 15), SAG).series_type is T2
+
+
+OWN = [
+    ("T2 SAG FLOW COMP", T2), ("t2_tse_sag_flowcomp", T2), ("SAG T2 NO FLOW", T2), ("SAG T2 FLOW SAT", T2),
+    ("SAG T2 ANTI-FLOW", T2), ("SAG T2 FC", T2), ("SAG T2 W/ FLOW COMP", T2), ("CSF FLOW SAG T2", None),
+    ("Т2 саг", T2), ("Т2-ВИ сагиттальная", T2), ("SAG T2 STIR с жироподавлением", T2), ("T2 саг диффузия", None),
+    ("T2 МР-миелография", None), ("T2 локалайзер", None), ("矢状位 T2 压脂", T2), ("T2 水成像", None),
+    ("T2 定位像", None), ("T2WI 矢状断", T2), ("T2 脂肪抑制 矢状", T2), ("T2 MRミエログラフィー", None),
+    ("Т1 саг без контраста", T1), ("T1 саг до введения контраста", T1), ("T1 SAG без КУ", T1),
+    ("T1 саг без к/у", T1), ("T1 sag нативный", T1), ("Т1 САГ БЕЗ КОНТРАСТУ", T1), ("T1 矢状位 平扫", T1),
+    ("矢状T1平掃", T1), ("T1 增强前", T1), ("T1 非增强", T1), ("T1 造影前", T1), ("T1 造影なし", T1),
+    ("T1 単純 矢状断", T1), ("T1 조영 전", T1), ("T1 fara contrast", T1), ("T1 ilman tehostetta", T1),
+    ("T1 kontrasztanyag nélkül", T1), ("T1 χωρίς σκιαγραφικό", T1),
+    ("Т1 саг с контрастом", None), ("T1 саг после контраста", None), ("T1 SAG с к/у", None),
+    ("T1 саг с КУ", None), ("T1 SAG постконтрастная", None), ("T1 з контрастом", None), ("T1 矢状位 增强", None),
+    ("矢狀T1增強", None), ("T1 FS 造影後", None), ("T1 造影あり", None), ("T1 조영증강", None),
+    ("T1 cu contrast", None), ("T1 kontrasztanyaggal", None), ("T1 με σκιαγραφικό", None),
+    ("T1 до и после контраста", None),
+]  # fmt: skip
+"""Written for this test, with the answer from reading; None for another contrast or image."""
+
+
+@pytest.mark.parametrize(("text", "expected"), OWN)
+def test_other_scripts_and_words_of_flow_are_read_as_a_reader_would(text, expected):
+    times = (3500, 100) if {"т2", "t2"} & {text.lower()[n : n + 2] for n in range(len(text))} else (600, 10)
+    verdict = series_type_of(header(text, *times, ScanningSequence="SE"), SAG)
+    assert verdict.series_type is expected
+    assert verdict.other is (expected is None)
+
+
+@pytest.mark.parametrize(
+    ("text", "planes"),
+    [
+        ("Т2 саг", [SAG]), ("Т2 аксиальная", [AX]), ("T2 корональная", [COR]), ("T2 фронтальная", [COR]),
+        ("T1 矢状位", [SAG]), ("T2 横断位", [AX]), ("T2轴位", [AX]), ("T2 冠状面", [COR]), ("T2 시상면", [SAG]),
+        ("Flexion T2", []), ("T2 thorax", []),
+    ],
+)  # fmt: skip
+def test_planes_are_read_in_other_scripts(text, planes):
+    assert planes_named(text) == planes
 
 
 CASES = next(

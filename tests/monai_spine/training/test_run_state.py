@@ -172,12 +172,41 @@ def test_more_epochs_may_follow_if_the_rates_do_not_depend_on_their_number(tmp_p
     assert one == other
 
 
-@pytest.mark.parametrize("course", ["cosine", "exponential", "one_cycle", "OneCycle"])
-def test_more_epochs_are_refused_if_the_rates_depend_on_their_number(tmp_path: Path, course: str) -> None:
-    def one_cycle(optimizer: torch.optim.Optimizer, epochs: int) -> OneCycle:
-        return OneCycle(optimizer, epochs=epochs, steps=2, rise=0.2)
+WITH_END = ["cosine", "exponential", "one_cycle", "OneCycle"]
 
-    chosen = one_cycle if course == "OneCycle" else schedule(course)
-    trained(tmp_path, 2, schedule=chosen)
-    with pytest.raises(InvalidTableError, match=r"planned for 2 epochs, but 5 .*start a new run from these"):
-        trained(tmp_path, 5, resume=True, schedule=chosen)
+
+def with_end(course: str):
+    if course == "OneCycle":
+        return lambda optimizer, epochs: OneCycle(optimizer, epochs=epochs, steps=1, rise=0.2)
+    return schedule(course)
+
+
+@pytest.mark.parametrize("course", WITH_END)
+def test_a_course_that_has_ended_begins_anew_for_more_epochs_and_survives_a_kill(tmp_path: Path, course: str) -> None:
+    chosen = with_end(course)
+    for folder in ("killed", "straight"):
+        trained(tmp_path / folder, 4, schedule=chosen)
+    assert trained(tmp_path / "straight", 8, resume="auto", schedule=chosen) == [5, 6, 7, 8]
+    with pytest.raises(KeyError):
+        trained(tmp_path / "killed", 8, resume="auto", schedule=chosen, stop_in=7)
+    assert trained(tmp_path / "killed", 8, resume="auto", schedule=chosen) == [7, 8]
+    one, other = (torch.load(tmp_path / name / "latest.pt") for name in ("killed", "straight"))
+    assert one == other
+    assert trained(tmp_path / "straight", 9, resume="auto", schedule=chosen) == [9]
+
+
+@pytest.mark.parametrize("course", WITH_END)
+def test_more_epochs_are_refused_before_a_course_has_ended(tmp_path: Path, course: str) -> None:
+    with pytest.raises(KeyError):
+        trained(tmp_path, 4, schedule=with_end(course), stop_in=3)
+    with pytest.raises(InvalidTableError, match=r"planned for 4 epochs, but 8 .*--resume False"):
+        trained(tmp_path, 8, resume=True, schedule=with_end(course))
+    assert trained(tmp_path, 4, resume=True, schedule=with_end(course)) == [3, 4]
+    assert trained(tmp_path, 8, resume=True, schedule=with_end(course)) == [5, 6, 7, 8]
+
+
+@pytest.mark.parametrize("course", WITH_END)
+def test_fewer_epochs_than_done_are_nothing_to_resume(tmp_path: Path, course: str) -> None:
+    trained(tmp_path, 4, schedule=with_end(course))
+    with pytest.raises(InvalidTableError, match="planned for 4 epochs, but 3"):
+        trained(tmp_path, 3, resume=True, schedule=with_end(course))

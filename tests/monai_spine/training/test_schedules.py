@@ -94,6 +94,25 @@ def test_one_cycle_is_torchs_with_the_groups_own_rates() -> None:
     assert rates(OneCycle(optimizer(), epochs=6, steps=5, rise=0.2), 30) == rates(torchs, 30)
 
 
+def test_more_epochs_after_one_cycle_are_a_cycle_of_their_own() -> None:
+    first = OneCycle(optimizer(), epochs=2, steps=5, rise=0.2)
+    rates(first, 10)
+    longer = OneCycle(optimizer(), epochs=6, steps=5, rise=0.2)
+    longer.load_state_dict(first.state_dict())
+    alone = OneCycle(optimizer(), epochs=4, steps=5, rise=0.2)
+    assert rates(longer, 20) == pytest.approx(rates(alone, 20))
+
+
+@pytest.mark.parametrize("course", ["cosine", "exponential", "one_cycle"])
+def test_more_epochs_after_a_course_with_an_end_are_a_course_of_their_own(course: str) -> None:
+    first = Schedule(optimizer(), course=course, epochs=3, steps=5, warmup=1.0)
+    rates(first, 15)
+    longer = Schedule(optimizer(), course=course, epochs=7, steps=5, warmup=1.0)
+    assert longer.extends(first.state_dict())
+    longer.load_state_dict(first.state_dict())
+    assert rates(longer, 20) == pytest.approx(rates(Schedule(optimizer(), course=course, epochs=4, steps=5), 20))
+
+
 @pytest.mark.parametrize(
     ("made", "expected"),
     [

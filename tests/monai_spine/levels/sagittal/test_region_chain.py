@@ -110,6 +110,66 @@ def test_a_faint_lowest_point_makes_the_levels_uncertain() -> None:
     assert Doubt.FAINT_LOWEST in linked(row_of_discs(), peaks(SPINE[:-1])).doubts
 
 
+@pytest.mark.parametrize(("vote", "doubted"), [(0.39, True), (0.41, False)])
+@pytest.mark.parametrize(("height", "faint"), [(0.29, True), (0.31, False)])
+def test_a_faint_lowest_point_needs_a_plain_sacrum(vote: float, doubted: bool, height: float, faint: bool) -> None:
+    spine = row_of_discs(votes=(*[0.0] * 6, vote))
+    doubts = linked(spine, [*peaks(SPINE[:-1]), Peak(SPINE[-1], height)]).doubts
+    assert (Doubt.NOT_BORNE_OUT in doubts) is (doubted and faint)
+
+
+def test_a_peak_of_the_lumbosacral_map_does_not_replace_the_sacrum_of_the_regions() -> None:
+    spine = row_of_discs(votes=(*[0.0] * 6, 0.1))
+    chain = link_regions(spine, [*peaks(SPINE[:-1]), Peak(SPINE[-1], 0.29)], [Peak(SPINE[-1], 0.9)])
+    assert chain is not None
+    assert chain.doubts == (Doubt.NOT_BORNE_OUT,)
+
+
+def with_last_step(step: float) -> np.ndarray:
+    """A spine of usual steps of 35 mm whose lowest one is other."""
+    usual = lordotic(7, 35.0)
+    direction = (usual[-1] - usual[-2]) / np.linalg.norm(usual[-1] - usual[-2])
+    return np.vstack([usual[:-1], usual[-2] + step * direction])
+
+
+@pytest.mark.parametrize("step", [41.0, 46.0, 55.0, 60.0, 75.0])
+@pytest.mark.parametrize("height", [0.25, 0.9])
+def test_a_long_last_step_makes_the_levels_uncertain(step: float, height: float) -> None:
+    canal = with_last_step(step)
+    chain = linked(row_of_discs(canal), [*peaks(canal[:-1]), Peak(canal[-1], height)])
+    assert Doubt.WIDE_GAP in chain.doubts
+    assert chain.discs[-1].flags[:1] == (Flag.ODD_SPACING,)
+
+
+@pytest.mark.parametrize("step", [18.0, 25.0, 35.0, 39.0])
+def test_usual_last_steps_leave_the_levels_certain(step: float) -> None:
+    canal = with_last_step(step)
+    assert linked(row_of_discs(canal), peaks(canal)).certain
+
+
+@pytest.mark.parametrize("gap", [1, 2, 3, 4, 5])
+def test_a_disc_that_is_put_into_a_gap_of_the_graded_levels_makes_them_uncertain(gap: int) -> None:
+    # As if neither the canal nor the region map had seen one disc; gap 1 is above L1/L2, and matters to no level.
+    canal = np.delete(lordotic(8), gap + 1, axis=0)
+    chain = linked(row_of_discs(canal), peaks(canal))
+    assert len(chain.discs) == 8
+    assert (Doubt.WIDE_GAP in chain.doubts) is (gap > 1)
+
+
+@pytest.mark.parametrize(("away", "height", "doubted"), [(25, 0.25, True), (40, 0.25, True), (25, 0.15, False)])
+def test_a_clear_peak_below_the_lumbosacral_disc_makes_the_levels_uncertain(
+    away: float, height: float, doubted: bool
+) -> None:
+    up = row_of_discs().upwards[-1]
+    behind = np.array([0.0, -up[2], up[1]])
+    below = SPINE[-1] + away * (0.6 * behind - 0.8 * up)
+    chain = linked(row_of_discs(), [*peaks(SPINE), Peak(below, height)])
+    assert (Doubt.BELOW in chain.doubts) is doubted
+    # Before the canal there is no disc of it.
+    before = SPINE[-1] - away * (0.6 * behind + 0.8 * up)
+    assert Doubt.BELOW not in linked(row_of_discs(), [*peaks(SPINE), Peak(before, height)]).doubts
+
+
 def test_a_clear_peak_of_no_disc_makes_the_levels_uncertain() -> None:
     between = Peak((SPINE[2] + SPINE[3]) / 2, 0.5)
     assert linked(row_of_discs(), [*peaks(SPINE), between]).doubts == (Doubt.PASSED_OVER,)
@@ -145,6 +205,24 @@ def test_witnesses_that_count_differently_make_the_levels_uncertain_and_the_disc
     alone = agreed(None, alike)
     assert alone is not None
     assert alone.doubts == (Doubt.NO_DISCS,)
+
+
+def test_what_the_peaks_say_below_the_lumbosacral_disc_of_the_regions_is_not_lost() -> None:
+    whole = linked(row_of_discs(), peaks(SPINE))
+    longer = np.vstack([SPINE, 2 * SPINE[-1] - SPINE[-2]])
+
+    def doubts(by_peaks: Chain | None) -> tuple[Doubt, ...]:
+        chain = agreed(whole, by_peaks)
+        assert chain is not None
+        return chain.doubts
+
+    # Another disc below, whether or not one of them stands on a sacrum.
+    assert doubts(link(peaks(longer), sacral(*peaks(SPINE[-1:])))) == (Doubt.BELOW,)
+    assert doubts(link(peaks(longer), sacral())) == (Doubt.BELOW,)
+    # The same lowest disc, without a sacrum below it.
+    assert doubts(link(peaks(SPINE), sacral())) == (Doubt.FAINT_SACRUM,)
+    # A lowest disc that the peaks do not have says nothing of its sacrum.
+    assert doubts(link(peaks(SPINE[:-1]), sacral())) == ()
 
 
 def test_the_regions_of_the_tests_have_a_map_for_each_name() -> None:
