@@ -129,7 +129,7 @@ class Process:
         return self
 
     def health(self) -> dict[str, Any]:
-        with urllib.request.urlopen(f"http://127.0.0.1:{self._http}/health", timeout=5) as answer:
+        with urllib.request.urlopen(f"http://127.0.0.1:{self._http}/health", timeout=60) as answer:
             found: dict[str, Any] = json.load(answer)
             return found
 
@@ -150,9 +150,9 @@ class Process:
         return sum(map(int, fields[11:15])) / os.sysconf("SC_CLK_TCK")
 
     def kill(self) -> None:
-        assert self._process is not None
-        self._process.send_signal(signal.SIGKILL)
-        self._process.wait()
+        if self._process is not None:
+            self._process.send_signal(signal.SIGKILL)  # nothing happens to one that has ended
+            self._process.wait()
 
     def end(self) -> int:
         assert self._process is not None
@@ -260,10 +260,11 @@ def run_archive(
     """Send, kill, and count what stands in Orthanc; the kills are spread over receiving, grading and sending."""
     orthanc = Orthanc(folder / "orthanc").start()
     port, http = free_port(), free_port()
-    service = Process(write_config(folder / "serve.yaml", port, http, orthanc.dicom), http, code).start()
+    service = Process(write_config(folder / "serve.yaml", port, http, orthanc.dicom), http, code)
     states: list[str] = []
     begin = time.monotonic()
     try:
+        service.start()
         with sending(studies, port) as attempts:
             for n in range(kills):
                 time.sleep(rng.uniform(0.3, pause))
@@ -281,6 +282,7 @@ def run_archive(
         code_at_end = service.end()
         objects = orthanc.objects()
     finally:
+        service.kill()
         orthanc.stop()
     reports = Counter(study for sop_class, study in objects if sop_class == COMPREHENSIVE_3D_SR)
     notes = Counter(study for sop_class, study in objects if sop_class == ENHANCED_SR)

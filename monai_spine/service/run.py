@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import os
 import signal
 import sys
 import threading
@@ -13,6 +14,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from monai_spine import __version__
+from monai_spine.errors import ExitCode
 from monai_spine.output_lock import output_lock
 from monai_spine.service.archive import open_archive
 from monai_spine.service.configuration import Configuration, read_configuration
@@ -92,8 +94,11 @@ def run_service(path: Path, grade: GradeStudy | None = None) -> bool:
         service.start()
         while not stop.wait(_LOOK) and not service.failed:
             pass
-        service.stop()
-    logger.info("stopped")
+        ended = service.stop()
+        logger.info("stopped")
+        if not ended:
+            # A thread inside a network's pass cannot be interrupted, and Python's own end would crash in it.
+            os._exit(ExitCode.OUR_FAULT if service.failed else ExitCode.DONE)
     return not service.failed
 
 
@@ -113,10 +118,7 @@ def _open_models(configuration: Configuration) -> Models:
     from monai_spine.prediction.models import open_models  # torch: after all mistakes that can be seen without it
 
     options: dict[str, Any] = configuration.models.options()
-    listed: dict[str, Any] = {
-        name: list(value) if isinstance(value, tuple) else value for name, value in options.items()
-    }
-    return open_models(**listed)
+    return open_models(**options)
 
 
 def _log_to_stderr() -> None:

@@ -93,8 +93,13 @@ class Service:
             self._threads.append(thread)
             thread.start()
 
-    def stop(self, seconds: float = 20.0) -> None:
-        """Take no more, let what is under way end for so long, and close the queue. What is not done stays in it."""
+    def stop(self, seconds: float = 20.0) -> bool:
+        """Take no more, let what is under way end for so long, and close the queue. What is not done stays in it.
+
+        Returns
+        -------
+        Whether all threads have ended.
+        """
         deadline = time.monotonic() + seconds
         self._stop.set()
         if self.receiver is not None:
@@ -104,8 +109,9 @@ class Service:
         self.pages.stop()
         if any(thread.is_alive() for thread in self._threads):
             logger.warning("stopped in the middle of a step, which is done again at the next start")
-        else:
-            self.queue.close()
+            return False
+        self.queue.close()
+        return True
 
     @property
     def failed(self) -> str:
