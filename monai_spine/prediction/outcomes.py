@@ -44,6 +44,7 @@ _README = """# Results of `monai-spine predict`
 | `log.txt` | a line for each study, with its seconds and the time left |
 | `volumes/` | NIfTI volumes made from DICOM, and `files.csv`, with the names of the input files |
 | `index.html`, `<study>/report.html`, `report.pdf` | pages for people, with `--report` or `--pdf` |
+| `<study>/corrections.json` | what people corrected with `monai-spine review`; no run changes it |
 | `<study>/dicom/` | DICOM objects with the identity of the patient, with `--dicom-out` |
 | `<study>/outcome.json` | for the next run, which does not grade finished studies again |
 """

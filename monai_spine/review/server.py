@@ -71,7 +71,8 @@ def _assets() -> dict[str, Answer]:
     named = {
         "/": ("text/html", (own / "review.html").read_bytes()),
         "/review.css": ("text/css", style),
-        "/icon.svg": ("image/svg+xml", (own / "icon.svg").read_bytes()),
+        # Browsers ask for the second name on pages that name no icon.
+        **dict.fromkeys(("/icon.svg", "/favicon.ico"), ("image/svg+xml", (own / "icon.svg").read_bytes())),
         **{f"/{name}": ("text/javascript", (own / name).read_bytes()) for name in ("review.js", "viewer.js")},
     }
     return {path: Answer(HTTPStatus.OK, f"{kind}; charset=utf-8", body) for path, (kind, body) in named.items()}

@@ -15,6 +15,7 @@ from data_prep.dicom.refusals import Reason
 from data_prep.dicom.tables import FileRow, ManifestRow, RefusedRow
 from data_prep.rsna2024 import datalist as rsna
 from data_prep.study_table import series_rows
+from monai_spine.data.corrections import Corrections, Signature, What
 from monai_spine.levels import files, marked
 from monai_spine.levels.recesses import planes
 from monai_spine.levels.sagittal.chain import Flag
@@ -59,6 +60,17 @@ def test_keys_of_findings_json_are_those_that_the_code_writes_in_this_order() ->
     heading = "`<study>/findings.json`"
     assert documented(FORMATS, heading, "key") == list(content)
     assert documented(FORMATS, heading, "key of a finding") == list(content["findings"][0])
+
+
+def test_keys_of_corrections_are_those_that_the_code_writes_in_this_order(tmp_path: Path) -> None:
+    signature = Signature("AB", "2026-11-28T13:40:12Z")
+    corrections = Corrections("1").graded("spinal_canal_stenosis_l1_l2", "severe", signature)
+    content = json.loads(corrections.write(tmp_path).read_text())
+    heading = "`<study>/corrections.json`"
+    assert documented(FORMATS, heading, "key of corrections") == list(content)
+    assert documented(FORMATS, heading, "key of a change") == list(content["changes"][0])
+    whats = re.findall(r"`(\w+)`", re.findall(r"\| `what` \|(.*)\|", FORMATS.read_text())[0])
+    assert whats == [what.value for what in What]
 
 
 def test_flags_of_findings_are_those_that_the_code_sets() -> None:

@@ -185,7 +185,9 @@ function titleOf(grade) {
 function drawGrid() {
   const short = (one) => el("th", { scope: "col" }, one.short.replace("subarticular", "sub\u00ADarticular"));
   byId("head").replaceChildren(el("th", { scope: "col" }, "Level"), ...words.conditions.map(short));
-  byId("legend").textContent = "Choose a finding. ✎ is your grade, ? is a finding that no slice shows.";
+  const letters = words.grades.map((one) => `${one.title[0].toUpperCase()} ${one.title}`).join(", ");
+  const legend = "Choose a finding. ✎ is your grade, ? is a finding that no slice shows.";
+  byId("legend").replaceChildren(legend, el("span", { class: "brief" }, ` ${letters}.`));
   const focused = document.activeElement?.closest?.("#rows button")?.dataset.finding;
   const rows = words.levels.map((level) =>
     el(

@@ -214,8 +214,12 @@ export class Viewer {
       if (this.asked === asked) byId("caption").textContent = `This slice cannot be shown: ${error.message}`;
       return;
     }
-    for (const k of [wanted[2] + 1, wanted[2] - 1, wanted[2] + 2, wanted[2] - 2]) {
-      if (k >= 0 && k < volume.slices && this.asked === asked) await this.fetched(wanted[1], k).catch(() => {});
+    // The neighbours, and a slice of each other volume, which is unpacked for it.
+    const others = this.at.map((k, n) => [n, k]).filter(([n]) => n !== wanted[1]);
+    const next = [1, -1, 2, -2].map((step) => [wanted[1], wanted[2] + step]);
+    for (const [n, k] of [...next, ...others]) {
+      const there = k >= 0 && k < this.state.volumes[n]?.slices;
+      if (there && this.asked === asked) await this.fetched(n, k).catch(() => {});
     }
   }
 

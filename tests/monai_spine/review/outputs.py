@@ -13,12 +13,10 @@ from typing import Any
 
 import numpy as np
 
-from monai_spine.errors import SpineError
 from monai_spine.files import safe_name
 from monai_spine.review.access import HEADER
 from monai_spine.review.run import review_server
 from monai_spine.review.server import ReviewServer
-from monai_spine.spine import FINDINGS, SeriesType
 from tests.cohorts import write_study
 from tests.monai_spine.report.results import content
 
@@ -110,11 +108,3 @@ def serving(out: Path, **options: Any) -> Iterator[Site]:
         server.shutdown()
         server.server_close()
         thread.join()
-
-
-def no_models() -> None:
-    raise SpineError("there are no models in this test")
-
-
-NAMES = [finding.name for finding in FINDINGS]
-TITLES = {series_type.value: series_type.title for series_type in SeriesType}

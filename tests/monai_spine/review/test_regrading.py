@@ -2,7 +2,6 @@
 
 import csv
 import json
-import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,7 +13,6 @@ from monai_spine.errors import SpineError
 from monai_spine.levels.files import read_study
 from monai_spine.levels.marked import MARKED
 from monai_spine.levels.sagittal.points import PointKind
-from monai_spine.prediction.grader import Grader
 from monai_spine.prediction.models import Models
 from monai_spine.prediction.points_file import read_points_file
 from monai_spine.prediction.run import predict
@@ -23,38 +21,14 @@ from monai_spine.review.regrading import Progress, Regrading
 from monai_spine.review.studies import ReviewStudies
 from monai_spine.review.writing import TABLES, Writing, update_tables
 from monai_spine.spine import Level
-from tests.monai_spine.prediction.parts import inputs, models, oracle, write_bundle, write_study
+from tests.monai_spine.prediction.parts import inputs
 
 CANAL = "spinal_canal_stenosis_l4_l5"
 
 
-@pytest.fixture(scope="module")
-def folders(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    root = tmp_path_factory.mktemp("nifti")
-    return [write_study(root / name) for name in ("s1", "s2")]
-
-
-@pytest.fixture(scope="module")
-def opened(folders: list[Path], tmp_path_factory: pytest.TempPathFactory) -> Models:
-    return models(oracle(*folders), Grader.from_bundle(write_bundle(tmp_path_factory.mktemp("bundles") / "one")))
-
-
-@pytest.fixture(scope="module")
-def graded(folders: list[Path], opened: Models, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    out = tmp_path_factory.mktemp("graded") / "out"
-    predict(inputs(*folders), out, opened, quiet=True)
-    return out
-
-
 @pytest.fixture
-def out(graded: Path, tmp_path: Path) -> Path:
-    """A copy of the output of a run, with the studies ``s1`` and ``s2``."""
-    return Path(shutil.copytree(graded, tmp_path / "out"))
-
-
-@pytest.fixture
-def page(out: Path, folders: list[Path], opened: Models) -> Iterator[tuple[Changes, Regrading, ReviewStudies]]:
-    studies, writing = ReviewStudies(out, [folders[0].parent]), Writing(out)
+def page(graded: Path, folders: list[Path], opened: Models) -> Iterator[tuple[Changes, Regrading, ReviewStudies]]:
+    studies, writing = ReviewStudies(graded, [folders[0].parent]), Writing(graded)
     regrading = Regrading(studies, lambda: opened, writing)
     regrading.start()
     yield Changes(studies, regrading, writing), regrading, studies
@@ -82,40 +56,40 @@ def rows(path: Path) -> list[list[str]]:
 
 
 @pytest.mark.slow
-def test_all_files_agree_with_the_corrected_point_and_other_studies_stay(page: tuple, out: Path) -> None:
+def test_all_files_agree_with_the_corrected_point_and_other_studies_stay(page: tuple, graded: Path) -> None:
     changes, regrading, studies = page
-    before = {name: rows(out / name) for name in TABLES}
-    other = {file.name: file.read_bytes() for file in (out / "s2").iterdir()}
-    weighted = json.loads((out / "s1" / "outcome.json").read_text())["weighted"]
-    after = move(changes, out)
+    before = {name: rows(graded / name) for name in TABLES}
+    other = {file.name: file.read_bytes() for file in (graded / "s2").iterdir()}
+    weighted = json.loads((graded / "s1" / "outcome.json").read_text())["weighted"]
+    after = move(changes, graded)
     wait(regrading)
     assert regrading.state(0).progress is Progress.IDLE
-    found = {one["finding"]: one for one in json.loads((out / "s1" / "findings.json").read_text())["findings"]}
+    found = {one["finding"]: one for one in json.loads((graded / "s1" / "findings.json").read_text())["findings"]}
     assert found[CANAL]["point"] == pytest.approx(after, abs=1e-3)
     assert found[CANAL]["flags"] == [MARKED]
     assert [name for name, one in found.items() if MARKED in one["flags"]] == [CANAL]
-    assert json.loads((out / "s1" / "outcome.json").read_text())["weighted"] != weighted
-    points = {(one.kind, one.level, one.side): one for one in read_study(out / "s1").points}
+    assert json.loads((graded / "s1" / "outcome.json").read_text())["weighted"] != weighted
+    points = {(one.kind, one.level, one.side): one for one in read_study(graded / "s1").points}
     assert points[PointKind.CANAL, Level.L4_L5, None].world == pytest.approx(after, abs=1e-3)
     for name in TABLES:
-        new = rows(out / name)
+        new = rows(graded / name)
         assert [row for row in new if "s2" in row[0]] == [row for row in before[name] if "s2" in row[0]]
         assert len(new) == len(before[name])
-    assert rows(out / "predictions.csv") != before["predictions.csv"]
-    assert {file.name: file.read_bytes() for file in (out / "s2").iterdir()} == other
+    assert rows(graded / "predictions.csv") != before["predictions.csv"]
+    assert {file.name: file.read_bytes() for file in (graded / "s2").iterdir()} == other
     assert studies.study(0).result.findings[3].point == pytest.approx(after, abs=1e-3)
-    assert not list(out.glob(".review*"))
+    assert not list(graded.glob(".review*"))
 
 
 @pytest.mark.slow
-def test_undo_leads_back_to_the_points_and_grades_of_the_program(page: tuple, out: Path) -> None:
+def test_undo_leads_back_to_the_points_and_grades_of_the_program(page: tuple, graded: Path) -> None:
     changes, regrading, _ = page
-    before = json.loads((out / "s1" / "findings.json").read_text())["findings"]
-    move(changes, out)
+    before = json.loads((graded / "s1" / "findings.json").read_text())["findings"]
+    move(changes, graded)
     wait(regrading)
     changes.apply(0, {"what": "undo", "version": 1, "by": "CD"})
     wait(regrading)
-    after = json.loads((out / "s1" / "findings.json").read_text())["findings"]
+    after = json.loads((graded / "s1" / "findings.json").read_text())["findings"]
     for one, other in zip(before, after, strict=True):
         assert other["point"] == pytest.approx(one["point"], abs=2e-3)
         assert (other["flags"], other["point_confidence"]) == (
@@ -123,45 +97,45 @@ def test_undo_leads_back_to_the_points_and_grades_of_the_program(page: tuple, ou
             pytest.approx(one["point_confidence"], abs=1e-3),
         )
         assert other["grade"] == one["grade"]
-    (change,) = read_corrections(out / "s1" / NAME).changes
+    (change,) = read_corrections(graded / "s1" / NAME).changes
     assert change.undone is not None
     assert change.undone.by == "CD"
 
 
 @pytest.mark.slow
 def test_predict_with_the_corrections_keeps_what_the_page_has_graded(
-    page: tuple, out: Path, folders: list[Path], opened: Models
+    page: tuple, graded: Path, folders: list[Path], opened: Models
 ) -> None:
     changes, regrading, _ = page
-    after = move(changes, out)
+    after = move(changes, graded)
     wait(regrading)
-    for named in (out, out / "s1" / NAME):
+    for named in (graded, graded / "s1" / NAME):
         marked = read_points_file(named, ["s1", "s2"])
         assert set(marked) == {"s1"}
-        summary = predict(inputs(*folders), out, opened, marked=marked, quiet=True)
+        summary = predict(inputs(*folders), graded, opened, marked=marked, quiet=True)
         assert summary.kept == 2
-    predict(inputs(*folders), out, opened, quiet=True)  # without them the program's points are back
-    found = {one["finding"]: one for one in json.loads((out / "s1" / "findings.json").read_text())["findings"]}
+    predict(inputs(*folders), graded, opened, quiet=True)  # without them the program's points are back
+    found = {one["finding"]: one for one in json.loads((graded / "s1" / "findings.json").read_text())["findings"]}
     assert found[CANAL]["point"] != pytest.approx(after, abs=1)
-    assert (out / "s1" / NAME).is_file()
+    assert (graded / "s1" / NAME).is_file()
     with pytest.raises(SpineError, match="found none"):
         read_points_file(folders[0].parent, ["s1"])
 
 
-def test_models_that_cannot_be_opened_are_a_message_and_the_change_stays(out: Path, folders: list[Path]) -> None:
-    studies, writing = ReviewStudies(out, [folders[0].parent]), Writing(out)
+def test_models_that_cannot_be_opened_are_a_message_and_the_change_stays(graded: Path, folders: list[Path]) -> None:
+    studies, writing = ReviewStudies(graded, [folders[0].parent]), Writing(graded)
 
     def none() -> Models:
         raise SpineError("there are no weights")
 
     regrading = Regrading(studies, none, writing)
     regrading.start()
-    before = (out / "s1" / "findings.json").read_bytes()
-    move(Changes(studies, regrading, writing), out)
+    before = (graded / "s1" / "findings.json").read_bytes()
+    move(Changes(studies, regrading, writing), graded)
     wait(regrading)
     assert regrading.state(0) == type(regrading.state(0))(Progress.FAILED, "there are no weights")
-    assert (out / "s1" / "findings.json").read_bytes() == before
-    assert read_corrections(out / "s1" / NAME).version == 1
+    assert (graded / "s1" / "findings.json").read_bytes() == before
+    assert read_corrections(graded / "s1" / NAME).version == 1
     regrading.stop()
 
 
