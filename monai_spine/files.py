@@ -55,6 +55,10 @@ def whole_file(path: Path) -> Iterator[Path]:
     try:
         yield partial
         partial.replace(path)
+    except OSError as error:
+        if error.filename is None:  # as for a full disk, which the message must name
+            error.filename = str(path)
+        raise
     finally:
         partial.unlink(missing_ok=True)
 
