@@ -64,6 +64,7 @@ class Localizer:
         *,
         verify: bool = True,
         runtime: RuntimeChoice = TORCH,
+        gated: bool = True,
     ) -> Self:
         """The network that a bundle's ``configs/inference.json`` defines, with the weights of ``models/model.pt``.
 
@@ -71,6 +72,7 @@ class Localizer:
         ``device``: as `usable_device` takes it.
         ``verify``: whether the checksum of the weights is compared.
         ``runtime``: what runs the network. Its precision is used if the network passed its gate, else float32.
+        ``gated``: False for the comparison itself, which needs the precision before there is a gate.
         Raises `MissingInputError` or `InvalidTableError` if the bundle, its configuration or its weights are missing,
         or do not fit each other.
         Raises `InvalidOptionError` if there is no such device, or a network was never compared with float32.
@@ -80,7 +82,7 @@ class Localizer:
         if runtime.is_torch:
             return cls(_network(folder, cls.OPTION, verify), chosen)
         model = cls.converted(folder, runtime)
-        used = replace(runtime, precision=allowed(model, runtime.precision, folder))
+        used = replace(runtime, precision=allowed(model, runtime.precision, folder)) if gated else runtime
         if verify and model.weights.is_file():
             check_weights(model.weights)
         # A converted network needs neither MONAI nor the network itself, whose imports take seconds.

@@ -78,7 +78,12 @@ class ConvertedGrader:
 
 
 def convert_grader(
-    files: GraderFiles, runtime: RuntimeChoice, parse: Callable[[], ParsedGrader], *, verify: bool = True
+    files: GraderFiles,
+    runtime: RuntimeChoice,
+    parse: Callable[[], ParsedGrader],
+    *,
+    verify: bool = True,
+    gated: bool = True,
 ) -> ConvertedGrader | None:
     """The converted grader, from the files that an earlier run made or newly converted.
 
@@ -90,6 +95,8 @@ def convert_grader(
         Makes the grader that PyTorch runs.
     verify
         Whether the checksums of the weights are compared.
+    gated
+        Whether the precision needs a gate that all networks passed.
 
     Raises
     ------
@@ -97,15 +104,17 @@ def convert_grader(
         If it cannot be converted, or was never compared with float32.
     """
     models = [converted_model(files, weights, runtime) for weights in files.weights]
-    # One precision for all of them, since the mean of their probabilities was compared.
-    precisions = {allowed(model, runtime.precision, files.bundle) for model in models}
-    used = replace(runtime, precision=min(precisions, key=lambda one: one is runtime.precision))
+    used = runtime
+    if gated:
+        # One precision for all of them, since the mean of their probabilities was compared.
+        precisions = {allowed(model, runtime.precision, files.bundle) for model in models}
+        used = replace(runtime, precision=min(precisions, key=lambda one: one is runtime.precision))
     try:
         if verify:
             for weights in files.weights:
                 check_weights(weights)
         contents = [model.files(lambda n=n: _converted(parse(), n, runtime)) for n, model in enumerate(models)]  # type: ignore[misc]
-    except _NotConvertible as error:
+    except _NotConvertibleError as error:
         if not runtime.chosen_for_user:
             raise InvalidOptionError(f"{files.bundle}: {error}; use --runtime torch or auto") from error
         logger.info("%s: %s; PyTorch runs it", files.bundle, error)
@@ -120,15 +129,15 @@ def converted_model(files: GraderFiles, weights: Path, runtime: RuntimeChoice) -
     return ConvertedModel(weights, sources, runtime, {"configs": [config.name for config in files.configs]})
 
 
-class _NotConvertible(SpineError):
+class _NotConvertibleError(SpineError):
     pass
 
 
 def _converted(grader: ParsedGrader, number: int, runtime: RuntimeChoice) -> Files:
     plan = grader.plan
     if plan is None:
-        raise _NotConvertible("only a LevelGrader with the transforms of the package's grader can be converted")
+        raise _NotConvertibleError("only a LevelGrader with the transforms of the package's grader can be converted")
     try:
         return {_PLAN: plan.to_bytes(), **convert(grader.networks[number], plan.shape, runtime.runtime)}
     except SpineError as error:
-        raise _NotConvertible(str(error)) from error
+        raise _NotConvertibleError(str(error)) from error

@@ -16,7 +16,7 @@ from monai_spine.bundle.shipped import GRADER
 from monai_spine.crops.study import StudyCrops
 from monai_spine.crops.view import View
 from monai_spine.data.datalist import Record
-from monai_spine.errors import InvalidOptionError, InvalidTableError
+from monai_spine.errors import InvalidOptionError, InvalidTableError, listed
 from monai_spine.prediction.converted_grader import convert_grader
 from monai_spine.prediction.evidence import SeenImages
 from monai_spine.prediction.grader_bundle import GraderFiles, digest_of
@@ -136,6 +136,7 @@ class Grader:
         flipped: bool = False,
         verify: bool = True,
         runtime: RuntimeChoice = TORCH,
+        gated: bool = True,
     ) -> Grader:
         """The grader of a bundle.
 
@@ -153,6 +154,8 @@ class Grader:
             Whether the checksums of the weights are compared.
         runtime
             What runs the networks. Its precision is used if they passed their gate, else float32.
+        gated
+            False for the comparison itself, which needs the precision before there is a gate.
 
         Raises
         ------
@@ -163,7 +166,7 @@ class Grader:
         files = GraderFiles.of(bundle, weights, presets)
         description = files.description
         name = "+".join([bundle.resolve().name, *(Path(preset).stem for preset in presets)])
-        model = _model(name, files, torch.device(device), flipped=flipped, verify=verify, runtime=runtime)
+        model = _model(name, files, torch.device(device), flipped=flipped, verify=verify, runtime=runtime, gated=gated)
         calibration = _calibration(files)
         # the metadata are about the bundle's own weights
         source = description.trained_on or (trained_on(bundle) if weights is None else None)
@@ -252,7 +255,14 @@ class Grader:
 
 
 def _model(
-    name: str, files: GraderFiles, device: torch.device, *, flipped: bool, verify: bool, runtime: RuntimeChoice
+    name: str,
+    files: GraderFiles,
+    device: torch.device,
+    *,
+    flipped: bool,
+    verify: bool,
+    runtime: RuntimeChoice,
+    gated: bool,
 ) -> GraderModel:
     @lru_cache(maxsize=1)
     def parse() -> ParsedGrader:
@@ -261,7 +271,7 @@ def _model(
 
         return ParsedGrader(name, files, device, flipped=flipped, verify=verify)
 
-    converted = None if runtime.is_torch else convert_grader(files, runtime, parse, verify=verify)
+    converted = None if runtime.is_torch else convert_grader(files, runtime, parse, verify=verify, gated=gated)
     if converted is not None:
         return converted
     parsed = parse()

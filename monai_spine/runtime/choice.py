@@ -100,7 +100,7 @@ def choose_runtime(runtime: str, precision: str, device: str) -> RuntimeChoice:
     if chosen is not Runtime.TORCH:
         if device != "cpu":
             raise InvalidOptionError(
-                f"--runtime {chosen.value} runs on CPUs, but the device is {device}; use --runtime torch or --device cpu"
+                f"--runtime {chosen.value} is for CPUs, but the device is {device}; use --runtime torch or --device cpu"
             )
         if not installed(chosen):
             raise SpineError(
