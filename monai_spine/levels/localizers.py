@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
@@ -49,6 +48,7 @@ class Localizer:
     """The option of the command line that names another bundle, for error messages."""
     SHAPE: ClassVar[tuple[int | None, ...]]
     """Of the network's input; None for any size."""
+    runtime: RuntimeChoice = TORCH
 
     def __init__(
         self, network: torch.nn.Module | Engine, device: str | torch.device = "cpu", runtime: RuntimeChoice = TORCH
@@ -104,10 +104,6 @@ class Localizer:
         if isinstance(network, SliceUNet):
             network = VolumeForm(network, single=cls.SHAPE[2] == 1)
         return convert(network.eval(), cls.SHAPE, runtime.runtime)
-
-    def about(self) -> Mapping[str, str]:
-        """What runs it, for ``findings.json``."""
-        return self.runtime.about()
 
 
 def _network(bundle: Path, option: str, verify: bool) -> torch.nn.Module:

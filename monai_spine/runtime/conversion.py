@@ -5,7 +5,6 @@ Both start from a trace of the network, so branches that depend on values are fi
 
 from __future__ import annotations
 
-import io
 import tempfile
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -90,19 +89,20 @@ def _to_openvino(network: nn.Module, example: torch.Tensor, shape: Sequence[int 
 
 
 def _to_onnx(network: nn.Module, example: torch.Tensor, shape: Sequence[int | None]) -> Files:
-    file = io.BytesIO()
     free = {n: f"size_{n}" for n, size in enumerate(shape) if n > 0 and size is None}
-    torch.onnx.export(
-        network,
-        (example,),
-        file,
-        input_names=["image"],
-        output_names=["output"],
-        dynamic_axes={"image": free},
-        opset_version=_OPSET,
-        dynamo=False,  # the newer exporter takes 15 s for the shipped grader, and this one less than one
-    )
-    return {"model.onnx": file.getvalue()}
+    with tempfile.TemporaryDirectory(prefix="onnx-") as folder:
+        path = Path(folder) / "model.onnx"
+        torch.onnx.export(
+            network,
+            (example,),
+            path,
+            input_names=["image"],
+            output_names=["output"],
+            dynamic_axes={"image": free},
+            opset_version=_OPSET,
+            dynamo=False,  # the newer exporter takes 15 s for the shipped grader, and this one less than one
+        )
+        return {path.name: path.read_bytes()}
 
 
 _CONVERTERS = {Runtime.OPENVINO: _to_openvino, Runtime.ONNX: _to_onnx}

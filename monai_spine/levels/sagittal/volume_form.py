@@ -35,7 +35,7 @@ class VolumeForm(nn.Module):
         total = count.clamp(min=self.least_slices)
         first = (total - count) // 2
         if self.least_slices > 1:
-            image = image.index_select(2, (torch.arange(total) - first).clamp(min=0).minimum(count - 1))
+            image = image.index_select(2, (_counted(total) - first).clamp(min=0).minimum(count - 1))
         features = self.first(self.stem(image))
         skips = [features]
         for step in self.down:
@@ -44,7 +44,12 @@ class VolumeForm(nn.Module):
         for n, step in enumerate(self.up):
             features = step(features, skips[-2 - n])
         maps: torch.Tensor = self.head(features)
-        return maps.index_select(2, torch.arange(count) + first) if self.least_slices > 1 else maps
+        return maps.index_select(2, _counted(count) + first) if self.least_slices > 1 else maps
+
+
+def _counted(size: torch.Tensor) -> torch.Tensor:
+    """0, 1, … below a size that stays a tensor; PyTorch's annotations know numbers only."""
+    return torch.arange(size)  # type: ignore[call-overload]
 
 
 class _AcrossForm(nn.Module):
