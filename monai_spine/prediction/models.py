@@ -53,7 +53,7 @@ class Models:
     def runtime_cell(self) -> str:
         """What ran the networks of levels, recesses and grades, for the cell of a table: one text if all are equal."""
         localizers = [" ".join(about.values()) for about in self.runtimes.values()]
-        each = [*localizers, *(" ".join(grader.about["runtime"].values()) for grader in self.graders)]
+        each = [*localizers, *(" ".join(grader.about.get("runtime", {}).values()) for grader in self.graders)]
         return "; ".join(dict.fromkeys(each))
 
     @property
