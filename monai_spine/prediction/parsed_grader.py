@@ -26,7 +26,7 @@ from monai_spine.errors import InvalidOptionError, InvalidTableError, SpineError
 from monai_spine.networks.level_grader import LevelGrader
 from monai_spine.prediction.grader_bundle import GraderFiles
 from monai_spine.prediction.grader_plan import GraderPlan
-from monai_spine.runtime.choice import TORCH, RuntimeChoice
+from monai_spine.runtime.choice import TORCH, Precision
 from monai_spine.training.inferers import MixedPrecisionInferer
 from monai_spine.transforms.level_crops import LevelCropsd, LevelStackd
 from monai_spine.transforms.study_grid import RandLateralFlipd, StudyGridd
@@ -48,15 +48,13 @@ class ParsedGrader:
     conditions
         Those that it learnt to grade; None for all.
     runtime
-        Always PyTorch.
+        Always PyTorch, in the precision that the bundle's ``amp`` gives it on the device.
 
     Raises
     ------
     InvalidTableError, InvalidOptionError
         If a part of the configuration is missing or does not fit, or ``flipped`` is not possible.
     """
-
-    runtime: RuntimeChoice = TORCH
 
     def __init__(
         self, name: str, files: GraderFiles, device: torch.device, *, flipped: bool = False, verify: bool = True
@@ -70,6 +68,8 @@ class ParsedGrader:
             self.preprocessings.append(_flipped(self.parts["preprocessing"], name))
         self.conditions: Sequence[str] | None = self.parts.get("conditions")
         self._inferer = self.parts.get("inferer") or SimpleInferer()
+        mixed = isinstance(self._inferer, MixedPrecisionInferer) and self._inferer.enabled
+        self.runtime = replace(TORCH, precision=Precision.BFLOAT16 if mixed else Precision.FLOAT32)
 
     @cached_property
     def networks(self) -> list[torch.nn.Module]:
@@ -113,9 +113,7 @@ class ParsedGrader:
     def plan(self) -> GraderPlan | None:
         """All that a converted `LevelGrader` needs besides its network; None for other networks or transforms."""
         inferer = self._inferer
-        in_float32 = isinstance(inferer, SimpleInferer) or (
-            isinstance(inferer, MixedPrecisionInferer) and not inferer.enabled
-        )
+        in_float32 = self.runtime == TORCH and isinstance(inferer, SimpleInferer | MixedPrecisionInferer)
         transforms = Compose([self.preprocessings[0]]).flatten().transforms
         usual = tuple(type(one) for one in transforms) == (LevelCropsd, LevelStackd, SelectItemsd, EnsureTyped)
         if not (usual and in_float32 and isinstance(self.parts["network_def"], LevelGrader)):

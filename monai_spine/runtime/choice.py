@@ -54,9 +54,10 @@ class RuntimeChoice:
     def mark(self) -> str:
         """What the digest of a model gets: a text where answers may differ, so that studies are graded again.
 
-        In float32 all runtimes agree within 1e-5, so a study that one of them graded is done for the others.
+        In float32 all runtimes agree within 1e-5, so a study that one of them graded is done for the others. So is one
+        of PyTorch on a GPU, where a bundle's own ``amp`` chooses the precision.
         """
-        return "" if self.precision is Precision.FLOAT32 else f"+{self.precision.value}"
+        return "" if self.is_torch or self.precision is Precision.FLOAT32 else f"+{self.precision.value}"
 
     def about(self) -> dict[str, str]:
         """For ``findings.json``."""

@@ -41,6 +41,8 @@ class OpenVinoEngine:
             "INFERENCE_PRECISION_HINT": {Precision.FLOAT32: "f32", Precision.BFLOAT16: "bf16"}[precision],
             "PERFORMANCE_HINT": "LATENCY",
             "INFERENCE_NUM_THREADS": torch.get_num_threads(),
+            # Else each of several worker processes binds its threads to the same first cores.
+            "ENABLE_CPU_PINNING": False,
         }
         self._request = core.compile_model(model, "CPU", settings).create_infer_request()
 
