@@ -333,7 +333,14 @@ def _distributed(folder: Path, options: argparse.Namespace) -> str:
 
 def _prediction(options: argparse.Namespace) -> str:
     """Seconds a study of `predict`, from phantoms as NIfTI: the GPU is asked, not the converter."""
-    command = [sys.executable, str(Path(__file__).with_name("predict.py")), "--nifti", "--device", options.device]
+    command = [
+        sys.executable,
+        str(Path(__file__).with_name("predict.py")),
+        "--stages",
+        "--nifti",
+        "--device",
+        options.device,
+    ]
     command += ["--studies", "1", "--size", "small"] if options.tiny else ["--studies", "6"]
     printed, failure = _output(command, 150)
     return f"predict: failed: {failure}" if failure else f"predict:\n\n{printed}"

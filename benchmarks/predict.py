@@ -1,21 +1,32 @@
-"""The time and the memory that ``monai-spine predict`` needs for a full-size study, from DICOM or from NIfTI.
+"""What ``monai-spine predict`` costs with each runtime: PyTorch, ONNX Runtime, OpenVINO in float32 and bfloat16.
 
-    python benchmarks/predict.py --studies 3 --threads 2
-    python benchmarks/predict.py --nifti --device cuda --studies 6
+    python benchmarks/predict.py --chart docs/benchmarks/runtimes.png
+    python benchmarks/predict.py --earlier ../an-earlier-checkout
+    python benchmarks/predict.py --stages --nifti --device cuda --studies 6
 
-Processor seconds (of this process and its children) are what the work costs. Elapsed seconds also include what else the
-machine does. The start, that is imports and the opening of the models, has a row of its own. If the grader has no
-weights yet, it gets random ones: its predictions are then meaningless, but take the same time.
+All runtimes take turns in one run, on one thread, and the least of the rounds counts. Figures are processor time (user
+and system, of children too), since clock time also has what else the machine does; a median far above the least time
+says that the machine was busy. Networks are measured in this process; whole runs are processes of their own, from start
+to table, over one study and over several: the difference is the cost of a further study.
+
+``--stages`` prints the steps of one run and its memory instead. If the grader has no weights yet, it gets random ones
+there: its predictions are then meaningless, but take the same time.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import resource
 import shutil
+import statistics
+import subprocess
+import sys
 import tempfile
 import time
+from collections.abc import Callable, Mapping
 from contextlib import redirect_stderr
+from dataclasses import dataclass, field
 from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,18 +35,229 @@ if TYPE_CHECKING:
     from data_prep.choices import PhantomSize
 
 
+COLUMNS = ("torch", "onnx", "openvino", "openvino bfloat16")
+EARLIER = "earlier"
+THREADS = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--studies", type=int, default=3, help="phantom studies to make and grade")
     parser.add_argument("--size", choices=("small", "full"), default="full")
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--device", default="cpu", help="of the networks")
-    parser.add_argument("--nifti", action="store_true", help="begin with NIfTI volumes: nothing is converted")
-    parser.add_argument("--tta", action="store_true")
-    parser.add_argument("--model", type=Path, help="a grader's bundle [default: the package's]")
+    parser.add_argument("--rounds", type=int, default=3, help="rounds of whole runs; networks have five times as many")
+    parser.add_argument("--earlier", type=Path, help="a checkout of an earlier version, for a column of its own")
+    parser.add_argument("--preset", action="append", default=[], help="presets of the grader, with random weights")
+    parser.add_argument("--networks-only", action="store_true", help="no whole runs")
+    parser.add_argument("--chart", type=Path, help="write a bar chart")
+    parser.add_argument("--stages", action="store_true", help="the steps of one run, and its memory")
+    parser.add_argument("--threads", type=int, default=1, help="with --stages")
+    parser.add_argument("--device", default="cpu", help="with --stages: of the networks")
+    parser.add_argument("--nifti", action="store_true", help="with --stages: begin with NIfTI volumes")
+    parser.add_argument("--tta", action="store_true", help="with --stages")
+    parser.add_argument("--model", type=Path, help="with --stages: a grader's bundle [default: the package's]")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="predict-") as folder:
-        _measure(Path(folder), options)
+        if options.stages:
+            _measure(Path(folder), options)
+        else:
+            _compare(Path(folder), options)
+
+
+@dataclass
+class Table:
+    """Processor seconds by work and column, a list with the value of each round."""
+
+    works: dict[str, dict[str, list[float]]] = field(default_factory=dict)
+
+    def measure(self, work: str, runs: Mapping[str, Callable[[], float]], rounds: int) -> None:
+        """Let the columns take turns; each run returns its processor seconds."""
+        times = self.works.setdefault(work, {name: [] for name in runs})
+        for number in range(rounds):
+            _progress(f"{work}: round {number + 1} of {rounds}")
+            for name, run in runs.items():
+                times[name].append(run())
+
+    def print(self, columns: list[str]) -> None:
+        """As Markdown: milliseconds, and how many times as fast as the first column."""
+        print(f"| processor time in ms, least of the rounds | {' | '.join(columns)} |")
+        print("|---|" + "--:|" * len(columns))
+        for work, times in self.works.items():
+            first = next(min(times[name]) for name in columns if name in times)
+            cells = []
+            for name in columns:
+                if name not in times:
+                    cells.append("")
+                    continue
+                least, median = min(times[name]), statistics.median(times[name])
+                busy = f" (median {median * 1e3:.0f})" if median > 1.3 * least else ""
+                cells.append(f"{least * 1e3:.0f}{busy}, {first / least:.2f} ×")
+            print(f"| {work} | {' | '.join(cells)} |")
+
+
+def _compare(folder: Path, options: argparse.Namespace) -> None:
+    from data_prep.choices import PhantomSize
+
+    os.environ.update(THREADS)
+    table = Table()
+    _networks(table, options)
+    columns = [EARLIER, *COLUMNS] if options.earlier else list(COLUMNS)
+    if not options.networks_only:
+        _progress("phantoms")
+        studies = _write_dicom(folder / "studies", options.studies, PhantomSize(options.size))
+        _whole_runs(table, studies, folder, options)
+    table.print(columns)
+    if options.chart:
+        _draw(table, columns, options.chart)
+
+
+def _networks(table: Table, options: argparse.Namespace) -> None:
+    import torch
+
+    from monai_spine.levels.localizers import LevelLocator, RecessLocator
+    from monai_spine.prediction.grader import Grader
+    from monai_spine.runtime.choice import Precision, Runtime, RuntimeChoice
+
+    torch.set_num_threads(1)
+    choices = {
+        "torch": RuntimeChoice(),
+        "onnx": RuntimeChoice(Runtime.ONNX),
+        "openvino": RuntimeChoice(Runtime.OPENVINO),
+        "openvino bfloat16": RuntimeChoice(Runtime.OPENVINO, Precision.BFLOAT16),
+    }
+    _progress("opening the networks")
+    sizes = {LevelLocator: (1, 1, 17, 144, 144), RecessLocator: (1, 3, 1, 64, 64)}
+    names = {LevelLocator: "level localizer, a volume of 17 slices", RecessLocator: "recess localizer, a slice"}
+    generator = torch.Generator().manual_seed(1)
+    for locator, size in sizes.items():
+        image = torch.rand(size, generator=generator)
+        runs = {
+            name: _timed(locator.from_bundle(device="cpu", runtime=choice, gated=False).network, image)
+            for name, choice in choices.items()
+        }
+        table.measure(names[locator], runs, 5 * options.rounds)
+    graders = {name: Grader.from_bundle(runtime=choice, gated=False).model for name, choice in choices.items()}
+    shape = graders["openvino"].plan.shape  # type: ignore[attr-defined]
+    image = torch.rand((1, *shape[1:]), generator=generator)
+    runs = {name: _timed(model.logits, image) for name, model in graders.items()}
+    table.measure("grader, a study", runs, 5 * options.rounds)
+    for preset in options.preset:
+        table.measure(f"grader {preset}, a study", _preset_runs(preset), 2 * options.rounds)
+
+
+def _preset_runs(preset: str) -> dict[str, Callable[[], float]]:
+    """A preset's network with random weights in PyTorch and OpenVINO, at its own size."""
+    import torch
+    from monai.bundle import ConfigParser
+
+    from monai_spine.bundle.shipped import GRADER
+    from monai_spine.runtime.choice import Precision, Runtime, RuntimeChoice
+    from monai_spine.runtime.conversion import convert
+    from monai_spine.runtime.engine import open_engine
+
+    parser = ConfigParser()
+    parser.read_config([str(GRADER / "configs/inference.json"), str(GRADER / f"configs/presets/{preset}.json")])
+    network = parser.get_parsed_content("network_def").eval()
+    size = (len(network.place), sum(network.views), *network.backbones[0].pixels)
+    image = torch.rand((1, *size), generator=torch.Generator().manual_seed(1))
+    files = convert(network, (None, *size), Runtime.OPENVINO)
+    runs = {"torch": _timed(network, image)}
+    for name, precision in (("openvino", Precision.FLOAT32), ("openvino bfloat16", Precision.BFLOAT16)):
+        runs[name] = _timed(open_engine(files, RuntimeChoice(Runtime.OPENVINO, precision)), image)
+    return runs
+
+
+def _timed(network: Callable[..., object], image: object) -> Callable[[], float]:
+    import torch
+
+    def run() -> float:
+        with torch.inference_mode():
+            begin = time.process_time()
+            network(image)
+            return time.process_time() - begin
+
+    run()  # the first call makes room
+    return run
+
+
+def _whole_runs(table: Table, studies: Path, folder: Path, options: argparse.Namespace) -> None:
+    several = sorted(path for path in studies.iterdir() if path.is_dir())
+    one = [several[0]]
+    runs = {name: _command(name, folder) for name in COLUMNS if name != "openvino bfloat16"}
+    if options.earlier:
+        runs = {EARLIER: _command(EARLIER, folder, options.earlier), **runs}
+    for name, run in runs.items():
+        _progress(f"first run with {name}, which converts the models")
+        run(one)
+    start = "predict, one DICOM study, from process start to table"
+    table.measure(start, {name: lambda run=run: run(one) for name, run in runs.items()}, options.rounds)
+    if len(several) > 1:
+        together = Table()
+        together.measure("all", {name: lambda run=run: run(several) for name, run in runs.items()}, options.rounds)
+        further = {
+            name: [(all_ - min(table.works[start][name])) / (len(several) - 1) for all_ in times]
+            for name, times in together.works["all"].items()
+        }
+        table.works["predict, a further study"] = further
+
+
+def _command(name: str, folder: Path, checkout: Path | None = None) -> Callable[[list[Path]], float]:
+    """A run of ``predict`` as a process of its own, and its processor seconds."""
+    root = checkout or Path(__file__).resolve().parents[1]
+    out = folder / f"out-{name}"
+    arguments = ["predict", "-o", str(out), "--force", "--quiet", "--device", "cpu", "--name-by", "folder"]
+    arguments += [] if checkout else ["--runtime", name]
+    program = "from monai_spine.commands.main import main; main()"
+    environment = {**os.environ, **THREADS, "PYTHONPATH": str(root)}
+
+    def run(studies: list[Path]) -> float:
+        shutil.rmtree(out, ignore_errors=True)
+        inputs = [text for study in studies for text in ("-i", str(study))]
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        subprocess.run(
+            [sys.executable, "-c", program, *arguments, *inputs],
+            check=True,
+            env=environment,
+            capture_output=True,
+            cwd=root,
+        )
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+    return run
+
+
+def _progress(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+def _draw(table: Table, columns: list[str], path: Path) -> None:
+    """Bars of the speed against the first column, for each work."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    figure, axes = pyplot.subplots(figsize=(8, 0.5 + 0.9 * len(table.works)), layout="constrained")
+    height = 0.8 / len(columns)
+    colours = dict(
+        zip(columns, pyplot.get_cmap("viridis")([n / len(columns) for n in range(len(columns))]), strict=True)
+    )
+    for row, times in enumerate(table.works.values()):
+        first = next(min(times[name]) for name in columns if name in times)
+        for place, name in enumerate(name for name in columns if name in times):
+            speed = first / min(times[name])
+            bar = axes.barh(row + place * height, speed, height, color=colours[name], label=name if row == 0 else None)
+            axes.bar_label(bar, [f" {speed:.1f} ×  {min(times[name]) * 1e3:.0f} ms"], fontsize=8)
+    axes.set_yticks([n + 0.4 - height / 2 for n in range(len(table.works))], list(table.works), fontsize=9)
+    axes.invert_yaxis()
+    axes.set_xlabel(f"times as fast as {columns[0]}; processor time on one thread")
+    axes.margins(x=0.2)
+    handles = [pyplot.Rectangle((0, 0), 1, 1, color=colours[name]) for name in columns]
+    axes.legend(handles, columns, loc="lower right", fontsize=8)
+    for side in ("top", "right"):
+        axes.spines[side].set_visible(False)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=110)
 
 
 def _measure(folder: Path, options: argparse.Namespace) -> None:
@@ -124,16 +346,19 @@ def _with_weights(bundle: Path | None, copy: Path) -> Path:
     """The bundle, or a copy with random weights if it has none."""
     import torch
 
+    from monai_spine.bundle.model_description import ModelDescription
     from monai_spine.bundle.shipped import GRADER
     from monai_spine.errors import MissingInputError
-    from monai_spine.prediction.grader_bundle import config_files, parsed_parts, weight_files
+    from monai_spine.prediction.grader_bundle import config_files, weight_files
+    from monai_spine.prediction.parsed_grader import parsed_parts
 
     bundle = bundle or GRADER
     try:
         weight_files(bundle)
     except MissingInputError:
         shutil.copytree(bundle, copy)
-        network = parsed_parts(config_files(copy), copy, torch.device("cpu"))["network_def"]
+        about = {"description": ModelDescription(), "weights": copy / "models/model.pt"}
+        network = parsed_parts(config_files(copy), copy, torch.device("cpu"), **about)["network_def"]
         (copy / "models").mkdir(exist_ok=True)
         torch.save(network.state_dict(), copy / "models" / "model.pt")
         print(f"{bundle.name} has no weights: it gets random ones\n")

@@ -240,7 +240,7 @@ def graded(patients: Sequence[Patient], locator: LevelLocator, grader: Grader) -
             for name, (gamma, zoom) in GRADER_CHANGES.items():
                 changed_record = changed(record, Path(folder), gamma, zoom)
                 scores[name] = grader(changed_record).natural[CANAL] @ np.arange(3)
-        image = grader.preprocessings[0][0](dict(record))["image"].numpy()[:, : grader.networks[0].views[0]]
+        image = grader.image(record).numpy()[:, : grader.networks[0].views[0]]
         for n, level in enumerate(Level):
             if level in patient.graded:
                 seen = image[n][image[n] != ABSENT]

@@ -23,7 +23,9 @@ RECESS_LOCALIZER = BUNDLES / "lumbar_recess_localizer"
 GRADER = BUNDLES / "lumbar_25d_grader"
 UNET_CLASSIFIER = BUNDLES / "lumbar_unet_classifier"
 
-LEFT_BY_RUNS = shutil.ignore_patterns("__pycache__", "eval", "cache", "latest.pt", "previous.pt", LOCK, f"*{PARTIAL}")
+LEFT_BY_RUNS = shutil.ignore_patterns(
+    "__pycache__", "eval", "cache", "converted", "latest.pt", "previous.pt", LOCK, f"*{PARTIAL}"
+)
 """What a copy of a bundle leaves out, for `shutil.copytree`."""
 
 
@@ -60,7 +62,7 @@ def shipped_bundles() -> list[ShippedBundle]:
 def copy_bundle(name: str, out: Path) -> Path:
     """Copy a bundle of the package, its weights included, to ``out/name``, to be changed there; that folder.
 
-    What trainings left in it (``eval``, ``cache``, the state to resume from) stays behind.
+    What runs left in it (``eval``, ``cache``, converted models, the state to resume from) stays behind.
 
     Raises
     ------

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from monai_spine import __version__, console
-from monai_spine.commands import bundles, experiments, jobs, reports, service, studies, tables
+from monai_spine.commands import bundles, experiments, jobs, reports, runtimes, service, studies, tables
 
 app = typer.Typer(
     help="Graded degenerative findings from lumbar-spine MRI. Research software: not a medical device.",
@@ -36,6 +36,7 @@ results = (*reports.COMMANDS, *service.COMMANDS)
 for command in (*studies.COMMANDS, *results, *tables.COMMANDS, *experiments.COMMANDS, *bundles.COMMANDS):
     app.command()(command)
 app.add_typer(jobs.app, name="job")
+app.add_typer(runtimes.app, name="runtime")
 
 
 def main() -> None:

@@ -23,6 +23,36 @@ Verify = Annotated[
     bool, typer.Option("--verify/--no-verify", help="Compare the checksums of the weights, or use weights that fail.")
 ]
 Device = Annotated[str | None, typer.Option(help="cpu, cuda or mps. [default: a GPU if there is one]")]
+
+
+class RuntimeName(str, Enum):
+    """What runs the networks."""
+
+    AUTO = "auto"
+    TORCH = "torch"
+    OPENVINO = "openvino"
+    ONNX = "onnx"
+
+
+class PrecisionName(str, Enum):
+    """The numbers that networks compute with."""
+
+    FLOAT32 = "float32"
+    BFLOAT16 = "bfloat16"
+
+
+RuntimeOption = Annotated[
+    RuntimeName,
+    typer.Option(
+        "--runtime",
+        envvar="MONAI_SPINE_RUNTIME",
+        help="What runs the networks; auto is openvino on CPUs where it is installed, else torch.",
+    ),
+]
+PrecisionOption = Annotated[
+    PrecisionName,
+    typer.Option("--precision", help="bfloat16 is for models that passed: monai-spine runtime check BUNDLE."),
+]
 Quiet = Annotated[bool, typer.Option("--quiet", help="Show no progress on stderr.")]
 
 
@@ -44,6 +74,8 @@ def locate(  # noqa: PLR0917 - options
     recess_model: RecessModel = None,
     refine: Refine = True,
     device: Device = None,
+    runtime: RuntimeOption = RuntimeName.AUTO,
+    precision: PrecisionOption = PrecisionName.FLOAT32,
     verify: Verify = True,
     quiet: Quiet = False,
 ) -> None:
@@ -59,11 +91,15 @@ def locate(  # noqa: PLR0917 - options
       monai-spine locate nifti/datalist.json -o points --device cuda
     """
     from monai_spine.bundle.shipped import LEVEL_LOCALIZER, RECESS_LOCALIZER
-    from monai_spine.levels.localizers import LevelLocator, RecessLocator
+    from monai_spine.levels.localizers import LevelLocator, RecessLocator, usable_device
     from monai_spine.levels.locate import locate as run
+    from monai_spine.runtime.choice import choose_runtime
 
-    levels = LevelLocator.from_bundle(model or LEVEL_LOCALIZER, device, verify=verify)
-    recesses = RecessLocator.from_bundle(recess_model or RECESS_LOCALIZER, device, verify=verify) if refine else None
+    how = choose_runtime(runtime.value, precision.value, usable_device(device).type)
+    levels = LevelLocator.from_bundle(model or LEVEL_LOCALIZER, device, verify=verify, runtime=how)
+    recesses = None
+    if refine:
+        recesses = RecessLocator.from_bundle(recess_model or RECESS_LOCALIZER, device, verify=verify, runtime=how)
     summary = run(inputs, out, levels, recesses, quiet=quiet, verified=verify)
     typer.echo(f"{summary.line()}; see {out / 'points.csv'}")
     raise typer.Exit(summary.exit_code)
@@ -128,6 +164,8 @@ def predict(  # noqa: PLR0917 - options
     ] = False,
     force: Annotated[bool, typer.Option("--force", help="Grade finished studies again.")] = False,
     device: Device = None,
+    runtime: RuntimeOption = RuntimeName.AUTO,
+    precision: PrecisionOption = PrecisionName.FLOAT32,
     verify: Verify = True,
     workers: Annotated[int, typer.Option(help="Processes that convert and grade; -1 for one per core.")] = 1,
     cluster: Annotated[
@@ -193,6 +231,8 @@ def predict(  # noqa: PLR0917 - options
                 "flipped": tta,
                 "device": device,
                 "verify": verify,
+                "runtime": runtime.value,
+                "precision": precision.value,
             },
             given_points=given_points,
             points=points,

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 import torch
-from monai.bundle import ConfigParser
 
-from monai_spine.bundle.model_description import read_description
-from monai_spine.bundle.model_settings import followed
+from monai_spine.bundle.model_description import description_path, read_description
 from monai_spine.bundle.shipped import LEVEL_LOCALIZER, RECESS_LOCALIZER
 from monai_spine.data.volume import Opener, Volume, open_unpacked
 from monai_spine.errors import InvalidOptionError, InvalidTableError, MissingInputError, counted
@@ -23,41 +22,88 @@ from monai_spine.levels.sagittal.chain import Doubt
 from monai_spine.levels.sagittal.grid import sagittal_grid
 from monai_spine.levels.sagittal.landmark_maps import map_affine, probabilities
 from monai_spine.levels.sagittal.points import NO_SPINE, PointKind, SpinePoints, read_maps, with_doubt
+from monai_spine.runtime.choice import TORCH, RuntimeChoice
+from monai_spine.runtime.conversion import Files, convert
+from monai_spine.runtime.converted_model import ConvertedModel
+from monai_spine.runtime.engine import Engine, open_engine
+from monai_spine.runtime.gate import allowed
 from monai_spine.spine import Side
 from monai_spine.weights import load_weights
+from monai_spine.weights_checksum import check_weights
 
 if TYPE_CHECKING:
     from typing_extensions import Self
 
 
 class Localizer:
-    """A network in evaluation mode on a device.
+    """A network in evaluation mode on a device, or the same network converted for another runtime.
 
     ``network``: its output is described by the derived class.
+    ``runtime``: what runs it.
     """
 
     SHIPPED: ClassVar[Path]
     """The bundle that comes with the package."""
     OPTION: ClassVar[str]
     """The option of the command line that names another bundle, for error messages."""
+    SHAPE: ClassVar[tuple[int | None, ...]]
+    """Of the network's input; None for any size."""
+    runtime: RuntimeChoice = TORCH
 
-    def __init__(self, network: torch.nn.Module, device: str | torch.device = "cpu") -> None:
-        self.device = torch.device(device)
-        self.network = network.to(self.device).eval()
+    def __init__(
+        self, network: torch.nn.Module | Engine, device: str | torch.device = "cpu", runtime: RuntimeChoice = TORCH
+    ) -> None:
+        self.device, self.runtime = torch.device(device), runtime
+        self.network = network.to(self.device).eval() if isinstance(network, torch.nn.Module) else network
 
     @classmethod
-    def from_bundle(cls, bundle: str | Path | None = None, device: str | None = None, *, verify: bool = True) -> Self:
+    def from_bundle(
+        cls,
+        bundle: str | Path | None = None,
+        device: str | None = None,
+        *,
+        verify: bool = True,
+        runtime: RuntimeChoice = TORCH,
+        gated: bool = True,
+    ) -> Self:
         """The network that a bundle's ``configs/inference.json`` defines, with the weights of ``models/model.pt``.
 
         ``bundle``: the bundle's folder; None for the shipped bundle.
         ``device``: as `usable_device` takes it.
         ``verify``: whether the checksum of the weights is compared.
+        ``runtime``: what runs the network. Its precision is used if the network passed its gate, else float32.
+        ``gated``: False for the comparison itself, which needs the precision before there is a gate.
         Raises `MissingInputError` or `InvalidTableError` if the bundle, its configuration or its weights are missing,
         or do not fit each other.
-        Raises `InvalidOptionError` if there is no such device.
+        Raises `InvalidOptionError` if there is no such device, or a network was never compared with float32.
         """
         chosen = usable_device(device)  # first, since a mistyped device is found faster than weights are read
-        return cls(_network(Path(bundle or cls.SHIPPED), cls.OPTION, verify), chosen)
+        folder = Path(bundle or cls.SHIPPED)
+        if runtime.is_torch:
+            return cls(_network(folder, cls.OPTION, verify), chosen)
+        model = cls.converted(folder, runtime)
+        used = replace(runtime, precision=allowed(model, runtime.precision, folder)) if gated else runtime
+        if verify and model.weights.is_file():
+            check_weights(model.weights)
+        # A converted network needs neither MONAI nor the network itself, whose imports take seconds.
+        files = model.files(lambda: cls._convert(_network(folder, cls.OPTION, verify), runtime))
+        return cls(open_engine(files, used), chosen, used)
+
+    @classmethod
+    def converted(cls, bundle: Path, runtime: RuntimeChoice) -> ConvertedModel:
+        """The bundle's network for another runtime."""
+        weights = bundle / "models/model.pt"
+        sources = [bundle / "configs/inference.json", weights, description_path(weights)]
+        return ConvertedModel(weights, sources, runtime, {"shape": cls.SHAPE})
+
+    @classmethod
+    def _convert(cls, network: torch.nn.Module, runtime: RuntimeChoice) -> Files:
+        from monai_spine.levels.sagittal.slice_unet import SliceUNet
+        from monai_spine.levels.sagittal.volume_form import VolumeForm
+
+        if isinstance(network, SliceUNet):
+            network = VolumeForm(network, single=cls.SHAPE[2] == 1)
+        return convert(network.eval(), cls.SHAPE, runtime.runtime)
 
 
 def _network(bundle: Path, option: str, verify: bool) -> torch.nn.Module:
@@ -69,6 +115,11 @@ def _network(bundle: Path, option: str, verify: bool) -> torch.nn.Module:
         definition = content["network_def"]
     except (ValueError, KeyError, TypeError) as err:
         raise InvalidTableError(f"{config}: expected a bundle's configuration with a network_def") from err
+    # Imported here: MONAI takes four seconds, and converted networks do without it.
+    from monai.bundle import ConfigParser
+
+    from monai_spine.bundle.model_settings import followed
+
     # The network alone is parsed: the rest of the configuration names data that need not exist here.
     parser, weights = ConfigParser({"network_def": definition}), bundle / "models/model.pt"
     if weights.is_file():  # reading them says so if they are missing
@@ -125,6 +176,7 @@ class LevelLocator(Localizer):
 
     SHIPPED = LEVEL_LOCALIZER
     OPTION = "--model"
+    SHAPE = (None, 1, None, None, None)
 
     def __call__(self, volume: Volume, name: str) -> SpinePoints:
         """Named points of a volume; ``name`` is for error messages.
@@ -149,7 +201,7 @@ class LevelLocator(Localizer):
         # Only one of two signs, or none that is clear: the levels are uncertain.
         return with_doubt(spine, Doubt.UPSIDE_DOWN, ratio > 1 / _BETTER)
 
-    @torch.no_grad()
+    @torch.inference_mode()
     def maps(self, image: torch.Tensor) -> np.ndarray:
         """Maps of landmarks and regions, from 0 to 1, ``(8, x, y / 2, z / 2)``, of an image ``(x, y, z)``."""
         slices = len(image)
@@ -176,8 +228,9 @@ class RecessLocator(Localizer):
 
     SHIPPED = RECESS_LOCALIZER
     OPTION = "--recess-model"
+    SHAPE = (None, 3, 1, None, None)
 
-    @torch.no_grad()
+    @torch.inference_mode()
     def __call__(self, plane: RecessPlane, path: str | Path, opened: Opener = open_unpacked) -> dict[Side, Detection]:
         """The recess on each side, however low its confidence. Of the file at ``path`` only the plane's slice is read.
 

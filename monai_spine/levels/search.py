@@ -1,16 +1,14 @@
 """The search for the levels of one study: in its sagittal volumes, and for the recesses in its axial ones.
 
 It reads the files and calls both localizers; `study` makes one answer of what they find. Used by `locate` and
-`predict`; `PointWriter` does the same for the volumes that a bundle's evaluator has seen.
+`predict`; `monai_spine.levels.point_writer` does the same for the volumes that a bundle's evaluator has seen.
 """
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -23,13 +21,12 @@ from monai_spine.data.volume_names import STUDY_FOLDER, common_folder, volume_na
 from monai_spine.errors import reason_of
 from monai_spine.files import safe_name, write_png
 from monai_spine.geometry import Array
-from monai_spine.levels.collectors import CaseWriter
-from monai_spine.levels.files import write_points, write_study
+from monai_spine.levels.files import write_study
 from monai_spine.levels.localizers import LevelLocator, RecessLocator
 from monai_spine.levels.picture import level_picture
 from monai_spine.levels.recesses.planes import Detection, RecessPlane
 from monai_spine.levels.sagittal.grid import sagittal_grid
-from monai_spine.levels.sagittal.points import SpinePoints, points_of
+from monai_spine.levels.sagittal.points import SpinePoints
 from monai_spine.levels.sagittal.volumes import SAGITTAL
 from monai_spine.levels.study import LocatedStudy, axial_grids, unite
 from monai_spine.spine import SeriesType, Side
@@ -161,42 +158,3 @@ def unite_volumes(  # noqa: PLR0917 - as `unite`
 def volume_reason(error: Exception, name: str, path: Path) -> str:
     """An error's message without the file's name, under which it is written, or the folders of this machine."""
     return reason_of(error).removeprefix(f"{name}: ").removeprefix(f"{path}: ").replace(str(path), name)
-
-
-logger = logging.getLogger(__name__)
-
-
-class PointWriter(CaseWriter):
-    """Writes ``points.csv``, ``volumes.csv`` and a folder per study, as ``monai-spine locate`` does.
-
-    The engine's output is a list with a dictionary for each volume: ``study_id``, ``volume`` (its name), ``image``
-    ``(1, x, y, z)``, ``affine`` and under ``pred`` the maps from 0 to 1.
-
-    ``records``: the studies, for their axial series.
-    ``recesses``: finds the recesses in axial slices; without it they are projected.
-    """
-
-    def __init__(self, *, output_dir: str, records: Sequence[Record], recesses: RecessLocator | None = None) -> None:
-        super().__init__()
-        self.output_dir, self.recesses = Path(output_dir), recesses
-        self.records = {record["study_id"]: record for record in records}
-
-    def entry(self, case: Mapping[str, Any]) -> tuple[str, tuple[str, str, SpinePoints]]:
-        """Study, volume and points."""
-        study, name = str(case["study_id"]), str(case["volume"])
-        return f"{study}/{name}", (study, name, points_of(case))
-
-    def write(self, entries: Mapping[str, tuple[str, str, SpinePoints]]) -> None:
-        """Unite the volumes of each study, and write its points."""
-        studies = []
-        # Studies of which no volume went through the engine are written too, as those without points.
-        for study, record in sorted(self.records.items()):
-            spines = {name: spine for owner, name, spine in entries.values() if owner == study}
-            own = StudyInput.of(record)
-            axial = own.named(own.axial)
-            located, _ = unite_volumes(study, spines, {}, axial, self.recesses, own.types)
-            write_study(self.output_dir, located)
-            studies.append(located)
-        write_points(self.output_dir, studies)
-        count = sum(located.found for located in studies)
-        logger.info("%d of %d studies located: %s", count, len(studies), self.output_dir / "points.csv")

@@ -2,29 +2,32 @@
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import torch
-from monai.inferers import SimpleInferer
 
-from monai_spine.bundle.model_description import description_path
 from monai_spine.bundle.provenance import trained_on
 from monai_spine.bundle.shipped import GRADER
+from monai_spine.crops.study import StudyCrops
 from monai_spine.crops.view import View
 from monai_spine.data.datalist import Record
-from monai_spine.errors import InvalidOptionError, InvalidTableError, SpineError, chain, listed
-from monai_spine.prediction import grader_bundle
+from monai_spine.errors import InvalidOptionError, InvalidTableError, listed
+from monai_spine.prediction.converted_grader import convert_grader
 from monai_spine.prediction.evidence import SeenImages
+from monai_spine.prediction.grader_bundle import GraderFiles, digest_of
+from monai_spine.runtime.choice import TORCH, RuntimeChoice
 from monai_spine.scoring.competition import Floats, natural_prevalence, normalised
 from monai_spine.spine import FINDINGS, FLIPPED, Condition, Grade
-from monai_spine.tables.calibration import Calibration
-from monai_spine.weights import load_weights
 from monai_spine.weights_checksum import Verified, check_weights
+
+if TYPE_CHECKING:
+    from monai_spine.prediction.parsed_grader import ParsedGrader
+    from monai_spine.tables.calibration import Calibration
 
 SHAPE = (len(FINDINGS), len(Grade))
 
@@ -37,6 +40,46 @@ class Grades:
     natural: Floats
 
 
+class GraderModel(Protocol):
+    """What runs a grader's networks: `ParsedGrader` with PyTorch, `ConvertedGrader` with another runtime."""
+
+    @property
+    def runtime(self) -> RuntimeChoice:
+        """What runs the networks."""
+        ...
+
+    @property
+    def conditions(self) -> Sequence[str] | None:
+        """Those that it learnt to grade; None for all."""
+        ...
+
+    @property
+    def networks(self) -> list[torch.nn.Module]:
+        """The networks in PyTorch."""
+        ...
+
+    @property
+    def stacked_views(self) -> tuple[View, ...]:
+        """See `Grader.stacked_views`."""
+        ...
+
+    def item(self, record: Record, *, flipped: bool = False) -> dict[str, Any]:
+        """A study, as it is or flipped, for the networks: ``image``, and what `probabilities` needs."""
+        ...
+
+    def logits(self, image: torch.Tensor) -> list[torch.Tensor]:
+        """The logits ``(batch, 25, 3)`` of each network."""
+        ...
+
+    def probabilities(self, item: Mapping[str, Any], logits: torch.Tensor, /) -> torch.Tensor:
+        """Probabilities of a study's logits ``(25, 3)``."""
+        ...
+
+    def crops(self, record: Record) -> tuple[StudyCrops, ...]:
+        """The crops of a study that the networks see; none if they see whole volumes."""
+        ...
+
+
 class Grader:
     """Grades studies with a bundle's ``configs/inference.json``: the mean over all of its weights.
 
@@ -44,17 +87,10 @@ class Grader:
     ----------
     name
         Of the bundle, for people.
-    networks
-        One for each file of weights.
-    preprocessings
-        Each is a function from a record to a dictionary with ``image``, and whether its image is of the flipped study.
-    postprocessing
-        From a dictionary with ``pred``, logits ``(25, 3)``, to one with probabilities.
-    inferer
-        Runs a network; MONAI's `SimpleInferer` if None.
-    conditions
-        The conditions that it learnt to grade (values of `Condition`); its predictions of others are not used. None
-        for all conditions.
+    model
+        Its networks, and what they take.
+    flipped
+        Whether the flipped study is graded, too.
     calibration
         From the mean of the probabilities to natural ones; None divides by the competition's weights.
     about
@@ -72,11 +108,8 @@ class Grader:
         self,
         *,
         name: str,
-        networks: Sequence[torch.nn.Module],
-        preprocessings: Sequence[tuple[Callable[..., Any], bool]],
-        postprocessing: Callable[..., Any],
-        inferer: Callable[..., torch.Tensor] | None = None,
-        conditions: Sequence[str] | None = None,
+        model: GraderModel,
+        flipped: bool = False,
         device: torch.device | str = "cpu",
         calibration: Calibration | None = None,
         trained_on: str | None = None,
@@ -85,10 +118,8 @@ class Grader:
     ) -> None:
         self.name, self.trained_on = name, trained_on
         self.device = torch.device(device)
-        self.networks = [network.to(self.device).eval() for network in networks]
-        self.preprocessings = tuple(preprocessings)
-        self.postprocessing = postprocessing
-        self.inferer = inferer or SimpleInferer()
+        self.model, self.flipped = model, flipped
+        conditions = model.conditions
         chosen = {condition.value for condition in Condition} if conditions is None else set(conditions)
         self.graded = np.array([finding.condition.value in chosen for finding in FINDINGS])
         self.calibration = calibration
@@ -104,6 +135,8 @@ class Grader:
         device: torch.device | str = "cpu",
         flipped: bool = False,
         verify: bool = True,
+        runtime: RuntimeChoice = TORCH,
+        gated: bool = True,
     ) -> Grader:
         """The grader of a bundle.
 
@@ -119,53 +152,49 @@ class Grader:
             Whether to grade the flipped study, too, and to take the mean (test-time augmentation).
         verify
             Whether the checksums of the weights are compared.
+        runtime
+            What runs the networks. Its precision is used if they passed their gate, else float32.
+        gated
+            False for the comparison itself, which needs the precision before there is a gate.
 
         Raises
         ------
         MissingInputError, InvalidTableError, InvalidOptionError
-            If the bundle, its configuration or its weights are missing or do not fit, or its preprocessing cannot
-            flip the study.
+            If the bundle, its configuration or its weights are missing or do not fit, its preprocessing cannot flip
+            the study, or it cannot run in that way.
         """
-        configs = grader_bundle.config_files(bundle, presets)
-        grader_bundle.check_is_grader(bundle)
-        files = grader_bundle.weight_files(bundle, weights)
-        description = grader_bundle.common_description(files)
-        parts = grader_bundle.parsed_parts(
-            configs, bundle, torch.device(device), description=description, weights=files[0]
-        )
-        # A network of its own for each file of weights: they are all in memory, and each study passes through all.
-        networks = [load_weights(copy.deepcopy(parts["network_def"]), file, verify=verify) for file in files]
-        beside = files[0].parent / "calibration.json"
-        calibration = Calibration.read(beside) if beside.is_file() else None
+        files = GraderFiles.of(bundle, weights, presets)
+        description = files.description
+        name = "+".join([bundle.resolve().name, *(Path(preset).stem for preset in presets)])
+        model = _model(name, files, torch.device(device), flipped=flipped, verify=verify, runtime=runtime, gated=gated)
+        calibration = _calibration(files)
         # the metadata are about the bundle's own weights
         source = description.trained_on or (trained_on(bundle) if weights is None else None)
-        name = "+".join([bundle.resolve().name, *(Path(preset).stem for preset in presets)])
-        preprocessings: list[tuple[Callable[..., Any], bool]] = [(parts["preprocessing"], False)]
-        if flipped:
-            preprocessings.append((grader_bundle.flipped(parts["preprocessing"], name), True))
-        read = [*configs, *files, *map(description_path, files), *([beside] if calibration else [])]
         return cls(
             name=name,
-            networks=networks,
-            preprocessings=preprocessings,
-            postprocessing=parts["postprocessing"],
-            inferer=parts.get("inferer"),
-            conditions=parts.get("conditions"),
+            model=model,
+            flipped=flipped,
             device=device,
             calibration=calibration,
             trained_on=source,
             about={
                 "bundle": name,
-                "verified": _verified(files) if verify else Verified.NO.value,
-                "weights": {file.name: grader_bundle.digest_of([file]) for file in files},
+                "verified": _verified(files.weights) if verify else Verified.NO.value,
+                "weights": {file.name: digest_of([file]) for file in files.weights},
                 "trained_on": source,
                 "calibrated": calibration is not None,
                 "flipped_too": flipped,
+                "runtime": model.runtime.about(),
             },
-            digest=grader_bundle.digest_of(read) + ("+flipped" if flipped else ""),
+            digest=digest_of(files.all) + ("+flipped" if flipped else "") + model.runtime.mark,
         )
 
-    @torch.no_grad()
+    @property
+    def networks(self) -> list[torch.nn.Module]:
+        """Its networks in PyTorch, in evaluation mode, whatever runs them: explanations need their gradients."""
+        return self.model.networks
+
+    @torch.inference_mode()
     def __call__(self, record: Record) -> Grades:
         """Probabilities of a study: the mean over all weights, and over the study as it is and flipped.
 
@@ -174,12 +203,13 @@ class Grader:
         InvalidTableError
             If the bundle does not give ``(25, 3)`` probabilities.
         """
+        items = [self.model.item(record, flipped=flipped) for flipped in ([False, True] if self.flipped else [False])]
         rows = []
-        for preprocessing, is_flipped in self.preprocessings:
-            item = self._item(preprocessing, record)
-            # In the flipped study, left findings are those of the patient's right side: exchange them back.
-            order = list(FLIPPED) if is_flipped else slice(None)
-            rows += [self._rows(network, item)[order] for network in self.networks]
+        for logits in self.model.logits(torch.stack([item["image"] for item in items])):
+            self._check_shape(logits, len(items))
+            for n, item in enumerate(items):
+                # In the flipped study, left findings are those of the patient's right side: exchange them back.
+                rows.append(self._rows(item, logits[n])[list(FLIPPED) if n else slice(None)])
         weighted = normalised(np.mean(rows, axis=0))
         return Grades(weighted, self.calibration.apply(weighted) if self.calibration else natural_prevalence(weighted))
 
@@ -192,7 +222,7 @@ class Grader:
             If a volume cannot be used.
         """
         # The flipped study shows the same slices.
-        return SeenImages(grader_bundle.crops_of(self.preprocessings[0][0], record), self.graded)
+        return SeenImages(self.model.crops(record), self.graded)
 
     def image(self, record: Record) -> torch.Tensor:
         """What its networks get of a study: the ``image`` of its preprocessing, not flipped.
@@ -202,39 +232,59 @@ class Grader:
         InvalidVolumeError, MissingInputError
             If a volume cannot be used.
         """
-        image: torch.Tensor = self._item(self.preprocessings[0][0], record)["image"]
+        image: torch.Tensor = self.model.item(record)["image"]
         return image
 
     @property
     def stacked_views(self) -> tuple[View, ...]:
         """The views whose slices follow one another in `image`; none if it is not made of crops."""
-        return grader_bundle.stacked_views(self.preprocessings[0][0])
+        return self.model.stacked_views
 
-    def _item(self, preprocessing: Callable[..., Any], record: Record) -> dict[str, Any]:
-        try:
-            item = preprocessing(dict(record))
-        except RuntimeError as err:  # MONAI's Compose turns every error of a transform into one
-            cause = next((one for one in chain(err) if isinstance(one, SpineError)), None)
-            if cause is None:
-                raise
-            raise cause from err
-        if not (isinstance(item, dict) and isinstance(item.get("image"), torch.Tensor)):
-            raise InvalidTableError(
-                f"{self.name}: expected its preprocessing to make an image of a study; is the bundle a grader?"
-            )
-        return item
-
-    def _rows(self, network: torch.nn.Module, item: dict[str, Any]) -> Floats:
-        logits = self.inferer(item["image"][None].to(self.device), network)
+    def _check_shape(self, logits: torch.Tensor, studies: int) -> None:
         shape = tuple(logits.shape)
-        if shape != (1, *SHAPE):
-            raise InvalidTableError(f"{self.name}: expected logits of the shape {(1, *SHAPE)}, but found {shape}")
+        if shape != (studies, *SHAPE):
+            raise InvalidTableError(f"{self.name}: expected logits of the shape {(studies, *SHAPE)}, but found {shape}")
+
+    def _rows(self, item: Mapping[str, Any], logits: torch.Tensor) -> Floats:
         # In float32 on the CPU, so that probabilities do not depend on the device's precision.
-        pred = self.postprocessing({**item, "pred": logits[0].float().cpu()})["pred"]
-        rows = np.asarray(torch.as_tensor(pred).numpy(), dtype=np.float64)
+        pred = self.model.probabilities(item, logits.float().cpu())
+        rows = np.asarray(pred.numpy(), dtype=np.float64)
         if not (np.isfinite(rows).all() and (rows >= 0).all() and (rows.sum(axis=-1) > 0).all()):
             raise InvalidTableError(f"{self.name}: expected probabilities of 0 or more, but found others")
         return normalised(rows)
+
+
+def _model(
+    name: str,
+    files: GraderFiles,
+    device: torch.device,
+    *,
+    flipped: bool,
+    verify: bool,
+    runtime: RuntimeChoice,
+    gated: bool,
+) -> GraderModel:
+    @lru_cache(maxsize=1)
+    def parse() -> ParsedGrader:
+        # Imported here: MONAI takes four seconds, and converted graders do without it.
+        from monai_spine.prediction.parsed_grader import ParsedGrader
+
+        return ParsedGrader(name, files, device, flipped=flipped, verify=verify)
+
+    converted = None if runtime.is_torch else convert_grader(files, runtime, parse, verify=verify, gated=gated)
+    if converted is not None:
+        return converted
+    parsed = parse()
+    _ = parsed.networks  # weights that do not fit are an error before the first study
+    return parsed
+
+
+def _calibration(files: GraderFiles) -> Calibration | None:
+    if files.calibration is None:
+        return None
+    from monai_spine.tables.calibration import Calibration  # it imports SciPy's optimizers
+
+    return Calibration.read(files.calibration)
 
 
 def _verified(files: Sequence[Path]) -> str:

@@ -1,37 +1,65 @@
-"""The parts of a grader's bundle: configuration, presets, files of weights, and preprocessing for a flipped study."""
+"""The files of a grader's bundle: configuration, presets, weights and their description."""
 
 from __future__ import annotations
 
-import copy
 import hashlib
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Any
 
-import torch
-from monai.bundle import ConfigParser
-from monai.transforms import Compose
-
-from monai_spine.bundle.errors import explanation
-from monai_spine.bundle.model_description import ModelDescription, read_description
-from monai_spine.bundle.model_settings import followed
-from monai_spine.bundle.process import has_bfloat16, quiet_readers
+from monai_spine.bundle.model_description import ModelDescription, description_path, read_description
 from monai_spine.bundle.provenance import read_metadata
 from monai_spine.bundle.run import offered_presets, preset_file
-from monai_spine.crops.augmentation import NO_AUGMENTATION
-from monai_spine.crops.study import StudyCrops
-from monai_spine.crops.view import View
-from monai_spine.data.datalist import Record
-from monai_spine.errors import InvalidOptionError, InvalidTableError, MissingInputError, SpineError, listed
+from monai_spine.errors import InvalidOptionError, InvalidTableError, MissingInputError
 from monai_spine.spine import FINDINGS
-from monai_spine.transforms.level_crops import LevelCropsd, LevelStackd
-from monai_spine.transforms.study_grid import RandLateralFlipd, StudyGridd
 
-_REQUIRED = ("network_def", "preprocessing", "postprocessing")
-_OPTIONAL = ("inferer", "conditions")
 
-_FLIP_ALONE = replace(NO_AUGMENTATION, mirror=1.0)
+@dataclass(frozen=True)
+class GraderFiles:
+    """The files that define a grader.
+
+    Attributes
+    ----------
+    configs
+        ``configs/inference.json``, then presets.
+    weights
+        One network for each.
+    """
+
+    bundle: Path
+    configs: tuple[Path, ...]
+    weights: tuple[Path, ...]
+
+    @classmethod
+    def of(cls, bundle: Path, weights: Path | None = None, presets: Sequence[str] = ()) -> GraderFiles:
+        """The files of a bundle; see `config_files` and `weight_files`.
+
+        Raises
+        ------
+        MissingInputError, InvalidTableError
+            If one is missing, or the bundle is no grader.
+        """
+        configs = config_files(bundle, presets)
+        check_is_grader(bundle)
+        return cls(bundle, tuple(configs), tuple(weight_files(bundle, weights)))
+
+    @cached_property
+    def description(self) -> ModelDescription:
+        """Of all weights together; see `common_description`."""
+        return common_description(self.weights)
+
+    @property
+    def calibration(self) -> Path | None:
+        """The ``calibration.json`` beside the weights, if there is one."""
+        beside = self.weights[0].parent / "calibration.json"
+        return beside if beside.is_file() else None
+
+    @property
+    def all(self) -> list[Path]:
+        """All files that predictions depend on."""
+        described = map(description_path, self.weights)
+        return [*self.configs, *self.weights, *described, *([self.calibration] if self.calibration else [])]
 
 
 def weight_files(bundle: Path, weights: Path | None = None) -> list[Path]:
@@ -124,103 +152,9 @@ def config_files(bundle: Path, presets: Sequence[str] = ()) -> list[Path]:
     return [config, *files]
 
 
-def parsed_parts(
-    configs: Sequence[Path], bundle: Path, device: torch.device, *, description: ModelDescription, weights: Path
-) -> dict[str, Any]:
-    """``network_def``, ``preprocessing``, ``postprocessing``, and if there are any ``inferer`` and ``conditions``.
-
-    Parameters
-    ----------
-    description
-        Of the weights. Their settings are taken over.
-    weights
-        The described file, for messages.
-
-    Raises
-    ------
-    InvalidTableError
-        If one of them is missing or cannot be built.
-    InvalidOptionError
-        If a preset does not fit the weights; see `followed`.
-    """
-    quiet_readers()
-    parser = ConfigParser()
-    names = " with ".join(str(config) for config in configs)
-    try:
-        parser.read_config([str(config) for config in configs])
-        absent = [key for key in _REQUIRED if key not in parser]
-        if absent:
-            raise InvalidTableError(f"{names}: expected a grader's configuration, but it has no {listed(absent)}")
-        parser.update(followed(parser.get(), ConfigParser.load_config_file(configs[0]), description, weights))
-        parser.update({"bundle_root": str(bundle), "device": f"$torch.device('{device}')"})
-        if "amp" in parser:
-            # On a CPU, predictions stay in float32, so that they do not depend on the processor's bfloat16.
-            parser["amp"] = has_bfloat16(device)
-        keys = [*_REQUIRED, *(key for key in _OPTIONAL if key in parser)]
-        return {key: parser.get_parsed_content(key) for key in keys}
-    except SpineError:
-        raise
-    except Exception as err:  # MONAI's parser raises errors of many kinds
-        raise InvalidTableError(f"{names}: {explanation(err) or _last_line(err)}") from err
-
-
-def flipped(preprocessing: Callable[..., Any], bundle: str) -> Compose:
-    """A bundle's preprocessing for the flipped study: left and right of the patient are exchanged.
-
-    `LevelCropsd` flips by itself, as in training. After `StudyGridd`, whose first axis runs to the patient's right,
-    `RandLateralFlipd` is added.
-
-    Raises
-    ------
-    InvalidOptionError
-        If the preprocessing has neither, so that it is not known which axis is the patient's left-right axis.
-    """
-    transforms: list[Any] = []
-    for transform in Compose([preprocessing]).flatten().transforms:
-        # A copy: the preprocessing of the study as it is must stay without the flip.
-        changed = copy.copy(transform)
-        if isinstance(changed, LevelCropsd):
-            changed.augmentation = _FLIP_ALONE
-        transforms.append(changed)
-        if isinstance(changed, StudyGridd):
-            transforms.append(RandLateralFlipd(prob=1.0))
-    if not any(isinstance(one, LevelCropsd | RandLateralFlipd) for one in transforms):
-        raise InvalidOptionError(
-            f"{bundle}: --tta needs LevelCropsd or StudyGridd in the bundle's preprocessing, which know the patient's "
-            "left from right, but found neither"
-        )
-    return Compose(transforms)
-
-
-def crops_of(preprocessing: Callable[..., Any], record: Record) -> tuple[StudyCrops, ...]:
-    """The crops that a preprocessing cuts out of a study, without their pixels; none if it has no `LevelCropsd`.
-
-    Raises
-    ------
-    InvalidVolumeError, MissingInputError
-        If a volume cannot be used.
-    """
-    transforms = Compose([preprocessing]).flatten().transforms
-    return tuple(one.study(record) for one in transforms if isinstance(one, LevelCropsd))
-
-
-def stacked_views(preprocessing: Callable[..., Any]) -> tuple[View, ...]:
-    """The views that a preprocessing cuts and joins to one image, in the order of the slices; none without crops."""
-    transforms = Compose([preprocessing]).flatten().transforms
-    views = {view.name: view for one in transforms if isinstance(one, LevelCropsd) for view in one.views}
-    return tuple(views[str(name)] for one in transforms if isinstance(one, LevelStackd) for name in one.keys)
-
-
 def digest_of(files: Sequence[Path]) -> str:
     """SHA-256 of the joined contents of files."""
     digest = hashlib.sha256()
     for file in files:
         digest.update(file.read_bytes())
     return digest.hexdigest()
-
-
-def _last_line(err: BaseException) -> str:
-    while err.__cause__ is not None:
-        err = err.__cause__
-    lines = str(err).strip().splitlines()
-    return lines[-1] if lines else type(err).__name__

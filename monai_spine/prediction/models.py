@@ -12,6 +12,7 @@ from monai_spine.errors import InvalidOptionError
 from monai_spine.levels.localizers import LevelLocator, RecessLocator, usable_device
 from monai_spine.prediction.grader import Grader, check_all_graded
 from monai_spine.prediction.grader_bundle import digest_of
+from monai_spine.runtime.choice import Precision, Runtime, choose_runtime
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,19 @@ class Models:
         return provenance(self.trained_on) + ("" if self.verified else f" {UNVERIFIED}")
 
     @property
+    def runtimes(self) -> dict[str, Mapping[str, str]]:
+        """What runs each localizer, for ``findings.json``; each grader's ``about`` has its own."""
+        locators = {"levels": self.levels, "recesses": self.recesses}
+        return {name: one.runtime.about() for name, one in locators.items() if one is not None}
+
+    @property
+    def runtime_cell(self) -> str:
+        """What ran the networks of levels, recesses and grades, for the cell of a table: one text if all are equal."""
+        localizers = [" ".join(about.values()) for about in self.runtimes.values()]
+        each = [*localizers, *(" ".join(grader.about.get("runtime", {}).values()) for grader in self.graders)]
+        return "; ".join(dict.fromkeys(each))
+
+    @property
     def trained_on_cell(self) -> str:
         """What they were trained on, for the cell of a table."""
         return "; ".join(f"{name}: {source or 'not known'}" for name, source in self.trained_on.items())
@@ -58,6 +72,8 @@ def open_models(
     flipped: bool = False,
     device: str | None = None,
     verify: bool = True,
+    runtime: str = Runtime.TORCH.value,
+    precision: str = Precision.FLOAT32.value,
 ) -> Models:
     """The models of bundles.
 
@@ -78,11 +94,15 @@ def open_models(
         See `usable_device`.
     verify
         Whether the checksums of all weights are compared.
+    runtime, precision
+        See `choose_runtime`.
 
     Raises
     ------
     MissingInputError, InvalidTableError, InvalidOptionError
-        If a bundle or a file is missing or does not fit.
+        If a bundle or a file is missing or does not fit, or cannot run in that way.
+    SpineError
+        If the runtime's package is not installed.
     """
     bundles = list(bundles) or [GRADER]
     if weights and len(weights) != len(bundles):
@@ -90,21 +110,23 @@ def open_models(
             f"expected --weights once for each of {len(bundles)} --model, but found it {len(weights)} times"
         )
     chosen = usable_device(device)
+    how = choose_runtime(runtime, precision, chosen.type)
     files = [*weights, *[None] * (len(bundles) - len(weights))]
     graders = [
-        Grader.from_bundle(bundle, own, presets=presets, device=chosen, flipped=flipped, verify=verify)
+        Grader.from_bundle(bundle, own, presets=presets, device=chosen, flipped=flipped, verify=verify, runtime=how)
         for (bundle, presets), own in zip(map(with_presets, bundles), files, strict=True)
     ]
     check_all_graded(graders)
     level_bundle, recess_bundle = level_bundle or LEVEL_LOCALIZER, recess_bundle or RECESS_LOCALIZER
-    levels = LevelLocator.from_bundle(level_bundle, str(chosen), verify=verify)
-    recesses = RecessLocator.from_bundle(recess_bundle, str(chosen), verify=verify) if refine else None
+    levels = LevelLocator.from_bundle(level_bundle, str(chosen), verify=verify, runtime=how)
+    recesses = RecessLocator.from_bundle(recess_bundle, str(chosen), verify=verify, runtime=how) if refine else None
     localizers = [level_bundle, *([recess_bundle] if refine else [])]
     sources = {grader.name: grader.trained_on for grader in graders} | {
         bundle.resolve().name: trained_on(bundle) for bundle in localizers
     }
     read = [bundle / part for bundle in localizers for part in ("configs/inference.json", "models/model.pt")]
-    return Models(levels, recesses, graders, sources, digest_of(read), verify)
+    marks = "".join(one.runtime.mark for one in (levels, recesses) if one is not None)
+    return Models(levels, recesses, graders, sources, digest_of(read) + marks, verify)
 
 
 def with_presets(text: Path) -> tuple[Path, list[str]]:

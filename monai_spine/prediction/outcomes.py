@@ -26,7 +26,7 @@ NAME = "outcome.json"
 
 _COLUMNS = (
     *("study", "status", "reason", "not_covered", "flags", "bad_volumes", "refused_outputs"),
-    *("filled", "trained_on", "seconds", "peak_mb", "machine"),
+    *("filled", "trained_on", "runtime", "seconds", "peak_mb", "machine"),
 )
 
 _README = """# Results of `monai-spine predict`
@@ -72,6 +72,8 @@ class Outcome:
         Volumes that could not be used, and why.
     refused_outputs
         Further outputs that were asked for and cannot be made of this study, and why.
+    runtime
+        What ran the networks, and in which precision; see `Models.runtime_cell`.
     seconds, peak_mb, machine
         See `StudyCost`.
     """
@@ -85,6 +87,7 @@ class Outcome:
     flags: list[str] = field(default_factory=list)
     bad: Mapping[str, str] = field(default_factory=dict)
     refused_outputs: Mapping[str, str] = field(default_factory=dict)
+    runtime: str = ""
     seconds: float = 0.0
     peak_mb: int = 0
     machine: str = ""
@@ -180,7 +183,7 @@ def _studies(outcomes: Sequence[Outcome], trained_on: str, fill: bool) -> str:
         filled = "prior" if one.refused and fill else ""
         outputs = "; ".join(f"{name}: {why}" for name, why in one.refused_outputs.items())
         flags = ";".join(one.flags)
-        cost = (one.seconds, one.peak_mb, one.machine)
+        cost = (one.runtime, one.seconds, one.peak_mb, one.machine)
         about = (one.study_id, status, one.refused, not_covered, flags, bad, outputs, filled, trained_on)
         rows.append((*about, *cost))
     return csv_text(rows)

@@ -81,6 +81,7 @@ def _grade(
     seen = [grader.seen_images(record) for grader in models.graders]
     about = {
         "models": [grader.about for grader in models.graders],
+        "localizer_runtimes": models.runtimes,
         "folder": checked.folder,
         "volumes": checked.volumes(),
     }
@@ -101,6 +102,7 @@ def _grade(
         flags=sorted(set(flags) - {NOT_COVERED}),
         bad=checked.bad,
         refused_outputs=refused_outputs,
+        runtime=models.runtime_cell,
     )
 
 

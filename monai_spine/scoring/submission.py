@@ -4,20 +4,24 @@ Study ids are strings everywhere, because ids of the competition exceed 32 bits.
 a submission is alphabetical, which is not the order of ``train.csv``.
 """
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 
-from monai_spine.csv_cells import neutral, read_text_table
+from monai_spine.csv_cells import read_text_table
 from monai_spine.errors import InvalidTableError, MissingInputError, listed
-from monai_spine.files import whole_file
+from monai_spine.files import csv_text, write_text
 from monai_spine.scoring.competition import Floats, Ints, level_prior, normalised, uniform_rows
 from monai_spine.spine import FINDINGS, MISSING, TARGETS, Grade, parse_row_id
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 GRADE_COLUMNS = [grade.column for grade in Grade]
 _GRADES = {grade.title: int(grade) for grade in Grade}
@@ -105,13 +109,10 @@ def write_predictions(
     """
     written = np.ones((len(study_ids), len(FINDINGS)), dtype=np.bool_) if present is None else present
     names = np.array([[finding.row_id(study_id) for finding in FINDINGS] for study_id in study_ids], dtype=object)
-    table = pd.DataFrame(normalised(probabilities)[written], columns=GRADE_COLUMNS)
-    table.insert(0, "row_id", names.reshape(written.shape)[written])
-    with whole_file(path) as partial:
-        # Nine digits, so that a score from the file and one from memory agree to 1e-8.
-        table = table.sort_values("row_id")
-        table["row_id"] = table["row_id"].map(neutral)
-        table.to_csv(partial, index=False, float_format="%.9g")
+    rows = zip(names.reshape(written.shape)[written], normalised(probabilities)[written], strict=True)
+    # Nine digits, so that a score from the file and one from memory agree to 1e-8.
+    cells = [(name, *(f"{value:.9g}" for value in row)) for name, row in sorted(rows, key=lambda pair: str(pair[0]))]
+    write_text(path, csv_text([("row_id", *GRADE_COLUMNS), *cells]))
 
 
 def _labels_from_rows(table: pd.DataFrame, path: Path) -> Labels:
@@ -136,6 +137,8 @@ def _labels_from_rows(table: pd.DataFrame, path: Path) -> Labels:
 
 
 def _numbers(table: pd.DataFrame, path: Path) -> Floats:
+    import pandas as pd  # imported here, since predict writes tables and reads none
+
     values = table[GRADE_COLUMNS].apply(pd.to_numeric, errors="coerce").to_numpy(dtype=np.float64)
     wrong = ~np.isfinite(values).all(axis=1) | (values < 0).any(axis=1) | (values.sum(axis=1) <= 0)
     if wrong.any():

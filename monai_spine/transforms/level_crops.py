@@ -11,10 +11,11 @@ from monai.transforms import MapTransform, Randomizable
 
 from monai_spine.crops.augmentation import NO_AUGMENTATION, Augmentation
 from monai_spine.crops.cache import CropCache
+from monai_spine.crops.level_image import with_absent
 from monai_spine.crops.pose import Pose
 from monai_spine.crops.stack import StackCache
 from monai_spine.crops.study import STUDY_IMAGES, StudyCrops, StudyImages, StudyStacks, open_study
-from monai_spine.crops.view import ABSENT, DEFAULT_VIEWS, View
+from monai_spine.crops.view import DEFAULT_VIEWS, View
 from monai_spine.errors import InvalidOptionError
 from monai_spine.spine import MISSING, TARGETS, Condition, Level, SeriesType
 
@@ -209,7 +210,7 @@ class LevelStackd(MapTransform):
         stacks = []
         for name in self.keys:
             crops, mask = torch.as_tensor(record.pop(name)), torch.as_tensor(record.pop(f"{name}_mask"))
-            stacks.append(torch.where(mask[:, :, None, None], crops.clamp(0.0, 1.0), torch.tensor(ABSENT)))
+            stacks.append(with_absent(crops, mask))
         record["image"] = torch.cat(stacks, dim=1)
         if "label" in record:
             table = torch.as_tensor(record["label"]).clone()

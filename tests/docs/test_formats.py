@@ -56,7 +56,9 @@ def test_columns_of_tables_are_those_that_the_code_writes_in_this_order(heading:
 
 def test_keys_of_findings_json_are_those_that_the_code_writes_in_this_order() -> None:
     record = {"study_id": "1", "points": {}, **{series_type.value: () for series_type in SeriesType}}
-    content = study_findings(record, np.full((25, 3), 1 / 3), about={"models": [], "folder": ".", "volumes": {}})
+    content = study_findings(
+        record, np.full((25, 3), 1 / 3), about={"models": [], "localizer_runtimes": {}, "folder": ".", "volumes": {}}
+    )
     heading = "`<study>/findings.json`"
     assert documented(FORMATS, heading, "key") == list(content)
     assert documented(FORMATS, heading, "key of a finding") == list(content["findings"][0])

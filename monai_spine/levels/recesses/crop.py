@@ -8,14 +8,12 @@ to the patient's right and ``y`` forwards, both in the slice's own plane, howeve
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from monai.config import KeysCollection
-from monai.transforms import MapTransform
 from scipy.ndimage import gaussian_filter, map_coordinates
 
 from monai_spine.data.volume import LOCALIZER_WINDOW, Opener, Volume, open_unpacked, read_slice
@@ -36,7 +34,7 @@ _BLUR_PIXELS = 0.4
 """Standard deviation, in crop pixels, of the blur against aliasing of images with finer pixels."""
 
 
-class AxialSliced(MapTransform):
+class AxialSliced:
     """Read the axial slice ``record["slice"]`` of a NIfTI file.
 
     The path under the key is replaced by the slice's float32 voxels ``(i, j, 1)``, and ``affine`` from these to RAS mm
@@ -45,13 +43,13 @@ class AxialSliced(MapTransform):
     Raises `MissingInputError` or `InvalidVolumeError` as `axial_slice` does.
     """
 
-    def __init__(self, *, keys: KeysCollection = "image") -> None:
-        super().__init__(keys)
+    def __init__(self, *, keys: str | Sequence[str] = "image") -> None:
+        self.keys = (keys,) if isinstance(keys, str) else tuple(keys)
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         """Replace the path by the voxels."""
         record = dict(data)
-        for key in self.key_iterator(record):
+        for key in self.keys:
             volume = axial_slice(record[key], int(record["slice"]))
             record[key], record["affine"] = volume.voxels, volume.affine
         return record
@@ -69,7 +67,7 @@ def axial_slice(path: str | Path, k: int, opened: Opener = open_unpacked) -> Vol
     return volume
 
 
-class RecessCropd(MapTransform):
+class RecessCropd:
     """Crop a slice around the expected recesses of a disc.
 
     Expects voxels ``(i, j, 1)`` under the key, ``affine`` from them to RAS mm, and ``canal`` and ``upwards``: RAS mm of
@@ -77,14 +75,14 @@ class RecessCropd(MapTransform):
     ``(3, 1, PIXELS, PIXELS)``, and ``affine`` by the one from its voxels to RAS mm.
     """
 
-    def __init__(self, *, keys: KeysCollection = "image") -> None:
-        super().__init__(keys)
+    def __init__(self, *, keys: str | Sequence[str] = "image") -> None:
+        self.keys = (keys,) if isinstance(keys, str) else tuple(keys)
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         """Replace the slice by the crop."""
         record = dict(data)
         disc = Disc(np.asarray(record["canal"], dtype=np.float64), 1.0, np.asarray(record["upwards"], dtype=np.float64))
-        for key in self.key_iterator(record):
+        for key in self.keys:
             volume = Volume(np.asarray(record[key]), np.asarray(record["affine"], dtype=np.float64))
             record[key], record["affine"] = recess_crop(volume, disc)
         return record

@@ -1,4 +1,4 @@
-"""Maps of the recess network: the target of training, the loss, how points are read from maps, and metrics of these.
+"""Maps of the recess network: the target of training, the loss, and how points are read from maps.
 
 A map is a probability distribution over the pixels of a crop, one for the left recess and one for the right. The target
 is a narrow Gaussian at the recess, or the uniform distribution if there is no recess in the crop. After training by
@@ -7,18 +7,15 @@ cross-entropy, the mass near a map's peak is the confidence of the recess.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import torch
-from ignite.metrics import Metric
-from monai.transforms import MapTransform
 from torch import nn
 
 from monai_spine.geometry import Array, spacing, to_world
-from monai_spine.levels.collectors import CaseMetric, array_of
-from monai_spine.levels.recesses.planes import LEAST_CONFIDENCE, Detection
+from monai_spine.levels.recesses.planes import Detection
 from monai_spine.levels.sagittal.landmark_maps import gaussians, map_affine, map_size
 from monai_spine.spine import Side
 
@@ -30,15 +27,12 @@ _LEAST_HEIGHT = 1e-3
 """Largest value, of a Gaussian of height 1, below which its point is out of the crop."""
 
 
-class RecessMapsd(MapTransform):
+class RecessMapsd:
     """Add the target maps of a crop.
 
     Expects a crop ``image`` ``(channels, 1, x, y)``, its ``affine``, and ``recess`` ``(2, 3)``, RAS mm, left and right,
     NaN where there is none. Adds ``label``, a float32 tensor ``(2, 1, x / 2, y / 2)``, each map with the sum 1.
     """
-
-    def __init__(self) -> None:
-        super().__init__(keys="recess")
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         """Add the maps."""
@@ -90,49 +84,3 @@ def _read(plane: Array, affine: Array) -> Detection:
     total = float(mass.sum())
     place = [0.0, float((mass * i).sum()) / total, float((mass * j).sum()) / total]
     return Detection(to_world(affine, place), total)
-
-
-_FAR_MM = 3.0
-
-
-class RecessMetric(CaseMetric):
-    """Compares the detections in each crop with the recesses in it.
-
-    Each batch is a list of crops with ``pred`` ``(2, 1, x, y)``, distributions over the pixels, ``affine`` of the crop,
-    and ``recess`` ``(2, 3)``, RAS mm, NaN where there is none.
-
-    ``figure``: one of ``error``: mean distance in mm, whatever the confidence; ``far``: share of distances over 3 mm;
-    ``unsure``: share of recesses detected with less than `LEAST_CONFIDENCE`; ``invented``: share of sides without a
-    recess where one is detected.
-    """
-
-    FIGURES = ("error", "far", "unsure", "invented")
-
-    def rows(self, case: Mapping[str, Any]) -> Iterable[tuple[float, float]]:
-        """Distance in mm, NaN where there is no recess, and confidence, of each side."""
-        detections = read_recesses(case["pred"], array_of(case["affine"]))
-        for side, place in zip(Side, array_of(case["recess"]), strict=True):
-            yield float(np.linalg.norm(detections[side].world - place)), detections[side].confidence
-
-    def value(self, rows: Array) -> float:
-        """The mean over the sides that the figure is about; NaN if there are none."""
-        errors, confidence = rows.T
-        # The distance to a recess that does not exist is NaN.
-        present = np.isfinite(errors)
-        values = {
-            "error": errors[present],
-            "far": errors[present] > _FAR_MM,
-            "unsure": confidence[present] < LEAST_CONFIDENCE,
-            "invented": confidence[~present] >= LEAST_CONFIDENCE,
-        }[self.figure]
-        return float(values.mean()) if values.size else float("nan")
-
-
-def error_metric() -> dict[str, Metric]:
-    """The figure by which models are chosen: ``error``."""
-    return {"error": RecessMetric("error")}
-
-
-def detail_metrics() -> dict[str, Metric]:
-    """The other figures."""
-    return {figure: RecessMetric(figure) for figure in RecessMetric.FIGURES[1:]}

@@ -5,13 +5,11 @@ First step of the level localizer, in training, in the bundle and in `localizers
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import torch
-from monai.config import KeysCollection
-from monai.transforms import MapTransform
 from nibabel.orientations import apply_orientation, inv_ornt_aff, io_orientation
 from torch.nn.functional import interpolate, pad
 
@@ -35,7 +33,7 @@ _LEAST_SIZE = 144
 """Least columns and rows of a slice; smaller slices are padded with 0. The network was trained on this size."""
 
 
-class SagittalGridd(MapTransform):
+class SagittalGridd:
     """Read a NIfTI file and put it on a grid of sagittal slices.
 
     The path under the key is replaced by a float32 tensor ``(1, x, y, z)`` from 0 to 1: slices from the patient's left
@@ -45,13 +43,13 @@ class SagittalGridd(MapTransform):
     Raises `InvalidVolumeError` if the slices are not sagittal, or all voxels have nearly the same value.
     """
 
-    def __init__(self, *, keys: KeysCollection = "image") -> None:
-        super().__init__(keys)
+    def __init__(self, *, keys: str | Sequence[str] = "image") -> None:
+        self.keys = (keys,) if isinstance(keys, str) else tuple(keys)
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         """Replace the path by the tensor."""
         record = dict(data)
-        for key in self.key_iterator(record):
+        for key in self.keys:
             path = record[key]
             tensor, affine = sagittal_grid(read_volume(path), str(path))
             record[key], record["affine"] = tensor[None], affine

@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from monai.transforms import MapTransform
 from scipy.ndimage import maximum_filter
 from torch import nn
 from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
@@ -39,7 +38,7 @@ _HALF_PITCH_MM = 15.0
 """Half the distance from disc to disc."""
 
 
-class LandmarkMapsd(MapTransform):
+class LandmarkMapsd:
     """Make the target maps of an image from points.
 
     Expects ``image`` ``(1, x, y, z)``, ``affine`` from its voxels to RAS mm with orthogonal axes, points ``(n, 3)`` in
@@ -55,14 +54,13 @@ class LandmarkMapsd(MapTransform):
     """
 
     def __init__(self, *, lumbar_only: bool = False) -> None:
-        super().__init__(keys=LANDMARKS)
         self.lumbar_only = lumbar_only
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         """Add the maps to the record."""
         size = map_size(np.shape(data["image"])[1:])
         affine = map_affine(np.asarray(data["affine"], dtype=np.float64))
-        maps = [gaussians(np.asarray(data[str(name)]), affine, size, _DEVIATION_MM) for name in self.keys]
+        maps = [gaussians(np.asarray(data[name]), affine, size, _DEVIATION_MM) for name in LANDMARKS]
         if self.lumbar_only:
             maps = [
                 _with_unknown(values, np.asarray(data[name]), affine, _LUMBAR_COUNT[name])
@@ -73,8 +71,8 @@ class LandmarkMapsd(MapTransform):
             # Every second voxel, as the maps have them: voxel 0 of both lies at the same place.
             regions = torch.as_tensor(np.asarray(data["label"])[0, :, ::STRIDE, ::STRIDE]).float()
         landmarks = np.full((len(LANDMARKS), MOST_LANDMARKS, 3), np.nan)
-        for row, name in zip(landmarks, self.keys, strict=True):
-            row[: len(data[str(name)])] = data[str(name)]
+        for row, name in zip(landmarks, LANDMARKS, strict=True):
+            row[: len(data[name])] = data[name]
         return {**data, "landmarks": landmarks, "label": torch.stack([*maps, regions])}
 
 

@@ -45,7 +45,7 @@ class SliceUNet(nn.Module):
     Convolutions are 2-D in the slices, which are three or more times thicker than their pixels. In the coarsest stages
     a convolution across three slices follows each block. All stages are residual (He et al. 2016, arXiv:1603.05027);
     the decoder adds the skips instead of concatenating them. Features are normalised over their own volume
-    (`_VolumeNorm`).
+    (`VolumeNorm`).
 
     ``in_channels``, ``out_channels``: channels of the images and of the maps, which are logits.
     ``channels``: Features of each stage. The stem halves rows and columns, and so does each further stage.
@@ -60,15 +60,16 @@ class SliceUNet(nn.Module):
         if not 0 <= mixed <= len(channels):
             raise ValueError(f"expected mixed from 0 to {len(channels)}, but given {mixed}")
         self.least_slices = LEAST_SLICES  # TorchScript does not see names of the module
+        self.mixes = mixed > 0
         across = [n >= len(channels) - mixed for n in range(len(channels))]
         steps = list(pairwise(channels))
         self.stem = _normed(nn.Conv2d(in_channels, channels[0], 5, stride=2, padding=2, bias=False))
-        self.first = _Stage(channels[0], across[0])
+        self.first = Stage(channels[0], across[0])
         self.down = nn.ModuleList(
-            _Down(fine, coarse, mix) for (fine, coarse), mix in zip(steps, across[1:], strict=True)
+            Down(fine, coarse, mix) for (fine, coarse), mix in zip(steps, across[1:], strict=True)
         )
         self.up = nn.ModuleList(
-            _Up(coarse, fine, mix) for (fine, coarse), mix in reversed(list(zip(steps, across[:-1], strict=True)))
+            Up(coarse, fine, mix) for (fine, coarse), mix in reversed(list(zip(steps, across[:-1], strict=True)))
         )
         self.head = nn.Conv2d(channels[0], out_channels, 1)
         for name, values in self.head.named_parameters():
@@ -85,11 +86,17 @@ class SliceUNet(nn.Module):
         """
         return torch.stack([self._maps(volume) for volume in image.unbind(0)])
 
+    def least_of(self, count: int) -> int:
+        """To how many slices the outer ones of a volume of ``count`` slices are repeated."""
+        # Copies of a single slice have its statistics; they cost 12 times the work in the recess localizer.
+        return 1 if count == 1 and not self.mixes else self.least_slices
+
     def _maps(self, volume: torch.Tensor) -> torch.Tensor:
         """Logits of one volume; inside, the slices take the place of a batch."""
         count = volume.shape[1]
-        first = max(0, self.least_slices - count) // 2
-        volume = _with_edges_repeated(volume, first, max(0, self.least_slices - count) - first)
+        missing = max(0, self.least_of(count) - count)
+        first = missing // 2
+        volume = _with_edges_repeated(volume, first, missing - first)
         features = self.first(self.stem(volume.transpose(0, 1)))
         skips = [features]
         for step in self.down:
@@ -114,7 +121,7 @@ class VolumeUNet(DynUNet):
                 nn.init.constant_(values, _RARE_LOGIT)
 
 
-class _VolumeNorm(nn.Module):
+class VolumeNorm(nn.Module):
     """Batch normalisation in which the batch is the slices of one volume, in training and in use.
 
     Volumes of a batch differ in contrast so much that common statistics fit none of them. On randomised contrasts,
@@ -142,10 +149,10 @@ class _VolumeNorm(nn.Module):
 
 
 def _normed(convolution: nn.Conv2d) -> nn.Sequential:
-    return nn.Sequential(convolution, _VolumeNorm(convolution.out_channels), nn.ReLU(inplace=True))
+    return nn.Sequential(convolution, VolumeNorm(convolution.out_channels), nn.ReLU(inplace=True))
 
 
-class _Stage(nn.Module):
+class Stage(nn.Module):
     """Two 3 x 3 convolutions in the slices, then, if ``mix``, one across three slices, both parts with a shortcut."""
 
     def __init__(self, features: int, mix: bool) -> None:
@@ -153,22 +160,22 @@ class _Stage(nn.Module):
         self.inside = nn.Sequential(
             _normed(nn.Conv2d(features, features, 3, padding=1, bias=False)),
             nn.Conv2d(features, features, 3, padding=1, bias=False),
-            _VolumeNorm(features),
+            VolumeNorm(features),
         )
-        self.across = _Across(features) if mix else nn.Identity()
+        self.across = Across(features) if mix else nn.Identity()
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
         """Features ``(slices, features, rows, columns)`` of the same shape."""
         return self.across(torch.relu(features + self.inside(features)))
 
 
-class _Across(nn.Module):
+class Across(nn.Module):
     """A convolution across three neighbouring slices, added to the features."""
 
     def __init__(self, features: int) -> None:
         super().__init__()
         self.mix = nn.Conv3d(features, features, (3, 1, 1), padding=(1, 0, 0), bias=False)
-        self.norm = _VolumeNorm(features)
+        self.norm = VolumeNorm(features)
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
         """Features ``(slices, features, rows, columns)`` of the same shape."""
@@ -176,26 +183,26 @@ class _Across(nn.Module):
         return torch.relu(features + self.norm(mixed))
 
 
-class _Down(nn.Module):
+class Down(nn.Module):
     """Halves rows and columns, then a stage."""
 
     def __init__(self, fine: int, coarse: int, mix: bool) -> None:
         super().__init__()
         self.shrink = _normed(nn.Conv2d(fine, coarse, 3, stride=2, padding=1, bias=False))
-        self.stage = _Stage(coarse, mix)
+        self.stage = Stage(coarse, mix)
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
         """Features of the coarser stage."""
         return self.stage(self.shrink(features))
 
 
-class _Up(nn.Module):
+class Up(nn.Module):
     """Doubles rows and columns, adds the skip, then a stage."""
 
     def __init__(self, coarse: int, fine: int, mix: bool) -> None:
         super().__init__()
         self.rise = _normed(nn.Conv2d(coarse, fine, 1, bias=False))
-        self.stage = _Stage(fine, mix)
+        self.stage = Stage(fine, mix)
 
     def forward(self, features: torch.Tensor, skip: torch.Tensor) -> torch.Tensor:
         """Features of the finer stage."""

@@ -1,0 +1,69 @@
+"""The image that a grader of levels gets of a study: the crops of all views, without MONAI's transforms.
+
+`monai_spine.transforms.level_crops` makes the same image, step by step, for training and for bundles. This way serves
+`predict` with converted networks: it does not import MONAI, which takes four seconds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from monai_spine.crops.pose import UPRIGHT
+from monai_spine.crops.study import STUDY_IMAGES, Crops, StudyCrops, StudyImages, open_study
+from monai_spine.crops.view import ABSENT, View
+from monai_spine.spine import Level, SeriesType
+
+
+@dataclass(frozen=True)
+class LevelImage:
+    """Makes the image of a study.
+
+    Attributes
+    ----------
+    views
+        In the order in which their slices follow one another.
+    """
+
+    views: tuple[View, ...]
+
+    def __call__(self, record: Mapping[Any, Any], *, flipped: bool = False) -> torch.Tensor:
+        """Float32 ``(5, slices of all views, rows, columns)``; every pixel of a slice that no stack shows is `ABSENT`.
+
+        ``flipped`` exchanges the patient's left and right.
+
+        Raises
+        ------
+        InvalidVolumeError, MissingInputError
+            If a volume cannot be used.
+        """
+        images = _images_of(record)
+        study = self.study({**record, STUDY_IMAGES: images})
+        return torch.cat([with_absent(*self._crops(study, view, images, flipped)) for view in self.views], dim=1)
+
+    def study(self, record: Mapping[Any, Any]) -> StudyCrops:
+        """Frames and sources of a record without its crops."""
+        stacks = open_study(record, self._series_types, _images_of(record).open)
+        return StudyCrops.of(stacks, record.get("points", {}), self.views)
+
+    def _crops(self, study: StudyCrops, view: View, images: StudyImages, flipped: bool) -> Crops:
+        # The key of `LevelCropsd`, so that several graders of a study share their crops.
+        key = (view, tuple((level, UPRIGHT) for level in Level), flipped, self._series_types)
+        return images.crops(key, lambda: study.sample(view, flipped=flipped))
+
+    @property
+    def _series_types(self) -> tuple[SeriesType, ...]:
+        return tuple(one for one in SeriesType if any(one in view.series for view in self.views))
+
+
+def with_absent(crops: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    """Crops ``(5, slices, rows, columns)`` from 0 to 1, with `ABSENT` where their mask ``(5, slices)`` is False."""
+    return torch.where(mask[:, :, None, None], crops.clamp(0.0, 1.0), torch.tensor(ABSENT))
+
+
+def _images_of(record: Mapping[Any, Any]) -> StudyImages:
+    images: StudyImages | None = record.get(STUDY_IMAGES)
+    return StudyImages() if images is None else images
