@@ -8,12 +8,8 @@ setup(
     package_dir={BUNDLES: "bundles"},
     package_data={
         BUNDLES: [
-            "*/LICENSE",
-            "*/configs/**",
-            "*/docs/**",
-            "*/models/model.pt",
-            "*/models/model.json",
-            "*/models/model.features.safetensors",
+            *("*/LICENSE", "*/configs/**", "*/docs/**"),
+            *("*/models/model.pt", "*/models/model.json", "*/models/model.features.safetensors"),
         ]
     },
 )

@@ -38,8 +38,7 @@ _FLAGS = {
     MARKED: "A person marked or corrected this place.",
     Flag.INTERPOLATED.value: "The place was not found. It is estimated from the levels beside it.",
     PROJECTED: "The recess was not found in the axial slice. Its expected place was used.",
-    "series_differ": "Another series shows this place more than 6 mm away: the patient moved, or one place is wrong.",
-    "marked": "A person marked this place.",
+    "unlike_training": "The network has not learnt from images like these: do not rely on this grade.",
     **{f"missing_{series_type.value}": f"The study has no {series_type.title} series." for series_type in SeriesType},
 }
 
