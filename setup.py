@@ -6,5 +6,10 @@ BUNDLES = "monai_spine.bundles"
 setup(
     packages=[*find_packages(include=["monai_spine*", "data_prep*"]), BUNDLES],
     package_dir={BUNDLES: "bundles"},
-    package_data={BUNDLES: ["*/LICENSE", "*/configs/**", "*/docs/**", "*/models/model.pt", "*/models/model.json"]},
+    package_data={
+        BUNDLES: [
+            *("*/LICENSE", "*/configs/**", "*/docs/**"),
+            *("*/models/model.pt", "*/models/model.json", "*/models/model.features.safetensors"),
+        ]
+    },
 )

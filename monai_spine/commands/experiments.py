@@ -1,4 +1,4 @@
-"""The commands that train: cv, compare, tune and demo. Each imports what it needs when it runs."""
+"""The commands that train, and training-features. Each imports what it needs when it runs."""
 
 from __future__ import annotations
 
@@ -136,6 +136,32 @@ def compare(  # noqa: PLR0917 - options
     raise typer.Exit(compared.exit_code)
 
 
+def training_features(  # noqa: PLR0917 - options
+    bundle: Annotated[Path, typer.Argument(help="The bundle of a grader, such as bundles/lumbar_25d_grader.")],
+    data: Annotated[Path, typer.Option(help="Studies of the training: a datalist, or a folder of NIfTI studies.")],
+    held_out: Annotated[Path, typer.Option("--held-out", help="Studies like them that the training has not seen.")],
+    patients: Annotated[
+        Path | None, typer.Option(help="Real studies for the limit, where the training had phantoms alone.")
+    ] = None,
+    weights: Annotated[Path | None, typer.Option(help="A file of weights. [default: BUNDLE/models/model.pt]")] = None,
+    device: Annotated[str | None, typer.Option(help="cpu, cuda or mps. [default: a GPU if there is one]")] = None,
+    quiet: Quiet = False,
+) -> None:
+    """Learn what a training's studies look like, so that predict flags findings that are unlike them.
+
+    Writes a file beside the weights. With it, predict gives each finding a training_distance: above 1, which 5 % of
+    the findings of --patients have, or else 1 % of those of --held-out, the finding is flagged as unlike_training.
+
+    \b
+    Example:
+      monai-spine training-features bundles/lumbar_25d_grader --data nifti --held-out other --patients hospital
+    """
+    from monai_spine.prediction.familiarity import learn_features
+
+    learnt = learn_features(bundle, weights, data, held_out, patients, device=device, quiet=quiet)
+    typer.echo(f"{learnt.table()}\nsee {learnt.path}")
+
+
 def tune(  # noqa: PLR0917 - options
     bundle: Bundle,
     data: Data,
@@ -239,4 +265,4 @@ def _report(quiet: bool) -> Callable[[str], None]:
     return lambda line: None if quiet else typer.echo(line, err=True)
 
 
-COMMANDS = (cv, compare, tune, demo)
+COMMANDS = (cv, compare, tune, training_features, demo)

@@ -132,6 +132,15 @@ class LevelGrader(nn.Module):
         """
         return self._graded(self._read(image)[0])
 
+    def logits_and_features(self, image: torch.Tensor) -> torch.Tensor:
+        """``(batch, 25, 3 + features)``: for each finding its logits, and the features that they are made of.
+
+        In one tensor, so that a network that is converted for another library has one output.
+        """
+        features = self._fused(self._read(image)[0])
+        logits = self._logits(features)
+        return torch.cat([logits, features.transpose(1, 2).flatten(1, 2)], dim=2)
+
     def attention(self, image: torch.Tensor) -> torch.Tensor:
         """Weights ``(batch, 5 levels, 5 conditions, slices)`` that pooling gives the slices; each view's sum to 1."""
         return self._read(image)[1]
@@ -234,10 +243,29 @@ class LevelGrader(nn.Module):
         return there & ((chance >= self.drop_view) | highest)
 
     def _graded(self, tokens: torch.Tensor) -> torch.Tensor:
+        return self._logits(self._fused(tokens))
+
+    def _fused(self, tokens: torch.Tensor) -> torch.Tensor:
+        """The features ``(batch, 5 levels, 5 conditions, features)`` of tokens of the same shape."""
         batch, levels = tokens.shape[0], tokens.shape[1]
-        fused = self.conditions((tokens + self.fuse(tokens)).flatten(0, 1)).unflatten(0, [batch, levels])
-        logits = torch.einsum("blcf,cfg->blcg", self.dropout(fused), self.weight) + self.bias
+        fused: torch.Tensor = self.conditions((tokens + self.fuse(tokens)).flatten(0, 1))
+        return fused.unflatten(0, [batch, levels])
+
+    def _logits(self, features: torch.Tensor) -> torch.Tensor:
+        logits = torch.einsum("blcf,cfg->blcg", self.dropout(features), self.weight) + self.bias
         return logits.transpose(1, 2).flatten(1, 2)
+
+
+class LogitsAndFeatures(nn.Module):
+    """A `LevelGrader` whose forward pass is its `LevelGrader.logits_and_features`."""
+
+    def __init__(self, network: LevelGrader) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        """See `LevelGrader.logits_and_features`."""
+        return self.network.logits_and_features(image)
 
 
 def _backbone_of_view(chosen: Sequence[int] | None, views: int, backbones: int) -> list[int]:

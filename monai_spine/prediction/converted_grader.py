@@ -55,8 +55,8 @@ class ConvertedGrader:
         """The networks in PyTorch, for explanations, which need their gradients."""
         return self.parse().networks
 
-    def logits(self, image: torch.Tensor) -> list[torch.Tensor]:
-        """The logits of each network, of a batch of images."""
+    def outputs(self, image: torch.Tensor) -> list[torch.Tensor]:
+        """The logits of each network, of a batch of images, and behind them the features."""
         return [engine(image) for engine in self.engines]
 
     def item(self, record: Record, *, flipped: bool = False) -> dict[str, Any]:
@@ -126,7 +126,9 @@ def convert_grader(
 def converted_model(files: GraderFiles, weights: Path, runtime: RuntimeChoice) -> ConvertedModel:
     """One of a grader's networks for another runtime."""
     sources = [*files.configs, weights, description_path(weights)]
-    return ConvertedModel(weights, sources, runtime, {"configs": [config.name for config in files.configs]})
+    return ConvertedModel(
+        weights, sources, runtime, {"configs": [config.name for config in files.configs], "features": True}
+    )
 
 
 class _NotConvertibleError(SpineError):
@@ -134,10 +136,12 @@ class _NotConvertibleError(SpineError):
 
 
 def _converted(grader: ParsedGrader, number: int, runtime: RuntimeChoice) -> Files:
+    from monai_spine.prediction.parsed_grader import with_features  # with MONAI, which only a conversion needs
+
     plan = grader.plan
     if plan is None:
         raise _NotConvertibleError("only a LevelGrader with the transforms of the package's grader can be converted")
     try:
-        return {_PLAN: plan.to_bytes(), **convert(grader.networks[number], plan.shape, runtime.runtime)}
+        return {_PLAN: plan.to_bytes(), **convert(with_features(grader.networks[number]), plan.shape, runtime.runtime)}
     except SpineError as error:
         raise _NotConvertibleError(str(error)) from error

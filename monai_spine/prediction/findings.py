@@ -7,14 +7,18 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from monai_spine.bundle.provenance import RESEARCH
 from monai_spine.data.datalist import Record
 from monai_spine.files import safe_name, write_text
-from monai_spine.prediction.evidence import Evidence, SeenImages, study_evidence
+from monai_spine.prediction.evidence import NOT_COVERED, Evidence, SeenImages, study_evidence
 from monai_spine.scoring.competition import Floats, natural_prevalence, normalised
 from monai_spine.spine import FINDINGS, Finding, Grade
 
 SCHEMA = "monai_spine/findings/1"
+UNLIKE_TRAINING = "unlike_training"
+"""The flag of a finding whose images are further from the training's than the limit."""
 
 
 def study_findings(
@@ -22,6 +26,7 @@ def study_findings(
     weighted: Floats,
     natural: Floats | None = None,
     *,
+    distances: Floats | None = None,
     seen: Sequence[SeenImages] = (),
     provenance: str = RESEARCH,
     about: Mapping[str, Any] | None = None,
@@ -37,6 +42,8 @@ def study_findings(
     natural
         ``(25, 3)`` probabilities at natural prevalence, for instance calibrated ones; None divides ``weighted`` by
         the competition's weights.
+    distances
+        ``(25,)``: see `monai_spine.prediction.grader.Grades`; None if they are not known.
     seen
         The images that each model saw, for the evidence; none for whole volumes.
     provenance
@@ -50,7 +57,8 @@ def study_findings(
         If the header of a volume cannot be read.
     """
     natural = natural_prevalence(weighted) if natural is None else normalised(natural)
-    rows = zip(FINDINGS, study_evidence(record, seen), natural, normalised(weighted), strict=True)
+    away = np.full(len(FINDINGS), np.nan) if distances is None else distances
+    rows = zip(FINDINGS, study_evidence(record, seen), natural, normalised(weighted), away, strict=True)
     return {
         "schema": SCHEMA,
         "provenance": provenance,
@@ -68,8 +76,12 @@ def write_findings(folder: Path, findings: Mapping[str, Any]) -> Path:
     return path
 
 
-def _finding(finding: Finding, evidence: Evidence, natural: Floats, weighted: Floats) -> dict[str, Any]:
+def _finding(
+    finding: Finding, evidence: Evidence, natural: Floats, weighted: Floats, distance: float
+) -> dict[str, Any]:
     side = finding.condition.side
+    # What no slice shows is empty, which is rare in a training, too.
+    unlike = [UNLIKE_TRAINING] if distance > 1 and NOT_COVERED not in evidence.flags else []
     return {
         "finding": finding.name,
         "condition": finding.condition.value,
@@ -87,7 +99,8 @@ def _finding(finding: Finding, evidence: Evidence, natural: Floats, weighted: Fl
         "slice_axis": evidence.slice_axis,
         "distance_mm": None if evidence.distance is None else round(evidence.distance, 2),
         "coverage": evidence.coverage,
-        "flags": list(evidence.flags),
+        "training_distance": None if np.isnan(distance) else round(float(distance), 2),
+        "flags": [*evidence.flags, *unlike],
     }
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -20,6 +20,7 @@ from monai_spine.errors import InvalidOptionError, InvalidTableError, listed
 from monai_spine.prediction.converted_grader import convert_grader
 from monai_spine.prediction.evidence import SeenImages
 from monai_spine.prediction.grader_bundle import GraderFiles, digest_of
+from monai_spine.prediction.training_features import TrainingFeatures, features_path
 from monai_spine.runtime.choice import TORCH, RuntimeChoice
 from monai_spine.scoring.competition import Floats, natural_prevalence, normalised
 from monai_spine.spine import FINDINGS, FLIPPED, Condition, Grade
@@ -34,10 +35,15 @@ SHAPE = (len(FINDINGS), len(Grade))
 
 @dataclass(frozen=True)
 class Grades:
-    """Probabilities ``(25, 3)`` of a study: competition-weighted, and at natural prevalence."""
+    """Probabilities ``(25, 3)`` of a study: competition-weighted, and at natural prevalence.
+
+    ``distances`` ``(25,)`` are those from the training's studies, as a share of the limit (`TrainingFeatures`); NaN
+    where they are not known.
+    """
 
     weighted: Floats
     natural: Floats
+    distances: Floats = field(default_factory=lambda: np.full(len(FINDINGS), np.nan))
 
 
 class GraderModel(Protocol):
@@ -67,8 +73,8 @@ class GraderModel(Protocol):
         """A study, as it is or flipped, for the networks: ``image``, and what `probabilities` needs."""
         ...
 
-    def logits(self, image: torch.Tensor) -> list[torch.Tensor]:
-        """The logits ``(batch, 25, 3)`` of each network."""
+    def outputs(self, image: torch.Tensor) -> list[torch.Tensor]:
+        """Of each network the logits ``(batch, 25, 3)``, and behind them the features, if it gives them."""
         ...
 
     def probabilities(self, item: Mapping[str, Any], logits: torch.Tensor, /) -> torch.Tensor:
@@ -93,6 +99,8 @@ class Grader:
         Whether the flipped study is graded, too.
     calibration
         From the mean of the probabilities to natural ones; None divides by the competition's weights.
+    familiar
+        The features of the training's studies, of the first network; None if they are not known.
     about
         What ``findings.json`` holds about the model.
     digest
@@ -112,6 +120,7 @@ class Grader:
         flipped: bool = False,
         device: torch.device | str = "cpu",
         calibration: Calibration | None = None,
+        familiar: TrainingFeatures | None = None,
         trained_on: str | None = None,
         about: Mapping[str, Any] | None = None,
         digest: str = "",
@@ -122,7 +131,7 @@ class Grader:
         conditions = model.conditions
         chosen = {condition.value for condition in Condition} if conditions is None else set(conditions)
         self.graded = np.array([finding.condition.value in chosen for finding in FINDINGS])
-        self.calibration = calibration
+        self.calibration, self.familiar = calibration, familiar
         self.about, self.digest = dict(about or {}), digest
 
     @classmethod
@@ -176,6 +185,7 @@ class Grader:
             flipped=flipped,
             device=device,
             calibration=calibration,
+            familiar=_familiar(files),
             trained_on=source,
             about={
                 "bundle": name,
@@ -205,13 +215,35 @@ class Grader:
         """
         items = [self.model.item(record, flipped=flipped) for flipped in ([False, True] if self.flipped else [False])]
         rows = []
-        for logits in self.model.logits(torch.stack([item["image"] for item in items])):
+        outputs = self.model.outputs(torch.stack([item["image"] for item in items]))
+        for output in outputs:
+            logits = output[..., : len(Grade)]
             self._check_shape(logits, len(items))
             for n, item in enumerate(items):
                 # In the flipped study, left findings are those of the patient's right side: exchange them back.
                 rows.append(self._rows(item, logits[n])[list(FLIPPED) if n else slice(None)])
         weighted = normalised(np.mean(rows, axis=0))
-        return Grades(weighted, self.calibration.apply(weighted) if self.calibration else natural_prevalence(weighted))
+        natural = self.calibration.apply(weighted) if self.calibration else natural_prevalence(weighted)
+        if self.familiar is None:
+            return Grades(weighted, natural)
+        distances = self.familiar.distances(outputs[0][0, :, len(Grade) :].double().cpu().numpy())
+        return Grades(weighted, natural, np.where(self.graded, distances, np.nan))
+
+    @torch.inference_mode()
+    def features(self, record: Record) -> Floats:
+        """The features ``(25, features)`` from which the first network grades a study.
+
+        Raises
+        ------
+        InvalidOptionError
+            If the network does not give them.
+        """
+        output = self.model.outputs(self.image(record)[None])[0]
+        if output.shape[-1] <= len(Grade):
+            raise InvalidOptionError(
+                f"{self.name}: expected a LevelGrader, whose features are known, but found another network"
+            )
+        return np.asarray(output[0, :, len(Grade) :].double().cpu().numpy())
 
     def seen_images(self, record: Record) -> SeenImages:
         """The images of a study that it grades.
@@ -287,6 +319,11 @@ def _calibration(files: GraderFiles) -> Calibration | None:
     return Calibration.read(files.calibration)
 
 
+def _familiar(files: GraderFiles) -> TrainingFeatures | None:
+    path = features_path(files.weights[0])
+    return TrainingFeatures.read(path, digest_of([files.weights[0]])) if path.is_file() else None
+
+
 def _verified(files: Sequence[Path]) -> str:
     """How the files of weights were checked: the weakest of all checks."""
     checks = {check_weights(file) for file in files}
@@ -298,9 +335,13 @@ def mean_grades(graders: Sequence[Grader], record: Record) -> Grades:
     # `normalised` divides by the number of votes, which differs between findings.
     votes = np.stack([grader.graded for grader in graders]).astype(np.float64)[:, :, None]
     each = [grader(record) for grader in graders]
+    distances = np.stack([one.distances for one in each])
+    known = np.isfinite(distances)
+    total = np.where(known, distances, 0.0).sum(axis=0)
     return Grades(
         normalised((votes * [one.weighted for one in each]).sum(axis=0)),
         normalised((votes * [one.natural for one in each]).sum(axis=0)),
+        np.where(known.any(axis=0), total / known.sum(axis=0).clip(min=1), np.nan),
     )
 
 

@@ -12,6 +12,7 @@ from monai_spine.bundle.model_description import ModelDescription, description_p
 from monai_spine.bundle.provenance import read_metadata
 from monai_spine.bundle.run import offered_presets, preset_file
 from monai_spine.errors import InvalidOptionError, InvalidTableError, MissingInputError
+from monai_spine.prediction.training_features import features_path
 from monai_spine.spine import FINDINGS
 
 
@@ -59,7 +60,9 @@ class GraderFiles:
     def all(self) -> list[Path]:
         """All files that predictions depend on."""
         described = map(description_path, self.weights)
-        return [*self.configs, *self.weights, *described, *([self.calibration] if self.calibration else [])]
+        features = features_path(self.weights[0])
+        beside = [*([self.calibration] if self.calibration else []), *([features] if features.is_file() else [])]
+        return [*self.configs, *self.weights, *described, *beside]
 
 
 def weight_files(bundle: Path, weights: Path | None = None) -> list[Path]:

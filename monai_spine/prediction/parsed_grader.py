@@ -23,7 +23,7 @@ from monai_spine.crops.study import StudyCrops
 from monai_spine.crops.view import View
 from monai_spine.data.datalist import Record
 from monai_spine.errors import InvalidOptionError, InvalidTableError, SpineError, chain, listed
-from monai_spine.networks.level_grader import LevelGrader
+from monai_spine.networks.level_grader import LevelGrader, LogitsAndFeatures
 from monai_spine.prediction.grader_bundle import GraderFiles
 from monai_spine.prediction.grader_plan import GraderPlan
 from monai_spine.runtime.choice import TORCH, Precision
@@ -82,9 +82,9 @@ class ParsedGrader:
             networks.append(network.to(self.device).eval())
         return networks
 
-    def logits(self, image: torch.Tensor) -> list[torch.Tensor]:
-        """The logits of each network, of a batch of images."""
-        return [self._inferer(image.to(self.device), network) for network in self.networks]
+    def outputs(self, image: torch.Tensor) -> list[torch.Tensor]:
+        """The logits of each network, of a batch of images; behind them, of a `LevelGrader`, the features."""
+        return [self._inferer(image.to(self.device), with_features(network)) for network in self.networks]
 
     def item(self, record: Record, *, flipped: bool = False) -> dict[str, Any]:
         """What the preprocessing makes of a study as it is, or flipped; under ``image``, the networks' input."""
@@ -131,6 +131,11 @@ class ParsedGrader:
         transforms = Compose([self.preprocessings[0]]).flatten().transforms
         views = {view.name: view for one in transforms if isinstance(one, LevelCropsd) for view in one.views}
         return tuple(views[str(name)] for one in transforms if isinstance(one, LevelStackd) for name in one.keys)
+
+
+def with_features(network: torch.nn.Module) -> torch.nn.Module:
+    """A network that gives its features, too, if it can."""
+    return LogitsAndFeatures(network) if isinstance(network, LevelGrader) else network
 
 
 def parsed_parts(

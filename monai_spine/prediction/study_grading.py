@@ -86,7 +86,11 @@ def _grade(
         "volumes": checked.volumes(),
     }
     content = study_findings(
-        *(record, grades.weighted, grades.natural), seen=seen, provenance=models.provenance, about=about
+        *(record, grades.weighted, grades.natural),
+        distances=grades.distances,
+        seen=seen,
+        provenance=models.provenance,
+        about=about,
     )
     write_findings(out, content)
     folder = out / safe_name(study.study_id)

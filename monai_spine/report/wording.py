@@ -39,6 +39,7 @@ _FLAGS = {
     Flag.INTERPOLATED.value: "The place was not found. It is estimated from the levels beside it.",
     PROJECTED: "The recess was not found in the axial slice. Its expected place was used.",
     Flag.UNVERIFIED_WEIGHTS.value: "Nobody has checked the model's weights: they may be damaged.",
+    "unlike_training": "The network has not learnt from images like these: do not rely on this grade.",
     **{f"missing_{series_type.value}": f"The study has no {series_type.title} series." for series_type in SeriesType},
 }
 
