@@ -84,8 +84,7 @@ class Archive:
 
     def _store(self, event: evt.Event) -> int:
         if not self.status:
-            # As archives do that take objects by chunks, this one reads the file of the message.
-            dataset = pydicom.dcmread(event.dataset_path)
+            dataset = event.dataset
             self.objects[str(dataset.SOPInstanceUID)] = dataset
             self.times.append(str(dataset.SOPInstanceUID))
         return self.status
