@@ -198,7 +198,8 @@ class _Server(ThreadedAssociationServer):
             if self.tls is not None:
                 request = self.tls.wrap_socket(request, server_side=True, do_handshake_on_connect=False)
                 request.do_handshake()
-            super().finish_request(request, client_address)
+        # Outside of the block: from here on it is counted among the associations, and must not be counted twice.
+        super().finish_request(request, client_address)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         del request, client_address
