@@ -149,14 +149,16 @@ def calibrate(  # noqa: PLR0917 - options
 
 def ensemble(  # noqa: PLR0917 - options
     submissions: Annotated[
-        list[Path], typer.Argument(metavar="SUBMISSION…", help="CSVs of different models, with the same rows.")
+        list[Path],
+        typer.Argument(metavar="SUBMISSION…", help="CSVs of different models; they may lack conditions or studies."),
     ],
     out: Out,
     solution: Annotated[Path | None, typer.Option(help="Labels; the submissions must then be out-of-fold.")] = None,
     method: Annotated[
-        Literal["mean", "weighted", "stacked"],
+        Literal["mean", "ranks", "weighted", "stacked", "boosted"],
         typer.Option(
-            help="mean of probabilities; weighted: fitted weights; stacked: also a correction by other findings."
+            help="mean of probabilities; ranks: mean of ranks; weighted: fitted weights; stacked: also a correction by "
+            "other findings; boosted: that correction by decision trees."
         ),
     ] = "mean",
     apply: Annotated[Path | None, typer.Option(help="Combine new submissions with this ensemble.json.")] = None,
@@ -168,8 +170,9 @@ def ensemble(  # noqa: PLR0917 - options
 ) -> None:
     """Combine the submissions of several models.
 
-    With labels, compares the methods by nested cross-validation. Writes predictions.csv (with labels: out-of-fold) and
-    ensemble.json for new submissions of the same models.
+    A submission may lack conditions or studies: a row is combined from the models that have it. With labels, compares
+    the methods by nested cross-validation. Writes predictions.csv (with labels: out-of-fold), coverage.csv (the rows of
+    each submission), and ensemble.json for new submissions of the same models.
 
     \b
     Example:
@@ -188,7 +191,7 @@ def ensemble(  # noqa: PLR0917 - options
         for name, submission in apply_ensemble(apply, submissions, out, normalise).items():
             typer.echo(f"{name} <- {submission}")
     else:
-        table = read_out_of_fold(solution, submissions, datalist=datalist, normalise=normalise)
+        table = read_out_of_fold(solution, submissions, datalist=datalist, normalise=normalise, incomplete=True)
         report = combine(table, out, method=method, folds=folds, seed=seed, quiet=quiet)
         if report:
             typer.echo(report.to_text())
