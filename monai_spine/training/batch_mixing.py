@@ -51,13 +51,16 @@ class StudyMixing:
         is uniform from 0 to 1.
     hole
         Probability that a slice loses a square of half its side (coarse dropout); it becomes 0, which is dark tissue.
+    pseudo
+        The share of a finding's loss that its soft label has, from 0 to 1; the label has the rest. A finding with one
+        of the two weighs as much as that share. 0 leaves soft labels out.
     intensity
         Changes of grey values, made first; None for none.
 
     Raises
     ------
     InvalidOptionError
-        If a probability is not from 0 to 1.
+        If a probability or share is not from 0 to 1.
     """
 
     def __init__(
@@ -69,14 +72,15 @@ class StudyMixing:
         blend: float = 0.0,
         rectangle: float = 0.0,
         hole: float = 0.0,
+        pseudo: float = 0.0,
         intensity: IntensityChanges | None = None,
     ) -> None:
-        shares = {"level": level, "half": half, "blend": blend, "rectangle": rectangle, "hole": hole}
+        shares = {"level": level, "half": half, "blend": blend, "rectangle": rectangle, "hole": hole, "pseudo": pseudo}
         for name, share in shares.items():
             if not 0 <= share <= 1:
                 raise InvalidOptionError(f"expected the mixing's {name} from 0 to 1, but found {share}")
         self.views, self.level, self.half, self.hole = tuple(views), level, half, hole
-        self.blend, self.rectangle = blend, rectangle
+        self.blend, self.rectangle, self.pseudo = blend, rectangle, pseudo
         self.intensity = intensity or IntensityChanges()
 
     def __call__(
@@ -84,11 +88,13 @@ class StudyMixing:
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """``image`` ``(batch, 5, slices, rows, columns)`` and ``label`` on the device.
 
-        Labels are ``(batch, 25)``, or soft, ``(batch, 25, 3)``, if anything may be blended.
+        Labels are ``(batch, 25)``, or soft, ``(batch, 25, 3)``, if anything may be blended or soft labels count.
         """
-        image, label = (
-            torch.as_tensor(batch[key]).to(device=device, non_blocking=non_blocking) for key in ("image", "label")
-        )
+        keys = ("image", "label", "soft_label") if self.pseudo > 0 else ("image", "label")
+        image, label, *soft = (torch.as_tensor(batch[key]).to(device=device, non_blocking=non_blocking) for key in keys)
+        if soft:
+            # Rows whose sum is less than 1 weigh less in the loss, which divides by the sum of all.
+            label = (1 - self.pseudo) * soft_labels(label) + self.pseudo * soft[0]
         # before mixing: a change of grey values belongs to one acquisition, so to one study
         image = self.intensity(image, [view.slices for view in self.views])
         if self.level > 0:
@@ -106,7 +112,7 @@ class StudyMixing:
     def _levels(self, image: torch.Tensor, label: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         chosen, other = self._draw(image, self.level)
         image = torch.where(chosen[:, :, None, None, None], image[other], image)
-        return image, torch.where(chosen[:, _OF_LEVEL.to(chosen.device)], label[other], label)
+        return image, torch.where(_as(chosen[:, _OF_LEVEL.to(chosen.device)], label), label[other], label)
 
     def _halves(self, image: torch.Tensor, label: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         chosen, other = self._draw(image, self.half)
@@ -115,11 +121,12 @@ class StudyMixing:
         half_there = (_absent(image) | _absent(image[other])) & ~self._whole_slices(image)
         mixed = torch.where(half_there, torch.full_like(mixed, ABSENT), mixed)
         image = torch.where(chosen[:, :, None, None, None], mixed, image)
-        right, middle = _RIGHT.to(label.device), _MIDDLE.to(label.device)
+        right, middle = (_as(which.to(label.device)[None], label) for which in (_RIGHT, _MIDDLE))
         theirs = label[other]
-        canal = torch.where(theirs == label, label, torch.full_like(label, MISSING))
+        same = theirs == label if label.ndim == 2 else _as((theirs == label).all(dim=-1), label)
+        canal = torch.where(same, label, torch.full_like(label, MISSING if label.ndim == 2 else 0))
         mixture = torch.where(right, theirs, torch.where(middle, canal, label))
-        return image, torch.where(chosen[:, _OF_LEVEL.to(chosen.device)], mixture, label)
+        return image, torch.where(_as(chosen[:, _OF_LEVEL.to(chosen.device)], label), mixture, label)
 
     def _blended(self, image: torch.Tensor, label: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Blend whole studies: all levels of a study have the same weight of the other one."""
@@ -180,6 +187,11 @@ class StudyMixing:
         hit = (torch.rand(shape, device=image.device) < self.hole)[..., None, None]
         # a hole in an absent slice would make it look like a black one that is there
         return torch.where(inside & hit & (image != ABSENT), torch.zeros_like(image), image)
+
+
+def _as(which: torch.Tensor, label: torch.Tensor) -> torch.Tensor:
+    """A choice of findings ``(…, 25)`` for labels, or for soft ones, which have another axis."""
+    return which if label.ndim == 2 else which[..., None]
 
 
 def _absent(image: torch.Tensor) -> torch.Tensor:

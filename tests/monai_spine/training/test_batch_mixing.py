@@ -5,6 +5,7 @@ from monai_spine.crops.view import ABSENT, View
 from monai_spine.errors import InvalidOptionError
 from monai_spine.spine import FINDINGS, FLIPPED, MISSING, Side
 from monai_spine.training.batch_mixing import StudyMixing
+from monai_spine.training.losses import CompetitionLoss, soft_labels
 
 VIEWS = (
     View(name="a", plane="sagittal", series=["sagittal_t2"], pixels=(8, 8), slices=4),
@@ -25,6 +26,48 @@ def test_without_mixing_nothing_changes() -> None:
     image, label = StudyMixing(views=VIEWS)(batch())
     assert torch.equal(image, batch()["image"])
     assert torch.equal(label, batch()["label"])
+
+
+def softly_labelled() -> dict[str, torch.Tensor]:
+    """A finding with both labels, one with each of them, and 22 without any."""
+    data = batch(2)
+    data["label"] = torch.full((2, 25), MISSING)
+    data["label"][:, :2] = 2
+    data["soft_label"] = torch.zeros(2, 25, 3)
+    data["soft_label"][:, 0] = data["soft_label"][:, 2] = torch.tensor([0.5, 0.3, 0.2])
+    return data
+
+
+def test_a_soft_label_has_its_share_of_the_loss_and_the_label_the_rest() -> None:
+    _, label = StudyMixing(views=VIEWS, pseudo=0.4)(softly_labelled())
+    assert label[0, 0].tolist() == pytest.approx([0.2, 0.12, 0.68])
+    assert label[0, 1].tolist() == pytest.approx([0, 0, 0.6])
+    assert label[0, 2].tolist() == pytest.approx([0.2, 0.12, 0.08])
+    assert not label[0, 3:].any()
+    loss, logits = CompetitionLoss(any_severe=0.0), torch.zeros(2, 25, 3)
+    logits[:, 0] = torch.tensor([1.0, 0.5, -1.0])
+    soft, hard = torch.tensor([0.5, 0.3, 0.2]), torch.tensor([0.0, 0, 1])
+    weights = torch.tensor([1.0, 2, 4])
+    alone = torch.where(torch.arange(25)[:, None] == 0, label, torch.zeros(()))
+    target = (0.4 * soft + 0.6 * hard) * weights
+    expected = -(target * logits[0, 0].log_softmax(0)).sum() / target.sum()
+    assert loss(logits, alone).item() == pytest.approx(expected.item(), abs=1e-6)
+
+
+def test_without_a_share_soft_labels_change_nothing() -> None:
+    _, label = StudyMixing(views=VIEWS)(softly_labelled())
+    assert torch.equal(label, softly_labelled()["label"])
+
+
+def test_mixed_levels_and_halves_bring_their_soft_labels() -> None:
+    data = batch(3)
+    data["soft_label"] = torch.nn.functional.one_hot(data["label"], 3).float()
+    for options in ({"level": 0.5}, {"half": 1.0}):
+        torch.manual_seed(0)
+        _, hard = StudyMixing(views=VIEWS, **options)(data)
+        torch.manual_seed(0)
+        _, soft = StudyMixing(views=VIEWS, **options, pseudo=0.5)(data)
+        assert torch.equal(soft, soft_labels(hard))
 
 
 def test_a_borrowed_level_brings_its_labels() -> None:
