@@ -39,7 +39,8 @@ def locate(  # noqa: PLR0917 - options
     ],
     out: Annotated[Path, typer.Option("-o", "--out", help="Folder for points.csv and the other results.")],
     model: Annotated[
-        Path | None, typer.Option(help="The bundle of a level localizer. [default: the one of the package]")
+        list[Path] | None,
+        typer.Option(help="The bundle of a level localizer; repeat to average several. [default: the package's]"),
     ] = None,
     recess_model: RecessModel = None,
     refine: Refine = True,
@@ -59,10 +60,11 @@ def locate(  # noqa: PLR0917 - options
       monai-spine locate nifti/datalist.json -o points --device cuda
     """
     from monai_spine.bundle.shipped import LEVEL_LOCALIZER, RECESS_LOCALIZER
-    from monai_spine.levels.localizers import LevelLocator, RecessLocator
+    from monai_spine.levels.localizers import RecessLocator
     from monai_spine.levels.locate import locate as run
+    from monai_spine.levels.several_locators import open_locators
 
-    levels = LevelLocator.from_bundle(model or LEVEL_LOCALIZER, device, verify=verify)
+    levels = open_locators(model or [LEVEL_LOCALIZER], device, verify=verify)
     recesses = RecessLocator.from_bundle(recess_model or RECESS_LOCALIZER, device, verify=verify) if refine else None
     summary = run(inputs, out, levels, recesses, quiet=quiet)
     typer.echo(f"{summary.line()}; see {out / 'points.csv'}")
@@ -89,12 +91,17 @@ def predict(  # noqa: PLR0917 - options
         typer.Option(help="File or folder of weights, one for each --model. [default: BUNDLE/models]"),
     ] = None,
     tta: Annotated[
-        bool,
-        typer.Option("--tta", help="Test-time augmentation: grade each study twice, also flipped, and take the mean."),
-    ] = False,
+        str,
+        typer.Option(
+            metavar="flip,rotations,scales",
+            help="Test-time augmentation: grade each study also flipped, turned, scaled, and take the mean.",
+        ),
+    ] = "",
     level_model: Annotated[
-        Path | None,
-        typer.Option("--level-model", help="The bundle of a level localizer. [default: the one of the package]"),
+        list[Path] | None,
+        typer.Option(
+            "--level-model", help="The bundle of a level localizer; repeat to average several. [default: the package's]"
+        ),
     ] = None,
     recess_model: RecessModel = None,
     refine: Refine = True,
@@ -150,7 +157,7 @@ def predict(  # noqa: PLR0917 - options
     Example:
       monai-spine predict -i dicom/ -o graded
       monai-spine predict -i dicom/ -o graded --report --pdf
-      monai-spine predict -i nifti/ -o graded --model bundles/mine --model bundles/other --tta
+      monai-spine predict -i nifti/ -o graded --model bundles/mine --model bundles/other --tta flip,rotations
       monai-spine predict -i dicom/ -o graded --points graded/1000/points.mrk.json
       monai-spine predict -i study.zip -o graded --model bundles/lumbar_25d_grader --weights cv/models
       monai-spine predict -i nifti/ -o graded --part 3/16
@@ -167,6 +174,7 @@ def predict(  # noqa: PLR0917 - options
     from monai_spine.dicom_out.outputs import study_outputs
     from monai_spine.prediction.part import parse_part
     from monai_spine.prediction.run import run_predict
+    from monai_spine.prediction.tta import parse_tta
 
     summary = run_predict(
         [*(inputs or []), *(more or [])],
@@ -174,10 +182,10 @@ def predict(  # noqa: PLR0917 - options
         models={
             "bundles": model or [],
             "weights": weights or [],
-            "level_bundle": level_model,
+            "level_bundles": level_model or [],
             "recess_bundle": recess_model,
             "refine": refine,
-            "flipped": tta,
+            "tta": parse_tta(tta),
             "device": device,
             "verify": verify,
         },

@@ -62,3 +62,26 @@ class Augmentation:
 NO_AUGMENTATION = Augmentation(
     rotation=0.0, tilt=0.0, scale=0.0, shift_mm=0.0, slice_shift_mm=0.0, jitter_mm=0.0, mirror=0.0
 )
+
+
+@dataclass(frozen=True, kw_only=True)
+class FixedPose:
+    """In the place of an `Augmentation`: one pose for all crops of a study, for test-time augmentation."""
+
+    rotation: float = 0.0
+    """Degrees in the plane."""
+    scale: float = 1.0
+    """Factor by which a plane shows more millimetres."""
+    flipped: bool = False
+
+    def draw_flip(self, random: np.random.RandomState) -> bool:  # noqa: ARG002 - as `Augmentation`
+        """Whether to exchange left and right: nothing is drawn."""
+        return self.flipped
+
+    def draw_jitter(self, random: np.random.RandomState) -> tuple[float, float, float]:  # noqa: ARG002
+        """No error of the points."""
+        return 0.0, 0.0, 0.0
+
+    def draw(self, random: np.random.RandomState, jitter: tuple[float, float, float]) -> Pose:  # noqa: ARG002
+        """The pose."""
+        return Pose(rotation=self.rotation, scale=self.scale)

@@ -32,6 +32,7 @@ from monai_spine.errors import (
 from monai_spine.files import check_separate, remove_partial, safe_name, text_of
 from monai_spine.levels.files import write_points, write_study
 from monai_spine.levels.localizers import LevelLocator, RecessLocator
+from monai_spine.levels.several_locators import SeveralLocators
 from monai_spine.levels.search import StudyInput, search
 from monai_spine.levels.study import LocatedStudy
 from monai_spine.output_lock import output_lock
@@ -66,7 +67,7 @@ class Summary:
 def locate(
     inputs: Sequence[Path],
     out: Path,
-    locator: LevelLocator,
+    locator: LevelLocator | SeveralLocators,
     recesses: RecessLocator | None = None,
     *,
     quiet: bool = False,
@@ -86,7 +87,11 @@ def locate(
 
 
 def _run(
-    studies: Sequence[StudyInput], out: Path, locator: LevelLocator, recesses: RecessLocator | None, quiet: bool
+    studies: Sequence[StudyInput],
+    out: Path,
+    locator: LevelLocator | SeveralLocators,
+    recesses: RecessLocator | None,
+    quiet: bool,
 ) -> Summary:
     remove_partial(out)
     summary, located = Summary(), []
@@ -104,7 +109,9 @@ def _run(
     return summary
 
 
-def _located(study: StudyInput, out: Path, locator: LevelLocator, recesses: RecessLocator | None) -> LocatedStudy:
+def _located(
+    study: StudyInput, out: Path, locator: LevelLocator | SeveralLocators, recesses: RecessLocator | None
+) -> LocatedStudy:
     """A study that may fail in any way, with the reason as the state of its volumes: the others go on."""
     # Of this study alone: each volume is unpacked once, and memory stays that of one study.
     images = StudyImages()

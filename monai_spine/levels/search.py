@@ -25,6 +25,7 @@ from monai_spine.geometry import Array
 from monai_spine.levels.collectors import CaseWriter
 from monai_spine.levels.files import write_points, write_study
 from monai_spine.levels.localizers import LevelLocator, RecessLocator
+from monai_spine.levels.several_locators import SeveralLocators
 from monai_spine.levels.picture import level_picture
 from monai_spine.levels.recesses.planes import Detection, RecessPlane
 from monai_spine.levels.sagittal.grid import sagittal_grid
@@ -95,7 +96,10 @@ class SearchResult:
 
 
 def search(
-    study: StudyInput, locator: LevelLocator, recesses: RecessLocator | None = None, opened: Opener = open_unpacked
+    study: StudyInput,
+    locator: LevelLocator | SeveralLocators,
+    recesses: RecessLocator | None = None,
+    opened: Opener = open_unpacked,
 ) -> SearchResult:
     """Find the levels of a study. For a volume that cannot be used, ``located.volumes`` holds the reason.
 

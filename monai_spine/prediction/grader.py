@@ -20,6 +20,7 @@ from monai_spine.data.datalist import Record
 from monai_spine.errors import InvalidOptionError, InvalidTableError, SpineError, chain, listed
 from monai_spine.prediction import grader_bundle
 from monai_spine.prediction.evidence import SeenImages
+from monai_spine.prediction.tta import posed, poses
 from monai_spine.scoring.competition import Floats, natural_prevalence, normalised
 from monai_spine.spine import FINDINGS, FLIPPED, Condition, Grade
 from monai_spine.tables.calibration import Calibration
@@ -102,7 +103,7 @@ class Grader:
         *,
         presets: Sequence[str] = (),
         device: torch.device | str = "cpu",
-        flipped: bool = False,
+        tta: Sequence[str] = (),
         verify: bool = True,
     ) -> Grader:
         """The grader of a bundle.
@@ -115,8 +116,9 @@ class Grader:
         weights
             A file, or a folder with ``fold_*.pt`` or ``model.pt``; None for the bundle's ``models``. A
             ``calibration.json`` beside them is applied.
-        flipped
-            Whether to grade the flipped study, too, and to take the mean (test-time augmentation).
+        tta
+            Test-time augmentation: names of `monai_spine.prediction.tta.CHANGES`. The study is also graded in
+            these poses, and the mean is taken.
         verify
             Whether the checksums of the weights are compared.
 
@@ -140,9 +142,7 @@ class Grader:
         # the metadata are about the bundle's own weights
         source = description.trained_on or (trained_on(bundle) if weights is None else None)
         name = "+".join([bundle.resolve().name, *(Path(preset).stem for preset in presets)])
-        preprocessings: list[tuple[Callable[..., Any], bool]] = [(parts["preprocessing"], False)]
-        if flipped:
-            preprocessings.append((grader_bundle.flipped(parts["preprocessing"], name), True))
+        preprocessings = [(posed(parts["preprocessing"], pose, name), pose.flipped) for pose in poses(tta)]
         read = [*configs, *files, *map(description_path, files), *([beside] if calibration else [])]
         return cls(
             name=name,
@@ -160,14 +160,15 @@ class Grader:
                 "weights": {file.name: grader_bundle.digest_of([file]) for file in files},
                 "trained_on": source,
                 "calibrated": calibration is not None,
-                "flipped_too": flipped,
+                "flipped_too": "flip" in tta,
+                "tta": list(tta),
             },
-            digest=grader_bundle.digest_of(read) + ("+flipped" if flipped else ""),
+            digest="+".join([grader_bundle.digest_of(read), *sorted(tta)]),
         )
 
     @torch.no_grad()
     def __call__(self, record: Record) -> Grades:
-        """Probabilities of a study: the mean over all weights, and over the study as it is and flipped.
+        """Probabilities of a study: the mean over all weights, and over all poses of test-time augmentation.
 
         Raises
         ------
@@ -191,7 +192,7 @@ class Grader:
         InvalidVolumeError, MissingInputError
             If a volume cannot be used.
         """
-        # The flipped study shows the same slices.
+        # The study in other poses shows the same slices.
         return SeenImages(grader_bundle.crops_of(self.preprocessings[0][0], record), self.graded)
 
     def image(self, record: Record) -> torch.Tensor:

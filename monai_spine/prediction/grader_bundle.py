@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import copy
 import hashlib
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,19 +17,15 @@ from monai_spine.bundle.model_settings import followed
 from monai_spine.bundle.process import has_bfloat16, quiet_readers
 from monai_spine.bundle.provenance import read_metadata
 from monai_spine.bundle.run import offered_presets, preset_file
-from monai_spine.crops.augmentation import NO_AUGMENTATION
 from monai_spine.crops.study import StudyCrops
 from monai_spine.crops.view import View
 from monai_spine.data.datalist import Record
 from monai_spine.errors import InvalidOptionError, InvalidTableError, MissingInputError, SpineError, listed
 from monai_spine.spine import FINDINGS
 from monai_spine.transforms.level_crops import LevelCropsd, LevelStackd
-from monai_spine.transforms.study_grid import RandLateralFlipd, StudyGridd
 
 _REQUIRED = ("network_def", "preprocessing", "postprocessing")
 _OPTIONAL = ("inferer", "conditions")
-
-_FLIP_ALONE = replace(NO_AUGMENTATION, mirror=1.0)
 
 
 def weight_files(bundle: Path, weights: Path | None = None) -> list[Path]:
@@ -162,34 +156,6 @@ def parsed_parts(
         raise
     except Exception as err:  # MONAI's parser raises errors of many kinds
         raise InvalidTableError(f"{names}: {explanation(err) or _last_line(err)}") from err
-
-
-def flipped(preprocessing: Callable[..., Any], bundle: str) -> Compose:
-    """A bundle's preprocessing for the flipped study: left and right of the patient are exchanged.
-
-    `LevelCropsd` flips by itself, as in training. After `StudyGridd`, whose first axis runs to the patient's right,
-    `RandLateralFlipd` is added.
-
-    Raises
-    ------
-    InvalidOptionError
-        If the preprocessing has neither, so that it is not known which axis is the patient's left-right axis.
-    """
-    transforms: list[Any] = []
-    for transform in Compose([preprocessing]).flatten().transforms:
-        # A copy: the preprocessing of the study as it is must stay without the flip.
-        changed = copy.copy(transform)
-        if isinstance(changed, LevelCropsd):
-            changed.augmentation = _FLIP_ALONE
-        transforms.append(changed)
-        if isinstance(changed, StudyGridd):
-            transforms.append(RandLateralFlipd(prob=1.0))
-    if not any(isinstance(one, LevelCropsd | RandLateralFlipd) for one in transforms):
-        raise InvalidOptionError(
-            f"{bundle}: --tta needs LevelCropsd or StudyGridd in the bundle's preprocessing, which know the patient's "
-            "left from right, but found neither"
-        )
-    return Compose(transforms)
 
 
 def crops_of(preprocessing: Callable[..., Any], record: Record) -> tuple[StudyCrops, ...]:

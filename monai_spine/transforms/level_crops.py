@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from monai.transforms import MapTransform, Randomizable
 
-from monai_spine.crops.augmentation import NO_AUGMENTATION, Augmentation
+from monai_spine.crops.augmentation import NO_AUGMENTATION, Augmentation, FixedPose
 from monai_spine.crops.cache import CropCache
 from monai_spine.crops.pose import Pose
 from monai_spine.crops.stack import StackCache
@@ -88,11 +88,13 @@ class LevelCropsd(Randomizable, MapTransform):
         names = [view.name for view in self.views]
         if len(set(names)) < len(names):
             raise InvalidOptionError(f"expected a name of its own for every view, but found {names}")
-        self.augmentation = augmentation or NO_AUGMENTATION
+        self.augmentation: Augmentation | FixedPose = augmentation or NO_AUGMENTATION
         self.leave_out_bad = bad_volume == "mask"
         self.warned: set[str] = set()
         self.opened = StackCache(_OPEN_BYTES)
-        self.cache = CropCache(cache_dir, self.views, self.augmentation, cache_dtype) if cache_dir else None
+        self.cache = (
+            CropCache(cache_dir, self.views, augmentation or NO_AUGMENTATION, cache_dtype) if cache_dir else None
+        )
         self.flipped = False
         self.poses: dict[str, dict[Level, Pose]] = {}
 
