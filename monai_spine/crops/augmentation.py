@@ -29,6 +29,8 @@ class Augmentation:
     """Standard deviation in mm of the points' error along each axis; errors are cut at two deviations."""
     mirror: float = 0.5
     """Probability of a flip, which exchanges left and right."""
+    strength: float = 1.0
+    """Factor of all limits but the points' error and the flip: one knob for stronger or weaker augmentation."""
 
     def __post_init__(self) -> None:
         for field in fields(self):
@@ -36,6 +38,10 @@ class Augmentation:
                 raise InvalidOptionError(f"augmentation: expected {field.name} of at least 0")
         if self.mirror > 1:
             raise InvalidOptionError(f"augmentation: expected mirror from 0 to 1, but found {self.mirror}")
+        # Multiplied here, so that all who ask for limits, such as the cache of crops, see those that are drawn from.
+        for name in ("rotation", "tilt", "scale", "shift_mm", "slice_shift_mm"):
+            object.__setattr__(self, name, getattr(self, name) * self.strength)
+        object.__setattr__(self, "strength", 1.0)
 
     def draw_flip(self, random: np.random.RandomState) -> bool:
         """Whether to exchange left and right."""

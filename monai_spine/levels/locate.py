@@ -32,8 +32,8 @@ from monai_spine.errors import (
 from monai_spine.files import check_separate, remove_partial, safe_name, text_of
 from monai_spine.levels.files import write_points, write_study
 from monai_spine.levels.localizers import LevelLocator, RecessLocator
-from monai_spine.levels.several_locators import SeveralLocators
 from monai_spine.levels.search import StudyInput, search
+from monai_spine.levels.several_locators import SeveralLocators
 from monai_spine.levels.study import LocatedStudy
 from monai_spine.output_lock import output_lock
 

@@ -25,12 +25,12 @@ from monai_spine.geometry import Array
 from monai_spine.levels.collectors import CaseWriter
 from monai_spine.levels.files import write_points, write_study
 from monai_spine.levels.localizers import LevelLocator, RecessLocator
-from monai_spine.levels.several_locators import SeveralLocators
 from monai_spine.levels.picture import level_picture
 from monai_spine.levels.recesses.planes import Detection, RecessPlane
 from monai_spine.levels.sagittal.grid import sagittal_grid
 from monai_spine.levels.sagittal.points import SpinePoints, points_of
 from monai_spine.levels.sagittal.volumes import SAGITTAL
+from monai_spine.levels.several_locators import SeveralLocators
 from monai_spine.levels.study import LocatedStudy, axial_grids, unite
 from monai_spine.spine import SeriesType, Side
 

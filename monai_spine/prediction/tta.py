@@ -24,7 +24,7 @@ CHANGES: dict[str, tuple[FixedPose, ...]] = {
     "rotations": (FixedPose(rotation=-8.0), FixedPose(rotation=8.0)),
     "scales": (FixedPose(scale=1 / 1.08), FixedPose(scale=1.08)),
 }
-"""By the names of ``--tta``, what each adds to the study as it is. Two thirds of the shipped training's augmentation."""
+"""By the names of ``--tta``, what each adds to the study as it is: two thirds of the shipped training's limits."""
 
 
 def parse_tta(text: str) -> tuple[str, ...]:

@@ -38,7 +38,7 @@ def test_one_localizer_alone_is_itself() -> None:
 
 def test_a_point_that_one_localizer_puts_elsewhere_is_flagged() -> None:
     other = spine(sure=0.8)
-    moved = replace(other.points[2], world=other.points[2].world + [0, 14, 0])
+    moved = replace(other.points[2], world=other.points[2].world + np.array([0, 14, 0]))
     found = averaged([spine(), replace(other, points=(*other.points[:2], moved, *other.points[3:]))])
     flags = [point.flags for point in found.points]
     assert flags == [(), (), (Flag.MODELS_DIFFER.value,), (), ()]

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -26,6 +28,41 @@ def test_without_mixing_nothing_changes() -> None:
     image, label = StudyMixing(views=VIEWS)(batch())
     assert torch.equal(image, batch()["image"])
     assert torch.equal(label, batch()["label"])
+
+
+def test_shuffled_axial_slices_are_the_same_slices_and_sagittal_ones_stay() -> None:
+    torch.manual_seed(0)
+    views = (VIEWS[0], replace(VIEWS[1], slices=6))
+    image = torch.rand(4, 5, 10, 8, 8)
+    image[0, 0, 7] = ABSENT
+    shuffled, label = StudyMixing(views=views, shuffle=1.0)({"image": image, "label": batch(4)["label"]})
+    assert torch.equal(shuffled[:, :, :4], image[:, :, :4])
+    assert torch.equal(label, batch(4)["label"])
+    axial, before = shuffled[:, :, 4:], image[:, :, 4:]
+    assert not torch.equal(axial, before)
+    assert torch.equal(axial.flatten(3).sort(dim=2).values, before.flatten(3).sort(dim=2).values)
+    key = before[..., 0, 0].argsort(dim=2)
+    moved = axial[..., 0, 0].argsort(dim=2)
+    assert torch.equal(
+        axial.gather(2, moved[..., None, None].expand_as(axial)),
+        before.gather(2, key[..., None, None].expand_as(before)),
+    )
+
+
+def test_manifold_mixup_mixes_labels_by_the_share_that_the_network_gets() -> None:
+    torch.manual_seed(0)
+    data = batch(3)
+    image, label, positional, named = StudyMixing(views=VIEWS, manifold=1.0)(data)
+    share = named["share"]
+    assert torch.equal(image, data["image"])
+    assert positional == ()
+    assert share.shape == (3,)
+    one_hot = soft_labels(data["label"])
+    expected = torch.lerp(one_hot, one_hot.roll(1, 0), share[:, None, None])
+    assert torch.allclose(label, expected)
+    _, untouched, _, none = StudyMixing(views=VIEWS, manifold=1e-9)(data)
+    assert not none["share"].any()
+    assert torch.equal(untouched, one_hot)
 
 
 def softly_labelled() -> dict[str, torch.Tensor]:
