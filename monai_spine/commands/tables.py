@@ -73,6 +73,16 @@ def metrics(  # noqa: PLR0917 - options
         typer.Option(help="The most probable grade: at natural prevalence, or with the weights 1, 2, 4."),
     ] = "natural",
     natural: Natural = False,
+    by: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="COLUMN[:EDGES]",
+            help="Also measure subgroups by this column of --by-table; numbers are cut at edges, as in age:50,65.",
+        ),
+    ] = None,
+    by_table: Annotated[
+        Path | None, typer.Option("--by-table", help="A CSV with study_id and columns such as scanner, sex or age.")
+    ] = None,
     datalist: Datalist = None,
     normalise: Normalise = False,
     quiet: Quiet = False,
@@ -85,13 +95,18 @@ def metrics(  # noqa: PLR0917 - options
     \b
     Example:
       monai-spine metrics train.csv predictions.csv -o metrics.json
+      monai-spine metrics train.csv predictions.csv --by sex --by age:50,65 --by-table patients.csv
     """
     from monai_spine.files import write_text
     from monai_spine.tables.metrics_report import measure
     from monai_spine.tables.out_of_fold import read_out_of_fold
+    from monai_spine.tables.subgroups import read_groups
 
+    if bool(by) != bool(by_table):
+        raise InvalidOptionError("--by names columns of the table of --by-table; give both")
     table = read_out_of_fold(solution, [submission], datalist=datalist, normalise=normalise)
-    report = measure(table, decision=decide, tilted=not natural, quiet=quiet)
+    groups = read_groups(by_table, by or [], table.study_ids) if by_table else None
+    report = measure(table, decision=decide, tilted=not natural, by=groups, quiet=quiet)
     if out:
         write_text(out, report.to_json() + "\n")
     typer.echo(report.to_json() if json else report.to_text())

@@ -35,7 +35,7 @@ class Distortions:
 
     def __post_init__(self) -> None:
         # Larger moves could fold a slice: the control points of the grid are a third of a side apart.
-        for name, most in (("share", 1.0), ("grid", 0.15), ("optical", 0.3)):
+        for name, most in (("share", 1.0), ("grid", 0.1), ("optical", 0.15)):
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= most:
                 raise InvalidOptionError(f"distortion: expected {name} from 0 to {most:g}, but found {value!r}")
