@@ -89,7 +89,7 @@ def read_groups(path: Path, columns: Sequence[str], study_ids: Sequence[str]) ->
         groups[name] = [_in_words(cell, edges, path, name) if cell else UNKNOWN for cell in own]
         if len(set(groups[name])) > _MOST_GROUPS:
             raise InvalidOptionError(
-                f"--by {name} makes {len(set(groups[name]))} groups, more than {_MOST_GROUPS}; cut numbers into groups, "
+                f"--by {name} makes {len(set(groups[name]))} groups, more than {_MOST_GROUPS}; cut numbers, "
                 f"as in --by {name}:50,65"
             )
     return groups
