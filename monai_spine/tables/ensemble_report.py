@@ -75,7 +75,7 @@ class EnsembleReport:
         parts = self.parts
         lines = [f"{'':{width}}{'score':>23}" + "".join(f"{part:>19}" for part in parts)]
         for name, figures in self.scores.items():
-            row = "".join(f"{figures[part].value:19.4f}" for part in parts)
+            row = "".join(f"{_or_dash(figures[part].value):>19}" for part in parts)
             lines.append(f"{name:{width}}{figures['score']!s:>23}{row}")
         lines += [f"{'prior':{width}}{self.prior:>23.3f}", ""]
         lines += [f"{name} against mean: {_sentence(gain)}" for name, gain in self.gains.items()]
@@ -93,6 +93,10 @@ class EnsembleReport:
     def parts(self) -> list[str]:
         """The parts of the score that have labels."""
         return [part for part in PARTS if np.isfinite(self.scores["mean"][part].value)]
+
+
+def _or_dash(value: float) -> str:
+    return f"{value:.4f}" if np.isfinite(value) else "–"
 
 
 def _sentence(gain: Estimate) -> str:
