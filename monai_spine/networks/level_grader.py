@@ -61,8 +61,8 @@ class LevelGrader(nn.Module):
         ``condition``: a token for each condition. ``grade``: a token for each grade of each condition, with an
         attention of its own, from which that grade's logit is read (as in CLAM; see `SlicePooling`).
     volumes
-        Indices of views that a small 3-D network (MONAI's `ResNet`) also reads, as one volume for each level. Its token
-        is added to that of the view.
+        Names of views, joined by commas, that a small 3-D network (MONAI's `ResNet`) also reads, as one volume for each
+        level. Its token is added to that of the view. A text, not a list, so that it is one setting of the weights.
     standardise
         Whether each view of a study gets a mean of .5 and a standard deviation of .25 before anything else. The grey
         values of crops follow the brightest tissue of a volume, which differs between scanners; a network without this
@@ -96,7 +96,7 @@ class LevelGrader(nn.Module):
         checkpointing: bool = False,
         validity: bool = False,
         attention_per: str = "condition",
-        volumes: Sequence[int] = (),
+        volumes: str = "",
         standardise: bool = False,
     ) -> None:
         super().__init__()
@@ -135,7 +135,7 @@ class LevelGrader(nn.Module):
             )
             for index, slices in zip(self.backbone_of_view, self.views, strict=True)
         )
-        self.volume_views = _volume_views(volumes, len(self.views))
+        self.volume_views = _volume_views(volumes, self.view_names)
         self.volume_readers = nn.ModuleList(VolumeReader(features, tokens) for _ in self.volume_views)
         self.absent = nn.Parameter(torch.zeros(len(self.views), tokens, features))
         self.place = nn.Parameter(torch.randn(LEVELS, tokens, features) * 0.02)
@@ -286,11 +286,11 @@ def _backbone_of_view(chosen: Sequence[int] | None, views: int, backbones: int) 
     return indices
 
 
-def _volume_views(chosen: Sequence[int], views: int) -> list[int]:
-    indices = [int(n) for n in chosen]
-    if len(set(indices)) < len(indices) or not set(indices) <= set(range(views)):
-        raise InvalidOptionError(f"expected volumes as indices of {views} views, each once, but found {indices}")
-    return indices
+def _volume_views(chosen: str, views: list[str]) -> list[int]:
+    names = [name.strip() for name in chosen.split(",") if name.strip()]
+    if len(set(names)) < len(names) or not set(names) <= set(views):
+        raise InvalidOptionError(f"expected volumes out of {views}, each once, but found {chosen!r}")
+    return [views.index(name) for name in names]
 
 
 def _of_those_there(body: nn.Module, pictures: torch.Tensor, there: torch.Tensor, *, width: int) -> torch.Tensor:

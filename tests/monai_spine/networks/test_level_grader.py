@@ -36,7 +36,7 @@ def test_every_parameter_learns_whatever_the_design(sequence: str, pooling: str)
     assert not still
 
 
-HEADS = [{"validity": True}, {"attention_per": "grade"}, {"volumes": [1]}]
+HEADS = [{"validity": True}, {"attention_per": "grade"}, {"volumes": "view 2"}]
 
 
 @pytest.mark.parametrize("head", HEADS)
@@ -57,7 +57,7 @@ def test_every_head_learns_and_becomes_torchscript(head: dict) -> None:
 
 def test_heads_that_are_off_add_no_weights() -> None:
     usual = {name: tensor.shape for name, tensor in grader().state_dict().items()}
-    off = grader(validity=False, attention_per="condition", volumes=[])
+    off = grader(validity=False, attention_per="condition", volumes="")
     assert {name: tensor.shape for name, tensor in off.state_dict().items()} == usual
 
 
@@ -85,7 +85,7 @@ def test_each_grade_is_read_from_its_own_token() -> None:
 
 
 def test_a_level_that_a_view_lacks_gets_nothing_from_its_volume() -> None:
-    network = grader(volumes=[1]).eval()
+    network = grader(volumes="view 2").eval()
     image = study()
     image[0, 3, 3:7] = ABSENT
     with torch.no_grad():
@@ -200,6 +200,8 @@ def test_views_may_have_backbones_of_their_own() -> None:
         ({"backbones": ["convnext_nano"], "pixels": [16, 16]}, "16 x 16"),
         ({"pooling": "median"}, "pooling"),
         ({"sequence": "gru"}, "sequence"),
+        ({"attention_per": "finding"}, "attention_per"),
+        ({"volumes": "axial"}, "volumes"),
         ({"backbone_of_view": [0, 1, 0]}, "backbones"),
     ],
 )
