@@ -153,8 +153,8 @@ def _chosen(
                 mixed = pooled[held_out] + share * (boosted - pooled[held_out])
                 with torch.no_grad():
                     losses[n, m] += len(held_out) * float(loss(torch.from_numpy(np.clip(mixed, TINY, 1)).log()))
-    n, m = np.unravel_index(int(losses.argmin()), losses.shape)
-    return ROUNDS[n], SHARES[m]
+    best_round, best_share = divmod(int(losses.argmin()), len(SHARES))
+    return ROUNDS[best_round], SHARES[best_share]
 
 
 def _fitted(labels: Ints, rows: Floats, rounds: int, seed: int) -> HistGradientBoostingClassifier:
@@ -198,4 +198,5 @@ def _checked(content: Any, size: int) -> Tree:
     below = np.stack([whole["left"], whole["right"]])[:, inner]
     if whole["feature"].max() >= size or (below <= place[inner]).any() or (below >= nodes).any():
         raise ValueError(f"expected a tree on {size} features whose branches lead onwards")
-    return Tree(**{name: array.astype(np.int64) for name, array in whole.items()}, **real)
+    feature, missing_left, left, right = (array.astype(np.int64) for array in whole.values())
+    return Tree(feature, real["threshold"], missing_left, left, right, real["value"])

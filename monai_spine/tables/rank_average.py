@@ -43,7 +43,7 @@ def rank_average(probabilities: Floats, quantiles: Quantiles) -> Floats:
         pooled = np.stack([_averaged(ratios[..., n], usable, of_models[:, n]) for n in range(ratios.shape[-1])], -1)
         odds = np.exp(np.concatenate([np.zeros_like(pooled[..., :1]), pooled], axis=-1))
         shares = odds / odds.sum(axis=-1, keepdims=True)
-        averaged[:, own] = np.where(usable.any(axis=0)[..., None], shares, averaged[:, own])
+        averaged[:, own] = np.where(np.any(usable, axis=0, keepdims=True)[0][..., None], shares, averaged[:, own])
     return averaged
 
 
