@@ -275,7 +275,7 @@ def _measure(folder: Path, options: argparse.Namespace) -> None:
     torch.set_num_threads(options.threads)
     bundle = _with_weights(options.model, folder / "bundle")
     with redirect_stderr(StringIO()):
-        models = open_models([bundle], flipped=options.tta, device=options.device)
+        models = open_models([bundle], tta=["flip"] if options.tta else [], device=options.device)
     clock.lap("start-up")
     inputs = find_inputs([studies], folder / "out", Conversion("folder", quiet=True))
     clock.lap("finding the volumes" if options.nifti else "DICOM to NIfTI")

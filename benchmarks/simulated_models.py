@@ -97,8 +97,27 @@ def _by_finding(figures: dict[Group, float]) -> np.ndarray:
     return np.array([figures[finding.condition.group] for finding in FINDINGS])
 
 
-def write(out: Path, simulation: Simulation) -> list[Path]:
-    """Write ``solution.csv``, ``truth.csv`` and a submission for each model; return the submissions' paths."""
+def partial_rows(simulation: Simulation, seed: int = 0) -> np.ndarray:
+    """Which rows models of one group of conditions each have, ``(models, studies, 25)``; each lacks a tenth of studies.
+
+    As real out-of-fold files are: the first model is of the canal, the second of the foramina, and so on in turn.
+    """
+    groups = list(Group)
+    mine = np.array(
+        [
+            [finding.condition.group is groups[n % len(groups)] for finding in FINDINGS]
+            for n in range(len(simulation.submissions))
+        ]
+    )
+    there = np.random.default_rng([seed, 78]).random((len(mine), len(simulation.study_ids), 1)) >= 0.1
+    return mine[:, None] & there
+
+
+def write(out: Path, simulation: Simulation, present: np.ndarray | None = None) -> list[Path]:
+    """Write ``solution.csv``, ``truth.csv`` and a submission for each model; return the submissions' paths.
+
+    ``present``: ``(models, studies, 25)``: the rows to write; all of them if None.
+    """
     out.mkdir(parents=True, exist_ok=True)
     for name, grades in {"solution": simulation.labels, "truth": simulation.truth}.items():
         words = [[Grade(grade).title if grade != MISSING else "" for grade in row] for row in grades]
@@ -106,8 +125,9 @@ def write(out: Path, simulation: Simulation) -> list[Path]:
         table.insert(0, "study_id", simulation.study_ids)
         table.to_csv(out / f"{name}.csv", index=False)
     paths = [out / f"model_{number}.csv" for number in range(1, len(simulation.submissions) + 1)]
-    for path, rows in zip(paths, simulation.submissions, strict=True):
-        write_predictions(path, simulation.study_ids, rows)
+    for n, path in enumerate(paths):
+        which = None if present is None else present[n]
+        write_predictions(path, simulation.study_ids, simulation.submissions[n], which)
     return paths
 
 
@@ -118,8 +138,10 @@ def main() -> None:
     parser.add_argument("--studies", type=int, default=2000)
     parser.add_argument("--models", type=int, default=7)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--partial", action="store_true", help="models of one group of conditions that lack studies")
     given = parser.parse_args()
-    write(given.out, simulate(given.studies, given.models, given.seed))
+    simulation = simulate(given.studies, given.models, given.seed)
+    write(given.out, simulation, partial_rows(simulation, given.seed) if given.partial else None)
 
 
 if __name__ == "__main__":

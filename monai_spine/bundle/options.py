@@ -34,7 +34,18 @@ _WORKFLOW = {"imports", "initialize", "run", "finalize", "training", "evaluation
 _OFFERED = 3
 """How many near names an error offers."""
 _WITHOUT_EFFECT = {
-    *("imports", "initialize", "run", "finalize", "training", "training_run", "tensorboard", "listeners", "network"),
+    *(
+        "imports",
+        "initialize",
+        "run",
+        "finalize",
+        "training",
+        "training_run",
+        "tensorboard",
+        "mlflow",
+        "listeners",
+        "network",
+    ),
     *("bundle_root", "dataset_dir", "datalist", "ckpt_dir", "cache_dir", "output_dir", "logging_file"),
     *("device", "num_workers", "progress", "cache_gb", "cache_rate", "figures_every", "embedding_images"),
     *("resume", "weights", "epochs", "trained_on"),

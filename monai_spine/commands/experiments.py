@@ -73,26 +73,51 @@ def cv(  # noqa: PLR0917 - options
     folds: Annotated[list[int] | None, typer.Option(help="A fold to train; may be repeated. [default: all]")] = None,
     preset: Preset = None,
     settings: Settings = None,
+    pseudo_label: Annotated[
+        Path | None,
+        typer.Option(
+            "--pseudo-label",
+            metavar="NEW_STUDIES",
+            help="New NIfTI studies, to get soft labels from these networks: a folder, or the test section of a "
+            "datalist.",
+        ),
+    ] = None,
+    natural: Annotated[
+        bool,
+        typer.Option(
+            "--natural", help="For --pseudo-label: the networks were trained without the weights 1, 2, 4 of the grades."
+        ),
+    ] = False,
     quiet: Quiet = False,
 ) -> None:
     """Cross-validate a grader.
 
     Trains once for each fold, and joins the predictions of the held-out studies. Writes out_of_fold.csv and
     solution.csv for score, metrics, calibrate, ensemble and audit, and models/fold_0.pt and so on for predict. A second
-    run skips finished folds and resumes a fold that was killed.
+    run skips finished folds and resumes a fold that was killed. With --pseudo-label, it also writes
+    pseudo/datalist.json: the same studies with soft labels from the network that never saw them, and the new studies
+    with the mean of all folds' networks. Train on it with pseudo_weight.
 
     \b
     Example:
       monai-spine cv bundles/lumbar_25d_grader --data nifti -o cv --preset convnext_nano_gated --set epochs=12
+      monai-spine cv bundles/lumbar_25d_grader --data nifti -o cv --pseudo-label unlabelled
+      monai-spine cv bundles/lumbar_25d_grader --data cv/pseudo -o second --set pseudo_weight=0.5
       monai-spine predict -i dicom -o graded --model bundles/lumbar_25d_grader --weights cv/models
     """
     from monai_spine.bundle.run import parse_settings
     from monai_spine.experiments.cross_validation import Plan, cross_validate
     from monai_spine.experiments.fold_run import OWN
+    from monai_spine.experiments.pseudo_labels import write_pseudo_labels
 
+    if natural and not pseudo_label:
+        raise InvalidOptionError("--natural is about the soft labels of --pseudo-label; give both")
     plan = Plan(bundle, _datalist(data), tuple(preset or ()), parse_settings(settings or [], OWN))
     outcome = cross_validate(plan, out, folds, _report(quiet))
     typer.echo(f"{outcome.line()}; see {out / 'out_of_fold.csv'}")
+    if pseudo_label:
+        path = write_pseudo_labels(plan, out, outcome.folds, pseudo_label, natural, _report(quiet))
+        typer.echo(f"soft labels: see {path}")
 
 
 def compare(  # noqa: PLR0917 - options

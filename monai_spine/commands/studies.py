@@ -69,7 +69,8 @@ def locate(  # noqa: PLR0917 - options
     ],
     out: Annotated[Path, typer.Option("-o", "--out", help="Folder for points.csv and the other results.")],
     model: Annotated[
-        Path | None, typer.Option(help="The bundle of a level localizer. [default: the one of the package]")
+        list[Path] | None,
+        typer.Option(help="The bundle of a level localizer; repeat to average several. [default: the package's]"),
     ] = None,
     recess_model: RecessModel = None,
     refine: Refine = True,
@@ -91,12 +92,13 @@ def locate(  # noqa: PLR0917 - options
       monai-spine locate nifti/datalist.json -o points --device cuda
     """
     from monai_spine.bundle.shipped import LEVEL_LOCALIZER, RECESS_LOCALIZER
-    from monai_spine.levels.localizers import LevelLocator, RecessLocator, usable_device
+    from monai_spine.levels.localizers import RecessLocator, usable_device
     from monai_spine.levels.locate import locate as run
+    from monai_spine.levels.several_locators import open_locators
     from monai_spine.runtime.choice import choose_runtime
 
     how = choose_runtime(runtime.value, precision.value, usable_device(device).type)
-    levels = LevelLocator.from_bundle(model or LEVEL_LOCALIZER, device, verify=verify, runtime=how)
+    levels = open_locators(model or [LEVEL_LOCALIZER], device, verify=verify, runtime=how)
     recesses = None
     if refine:
         recesses = RecessLocator.from_bundle(recess_model or RECESS_LOCALIZER, device, verify=verify, runtime=how)
@@ -127,12 +129,17 @@ def predict(  # noqa: PLR0917 - options
         typer.Option(help="File or folder of weights, one for each --model. [default: BUNDLE/models]"),
     ] = None,
     tta: Annotated[
-        bool,
-        typer.Option("--tta", help="Test-time augmentation: grade each study twice, also flipped, and take the mean."),
-    ] = False,
+        str,
+        typer.Option(
+            metavar="flip,rotations,scales",
+            help="Test-time augmentation: grade each study also flipped, turned, scaled, and take the mean.",
+        ),
+    ] = "",
     level_model: Annotated[
-        Path | None,
-        typer.Option("--level-model", help="The bundle of a level localizer. [default: the one of the package]"),
+        list[Path] | None,
+        typer.Option(
+            "--level-model", help="The bundle of a level localizer; repeat to average several. [default: the package's]"
+        ),
     ] = None,
     recess_model: RecessModel = None,
     refine: Refine = True,
@@ -190,7 +197,7 @@ def predict(  # noqa: PLR0917 - options
     Example:
       monai-spine predict -i dicom/ -o graded
       monai-spine predict -i dicom/ -o graded --report --pdf
-      monai-spine predict -i nifti/ -o graded --model bundles/mine --model bundles/other --tta
+      monai-spine predict -i nifti/ -o graded --model bundles/mine --model bundles/other --tta flip,rotations
       monai-spine predict -i dicom/ -o graded --points graded/1000/points.mrk.json
       monai-spine predict -i study.zip -o graded --model bundles/lumbar_25d_grader --weights cv/models
       monai-spine predict -i nifti/ -o graded --part 3/16
@@ -211,6 +218,7 @@ def predict(  # noqa: PLR0917 - options
     from monai_spine.data.object_store import url_of
     from monai_spine.dicom_out.outputs import study_outputs
     from monai_spine.prediction.part import parse_part
+    from monai_spine.prediction.poses import parse_tta
     from monai_spine.prediction.run import run_predict
     from monai_spine.prediction.staging import as_urls, staged
 
@@ -225,10 +233,10 @@ def predict(  # noqa: PLR0917 - options
             models={
                 "bundles": model or [],
                 "weights": weights or [],
-                "level_bundle": level_model,
+                "level_bundles": level_model or [],
                 "recess_bundle": recess_model,
                 "refine": refine,
-                "flipped": tta,
+                "tta": parse_tta(tta),
                 "device": device,
                 "verify": verify,
                 "runtime": runtime.value,

@@ -74,6 +74,16 @@ def metrics(  # noqa: PLR0917 - options
         typer.Option(help="The most probable grade: at natural prevalence, or with the weights 1, 2, 4."),
     ] = "natural",
     natural: Natural = False,
+    by: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="COLUMN[:EDGES]",
+            help="Also measure subgroups by this column of --by-table; numbers are cut at edges, as in age:50,65.",
+        ),
+    ] = None,
+    by_table: Annotated[
+        Path | None, typer.Option("--by-table", help="A CSV with study_id and columns such as scanner, sex or age.")
+    ] = None,
     datalist: Datalist = None,
     normalise: Normalise = False,
     quiet: Quiet = False,
@@ -86,13 +96,18 @@ def metrics(  # noqa: PLR0917 - options
     \b
     Example:
       monai-spine metrics train.csv predictions.csv -o metrics.json
+      monai-spine metrics train.csv predictions.csv --by sex --by age:50,65 --by-table patients.csv
     """
     from monai_spine.files import write_text
     from monai_spine.tables.metrics_report import measure
     from monai_spine.tables.out_of_fold import read_out_of_fold
+    from monai_spine.tables.subgroups import read_groups
 
+    if bool(by) != bool(by_table):
+        raise InvalidOptionError("--by names columns of the table of --by-table; give both")
     table = read_out_of_fold(solution, [submission], datalist=datalist, normalise=normalise)
-    report = measure(table, decision=decide, tilted=not natural, quiet=quiet)
+    groups = read_groups(by_table, by or [], table.study_ids) if by_table else None
+    report = measure(table, decision=decide, tilted=not natural, by=groups, quiet=quiet)
     if out:
         write_text(out, report.to_json() + "\n")
     typer.echo(report.to_json() if json else report.to_text())
@@ -154,14 +169,16 @@ def calibrate(  # noqa: PLR0917 - options
 
 def ensemble(  # noqa: PLR0917 - options
     submissions: Annotated[
-        list[Path], typer.Argument(metavar="SUBMISSION…", help="CSVs of different models, with the same rows.")
+        list[Path],
+        typer.Argument(metavar="SUBMISSION…", help="CSVs of different models; they may lack conditions or studies."),
     ],
     out: Out,
     solution: Annotated[Path | None, typer.Option(help="Labels; the submissions must then be out-of-fold.")] = None,
     method: Annotated[
-        Literal["mean", "weighted", "stacked"],
+        Literal["mean", "ranks", "weighted", "stacked", "boosted"],
         typer.Option(
-            help="mean of probabilities; weighted: fitted weights; stacked: also a correction by other findings."
+            help="mean of probabilities; ranks: mean of ranks; weighted: fitted weights; stacked: also a correction by "
+            "other findings; boosted: that correction by decision trees."
         ),
     ] = "mean",
     apply: Annotated[Path | None, typer.Option(help="Combine new submissions with this ensemble.json.")] = None,
@@ -173,8 +190,9 @@ def ensemble(  # noqa: PLR0917 - options
 ) -> None:
     """Combine the submissions of several models.
 
-    With labels, compares the methods by nested cross-validation. Writes predictions.csv (with labels: out-of-fold) and
-    ensemble.json for new submissions of the same models.
+    A submission may lack conditions or studies: a row is combined from the models that have it. With labels, compares
+    the methods by nested cross-validation. Writes predictions.csv (with labels: out-of-fold), coverage.csv (the rows of
+    each submission), and ensemble.json for new submissions of the same models.
 
     \b
     Example:
@@ -195,7 +213,7 @@ def ensemble(  # noqa: PLR0917 - options
         for name, submission in combined.items():
             typer.echo(f"{name} <- {submission}")
     else:
-        table = read_out_of_fold(solution, submissions, datalist=datalist, normalise=normalise)
+        table = read_out_of_fold(solution, submissions, datalist=datalist, normalise=normalise, incomplete=True)
         with output_lock(out):
             report = combine(table, out, method=method, folds=folds, seed=seed, quiet=quiet)
         if report:

@@ -29,6 +29,8 @@ class Augmentation:
     """Standard deviation in mm of the points' error along each axis; errors are cut at two deviations."""
     mirror: float = 0.5
     """Probability of a flip, which exchanges left and right."""
+    strength: float = 1.0
+    """Factor of all limits but the points' error and the flip: one knob for stronger or weaker augmentation."""
 
     def __post_init__(self) -> None:
         for field in fields(self):
@@ -36,6 +38,10 @@ class Augmentation:
                 raise InvalidOptionError(f"augmentation: expected {field.name} of at least 0")
         if self.mirror > 1:
             raise InvalidOptionError(f"augmentation: expected mirror from 0 to 1, but found {self.mirror}")
+        # Multiplied here, so that all who ask for limits, such as the cache of crops, see those that are drawn from.
+        for name in ("rotation", "tilt", "scale", "shift_mm", "slice_shift_mm"):
+            object.__setattr__(self, name, getattr(self, name) * self.strength)
+        object.__setattr__(self, "strength", 1.0)
 
     def draw_flip(self, random: np.random.RandomState) -> bool:
         """Whether to exchange left and right."""
@@ -62,3 +68,30 @@ class Augmentation:
 NO_AUGMENTATION = Augmentation(
     rotation=0.0, tilt=0.0, scale=0.0, shift_mm=0.0, slice_shift_mm=0.0, jitter_mm=0.0, mirror=0.0
 )
+
+
+@dataclass(frozen=True, kw_only=True)
+class FixedPose:
+    """In the place of an `Augmentation`: one pose for all crops of a study, for test-time augmentation."""
+
+    rotation: float = 0.0
+    """Degrees in the plane."""
+    scale: float = 1.0
+    """Factor by which a plane shows more millimetres."""
+    flipped: bool = False
+
+    def draw_flip(self, random: np.random.RandomState) -> bool:  # noqa: ARG002 - as `Augmentation`
+        """Whether to exchange left and right: nothing is drawn."""
+        return self.flipped
+
+    def draw_jitter(self, random: np.random.RandomState) -> tuple[float, float, float]:  # noqa: ARG002
+        """No error of the points."""
+        return 0.0, 0.0, 0.0
+
+    def draw(self, random: np.random.RandomState, jitter: tuple[float, float, float]) -> Pose:  # noqa: ARG002
+        """The pose."""
+        return Pose(rotation=self.rotation, scale=self.scale)
+
+
+AS_IT_IS = FixedPose()
+"""No change."""

@@ -12,7 +12,8 @@ from typing import Any
 
 import torch
 
-from monai_spine.crops.pose import UPRIGHT
+from monai_spine.crops.augmentation import AS_IT_IS, FixedPose
+from monai_spine.crops.pose import Pose
 from monai_spine.crops.study import STUDY_IMAGES, Crops, StudyCrops, StudyImages, open_study
 from monai_spine.crops.view import ABSENT, View
 from monai_spine.spine import Level, SeriesType
@@ -30,10 +31,10 @@ class LevelImage:
 
     views: tuple[View, ...]
 
-    def __call__(self, record: Mapping[Any, Any], *, flipped: bool = False) -> torch.Tensor:
+    def __call__(self, record: Mapping[Any, Any], pose: FixedPose = AS_IT_IS) -> torch.Tensor:
         """Float32 ``(5, slices of all views, rows, columns)``; every pixel of a slice that no stack shows is `ABSENT`.
 
-        ``flipped`` exchanges the patient's left and right.
+        ``pose`` turns, scales or flips all crops.
 
         Raises
         ------
@@ -42,17 +43,18 @@ class LevelImage:
         """
         images = _images_of(record)
         study = self.study({**record, STUDY_IMAGES: images})
-        return torch.cat([with_absent(*self._crops(study, view, images, flipped)) for view in self.views], dim=1)
+        return torch.cat([with_absent(*self._crops(study, view, images, pose)) for view in self.views], dim=1)
 
     def study(self, record: Mapping[Any, Any]) -> StudyCrops:
         """Frames and sources of a record without its crops."""
         stacks = open_study(record, self._series_types, _images_of(record).open)
         return StudyCrops.of(stacks, record.get("points", {}), self.views)
 
-    def _crops(self, study: StudyCrops, view: View, images: StudyImages, flipped: bool) -> Crops:
+    def _crops(self, study: StudyCrops, view: View, images: StudyImages, pose: FixedPose) -> Crops:
+        poses = dict.fromkeys(Level, Pose(rotation=pose.rotation, scale=pose.scale))
         # The key of `LevelCropsd`, so that several graders of a study share their crops.
-        key = (view, tuple((level, UPRIGHT) for level in Level), flipped, self._series_types)
-        return images.crops(key, lambda: study.sample(view, flipped=flipped))
+        key = (view, tuple(poses.items()), pose.flipped, self._series_types)
+        return images.crops(key, lambda: study.sample(view, poses, flipped=pose.flipped))
 
     @property
     def _series_types(self) -> tuple[SeriesType, ...]:

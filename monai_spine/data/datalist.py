@@ -6,10 +6,11 @@ dictionary, as MONAI's dictionary transforms take it::
     {"study_id": "1000000017", "patient_id": "1000000017", "fold": 0,
      "sagittal_t1": ["/abs/a.nii.gz"], "sagittal_t2": ["/abs/b.nii.gz"],
      "axial_t2": ["/abs/c.nii.gz", "/abs/c_1.nii.gz"],
-     "label": array (25,), "points": {"spinal_canal_stenosis_l1_l2": (12.1, -30.5, 88.0)}}
+     "label": array (25,), "soft_label": array (25, 3), "points": {"spinal_canal_stenosis_l1_l2": (12.1, -30.5, 88.0)}}
 
 Paths in the file are relative to it; records hold absolute ones. Points are RAS millimetres. A series type that the
-study lacks has an empty list, and a finding that nobody graded has the label `MISSING`.
+study lacks has an empty list, and a finding that nobody graded has the label `MISSING`. Soft labels
+are probabilities of the grades at natural prevalence; those of a finding without any are 0.
 """
 
 from __future__ import annotations
@@ -32,6 +33,9 @@ logger = logging.getLogger(__name__)
 SCHEMA = "monai_spine/datalist/1"
 
 Record = dict[str, Any]
+
+_SUM_TOLERANCE = 0.01
+"""How far the sum of a soft label may lie from 1, so that numbers rounded to two decimals pass."""
 
 _STUDY_WORDS = ("study", "studies", "patient", "patient_id")
 """What messages call a record, several, and a group that must stay in one fold; and the key of the group."""
@@ -115,18 +119,23 @@ def volumes(record: Record) -> list[str]:
 def split_folds(records: Sequence[Record], fold: int) -> tuple[list[Record], list[Record]]:
     """Studies or single images to train on, and those of the fold to validate on.
 
-    Raises `InvalidTableError` if a record has no fold, one of the two parts would be empty, or a patient, or a group of
-    images, would be in both.
+    A study without a fold that has soft labels and no label cannot validate: it is trained on in every fold, unless its
+    patient is validated on.
+
+    Raises `InvalidTableError` if another record has no fold, one of the two parts would be empty, or a patient, or a
+    group of images, would be in both.
     """
     of_images = bool(records) and "image" in records[0]
     item, items, group, key = ("image", "images", "group", "group") if of_images else _STUDY_WORDS
-    lacking = [str(r["image"][0] if of_images else r["study_id"]) for r in records if r["fold"] is None]
+    additional = [] if of_images else [record for record in records if _is_additional(record)]
+    folded = records if not additional else [record for record in records if not _is_additional(record)]
+    lacking = [str(r["image"][0] if of_images else r["study_id"]) for r in folded if r["fold"] is None]
     if lacking:
         raise InvalidTableError(f"expected a fold for every {item}, but {listed(lacking)} have none")
-    training = [record for record in records if record["fold"] != fold]
-    validation = [record for record in records if record["fold"] == fold]
+    training = [record for record in folded if record["fold"] != fold]
+    validation = [record for record in folded if record["fold"] == fold]
     if not training or not validation:
-        folds = sorted({record["fold"] for record in records})
+        folds = sorted({record["fold"] for record in folded})
         raise InvalidTableError(f"expected {items} inside and outside of fold {fold}, but the folds are {folds}")
     shared = sorted({record[key] for record in training} & {record[key] for record in validation})
     if shared:
@@ -134,7 +143,14 @@ def split_folds(records: Sequence[Record], fold: int) -> tuple[list[Record], lis
             f"{len(shared)} {group}s have {items} both in fold {fold} and outside of it: {listed(shared)}; "
             f"give all {items} of a {group} the same fold"
         )
-    return training, validation
+    validated = {record[key] for record in validation}
+    return training + [record for record in additional if record[key] not in validated], validation
+
+
+def _is_additional(record: Record) -> bool:
+    """Whether a study has soft labels alone, and no fold."""
+    soft = record.get("soft_label")
+    return bool(record["fold"] is None and soft is not None and np.any(soft) and np.all(record["label"] == MISSING))
 
 
 def check_labels(
@@ -210,6 +226,8 @@ def entry_faults(entry: Any, n: int) -> list[str]:
     faults = [f"{name}: expected {key} as a list of paths" for key in _bad_series(entry)]
     if "label" in entry and not _is_label(entry["label"]):
         faults.append(f"{name}: expected label as {len(TARGETS)} numbers out of 0, 1, 2, {MISSING}")
+    if entry.get("soft_label") is not None and not _is_soft_label(entry["soft_label"]):
+        faults.append(f"{name}: expected soft_label as {len(TARGETS)} rows of {len(Grade)} probabilities, or null")
     if entry.get("fold") is not None and not is_integer(entry["fold"]):
         faults.append(f"{name}: expected fold as an integer, but found {entry['fold']!r}")
     if not _are_points(entry.get("points", {})):
@@ -248,6 +266,19 @@ def _is_label(label: Any) -> bool:
     return isinstance(label, list) and len(label) == len(TARGETS) and all(is_integer(g) and g in known for g in label)
 
 
+def _is_soft_label(rows: Any) -> bool:
+    return isinstance(rows, list) and len(rows) == len(TARGETS) and all(row is None or _are_shares(row) for row in rows)
+
+
+def _are_shares(row: Any) -> bool:
+    return (
+        isinstance(row, list)
+        and len(row) == len(Grade)
+        and all(isinstance(p, int | float) and not isinstance(p, bool) and 0 <= p <= 1 for p in row)
+        and abs(sum(row) - 1) <= _SUM_TOLERANCE
+    )
+
+
 def _are_points(points: Any) -> bool:
     return isinstance(points, dict) and all(
         target in TARGETS
@@ -272,8 +303,16 @@ def record_of(entry: Record, folder: Path) -> Record:
         **files,
         STUDY_FOLDER: common_folder(file for group in files.values() for file in group),
         "label": np.asarray(entry.get("label", [MISSING] * len(TARGETS)), dtype=np.int64),
+        "soft_label": _soft_label(entry.get("soft_label")),
         "points": {target: tuple(map(float, point)) for target, point in entry.get("points", {}).items()},
     }
+
+
+def _soft_label(rows: list[list[float] | None] | None) -> np.ndarray:
+    """Shares ``(25, 3)`` of the grades; 0 where there are none."""
+    shares = np.array([row or [0.0] * len(Grade) for row in rows or [None] * len(TARGETS)], dtype=np.float32)
+    totals = shares.sum(axis=1, keepdims=True)
+    return shares / np.where(totals > 0, totals, 1.0)
 
 
 def _repeated(names: Iterable[str]) -> list[str]:

@@ -35,6 +35,7 @@ from monai_spine.levels.files import write_points, write_study
 from monai_spine.levels.localizers import LevelLocator, RecessLocator
 from monai_spine.levels.sagittal.chain import Flag
 from monai_spine.levels.search import StudyInput, search
+from monai_spine.levels.several_locators import SeveralLocators
 from monai_spine.levels.study import LocatedStudy
 from monai_spine.output_lock import output_lock
 
@@ -71,7 +72,7 @@ class Summary:
 def locate(
     inputs: Sequence[Path],
     out: Path,
-    locator: LevelLocator,
+    locator: LevelLocator | SeveralLocators,
     recesses: RecessLocator | None = None,
     *,
     quiet: bool = False,
@@ -110,7 +111,11 @@ def _run(results: Iterable[LocatedStudy], out: Path, summary: Summary) -> Summar
 
 
 def _located(
-    study: StudyInput, out: Path, locator: LevelLocator, recesses: RecessLocator | None, verified: bool
+    study: StudyInput,
+    out: Path,
+    locator: LevelLocator | SeveralLocators,
+    recesses: RecessLocator | None,
+    verified: bool,
 ) -> LocatedStudy:
     """A study that may fail in any way, with the reason as the state of its volumes: the others go on."""
     # Of this study alone: each volume is unpacked once, and memory stays that of one study.

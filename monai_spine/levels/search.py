@@ -28,6 +28,7 @@ from monai_spine.levels.recesses.planes import Detection, RecessPlane
 from monai_spine.levels.sagittal.grid import sagittal_grid
 from monai_spine.levels.sagittal.points import SpinePoints
 from monai_spine.levels.sagittal.volumes import SAGITTAL
+from monai_spine.levels.several_locators import SeveralLocators
 from monai_spine.levels.study import LocatedStudy, axial_grids, unite
 from monai_spine.spine import SeriesType, Side
 
@@ -93,7 +94,10 @@ class SearchResult:
 
 
 def search(
-    study: StudyInput, locator: LevelLocator, recesses: RecessLocator | None = None, opened: Opener = open_unpacked
+    study: StudyInput,
+    locator: LevelLocator | SeveralLocators,
+    recesses: RecessLocator | None = None,
+    opened: Opener = open_unpacked,
 ) -> SearchResult:
     """Find the levels of a study. For a volume that cannot be used, ``located.volumes`` holds the reason.
 

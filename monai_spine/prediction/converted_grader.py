@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from monai_spine.bundle.model_description import description_path
+from monai_spine.crops.augmentation import AS_IT_IS, FixedPose
 from monai_spine.crops.level_image import LevelImage
 from monai_spine.crops.study import StudyCrops
 from monai_spine.crops.view import View
@@ -59,9 +60,9 @@ class ConvertedGrader:
         """The logits of each network, of a batch of images, and behind them the features."""
         return [engine(image) for engine in self.engines]
 
-    def item(self, record: Record, *, flipped: bool = False) -> dict[str, Any]:
-        """Under ``image``, the networks' input of a study as it is, or flipped."""
-        return {"image": LevelImage(self.plan.views)(record, flipped=flipped)}
+    def item(self, record: Record, pose: FixedPose = AS_IT_IS) -> dict[str, Any]:
+        """Under ``image``, the networks' input of a study in a pose."""
+        return {"image": LevelImage(self.plan.views)(record, pose)}
 
     def probabilities(self, _: Mapping[str, Any], logits: torch.Tensor) -> torch.Tensor:
         """Probabilities of logits ``(25, 3)``."""

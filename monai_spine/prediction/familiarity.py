@@ -79,7 +79,7 @@ def learn_features(
     """
     file = weight_files(bundle, weights)[0]
     _remove_stale(file)
-    models = open_models(bundles=[bundle], weights=[file], level_bundle=None, recess_bundle=None, device=device)
+    models = open_models(bundles=[bundle], weights=[file], device=device)
     grader = models.graders[0]
     tables = [_features(path, models, grader, quiet) for path in (data, held_out, *([patients] if patients else []))]
     if len(tables[0]) < _ENOUGH:

@@ -13,6 +13,7 @@ import torch
 
 from monai_spine.bundle.provenance import trained_on
 from monai_spine.bundle.shipped import GRADER
+from monai_spine.crops.augmentation import FixedPose
 from monai_spine.crops.study import StudyCrops
 from monai_spine.crops.view import View
 from monai_spine.data.datalist import Record
@@ -20,6 +21,7 @@ from monai_spine.errors import InvalidOptionError, InvalidTableError, listed
 from monai_spine.prediction.converted_grader import convert_grader
 from monai_spine.prediction.evidence import SeenImages
 from monai_spine.prediction.grader_bundle import GraderFiles, digest_of
+from monai_spine.prediction.poses import poses
 from monai_spine.prediction.training_features import TrainingFeatures, features_path
 from monai_spine.runtime.choice import TORCH, RuntimeChoice
 from monai_spine.scoring.competition import Floats, natural_prevalence, normalised
@@ -69,8 +71,8 @@ class GraderModel(Protocol):
         """See `Grader.stacked_views`."""
         ...
 
-    def item(self, record: Record, *, flipped: bool = False) -> dict[str, Any]:
-        """A study, as it is or flipped, for the networks: ``image``, and what `probabilities` needs."""
+    def item(self, record: Record, pose: FixedPose = ..., /) -> dict[str, Any]:
+        """A study in a pose for the networks: ``image``, and what `probabilities` needs."""
         ...
 
     def outputs(self, image: torch.Tensor) -> list[torch.Tensor]:
@@ -95,8 +97,8 @@ class Grader:
         Of the bundle, for people.
     model
         Its networks, and what they take.
-    flipped
-        Whether the flipped study is graded, too.
+    tta
+        Test-time augmentation: names of `monai_spine.prediction.poses.CHANGES`.
     calibration
         From the mean of the probabilities to natural ones; None divides by the competition's weights.
     familiar
@@ -117,7 +119,7 @@ class Grader:
         *,
         name: str,
         model: GraderModel,
-        flipped: bool = False,
+        tta: Sequence[str] = (),
         device: torch.device | str = "cpu",
         calibration: Calibration | None = None,
         familiar: TrainingFeatures | None = None,
@@ -127,7 +129,7 @@ class Grader:
     ) -> None:
         self.name, self.trained_on = name, trained_on
         self.device = torch.device(device)
-        self.model, self.flipped = model, flipped
+        self.model, self.poses = model, poses(tta)
         conditions = model.conditions
         chosen = {condition.value for condition in Condition} if conditions is None else set(conditions)
         self.graded = np.array([finding.condition.value in chosen for finding in FINDINGS])
@@ -142,7 +144,7 @@ class Grader:
         *,
         presets: Sequence[str] = (),
         device: torch.device | str = "cpu",
-        flipped: bool = False,
+        tta: Sequence[str] = (),
         verify: bool = True,
         runtime: RuntimeChoice = TORCH,
         gated: bool = True,
@@ -157,8 +159,9 @@ class Grader:
         weights
             A file, or a folder with ``fold_*.pt`` or ``model.pt``; None for the bundle's ``models``. A
             ``calibration.json`` beside them is applied.
-        flipped
-            Whether to grade the flipped study, too, and to take the mean (test-time augmentation).
+        tta
+            Test-time augmentation: names of `monai_spine.prediction.poses.CHANGES`. The study is also graded in
+            these poses, and the mean is taken.
         verify
             Whether the checksums of the weights are compared.
         runtime
@@ -175,14 +178,14 @@ class Grader:
         files = GraderFiles.of(bundle, weights, presets)
         description = files.description
         name = "+".join([bundle.resolve().name, *(Path(preset).stem for preset in presets)])
-        model = _model(name, files, torch.device(device), flipped=flipped, verify=verify, runtime=runtime, gated=gated)
+        model = _model(name, files, torch.device(device), tta=tta, verify=verify, runtime=runtime, gated=gated)
         calibration = _calibration(files)
         # the metadata are about the bundle's own weights
         source = description.trained_on or (trained_on(bundle) if weights is None else None)
         return cls(
             name=name,
             model=model,
-            flipped=flipped,
+            tta=tta,
             device=device,
             calibration=calibration,
             familiar=_familiar(files),
@@ -193,10 +196,11 @@ class Grader:
                 "weights": {file.name: digest_of([file]) for file in files.weights},
                 "trained_on": source,
                 "calibrated": calibration is not None,
-                "flipped_too": flipped,
+                "flipped_too": "flip" in tta,
+                "tta": list(tta),
                 "runtime": model.runtime.about(),
             },
-            digest=digest_of(files.all) + ("+flipped" if flipped else "") + model.runtime.mark,
+            digest="+".join([digest_of(files.all), *sorted(tta)]) + model.runtime.mark,
         )
 
     @property
@@ -206,22 +210,22 @@ class Grader:
 
     @torch.inference_mode()
     def __call__(self, record: Record) -> Grades:
-        """Probabilities of a study: the mean over all weights, and over the study as it is and flipped.
+        """Probabilities of a study: the mean over all weights, and over all poses of test-time augmentation.
 
         Raises
         ------
         InvalidTableError
             If the bundle does not give ``(25, 3)`` probabilities.
         """
-        items = [self.model.item(record, flipped=flipped) for flipped in ([False, True] if self.flipped else [False])]
+        items = [self.model.item(record, pose) for pose in self.poses]
         rows = []
         outputs = self.model.outputs(torch.stack([item["image"] for item in items]))
         for output in outputs:
             logits = output[..., : len(Grade)]
             self._check_shape(logits, len(items))
-            for n, item in enumerate(items):
+            for n, (item, pose) in enumerate(zip(items, self.poses, strict=True)):
                 # In the flipped study, left findings are those of the patient's right side: exchange them back.
-                rows.append(self._rows(item, logits[n])[list(FLIPPED) if n else slice(None)])
+                rows.append(self._rows(item, logits[n])[list(FLIPPED) if pose.flipped else slice(None)])
         weighted = normalised(np.mean(rows, axis=0))
         natural = self.calibration.apply(weighted) if self.calibration else natural_prevalence(weighted)
         if self.familiar is None:
@@ -253,7 +257,7 @@ class Grader:
         InvalidVolumeError, MissingInputError
             If a volume cannot be used.
         """
-        # The flipped study shows the same slices.
+        # The study in other poses shows the same slices.
         return SeenImages(self.model.crops(record), self.graded)
 
     def image(self, record: Record) -> torch.Tensor:
@@ -291,7 +295,7 @@ def _model(
     files: GraderFiles,
     device: torch.device,
     *,
-    flipped: bool,
+    tta: Sequence[str],
     verify: bool,
     runtime: RuntimeChoice,
     gated: bool,
@@ -301,7 +305,7 @@ def _model(
         # Imported here: MONAI takes four seconds, and converted graders do without it.
         from monai_spine.prediction.parsed_grader import ParsedGrader
 
-        return ParsedGrader(name, files, device, flipped=flipped, verify=verify)
+        return ParsedGrader(name, files, device, tta=tta, verify=verify)
 
     converted = None if runtime.is_torch else convert_grader(files, runtime, parse, verify=verify, gated=gated)
     if converted is not None:

@@ -10,6 +10,7 @@ from monai_spine.bundle.provenance import UNVERIFIED, provenance, trained_on
 from monai_spine.bundle.shipped import GRADER, LEVEL_LOCALIZER, RECESS_LOCALIZER
 from monai_spine.errors import InvalidOptionError
 from monai_spine.levels.localizers import LevelLocator, RecessLocator, usable_device
+from monai_spine.levels.several_locators import SeveralLocators, open_locators
 from monai_spine.prediction.grader import Grader, check_all_graded
 from monai_spine.prediction.grader_bundle import digest_of
 from monai_spine.runtime.choice import Precision, Runtime, choose_runtime
@@ -31,7 +32,7 @@ class Models:
         Whether the checksums of all weights were compared.
     """
 
-    levels: LevelLocator
+    levels: LevelLocator | SeveralLocators
     recesses: RecessLocator | None
     graders: Sequence[Grader]
     trained_on: Mapping[str, str | None] = field(default_factory=dict)
@@ -66,10 +67,10 @@ def open_models(
     bundles: Sequence[Path] = (),
     weights: Sequence[Path] = (),
     *,
-    level_bundle: Path | None = None,
+    level_bundles: Sequence[Path] = (),
     recess_bundle: Path | None = None,
     refine: bool = True,
-    flipped: bool = False,
+    tta: Sequence[str] = (),
     device: str | None = None,
     verify: bool = True,
     runtime: str = Runtime.TORCH.value,
@@ -84,11 +85,13 @@ def open_models(
         Empty for the grader of the package.
     weights
         A file or folder for each grader, in the same order; empty for the graders' own.
-    level_bundle, recess_bundle
-        Localizers; None for those of the package.
+    level_bundles
+        Level localizers, whose points are averaged; empty for the one of the package.
+    recess_bundle
+        The recess localizer; None for the one of the package.
     refine
         Whether to find the recesses in axial slices.
-    flipped
+    tta
         See `Grader.from_bundle`.
     device
         See `usable_device`.
@@ -113,14 +116,14 @@ def open_models(
     how = choose_runtime(runtime, precision, chosen.type)
     files = [*weights, *[None] * (len(bundles) - len(weights))]
     graders = [
-        Grader.from_bundle(bundle, own, presets=presets, device=chosen, flipped=flipped, verify=verify, runtime=how)
+        Grader.from_bundle(bundle, own, presets=presets, device=chosen, tta=tta, verify=verify, runtime=how)
         for (bundle, presets), own in zip(map(with_presets, bundles), files, strict=True)
     ]
     check_all_graded(graders)
-    level_bundle, recess_bundle = level_bundle or LEVEL_LOCALIZER, recess_bundle or RECESS_LOCALIZER
-    levels = LevelLocator.from_bundle(level_bundle, str(chosen), verify=verify, runtime=how)
+    level_bundles, recess_bundle = list(level_bundles) or [LEVEL_LOCALIZER], recess_bundle or RECESS_LOCALIZER
+    levels = open_locators(level_bundles, str(chosen), verify=verify, runtime=how)
     recesses = RecessLocator.from_bundle(recess_bundle, str(chosen), verify=verify, runtime=how) if refine else None
-    localizers = [level_bundle, *([recess_bundle] if refine else [])]
+    localizers = [*level_bundles, *([recess_bundle] if refine else [])]
     sources = {grader.name: grader.trained_on for grader in graders} | {
         bundle.resolve().name: trained_on(bundle) for bundle in localizers
     }

@@ -18,24 +18,23 @@ from monai_spine.bundle.errors import explanation
 from monai_spine.bundle.model_description import ModelDescription
 from monai_spine.bundle.model_settings import followed
 from monai_spine.bundle.process import has_bfloat16, quiet_readers
-from monai_spine.crops.augmentation import NO_AUGMENTATION
+from monai_spine.crops.augmentation import AS_IT_IS, NO_AUGMENTATION, FixedPose
 from monai_spine.crops.study import StudyCrops
 from monai_spine.crops.view import View
 from monai_spine.data.datalist import Record
-from monai_spine.errors import InvalidOptionError, InvalidTableError, SpineError, chain, listed
+from monai_spine.errors import InvalidTableError, SpineError, chain, listed
 from monai_spine.networks.level_grader import LevelGrader, LogitsAndFeatures
 from monai_spine.prediction.grader_bundle import GraderFiles
 from monai_spine.prediction.grader_plan import GraderPlan
+from monai_spine.prediction.poses import poses
+from monai_spine.prediction.tta import posed
 from monai_spine.runtime.choice import TORCH, Precision
 from monai_spine.training.inferers import MixedPrecisionInferer
 from monai_spine.transforms.level_crops import LevelCropsd, LevelStackd
-from monai_spine.transforms.study_grid import RandLateralFlipd, StudyGridd
 from monai_spine.weights import load_weights
 
 _REQUIRED = ("network_def", "preprocessing", "postprocessing")
 _OPTIONAL = ("inferer", "conditions")
-
-_FLIP_ALONE = replace(NO_AUGMENTATION, mirror=1.0)
 
 
 class ParsedGrader:
@@ -53,19 +52,17 @@ class ParsedGrader:
     Raises
     ------
     InvalidTableError, InvalidOptionError
-        If a part of the configuration is missing or does not fit, or ``flipped`` is not possible.
+        If a part of the configuration is missing or does not fit, or ``tta`` is not possible.
     """
 
     def __init__(
-        self, name: str, files: GraderFiles, device: torch.device, *, flipped: bool = False, verify: bool = True
+        self, name: str, files: GraderFiles, device: torch.device, *, tta: Sequence[str] = (), verify: bool = True
     ) -> None:
         self.name, self.files, self.device, self.verify = name, files, device, verify
         self.parts = parsed_parts(
             files.configs, files.bundle, device, description=files.description, weights=files.weights[0]
         )
-        self.preprocessings = [self.parts["preprocessing"]]
-        if flipped:
-            self.preprocessings.append(_flipped(self.parts["preprocessing"], name))
+        self.preprocessings = {pose: posed(self.parts["preprocessing"], pose, name) for pose in poses(tta)}
         self.conditions: Sequence[str] | None = self.parts.get("conditions")
         self._inferer = self.parts.get("inferer") or SimpleInferer()
         mixed = isinstance(self._inferer, MixedPrecisionInferer) and self._inferer.enabled
@@ -86,10 +83,10 @@ class ParsedGrader:
         """The logits of each network, of a batch of images; behind them, of a `LevelGrader`, the features."""
         return [self._inferer(image.to(self.device), with_features(network)) for network in self.networks]
 
-    def item(self, record: Record, *, flipped: bool = False) -> dict[str, Any]:
-        """What the preprocessing makes of a study as it is, or flipped; under ``image``, the networks' input."""
+    def item(self, record: Record, pose: FixedPose = AS_IT_IS) -> dict[str, Any]:
+        """What the preprocessing makes of a study in one of the poses; under ``image``, the networks' input."""
         try:
-            item = self.preprocessings[flipped](dict(record))
+            item = self.preprocessings[pose](dict(record))
         except RuntimeError as err:  # MONAI's Compose turns every error of a transform into one
             cause = next((one for one in chain(err) if isinstance(one, SpineError)), None)
             if cause is None:
@@ -107,14 +104,14 @@ class ParsedGrader:
 
     def crops(self, record: Record) -> tuple[StudyCrops, ...]:
         """The crops that the preprocessing cuts; see `crops_of`."""
-        return crops_of(self.preprocessings[0], record)
+        return crops_of(self.parts["preprocessing"], record)
 
     @property
     def plan(self) -> GraderPlan | None:
         """All that a converted `LevelGrader` needs besides its network; None for other networks or transforms."""
         inferer = self._inferer
         in_float32 = self.runtime == TORCH and isinstance(inferer, SimpleInferer | MixedPrecisionInferer)
-        transforms = Compose([self.preprocessings[0]]).flatten().transforms
+        transforms = Compose([self.parts["preprocessing"]]).flatten().transforms
         usual = tuple(type(one) for one in transforms) == (LevelCropsd, LevelStackd, SelectItemsd, EnsureTyped)
         if not (usual and in_float32 and isinstance(self.parts["network_def"], LevelGrader)):
             return None
@@ -128,7 +125,7 @@ class ParsedGrader:
     @property
     def stacked_views(self) -> tuple[View, ...]:
         """The views that the preprocessing cuts and joins to one image, in the order of the slices."""
-        transforms = Compose([self.preprocessings[0]]).flatten().transforms
+        transforms = Compose([self.parts["preprocessing"]]).flatten().transforms
         views = {view.name: view for one in transforms if isinstance(one, LevelCropsd) for view in one.views}
         return tuple(views[str(name)] for one in transforms if isinstance(one, LevelStackd) for name in one.keys)
 
@@ -176,34 +173,6 @@ def parsed_parts(
         raise
     except Exception as err:  # MONAI's parser raises errors of many kinds
         raise InvalidTableError(f"{names}: {explanation(err) or _last_line(err)}") from err
-
-
-def _flipped(preprocessing: Callable[..., Any], bundle: str) -> Compose:
-    """A bundle's preprocessing for the flipped study: left and right of the patient are exchanged.
-
-    `LevelCropsd` flips by itself, as in training. After `StudyGridd`, whose first axis runs to the patient's right,
-    `RandLateralFlipd` is added.
-
-    Raises
-    ------
-    InvalidOptionError
-        If the preprocessing has neither, so that it is not known which axis is the patient's left-right axis.
-    """
-    transforms: list[Any] = []
-    for transform in Compose([preprocessing]).flatten().transforms:
-        # A copy: the preprocessing of the study as it is must stay without the flip.
-        changed = copy.copy(transform)
-        if isinstance(changed, LevelCropsd):
-            changed.augmentation = _FLIP_ALONE
-        transforms.append(changed)
-        if isinstance(changed, StudyGridd):
-            transforms.append(RandLateralFlipd(prob=1.0))
-    if not any(isinstance(one, LevelCropsd | RandLateralFlipd) for one in transforms):
-        raise InvalidOptionError(
-            f"{bundle}: --tta needs LevelCropsd or StudyGridd in the bundle's preprocessing, which know the patient's "
-            "left from right, but found neither"
-        )
-    return Compose(transforms)
 
 
 def crops_of(preprocessing: Callable[..., Any], record: Record) -> tuple[StudyCrops, ...]:

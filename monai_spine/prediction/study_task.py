@@ -51,10 +51,9 @@ class ModelsOnDemand:
 @lru_cache(maxsize=1)
 def _opened(options: str) -> Models:
     content = json.loads(options)
-    for name in ("bundles", "weights"):
+    for name in ("bundles", "weights", "level_bundles"):
         content[name] = [Path(path) for path in content.get(name) or ()]
-    for name in ("level_bundle", "recess_bundle"):
-        content[name] = Path(content[name]) if content.get(name) else None
+    content["recess_bundle"] = Path(content["recess_bundle"]) if content.get("recess_bundle") else None
     return open_models(**content)
 
 

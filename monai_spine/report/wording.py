@@ -35,6 +35,7 @@ _FLAGS = {
     Flag.ODD_SPACING.value: "The distance to the next level is unusual.",
     Flag.FAINT.value: "The program is not sure that this is the place.",
     Flag.SERIES_DIFFER.value: "Another series shows this place more than 6 mm away: the patient moved, or one is off.",
+    Flag.MODELS_DIFFER.value: "Of several programs that find places, one puts this place more than 6 mm away.",
     MARKED: "A person marked or corrected this place.",
     Flag.INTERPOLATED.value: "The place was not found. It is estimated from the levels beside it.",
     PROJECTED: "The recess was not found in the axial slice. Its expected place was used.",

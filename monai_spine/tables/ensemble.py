@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal, get_args
 
 import numpy as np
@@ -12,16 +12,23 @@ from threadpoolctl import threadpool_limits
 
 from monai_spine.scoring.competition import Floats, Ints
 from monai_spine.spine import FINDINGS, Grade, Group
+from monai_spine.tables.boosting import Booster, Boosters, apply_boosters, fit_boosters
 from monai_spine.tables.pooling import Weights, equal_weights, fit_weights, pool
+from monai_spine.tables.rank_average import STEPS, Quantiles, fit_quantiles, rank_average
 from monai_spine.tables.stacking import Head, Stack, apply_stack, features, fit_stack
 from monai_spine.tables.stored_model import StoredModel
 
-Method = Literal["mean", "weighted", "stacked"]
+Method = Literal["mean", "ranks", "weighted", "stacked", "boosted"]
+LEARNT: tuple[Method, ...] = ("weighted", "stacked", "boosted")
+"""The methods that learn from labels."""
 
 
 @dataclass(frozen=True)
 class Ensemble(StoredModel):
-    """Weights of the models, and for a stacked ensemble corrections of the weighted mean."""
+    """Weights of the models, and for some methods corrections of the weighted mean.
+
+    Models need not have the same rows. A row counts for the models that have it.
+    """
 
     noun: ClassVar[str] = "an ensemble"
     command: ClassVar[str] = "ensemble"
@@ -31,8 +38,12 @@ class Ensemble(StoredModel):
     names: tuple[str, ...]
     """Of the submissions that it was fitted to, in order."""
     weights: Weights
-    stack: Stack
+    stack: Stack = field(default_factory=dict)
     """The corrections; empty unless the method is ``stacked``."""
+    boosters: Boosters = field(default_factory=dict)
+    """The decision trees; empty unless the method is ``boosted``."""
+    quantiles: Quantiles = field(default_factory=dict)
+    """The models' distributions; empty unless the method is ``ranks``."""
 
     @classmethod
     def fit(  # noqa: PLR0917 - all of them are needed
@@ -46,22 +57,35 @@ class Ensemble(StoredModel):
     ) -> Ensemble:
         """Learn from labels ``(studies, 25)`` and out-of-fold probabilities ``(models, studies, 25, 3)``.
 
+        A model's row that is NaN is one that it does not have; a label of a row that no model has must be `MISSING`.
         Everything is fitted to the competition's loss, including the any-severe part. The same input gives the same
-        ensemble. ``mean`` learns nothing.
+        ensemble. ``mean`` learns nothing, and ``ranks`` nothing from labels.
         """
+        equal = equal_weights(len(names))
         if method == "mean":
-            return cls(method, tuple(names), equal_weights(len(names)), {})
+            return cls(method, tuple(names), equal)
+        if method == "ranks":
+            return cls(method, tuple(names), equal, quantiles=fit_quantiles(probabilities))
         with threadpool_limits(1):  # for many small steps, more threads only wait for each other
             weights = fit_weights(grades, probabilities)
-            if method == "weighted":
-                return cls(method, tuple(names), weights, {})
-            stack = fit_stack(grades, probabilities, pool(probabilities, weights), patients, seed)
-        return cls(method, tuple(names), weights, stack)
+            rows = (grades, probabilities, pool(probabilities, weights), patients, seed)
+            if method == "stacked":
+                return cls(method, tuple(names), weights, stack=fit_stack(*rows))
+            if method == "boosted":
+                return cls(method, tuple(names), weights, boosters=fit_boosters(*rows))
+        return cls(method, tuple(names), weights)
 
     def apply(self, probabilities: Floats) -> Floats:
-        """The prediction, ``(studies, 25, 3)``, from ``(models, studies, 25, 3)`` in the order of ``names``."""
+        """The prediction, ``(studies, 25, 3)``, from ``(models, studies, 25, 3)`` in the order of ``names``.
+
+        NaN where a model has no row. A row that no model has is a third for each grade.
+        """
+        if self.quantiles:
+            return rank_average(probabilities, self.quantiles)
         pooled = pool(probabilities, self.weights)
-        return apply_stack(self.stack, probabilities, pooled) if self.stack else pooled
+        if self.stack:
+            return apply_stack(self.stack, probabilities, pooled)
+        return apply_boosters(self.boosters, probabilities, pooled) if self.boosters else pooled
 
     def to_json(self) -> str:
         """One JSON object of the schema ``monai_spine/ensemble/1``."""
@@ -74,8 +98,14 @@ class Ensemble(StoredModel):
                 group.value: {"ridge": head.ridge, "weights": head.weights.tolist()}
                 for group, head in self.stack.items()
             },
+            "boosters": {group.value: booster.content() for group, booster in self.boosters.items()},
+            # JSON has no NaN: a model without rows of a group has no quantiles there.
+            "quantiles": {
+                group.value: [None if np.isnan(rows).any() else rows.tolist() for rows in of_models]
+                for group, of_models in self.quantiles.items()
+            },
         }
-        return json.dumps(content, indent=1)
+        return json.dumps(content, indent=None if self.boosters else 1)
 
     @classmethod
     def _from_content(cls, content: dict[str, Any]) -> Ensemble:
@@ -88,19 +118,40 @@ class Ensemble(StoredModel):
                 raise ValueError(
                     f"expected weights of 0 or more, not all 0, but found {own.tolist()} for {group.value}"
                 )
-        stack = _stack(content["stack"], len(names)) if method == "stacked" else {}
-        return cls(method, names, weights, stack)
+        blank = np.full((1, len(FINDINGS), len(Grade)), 1 / len(Grade))
+        # How many features there are depends on the number of models; `features` itself knows.
+        size = features(np.stack([blank] * len(names)), blank).shape[-1]
+        return cls(
+            method,
+            names,
+            weights,
+            stack=_stack(content["stack"], size) if method == "stacked" else {},
+            boosters=_boosters(content["boosters"], size) if method == "boosted" else {},
+            quantiles=_quantiles(content["quantiles"], len(names)) if method == "ranks" else {},
+        )
 
 
-def _stack(content: Any, models: int) -> Stack:
-    """The heads of a JSON object, whose weights must have the shape that so many models need."""
-    # How many features there are depends on the number of models; `features` itself knows.
-    blank = np.full((1, len(FINDINGS), len(Grade)), 1 / len(Grade))
-    shape = (features(np.stack([blank] * models), blank).shape[-1], len(Grade) - 1)
-    return {
-        group: Head(float(content[group.value]["ridge"]), _numbers(content[group.value]["weights"], shape))
+def _stack(content: Any, size: int) -> Stack:
+    """The heads of a JSON object, for so many features."""
+    shape = (size, len(Grade) - 1)
+    heads = {Group(name): head for name, head in content.items()}
+    return {group: Head(float(head["ridge"]), _numbers(head["weights"], shape)) for group, head in heads.items()}
+
+
+def _boosters(content: Any, size: int) -> Boosters:
+    return {Group(name): Booster.from_content(booster, size) for name, booster in content.items()}
+
+
+def _quantiles(content: Any, models: int) -> Quantiles:
+    shape = (len(Grade) - 1, STEPS)
+    nothing = np.full(shape, np.nan)
+    quantiles = {
+        group: np.stack([nothing if rows is None else _numbers(rows, shape) for rows in content[group.value]])
         for group in Group
     }
+    if any(len(of_models) != models for of_models in quantiles.values()):
+        raise ValueError(f"expected quantiles of {models} models")
+    return quantiles
 
 
 def _numbers(values: Any, shape: tuple[int, ...]) -> Floats:

@@ -1,7 +1,7 @@
 """``monai-spine metrics``: how well predicted grades agree with labels, overall and for every finding, as JSON."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Literal
@@ -10,9 +10,8 @@ import numpy as np
 
 from monai_spine.console import track
 from monai_spine.errors import counted
-from monai_spine.scoring import figures as metrics
 from monai_spine.scoring.competition import WEIGHTS, Floats, Ints, natural_prevalence, normalised
-from monai_spine.scoring.figures import BINS, bin_sums, calibration_errors
+from monai_spine.scoring.figures import BINS
 from monai_spine.scoring.patient_resampling import (
     COVERAGE,
     REPLICATES,
@@ -23,7 +22,9 @@ from monai_spine.scoring.patient_resampling import (
     score_replicates,
 )
 from monai_spine.spine import FINDINGS, Condition, Grade, Group, Level, Side, columns_of
+from monai_spine.tables.figure_values import LOWEST, confusions, figure_values
 from monai_spine.tables.out_of_fold import OutOfFold
+from monai_spine.tables.subgroups import Subgroup, measure_subgroups, subgroups_text
 
 SCHEMA = "monai_spine/metrics/1"
 
@@ -72,6 +73,7 @@ class MetricsReport:
     replicates: int
     score: dict[str, Estimate]
     pools: list[PoolFigures] = field(default_factory=list)
+    subgroups: Sequence[Subgroup] = ()
 
     def to_json(self) -> str:
         """One JSON object of the schema ``monai_spine/metrics/1``."""
@@ -88,6 +90,11 @@ class MetricsReport:
             "score": {part: figure.as_dict() for part, figure in self.score.items()},
             **nested,
         }
+        if self.subgroups:
+            by_column: dict[str, dict[str, Any]] = {}
+            for one in self.subgroups:
+                by_column.setdefault(one.column, {})[one.name] = one.as_dict()
+            content["subgroups"] = by_column
         return json.dumps(content, indent=2)
 
     def to_text(self) -> str:
@@ -104,6 +111,8 @@ class MetricsReport:
             lines.append(f"{pool.pool.name:30}" + "".join(f"{head:>13}" for head in heads))
             for head, row in zip(heads, pool.confusion, strict=True):
                 lines.append(f"{head:>30}" + "".join(f"{n:13}" for n in row))
+        if self.subgroups:
+            lines += ["", *subgroups_text(self.subgroups)]
         lines += [
             "",
             f"{counted(self.studies, 'study')} of {counted(self.patients, 'patient')}; "
@@ -133,6 +142,7 @@ def measure(
     decision: Decision = "natural",
     tilted: bool = True,
     replicates: int = REPLICATES,
+    by: Mapping[str, Sequence[str]] | None = None,
     quiet: bool = True,
 ) -> MetricsReport:
     """All figures of graded studies.
@@ -147,6 +157,8 @@ def measure(
         probabilities.
     tilted
         Whether the probabilities are competition-weighted. Otherwise they are natural.
+    by
+        For each column that makes subgroups, the group of each study.
     """
     labels, probabilities = table.grades, table.probabilities[0]
     natural = natural_prevalence(probabilities) if tilted else normalised(probabilities)
@@ -164,29 +176,13 @@ def measure(
         replicates=replicates,
         score={part: score_estimate(values) for part, values in scores.items()},
         pools=[figures(pool) for pool in track(every, "figures", len(every), quiet)],
+        subgroups=measure_subgroups(table, by or {}, natural, decided, counts),
     )
 
 
 def _pool_figures(labels: Ints, natural: Floats, decided: Ints, counts: Floats, pool: Pool) -> PoolFigures:
-    y, p = labels[:, pool.columns], natural[:, pool.columns]
-    matrices = (counts @ metrics.study_confusions(y, decided[:, pool.columns])).reshape(-1, len(Grade), len(Grade))
-    figures = {name: estimate(values, lowest) for name, lowest, values in _figures(y, p, matrices, counts)}
+    own = pool.columns
+    matrices = confusions(labels[:, own], decided[:, own], counts)
+    values = figure_values(labels[:, own], natural[:, own], matrices, counts)
+    figures = {name: estimate(replicates, LOWEST.get(name, 0.0)) for name, replicates in values}
     return PoolFigures(pool, matrices[0].astype(np.int64), figures)
-
-
-def _figures(y: Ints, p: Floats, matrices: Floats, counts: Floats) -> Iterator[tuple[str, float, Floats]]:
-    """Name, lowest possible value, and values ``(1 + replicates,)`` of every figure of a pool."""
-    rows = matrices.sum(axis=(-2, -1))
-    severe, worse = int(Grade.SEVERE), int(Grade.MODERATE)
-    yield "auc_severe", 0.0, metrics.areas(y, p[..., severe], severe, counts)
-    yield "auc_moderate_or_worse", 0.0, metrics.areas(y, p[..., worse:].sum(axis=-1), worse, counts)
-    yield "kappa_quadratic", -1.0, metrics.kappas(matrices, 2)
-    yield "kappa_linear", -1.0, metrics.kappas(matrices, 1)
-    yield "sensitivity_severe", 0.0, metrics.sensitivities(matrices, severe)
-    yield "specificity_severe", 0.0, metrics.specificities(matrices, severe)
-    yield "sensitivity_moderate_or_worse", 0.0, metrics.sensitivities(matrices, worse)
-    yield "specificity_moderate_or_worse", 0.0, metrics.specificities(matrices, worse)
-    yield "balanced_accuracy", 0.0, metrics.balanced_accuracies(matrices)
-    yield "brier", 0.0, metrics.ratio(counts @ metrics.study_briers(y, p), rows)
-    for grade in Grade:
-        yield f"ece_{grade.column}", 0.0, calibration_errors(counts @ bin_sums(y, p, grade), rows)

@@ -42,21 +42,32 @@ class OutOfFold:
     """``(studies, 25)``: 0, 1, 2 or `MISSING`."""
     probabilities: Floats
     """``(models, studies, 25, 3)``, each row of sum 1."""
-    present: npt.NDArray[np.bool_]
-    """``(studies, 25)``: which rows are in the files. The other rows of ``probabilities`` hold a third for each
-    grade."""
+    covered: npt.NDArray[np.bool_]
+    """``(models, studies, 25)``: which rows are in a model's file. The other rows of ``probabilities`` hold a third for
+    each grade."""
     solution: Path | None
     """The file of the labels; None where there are no labels."""
 
-    def check_groups(self) -> None:
+    @property
+    def present(self) -> npt.NDArray[np.bool_]:
+        """``(studies, 25)``: which rows are in any file."""
+        return np.asarray(self.covered.any(axis=0))
+
+    @property
+    def own_rows(self) -> Floats:
+        """``(models, studies, 25, 3)``: as ``probabilities``, but NaN where a model has no row."""
+        return np.where(self.covered[..., None], self.probabilities, np.nan)
+
+    def check_groups(self, *, incomplete: bool = False) -> None:
         """Make sure that every group of conditions has labels of at least two grades.
 
+        ``incomplete``: whether a group without any label may be absent.
         Raises `InvalidTableError` if a group has fewer: nothing can be fitted to it, and no score is defined.
         """
         for group in Group:
             own = self.grades[:, columns_of(group)]
             grades = [grade for grade in Grade if (own == grade).any()]
-            if len(grades) < 2:
+            if len(grades) < 2 and not (incomplete and not grades):
                 occurring = f"only {grades[0].title}" if grades else "no label at all"
                 raise InvalidTableError(
                     f"{self.solution}: expected {group.value} labels of at least two grades, but found {occurring}; "
@@ -69,55 +80,42 @@ class OutOfFold:
 
 
 def read_out_of_fold(
-    solution: Path | None, submissions: Sequence[Path], *, datalist: Path | None = None, normalise: bool = False
+    solution: Path | None,
+    submissions: Sequence[Path],
+    *,
+    datalist: Path | None = None,
+    normalise: bool = False,
+    incomplete: bool = False,
 ) -> OutOfFold:
-    """Read submissions that hold the same rows, and the labels of their studies.
+    """Read submissions, and the labels of their studies.
 
     ``solution``: labels in one of the forms of `monai_spine.scoring.submission.read_labels`; None where there are no
     labels. Its studies that the submissions lack are left out.
     ``datalist``: a datalist with the patient of each study. Without it, a ``patient_id`` column of the solution is
     used, if there is one.
     ``normalise``: whether rows whose sum is far from 1 are divided by it. Otherwise they raise an error.
+    ``incomplete``: whether a submission may lack conditions or studies. A label that no submission has a row for is
+    then left out. Otherwise a missing row raises an error.
     Raises `MissingInputError`, `InvalidTableError` or `InvalidOptionError` if a file is missing, has another form or is
-    given twice; if rows are unknown, missing or not of sum 1; if the submissions hold different rows; or if no row has
-    a label.
+    given twice; if rows are unknown, missing or not of sum 1; or if no row has a label.
     """
     names = _names(submissions)
-    # Before the values are read: files of different studies must not be joined by position.
-    rows = _same_rows(submissions)
-    labels = _labels_of(solution, rows, submissions[0])
+    rows = [_row_ids(path) for path in submissions]
+    labels = _labels_of(solution, frozenset().union(*rows), submissions[0], incomplete)
     if not normalise:
         for path in submissions:
             _check_sums(path)
-    read = [read_predictions(path, labels) for path in submissions]
+    # Rows that a submission lacks become a third for each grade; `covered` says which they are.
+    read = [read_predictions(path, labels, missing="uniform" if incomplete else None) for path in submissions]
     return OutOfFold(
         names=names,
         study_ids=labels.study_ids,
         patients=_patients(labels.study_ids, solution, datalist),
         grades=labels.grades,
         probabilities=np.stack([predictions.probabilities for predictions in read]),
-        present=_present(labels.study_ids, rows),
+        covered=np.stack([_present(labels.study_ids, own) for own in rows]),
         solution=solution,
     )
-
-
-def _same_rows(submissions: Sequence[Path]) -> frozenset[str]:
-    """The row ids that all submissions have in common; every submission must have the same."""
-    first, *others = submissions
-    rows = _row_ids(first)
-    for other in others:
-        other_rows = _row_ids(other)
-        if other_rows != rows:
-            differences = (_difference(rows - other_rows, first), _difference(other_rows - rows, other))
-            raise InvalidTableError(
-                f"{first} and {other} hold different rows: {'; '.join(filter(None, differences))}; "
-                "give submissions for the same studies"
-            )
-    return rows
-
-
-def _difference(names: frozenset[str], path: Path) -> str:
-    return f"{len(names)} only in {path} ({listed(sorted(names))})" if names else ""
 
 
 def _row_ids(path: Path) -> frozenset[str]:
@@ -130,8 +128,11 @@ def _row_ids(path: Path) -> frozenset[str]:
     return frozenset(table["row_id"].tolist())
 
 
-def _labels_of(solution: Path | None, rows: frozenset[str], submission: Path) -> Labels:
-    """Labels of the studies that have rows in the submission; each of their labelled findings must have a row."""
+def _labels_of(solution: Path | None, rows: frozenset[str], submission: Path, incomplete: bool) -> Labels:
+    """Labels of the studies that have rows in the submissions.
+
+    Each of their labelled findings must have a row. If ``incomplete``, labels without a row become missing instead.
+    """
     if solution is None:
         return _without_labels(rows, submission)
     labels = read_labels(solution)
@@ -147,12 +148,12 @@ def _labels_of(solution: Path | None, rows: frozenset[str], submission: Path) ->
         FINDINGS[finding].row_id(labels.study_ids[study])
         for study, finding in np.argwhere(predicted[:, None] & ~present & (labels.grades != MISSING))
     ]
-    if lacking:
+    if lacking and not incomplete:
         raise InvalidTableError(
             f"{submission} lacks {len(lacking)} labelled rows of studies that it holds in part: {listed(lacking)}; "
             "add them, or leave these studies out"
         )
-    grades = labels.grades[predicted]
+    grades = np.where(present, labels.grades, MISSING)[predicted]
     if not (grades != MISSING).any():
         raise InvalidTableError(f"{solution}: expected labels, but none of {counted(len(grades), 'study')} has any")
     return Labels(tuple(study for study, kept in zip(labels.study_ids, predicted, strict=True) if kept), grades)

@@ -12,10 +12,11 @@ probability near 0 then decides alone.
 from collections.abc import Callable, Mapping
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
 from monai_spine.scoring.competition import WEIGHTS, Floats, Ints
-from monai_spine.spine import Group, columns_of
+from monai_spine.spine import MISSING, Grade, Group, columns_of
 from monai_spine.training.losses import any_severe, cross_entropies, mean_of_parts, soft_labels
 
 TINY = 1e-12
@@ -66,7 +67,8 @@ class GroupLoss:
 
 
 Weights = Mapping[Group, Floats]
-"""For each group, a weight for each model, ``(models,)``: not negative, of sum 1."""
+"""For each group, a weight for each model, ``(models,)``: not negative, of sum 1. 0 for a model that has no row of the
+group."""
 
 _RIDGE = 1e-3
 """Strength of the ridge that draws weights to be equal. It decides between models with equal predictions."""
@@ -78,30 +80,55 @@ def equal_weights(models: int) -> Weights:
 
 
 def pool(probabilities: Floats, weights: Weights) -> Floats:
-    """Weighted mean of ``(models, studies, 25, 3)``: ``(studies, 25, 3)``, rows of sum 1."""
+    """Weighted mean of ``(models, studies, 25, 3)``: ``(studies, 25, 3)``, rows of sum 1.
+
+    A row of a model that is NaN is left out, and the other models' weights are divided by their sum. A row that no
+    model has is a third for each grade.
+    """
     pooled = np.empty(probabilities.shape[1:])
     for group, of_model in weights.items():
         own = columns_of(group)
-        pooled[:, own] = np.tensordot(of_model, probabilities[:, :, own], axes=1)
-    return pooled / pooled.sum(axis=-1, keepdims=True)
+        covered, rows = covered_rows(probabilities[:, :, own])
+        shares = of_model[:, None, None] * covered
+        # A model without weight in the group still counts where no other model has the row.
+        shares = np.where(shares.sum(axis=0) > 0, shares, covered)
+        pooled[:, own] = (shares[..., None] * rows).sum(axis=0)
+    totals = pooled.sum(axis=-1, keepdims=True)
+    return np.where(totals > 0, pooled / np.where(totals > 0, totals, 1.0), 1 / len(Grade))
+
+
+def covered_rows(probabilities: Floats) -> tuple[npt.NDArray[np.bool_], Floats]:
+    """Which rows ``(..., 3)`` a model has, ``(...)``, and the rows with 0 in place of NaN."""
+    return ~np.isnan(probabilities[..., 0]), np.nan_to_num(probabilities)
 
 
 def fit_weights(grades: Ints, probabilities: Floats) -> Weights:
     """The weights with the least competition loss, separate ones for each group of conditions.
 
-    ``grades``: ``(studies, 25)``.
-    ``probabilities``: ``(models, studies, 25, 3)``.
+    ``grades``: ``(studies, 25)``, `MISSING` in rows that no model has.
+    ``probabilities``: ``(models, studies, 25, 3)``, NaN where a model has no row. A model without any labelled row of a
+    group gets the weight 0 there, so it does not change the weights of the others.
     """
-    return {group: _fit(GroupLoss(grades, group), probabilities[:, :, columns_of(group)]) for group in Group}
+    return {group: _fit(group, grades, probabilities[:, :, columns_of(group)]) for group in Group}
 
 
-def _fit(loss: GroupLoss, probabilities: Floats) -> Floats:
-    rows = torch.from_numpy(probabilities).float()
+def _fit(group: Group, grades: Ints, probabilities: Floats) -> Floats:
+    covered, values = covered_rows(probabilities)
+    labelled = grades[:, columns_of(group)] != MISSING
+    present = (covered & labelled).any(axis=(1, 2))
+    weights = np.zeros(len(probabilities))
+    if present.sum() < 2:
+        weights[present] = 1.0
+        return weights if present.any() else equal_weights(len(weights))[group]
+    loss, there = GroupLoss(grades, group), torch.from_numpy(covered[present]).float()
+    rows = torch.from_numpy(values[present]).float()
     free = torch.zeros(len(rows), requires_grad=True)  # a softmax keeps the weights positive and of sum 1
 
     def value() -> torch.Tensor:
-        pooled = torch.tensordot(free.softmax(0), rows, dims=1)
+        shares = free.softmax(0)[:, None, None] * there
+        pooled = (shares[..., None] * rows).sum(dim=0) / shares.sum(dim=0).clamp_min(TINY)[..., None]
         return loss(pooled.clamp_min(TINY).log()) + _RIDGE * free.square().mean()
 
     minimise(free, value, tolerance=1e-7)
-    return free.detach().double().softmax(0).numpy()
+    weights[present] = free.detach().double().softmax(0).numpy()
+    return weights

@@ -17,7 +17,7 @@ import torch
 
 from monai_spine.scoring.competition import Floats, Ints
 from monai_spine.scoring.patient_resampling import grouped_folds
-from monai_spine.spine import FINDINGS, Condition, Finding, Grade, Group, Level, columns_of
+from monai_spine.spine import FINDINGS, MISSING, Condition, Finding, Grade, Group, Level, columns_of
 from monai_spine.tables.pooling import TINY, GroupLoss, minimise
 
 RIDGES = (0.1, 0.02, 0.004, 0.0008)
@@ -42,7 +42,7 @@ class Head:
 
 
 Stack = Mapping[Group, Head]
-"""A head for each group."""
+"""A head for each group that has one."""
 
 
 def apply_stack(stack: Stack, probabilities: Floats, pooled: Floats) -> Floats:
@@ -50,7 +50,7 @@ def apply_stack(stack: Stack, probabilities: Floats, pooled: Floats) -> Floats:
 
     ``probabilities``, ``pooled``: ``(models, studies, 25, 3)`` and ``(studies, 25, 3)``.
     """
-    inputs = features(probabilities, pooled)
+    inputs = np.nan_to_num(features(probabilities, pooled))
     logits = np.log(np.clip(pooled, TINY, 1))
     for group, head in stack.items():
         own = columns_of(group)
@@ -60,17 +60,23 @@ def apply_stack(stack: Stack, probabilities: Floats, pooled: Floats) -> Floats:
 
 
 def fit_stack(grades: Ints, probabilities: Floats, pooled: Floats, patients: Sequence[str], seed: int) -> Stack:
-    """Learn a head for each group.
+    """Learn a head for each group with labels of at least two grades; other groups keep their pooled probabilities.
 
-    ``grades``: ``(studies, 25)``.
-    ``probabilities``, ``pooled``: ``(models, studies, 25, 3)`` and ``(studies, 25, 3)``.
+    ``grades``: ``(studies, 25)``, `MISSING` in rows that no model has.
+    ``probabilities``, ``pooled``: see `features`. A difference that is NaN counts as 0: it corrects nothing.
     ``patients``: the patient of each study: the cross-validation that chooses the ridge keeps a patient's studies
     together.
     """
-    inputs = features(probabilities, pooled)
+    inputs = np.nan_to_num(features(probabilities, pooled))
     logs = np.log(np.clip(pooled, TINY, 1))
     fold_of = grouped_folds(grades, patients, min(_FOLDS, len(set(patients))), seed)
-    return {group: _fit(group, grades, inputs, logs, fold_of) for group in Group}
+    return {group: _fit(group, grades, inputs, logs, fold_of) for group in groups_with_grades(grades)}
+
+
+def groups_with_grades(grades: Ints, lowest: int = 2) -> list[Group]:
+    """The groups whose labels ``(studies, 25)`` have at least so many different grades."""
+    counts = {group: len(set(grades[:, columns_of(group)].ravel().tolist()) - {MISSING}) for group in Group}
+    return [group for group, count in counts.items() if count >= lowest]
 
 
 def features(probabilities: Floats, pooled: Floats) -> Floats:
@@ -82,8 +88,8 @@ def features(probabilities: Floats, pooled: Floats) -> Floats:
     All features of a finding are seen from its own side: "the recess on the same side, one level higher" is one
     feature, for left and right findings alike. So both sides can share weights.
 
-    ``probabilities``: ``(models, studies, 25, 3)``.
-    ``pooled``: ``(studies, 25, 3)``.
+    ``probabilities``: ``(models, studies, 25, 3)``, NaN where a model has no row; its differences are then NaN.
+    ``pooled``: ``(studies, 25, 3)``; a row that no model has holds a third for each grade, so its log ratios are 0.
     """
     ratios = log_ratios(pooled)
     own = np.moveaxis(log_ratios(probabilities), 0, 2) - ratios[:, :, None]

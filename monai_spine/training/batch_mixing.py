@@ -12,6 +12,7 @@ from monai_spine.crops.view import ABSENT, View
 from monai_spine.errors import InvalidOptionError
 from monai_spine.geometry import Plane
 from monai_spine.spine import FINDINGS, MISSING, Level, Side
+from monai_spine.training.distortion import Distortions
 from monai_spine.training.intensity import IntensityChanges
 from monai_spine.training.losses import blended, soft_labels
 
@@ -51,13 +52,25 @@ class StudyMixing:
         is uniform from 0 to 1.
     hole
         Probability that a slice loses a square of half its side (coarse dropout); it becomes 0, which is dark tissue.
+    manifold
+        Probability that a study's tokens, in which the network has summed up the slices of a level, become a weighted
+        mean of its own and another's ("manifold mixup", Verma et al. 2019, arXiv:1806.05236). The network must take the
+        other study's ``share``, as `LevelGrader` does.
+    shuffle
+        Probability that the axial slices of a level are put in a random order. Sagittal slices keep theirs, which runs
+        from left to right.
+    pseudo
+        The share of a finding's loss that its soft label has, from 0 to 1; the label has the rest. A finding with one
+        of the two weighs as much as that share. 0 leaves soft labels out.
     intensity
         Changes of grey values, made first; None for none.
+    distortion
+        Distortions of the slices, made second; None for none.
 
     Raises
     ------
     InvalidOptionError
-        If a probability is not from 0 to 1.
+        If a probability or share is not from 0 to 1.
     """
 
     def __init__(
@@ -69,44 +82,61 @@ class StudyMixing:
         blend: float = 0.0,
         rectangle: float = 0.0,
         hole: float = 0.0,
+        manifold: float = 0.0,
+        shuffle: float = 0.0,
+        pseudo: float = 0.0,
         intensity: IntensityChanges | None = None,
+        distortion: Distortions | None = None,
     ) -> None:
         shares = {"level": level, "half": half, "blend": blend, "rectangle": rectangle, "hole": hole}
+        shares |= {"manifold": manifold, "shuffle": shuffle, "pseudo": pseudo}
         for name, share in shares.items():
             if not 0 <= share <= 1:
                 raise InvalidOptionError(f"expected the mixing's {name} from 0 to 1, but found {share}")
         self.views, self.level, self.half, self.hole = tuple(views), level, half, hole
-        self.blend, self.rectangle = blend, rectangle
-        self.intensity = intensity or IntensityChanges()
+        self.blend, self.rectangle, self.pseudo = blend, rectangle, pseudo
+        self.manifold, self.shuffle = manifold, shuffle
+        self.intensity, self.distortion = intensity or IntensityChanges(), distortion or Distortions()
 
     def __call__(
         self, batch: Mapping[str, Any], device: str | torch.device | None = None, non_blocking: bool = False, **_: Any
-    ) -> tuple[torch.Tensor, torch.Tensor]:
+    ) -> tuple[Any, ...]:
         """``image`` ``(batch, 5, slices, rows, columns)`` and ``label`` on the device.
 
-        Labels are ``(batch, 25)``, or soft, ``(batch, 25, 3)``, if anything may be blended.
+        With ``manifold``, no positional and one keyword argument of the network follow, as MONAI's engines take them.
+        Labels are ``(batch, 25)``, or soft, ``(batch, 25, 3)``, if anything may be blended or soft labels count.
         """
-        image, label = (
-            torch.as_tensor(batch[key]).to(device=device, non_blocking=non_blocking) for key in ("image", "label")
-        )
+        keys = ("image", "label", "soft_label") if self.pseudo > 0 else ("image", "label")
+        image, label, *soft = (torch.as_tensor(batch[key]).to(device=device, non_blocking=non_blocking) for key in keys)
+        if soft:
+            # Rows whose sum is less than 1 weigh less in the loss, which divides by the sum of all.
+            label = (1 - self.pseudo) * soft_labels(label) + self.pseudo * soft[0]
         # before mixing: a change of grey values belongs to one acquisition, so to one study
         image = self.intensity(image, [view.slices for view in self.views])
+        image = self._shuffled(self.distortion(image, self.views))
         if self.level > 0:
             image, label = self._levels(image, label)
         if self.half > 0:
             image, label = self._halves(image, label)
-        if self.blend > 0 or self.rectangle > 0:  # whether or not this batch is mixed, so that labels keep one shape
+        if (
+            self.blend > 0 or self.rectangle > 0 or self.manifold > 0
+        ):  # whether or not this batch is mixed, so that labels keep one shape
             label = soft_labels(label)
         if self.blend > 0:
             image, label = self._blended(image, label)
         if self.rectangle > 0:
             image, label = self._rectangles(image, label)
-        return self._holes(image), label
+        if self.manifold <= 0:
+            return self._holes(image), label
+        chosen, other = self._draw(image, self.manifold, levels=1)
+        share = _beta(image) * chosen
+        mixed = blended(label, label[other], share.expand(-1, label.shape[1]))
+        return self._holes(image), mixed, (), {"share": share[:, 0]}
 
     def _levels(self, image: torch.Tensor, label: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         chosen, other = self._draw(image, self.level)
         image = torch.where(chosen[:, :, None, None, None], image[other], image)
-        return image, torch.where(chosen[:, _OF_LEVEL.to(chosen.device)], label[other], label)
+        return image, torch.where(_as(chosen[:, _OF_LEVEL.to(chosen.device)], label), label[other], label)
 
     def _halves(self, image: torch.Tensor, label: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         chosen, other = self._draw(image, self.half)
@@ -115,17 +145,17 @@ class StudyMixing:
         half_there = (_absent(image) | _absent(image[other])) & ~self._whole_slices(image)
         mixed = torch.where(half_there, torch.full_like(mixed, ABSENT), mixed)
         image = torch.where(chosen[:, :, None, None, None], mixed, image)
-        right, middle = _RIGHT.to(label.device), _MIDDLE.to(label.device)
+        right, middle = (_as(which.to(label.device)[None], label) for which in (_RIGHT, _MIDDLE))
         theirs = label[other]
-        canal = torch.where(theirs == label, label, torch.full_like(label, MISSING))
+        same = theirs == label if label.ndim == 2 else _as((theirs == label).all(dim=-1), label)
+        canal = torch.where(same, label, torch.full_like(label, MISSING if label.ndim == 2 else 0))
         mixture = torch.where(right, theirs, torch.where(middle, canal, label))
-        return image, torch.where(chosen[:, _OF_LEVEL.to(chosen.device)], mixture, label)
+        return image, torch.where(_as(chosen[:, _OF_LEVEL.to(chosen.device)], label), mixture, label)
 
     def _blended(self, image: torch.Tensor, label: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Blend whole studies: all levels of a study have the same weight of the other one."""
         chosen, other = self._draw(image, self.blend, levels=1)
-        drawn = torch.distributions.Beta(_ALPHA, _ALPHA).sample((len(image), 1)).to(image.device)
-        share = drawn * (chosen & _same_slices(image, image[other]))
+        share = _beta(image) * (chosen & _same_slices(image, image[other]))
         return self._mix(image, label, other, share, share[:, :, None, None, None])
 
     def _rectangles(self, image: torch.Tensor, label: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -168,6 +198,19 @@ class StudyMixing:
         whole = [view.plane is Plane.SAGITTAL for view in self.views for _ in range(view.slices)]
         return torch.tensor(whole, device=image.device)[:, None, None]
 
+    def _shuffled(self, image: torch.Tensor) -> torch.Tensor:
+        if self.shuffle <= 0:
+            return image
+        parts = list(image.split([view.slices for view in self.views], dim=2))
+        for n, view in enumerate(self.views):
+            if view.plane is Plane.AXIAL:
+                keys = torch.rand(parts[n].shape[:3], device=image.device)
+                chosen = torch.rand(keys.shape[:2], device=image.device) < self.shuffle
+                in_order = torch.arange(view.slices, device=image.device).expand_as(keys)
+                order = torch.where(chosen[..., None], keys.argsort(dim=2), in_order)
+                parts[n] = parts[n].gather(2, order[..., None, None].expand_as(parts[n]))
+        return torch.cat(parts, dim=2)
+
     def _holes(self, image: torch.Tensor) -> torch.Tensor:
         if self.hole <= 0:
             return image
@@ -180,6 +223,16 @@ class StudyMixing:
         hit = (torch.rand(shape, device=image.device) < self.hole)[..., None, None]
         # a hole in an absent slice would make it look like a black one that is there
         return torch.where(inside & hit & (image != ABSENT), torch.zeros_like(image), image)
+
+
+def _beta(image: torch.Tensor) -> torch.Tensor:
+    """The other study's weight in a blend, ``(batch, 1)``."""
+    return torch.distributions.Beta(_ALPHA, _ALPHA).sample((len(image), 1)).to(image.device)
+
+
+def _as(which: torch.Tensor, label: torch.Tensor) -> torch.Tensor:
+    """A choice of findings ``(…, 25)`` for labels, or for soft ones, which have another axis."""
+    return which if label.ndim == 2 else which[..., None]
 
 
 def _absent(image: torch.Tensor) -> torch.Tensor:

@@ -57,6 +57,8 @@ class TrainingRun:
         The run's log.
     average
         Moving average of the weights, if there is one.
+    mlflow
+        See `MLflowTracking`; None for none.
     shown_metrics
         The validation's figures that TensorBoard's HPARAMS page shows beside the settings; none for no such page.
     listeners
@@ -91,6 +93,7 @@ class TrainingRun:
         lr_scheduler: Stateful,
         best_model: BestModel,
         tensorboard: TensorBoard,
+        mlflow: str | None = None,
         average: WeightAverage | None = None,
         shown_metrics: Sequence[str] = (),
         listeners: Sequence[Listener | None] = (),
@@ -105,6 +108,7 @@ class TrainingRun:
     ) -> None:
         self.trainer, self.evaluator, self.optimizer = trainer, evaluator, optimizer
         self.best_model, self.tensorboard, self.average = best_model, tensorboard, average
+        self.mlflow = mlflow
         self.listeners = [listener for listener in listeners if listener is not None]
         self.trainer_handlers = list(trainer_handlers)
         self.resume, self.progress = resume, progress
@@ -137,6 +141,11 @@ class TrainingRun:
                 writer=self.tensorboard, settings=shown, metrics=self.shown_metrics, best_model=self.best_model
             )
             page.attach(self.evaluator, self.trainer)
+        if self.mlflow:
+            from monai_spine.training.mlflow_tracking import MLflowTracking  # MLflow's packages load for seconds
+
+            shown = {**self.shown, "epochs": self.trainer.state.max_epochs}
+            MLflowTracking(self.mlflow, shown).attach(self.evaluator, self.trainer)
         for listener in self.listeners:
             listener.attach(self.evaluator, self.trainer)
         for handler in self.trainer_handlers:

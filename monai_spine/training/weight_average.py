@@ -83,7 +83,7 @@ class BatchStatistics:
     dataloader
         Gives training batches.
     prepare
-        From a batch and a device to image and label, as the trainer's ``prepare_batch``.
+        From a batch and a device to image, label and what may follow, as the trainer's ``prepare_batch``.
     """
 
     # The statistics that training gathers lag behind the moving weights, and belong to no average of them: with those,
@@ -110,7 +110,7 @@ class BatchStatistics:
             layer.momentum = None  # the plain mean over batches, in place of a running average
             layer.train()  # these layers alone: dropout would change what they measure
         for batch in islice(self.dataloader, _BATCHES):
-            image, _ = self.prepare(batch, device)
+            image = self.prepare(batch, device)[0]
             self.network(image)
         for layer, momentum in zip(layers, momenta, strict=True):
             layer.momentum = momentum

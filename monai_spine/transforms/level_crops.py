@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from monai.transforms import MapTransform, Randomizable
 
-from monai_spine.crops.augmentation import NO_AUGMENTATION, Augmentation
+from monai_spine.crops.augmentation import NO_AUGMENTATION, Augmentation, FixedPose
 from monai_spine.crops.cache import CropCache
 from monai_spine.crops.level_image import with_absent
 from monai_spine.crops.pose import Pose
@@ -41,6 +41,7 @@ class LevelCropsd(Randomizable, MapTransform):
       the source is the substitute series;
     - ``NAME_reason``: for each level, why the first series type is not the source; an empty string if it is;
     - ``label``: int64 ``(5, 5)``, levels × conditions in the order of `Condition`, -1 for missing;
+    - ``soft_label``, if the record has one, ``(25, 3)``: float32 ``(5, 5, 3)``, the same order, 0 where there is none;
     - ``points``: float32 ``(5, 5, 3)``, the same order, RAS mm, NaN where unknown.
 
     MONAI's chain of `LoadImaged`, `Spacingd` and a crop takes 128 to 148 times as long for an uncached crop
@@ -48,7 +49,7 @@ class LevelCropsd(Randomizable, MapTransform):
     slices. It also interpolates between slices, where ``native`` views show planes as they were acquired. The crops are
     plain tensors, so MONAI's transforms can follow.
 
-    The flip exchanges left and right of the whole study at once: of all crops, of the labels, and of the points, whose
+    The flip exchanges left and right of the whole study at once: of all crops, of both labels, and of the points, whose
     x changes its sign. There is no other flip.
 
     Parameters
@@ -88,11 +89,13 @@ class LevelCropsd(Randomizable, MapTransform):
         names = [view.name for view in self.views]
         if len(set(names)) < len(names):
             raise InvalidOptionError(f"expected a name of its own for every view, but found {names}")
-        self.augmentation = augmentation or NO_AUGMENTATION
+        self.augmentation: Augmentation | FixedPose = augmentation or NO_AUGMENTATION
         self.leave_out_bad = bad_volume == "mask"
         self.warned: set[str] = set()
         self.opened = StackCache(_OPEN_BYTES)
-        self.cache = CropCache(cache_dir, self.views, self.augmentation, cache_dtype) if cache_dir else None
+        self.cache = (
+            CropCache(cache_dir, self.views, augmentation or NO_AUGMENTATION, cache_dtype) if cache_dir else None
+        )
         self.flipped = False
         self.poses: dict[str, dict[Level, Pose]] = {}
 
@@ -117,6 +120,10 @@ class LevelCropsd(Randomizable, MapTransform):
             record[f"{name}_reason"] = ["; ".join(filter(None, (one.reason, *refused))) for one in sources]
         label, points = _in_table(data.get("label")), _points_in_table(data.get("points", {}))
         record["label"], record["points"] = _flipped(label, points) if self.flipped else (label, points)
+        if "soft_label" in data:
+            soft = torch.as_tensor(np.asarray(data["soft_label"], dtype=np.float32))
+            soft = soft.unflatten(0, (len(Condition), len(Level))).transpose(0, 1)
+            record["soft_label"] = soft[:, _FLIPPED_CONDITIONS] if self.flipped else soft
         return record
 
     def study(self, data: Mapping[Any, Any]) -> StudyCrops:
@@ -179,7 +186,8 @@ class LevelStackd(MapTransform):
     Expects what `LevelCropsd` leaves: for each view ``NAME`` ``(5, slices, rows, columns)`` and ``NAME_mask``
     ``(5, slices)``, and ``label`` ``(5, 5)`` of levels and conditions. Sets ``image``, float32 ``(5, slices of all
     views, rows, columns)`` with `ABSENT` in every pixel of a slice that no stack shows, and ``label``, int64 ``(25,)``
-    in the order of `FINDINGS`. The views themselves are removed from the record.
+    in the order of `FINDINGS`. A ``soft_label`` ``(5, 5, 3)`` becomes ``(25, 3)``. The views themselves are
+    removed from the record.
 
     Parameters
     ----------
@@ -216,4 +224,8 @@ class LevelStackd(MapTransform):
             table = torch.as_tensor(record["label"]).clone()
             table[:, self.left_out] = MISSING
             record["label"] = table.T.flatten()
+        if "soft_label" in record:
+            soft = torch.as_tensor(record["soft_label"]).clone()
+            soft[:, self.left_out] = 0.0
+            record["soft_label"] = soft.transpose(0, 1).flatten(0, 1)
         return record

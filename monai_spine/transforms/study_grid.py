@@ -260,7 +260,8 @@ class RandLateralFlipd(RandomizableTransform, MapTransform):
     """Flip a study along the patient's left-right axis with probability ``prob``, and its 25 labels with it.
 
     Expects ``image`` ``(channels, R, A, S)``, whose first spatial axis is the patient's left-right axis, and ``label``
-    ``(25,)`` in the order of `monai_spine.spine.FINDINGS`: a left finding becomes the right one of its level.
+    ``(25,)`` in the order of `monai_spine.spine.FINDINGS`: a left finding becomes the right one of its level. A
+    ``soft_label`` ``(25, 3)`` goes with it.
     """
 
     def __init__(self, *, prob: float = 0.5) -> None:
@@ -274,6 +275,6 @@ class RandLateralFlipd(RandomizableTransform, MapTransform):
 
 
 def flipped(data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-    """The record with ``image`` and ``label`` flipped left to right."""
-    image, label = torch.flip(data["image"], dims=(1,)), data["label"][list(FLIPPED)]
-    return {**data, "image": image, "label": label}
+    """The record with ``image`` and its labels flipped left to right."""
+    labels = {key: data[key][list(FLIPPED)] for key in ("label", "soft_label") if key in data}
+    return {**data, "image": torch.flip(data["image"], dims=(1,)), **labels}

@@ -16,7 +16,12 @@ from monai_spine.bundle.planned_settings import parsed_value
 from monai_spine.bundle.run import BundleRunError, BundleStopped, Settings
 from monai_spine.training.tensorboard.graded_studies import StudyPictures
 
-USERS = ("experiments.fold_run", "experiments.comparison.epoch_cost", "experiments.tuning.search")
+USERS = (
+    "experiments.fold_run",
+    "experiments.pseudo_labels",
+    "experiments.comparison.epoch_cost",
+    "experiments.tuning.search",
+)
 """Modules of monai_spine that run steps."""
 
 
@@ -43,7 +48,8 @@ def run_step(
     logging.getLogger("monai_spine").addHandler(kept)
     files = [str(path) for path in configs]
     try:
-        workflow = create_workflow(config_file=files, workflow_type="train", run_id=step, **chosen)
+        form = "infer" if step == "inference" else "train"
+        workflow = create_workflow(config_file=files, workflow_type=form, run_id=step, **chosen)
         if step == "training":
             trainer = workflow.parser.get_parsed_content("train#trainer")
             trainer.add_event_handler(Events.EPOCH_COMPLETED, look)

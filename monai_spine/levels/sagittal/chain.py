@@ -101,6 +101,7 @@ class Doubt(str, Enum):
     NO_DISCS = "the discs in front of the canal are not seen"
     FEW_DISCS = "fewer than five discs were seen, although the spine goes on above"
     SERIES = "two series of the study are counted differently"
+    MODELS = "two level localizers count differently, or one finds no spine"
     UPSIDE_DOWN = "the spine may be upside down"
 
 
@@ -115,6 +116,8 @@ class Flag(str, Enum):
     """The peak is lower than `FAINT_HEIGHT`."""
     SERIES_DIFFER = "series_differ"
     """Another series of the study shows the point more than 6 mm away: the patient moved, or one point is wrong."""
+    MODELS_DIFFER = "models_differ"
+    """Of several level localizers, one finds the point more than 6 mm away from the mean."""
     INTERPOLATED = "interpolated"
     """No peak: a disc placed between two others, or a foramen at its expected place."""
     UNVERIFIED_WEIGHTS = "unverified_weights"

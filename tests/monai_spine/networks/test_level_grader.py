@@ -5,8 +5,9 @@ import torch
 
 from monai_spine.crops.view import ABSENT
 from monai_spine.errors import InvalidOptionError
-from monai_spine.networks.level_grader import SEQUENCES, LevelGrader
+from monai_spine.networks.level_grader import LevelGrader
 from monai_spine.networks.slice_pooling import SlicePooling
+from monai_spine.networks.view_reader import SEQUENCES
 from monai_spine.spine import FINDINGS, Level
 
 VIEWS = [3, 4, 2]
@@ -33,6 +34,79 @@ def test_every_parameter_learns_whatever_the_design(sequence: str, pooling: str)
     logits.square().sum().backward()
     still = [name for name, p in network.named_parameters() if p.grad is None or not p.grad.isfinite().all()]
     assert not still
+
+
+HEADS = [{"validity": True}, {"attention_per": "grade"}, {"volumes": "view 2"}]
+
+
+@pytest.mark.parametrize("head", HEADS)
+def test_every_head_learns_and_becomes_torchscript(head: dict) -> None:
+    network = grader(**head)
+    image = study(2)
+    image[0, 1] = ABSENT
+    network(image).square().sum().backward()
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in network.parameters())
+    network.eval()
+    with torch.no_grad():
+        expected, shown = network(image), network.attention(image)
+        assert torch.allclose(torch.jit.script(network)(image), expected, atol=1e-5)
+    assert shown.shape == (2, len(Level), 5, sum(VIEWS))
+    assert (shown.unflatten(3, [-1])[..., :3].sum(dim=-1) <= 1 + 1e-5).all()
+    assert (shown[0, 1] == 0).all()
+
+
+def test_heads_that_are_off_add_no_weights() -> None:
+    usual = {name: tensor.shape for name, tensor in grader().state_dict().items()}
+    off = grader(validity=False, attention_per="condition", volumes="")
+    assert {name: tensor.shape for name, tensor in off.state_dict().items()} == usual
+
+
+def test_an_invalid_slice_has_no_weight_and_without_a_valid_one_nothing_is_read() -> None:
+    network = grader(validity=True, neighbours=False).eval()
+    with torch.no_grad():
+        for reader in network.readers:
+            reader.pool.valid.weight.zero_()
+            reader.pool.valid.bias.fill_(-30.0)
+        assert network.attention(study()).max() < 1e-9
+        assert torch.allclose(network(study()), network(study().flip(-1)), atol=1e-5)
+
+
+def test_each_grade_is_read_from_its_own_token() -> None:
+    network = grader(attention_per="grade", condition_layers=0).eval()
+    image = study()
+    with torch.no_grad():
+        before = network(image)
+        network.place[:, 2] += 1.0  # the token of "severe" of the first condition
+        after = network(image)
+    changed = (before - after).abs().amax(dim=0) > 1e-6
+    assert changed[:5, 2].all()
+    assert not changed[:5, :2].any()
+    assert not changed[5:].any()
+
+
+def test_a_level_that_a_view_lacks_gets_nothing_from_its_volume() -> None:
+    network = grader(volumes="view 2").eval()
+    image = study()
+    image[0, 3, 3:7] = ABSENT
+    with torch.no_grad():
+        before = network(image)
+        network.volume_readers[0].project.bias += 5.0
+        after = network(image)
+    levels = [list(Level).index(finding.level) for finding in FINDINGS]
+    lacking = torch.tensor([level == 3 for level in levels])
+    assert torch.allclose(before[0, lacking], after[0, lacking])
+    assert not torch.allclose(before[0, ~lacking], after[0, ~lacking], atol=1e-3)
+
+
+def test_manifold_mixup_is_a_mean_of_tokens() -> None:
+    network = grader(condition_layers=0).eval()
+    image = study(2)
+    with torch.no_grad():
+        plain = network(image)
+        assert torch.allclose(network(image, torch.zeros(2)), plain, atol=1e-5)
+        assert torch.allclose(network(image, torch.ones(2)), plain.roll(1, 0), atol=1e-5)
+        half = network(image, torch.full((2,), 0.5))
+    assert torch.allclose(half[0], half[1], atol=1e-5)
 
 
 @pytest.mark.parametrize("sequence", SEQUENCES)
@@ -126,6 +200,8 @@ def test_views_may_have_backbones_of_their_own() -> None:
         ({"backbones": ["convnext_nano"], "pixels": [16, 16]}, "16 x 16"),
         ({"pooling": "median"}, "pooling"),
         ({"sequence": "gru"}, "sequence"),
+        ({"attention_per": "finding"}, "attention_per"),
+        ({"volumes": "axial"}, "volumes"),
         ({"backbone_of_view": [0, 1, 0]}, "backbones"),
     ],
 )

@@ -34,7 +34,7 @@ def test_a_folder_becomes_tables_and_findings_and_the_provenance_is_on_stderr(
     known_levels: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     bundles = [write_bundle(tmp_path / name, seed=seed) for name, seed in (("one", 0), ("two", 1))]
-    options = ("--no-refine", "--tta", "--device", "cpu")
+    options = ("--no-refine", "--tta", "flip", "--device", "cpu")
     code, out, err = predict(
         capsys, "-i", known_levels, "-o", tmp_path / "out", "--model", bundles[0], "--model", bundles[1], *options
     )

@@ -60,7 +60,7 @@ def test_test_time_flipping_is_the_mean_with_the_flipped_study_sides_swapped_bac
     other = record_of(mirror_study(study, tmp_path / "mirrored"), swapped)
     plain = Grader.from_bundle(bundle)
     expected = (plain(record).weighted + plain(other).weighted[SWAP]) / 2
-    both = Grader.from_bundle(bundle, flipped=True)
+    both = Grader.from_bundle(bundle, tta=["flip"])
     assert both(record).weighted == pytest.approx(expected, abs=2e-5)
     assert np.abs(expected - plain(record).weighted).max() > 1e-4
     assert both.digest != plain.digest
@@ -162,8 +162,8 @@ def test_preprocessing_that_does_not_know_left_from_right_cannot_be_flipped(tmp_
     path = bundle / "configs" / "inference.json"
     identity = {"_target_": "Compose", "transforms": [{"_target_": "Identity"}]}
     path.write_text(json.dumps({**json.loads(path.read_text()), "preprocessing": identity}))
-    with pytest.raises(InvalidOptionError, match="one: --tta needs LevelCropsd or StudyGridd"):
-        Grader.from_bundle(bundle, flipped=True)
+    with pytest.raises(InvalidOptionError, match="one: --tta flip needs LevelCropsd or StudyGridd"):
+        Grader.from_bundle(bundle, tta=["flip"])
 
 
 def test_weights_are_named_for_every_bundle_or_for_none(tmp_path: Path) -> None:

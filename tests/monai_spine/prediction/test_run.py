@@ -386,7 +386,7 @@ def test_every_volume_is_read_once_whatever_needs_it_but_the_readers_of_monai(
 
     axial(study / "axial_t2_1.nii.gz", SPINE[1], slices=4)
     # Not the U-Net: its configuration reads with MONAI's LoadImaged, which takes paths.
-    graders = [Grader.from_bundle(one, flipped=True) for one in (bundle, bundle)]
+    graders = [Grader.from_bundle(one, tta=["flip"]) for one in (bundle, bundle)]
     opened = Models(oracle(study), RecessLocator(torch.nn.Conv3d(3, 2, 1)), graders)
     monkeypatch.setattr(nifti_file, "unpack", counted)
     monkeypatch.setattr(ArrayProxy, "_get_unscaled", counted_proxy)
@@ -406,7 +406,7 @@ def test_models_with_equal_views_share_their_crops(
         (
             [Grader.from_bundle(bundle)],
             [Grader.from_bundle(bundle), Grader.from_bundle(bundle)],
-            [Grader.from_bundle(bundle, flipped=True), Grader.from_bundle(bundle, flipped=True)],
+            [Grader.from_bundle(bundle, tta=["flip"]), Grader.from_bundle(bundle, tta=["flip"])],
         )
     ):
         cut = []

@@ -11,11 +11,20 @@ from data_prep.phantom.study import draw_findings
 from monai_spine.scoring.competition import level_prior
 from monai_spine.scoring.submission import write_predictions
 from monai_spine.spine import FINDINGS, MISSING, TARGETS, Grade
+from monai_spine.tables import boosting
 from tests.cohorts import write_cohort
 from tests.monai_spine.tables.files import write_labels
 
 COUNT = 120
 STUDIES = tuple(str(9_000_000_000 + n) for n in range(COUNT))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def few_rounds_of_boosting():
+    """As few trees as show what boosting does: how good it is, benchmarks measure."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(boosting, "ROUNDS", (4, 12))
+        yield
 
 
 @pytest.fixture(scope="module")

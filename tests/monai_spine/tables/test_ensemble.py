@@ -1,13 +1,14 @@
 import json
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pytest
 
 from monai_spine.errors import InvalidTableError
 from monai_spine.scoring.competition import competition_score
-from monai_spine.spine import FLIPPED, MISSING, Grade
-from monai_spine.tables.ensemble import Ensemble
+from monai_spine.spine import FINDINGS, FLIPPED, MISSING, Grade, Group, columns_of
+from monai_spine.tables.ensemble import Ensemble, Method
 from tests.monai_spine.tables.files import part, simulated
 
 NAMES = ("a", "b", "c")
@@ -19,14 +20,59 @@ def stacked() -> Ensemble:
     return Ensemble.fit("stacked", NAMES, s.labels, s.submissions, s.study_ids, 0)
 
 
+METHODS = get_args(Method)
+
+
+@pytest.fixture(scope="module")
+def fitted() -> dict[str, Ensemble]:
+    """Each method, fitted to a model of everything, one of the canal alone, and one that lacks studies."""
+    s, rows = simulated(), lacking()
+    return {method: Ensemble.fit(method, NAMES, s.labels, rows, s.study_ids, 0) for method in METHODS}
+
+
+def lacking() -> np.ndarray:
+    rows = simulated().submissions.copy()
+    others = [n for n in range(len(FINDINGS)) if n not in columns_of(Group.SPINAL)]
+    rows[1][:, others] = np.nan
+    rows[2, ::4] = np.nan
+    return rows
+
+
 def without(content: dict, *keys: str) -> dict:
     return {key: value for key, value in content.items() if key not in keys}
 
 
-def test_a_flipped_study_gets_the_flipped_prediction(stacked: Ensemble) -> None:
-    submissions = simulated().submissions[:, :20].copy()
-    sided = stacked.apply(submissions[:, :, list(FLIPPED)])
-    assert np.allclose(sided[:, list(FLIPPED)], stacked.apply(submissions))
+@pytest.mark.parametrize("method", METHODS)
+def test_a_flipped_study_gets_the_flipped_prediction(method: str, fitted: dict[str, Ensemble]) -> None:
+    submissions = lacking()[:, :20]
+    sided = fitted[method].apply(submissions[:, :, list(FLIPPED)])
+    assert np.allclose(sided[:, list(FLIPPED)], fitted[method].apply(submissions))
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_every_row_is_answered_and_sums_to_1(method: str, fitted: dict[str, Ensemble]) -> None:
+    rows = lacking()
+    rows[:, :2] = np.nan  # studies of which no model has anything
+    answers = fitted[method].apply(rows)
+    assert np.isfinite(answers).all()
+    assert np.allclose(answers.sum(axis=-1), 1)
+
+
+@pytest.mark.parametrize("method", ["mean", "ranks", "weighted"])
+def test_a_model_without_rows_of_a_group_never_changes_that_group(method: str) -> None:
+    s, rows = simulated(), lacking()
+    others = [n for n in range(len(FINDINGS)) if n not in columns_of(Group.SPINAL)]
+    three = Ensemble.fit(method, NAMES, s.labels, rows, s.study_ids, 0).apply(rows)
+    two = Ensemble.fit(method, "ac", s.labels, rows[[0, 2]], s.study_ids, 0).apply(rows[[0, 2]])
+    assert np.allclose(three[:, others], two[:, others], atol=1e-6)
+    assert not np.allclose(three[:, columns_of(Group.SPINAL)], two[:, columns_of(Group.SPINAL)], atol=1e-3)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_what_a_model_says_of_other_studies_does_not_change_a_study(method: str, fitted: dict[str, Ensemble]) -> None:
+    rows = lacking()
+    alone = fitted[method].apply(rows[:, :5])
+    assert np.allclose(fitted[method].apply(rows)[:5], alone)
 
 
 @pytest.mark.slow
@@ -47,11 +93,11 @@ def test_the_same_input_gives_the_same_ensemble(stacked: Ensemble) -> None:
     assert Ensemble.fit("stacked", NAMES, s.labels, s.submissions, s.study_ids, 0).to_json() == stacked.to_json()
 
 
-def test_an_ensemble_comes_back_from_json_as_it_was(stacked: Ensemble) -> None:
-    submissions = simulated().submissions[:, :10]
-    again = Ensemble.from_json(stacked.to_json())
-    assert np.array_equal(again.apply(submissions), stacked.apply(submissions))
-    assert np.allclose(again.apply(submissions).sum(axis=-1), 1)
+@pytest.mark.parametrize("method", METHODS)
+def test_an_ensemble_comes_back_from_json_as_it_was(method: str, fitted: dict[str, Ensemble]) -> None:
+    submissions = lacking()[:, :10]
+    again = Ensemble.from_json(fitted[method].to_json())
+    assert np.array_equal(again.apply(submissions), fitted[method].apply(submissions))
 
 
 def test_a_damaged_ensemble_is_refused(stacked: Ensemble, tmp_path: Path) -> None:
@@ -61,7 +107,7 @@ def test_a_damaged_ensemble_is_refused(stacked: Ensemble, tmp_path: Path) -> Non
         {**content, "method": "median"},
         {**content, "submissions": ["a"]},
         {**content, "weights": {}},
-        {**content, "stack": {}},
+        {**content, "stack": {"spinal": {}}},
         {**content, "weights": {group: [None] * 3 for group in content["weights"]}},
     ]
     for n, one in enumerate(damaged):

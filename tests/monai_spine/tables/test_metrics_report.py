@@ -13,7 +13,7 @@ from tests.monai_spine.tables.files import simulated
 
 def out_of_fold(simulation: Simulation, probabilities: np.ndarray | None = None) -> OutOfFold:
     rows = simulation.submissions[0] if probabilities is None else probabilities
-    present = np.ones(simulation.labels.shape, dtype=bool)
+    present = np.ones((1, *simulation.labels.shape), dtype=bool)
     studies = tuple(simulation.study_ids)
     return OutOfFold(("model",), studies, studies, simulation.labels, rows[None], present, None)
 

@@ -48,13 +48,22 @@ def test_studies_that_no_submission_holds_are_left_out(files: tuple[Path, list[P
     assert read_out_of_fold(solution, [held]).study_ids == simulated().study_ids[1:3]
 
 
-def test_different_rows_are_listed_with_their_files(files: tuple[Path, list[Path]], tmp_path: Path) -> None:
+def test_submissions_that_lack_rows_are_joined_or_refused(files: tuple[Path, list[Path]], tmp_path: Path) -> None:
     solution, submissions = files
     short = change_rows(submissions[1], tmp_path / "short.csv", lambda rows: rows.iloc[25:])
-    message = refused(solution, [submissions[0], short])
-    assert "25 only in" in message
-    assert "model_1.csv" in message
-    assert "6000000000_left_neural_foraminal_narrowing_l1_l2" in message
+    assert "25 rows of the solution" in refused(solution, [submissions[0], short])
+    table = read_out_of_fold(solution, [submissions[0], short], incomplete=True)
+    assert table.covered.sum(axis=(1, 2)).tolist() == [150, 125]
+    assert np.isnan(table.own_rows[1, 0]).all()
+    assert np.allclose(table.own_rows[1, 1:], simulated().submissions[1, 1:6], atol=1e-8)
+
+
+def test_a_label_that_no_submission_has_a_row_for_is_left_out(files: tuple[Path, list[Path]], tmp_path: Path) -> None:
+    solution, submissions = files
+    short = change_rows(submissions[1], tmp_path / "short.csv", lambda rows: rows.iloc[5:])
+    table = read_out_of_fold(solution, [short], incomplete=True)
+    assert (table.grades == MISSING)[~table.present].all()
+    assert np.array_equal(table.grades[table.present], simulated().labels[:6][table.present])
 
 
 def test_rows_of_another_sum_are_refused_or_normalised(files: tuple[Path, list[Path]], tmp_path: Path) -> None:

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -5,6 +7,7 @@ from monai_spine.crops.view import ABSENT, View
 from monai_spine.errors import InvalidOptionError
 from monai_spine.spine import FINDINGS, FLIPPED, MISSING, Side
 from monai_spine.training.batch_mixing import StudyMixing
+from monai_spine.training.losses import CompetitionLoss, soft_labels
 
 VIEWS = (
     View(name="a", plane="sagittal", series=["sagittal_t2"], pixels=(8, 8), slices=4),
@@ -25,6 +28,83 @@ def test_without_mixing_nothing_changes() -> None:
     image, label = StudyMixing(views=VIEWS)(batch())
     assert torch.equal(image, batch()["image"])
     assert torch.equal(label, batch()["label"])
+
+
+def test_shuffled_axial_slices_are_the_same_slices_and_sagittal_ones_stay() -> None:
+    torch.manual_seed(0)
+    views = (VIEWS[0], replace(VIEWS[1], slices=6))
+    image = torch.rand(4, 5, 10, 8, 8)
+    image[0, 0, 7] = ABSENT
+    shuffled, label = StudyMixing(views=views, shuffle=1.0)({"image": image, "label": batch(4)["label"]})
+    assert torch.equal(shuffled[:, :, :4], image[:, :, :4])
+    assert torch.equal(label, batch(4)["label"])
+    axial, before = shuffled[:, :, 4:], image[:, :, 4:]
+    assert not torch.equal(axial, before)
+    assert torch.equal(axial.flatten(3).sort(dim=2).values, before.flatten(3).sort(dim=2).values)
+    key = before[..., 0, 0].argsort(dim=2)
+    moved = axial[..., 0, 0].argsort(dim=2)
+    assert torch.equal(
+        axial.gather(2, moved[..., None, None].expand_as(axial)),
+        before.gather(2, key[..., None, None].expand_as(before)),
+    )
+
+
+def test_manifold_mixup_mixes_labels_by_the_share_that_the_network_gets() -> None:
+    torch.manual_seed(0)
+    data = batch(3)
+    image, label, positional, named = StudyMixing(views=VIEWS, manifold=1.0)(data)
+    share = named["share"]
+    assert torch.equal(image, data["image"])
+    assert positional == ()
+    assert share.shape == (3,)
+    one_hot = soft_labels(data["label"])
+    expected = torch.lerp(one_hot, one_hot.roll(1, 0), share[:, None, None])
+    assert torch.allclose(label, expected)
+    _, untouched, _, none = StudyMixing(views=VIEWS, manifold=1e-9)(data)
+    assert not none["share"].any()
+    assert torch.equal(untouched, one_hot)
+
+
+def softly_labelled() -> dict[str, torch.Tensor]:
+    """A finding with both labels, one with each of them, and 22 without any."""
+    data = batch(2)
+    data["label"] = torch.full((2, 25), MISSING)
+    data["label"][:, :2] = 2
+    data["soft_label"] = torch.zeros(2, 25, 3)
+    data["soft_label"][:, 0] = data["soft_label"][:, 2] = torch.tensor([0.5, 0.3, 0.2])
+    return data
+
+
+def test_a_soft_label_has_its_share_of_the_loss_and_the_label_the_rest() -> None:
+    _, label = StudyMixing(views=VIEWS, pseudo=0.4)(softly_labelled())
+    assert label[0, 0].tolist() == pytest.approx([0.2, 0.12, 0.68])
+    assert label[0, 1].tolist() == pytest.approx([0, 0, 0.6])
+    assert label[0, 2].tolist() == pytest.approx([0.2, 0.12, 0.08])
+    assert not label[0, 3:].any()
+    loss, logits = CompetitionLoss(any_severe=0.0), torch.zeros(2, 25, 3)
+    logits[:, 0] = torch.tensor([1.0, 0.5, -1.0])
+    soft, hard = torch.tensor([0.5, 0.3, 0.2]), torch.tensor([0.0, 0, 1])
+    weights = torch.tensor([1.0, 2, 4])
+    alone = torch.where(torch.arange(25)[:, None] == 0, label, torch.zeros(()))
+    target = (0.4 * soft + 0.6 * hard) * weights
+    expected = -(target * logits[0, 0].log_softmax(0)).sum() / target.sum()
+    assert loss(logits, alone).item() == pytest.approx(expected.item(), abs=1e-6)
+
+
+def test_without_a_share_soft_labels_change_nothing() -> None:
+    _, label = StudyMixing(views=VIEWS)(softly_labelled())
+    assert torch.equal(label, softly_labelled()["label"])
+
+
+def test_mixed_levels_and_halves_bring_their_soft_labels() -> None:
+    data = batch(3)
+    data["soft_label"] = torch.nn.functional.one_hot(data["label"], 3).float()
+    for options in ({"level": 0.5}, {"half": 1.0}):
+        torch.manual_seed(0)
+        _, hard = StudyMixing(views=VIEWS, **options)(data)
+        torch.manual_seed(0)
+        _, soft = StudyMixing(views=VIEWS, **options, pseudo=0.5)(data)
+        assert torch.equal(soft, soft_labels(hard))
 
 
 def test_a_borrowed_level_brings_its_labels() -> None:

@@ -129,6 +129,17 @@ def test_flipping_exchanges_crops_labels_and_points_at_once_and_twice_is_nothing
     assert torch.allclose(twice["points"], plain["points"])
 
 
+def test_flipping_exchanges_soft_labels_as_it_does_labels(study: dict) -> None:
+    soft = np.random.default_rng(0).dirichlet([1, 1, 1], size=25)
+    named = {**study, "label": soft.argmax(axis=1), "soft_label": soft}
+    stack = LevelStackd(views=VIEWS[:1])
+    for mirror, order in ((0.0, list(range(25))), (1.0, list(FLIPPED))):
+        crops = crops_of(named, augmentation=only(mirror=mirror))
+        found = stack(crops)
+        assert torch.allclose(found["soft_label"], torch.as_tensor(soft, dtype=torch.float32)[order])
+        assert torch.equal(found["soft_label"].argmax(dim=1), found["label"])
+
+
 def test_flipping_is_cutting_the_flipped_patient_with_the_sides_renamed(study: dict, tmp_path: Path) -> None:
     mirror = np.diag([-1.0, 1.0, 1.0])
     other = write_study(tmp_path, turn=mirror)

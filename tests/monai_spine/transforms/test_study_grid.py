@@ -212,6 +212,14 @@ def test_a_left_finding_becomes_the_right_one_of_its_level() -> None:
     assert label.sum() == 2
 
 
+def test_soft_labels_go_with_their_findings() -> None:
+    label = torch.arange(25) % 3
+    given = {"image": torch.zeros(1, 4, 2, 2), "label": label, "soft_label": torch.nn.functional.one_hot(label, 3)}
+    found = flipped(given)
+    assert torch.equal(found["soft_label"].argmax(dim=1), found["label"])
+    assert not torch.equal(found["label"], label)
+
+
 def test_the_image_is_reversed_along_the_left_right_axis_alone() -> None:
     given = study()
     assert torch.equal(flipped(given)["image"], given["image"][:, [3, 2, 1, 0]])

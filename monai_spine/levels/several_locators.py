@@ -1,0 +1,78 @@
+"""Several level localizers as one: their points are averaged in RAS mm, and flagged where they disagree."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from monai_spine.geometry import Array
+from monai_spine.levels.localizers import LevelLocator
+from monai_spine.levels.sagittal.chain import Doubt, Flag
+from monai_spine.levels.sagittal.points import LevelPoint, SpinePoints, with_doubt
+from monai_spine.levels.study import keyed_points, names_otherwise, trust
+from monai_spine.runtime.choice import TORCH, RuntimeChoice
+
+_MODELS_DIFFER_MM = 6.0
+"""Distance of one localizer's point from the mean, in the sagittal plane, from which on it is flagged: as for two
+series."""
+
+
+def open_locators(
+    bundles: Sequence[Path], device: str | None = None, *, verify: bool = True, runtime: RuntimeChoice = TORCH
+) -> LevelLocator | SeveralLocators:
+    """The level localizer of a bundle, or those of several as one.
+
+    Raises the errors of `LevelLocator.from_bundle`.
+    """
+    locators = [LevelLocator.from_bundle(bundle, device, verify=verify, runtime=runtime) for bundle in bundles]
+    return locators[0] if len(locators) == 1 else SeveralLocators(locators)
+
+
+class SeveralLocators:
+    """Finds the points of a volume with each localizer, and averages them; see `averaged`."""
+
+    def __init__(self, locators: Sequence[LevelLocator]) -> None:
+        self.locators = tuple(locators)
+        self.runtime = self.locators[0].runtime
+
+    def points(self, image: torch.Tensor, affine: Array) -> SpinePoints:
+        """Named points of an image ``(x, y, z)``, and its affine to RAS mm; see `LevelLocator.points`."""
+        return averaged([locator.points(image, affine) for locator in self.locators])
+
+
+def averaged(answers: Sequence[SpinePoints]) -> SpinePoints:
+    """One answer for a volume from those of several localizers.
+
+    The surest one names the levels. A point is the mean of those that name the discs as it does; a point that was
+    interpolated counts only where no localizer saw it. A point that is far from the mean is flagged `MODELS_DIFFER`.
+    If a localizer names a disc otherwise, or finds no spine, the levels are uncertain.
+    """
+    spines = sorted((one for one in answers if one.chain is not None), key=trust, reverse=True)
+    if not spines:
+        return answers[0]
+    leader, *others = spines
+    alike = [leader, *(one for one in others if not names_otherwise(leader, one))]
+    keyed = [keyed_points(one) for one in alike]
+    points = [
+        _mean([own[key] for own in keyed if key in own]) for key in dict.fromkeys(key for own in keyed for key in own)
+    ]
+    seen = {(point.kind, point.level, point.side) for point in points}
+    absent = tuple(one for one in leader.absent if (one.kind, one.level, one.side) not in seen)
+    united = replace(leader, points=tuple(points), absent=absent)
+    return with_doubt(united, Doubt.MODELS, doubted=len(alike) < len(answers))
+
+
+def _mean(points: Sequence[LevelPoint]) -> LevelPoint:
+    """The mean of one point of several localizers; flags are those of the surest of them."""
+    seen = [point for point in points if Flag.INTERPOLATED.value not in point.flags] or list(points)
+    places = np.array([point.world for point in seen])
+    world = places.mean(axis=0)
+    apart = np.linalg.norm((places - world)[:, 1:], axis=1).max()
+    flags = [flag for flag in seen[0].flags if flag != Flag.MODELS_DIFFER.value]
+    flags += [Flag.MODELS_DIFFER.value] * bool(apart > _MODELS_DIFFER_MM)
+    confidence = float(np.mean([point.confidence for point in seen]))
+    return replace(seen[0], world=world, confidence=confidence, flags=tuple(flags))
