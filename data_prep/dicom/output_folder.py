@@ -163,7 +163,7 @@ def _shared_names(frames: Iterable[Frame], source: Path) -> dict[str, str]:
     places: dict[str, dict[str, set[str]]] = defaultdict(lambda: defaultdict(set))
     for folder in {_folder(frame) for frame in frames}:
         places[_folders(folder, source)[0]][folder.rpartition("/")[0]].add(folder)
-    names = {}
+    names: dict[str, str] = {}
     for name, folders_of in places.items():
         for place, folders in folders_of.items() if len(folders_of) > 1 else ():
             digest = hashlib.blake2b(place.encode("utf-8", "replace"), digest_size=6).hexdigest()
