@@ -5,7 +5,7 @@
     python benchmarks/service.py memory --studies 200
 
 A few phantoms are made and copied under new UIDs and patients. ``archive`` sends the studies with storescu in four
-associations at once, kills the service with SIGKILL at random moments while it receives, grades and sends, starts it
+associations at once, kills the service with SIGKILL while it receives, grades and sends, starts it
 again, stops the archive for a while, and counts what stands in Orthanc at the end. One more study has no sagittal
 series: it must come back as a note. ``memory`` uses a stand-in for the grader, so that it measures the service alone.
 """
@@ -28,7 +28,7 @@ import time
 import urllib.request
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +37,8 @@ from pydicom.uid import generate_uid
 
 ROOT = Path(__file__).parents[1]
 COMPREHENSIVE_3D_SR, ENHANCED_SR = "1.2.840.10008.5.1.4.1.1.88.34", "1.2.840.10008.5.1.4.1.1.88.22"
+STAGES = ("receiving", "complete", "graded")
+"""Of a study; the service is killed in each of them."""
 SERVE = "from monai_spine.commands.main import main; main()"
 STAND_IN = "import sys; sys.path.insert(0, 'benchmarks'); import service; service.serve_stand_in()"
 
@@ -46,7 +48,8 @@ def main() -> None:
     parser.add_argument("what", choices=("archive", "throughput", "memory"))
     parser.add_argument("--studies", type=int, default=20)
     parser.add_argument("--kills", type=int, default=5)
-    parser.add_argument("--pause", type=float, default=20.0, help="most seconds between a start and the next kill")
+    parser.add_argument("--pause", type=float, default=20.0, help="most seconds to wait for the stage of the next kill")
+    parser.add_argument("--stand-in", action="store_true", help="of archive: a stand-in for the grader")
     parser.add_argument("--phantoms", type=int, default=2, help="different ones among the studies")
     parser.add_argument("--size", choices=("small", "full"), default="small")
     parser.add_argument("--cohort", type=Path, help="phantoms that are there already (a folder of data_prep phantom)")
@@ -257,7 +260,7 @@ def sending(studies: Sequence[Path], port: int, at_once: int = 4) -> Iterator[li
 def run_archive(
     folder: Path, studies: Sequence[Path], kills: int, *, rng: random.Random, code: str = SERVE, pause: float = 20.0
 ) -> dict[str, Any]:
-    """Send, kill, and count what stands in Orthanc; the kills are spread over receiving, grading and sending."""
+    """Send, kill while studies are received, graded and sent, and count what stands in Orthanc at the end."""
     orthanc = Orthanc(folder / "orthanc").start()
     port, http = free_port(), free_port()
     service = Process(write_config(folder / "serve.yaml", port, http, orthanc.dicom), http, code)
@@ -267,14 +270,17 @@ def run_archive(
         service.start()
         with sending(studies, port) as attempts:
             for n in range(kills):
-                time.sleep(rng.uniform(0.3, pause))
+                stage = STAGES[n % len(STAGES)]
+                if stage == "graded":
+                    orthanc.stop()  # until the service has started again, and a while
+                with suppress(TimeoutError):
+                    wait_for(lambda stage=stage: service.health()[stage], pause)
+                time.sleep(rng.uniform(0, 0.5))
                 about = service.health()
-                states.append("/".join(str(about[state]) for state in ("receiving", "complete", "graded")))
+                states.append("/".join(str(about[state]) for state in STAGES))
                 service.kill()
-                if n == kills // 2:
-                    orthanc.stop()  # for as long as the service needs to start, and a while
                 service.start()
-                if n == kills // 2:
+                if stage == "graded":
                     time.sleep(3)
                     orthanc.start()
         wait_for(service.idle, 3600)
@@ -306,10 +312,18 @@ def run_archive(
 
 def archive(folder: Path, options: argparse.Namespace) -> None:
     studies = copies(phantoms(folder / "phantoms", options), folder / "studies", options.studies)
-    found = run_archive(folder, studies, options.kills, rng=random.Random(options.seed), pause=options.pause)
+    code, rng = STAND_IN if options.stand_in else SERVE, random.Random(options.seed)
+    found = run_archive(folder, studies, options.kills, rng=rng, code=code, pause=options.pause)
     table(found)
-    expected = {"studies with a report": options.studies, "reports (Comprehensive 3D SR)": options.studies}
-    expected |= {"studies with a note": 1, "notes of refused studies (Enhanced SR)": 1, "patients' names in the log": 0}
+    # The stand-in makes two objects of each study, that without sagittal series included.
+    reports, notes = (0, options.studies + 1) if options.stand_in else (options.studies, 1)
+    expected = {
+        "studies with a report": reports,
+        "reports (Comprehensive 3D SR)": reports,
+        "studies with a note": notes,
+    }
+    expected |= {"notes of refused studies (Enhanced SR)": 2 * notes if options.stand_in else notes}
+    expected |= {"patients' names in the log": 0}
     wrong = {name: found[name] for name, value in expected.items() if found[name] != value}
     if wrong:
         raise SystemExit(f"expected {expected}, but found {wrong}")
