@@ -10,7 +10,8 @@ let words = null; // levels, conditions, grades
 let studies = []; // summaries, in the order of the server
 let state = null; // the study that is shown
 let selected = null; // the name of a finding
-let busy = false;
+let sending = 0; // changes that are not answered yet
+let queue = Promise.resolve(); // they are sent one after the other, so that quick keys lose nothing
 let polling = 0;
 let nudging = null;
 
@@ -113,6 +114,7 @@ function step(by) {
 
 async function open(number) {
   await flushNudge();
+  await queue;
   try {
     const content = await ask(`/api/studies/${number}`);
     const refresh = state?.number === number;
@@ -290,31 +292,32 @@ function drawChanges() {
 
 // ---- changes
 
-async function change(request) {
+function change(request) {
   const by = byId("by").value.trim();
   if (!by && request.what !== "regrade") {
     say("Enter your initials first. The change was not made.", "bad");
     byId("by").focus();
-    return viewer.draw();
+    viewer.draw();
+    return queue;
   }
-  if (busy) {
-    say("The change before is still being saved. Try again.", "bad");
-    return viewer.draw();
-  }
-  busy = true;
-  const number = state.number;
+  sending += 1;
+  queue = queue.then(() => send(by, request));
+  return queue;
+}
+
+// The study stays the same until the queue is empty: see open().
+async function send(by, request) {
   try {
-    const after = await ask(`/api/studies/${number}`, { version: state.version, by, ...request });
+    const after = await ask(`/api/studies/${state.number}`, { version: state.version, by, ...request });
     say(request.what === "regrade" ? "Grading again …" : "Saved.");
-    if (state.number === number) show(after, false);
+    show(after, false);
   } catch (error) {
     say(error.message, "bad");
-    if (state.number === number) {
-      if (error.study) show(error.study, false);
-      else viewer.draw();
-    }
+    if (error.study) show(error.study, false);
+    else viewer.show(state, false);
   } finally {
-    busy = false;
+    sending -= 1;
+    poll();
   }
 }
 
@@ -328,7 +331,7 @@ function poll() {
     const before = state;
     try {
       const after = await ask(`/api/studies/${before.number}`);
-      if (state !== before) return; // a change came between
+      if (state !== before || sending) return; // a change came between
       show(after, false);
       if (after.grading.progress === "idle") say(`Graded again: ${difference(before, after)}.`);
       else if (after.grading.progress === "failed") say(`Not graded again: ${after.grading.message}`, "bad");
@@ -430,7 +433,7 @@ byId("filter").addEventListener("input", drawList);
 byId("by").addEventListener("input", () => sessionStorage.setItem("by", byId("by").value));
 window.addEventListener("focus", () => {
   // Another window may have changed the study.
-  if (state && !busy && !nudging) open(state.number);
+  if (state && !sending && !nudging) open(state.number);
 });
 
 async function start() {

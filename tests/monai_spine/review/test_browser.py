@@ -213,6 +213,16 @@ def test_without_initials_nothing_is_changed(page: Page, graded: Path) -> None:
     assert page.js("return document.activeElement.id") == "by"
 
 
+def test_quick_keys_lose_nothing(page: Page, graded: Path) -> None:
+    number = int(page.js("return document.querySelector('#list [aria-current]').dataset.number"))
+    page.keys("1", "j", "2", "j", "3", "d", "n")
+    page.until(lambda: int(page.js("return document.querySelector('#list [aria-current]').dataset.number")) != number)
+    corrections = read_corrections(graded / ("s1", "s2")[number] / NAME)
+    assert [change.after for change in corrections.changes] == ["normal_mild", "moderate", "severe", True]
+    assert len(corrections.state.grades) == 3
+    assert len(list(graded.rglob(NAME))) == 1
+
+
 def test_a_phone_shows_everything_without_scrolling_sideways(page: Page, browser: Chrome) -> None:
     phone = Page(browser, page.site, 360, 740)
     assert phone.js("return document.documentElement.scrollWidth <= window.innerWidth")
