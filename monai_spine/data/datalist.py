@@ -131,7 +131,7 @@ def split_folds(records: Sequence[Record], fold: int) -> tuple[list[Record], lis
     shared = sorted({record[key] for record in training} & {record[key] for record in validation})
     if shared:
         raise InvalidTableError(
-            f"{len(shared)} {group}s have {items} both in fold {fold} and outside of it: {listed(shared)}; "
+            f"{counted(len(shared), group)} with {items} both in fold {fold} and outside of it: {listed(shared)}; "
             f"give all {items} of a {group} the same fold"
         )
     return training, validation
@@ -152,14 +152,13 @@ def check_labels(
     InvalidTableError
         If no study to train on, or none to validate on, has a label.
     """
-    counted = [n for n, target in enumerate(TARGETS) if conditions is None or target.startswith(tuple(conditions))]
+    learnt = [n for n, target in enumerate(TARGETS) if conditions is None or target.startswith(tuple(conditions))]
     for records, purpose in ((training, "train on"), (validation, "validate on")):
-        if not (label_array(records)[:, counted] != MISSING).any():
+        if not (label_array(records)[:, learnt] != MISSING).any():
             of = "" if conditions is None else f" of {listed(list(conditions))}"
             raise InvalidTableError(
-                f"expected labels{of}, but none of the {counted(len(records), 'study')} to {purpose} has "
-                f"any; take another fold, "
-                "or grade some of them in the datalist"
+                f"expected labels{of}, but none of the {counted(len(records), 'study')} to {purpose} has any; "
+                "take another fold, or grade some of them in the datalist"
             )
 
 
