@@ -71,7 +71,7 @@ def test_a_file_that_changes_is_looked_at_again(tmp_path: Path) -> None:
 def test_a_name_is_not_believed_against_the_plane(tmp_path: Path) -> None:
     verdict = series_verdict(volume(tmp_path / "sagittal_t2.nii.gz", (0.9, 0.9, 1.0)))
     assert verdict.series_type is None
-    assert verdict.reason == "its name says sagittal T2/STIR, but its slices are axial"
+    assert verdict.reason == "its name says Sagittal T2/STIR, but its slices are axial"
 
 
 @pytest.fixture
