@@ -152,9 +152,9 @@ def check_labels(
     InvalidTableError
         If no study to train on, or none to validate on, has a label.
     """
-    learnt = [n for n, target in enumerate(TARGETS) if conditions is None or target.startswith(tuple(conditions))]
+    asked = [n for n, target in enumerate(TARGETS) if conditions is None or target.startswith(tuple(conditions))]
     for records, purpose in ((training, "train on"), (validation, "validate on")):
-        if not (label_array(records)[:, learnt] != MISSING).any():
+        if not (label_array(records)[:, asked] != MISSING).any():
             of = "" if conditions is None else f" of {listed(list(conditions))}"
             raise InvalidTableError(
                 f"expected labels{of}, but none of the {counted(len(records), 'study')} to {purpose} has any; "
