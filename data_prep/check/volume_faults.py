@@ -18,6 +18,7 @@ from data_prep.check.volume_facts import FEATURES, Feature, VolumeFacts
 from data_prep.faults import Fault
 from monai_spine.data.series_typing import PLANES
 from monai_spine.data.volume import Volume
+from monai_spine.errors import counted
 from monai_spine.geometry import obliquity, shear
 from monai_spine.spine import SeriesType
 
@@ -79,7 +80,7 @@ def faults_between_volumes(study: Study, facts: Sequence[VolumeFacts]) -> Iterat
 def _mixed_fields(study: Study, series_type: SeriesType, facts: Sequence[VolumeFacts]) -> Iterator[Fault]:
     fields = [max(one.features["field_width_mm"], one.features["field_height_mm"]) for one in facts]
     if fields and max(fields) > MIXED_RATIO * min(fields):
-        detail = f"from {min(fields):.0f} to {max(fields):.0f} mm over {len(fields)} volumes"
+        detail = f"from {min(fields):.0f} to {max(fields):.0f} mm over {counted(len(fields), 'volume')}"
         yield study.fault(
             Code.MIXED_FIELDS_OF_VIEW, detail, series_type=series_type, path=facts[int(np.argmax(fields))].path
         )

@@ -51,7 +51,7 @@ def check_output(out: Path, sources: Iterable[Path], folders: Iterable[str]) -> 
     others = sorted(present - set(folders))
     if others:
         raise InvalidOptionError(
-            f"{out} holds volumes of {counted(len(others), 'study')} that are not in this collection "
+            f"{out} holds volumes of {counted(len(others), 'study')} outside this collection "
             f"({listed(others)}); "
             "choose a new folder, or remove theirs"
         )

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 
 from data_prep.dicom.frames import Frame, Identity, Patient
 from data_prep.dicom.refusals import Reason
+from monai_spine.errors import counted
 
 FOLDERS = "if each folder is of one patient, convert with --name-by folder"
 
@@ -69,7 +70,7 @@ def _of_one_patient(frames: list[Frame]) -> list[Frame]:
 
 def several(patients: Sequence[Patient]) -> str:
     """The detail of a study that has more than one patient."""
-    return f"images of {len(patients)} patients in one study, by PatientID, name, birth date or sex"
+    return f"images of {counted(len(patients), 'patient')} in one study, by PatientID, name, birth date or sex"
 
 
 def _by_patient(frames: list[Frame]) -> list[Frame]:
@@ -89,7 +90,7 @@ def _by_patient(frames: list[Frame]) -> list[Frame]:
     for frame in frames:
         numbers = possible[frame.identity.patient]
         (groups[numbers[0]] if len(numbers) == 1 else unclear).append(frame)
-    detail = f"one StudyInstanceUID of {len(found)} patients, and this image may be of any of them"
+    detail = f"one StudyInstanceUID of {counted(len(found), 'patient')}, and this image may be of any of them"
     done = _refused(unclear, detail)
     ordered = sorted(groups.values(), key=lambda group: min(frame.path for frame in group))
     for number, group in enumerate(ordered, start=1):
@@ -164,7 +165,10 @@ def _without_uid(frames: list[Frame]) -> list[Frame]:
                 own, "no StudyInstanceUID, and headers that may be of one patient or of several; " + FOLDERS
             )
         elif len(groups) > 1 and not any(unit.patient.is_known for unit in group):
-            detail = f"no StudyInstanceUID and no patient, and {len(groups)} groups of series that nothing connects: "
+            detail = (
+                f"no StudyInstanceUID and no patient, and {counted(len(groups), 'group')} of series "
+                f"that nothing connects: "
+            )
             done += _refused(own, f"{detail}neither one patient nor several is proven; {FOLDERS}")
         else:
             done += _renamed(_as_patient(own, _of(own)), _name(own), "")

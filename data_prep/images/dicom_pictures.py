@@ -28,7 +28,7 @@ from data_prep.images.folders import is_dicom
 from data_prep.images.sample import Sample
 from data_prep.workers import run
 from monai_spine.console import track
-from monai_spine.errors import OutputError, reason_of
+from monai_spine.errors import OutputError, counted, reason_of
 
 FOLDER = "images"
 _PART = ".part"
@@ -157,7 +157,7 @@ def write_picture(source: Path, target: Path) -> str:
         raise Refused(header.reason or Reason.NOT_AN_IMAGE, header.detail)
     frame = header.frames[0]
     if len(header.frames) > 1:
-        raise Refused(Reason.UNSUPPORTED, f"{len(header.frames)} frames, where one image is expected")
+        raise Refused(Reason.UNSUPPORTED, f"{counted(len(header.frames), 'frame')}, where one image is expected")
     if frame.reason is not None and frame.reason not in _WITHOUT_PLACE:
         raise Refused(frame.reason, frame.detail)
     elements = read_elements(str(source), _TAGS, MAX_BYTES).elements

@@ -140,7 +140,7 @@ def split_folds(records: Sequence[Record], fold: int) -> tuple[list[Record], lis
     shared = sorted({record[key] for record in training} & {record[key] for record in validation})
     if shared:
         raise InvalidTableError(
-            f"{len(shared)} {group}s have {items} both in fold {fold} and outside of it: {listed(shared)}; "
+            f"{counted(len(shared), group)} with {items} both in fold {fold} and outside of it: {listed(shared)}; "
             f"give all {items} of a {group} the same fold"
         )
     validated = {record[key] for record in validation}

@@ -162,7 +162,10 @@ def find_study(study_id: str, files: Iterable[Path]) -> FoundStudy:
             series[verdict.series_type.value].append(str(file))
     used = [Path(file) for files_of_type in series.values() for file in files_of_type]
     if len(of := {study_of(file) for file in used} - {""}) > 1:
-        reason = f"volumes of {len(of)} studies in one folder, by their sidecars; put each study into its own folder"
+        reason = (
+            f"volumes of {counted(len(of), 'study')} in one folder, by their sidecars; put each "
+            f"study into its own folder"
+        )
         names = [volume_name(file, folder) for file in used]
         left_out |= dict.fromkeys(names, reason)
         unreadable |= set(names)

@@ -9,7 +9,7 @@ from functools import cached_property
 import numpy as np
 from pydicom import Dataset
 
-from monai_spine.errors import SpineError
+from monai_spine.errors import SpineError, counted
 from monai_spine.geometry import LPS_TO_RAS
 from monai_spine.prediction.source_frame import SourceFrame
 from monai_spine.report.study_result import Point
@@ -135,7 +135,8 @@ class SourceImages:
             values = {str(one.header.get(keyword) or "") for one in images} - {""}
             if len(values) > 1:
                 raise NoDicomError(
-                    f"expected images of one study of one patient, but they have {len(values)} values of {keyword}; "
+                    f"expected images of one study of one patient, but they have "
+                    f"{counted(len(values), 'value')} of {keyword}; "
                     "objects of two patients must not be mixed"
                 )
         return images

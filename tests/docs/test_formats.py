@@ -33,7 +33,7 @@ COLUMNS = {
     "`points.csv` of `monai-spine locate`": files.COLUMNS,
     "`manifest.csv` of `data_prep convert` and `data_prep rsna`": [field.name for field in fields(ManifestRow)],
     "`files.csv` of `data_prep convert` and `data_prep rsna`": [field.name for field in fields(FileRow)],
-    "`refused.csv` of `data_prep convert`": [field.name for field in fields(RefusedRow)],
+    "`refused.csv` of `data_prep convert` and `data_prep rsna`": [field.name for field in fields(RefusedRow)],
     "`coverage.csv` of `data_prep rsna` and `data_prep study-table`": coverage_table.COLUMNS,
     "`quality.csv` of `data_prep rsna` and `data_prep study-table`": quality.COLUMNS,
     "`points.csv` of `data_prep rsna`": rsna.POINT_COLUMNS,

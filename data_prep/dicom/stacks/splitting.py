@@ -20,6 +20,7 @@ from data_prep.dicom.frames import Frame
 from data_prep.dicom.refusals import Reason, Refused
 from data_prep.dicom.stacks import parallel_groups, placement, regularity, repeated_positions
 from data_prep.dicom.stacks.regularity import MIN_SLICES
+from monai_spine.errors import counted
 from monai_spine.geometry import Plane, plane_of_normal
 
 Key = TypeVar("Key", bound=Hashable)
@@ -340,7 +341,7 @@ def _name_mixture(stack: Stack, frames: list[Frame]) -> Stack:
     """The stack; if it is too small because its images differ a little from the series' others, refused for that."""
     if stack.reason not in {Reason.TOO_FEW_SLICES, Reason.SINGLE_POSITION}:
         return stack
-    count = f"{len(stack.frames)} of {len(frames)} images"
+    count = f"{len(stack.frames)} of {counted(len(frames), 'image')}"
     shape = (stack.first.pixels.rows, stack.first.pixels.columns)
     usual_shape = Counter((frame.pixels.rows, frame.pixels.columns) for frame in frames).most_common(1)[0][0]
     if shape != usual_shape:

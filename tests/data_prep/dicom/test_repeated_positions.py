@@ -53,7 +53,7 @@ def test_positions_are_the_same_within_two_hundredths_of_a_millimetre(distance: 
 
 
 def test_one_image_is_too_few() -> None:
-    assert refusal(stack(1)) == (Reason.TOO_FEW_SLICES, "1 images at one position, at least 3 positions needed")
+    assert refusal(stack(1)) == (Reason.TOO_FEW_SLICES, "1 image at one position, at least 3 positions needed")
 
 
 def test_nothing_that_separates_them_is_a_refusal_with_the_numbers() -> None:

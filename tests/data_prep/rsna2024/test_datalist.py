@@ -94,6 +94,24 @@ def test_a_lost_point_ends_the_run_as_refused(small, tmp_path):
     assert "NO_SLICE" in codes(tmp_path / "out")
 
 
+def test_refused_files_are_listed_with_the_reason_and_only_then(small, tmp_path):
+    build(small, tmp_path / "whole", Run(folds=2, quiet=True))
+    assert not (tmp_path / "whole" / "refused.csv").exists()
+    study = table(small / "train.csv")["study_id"][0]
+    path = sorted((small / "train_images" / study).glob("*/*.dcm"))[0]
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-100])
+    build(small, tmp_path / "out", Run(folds=2, quiet=True))
+    (row,) = table(tmp_path / "out" / "refused.csv").to_dict("records")
+    assert row["path"] == path.relative_to(small / "train_images").as_posix()
+    assert row["reason"] == "TRUNCATED"
+    assert "bytes of pixel data" in row["detail"]
+    # What is repaired is no longer listed.
+    path.write_bytes(whole)
+    build(small, tmp_path / "out", Run(folds=2, quiet=True))
+    assert not (tmp_path / "out" / "refused.csv").exists()
+
+
 def test_strangers_are_reported_and_left_out(small, tmp_path):
     study = table(small / "train.csv")["study_id"][0]
     shutil.copytree(small / "train_images" / study, small / "train_images" / "stranger")

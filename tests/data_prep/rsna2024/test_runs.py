@@ -120,7 +120,7 @@ def test_a_folder_with_other_studies_volumes_is_refused_before_anything_is_writt
         rows = table(two_studies / name)
         rows.assign(study_id=rows["study_id"].replace(study, "new")).to_csv(tmp_path / "other" / name, index=False)
     (tmp_path / "other" / "train_images" / study).rename(tmp_path / "other" / "train_images" / "new")
-    with pytest.raises(InvalidOptionError, match=f"holds volumes of 1 studies .*{study}"):
+    with pytest.raises(InvalidOptionError, match=f"holds volumes of 1 study .*{study}"):
         build(tmp_path / "other", tmp_path / "out", Run(folds=2, quiet=True))
     assert contents(tmp_path / "out") == before
     assert kept in entries(tmp_path / "out")

@@ -180,7 +180,7 @@ def test_hopeless_trials_are_ended_early(data: Path, tmp_path: Path, monkeypatch
     asked = request(data, {"dropout": {"choices": [0.0, 0.5]}}, 1, settings=(*SETTINGS, ("epochs", "5")))
     threshold = optuna.pruners.ThresholdPruner(upper=0.01, n_warmup_steps=2)
     monkeypatch.setitem(PRUNERS, "median", lambda: threshold)
-    with pytest.raises(SpineError, match="none of 1 trials was completed"):
+    with pytest.raises(SpineError, match="none of 1 trial was completed"):
         tune(asked, tmp_path, lambda _: None)
     assert len(done) == 1
     assert len(read_record(tmp_path / "trial_0000/epochs.jsonl")) == 2

@@ -115,5 +115,5 @@ def test_a_fold_is_what_the_others_are_not(tmp_path: Path) -> None:
     assert ([r["label"] for r in training], [r["label"] for r in validation]) == ([1], [0, 2])
     with pytest.raises(InvalidTableError, match=r"the folds are \[0, 1\]"):
         split_folds(records, 2)
-    with pytest.raises(InvalidTableError, match="1 groups have images both in fold 0 and outside"):
+    with pytest.raises(InvalidTableError, match="1 group with images both in fold 0 and outside"):
         split_folds([{**record, "group": "p" if n else "q"} for n, record in enumerate(records)], 0)
