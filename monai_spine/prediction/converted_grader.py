@@ -137,7 +137,8 @@ def _converted(grader: ParsedGrader, number: int, runtime: RuntimeChoice) -> Fil
     plan = grader.plan
     if plan is None:
         raise _NotConvertibleError(
-            "only a LevelGrader with the transforms of the package's grader can be converted; use --runtime torch or auto"
+            "only a LevelGrader with the transforms of the package's grader can be converted; "
+            "use --runtime torch or auto"
         )
     try:
         return {_PLAN: plan.to_bytes(), **convert(grader.networks[number], plan.shape, runtime.runtime)}
