@@ -6,8 +6,8 @@
 
 All runtimes take turns in one run, on one thread, and the least of the rounds counts. Figures are processor time (user
 and system, of children too), since clock time also has what else the machine does; a median far above the least time
-says that the machine was busy. Networks are measured in this process; whole runs are processes of their own, from start
-to table, over one study and over several: the difference is the cost of a further study.
+says that the machine was busy. Networks and studies are measured in this process. The run over one DICOM study is a
+process of its own, from its start to the table; its bfloat16 is left out, since models need a gate for it.
 
 ``--stages`` prints the steps of one run and its memory instead. If the grader has no weights yet, it gets random ones
 there: its predictions are then meaningless, but take the same time.
@@ -33,6 +33,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from data_prep.choices import PhantomSize
+    from monai_spine.runtime.choice import RuntimeChoice
 
 
 COLUMNS = ("torch", "onnx", "openvino", "openvino bfloat16")
@@ -42,12 +43,12 @@ THREADS = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THR
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--studies", type=int, default=3, help="phantom studies to make and grade")
+    parser.add_argument("--studies", type=int, default=3, help="phantom studies to make and grade in this process")
     parser.add_argument("--size", choices=("small", "full"), default="full")
     parser.add_argument("--rounds", type=int, default=3, help="rounds of whole runs; networks have five times as many")
     parser.add_argument("--earlier", type=Path, help="a checkout of an earlier version, for a column of its own")
     parser.add_argument("--preset", action="append", default=[], help="presets of the grader, with random weights")
-    parser.add_argument("--networks-only", action="store_true", help="no whole runs")
+    parser.add_argument("--networks-only", action="store_true", help="no studies")
     parser.add_argument("--chart", type=Path, help="write a bar chart")
     parser.add_argument("--stages", action="store_true", help="the steps of one run, and its memory")
     parser.add_argument("--threads", type=int, default=1, help="with --stages")
@@ -76,6 +77,7 @@ class Table:
             _progress(f"{work}: round {number + 1} of {rounds}")
             for name, run in runs.items():
                 times[name].append(run())
+        _progress("; ".join(f"{name} {min(values) * 1e3:.0f} ms" for name, values in times.items()))
 
     def print(self, columns: list[str]) -> None:
         """As Markdown: milliseconds, and how many times as fast as the first column."""
@@ -103,11 +105,23 @@ def _compare(folder: Path, options: argparse.Namespace) -> None:
     columns = [EARLIER, *COLUMNS] if options.earlier else list(COLUMNS)
     if not options.networks_only:
         _progress("phantoms")
-        studies = _write_dicom(folder / "studies", options.studies, PhantomSize(options.size))
-        _whole_runs(table, studies, folder, options)
+        _studies(table, _write_nifti(folder / "nifti", options.studies, PhantomSize(options.size)), folder, options)
+        _one_study(table, _write_dicom(folder / "dicom", 1, PhantomSize(options.size)), folder, options)
     table.print(columns)
     if options.chart:
         _draw(table, columns, options.chart)
+
+
+def _choices() -> dict[str, RuntimeChoice]:
+    from monai_spine.runtime.choice import Precision, Runtime, RuntimeChoice
+
+    made = {
+        "torch": RuntimeChoice(),
+        "onnx": RuntimeChoice(Runtime.ONNX),
+        "openvino": RuntimeChoice(Runtime.OPENVINO),
+        "openvino bfloat16": RuntimeChoice(Runtime.OPENVINO, Precision.BFLOAT16),
+    }
+    return {name: made[name] for name in COLUMNS}
 
 
 def _networks(table: Table, options: argparse.Namespace) -> None:
@@ -115,15 +129,9 @@ def _networks(table: Table, options: argparse.Namespace) -> None:
 
     from monai_spine.levels.localizers import LevelLocator, RecessLocator
     from monai_spine.prediction.grader import Grader
-    from monai_spine.runtime.choice import Precision, Runtime, RuntimeChoice
 
     torch.set_num_threads(1)
-    choices = {
-        "torch": RuntimeChoice(),
-        "onnx": RuntimeChoice(Runtime.ONNX),
-        "openvino": RuntimeChoice(Runtime.OPENVINO),
-        "openvino bfloat16": RuntimeChoice(Runtime.OPENVINO, Precision.BFLOAT16),
-    }
+    choices = _choices()
     _progress("opening the networks")
     sizes = {LevelLocator: (1, 1, 17, 144, 144), RecessLocator: (1, 3, 1, 64, 64)}
     names = {LevelLocator: "level localizer, a volume of 17 slices", RecessLocator: "recess localizer, a slice"}
@@ -179,25 +187,39 @@ def _timed(network: Callable[..., object], image: object) -> Callable[[], float]
     return run
 
 
-def _whole_runs(table: Table, studies: Path, folder: Path, options: argparse.Namespace) -> None:
-    several = sorted(path for path in studies.iterdir() if path.is_dir())
-    one = [several[0]]
+def _studies(table: Table, studies: Path, folder: Path, options: argparse.Namespace) -> None:
+    """Levels and grades of NIfTI studies that are converted already, with models that are open."""
+    from monai_spine.levels.localizers import LevelLocator, RecessLocator
+    from monai_spine.prediction.grader import Grader
+    from monai_spine.prediction.inputs import Conversion, find_inputs
+    from monai_spine.prediction.models import Models
+    from monai_spine.prediction.run import predict
+
+    inputs = find_inputs([studies], folder / "in-process", Conversion("folder", quiet=True))
+    runs: dict[str, Callable[[], float]] = {}
+    for name, choice in _choices().items():
+        models = Models(
+            LevelLocator.from_bundle(device="cpu", runtime=choice, gated=False),
+            RecessLocator.from_bundle(device="cpu", runtime=choice, gated=False),
+            [Grader.from_bundle(runtime=choice, gated=False)],
+        )
+
+        def run(models: Models = models, out: Path = folder / f"out-{name}") -> float:
+            begin = time.process_time()
+            predict(inputs, out, models, force=True, quiet=True)
+            return (time.process_time() - begin) / options.studies
+
+        runs[name] = run
+    table.measure("predict, a further study, after its conversion", runs, options.rounds)
+
+
+def _one_study(table: Table, studies: Path, folder: Path, options: argparse.Namespace) -> None:
+    study = next(path for path in sorted(studies.iterdir()) if path.is_dir())
     runs = {name: _command(name, folder) for name in COLUMNS if name != "openvino bfloat16"}
     if options.earlier:
         runs = {EARLIER: _command(EARLIER, folder, options.earlier), **runs}
-    for name, run in runs.items():
-        _progress(f"first run with {name}, which converts the models")
-        run(one)
-    start = "predict, one DICOM study, from process start to table"
-    table.measure(start, {name: lambda run=run: run(one) for name, run in runs.items()}, options.rounds)
-    if len(several) > 1:
-        together = Table()
-        together.measure("all", {name: lambda run=run: run(several) for name, run in runs.items()}, options.rounds)
-        further = {
-            name: [(all_ - min(table.works[start][name])) / (len(several) - 1) for all_ in times]
-            for name, times in together.works["all"].items()
-        }
-        table.works["predict, a further study"] = further
+    each = {name: lambda run=run: run([study]) for name, run in runs.items()}
+    table.measure("predict, one DICOM study, from process start to table", each, options.rounds)
 
 
 def _command(name: str, folder: Path, checkout: Path | None = None) -> Callable[[list[Path]], float]:
@@ -250,7 +272,7 @@ def _draw(table: Table, columns: list[str], path: Path) -> None:
             axes.bar_label(bar, [f" {speed:.1f} ×  {min(times[name]) * 1e3:.0f} ms"], fontsize=8)
     axes.set_yticks([n + 0.4 - height / 2 for n in range(len(table.works))], list(table.works), fontsize=9)
     axes.invert_yaxis()
-    axes.set_xlabel(f"times as fast as {columns[0]}; processor time on one thread")
+    axes.set_xlabel("times as fast as the first bar of a row; processor time on one thread")
     axes.margins(x=0.2)
     handles = [pyplot.Rectangle((0, 0), 1, 1, color=colours[name]) for name in columns]
     axes.legend(handles, columns, loc="lower right", fontsize=8)

@@ -117,7 +117,7 @@ def convert_grader(
         contents = [model.files(lambda n=n: _converted(parse(), n, runtime)) for n, model in enumerate(models)]  # type: ignore[misc]
     except _NotConvertibleError as error:
         if not runtime.chosen_for_user:
-            raise InvalidOptionError(f"{files.bundle}: {error}; use --runtime torch or auto") from error
+            raise InvalidOptionError(f"{files.bundle}: {error}") from error
         logger.info("%s: %s; PyTorch runs it", files.bundle, error)
         return None
     plan = GraderPlan.from_bytes(contents[0][_PLAN])
@@ -141,7 +141,10 @@ def _converted(grader: ParsedGrader, number: int, runtime: RuntimeChoice) -> Fil
 
     plan = grader.plan
     if plan is None:
-        raise _NotConvertibleError("only a LevelGrader with the transforms of the package's grader can be converted")
+        raise _NotConvertibleError(
+            "only a LevelGrader with the transforms of the package's grader can be converted; "
+            "use --runtime torch or auto"
+        )
     try:
         return {_PLAN: plan.to_bytes(), **convert(with_features(grader.networks[number]), plan.shape, runtime.runtime)}
     except SpineError as error:
