@@ -9,6 +9,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from monai_spine.errors import InvalidOptionError, MissingInputError
+from monai_spine.prediction.poses import parse_tta
 from monai_spine.service.yaml_section import number, read_yaml, section
 
 LONGEST_TITLE = 16
@@ -104,22 +105,26 @@ class ModelOptions:
 
     model: tuple[Path, ...] = ()
     weights: tuple[Path, ...] = ()
-    level_model: Path | None = None
+    level_model: tuple[Path, ...] = ()
     recess_model: Path | None = None
     refine: bool = True
-    tta: bool = False
+    tta: str = ""
     device: str | None = None
+    runtime: str = "auto"
+    precision: str = "float32"
 
     def options(self) -> dict[str, object]:
-        """Options of `monai_spine.prediction.models.open_models`."""
+        """Options of `monai_spine.prediction.models.open_models`. Raises `InvalidOptionError` if ``tta`` is unknown."""
         return {
             "bundles": self.model,
             "weights": self.weights,
-            "level_bundle": self.level_model,
+            "level_bundles": self.level_model,
             "recess_bundle": self.recess_model,
             "refine": self.refine,
-            "flipped": self.tta,
+            "tta": parse_tta(self.tta),
             "device": self.device,
+            "runtime": self.runtime,
+            "precision": self.precision,
         }
 
 

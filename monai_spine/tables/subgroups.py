@@ -134,7 +134,7 @@ def _measured(
 ) -> Subgroup:
     labels = table.grades[inside]
     known = labels != MISSING
-    counts = {
+    counts: dict[str, Any] = {
         "studies": int(inside.sum()),
         "patients": len(_patients(table, inside)),
         "rows": int(known.sum()),

@@ -45,10 +45,10 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize("runtime", [OPENVINO, ONNX])
-@pytest.mark.parametrize("flipped", [False, True])
-def test_every_runtime_grades_alike(bundle: Path, record: dict, runtime: RuntimeChoice, flipped: bool) -> None:
-    expected = Grader.from_bundle(bundle, flipped=flipped)
-    grader = Grader.from_bundle(bundle, flipped=flipped, runtime=runtime)
+@pytest.mark.parametrize("tta", [(), ("flip", "rotations")])
+def test_every_runtime_grades_alike(bundle: Path, record: dict, runtime: RuntimeChoice, tta: tuple[str, ...]) -> None:
+    expected = Grader.from_bundle(bundle, tta=tta)
+    grader = Grader.from_bundle(bundle, tta=tta, runtime=runtime)
     assert grader(record).weighted == pytest.approx(expected(record).weighted, abs=1e-5)
     assert grader.image(record).equal(expected.image(record))
     assert grader.stacked_views == expected.stacked_views
@@ -102,7 +102,7 @@ def test_a_phantom_gets_the_same_points_and_grades_with_openvino(tmp_path: Path)
     for bundle in (GRADER, LEVEL_LOCALIZER, RECESS_LOCALIZER):
         copies.append(tmp_path / bundle.name)
         shutil.copytree(bundle, copies[-1], ignore=shutil.ignore_patterns("converted"))
-    given = {"level_bundle": copies[1], "recess_bundle": copies[2], "device": "cpu"}
+    given = {"level_bundles": [copies[1]], "recess_bundle": copies[2], "device": "cpu"}
     answers = []
     for runtime in ("torch", "openvino"):
         out = tmp_path / runtime

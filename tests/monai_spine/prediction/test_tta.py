@@ -59,9 +59,9 @@ def test_a_turned_crop_turned_back_is_nearly_the_crop(record: dict) -> None:
 def test_the_grade_is_the_mean_over_all_poses(record: dict, bundle: Path) -> None:
     grader = Grader.from_bundle(bundle, tta=["rotations", "scales"])
     each = []
-    for preprocessing in grader.preprocessings:
-        one = Grader.from_bundle(bundle)
-        one.preprocessings = (preprocessing,)
+    for pose in grader.poses:
+        one = Grader.from_bundle(bundle, tta=["rotations", "scales"])
+        one.poses = [pose]
         each.append(one(record).weighted)
     assert len(each) == 5
     assert grader(record).weighted == pytest.approx(np.mean(each, axis=0))
@@ -72,7 +72,7 @@ def test_the_grade_is_the_mean_over_all_poses(record: dict, bundle: Path) -> Non
 def test_an_evaluation_averages_as_predict_does(record: dict, bundle: Path) -> None:
     grader = Grader.from_bundle(bundle, tta=ALL)
     tta = ",".join(ALL)
-    item = PosedCropsd(preprocessing=grader.preprocessings[0][0], tta=tta)(record)
+    item = PosedCropsd(preprocessing=grader.model.parts["preprocessing"], tta=tta)(record)
     assert item["image"].shape[0] == 10
     with torch.no_grad():
         rows = PosedInferer(inferer=SimpleInferer(), tta=tta)(item["image"][None], grader.networks[0])
@@ -81,7 +81,7 @@ def test_an_evaluation_averages_as_predict_does(record: dict, bundle: Path) -> N
 
 def test_without_names_nothing_changes(record: dict, bundle: Path) -> None:
     grader = Grader.from_bundle(bundle)
-    item = PosedCropsd(preprocessing=grader.preprocessings[0][0])(record)
+    item = PosedCropsd(preprocessing=grader.model.parts["preprocessing"])(record)
     assert torch.equal(item["image"][0], grader.image(record))
 
 

@@ -32,7 +32,7 @@ def read(folder: Path, text: str) -> Configuration:
 
 
 def test_what_is_written_comes_back_and_paths_are_those_of_the_file(tmp_path: Path) -> None:
-    made = read(tmp_path, RIGHT + "study: {quiet_seconds: 5}\nmodels: {model: [mine], tta: true}\n")
+    made = read(tmp_path, RIGHT + "study: {quiet_seconds: 5}\nmodels: {model: [mine], tta: flip}\n")
     assert made.folder == tmp_path / "data"
     assert made.receive.dicom is not None
     assert made.receive.dicom.address == "127.0.0.1"
