@@ -13,6 +13,7 @@ from monai_spine.errors import counted
 from monai_spine.service.archive import Archive, ArchiveDownError, ObjectRefusedError
 from monai_spine.service.configuration import Retry
 from monai_spine.service.study_queue import QueuedStudy, State, StudyQueue
+from monai_spine.service.words import error_in_words
 
 logger = logging.getLogger(__name__)
 
@@ -74,13 +75,11 @@ class Delivery:
             wait = backoff(self._retry, self.failures)
             self._queue.not_sent(study.number, time.time())  # the wait is that of the archive, not of the study
             logger.warning("study %d: not sent: %s; tried again in about %.3g s", study.number, error, wait)
-        except (ObjectRefusedError, OSError) as error:
+        except Exception as error:  # of an archive of any make; the other studies go on
             self.failures = 0
             wait = backoff(self._retry, study.attempts + 1)
             self._queue.not_sent(study.number, time.time() + wait)
-            reason = (
-                error if isinstance(error, ObjectRefusedError) else f"its objects cannot be read ({error.strerror})"
-            )
+            reason = str(error) if isinstance(error, ObjectRefusedError) else error_in_words(error)
             logger.error("study %d: not sent: %s; tried again in about %.3g s", study.number, reason, wait)
         else:
             self.failures = 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sqlite3
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -141,8 +142,8 @@ class Service:
                 if images >= limits.study_images or size >= limits.study_mb * 1e6:
                     return self._no_room("study_images" if images >= limits.study_images else "study_mb")
                 self.spool.keep(file, number, instance_uid)
-        except OSError as error:
-            logger.error("an image cannot be stored: %s", error.strerror)
+        except (OSError, sqlite3.Error) as error:
+            logger.error("an image cannot be stored: %s", error_in_words(error))
             return self._no_room("disk")
         self.metrics.images.inc()
         return SUCCESS
@@ -247,9 +248,13 @@ class Service:
         self.queue.forget(now - keep.rows_days * _DAYS)
 
     def _guarded(self, name: str, loop: Callable[[], None]) -> None:
-        try:
-            loop()
-        except Exception as error:  # the command ends with exit code 1, and what watches it starts it again
-            if not self._stop.is_set():
+        while not self._stop.is_set():
+            try:
+                loop()
+            except (OSError, sqlite3.OperationalError) as error:  # a full disk, which may get room again
+                logger.error("%s: %s", name, error_in_words(error))
+                self._stop.wait(self._configuration.retry.first_seconds)
+            except Exception as error:  # the command ends with exit code 1, and what watches it starts it again
                 logger.critical("%s has ended: %s", name, error_in_words(error))
                 self._died = f"{name} has ended"
+                return

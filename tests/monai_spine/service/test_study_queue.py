@@ -1,12 +1,13 @@
 """The queue: one state after the other, nothing lost at a kill, and waits that double."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from monai_spine.errors import OutputError
 from monai_spine.service.configuration import Retry
-from monai_spine.service.delivery import backoff
+from monai_spine.service.delivery import Delivery, backoff
 from monai_spine.service.study_queue import State, StudyQueue
 from monai_spine.service.words import error_in_words, without_uids
 
@@ -113,6 +114,29 @@ def test_a_file_that_is_no_queue_is_one_error(tmp_path: Path) -> None:
     (tmp_path / "queue.sqlite").write_text("no queue" * 100)
     with pytest.raises(OutputError, match="expected the queue of the service"):
         StudyQueue(tmp_path / "queue.sqlite")
+
+
+class Broken:
+    """An archive that fails in a way that nobody foresaw."""
+
+    def send(self, files: list[Path]) -> Iterator[Path]:
+        raise ValueError("Mustermann")
+        yield
+
+
+def test_an_archive_that_fails_in_an_odd_way_ends_nothing(
+    queue: StudyQueue, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    number = arrived(queue)
+    queue.closed(number, 1, "content", FAR)
+    queue.graded(number, ["sr.dcm"], "graded", "", 1.0)
+    counted: list[str] = []
+    delivery = Delivery(queue, Broken(), Retry(), lambda _: tmp_path, lambda event, _: counted.append(event))
+    assert not delivery.send(queue.study(number))
+    assert queue.study(number).attempts == 1
+    assert counted == ["send_failed"]
+    assert "ValueError in test_study_queue.py" in caplog.text
+    assert "Mustermann" not in caplog.text
 
 
 def test_waits_double_up_to_the_longest() -> None:
