@@ -53,6 +53,11 @@ PrecisionOption = Annotated[
     PrecisionName,
     typer.Option("--precision", help="bfloat16 is for models that passed: monai-spine runtime check BUNDLE."),
 ]
+Workers = Annotated[int, typer.Option(help="Processes for whole studies and for DICOM; -1 for one per core.")]
+Cluster = Annotated[
+    str | None,
+    typer.Option(metavar="ADDRESS", help="A Dask scheduler whose workers take the studies, such as tcp://host:8786."),
+]
 Quiet = Annotated[bool, typer.Option("--quiet", help="Show no progress on stderr.")]
 
 
@@ -78,6 +83,8 @@ def locate(  # noqa: PLR0917 - options
     runtime: RuntimeOption = RuntimeName.AUTO,
     precision: PrecisionOption = PrecisionName.FLOAT32,
     verify: Verify = True,
+    workers: Workers = 1,
+    cluster: Cluster = None,
     quiet: Quiet = False,
 ) -> None:
     """Find the lumbar levels in sagittal volumes.
@@ -91,18 +98,24 @@ def locate(  # noqa: PLR0917 - options
       monai-spine locate sagittal_t2.nii.gz -o points
       monai-spine locate nifti/datalist.json -o points --device cuda
     """
-    from monai_spine.bundle.shipped import LEVEL_LOCALIZER, RECESS_LOCALIZER
-    from monai_spine.levels.localizers import RecessLocator, usable_device
+    from monai_spine.bundle.on_demand import OnDemand
     from monai_spine.levels.locate import locate as run
-    from monai_spine.levels.several_locators import open_locators
-    from monai_spine.runtime.choice import choose_runtime
+    from monai_spine.levels.several_locators import open_localizers
+    from monai_spine.prediction.elsewhere import Elsewhere
 
-    how = choose_runtime(runtime.value, precision.value, usable_device(device).type)
-    levels = open_locators(model or [LEVEL_LOCALIZER], device, verify=verify, runtime=how)
-    recesses = None
-    if refine:
-        recesses = RecessLocator.from_bundle(recess_model or RECESS_LOCALIZER, device, verify=verify, runtime=how)
-    summary = run(inputs, out, levels, recesses, quiet=quiet, verified=verify)
+    options = {
+        "level_bundles": model or [],
+        "recess_bundle": recess_model,
+        "refine": refine,
+        "device": device,
+        "verify": verify,
+        "runtime": runtime.value,
+        "precision": precision.value,
+    }
+    levels, recesses = open_localizers(**options)  # type: ignore[arg-type]
+    on_demand = OnDemand.of(open_localizers, options)
+    elsewhere = Elsewhere(on_demand, workers, cluster, device).run if cluster or workers != 1 else None
+    summary = run(inputs, out, levels, recesses, quiet=quiet, verified=verify, elsewhere=elsewhere)
     typer.echo(f"{summary.line()}; see {out / 'points.csv'}")
     raise typer.Exit(summary.exit_code)
 
@@ -174,11 +187,8 @@ def predict(  # noqa: PLR0917 - options
     runtime: RuntimeOption = RuntimeName.AUTO,
     precision: PrecisionOption = PrecisionName.FLOAT32,
     verify: Verify = True,
-    workers: Annotated[int, typer.Option(help="Processes that convert and grade; -1 for one per core.")] = 1,
-    cluster: Annotated[
-        str | None,
-        typer.Option(metavar="ADDRESS", help="A Dask scheduler whose workers grade, such as tcp://host:8786."),
-    ] = None,
+    workers: Workers = 1,
+    cluster: Cluster = None,
     part: Annotated[
         str | None,
         typer.Option(metavar="K/N", help="Grade part K of N only; auto takes both from an array job, auto/N the part."),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -26,6 +26,7 @@ from monai_spine.errors import (
     InvalidOptionError,
     InvalidVolumeError,
     MissingInputError,
+    SpineError,
     counted,
     listed,
     reason_of,
@@ -77,6 +78,7 @@ def locate(
     *,
     quiet: bool = False,
     verified: bool = True,
+    elsewhere: Callable[[LocateTask, Sequence[StudyInput]], Iterable[LocatedStudy]] | None = None,
 ) -> Summary:
     """Write ``points.csv``, ``volumes.csv``, and for each study JSON, markups and a picture to ``out``.
 
@@ -84,6 +86,7 @@ def locate(
     or datalists. Recesses are put on axial planes if the study has an axial series.
     ``recesses``: finds the recesses in axial slices; without it they are projected.
     ``verified``: whether the checksums of the weights were compared; if not, all points are flagged.
+    ``elsewhere``: runs the task for all studies in other processes, in any order; None for this process.
     Raises `MissingInputError`, `InvalidTableError` or `InvalidOptionError` if an input does not exist or is none of
     these, two studies have the same name, or the output is among the inputs.
     """
@@ -91,7 +94,8 @@ def locate(
     studies = find_inputs(inputs)
     with output_lock(out):
         remove_partial(out)
-        results = (_located(study, out, locator, recesses, verified) for study in studies)
+        task = LocateTask(out, lambda: (locator, recesses), verified)
+        results = elsewhere(task, studies) if elsewhere else map(task, studies)
         return _run(track(results, "locate", len(studies), quiet), out, Summary(verified=verified))
 
 
@@ -106,33 +110,60 @@ def _run(results: Iterable[LocatedStudy], out: Path, summary: Summary) -> Summar
         summary.found.append(result.study)
         if any("uncertain_level" in point.flags for point in result.points):
             summary.uncertain.append(result.study)
-    write_points(out, located)
+    # Other processes finish the studies in any order.
+    write_points(out, sorted(located, key=lambda one: one.study))
+    for names in (summary.found, summary.uncertain, summary.none):
+        names.sort()
     return summary
 
 
-def _located(
-    study: StudyInput,
-    out: Path,
-    locator: LevelLocator | SeveralLocators,
-    recesses: RecessLocator | None,
-    verified: bool,
-) -> LocatedStudy:
-    """A study that may fail in any way, with the reason as the state of its volumes: the others go on."""
-    # Of this study alone: each volume is unpacked once, and memory stays that of one study.
-    images = StudyImages()
-    try:
-        result = search(study, locator, recesses, images.opened)
-        if not verified:
-            result = replace(result, located=_flagged(result.located))
-        result.write(out)
-    except Exception as error:
-        logger.debug("study %s failed", study.study, exc_info=error)
-        named = study.named([*study.sagittal, *study.axial])
-        reason = with_names(reason_of(error), {str(path): name for name, path in named.items()})
-        failed = LocatedStudy(study.study, (), (), dict.fromkeys(named, reason) | dict(study.refused), {})
-        write_study(out, failed)
-        return failed
-    return result.located
+@dataclass(frozen=True)
+class LocateTask:
+    """Locates a study, which may fail in any way, with the reason as the state of its volumes: the others go on.
+
+    Attributes
+    ----------
+    out
+        The output folder, which all processes see.
+    models
+        Returns the localizers of levels and of recesses of this process.
+    verified
+        Whether the checksums of the weights were compared; if not, all points are flagged.
+    beacon
+        A file in the output folder that only this run made: a worker that does not see it sees another disk.
+    """
+
+    out: Path
+    models: Callable[[], tuple[LevelLocator | SeveralLocators, RecessLocator | None]]
+    verified: bool = True
+    beacon: Path | None = None
+
+    def __call__(self, study: StudyInput) -> LocatedStudy:
+        """The points of a study, whose files are written.
+
+        Raises
+        ------
+        SpineError
+            If this process does not see the output folder.
+        """
+        if self.beacon is not None and not self.beacon.is_file():
+            raise SpineError(f"a worker does not see {self.out}; every worker needs the same paths")
+        locator, recesses = self.models()
+        # Of this study alone: each volume is unpacked once, and memory stays that of one study.
+        images = StudyImages()
+        try:
+            result = search(study, locator, recesses, images.opened)
+            if not self.verified:
+                result = replace(result, located=_flagged(result.located))
+            result.write(self.out)
+        except Exception as error:
+            logger.debug("study %s failed", study.study, exc_info=error)
+            named = study.named([*study.sagittal, *study.axial])
+            reason = with_names(reason_of(error), {str(path): name for name, path in named.items()})
+            failed = LocatedStudy(study.study, (), (), dict.fromkeys(named, reason) | dict(study.refused), {})
+            write_study(self.out, failed)
+            return failed
+        return result.located
 
 
 def _flagged(located: LocatedStudy) -> LocatedStudy:

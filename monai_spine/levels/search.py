@@ -58,6 +58,12 @@ class StudyInput:
             folder=record.get(STUDY_FOLDER),
         )
 
+    def absolute(self) -> StudyInput:
+        """The same study with absolute paths, for a process with another working directory."""
+        sagittal, axial = (tuple(path.absolute() for path in paths) for paths in (self.sagittal, self.axial))
+        folder = None if self.folder is None else str(Path(self.folder).absolute())
+        return replace(self, sagittal=sagittal, axial=axial, folder=folder)
+
     def named(self, paths: Iterable[Path]) -> dict[str, Path]:
         """Some of its volumes by their names in outputs."""
         folder = self.folder or common_folder([*self.sagittal, *self.axial])

@@ -9,12 +9,13 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from monai_spine.bundle.shipped import LEVEL_LOCALIZER, RECESS_LOCALIZER
 from monai_spine.geometry import Array
-from monai_spine.levels.localizers import LevelLocator
+from monai_spine.levels.localizers import LevelLocator, RecessLocator, usable_device
 from monai_spine.levels.sagittal.chain import Doubt, Flag
 from monai_spine.levels.sagittal.points import LevelPoint, SpinePoints, with_doubt
 from monai_spine.levels.study import keyed_points, names_otherwise, trust
-from monai_spine.runtime.choice import TORCH, RuntimeChoice
+from monai_spine.runtime.choice import TORCH, Precision, Runtime, RuntimeChoice, choose_runtime
 
 _MODELS_DIFFER_MM = 6.0
 """Distance of one localizer's point from the mean, in the sagittal plane, from which on it is flagged: as for two
@@ -30,6 +31,29 @@ def open_locators(
     """
     locators = [LevelLocator.from_bundle(bundle, device, verify=verify, runtime=runtime) for bundle in bundles]
     return locators[0] if len(locators) == 1 else SeveralLocators(locators)
+
+
+def open_localizers(
+    level_bundles: Sequence[Path] = (),
+    recess_bundle: Path | None = None,
+    *,
+    refine: bool = True,
+    device: str | None = None,
+    verify: bool = True,
+    runtime: str = Runtime.TORCH.value,
+    precision: str = Precision.FLOAT32.value,
+) -> tuple[LevelLocator | SeveralLocators, RecessLocator | None]:
+    """The localizers of levels and of recesses; those of the package where no bundle is given.
+
+    ``refine``: whether to find the recesses in axial slices; if not, there is no localizer of recesses.
+    ``runtime``, ``precision``: see `choose_runtime`.
+    Raises the errors of `LevelLocator.from_bundle` and of `choose_runtime`.
+    """
+    how = choose_runtime(runtime, precision, usable_device(device).type)
+    levels = open_locators(list(level_bundles) or [LEVEL_LOCALIZER], device, verify=verify, runtime=how)
+    if not refine:
+        return levels, None
+    return levels, RecessLocator.from_bundle(recess_bundle or RECESS_LOCALIZER, device, verify=verify, runtime=how)
 
 
 class SeveralLocators:

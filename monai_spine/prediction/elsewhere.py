@@ -1,4 +1,4 @@
-"""Other processes that grade studies: of this machine, or the workers of a Dask cluster."""
+"""Other processes that locate or grade studies: of this machine, or the workers of a Dask cluster."""
 
 from __future__ import annotations
 
@@ -10,10 +10,6 @@ from typing import Any
 
 from monai_spine import __version__
 from monai_spine.errors import InvalidOptionError, listed
-from monai_spine.prediction.models import Models
-from monai_spine.prediction.outcomes import Outcome
-from monai_spine.prediction.pending_study import PendingStudy
-from monai_spine.prediction.study_task import StudyTask
 
 CPU, GPU = "CPU", "GPU"
 """Tags of Dask workers, their resources: ``dask worker ADDRESS --resources "GPU=1"``."""
@@ -21,12 +17,12 @@ CPU, GPU = "CPU", "GPU"
 
 @dataclass(frozen=True)
 class Elsewhere:
-    """Where studies are graded, if not in this process.
+    """Where studies are located or graded, if not in this process.
 
     Attributes
     ----------
     models
-        Returns the models in each process, such as `ModelsOnDemand`.
+        Returns the models in each process, such as `monai_spine.bundle.on_demand.OnDemand`.
     workers
         Processes of this machine; -1 for one for each core.
     cluster
@@ -35,13 +31,21 @@ class Elsewhere:
         The device that was asked for. Where workers have tags, it chooses among them; see `worker_tag`.
     """
 
-    models: Callable[[], Models]
+    models: Callable[[], Any]
     workers: int = 1
     cluster: str | None = None
     device: str | None = None
 
-    def run(self, task: StudyTask, studies: Sequence[PendingStudy]) -> Iterator[tuple[Outcome, bool]]:
-        """The outcomes as they come, in any order, each with whether an earlier run made it.
+    def run(self, task: Any, studies: Sequence[Any]) -> Iterator[Any]:
+        """The task's results as they come, in any order.
+
+        Parameters
+        ----------
+        task
+            A `monai_spine.prediction.study_task.StudyTask` or a `monai_spine.levels.locate.LocateTask`: a dataclass
+            with ``out``, ``models`` and ``beacon``.
+        studies
+            Its arguments; each has ``absolute()``, the same with absolute paths.
 
         Raises
         ------
@@ -54,7 +58,7 @@ class Elsewhere:
         out = task.out.absolute()
         beacon = out / f".run-{secrets.token_hex(8)}"
         task = replace(task, out=out, models=self.models, beacon=beacon)
-        here = [replace(study, record=_absolute_record(study.record)) for study in studies]
+        here = [study.absolute() for study in studies]
         out.mkdir(parents=True, exist_ok=True)
         beacon.touch()
         try:
@@ -133,14 +137,3 @@ def _about(beacon: str) -> tuple[str, bool]:
     from monai_spine import __version__ as version
 
     return version, Path(beacon).is_file()
-
-
-def _absolute_record(record: Any) -> Any:
-    """A record whose volumes have absolute paths: a worker has another working directory."""
-    return {name: _absolute(value) for name, value in record.items()}
-
-
-def _absolute(value: Any) -> Any:
-    if isinstance(value, list | tuple) and all(isinstance(one, str) for one in value):
-        return type(value)(str(Path(one).absolute()) for one in value)
-    return value

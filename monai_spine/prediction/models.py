@@ -10,7 +10,7 @@ from monai_spine.bundle.provenance import UNVERIFIED, provenance, trained_on
 from monai_spine.bundle.shipped import GRADER, LEVEL_LOCALIZER, RECESS_LOCALIZER
 from monai_spine.errors import InvalidOptionError
 from monai_spine.levels.localizers import LevelLocator, RecessLocator, usable_device
-from monai_spine.levels.several_locators import SeveralLocators, open_locators
+from monai_spine.levels.several_locators import SeveralLocators, open_localizers
 from monai_spine.prediction.grader import Grader, check_all_graded
 from monai_spine.prediction.grader_bundle import digest_of
 from monai_spine.runtime.choice import Precision, Runtime, choose_runtime
@@ -121,8 +121,15 @@ def open_models(
     ]
     check_all_graded(graders)
     level_bundles, recess_bundle = list(level_bundles) or [LEVEL_LOCALIZER], recess_bundle or RECESS_LOCALIZER
-    levels = open_locators(level_bundles, str(chosen), verify=verify, runtime=how)
-    recesses = RecessLocator.from_bundle(recess_bundle, str(chosen), verify=verify, runtime=how) if refine else None
+    levels, recesses = open_localizers(
+        level_bundles,
+        recess_bundle,
+        refine=refine,
+        device=str(chosen),
+        verify=verify,
+        runtime=runtime,
+        precision=precision,
+    )
     localizers = [*level_bundles, *([recess_bundle] if refine else [])]
     sources = {grader.name: grader.trained_on for grader in graders} | {
         bundle.resolve().name: trained_on(bundle) for bundle in localizers

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 from monai_spine.data.datalist import Record, volumes
 from monai_spine.data.slice_plane import check_plane
@@ -59,6 +60,11 @@ class PendingStudy:
         return "; ".join(
             [f"expected a sagittal T1 or T2 series to find the levels in, but found {available}", *reasons]
         )
+
+    def absolute(self) -> PendingStudy:
+        """The same study with absolute paths of its volumes, for a process with another working directory."""
+        series = {one.value: tuple(str(Path(file).absolute()) for file in self.record[one.value]) for one in SeriesType}
+        return replace(self, record={**self.record, **series})
 
     def checked(self, opened: Callable[[str], object]) -> PendingStudy:
         """The study without volumes that cannot be used: damaged, with NaN, of one grey value, or of another plane.

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from monai_spine import __version__
+from monai_spine.bundle.on_demand import OnDemand
 from monai_spine.bundle.run import Report
 from monai_spine.console import track
 from monai_spine.errors import ExitCode, InvalidOptionError, counted
@@ -28,7 +29,7 @@ from monai_spine.prediction.points_file import MarkedPoints, read_points_file
 from monai_spine.prediction.progress import Progress
 from monai_spine.prediction.staging import Staging
 from monai_spine.prediction.study_output import StudyOutput
-from monai_spine.prediction.study_task import ModelsOnDemand, StudyTask
+from monai_spine.prediction.study_task import StudyTask
 from monai_spine.scoring.competition import Floats, level_prior
 from monai_spine.scoring.submission import read_labels
 from monai_spine.spine import FINDINGS
@@ -262,7 +263,7 @@ def _write_tables(inputs: Inputs, out: Path, summary: Summary, models: Models, f
 def _elsewhere(models: Mapping[str, Any], workers: int, cluster: str | None) -> Elsewhere | None:
     if cluster is None and workers == 1:
         return None
-    return Elsewhere(ModelsOnDemand.of(models), workers, cluster, models.get("device"))
+    return Elsewhere(OnDemand.of(open_models, models), workers, cluster, models.get("device"))
 
 
 def _check_paths(paths: Sequence[Path], out: Path) -> None:

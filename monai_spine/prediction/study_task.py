@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from monai_spine.errors import SpineError
 from monai_spine.files import safe_name
 from monai_spine.levels.files import remove_located
-from monai_spine.prediction.models import Models, open_models
+from monai_spine.prediction.models import Models
 from monai_spine.prediction.outcomes import NAME, Outcome, fingerprint, read_outcome
 from monai_spine.prediction.pending_study import PendingStudy
 from monai_spine.prediction.points_file import MarkedPoints
@@ -24,37 +22,6 @@ from monai_spine.prediction.study_output import RefusedStudy, StudyOutput
 
 _ONE_AT_A_TIME = threading.Lock()
 """A Dask worker may have several threads. Two studies at once would need twice the memory, for no gain in time."""
-
-
-@dataclass(frozen=True)
-class ModelsOnDemand:
-    """Opens the models in the process that needs them, once.
-
-    Attributes
-    ----------
-    options
-        Those of `open_models`, as JSON, so that equal ones share their models.
-    """
-
-    options: str
-
-    @classmethod
-    def of(cls, options: Mapping[str, Any]) -> ModelsOnDemand:
-        """From the options of `open_models`; paths become absolute, since a worker has another working directory."""
-        return cls(json.dumps({name: _absolute(value) for name, value in options.items()}, sort_keys=True))
-
-    def __call__(self) -> Models:
-        """The models of this process."""
-        return _opened(self.options)
-
-
-@lru_cache(maxsize=1)
-def _opened(options: str) -> Models:
-    content = json.loads(options)
-    for name in ("bundles", "weights", "level_bundles"):
-        content[name] = [Path(path) for path in content.get(name) or ()]
-    content["recess_bundle"] = Path(content["recess_bundle"]) if content.get("recess_bundle") else None
-    return open_models(**content)
 
 
 @dataclass(frozen=True)
@@ -137,11 +104,3 @@ def _kept(outcome: Outcome | None, folder: Path, outputs: Sequence[StudyOutput])
     lacking = [name for output in outputs for name in output.lacking(folder, refused=bool(outcome.refused))]
     refused = {name: outcome.refused_outputs[name] for name in lacking if name in outcome.refused_outputs}
     return replace(outcome, refused_outputs=refused) if len(refused) == len(lacking) else None
-
-
-def _absolute(value: Any) -> Any:
-    if isinstance(value, Path):
-        return str(value.absolute())
-    if isinstance(value, list | tuple):
-        return [_absolute(one) for one in value]
-    return value

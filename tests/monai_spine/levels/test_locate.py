@@ -11,15 +11,17 @@ import torch
 from PIL import Image
 
 from monai_spine.data.volume import Volume, read_volume
-from monai_spine.errors import InvalidOptionError, InvalidTableError, InvalidVolumeError, MissingInputError
+from monai_spine.errors import InvalidOptionError, InvalidTableError, InvalidVolumeError, MissingInputError, SpineError
 from monai_spine.geometry import grid_affine, slice_normal
 from monai_spine.levels.files import COLUMNS
 from monai_spine.levels.localizers import LevelLocator, usable_device
-from monai_spine.levels.locate import find_inputs, locate
+from monai_spine.levels.locate import LocateTask, find_inputs, locate
 from monai_spine.levels.sagittal.chain import Disc, expected_foramen
 from monai_spine.levels.sagittal.grid import sagittal_grid
 from monai_spine.levels.sagittal.landmark_maps import REGIONS, gaussians, map_affine, map_size
 from monai_spine.levels.sagittal.peak_chain import directions
+from monai_spine.levels.search import StudyInput
+from monai_spine.prediction.elsewhere import Elsewhere
 from monai_spine.spine import Level, Side
 from tests.cohorts import write_cohort
 from tests.monai_spine.levels.sagittal.test_chain import lordotic
@@ -311,3 +313,22 @@ def _flip(size: int) -> np.ndarray:
     matrix = np.diag([-1.0, 1, 1, 1])
     matrix[0, 3] = size - 1
     return matrix
+
+
+@pytest.mark.slow
+def test_two_processes_write_what_one_does(tmp_path: Path) -> None:
+    (tmp_path / "nifti").mkdir()
+    volumes = [sagittal(tmp_path / "nifti" / name / "sagittal_t2.nii.gz") for name in ("b", "a", "10")]
+    oracle = Oracle().know(*volumes)
+    one = locate([tmp_path / "nifti"], tmp_path / "one", oracle, quiet=True)
+    elsewhere = Elsewhere(lambda: (oracle, None), workers=2).run
+    two = locate([tmp_path / "nifti"], tmp_path / "two", oracle, quiet=True, elsewhere=elsewhere)
+    assert two == one
+    for name in ("points.csv", "volumes.csv", "a/points.json"):
+        assert (tmp_path / "two" / name).read_text() == (tmp_path / "one" / name).read_text()
+
+
+def test_a_worker_that_does_not_see_the_folder_locates_nothing(tmp_path: Path) -> None:
+    task = LocateTask(tmp_path, lambda: pytest.fail("opened"), beacon=tmp_path / "nothing")
+    with pytest.raises(SpineError, match="every worker needs the same paths"):
+        task(StudyInput("a", ()))
