@@ -178,42 +178,6 @@ def quick_kills(folder: Path, count: int) -> int:
     return count - equal
 
 
-def two_runs(folder: Path, _: int) -> int:
-    """Start each command a second time while it runs: the second one must end with 2, and change nothing."""
-    data, log, second, wrong = phantoms(folder, 3), folder / "first.log", folder / "second.log", 0
-    images = folder / "rsna/train_images"
-    commands: dict[str, tuple[str, list[object]]] = {
-        "convert": ("data_prep", ["convert", images, OUT]),
-        "rsna": ("data_prep", ["rsna", folder / "rsna", OUT, "--folds", 2]),
-        "phantom": ("data_prep", ["phantom", OUT, "--studies", 2, "--workers", 1]),
-        "check": ("data_prep", ["check", data / "datalist.json", "-o", OUT]),
-        "predict": ("monai-spine", ["predict", "-i", data / "datalist.json", "-o", OUT]),
-        "locate": ("monai-spine", ["locate", data / "datalist.json", "-o", OUT]),
-    }
-    for name, (program, words) in commands.items():
-        whole, twice = folder / f"{name}_once", folder / f"{name}_twice"
-        for out in (whole, twice):
-            shutil.rmtree(out, ignore_errors=True)
-        run(log, program, *(whole if word is OUT else word for word in words), "--quiet")
-        own = [program, *(twice if word is OUT else word for word in words), "--quiet"]
-        first = started(log, *own)
-        lock = (twice.with_name(f".{twice.name}.partial") if name == "phantom" else twice) / LOCK
-        while not (lock.exists() and lock.stat().st_size):
-            time.sleep(0.01)
-        refused = run(second, *own) == 2 and f"is in use by process {first} on" in second.read_text()
-        ended = os.waitstatus_to_exitcode(os.waitpid(first, 0)[1])
-        # Their contents have seconds and memory of a study in them, which differ between any two runs.
-        good = refused and ended in (0, 3) and set(snapshot(whole)) == set(snapshot(twice))
-        wrong += not good
-        print(f"  {name}: the second run {'is refused' if good else 'is NOT refused, or changed something'}")
-    print(f"two runs at once: {len(commands)} commands, {wrong} that did not refuse the second run")
-    return wrong
-
-
-OUT = object()
-"""Stands for the output folder in the words of a command."""
-
-
 def _report(command: str, inputs: int, log: Path, code: int, rows: int) -> None:
     text = log.read_text(errors="replace")
     traces, unforeseen = text.count("Traceback"), text.count("unexpected ")
@@ -465,7 +429,7 @@ def bombs(folder: Path, _: int) -> int:
     np.save(place / "a.npy", np.array([Bomb(code)], dtype=object), allow_pickle=True)
     from monai_spine.images.data.store import _opened
 
-    attempt(lambda: _opened(place / "a.npy", (1,)))
+    attempt(lambda: _opened(place / "a.npy", (1,), 0))
     assert yaml is not None
     for name in ("../escape", "/tmp/escape", "..", "a/../../b", "\0", "~"):
         from monai_spine.files import safe_name
@@ -504,7 +468,6 @@ def memory(folder: Path, studies: int) -> int:
 PARTS: dict[str, Callable[[Path, int], int]] = {
     "kills": kills,
     "quick_kills": quick_kills,
-    "two_runs": two_runs,
     "hostile": hostile_inputs,
     "collections": hostile_collections,
     "identity": identities,
