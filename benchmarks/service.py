@@ -49,6 +49,7 @@ def main() -> None:
     parser.add_argument("--studies", type=int, default=20)
     parser.add_argument("--kills", type=int, default=5)
     parser.add_argument("--pause", type=float, default=20.0, help="most seconds to wait for the stage of the next kill")
+    parser.add_argument("--quiet", type=float, default=5.0, help="seconds after which a study is complete")
     parser.add_argument("--stand-in", action="store_true", help="of archive: a stand-in for the grader")
     parser.add_argument("--phantoms", type=int, default=2, help="different ones among the studies")
     parser.add_argument("--size", choices=("small", "full"), default="small")
@@ -258,12 +259,19 @@ def sending(studies: Sequence[Path], port: int, at_once: int = 4) -> Iterator[li
 
 
 def run_archive(
-    folder: Path, studies: Sequence[Path], kills: int, *, rng: random.Random, code: str = SERVE, pause: float = 20.0
+    folder: Path,
+    studies: Sequence[Path],
+    kills: int,
+    *,
+    rng: random.Random,
+    code: str = SERVE,
+    pause: float = 20.0,
+    quiet: float = 5.0,
 ) -> dict[str, Any]:
     """Send, kill while studies are received, graded and sent, and count what stands in Orthanc at the end."""
     orthanc = Orthanc(folder / "orthanc").start()
     port, http = free_port(), free_port()
-    service = Process(write_config(folder / "serve.yaml", port, http, orthanc.dicom), http, code)
+    service = Process(write_config(folder / "serve.yaml", port, http, orthanc.dicom, quiet), http, code)
     states: list[str] = []
     begin = time.monotonic()
     try:
@@ -313,7 +321,7 @@ def run_archive(
 def archive(folder: Path, options: argparse.Namespace) -> None:
     studies = copies(phantoms(folder / "phantoms", options), folder / "studies", options.studies)
     code, rng = STAND_IN if options.stand_in else SERVE, random.Random(options.seed)
-    found = run_archive(folder, studies, options.kills, rng=rng, code=code, pause=options.pause)
+    found = run_archive(folder, studies, options.kills, rng=rng, code=code, pause=options.pause, quiet=options.quiet)
     table(found)
     # The stand-in makes two objects of each study, that without sagittal series included.
     reports, notes = (0, options.studies + 1) if options.stand_in else (options.studies, 1)
