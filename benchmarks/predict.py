@@ -92,7 +92,7 @@ class Table:
                     continue
                 least, median = min(times[name]), statistics.median(times[name])
                 busy = f" (median {median * 1e3:.0f})" if median > 1.3 * least else ""
-                cells.append(f"{least * 1e3:.0f}{busy}, {first / least:.2f} ×")
+                cells.append(f"{least * 1e3:.3g}{busy}, {first / least:.2f} ×")
             print(f"| {work} | {' | '.join(cells)} |")
 
 
@@ -269,7 +269,7 @@ def _draw(table: Table, columns: list[str], path: Path) -> None:
         for place, name in enumerate(name for name in columns if name in times):
             speed = first / min(times[name])
             bar = axes.barh(row + place * height, speed, height, color=colours[name], label=name if row == 0 else None)
-            axes.bar_label(bar, [f" {speed:.1f} ×  {min(times[name]) * 1e3:.0f} ms"], fontsize=8)
+            axes.bar_label(bar, [f" {speed:.1f} ×  {min(times[name]) * 1e3:.3g} ms"], fontsize=8)
     axes.set_yticks([n + 0.4 - height / 2 for n in range(len(table.works))], list(table.works), fontsize=9)
     axes.invert_yaxis()
     axes.set_xlabel("times as fast as the first bar of a row; processor time on one thread")
