@@ -7,9 +7,8 @@ count. The difference to the other studies is that of the same replicates.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -133,23 +132,24 @@ def _measured(
     column: str, name: str, table: OutOfFold, arrays: tuple[Floats, Ints, Floats], inside: np.ndarray
 ) -> Subgroup:
     labels = table.grades[inside]
-    known = labels != MISSING
-    counts: dict[str, Any] = {
-        "studies": int(inside.sum()),
-        "patients": len(_patients(table, inside)),
-        "rows": int(known.sum()),
-        "severe": int((labels == Grade.SEVERE).sum()),
-    }
+    group = Subgroup(
+        column=column,
+        name=name,
+        studies=int(inside.sum()),
+        patients=len(_patients(table, inside)),
+        rows=int((labels != MISSING).sum()),
+        severe=int((labels == Grade.SEVERE).sum()),
+    )
     why = _too_few(table, inside, "in the group") or _too_few(table, ~inside, "among the others")
     if why:
-        return Subgroup(column, name, **counts, too_few=why)
+        return replace(group, too_few=why)
     own, others = (_values(table, arrays, which) for which in (inside, ~inside))
     figures = {
         figure: score_estimate(values) if figure == "score" else estimate(values, LOWEST.get(figure, 0.0))
         for figure, values in own.items()
     }
     gaps = {figure: difference(values, others[figure]) for figure, values in own.items()}
-    return Subgroup(column, name, **counts, figures=figures, differences=gaps)
+    return replace(group, figures=figures, differences=gaps)
 
 
 def _too_few(table: OutOfFold, which: np.ndarray, where: str) -> str:
