@@ -29,10 +29,18 @@ def test_a_mistyped_option_is_refused_with_the_nearest_name(bundle: Path, name: 
 
 @pytest.mark.parametrize("bundle", BUNDLES, ids=lambda path: path.name)
 def test_options_of_objects_and_of_groups_are_told_from_mistyped_ones(bundle: Path) -> None:
-    start(bundle, "train", **{"train#trainer#max_epochs": 3, "loss#other": 1})  # Python refuses arguments, not we
+    start(bundle, "train", **{"train#trainer#max_epochs": 3})
     with pytest.raises(RuntimeError) as caught:
         start(bundle, "train", **{"train#batch_size": 3})
     assert explanation(caught.value) == "no setting 'train#batch_size'; did you mean 'batch_size'?"
+
+
+def test_an_argument_that_the_loss_does_not_take_is_refused() -> None:
+    bundle = ROOT / "bundles" / "lumbar_25d_grader"
+    start(bundle, "train", **{"loss#focal": 2})
+    with pytest.raises(RuntimeError) as caught:
+        start(bundle, "train", **{"loss#focall": 2})
+    assert str(explanation(caught.value)).startswith("no setting 'loss#focall'; did you mean 'loss#focal'")
 
 
 @pytest.mark.parametrize(("name", "kind"), STEPS)

@@ -1,7 +1,6 @@
 """Every bundle's shipped training, killed and resumed with one and the same command, against one never stopped."""
 
 import json
-import logging
 import os
 import shutil
 import subprocess
@@ -229,14 +228,10 @@ def test_a_run_is_not_resumed_with_an_edited_datalist_but_from_another_place(
 
 
 @pytest.mark.slow
-def test_a_finished_run_is_extended_with_more_epochs(
-    finished: Path, data: dict[str, Path], tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_finished_run_is_extended_with_more_epochs(finished: Path, data: dict[str, Path], tmp_path: Path) -> None:
     root = tmp_path / "extended"
     shutil.copytree(finished, root)
-    with caplog.at_level(logging.INFO):
-        run(TRAININGS["unet"], root, data["studies"], resume="auto", epochs=EPOCHS + 2)
-    assert f"resumed after epoch {EPOCHS} of {EPOCHS + 2}, 2 more than planned" in caplog.text
+    run(TRAININGS["unet"], root, data["studies"], resume="auto", epochs=EPOCHS + 2)
     state = state_of(root)
     assert state["progress"] == {"epoch": EPOCHS + 2, "max_epochs": EPOCHS + 2, "ended": True}
     assert state["parts"]["lr_scheduler"]["begun"] == state_of(finished)["parts"]["lr_scheduler"]["planned"] > 0

@@ -142,7 +142,7 @@ def test_folds_part_the_studies(datalist: Path) -> None:
 def test_a_patient_on_both_sides_is_an_error(datalist: Path) -> None:
     records = read_datalist(datalist)
     records[0]["patient_id"] = records[1]["patient_id"]
-    with pytest.raises(InvalidTableError, match="patients have studies both"):
+    with pytest.raises(InvalidTableError, match="1 patient with studies both"):
         split_folds(records, 1)
 
 
