@@ -268,5 +268,5 @@ class RandLateralFlipd(RandomizableTransform, MapTransform):
 
 def flipped(data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
     """The record with ``image`` and its labels flipped left to right."""
-    labels = {key: data[key][list(FLIPPED)] for key in ("label", "soft_label") if key in data}
+    labels: dict[Hashable, Any] = {key: data[key][list(FLIPPED)] for key in ("label", "soft_label") if key in data}
     return {**data, "image": torch.flip(data["image"], dims=(1,)), **labels}
