@@ -67,7 +67,7 @@ class VolumeReader(nn.Module):
             [1, 1, 1, 1],
             [16, 32, 64, 128],
             n_input_channels=1,
-            conv1_t_size=(3, 7, 7),  # type: ignore[arg-type] # MONAI takes a number for each axis
+            conv1_t_size=(3, 7, 7),  # type: ignore[arg-type]  # MONAI's annotation is tuple[int]
             conv1_t_stride=(1, 2, 2),  # type: ignore[arg-type]
             no_max_pool=True,
             feed_forward=False,
