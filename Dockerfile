@@ -23,7 +23,7 @@ ENV PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1 HF_HUB_OFFLINE=1 MPLCONFIGDIR=/
 # PyTorch has a layer of its own, which a new version of the wheel does not replace.
 RUN python -m pip install --no-cache-dir --index-url "${TORCH_INDEX}" "torch>=${TORCH}" "torchvision>=0.24"
 COPY --from=wheel /wheels /wheels
-RUN python -m pip install --no-cache-dir "$(ls /wheels/*.whl)[cluster,service]" \
+RUN python -m pip install --no-cache-dir "$(ls /wheels/*.whl)[cluster,pacs]" \
     && useradd --create-home --uid 10001 spine \
     && monai-spine bundles
 USER 10001

@@ -44,7 +44,7 @@ def serve(
         from monai_spine.service.run import check_configuration, run_service
     except ImportError as error:
         raise InvalidOptionError(
-            f"serve needs the package {error.name}; run: pip install 'monai-spine[service]'"
+            f"serve needs the package {error.name}; run: pip install 'monai-spine[pacs]'"
         ) from error
     if check:
         typer.echo(check_configuration(config))
