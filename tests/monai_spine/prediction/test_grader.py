@@ -152,7 +152,7 @@ def test_an_unreadable_volume_is_said_in_our_words_not_in_those_of_the_transform
 def test_a_network_of_another_shape_is_no_grader(tmp_path: Path, record: dict) -> None:
     bundle = write_bundle(tmp_path / "one")
     grader = Grader.from_bundle(bundle)
-    grader.networks = [torch.nn.Flatten()]
+    grader.model.networks = [torch.nn.Flatten()]
     with pytest.raises(InvalidTableError, match=r"one: expected logits of the shape \(1, 25, 3\)"):
         grader(record)
 
