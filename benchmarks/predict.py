@@ -92,7 +92,7 @@ class Table:
                     continue
                 least, median = min(times[name]), statistics.median(times[name])
                 busy = f" (median {median * 1e3:.0f})" if median > 1.3 * least else ""
-                cells.append(f"{least * 1e3:.3g}{busy}, {first / least:.2f} ×")
+                cells.append(f"{_digits(least)}{busy}, {first / least:.2f} ×")
             print(f"| {work} | {' | '.join(cells)} |")
 
 
@@ -248,6 +248,12 @@ def _command(name: str, folder: Path, checkout: Path | None = None) -> Callable[
     return run
 
 
+def _digits(seconds: float) -> str:
+    """Milliseconds with three digits or all that are before the point."""
+    value = seconds * 1e3
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+
+
 def _progress(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
@@ -269,7 +275,7 @@ def _draw(table: Table, columns: list[str], path: Path) -> None:
         for place, name in enumerate(name for name in columns if name in times):
             speed = first / min(times[name])
             bar = axes.barh(row + place * height, speed, height, color=colours[name], label=name if row == 0 else None)
-            axes.bar_label(bar, [f" {speed:.1f} ×  {min(times[name]) * 1e3:.3g} ms"], fontsize=8)
+            axes.bar_label(bar, [f" {speed:.1f} ×  {_digits(min(times[name]))} ms"], fontsize=8)
     axes.set_yticks([n + 0.4 - height / 2 for n in range(len(table.works))], list(table.works), fontsize=9)
     axes.invert_yaxis()
     axes.set_xlabel("times as fast as the first bar of a row; processor time on one thread")
