@@ -172,7 +172,7 @@ def training_features(  # noqa: PLR0917 - options
     device: Annotated[str | None, typer.Option(help="cpu, cuda or mps. [default: a GPU if there is one]")] = None,
     quiet: Quiet = False,
 ) -> None:
-    """Learn what a training's studies look like, so that predict flags findings that are unlike them.
+    """Learn what a training's studies look like.
 
     Writes a file beside the weights. With it, predict gives each finding a training_distance: above 1, which 5 % of
     the findings of --patients have, or else 1 % of those of --held-out, the finding is flagged as unlike_training.

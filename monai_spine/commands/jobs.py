@@ -12,7 +12,7 @@ import typer
 from monai_spine.jobs.offers import OFFERS, Offer
 
 app = typer.Typer(
-    help="Train on rented machines: write a job, check it, rehearse it.",
+    help="Train on rented machines: write, check, rehearse a job.",
     no_args_is_help=True,
     rich_markup_mode=None,
     context_settings={"default_map": {"help": False}},

@@ -30,7 +30,7 @@ def report(  # noqa: PLR0917 - options
     device: Device = None,
     quiet: Quiet = False,
 ) -> None:
-    """Write a page for each graded study, and an index of all.
+    """Write a page for each graded study, and their index.
 
     Each study gets report.html, a single file without a network: the levels, the crops that were graded, grades and
     probabilities, and where the network looked. index.html lists all studies and the refused ones.

@@ -19,7 +19,7 @@ def serve(
         bool, typer.Option("--example", help="Write a commented configuration to FILE, which must not exist yet.")
     ] = False,
 ) -> None:
-    """Receive studies from a PACS, grade them, and send DICOM objects back.
+    """Receive studies from a PACS, grade them, send results.
 
     The service takes MR images by C-STORE, or asks a DICOMweb server for new studies. A study is graded once nothing
     more comes, and its structured report, key images and PDF are sent to an archive by C-STORE or STOW-RS. A study that

@@ -19,7 +19,7 @@ from monai_spine.data.corrections import Corrections, Signature, What
 from monai_spine.levels import files, marked
 from monai_spine.levels.recesses import planes
 from monai_spine.levels.sagittal.chain import Flag
-from monai_spine.prediction import evidence, outcomes
+from monai_spine.prediction import evidence, findings, outcomes
 from monai_spine.prediction.findings import study_findings
 from monai_spine.scoring.competition import Score
 from monai_spine.spine import SeriesType
@@ -77,7 +77,7 @@ def test_keys_of_corrections_are_those_that_the_code_writes_in_this_order(tmp_pa
 
 def test_flags_of_findings_are_those_that_the_code_sets() -> None:
     missing = [f"missing_{series_type.value}" for series_type in SeriesType]
-    own = [evidence.NOT_COVERED, evidence.SUBSTITUTE, *missing]
+    own = [evidence.NOT_COVERED, evidence.SUBSTITUTE, findings.UNLIKE_TRAINING, *missing]
     flags = {*own, *(flag.value for flag in Flag), planes.PROJECTED, marked.MARKED}
     assert set(documented(FORMATS, "`<study>/findings.json`", "flag")) == flags
     points = documented(DOCS / "how-to" / "locate.md", "How sure it is", "flag")
