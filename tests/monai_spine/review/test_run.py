@@ -78,6 +78,9 @@ def test_what_was_answered_survives_a_kill_and_ctrl_c_ends_it(out: Path) -> None
     assert process.stdout is not None
     process.stdout.readline()
     process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=60)
+    try:
+        _, errors = process.communicate(timeout=60)
+    finally:
+        process.kill()  # where the caller ignores SIGINT, so does the page
     assert (process.returncode, errors) == (0, "")
     assert json.loads((out / "a" / NAME).read_text())["done"]["by"] == "AB"
