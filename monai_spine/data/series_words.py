@@ -71,10 +71,13 @@ _GRADIENT_ECHO = _word(
 )
 _DIXON = re.compile(r"dixon|ideal|flex(?![a-z])")
 _FAT_IMAGE = _word(r"f|fo|fat|fat only|fatonly|fett|graisse|grasa")
-_SUPPRESSED_FAT = _word(r"(?:fat|fett|graisse|grasa) ?(?:sat|sup|supp|suppr\w*|saturat\w*|sattigung|unterdr\w*)\w*")
+_SUPPRESSED_FAT = _word(
+    r"(?:fat|fett|graisse|grasa) ?(?:sat|sup|supp|suppr\w*|saturat\w*|sattigung|unterdr\w*)\w*|f ?/ ?s"
+)
 
 _AGENT_WORD = (
-    r"(?:gad(?!get)\w*|gd|dotarem|magnevist|multihance|prohance|omniscan|clariscan|primovist|mdc|kmh?|"
+    r"(?:gad(?!get)\w*|gd|dotarem|magnevist|multihance|prohance|omniscan|clariscan|primovist|vueway|elucirem|gbca|dce|cmc|mdc|kmh?|"
+    r""
     r"contrast\w*|kontrast\w*|kontraszt\w*|tehoste\w*|kontr|contr?|inj|inject\w*|injecao|inyec\w*|iniezion\w*|iv|enhanced|enhancement|enh)"
 )
 _WITHOUT = (

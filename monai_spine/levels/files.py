@@ -25,6 +25,8 @@ LOCATED = ("points.json", "points.mrk.json", "levels.png")
 COLUMNS = ("study", "point", "level", "side", "x", "y", "z", "confidence", "flag")
 VOLUME_COLUMNS = ("study", "volume", "status")
 _MARKUPS_FILE = "points.mrk.json"
+_PERSON = "marked"
+"""The flag of a point that a person marked (`monai_spine.levels.marked.MARKED`): the file's points were used."""
 _SAME_MM = 0.01
 """Points that differ by less were not moved: files round them."""
 _MARKUPS = "https://raw.githubusercontent.com/slicer/slicer/master/Modules/Loadable/Markups/Resources/Schema/markups-schema-v1.0.3.json#"
@@ -44,11 +46,11 @@ def write_study(out: Path, located: LocatedStudy) -> None:
     folder = out / located.study
     edited = is_edited(folder)
     write_text(folder / "points.json", json.dumps(_content(located), indent=1) + "\n")
-    if edited:
+    if edited and not any(_PERSON in point.flags for point in located.points):
         logger.warning(
             "%s was edited, and is kept; to grade with its points, name it with --points", folder / _MARKUPS_FILE
         )
-    elif located.found:
+    elif located.found and not edited:
         write_text(folder / _MARKUPS_FILE, json.dumps(_markups(located), indent=1) + "\n")
 
 

@@ -153,7 +153,8 @@ WITH_AGENT = (
     "T1 SAG C+", "T1 SAG W CON", "SAG T1 FS W/C", "T1 SAG Kontrast", "T1 SAG KONTRASTLI", "T1 SAG CM", "T1 SAG +K",
     "SAG T1 INJ", "T1 SAG MDC", "SAG T1 POST", "T1 SAG nach KM", "T1 mit Kontrastmittel", "T1 avec injection",
     "T1 SAG injecté", "T1 dopo mdc", "T1 con gadolinio", "T1 na contrast", "T1_tse_sag_KM", "T1 SAG C/C", "SAG T1 +",
-    "T1 SAG i.v.", "T1 POST FAT SAT", "SAG T1 POSTGAD", "T1 post-op post contrast", "T1 SAG DOTAREM",
+    "T1 SAG i.v.", "T1 POST FAT SAT", "SAG T1 POSTGAD", "T1 post-op post contrast", "T1 SAG DOTAREM", "SAG T1 GBCA",
+    "SAG T1 DCE", "T1 SAG VUEWAY", "T1 SAG ELUCIREM", "T1 SAG con CMC",
 )  # fmt: skip
 WITHOUT_AGENT = (
     "SAG T1 POST OP", "SAG T1 POSTOP", "T1 SAG post-operative", "T1 PRE CONTRAST", "T1 W/O CONTRAST", "T1 SAG WO",
@@ -180,6 +181,7 @@ def test_a_negated_agent_and_words_that_only_resemble_one_leave_a_t1(text):
         "T2 NO PHASE WRAP", "T2 PHASE_AP", "T2 PHASE R-L", "SAG T2 LOCAL COIL", "T2 sag difficult", "T2 DIFFERENT FOV",
         "T2 sag DIXON_W", "t2_tse_dixon_sag_p2_in", "T2 SAG mDIXON-TSE", "矢状位T2", "T2 SAG (lumbar subtotal)",
         "T2 myelopathy", "sub-01_acq-sag_T2w", "sag_t2", "T2 Post op", "SAG T2 STIR", "T2 SAG SUBACUTE",
+        "SAG T2 IDEAL F/S",
     ],
 )  # fmt: skip
 def test_words_within_words_do_not_throw_away_a_t2(text):

@@ -39,7 +39,9 @@ def moved(file: Path, shift: float = 3.0, system: str = "RAS") -> None:
 
 
 @pytest.mark.parametrize("system", ["RAS", "LPS"])
-def test_moved_markups_are_read_in_either_coordinate_system_and_never_overwritten(out: Path, system: str) -> None:
+def test_moved_markups_are_read_in_either_coordinate_system_and_never_overwritten(
+    out: Path, system: str, caplog: pytest.LogCaptureFixture
+) -> None:
     file, located = out / "s1/points.mrk.json", read_study(out / "s1")
     moved(file, system=system)
     before = file.read_bytes()
@@ -51,8 +53,11 @@ def test_moved_markups_are_read_in_either_coordinate_system_and_never_overwritte
     volume = out.parent / "nifti/s1/sagittal_t2.nii.gz"
     locate([out.parent / "nifti"], out, Oracle().know(volume), quiet=True)
     assert file.read_bytes() == before
+    assert "name it with --points" in caplog.text
+    caplog.clear()
     place(StudyInput("s1", (volume,)), marked_points(points)).write(out)
     assert file.read_bytes() == before
+    assert not caplog.text  # the file's points were used
     canal = [one for one in read_study(out / "s1").points if one.kind is PointKind.CANAL]
     assert all(one.world == pytest.approx(points[one.kind, one.level, one.side], abs=1e-3) for one in canal)
 
