@@ -7,6 +7,7 @@ tells more about the other jobs than about the test.
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Generator
 
 import pytest
@@ -15,6 +16,8 @@ SECONDS = "processor_seconds"
 # The commands of the tests run their networks in PyTorch: converting the many small bundles would take longer than
 # grading with them. Tests of runtimes name the runtime.
 os.environ.setdefault("MONAI_SPINE_RUNTIME", "torch")
+# Jobs that a script starts in the background ignore SIGINT, and so would the programs that tests interrupt.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 START = pytest.StashKey[float]()
 
 

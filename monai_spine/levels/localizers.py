@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
@@ -23,7 +24,7 @@ from monai_spine.levels.sagittal.grid import sagittal_grid
 from monai_spine.levels.sagittal.landmark_maps import map_affine, probabilities
 from monai_spine.levels.sagittal.points import NO_SPINE, PointKind, SpinePoints, read_maps, with_doubt
 from monai_spine.runtime.choice import TORCH, RuntimeChoice
-from monai_spine.runtime.conversion import Files, convert
+from monai_spine.runtime.conversion import Files, NotConvertibleError, convert
 from monai_spine.runtime.converted_model import ConvertedModel
 from monai_spine.runtime.engine import Engine, open_engine
 from monai_spine.runtime.gate import allowed
@@ -33,6 +34,8 @@ from monai_spine.weights_checksum import check_weights
 
 if TYPE_CHECKING:
     from typing_extensions import Self
+
+logger = logging.getLogger(__name__)
 
 
 class Localizer:
@@ -75,7 +78,8 @@ class Localizer:
         ``gated``: False for the comparison itself, which needs the precision before there is a gate.
         Raises `MissingInputError` or `InvalidTableError` if the bundle, its configuration or its weights are missing,
         or do not fit each other.
-        Raises `InvalidOptionError` if there is no such device, or a network was never compared with float32.
+        Raises `InvalidOptionError` if there is no such device, a network was never compared with float32, or cannot be
+        converted though the user named the runtime.
         """
         chosen = usable_device(device)  # first, since a mistyped device is found faster than weights are read
         folder = Path(bundle or cls.SHIPPED)
@@ -86,7 +90,13 @@ class Localizer:
         if verify and model.weights.is_file():
             check_weights(model.weights)
         # A converted network needs neither MONAI nor the network itself, whose imports take seconds.
-        files = model.files(lambda: cls._convert(_network(folder, cls.OPTION, verify), runtime))
+        try:
+            files = model.files(lambda: cls._convert(_network(folder, cls.OPTION, verify), runtime))
+        except NotConvertibleError as error:
+            if not runtime.chosen_for_user:
+                raise InvalidOptionError(f"{folder}: {error}") from error
+            logger.info("%s: %s; PyTorch runs it", folder, error)
+            return cls(_network(folder, cls.OPTION, verify), chosen)
         return cls(open_engine(files, used), chosen, used)
 
     @classmethod

@@ -17,11 +17,11 @@ from monai_spine.crops.level_image import LevelImage
 from monai_spine.crops.study import StudyCrops
 from monai_spine.crops.view import View
 from monai_spine.data.datalist import Record
-from monai_spine.errors import InvalidOptionError, SpineError
+from monai_spine.errors import InvalidOptionError
 from monai_spine.prediction.grader_bundle import GraderFiles
 from monai_spine.prediction.grader_plan import GraderPlan
 from monai_spine.runtime.choice import RuntimeChoice
-from monai_spine.runtime.conversion import Files, convert
+from monai_spine.runtime.conversion import Files, NotConvertibleError, convert
 from monai_spine.runtime.converted_model import ConvertedModel
 from monai_spine.runtime.engine import Engine, open_engine
 from monai_spine.runtime.gate import allowed
@@ -115,7 +115,7 @@ def convert_grader(
             for weights in files.weights:
                 check_weights(weights)
         contents = [model.files(lambda n=n: _converted(parse(), n, runtime)) for n, model in enumerate(models)]  # type: ignore[misc]
-    except _NotConvertibleError as error:
+    except NotConvertibleError as error:
         if not runtime.chosen_for_user:
             raise InvalidOptionError(f"{files.bundle}: {error}") from error
         logger.info("%s: %s; PyTorch runs it", files.bundle, error)
@@ -132,20 +132,13 @@ def converted_model(files: GraderFiles, weights: Path, runtime: RuntimeChoice) -
     )
 
 
-class _NotConvertibleError(SpineError):
-    pass
-
-
 def _converted(grader: ParsedGrader, number: int, runtime: RuntimeChoice) -> Files:
     from monai_spine.prediction.parsed_grader import with_features  # with MONAI, which only a conversion needs
 
     plan = grader.plan
     if plan is None:
-        raise _NotConvertibleError(
+        raise NotConvertibleError(
             "only a LevelGrader with the transforms of the package's grader can be converted; "
             "use --runtime torch or auto"
         )
-    try:
-        return {_PLAN: plan.to_bytes(), **convert(with_features(grader.networks[number]), plan.shape, runtime.runtime)}
-    except SpineError as error:
-        raise _NotConvertibleError(str(error)) from error
+    return {_PLAN: plan.to_bytes(), **convert(with_features(grader.networks[number]), plan.shape, runtime.runtime)}

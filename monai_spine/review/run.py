@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import tempfile
 import webbrowser
 from collections.abc import Callable, Mapping, Sequence
@@ -59,7 +60,8 @@ def review_server(
 
 
 def run_review(out: Path, *, browser: bool, announce: Callable[[str], object], **options: Any) -> None:
-    """Serve until the person presses Ctrl-C. ``announce`` gets the URL; see `review_server` for the options."""
+    """Serve until Ctrl-C or SIGTERM. ``announce`` gets the URL; see `review_server` for the options."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # or the file with the token would stay
     server = review_server(out, **options)
     server.site.regrading.start()
     announce(server.access.url)

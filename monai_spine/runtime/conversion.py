@@ -26,6 +26,10 @@ _LONGEST = 300
 """Characters of a library's message in ours."""
 
 
+class NotConvertibleError(SpineError):
+    """A network cannot run anywhere but in PyTorch."""
+
+
 def convert(network: nn.Module, shape: Sequence[int | None], runtime: Runtime) -> Files:
     """A network for a runtime; it takes one tensor and gives one.
 
@@ -38,7 +42,7 @@ def convert(network: nn.Module, shape: Sequence[int | None], runtime: Runtime) -
 
     Raises
     ------
-    SpineError
+    NotConvertibleError
         If the runtime does not know a part of the network.
     """
     # Two of a batch, since PyTorch may take another way for one. ONNX has one: its exporter knows no LSTM of any batch.
@@ -48,7 +52,7 @@ def convert(network: nn.Module, shape: Sequence[int | None], runtime: Runtime) -
         with _traceable(), torch.inference_mode(mode=False), torch.no_grad():
             return _CONVERTERS[runtime](network, example, shape)
     except Exception as error:  # converters raise errors of many kinds
-        raise SpineError(
+        raise NotConvertibleError(
             f"{type(network).__name__} cannot be converted for {runtime.value} ({one_line(error)[:_LONGEST]}); "
             "use --runtime torch"
         ) from error

@@ -2,13 +2,17 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from monai_spine.bundle.shipped import GRADER, LEVEL_LOCALIZER, RECESS_LOCALIZER
 from monai_spine.errors import InvalidOptionError
+from monai_spine.levels.localizers import LevelLocator
+from monai_spine.levels.sagittal.volume_form import VolumeForm
 from monai_spine.prediction import parsed_grader
 from monai_spine.prediction.grader import Grader
 from monai_spine.prediction.inputs import Conversion, find_inputs
@@ -74,6 +78,17 @@ def test_another_grader_is_left_to_pytorch_by_auto_and_refused_otherwise(tmp_pat
     assert automatic(record).weighted == pytest.approx(Grader.from_bundle(unet)(record).weighted)
     with pytest.raises(InvalidOptionError, match="--runtime torch or auto"):
         Grader.from_bundle(unet, runtime=OPENVINO)
+
+
+def test_a_localizer_that_cannot_be_converted_is_left_to_pytorch_by_auto_and_refused_otherwise(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bundle = shutil.copytree(LEVEL_LOCALIZER, tmp_path / "own", ignore=shutil.ignore_patterns("converted"))
+    monkeypatch.setattr(VolumeForm, "forward", lambda _, image: torch.linalg.matrix_exp(image))
+    automatic = LevelLocator.from_bundle(bundle, "cpu", runtime=replace(OPENVINO, chosen_for_user=True))
+    assert automatic.runtime.is_torch
+    with pytest.raises(InvalidOptionError, match=r"own: VolumeForm cannot be converted.*--runtime torch"):
+        LevelLocator.from_bundle(bundle, "cpu", runtime=OPENVINO)
 
 
 def test_bfloat16_without_a_comparison_is_refused(bundle: Path) -> None:

@@ -81,6 +81,6 @@ def test_what_was_answered_survives_a_kill_and_ctrl_c_ends_it(out: Path) -> None
     try:
         _, errors = process.communicate(timeout=60)
     finally:
-        process.kill()  # where the caller ignores SIGINT, so does the page
+        process.kill()
     assert (process.returncode, errors) == (0, "")
     assert json.loads((out / "a" / NAME).read_text())["done"]["by"] == "AB"
