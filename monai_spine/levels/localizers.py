@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Collection
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
@@ -23,6 +24,7 @@ from monai_spine.levels.sagittal.chain import Doubt
 from monai_spine.levels.sagittal.grid import sagittal_grid
 from monai_spine.levels.sagittal.landmark_maps import map_affine, probabilities
 from monai_spine.levels.sagittal.points import NO_SPINE, PointKind, SpinePoints, read_maps, with_doubt
+from monai_spine.levels.study import shows_the_same
 from monai_spine.runtime.choice import TORCH, RuntimeChoice
 from monai_spine.runtime.conversion import Files, NotConvertibleError, convert
 from monai_spine.runtime.converted_model import ConvertedModel
@@ -167,6 +169,10 @@ upside down; between its inverse and it, nobody knows."""
 UPSIDE_DOWN = f"{NO_SPINE}: the image seems to be upside down against its header"
 
 
+def _upright(spine: SpinePoints) -> bool:
+    return spine.chain is not None and Doubt.UPSIDE_DOWN not in spine.chain.doubts
+
+
 def _canal_sum(spine: SpinePoints) -> float:
     return float(sum(point.confidence for point in spine.points if point.kind is PointKind.CANAL))
 
@@ -195,15 +201,18 @@ class LevelLocator(Localizer):
         """
         return self.points(*sagittal_grid(volume, name))
 
-    def points(self, image: torch.Tensor, affine: Array) -> SpinePoints:
+    def points(self, image: torch.Tensor, affine: Array, beside: Collection[SpinePoints] = ()) -> SpinePoints:
         """Named points of an image ``(x, y, z)`` of `sagittal_grid`, and its affine to RAS mm.
 
         An image that may be upside down against its header is read again upside down. If it then shows a better spine,
-        its points would be those of other levels, and it counts as one without a spine.
+        its points would be those of other levels, and it counts as one without a spine. ``beside``: the answers for
+        other volumes of the study. What shows the same spine as one that is surely upright is not read again.
         """
         spine = read_maps(self.maps(image), map_affine(affine), image.shape, affine)
         if spine.chain is None or spine.chain.rise is None or spine.chain.rise >= _SURELY_UPRIGHT_MM:
             return spine
+        if any(_upright(one) and shows_the_same(spine, one) for one in beside):
+            return with_doubt(spine, Doubt.UPSIDE_DOWN, doubted=False)
         turned = read_maps(self.maps(image.flip(2)), map_affine(affine), image.shape, affine)
         ratio = _canal_sum(turned) / _canal_sum(spine)
         if ratio > _BETTER and spine.chain.rise < 0:

@@ -121,7 +121,7 @@ def search(
         except Exception as error:
             refused[name] = volume_reason(error, name, path)
             continue
-        spines[name] = locator.points(image, affine)
+        spines[name] = locator.points(image, affine, spines.values())
         images[name] = image, affine
     axial_files = study.named(study.axial)
     located, axial = unite_volumes(study.study, spines, refused, axial_files, recesses, study.types, opened=opened)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -63,9 +63,9 @@ class SeveralLocators:
         self.locators = tuple(locators)
         self.runtime = self.locators[0].runtime
 
-    def points(self, image: torch.Tensor, affine: Array) -> SpinePoints:
+    def points(self, image: torch.Tensor, affine: Array, beside: Collection[SpinePoints] = ()) -> SpinePoints:
         """Named points of an image ``(x, y, z)``, and its affine to RAS mm; see `LevelLocator.points`."""
-        return averaged([locator.points(image, affine) for locator in self.locators])
+        return averaged([locator.points(image, affine, beside) for locator in self.locators])
 
 
 def averaged(answers: Sequence[SpinePoints]) -> SpinePoints:

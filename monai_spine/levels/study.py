@@ -22,6 +22,9 @@ from monai_spine.spine import Level, SeriesType, Side
 
 _SAME_DISC_MM = 12.0
 """Canal points of two volumes that are closer than this mark the same disc."""
+_SAME_DISCS = 4
+"""Discs of one name at one place in two volumes from which on they show the same spine. Turned upside down, at most the
+one in the middle would stay where it was."""
 _SERIES_DIFFER_MM = 6.0
 """Distance of one point in two volumes, in the sagittal plane, from which on it is flagged: twice the mean error."""
 _READ_ON = {PointKind.CANAL: SeriesType.SAGITTAL_T2, PointKind.FORAMEN: SeriesType.SAGITTAL_T1}
@@ -160,6 +163,14 @@ def names_otherwise(leader: SpinePoints, other: SpinePoints) -> bool:
             ):
                 return True
     return False
+
+
+def shows_the_same(one: SpinePoints, other: SpinePoints) -> bool:
+    """Whether two volumes show most of their discs at the same places, and under the same names."""
+    places, others = ({key: at.world for key, at in keyed_points(each).items()} for each in (one, other))
+    canals = [key for key in places.keys() & others if key[0] is PointKind.CANAL]
+    near = sum(bool(np.linalg.norm(places[key] - others[key]) <= _SAME_DISC_MM) for key in canals)
+    return near >= _SAME_DISCS
 
 
 def _uncertain(point: LevelPoint) -> LevelPoint:
