@@ -10,7 +10,7 @@ import torch
 from monai_spine.errors import InvalidOptionError
 from monai_spine.runtime.choice import Precision, Runtime, RuntimeChoice
 from monai_spine.runtime.conversion import Files
-from monai_spine.runtime.openvino_library import load_openvino
+from monai_spine.runtime.openvino_library import load_openvino, openvino_core
 
 
 class Engine(Protocol):
@@ -31,8 +31,7 @@ class OpenVinoEngine:
     """
 
     def __init__(self, files: Files, precision: Precision = Precision.FLOAT32) -> None:
-        openvino = load_openvino()
-        core = openvino.Core()
+        openvino, core = load_openvino(), openvino_core()
         if precision is Precision.BFLOAT16 and "BF16" not in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
             raise InvalidOptionError("this processor does not compute in bfloat16; use --precision float32")
         model = core.read_model(files["model.xml"], openvino.Tensor(np.frombuffer(files["model.bin"], dtype=np.uint8)))
