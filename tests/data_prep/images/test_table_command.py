@@ -61,9 +61,7 @@ def test_missing_files_are_all_listed_or_counted(tmp_path: Path) -> None:
     csv, _ = chest(tmp_path / "nih")
     for name in ("00000000_000.png", "00000003_001.png"):
         next(tmp_path.rglob(name)).unlink()
-    with pytest.raises(
-        MissingInputError, match=r"2 images missing[\s\S]*00000000_000.png[\s\S]*00000003_001.png"
-    ):
+    with pytest.raises(MissingInputError, match=r"2 images missing[\s\S]*00000000_000.png[\s\S]*00000003_001.png"):
         prepare("table", csv, tmp_path / "out", *NIH)
     assert not (tmp_path / "out").exists()
     assert prepare("table", csv, tmp_path / "out", *NIH, "--skip-missing", "--folds", 2)[0] == 3
