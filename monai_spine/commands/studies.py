@@ -1,4 +1,4 @@
-"""The commands that take studies: locate and predict. Each imports what it needs when it runs."""
+"""The commands that take studies: locate, predict, and measures-reference. Each imports what it needs when it runs."""
 
 import os
 from enum import Enum
@@ -156,6 +156,15 @@ def predict(  # noqa: PLR0917 - options
     ] = None,
     recess_model: RecessModel = None,
     refine: Refine = True,
+    measures: Annotated[
+        bool, typer.Option("--measures/--no-measures", help="Measure canal, discs, slips and lordosis, too.")
+    ] = False,
+    measures_reference: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="The cohort that measures are compared with; see measures-reference. [phantoms]"
+        ),
+    ] = None,
     given_points: Annotated[
         bool, typer.Option("--given-points", help="Use the points of a datalist instead of finding the levels.")
     ] = False,
@@ -246,6 +255,8 @@ def predict(  # noqa: PLR0917 - options
                 "level_bundles": level_model or [],
                 "recess_bundle": recess_model,
                 "refine": refine,
+                "measures": measures,
+                "measures_reference": measures_reference,
                 "tta": parse_tta(tta),
                 "device": device,
                 "verify": verify,
@@ -276,4 +287,30 @@ def _folder_to_merge(out: Path | None, others: list[Path]) -> Path:
     return folders[0]
 
 
-COMMANDS = (locate, predict)
+def measures_reference(
+    graded: Annotated[Path, typer.Argument(help="An output folder of predict.")],
+    out: Annotated[Path, typer.Option("-o", "--out", help="The file to write, such as cohort.json.")],
+    name: Annotated[str, typer.Option(help="What the cohort is, for reports.")] = "cohort",
+    reference: Annotated[
+        Path | None, typer.Option(help="Where errors and the canal's limits are taken from. [default: the package's]")
+    ] = None,
+) -> None:
+    """Make the percentiles of measures from a cohort of your own.
+
+    It needs 20 studies or more that predict has measured. Give the file to predict with --measures-reference.
+
+    \b
+    Example:
+      monai-spine measures-reference graded -o volunteers.json --name "healthy volunteers, 30 to 60 years"
+      monai-spine predict -i dicom/ -o patients --measures-reference volunteers.json
+    """
+    from monai_spine.files import read_json
+    from monai_spine.measures.reference import read_reference, reference_of
+
+    studies = [read_json(path) for path in sorted(graded.glob("*/findings.json"))]
+    made = reference_of(studies, name, read_reference(reference))
+    made.write(out)
+    typer.echo(f"{made.name}: {out}")
+
+
+COMMANDS = (locate, predict, measures_reference)

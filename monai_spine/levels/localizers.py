@@ -51,6 +51,8 @@ class Localizer:
     """The bundle that comes with the package."""
     OPTION: ClassVar[str]
     """The option of the command line that names another bundle, for error messages."""
+    WEIGHTS: ClassVar[str] = "models/model.pt"
+    """The file of weights in the bundle."""
     SHAPE: ClassVar[tuple[int | None, ...]]
     """Of the network's input; None for any size."""
     runtime: RuntimeChoice = TORCH
@@ -86,27 +88,49 @@ class Localizer:
         chosen = usable_device(device)  # first, since a mistyped device is found faster than weights are read
         folder = Path(bundle or cls.SHIPPED)
         if runtime.is_torch:
-            return cls(_network(folder, cls.OPTION, verify), chosen)
+            return cls(cls._network(folder, verify), chosen)
         model = cls.converted(folder, runtime)
         used = replace(runtime, precision=allowed(model, runtime.precision, folder)) if gated else runtime
         if verify and model.weights.is_file():
             check_weights(model.weights)
         # A converted network needs neither MONAI nor the network itself, whose imports take seconds.
         try:
-            files = model.files(lambda: cls._convert(_network(folder, cls.OPTION, verify), runtime))
+            files = model.files(lambda: cls._convert(cls._network(folder, verify), runtime))
         except NotConvertibleError as error:
             if not runtime.chosen_for_user:
                 raise InvalidOptionError(f"{folder}: {error}") from error
             logger.info("%s: %s; PyTorch runs it", folder, error)
-            return cls(_network(folder, cls.OPTION, verify), chosen)
+            return cls(cls._network(folder, verify), chosen)
         return cls(open_engine(files, used), chosen, used)
 
     @classmethod
     def converted(cls, bundle: Path, runtime: RuntimeChoice) -> ConvertedModel:
         """The bundle's network for another runtime."""
-        weights = bundle / "models/model.pt"
+        weights = bundle / cls.WEIGHTS
         sources = [bundle / "configs/inference.json", weights, description_path(weights)]
         return ConvertedModel(weights, sources, runtime, {"shape": cls.SHAPE})
+
+    @classmethod
+    def _network(cls, bundle: Path, verify: bool) -> torch.nn.Module:
+        config = bundle / "configs/inference.json"
+        if not config.is_file():
+            raise MissingInputError(f"expected a bundle, but there is no {config}; name its folder with {cls.OPTION}")
+        try:
+            content = read_json(config)
+            definition = content["network_def"]
+        except (ValueError, KeyError, TypeError) as err:
+            raise InvalidTableError(f"{config}: expected a bundle's configuration with a network_def") from err
+        # Imported here: MONAI takes four seconds, and converted networks do without it.
+        from monai.bundle import ConfigParser
+
+        from monai_spine.bundle.model_settings import followed
+
+        # The network alone is parsed: the rest of the configuration names data that need not exist here.
+        parser, weights = ConfigParser({"network_def": definition}), bundle / cls.WEIGHTS
+        if weights.is_file():  # reading them says so if they are missing
+            changes = followed(content, content, read_description(weights), weights)
+            parser.update({id_: value for id_, value in changes.items() if id_.startswith("network_def#")})
+        return load_weights(parser.get_parsed_content("network_def"), weights, verify=verify)
 
     @classmethod
     def _convert(cls, network: torch.nn.Module, runtime: RuntimeChoice) -> Files:
@@ -116,28 +140,6 @@ class Localizer:
         if isinstance(network, SliceUNet):
             network = VolumeForm(network, single=cls.SHAPE[2] == 1)
         return convert(network.eval(), cls.SHAPE, runtime.runtime)
-
-
-def _network(bundle: Path, option: str, verify: bool) -> torch.nn.Module:
-    config = bundle / "configs/inference.json"
-    if not config.is_file():
-        raise MissingInputError(f"expected a bundle, but there is no {config}; name its folder with {option}")
-    try:
-        content = read_json(config)
-        definition = content["network_def"]
-    except (ValueError, KeyError, TypeError) as err:
-        raise InvalidTableError(f"{config}: expected a bundle's configuration with a network_def") from err
-    # Imported here: MONAI takes four seconds, and converted networks do without it.
-    from monai.bundle import ConfigParser
-
-    from monai_spine.bundle.model_settings import followed
-
-    # The network alone is parsed: the rest of the configuration names data that need not exist here.
-    parser, weights = ConfigParser({"network_def": definition}), bundle / "models/model.pt"
-    if weights.is_file():  # reading them says so if they are missing
-        changes = followed(content, content, read_description(weights), weights)
-        parser.update({id_: value for id_, value in changes.items() if id_.startswith("network_def#")})
-    return load_weights(parser.get_parsed_content("network_def"), weights, verify=verify)
 
 
 def usable_device(name: str | None) -> torch.device:

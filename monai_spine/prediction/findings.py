@@ -14,11 +14,13 @@ from monai_spine.data.datalist import Record
 from monai_spine.files import safe_name, write_text
 from monai_spine.prediction.evidence import NOT_COVERED, Evidence, SeenImages, study_evidence
 from monai_spine.scoring.competition import Floats, natural_prevalence, normalised
-from monai_spine.spine import FINDINGS, Finding, Grade
+from monai_spine.spine import FINDINGS, Condition, Finding, Grade
 
 SCHEMA = "monai_spine/findings/1"
 UNLIKE_TRAINING = "unlike_training"
 """The flag of a finding whose images are further from the training's than the limit."""
+UNLIKE_MEASURES = "unlike_measures"
+"""The flag of a grade of the canal that is two grades from what its diameter alone would give."""
 
 
 def study_findings(
@@ -27,6 +29,7 @@ def study_findings(
     natural: Floats | None = None,
     *,
     distances: Floats | None = None,
+    measures: Mapping[str, Any] | None = None,
     seen: Sequence[SeenImages] = (),
     provenance: str = RESEARCH,
     about: Mapping[str, Any] | None = None,
@@ -44,6 +47,8 @@ def study_findings(
         the competition's weights.
     distances
         ``(25,)``: see `monai_spine.prediction.grader.Grades`; None if they are not known.
+    measures
+        The entry ``measures``; see `monai_spine.measures.study.Measurer`. None without one.
     seen
         The images that each model saw, for the evidence; none for whole volumes.
     provenance
@@ -58,6 +63,7 @@ def study_findings(
     """
     natural = natural_prevalence(weighted) if natural is None else normalised(natural)
     away = np.full(len(FINDINGS), np.nan) if distances is None else distances
+    entry = {} if measures is None else {"measures": measures}
     rows = zip(FINDINGS, study_evidence(record, seen), natural, normalised(weighted), away, strict=True)
     return {
         "schema": SCHEMA,
@@ -65,7 +71,8 @@ def study_findings(
         "study_id": record["study_id"],
         "coordinates": "RAS mm",
         **(about or {}),
-        "findings": [_finding(*row) for row in rows],
+        "findings": [_against(_finding(*row), measures or {}) for row in rows],
+        **entry,
     }
 
 
@@ -74,6 +81,16 @@ def write_findings(folder: Path, findings: Mapping[str, Any]) -> Path:
     path = folder / safe_name(findings["study_id"]) / "findings.json"
     write_text(path, json.dumps(findings, indent=2) + "\n")
     return path
+
+
+def _against(finding: dict[str, Any], measures: Mapping[str, Any]) -> dict[str, Any]:
+    """A finding, flagged if it is a grade of the canal two grades from the one that the measures alone give."""
+    measured = measures.get("levels", {}).get(finding["level"], {}).get("canal_grade")
+    if measured and finding["condition"] == Condition.SPINAL_CANAL_STENOSIS.value:
+        grades = [grade.column for grade in Grade]
+        if abs(grades.index(measured) - grades.index(finding["grade"])) > 1:
+            finding["flags"].append(UNLIKE_MEASURES)
+    return finding
 
 
 def _finding(

@@ -11,6 +11,9 @@ from monai_spine.bundle.shipped import GRADER, LEVEL_LOCALIZER, RECESS_LOCALIZER
 from monai_spine.errors import InvalidOptionError
 from monai_spine.levels.localizers import LevelLocator, RecessLocator, usable_device
 from monai_spine.levels.several_locators import SeveralLocators, open_localizers
+from monai_spine.measures.reference import SHIPPED, read_reference
+from monai_spine.measures.regions import RegionFinder
+from monai_spine.measures.study import Measurer
 from monai_spine.prediction.grader import Grader, check_all_graded
 from monai_spine.prediction.grader_bundle import digest_of
 from monai_spine.runtime.choice import Precision, Runtime, choose_runtime
@@ -30,6 +33,8 @@ class Models:
         Differs between localizers whose predictions may differ.
     verified
         Whether the checksums of all weights were compared.
+    measurer
+        Measures each study; None for no measures.
     """
 
     levels: LevelLocator | SeveralLocators
@@ -38,6 +43,7 @@ class Models:
     trained_on: Mapping[str, str | None] = field(default_factory=dict)
     digest: str = ""
     verified: bool = True
+    measurer: Measurer | None = None
 
     @property
     def provenance(self) -> str:
@@ -47,7 +53,8 @@ class Models:
     @property
     def runtimes(self) -> dict[str, Mapping[str, str]]:
         """What runs each localizer, for ``findings.json``; each grader's ``about`` has its own."""
-        locators = {"levels": self.levels, "recesses": self.recesses}
+        regions = self.measurer.finder if self.measurer is not None else None
+        locators = {"levels": self.levels, "recesses": self.recesses, "regions": regions}
         return {name: one.runtime.about() for name, one in locators.items() if one is not None}
 
     @property
@@ -70,6 +77,8 @@ def open_models(
     level_bundles: Sequence[Path] = (),
     recess_bundle: Path | None = None,
     refine: bool = True,
+    measures: bool = False,
+    measures_reference: Path | None = None,
     tta: Sequence[str] = (),
     device: str | None = None,
     verify: bool = True,
@@ -91,6 +100,10 @@ def open_models(
         The recess localizer; None for the one of the package.
     refine
         Whether to find the recesses in axial slices.
+    measures
+        Whether to measure canal and discs.
+    measures_reference
+        See `monai_spine.measures.reference.read_reference`.
     tta
         See `Grader.from_bundle`.
     device
@@ -130,13 +143,18 @@ def open_models(
         runtime=runtime,
         precision=precision,
     )
+    measurer, measured_by = None, []
+    if measures:
+        reference = read_reference(measures_reference)
+        measurer = Measurer(RegionFinder.from_bundle(None, str(chosen), verify=verify, runtime=how), reference)
+        measured_by = [RegionFinder.SHIPPED / RegionFinder.WEIGHTS, measures_reference or SHIPPED]
     localizers = [*level_bundles, *([recess_bundle] if refine else [])]
     sources = {grader.name: grader.trained_on for grader in graders} | {
         bundle.resolve().name: trained_on(bundle) for bundle in localizers
     }
     read = [bundle / part for bundle in localizers for part in ("configs/inference.json", "models/model.pt")]
     marks = "".join(one.runtime.mark for one in (levels, recesses) if one is not None)
-    return Models(levels, recesses, graders, sources, digest_of(read) + marks, verify)
+    return Models(levels, recesses, graders, sources, digest_of([*read, *measured_by]) + marks, verify, measurer)
 
 
 def with_presets(text: Path) -> tuple[Path, list[str]]:

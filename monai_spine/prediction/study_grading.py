@@ -88,6 +88,7 @@ def _grade(
     content = study_findings(
         *(record, grades.weighted, grades.natural),
         distances=grades.distances,
+        measures=models.measurer(record, images.opened) if models.measurer is not None else None,
         seen=seen,
         provenance=models.provenance,
         about=about,

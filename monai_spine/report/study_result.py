@@ -91,6 +91,8 @@ class StudyResult:
         As ``findings.json`` holds them.
     bad
         Volumes that could not be used, and why.
+    measures
+        The entry ``measures`` of ``findings.json``; empty without one.
     """
 
     study_id: str
@@ -101,6 +103,7 @@ class StudyResult:
     models: Sequence[Mapping[str, Any]] = ()
     volumes: Mapping[str, str] = field(default_factory=dict)
     bad: Mapping[str, str] = field(default_factory=dict)
+    measures: Mapping[str, Any] = field(default_factory=dict)
 
     @cached_property
     def flags(self) -> tuple[str, ...]:
@@ -173,6 +176,7 @@ def result_of(content: Mapping[str, Any], name: str, bad: Mapping[str, str] | No
         models=content.get("models", ()),
         volumes=content.get("volumes", {}),
         bad=bad or {},
+        measures=content.get("measures", {}),
     )
 
 

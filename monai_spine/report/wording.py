@@ -8,6 +8,7 @@ from monai_spine.levels.marked import MARKED
 from monai_spine.levels.recesses.planes import PROJECTED
 from monai_spine.levels.sagittal.chain import Flag
 from monai_spine.prediction.evidence import NOT_COVERED, SUBSTITUTE
+from monai_spine.prediction.findings import UNLIKE_MEASURES, UNLIKE_TRAINING
 from monai_spine.spine import Condition, Grade, Group, SeriesType
 
 SHORT = {
@@ -40,7 +41,8 @@ _FLAGS = {
     Flag.INTERPOLATED.value: "The place was not found. It is estimated from the levels beside it.",
     PROJECTED: "The recess was not found in the axial slice. Its expected place was used.",
     Flag.UNVERIFIED_WEIGHTS.value: "Nobody has checked the model's weights: they may be damaged.",
-    "unlike_training": "The network has not learnt from images like these: do not rely on this grade.",
+    UNLIKE_MEASURES: "By its measured diameter alone, the canal would have a grade two steps away: look at the images.",
+    UNLIKE_TRAINING: "The network has not learnt from images like these: do not rely on this grade.",
     **{f"missing_{series_type.value}": f"The study has no {series_type.title} series." for series_type in SeriesType},
 }
 

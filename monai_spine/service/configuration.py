@@ -108,6 +108,8 @@ class ModelOptions:
     level_model: tuple[Path, ...] = ()
     recess_model: Path | None = None
     refine: bool = True
+    measures: bool = False
+    measures_reference: Path | None = None
     tta: str = ""
     device: str | None = None
     runtime: str = "auto"
@@ -121,6 +123,8 @@ class ModelOptions:
             "level_bundles": self.level_model,
             "recess_bundle": self.recess_model,
             "refine": self.refine,
+            "measures": self.measures,
+            "measures_reference": self.measures_reference,
             "tta": parse_tta(self.tta),
             "device": self.device,
             "runtime": self.runtime,

@@ -5,6 +5,7 @@ from typing import Any
 
 import torch
 from monai.inferers import Inferer
+from torch import nn
 
 from monai_spine.errors import InvalidOptionError
 
@@ -23,8 +24,9 @@ class MixedPrecisionInferer(Inferer):
     Raises
     ------
     InvalidOptionError
-        If ``enabled`` is no boolean, or a 3-D network is to be *trained* in bfloat16 on a CPU: the weight gradients
-        of 3-D convolutions then come out as garbage of 1e33 now and then (measured with torch 2.15, oneDNN).
+        If ``enabled`` is no boolean, or a network with 3-D convolutions is to be *trained* in bfloat16 on a CPU: their
+        weight gradients then come out as garbage of 1e33 now and then (measured with torch 2.15, oneDNN). Parts of a
+        network with ``keeps_float32`` compute in float32 by themselves.
     """
 
     def __init__(self, enabled: bool = True) -> None:
@@ -36,7 +38,14 @@ class MixedPrecisionInferer(Inferer):
         self, inputs: torch.Tensor, network: Callable[..., torch.Tensor], *args: Any, **kwargs: Any
     ) -> torch.Tensor:
         """Logits of a batch."""
-        if self.enabled and inputs.device.type == "cpu" and inputs.ndim == 5 and torch.is_grad_enabled():
-            raise InvalidOptionError("3-D networks cannot be trained in bfloat16 on a CPU: train with --amp False")
+        if self.enabled and inputs.device.type == "cpu" and torch.is_grad_enabled() and _convolves_in_3d(network):
+            raise InvalidOptionError("3-D convolutions cannot be trained in bfloat16 on a CPU: train with --amp False")
         with torch.autocast(inputs.device.type, dtype=torch.bfloat16, enabled=self.enabled):
             return network(inputs, *args, **kwargs).float()
+
+
+def _convolves_in_3d(part: object) -> bool:
+    """Whether a part of a network would compute a 3-D convolution in bfloat16."""
+    if not isinstance(part, nn.Module) or getattr(part, "keeps_float32", False):
+        return False
+    return isinstance(part, nn.Conv3d | nn.ConvTranspose3d) or any(map(_convolves_in_3d, part.children()))

@@ -56,11 +56,14 @@ class SagittalGridd:
         return record
 
 
-def sagittal_grid(volume: Volume, name: str) -> tuple[torch.Tensor, Array]:
-    """The tensor ``(x, y, z)`` and its affine to RAS mm; ``name`` is for error messages."""
-    voxels, affine = _canonical(volume, name)
+def sagittal_grid(volume: Volume, name: str, step: float = STEP_MM) -> tuple[torch.Tensor, Array]:
+    """The tensor ``(x, y, z)`` and its affine to RAS mm.
+
+    ``name`` is for error messages. ``step``: voxel size in the slices, mm.
+    """
+    voxels, affine = canonical(volume, name)
     # In the plane first: across slices there are fewer voxels to interpolate afterwards.
-    for axes, sizes in ((((1, 2), _in_plane(voxels.shape, affine))), ((0,), _across(voxels.shape, affine))):
+    for axes, sizes in ((((1, 2), _in_plane(voxels.shape, affine, step))), ((0,), _across(voxels.shape, affine))):
         voxels, affine = _resized(voxels, affine, dict(zip(axes, sizes, strict=True)))
     return _padded(_scaled(voxels, name), affine)
 
@@ -74,7 +77,7 @@ def _padded(voxels: torch.Tensor, affine: Array) -> tuple[torch.Tensor, Array]:
     return pad(voxels, (below, above, front, back)), np.asarray(affine @ shift, dtype=np.float64)
 
 
-def _canonical(volume: Volume, name: str) -> tuple[torch.Tensor, Array]:
+def canonical(volume: Volume, name: str) -> tuple[torch.Tensor, Array]:
     """The volume with its axes permuted and reversed to the order right, anterior, superior."""
     orientation = io_orientation(volume.affine)
     # nibabel gives NaN for an axis that it cannot assign.
@@ -95,10 +98,10 @@ def _canonical(volume: Volume, name: str) -> tuple[torch.Tensor, Array]:
     return torch.from_numpy(np.array(voxels, order="C")), affine
 
 
-def _in_plane(shape: torch.Size, affine: Array) -> tuple[int, int]:
-    """Columns and rows of slices with a voxel size of `STEP_MM`."""
-    step = spacing(affine)
-    y, z = (max(1, round(shape[axis] * step[axis] / STEP_MM)) for axis in (1, 2))
+def _in_plane(shape: torch.Size, affine: Array, step: float) -> tuple[int, int]:
+    """Columns and rows of slices with a voxel size of ``step`` mm."""
+    own = spacing(affine)
+    y, z = (max(1, round(shape[axis] * own[axis] / step)) for axis in (1, 2))
     return y, z
 
 

@@ -172,6 +172,9 @@ class Stage(nn.Module):
 class Across(nn.Module):
     """A convolution across three neighbouring slices, added to the features."""
 
+    keeps_float32: bool = True
+    """On a CPU it computes in float32 where its surroundings have bfloat16; see `MixedPrecisionInferer`."""
+
     def __init__(self, features: int) -> None:
         super().__init__()
         self.mix = nn.Conv3d(features, features, (3, 1, 1), padding=(1, 0, 0), bias=False)
@@ -179,6 +182,13 @@ class Across(nn.Module):
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
         """Features ``(slices, features, rows, columns)`` of the same shape."""
+        if not torch.jit.is_scripting():  # noqa: SIM102 - TorchScript cannot compile what follows
+            if features.device.type == "cpu" and torch.is_autocast_enabled("cpu"):
+                with torch.autocast("cpu", enabled=False):
+                    return self._mixed(features.float())
+        return self._mixed(features)
+
+    def _mixed(self, features: torch.Tensor) -> torch.Tensor:
         mixed = self.mix(features.transpose(0, 1).unsqueeze(0)).squeeze(0).transpose(0, 1)
         return torch.relu(features + self.norm(mixed))
 

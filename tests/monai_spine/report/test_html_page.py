@@ -138,3 +138,27 @@ def test_thousands_of_studies_fit_into_the_index() -> None:
     html = index_html(many)
     assert html.count("data-study=") == 3000
     assert len(html) < 6e6
+
+
+def test_measures_are_a_table_with_errors_and_percentiles_and_unusual_ones_stand_out() -> None:
+    entry = {"value": 8.24, "uncertainty": 1.1, "percentile": 3}
+    usual = {"value": -0.4, "uncertainty": None, "percentile": 50}
+    measures = {
+        "volume": HOSTILE,
+        "reference": "phantoms",
+        "levels": {"l4_l5": {"canal_diameter_mm": entry, "slip_mm": usual, "canal_grade": "severe"}},
+        "whole": {"lordosis_deg": {"value": 41.2, "uncertainty": 4.0, "percentile": None}},
+    }
+    html = study_html(StudyPage(result_of({**content(), "measures": measures}, "s1")))
+    page = Page(html)
+    for words in ("8.2 ± 1.1 mm", "percentile 3", "−0.4 mm", "41 ± 4°", HOSTILE):
+        assert words.replace(" ", "") in page.text.replace(" ", "").replace("\N{NO-BREAK SPACE}", "")
+    assert re.search(r"<b>8\.2", html)
+    assert not re.search(r"<b>[^<]*0\.4", html)
+    assert not page.of("img")
+
+
+def test_a_study_without_measures_says_why_and_an_old_one_has_no_section() -> None:
+    refused = {**content(), "measures": {"reason": "no sagittal volume shows two levels or more"}}
+    assert "no sagittal volume shows two levels" in study_html(StudyPage(result_of(refused, "s1")))
+    assert "Measures" not in study_html(StudyPage(result()))

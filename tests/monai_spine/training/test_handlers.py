@@ -7,6 +7,7 @@ import torch
 from ignite.engine import Engine, Events
 
 from monai_spine.errors import InvalidOptionError, InvalidTableError, SpineError
+from monai_spine.levels.sagittal.slice_unet import SliceUNet
 from monai_spine.training.best_model import BestModel
 from monai_spine.training.inferers import MixedPrecisionInferer
 from monai_spine.training.reports import ScoreReport
@@ -116,6 +117,17 @@ def test_bfloat16_gives_float32_back_close_to_full_precision() -> None:
 def test_training_a_3d_network_in_bfloat16_on_a_cpu_is_refused() -> None:
     with pytest.raises(InvalidOptionError, match="--amp False"):
         MixedPrecisionInferer(True)(torch.rand(1, 1, 4, 4, 4), torch.nn.Conv3d(1, 1, 3))
+
+
+def test_a_network_that_keeps_its_3d_convolutions_in_float32_trains_in_bfloat16_on_a_cpu() -> None:
+    torch.manual_seed(3)
+    network, image = SliceUNet(out_channels=8, channels=[4, 8], mixed=1), torch.rand(1, 1, 12, 32, 32)
+    gradients = []
+    for enabled in (False, True):
+        network.zero_grad()
+        MixedPrecisionInferer(enabled)(image, network).square().mean().backward()
+        gradients.append(torch.cat([parameter.grad.flatten() for parameter in network.parameters()]))
+    assert torch.cosine_similarity(*gradients, dim=0) > 0.99
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,59 @@
+"""The canal at a disc: its least front-to-back diameter, and its area there."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from monai_spine.geometry import Array
+from monai_spine.measures.patch import Frame, RegionMaps, axis
+
+_ALONG = axis(-4.0, 4.0, 1.0)
+"""Distances from the disc along the canal within which the narrowest place is looked for, mm."""
+_ACROSS = axis(-16.0, 16.0, 1.0)
+"""Distances from the canal's point to the right; a wide canal has 28 mm."""
+_STEP = 0.25
+_DEPTH = axis(-18.0, 18.0, _STEP)
+"""Distances from the canal's point to the front; the point may lie 5 mm off the middle."""
+_MIDDLE_MM = 3.0
+"""Distance from the canal's middle within which the depth of the slices is averaged."""
+_FAINT = 0.1
+"""Probability below which a place does not belong to the canal at all."""
+
+
+@dataclass(frozen=True)
+class CanalSize:
+    """Least diameter from front to back, mm, and area across the canal at the same place, mm²."""
+
+    diameter: float
+    area: float
+
+
+def canal_size(maps: RegionMaps, frame: Frame) -> CanalSize | None:
+    """The canal's size at a disc; ``frame`` at the canal's point. None if no canal is there.
+
+    A depth is the integral of the probability: at an edge that the voxels blur it is exact where the largest
+    probability above a threshold is too small or too large.
+    """
+    values = maps.at(("canal",), frame.places(_ACROSS, _DEPTH, _ALONG))  # (across, depth, along)
+    depths = np.array([[_depth(values[x, :, s]) for s in range(len(_ALONG))] for x in range(len(_ACROSS))])
+    if not depths.any():
+        return None
+    middle = float((depths.sum(axis=1) * _ACROSS).sum() / depths.sum())
+    near = np.abs(_ACROSS - middle) <= _MIDDLE_MM
+    diameters = depths[near].mean(axis=0)
+    narrowest = int(diameters.argmin())
+    return CanalSize(float(diameters[narrowest]), float(depths[:, narrowest].sum() * (_ACROSS[1] - _ACROSS[0])))
+
+
+def _depth(profile: Array) -> float:
+    """The integral over the run of places about the largest probability, mm."""
+    best = int(profile.argmax())
+    if profile[best] < _FAINT:
+        return 0.0
+    faint = np.flatnonzero(profile < _FAINT)
+    before, after = faint[faint < best], faint[faint > best]
+    first = before[-1] + 1 if len(before) else 0
+    last = after[0] if len(after) else len(profile)
+    return float(profile[first:last].sum() * _STEP)

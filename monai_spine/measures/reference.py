@@ -1,0 +1,141 @@
+"""What measures are compared with: the percentiles of a cohort, the usual error, and limits for a grade of the canal.
+
+The file of the package comes from phantoms. A user's own cohort can take its place; see `reference_of`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from monai_spine.bundle.shipped import LEVEL_LOCALIZER
+from monai_spine.errors import InvalidTableError, MissingInputError, counted
+from monai_spine.files import read_json, write_text
+from monai_spine.spine import Grade, Level
+
+SCHEMA = "monai_spine/measures-reference/1"
+SHIPPED = LEVEL_LOCALIZER / "models/measures.json"
+SHARES = tuple(round(share, 2) for share in np.arange(0.01, 1.0, 0.01).tolist())
+"""Of the quantiles that a reference holds."""
+LEAST_STUDIES = 20
+"""Studies below which a cohort has no percentiles."""
+_WHOLE = "whole"
+"""Key of what is measured once a study, in place of a level."""
+
+
+@dataclass(frozen=True)
+class Reference:
+    """What a value is compared with.
+
+    Attributes
+    ----------
+    name
+        What it was taken from, in words.
+    quantiles
+        By measure and level, values at `SHARES`.
+    errors
+        By measure, the absolute error that nine in ten values stay below.
+    canal_limits
+        Shares of the canal's own diameter (``canal_share``) below which it is moderately and severely narrow.
+    """
+
+    name: str
+    quantiles: Mapping[str, Mapping[str, Sequence[float]]]
+    errors: Mapping[str, float]
+    canal_limits: tuple[float, float]
+
+    def entry(self, measure: str, value: float, level: Level | None = None) -> dict[str, float | None]:
+        """A value for ``findings.json``, with its uncertainty and its percentile among those of the cohort."""
+        known = self.quantiles.get(measure, {}).get(level.value if level else _WHOLE)
+        percentile = None if known is None else round(100 * float(np.interp(value, known, SHARES)))
+        return {"value": round(value, 2), "uncertainty": self.errors.get(measure), "percentile": percentile}
+
+    def canal_grade(self, values: Mapping[str, float]) -> str | None:
+        """The grade of the canal by a level's values alone; None where they are not known."""
+        share = values.get("canal_share")
+        if share is None:
+            return None
+        moderate, severe = self.canal_limits
+        return (Grade.SEVERE if share < severe else Grade.MODERATE if share < moderate else Grade.NORMAL_MILD).column
+
+    def write(self, path: Path) -> None:
+        """Write it as JSON."""
+        content = {
+            "schema": SCHEMA,
+            "name": self.name,
+            "shares": SHARES,
+            "quantiles": self.quantiles,
+            "errors": self.errors,
+            "canal_limits": self.canal_limits,
+        }
+        write_text(path, json.dumps(content) + "\n")
+
+
+def read_reference(path: Path | None = None) -> Reference:
+    """Read a reference; None for the one of the package.
+
+    Raises
+    ------
+    MissingInputError
+        If there is no such file.
+    InvalidTableError
+        If it is not a reference.
+    """
+    path = path or SHIPPED
+    if not path.is_file():
+        raise MissingInputError(f"there is no {path}; expected a reference for measures")
+    try:
+        content = read_json(path)
+        if content["schema"] != SCHEMA or tuple(content["shares"]) != SHARES:
+            raise ValueError
+        moderate, severe = map(float, content["canal_limits"])
+        quantiles = {
+            str(measure): {str(level): [float(value) for value in values] for level, values in levels.items()}
+            for measure, levels in content["quantiles"].items()
+        }
+        if any(len(values) != len(SHARES) for levels in quantiles.values() for values in levels.values()):
+            raise ValueError
+        errors = {str(name): float(value) for name, value in content["errors"].items()}
+        return Reference(str(content["name"]), quantiles, errors, (moderate, severe))
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise InvalidTableError(f"{path}: expected a reference for measures, of the schema {SCHEMA}") from error
+
+
+def reference_of(studies: Iterable[Mapping[str, Any]], name: str, like: Reference) -> Reference:
+    """The reference of a cohort.
+
+    Parameters
+    ----------
+    studies
+        Contents of ``findings.json``, with measures.
+    name
+        What the cohort is, in words.
+    like
+        The reference whose errors and limits it has: a cohort does not tell them.
+
+    Raises
+    ------
+    InvalidTableError
+        If there are fewer than `LEAST_STUDIES` studies with measures.
+    """
+    values: dict[tuple[str, str], list[float]] = {}
+    count = 0
+    for study in studies:
+        measures = study.get("measures", {})
+        count += "levels" in measures
+        for level, entries in {**measures.get("levels", {}), _WHOLE: measures.get("whole", {})}.items():
+            for measure, entry in entries.items():
+                if isinstance(entry, Mapping):
+                    values.setdefault((measure, level), []).append(float(entry["value"]))
+    if count < LEAST_STUDIES:
+        raise InvalidTableError(f"expected {LEAST_STUDIES} studies with measures or more, but found {count}")
+    quantiles: dict[str, dict[str, list[float]]] = {}
+    for (measure, level), own in sorted(values.items()):
+        if len(own) >= LEAST_STUDIES:
+            quantiles.setdefault(measure, {})[level] = [round(float(one), 2) for one in np.quantile(own, SHARES)]
+    return replace(like, name=f"{name} ({counted(count, 'study')})", quantiles=quantiles)
