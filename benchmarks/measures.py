@@ -1,6 +1,7 @@
 """Measures of the spine: against masks of real patients, and what phantoms make of them.
 
     python benchmarks/measures.py real DATA                       # errors in mm and degrees, Markdown
+    python benchmarks/measures.py phantoms GRADED --truth truth.csv   # the canal against what was drawn
     python benchmarks/measures.py reference GRADED --solution train.csv --real DATA -o measures.json
 
 ``DATA`` is a folder as `real_data.py` describes it, with ``<study>/mask.nii.gz`` (1 vertebra, 2 disc, 3 canal). The
@@ -15,8 +16,10 @@ solution best.
 from __future__ import annotations
 
 import argparse
+import csv
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from real_data import Patient, read_patients
@@ -127,13 +130,38 @@ def print_errors(folder: Path) -> None:
             )
 
 
+def print_phantoms(graded: Path, truth: Path) -> None:
+    """Print how far the canal's diameter is from that of the phantoms, which ``predict`` has graded."""
+    drawn = {
+        (row["study_id"], row["level"]): float(row["value"])
+        for row in csv.DictReader(truth.open(newline="", encoding="utf-8"))
+        if row["measure"] == "sac_ap"
+    }
+    pairs = [
+        (drawn[study["study_id"], level], values["canal_diameter_mm"]["value"])
+        for study in _studies(graded)
+        for level, values in study["measures"].get("levels", {}).items()
+        if "canal_diameter_mm" in values
+    ]
+    own, found = np.array(pairs).T
+    error = np.abs(found - own)
+    print(
+        f"{len(pairs)} levels: mean absolute error {error.mean():.2f} mm, bias {(found - own).mean():+.2f}, "
+        f"90 % below {np.quantile(error, 0.9):.2f}, ICC {agreement(own, found):.2f}"
+    )
+
+
+def _studies(graded: Path) -> list[dict[str, Any]]:
+    return [read_json(path) for path in sorted(graded.glob("*/findings.json"))]
+
+
 def write_reference(graded: Path, solution: Path, real: Path, out: Path) -> None:
     """Write the reference of the package."""
     errors = {
         name: round(float(np.quantile([abs(row[2] - row[1]) for row in rows], 0.9)), 2)
         for name, rows in errors_of(real)["found"].items()
     }
-    studies = [read_json(path) for path in sorted(graded.glob("*/findings.json"))]
+    studies = _studies(graded)
     labels = read_labels(solution)
     grades = dict(zip(labels.study_ids, labels.grades, strict=True))
     share, grade = [], []
@@ -170,6 +198,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parts = parser.add_subparsers(dest="part", required=True)
     parts.add_parser("real").add_argument("data", type=Path)
+    phantoms = parts.add_parser("phantoms")
+    phantoms.add_argument("graded", type=Path)
+    phantoms.add_argument("--truth", type=Path, required=True)
     reference = parts.add_parser("reference")
     reference.add_argument("graded", type=Path)
     reference.add_argument("--solution", type=Path, required=True)
@@ -178,6 +209,8 @@ def main() -> None:
     options = parser.parse_args()
     if options.part == "real":
         print_errors(options.data)
+    elif options.part == "phantoms":
+        print_phantoms(options.graded, options.truth)
     else:
         write_reference(options.graded, options.solution, options.real, options.out)
 

@@ -227,7 +227,9 @@ def entry_faults(entry: Any, n: int) -> list[str]:
     if "label" in entry and not _is_label(entry["label"]):
         faults.append(f"{name}: expected label as {len(TARGETS)} numbers out of 0, 1, 2, {MISSING}")
     if entry.get("soft_label") is not None and not _is_soft_label(entry["soft_label"]):
-        faults.append(f"{name}: expected soft_label as {len(TARGETS)} rows of {len(Grade)} probabilities, or null")
+        faults.append(
+            f"{name}: expected soft_label as a row for each of {len(TARGETS)} targets, of {len(Grade)} probabilities, or null"
+        )
     if entry.get("fold") is not None and not is_integer(entry["fold"]):
         faults.append(f"{name}: expected fold as an integer, but found {entry['fold']!r}")
     if not _are_points(entry.get("points", {})):

@@ -142,7 +142,7 @@ class ReviewStudies:
             If there is no such number.
         """
         if not 0 <= number < len(self._all):
-            raise IndexError(f"there are {len(self._all)} studies")
+            raise IndexError(f"the list ends at number {len(self._all) - 1}")
         study = self._all[number]
         if study.pending is not None and not study.volumes:
             study = replace(study, volumes=tuple(shown_volumes(study.pending.record)))

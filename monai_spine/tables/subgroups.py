@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from monai_spine.csv_cells import read_text_table
-from monai_spine.errors import InvalidOptionError, InvalidTableError, MissingInputError, listed
+from monai_spine.errors import InvalidOptionError, InvalidTableError, MissingInputError, counted, listed
 from monai_spine.scoring.competition import Floats, Ints
 from monai_spine.scoring.patient_resampling import Estimate, difference, estimate, score_estimate, score_replicates
 from monai_spine.spine import MISSING, Grade
@@ -89,7 +89,7 @@ def read_groups(path: Path, columns: Sequence[str], study_ids: Sequence[str]) ->
         groups[name] = [_in_words(cell, edges, path, name) if cell else UNKNOWN for cell in own]
         if len(set(groups[name])) > _MOST_GROUPS:
             raise InvalidOptionError(
-                f"--by {name} makes {len(set(groups[name]))} groups, more than {_MOST_GROUPS}; cut numbers, "
+                f"--by {name} makes {counted(len(set(groups[name])), 'group')}, more than {_MOST_GROUPS}; cut numbers, "
                 f"as in --by {name}:50,65"
             )
     return groups
