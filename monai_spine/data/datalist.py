@@ -228,7 +228,7 @@ def entry_faults(entry: Any, n: int) -> list[str]:
         faults.append(f"{name}: expected label as {len(TARGETS)} numbers out of 0, 1, 2, {MISSING}")
     if entry.get("soft_label") is not None and not _is_soft_label(entry["soft_label"]):
         faults.append(
-            f"{name}: expected soft_label as a row for each of {len(TARGETS)} targets, of {len(Grade)} probabilities, or null"
+            f"{name}: expected soft_label as {len(Grade)} probabilities for each of {len(TARGETS)} targets, or null"
         )
     if entry.get("fold") is not None and not is_integer(entry["fold"]):
         faults.append(f"{name}: expected fold as an integer, but found {entry['fold']!r}")
