@@ -9,20 +9,21 @@ same geometry measures the masks and the network's regions, at the points of ``t
 localizer. The slip at L5/S1 is left out, since the masks do not hold the sacrum.
 
 ``reference`` writes what values are compared with: percentiles of phantoms that ``predict`` has graded, the errors on
-real patients that nine in ten values stay below, and the shares of the canal's own diameter that tell the grades of the
-solution best.
+real patients that nine in ten values stay below, the offsets that take the bias from them, and the shares of the
+canal's own diameter that tell the grades of the solution best. The phantoms must have been graded without offsets.
 """
 
 from __future__ import annotations
 
 import argparse
 import csv
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from real_data import Patient, read_patients
+from real_data import read_patients
 from scipy.stats import spearmanr
 from sklearn.metrics import cohen_kappa_score
 
@@ -35,13 +36,14 @@ from monai_spine.levels.sagittal.grid import canonical
 from monai_spine.levels.sagittal.landmark_maps import REGIONS
 from monai_spine.levels.sagittal.points import PointKind
 from monai_spine.measures.patch import RegionMaps
-from monai_spine.measures.reference import Reference, reference_of
+from monai_spine.measures.reference import NO_OFFSETS, Offsets, Reference, reference_of
 from monai_spine.measures.regions import RegionFinder
 from monai_spine.measures.study import LORDOSIS, NAMES, SpineMeasures, measured
 from monai_spine.scoring.submission import read_labels
 from monai_spine.spine import FINDINGS, Grade, Group, Level
 
 _IN_MASK = {1: "body", 2: "disc", 3: "canal"}
+_LEAST_PAIRS = 5
 _WIDTH_MM = 22.0
 """Width of a slab from which on it holds the canal, so that its area can be measured."""
 
@@ -55,44 +57,68 @@ def mask_maps(volume: Volume) -> RegionMaps:
     return RegionMaps(values, affine)
 
 
-def pairs_of(folder: Path, quiet: bool = False) -> Iterator[tuple[Patient, SpineMeasures, Mapping[str, SpineMeasures]]]:
-    """Each patient, the measures of its mask, and those of the network at both kinds of points."""
+@dataclass(frozen=True)
+class Case:
+    """A patient: the true measures, whether the slab holds the canal, and the regions at each kind of points."""
+
+    truth: SpineMeasures
+    is_wide: bool
+    regions: Mapping[str, tuple[RegionMaps, Mapping[Level, Array]]]
+
+    def own(self, points: str, offsets: Offsets = NO_OFFSETS) -> SpineMeasures:
+        """The measures of the network's regions."""
+        return measured(*self.regions[points], offsets)
+
+
+def cases_of(folder: Path) -> list[Case]:
+    """The patients of a folder, with the network's regions at the true points and at those of the level localizer."""
     finder, locator = RegionFinder.from_bundle(device="cpu"), LevelLocator.from_bundle(device="cpu")
-    patients = read_patients(folder)
-    for patient in track(patients, "measure", len(patients), quiet):
+    patients, cases = read_patients(folder), []
+    for patient in track(patients, "segment", len(patients)):
         volume = read_volume(folder / patient.study / "sagittal_t2.nii.gz")
-        truth = measured(mask_maps(read_volume(folder / patient.study / "mask.nii.gz")), patient.graded)
-        found = {
-            point.level: point.world for point in locator(volume, patient.study).points if point.kind is PointKind.CANAL
+        mask = read_volume(folder / patient.study / "mask.nii.gz")
+        found = {at.level: at.world for at in locator(volume, patient.study).points if at.kind is PointKind.CANAL}
+        regions = {
+            name: (finder(volume, patient.study, np.array(list(canal.values()))), canal)
+            for name, canal in (("given", patient.graded), ("found", found))
         }
-        yield (
-            patient,
-            truth,
-            {
-                "given": measured(_regions(finder, volume, patient, patient.graded), patient.graded),
-                "found": measured(_regions(finder, volume, patient, found), found),
-            },
-        )
+        cases.append(Case(measured(mask_maps(mask), patient.graded), _width(mask) >= _WIDTH_MM, regions))
+    return cases
 
 
-def _regions(finder: RegionFinder, volume: Volume, patient: Patient, canal: Mapping[Level, Array]) -> RegionMaps:
-    return finder(volume, patient.study, np.array(list(canal.values())))
+def offsets_of(cases: Sequence[Case]) -> Offsets:
+    """The median differences of canal and discs."""
+    away: dict[str, list[float]] = {"canal_diameter_mm": [], "disc_height_middle_mm": []}
+    for case in cases:
+        own = case.own("found")
+        for name, values in away.items():
+            values += [
+                level[name] - own.levels[number][name]
+                for number, level in case.truth.levels.items()
+                if name in level and name in own.levels.get(number, {})
+            ]
+    return Offsets(*(round(float(np.median(values)), 2) for values in away.values()))
 
 
-def errors_of(folder: Path) -> dict[str, dict[str, list[tuple[Level | None, float, float]]]]:
-    """By kind of points and measure: level, true value, value of the network."""
-    rows: dict[str, dict[str, list[tuple[Level | None, float, float]]]] = {"given": {}, "found": {}}
-    for patient, truth, own in pairs_of(folder):
-        wide = _width(read_volume(folder / patient.study / "mask.nii.gz")) >= _WIDTH_MM
-        for points, measures in own.items():
-            for level, values in truth.levels.items():
-                for name, value in values.items():
-                    left_out = (name == "canal_area_mm2" and not wide) or (name == "slip_mm" and level is Level.L5_S1)
-                    if not left_out and name in measures.levels.get(level, {}):
-                        rows[points].setdefault(name, []).append((level, value, measures.levels[level][name]))
-            if LORDOSIS in truth.whole and LORDOSIS in measures.whole:
-                rows[points].setdefault(LORDOSIS, []).append((None, truth.whole[LORDOSIS], measures.whole[LORDOSIS]))
-    return rows
+Pairs = dict[str, list[tuple[Level | None, float, float]]]
+"""By measure: level, true value, value of the network."""
+
+
+def pairs_of(cases: Sequence[Case], points: str) -> Pairs:
+    """The values of all patients, each with the offsets of the others."""
+    pairs: Pairs = {}
+    for n, case in enumerate(cases):
+        own = case.own(points, offsets_of([*cases[:n], *cases[n + 1 :]]))
+        for level, values in case.truth.levels.items():
+            for name, value in values.items():
+                left_out = (name == "canal_area_mm2" and not case.is_wide) or (
+                    name == "slip_mm" and level is Level.L5_S1
+                )
+                if not left_out and name in own.levels.get(level, {}):
+                    pairs.setdefault(name, []).append((level, value, own.levels[level][name]))
+        if LORDOSIS in case.truth.whole and LORDOSIS in own.whole:
+            pairs.setdefault(LORDOSIS, []).append((None, case.truth.whole[LORDOSIS], own.whole[LORDOSIS]))
+    return pairs
 
 
 def _width(mask: Volume) -> float:
@@ -115,10 +141,12 @@ def print_errors(folder: Path) -> None:
     """Print the table of errors."""
     print("| points | measure | n | mean absolute error | bias | 90 % below | ICC | Spearman within levels |")
     print("|---|---|--:|--:|--:|--:|--:|--:|")
-    for points, measures in errors_of(folder).items():
+    cases = cases_of(folder)
+    for points in ("given", "found"):
+        pairs = pairs_of(cases, points)
         for name in (*NAMES, LORDOSIS):
-            rows = measures.get(name, [])
-            if len(rows) < 5:
+            rows = pairs.get(name, [])
+            if len(rows) < _LEAST_PAIRS:
                 continue
             truth, found = (np.array([row[n] for row in rows]) for n in (1, 2))
             levels = {row[0] for row in rows}
@@ -128,6 +156,7 @@ def print_errors(folder: Path) -> None:
                 f"| {points} | {name} | {len(rows)} | {error.mean():.2f} | {(found - truth).mean():+.2f} | "
                 f"{np.quantile(error, 0.9):.2f} | {agreement(truth, found):.2f} | {np.nanmean(ranks):.2f} |"
             )
+    print(f"\n{offsets_of(cases)}; each patient was measured with the offsets of the others.")
 
 
 def print_phantoms(graded: Path, truth: Path) -> None:
@@ -157,9 +186,10 @@ def _studies(graded: Path) -> list[dict[str, Any]]:
 
 def write_reference(graded: Path, solution: Path, real: Path, out: Path) -> None:
     """Write the reference of the package."""
+    cases = cases_of(real)
     errors = {
         name: round(float(np.quantile([abs(row[2] - row[1]) for row in rows], 0.9)), 2)
-        for name, rows in errors_of(real)["found"].items()
+        for name, rows in pairs_of(cases, "found").items()
     }
     studies = _studies(graded)
     labels = read_labels(solution)
@@ -172,7 +202,7 @@ def write_reference(graded: Path, solution: Path, real: Path, out: Path) -> None
                 share.append(entry["value"])
                 grade.append(int(grades[study["study_id"]][n]))
     limits = _best_limits(np.array(share), np.array(grade))
-    plain = Reference("", {}, errors, limits)
+    plain = Reference("", {}, errors, limits, offsets_of(cases))
     made = reference_of(studies, "phantoms", plain)
     made.write(out)
     print(

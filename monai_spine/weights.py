@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,19 +18,25 @@ _LONGEST = 300
 """Characters of PyTorch's message in ours; it lists hundreds of names."""
 
 
-def save_atomically(content: Any, path: Path, *, previous: Path | None = None) -> None:
+def save_atomically(
+    content: Any, path: Path, *, previous: Path | None = None, before: Callable[[Path], None] | None = None
+) -> None:
     """Save with `torch.save`, whole or not at all, with a checksum (`monai_spine.weights_checksum`).
 
     Parameters
     ----------
     previous
         Where the file goes that stood at ``path``; None replaces it.
+    before
+        Gets the finished file before it takes its place.
     """
     with whole_file(path) as partial:
         torch.save(content, partial)
         seal(partial)
         with partial.open("rb+") as file:
             os.fsync(file.fileno())  # else a power cut could leave the new name with no content
+        if before is not None:
+            before(partial)
         if previous is not None and path.is_file():
             path.replace(previous)
 

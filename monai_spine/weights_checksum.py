@@ -46,7 +46,7 @@ def seal(path: Path) -> None:
     """
     with path.open("rb+") as file:
         size = file.seek(0, 2)
-        start = size - _END_BYTES - (len(_MARK) + _DIGITS if _stored_digest(path) else 0)
+        start = size - _END_BYTES - (len(_MARK) + _DIGITS if stored_digest(path) else 0)
         file.seek(max(0, start))
         end = file.read(_END_BYTES)
         if not end.startswith(_END):
@@ -67,7 +67,7 @@ def check_weights(path: Path) -> Verified:
     InvalidTableError
         If the file is damaged.
     """
-    stored = _stored_digest(path)
+    stored = stored_digest(path)
     if stored:
         if _digest(path, path.stat().st_size - _DIGITS) != stored:
             raise InvalidTableError(f"{path}: {_DAMAGED.format('SHA-256')}")
@@ -88,8 +88,8 @@ def check_weights(path: Path) -> Verified:
 _DAMAGED = "its {} is not the one that it was saved with: the file is damaged; copy it anew, or train again"
 
 
-def _stored_digest(path: Path) -> str:
-    """The digest in the file's comment; empty if there is none."""
+def stored_digest(path: Path) -> str:
+    """The SHA-256 that a file of weights holds; empty if it holds none."""
     with path.open("rb") as file:
         size = file.seek(0, 2)
         file.seek(max(0, size - len(_MARK) - _DIGITS))

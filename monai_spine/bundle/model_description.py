@@ -11,6 +11,7 @@ from typing import Any
 
 from monai_spine.errors import InvalidTableError, MissingInputError
 from monai_spine.files import write_text
+from monai_spine.weights_checksum import stored_digest
 
 SCHEMA = "monai_spine/model/1"
 _OF_A_RUN = {"latest", "previous"}
@@ -30,13 +31,14 @@ class ModelDescription:
     trained_on
         What the weights were trained on, as in the metadata of a bundle; None if nobody said.
     sha256
-        Place for the checksum of the weights; None if it is recorded elsewhere.
+        The checksums of the weights that it describes: one; two for the moment in which a training replaces them;
+        none if they are not known.
     """
 
     settings: Mapping[str, Any] = field(default_factory=dict)
     configs: tuple[str, ...] = ()
     trained_on: str | None = None
-    sha256: str | None = None
+    sha256: tuple[str, ...] = ()
 
 
 def description_path(weights: str | Path) -> Path:
@@ -60,7 +62,7 @@ def read_description(weights: str | Path) -> ModelDescription:
         If there is none. The weights would then be used with the settings of the bundle, whatever they were trained
         with.
     InvalidTableError
-        If the file is not a description.
+        If the file is not a description, or one of other weights.
     """
     path = description_path(weights)
     if not path.is_file():
@@ -73,6 +75,13 @@ def read_description(weights: str | Path) -> ModelDescription:
             raise ValueError(f"its schema is {schema!r}")
         if not isinstance(content["settings"], dict):
             raise ValueError("its settings are no object")
-        return ModelDescription(**{**content, "configs": tuple(content.get("configs", ()))})
+        tuples = {name: tuple(content.get(name) or ()) for name in ("configs", "sha256")}
+        description = ModelDescription(**{**content, **tuples})
     except (ValueError, TypeError, KeyError, AttributeError) as err:
         raise InvalidTableError(f"{path}: expected {SCHEMA}, but it cannot be read ({err})") from err
+    own = Path(weights)
+    # The state of a run has weights of its own; missing weights are told by what reads them.
+    known = stored_digest(own) if own.is_file() and path == own.with_suffix(".json") else ""
+    if known and description.sha256 and known not in description.sha256:
+        raise InvalidTableError(f"{path} describes other weights than {own.name}: copy both files of one training")
+    return description

@@ -18,6 +18,8 @@ _DEPTH = axis(-18.0, 18.0, _STEP)
 """Distances from the canal's point to the front; the point may lie 5 mm off the middle."""
 _MIDDLE_MM = 3.0
 """Distance from the canal's middle within which the depth of the slices is averaged."""
+_SEEN_MM = 1.0
+"""Depth from which on a slice shows the canal."""
 _FAINT = 0.1
 """Probability below which a place does not belong to the canal at all."""
 
@@ -30,14 +32,17 @@ class CanalSize:
     area: float
 
 
-def canal_size(maps: RegionMaps, frame: Frame) -> CanalSize | None:
+def canal_size(maps: RegionMaps, frame: Frame, offset: float = 0.0) -> CanalSize | None:
     """The canal's size at a disc; ``frame`` at the canal's point. None if no canal is there.
+
+    ``offset`` is added to every depth: what the regions leave out, mm.
 
     A depth is the integral of the probability: at an edge that the voxels blur it is exact where the largest
     probability above a threshold is too small or too large.
     """
     values = maps.at(("canal",), frame.places(_ACROSS, _DEPTH, _ALONG))  # (across, depth, along)
     depths = np.array([[_depth(values[x, :, s]) for s in range(len(_ALONG))] for x in range(len(_ACROSS))])
+    depths = np.where(depths > _SEEN_MM, np.maximum(depths + offset, 0.0), 0.0)
     if not depths.any():
         return None
     middle = float((depths.sum(axis=1) * _ACROSS).sum() / depths.sum())

@@ -50,8 +50,11 @@ class DiscSize:
     upper_body_plate: Array | None
 
 
-def disc_size(maps: RegionMaps, frame: Frame) -> DiscSize | None:
-    """The disc in front of a canal's point, whose ``frame`` is given. None if no disc is there."""
+def disc_size(maps: RegionMaps, frame: Frame, offset: float = 0.0) -> DiscSize | None:
+    """The disc in front of a canal's point, whose ``frame`` is given. None if no disc is there.
+
+    ``offset`` is added to every height: what the regions leave out, mm.
+    """
     disc = _mean(maps, ("disc",), frame, _FRONT, _UP)
     own = _component(disc)
     if own is None:
@@ -66,11 +69,11 @@ def disc_size(maps: RegionMaps, frame: Frame) -> DiscSize | None:
     tilt = float(np.degrees(np.arctan2(direction[1], direction[0])))
     along = (np.array([front, up]).T - middle) @ direction
     back, end = (float(value) for value in np.quantile(along, [0.01, 0.99]))
-    return _measured(maps, frame.turned(tilt, (float(middle[0]), float(middle[1]))), back, end)
+    return _measured(maps, frame.turned(tilt, (float(middle[0]), float(middle[1]))), (back, end), offset)
 
 
-def _measured(maps: RegionMaps, own: Frame, back: float, end: float) -> DiscSize | None:
-    length = end - back
+def _measured(maps: RegionMaps, own: Frame, ends: tuple[float, float], offset: float) -> DiscSize | None:
+    back, length = ends[0], ends[1] - ends[0]
     columns, rows = axis(back, back + length, length / 60), axis(-14.0, 14.0, 0.25)
     disc = _mean(maps, ("disc",), own, columns, rows)
     heights, low, high = _edges(disc, rows)
@@ -79,7 +82,10 @@ def _measured(maps: RegionMaps, own: Frame, back: float, end: float) -> DiscSize
     if plates.sum() < 10:
         return None
     lower, upper = (np.polyfit(columns[plates], edge[plates], 1) for edge in (low, high))
-    mean = {name: float(heights[(part >= first) & (part <= last)].mean()) for name, (first, last) in _SHARES.items()}
+    mean = {
+        name: max(0.0, float(heights[(part >= first) & (part <= last)].mean()) + offset)
+        for name, (first, last) in _SHARES.items()
+    }
     half = float(np.median(heights[plates])) / 2
     lower_angle, upper_angle = (float(np.degrees(np.arctan(one[0]))) for one in (lower, upper))
     plate = _upper_plate(maps, own, columns[plates], half)

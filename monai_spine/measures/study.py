@@ -15,10 +15,10 @@ from monai_spine.data.volume_names import volume_names
 from monai_spine.errors import reason_of
 from monai_spine.geometry import Array
 from monai_spine.levels.sagittal.peak_chain import directions
-from monai_spine.measures.canal import canal_size
+from monai_spine.measures.canal import CanalSize, canal_size
 from monai_spine.measures.disc import DiscSize, disc_size
 from monai_spine.measures.patch import Frame, RegionMaps
-from monai_spine.measures.reference import Reference
+from monai_spine.measures.reference import NO_OFFSETS, Offsets, Reference
 from monai_spine.measures.regions import RegionFinder
 from monai_spine.spine import FINDINGS, Group, Level, SeriesType
 
@@ -49,7 +49,7 @@ class SpineMeasures:
     whole: Values
 
 
-def measured(maps: RegionMaps, canal: Mapping[Level, Array]) -> SpineMeasures:
+def measured(maps: RegionMaps, canal: Mapping[Level, Array], offsets: Offsets = NO_OFFSETS) -> SpineMeasures:
     """The measures of regions. ``canal``: the canal's points at the discs, RAS mm; two or more."""
     levels = [level for level in Level if level in canal]
     places = [canal[level] for level in levels]
@@ -57,9 +57,11 @@ def measured(maps: RegionMaps, canal: Mapping[Level, Array]) -> SpineMeasures:
         level: Frame.along(place, upwards, maps.right)
         for level, place, upwards in zip(levels, places, directions(places), strict=True)
     }
-    own = _own_diameter(maps, frames)
-    discs = {level: disc_size(maps, frame) for level, frame in frames.items()}
-    found = {level: _level(maps, frame, discs[level], own) for level, frame in frames.items()}
+    own = _own_diameter(maps, frames, offsets)
+    discs = {level: disc_size(maps, frame, offsets.disc) for level, frame in frames.items()}
+    found = {
+        level: _level(canal_size(maps, frame, offsets.canal), discs[level], own) for level, frame in frames.items()
+    }
     top, bottom = discs.get(Level.L1_L2), discs.get(Level.L5_S1)
     whole = {}
     if top is not None and bottom is not None and top.upper_body_plate is not None:
@@ -67,7 +69,7 @@ def measured(maps: RegionMaps, canal: Mapping[Level, Array]) -> SpineMeasures:
     return SpineMeasures(found, whole)
 
 
-def _own_diameter(maps: RegionMaps, frames: Mapping[Level, Frame]) -> float | None:
+def _own_diameter(maps: RegionMaps, frames: Mapping[Level, Frame], offsets: Offsets) -> float | None:
     """The median diameter of the canal half-way between neighbouring discs, where nothing narrows it."""
     pairs = [
         (frames[above], frames[below])
@@ -75,16 +77,20 @@ def _own_diameter(maps: RegionMaps, frames: Mapping[Level, Frame]) -> float | No
         if above in frames and below in frames
     ]
     middles = [
-        canal_size(maps, Frame.along((above.origin + below.origin) / 2, above.origin - below.origin, maps.right))
+        canal_size(
+            maps,
+            Frame.along((above.origin + below.origin) / 2, above.origin - below.origin, maps.right),
+            offsets.canal,
+        )
         for above, below in pairs
     ]
     seen = [size.diameter for size in middles if size is not None]
     return float(np.median(seen)) if seen else None
 
 
-def _level(maps: RegionMaps, frame: Frame, disc: DiscSize | None, own: float | None) -> Values:
+def _level(canal: CanalSize | None, disc: DiscSize | None, own: float | None) -> Values:
     values: dict[str, float | None] = {}
-    if (canal := canal_size(maps, frame)) is not None:
+    if canal is not None:
         values |= {"canal_diameter_mm": canal.diameter, "canal_area_mm2": canal.area}
         values["canal_share"] = canal.diameter / own if own else None
     if disc is not None:
@@ -128,7 +134,8 @@ class Measurer:
             return {"schema": SCHEMA, "reason": "no sagittal volume shows two levels or more"}
         name = volume_names(record)[str(path)]
         try:
-            found = measured(self.finder(read_volume(path, opened), name, np.array(list(canal.values()))), canal)
+            maps = self.finder(read_volume(path, opened), name, np.array(list(canal.values())))
+            found = measured(maps, canal, self.reference.offsets)
         except Exception as error:
             return {"schema": SCHEMA, "reason": reason_of(error).replace(str(path), name)}
         return {

@@ -1,5 +1,6 @@
 """Keeps the weights of the best validation, and ends training when nothing improves any more."""
 
+import dataclasses
 import logging
 import math
 from collections.abc import Mapping
@@ -10,8 +11,10 @@ import ignite.distributed as idist
 import torch
 from ignite.engine import Engine, Events
 
+from monai_spine.bundle.model_description import ModelDescription, write_description
 from monai_spine.scoring.competition import against_prior
 from monai_spine.weights import save_atomically
+from monai_spine.weights_checksum import stored_digest
 
 logger = logging.getLogger(__name__)
 
@@ -49,6 +52,8 @@ class BestModel:
         self.path = Path(path)
         self.metric = metric
         self.patience = patience
+        self.description = ModelDescription()
+        """Written beside the weights."""
         self._sign = -1 if higher_is_better else 1
         self.best = self._sign * math.inf
         self.best_epoch = 0
@@ -73,7 +78,7 @@ class BestModel:
         if self._sign * figure < self._sign * self.best:
             self.best, self.best_epoch = figure, epoch
             if idist.get_rank() == 0:
-                save_atomically(self.network.state_dict(), self.path)
+                save_described(self.network.state_dict(), self.path, self.description)
             logger.info("epoch %d: %s %.4f is the best so far", epoch, self.metric, figure)
         elif math.isnan(figure):
             logger.warning("epoch %d: %s is not defined for these studies; too few labels?", epoch, self.metric)
@@ -93,3 +98,16 @@ class BestModel:
         if prior is not None:
             level = logging.INFO if self.best < prior else logging.WARNING
             logger.log(level, "the %s is %s", self.metric, against_prior(self.best, float(prior)))
+
+
+def save_described(content: Any, weights: Path, description: ModelDescription) -> None:
+    """Save weights, whole or not at all, so that at every moment the description beside them is theirs."""
+    own: list[str] = []
+
+    def describe(partial: Path) -> None:
+        own.append(stored_digest(partial))
+        earlier = [stored_digest(weights)] if weights.is_file() else []
+        write_description(weights, dataclasses.replace(description, sha256=(*own, *earlier)))
+
+    save_atomically(content, weights, before=describe)
+    write_description(weights, dataclasses.replace(description, sha256=tuple(own)))

@@ -161,6 +161,7 @@ class TrainingRun:
         if self.state.attach(self.trainer, resume=self.resume):
             if idist.get_rank() == 0:
                 write_description(self.best_model.path, self.description)
+                self.best_model.description = self.description
             self.attach()
             self.trainer.run()
         self.tensorboard.close()

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
+import torch
 from monai.bundle import ConfigParser
 
 from monai_spine.bundle.configuration import EvaluatedConfiguration
@@ -11,6 +12,8 @@ from monai_spine.bundle.model_description import ModelDescription, description_p
 from monai_spine.bundle.model_settings import describe, followed
 from monai_spine.bundle.shipped import BUNDLES
 from monai_spine.errors import InvalidOptionError, InvalidTableError, MissingInputError
+from monai_spine.training import best_model
+from monai_spine.training.best_model import save_described
 
 SHIPPED = sorted(path.parents[1] for path in BUNDLES.glob("*/models/model.pt"))
 GRADER = BUNDLES / "lumbar_25d_grader"
@@ -33,11 +36,38 @@ def inference(bundle: Path, **changes: object) -> tuple[dict, dict]:
 
 
 def test_a_description_is_read_as_it_was_written(tmp_path: Path) -> None:
-    description = ModelDescription(settings={"pixels": [32, 32]}, configs=("cosine",), trained_on="phantom", sha256="a")
+    description = ModelDescription(
+        settings={"pixels": [32, 32]}, configs=("cosine",), trained_on="phantom", sha256=("a",)
+    )
     write_description(tmp_path / "model.pt", description)
     assert read_description(tmp_path / "model.pt") == description
     assert read_description(tmp_path / "latest.pt") == description  # the state of the same run
     assert description_path("fold_3.pt") == Path("fold_3.json")
+
+
+def test_a_description_of_other_weights_is_refused_whatever_it_says(tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        save_described({"w": torch.rand(3)}, tmp_path / f"{name}.pt", ModelDescription(settings={"pixels": [32, 32]}))
+        assert len(read_description(tmp_path / f"{name}.pt").sha256) == 1
+    (tmp_path / "one.pt").replace(tmp_path / "two.pt")
+    with pytest.raises(InvalidTableError, match=r"two\.json describes other weights than two\.pt.*copy both"):
+        read_description(tmp_path / "two.pt")
+
+
+def test_weights_and_description_belong_together_at_every_moment_of_a_save(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "model.pt"
+    save_described({"w": torch.zeros(1)}, path, ModelDescription())
+    seen = []
+
+    def watched(weights: Path, description: ModelDescription) -> None:
+        write_description(weights, description)
+        seen.append(read_description(weights).sha256)  # raises if it is of other weights
+
+    monkeypatch.setattr(best_model, "write_description", watched)
+    save_described({"w": torch.ones(1)}, path, ModelDescription())
+    assert [len(one) for one in seen] == [2, 1]
 
 
 def test_weights_without_a_readable_description_are_refused(tmp_path: Path) -> None:
@@ -52,6 +82,7 @@ def test_weights_without_a_readable_description_are_refused(tmp_path: Path) -> N
 @pytest.mark.parametrize("bundle", SHIPPED, ids=lambda path: path.name)
 def test_the_shipped_descriptions_are_those_of_the_shipped_configurations(bundle: Path) -> None:
     shipped = read_description(bundle / "models/model.pt")
+    assert shipped.sha256
     assert shipped.settings == describe(training(bundle)).settings
     assert shipped.trained_on == "phantom"
     assert followed(*inference(bundle), shipped, WEIGHTS) == {}
