@@ -24,11 +24,14 @@ class EvaluatedConfiguration:
         Of the first configuration file; None where MONAI's workflow was not used.
     further_files
         Names, without folder and ``.json``, of the configuration files after the first one, such as presets.
+    stated
+        Ids of the settings that were given beside the files, as options of the command line.
     """
 
     parser: ConfigParser
     folder: Path | None = None
     further_files: tuple[str, ...] = ()
+    stated: frozenset[str] = frozenset()
 
 
 def being_evaluated() -> EvaluatedConfiguration:
@@ -39,6 +42,7 @@ def being_evaluated() -> EvaluatedConfiguration:
     """
     parser = folder = None
     further: tuple[str, ...] = ()
+    stated: frozenset[str] = frozenset()
     frame = inspect.currentframe()
     while frame is not None:
         owner, files = frame.f_locals.get("self"), frame.f_locals.get("config_file")
@@ -48,11 +52,13 @@ def being_evaluated() -> EvaluatedConfiguration:
             folder = Path(owner.config_root_path)
         if folder is not None and isinstance(files, list | tuple):
             further = tuple(Path(file).stem for file in files[1:])
+            options = frame.f_locals.get("kwargs")  # of the function that made the workflow
+            stated = frozenset(id_.replace("::", "#") for id_ in options) if isinstance(options, dict) else stated
             break
         frame = frame.f_back
     if parser is None:
         raise RuntimeError("expected to be called by an expression of a MONAI configuration")
-    return EvaluatedConfiguration(parser, folder, further)
+    return EvaluatedConfiguration(parser, folder, further, stated)
 
 
 def leaves(id_: str, value: Any) -> Iterator[tuple[str, Any]]:

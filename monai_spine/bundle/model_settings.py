@@ -96,12 +96,16 @@ def follow_description() -> None:
     if not weights.is_file():  # reading the weights says so
         return
     defaults = _read(config.folder / ("train.json" if "train" in parser else "inference.json")) or {}
-    parser.update(followed(parser.get(), defaults, read_description(weights), weights))
+    parser.update(followed(parser.get(), defaults, read_description(weights), weights, config.stated))
     parser.parse(reset=True)
 
 
 def followed(
-    config: Mapping[str, Any], defaults: Mapping[str, Any], description: ModelDescription, weights: Path
+    config: Mapping[str, Any],
+    defaults: Mapping[str, Any],
+    description: ModelDescription,
+    weights: Path,
+    stated: frozenset[str] = frozenset(),
 ) -> dict[str, Any]:
     """The settings of weights that a configuration has to take, by id.
 
@@ -113,6 +117,8 @@ def followed(
         The bundle's own one. What differs from it was given by the user.
     weights
         The described file, for messages.
+    stated
+        Ids that the user gave with any value, also the bundle's own.
 
     Raises
     ------
@@ -135,7 +141,7 @@ def followed(
                 f"{weights} was trained with {id_} = {trained!r}, which this configuration does not have; give the "
                 f"configuration files of the training{_listed(description.configs)}"
             )
-        if own.get(id_) != usual.get(id_) or id_.endswith("_target_"):
+        if id_ in stated or own.get(id_) != usual.get(id_) or id_.endswith("_target_"):
             raise InvalidOptionError(
                 f"{weights} was trained with {id_} = {trained!r}, but {own.get(id_)!r} is asked for; leave the setting "
                 "out, or name other weights"

@@ -97,8 +97,7 @@ def _arguments(config: Mapping[str, Any]) -> Iterator[str]:
 
 def _unknown_arguments(config: Mapping[str, Any], defaults: Mapping[str, Any]) -> Iterator[str]:
     """What to say of arguments that the bundle does not give an object, and that its class does not take."""
-    for id_, value in config.items():
-        default = defaults.get(id_)
+    for id_, value, default in _objects(config, defaults):
         if not (isinstance(value, Mapping) and isinstance(default, Mapping) and "_target_" in default):
             continue
         added = [name for name in value if name not in default and not name.startswith("_")]
@@ -108,6 +107,15 @@ def _unknown_arguments(config: Mapping[str, Any], defaults: Mapping[str, Any]) -
             yield from (
                 _sentence(f"{id_}#{name}", [f"{id_}#{one}" for one in taken]) for name in added if name not in taken
             )
+
+
+def _objects(config: Mapping[str, Any], defaults: Mapping[str, Any]) -> Iterator[tuple[str, Any, Any]]:
+    """The entries of the top level and the items of its lists, by id, with those of the bundle."""
+    for id_, value in config.items():
+        default = defaults.get(id_)
+        yield id_, value, default
+        if isinstance(value, list) and isinstance(default, list):
+            yield from ((f"{id_}#{n}", *pair) for n, pair in enumerate(zip(value, default, strict=False)))
 
 
 def _taken(target: Any) -> list[str] | None:

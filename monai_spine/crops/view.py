@@ -1,5 +1,6 @@
 """Views: what is cut out of a study at each level, by series, plane, size in mm and number of slices."""
 
+import inspect
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any
@@ -148,6 +149,8 @@ def grader_view(name: str, **changes: Any) -> View:
     return View(**{"name": name, **_GRADER_VIEWS[name], **changes})
 
 
+# What a mistyped setting of a view is compared with.
+grader_view.__signature__ = inspect.signature(View)  # type: ignore[attr-defined]
 _GRADER_VIEWS: dict[str, dict[str, Any]] = {
     view.name: {
         "plane": view.plane,

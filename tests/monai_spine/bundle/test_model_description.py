@@ -98,6 +98,14 @@ def test_the_settings_of_a_training_are_taken_over_however_they_were_given() -> 
     assert followed(*inference(GRADER), described, WEIGHTS) == {**expected, "views#0#slices": 2}
 
 
+def test_a_setting_that_is_stated_is_refused_though_it_is_the_usual_one() -> None:
+    described = describe(training(GRADER, pixels=[32, 32]))
+    config, usual = inference(GRADER)
+    assert followed(config, usual, described, WEIGHTS)["pixels"] == [32, 32]
+    with pytest.raises(InvalidOptionError, match=r"pixels = \[32, 32\], but \[64, 64\] is asked for"):
+        followed(config, usual, described, WEIGHTS, frozenset({"pixels"}))
+
+
 @pytest.mark.parametrize("name", [path.stem for path in sorted((GRADER / "configs/presets").glob("*.json"))])
 def test_weights_of_a_preset_need_no_preset_and_take_none_but_their_own(name: str) -> None:
     described, plain = describe(training(GRADER, f"presets/{name}")), read_description(GRADER / "models/model.pt")

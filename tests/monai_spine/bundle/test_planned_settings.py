@@ -21,6 +21,7 @@ GRADER = BUNDLES / "lumbar_25d_grader"
     [
         (("focall", "2"), "no setting 'focall'; did you mean 'loss#focal'"),
         (("loss#focall", "2"), "no setting 'loss#focall'; did you mean 'loss#focal'"),
+        (("views#0#slice", "7"), "no setting 'views#0#slice'; did you mean 'views#0#slices'"),
         (("epoch", "3"), "did you mean 'epochs'"),
         (("epochs", "0"), "expected epochs as a whole number of at least 1, but found 0"),
         (("learning_rate", "-1"), "expected learning_rate as a number above 0"),
