@@ -13,7 +13,7 @@ from ignite.engine import Engine, Events
 from monai_spine.errors import InvalidOptionError, InvalidTableError, MissingInputError, SpineError, counted, listed
 from monai_spine.files import PARTIAL
 from monai_spine.output_lock import release, take
-from monai_spine.training.schedules import extends
+from monai_spine.training.schedules import extends, may_be_extended
 from monai_spine.weights import load_safely, save_atomically
 
 logger = logging.getLogger(__name__)
@@ -152,11 +152,11 @@ class RunState:
         self._check_settings(path, content.get("settings") or {})
         epoch, planned, asked = progress["epoch"], progress["max_epochs"], trainer.state.max_epochs or 0
         if planned != asked and not self._extends(states, progress, asked):
+            more = " (finished, it may get more)" if may_be_extended(self.parts.get("lr_scheduler")) else ""
             raise InvalidTableError(
                 f"{path} holds a run planned for {counted(planned, 'epoch')}, but {asked} are asked for: with its "
-                "learning-rate schedule, all earlier rates would have been others. Give the same number of epochs "
-                "(a finished run of a shipped schedule may then get more), or start a new run with --resume False; "
-                "see docs/reference/bundles.md"
+                f"learning-rate schedule, all earlier rates would have been others. Give the same number of epochs{more}, "
+                "or start a new run from its weights with --resume False --weights FILE; see docs/reference/bundles.md"
             )
         # a run that early stopping ended has finished, too
         if epoch >= asked or (progress.get("ended") and planned == asked):

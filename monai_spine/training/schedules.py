@@ -210,6 +210,11 @@ class OneCycle:
         return done == state["planned"] < self.planned
 
 
+def may_be_extended(schedule: object) -> bool:
+    """Whether a finished run with this schedule may get more epochs."""
+    return isinstance(schedule, Schedule | OneCycle | ReduceLROnPlateau)
+
+
 def extends(schedule: object, state: Mapping[str, Any]) -> bool:
     """Whether a run whose schedule has this state may go on to more epochs than it was planned for.
 

@@ -111,7 +111,7 @@ def test_series_slices_legend_and_doubts_are_written(monkeypatch: pytest.MonkeyP
     written = texts(monkeypatch, replace(STUDY, doubts=(Doubt.RIVAL,)))
     for text in (
         *("study", "anterior", "posterior", "L4/L5  0.80", Doubt.RIVAL.value),
-        "sagittal_t2: slice 3 of 6 from the patient's left, on the localizer's grid",
+        "sagittal_t2: slice 2 of 0 to 5 from the patient's left, on the localizer's grid",
         "axial_t2: slice 5 (L4/L5), counted from 0 as in the file",
         *("found, without a flag", "doubtful: has a flag", "axial plane of a level"),
         "circle: foramen, triangle: recess; filled: left side, open: right side",
