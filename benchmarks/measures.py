@@ -6,7 +6,7 @@
 
 ``DATA`` is a folder as `real_data.py` describes it, with ``<study>/mask.nii.gz`` (1 vertebra, 2 disc, 3 canal). The
 same geometry measures the masks and the network's regions, at the points of ``truth.csv`` and at those of the level
-localizer. The slip at L5/S1 is left out, since the masks do not hold the sacrum.
+localizer.
 
 ``reference`` writes what values are compared with: percentiles of phantoms that ``predict`` has graded, the errors on
 real patients that nine in ten values stay below, the offsets that take the bias from them, and the shares of the
@@ -111,9 +111,7 @@ def pairs_of(cases: Sequence[Case], points: str) -> Pairs:
         own = case.own(points, offsets_of([*cases[:n], *cases[n + 1 :]]))
         for level, values in case.truth.levels.items():
             for name, value in values.items():
-                left_out = (name == "canal_area_mm2" and not case.is_wide) or (
-                    name == "slip_mm" and level is Level.L5_S1
-                )
+                left_out = name == "canal_area_mm2" and not case.is_wide
                 if not left_out and name in own.levels.get(level, {}):
                     pairs.setdefault(name, []).append((level, value, own.levels[level][name]))
         if LORDOSIS in case.truth.whole and LORDOSIS in own.whole:

@@ -157,7 +157,7 @@ def predict(  # noqa: PLR0917 - options
     recess_model: RecessModel = None,
     refine: Refine = True,
     measures: Annotated[
-        bool, typer.Option("--measures/--no-measures", help="Measure canal, discs, slips and lordosis, too.")
+        bool, typer.Option("--measures/--no-measures", help="Measure canal, discs and lordosis, too.")
     ] = False,
     measures_reference: Annotated[
         Path | None,

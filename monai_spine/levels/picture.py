@@ -53,9 +53,8 @@ def level_picture(
     k = int(np.clip(np.rint(np.median(middle)) if canal else len(image) // 2, 0, len(image) - 1))
     # Without a spine the statuses of the volumes say why.
     reasons = [doubt.value for doubt in located.doubts] if canal else sorted(set(located.volumes.values()))
-    notes = [f"{series}: slice {k} of 0 to {len(image) - 1} from the patient's left, on the localizer's grid"] * bool(
-        series
-    )
+    shown = f"slice {k} of 0 to {len(image) - 1} from the patient's left, on the localizer's grid"
+    notes = [f"{series}: {shown}"] * bool(series)
     notes += _planes_in_words(located)
     picture, height = _slice(image[k].numpy(), affine, lines=len(_LEGEND) + 1 + len(_MARKS) + len(notes) + len(reasons))
     draw, font = ImageDraw.Draw(picture), ImageFont.load_default(14)

@@ -1,1 +1,1 @@
-"""Measures of the spine in mm and degrees: canal, discs, slips and lordosis, from the regions of a sagittal volume."""
+"""Measures of the spine in mm and degrees: canal, discs and lordosis, from the regions of a sagittal volume."""

@@ -1,4 +1,4 @@
-"""A disc in its sagittal plane: heights, the angle between its end plates, and the slip of the vertebrae beside it."""
+"""A disc in its sagittal plane: its heights, and the angle between its end plates."""
 
 from __future__ import annotations
 
@@ -24,19 +24,14 @@ _SHARES = {"back": (0.10, 0.25), "middle": (0.40, 0.60), "front": (0.75, 0.90)}
 """Parts of a disc from its back to its front of which the heights are the mean."""
 _INSIDE = (0.12, 0.88)
 """The part along which end plates are fitted: the rims are rounded."""
-_WALL_MM = (3.0, 11.0)
-"""Distances beyond the end plates between which the vertebrae's posterior walls are seen."""
-_LEAST_ROWS = 6
-"""Of a wall, 1 mm each."""
 _BODY_MM = 60.0
 """Most height of a body above a disc."""
 
 
 @dataclass(frozen=True)
 class DiscSize:
-    """Heights in mm; angles in degrees, positive where they open to the front; the slip in mm.
+    """Heights in mm; angles in degrees, positive where they open to the front.
 
-    ``slip``: how far the vertebra above lies in front of the one below; negative behind. None where a wall is not seen.
     ``lower_plate``, ``upper_body_plate``: unit vectors in RAS, to the front, along the disc's lower end plate and along
     the upper end plate of the body above it; the latter is None where the image does not show it.
     """
@@ -45,7 +40,6 @@ class DiscSize:
     middle: float
     back: float
     wedge: float
-    slip: float | None
     lower_plate: Array
     upper_body_plate: Array | None
 
@@ -94,7 +88,6 @@ def _measured(maps: RegionMaps, own: Frame, ends: tuple[float, float], offset: f
         mean["middle"],
         mean["back"],
         upper_angle - lower_angle,
-        _slip(maps, own, back, half),
         own.turned(lower_angle, (0.0, 0.0)).front,
         None if plate is None else own.turned(plate, (0.0, 0.0)).front,
     )
@@ -127,26 +120,6 @@ def _edges(disc: Array, rows: Array) -> tuple[Array, Array, Array]:
             middle = float((column * rows).sum() / column.sum())
             low[n], high[n] = middle - height[n] / 2, middle + height[n] / 2
     return height, low, high
-
-
-def _slip(maps: RegionMaps, own: Frame, back: float, half: float) -> float | None:
-    """The distance along the disc of both vertebrae's posterior walls, each continued to the disc's middle.
-
-    Walls lean against the disc in a hollow back; compared beside the end plates, they would seem to have slipped.
-    """
-    walls = []
-    for sign in (1.0, -1.0):
-        rows, columns = sign * axis(half + _WALL_MM[0], half + _WALL_MM[1], 1.0), axis(back - 15.0, back + 20.0, _STEP)
-        bone = _mean(maps, ("body", "sacrum"), own, columns, rows)
-        inside = bone > 0.5
-        seen = ~inside[0] & inside.any(axis=0)
-        if seen.sum() < _LEAST_ROWS:
-            return None
-        first = inside.argmax(axis=0)[seen]
-        before, after = bone[first - 1, np.flatnonzero(seen)], bone[first, np.flatnonzero(seen)]
-        edges = columns[first] - _STEP * (after - 0.5) / np.maximum(after - before, 1e-6)
-        walls.append(float(np.polyval(np.polyfit(rows[seen], edges, 1), 0.0)))
-    return walls[0] - walls[1]
 
 
 def _upper_plate(maps: RegionMaps, own: Frame, columns: Array, half: float) -> float | None:

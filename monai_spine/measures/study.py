@@ -31,7 +31,6 @@ NAMES = (
     "disc_height_middle_mm",
     "disc_height_back_mm",
     "disc_wedge_deg",
-    "slip_mm",
 )
 """Measures of a level. ``canal_share``: the diameter, in shares of the median half-way between the discs."""
 LORDOSIS = "lordosis_deg"
@@ -99,7 +98,6 @@ def _level(canal: CanalSize | None, disc: DiscSize | None, own: float | None) ->
             "disc_height_middle_mm": disc.middle,
             "disc_height_back_mm": disc.back,
             "disc_wedge_deg": disc.wedge,
-            "slip_mm": disc.slip,
         }
     return {name: value for name in NAMES if (value := values.get(name)) is not None}
 

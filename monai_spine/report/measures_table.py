@@ -16,7 +16,6 @@ _COLUMNS = {
     "Disc, middle": ("disc_height_middle_mm", "mm", 1),
     "Disc, back": ("disc_height_back_mm", "mm", 1),
     "Disc, wedge": ("disc_wedge_deg", "°", 0),
-    "Slip": ("slip_mm", "mm", 1),
 }
 """Titles of columns, with the measure, its unit and its digits."""
 _LOW, _HIGH = 5, 95

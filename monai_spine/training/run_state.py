@@ -155,8 +155,8 @@ class RunState:
             more = " (finished, it may get more)" if may_be_extended(self.parts.get("lr_scheduler")) else ""
             raise InvalidTableError(
                 f"{path} holds a run planned for {counted(planned, 'epoch')}, but {asked} are asked for: with its "
-                f"learning-rate schedule, all earlier rates would have been others. Give the same number of epochs{more}, "
-                "or start a new run from its weights with --resume False --weights FILE; see docs/reference/bundles.md"
+                f"learning-rate schedule, all earlier rates would have been others. Give the same number{more}, or "
+                "start a new run from its weights with --resume False --weights FILE; see docs/reference/bundles.md"
             )
         # a run that early stopping ended has finished, too
         if epoch >= asked or (progress.get("ended") and planned == asked):

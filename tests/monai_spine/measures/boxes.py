@@ -19,8 +19,8 @@ PITCH = 36.0
 class BoxSpine:
     """Five discs below each other, turned as a whole. Lengths in mm, angles in degrees.
 
-    ``narrow``: depth of the canal at the discs; ``wide``: between them. ``slip``: of each vertebra against the one
-    below. ``wedge``: angle between the end plates of each disc.
+    ``narrow``: depth of the canal at the discs; ``wide``: between them. ``wedge``: angle between the end plates of each
+    disc.
     """
 
     narrow: float = 12.0
@@ -28,7 +28,6 @@ class BoxSpine:
     width: float = 20.0
     height: float = 10.0
     wedge: float = 0.0
-    slip: float = 0.0
     turn: float = 0.0
     tilt: float = 0.0
 
@@ -63,9 +62,8 @@ class BoxSpine:
         half = self.height / 2 + np.tan(np.radians(self.wedge / 2)) * (y - 28.0)
         depth = np.where(np.abs(z) < 10, self.narrow, self.wide) / 2
         above = z > 0
-        shift = np.where(above, self.slip, 0.0)
         inside = soft((y - 9.0) / step) * soft((47.0 - y) / step) * soft((18.0 - np.abs(x)) / gap)
-        bone = soft((y - shift - 9.0) / step) * soft((47.0 + shift - y) / step) * soft((18.0 - np.abs(x)) / gap)
+        bone = soft((y - 9.0) / step) * soft((47.0 - y) / step) * soft((18.0 - np.abs(x)) / gap)
         values = {
             "canal": soft((depth - np.abs(y)) / step) * soft((self.width / 2 - np.abs(x)) / gap),
             "disc": inside * soft((half - np.abs(z)) / step),

@@ -31,13 +31,6 @@ def test_measures_are_those_of_the_boxes_however_they_lie(
         assert values["disc_wedge_deg"] == pytest.approx(wedge, abs=1.2)
 
 
-@pytest.mark.parametrize("slip", [-4.0, 0.0, 6.0])
-def test_the_slip_is_positive_where_the_vertebra_above_lies_in_front(slip: float) -> None:
-    spine = BoxSpine(slip=slip, tilt=10)
-    for values in measured(spine.maps(), spine.canal).levels.values():
-        assert values["slip_mm"] == pytest.approx(slip, abs=0.5)
-
-
 def test_the_canal_has_its_share_of_the_diameter_between_the_discs() -> None:
     spine = BoxSpine(narrow=8, wide=16)
     for values in measured(spine.maps(), spine.canal).levels.values():

@@ -142,19 +142,19 @@ def test_thousands_of_studies_fit_into_the_index() -> None:
 
 def test_measures_are_a_table_with_errors_and_percentiles_and_unusual_ones_stand_out() -> None:
     entry = {"value": 8.24, "uncertainty": 1.1, "percentile": 3}
-    usual = {"value": -0.4, "uncertainty": None, "percentile": 50}
+    usual = {"value": -4.2, "uncertainty": None, "percentile": 50}
     measures = {
         "volume": HOSTILE,
         "reference": "phantoms",
-        "levels": {"l4_l5": {"canal_diameter_mm": entry, "slip_mm": usual, "canal_grade": "severe"}},
+        "levels": {"l4_l5": {"canal_diameter_mm": entry, "disc_wedge_deg": usual, "canal_grade": "severe"}},
         "whole": {"lordosis_deg": {"value": 41.2, "uncertainty": 4.0, "percentile": None}},
     }
     html = study_html(StudyPage(result_of({**content(), "measures": measures}, "s1")))
     page = Page(html)
-    for words in ("8.2 ± 1.1 mm", "percentile 3", "−0.4 mm", "41 ± 4°", HOSTILE):
+    for words in ("8.2 ± 1.1 mm", "percentile 3", "−4°", "41 ± 4°", HOSTILE):
         assert words.replace(" ", "") in page.text.replace(" ", "").replace("\N{NO-BREAK SPACE}", "")
     assert re.search(r"<b>8\.2", html)
-    assert not re.search(r"<b>[^<]*0\.4", html)
+    assert not re.search(r"<b>[^<]*4°", html)
     assert not page.of("img")
 
 
