@@ -33,9 +33,9 @@ def check(
     """Compare bfloat16 with float32, as --precision bfloat16 needs it.
 
     Locates and grades phantoms in both precisions with OpenVINO. A model passes if areas under the ROC curve and the
-    score change by less than .002, and points by less than .1 mm. The table is printed, and kept beside the converted
-    model. predict --precision bfloat16 uses bfloat16 for the models that passed, and float32 for the others. The exit
-    code is 3 if a model did not pass.
+    score change by less than .002, and 99 of 100 points by less than .1 mm. The table is printed, and kept beside the
+    converted model. predict --precision bfloat16 uses bfloat16 for the models that passed, and float32 for the others.
+    The exit code is 3 if a model did not pass.
 
     \b
     Example:

@@ -43,7 +43,8 @@ STUDIES = 40
 MOST_DIFFERENCE = 0.002
 """Limit for the area under the ROC curve and for the competition's score."""
 MOST_MM = 0.1
-"""Limit for points: a fiftieth of the distance within which a slice shows a finding."""
+"""Limit for 99 of 100 points: a fiftieth of the distance within which a slice shows a finding. A point whose map has
+two equal peaks may go from one to the other with any change of rounding."""
 _SEED = 4107
 """Of phantoms that no training and no other comparison uses."""
 _FLOAT32 = RuntimeChoice(Runtime.OPENVINO)
@@ -176,8 +177,8 @@ class _PointComparison:
         median, usual, most = (float(one) for one in np.quantile(self.moved or [0.0], [0.5, 0.99, 1.0]))
         rows = (
             GateRow(f"{len(self.moved)} points, median distance in mm", None, None, median),
-            GateRow("distance that 99 % stay below, in mm", None, None, usual),
-            GateRow("largest distance in mm", None, None, most, MOST_MM),
+            GateRow("distance that 99 % stay below, in mm", None, None, usual, MOST_MM),
+            GateRow("largest distance in mm", None, None, most),
             GateRow(f"of {self.studies} studies, those with other points or flags", None, None, self.differing, 0.5),
         )
         path = write_gate(self.model, Precision.BFLOAT16, rows)
