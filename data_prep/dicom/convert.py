@@ -24,9 +24,6 @@ from monai_spine.errors import ExitCode, SpineError, counted
 from monai_spine.files import remove_partial
 from monai_spine.output_lock import output_lock
 
-DEFLATE_THREADS = 2
-"""Threads that deflate when one process converts. More have nothing to do: SimpleITK reads on one core only."""
-
 HEADERS_PER_TASK = 64
 """Files whose headers one task of a worker reads: one file a task would cost more to hand out than to read."""
 
@@ -126,7 +123,6 @@ def convert(
             verify_values=verify == "full",
             only=tuple(only),
             max_bytes=max_bytes,
-            deflate_threads=DEFLATE_THREADS if workers == 1 and not cluster else 1,
         )
         results = list(_run(jobs, settings, workers, cluster, quiet))
         remove_partial(out)

@@ -36,7 +36,6 @@ class Settings:
     verify_values: bool = False
     only: tuple[str, ...] = ()
     max_bytes: int = MAX_BYTES
-    deflate_threads: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +153,7 @@ def _write(stack: Stack, path: Path, settings: Settings) -> None:
     _check_size(stack, settings)
     try:
         exceptions: set[str] = set()
-        checksum = _write_volume(path, stack, exceptions, settings.deflate_threads)
+        checksum = _write_volume(path, stack, exceptions)
         verify(path, checksum, stack)
         if settings.verify_values:
             verify_values(path, stack)
@@ -173,10 +172,10 @@ def _check_size(stack: Stack, settings: Settings) -> None:
         raise Refused(Reason.TOO_LARGE, f"a stack of {size} bytes, at most {8 * settings.max_bytes}")
 
 
-def _write_volume(path: Path, stack: Stack, exceptions: set[str], threads: int) -> int:
+def _write_volume(path: Path, stack: Stack, exceptions: set[str]) -> int:
     """Write slice after slice, so that only a few are in memory; return the CRC-32 of the file."""
     assert stack.affine is not None
     chosen = nifti.encoding(stack.frames)
     head = nifti.header(stack.shape, chosen.dtype, stack.affine, chosen.slope, chosen.inter)
     slices = (values.reshape(-1).view(np.uint8).data for values in nifti.encoded(stack.frames, chosen, exceptions))
-    return nifti.write(path, nifti.pack(itertools.chain([head], slices), path.name.endswith(".gz"), threads))
+    return nifti.write(path, nifti.pack(itertools.chain([head], slices), path.name.endswith(".gz")))

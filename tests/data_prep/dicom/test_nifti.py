@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import gzip
-import threading
 import zlib
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,7 +13,6 @@ import pytest
 
 from data_prep.dicom import nifti
 from data_prep.dicom.frames import Frame
-from data_prep.dicom.refusals import Reason, Refused
 from monai_spine.errors import OutputError
 from tests.data_prep.dicom.frames_of import stack
 
@@ -96,26 +93,6 @@ def test_file_is_what_nibabel_reads(tmp_path: Path, shape, slope, inter, suffix)
     assert (read_shape, read_affine) == (shape, pytest.approx(AFFINE, abs=1e-5))
     slices = list(nifti.slices(path))
     assert np.array_equal(np.stack(slices), image.get_fdata().reshape(10, 12, -1, order="F").T)
-
-
-@pytest.mark.parametrize("sizes", [[], [10], [nifti.CHUNK] * 3, [700_000] * 9])
-def test_threads_change_no_byte_of_a_compressed_file(sizes: list[int]) -> None:
-    pieces = [bytes([number]) * size for number, size in enumerate(sizes)]
-    packed = b"".join(nifti.pack(pieces, True, threads=1))
-    assert gzip.decompress(packed) == b"".join(pieces)
-    assert b"".join(nifti.pack(pieces, True, threads=3)) == packed
-
-
-def test_a_refused_slice_ends_the_threads(tmp_path: Path) -> None:
-    def pieces() -> Iterator[bytes]:
-        yield bytes(3 * nifti.CHUNK)
-        raise Refused(Reason.UNREADABLE, "the second slice")
-
-    before = threading.active_count()
-    with pytest.raises(Refused, match="second slice"):
-        nifti.write(tmp_path / "a.nii.gz", nifti.pack(pieces(), True, threads=2))
-    assert not list(tmp_path.iterdir())
-    assert threading.active_count() == before
 
 
 def test_compressed_pieces_are_a_gzip_file_without_name_and_time() -> None:
