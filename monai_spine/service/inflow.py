@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import socket
 import time
+import weakref
 from collections.abc import Callable
 
 from pynetdicom.association import Association
@@ -32,7 +33,9 @@ class Inflow:
     """
 
     def __init__(self, association: Association, limits: Limits, refused: Callable[[str], None]) -> None:
-        self._association, self._limits, self._refused = association, limits, refused
+        # Weak: the server knows the inflow of each association, and would keep every association that ever was.
+        self._association: Association = weakref.proxy(association)
+        self._limits, self._refused = limits, refused
         self._begin = time.monotonic()
         self._deadline = self._begin + limits.handshake_seconds
         self._message = 0

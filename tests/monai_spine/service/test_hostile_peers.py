@@ -2,6 +2,7 @@
 
 import contextlib
 import datetime
+import gc
 import socket
 import ssl
 import struct
@@ -20,6 +21,7 @@ from prometheus_client import CollectorRegistry
 from monai_spine.errors import InvalidOptionError
 from monai_spine.service.admission import Admission
 from monai_spine.service.configuration import DicomListener, Limits, Peer, Tls
+from monai_spine.service.inflow import Inflow
 from monai_spine.service.receiver import Receiver
 from monai_spine.service.tls import client_context, server_context
 from tests.monai_spine.service.parts import QUICK, image, send, until
@@ -80,6 +82,19 @@ def test_only_listed_titles_from_their_own_addresses_get_in() -> None:
         assert send(port, image(), called="SOMEBODY") == []
         assert len(stored) == 1
         assert said.count(("refused", "ae_title")) == 2
+
+
+def test_associations_that_ended_are_let_go() -> None:
+    def kept() -> int:
+        gc.collect()
+        return sum(isinstance(one, Inflow) for one in gc.get_objects())
+
+    before = kept()
+    with listening() as (port, _, stored):
+        for _ in range(3):
+            assert send(port, image()) == [0]
+        assert len(stored) == 3
+        until(lambda: kept() == before)
 
 
 @pytest.mark.parametrize(
