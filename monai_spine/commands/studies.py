@@ -295,7 +295,7 @@ def measures_reference(
         Path | None, typer.Option(help="Where errors and the canal's limits are taken from. [default: the package's]")
     ] = None,
 ) -> None:
-    """Make the percentiles of measures from a cohort of your own.
+    """Make percentiles of measures from your own cohort.
 
     It needs 20 studies or more that predict has measured. Give the file to predict with --measures-reference.
 

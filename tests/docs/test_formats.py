@@ -57,7 +57,10 @@ def test_columns_of_tables_are_those_that_the_code_writes_in_this_order(heading:
 def test_keys_of_findings_json_are_those_that_the_code_writes_in_this_order() -> None:
     record = {"study_id": "1", "points": {}, **{series_type.value: () for series_type in SeriesType}}
     content = study_findings(
-        record, np.full((25, 3), 1 / 3), about={"models": [], "localizer_runtimes": {}, "folder": ".", "volumes": {}}
+        record,
+        np.full((25, 3), 1 / 3),
+        measures={},
+        about={"models": [], "localizer_runtimes": {}, "folder": ".", "volumes": {}},
     )
     heading = "`<study>/findings.json`"
     assert documented(FORMATS, heading, "key") == list(content)
@@ -77,7 +80,7 @@ def test_keys_of_corrections_are_those_that_the_code_writes_in_this_order(tmp_pa
 
 def test_flags_of_findings_are_those_that_the_code_sets() -> None:
     missing = [f"missing_{series_type.value}" for series_type in SeriesType]
-    own = [evidence.NOT_COVERED, evidence.SUBSTITUTE, findings.UNLIKE_TRAINING, *missing]
+    own = [evidence.NOT_COVERED, evidence.SUBSTITUTE, findings.UNLIKE_TRAINING, findings.UNLIKE_MEASURES, *missing]
     flags = {*own, *(flag.value for flag in Flag), planes.PROJECTED, marked.MARKED}
     assert set(documented(FORMATS, "`<study>/findings.json`", "flag")) == flags
     points = documented(DOCS / "how-to" / "locate.md", "How sure it is", "flag")
