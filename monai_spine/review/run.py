@@ -64,9 +64,10 @@ def run_review(out: Path, *, browser: bool, announce: Callable[[str], object], *
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # or the file with the token would stay
     server = review_server(out, **options)
     server.site.regrading.start()
-    announce(server.access.url)
-    page = _open_browser(server.access.url) if browser else None
+    page = None
     try:
+        announce(server.access.url)  # inside, since who reads it may press Ctrl-C at once
+        page = _open_browser(server.access.url) if browser else None
         server.serve_forever()
     except KeyboardInterrupt:
         pass  # that is how it ends: all changes are written
