@@ -147,6 +147,14 @@ def followed(
                 "out, or name other weights"
             )
         changes[id_] = trained
+    trained_items = {id_.rpartition("#")[0] for id_ in description.settings}
+    for item in sorted({id_.rpartition("#")[0] for id_ in own}):
+        root, _, number = item.partition("#")
+        if number.isdigit() and item not in trained_items and f"{root}#0" in trained_items:
+            raise InvalidOptionError(
+                f"{weights} was trained without {item}, which this configuration has; give the configuration files of "
+                f"the training{_listed(description.configs)}"
+            )
     # An entry of the user that the training did not have, such as a fourth view.
     added = [id_ for id_, value in own.items() if id_ not in usual and id_ not in description.settings]
     if added and not all(is_code(own[id_]) for id_ in added):

@@ -13,6 +13,7 @@ _ALONG = axis(-4.0, 4.0, 1.0)
 """Distances from the disc along the canal within which the narrowest place is looked for, mm."""
 _ACROSS = axis(-16.0, 16.0, 1.0)
 """Distances from the canal's point to the right; a wide canal has 28 mm."""
+_HERE = np.zeros(1)
 _STEP = 0.25
 _DEPTH = axis(-18.0, 18.0, _STEP)
 """Distances from the canal's point to the front; the point may lie 5 mm off the middle."""
@@ -33,13 +34,15 @@ class CanalSize:
 
 
 def canal_size(maps: RegionMaps, frame: Frame, offset: float = 0.0) -> CanalSize | None:
-    """The canal's size at a disc; ``frame`` at the canal's point. None if no canal is there.
+    """The canal's size at a disc; ``frame`` at the canal's point. None if no canal is there, or the image ends there.
 
     ``offset`` is added to every depth: what the regions leave out, mm.
 
     A depth is the integral of the probability: at an edge that the voxels blur it is exact where the largest
     probability above a threshold is too small or too large.
     """
+    if not maps.shows(frame.places(_HERE, _HERE, _ALONG)):
+        return None
     values = maps.at(("canal",), frame.places(_ACROSS, _DEPTH, _ALONG))  # (across, depth, along)
     depths = np.array([[_depth(values[x, :, s]) for s in range(len(_ALONG))] for x in range(len(_ACROSS))])
     depths = np.where(depths > _SEEN_MM, np.maximum(depths + offset, 0.0), 0.0)

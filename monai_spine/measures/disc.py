@@ -45,7 +45,7 @@ class DiscSize:
 
 
 def disc_size(maps: RegionMaps, frame: Frame, offset: float = 0.0) -> DiscSize | None:
-    """The disc in front of a canal's point, whose ``frame`` is given. None if no disc is there.
+    """The disc in front of a canal's point, whose ``frame`` is given. None if no disc is there, or the image cuts it.
 
     ``offset`` is added to every height: what the regions leave out, mm.
     """
@@ -82,6 +82,8 @@ def _measured(maps: RegionMaps, own: Frame, ends: tuple[float, float], offset: f
     }
     half = float(np.median(heights[plates])) / 2
     lower_angle, upper_angle = (float(np.degrees(np.arctan(one[0]))) for one in (lower, upper))
+    if not maps.shows(own.places(np.zeros(1), np.array(ends), np.array([-half - 1.0, half + 1.0]))):
+        return None
     plate = _upper_plate(maps, own, columns[plates], half)
     return DiscSize(
         mean["front"],

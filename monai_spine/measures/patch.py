@@ -31,6 +31,11 @@ class RegionMaps:
         """Unit vector across the slices."""
         return np.asarray(self.affine[:3, 0] / np.linalg.norm(self.affine[:3, 0]))
 
+    def shows(self, places: Array) -> bool:
+        """Whether all RAS places ``(…, 3)`` lie in the plane of the slices that the volume shows."""
+        inside = to_voxel(self.affine, places.reshape(-1, 3))[:, 1:]
+        return bool(((inside >= 0) & (inside <= np.array(self.values.shape[2:]) - 1)).all())
+
     def at(self, names: tuple[str, ...], places: Array) -> Array:
         """The probability of one of some regions at RAS places ``(…, 3)``; 0 outside of the volume."""
         voxels = np.moveaxis(to_voxel(self.affine, places.reshape(-1, 3)), 1, 0)

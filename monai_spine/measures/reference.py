@@ -141,17 +141,20 @@ def reference_of(studies: Iterable[Mapping[str, Any]], name: str, like: Referenc
     Raises
     ------
     InvalidTableError
-        If there are fewer than `LEAST_STUDIES` studies with measures.
+        If there are fewer than `LEAST_STUDIES` studies with measures, or one breaks the format.
     """
     values: dict[tuple[str, str], list[float]] = {}
     count = 0
-    for study in studies:
-        measures = study.get("measures", {})
-        count += "levels" in measures
-        for level, entries in {**measures.get("levels", {}), _WHOLE: measures.get("whole", {})}.items():
-            for measure, entry in entries.items():
-                if isinstance(entry, Mapping):
-                    values.setdefault((measure, level), []).append(float(entry["value"]))
+    try:
+        for study in studies:
+            measures = study.get("measures", {})
+            count += "levels" in measures
+            for level, entries in {**measures.get("levels", {}), _WHOLE: measures.get("whole", {})}.items():
+                for measure, entry in entries.items():
+                    if isinstance(entry, Mapping):
+                        values.setdefault((measure, level), []).append(float(entry["value"]))
+    except (AttributeError, TypeError, ValueError, KeyError) as error:
+        raise InvalidTableError(f"expected findings.json of predict, but one has other measures ({error})") from error
     if count < LEAST_STUDIES:
         raise InvalidTableError(f"expected {LEAST_STUDIES} studies with measures or more, but found {count}")
     quantiles: dict[str, dict[str, list[float]]] = {}

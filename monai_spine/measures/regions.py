@@ -28,7 +28,7 @@ class RegionFinder(Localizer):
     """
 
     SHIPPED = LEVEL_LOCALIZER
-    OPTION = "--measures-model"
+    OPTION = "bundle="
     WEIGHTS = "models/regions.pt"
     SHAPE = (None, 1, None, None, None)
 
@@ -44,7 +44,6 @@ class RegionFinder(Localizer):
         middle = (low[0] + high[0]) / 2
         first = [middle - (_SLICES - 1) / 2, *(low[1:] - np.array(_BEFORE_MM) / STEP_MM)]
         last = [middle + (_SLICES - 1) / 2, *(high[1:] + np.array(_AFTER_MM) / STEP_MM)]
-        # Even, so that the maps' first voxel is the window's.
         start = np.clip(np.round(first), 0, np.array(image.shape) - 1).astype(int)
         stop = np.clip(np.round(last) + 1, start + 1, image.shape).astype(int)
         window = image[tuple(slice(a, b) for a, b in zip(start, stop, strict=True))]

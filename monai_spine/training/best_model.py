@@ -102,12 +102,11 @@ class BestModel:
 
 def save_described(content: Any, weights: Path, description: ModelDescription) -> None:
     """Save weights, whole or not at all, so that at every moment the description beside them is theirs."""
-    own: list[str] = []
+    save_atomically(content, weights, before=lambda partial: describe(weights, description, partial))
+    describe(weights, description)
 
-    def describe(partial: Path) -> None:
-        own.append(stored_digest(partial))
-        earlier = [stored_digest(weights)] if weights.is_file() else []
-        write_description(weights, dataclasses.replace(description, sha256=(*own, *earlier)))
 
-    save_atomically(content, weights, before=describe)
-    write_description(weights, dataclasses.replace(description, sha256=tuple(own)))
+def describe(weights: Path, description: ModelDescription, *coming: Path) -> None:
+    """Write the description of the weights that are there, if any, and of files that will take their place."""
+    digests = tuple(stored_digest(file) for file in (*coming, weights) if file.is_file())
+    write_description(weights, dataclasses.replace(description, sha256=digests))

@@ -14,9 +14,9 @@ from ignite.engine import Engine, Events
 from ignite.handlers import ProgressBar
 from torch.optim import Optimizer
 
-from monai_spine.bundle.model_description import description_path, write_description
+from monai_spine.bundle.model_description import description_path
 from monai_spine.bundle.options import RunSettings
-from monai_spine.training.best_model import BestModel
+from monai_spine.training.best_model import BestModel, describe
 from monai_spine.training.epoch_start import ReseedEachEpoch
 from monai_spine.training.run_state import RunState, Stateful
 from monai_spine.training.tensorboard.log import HyperParameters, TensorBoard
@@ -160,7 +160,7 @@ class TrainingRun:
         # first: it moves an earlier run's files out of the way
         if self.state.attach(self.trainer, resume=self.resume):
             if idist.get_rank() == 0:
-                write_description(self.best_model.path, self.description)
+                describe(self.best_model.path, self.description)  # of a resumed run, the weights are there
                 self.best_model.description = self.description
             self.attach()
             self.trainer.run()

@@ -1,6 +1,7 @@
 """The description beside weights, and the settings that are taken from it."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -70,6 +71,16 @@ def test_weights_and_description_belong_together_at_every_moment_of_a_save(
     assert [len(one) for one in seen] == [2, 1]
 
 
+def test_a_run_that_goes_on_leaves_the_checksum_of_the_weights_that_are_there(tmp_path: Path) -> None:
+    path = tmp_path / "model.pt"
+    best_model.describe(path, ModelDescription())
+    assert not json.loads(path.with_suffix(".json").read_text())["sha256"]
+    save_described({"w": torch.zeros(1)}, path, ModelDescription())
+    before = path.with_suffix(".json").read_bytes()
+    best_model.describe(path, ModelDescription())
+    assert path.with_suffix(".json").read_bytes() == before
+
+
 def test_weights_without_a_readable_description_are_refused(tmp_path: Path) -> None:
     with pytest.raises(MissingInputError, match=r"expected model\.json beside .*copy both"):
         read_description(tmp_path / "model.pt")
@@ -96,6 +107,15 @@ def test_the_settings_of_a_training_are_taken_over_however_they_were_given() -> 
     expected = {"pixels": [32, 32], "features": 16, "conditions": ["spinal_canal_stenosis"]}
     assert followed(*inference(GRADER, **{"views#0#slices": 2}), described, WEIGHTS) == expected
     assert followed(*inference(GRADER), described, WEIGHTS) == {**expected, "views#0#slices": 2}
+
+
+def test_weights_of_fewer_views_ask_for_the_files_of_their_training() -> None:
+    config, usual = inference(GRADER)
+    described = read_description(GRADER / "models/model.pt")
+    fewer = {id_: value for id_, value in described.settings.items() if not id_.startswith("views#2")}
+    described = replace(described, settings=fewer, configs=("two",))
+    with pytest.raises(InvalidOptionError, match=r"trained without views#2.*files of the training \(two\)"):
+        followed(config, usual, described, WEIGHTS)
 
 
 def test_a_setting_that_is_stated_is_refused_though_it_is_the_usual_one() -> None:

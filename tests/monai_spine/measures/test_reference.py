@@ -2,7 +2,9 @@ import json
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
+from monai_spine.commands.main import app
 from monai_spine.errors import InvalidTableError, MissingInputError
 from monai_spine.measures.reference import SHARES, Reference, read_reference, reference_of
 from monai_spine.spine import Level
@@ -72,6 +74,20 @@ def test_a_cohort_gives_percentiles_and_keeps_errors_and_limits() -> None:
     assert made.entry("canal_diameter_mm", 15.0, Level.L4_L5) == {"value": 15.0, "uncertainty": 1.5, "percentile": 50}
     assert made.entry("lordosis_deg", 45.0)["percentile"] == 50
     assert made.canal_limits == REFERENCE.canal_limits
+
+
+def test_the_command_makes_a_file_that_predict_reads(tmp_path: Path) -> None:
+    for n in range(20):
+        (tmp_path / f"graded/{n}").mkdir(parents=True)
+        (tmp_path / f"graded/{n}/findings.json").write_text(json.dumps(study(10 + n)))
+    command = ["measures-reference", str(tmp_path / "graded"), "-o", str(tmp_path / "own.json"), "--name", "ours"]
+    done = CliRunner().invoke(app, command)
+    assert done.exit_code == 0, done.output
+    own = read_reference(tmp_path / "own.json")
+    assert own.name == "ours (20 studies)"
+    assert own.offsets == read_reference().offsets
+    (tmp_path / "graded/0/findings.json").write_text(json.dumps([1]))
+    assert isinstance(CliRunner().invoke(app, command).exception, InvalidTableError)
 
 
 def test_too_small_a_cohort_is_refused() -> None:

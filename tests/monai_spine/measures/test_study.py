@@ -3,6 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from monai_spine.geometry import to_voxel
 from monai_spine.measures.patch import Frame, RegionMaps
 from monai_spine.measures.study import LORDOSIS, NAMES, measured, plates_angle
 from monai_spine.spine import Level
@@ -62,6 +63,17 @@ def test_what_is_not_there_has_no_measures() -> None:
     assert set(found.levels) == set(Level)
     assert not any(found.levels.values())
     assert not found.whole
+
+
+def test_a_disc_that_the_image_cuts_has_no_measures_and_the_others_keep_theirs() -> None:
+    spine = BoxSpine()
+    maps = spine.maps()
+    row = int(to_voxel(maps.affine, spine.canal[Level.L5_S1])[2])  # the image ends in the middle of the lowest disc
+    shift = np.eye(4)
+    shift[2, 3] = row
+    levels = measured(RegionMaps(maps.values[..., row:], maps.affine @ shift), spine.canal).levels
+    assert not levels[Level.L5_S1]
+    assert set(levels[Level.L4_L5]) == set(NAMES)
 
 
 def test_a_volume_that_ends_at_the_midline_has_a_diameter() -> None:
