@@ -44,7 +44,13 @@ class MeasuresTable:
 
 
 def measures_table(measures: Mapping[str, Any]) -> MeasuresTable | None:
-    """The table of the entry ``measures`` of ``findings.json``; None without an entry."""
+    """The table of the entry ``measures`` of ``findings.json``; None without an entry.
+
+    Raises
+    ------
+    KeyError, TypeError, ValueError
+        If it breaks the format.
+    """
     if not measures:
         return None
     if "levels" not in measures:

@@ -8,6 +8,7 @@ from monai_spine.levels.marked import MARKED
 from monai_spine.levels.recesses.planes import PROJECTED
 from monai_spine.levels.sagittal.chain import Flag
 from monai_spine.prediction.evidence import NOT_COVERED, SUBSTITUTE
+from monai_spine.prediction.findings import UNLIKE_MEASURES, UNLIKE_TRAINING
 from monai_spine.report.study_result import read_result, worst
 from monai_spine.report.wording import flag_words, percent
 from monai_spine.spine import Level, SeriesType
@@ -29,9 +30,24 @@ def test_a_finding_that_no_slice_shows_is_never_the_worst() -> None:
 
 def test_every_flag_has_plain_words() -> None:
     flags = [NOT_COVERED, SUBSTITUTE, PROJECTED, MARKED, *(flag.value for flag in Flag)]
+    flags += [UNLIKE_TRAINING, UNLIKE_MEASURES]
     flags += [f"missing_{series_type.value}" for series_type in SeriesType]
     assert all(flag_words(flag).endswith(".") for flag in flags)
     assert flag_words("some_new_flag") == "some new flag"
+
+
+@pytest.mark.parametrize(
+    "measures",
+    [
+        {"levels": 3, "whole": {}, "volume": "v", "reference": "r"},
+        {"levels": {"l4_l5": {"canal_diameter_mm": {"value": "x"}}}, "whole": {}, "volume": "v", "reference": "r"},
+        {"levels": {}},
+    ],
+)
+def test_measures_of_another_form_are_refused(tmp_path: Path, measures: dict) -> None:
+    (tmp_path / "findings.json").write_text(json.dumps({**content(), "measures": measures}))
+    with pytest.raises(InvalidTableError, match="expected the results of a study"):
+        read_result(tmp_path)
 
 
 def test_no_probability_is_shown_as_certain_that_is_not() -> None:
