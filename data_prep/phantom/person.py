@@ -66,6 +66,10 @@ class Anatomy:
     seed: int
     """Varies what has no measure: texture, outlines of soft tissue, bowel."""
     variants: Variants = NORMAL
+    root_radius: float = 0.62
+    """Of a root of the cauda equina, in mm."""
+    dura: float = 0.0
+    """Thickness in mm with which the dura shows; voxels of cohorts do not resolve it."""
 
     def vertebra(self, name: str) -> Vertebra:
         """The vertebra called ``name``.

@@ -25,8 +25,6 @@ ROOT = (2.0, 2.5)
 """Half depth and half height of a root in its foramen, in mm: Silverstein (ganglia 4.4 to 5.8 mm wide)."""
 TRAVERSING = 1.8
 """Radius of a root in its recess."""
-STRAND = 0.62
-"""Radius of a root of the cauda equina, in mm."""
 STRANDS = (18, 16, 14, 12, 9)
 """Roots in the sac at the graded levels."""
 
@@ -149,7 +147,7 @@ def _foramen(canvas: Canvas, anatomy: Anatomy, sign: float, shape: ForamenShape)
 
 
 def _sac(canvas: Canvas, anatomy: Anatomy, piece: tuple[float, float]) -> None:
-    """Cerebrospinal fluid with cord, conus and roots."""
+    """Cerebrospinal fluid with cord, conus and roots, within the dura."""
     shape = anatomy.canal
     patch = _box(canvas, shape, 12.5, piece)
     if patch is None:
@@ -158,10 +156,19 @@ def _sac(canvas: Canvas, anatomy: Anatomy, piece: tuple[float, float]) -> None:
     behind = shape.wall[rows] - patch.a
     # The front is flat or slightly hollow over the disc.
     hollow = shape.bulge[rows] * np.float32(0.25) * squared(patch.r, 8.0)
-    place = (behind - shape.front[rows] + np.minimum(hollow, 0.5)) / shape.depth[rows]
-    depth = np.float32(2.0) * np.clip(place, 0.0, 1.0) ** shape.pointed[rows] - np.float32(1.0)
-    inside = (squared(patch.r, shape.half_width[rows]) + squared(depth, 1.0) <= 1.0) & (place > 0) & (place < 1)
-    inside &= _between(patch, piece) & (behind < _roof(patch, shape, rows) - 0.2)
+    ahead = behind - shape.front[rows] + np.minimum(hollow, 0.5)
+    free = _between(patch, piece) & (behind < _roof(patch, shape, rows) - 0.2)
+
+    def within(margin: float) -> tuple[Mask, Field]:
+        """The samples within the sac enlarged by ``margin`` mm, and their places from its front (0) to its back (1)."""
+        place = (ahead + np.float32(margin)) / (shape.depth[rows] + np.float32(2 * margin))
+        depth = np.float32(2.0) * np.clip(place, 0.0, 1.0) ** shape.pointed[rows] - np.float32(1.0)
+        across = squared(patch.r, shape.half_width[rows] + np.float32(margin))
+        return free & (across + squared(depth, 1.0) <= 1.0) & (place > 0) & (place < 1), place
+
+    if anatomy.dura > 0:
+        patch.paint(within(anatomy.dura)[0] & ~_is_bone(patch), Tissue.LIGAMENT)
+    inside, place = within(0.0)
     if not inside.any():
         return
     # The contents are many structures, so they are computed for the few samples inside the sac alone.
@@ -184,7 +191,7 @@ def _strands(  # noqa: PLR0917 - each is a different thing
     Their size is constant, so they fill a narrow sac; there they leave the back and cover the whole of it, which is
     the sedimentation sign of Barz et al. 2010 (absent above 12 mm, in 81 % at 10 mm and less).
     """
-    phase = float(anatomy.seed % 71)
+    phase, radius_mm = float(anatomy.seed % 71), anatomy.root_radius
     clumped = np.float32(0.5 + 0.6 * ((anatomy.seed >> 3) % 10) / 10)
     spread = np.clip((np.float32(6.0) - half) / np.float32(1.5), 0.0, 1.0)
     disc = np.array([anatomy.canal.level_height(level) for level in Level])
@@ -197,7 +204,7 @@ def _strands(  # noqa: PLR0917 - each is a different thing
         at_back = 0.55 - 0.55 * side * side + 0.28 * deep
         centre_side = 0.78 * side * (clumped + (1 - clumped) * spread) + 0.03 * np.sin(0.11 * s + angle)
         centre_back = at_back + (0.75 * deep - at_back) * spread + 0.05 * np.sin(0.08 * s + 1.7 * i)
-        here = squared((across - centre_side) * width, STRAND) + squared((back - centre_back) * half, STRAND) <= 1.0
+        here = squared((across - centre_side) * width, radius_mm) + squared((back - centre_back) * half, radius_mm) <= 1.0
         strands |= here & (count > i)
     return strands
 

@@ -50,6 +50,9 @@ def _by_physics(person: Anatomy, rng: np.random.Generator) -> Field:
     """The spin-echo signal of every tissue, with random timing and jittered relaxation."""
     sequence, field = _sequence(rng)
     tissues = {number: _jittered(relaxation, rng) for number, relaxation in relaxations(person).items()}
+    darker = float(rng.uniform(0.45, 1.1))  # roots and cord of patients are darker than their T2 makes them
+    for number in (Tissue.NERVE, Tissue.CORD):
+        tissues[number] = replace(tissues[number], t2=tissues[number].t2 * darker)
     return signal_table(tissues, sequence, field)
 
 

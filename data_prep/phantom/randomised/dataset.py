@@ -45,7 +45,9 @@ SOFT_TISSUE = 0.93
 def draw_anatomy(rng: np.random.Generator) -> tuple[Anatomy, bool]:
     """A person, and whether it is a usual one."""
     is_usual = bool(rng.random() < USUAL)
-    return (draw_usual if is_usual else draw_unusual)(rng), is_usual
+    person = (draw_usual if is_usual else draw_unusual)(rng)
+    # Of patients' roots, many lie together behind the fluid, and a dark line parts the sac from fat.
+    return replace(person, root_radius=float(rng.uniform(0.5, 1.3)), dura=float(rng.uniform(0.0, 1.0))), is_usual
 
 
 def draw_usual(rng: np.random.Generator) -> Anatomy:

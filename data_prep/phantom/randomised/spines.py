@@ -59,7 +59,7 @@ class Region(IntEnum):
 
 
 _BONE = (Tissue.CORTEX, Tissue.MARROW, Tissue.VEIN)
-_SAC = (Tissue.CSF, Tissue.NERVE, Tissue.CORD)
+_SAC = (Tissue.CSF, Tissue.FLOWING_CSF, Tissue.NERVE, Tissue.CORD)
 _FLANK = 30.0
 """Bodies and discs lie within this distance from the midline, in mm."""
 
