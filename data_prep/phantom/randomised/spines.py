@@ -184,10 +184,10 @@ def _painted(
     affine[:, :3] = affine[:, [2, 1, 0]]  # the canvas stores slices first
     canvas = Canvas.blank(person.curve, affine, (shape[2], shape[1], shape[0]), OFFSETS)
     image = dataset.paint(person, values, canvas, rng, with_blobs=True, grainy=GRAINY)
-    return image, _regions(person, canvas.one_sample())
+    return image, regions_of(person, canvas.one_sample())
 
 
-def _regions(person: Anatomy, patch: Patch) -> Labels:
+def regions_of(person: Anatomy, patch: Patch) -> Labels:
     """Regions of painted samples: bodies and discs in front of the posterior wall, the thecal sac, the sacrum."""
     wall = person.canal.wall[person.canal.rows(patch.s)]
     first = person.vertebrae[FIRST_SACRAL]

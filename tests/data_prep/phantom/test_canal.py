@@ -1,10 +1,11 @@
 """The measures of the disease, as they are drawn."""
 
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
 import pytest
-from scipy.ndimage import label
+from scipy.ndimage import binary_dilation, label
 
 from data_prep.phantom.foramen_shape import ForamenShape
 from data_prep.phantom.painting.canvas import Tissue
@@ -52,6 +53,20 @@ def test_fat_vessels_and_root_of_a_foramen_have_the_area_of_its_measure(side, se
     inside, number = label(np.isin(image, [Tissue.FAT, Tissue.NERVE, Tissue.VEIN]))
     area = np.bincount(inside.ravel())[1:].max() * STEP**2 if number else 0.0
     assert area == pytest.approx(someone.measure(Group.FORAMINAL, side, Level.L4_L5), rel=0.15, abs=6.0)
+
+
+def test_a_dura_parts_the_sac_from_fat_and_leaves_it_as_it_was():
+    usual = person()
+    with_dura = sagittal(replace(usual, dura=1.0, root_radius=1.2))
+    assert np.array_equal(np.isin(with_dura, SAC), np.isin(sagittal(usual), SAC))
+    around = binary_dilation(np.isin(with_dura, SAC)) & ~np.isin(with_dura, SAC)
+    shares = [(image[around] == Tissue.FAT).mean() for image in (sagittal(usual), with_dura)]
+    assert shares[1] < shares[0] / 3
+
+
+def test_thicker_roots_fill_more_of_the_sac():
+    thin, thick = (sagittal(replace(person(), root_radius=radius)) for radius in (0.6, 1.2))
+    assert (thick == Tissue.NERVE).sum() > 1.5 * (thin == Tissue.NERVE).sum()
 
 
 def test_flowing_fluid_lies_inside_the_sac_and_is_dark_on_t2_alone():

@@ -5,10 +5,14 @@ from collections import Counter
 import numpy as np
 import pytest
 
+from data_prep.phantom.painting import canal
+from data_prep.phantom.painting.canvas import Canvas
+from data_prep.phantom.quirks import NORMAL
 from data_prep.phantom.randomised import RandomisedSpines
 from data_prep.phantom.randomised.dataset import draw_unusual, landmarks
-from data_prep.phantom.randomised.spines import SHARES, Content, Region
+from data_prep.phantom.randomised.spines import OFFSETS, SHARES, Content, Region, regions_of
 from monai_spine.geometry import spacing, to_voxel
+from tests.data_prep.phantom.people import UNUSUAL, person
 
 POINTS = ("canal", "foramen", "lumbosacral")
 
@@ -53,6 +57,18 @@ def test_canal_points_lie_in_the_canal_and_below_each_other(items: list[dict]) -
         assert (np.diff(item["canal"][:, 2]) < 0).all()
     assert total > 80
     assert hits / total > 0.9  # a sac of 3 mm may slip between samples 2.5 mm apart
+
+
+def test_fluid_that_moves_belongs_to_the_canal() -> None:
+    affine = np.array([[0, 0, 3, -20.0], [0, 1, 0, -90.0], [1, 0, 0, -120.0], [0, 0, 0, 1]])
+    regions = []
+    for variants in (NORMAL, UNUSUAL["pulsating"]):
+        someone = person(variants=variants)
+        canvas = Canvas.blank(someone.curve, affine, (220, 150, 12), OFFSETS)
+        canal.paint(canvas, someone)
+        regions.append(regions_of(someone, canvas.one_sample()))
+    assert (regions[0] == Region.CANAL).sum() > 1000
+    assert np.array_equal(*regions)
 
 
 @pytest.mark.parametrize("seed", range(12))
