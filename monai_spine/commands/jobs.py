@@ -73,7 +73,7 @@ def _written(  # noqa: PLR0917 - options
     own: dict[str, str],
 ) -> None:
     from monai_spine.jobs.job_folder import SUBMIT, Request, write_job_folder
-    from monai_spine.jobs.platforms.registry import PLATFORMS
+    from monai_spine.jobs.platforms import PLATFORMS
 
     request = Request(
         bundle=bundle,

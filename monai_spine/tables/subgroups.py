@@ -16,9 +16,9 @@ import numpy as np
 from monai_spine.csv_cells import read_text_table
 from monai_spine.errors import InvalidOptionError, InvalidTableError, MissingInputError, counted, listed
 from monai_spine.scoring.competition import Floats, Ints
+from monai_spine.scoring.figures import LOWEST, confusions, figure_values
 from monai_spine.scoring.patient_resampling import Estimate, difference, estimate, score_estimate, score_replicates
 from monai_spine.spine import MISSING, Grade
-from monai_spine.tables.figure_values import LOWEST, confusions, figure_values
 from monai_spine.tables.out_of_fold import OutOfFold
 
 LEAST_PATIENTS, LEAST_SEVERE = 10, 5
