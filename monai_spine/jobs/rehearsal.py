@@ -270,8 +270,8 @@ def _compared(straight: _Run, killed: _Run, epochs: int) -> Rehearsal:
     if not killed.mark.is_file():
         raise RehearsalError(f"no process was killed: epoch {_KILL_IN_EPOCH} never began; see {killed.log(1)}")
     log = "".join(killed.log(node).read_text(encoding="utf-8", errors="replace") for node in range(_NODES))
-    _, found, rest = log.partition("resumed after epoch ")
-    if not found:
+    _, marker, rest = log.partition("resumed after epoch ")
+    if not marker:
         raise RehearsalError(f"the training did not resume after the kill; see {killed.log(0)}")
     if not _equal(straight.weights(), killed.weights()):
         raise RehearsalError(f"the weights differ from those of the undisturbed run; see {straight.folder.parent}")

@@ -58,24 +58,28 @@ def points_of_findings(points: Iterable[LevelPoint]) -> Points:
 
 
 def locate_records(
-    records: Sequence[Record], *, given: bool = True, device: str | torch.device | None = None, quiet: bool = False
+    records: Sequence[Record],
+    *,
+    keep_points: bool = True,
+    device: str | torch.device | None = None,
+    quiet: bool = False,
 ) -> list[Record]:
     """Records with the points of the shipped localizers, for bundles that need points.
 
     A study without a lumbar spine has no points, and ``absent`` holds the reason.
 
-    ``given``: whether records that have points keep them.
+    ``keep_points``: whether records that have points keep them.
     Raises `MissingInputError`, `InvalidTableError` or `InvalidOptionError` if a localizer or the device is missing or
     does not fit. Without anything to locate, no localizer is opened.
     """
     # Opening the localizers takes seconds, so it is avoided where nothing is to be located.
-    if given and all(record["points"] for record in records):
+    if keep_points and all(record["points"] for record in records):
         return list(records)
     name = str(device) if device is not None else None
     levels, recesses = LevelLocator.from_bundle(None, name), RecessLocator.from_bundle(None, name)
     answers = []
     for record in track(records, "locate", len(records), quiet):
-        if given and record["points"]:
+        if keep_points and record["points"]:
             answers.append(record)
             continue
         located = search(StudyInput.of(record), levels, recesses).located

@@ -119,8 +119,8 @@ def place(
         marked = all(Key(Structure.RECESS, level, side) in placed for side in Side)
         return recesses(plane, paths[plane.name], opened) if recesses and not marked else {}
 
-    found = recesses_of(discs.items(), axial, detect)
-    placed = {point.key: point for point in found.points} | placed
-    absent += [one for one in found.absent if one.key not in placed]
+    located = recesses_of(discs.items(), axial, detect)
+    placed = {point.key: point for point in located.points} | placed
+    absent += [one for one in located.absent if one.key not in placed]
     ordered = tuple(sorted(placed.values(), key=point_order))
-    return SearchResult(LocatedStudy(study.study, ordered, tuple(absent), volumes, found.planes), images, axial)
+    return SearchResult(LocatedStudy(study.study, ordered, tuple(absent), volumes, located.planes), images, axial)

@@ -63,9 +63,10 @@ def explain(network: LevelGrader, image: torch.Tensor, grades: npt.NDArray[np.in
         weights = torch.cat([one[0][1] for one in pooled], dim=2)
         chosen = torch.as_tensor(grades, device=logits.device)[:, None]
         scores = logits.gather(1, chosen)[:, 0].unflatten(0, (CONDITIONS, LEVELS))
-        found = [one[0] if one else None for one in maps]
+        of_image = [one[0] if one else None for one in maps]
         try:
-            activation = None if any(one is None for one in found) else _activation(network, image[0], scores, found)
+            complete = all(one is not None for one in of_image)
+            activation = _activation(network, image[0], scores, of_image) if complete else None
         except InvalidOptionError:  # a backbone whose features have no positions
             activation = None
     return Explanation(weights.detach().float().cpu().numpy(), activation)

@@ -104,12 +104,12 @@ def measure_subgroups(
     ``natural``, ``decided``: ``(studies, 25, 3)`` and ``(studies, 25)``.
     ``counts``: of `patient_counts` for the whole table.
     """
-    found = []
+    subgroups = []
     for column, groups in by.items():
         for name in sorted(set(groups), key=_order):
             inside = np.array([group == name for group in groups])
-            found.append(_measured(column, name, table, (natural, decided, counts), inside))
-    return found
+            subgroups.append(_measured(column, name, table, (natural, decided, counts), inside))
+    return subgroups
 
 
 def subgroups_text(subgroups: Sequence[Subgroup]) -> list[str]:

@@ -87,7 +87,7 @@ def test_records_without_points_are_located_and_those_with_points_if_asked(study
     kept, found = locate_records([marked, bare], quiet=True)
     assert kept["points"] == marked["points"]
     assert set(found["points"]) > {finding.name for finding in FINDINGS if finding.condition.group is Group.FORAMINAL}
-    (again,) = locate_records([marked], given=False, quiet=True)
+    (again,) = locate_records([marked], keep_points=False, quiet=True)
     assert again["points"] == found["points"]
 
 
