@@ -62,14 +62,13 @@ TIMEOUT_S = 240
 
 
 def main() -> int:
-    """Print a line for each module, then the mutants that no test noticed."""
+    """Print a line for each module, and the mutants that no test noticed."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("modules", nargs="*", default=list(CORE), help="of the named list; all by default")
     parser.add_argument("--each", type=int, default=8, help="mutants of each module")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
-    unnoticed: list[str] = []
-    total = 0
+    unnoticed = total = 0
     with tempfile.TemporaryDirectory(prefix="mutants-") as folder:
         _copy_repository(Path(folder))
         os.chdir(folder)
@@ -77,12 +76,14 @@ def main() -> int:
         for module in options.modules:
             sample = _sample(Path(module), options.each, options.seed)
             alive = [diff for mutation in sample if (diff := _survives(mutation, CORE[module]))]
-            print(f"{module:<55} {len(sample) - len(alive):>3} of {len(sample):>3} noticed", flush=True)
-            unnoticed += alive
+            # Printed at once, so that a run that is ended early is not in vain.
+            print(
+                f"{module:<55} {len(sample) - len(alive):>3} of {len(sample):>3} noticed", *alive, sep="\n", flush=True
+            )
+            unnoticed += len(alive)
             total += len(sample)
-    print(f"\n{total - len(unnoticed)} of {total} mutants noticed: {1 - len(unnoticed) / total:.1%}\n")
-    print("\n\n".join(unnoticed))
-    return 0 if len(unnoticed) <= 0.15 * total else 1
+    print(f"\n{total - unnoticed} of {total} mutants noticed: {1 - unnoticed / total:.1%}")
+    return 0 if unnoticed <= 0.15 * total else 1
 
 
 def _copy_repository(target: Path) -> None:

@@ -24,12 +24,12 @@ from monai_spine.geometry import Array
 from monai_spine.levels.files import write_study
 from monai_spine.levels.localizers import LevelLocator, RecessLocator
 from monai_spine.levels.picture import level_picture
-from monai_spine.levels.recesses.planes import Detection, RecessPlane
+from monai_spine.levels.recesses.planes import Detection, RecessPlane, axial_grids
 from monai_spine.levels.sagittal.grid import sagittal_grid
 from monai_spine.levels.sagittal.points import SpinePoints
 from monai_spine.levels.sagittal.volumes import SAGITTAL
 from monai_spine.levels.several_locators import SeveralLocators
-from monai_spine.levels.study import LocatedStudy, axial_grids, merge_volumes
+from monai_spine.levels.study import LocatedStudy, merge_volumes
 from monai_spine.spine import Level, SeriesType, Side
 
 

@@ -9,12 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
 
 from monai_spine.data.coverage import Grid
-from monai_spine.data.volume import Opener, open_volume, slice_geometry
 from monai_spine.levels.recesses.planes import Detector, recesses_of
 from monai_spine.levels.sagittal.chain import Doubt, Flag, levels
 from monai_spine.levels.sagittal.points import NO_SPINE, Absent, Key, LevelPoint, SpinePoints, Structure
@@ -59,11 +57,6 @@ class LocatedStudy:
     def found(self) -> bool:
         """Whether any point was found."""
         return bool(self.points)
-
-
-def axial_grids(paths: Mapping[str, Path], opened: Opener = open_volume) -> dict[str, Grid]:
-    """Positions of axial stacks, by the names of their files, which ``opened`` opens."""
-    return {name: Grid(*slice_geometry(opened(path))) for name, path in paths.items()}
 
 
 def merge_volumes(  # noqa: PLR0917

@@ -9,10 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
 from monai_spine.data.coverage import PLANE_LIMIT_MM, Grid, coverage_of, nearest_showing
+from monai_spine.data.volume import Opener, open_volume, slice_geometry
 from monai_spine.geometry import Array, slice_normal
 from monai_spine.levels.sagittal.chain import Disc, expected_recess
 from monai_spine.levels.sagittal.points import Absent, LevelPoint, Structure
@@ -87,6 +89,11 @@ def recesses_of(
         planes[level] = (plane.name, plane.k, plane.distance)
         points += recess_points(level, plane, detect(level, plane), level_flags)
     return Recesses(tuple(points), tuple(absent), planes)
+
+
+def axial_grids(paths: Mapping[str, Path], opened: Opener = open_volume) -> dict[str, Grid]:
+    """Positions of axial stacks, by the names of their files, which ``opened`` opens."""
+    return {name: Grid(*slice_geometry(opened(path))) for name, path in paths.items()}
 
 
 def recess_plane(disc: Disc, axial: Mapping[str, Grid]) -> RecessPlane | None:

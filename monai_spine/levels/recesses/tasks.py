@@ -15,10 +15,9 @@ import numpy as np
 from monai_spine.data.datalist import Record
 from monai_spine.data.volume_names import volume_names
 from monai_spine.geometry import Array
-from monai_spine.levels.recesses.planes import RecessPlane, recess_plane
+from monai_spine.levels.recesses.planes import RecessPlane, axial_grids, recess_plane
 from monai_spine.levels.sagittal.chain import Disc
 from monai_spine.levels.sagittal.points import Structure, marked_positions
-from monai_spine.levels.study import axial_grids
 from monai_spine.spine import Level, SeriesType, Side
 
 
