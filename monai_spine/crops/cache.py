@@ -148,19 +148,14 @@ class CropCache:
 
 @dataclass(frozen=True)
 class _Source:
-    """What a file was made from.
-
-    Attributes
-    ----------
-    key
-        See `CropCache._key`.
-    states, checksums
-        Of the volumes, in the order of the record; see `monai_spine.files`. Checksums are empty until they are needed.
-    """
+    """What a file was made from."""
 
     key: str
+    """See `CropCache._key`."""
     states: tuple[FileState, ...]
     checksums: tuple[int | None, ...] = ()
+    """``states``, ``checksums``: of the volumes, in the order of the record; see `monai_spine.files`. Checksums are
+    empty until they are needed."""
 
     @classmethod
     def of(cls, content: Mapping[str, Any]) -> _Source:

@@ -39,18 +39,12 @@ def shown(url: str) -> str:
 
 @dataclass(frozen=True)
 class StoredFile:
-    """A file of a store.
-
-    Attributes
-    ----------
-    size
-        In bytes.
-    version
-        Differs if the file has been written again: a digest of all that the store says of it.
-    """
+    """A file of a store."""
 
     size: int
+    """In bytes."""
     version: str
+    """Differs if the file has been written again: a digest of all that the store says of it."""
 
 
 class ObjectStore:

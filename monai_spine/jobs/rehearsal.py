@@ -105,17 +105,8 @@ def rehearse(
         )
     if out.exists():
         raise InvalidOptionError(f"{out} exists; remove it, or choose another folder with -o")
-    job = read_job(folder)
     small = {"epochs": str(epochs), "device": "cpu", "num_workers": "0", **dict(parse_settings(settings, OWN))}
-    job = dataclasses.replace(
-        job,
-        nodes=_NODES,
-        accelerator=None,
-        accelerators=0,
-        max_restarts=1,
-        configs=_several(job),
-        settings={**job.settings, **small},
-    )
+    job = _on_this_machine(read_job(folder), small)
     source = _source(job, data)
     deadline = time.monotonic() + 60 * minutes
     runs = {}
@@ -125,6 +116,18 @@ def rehearse(
         runs[name].prepare(source, studies)
         runs[name].run(deadline)
     return _compared(runs["undisturbed"], runs["killed"], epochs)
+
+
+def _on_this_machine(job: Job, settings: Mapping[str, str]) -> Job:
+    return dataclasses.replace(
+        job,
+        nodes=_NODES,
+        accelerator=None,
+        accelerators=0,
+        max_restarts=1,
+        configs=_several(job),
+        settings={**job.settings, **settings},
+    )
 
 
 class _Run:

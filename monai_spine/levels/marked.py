@@ -42,7 +42,7 @@ def read_markups(path: Path) -> dict[Key, Array]:
     faults = []
     try:
         for markup in json.loads(path.read_text(encoding="utf-8"))["markups"]:
-            # Slicer writes LPS unless it is told otherwise.
+            # Slicer writes LPS unless the user chooses RAS.
             signs = {"RAS": (1, 1, 1), "LPS": (-1, -1, 1)}[markup.get("coordinateSystem", "LPS")]
             for control in markup["controlPoints"]:
                 if control.get("positionStatus", "defined") != "defined":

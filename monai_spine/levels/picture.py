@@ -143,7 +143,7 @@ def _mark(draw: ImageDraw.ImageDraw, font: Font, point: LevelPoint, at: tuple[fl
         fill=colour,
         font=font,
     )
-    # The flag that all points share is told by the question mark.
+    # The question mark shows the flag that all points share.
     own = [flag for flag in point.flags if flag != Flag.UNCERTAIN_LEVEL.value]
     draw.text((right + 4, y + 6), " ".join(own), fill=colour, font=ImageFont.load_default(11))
 

@@ -26,20 +26,14 @@ _POSITIONS = 16
 
 @dataclass(frozen=True)
 class Explanation:
-    """Where a network looked for each finding of a study.
-
-    Attributes
-    ----------
-    attention
-        ``(5 levels, 5 conditions, slices)``: weight of each slice. The weights of each view sum to 1.
-    activation
-        ``(5 levels, 5 conditions, slices, 16, 16)``, coarser than the crops: how strongly each position speaks
-        for the grade, from 0 to 1; 1 is the strongest position of the finding in all slices. None if the backbone has
-        no feature map that is fine enough.
-    """
+    """Where a network looked for each finding of a study."""
 
     attention: npt.NDArray[np.float32]
+    """``(5 levels, 5 conditions, slices)``: weight of each slice. The weights of each view sum to 1."""
     activation: npt.NDArray[np.float32] | None
+    """``(5 levels, 5 conditions, slices, 16, 16)``, coarser than the crops: how strongly each position speaks for the
+    grade, from 0 to 1; 1 is the strongest position of the finding in all slices. None if the backbone has no feature
+    map that is fine enough."""
 
 
 def explain(network: LevelGrader, image: torch.Tensor, grades: npt.NDArray[np.int64]) -> Explanation:
