@@ -34,7 +34,7 @@ from monai_spine.geometry import Array
 from monai_spine.levels.localizers import LevelLocator
 from monai_spine.levels.sagittal.grid import canonical
 from monai_spine.levels.sagittal.landmark_maps import REGIONS
-from monai_spine.levels.sagittal.points import PointKind
+from monai_spine.levels.sagittal.points import Structure
 from monai_spine.measures.patch import RegionMaps
 from monai_spine.measures.reference import NO_OFFSETS, Offsets, Reference, reference_of
 from monai_spine.measures.regions import RegionFinder
@@ -77,7 +77,7 @@ def cases_of(folder: Path) -> list[Case]:
     for patient in track(patients, "segment", len(patients)):
         volume = read_volume(folder / patient.study / "sagittal_t2.nii.gz")
         mask = read_volume(folder / patient.study / "mask.nii.gz")
-        found = {at.level: at.world for at in locator(volume, patient.study).points if at.kind is PointKind.CANAL}
+        found = {at.level: at.world for at in locator(volume, patient.study).points if at.structure is Structure.CANAL}
         regions = {
             name: (finder(volume, patient.study, np.array(list(canal.values()))), canal)
             for name, canal in (("given", patient.graded), ("found", found))

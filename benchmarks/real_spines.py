@@ -40,7 +40,7 @@ from monai_spine.levels.localizers import LevelLocator
 from monai_spine.levels.located_records import points_of_findings
 from monai_spine.levels.picture import level_picture
 from monai_spine.levels.sagittal.grid import sagittal_grid
-from monai_spine.levels.sagittal.points import PointKind, SpinePoints
+from monai_spine.levels.sagittal.points import SpinePoints, Structure
 from monai_spine.levels.study import LocatedStudy
 from monai_spine.prediction.grader import Grader
 from monai_spine.spine import FINDINGS, Group, Level, SeriesType
@@ -108,7 +108,7 @@ def assess(spine: SpinePoints, canal: Mapping[str, Array], about: tuple[str, str
         return Case(*about, False, False, (), False, ())
     wrong, errors = False, []
     for point in spine.points:
-        if point.kind is not PointKind.CANAL:
+        if point.structure is not Structure.CANAL:
             continue
         distance = {title: float(np.linalg.norm((point.world - place)[1:])) for title, place in canal.items()}
         nearest = min(distance, key=distance.__getitem__)

@@ -232,8 +232,8 @@ def study_table(  # noqa: PLR0917 - options
     from data_prep.study_table.datalist import build
 
     run = Run(folds, seed, workers, cluster, resume, quiet)
-    collection, given = build(table, out, run, labels=labels, points=points)
-    for note in given.notes():
+    collection, collected = build(table, out, run, labels=labels, points=points)
+    for note in collected.notes():
         typer.echo(note, err=True)
     typer.echo(collection.report())
     raise typer.Exit(collection.exit_code)

@@ -150,10 +150,10 @@ class _Merger:
         self.content, self.folder, self.merged = content, folder, merged
         self.unfinished, self.confirmed, self.add = unfinished, confirmed, add
         self.entries = {entry["study_id"]: entry for section in _SECTIONS for entry in content[section]}
-        given = [entry["fold"] for entry in content["training"] if entry.get("fold") is not None]
-        number = max(given) + 1 if given else 0 if content["training"] else _FOLDS
+        folds = [entry["fold"] for entry in content["training"] if entry.get("fold") is not None]
+        number = max(folds) + 1 if folds else 0 if content["training"] else _FOLDS
         # By fold, how many studies it has: a study that is added comes into the smallest one.
-        self.folds = Counter({fold: given.count(fold) for fold in range(number)})
+        self.folds = Counter({fold: folds.count(fold) for fold in range(number)})
 
     def study(self, file: Path) -> None:
         """Merge one study. Raises `SpineError` if it does not fit."""

@@ -20,7 +20,7 @@ from monai_spine.errors import SpineError
 PREFIX = ".monai-spine-"
 """How the folders' names begin."""
 MARKER = "in-use"
-"""File in such a folder. The system frees its lock when the process that holds it ends, in whatever way."""
+"""File in such a folder. The system frees its lock when the process that holds it ends, even if it is killed."""
 
 
 @contextmanager

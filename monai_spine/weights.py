@@ -96,19 +96,19 @@ def load_weights(network: torch.nn.Module, path: str | Path, *, verify: bool = T
     return network
 
 
-def _misfit(own: Mapping[str, torch.Tensor], given: Mapping[str, torch.Tensor]) -> str:
+def _misfit(own: Mapping[str, torch.Tensor], stored: Mapping[str, torch.Tensor]) -> str:
     """The differences between a network and weights, with the first names of each kind; empty if there are none.
 
     PyTorch's own message lists every name, which is hundreds for another architecture.
     """
     shapes = [
-        f"{name} ({_size(given[name])} in the file, {_size(own[name])} in the network)"
+        f"{name} ({_size(stored[name])} in the file, {_size(own[name])} in the network)"
         for name in own
-        if name in given and given[name].shape != own[name].shape
+        if name in stored and stored[name].shape != own[name].shape
     ]
     differences = {
-        "it lacks": [name for name in own if name not in given],
-        "the network lacks": [name for name in given if name not in own],
+        "it lacks": [name for name in own if name not in stored],
+        "the network lacks": [name for name in stored if name not in own],
         "of another shape are": shapes,
     }
     return "; ".join(f"{words} {len(names)}: {listed(names, shown=3)}" for words, names in differences.items() if names)

@@ -53,9 +53,9 @@ def check_geometry(frames: Sequence[Frame], image: Image) -> None:
         _compare("extent along the slices", np.array([float(reached @ first.normal)]), along, CORNER_TOLERANCE_MM)
 
 
-def _compare(name: str, found: npt.NDArray[np.float64], expected: npt.NDArray[np.float64], allowed: float) -> None:
-    if not np.abs(found - expected).max() <= allowed:  # true for NaN too
-        numbers = (" ".join(f"{value:.4f}" for value in values) for values in (found, expected))
+def _compare(name: str, read: npt.NDArray[np.float64], expected: npt.NDArray[np.float64], allowed: float) -> None:
+    if not np.abs(read - expected).max() <= allowed:  # true for NaN too
+        numbers = (" ".join(f"{value:.4f}" for value in values) for values in (read, expected))
         raise Refused(Reason.VERIFY_FAILED, "SimpleITK reads {} {}, the header says {}".format(name, *numbers))
 
 

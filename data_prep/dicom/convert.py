@@ -163,7 +163,7 @@ def plan(
     frames = rejoined([frame for header in headers for frame in header.frames])
     named = output_folder.with_names(frames, source, name_by, salt, one_study=one_study)
     series: dict[tuple[str, str], list[Frame]] = defaultdict(list)
-    for frame in studies.separated(named, given=one_study or name_by == "folder"):
+    for frame in studies.separated(named, by_user=one_study or name_by == "folder"):
         series[frame.identity.names].append(frame)
     groups = list(series.values()) if name_by == "folder" else _joinable(series.values())
     jobs = [Job(tuple(group)) for group in groups]

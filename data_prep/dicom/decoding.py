@@ -17,7 +17,7 @@ from pydicom.uid import UID
 from data_prep import scratch
 from data_prep.dicom import simpleitk
 from data_prep.dicom.frames import Pixels
-from data_prep.dicom.headers.codestream import precision
+from data_prep.dicom.headers.pixel_module import precision
 from data_prep.dicom.refusals import Reason, Refused
 
 Stored = npt.NDArray[np.generic]

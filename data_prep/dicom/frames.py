@@ -157,7 +157,7 @@ class Frame:
     parameters
         White-listed sequence parameters for the sidecar. Frames with equal parameters share one object.
     reason, detail
-        Set when this frame cannot be used, whatever its neighbours are.
+        Set when this frame cannot be used, even with other neighbours.
     note
         What ``detail`` of its stack says in any case, such as how the header had to be understood.
     """

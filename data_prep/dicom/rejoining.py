@@ -13,7 +13,7 @@ from dataclasses import replace
 from data_prep.dicom.frames import Frame, Patient
 from data_prep.dicom.refusals import Reason
 from data_prep.dicom.stacks.regularity import MIN_SLICES, is_one_even_stack
-from data_prep.dicom.stacks.splitting import look, same_grid
+from data_prep.dicom.stacks.splitting import same_grid, settings_of
 from monai_spine.errors import counted
 
 _ELEMENTS: dict[str, Callable[[Frame], object]] = {
@@ -68,7 +68,7 @@ def _candidates(frames: Sequence[Frame], names: Sequence[str]) -> Iterator[list[
     for frame in frames:
         identity = frame.identity
         owners = tuple(value(frame) for value in same)
-        groups[owners, identity.series_number, identity.description, look(frame)].append(frame)
+        groups[owners, identity.series_number, identity.description, settings_of(frame)].append(frame)
     for alike in groups.values():
         for group in same_grid(alike):
             distinct = (len({_ELEMENTS[name](frame) for frame in group}) for name in names)
@@ -128,5 +128,5 @@ def _series(frame: Frame) -> tuple[str, ...]:
 
 
 def _several(patients: Counter[Patient]) -> bool:
-    found = list(patients)
-    return any(one.differs(other) for n, one in enumerate(found) for other in found[:n])
+    different = list(patients)
+    return any(one.differs(other) for n, one in enumerate(different) for other in different[:n])

@@ -147,16 +147,16 @@ class _Process:
             If the process ends before it answers.
         """
         while number not in self._answers:
-            found = self._next_answer()
-            self._answers[found["number"]] = found
+            answer = self._next_answer()
+            self._answers[answer["number"]] = answer
         # what a caller asked for and left, because another slice was refused, has no reader any more
-        found = self._answers.pop(number)
-        if "shape" not in found:
+        answer = self._answers.pop(number)
+        if "shape" not in answer:
             return None
-        dtype, count = np.dtype(found["dtype"]), math.prod(found["shape"])
-        values = np.frombuffer(self._shared, dtype, count, found["start"]).reshape(found["shape"])
-        direction = np.array(found["direction"]).reshape(3, 3)
-        return Image(values, np.array(found["origin"]), np.array(found["spacing"]), direction)
+        dtype, count = np.dtype(answer["dtype"]), math.prod(answer["shape"])
+        values = np.frombuffer(self._shared, dtype, count, answer["start"]).reshape(answer["shape"])
+        direction = np.array(answer["direction"]).reshape(3, 3)
+        return Image(values, np.array(answer["origin"]), np.array(answer["spacing"]), direction)
 
     def _next_answer(self) -> dict[str, Any]:
         answers = self._process.stdout
@@ -169,8 +169,8 @@ class _Process:
                 raise CrashedError
             self._received += piece
         line, _, self._received = self._received.partition(b"\n")
-        found: dict[str, Any] = json.loads(line)
-        return found
+        answer: dict[str, Any] = json.loads(line)
+        return answer
 
     def stop(self) -> None:
         """End the process."""

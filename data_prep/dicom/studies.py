@@ -18,7 +18,7 @@ from monai_spine.errors import counted
 FOLDERS = "if each folder is of one patient, convert with --name-by folder"
 
 
-def separated(frames: Sequence[Frame], *, given: bool) -> list[Frame]:
+def separated(frames: Sequence[Frame], *, by_user: bool) -> list[Frame]:
     """The frames, each with the name of its patient's study.
 
     Parameters
@@ -34,7 +34,7 @@ def separated(frames: Sequence[Frame], *, given: bool) -> list[Frame]:
         studies[frame.identity.study_name].append(frame)
     done: list[Frame] = []
     for group in studies.values():
-        if given:
+        if by_user:
             done += _of_one_patient(group)
         elif group[0].identity.study:
             done += _by_patient(group)
@@ -45,11 +45,11 @@ def separated(frames: Sequence[Frame], *, given: bool) -> list[Frame]:
 
 def distinct(patients: Iterable[Patient]) -> list[Patient]:
     """The patients among headers' patients; a header that lacks some of the values is no patient of its own."""
-    found: list[Patient] = []
+    different: list[Patient] = []
     for patient in sorted(set(patients), key=_completeness, reverse=True):
-        if all(patient.differs(other) for other in found):
-            found.append(patient)
-    return found
+        if all(patient.differs(other) for other in different):
+            different.append(patient)
+    return different
 
 
 def _of(frames: Iterable[Frame]) -> list[Patient]:
@@ -62,10 +62,10 @@ def _completeness(patient: Patient) -> tuple[int, Patient]:
 
 
 def _of_one_patient(frames: list[Frame]) -> list[Frame]:
-    found = _of(frames)
-    if len(found) < 2:
-        return _as_patient(frames, found)
-    return _refused(frames, several(found))
+    patients = _of(frames)
+    if len(patients) < 2:
+        return _as_patient(frames, patients)
+    return _refused(frames, several(patients))
 
 
 def several(patients: Sequence[Patient]) -> str:
@@ -75,22 +75,22 @@ def several(patients: Sequence[Patient]) -> str:
 
 def _by_patient(frames: list[Frame]) -> list[Frame]:
     """Frames of one StudyInstanceUID: a study for each of its patients."""
-    found = _of(frames)
-    if len(found) < 2:
-        if not found[0].is_known and (repeated := _repeated_series(frames)):
+    patients = _of(frames)
+    if len(patients) < 2:
+        if not patients[0].is_known and (repeated := _repeated_series(frames)):
             detail = f"one StudyInstanceUID and no patient, but {repeated} under two frames of reference: "
             return _refused(frames, f"{detail}neither one patient nor several is proven; {FOLDERS}")
-        return _as_patient(frames, found)
+        return _as_patient(frames, patients)
     groups: dict[int, list[Frame]] = defaultdict(list)
     unclear: list[Frame] = []
     possible = {
-        patient: [n for n, one in enumerate(found) if not patient.differs(one)]
+        patient: [n for n, one in enumerate(patients) if not patient.differs(one)]
         for patient in {frame.identity.patient for frame in frames}
     }
     for frame in frames:
         numbers = possible[frame.identity.patient]
         (groups[numbers[0]] if len(numbers) == 1 else unclear).append(frame)
-    detail = f"one StudyInstanceUID of {counted(len(found), 'patient')}, and this image may be of any of them"
+    detail = f"one StudyInstanceUID of {counted(len(patients), 'patient')}, and this image may be of any of them"
     done = _refused(unclear, detail)
     ordered = sorted(groups.values(), key=lambda group: min(frame.path for frame in group))
     for number, group in enumerate(ordered, start=1):
@@ -108,8 +108,8 @@ def _repeated_series(frames: Sequence[Frame]) -> str:
     for identity in {frame.identity for frame in frames}:
         if identity.series_number is not None and identity.series and identity.frame_of_reference:
             series[identity.series_number].add((identity.frame_of_reference, identity.series))
-    for number, found in sorted(series.items()):
-        references, uids = ({one[part] for one in found} for part in (0, 1))
+    for number, pairs in sorted(series.items()):
+        references, uids = ({one[part] for one in pairs} for part in (0, 1))
         if min(len(references), len(uids)) > 1:
             return f"series number {number}"
     return ""
@@ -190,11 +190,11 @@ def _name(frames: list[Frame]) -> str:
     return f"study-{hashlib.blake2b(f'{first.uid} {first.path}'.encode(), digest_size=6).hexdigest()}"
 
 
-def _as_patient(frames: list[Frame], found: Sequence[Patient]) -> list[Frame]:
+def _as_patient(frames: list[Frame], patients: Sequence[Patient]) -> list[Frame]:
     """The frames under the patient that all of them are of: headers that lack a value do not split a series."""
     if len({frame.identity.patient for frame in frames}) < 2:
         return frames
-    return _with_identity(frames, patient=found[0])
+    return _with_identity(frames, patient=patients[0])
 
 
 def _renamed(frames: list[Frame], name: str, note: str) -> list[Frame]:

@@ -39,7 +39,7 @@ class Run:
     quiet: bool = False
 
 
-def build(given: ImageSet, out: Path, run: Run) -> ImageReport:
+def build(source: ImageSet, out: Path, run: Run) -> ImageReport:
     """Check the images and write ``OUT/datalist.json``, ``OUT/report.json`` and pictures of DICOM files.
 
     Images stay where they are; the datalist names them relative to itself.
@@ -49,19 +49,19 @@ def build(given: ImageSet, out: Path, run: Run) -> ImageReport:
     Raises `OutputError` if ``out`` cannot be written to.
     """
     run.split.check()
-    if not given.samples:
-        raise InvalidTableError(f"{given.root}: expected images, but found none")
-    if all(sample.section is Section.TEST for sample in given.samples):
-        raise InvalidTableError(f"{given.root}: expected images to train on, but found test images alone")
-    check_counts(given, given.samples)
+    if not source.samples:
+        raise InvalidTableError(f"{source.root}: expected images, but found none")
+    if all(sample.section is Section.TEST for sample in source.samples):
+        raise InvalidTableError(f"{source.root}: expected images to train on, but found test images alone")
+    check_counts(source, source.samples)
     out = out.absolute()
     if out.exists() and not out.is_dir():
         raise OutputError(f"the output {out} is a file; expected a folder, or a new name for one")
     with removed_if_refused(out), output_lock(out), pictures.scratch_beside(out) as scratch:
         remove_partial(out)
-        converted = pictures.convert(given.samples, scratch, run.workers, run.quiet)
+        converted = pictures.convert(source.samples, scratch, run.workers, run.quiet)
         inspections = _inspections(converted, run)
-        report = _report(given, converted, inspections, out, run)
+        report = _report(source, converted, inspections, out, run)
         records = _records(report, scratch, out)
         pictures.settle(scratch, out, list(report.sources))
         _write(report, records, out)
@@ -79,35 +79,35 @@ def _inspections(converted: pictures.Pictures, run: Run) -> list[Inspection]:
 
 
 def _report(
-    given: ImageSet, converted: pictures.Pictures, inspections: list[Inspection], out: Path, run: Run
+    source: ImageSet, converted: pictures.Pictures, inspections: list[Inspection], out: Path, run: Run
 ) -> ImageReport:
     """The report, with the faults that show only when all images are known."""
-    samples, names = converted.samples, [given.name(sample) for sample in given.samples]
+    samples, names = converted.samples, [source.name(sample) for sample in source.samples]
     readable = [one.number for one in inspections if not one.fault]
     if not readable:
         first = listed([f"{names[one.number]}: {one.fault}" for one in inspections], "; ")
-        raise InvalidTableError(f"{given.root}: none of {counted(len(inspections), 'image')} can be read ({first})")
-    check_counts(given, [samples[n] for n in readable])
+        raise InvalidTableError(f"{source.root}: none of {counted(len(inspections), 'image')} can be read ({first})")
+    check_counts(source, [samples[n] for n in readable])
     copies = find_copies(inspections)
     leaks = leaks_between(copies, samples)
     dropped = _dropped(samples, readable, leaks) if run.drop_leaks else []
     kept = sorted(set(readable) - set(dropped))
-    check_counts(given, [samples[n] for n in kept])
+    check_counts(source, [samples[n] for n in kept])
     groups = group_samples(samples, copies.links())
     folds = np.full(len(samples), -1, dtype=np.intp)
-    folds[kept] = assign_folds([samples[n] for n in kept], groups[kept], len(given.classes), run.split)
+    folds[kept] = assign_folds([samples[n] for n in kept], groups[kept], len(source.classes), run.split)
     faults = [
-        *_faults_of_input(given, inspections, names),
+        *_faults_of_input(source, inspections, names),
         *faults_of_copies(copies, samples, names),
         *_faults_of_patients(samples, readable, names),
-        *_faults_of_classes(given, samples, groups, folds),
+        *_faults_of_classes(source, samples, groups, folds),
         *([] if run.split.requested else _faults_of_moves(samples, names, folds)),
     ]
     faults.sort(key=lambda fault: (fault.code.rank, fault.images))  # the worst first
-    root = Path(os.path.relpath(given.root, os.path.realpath(out))).as_posix()
+    root = Path(os.path.relpath(source.root, os.path.realpath(out))).as_posix()
     return ImageReport(
-        given, samples, names, inspections, copies, leaks, faults,
-        folds, groups, kept, dropped, _sources(converted, given, kept), root,
+        source, samples, names, inspections, copies, leaks, faults,
+        folds, groups, kept, dropped, _sources(converted, source, kept), root,
     )  # fmt: skip
 
 
@@ -123,7 +123,7 @@ def _patients(samples: Sequence[Sample], numbers: Sequence[int], *, tested: bool
     return {patient for patient, side in sides if patient and side is tested}
 
 
-def _faults_of_input(given: ImageSet, inspections: Sequence[Inspection], names: Sequence[str]) -> Iterator[Fault]:
+def _faults_of_input(source: ImageSet, inspections: Sequence[Inspection], names: Sequence[str]) -> Iterator[Fault]:
     for one in inspections:
         if one.fault:
             yield Fault(Code.UNREADABLE, one.fault, images=(names[one.number],))
@@ -133,8 +133,8 @@ def _faults_of_input(given: ImageSet, inspections: Sequence[Inspection], names: 
     dark = tuple(names[one.number] for one in shown if one.brightest <= _DARK)
     if dark:
         yield Fault(Code.DARK_IMAGES, f"{len(dark)}: {listed(dark)}", images=dark)
-    yield from (Fault(Code.MISSING, "not there", images=(name,)) for name in given.missing)
-    yield from (Fault(Code.LEFT_OUT, note) for note in given.notes)
+    yield from (Fault(Code.MISSING, "not there", images=(name,)) for name in source.missing)
+    yield from (Fault(Code.LEFT_OUT, note) for note in source.notes)
 
 
 def _faults_of_patients(samples: Sequence[Sample], readable: Sequence[int], names: Sequence[str]) -> Iterator[Fault]:
@@ -155,11 +155,11 @@ def _faults_of_moves(samples: Sequence[Sample], names: Sequence[str], folds: Num
             yield Fault(Code.MOVED_TO_VALIDATION, f"{counted(len(moved), 'image')}: {listed(moved)}", images=moved)
 
 
-def _faults_of_classes(given: ImageSet, samples: Sequence[Sample], groups: Numbers, folds: Numbers) -> Iterator[Fault]:
+def _faults_of_classes(source: ImageSet, samples: Sequence[Sample], groups: Numbers, folds: Numbers) -> Iterator[Fault]:
     """Classes too small for every fold to have some of them."""
     used = [n for n in range(len(samples)) if folds[n] >= 0]
     fold_count = len({int(folds[n]) for n in used})
-    for number, name in enumerate(given.classes):
+    for number, name in enumerate(source.classes):
         of_class = {int(groups[n]) for n in used if samples[n].is_of(number)}
         if len(of_class) < fold_count:
             yield Fault(
@@ -168,11 +168,11 @@ def _faults_of_classes(given: ImageSet, samples: Sequence[Sample], groups: Numbe
             )
 
 
-def _sources(converted: pictures.Pictures, given: ImageSet, kept: Sequence[int]) -> dict[str, str]:
+def _sources(converted: pictures.Pictures, source: ImageSet, kept: Sequence[int]) -> dict[str, str]:
     """The DICOM file of each picture in the datalist, relative to the root."""
     used = {file.name for n in kept for file in converted.samples[n].files}
     return {
-        picture: os.path.relpath(source, given.root) for picture, source in converted.sources.items() if picture in used
+        picture: os.path.relpath(file, source.root) for picture, file in converted.sources.items() if picture in used
     }
 
 
@@ -212,11 +212,11 @@ def _group_names(report: ImageReport) -> dict[int, str]:
 def _write(report: ImageReport, records: dict[Section, list[Record]], out: Path) -> None:
     """The report first: where a datalist stands, its report does."""
     datalist = ImageDatalist(
-        report.given.classes,
-        report.given.task,
+        report.image_set.classes,
+        report.image_set.task,
         records[Section.TRAINING],
         records[Section.TEST],
-        report.given.channels,
+        report.image_set.channels,
     )
     try:
         write_json(out / REPORT, report.content(), indent=1)

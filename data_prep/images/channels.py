@@ -130,12 +130,12 @@ def _by_folder(stacks: Sequence[_Stack], folder: Path, labels: LabelColumns, cha
 
 
 def _by_table(
-    stacks: Sequence[_Stack], folder: Path, given: SampleTable, columns: LabelColumns, channels: Sequence[str]
+    stacks: Sequence[_Stack], folder: Path, rows: SampleTable, columns: LabelColumns, channels: Sequence[str]
 ) -> ImageSet:
-    path, patient_column = given.path, given.patient_column
+    path, patient_column = rows.path, rows.patient_column
     table = read_csv(path, "a table with a row per sample")
-    check_columns(table, [given.sample_column, *([patient_column] if patient_column else [])], path)
-    names = list(table[given.sample_column])
+    check_columns(table, [rows.sample_column, *([patient_column] if patient_column else [])], path)
+    names = list(table[rows.sample_column])
     raise_faults(path, [f"sample {name!r} is listed {n} times" for name, n in Counter(names).items() if n > 1])
     labels = read_labels(table, columns, path)
     several = [name for name, count in Counter(stack.name for stack in stacks).items() if count > 1]

@@ -80,7 +80,7 @@ def folders(  # noqa: PLR0917 - options
     """
     from data_prep.images.folders import read_folders
 
-    given = read_folders(
+    image_set = read_folders(
         folder,
         mapping=mapping,
         test_dir=test_dir,
@@ -88,7 +88,7 @@ def folders(  # noqa: PLR0917 - options
         patient_pattern=patient_pattern,
         excluded=out,
     )
-    _finish(given, out, (folds, holdout, seed), drop_leaks, workers, quiet)
+    _finish(image_set, out, (folds, holdout, seed), drop_leaks, workers, quiet)
 
 
 @app.command()
@@ -128,7 +128,7 @@ def table(  # noqa: PLR0917 - options
     """
     from data_prep.images.table import read_table
 
-    given = read_table(
+    image_set = read_table(
         csv,
         _labels(label_column, labels_column, separator, nothing, classes, mapping),
         image_column=image_column,
@@ -139,7 +139,7 @@ def table(  # noqa: PLR0917 - options
         skip_missing=skip_missing,
         excluded=out,
     )
-    _finish(given, out, (folds, holdout, seed), drop_leaks, workers, quiet)
+    _finish(image_set, out, (folds, holdout, seed), drop_leaks, workers, quiet)
 
 
 @app.command()
@@ -178,7 +178,7 @@ def channels(  # noqa: PLR0917 - options
     """
     from data_prep.images.channels import SampleTable, read_channels
 
-    given = read_channels(
+    image_set = read_channels(
         folder,
         pattern,
         _names(channels),
@@ -188,7 +188,7 @@ def channels(  # noqa: PLR0917 - options
         skip_missing=skip_missing,
         excluded=out,
     )
-    _finish(given, out, (folds, holdout, seed), drop_leaks, workers, quiet)
+    _finish(image_set, out, (folds, holdout, seed), drop_leaks, workers, quiet)
 
 
 def _names(text: str | None) -> tuple[str, ...]:
@@ -209,7 +209,7 @@ def _labels(  # noqa: PLR0917 - the options of the commands
 
 
 def _finish(  # noqa: PLR0917
-    given: ImageSet,
+    image_set: ImageSet,
     out: Path,
     split: tuple[int | None, float | None, int],
     drop_leaks: bool,
@@ -220,6 +220,6 @@ def _finish(  # noqa: PLR0917
     from data_prep.images.build import DATALIST, REPORT, Run, build
     from data_prep.images.split import Split
 
-    report = build(given, out, Run(Split(*split), drop_leaks, workers, quiet))
+    report = build(image_set, out, Run(Split(*split), drop_leaks, workers, quiet))
     typer.echo(report.summary(out / DATALIST, out / REPORT))
     raise typer.Exit(report.exit_code)

@@ -1,6 +1,6 @@
 """DICOM files among the samples: written as 16-bit PNG as a radiologist sees them, with nothing of the header in it.
 
-Patients of DICOM files are told apart without being named.
+Patients of DICOM files are distinguished, but not named.
 """
 
 import io

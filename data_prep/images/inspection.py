@@ -38,7 +38,7 @@ class Inspection:
     brightest: float = 255.0
     """Its highest value, of 255."""
     digest: bytes = b""
-    """Equal for equal decoded pixels, whatever the files' format; grey is the same as colour without colours."""
+    """Equal for equal decoded pixels in any file format. A grey image equals a colour image without colours."""
     whole: Thumbnails = field(default_factory=_no_thumbnail)
     trimmed: Thumbnails = field(default_factory=_no_thumbnail)
     """Thumbnails of the whole image, and of the image without an even border."""

@@ -27,7 +27,7 @@ class ImageReport:
     Samples, names, inspections, folds and groups are those of all samples that were found, by their number.
     """
 
-    given: ImageSet
+    image_set: ImageSet
     samples: Sequence[Sample]
     names: Sequence[str]
     inspections: Sequence[Inspection]
@@ -58,11 +58,11 @@ class ImageReport:
             "schema": SCHEMA,
             "version": __version__,
             "root": self.root,
-            "task": self.given.task.value,
-            "classes": list(self.given.classes),
-            "channels": list(self.given.channels),
+            "task": self.image_set.task.value,
+            "classes": list(self.image_set.classes),
+            "channels": list(self.image_set.channels),
             "counts": self._counts(),
-            "class_counts": {name: self._class_counts(n) for n, name in enumerate(self.given.classes)},
+            "class_counts": {name: self._class_counts(n) for n, name in enumerate(self.image_set.classes)},
             "sizes": self._sizes(),
             "findings": [_finding(fault) for fault in self.faults],
             "leaks": [
@@ -91,10 +91,10 @@ class ImageReport:
             first = some[0].images[0] if some[0].images else some[0].detail
             rows.append(f"{code.severity.value:<8}{len(some):>6}  {code.name:<20} {code.explanation.title}: {first}")
         counts = self._counts()
-        per_class = [f"{name} {self._class_counts(n)['all']:,}" for n, name in enumerate(self.given.classes)]
+        per_class = [f"{name} {self._class_counts(n)['all']:,}" for n, name in enumerate(self.image_set.classes)]
         folds = len(set(self.folds[list(self.kept)].tolist()) - {-1})
         split = f"{counts['training']:,} in {counted(folds, 'fold')} to train on, {counts['test']:,} to test on"
-        rows.append(f"{counted(len(self.kept), 'image')}, {self.given.task.value}: {listed(per_class, shown=20)}")
+        rows.append(f"{counted(len(self.kept), 'image')}, {self.image_set.task.value}: {listed(per_class, shown=20)}")
         rows.append(f"{split}; {counted(counts['groups'], 'group')} of images that stay together")
         if self.dropped:
             rows.append(f"{counted(len(self.dropped), 'image')} dropped from training, also in the test")
@@ -110,7 +110,7 @@ class ImageReport:
         return {
             "found": len(self.samples),
             "unreadable": sum(bool(one.fault) for one in self.inspections),
-            "missing": len(self.given.missing),
+            "missing": len(self.image_set.missing),
             "dropped": len(self.dropped),
             "images": len(kept),
             "training": len(kept) - tested,

@@ -65,7 +65,7 @@ def task_of(classes: Sequence[str]) -> Task:
     return Task.BINARY if len(classes) == 2 else Task.MULTICLASS
 
 
-def ordered_classes(names: Iterable[str], given: Sequence[str], where: Path) -> tuple[str, ...]:
+def ordered_classes(names: Iterable[str], wanted: Sequence[str], where: Path) -> tuple[str, ...]:
     """The classes in the order that was given, else in that of the alphabet.
 
     Raises `InvalidTableError` if two differ in case or blanks alone, one is not among those given, or there are fewer
@@ -79,13 +79,13 @@ def ordered_classes(names: Iterable[str], given: Sequence[str], where: Path) -> 
             f"{where}: expected class names that differ by more than case, but found {listed(pairs, '; ', SHOWN)}; "
             "rename one, or merge them with --mapping"
         )
-    others = [name for name in names if given and name not in given]
+    others = [name for name in names if wanted and name not in wanted]
     if others:
         raise InvalidTableError(
-            f"{where}: expected classes out of {listed(list(given), shown=SHOWN)}, "
+            f"{where}: expected classes out of {listed(list(wanted), shown=SHOWN)}, "
             f"but found {listed(others, shown=SHOWN)}; add them to --classes, or merge them with --mapping"
         )
-    classes = tuple(given or names)
+    classes = tuple(wanted or names)
     if len(classes) < 2:
         raise InvalidTableError(f"{where}: expected at least two classes, but found {listed(names) or 'none'}")
     return classes
@@ -121,18 +121,18 @@ def mapped(names: Iterable[str], mapping: dict[str, str], where: Path) -> dict[s
     return {name: mapping[name] for name in names}
 
 
-def check_counts(given: ImageSet, samples: Sequence[Sample]) -> None:
+def check_counts(image_set: ImageSet, samples: Sequence[Sample]) -> None:
     """Make sure that every class has two images to train and validate on; not checked where images have several labels.
 
     Raises `InvalidTableError` if one has none or one; the message names them all.
     """
-    if given.task is Task.MULTILABEL:
+    if image_set.task is Task.MULTILABEL:
         return
     counts = Counter(sample.label for sample in samples if sample.section is not Section.TEST)
-    few = [f"{name!r} has {counts[n] or 'none'}" for n, name in enumerate(given.classes) if counts[n] < 2]
+    few = [f"{name!r} has {counts[n] or 'none'}" for n, name in enumerate(image_set.classes) if counts[n] < 2]
     if few:
         raise InvalidTableError(
-            f"{given.root}: expected at least two readable images of each class outside of the test images, but "
+            f"{image_set.root}: expected at least two readable images of each class outside of the test images, but "
             f"{listed(few, shown=SHOWN)}; add images, remove the class, or merge it with --mapping"
         )
 

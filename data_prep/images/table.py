@@ -177,7 +177,7 @@ def read_labels(table: pd.DataFrame, columns: LabelColumns, where: Path) -> Labe
 
     Raises `InvalidOptionError` if both ways to name columns were used, or neither.
     Raises `MissingInputError` if a column is not there.
-    Raises `InvalidTableError` if a label is outside of the classes, or a cell is none; the message lists them.
+    Raises `InvalidTableError` if a label is outside of the classes, or a cell is not a label; the message lists them.
     """
     if bool(columns.columns) == (columns.joined is not None):
         raise InvalidOptionError("expected either --label-column, once or repeated, or --labels-column")

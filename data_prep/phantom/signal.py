@@ -85,10 +85,6 @@ class Sequence:
         return 1 if self.repetition < 1000 else 16
 
 
-T1 = Sequence(600.0, 10.0)
-T2 = Sequence(4000.0, 100.0)
-
-
 def stir(field: float) -> Sequence:
     """A STIR whose inversion time nulls fat at a field strength in T."""
     fat = _t1(RELAXATION[Tissue.FAT], field)

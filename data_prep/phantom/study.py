@@ -88,7 +88,7 @@ class Study:
 
 
 def stream(seed: int, index: int, use: Stream) -> np.random.Generator:
-    """The random numbers of one use in one study, whatever else is drawn."""
+    """The random numbers of one use in one study; they do not depend on other draws."""
     return np.random.default_rng([seed, index, use])
 
 

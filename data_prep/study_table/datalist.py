@@ -54,15 +54,15 @@ def build(
     OutputError
         If ``out`` cannot be written to.
     """
-    given = read_study_table(table, labels, points)
-    folding.check_number(run.folds, len({study.patient for study in given.studies if study.labels is not None}))
-    paths = [row.path for study in given.studies for row in study.rows]
-    check_output(out, paths, [study.study for study in given.studies])
-    labelled = frozenset(study.patient for study in given.studies if study.labels is not None)
+    collection = read_study_table(table, labels, points)
+    folding.check_number(run.folds, len({study.patient for study in collection.studies if study.labels is not None}))
+    paths = [row.path for study in collection.studies for row in study.rows]
+    check_output(out, paths, [study.study for study in collection.studies])
+    labelled = frozenset(study.patient for study in collection.studies if study.labels is not None)
     settings = Settings(out=str(out.resolve()), resume=run.resume)
     work = functools.partial(_study, settings=settings, labelled=labelled)
     columns = {SERIES: COLUMNS, COVERAGE: coverage_table.COLUMNS}
-    return assemble(given.studies, work, out.resolve(), tables=columns, run=run), given
+    return assemble(collection.studies, work, out.resolve(), tables=columns, run=run), collection
 
 
 def _study(study: TableStudy, settings: Settings, labelled: frozenset[str]) -> StudyResult:
@@ -115,8 +115,8 @@ def _series(study: TableStudy, settings: Settings) -> tuple[list[SeriesReport], 
         reports += converted.reports
         faults += converted.faults
         patients |= converted.patients
-    if len(found := distinct(patients)) > 1:
-        reports = [_of_several(report, f"{Reason.MIXED_PATIENTS.value}: {several(found)}") for report in reports]
+    if len(persons := distinct(patients)) > 1:
+        reports = [_of_several(report, f"{Reason.MIXED_PATIENTS.value}: {several(persons)}") for report in reports]
     for report in reports:
         if report.status in _CODES:
             contradicted = report.reason.startswith("given as")

@@ -44,17 +44,17 @@ class SeriesReport:
 COLUMNS = tuple(field.name for field in fields(SeriesReport))
 
 
-def final_verdict(given: SeriesType | None, from_images: SeriesVerdict, plane: Plane) -> SeriesVerdict:
+def final_verdict(stated: SeriesType | None, from_images: SeriesVerdict, plane: Plane) -> SeriesVerdict:
     """The verdict on a series whose type the user may have given.
 
     The user's word counts, unless the slices lie in another plane; then the series has no type.
     """
-    if given is None:
+    if stated is None:
         return from_images
-    if PLANES[given] is not plane:
-        return SeriesVerdict(None, Confidence.NONE, f"given as {given.title}, but its slices are {plane.value}")
-    doubt = from_images.series_type is not given and not from_images.reason.startswith("neither")
-    return SeriesVerdict(given, Confidence.GIVEN, f"given; but {from_images.reason}" if doubt else "given")
+    if PLANES[stated] is not plane:
+        return SeriesVerdict(None, Confidence.NONE, f"given as {stated.title}, but its slices are {plane.value}")
+    doubt = from_images.series_type is not stated and not from_images.reason.startswith("neither")
+    return SeriesVerdict(stated, Confidence.GIVEN, f"given; but {from_images.reason}" if doubt else "given")
 
 
 def with_verdict(report: SeriesReport, verdict: SeriesVerdict) -> SeriesReport:

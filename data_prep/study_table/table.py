@@ -241,9 +241,9 @@ def _finding(table: _Table, n: int, row: Mapping[str, str], faults: list[str]) -
         words = row.get("condition", "")
         finding = spelling.finding_of(words, level)
     if finding is None:
-        given = f"{words!r} at {level!r}"
+        spelt = f"{words!r} at {level!r}"
         faults.append(
-            f"{table.name} row {n}: {given} is none of the 25 findings, such as 'Spinal Canal Stenosis' at 'L4/L5'"
+            f"{table.name} row {n}: {spelt} is none of the 25 findings, such as 'Spinal Canal Stenosis' at 'L4/L5'"
         )
     return finding
 

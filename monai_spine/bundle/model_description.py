@@ -80,7 +80,7 @@ def read_description(weights: str | Path) -> ModelDescription:
     except (ValueError, TypeError, KeyError, AttributeError) as err:
         raise InvalidTableError(f"{path}: expected {SCHEMA}, but it cannot be read ({err})") from err
     own = Path(weights)
-    # The state of a run has weights of its own; missing weights are told by what reads them.
+    # The state of a run has weights of its own; if weights are missing, their reader raises the error.
     known = stored_digest(own) if own.is_file() and path == own.with_suffix(".json") else ""
     if known and description.sha256 and known not in description.sha256:
         raise InvalidTableError(f"{path} describes other weights than {own.name}: copy both files of one training")

@@ -231,20 +231,10 @@ def tune(  # noqa: PLR0917 - options
     if storage and any(storage in one for one in sys.argv) and storages.has_password(storage):
         message = "the password of --storage shows in the list of processes; use --storage @FILE or MONAI_SPINE_STORAGE"
         typer.echo(f"warning: {message}", err=True)
+    url = storages.storage_url(storage) if storage else None
+    higher = None if direction is None else direction == "maximize"
     request = search.TuningRequest(
-        bundle,
-        _datalist(data),
-        parameters,
-        trials,
-        presets,
-        chosen,
-        storages.storage_url(storage) if storage else None,
-        study,
-        metric,
-        higher_is_better=None if direction is None else direction == "maximize",
-        pruner=pruner,
-        fold=fold,
-        seed=seed,
+        bundle, _datalist(data), parameters, trials, presets, chosen, url, study, metric, higher, pruner, fold, seed
     )
     result = tuning.tune(request, out, _report(quiet))
     typer.echo(f"{result.line()}; see {out / 'best.json'}")

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
+from monai_spine.commands.experiments import Preset, Settings
 from monai_spine.jobs.offers import OFFERS, Offer
 
 app = typer.Typer(
@@ -23,7 +24,7 @@ Folder = Annotated[
 ]
 
 
-def _written(  # noqa: PLR0917 - options
+def _options(  # noqa: PLR0917 - options
     bundle: Annotated[str, typer.Argument(help="A bundle's folder, or its name as monai-spine bundles lists it.")],
     out: Annotated[Path, typer.Option("-o", "--out", help="A new folder for the job.")],
     output: Annotated[str, typer.Option(help="Where the results go, as the platform's machines see it.")],
@@ -31,13 +32,8 @@ def _written(  # noqa: PLR0917 - options
         str | None, typer.Option(help="The folder with datalist.json, as the platform's machines see it.")
     ] = None,
     name: Annotated[str | None, typer.Option(help="The job's name. [default: the bundle's]")] = None,
-    preset: Annotated[
-        list[Path] | None, typer.Option(help="A preset of the bundle, or a configuration file; may be repeated.")
-    ] = None,
-    settings: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="NAME=VALUE", help="A configuration entry; may be repeated."),
-    ] = None,
+    preset: Preset = None,
+    settings: Settings = None,
     nodes: Annotated[int, typer.Option(help="Number of machines.")] = 1,
     accelerator: Annotated[
         str | None,
@@ -68,33 +64,26 @@ def _written(  # noqa: PLR0917 - options
         bool, typer.Option("--check", help="Compare the specification with the vendor's own types.")
     ] = False,
     force: Annotated[bool, typer.Option("--force", help="Replace an earlier job in the folder.")] = False,
-    *,
+) -> None:
+    """The options of all platforms, for their commands."""
+
+
+def _write(
     platform: str,
     own: dict[str, str],
+    *,
+    out: Path,
+    preset: list[Path] | None,
+    settings: list[str] | None,
+    check: bool,
+    force: bool,
+    **options: Any,
 ) -> None:
+    """Write a job's folder; ``options`` are those of `Request` by name, ``own`` those of the platform."""
     from monai_spine.jobs.job_folder import SUBMIT, Request, write_job_folder
-    from monai_spine.jobs.platforms.registry import PLATFORMS
+    from monai_spine.jobs.platforms import PLATFORMS
 
-    request = Request(
-        bundle=bundle,
-        output=output,
-        data=data,
-        name=name,
-        presets=tuple(preset or ()),
-        settings=tuple(settings or ()),
-        nodes=nodes,
-        accelerator=accelerator,
-        machine=machine,
-        spot=spot,
-        timeout=timeout,
-        max_restarts=max_restarts,
-        disk_gb=disk_gb,
-        image=image,
-        package=package,
-        base_image=base_image,
-        trained_on=trained_on,
-        own=own,
-    )
+    request = Request(presets=tuple(preset or ()), settings=tuple(settings or ()), own=own, **options)
     write_job_folder(platform, request, out, check=check, force=force)
     typer.echo(
         f"{out / PLATFORMS[platform].file}{' passes the types of the vendor' if check else ''}; see {out / SUBMIT}"
@@ -162,10 +151,8 @@ def _command(platform: str, offer: Offer) -> Callable[..., None]:
 
     def command(**options: Any) -> None:
         chosen = {name: options.pop(name.replace("-", "_")) for name in offer.options}
-        _written(**options, platform=platform, own={name: value for name, value in chosen.items() if value is not None})
+        _write(platform, {name: value for name, value in chosen.items() if value is not None}, **options)
 
-    all_parameters = inspect.signature(_written, eval_str=True).parameters.values()
-    shared = [one for one in all_parameters if one.kind is not inspect.Parameter.KEYWORD_ONLY]
     more = [
         inspect.Parameter(
             name.replace("-", "_"),
@@ -175,7 +162,7 @@ def _command(platform: str, offer: Offer) -> Callable[..., None]:
         )
         for name, text in offer.options.items()
     ]
-    parameters = [*shared, *more]
+    parameters = [*inspect.signature(_options, eval_str=True).parameters.values(), *more]
     command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined] # typer reads both
     command.__annotations__ = {one.name: one.annotation for one in parameters}
     command.__doc__ = f"""Write a training as a job of {offer.title}.

@@ -8,23 +8,24 @@ from typing import Annotated
 
 import typer
 
-from monai_spine.commands.studies import Device, Quiet
+from monai_spine.commands.studies import Device, Quiet, Weights
+
+Graded = Annotated[Path, typer.Argument(metavar="OUT", help="The output folder of predict.")]
+Inputs = Annotated[
+    list[Path] | None,
+    typer.Option("-i", "--input", help="The inputs of predict, if their volumes are not in the output folder."),
+]
+Graders = Annotated[
+    list[Path] | None,
+    typer.Option(metavar="BUNDLE[+PRESET]", help="The graders of predict. [default: the package's]"),
+]
 
 
 def report(  # noqa: PLR0917 - options
-    out: Annotated[Path, typer.Argument(metavar="OUT", help="The output folder of predict.")],
-    inputs: Annotated[
-        list[Path] | None,
-        typer.Option("-i", "--input", help="The inputs of predict, if their volumes are not in the output folder."),
-    ] = None,
-    model: Annotated[
-        list[Path] | None,
-        typer.Option(metavar="BUNDLE[+PRESET]", help="The graders of predict. [default: the package's]"),
-    ] = None,
-    weights: Annotated[
-        list[Path] | None,
-        typer.Option(help="File or folder of weights, one for each --model. [default: BUNDLE/models]"),
-    ] = None,
+    out: Graded,
+    inputs: Inputs = None,
+    model: Graders = None,
+    weights: Weights = None,
     pdf: Annotated[bool, typer.Option("--pdf", help="Write report.pdf, too.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Write pages again that are newer than the findings.")] = False,
     device: Device = None,
@@ -67,19 +68,10 @@ class ReviewOrder(str, Enum):
 
 
 def review(  # noqa: PLR0917 - options
-    out: Annotated[Path, typer.Argument(metavar="OUT", help="The output folder of predict.")],
-    inputs: Annotated[
-        list[Path] | None,
-        typer.Option("-i", "--input", help="The inputs of predict, if their volumes are not in the output folder."),
-    ] = None,
-    model: Annotated[
-        list[Path] | None,
-        typer.Option(metavar="BUNDLE[+PRESET]", help="The graders of predict. [default: the package's]"),
-    ] = None,
-    weights: Annotated[
-        list[Path] | None,
-        typer.Option(help="File or folder of weights, one for each --model. [default: BUNDLE/models]"),
-    ] = None,
+    out: Graded,
+    inputs: Inputs = None,
+    model: Graders = None,
+    weights: Weights = None,
     order: Annotated[ReviewOrder, typer.Option(help="Which studies come first.")] = ReviewOrder.UNCERTAINTY,
     by: Annotated[str, typer.Option(metavar="INITIALS", help="Your initials, which stand beside each change.")] = "",
     port: Annotated[int, typer.Option(help="Port of 127.0.0.1; 0 for any that is free.")] = 0,

@@ -3,7 +3,7 @@
 import os
 from enum import Enum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 
@@ -21,6 +21,9 @@ Refine = Annotated[
 ]
 Verify = Annotated[
     bool, typer.Option("--verify/--no-verify", help="Compare the checksums of the weights, or use weights that fail.")
+]
+Weights = Annotated[
+    list[Path] | None, typer.Option(help="File or folder of weights, one for each --model. [default: BUNDLE/models]")
 ]
 Device = Annotated[str | None, typer.Option(help="cpu, cuda or mps. [default: a GPU if there is one]")]
 
@@ -137,10 +140,7 @@ def predict(  # noqa: PLR0917 - options
         list[Path] | None,
         typer.Option(metavar="BUNDLE[+PRESET]", help="A grader; repeat to average several. [default: the package's]"),
     ] = None,
-    weights: Annotated[
-        list[Path] | None,
-        typer.Option(help="File or folder of weights, one for each --model. [default: BUNDLE/models]"),
-    ] = None,
+    weights: Weights = None,
     tta: Annotated[
         str,
         typer.Option(
@@ -223,15 +223,9 @@ def predict(  # noqa: PLR0917 - options
       monai-spine predict -i s3://bucket/nifti -o s3://bucket/graded --part auto
       monai-spine predict --merge graded
     """
+    paths = [*(inputs or []), *(more or [])]
     if merge:
-        from monai_spine.prediction.merged_parts import merge_parts
-        from monai_spine.prediction.staging import as_urls, staged
-
-        with staged([], _folder_to_merge(out, [*(inputs or []), *(more or [])]), merging=True) as staging:
-            merged = merge_parts(staging.out)
-            staging.store()
-            typer.echo(as_urls(merged.line(), staging.places))
-        raise typer.Exit(merged.exit_code)
+        _merge_parts([*([out] if out else []), *paths])
     if out is None:
         raise InvalidOptionError("name the output folder with -o")
     from monai_spine.data.object_store import url_of
@@ -241,7 +235,6 @@ def predict(  # noqa: PLR0917 - options
     from monai_spine.prediction.run import run_predict
     from monai_spine.prediction.staging import as_urls, staged
 
-    paths = [*(inputs or []), *(more or [])]
     own = parse_part(part, os.environ) if part else None
     if cluster and any(map(url_of, [*paths, out])):
         raise InvalidOptionError("--cluster needs folders that all workers see; with URLs, use --part on each machine")
@@ -280,11 +273,18 @@ def predict(  # noqa: PLR0917 - options
     raise typer.Exit(summary.exit_code)
 
 
-def _folder_to_merge(out: Path | None, others: list[Path]) -> Path:
-    folders = [*([out] if out else []), *others]
+def _merge_parts(folders: list[Path]) -> NoReturn:
+    """Join the tables of parts in one output folder, and end the command."""
+    from monai_spine.prediction.merged_parts import merge_parts
+    from monai_spine.prediction.staging import as_urls, staged
+
     if len(folders) != 1:
         raise InvalidOptionError("--merge takes the output folder of the parts, and no inputs: predict --merge graded")
-    return folders[0]
+    with staged([], folders[0], merging=True) as staging:
+        merged = merge_parts(staging.out)
+        staging.store()
+        typer.echo(as_urls(merged.line(), staging.places))
+    raise typer.Exit(merged.exit_code)
 
 
 def measures_reference(

@@ -84,9 +84,9 @@ class CropCache:
         path, names = self.path(str(record["study_id"])), volume_names(record)
         volumes = [str(file) for series_type in self._series_types for file in record.get(series_type.value, ())]
         source = _Source(self._key(record, names), tuple(map(file_state, volumes)))
-        found = _read(path)
-        if found is not None and found[1].key == source.key:
-            study, stored = found
+        entry = _read(path)
+        if entry is not None and entry[1].key == source.key:
+            study, stored = entry
             if stored.states == source.states and is_settled(path, stored.states):
                 return study
             source = replace(source, checksums=tuple(map(checksum, volumes)))
@@ -148,19 +148,14 @@ class CropCache:
 
 @dataclass(frozen=True)
 class _Source:
-    """What a file was made from.
-
-    Attributes
-    ----------
-    key
-        See `CropCache._key`.
-    states, checksums
-        Of the volumes, in the order of the record; see `monai_spine.files`. Checksums are empty until they are needed.
-    """
+    """What a file was made from."""
 
     key: str
+    """See `CropCache._key`."""
     states: tuple[FileState, ...]
     checksums: tuple[int | None, ...] = ()
+    """``states``, ``checksums``: of the volumes, in the order of the record; see `monai_spine.files`. Checksums are
+    empty until they are needed."""
 
     @classmethod
     def of(cls, content: Mapping[str, Any]) -> _Source:

@@ -21,15 +21,10 @@ from monai_spine.spine import Level, SeriesType
 
 @dataclass(frozen=True)
 class LevelImage:
-    """Makes the image of a study.
-
-    Attributes
-    ----------
-    views
-        In the order in which their slices follow one another.
-    """
+    """Makes the image of a study."""
 
     views: tuple[View, ...]
+    """In the order in which their slices follow one another."""
 
     def __call__(self, record: Mapping[Any, Any], pose: FixedPose = AS_IT_IS) -> torch.Tensor:
         """Float32 ``(5, slices of all views, rows, columns)``; every pixel of a slice that no stack shows is `ABSENT`.

@@ -1,7 +1,7 @@
 """Stacks: volumes opened for crops, whose voxels stay on disk until a block of them is needed.
 
 The first step of a crop. A stack keeps the file's own numbers and only renames its axes; grey values are scaled when a
-block is read, so that opening a volume costs little and nothing is resampled twice.
+block is read, so that opening a volume is cheap.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """``corrections.json``: what a person corrected in a graded study, by whom, when, and what was there before.
 
 The page of ``monai-spine review`` writes it, ``monai-spine predict --points`` grades by it, and ``data_prep
-corrections`` merges it into a datalist. The file is a list of changes, of which none is ever deleted: a change that was
+corrections`` merges it into a datalist. The file is a list of changes, and no change is ever deleted: one that was
 undone stays, with the person who undid it. Points and grades follow from the changes (`Corrections.state`).
 """
 
@@ -98,21 +98,14 @@ class Change:
 
 @dataclass(frozen=True)
 class State:
-    """A study as it is after all changes.
-
-    Attributes
-    ----------
-    points
-        By the findings' names, those of the program that nobody touched included.
-    grades
-        The person's, by the findings' names; columns of `Grade`.
-    done
-        Who marked the study as done; None if it is not.
-    """
+    """A study as it is after all changes."""
 
     points: Mapping[str, Place]
+    """By the findings' names, with the points of the program that nobody touched."""
     grades: Mapping[str, str]
+    """The person's, by the findings' names; columns of `Grade`."""
     done: Signature | None
+    """Who marked the study as done; None if it is not."""
 
 
 @dataclass(frozen=True)
@@ -125,23 +118,16 @@ class VolumePlace:
 
 @dataclass(frozen=True)
 class Corrections:
-    """The corrections of a study.
-
-    Attributes
-    ----------
-    points, grades
-        Those of the program before the first change, by the findings' names.
-    volumes
-        The volumes that the person saw, by their names, so that points never reach images of another patient space.
-    changes
-        In the order in which they were made.
-    """
+    """The corrections of a study."""
 
     study_id: str
     points: Mapping[str, Place] = field(default_factory=dict)
     grades: Mapping[str, str] = field(default_factory=dict)
+    """``points``, ``grades``: those of the program before the first change, by the findings' names."""
     volumes: Mapping[str, VolumePlace] = field(default_factory=dict)
+    """The volumes that the person saw, by their names, so that points never reach images of another patient space."""
     changes: tuple[Change, ...] = ()
+    """In the order in which they were made."""
 
     @property
     def version(self) -> int:
@@ -180,7 +166,7 @@ class Corrections:
     def moved(self, finding: str, after: Sequence[float], signature: Signature) -> Corrections:
         """With a point moved, or placed where there was none; RAS mm.
 
-        Raises `InvalidOptionError` if there is no such finding, or the point is none.
+        Raises `InvalidOptionError` if there is no such finding, or it is not a point.
         """
         before = self.state.points.get(_known(finding))
         point = _point(after)

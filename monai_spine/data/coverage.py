@@ -102,7 +102,7 @@ def nearest_showing(coverages: Sequence[Coverage]) -> int | None:
 def why_not_covered(series_type: SeriesType, coverages: Sequence[Coverage]) -> str:
     """Why none of a series type's stacks shows a point, in the words of every output.
 
-    It speaks of the stack that comes closest: one with a near plane, and of those the least far outside of the image.
+    It is about the stack that comes closest: one with a near plane, and of those the least far outside of the image.
     """
     if not coverages:
         return f"no {series_type.title}"

@@ -90,20 +90,20 @@ def check_no_leak(entries: Iterable[Record]) -> None:
     InvalidTableError
         If a study or a patient does not; the message names them.
     """
-    if found := leaks(entries):
-        raise InvalidTableError(listed(found, separator="; "))
+    if faults := leaks(entries):
+        raise InvalidTableError(listed(faults, separator="; "))
 
 
 def leaks(entries: Iterable[Record]) -> list[str]:
     """A sentence for each study that appears twice, and for each patient in more than one fold."""
     entries = list(entries)
-    found = [f"study {study} appears twice" for study in _repeated(str(_get(e, "study_id")) for e in entries)]
+    faults = [f"study {study} appears twice" for study in _repeated(str(_get(e, "study_id")) for e in entries)]
     folds: dict[str, set[int]] = {}
     for entry in entries:
         if entry.get("fold") is not None:
             # Without patient_id, each study counts as a patient of its own.
             folds.setdefault(str(entry.get("patient_id", entry["study_id"])), set()).add(entry["fold"])
-    return found + [
+    return faults + [
         f"patient {patient} has studies in the folds {', '.join(map(str, sorted(numbers)))}; "
         "give all studies of a patient the same fold"
         for patient, numbers in folds.items()

@@ -185,6 +185,6 @@ def _needed_bytes(header: Nifti1Header) -> int:
         count *= size  # in Python's integers, which do not overflow
     needed = count * header.get_data_dtype().itemsize
     if needed > MOST_BYTES:
-        found = f"{' × '.join(map(str, shape))} voxels need {needed / 2**30:,.4g} GiB"
-        raise TooLargeVolumeError(f"{found}, expected at most {MOST_BYTES >> 30}")
+        message = f"{' × '.join(map(str, shape))} voxels need {needed / 2**30:,.4g} GiB"
+        raise TooLargeVolumeError(f"{message}, expected at most {MOST_BYTES >> 30}")
     return int(header.get_data_offset()) + needed

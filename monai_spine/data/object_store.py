@@ -39,18 +39,12 @@ def shown(url: str) -> str:
 
 @dataclass(frozen=True)
 class StoredFile:
-    """A file of a store.
-
-    Attributes
-    ----------
-    size
-        In bytes.
-    version
-        Differs if the file has been written again: a digest of all that the store says of it.
-    """
+    """A file of a store."""
 
     size: int
+    """In bytes."""
     version: str
+    """Differs if the file has been written again: a digest of all that the store says of it."""
 
 
 class ObjectStore:
@@ -86,7 +80,7 @@ class ObjectStore:
             # Another process may have changed what an earlier listing of this one held.
             self._system.invalidate_cache()
             everything: Mapping[str, Mapping[str, Any]] = self._system.find(self._path(below), detail=True)
-        found = {}
+        stored = {}
         for path, about in everything.items():
             name = path.removeprefix(self._root).lstrip("/")
             if ".." in name.split("/"):
@@ -95,8 +89,8 @@ class ObjectStore:
                 )
             if name:  # empty for the store itself, when it is a file
                 version = hashlib.sha256(json.dumps(about, sort_keys=True, default=str).encode()).hexdigest()[:16]
-                found[name] = StoredFile(int(about["size"] or 0), version)
-        return found
+                stored[name] = StoredFile(int(about["size"] or 0), version)
+        return stored
 
     def is_file(self) -> bool:
         """Whether the URL names a file, not a folder. Raises `SpineError` if the store refuses."""

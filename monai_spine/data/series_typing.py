@@ -124,7 +124,7 @@ def series_type_of(header: Mapping[str, Any], plane: Plane) -> SeriesVerdict:
 
 
 def _other_contrast(words: Words, timing: _Evidence, plane: Plane) -> str:
-    """What makes a series none of the three types whatever its weighting is; empty if nothing does."""
+    """Why a series is of none of the three types, whatever its weighting; empty if it may be of one."""
     if words.other:
         return f"description says {words.other}"
     if timing.other:

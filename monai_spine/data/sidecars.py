@@ -30,7 +30,7 @@ _SEGMENTATION = re.compile(
 
 
 def stem_of(path: Path) -> str:
-    """A file's name without ``.nii`` or ``.nii.gz``, in whatever case."""
+    """A file's name without ``.nii`` or ``.nii.gz``, in upper or lower case."""
     return re.sub(r"\.nii(\.gz)?$", "", path.name, flags=re.IGNORECASE)
 
 
@@ -40,7 +40,7 @@ def is_segmentation(path: Path) -> bool:
 
 
 def read_sidecar(path: Path) -> dict[str, Any]:
-    """What the sidecar of a volume tells of its series; empty without one.
+    """What the sidecar of a volume says about its series; empty without one.
 
     Returns
     -------

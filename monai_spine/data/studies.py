@@ -209,7 +209,7 @@ def study_folders(path: Path) -> list[Path]:
 
 
 def is_nifti(path: Path) -> bool:
-    """Whether a path is a file with the name of a NIfTI file, in whatever case."""
+    """Whether a path is a file with the name of a NIfTI file, in upper or lower case."""
     return path.name.lower().endswith(SUFFIXES) and path.is_file()
 
 

@@ -11,7 +11,7 @@ from highdicom.sr import CodedConcept, FindingSite
 from pydicom.sr.codedict import codes
 from pydicom.sr.coding import Code
 
-from monai_spine.spine import Condition, Finding, Grade, Group, Level, Side
+from monai_spine.spine import Finding, Grade, Group, Level, Side
 
 SCHEME = "99MONAISPINE"
 SCHEME_UID = "2.25.190713527358114906519325104937042817391"
@@ -75,8 +75,3 @@ def finding_sites(finding: Finding) -> list[FindingSite]:
 
 def _concept(code: Code) -> CodedConcept:
     return CodedConcept(code.value, code.scheme_designator, code.meaning)
-
-
-def condition_of(group: Group, side: Side | None) -> Condition:
-    """The condition of a group and a side."""
-    return next(one for one in Condition if one.group is group and one.side is side)

@@ -68,13 +68,6 @@ class SourceImage:
         offset = LPS_TO_RAS @ np.asarray(point) - position
         return float(offset @ along_row / spacing[1] + 0.5), float(offset @ along_column / spacing[0] + 0.5)
 
-    def patient_point(self, column: float, row: float) -> Point:
-        """The inverse of `image_point`: RAS mm of a place in the image's plane."""
-        position, along_row, along_column, spacing = self._geometry
-        lps = position + (column - 0.5) * spacing[1] * along_row + (row - 0.5) * spacing[0] * along_column
-        x, y, z = LPS_TO_RAS @ lps
-        return float(x), float(y), float(z)
-
     @property
     def frame_numbers(self) -> list[int] | None:
         """For references: the frame's number from 1."""

@@ -19,7 +19,7 @@ from monai_spine.errors import ExitCode, InvalidOptionError, SpineError, counted
 from monai_spine.files import PARTIAL, whole_file, write_text
 from monai_spine.jobs.description import Job, read_job
 from monai_spine.jobs.placement import Placement
-from monai_spine.jobs.platforms.registry import PLATFORMS
+from monai_spine.jobs.platforms import PLATFORMS
 from monai_spine.jobs.storage import copy_to_disk
 
 _JOIN_SECONDS = 1800

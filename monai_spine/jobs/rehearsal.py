@@ -21,7 +21,7 @@ from monai_spine.files import write_text
 from monai_spine.jobs.description import Job, read_job, write_job
 from monai_spine.jobs.job_folder import OWN
 from monai_spine.jobs.offers import OFFERS
-from monai_spine.jobs.platforms.registry import PLATFORMS
+from monai_spine.jobs.platforms import PLATFORMS
 
 _NODES = 2
 _KILL_IN_EPOCH = 2
@@ -105,17 +105,8 @@ def rehearse(
         )
     if out.exists():
         raise InvalidOptionError(f"{out} exists; remove it, or choose another folder with -o")
-    job = read_job(folder)
     small = {"epochs": str(epochs), "device": "cpu", "num_workers": "0", **dict(parse_settings(settings, OWN))}
-    job = dataclasses.replace(
-        job,
-        nodes=_NODES,
-        accelerator=None,
-        accelerators=0,
-        max_restarts=1,
-        configs=_several(job),
-        settings={**job.settings, **small},
-    )
+    job = _on_this_machine(read_job(folder), small)
     source = _source(job, data)
     deadline = time.monotonic() + 60 * minutes
     runs = {}
@@ -125,6 +116,18 @@ def rehearse(
         runs[name].prepare(source, studies)
         runs[name].run(deadline)
     return _compared(runs["undisturbed"], runs["killed"], epochs)
+
+
+def _on_this_machine(job: Job, settings: Mapping[str, str]) -> Job:
+    return dataclasses.replace(
+        job,
+        nodes=_NODES,
+        accelerator=None,
+        accelerators=0,
+        max_restarts=1,
+        configs=_several(job),
+        settings={**job.settings, **settings},
+    )
 
 
 class _Run:
@@ -270,8 +273,8 @@ def _compared(straight: _Run, killed: _Run, epochs: int) -> Rehearsal:
     if not killed.mark.is_file():
         raise RehearsalError(f"no process was killed: epoch {_KILL_IN_EPOCH} never began; see {killed.log(1)}")
     log = "".join(killed.log(node).read_text(encoding="utf-8", errors="replace") for node in range(_NODES))
-    _, found, rest = log.partition("resumed after epoch ")
-    if not found:
+    _, marker, rest = log.partition("resumed after epoch ")
+    if not marker:
         raise RehearsalError(f"the training did not resume after the kill; see {killed.log(0)}")
     if not _equal(straight.weights(), killed.weights()):
         raise RehearsalError(f"the weights differ from those of the undisturbed run; see {straight.folder.parent}")

@@ -13,7 +13,7 @@ import numpy as np
 from monai_spine.errors import InvalidTableError, MissingInputError
 from monai_spine.files import csv_text, read_json, write_text
 from monai_spine.levels.sagittal.chain import Doubt
-from monai_spine.levels.sagittal.points import Absent, Key, LevelPoint, PointKind
+from monai_spine.levels.sagittal.points import Absent, Key, LevelPoint, Structure
 from monai_spine.levels.study import LocatedStudy
 from monai_spine.spine import Level, Side
 
@@ -78,7 +78,7 @@ def is_edited(folder: Path) -> bool:
         # Slicer writes LPS when it saves a file that was RAS.
         signs = (1, 1, 1) if all(markup.get("coordinateSystem") == "RAS" for markup in markups) else (-1, -1, 1)
         content = json.loads((folder / "points.json").read_text(encoding="utf-8"))
-        own = {_label(*_key(one)): one["position"] for one in content["points"]}
+        own = {_key(one).label: one["position"] for one in content["points"]}
     except FileNotFoundError:
         return (folder / _MARKUPS_FILE).is_file()
     except (ValueError, KeyError, TypeError, AttributeError):
@@ -118,19 +118,20 @@ def read_study(folder: Path) -> LocatedStudy:
 
 
 def _key(one: Mapping[str, Any]) -> Key:
-    return PointKind(one["point"]), Level(one["level"]), Side(one["side"]) if one["side"] else None
+    return Key(Structure(one["point"]), Level(one["level"]), Side(one["side"]) if one["side"] else None)
 
 
-def _label(kind: PointKind, level: Level, side: Side | None) -> str:
-    """A point's name in markups, such as ``recess L5/S1 right``."""
-    return " ".join(filter(None, [kind.value, level.title, side and side.value]))
+def _named(key: Key) -> dict[str, str | None]:
+    """What `_key` reads."""
+    return {"point": key.structure.value, "level": key.level.value, "side": key.side.value if key.side else None}
 
 
 def _row(study: str, point: LevelPoint) -> tuple[str, ...]:
     side = point.side.value if point.side else ""
     # Hundredths of a mm: far finer than the error of any point.
     place = [f"{value:.2f}" for value in point.world]
-    return (study, point.kind.value, point.level.value, side, *place, f"{point.confidence:.3f}", ";".join(point.flags))
+    named = (study, point.structure.value, point.level.value, side)
+    return (*named, *place, f"{point.confidence:.3f}", ";".join(point.flags))
 
 
 def _content(located: LocatedStudy) -> dict[str, object]:
@@ -142,24 +143,14 @@ def _content(located: LocatedStudy) -> dict[str, object]:
         "doubts": [doubt.value for doubt in located.doubts],
         "points": [
             {
-                "point": point.kind.value,
-                "level": point.level.value,
-                "side": point.side.value if point.side else None,
+                **_named(point.key),
                 "position": [round(float(value), 3) for value in point.world],
                 "confidence": round(point.confidence, 4),
                 "flags": list(point.flags),
             }
             for point in located.points
         ],
-        "absent": [
-            {
-                "point": one.kind.value,
-                "level": one.level.value,
-                "side": one.side.value if one.side else None,
-                "reason": one.reason,
-            }
-            for one in located.absent
-        ],
+        "absent": [{**_named(one.key), "reason": one.reason} for one in located.absent],
         "axial_planes": {
             level.value: {"volume": name, "slice": k, "distance_mm": round(distance, 2)}
             for level, (name, k, distance) in located.planes.items()
@@ -172,7 +163,7 @@ def _markups(located: LocatedStudy) -> dict[str, object]:
     points = [
         {
             "id": str(n),
-            "label": _label(point.kind, point.level, point.side),
+            "label": point.key.label,
             "description": f"confidence {point.confidence:.2f} {' '.join(point.flags)}".strip(),
             "position": [round(float(value), 3) for value in point.world],
             "positionStatus": "defined",

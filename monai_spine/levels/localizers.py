@@ -23,8 +23,8 @@ from monai_spine.levels.recesses.planes import Detection, RecessPlane
 from monai_spine.levels.sagittal.chain import Doubt
 from monai_spine.levels.sagittal.grid import sagittal_grid
 from monai_spine.levels.sagittal.landmark_maps import map_affine, probabilities
-from monai_spine.levels.sagittal.points import NO_SPINE, PointKind, SpinePoints, read_maps, with_doubt
-from monai_spine.levels.study import shows_the_same
+from monai_spine.levels.sagittal.points import NO_SPINE, SpinePoints, Structure, read_maps, with_doubt
+from monai_spine.levels.study import same_discs
 from monai_spine.runtime.choice import TORCH, RuntimeChoice
 from monai_spine.runtime.conversion import Files, NotConvertibleError, convert
 from monai_spine.runtime.converted_model import ConvertedModel
@@ -176,7 +176,7 @@ def _upright(spine: SpinePoints) -> bool:
 
 
 def _canal_sum(spine: SpinePoints) -> float:
-    return float(sum(point.confidence for point in spine.points if point.kind is PointKind.CANAL))
+    return float(sum(point.confidence for point in spine.points if point.structure is Structure.CANAL))
 
 
 _MOST_SLICES = 40
@@ -213,7 +213,7 @@ class LevelLocator(Localizer):
         spine = read_maps(self.maps(image), map_affine(affine), image.shape, affine)
         if spine.chain is None or spine.chain.rise is None or spine.chain.rise >= _SURELY_UPRIGHT_MM:
             return spine
-        if any(_upright(one) and shows_the_same(spine, one) for one in beside):
+        if any(_upright(one) and same_discs(spine, one) for one in beside):
             return with_doubt(spine, Doubt.UPSIDE_DOWN, doubted=False)
         turned = read_maps(self.maps(image.flip(2)), map_affine(affine), image.shape, affine)
         ratio = _canal_sum(turned) / _canal_sum(spine)

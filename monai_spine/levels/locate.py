@@ -205,10 +205,10 @@ def _of_folder(path: Path) -> list[StudyInput]:
     return [_of_study(one) for one in (listed_studies(path) if path.is_file() else found_studies(path))]
 
 
-def _of_study(found: FoundStudy) -> StudyInput:
+def _of_study(files: FoundStudy) -> StudyInput:
     """A study with the files that cannot be read; if it has no sagittal volume, with all, so that a row says why."""
-    study = StudyInput.of(found.record)
+    study = StudyInput.of(files.record)
     if study.sagittal:
-        return replace(study, refused={name: why for name, why in found.left_out.items() if name in found.unreadable})
+        return replace(study, refused={name: why for name, why in files.left_out.items() if name in files.unreadable})
     axial = dict.fromkeys(study.named(study.axial), "axial, and the study has no sagittal volume to find levels in")
-    return replace(study, refused={**axial, **found.left_out} or {"its entry in the datalist": "it has no volume"})
+    return replace(study, refused={**axial, **files.left_out} or {"its entry in the datalist": "it has no volume"})

@@ -18,10 +18,10 @@ from monai_spine.csv_cells import plain
 from monai_spine.data.datalist import Record
 from monai_spine.errors import InvalidTableError, MissingInputError, listed
 from monai_spine.levels.localizers import LevelLocator, RecessLocator
-from monai_spine.levels.sagittal.points import NO_SPINE, Absent, LevelPoint, PointKind
+from monai_spine.levels.sagittal.points import FINDING_OF, NO_SPINE, Key, LevelPoint, Structure
 from monai_spine.levels.search import StudyInput, search
 from monai_spine.levels.study import LocatedStudy
-from monai_spine.spine import FINDINGS, TARGETS, Finding, Group, Level, Side
+from monai_spine.spine import TARGETS, Finding, Level, Side
 
 logger = logging.getLogger(__name__)
 
@@ -29,11 +29,6 @@ Points = dict[str, tuple[float, float, float]]
 """RAS mm by the findings' names, as in a record of `monai_spine.data.datalist`."""
 
 _COLUMNS = ("study", "point", "level", "side", "x", "y", "z")
-_GROUPS = {
-    PointKind.CANAL: Group.SPINAL,
-    PointKind.FORAMEN: Group.FORAMINAL,
-    PointKind.RECESS: Group.SUBARTICULAR,
-}
 
 
 def with_points(record: Record, located: LocatedStudy) -> Record:
@@ -42,8 +37,8 @@ def with_points(record: Record, located: LocatedStudy) -> Record:
     It sets, each by the findings' names: ``points`` in RAS mm; ``point_flags`` and ``point_confidence`` of these; and
     ``absent``, the reason why a finding has no point.
     """
-    points = {_name(point): point for point in located.points}
-    reasons = {_name(one): one.reason for one in located.absent}
+    points = {FINDING_OF[point.key].name: point for point in located.points}
+    reasons = {FINDING_OF[one.key].name: one.reason for one in located.absent}
     return {
         **record,
         "points": points_of_findings(located.points),
@@ -58,46 +53,33 @@ def points_of_findings(points: Iterable[LevelPoint]) -> Points:
     named: Points = {}
     for point in points:
         x, y, z = (float(value) for value in point.world)
-        named[_name(point)] = (x, y, z)
+        named[FINDING_OF[point.key].name] = (x, y, z)
     return named
 
 
-def _name(point: LevelPoint | Absent) -> str:
-    return finding_of(point.kind, point.level, point.side).name
-
-
-def finding_of(kind: PointKind, level: Level, side: Side | None) -> Finding:
-    """The finding that a point belongs to.
-
-    Raises `ValueError` if a canal has a side, or a foramen or recess has none.
-    """
-    group = _GROUPS[kind]
-    for finding in FINDINGS:
-        if finding.level is level and finding.condition.group is group and finding.condition.side is side:
-            return finding
-    expected = "no side" if group is Group.SPINAL else "a side"
-    raise ValueError(f"expected {expected} for a {kind.value}, but found {side}")
-
-
 def locate_records(
-    records: Sequence[Record], *, given: bool = True, device: str | torch.device | None = None, quiet: bool = False
+    records: Sequence[Record],
+    *,
+    keep_points: bool = True,
+    device: str | torch.device | None = None,
+    quiet: bool = False,
 ) -> list[Record]:
     """Records with the points of the shipped localizers, for bundles that need points.
 
     A study without a lumbar spine has no points, and ``absent`` holds the reason.
 
-    ``given``: whether records that have points keep them.
+    ``keep_points``: whether records that have points keep them.
     Raises `MissingInputError`, `InvalidTableError` or `InvalidOptionError` if a localizer or the device is missing or
     does not fit. Without anything to locate, no localizer is opened.
     """
     # Opening the localizers takes seconds, so it is avoided where nothing is to be located.
-    if given and all(record["points"] for record in records):
+    if keep_points and all(record["points"] for record in records):
         return list(records)
     name = str(device) if device is not None else None
     levels, recesses = LevelLocator.from_bundle(None, name), RecessLocator.from_bundle(None, name)
     answers = []
     for record in track(records, "locate", len(records), quiet):
-        if given and record["points"]:
+        if keep_points and record["points"]:
             answers.append(record)
             continue
         located = search(StudyInput.of(record), levels, recesses).located
@@ -142,11 +124,14 @@ def read_located_points(path: str | Path) -> dict[str, Points]:
 
 
 def _read_row(row: dict[str, str]) -> tuple[Finding, tuple[float, float, float]]:
-    kinds = [kind.value for kind in PointKind]
-    if row["point"] not in kinds:
-        raise ValueError(f"expected point out of {kinds}, but found {row['point']!r}")
-    finding = finding_of(PointKind(row["point"]), Level(row["level"]), Side(row["side"]) if row["side"] else None)
+    structures = [structure.value for structure in Structure]
+    if row["point"] not in structures:
+        raise ValueError(f"expected point out of {structures}, but found {row['point']!r}")
+    key = Key(Structure(row["point"]), Level(row["level"]), Side(row["side"]) if row["side"] else None)
+    if key not in FINDING_OF:
+        expected = "no side" if key.structure is Structure.CANAL else "a side"
+        raise ValueError(f"expected {expected} for a {row['point']}, but found {key.side}")
     x, y, z = (float(row[axis]) for axis in "xyz")
     if not all(map(math.isfinite, (x, y, z))):
         raise ValueError("expected finite coordinates")
-    return finding, (x, y, z)
+    return FINDING_OF[key], (x, y, z)

@@ -13,24 +13,23 @@ import numpy as np
 import torch
 
 from monai_spine.data.corrections import Corrections
-from monai_spine.data.coverage import PLANE_LIMIT_MM
 from monai_spine.data.volume import Opener, open_unpacked, read_volume
 from monai_spine.errors import InvalidTableError, listed
 from monai_spine.geometry import Array, contains
 from monai_spine.levels.localizers import RecessLocator
-from monai_spine.levels.recesses.planes import recess_plane, recess_points
+from monai_spine.levels.recesses.planes import Detection, RecessPlane, axial_grids, recesses_of
 from monai_spine.levels.recesses.tasks import discs_at
 from monai_spine.levels.sagittal.chain import Flag, expected_foramen
 from monai_spine.levels.sagittal.grid import sagittal_grid
-from monai_spine.levels.sagittal.points import OUT_OF_VIEW, Absent, Key, LevelPoint, PointKind
+from monai_spine.levels.sagittal.points import FINDING_OF, OUT_OF_VIEW, Absent, Key, LevelPoint, Structure
 from monai_spine.levels.search import SearchResult, StudyInput, volume_reason
-from monai_spine.levels.study import LocatedStudy, axial_grids, point_order
-from monai_spine.spine import FINDINGS, Finding, Group, Level, Side
+from monai_spine.levels.study import LocatedStudy, point_order
+from monai_spine.spine import Level, Side
 
 MARKED = "marked"
 """Flag of a point that a person marked or corrected."""
-_KINDS = {Group.SPINAL: PointKind.CANAL, Group.FORAMINAL: PointKind.FORAMEN, Group.SUBARTICULAR: PointKind.RECESS}
-_TITLES = {level.title: level for level in Level}
+_BY_LABEL = {key.label: key for key in FINDING_OF}
+_BY_FINDING = {finding.name: key for key, finding in FINDING_OF.items()}
 
 
 def read_markups(path: Path) -> dict[Key, Array]:
@@ -43,12 +42,12 @@ def read_markups(path: Path) -> dict[Key, Array]:
     faults = []
     try:
         for markup in json.loads(path.read_text(encoding="utf-8"))["markups"]:
-            # Slicer writes LPS unless it is told otherwise.
+            # Slicer writes LPS unless the user chooses RAS.
             signs = {"RAS": (1, 1, 1), "LPS": (-1, -1, 1)}[markup.get("coordinateSystem", "LPS")]
             for control in markup["controlPoints"]:
                 if control.get("positionStatus", "defined") != "defined":
                     continue
-                key = _key(control["label"])
+                key = _BY_LABEL.get(" ".join(control["label"].split()))
                 if key is None:
                     faults.append(f"{control['label']!r} names no point, such as 'foramen L4/L5 left'")
                 elif key in points:
@@ -62,26 +61,6 @@ def read_markups(path: Path) -> dict[Key, Array]:
     return points
 
 
-def _key(label: str) -> Key | None:
-    """A point by its label, such as ``canal L4/L5`` or ``recess L5/S1 right``."""
-    words = label.split()
-    kinds, sides = [kind.value for kind in PointKind], [side.value for side in Side]
-    if not 2 <= len(words) <= 3 or words[0] not in kinds or words[1] not in _TITLES:
-        return None
-    kind = PointKind(words[0])
-    if (kind is PointKind.CANAL) == (len(words) == 3) or (len(words) == 3 and words[2] not in sides):
-        return None
-    return kind, _TITLES[words[1]], Side(words[2]) if len(words) == 3 else None
-
-
-def key_of(finding: Finding) -> Key:
-    """The point of a finding."""
-    return _KINDS[finding.condition.group], finding.level, finding.condition.side
-
-
-_BY_NAME = {finding.name: key_of(finding) for finding in FINDINGS}
-
-
 def marked_points(positions: Mapping[Key, Array]) -> dict[Key, LevelPoint]:
     """Points that a person marked, RAS mm, as `place` takes them."""
     return {key: LevelPoint(*key, world, 1.0, (MARKED,)) for key, world in positions.items()}
@@ -91,7 +70,7 @@ def corrected_points(corrections: Corrections) -> dict[Key, LevelPoint]:
     """All points of a study after its corrections; those that nobody touched keep their confidence and flags."""
     points = {}
     for name, one in corrections.state.points.items():
-        key, world = _BY_NAME[name], np.array(one.position)
+        key, world = _BY_FINDING[name], np.array(one.position)
         own = (1.0, (MARKED,)) if one.by_person else (1.0 if one.confidence is None else one.confidence, one.flags)
         points[key] = LevelPoint(*key, world, *own)
     return points
@@ -121,12 +100,12 @@ def place(
         except Exception as error:
             volumes[name] = volume_reason(error, name, path)
     placed = dict(points)
-    discs = discs_at({level: one.world for (kind, level, _), one in placed.items() if kind is PointKind.CANAL})
-    absent = [Absent(PointKind.CANAL, level, None, "not marked") for level in Level if level not in discs]
+    discs = discs_at({key.level: one.world for key, one in placed.items() if key.structure is Structure.CANAL})
+    absent = [Absent(Structure.CANAL, level, None, "not marked") for level in Level if level not in discs]
     for level, disc in discs.items():
         for side in Side:
             world = expected_foramen(disc, side)
-            key = (PointKind.FORAMEN, level, side)
+            key = Key(Structure.FORAMEN, level, side)
             if key in placed:
                 continue
             if any(contains(affine, tuple(image.shape), world) for image, affine in images.values()):
@@ -135,21 +114,13 @@ def place(
                 absent.append(Absent(*key, OUT_OF_VIEW))
     paths = study.named(study.axial)
     axial = axial_grids(paths, opened)
-    planes = {level: plane for level, disc in discs.items() if (plane := recess_plane(disc, axial)) is not None}
-    for level in discs:
-        if level not in planes:
-            reason = f"no axial plane within {PLANE_LIMIT_MM:g} mm of {level.title}" if axial else "no axial series"
-            absent += [
-                Absent(PointKind.RECESS, level, side, reason)
-                for side in Side
-                if (PointKind.RECESS, level, side) not in placed
-            ]
-            continue
-        plane = planes[level]
-        known = all((PointKind.RECESS, level, side) in placed for side in Side)
-        detections = recesses(plane, paths[plane.name], opened) if recesses and not known else {}
-        for point in recess_points(level, plane, detections):
-            placed.setdefault((point.kind, point.level, point.side), point)
+
+    def detect(level: Level, plane: RecessPlane) -> Mapping[Side, Detection]:
+        marked = all(Key(Structure.RECESS, level, side) in placed for side in Side)
+        return recesses(plane, paths[plane.name], opened) if recesses and not marked else {}
+
+    located = recesses_of(discs.items(), axial, detect)
+    placed = {point.key: point for point in located.points} | placed
+    absent += [one for one in located.absent if one.key not in placed]
     ordered = tuple(sorted(placed.values(), key=point_order))
-    shown = {level: (plane.name, plane.k, plane.distance) for level, plane in planes.items()}
-    return SearchResult(LocatedStudy(study.study, ordered, tuple(absent), volumes, shown), images, axial)
+    return SearchResult(LocatedStudy(study.study, ordered, tuple(absent), volumes, located.planes), images, axial)

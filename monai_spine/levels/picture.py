@@ -11,7 +11,7 @@ from PIL import Image, ImageDraw, ImageFont
 from monai_spine.data.coverage import Grid
 from monai_spine.geometry import Array, spacing, to_voxel
 from monai_spine.levels.sagittal.chain import Flag
-from monai_spine.levels.sagittal.points import LevelPoint, PointKind
+from monai_spine.levels.sagittal.points import LevelPoint, Structure
 from monai_spine.levels.study import LocatedStudy
 from monai_spine.spine import Side
 
@@ -47,9 +47,9 @@ def level_picture(
     ``image``, ``affine``: ``(x, y, z)`` as `monai_spine.levels.sagittal.grid.sagittal_grid` makes it, and its affine to
     RAS mm. ``series``: the volume's name.
     """
-    canal = [point for point in located.points if point.kind is PointKind.CANAL]
+    canal = [point for point in located.points if point.structure is Structure.CANAL]
     voxels = to_voxel(affine, np.array([point.world for point in located.points]).reshape(-1, 3))
-    middle = voxels[[point.kind is PointKind.CANAL for point in located.points], 0]
+    middle = voxels[[point.structure is Structure.CANAL for point in located.points], 0]
     k = int(np.clip(np.rint(np.median(middle)) if canal else len(image) // 2, 0, len(image) - 1))
     # Without a spine the statuses of the volumes say why.
     reasons = [doubt.value for doubt in located.doubts] if canal else sorted(set(located.volumes.values()))
@@ -60,12 +60,12 @@ def level_picture(
     draw, font = ImageDraw.Draw(picture), ImageFont.load_default(14)
     size = (image.shape[1], image.shape[2])
     for level, (name, slice_, _) in located.planes.items():
-        recesses = [point for point in located.points if (point.kind, point.level) == (PointKind.RECESS, level)]
+        recesses = [point for point in located.points if (point.structure, point.level) == (Structure.RECESS, level)]
         colour = _UNSURE if any(_colour(point) == _UNSURE for point in recesses) else _PLANE
         _plane_line(draw, affine, k, size, axial[name], slice_, colour)
     for point, voxel in zip(located.points, voxels, strict=True):
         at = _pixel(voxel, affine, size)
-        if point.kind is PointKind.CANAL:
+        if point.structure is Structure.CANAL:
             _mark(draw, font, point, at, picture.width - _MARGIN_PIXELS)
         else:
             _side_mark(draw, point, at)
@@ -94,7 +94,7 @@ def _side_mark(draw: ImageDraw.ImageDraw, point: LevelPoint, at: tuple[float, fl
     left = point.side is Side.LEFT
     (x, y), half = at, _FILLED_PIXELS if left else _OPEN_PIXELS
     colour = _colour(point)
-    if point.kind is PointKind.FORAMEN:
+    if point.structure is Structure.FORAMEN:
         draw.ellipse((x - half, y - half, x + half, y + half), outline=colour, fill=colour if left else None, width=2)
     else:
         corners = [(x - half, y + half), (x + half, y + half), (x, y - half)]
@@ -143,7 +143,7 @@ def _mark(draw: ImageDraw.ImageDraw, font: Font, point: LevelPoint, at: tuple[fl
         fill=colour,
         font=font,
     )
-    # The flag that all points share is told by the question mark.
+    # The question mark shows the flag that all points share.
     own = [flag for flag in point.flags if flag != Flag.UNCERTAIN_LEVEL.value]
     draw.text((right + 4, y + 6), " ".join(own), fill=colour, font=ImageFont.load_default(11))
 

@@ -12,7 +12,7 @@ from monai_spine.levels.collectors import CaseWriter
 from monai_spine.levels.files import write_points, write_study
 from monai_spine.levels.localizers import RecessLocator
 from monai_spine.levels.sagittal.points import SpinePoints, points_of
-from monai_spine.levels.search import StudyInput, unite_volumes
+from monai_spine.levels.search import StudyInput, merge_volume_files
 
 logger = logging.getLogger(__name__)
 
@@ -45,7 +45,7 @@ class PointWriter(CaseWriter):
             spines = {name: spine for owner, name, spine in entries.values() if owner == study}
             own = StudyInput.of(record)
             axial = own.named(own.axial)
-            located, _ = unite_volumes(study, spines, {}, axial, self.recesses, own.types)
+            located, _ = merge_volume_files(study, spines, {}, axial, self.recesses, own.types)
             write_study(self.output_dir, located)
             studies.append(located)
         write_points(self.output_dir, studies)

@@ -24,13 +24,13 @@ from monai_spine.geometry import Array
 from monai_spine.levels.files import write_study
 from monai_spine.levels.localizers import LevelLocator, RecessLocator
 from monai_spine.levels.picture import level_picture
-from monai_spine.levels.recesses.planes import Detection, RecessPlane
+from monai_spine.levels.recesses.planes import Detection, RecessPlane, axial_grids
 from monai_spine.levels.sagittal.grid import sagittal_grid
 from monai_spine.levels.sagittal.points import SpinePoints
 from monai_spine.levels.sagittal.volumes import SAGITTAL
 from monai_spine.levels.several_locators import SeveralLocators
-from monai_spine.levels.study import LocatedStudy, axial_grids, unite
-from monai_spine.spine import SeriesType, Side
+from monai_spine.levels.study import LocatedStudy, merge_volumes
+from monai_spine.spine import Level, SeriesType, Side
 
 
 @dataclass(frozen=True)
@@ -124,11 +124,11 @@ def search(
         spines[name] = locator.points(image, affine, spines.values())
         images[name] = image, affine
     axial_files = study.named(study.axial)
-    located, axial = unite_volumes(study.study, spines, refused, axial_files, recesses, study.types, opened=opened)
+    located, axial = merge_volume_files(study.study, spines, refused, axial_files, recesses, study.types, opened=opened)
     return SearchResult(located, images, axial)
 
 
-def unite_volumes(  # noqa: PLR0917 - as `unite`
+def merge_volume_files(  # noqa: PLR0917 - as `merge_volumes`
     study: str,
     spines: Mapping[str, SpinePoints],
     refused: Mapping[str, str],
@@ -138,7 +138,7 @@ def unite_volumes(  # noqa: PLR0917 - as `unite`
     *,
     opened: Opener = open_unpacked,
 ) -> tuple[LocatedStudy, dict[str, Grid]]:
-    """`unite` with axial files by their names, which ``opened`` opens, and the positions of these, by name.
+    """`merge_volumes` with axial files by their names, which ``opened`` opens, and the positions of these, by name.
 
     If an axial file cannot be read, its recesses stay projected, and ``volumes`` of the study holds the reason.
     """
@@ -152,8 +152,8 @@ def unite_volumes(  # noqa: PLR0917 - as `unite`
         except Exception as error:
             unread[name] = volume_reason(error, name, path)
 
-    # `unite` knows planes and no files; this function leads from one to the other.
-    def detect(plane: RecessPlane) -> dict[Side, Detection]:
+    # `merge_volumes` knows planes and no files; this function leads from one to the other.
+    def detect(_: Level, plane: RecessPlane) -> Mapping[Side, Detection]:
         path = axial[plane.name]
         try:
             return recesses(plane, path, opened) if recesses else {}
@@ -161,7 +161,7 @@ def unite_volumes(  # noqa: PLR0917 - as `unite`
             unread[plane.name] = volume_reason(error, plane.name, path)
             return {}
 
-    located = unite(study, spines, refused, grids, detect, types)
+    located = merge_volumes(study, spines, refused, grids, detect, types)
     return replace(located, volumes={**located.volumes, **unread}), grids
 
 

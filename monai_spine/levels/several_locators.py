@@ -14,7 +14,7 @@ from monai_spine.geometry import Array
 from monai_spine.levels.localizers import LevelLocator, RecessLocator, usable_device
 from monai_spine.levels.sagittal.chain import Doubt, Flag
 from monai_spine.levels.sagittal.points import LevelPoint, SpinePoints, with_doubt
-from monai_spine.levels.study import keyed_points, names_otherwise, trust
+from monai_spine.levels.study import certainty, names_differ
 from monai_spine.runtime.choice import TORCH, Precision, Runtime, RuntimeChoice, choose_runtime
 
 _MODELS_DIFFER_MM = 6.0
@@ -75,17 +75,17 @@ def averaged(answers: Sequence[SpinePoints]) -> SpinePoints:
     interpolated counts only where no localizer saw it. A point that is far from the mean is flagged `MODELS_DIFFER`.
     If a localizer names a disc otherwise, or finds no spine, the levels are uncertain.
     """
-    spines = sorted((one for one in answers if one.chain is not None), key=trust, reverse=True)
+    spines = sorted((one for one in answers if one.chain is not None), key=certainty, reverse=True)
     if not spines:
         return answers[0]
     leader, *others = spines
-    alike = [leader, *(one for one in others if not names_otherwise(leader, one))]
-    keyed = [keyed_points(one) for one in alike]
+    alike = [leader, *(one for one in others if not names_differ(leader, one))]
+    keyed = [one.by_key for one in alike]
     points = [
         _mean([own[key] for own in keyed if key in own]) for key in dict.fromkeys(key for own in keyed for key in own)
     ]
-    seen = {(point.kind, point.level, point.side) for point in points}
-    absent = tuple(one for one in leader.absent if (one.kind, one.level, one.side) not in seen)
+    seen = {point.key for point in points}
+    absent = tuple(one for one in leader.absent if one.key not in seen)
     united = replace(leader, points=tuple(points), absent=absent)
     return with_doubt(united, Doubt.MODELS, doubted=len(alike) < len(answers))
 

@@ -9,15 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
 
-from monai_spine.data.coverage import PLANE_LIMIT_MM, Grid
-from monai_spine.data.volume import Opener, open_volume, slice_geometry
-from monai_spine.levels.recesses.planes import Detector, recess_plane, recess_points
+from monai_spine.data.coverage import Grid
+from monai_spine.levels.recesses.planes import Detector, recesses_of
 from monai_spine.levels.sagittal.chain import Doubt, Flag, levels
-from monai_spine.levels.sagittal.points import NO_SPINE, Absent, Key, LevelPoint, PointKind, SpinePoints
+from monai_spine.levels.sagittal.points import NO_SPINE, Absent, Key, LevelPoint, SpinePoints, Structure
 from monai_spine.spine import Level, SeriesType, Side
 
 _SAME_DISC_MM = 12.0
@@ -27,7 +25,7 @@ _SAME_DISCS = 4
 one in the middle would stay where it was."""
 _SERIES_DIFFER_MM = 6.0
 """Distance of one point in two volumes, in the sagittal plane, from which on it is flagged: twice the mean error."""
-_READ_ON = {PointKind.CANAL: SeriesType.SAGITTAL_T2, PointKind.FORAMEN: SeriesType.SAGITTAL_T1}
+_READ_ON = {Structure.CANAL: SeriesType.SAGITTAL_T2, Structure.FORAMEN: SeriesType.SAGITTAL_T1}
 """The series type on which annotators read the findings of each point."""
 
 
@@ -61,12 +59,7 @@ class LocatedStudy:
         return bool(self.points)
 
 
-def axial_grids(paths: Mapping[str, Path], opened: Opener = open_volume) -> dict[str, Grid]:
-    """Positions of axial stacks, by the names of their files, which ``opened`` opens."""
-    return {name: Grid(*slice_geometry(opened(path))) for name, path in paths.items()}
-
-
-def unite(  # noqa: PLR0917 - what was found, what was not, where the axial slices lie
+def merge_volumes(  # noqa: PLR0917
     study: str,
     answers: Mapping[str, SpinePoints],
     refused: Mapping[str, str],
@@ -74,7 +67,7 @@ def unite(  # noqa: PLR0917 - what was found, what was not, where the axial slic
     detect: Detector,
     types: Mapping[str, SeriesType] | None = None,
 ) -> LocatedStudy:
-    """One answer from the answers of a study's sagittal volumes.
+    """The points of a study from those of its sagittal volumes.
 
     ``refused``: the reason why a volume could not be used, by its name.
     ``detect``: detects the recesses in an axial plane.
@@ -84,7 +77,7 @@ def unite(  # noqa: PLR0917 - what was found, what was not, where the axial slic
     volumes = {name: "found" if name in spines else points.reason for name, points in answers.items()} | dict(refused)
     if not spines:
         return LocatedStudy(study, (), (), volumes, {})
-    surest = max(spines, key=lambda name: trust(spines[name]))
+    surest = max(spines, key=lambda name: certainty(spines[name]))
     leader = spines[surest]
     others = {name: points for name, points in spines.items() if name != surest}
     points = _by_series({surest: leader, **_counting_alike(leader, others)}, types or {})
@@ -94,21 +87,17 @@ def unite(  # noqa: PLR0917 - what was found, what was not, where the axial slic
         doubts.append(Doubt.SERIES)
         points = {key: _uncertain(point) for key, point in points.items()}
     # Recesses come from the leader alone, so that all levels are counted in one way.
-    recesses, absent, planes = _recesses(leader, axial, detect, uncertain=bool(doubts))
-    absent = [one for one in (*leader.absent, *absent) if (one.kind, one.level, one.side) not in points]
-    ordered = sorted((*points.values(), *recesses), key=point_order)
-    return LocatedStudy(study, tuple(ordered), tuple(absent), volumes, planes, tuple(doubts))
+    discs = levels(leader.chain) if leader.chain else ()
+    recesses = recesses_of(discs, axial, detect, (Flag.UNCERTAIN_LEVEL.value,) if doubts else ())
+    absent = tuple(one for one in (*leader.absent, *recesses.absent) if one.key not in points)
+    ordered = tuple(sorted((*points.values(), *recesses.points), key=point_order))
+    return LocatedStudy(study, ordered, absent, volumes, recesses.planes, tuple(doubts))
 
 
-def trust(points: SpinePoints) -> tuple[bool, float]:
+def certainty(points: SpinePoints) -> tuple[bool, float]:
     """Rank of a volume: certain levels come before uncertain ones, then the sum of the canal's confidences decides."""
-    canal = [point.confidence for point in points.points if point.kind is PointKind.CANAL]
+    canal = [point.confidence for point in points.points if point.structure is Structure.CANAL]
     return points.chain is not None and points.chain.certain, float(np.sum(canal))
-
-
-def keyed_points(points: SpinePoints) -> dict[Key, LevelPoint]:
-    """The points of a volume by what identifies them in a study."""
-    return {(point.kind, point.level, point.side): point for point in points.points}
 
 
 def _by_series(spines: Mapping[str, SpinePoints], types: Mapping[str, SeriesType]) -> dict[Key, LevelPoint]:
@@ -117,7 +106,7 @@ def _by_series(spines: Mapping[str, SpinePoints], types: Mapping[str, SeriesType
 
     ``spines``: volumes that count alike; the first names the levels, so its flag of uncertain levels holds for all.
     """
-    keyed = {name: keyed_points(points) for name, points in spines.items()}
+    keyed = {name: points.by_key for name, points in spines.items()}
     first = next(iter(spines.values()))
     uncertain = first.chain is not None and not first.chain.certain
     points = {}
@@ -128,7 +117,7 @@ def _by_series(spines: Mapping[str, SpinePoints], types: Mapping[str, SeriesType
             candidates,
             key=lambda name: (
                 Flag.INTERPOLATED.value in candidates[name].flags,
-                types.get(name) is not _READ_ON[key[0]],
+                types.get(name) is not _READ_ON[key.structure],
             ),
         )
         flags = [flag for flag in candidates[best].flags if flag != Flag.UNCERTAIN_LEVEL.value]
@@ -142,34 +131,32 @@ def _by_series(spines: Mapping[str, SpinePoints], types: Mapping[str, SeriesType
 
 def _counting_alike(leader: SpinePoints, others: Mapping[str, SpinePoints]) -> dict[str, SpinePoints]:
     """The volumes whose names of discs are those of the leader; others would bring in points of other levels."""
-    return {name: other for name, other in others.items() if not names_otherwise(leader, other)}
+    return {name: other for name, other in others.items() if not names_differ(leader, other)}
 
 
 def _contradict(leader: SpinePoints, other: SpinePoints) -> bool:
     """Whether two volumes count differently, and both from a sacrum."""
     counted = all(points.chain is not None and points.chain.anchored for points in (leader, other))
-    return counted and names_otherwise(leader, other)
+    return counted and names_differ(leader, other)
 
 
-def names_otherwise(leader: SpinePoints, other: SpinePoints) -> bool:
+def names_differ(leader: SpinePoints, other: SpinePoints) -> bool:
     """Whether a disc that both volumes show has two names."""
-    for key, point in keyed_points(leader).items():
-        for other_key, candidate in keyed_points(other).items():
-            both_canal = key[0] is other_key[0] is PointKind.CANAL
-            if (
-                both_canal
-                and key[1] is not other_key[1]
-                and np.linalg.norm(point.world - candidate.world) <= _SAME_DISC_MM
-            ):
-                return True
-    return False
+    first, second = (
+        [point for point in volume.points if point.structure is Structure.CANAL] for volume in (leader, other)
+    )
+    return any(
+        one.level is not another.level and np.linalg.norm(one.world - another.world) <= _SAME_DISC_MM
+        for one in first
+        for another in second
+    )
 
 
-def shows_the_same(one: SpinePoints, other: SpinePoints) -> bool:
+def same_discs(one: SpinePoints, other: SpinePoints) -> bool:
     """Whether two volumes show most of their discs at the same places, and under the same names."""
-    places, others = ({key: at.world for key, at in keyed_points(each).items()} for each in (one, other))
-    canals = [key for key in places.keys() & others if key[0] is PointKind.CANAL]
-    near = sum(bool(np.linalg.norm(places[key] - others[key]) <= _SAME_DISC_MM) for key in canals)
+    first, second = one.by_key, other.by_key
+    both = [key for key in first.keys() & second if key.structure is Structure.CANAL]
+    near = sum(bool(np.linalg.norm(first[key].world - second[key].world) <= _SAME_DISC_MM) for key in both)
     return near >= _SAME_DISCS
 
 
@@ -178,28 +165,7 @@ def _uncertain(point: LevelPoint) -> LevelPoint:
     return point if flag in point.flags else replace(point, flags=(flag, *point.flags))
 
 
-def _recesses(
-    spine: SpinePoints, axial: Mapping[str, Grid], detect: Detector, *, uncertain: bool
-) -> tuple[list[LevelPoint], list[Absent], dict[Level, tuple[str, int, float]]]:
-    """Both recesses of each level on the axial plane nearest to them; absent where no plane is near."""
-    points: list[LevelPoint] = []
-    absent: list[Absent] = []
-    planes: dict[Level, tuple[str, int, float]] = {}
-    level_flags = (Flag.UNCERTAIN_LEVEL.value,) if uncertain else ()
-    for level, disc in levels(spine.chain) if spine.chain else ():
-        # Axial planes are often angled blocks, one per disc, so the plane is searched for each level.
-        plane = recess_plane(disc, axial)
-        if plane is None:
-            # No point is given then: a finding that no slice shows must not be graded.
-            reason = f"no axial plane within {PLANE_LIMIT_MM:g} mm of {level.title}" if axial else "no axial series"
-            absent += [Absent(PointKind.RECESS, level, side, reason) for side in Side]
-            continue
-        planes[level] = (plane.name, plane.k, plane.distance)
-        points += recess_points(level, plane, detect(plane), level_flags)
-    return points, absent, planes
-
-
 def point_order(point: LevelPoint) -> tuple[int, int, int]:
     """Sort key: canal, foramina, recesses; then from above; then left before right."""
     side = 0 if point.side is None else 1 + list(Side).index(point.side)
-    return list(PointKind).index(point.kind), list(Level).index(point.level), side
+    return list(Structure).index(point.structure), list(Level).index(point.level), side

@@ -26,20 +26,14 @@ _POSITIONS = 16
 
 @dataclass(frozen=True)
 class Explanation:
-    """Where a network looked for each finding of a study.
-
-    Attributes
-    ----------
-    attention
-        ``(5 levels, 5 conditions, slices)``: weight of each slice. The weights of each view sum to 1.
-    activation
-        ``(5 levels, 5 conditions, slices, 16, 16)``, coarser than the crops: how strongly each position speaks
-        for the grade, from 0 to 1; 1 is the strongest position of the finding in all slices. None if the backbone has
-        no feature map that is fine enough.
-    """
+    """Where a network looked for each finding of a study."""
 
     attention: npt.NDArray[np.float32]
+    """``(5 levels, 5 conditions, slices)``: weight of each slice. The weights of each view sum to 1."""
     activation: npt.NDArray[np.float32] | None
+    """``(5 levels, 5 conditions, slices, 16, 16)``, coarser than the crops: how strongly each position speaks for the
+    grade, from 0 to 1; 1 is the strongest position of the finding in all slices. None if the backbone has no feature
+    map that is fine enough."""
 
 
 def explain(network: LevelGrader, image: torch.Tensor, grades: npt.NDArray[np.int64]) -> Explanation:
@@ -63,9 +57,10 @@ def explain(network: LevelGrader, image: torch.Tensor, grades: npt.NDArray[np.in
         weights = torch.cat([one[0][1] for one in pooled], dim=2)
         chosen = torch.as_tensor(grades, device=logits.device)[:, None]
         scores = logits.gather(1, chosen)[:, 0].unflatten(0, (CONDITIONS, LEVELS))
-        found = [one[0] if one else None for one in maps]
+        of_image = [one[0] if one else None for one in maps]
         try:
-            activation = None if any(one is None for one in found) else _activation(network, image[0], scores, found)
+            complete = all(one is not None for one in of_image)
+            activation = _activation(network, image[0], scores, of_image) if complete else None
         except InvalidOptionError:  # a backbone whose features have no positions
             activation = None
     return Explanation(weights.detach().float().cpu().numpy(), activation)

@@ -9,6 +9,8 @@ from torch import nn
 
 from monai_spine.errors import InvalidOptionError
 
+_LEAST_POSITIONS = 8
+
 
 def has_class_token(body: Any) -> bool:
     """Whether positions reach the head only through a token that attends to them."""
@@ -16,8 +18,8 @@ def has_class_token(body: Any) -> bool:
     return getattr(body, "num_prefix_tokens", 0) > 0 and hasattr(last, "norm1")
 
 
-def fine_layer(body: Any, pixels: tuple[int, int], least: int = 8) -> nn.Module | None:
-    """The deepest layer of a timm network whose output has at least ``least`` positions along the shorter side.
+def fine_layer(body: Any, pixels: tuple[int, int]) -> nn.Module | None:
+    """The deepest layer of a timm network whose output has `_LEAST_POSITIONS` or more along the shorter side.
 
     The last layer of a convolutional network has 2 × 2 positions for a crop of 64 × 64 pixels, which shows nothing.
     None if no layer has so many, or timm does not list the network's layers.
@@ -32,7 +34,7 @@ def fine_layer(body: Any, pixels: tuple[int, int], least: int = 8) -> nn.Module 
     if has_class_token(body):
         # The patches that the last block gives do not reach the head.
         layers = layers[:-1]
-    fine = [name for name, reduction in layers if min(pixels) // reduction >= least]
+    fine = [name for name, reduction in layers if min(pixels) // reduction >= _LEAST_POSITIONS]
     modules = dict(body.named_modules())
     return modules.get(fine[-1]) if fine else None
 

@@ -115,7 +115,7 @@ class LevelGrader(nn.Module):
         self.grades_of_token = GRADES if attention_per == "grade" else 1
         tokens = CONDITIONS * self.grades_of_token
         self.absent_pixel = float(ABSENT)
-        self.backbones_held = False
+        self.backbones_frozen = False
         size, channels = [int(n) for n in pixels], 3 if neighbours else 1
         self.backbones = nn.ModuleList(
             Backbone(name, in_channels=channels, pixels=size, drop_path=drop_path, checkpointing=checkpointing)
@@ -157,7 +157,7 @@ class LevelGrader(nn.Module):
         tokens = self._read(image)[0]
         if share is not None:
             tokens = torch.lerp(tokens, tokens.roll(1, 0), share.to(tokens.dtype)[:, None, None, None])
-        return self._graded(tokens)
+        return self._logits(self._fused(tokens))
 
     def logits_and_features(self, image: torch.Tensor) -> torch.Tensor:
         """``(batch, 25, 3 + features)``: for each finding its logits, and the features that they are made of.
@@ -207,14 +207,14 @@ class LevelGrader(nn.Module):
 
     def hold_backbones(self) -> None:
         """Train everything but the backbones from now on; their batch statistics do not change either."""
-        self.backbones_held = True
+        self.backbones_frozen = True
         self.backbones.requires_grad_(False)
         self.backbones.eval()
 
     def train(self, mode: bool = True) -> LevelGrader:
         """As `torch.nn.Module.train`; backbones that do not learn stay in evaluation mode."""
         super().train(mode)
-        if self.backbones_held:
+        if self.backbones_frozen:
             self.backbones.eval()
         return self
 
@@ -275,9 +275,6 @@ class LevelGrader(nn.Module):
         chance = torch.rand(there.shape, device=there.device).masked_fill(~there, -1.0)
         highest = chance >= chance.amax(dim=1, keepdim=True)  # kept even if all of a level would be dropped
         return there & ((chance >= self.drop_view) | highest)
-
-    def _graded(self, tokens: torch.Tensor) -> torch.Tensor:
-        return self._logits(self._fused(tokens))
 
     def _fused(self, tokens: torch.Tensor) -> torch.Tensor:
         """The features of tokens, of their shape: ``(batch, 5 levels, 5 conditions, features)``, or of each grade."""

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from monai_spine.data.corrections import NAME, read_corrections
 from monai_spine.errors import InvalidOptionError, MissingInputError, counted
-from monai_spine.levels.marked import corrected_points, key_of, marked_points, read_markups
+from monai_spine.levels.marked import corrected_points, marked_points, read_markups
 from monai_spine.levels.sagittal.points import Key, LevelPoint
 
 MarkedPoints = Mapping[str, Mapping[Key, LevelPoint]]
@@ -49,7 +49,7 @@ def read_points_file(path: Path, studies: Sequence[str]) -> MarkedPoints:
     from data_prep.study_table.table import read_points
 
     points = {
-        study: marked_points({key_of(finding): world for finding, world in own.items()})
+        study: marked_points({Key.of(finding): world for finding, world in own.items()})
         for study, own in read_points(path).items()
     }
     return _checked(points, path, studies)

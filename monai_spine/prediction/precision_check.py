@@ -167,7 +167,7 @@ class _PointComparison:
     def add(self, record: Record, _: LocatedStudy) -> None:
         study, images = StudyInput.of(record), record[STUDY_IMAGES]
         one, other = (search(study, *pair, images.opened).located for pair in (self.float32, self.other))
-        first, second = ({(at.kind, at.level, at.side): at for at in each.points} for each in (one, other))
+        first, second = ({at.key: at for at in each.points} for each in (one, other))
         self.moved += [float(np.linalg.norm(first[key].world - second[key].world)) for key in first.keys() & second]
         flags = ({key: at.flags for key, at in each.items()} for each in (first, second))
         self.differing += next(flags) != next(flags)

@@ -16,15 +16,15 @@ from monai_spine.data.volume_names import STUDY_FOLDER
 from monai_spine.errors import MissingInputError, SpineError
 from monai_spine.files import safe_name
 from monai_spine.levels.files import read_study
-from monai_spine.levels.marked import key_of
 from monai_spine.levels.sagittal.chain import Flag
+from monai_spine.levels.sagittal.points import FINDING_OF
 from monai_spine.prediction.inputs import Conversion, find_inputs
 from monai_spine.prediction.pending_study import PendingStudy
 from monai_spine.report.output import read_results
 from monai_spine.report.study_result import StudyResult, read_result, worst
 from monai_spine.report.wording import GRADES, flag_words
 from monai_spine.review.pictures import ShownVolume, shown_volumes
-from monai_spine.spine import FINDINGS, SeriesType
+from monai_spine.spine import SeriesType
 
 _LEFT_OUT = "left out: "
 
@@ -79,8 +79,8 @@ class ReviewStudy:
 def _points(folder: Path, result: StudyResult) -> dict[str, Place]:
     """The points of the program: the located ones, or those of a datalist that the findings have."""
     if (folder / "points.json").is_file():
-        own = {(one.kind, one.level, one.side): one for one in read_study(folder).points}
-        pairs = [(finding.name, own[key_of(finding)]) for finding in FINDINGS if key_of(finding) in own]
+        own = {one.key: one for one in read_study(folder).points}
+        pairs = [(finding.name, own[key]) for key, finding in FINDING_OF.items() if key in own]
         return {name: Place(_rounded(one.world), round(one.confidence, 4), one.flags) for name, one in pairs}
     return {
         one.finding.name: Place(_rounded(one.point), one.point_confidence)

@@ -6,6 +6,7 @@ of scikit-learn, with which the tests compare. Reliability tells whether of the 
 .3 three in ten really have that grade.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -218,3 +219,34 @@ def _binned(labels: Ints, probabilities: Floats, grade: int) -> tuple[Ints, Floa
     """Bin, probability and truth (1 or 0) of every row; a probability of exactly 1 lies in the last bin."""
     p = probabilities[..., grade]
     return np.minimum((p * BINS).astype(np.int64), BINS - 1), p, (labels == grade).astype(np.float64)
+
+
+LOWEST = {"kappa_quadratic": -1.0, "kappa_linear": -1.0}
+"""The lowest possible value of a figure, where it is not 0."""
+
+
+def confusions(labels: Ints, decided: Ints, counts: Floats) -> Floats:
+    """Confusion matrices ``(1 + replicates, 3, 3)``: labels by decided grades, both ``(studies, n)``."""
+    return (counts @ study_confusions(labels, decided)).reshape(-1, len(Grade), len(Grade))
+
+
+def figure_values(y: Ints, p: Floats, matrices: Floats, counts: Floats) -> Iterator[tuple[str, Floats]]:
+    """Name and values ``(1 + replicates,)`` of every figure of a pool of findings.
+
+    ``y``, ``p``: labels ``(studies, n)``, and probabilities ``(studies, n, 3)`` at natural prevalence.
+    ``matrices``, ``counts``: from `confusions` and `patient_counts`.
+    """
+    rows = matrices.sum(axis=(-2, -1))
+    severe, worse = int(Grade.SEVERE), int(Grade.MODERATE)
+    yield "auc_severe", areas(y, p[..., severe], severe, counts)
+    yield "auc_moderate_or_worse", areas(y, p[..., worse:].sum(axis=-1), worse, counts)
+    yield "kappa_quadratic", kappas(matrices, 2)
+    yield "kappa_linear", kappas(matrices, 1)
+    yield "sensitivity_severe", sensitivities(matrices, severe)
+    yield "specificity_severe", specificities(matrices, severe)
+    yield "sensitivity_moderate_or_worse", sensitivities(matrices, worse)
+    yield "specificity_moderate_or_worse", specificities(matrices, worse)
+    yield "balanced_accuracy", balanced_accuracies(matrices)
+    yield "brier", ratio(counts @ study_briers(y, p), rows)
+    for grade in Grade:
+        yield f"ece_{grade.column}", calibration_errors(counts @ bin_sums(y, p, grade), rows)

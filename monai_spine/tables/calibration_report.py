@@ -157,15 +157,15 @@ def apply_calibration(path: Path, submission: Path, out: Path, normalise: bool =
 
 def _stages(table: OutOfFold, fold_of: np.ndarray, method: str, tilted: bool, quiet: bool) -> dict[str, Floats]:
     """Probabilities as given, with the tilt removed, and out-of-fold after each scaling; last, the requested one."""
-    given = table.probabilities[0]
+    submitted = table.probabilities[0]
     scaled = {"temperature": "temperature", "vector": "vector", CALIBRATED: method}
-    stages = {GIVEN: given, NATURAL: natural_prevalence(given) if tilted else given}
+    stages = {GIVEN: submitted, NATURAL: natural_prevalence(submitted) if tilted else submitted}
     for stage, method_of_stage in track(scaled.items(), "cross-validation", len(scaled), quiet):
 
         def fitted(training: np.ndarray, held_out: np.ndarray, method: str = method_of_stage) -> Floats:
-            return _fitted(table, training, method, tilted).apply(given[held_out])
+            return _fitted(table, training, method, tilted).apply(submitted[held_out])
 
-        stages[stage] = out_of_fold(fold_of, fitted, given)
+        stages[stage] = out_of_fold(fold_of, fitted, submitted)
     return stages
 
 

@@ -3,20 +3,76 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal, get_args
 
 import numpy as np
+import numpy.typing as npt
 from threadpoolctl import threadpool_limits
 
 from monai_spine.scoring.competition import Floats, Ints
-from monai_spine.spine import FINDINGS, Grade, Group
+from monai_spine.spine import FINDINGS, Grade, Group, columns_of
 from monai_spine.tables.boosting import Booster, Boosters, apply_boosters, fit_boosters
 from monai_spine.tables.pooling import Weights, equal_weights, fit_weights, pool
-from monai_spine.tables.rank_average import STEPS, Quantiles, fit_quantiles, rank_average
-from monai_spine.tables.stacking import Head, Stack, apply_stack, features, fit_stack
+from monai_spine.tables.stacking import Head, Stack, apply_stack, features, fit_stack, log_ratios
 from monai_spine.tables.stored_model import StoredModel
+
+STEPS = 257
+"""Quantiles by which a distribution is kept: one for each 256th, and both ends."""
+
+Quantiles = Mapping[Group, Floats]
+"""For each group, the quantiles ``(models, 2, STEPS)`` of each model's two log ratios; NaN for a model without rows."""
+
+
+def fit_quantiles(probabilities: Floats) -> Quantiles:
+    """The distributions of ``(models, studies, 25, 3)``, NaN where a model has no row."""
+    shares = np.linspace(0, 1, STEPS)
+    return {
+        group: np.stack([_distribution(rows, shares) for rows in probabilities[:, :, columns_of(group)]])
+        for group in Group
+    }
+
+
+def rank_average(probabilities: Floats, quantiles: Quantiles) -> Floats:
+    """Probabilities ``(studies, 25, 3)`` of the mean ranks of ``(models, studies, 25, 3)``.
+
+    A row that no model has is a third for each grade.
+    """
+    averaged = np.full(probabilities.shape[1:], 1 / len(Grade))
+    for group, of_models in quantiles.items():
+        own = columns_of(group)
+        ratios = log_ratios(probabilities[:, :, own])
+        usable = ~np.isnan(ratios[..., 0]) & ~np.isnan(of_models[:, 0, 0])[:, None, None]
+        pooled = np.stack([_averaged(ratios[..., n], usable, of_models[:, n]) for n in range(ratios.shape[-1])], -1)
+        odds = np.exp(np.concatenate([np.zeros_like(pooled[..., :1]), pooled], axis=-1))
+        shares = odds / odds.sum(axis=-1, keepdims=True)
+        averaged[:, own] = np.where(np.any(usable, axis=0, keepdims=True)[0][..., None], shares, averaged[:, own])
+    return averaged
+
+
+def _distribution(rows: Floats, shares: Floats) -> Floats:
+    ratios = log_ratios(rows[~np.isnan(rows[..., 0])])
+    return np.quantile(ratios, shares, axis=0).T if len(ratios) else np.full((len(Grade) - 1, len(shares)), np.nan)
+
+
+def _averaged(ratios: Floats, usable: npt.NDArray[np.bool_], quantiles: Floats) -> Floats:
+    """Mean log ratios ``(studies, n)`` of one ratio of all models, ``(models, studies, n)``."""
+    shares = np.linspace(0, 1, STEPS)
+    models = np.maximum(usable.sum(axis=0), 1)
+    ranks = np.zeros(ratios.shape[1:])
+    for ratio, there, of_model in zip(ratios, usable, quantiles, strict=True):
+        values, place = np.unique(of_model, return_inverse=True)
+        # Of equal quantiles, the middle one: a model that says the same of many findings has no order for them.
+        middle = np.bincount(place, shares) / np.bincount(place)
+        ranks += np.where(there, np.interp(np.nan_to_num(ratio), values, middle), 0.0)
+    # Back by the models that have this row, so that a model without it changes nothing here.
+    back = [
+        np.where(there, np.interp(ranks / models, shares, of_model), 0.0)
+        for there, of_model in zip(usable, quantiles, strict=True)
+    ]
+    return np.asarray(np.sum(back, axis=0) / models)
+
 
 Method = Literal["mean", "ranks", "weighted", "stacked", "boosted"]
 LEARNT: tuple[Method, ...] = ("weighted", "stacked", "boosted")

@@ -16,9 +16,9 @@ import numpy as np
 from monai_spine.csv_cells import read_text_table
 from monai_spine.errors import InvalidOptionError, InvalidTableError, MissingInputError, counted, listed
 from monai_spine.scoring.competition import Floats, Ints
+from monai_spine.scoring.figures import LOWEST, confusions, figure_values
 from monai_spine.scoring.patient_resampling import Estimate, difference, estimate, score_estimate, score_replicates
 from monai_spine.spine import MISSING, Grade
-from monai_spine.tables.figure_values import LOWEST, confusions, figure_values
 from monai_spine.tables.out_of_fold import OutOfFold
 
 LEAST_PATIENTS, LEAST_SEVERE = 10, 5
@@ -104,12 +104,12 @@ def measure_subgroups(
     ``natural``, ``decided``: ``(studies, 25, 3)`` and ``(studies, 25)``.
     ``counts``: of `patient_counts` for the whole table.
     """
-    found = []
+    subgroups = []
     for column, groups in by.items():
         for name in sorted(set(groups), key=_order):
             inside = np.array([group == name for group in groups])
-            found.append(_measured(column, name, table, (natural, decided, counts), inside))
-    return found
+            subgroups.append(_measured(column, name, table, (natural, decided, counts), inside))
+    return subgroups
 
 
 def subgroups_text(subgroups: Sequence[Subgroup]) -> list[str]:

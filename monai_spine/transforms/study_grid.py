@@ -173,9 +173,9 @@ def _on_grid(stack: Mapping[str, Any], key: str, size: Sequence[int]) -> torch.T
     """What the transforms of a stack left under a key, without its metadata."""
     expected = (1, *size)
     if key not in stack or tuple(stack[key].shape) != expected:
-        found = f"the shape {tuple(stack[key].shape)}" if key in stack else f"only {sorted(stack)}"
+        result = f"the shape {tuple(stack[key].shape)}" if key in stack else f"only {sorted(stack)}"
         raise InvalidOptionError(
-            f"StudyGridd: expected its transform to leave {key!r} of the shape {expected}, but found {found}; "
+            f"StudyGridd: expected its transform to leave {key!r} of the shape {expected}, but found {result}; "
             "end it with ResampleToMatchd and key_dst 'grid'"
         )
     return torch.Tensor(stack[key].as_tensor() if isinstance(stack[key], MetaTensor) else stack[key])

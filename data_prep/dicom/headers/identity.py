@@ -221,10 +221,10 @@ def _bounded(pattern: str, word: str) -> str:
 
 def _birth_dates(text: str) -> Iterator[str]:
     """A date of birth in more forms than `without_dates` knows: two digits of the year, or the year alone."""
-    found = re.match(r"\s*(\d{4})[-.]?(\d\d)[-.]?(\d\d)", text)
-    if not found:
+    date = re.match(r"\s*(\d{4})[-.]?(\d\d)[-.]?(\d\d)", text)
+    if not date:
         return
-    year, month, day = found.groups()
+    year, month, day = date.groups()
     orders = ((year, month, day), (day, month, year), (month, day, year))
     short = ((year[2:], month, day), (day, month, year[2:]), (month, day, year[2:]))
     for order in (*orders, *short):

@@ -251,8 +251,8 @@ def _geometry(elements: Elements) -> Geometry | None:
 
 def _decimals(numbers: tuple[str, ...]) -> int:
     """How many digits the most exact of some decimal strings has behind the point."""
-    found = [_DECIMAL.fullmatch(text) for text in numbers]
-    return max((len(match[1] or "") - int(match[2] or 0) for match in found if match), default=0)
+    matches = [_DECIMAL.fullmatch(text) for text in numbers]
+    return max((len(match[1] or "") - int(match[2] or 0) for match in matches if match), default=0)
 
 
 def _checked(frame: Frame, problem: tuple[Reason, str] | None) -> Frame:

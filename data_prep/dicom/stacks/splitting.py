@@ -145,7 +145,7 @@ def _by(key: Callable[[Frame], Key], frames: Iterable[Frame]) -> list[list[Frame
 def _split_usable(frames: list[Frame]) -> list[Stack]:
     groups = [
         group
-        for alike in _by(lambda frame: (look(frame), frame.identity.patient), frames)
+        for alike in _by(lambda frame: (settings_of(frame), frame.identity.patient), frames)
         for grid in same_grid(alike)
         for image in _same_contrast(grid)
         for group in _same_frame_of_reference(image)
@@ -156,14 +156,14 @@ def _split_usable(frames: list[Frame]) -> list[Stack]:
     return stacks + [_name_mixture(stack, frames) for group in others for stack in _stacks_of_grid(group)]
 
 
-def look(frame: Frame) -> tuple[Hashable, ...]:
+def settings_of(frame: Frame) -> tuple[Hashable, ...]:
     """What is equal in all frames of a volume apart from their geometry, whatever marks a scanner or filter left."""
     contrast = replace(frame.contrast, image_type=frame.contrast.image_type[:MEANINGFUL_TYPES], echo_time=None)
     return contrast, frame.pixels.rows, frame.pixels.columns
 
 
 def _same_contrast(frames: list[Frame]) -> list[list[Frame]]:
-    """Frames that `look` alike and share a grid, grouped by the whole contrast.
+    """Frames of equal `settings_of` that share a grid, grouped by the whole contrast.
 
     They stay together where they differ only in the marks behind the third value of ImageType (a filter's, for some of
     the slices), or by less than `ECHO_JITTER` in their echo times, and position and number prove them to be one stack.

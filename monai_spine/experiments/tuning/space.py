@@ -179,10 +179,10 @@ def _is_harmless(target: str) -> bool:
     if not any(module == package or module.startswith(f"{package}.") for package in _PACKAGES):
         return False
     try:
-        found = getattr(importlib.import_module(module), name)
+        named = getattr(importlib.import_module(module), name)
     except (ImportError, AttributeError):
         return False
-    return isinstance(found, type) and found.__module__.startswith(_PACKAGES)
+    return isinstance(named, type) and named.__module__.startswith(_PACKAGES)
 
 
 def _content(path: Path) -> dict[str, Any]:

@@ -15,8 +15,7 @@ from monai_spine.jobs.accelerators import ACCELERATORS, machine_with
 from monai_spine.jobs.description import Job
 from monai_spine.jobs.offers import OFFERS
 from monai_spine.jobs.placement import Placement, required
-from monai_spine.jobs.platforms.platform import Platform, import_vendor, one_line, read_content
-from monai_spine.jobs.platforms.shared_disk import PORT, shared_placement
+from monai_spine.jobs.platforms.platform import PORT, Platform, import_vendor, one_line, read_content, shared_placement
 
 _TITLE = OFFERS["azureml"].title
 _STORES = ("azureml:", "azureml://", "https://", "wasbs://", "abfss://")

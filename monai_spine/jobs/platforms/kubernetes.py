@@ -12,8 +12,16 @@ from monai_spine.errors import InvalidTableError
 from monai_spine.jobs.description import Job
 from monai_spine.jobs.offers import OFFERS
 from monai_spine.jobs.placement import Placement, required
-from monai_spine.jobs.platforms.platform import Platform, import_vendor, one_line, read_content, refuse_dropped
-from monai_spine.jobs.platforms.shared_disk import PORT, require_folder, shared_placement
+from monai_spine.jobs.platforms.platform import (
+    PORT,
+    Platform,
+    import_vendor,
+    one_line,
+    read_content,
+    refuse_dropped,
+    require_folder,
+    shared_placement,
+)
 
 _TITLE = OFFERS["kubernetes"].title
 _API = "trainer.kubeflow.org/v1alpha1"

@@ -13,8 +13,7 @@ from monai_spine.jobs.accelerators import ACCELERATORS
 from monai_spine.jobs.description import Job
 from monai_spine.jobs.offers import OFFERS
 from monai_spine.jobs.placement import Placement, required
-from monai_spine.jobs.platforms.platform import ENTRY, Platform, import_vendor
-from monai_spine.jobs.platforms.shared_disk import PORT, require_folder, shared_placement
+from monai_spine.jobs.platforms.platform import ENTRY, PORT, Platform, import_vendor, require_folder, shared_placement
 
 _TITLE = OFFERS["slurm"].title
 _DIRECTIVE = re.compile(r"^#SBATCH\s+--([a-z-]+)(?:[= ](.*))?$")

@@ -57,7 +57,7 @@ def distributions(logits: torch.Tensor) -> torch.Tensor:
     return torch.softmax(logits.float().flatten(1), dim=1).view_as(logits)
 
 
-class PlaceLoss(nn.Module):
+class RecessLoss(nn.Module):
     """Cross-entropy between target and predicted distributions over the pixels of maps."""
 
     def forward(self, logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:

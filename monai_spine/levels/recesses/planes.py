@@ -7,15 +7,17 @@ plausible.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
-from monai_spine.data.coverage import Grid, coverage_of, nearest_showing
+from monai_spine.data.coverage import PLANE_LIMIT_MM, Grid, coverage_of, nearest_showing
+from monai_spine.data.volume import Opener, open_volume, slice_geometry
 from monai_spine.geometry import Array, slice_normal
 from monai_spine.levels.sagittal.chain import Disc, expected_recess
-from monai_spine.levels.sagittal.points import LevelPoint, PointKind
+from monai_spine.levels.sagittal.points import Absent, LevelPoint, Structure
 from monai_spine.spine import Level, Side
 
 PROJECTED = "projected"
@@ -52,8 +54,46 @@ class RecessPlane:
     """The projection of each expected place onto the plane, RAS mm."""
 
 
-Detector = Callable[[RecessPlane], Mapping[Side, Detection]]
-"""A function that detects the recesses in a plane; sides without a detection are left out."""
+@dataclass(frozen=True)
+class Recesses:
+    """The recesses of a study."""
+
+    points: tuple[LevelPoint, ...]
+    absent: tuple[Absent, ...]
+    planes: Mapping[Level, tuple[str, int, float]]
+    """For each level the plane that was searched: the stack's name, the slice, and `RecessPlane.distance`."""
+
+
+Detector = Callable[[Level, RecessPlane], Mapping[Side, Detection]]
+"""A function that detects a level's recesses in a plane; sides without a detection are left out."""
+
+
+def recesses_of(
+    discs: Iterable[tuple[Level, Disc]],
+    axial: Mapping[str, Grid],
+    detect: Detector,
+    level_flags: tuple[str, ...] = (),
+) -> Recesses:
+    """Both recesses of each disc, on the axial plane nearest to them; absent where no plane is near."""
+    points: list[LevelPoint] = []
+    absent: list[Absent] = []
+    planes = {}
+    for level, disc in discs:
+        # Axial planes are often angled blocks, one per disc, so the plane is searched for each level.
+        plane = recess_plane(disc, axial)
+        if plane is None:
+            # No point is given then: a finding that no slice shows must not be graded.
+            reason = f"no axial plane within {PLANE_LIMIT_MM:g} mm of {level.title}" if axial else "no axial series"
+            absent += [Absent(Structure.RECESS, level, side, reason) for side in Side]
+            continue
+        planes[level] = (plane.name, plane.k, plane.distance)
+        points += recess_points(level, plane, detect(level, plane), level_flags)
+    return Recesses(tuple(points), tuple(absent), planes)
+
+
+def axial_grids(paths: Mapping[str, Path], opened: Opener = open_volume) -> dict[str, Grid]:
+    """Positions of axial stacks, by the names of their files, which ``opened`` opens."""
+    return {name: Grid(*slice_geometry(opened(path))) for name, path in paths.items()}
 
 
 def recess_plane(disc: Disc, axial: Mapping[str, Grid]) -> RecessPlane | None:
@@ -114,10 +154,10 @@ def recess_points(
         if side in kept:
             one = kept[side]
             world = on_plane(one.world, plane.grid.affine, plane.k)
-            points.append(LevelPoint(PointKind.RECESS, level, side, world, one.confidence, level_flags))
+            points.append(LevelPoint(Structure.RECESS, level, side, world, one.confidence, level_flags))
         else:
             flags = (*level_flags, PROJECTED)
             # The place follows from the disc, but individual anatomy is unknown.
             confidence = plane.disc.confidence / 2
-            points.append(LevelPoint(PointKind.RECESS, level, side, plane.projected[side], confidence, flags))
+            points.append(LevelPoint(Structure.RECESS, level, side, plane.projected[side], confidence, flags))
     return points

@@ -15,10 +15,10 @@ import numpy as np
 from monai_spine.data.datalist import Record
 from monai_spine.data.volume_names import volume_names
 from monai_spine.geometry import Array
-from monai_spine.levels.recesses.planes import RecessPlane, recess_plane
+from monai_spine.levels.recesses.planes import RecessPlane, axial_grids, recess_plane
 from monai_spine.levels.sagittal.chain import Disc
-from monai_spine.levels.study import axial_grids
-from monai_spine.spine import FINDINGS, Group, Level, SeriesType, Side
+from monai_spine.levels.sagittal.points import Structure, marked_positions
+from monai_spine.spine import Level, SeriesType, Side
 
 
 @dataclass(frozen=True)
@@ -51,11 +51,14 @@ def recess_tasks(records: Sequence[Record], jitter: float = 0.0) -> list[RecessT
         names = volume_names(record)
         paths = {names[str(path)]: Path(path) for path in record.get(SeriesType.AXIAL_T2.value, ())}
         axial = axial_grids(paths)
-        marked = _marked(record)
-        canal = {level: place + rng.normal(0.0, jitter, 3) for (level, side), place in marked.items() if side is None}
+        canal = {
+            key.level: place + rng.normal(0.0, jitter, 3)
+            for key, place in marked_positions(record, Structure.CANAL).items()
+        }
+        marked = marked_positions(record, Structure.RECESS)
         for level, disc in discs_at(canal).items():
             plane = recess_plane(disc, axial)
-            recesses = {side: marked[level, side] for side in Side if (level, side) in marked}
+            recesses = {key.side: place for key, place in marked.items() if key.side and key.level is level}
             path = str(paths[plane.name]) if plane else None
             tasks.append(RecessTask(str(record["study_id"]), level, plane, path, recesses))
     return tasks
@@ -91,14 +94,3 @@ def discs_at(canal: Mapping[Level, Array]) -> dict[Level, Disc]:
         # Marked points are true, so their confidence is 1.
         discs[level] = Disc(places[n], 1.0, upwards / length if length > 0 else np.array([0.0, 0.0, 1.0]))
     return discs
-
-
-def _marked(record: Record) -> dict[tuple[Level, Side | None], Array]:
-    """The marked canal points (side None) and recesses of a study, RAS mm."""
-    points = record.get("points", {})
-    groups = (Group.SPINAL, Group.SUBARTICULAR)
-    return {
-        (finding.level, finding.condition.side): np.asarray(points[finding.name], dtype=np.float64)
-        for finding in FINDINGS
-        if finding.name in points and finding.condition.group in groups
-    }

@@ -18,7 +18,7 @@ from monai_spine.levels.files import write_points, write_study
 from monai_spine.levels.recesses.maps import read_recesses
 from monai_spine.levels.recesses.planes import PROJECTED, Detection, recess_points
 from monai_spine.levels.recesses.tasks import RecessTask
-from monai_spine.levels.sagittal.points import Absent, LevelPoint, PointKind
+from monai_spine.levels.sagittal.points import Absent, LevelPoint, Structure
 from monai_spine.levels.study import LocatedStudy
 from monai_spine.spine import Side
 
@@ -61,7 +61,7 @@ class RecessWriter(CaseWriter):
         tasks = [task for task in self.tasks if task.study_id == name]
         planes = {task.level: (p.name, p.k, p.distance) for task in tasks if (p := task.plane)}
         absent = [
-            Absent(PointKind.RECESS, task.level, side, f"no axial plane within {PLANE_LIMIT_MM:g} mm")
+            Absent(Structure.RECESS, task.level, side, f"no axial plane within {PLANE_LIMIT_MM:g} mm")
             for task in tasks
             for side in Side
             if task.plane is None

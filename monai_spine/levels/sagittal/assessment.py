@@ -24,25 +24,19 @@ from monai_spine.levels.collectors import CaseWriter, array_of
 from monai_spine.levels.sagittal.chain import Flag
 from monai_spine.levels.sagittal.landmark_maps import LANDMARKS
 from monai_spine.levels.sagittal.metrics import found_points, matched, true_landmarks
-from monai_spine.levels.sagittal.points import Key, LevelPoint, PointKind, SpinePoints, points_of
-from monai_spine.spine import FINDINGS, Group
+from monai_spine.levels.sagittal.points import Key, LevelPoint, SpinePoints, Structure, marked_positions, points_of
 
 WRONG_LEVEL_MM = 15.0
 """A canal point farther than this from its own level's mark, and nearer to another level's, has the wrong level. It is
 about half the distance from disc to disc."""
 _UNMATCHED_MM = 20.0
 """Cost of a landmark that was missed, or of a peak that is none: worse than any error of a matched one (5 mm)."""
-_POINT_KINDS = {Group.SPINAL: PointKind.CANAL, Group.FORAMINAL: PointKind.FORAMEN}
+_SAGITTAL = (Structure.CANAL, Structure.FORAMEN)
 
 
 def true_points(record: Record) -> dict[Key, Array]:
     """The marked canal and foraminal points of a study, RAS mm."""
-    points = record.get("points", {})
-    return {
-        (_POINT_KINDS[finding.condition.group], finding.level, finding.condition.side): np.asarray(points[finding.name])
-        for finding in FINDINGS
-        if finding.name in points and finding.condition.group in _POINT_KINDS
-    }
+    return marked_positions(record, *_SAGITTAL)
 
 
 def compare(spine: SpinePoints, truth: Mapping[Key, Array]) -> dict[str, Any]:
@@ -50,12 +44,12 @@ def compare(spine: SpinePoints, truth: Mapping[Key, Array]) -> dict[str, Any]:
 
     In the plane the error across slices does not count: marks lie on the nearest slice, up to half a gap away.
     """
-    points = {(point.kind, point.level, point.side): point for point in spine.points}
+    points = spine.by_key
     errors = [
         {
-            "point": key[0].value,
-            "level": key[1].value,
-            "side": key[2].value if key[2] else "",
+            "point": key.structure.value,
+            "level": key.level.value,
+            "side": key.side.value if key.side else "",
             "error": float(np.linalg.norm(points[key].world - place)),
             "in_plane": float(np.linalg.norm((points[key].world - place)[1:])),
             "flags": ";".join(points[key].flags),
@@ -66,7 +60,7 @@ def compare(spine: SpinePoints, truth: Mapping[Key, Array]) -> dict[str, Any]:
     wrong = _wrong_levels(points, truth)
     return {
         "errors": errors,
-        "marked": {kind.value: sum(key[0] is kind for key in truth) for kind in _POINT_KINDS.values()},
+        "marked": {one.value: sum(key.structure is one for key in truth) for one in _SAGITTAL},
         "none": spine.chain is None,
         "uncertain": spine.chain is not None and not spine.chain.certain,
         "wrong_levels": len(wrong),
@@ -75,10 +69,10 @@ def compare(spine: SpinePoints, truth: Mapping[Key, Array]) -> dict[str, Any]:
 
 
 def _wrong_levels(points: Mapping[Key, LevelPoint], truth: Mapping[Key, Array]) -> list[LevelPoint]:
-    canal = {key[1]: place for key, place in truth.items() if key[0] is PointKind.CANAL}
+    canal = {key.level: place for key, place in truth.items() if key.structure is Structure.CANAL}
     wrong = []
-    for (kind, level, _), point in points.items():
-        if kind is not PointKind.CANAL or level not in canal:
+    for (structure, level, _), point in points.items():
+        if structure is not Structure.CANAL or level not in canal:
             continue
         distance = {other: float(np.linalg.norm(point.world - place)) for other, place in canal.items()}
         # Both conditions: a poor point of the right level is not a wrong level.
@@ -101,9 +95,9 @@ def summary(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
         for error in row["errors"]:
             # Figures are made over the points of all volumes, not over the means of volumes.
             errors[error["point"]].append((error["error"], error["in_plane"]))
-    for kind in _POINT_KINDS.values():
-        marked = sum(row["marked"][kind.value] for row in rows)
-        figures[kind.value] = _figures(np.array(errors[kind.value]).reshape(-1, 2), marked)
+    for structure in _SAGITTAL:
+        marked = sum(row["marked"][structure.value] for row in rows)
+        figures[structure.value] = _figures(np.array(errors[structure.value]).reshape(-1, 2), marked)
     return figures
 
 

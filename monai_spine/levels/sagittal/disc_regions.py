@@ -91,15 +91,15 @@ class MiddlePlane:
         disc = self.values[REGIONS.index("disc")]
         numbers, count = label(disc > _LEAST_SHARE)
         _, width, height = spacing(self.affine)
-        found = []
+        discs = []
         for n in range(1, count + 1):
             area = float((numbers == n).sum() * width * height)
             if area < LEAST_AREA_MM2:
                 continue
             y, z = center_of_mass(disc, numbers, n)
             voxel = [float(np.interp(z, np.arange(len(self.slices)), self.slices)), float(y), float(z)]
-            found.append(DiscRegion(to_world(self.affine, voxel), area, float(maximum(disc, numbers, n))))
-        return sorted(found, key=lambda one: -one.centre[2])
+            discs.append(DiscRegion(to_world(self.affine, voxel), area, float(maximum(disc, numbers, n))))
+        return sorted(discs, key=lambda one: -one.centre[2])
 
     def sacrum_below(self, disc: DiscRegion, upwards: Array) -> float:
         """From 0 to 1: the sacrum's share of the bone below a disc, times the body's share of the bone above it.

@@ -9,12 +9,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from scipy.ndimage import map_coordinates
 
+from monai_spine.data.datalist import Record
 from monai_spine.geometry import Array, contains, to_voxel
 from monai_spine.levels.sagittal.chain import (
     FAINT_HEIGHT,
@@ -30,7 +31,7 @@ from monai_spine.levels.sagittal.chain import (
 from monai_spine.levels.sagittal.disc_regions import region_spine
 from monai_spine.levels.sagittal.landmark_maps import LANDMARKS, REGIONS, Peak, find_peaks, map_affine
 from monai_spine.levels.sagittal.region_chain import agreed, link_regions
-from monai_spine.spine import Level, Side
+from monai_spine.spine import FINDINGS, Finding, Group, Level, Side
 
 _SAME_DISC_MM = 14.0
 """Largest distance between a canal peak and a lumbosacral peak of the same disc."""
@@ -90,38 +91,69 @@ OUT_OF_VIEW = "out of view"
 NO_SPINE = "no lumbar spine found"
 
 
-class PointKind(str, Enum):
-    """The structure that a point marks."""
+class Structure(str, Enum):
+    """The anatomical structure that a point marks."""
 
     CANAL = "canal"
     FORAMEN = "foramen"
     RECESS = "recess"
 
 
-@dataclass(frozen=True)
-class LevelPoint:
-    """A named point in RAS mm, with its confidence from 0 to 1 and its flags."""
+_STRUCTURES = {
+    Group.SPINAL: Structure.CANAL,
+    Group.FORAMINAL: Structure.FORAMEN,
+    Group.SUBARTICULAR: Structure.RECESS,
+}
 
-    kind: PointKind
+
+class Key(NamedTuple):
+    """What identifies a point in a study."""
+
+    structure: Structure
     level: Level
     side: Side | None
+
+    @classmethod
+    def of(cls, finding: Finding) -> Key:
+        """The point of a finding."""
+        return cls(_STRUCTURES[finding.condition.group], finding.level, finding.condition.side)
+
+    @property
+    def label(self) -> str:
+        """Its name in markups, such as ``recess L5/S1 right``."""
+        return " ".join(filter(None, [self.structure.value, self.level.title, self.side and self.side.value]))
+
+
+FINDING_OF = {Key.of(finding): finding for finding in FINDINGS}
+"""The finding of each point that there can be."""
+
+
+@dataclass(frozen=True)
+class _Named:
+    structure: Structure
+    level: Level
+    side: Side | None
+
+    @property
+    def key(self) -> Key:
+        """What identifies it in its study."""
+        return Key(self.structure, self.level, self.side)
+
+
+@dataclass(frozen=True)
+class LevelPoint(_Named):
+    """A named point in RAS mm, with its confidence from 0 to 1 and its flags."""
+
     world: Array
     confidence: float
     flags: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
-class Absent:
+class Absent(_Named):
     """A point that is missing, and the reason."""
 
-    kind: PointKind
-    level: Level
-    side: Side | None
     reason: str
-
-
-Key = tuple[PointKind, Level, Side | None]
-"""What identifies a point in a study."""
 
 
 @dataclass(frozen=True)
@@ -132,6 +164,21 @@ class SpinePoints:
     points: tuple[LevelPoint, ...]
     absent: tuple[Absent, ...]
     reason: str = ""
+
+    @property
+    def by_key(self) -> dict[Key, LevelPoint]:
+        """The points by what identifies them in a study."""
+        return {point.key: point for point in self.points}
+
+
+def marked_positions(record: Record, *structures: Structure) -> dict[Key, Array]:
+    """The marked points of a study that mark these structures, RAS mm."""
+    points = record.get("points", {})
+    return {
+        key: np.asarray(points[finding.name], dtype=np.float64)
+        for key, finding in FINDING_OF.items()
+        if finding.name in points and key.structure in structures
+    }
 
 
 def points_of(volume: Mapping[str, Any]) -> SpinePoints:
@@ -164,16 +211,16 @@ def named_points(chain: Chain, foramina: Sequence[Peak], shape: Sequence[int], g
     absent: list[Absent] = []
     for level, disc in named:
         flags = (*level_flags, *(flag.value for flag in disc.flags))
-        points.append(LevelPoint(PointKind.CANAL, level, None, disc.canal, disc.confidence, flags))
+        points.append(LevelPoint(Structure.CANAL, level, None, disc.canal, disc.confidence, flags))
         for side in Side:
             foramen = _foramen(foramina, level, disc, side, level_flags)
             # The expected place of a foramen may lie beside the outermost slice.
             if contains(grid, tuple(shape), foramen.world):
                 points.append(foramen)
             else:
-                absent.append(Absent(PointKind.FORAMEN, level, side, OUT_OF_VIEW))
+                absent.append(Absent(Structure.FORAMEN, level, side, OUT_OF_VIEW))
     in_view = {level for level, _ in named}
-    absent += [Absent(PointKind.CANAL, level, None, OUT_OF_VIEW) for level in Level if level not in in_view]
+    absent += [Absent(Structure.CANAL, level, None, OUT_OF_VIEW) for level in Level if level not in in_view]
     return SpinePoints(chain, tuple(points), tuple(absent))
 
 
@@ -191,9 +238,9 @@ def _foramen(peaks: Sequence[Peak], level: Level, disc: Disc, side: Side, level_
     peak = nearest_foramen(peaks, disc, side)
     if peak is None:
         flags = (*level_flags, Flag.INTERPOLATED.value)
-        return LevelPoint(PointKind.FORAMEN, level, side, expected_foramen(disc, side), 0.0, flags)
+        return LevelPoint(Structure.FORAMEN, level, side, expected_foramen(disc, side), 0.0, flags)
     flags = (*level_flags, *([Flag.FAINT.value] if peak.height < FAINT_HEIGHT else []))
-    return LevelPoint(PointKind.FORAMEN, level, side, peak.world, peak.height, flags)
+    return LevelPoint(Structure.FORAMEN, level, side, peak.world, peak.height, flags)
 
 
 def with_doubt(spine: SpinePoints, doubt: Doubt, doubted: bool = True) -> SpinePoints:

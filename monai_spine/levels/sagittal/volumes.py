@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,13 +11,13 @@ import numpy as np
 from monai_spine.data.datalist import Record
 from monai_spine.data.volume_names import volume_names
 from monai_spine.errors import InvalidTableError, counted
-from monai_spine.spine import FINDINGS, Group, Level, SeriesType
+from monai_spine.levels.sagittal.points import Structure, marked_positions
+from monai_spine.spine import Level, SeriesType
 
 logger = logging.getLogger(__name__)
 
 SAGITTAL = (SeriesType.SAGITTAL_T2, SeriesType.SAGITTAL_T1)
 """Series types in which levels are searched; T2 comes first and is shown in pictures."""
-_NONE = np.zeros((0, 3))
 
 
 def sagittal_volumes(records: Sequence[Record]) -> list[dict[str, Any]]:
@@ -57,18 +57,14 @@ def marked_volumes(records: Sequence[Record]) -> list[dict[str, Any]]:
 
 
 def _landmarks(record: Record) -> dict[str, np.ndarray]:
-    points = record.get("points", {})
-    marked = [(finding, np.asarray(points[finding.name])) for finding in FINDINGS if finding.name in points]
-    canal = [(finding.level, point) for finding, point in marked if finding.condition.group is Group.SPINAL]
-    foramen = [point for finding, point in marked if finding.condition.group is Group.FORAMINAL]
-    # The canal at L5/S1 is the lumbosacral landmark, if that level is marked.
-    lowest = [point for level, point in canal if level is Level.L5_S1]
+    canal = marked_positions(record, Structure.CANAL)
     return {
-        "canal": _table([point for _, point in canal]),
-        "foramen": _table(foramen),
-        "lumbosacral": _table(lowest),
+        "canal": _table(canal.values()),
+        "foramen": _table(marked_positions(record, Structure.FORAMEN).values()),
+        # The canal at L5/S1 is the lumbosacral landmark, if that level is marked.
+        "lumbosacral": _table(point for key, point in canal.items() if key.level is Level.L5_S1),
     }
 
 
-def _table(points: Sequence[np.ndarray]) -> np.ndarray:
-    return np.array(points, dtype=np.float64).reshape(-1, 3) if points else _NONE
+def _table(points: Iterable[np.ndarray]) -> np.ndarray:
+    return np.array(list(points), dtype=np.float64).reshape(-1, 3)

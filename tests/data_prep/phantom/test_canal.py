@@ -9,10 +9,11 @@ from scipy.ndimage import binary_dilation, label
 
 from data_prep.phantom.foramen_shape import ForamenShape
 from data_prep.phantom.painting.canvas import Tissue
-from data_prep.phantom.signal import RELAXATION, T1, T2, strength
+from data_prep.phantom.signal import RELAXATION, strength
 from data_prep.phantom.vertebrae import FIRST_LUMBAR
 from monai_spine.spine import Group, Level, Side
 from tests.data_prep.phantom.people import SAC, STEP, UNUSUAL, person, plane, sagittal, tissue_at
+from tests.data_prep.phantom.sequences import T1, T2
 
 
 @pytest.mark.parametrize("severity", [-1.0, 0.5, 1.5, 2.5])

@@ -13,11 +13,12 @@ from data_prep.phantom import dicom
 from data_prep.phantom.dicom import COMPRESSED
 from data_prep.phantom.painting.canvas import Tissue
 from data_prep.phantom.quirks import CONFLICTS, NONE, NORMAL, Quirk, draw_quirks, draw_variants, named
-from data_prep.phantom.signal import RELAXATION, T1, T2, strength
+from data_prep.phantom.signal import RELAXATION, strength
 from monai_spine.errors import SpineError
 from monai_spine.geometry import dicom_pixel_to_world
 from monai_spine.spine import SeriesType
 from tests.data_prep.phantom.people import UNUSUAL, person, sagittal
+from tests.data_prep.phantom.sequences import T1, T2
 from tests.data_prep.tiny_phantom import headers, table, tiny_images, write_cohort
 
 

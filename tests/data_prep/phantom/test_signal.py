@@ -3,7 +3,8 @@
 import pytest
 
 from data_prep.phantom.painting.canvas import Tissue
-from data_prep.phantom.signal import RELAXATION, T1, T2, nucleus, stir, strength
+from data_prep.phantom.signal import RELAXATION, nucleus, stir, strength
+from tests.data_prep.phantom.sequences import T1, T2
 
 
 @pytest.mark.parametrize("field", [1.5, 3.0])

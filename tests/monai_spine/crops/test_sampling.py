@@ -173,3 +173,17 @@ def test_a_crop_in_a_stack_of_two_slices_is_interpolated_between_them(lean: floa
     pixels, covered = sample(field_stack((60, 70, 2), STEP, np.eye(3)), grid, Interpolation.LINEAR)
     assert covered.all()
     assert np.allclose(pixels.numpy(), field(positions(grid)), atol=2e-4)
+
+
+def test_a_leaning_crop_ends_5_mm_beyond_the_last_slice_of_a_deep_stack_too() -> None:
+    size, step = (12, 12, 60), (8.0, 8.0, 1.0)
+    end = (size[2] - 1) / 2 * step[2]
+    stack = stack_of(np.ones(size, dtype=np.float32), box_affine(size, step))
+    grid = crop([0, 0, end + 2], Rotation.from_euler("x", 50, degrees=True).as_matrix())
+    pixels, covered = sample(stack, grid, Interpolation.LINEAR)
+    beyond = positions(grid)[..., 2] - end
+    inside = (beyond <= PLANE_LIMIT_MM) & covered[:, None, None]
+    sure = np.abs(beyond - PLANE_LIMIT_MM) > 0.1
+    assert inside[sure].any()
+    assert (~inside & covered[:, None, None])[sure].any()
+    assert np.array_equal(pixels.numpy()[sure] > 0.5, inside[sure])

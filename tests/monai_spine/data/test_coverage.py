@@ -6,7 +6,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
-from monai_spine.data.coverage import PLANE_LIMIT_MM, VIEWS, Coverage, Grid, coverage_of, nearest_showing
+from monai_spine.data.coverage import (
+    PLANE_LIMIT_MM,
+    VIEWS,
+    Coverage,
+    Grid,
+    coverage_of,
+    nearest_showing,
+    why_not_covered,
+)
 from monai_spine.geometry import contains, plane_distance, to_world
 from monai_spine.spine import Condition, Group, SeriesType
 
@@ -95,3 +103,24 @@ def test_a_condition_is_viewed_first_where_annotators_marked_it() -> None:
 def test_a_point_on_the_edge_of_the_image_at_the_limit_of_the_distance_is_shown() -> None:
     assert Coverage(0, PLANE_LIMIT_MM, 0.0).shows()
     assert not Coverage(0, PLANE_LIMIT_MM, -1e-9).shows()
+
+
+def test_of_some_slices_the_nearest_of_these_counts() -> None:
+    stack = Grid(np.diag([1.0, 1.0, 4.0, 1.0]), SHAPE)
+    shown = coverage_of(stack, [10, 10, 13.0], slices=[0, 2, 6])
+    assert (shown.k, shown.distance) == (2, pytest.approx(5.0))
+    assert coverage_of(stack, [10, 10, 13.0]).k == 3
+
+
+def test_the_reason_is_about_the_stack_that_comes_closest() -> None:
+    axial = SeriesType.AXIAL_T2
+    near, far, beside = Coverage(0, 6.04, 3.0), Coverage(0, 9.0, 3.0), Coverage(0, PLANE_LIMIT_MM, -2.0)
+    assert why_not_covered(axial, []) == "no Axial T2"
+    assert why_not_covered(axial, [far, near]) == "Axial T2: nearest plane 6.0 mm away"
+    # a stack with a near plane comes closer than any without, though its image ends before the point
+    assert why_not_covered(axial, [near, beside, far]) == "Axial T2: 2.0 mm outside of the image"
+    assert why_not_covered(axial, [Coverage(0, 1.0, -8.0), beside]) == "Axial T2: 2.0 mm outside of the image"
+    # the distance to the plane and that to the image add up
+    assert (
+        why_not_covered(axial, [Coverage(0, 6.0, -9.0), Coverage(0, 7.0, 4.0)]) == "Axial T2: nearest plane 7.0 mm away"
+    )

@@ -298,3 +298,24 @@ def test_descriptions_that_went_wrong_are_read_as_a_reader_would():
         if answer != row["series_type"]:
             wrong.append((row["description"], answer))
     assert wrong == []
+
+
+@pytest.mark.parametrize(
+    ("given", "other"),
+    [
+        (header("AX T2", 99.9, 15), True),
+        (header("AX T2", 100, 15), False),
+        (header("AX T2", 500, 15, FlipAngle=49.9), True),
+        (header("AX T2", 500, 15, FlipAngle=50), False),
+        (header("AX T2", 1099, 15, FlipAngle=25), True),
+        (header("AX T2", 1100, 15, FlipAngle=25), False),
+    ],
+)
+def test_spin_echoes_begin_at_the_bounds_of_repetition_and_flip_angle(given, other):
+    assert series_type_of(given, AX).other is other
+
+
+@pytest.mark.parametrize(("echo", "expected"), [(0, T2), (29.9, None), (30, T2)])
+def test_proton_density_ends_at_its_bounds_and_an_echo_of_0_is_no_value(echo, expected):
+    given = {"SeriesDescription": "SAG T2", "RepetitionTime": 3500, "EchoTime": echo}
+    assert series_type_of(given, SAG).series_type is expected

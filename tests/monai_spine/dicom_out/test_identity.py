@@ -105,8 +105,6 @@ def test_places_in_an_image_are_those_of_highdicom(multi_frame: bool) -> None:
     transform = ReferenceToImageTransformer(position, cosines, spacing)
     expected = transform(np.array([[-17.0, 30.0, 12.0]]))[0]
     assert image.image_point(point) == pytest.approx(expected[:2])
-    column, row = image.image_point(point)
-    assert image.image_point(image.patient_point(column, row)) == pytest.approx((column, row))
 
 
 def test_what_is_no_report_is_one_error(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from monai_spine.errors import InvalidOptionError
 from monai_spine.jobs import entry
 from monai_spine.jobs.description import Job
 from monai_spine.jobs.placement import Placement
-from monai_spine.jobs.platforms.registry import PLATFORMS
+from monai_spine.jobs.platforms import PLATFORMS
 from tests.monai_spine.jobs.jobs import write
 
 PLACEMENT = Placement(

@@ -8,7 +8,7 @@ import yaml
 from monai_spine.errors import InvalidOptionError, InvalidTableError, MissingInputError
 from monai_spine.jobs.description import read_job
 from monai_spine.jobs.job_folder import check_job_folder
-from monai_spine.jobs.platforms.registry import PLATFORMS
+from monai_spine.jobs.platforms import PLATFORMS
 from tests.monai_spine.jobs.jobs import GPUS, REQUESTS, write
 
 SLOW = {"vertex", "azureml"}

@@ -8,7 +8,7 @@ from monai_spine.errors import MissingInputError
 from monai_spine.jobs.description import Job, read_job
 from monai_spine.jobs.offers import OFFERS
 from monai_spine.jobs.placement import Placement
-from monai_spine.jobs.platforms.registry import PLATFORMS
+from monai_spine.jobs.platforms import PLATFORMS
 from tests.monai_spine.jobs.jobs import write
 
 

@@ -16,7 +16,7 @@ from monai_spine.levels.located_records import (
     read_located_points,
     with_points,
 )
-from monai_spine.levels.sagittal.points import NO_SPINE, Absent, LevelPoint, PointKind
+from monai_spine.levels.sagittal.points import NO_SPINE, Absent, LevelPoint, Structure
 from monai_spine.levels.study import LocatedStudy
 from monai_spine.prediction.grader import Grader
 from monai_spine.prediction.run import predict
@@ -32,7 +32,7 @@ from tests.monai_spine.prediction.parts import (
     write_study,
 )
 
-KINDS = {Group.SPINAL: PointKind.CANAL, Group.FORAMINAL: PointKind.FORAMEN, Group.SUBARTICULAR: PointKind.RECESS}
+KINDS = {Group.SPINAL: Structure.CANAL, Group.FORAMINAL: Structure.FORAMEN, Group.SUBARTICULAR: Structure.RECESS}
 POINTS = tuple(
     LevelPoint(KINDS[f.condition.group], f.level, f.condition.side, np.array([n, -n, 0.25 * n]), 0.9)
     for n, f in enumerate(FINDINGS)
@@ -87,7 +87,7 @@ def test_records_without_points_are_located_and_those_with_points_if_asked(study
     kept, found = locate_records([marked, bare], quiet=True)
     assert kept["points"] == marked["points"]
     assert set(found["points"]) > {finding.name for finding in FINDINGS if finding.condition.group is Group.FORAMINAL}
-    (again,) = locate_records([marked], given=False, quiet=True)
+    (again,) = locate_records([marked], keep_points=False, quiet=True)
     assert again["points"] == found["points"]
 
 

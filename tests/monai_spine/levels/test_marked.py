@@ -9,8 +9,8 @@ import pytest
 from monai_spine.errors import InvalidOptionError, InvalidTableError, MissingInputError
 from monai_spine.levels.files import is_edited, read_study, write_points
 from monai_spine.levels.locate import locate
-from monai_spine.levels.marked import MARKED, key_of, marked_points, place, read_markups
-from monai_spine.levels.sagittal.points import PointKind
+from monai_spine.levels.marked import MARKED, marked_points, place, read_markups
+from monai_spine.levels.sagittal.points import Key, Structure
 from monai_spine.levels.search import StudyInput
 from monai_spine.prediction.points_file import read_points_file
 from monai_spine.spine import FINDINGS, Level, Side
@@ -48,8 +48,8 @@ def test_moved_markups_are_read_in_either_coordinate_system_and_never_overwritte
     points = read_markups(file)
     assert len(points) == len(located.points)
     for one in located.points:
-        up = 3.0 if one.kind is PointKind.CANAL else 0.0
-        assert points[one.kind, one.level, one.side] == pytest.approx(one.world + np.array([0, 0, up]), abs=1e-3)
+        up = 3.0 if one.structure is Structure.CANAL else 0.0
+        assert points[one.key] == pytest.approx(one.world + np.array([0, 0, up]), abs=1e-3)
     volume = out.parent / "nifti/s1/sagittal_t2.nii.gz"
     locate([out.parent / "nifti"], out, Oracle().know(volume), quiet=True)
     assert file.read_bytes() == before
@@ -58,8 +58,8 @@ def test_moved_markups_are_read_in_either_coordinate_system_and_never_overwritte
     place(StudyInput("s1", (volume,)), marked_points(points)).write(out)
     assert file.read_bytes() == before
     assert not caplog.text  # the file's points were used
-    canal = [one for one in read_study(out / "s1").points if one.kind is PointKind.CANAL]
-    assert all(one.world == pytest.approx(points[one.kind, one.level, one.side], abs=1e-3) for one in canal)
+    canal = [one for one in read_study(out / "s1").points if one.structure is Structure.CANAL]
+    assert all(one.world == pytest.approx(points[one.key], abs=1e-3) for one in canal)
 
 
 def test_markups_that_nobody_moved_are_written_again(out: Path) -> None:
@@ -87,24 +87,24 @@ def test_markups_with_other_names_or_fewer_points_are_edited(out: Path, change: 
 def test_the_canal_alone_places_foramina_and_recesses(tmp_path: Path) -> None:
     volume = sagittal(tmp_path / "sagittal_t2.nii.gz")
     stack = axial(tmp_path / "axial_t2.nii.gz", SPINE[-2:].mean(axis=0), slices=14)
-    marked = {(PointKind.CANAL, level, None): world for level, world in zip(Level, SPINE[-5:], strict=True)}
+    marked = {Key(Structure.CANAL, level, None): world for level, world in zip(Level, SPINE[-5:], strict=True)}
     result = place(StudyInput("s1", (volume,), (stack,)), marked_points(marked))
-    points = {(one.kind, one.level, one.side): one for one in result.located.points}
+    points = {one.key: one for one in result.located.points}
     assert all(points[key].flags == (MARKED,) and points[key].confidence == 1 for key in marked)
-    foramina = [one for one in points.values() if one.kind is PointKind.FORAMEN]
+    foramina = [one for one in points.values() if one.structure is Structure.FORAMEN]
     assert len(foramina) == 10
     assert all(one.flags == ("interpolated",) for one in foramina)
-    assert {one.level for one in points.values() if one.kind is PointKind.RECESS} == {Level.L4_L5, Level.L5_S1}
+    assert {one.level for one in points.values() if one.structure is Structure.RECESS} == {Level.L4_L5, Level.L5_S1}
     assert result.located.volumes == {"sagittal_t2.nii.gz": "found"}
 
 
 def test_a_marked_foramen_is_not_replaced(tmp_path: Path) -> None:
     volume = sagittal(tmp_path / "sagittal_t2.nii.gz")
     own = np.array([-20.0, -60.0, 60.0])
-    key = (PointKind.FORAMEN, Level.L4_L5, Side.LEFT)
-    marked = {(PointKind.CANAL, Level.L4_L5, None): SPINE[-2], key: own}
+    key = Key(Structure.FORAMEN, Level.L4_L5, Side.LEFT)
+    marked = {Key(Structure.CANAL, Level.L4_L5, None): SPINE[-2], key: own}
     result = place(StudyInput("s1", (volume,)), marked_points(marked))
-    points = {(one.kind, one.level, one.side): one for one in result.located.points}
+    points = {one.key: one for one in result.located.points}
     assert points[key].world == pytest.approx(own)
     assert points[key].flags == (MARKED,)
 
@@ -118,7 +118,7 @@ def test_points_csv_and_tables_of_points_are_read_alike(out: Path, tmp_path: Pat
             f"s1,{finding.name},{','.join(map(str, one.world))}\n"
             for finding in FINDINGS
             for one in located.points
-            if (one.kind, one.level, one.side) == key_of(finding)
+            if one.key == Key.of(finding)
         )
     )
     for name in ("points.csv", "table.csv"):
@@ -126,7 +126,7 @@ def test_points_csv_and_tables_of_points_are_read_alike(out: Path, tmp_path: Pat
         assert set(points) == {"s1"}
         assert len(points["s1"]) == len(located.points)
         for one in located.points:
-            assert points["s1"][one.kind, one.level, one.side].world == pytest.approx(one.world, abs=0.01)
+            assert points["s1"][one.key].world == pytest.approx(one.world, abs=0.01)
 
 
 def test_markups_belong_to_the_study_of_their_folder_or_to_the_only_one(out: Path, tmp_path: Path) -> None:

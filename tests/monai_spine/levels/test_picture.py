@@ -10,7 +10,7 @@ from PIL import ImageDraw, ImageFont
 from monai_spine.data.coverage import Grid
 from monai_spine.levels.picture import level_picture
 from monai_spine.levels.sagittal.chain import Doubt
-from monai_spine.levels.sagittal.points import LevelPoint, PointKind
+from monai_spine.levels.sagittal.points import LevelPoint, Structure
 from monai_spine.levels.study import LocatedStudy
 from monai_spine.spine import Level, Side
 
@@ -19,11 +19,11 @@ SIZE = (6, 80, 70)
 AFFINE = np.diag([4.0, 2.0, 2.0, 1.0])
 """Slices 4 mm apart, pixels of 2 mm, which are 5 pixels of the picture."""
 PLACES = {
-    (PointKind.CANAL, None): (8.0, 40.0, 80.0),
-    (PointKind.FORAMEN, Side.LEFT): (0.0, 60.0, 100.0),
-    (PointKind.FORAMEN, Side.RIGHT): (20.0, 60.0, 60.0),
-    (PointKind.RECESS, Side.LEFT): (4.0, 80.0, 100.0),
-    (PointKind.RECESS, Side.RIGHT): (16.0, 80.0, 60.0),
+    (Structure.CANAL, None): (8.0, 40.0, 80.0),
+    (Structure.FORAMEN, Side.LEFT): (0.0, 60.0, 100.0),
+    (Structure.FORAMEN, Side.RIGHT): (20.0, 60.0, 60.0),
+    (Structure.RECESS, Side.LEFT): (4.0, 80.0, 100.0),
+    (Structure.RECESS, Side.RIGHT): (16.0, 80.0, 60.0),
 }
 AXIAL = Grid(np.array([[2.0, 0, 0, -10.0], [0, 2.0, 0, 0.0], [0, 0, 4.0, 0.0], [0, 0, 0, 1]]), (40, 60, 30))
 
@@ -73,8 +73,8 @@ def test_points_of_both_sides_are_drawn_in_the_colour_of_their_flags(flags: tupl
         assert ({SURE, UNSURE} - {colour}).isdisjoint(colours(picture, place))
 
 
-@pytest.mark.parametrize("kind", [PointKind.FORAMEN, PointKind.RECESS])
-def test_marks_of_the_left_side_are_filled_and_those_of_the_right_side_open(kind: PointKind) -> None:
+@pytest.mark.parametrize("kind", [Structure.FORAMEN, Structure.RECESS])
+def test_marks_of_the_left_side_are_filled_and_those_of_the_right_side_open(kind: Structure) -> None:
     picture = drawn()
     left, right = (at(PLACES[kind, side]) for side in (Side.LEFT, Side.RIGHT))
     assert tuple(picture[left]) == SURE
@@ -84,7 +84,7 @@ def test_marks_of_the_left_side_are_filled_and_those_of_the_right_side_open(kind
 @pytest.mark.parametrize(("flags", "colour"), [((), PLANE), (("projected",), UNSURE)])
 def test_the_line_of_an_axial_plane_has_the_colour_of_its_recesses(flags: tuple[str, ...], colour: tuple) -> None:
     canal, *others = points()
-    recesses = [replace(one, flags=flags) for one in others if one.kind is PointKind.RECESS]
+    recesses = [replace(one, flags=flags) for one in others if one.structure is Structure.RECESS]
     picture = drawn(replace(STUDY, points=(canal, *recesses)))
     row, _ = at((0, 0, 20))  # slice 5 of planes 4 mm apart
     line = picture[row - 1 : row + 2, 30 : SIZE[1] * 5 - 30].reshape(-1, 3)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from monai_spine.levels.sagittal.chain import Chain, Disc, Doubt, Flag
-from monai_spine.levels.sagittal.points import Absent, LevelPoint, PointKind, SpinePoints
+from monai_spine.levels.sagittal.points import Absent, LevelPoint, SpinePoints, Structure
 from monai_spine.levels.several_locators import averaged
 from monai_spine.spine import Level
 
@@ -14,7 +14,7 @@ LEVELS = list(Level)
 def spine(shift: tuple[float, float, float] = (0, 0, 0), *, sure: float = 0.9, first: int = 0) -> SpinePoints:
     """Canal points 30 mm apart, from the level ``first`` on."""
     places = [np.array([0.0, 0.0, -30.0 * n]) + shift for n in range(5 - first)]
-    points = [LevelPoint(PointKind.CANAL, LEVELS[n + first], None, at, sure) for n, at in enumerate(places)]
+    points = [LevelPoint(Structure.CANAL, LEVELS[n + first], None, at, sure) for n, at in enumerate(places)]
     discs = tuple(Disc(at, sure, np.array([0.0, 0.0, 1.0])) for at in places)
     return SpinePoints(Chain(discs, anchored=True, sacrum=0.9), tuple(points), ())
 
@@ -71,7 +71,7 @@ def test_an_interpolated_point_gives_way_to_one_that_was_seen() -> None:
 
 def test_a_point_that_one_of_them_has_is_not_absent() -> None:
     one = spine()
-    absent = Absent(PointKind.CANAL, LEVELS[0], None, "out of view")
+    absent = Absent(Structure.CANAL, LEVELS[0], None, "out of view")
     lacking = replace(one, points=one.points[1:], absent=(absent,))
     found = averaged([lacking, spine(sure=0.7)])
     assert not found.absent

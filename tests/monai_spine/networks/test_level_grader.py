@@ -6,8 +6,7 @@ import torch
 from monai_spine.crops.view import ABSENT
 from monai_spine.errors import InvalidOptionError
 from monai_spine.networks.level_grader import LevelGrader
-from monai_spine.networks.slice_pooling import SlicePooling
-from monai_spine.networks.view_reader import SEQUENCES
+from monai_spine.networks.view_reader import SEQUENCES, SlicePooling
 from monai_spine.spine import FINDINGS, Level
 
 VIEWS = [3, 4, 2]

@@ -13,7 +13,7 @@ from monai.bundle import ConfigParser
 from monai_spine.bundle.configuration import EvaluatedConfiguration
 from monai_spine.bundle.model_description import ModelDescription, write_description
 from monai_spine.bundle.model_settings import describe
-from monai_spine.levels.sagittal.points import LevelPoint, PointKind
+from monai_spine.levels.sagittal.points import LevelPoint, Structure
 from monai_spine.levels.study import LocatedStudy
 from monai_spine.prediction.grader import Grader
 from monai_spine.prediction.inputs import Inputs
@@ -117,6 +117,6 @@ def inputs(*folders: Path) -> Inputs:
     return Inputs(tuple(PendingStudy(record_of(folder)) for folder in folders))
 
 
-def located(points: Iterable[tuple[PointKind, Level, object]] = ()) -> LocatedStudy:
+def located(points: Iterable[tuple[Structure, Level, object]] = ()) -> LocatedStudy:
     found = tuple(LevelPoint(kind, level, side, np.zeros(3), 0.5) for kind, level, side in points)
     return LocatedStudy("s", found, (), {}, {})

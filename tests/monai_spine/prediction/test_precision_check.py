@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from monai_spine.errors import InvalidTableError
-from monai_spine.levels.sagittal.points import LevelPoint, PointKind
+from monai_spine.levels.sagittal.points import LevelPoint, Structure
 from monai_spine.levels.search import SearchResult
 from monai_spine.levels.study import LocatedStudy
 from monai_spine.prediction import precision_check
@@ -18,7 +18,7 @@ from monai_spine.runtime.gate import passed
 from monai_spine.spine import Level
 from tests.monai_spine.prediction.parts import record_of, write_bundle
 
-POINT = LevelPoint(PointKind.CANAL, Level.L4_L5, None, np.array([1.0, 2.0, 3.0]), 0.9)
+POINT = LevelPoint(Structure.CANAL, Level.L4_L5, None, np.array([1.0, 2.0, 3.0]), 0.9)
 
 
 @pytest.mark.parametrize(

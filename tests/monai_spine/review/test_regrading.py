@@ -12,7 +12,7 @@ from monai_spine.data.corrections import NAME, read_corrections
 from monai_spine.errors import SpineError
 from monai_spine.levels.files import read_study
 from monai_spine.levels.marked import MARKED
-from monai_spine.levels.sagittal.points import PointKind
+from monai_spine.levels.sagittal.points import Structure
 from monai_spine.prediction.models import Models
 from monai_spine.prediction.points_file import read_points_file
 from monai_spine.prediction.run import predict
@@ -69,8 +69,8 @@ def test_all_files_agree_with_the_corrected_point_and_other_studies_stay(page: t
     assert found[CANAL]["flags"] == [MARKED]
     assert [name for name, one in found.items() if MARKED in one["flags"]] == [CANAL]
     assert json.loads((graded / "s1" / "outcome.json").read_text())["weighted"] != weighted
-    points = {(one.kind, one.level, one.side): one for one in read_study(graded / "s1").points}
-    assert points[PointKind.CANAL, Level.L4_L5, None].world == pytest.approx(after, abs=1e-3)
+    points = {one.key: one for one in read_study(graded / "s1").points}
+    assert points[Structure.CANAL, Level.L4_L5, None].world == pytest.approx(after, abs=1e-3)
     for name in TABLES:
         new = rows(graded / name)
         assert [row for row in new if "s2" in row[0]] == [row for row in before[name] if "s2" in row[0]]

@@ -89,6 +89,8 @@ def test_an_interval_is_the_middle_95_percent_of_the_replicates_around_the_figur
 def test_there_is_no_interval_if_half_of_the_replicates_are_not_defined() -> None:
     assert np.isnan(estimate(np.array([0.5, 0.4, 0.6, np.nan, np.nan])).low)
     assert np.isfinite(estimate(np.array([0.5, 0.4, 0.5, 0.6, np.nan])).low)
+    # the sample itself does not count: two of three replicates are more than half
+    assert np.isfinite(estimate(np.array([0.5, 0.4, 0.6, np.nan])).low)
 
 
 def test_a_difference_is_the_first_minus_the_other() -> None:

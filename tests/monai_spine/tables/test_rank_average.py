@@ -4,7 +4,7 @@ from scipy.stats import spearmanr
 
 from monai_spine.scoring.competition import normalised
 from monai_spine.spine import Group, columns_of
-from monai_spine.tables.rank_average import fit_quantiles, rank_average
+from monai_spine.tables.ensemble import fit_quantiles, rank_average
 from monai_spine.tables.stacking import log_ratios
 from tests.monai_spine.tables.files import simulated
 

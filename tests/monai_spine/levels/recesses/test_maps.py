@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from monai_spine.geometry import to_world
 from monai_spine.levels.recesses.crop import PIXELS, STEP_MM, crop_affine
-from monai_spine.levels.recesses.maps import PlaceLoss, RecessMapsd, distributions, read_recesses
+from monai_spine.levels.recesses.maps import RecessLoss, RecessMapsd, distributions, read_recesses
 from monai_spine.levels.recesses.metrics import RecessMetric
 from monai_spine.levels.recesses.planes import LEAST_CONFIDENCE
 from monai_spine.spine import Side
@@ -41,11 +41,11 @@ def test_no_recess_and_one_out_of_the_crop_are_the_same_everywhere() -> None:
 def test_the_loss_is_least_at_the_target() -> None:
     target = maps_of(to_world(AFFINE, [[0.0, 20.0, 30.0], [0.0, 44.0, 33.0]]))[None]
     logits = target.clamp(min=1e-12).log()
-    least = PlaceLoss()(logits, target)
+    least = RecessLoss()(logits, target)
     generator = torch.Generator().manual_seed(0)
     for _ in range(5):
         other = logits + 0.3 * torch.randn(logits.shape, generator=generator)
-        assert PlaceLoss()(other, target) > least
+        assert RecessLoss()(other, target) > least
     assert least == pytest.approx(-float((target * logits).sum()) / 2, abs=1e-4)
     assert torch.allclose(distributions(logits[0]), target[0], atol=1e-6)
 

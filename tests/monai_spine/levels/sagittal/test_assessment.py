@@ -5,15 +5,15 @@ import pytest
 
 from monai_spine.levels.sagittal.assessment import compare, summary
 from monai_spine.levels.sagittal.chain import Chain, Doubt
-from monai_spine.levels.sagittal.points import LevelPoint, PointKind, SpinePoints
+from monai_spine.levels.sagittal.points import Key, LevelPoint, SpinePoints, Structure
 from monai_spine.spine import Level
 from tests.monai_spine.levels.sagittal.test_chain import lordotic
 
-TRUTH = {(PointKind.CANAL, level, None): point for level, point in zip(Level, lordotic(5), strict=True)}
+TRUTH = {Key(Structure.CANAL, level, None): point for level, point in zip(Level, lordotic(5), strict=True)}
 
 
 def found(places: np.ndarray, flags: tuple[str, ...] = ()) -> SpinePoints:
-    points = [LevelPoint(PointKind.CANAL, n, None, p, 0.9, flags) for n, p in zip(Level, places, strict=True)]
+    points = [LevelPoint(Structure.CANAL, n, None, p, 0.9, flags) for n, p in zip(Level, places, strict=True)]
     return SpinePoints(Chain((), True, 0.9, (Doubt.FAINT_SACRUM,) if flags else ()), tuple(points), ())
 
 
