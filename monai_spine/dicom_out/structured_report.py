@@ -44,7 +44,8 @@ from monai_spine.spine import Grade
 
 SERIES_NUMBER = 9901
 _CONTAINS = RelationshipTypeValues.CONTAINS
-_NO_UNITS = codes.UCUM.NoUnits
+_NO_UNITS = own.shared(codes.UCUM.NoUnits)
+_COMMENT = own.shared(codes.DCM.Comment)
 
 
 def structured_report(result: StudyResult, sources: SourceImages, identity: Identity) -> Dataset:
@@ -128,7 +129,7 @@ def plain(text: str) -> str:
 
 
 def _comment(text: str) -> TextContentItem:
-    return TextContentItem(codes.DCM.Comment, plain(text), _CONTAINS)
+    return TextContentItem(_COMMENT, plain(text), _CONTAINS)
 
 
 def _group(

@@ -5,10 +5,16 @@ from __future__ import annotations
 import io
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
+from highdicom.sr import CodedConcept
 from pydicom import Dataset
 from pydicom.config import disable_value_validation
+from pydicom.dataelem import RawDataElement
+from pydicom.filebase import DicomBytesIO
+from pydicom.filewriter import write_sequence_item
+from pydicom.valuerep import VR
 
 from monai_spine.dicom_out.encapsulated_pdf import encapsulated_pdf
 from monai_spine.dicom_out.identity import Identity
@@ -108,7 +114,37 @@ def _marked(result: StudyResult) -> list[object]:
 
 def _encoded(content: Dataset) -> bytes:
     buffer = io.BytesIO()
+    if "ContentSequence" in content:
+        _prepare(content)
     # The identity is taken over as it is, also where it breaks the rules of DICOM.
     with disable_value_validation():
         content.save_as(buffer, enforce_file_format=True)
+    return buffer.getvalue()
+
+
+def _prepare(report: Dataset) -> None:
+    """Prepare a structured report for writing: without it, pydicom takes three times as long.
+
+    It corrects ambiguous representations, of which reports have none, below each item again, and writes the same codes
+    some hundred times. So all items are said to be in the encoding of the file, and codes are encoded once.
+    """
+    report.set_original_encoding(False, True, report._character_set)
+    for element in list(report):
+        if element.VR != VR.SQ:
+            continue
+        if len(element.value) == 1 and isinstance(code := element.value[0], CodedConcept):
+            encoded = _encoded_code(code.scheme_designator, code.value, code.meaning)
+            raw = RawDataElement(element.tag, VR.SQ, len(encoded), encoded, 0, False, True)
+            report._dict[element.tag] = raw  # __setitem__ would decode it
+        else:
+            for item in element.value:
+                _prepare(item)
+
+
+@lru_cache(maxsize=1024)
+def _encoded_code(scheme: str, value: str, meaning: str) -> bytes:
+    """The items of a sequence of one code, in Explicit VR Little Endian. Codes are in ASCII."""
+    buffer = DicomBytesIO()
+    buffer.is_little_endian, buffer.is_implicit_VR = True, False
+    write_sequence_item(buffer, CodedConcept(value, scheme, meaning), ["ascii"])
     return buffer.getvalue()

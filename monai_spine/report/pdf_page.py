@@ -10,19 +10,21 @@ from xml.sax.saxutils import escape
 
 from matplotlib.font_manager import findfont
 from PIL import Image as Pictures
+from reportlab import rl_config
+from reportlab.graphics import renderPDF
 from reportlab.graphics.shapes import Drawing, Line, Rect, String
-from reportlab.graphics.shapes import Image as DrawnImage
 from reportlab.lib import colors
 from reportlab.lib.pagesizes import A4
 from reportlab.lib.styles import ParagraphStyle
 from reportlab.lib.units import mm
+from reportlab.lib.utils import ImageReader
 from reportlab.pdfbase import pdfmetrics
 from reportlab.pdfbase.ttfonts import TTFont
 from reportlab.platypus import Flowable, KeepTogether, Paragraph, SimpleDocTemplate, Spacer, Table, TableStyle
 
 from monai_spine import __version__
 from monai_spine.bundle.provenance import RESEARCH
-from monai_spine.report.crop_pictures import LevelPictures, Tile
+from monai_spine.report.crop_pictures import Grey, LevelPictures, Tile
 from monai_spine.report.spine_picture import SpinePicture
 from monai_spine.report.study_page import StudyPage
 from monai_spine.report.study_result import FindingResult, StudyResult, worst
@@ -32,6 +34,8 @@ from monai_spine.spine import Condition, Grade, Level
 _WIDTH = A4[0] - 30 * mm
 _TONES = {Grade.NORMAL_MILD: "#2f7d6b", Grade.MODERATE: "#b06000", Grade.SEVERE: "#b3203a"}
 _SOFT = {Grade.NORMAL_MILD: "#d9efe8", Grade.MODERATE: "#fbe6c4", Grade.SEVERE: "#f8d5da"}
+# Base 85 took half of the time of a PDF. It only serves programs that cannot take binary files.
+rl_config.useA85 = 0
 _UNSEEN, _SOFT_UNSEEN, _LINE, _RING = "#6b7280", "#e5e7eb", "#c5cbd3", "#7fe3ff"
 
 
@@ -121,11 +125,30 @@ def _tone(one: FindingResult | None) -> tuple[str, str]:
     return (_TONES[one.grade], _SOFT[one.grade]) if one is not None and one.covered else (_UNSEEN, _SOFT_UNSEEN)
 
 
-def _spine(picture: SpinePicture, result: StudyResult) -> Drawing:
+class _MarkedPicture(Flowable):
+    """A picture ``(rows, columns)`` at the lower left of a drawing, and the drawing on top of it.
+
+    An image of a `Drawing` would be an inline image, which reportlab writes in base 85.
+    """
+
+    def __init__(self, pixels: Grey, size: tuple[float, float], drawing: Drawing) -> None:
+        super().__init__()
+        self._pixels, self._size, self._drawing = pixels, size, drawing
+
+    def wrap(self, *_available: float) -> tuple[float, float]:
+        """Width and height."""
+        return self._drawing.width, self._drawing.height
+
+    def draw(self) -> None:
+        """Draw on the canvas of the page."""
+        self.canv.drawImage(ImageReader(Pictures.fromarray(self._pixels)), 0, 0, *self._size)
+        renderPDF.draw(self._drawing, self.canv, 0, 0)
+
+
+def _spine(picture: SpinePicture, result: StudyResult) -> Flowable:
     rows, columns = picture.pixels.shape
     scale = (_WIDTH * 0.4 - 22 * mm) / columns
     drawing = Drawing(_WIDTH * 0.4, rows * scale)
-    drawing.add(DrawnImage(0, 0, columns * scale, rows * scale, Pictures.fromarray(picture.pixels)))
     for level, (x, y) in picture.levels.items():
         shown = worst(result.at(level))
         colour = colors.HexColor(_tone(shown)[0])
@@ -135,7 +158,7 @@ def _spine(picture: SpinePicture, result: StudyResult) -> Drawing:
             drawing.add(Line(at_x + x0, at_y + y0, at_x + x1, at_y + y1, strokeColor=colour, strokeWidth=1))
         for text, down in ((level.title, -1), (GRADES[shown.grade] if shown else "not seen", -9)):
             drawing.add(String(columns * scale + 4, at_y + down, text, fontName="Sans", fontSize=7, fillColor=colour))
-    return drawing
+    return _MarkedPicture(picture.pixels, (columns * scale, rows * scale), drawing)
 
 
 def _summary(result: StudyResult, width: float) -> Table:
@@ -221,17 +244,15 @@ def _caption(tile: Tile, findings: Sequence[FindingResult]) -> list[Flowable]:
     return [_text(names.capitalize(), 6.5), _text(tile.source, 6, colour="#59626e")]
 
 
-def _crop(tile: Tile, width: float) -> Drawing:
+def _crop(tile: Tile, width: float) -> Flowable:
     height = width * tile.size_mm[0] / tile.size_mm[1]
     drawing = Drawing(width, height)
-    if tile.pixels is not None:
-        drawing.add(DrawnImage(0, 0, width, height, Pictures.fromarray(tile.pixels)))
     for mark in tile.marks:
         x, y = mark.x * width, (1 - mark.y) * height
         drawing.add(
             Rect(x - 4, y - 4, 8, 8, rx=4, ry=4, fillColor=None, strokeColor=colors.HexColor(_RING), strokeWidth=1)
         )
-    return drawing
+    return drawing if tile.pixels is None else _MarkedPicture(tile.pixels, (width, height), drawing)
 
 
 def _volumes(result: StudyResult) -> list[Flowable]:
