@@ -70,6 +70,30 @@ POINT = shared(codes.DCM.Center)
 """The finding's point in the patient, beside its projection onto the image."""
 
 
+MILLIMETRE, SQUARE_MILLIMETRE, DEGREE, NO_UNITS, PERCENT = map(
+    shared,
+    (codes.UCUM.Millimeter, codes.UCUM.SquareMillimeter, codes.UCUM.Degree, codes.UCUM.NoUnits, codes.UCUM.Percent),
+)
+MINIMUM = shared(codes.SCT.Minimum)
+CANAL_MEASURES = {
+    "canal_diameter_mm": (shared(codes.SCT.Diameter), MILLIMETRE, MINIMUM),
+    "canal_share": (_own("CANAL_SHARE", "Share of the diameter between discs"), NO_UNITS, MINIMUM),
+    "canal_area_mm2": (shared(codes.SCT.Area), SQUARE_MILLIMETRE, None),
+}
+"""By the names in ``findings.json``: concept, unit, and how the value was derived."""
+DISC_MEASURES = {
+    "disc_height_front_mm": (_own("DISC_HEIGHT_FRONT", "Disc height in front"), MILLIMETRE, None),
+    "disc_height_middle_mm": (_own("DISC_HEIGHT_MIDDLE", "Disc height in the middle"), MILLIMETRE, None),
+    "disc_height_back_mm": (_own("DISC_HEIGHT_BACK", "Disc height behind"), MILLIMETRE, None),
+    "disc_wedge_deg": (_own("DISC_WEDGE", "Disc wedge"), DEGREE, None),
+}
+SPINE_MEASURES = {"lordosis_deg": (_own("LORDOSIS", "Lumbar lordosis from L1 to S1"), DEGREE, None)}
+UPPER_UNCERTAINTY = _code("371886008", "SCT", "+, range of upper measurement uncertainty")
+LOWER_UNCERTAINTY = _code("371885007", "SCT", "-, range of lower measurement uncertainty")
+PERCENTILE = shared(codes.DCM.PercentileRankingOfMeasurement)
+LUMBAR_SPINE = shared(codes.SCT.LumbarSpine)
+
+
 def coding_schemes() -> list[CodingSchemeIdentificationItem]:
     """The identification of the private scheme; its codes are documented in ``docs/how-to/dicom-out.md``."""
     return [CodingSchemeIdentificationItem(SCHEME, "monai_spine codes", "1", None, SCHEME_UID, "monai_spine")]

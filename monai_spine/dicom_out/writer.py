@@ -61,7 +61,8 @@ class DicomWriter:
         images = key_images(page, study.record, sources)
         # The slices of all volumes: images that come late may change a grade, and no source of a finding.
         about = (study.content["models"], study.localizers, sorted(study.frames), _marked(page.result))
-        identity = Identity.of(sources.checked(), *about)
+        measured = [study.content["measures"]] if "measures" in study.content else []
+        identity = Identity.of(sources.checked(), *about, *measured)
         objects = {"sr.dcm": structured_report(page.result, sources, identity)}
         captures = secondary_captures(images, identity)
         objects |= {f"keyimages_{n}.dcm": capture for n, capture in enumerate(captures, start=1)}
@@ -126,7 +127,8 @@ def _prepare(report: Dataset) -> None:
     """Prepare a structured report for writing: without it, pydicom takes three times as long.
 
     It corrects ambiguous representations, of which reports have none, below each item again, and writes the same codes
-    some hundred times. So all items are said to be in the encoding of the file, and codes are encoded once.
+    some hundred times. So all items are said to be in the encoding of the file, and codes are encoded once. Items must
+    not be part of another report afterwards.
     """
     report.set_original_encoding(False, True, report._character_set)
     for element in list(report):

@@ -21,6 +21,7 @@ from PIL import Image
 
 from monai_spine import __version__
 from monai_spine.report.crop_pictures import Grey, LevelPictures, Tile
+from monai_spine.report.measures_table import measures_table
 from monai_spine.report.spine_picture import SpinePicture
 from monai_spine.report.study_page import StudyPage
 from monai_spine.report.study_result import FindingResult, StudyResult, worst
@@ -52,7 +53,7 @@ def study_html(page: StudyPage) -> str:
         "used": {name: what for name, what in result.volumes.items() if not what.startswith("left out: ")},
         "left_out": _left_out(result),
         "models": [_model(model) for model in result.models],
-        "measures": result.measures,
+        "measures": measures_table(result.measures) if result.measures else None,
     }
     return render("study.html", **content)
 

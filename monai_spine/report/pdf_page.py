@@ -25,6 +25,7 @@ from reportlab.platypus import Flowable, KeepTogether, Paragraph, SimpleDocTempl
 from monai_spine import __version__
 from monai_spine.bundle.provenance import RESEARCH
 from monai_spine.report.crop_pictures import Grey, LevelPictures, Tile
+from monai_spine.report.measures_table import MeasureCell, measures_table
 from monai_spine.report.spine_picture import SpinePicture
 from monai_spine.report.study_page import StudyPage
 from monai_spine.report.study_result import FindingResult, StudyResult, worst
@@ -74,7 +75,7 @@ def _story(page: StudyPage) -> list[Flowable]:
         story.append(_text(f"There are no pictures: {page.without_pictures}", 8))
     for level in result.levels():
         story += [Spacer(0, 3 * mm), _level(level, page)]
-    return [*story, Spacer(0, 4 * mm), *_volumes(result), *_models(result)]
+    return [*story, Spacer(0, 4 * mm), *_measures(result), *_volumes(result), *_models(result)]
 
 
 @lru_cache(maxsize=1)
@@ -253,6 +254,25 @@ def _crop(tile: Tile, width: float) -> Flowable:
             Rect(x - 4, y - 4, 8, 8, rx=4, ry=4, fillColor=None, strokeColor=colors.HexColor(_RING), strokeWidth=1)
         )
     return drawing if tile.pixels is None else _MarkedPicture(tile.pixels, (width, height), drawing)
+
+
+def _measures(result: StudyResult) -> list[Flowable]:
+    """The measures of all levels, kept on one page."""
+    if result.measures is None:
+        return []
+    table = measures_table(result.measures)
+    if table.reason:
+        return [_text("Measures", 10, bold=True), _text(f"There are none: {table.reason}.", 6.5), Spacer(0, 2 * mm)]
+    rows = [[_text(level, 6.5, bold=True), *map(_measure, cells)] for level, cells in table.rows]
+    section = _section("Measures", ("Level", *table.columns), rows, (0.1, *[0.15] * len(table.columns)))
+    words = [_text(table.about, 6.5, colour="#59626e")]
+    if table.lordosis is not None:
+        words.append(_text(f"Lordosis from L1 to S1: {table.lordosis.text} {table.lordosis.percentile}", 6.5))
+    return [KeepTogether([*section[:-1], *words, section[-1]])]
+
+
+def _measure(cell: MeasureCell) -> list[Flowable]:
+    return [_text(cell.text, 6.5, bold=cell.unusual), _text(cell.percentile, 6, colour="#59626e")]
 
 
 def _volumes(result: StudyResult) -> list[Flowable]:

@@ -14,7 +14,7 @@ from monai_spine.errors import InvalidTableError
 from monai_spine.prediction.evidence import NOT_COVERED
 from monai_spine.prediction.findings import SCHEMA
 from monai_spine.prediction.outcomes import NAME
-from monai_spine.report.measures_table import MeasuresTable, measures_table
+from monai_spine.report.study_measures import StudyMeasures, read_measures
 from monai_spine.spine import FINDINGS, Condition, Finding, Grade, Level, SeriesType
 
 Point = tuple[float, float, float]
@@ -93,7 +93,7 @@ class StudyResult:
     bad
         Volumes that could not be used, and why.
     measures
-        The table of its measures; None if it was not measured.
+        None if it was not measured.
     """
 
     study_id: str
@@ -104,7 +104,7 @@ class StudyResult:
     models: Sequence[Mapping[str, Any]] = ()
     volumes: Mapping[str, str] = field(default_factory=dict)
     bad: Mapping[str, str] = field(default_factory=dict)
-    measures: MeasuresTable | None = None
+    measures: StudyMeasures | None = None
 
     @cached_property
     def flags(self) -> tuple[str, ...]:
@@ -177,7 +177,7 @@ def result_of(content: Mapping[str, Any], name: str, bad: Mapping[str, str] | No
         models=content.get("models", ()),
         volumes=content.get("volumes", {}),
         bad=bad or {},
-        measures=measures_table(content.get("measures", {})),
+        measures=read_measures(content.get("measures", {})),
     )
 
 
