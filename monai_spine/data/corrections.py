@@ -106,12 +106,15 @@ class State:
         By the findings' names, those of the program that nobody touched included.
     grades
         The person's, by the findings' names; columns of `Grade`.
+    graded_by
+        Who gave each of these grades.
     done
         Who marked the study as done; None if it is not.
     """
 
     points: Mapping[str, Place]
     grades: Mapping[str, str]
+    graded_by: Mapping[str, Signature]
     done: Signature | None
 
 
@@ -151,7 +154,7 @@ class Corrections:
     @cached_property
     def state(self) -> State:
         """The study after all changes that were not undone."""
-        points, grades, done = dict(self.points), dict[str, str](), None
+        points, grades, graded_by, done = dict(self.points), dict[str, str](), dict[str, Signature](), None
         for change in self.changes:
             if change.undone is not None:
                 continue
@@ -163,14 +166,14 @@ class Corrections:
                     name: Place(place.position, by_person=True) for name, place in _renamed(points, direction).items()
                 }
                 # A person's grade belongs to the place in the image, so it moves with the name.
-                grades = _renamed(grades, direction)
+                grades, graded_by = _renamed(grades, direction), _renamed(graded_by, direction)
             elif change.what is What.GRADE:
                 grades.pop(str(change.finding), None)
                 if change.after is not None:
-                    grades[str(change.finding)] = change.after
+                    grades[str(change.finding)], graded_by[str(change.finding)] = change.after, change.signature
             else:
                 done = change.signature if change.after else None
-        return State(points, grades, done)
+        return State(points, grades, graded_by, done)
 
     @property
     def people(self) -> tuple[str, ...]:

@@ -19,6 +19,7 @@ from pydicom.valuerep import VR
 from monai_spine.dicom_out.encapsulated_pdf import encapsulated_pdf
 from monai_spine.dicom_out.identity import Identity
 from monai_spine.dicom_out.key_images import key_images, secondary_captures
+from monai_spine.dicom_out.reader_report import reader_reports
 from monai_spine.dicom_out.refusal_note import refusal_objects
 from monai_spine.dicom_out.source_image import SourceImages
 from monai_spine.dicom_out.structured_report import structured_report
@@ -36,7 +37,10 @@ _REFUSAL = "refusal_image.dcm"
 
 @dataclass(frozen=True)
 class DicomWriter:
-    """Writes ``dicom/sr.dcm``, ``dicom/keyimages_<n>.dcm`` and ``dicom/report.dcm``; see `PageWriter`."""
+    """Writes ``dicom/sr.dcm``, ``dicom/keyimages_<n>.dcm`` and ``dicom/report.dcm``; see `PageWriter`.
+
+    A study that readers graded gets ``dicom/sr_reader_<n>.dcm`` for each of them, too.
+    """
 
     name: str = FOLDER
     explains: bool = False
@@ -64,9 +68,13 @@ class DicomWriter:
         measured = [study.content["measures"]] if "measures" in study.content else []
         identity = Identity.of(sources.checked(), *about, *measured)
         objects = {"sr.dcm": structured_report(page.result, sources, identity)}
-        captures = secondary_captures(images, identity)
+        # The program's report stays the same, whatever readers say; what shows their grades is another object then.
+        read = identity.about(_read(page.result))
+        reports = reader_reports(page.result, sources, identity, read, objects["sr.dcm"])
+        objects |= {f"sr_reader_{n}.dcm": report for n, report in enumerate(reports, start=1)}
+        captures = secondary_captures(images, read)
         objects |= {f"keyimages_{n}.dcm": capture for n, capture in enumerate(captures, start=1)}
-        objects[_REPORT] = encapsulated_pdf(study_pdf(page), identity, sources.read)
+        objects[_REPORT] = encapsulated_pdf(study_pdf(page), read, sources.read)
         self.remove(study.folder)
         write_objects(study.folder / FOLDER, objects)
 
@@ -111,6 +119,12 @@ def write_objects(folder: Path, objects: Mapping[str, Dataset]) -> None:
 def _marked(result: StudyResult) -> list[object]:
     """The places that a person marked, by which the same study is graded in another way."""
     return [(one.finding.name, one.point) for one in result.findings if MARKED in one.flags]
+
+
+def _read(result: StudyResult) -> list[object]:
+    """What readers said."""
+    grades = [(one.finding.name, one.reader.grade.column, one.reader.by) for one in result.regraded if one.reader]
+    return [*grades, result.reviewed] if grades or result.reviewed else []
 
 
 def _encoded(content: Dataset) -> bytes:

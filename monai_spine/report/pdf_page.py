@@ -24,12 +24,13 @@ from reportlab.platypus import Flowable, KeepTogether, Paragraph, SimpleDocTempl
 
 from monai_spine import __version__
 from monai_spine.bundle.provenance import RESEARCH
+from monai_spine.errors import counted
 from monai_spine.report.crop_pictures import Grey, LevelPictures, Tile
 from monai_spine.report.measures_table import MeasureCell, measures_table
 from monai_spine.report.spine_picture import SpinePicture
 from monai_spine.report.study_page import StudyPage
 from monai_spine.report.study_result import FindingResult, StudyResult, worst
-from monai_spine.report.wording import GRADES, SHORT, flags_in_words, percent
+from monai_spine.report.wording import GRADES, SHORT, flags_in_words, percent, reader_words
 from monai_spine.spine import Condition, Grade, Level
 
 _WIDTH = A4[0] - 30 * mm
@@ -68,6 +69,7 @@ def _story(page: StudyPage) -> list[Flowable]:
         Spacer(0, 2 * mm),
         _boxed(_text(result.provenance, 8)),
         Spacer(0, 3 * mm),
+        *_read(result),
     ]
     table = _summary(result, _WIDTH * (0.6 if page.spine else 1))
     story.append(_beside(_spine(page.spine, result), table) if page.spine else table)
@@ -169,13 +171,8 @@ def _summary(result: StudyResult, width: float) -> Table:
         row = [_text(level.title, 7, bold=True)]
         for m, one in enumerate(result.at(level), start=1):
             tone, soft = _tone(one)
-            row.append(
-                _text(
-                    f"{GRADES[one.grade]} {percent(one.natural[one.grade])}" if one.covered else "not seen",
-                    6.5,
-                    colour=tone,
-                )
-            )
+            words = f"{GRADES[one.grade]} {percent(one.natural[one.grade])}" if one.covered else "not seen"
+            row.append([_text(words, 6.5, colour=tone), *_reader(one)])
             style.append(("BACKGROUND", (m, n), (m, n), colors.HexColor(soft)))
         rows.append(row)
     return Table(rows, colWidths=[width * 0.12, *[width * 0.176] * len(Condition)], style=TableStyle(style))
@@ -202,8 +199,29 @@ def _level(level: Level, page: StudyPage) -> Flowable:
     return KeepTogether([content])
 
 
-def _grade(one: FindingResult) -> Paragraph:
-    return _text(GRADES[one.grade] + ("" if one.covered else "?"), 7.5, bold=True, colour=_tone(one)[0])
+def _grade(one: FindingResult) -> list[Flowable]:
+    words = GRADES[one.grade] + ("" if one.covered else "?")
+    return [_text(words, 7.5, bold=True, colour=_tone(one)[0]), *_reader(one, 7)]
+
+
+def _reader(one: FindingResult, size: float = 6.5) -> list[Flowable]:
+    """A reader's grade with the initials, if there is one."""
+    if one.reader is None:
+        return []
+    words = reader_words(one.reader.grade, one.reader.by)
+    return [_text(f"✎ {words}", size, bold=True, colour=_TONES[one.reader.grade])]
+
+
+def _read(result: StudyResult) -> list[Flowable]:
+    """Who read the study."""
+    words = []
+    if result.regraded:
+        words.append(
+            f"{' and '.join(result.readers)} graded {counted(len(result.regraded), 'finding')}: marked ✎, with the "
+            "initials. All other grades, and all bars, are the program's."
+        )
+    words += [f"Reviewed by {result.reviewed}."] if result.reviewed else []
+    return [_text(" ".join(words), 8, bold=True), Spacer(0, 2 * mm)] if words else []
 
 
 def _words(one: FindingResult) -> list[Flowable]:

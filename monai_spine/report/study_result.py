@@ -21,6 +21,26 @@ Point = tuple[float, float, float]
 
 
 @dataclass(frozen=True)
+class ReaderGrade:
+    """A grade that a person gave in ``monai-spine review``: by initials, and when (UTC)."""
+
+    grade: Grade
+    by: str
+    at: str
+
+    @classmethod
+    def of(cls, one: Mapping[str, Any]) -> ReaderGrade:
+        """From an entry ``reader``. Raises `KeyError` or `StopIteration` if it breaks the format."""
+        grade = next(grade for grade in Grade if grade.column == one["grade"])
+        return cls(grade, str(one["by"]), str(one["at"]))
+
+    @property
+    def day(self) -> str:
+        """The date of ``at``."""
+        return self.at[:10]
+
+
+@dataclass(frozen=True)
 class FindingResult:
     """A finding of ``findings.json``; ``natural`` are its probabilities at natural prevalence, ``point`` RAS mm."""
 
@@ -36,6 +56,7 @@ class FindingResult:
     distance: float | None
     coverage: str
     flags: tuple[str, ...]
+    reader: ReaderGrade | None = None
 
     @property
     def covered(self) -> bool:
@@ -73,6 +94,7 @@ class FindingResult:
             distance=one["distance_mm"],
             coverage=str(one["coverage"]),
             flags=tuple(map(str, one["flags"])),
+            reader=ReaderGrade.of(one["reader"]) if one.get("reader") else None,
         )
 
 
@@ -94,6 +116,8 @@ class StudyResult:
         Volumes that could not be used, and why.
     measures
         None if it was not measured.
+    reviewed
+        By initials, who marked the study as done, and the day; empty if nobody did.
     """
 
     study_id: str
@@ -105,6 +129,7 @@ class StudyResult:
     volumes: Mapping[str, str] = field(default_factory=dict)
     bad: Mapping[str, str] = field(default_factory=dict)
     measures: StudyMeasures | None = None
+    reviewed: str = ""
 
     @cached_property
     def flags(self) -> tuple[str, ...]:
@@ -115,6 +140,16 @@ class StudyResult:
     def not_covered(self) -> int:
         """How many findings no slice shows."""
         return sum(not one.covered for one in self.findings)
+
+    @property
+    def regraded(self) -> tuple[FindingResult, ...]:
+        """The findings that a reader graded."""
+        return tuple(one for one in self.findings if one.reader is not None)
+
+    @property
+    def readers(self) -> tuple[str, ...]:
+        """The initials of those who graded, sorted."""
+        return tuple(sorted({one.reader.by for one in self.findings if one.reader is not None}))
 
     def at(self, level: Level) -> tuple[FindingResult, ...]:
         """The findings of a level, in the order of `Condition`."""
@@ -178,7 +213,12 @@ def result_of(content: Mapping[str, Any], name: str, bad: Mapping[str, str] | No
         volumes=content.get("volumes", {}),
         bad=bad or {},
         measures=read_measures(content.get("measures", {})),
+        reviewed=_reviewed(content.get("reviewed")),
     )
+
+
+def _reviewed(entry: Mapping[str, Any] | None) -> str:
+    return f"{entry['by']}, {str(entry['at'])[:10]}" if entry else ""
 
 
 def _json(path: Path) -> dict[str, Any] | None:
