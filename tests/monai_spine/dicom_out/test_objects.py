@@ -1,11 +1,13 @@
 """The DICOM objects of a study that came as DICOM, read back by pydicom, highdicom, and the programs of Debian."""
 
+import copy
 import csv
 import json
 import shutil
 import subprocess
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import highdicom as hd
 import numpy as np
@@ -18,11 +20,12 @@ from monai_spine.console import run as run_app
 from monai_spine.data.corrections import Corrections, Signature
 from monai_spine.dicom_out.sr_table import read_report
 from monai_spine.dicom_out.writer import DicomWriter
-from monai_spine.measures.study import NAMES
+from monai_spine.measures.study import NAMES, Measurer
 from monai_spine.prediction.grader import Grader
 from monai_spine.prediction.inputs import Conversion, Inputs, find_inputs
 from monai_spine.prediction.run import predict
 from monai_spine.report.output import HTML, PageOutput
+from monai_spine.runtime.choice import TORCH
 from monai_spine.spine import TARGETS, Grade, Level
 from tests.data_prep.tiny_phantom import write_cohort
 from tests.monai_spine.levels.test_locate import Oracle
@@ -36,6 +39,15 @@ PATIENT = {
     "PatientBirthDate": "19640812",
     "PatientSex": "M",
 }
+
+
+class Fixed(Measurer):
+    """Measures the same in each study."""
+
+    def __call__(self, record: object, opened: object) -> dict:
+        return copy.deepcopy(MEASURES)
+
+
 DICOM = PageOutput([DicomWriter()])
 READ = {
     "AB": {"spinal_canal_stenosis_l4_l5": "severe", "left_subarticular_stenosis_l1_l2": "moderate"},
@@ -95,7 +107,7 @@ def study(sources: Path, grader: Grader, tmp_path_factory: pytest.TempPathFactor
         for finding, grade in grades.items():
             corrections = corrections.graded(finding, grade, Signature.now(reader))
     corrections.write(out / given.studies[0].study_id)
-    opened = replace(models(knowing(given), grader), measurer=lambda *_: MEASURES)
+    opened = replace(models(knowing(given), grader), measurer=Fixed(SimpleNamespace(runtime=TORCH), None))
     summary = predict(given, out, opened, quiet=True, outputs=[DICOM])
     assert int(summary.exit_code) == 0, summary.line()
     assert not summary.outcomes[0].refused_outputs
@@ -175,7 +187,7 @@ def test_the_report_holds_all_measures_as_findings_json_has_them(study: Path) ->
     content = json.loads((study / "findings.json").read_text())["measures"]
     assert content == MEASURES
     found = groups(study)
-    sections = {level: values for level, values in content["levels"].items()} | {"whole": content["whole"]}
+    sections = {**content["levels"], "whole": content["whole"]}
     expected, read = {}, {}
     for level, values in sections.items():
         for name, one in values.items():
