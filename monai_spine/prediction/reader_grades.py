@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from monai_spine.data.corrections import NAME, Corrections, What, read_corrections
+from monai_spine.data.corrections import Corrections, What
+from monai_spine.data.corrections_file import NAME, read_corrections
 from monai_spine.errors import SpineError, one_line
 from monai_spine.files import write_text
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from monai_spine.data.corrections import Corrections, Direction, Signature, What
+from monai_spine.data.corrections_file import write_corrections
 from monai_spine.errors import InvalidOptionError
 from monai_spine.prediction.reader_grades import update_reader
 from monai_spine.review.regrading import Regrading, remove_dicom
@@ -65,7 +66,7 @@ class Changes:
             if request.get("version") != before.version:
                 raise ConflictError
             after = _changed(study, before, request, signature)
-            after.write(study.folder)
+            write_corrections(study.folder, after)
             points, grades = (after.state.points != before.state.points), (_read(after) != _read(before))
             if grades:
                 self._publish_grades(study)

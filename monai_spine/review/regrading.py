@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 
-from monai_spine.data.corrections import NAME
+from monai_spine.data.corrections_file import NAME
 from monai_spine.errors import SpineError, one_line, reason_of
 from monai_spine.files import safe_name, write_bytes
 from monai_spine.levels.files import LOCATED, is_edited, read_study, write_points

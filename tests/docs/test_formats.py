@@ -16,6 +16,7 @@ from data_prep.dicom.tables import FileRow, ManifestRow, RefusedRow
 from data_prep.rsna2024 import datalist as rsna
 from data_prep.study_table import series_rows
 from monai_spine.data.corrections import Corrections, Signature, What
+from monai_spine.data.corrections_file import write_corrections
 from monai_spine.levels import files, marked
 from monai_spine.levels.recesses import planes
 from monai_spine.levels.sagittal.chain import Flag
@@ -70,7 +71,7 @@ def test_keys_of_findings_json_are_those_that_the_code_writes_in_this_order() ->
 def test_keys_of_corrections_are_those_that_the_code_writes_in_this_order(tmp_path: Path) -> None:
     signature = Signature("AB", "2026-11-28T13:40:12Z")
     corrections = Corrections("1").graded("spinal_canal_stenosis_l1_l2", "severe", signature)
-    content = json.loads(corrections.write(tmp_path).read_text())
+    content = json.loads(write_corrections(tmp_path, corrections).read_text())
     heading = "`<study>/corrections.json`"
     assert documented(FORMATS, heading, "key of corrections") == list(content)
     assert documented(FORMATS, heading, "key of a change") == list(content["changes"][0])

@@ -18,6 +18,7 @@ from highdicom.spatial import ImageToReferenceTransformer
 from monai_spine.commands.main import app
 from monai_spine.console import run as run_app
 from monai_spine.data.corrections import Corrections, Signature
+from monai_spine.data.corrections_file import write_corrections
 from monai_spine.dicom_out.sr_table import read_report
 from monai_spine.dicom_out.writer import DicomWriter
 from monai_spine.measures.study import NAMES, Measurer
@@ -106,7 +107,7 @@ def study(sources: Path, grader: Grader, tmp_path_factory: pytest.TempPathFactor
     for reader, grades in READ.items():
         for finding, grade in grades.items():
             corrections = corrections.graded(finding, grade, Signature.now(reader))
-    corrections.write(out / given.studies[0].study_id)
+    write_corrections(out / given.studies[0].study_id, corrections)
     opened = replace(models(knowing(given), grader), measurer=Fixed(SimpleNamespace(runtime=TORCH), None))
     summary = predict(given, out, opened, quiet=True, outputs=[DICOM])
     assert int(summary.exit_code) == 0, summary.line()

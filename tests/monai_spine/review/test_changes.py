@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from monai_spine.data.corrections import NAME, read_corrections
+from monai_spine.data.corrections_file import NAME, read_corrections
 from monai_spine.output_lock import LOCK
 from monai_spine.prediction.findings_table import write_findings_table
 from monai_spine.prediction.pending_study import PendingStudy

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from monai_spine.data.corrections import NAME, read_corrections
+from monai_spine.data.corrections_file import NAME, read_corrections
 from monai_spine.errors import SpineError
 from monai_spine.levels.files import read_study
 from monai_spine.levels.marked import MARKED
