@@ -147,10 +147,8 @@ def _change(one: Mapping[str, Any]) -> Change:
         finding, after = known_finding(finding), checked_point(after)
         before = None if before is None else checked_point(before)
     elif what is What.LEVELS:
-        after, before = (
-            Direction(after).value,
-            {known_finding(name): checked_point(point) for name, point in before.items()},
-        )
+        after = Direction(after).value
+        before = {known_finding(name): checked_point(point) for name, point in before.items()}
     elif what is What.GRADE:
         finding, after = known_finding(finding), None if after is None else _grade(after)
     elif not isinstance(after, bool):

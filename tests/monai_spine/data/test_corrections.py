@@ -53,7 +53,7 @@ def followed(corrections: Corrections, steps: list[tuple]) -> Corrections:
 def test_a_file_holds_everything(corrections: Corrections, steps: list[tuple]) -> None:
     after = followed(corrections, steps)
     with tempfile.TemporaryDirectory() as folder:
-        assert read_corrections(after.write(Path(folder))) == after
+        assert read_corrections(write_corrections(Path(folder), after)) == after
 
 
 @settings(max_examples=30, deadline=None)
