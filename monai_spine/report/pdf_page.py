@@ -283,7 +283,7 @@ def _measures(result: StudyResult) -> list[Flowable]:
         return [_text("Measures", 10, bold=True), _text(f"There are none: {table.reason}.", 6.5), Spacer(0, 2 * mm)]
     rows = [[_text(level, 6.5, bold=True), *map(_measure, cells)] for level, cells in table.rows]
     section = _section("Measures", ("Level", *table.columns), rows, (0.1, *[0.15] * len(table.columns)))
-    words = [_text(table.about, 6.5, colour="#59626e")]
+    words: list[Flowable] = [Spacer(0, 1 * mm), _text(table.about, 6.5, colour="#59626e")]
     if table.lordosis is not None:
         words.append(_text(f"Lordosis from L1 to S1: {table.lordosis.text} {table.lordosis.percentile}", 6.5))
     return [KeepTogether([*section[:-1], *words, section[-1]])]
