@@ -20,8 +20,9 @@ from monai_spine.data.corrections_file import write_corrections
 from monai_spine.levels import files, marked
 from monai_spine.levels.recesses import planes
 from monai_spine.levels.sagittal.chain import Flag
-from monai_spine.prediction import evidence, findings, outcomes
+from monai_spine.prediction import evidence, findings, findings_table, outcomes
 from monai_spine.prediction.findings import study_findings
+from monai_spine.prediction.reader_grades import with_reader
 from monai_spine.scoring.competition import Score
 from monai_spine.spine import SeriesType
 from monai_spine.tables.score_report import ScoreReport
@@ -31,6 +32,7 @@ FORMATS = DOCS / "reference" / "formats.md"
 
 COLUMNS = {
     "`studies.csv` of `monai-spine predict`": outcomes._COLUMNS,
+    "`findings.csv`": findings_table.COLUMNS,
     "`points.csv` of `monai-spine locate`": files.COLUMNS,
     "`manifest.csv` of `data_prep convert` and `data_prep rsna`": [field.name for field in fields(ManifestRow)],
     "`files.csv` of `data_prep convert` and `data_prep rsna`": [field.name for field in fields(FileRow)],
@@ -55,7 +57,7 @@ def test_columns_of_tables_are_those_that_the_code_writes_in_this_order(heading:
     assert documented(FORMATS, heading, "column") == list(COLUMNS[heading])
 
 
-def test_keys_of_findings_json_are_those_that_the_code_writes_in_this_order() -> None:
+def test_keys_of_findings_json_are_those_that_the_code_writes_in_this_order(tmp_path: Path) -> None:
     record = {"study_id": "1", "points": {}, **{series_type.value: () for series_type in SeriesType}}
     content = study_findings(
         record,
@@ -63,6 +65,7 @@ def test_keys_of_findings_json_are_those_that_the_code_writes_in_this_order() ->
         measures={},
         about={"models": [], "localizer_runtimes": {}, "folder": ".", "volumes": {}},
     )
+    content = with_reader(content, tmp_path)
     heading = "`<study>/findings.json`"
     assert documented(FORMATS, heading, "key") == list(content)
     assert documented(FORMATS, heading, "key of a finding") == list(content["findings"][0])
