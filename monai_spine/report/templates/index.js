@@ -54,8 +54,10 @@ function sort(header) {
   const sorted = rows.map((row) => [value(row, key), row]);
   sorted.sort((a, b) => sign * (typeof a[0] === "string" ? compare(a[0], b[0]) : a[0] - b[0]));
   rows = sorted.map((pair) => pair[1]);
-  filter(); // before they are moved, so that few are laid out
+  body.remove(); // browsers move rows of a shown table one by one
+  filter();
   body.append(...rows);
+  table.append(body);
 }
 
 for (const header of table.tHead.rows[0].cells) {
