@@ -17,7 +17,8 @@ from typing import Any
 
 import numpy as np
 
-from monai_spine.data.corrections import NAME, Corrections, VolumePlace, What, read_corrections
+from monai_spine.data.corrections import Corrections, VolumePlace, What
+from monai_spine.data.corrections_file import NAME, read_corrections
 from monai_spine.data.datalist import SCHEMA, entry_faults, leaks, raise_faults, read_content
 from monai_spine.data.volume import affine_of, open_volume
 from monai_spine.errors import ExitCode, InvalidTableError, MissingInputError, SpineError, counted, listed

@@ -1,8 +1,7 @@
-"""``corrections.json``: what a person corrected in a graded study, by whom, when, and what was there before.
+"""What a person corrected in a graded study, by whom, when, and what was there before.
 
-The page of ``monai-spine review`` writes it, ``monai-spine predict --points`` grades by it, and ``data_prep
-corrections`` merges it into a datalist. The file is a list of changes, and no change is ever deleted: one that was
-undone stays, with the person who undid it. Points and grades follow from the changes (`Corrections.state`).
+It is a list of changes, of which none is ever deleted: a change that was undone stays, with the person who undid it.
+Points and grades follow from the changes (`Corrections.state`).
 """
 
 from __future__ import annotations
@@ -14,20 +13,14 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 from enum import Enum
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
-from monai_spine.errors import InvalidOptionError, InvalidTableError, MissingInputError
-from monai_spine.files import read_json, write_json
+from monai_spine.errors import InvalidOptionError
 from monai_spine.spine import FINDINGS, TARGETS, Finding, Grade, Level
-
-SCHEMA = "monai_spine/corrections/1"
-NAME = "corrections.json"
 
 Point = tuple[float, float, float]
 
-_INITIALS = re.compile(r"[^\W_]{1,8}")
-_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")
+INITIALS = re.compile(r"[^\W_]{1,8}")
 _BY_NAME = dict(zip(TARGETS, FINDINGS, strict=True))
 _GRADES = tuple(grade.column for grade in Grade)
 _FARTHEST_MM = 100_000.0
@@ -69,7 +62,7 @@ class Signature:
         InvalidOptionError
             If ``by`` is not one to eight letters or digits.
         """
-        if not _INITIALS.fullmatch(by):
+        if not INITIALS.fullmatch(by):
             raise InvalidOptionError(f"expected initials of one to eight letters or digits, but found {by[:20]!r}")
         return cls(by, datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ"))
 
@@ -104,6 +97,8 @@ class State:
     """By the findings' names, with the points of the program that nobody touched."""
     grades: Mapping[str, str]
     """The person's, by the findings' names; columns of `Grade`."""
+    graded_by: Mapping[str, Signature]
+    """Who gave each of these grades."""
     done: Signature | None
     """Who marked the study as done; None if it is not."""
 
@@ -137,7 +132,7 @@ class Corrections:
     @cached_property
     def state(self) -> State:
         """The study after all changes that were not undone."""
-        points, grades, done = dict(self.points), dict[str, str](), None
+        points, grades, graded_by, done = dict(self.points), dict[str, str](), dict[str, Signature](), None
         for change in self.changes:
             if change.undone is not None:
                 continue
@@ -149,14 +144,14 @@ class Corrections:
                     name: Place(place.position, by_person=True) for name, place in _renamed(points, direction).items()
                 }
                 # A person's grade belongs to the place in the image, so it moves with the name.
-                grades = _renamed(grades, direction)
+                grades, graded_by = _renamed(grades, direction), _renamed(graded_by, direction)
             elif change.what is What.GRADE:
                 grades.pop(str(change.finding), None)
                 if change.after is not None:
-                    grades[str(change.finding)] = change.after
+                    grades[str(change.finding)], graded_by[str(change.finding)] = change.after, change.signature
             else:
                 done = change.signature if change.after else None
-        return State(points, grades, done)
+        return State(points, grades, graded_by, done)
 
     @property
     def people(self) -> tuple[str, ...]:
@@ -168,8 +163,8 @@ class Corrections:
 
         Raises `InvalidOptionError` if there is no such finding, or it is not a point.
         """
-        before = self.state.points.get(_known(finding))
-        point = _point(after)
+        before = self.state.points.get(known_finding(finding))
+        point = checked_point(after)
         change = Change(What.POINT, signature, finding, before.position if before else None, point)
         return replace(self, changes=(*self.changes, change))
 
@@ -194,7 +189,7 @@ class Corrections:
         """
         if grade is not None and grade not in _GRADES:
             raise InvalidOptionError(f"expected a grade out of {', '.join(_GRADES)}, but found {str(grade)[:40]!r}")
-        before = self.state.grades.get(_known(finding), self.grades.get(finding))
+        before = self.state.grades.get(known_finding(finding), self.grades.get(finding))
         change = Change(What.GRADE, signature, finding, before, grade)
         return replace(self, changes=(*self.changes, change))
 
@@ -215,11 +210,6 @@ class Corrections:
         changes[last] = replace(changes[last], undone=signature)
         return replace(self, changes=tuple(changes))
 
-    def write(self, folder: Path) -> Path:
-        """Write ``corrections.json`` into the study's folder, whole or not at all; its path."""
-        write_json(folder / NAME, _content(self), indent=1)
-        return folder / NAME
-
 
 def _renamed(values: Mapping[str, Any], direction: Direction) -> dict[str, Any]:
     """The values of findings under the names one level further up or down; those without such a level are left out."""
@@ -233,13 +223,15 @@ def _renamed(values: Mapping[str, Any], direction: Direction) -> dict[str, Any]:
     return renamed
 
 
-def _known(finding: Any) -> str:
+def known_finding(finding: Any) -> str:
+    """A finding's name. Raises `InvalidOptionError` if it is none."""
     if not isinstance(finding, str) or finding not in _BY_NAME:
         raise InvalidOptionError(f"expected one of the 25 findings, such as {TARGETS[0]}, but found {finding!r:.60}")
     return finding
 
 
-def _point(value: Any) -> Point:
+def checked_point(value: Any) -> Point:
+    """A point in RAS mm. Raises `InvalidOptionError` if it is none."""
     numbers = isinstance(value, list | tuple) and len(value) == 3
     if not numbers or not all(isinstance(one, int | float) and not isinstance(one, bool) for one in value):
         raise InvalidOptionError("expected a point as three numbers in RAS mm")
@@ -247,132 +239,3 @@ def _point(value: Any) -> Point:
     if not all(math.isfinite(one) and abs(one) <= _FARTHEST_MM for one in (x, y, z)):
         raise InvalidOptionError(f"expected a point within {_FARTHEST_MM:g} mm, but found another one")
     return x, y, z
-
-
-def _content(corrections: Corrections) -> dict[str, Any]:
-    state = corrections.state
-    return {
-        "schema": SCHEMA,
-        "study_id": corrections.study_id,
-        "coordinates": "RAS mm",
-        **_content_of_state(state),
-        "before": {
-            "points": {
-                name: {"position": list(one.position), "confidence": one.confidence, "flags": list(one.flags)}
-                for name, one in corrections.points.items()
-            },
-            "grades": dict(corrections.grades),
-        },
-        "volumes": {
-            name: {"shape": list(one.shape), "affine": [list(row) for row in one.affine]}
-            for name, one in corrections.volumes.items()
-        },
-        "changes": [_content_of_change(change) for change in corrections.changes],
-    }
-
-
-def _content_of_state(state: State) -> dict[str, Any]:
-    return {
-        "points": {name: list(one.position) for name, one in state.points.items()},
-        "marked": [name for name, one in state.points.items() if one.by_person],
-        "grades": dict(state.grades),
-        "done": None if state.done is None else vars(state.done),
-    }
-
-
-def _content_of_change(change: Change) -> dict[str, Any]:
-    return {
-        "what": change.what.value,
-        "finding": change.finding,
-        "before": change.before,
-        "after": change.after,
-        **vars(change.signature),
-        "undone": None if change.undone is None else vars(change.undone),
-    }
-
-
-def read_corrections(path: Path) -> Corrections:
-    """The corrections of a file.
-
-    Raises
-    ------
-    MissingInputError
-        If there is no such file.
-    InvalidTableError
-        If it breaks the format, or its points, grades or ``done`` do not follow from its changes.
-    """
-    if not path.is_file():
-        raise MissingInputError(f"expected corrections of `monai-spine review`, but there is no file {path}")
-    content = read_json(path)
-    try:
-        if content["schema"] != SCHEMA:
-            raise ValueError(f"its schema is {content['schema']!r}")
-        corrections = _corrections(content)
-        stated = {key: content[key] for key in ("points", "marked", "grades", "done")}
-        derived = _content_of_state(corrections.state)
-    except (KeyError, TypeError, ValueError, AttributeError, InvalidOptionError) as err:
-        raise InvalidTableError(f"{path}: expected corrections in the schema {SCHEMA!r} ({err})") from err
-    if stated != derived:
-        wrong = ", ".join(key for key, value in stated.items() if value != derived[key])
-        raise InvalidTableError(
-            f"{path}: {wrong} do not follow from the changes; was the file edited? Correct studies with `monai-spine "
-            "review` alone"
-        )
-    return corrections
-
-
-def _corrections(content: Mapping[str, Any]) -> Corrections:
-    before = content["before"]
-    study = content["study_id"]
-    if not isinstance(study, str) or not study:
-        raise ValueError("study_id is no text")
-    return Corrections(
-        study,
-        {_known(name): _place(one) for name, one in before["points"].items()},
-        {_known(name): _grade(one) for name, one in before["grades"].items()},
-        {str(name): _volume_place(one) for name, one in content["volumes"].items()},
-        tuple(_change(one) for one in content["changes"]),
-    )
-
-
-def _place(one: Mapping[str, Any]) -> Place:
-    confidence = one["confidence"]
-    return Place(
-        _point(one["position"]), None if confidence is None else float(confidence), tuple(map(str, one["flags"]))
-    )
-
-
-def _volume_place(one: Mapping[str, Any]) -> VolumePlace:
-    i, j, k = (int(n) for n in one["shape"])
-    affine = tuple(tuple(float(value) for value in row) for row in one["affine"])
-    if [len(row) for row in affine] != [4, 4, 4, 4]:
-        raise ValueError("an affine is not 4 × 4")
-    return VolumePlace((i, j, k), affine)
-
-
-def _change(one: Mapping[str, Any]) -> Change:
-    what, finding, before, after = What(one["what"]), one["finding"], one["before"], one["after"]
-    if what is What.POINT:
-        finding, after = _known(finding), _point(after)
-        before = None if before is None else _point(before)
-    elif what is What.LEVELS:
-        after, before = Direction(after).value, {_known(name): _point(point) for name, point in before.items()}
-    elif what is What.GRADE:
-        finding, after = _known(finding), None if after is None else _grade(after)
-    elif not isinstance(after, bool):
-        raise ValueError("done is true or false")
-    undone = None if one["undone"] is None else _signature(one["undone"])
-    return Change(what, _signature(one), finding, before, after, undone)
-
-
-def _signature(one: Mapping[str, Any]) -> Signature:
-    by, at = one["by"], one["at"]
-    if not _INITIALS.fullmatch(by) or not _TIME.fullmatch(at):
-        raise ValueError(f"{by!r} at {at!r} are no initials and time")
-    return Signature(by, at)
-
-
-def _grade(value: Any) -> str:
-    if value not in _GRADES:
-        raise ValueError(f"{value!r} is no grade")
-    return str(value)

@@ -17,38 +17,47 @@ SCHEME = "99MONAISPINE"
 SCHEME_UID = "2.25.190713527358114906519325104937042817391"
 
 
-def _own(value: str, meaning: str) -> Code:
-    return Code(value, SCHEME, meaning)
+def shared(code: Code) -> CodedConcept:
+    """A code as a concept that all objects share: to make each of a thousand anew took a fifth of a report."""
+    return CodedConcept(code.value, code.scheme_designator, code.meaning)
 
 
-PROCEDURE = Code("24968-0", "LN", "MR Lumbar spine")
+def _code(value: str, scheme: str, meaning: str) -> CodedConcept:
+    return CodedConcept(value, scheme, meaning)
+
+
+def _own(value: str, meaning: str) -> CodedConcept:
+    return CodedConcept(value, SCHEME, meaning)
+
+
+PROCEDURE = _code("24968-0", "LN", "MR Lumbar spine")
 """LOINC, which does not say whether contrast was given."""
 
 FINDING_TYPES = {
-    Group.SPINAL: Code("76107001", "SCT", "Spinal stenosis"),
+    Group.SPINAL: _code("76107001", "SCT", "Spinal stenosis"),
     Group.FORAMINAL: _own("FORAMINAL", "Lumbar neural foraminal narrowing"),
     Group.SUBARTICULAR: _own("SUBARTICULAR", "Lumbar subarticular stenosis"),
 }
 DISCS = {
-    Level.L1_L2: Code("80064006", "SCT", "L1/L2 disc"),
-    Level.L2_L3: Code("67459009", "SCT", "L2/L3 disc"),
-    Level.L3_L4: Code("62551000", "SCT", "L3/L4 disc"),
-    Level.L4_L5: Code("84020006", "SCT", "L4/L5 disc"),
-    Level.L5_S1: Code("715056000", "SCT", "L5/S1 disc"),
+    Level.L1_L2: _code("80064006", "SCT", "L1/L2 disc"),
+    Level.L2_L3: _code("67459009", "SCT", "L2/L3 disc"),
+    Level.L3_L4: _code("62551000", "SCT", "L3/L4 disc"),
+    Level.L4_L5: _code("84020006", "SCT", "L4/L5 disc"),
+    Level.L5_S1: _code("715056000", "SCT", "L5/S1 disc"),
 }
 SITES = {
-    Group.SPINAL: Code("61853006", "SCT", "Vertebral canal"),
+    Group.SPINAL: _code("61853006", "SCT", "Vertebral canal"),
     Group.FORAMINAL: _own("FORAMEN", "Lumbar neural foramen"),
     Group.SUBARTICULAR: _own("RECESS", "Lumbar subarticular zone"),
 }
-SIDES = {Side.LEFT: Code("7771000", "SCT", "Left"), Side.RIGHT: Code("24028007", "SCT", "Right")}
-SEVERITY = Code("246112005", "SCT", "Severity")
+SIDES = {Side.LEFT: _code("7771000", "SCT", "Left"), Side.RIGHT: _code("24028007", "SCT", "Right")}
+SEVERITY = _code("246112005", "SCT", "Severity")
 GRADES = {
     Grade.NORMAL_MILD: _own("NORMAL_MILD", "Normal or mild"),
-    Grade.MODERATE: Code("6736007", "SCT", "Moderate"),
-    Grade.SEVERE: Code("24484000", "SCT", "Severe"),
+    Grade.MODERATE: _code("6736007", "SCT", "Moderate"),
+    Grade.SEVERE: _code("24484000", "SCT", "Severe"),
 }
-PROBABILITY = codes.DCM.Probability
+PROBABILITY = shared(codes.DCM.Probability)
 """Of the reported grade."""
 PROBABILITIES = {
     Grade.NORMAL_MILD: _own("P_NORMAL_MILD", "Probability of normal or mild"),
@@ -57,8 +66,32 @@ PROBABILITIES = {
 }
 COVERAGE = _own("COVERAGE", "Shown by an image")
 NOT_SHOWN = _own("NOT_SHOWN", "No image shows the finding")
-POINT = codes.DCM.Center
+POINT = shared(codes.DCM.Center)
 """The finding's point in the patient, beside its projection onto the image."""
+
+
+MILLIMETRE, SQUARE_MILLIMETRE, DEGREE, NO_UNITS, PERCENT = map(
+    shared,
+    (codes.UCUM.Millimeter, codes.UCUM.SquareMillimeter, codes.UCUM.Degree, codes.UCUM.NoUnits, codes.UCUM.Percent),
+)
+MINIMUM = shared(codes.SCT.Minimum)
+CANAL_MEASURES = {
+    "canal_diameter_mm": (shared(codes.SCT.Diameter), MILLIMETRE, MINIMUM),
+    "canal_share": (_own("CANAL_SHARE", "Share of the diameter between discs"), NO_UNITS, MINIMUM),
+    "canal_area_mm2": (shared(codes.SCT.Area), SQUARE_MILLIMETRE, None),
+}
+"""By the names in ``findings.json``: concept, unit, and how the value was derived."""
+DISC_MEASURES = {
+    "disc_height_front_mm": (_own("DISC_HEIGHT_FRONT", "Disc height in front"), MILLIMETRE, None),
+    "disc_height_middle_mm": (_own("DISC_HEIGHT_MIDDLE", "Disc height in the middle"), MILLIMETRE, None),
+    "disc_height_back_mm": (_own("DISC_HEIGHT_BACK", "Disc height behind"), MILLIMETRE, None),
+    "disc_wedge_deg": (_own("DISC_WEDGE", "Disc wedge"), DEGREE, None),
+}
+SPINE_MEASURES = {"lordosis_deg": (_own("LORDOSIS", "Lumbar lordosis from L1 to S1"), DEGREE, None)}
+UPPER_UNCERTAINTY = _code("371886008", "SCT", "+, range of upper measurement uncertainty")
+LOWER_UNCERTAINTY = _code("371885007", "SCT", "-, range of lower measurement uncertainty")
+PERCENTILE = shared(codes.DCM.PercentileRankingOfMeasurement)
+LUMBAR_SPINE = shared(codes.SCT.LumbarSpine)
 
 
 def coding_schemes() -> list[CodingSchemeIdentificationItem]:
@@ -69,9 +102,5 @@ def coding_schemes() -> list[CodingSchemeIdentificationItem]:
 def finding_sites(finding: Finding) -> list[FindingSite]:
     """The disc level, and the canal, foramen or recess with its side."""
     side = finding.condition.side
-    place = FindingSite(_concept(SITES[finding.condition.group]), _concept(SIDES[side]) if side else None)
-    return [FindingSite(_concept(DISCS[finding.level])), place]
-
-
-def _concept(code: Code) -> CodedConcept:
-    return CodedConcept(code.value, code.scheme_designator, code.meaning)
+    place = FindingSite(SITES[finding.condition.group], SIDES[side] if side else None)
+    return [FindingSite(DISCS[finding.level]), place]

@@ -78,6 +78,10 @@ class Identity:
         """
         return UID(f"2.25.{uuid.uuid5(_NAMESPACE, f'{self.grading}/{name}').int}")
 
+    def about(self, more: Sequence[object]) -> Identity:
+        """The same with UIDs that depend on something more, unless it is empty."""
+        return replace(self, grading=f"{self.grading}{json.dumps(list(more))}") if more else self
+
     def apply(self, target: Dataset) -> None:
         """Set the elements of patient and study in an object."""
         # Values are taken over as the archive knows them, also those that break the rules of their representation.

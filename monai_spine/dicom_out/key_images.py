@@ -23,7 +23,7 @@ from monai_spine.geometry import Plane
 from monai_spine.report.spine_picture import SpinePicture, slice_picture
 from monai_spine.report.study_page import StudyPage
 from monai_spine.report.study_result import FindingResult, StudyResult, worst
-from monai_spine.report.wording import GRADES, percent
+from monai_spine.report.wording import GRADES, percent, reader_words
 from monai_spine.spine import Condition, Grade, SeriesType
 
 SERIES_NUMBER = 9902
@@ -103,10 +103,9 @@ def _worst(result: StudyResult, record: Record, sources: SourceImages) -> Iterat
 
 
 def _title(one: FindingResult) -> str:
-    return plain(
-        f"{one.finding.level.title} {one.finding.condition.title}: {GRADES[one.grade]}, "
-        f"{percent(one.natural[one.grade])}".replace("\N{NO-BREAK SPACE}", " ")
-    )
+    share = percent(one.natural[one.grade]).replace("\N{NO-BREAK SPACE}", " ")
+    reader = f"; reader {reader_words(one.reader.grade, one.reader.by)}" if one.reader else ""
+    return plain(f"{one.finding.level.title} {one.finding.condition.title}: {GRADES[one.grade]}, {share}{reader}")
 
 
 def _canvas(pixels: Picture, margin: int = 0) -> Image.Image:

@@ -78,7 +78,7 @@ def _text_report(lines: list[str], identity: Identity, sources: list[SourceImage
     root = ContainerContentItem(_concept(_REPORT), template_id="2000")
     root.ContentSequence = ContentSequence([language, *observation_context(), section])
     report = EnhancedSR(
-        evidence=[reference(image) for image in sources],
+        evidence=[reference(image.header) for image in sources],
         content=root,
         series_instance_uid=identity.uid("refusal series"),
         series_number=SERIES_NUMBER,

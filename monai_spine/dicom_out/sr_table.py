@@ -36,8 +36,8 @@ class ReportTable:
     title, comments
         For people.
     rows
-        For each finding its cells by column: what and where, its measurements by name, the point in RAS mm, and the
-        image with the point's column and row in it.
+        For each finding its cells by column: what and where, its measurements by name and unit with their uncertainty
+        and percentile, the point in RAS mm, and the image with the point's column and row in it.
     """
 
     title: str
@@ -55,12 +55,19 @@ class ReportTable:
         return csv_text([self.columns, *([row.get(name, "") for name in self.columns] for row in self.rows)])
 
     def to_text(self) -> str:
-        """Aligned columns, without those that are empty."""
-        used = [name for name in self.columns if any(row.get(name) for row in self.rows)]
-        table = [used, *([row.get(name, "") for name in used] for row in self.rows)]
+        """Aligned columns, without those that are empty; rows with other measurements are in a table of their own."""
+        tables: dict[tuple[str, ...], list[Mapping[str, str]]] = {}
+        for row in self.rows:
+            measured = tuple(name for name in row if name not in (*_HEAD, *_PLACE))
+            tables.setdefault(measured, []).append(row)
+        lines = [line for rows in tables.values() for line in ("", *self._aligned(rows))]
+        return "\n".join([self.title, *self.comments, *lines])
+
+    def _aligned(self, rows: Sequence[Mapping[str, str]]) -> list[str]:
+        used = [name for name in self.columns if any(row.get(name) for row in rows)]
+        table = [used, *([row.get(name, "") for name in used] for row in rows)]
         widths = [max(map(len, column)) for column in zip(*table, strict=True)]
-        lines = ["  ".join(map(str.ljust, cells, widths)).rstrip() for cells in table]
-        return "\n".join([self.title, *self.comments, "", *lines])
+        return ["  ".join(map(str.ljust, cells, widths)).rstrip() for cells in table]
 
 
 def read_report(path: Path) -> ReportTable:
@@ -109,10 +116,22 @@ def _row(group: Any) -> dict[str, str]:
         "site": ", ".join(site.meaning for site in sites),
         "side": sides[0].meaning if sides else "",
         "evaluation": ", ".join(evaluations),
-        **{one.name.meaning: f"{one.value:g}" for one in group.get_measurements()},
+        **{name: value for one in group.get_measurements() for name, value in _measurement(one).items()},
         **_point(group),
         **_image(group),
     }
+
+
+def _measurement(one: Any) -> dict[str, str]:
+    """A value by its name and unit, and its uncertainty if it has one."""
+    unit = "" if one.unit == own.NO_UNITS else f" [{one.unit.value}]"
+    cells = {f"{one.name.meaning}{unit}": f"{one.value:g}"}
+    for item in one[0].get("ContentSequence", []):
+        if item.name == own.UPPER_UNCERTAINTY:
+            cells[f"{one.name.meaning} ±"] = f"{item.value:g}"
+        elif item.name == own.PERCENTILE:
+            cells[f"{one.name.meaning} percentile"] = f"{item.value:g}"
+    return cells
 
 
 def _evaluation(one: Any) -> str:

@@ -7,6 +7,7 @@ cannot name an image; a finding that no image shows is a group without a region 
 from __future__ import annotations
 
 import unicodedata
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -36,6 +37,7 @@ from pydicom.sr.codedict import codes
 from monai_spine import __version__
 from monai_spine.dicom_out import codes as own
 from monai_spine.dicom_out.identity import EQUIPMENT, SERIAL_NUMBER, SERIES_PREFIX, Identity
+from monai_spine.dicom_out.measure_groups import measure_groups
 from monai_spine.dicom_out.source_image import SourceImage, SourceImages
 from monai_spine.geometry import LPS_TO_RAS
 from monai_spine.report.study_result import FindingResult, Point, StudyResult
@@ -43,8 +45,10 @@ from monai_spine.report.wording import flags_in_words
 from monai_spine.spine import Grade
 
 SERIES_NUMBER = 9901
+FindingGroup = PlanarROIMeasurementsAndQualitativeEvaluations | MeasurementsAndQualitativeEvaluations
 _CONTAINS = RelationshipTypeValues.CONTAINS
-_NO_UNITS = codes.UCUM.NoUnits
+_NO_UNITS = own.shared(codes.UCUM.NoUnits)
+_COMMENT = own.shared(codes.DCM.Comment)
 
 
 def structured_report(result: StudyResult, sources: SourceImages, identity: Identity) -> Dataset:
@@ -56,29 +60,44 @@ def structured_report(result: StudyResult, sources: SourceImages, identity: Iden
         If a source image cannot be read.
     """
     algorithm = _algorithm(result)
-    groups = [_group(one, sources, algorithm, identity) for one in result.findings]
+    groups: list[Any] = [_group(one, sources, algorithm, identity) for one in result.findings]
+    groups += measure_groups(result, sources, identity)
+    comments = (result.provenance, *_weights(result), *_about_measures(result))
+    evidence = [reference(image.header) for image in sources.read]
+    return document(groups, comments, observation_context(), evidence, identity)
+
+
+def document(  # noqa: PLR0917 - what a report is made of
+    groups: Sequence[Any],
+    comments: Iterable[str],
+    observer: ObservationContext,
+    evidence: Sequence[Dataset],
+    identity: Identity,
+    name: str = "sr",
+    title: str = "graded lumbar findings",
+    number: int = SERIES_NUMBER,
+) -> Dataset:
+    """A report after TID 1500 of measurement groups; ``name`` makes its UIDs, ``title`` describes its series."""
     content = MeasurementReport(
-        observation_context=observation_context(),
-        procedure_reported=own.PROCEDURE,
-        imaging_measurements=groups,
+        observation_context=observer, procedure_reported=own.PROCEDURE, imaging_measurements=groups
     )
-    content[0].ContentSequence.extend(_comment(text) for text in (result.provenance, *_weights(result)))
+    content[0].ContentSequence.extend(map(comment, comments))
     # The constructor copies the content and searches it three times, 40 % of the objects' time. It gets the root alone.
     root = Dataset()
     root.update({element.tag: element for element in content[0] if element.keyword != "ContentSequence"})
     root.ContentSequence = []
     report = Comprehensive3DSR(
-        evidence=[reference(image) for image in sources.read],
+        evidence=evidence,
         content=root,
-        series_instance_uid=identity.uid("sr series"),
-        series_number=SERIES_NUMBER,
-        sop_instance_uid=identity.uid("sr"),
+        series_instance_uid=identity.uid(f"{name} series"),
+        series_number=number,
+        sop_instance_uid=identity.uid(name),
         instance_number=1,
         is_complete=True,
         is_final=False,
         is_verified=False,
         device_serial_number=SERIAL_NUMBER,
-        series_description=f"{SERIES_PREFIX}graded lumbar findings",
+        series_description=f"{SERIES_PREFIX}{title}",
         coding_schemes=own.coding_schemes(),
         performed_procedure_codes=[own.PROCEDURE],
         **EQUIPMENT,
@@ -88,11 +107,11 @@ def structured_report(result: StudyResult, sources: SourceImages, identity: Iden
     return report
 
 
-def reference(image: SourceImage) -> Dataset:
-    """What a report needs of a source image. Its identity is set by `Identity` alone, which takes any value."""
+def reference(source: Dataset) -> Dataset:
+    """What a report needs of an object that it names. `Identity` alone sets the identity, and takes any value."""
     header = Dataset()
     for keyword in ("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID"):
-        setattr(header, keyword, image.header.get(keyword))
+        setattr(header, keyword, source.get(keyword))
     for keyword in ("PatientID", "PatientName", "PatientBirthDate", "PatientSex", "AccessionNumber", "StudyID"):
         setattr(header, keyword, "")
     header.StudyDate = header.StudyTime = None
@@ -122,31 +141,54 @@ def _weights(result: StudyResult) -> list[str]:
     ]
 
 
+def _about_measures(result: StudyResult) -> list[str]:
+    """In words, what no code says of the measures."""
+    measures = result.measures
+    if measures is None:
+        return []
+    if measures.reason:
+        return [f"There are no measures: {measures.reason}"]
+    return [
+        f"Measured in {measures.volume}. Nine in ten values have an error below the uncertainty. Percentiles are among "
+        f"the values of: {measures.reference}"
+    ]
+
+
 def plain(text: str) -> str:
     """A text in ASCII, which every character set of DICOM holds."""
     return unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode("ascii")
 
 
-def _comment(text: str) -> TextContentItem:
-    return TextContentItem(codes.DCM.Comment, plain(text), _CONTAINS)
+def comment(text: str) -> TextContentItem:
+    """A sentence for people."""
+    return TextContentItem(_COMMENT, plain(text), _CONTAINS)
 
 
 def _group(
     one: FindingResult, sources: SourceImages, algorithm: AlgorithmIdentification, identity: Identity
-) -> PlanarROIMeasurementsAndQualitativeEvaluations | MeasurementsAndQualitativeEvaluations:
+) -> FindingGroup:
+    """The program's finding."""
+    group = finding_group(one, one.grade, sources, identity, algorithm_id=algorithm, measurements=_probabilities(one))
+    group[0].ContentSequence.append(comment(". ".join([one.coverage, *flags_in_words(one.flags)])))
+    return group
+
+
+def finding_group(
+    one: FindingResult, grade: Grade, sources: SourceImages, identity: Identity, **more: Any
+) -> FindingGroup:
+    """The group of a finding with a grade, at its point on the image that shows it."""
     image = sources.image(one.series, one.slice_index, one.slice_axis) if one.covered else None
-    evaluations = [QualitativeEvaluation(own.SEVERITY, own.GRADES[one.grade])]
+    evaluations = [QualitativeEvaluation(own.SEVERITY, own.GRADES[grade])]
     if not one.covered:
         evaluations.append(QualitativeEvaluation(own.COVERAGE, own.NOT_SHOWN))
-    about: dict[str, Any] = {
+    about = {
         "tracking_identifier": TrackingIdentifier(uid=identity.uid(one.finding.name), identifier=one.finding.name),
         "finding_type": own.FINDING_TYPES[one.finding.condition.group],
         "finding_sites": own.finding_sites(one.finding),
-        "algorithm_id": algorithm,
         "qualitative_evaluations": evaluations,
-        "measurements": _probabilities(one),
+        **more,
     }
-    group: PlanarROIMeasurementsAndQualitativeEvaluations | MeasurementsAndQualitativeEvaluations
+    group: FindingGroup
     if image is None or one.point is None:
         group = MeasurementsAndQualitativeEvaluations(**about)
     else:
@@ -154,7 +196,6 @@ def _group(
     items = group[0].ContentSequence
     if one.point is not None and image is not None and image.header.get("FrameOfReferenceUID"):
         items.append(_in_patient(one.point, image))
-    items.append(_comment(". ".join([one.coverage, *flags_in_words(one.flags)])))
     return group
 
 

@@ -5,14 +5,21 @@ from __future__ import annotations
 import io
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
+from highdicom.sr import CodedConcept
 from pydicom import Dataset
 from pydicom.config import disable_value_validation
+from pydicom.dataelem import RawDataElement
+from pydicom.filebase import DicomBytesIO
+from pydicom.filewriter import write_sequence_item
+from pydicom.valuerep import VR
 
 from monai_spine.dicom_out.encapsulated_pdf import encapsulated_pdf
 from monai_spine.dicom_out.identity import Identity
 from monai_spine.dicom_out.key_images import key_images, secondary_captures
+from monai_spine.dicom_out.reader_report import reader_reports
 from monai_spine.dicom_out.refusal_note import refusal_objects
 from monai_spine.dicom_out.source_image import SourceImages
 from monai_spine.dicom_out.structured_report import structured_report
@@ -30,7 +37,10 @@ _REFUSAL = "refusal_image.dcm"
 
 @dataclass(frozen=True)
 class DicomWriter:
-    """Writes ``dicom/sr.dcm``, ``dicom/keyimages_<n>.dcm`` and ``dicom/report.dcm``; see `PageWriter`."""
+    """Writes ``dicom/sr.dcm``, ``dicom/keyimages_<n>.dcm`` and ``dicom/report.dcm``; see `PageWriter`.
+
+    A study that readers graded gets ``dicom/sr_reader_<n>.dcm`` for each of them, too.
+    """
 
     name: str = FOLDER
     explains: bool = False
@@ -55,11 +65,16 @@ class DicomWriter:
         images = key_images(page, study.record, sources)
         # The slices of all volumes: images that come late may change a grade, and no source of a finding.
         about = (study.content["models"], study.localizers, sorted(study.frames), _marked(page.result))
-        identity = Identity.of(sources.checked(), *about)
+        measured = [study.content["measures"]] if "measures" in study.content else []
+        identity = Identity.of(sources.checked(), *about, *measured)
         objects = {"sr.dcm": structured_report(page.result, sources, identity)}
-        captures = secondary_captures(images, identity)
+        # The program's report stays the same, whatever readers say; what shows their grades is another object then.
+        read = identity.about(_read(page.result))
+        reports = reader_reports(page.result, sources, identity, read, objects["sr.dcm"])
+        objects |= {f"sr_reader_{n}.dcm": report for n, report in enumerate(reports, start=1)}
+        captures = secondary_captures(images, read)
         objects |= {f"keyimages_{n}.dcm": capture for n, capture in enumerate(captures, start=1)}
-        objects[_REPORT] = encapsulated_pdf(study_pdf(page), identity, sources.read)
+        objects[_REPORT] = encapsulated_pdf(study_pdf(page), read, sources.read)
         self.remove(study.folder)
         write_objects(study.folder / FOLDER, objects)
 
@@ -106,9 +121,46 @@ def _marked(result: StudyResult) -> list[object]:
     return [(one.finding.name, one.point) for one in result.findings if MARKED in one.flags]
 
 
+def _read(result: StudyResult) -> list[object]:
+    """What readers said."""
+    grades = [(one.finding.name, one.reader.grade.column, one.reader.by) for one in result.regraded if one.reader]
+    return [*grades, result.reviewed] if grades or result.reviewed else []
+
+
 def _encoded(content: Dataset) -> bytes:
     buffer = io.BytesIO()
+    if "ContentSequence" in content:
+        _prepare(content)
     # The identity is taken over as it is, also where it breaks the rules of DICOM.
     with disable_value_validation():
         content.save_as(buffer, enforce_file_format=True)
+    return buffer.getvalue()
+
+
+def _prepare(report: Dataset) -> None:
+    """Prepare a structured report for writing: without it, pydicom takes three times as long.
+
+    It corrects ambiguous representations, of which reports have none, below each item again, and writes the same codes
+    some hundred times. So all items are said to be in the encoding of the file, and codes are encoded once. Items must
+    not be part of another report afterwards.
+    """
+    report.set_original_encoding(False, True, report._character_set)
+    for element in list(report):
+        if element.VR != VR.SQ:
+            continue
+        if len(element.value) == 1 and isinstance(code := element.value[0], CodedConcept):
+            encoded = _encoded_code(code.scheme_designator, code.value, code.meaning)
+            raw = RawDataElement(element.tag, VR.SQ, len(encoded), encoded, 0, False, True)
+            report._dict[element.tag] = raw  # __setitem__ would decode it
+        else:
+            for item in element.value:
+                _prepare(item)
+
+
+@lru_cache(maxsize=1024)
+def _encoded_code(scheme: str, value: str, meaning: str) -> bytes:
+    """The items of a sequence of one code, in Explicit VR Little Endian. Codes are in ASCII."""
+    buffer = DicomBytesIO()
+    buffer.is_little_endian, buffer.is_implicit_VR = True, False
+    write_sequence_item(buffer, CodedConcept(value, scheme, meaning), ["ascii"])
     return buffer.getvalue()

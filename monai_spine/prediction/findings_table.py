@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,17 +12,19 @@ from monai_spine.prediction.pending_study import PendingStudy
 from monai_spine.prediction.source_frame import Instance, SourceFrame
 from monai_spine.spine import Grade
 
+READER_COLUMNS = ("reader_grade", "reader")
 COLUMNS = (
     *("study", "finding", "condition", "level", "side", "grade", *(grade.column for grade in Grade), "flags"),
     *("series_type", "series", "slice", "sop_instance_uid", "instance_number", "frame"),
+    *READER_COLUMNS,
 )
 
 
 def write_findings_table(out: Path, studies: Sequence[PendingStudy], tables: Path | None = None) -> Path:
     """Write ``findings.csv`` from the ``findings.json`` of graded studies.
 
-    The columns of the grades are probabilities at natural prevalence. The last three columns name the DICOM object of
-    the slice, if the study came as DICOM and its file can still be read.
+    The columns of the grades are probabilities at natural prevalence. Three columns name the DICOM object of the slice,
+    if the study came as DICOM and its file can still be read. The last two have a reader's grade, and the initials.
 
     Parameters
     ----------
@@ -52,4 +54,10 @@ def _rows(study: PendingStudy, findings: Sequence[dict[str, Any]]) -> Iterator[t
         natural = (one["natural"][grade.column] for grade in Grade)
         evidence = (";".join(one["flags"]), one["series_type"], one["series"], one["slice"])
         dicom = (instance.uid, instance.number, source.frame if source is not None else "")
-        yield (study.study_id, *values, *natural, *evidence, *dicom)
+        yield (study.study_id, *values, *natural, *evidence, *dicom, *reader_cells(one))
+
+
+def reader_cells(finding: Mapping[str, Any]) -> tuple[str, str]:
+    """The cells of the reader's grade of an entry of ``findings.json``."""
+    reader = finding.get("reader") or {}
+    return str(reader.get("grade", "")), str(reader.get("by", ""))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from monai_spine.data.corrections import NAME, read_corrections
+from monai_spine.data.corrections_file import NAME, read_corrections
 from monai_spine.errors import InvalidOptionError, MissingInputError, counted
 from monai_spine.levels.marked import corrected_points, marked_points, read_markups
 from monai_spine.levels.sagittal.points import Key, LevelPoint

@@ -22,6 +22,7 @@ from monai_spine.prediction.grader import mean_grades
 from monai_spine.prediction.models import Models
 from monai_spine.prediction.outcomes import Outcome
 from monai_spine.prediction.pending_study import PendingStudy
+from monai_spine.prediction.reader_grades import with_reader
 from monai_spine.prediction.study_output import GradedStudy, StudyOutput
 
 logger = logging.getLogger(__name__)
@@ -93,8 +94,9 @@ def _grade(
         provenance=models.provenance,
         about=about,
     )
-    write_findings(out, content)
     folder = out / safe_name(study.study_id)
+    content = with_reader(content, folder)
+    write_findings(out, content)
     graded = GradedStudy(folder, content, record, models.graders, checked.frames, models.digest)
     refused_outputs = {name: why for output in outputs for name, why in output.write(graded).items()}
     flags = [flag for finding in content["findings"] for flag in finding["flags"]]

@@ -21,6 +21,7 @@ from PIL import Image
 
 from monai_spine import __version__
 from monai_spine.report.crop_pictures import Grey, LevelPictures, Tile
+from monai_spine.report.measures_table import measures_table
 from monai_spine.report.spine_picture import SpinePicture
 from monai_spine.report.study_page import StudyPage
 from monai_spine.report.study_result import FindingResult, StudyResult, worst
@@ -52,7 +53,8 @@ def study_html(page: StudyPage) -> str:
         "used": {name: what for name, what in result.volumes.items() if not what.startswith("left out: ")},
         "left_out": _left_out(result),
         "models": [_model(model) for model in result.models],
-        "measures": result.measures,
+        "regraded": [reader for one in result.findings if (reader := _reader(one))],
+        "measures": measures_table(result.measures) if result.measures else None,
     }
     return render("study.html", **content)
 
@@ -80,7 +82,17 @@ def _cell(one: FindingResult) -> dict[str, Any]:
         "level": one.finding.level.value,
         "short": SHORT[one.finding.condition],
         "share": percent(one.natural[one.grade]),
+        "reader": _reader(one),
     }
+
+
+def _reader(one: FindingResult) -> dict[str, str] | None:
+    """The grade of a reader, who is named by initials."""
+    reader = one.reader
+    if reader is None:
+        return None
+    words = GRADES[reader.grade]
+    return {"tone": reader.grade.column, "grade": words, "by": reader.by, "day": reader.day, "named": _named(one)}
 
 
 def _verdict(result: StudyResult) -> dict[str, Any] | None:
@@ -130,6 +142,7 @@ def _level(level: Level, page: StudyPage) -> dict[str, Any]:
         "findings": [_finding(one) for one in findings],
         "nearest": _keys(pictures, findings) if pictures else [],
         "views": [_view(tiles) for tiles in pictures.views] if pictures else [],
+        "readers": sorted({one.reader.by for one in findings if one.reader}),
         "reasons": _reasons(pictures) if pictures else {},
     }
 
@@ -150,6 +163,7 @@ def _finding(one: FindingResult) -> dict[str, Any]:
         "name": SHORT[one.finding.condition],
         "tone": one.grade.column if one.covered else "unknown",
         "grade": GRADES[one.grade],
+        "reader": _reader(one),
         "covered": one.covered,
         "shares": shares,
         "words": ", ".join(f"{name} {share}" for _, name, share, _ in shares),

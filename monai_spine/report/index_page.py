@@ -9,8 +9,8 @@ from urllib.parse import quote
 
 from monai_spine.bundle.provenance import RESEARCH
 from monai_spine.report.html_page import render
-from monai_spine.report.study_result import StudyResult, worst
-from monai_spine.report.wording import GRADES, SHORT, flag_words
+from monai_spine.report.study_result import FindingResult, StudyResult, worst
+from monai_spine.report.wording import GRADES, SHORT, flag_words, reader_words
 from monai_spine.spine import Condition, Grade
 
 PAGE = "report.html"
@@ -36,6 +36,8 @@ def index_html(results: Sequence[StudyResult], unread: Sequence[str] = ()) -> st
         counts=[_counts(condition, graded) for condition in Condition],
         graded=len(graded),
         refused=len(results) - len(graded),
+        corrected=sum(bool(result.regraded) for result in graded),
+        reviewed=sum(bool(result.reviewed) for result in graded),
         flags=[(flag, flag_words(flag)) for flag in sorted({flag for result in graded for flag in result.flags})],
         unread=unread,
     )
@@ -55,14 +57,16 @@ def _row(result: StudyResult) -> dict[str, Any]:
         "not_covered": result.not_covered,
         "flags": result.flags,
         "bad": len(result.bad),
+        "reviewed": result.reviewed,
+        "corrected": bool(result.regraded),
         "order": order,
     }
 
 
 def _cell(result: StudyResult, condition: Condition) -> dict[str, Any]:
-    shown = worst(result.of(condition))
+    shown, readers = worst(result.of(condition)), _readers(result.of(condition))
     if shown is None:
-        return {"tone": "unknown", "grade": "not seen", "level": "", "rank": -1}
+        return {"tone": "unknown", "grade": "not seen", "level": "", "rank": -1, "readers": readers}
     # Sorted by grade, and within a grade by the probability of severe.
     rank = int(shown.grade) + min(shown.natural[2], 0.999)
     return {
@@ -70,7 +74,17 @@ def _cell(result: StudyResult, condition: Condition) -> dict[str, Any]:
         "grade": GRADES[shown.grade],
         "level": shown.finding.level.title if shown.grade else "",
         "rank": round(rank, 4),
+        "readers": readers,
     }
+
+
+def _readers(findings: Sequence[FindingResult]) -> list[str]:
+    """The grades of readers, by initials."""
+    return [
+        f"{reader_words(one.reader.grade, one.reader.by)} {one.finding.level.title}"
+        for one in findings
+        if one.reader is not None
+    ]
 
 
 def _counts(condition: Condition, graded: Sequence[StudyResult]) -> dict[str, Any]:

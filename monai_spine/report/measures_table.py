@@ -1,13 +1,12 @@
-"""The measures of a study as a table of texts, as the page shows them."""
+"""The measures of a study as a table of texts, as the pages show them."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from monai_spine.measures.study import LORDOSIS
-from monai_spine.spine import Level
+from monai_spine.report.study_measures import Measure, StudyMeasures
 
 _COLUMNS = {
     "Canal, front to back": ("canal_diameter_mm", "mm", 1),
@@ -38,41 +37,32 @@ class MeasuresTable:
     columns: tuple[str, ...] = ()
     rows: tuple[tuple[str, tuple[MeasureCell, ...]], ...] = ()
     lordosis: MeasureCell | None = None
-    volume: str = ""
-    reference: str = ""
+    about: str = ""
     reason: str = ""
 
 
-def measures_table(measures: Mapping[str, Any]) -> MeasuresTable | None:
-    """The table of the entry ``measures`` of ``findings.json``; None without an entry.
-
-    Raises
-    ------
-    KeyError, TypeError, ValueError
-        If it breaks the format.
-    """
-    if not measures:
-        return None
-    if "levels" not in measures:
-        return MeasuresTable(reason=str(measures.get("reason", "")))
+def measures_table(measures: StudyMeasures) -> MeasuresTable:
+    """The table of a study's measures."""
+    if measures.reason or not measures.levels:
+        return MeasuresTable(reason=measures.reason or "no level was measured")
     rows = tuple(
-        (level.title, tuple(_cell(measures["levels"][level.value], *how) for how in _COLUMNS.values()))
-        for level in Level
-        if level.value in measures["levels"]
+        (level.title, tuple(_cell(own, *how) for how in _COLUMNS.values())) for level, own in measures.levels.items()
     )
-    lordosis = _cell(measures["whole"], LORDOSIS, "°", 0) if LORDOSIS in measures["whole"] else None
-    return MeasuresTable(tuple(_COLUMNS), rows, lordosis, str(measures["volume"]), str(measures["reference"]))
+    lordosis = _cell(measures.whole, LORDOSIS, "°", 0) if LORDOSIS in measures.whole else None
+    about = (
+        f"In {measures.volume}, with the error that nine in ten values stay below. Percentiles: "
+        f"{measures.reference}; outside of {_LOW} to {_HIGH} in bold."
+    )
+    return MeasuresTable(tuple(_COLUMNS), rows, lordosis, about)
 
 
-def _cell(entries: Mapping[str, Any], name: str, unit: str, digits: int) -> MeasureCell:
-    entry = entries.get(name)
-    if not isinstance(entry, Mapping):
+def _cell(measures: Mapping[str, Measure], name: str, unit: str, digits: int) -> MeasureCell:
+    one = measures.get(name)
+    if one is None:
         return MeasureCell("–")
     space = "" if unit == "°" else "\N{NO-BREAK SPACE}"
-    error = entry.get("uncertainty")
-    around = "" if error is None else f" ±\N{NO-BREAK SPACE}{error:.{digits}f}"
-    text = f"{entry['value']:.{digits}f}{around}{space}{unit}".replace("-", "\N{MINUS SIGN}")
-    percentile = entry.get("percentile")
-    if percentile is None:
+    around = "" if one.uncertainty is None else f" ±\N{NO-BREAK SPACE}{one.uncertainty:.{digits}f}"
+    text = f"{one.value:.{digits}f}{around}{space}{unit}".replace("-", "\N{MINUS SIGN}")
+    if one.percentile is None:
         return MeasureCell(text)
-    return MeasureCell(text, f"percentile {percentile:.0f}", not _LOW <= percentile <= _HIGH)
+    return MeasureCell(text, f"percentile {one.percentile:.0f}", not _LOW <= one.percentile <= _HIGH)

@@ -10,28 +10,34 @@ from xml.sax.saxutils import escape
 
 from matplotlib.font_manager import findfont
 from PIL import Image as Pictures
+from reportlab import rl_config
+from reportlab.graphics import renderPDF
 from reportlab.graphics.shapes import Drawing, Line, Rect, String
-from reportlab.graphics.shapes import Image as DrawnImage
 from reportlab.lib import colors
 from reportlab.lib.pagesizes import A4
 from reportlab.lib.styles import ParagraphStyle
 from reportlab.lib.units import mm
+from reportlab.lib.utils import ImageReader
 from reportlab.pdfbase import pdfmetrics
 from reportlab.pdfbase.ttfonts import TTFont
 from reportlab.platypus import Flowable, KeepTogether, Paragraph, SimpleDocTemplate, Spacer, Table, TableStyle
 
 from monai_spine import __version__
 from monai_spine.bundle.provenance import RESEARCH
-from monai_spine.report.crop_pictures import LevelPictures, Tile
+from monai_spine.errors import counted
+from monai_spine.report.crop_pictures import Grey, LevelPictures, Tile
+from monai_spine.report.measures_table import MeasureCell, measures_table
 from monai_spine.report.spine_picture import SpinePicture
 from monai_spine.report.study_page import StudyPage
 from monai_spine.report.study_result import FindingResult, StudyResult, worst
-from monai_spine.report.wording import GRADES, SHORT, flags_in_words, percent
+from monai_spine.report.wording import GRADES, SHORT, flags_in_words, percent, reader_words
 from monai_spine.spine import Condition, Grade, Level
 
 _WIDTH = A4[0] - 30 * mm
 _TONES = {Grade.NORMAL_MILD: "#2f7d6b", Grade.MODERATE: "#b06000", Grade.SEVERE: "#b3203a"}
 _SOFT = {Grade.NORMAL_MILD: "#d9efe8", Grade.MODERATE: "#fbe6c4", Grade.SEVERE: "#f8d5da"}
+# Base 85 took half of the time of a PDF. It only serves programs that cannot take binary files.
+rl_config.useA85 = 0
 _UNSEEN, _SOFT_UNSEEN, _LINE, _RING = "#6b7280", "#e5e7eb", "#c5cbd3", "#7fe3ff"
 
 
@@ -63,6 +69,7 @@ def _story(page: StudyPage) -> list[Flowable]:
         Spacer(0, 2 * mm),
         _boxed(_text(result.provenance, 8)),
         Spacer(0, 3 * mm),
+        *_read(result),
     ]
     table = _summary(result, _WIDTH * (0.6 if page.spine else 1))
     story.append(_beside(_spine(page.spine, result), table) if page.spine else table)
@@ -70,7 +77,7 @@ def _story(page: StudyPage) -> list[Flowable]:
         story.append(_text(f"There are no pictures: {page.without_pictures}", 8))
     for level in result.levels():
         story += [Spacer(0, 3 * mm), _level(level, page)]
-    return [*story, Spacer(0, 4 * mm), *_volumes(result), *_models(result)]
+    return [*story, Spacer(0, 4 * mm), *_measures(result), *_volumes(result), *_models(result)]
 
 
 @lru_cache(maxsize=1)
@@ -121,11 +128,30 @@ def _tone(one: FindingResult | None) -> tuple[str, str]:
     return (_TONES[one.grade], _SOFT[one.grade]) if one is not None and one.covered else (_UNSEEN, _SOFT_UNSEEN)
 
 
-def _spine(picture: SpinePicture, result: StudyResult) -> Drawing:
+class _MarkedPicture(Flowable):
+    """A picture ``(rows, columns)`` at the lower left of a drawing, and the drawing on top of it.
+
+    An image of a `Drawing` would be an inline image, which reportlab writes in base 85.
+    """
+
+    def __init__(self, pixels: Grey, size: tuple[float, float], drawing: Drawing) -> None:
+        super().__init__()
+        self._pixels, self._size, self._drawing = pixels, size, drawing
+
+    def wrap(self, *_available: float) -> tuple[float, float]:
+        """Width and height."""
+        return self._drawing.width, self._drawing.height
+
+    def draw(self) -> None:
+        """Draw on the canvas of the page."""
+        self.canv.drawImage(ImageReader(Pictures.fromarray(self._pixels)), 0, 0, *self._size)
+        renderPDF.draw(self._drawing, self.canv, 0, 0)
+
+
+def _spine(picture: SpinePicture, result: StudyResult) -> Flowable:
     rows, columns = picture.pixels.shape
     scale = (_WIDTH * 0.4 - 22 * mm) / columns
     drawing = Drawing(_WIDTH * 0.4, rows * scale)
-    drawing.add(DrawnImage(0, 0, columns * scale, rows * scale, Pictures.fromarray(picture.pixels)))
     for level, (x, y) in picture.levels.items():
         shown = worst(result.at(level))
         colour = colors.HexColor(_tone(shown)[0])
@@ -135,7 +161,7 @@ def _spine(picture: SpinePicture, result: StudyResult) -> Drawing:
             drawing.add(Line(at_x + x0, at_y + y0, at_x + x1, at_y + y1, strokeColor=colour, strokeWidth=1))
         for text, down in ((level.title, -1), (GRADES[shown.grade] if shown else "not seen", -9)):
             drawing.add(String(columns * scale + 4, at_y + down, text, fontName="Sans", fontSize=7, fillColor=colour))
-    return drawing
+    return _MarkedPicture(picture.pixels, (columns * scale, rows * scale), drawing)
 
 
 def _summary(result: StudyResult, width: float) -> Table:
@@ -145,13 +171,8 @@ def _summary(result: StudyResult, width: float) -> Table:
         row = [_text(level.title, 7, bold=True)]
         for m, one in enumerate(result.at(level), start=1):
             tone, soft = _tone(one)
-            row.append(
-                _text(
-                    f"{GRADES[one.grade]} {percent(one.natural[one.grade])}" if one.covered else "not seen",
-                    6.5,
-                    colour=tone,
-                )
-            )
+            words = f"{GRADES[one.grade]} {percent(one.natural[one.grade])}" if one.covered else "not seen"
+            row.append([_text(words, 6.5, colour=tone), *_reader(one)])
             style.append(("BACKGROUND", (m, n), (m, n), colors.HexColor(soft)))
         rows.append(row)
     return Table(rows, colWidths=[width * 0.12, *[width * 0.176] * len(Condition)], style=TableStyle(style))
@@ -178,8 +199,29 @@ def _level(level: Level, page: StudyPage) -> Flowable:
     return KeepTogether([content])
 
 
-def _grade(one: FindingResult) -> Paragraph:
-    return _text(GRADES[one.grade] + ("" if one.covered else "?"), 7.5, bold=True, colour=_tone(one)[0])
+def _grade(one: FindingResult) -> list[Flowable]:
+    words = GRADES[one.grade] + ("" if one.covered else "?")
+    return [_text(words, 7.5, bold=True, colour=_tone(one)[0]), *_reader(one, 7)]
+
+
+def _reader(one: FindingResult, size: float = 6.5) -> list[Flowable]:
+    """A reader's grade with the initials, if there is one."""
+    if one.reader is None:
+        return []
+    words = reader_words(one.reader.grade, one.reader.by)
+    return [_text(f"✎ {words}", size, bold=True, colour=_TONES[one.reader.grade])]
+
+
+def _read(result: StudyResult) -> list[Flowable]:
+    """Who read the study."""
+    words = []
+    if result.regraded:
+        words.append(
+            f"{' and '.join(result.readers)} graded {counted(len(result.regraded), 'finding')}: marked ✎, with the "
+            "initials. All other grades, and all bars, are the program's."
+        )
+    words += [f"Reviewed by {result.reviewed}."] if result.reviewed else []
+    return [_text(" ".join(words), 8, bold=True), Spacer(0, 2 * mm)] if words else []
 
 
 def _words(one: FindingResult) -> list[Flowable]:
@@ -221,17 +263,34 @@ def _caption(tile: Tile, findings: Sequence[FindingResult]) -> list[Flowable]:
     return [_text(names.capitalize(), 6.5), _text(tile.source, 6, colour="#59626e")]
 
 
-def _crop(tile: Tile, width: float) -> Drawing:
+def _crop(tile: Tile, width: float) -> Flowable:
     height = width * tile.size_mm[0] / tile.size_mm[1]
     drawing = Drawing(width, height)
-    if tile.pixels is not None:
-        drawing.add(DrawnImage(0, 0, width, height, Pictures.fromarray(tile.pixels)))
     for mark in tile.marks:
         x, y = mark.x * width, (1 - mark.y) * height
         drawing.add(
             Rect(x - 4, y - 4, 8, 8, rx=4, ry=4, fillColor=None, strokeColor=colors.HexColor(_RING), strokeWidth=1)
         )
-    return drawing
+    return drawing if tile.pixels is None else _MarkedPicture(tile.pixels, (width, height), drawing)
+
+
+def _measures(result: StudyResult) -> list[Flowable]:
+    """The measures of all levels, kept on one page."""
+    if result.measures is None:
+        return []
+    table = measures_table(result.measures)
+    if table.reason:
+        return [_text("Measures", 10, bold=True), _text(f"There are none: {table.reason}.", 6.5), Spacer(0, 2 * mm)]
+    rows = [[_text(level, 6.5, bold=True), *map(_measure, cells)] for level, cells in table.rows]
+    section = _section("Measures", ("Level", *table.columns), rows, (0.1, *[0.15] * len(table.columns)))
+    words: list[Flowable] = [Spacer(0, 1 * mm), _text(table.about, 6.5, colour="#59626e")]
+    if table.lordosis is not None:
+        words.append(_text(f"Lordosis from L1 to S1: {table.lordosis.text} {table.lordosis.percentile}", 6.5))
+    return [KeepTogether([*section[:-1], *words, section[-1]])]
+
+
+def _measure(cell: MeasureCell) -> list[Flowable]:
+    return [_text(cell.text, 6.5, bold=cell.unusual), _text(cell.percentile, 6, colour="#59626e")]
 
 
 def _volumes(result: StudyResult) -> list[Flowable]:

@@ -102,7 +102,7 @@ def run_report(
                 summary.kept += 1
                 continue
             record = records.get(result.name)
-            if failed := _page_fault(pages, lambda: _graded(folder, record, result, graders)):  # noqa: B023 - called at once
+            if failed := _page_fault(pages, lambda: graded_study(folder, record, result, graders)):  # noqa: B023 - called at once
                 summary.failed.append(f"{result.study_id}: {failed}")
                 continue
             if record is None:
@@ -141,7 +141,8 @@ def _graders(bundles: Sequence[Path], weights: Sequence[Path], device: str | Non
     ]
 
 
-def _graded(folder: Path, record: Record | None, result: StudyResult, graders: Sequence[Grader]) -> GradedStudy:
+def graded_study(folder: Path, record: Record | None, result: StudyResult, graders: Sequence[Grader]) -> GradedStudy:
+    """A study that was graded before, from its folder; of the graders, those whose weights graded it."""
     content: dict[str, Any] = json.loads((folder / "findings.json").read_text(encoding="utf-8"))
     points = {one.finding.name: one.point for one in result.findings if one.point is not None}
     empty: Mapping[str, Any] = {series_type.value: () for series_type in SeriesType}

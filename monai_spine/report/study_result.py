@@ -14,10 +14,30 @@ from monai_spine.errors import InvalidTableError
 from monai_spine.prediction.evidence import NOT_COVERED
 from monai_spine.prediction.findings import SCHEMA
 from monai_spine.prediction.outcomes import NAME
-from monai_spine.report.measures_table import MeasuresTable, measures_table
+from monai_spine.report.study_measures import StudyMeasures, read_measures
 from monai_spine.spine import FINDINGS, Condition, Finding, Grade, Level, SeriesType
 
 Point = tuple[float, float, float]
+
+
+@dataclass(frozen=True)
+class ReaderGrade:
+    """A grade that a person gave in ``monai-spine review``: by initials, and when (UTC)."""
+
+    grade: Grade
+    by: str
+    at: str
+
+    @classmethod
+    def of(cls, one: Mapping[str, Any]) -> ReaderGrade:
+        """From an entry ``reader``. Raises `KeyError` or `StopIteration` if it breaks the format."""
+        grade = next(grade for grade in Grade if grade.column == one["grade"])
+        return cls(grade, str(one["by"]), str(one["at"]))
+
+    @property
+    def day(self) -> str:
+        """The date of ``at``."""
+        return self.at[:10]
 
 
 @dataclass(frozen=True)
@@ -36,6 +56,7 @@ class FindingResult:
     distance: float | None
     coverage: str
     flags: tuple[str, ...]
+    reader: ReaderGrade | None = None
 
     @property
     def covered(self) -> bool:
@@ -73,6 +94,7 @@ class FindingResult:
             distance=one["distance_mm"],
             coverage=str(one["coverage"]),
             flags=tuple(map(str, one["flags"])),
+            reader=ReaderGrade.of(one["reader"]) if one.get("reader") else None,
         )
 
 
@@ -93,7 +115,9 @@ class StudyResult:
     bad
         Volumes that could not be used, and why.
     measures
-        The table of its measures; None if it was not measured.
+        None if it was not measured.
+    reviewed
+        By initials, who marked the study as done, and the day; empty if nobody did.
     """
 
     study_id: str
@@ -104,7 +128,8 @@ class StudyResult:
     models: Sequence[Mapping[str, Any]] = ()
     volumes: Mapping[str, str] = field(default_factory=dict)
     bad: Mapping[str, str] = field(default_factory=dict)
-    measures: MeasuresTable | None = None
+    measures: StudyMeasures | None = None
+    reviewed: str = ""
 
     @cached_property
     def flags(self) -> tuple[str, ...]:
@@ -115,6 +140,16 @@ class StudyResult:
     def not_covered(self) -> int:
         """How many findings no slice shows."""
         return sum(not one.covered for one in self.findings)
+
+    @property
+    def regraded(self) -> tuple[FindingResult, ...]:
+        """The findings that a reader graded."""
+        return tuple(one for one in self.findings if one.reader is not None)
+
+    @property
+    def readers(self) -> tuple[str, ...]:
+        """The initials of those who graded, sorted."""
+        return tuple(sorted({one.reader.by for one in self.findings if one.reader is not None}))
 
     def at(self, level: Level) -> tuple[FindingResult, ...]:
         """The findings of a level, in the order of `Condition`."""
@@ -177,8 +212,13 @@ def result_of(content: Mapping[str, Any], name: str, bad: Mapping[str, str] | No
         models=content.get("models", ()),
         volumes=content.get("volumes", {}),
         bad=bad or {},
-        measures=measures_table(content.get("measures", {})),
+        measures=read_measures(content.get("measures", {})),
+        reviewed=_reviewed(content.get("reviewed")),
     )
+
+
+def _reviewed(entry: Mapping[str, Any] | None) -> str:
+    return f"{entry['by']}, {str(entry['at'])[:10]}" if entry else ""
 
 
 def _json(path: Path) -> dict[str, Any] | None:

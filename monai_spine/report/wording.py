@@ -47,6 +47,11 @@ _FLAGS = {
 }
 
 
+def reader_words(grade: Grade, by: str) -> str:
+    """A reader's grade, short."""
+    return f"{by}: {GRADES[grade]}"
+
+
 def flag_words(flag: str) -> str:
     """A flag in plain words; a flag that is not known here with spaces in place of underscores."""
     return _FLAGS.get(flag, flag.replace("_", " "))

@@ -6,10 +6,12 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from monai_spine.data.corrections import Corrections, Direction, Signature, What
+from monai_spine.data.corrections_file import write_corrections
 from monai_spine.errors import InvalidOptionError
-from monai_spine.review.regrading import Regrading
+from monai_spine.prediction.reader_grades import update_reader
+from monai_spine.review.regrading import Regrading, remove_dicom
 from monai_spine.review.studies import ReviewStudies, ReviewStudy
-from monai_spine.review.writing import Writing
+from monai_spine.review.writing import Writing, update_reader_cells
 
 UNDO = "undo"
 """Takes the last change back."""
@@ -64,10 +66,27 @@ class Changes:
             if request.get("version") != before.version:
                 raise ConflictError
             after = _changed(study, before, request, signature)
-            after.write(study.folder)
-        self._studies.refresh(number)
-        if after.state.points != before.state.points:
+            write_corrections(study.folder, after)
+            points, grades = (after.state.points != before.state.points), (_read(after) != _read(before))
+            if grades:
+                self._publish_grades(study)
+        self._studies.refresh(number, graded=grades)
+        if points:
             self._regrading.request(number)
+        elif grades:
+            self._regrading.rewrite_pages(number)
+
+    def _publish_grades(self, study: ReviewStudy) -> None:
+        """Write the reader's grades into the findings and their table; DICOM objects without them are removed."""
+        update_reader(study.folder)
+        update_reader_cells(self._studies.out, study.folder, study.result.study_id)
+        remove_dicom(study.folder)
+
+
+def _read(corrections: Corrections) -> tuple[object, ...]:
+    """What a reader says of the study, apart from places."""
+    state = corrections.state
+    return state.grades, state.graded_by, state.done
 
 
 def _changed(study: ReviewStudy, before: Corrections, request: Mapping[str, Any], signature: Signature) -> Corrections:

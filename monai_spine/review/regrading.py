@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 
-from monai_spine.errors import SpineError, one_line
+from monai_spine.data.corrections_file import NAME
+from monai_spine.errors import SpineError, one_line, reason_of
 from monai_spine.files import safe_name, write_bytes
 from monai_spine.levels.files import LOCATED, is_edited, read_study, write_points
 from monai_spine.levels.marked import corrected_points
@@ -21,9 +22,11 @@ from monai_spine.prediction.findings_table import write_findings_table
 from monai_spine.prediction.models import Models
 from monai_spine.prediction.outcomes import NAME as OUTCOME
 from monai_spine.prediction.outcomes import Outcome, write_tables
+from monai_spine.prediction.reader_grades import update_reader
 from monai_spine.prediction.run import settings_of
 from monai_spine.prediction.study_task import StudyTask
 from monai_spine.report.output import HTML, INDEX, PDF, PageOutput, write_index
+from monai_spine.report.run import graded_study
 from monai_spine.review.studies import ReviewStudies, ReviewStudy
 from monai_spine.review.writing import Writing, update_tables
 
@@ -68,6 +71,7 @@ class Regrading:
         self._studies, self._open_models, self._writing = studies, open_models, writing
         self._state: dict[int, Grading] = {}
         self._queue: list[int] = []
+        self._pages: list[int] = []  # studies whose pages alone are written again
         self._changed = threading.Condition()
         self._ended = False
         self._thread = threading.Thread(target=self._run, name="regrading", daemon=True)
@@ -92,19 +96,28 @@ class Regrading:
             self._state[number] = Grading(Progress.WAITING)
             self._changed.notify_all()
 
+    def rewrite_pages(self, number: int) -> None:
+        """Write the pages of a study again, after a grade of the reader; the program's grades stay."""
+        with self._changed:
+            if number not in self._pages:
+                self._pages.append(number)
+            self._changed.notify_all()
+
     def state(self, number: int) -> Grading:
         """The progress of a study."""
         with self._changed:
             return self._state.get(number, Grading())
 
-    def _next(self) -> int | None:
+    def _next(self) -> tuple[int, bool] | None:
+        """A study, and whether it is graded again; None if nothing comes any more."""
         with self._changed:
-            self._changed.wait_for(lambda: self._ended or self._queue)
-            if self._ended:
-                return None
-            number = self._queue.pop(0)
-            self._state[number] = Grading(Progress.GRADING)
-            return number
+            self._changed.wait_for(lambda: self._ended or self._queue or self._pages)
+            if self._queue and not self._ended:
+                number = self._queue.pop(0)
+                self._state[number] = Grading(Progress.GRADING)
+                return number, True
+            # Pages are finished at the end, too: a grade that was saved must not be missing in them.
+            return (self._pages.pop(0), False) if self._pages else None
 
     def _run(self) -> None:
         models: Models | SpineError
@@ -113,14 +126,33 @@ class Regrading:
         except SpineError as error:
             models = error
         _remove_scratch(self._studies.out)
-        while (number := self._next()) is not None:
-            result = self._graded(number, models)
+        while (task := self._next()) is not None:
+            number, again = task
+            if again:
+                result = self._graded(number, models)
+                with self._changed:
+                    if number not in self._queue:  # asked for again meanwhile: then it still waits
+                        self._state[number] = result
+            else:
+                self._write_pages(number, models)
             with self._changed:
-                if number not in self._queue:  # asked for again meanwhile: then it still waits
-                    self._state[number] = result
-                idle = not self._queue
-            if idle and result.progress is Progress.IDLE:
+                idle = not self._queue and not self._pages
+            if idle:
                 self._write_index()
+
+    def _write_pages(self, number: int, models: Models | SpineError) -> None:
+        """The pages of a study whose images are at hand; others stay until ``monai-spine report -i`` writes them."""
+        try:
+            study = self._studies.study(number)
+            writers = [page for page in (HTML, PDF) if page.complete(study.folder, refused=False)]
+            if study.pending is None or not writers or study.result.refused:
+                return
+            graders = () if isinstance(models, SpineError) else models.graders
+            graded = graded_study(study.folder, study.pending.record, study.result, graders)
+            with self._writing():
+                PageOutput(writers).write(graded)
+        except Exception as error:  # the grade is saved, and the page can be written later
+            logger.warning("the pages of study %d were not written again: %s", number, reason_of(error))
 
     def _graded(self, number: int, models: Models | SpineError) -> Grading:
         try:
@@ -143,6 +175,10 @@ class Regrading:
         points = corrected_points(study.corrections())
         writers = [page for page in (HTML, PDF) if page.complete(study.folder, refused=False)]
         with _scratch(self._studies.out) as out:
+            # The reader's grades stand in the new findings and pages, too.
+            own = out / safe_name(study.pending.study_id)
+            if (study.folder / NAME).is_file():
+                write_bytes(own / NAME, (study.folder / NAME).read_bytes())
             task = StudyTask(
                 out=out,
                 models=lambda: models,
@@ -155,9 +191,11 @@ class Regrading:
             if outcome.refused:
                 raise SpineError(f"not graded: {outcome.refused}")
             _write_tables(out, study, outcome, models)
+            (own / NAME).unlink(missing_ok=True)  # the newest one is in the study's folder
             with self._writing():
-                _publish(out / safe_name(study.pending.study_id), study.folder)
+                _publish(own, study.folder)
                 update_tables(self._studies.out, out, study.result.study_id)
+                update_reader(study.folder)  # a grade that came meanwhile
 
     def _write_index(self) -> None:
         out = self._studies.out
@@ -187,6 +225,11 @@ def _publish(new: Path, folder: Path) -> None:
     for name in names:
         if not (edited and name == LOCATED[1]):
             write_bytes(folder / name, (new / name).read_bytes())
+    remove_dicom(folder)
+
+
+def remove_dicom(folder: Path) -> None:
+    """Remove the DICOM objects of a study, lest an archive gets grades that are no longer those of the reader."""
     for file in (folder / _DICOM).glob("*.dcm"):
         file.unlink()
 

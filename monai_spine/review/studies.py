@@ -10,7 +10,8 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
-from monai_spine.data.corrections import NAME, Corrections, Place, read_corrections
+from monai_spine.data.corrections import Corrections, Place
+from monai_spine.data.corrections_file import NAME, read_corrections
 from monai_spine.data.datalist import record_of
 from monai_spine.data.volume_names import STUDY_FOLDER
 from monai_spine.errors import MissingInputError, SpineError

@@ -6,14 +6,13 @@ from typing import Any
 
 from monai_spine.data.corrections import Change, Corrections, What
 from monai_spine.levels.marked import MARKED
+from monai_spine.prediction.reader_grades import differs
 from monai_spine.report.study_result import FindingResult
 from monai_spine.report.wording import FULL, GRADES, SHORT, flags_in_words, percent
 from monai_spine.review.regrading import Grading
 from monai_spine.review.studies import ReviewStudy
 from monai_spine.spine import FINDINGS, Condition, Grade, Group, Level
 
-_SAME_MM = 0.01
-"""Points that differ by less are the same: files round them."""
 _SHAPES = {Group.SPINAL: "canal", Group.FORAMINAL: "foramen", Group.SUBARTICULAR: "recess"}
 
 
@@ -79,15 +78,9 @@ def _own_flags(one: FindingResult) -> list[str]:
 
 def _is_stale(study: ReviewStudy, corrections: Corrections) -> bool:
     """Whether the findings were made with other points than those of the corrections."""
-    used = {one.finding.name: one.point for one in study.result.findings}
-    wanted = corrections.state.points
     if not corrections.changes or not study.result.findings:
         return False
-    for name, place in wanted.items():
-        point = used[name]
-        if point is None or max(abs(a - b) for a, b in zip(point, place.position, strict=True)) > _SAME_MM:
-            return True
-    return False
+    return differs(corrections, {one.finding.name: one.point for one in study.result.findings})
 
 
 def _finding(one: FindingResult, study: ReviewStudy, corrected: str | None) -> dict[str, Any]:

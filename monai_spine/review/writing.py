@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -14,6 +15,7 @@ from monai_spine.csv_cells import plain
 from monai_spine.errors import OutputError
 from monai_spine.files import write_text
 from monai_spine.output_lock import output_lock
+from monai_spine.prediction.findings_table import READER_COLUMNS, reader_cells
 from monai_spine.spine import parse_row_id
 
 _PATIENCE_SECONDS = 2.0
@@ -80,6 +82,22 @@ def update_tables(out: Path, new: Path, study: str) -> None:
         kept = [row for row in rows if not own(row)]
         first = min(first, len(kept))
         write_text(out / name, _text([head, *kept[:first], *new_rows, *kept[first:]]))
+
+
+def update_reader_cells(out: Path, folder: Path, study: str) -> None:
+    """Write the reader's grades of a study's ``findings.json`` into its rows of ``findings.csv``."""
+    if not (out / "findings.csv").is_file():
+        return
+    content = json.loads((folder / "findings.json").read_text(encoding="utf-8"))
+    cells = {str(one["finding"]): reader_cells(one) for one in content["findings"]}
+    head, *rows = _read(out / "findings.csv")
+    if not {"finding", *READER_COLUMNS} <= set(head):
+        return  # of another version
+    name, places, own = head.index("finding"), [head.index(one) for one in READER_COLUMNS], _of_study(study)
+    for row in filter(own, rows):
+        for place, cell in zip(places, cells[row[name]], strict=True):
+            row[place] = cell
+    write_text(out / "findings.csv", _text([head, *rows]))
 
 
 def _of_study(study: str) -> Callable[[Sequence[str]], bool]:

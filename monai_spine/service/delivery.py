@@ -12,7 +12,8 @@ from pathlib import Path
 from monai_spine.errors import counted
 from monai_spine.service.archive import Archive, ArchiveDownError, ObjectRefusedError
 from monai_spine.service.configuration import Retry
-from monai_spine.service.study_queue import QueuedStudy, State, StudyQueue
+from monai_spine.service.queued_study import QueuedStudy, State
+from monai_spine.service.study_queue import StudyQueue
 from monai_spine.service.words import error_in_words
 
 logger = logging.getLogger(__name__)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from prometheus_client import CollectorRegistry, Counter, Histogram, ProcessCollector
 from prometheus_client.core import GaugeMetricFamily
 
-from monai_spine.service.study_queue import OPEN
+from monai_spine.service.queued_study import OPEN
 
 if TYPE_CHECKING:
     from prometheus_client.registry import Collector

@@ -16,10 +16,11 @@ from monai_spine.service.configuration import Configuration
 from monai_spine.service.delivery import Delivery, backoff
 from monai_spine.service.grading import GradedFiles, GradeStudy, refused
 from monai_spine.service.metrics import Metrics
+from monai_spine.service.queued_study import OPEN, QueuedStudy, State
 from monai_spine.service.receiver import OUT_OF_RESOURCES, SUCCESS, Receiver
 from monai_spine.service.spool import Spool
 from monai_spine.service.status_pages import StatusPages
-from monai_spine.service.study_queue import OPEN, QueuedStudy, State, StudyQueue
+from monai_spine.service.study_queue import StudyQueue
 from monai_spine.service.web_source import WebPoller
 from monai_spine.service.words import error_in_words, without_uids
 

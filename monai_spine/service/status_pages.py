@@ -14,7 +14,8 @@ from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_l
 
 from monai_spine.errors import OutputError
 from monai_spine.service.configuration import Http
-from monai_spine.service.study_queue import QueuedStudy, StudyQueue
+from monai_spine.service.queued_study import QueuedStudy
+from monai_spine.service.study_queue import StudyQueue
 from monai_spine.service.words import without_uids
 
 logger = logging.getLogger(__name__)

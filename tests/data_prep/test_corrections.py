@@ -13,6 +13,7 @@ from data_prep.cli import app
 from data_prep.corrections import check_fits, merge, merged_entry
 from monai_spine import console
 from monai_spine.data.corrections import Corrections, Direction, Place, Signature, VolumePlace
+from monai_spine.data.corrections_file import write_corrections
 from monai_spine.data.datalist import entry_faults, read_datalist
 from monai_spine.data.volume import affine_of, open_volume
 from monai_spine.errors import InvalidTableError, MissingInputError
@@ -54,7 +55,7 @@ def out(tmp_path: Path, datalist: Path) -> Path:
         x, y, z = corrections.points[CANAL].position
         corrections = corrections.moved(CANAL, [x + 1, y, z], AB)
         corrections = corrections.marked_done(True, AB) if done else corrections
-        corrections.write(tmp_path / "out" / study)
+        write_corrections(tmp_path / "out" / study, corrections)
         findings = [{"finding": name, "grade": "moderate", "flags": []} for name in TARGETS]
         findings[0]["flags"] = ["not_covered"]
         content = {"folder": ".", "volumes": {}, "findings": findings}
@@ -148,7 +149,7 @@ def test_studies_that_the_datalist_lacks_are_refused_or_added_by_their_own_volum
 ) -> None:
     write_study(out / "volumes" / "new", np.random.default_rng(5))
     corrections = reviewed(out / "volumes" / "new", "new").marked_done(True, AB)
-    corrections.write(out / "new")
+    write_corrections(out / "new", corrections)
     names = {f"{kind.value}.nii.gz": kind.value for kind in SeriesType}
     content = {"folder": "volumes/new", "volumes": {**names, "../../../etc/passwd": "sagittal_t1"}, "findings": []}
     (out / "new" / "findings.json").write_text(json.dumps(content))

@@ -16,11 +16,13 @@ from data_prep.dicom.tables import FileRow, ManifestRow, RefusedRow
 from data_prep.rsna2024 import datalist as rsna
 from data_prep.study_table import series_rows
 from monai_spine.data.corrections import Corrections, Signature, What
+from monai_spine.data.corrections_file import write_corrections
 from monai_spine.levels import files, marked
 from monai_spine.levels.recesses import planes
 from monai_spine.levels.sagittal.chain import Flag
-from monai_spine.prediction import evidence, findings, outcomes
+from monai_spine.prediction import evidence, findings, findings_table, outcomes
 from monai_spine.prediction.findings import study_findings
+from monai_spine.prediction.reader_grades import with_reader
 from monai_spine.scoring.competition import Score
 from monai_spine.spine import SeriesType
 from monai_spine.tables.score_report import ScoreReport
@@ -30,6 +32,7 @@ FORMATS = DOCS / "reference" / "formats.md"
 
 COLUMNS = {
     "`studies.csv` of `monai-spine predict`": outcomes._COLUMNS,
+    "`findings.csv`": findings_table.COLUMNS,
     "`points.csv` of `monai-spine locate`": files.COLUMNS,
     "`manifest.csv` of `data_prep convert` and `data_prep rsna`": [field.name for field in fields(ManifestRow)],
     "`files.csv` of `data_prep convert` and `data_prep rsna`": [field.name for field in fields(FileRow)],
@@ -54,7 +57,7 @@ def test_columns_of_tables_are_those_that_the_code_writes_in_this_order(heading:
     assert documented(FORMATS, heading, "column") == list(COLUMNS[heading])
 
 
-def test_keys_of_findings_json_are_those_that_the_code_writes_in_this_order() -> None:
+def test_keys_of_findings_json_are_those_that_the_code_writes_in_this_order(tmp_path: Path) -> None:
     record = {"study_id": "1", "points": {}, **{series_type.value: () for series_type in SeriesType}}
     content = study_findings(
         record,
@@ -62,6 +65,7 @@ def test_keys_of_findings_json_are_those_that_the_code_writes_in_this_order() ->
         measures={},
         about={"models": [], "localizer_runtimes": {}, "folder": ".", "volumes": {}},
     )
+    content = with_reader(content, tmp_path)
     heading = "`<study>/findings.json`"
     assert documented(FORMATS, heading, "key") == list(content)
     assert documented(FORMATS, heading, "key of a finding") == list(content["findings"][0])
@@ -70,7 +74,7 @@ def test_keys_of_findings_json_are_those_that_the_code_writes_in_this_order() ->
 def test_keys_of_corrections_are_those_that_the_code_writes_in_this_order(tmp_path: Path) -> None:
     signature = Signature("AB", "2026-11-28T13:40:12Z")
     corrections = Corrections("1").graded("spinal_canal_stenosis_l1_l2", "severe", signature)
-    content = json.loads(corrections.write(tmp_path).read_text())
+    content = json.loads(write_corrections(tmp_path, corrections).read_text())
     heading = "`<study>/corrections.json`"
     assert documented(FORMATS, heading, "key of corrections") == list(content)
     assert documented(FORMATS, heading, "key of a change") == list(content["changes"][0])

@@ -2,7 +2,9 @@
 // Filters and sorts the table of studies. The rows are in the page already: without this script, it is whole.
 const table = document.getElementById("table");
 const body = table.tBodies[0];
-const rows = Array.from(body.rows);
+let rows = Array.from(body.rows);
+const MOST = 300; // browsers take seconds to lay out thousands of rows again
+let all = false;
 const [text, status, condition, flag, count] = ["text", "status", "condition", "flag", "count"].map((id) => document.getElementById(id));
 
 function grade(row) {
@@ -26,8 +28,12 @@ function filter() {
   for (const row of rows) {
     row.hidden = !shown(row);
     visible += row.hidden ? 0 : 1;
+    row.classList.toggle("rest", !all && visible > MOST); // on paper, they are there
   }
-  count.textContent = visible === rows.length ? `all ${rows.length} shown` : `${visible} of ${rows.length} shown`;
+  more.hidden = all || visible <= MOST;
+  more.textContent = `Show all ${visible}`;
+  const found = visible === rows.length ? `all ${rows.length}` : `${visible} of ${rows.length}`;
+  count.textContent = more.hidden ? `${found} shown` : `the first ${MOST} of ${visible} shown`;
 }
 
 function value(row, key) {
@@ -47,7 +53,11 @@ function sort(header) {
   const compare = new Intl.Collator("en", { numeric: true }).compare;
   const sorted = rows.map((row) => [value(row, key), row]);
   sorted.sort((a, b) => sign * (typeof a[0] === "string" ? compare(a[0], b[0]) : a[0] - b[0]));
-  body.append(...sorted.map((pair) => pair[1]));
+  rows = sorted.map((pair) => pair[1]);
+  body.remove(); // browsers move rows of a shown table one by one
+  filter();
+  body.append(...rows);
+  table.append(body);
 }
 
 for (const header of table.tHead.rows[0].cells) {
@@ -58,6 +68,11 @@ for (const header of table.tHead.rows[0].cells) {
   button.addEventListener("click", () => sort(header));
   header.replaceChildren(button);
 }
+const more = document.getElementById("more");
+more.addEventListener("click", () => {
+  all = true;
+  filter();
+});
 for (const input of [text, status, condition, flag]) input.addEventListener("input", filter);
 document.getElementById("filters").addEventListener("submit", (event) => event.preventDefault());
 document.getElementById("filters").hidden = false;

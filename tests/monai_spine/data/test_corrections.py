@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from monai_spine.data.corrections import Corrections, Direction, Place, Signature, VolumePlace, read_corrections
+from monai_spine.data.corrections import Corrections, Direction, Place, Signature, VolumePlace
+from monai_spine.data.corrections_file import read_corrections, write_corrections
 from monai_spine.errors import InvalidOptionError, InvalidTableError, MissingInputError
 from monai_spine.spine import FINDINGS, TARGETS, Grade, Level
 
@@ -52,7 +53,7 @@ def followed(corrections: Corrections, steps: list[tuple]) -> Corrections:
 def test_a_file_holds_everything(corrections: Corrections, steps: list[tuple]) -> None:
     after = followed(corrections, steps)
     with tempfile.TemporaryDirectory() as folder:
-        assert read_corrections(after.write(Path(folder))) == after
+        assert read_corrections(write_corrections(Path(folder), after)) == after
 
 
 @settings(max_examples=30, deadline=None)
@@ -148,7 +149,7 @@ def edited(content: dict, key: str) -> None:
 )
 def test_files_that_were_edited_are_refused(tmp_path: Path, key: str) -> None:
     corrections = Corrections("s1", {TARGETS[0]: Place((1.0, 2.0, 3.0))}).moved(TARGETS[0], [2, 3, 4], AB)
-    path = corrections.write(tmp_path)
+    path = write_corrections(tmp_path, corrections)
     content = json.loads(path.read_text())
     edited(content, key)
     path.write_text(json.dumps(content))

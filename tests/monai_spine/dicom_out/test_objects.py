@@ -1,10 +1,13 @@
 """The DICOM objects of a study that came as DICOM, read back by pydicom, highdicom, and the programs of Debian."""
 
+import copy
 import csv
 import json
 import shutil
 import subprocess
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import highdicom as hd
 import numpy as np
@@ -14,13 +17,17 @@ from highdicom.spatial import ImageToReferenceTransformer
 
 from monai_spine.commands.main import app
 from monai_spine.console import run as run_app
+from monai_spine.data.corrections import Corrections, Signature
+from monai_spine.data.corrections_file import write_corrections
 from monai_spine.dicom_out.sr_table import read_report
 from monai_spine.dicom_out.writer import DicomWriter
+from monai_spine.measures.study import NAMES, Measurer
 from monai_spine.prediction.grader import Grader
 from monai_spine.prediction.inputs import Conversion, Inputs, find_inputs
 from monai_spine.prediction.run import predict
 from monai_spine.report.output import HTML, PageOutput
-from monai_spine.spine import TARGETS, Grade
+from monai_spine.runtime.choice import TORCH
+from monai_spine.spine import TARGETS, Grade, Level
 from tests.data_prep.tiny_phantom import write_cohort
 from tests.monai_spine.levels.test_locate import Oracle
 from tests.monai_spine.prediction.parts import inputs, models, oracle, write_bundle, write_study
@@ -33,7 +40,38 @@ PATIENT = {
     "PatientBirthDate": "19640812",
     "PatientSex": "M",
 }
+
+
+class Fixed(Measurer):
+    """Measures the same in each study."""
+
+    def __call__(self, record: object, opened: object) -> dict:
+        return copy.deepcopy(MEASURES)
+
+
 DICOM = PageOutput([DicomWriter()])
+READ = {
+    "AB": {"spinal_canal_stenosis_l4_l5": "severe", "left_subarticular_stenosis_l1_l2": "moderate"},
+    "李": {"right_neural_foraminal_narrowing_l5_s1": "normal_mild"},
+}
+"""Grades of two readers, one of whom has no letter of ASCII."""
+
+
+def entry(value: float, percentile: int | None = 40) -> dict[str, float | None]:
+    return {"value": value, "uncertainty": round(value / 4, 2), "percentile": percentile}
+
+
+MEASURES = {
+    "volume": "t2.nii.gz",
+    "reference": "phantoms (80 studies)",
+    "levels": {
+        level.value: {name: entry(10 * n + m + 0.25) for m, name in enumerate(NAMES)} | {"canal_grade": "moderate"}
+        for n, level in enumerate(Level, start=1)
+    },
+    "whole": {"lordosis_deg": entry(-3.5, None)},
+}
+del MEASURES["levels"]["l1_l2"]["canal_area_mm2"]
+UNITS = {"mm2": "mm2", "mm": "mm", "deg": "deg", "share": "1"}
 
 
 def knowing(given: Inputs) -> Oracle:
@@ -65,8 +103,15 @@ def study(sources: Path, grader: Grader, tmp_path_factory: pytest.TempPathFactor
     """The output folder of the study."""
     out = tmp_path_factory.mktemp("out")
     given = find_inputs([sources], out, Conversion(quiet=True))
-    summary = predict(given, out, models(knowing(given), grader), quiet=True, outputs=[DICOM])
+    corrections = Corrections(given.studies[0].study_id)
+    for reader, grades in READ.items():
+        for finding, grade in grades.items():
+            corrections = corrections.graded(finding, grade, Signature.now(reader))
+    write_corrections(out / given.studies[0].study_id, corrections)
+    opened = replace(models(knowing(given), grader), measurer=Fixed(SimpleNamespace(runtime=TORCH), None))
+    summary = predict(given, out, opened, quiet=True, outputs=[DICOM])
     assert int(summary.exit_code) == 0, summary.line()
+    assert not summary.outcomes[0].refused_outputs
     return out / given.studies[0].study_id
 
 
@@ -79,8 +124,8 @@ def source_headers(sources: Path) -> dict[str, pydicom.Dataset]:
     return {header.SOPInstanceUID: header for header in headers}
 
 
-def groups(study: Path) -> dict[str, object]:
-    report = hd.sr.srread(study / "dicom" / "sr.dcm").content
+def groups(study: Path, name: str = "sr.dcm") -> dict[str, object]:
+    report = hd.sr.srread(study / "dicom" / name).content
     found = [*report.get_planar_roi_measurement_groups(), *report.get_image_measurement_groups()]
     return {str(group.tracking_identifier): group for group in found}
 
@@ -99,14 +144,14 @@ def test_dcmtk_reads_the_structured_report(study: Path) -> None:
     if shutil.which("dsrdump") is None:
         pytest.skip("needs dsrdump: apt-get install dcmtk")
     done = subprocess.run(["dsrdump", study / "dicom" / "sr.dcm"], capture_output=True, text=True, check=True)
-    assert done.stdout.count('"Measurement Group"') == 25
+    assert done.stdout.count('"Measurement Group"') == 25 + 5 * 2 + 1  # findings, canal and disc, lordosis
     assert "Research software, not a medical device" in done.stdout or "Comment" in done.stdout
 
 
 def test_the_names_of_the_files_are_those_of_the_contract(study: Path) -> None:
     names = [file.name for file in objects(study)]
-    assert names == [*(f"keyimages_{n}.dcm" for n in range(1, len(names) - 1)), "report.dcm", "sr.dcm"]
-    assert len(names) == 8  # the levels and five conditions
+    key_images = [f"keyimages_{n}.dcm" for n in range(1, 7)]  # the levels and five conditions
+    assert names == [*key_images, "report.dcm", "sr.dcm", "sr_reader_1.dcm", "sr_reader_2.dcm"]
 
 
 def test_every_object_has_the_identity_of_the_study_and_is_marked_as_research(study: Path, sources: Path) -> None:
@@ -119,14 +164,13 @@ def test_every_object_has_the_identity_of_the_study_and_is_marked_as_research(st
         assert header.SeriesDescription.startswith("Research: ")
         assert header.SOPInstanceUID.startswith("2.25.")
         series.add((header.Modality, header.SeriesInstanceUID))
-    assert sorted(modality for modality, _ in series) == ["DOC", "OT", "SR"]
+    assert sorted(modality for modality, _ in series) == ["DOC", "OT", "SR", "SR", "SR"]
 
 
 def test_the_report_holds_all_findings_as_findings_json_has_them(study: Path) -> None:
     content = json.loads((study / "findings.json").read_text())
     found = groups(study)
-    assert list(found) == sorted(found, key=list(found).index)
-    assert set(found) == set(TARGETS)
+    assert set(TARGETS) <= set(found)
     grades = {"Normal or mild": "normal_mild", "Moderate": "moderate", "Severe": "severe"}
     for one in content["findings"]:
         group = found[one["finding"]]
@@ -138,6 +182,64 @@ def test_the_report_holds_all_findings_as_findings_json_has_them(study: Path) ->
         assert values["Probability"] == pytest.approx(one["natural"][one["grade"]], abs=1e-6)
         sides = [side.meaning for site in group.finding_sites if (side := site.laterality) is not None]
         assert sides == ([one["side"].title()] if one["side"] else [])
+
+
+def test_the_report_holds_all_measures_as_findings_json_has_them(study: Path) -> None:
+    content = json.loads((study / "findings.json").read_text())["measures"]
+    assert content == MEASURES
+    found = groups(study)
+    sections = {**content["levels"], "whole": content["whole"]}
+    expected, read = {}, {}
+    for level, values in sections.items():
+        for name, one in values.items():
+            if isinstance(one, dict):
+                unit = UNITS[name.rpartition("_")[2]]
+                key = "lordosis" if level == "whole" else f"{name.partition('_')[0]}_measures_{level}"
+                row = (one["value"], unit, one["uncertainty"], one["uncertainty"], one["percentile"])
+                expected.setdefault(key, []).append(row)
+    for key, group in found.items():
+        if key in TARGETS:
+            continue
+        assert [site.value.meaning for site in group.finding_sites][:1] == [
+            "Lumbar spine" if key == "lordosis" else f"{key[-5:].upper().replace('_', '/')} disc"
+        ]
+        for one in group.get_measurements():
+            properties = {item.name.value: item for item in one[0].get("ContentSequence", [])}
+            sizes = [properties[code].value if code in properties else None for code in ("371886008", "371885007")]
+            assert all(properties[c].unit == one.unit for c in ("371886008", "371885007"))
+            percentile = properties["121415"].value if "121415" in properties else None
+            read.setdefault(key, []).append((one.value, one.unit.value, *sizes, percentile))
+    assert {key: sorted(rows) for key, rows in read.items()} == {key: sorted(rows) for key, rows in expected.items()}
+
+
+def test_a_readers_grades_are_reports_of_a_person_and_the_programs_report_keeps_its_own(study: Path) -> None:
+    content = {one["finding"]: one for one in json.loads((study / "findings.json").read_text())["findings"]}
+    program = pydicom.dcmread(study / "dicom" / "sr.dcm")
+    grades = {"Normal or mild": "normal_mild", "Moderate": "moderate", "Severe": "severe"}
+    for n, (reader, own) in enumerate(READ.items(), start=1):
+        name = f"sr_reader_{n}.dcm"
+        report = pydicom.dcmread(study / "dicom" / name)
+        found = groups(study, name)
+        said = {key: grades[group.get_qualitative_evaluations()[0].value.meaning] for key, group in found.items()}
+        assert said == own == {key: content[key]["reader"]["grade"] for key in own}
+        assert {content[key]["reader"]["by"] for key in own} == {reader}
+        observers = {item.ConceptNameCodeSequence[0].CodeMeaning: item for item in report.ContentSequence}
+        assert str(observers["Person Observer Name"].PersonName) == ("AB" if reader == "AB" else "READER")
+        assert "Device Observer Name" not in observers
+        uids = [
+            item.ReferencedSOPInstanceUID
+            for evidence in ("CurrentRequestedProcedureEvidenceSequence", "PertinentOtherEvidenceSequence")
+            for study_item in report.get(evidence, [])
+            for series in study_item.ReferencedSeriesSequence
+            for item in series.ReferencedSOPSequence
+        ]
+        assert program.SOPInstanceUID in uids
+        programs = groups(study)
+        assert all(group.tracking_uid == programs[key].tracking_uid for key, group in found.items())
+    with (study.parent / "findings.csv").open() as file:
+        table = {row["finding"]: (row["reader_grade"], row["reader"]) for row in csv.DictReader(file)}
+    expected = {finding: (grade, reader) for reader, own in READ.items() for finding, grade in own.items()}
+    assert {finding: cells for finding, cells in table.items() if any(cells)} == expected
 
 
 def test_points_lie_in_the_patient_where_points_csv_has_them(study: Path, sources: Path) -> None:
@@ -180,7 +282,7 @@ def test_every_image_that_the_report_names_is_listed_as_evidence(study: Path, so
 
 def test_key_images_are_pictures_with_text_and_name_their_source(study: Path, sources: Path) -> None:
     known = source_headers(sources)
-    for file in objects(study)[:-2]:
+    for file in study.glob("dicom/keyimages_*.dcm"):
         image = pydicom.dcmread(file)
         assert image.pixel_array.ndim == 3
         assert image.pixel_array.std() > 5
@@ -203,10 +305,13 @@ def test_the_command_prints_a_report_as_a_table(study: Path, capsys: pytest.Capt
     assert text.count("Lumbar subarticular stenosis") == 10
     table = read_report(study / "dicom" / "sr.dcm")
     rows = list(csv.DictReader(table.to_csv().splitlines()))
-    assert len(rows) == 25
+    assert len(rows) == 36
+    canal_row = next(row for row in rows if row["finding"] == "canal_measures_l4_l5")
+    assert (canal_row["Diameter [mm]"], canal_row["Diameter ±"], canal_row["Area [mm2]"]) == ("40.25", "10.06", "42.25")
+    assert "Disc height in front [mm]" in text
     with (study.parent / "points.csv").open() as file:
         canal = next(row for row in csv.DictReader(file) if (row["point"], row["level"]) == ("canal", "l3_l4"))
-    (row,) = [one for one in rows if one["site"] == "L3/L4 disc, Vertebral canal"]
+    (row,) = [one for one in rows if one["site"] == "L3/L4 disc, Vertebral canal" and one["evaluation"]]
     assert [float(row[axis]) for axis in "xyz"] == pytest.approx([float(canal[axis]) for axis in "xyz"], abs=0.02)
 
 

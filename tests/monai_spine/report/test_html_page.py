@@ -70,7 +70,7 @@ def test_the_script_of_the_index_runs_under_its_policy(tmp_path: Path) -> None:
     document = in_browser(tmp_path / "index.html")
     assert "all 2 shown" in document
     assert '<form class="filters screen" id="filters">' in document
-    assert document.count("<button") == 7
+    assert document.count("<button") == 8  # seven columns, and one that shows all rows of a long table
 
 
 def test_only_the_one_script_of_the_index_may_run() -> None:
@@ -162,3 +162,25 @@ def test_a_study_without_measures_says_why_and_an_old_one_has_no_section() -> No
     refused = {**content(), "measures": {"reason": "no sagittal volume shows two levels or more"}}
     assert "no sagittal volume shows two levels" in study_html(StudyPage(result_of(refused, "s1")))
     assert "Measures" not in study_html(StudyPage(result()))
+
+
+def test_a_readers_grade_is_beside_the_programs_on_the_page_and_in_the_index() -> None:
+    found = content(("spinal_canal_stenosis_l3_l4",))
+    for one in found["findings"]:
+        if one["finding"] == "left_subarticular_stenosis_l1_l2":
+            one["reader"] = {"grade": "severe", "by": HOSTILE, "at": "2026-11-28T13:40:12Z"}
+    found["reviewed"] = {"by": "CD", "at": "2026-11-29T13:40:12Z"}
+    read = result_of(found, "s1")
+    html = study_html(StudyPage(read))
+    page = Page(html)
+    assert page.text.count(f"✎ {HOSTILE}: severe") == 2  # in the table, and at the finding
+    assert "left subarticular stenosis at L1/L2" in page.text
+    assert "Reviewed by CD, 2026-11-29" in page.text
+    assert "Worst finding:" in html
+    assert not page.of("img")
+    index = Page(index_html([read, result(study="s2")]))
+    rows = {one["data-study"]: one["data-flags"] for one in index.of("tr") if "data-study" in one}
+    assert rows == {"s1": " (reader) (reviewed)", "s2": " (open)"}
+    assert index.text.count(f"✎ {HOSTILE}: severe L1/L2") == 1
+    assert "✎" not in Page(study_html(StudyPage(result()))).text
+    assert "✎" not in Page(index_html([result()])).text

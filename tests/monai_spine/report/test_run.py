@@ -2,6 +2,8 @@
 
 import json
 import os
+import shutil
+import subprocess
 from pathlib import Path
 
 import numpy as np
@@ -240,3 +242,20 @@ def test_markup_in_names_does_not_stop_the_pdf_and_equal_pages_give_equal_bytes(
     page = StudyPage(result_of(found, "x"))
     assert study_pdf(page) == study_pdf(page)
     assert study_pdf(page).startswith(b"%PDF-")
+
+
+@pytest.mark.skipif(shutil.which("pdftotext") is None, reason="needs pdftotext: apt-get install poppler-utils")
+def test_the_pdf_has_measures_and_the_grades_of_readers(tmp_path: Path) -> None:
+    found = content()
+    entry = {"value": 8.24, "uncertainty": 1.1, "percentile": 3}
+    levels = {"l4_l5": {"canal_diameter_mm": entry}}
+    found["measures"] = {"volume": "t2.nii.gz", "reference": "phantoms", "levels": levels, "whole": {}}
+    found["findings"][0]["reader"] = {"grade": "severe", "by": "AB", "at": "2026-11-28T13:40:12Z"}
+    (tmp_path / "report.pdf").write_bytes(study_pdf(StudyPage(result_of(found, "x"))))
+    command = ["pdftotext", "-layout", tmp_path / "report.pdf", "-"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    words = " ".join(done.stdout.split())
+    assert "8.2 ± 1.1 mm" in words
+    assert "percentile 3" in words
+    assert words.count("✎ AB: severe") == 2
+    assert "AB graded 1 finding" in words

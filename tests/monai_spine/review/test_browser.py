@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from monai_spine.data.corrections import NAME, read_corrections
+from monai_spine.data.corrections_file import NAME, read_corrections
 from monai_spine.prediction.models import Models
 from monai_spine.review import run
 from tests.monai_spine.report.results import HOSTILE

@@ -1,5 +1,6 @@
 """Changes are checked, saved at once, and never lost."""
 
+import csv
 import json
 import subprocess
 import sys
@@ -8,8 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from monai_spine.data.corrections import NAME, read_corrections
+from monai_spine.data.corrections_file import NAME, read_corrections
 from monai_spine.output_lock import LOCK
+from monai_spine.prediction.findings_table import write_findings_table
+from monai_spine.prediction.pending_study import PendingStudy
+from monai_spine.prediction.reader_grades import with_reader
 from monai_spine.review import writing
 from tests.adversarial.test_output_lock import HOLD
 from tests.monai_spine.review.outputs import CANAL, Site, serving
@@ -150,3 +154,42 @@ def test_studies_without_images_or_findings_can_be_graded_or_not(site: Site, tmp
         assert again.client.post(2, version=1, what="point", finding=CANAL, after=[0, 0, 0])[0] == 400
         assert again.client.get("/api/studies/3")["refused"] == "no lumbar spine found"
         assert again.client.post(3, version=0, what="done", after=True)[0] == 400
+
+
+def test_a_grade_stands_beside_the_programs_in_findings_and_table_and_old_dicom_objects_go(site: Site) -> None:
+    file, table = site.out / "a" / "findings.json", site.out / "findings.csv"
+    before = json.loads(file.read_text())
+    write_findings_table(site.out, [PendingStudy({"study_id": name}) for name in ("a", "b")])
+    dicom = site.out / "a" / "dicom" / "sr.dcm"
+    dicom.parent.mkdir()
+    dicom.write_bytes(b"of the earlier grades")
+    assert site.client.post(0, version=0, what="grade", finding=CANAL, after="severe")[0] == 200
+    assert site.client.post(0, version=1, what="done", after=True)[0] == 200
+    after = json.loads(file.read_text())
+    signed = {one["finding"]: one.pop("reader") for one in after["findings"]}
+    assert {name: (one["grade"], one["by"]) for name, one in signed.items() if one} == {CANAL: ("severe", "AB")}
+    assert after.pop("reviewed")["by"] == "AB"
+    assert after == before
+    rows = list(csv.DictReader(table.open()))
+    assert [(row["study"], row["finding"], row["grade"]) for row in rows if row["reader"]] == [
+        ("a", CANAL, "normal_mild")
+    ]
+    assert {row["reader_grade"] for row in rows} == {"", "severe"}
+    assert not dicom.exists()
+    assert site.client.post(0, version=2, what="undo")[0] == 200
+    assert site.client.post(0, version=3, what="undo")[0] == 200
+    assert not any(one["reader"] for one in json.loads(file.read_text())["findings"])
+    assert not any(row["reader"] for row in csv.DictReader(table.open()))
+
+
+def test_a_grade_never_stands_at_a_level_that_another_grading_names_otherwise(site: Site) -> None:
+    folder = site.out / "a"
+    assert site.client.post(0, version=0, what="grade", finding=CANAL, after="severe")[0] == 200
+    assert site.client.post(0, version=1, what="levels", after="up")[0] == 200
+    content = json.loads((folder / "findings.json").read_text())
+    assert not any(one["reader"] for one in content["findings"])  # they have the names before
+    points = read_corrections(folder / NAME).state.points
+    for one in content["findings"]:  # as after the next grading
+        one["point"] = list(points[one["finding"]].position) if one["finding"] in points else None
+    read = {one["finding"]: one["reader"] for one in with_reader(content, folder)["findings"] if one["reader"]}
+    assert list(read) == ["spinal_canal_stenosis_l3_l4"]

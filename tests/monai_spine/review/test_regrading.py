@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from monai_spine.data.corrections import NAME, read_corrections
+from monai_spine.data.corrections_file import NAME, read_corrections
 from monai_spine.errors import SpineError
 from monai_spine.levels.files import read_study
 from monai_spine.levels.marked import MARKED
@@ -155,3 +155,28 @@ def test_rows_of_a_study_are_replaced_in_place_and_keep_their_dicom_objects(tmp_
     )
     assert (old / "predictions.csv").read_text() == "row_id,normal_mild\n'=b_spinal_canal_stenosis_l1_l2,3\nbad,2\n"
     assert not (old / "studies.csv").exists()
+
+
+@pytest.mark.slow
+def test_a_readers_grade_is_on_the_page_at_once_and_stays_when_points_move(page: tuple, graded: Path) -> None:
+    changes, regrading, _ = page
+    report = graded / "s1" / "report.html"
+    report.write_text("the page before")
+    weighted = json.loads((graded / "s1" / "outcome.json").read_text())["weighted"]
+    changes.apply(0, {"what": "grade", "finding": CANAL, "after": "severe", "version": 0, "by": "AB"})
+    until = time.monotonic() + 60
+    while "✎ AB: severe" not in report.read_text():
+        assert time.monotonic() < until
+        time.sleep(0.02)
+    assert json.loads((graded / "s1" / "outcome.json").read_text())["weighted"] == weighted
+    found = {one["finding"]: one for one in json.loads((graded / "s1" / "findings.json").read_text())["findings"]}
+    after = [*found[CANAL]["point"][:2], found[CANAL]["point"][2] + 6.0]
+    changes.apply(0, {"what": "point", "finding": CANAL, "after": after, "version": 1, "by": "AB"})
+    wait(regrading)
+    found = {one["finding"]: one for one in json.loads((graded / "s1" / "findings.json").read_text())["findings"]}
+    assert found[CANAL]["reader"]["grade"] == "severe"
+    assert found[CANAL]["point"] == pytest.approx(after, abs=1e-3)
+    assert "✎ AB: severe" in report.read_text()
+    assert read_corrections(graded / "s1" / NAME).version == 2
+    (row,) = [row for row in rows(graded / "findings.csv") if row[:2] == ["s1", CANAL]]
+    assert row[-2:] == ["severe", "AB"]

@@ -12,7 +12,7 @@ import pytest
 
 from monai_spine import console
 from monai_spine.commands.main import app
-from monai_spine.data.corrections import NAME, read_corrections
+from monai_spine.data.corrections_file import NAME, read_corrections
 from monai_spine.review import run
 from monai_spine.review.access import Access
 from tests.monai_spine.review.outputs import CANAL, Client, serving

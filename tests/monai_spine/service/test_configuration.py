@@ -130,7 +130,7 @@ def test_the_reference_lists_all_keys_and_no_others() -> None:
 
 def test_the_reference_lists_all_metrics() -> None:
     from monai_spine.service.metrics import Metrics
-    from monai_spine.service.study_queue import State
+    from monai_spine.service.queued_study import State
 
     class Nothing:
         used = free = 0

@@ -14,8 +14,8 @@ import pytest
 
 from monai_spine.service.configuration import Keep, Limits, Study
 from monai_spine.service.grading import REFUSED, GradedFiles
+from monai_spine.service.queued_study import State
 from monai_spine.service.service import Service
-from monai_spine.service.study_queue import State
 from tests.monai_spine.service.parts import (
     PATIENT,
     QUICK,

@@ -8,7 +8,8 @@ import pytest
 from monai_spine.errors import OutputError
 from monai_spine.service.configuration import Retry
 from monai_spine.service.delivery import Delivery, backoff
-from monai_spine.service.study_queue import State, StudyQueue
+from monai_spine.service.queued_study import State
+from monai_spine.service.study_queue import StudyQueue
 from monai_spine.service.words import error_in_words, without_uids
 
 FAR = 1e12

@@ -13,7 +13,8 @@ import pytest
 
 from monai_spine.service.archive import StowArchive
 from monai_spine.service.configuration import Receive, Send, Study, WebArchive, WebSource
-from monai_spine.service.study_queue import State, StudyQueue
+from monai_spine.service.queued_study import State
+from monai_spine.service.study_queue import StudyQueue
 from monai_spine.service.web_source import WebPoller
 from tests.monai_spine.service.parts import configuration, image, running, until
 
