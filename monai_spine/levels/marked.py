@@ -10,7 +10,6 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from monai_spine.data.corrections import Corrections
 from monai_spine.data.coverage import PLANE_LIMIT_MM
@@ -22,6 +21,7 @@ from monai_spine.levels.recesses.planes import recess_plane, recess_points
 from monai_spine.levels.recesses.tasks import discs_at
 from monai_spine.levels.sagittal.chain import Flag, expected_foramen
 from monai_spine.levels.sagittal.grid import sagittal_grid
+from monai_spine.levels.sagittal.maps import Floats
 from monai_spine.levels.sagittal.points import OUT_OF_VIEW, Absent, Key, LevelPoint, PointKind
 from monai_spine.levels.search import SearchResult, StudyInput, volume_reason
 from monai_spine.levels.study import LocatedStudy, axial_grids, point_order
@@ -112,7 +112,7 @@ def place(
     recesses
         Finds recesses that are not among the points in axial slices; without it they are projected.
     """
-    images: dict[str, tuple[torch.Tensor, Array]] = {}
+    images: dict[str, tuple[Floats, Array]] = {}
     volumes = dict(study.refused)
     for name, path in study.named(study.sagittal).items():
         try:

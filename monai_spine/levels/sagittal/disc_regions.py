@@ -17,7 +17,8 @@ from scipy.ndimage import center_of_mass, label, map_coordinates, maximum
 from scipy.optimize import linear_sum_assignment
 
 from monai_spine.geometry import Array, spacing, to_voxel, to_world
-from monai_spine.levels.sagittal.landmark_maps import REGIONS, Peak
+from monai_spine.levels.sagittal.maps import REGIONS
+from monai_spine.levels.sagittal.peaks import Peak
 from monai_spine.levels.sagittal.peak_chain import best_chain, directions
 
 _BESIDE_MM = (-4.0, 0.0, 4.0)
