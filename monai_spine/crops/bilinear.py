@@ -49,9 +49,7 @@ def by_matrix(pictures: Floats, points: Floats) -> Floats:
     if len(points) == 1:
         sampled = _weights(points[0], height, width) @ padded.reshape(count, -1).T
         return np.ascontiguousarray(sampled.T).reshape(count, *points.shape[1:3])
-    each = [
-        _weights(own, height, width) @ picture.ravel() for own, picture in zip(points, padded, strict=True)
-    ]
+    each = [_weights(own, height, width) @ picture.ravel() for own, picture in zip(points, padded, strict=True)]
     return np.stack(each).reshape(count, *points.shape[1:3])
 
 

@@ -187,9 +187,7 @@ class StudyCrops:
         }
         return cls(tuple(views), frames, sources)
 
-    def sample(
-        self, view: View, poses: Mapping[Level, Pose] | None = None, *, flipped: bool = False
-    ) -> Crops:
+    def sample(self, view: View, poses: Mapping[Level, Pose] | None = None, *, flipped: bool = False) -> Crops:
         """Crops of a view, float32 ``(5, slices, rows, columns)``, and their mask, bool ``(5, slices)``.
 
         ``flipped`` exchanges the patient's left and right. Pixels are 0 where the mask is False.
@@ -233,6 +231,7 @@ STUDY_IMAGES = "study_images"
 _MOST_BYTES = 1024 * 2**20
 """Memory for unpacked volumes. A study of 90 slices of 640 × 640 pixels takes 74 MB; beyond the limit, volumes are read
 again."""
+
 
 class StudyImages(StackCache):
     """The opened volumes and the crops of one study. Drop it after the study: crops are kept as long as it is."""

@@ -56,9 +56,7 @@ class Localizer:
     """Of the network's input; None for any size."""
     runtime: RuntimeChoice = TORCH
 
-    def __init__(
-        self, network: torch.nn.Module | Engine, device: str = "cpu", runtime: RuntimeChoice = TORCH
-    ) -> None:
+    def __init__(self, network: torch.nn.Module | Engine, device: str = "cpu", runtime: RuntimeChoice = TORCH) -> None:
         self.runtime = runtime
         self.network: Engine = TorchEngine(network, device) if _is_module(network) else network
 

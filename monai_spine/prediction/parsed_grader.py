@@ -82,9 +82,9 @@ class ParsedGrader:
         return networks
 
     @torch.inference_mode()
-    def outputs(self, images: Sequence[torch.Tensor]) -> list[Floats]:
+    def outputs(self, images: Sequence[torch.Tensor | Floats]) -> list[Floats]:
         """The logits of each network, of a batch of images; behind them, of a `LevelGrader`, the features."""
-        image = torch.stack(list(images)).to(self.device)
+        image = torch.stack([torch.as_tensor(one) for one in images]).to(self.device)
         made = [self._inferer(image, with_features(network)) for network in self.networks]
         # In float32 on the CPU, so that probabilities do not depend on the device's precision.
         return [one.float().cpu().numpy() for one in made]

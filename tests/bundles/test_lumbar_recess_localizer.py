@@ -15,7 +15,8 @@ from data_prep.phantom.randomised import RandomisedRecesses
 from monai_spine.bundle.shipped import RECESS_LOCALIZER as BUNDLE
 from monai_spine.levels.localizers import RecessLocator
 from monai_spine.levels.recesses.crop import RecessCropd
-from monai_spine.levels.recesses.maps import distributions, read_recesses
+from monai_spine.levels.recesses.detection import read_recesses
+from monai_spine.levels.recesses.maps import distributions
 from monai_spine.spine import TARGETS
 from tests.bundles.runs import command
 from tests.cohorts import write_cohort

@@ -13,13 +13,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 from scipy.ndimage import center_of_mass, label, map_coordinates, maximum
-from scipy.optimize import linear_sum_assignment
+from scipy.sparse import csr_array
+from scipy.sparse.csgraph import min_weight_full_bipartite_matching
 
 from monai_spine.geometry import Array, spacing, to_voxel, to_world
 from monai_spine.levels.sagittal.maps import REGIONS
-from monai_spine.levels.sagittal.peaks import Peak
 from monai_spine.levels.sagittal.peak_chain import best_chain, directions
+from monai_spine.levels.sagittal.peaks import Peak
 
 _BESIDE_MM = (-4.0, 0.0, 4.0)
 """Places across the slices, from the canal's middle, of which the regions' mean is taken."""
@@ -184,10 +186,19 @@ def canal_peaks_of(spine: RegionSpine, canal: Sequence[Peak]) -> list[Peak | Non
     )
     chosen: list[Peak | None] = [None] * len(spine.discs)
     # A pair that cannot be costs so much that it never displaces one that can.
-    for n, m in zip(*linear_sum_assignment(np.minimum(costs, _IMPOSSIBLE)), strict=True):
+    for n, m in zip(*_cheapest_pairs(np.minimum(costs, _IMPOSSIBLE)), strict=True):
         if costs[n, m] < _IMPOSSIBLE:
             chosen[n] = canal[m]
     return chosen
+
+
+def _cheapest_pairs(costs: Array) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32]]:
+    """Rows and columns of the cheapest pairs, each row and column once, as many as there can be.
+
+    It is `scipy.optimize.linear_sum_assignment`, whose package takes a fifth of a second to import.
+    """
+    rows, columns = min_weight_full_bipartite_matching(csr_array(costs - costs.min() + 1))  # a weight of 0 is no pair
+    return rows, columns
 
 
 def behind_and_above(start: Array, upwards: Array, place: Array) -> tuple[float, float]:

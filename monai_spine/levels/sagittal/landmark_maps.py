@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Mapping
 from typing import Any
 
 import numpy as np
@@ -54,9 +54,7 @@ class LandmarkMapsd:
         """Add the maps to the record."""
         size = map_size(np.shape(data["image"])[1:])
         affine = map_affine(np.asarray(data["affine"], dtype=np.float64))
-        maps = [
-            torch.from_numpy(gaussians(np.asarray(data[name]), affine, size, _DEVIATION_MM)) for name in LANDMARKS
-        ]
+        maps = [torch.from_numpy(gaussians(np.asarray(data[name]), affine, size, _DEVIATION_MM)) for name in LANDMARKS]
         if self.lumbar_only:
             maps = [
                 _with_unknown(values, np.asarray(data[name]), affine, _LUMBAR_COUNT[name])

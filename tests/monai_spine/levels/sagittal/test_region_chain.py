@@ -9,8 +9,9 @@ import pytest
 from monai_spine.geometry import grid_affine
 from monai_spine.levels.sagittal.chain import Chain, Doubt, Flag, levels, link
 from monai_spine.levels.sagittal.disc_regions import DiscRegion, RegionSpine, region_spine
-from monai_spine.levels.sagittal.landmark_maps import LANDMARKS, Peak
+from monai_spine.levels.sagittal.maps import LANDMARKS
 from monai_spine.levels.sagittal.peak_chain import directions
+from monai_spine.levels.sagittal.peaks import Peak
 from monai_spine.levels.sagittal.region_chain import agreed, link_regions
 from monai_spine.spine import Level
 from tests.monai_spine.levels.sagittal.test_chain import lordotic, peaks, sacral
