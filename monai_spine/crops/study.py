@@ -239,6 +239,13 @@ class StudyImages(StackCache):
     def __init__(self) -> None:
         super().__init__(_MOST_BYTES)
         self._crops: dict[Hashable, Crops] = {}
+        self._studies: dict[Hashable, StudyCrops] = {}
+
+    def study(self, key: Hashable, make: Callable[[], StudyCrops]) -> StudyCrops:
+        """The frames and sources that ``make`` makes, once for each key."""
+        if key not in self._studies:
+            self._studies[key] = make()
+        return self._studies[key]
 
     def crops(self, key: Hashable, cut: Callable[[], Crops]) -> Crops:
         """The crops that ``cut`` makes: copies, if they were made for this key before.

@@ -110,8 +110,8 @@ class MiddlePlane:
         ``upwards``: the spine's direction at the disc.
         """
         up = np.array([0.0, *(upwards[1:] / np.linalg.norm(upwards[1:]))])
-        below = max(self._sacral_share(disc.centre, -_turned(up, angle)) for angle in _TILTS_DEG)
-        return below * (1.0 - self._sacral_share(disc.centre, up))
+        *below, above = self._sacral_shares(disc.centre, [*(-_turned(up, angle) for angle in _TILTS_DEG), up])
+        return max(below) * (1.0 - above)
 
     def sacral_area(self, disc: DiscRegion) -> float:
         """Square millimetres of sacrum below a disc's centre and within `_SACRUM_MM` of it."""
@@ -128,13 +128,15 @@ class MiddlePlane:
         body = self.values[REGIONS.index("body")]
         return float(map_coordinates(body, places, order=1, mode="constant").max())
 
-    def _sacral_share(self, centre: Array, direction: Array) -> float:
-        places = to_voxel(self.affine, centre + np.outer(_BONE_MM, direction))[:, 1:].T
+    def _sacral_shares(self, centre: Array, directions: Sequence[Array]) -> list[float]:
+        """The sacrum's share of the bone in each direction from a place."""
+        lines = centre + np.array(_BONE_MM)[:, None] * np.stack(directions)[:, None]
+        places = np.moveaxis(to_voxel(self.affine, lines)[..., 1:], -1, 0)
         body, sacrum = (
-            map_coordinates(self.values[REGIONS.index(name)], places, order=1, mode="constant").mean()
+            map_coordinates(self.values[REGIONS.index(name)], places, order=1, mode="constant").mean(axis=1)
             for name in ("body", "sacrum")
         )
-        return float(sacrum / (body + sacrum + _DOUBT))
+        return [float(share) for share in sacrum / (body + sacrum + _DOUBT)]
 
 
 def _turned(up: Array, degrees: float) -> Array:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.ndimage import maximum_filter
+import numpy.typing as npt
 
 from monai_spine.geometry import Array, spacing, to_world
 
-_NEIGHBOURS = (3, 3, 3)
+_AROUND = np.stack(np.meshgrid(*[(-1, 0, 1)] * 3, indexing="ij"), axis=-1).reshape(-1, 3)
+"""``(27, 3)``: steps from a voxel to itself and to those around it."""
 _WINDOW_MM = 9.0
 """Half width of the window whose centre of mass is a peak's place: two deviations of the Gaussians of training."""
 _BASE_SHARE = 0.35
@@ -41,17 +42,29 @@ def find_peaks(values: Array, affine: Array, *, threshold: float, apart: float) 
     apart
         Least distance of two peaks in mm; of two closer maxima the lower one is left out.
     """
-    tops = (values >= threshold) & (values == maximum_filter(values, _NEIGHBOURS, mode="nearest"))
-    voxels = np.argwhere(tops)
-    order = np.argsort(-values[tops], kind="stable")  # stable, so that equal heights keep one order everywhere
+    voxels = _tops(values, threshold)
+    heights = values[tuple(voxels.T)]
+    order = np.argsort(-heights, kind="stable")  # stable, so that equal heights keep one order everywhere
     peaks: list[Peak] = []
-    for voxel in voxels[order]:
+    places = np.empty((MOST_PEAKS, 3))
+    for voxel, height in zip(voxels[order], heights[order], strict=True):
         world = to_world(affine, _centre_of_mass(values, voxel, spacing(affine)))
-        if all(np.linalg.norm(world - peak.world) >= apart for peak in peaks):
-            peaks.append(Peak(world, float(values[tuple(voxel)])))
+        if (np.linalg.norm(places[: len(peaks)] - world, axis=1) >= apart).all():
+            places[len(peaks)] = world
+            peaks.append(Peak(world, float(height)))
             if len(peaks) == MOST_PEAKS:
                 break
     return peaks
+
+
+def _tops(values: Array, threshold: float) -> npt.NDArray[np.intp]:
+    """Voxels ``(n, 3)`` of at least the threshold, than which none of the 26 around is higher."""
+    # Few voxels reach the threshold, so looking around these alone takes a tenth of the time of a filter of the map.
+    voxels = np.argwhere(values >= threshold)
+    for step in _AROUND:
+        beside = np.clip(voxels + step, 0, np.array(values.shape) - 1)
+        voxels = voxels[values[tuple(voxels.T)] >= values[tuple(beside.T)]]
+    return voxels
 
 
 def _centre_of_mass(values: Array, voxel: np.ndarray, step: Array) -> Array:
