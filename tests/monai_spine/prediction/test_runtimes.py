@@ -88,7 +88,7 @@ def test_a_converted_network_is_opened_and_used_without_pytorch(bundle: Path, re
         "print(Grader.from_bundle(Path(sys.argv[2]), runtime=openvino)(record).weighted.tolist())\n"
         "print(sorted({'torch', 'monai', 'scipy.optimize'} & set(sys.modules)))\n"
     )
-    command = [sys.executable, "-c", program, json.dumps(record, default=list), str(bundle)]
+    command = [sys.executable, "-c", program, json.dumps(record, default=lambda one: one.tolist()), str(bundle)]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     weighted, imported = done.stdout.splitlines()
     assert json.loads(weighted) == pytest.approx(Grader.from_bundle(bundle)(record).weighted, abs=1e-5)
