@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
+import numpy.typing as npt
 
 from monai_spine.bundle.shipped import LEVEL_LOCALIZER
 from monai_spine.data.volume import Volume
@@ -47,5 +50,5 @@ class RegionFinder(Localizer):
         window = image[tuple(slice(a, b) for a, b in zip(start, stop, strict=True))]
         shift = np.eye(4)
         shift[:3, 3] = start
-        maps = probabilities(self.network(window[None, None])[0])[len(LANDMARKS) :]
+        maps: npt.NDArray[Any] = probabilities(self.network(window[None, None])[0])[len(LANDMARKS) :]
         return RegionMaps(maps, map_affine(np.asarray(affine @ shift)))
