@@ -33,7 +33,7 @@ from monai_spine.files import read_json
 from monai_spine.geometry import Array
 from monai_spine.levels.localizers import LevelLocator
 from monai_spine.levels.sagittal.grid import canonical
-from monai_spine.levels.sagittal.landmark_maps import REGIONS
+from monai_spine.levels.sagittal.maps import REGIONS
 from monai_spine.levels.sagittal.points import Structure
 from monai_spine.measures.patch import RegionMaps
 from monai_spine.measures.reference import NO_OFFSETS, Offsets, Reference, reference_of

@@ -137,7 +137,7 @@ def _networks(table: Table, options: argparse.Namespace) -> None:
     names = {LevelLocator: "level localizer, a volume of 17 slices", RecessLocator: "recess localizer, a slice"}
     generator = torch.Generator().manual_seed(1)
     for locator, size in sizes.items():
-        image = torch.rand(size, generator=generator)
+        image = torch.rand(size, generator=generator).numpy()
         runs = {
             name: _timed(locator.from_bundle(device="cpu", runtime=choice, gated=False).network, image)
             for name, choice in choices.items()
@@ -145,8 +145,8 @@ def _networks(table: Table, options: argparse.Namespace) -> None:
         table.measure(names[locator], runs, 5 * options.rounds)
     graders = {name: Grader.from_bundle(runtime=choice, gated=False).model for name, choice in choices.items()}
     shape = graders["openvino"].plan.shape  # type: ignore[attr-defined]
-    image = torch.rand((1, *shape[1:]), generator=generator)
-    runs = {name: _timed(model.logits, image) for name, model in graders.items()}
+    image = torch.rand(shape[1:], generator=generator).numpy()
+    runs = {name: _timed(model.outputs, [image]) for name, model in graders.items()}
     table.measure("grader, a study", runs, 5 * options.rounds)
     for preset in options.preset:
         table.measure(f"grader {preset}, a study", _preset_runs(preset), 2 * options.rounds)
@@ -160,15 +160,15 @@ def _preset_runs(preset: str) -> dict[str, Callable[[], float]]:
     from monai_spine.bundle.shipped import GRADER
     from monai_spine.runtime.choice import Precision, Runtime, RuntimeChoice
     from monai_spine.runtime.conversion import convert
-    from monai_spine.runtime.engine import open_engine
+    from monai_spine.runtime.engine import TorchEngine, open_engine
 
     parser = ConfigParser()
     parser.read_config([str(GRADER / "configs/inference.json"), str(GRADER / f"configs/presets/{preset}.json")])
     network = parser.get_parsed_content("network_def").eval()
     size = (len(network.place), sum(network.views), *network.backbones[0].pixels)
-    image = torch.rand((1, *size), generator=torch.Generator().manual_seed(1))
+    image = torch.rand((1, *size), generator=torch.Generator().manual_seed(1)).numpy()
     files = convert(network, (None, *size), Runtime.OPENVINO)
-    runs = {"torch": _timed(network, image)}
+    runs = {"torch": _timed(TorchEngine(network), image)}
     for name, precision in (("openvino", Precision.FLOAT32), ("openvino bfloat16", Precision.BFLOAT16)):
         runs[name] = _timed(open_engine(files, RuntimeChoice(Runtime.OPENVINO, precision)), image)
     return runs

@@ -10,9 +10,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import torch
+import numpy as np
+import numpy.typing as npt
 
 from monai_spine.crops.augmentation import AS_IT_IS, FixedPose
+from monai_spine.crops.bilinear import Floats
 from monai_spine.crops.pose import Pose
 from monai_spine.crops.study import STUDY_IMAGES, Crops, StudyCrops, StudyImages, open_study
 from monai_spine.crops.view import ABSENT, View
@@ -26,7 +28,7 @@ class LevelImage:
     views: tuple[View, ...]
     """In the order in which their slices follow one another."""
 
-    def __call__(self, record: Mapping[Any, Any], pose: FixedPose = AS_IT_IS) -> torch.Tensor:
+    def __call__(self, record: Mapping[Any, Any], pose: FixedPose = AS_IT_IS) -> Floats:
         """Float32 ``(5, slices of all views, rows, columns)``; every pixel of a slice that no stack shows is `ABSENT`.
 
         ``pose`` turns, scales or flips all crops.
@@ -38,12 +40,17 @@ class LevelImage:
         """
         images = _images_of(record)
         study = self.study({**record, STUDY_IMAGES: images})
-        return torch.cat([with_absent(*self._crops(study, view, images, pose)) for view in self.views], dim=1)
+        return np.concatenate([with_absent(*self._crops(study, view, images, pose)) for view in self.views], axis=1)
 
     def study(self, record: Mapping[Any, Any]) -> StudyCrops:
         """Frames and sources of a record without its crops."""
-        stacks = open_study(record, self._series_types, _images_of(record).open)
-        return StudyCrops.of(stacks, record.get("points", {}), self.views)
+        images, points = _images_of(record), record.get("points", {})
+
+        def make() -> StudyCrops:
+            return StudyCrops.of(open_study(record, self._series_types, images.open), points, self.views)
+
+        # Both the image and its evidence need it, which takes 25 ms.
+        return images.study((self.views, self._series_types, tuple(map(repr, sorted(points.items())))), make)
 
     def _crops(self, study: StudyCrops, view: View, images: StudyImages, pose: FixedPose) -> Crops:
         poses = dict.fromkeys(Level, Pose(rotation=pose.rotation, scale=pose.scale))
@@ -56,9 +63,9 @@ class LevelImage:
         return tuple(one for one in SeriesType if any(one in view.series for view in self.views))
 
 
-def with_absent(crops: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+def with_absent(crops: Floats, mask: npt.NDArray[np.bool_]) -> Floats:
     """Crops ``(5, slices, rows, columns)`` from 0 to 1, with `ABSENT` where their mask ``(5, slices)`` is False."""
-    return torch.where(mask[:, :, None, None], crops.clamp(0.0, 1.0), torch.tensor(ABSENT))
+    return np.where(mask[:, :, None, None], crops.clip(0.0, 1.0), np.float32(ABSENT))
 
 
 def _images_of(record: Mapping[Any, Any]) -> StudyImages:

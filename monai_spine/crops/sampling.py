@@ -10,9 +10,8 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import torch
-from torch.nn.functional import avg_pool2d, grid_sample
 
+from monai_spine.crops.bilinear import Floats, bilinear
 from monai_spine.crops.pose import CropGrid
 from monai_spine.crops.stack import Stack
 from monai_spine.crops.view import Interpolation
@@ -64,7 +63,7 @@ def find_slices(stack: Stack, grid: CropGrid) -> Slices:
 
 def sample(
     stack: Stack, grid: CropGrid, interpolation: Interpolation = Interpolation.NATIVE
-) -> tuple[torch.Tensor, npt.NDArray[np.bool_]]:
+) -> tuple[Floats, npt.NDArray[np.bool_]]:
     """Pixels of a crop, and which of its planes the stack covers.
 
     Parameters
@@ -84,7 +83,7 @@ def sample(
     """
     slices = find_slices(stack, grid)
     if not slices.covered.any():
-        return torch.zeros(grid.shape), slices.covered
+        return np.zeros(grid.shape, dtype=np.float32), slices.covered
     if interpolation is Interpolation.NATIVE:
         pixels = _native(stack, grid, slices)
     else:
@@ -94,7 +93,7 @@ def sample(
         flat = tilt < _TILT_TOLERANCE
         pixels = _separable(stack, grid, matrix, slices) if flat else _full(stack, grid, matrix)
     if not slices.covered.all():
-        pixels[torch.from_numpy(~slices.covered)] = 0.0
+        pixels[~slices.covered] = 0.0
     return pixels, slices.covered
 
 
@@ -103,7 +102,7 @@ def _half_size(grid: CropGrid) -> Array:
     return (np.array(grid.shape[:0:-1]) - 1) / 2
 
 
-def _native(stack: Stack, grid: CropGrid, slices: Slices) -> torch.Tensor:
+def _native(stack: Stack, grid: CropGrid, slices: Slices) -> Floats:
     into_slice = smallest_rotation(grid.directions[:, 2], stack.grid.normal)
     in_plane = into_slice @ grid.directions[:, :2] * grid.step[:2]
     return _planes(stack, grid, (stack.grid.from_world @ in_plane)[:2], slices.nearest, slices.feet)
@@ -118,7 +117,7 @@ def smallest_rotation(start: Array, end: Array) -> Array:
     return np.asarray(np.eye(3) + cross + cross @ cross / (1 + start @ end), dtype=np.float64)
 
 
-def _separable(stack: Stack, grid: CropGrid, matrix: Array, slices: Slices) -> torch.Tensor:
+def _separable(stack: Stack, grid: CropGrid, matrix: Array, slices: Slices) -> Floats:
     """Each needed slice sampled in its plane, then linear weights along the slices."""
     position = np.clip(slices.position, 0, stack.shape[2] - 1)
     first, last = int(np.floor(position.min())), int(np.ceil(position.max()))
@@ -126,11 +125,11 @@ def _separable(stack: Stack, grid: CropGrid, matrix: Array, slices: Slices) -> t
     middle = stack.grid.from_world @ (grid.centre - stack.affine[:3, 3])
     planes = _planes(stack, grid, matrix[:2, :2], used, np.repeat(middle[None, :2], len(used), axis=0))
     weights = np.maximum(0.0, 1.0 - np.abs(position[:, None] - used))
-    mixed = torch.from_numpy(weights).float() @ planes.reshape(len(used), -1)
+    mixed: Floats = weights.astype(np.float32) @ planes.reshape(len(used), -1)
     return mixed.reshape(grid.shape)
 
 
-def _planes(stack: Stack, grid: CropGrid, matrix: Array, chosen: npt.NDArray[np.int64], middles: Array) -> torch.Tensor:
+def _planes(stack: Stack, grid: CropGrid, matrix: Array, chosen: npt.NDArray[np.int64], middles: Array) -> Floats:
     """Bilinear samples ``(n, rows, columns)`` of ``n`` slices.
 
     ``matrix`` ``(2, 2)`` maps columns and rows of the crop to voxels, ``middles`` ``(n, 2)`` are the planes' middles in
@@ -142,20 +141,18 @@ def _planes(stack: Stack, grid: CropGrid, matrix: Array, chosen: npt.NDArray[np.
     low = np.maximum(np.floor(middles.min(axis=0) - half), 0).astype(int)
     high = np.minimum(np.ceil(middles.max(axis=0) + half) + 1, stack.shape[:2]).astype(int)
     if (high <= low).any():
-        return torch.zeros(len(chosen), rows, columns)
+        return np.zeros((len(chosen), rows, columns), dtype=np.float32)
     first = int(chosen.min())
-    block = torch.from_numpy(stack.block((low[0], low[1], first), (high[0], high[1], int(chosen.max()) + 1)))
+    block = stack.block((low[0], low[1], first), (high[0], high[1], int(chosen.max()) + 1))
     fine = _oversampling(stack, grid)
     # Planes that meet the slices at the same points share one set of points.
     alike = np.ptp(middles, axis=0).max() < _SAME_PLACE
     starts = (middles[:1] if alike else middles) - low
     points = _points(matrix / fine, starts, (rows * fine, columns * fine), high - low)
-    index = torch.from_numpy(chosen - first)
-    sampled = _bilinear(block[None], points)[0][index] if alike else _bilinear(block[index][:, None], points)[:, 0]
-    return _coarse(sampled, fine)
+    return _coarse(bilinear(block[chosen - first], points), fine)
 
 
-def _full(stack: Stack, grid: CropGrid, matrix: Array) -> torch.Tensor:
+def _full(stack: Stack, grid: CropGrid, matrix: Array) -> Floats:
     """Trilinear samples, made of bilinear ones in the two slices around each sample.
 
     Slices lie one below the other in one picture, with a row of zeros between them, since a three-dimensional
@@ -171,47 +168,51 @@ def _full(stack: Stack, grid: CropGrid, matrix: Array) -> torch.Tensor:
     low = np.clip(np.floor(middle - half), 0, [*stack.shape[:2], depth - 1]).astype(int)
     high = np.clip(np.ceil(middle + half) + 1, [0, 0, low[2] + 1], stack.shape).astype(int)
     if (high <= low).any():
-        return torch.zeros(grid.shape)
+        return np.zeros(grid.shape, dtype=np.float32)
     width, height, count = (int(n) for n in high - low)
-    picture = torch.zeros(count, height + 1, width)
-    block = stack.block((low[0], low[1], low[2]), (high[0], high[1], high[2]))
-    picture[:, :height] = torch.from_numpy(block)
+    picture = np.zeros((count, height + 1, width), dtype=np.float32)
+    picture[:, :height] = stack.block((low[0], low[1], low[2]), (high[0], high[1], high[2]))
 
     middles = middle + np.outer(np.arange(slices) - (slices - 1) / 2, matrix[:, 2]) - low
     tall = np.array([width, count * (height + 1)])
     points = _points(matrix[:2, :2], middles[:, :2], (rows * fine, columns * fine), tall)
     depths = _steps(rows * fine)[:, None] * float(matrix[2, 1]) + _steps(columns * fine) * float(matrix[2, 0])
-    z = torch.from_numpy(middles[:, 2]).float()[:, None, None] + depths
+    z = middles[:, 2].astype(np.float32)[:, None, None] + depths
     if (middle - half)[1] < -1 or (middle + half)[1] > stack.shape[1]:
         # Above and below the image samples stay in the row of zeros, and out of the neighbouring slice.
-        points[..., 1].clamp_(*(2 * (row + 0.5) / tall[1] - 1 for row in (-1, height)))
+        across = points[..., 1]
+        np.clip(across, *(2 * (row + 0.5) / tall[1] - 1 for row in (-1, height)), out=across)
     # Beyond the outer slices these are continued up to the limit of coverage, and zero after that.
     limit = PLANE_LIMIT_MM / abs(float(stack.affine[:3, 2] @ stack.grid.normal))
     beyond = None
     if (middle - half)[2] < -limit or (middle + half)[2] > depth - 1 + limit:
         beyond = (z < -limit - low[2]) | (z > depth - 1 - low[2] + limit)
-    z.clamp_(0, count - 1)
-    lower = z.floor().clamp_(max=max(count - 2, 0))
-    sampled = _between(picture, points, lower, z.sub_(lower))
+    np.clip(z, 0, count - 1, out=z)
+    lower = np.minimum(np.floor(z), max(count - 2, 0))
+    sampled = _between(picture, points, lower, z - lower)
     if beyond is not None:
         sampled[beyond] = 0.0
     return _coarse(sampled, fine)
 
 
-def _between(picture: torch.Tensor, points: torch.Tensor, lower: torch.Tensor, share: torch.Tensor) -> torch.Tensor:
+def _between(picture: Floats, points: Floats, lower: Floats, share: Floats) -> Floats:
     """Interpolation between slice ``lower`` and the next one, with weight ``share`` on the next.
 
     ``points`` are positions in the first slice; they are moved down to the right slice in place.
     """
     count, _, width = picture.shape
-    image = picture.reshape(1, 1, -1, width)
-    flat = points.flatten(0, 1)[None]
-    points[..., 1].add_(lower, alpha=2 / count)
-    below = _bilinear(image, flat)
+    image = picture.reshape(1, -1, width)
+    flat = points.reshape(1, -1, *points.shape[2:])
+    points[..., 1] += lower * np.float32(2 / count)
+    below = bilinear(image, flat).reshape(share.shape)
     if count == 1:
-        return below.reshape(share.shape)
-    points[..., 1].add_(2 / count)
-    return torch.lerp(below.reshape(share.shape), _bilinear(image, flat).reshape(share.shape), share)
+        return below
+    points[..., 1] += np.float32(2 / count)
+    above = bilinear(image, flat).reshape(share.shape)
+    above -= below
+    above *= share
+    above += below
+    return above
 
 
 def _oversampling(stack: Stack, grid: CropGrid) -> int:
@@ -220,17 +221,19 @@ def _oversampling(stack: Stack, grid: CropGrid) -> int:
     return 1 if ratio <= _COARSER else int(np.ceil(ratio - 0.25))
 
 
-def _coarse(sampled: torch.Tensor, fine: int) -> torch.Tensor:
+def _coarse(sampled: Floats, fine: int) -> Floats:
     """Means over ``fine`` × ``fine`` samples."""
-    return avg_pool2d(sampled[None], fine)[0] if fine > 1 else sampled
+    if fine == 1:
+        return sampled
+    total = sampled[:, ::fine, ::fine].copy()
+    for n in range(1, fine * fine):  # a mean over short axes takes NumPy ten times as long
+        total += sampled[:, n // fine :: fine, n % fine :: fine]
+    total /= np.float32(fine**2)
+    return total
 
 
-def _bilinear(image: torch.Tensor, points: torch.Tensor) -> torch.Tensor:
-    return grid_sample(image, points, mode="bilinear", padding_mode="zeros", align_corners=False)
-
-
-def _points(matrix: Array, middles: Array, size: tuple[int, int], counts: npt.NDArray[Any]) -> torch.Tensor:
-    """Points ``(n, rows, columns, 2)`` for `grid_sample`, where -1 and 1 are the outer edges of the outer voxels.
+def _points(matrix: Array, middles: Array, size: tuple[int, int], counts: npt.NDArray[Any]) -> Floats:
+    """Points ``(n, rows, columns, 2)`` for `bilinear`, where -1 and 1 are the outer edges of the outer voxels.
 
     Parameters
     ----------
@@ -245,14 +248,15 @@ def _points(matrix: Array, middles: Array, size: tuple[int, int], counts: npt.ND
     """
     rows, columns = size
     scale = 2.0 / counts
-    along_columns, along_rows = (torch.from_numpy(matrix[:, axis] * scale).float() for axis in (0, 1))
+    along_columns, along_rows = ((matrix[:, axis] * scale).astype(np.float32) for axis in (0, 1))
     plane = (_steps(rows)[:, None] * along_rows)[:, None] + _steps(columns)[:, None] * along_columns
-    starts = torch.from_numpy((middles + 0.5) * scale - 1.0).float()
-    repeated = starts[:, None].expand(-1, columns, -1).flatten(1)
-    return (repeated[:, None] + plane.flatten(1)).reshape(len(middles), rows, columns, 2)
+    starts = ((middles + 0.5) * scale - 1.0).astype(np.float32)
+    # One row of numbers for each picture and row: NumPy adds short last axes slowly.
+    repeated = np.tile(starts, columns)
+    return (repeated[:, None] + plane.reshape(rows, -1)).reshape(len(middles), rows, columns, 2)
 
 
 @lru_cache(maxsize=64)
-def _steps(count: int) -> torch.Tensor:
+def _steps(count: int) -> Floats:
     """Indices counted from the middle."""
-    return torch.arange(count, dtype=torch.float32) - (count - 1) / 2
+    return np.arange(count, dtype=np.float32) - np.float32((count - 1) / 2)

@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
+from monai_spine.crops.bilinear import Floats
 from monai_spine.crops.frame import LevelFrame, level_frames
 from monai_spine.crops.pose import UPRIGHT, CropGrid, Pose, crop_grid
 from monai_spine.crops.sampling import find_slices, sample
@@ -24,6 +24,8 @@ from monai_spine.errors import InvalidVolumeError
 from monai_spine.geometry import Array
 from monai_spine.spine import Level, SeriesType
 
+Crops = tuple[Floats, npt.NDArray[np.bool_]]
+"""The crops of a view and their mask; see `StudyCrops.sample`."""
 _AXIS_ORDER = (SeriesType.SAGITTAL_T2, SeriesType.SAGITTAL_T1, SeriesType.AXIAL_T2)
 """Series types whose left-right axis counts for the whole study, the first that exists. In a sagittal series it is the
 direction across the slices, which the technician aligns with the patient."""
@@ -185,20 +187,17 @@ class StudyCrops:
         }
         return cls(tuple(views), frames, sources)
 
-    def sample(
-        self, view: View, poses: Mapping[Level, Pose] | None = None, *, flipped: bool = False
-    ) -> tuple[torch.Tensor, torch.Tensor]:
+    def sample(self, view: View, poses: Mapping[Level, Pose] | None = None, *, flipped: bool = False) -> Crops:
         """Crops of a view, float32 ``(5, slices, rows, columns)``, and their mask, bool ``(5, slices)``.
 
         ``flipped`` exchanges the patient's left and right. Pixels are 0 where the mask is False.
         """
-        crops = torch.zeros(len(Level), *view.shape)
-        masks = torch.zeros(len(Level), view.slices, dtype=torch.bool)
+        crops = np.zeros((len(Level), *view.shape), dtype=np.float32)
+        masks = np.zeros((len(Level), view.slices), dtype=np.bool_)
         for n, (level, source) in enumerate(zip(Level, self.sources[view.name], strict=True)):
             if source.stack is not None:
                 grid = crop_grid(view, self.frames[level], (poses or {}).get(level, UPRIGHT), flipped=flipped)
-                crops[n], covered = sample(source.stack, grid, view.interpolation)
-                masks[n] = torch.from_numpy(covered)
+                crops[n], masks[n] = sample(source.stack, grid, view.interpolation)
         return crops, masks
 
     def slices(self, view: View, level: Level) -> tuple[ShownSlice, ...]:
@@ -233,9 +232,6 @@ _MOST_BYTES = 1024 * 2**20
 """Memory for unpacked volumes. A study of 90 slices of 640 × 640 pixels takes 74 MB; beyond the limit, volumes are read
 again."""
 
-Crops = tuple[torch.Tensor, torch.Tensor]
-"""The crops of a view and their mask; see `monai_spine.crops.study.StudyCrops.sample`."""
-
 
 class StudyImages(StackCache):
     """The opened volumes and the crops of one study. Drop it after the study: crops are kept as long as it is."""
@@ -243,6 +239,13 @@ class StudyImages(StackCache):
     def __init__(self) -> None:
         super().__init__(_MOST_BYTES)
         self._crops: dict[Hashable, Crops] = {}
+        self._studies: dict[Hashable, StudyCrops] = {}
+
+    def study(self, key: Hashable, make: Callable[[], StudyCrops]) -> StudyCrops:
+        """The frames and sources that ``make`` makes, once for each key."""
+        if key not in self._studies:
+            self._studies[key] = make()
+        return self._studies[key]
 
     def crops(self, key: Hashable, cut: Callable[[], Crops]) -> Crops:
         """The crops that ``cut`` makes: copies, if they were made for this key before.
@@ -253,4 +256,4 @@ class StudyImages(StackCache):
             self._crops[key] = cut()
         crops, mask = self._crops[key]
         # Later transforms may change their crops in place.
-        return crops.clone(), mask.clone()
+        return crops.copy(), mask.copy()

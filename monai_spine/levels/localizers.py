@@ -6,35 +6,34 @@ import logging
 from collections.abc import Collection
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, TypeGuard
 
 import numpy as np
-import torch
 
 from monai_spine.bundle.model_description import description_path, read_description
 from monai_spine.bundle.shipped import LEVEL_LOCALIZER, RECESS_LOCALIZER
 from monai_spine.data.volume import Opener, Volume, open_unpacked
-from monai_spine.errors import InvalidOptionError, InvalidTableError, MissingInputError, counted
+from monai_spine.errors import InvalidOptionError, InvalidTableError, MissingInputError
 from monai_spine.files import read_json
 from monai_spine.geometry import Array
 from monai_spine.levels.recesses.crop import axial_slice, recess_crop
-from monai_spine.levels.recesses.maps import distributions, read_recesses
+from monai_spine.levels.recesses.detection import distributions, read_recesses
 from monai_spine.levels.recesses.planes import Detection, RecessPlane
 from monai_spine.levels.sagittal.chain import Doubt
 from monai_spine.levels.sagittal.grid import sagittal_grid
-from monai_spine.levels.sagittal.landmark_maps import map_affine, probabilities
+from monai_spine.levels.sagittal.maps import Floats, map_affine, probabilities
 from monai_spine.levels.sagittal.points import NO_SPINE, SpinePoints, Structure, read_maps, with_doubt
 from monai_spine.levels.study import same_discs
 from monai_spine.runtime.choice import TORCH, RuntimeChoice
-from monai_spine.runtime.conversion import Files, NotConvertibleError, convert
-from monai_spine.runtime.converted_model import ConvertedModel
-from monai_spine.runtime.engine import Engine, open_engine
+from monai_spine.runtime.converted_model import ConvertedModel, Files, NotConvertibleError
+from monai_spine.runtime.device import usable_device
+from monai_spine.runtime.engine import Engine, TorchEngine, open_engine
 from monai_spine.runtime.gate import allowed
 from monai_spine.spine import Side
-from monai_spine.weights import load_weights
 from monai_spine.weights_checksum import check_weights
 
 if TYPE_CHECKING:
+    import torch
     from typing_extensions import Self
 
 logger = logging.getLogger(__name__)
@@ -43,7 +42,7 @@ logger = logging.getLogger(__name__)
 class Localizer:
     """A network in evaluation mode on a device, or the same network converted for another runtime.
 
-    ``network``: its output is described by the derived class.
+    ``network``: its output is described by the derived class. ``device``: of a network of PyTorch.
     ``runtime``: what runs it.
     """
 
@@ -57,11 +56,9 @@ class Localizer:
     """Of the network's input; None for any size."""
     runtime: RuntimeChoice = TORCH
 
-    def __init__(
-        self, network: torch.nn.Module | Engine, device: str | torch.device = "cpu", runtime: RuntimeChoice = TORCH
-    ) -> None:
-        self.device, self.runtime = torch.device(device), runtime
-        self.network = network.to(self.device).eval() if isinstance(network, torch.nn.Module) else network
+    def __init__(self, network: torch.nn.Module | Engine, device: str = "cpu", runtime: RuntimeChoice = TORCH) -> None:
+        self.runtime = runtime
+        self.network: Engine = TorchEngine(network, device) if _is_module(network) else network
 
     @classmethod
     def from_bundle(
@@ -101,7 +98,7 @@ class Localizer:
                 raise InvalidOptionError(f"{folder}: {error}") from error
             logger.info("%s: %s; PyTorch runs it", folder, error)
             return cls(cls._network(folder, verify), chosen)
-        return cls(open_engine(files, used), chosen, used)
+        return cls(open_engine(files, used), runtime=used)
 
     @classmethod
     def converted(cls, bundle: Path, runtime: RuntimeChoice) -> ConvertedModel:
@@ -124,6 +121,7 @@ class Localizer:
         from monai.bundle import ConfigParser
 
         from monai_spine.bundle.model_settings import followed
+        from monai_spine.weights import load_weights
 
         # The network alone is parsed: the rest of the configuration names data that need not exist here.
         parser, weights = ConfigParser({"network_def": definition}), bundle / cls.WEIGHTS
@@ -136,30 +134,16 @@ class Localizer:
     def _convert(cls, network: torch.nn.Module, runtime: RuntimeChoice) -> Files:
         from monai_spine.levels.sagittal.slice_unet import SliceUNet
         from monai_spine.levels.sagittal.volume_form import VolumeForm
+        from monai_spine.runtime.conversion import convert
 
         if isinstance(network, SliceUNet):
             network = VolumeForm(network, single=cls.SHAPE[2] == 1)
         return convert(network.eval(), cls.SHAPE, runtime.runtime)
 
 
-def usable_device(name: str | None) -> torch.device:
-    """The device ``cpu``, ``cuda``, ``cuda:1`` or ``mps``; for None an NVIDIA GPU if there is one, else the CPU.
-
-    Raises `InvalidOptionError` if there is no such device.
-    """
-    if name is None:
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-    except RuntimeError as err:
-        raise InvalidOptionError(f"expected the device cpu, cuda or mps, but given {name!r}") from err
-    if device.type not in ("cpu", "cuda", "mps"):
-        raise InvalidOptionError(f"expected the device cpu, cuda or mps, but given {name!r}")
-    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise InvalidOptionError(f"there is no device {name} here, but {counted(torch.cuda.device_count(), 'GPU')}")
-    if device.type == "mps" and not torch.backends.mps.is_available():
-        raise InvalidOptionError("there is no device mps here: it is the GPU of Apple's processors")
-    return device
+def _is_module(network: torch.nn.Module | Engine) -> TypeGuard[torch.nn.Module]:
+    """Whether it is a network of PyTorch, without importing that."""
+    return hasattr(network, "state_dict")
 
 
 _SURELY_UPRIGHT_MM = 4.5
@@ -203,7 +187,7 @@ class LevelLocator(Localizer):
         """
         return self.points(*sagittal_grid(volume, name))
 
-    def points(self, image: torch.Tensor, affine: Array, beside: Collection[SpinePoints] = ()) -> SpinePoints:
+    def points(self, image: Floats, affine: Array, beside: Collection[SpinePoints] = ()) -> SpinePoints:
         """Named points of an image ``(x, y, z)`` of `sagittal_grid`, and its affine to RAS mm.
 
         An image that may be upside down against its header is read again upside down. If it then shows a better spine,
@@ -215,15 +199,14 @@ class LevelLocator(Localizer):
             return spine
         if any(_upright(one) and same_discs(spine, one) for one in beside):
             return with_doubt(spine, Doubt.UPSIDE_DOWN, doubted=False)
-        turned = read_maps(self.maps(image.flip(2)), map_affine(affine), image.shape, affine)
+        turned = read_maps(self.maps(image[:, :, ::-1]), map_affine(affine), image.shape, affine)
         ratio = _canal_sum(turned) / _canal_sum(spine)
         if ratio > _BETTER and spine.chain.rise < 0:
             return SpinePoints(None, (), (), UPSIDE_DOWN)
         # Only one of two signs, or none that is clear: the levels are uncertain.
         return with_doubt(spine, Doubt.UPSIDE_DOWN, ratio > 1 / _BETTER)
 
-    @torch.inference_mode()
-    def maps(self, image: torch.Tensor) -> np.ndarray:
+    def maps(self, image: Floats) -> np.ndarray:
         """Maps of landmarks and regions, from 0 to 1, ``(8, x, y / 2, z / 2)``, of an image ``(x, y, z)``."""
         slices = len(image)
         step = _MOST_SLICES - 2 * _OVERLAP
@@ -232,13 +215,13 @@ class LevelLocator(Localizer):
             if start and start + _OVERLAP >= slices:
                 break
             low, high = max(0, start - _OVERLAP), min(slices, start + step + _OVERLAP)
-            maps = probabilities(self.network(image[None, None, low:high].to(self.device))[0])
+            maps = probabilities(self.network(image[None, None, low:high])[0])
             # The first and the last part keep the slices at their outer end, where there is no overlap.
             last = high == slices
-            parts.append(maps[:, start - low : None if last else start - low + step].cpu())
+            parts.append(maps[:, start - low : None if last else start - low + step])
             if last:
                 break
-        return np.asarray(torch.cat(parts, dim=1).numpy(), dtype=np.float64)
+        return np.concatenate(parts, axis=1, dtype=np.float64)
 
 
 class RecessLocator(Localizer):
@@ -251,7 +234,6 @@ class RecessLocator(Localizer):
     OPTION = "--recess-model"
     SHAPE = (None, 3, 1, None, None)
 
-    @torch.inference_mode()
     def __call__(self, plane: RecessPlane, path: str | Path, opened: Opener = open_unpacked) -> dict[Side, Detection]:
         """The recess on each side, however low its confidence. Of the file at ``path`` only the plane's slice is read.
 
@@ -259,4 +241,4 @@ class RecessLocator(Localizer):
         is not axial.
         """
         image, affine = recess_crop(axial_slice(path, plane.k, opened), plane.disc)
-        return read_recesses(distributions(self.network(image[None].to(self.device))[0]), affine)
+        return read_recesses(distributions(self.network(image[None])[0]), affine)

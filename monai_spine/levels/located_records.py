@@ -10,8 +10,7 @@ import logging
 import math
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-
-import torch
+from typing import TYPE_CHECKING
 
 from monai_spine.console import track
 from monai_spine.csv_cells import plain
@@ -22,6 +21,9 @@ from monai_spine.levels.sagittal.points import FINDING_OF, NO_SPINE, Key, LevelP
 from monai_spine.levels.search import StudyInput, search
 from monai_spine.levels.study import LocatedStudy
 from monai_spine.spine import TARGETS, Finding, Level, Side
+
+if TYPE_CHECKING:
+    import torch
 
 logger = logging.getLogger(__name__)
 

@@ -10,7 +10,6 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from monai_spine.data.corrections import Corrections
 from monai_spine.data.volume import Opener, open_unpacked, read_volume
@@ -21,6 +20,7 @@ from monai_spine.levels.recesses.planes import Detection, RecessPlane, axial_gri
 from monai_spine.levels.recesses.tasks import discs_at
 from monai_spine.levels.sagittal.chain import Flag, expected_foramen
 from monai_spine.levels.sagittal.grid import sagittal_grid
+from monai_spine.levels.sagittal.maps import Floats
 from monai_spine.levels.sagittal.points import FINDING_OF, OUT_OF_VIEW, Absent, Key, LevelPoint, Structure
 from monai_spine.levels.search import SearchResult, StudyInput, volume_reason
 from monai_spine.levels.study import LocatedStudy, point_order
@@ -91,7 +91,7 @@ def place(
     recesses
         Finds recesses that are not among the points in axial slices; without it they are projected.
     """
-    images: dict[str, tuple[torch.Tensor, Array]] = {}
+    images: dict[str, tuple[Floats, Array]] = {}
     volumes = dict(study.refused)
     for name, path in study.named(study.sagittal).items():
         try:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-import torch
 from PIL import Image, ImageDraw, ImageFont
 
 from monai_spine.data.coverage import Grid
 from monai_spine.geometry import Array, spacing, to_voxel
 from monai_spine.levels.sagittal.chain import Flag
+from monai_spine.levels.sagittal.maps import Floats
 from monai_spine.levels.sagittal.points import LevelPoint, Structure
 from monai_spine.levels.study import LocatedStudy
 from monai_spine.spine import Side
@@ -36,7 +36,7 @@ Colour = tuple[int, int, int]
 
 
 def level_picture(
-    image: torch.Tensor, affine: Array, located: LocatedStudy, axial: Mapping[str, Grid], series: str = ""
+    image: Floats, affine: Array, located: LocatedStudy, axial: Mapping[str, Grid], series: str = ""
 ) -> Image.Image:
     """An RGB picture of the middle slice, seen from the patient's left: anterior on the left, superior on top.
 
@@ -56,7 +56,7 @@ def level_picture(
     shown = f"slice {k} of 0 to {len(image) - 1} from the patient's left, on the localizer's grid"
     notes = [f"{series}: {shown}"] * bool(series)
     notes += _planes_in_words(located)
-    picture, height = _slice(image[k].numpy(), affine, lines=len(_LEGEND) + 1 + len(_MARKS) + len(notes) + len(reasons))
+    picture, height = _slice(image[k], affine, lines=len(_LEGEND) + 1 + len(_MARKS) + len(notes) + len(reasons))
     draw, font = ImageDraw.Draw(picture), ImageFont.load_default(14)
     size = (image.shape[1], image.shape[2])
     for level, (name, slice_, _) in located.planes.items():

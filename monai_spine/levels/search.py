@@ -11,7 +11,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from monai_spine.data.coverage import Grid
 from monai_spine.data.datalist import Record
@@ -26,6 +25,7 @@ from monai_spine.levels.localizers import LevelLocator, RecessLocator
 from monai_spine.levels.picture import level_picture
 from monai_spine.levels.recesses.planes import Detection, RecessPlane, axial_grids
 from monai_spine.levels.sagittal.grid import sagittal_grid
+from monai_spine.levels.sagittal.maps import Floats
 from monai_spine.levels.sagittal.points import SpinePoints
 from monai_spine.levels.sagittal.volumes import SAGITTAL
 from monai_spine.levels.several_locators import SeveralLocators
@@ -81,7 +81,7 @@ class SearchResult:
     """The points of a study, and the images that they were found in."""
 
     located: LocatedStudy
-    images: Mapping[str, tuple[torch.Tensor, Array]]
+    images: Mapping[str, tuple[Floats, Array]]
     """The sagittal volumes on the localizer's grid, by name: image ``(x, y, z)``, and affine to RAS mm."""
     axial: Mapping[str, Grid]
     """Positions of the axial stacks, by name."""
@@ -111,7 +111,7 @@ def search(
     """
     spines: dict[str, SpinePoints] = {}
     refused = dict(study.refused)
-    images: dict[str, tuple[torch.Tensor, Array]] = {}
+    images: dict[str, tuple[Floats, Array]] = {}
     for name, path in study.named(study.sagittal).items():
         try:
             # One bad volume does not end the study, since others may show its levels.

@@ -7,15 +7,16 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from monai_spine.bundle.shipped import LEVEL_LOCALIZER, RECESS_LOCALIZER
 from monai_spine.geometry import Array
-from monai_spine.levels.localizers import LevelLocator, RecessLocator, usable_device
+from monai_spine.levels.localizers import LevelLocator, RecessLocator
 from monai_spine.levels.sagittal.chain import Doubt, Flag
+from monai_spine.levels.sagittal.maps import Floats
 from monai_spine.levels.sagittal.points import LevelPoint, SpinePoints, with_doubt
 from monai_spine.levels.study import certainty, names_differ
 from monai_spine.runtime.choice import TORCH, Precision, Runtime, RuntimeChoice, choose_runtime
+from monai_spine.runtime.device import device_type, usable_device
 
 _MODELS_DIFFER_MM = 6.0
 """Distance of one localizer's point from the mean, in the sagittal plane, from which on it is flagged: as for two
@@ -49,7 +50,7 @@ def open_localizers(
     ``runtime``, ``precision``: see `choose_runtime`.
     Raises the errors of `LevelLocator.from_bundle` and of `choose_runtime`.
     """
-    how = choose_runtime(runtime, precision, usable_device(device).type)
+    how = choose_runtime(runtime, precision, device_type(usable_device(device)))
     levels = open_locators(list(level_bundles) or [LEVEL_LOCALIZER], device, verify=verify, runtime=how)
     if not refine:
         return levels, None
@@ -63,7 +64,7 @@ class SeveralLocators:
         self.locators = tuple(locators)
         self.runtime = self.locators[0].runtime
 
-    def points(self, image: torch.Tensor, affine: Array, beside: Collection[SpinePoints] = ()) -> SpinePoints:
+    def points(self, image: Floats, affine: Array, beside: Collection[SpinePoints] = ()) -> SpinePoints:
         """Named points of an image ``(x, y, z)``, and its affine to RAS mm; see `LevelLocator.points`."""
         return averaged([locator.points(image, affine, beside) for locator in self.locators])
 

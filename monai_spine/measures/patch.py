@@ -13,7 +13,7 @@ import numpy as np
 from scipy.ndimage import map_coordinates
 
 from monai_spine.geometry import Array, to_voxel
-from monai_spine.levels.sagittal.landmark_maps import REGIONS
+from monai_spine.levels.sagittal.maps import REGIONS
 
 
 @dataclass(frozen=True)

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
-import torch
+import numpy.typing as npt
 
 from monai_spine.bundle.shipped import LEVEL_LOCALIZER
 from monai_spine.data.volume import Volume
 from monai_spine.geometry import Array, to_voxel
 from monai_spine.levels.localizers import Localizer
 from monai_spine.levels.sagittal.grid import sagittal_grid
-from monai_spine.levels.sagittal.landmark_maps import LANDMARKS, map_affine, probabilities
+from monai_spine.levels.sagittal.maps import LANDMARKS, map_affine, probabilities
 from monai_spine.measures.patch import RegionMaps
 
 STEP_MM = 0.8
@@ -32,7 +34,6 @@ class RegionFinder(Localizer):
     WEIGHTS = "models/regions.pt"
     SHAPE = (None, 1, None, None, None)
 
-    @torch.inference_mode()
     def __call__(self, volume: Volume, name: str, canal: Array) -> RegionMaps:
         """The regions in a window around canal points ``(n, 3)``, RAS mm. ``name`` is for error messages.
 
@@ -49,5 +50,5 @@ class RegionFinder(Localizer):
         window = image[tuple(slice(a, b) for a, b in zip(start, stop, strict=True))]
         shift = np.eye(4)
         shift[:3, 3] = start
-        maps = probabilities(self.network(window[None, None].to(self.device))[0])[len(LANDMARKS) :]
-        return RegionMaps(maps.float().cpu().numpy(), map_affine(np.asarray(affine @ shift)))
+        maps: npt.NDArray[Any] = probabilities(self.network(window[None, None])[0])[len(LANDMARKS) :]
+        return RegionMaps(maps, map_affine(np.asarray(affine @ shift)))

@@ -9,10 +9,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import torch
+import numpy as np
 
 from monai_spine.bundle.model_description import description_path
 from monai_spine.crops.augmentation import AS_IT_IS, FixedPose
+from monai_spine.crops.bilinear import Floats
 from monai_spine.crops.level_image import LevelImage
 from monai_spine.crops.study import StudyCrops
 from monai_spine.crops.view import View
@@ -21,13 +22,14 @@ from monai_spine.errors import InvalidOptionError
 from monai_spine.prediction.grader_bundle import GraderFiles
 from monai_spine.prediction.grader_plan import GraderPlan
 from monai_spine.runtime.choice import RuntimeChoice
-from monai_spine.runtime.conversion import Files, NotConvertibleError, convert
-from monai_spine.runtime.converted_model import ConvertedModel
+from monai_spine.runtime.converted_model import ConvertedModel, Files, NotConvertibleError
 from monai_spine.runtime.engine import Engine, open_engine
 from monai_spine.runtime.gate import allowed
 from monai_spine.weights_checksum import check_weights
 
 if TYPE_CHECKING:
+    import torch
+
     from monai_spine.prediction.parsed_grader import ParsedGrader
 
 logger = logging.getLogger(__name__)
@@ -56,17 +58,19 @@ class ConvertedGrader:
         """The networks in PyTorch, for explanations, which need their gradients."""
         return self.parse().networks
 
-    def outputs(self, image: torch.Tensor) -> list[torch.Tensor]:
+    def outputs(self, images: Sequence[Floats]) -> list[Floats]:
         """The logits of each network, of a batch of images, and behind them the features."""
-        return [engine(image) for engine in self.engines]
+        batch = np.stack(images)
+        return [engine(batch) for engine in self.engines]
 
     def item(self, record: Record, pose: FixedPose = AS_IT_IS) -> dict[str, Any]:
         """Under ``image``, the networks' input of a study in a pose."""
         return {"image": LevelImage(self.plan.views)(record, pose)}
 
-    def probabilities(self, _: Mapping[str, Any], logits: torch.Tensor) -> torch.Tensor:
+    def probabilities(self, _: Mapping[str, Any], logits: Floats) -> Floats:
         """Probabilities of logits ``(25, 3)``."""
-        return torch.softmax(logits, dim=-1)
+        weights: Floats = np.exp(logits - logits.max(axis=-1, keepdims=True))
+        return weights / weights.sum(axis=-1, keepdims=True)
 
     def crops(self, record: Record) -> tuple[StudyCrops, ...]:
         """The crops that make the image, without their pixels."""
@@ -133,7 +137,9 @@ def converted_model(files: GraderFiles, weights: Path, runtime: RuntimeChoice) -
 
 
 def _converted(grader: ParsedGrader, number: int, runtime: RuntimeChoice) -> Files:
-    from monai_spine.prediction.parsed_grader import with_features  # with MONAI, which only a conversion needs
+    # With PyTorch and MONAI, which only a conversion needs.
+    from monai_spine.prediction.parsed_grader import with_features
+    from monai_spine.runtime.conversion import convert
 
     plan = grader.plan
     if plan is None:

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
-import torch
 
 from monai_spine.bundle.provenance import trained_on
 from monai_spine.bundle.shipped import GRADER
 from monai_spine.crops.augmentation import FixedPose
+from monai_spine.crops.bilinear import Floats as Float32s
 from monai_spine.crops.study import StudyCrops
 from monai_spine.crops.view import View
 from monai_spine.data.datalist import Record
@@ -29,6 +29,8 @@ from monai_spine.spine import FINDINGS, FLIPPED, Condition, Grade
 from monai_spine.weights_checksum import Verified, check_weights
 
 if TYPE_CHECKING:
+    import torch
+
     from monai_spine.prediction.parsed_grader import ParsedGrader
     from monai_spine.tables.calibration import Calibration
 
@@ -72,14 +74,14 @@ class GraderModel(Protocol):
         ...
 
     def item(self, record: Record, pose: FixedPose = ..., /) -> dict[str, Any]:
-        """A study in a pose for the networks: ``image``, and what `probabilities` needs."""
+        """A study in a pose for the networks: ``image``, a tensor or an array, and what `probabilities` needs."""
         ...
 
-    def outputs(self, image: torch.Tensor) -> list[torch.Tensor]:
-        """Of each network the logits ``(batch, 25, 3)``, and behind them the features, if it gives them."""
+    def outputs(self, images: Sequence[Any], /) -> list[Float32s]:
+        """Of each network the logits ``(images, 25, 3)``, and behind them the features, if it gives them."""
         ...
 
-    def probabilities(self, item: Mapping[str, Any], logits: torch.Tensor, /) -> torch.Tensor:
+    def probabilities(self, item: Mapping[str, Any], logits: Float32s, /) -> Float32s:
         """Probabilities of a study's logits ``(25, 3)``."""
         ...
 
@@ -120,7 +122,7 @@ class Grader:
         name: str,
         model: GraderModel,
         tta: Sequence[str] = (),
-        device: torch.device | str = "cpu",
+        device: str = "cpu",
         calibration: Calibration | None = None,
         familiar: TrainingFeatures | None = None,
         trained_on: str | None = None,
@@ -128,7 +130,7 @@ class Grader:
         digest: str = "",
     ) -> None:
         self.name, self.trained_on = name, trained_on
-        self.device = torch.device(device)
+        self.device = device
         self.model, self.poses = model, poses(tta)
         conditions = model.conditions
         chosen = {condition.value for condition in Condition} if conditions is None else set(conditions)
@@ -143,7 +145,7 @@ class Grader:
         weights: Path | None = None,
         *,
         presets: Sequence[str] = (),
-        device: torch.device | str = "cpu",
+        device: str = "cpu",
         tta: Sequence[str] = (),
         verify: bool = True,
         runtime: RuntimeChoice = TORCH,
@@ -178,7 +180,7 @@ class Grader:
         files = GraderFiles.of(bundle, weights, presets)
         description = files.description
         name = "+".join([bundle.resolve().name, *(Path(preset).stem for preset in presets)])
-        model = _model(name, files, torch.device(device), tta=tta, verify=verify, runtime=runtime, gated=gated)
+        model = _model(name, files, device, tta=tta, verify=verify, runtime=runtime, gated=gated)
         calibration = _calibration(files)
         # the metadata are about the bundle's own weights
         source = description.trained_on or (trained_on(bundle) if weights is None else None)
@@ -208,7 +210,6 @@ class Grader:
         """Its networks in PyTorch, in evaluation mode, whatever runs them: explanations need their gradients."""
         return self.model.networks
 
-    @torch.inference_mode()
     def __call__(self, record: Record) -> Grades:
         """Probabilities of a study: the mean over all weights, and over all poses of test-time augmentation.
 
@@ -219,7 +220,7 @@ class Grader:
         """
         items = [self.model.item(record, pose) for pose in self.poses]
         rows = []
-        outputs = self.model.outputs(torch.stack([item["image"] for item in items]))
+        outputs = self.model.outputs([item["image"] for item in items])
         for output in outputs:
             logits = output[..., : len(Grade)]
             self._check_shape(logits, len(items))
@@ -230,10 +231,9 @@ class Grader:
         natural = self.calibration.apply(weighted) if self.calibration else natural_prevalence(weighted)
         if self.familiar is None:
             return Grades(weighted, natural)
-        distances = self.familiar.distances(outputs[0][0, :, len(Grade) :].double().cpu().numpy())
+        distances = self.familiar.distances(outputs[0][0, :, len(Grade) :].astype(np.float64))
         return Grades(weighted, natural, np.where(self.graded, distances, np.nan))
 
-    @torch.inference_mode()
     def features(self, record: Record) -> Floats:
         """The features ``(25, features)`` from which the first network grades a study.
 
@@ -242,12 +242,12 @@ class Grader:
         InvalidOptionError
             If the network does not give them.
         """
-        output = self.model.outputs(self.image(record)[None])[0]
+        output = self.model.outputs([self.model.item(record)["image"]])[0]
         if output.shape[-1] <= len(Grade):
             raise InvalidOptionError(
                 f"{self.name}: expected a LevelGrader, whose features are known, but found another network"
             )
-        return np.asarray(output[0, :, len(Grade) :].double().cpu().numpy())
+        return output[0, :, len(Grade) :].astype(np.float64)
 
     def seen_images(self, record: Record) -> SeenImages:
         """The images of a study that it grades.
@@ -268,23 +268,22 @@ class Grader:
         InvalidVolumeError, MissingInputError
             If a volume cannot be used.
         """
-        image: torch.Tensor = self.model.item(record)["image"]
-        return image
+        import torch  # only here: converted networks do without it
+
+        return torch.as_tensor(self.model.item(record)["image"])
 
     @property
     def stacked_views(self) -> tuple[View, ...]:
         """The views whose slices follow one another in `image`; none if it is not made of crops."""
         return self.model.stacked_views
 
-    def _check_shape(self, logits: torch.Tensor, studies: int) -> None:
+    def _check_shape(self, logits: Float32s, studies: int) -> None:
         shape = tuple(logits.shape)
         if shape != (studies, *SHAPE):
             raise InvalidTableError(f"{self.name}: expected logits of the shape {(studies, *SHAPE)}, but found {shape}")
 
-    def _rows(self, item: Mapping[str, Any], logits: torch.Tensor) -> Floats:
-        # In float32 on the CPU, so that probabilities do not depend on the device's precision.
-        pred = self.model.probabilities(item, logits.float().cpu())
-        rows = np.asarray(pred.numpy(), dtype=np.float64)
+    def _rows(self, item: Mapping[str, Any], logits: Float32s) -> Floats:
+        rows = np.asarray(self.model.probabilities(item, logits), dtype=np.float64)
         if not (np.isfinite(rows).all() and (rows >= 0).all() and (rows.sum(axis=-1) > 0).all()):
             raise InvalidTableError(f"{self.name}: expected probabilities of 0 or more, but found others")
         return normalised(rows)
@@ -293,7 +292,7 @@ class Grader:
 def _model(
     name: str,
     files: GraderFiles,
-    device: torch.device,
+    device: str,
     *,
     tta: Sequence[str],
     verify: bool,

@@ -9,7 +9,7 @@ from pathlib import Path
 from monai_spine.bundle.provenance import UNVERIFIED, provenance, trained_on
 from monai_spine.bundle.shipped import GRADER, LEVEL_LOCALIZER, RECESS_LOCALIZER
 from monai_spine.errors import InvalidOptionError
-from monai_spine.levels.localizers import LevelLocator, RecessLocator, usable_device
+from monai_spine.levels.localizers import LevelLocator, RecessLocator
 from monai_spine.levels.several_locators import SeveralLocators, open_localizers
 from monai_spine.measures.reference import SHIPPED, read_reference
 from monai_spine.measures.regions import RegionFinder
@@ -17,6 +17,7 @@ from monai_spine.measures.study import Measurer
 from monai_spine.prediction.grader import Grader, check_all_graded
 from monai_spine.prediction.grader_bundle import digest_of
 from monai_spine.runtime.choice import Precision, Runtime, choose_runtime
+from monai_spine.runtime.device import device_type, usable_device
 
 
 @dataclass(frozen=True)
@@ -126,7 +127,7 @@ def open_models(
             f"expected --weights once for each of {len(bundles)} --model, but found it {len(weights)} times"
         )
     chosen = usable_device(device)
-    how = choose_runtime(runtime, precision, chosen.type)
+    how = choose_runtime(runtime, precision, device_type(chosen))
     files = [*weights, *[None] * (len(bundles) - len(weights))]
     graders = [
         Grader.from_bundle(bundle, own, presets=presets, device=chosen, tta=tta, verify=verify, runtime=how)
@@ -138,7 +139,7 @@ def open_models(
         level_bundles,
         recess_bundle,
         refine=refine,
-        device=str(chosen),
+        device=chosen,
         verify=verify,
         runtime=runtime,
         precision=precision,
@@ -146,7 +147,7 @@ def open_models(
     measurer, measured_by = None, []
     if measures:
         reference = read_reference(measures_reference)
-        measurer = Measurer(RegionFinder.from_bundle(None, str(chosen), verify=verify, runtime=how), reference)
+        measurer = Measurer(RegionFinder.from_bundle(None, chosen, verify=verify, runtime=how), reference)
         measured_by = [RegionFinder.SHIPPED / RegionFinder.WEIGHTS, measures_reference or SHIPPED]
     localizers = [*level_bundles, *([recess_bundle] if refine else [])]
     sources = {grader.name: grader.trained_on for grader in graders} | {

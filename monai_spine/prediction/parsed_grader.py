@@ -9,6 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from monai.bundle import ConfigParser
 from monai.inferers import SimpleInferer
@@ -19,6 +20,7 @@ from monai_spine.bundle.model_description import ModelDescription
 from monai_spine.bundle.model_settings import followed
 from monai_spine.bundle.process import has_bfloat16, quiet_readers
 from monai_spine.crops.augmentation import AS_IT_IS, NO_AUGMENTATION, FixedPose
+from monai_spine.crops.bilinear import Floats
 from monai_spine.crops.study import StudyCrops
 from monai_spine.crops.view import View
 from monai_spine.data.datalist import Record
@@ -56,7 +58,7 @@ class ParsedGrader:
     """
 
     def __init__(
-        self, name: str, files: GraderFiles, device: torch.device, *, tta: Sequence[str] = (), verify: bool = True
+        self, name: str, files: GraderFiles, device: str, *, tta: Sequence[str] = (), verify: bool = True
     ) -> None:
         self.name, self.files, self.device, self.verify = name, files, device, verify
         self.parts = parsed_parts(
@@ -74,14 +76,18 @@ class ParsedGrader:
         networks = []
         for file in self.files.weights:
             network = load_weights(copy.deepcopy(self.parts["network_def"]), file, verify=self.verify)
-            if isinstance(network, LevelGrader) and self.device.type == "cpu":
+            if isinstance(network, LevelGrader) and self.device == "cpu":
                 network.speed_up(channels_last=True)  # 50 ms a study instead of 78 on one thread
             networks.append(network.to(self.device).eval())
         return networks
 
-    def outputs(self, image: torch.Tensor) -> list[torch.Tensor]:
+    @torch.inference_mode()
+    def outputs(self, images: Sequence[torch.Tensor | Floats]) -> list[Floats]:
         """The logits of each network, of a batch of images; behind them, of a `LevelGrader`, the features."""
-        return [self._inferer(image.to(self.device), with_features(network)) for network in self.networks]
+        image = torch.stack([torch.as_tensor(one) for one in images]).to(self.device)
+        made = [self._inferer(image, with_features(network)) for network in self.networks]
+        # In float32 on the CPU, so that probabilities do not depend on the device's precision.
+        return [one.float().cpu().numpy() for one in made]
 
     def item(self, record: Record, pose: FixedPose = AS_IT_IS) -> dict[str, Any]:
         """What the preprocessing makes of a study in one of the poses; under ``image``, the networks' input."""
@@ -98,9 +104,10 @@ class ParsedGrader:
             )
         return item
 
-    def probabilities(self, item: Mapping[str, Any], logits: torch.Tensor) -> torch.Tensor:
+    def probabilities(self, item: Mapping[str, Any], logits: Floats) -> Floats:
         """The postprocessing of a study's item with its logits ``(25, 3)``."""
-        return torch.as_tensor(self.parts["postprocessing"]({**item, "pred": logits})["pred"])
+        pred = self.parts["postprocessing"]({**item, "pred": torch.from_numpy(logits)})["pred"]
+        return np.asarray(torch.as_tensor(pred))
 
     def crops(self, record: Record) -> tuple[StudyCrops, ...]:
         """The crops that the preprocessing cuts; see `crops_of`."""
@@ -136,7 +143,7 @@ def with_features(network: torch.nn.Module) -> torch.nn.Module:
 
 
 def parsed_parts(
-    configs: Sequence[Path], bundle: Path, device: torch.device, *, description: ModelDescription, weights: Path
+    configs: Sequence[Path], bundle: Path, device: str, *, description: ModelDescription, weights: Path
 ) -> dict[str, Any]:
     """``network_def``, ``preprocessing``, ``postprocessing``, and if there are any ``inferer`` and ``conditions``.
 

@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
-import torch
 
 from monai_spine.bundle.provenance import read_metadata
 from monai_spine.bundle.shipped import LEVEL_LOCALIZER, RECESS_LOCALIZER
@@ -26,6 +25,7 @@ from monai_spine.data.studies import find_study, found_studies, listed_studies, 
 from monai_spine.errors import InvalidTableError, listed
 from monai_spine.levels.localizers import LevelLocator, RecessLocator
 from monai_spine.levels.located_records import with_points
+from monai_spine.levels.sagittal.maps import Floats as Float32s
 from monai_spine.levels.search import StudyInput, search
 from monai_spine.levels.study import LocatedStudy
 from monai_spine.prediction.converted_grader import converted_model
@@ -97,8 +97,8 @@ def check_precision(
 class _Remembering(LevelLocator):
     """Runs its network once for each image, though several comparisons search the same study."""
 
-    def maps(self, image: torch.Tensor) -> np.ndarray:
-        digest = hashlib.sha256(image.contiguous().numpy().tobytes()).hexdigest()
+    def maps(self, image: Float32s) -> np.ndarray:
+        digest = hashlib.sha256(image.tobytes()).hexdigest()
         if digest not in self._known:
             self._known[digest] = super().maps(image)
         return self._known[digest]

@@ -14,7 +14,6 @@ from monai_spine.console import track
 from monai_spine.data.datalist import Record
 from monai_spine.errors import ExitCode, MissingInputError, listed, reason_of
 from monai_spine.files import remove_partial, safe_name
-from monai_spine.levels.localizers import usable_device
 from monai_spine.output_lock import output_lock
 from monai_spine.prediction.grader import Grader
 from monai_spine.prediction.inputs import VOLUMES, Conversion, find_inputs, read_converted
@@ -22,6 +21,7 @@ from monai_spine.prediction.models import with_presets
 from monai_spine.prediction.study_output import GradedStudy
 from monai_spine.report.output import INDEX, PageOutput, read_results, write_index
 from monai_spine.report.study_result import StudyResult
+from monai_spine.runtime.device import usable_device
 from monai_spine.spine import SeriesType
 
 logger = logging.getLogger(__name__)

@@ -140,6 +140,6 @@ def slice_picture(
     on_slice = np.asarray(middle) - ((np.asarray(middle) - origin) @ normal) * normal
     step = 1 / pixels_per_mm
     shape = (1, round(size_mm[0] * pixels_per_mm), round(size_mm[1] * pixels_per_mm))
-    pixels = sample(stack, CropGrid(on_slice, directions, (step, step, 1.0), shape))[0][0].numpy()
+    pixels = sample(stack, CropGrid(on_slice, directions, (step, step, 1.0), shape))[0][0]
     grey = (np.clip(pixels, 0, 1) ** 0.8 * 255).astype(np.uint8)  # lifts the dark discs a little
     return SlicePicture(grey, on_slice, directions, pixels_per_mm)

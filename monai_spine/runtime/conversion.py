@@ -7,27 +7,22 @@ from __future__ import annotations
 
 import tempfile
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 import torch
 from torch import nn
 
-from monai_spine.errors import SpineError, one_line
+from monai_spine.errors import one_line
 from monai_spine.runtime.choice import Runtime
+from monai_spine.runtime.converted_model import Files, NotConvertibleError
 from monai_spine.runtime.openvino_library import load_openvino
 
-Files = Mapping[str, bytes]
-"""A converted model: the contents of its files by their names."""
 _OPSET = 18
 """Of ONNX: the first one that cuts antialiased sizes, and old enough for every ONNX Runtime since 1.14."""
 _LONGEST = 300
 """Characters of a library's message in ours."""
-
-
-class NotConvertibleError(SpineError):
-    """A network cannot run anywhere but in PyTorch."""
 
 
 def convert(network: nn.Module, shape: Sequence[int | None], runtime: Runtime) -> Files:

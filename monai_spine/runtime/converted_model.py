@@ -18,12 +18,14 @@ from pathlib import Path
 from typing import Any
 
 from monai_spine import __version__
-from monai_spine.errors import one_line
+from monai_spine.errors import SpineError, one_line
 from monai_spine.files import whole_file
 from monai_spine.runtime.choice import RuntimeChoice
-from monai_spine.runtime.conversion import Files
 
 logger = logging.getLogger(__name__)
+
+Files = Mapping[str, bytes]
+"""A converted model: the contents of its files by their names."""
 
 SCHEMA = "monai_spine/converted/1"
 FOLDER = "converted"
@@ -31,6 +33,10 @@ FOLDER = "converted"
 REVISION = 1
 """Raise it when a network's forward pass, or the conversion, changes within a version of the package."""
 _DAMAGED = (OSError, zipfile.BadZipFile, zlib.error, KeyError, ValueError, NotImplementedError, EOFError, RuntimeError)
+
+
+class NotConvertibleError(SpineError):
+    """A network cannot run anywhere but in PyTorch."""
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from monai_spine.crops.cache import CropCache
 from monai_spine.crops.level_image import with_absent
 from monai_spine.crops.pose import Pose
 from monai_spine.crops.stack import StackCache
-from monai_spine.crops.study import STUDY_IMAGES, StudyCrops, StudyImages, StudyStacks, open_study
+from monai_spine.crops.study import STUDY_IMAGES, Crops, StudyCrops, StudyImages, StudyStacks, open_study
 from monai_spine.crops.view import DEFAULT_VIEWS, View
 from monai_spine.errors import InvalidOptionError
 from monai_spine.spine import MISSING, TARGETS, Condition, Level, SeriesType
@@ -113,7 +113,8 @@ class LevelCropsd(Randomizable, MapTransform):
         study, refused = self._study(data)
         for view in self.views:
             name = view.name
-            record[name], record[f"{name}_mask"] = self._sampled(study, view, data.get(STUDY_IMAGES))
+            crops, mask = self._sampled(study, view, data.get(STUDY_IMAGES))
+            record[name], record[f"{name}_mask"] = torch.from_numpy(crops), torch.from_numpy(mask)
             sources = study.sources[name]
             series = [-1 if one.series is None else _SERIES.index(one.series) for one in sources]
             record[f"{name}_series"] = torch.tensor(series)
@@ -130,7 +131,7 @@ class LevelCropsd(Randomizable, MapTransform):
         """Frames and sources of a record without its crops, for evidence, pictures and tables."""
         return self._study(data)[0]
 
-    def _sampled(self, study: StudyCrops, view: View, images: StudyImages | None) -> tuple[torch.Tensor, torch.Tensor]:
+    def _sampled(self, study: StudyCrops, view: View, images: StudyImages | None) -> Crops:
         poses, flipped = self.poses[view.name], self.flipped
         # Crops of a cache are rounded, so they are not those of another model without one.
         if images is None or self.cache is not None:
@@ -217,9 +218,9 @@ class LevelStackd(MapTransform):
         record = dict(data)
         stacks = []
         for name in self.keys:
-            crops, mask = torch.as_tensor(record.pop(name)), torch.as_tensor(record.pop(f"{name}_mask"))
+            crops, mask = np.asarray(record.pop(name)), np.asarray(record.pop(f"{name}_mask"))
             stacks.append(with_absent(crops, mask))
-        record["image"] = torch.cat(stacks, dim=1)
+        record["image"] = torch.from_numpy(np.concatenate(stacks, axis=1))
         if "label" in record:
             table = torch.as_tensor(record["label"]).clone()
             table[:, self.left_out] = MISSING

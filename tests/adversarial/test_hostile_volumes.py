@@ -17,7 +17,7 @@ from monai_spine.data.volume import read_slice, read_volume
 from monai_spine.errors import ExitCode, SpineError
 from monai_spine.levels.locate import locate
 from monai_spine.levels.sagittal.grid import sagittal_grid
-from monai_spine.levels.sagittal.landmark_maps import LANDMARKS, REGIONS, map_size
+from monai_spine.levels.sagittal.maps import LANDMARKS, REGIONS, map_size
 from monai_spine.prediction.grader import Grader
 from monai_spine.prediction.inputs import Conversion, find_inputs
 from monai_spine.prediction.run import predict

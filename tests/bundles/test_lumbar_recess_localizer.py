@@ -15,7 +15,7 @@ from data_prep.phantom.randomised import RandomisedRecesses
 from monai_spine.bundle.shipped import RECESS_LOCALIZER as BUNDLE
 from monai_spine.levels.localizers import RecessLocator
 from monai_spine.levels.recesses.crop import RecessCropd
-from monai_spine.levels.recesses.maps import distributions, read_recesses
+from monai_spine.levels.recesses.detection import distributions, read_recesses
 from monai_spine.spine import TARGETS
 from tests.bundles.runs import command
 from tests.cohorts import write_cohort
@@ -154,8 +154,7 @@ def test_the_shipped_weights_find_recesses_that_they_have_never_seen() -> None:
     for item in (dataset[n] for n in range(len(dataset))):
         if np.isfinite(item["recess"]).all():
             record = crop(item)
-            with torch.no_grad():
-                seen = read_recesses(distributions(network(record["image"][None])[0]), record["affine"])
+            seen = read_recesses(distributions(network(record["image"][None].numpy())[0]), record["affine"])
             priors = read_recesses(record["image"][1:, :, ::2, ::2], record["affine"])
             errors += [
                 np.linalg.norm(one.world - place) for one, place in zip(seen.values(), item["recess"], strict=True)

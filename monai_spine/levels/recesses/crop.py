@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from scipy.ndimage import gaussian_filter, map_coordinates
 
 from monai_spine.data.volume import LOCALIZER_WINDOW, Opener, Volume, open_unpacked, read_slice
@@ -21,7 +20,7 @@ from monai_spine.errors import InvalidVolumeError
 from monai_spine.geometry import Array, Plane, plane_of, slice_normal, spacing, to_voxel, to_world
 from monai_spine.levels.recesses.planes import on_plane
 from monai_spine.levels.sagittal.chain import Disc, expected_recess
-from monai_spine.levels.sagittal.landmark_maps import gaussians
+from monai_spine.levels.sagittal.maps import Floats, gaussians
 from monai_spine.spine import Side
 
 PIXELS = 64
@@ -80,22 +79,25 @@ class RecessCropd:
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         """Replace the slice by the crop."""
+        import torch  # only here: converted networks do without it
+
         record = dict(data)
         disc = Disc(np.asarray(record["canal"], dtype=np.float64), 1.0, np.asarray(record["upwards"], dtype=np.float64))
         for key in self.keys:
             volume = Volume(np.asarray(record[key]), np.asarray(record["affine"], dtype=np.float64))
-            record[key], record["affine"] = recess_crop(volume, disc)
+            crop, record["affine"] = recess_crop(volume, disc)
+            record[key] = torch.from_numpy(crop)
         return record
 
 
-def recess_crop(volume: Volume, disc: Disc) -> tuple[torch.Tensor, Array]:
+def recess_crop(volume: Volume, disc: Disc) -> tuple[Floats, Array]:
     """The crop ``(3, 1, PIXELS, PIXELS)`` of a volume of one axial slice, and the affine from its voxels to RAS mm."""
     projected = np.stack([on_plane(expected_recess(disc, side), volume.affine) for side in Side])
     affine = crop_affine(volume.affine, projected.mean(axis=0))
-    grey = torch.from_numpy(_scaled(_sampled(volume, affine)))[None]
+    grey = _scaled(_sampled(volume, affine))[None]
     deviation = np.array([_PRIOR_MM] * 3)
     priors = [gaussians(place[None], affine, (1, PIXELS, PIXELS), deviation) for place in projected]
-    return torch.stack([grey, *priors]).float(), affine
+    return np.stack([grey, *priors]), affine
 
 
 def crop_affine(affine: Array, middle: Array) -> Array:

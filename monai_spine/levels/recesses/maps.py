@@ -1,4 +1,4 @@
-"""Maps of the recess network: the target of training, the loss, and how points are read from maps.
+"""Training of the recess network: target maps and the loss; `detection` reads its maps.
 
 A map is a probability distribution over the pixels of a crop, one for the left recess and one for the right. The target
 is a narrow Gaussian at the recess, or the uniform distribution if there is no recess in the crop. After training by
@@ -14,15 +14,12 @@ import numpy as np
 import torch
 from torch import nn
 
-from monai_spine.geometry import Array, spacing, to_world
-from monai_spine.levels.recesses.planes import Detection
-from monai_spine.levels.sagittal.landmark_maps import gaussians, map_affine, map_size
-from monai_spine.spine import Side
+from monai_spine.geometry import Array
+from monai_spine.levels.recesses import detection
+from monai_spine.levels.sagittal.maps import gaussians, map_affine, map_size
 
 _DEVIATION_MM = 1.5
 """Standard deviation of the target's Gaussian."""
-_PEAK_RADIUS_MM = 4.5
-"""Radius around a peak: the mass inside is the confidence, its centre of mass is the place. Three deviations."""
 _LEAST_HEIGHT = 1e-3
 """Largest value, of a Gaussian of height 1, below which its point is out of the crop."""
 
@@ -46,15 +43,15 @@ def _target(place: Array, affine: Array, size: Sequence[int]) -> torch.Tensor:
     """A Gaussian at a point, or the uniform distribution if the point is NaN or outside the crop."""
     if np.isfinite(place).all():
         # Across the slice the Gaussian is flat, so that a point a little beside the plane counts in full.
-        drawn = gaussians(place[None], affine, size, np.array([1e3, _DEVIATION_MM, _DEVIATION_MM]))
+        drawn = torch.from_numpy(gaussians(place[None], affine, size, np.array([1e3, _DEVIATION_MM, _DEVIATION_MM])))
         if float(drawn.max()) > _LEAST_HEIGHT:
             return (drawn / drawn.sum()).float()
     return torch.full(tuple(size), 1.0 / float(np.prod(size)))
 
 
 def distributions(logits: torch.Tensor) -> torch.Tensor:
-    """A network's logits ``(maps, 1, x, y)`` as distributions over the pixels of each map."""
-    return torch.softmax(logits.float().flatten(1), dim=1).view_as(logits)
+    """`detection.distributions` of a network's output, for the postprocessing of a bundle."""
+    return torch.from_numpy(detection.distributions(logits.detach().float().cpu().numpy())).to(logits.device)
 
 
 class RecessLoss(nn.Module):
@@ -64,23 +61,3 @@ class RecessLoss(nn.Module):
         """A scalar from logits and target distributions ``(batch, maps, 1, x, y)``."""
         logarithms = torch.log_softmax(logits.float().flatten(2), dim=-1)
         return -(target.flatten(2) * logarithms).sum(dim=-1).mean()
-
-
-def read_recesses(maps: np.ndarray | torch.Tensor, affine: Array) -> dict[Side, Detection]:
-    """The recesses at the peaks of a crop's maps ``(2, 1, x, y)``.
-
-    ``affine`` is the crop's. A place is the centre of mass within `_PEAK_RADIUS_MM` of the highest pixel.
-    """
-    planes = torch.as_tensor(maps).double().cpu().numpy()[:, 0]
-    return {side: _read(plane, map_affine(affine)) for side, plane in zip(Side, planes, strict=True)}
-
-
-def _read(plane: Array, affine: Array) -> Detection:
-    i, j = np.indices(plane.shape)
-    step = spacing(affine)[1:]
-    top = np.unravel_index(int(plane.argmax()), plane.shape)
-    near = ((i - top[0]) * step[0]) ** 2 + ((j - top[1]) * step[1]) ** 2 <= _PEAK_RADIUS_MM**2
-    mass = plane * near
-    total = float(mass.sum())
-    place = [0.0, float((mass * i).sum()) / total, float((mass * j).sum()) / total]
-    return Detection(to_world(affine, place), total)

@@ -10,7 +10,7 @@ from ignite.metrics import Metric
 
 from monai_spine.geometry import Array
 from monai_spine.levels.collectors import CaseMetric, array_of
-from monai_spine.levels.recesses.maps import read_recesses
+from monai_spine.levels.recesses.detection import read_recesses
 from monai_spine.levels.recesses.planes import LEAST_CONFIDENCE
 from monai_spine.spine import Side
 
@@ -32,7 +32,7 @@ class RecessMetric(CaseMetric):
 
     def rows(self, case: Mapping[str, Any]) -> Iterable[tuple[float, float]]:
         """Distance in mm, NaN where there is no recess, and confidence, of each side."""
-        detections = read_recesses(case["pred"], array_of(case["affine"]))
+        detections = read_recesses(array_of(case["pred"]), array_of(case["affine"]))
         for side, place in zip(Side, array_of(case["recess"]), strict=True):
             yield float(np.linalg.norm(detections[side].world - place)), detections[side].confidence
 

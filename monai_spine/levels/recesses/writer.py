@@ -15,7 +15,7 @@ from monai_spine.files import csv_text, write_text
 from monai_spine.geometry import slice_normal
 from monai_spine.levels.collectors import CaseWriter, array_of
 from monai_spine.levels.files import write_points, write_study
-from monai_spine.levels.recesses.maps import read_recesses
+from monai_spine.levels.recesses.detection import read_recesses
 from monai_spine.levels.recesses.planes import PROJECTED, Detection, recess_points
 from monai_spine.levels.recesses.tasks import RecessTask
 from monai_spine.levels.sagittal.points import Absent, LevelPoint, Structure
@@ -39,7 +39,7 @@ class RecessWriter(CaseWriter):
 
     def entry(self, case: Mapping[str, Any]) -> tuple[str, dict[Side, Detection]]:
         """The task's key, and the detections in its crop."""
-        return str(case["key"]), read_recesses(case["pred"], array_of(case["affine"]))
+        return str(case["key"]), read_recesses(array_of(case["pred"]), array_of(case["affine"]))
 
     def write(self, entries: Mapping[str, dict[Side, Detection]]) -> None:
         """Turn detections into points, and write these."""

@@ -26,8 +26,8 @@ from itertools import pairwise
 import numpy as np
 
 from monai_spine.geometry import Array
-from monai_spine.levels.sagittal.landmark_maps import Peak
 from monai_spine.levels.sagittal.peak_chain import USUAL_PITCH_MM, best_chain, directions
+from monai_spine.levels.sagittal.peaks import Peak
 from monai_spine.spine import Level, Side
 
 # Limits of a chain. They were chosen on phantoms. "Known limit" is what they missed on 124 real volumes.

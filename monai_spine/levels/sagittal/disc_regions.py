@@ -13,12 +13,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 from scipy.ndimage import center_of_mass, label, map_coordinates, maximum
-from scipy.optimize import linear_sum_assignment
+from scipy.sparse import csr_array
+from scipy.sparse.csgraph import min_weight_full_bipartite_matching
 
 from monai_spine.geometry import Array, spacing, to_voxel, to_world
-from monai_spine.levels.sagittal.landmark_maps import REGIONS, Peak
+from monai_spine.levels.sagittal.maps import REGIONS
 from monai_spine.levels.sagittal.peak_chain import best_chain, directions
+from monai_spine.levels.sagittal.peaks import Peak
 
 _BESIDE_MM = (-4.0, 0.0, 4.0)
 """Places across the slices, from the canal's middle, of which the regions' mean is taken."""
@@ -107,8 +110,8 @@ class MiddlePlane:
         ``upwards``: the spine's direction at the disc.
         """
         up = np.array([0.0, *(upwards[1:] / np.linalg.norm(upwards[1:]))])
-        below = max(self._sacral_share(disc.centre, -_turned(up, angle)) for angle in _TILTS_DEG)
-        return below * (1.0 - self._sacral_share(disc.centre, up))
+        *below, above = self._sacral_shares(disc.centre, [*(-_turned(up, angle) for angle in _TILTS_DEG), up])
+        return max(below) * (1.0 - above)
 
     def sacral_area(self, disc: DiscRegion) -> float:
         """Square millimetres of sacrum below a disc's centre and within `_SACRUM_MM` of it."""
@@ -125,13 +128,15 @@ class MiddlePlane:
         body = self.values[REGIONS.index("body")]
         return float(map_coordinates(body, places, order=1, mode="constant").max())
 
-    def _sacral_share(self, centre: Array, direction: Array) -> float:
-        places = to_voxel(self.affine, centre + np.outer(_BONE_MM, direction))[:, 1:].T
+    def _sacral_shares(self, centre: Array, directions: Sequence[Array]) -> list[float]:
+        """The sacrum's share of the bone in each direction from a place."""
+        lines = centre + np.array(_BONE_MM)[:, None] * np.stack(directions)[:, None]
+        places = np.moveaxis(to_voxel(self.affine, lines)[..., 1:], -1, 0)
         body, sacrum = (
-            map_coordinates(self.values[REGIONS.index(name)], places, order=1, mode="constant").mean()
+            map_coordinates(self.values[REGIONS.index(name)], places, order=1, mode="constant").mean(axis=1)
             for name in ("body", "sacrum")
         )
-        return float(sacrum / (body + sacrum + _DOUBT))
+        return [float(share) for share in sacrum / (body + sacrum + _DOUBT)]
 
 
 def _turned(up: Array, degrees: float) -> Array:
@@ -183,10 +188,19 @@ def canal_peaks_of(spine: RegionSpine, canal: Sequence[Peak]) -> list[Peak | Non
     )
     chosen: list[Peak | None] = [None] * len(spine.discs)
     # A pair that cannot be costs so much that it never displaces one that can.
-    for n, m in zip(*linear_sum_assignment(np.minimum(costs, _IMPOSSIBLE)), strict=True):
+    for n, m in zip(*_cheapest_pairs(np.minimum(costs, _IMPOSSIBLE)), strict=True):
         if costs[n, m] < _IMPOSSIBLE:
             chosen[n] = canal[m]
     return chosen
+
+
+def _cheapest_pairs(costs: Array) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32]]:
+    """Rows and columns of the cheapest pairs, each row and column once, as many as there can be.
+
+    It is `scipy.optimize.linear_sum_assignment`, whose package takes a fifth of a second to import.
+    """
+    rows, columns = min_weight_full_bipartite_matching(csr_array(costs - costs.min() + 1))  # a weight of 0 is no pair
+    return rows, columns
 
 
 def behind_and_above(start: Array, upwards: Array, place: Array) -> tuple[float, float]:

@@ -1,29 +1,23 @@
-"""Maps of the level network: Gaussians at the landmarks and regions of the spine as targets, the loss, and the peaks.
+"""Training of the level network: Gaussians at the landmarks and regions of the spine as target maps, and the loss.
 
-Also what else depends on the form of the maps: the grid they lie on, and how logits become probabilities.
+`maps` has the form of the maps, and `peaks` reads them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Hashable, Mapping
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from scipy.ndimage import maximum_filter
 from torch import nn
 from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
 
-from monai_spine.geometry import Array, spacing, to_voxel, to_world
+from monai_spine.geometry import Array, spacing, to_voxel
+from monai_spine.levels.sagittal import maps as map_form
+from monai_spine.levels.sagittal.maps import LANDMARKS, STRIDE, gaussians, map_affine, map_size
 
-LANDMARKS = ("canal", "foramen", "lumbosacral")
-"""Channels of the maps: the canal at every disc, every foramen, and the canal at the disc above the sacrum."""
-REGIONS = ("background", "body", "disc", "canal", "sacrum")
-"""Names of the numbers in the label map; each has a channel after those of the landmarks."""
-STRIDE = 2
-"""Voxels of the image per voxel of the maps, along columns and rows."""
 UNKNOWN = -1.0
 """Value of a target where it is unknown whether there is a landmark; the loss leaves it out."""
 MOST_LANDMARKS = 40
@@ -60,7 +54,7 @@ class LandmarkMapsd:
         """Add the maps to the record."""
         size = map_size(np.shape(data["image"])[1:])
         affine = map_affine(np.asarray(data["affine"], dtype=np.float64))
-        maps = [gaussians(np.asarray(data[name]), affine, size, _DEVIATION_MM) for name in LANDMARKS]
+        maps = [torch.from_numpy(gaussians(np.asarray(data[name]), affine, size, _DEVIATION_MM)) for name in LANDMARKS]
         if self.lumbar_only:
             maps = [
                 _with_unknown(values, np.asarray(data[name]), affine, _LUMBAR_COUNT[name])
@@ -87,39 +81,8 @@ def _with_unknown(values: torch.Tensor, points: npt.NDArray[Any], affine: Array,
 
 
 def probabilities(logits: torch.Tensor) -> torch.Tensor:
-    """A network's logits, channels first, as probabilities: a sigmoid for each map, a softmax over the regions."""
-    logits = logits.float()
-    landmarks, regions = logits[: len(LANDMARKS)], logits[len(LANDMARKS) :]
-    return torch.cat([torch.sigmoid(landmarks), torch.softmax(regions, dim=0)])
-
-
-def map_size(size: Sequence[int]) -> tuple[int, int, int]:
-    """Voxels of the maps for an image of ``size`` voxels; halves are rounded up."""
-    x, y, z = size
-    return x, -(-y // STRIDE), -(-z // STRIDE)
-
-
-def map_affine(affine: Array) -> Array:
-    """The affine of the maps, from the image's affine; voxel 0 of both lies at the same place."""
-    return np.asarray(affine @ np.diag([1.0, STRIDE, STRIDE, 1.0]), dtype=np.float64)
-
-
-def gaussians(points: npt.NDArray[Any], affine: Array, size: Sequence[int], deviation: Array) -> torch.Tensor:
-    """A map ``(x, y, z)`` of the largest of the Gaussians at RAS points ``(n, 3)``; all 0 without points.
-
-    ``deviation`` is in mm along the three axes of the map.
-    """
-    if not len(points):
-        return torch.zeros(tuple(size))
-    scale = spacing(affine) / deviation
-    voxels = torch.from_numpy(to_voxel(affine, points)).float()
-    # A Gaussian along orthogonal axes is a product of three, which takes far less time than distances per voxel.
-    along = [
-        torch.exp(-0.5 * ((torch.arange(n, dtype=torch.float32) - voxels[:, axis, None]) * float(scale[axis])) ** 2)
-        for axis, n in enumerate(size)
-    ]
-    x, y, z = along
-    return (x[:, :, None, None] * (y[:, :, None] * z[:, None, :])[:, None]).amax(dim=0)
+    """`maps.probabilities` of a network's output, for the postprocessing of a bundle."""
+    return torch.from_numpy(map_form.probabilities(logits.detach().float().cpu().numpy())).to(logits.device)
 
 
 _FOCAL_EXPONENT = 2.0
@@ -163,62 +126,3 @@ class LandmarkLoss(nn.Module):
         if self.region_weight > 0 and (regions >= 0).any():
             loss = loss + self.region_weight * cross_entropy(logits[:, len(LANDMARKS) :], regions, ignore_index=-1)
         return loss
-
-
-_NEIGHBOURS = (3, 3, 3)
-_WINDOW_MM = 9.0
-"""Half width of the window whose centre of mass is a peak's place: two deviations of the Gaussians of training."""
-_BASE_SHARE = 0.35
-"""Share of the peak's height below which values do not count in the centre of mass, so that neighbours do not pull."""
-MOST_PEAKS = 100
-"""A spine has 23 discs and 46 foramina. An untrained network leaves hundreds of peaks, and a search over triples of
-these took ten minutes."""
-
-
-@dataclass(frozen=True)
-class Peak:
-    """A place in RAS mm, and the height of the map there, from 0 to 1."""
-
-    world: Array
-    height: float
-
-
-def find_peaks(values: Array, affine: Array, *, threshold: float, apart: float) -> list[Peak]:
-    """The peaks of a map, highest first, and not more than the highest `MOST_PEAKS`.
-
-    Parameters
-    ----------
-    values
-        ``(x, y, z)``, from 0 to 1.
-    affine
-        ``(4, 4)`` from voxels to RAS mm, with orthogonal axes.
-    threshold
-        Least height of a peak.
-    apart
-        Least distance of two peaks in mm; of two closer maxima the lower one is left out.
-    """
-    tops = (values >= threshold) & (values == maximum_filter(values, _NEIGHBOURS, mode="nearest"))
-    voxels = np.argwhere(tops)
-    order = np.argsort(-values[tops], kind="stable")  # stable, so that equal heights keep one order everywhere
-    peaks: list[Peak] = []
-    for voxel in voxels[order]:
-        world = to_world(affine, _centre_of_mass(values, voxel, spacing(affine)))
-        if all(np.linalg.norm(world - peak.world) >= apart for peak in peaks):
-            peaks.append(Peak(world, float(values[tuple(voxel)])))
-            if len(peaks) == MOST_PEAKS:
-                break
-    return peaks
-
-
-def _centre_of_mass(values: Array, voxel: np.ndarray, step: Array) -> Array:
-    """Centre of mass, in voxels, of the values around a peak that exceed `_BASE_SHARE` of its height."""
-    # At the edge of the map the window is cut on both sides alike; otherwise it would pull the place inwards.
-    half = np.minimum(np.ceil(_WINDOW_MM / step).astype(int), np.minimum(voxel, np.array(values.shape) - 1 - voxel))
-    window = values[tuple(slice(at - n, at + n + 1) for at, n in zip(voxel, half, strict=True))]
-    mass = np.clip(window - _BASE_SHARE * values[tuple(voxel)], 0.0, None)
-    total = mass.sum()
-    place = np.empty(3)
-    for axis, n in enumerate(half):
-        others = tuple(other for other in range(3) if other != axis)
-        place[axis] = voxel[axis] + (mass.sum(axis=others) @ np.arange(-n, n + 1)) / total
-    return place

@@ -12,7 +12,9 @@ from scipy.optimize import linear_sum_assignment
 
 from monai_spine.geometry import Array, to_voxel
 from monai_spine.levels.collectors import CaseMetric, array_of
-from monai_spine.levels.sagittal.landmark_maps import LANDMARKS, UNKNOWN, find_peaks, map_affine
+from monai_spine.levels.sagittal.landmark_maps import UNKNOWN
+from monai_spine.levels.sagittal.maps import LANDMARKS, map_affine
+from monai_spine.levels.sagittal.peaks import find_peaks
 
 NEAR_MM = 5.0
 """A landmark counts as found if a peak lies within this distance."""

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from monai_spine.geometry import Array
-from monai_spine.levels.sagittal.landmark_maps import Peak
+from monai_spine.levels.sagittal.peaks import Peak
 
 LEAST_PITCH_MM, MOST_PITCH_MM = 20.0, 90.0
 """Limits of the distance between discs that follow each other in a chain. The lower one keeps out the discs of a neck,

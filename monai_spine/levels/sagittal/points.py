@@ -12,7 +12,6 @@ from enum import Enum
 from typing import Any, NamedTuple
 
 import numpy as np
-import torch
 from scipy.ndimage import map_coordinates
 
 from monai_spine.data.datalist import Record
@@ -29,7 +28,8 @@ from monai_spine.levels.sagittal.chain import (
     nearest_foramen,
 )
 from monai_spine.levels.sagittal.disc_regions import region_spine
-from monai_spine.levels.sagittal.landmark_maps import LANDMARKS, REGIONS, Peak, find_peaks, map_affine
+from monai_spine.levels.sagittal.maps import LANDMARKS, REGIONS, map_affine
+from monai_spine.levels.sagittal.peaks import Peak, find_peaks
 from monai_spine.levels.sagittal.region_chain import agreed, link_regions
 from monai_spine.spine import FINDINGS, Finding, Group, Level, Side
 
@@ -183,6 +183,8 @@ def marked_positions(record: Record, *structures: Structure) -> dict[Key, Array]
 
 def points_of(volume: Mapping[str, Any]) -> SpinePoints:
     """Named points of a volume from an engine, with ``image``, its ``affine``, and ``pred``, maps from 0 to 1."""
+    import torch  # only here: converted networks do without it
+
     affine = np.asarray(torch.as_tensor(volume["affine"]).cpu(), dtype=np.float64)
     maps = torch.as_tensor(volume["pred"]).float().cpu().numpy().astype(np.float64)
     return read_maps(maps, map_affine(affine), tuple(volume["image"].shape[1:]), affine)
@@ -191,7 +193,7 @@ def points_of(volume: Mapping[str, Any]) -> SpinePoints:
 def read_maps(maps: Array, affine: Array, shape: Sequence[int], grid: Array) -> SpinePoints:
     """Named points from maps.
 
-    ``maps``: ``(len(LANDMARKS) + len(REGIONS), x, y, z)``, from 0 to 1, as `landmark_maps.probabilities` gives them.
+    ``maps``: ``(len(LANDMARKS) + len(REGIONS), x, y, z)``, from 0 to 1, as `maps.probabilities` gives them.
     ``affine``: ``(4, 4)`` from voxels of the maps to RAS mm.
     ``shape``, ``grid``: Shape and affine of the image, which decide what is in view.
     """

@@ -28,7 +28,7 @@ from monai_spine.levels.sagittal.chain import (
     with_interpolated,
 )
 from monai_spine.levels.sagittal.disc_regions import RegionSpine, behind_and_above, canal_peaks_of, expected_canal
-from monai_spine.levels.sagittal.landmark_maps import Peak
+from monai_spine.levels.sagittal.peaks import Peak
 from monai_spine.spine import Level
 
 LEAST_MEAN_HEIGHT = 0.28

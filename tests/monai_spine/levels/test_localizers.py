@@ -33,7 +33,7 @@ class Reader:
     def __call__(self, *answers: SpinePoints, beside: tuple[SpinePoints, ...] = ()) -> SpinePoints:
         """The locator's answer for a volume that reads as the first of the answers, and upside down as the second."""
         self.answers = list(answers)
-        points = self._locator.points(torch.zeros(1, 2, 2), np.eye(4), beside)
+        points = self._locator.points(np.zeros((1, 2, 2), np.float32), np.eye(4), beside)
         assert not self.answers
         return points
 

@@ -14,14 +14,15 @@ from monai_spine.data.volume import Volume, read_volume
 from monai_spine.errors import InvalidOptionError, InvalidTableError, InvalidVolumeError, MissingInputError, SpineError
 from monai_spine.geometry import grid_affine, slice_normal
 from monai_spine.levels.files import COLUMNS
-from monai_spine.levels.localizers import LevelLocator, usable_device
+from monai_spine.levels.localizers import LevelLocator
 from monai_spine.levels.locate import LocateTask, find_inputs, locate
 from monai_spine.levels.sagittal.chain import Disc, expected_foramen
 from monai_spine.levels.sagittal.grid import sagittal_grid
-from monai_spine.levels.sagittal.landmark_maps import REGIONS, gaussians, map_affine, map_size
+from monai_spine.levels.sagittal.maps import REGIONS, gaussians, map_affine, map_size
 from monai_spine.levels.sagittal.peak_chain import directions
 from monai_spine.levels.search import StudyInput
 from monai_spine.prediction.elsewhere import Elsewhere
+from monai_spine.runtime.device import usable_device
 from monai_spine.spine import Level, Side
 from tests.cohorts import write_cohort
 from tests.monai_spine.levels.sagittal.test_chain import lordotic
@@ -39,12 +40,12 @@ class Oracle(LevelLocator):
         self.canal, self.sacrum = canal, sacrum
         self.grids: dict[tuple, np.ndarray] = {}
 
-    def maps(self, image: torch.Tensor) -> np.ndarray:
+    def maps(self, image: np.ndarray) -> np.ndarray:
         affine = map_affine(self.grids[tuple(image.shape)])
         size = map_size(image.shape)
         sacral = self.canal[-1:] if self.sacrum and len(self.canal) else np.zeros((0, 3))
         groups = (self.canal, foramina(self.canal), sacral)
-        drawn = [gaussians(points, affine, size, DEVIATION).double().numpy() for points in groups]
+        drawn = [gaussians(points, affine, size, DEVIATION) for points in groups]
         return np.concatenate([drawn, regions(self.canal, affine, size, self.sacrum)])
 
     def know(self, *paths: Path) -> "Oracle":
@@ -66,7 +67,7 @@ def regions(canal: np.ndarray, affine: np.ndarray, size: tuple[int, ...], sacrum
         groups = {"body": (bodies, 11.0), "sacrum": (sacral if sacrum else sacral[:0], 17.0), "disc": (discs, 4.0)}
         for name, (places, high) in groups.items():
             deviation = np.array([20.0, 10.0, high]) / np.sqrt(2 * np.log(2))  # half at these distances
-            maps[REGIONS.index(name)] = gaussians(places, affine, size, deviation).numpy()
+            maps[REGIONS.index(name)] = gaussians(places, affine, size, deviation)
         maps /= np.maximum(maps.sum(axis=0), 1.0)
     maps[0] = 1 - maps[1:].sum(axis=0)
     return maps
@@ -173,7 +174,7 @@ def test_no_spine_and_no_sagittal_slices_are_said_so(tmp_path: Path) -> None:
 class Contradiction(Oracle):
     """Sees one disc fewer in volumes with 9 slices, and takes it for the lumbosacral one."""
 
-    def maps(self, image: torch.Tensor) -> np.ndarray:
+    def maps(self, image: np.ndarray) -> np.ndarray:
         self.canal = SPINE[:-1] if len(image) == 9 else SPINE
         return super().maps(image)
 
@@ -253,7 +254,7 @@ def test_many_slices_go_through_in_parts_that_fit_together() -> None:
             return image[:, :, :, ::2, ::2].expand(-1, 8, -1, -1, -1)
 
     image = torch.rand(103, 8, 8)
-    maps = LevelLocator(Depth()).maps(image)
+    maps = LevelLocator(Depth()).maps(image.numpy())
     assert maps[0] == pytest.approx(torch.sigmoid(image[:, ::2, ::2]).double().numpy(), abs=1e-6)
     assert maps[3:].sum(axis=0) == pytest.approx(1.0)
 
@@ -288,12 +289,12 @@ def test_a_bundle_without_weights_is_an_error_of_one_line(tmp_path: Path) -> Non
 def test_a_device_that_is_not_there_is_refused(name: str) -> None:
     with pytest.raises(InvalidOptionError, match="device"):
         usable_device(name)
-    assert usable_device("cpu").type == "cpu"
+    assert usable_device("cpu") == "cpu"
 
 
 def test_the_gpu_of_apples_processors_is_taken_where_there_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("torch.backends.mps.is_available", lambda: True)
-    assert usable_device("mps").type == "mps"
+    assert usable_device("mps") == "mps"
 
 
 def test_the_volume_itself_decides_whatever_its_storage(tmp_path: Path) -> None:
@@ -305,7 +306,7 @@ def test_the_volume_itself_decides_whatever_its_storage(tmp_path: Path) -> None:
         sagittal_grid(Volume(read_volume(path).voxels, read_volume(path).affine), "x")
         for path in (volume, tmp_path / "b.nii.gz")
     )
-    assert torch.equal(one[0], other[0])
+    assert np.array_equal(one[0], other[0])
     assert one[1] == pytest.approx(other[1])
 
 

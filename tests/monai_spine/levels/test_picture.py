@@ -4,7 +4,6 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-import torch
 from PIL import ImageDraw, ImageFont
 
 from monai_spine.data.coverage import Grid
@@ -37,8 +36,8 @@ def points(*flags: str) -> tuple[LevelPoint, ...]:
 STUDY = LocatedStudy("study", points(), (), {}, {Level.L4_L5: ("axial_t2", 5, 1.0)})
 
 
-def drawn(study: LocatedStudy = STUDY, image: torch.Tensor | None = None) -> np.ndarray:
-    shown = torch.zeros(SIZE) if image is None else image
+def drawn(study: LocatedStudy = STUDY, image: np.ndarray | None = None) -> np.ndarray:
+    shown = np.zeros(SIZE, np.float32) if image is None else image
     return np.asarray(level_picture(shown, AFFINE, study, {"axial_t2": AXIAL}, "sagittal_t2"))
 
 
@@ -54,7 +53,7 @@ def colours(picture: np.ndarray, place: tuple[float, float, float], half: int = 
 
 
 def test_the_front_is_on_the_left_and_the_head_at_the_top() -> None:
-    image = torch.zeros(SIZE)
+    image = np.zeros(SIZE, np.float32)
     image[:, 40:, :] = 1.0  # in front
     image[:, :, 50:] = 1.0  # above
     picture = drawn(replace(STUDY, points=(), planes={}), image)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from monai_spine.geometry import Array, to_world
-from monai_spine.levels.sagittal.landmark_maps import REGIONS
+from monai_spine.levels.sagittal.maps import REGIONS
 from monai_spine.measures.patch import RegionMaps
 from monai_spine.spine import Level
 

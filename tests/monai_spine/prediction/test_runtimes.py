@@ -2,6 +2,8 @@
 
 import json
 import shutil
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,7 +13,7 @@ import torch
 
 from monai_spine.bundle.shipped import GRADER, LEVEL_LOCALIZER, RECESS_LOCALIZER
 from monai_spine.errors import InvalidOptionError
-from monai_spine.levels.localizers import LevelLocator
+from monai_spine.levels.localizers import LevelLocator, RecessLocator
 from monai_spine.levels.sagittal.volume_form import VolumeForm
 from monai_spine.prediction import parsed_grader
 from monai_spine.prediction.grader import Grader
@@ -69,6 +71,28 @@ def test_a_converted_grader_is_opened_without_its_configuration_and_explained_wi
         grader = Grader.from_bundle(bundle, runtime=OPENVINO)
         assert grader(record).weighted == pytest.approx(expected, abs=1e-6)
     assert [type(network).__name__ for network in grader.networks] == ["LevelGrader"] * 2
+
+
+@pytest.mark.slow
+def test_a_converted_network_is_opened_and_used_without_pytorch(bundle: Path, record: dict) -> None:
+    """So no network is built, no random weights are drawn, and a second or more of imports is saved."""
+    Grader.from_bundle(bundle, runtime=OPENVINO), RecessLocator.from_bundle(device="cpu", runtime=OPENVINO)  # converted
+    program = (
+        "import json, sys\n"
+        "from pathlib import Path\n"
+        "from monai_spine.levels.localizers import RecessLocator\n"
+        "from monai_spine.prediction.grader import Grader\n"
+        "from monai_spine.runtime.choice import Runtime, RuntimeChoice\n"
+        "openvino, record = RuntimeChoice(Runtime.OPENVINO), json.loads(sys.argv[1])\n"
+        "RecessLocator.from_bundle(device='cpu', runtime=openvino)\n"
+        "print(Grader.from_bundle(Path(sys.argv[2]), runtime=openvino)(record).weighted.tolist())\n"
+        "print(sorted({'torch', 'monai', 'scipy.optimize'} & set(sys.modules)))\n"
+    )
+    command = [sys.executable, "-c", program, json.dumps(record, default=lambda one: one.tolist()), str(bundle)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    weighted, imported = done.stdout.splitlines()
+    assert json.loads(weighted) == pytest.approx(Grader.from_bundle(bundle)(record).weighted, abs=1e-5)
+    assert imported == "[]"
 
 
 def test_another_grader_is_left_to_pytorch_by_auto_and_refused_otherwise(tmp_path: Path, record: dict) -> None:

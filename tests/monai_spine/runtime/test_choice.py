@@ -61,11 +61,12 @@ def test_openvino_is_loaded_without_the_package_that_reports_its_use() -> None:
     assert done.stdout.strip() == "openvino None"
 
 
-def test_what_predict_needs_is_imported_without_monai_ignite_timm_and_pandas() -> None:
+def test_what_predict_needs_is_imported_without_pytorch_and_what_stands_on_it() -> None:
     program = (
         "import sys, monai_spine.prediction.run, monai_spine.prediction.models, monai_spine.dicom_out.outputs\n"
         "import monai_spine.levels.locate\n"
         "slow = {'monai', 'ignite', 'timm', 'torchvision', 'openvino', 'onnxruntime', 'matplotlib', 'pandas'}\n"
+        "slow |= {'torch', 'scipy.optimize'}\n"
         "print(sorted(slow & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)

@@ -6,7 +6,7 @@ import pytest
 from monai_spine.runtime.choice import Runtime, installed
 
 PROGRAM = """
-import gc, os, signal, torch
+import gc, numpy, os, signal, torch
 from monai_spine.runtime.choice import Runtime, RuntimeChoice
 from monai_spine.runtime.conversion import convert
 from monai_spine.runtime.engine import open_engine
@@ -14,7 +14,7 @@ from monai_spine.runtime.engine import open_engine
 files = convert(torch.nn.Conv2d(1, 1, 3), (None, 1, None, None), Runtime.OPENVINO)
 first, second = (open_engine(files, RuntimeChoice(Runtime.OPENVINO)) for _ in range(2))
 for engine in (first, second):
-    engine(torch.zeros(1, 1, 8, 8))
+    engine(numpy.zeros((1, 1, 8, 8), dtype=numpy.float32))
 del first, engine
 gc.collect()
 del second

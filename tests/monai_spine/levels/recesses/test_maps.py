@@ -6,7 +6,8 @@ from hypothesis import strategies as st
 
 from monai_spine.geometry import to_world
 from monai_spine.levels.recesses.crop import PIXELS, STEP_MM, crop_affine
-from monai_spine.levels.recesses.maps import RecessLoss, RecessMapsd, distributions, read_recesses
+from monai_spine.levels.recesses.detection import read_recesses
+from monai_spine.levels.recesses.maps import RecessLoss, RecessMapsd, distributions
 from monai_spine.levels.recesses.metrics import RecessMetric
 from monai_spine.levels.recesses.planes import LEAST_CONFIDENCE
 from monai_spine.spine import Side

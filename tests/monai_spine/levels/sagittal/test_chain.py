@@ -17,8 +17,8 @@ from monai_spine.levels.sagittal.chain import (
     nearest_foramen,
     place_discs,
 )
-from monai_spine.levels.sagittal.landmark_maps import Peak
 from monai_spine.levels.sagittal.peak_chain import best_chain, pitch_costs
+from monai_spine.levels.sagittal.peaks import Peak
 from monai_spine.spine import Level, Side
 
 

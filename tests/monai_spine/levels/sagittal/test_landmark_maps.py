@@ -8,19 +8,10 @@ from hypothesis import strategies as st
 from scipy.ndimage import maximum_filter
 
 from monai_spine.geometry import grid_affine, spacing, to_voxel, to_world
-from monai_spine.levels.sagittal.landmark_maps import (
-    LANDMARKS,
-    MOST_LANDMARKS,
-    MOST_PEAKS,
-    REGIONS,
-    UNKNOWN,
-    LandmarkLoss,
-    LandmarkMapsd,
-    find_peaks,
-    gaussians,
-    map_affine,
-)
+from monai_spine.levels.sagittal.landmark_maps import MOST_LANDMARKS, UNKNOWN, LandmarkLoss, LandmarkMapsd
+from monai_spine.levels.sagittal.maps import LANDMARKS, REGIONS, gaussians, map_affine
 from monai_spine.levels.sagittal.metrics import found_points, true_landmarks
+from monai_spine.levels.sagittal.peaks import MOST_PEAKS, find_peaks
 
 AFFINE = grid_affine([0, 0, 0], (8, 48, 49), (4.0, 2.0, 2.0))
 
@@ -125,7 +116,7 @@ def affine(turn: float, gap: float) -> np.ndarray:
 def test_a_gaussian_is_found_where_it_stands(turn: float, gap: float, voxel: tuple[float, float, float]) -> None:
     grid = affine(turn, gap)
     place = to_world(grid, voxel)
-    (peak,) = find_peaks(gaussians(place[None], grid, SIZE, DEVIATION).numpy(), grid, threshold=0.3, apart=10.0)
+    (peak,) = find_peaks(gaussians(place[None], grid, SIZE, DEVIATION), grid, threshold=0.3, apart=10.0)
     assert np.linalg.norm(peak.world - place) < 0.5
     assert 0.5 < peak.height <= 1.0
 
@@ -134,7 +125,7 @@ def test_peaks_come_highest_first_and_apart() -> None:
     grid = affine(0.0, 4.0)
     points = to_world(grid, [[4, 10, 10], [4, 10, 14], [4, 25, 30]])
     values = np.max(
-        [h * gaussians(p[None], grid, SIZE, DEVIATION).numpy() for h, p in zip((0.9, 0.6, 0.8), points, strict=True)],
+        [h * gaussians(p[None], grid, SIZE, DEVIATION) for h, p in zip((0.9, 0.6, 0.8), points, strict=True)],
         axis=0,
     )
     found = find_peaks(values, grid, threshold=0.3, apart=20.0)
@@ -147,7 +138,7 @@ def test_peaks_come_highest_first_and_apart() -> None:
 def test_a_peak_at_the_edge_stays_there(voxel: tuple[int, int, int]) -> None:
     grid = affine(0.0, 4.0)
     place = to_world(grid, voxel)
-    (peak,) = find_peaks(gaussians(place[None], grid, SIZE, DEVIATION).numpy(), grid, threshold=0.3, apart=10.0)
+    (peak,) = find_peaks(gaussians(place[None], grid, SIZE, DEVIATION), grid, threshold=0.3, apart=10.0)
     assert np.linalg.norm(peak.world - place) < 0.1
 
 

@@ -3,7 +3,8 @@ import pytest
 
 from monai_spine.geometry import grid_affine, to_world
 from monai_spine.levels.sagittal.chain import Disc
-from monai_spine.levels.sagittal.landmark_maps import REGIONS, Peak
+from monai_spine.levels.sagittal.maps import REGIONS
+from monai_spine.levels.sagittal.peaks import Peak
 from monai_spine.levels.sagittal.points import Sacrum
 
 AFFINE = grid_affine([0, 20, 0], (8, 30, 50), (4.0, 4.0, 4.0))

@@ -5,12 +5,15 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from scipy.optimize import linear_sum_assignment
 
 from monai_spine.geometry import grid_affine
+from monai_spine.levels.sagittal import disc_regions
 from monai_spine.levels.sagittal.chain import Chain, Doubt, Flag, levels, link
 from monai_spine.levels.sagittal.disc_regions import DiscRegion, RegionSpine, region_spine
-from monai_spine.levels.sagittal.landmark_maps import LANDMARKS, Peak
+from monai_spine.levels.sagittal.maps import LANDMARKS
 from monai_spine.levels.sagittal.peak_chain import directions
+from monai_spine.levels.sagittal.peaks import Peak
 from monai_spine.levels.sagittal.region_chain import agreed, link_regions
 from monai_spine.spine import Level
 from tests.monai_spine.levels.sagittal.test_chain import lordotic, peaks, sacral
@@ -52,6 +55,13 @@ def test_a_region_map_without_discs_has_no_spine() -> None:
     assert region_spine(empty, AFFINE, peaks(SPINE)).discs == ()
     assert region_spine(empty, AFFINE, []).discs == ()
     assert link_regions(RegionSpine(), peaks(SPINE), []) is None
+
+
+@pytest.mark.parametrize("size", [(5, 5), (3, 7), (6, 2), (1, 1)])
+def test_discs_and_peaks_are_paired_as_scipy_assigns_them(size: tuple[int, int]) -> None:
+    costs = np.random.default_rng(sum(size)).normal(0, 40, size)
+    rows, columns = linear_sum_assignment(costs)
+    assert set(zip(*disc_regions._cheapest_pairs(costs), strict=True)) == set(zip(rows, columns, strict=True))
 
 
 def test_every_disc_takes_the_peak_behind_it() -> None:
