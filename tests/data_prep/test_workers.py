@@ -103,7 +103,7 @@ def test_items_are_read_ahead_in_order_and_never_more_than_so_many(tmp_path: Pat
 def test_a_killed_process_of_a_pool_is_one_line() -> None:
     with Pool(1, int) as pool:
         assert list(pool.ahead(abs, [-1])) == [1]  # it is there
-        with pytest.raises(SpineError, match=r"killed.* 1 of 9 tasks were done") as raised:
+        with pytest.raises(SpineError, match=r"killed.* [1-8] of 9 tasks were done") as raised:
             list(pool.run(_ending_with_another, range(9)))
     assert "\n" not in str(raised.value)
 

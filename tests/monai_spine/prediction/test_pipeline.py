@@ -1,8 +1,7 @@
 """DICOM studies are converted while others are graded, and nothing else changes by that."""
 
 import csv
-import os
-import signal
+import shutil
 import subprocess
 import sys
 import time
@@ -14,14 +13,14 @@ import numpy as np
 import pytest
 import torch
 
-from data_prep.phantom.quirks import Quirk
 from data_prep.workers import Pool
+from monai_spine.bundle.shipped import GRADER
 from monai_spine.errors import SpineError
 from monai_spine.prediction.inputs import Conversion, Inputs, find_inputs
 from monai_spine.prediction.run import predict
 from tests.data_prep.tiny_phantom import write_cohort
 from tests.monai_spine.levels.test_locate import Oracle
-from tests.monai_spine.prediction.parts import models, write_bundle
+from tests.monai_spine.prediction.parts import models
 
 PROGRAM = "from monai_spine.commands.main import main; main()"
 COST = {"seconds", "peak_mb"}
@@ -30,7 +29,7 @@ COST = {"seconds", "peak_mb"}
 @pytest.fixture(scope="module")
 def dicom(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Three studies, of which one lacks a slice, beside a file that is no image and a copy of an image."""
-    folder = write_cohort(tmp_path_factory.mktemp("cohort"), Quirk.MISSING_SERIES, studies=3) / "train_images"
+    folder = write_cohort(tmp_path_factory.mktemp("cohort"), studies=3) / "train_images"
     study, *_ = sorted(folder.iterdir())
     files = sorted(study.rglob("*.dcm"))
     (study / "copy.dcm").write_bytes(files[0].read_bytes())
@@ -38,11 +37,6 @@ def dicom(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "damaged.dcm").write_bytes(files[0].read_bytes()[:300])
     (folder / "letter.txt").write_text("no image")
     return folder
-
-
-@pytest.fixture(scope="module")
-def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_bundle(tmp_path_factory.mktemp("bundles") / "one")
 
 
 @pytest.fixture
@@ -89,7 +83,7 @@ def test_the_next_studies_are_converted_while_one_is_graded(later: Inputs, tmp_p
     with Pool(1, int, share=False) as reader:
         summary = predict(later, out, models(levels), reader=reader, quiet=True)
     assert levels.seen[0] is True
-    assert [one.study_id for one in summary.outcomes] == sorted(volumes(out))
+    assert {one.study_id for one in summary.outcomes} > volumes(out)  # of one, nothing is left
     assert (out / "volumes/manifest.csv").is_file()
 
 
@@ -131,7 +125,7 @@ def tables(out: Path) -> dict[str, object]:
                 content[name] = [
                     {key: cell for key, cell in row.items() if key not in COST} for row in csv.DictReader(table)
                 ]
-        elif path.is_file() and path.name not in {"log.txt", "outcome.json"}:
+        elif path.is_file() and path.name not in {"log.txt", "outcome.json", ".lock"}:
             content[name] = path.read_bytes()
     return content
 
@@ -144,18 +138,13 @@ def run(*words: object) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command(*words), capture_output=True, text=True, check=False)
 
 
-def test_weights_that_do_not_fit_are_refused_before_the_first_conversion(
-    dicom: Path, bundle: Path, tmp_path: Path
-) -> None:
-    weights = tmp_path / "weights"
-    weights.mkdir()
-    for file in (bundle / "models").iterdir():
-        (weights / file.name).write_bytes(file.read_bytes())
-    (weights / "model.pt").write_bytes((weights / "model.pt").read_bytes()[:-100])
-    said = [
-        run("-i", dicom, "-o", tmp_path / "out", "--model", bundle, "--weights", weights, "--workers", workers)
-        for workers in (1, 2)
-    ]
+@pytest.mark.slow
+def test_damaged_weights_are_refused_before_the_first_conversion(dicom: Path, tmp_path: Path) -> None:
+    shutil.copytree(GRADER / "models", tmp_path / "weights")
+    weights = tmp_path / "weights/model.pt"
+    weights.write_bytes(weights.read_bytes()[:-100])
+    options = ("-i", dicom, "-o", tmp_path / "out", "--weights", weights.parent)
+    said = [run(*options, "--workers", workers) for workers in (1, 2)]
     assert [one.returncode for one in said] == [2, 2]
     assert said[0].stderr == said[1].stderr
     assert said[0].stderr.startswith("error: ")
@@ -165,15 +154,15 @@ def test_weights_that_do_not_fit_are_refused_before_the_first_conversion(
 
 @pytest.mark.slow
 def test_one_process_and_two_write_the_same_from_dicom_and_a_killed_run_ends_as_they_do(
-    dicom: Path, bundle: Path, tmp_path: Path
+    dicom: Path, tmp_path: Path
 ) -> None:
-    options = ("-i", dicom, "--model", bundle, "--name-by", "folder", "--dicom-out", "--device", "cpu")
+    options = ("-i", dicom, "--name-by", "folder", "--dicom-out", "--device", "cpu", "--no-refine")
     done = [run(*options, "-o", tmp_path / str(count), "--workers", count) for count in (1, 2)]
     assert [one.returncode for one in done] == [3, 3], done[1].stderr
     assert all("Warning" not in one.stderr for one in done)
-    killed = subprocess.Popen(command(*options, "-o", tmp_path / "killed", "--workers", 2), start_new_session=True)
+    killed = subprocess.Popen(command(*options, "-o", tmp_path / "killed", "--workers", 2))
     wait(lambda: any((tmp_path / "killed").glob("*/outcome.json")))
-    os.kill(killed.pid, signal.SIGKILL)
+    killed.kill()
     killed.wait()
     assert run(*options, "-o", tmp_path / "killed", "--workers", 2).returncode == 3
     one, two, again = (tables(tmp_path / name) for name in ("1", "2", "killed"))
