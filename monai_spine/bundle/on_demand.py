@@ -18,7 +18,7 @@ class OnDemand:
     ----------
     opener
         The path of a function, such as ``monai_spine.prediction.models.open_models``. Its module is imported when the
-        models are opened, so that other processes can begin before this one has imported PyTorch.
+        models are opened, so that other processes can begin before this one has imported what it needs.
     options
         Its arguments by name; equal ones share their models.
     """

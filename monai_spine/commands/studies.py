@@ -112,7 +112,7 @@ def locate(  # noqa: PLR0917 - options
     }
     models = OnDemand.of("monai_spine.levels.several_locators.open_localizers", options)
     with elsewhere(models, workers, cluster, device) as place:
-        # Only now, since this imports PyTorch: the other processes have begun.
+        # Only now, since this takes seconds: the other processes have begun.
         from monai_spine.levels.locate import locate as run
 
         levels, recesses = models()
@@ -261,7 +261,7 @@ def predict(  # noqa: PLR0917 - options
     }
     models = OnDemand.of("monai_spine.prediction.models.open_models", options)
     with elsewhere(models, workers, cluster, device) as place:
-        # Only now, since this imports PyTorch: the other processes have begun.
+        # Only now, since this takes seconds: the other processes have begun.
         from monai_spine.dicom_out.outputs import study_outputs
         from monai_spine.prediction.run import run_predict
         from monai_spine.prediction.staging import as_urls, staged

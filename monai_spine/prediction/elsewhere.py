@@ -14,7 +14,7 @@ from monai_spine.bundle.on_demand import OnDemand
 from monai_spine.errors import InvalidOptionError, listed
 
 if TYPE_CHECKING:
-    from data_prep.workers import Pool
+    from data_prep.process_pool import Pool
 
 CPU, GPU = "CPU", "GPU"
 """Tags of Dask workers, their resources: ``dask worker ADDRESS --resources "GPU=1"``."""
@@ -95,7 +95,7 @@ def elsewhere(
     InvalidOptionError
         If ``workers`` is 0.
     """
-    from data_prep.workers import Pool, processes_of
+    from data_prep.process_pool import Pool, processes_of
 
     count = processes_of(workers)
     with Pool(0 if cluster else count - 1, models) as pool:

@@ -43,7 +43,7 @@ from monai_spine.scoring.submission import read_labels
 from monai_spine.spine import FINDINGS
 
 if TYPE_CHECKING:
-    from data_prep.workers import Pool
+    from data_prep.process_pool import Pool
 
 logger = logging.getLogger(__name__)
 
@@ -313,7 +313,7 @@ class _Run:
 
 def _reader(paths: Sequence[Path], elsewhere: Elsewhere) -> Pool:
     """A process that converts, if this one grades alone and there is a core for it."""
-    from data_prep.workers import Pool, cores
+    from data_prep.process_pool import Pool, cores
 
     alone = not elsewhere.cluster and not elsewhere.pool.others
     begin = functools.partial(importlib.import_module, "data_prep.dicom.convert")

@@ -5,22 +5,26 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from data_prep.workers import Pool
+from data_prep.process_pool import Pool
 from monai_spine.bundle.shipped import GRADER
 from monai_spine.errors import SpineError
+from monai_spine.prediction.elsewhere import Elsewhere
 from monai_spine.prediction.inputs import Conversion, Inputs, find_inputs
-from monai_spine.prediction.run import predict
+from monai_spine.prediction.pending_study import PendingStudy
+from monai_spine.prediction.run import predict, run_predict
+from monai_spine.prediction.study_task import StudyResult, StudyTask
 from tests.data_prep.tiny_phantom import write_cohort
 from tests.monai_spine.levels.test_locate import Oracle
-from tests.monai_spine.prediction.parts import models
+from tests.monai_spine.prediction.parts import models, write_study
 
 PROGRAM = "from monai_spine.commands.main import main; main()"
 COST = {"seconds", "peak_mb"}
@@ -168,3 +172,27 @@ def test_one_process_and_two_write_the_same_from_dicom_and_a_killed_run_ends_as_
     one, two, again = (tables(tmp_path / name) for name in ("1", "2", "killed"))
     assert two == one
     assert again == one
+
+
+def test_what_is_finished_stays_when_a_process_is_lost(tmp_path: Path) -> None:
+    studies = [write_study(tmp_path / "in" / name, t1=False, ax=False) for name in ("a", "b")]
+
+    class Losing(Elsewhere):
+        def run(self, task: StudyTask, studies: Sequence[PendingStudy]) -> Iterator[StudyResult]:
+            yield replace(task, models=lambda: models(Watching()))(studies[0])
+            raise SpineError("a worker process was killed")
+
+    place = Losing(lambda: models(Watching()), Pool(0, int))
+    options = {"given_points": False, "points": None, "name_by": "uid", "prior_from": None, "force": False}
+    with pytest.raises(SpineError, match="killed"):
+        run_predict(
+            [studies[0].parent],
+            tmp_path / "out",
+            elsewhere=place,
+            report=lambda line: None,
+            workers=2,
+            quiet=True,
+            **options,
+        )
+    assert (tmp_path / "out/a/outcome.json").is_file()
+    assert not (tmp_path / "out/.lock").exists()
