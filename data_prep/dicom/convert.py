@@ -142,6 +142,10 @@ class PlannedConversion:
 
     Attributes
     ----------
+    files
+        How many the input has.
+    without_image
+        Rows of those that hold no image.
     jobs
         The largest first.
     earlier
@@ -149,7 +153,8 @@ class PlannedConversion:
     """
 
     out: Path
-    headers: Sequence[FileHeader]
+    files: int
+    without_image: Sequence[FileRow]
     jobs: Sequence[Job]
     settings: Settings
     earlier: Set[str]
@@ -161,11 +166,6 @@ class PlannedConversion:
         for one in self.jobs:
             found[one.frames[0].identity.study_name].append(one)  # a job is of one study
         return {name: tuple(jobs) for name, jobs in sorted(found.items())}
-
-    @property
-    def without_image(self) -> list[FileRow]:
-        """Rows of the files that hold no image."""
-        return [tables.frameless_row(header) for header in self.headers if not header.frames]
 
     def write_tables(self, results: Sequence[JobResult]) -> ConversionSummary:
         """Write the tables of the jobs that are done so far."""
@@ -193,7 +193,7 @@ class PlannedConversion:
         remove_partial(self.out)
         summary = self.write_tables(results)
         if not (summary.converted or summary.refused or summary.files["refused"]):
-            count, table = counted(len(self.headers), "file"), self.out / "files.csv"
+            count, table = counted(self.files, "file"), self.out / "files.csv"
             raise SpineError(f"no DICOM image among the {count} of the input; see {table}")
         output_folder.remove_volumes(self.out, self.earlier - {row.nifti for one in results for row in one.manifest})
         output_folder.keep_salt(self.out, None)
@@ -227,9 +227,17 @@ def planned(
     name_by, format, resume, only, verify, keep_uids, max_bytes
         See `convert`, also for the errors.
     """
-    output_folder.open_folder(out, source)
-    with output_lock(out), scratch.folder(out if shared else None) as unpacked:
-        remove_partial(out)  # only now: until here they may have been those of another run
+    settings = Settings(
+        out=str(out.resolve()),
+        extension=format,
+        resume=resume,
+        verify_values=verify == "full",
+        only=tuple(only),
+        max_bytes=max_bytes,
+    )
+
+    def read(unpacked: Path) -> PlannedConversion:
+        # A function, whose headers do not stay in memory while the block runs.
         files = sources.find(source, unpacked, max_bytes)
         headers = read_headers(files, max_bytes=max_bytes, run=run, quiet=quiet)
         salt = None if keep_uids else output_folder.random_salt(out, resume)
@@ -238,15 +246,13 @@ def planned(
         series = {frame.identity.names for job in jobs for frame in job.frames}
         output_folder.check_earlier_volumes(out, earlier, series)
         output_folder.keep_salt(out, salt)
-        settings = Settings(
-            out=str(out.resolve()),
-            extension=format,
-            resume=resume,
-            verify_values=verify == "full",
-            only=tuple(only),
-            max_bytes=max_bytes,
-        )
-        yield PlannedConversion(out, headers, jobs, settings, earlier)
+        without_image = [tables.frameless_row(header) for header in headers if not header.frames]
+        return PlannedConversion(out, len(headers), without_image, jobs, settings, earlier)
+
+    output_folder.open_folder(out, source)
+    with output_lock(out), scratch.folder(out if shared else None) as unpacked:
+        remove_partial(out)  # only now: until here they may have been those of another run
+        yield read(unpacked)
 
 
 def read_headers(

@@ -292,9 +292,20 @@ class _Run:
                 conversion.results += result.converted.results
 
     def write_tables(self) -> None:
-        """The tables of all studies so far, also of those that an earlier run has done, by their names."""
+        """Those of the conversions and of all studies so far."""
         for conversion in self.inputs.conversions:
             conversion.plan.write_tables(conversion.results)
+        self._write_study_tables()
+
+    def finish(self) -> None:
+        """Write the tables of all, and count the DICOM files."""
+        for conversion in self.inputs.conversions:
+            conversion.plan.finish(conversion.results)
+            self.summary.refused_files += conversion.refused_files
+        self._write_study_tables()
+
+    def _write_study_tables(self) -> None:
+        """Also of those that an earlier run has done, by their names."""
         tables, outcomes = self.summary.out, self.summary.outcomes
         outcomes.sort(key=lambda one: one.study_id)  # other processes finish them in any order
         self._studies.sort(key=lambda one: one.study_id)
@@ -303,12 +314,6 @@ class _Run:
         write_findings_table(self.out, [study for study in self._studies if study.study_id in graded], tables)
         about = {"provenance": self.models.provenance, "trained_on": self.models.trained_on_cell}
         write_tables(tables, outcomes, **about, fill=self.fill)
-
-    def finish(self) -> None:
-        for conversion in self.inputs.conversions:
-            conversion.plan.finish(conversion.results)
-            self.summary.refused_files += conversion.refused_files
-        self.write_tables()
 
 
 def _reader(paths: Sequence[Path], elsewhere: Elsewhere) -> Pool:
