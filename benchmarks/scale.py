@@ -2,7 +2,8 @@
 
     python benchmarks/scale.py merge --folder /tmp/merge            # join the tables of 100,000 studies
     python benchmarks/scale.py overhead                             # a Dask scheduler with 10,000 empty tasks
-    python benchmarks/scale.py workers NIFTI                        # one and two local workers on the same studies
+    python benchmarks/scale.py workers STUDIES                      # one and two local workers on NIfTI or DICOM
+    python benchmarks/scale.py workers STUDIES --earlier ../an-earlier-checkout
     python benchmarks/scale.py simulate graded/studies.csv --cores 2 --price 0.05 --disk 1000 --study-mb 60 --spot 0.05
 
 ``simulate`` draws each study's seconds from those of a studies.csv and gives it to the worker that is free first.
@@ -13,8 +14,10 @@ from __future__ import annotations
 import argparse
 import csv
 import heapq
+import os
 import random
 import resource
+import shutil
 import statistics
 import subprocess
 import sys
@@ -94,19 +97,42 @@ def overhead(options: argparse.Namespace) -> None:
 
 
 def workers(options: argparse.Namespace) -> None:
-    """Seconds of `predict` with one and with two local workers."""
-    seconds = {}
-    for count in (1, 2):
-        out = options.folder / f"workers-{count}"
-        command = [sys.executable, "-c", "from monai_spine.commands.main import main; main()", "predict"]
-        command += ["-i", str(options.inputs), "-o", str(out), "--workers", str(count), "--quiet", "--device", "cpu"]
-        begin = time.perf_counter()
-        subprocess.run(command, check=False)
-        seconds[count] = time.perf_counter() - begin
-        with (out / "studies.csv").open(encoding="utf-8") as table:
-            peaks = [int(row["peak_mb"]) for row in csv.DictReader(table)]
-        print(f"{count} workers: {seconds[count]:.1f} s, {len(peaks)} studies, peak {min(peaks)} to {max(peaks)} MB")
-    print(f"two workers are {seconds[1] / seconds[2]:.2f} × as fast as one")
+    """Seconds of `predict` with one and with two local workers, in turns, from process start to the tables."""
+    checkouts = {"": Path(__file__).resolve().parents[1]} | ({"earlier, ": options.earlier} if options.earlier else {})
+    runs = {(name, count): [] for name in checkouts for count in (1, 2)}
+    for number in range(options.rounds):
+        for (name, count), taken in runs.items():
+            out = options.folder / f"{'earlier-' if name else ''}{count}"
+            shutil.rmtree(out, ignore_errors=True)
+            clock, processor, peaks = _run(options.inputs, out, count, checkouts[name])
+            taken.append((clock, processor))
+            said = (
+                f"{clock:.1f} s, {processor:.1f} s of processor, {len(peaks)} studies, {min(peaks)} to {max(peaks)} MB"
+            )
+            print(f"round {number + 1}: {name}{count} workers: {said}", flush=True)
+    least = {run: [min(values) for values in zip(*taken, strict=True)] for run, taken in runs.items()}
+    for name in checkouts:
+        (one, one_processor), (two, two_processor) = least[name, 1], least[name, 2]
+        print(
+            f"{name or 'now, '}two workers: {one:.1f} s / {two:.1f} s = {one / two:.2f} × as fast as one; "
+            f"processor {one_processor:.1f} and {two_processor:.1f} s"
+        )
+    if options.earlier:
+        faster = [least["earlier, ", count][0] / least["", count][0] for count in (1, 2)]
+        print(f"as fast as earlier: {faster[0]:.2f} × with one worker, {faster[1]:.2f} × with two")
+
+
+def _run(inputs: Path, out: Path, count: int, checkout: Path) -> tuple[float, float, list[int]]:
+    """Seconds by the clock and of processor, and each study's peak of memory."""
+    command = [sys.executable, "-c", "from monai_spine.commands.main import main; main()", "predict", "--quiet"]
+    command += ["-i", str(inputs.resolve()), "-o", str(out.resolve()), "--workers", str(count), "--device", "cpu"]
+    environment = {"OMP_NUM_THREADS": "1", **os.environ, "PYTHONPATH": str(checkout.resolve())}
+    before, begin = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
+    subprocess.run(command, check=False, cwd=checkout, env=environment)
+    clock, after = time.perf_counter() - begin, resource.getrusage(resource.RUSAGE_CHILDREN)
+    with (out / "studies.csv").open(encoding="utf-8") as table:
+        peaks = [int(row["peak_mb"]) for row in csv.DictReader(table)]
+    return clock, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime, peaks
 
 
 def simulate(options: argparse.Namespace) -> None:
@@ -171,8 +197,10 @@ def main() -> None:
     one.add_argument("--tasks", type=int, default=10_000)
     one.set_defaults(run=overhead)
     one = commands.add_parser("workers")
-    one.add_argument("inputs", type=Path)
+    one.add_argument("inputs", type=Path, help="about 24 studies, NIfTI or DICOM")
     one.add_argument("--folder", type=Path, default=Path("scale"))
+    one.add_argument("--rounds", type=int, default=2)
+    one.add_argument("--earlier", type=Path, help="a checkout of an earlier version, which takes turns with this one")
     one.set_defaults(run=workers)
     one = commands.add_parser("simulate")
     one.add_argument("table", type=Path, help="studies.csv of a run of predict")

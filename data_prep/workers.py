@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, TypeVar
 
+from data_prep.process_pool import counted_results, lost
 from monai_spine.errors import SpineError
 
 if TYPE_CHECKING:
@@ -52,23 +53,9 @@ def run(
 
 def _in_processes(function: Callable[[Item], Result], items: Sequence[Item], workers: int) -> Iterator[Result]:
     from joblib import Parallel, delayed
-    from joblib.externals.loky import BrokenProcessPool
 
     parallel = Parallel(n_jobs=workers, return_as="generator_unordered", batch_size=1, pre_dispatch="3*n_jobs")
-    done = 0
-    try:
-        for result in parallel(delayed(function)(item) for item in items):
-            done += 1
-            yield result
-    except BrokenProcessPool as error:
-        raise _lost("a worker process was killed, perhaps for lack of memory", done, len(items)) from error
-
-
-def _lost(what: str, done: int, total: int) -> SpineError:
-    return SpineError(
-        f"{what}; {done} of {total} tasks were done. Run the command again, with --resume if it has that option, which "
-        "keeps what is done, and with fewer --workers if memory was short"
-    )
+    yield from counted_results(parallel(delayed(function)(item) for item in items), len(items))
 
 
 @contextmanager
@@ -122,6 +109,6 @@ def _on_cluster(
                 yield result
                 future.release()
         except KilledWorker as error:
-            raise _lost("a task ended several Dask workers, one after the other", done, len(items)) from error
+            raise lost("a task ended several Dask workers, one after the other", done, len(items)) from error
         except (CancelledError, CommClosedError, TimeoutError) as error:
-            raise _lost(f"the Dask scheduler at {address} does not answer any more", done, len(items)) from error
+            raise lost(f"the Dask scheduler at {address} does not answer any more", done, len(items)) from error

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import functools
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence, Set
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Protocol, TypeVar
 
 from data_prep import scratch
 from data_prep.choices import MAX_BYTES
@@ -18,11 +19,15 @@ from data_prep.dicom.job import Job, JobResult, Settings
 from data_prep.dicom.output_folder import NameBy
 from data_prep.dicom.rejoining import rejoined
 from data_prep.dicom.sources import Source
+from data_prep.dicom.tables import FileRow
 from data_prep.workers import run as run_all
 from monai_spine.console import track
 from monai_spine.errors import ExitCode, SpineError, counted
 from monai_spine.files import remove_partial
 from monai_spine.output_lock import output_lock
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 HEADERS_PER_TASK = 64
 """Files whose headers one task of a worker reads: one file a task would cost more to hand out than to read."""
@@ -105,41 +110,158 @@ def convert(
     SpineError
         If the input is absent or holds no DICOM image; if the output cannot be written or holds other volumes.
     """
-    output_folder.open_folder(out, source)
-    with output_lock(out), scratch.folder(out if cluster else None) as unpacked:
-        remove_partial(out)  # only now: until here they may have been those of another run
+    run = functools.partial(run_all, workers=workers, cluster=cluster)
+    with planned(
+        *(source, out),
+        run=run,
+        name_by=name_by,
+        format=format,
+        resume=resume,
+        only=only,
+        verify=verify,
+        keep_uids=keep_uids,
+        max_bytes=max_bytes,
+        quiet=quiet,
+        shared=cluster is not None,
+    ) as plan:
+        function = functools.partial(job.run_job, settings=plan.settings)
+        return plan.finish(list(track(run(function, plan.jobs), "series", len(plan.jobs), quiet)))
+
+
+class Runner(Protocol):
+    """Runs a function over many items, in any order; see `data_prep.workers.run`."""
+
+    def __call__(self, function: Callable[[Item], Result], items: Sequence[Item], /) -> Iterator[Result]:
+        """The results as they come."""
+        ...
+
+
+@dataclass(frozen=True)
+class PlannedConversion:
+    """What is to be converted, by the headers alone.
+
+    Attributes
+    ----------
+    files
+        How many the input has.
+    without_image
+        Rows of those that hold no image.
+    jobs
+        The largest first.
+    earlier
+        Volumes of an earlier run, relative to the output folder.
+    """
+
+    out: Path
+    files: int
+    without_image: Sequence[FileRow]
+    jobs: Sequence[Job]
+    settings: Settings
+    earlier: Set[str]
+
+    @property
+    def studies(self) -> dict[str, tuple[Job, ...]]:
+        """The jobs of each study, by its name."""
+        found: dict[str, list[Job]] = defaultdict(list)
+        for one in self.jobs:
+            found[one.frames[0].identity.study_name].append(one)  # a job is of one study
+        return {name: tuple(jobs) for name, jobs in sorted(found.items())}
+
+    def write_tables(self, results: Sequence[JobResult]) -> ConversionSummary:
+        """Write the tables of the jobs that are done so far."""
+        out = self.out
+        manifest = sorted(row for result in results for row in result.manifest)
+        files = [*(row for result in results for row in result.files), *self.without_image]
+        files = tables.sorted_files(files)
+        tables.write(out / "manifest.csv", manifest)
+        tables.write(out / "files.csv", files)
+        (out / tables.REFUSED).unlink(missing_ok=True)
+        if refused := tables.refused_rows(files):
+            tables.write(out / tables.REFUSED, refused)
+        counts = Counter(row.status for row in files)
+        converted = sum(row.status == "converted" for row in manifest)
+        return ConversionSummary(out, converted, len(manifest) - converted, counts)
+
+    def finish(self, results: Sequence[JobResult]) -> ConversionSummary:
+        """Write the tables of all jobs, and remove volumes of an earlier run that this one did not make.
+
+        Raises
+        ------
+        SpineError
+            If the input holds no DICOM image.
+        """
+        remove_partial(self.out)
+        summary = self.write_tables(results)
+        if not (summary.converted or summary.refused or summary.files["refused"]):
+            count, table = counted(self.files, "file"), self.out / "files.csv"
+            raise SpineError(f"no DICOM image among the {count} of the input; see {table}")
+        output_folder.remove_volumes(self.out, self.earlier - {row.nifti for one in results for row in one.manifest})
+        output_folder.keep_salt(self.out, None)
+        return summary
+
+
+@contextmanager
+def planned(
+    source: Path,
+    out: Path,
+    *,
+    run: Runner,
+    name_by: NameBy = "uid",
+    format: Literal["nii.gz", "nii"] = "nii.gz",
+    resume: bool = False,
+    only: Sequence[str] = (),
+    verify: Literal["geometry", "full"] = "geometry",
+    keep_uids: bool = True,
+    max_bytes: int = MAX_BYTES,
+    quiet: bool = False,
+    shared: bool = False,
+) -> Iterator[PlannedConversion]:
+    """Read all headers. Inside of the block the jobs can be run by any process of this machine.
+
+    Parameters
+    ----------
+    run
+        Reads headers.
+    shared
+        Whether files are unpacked into the output folder, which other machines see.
+    name_by, format, resume, only, verify, keep_uids, max_bytes
+        See `convert`, also for the errors.
+    """
+    settings = Settings(
+        out=str(out.resolve()),
+        extension=format,
+        resume=resume,
+        verify_values=verify == "full",
+        only=tuple(only),
+        max_bytes=max_bytes,
+    )
+
+    def read(unpacked: Path) -> PlannedConversion:
+        # A function, whose headers do not stay in memory while the block runs.
         files = sources.find(source, unpacked, max_bytes)
-        headers = read_headers(files, max_bytes=max_bytes, workers=workers, cluster=cluster, quiet=quiet)
+        headers = read_headers(files, max_bytes=max_bytes, run=run, quiet=quiet)
         salt = None if keep_uids else output_folder.random_salt(out, resume)
         jobs = plan(headers, source, name_by, salt)
         earlier = output_folder.earlier_volumes(out)
         series = {frame.identity.names for job in jobs for frame in job.frames}
         output_folder.check_earlier_volumes(out, earlier, series)
         output_folder.keep_salt(out, salt)
-        settings = Settings(
-            out=str(out.resolve()),
-            extension=format,
-            resume=resume,
-            verify_values=verify == "full",
-            only=tuple(only),
-            max_bytes=max_bytes,
-        )
-        results = list(_run(jobs, settings, workers, cluster, quiet))
-        remove_partial(out)
-        summary = _finish(out, headers, results)
-        output_folder.remove_volumes(out, earlier - {row.nifti for result in results for row in result.manifest})
-        output_folder.keep_salt(out, None)
-        return summary
+        without_image = [tables.frameless_row(header) for header in headers if not header.frames]
+        return PlannedConversion(out, len(headers), without_image, jobs, settings, earlier)
+
+    output_folder.open_folder(out, source)
+    with output_lock(out), scratch.folder(out if shared else None) as unpacked:
+        remove_partial(out)  # only now: until here they may have been those of another run
+        yield read(unpacked)
 
 
 def read_headers(
-    files: Sequence[Source], *, max_bytes: int, workers: int = 1, cluster: str | None = None, quiet: bool = False
+    files: Sequence[Source], *, max_bytes: int, run: Runner = run_all, quiet: bool = False
 ) -> list[FileHeader]:
     """Headers of all files, each read once, sorted by path."""
     chunks = [files[start : start + HEADERS_PER_TASK] for start in range(0, len(files), HEADERS_PER_TASK)]
     read = functools.partial(_read_chunk, max_bytes=max_bytes)
-    results = run_all(read, chunks, workers, cluster)
-    headers = [header for chunk in track(results, "headers", len(chunks), quiet) for header in chunk]
+    headers = [header for chunk in track(run(read, chunks), "headers", len(chunks), quiet) for header in chunk]
     return sorted(headers, key=lambda header: header.path)
 
 
@@ -188,27 +310,3 @@ def _acquisitions(frames: Iterable[Frame]) -> set[tuple[object, ...]]:
         for identity in {frame.identity for frame in frames}
         if identity.study and identity.series and identity.series_number is not None and identity.frame_of_reference
     }
-
-
-def _run(jobs: list[Job], settings: Settings, processes: int, cluster: str | None, quiet: bool) -> Iterator[JobResult]:
-    function = functools.partial(job.run_job, settings=settings)
-    yield from track(run_all(function, jobs, processes, cluster), "series", len(jobs), quiet)
-
-
-def _finish(out: Path, headers: Sequence[FileHeader], results: Sequence[JobResult]) -> ConversionSummary:
-    manifest = sorted(row for result in results for row in result.manifest)
-    files = [row for result in results for row in result.files]
-    files += [tables.frameless_row(header) for header in headers if not header.frames]
-    files = tables.sorted_files(files)
-    tables.write(out / "manifest.csv", manifest)
-    tables.write(out / "files.csv", files)
-    (out / tables.REFUSED).unlink(missing_ok=True)
-    if refused := tables.refused_rows(files):
-        tables.write(out / tables.REFUSED, refused)
-    counts = Counter(row.status for row in files)
-    if not manifest and not counts["refused"]:
-        raise SpineError(
-            f"no DICOM image among the {counted(len(headers), 'file')} of the input; see {out / 'files.csv'}"
-        )
-    converted = sum(row.status == "converted" for row in manifest)
-    return ConversionSummary(out, converted, len(manifest) - converted, counts)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -16,6 +17,7 @@ from data_prep.dicom.frames import FileHeader
 from data_prep.dicom.output_folder import NameBy
 from data_prep.dicom.stacks.series import drop_copies_by_header, stacks_of
 from data_prep.dicom.stacks.splitting import Stack
+from data_prep.workers import run
 from monai_spine.errors import MissingInputError, counted
 from monai_spine.geometry import spacing
 
@@ -91,7 +93,7 @@ def scan(
     """
     with scratch.folder() as unpacked:
         files = sources.find(source, unpacked, max_bytes)
-        headers = read_headers(files, max_bytes=max_bytes, workers=workers, quiet=quiet)
+        headers = read_headers(files, max_bytes=max_bytes, run=functools.partial(run, workers=workers), quiet=quiet)
     if not headers:
         raise MissingInputError(f"expected DICOM files to scan, but {source} holds no file at all")
     reports = [

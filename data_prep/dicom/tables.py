@@ -110,6 +110,11 @@ def cells(name: str, row: ManifestRow | FileRow | RefusedRow) -> list[str]:
     return ["" if value is None else str(value) for value in operator.attrgetter(*TABLES[name][1])(row)]
 
 
+def as_texts(name: str, rows: Iterable[ManifestRow | FileRow]) -> list[dict[str, str]]:
+    """The rows of a table as a reader of it gets them: texts by their columns."""
+    return [dict(zip(TABLES[name][1], cells(name, row), strict=True)) for row in rows]
+
+
 def write(path: Path, rows: Iterable[ManifestRow | FileRow | RefusedRow]) -> None:
     """Write one of `TABLES`, whole or not at all.
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -16,32 +17,41 @@ class OnDemand:
     Attributes
     ----------
     opener
-        A function of a module, such as `monai_spine.prediction.models.open_models`.
+        The path of a function, such as ``monai_spine.prediction.models.open_models``. Its module is imported when the
+        models are opened, so that other processes can begin before this one has imported what it needs.
     options
         Its arguments by name; equal ones share their models.
     """
 
-    opener: Callable[..., Any]
+    opener: str
     options: tuple[tuple[str, Any], ...]
 
     @classmethod
-    def of(cls, opener: Callable[..., Any], options: Mapping[str, Any]) -> OnDemand:
-        """With options as the opener takes them; paths become absolute, since a worker has another working folder."""
-        return cls(opener, tuple((name, _absolute(value)) for name, value in sorted(options.items())))
+    def of(cls, opener: str, options: Mapping[str, Any]) -> OnDemand:
+        """With options as the opener takes them."""
+        own = {name: tuple(value) if isinstance(value, list) else value for name, value in options.items()}
+        return cls(opener, tuple(sorted(own.items())))
+
+    def absolute(self) -> OnDemand:
+        """With absolute paths, for a process with another working folder."""
+        return OnDemand(self.opener, tuple((name, _absolute(value)) for name, value in self.options))
 
     def __call__(self) -> Any:
         """The models of this process."""
         return _opened(self.opener, self.options)
 
+    def close(self) -> None:
+        """Let the models of this process go."""
+        _opened.cache_clear()
+
 
 @lru_cache(maxsize=1)
-def _opened(opener: Callable[..., Any], options: tuple[tuple[str, Any], ...]) -> Any:
-    return opener(**dict(options))
+def _opened(opener: str, options: tuple[tuple[str, Any], ...]) -> Any:
+    module, _, name = opener.rpartition(".")
+    return getattr(import_module(module), name)(**dict(options))
 
 
 def _absolute(value: Any) -> Any:
-    if isinstance(value, Path):
-        return value.absolute()
-    if isinstance(value, list | tuple):
-        return tuple(_absolute(one) for one in value)
-    return value
+    if isinstance(value, tuple):
+        return tuple(map(_absolute, value))
+    return value.absolute() if isinstance(value, Path) else value

@@ -102,9 +102,7 @@ def locate(  # noqa: PLR0917 - options
       monai-spine locate nifti/datalist.json -o points --device cuda
     """
     from monai_spine.bundle.on_demand import OnDemand
-    from monai_spine.levels.locate import locate as run
-    from monai_spine.levels.several_locators import open_localizers
-    from monai_spine.prediction.elsewhere import Elsewhere
+    from monai_spine.prediction.elsewhere import elsewhere
 
     options = {
         "level_bundles": model or [],
@@ -115,10 +113,13 @@ def locate(  # noqa: PLR0917 - options
         "runtime": runtime.value,
         "precision": precision.value,
     }
-    levels, recesses = open_localizers(**options)  # type: ignore[arg-type]
-    on_demand = OnDemand.of(open_localizers, options)
-    elsewhere = Elsewhere(on_demand, workers, cluster, device).run if cluster or workers != 1 else None
-    summary = run(inputs, out, levels, recesses, quiet=quiet, verified=verify, elsewhere=elsewhere)
+    models = OnDemand.of("monai_spine.levels.several_locators.open_localizers", options)
+    with elsewhere(models, workers, cluster, device) as place:
+        # Only now, since this takes seconds: the other processes have begun.
+        from monai_spine.levels.locate import locate as run
+
+        levels, recesses = models()
+        summary = run(inputs, out, levels, recesses, quiet=quiet, verified=verify, elsewhere=place.run)
     typer.echo(f"{summary.line()}; see {out / 'points.csv'}")
     raise typer.Exit(summary.exit_code)
 
@@ -228,47 +229,53 @@ def predict(  # noqa: PLR0917 - options
         _merge_parts([*([out] if out else []), *paths])
     if out is None:
         raise InvalidOptionError("name the output folder with -o")
+    from monai_spine.bundle.on_demand import OnDemand
     from monai_spine.data.object_store import url_of
-    from monai_spine.dicom_out.outputs import study_outputs
+    from monai_spine.prediction.elsewhere import elsewhere
     from monai_spine.prediction.part import parse_part
     from monai_spine.prediction.poses import parse_tta
-    from monai_spine.prediction.run import run_predict
-    from monai_spine.prediction.staging import as_urls, staged
 
     own = parse_part(part, os.environ) if part else None
     if cluster and any(map(url_of, [*paths, out])):
         raise InvalidOptionError("--cluster needs folders that all workers see; with URLs, use --part on each machine")
-    with staged(paths, out, own) as staging:
-        summary = run_predict(
-            staging.paths,
-            staging.out,
-            models={
-                "bundles": model or [],
-                "weights": weights or [],
-                "level_bundles": level_model or [],
-                "recess_bundle": recess_model,
-                "refine": refine,
-                "measures": measures,
-                "measures_reference": measures_reference,
-                "tta": parse_tta(tta),
-                "device": device,
-                "verify": verify,
-                "runtime": runtime.value,
-                "precision": precision.value,
-            },
-            given_points=given_points,
-            points=points,
-            name_by=name_by.value,
-            prior_from=prior_from,
-            force=force,
-            workers=workers,
-            cluster=cluster,
-            part=own,
-            quiet=quiet,
-            report=lambda line: typer.echo(line, err=True),
-            outputs=study_outputs(report=report, pdf=pdf, dicom_out=dicom_out),
-            staging=staging,
-        )
+    options = {
+        "bundles": model or [],
+        "weights": weights or [],
+        "level_bundles": level_model or [],
+        "recess_bundle": recess_model,
+        "refine": refine,
+        "measures": measures,
+        "measures_reference": measures_reference,
+        "tta": parse_tta(tta),
+        "device": device,
+        "verify": verify,
+        "runtime": runtime.value,
+        "precision": precision.value,
+    }
+    models = OnDemand.of("monai_spine.prediction.models.open_models", options)
+    with elsewhere(models, workers, cluster, device) as place:
+        # Only now, since this takes seconds: the other processes have begun.
+        from monai_spine.dicom_out.outputs import study_outputs
+        from monai_spine.prediction.run import run_predict
+        from monai_spine.prediction.staging import as_urls, staged
+
+        with staged(paths, out, own) as staging:
+            summary = run_predict(
+                staging.paths,
+                staging.out,
+                elsewhere=place,
+                given_points=given_points,
+                points=points,
+                name_by=name_by.value,
+                prior_from=prior_from,
+                force=force,
+                workers=workers,
+                part=own,
+                quiet=quiet,
+                report=lambda line: typer.echo(line, err=True),
+                outputs=study_outputs(report=report, pdf=pdf, dicom_out=dicom_out),
+                staging=staging,
+            )
     typer.echo(as_urls(summary.line(), staging.places))
     raise typer.Exit(summary.exit_code)
 

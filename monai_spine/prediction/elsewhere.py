@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from monai_spine import __version__
+from monai_spine.bundle.on_demand import OnDemand
 from monai_spine.errors import InvalidOptionError, listed
+
+if TYPE_CHECKING:
+    from data_prep.process_pool import Pool
 
 CPU, GPU = "CPU", "GPU"
 """Tags of Dask workers, their resources: ``dask worker ADDRESS --resources "GPU=1"``."""
@@ -17,22 +22,22 @@ CPU, GPU = "CPU", "GPU"
 
 @dataclass(frozen=True)
 class Elsewhere:
-    """Where studies are located or graded, if not in this process.
+    """Where studies are located or graded.
 
     Attributes
     ----------
     models
-        Returns the models in each process, such as `monai_spine.bundle.on_demand.OnDemand`.
-    workers
-        Processes of this machine; -1 for one for each core.
+        Opens the models in each process.
+    pool
+        This process, and others of this machine.
     cluster
-        The address of a Dask scheduler; None for processes of this machine.
+        The address of a Dask scheduler, whose workers do everything; None for processes of this machine.
     device
-        The device that was asked for. Where workers have tags, it chooses among them; see `worker_tag`.
+        The device that was asked for. Where workers of a cluster have tags, it chooses among them; see `worker_tag`.
     """
 
-    models: Callable[[], Any]
-    workers: int = 1
+    models: OnDemand
+    pool: Pool
     cluster: str | None = None
     device: str | None = None
 
@@ -45,7 +50,7 @@ class Elsewhere:
             A `monai_spine.prediction.study_task.StudyTask` or a `monai_spine.levels.locate.LocateTask`: a dataclass
             with ``out``, ``models`` and ``beacon``.
         studies
-            Its arguments; each has ``absolute()``, the same with absolute paths.
+            Its arguments; for a cluster each has ``absolute()``, the same with absolute paths.
 
         Raises
         ------
@@ -53,19 +58,51 @@ class Elsewhere:
             If the scheduler does not answer, a worker has another version or does not see the output folder, or a
             worker is lost. What is finished stays, and the same command goes on.
         """
+        if self.cluster is None:
+            yield from self.pool.run(replace(task, models=self.models), studies)
+        else:
+            yield from self._on_cluster(self.cluster, task, studies)
+
+    def _on_cluster(self, cluster: str, task: Any, studies: Sequence[Any]) -> Iterator[Any]:
         from data_prep.workers import run
 
         out = task.out.absolute()
         beacon = out / f".run-{secrets.token_hex(8)}"
-        task = replace(task, out=out, models=self.models, beacon=beacon)
+        task = replace(task, out=out, models=self.models.absolute(), beacon=beacon)
         here = [study.absolute() for study in studies]
         out.mkdir(parents=True, exist_ok=True)
         beacon.touch()
         try:
-            tag = None if self.cluster is None else check_cluster(self.cluster, beacon, self.device)
-            yield from run(task, here, self.workers, self.cluster, {tag: 1} if tag else None)
+            tag = check_cluster(cluster, beacon, self.device)
+            yield from run(task, here, cluster=cluster, resources={tag: 1} if tag else None)
         finally:
             beacon.unlink(missing_ok=True)
+
+
+@contextmanager
+def elsewhere(
+    models: OnDemand, workers: int = 1, cluster: str | None = None, device: str | None = None
+) -> Iterator[Elsewhere]:
+    """Begin the other processes, which open the models at once; they end with the block.
+
+    Parameters
+    ----------
+    workers
+        Processes of this machine, with this one; -1 for one for each core. With a cluster there is this one alone.
+
+    Raises
+    ------
+    InvalidOptionError
+        If ``workers`` is 0.
+    """
+    from data_prep.process_pool import Pool, processes_of
+
+    count = processes_of(workers)
+    with Pool(0 if cluster else count - 1, models) as pool:
+        try:
+            yield Elsewhere(models, pool, cluster, device)
+        finally:
+            models.close()
 
 
 def check_cluster(address: str, beacon: Path, device: str | None = None) -> str | None:

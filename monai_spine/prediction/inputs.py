@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import os
-from collections import Counter, defaultdict
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from monai_spine.csv_cells import plain
 from monai_spine.data.sidecars import stem_of
 from monai_spine.data.studies import (
     FoundStudy,
@@ -21,25 +21,41 @@ from monai_spine.data.studies import (
     nifti_files,
     study_folders,
 )
-from monai_spine.data.volume_names import STUDY_FOLDER, volume_name
 from monai_spine.errors import InvalidOptionError, MissingInputError, SpineError
 from monai_spine.files import safe_name, text_of
+from monai_spine.prediction.dicom_study import DicomStudy, RunningConversion, read_rows, refused_rows, studies_of
 from monai_spine.prediction.pending_study import PendingStudy
-from monai_spine.prediction.source_frame import SourceFrame
+
+if TYPE_CHECKING:
+    from data_prep.dicom.convert import Runner
 
 VOLUMES = "volumes"
 """Folder of the output for volumes made from DICOM."""
 
-_HARMLESS = frozenset({"LOCALIZER", "TOO_FEW_SLICES"})
-"""Reasons of the converter for stacks that nobody grades: scouts."""
-
 
 @dataclass(frozen=True)
 class Inputs:
-    """All studies, sorted by id, and how many DICOM files are in no volume; scouts are not counted."""
+    """All studies, and how many DICOM files are in no volume; scouts are not counted.
+
+    Attributes
+    ----------
+    studies
+        Those with volumes, sorted by id.
+    conversions
+        Of the other studies, which are converted one by one. Their files are not counted yet.
+    """
 
     studies: tuple[PendingStudy, ...]
     refused_files: int = 0
+    conversions: tuple[RunningConversion, ...] = ()
+
+    @property
+    def all(self) -> tuple[PendingStudy | DicomStudy, ...]:
+        """All studies, sorted by id."""
+        studies: list[PendingStudy | DicomStudy] = list(self.studies)
+        for one in self.conversions:
+            studies += one.studies
+        return tuple(sorted(studies, key=lambda study: study.study_id))
 
 
 @dataclass(frozen=True)
@@ -62,44 +78,60 @@ class Conversion:
         from data_prep.dicom.convert import convert
 
         name_by = "folder" if self.name_by == "folder" else "uid"
-        try:
+        with _reasons(source, out):
             convert(source, out, name_by=name_by, workers=self.workers, resume=self.resume, quiet=self.quiet)  # type: ignore[arg-type]
-        except SpineError as error:
-            # The folder of this table is removed when the input is refused, so the message has its content.
-            if not (out / "files.csv").is_file():
-                raise
-            reasons = Counter(row["reason"] for row in _rows(out / "files.csv"))
-            counts = ", ".join(f"{reason}: {count}" for reason, count in reasons.most_common() if reason)
-            message = str(error).partition("; see ")[0]
-            raise MissingInputError(f"{source}: {message} ({counts or 'it has no files'})") from error
         return read_converted(out, source)
+
+    def later(self, top: Path, stack: ExitStack, run: Runner) -> Callable[[Path, Path], Converted]:
+        """The same for studies that are converted one by one, while the stack is open. Only headers are read now.
+
+        ``top``: the output folder of the run. ``run``: reads headers.
+        """
+        from data_prep.dicom.convert import planned
+
+        name_by = "folder" if self.name_by == "folder" else "uid"
+
+        def plan(source: Path, out: Path) -> Converted:
+            with _reasons(source, out):
+                opened = planned(source, out, run=run, name_by=name_by, resume=self.resume, quiet=self.quiet)  # type: ignore[arg-type]
+                conversion = RunningConversion(stack.enter_context(opened), source, top)
+                if not conversion.plan.jobs:
+                    conversion.plan.finish([])  # which says what the files are, if none is DICOM
+            return Converted((), 0, (conversion,))
+
+        return plan
+
+
+@contextmanager
+def _reasons(source: Path, out: Path) -> Iterator[None]:
+    """Say why no file can be converted: the folder of the table that says it is removed when the input is refused."""
+    try:
+        yield
+    except SpineError as error:
+        if not (out / "files.csv").is_file():
+            raise
+        reasons = Counter(row["reason"] for row in read_rows(out / "files.csv"))
+        counts = ", ".join(f"{reason}: {count}" for reason, count in reasons.most_common() if reason)
+        message = str(error).partition("; see ")[0]
+        raise MissingInputError(f"{source}: {message} ({counts or 'it has no files'})") from error
 
 
 @dataclass(frozen=True)
 class Converted:
-    """The studies of a DICOM input, and how many of its files are in no volume; scouts are not counted."""
+    """The studies of a DICOM input, and how many of its files are in no volume; scouts are not counted.
+
+    ``later``: the conversion, if it goes on study by study; the other fields are empty then.
+    """
 
     studies: tuple[PendingStudy, ...]
     refused_files: int
+    later: tuple[RunningConversion, ...] = ()
 
 
 def read_converted(out: Path, source: Path) -> Converted:
     """Read the tables ``manifest.csv`` and ``files.csv`` of the conversion of ``source`` into ``out``."""
-    stacks: dict[str, list[dict[str, str]]] = defaultdict(list)
-    for row in _rows(out / "manifest.csv"):
-        stacks[row["study"]].append(row)
-    refused = 0
-    frames: dict[str, dict[tuple[str, int], SourceFrame]] = defaultdict(dict)
-    unused = []
-    for row in _rows(out / "files.csv"):
-        refused += row["status"] == "refused" and row["reason"] not in _HARMLESS
-        if row["k"] and not row["t"]:  # volumes over time are not graded
-            folder, _, name = row["nifti"].rpartition("/")
-            frames[folder][name, int(row["k"])] = SourceFrame(source, row["path"], row["frame"])
-        elif row["status"] == "refused":
-            unused.append(SourceFrame(source, row["path"], row["frame"]))
-    studies = [_converted_study(out, study, rows, frames) for study, rows in sorted(stacks.items())]
-    return Converted(tuple(one if one.frames else replace(one, unused=tuple(unused)) for one in studies), refused)
+    files = read_rows(out / "files.csv")
+    return Converted(tuple(studies_of(out, source, read_rows(out / "manifest.csv"), files)), refused_rows(files))
 
 
 def find_inputs(paths: Sequence[Path], out: Path, convert: Callable[[Path, Path], Converted]) -> Inputs:
@@ -129,17 +161,19 @@ def find_inputs(paths: Sequence[Path], out: Path, convert: Callable[[Path, Path]
             check_no_pairs(path)
     dicom = [path for path in paths if _is_dicom(path)]
     studies = [_nifti_study(find_study(_name_of(files), files))] if files else []
-    refused = 0
+    refused, conversions = 0, list[RunningConversion]()
     for path in paths:
         if path in dicom:
             converted = convert(path, _volumes(out, path, len(dicom)))
-            studies += [replace(one, folder=_relative(one.record[STUDY_FOLDER], out)) for one in converted.studies]
+            studies += [one.below(out) for one in converted.studies]
             refused += converted.refused_files
+            conversions += converted.later
         elif path not in files:
             studies += _nifti_studies(path)
     # Names are checked as they are written: two ids may become one folder.
-    _check_names([study.study_id for study in studies])
-    return Inputs(tuple(sorted(studies, key=lambda study: study.study_id)), refused)
+    inputs = Inputs(tuple(sorted(studies, key=lambda study: study.study_id)), refused, tuple(conversions))
+    _check_names([study.study_id for study in inputs.all])
+    return inputs
 
 
 def check_no_dicom(paths: Sequence[Path]) -> None:
@@ -151,7 +185,7 @@ def check_no_dicom(paths: Sequence[Path]) -> None:
         If a path is neither NIfTI nor a datalist.
     """
     for path in paths:
-        if path.exists() and _is_dicom(path):
+        if holds_dicom(path):
             raise InvalidOptionError(
                 f"{path} is DICOM, which every part would convert again; convert it once, with data_prep convert, and "
                 "grade parts of the NIfTI studies"
@@ -160,10 +194,7 @@ def check_no_dicom(paths: Sequence[Path]) -> None:
 
 def _nifti_studies(path: Path) -> list[PendingStudy]:
     if path.is_file():
-        return [
-            PendingStudy(one.record, bad=one.left_out, folder=_relative(one.record[STUDY_FOLDER], path.parent))
-            for one in listed_studies(path)
-        ]
+        return [PendingStudy(one.record, bad=one.left_out).below(path.parent) for one in listed_studies(path)]
     folders = [path] if nifti_files(path) else study_folders(path)
     return [_nifti_study(find_study(text_of(folder.resolve().name), nifti_files(folder)), path) for folder in folders]
 
@@ -171,43 +202,13 @@ def _nifti_studies(path: Path) -> list[PendingStudy]:
 def _nifti_study(found: FoundStudy, root: Path | None = None) -> PendingStudy:
     bad = {name: why for name, why in found.left_out.items() if name in found.unreadable}
     left_out = {name: why for name, why in found.left_out.items() if name not in bad}
-    folder = "." if root is None else _relative(found.record[STUDY_FOLDER], root)
-    return PendingStudy(found.record, left_out, bad, folder=folder)
+    study = PendingStudy(found.record, left_out, bad, folder=".")
+    return study if root is None else study.below(root)
 
 
-def _relative(folder: str, root: Path) -> str:
-    """The folder of a study's volumes relative to the input or output; ``.`` if that does not hold it."""
-    top = root.absolute()
-    # Folders above are this machine's, and outputs must not hold them.
-    return Path(folder).relative_to(top).as_posix() if folder and Path(folder).is_relative_to(top) else "."
-
-
-def _converted_study(
-    out: Path, study: str, rows: list[dict[str, str]], frames: Mapping[str, Mapping[tuple[str, int], SourceFrame]]
-) -> PendingStudy:
-    own = {row["nifti"].rpartition("/")[0] for row in rows}  # the folder of the study's volumes
-    files = sorted(out / row["nifti"] for row in rows if row["status"] == "converted")
-    found = find_study(study, files)
-    left_out, bad = dict(found.left_out), dict[str, str]()
-    for row in rows:
-        if row["status"] == "refused":
-            name = f"{row['series_uid'] or 'series'}, stack {row['stack']}"
-            reason = ": ".join(filter(None, (row["reason"], row["detail"])))
-            (left_out if row["reason"] in _HARMLESS else bad)[name] = reason
-    # An unreadable volume might have been needed; a scout never is.
-    bad |= {name: left_out.pop(name) for name in found.unreadable}
-    top = found.record[STUDY_FOLDER]
-    slices = {
-        (volume_name(out / folder / name, top), k): frame
-        for folder in own
-        for (name, k), frame in frames.get(folder, {}).items()
-    }
-    return PendingStudy(found.record, left_out, bad, slices)
-
-
-def _rows(path: Path) -> list[dict[str, str]]:
-    with path.open(newline="", encoding="utf-8") as table:
-        return [{key: plain(cell) for key, cell in row.items()} for row in csv.DictReader(table)]
+def holds_dicom(path: Path) -> bool:
+    """Whether an input is there, and is to be converted."""
+    return path.exists() and _is_dicom(path)
 
 
 def _is_dicom(path: Path) -> bool:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from monai_spine.data.datalist import Record, volumes
 from monai_spine.data.slice_plane import check_plane
-from monai_spine.data.volume_names import volume_names
+from monai_spine.data.volume_names import STUDY_FOLDER, volume_names
 from monai_spine.errors import reason_of
 from monai_spine.prediction.source_frame import SourceFrame
 from monai_spine.spine import SeriesType
@@ -65,6 +65,13 @@ class PendingStudy:
         """The same study with absolute paths of its volumes, for a process with another working directory."""
         series = {one.value: tuple(str(Path(file).absolute()) for file in self.record[one.value]) for one in SeriesType}
         return replace(self, record={**self.record, **series})
+
+    def below(self, root: Path) -> PendingStudy:
+        """The same study with its folder relative to the input or output; ``.`` if that does not hold it."""
+        folder, top = self.record[STUDY_FOLDER], root.absolute()
+        # Folders above are this machine's, and outputs must not hold them.
+        inside = folder and Path(folder).is_relative_to(top)
+        return replace(self, folder=Path(folder).relative_to(top).as_posix() if inside else ".")
 
     def checked(self, opened: Callable[[str], object]) -> PendingStudy:
         """The study without volumes that cannot be used: damaged, with NaN, of one grey value, or of another plane.

@@ -48,7 +48,8 @@ class Progress:
         if not kept:
             self.worked, self.seconds = self.worked + 1, self.seconds + spent
         state = f"refused: {outcome.refused}" if outcome.refused else "graded"
-        took = "done before" if kept else f"{spent:.1f} s"
+        took = "done before" if kept else f"{outcome.seconds:.1f} s"
+        # The time left goes by the clock, since other processes work at the same time.
         self._line(f"{self.done}/{self.total}  {outcome.study_id}  {state}  ({took}){self._left()}")
 
     def end(self, summary: str) -> None:

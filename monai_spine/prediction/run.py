@@ -1,38 +1,49 @@
-"""The run of ``predict``: every study is located, graded and written, unless an earlier run has done it already."""
+"""The run of ``predict``: every study is located, graded and written, unless an earlier run has done it already.
+
+Other processes open their models while this one does, and take studies as it does. A DICOM study is converted by the
+process that grades it. If one process grades, another one converts the next studies meanwhile.
+"""
 
 from __future__ import annotations
 
+import functools
+import importlib
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from monai_spine import __version__
-from monai_spine.bundle.on_demand import OnDemand
 from monai_spine.bundle.run import Report
 from monai_spine.console import track
 from monai_spine.errors import ExitCode, InvalidOptionError, counted
 from monai_spine.files import check_separate, remove_partial, removed_if_refused, safe_name
 from monai_spine.levels.files import read_study, write_points
 from monai_spine.output_lock import output_lock
+from monai_spine.prediction.dicom_study import converted
 from monai_spine.prediction.elsewhere import Elsewhere
 from monai_spine.prediction.findings_table import write_findings_table
-from monai_spine.prediction.inputs import Conversion, Inputs, check_no_dicom, find_inputs
+from monai_spine.prediction.inputs import Conversion, Inputs, check_no_dicom, find_inputs, holds_dicom
 from monai_spine.prediction.merged_parts import NAME as PART
 from monai_spine.prediction.merged_parts import write_part
-from monai_spine.prediction.models import Models, open_models
+from monai_spine.prediction.models import Models
 from monai_spine.prediction.outcomes import Outcome, write_tables
 from monai_spine.prediction.part import Part
+from monai_spine.prediction.pending_study import PendingStudy
 from monai_spine.prediction.points_file import MarkedPoints, read_points_file
 from monai_spine.prediction.progress import Progress
 from monai_spine.prediction.staging import Staging
 from monai_spine.prediction.study_output import StudyOutput
-from monai_spine.prediction.study_task import StudyTask
+from monai_spine.prediction.study_task import StudyResult, StudyTask
 from monai_spine.scoring.competition import Floats, level_prior
 from monai_spine.scoring.submission import read_labels
 from monai_spine.spine import FINDINGS
+
+if TYPE_CHECKING:
+    from data_prep.process_pool import Pool
 
 logger = logging.getLogger(__name__)
 
@@ -79,7 +90,7 @@ def run_predict(
     paths: Sequence[Path],
     out: Path,
     *,
-    models: Mapping[str, Any],
+    elsewhere: Elsewhere,
     report: Report,
     given_points: bool,
     points: Path | None,
@@ -90,15 +101,14 @@ def run_predict(
     quiet: bool,
     outputs: Sequence[StudyOutput] = (),
     part: Part | None = None,
-    cluster: str | None = None,
     staging: Staging | None = None,
 ) -> Summary:
     """The command ``monai-spine predict``. Options and models are checked before anything is converted or graded.
 
     Parameters
     ----------
-    models
-        Options of `open_models`.
+    elsewhere
+        The models, and the processes that grade.
     report
         Gets the provenance of the models, before the first study.
     given_points, force, quiet, outputs
@@ -111,8 +121,6 @@ def run_predict(
         Labels whose per-level prior fills the rows of refused studies.
     part
         Grade only this part of the studies, with tables in a folder of its own; None for all.
-    cluster
-        The address of a Dask scheduler whose workers grade; None for processes of this machine.
     staging
         What of the paths stands for object stores; see `staged`.
 
@@ -125,17 +133,23 @@ def run_predict(
     if part is not None:
         check_no_dicom(paths)
     fill = level_prior(read_labels(prior_from).grades) if prior_from else None
-    opened = open_models(**models)
-    elsewhere = _elsewhere(models, workers, cluster)
     own = out if part is None else part.folder(out)  # other parts write their studies at the same time
-    with removed_if_refused(own), output_lock(own):
-        # The models are open by now: a wrong path must not show after an hour of conversion.
-        inputs = find_inputs(paths, out, Conversion(name_by, workers, resume=not force, quiet=quiet))
-        marked = read_points_file(points, [study.study_id for study in inputs.studies]) if points else {}
-        if given_points and not any(study.record["points"] for study in inputs.studies):
-            message = "--given-points: no input has points, only a datalist can; name a file with --points"
-            raise InvalidOptionError(message)
-        report(opened.provenance)
+    with ExitStack() as stack:
+        reader = stack.enter_context(_reader(paths, elsewhere))
+        # First: a wrong path must not show after an hour of conversion.
+        opened: Models = elsewhere.models()
+        with removed_if_refused(own):
+            stack.enter_context(output_lock(own))
+            conversion = Conversion(name_by, workers, resume=not force, quiet=quiet)
+            run = (reader if reader.others else elsewhere.pool).run
+            # The workers of a cluster may not see what is unpacked here.
+            convert = conversion if elsewhere.cluster else conversion.later(out, stack, run)
+            inputs = find_inputs(paths, out, convert)
+            marked = read_points_file(points, [study.study_id for study in inputs.all]) if points else {}
+            if given_points and not any(study.record["points"] for study in inputs.studies):
+                message = "--given-points: no input has points, only a datalist can; name a file with --points"
+                raise InvalidOptionError(message)
+            report(opened.provenance)
         return predict(
             inputs,
             out,
@@ -148,6 +162,7 @@ def run_predict(
             outputs=outputs,
             part=part,
             elsewhere=elsewhere,
+            reader=reader,
             staging=staging,
         )
 
@@ -165,6 +180,7 @@ def predict(
     outputs: Sequence[StudyOutput] = (),
     part: Part | None = None,
     elsewhere: Elsewhere | None = None,
+    reader: Pool | None = None,
     staging: Staging | None = None,
 ) -> Summary:
     """Grade studies, and write to ``out`` a folder for each study and the tables of all (`outcomes.write_tables`).
@@ -188,21 +204,24 @@ def predict(
     part
         Only these studies are graded, and their tables go to ``out/parts``; None for all studies.
     elsewhere
-        Other processes that grade; None for this one.
+        The processes that grade; None for this one.
+    reader
+        Another process that converts the next studies, while this one grades.
     staging
         Gets each finished study, and the tables, where the output stands for an object store.
     """
     settings = settings_of(models, given_points=given_points)
-    everything, tables = len(inputs.studies), out
+    everything, tables = len(inputs.all), out
     if part is not None:
         inputs = replace(inputs, studies=tuple(one for one in inputs.studies if part.holds(one.study_id)))
         tables = part.folder(out)
         (tables / PART).unlink(missing_ok=True)
+    studies = inputs.all
     # Of this run alone: other parts may be writing.
-    for folder in [out] if part is None else [tables, *(out / safe_name(one.study_id) for one in inputs.studies)]:
+    for folder in [out] if part is None else [tables, *(out / safe_name(one.study_id) for one in studies)]:
         remove_partial(folder)
-    summary = Summary(tables, refused_files=inputs.refused_files)
-    progress = Progress(tables, len(inputs.studies))
+    run = _Run(inputs, out, Summary(tables, refused_files=inputs.refused_files), models, fill)
+    progress = Progress(tables, len(studies))
     progress.start(models.provenance)
     task = StudyTask(
         out=out,
@@ -214,18 +233,22 @@ def predict(
         force=force,
         places=staging.places if staging else (),
     )
-    results = elsewhere.run(task, inputs.studies) if elsewhere else map(task, inputs.studies)
-    for outcome, kept in track(results, "grade", len(inputs.studies), quiet):
-        summary.kept += kept
-        summary.outcomes.append(outcome)
-        progress.study(outcome, kept=kept)
-        if staging and not kept:
-            staging.store(safe_name(outcome.study_id))
+    results: Iterable[StudyResult]
+    if reader is not None and reader.others:
+        results = map(task, reader.ahead(converted, studies))
+    else:
+        results = elsewhere.run(task, studies) if elsewhere else map(task, studies)
+    for result in track(results, "convert and grade" if inputs.conversions else "grade", len(studies), quiet):
+        run.add(result)
+        progress.study(result.outcome, kept=result.kept)
+        if staging and not result.kept:
+            staging.store(safe_name(result.outcome.study_id))
         if progress.tables_due():
             begin = time.perf_counter()
-            _write_tables(inputs, out, summary, models, fill)
+            run.write_tables()
             progress.tables_written(time.perf_counter() - begin)
-    _write_tables(inputs, out, summary, models, fill)
+    run.finish()
+    summary = run.summary
     summary.pace = progress.pace
     progress.end(summary.counts())
     if part is None:
@@ -233,9 +256,8 @@ def predict(
             output.finish(out)
     else:
         about = {"version": __version__, **settings, "prior": None if fill is None else fill.tolist()}
-        own = len(inputs.studies)
         everything += staging.left_there if staging else 0
-        write_part(part, out, settings=about, inputs=everything, studies=own, provenance=models.provenance)
+        write_part(part, out, settings=about, inputs=everything, studies=len(studies), provenance=models.provenance)
     if staging:
         staging.store()
     return summary
@@ -250,20 +272,57 @@ def settings_of(models: Models, *, given_points: bool = False) -> dict[str, Any]
     }
 
 
-def _write_tables(inputs: Inputs, out: Path, summary: Summary, models: Models, fill: Floats | None) -> None:
-    """The tables of all studies so far, also of those that an earlier run has done, by their names."""
-    summary.outcomes.sort(key=lambda one: one.study_id)  # other processes finish them in any order
-    tables = summary.out
-    write_points(tables, [read_study(out / safe_name(one.study_id)) for one in summary.outcomes if one.located])
-    graded = {one.study_id for one in summary.outcomes if not one.refused}
-    write_findings_table(out, [study for study in inputs.studies if study.study_id in graded], tables)
-    write_tables(tables, summary.outcomes, provenance=models.provenance, trained_on=models.trained_on_cell, fill=fill)
+@dataclass
+class _Run:
+    """What is done so far, and its tables."""
+
+    inputs: Inputs
+    out: Path
+    summary: Summary
+    models: Models
+    fill: Floats | None
+    _studies: list[PendingStudy] = field(default_factory=list)
+
+    def add(self, result: StudyResult) -> None:
+        self.summary.kept += result.kept
+        self.summary.outcomes.append(result.outcome)
+        self._studies.append(result.converted.study)
+        for conversion in self.inputs.conversions:
+            if conversion.plan.out == result.converted.volumes:
+                conversion.results += result.converted.results
+
+    def write_tables(self) -> None:
+        """Those of the conversions and of all studies so far."""
+        for conversion in self.inputs.conversions:
+            conversion.plan.write_tables(conversion.results)
+        self._write_study_tables()
+
+    def finish(self) -> None:
+        """Write the tables of all, and count the DICOM files."""
+        for conversion in self.inputs.conversions:
+            conversion.plan.finish(conversion.results)
+            self.summary.refused_files += conversion.refused_files
+        self._write_study_tables()
+
+    def _write_study_tables(self) -> None:
+        """Also of those that an earlier run has done, by their names."""
+        tables, outcomes = self.summary.out, self.summary.outcomes
+        outcomes.sort(key=lambda one: one.study_id)  # other processes finish them in any order
+        self._studies.sort(key=lambda one: one.study_id)
+        write_points(tables, [read_study(self.out / safe_name(one.study_id)) for one in outcomes if one.located])
+        graded = {one.study_id for one in outcomes if not one.refused}
+        write_findings_table(self.out, [study for study in self._studies if study.study_id in graded], tables)
+        about = {"provenance": self.models.provenance, "trained_on": self.models.trained_on_cell}
+        write_tables(tables, outcomes, **about, fill=self.fill)
 
 
-def _elsewhere(models: Mapping[str, Any], workers: int, cluster: str | None) -> Elsewhere | None:
-    if cluster is None and workers == 1:
-        return None
-    return Elsewhere(OnDemand.of(open_models, models), workers, cluster, models.get("device"))
+def _reader(paths: Sequence[Path], elsewhere: Elsewhere) -> Pool:
+    """A process that converts, if this one grades alone and there is a core for it."""
+    from data_prep.process_pool import Pool, cores
+
+    alone = not elsewhere.cluster and not elsewhere.pool.others
+    begin = functools.partial(importlib.import_module, "data_prep.dicom.convert")
+    return Pool(int(alone and any(map(holds_dicom, paths)) and cores() > 1), begin, share=False)
 
 
 def _check_paths(paths: Sequence[Path], out: Path) -> None:

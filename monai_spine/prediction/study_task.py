@@ -11,6 +11,7 @@ from typing import Any
 from monai_spine.errors import SpineError
 from monai_spine.files import safe_name
 from monai_spine.levels.files import remove_located
+from monai_spine.prediction.dicom_study import ConvertedStudy, Study, converted
 from monai_spine.prediction.models import Models
 from monai_spine.prediction.outcomes import NAME, Outcome, fingerprint, read_outcome
 from monai_spine.prediction.pending_study import PendingStudy
@@ -25,8 +26,25 @@ _ONE_AT_A_TIME = threading.Lock()
 
 
 @dataclass(frozen=True)
+class StudyResult:
+    """What became of a study.
+
+    Attributes
+    ----------
+    kept
+        Whether an earlier run made the outcome.
+    converted
+        The study with its volumes.
+    """
+
+    outcome: Outcome
+    kept: bool
+    converted: ConvertedStudy
+
+
+@dataclass(frozen=True)
 class StudyTask:
-    """Grades a study, and writes its folder, unless an earlier run has done so.
+    """Converts a study if it came as DICOM, grades it, and writes its folder, unless an earlier run has done so.
 
     Attributes
     ----------
@@ -58,27 +76,31 @@ class StudyTask:
     places: tuple[tuple[str, str], ...] = ()
     beacon: Path | None = None
 
-    def __call__(self, study: PendingStudy) -> tuple[Outcome, bool]:
-        """The outcome, and whether an earlier run made it.
+    def __call__(self, study: Study) -> StudyResult:
+        """What became of a study.
 
         Raises
         ------
         SpineError
             If this process does not see the output folder.
         """
+        if self.beacon is not None and not self.beacon.is_file():
+            raise SpineError(f"a worker does not see {self.out}; every worker needs the same paths")
         with _ONE_AT_A_TIME:
-            if self.beacon is not None and not self.beacon.is_file():
-                raise SpineError(f"a worker does not see {self.out}; every worker needs the same paths")
-            folder = self.out / safe_name(study.study_id)
-            own = self.marked.get(study.study_id, {})
-            about = {
-                "bad": study.bad,
-                "left_out": study.left_out,
-                "marked": [(*key, *one.world, one.confidence, one.flags) for key, one in own.items()],
-            }
-            mark = fingerprint(study.record, {**self.settings, **about}, lambda text: as_urls(text, self.places))
-            outcome = None if self.force else _kept(read_outcome(folder, mark), folder, self.outputs)
-            return (outcome, True) if outcome is not None else (self._graded(study, folder, mark), False)
+            own = converted(study)
+            return StudyResult(*self._outcome(own.study), own)
+
+    def _outcome(self, study: PendingStudy) -> tuple[Outcome, bool]:
+        folder = self.out / safe_name(study.study_id)
+        own = self.marked.get(study.study_id, {})
+        about = {
+            "bad": study.bad,
+            "left_out": study.left_out,
+            "marked": [(*key, *one.world, one.confidence, one.flags) for key, one in own.items()],
+        }
+        mark = fingerprint(study.record, {**self.settings, **about}, lambda text: as_urls(text, self.places))
+        outcome = None if self.force else _kept(read_outcome(folder, mark), folder, self.outputs)
+        return (outcome, True) if outcome is not None else (self._graded(study, folder, mark), False)
 
     def _graded(self, study: PendingStudy, folder: Path, mark: str) -> Outcome:
         # First, so that a run killed in the middle does not leave an outcome beside files of two runs.

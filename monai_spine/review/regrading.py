@@ -187,7 +187,7 @@ class Regrading:
                 marked={study.pending.study_id: points},
                 force=True,
             )
-            outcome, _ = task(study.pending)
+            outcome = task(study.pending).outcome
             if outcome.refused:
                 raise SpineError(f"not graded: {outcome.refused}")
             _write_tables(out, study, outcome, models)

@@ -238,10 +238,10 @@ def test_partial_files_of_a_worker_killed_in_this_run_are_removed(
 ) -> None:
     left = tmp_path / "out" / "1.2.3.0.1" / ".1.2.3.0.2.nii.gz.123.partial"
 
-    def run_and_leave(*arguments: object) -> object:
+    def run_and_leave(*arguments: object, **options: object) -> object:
         left.parent.mkdir(parents=True, exist_ok=True)
         left.write_bytes(b"half")
-        return run_all(*arguments)
+        return run_all(*arguments, **options)
 
     run_all = convert_module.run_all
     monkeypatch.setattr(convert_module, "run_all", run_and_leave)

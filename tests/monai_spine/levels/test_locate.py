@@ -2,6 +2,7 @@ import csv
 import json
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import nibabel as nib
@@ -10,6 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
+from monai_spine.bundle.on_demand import OnDemand
 from monai_spine.data.volume import Volume, read_volume
 from monai_spine.errors import InvalidOptionError, InvalidTableError, InvalidVolumeError, MissingInputError, SpineError
 from monai_spine.geometry import grid_affine, slice_normal
@@ -21,7 +23,7 @@ from monai_spine.levels.sagittal.grid import sagittal_grid
 from monai_spine.levels.sagittal.maps import REGIONS, gaussians, map_affine, map_size
 from monai_spine.levels.sagittal.peak_chain import directions
 from monai_spine.levels.search import StudyInput
-from monai_spine.prediction.elsewhere import Elsewhere
+from monai_spine.prediction.elsewhere import elsewhere
 from monai_spine.runtime.device import usable_device
 from monai_spine.spine import Level, Side
 from tests.cohorts import write_cohort
@@ -316,14 +318,19 @@ def _flip(size: int) -> np.ndarray:
     return matrix
 
 
+def with_oracle(volumes: Sequence[Path]) -> tuple[Oracle, None]:
+    return Oracle().know(*volumes), None
+
+
 @pytest.mark.slow
 def test_two_processes_write_what_one_does(tmp_path: Path) -> None:
     (tmp_path / "nifti").mkdir()
     volumes = [sagittal(tmp_path / "nifti" / name / "sagittal_t2.nii.gz") for name in ("b", "a", "10")]
     oracle = Oracle().know(*volumes)
     one = locate([tmp_path / "nifti"], tmp_path / "one", oracle, quiet=True)
-    elsewhere = Elsewhere(lambda: (oracle, None), workers=2).run
-    two = locate([tmp_path / "nifti"], tmp_path / "two", oracle, quiet=True, elsewhere=elsewhere)
+    models = OnDemand.of("tests.monai_spine.levels.test_locate.with_oracle", {"volumes": volumes})
+    with elsewhere(models, workers=2) as place:
+        two = locate([tmp_path / "nifti"], tmp_path / "two", oracle, quiet=True, elsewhere=place.run)
     assert two == one
     for name in ("points.csv", "volumes.csv", "a/points.json"):
         assert (tmp_path / "two" / name).read_text() == (tmp_path / "one" / name).read_text()

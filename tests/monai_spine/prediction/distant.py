@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import signal
 from pathlib import Path
@@ -18,11 +19,11 @@ def no_models() -> None:
 
 
 def grade(study: PendingStudy, out: Path, models: object, mark: str, outputs: object, **about: object) -> Outcome:
-    """Refuse the study; `DIE` beside the output is removed by the process that dies of it."""
+    """Refuse the study. A process other than the tests' own dies of the study that a file `DIE` names, or of any."""
     with (out.parent / "calls.txt").open("a", encoding="utf-8") as calls:
         calls.write(f"{study.study_id}\n")
     die = out.parent / "DIE"
-    if study.study_id == "07" and die.exists():
+    if die.exists() and multiprocessing.parent_process() is not None and die.read_text() in {study.study_id, ""}:
         die.unlink()
         os.kill(os.getpid(), signal.SIGKILL)
     write_text(out / study.study_id / "files.txt", "whole")

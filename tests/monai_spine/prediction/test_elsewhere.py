@@ -1,39 +1,44 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from distributed import LocalCluster
 
+from monai_spine.bundle.on_demand import OnDemand
 from monai_spine.errors import InvalidOptionError, SpineError
-from monai_spine.prediction import elsewhere
-from monai_spine.prediction.elsewhere import Elsewhere, check_cluster, worker_tag
+from monai_spine.prediction import elsewhere as module
+from monai_spine.prediction.elsewhere import check_cluster, elsewhere, worker_tag
 from monai_spine.prediction.outcomes import read_outcome
 from monai_spine.prediction.study_task import StudyTask
-from tests.monai_spine.prediction.distant import grade, no_models, pending
+from tests.monai_spine.prediction.distant import grade, pending
 
+MODELS = OnDemand.of("tests.monai_spine.prediction.distant.no_models", {})
 STUDIES = [f"{number:02}" for number in range(20)]
 
 
 def task(out: Path) -> StudyTask:
-    return StudyTask(out, no_models, {"model": "none"}, grade=grade)
+    return StudyTask(out, MODELS, {"model": "none"}, grade=grade)
 
 
-def results(out: Path, place: Elsewhere) -> dict[str, bool]:
+def results(out: Path, **place: object) -> dict[str, bool]:
     """By study, whether an earlier run had done it; a study that comes twice fails."""
-    pairs = [(one.study_id, kept) for one, kept in place.run(task(out), [pending(name) for name in STUDIES])]
+    with elsewhere(MODELS, **place) as begun:
+        done = begun.run(task(out), [pending(name) for name in STUDIES])
+        pairs = [(one.outcome.study_id, one.kept) for one in done]
     assert len(pairs) == len(dict(pairs))
     return dict(pairs)
 
 
 @pytest.mark.slow
 def test_a_killed_worker_of_a_cluster_loses_nothing_and_repeats_nothing(tmp_path: Path) -> None:
-    (tmp_path / "DIE").touch()
+    (tmp_path / "DIE").write_text("07")
     options = {"n_workers": 2, "threads_per_worker": 1, "processes": True, "dashboard_address": None}
     with LocalCluster(**options, silence_logs=50) as cluster:
-        place = Elsewhere(no_models, cluster=cluster.scheduler_address)
-        assert set(results(tmp_path / "out", place)) == set(STUDIES)
+        place = {"cluster": cluster.scheduler_address}
+        assert set(results(tmp_path / "out", **place)) == set(STUDIES)
         assert not (tmp_path / "DIE").exists()
         for name in STUDIES:
             assert (tmp_path / "out" / name / "files.txt").read_text() == "whole"
@@ -42,26 +47,26 @@ def test_a_killed_worker_of_a_cluster_loses_nothing_and_repeats_nothing(tmp_path
         # Dask gives what the dead worker had not sent to others; a study that was done is then read, not done again.
         assert calls["07"] == 2
         assert max(count for name, count in calls.items() if name != "07") == 1
-        assert all(results(tmp_path / "out", place).values())
+        assert all(results(tmp_path / "out", **place).values())
 
 
 @pytest.mark.slow
 def test_a_killed_process_of_this_machine_ends_in_one_line_and_a_second_run_goes_on(tmp_path: Path) -> None:
     (tmp_path / "DIE").touch()
-    place = Elsewhere(no_models, workers=2)
     with pytest.raises(SpineError, match="killed") as raised:
-        results(tmp_path / "out", place)
+        results(tmp_path / "out", workers=2)
     assert "\n" not in str(raised.value)
-    again = results(tmp_path / "out", place)
-    assert set(again) == set(STUDIES)
-    assert again["07"] is False
+    before = {path.parent.name for path in (tmp_path / "out").glob("*/outcome.json")}
+    assert set(STUDIES) > before
+    again = results(tmp_path / "out", workers=2)
+    assert again == {name: name in before for name in STUDIES}
     calls = Counter((tmp_path / "calls.txt").read_text().split())
     assert all(calls[name] == 1 for name, kept in again.items() if kept)
 
 
 def test_an_unreachable_scheduler_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(SpineError, match="no Dask scheduler answers at nowhere"):
-        results(tmp_path / "out", Elsewhere(no_models, cluster="nowhere"))
+        results(tmp_path / "out", cluster="nowhere")
     assert list((tmp_path / "out").iterdir()) == []
 
 
@@ -88,8 +93,8 @@ def test_studies_go_to_workers_with_the_tag_of_the_device(tmp_path: Path) -> Non
         assert check_cluster(cluster.scheduler_address, tmp_path / "beacon", "cpu") == "CPU"
         with pytest.raises(InvalidOptionError, match="needs workers with the tag GPU, but the cluster has CPU only"):
             check_cluster(cluster.scheduler_address, tmp_path / "beacon", "cuda:0")
-        place = Elsewhere(no_models, cluster=cluster.scheduler_address, device="cpu")
-        assert set(results(tmp_path / "out", place)) == set(STUDIES)
+        place = {"cluster": cluster.scheduler_address, "device": "cpu"}
+        assert set(results(tmp_path / "out", **place)) == set(STUDIES)
 
 
 @pytest.mark.parametrize(
@@ -116,19 +121,20 @@ def test_a_worker_with_another_version_is_named(
 ) -> None:
     (tmp_path / "beacon").touch()
     check_cluster(one_worker, tmp_path / "beacon")
-    monkeypatch.setattr(elsewhere, "__version__", "9.9")
+    monkeypatch.setattr(module, "__version__", "9.9")
     with pytest.raises(InvalidOptionError, match=r"expected monai_spine 9\.9 on every worker, but .* has \d"):
         check_cluster(one_worker, tmp_path / "beacon")
 
 
 def test_a_late_worker_that_does_not_see_the_folder_ends_the_run(tmp_path: Path) -> None:
-    lost = StudyTask(tmp_path, no_models, {}, grade=grade, beacon=tmp_path / "no_beacon")
+    lost = StudyTask(tmp_path, MODELS, {}, grade=grade, beacon=tmp_path / "no_beacon")
     with pytest.raises(SpineError, match="every worker needs the same paths"):
         lost(pending("01"))
 
 
 def test_an_outcome_says_what_the_study_took(tmp_path: Path) -> None:
-    outcome, kept = task(tmp_path / "out")(pending("01"))
-    assert (kept, outcome.machine != "", outcome.peak_mb > 10) == (False, True, True)
+    result = task(tmp_path / "out")(pending("01"))
+    outcome = result.outcome
+    assert (result.kept, outcome.machine != "", outcome.peak_mb > 10) == (False, True, True)
     assert read_outcome(tmp_path / "out/01", outcome.fingerprint) == outcome
-    assert task(tmp_path / "out")(pending("01")) == (outcome, True)
+    assert task(tmp_path / "out")(pending("01")) == replace(result, kept=True)

@@ -18,21 +18,22 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     return now
 
 
-def test_the_log_has_a_line_for_each_study_with_its_seconds_and_the_time_left(
+def test_the_log_has_a_line_for_each_study_with_its_seconds_and_the_time_left_by_the_clock(
     tmp_path: Path, clock: list[float]
 ) -> None:
     progress = Progress(tmp_path / "out", 4)
     progress.start("Research software.")
     for study, kept, seconds in (("a", True, 1.0), ("b", False, 100.0), ("c", False, 140.0)):
         clock[0] += seconds
-        progress.study(Outcome(study, "", refused="no\nspine" if study == "c" else ""), kept=kept)
+        outcome = Outcome(study, "", refused="no\nspine" if study == "c" else "", seconds=2 * seconds)
+        progress.study(outcome, kept=kept)
     progress.end("3 studies graded")
     lines = [line.partition("  ")[2] for line in (tmp_path / "out/log.txt").read_text().splitlines()]
     assert lines == [
         "4 studies; Research software.",
         "1/4 a graded (done before)",
-        "2/4 b graded (100.0 s) about 3 minutes left",
-        "3/4 c refused: no spine (140.0 s) about 2 minutes left",
+        "2/4 b graded (200.0 s) about 3 minutes left",
+        "3/4 c refused: no spine (280.0 s) about 2 minutes left",
         "3 studies graded",
     ]
     assert progress.pace == "120.0 s a study"
