@@ -191,7 +191,7 @@ def _strands(  # noqa: PLR0917 - each is a different thing
     Their size is constant, so they fill a narrow sac; there they leave the back and cover the whole of it, which is
     the sedimentation sign of Barz et al. 2010 (absent above 12 mm, in 81 % at 10 mm and less).
     """
-    phase, radius_mm = float(anatomy.seed % 71), anatomy.root_radius
+    phase, size = float(anatomy.seed % 71), anatomy.root_radius
     clumped = np.float32(0.5 + 0.6 * ((anatomy.seed >> 3) % 10) / 10)
     spread = np.clip((np.float32(6.0) - half) / np.float32(1.5), 0.0, 1.0)
     disc = np.array([anatomy.canal.level_height(level) for level in Level])
@@ -204,7 +204,9 @@ def _strands(  # noqa: PLR0917 - each is a different thing
         at_back = 0.55 - 0.55 * side * side + 0.28 * deep
         centre_side = 0.78 * side * (clumped + (1 - clumped) * spread) + 0.03 * np.sin(0.11 * s + angle)
         centre_back = at_back + (0.75 * deep - at_back) * spread + 0.05 * np.sin(0.08 * s + 1.7 * i)
-        here = squared((across - centre_side) * width, radius_mm) + squared((back - centre_back) * half, radius_mm) <= 1.0
+        here = (
+            squared((across - centre_side) * width, size) + squared((back - centre_back) * half, size) <= 1.0
+        )
         strands |= here & (count > i)
     return strands
 
