@@ -54,29 +54,29 @@ SAGITTAL = (SeriesType.SAGITTAL_T2, SeriesType.SAGITTAL_T1)
 # Changes of an image (x to the right, y forwards, z up) on the localizer's grid.
 
 
-def cut_below(level: str, above_mm: float) -> Callable[[torch.Tensor, Array, Mapping[str, Array]], torch.Tensor]:
+def cut_below(level: str, above_mm: float) -> Callable[[Array, Array, Mapping[str, Array]], Array]:
     """The field of view ends so far above a level's canal; negative: below it."""
 
-    def change(image: torch.Tensor, affine: Array, canal: Mapping[str, Array]) -> torch.Tensor:
+    def change(image: Array, affine: Array, canal: Mapping[str, Array]) -> Array:
         end = int(to_voxel(affine, canal[level] + np.array([0.0, 0.0, above_mm]))[2])
-        cut = image.clone()
+        cut = image.copy()
         cut[:, :, : max(0, end)] = 0
         return cut
 
     return change
 
 
-CHANGES: dict[str, Callable[[torch.Tensor, Array, Mapping[str, Array]], torch.Tensor]] = {
+CHANGES: dict[str, Callable[[Array, Array, Mapping[str, Array]], Array]] = {
     "as it is": lambda image, *_: image,
     "gamma 1.6": lambda image, *_: image**1.6,
-    "inverted": lambda image, *_: torch.where(image > 0, 1 - image, image),
+    "inverted": lambda image, *_: np.where(image > 0, 1 - image, image),
     "six slices": lambda image, *_: image[max(0, len(image) // 2 - 3) : len(image) // 2 + 3],
     "ends in S1": cut_below("L5/S1", -24.0),
     "ends above L5/S1": cut_below("L5/S1", 12.0),
     "ends above L4/L5": cut_below("L4/L5", 12.0),
-    "flipped front to back": lambda image, *_: image.flip(1),
-    "upside down": lambda image, *_: image.flip(2),
-    "turned by 180°": lambda image, *_: image.flip(1).flip(2),
+    "flipped front to back": lambda image, *_: image[:, ::-1],
+    "upside down": lambda image, *_: image[:, :, ::-1],
+    "turned by 180°": lambda image, *_: image[:, ::-1, ::-1],
 }
 NO_SPINE = ("flipped front to back", "upside down", "turned by 180°")
 SACRUM_IN_VIEW = ("as it is", "gamma 1.6", "inverted", "six slices", "ends in S1")

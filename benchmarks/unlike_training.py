@@ -76,8 +76,8 @@ def distances(images: Sequence[torch.Tensor], grader: Grader, change: Callable[[
     rows = []
     for image in images:
         changed = torch.where(image == ABSENT, image, change(image))
-        output = grader.model.outputs(changed[None])[0]
-        rows.append(grader.familiar.distances(output[0, :, len(Grade) :].double().numpy()))
+        output = grader.model.outputs([changed])[0]
+        rows.append(grader.familiar.distances(output[0, :, len(Grade) :].astype(np.float64)))
     return np.stack(rows)
 
 
