@@ -168,7 +168,9 @@ class _Merger:
         if entry is None:
             entry = self._new_entry(file.parent, study)
         check_fits(corrections, entry, self.folder)
-        after = merged_entry(entry, corrections, _program_grades(file.parent) if self.confirmed and done else {})
+        after = merged_entry(
+            entry, corrections, _program_grades(file.parent, corrections) if self.confirmed and done else {}
+        )
         if added:
             self._append(after)
         else:
@@ -291,13 +293,21 @@ def _findings(folder: Path) -> dict[str, Any]:
         raise InvalidTableError(f"{folder.name}: expected the findings.json of predict ({err})") from err
 
 
-def _program_grades(folder: Path) -> dict[str, str]:
-    """The program's grades of the findings that a slice shows."""
-    return {
-        str(one["finding"]): str(one["grade"])
-        for one in _findings(folder)["findings"]
-        if _NOT_COVERED not in one["flags"]
-    }
+def _program_grades(folder: Path, corrections: Corrections) -> dict[str, str]:
+    """The program's grades of the findings that a slice shows.
+
+    Raises
+    ------
+    InvalidTableError
+        If they have the names of levels from before the reader renamed these.
+    """
+    findings = _findings(folder)["findings"]
+    if corrections.has_other_levels({one["finding"]: one.get("point") for one in findings}):
+        raise InvalidTableError(
+            "its levels were renamed, and the program's grades have the names before; grade it again: "
+            "monai-spine predict with --points and the reviewed folder (or merge without --confirmed)"
+        )
+    return {str(one["finding"]): str(one["grade"]) for one in findings if _NOT_COVERED not in one["flags"]}
 
 
 def _move(content: Mapping[str, Any], old: Path, new: Path) -> None:

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from monai_spine.commands.studies import Device, Quiet, Weights
+from monai_spine.commands.studies import Device, PrecisionName, Quiet, RecessModel, Weights
 
 Graded = Annotated[Path, typer.Argument(metavar="OUT", help="The output folder of predict.")]
 Inputs = Annotated[
@@ -72,6 +72,29 @@ def review(  # noqa: PLR0917 - options
     inputs: Inputs = None,
     model: Graders = None,
     weights: Weights = None,
+    level_model: Annotated[
+        list[Path] | None,
+        typer.Option("--level-model", help="The level localizers of predict. [default: the package's]"),
+    ] = None,
+    recess_model: RecessModel = None,
+    refine: Annotated[
+        bool | None, typer.Option("--refine/--no-refine", help="As in predict. [default: as the studies were graded]")
+    ] = None,
+    measures_reference: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="The cohort that the measures of predict are compared with. [phantoms]"),
+    ] = None,
+    tta: Annotated[
+        str | None,
+        typer.Option(
+            metavar="flip,rotations,scales",
+            help="Test-time augmentation, as in predict. [default: as the studies were graded]",
+        ),
+    ] = None,
+    precision: Annotated[
+        PrecisionName | None,
+        typer.Option("--precision", help="As in predict. [default: as the studies were graded]"),
+    ] = None,
     order: Annotated[ReviewOrder, typer.Option(help="Which studies come first.")] = ReviewOrder.UNCERTAINTY,
     by: Annotated[str, typer.Option(metavar="INITIALS", help="Your initials, which stand beside each change.")] = "",
     port: Annotated[int, typer.Option(help="Port of 127.0.0.1; 0 for any that is free.")] = 0,
@@ -82,9 +105,9 @@ def review(  # noqa: PLR0917 - options
     """Correct graded studies on a page in your browser.
 
     Move points, rename levels, change grades, and mark studies as done. A study is graded again by its corrected
-    points. Changes are saved at once in OUT/<study>/corrections.json, with your initials; data_prep corrections merges
-    them into a datalist. The page is for this machine alone, at an address with a secret that is printed on stdout.
-    Ctrl-C ends it.
+    points, with the same measures and options. Changes are saved at once in OUT/<study>/corrections.json, with your
+    initials; data_prep corrections merges them into a datalist. The page is for this machine alone, at an address with
+    a secret that is printed on stdout. Ctrl-C ends it.
 
     \b
     Example:
@@ -92,6 +115,7 @@ def review(  # noqa: PLR0917 - options
       monai-spine review graded -i nifti/ --order worst --by AB
       monai-spine review graded --port 8080 --no-browser
     """
+    from monai_spine.prediction.poses import parse_tta
     from monai_spine.review.run import run_review
     from monai_spine.review.studies import Order
 
@@ -100,7 +124,17 @@ def review(  # noqa: PLR0917 - options
         browser=not no_browser,
         announce=typer.echo,
         inputs=inputs or [],
-        models={"bundles": model or [], "weights": weights or [], "device": device},
+        models={
+            "bundles": model or [],
+            "weights": weights or [],
+            "level_bundles": level_model or [],
+            "recess_bundle": recess_model,
+            "refine": refine,
+            "measures_reference": measures_reference,
+            "tta": None if tta is None else parse_tta(tta),
+            "precision": precision.value if precision else None,
+            "device": device,
+        },
         order=Order(order.value),
         by=by,
         port=port,

@@ -24,6 +24,7 @@ INITIALS = re.compile(r"[^\W_]{1,8}")
 _BY_NAME = dict(zip(TARGETS, FINDINGS, strict=True))
 _GRADES = tuple(grade.column for grade in Grade)
 _FARTHEST_MM = 100_000.0
+_SAME_MM = 0.01
 
 
 class What(str, Enum):
@@ -157,6 +158,22 @@ class Corrections:
     def people(self) -> tuple[str, ...]:
         """The initials of all who made a change that stands, sorted."""
         return tuple(sorted({change.signature.by for change in self.changes if change.undone is None}))
+
+    def differ_from(self, used: Mapping[str, Any]) -> bool:
+        """Whether findings were made with other points (RAS mm or None, by their names) than those after all changes.
+
+        Points that differ by less than 0.01 mm are the same: files round them.
+        """
+        for name, place in self.state.points.items():
+            point = used.get(name)
+            if point is None or max(abs(a - b) for a, b in zip(point, place.position, strict=True)) > _SAME_MM:
+                return True
+        return False
+
+    def has_other_levels(self, used: Mapping[str, Any]) -> bool:
+        """Whether the reader renamed the levels, and findings, whose points are ``used``, have the names before."""
+        renamed = any(change.what is What.LEVELS and change.undone is None for change in self.changes)
+        return renamed and self.differ_from(used)
 
     def moved(self, finding: str, after: Sequence[float], signature: Signature) -> Corrections:
         """With a point moved, or placed where there was none; RAS mm.

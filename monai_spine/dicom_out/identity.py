@@ -17,6 +17,7 @@ from pydicom.uid import UID
 
 from monai_spine import __version__
 from monai_spine.dicom_out.source_image import SourceImage
+from monai_spine.prediction.object_files import MANUFACTURER
 
 _MAY_BE_EMPTY = (
     *("PatientName", "PatientID", "PatientBirthDate", "PatientSex"),
@@ -113,7 +114,7 @@ class Identity:
 
 
 EQUIPMENT: dict[str, Any] = {
-    "manufacturer": "monai_spine",
+    "manufacturer": MANUFACTURER,
     "manufacturer_model_name": "monai_spine",
     "software_versions": __version__,
 }

@@ -22,7 +22,7 @@ from monai_spine.dicom_out.structured_report import plain
 from monai_spine.geometry import Plane
 from monai_spine.report.spine_picture import SpinePicture, slice_picture
 from monai_spine.report.study_page import StudyPage
-from monai_spine.report.study_result import FindingResult, StudyResult, worst
+from monai_spine.report.study_result import FindingResult, StudyResult, worst_read
 from monai_spine.report.wording import GRADES, percent, reader_words
 from monai_spine.spine import Condition, Grade, SeriesType
 
@@ -51,6 +51,8 @@ class KeyImage:
 def key_images(page: StudyPage, record: Record, sources: SourceImages) -> list[KeyImage]:
     """The levels, then for each condition that any image shows the slice of its worst level, marked.
 
+    The worst is that by the reader's grades, where there are any.
+
     Raises
     ------
     InvalidVolumeError, MissingInputError, NoDicomError
@@ -66,12 +68,13 @@ def _levels(page: StudyPage, sources: SourceImages) -> Iterator[KeyImage]:
     picture = _canvas(spine.pixels, margin=190)
     draw, font = ImageDraw.Draw(picture), _font(18)
     for level, (x, y) in spine.levels.items():
-        shown = worst(page.result.at(level))
-        colour = _COLOURS[shown.grade] if shown else _GREY
+        shown = worst_read(page.result.at(level))
+        colour = _COLOURS[shown.read_grade] if shown else _GREY
         draw.line((x - 7, y, x + 7, y), fill=colour, width=2)
         draw.line((x, y - 7, x, y + 7), fill=colour, width=2)
         draw.line((x + 12, y, spine.pixels.shape[1] + 4, y), fill=colour)
-        words = GRADES[shown.grade] if shown else "not seen"
+        words = GRADES[shown.read_grade] if shown else "not seen"
+        words += ", reader" if shown and shown.reader else ""
         draw.text((spine.pixels.shape[1] + 8, y - 20), f"{level.title}\n{words}", colour, font)
     source = sources.image(_name(spine), spine.slice_index, spine.slice_axis)
     yield KeyImage(_captioned(picture, "Levels"), "Levels", ("P", "F"), source)
@@ -85,7 +88,7 @@ def _worst(result: StudyResult, record: Record, sources: SourceImages) -> Iterat
     opened = record[STUDY_IMAGES].open if STUDY_IMAGES in record else open_stack
     files = {file.replace("\\", "/").rpartition("/")[2]: file for file in volumes(record)}
     for condition in Condition:
-        one = worst(result.of(condition))
+        one = worst_read(result.of(condition))
         if one is None or one.series not in files or one.point is None or one.slice_index is None:
             continue
         axial = one.series_type is SeriesType.AXIAL_T2
@@ -96,7 +99,7 @@ def _worst(result: StudyResult, record: Record, sources: SourceImages) -> Iterat
         picture = _canvas(shown.pixels)
         x, y = shown.place(one.point)
         box = (x - _RING, y - _RING, x + _RING, y + _RING)
-        ImageDraw.Draw(picture).ellipse(box, outline=_COLOURS[one.grade], width=3)
+        ImageDraw.Draw(picture).ellipse(box, outline=_COLOURS[one.read_grade], width=3)
         source = sources.image(one.series, one.slice_index, one.slice_axis)
         title = _title(one)
         yield KeyImage(_captioned(picture, title), title, ("L", "P") if axial else ("P", "F"), source)
@@ -104,7 +107,9 @@ def _worst(result: StudyResult, record: Record, sources: SourceImages) -> Iterat
 
 def _title(one: FindingResult) -> str:
     share = percent(one.natural[one.grade]).replace("\N{NO-BREAK SPACE}", " ")
-    reader = f"; reader {reader_words(one.reader.grade, one.reader.by)}" if one.reader else ""
+    # Initials of other scripts have no letters that the picture's font and every character set hold.
+    by = " ".join(["reader", *plain(one.reader.by if one.reader else "").split()])
+    reader = f"; {reader_words(one.reader.grade, by)}" if one.reader else ""
     return plain(f"{one.finding.level.title} {one.finding.condition.title}: {GRADES[one.grade]}, {share}{reader}")
 
 

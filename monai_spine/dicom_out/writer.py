@@ -25,12 +25,12 @@ from monai_spine.dicom_out.source_image import SourceImages
 from monai_spine.dicom_out.structured_report import structured_report
 from monai_spine.files import write_bytes
 from monai_spine.levels.marked import MARKED
+from monai_spine.prediction.object_files import OBJECTS, remove_objects
 from monai_spine.prediction.study_output import GradedStudy, RefusedStudy
 from monai_spine.report.pdf_page import study_pdf
 from monai_spine.report.study_page import StudyPage
 from monai_spine.report.study_result import StudyResult
 
-FOLDER = "dicom"
 _REPORT = "report.dcm"
 _REFUSAL = "refusal_image.dcm"
 
@@ -42,12 +42,12 @@ class DicomWriter:
     A study that readers graded gets ``dicom/sr_reader_<n>.dcm`` for each of them, too.
     """
 
-    name: str = FOLDER
+    name: str = OBJECTS
     explains: bool = False
 
     def complete(self, folder: Path, *, refused: bool) -> bool:
         """Whether the last file is there."""
-        return (folder / FOLDER / (_REFUSAL if refused else _REPORT)).is_file()
+        return (folder / OBJECTS / (_REFUSAL if refused else _REPORT)).is_file()
 
     def write(self, study: GradedStudy, page: StudyPage) -> None:
         """Write the objects. All are made before the first is written.
@@ -76,7 +76,7 @@ class DicomWriter:
         objects |= {f"keyimages_{n}.dcm": capture for n, capture in enumerate(captures, start=1)}
         objects[_REPORT] = encapsulated_pdf(study_pdf(page), read, sources.read)
         self.remove(study.folder)
-        write_objects(study.folder / FOLDER, objects)
+        write_objects(study.folder / OBJECTS, objects)
 
     def refuse(self, study: RefusedStudy) -> None:
         """Write a note that says why the study was not graded.
@@ -91,12 +91,11 @@ class DicomWriter:
             sources.image(volume, index, 2)
         if not study.frames:
             sources.add(study.unused, study.study_id)
-        write_objects(study.folder / FOLDER, refusal_note(study.reason, sources))
+        write_objects(study.folder / OBJECTS, refusal_note(study.reason, sources))
 
     def remove(self, folder: Path) -> None:
-        """Remove the objects of an earlier run."""
-        for file in (folder / FOLDER).glob("*.dcm"):
-            file.unlink()
+        """Remove the objects of an earlier run; files of others stay."""
+        remove_objects(folder)
 
 
 def refusal_note(reason: str, sources: SourceImages) -> dict[str, Dataset]:

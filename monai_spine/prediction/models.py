@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from monai_spine.bundle.provenance import UNVERIFIED, provenance, trained_on
@@ -36,6 +36,8 @@ class Models:
         Whether the checksums of all weights were compared.
     measurer
         Measures each study; None for no measures.
+    digest_unmeasured
+        ``digest`` without the measurer's part.
     """
 
     levels: LevelLocator | SeveralLocators
@@ -45,6 +47,11 @@ class Models:
     digest: str = ""
     verified: bool = True
     measurer: Measurer | None = None
+    digest_unmeasured: str = ""
+
+    def without_measures(self) -> Models:
+        """The same models, which measure nothing."""
+        return replace(self, measurer=None, digest=self.digest_unmeasured) if self.measurer else self
 
     @property
     def provenance(self) -> str:
@@ -155,7 +162,9 @@ def open_models(
     }
     read = [bundle / part for bundle in localizers for part in ("configs/inference.json", "models/model.pt")]
     marks = "".join(one.runtime.mark for one in (levels, recesses) if one is not None)
-    return Models(levels, recesses, graders, sources, digest_of([*read, *measured_by]) + marks, verify, measurer)
+    digest = digest_of(read) + marks
+    own = digest_of([*read, *measured_by]) + marks if measured_by else digest
+    return Models(levels, recesses, graders, sources, own, verify, measurer, digest)
 
 
 def with_presets(text: Path) -> tuple[Path, list[str]]:

@@ -110,6 +110,27 @@ class Outcome:
         write_text(folder / NAME, json.dumps(content, indent=1) + "\n")
 
 
+def update_checksum(folder: Path, name: str, before: int | None) -> None:
+    """Note that the program itself has changed a file of a study, so that a later run keeps the study.
+
+    Parameters
+    ----------
+    before
+        The file's checksum before the change. If the outcome has another one, it stays as it is: somebody else has
+        changed the file, too.
+    """
+    path = folder / NAME
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        if content.pop("checksum") != _checksum_of(content) or content["checksums"][name] != before:
+            return
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return  # `read_outcome` says what is wrong
+    content["checksums"][name] = checksum(folder / name)
+    content["checksum"] = _checksum_of(content)
+    write_text(path, json.dumps(content, indent=1) + "\n")
+
+
 def _checksum_of(content: Mapping[str, object]) -> int:
     return isal_zlib.crc32(json.dumps(content, sort_keys=True).encode())
 

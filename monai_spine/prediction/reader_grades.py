@@ -8,15 +8,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from monai_spine.data.corrections import Corrections, What
+from monai_spine.data.corrections import Corrections
 from monai_spine.data.corrections_file import NAME, read_corrections
 from monai_spine.errors import SpineError, one_line
-from monai_spine.files import write_text
+from monai_spine.files import checksum, write_text
+from monai_spine.prediction.outcomes import update_checksum
 
 logger = logging.getLogger(__name__)
-
-_SAME_MM = 0.01
-"""Points that differ by less are the same: files round them."""
 
 
 def with_reader(content: Mapping[str, Any], folder: Path) -> dict[str, Any]:
@@ -26,7 +24,9 @@ def with_reader(content: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     or None. What the program found stays as it is.
     """
     corrections = _corrections(folder)
-    state = corrections.state if corrections and not _has_other_levels(corrections, content) else None
+    # After a study was graded again without --points, a grade would be at another level.
+    used = {one["finding"]: one.get("point") for one in content["findings"]}
+    state = corrections.state if corrections and not corrections.has_other_levels(used) else None
     grades = {} if state is None else {name: (grade, state.graded_by[name]) for name, grade in state.grades.items()}
     readers = {name: {"grade": grade, **vars(signature)} for name, (grade, signature) in grades.items()}
     findings = [{**one, "reader": readers.get(one["finding"])} for one in content["findings"]]
@@ -35,7 +35,7 @@ def with_reader(content: Mapping[str, Any], folder: Path) -> dict[str, Any]:
 
 
 def update_reader(folder: Path) -> None:
-    """Write the reader's grades into the ``findings.json`` of a study's folder.
+    """Write the reader's grades into the ``findings.json`` of a study's folder, whose outcome stays valid.
 
     Raises
     ------
@@ -43,8 +43,10 @@ def update_reader(folder: Path) -> None:
         If the file cannot be read or written.
     """
     path = folder / "findings.json"
+    before = checksum(path)
     content = with_reader(json.loads(path.read_text(encoding="utf-8")), folder)
     write_text(path, json.dumps(content, indent=2) + "\n")
+    update_checksum(folder, path.name, before)
 
 
 def _corrections(folder: Path) -> Corrections | None:
@@ -53,22 +55,3 @@ def _corrections(folder: Path) -> Corrections | None:
     except SpineError as error:
         logger.warning("the grades of readers are left out: %s", one_line(error))
         return None
-
-
-def _has_other_levels(corrections: Corrections, content: Mapping[str, Any]) -> bool:
-    """Whether the reader renamed the levels, and the findings have the names before: a grade would be at another level.
-
-    It happens if a study is graded again without ``--points``.
-    """
-    if not any(change.what is What.LEVELS and change.undone is None for change in corrections.changes):
-        return False
-    return differs(corrections, {one["finding"]: one["point"] for one in content["findings"]})
-
-
-def differs(corrections: Corrections, used: Mapping[str, Any]) -> bool:
-    """Whether findings were made with other points (RAS mm or None, by their names) than those of the corrections."""
-    for name, place in corrections.state.points.items():
-        point = used[name]
-        if point is None or max(abs(a - b) for a, b in zip(point, place.position, strict=True)) > _SAME_MM:
-            return True
-    return False

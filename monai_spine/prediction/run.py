@@ -30,6 +30,7 @@ from monai_spine.prediction.inputs import Conversion, Inputs, check_no_dicom, fi
 from monai_spine.prediction.merged_parts import NAME as PART
 from monai_spine.prediction.merged_parts import write_part
 from monai_spine.prediction.models import Models
+from monai_spine.prediction.object_files import check_no_inputs_among_objects
 from monai_spine.prediction.outcomes import Outcome, write_tables
 from monai_spine.prediction.part import Part
 from monai_spine.prediction.pending_study import PendingStudy
@@ -332,5 +333,6 @@ def _check_paths(paths: Sequence[Path], out: Path) -> None:
     if bundles:
         raise InvalidOptionError(f"{bundles[0]} is a bundle, not an input; write --model before each bundle")
     check_separate(paths, out)
+    check_no_inputs_among_objects(paths, out)
     if out.exists() and not out.is_dir():
         raise InvalidOptionError(f"the output {out} is a file; expected a folder, or the name of a new one")

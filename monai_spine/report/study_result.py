@@ -64,6 +64,11 @@ class FindingResult:
         return NOT_COVERED not in self.flags
 
     @property
+    def read_grade(self) -> Grade:
+        """The reader's grade, or the program's if no reader graded it."""
+        return self.reader.grade if self.reader else self.grade
+
+    @property
     def severity(self) -> tuple[float, ...]:
         """For sorting: the grade, then the probability of severe, then that of moderate or severe."""
         return self.grade, self.natural[2], self.natural[1] + self.natural[2]
@@ -167,6 +172,12 @@ class StudyResult:
 def worst(findings: Sequence[FindingResult]) -> FindingResult | None:
     """The worst of the findings that a slice shows; None if none does."""
     return max((one for one in findings if one.covered), key=lambda one: one.severity, default=None)
+
+
+def worst_read(findings: Sequence[FindingResult]) -> FindingResult | None:
+    """As `worst`, by the reader's grade of each finding that has one."""
+    shown = (one for one in findings if one.covered)
+    return max(shown, key=lambda one: (one.read_grade, *one.severity), default=None)
 
 
 def _severity(findings: Sequence[FindingResult]) -> tuple[float, ...]:

@@ -8,8 +8,9 @@ from typing import Any
 from monai_spine.data.corrections import Corrections, Direction, Signature, What
 from monai_spine.data.corrections_file import write_corrections
 from monai_spine.errors import InvalidOptionError
+from monai_spine.prediction.object_files import remove_objects
 from monai_spine.prediction.reader_grades import update_reader
-from monai_spine.review.regrading import Regrading, remove_dicom
+from monai_spine.review.regrading import Regrading
 from monai_spine.review.studies import ReviewStudies, ReviewStudy
 from monai_spine.review.writing import Writing, update_reader_cells
 
@@ -80,7 +81,7 @@ class Changes:
         """Write the reader's grades into the findings and their table; DICOM objects without them are removed."""
         update_reader(study.folder)
         update_reader_cells(self._studies.out, study.folder, study.result.study_id)
-        remove_dicom(study.folder)
+        remove_objects(study.folder)
 
 
 def _read(corrections: Corrections) -> tuple[object, ...]:

@@ -20,6 +20,7 @@ from monai_spine.levels.files import LOCATED, is_edited, read_study, write_point
 from monai_spine.levels.marked import corrected_points
 from monai_spine.prediction.findings_table import write_findings_table
 from monai_spine.prediction.models import Models
+from monai_spine.prediction.object_files import remove_objects
 from monai_spine.prediction.outcomes import NAME as OUTCOME
 from monai_spine.prediction.outcomes import Outcome, write_tables
 from monai_spine.prediction.reader_grades import update_reader
@@ -27,14 +28,14 @@ from monai_spine.prediction.run import settings_of
 from monai_spine.prediction.study_task import StudyTask
 from monai_spine.report.output import HTML, INDEX, PDF, PageOutput, write_index
 from monai_spine.report.run import graded_study
+from monai_spine.review.graded_options import models_as_graded
 from monai_spine.review.studies import ReviewStudies, ReviewStudy
-from monai_spine.review.writing import Writing, update_tables
+from monai_spine.review.writing import Writing, update_reader_cells, update_tables
 
 logger = logging.getLogger(__name__)
 
 _SCRATCH = ".review"
 """A folder in the output, with machine and process: what is half done holds images, and stays with the others."""
-_DICOM = "dicom"
 
 
 class Progress(str, Enum):
@@ -172,6 +173,7 @@ class Regrading:
     def _grade(self, study: ReviewStudy, models: Models) -> None:
         if study.pending is None:
             raise SpineError("the volumes of this study are not at hand; name the inputs of predict with -i")
+        models = models_as_graded(models, study.result)
         points = corrected_points(study.corrections())
         writers = [page for page in (HTML, PDF) if page.complete(study.folder, refused=False)]
         with _scratch(self._studies.out) as out:
@@ -196,6 +198,7 @@ class Regrading:
                 _publish(own, study.folder)
                 update_tables(self._studies.out, out, study.result.study_id)
                 update_reader(study.folder)  # a grade that came meanwhile
+                update_reader_cells(self._studies.out, study.folder, study.result.study_id)
 
     def _write_index(self) -> None:
         out = self._studies.out
@@ -225,13 +228,7 @@ def _publish(new: Path, folder: Path) -> None:
     for name in names:
         if not (edited and name == LOCATED[1]):
             write_bytes(folder / name, (new / name).read_bytes())
-    remove_dicom(folder)
-
-
-def remove_dicom(folder: Path) -> None:
-    """Remove the DICOM objects of a study, lest an archive gets grades that are no longer those of the reader."""
-    for file in (folder / _DICOM).glob("*.dcm"):
-        file.unlink()
+    remove_objects(folder)
 
 
 @contextmanager

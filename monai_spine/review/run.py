@@ -12,6 +12,7 @@ from typing import Any
 from monai_spine.errors import InvalidOptionError
 from monai_spine.prediction.models import open_models
 from monai_spine.review.changes import Changes
+from monai_spine.review.graded_options import options_as_graded
 from monai_spine.review.pictures import SlicePictures
 from monai_spine.review.regrading import Regrading
 from monai_spine.review.server import ReviewServer, ReviewSite
@@ -39,7 +40,8 @@ def review_server(
     inputs
         Those of ``predict``, for studies whose volumes are not in ``out``.
     models
-        Options of `monai_spine.prediction.models.open_models`, with which studies are graded again.
+        Options of `monai_spine.prediction.models.open_models`, with which studies are graded again; for others and
+        None see `options_as_graded`.
     by
         Initials that the page begins with.
     port
@@ -51,7 +53,7 @@ def review_server(
         If the folder has no findings, no volume is at hand, or the port is taken.
     """
     studies, writing = ReviewStudies(out, inputs, quiet=quiet), Writing(out)
-    regrading = Regrading(studies, lambda: open_models(**(models or {})), writing)
+    regrading = Regrading(studies, lambda: open_models(**options_as_graded(out, models or {})), writing)
     site = ReviewSite(studies, regrading, Changes(studies, regrading, writing), SlicePictures(MOST_BYTES), order, by)
     try:
         return ReviewServer(port, site)

@@ -6,7 +6,6 @@ from typing import Any
 
 from monai_spine.data.corrections import Change, Corrections, What
 from monai_spine.levels.marked import MARKED
-from monai_spine.prediction.reader_grades import differs
 from monai_spine.report.study_result import FindingResult
 from monai_spine.report.wording import FULL, GRADES, SHORT, flags_in_words, percent
 from monai_spine.review.regrading import Grading
@@ -80,7 +79,7 @@ def _is_stale(study: ReviewStudy, corrections: Corrections) -> bool:
     """Whether the findings were made with other points than those of the corrections."""
     if not corrections.changes or not study.result.findings:
         return False
-    return differs(corrections, {one.finding.name: one.point for one in study.result.findings})
+    return corrections.differ_from({one.finding.name: one.point for one in study.result.findings})
 
 
 def _finding(one: FindingResult, study: ReviewStudy, corrected: str | None) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -43,8 +43,10 @@ class Archive(Protocol):
 
         Raises
         ------
-        ArchiveDownError, ObjectRefusedError
-            If one was not confirmed.
+        ArchiveDownError
+            At once, if the archive cannot take more.
+        ObjectRefusedError
+            After all others were sent, if it refused some.
         """
         ...
 
@@ -83,23 +85,33 @@ class StoreArchive:
                 raise ObjectRefusedError(f"{place} takes none of our objects")
             why = "rejects our association" if association.is_rejected else "cannot be reached"
             raise ArchiveDownError(f"{place} {why}")
+        refused: dict[Path, str] = {}
         try:
             for file in files:
                 try:
                     answer = association.send_c_store(file)
-                except ValueError as error:
-                    raise ObjectRefusedError(f"{place} takes no {_sop_class(file).name}") from error
+                except ValueError:  # no presentation context was accepted
+                    refused[file] = f"it takes no {_sop_class(file).name}"
+                    continue
                 except RuntimeError as error:
                     raise ArchiveDownError(f"{place} ended the association") from error
                 status = answer.get("Status")
                 if status is None:
                     raise ArchiveDownError(f"{place} ended the association, or did not answer in {_SECONDS:g} s")
                 if status != 0 and status not in _WARNINGS:
-                    raise ObjectRefusedError(f"{place} refused an object with the status 0x{status:04X}")
-                yield file
+                    refused[file] = f"status 0x{status:04X}"
+                else:
+                    yield file
         finally:
             if association.is_established:
                 association.release()
+        _raise_refused(place, refused)
+
+
+def _raise_refused(place: str, refused: Mapping[Path, str]) -> None:
+    if refused:
+        reasons = "; ".join(f"{file.name} ({why})" for file, why in refused.items())
+        raise ObjectRefusedError(f"{place} refused {reasons}")
 
 
 def _sop_class(file: Path) -> pydicom.uid.UID:
@@ -117,19 +129,24 @@ class StowArchive:
         """As `Archive`."""
         from requests import HTTPError, RequestException
 
+        refused: dict[Path, str] = {}
         for file in files:
             try:
                 answer = self._client.store_instances([pydicom.dcmread(file)])
             except HTTPError as error:
                 status = error.response.status_code if error.response is not None else 500
-                failure = ArchiveDownError if status >= 500 or status in _LATER else ObjectRefusedError
-                raise failure(f"the archive answered with the status {status}") from error
+                if status >= 500 or status in _LATER:
+                    raise ArchiveDownError(f"the archive answered with the status {status}") from error
+                refused[file] = f"status {status}"
+                continue
             except RequestException as error:
                 raise ArchiveDownError(f"the archive cannot be reached ({type(error).__name__})") from error
             if answer.get("FailedSOPSequence"):
                 reason = answer.FailedSOPSequence[0].get("FailureReason", 0)
-                raise ObjectRefusedError(f"the archive refused an object with the reason 0x{reason:04X}")
-            yield file
+                refused[file] = f"reason 0x{reason:04X}"
+            else:
+                yield file
+        _raise_refused("the archive", refused)
 
 
 def web_client(web: WebArchive | WebSource) -> DICOMwebClient:

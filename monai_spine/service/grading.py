@@ -61,8 +61,8 @@ class StudyGrader:
         OutputError, OSError, MemoryError
             If the machine failed, not the study.
         """
-        from monai_spine.dicom_out.writer import FOLDER
         from monai_spine.prediction.inputs import Conversion, find_inputs
+        from monai_spine.prediction.object_files import OBJECTS
         from monai_spine.prediction.run import predict
 
         begin = time.perf_counter()
@@ -79,7 +79,7 @@ class StudyGrader:
         objects: list[Path] = []
         reasons = []
         for outcome in summary.outcomes:
-            own = sorted((out / safe_name(outcome.study_id) / FOLDER).glob("*.dcm"))
+            own = sorted((out / safe_name(outcome.study_id) / OBJECTS).glob("*.dcm"))
             reason = _reason(outcome)
             if reason:
                 reasons.append(reason)
@@ -97,7 +97,8 @@ def _reason(outcome: Outcome) -> str:
 def refused(reason: str, received: Path, out: Path) -> GradedFiles:
     """The note of a study that cannot be graded; without one if nobody can say whose study it is."""
     from monai_spine.dicom_out.source_image import NoDicomError, SourceImages
-    from monai_spine.dicom_out.writer import FOLDER, refusal_note, write_objects
+    from monai_spine.dicom_out.writer import refusal_note, write_objects
+    from monai_spine.prediction.object_files import OBJECTS
     from monai_spine.prediction.source_frame import SourceFrame
 
     begin = time.perf_counter()
@@ -108,8 +109,8 @@ def refused(reason: str, received: Path, out: Path) -> GradedFiles:
         if header is not None:
             sources.add([frame], str(header.get("StudyInstanceUID") or ""))
     try:
-        write_objects(out / FOLDER, refusal_note(reason, sources))
+        write_objects(out / OBJECTS, refusal_note(reason, sources))
     except NoDicomError as error:
         return GradedFiles(REFUSED, f"{reason}; no note can be made of it: {error}", ())
-    objects = tuple(sorted((out / FOLDER).glob("refusal*.dcm")))
+    objects = tuple(sorted((out / OBJECTS).glob("refusal*.dcm")))
     return GradedFiles(REFUSED, reason, objects, time.perf_counter() - begin)

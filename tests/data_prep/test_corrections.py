@@ -117,6 +117,24 @@ def test_grades_that_a_reader_left_as_they_were_become_labels_only_if_asked_for(
     assert after["corrections"]["confirmed"] == sorted(TARGETS[n] for n in missing)
 
 
+def test_grades_with_the_names_before_a_renaming_become_no_labels(out: Path, datalist: Path) -> None:
+    first = next(iter(entries(datalist)))
+    folder = out / first
+    corrections = reviewed(datalist.parent / first, first).renamed(Direction.UP, AB).marked_done(True, AB)
+    write_corrections(folder, corrections)
+    content = json.loads((folder / "findings.json").read_text())
+    for points in (corrections.points, corrections.state.points):  # of the program, then as graded again
+        for one in content["findings"]:
+            one["point"] = list(points[one["finding"]].position) if one["finding"] in points else None
+        (folder / "findings.json").write_text(json.dumps(content))
+        merged = merge(out, datalist, confirmed=True, unfinished=True)
+        if points is corrections.points:
+            assert "grade it again" in merged.left_out[first]
+            assert merge(out, datalist, unfinished=True).left_out == {}
+    assert merged.left_out == {}
+    assert merged.confirmed
+
+
 def test_paths_follow_the_new_datalist_to_another_folder(out: Path, datalist: Path, tmp_path: Path) -> None:
     merge(out, datalist, tmp_path / "elsewhere" / "new.json")
     records = read_datalist(tmp_path / "elsewhere" / "new.json")

@@ -9,6 +9,8 @@ import nibabel as nib
 import numpy as np
 import torch
 from monai.bundle import ConfigParser
+from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.uid import ExplicitVRLittleEndian, MRImageStorage
 
 from monai_spine.bundle.configuration import EvaluatedConfiguration
 from monai_spine.bundle.model_description import ModelDescription, write_description
@@ -120,3 +122,15 @@ def inputs(*folders: Path) -> Inputs:
 def located(points: Iterable[tuple[Structure, Level, object]] = ()) -> LocatedStudy:
     found = tuple(LevelPoint(kind, level, side, np.zeros(3), 0.5) for kind, level, side in points)
     return LocatedStudy("s", found, (), {}, {})
+
+
+def write_object(path: Path, manufacturer: str) -> None:
+    """Write a small DICOM object."""
+    made = Dataset()
+    made.file_meta = FileMetaDataset()
+    made.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    made.SOPClassUID = made.file_meta.MediaStorageSOPClassUID = MRImageStorage
+    made.SOPInstanceUID = made.file_meta.MediaStorageSOPInstanceUID = "1.2.3"
+    made.Manufacturer, made.PatientName = manufacturer, "Mustermann^Erika"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    made.save_as(path, enforce_file_format=True)

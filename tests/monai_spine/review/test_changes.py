@@ -12,10 +12,12 @@ import pytest
 from monai_spine.data.corrections_file import NAME, read_corrections
 from monai_spine.output_lock import LOCK
 from monai_spine.prediction.findings_table import write_findings_table
+from monai_spine.prediction.object_files import MANUFACTURER
 from monai_spine.prediction.pending_study import PendingStudy
 from monai_spine.prediction.reader_grades import with_reader
 from monai_spine.review import writing
 from tests.adversarial.test_output_lock import HOLD
+from tests.monai_spine.prediction.parts import write_object
 from tests.monai_spine.review.outputs import CANAL, Site, serving
 
 
@@ -161,8 +163,9 @@ def test_a_grade_stands_beside_the_programs_in_findings_and_table_and_old_dicom_
     before = json.loads(file.read_text())
     write_findings_table(site.out, [PendingStudy({"study_id": name}) for name in ("a", "b")])
     dicom = site.out / "a" / "dicom" / "sr.dcm"
-    dicom.parent.mkdir()
-    dicom.write_bytes(b"of the earlier grades")
+    write_object(dicom, MANUFACTURER)
+    scan = dicom.with_name("keyimages_1.dcm")
+    write_object(scan, "A scanner")
     assert site.client.post(0, version=0, what="grade", finding=CANAL, after="severe")[0] == 200
     assert site.client.post(0, version=1, what="done", after=True)[0] == 200
     after = json.loads(file.read_text())
@@ -176,6 +179,7 @@ def test_a_grade_stands_beside_the_programs_in_findings_and_table_and_old_dicom_
     ]
     assert {row["reader_grade"] for row in rows} == {"", "severe"}
     assert not dicom.exists()
+    assert scan.exists()
     assert site.client.post(0, version=2, what="undo")[0] == 200
     assert site.client.post(0, version=3, what="undo")[0] == 200
     assert not any(one["reader"] for one in json.loads(file.read_text())["findings"])

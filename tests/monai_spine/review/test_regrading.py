@@ -16,6 +16,7 @@ from monai_spine.levels.sagittal.points import Structure
 from monai_spine.prediction.models import Models
 from monai_spine.prediction.points_file import read_points_file
 from monai_spine.prediction.run import predict
+from monai_spine.review import regrading as regrading_module
 from monai_spine.review.changes import Changes
 from monai_spine.review.regrading import Progress, Regrading
 from monai_spine.review.studies import ReviewStudies
@@ -137,6 +138,25 @@ def test_models_that_cannot_be_opened_are_a_message_and_the_change_stays(graded:
     assert (graded / "s1" / "findings.json").read_bytes() == before
     assert read_corrections(graded / "s1" / NAME).version == 1
     regrading.stop()
+
+
+def test_a_grade_that_is_given_while_a_study_is_graded_is_in_findings_and_table(
+    graded: Path, folders: list[Path], opened: Models, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    studies, writing = ReviewStudies(graded, [folders[0].parent]), Writing(graded)
+    again = Regrading(studies, lambda: opened, writing)
+    changes, write_tables = Changes(studies, again, writing), regrading_module._write_tables
+
+    def meanwhile(*about: object) -> None:
+        write_tables(*about)
+        changes.apply(0, {"what": "grade", "finding": CANAL, "after": "severe", "version": 0, "by": "AB"})
+
+    monkeypatch.setattr(regrading_module, "_write_tables", meanwhile)
+    again._grade(studies.study(0), opened)
+    found = json.loads((graded / "s1" / "findings.json").read_text())["findings"]
+    assert [one["reader"]["grade"] for one in found if one["reader"]] == ["severe"]
+    assert [row[1] for row in rows(graded / "findings.csv") if row[-2:] == ["severe", "AB"]] == [CANAL]
+    assert predict(inputs(*folders), graded, opened, quiet=True).kept == 2  # a grade is no reason to grade again
 
 
 def test_rows_of_a_study_are_replaced_in_place_and_keep_their_dicom_objects(tmp_path: Path) -> None:

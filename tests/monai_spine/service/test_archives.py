@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
+import pydicom
 import pytest
 from pynetdicom import AE
 from pynetdicom.sop_class import CTImageStorage
@@ -114,6 +115,27 @@ def test_an_archive_that_does_not_know_us_concerns_all_objects(files: list[Path]
     with pytest.raises(ObjectRefusedError, match="takes none of our objects"):
         list(StoreArchive(DicomArchive("ARCHIVE", "127.0.0.1", port)).send(files))
     server.shutdown()
+
+
+def test_an_object_that_is_refused_holds_up_no_other(files: list[Path], tmp_path: Path) -> None:
+    strange = tmp_path / "strange.dcm"
+    image(number=7, Modality="CT").save_as(strange, enforce_file_format=True)
+    header = pydicom.dcmread(strange)
+    header.SOPClassUID = header.file_meta.MediaStorageSOPClassUID = CTImageStorage
+    header.save_as(strange)
+    archive = Archive().start()  # takes MR images alone
+    sent = []
+    try:
+        with pytest.raises(ObjectRefusedError, match=r"refused strange\.dcm \(it takes no CT Image Storage\)"):
+            for file in StoreArchive(DicomArchive("ARCHIVE", "127.0.0.1", archive.port)).send([strange, *files]):
+                sent.append(file)
+    finally:
+        archive.stop()
+    assert sent == files
+    with answering(200, FAILED) as (url, logins):
+        with pytest.raises(ObjectRefusedError, match=r"0\.dcm.*; 1\.dcm"):
+            list(StowArchive(WebArchive(url)).send(files))
+        assert len(logins) == 2
 
 
 def test_objects_are_confirmed_one_by_one(files: list[Path], archive: Archive) -> None:
