@@ -4,7 +4,7 @@
     python benchmarks/scale.py overhead                             # a Dask scheduler with 10,000 empty tasks
     python benchmarks/scale.py workers STUDIES                      # one and two local workers on NIfTI or DICOM
     python benchmarks/scale.py workers STUDIES --earlier ../an-earlier-checkout
-    python benchmarks/scale.py simulate graded/studies.csv --cores 2 --price 0.05 --disk 1000 --study-mb 60 --spot 0.05
+    python benchmarks/scale.py simulate graded/studies.csv --cores 1 --price 0.05 --disk 1000 --study-mb 60 --spot 0.05
 
 ``simulate`` draws each study's seconds from those of a studies.csv and gives it to the worker that is free first.
 """
@@ -67,7 +67,7 @@ def merge(options: argparse.Namespace) -> None:
         part = Part(number, options.parts)
         own = [name for name in names if part.holds(name)]
         write_tables(part.folder(options.folder), own)
-        write_part(part, options.folder, settings={}, inputs=len(names), studies=len(own), provenance="generated")
+        write_part(part, options.folder, settings={}, inputs=names, studies=len(own), provenance="generated")
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     begin, processor = time.perf_counter(), time.process_time()
     merged = merge_parts(options.folder)
@@ -152,37 +152,40 @@ def simulate(options: argparse.Namespace) -> None:
     limit = options.disk * mean / options.study_mb
     print(f"a disk of {options.disk:.0f} MB/s and {options.study_mb:.0f} MB a study feed {limit:.0f} workers")
     print(
-        "| workers | hours | studies an hour | lost to interruptions | cost of 1,000 studies |\n|---|---|---|---|---|"
+        "| workers | hours | studies an hour | time lost to interruptions | cost of 1,000 studies |\n"
+        "|---|---|---|---|---|"
     )
     for count in options.workers:
         hours, lost, busy = schedule(drawn, count, options, generator)
         cost = busy * options.cores * options.price / options.studies * 1000
-        print(f"| {count} | {hours:.1f} | {options.studies / hours:.0f} | {lost:.2%} | {cost:.2f} |")
+        print(f"| {count} | {hours:.1f} | {options.studies / hours:.0f} | {lost:.2%} | {cost:.3f} |")
 
 
 def schedule(
     seconds: list[float], count: int, options: argparse.Namespace, generator: random.Random
 ) -> tuple[float, float, float]:
-    """Hours until the last study, the share of work lost, and the hours of machines that are paid.
+    """Hours until the last study, the share of workers' time that is lost, and the hours of machines that are paid.
 
-    An interruption comes to each worker at the stated rate an hour, at any time. The study at hand is lost, and another
-    machine begins after some minutes. Beyond the disk's speed, all studies wait for it.
+    An interruption comes to each worker at the stated rate an hour, at any time. What was done of the study at hand is
+    lost, and so are the minutes until another machine begins, which are not paid. Beyond the disk's speed, all studies
+    wait for it.
     """
     slow = max(1.0, count * options.study_mb / (options.disk * statistics.fmean(seconds)))
     free = [0.0] * count
     heapq.heapify(free)
-    lost = worked = 0.0
+    lost = worked = waited = 0.0
     end = 0.0
     for one in seconds:
         needed, begin = one * slow, heapq.heappop(free)
         while options.spot and (until := generator.expovariate(options.spot / 3600)) < needed:
             lost += until
             worked += until
+            waited += 60 * options.restart_minutes
             begin += until + 60 * options.restart_minutes
         worked += needed
         end = max(end, begin + needed)
         heapq.heappush(free, begin + needed)
-    return end / 3600, lost / worked, worked / 3600
+    return end / 3600, (lost + waited) / (worked + waited), worked / 3600
 
 
 def main() -> None:
@@ -206,7 +209,7 @@ def main() -> None:
     one.add_argument("table", type=Path, help="studies.csv of a run of predict")
     one.add_argument("--studies", type=int, default=100_000)
     one.add_argument("--workers", type=int, nargs="+", default=[1, 10, 100, 1000])
-    one.add_argument("--cores", type=int, default=2, help="cores of a worker")
+    one.add_argument("--cores", type=int, default=1, help="cores that a worker uses")
     one.add_argument("--price", type=float, default=0.05, help="price of a core for an hour")
     one.add_argument("--disk", type=float, default=1000.0, help="MB/s of the shared disk")
     one.add_argument("--study-mb", type=float, default=60.0, help="MB read for a study")

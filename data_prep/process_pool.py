@@ -16,7 +16,7 @@ from queue import SimpleQueue
 from types import TracebackType
 from typing import TypeVar
 
-from monai_spine.errors import InvalidOptionError, SpineError
+from monai_spine.errors import InvalidOptionError, TransientError
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -158,7 +158,7 @@ def counted_results(results: Iterable[Result], total: int) -> Iterator[Result]:
 
     Raises
     ------
-    SpineError
+    TransientError
         If a process is killed; the message says how many of ``total`` results there were.
     """
     done = 0
@@ -170,9 +170,9 @@ def counted_results(results: Iterable[Result], total: int) -> Iterator[Result]:
         raise lost("a worker process was killed, perhaps for lack of memory", done, total) from error
 
 
-def lost(what: str, done: int, total: int) -> SpineError:
+def lost(what: str, done: int, total: int) -> TransientError:
     """The error of a run that lost its processes; ``what`` says how."""
-    return SpineError(
+    return TransientError(
         f"{what}; {done} of {total} tasks were done. Run the command again, with --resume if it has that option, which "
         "keeps what is done, and with fewer --workers if memory was short"
     )

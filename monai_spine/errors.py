@@ -5,22 +5,31 @@ the command lines, which turn them into one line on stderr and an exit code.
 """
 
 import difflib
+import errno
 from collections.abc import Iterable, Iterator, Sequence
 from enum import IntEnum
 from pathlib import Path
 
 
 class ExitCode(IntEnum):
-    """Exit codes of our command lines: all done; a fault of ours; bad input or arguments; done, but some refused."""
+    """Exit codes of our command lines: all done; a fault of ours; bad input or arguments; done, but some refused.
+
+    The last one, EX_TEMPFAIL of sysexits.h, asks for the same command again: nothing is wrong with what was given.
+    """
 
     DONE = 0
     OUR_FAULT = 1
     BAD_INPUT = 2
     SOME_REFUSED = 3
+    TRY_AGAIN = 75
 
 
 class SpineError(Exception):
     """The user's input or arguments cannot be used; the message names the reason and what to do."""
+
+
+class TransientError(SpineError):
+    """Something outside failed that may work when the same command is run again: a process, a network, a store."""
 
 
 class OutputError(SpineError):
@@ -28,6 +37,10 @@ class OutputError(SpineError):
 
     It ends a run over many studies, since the next study would fail, too.
     """
+
+
+class OutputInUseError(OutputError, TransientError):
+    """Another run works in the output folder."""
 
 
 class MissingInputError(SpineError):
@@ -81,6 +94,8 @@ def counted(number: int, noun: str) -> str:
 
 SURROUNDINGS = (OSError, MemoryError)
 """Errors of Python that are those of the machine. Readers turn those of a single input into a `SpineError`."""
+_PASSING = {errno.ENOSPC, errno.EDQUOT, errno.ENOMEM, errno.ENFILE, errno.EIO, errno.ESTALE, errno.ETIMEDOUT}
+"""Errors of the system that may be gone later. A disk that is read-only, or a file that is missing, stays so."""
 _LONGEST_REASON = 400
 """Characters of a reason in a table; PyTorch's and pandas' messages can have thousands."""
 
@@ -97,6 +112,16 @@ def chain(error: BaseException | None) -> Iterator[BaseException]:
         error = error.__cause__ or error.__context__
 
 
+def exit_code_of(error: SpineError | OSError | MemoryError) -> ExitCode:
+    """``TRY_AGAIN`` if the same command may succeed later, such as when the disk has room; else ``BAD_INPUT``."""
+    if isinstance(error, (TransientError, MemoryError)):
+        return ExitCode.TRY_AGAIN
+    # Readers turn what a single input causes into other errors, which no second run repairs.
+    causes = chain(error) if isinstance(error, (OutputError, OSError)) else ()
+    passing = any(isinstance(cause, OSError) and cause.errno in _PASSING for cause in causes)
+    return ExitCode.TRY_AGAIN if passing else ExitCode.BAD_INPUT
+
+
 def reason_of(error: Exception) -> str:
     """Why one study or image failed, in one line, so that a run can go on with the next one.
 
@@ -105,12 +130,12 @@ def reason_of(error: Exception) -> str:
 
     Raises
     ------
-    OutputError, OSError, MemoryError
+    OutputError, TransientError, OSError, MemoryError
         If the machine failed: then the next study would fail, too.
     """
     causes = list(chain(error))
     for cause in causes:
-        if isinstance(cause, OutputError):
+        if isinstance(cause, (OutputError, TransientError)):
             raise cause
         if isinstance(cause, SpineError):
             return one_line(cause)

@@ -23,6 +23,7 @@ This page is made from what `--help` prints.
 | 1 | a fault of the program |
 | 2 | the input or the arguments cannot be used |
 | 3 | finished, but some inputs were refused |
+| 75 | something failed that may work later, such as a killed process: run the command again |
 
 Progress goes to stderr; data go to stdout or to files.
 

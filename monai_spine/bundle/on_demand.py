@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib import import_module
 from pathlib import Path
 from typing import Any
+
+_ONE_AT_A_TIME = threading.RLock()
+"""A cache alone lets threads that come at the same time open the same models, each its own."""
 
 
 @dataclass(frozen=True)
@@ -38,11 +42,13 @@ class OnDemand:
 
     def __call__(self) -> Any:
         """The models of this process."""
-        return _opened(self.opener, self.options)
+        with _ONE_AT_A_TIME:
+            return _opened(self.opener, self.options)
 
     def close(self) -> None:
         """Let the models of this process go."""
-        _opened.cache_clear()
+        with _ONE_AT_A_TIME:
+            _opened.cache_clear()
 
 
 @lru_cache(maxsize=1)

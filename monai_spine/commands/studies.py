@@ -118,6 +118,7 @@ def locate(  # noqa: PLR0917 - options
         # Only now, since this takes seconds: the other processes have begun.
         from monai_spine.levels.locate import locate as run
 
+        place.check(out)
         levels, recesses = models()
         summary = run(inputs, out, levels, recesses, quiet=quiet, verified=verify, elsewhere=place.run)
     typer.echo(f"{summary.line()}; see {out / 'points.csv'}")
@@ -236,6 +237,8 @@ def predict(  # noqa: PLR0917 - options
     from monai_spine.prediction.poses import parse_tta
 
     own = parse_part(part, os.environ) if part else None
+    if own and part and part.startswith("auto"):
+        typer.echo(f"part {own.number}/{own.count}", err=True)
     if cluster and any(map(url_of, [*paths, out])):
         raise InvalidOptionError("--cluster needs folders that all workers see; with URLs, use --part on each machine")
     options = {

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from monai_spine.errors import InvalidOptionError, MissingInputError, SpineError, one_line
+from monai_spine.errors import InvalidOptionError, MissingInputError, SpineError, TransientError, one_line
 from monai_spine.files import whole_file
 
 THREADS = 16
@@ -35,6 +35,17 @@ def url_of(path: Path) -> str | None:
 def shown(url: str) -> str:
     """The URL without a user's name and password, for messages and outputs."""
     return _SECRET.sub("//", url)
+
+
+_REFUSALS = (PermissionError, FileExistsError, IsADirectoryError, NotADirectoryError)
+_NETWORK = re.compile(r"Timeout|Connect|Retr")
+
+
+def _is_passing(error: Exception) -> bool:
+    """Whether the network failed, or the store was too busy. botocore's errors of the network are no `OSError`."""
+    if isinstance(error, OSError):
+        return not isinstance(error, _REFUSALS)
+    return _NETWORK.search(type(error).__name__) is not None
 
 
 @dataclass(frozen=True)
@@ -156,6 +167,8 @@ class ObjectStore:
             raise MissingInputError(f"{shown(self.url)}: there is no {one_line(error)}") from error
         except Exception as error:  # each store's package has errors of its own
             why = shown(one_line(error)) or type(error).__name__
+            if _is_passing(error):
+                raise TransientError(f"{shown(self.url)} cannot be {verb}: {why}; run the command again") from error
             raise SpineError(
                 f"{shown(self.url)} cannot be {verb}: {why}; look at the name of the bucket and at your credentials"
             ) from error

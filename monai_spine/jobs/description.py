@@ -19,6 +19,9 @@ _NAME = re.compile(r"[a-z]([-a-z0-9]{0,48}[a-z0-9])?")
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)([smhd]?)")
 _SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
 
+DISK_GB = 200
+"""Of a machine's own disk, where nobody asks for another size."""
+
 
 @dataclass(frozen=True)
 class Job:
@@ -79,7 +82,7 @@ class Job:
     spot: bool = False
     timeout: int = 86400
     max_restarts: int = 3
-    disk_gb: int = 200
+    disk_gb: int = DISK_GB
     image: str | None = None
     package: str | None = None
     trained_on: str | None = None

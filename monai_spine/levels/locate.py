@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import socket
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
@@ -141,6 +142,9 @@ class LocateTask:
     def __call__(self, study: StudyInput) -> LocatedStudy:
         """The points of a study, whose files are written.
 
+        If a volume is not there, the study has no points, and files of an earlier run stay as they are: a disk that is
+        not mounted must not cost good points.
+
         Raises
         ------
         SpineError
@@ -148,6 +152,9 @@ class LocateTask:
         """
         if self.beacon is not None and not self.beacon.is_file():
             raise SpineError(f"a worker does not see {self.out}; every worker needs the same paths")
+        if absent := [name for name, path in study.named(study.files).items() if not path.is_file()]:
+            reason = f"no such file on {socket.gethostname()}; files of an earlier run were kept"
+            return LocatedStudy(study.study, (), (), dict.fromkeys(absent, reason) | dict(study.refused), {})
         locator, recesses = self.models()
         # Of this study alone: each volume is unpacked once, and memory stays that of one study.
         images = StudyImages()

@@ -64,6 +64,11 @@ class StudyInput:
         folder = None if self.folder is None else str(Path(self.folder).absolute())
         return replace(self, sagittal=sagittal, axial=axial, folder=folder)
 
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """All its volumes."""
+        return (*self.sagittal, *self.axial)
+
     def named(self, paths: Iterable[Path]) -> dict[str, Path]:
         """Some of its volumes by their names in outputs."""
         folder = self.folder or common_folder([*self.sagittal, *self.axial])

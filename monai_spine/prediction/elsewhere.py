@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from monai_spine import __version__
 from monai_spine.bundle.on_demand import OnDemand
-from monai_spine.errors import InvalidOptionError, listed
+from monai_spine.errors import InvalidOptionError, MissingInputError, listed
+from monai_spine.files import removed_if_refused
 
 if TYPE_CHECKING:
     from data_prep.process_pool import Pool
@@ -50,33 +51,53 @@ class Elsewhere:
             A `monai_spine.prediction.study_task.StudyTask` or a `monai_spine.levels.locate.LocateTask`: a dataclass
             with ``out``, ``models`` and ``beacon``.
         studies
-            Its arguments; for a cluster each has ``absolute()``, the same with absolute paths.
+            Its arguments; for a cluster each has ``absolute()``, the same with absolute paths, and ``files``.
 
         Raises
         ------
         SpineError
-            If the scheduler does not answer, a worker has another version or does not see the output folder, or a
-            worker is lost. What is finished stays, and the same command goes on.
+            If the scheduler does not answer, a worker has another version or does not see the folders, or a worker is
+            lost. What is finished stays, and the same command goes on.
         """
         if self.cluster is None:
             yield from self.pool.run(replace(task, models=self.models), studies)
         else:
             yield from self._on_cluster(self.cluster, task, studies)
 
+    def check(self, out: Path, studies: Sequence[Any] = ()) -> None:
+        """Ask the workers of a cluster for their versions, and whether they see the folders; nothing without one.
+
+        Parameters
+        ----------
+        out
+            The output folder. If it does not exist, it is made meanwhile.
+        studies
+            Some inputs, as `run` takes them.
+
+        Raises
+        ------
+        SpineError
+            See `check_cluster`.
+        """
+        if self.cluster is None:
+            return
+        out, fresh = out.absolute(), not out.exists()
+        with removed_if_refused(out), _beacon(out) as beacon:
+            files = some_files([study.absolute() for study in studies])
+            check_cluster(self.cluster, beacon, self.device, files)
+        if fresh:
+            with suppress(OSError):  # another run may have begun to write there
+                out.rmdir()
+
     def _on_cluster(self, cluster: str, task: Any, studies: Sequence[Any]) -> Iterator[Any]:
         from data_prep.workers import run
 
         out = task.out.absolute()
-        beacon = out / f".run-{secrets.token_hex(8)}"
-        task = replace(task, out=out, models=self.models.absolute(), beacon=beacon)
         here = [study.absolute() for study in studies]
-        out.mkdir(parents=True, exist_ok=True)
-        beacon.touch()
-        try:
-            tag = check_cluster(cluster, beacon, self.device)
+        with _beacon(out) as beacon:
+            task = replace(task, out=out, models=self.models.absolute(), beacon=beacon)
+            tag = check_cluster(cluster, beacon, self.device, some_files(here))
             yield from run(task, here, cluster=cluster, resources={tag: 1} if tag else None)
-        finally:
-            beacon.unlink(missing_ok=True)
 
 
 @contextmanager
@@ -105,8 +126,32 @@ def elsewhere(
             models.close()
 
 
-def check_cluster(address: str, beacon: Path, device: str | None = None) -> str | None:
-    """Ask every worker for its version of this package, and whether it sees a file.
+@contextmanager
+def _beacon(out: Path) -> Iterator[Path]:
+    """A file in the output folder that only this run made."""
+    beacon = out / f".run-{secrets.token_hex(8)}"
+    out.mkdir(parents=True, exist_ok=True)
+    beacon.touch()
+    try:
+        yield beacon
+    finally:
+        beacon.unlink(missing_ok=True)
+
+
+def some_files(studies: Sequence[Any]) -> tuple[Path, ...]:
+    """The files of the first and the last study: enough to see whether a disk is mounted."""
+    return tuple(dict.fromkeys(file for study in (*studies[:1], *studies[-1:]) for file in study.files))
+
+
+def check_cluster(address: str, beacon: Path, device: str | None = None, files: Sequence[Path] = ()) -> str | None:
+    """Ask every worker for its version of this package, and whether it sees the output folder and some inputs.
+
+    Parameters
+    ----------
+    beacon
+        A file in the output folder.
+    files
+        Inputs with absolute paths.
 
     Returns
     -------
@@ -115,14 +160,16 @@ def check_cluster(address: str, beacon: Path, device: str | None = None) -> str 
     Raises
     ------
     InvalidOptionError
-        If there is no worker, one of them differs, or none has the tag.
+        If there is no worker, one of them differs or does not see the output folder, or none has the tag.
+    MissingInputError
+        If a worker does not see an input.
     SpineError
         If Dask is not installed or no scheduler answers.
     """
     from data_prep.workers import connect
 
     with connect(address) as client:
-        answers = client.run(_about, str(beacon), on_error="return")
+        answers = client.run(_about, [str(path) for path in (beacon, *files)], on_error="return")
         resources = [about["resources"] for about in client.scheduler_info(n_workers=-1)["workers"].values()]
     if not answers:
         raise InvalidOptionError(
@@ -136,10 +183,15 @@ def check_cluster(address: str, beacon: Path, device: str | None = None) -> str 
     other = [f"{worker} has {version}" for worker, (version, _) in answers.items() if version != __version__]
     if other:
         raise InvalidOptionError(f"expected monai_spine {__version__} on every worker, but {listed(other)}")
-    blind = [worker for worker, (_, sees) in answers.items() if not sees]
+    blind = [worker for worker, (_, unseen) in answers.items() if str(beacon) in unseen]
     if blind:
         raise InvalidOptionError(
             f"expected {beacon.parent} on every worker, but {listed(blind)} cannot see it; mount the same folders there"
+        )
+    blind = [f"{worker} cannot see {unseen[0]}" for worker, (_, unseen) in answers.items() if unseen]
+    if blind:
+        raise MissingInputError(
+            f"expected the inputs on every worker, but {listed(blind)}; mount the same folders there"
         )
     return worker_tag(resources, device)
 
@@ -169,8 +221,8 @@ def worker_tag(resources: Sequence[Mapping[str, float]], device: str | None) -> 
     return tag
 
 
-def _about(beacon: str) -> tuple[str, bool]:
-    """What a worker says about itself."""
+def _about(files: Sequence[str]) -> tuple[str, list[str]]:
+    """What a worker says about itself: its version, and which of the files it does not see."""
     from monai_spine import __version__ as version
 
-    return version, Path(beacon).is_file()
+    return version, [file for file in files if not Path(file).is_file()]

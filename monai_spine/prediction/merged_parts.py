@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import heapq
 import json
 import re
@@ -19,6 +20,8 @@ from monai_spine.prediction.part import PARTS, Part
 
 SCHEMA = "monai_spine/part/1"
 NAME = "part.json"
+INPUTS = "inputs.json"
+"""Beside it: the ids of the studies of all parts, as the part saw them."""
 TABLES = ("studies.csv", "findings.csv", "predictions.csv", "points.csv", "volumes.csv")
 _FOLDER = re.compile(r"(\d+)-of-(\d+)")
 
@@ -36,7 +39,7 @@ class Merged:
     parts
         The number of parts.
     absent
-        How many studies of the inputs are in no table.
+        The studies of the inputs that are in no table.
     """
 
     out: Path
@@ -44,7 +47,7 @@ class Merged:
     refused: int
     missing: tuple[int, ...]
     parts: int
-    absent: int
+    absent: tuple[str, ...]
 
     @property
     def exit_code(self) -> ExitCode:
@@ -57,25 +60,32 @@ class Merged:
         parts += [f"{self.refused} refused"] if self.refused else []
         if self.missing:
             parts.append(f"missing parts: {listed([f'{number}/{self.parts}' for number in self.missing])}")
-        parts += [f"{counted(self.absent, 'study')} of the inputs missing"] if self.absent else []
+        if self.absent:
+            parts.append(f"{counted(len(self.absent), 'study')} of the inputs missing: {listed(self.absent)}")
         return f"{', '.join(parts)}; see {self.out / 'studies.csv'}"
 
 
 def write_part(
-    part: Part, out: Path, *, settings: Mapping[str, Any], inputs: int, studies: int, provenance: str
+    part: Part, out: Path, *, settings: Mapping[str, Any], inputs: Sequence[str], studies: int, provenance: str
 ) -> None:
-    """Write ``part.json``, which says that the tables of a part are finished.
+    """Write ``inputs.json``, and ``part.json``, which says that the tables of a part are finished.
 
     Parameters
     ----------
     settings
         What probabilities depend on: parts with others are not joined.
-    inputs, studies
-        The number of studies of all parts, and of this one.
+    inputs
+        The ids of the studies of all parts.
+    studies
+        The number of studies of this one.
     """
+    # Numbers alone would not show that one part saw another study in the place of one.
+    text = json.dumps(sorted(inputs)) + "\n"
+    write_text(part.folder(out) / INPUTS, text)
     content = {
         "schema": SCHEMA,
-        **{"part": part.number, "parts": part.count, "inputs": inputs, "studies": studies},
+        **{"part": part.number, "parts": part.count, "inputs": len(inputs), "studies": studies},
+        "inputs_sha256": hashlib.sha256(text.encode()).hexdigest(),
         **{"settings": dict(settings), "provenance": provenance},
     }
     write_text(part.folder(out) / NAME, json.dumps(content, indent=1) + "\n")
@@ -100,7 +110,7 @@ def merge_parts(out: Path) -> Merged:
 
 def _merged(out: Path, finished: Sequence[Mapping[str, Any]]) -> Merged:
     first = finished[0]
-    _check_alike(finished)
+    _check_alike(out, finished)
     folders = _folders(out, finished)
     counts = [_counts(folder / "studies.csv") for folder in folders]
     for folder, one, (found, _) in zip(folders, finished, counts, strict=True):
@@ -113,7 +123,7 @@ def _merged(out: Path, finished: Sequence[Mapping[str, Any]]) -> Merged:
         _join([folder / table for folder in folders], out / table)
     missing = tuple(sorted(set(range(1, first["parts"] + 1)) - {one["part"] for one in finished}))
     # While parts are missing, their studies are too; which ones is not known.
-    absent = 0 if missing else first["inputs"] - studies
+    absent = () if missing or first["inputs"] == studies else _absent(_inputs(out, first), folders)
     _write_readme(out, first["provenance"])
     return Merged(out, studies, refused, missing, first["parts"], absent)
 
@@ -140,7 +150,22 @@ def _folders(out: Path, finished: Sequence[Mapping[str, Any]]) -> list[Path]:
     return [Part(one["part"], one["parts"]).folder(out) for one in finished]
 
 
-def _check_alike(finished: Sequence[Mapping[str, Any]]) -> None:
+def _inputs(out: Path, one: Mapping[str, Any]) -> set[str]:
+    """The ids of the studies that a part saw."""
+    path = Part(one["part"], one["parts"]).folder(out) / INPUTS
+    try:
+        return set(json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError) as err:
+        raise InvalidTableError(f"{path}: expected the studies that the part saw; run that part again ({err})") from err
+
+
+def _absent(inputs: set[str], folders: Iterable[Path]) -> tuple[str, ...]:
+    for folder in folders:
+        inputs = inputs - {row["study"] for row in _rows(folder / "studies.csv")}
+    return tuple(sorted(inputs))
+
+
+def _check_alike(out: Path, finished: Sequence[Mapping[str, Any]]) -> None:
     first = finished[0]
     for other in finished[1:]:
         pair = f"parts {first['part']}/{first['parts']} and {other['part']}/{other['parts']}"
@@ -155,11 +180,21 @@ def _check_alike(finished: Sequence[Mapping[str, Any]]) -> None:
             raise InvalidTableError(
                 f"{pair} were made with different models or options ({', '.join(differing)}); run one of them again"
             )
-        if other["inputs"] != first["inputs"]:
+        if any(other.get(name) != first.get(name) for name in ("inputs", "inputs_sha256")):
             raise InvalidTableError(
-                f"{pair} saw different inputs: {first['inputs']} and "
-                f"{counted(other['inputs'], 'study')}; run one of them again"
+                f"{pair} saw different inputs: {first['inputs']} and {counted(other['inputs'], 'study')}"
+                f"{_differences(out, first, other)}; run the parts again that did not see all"
             )
+
+
+def _differences(out: Path, *parts: Mapping[str, Any]) -> str:
+    """Studies that only one of two parts saw, for the end of a message."""
+    first, other = (_inputs(out, one) for one in parts)
+    return "".join(
+        f", only {one['part']}/{one['parts']} saw {listed(sorted(own))}"
+        for one, own in zip(parts, (first - other, other - first), strict=True)
+        if own
+    )
 
 
 def _join(sources: Sequence[Path], target: Path) -> None:

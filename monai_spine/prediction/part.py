@@ -14,13 +14,10 @@ PARTS = "parts"
 """The folder of the output that holds a folder of tables for each part."""
 AUTO = "auto"
 _TEXT = re.compile(r"(\d+)/(\d+)")
-# Index, the variable with its count, and the variable with the first index, of the arrays that number their tasks.
+# Index from 0, and the variable with its count, of the arrays that number their tasks.
 # Kubernetes gives no count: completions of the Job has to be written as auto/COUNT.
-_ARRAYS = (
-    ("JOB_COMPLETION_INDEX", None, None),
-    ("AWS_BATCH_JOB_ARRAY_INDEX", "AWS_BATCH_JOB_ARRAY_SIZE", None),
-    ("SLURM_ARRAY_TASK_ID", "SLURM_ARRAY_TASK_COUNT", "SLURM_ARRAY_TASK_MIN"),
-)
+_ARRAYS = (("JOB_COMPLETION_INDEX", None), ("AWS_BATCH_JOB_ARRAY_INDEX", "AWS_BATCH_JOB_ARRAY_SIZE"))
+_SLURM = "SLURM_ARRAY_TASK"
 
 
 @dataclass(frozen=True)
@@ -56,23 +53,57 @@ def parse_part(text: str, environment: Mapping[str, str]) -> Part:
     Raises
     ------
     InvalidOptionError
-        If the text has another form, the part is beyond the count, or no array job sets its variables.
+        If the text has another form, the part is beyond the count, no array job sets its variables, or those of Slurm
+        do not say for certain which part is meant.
     """
     if match := _TEXT.fullmatch(text):
         return Part(int(match[1]), int(match[2]))
     word, _, count = text.partition("/")
     if word != AUTO or (count and not count.isdecimal()):
         raise InvalidOptionError(f"expected --part as 3/16, auto or auto/16, but found {text!r}")
-    for index, counted, first in _ARRAYS:
+    for index, counted in _ARRAYS:
         if index in environment:
             total = count or environment.get(counted or "", "")
             if not total:
                 raise InvalidOptionError(f"{index} is set, but not the number of parts; write --part auto/16")
-            begin = environment.get(first or "", "0")
-            return Part(_number(environment[index], index) - _number(begin, first) + 1, _number(total, counted))
-    raise InvalidOptionError(
-        f"--part {text} needs a variable of an array job: {', '.join(index for index, _, _ in _ARRAYS)}"
-    )
+            return Part(_number(environment[index], index) + 1, _number(total, counted))
+    if f"{_SLURM}_ID" in environment:
+        return _of_slurm(count, environment)
+    names = [*(index for index, _ in _ARRAYS), f"{_SLURM}_ID"]
+    raise InvalidOptionError(f"--part {text} needs a variable of an array job: {', '.join(names)}")
+
+
+def _of_slurm(count: str, environment: Mapping[str, str]) -> Part:
+    """The part of a task of Slurm, whose arrays may begin anywhere and have gaps, such as ``--array 3,7``.
+
+    An array of all parts begins at 0 or 1, and its tasks take their numbers from there. Of any other array, which
+    repeats some tasks, only the count of all parts, in ``auto/16``, tells what its ids mean: parts from 1.
+    """
+
+    def variable(name: str, default: int | None = None) -> int:
+        text = environment.get(f"{_SLURM}_{name}")
+        if text is None and default is not None:
+            return default
+        return _number(text or "", f"{_SLURM}_{name}")
+
+    if not count and f"{_SLURM}_COUNT" not in environment:
+        raise InvalidOptionError(f"{_SLURM}_ID is set, but not the number of parts; write --part auto/16")
+    task, first, tasks = variable("ID"), variable("MIN"), variable("COUNT", 0)
+    total = int(count) if count else tasks
+    whole = tasks == total == variable("MAX", first + tasks - 1) - first + 1 and first in {0, 1}
+    if whole:
+        return Part(task - first + 1, total)
+    if not count:
+        raise InvalidOptionError(
+            "the Slurm array does not have all tasks from 0 or 1 on, so its number of tasks is not that of the parts; "
+            "write the number of all parts, as in --part auto/16, with task 1 for part 1/16"
+        )
+    if first == 0:
+        raise InvalidOptionError(
+            f"--part auto/{count} with some tasks of an array takes their ids as parts, which count from 1, but the "
+            f"array begins at 0; submit --array 1-{count}, or add 1 to each id"
+        )
+    return Part(task, total)
 
 
 def _number(text: str, variable: str | None) -> int:

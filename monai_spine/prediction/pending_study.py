@@ -61,6 +61,11 @@ class PendingStudy:
             [f"expected a sagittal T1 or T2 series to find the levels in, but found {available}", *reasons]
         )
 
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """All its volumes."""
+        return tuple(map(Path, volumes(self.record)))
+
     def absolute(self) -> PendingStudy:
         """The same study with absolute paths of its volumes, for a process with another working directory."""
         series = {one.value: tuple(str(Path(file).absolute()) for file in self.record[one.value]) for one in SeriesType}

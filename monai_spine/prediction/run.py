@@ -137,9 +137,10 @@ def run_predict(
     own = out if part is None else part.folder(out)  # other parts write their studies at the same time
     with ExitStack() as stack:
         reader = stack.enter_context(_reader(paths, elsewhere))
-        # First: a wrong path must not show after an hour of conversion.
-        opened: Models = elsewhere.models()
         with removed_if_refused(own):
+            # First: a cluster or a model that cannot be used must not show after an hour of conversion.
+            elsewhere.check(out)
+            opened: Models = elsewhere.models()
             stack.enter_context(output_lock(own))
             conversion = Conversion(name_by, workers, resume=not force, quiet=quiet)
             run = (reader if reader.others else elsewhere.pool).run
@@ -150,6 +151,8 @@ def run_predict(
             if given_points and not any(study.record["points"] for study in inputs.studies):
                 message = "--given-points: no input has points, only a datalist can; name a file with --points"
                 raise InvalidOptionError(message)
+            # Again, now that the inputs are known, and before anything of an earlier run is removed.
+            elsewhere.check(out, inputs.all)
             report(opened.provenance)
         return predict(
             inputs,
@@ -212,7 +215,7 @@ def predict(
         Gets each finished study, and the tables, where the output stands for an object store.
     """
     settings = settings_of(models, given_points=given_points)
-    everything, tables = len(inputs.all), out
+    everything, tables = [one.study_id for one in inputs.all], out
     if part is not None:
         inputs = replace(inputs, studies=tuple(one for one in inputs.studies if part.holds(one.study_id)))
         tables = part.folder(out)
@@ -257,7 +260,7 @@ def predict(
             output.finish(out)
     else:
         about = {"version": __version__, **settings, "prior": None if fill is None else fill.tolist()}
-        everything += staging.left_there if staging else 0
+        everything += staging.left_there if staging else ()
         write_part(part, out, settings=about, inputs=everything, studies=len(studies), provenance=models.provenance)
     if staging:
         staging.store()

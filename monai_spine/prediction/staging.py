@@ -17,7 +17,7 @@ from monai_spine.data.object_store import ObjectStore, StoredFile, shown, url_of
 from monai_spine.data.sidecars import stem_of
 from monai_spine.data.studies import SUFFIXES
 from monai_spine.errors import InvalidOptionError, MissingInputError, SpineError
-from monai_spine.files import safe_name
+from monai_spine.files import safe_name, text_of
 from monai_spine.prediction.inputs import VOLUMES
 from monai_spine.prediction.outcomes import NAME
 from monai_spine.prediction.part import PARTS, Part
@@ -34,13 +34,13 @@ class Staging:
     places
         Each folder of this machine with the URL that it stands for.
     left_there
-        How many studies of the inputs were not fetched, because they belong to other parts.
+        The studies of the inputs that were not fetched, because they belong to other parts.
     """
 
     paths: list[Path]
     out: Path
     places: tuple[tuple[str, str], ...] = ()
-    left_there: int = 0
+    left_there: tuple[str, ...] = ()
     _store: ObjectStore | None = None
     _stored: dict[str, tuple[int, int]] = field(default_factory=dict)
 
@@ -135,7 +135,7 @@ def staged(paths: Sequence[Path], out: Path, part: Part | None = None, *, mergin
 class _Fetched:
     path: Path
     studies: frozenset[str] = frozenset()
-    left_there: int = 0
+    left_there: tuple[str, ...] = ()
 
 
 def _fetched(url: str, folder: Path, part: Part | None) -> _Fetched:
@@ -159,7 +159,7 @@ def _fetched(url: str, folder: Path, part: Part | None) -> _Fetched:
     # A part without studies fetches one, which shows what kind of input this is.
     own = [study for study in ids if part.holds(study)] or ids[:1]
     _fetch(store, {one: file for one, file in files.items() if one.split("/")[0] in set(own)}, folder / name)
-    return _Fetched(folder / name, frozenset(own), len(ids) - len(own))
+    return _Fetched(folder / name, frozenset(own), tuple(text_of(study) for study in ids if study not in own))
 
 
 def _needed(part: Part | None, studies: Collection[str], *, merging: bool) -> tuple[str, ...]:

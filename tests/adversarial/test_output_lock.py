@@ -128,7 +128,7 @@ def _images(folder: Path, out: Path) -> Callable[[], object]:
 
 
 def _merge(folder: Path, out: Path) -> Callable[[], object]:
-    write_part(Part(1, 1), out, settings={}, inputs=0, studies=0, provenance="")
+    write_part(Part(1, 1), out, settings={}, inputs=[], studies=0, provenance="")
     return lambda: merge_parts(out)
 
 

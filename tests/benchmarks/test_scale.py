@@ -36,7 +36,8 @@ def test_interruptions_cost_what_they_should() -> None:
     _, lost, busy = schedule([seconds] * 20_000, 100, spot=rate)
     expected = (2.718281828 ** (rate * seconds / 3600) - 1) / (rate / 3600)
     assert busy * 3600 / 20_000 == pytest.approx(expected, rel=0.01)
-    assert lost == pytest.approx(1 - seconds / expected, rel=0.05)
+    waited = (2.718281828 ** (rate * seconds / 3600) - 1) * 60 * PLAIN["restart_minutes"]
+    assert lost == pytest.approx((expected - seconds + waited) / (expected + waited), rel=0.05)
 
 
 @pytest.mark.slow

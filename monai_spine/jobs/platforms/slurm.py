@@ -10,7 +10,7 @@ from pathlib import Path
 
 from monai_spine.errors import InvalidOptionError, InvalidTableError
 from monai_spine.jobs.accelerators import ACCELERATORS
-from monai_spine.jobs.description import Job
+from monai_spine.jobs.description import DISK_GB, Job
 from monai_spine.jobs.offers import OFFERS
 from monai_spine.jobs.placement import Placement, required
 from monai_spine.jobs.platforms.platform import ENTRY, PORT, Platform, import_vendor, require_folder, shared_placement
@@ -29,6 +29,10 @@ class Slurm(Platform):
         """A script for ``sbatch``."""
         if job.package:
             raise InvalidOptionError(f"{_TITLE}: install the package on the shared disk and name it with --python")
+        # Slurm has neither: which machines a job gets, with which disks, is a matter of its partitions and qos.
+        for asked, option in ((job.spot, "--spot"), (job.disk_gb != DISK_GB, "--disk-gb")):
+            if asked:
+                raise InvalidOptionError(f"{_TITLE} has no {option}; choose machines with --partition or --qos instead")
         for path, option in ((job.output, "--output"), (job.data, "--data")):
             require_folder(path, option, _TITLE)
         days, seconds = divmod(job.timeout, 86400)

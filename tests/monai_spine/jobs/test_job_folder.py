@@ -130,6 +130,8 @@ def test_the_commands_that_submit_are_a_shell_script(platform: str, tmp_path: Pa
         ("azureml", {"data": "/x"}, "expected --data as azureml://"),
         ("azureml", {"own": {"workspace": "w", "resource-group": "g", "compute": "c"}, "spot": True}, "--compute"),
         ("slurm", {"package": Path("a.whl")}, "name it with --python"),
+        ("slurm", {"spot": True}, "Slurm has no --spot; choose machines with --partition or --qos"),
+        ("slurm", {"disk_gb": 500}, "Slurm has no --disk-gb; choose machines with --partition or --qos"),
     ],
 )
 def test_impossible_jobs_are_refused_and_leave_nothing(

@@ -340,3 +340,16 @@ def test_a_worker_that_does_not_see_the_folder_locates_nothing(tmp_path: Path) -
     task = LocateTask(tmp_path, lambda: pytest.fail("opened"), beacon=tmp_path / "nothing")
     with pytest.raises(SpineError, match="every worker needs the same paths"):
         task(StudyInput("a", ()))
+
+
+@pytest.mark.parametrize("series", ["sagittal", "axial"])
+def test_a_volume_that_is_gone_costs_no_earlier_result(series: str, tmp_path: Path) -> None:
+    (tmp_path / "out/a").mkdir(parents=True)
+    (tmp_path / "out/a/points.json").write_text("good")
+    task = LocateTask(tmp_path / "out", lambda: pytest.fail("opened"))
+    (tmp_path / "T2.nii.gz").touch()
+    files = {"sagittal": (tmp_path / "T2.nii.gz",), "axial": (), series: (tmp_path / "gone.nii.gz",)}
+    located = task(StudyInput("a", **files))
+    assert not located.found
+    assert "no such file" in located.volumes["gone.nii.gz"]
+    assert (tmp_path / "out/a/points.json").read_text() == "good"

@@ -8,10 +8,13 @@ import pytest
 from distributed import LocalCluster
 
 from monai_spine.bundle.on_demand import OnDemand
-from monai_spine.errors import InvalidOptionError, SpineError
+from monai_spine.errors import InvalidOptionError, MissingInputError, SpineError
+from monai_spine.levels.search import StudyInput
 from monai_spine.prediction import elsewhere as module
+from monai_spine.prediction import run
 from monai_spine.prediction.elsewhere import check_cluster, elsewhere, worker_tag
 from monai_spine.prediction.outcomes import read_outcome
+from monai_spine.prediction.part import Part
 from monai_spine.prediction.study_task import StudyTask
 from tests.monai_spine.prediction.distant import grade, pending
 
@@ -68,6 +71,32 @@ def test_an_unreachable_scheduler_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(SpineError, match="no Dask scheduler answers at nowhere"):
         results(tmp_path / "out", cluster="nowhere")
     assert list((tmp_path / "out").iterdir()) == []
+    before = sorted(tmp_path.rglob("*"))
+    with (
+        elsewhere(MODELS, cluster="nowhere") as place,
+        pytest.raises(SpineError, match="no Dask scheduler answers at nowhere"),
+    ):
+        place.check(tmp_path / "new/out")
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_a_cluster_is_asked_before_models_are_opened_and_anything_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fail = OnDemand.of("pytest.fail", {"reason": "opened"})
+    part = tmp_path / "out/parts/1-of-2/part.json"
+    part.parent.mkdir(parents=True)
+    part.write_text("{}")
+    (tmp_path / "in").mkdir()
+    monkeypatch.setattr(run, "check_no_dicom", lambda _: None)
+    options = {"given_points": False, "points": None, "name_by": "uid", "prior_from": None, "force": False}
+    options |= {"workers": 1, "quiet": True, "report": lambda _: None, "part": Part(1, 2)}
+    with (
+        elsewhere(fail, cluster="nowhere") as place,
+        pytest.raises(SpineError, match="no Dask scheduler answers at nowhere"),
+    ):
+        run.run_predict([tmp_path / "in"], tmp_path / "out", elsewhere=place, **options)
+    assert [path for path in (tmp_path / "out").rglob("*") if path.is_file()] == [part]
 
 
 def test_a_scheduler_without_workers_is_named(tmp_path: Path) -> None:
@@ -114,6 +143,18 @@ def test_tags_count_where_workers_have_them(resources: list[dict], device: str |
 def test_a_worker_that_does_not_see_the_folder_is_named_before_the_first_study(one_worker: str, tmp_path: Path) -> None:
     with pytest.raises(InvalidOptionError, match=r"expected .* on every worker, but .* cannot see it; mount"):
         check_cluster(one_worker, tmp_path / "out" / "beacon")
+
+
+def test_a_worker_that_does_not_see_the_inputs_is_named_before_the_first_study(one_worker: str, tmp_path: Path) -> None:
+    (tmp_path / "T2.nii.gz").touch()
+    series = [(tmp_path / "T2.nii.gz",), (tmp_path / "T2.nii.gz",), (tmp_path / "gone.nii.gz",)]
+    studies = [StudyInput(str(number), files) for number, files in enumerate(series)]
+    with elsewhere(MODELS, cluster=one_worker) as place:
+        with pytest.raises(MissingInputError, match=rf"expected the inputs .* cannot see {series[2][0]}; mount"):
+            list(place.run(task(tmp_path / "out"), studies))
+        place.check(tmp_path / "new", studies[:2])
+    assert not (tmp_path / "new").exists()
+    assert list((tmp_path / "out").iterdir()) == []
 
 
 def test_a_worker_with_another_version_is_named(

@@ -8,7 +8,7 @@ import pytest
 from monai_spine.errors import ExitCode, InvalidTableError, MissingInputError
 from monai_spine.prediction.grader import Grader
 from monai_spine.prediction.inputs import Inputs
-from monai_spine.prediction.merged_parts import TABLES, merge_parts
+from monai_spine.prediction.merged_parts import TABLES, merge_parts, write_part
 from monai_spine.prediction.part import Part
 from monai_spine.prediction.run import predict
 from monai_spine.prediction.study_cost import StudyCost
@@ -49,7 +49,7 @@ def test_the_joined_tables_are_those_of_one_run(graded: Path, parts: Path) -> No
     merged = merge_parts(parts)
     for table in TABLES:
         assert (parts / table).read_text() == (graded / "whole" / table).read_text(), table
-    assert (merged.studies, merged.refused, merged.missing, merged.absent) == (5, 1, (), 0)
+    assert (merged.studies, merged.refused, merged.missing, merged.absent) == (5, 1, (), ())
     assert merged.exit_code is ExitCode.SOME_REFUSED
     assert (parts / "a/findings.json").read_text() == (graded / "whole/a/findings.json").read_text()
     assert "trained on phantoms" in (parts / "README.md").read_text()
@@ -92,3 +92,30 @@ def test_parts_that_do_not_belong_together_are_refused_and_nothing_is_written(
 def test_a_folder_without_parts_says_how_to_make_them(tmp_path: Path) -> None:
     with pytest.raises(MissingInputError, match="--part 1/N first"):
         merge_parts(tmp_path)
+
+
+def by_hand(out: Path, number: int, inputs: list[str], graded: list[str]) -> None:
+    """One of two parts, with a table of studies that saw some inputs and graded some."""
+    part = Part(number, 2)
+    part.folder(out).mkdir(parents=True)
+    for table in TABLES:
+        (part.folder(out) / table).write_text("study,status\n" + "".join(f"{name},graded\n" for name in graded))
+    write_part(part, out, settings={}, inputs=inputs, studies=len(graded), provenance="")
+
+
+def test_parts_that_saw_as_many_but_other_studies_are_refused_with_their_names(tmp_path: Path) -> None:
+    by_hand(tmp_path, 1, ["a", "d", "g"], ["a"])
+    by_hand(tmp_path, 2, ["h", "d", "a"], ["d", "h"])
+    fault = r"parts 1/2 and 2/2 saw different inputs: 3 and 3 studies, only 1/2 saw g, only 2/2 saw h; run"
+    with pytest.raises(InvalidTableError, match=fault):
+        merge_parts(tmp_path)
+    assert not list(tmp_path.glob("*.csv"))
+
+
+def test_studies_that_no_part_has_are_named(tmp_path: Path) -> None:
+    by_hand(tmp_path, 1, ["a", "d", "g"], ["a"])
+    by_hand(tmp_path, 2, ["g", "d", "a"], ["d"])
+    merged = merge_parts(tmp_path)
+    assert merged.absent == ("g",)
+    assert "1 study of the inputs missing: g;" in merged.line()
+    assert merged.exit_code is ExitCode.SOME_REFUSED

@@ -1,3 +1,5 @@
+from collections.abc import Sequence
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -6,6 +8,12 @@ from monai_spine.errors import InvalidOptionError
 from monai_spine.prediction.part import Part, parse_part
 
 STUDY = st.text(min_size=1)
+
+
+def slurm(task: int, tasks: Sequence[int]) -> dict[str, str]:
+    """The variables of a task of ``sbatch --array``."""
+    values = {"ID": task, "COUNT": len(tasks), "MIN": min(tasks), "MAX": max(tasks)}
+    return {f"SLURM_ARRAY_TASK_{name}": str(value) for name, value in values.items()}
 
 
 @given(study=STUDY, count=st.integers(1, 50))
@@ -40,8 +48,12 @@ def test_parts_are_of_similar_size() -> None:
         ("1/1", {}, (1, 1)),
         ("auto/16", {"JOB_COMPLETION_INDEX": "0"}, (1, 16)),
         ("auto", {"AWS_BATCH_JOB_ARRAY_INDEX": "15", "AWS_BATCH_JOB_ARRAY_SIZE": "16"}, (16, 16)),
-        ("auto", {"SLURM_ARRAY_TASK_ID": "7", "SLURM_ARRAY_TASK_COUNT": "8", "SLURM_ARRAY_TASK_MIN": "1"}, (7, 8)),
-        ("auto", {"SLURM_ARRAY_TASK_ID": "7", "SLURM_ARRAY_TASK_COUNT": "8", "SLURM_ARRAY_TASK_MIN": "0"}, (8, 8)),
+        ("auto", slurm(7, range(1, 9)), (7, 8)),
+        ("auto", slurm(7, range(8)), (8, 8)),
+        ("auto/8", slurm(7, range(8)), (8, 8)),
+        ("auto/16", slurm(3, [3, 7]), (3, 16)),
+        ("auto/16", slurm(7, [7]), (7, 16)),
+        ("auto/16", slurm(5, range(1, 9)), (5, 16)),
     ],
 )
 def test_parts_of_texts_and_of_array_jobs(text: str, environment: dict, part: tuple[int, int]) -> None:
@@ -58,6 +70,15 @@ def test_parts_of_texts_and_of_array_jobs(text: str, environment: dict, part: tu
         ("auto", {}, "needs a variable of an array job"),
         ("auto", {"JOB_COMPLETION_INDEX": "3"}, "write --part auto/16"),
         ("auto/4", {"JOB_COMPLETION_INDEX": "4"}, "a part from 1 to 4, but found 5/4"),
+        ("auto", slurm(3, [3, 7]), "write the number of all parts, as in --part auto/16"),
+        ("auto", slurm(7, [1, 7]), "write the number of all parts"),
+        ("auto", slurm(3, [3]), "write the number of all parts"),
+        ("auto", slurm(17, range(17, 33)), "write the number of all parts"),
+        ("auto/16", slurm(3, range(8)), "the array begins at 0"),
+        ("auto/16", slurm(3, [0, 3]), "the array begins at 0"),
+        ("auto/16", slurm(17, [17, 18]), "a part from 1 to 16, but found 17/16"),
+        ("auto", {"SLURM_ARRAY_TASK_ID": "1"}, "write --part auto/16"),
+        ("auto/16", {"SLURM_ARRAY_TASK_ID": "1"}, "expected a number in the variable SLURM_ARRAY_TASK_MIN"),
         ("auto/4", {"JOB_COMPLETION_INDEX": "x"}, "expected a number in the variable JOB_COMPLETION_INDEX"),
     ],
 )

@@ -72,7 +72,7 @@ def test_a_part_fetches_its_own_studies_and_counts_the_others(url: str, count: i
             fetched = {path.name for path in staging.paths[0].iterdir()}
             assert own <= fetched
             assert len(fetched) == max(1, len(own))  # one at least, to see what kind of input it is
-            assert staging.left_there == len(STUDIES) - len(fetched)
+            assert len(staging.left_there) == len(STUDIES) - len(fetched)
             assert {name.split("/")[0] for name in names(staging.out)} <= fetched | {"parts"}
 
 
