@@ -204,9 +204,7 @@ def _strands(  # noqa: PLR0917 - each is a different thing
         at_back = 0.55 - 0.55 * side * side + 0.28 * deep
         centre_side = 0.78 * side * (clumped + (1 - clumped) * spread) + 0.03 * np.sin(0.11 * s + angle)
         centre_back = at_back + (0.75 * deep - at_back) * spread + 0.05 * np.sin(0.08 * s + 1.7 * i)
-        here = (
-            squared((across - centre_side) * width, size) + squared((back - centre_back) * half, size) <= 1.0
-        )
+        here = squared((across - centre_side) * width, size) + squared((back - centre_back) * half, size) <= 1.0
         strands |= here & (count > i)
     return strands
 
