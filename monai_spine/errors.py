@@ -5,7 +5,6 @@ the command lines, which turn them into one line on stderr and an exit code.
 """
 
 import difflib
-import errno
 from collections.abc import Iterable, Iterator, Sequence
 from enum import IntEnum
 from pathlib import Path
@@ -37,10 +36,6 @@ class OutputError(SpineError):
 
     It ends a run over many studies, since the next study would fail, too.
     """
-
-
-class OutputInUseError(OutputError, TransientError):
-    """Another run works in the output folder."""
 
 
 class MissingInputError(SpineError):
@@ -94,8 +89,6 @@ def counted(number: int, noun: str) -> str:
 
 SURROUNDINGS = (OSError, MemoryError)
 """Errors of Python that are those of the machine. Readers turn those of a single input into a `SpineError`."""
-_PASSING = {errno.ENOSPC, errno.EDQUOT, errno.ENOMEM, errno.ENFILE, errno.EIO, errno.ESTALE, errno.ETIMEDOUT}
-"""Errors of the system that may be gone later. A disk that is read-only, or a file that is missing, stays so."""
 _LONGEST_REASON = 400
 """Characters of a reason in a table; PyTorch's and pandas' messages can have thousands."""
 
@@ -112,14 +105,9 @@ def chain(error: BaseException | None) -> Iterator[BaseException]:
         error = error.__cause__ or error.__context__
 
 
-def exit_code_of(error: SpineError | OSError | MemoryError) -> ExitCode:
-    """``TRY_AGAIN`` if the same command may succeed later, such as when the disk has room; else ``BAD_INPUT``."""
-    if isinstance(error, (TransientError, MemoryError)):
-        return ExitCode.TRY_AGAIN
-    # Readers turn what a single input causes into other errors, which no second run repairs.
-    causes = chain(error) if isinstance(error, (OutputError, OSError)) else ()
-    passing = any(isinstance(cause, OSError) and cause.errno in _PASSING for cause in causes)
-    return ExitCode.TRY_AGAIN if passing else ExitCode.BAD_INPUT
+def exit_code_of(error: Exception) -> ExitCode:
+    """``TRY_AGAIN`` if the same command may succeed without anything being mended; else ``BAD_INPUT``."""
+    return ExitCode.TRY_AGAIN if isinstance(error, TransientError) else ExitCode.BAD_INPUT
 
 
 def reason_of(error: Exception) -> str:

@@ -19,7 +19,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from monai_spine.errors import OutputError, OutputInUseError
+from monai_spine.errors import OutputError
 
 logger = logging.getLogger(__name__)
 
@@ -42,10 +42,8 @@ def output_lock(out: Path) -> Iterator[None]:
 
     Raises
     ------
-    OutputInUseError
-        If another process holds it, with the process and its start.
     OutputError
-        If the folder cannot be written to.
+        If another process holds it, with the process and its start; or if the folder cannot be written to.
     """
     fresh = take(out)
     try:
@@ -73,9 +71,7 @@ def take(out: Path) -> bool:
             f"cannot write to the output folder {out}: {error.strerror}; choose another folder"
         ) from error
     if descriptor is None:
-        raise OutputInUseError(
-            f"{out} is in use by {_holder(path)}; wait until it ends, or choose another output folder"
-        )
+        raise OutputError(f"{out} is in use by {_holder(path)}; wait until it ends, or choose another output folder")
     os.ftruncate(descriptor, 0)
     os.write(descriptor, json.dumps(_about()).encode())
     _held[path] = descriptor

@@ -19,7 +19,7 @@ from data_prep.process_pool import lost
 from data_prep.rsna2024 import datalist as rsna
 from data_prep.study_table import datalist as study_table
 from monai_spine import console
-from monai_spine.errors import ExitCode, InvalidTableError, OutputError, OutputInUseError, exit_code_of, reason_of
+from monai_spine.errors import ExitCode, InvalidTableError, OutputError, reason_of
 from tests.data_prep.tiny_phantom import write_cohort
 from tests.monai_spine.prediction.parts import write_study
 
@@ -27,12 +27,12 @@ from tests.monai_spine.prediction.parts import write_study
 @pytest.mark.parametrize(
     ("error", "code", "line"),
     [
-        (OSError(28, "No space left on device", "/out/a.csv"), 75, "error: /out/a.csv: No space left on device; "),
+        (OSError(28, "No space left on device", "/out/a.csv"), 2, "error: /out/a.csv: No space left on device; "),
         (OSError(30, "Read-only file system"), 2, "error: Read-only file system; "),
-        (MemoryError("Unable to allocate 9 TiB"), 75, "error: the memory is exhausted (Unable to allocate 9 TiB)"),
+        (MemoryError("Unable to allocate 9 TiB"), 2, "error: the memory is exhausted (Unable to allocate 9 TiB)"),
         (InvalidTableError("a\n\tb   c"), 2, "error: a b c"),
         (OutputError("cannot write\nto it"), 2, "error: cannot write to it"),
-        (OutputInUseError("the folder\nis in use"), 75, "error: the folder is in use"),
+        (OutputError("the folder\nis in use"), 2, "error: the folder is in use"),
         (lost("a worker was killed", 3, 9), 75, "error: a worker was killed; 3 of 9 tasks were done. "),
     ],
 )
@@ -48,13 +48,6 @@ def test_errors_of_the_machine_and_of_the_input_are_one_line(
     said = capsys.readouterr().err
     assert said.startswith(line)
     assert said.count("\n") == 1
-
-
-@pytest.mark.parametrize(("error", "code"), [(OutputError, 75), (InvalidTableError, 2)])
-def test_a_full_disk_is_worth_another_run_but_not_an_input_that_fills_it(error: type[Exception], code: int) -> None:
-    with pytest.raises(error) as caught:
-        raise error("cannot write") from OSError(28, "No space left on device")
-    assert exit_code_of(caught.value) == code
 
 
 def test_a_fault_of_ours_keeps_its_traceback() -> None:
