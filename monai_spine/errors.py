@@ -117,7 +117,7 @@ def exit_code_of(error: SpineError | OSError | MemoryError) -> ExitCode:
     if isinstance(error, (TransientError, MemoryError)):
         return ExitCode.TRY_AGAIN
     # Readers turn what a single input causes into other errors, which no second run repairs.
-    causes = chain(error) if isinstance(error, (OutputError, OSError)) else ()
+    causes: Iterable[BaseException] = chain(error) if isinstance(error, (OutputError, OSError)) else ()
     passing = any(isinstance(cause, OSError) and cause.errno in _PASSING for cause in causes)
     return ExitCode.TRY_AGAIN if passing else ExitCode.BAD_INPUT
 
