@@ -1,9 +1,10 @@
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from monai_spine.data.object_store import ObjectStore, shown, url_of
-from monai_spine.errors import InvalidOptionError, MissingInputError, SpineError
+from monai_spine.errors import InvalidOptionError, MissingInputError, SpineError, TransientError
 
 
 @pytest.fixture
@@ -78,3 +79,24 @@ def test_a_scheme_without_a_package_is_refused() -> None:
 def test_a_password_is_not_shown() -> None:
     assert shown("s3://key:secret@b/x") == "s3://b/x"
     assert shown("s3://b/x@y") == "s3://b/x@y"
+
+
+class ConnectTimeoutError(Exception):
+    """Named as that of botocore, which is no `OSError`."""
+
+
+@pytest.mark.parametrize(
+    ("error", "passing"),
+    [(TimeoutError(), True), (ConnectTimeoutError(), True), (OSError("SlowDown"), True), (PermissionError(), False)],
+)
+def test_a_store_that_is_busy_is_worth_another_run_but_not_one_that_forbids(
+    error: Exception, passing: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise error
+
+    store = ObjectStore("memory://bucket")
+    monkeypatch.setattr(store, "_system", SimpleNamespace(isfile=fail))
+    with pytest.raises(SpineError, match="memory://bucket cannot be read") as caught:
+        store.is_file()
+    assert isinstance(caught.value, TransientError) == passing
