@@ -18,7 +18,13 @@ ALL = [pytest.param(name, marks=pytest.mark.slow if name in SLOW else ()) for na
 @pytest.mark.parametrize("platform", ALL)
 def test_the_vendors_types_accept_what_is_written(platform: str, tmp_path: Path) -> None:
     write(platform, tmp_path / "plain", check=True)
-    everything = {"nodes": 3, "spot": True, "timeout": "12h", "settings": ["epochs=3"], "max_restarts": 0}
+    everything = {
+        "nodes": 3,
+        "spot": platform != "slurm",
+        "timeout": "12h",
+        "settings": ["epochs=3"],
+        "max_restarts": 0,
+    }
     job = write(platform, tmp_path / "job", check=True, accelerator=GPUS[platform], **everything)
     assert read_job(tmp_path / "job") == job
     assert (job.timeout, job.settings) == (43200, {"epochs": "3"})
