@@ -36,6 +36,7 @@ MADE_AT = {
     "ContentTime",
     "DateOfSecondaryCapture",
     "TimeOfSecondaryCapture",
+    "ContributionDateTime",
 }
 """Elements of DICOM objects that say when they were made."""
 
@@ -141,9 +142,7 @@ def tables(out: Path) -> dict[str, object]:
                 ]
         elif path.suffix == ".dcm":
             document = pydicom.dcmread(path)
-            times = [element for element in document if element.keyword in MADE_AT]
-            for element in times:
-                del document[element.tag]
+            document.walk(lambda within, element: within.pop(element.tag) if element.keyword in MADE_AT else None)
             content[name] = document
         elif path.is_file() and path.name not in {"log.txt", "outcome.json", ".lock"}:
             content[name] = path.read_bytes()

@@ -192,5 +192,5 @@ def test_a_run_on_a_store_gives_the_same_and_is_not_done_twice(
     with staged([], Path(f"{url}/parts_out"), merging=True) as staging:
         merged = merge_parts(staging.out)
         staging.store()
-    assert (merged.studies, merged.missing, merged.absent) == (len(STUDIES), (), 0)
+    assert (merged.studies, merged.missing, merged.absent) == (len(STUDIES), (), ())
     assert "findings.csv" in ObjectStore(f"{url}/parts_out").files()
