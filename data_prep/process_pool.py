@@ -22,7 +22,7 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
-"""From them numpy and PyTorch take their number of threads when they are imported; other runtimes take PyTorch's."""
+"""From them numpy and PyTorch take their number of threads when they are imported. `thread_count` reads the first."""
 
 
 def cores() -> int:
@@ -188,6 +188,7 @@ def _submitted(executor: ProcessPoolExecutor, function: Callable[[Item], Result]
 
 
 def _begin(first: Callable[[], object]) -> None:
+    """Without a result: models that are open cannot be sent to another process."""
     first()
 
 

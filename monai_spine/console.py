@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, TypeVar
 
-from monai_spine.errors import ExitCode, SpineError, counted, exit_code_of, one_line
+from monai_spine.errors import ExitCode, SpineError, TransientError, counted, one_line
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -34,14 +34,14 @@ def run(app: Callable[[], object]) -> None:
         sys.exit(ExitCode.DONE)
     except SpineError as error:
         sys.stderr.write(f"error: {one_line(error)}\n")
-        sys.exit(exit_code_of(error))
+        sys.exit(ExitCode.TRY_AGAIN if isinstance(error, TransientError) else ExitCode.BAD_INPUT)
     except OSError as error:
         place = f"{os.fsdecode(error.filename)}: " if error.filename is not None else ""
         sys.stderr.write(f"error: {place}{one_line(error.strerror or error)}; what is finished stays\n")
-        sys.exit(exit_code_of(error))
+        sys.exit(ExitCode.BAD_INPUT)
     except MemoryError as error:
         sys.stderr.write(f"error: the memory is exhausted ({one_line(error) or 'no more to be had'})\n")
-        sys.exit(exit_code_of(error))
+        sys.exit(ExitCode.BAD_INPUT)
     except KeyboardInterrupt:
         sys.stderr.write("interrupted\n")
         sys.exit(130)  # 128 + SIGINT, as shells expect

@@ -105,11 +105,6 @@ def chain(error: BaseException | None) -> Iterator[BaseException]:
         error = error.__cause__ or error.__context__
 
 
-def exit_code_of(error: Exception) -> ExitCode:
-    """``TRY_AGAIN`` if the same command may succeed without anything being mended; else ``BAD_INPUT``."""
-    return ExitCode.TRY_AGAIN if isinstance(error, TransientError) else ExitCode.BAD_INPUT
-
-
 def reason_of(error: Exception) -> str:
     """Why one study or image failed, in one line, so that a run can go on with the next one.
 
