@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import logging
 import multiprocessing
 import os
 import signal
@@ -17,6 +19,8 @@ from types import TracebackType
 from typing import TypeVar
 
 from monai_spine.errors import InvalidOptionError, TransientError
+
+logger = logging.getLogger(__name__)
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -63,20 +67,25 @@ class Pool:
 
     def __init__(self, others: int, first: Callable[[], object], *, share: bool = True) -> None:
         self.others = others
-        self._children: list[BaseProcess] = []
+        self._before = set(multiprocessing.active_children())
         if not others:
             return
         if share:
             for name in THREAD_VARIABLES:
                 os.environ.setdefault(name, str(max(1, cores() // (others + 1))))
+        self._executor = self._new()
+        for _ in range(others):
+            _submitted(self._executor, _begin, first)
+
+    def _new(self) -> ProcessPoolExecutor:
         # Not forked: threads of numpy and OpenVINO do not survive that. Not loky's: it ends a process whose memory has
         # grown by 300 MB, which opening models does, with a warning, and the next one opens them again.
-        self._executor = ProcessPoolExecutor(others, multiprocessing.get_context("spawn"), _end_with_parent)
-        before = set(multiprocessing.active_children())
-        with _interrupts_blocked():
-            for _ in range(others):
-                self._executor.submit(_begin, first)
-        self._children = list(set(multiprocessing.active_children()) - before)
+        return ProcessPoolExecutor(self.others, multiprocessing.get_context("spawn"), _end_with_parent)
+
+    @property
+    def children(self) -> list[BaseProcess]:
+        """The other processes."""
+        return [child for child in multiprocessing.active_children() if child not in self._before]
 
     def __enter__(self) -> Pool:
         return self
@@ -85,43 +94,105 @@ class Pool:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         # Not asked to end: after an error nobody needs what they are doing, and all that they write is whole.
-        for child in self._children:
+        for child in self.children:
             child.kill()
-        if self._children:
+        if self.others:
             self._executor.shutdown(cancel_futures=True)
 
-    def run(self, function: Callable[[Item], Result], items: Sequence[Item]) -> Iterator[Result]:
+    def run(
+        self,
+        function: Callable[[Item], Result],
+        items: Sequence[Item],
+        if_killed: Callable[[Item], Result] | None = None,
+    ) -> Iterator[Result]:
         """Yield the function's results as they come, in any order. This process takes items, too.
 
+        Parameters
+        ----------
+        if_killed
+            Returns the result of an item that is given up: after a process was killed, what it had is done again, item
+            by item, and with this one the process was killed again. None if the first killed process ends the run.
+
         Raises
         ------
         SpineError
-            If another process is killed. What it had done stays.
+            If another process is killed and there is no ``if_killed``. What it had done stays.
         """
-        yield from counted_results(self._shared(function, items) if self.others else map(function, items), len(items))
+        results = self._shared(function, items, if_killed) if self.others else map(function, items)
+        yield from counted_results(results, len(items))
 
-    def ahead(self, function: Callable[[Item], Result], items: Sequence[Item], most: int = 2) -> Iterator[Result]:
+    def ahead(
+        self,
+        function: Callable[[Item], Result],
+        items: Sequence[Item],
+        most: int = 2,
+        if_killed: Callable[[Item], Result] | None = None,
+    ) -> Iterator[Result]:
         """Yield the function's results in order. Other processes do all items, and are ``most`` ahead of the caller.
 
-        Raises
-        ------
-        SpineError
-            If another process is killed.
+        ``if_killed``, and errors: see `run`.
         """
-        yield from counted_results(self._ahead(function, items, most), len(items))
+        yield from counted_results(self._ahead(function, items, most, if_killed), len(items))
 
-    def _ahead(self, function: Callable[[Item], Result], items: Iterable[Item], most: int) -> Iterator[Result]:
-        futures: deque[Future[Result]] = deque()
+    def _ahead(
+        self,
+        function: Callable[[Item], Result],
+        items: Iterable[Item],
+        most: int,
+        if_killed: Callable[[Item], Result] | None,
+    ) -> Iterator[Result]:
+        begun: deque[tuple[Item, Future[Result]]] = deque()
+
+        def next_results() -> Iterator[Result]:
+            if _is_killed(begun[0][1]):
+                # All that were handed out ended with the process.
+                pairs = list(begun)
+                begun.clear()
+                yield from self._settled(function, pairs, if_killed)
+            else:
+                yield begun.popleft()[1].result()
+
         for item in items:
-            futures.append(self._executor.submit(function, item))
-            if len(futures) > most:
-                yield futures.popleft().result()
-        while futures:
-            yield futures.popleft().result()
+            begun.append((item, _submitted(self._executor, function, item)))
+            if len(begun) > most:
+                yield from next_results()
+        while begun:
+            yield from next_results()
 
-    def _shared(self, function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
+    def _settled(
+        self,
+        function: Callable[[Item], Result],
+        pairs: Sequence[tuple[Item, Future[Result]]],
+        if_killed: Callable[[Item], Result] | None,
+    ) -> Iterator[Result]:
+        """The results of items that were being done when a process was killed. Those without result are done again.
+
+        One after the other, in the only process beside this one: so each has more memory, and it is known for which of
+        them a process is killed again.
+        """
+        if if_killed is not None and any(_is_killed(future) for _, future in pairs):
+            logger.warning("a worker process was killed, perhaps for lack of memory; its study is tried again, alone")
+            self._begin_again()
+        for item, earlier in pairs:
+            future = earlier
+            if if_killed is not None and _is_killed(earlier):
+                future = _submitted(self._executor, function, item)
+                if _is_killed(future):
+                    self._begin_again()
+                    yield if_killed(item)
+                    continue
+            yield future.result()
+
+    def _begin_again(self) -> None:
+        """Without processes: one begins for each item that finds none idle."""
+        self._executor.shutdown(cancel_futures=True)
+        self._executor = self._new()
+
+    def _shared(
+        self, function: Callable[[Item], Result], items: Iterable[Item], if_killed: Callable[[Item], Result] | None
+    ) -> Iterator[Result]:
         # Nothing is handed out in advance: at the end, no item waits behind a long one while a process has none.
-        left, lock, finished = iter(items), threading.Lock(), SimpleQueue[Future[Result]]()
+        left, lock, finished = iter(items), threading.Lock(), SimpleQueue[tuple[Item, Future[Result]]]()
         handed = taken = 0
 
         def take(here: bool) -> tuple[Item] | None:
@@ -133,24 +204,39 @@ class Pool:
 
         def hand_out() -> None:
             if (item := take(here=False)) is not None:
-                _submitted(self._executor, function, item[0]).add_done_callback(ended)
+                future = _submitted(self._executor, function, item[0])
+                future.add_done_callback(functools.partial(ended, item[0]))
 
-        def ended(future: Future[Result]) -> None:
+        def ended(item: Item, future: Future[Result]) -> None:
             # In a thread of the executor, so that no process waits for what this one is doing.
             if not future.cancelled() and future.exception() is None:
                 hand_out()
-            finished.put(future)
+            finished.put((item, future))
+
+        def results(*, wait: bool) -> Iterator[Result]:
+            nonlocal taken
+            while taken < handed and (wait or not finished.empty()):
+                taken += 1
+                pairs = [finished.get()]
+                killed = _is_killed(pairs[0][1])
+                while killed and taken < handed:
+                    taken += 1
+                    pairs.append(finished.get())
+                yield from self._settled(function, pairs, if_killed)
+                for _ in range(self.others * killed):
+                    hand_out()
 
         for _ in range(self.others):
             hand_out()
         while (item := take(here=True)) is not None:
             yield function(item[0])
-            while not finished.empty():
-                taken += 1
-                yield finished.get().result()
-        while taken < handed:
-            taken += 1
-            yield finished.get().result()
+            yield from results(wait=False)
+        yield from results(wait=True)
+
+
+def _is_killed(future: Future[Result]) -> bool:
+    """Whether the process of an item was killed. Waits until the item is done."""
+    return isinstance(future.exception(), BrokenProcessPool)
 
 
 def counted_results(results: Iterable[Result], total: int) -> Iterator[Result]:
@@ -180,7 +266,8 @@ def lost(what: str, done: int, total: int) -> TransientError:
 
 def _submitted(executor: ProcessPoolExecutor, function: Callable[[Item], Result], item: Item) -> Future[Result]:
     try:
-        return executor.submit(function, item)
+        with _interrupts_blocked():  # it may begin a process
+            return executor.submit(function, item)
     except BrokenProcessPool as error:
         failed: Future[Result] = Future()
         failed.set_exception(error)

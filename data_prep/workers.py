@@ -23,6 +23,8 @@ def run(
     workers: int = 1,
     cluster: str | None = None,
     resources: Mapping[str, float] | None = None,
+    *,
+    if_killed: Callable[[Item], Result] | None = None,
 ) -> Iterator[Result]:
     """Yield the function's results as they come, in any order.
 
@@ -36,15 +38,18 @@ def run(
         Address of a Dask scheduler, instead of local processes.
     resources
         What a worker of the cluster needs for each item, of that with which it was started, such as one ``GPU``.
+    if_killed
+        Of a cluster: returns the result of an item that ended several workers, one after the other, also with no other
+        item. None if such an item ends the run.
 
     Raises
     ------
     SpineError
-        If the cluster's package is not installed, if the scheduler does not answer, or if a worker or the scheduler is
-        killed.
+        If the cluster's package is not installed, if the scheduler does not answer or is killed, or if workers are
+        killed and there is no ``if_killed``.
     """
     if cluster is not None:
-        yield from _on_cluster(function, list(items), cluster, resources)
+        yield from _on_cluster(function, list(items), cluster, resources, if_killed)
     elif workers == 1:
         yield from map(function, items)
     else:
@@ -90,24 +95,56 @@ def connect(address: str) -> Client:
         raise SpineError(f"no Dask scheduler answers at {address}; start one with: dask scheduler") from error
 
 
+_AHEAD = 4
+"""Tasks that each thread of a cluster is given in advance. Not all: a worker that dies is a failure of every task
+that it had, and Dask gives up a task after four of these (its ``allowed-failures``)."""
+
+
 def _on_cluster(
-    function: Callable[[Item], Result], items: Sequence[Item], address: str, resources: Mapping[str, float] | None
+    function: Callable[[Item], Result],
+    items: Sequence[Item],
+    address: str,
+    resources: Mapping[str, float] | None,
+    if_killed: Callable[[Item], Result] | None,
 ) -> Iterator[Result]:
     client = connect(address)
-    from distributed import CancelledError, KilledWorker, as_completed
+    from distributed import CancelledError, Future, KilledWorker, as_completed
     from distributed.comm import CommClosedError
 
-    done = 0
+    own: dict[object, Item] = {}
+    given = as_completed(loop=client.loop)
+
+    def give(more: Sequence[Item]) -> None:
+        needs = dict(resources) if resources else None
+        # A call for many: the function is sent once for each call.
+        futures: list[Future[Result]] = client.map(function, list(more), pure=False, retries=3, resources=needs)
+        own.update(zip((future.key for future in futures), more, strict=True))
+        given.update(futures)
+
+    done, begun, suspects = 0, 0, list[Item]()
     with _quiet_client(), client:
         try:
-            futures = client.map(
-                function, list(items), pure=False, retries=3, resources=dict(resources) if resources else None
-            )
-            for future in as_completed(futures, loop=client.loop):
-                result = future.result()
-                done += 1
-                yield result
-                future.release()
+            while begun < len(items) or own or suspects:
+                most = _AHEAD * max(1, sum(client.nthreads().values()))
+                if begun < len(items) and len(own) <= most // 2:
+                    more = items[begun : begun + most]
+                    begun += len(more)
+                    give(more)
+                alone = not own
+                if alone:
+                    give([suspects.pop()])
+                for future in given.next_batch():
+                    item = own.pop(future.key)
+                    if if_killed is not None and isinstance(future.exception(), KilledWorker):
+                        if not alone:
+                            suspects.append(item)
+                            continue
+                        result = if_killed(item)
+                    else:
+                        result = future.result()
+                    done += 1
+                    yield result
+                    future.release()
         except KilledWorker as error:
             raise lost("a task ended several Dask workers, one after the other", done, len(items)) from error
         except (CancelledError, CommClosedError, TimeoutError) as error:

@@ -11,7 +11,7 @@ import io
 import json
 import os
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -153,6 +153,14 @@ SETTLED_NS = 2_000_000_000
 def is_settled(noted: Path, states: Iterable[FileState]) -> bool:
     """Whether files were last changed so long before their states were noted in a file that no change can be missed."""
     return noted.stat().st_mtime_ns > max((state[2] for state in states), default=0) + SETTLED_NS
+
+
+def digest_of(files: Sequence[Path]) -> str:
+    """SHA-256 of the joined contents of files."""
+    digest = hashlib.sha256()
+    for file in files:
+        digest.update(file.read_bytes())
+    return digest.hexdigest()
 
 
 def checksum(path: str | Path) -> int | None:

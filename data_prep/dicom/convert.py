@@ -250,7 +250,7 @@ def planned(
         return PlannedConversion(out, len(headers), without_image, jobs, settings, earlier)
 
     output_folder.open_folder(out, source)
-    with output_lock(out), scratch.folder(out if shared else None) as unpacked:
+    with output_lock(out), scratch.folder(out.resolve() if shared else None) as unpacked:
         remove_partial(out)  # only now: until here they may have been those of another run
         yield read(unpacked)
 

@@ -72,9 +72,14 @@ def run_job(job: Job, settings: Settings) -> JobResult:
         raise
     except Exception as error:  # one series of thousands must not end the run
         logger.debug("a series could not be converted", exc_info=True)
-        refusal = Refused(Reason.UNREADABLE, f"{type(error).__name__} while converting")
-        rows = tuple(_refused_row(frame, refusal) for frame in job.frames)
-        return JobResult((_manifest_row(Stack((job.frames,)), 0, "", refusal),), rows)
+        return refused_job(job, f"{type(error).__name__} while converting")
+
+
+def refused_job(job: Job, detail: str) -> JobResult:
+    """The rows of a series of which nothing could be converted, and why."""
+    refusal = Refused(Reason.UNREADABLE, detail)
+    rows = tuple(_refused_row(frame, refusal) for frame in job.frames)
+    return JobResult((_manifest_row(Stack((job.frames,)), 0, "", refusal),), rows)
 
 
 def _refused_row(frame: Frame, refusal: Refused) -> FileRow:

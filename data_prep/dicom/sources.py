@@ -111,6 +111,7 @@ def find(source: Path, unpacked: Path, max_bytes: int = MAX_BYTES) -> list[Sourc
     """
     if not source.exists():
         raise MissingInputError(f"expected a file or a folder to read, but {source} does not exist")
+    source = source.absolute()  # workers of a cluster have another working directory
     unpacking = _Unpacking(unpacked, max_bytes, Allowance(shutil.disk_usage(unpacked).free // 2))
     if source.is_dir():
         files = list(_walk(source, unpacking))

@@ -88,6 +88,7 @@ def locate(  # noqa: PLR0917 - options
     verify: Verify = True,
     workers: Workers = 1,
     cluster: Cluster = None,
+    force: Annotated[bool, typer.Option("--force", help="Locate finished studies again.")] = False,
     quiet: Quiet = False,
 ) -> None:
     """Find the lumbar levels in sagittal volumes.
@@ -95,6 +96,7 @@ def locate(  # noqa: PLR0917 - options
     Writes the canal, the foramina and the recesses of each level as points in RAS mm. A volume without a lumbar spine,
     or with slices that are not sagittal, gets no points; volumes.csv has the reason. A recess is searched for in the
     nearest axial slice. If it is not found there, its expected place is projected onto the slice and flagged.
+    A study that an earlier run has located, with the same volumes and models, stays as it is.
 
     \b
     Example:
@@ -117,10 +119,19 @@ def locate(  # noqa: PLR0917 - options
     with elsewhere(models, workers, cluster, device) as place:
         # Only now, since this takes seconds: the other processes have begun.
         from monai_spine.levels.locate import locate as run
+        from monai_spine.levels.several_locators import localizer_bundles, localizers_digest
 
         place.check(out)
         levels, recesses = models()
-        summary = run(inputs, out, levels, recesses, quiet=quiet, verified=verify, elsewhere=place.run)
+        bundles = localizer_bundles(model or (), recess_model, refine=refine)
+        settings = None if force else {"levels": localizers_digest(bundles, (levels, recesses))}
+        summary = run(
+            *(inputs, out, levels, recesses),
+            quiet=quiet,
+            verified=verify,
+            settings=settings,
+            elsewhere=place.run,
+        )
     typer.echo(f"{summary.line()}; see {out / 'points.csv'}")
     raise typer.Exit(summary.exit_code)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from socket import gethostname
 from typing import Any
 
 from monai_spine.spine import SeriesType
@@ -37,6 +38,12 @@ def volume_names(record: Mapping[Any, Any]) -> dict[str, str]:
     files = [str(file) for series_type in SeriesType for file in record.get(series_type.value, ())]
     folder = record.get(STUDY_FOLDER) or common_folder(files)
     return {file: volume_name(file, folder) for file in files}
+
+
+def absent_volumes(files: Mapping[str, str]) -> dict[str, str]:
+    """Of the volumes, by their paths as `volume_names` gives them, those that are not there: by name, why."""
+    reason = f"no such file on {gethostname()}; results of an earlier run were kept"
+    return {name: reason for file, name in files.items() if not os.path.isfile(file)}  # noqa: PTH113 - as above
 
 
 def with_names(text: str, names: Mapping[str, str]) -> str:

@@ -22,6 +22,8 @@ logger = logging.getLogger(__name__)
 SCHEMA = "monai_spine/points/1"
 LOCATED = ("points.json", "points.mrk.json", "levels.png")
 """The files of a located study in its folder."""
+FINISHED = "located.json"
+"""Says that a study is located; see `monai_spine.data.finished_mark`."""
 COLUMNS = ("study", "point", "level", "side", "x", "y", "z", "confidence", "flag")
 VOLUME_COLUMNS = ("study", "volume", "status")
 _MARKUPS_FILE = "points.mrk.json"

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import logging
-import socket
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from monai_spine.console import track
 from monai_spine.crops.study import StudyImages
+from monai_spine.data.finished_mark import fingerprint, read_mark, write_mark
 from monai_spine.data.sidecars import stem_of
 from monai_spine.data.studies import (
     FoundStudy,
@@ -21,22 +21,21 @@ from monai_spine.data.studies import (
     nifti_files,
 )
 from monai_spine.data.volume import SUFFIXES
-from monai_spine.data.volume_names import with_names
+from monai_spine.data.volume_names import absent_volumes, with_names
 from monai_spine.errors import (
     ExitCode,
     InvalidOptionError,
     InvalidVolumeError,
     MissingInputError,
-    SpineError,
     counted,
     listed,
     reason_of,
 )
 from monai_spine.files import check_separate, remove_partial, safe_name, text_of
-from monai_spine.levels.files import write_points, write_study
+from monai_spine.levels.files import FINISHED, LOCATED, SCHEMA, read_study, write_points, write_study
 from monai_spine.levels.localizers import LevelLocator, RecessLocator
 from monai_spine.levels.sagittal.chain import Flag
-from monai_spine.levels.search import StudyInput, search
+from monai_spine.levels.search import SearchResult, StudyInput, search
 from monai_spine.levels.several_locators import SeveralLocators
 from monai_spine.levels.study import LocatedStudy
 from monai_spine.output_lock import output_lock
@@ -53,6 +52,8 @@ class Summary:
     none: list[str] = field(default_factory=list)
     refused: int = 0
     """Volumes that could not be used."""
+    kept: int = 0
+    """Studies that an earlier run has located."""
     verified: bool = True
     """Whether the checksums of the weights were compared."""
 
@@ -63,7 +64,7 @@ class Summary:
 
     def line(self) -> str:
         """The outcome in one line."""
-        parts = [f"{counted(len(self.found), 'study')} located"]
+        parts = [f"{counted(len(self.found), 'study')} located" + (f" ({self.kept} done before)" if self.kept else "")]
         parts += [f"{len(self.uncertain)} of them with uncertain levels"] if self.uncertain else []
         parts += [f"{len(self.none)} without points"] if self.none else []
         parts += [f"{counted(self.refused, 'volume')} could not be used"] if self.refused else []
@@ -79,14 +80,19 @@ def locate(
     *,
     quiet: bool = False,
     verified: bool = True,
-    elsewhere: Callable[[LocateTask, Sequence[StudyInput]], Iterable[LocatedStudy]] | None = None,
+    settings: Mapping[str, object] | None = None,
+    elsewhere: Callable[[LocateTask, Sequence[StudyInput]], Iterable[LocateResult]] | None = None,
 ) -> Summary:
     """Write ``points.csv``, ``volumes.csv``, and for each study JSON, markups and a picture to ``out``.
+
+    A study stays as it is if an earlier run has located the same volumes with the same settings.
 
     ``inputs``: NIfTI files, each a study of its own; folders of NIfTI files, or with a sub-folder of these per study;
     or datalists. Recesses are put on axial planes if the study has an axial series.
     ``recesses``: finds the recesses in axial slices; without it they are projected.
     ``verified``: whether the checksums of the weights were compared; if not, all points are flagged.
+    ``settings``: what points depend on besides the volumes, such as a digest of the localizers; None to locate all
+    studies again.
     ``elsewhere``: runs the task for all studies in other processes, in any order; None for this process.
     Raises `MissingInputError`, `InvalidTableError` or `InvalidOptionError` if an input does not exist or is none of
     these, two studies have the same name, or the output is among the inputs.
@@ -95,15 +101,17 @@ def locate(
     studies = find_inputs(inputs)
     with output_lock(out):
         remove_partial(out)
-        task = LocateTask(out, lambda: (locator, recesses), verified)
+        task = LocateTask(out, lambda: (locator, recesses), verified, settings)
         results = elsewhere(task, studies) if elsewhere else map(task, studies)
         return _run(track(results, "locate", len(studies), quiet), out, Summary(verified=verified))
 
 
-def _run(results: Iterable[LocatedStudy], out: Path, summary: Summary) -> Summary:
+def _run(results: Iterable[LocateResult], out: Path, summary: Summary) -> Summary:
     located = []
-    for result in results:
+    for answer in results:
+        result = answer.located
         located.append(result)
+        summary.kept += answer.kept and result.found
         summary.refused += len(result.refused)
         if not result.found:
             summary.none.append(result.study)
@@ -119,6 +127,14 @@ def _run(results: Iterable[LocatedStudy], out: Path, summary: Summary) -> Summar
 
 
 @dataclass(frozen=True)
+class LocateResult:
+    """The points of a study, and whether an earlier run has found them."""
+
+    located: LocatedStudy
+    kept: bool = False
+
+
+@dataclass(frozen=True)
 class LocateTask:
     """Locates a study, which may fail in any way, with the reason as the state of its volumes: the others go on.
 
@@ -130,47 +146,52 @@ class LocateTask:
         Returns the localizers of levels and of recesses of this process.
     verified
         Whether the checksums of the weights were compared; if not, all points are flagged.
-    beacon
-        A file in the output folder that only this run made: a worker that does not see it sees another disk.
+    settings
+        See `locate`.
     """
 
     out: Path
     models: Callable[[], tuple[LevelLocator | SeveralLocators, RecessLocator | None]]
     verified: bool = True
-    beacon: Path | None = None
+    settings: Mapping[str, object] | None = None
 
-    def __call__(self, study: StudyInput) -> LocatedStudy:
+    def __call__(self, study: StudyInput) -> LocateResult:
         """The points of a study, whose files are written.
 
         If a volume is not there, the study has no points, and files of an earlier run stay as they are: a disk that is
         not mounted must not cost good points.
-
-        Raises
-        ------
-        SpineError
-            If this process does not see the output folder.
         """
-        if self.beacon is not None and not self.beacon.is_file():
-            raise SpineError(f"a worker does not see {self.out}; every worker needs the same paths")
-        if absent := [name for name, path in study.named(study.files).items() if not path.is_file()]:
-            reason = f"no such file on {socket.gethostname()}; files of an earlier run were kept"
-            return LocatedStudy(study.study, (), (), dict.fromkeys(absent, reason) | dict(study.refused), {})
-        locator, recesses = self.models()
-        # Of this study alone: each volume is unpacked once, and memory stays that of one study.
-        images = StudyImages()
+        if absent := absent_volumes({str(path): name for name, path in study.named(study.files).items()}):
+            return LocateResult(LocatedStudy(study.study, (), (), absent | dict(study.refused), {}))
+        folder, mark = self.out / study.study, self._mark(study)
+        if mark and read_mark(folder / FINISHED, SCHEMA, mark) is not None:
+            return LocateResult(read_study(folder), kept=True)
+        (folder / FINISHED).unlink(missing_ok=True)
         try:
-            result = search(study, locator, recesses, images.opened)
-            if not self.verified:
-                result = replace(result, located=_flagged(result.located))
-            result.write(self.out)
+            self._search(study).write(self.out)
         except Exception as error:
             logger.debug("study %s failed", study.study, exc_info=error)
-            named = study.named([*study.sagittal, *study.axial])
+            named = study.named(study.files)
             reason = with_names(reason_of(error), {str(path): name for name, path in named.items()})
             failed = LocatedStudy(study.study, (), (), dict.fromkeys(named, reason) | dict(study.refused), {})
             write_study(self.out, failed)
-            return failed
-        return result.located
+            return LocateResult(failed)
+        if mark:
+            write_mark(folder / FINISHED, {"schema": SCHEMA, "fingerprint": mark}, LOCATED[:1])
+        # As a later run reads it, so that its tables are the same.
+        return LocateResult(read_study(folder))
+
+    def _mark(self, study: StudyInput) -> str:
+        if self.settings is None:
+            return ""
+        about = {**self.settings, "verified": self.verified, "refused": dict(study.refused), "types": dict(study.types)}
+        return fingerprint(study.study, [str(file) for file in study.files], about)
+
+    def _search(self, study: StudyInput) -> SearchResult:
+        locator, recesses = self.models()
+        # Of this study alone: each volume is unpacked once, and memory stays that of one study.
+        result = search(study, locator, recesses, StudyImages().opened)
+        return result if self.verified else replace(result, located=_flagged(result.located))
 
 
 def _flagged(located: LocatedStudy) -> LocatedStudy:

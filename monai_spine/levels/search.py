@@ -64,6 +64,10 @@ class StudyInput:
         folder = None if self.folder is None else str(Path(self.folder).absolute())
         return replace(self, sagittal=sagittal, axial=axial, folder=folder)
 
+    def given_up(self, reason: str) -> StudyInput:
+        """The study without its volumes, each of which is refused for this reason."""
+        return StudyInput(self.study, (), refused=dict.fromkeys(self.named(self.files), reason) | dict(self.refused))
+
     @property
     def files(self) -> tuple[Path, ...]:
         """All its volumes."""

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from monai_spine.bundle.shipped import LEVEL_LOCALIZER, RECESS_LOCALIZER
+from monai_spine.files import digest_of
 from monai_spine.geometry import Array
 from monai_spine.levels.localizers import LevelLocator, RecessLocator
 from monai_spine.levels.sagittal.chain import Doubt, Flag
@@ -55,6 +56,24 @@ def open_localizers(
     if not refine:
         return levels, None
     return levels, RecessLocator.from_bundle(recess_bundle or RECESS_LOCALIZER, device, verify=verify, runtime=how)
+
+
+def localizer_bundles(
+    level_bundles: Sequence[Path] = (), recess_bundle: Path | None = None, *, refine: bool = True
+) -> list[Path]:
+    """The bundles that `open_localizers` reads: those of levels, and that of recesses if they are searched for."""
+    return [*(level_bundles or [LEVEL_LOCALIZER]), *([recess_bundle or RECESS_LOCALIZER] if refine else [])]
+
+
+def localizers_digest(
+    bundles: Sequence[Path], opened: Iterable[LevelLocator | SeveralLocators | RecessLocator | None]
+) -> str:
+    """Differs between localizers whose points may differ.
+
+    ``bundles``: see `localizer_bundles`. ``opened``: the localizers, for what runs them.
+    """
+    files = [bundle / part for bundle in bundles for part in ("configs/inference.json", "models/model.pt")]
+    return digest_of(files) + "".join(one.runtime.mark for one in opened if one is not None)
 
 
 class SeveralLocators:

@@ -10,10 +10,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from monai_spine.csv_cells import plain
+from monai_spine.data.datalist import record_of
 from monai_spine.data.studies import find_study
 from monai_spine.data.volume_names import STUDY_FOLDER, volume_name
 from monai_spine.prediction.pending_study import PendingStudy
 from monai_spine.prediction.source_frame import SourceFrame
+from monai_spine.prediction.study_cost import StudyCost, measured
 
 if TYPE_CHECKING:
     from data_prep.dicom.convert import PlannedConversion
@@ -36,11 +38,18 @@ class ConvertedStudy:
         What the converter did; empty if the study came as NIfTI, or was converted before.
     volumes
         The folder of the conversion; None if the study came as NIfTI, or was converted before.
+    cost
+        What the conversion took.
     """
 
     study: PendingStudy
     results: tuple[JobResult, ...] = ()
     volumes: Path | None = None
+    cost: StudyCost = field(default_factory=StudyCost)
+
+    def given_up(self, reason: str) -> ConvertedStudy:
+        """See `PendingStudy.given_up`."""
+        return replace(self, study=self.study.given_up(reason))
 
 
 @dataclass(frozen=True)
@@ -80,11 +89,27 @@ class DicomStudy:
         from data_prep.dicom.job import run_job
         from data_prep.dicom.tables import as_texts
 
-        results = tuple(run_job(job, self.settings) for job in self.jobs)
+        results, cost = measured(lambda: tuple(run_job(job, self.settings) for job in self.jobs))
         manifest = as_texts("manifest.csv", sorted(row for one in results for row in one.manifest))
         files = as_texts("files.csv", [*(row for one in results for row in one.files), *self.without_image])
         (study,) = studies_of(self.volumes, self.source, manifest, files)
-        return ConvertedStudy(study.below(self.out), results, self.volumes)
+        return ConvertedStudy(study.below(self.out), results, self.volumes, cost)
+
+    def given_up(self, reason: str) -> ConvertedStudy:
+        """See `PendingStudy.given_up`; its files are refused, too."""
+        from data_prep.dicom.job import refused_job
+
+        study = PendingStudy(record_of({"study_id": self.study_id}, self.volumes)).given_up(reason)
+        return ConvertedStudy(study, tuple(refused_job(job, reason) for job in self.jobs), self.volumes)
+
+    def absolute(self) -> DicomStudy:
+        """The same study with absolute paths, for a process with another working directory."""
+        return replace(self, source=self.source.absolute(), volumes=self.volumes.absolute(), out=self.out.absolute())
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """The files of its frames."""
+        return tuple(dict.fromkeys(Path(frame.pixels.location) for job in self.jobs for frame in job.frames))
 
 
 Study = PendingStudy | DicomStudy | ConvertedStudy

@@ -3,22 +3,28 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from socket import gethostname
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from monai_spine import __version__
 from monai_spine.bundle.on_demand import OnDemand
-from monai_spine.errors import InvalidOptionError, MissingInputError, listed
+from monai_spine.errors import InvalidOptionError, MissingInputError, SpineError, listed
 from monai_spine.files import removed_if_refused
 
 if TYPE_CHECKING:
     from data_prep.process_pool import Pool
 
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
 CPU, GPU = "CPU", "GPU"
 """Tags of Dask workers, their resources: ``dask worker ADDRESS --resources "GPU=1"``."""
+KILLED = "the processes that took it were killed, perhaps for lack of memory"
+"""Why a study is given up."""
 
 
 @dataclass(frozen=True)
@@ -49,20 +55,32 @@ class Elsewhere:
         ----------
         task
             A `monai_spine.prediction.study_task.StudyTask` or a `monai_spine.levels.locate.LocateTask`: a dataclass
-            with ``out``, ``models`` and ``beacon``.
+            with ``out`` and ``models``.
         studies
-            Its arguments; for a cluster each has ``absolute()``, the same with absolute paths, and ``files``.
+            Its arguments. Each has ``given_up(reason)``, the study of which nothing can be used; for a cluster also
+            ``absolute()``, the same with absolute paths, and ``files``. A study for which processes are killed again
+            and again is given up in this way.
 
         Raises
         ------
         SpineError
-            If the scheduler does not answer, a worker has another version or does not see the folders, or a worker is
-            lost. What is finished stays, and the same command goes on.
+            If the scheduler does not answer, or a worker has another version or does not see the folders. What is
+            finished stays, and the same command goes on.
         """
         if self.cluster is None:
-            yield from self.pool.run(replace(task, models=self.models), studies)
+            task = replace(task, models=self.models)
+            yield from self.pool.run(task, studies, lambda study: task(study.given_up(KILLED)))
         else:
             yield from self._on_cluster(self.cluster, task, studies)
+
+    def run_anything(self, function: Callable[[Item], Result], items: Sequence[Item]) -> Iterator[Result]:
+        """The results of any picklable function as they come, in any order; see `run` for the errors."""
+        if self.cluster is None:
+            yield from self.pool.run(function, items)
+        else:
+            from data_prep.workers import run
+
+            yield from run(function, items, cluster=self.cluster)
 
     def check(self, out: Path, studies: Sequence[Any] = ()) -> None:
         """Ask the workers of a cluster for their versions, and whether they see the folders; nothing without one.
@@ -93,11 +111,50 @@ class Elsewhere:
         from data_prep.workers import run
 
         out = task.out.absolute()
+        task = replace(task, out=out, models=self.models.absolute())
         here = [study.absolute() for study in studies]
         with _beacon(out) as beacon:
-            task = replace(task, out=out, models=self.models.absolute(), beacon=beacon)
             tag = check_cluster(cluster, beacon, self.device, some_files(here))
-            yield from run(task, here, cluster=cluster, resources={tag: 1} if tag else None)
+            yield from run(
+                CheckedTask(task, beacon),
+                here,
+                cluster=cluster,
+                resources={tag: 1} if tag else None,
+                if_killed=lambda study: task(study.given_up(KILLED)),
+            )
+
+
+@dataclass(frozen=True)
+class CheckedTask:
+    """A task on a worker that may have joined the cluster after all others were asked.
+
+    Attributes
+    ----------
+    beacon
+        A file in the output folder that only this run made: a worker that does not see it sees another disk.
+    version
+        Of this package, where the run began.
+    """
+
+    task: Any
+    beacon: Path
+    version: str = __version__
+
+    def __call__(self, study: Any) -> Any:
+        """The task's result.
+
+        Raises
+        ------
+        SpineError
+            If this process does not see the output folder, or has another version.
+        """
+        from monai_spine import __version__ as own
+
+        if own != self.version:
+            raise SpineError(f"expected monai_spine {self.version} on every worker, but {gethostname()} has {own}")
+        if not self.beacon.is_file():
+            raise SpineError(f"{gethostname()} does not see {self.task.out}; every worker needs the same paths")
+        return self.task(study)
 
 
 @contextmanager

@@ -11,10 +11,11 @@ import numpy as np
 from monai_spine.console import track
 from monai_spine.crops.study import STUDY_IMAGES, StudyImages
 from monai_spine.errors import InvalidOptionError, InvalidTableError, MissingInputError
+from monai_spine.files import digest_of
 from monai_spine.levels.located_records import with_points
 from monai_spine.levels.search import StudyInput, search
 from monai_spine.prediction.grader import Grader
-from monai_spine.prediction.grader_bundle import digest_of, weight_files
+from monai_spine.prediction.grader_bundle import weight_files
 from monai_spine.prediction.inputs import Converted, find_inputs
 from monai_spine.prediction.models import Models, open_models
 from monai_spine.prediction.pending_study import PendingStudy

@@ -18,9 +18,10 @@ from monai_spine.crops.study import StudyCrops
 from monai_spine.crops.view import View
 from monai_spine.data.datalist import Record
 from monai_spine.errors import InvalidOptionError, InvalidTableError, listed
+from monai_spine.files import digest_of
 from monai_spine.prediction.converted_grader import convert_grader
 from monai_spine.prediction.evidence import SeenImages
-from monai_spine.prediction.grader_bundle import GraderFiles, digest_of
+from monai_spine.prediction.grader_bundle import GraderFiles
 from monai_spine.prediction.poses import poses
 from monai_spine.prediction.training_features import TrainingFeatures, features_path
 from monai_spine.runtime.choice import TORCH, RuntimeChoice

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -153,11 +152,3 @@ def config_files(bundle: Path, presets: Sequence[str] = ()) -> list[Path]:
     if absent:
         raise MissingInputError(f"expected a configuration at {absent[0]}{offered_presets(folder, absent[0])}")
     return [config, *files]
-
-
-def digest_of(files: Sequence[Path]) -> str:
-    """SHA-256 of the joined contents of files."""
-    digest = hashlib.sha256()
-    for file in files:
-        digest.update(file.read_bytes())
-    return digest.hexdigest()

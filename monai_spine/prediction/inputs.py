@@ -82,10 +82,13 @@ class Conversion:
             convert(source, out, name_by=name_by, workers=self.workers, resume=self.resume, quiet=self.quiet)  # type: ignore[arg-type]
         return read_converted(out, source)
 
-    def later(self, top: Path, stack: ExitStack, run: Runner) -> Callable[[Path, Path], Converted]:
+    def later(
+        self, top: Path, stack: ExitStack, run: Runner, *, shared: bool = False
+    ) -> Callable[[Path, Path], Converted]:
         """The same for studies that are converted one by one, while the stack is open. Only headers are read now.
 
-        ``top``: the output folder of the run. ``run``: reads headers.
+        ``top``: the output folder of the run. ``run``: reads headers. ``shared``: whether other machines convert, which
+        see the output folder.
         """
         from data_prep.dicom.convert import planned
 
@@ -93,7 +96,8 @@ class Conversion:
 
         def plan(source: Path, out: Path) -> Converted:
             with _reasons(source, out):
-                opened = planned(source, out, run=run, name_by=name_by, resume=self.resume, quiet=self.quiet)  # type: ignore[arg-type]
+                about = {"name_by": name_by, "resume": self.resume, "quiet": self.quiet, "shared": shared}
+                opened = planned(source, out, run=run, **about)  # type: ignore[arg-type]
                 conversion = RunningConversion(stack.enter_context(opened), source, top)
                 if not conversion.plan.jobs:
                     conversion.plan.finish([])  # which says what the files are, if none is DICOM

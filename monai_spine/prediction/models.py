@@ -7,15 +7,20 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from monai_spine.bundle.provenance import UNVERIFIED, provenance, trained_on
-from monai_spine.bundle.shipped import GRADER, LEVEL_LOCALIZER, RECESS_LOCALIZER
+from monai_spine.bundle.shipped import GRADER
 from monai_spine.errors import InvalidOptionError
+from monai_spine.files import digest_of
 from monai_spine.levels.localizers import LevelLocator, RecessLocator
-from monai_spine.levels.several_locators import SeveralLocators, open_localizers
+from monai_spine.levels.several_locators import (
+    SeveralLocators,
+    localizer_bundles,
+    localizers_digest,
+    open_localizers,
+)
 from monai_spine.measures.reference import SHIPPED, read_reference
 from monai_spine.measures.regions import RegionFinder
 from monai_spine.measures.study import Measurer
 from monai_spine.prediction.grader import Grader, check_all_graded
-from monai_spine.prediction.grader_bundle import digest_of
 from monai_spine.runtime.choice import Precision, Runtime, choose_runtime
 from monai_spine.runtime.device import device_type, usable_device
 
@@ -141,7 +146,6 @@ def open_models(
         for (bundle, presets), own in zip(map(with_presets, bundles), files, strict=True)
     ]
     check_all_graded(graders)
-    level_bundles, recess_bundle = list(level_bundles) or [LEVEL_LOCALIZER], recess_bundle or RECESS_LOCALIZER
     levels, recesses = open_localizers(
         level_bundles,
         recess_bundle,
@@ -156,14 +160,12 @@ def open_models(
         reference = read_reference(measures_reference)
         measurer = Measurer(RegionFinder.from_bundle(None, chosen, verify=verify, runtime=how), reference)
         measured_by = [RegionFinder.SHIPPED / RegionFinder.WEIGHTS, measures_reference or SHIPPED]
-    localizers = [*level_bundles, *([recess_bundle] if refine else [])]
+    localizers = localizer_bundles(level_bundles, recess_bundle, refine=refine)
     sources = {grader.name: grader.trained_on for grader in graders} | {
         bundle.resolve().name: trained_on(bundle) for bundle in localizers
     }
-    read = [bundle / part for bundle in localizers for part in ("configs/inference.json", "models/model.pt")]
-    marks = "".join(one.runtime.mark for one in (levels, recesses) if one is not None)
-    digest = digest_of(read) + marks
-    own = digest_of([*read, *measured_by]) + marks if measured_by else digest
+    digest = localizers_digest(localizers, (levels, recesses))
+    own = digest + digest_of(measured_by) if measured_by else digest
     return Models(levels, recesses, graders, sources, own, verify, measurer, digest)
 
 

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import numpy as np
-from isal import isal_zlib
 
-from monai_spine import __version__
-from monai_spine.data.datalist import Record, volumes
-from monai_spine.files import checksum, csv_text, write_text
+from monai_spine.data.finished_mark import read_mark, write_mark
+from monai_spine.files import csv_text, write_text
 from monai_spine.scoring.competition import Floats
 from monai_spine.scoring.submission import write_predictions
 from monai_spine.spine import FINDINGS, Grade
@@ -104,74 +100,22 @@ class Outcome:
 
     def write(self, folder: Path) -> None:
         """Write ``outcome.json`` into the study's folder. It must be the last file: it says that all is complete."""
-        content = {"schema": SCHEMA, **asdict(self)}
-        content["checksums"] = {name: checksum(folder / name) for name in self.files}
-        content["checksum"] = _checksum_of(content)
-        write_text(folder / NAME, json.dumps(content, indent=1) + "\n")
-
-
-def update_checksum(folder: Path, name: str, before: int | None) -> None:
-    """Note that the program itself has changed a file of a study, so that a later run keeps the study.
-
-    Parameters
-    ----------
-    before
-        The file's checksum before the change. If the outcome has another one, it stays as it is: somebody else has
-        changed the file, too.
-    """
-    path = folder / NAME
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        if content.pop("checksum") != _checksum_of(content) or content["checksums"][name] != before:
-            return
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
-        return  # `read_outcome` says what is wrong
-    content["checksums"][name] = checksum(folder / name)
-    content["checksum"] = _checksum_of(content)
-    write_text(path, json.dumps(content, indent=1) + "\n")
-
-
-def _checksum_of(content: Mapping[str, object]) -> int:
-    return isal_zlib.crc32(json.dumps(content, sort_keys=True).encode())
+        write_mark(folder / NAME, {"schema": SCHEMA, **asdict(self)}, self.files)
 
 
 def read_outcome(folder: Path, fingerprint: str) -> Outcome | None:
     """The outcome in a study's folder; None if it is incomplete or damaged, or has another fingerprint."""
+    content = read_mark(folder / NAME, SCHEMA, fingerprint)
+    if content is None:
+        return None
+    del content["schema"]
     try:
-        content = json.loads((folder / NAME).read_text(encoding="utf-8"))
-        if content.pop("checksum") != _checksum_of(content):
-            raise ValueError("its checksum is wrong")
-        if content.pop("schema") != SCHEMA or content["fingerprint"] != fingerprint:
-            return None
-        checksums = content.pop("checksums")
         outcome = Outcome(**content)
         complete = bool(outcome.refused) or outcome.rows.shape == (len(FINDINGS), len(Grade))
-        # The other files may have been deleted or damaged since.
-        changed = [name for name in outcome.files if checksums[name] != checksum(folder / name)]
-    except FileNotFoundError:
-        return None
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    except (ValueError, TypeError) as error:
         logger.warning("%s: damaged, so the study is graded again (%s)", folder / NAME, error)
         return None
-    if changed:
-        logger.warning("%s: %s changed since, so the study is graded again", folder, " and ".join(changed))
-    return outcome if complete and not changed else None
-
-
-def fingerprint(record: Record, settings: Mapping[str, object], named: Callable[[str], str] = lambda text: text) -> str:
-    """A digest of a study's volumes (paths and all bytes), its points and the settings of the run.
-
-    ``named`` gives a path as the user knows it, where a copy is read.
-    """
-    about = {
-        "version": __version__,
-        "settings": dict(settings),
-        "study": record["study_id"],
-        # Size and time do not show every change of a volume.
-        "volumes": [[named(str(Path(file).resolve())), checksum(file)] for file in volumes(record)],
-        "points": {name: list(point) for name, point in record["points"].items()},
-    }
-    return hashlib.sha256(json.dumps(about, sort_keys=True, default=str).encode()).hexdigest()
+    return outcome if complete else None
 
 
 def write_tables(

@@ -33,6 +33,8 @@ class PendingStudy:
         from DICOM, else to the input, or to the datalist's folder.
     frames
         The DICOM frame of each slice, by the volume's name and the slice's index along its third axis; empty for NIfTI.
+    why_given_up
+        Why its volumes were left out, all of them; empty if they were not.
     unused
         If no slice has a frame: DICOM files of the input that are in no volume. Those of the study are among them.
     """
@@ -43,6 +45,7 @@ class PendingStudy:
     frames: Mapping[tuple[str, int], SourceFrame] = field(default_factory=dict)
     folder: str = ""
     unused: tuple[SourceFrame, ...] = ()
+    why_given_up: str = ""
 
     @property
     def study_id(self) -> str:
@@ -52,6 +55,8 @@ class PendingStudy:
     @property
     def fault(self) -> str:
         """Why the study cannot be graded; empty if it can."""
+        if self.why_given_up:
+            return self.why_given_up
         # Levels are found in sagittal volumes; an axial series alone does not show which level is which.
         if any(self.record[series_type.value] for series_type in SAGITTAL):
             return ""
@@ -70,6 +75,10 @@ class PendingStudy:
         """The same study with absolute paths of its volumes, for a process with another working directory."""
         series = {one.value: tuple(str(Path(file).absolute()) for file in self.record[one.value]) for one in SeriesType}
         return replace(self, record={**self.record, **series})
+
+    def given_up(self, reason: str) -> PendingStudy:
+        """The study without its volumes, which is refused for this reason."""
+        return replace(self, record={**self.record, **{one.value: () for one in SeriesType}}, why_given_up=reason)
 
     def below(self, root: Path) -> PendingStudy:
         """The same study with its folder relative to the input or output; ``.`` if that does not hold it."""

@@ -10,9 +10,10 @@ from typing import Any
 
 from monai_spine.data.corrections import Corrections
 from monai_spine.data.corrections_file import NAME, read_corrections
+from monai_spine.data.finished_mark import update_checksum
 from monai_spine.errors import SpineError, one_line
 from monai_spine.files import checksum, write_text
-from monai_spine.prediction.outcomes import update_checksum
+from monai_spine.prediction.outcomes import NAME as OUTCOME
 
 logger = logging.getLogger(__name__)
 
@@ -46,7 +47,7 @@ def update_reader(folder: Path) -> None:
     before = checksum(path)
     content = with_reader(json.loads(path.read_text(encoding="utf-8")), folder)
     write_text(path, json.dumps(content, indent=2) + "\n")
-    update_checksum(folder, path.name, before)
+    update_checksum(folder / OUTCOME, path.name, before)
 
 
 def _corrections(folder: Path) -> Corrections | None:

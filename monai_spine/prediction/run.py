@@ -23,8 +23,8 @@ from monai_spine.errors import ExitCode, InvalidOptionError, counted
 from monai_spine.files import check_separate, remove_partial, removed_if_refused, safe_name
 from monai_spine.levels.files import read_study, write_points
 from monai_spine.output_lock import output_lock
-from monai_spine.prediction.dicom_study import converted
-from monai_spine.prediction.elsewhere import Elsewhere
+from monai_spine.prediction.dicom_study import ConvertedStudy, Study, converted
+from monai_spine.prediction.elsewhere import KILLED, Elsewhere
 from monai_spine.prediction.findings_table import write_findings_table
 from monai_spine.prediction.inputs import Conversion, Inputs, check_no_dicom, find_inputs, holds_dicom
 from monai_spine.prediction.merged_parts import NAME as PART
@@ -143,9 +143,8 @@ def run_predict(
             opened: Models = elsewhere.models()
             stack.enter_context(output_lock(own))
             conversion = Conversion(name_by, workers, resume=not force, quiet=quiet)
-            run = (reader if reader.others else elsewhere.pool).run
-            # The workers of a cluster may not see what is unpacked here.
-            convert = conversion if elsewhere.cluster else conversion.later(out, stack, run)
+            run = reader.run if reader.others else elsewhere.run_anything
+            convert = conversion.later(out, stack, run, shared=elsewhere.cluster is not None)
             inputs = find_inputs(paths, out, convert)
             marked = read_points_file(points, [study.study_id for study in inputs.all]) if points else {}
             if given_points and not any(study.record["points"] for study in inputs.studies):
@@ -239,7 +238,7 @@ def predict(
     )
     results: Iterable[StudyResult]
     if reader is not None and reader.others:
-        results = map(task, reader.ahead(converted, studies))
+        results = map(task, reader.ahead(converted, studies, if_killed=_given_up))
     else:
         results = elsewhere.run(task, studies) if elsewhere else map(task, studies)
     for result in track(results, "convert and grade" if inputs.conversions else "grade", len(studies), quiet):
@@ -292,7 +291,7 @@ class _Run:
         self.summary.outcomes.append(result.outcome)
         self._studies.append(result.converted.study)
         for conversion in self.inputs.conversions:
-            if conversion.plan.out == result.converted.volumes:
+            if result.converted.volumes and conversion.plan.out.absolute() == result.converted.volumes.absolute():
                 conversion.results += result.converted.results
 
     def write_tables(self) -> None:
@@ -318,6 +317,10 @@ class _Run:
         write_findings_table(self.out, [study for study in self._studies if study.study_id in graded], tables)
         about = {"provenance": self.models.provenance, "trained_on": self.models.trained_on_cell}
         write_tables(tables, outcomes, **about, fill=self.fill)
+
+
+def _given_up(study: Study) -> ConvertedStudy:
+    return converted(study.given_up(KILLED))
 
 
 def _reader(paths: Sequence[Path], elsewhere: Elsewhere) -> Pool:

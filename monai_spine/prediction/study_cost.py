@@ -22,6 +22,11 @@ class StudyCost:
     peak_mb: int = 0
     machine: str = ""
 
+    def __add__(self, other: StudyCost) -> StudyCost:
+        """What two steps took, one after the other, on one machine."""
+        seconds, peak = round(self.seconds + other.seconds, 2), max(self.peak_mb, other.peak_mb)
+        return StudyCost(seconds, peak, other.machine or self.machine)
+
 
 def measured(work: Callable[[], Result]) -> tuple[Result, StudyCost]:
     """The result of a function, and what it took."""

@@ -8,16 +8,18 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from monai_spine.errors import SpineError
+from monai_spine.data.datalist import volumes
+from monai_spine.data.finished_mark import fingerprint
+from monai_spine.data.volume_names import absent_volumes, volume_names
 from monai_spine.files import safe_name
 from monai_spine.levels.files import remove_located
 from monai_spine.prediction.dicom_study import ConvertedStudy, Study, converted
 from monai_spine.prediction.models import Models
-from monai_spine.prediction.outcomes import NAME, Outcome, fingerprint, read_outcome
+from monai_spine.prediction.outcomes import NAME, Outcome, read_outcome
 from monai_spine.prediction.pending_study import PendingStudy
 from monai_spine.prediction.points_file import MarkedPoints
 from monai_spine.prediction.staging import as_urls
-from monai_spine.prediction.study_cost import measured
+from monai_spine.prediction.study_cost import StudyCost, measured
 from monai_spine.prediction.study_grading import grade_study
 from monai_spine.prediction.study_output import RefusedStudy, StudyOutput
 
@@ -60,9 +62,6 @@ class StudyTask:
         Grades a study and writes its files, without the outcome.
     places
         Folders that hold copies, with the URLs that they stand for; see `as_urls`.
-    beacon
-        A file in the output folder that only this run made: a worker that does not see it sees another disk. None for
-        this process.
     """
 
     out: Path
@@ -74,35 +73,43 @@ class StudyTask:
     force: bool = False
     grade: Callable[..., Outcome] = grade_study
     places: tuple[tuple[str, str], ...] = ()
-    beacon: Path | None = None
 
     def __call__(self, study: Study) -> StudyResult:
         """What became of a study.
 
+        If a volume is not there, the study is refused, and files of an earlier run stay as they are: a disk that is
+        not mounted must not cost good results.
+
         Raises
         ------
-        SpineError
-            If this process does not see the output folder.
+        OutputError
+            If the output cannot be written.
         """
-        if self.beacon is not None and not self.beacon.is_file():
-            raise SpineError(f"a worker does not see {self.out}; every worker needs the same paths")
         with _ONE_AT_A_TIME:
             own = converted(study)
-            return StudyResult(*self._outcome(own.study), own)
+            if absent := absent_volumes(volume_names(own.study.record)):
+                refused = "; ".join(f"{name}: {why}" for name, why in absent.items())
+                return StudyResult(Outcome(own.study.study_id, "", refused=refused), False, own)
+            return StudyResult(*self._outcome(own), own)
 
-    def _outcome(self, study: PendingStudy) -> tuple[Outcome, bool]:
+    def _outcome(self, converted_study: ConvertedStudy) -> tuple[Outcome, bool]:
+        study = converted_study.study
         folder = self.out / safe_name(study.study_id)
         own = self.marked.get(study.study_id, {})
         about = {
+            "points": {name: list(point) for name, point in study.record["points"].items()},
             "bad": study.bad,
             "left_out": study.left_out,
             "marked": [(*key, *one.world, one.confidence, one.flags) for key, one in own.items()],
         }
-        mark = fingerprint(study.record, {**self.settings, **about}, lambda text: as_urls(text, self.places))
+        files, settings = volumes(study.record), {**self.settings, **about}
+        mark = fingerprint(study.study_id, files, settings, lambda text: as_urls(text, self.places))
         outcome = None if self.force else _kept(read_outcome(folder, mark), folder, self.outputs)
-        return (outcome, True) if outcome is not None else (self._graded(study, folder, mark), False)
+        if outcome is not None:
+            return outcome, True
+        return self._graded(study, folder, mark, converted_study.cost), False
 
-    def _graded(self, study: PendingStudy, folder: Path, mark: str) -> Outcome:
+    def _graded(self, study: PendingStudy, folder: Path, mark: str, conversion: StudyCost) -> Outcome:
         # First, so that a run killed in the middle does not leave an outcome beside files of two runs.
         for name in (NAME, "findings.json"):
             (folder / name).unlink(missing_ok=True)
@@ -114,6 +121,7 @@ class StudyTask:
             refused = RefusedStudy(folder, study.study_id, outcome.refused, study.frames, study.unused)
             failed = {name: why for output in self.outputs for name, why in output.refuse(refused).items()}
             outcome = replace(outcome, refused_outputs=failed)
+        cost = conversion + cost
         outcome = replace(outcome, seconds=cost.seconds, peak_mb=cost.peak_mb, machine=cost.machine)
         outcome.write(folder)
         return outcome

@@ -82,6 +82,35 @@ def test_a_killed_process_of_a_pool_is_one_line() -> None:
     assert "\n" not in str(raised.value)
 
 
+def _often_fatal(item: tuple[int, Path]) -> int:
+    """Ends another process: at 3 always, at 7 the first time."""
+    number, folder = item
+    if _other():
+        time.sleep(0.1)
+        (folder / f"{number}-{len(list(folder.glob(f'{number}-*')))}").touch()
+        if number == 3 or (number == 7 and not (folder / "7-1").exists()):
+            os.kill(os.getpid(), signal.SIGKILL)
+    else:
+        time.sleep(0.5)
+    return number
+
+
+@pytest.mark.parametrize("others", [1, 2])
+@pytest.mark.parametrize("way", ["run", "ahead"])
+def test_an_item_for_which_a_process_is_killed_twice_is_given_up_and_all_others_are_done(
+    way: str, others: int, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    items = [(number, tmp_path) for number in ([3, 5, 6, 8, 9, 1, 7] if way == "run" else range(9))]
+    with Pool(others, int) as pool:
+        results = getattr(pool, way)(_often_fatal, items, if_killed=lambda item: -item[0])
+        done = list(results)
+        assert list(pool.ahead(abs, [-1, -2])) == [1, 2]  # its processes go on
+    expected = [-3 if number == 3 else number for number, _ in items]
+    assert done == expected if way == "ahead" else sorted(done) == sorted(expected)
+    assert "tried again, alone" in caplog.text
+    assert not multiprocessing.active_children()
+
+
 def test_an_error_of_an_item_in_another_process_is_raised_here() -> None:
     with Pool(1, int) as pool, pytest.raises(ZeroDivisionError):
         list(pool.ahead((1).__floordiv__, [0]))
@@ -102,7 +131,7 @@ import os, sys, time
 from data_prep.process_pool import Pool
 if __name__ == "__main__":
     with Pool(2, os.getpid) as pool:
-        print(*pool.ahead(os.getpgid, [0]), *[child.pid for child in pool._children], flush=True)
+        print(*pool.ahead(os.getpgid, [0]), *[child.pid for child in pool.children], flush=True)
         time.sleep(60)
 """
 

@@ -13,7 +13,7 @@ from PIL import Image
 
 from monai_spine.bundle.on_demand import OnDemand
 from monai_spine.data.volume import Volume, read_volume
-from monai_spine.errors import InvalidOptionError, InvalidTableError, InvalidVolumeError, MissingInputError, SpineError
+from monai_spine.errors import InvalidOptionError, InvalidTableError, InvalidVolumeError, MissingInputError
 from monai_spine.geometry import grid_affine, slice_normal
 from monai_spine.levels.files import COLUMNS
 from monai_spine.levels.localizers import LevelLocator
@@ -336,10 +336,29 @@ def test_two_processes_write_what_one_does(tmp_path: Path) -> None:
         assert (tmp_path / "two" / name).read_text() == (tmp_path / "one" / name).read_text()
 
 
-def test_a_worker_that_does_not_see_the_folder_locates_nothing(tmp_path: Path) -> None:
-    task = LocateTask(tmp_path, lambda: pytest.fail("opened"), beacon=tmp_path / "nothing")
-    with pytest.raises(SpineError, match="every worker needs the same paths"):
-        task(StudyInput("a", ()))
+def test_a_study_is_located_again_only_if_its_volumes_the_models_or_its_files_changed(tmp_path: Path) -> None:
+    (tmp_path / "nifti").mkdir()
+    volumes = [sagittal(tmp_path / "nifti" / name / "sagittal_t2.nii.gz") for name in ("a", "b")]
+
+    def run(settings: dict | None, known: Sequence[Path]) -> int:
+        """The number of studies that were kept. Volumes that the oracle does not know are no spines."""
+        summary = locate([tmp_path / "nifti"], tmp_path / "out", Oracle().know(*known), quiet=True, settings=settings)
+        assert summary.found == ["a", "b"]
+        return summary.kept
+
+    assert run({"levels": "1"}, volumes) == 0
+    tables = {name: (tmp_path / "out" / name).read_bytes() for name in ("points.csv", "volumes.csv")}
+    assert run({"levels": "1"}, []) == 2
+    assert {name: (tmp_path / "out" / name).read_bytes() for name in tables} == tables
+    assert run({"levels": "2"}, volumes) == 0  # another model
+    (tmp_path / "out/b/points.json").write_text("{}")
+    assert run({"levels": "2"}, volumes[1:]) == 1
+    (tmp_path / "out/b/located.json").write_text("damaged")
+    assert run({"levels": "2"}, volumes[1:]) == 1
+    sagittal(volumes[0], slices=13)
+    assert run({"levels": "2"}, volumes[:1]) == 1
+    assert run(None, volumes) == 0  # all again
+    assert run({"levels": "2"}, volumes) == 0
 
 
 @pytest.mark.parametrize("series", ["sagittal", "axial"])
@@ -349,7 +368,7 @@ def test_a_volume_that_is_gone_costs_no_earlier_result(series: str, tmp_path: Pa
     task = LocateTask(tmp_path / "out", lambda: pytest.fail("opened"))
     (tmp_path / "T2.nii.gz").touch()
     files = {"sagittal": (tmp_path / "T2.nii.gz",), "axial": (), series: (tmp_path / "gone.nii.gz",)}
-    located = task(StudyInput("a", **files))
+    located = task(StudyInput("a", **files)).located
     assert not located.found
     assert "no such file" in located.volumes["gone.nii.gz"]
     assert (tmp_path / "out/a/points.json").read_text() == "good"

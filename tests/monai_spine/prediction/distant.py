@@ -19,12 +19,21 @@ def no_models() -> None:
 
 
 def grade(study: PendingStudy, out: Path, models: object, mark: str, outputs: object, **about: object) -> Outcome:
-    """Refuse the study. A process other than the tests' own dies of the study that a file `DIE` names, or of any."""
+    """Refuse the study, for its own reason or that of this function.
+
+    A process other than the tests' own dies once of the study that a file ``DIE`` names, or of any, and always of that
+    which a file ``DIE_ALWAYS`` names.
+    """
     with (out.parent / "calls.txt").open("a", encoding="utf-8") as calls:
         calls.write(f"{study.study_id}\n")
+    if study.why_given_up:
+        return Outcome(study.study_id, mark, refused=study.fault)
     die = out.parent / "DIE"
     if die.exists() and multiprocessing.parent_process() is not None and die.read_text() in {study.study_id, ""}:
         die.unlink()
+        os.kill(os.getpid(), signal.SIGKILL)
+    always = out.parent / "DIE_ALWAYS"
+    if always.exists() and multiprocessing.parent_process() is not None and always.read_text() == study.study_id:
         os.kill(os.getpid(), signal.SIGKILL)
     write_text(out / study.study_id / "files.txt", "whole")
     return Outcome(study.study_id, mark, refused="nobody grades here")

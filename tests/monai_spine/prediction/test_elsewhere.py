@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from monai_spine.errors import InvalidOptionError, MissingInputError, SpineError
 from monai_spine.levels.search import StudyInput
 from monai_spine.prediction import elsewhere as module
 from monai_spine.prediction import run
-from monai_spine.prediction.elsewhere import check_cluster, elsewhere, worker_tag
+from monai_spine.prediction.elsewhere import CheckedTask, check_cluster, elsewhere, worker_tag
 from monai_spine.prediction.outcomes import read_outcome
 from monai_spine.prediction.part import Part
 from monai_spine.prediction.study_task import StudyTask
@@ -54,17 +55,32 @@ def test_a_killed_worker_of_a_cluster_loses_nothing_and_repeats_nothing(tmp_path
 
 
 @pytest.mark.slow
-def test_a_killed_process_of_this_machine_ends_in_one_line_and_a_second_run_goes_on(tmp_path: Path) -> None:
+def test_a_killed_process_of_this_machine_loses_nothing_and_repeats_nothing(tmp_path: Path) -> None:
     (tmp_path / "DIE").touch()
-    with pytest.raises(SpineError, match="killed") as raised:
-        results(tmp_path / "out", workers=2)
-    assert "\n" not in str(raised.value)
-    before = {path.parent.name for path in (tmp_path / "out").glob("*/outcome.json")}
-    assert set(STUDIES) > before
-    again = results(tmp_path / "out", workers=2)
-    assert again == {name: name in before for name in STUDIES}
+    assert set(results(tmp_path / "out", workers=2)) == set(STUDIES)
     calls = Counter((tmp_path / "calls.txt").read_text().split())
-    assert all(calls[name] == 1 for name, kept in again.items() if kept)
+    assert sorted(calls.values()) == [1] * (len(STUDIES) - 1) + [2]
+    assert all(results(tmp_path / "out", workers=2).values())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("cluster", [False, True])
+def test_a_study_for_which_processes_are_killed_again_and_again_is_refused_and_no_other_one(
+    cluster: bool, tmp_path: Path
+) -> None:
+    (tmp_path / "DIE_ALWAYS").write_text("00" if not cluster else "07")
+    options = {"n_workers": 2, "threads_per_worker": 1, "dashboard_address": None, "silence_logs": 50}
+    with ExitStack() as stack:
+        place = {"workers": 2}
+        if cluster:
+            place = {"cluster": stack.enter_context(LocalCluster(**options)).scheduler_address}
+        with elsewhere(MODELS, **place) as begun:
+            outcomes = [one.outcome for one in begun.run(task(tmp_path / "out"), [pending(name) for name in STUDIES])]
+    reasons = {one.study_id: one.refused for one in outcomes}
+    assert len(outcomes) == len(reasons) == len(STUDIES)
+    given_up = {name for name, reason in reasons.items() if reason != "nobody grades here"}
+    assert given_up == {(tmp_path / "DIE_ALWAYS").read_text()}
+    assert all("were killed, perhaps for lack of memory" in reasons[name] for name in given_up)
 
 
 def test_an_unreachable_scheduler_is_one_line(tmp_path: Path) -> None:
@@ -167,10 +183,13 @@ def test_a_worker_with_another_version_is_named(
         check_cluster(one_worker, tmp_path / "beacon")
 
 
-def test_a_late_worker_that_does_not_see_the_folder_ends_the_run(tmp_path: Path) -> None:
-    lost = StudyTask(tmp_path, MODELS, {}, grade=grade, beacon=tmp_path / "no_beacon")
+def test_a_late_worker_that_does_not_see_the_folder_or_has_another_version_ends_the_run(tmp_path: Path) -> None:
+    (tmp_path / "beacon").touch()
+    assert CheckedTask(task(tmp_path / "out"), tmp_path / "beacon")(pending("01")).outcome.study_id == "01"
     with pytest.raises(SpineError, match="every worker needs the same paths"):
-        lost(pending("01"))
+        CheckedTask(task(tmp_path), tmp_path / "no_beacon")(pending("01"))
+    with pytest.raises(SpineError, match=r"expected monai_spine 9\.9 on every worker, but .* has \d"):
+        CheckedTask(task(tmp_path), tmp_path / "beacon", "9.9")(pending("01"))
 
 
 def test_an_outcome_says_what_the_study_took(tmp_path: Path) -> None:

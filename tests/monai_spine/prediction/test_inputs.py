@@ -7,11 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from monai_spine.data.datalist import volumes
+from monai_spine.data.finished_mark import fingerprint
 from monai_spine.data.studies import find_study
 from monai_spine.errors import InvalidOptionError, InvalidTableError, MissingInputError, SpineError
 from monai_spine.files import safe_name
 from monai_spine.prediction.inputs import Conversion, Converted, find_inputs, read_converted
-from monai_spine.prediction.outcomes import fingerprint
 from monai_spine.prediction.pending_study import PendingStudy
 from monai_spine.spine import SeriesType
 from tests.cohorts import SHAPE, affine_of, write_volume
@@ -142,14 +143,14 @@ def test_patients_that_cannot_be_told_apart_are_a_study_that_says_so_and_cannot_
 def test_what_was_done_before_is_known_by_every_byte_and_by_the_path(tmp_path: Path) -> None:
     path = noise(tmp_path / "in" / "sagittal_t2.nii")
     record = find_study("in", [path]).record
-    before, status = fingerprint(record, {}), path.stat()
+    before, status = fingerprint("in", volumes(record), {}), path.stat()
     changed = bytearray(path.read_bytes())
     changed[-7] ^= 1
     path.write_bytes(changed)
     os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
-    assert fingerprint(record, {}) != before
+    assert fingerprint("in", volumes(record), {}) != before
     moved = shutil.copytree(tmp_path / "in", tmp_path / "moved") / path.name
-    assert fingerprint(find_study("in", [moved]).record, {}) != fingerprint(record, {})
+    assert fingerprint("in", volumes(find_study("in", [moved]).record), {}) != fingerprint("in", volumes(record), {})
 
 
 @pytest.mark.parametrize(("series_type", "used"), [(SeriesType.AXIAL_T2, True), (SeriesType.SAGITTAL_T2, False)])

@@ -14,6 +14,7 @@ import numpy as np
 import pydicom
 import pytest
 import torch
+from distributed import LocalCluster
 
 from data_prep.process_pool import Pool
 from monai_spine.bundle.shipped import GRADER
@@ -153,8 +154,8 @@ def command(*words: object) -> list[str]:
     return [sys.executable, "-c", PROGRAM, "predict", *map(str, words)]
 
 
-def run(*words: object) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(command(*words), capture_output=True, text=True, check=False)
+def run(*words: object, folder: Path | None = None) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(command(*words), capture_output=True, text=True, check=False, cwd=folder)
 
 
 @pytest.mark.slow
@@ -185,6 +186,25 @@ def test_one_process_and_two_write_the_same_from_dicom_and_a_killed_run_ends_as_
     assert resumed.returncode == 3, resumed.stderr
     assert "Warning" not in resumed.stderr
     assert tables(tmp_path / "killed") == tables(tmp_path / "1")
+
+
+@pytest.mark.slow
+def test_a_cluster_converts_and_grades_as_this_machine_does(dicom: Path, tmp_path: Path) -> None:
+    options = ("--name-by", "folder", "--dicom-out", "--device", "cpu", "--no-refine")
+    for name in ("here", "there"):
+        shutil.copytree(dicom, tmp_path / name / "in")
+    shutil.make_archive(str(tmp_path / "there/archive"), "zip", tmp_path / "there/in")
+    here = run("-i", "in", "-o", "out", *options, folder=tmp_path / "here")
+    cluster_options = {"n_workers": 2, "threads_per_worker": 1, "dashboard_address": None, "silence_logs": 50}
+    with LocalCluster(**cluster_options) as cluster:
+        place = ("--cluster", cluster.scheduler_address)
+        # Relative paths: the workers have another working directory.
+        there = run("-i", "in", "-o", "out", *options, *place, folder=tmp_path / "there")
+        packed = run("-i", "archive.zip", "-o", "packed", "--no-refine", *place, folder=tmp_path / "there")
+    assert [here.returncode, there.returncode, packed.returncode] == [3, 3, 3], there.stderr + packed.stderr
+    assert tables(tmp_path / "there/out") == tables(tmp_path / "here/out")
+    assert (tmp_path / "there/packed/studies.csv").read_text().count(",graded,") == 3
+    assert not list((tmp_path / "there").rglob(".*partial"))
 
 
 def test_what_is_finished_stays_when_a_process_is_lost(tmp_path: Path) -> None:
