@@ -23,8 +23,9 @@ ENV PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1 HF_HUB_OFFLINE=1 MPLCONFIGDIR=/
 # PyTorch has a layer of its own, which a new version of the wheel does not replace.
 RUN python -m pip install --no-cache-dir --index-url "${TORCH_INDEX}" "torch>=${TORCH}" "torchvision>=0.24"
 COPY --from=wheel /wheels /wheels
-RUN python -m pip install --no-cache-dir "$(ls /wheels/*.whl)[cluster,pacs]" \
+RUN python -m pip install --no-cache-dir "$(ls /wheels/*.whl)[cluster,gcs,openvino,pacs,s3]" \
     && useradd --create-home --uid 10001 spine \
+    && python -c "from monai_spine.prediction.models import open_models as o; o(measures=True, runtime='openvino')" \
     && monai-spine bundles
 USER 10001
 WORKDIR /work

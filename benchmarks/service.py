@@ -228,9 +228,18 @@ def copies(sources: Sequence[Path], folder: Path, count: int) -> list[Path]:
     return made
 
 
+def dcmtk(name: str) -> str:
+    """The path of a command of dcmtk. pynetdicom installs scripts of the same names, which take other options."""
+    places = [Path(folder) / name for folder in os.environ["PATH"].split(os.pathsep)]
+    own = [str(path) for path in places if path.is_file() and path.read_bytes()[:2] != b"#!"]
+    if not own:
+        raise SystemExit(f"{name} is not installed; Debian has it in the package dcmtk")
+    return own[0]
+
+
 def send(study: Path, port: int) -> int:
     """Send a study as a scanner does: again and again, until all images are taken; how often it was sent."""
-    command = ["storescu", "-aet", "PACS", "-aec", "MONAI_SPINE", "127.0.0.1", str(port), "--scan-directories"]
+    command = [dcmtk("storescu"), "-aet", "PACS", "-aec", "MONAI_SPINE", "127.0.0.1", str(port), "--scan-directories"]
     attempts = 1
     while subprocess.run([*command, "--recurse", str(study)], capture_output=True, check=False).returncode:
         attempts += 1

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, TypeVar
 
-from monai_spine.errors import ExitCode, SpineError, TransientError, counted, one_line
+from monai_spine.errors import ExitCode, SpineError, counted, exit_code, one_line
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -34,7 +34,7 @@ def run(app: Callable[[], object]) -> None:
         sys.exit(ExitCode.DONE)
     except SpineError as error:
         sys.stderr.write(f"error: {one_line(error)}\n")
-        sys.exit(ExitCode.TRY_AGAIN if isinstance(error, TransientError) else ExitCode.BAD_INPUT)
+        sys.exit(exit_code(error))
     except OSError as error:
         place = f"{os.fsdecode(error.filename)}: " if error.filename is not None else ""
         sys.stderr.write(f"error: {place}{one_line(error.strerror or error)}; what is finished stays\n")

@@ -31,6 +31,11 @@ class TransientError(SpineError):
     """Something outside failed that may work when the same command is run again: a process, a network, a store."""
 
 
+def exit_code(error: SpineError) -> ExitCode:
+    """The exit code of a command that an error of the user's input or of the surroundings ends."""
+    return ExitCode.TRY_AGAIN if isinstance(error, TransientError) else ExitCode.BAD_INPUT
+
+
 class OutputError(SpineError):
     """The output cannot be written: a full or read-only disk, or a folder that another run uses.
 

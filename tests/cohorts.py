@@ -9,7 +9,7 @@ import nibabel as nib
 import numpy as np
 
 from monai_spine.data.datalist import SCHEMA
-from monai_spine.spine import TARGETS, SeriesType
+from monai_spine.spine import FINDINGS, TARGETS, Finding, Level, SeriesType, Side
 
 AXES = {
     SeriesType.SAGITTAL_T1: ([0, -6.0, 0], [0, 0, -6.0], [-4.0, 0, 0]),
@@ -51,6 +51,20 @@ def write_cohort(folder: Path, studies: int = 6, folds: int = 2, seed: int = 0) 
         label = [int(grade) for grade in rng.choice([0, 1, 2, -1], size=len(TARGETS), p=[0.6, 0.2, 0.15, 0.05])]
         entries.append({"study_id": study_id, "patient_id": study_id, "fold": n % folds, **series, "label": label})
     return write_datalist(folder / "datalist.json", entries)
+
+
+def place_points(datalist: Path) -> Path:
+    """Give each study of a datalist the points of a straight spine; the path again."""
+    content = json.loads(datalist.read_text())
+    for entry in content["training"]:
+        entry["points"] = {finding.name: place(finding) for finding in FINDINGS}
+    datalist.write_text(json.dumps(content))
+    return datalist
+
+
+def place(finding: Finding) -> list[float]:
+    across = {None: 0.0, Side.LEFT: -14.0, Side.RIGHT: 14.0}[finding.condition.side]
+    return [across, 0.0, 24.0 - 12.0 * list(Level).index(finding.level)]
 
 
 def write_datalist(path: Path, entries: list[dict], **changes: object) -> Path:

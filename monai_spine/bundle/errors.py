@@ -1,7 +1,7 @@
 """Short error messages in place of a bundle's long tracebacks.
 
 ``python -m monai.bundle run`` is MONAI's command, not ours. So a bundle's config calls `explain_errors` first. From
-then on an error that the user can correct ends the process with one line and exit code 2.
+then on an error that the user can correct ends the process with one line and an exit code of `ExitCode`.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ import re
 import sys
 from types import TracebackType
 
-from monai_spine.errors import ExitCode, SpineError, chain, one_line
+from monai_spine.errors import ExitCode, SpineError, TransientError, chain, exit_code, one_line
 
 # A worker process of a data loader passes its error on as text.
-_FROM_WORKER = re.compile(r"^monai_spine\.errors\.\w+: (.+)$", re.MULTILINE)
+_FROM_WORKER = re.compile(r"^monai_spine\.errors\.(\w+): (.+)$", re.MULTILINE)
 _LONGEST = 500
 """Characters of an error's text; torch's may have hundreds of lines."""
 _CONFIG_ERRORS = (
@@ -32,37 +32,38 @@ def explain_errors() -> None:
     sys.excepthook = _explain
 
 
-def explanation(error: BaseException) -> str | None:
-    """The message for the user, or None if the user cannot correct the error.
+def explanation(error: BaseException) -> tuple[str, ExitCode] | None:
+    """The message for the user and the exit code, or None if the user cannot correct the error.
 
     MONAI wraps errors of transforms and of data loader workers into others, so the whole chain of causes is searched.
     """
     for cause in chain(error):
         if isinstance(cause, SpineError):
-            return one_line(cause)
+            return one_line(cause), exit_code(cause)
         text = str(cause)
         if match := _FROM_WORKER.search(text):
-            return match[1]
+            return match[2], ExitCode.TRY_AGAIN if match[1] == TransientError.__name__ else ExitCode.BAD_INPUT
         for pattern, message in _CONFIG_ERRORS:
             if match := pattern.search(text):
-                return message.format(*match.groups())
+                return message.format(*match.groups()), ExitCode.BAD_INPUT
     return None
 
 
 def _explain(error_type: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-    message = explanation(error)
-    if message is None:
+    explained = explanation(error)
+    if explained is None:
         # MONAI's own error, at the end of a long traceback, names the expression that failed, not why.
         sys.stderr.write(f"cause: {cause_in_one_line(error)}\n")
         sys.__excepthook__(error_type, error, trace)
         sys.stderr.write(f"cause: {cause_in_one_line(error)}\n")
         return
+    message, code = explained
     # os._exit below does not flush.
     sys.stdout.flush()
     sys.stderr.write(f"error: {message}\n")
     sys.stderr.flush()
     atexit._run_exitfuncs()  # which os._exit leaves out
-    os._exit(ExitCode.BAD_INPUT)  # an excepthook cannot choose the exit code otherwise
+    os._exit(code)  # an excepthook cannot choose the exit code otherwise
 
 
 def cause_in_one_line(error: BaseException) -> str:

@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from monai_spine.bundle.run import logging_setting
-from monai_spine.errors import ExitCode, InvalidOptionError, SpineError, counted
+from monai_spine.errors import ExitCode, InvalidOptionError, SpineError, counted, exit_code
 from monai_spine.files import PARTIAL, whole_file, write_text
 from monai_spine.jobs.description import Job, read_job
 from monai_spine.jobs.placement import Placement
@@ -126,7 +126,7 @@ def _own_address(master: str) -> str | None:
 
 
 def _torchrun(launch: list[str], training: list[str]) -> int:
-    """Run the training under torchrun in this process; its exit code, 2 for a fault of the user's input."""
+    """Run the training under torchrun in this process; its exit code, see `ExitCode`."""
     from torch.distributed.elastic.multiprocessing.api import SignalException
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.run import parse_args, run
@@ -139,7 +139,8 @@ def _torchrun(launch: list[str], training: list[str]) -> int:
     except ChildFailedError as err:
         rank, failure = err.get_first_failure()
         sys.stderr.write(f"error: the training's process {rank} ended with exit code {failure.exitcode}\n")
-        return ExitCode.BAD_INPUT if failure.exitcode == ExitCode.BAD_INPUT else ExitCode.OUR_FAULT
+        passed_on = (ExitCode.BAD_INPUT, ExitCode.TRY_AGAIN)
+        return failure.exitcode if failure.exitcode in passed_on else ExitCode.OUR_FAULT
     except SignalException as err:
         sys.stderr.write(
             f"ended by signal {err.sigval.name}; the training goes on from its last epoch when run again\n"
@@ -153,14 +154,14 @@ def _say(line: str) -> None:
 
 
 def main() -> None:
-    """Entry point of a job's machines; the exit code is 2 for input that a restart cannot repair."""
+    """Entry point of a job's machines; the exit code says whether a restart can help, see `ExitCode`."""
     try:
         if len(sys.argv) != 2:
             raise InvalidOptionError("expected one argument, the job's folder: python -m monai_spine.jobs.entry FOLDER")
         sys.exit(run_job(Path(sys.argv[1]), os.environ))
     except SpineError as error:
         sys.stderr.write(f"error: {error}\n")
-        sys.exit(ExitCode.BAD_INPUT)
+        sys.exit(exit_code(error))
 
 
 if __name__ == "__main__":

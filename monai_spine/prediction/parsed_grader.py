@@ -179,7 +179,8 @@ def parsed_parts(
     except SpineError:
         raise
     except Exception as err:  # MONAI's parser raises errors of many kinds
-        raise InvalidTableError(f"{names}: {explanation(err) or _last_line(err)}") from err
+        explained = explanation(err)
+        raise InvalidTableError(f"{names}: {explained[0] if explained else _last_line(err)}") from err
 
 
 def crops_of(preprocessing: Callable[..., Any], record: Record) -> tuple[StudyCrops, ...]:

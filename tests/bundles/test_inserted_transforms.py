@@ -11,13 +11,12 @@ from monai.bundle import ConfigParser, create_workflow
 
 from monai_spine.bundle.shipped import BUNDLES
 from monai_spine.images.data.datalist import Task
-from monai_spine.spine import FINDINGS
 from tests.bundles import test_image_classifier as image
 from tests.bundles import test_lumbar_25d_grader as grader
 from tests.bundles import test_lumbar_level_localizer as levels
 from tests.bundles import test_lumbar_recess_localizer as recesses
 from tests.bundles.runs import SMALL as UNET_SMALL
-from tests.cohorts import write_cohort
+from tests.cohorts import place_points, write_cohort
 from tests.monai_spine.images.pictures import write_dataset
 
 NOISE = {"_target_": "RandGaussianNoised", "keys": "image", "prob": 1.0, "mean": 5.0, "std": 0.1}
@@ -26,12 +25,7 @@ SMOOTH = {"_target_": "GaussianSmoothd", "keys": "image", "sigma": 2.0}
 
 @pytest.fixture(scope="module")
 def studies(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = write_cohort(tmp_path_factory.mktemp("studies"), studies=4)
-    content = json.loads(path.read_text())
-    for entry in content["training"]:
-        entry["points"] = {finding.name: grader.place(finding) for finding in FINDINGS}
-    path.write_text(json.dumps(content))
-    return path.parent
+    return place_points(write_cohort(tmp_path_factory.mktemp("studies"), studies=4)).parent
 
 
 def parser_of(bundle: str, override: dict[str, Any], folder: Path, *names: str, **settings: Any) -> ConfigParser:

@@ -15,9 +15,9 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 
 from monai_spine.bundle.errors import explanation
-from monai_spine.spine import FINDINGS, TARGETS, Level, SeriesType, Side
+from monai_spine.spine import TARGETS, SeriesType
 from tests.bundles.runs import ROOT, command, stop
-from tests.cohorts import write_cohort, write_volume
+from tests.cohorts import place_points, write_cohort, write_volume
 
 CONFIGS = ROOT / "bundles" / "lumbar_25d_grader" / "configs"
 PRESETS = sorted((CONFIGS / "presets").glob("*.json"))
@@ -45,18 +45,11 @@ def run(*names: str, run_id: str, stop_in_epoch: int | None = None, **changes: o
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Studies of noise with points of a straight spine."""
-    path = write_cohort(tmp_path_factory.mktemp("data"), studies=6)
+    path = place_points(write_cohort(tmp_path_factory.mktemp("data"), studies=6))
     content = json.loads(path.read_text())
-    for entry in content["training"]:
-        entry["points"] = {finding.name: place(finding) for finding in FINDINGS}
     content["test"] = content["training"][:2]
     path.write_text(json.dumps(content))
     return path.parent
-
-
-def place(finding) -> list[float]:
-    across = {None: 0.0, Side.LEFT: -14.0, Side.RIGHT: 14.0}[finding.condition.side]
-    return [across, 0.0, 24.0 - 12.0 * list(Level).index(finding.level)]
 
 
 @pytest.fixture(scope="module")

@@ -17,9 +17,9 @@ from monai.bundle import create_workflow
 from monai_spine.bundle.errors import chain, explanation
 from monai_spine.bundle.shipped import BUNDLES
 from monai_spine.images.data.datalist import Task
-from monai_spine.spine import FINDINGS, Level, Side
+from monai_spine.spine import Level, Side
 from tests.bundles.runs import stop
-from tests.cohorts import write_cohort
+from tests.cohorts import place_points, write_cohort
 from tests.monai_spine.images.pictures import write_dataset
 
 EPOCHS = 3
@@ -86,10 +86,9 @@ TRAININGS = {
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    studies = write_cohort(tmp_path_factory.mktemp("studies"), studies=8)
+    studies = place_points(write_cohort(tmp_path_factory.mktemp("studies"), studies=8))
     content = json.loads(studies.read_text())
     for n, entry in enumerate(content["training"]):
-        entry["points"] = {one.name: place(one) for one in FINDINGS}
         entry["fold"] = 0 if n < 2 else 1  # six to learn from: three batches
     studies.write_text(json.dumps(content))
     return {

@@ -4,7 +4,7 @@ import sys
 import pytest
 
 from monai_spine.bundle.errors import explanation
-from monai_spine.errors import MissingInputError
+from monai_spine.errors import MissingInputError, TransientError
 
 
 def wrapped(error: Exception) -> RuntimeError:
@@ -22,11 +22,16 @@ def wrapped(error: Exception) -> RuntimeError:
             RuntimeError("Caught in worker\nmonai_spine.errors.InvalidVolumeError: a.nii is cut short"),
             "a.nii is cut short",
         ),
+        (wrapped(TransientError("the store is lost")), "the store is lost"),
+        (RuntimeError("Caught in worker\nmonai_spine.errors.TransientError: it is lost"), "it is lost"),
         (ValueError("the referring item `@x` is not defined in the config content."), "no item 'x'"),
     ],
 )
 def test_a_users_mistake_is_found_under_whatever_wraps_it(error: Exception, message: str) -> None:
-    assert message in (explanation(error) or "")
+    explained = explanation(error)
+    assert explained is not None
+    assert message in explained[0]
+    assert explained[1] == (75 if "lost" in message else 2)
 
 
 def test_our_own_faults_are_not_explained_away() -> None:

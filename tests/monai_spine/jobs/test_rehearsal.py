@@ -22,17 +22,6 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_cohort(tmp_path_factory.mktemp("data"), studies=8).parent
 
 
-@pytest.mark.slow
-def test_a_killed_worker_is_survived_with_the_same_weights(data: Path, tmp_path: Path) -> None:
-    write("vertex", tmp_path / "job", nodes=3, accelerator="L4:2", spot=True)
-    result = rehearse(tmp_path / "job", tmp_path / "out", data, studies=4, settings=TINY)
-    assert (result.killed, result.resumed, result.epochs) == ("process 1 in epoch 2", 1, 3)
-    run = tmp_path / "out/killed/storage/gcs/b/run"
-    assert (run / "model/lumbar_unet_classifier/models/model.pt").is_file()
-    assert list((run / "logs").rglob("events.*"))
-    assert (tmp_path / "out/killed/scratch-1/data/datalist.json").is_file()
-
-
 def test_a_machine_that_fails_is_named_with_the_reason(data: Path, tmp_path: Path) -> None:
     write("slurm", tmp_path / "job")
     (tmp_path / "job/lumbar_unet_classifier/configs/train.json").unlink()
