@@ -281,7 +281,7 @@ def _draw(table: Table, columns: list[str], path: Path) -> None:
     axes.set_xlabel("times as fast as the first bar of a row; processor time on one thread")
     axes.margins(x=0.2)
     handles = [pyplot.Rectangle((0, 0), 1, 1, color=colours[name]) for name in columns]
-    axes.legend(handles, columns, loc="lower right", fontsize=8)
+    figure.legend(handles, columns, loc="outside upper center", ncols=len(columns), fontsize=8, frameon=False)
     for side in ("top", "right"):
         axes.spines[side].set_visible(False)
     path.parent.mkdir(parents=True, exist_ok=True)
