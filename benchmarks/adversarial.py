@@ -442,7 +442,7 @@ def bombs(folder: Path, _: int) -> int:
 
 def memory(folder: Path, studies: int) -> int:
     """Grade many studies in one process; the peak after a quarter of them, and after all."""
-    from monai_spine.prediction.grader import Grader
+    from monai_spine.grading.grader import Grader
     from monai_spine.prediction.inputs import Inputs
     from monai_spine.prediction.pending_study import PendingStudy
     from monai_spine.prediction.run import predict

@@ -32,9 +32,9 @@ from sklearn.decomposition import PCA
 from monai_spine.crops.view import ABSENT
 from monai_spine.data.volume import read_volume
 from monai_spine.geometry import Array
+from monai_spine.grading.grader import Grader
 from monai_spine.levels.localizers import LevelLocator
 from monai_spine.levels.located_records import points_of_findings
-from monai_spine.prediction.grader import Grader
 from monai_spine.spine import FINDINGS, Condition, Group, Level, SeriesType
 
 COMPONENTS = 16

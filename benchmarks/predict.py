@@ -127,8 +127,8 @@ def _choices() -> dict[str, RuntimeChoice]:
 def _networks(table: Table, options: argparse.Namespace) -> None:
     import torch
 
+    from monai_spine.grading.grader import Grader
     from monai_spine.levels.localizers import LevelLocator, RecessLocator
-    from monai_spine.prediction.grader import Grader
 
     torch.set_num_threads(1)
     choices = _choices()
@@ -189,8 +189,8 @@ def _timed(network: Callable[..., object], image: object) -> Callable[[], float]
 
 def _studies(table: Table, studies: Path, folder: Path, options: argparse.Namespace) -> None:
     """Levels and grades of NIfTI studies that are converted already, with models that are open."""
+    from monai_spine.grading.grader import Grader
     from monai_spine.levels.localizers import LevelLocator, RecessLocator
-    from monai_spine.prediction.grader import Grader
     from monai_spine.prediction.inputs import Conversion, find_inputs
     from monai_spine.prediction.models import Models
     from monai_spine.prediction.run import predict
@@ -377,8 +377,8 @@ def _with_weights(bundle: Path | None, copy: Path) -> Path:
     from monai_spine.bundle.model_description import ModelDescription
     from monai_spine.bundle.shipped import GRADER
     from monai_spine.errors import MissingInputError
-    from monai_spine.prediction.grader_bundle import config_files, weight_files
-    from monai_spine.prediction.parsed_grader import parsed_parts
+    from monai_spine.grading.grader_bundle import config_files, weight_files
+    from monai_spine.grading.parsed_grader import parsed_parts
 
     bundle = bundle or GRADER
     try:

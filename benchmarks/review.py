@@ -91,7 +91,7 @@ def _row(name: str, times: list[tuple[float, float]]) -> None:
 
 def _write_output(out: Path, studies: int, size: str) -> None:
     """One study with images, and copies of its findings under other names."""
-    from monai_spine.prediction.findings import study_findings
+    from monai_spine.grading.findings import study_findings
     from monai_spine.spine import FINDINGS, SeriesType
 
     names = {}

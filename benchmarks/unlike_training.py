@@ -23,10 +23,10 @@ from monai_spine.console import track
 from monai_spine.crops.view import ABSENT
 from monai_spine.data.volume import read_volume
 from monai_spine.geometry import Array
+from monai_spine.grading.findings import UNLIKE_TRAINING
+from monai_spine.grading.grader import Grader
 from monai_spine.levels.localizers import LevelLocator
 from monai_spine.levels.located_records import points_of_findings
-from monai_spine.prediction.findings import UNLIKE_TRAINING
-from monai_spine.prediction.grader import Grader
 from monai_spine.prediction.inputs import Conversion, find_inputs
 from monai_spine.prediction.models import open_models
 from monai_spine.prediction.run import predict

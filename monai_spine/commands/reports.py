@@ -115,7 +115,7 @@ def review(  # noqa: PLR0917 - options
       monai-spine review graded -i nifti/ --order worst --by AB
       monai-spine review graded --port 8080 --no-browser
     """
-    from monai_spine.prediction.poses import parse_tta
+    from monai_spine.grading.poses import parse_tta
     from monai_spine.review.run import run_review
     from monai_spine.review.studies import Order
 

@@ -43,7 +43,7 @@ def check(
       monai-spine runtime check bundles/lumbar_level_localizer bundles/lumbar_recess_localizer --data nifti/
     """
     from monai_spine.errors import ExitCode
-    from monai_spine.prediction.precision_check import check_precision
+    from monai_spine.grading.precision_check import check_precision
     from monai_spine.runtime.gate import passed, table
 
     results = check_precision(bundles, data or [], studies=studies, quiet=quiet)

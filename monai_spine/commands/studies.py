@@ -243,9 +243,9 @@ def predict(  # noqa: PLR0917 - options
         raise InvalidOptionError("name the output folder with -o")
     from monai_spine.bundle.on_demand import OnDemand
     from monai_spine.data.object_store import url_of
+    from monai_spine.grading.poses import parse_tta
     from monai_spine.prediction.elsewhere import elsewhere
     from monai_spine.prediction.part import parse_part
-    from monai_spine.prediction.poses import parse_tta
 
     own = parse_part(part, os.environ) if part else None
     if own and part and part.startswith("auto"):

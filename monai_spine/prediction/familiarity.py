@@ -12,14 +12,14 @@ from monai_spine.console import track
 from monai_spine.crops.study import STUDY_IMAGES, StudyImages
 from monai_spine.errors import InvalidOptionError, InvalidTableError, MissingInputError
 from monai_spine.files import digest_of
+from monai_spine.grading.grader import Grader
+from monai_spine.grading.grader_bundle import weight_files
+from monai_spine.grading.training_features import CONDITION_OF_FINDING, TrainingFeatures, features_path
 from monai_spine.levels.located_records import with_points
 from monai_spine.levels.search import StudyInput, search
-from monai_spine.prediction.grader import Grader
-from monai_spine.prediction.grader_bundle import weight_files
 from monai_spine.prediction.inputs import Converted, find_inputs
 from monai_spine.prediction.models import Models, open_models
 from monai_spine.prediction.pending_study import PendingStudy
-from monai_spine.prediction.training_features import CONDITION_OF_FINDING, TrainingFeatures, features_path
 from monai_spine.scoring.competition import Floats
 from monai_spine.spine import Condition
 

@@ -10,6 +10,7 @@ from monai_spine.bundle.provenance import UNVERIFIED, provenance, trained_on
 from monai_spine.bundle.shipped import GRADER
 from monai_spine.errors import InvalidOptionError
 from monai_spine.files import digest_of
+from monai_spine.grading.grader import Grader, check_all_graded
 from monai_spine.levels.localizers import LevelLocator, RecessLocator
 from monai_spine.levels.several_locators import (
     SeveralLocators,
@@ -20,7 +21,6 @@ from monai_spine.levels.several_locators import (
 from monai_spine.measures.reference import SHIPPED, read_reference
 from monai_spine.measures.regions import RegionFinder
 from monai_spine.measures.study import Measurer
-from monai_spine.prediction.grader import Grader, check_all_graded
 from monai_spine.runtime.choice import Precision, Runtime, choose_runtime
 from monai_spine.runtime.device import device_type, usable_device
 

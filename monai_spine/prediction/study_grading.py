@@ -10,15 +10,15 @@ from monai_spine.crops.study import STUDY_IMAGES, StudyImages
 from monai_spine.data.volume_names import volume_names, with_names
 from monai_spine.errors import reason_of
 from monai_spine.files import safe_name
+from monai_spine.grading.evidence import NOT_COVERED
+from monai_spine.grading.findings import study_findings, write_findings
+from monai_spine.grading.grader import mean_grades
 from monai_spine.levels.files import LOCATED
 from monai_spine.levels.located_records import with_points
 from monai_spine.levels.marked import place
 from monai_spine.levels.sagittal.points import NO_SPINE, Key, LevelPoint
 from monai_spine.levels.search import StudyInput, search
 from monai_spine.levels.study import LocatedStudy
-from monai_spine.prediction.evidence import NOT_COVERED
-from monai_spine.prediction.findings import study_findings, write_findings
-from monai_spine.prediction.grader import mean_grades
 from monai_spine.prediction.models import Models
 from monai_spine.prediction.outcomes import Outcome
 from monai_spine.prediction.pending_study import PendingStudy

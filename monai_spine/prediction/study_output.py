@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from monai_spine.data.datalist import Record
-from monai_spine.prediction.grader import Grader
+from monai_spine.grading.grader import Grader
 from monai_spine.prediction.source_frame import SourceFrame
 
 

@@ -12,9 +12,9 @@ from monai_spine.crops.pose import CropGrid, crop_grid
 from monai_spine.crops.study import StudyCrops
 from monai_spine.crops.view import View, grader_view
 from monai_spine.geometry import Plane
+from monai_spine.grading.grader import Grader
 from monai_spine.networks.explanation import Explanation, explain
 from monai_spine.networks.level_grader import LevelGrader
-from monai_spine.prediction.grader import Grader
 from monai_spine.prediction.study_output import GradedStudy
 from monai_spine.report.study_result import FindingResult, StudyResult
 from monai_spine.spine import Condition, Level

@@ -14,8 +14,8 @@ from monai_spine.console import track
 from monai_spine.data.datalist import Record
 from monai_spine.errors import ExitCode, MissingInputError, listed, reason_of
 from monai_spine.files import remove_partial, safe_name
+from monai_spine.grading.grader import Grader
 from monai_spine.output_lock import output_lock
-from monai_spine.prediction.grader import Grader
 from monai_spine.prediction.inputs import VOLUMES, Conversion, find_inputs, read_converted
 from monai_spine.prediction.models import with_presets
 from monai_spine.prediction.study_output import GradedStudy

@@ -11,8 +11,8 @@ from typing import Any
 
 from monai_spine.bundle.provenance import RESEARCH
 from monai_spine.errors import InvalidTableError
-from monai_spine.prediction.evidence import NOT_COVERED
-from monai_spine.prediction.findings import SCHEMA
+from monai_spine.grading.evidence import NOT_COVERED
+from monai_spine.grading.findings import SCHEMA
 from monai_spine.prediction.outcomes import NAME
 from monai_spine.report.study_measures import StudyMeasures, read_measures
 from monai_spine.spine import FINDINGS, Condition, Finding, Grade, Level, SeriesType

@@ -1,6 +1,6 @@
 """The gate of a precision: whether a model may run in it, by a comparison with float32 that is kept beside the model.
 
-`monai_spine.prediction.precision_check` makes the comparison.
+`monai_spine.grading.precision_check` makes the comparison.
 """
 
 from __future__ import annotations

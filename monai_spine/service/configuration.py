@@ -9,7 +9,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from monai_spine.errors import InvalidOptionError, MissingInputError
-from monai_spine.prediction.poses import parse_tta
+from monai_spine.grading.poses import parse_tta
 from monai_spine.service.yaml_section import number, read_yaml, section
 
 LONGEST_TITLE = 16

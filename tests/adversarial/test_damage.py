@@ -14,11 +14,11 @@ from monai_spine.bundle.shipped import BUNDLES
 from monai_spine.crops.augmentation import Augmentation
 from monai_spine.data.volume import read_volume
 from monai_spine.errors import InvalidTableError, InvalidVolumeError, SpineError
+from monai_spine.grading.grader import Grader
 from monai_spine.images.data.input_format import ImageForm
 from monai_spine.images.data.store import ImageStore
 from monai_spine.levels.locate import locate
 from monai_spine.networks.backbone import Backbone
-from monai_spine.prediction.grader import Grader
 from monai_spine.prediction.run import predict
 from monai_spine.transforms.level_crops import LevelCropsd
 from monai_spine.weights import load_safely, save_atomically

@@ -15,10 +15,10 @@ from monai_spine.crops.stack import open_stack
 from monai_spine.data.studies import find_study, nifti_files
 from monai_spine.data.volume import read_slice, read_volume
 from monai_spine.errors import ExitCode, SpineError
+from monai_spine.grading.grader import Grader
 from monai_spine.levels.locate import locate
 from monai_spine.levels.sagittal.grid import sagittal_grid
 from monai_spine.levels.sagittal.maps import LANDMARKS, REGIONS, map_size
-from monai_spine.prediction.grader import Grader
 from monai_spine.prediction.inputs import Conversion, find_inputs
 from monai_spine.prediction.run import predict
 from tests.adversarial import hostile
@@ -120,8 +120,8 @@ def test_a_good_study_in_a_folder_of_any_name_is_graded(tmp_path: Path, name: st
 
 def _uniform() -> Grader:
     """A grader that needs no network: a third for each grade."""
-    from monai_spine.prediction.evidence import SeenImages
-    from monai_spine.prediction.grader import Grades
+    from monai_spine.grading.evidence import SeenImages
+    from monai_spine.grading.grader import Grades
     from monai_spine.scoring.competition import uniform_rows
 
     class Uniform:

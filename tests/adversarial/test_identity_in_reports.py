@@ -15,7 +15,7 @@ from data_prep.collection.assembly import Run
 from data_prep.study_table.datalist import build
 from monai_spine.dicom_out.identity import _MAY_BE_EMPTY, _WHERE_KNOWN
 from monai_spine.dicom_out.writer import DicomWriter
-from monai_spine.prediction.grader import Grader
+from monai_spine.grading.grader import Grader
 from monai_spine.prediction.inputs import Conversion, find_inputs
 from monai_spine.prediction.run import predict
 from monai_spine.report.output import HTML, PDF, PageOutput

@@ -12,8 +12,8 @@ from data_prep.collection.assembly import Run
 from data_prep.dicom.convert import convert
 from data_prep.study_table.datalist import build
 from monai_spine.errors import InvalidTableError
+from monai_spine.grading.grader import Grader
 from monai_spine.levels.locate import locate
-from monai_spine.prediction.grader import Grader
 from monai_spine.prediction.inputs import Conversion, find_inputs
 from monai_spine.prediction.run import predict
 from tests.cohorts import write_datalist

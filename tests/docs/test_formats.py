@@ -17,11 +17,12 @@ from data_prep.rsna2024 import datalist as rsna
 from data_prep.study_table import series_rows
 from monai_spine.data.corrections import Corrections, Signature, What
 from monai_spine.data.corrections_file import write_corrections
+from monai_spine.grading import evidence, findings
+from monai_spine.grading.findings import study_findings
 from monai_spine.levels import files, marked
 from monai_spine.levels.recesses import planes
 from monai_spine.levels.sagittal.chain import Flag
-from monai_spine.prediction import evidence, findings, findings_table, outcomes
-from monai_spine.prediction.findings import study_findings
+from monai_spine.prediction import findings_table, outcomes
 from monai_spine.prediction.reader_grades import with_reader
 from monai_spine.scoring.competition import Score
 from monai_spine.spine import SeriesType

@@ -11,7 +11,7 @@ import torch
 from monai.bundle import create_workflow
 
 from monai_spine.bundle.errors import explanation
-from monai_spine.prediction.grader import Grader
+from monai_spine.grading.grader import Grader
 from tests.bundles.runs import CONFIGS, ROOT, SMALL
 from tests.cohorts import write_cohort
 

@@ -21,8 +21,8 @@ from monai_spine.data.corrections import Corrections, Signature
 from monai_spine.data.corrections_file import write_corrections
 from monai_spine.dicom_out.sr_table import read_report
 from monai_spine.dicom_out.writer import DicomWriter
+from monai_spine.grading.grader import Grader
 from monai_spine.measures.study import NAMES, Measurer
-from monai_spine.prediction.grader import Grader
 from monai_spine.prediction.inputs import Conversion, Inputs, find_inputs
 from monai_spine.prediction.run import predict
 from monai_spine.report.output import HTML, PageOutput

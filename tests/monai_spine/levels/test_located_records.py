@@ -8,6 +8,7 @@ import pytest
 from monai.bundle import create_workflow
 
 from monai_spine.errors import InvalidTableError, MissingInputError
+from monai_spine.grading.grader import Grader
 from monai_spine.levels import localizers
 from monai_spine.levels.files import COLUMNS, write_points
 from monai_spine.levels.located_records import (
@@ -18,7 +19,6 @@ from monai_spine.levels.located_records import (
 )
 from monai_spine.levels.sagittal.points import NO_SPINE, Absent, LevelPoint, Structure
 from monai_spine.levels.study import LocatedStudy
-from monai_spine.prediction.grader import Grader
 from monai_spine.prediction.run import predict
 from monai_spine.spine import FINDINGS, TARGETS, Group
 from tests.monai_spine.levels.test_locate import Oracle, sagittal

@@ -1,13 +1,5 @@
-from collections.abc import Iterator
+"""Tiny networks in one thread, as for the graders."""
 
-import pytest
-import torch
+from tests.monai_spine.grading.conftest import one_thread
 
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """Tiny networks gain nothing from threads, and lose much where other tests run beside them."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+__all__ = ["one_thread"]

@@ -10,8 +10,8 @@ import pandas as pd
 import pydicom
 import pytest
 
+from monai_spine.grading.grader import Grader
 from monai_spine.prediction.findings_table import COLUMNS
-from monai_spine.prediction.grader import Grader
 from monai_spine.prediction.inputs import Conversion, find_inputs
 from monai_spine.prediction.run import predict
 from monai_spine.prediction.source_frame import Instance, SourceFrame

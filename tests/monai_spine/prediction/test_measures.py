@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from monai_spine.errors import InvalidVolumeError
+from monai_spine.grading.findings import UNLIKE_MEASURES, study_findings
+from monai_spine.grading.grader import Grader
 from monai_spine.measures.reference import Reference
 from monai_spine.measures.study import Measurer
-from monai_spine.prediction.findings import UNLIKE_MEASURES, study_findings
-from monai_spine.prediction.grader import Grader
 from monai_spine.prediction.run import predict
 from monai_spine.runtime.choice import TORCH
 from monai_spine.spine import FINDINGS, Level, SeriesType

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from monai_spine.errors import ExitCode, InvalidTableError, MissingInputError
-from monai_spine.prediction.grader import Grader
+from monai_spine.grading.grader import Grader
 from monai_spine.prediction.inputs import Inputs
 from monai_spine.prediction.merged_parts import TABLES, merge_parts, write_part
 from monai_spine.prediction.part import Part

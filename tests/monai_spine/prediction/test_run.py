@@ -22,9 +22,9 @@ from monai_spine.crops.sampling import sample
 from monai_spine.crops.study import StudyImages
 from monai_spine.data import nifti_file
 from monai_spine.geometry import slice_normal
+from monai_spine.grading.evidence import SeenImages
+from monai_spine.grading.grader import Grader, Grades
 from monai_spine.levels.localizers import RecessLocator
-from monai_spine.prediction.evidence import SeenImages
-from monai_spine.prediction.grader import Grader, Grades
 from monai_spine.prediction.inputs import Conversion, Inputs, find_inputs
 from monai_spine.prediction.models import Models
 from monai_spine.prediction.run import Summary, predict

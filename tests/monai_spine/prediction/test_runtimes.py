@@ -13,10 +13,10 @@ import torch
 
 from monai_spine.bundle.shipped import GRADER, LEVEL_LOCALIZER, RECESS_LOCALIZER
 from monai_spine.errors import InvalidOptionError
+from monai_spine.grading import parsed_grader
+from monai_spine.grading.grader import Grader
 from monai_spine.levels.localizers import LevelLocator, RecessLocator
 from monai_spine.levels.sagittal.volume_form import VolumeForm
-from monai_spine.prediction import parsed_grader
-from monai_spine.prediction.grader import Grader
 from monai_spine.prediction.inputs import Conversion, find_inputs
 from monai_spine.prediction.models import open_models
 from monai_spine.prediction.run import predict
@@ -81,7 +81,7 @@ def test_a_converted_network_is_opened_and_used_without_pytorch(bundle: Path, re
         "import json, sys\n"
         "from pathlib import Path\n"
         "from monai_spine.levels.localizers import RecessLocator\n"
-        "from monai_spine.prediction.grader import Grader\n"
+        "from monai_spine.grading.grader import Grader\n"
         "from monai_spine.runtime.choice import Runtime, RuntimeChoice\n"
         "openvino, record = RuntimeChoice(Runtime.OPENVINO), json.loads(sys.argv[1])\n"
         "RecessLocator.from_bundle(device='cpu', runtime=openvino)\n"

@@ -11,7 +11,7 @@ import pytest
 from monai_spine.data.datalist import SCHEMA
 from monai_spine.data.object_store import ObjectStore
 from monai_spine.errors import InvalidOptionError, MissingInputError, SpineError
-from monai_spine.prediction.grader import Grader
+from monai_spine.grading.grader import Grader
 from monai_spine.prediction.inputs import find_inputs
 from monai_spine.prediction.merged_parts import merge_parts
 from monai_spine.prediction.part import Part

@@ -10,13 +10,13 @@ from scipy.spatial.distance import mahalanobis
 from sklearn.covariance import LedoitWolf
 
 from monai_spine.errors import InvalidTableError
+from monai_spine.grading.evidence import NOT_COVERED
+from monai_spine.grading.findings import UNLIKE_TRAINING
+from monai_spine.grading.grader import Grader
+from monai_spine.grading.training_features import CONDITION_OF_FINDING, TrainingFeatures, features_path
 from monai_spine.networks.level_grader import LevelGrader
-from monai_spine.prediction.evidence import NOT_COVERED
 from monai_spine.prediction.familiarity import learn_features
-from monai_spine.prediction.findings import UNLIKE_TRAINING
-from monai_spine.prediction.grader import Grader
 from monai_spine.prediction.run import predict
-from monai_spine.prediction.training_features import CONDITION_OF_FINDING, TrainingFeatures, features_path
 from monai_spine.spine import FINDINGS, TARGETS, Condition
 from tests.monai_spine.prediction.parts import inputs, models, oracle, points_of_spine, write_bundle, write_study
 

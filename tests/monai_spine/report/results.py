@@ -4,7 +4,7 @@ from html.parser import HTMLParser
 
 import numpy as np
 
-from monai_spine.prediction.findings import study_findings
+from monai_spine.grading.findings import study_findings
 from monai_spine.report.study_result import StudyResult, result_of
 from monai_spine.spine import FINDINGS, SeriesType
 

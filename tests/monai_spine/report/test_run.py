@@ -11,7 +11,7 @@ import pytest
 
 from monai_spine.crops.pose import crop_grid
 from monai_spine.errors import MissingInputError
-from monai_spine.prediction.grader import Grader
+from monai_spine.grading.grader import Grader
 from monai_spine.prediction.run import predict
 from monai_spine.prediction.study_output import GradedStudy
 from monai_spine.report import run as report_run

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from monai_spine.prediction.grader import Grader
+from monai_spine.grading.grader import Grader
 from monai_spine.prediction.models import Models
 from monai_spine.prediction.run import predict
 from tests.monai_spine.prediction.parts import inputs, models, oracle, write_bundle, write_study

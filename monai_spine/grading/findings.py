@@ -12,7 +12,7 @@ import numpy as np
 from monai_spine.bundle.provenance import RESEARCH
 from monai_spine.data.datalist import Record
 from monai_spine.files import safe_name, write_text
-from monai_spine.prediction.evidence import NOT_COVERED, Evidence, SeenImages, study_evidence
+from monai_spine.grading.evidence import NOT_COVERED, Evidence, SeenImages, study_evidence
 from monai_spine.scoring.competition import Floats, natural_prevalence, normalised
 from monai_spine.spine import FINDINGS, Condition, Finding, Grade
 
@@ -39,14 +39,14 @@ def study_findings(
     Parameters
     ----------
     record
-        The study, as for `monai_spine.prediction.evidence.study_evidence`.
+        The study, as for `monai_spine.grading.evidence.study_evidence`.
     weighted
         ``(25, 3)`` competition-weighted probabilities.
     natural
         ``(25, 3)`` probabilities at natural prevalence, for instance calibrated ones; None divides ``weighted`` by
         the competition's weights.
     distances
-        ``(25,)``: see `monai_spine.prediction.grader.Grades`; None if they are not known.
+        ``(25,)``: see `monai_spine.grading.grader.Grades`; None if they are not known.
     measures
         The entry ``measures``; see `monai_spine.measures.study.Measurer`. None without one.
     seen

@@ -10,8 +10,8 @@ import torch
 
 from monai_spine.bundle.model_description import read_description, write_description
 from monai_spine.errors import InvalidOptionError, InvalidTableError, InvalidVolumeError, MissingInputError
-from monai_spine.prediction.grader import Grader, check_all_graded, mean_grades
-from monai_spine.prediction.grader_bundle import weight_files
+from monai_spine.grading.grader import Grader, check_all_graded, mean_grades
+from monai_spine.grading.grader_bundle import weight_files
 from monai_spine.prediction.models import open_models, with_presets
 from monai_spine.scoring.competition import WEIGHTS, natural_prevalence
 from monai_spine.spine import FLIPPED, Group

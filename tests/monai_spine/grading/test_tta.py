@@ -9,8 +9,8 @@ from monai.inferers import SimpleInferer
 from monai_spine.crops.augmentation import FixedPose
 from monai_spine.crops.view import DEFAULT_VIEWS
 from monai_spine.errors import InvalidOptionError
-from monai_spine.prediction.grader import Grader
-from monai_spine.prediction.tta import PosedCropsd, PosedInferer, parse_tta, posed, poses
+from monai_spine.grading.grader import Grader
+from monai_spine.grading.tta import PosedCropsd, PosedInferer, parse_tta, posed, poses
 from monai_spine.transforms.level_crops import LevelCropsd
 from tests.monai_spine.prediction.parts import points_of_spine, record_of, write_bundle, write_study
 

@@ -23,14 +23,14 @@ from monai_spine.crops.study import STUDY_IMAGES, StudyImages
 from monai_spine.data.datalist import Record
 from monai_spine.data.studies import find_study, found_studies, listed_studies, nifti_files
 from monai_spine.errors import InvalidTableError, listed
+from monai_spine.grading.converted_grader import converted_model
+from monai_spine.grading.grader import Grader
+from monai_spine.grading.grader_bundle import GraderFiles
 from monai_spine.levels.localizers import LevelLocator, RecessLocator
 from monai_spine.levels.located_records import with_points
 from monai_spine.levels.sagittal.maps import Floats as Float32s
 from monai_spine.levels.search import StudyInput, search
 from monai_spine.levels.study import LocatedStudy
-from monai_spine.prediction.converted_grader import converted_model
-from monai_spine.prediction.grader import Grader
-from monai_spine.prediction.grader_bundle import GraderFiles
 from monai_spine.runtime.choice import Precision, Runtime, RuntimeChoice
 from monai_spine.runtime.converted_model import ConvertedModel
 from monai_spine.runtime.gate import GateRow, write_gate

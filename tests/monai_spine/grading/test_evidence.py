@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from nibabel.orientations import apply_orientation, inv_ornt_aff
 
 from monai_spine.crops.view import View
-from monai_spine.prediction.evidence import NOT_COVERED, SUBSTITUTE, SeenImages, study_evidence
+from monai_spine.grading.evidence import NOT_COVERED, SUBSTITUTE, SeenImages, study_evidence
 from monai_spine.spine import FINDINGS, TARGETS, Group, Level, SeriesType
 from monai_spine.transforms.level_crops import LevelCropsd
 from tests.cohorts import SHAPE, affine_of, write_volume

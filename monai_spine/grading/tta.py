@@ -15,7 +15,7 @@ from monai.transforms import Compose, MapTransform
 
 from monai_spine.crops.augmentation import FixedPose
 from monai_spine.errors import InvalidOptionError
-from monai_spine.prediction.poses import parse_tta, poses
+from monai_spine.grading.poses import parse_tta, poses
 from monai_spine.spine import FLIPPED
 from monai_spine.transforms.level_crops import LevelCropsd
 from monai_spine.transforms.study_grid import RandLateralFlipd, StudyGridd

@@ -11,7 +11,7 @@ from monai_spine.bundle.model_description import ModelDescription, description_p
 from monai_spine.bundle.provenance import read_metadata
 from monai_spine.bundle.run import offered_presets, preset_file
 from monai_spine.errors import InvalidOptionError, InvalidTableError, MissingInputError
-from monai_spine.prediction.training_features import features_path
+from monai_spine.grading.training_features import features_path
 from monai_spine.spine import FINDINGS
 
 

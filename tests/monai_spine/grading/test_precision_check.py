@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 
 from monai_spine.errors import InvalidTableError
+from monai_spine.grading import precision_check
+from monai_spine.grading.grader import Grades
 from monai_spine.levels.sagittal.points import LevelPoint, Structure
 from monai_spine.levels.search import SearchResult
 from monai_spine.levels.study import LocatedStudy
-from monai_spine.prediction import precision_check
-from monai_spine.prediction.grader import Grades
 from monai_spine.runtime.choice import Runtime, RuntimeChoice
 from monai_spine.runtime.converted_model import ConvertedModel
 from monai_spine.runtime.gate import passed

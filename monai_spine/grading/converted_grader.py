@@ -19,8 +19,8 @@ from monai_spine.crops.study import StudyCrops
 from monai_spine.crops.view import View
 from monai_spine.data.datalist import Record
 from monai_spine.errors import InvalidOptionError
-from monai_spine.prediction.grader_bundle import GraderFiles
-from monai_spine.prediction.grader_plan import GraderPlan
+from monai_spine.grading.grader_bundle import GraderFiles
+from monai_spine.grading.grader_plan import GraderPlan
 from monai_spine.runtime.choice import RuntimeChoice
 from monai_spine.runtime.converted_model import ConvertedModel, Files, NotConvertibleError
 from monai_spine.runtime.engine import Engine, open_engine
@@ -30,7 +30,7 @@ from monai_spine.weights_checksum import check_weights
 if TYPE_CHECKING:
     import torch
 
-    from monai_spine.prediction.parsed_grader import ParsedGrader
+    from monai_spine.grading.parsed_grader import ParsedGrader
 
 logger = logging.getLogger(__name__)
 
@@ -138,7 +138,7 @@ def converted_model(files: GraderFiles, weights: Path, runtime: RuntimeChoice) -
 
 def _converted(grader: ParsedGrader, number: int, runtime: RuntimeChoice) -> Files:
     # With PyTorch and MONAI, which only a conversion needs.
-    from monai_spine.prediction.parsed_grader import with_features
+    from monai_spine.grading.parsed_grader import with_features
     from monai_spine.runtime.conversion import convert
 
     plan = grader.plan

@@ -15,9 +15,9 @@ from ignite.engine import Engine, Events
 from monai_spine.bundle.provenance import RESEARCH, provenance, trained_on
 from monai_spine.data.datalist import Record
 from monai_spine.errors import counted
-from monai_spine.prediction.evidence import SeenImages
-from monai_spine.prediction.findings import study_findings, write_findings
-from monai_spine.prediction.parsed_grader import crops_of
+from monai_spine.grading.evidence import SeenImages
+from monai_spine.grading.findings import study_findings, write_findings
+from monai_spine.grading.parsed_grader import crops_of
 from monai_spine.scoring.submission import write_predictions
 from monai_spine.training.engine_output import gathered, studies_of
 

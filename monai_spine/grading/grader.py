@@ -19,11 +19,11 @@ from monai_spine.crops.view import View
 from monai_spine.data.datalist import Record
 from monai_spine.errors import InvalidOptionError, InvalidTableError, listed
 from monai_spine.files import digest_of
-from monai_spine.prediction.converted_grader import convert_grader
-from monai_spine.prediction.evidence import SeenImages
-from monai_spine.prediction.grader_bundle import GraderFiles
-from monai_spine.prediction.poses import poses
-from monai_spine.prediction.training_features import TrainingFeatures, features_path
+from monai_spine.grading.converted_grader import convert_grader
+from monai_spine.grading.evidence import SeenImages
+from monai_spine.grading.grader_bundle import GraderFiles
+from monai_spine.grading.poses import poses
+from monai_spine.grading.training_features import TrainingFeatures, features_path
 from monai_spine.runtime.choice import TORCH, RuntimeChoice
 from monai_spine.scoring.competition import Floats, natural_prevalence, normalised
 from monai_spine.spine import FINDINGS, FLIPPED, Condition, Grade
@@ -32,7 +32,7 @@ from monai_spine.weights_checksum import Verified, check_weights
 if TYPE_CHECKING:
     import torch
 
-    from monai_spine.prediction.parsed_grader import ParsedGrader
+    from monai_spine.grading.parsed_grader import ParsedGrader
     from monai_spine.tables.calibration import Calibration
 
 SHAPE = (len(FINDINGS), len(Grade))
@@ -101,7 +101,7 @@ class Grader:
     model
         Its networks, and what they take.
     tta
-        Test-time augmentation: names of `monai_spine.prediction.poses.CHANGES`.
+        Test-time augmentation: names of `monai_spine.grading.poses.CHANGES`.
     calibration
         From the mean of the probabilities to natural ones; None divides by the competition's weights.
     familiar
@@ -163,7 +163,7 @@ class Grader:
             A file, or a folder with ``fold_*.pt`` or ``model.pt``; None for the bundle's ``models``. A
             ``calibration.json`` beside them is applied.
         tta
-            Test-time augmentation: names of `monai_spine.prediction.poses.CHANGES`. The study is also graded in
+            Test-time augmentation: names of `monai_spine.grading.poses.CHANGES`. The study is also graded in
             these poses, and the mean is taken.
         verify
             Whether the checksums of the weights are compared.
@@ -303,7 +303,7 @@ def _model(
     @lru_cache(maxsize=1)
     def parse() -> ParsedGrader:
         # Imported here: MONAI takes four seconds, and converted graders do without it.
-        from monai_spine.prediction.parsed_grader import ParsedGrader
+        from monai_spine.grading.parsed_grader import ParsedGrader
 
         return ParsedGrader(name, files, device, tta=tta, verify=verify)
 

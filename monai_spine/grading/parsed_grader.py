@@ -25,11 +25,11 @@ from monai_spine.crops.study import StudyCrops
 from monai_spine.crops.view import View
 from monai_spine.data.datalist import Record
 from monai_spine.errors import InvalidTableError, SpineError, chain, listed
+from monai_spine.grading.grader_bundle import GraderFiles
+from monai_spine.grading.grader_plan import GraderPlan
+from monai_spine.grading.poses import poses
+from monai_spine.grading.tta import posed
 from monai_spine.networks.level_grader import LevelGrader, LogitsAndFeatures
-from monai_spine.prediction.grader_bundle import GraderFiles
-from monai_spine.prediction.grader_plan import GraderPlan
-from monai_spine.prediction.poses import poses
-from monai_spine.prediction.tta import posed
 from monai_spine.runtime.choice import TORCH, Precision
 from monai_spine.training.inferers import MixedPrecisionInferer
 from monai_spine.transforms.level_crops import LevelCropsd, LevelStackd
