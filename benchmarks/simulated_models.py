@@ -24,7 +24,7 @@ from scipy.stats import norm
 from data_prep.phantom.disease import CUTS, model
 from data_prep.phantom.labels import MISTAKE
 from data_prep.phantom.study import draw_findings
-from monai_spine.scoring.competition import WEIGHTS
+from monai_spine.scoring.prevalence import WEIGHTS
 from monai_spine.scoring.submission import write_predictions
 from monai_spine.spine import FINDINGS, MISSING, TARGETS, Condition, Grade, Group, Level
 

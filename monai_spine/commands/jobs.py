@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from monai_spine.commands.experiments import Preset, Settings
-from monai_spine.jobs.offers import OFFERS, Offer
+from monai_spine.jobs.platform_options import OFFERS, Offer
 
 app = typer.Typer(
     help="Train on rented machines: write, check, rehearse a job.",

@@ -44,7 +44,7 @@ def check(
     """
     from monai_spine.errors import ExitCode
     from monai_spine.grading.precision_check import check_precision
-    from monai_spine.runtime.gate import passed, table
+    from monai_spine.runtime.precision_gate import passed, table
 
     results = check_precision(bundles, data or [], studies=studies, quiet=quiet)
     for one in results:

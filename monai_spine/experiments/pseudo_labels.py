@@ -20,7 +20,8 @@ from monai_spine.errors import InvalidOptionError, InvalidTableError, counted, l
 from monai_spine.experiments.cross_validation import Plan
 from monai_spine.experiments.fold_run import digest, prefixed, read_state, write_state
 from monai_spine.files import read_json, safe_name, write_json
-from monai_spine.scoring.competition import Floats, natural_prevalence, normalised
+from monai_spine.scoring.competition import Floats
+from monai_spine.scoring.prevalence import natural_prevalence, normalised
 from monai_spine.scoring.submission import read_labels, read_predictions
 from monai_spine.spine import Grade, SeriesType
 

@@ -24,7 +24,7 @@ from monai_spine.grading.grader_plan import GraderPlan
 from monai_spine.runtime.choice import RuntimeChoice
 from monai_spine.runtime.converted_model import ConvertedModel, Files, NotConvertibleError
 from monai_spine.runtime.engine import Engine, open_engine
-from monai_spine.runtime.gate import allowed
+from monai_spine.runtime.precision_gate import allowed
 from monai_spine.weights_checksum import check_weights
 
 if TYPE_CHECKING:

@@ -13,7 +13,8 @@ from monai_spine.bundle.provenance import RESEARCH
 from monai_spine.data.datalist import Record
 from monai_spine.files import safe_name, write_text
 from monai_spine.grading.evidence import NOT_COVERED, Evidence, SeenImages, study_evidence
-from monai_spine.scoring.competition import Floats, natural_prevalence, normalised
+from monai_spine.scoring.competition import Floats
+from monai_spine.scoring.prevalence import natural_prevalence, normalised
 from monai_spine.spine import FINDINGS, Condition, Finding, Grade
 
 SCHEMA = "monai_spine/findings/1"

@@ -25,7 +25,8 @@ from monai_spine.grading.grader_bundle import GraderFiles
 from monai_spine.grading.poses import poses
 from monai_spine.grading.training_features import TrainingFeatures, features_path
 from monai_spine.runtime.choice import TORCH, RuntimeChoice
-from monai_spine.scoring.competition import Floats, natural_prevalence, normalised
+from monai_spine.scoring.competition import Floats
+from monai_spine.scoring.prevalence import natural_prevalence, normalised
 from monai_spine.spine import FINDINGS, FLIPPED, Condition, Grade
 from monai_spine.weights_checksum import Verified, check_weights
 

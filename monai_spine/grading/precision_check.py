@@ -1,7 +1,7 @@
 """The comparison behind a precision's gate: the same studies in float32 and in bfloat16, with OpenVINO.
 
 Points and grades of phantoms, whose labels are known, and of further volumes. The result is kept beside the converted
-model (`monai_spine.runtime.gate`).
+model (`monai_spine.runtime.precision_gate`).
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ from monai_spine.grading.grader_bundle import GraderFiles
 from monai_spine.levels.localizers import LevelLocator, RecessLocator
 from monai_spine.levels.located_records import with_points
 from monai_spine.levels.sagittal.maps import Floats as Float32s
-from monai_spine.levels.search import StudyInput, search
 from monai_spine.levels.study import LocatedStudy
+from monai_spine.levels.study_search import StudyInput, search
 from monai_spine.runtime.choice import Precision, Runtime, RuntimeChoice
 from monai_spine.runtime.converted_model import ConvertedModel
-from monai_spine.runtime.gate import GateRow, write_gate
+from monai_spine.runtime.precision_gate import GateRow, write_gate
 from monai_spine.scoring.competition import Floats, competition_score
 from monai_spine.scoring.figures import areas
 from monai_spine.spine import FINDINGS, Grade, SeriesType

@@ -15,7 +15,7 @@ from monai_spine.errors import InvalidOptionError, MissingInputError, near_names
 from monai_spine.files import write_text
 from monai_spine.jobs.accelerators import parse_accelerator
 from monai_spine.jobs.description import Job, parse_duration, read_job, write_job
-from monai_spine.jobs.offers import OFFERS
+from monai_spine.jobs.platform_options import OFFERS
 from monai_spine.jobs.platforms import PLATFORMS
 
 OWN = ("bundle_root", "dataset_dir", "datalist", "ckpt_dir", "cache_dir", "output_dir", "resume", "logging_file")

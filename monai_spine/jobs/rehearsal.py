@@ -20,7 +20,7 @@ from monai_spine.errors import InvalidOptionError, MissingInputError, SpineError
 from monai_spine.files import write_text
 from monai_spine.jobs.description import Job, read_job, write_job
 from monai_spine.jobs.job_folder import OWN
-from monai_spine.jobs.offers import OFFERS
+from monai_spine.jobs.platform_options import OFFERS
 from monai_spine.jobs.platforms import PLATFORMS
 
 _NODES = 2

@@ -19,7 +19,7 @@ from monai_spine.geometry import Array
 from monai_spine.levels.recesses.crop import axial_slice, recess_crop
 from monai_spine.levels.recesses.detection import distributions, read_recesses
 from monai_spine.levels.recesses.planes import Detection, RecessPlane
-from monai_spine.levels.sagittal.chain import Doubt
+from monai_spine.levels.sagittal.doubts import Doubt
 from monai_spine.levels.sagittal.grid import sagittal_grid
 from monai_spine.levels.sagittal.maps import Floats, map_affine, probabilities
 from monai_spine.levels.sagittal.points import NO_SPINE, SpinePoints, Structure, read_maps, with_doubt
@@ -28,7 +28,7 @@ from monai_spine.runtime.choice import TORCH, RuntimeChoice
 from monai_spine.runtime.converted_model import ConvertedModel, Files, NotConvertibleError
 from monai_spine.runtime.device import usable_device
 from monai_spine.runtime.engine import Engine, TorchEngine, open_engine
-from monai_spine.runtime.gate import allowed
+from monai_spine.runtime.precision_gate import allowed
 from monai_spine.spine import Side
 from monai_spine.weights_checksum import check_weights
 

@@ -34,10 +34,10 @@ from monai_spine.errors import (
 from monai_spine.files import check_separate, remove_partial, safe_name, text_of
 from monai_spine.levels.files import FINISHED, LOCATED, SCHEMA, read_study, write_points, write_study
 from monai_spine.levels.localizers import LevelLocator, RecessLocator
-from monai_spine.levels.sagittal.chain import Flag
-from monai_spine.levels.search import SearchResult, StudyInput, search
+from monai_spine.levels.sagittal.doubts import Flag
 from monai_spine.levels.several_locators import SeveralLocators
 from monai_spine.levels.study import LocatedStudy
+from monai_spine.levels.study_search import SearchResult, StudyInput, search
 from monai_spine.output_lock import output_lock
 
 logger = logging.getLogger(__name__)

@@ -18,12 +18,13 @@ from monai_spine.geometry import Array, contains
 from monai_spine.levels.localizers import RecessLocator
 from monai_spine.levels.recesses.planes import Detection, RecessPlane, axial_grids, recesses_of
 from monai_spine.levels.recesses.tasks import discs_at
-from monai_spine.levels.sagittal.chain import Flag, expected_foramen
+from monai_spine.levels.sagittal.chain import expected_foramen
+from monai_spine.levels.sagittal.doubts import Flag
 from monai_spine.levels.sagittal.grid import sagittal_grid
 from monai_spine.levels.sagittal.maps import Floats
 from monai_spine.levels.sagittal.points import FINDING_OF, OUT_OF_VIEW, Absent, Key, LevelPoint, Structure
-from monai_spine.levels.search import SearchResult, StudyInput, volume_reason
 from monai_spine.levels.study import LocatedStudy, point_order
+from monai_spine.levels.study_search import SearchResult, StudyInput, volume_reason
 from monai_spine.spine import Level, Side
 
 MARKED = "marked"

@@ -12,7 +12,7 @@ from monai_spine.levels.collectors import CaseWriter
 from monai_spine.levels.files import write_points, write_study
 from monai_spine.levels.localizers import RecessLocator
 from monai_spine.levels.sagittal.points import SpinePoints, points_of
-from monai_spine.levels.search import StudyInput, merge_volume_files
+from monai_spine.levels.study_search import StudyInput, merge_volume_files
 
 logger = logging.getLogger(__name__)
 

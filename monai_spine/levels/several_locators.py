@@ -12,7 +12,7 @@ from monai_spine.bundle.shipped import LEVEL_LOCALIZER, RECESS_LOCALIZER
 from monai_spine.files import digest_of
 from monai_spine.geometry import Array
 from monai_spine.levels.localizers import LevelLocator, RecessLocator
-from monai_spine.levels.sagittal.chain import Doubt, Flag
+from monai_spine.levels.sagittal.doubts import Doubt, Flag
 from monai_spine.levels.sagittal.maps import Floats
 from monai_spine.levels.sagittal.points import LevelPoint, SpinePoints, with_doubt
 from monai_spine.levels.study import certainty, names_differ

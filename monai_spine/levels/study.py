@@ -14,7 +14,8 @@ import numpy as np
 
 from monai_spine.data.coverage import Grid
 from monai_spine.levels.recesses.planes import Detector, recesses_of
-from monai_spine.levels.sagittal.chain import Doubt, Flag, levels
+from monai_spine.levels.sagittal.chain import levels
+from monai_spine.levels.sagittal.doubts import Doubt, Flag
 from monai_spine.levels.sagittal.points import NO_SPINE, Absent, Key, LevelPoint, SpinePoints, Structure
 from monai_spine.spine import Level, SeriesType, Side
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from monai_spine.geometry import Array
-from monai_spine.measures.patch import Frame, RegionMaps, axis
+from monai_spine.measures.disc_plane import Frame, RegionMaps, axis
 
 _ALONG = axis(-4.0, 4.0, 1.0)
 """Distances from the disc along the canal within which the narrowest place is looked for, mm."""

@@ -17,7 +17,7 @@ from monai_spine.geometry import Array
 from monai_spine.levels.sagittal.peak_chain import directions
 from monai_spine.measures.canal import CanalSize, canal_size
 from monai_spine.measures.disc import DiscSize, disc_size
-from monai_spine.measures.patch import Frame, RegionMaps
+from monai_spine.measures.disc_plane import Frame, RegionMaps
 from monai_spine.measures.reference import NO_OFFSETS, Offsets, Reference
 from monai_spine.measures.regions import RegionFinder
 from monai_spine.spine import FINDINGS, Group, Level, SeriesType

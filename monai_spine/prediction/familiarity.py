@@ -16,7 +16,7 @@ from monai_spine.grading.grader import Grader
 from monai_spine.grading.grader_bundle import weight_files
 from monai_spine.grading.training_features import CONDITION_OF_FINDING, TrainingFeatures, features_path
 from monai_spine.levels.located_records import with_points
-from monai_spine.levels.search import StudyInput, search
+from monai_spine.levels.study_search import StudyInput, search
 from monai_spine.prediction.inputs import Converted, find_inputs
 from monai_spine.prediction.models import Models, open_models
 from monai_spine.prediction.pending_study import PendingStudy

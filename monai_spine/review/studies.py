@@ -17,7 +17,7 @@ from monai_spine.data.volume_names import STUDY_FOLDER
 from monai_spine.errors import MissingInputError, SpineError
 from monai_spine.files import safe_name
 from monai_spine.levels.files import read_study
-from monai_spine.levels.sagittal.chain import Flag
+from monai_spine.levels.sagittal.doubts import Flag
 from monai_spine.levels.sagittal.points import FINDING_OF
 from monai_spine.prediction.inputs import Conversion, find_inputs
 from monai_spine.prediction.pending_study import PendingStudy

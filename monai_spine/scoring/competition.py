@@ -16,22 +16,17 @@ from dataclasses import asdict, dataclass
 import numpy as np
 import numpy.typing as npt
 
+from monai_spine.scoring.prevalence import WEIGHTS, normalised
 from monai_spine.spine import FINDINGS, MISSING, Grade, Group, columns_of
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
-
-WEIGHTS: Floats = np.array([grade.weight for grade in Grade], dtype=np.float64)
-"""Sample weight of each grade: 1, 2, 4."""
 
 JEFFREYS = 0.5
 """Pseudo-count for a prior that is learnt on one cohort and scored on another (Jeffreys' choice for a multinomial).
 
 Without it, a grade that the first cohort lacks gets the probability 0 and an almost infinite loss on the second.
 """
-
-# float64's epsilon, as the competition clips. float32's changes the worst possible loss of a row from 36.0 to 15.9.
-_EPSILON = np.finfo(np.float64).eps
 
 
 @dataclass(frozen=True)
@@ -73,29 +68,6 @@ def row_losses(labels: Ints, probabilities: Floats) -> tuple[Floats, Floats]:
     grade = np.where(known, labels, 0)
     truth = np.take_along_axis(probabilities, grade[..., None], axis=-1)[..., 0]
     return -np.log(truth), np.where(known, WEIGHTS[grade], 0.0)
-
-
-def normalised(probabilities: npt.ArrayLike) -> Floats:
-    """Rows that sum to 1, clipped to ``[eps, 1 - eps]`` of float64.
-
-    Raises `ValueError` if a value is negative or not finite, or a row sums to 0.
-    """
-    rows = np.asarray(probabilities, dtype=np.float64)
-    if not np.isfinite(rows).all() or (rows < 0).any():
-        raise ValueError("expected probabilities that are finite and not negative")
-    total = rows.sum(axis=-1, keepdims=True)
-    if (total == 0).any():
-        raise ValueError("expected rows of probabilities with a sum above 0")
-    return np.clip(rows / total, _EPSILON, 1 - _EPSILON)
-
-
-def natural_prevalence(weighted: Floats) -> Floats:
-    """Probabilities at the grades' natural prevalence, from probabilities trained or meant for the weights 1, 2, 4.
-
-    A weighted log loss is least at ``p_g`` proportional to ``natural_g * weight_g``, so a division by the weights
-    gives the natural probabilities back.
-    """
-    return normalised(np.asarray(weighted) / WEIGHTS)
 
 
 def level_prior(labels: npt.ArrayLike, pseudo_count: float = 0.0) -> Floats:

@@ -12,15 +12,9 @@ import numpy as np
 import numpy.typing as npt
 
 from monai_spine.errors import InvalidOptionError
-from monai_spine.scoring.competition import (
-    WEIGHTS,
-    Floats,
-    Ints,
-    competition_score,
-    normalised,
-    row_losses,
-)
+from monai_spine.scoring.competition import Floats, Ints, competition_score, row_losses
 from monai_spine.scoring.figures import ratio
+from monai_spine.scoring.prevalence import WEIGHTS, normalised
 from monai_spine.spine import MISSING, Grade, Group, columns_of
 
 REPLICATES = 1000

@@ -17,7 +17,8 @@ import numpy.typing as npt
 from monai_spine.csv_cells import read_text_table
 from monai_spine.errors import InvalidTableError, MissingInputError, listed
 from monai_spine.files import csv_text, write_text
-from monai_spine.scoring.competition import Floats, Ints, level_prior, normalised, uniform_rows
+from monai_spine.scoring.competition import Floats, Ints, level_prior, uniform_rows
+from monai_spine.scoring.prevalence import normalised
 from monai_spine.spine import FINDINGS, MISSING, TARGETS, Grade, parse_row_id
 
 if TYPE_CHECKING:

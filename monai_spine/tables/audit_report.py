@@ -10,16 +10,8 @@ import pandas as pd
 from monai_spine.csv_cells import neutral
 from monai_spine.errors import InvalidOptionError, counted
 from monai_spine.files import write_json, write_text
-from monai_spine.scoring.competition import (
-    JEFFREYS,
-    Floats,
-    Ints,
-    against_prior,
-    level_prior,
-    natural_prevalence,
-    normalised,
-    row_losses,
-)
+from monai_spine.scoring.competition import JEFFREYS, Floats, Ints, against_prior, level_prior, row_losses
+from monai_spine.scoring.prevalence import natural_prevalence, normalised
 from monai_spine.spine import MISSING, Grade, Group
 from monai_spine.tables.audit_sheet import cards, contact_sheet
 from monai_spine.tables.out_of_fold import OutOfFold

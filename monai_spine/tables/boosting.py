@@ -19,8 +19,9 @@ import numpy as np
 import torch
 from sklearn.ensemble import HistGradientBoostingClassifier
 
-from monai_spine.scoring.competition import WEIGHTS, Floats, Ints
+from monai_spine.scoring.competition import Floats, Ints
 from monai_spine.scoring.patient_resampling import grouped_folds
+from monai_spine.scoring.prevalence import WEIGHTS
 from monai_spine.spine import MISSING, Grade, Group, columns_of
 from monai_spine.tables.pooling import TINY, GroupLoss
 from monai_spine.tables.stacking import features, groups_with_grades

@@ -21,8 +21,9 @@ import numpy as np
 from scipy.optimize import minimize
 from scipy.special import log_softmax
 
-from monai_spine.scoring.competition import WEIGHTS, Floats, Ints, normalised
+from monai_spine.scoring.competition import Floats, Ints
 from monai_spine.scoring.patient_resampling import grouped_folds, out_of_fold
+from monai_spine.scoring.prevalence import WEIGHTS, normalised
 from monai_spine.spine import MISSING, Grade, Group, columns_of
 from monai_spine.tables.stored_model import StoredModel
 

@@ -14,7 +14,7 @@ from threadpoolctl import threadpool_limits
 from monai_spine.console import track
 from monai_spine.errors import counted
 from monai_spine.files import write_figure, write_text
-from monai_spine.scoring.competition import WEIGHTS, Floats, Ints, competition_score, natural_prevalence
+from monai_spine.scoring.competition import Floats, Ints, competition_score
 from monai_spine.scoring.figures import BINS, bin_sums, calibration_errors, reliability, study_briers
 from monai_spine.scoring.patient_resampling import (
     REPLICATES,
@@ -24,6 +24,7 @@ from monai_spine.scoring.patient_resampling import (
     out_of_fold,
     patient_counts,
 )
+from monai_spine.scoring.prevalence import WEIGHTS, natural_prevalence
 from monai_spine.spine import MISSING, Grade, Group, columns_of
 from monai_spine.tables.calibration import FLOOR, Calibration
 from monai_spine.tables.out_of_fold import OutOfFold, read_out_of_fold

@@ -10,7 +10,7 @@ import numpy as np
 
 from monai_spine.console import track
 from monai_spine.errors import counted
-from monai_spine.scoring.competition import WEIGHTS, Floats, Ints, natural_prevalence, normalised
+from monai_spine.scoring.competition import Floats, Ints
 from monai_spine.scoring.figures import BINS, LOWEST, confusions, figure_values
 from monai_spine.scoring.patient_resampling import (
     COVERAGE,
@@ -21,6 +21,7 @@ from monai_spine.scoring.patient_resampling import (
     score_estimate,
     score_replicates,
 )
+from monai_spine.scoring.prevalence import WEIGHTS, natural_prevalence, normalised
 from monai_spine.spine import FINDINGS, Condition, Grade, Group, Level, Side, columns_of
 from monai_spine.tables.out_of_fold import OutOfFold
 from monai_spine.tables.subgroups import Subgroup, measure_subgroups, subgroups_text

@@ -15,7 +15,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from monai_spine.scoring.competition import WEIGHTS, Floats, Ints
+from monai_spine.scoring.competition import Floats, Ints
+from monai_spine.scoring.prevalence import WEIGHTS
 from monai_spine.spine import MISSING, Grade, Group, columns_of
 from monai_spine.training.losses import any_severe, cross_entropies, mean_of_parts, soft_labels
 

@@ -17,13 +17,13 @@ from monai_spine.errors import InvalidTableError, MissingInputError, counted, li
 from monai_spine.files import read_json
 from monai_spine.scoring.competition import (
     JEFFREYS,
-    WEIGHTS,
     Score,
     competition_score,
     constant_score,
     level_prior,
     uniform_rows,
 )
+from monai_spine.scoring.prevalence import WEIGHTS
 from monai_spine.scoring.submission import Labels, read_labels, read_predictions, read_table
 from monai_spine.spine import FINDINGS, MISSING, Grade
 

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 from torch.nn.functional import binary_cross_entropy_with_logits, softplus
 
-from monai_spine.scoring.competition import WEIGHTS
+from monai_spine.scoring.prevalence import WEIGHTS
 from monai_spine.spine import Grade, Group, columns_of
 
 

@@ -16,7 +16,7 @@ from sklearn.metrics import roc_auc_score
 
 from monai_spine.data.datalist import Record, label_array
 from monai_spine.scoring.competition import competition_score, constant_score, level_prior, row_losses
-from monai_spine.scoring.competition import normalised as normalised_rows
+from monai_spine.scoring.prevalence import normalised as normalised_rows
 from monai_spine.spine import MISSING, Condition, Grade, columns_of
 from monai_spine.training.engine_output import CollectedCases
 

@@ -14,7 +14,11 @@ def test_every_row_of_the_table_runs_shrunk_on_a_cpu(tmp_path: Path) -> None:
     table = tmp_path / "table.md"
     command = [str(ROOT / "benchmarks/gpu.sh"), "--tiny", "--device", "cpu", "-o", str(table)]
     ran = subprocess.run(
-        command, capture_output=True, text=True, check=False, env={"PYTHON": sys.executable, "PATH": "/usr/bin:/bin"}
+        command,
+        capture_output=True,
+        text=True,
+        check=False,
+        env={"PYTHON": sys.executable, "PATH": "/usr/bin:/bin", "OMP_NUM_THREADS": "1"},
     )
     assert ran.returncode == 0, ran.stdout + ran.stderr
     lines = table.read_text().splitlines()

@@ -21,7 +21,7 @@ from monai_spine.grading import evidence, findings
 from monai_spine.grading.findings import study_findings
 from monai_spine.levels import files, marked
 from monai_spine.levels.recesses import planes
-from monai_spine.levels.sagittal.chain import Flag
+from monai_spine.levels.sagittal.doubts import Flag
 from monai_spine.prediction import findings_table, outcomes
 from monai_spine.prediction.reader_grades import with_reader
 from monai_spine.scoring.competition import Score

@@ -13,8 +13,8 @@ import yaml
 from monai_spine.errors import InvalidOptionError, InvalidTableError
 from monai_spine.jobs.accelerators import ACCELERATORS, machine_with
 from monai_spine.jobs.description import Job
-from monai_spine.jobs.offers import OFFERS
 from monai_spine.jobs.placement import Placement, required
+from monai_spine.jobs.platform_options import OFFERS
 from monai_spine.jobs.platforms.platform import PORT, Platform, import_vendor, one_line, read_content, shared_placement
 
 _TITLE = OFFERS["azureml"].title

@@ -10,8 +10,8 @@ import yaml
 
 from monai_spine.errors import InvalidTableError
 from monai_spine.jobs.description import Job
-from monai_spine.jobs.offers import OFFERS
 from monai_spine.jobs.placement import Placement, required
+from monai_spine.jobs.platform_options import OFFERS
 from monai_spine.jobs.platforms.platform import (
     PORT,
     Platform,

@@ -21,7 +21,7 @@ class Platform(ABC):
     Attributes
     ----------
     name
-        Its name on the command line, and in `monai_spine.jobs.offers`.
+        Its name on the command line, and in `monai_spine.jobs.platform_options`.
     file
         The name of the specification in the job's folder.
     """

@@ -11,8 +11,8 @@ from typing import Any
 from monai_spine.errors import InvalidTableError, MissingInputError
 from monai_spine.jobs.accelerators import ACCELERATORS, machine_with
 from monai_spine.jobs.description import Job
-from monai_spine.jobs.offers import OFFERS
 from monai_spine.jobs.placement import Placement, required_json, scratch_folder
+from monai_spine.jobs.platform_options import OFFERS
 from monai_spine.jobs.platforms.platform import PORT, Platform, import_vendor, read_content
 from monai_spine.jobs.storage import require_url
 

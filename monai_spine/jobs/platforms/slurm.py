@@ -11,8 +11,8 @@ from pathlib import Path
 from monai_spine.errors import InvalidOptionError, InvalidTableError
 from monai_spine.jobs.accelerators import ACCELERATORS
 from monai_spine.jobs.description import DISK_GB, Job
-from monai_spine.jobs.offers import OFFERS
 from monai_spine.jobs.placement import Placement, required
+from monai_spine.jobs.platform_options import OFFERS
 from monai_spine.jobs.platforms.platform import ENTRY, PORT, Platform, import_vendor, require_folder, shared_placement
 
 _TITLE = OFFERS["slurm"].title

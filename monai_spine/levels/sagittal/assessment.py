@@ -21,7 +21,7 @@ from monai_spine.data.datalist import Record
 from monai_spine.files import write_text
 from monai_spine.geometry import Array, spacing
 from monai_spine.levels.collectors import CaseWriter, array_of
-from monai_spine.levels.sagittal.chain import Flag
+from monai_spine.levels.sagittal.doubts import Flag
 from monai_spine.levels.sagittal.maps import LANDMARKS
 from monai_spine.levels.sagittal.metrics import found_points, matched, true_landmarks
 from monai_spine.levels.sagittal.points import Key, LevelPoint, SpinePoints, Structure, marked_positions, points_of

@@ -16,18 +16,9 @@ from scipy.ndimage import map_coordinates
 
 from monai_spine.data.datalist import Record
 from monai_spine.geometry import Array, contains, to_voxel
-from monai_spine.levels.sagittal.chain import (
-    FAINT_HEIGHT,
-    Chain,
-    Disc,
-    Doubt,
-    Flag,
-    expected_foramen,
-    levels,
-    link,
-    nearest_foramen,
-)
+from monai_spine.levels.sagittal.chain import FAINT_HEIGHT, Chain, Disc, expected_foramen, levels, link, nearest_foramen
 from monai_spine.levels.sagittal.disc_regions import region_spine
+from monai_spine.levels.sagittal.doubts import Doubt, Flag
 from monai_spine.levels.sagittal.maps import LANDMARKS, REGIONS, map_affine
 from monai_spine.levels.sagittal.peaks import Peak, find_peaks
 from monai_spine.levels.sagittal.region_chain import agreed, link_regions

@@ -20,7 +20,6 @@ from monai_spine.levels.sagittal.chain import (
     LEAST_DISCS,
     SURE_SACRUM,
     Chain,
-    Doubt,
     find_anchor,
     has_wide_gap,
     levels,
@@ -28,6 +27,7 @@ from monai_spine.levels.sagittal.chain import (
     with_interpolated,
 )
 from monai_spine.levels.sagittal.disc_regions import RegionSpine, behind_and_above, canal_peaks_of, expected_canal
+from monai_spine.levels.sagittal.doubts import Doubt
 from monai_spine.levels.sagittal.peaks import Peak
 from monai_spine.spine import Level
 

@@ -12,9 +12,10 @@ from ignite.engine import Engine, Events
 from torch.utils.tensorboard import SummaryWriter
 
 from monai_spine.files import write_png
-from monai_spine.scoring.competition import Floats, Ints, natural_prevalence
+from monai_spine.scoring.competition import Floats, Ints
 from monai_spine.scoring.confusion import Confusion, confusion_picture
 from monai_spine.scoring.figures import Curve, study_confusions
+from monai_spine.scoring.prevalence import natural_prevalence
 from monai_spine.spine import MISSING, Condition, Grade, columns_of
 from monai_spine.training.engine_output import CollectedCases
 from monai_spine.training.tensorboard.log import TensorBoard

@@ -7,7 +7,7 @@ import pytest
 from monai_spine.errors import SpineError
 from monai_spine.experiments import demo
 from monai_spine.experiments.demo import DemoError, _scores, run_demo
-from monai_spine.scoring.competition import normalised
+from monai_spine.scoring.prevalence import normalised
 from monai_spine.scoring.submission import read_labels, write_predictions
 from tests.data_prep.tiny_phantom import write_cohort
 

@@ -9,7 +9,7 @@ from monai_spine.errors import InvalidOptionError, InvalidTableError
 from monai_spine.experiments import pseudo_labels
 from monai_spine.experiments.cross_validation import Plan, cross_validate
 from monai_spine.experiments.pseudo_labels import write_pseudo_labels
-from monai_spine.scoring.competition import WEIGHTS
+from monai_spine.scoring.prevalence import WEIGHTS
 from monai_spine.scoring.submission import read_labels, write_predictions
 from monai_spine.spine import FINDINGS, TARGETS
 from tests.bundles.in_process import replace_steps

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from monai_spine.files import safe_name
 from monai_spine.grading.findings import study_findings, write_findings
-from monai_spine.scoring.competition import level_prior, natural_prevalence
+from monai_spine.scoring.competition import level_prior
+from monai_spine.scoring.prevalence import natural_prevalence
 from monai_spine.spine import TARGETS, SeriesType
 from tests.cohorts import SHAPE, affine_of, write_volume
 

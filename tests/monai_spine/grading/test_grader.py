@@ -13,7 +13,7 @@ from monai_spine.errors import InvalidOptionError, InvalidTableError, InvalidVol
 from monai_spine.grading.grader import Grader, check_all_graded, mean_grades
 from monai_spine.grading.grader_bundle import weight_files
 from monai_spine.prediction.models import open_models, with_presets
-from monai_spine.scoring.competition import WEIGHTS, natural_prevalence
+from monai_spine.scoring.prevalence import WEIGHTS, natural_prevalence
 from monai_spine.spine import FLIPPED, Group
 from monai_spine.tables.calibration import Calibration, Scaling
 from tests.monai_spine.prediction.parts import (

@@ -10,11 +10,11 @@ from monai_spine.errors import InvalidTableError
 from monai_spine.grading import precision_check
 from monai_spine.grading.grader import Grades
 from monai_spine.levels.sagittal.points import LevelPoint, Structure
-from monai_spine.levels.search import SearchResult
 from monai_spine.levels.study import LocatedStudy
+from monai_spine.levels.study_search import SearchResult
 from monai_spine.runtime.choice import Runtime, RuntimeChoice
 from monai_spine.runtime.converted_model import ConvertedModel
-from monai_spine.runtime.gate import passed
+from monai_spine.runtime.precision_gate import passed
 from monai_spine.spine import Level
 from tests.monai_spine.prediction.parts import record_of, write_bundle
 

@@ -6,8 +6,8 @@ import yaml
 
 from monai_spine.errors import MissingInputError
 from monai_spine.jobs.description import Job, read_job
-from monai_spine.jobs.offers import OFFERS
 from monai_spine.jobs.placement import Placement
+from monai_spine.jobs.platform_options import OFFERS
 from monai_spine.jobs.platforms import PLATFORMS
 from tests.monai_spine.jobs.jobs import write
 

@@ -8,7 +8,7 @@ import torch
 
 from monai_spine.levels import localizers
 from monai_spine.levels.localizers import UPSIDE_DOWN, LevelLocator
-from monai_spine.levels.sagittal.chain import Doubt
+from monai_spine.levels.sagittal.doubts import Doubt
 from monai_spine.levels.sagittal.points import SpinePoints, with_doubt
 from tests.monai_spine.levels.test_several_locators import spine
 

@@ -22,7 +22,7 @@ from monai_spine.levels.sagittal.chain import Disc, expected_foramen
 from monai_spine.levels.sagittal.grid import sagittal_grid
 from monai_spine.levels.sagittal.maps import REGIONS, gaussians, map_affine, map_size
 from monai_spine.levels.sagittal.peak_chain import directions
-from monai_spine.levels.search import StudyInput
+from monai_spine.levels.study_search import StudyInput
 from monai_spine.prediction.elsewhere import elsewhere
 from monai_spine.runtime.device import usable_device
 from monai_spine.spine import Level, Side

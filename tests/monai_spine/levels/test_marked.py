@@ -11,7 +11,7 @@ from monai_spine.levels.files import is_edited, read_study, write_points
 from monai_spine.levels.locate import locate
 from monai_spine.levels.marked import MARKED, marked_points, place, read_markups
 from monai_spine.levels.sagittal.points import Key, Structure
-from monai_spine.levels.search import StudyInput
+from monai_spine.levels.study_search import StudyInput
 from monai_spine.prediction.points_file import read_points_file
 from monai_spine.spine import FINDINGS, Level, Side
 from tests.monai_spine.levels.test_locate import SPINE, Oracle, axial, sagittal

@@ -8,7 +8,7 @@ from PIL import ImageDraw, ImageFont
 
 from monai_spine.data.coverage import Grid
 from monai_spine.levels.picture import level_picture
-from monai_spine.levels.sagittal.chain import Doubt
+from monai_spine.levels.sagittal.doubts import Doubt
 from monai_spine.levels.sagittal.points import LevelPoint, Structure
 from monai_spine.levels.study import LocatedStudy
 from monai_spine.spine import Level, Side

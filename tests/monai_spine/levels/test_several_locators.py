@@ -3,7 +3,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from monai_spine.levels.sagittal.chain import Chain, Disc, Doubt, Flag
+from monai_spine.levels.sagittal.chain import Chain, Disc
+from monai_spine.levels.sagittal.doubts import Doubt, Flag
 from monai_spine.levels.sagittal.points import Absent, LevelPoint, SpinePoints, Structure
 from monai_spine.levels.several_locators import averaged
 from monai_spine.spine import Level

@@ -10,7 +10,7 @@ from distributed import LocalCluster
 
 from monai_spine.bundle.on_demand import OnDemand
 from monai_spine.errors import InvalidOptionError, MissingInputError, SpineError
-from monai_spine.levels.search import StudyInput
+from monai_spine.levels.study_search import StudyInput
 from monai_spine.prediction import elsewhere as module
 from monai_spine.prediction import run
 from monai_spine.prediction.elsewhere import CheckedTask, check_cluster, elsewhere, worker_tag

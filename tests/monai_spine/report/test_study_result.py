@@ -8,7 +8,7 @@ from monai_spine.grading.evidence import NOT_COVERED, SUBSTITUTE
 from monai_spine.grading.findings import UNLIKE_MEASURES, UNLIKE_TRAINING
 from monai_spine.levels.marked import MARKED
 from monai_spine.levels.recesses.planes import PROJECTED
-from monai_spine.levels.sagittal.chain import Flag
+from monai_spine.levels.sagittal.doubts import Flag
 from monai_spine.report.study_result import read_result, worst
 from monai_spine.report.wording import flag_words, percent
 from monai_spine.spine import Level, SeriesType

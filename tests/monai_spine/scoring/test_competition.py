@@ -4,15 +4,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import log_loss
 
-from monai_spine.scoring.competition import (
-    JEFFREYS,
-    WEIGHTS,
-    competition_score,
-    constant_score,
-    level_prior,
-    normalised,
-    uniform_rows,
-)
+from monai_spine.scoring.competition import JEFFREYS, competition_score, constant_score, level_prior, uniform_rows
+from monai_spine.scoring.prevalence import WEIGHTS, normalised
 from monai_spine.spine import FINDINGS, MISSING, Group, columns_of
 
 GROUPS = {g: [n for n, f in enumerate(FINDINGS) if f.condition.group is g] for g in Group}

@@ -13,8 +13,8 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss
 
 from monai_spine.errors import InvalidTableError, MissingInputError
-from monai_spine.scoring.competition import WEIGHTS, natural_prevalence, normalised
 from monai_spine.scoring.figures import bin_sums, calibration_errors
+from monai_spine.scoring.prevalence import WEIGHTS, natural_prevalence, normalised
 from monai_spine.spine import MISSING, Grade, Group, columns_of
 from monai_spine.tables.calibration import Calibration, Scaling, fit_temperature, fit_vector, identity, mean_log_loss
 from tests.monai_spine.tables.files import part, simulated

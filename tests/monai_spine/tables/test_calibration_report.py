@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from monai_spine.errors import SpineError
-from monai_spine.scoring.competition import WEIGHTS
+from monai_spine.scoring.prevalence import WEIGHTS
 from monai_spine.spine import Grade
 from monai_spine.tables.calibration_report import CALIBRATED, GIVEN, apply_calibration, calibrate
 from monai_spine.tables.out_of_fold import read_out_of_fold

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from benchmarks.simulated_models import Simulation
-from monai_spine.scoring.competition import WEIGHTS, competition_score, natural_prevalence
+from monai_spine.scoring.competition import competition_score
+from monai_spine.scoring.prevalence import WEIGHTS, natural_prevalence
 from monai_spine.spine import FINDINGS, MISSING
 from monai_spine.tables.metrics_report import measure, pools
 from monai_spine.tables.out_of_fold import OutOfFold

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scipy.stats import spearmanr
 
-from monai_spine.scoring.competition import normalised
+from monai_spine.scoring.prevalence import normalised
 from monai_spine.spine import Group, columns_of
 from monai_spine.tables.ensemble import fit_quantiles, rank_average
 from monai_spine.tables.stacking import log_ratios

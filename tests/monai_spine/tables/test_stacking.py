@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from monai_spine.scoring.competition import WEIGHTS, normalised
+from monai_spine.scoring.prevalence import WEIGHTS, normalised
 from monai_spine.spine import FINDINGS, FLIPPED, Group, Level, columns_of
 from monai_spine.tables.stacking import RIDGES, Head, apply_stack, features, fit_stack, log_ratios
 from tests.monai_spine.tables.files import simulated

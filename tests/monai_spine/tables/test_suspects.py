@@ -11,7 +11,7 @@ from sklearn.metrics import average_precision_score
 
 from monai_spine.data.datalist import read_datalist
 from monai_spine.errors import InvalidTableError
-from monai_spine.scoring.competition import natural_prevalence
+from monai_spine.scoring.prevalence import natural_prevalence
 from monai_spine.spine import FINDINGS, MISSING, Grade, Group
 from monai_spine.tables.audit_report import audit
 from monai_spine.tables.out_of_fold import read_out_of_fold

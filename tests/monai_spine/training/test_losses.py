@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 import torch
 
-from monai_spine.scoring.competition import WEIGHTS, competition_score
+from monai_spine.scoring.competition import competition_score
+from monai_spine.scoring.prevalence import WEIGHTS
 from monai_spine.spine import MISSING, Grade
 from monai_spine.training.losses import CompetitionLoss, blended, severe_logit, soft_labels, worst_grade
 

@@ -8,7 +8,8 @@ from monai_spine.data.datalist import label_array, read_datalist
 from monai_spine.errors import InvalidTableError
 from monai_spine.experiments.comparison.candidate import presets
 from monai_spine.experiments.comparison.study_assessment import StudyAssessment
-from monai_spine.scoring.competition import WEIGHTS, competition_score, constant_score, level_prior
+from monai_spine.scoring.competition import competition_score, constant_score, level_prior
+from monai_spine.scoring.prevalence import WEIGHTS
 from monai_spine.scoring.submission import write_predictions
 from monai_spine.spine import FINDINGS, MISSING, Grade
 from tests.bundles.runs import ROOT

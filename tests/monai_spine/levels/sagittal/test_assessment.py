@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from monai_spine.levels.sagittal.assessment import compare, summary
-from monai_spine.levels.sagittal.chain import Chain, Doubt
+from monai_spine.levels.sagittal.chain import Chain
+from monai_spine.levels.sagittal.doubts import Doubt
 from monai_spine.levels.sagittal.points import Key, LevelPoint, SpinePoints, Structure
 from monai_spine.spine import Level
 from tests.monai_spine.levels.sagittal.test_chain import lordotic

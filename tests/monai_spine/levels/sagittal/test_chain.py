@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 from monai_spine.levels.sagittal.chain import (
     Chain,
     Disc,
-    Flag,
     expected_foramen,
     expected_recess,
     levels,
@@ -17,6 +16,7 @@ from monai_spine.levels.sagittal.chain import (
     nearest_foramen,
     place_discs,
 )
+from monai_spine.levels.sagittal.doubts import Flag
 from monai_spine.levels.sagittal.peak_chain import best_chain, pitch_costs
 from monai_spine.levels.sagittal.peaks import Peak
 from monai_spine.spine import Level, Side

@@ -9,8 +9,9 @@ from scipy.optimize import linear_sum_assignment
 
 from monai_spine.geometry import grid_affine
 from monai_spine.levels.sagittal import disc_regions
-from monai_spine.levels.sagittal.chain import Chain, Doubt, Flag, levels, link
+from monai_spine.levels.sagittal.chain import Chain, levels, link
 from monai_spine.levels.sagittal.disc_regions import DiscRegion, RegionSpine, region_spine
+from monai_spine.levels.sagittal.doubts import Doubt, Flag
 from monai_spine.levels.sagittal.maps import LANDMARKS
 from monai_spine.levels.sagittal.peak_chain import directions
 from monai_spine.levels.sagittal.peaks import Peak

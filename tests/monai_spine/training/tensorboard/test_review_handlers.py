@@ -13,8 +13,8 @@ from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 from torch.utils.tensorboard import SummaryWriter
 
 from monai_spine.images.evaluation.figures import ClassificationCharts
-from monai_spine.scoring.competition import WEIGHTS
 from monai_spine.scoring.confusion import Confusion, confusion_picture
+from monai_spine.scoring.prevalence import WEIGHTS
 from monai_spine.spine import FINDINGS, MISSING
 from monai_spine.training.best_model import BestModel
 from monai_spine.training.tensorboard.log import HyperParameters

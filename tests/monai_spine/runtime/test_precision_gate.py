@@ -7,7 +7,7 @@ import pytest
 from monai_spine.errors import InvalidOptionError
 from monai_spine.runtime.choice import Precision, Runtime, RuntimeChoice
 from monai_spine.runtime.converted_model import ConvertedModel
-from monai_spine.runtime.gate import GateRow, allowed, passed, table, write_gate
+from monai_spine.runtime.precision_gate import GateRow, allowed, passed, table, write_gate
 
 BOTH = (Precision.FLOAT32, Precision.BFLOAT16)
 
