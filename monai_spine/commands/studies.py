@@ -124,12 +124,13 @@ def locate(  # noqa: PLR0917 - options
         place.check(out)
         levels, recesses = models()
         bundles = localizer_bundles(model or (), recess_model, refine=refine)
-        settings = None if force else {"levels": localizers_digest(bundles, (levels, recesses))}
+        settings = {"levels": localizers_digest(bundles, (levels, recesses))}
         summary = run(
             *(inputs, out, levels, recesses),
             quiet=quiet,
             verified=verify,
             settings=settings,
+            force=force,
             elsewhere=place.run,
         )
     typer.echo(f"{summary.line()}; see {out / 'points.csv'}")
