@@ -122,7 +122,7 @@ def locate(  # noqa: PLR0917 - options
         from monai_spine.levels.several_locators import localizer_bundles, localizers_digest
 
         place.check(out)
-        levels, recesses = models()
+        levels, recesses = place.models_here()
         bundles = localizer_bundles(model or (), recess_model, refine=refine)
         settings = {"levels": localizers_digest(bundles, (levels, recesses))}
         summary = run(
