@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, TypeVar
 
 from data_prep.process_pool import counted_results, lost
@@ -87,9 +87,15 @@ def connect(address: str) -> Client:
     """
     try:
         from distributed import Client
+        from distributed.comm.addressing import parse_address
+        from distributed.comm.registry import get_backend
     except ImportError as error:
         raise SpineError("--cluster needs Dask; install it with: pip install 'monai-spine[cluster]'") from error
     try:
+        # A client that was not made well takes half a minute to end, with a traceback.
+        scheme, location = parse_address(address)
+        with suppress(NotImplementedError):
+            get_backend(scheme).get_address_host_port(location)
         return Client(address, timeout="10s", set_as_default=False)
     except (OSError, TimeoutError, ValueError) as error:
         raise SpineError(f"no Dask scheduler answers at {address}; start one with: dask scheduler") from error

@@ -40,6 +40,10 @@ class OnDemand:
         """With absolute paths, for a process with another working folder."""
         return OnDemand(self.opener, tuple((name, _absolute(value)) for name, value in self.options))
 
+    def replaced(self, **options: Any) -> OnDemand:
+        """With some options in the place of its own."""
+        return OnDemand.of(self.opener, dict(self.options) | options)
+
     def __call__(self) -> Any:
         """The models of this process."""
         with _ONE_AT_A_TIME:

@@ -122,14 +122,15 @@ def locate(  # noqa: PLR0917 - options
         from monai_spine.levels.several_locators import localizer_bundles, localizers_digest
 
         place.check(out)
-        levels, recesses = models()
+        levels, recesses = place.models_here()
         bundles = localizer_bundles(model or (), recess_model, refine=refine)
-        settings = None if force else {"levels": localizers_digest(bundles, (levels, recesses))}
+        settings = {"levels": localizers_digest(bundles, (levels, recesses))}
         summary = run(
             *(inputs, out, levels, recesses),
             quiet=quiet,
             verified=verify,
             settings=settings,
+            force=force,
             elsewhere=place.run,
         )
     typer.echo(f"{summary.line()}; see {out / 'points.csv'}")

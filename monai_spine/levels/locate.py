@@ -32,7 +32,7 @@ from monai_spine.errors import (
     reason_of,
 )
 from monai_spine.files import check_separate, remove_partial, safe_name, text_of
-from monai_spine.levels.files import FINISHED, LOCATED, SCHEMA, read_study, write_points, write_study
+from monai_spine.levels.files import FINISHED, LOCATED, SCHEMA, read_study, remove_located, write_points, write_study
 from monai_spine.levels.localizers import LevelLocator, RecessLocator
 from monai_spine.levels.sagittal.doubts import Flag
 from monai_spine.levels.several_locators import SeveralLocators
@@ -81,6 +81,7 @@ def locate(
     quiet: bool = False,
     verified: bool = True,
     settings: Mapping[str, object] | None = None,
+    force: bool = False,
     elsewhere: Callable[[LocateTask, Sequence[StudyInput]], Iterable[LocateResult]] | None = None,
 ) -> Summary:
     """Write ``points.csv``, ``volumes.csv``, and for each study JSON, markups and a picture to ``out``.
@@ -91,8 +92,9 @@ def locate(
     or datalists. Recesses are put on axial planes if the study has an axial series.
     ``recesses``: finds the recesses in axial slices; without it they are projected.
     ``verified``: whether the checksums of the weights were compared; if not, all points are flagged.
-    ``settings``: what points depend on besides the volumes, such as a digest of the localizers; None to locate all
-    studies again.
+    ``settings``: what points depend on besides the volumes, such as a digest of the localizers; None to keep no study,
+    in this run and in later ones.
+    ``force``: whether studies that an earlier run has located are located again.
     ``elsewhere``: runs the task for all studies in other processes, in any order; None for this process.
     Raises `MissingInputError`, `InvalidTableError` or `InvalidOptionError` if an input does not exist or is none of
     these, two studies have the same name, or the output is among the inputs.
@@ -101,7 +103,7 @@ def locate(
     studies = find_inputs(inputs)
     with output_lock(out):
         remove_partial(out)
-        task = LocateTask(out, lambda: (locator, recesses), verified, settings)
+        task = LocateTask(out, lambda: (locator, recesses), verified, settings, force)
         results = elsewhere(task, studies) if elsewhere else map(task, studies)
         return _run(track(results, "locate", len(studies), quiet), out, Summary(verified=verified))
 
@@ -146,7 +148,7 @@ class LocateTask:
         Returns the localizers of levels and of recesses of this process.
     verified
         Whether the checksums of the weights were compared; if not, all points are flagged.
-    settings
+    settings, force
         See `locate`.
     """
 
@@ -154,6 +156,7 @@ class LocateTask:
     models: Callable[[], tuple[LevelLocator | SeveralLocators, RecessLocator | None]]
     verified: bool = True
     settings: Mapping[str, object] | None = None
+    force: bool = False
 
     def __call__(self, study: StudyInput) -> LocateResult:
         """The points of a study, whose files are written.
@@ -164,9 +167,10 @@ class LocateTask:
         if absent := absent_volumes({str(path): name for name, path in study.named(study.files).items()}):
             return LocateResult(LocatedStudy(study.study, (), (), absent | dict(study.refused), {}))
         folder, mark = self.out / study.study, self._mark(study)
-        if mark and read_mark(folder / FINISHED, SCHEMA, mark) is not None:
+        if mark and not self.force and read_mark(folder / FINISHED, SCHEMA, mark) is not None:
             return LocateResult(read_study(folder), kept=True)
         (folder / FINISHED).unlink(missing_ok=True)
+        remove_located(folder)  # markups beside points of another run would pass for edited ones
         try:
             self._search(study).write(self.out)
         except Exception as error:

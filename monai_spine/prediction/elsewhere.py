@@ -14,6 +14,8 @@ from monai_spine import __version__
 from monai_spine.bundle.on_demand import OnDemand
 from monai_spine.errors import InvalidOptionError, MissingInputError, SpineError, listed
 from monai_spine.files import removed_if_refused
+from monai_spine.runtime.choice import choose_runtime
+from monai_spine.runtime.device import device_type, usable_device
 
 if TYPE_CHECKING:
     from data_prep.process_pool import Pool
@@ -23,6 +25,8 @@ Result = TypeVar("Result")
 
 CPU, GPU = "CPU", "GPU"
 """Tags of Dask workers, their resources: ``dask worker ADDRESS --resources "GPU=1"``."""
+OFTEN_ELSEWHERE = ("cuda", "mps")
+"""Devices that the workers of a cluster may have, and the machine of the command may not."""
 KILLED = "the processes that took it were killed, perhaps for lack of memory"
 """Why a study is given up."""
 
@@ -47,6 +51,24 @@ class Elsewhere:
     pool: Pool
     cluster: str | None = None
     device: str | None = None
+
+    @property
+    def models_here(self) -> OnDemand:
+        """Opens the models in this process, also to describe them where a cluster grades.
+
+        Then they are opened on the processor: this machine may lack the device that the workers have.
+
+        Raises
+        ------
+        InvalidOptionError
+            If the device does not have the runtime or the precision.
+        """
+        options = dict(self.models.options)
+        device = options.get("device")
+        if self.cluster is None or device is None or device_type(device) not in OFTEN_ELSEWHERE:
+            return self.models
+        chosen = choose_runtime(options["runtime"], options["precision"], device_type(device))
+        return self.models.replaced(device="cpu", runtime=chosen.runtime.value)
 
     def run(self, task: Any, studies: Sequence[Any]) -> Iterator[Any]:
         """The task's results as they come, in any order.
@@ -111,7 +133,7 @@ class Elsewhere:
         from data_prep.workers import run
 
         out = task.out.absolute()
-        task = replace(task, out=out, models=self.models.absolute())
+        local, task = (replace(task, out=out, models=own.absolute()) for own in (self.models_here, self.models))
         here = [study.absolute() for study in studies]
         with _beacon(out) as beacon:
             tag = check_cluster(cluster, beacon, self.device, some_files(here))
@@ -120,7 +142,7 @@ class Elsewhere:
                 here,
                 cluster=cluster,
                 resources={tag: 1} if tag else None,
-                if_killed=lambda study: task(study.given_up(KILLED)),
+                if_killed=lambda study: local(study.given_up(KILLED)),
             )
 
 
@@ -217,7 +239,8 @@ def check_cluster(address: str, beacon: Path, device: str | None = None, files: 
     Raises
     ------
     InvalidOptionError
-        If there is no worker, one of them differs or does not see the output folder, or none has the tag.
+        If there is no worker, one of them differs or does not see the output folder, none has the tag, or one that
+        would get studies does not have the device.
     MissingInputError
         If a worker does not see an input.
     SpineError
@@ -226,8 +249,8 @@ def check_cluster(address: str, beacon: Path, device: str | None = None, files: 
     from data_prep.workers import connect
 
     with connect(address) as client:
-        answers = client.run(_about, [str(path) for path in (beacon, *files)], on_error="return")
-        resources = [about["resources"] for about in client.scheduler_info(n_workers=-1)["workers"].values()]
+        answers = client.run(_about, [str(path) for path in (beacon, *files)], device, on_error="return")
+        workers = client.scheduler_info(n_workers=-1)["workers"]
     if not answers:
         raise InvalidOptionError(
             f"the Dask scheduler at {address} has no workers; start some with: dask worker {address}"
@@ -237,20 +260,29 @@ def check_cluster(address: str, beacon: Path, device: str | None = None, files: 
         raise InvalidOptionError(
             f"expected monai_spine {__version__} on every worker, but it fails on {listed(failing)}"
         )
-    other = [f"{worker} has {version}" for worker, (version, _) in answers.items() if version != __version__]
+    other = [f"{worker} has {version}" for worker, (version, *_) in answers.items() if version != __version__]
     if other:
         raise InvalidOptionError(f"expected monai_spine {__version__} on every worker, but {listed(other)}")
-    blind = [worker for worker, (_, unseen) in answers.items() if str(beacon) in unseen]
+    blind = [worker for worker, (_, unseen, _) in answers.items() if str(beacon) in unseen]
     if blind:
         raise InvalidOptionError(
             f"expected {beacon.parent} on every worker, but {listed(blind)} cannot see it; mount the same folders there"
         )
-    blind = [f"{worker} cannot see {unseen[0]}" for worker, (_, unseen) in answers.items() if unseen]
+    blind = [f"{worker} cannot see {unseen[0]}" for worker, (_, unseen, _) in answers.items() if unseen]
     if blind:
         raise MissingInputError(
             f"expected the inputs on every worker, but {listed(blind)}; mount the same folders there"
         )
-    return worker_tag(resources, device)
+    resources = {worker: about["resources"] for worker, about in workers.items()}
+    tag = worker_tag(list(resources.values()), device)
+    takes = [worker for worker in answers if tag is None or resources.get(worker, {}).get(tag)]
+    lacking = [f"on {worker}, {answers[worker][2]}" for worker in takes if answers[worker][2]]
+    if lacking:
+        raise InvalidOptionError(
+            f"expected the device {device} on every worker that takes studies, but {listed(lacking)}; give those that "
+            'have it a tag, such as --resources "GPU=1"'
+        )
+    return tag
 
 
 def worker_tag(resources: Sequence[Mapping[str, float]], device: str | None) -> str | None:
@@ -278,8 +310,13 @@ def worker_tag(resources: Sequence[Mapping[str, float]], device: str | None) -> 
     return tag
 
 
-def _about(files: Sequence[str]) -> tuple[str, list[str]]:
-    """What a worker says about itself: its version, and which of the files it does not see."""
+def _about(files: Sequence[str], device: str | None = None) -> tuple[str, list[str], str]:
+    """What a worker says about itself: its version, which of the files it does not see, and why it lacks the device."""
     from monai_spine import __version__ as version
 
-    return version, [file for file in files if not Path(file).is_file()]
+    lacks = ""
+    try:
+        usable_device(device)
+    except InvalidOptionError as error:
+        lacks = str(error)
+    return version, [file for file in files if not Path(file).is_file()], lacks

@@ -140,7 +140,7 @@ def run_predict(
         with removed_if_refused(own):
             # First: a cluster or a model that cannot be used must not show after an hour of conversion.
             elsewhere.check(out)
-            opened: Models = elsewhere.models()
+            opened: Models = elsewhere.models_here()
             stack.enter_context(output_lock(own))
             conversion = Conversion(name_by, workers, resume=not force, quiet=quiet)
             run = reader.run if reader.others else elsewhere.run_anything

@@ -15,7 +15,7 @@ from monai_spine.bundle.on_demand import OnDemand
 from monai_spine.data.volume import Volume, read_volume
 from monai_spine.errors import InvalidOptionError, InvalidTableError, InvalidVolumeError, MissingInputError
 from monai_spine.geometry import grid_affine, slice_normal
-from monai_spine.levels.files import COLUMNS
+from monai_spine.levels.files import COLUMNS, is_edited
 from monai_spine.levels.localizers import LevelLocator
 from monai_spine.levels.locate import LocateTask, find_inputs, locate
 from monai_spine.levels.sagittal.chain import Disc, expected_foramen
@@ -340,9 +340,10 @@ def test_a_study_is_located_again_only_if_its_volumes_the_models_or_its_files_ch
     (tmp_path / "nifti").mkdir()
     volumes = [sagittal(tmp_path / "nifti" / name / "sagittal_t2.nii.gz") for name in ("a", "b")]
 
-    def run(settings: dict | None, known: Sequence[Path]) -> int:
+    def run(settings: dict | None, known: Sequence[Path], *, force: bool = False) -> int:
         """The number of studies that were kept. Volumes that the oracle does not know are no spines."""
-        summary = locate([tmp_path / "nifti"], tmp_path / "out", Oracle().know(*known), quiet=True, settings=settings)
+        about = {"quiet": True, "settings": settings, "force": force}
+        summary = locate([tmp_path / "nifti"], tmp_path / "out", Oracle().know(*known), **about)
         assert summary.found == ["a", "b"]
         return summary.kept
 
@@ -357,8 +358,28 @@ def test_a_study_is_located_again_only_if_its_volumes_the_models_or_its_files_ch
     assert run({"levels": "2"}, volumes[1:]) == 1
     sagittal(volumes[0], slices=13)
     assert run({"levels": "2"}, volumes[:1]) == 1
-    assert run(None, volumes) == 0  # all again
+    assert run(None, volumes) == 0  # and no marks
     assert run({"levels": "2"}, volumes) == 0
+    assert run({"levels": "2"}, volumes, force=True) == 0
+    assert run({"levels": "2"}, []) == 2
+
+
+def test_markups_of_another_run_neither_stay_nor_pass_for_edited_ones(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    volume, out = sagittal(tmp_path / "nifti/a/sagittal_t2.nii.gz"), tmp_path / "out"
+    locate([tmp_path / "nifti"], out, Oracle().know(volume), quiet=True)
+    locate([tmp_path / "nifti"], out, Oracle(np.zeros((0, 3))).know(volume), quiet=True)
+    assert not (out / "a/points.mrk.json").exists()
+    locate([tmp_path / "nifti"], out, Oracle(SPINE + 8).know(volume), quiet=True)
+    assert not is_edited(out / "a")
+    markups = json.loads((out / "a/points.mrk.json").read_text())
+    markups["markups"][0]["controlPoints"][0]["position"][0] += 5
+    (out / "a/points.mrk.json").write_text(json.dumps(markups))
+    assert "edited" not in caplog.text
+    locate([tmp_path / "nifti"], out, Oracle().know(volume), quiet=True)
+    assert json.loads((out / "a/points.mrk.json").read_text()) == markups
+    assert "edited, and is kept" in caplog.text
 
 
 @pytest.mark.parametrize("series", ["sagittal", "axial"])

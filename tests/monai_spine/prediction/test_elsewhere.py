@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import time
 from collections import Counter
 from contextlib import ExitStack
 from dataclasses import replace
@@ -84,8 +85,11 @@ def test_a_study_for_which_processes_are_killed_again_and_again_is_refused_and_n
 
 
 def test_an_unreachable_scheduler_is_one_line(tmp_path: Path) -> None:
-    with pytest.raises(SpineError, match="no Dask scheduler answers at nowhere"):
-        results(tmp_path / "out", cluster="nowhere")
+    begin = time.perf_counter()
+    for address in ("nowhere", "host:1x", "http://127.0.0.1:8786"):
+        with pytest.raises(SpineError, match=f"no Dask scheduler answers at {address}; start"):
+            results(tmp_path / "out", cluster=address)
+    assert time.perf_counter() - begin < 10  # without a client that takes half a minute to end
     assert list((tmp_path / "out").iterdir()) == []
     before = sorted(tmp_path.rglob("*"))
     with (
@@ -140,6 +144,25 @@ def test_studies_go_to_workers_with_the_tag_of_the_device(tmp_path: Path) -> Non
             check_cluster(cluster.scheduler_address, tmp_path / "beacon", "cuda:0")
         place = {"cluster": cluster.scheduler_address, "device": "cpu"}
         assert set(results(tmp_path / "out", **place)) == set(STUDIES)
+
+
+def test_the_machine_of_the_command_needs_no_device_of_the_workers() -> None:
+    asked = MODELS.replaced(device="cuda:99", runtime="auto", precision="float32")
+    with elsewhere(asked, cluster="nowhere", device="cuda:99") as place:
+        assert place.models_here == asked.replaced(device="cpu", runtime="torch")
+    with elsewhere(asked, device="cuda:99") as place:
+        assert place.models_here == asked
+    with (
+        elsewhere(asked.replaced(runtime="openvino"), cluster="nowhere") as place,
+        pytest.raises(InvalidOptionError, match="openvino is for CPUs, but the device is cuda"),
+    ):
+        place.models_here()
+
+
+def test_a_worker_without_the_device_is_named_before_the_first_study(one_worker: str, tmp_path: Path) -> None:
+    (tmp_path / "beacon").touch()
+    with pytest.raises(InvalidOptionError, match=r"expected the device cuda:99 on every worker .* there is no device"):
+        check_cluster(one_worker, tmp_path / "beacon", "cuda:99")
 
 
 @pytest.mark.parametrize(
