@@ -111,12 +111,12 @@ class Pool:
         ----------
         if_killed
             Returns the result of an item that is given up: after a process was killed, what it had is done again, item
-            by item, and with this one the process was killed again. None if the first killed process ends the run.
+            by item, and with this one the process was killed again. None if this ends the run.
 
         Raises
         ------
         SpineError
-            If another process is killed and there is no ``if_killed``. What it had done stays.
+            If another process is killed twice and there is no ``if_killed``. What it had done stays.
         """
         results = self._shared(function, items, if_killed) if self.others else map(function, items)
         yield from counted_results(results, len(items))
@@ -170,18 +170,16 @@ class Pool:
         One after the other, in the only process beside this one: so each has more memory, and it is known for which of
         them a process is killed again.
         """
-        if if_killed is not None and any(_is_killed(future) for _, future in pairs):
-            logger.warning("a worker process was killed, perhaps for lack of memory; its study is tried again, alone")
+        if any(_is_killed(future) for _, future in pairs):
+            logger.warning("a worker process was killed, perhaps for lack of memory; what it did is done again, alone")
             self._begin_again()
         for item, earlier in pairs:
-            future = earlier
-            if if_killed is not None and _is_killed(earlier):
-                future = _submitted(self._executor, function, item)
-                if _is_killed(future):
-                    self._begin_again()
-                    yield if_killed(item)
-                    continue
-            yield future.result()
+            future = _submitted(self._executor, function, item) if _is_killed(earlier) else earlier
+            if if_killed is not None and _is_killed(future):
+                self._begin_again()
+                yield if_killed(item)
+            else:
+                yield future.result()
 
     def _begin_again(self) -> None:
         """Without processes: one begins for each item that finds none idle."""

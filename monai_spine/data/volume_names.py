@@ -42,7 +42,7 @@ def volume_names(record: Mapping[Any, Any]) -> dict[str, str]:
 
 def absent_volumes(files: Mapping[str, str]) -> dict[str, str]:
     """Of the volumes, by their paths as `volume_names` gives them, those that are not there: by name, why."""
-    reason = f"no such file on {gethostname()}; results of an earlier run were kept"
+    reason = f"no such file on {gethostname()}; results of an earlier run, if there are any, stay"
     return {name: reason for file, name in files.items() if not os.path.isfile(file)}  # noqa: PTH113 - as above
 
 

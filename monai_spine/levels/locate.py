@@ -167,7 +167,8 @@ class LocateTask:
         if absent := absent_volumes({str(path): name for name, path in study.named(study.files).items()}):
             return LocateResult(LocatedStudy(study.study, (), (), absent | dict(study.refused), {}))
         folder, mark = self.out / study.study, self._mark(study)
-        if mark and not self.force and read_mark(folder / FINISHED, SCHEMA, mark) is not None:
+        finished = read_mark(folder / FINISHED, SCHEMA, mark) if mark and not self.force else None
+        if finished is not None and all((folder / name).is_file() for name in finished["files"]):
             return LocateResult(read_study(folder), kept=True)
         (folder / FINISHED).unlink(missing_ok=True)
         remove_located(folder)  # markups beside points of another run would pass for edited ones
@@ -181,7 +182,9 @@ class LocateTask:
             write_study(self.out, failed)
             return LocateResult(failed)
         if mark:
-            write_mark(folder / FINISHED, {"schema": SCHEMA, "fingerprint": mark}, LOCATED[:1])
+            # The others may be edited, or deleted to be made anew.
+            files = [name for name in LOCATED if (folder / name).is_file()]
+            write_mark(folder / FINISHED, {"schema": SCHEMA, "fingerprint": mark, "files": files}, LOCATED[:1])
         # As a later run reads it, so that its tables are the same.
         return LocateResult(read_study(folder))
 

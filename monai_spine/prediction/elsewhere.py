@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from monai_spine import __version__
 from monai_spine.bundle.on_demand import OnDemand
 from monai_spine.errors import InvalidOptionError, MissingInputError, SpineError, listed
-from monai_spine.files import removed_if_refused
+from monai_spine.files import PARTIAL, removed_if_refused
 from monai_spine.runtime.choice import choose_runtime
 from monai_spine.runtime.device import device_type, usable_device
 
@@ -208,7 +208,7 @@ def elsewhere(
 @contextmanager
 def _beacon(out: Path) -> Iterator[Path]:
     """A file in the output folder that only this run made."""
-    beacon = out / f".run-{secrets.token_hex(8)}"
+    beacon = out / f".run-{secrets.token_hex(8)}{PARTIAL}"  # what a killed run leaves, the next one removes
     out.mkdir(parents=True, exist_ok=True)
     beacon.touch()
     try:

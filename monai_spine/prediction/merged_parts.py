@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from monai_spine.errors import ExitCode, InvalidTableError, MissingInputError, counted, listed
-from monai_spine.files import whole_file, write_text
+from monai_spine.files import checksum, whole_file, write_text
 from monai_spine.output_lock import output_lock
 from monai_spine.prediction.part import PARTS, Part
 
@@ -87,6 +87,7 @@ def write_part(
         **{"part": part.number, "parts": part.count, "inputs": len(inputs), "studies": studies},
         "inputs_sha256": hashlib.sha256(text.encode()).hexdigest(),
         **{"settings": dict(settings), "provenance": provenance},
+        "checksums": {name: checksum(part.folder(out) / name) for name in TABLES},
     }
     write_text(part.folder(out) / NAME, json.dumps(content, indent=1) + "\n")
 
@@ -112,12 +113,10 @@ def _merged(out: Path, finished: Sequence[Mapping[str, Any]]) -> Merged:
     first = finished[0]
     _check_alike(out, finished)
     folders = _folders(out, finished)
+    for folder, one in zip(folders, finished, strict=True):
+        for name in TABLES:
+            _check_table(folder / name, one["checksums"].get(name))
     counts = [_counts(folder / "studies.csv") for folder in folders]
-    for folder, one, (found, _) in zip(folders, finished, counts, strict=True):
-        if found != one["studies"]:
-            raise InvalidTableError(
-                f"{folder}: expected {counted(one['studies'], 'study')} in studies.csv, but found {found}"
-            )
     studies, refused = sum(found for found, _ in counts), sum(number for _, number in counts)
     for table in TABLES:
         _join([folder / table for folder in folders], out / table)
@@ -138,6 +137,7 @@ def _finished(out: Path) -> list[dict[str, Any]]:
             if content["schema"] != SCHEMA:
                 raise ValueError(f"its schema is {content['schema']!r}")
             Part(content["part"], content["parts"])
+            dict(content["checksums"])
             contents.append(content)
         except (ValueError, KeyError, TypeError) as err:
             raise InvalidTableError(f"{path}: expected a finished part of the schema {SCHEMA} ({err})") from err
@@ -211,10 +211,11 @@ def _join(sources: Sequence[Path], target: Path) -> None:
         writer.writerows(heapq.merge(*readers, key=_first))
 
 
-def _opened(path: Path) -> Any:
+def _check_table(path: Path, known: int | None) -> None:
     if not path.is_file():
         raise MissingInputError(f"expected the table {path} of a finished part; run that part again")
-    return path.open(newline="", encoding="utf-8")
+    if checksum(path) != known:
+        raise InvalidTableError(f"{path} is not as its part wrote it: it was changed or damaged; run that part again")
 
 
 def _first(row: Iterable[Any]) -> str:
@@ -228,6 +229,10 @@ def _counts(table: Path) -> tuple[int, int]:
         studies += 1
         refused += row["status"] == "refused"
     return studies, refused
+
+
+def _opened(path: Path) -> Any:
+    return path.open(newline="", encoding="utf-8")
 
 
 def _rows(table: Path) -> Iterator[dict[str, str]]:

@@ -31,6 +31,8 @@ class Part:
     count: int
 
     def __post_init__(self) -> None:
+        if self.count < 1:
+            raise InvalidOptionError(f"expected at least one part, but found {self.number}/{self.count}")
         if not 1 <= self.number <= self.count:
             raise InvalidOptionError(
                 f"expected a part from 1 to {self.count}, but found {self.number}/{self.count}; parts count from 1"

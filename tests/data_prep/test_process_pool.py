@@ -74,7 +74,7 @@ def test_items_are_read_ahead_in_order_and_never_more_than_so_many(tmp_path: Pat
             assert sorted(tmp_path.iterdir()) == expected
 
 
-def test_a_killed_process_of_a_pool_is_one_line() -> None:
+def test_a_process_of_a_pool_that_is_killed_twice_is_one_line() -> None:
     with Pool(1, int) as pool:
         assert list(pool.ahead(abs, [-1])) == [1]  # it is there
         with pytest.raises(SpineError, match=r"killed.* [1-8] of 9 tasks were done") as raised:
@@ -107,7 +107,7 @@ def test_an_item_for_which_a_process_is_killed_twice_is_given_up_and_all_others_
         assert list(pool.ahead(abs, [-1, -2])) == [1, 2]  # its processes go on
     expected = [-3 if number == 3 else number for number, _ in items]
     assert done == expected if way == "ahead" else sorted(done) == sorted(expected)
-    assert "tried again, alone" in caplog.text
+    assert "done again, alone" in caplog.text
     assert not multiprocessing.active_children()
 
 

@@ -356,6 +356,10 @@ def test_a_study_is_located_again_only_if_its_volumes_the_models_or_its_files_ch
     assert run({"levels": "2"}, volumes[1:]) == 1
     (tmp_path / "out/b/located.json").write_text("damaged")
     assert run({"levels": "2"}, volumes[1:]) == 1
+    for name in ("levels.png", "points.mrk.json"):  # deleted, to be made anew
+        (tmp_path / "out/a" / name).unlink()
+        assert run({"levels": "2"}, volumes[:1]) == 1
+        assert (tmp_path / "out/a" / name).is_file()
     sagittal(volumes[0], slices=13)
     assert run({"levels": "2"}, volumes[:1]) == 1
     assert run(None, volumes) == 0  # and no marks
