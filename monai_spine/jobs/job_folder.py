@@ -11,7 +11,7 @@ from pathlib import Path
 
 from monai_spine.bundle.run import parse_settings, training_configs
 from monai_spine.bundle.shipped import LEFT_BY_RUNS, shipped_bundles
-from monai_spine.errors import InvalidOptionError, MissingInputError, near_names
+from monai_spine.errors import InvalidOptionError, MissingInputError, SpineError, near_names
 from monai_spine.files import write_text
 from monai_spine.jobs.accelerators import parse_accelerator
 from monai_spine.jobs.description import Job, parse_duration, read_job, write_job
@@ -80,7 +80,11 @@ def write_job_folder(platform: str, request: Request, out: Path, *, check: bool 
         write_job(job, folder)
         write_text(folder / SUBMIT, f"#!/bin/sh\n# Run in this folder.\nset -eu\n{chosen.submission(job)}")
         if check:
-            check_job_folder(folder)
+            try:
+                check_job_folder(folder)
+            except SpineError as error:
+                error.args = (str(error).replace(str(folder), str(out)),)  # the folder of now will be gone
+                raise
         if out.exists():
             shutil.rmtree(out)
         folder.rename(out)
@@ -142,7 +146,7 @@ def _job(platform: str, request: Request, bundle: Path, folder: Path) -> Job:
         trained_on=request.trained_on,
         own=dict(request.own),
     )
-    if missing := [name for name in OFFERS[platform].required if name not in job.own]:
+    if missing := [name for name in OFFERS[platform].required if not job.own.get(name)]:
         raise InvalidOptionError(f"{OFFERS[platform].title} needs {', '.join(f'--{name}' for name in missing)}")
     return job
 
