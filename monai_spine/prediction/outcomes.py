@@ -37,7 +37,7 @@ _README = """# Results of `monai-spine predict`
 |---|---|
 | `studies.csv` | every study: graded, or refused and why; findings that no slice shows; volumes that cannot be used |
 | `findings.csv` | all findings of graded studies: grade, natural probabilities, flags, series, slice, DICOM object |
-| `predictions.csv` | competition-weighted probabilities of {graded} graded studies{filled} |
+| `predictions.csv` | competition-weighted probabilities of all graded studies{filled} |
 | `<study>/findings.json` | each finding: grade, probabilities, point, series and slice, coverage, flags |
 | `<study>/points.json`, `points.mrk.json`, `levels.png` | the levels, for programs, for 3D Slicer, for people |
 | `points.csv`, `volumes.csv` | the points of all studies; the state of each sagittal volume |
@@ -110,25 +110,32 @@ class Outcome:
         write_text(folder / NAME, json.dumps(content, indent=1) + "\n")
 
 
-def update_checksum(folder: Path, name: str, before: int | None) -> None:
-    """Note that the program itself has changed a file of a study, so that a later run keeps the study.
+def update_checksum(folder: Path, name: str, after: bytes) -> None:
+    """Note what a file of a study will be, which the program itself changes next, so that a later run keeps the study.
 
-    Parameters
-    ----------
-    before
-        The file's checksum before the change. If the outcome has another one, it stays as it is: somebody else has
-        changed the file, too.
+    If the outcome knows another file than the one that is there, it stays as it is: somebody else has changed that.
     """
     path = folder / NAME
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-        if content.pop("checksum") != _checksum_of(content) or content["checksums"][name] != before:
+        if content.pop("checksum") != _checksum_of(content) or content["checksums"][name] != checksum(folder / name):
             return
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return  # `read_outcome` says what is wrong
-    content["checksums"][name] = checksum(folder / name)
+    content["checksums"][name] = isal_zlib.crc32(after)
     content["checksum"] = _checksum_of(content)
     write_text(path, json.dumps(content, indent=1) + "\n")
+
+
+def has_changed(folder: Path) -> bool:
+    """Whether a study's files are others than those that its outcome was written for; False without an outcome."""
+    try:
+        content = json.loads((folder / NAME).read_text(encoding="utf-8"))
+        return any(checksum(folder / name) != value for name, value in content["checksums"].items())
+    except FileNotFoundError:
+        return False
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return True
 
 
 def _checksum_of(content: Mapping[str, object]) -> int:
@@ -189,9 +196,9 @@ def write_tables(
     table = np.stack(list(rows.values())) if rows else np.zeros((0, len(FINDINGS), len(Grade)))
     write_predictions(out / "predictions.csv", list(rows), table)
     write_text(out / "studies.csv", _studies(outcomes, trained_on, fill is not None))
-    refused = sum(bool(one.refused) for one in outcomes)
-    filled = f", and rows of the prior for {refused} refused ones" if fill is not None and refused else ""
-    readme = _README.format(provenance=provenance, graded=len(outcomes) - refused, filled=filled)
+    # No numbers: `review` may grade a refused study later.
+    filled = ", and rows of the prior for refused ones" if fill is not None else ""
+    readme = _README.format(provenance=provenance, filled=filled)
     write_text(out / "README.md", readme)
 
 
