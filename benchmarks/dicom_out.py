@@ -1,8 +1,8 @@
-"""Processor time of the DICOM objects of a study, beside what grading it takes.
+"""Processor time of the DICOM objects and the page of a study, beside what grading it takes; sizes.
 
     python benchmarks/dicom_out.py --studies 2 --size full
     python benchmarks/dicom_out.py --cohort cohort/ --profile       # what takes the time
-    python benchmarks/dicom_out.py --measures --readers             # with everything that objects may hold
+    python benchmarks/dicom_out.py --measures --readers --page      # with everything that there may be
 
 The first study pays for imports and fonts once a process; it is a row of its own. ``--readers``: each study has the
 grades of two readers, of five findings each.
@@ -16,6 +16,7 @@ import pstats
 import statistics
 import tempfile
 import time
+from collections import defaultdict
 from collections.abc import Mapping
 from contextlib import redirect_stderr
 from io import StringIO
@@ -36,12 +37,15 @@ from monai_spine.spine import TARGETS
 
 
 class Timed(PageOutput):
-    """Notes the processor seconds of each study's objects."""
+    """Notes the processor seconds, and the bytes, of each study's files."""
 
     def write(self, study: GradedStudy) -> Mapping[str, str]:
         begin = time.process_time()
         failed = super().write(study)
-        seconds.append(time.process_time() - begin)
+        (name,) = (writer.name for writer in self.writers)
+        seconds[name].append(time.process_time() - begin)
+        written = study.folder / name
+        sizes[name].append(sum(file.stat().st_size for file in [written, *written.glob("*")] if file.is_file()))
         if profile is not None:
             profile.enable()
             super().write(study)
@@ -49,7 +53,8 @@ class Timed(PageOutput):
         return failed
 
 
-seconds: list[float] = []
+seconds: dict[str, list[float]] = defaultdict(list)
+sizes: dict[str, list[int]] = defaultdict(list)
 profile: cProfile.Profile | None = None
 
 
@@ -68,6 +73,7 @@ def main() -> None:
     parser.add_argument("--cohort", type=Path, help="phantoms that are there already")
     parser.add_argument("--measures", action="store_true", help="measure canal and discs, too")
     parser.add_argument("--readers", action="store_true", help="two readers graded each study")
+    parser.add_argument("--page", action="store_true", help="report.html, too")
     parser.add_argument("--profile", action="store_true")
     options = parser.parse_args()
     if options.profile:
@@ -83,16 +89,19 @@ def main() -> None:
         if options.readers:
             for study in inputs.studies:
                 write_corrections(Path(folder) / "out" / safe_name(study.study_id), graded_by_two(study.study_id))
-        (output,) = study_outputs(report=False, pdf=False, dicom_out=True)
+        (output,) = study_outputs(report=options.page, pdf=False, dicom_out=True)
         begin = time.process_time()
-        predict(inputs, Path(folder) / "out", models, quiet=True, outputs=[Timed(output.writers)])
+        timed = [Timed([writer]) for writer in output.writers]
+        predict(inputs, Path(folder) / "out", models, quiet=True, outputs=timed)
         everything = time.process_time() - begin
-    first, *others = seconds
     extra = [", with measures"] * options.measures + [", with grades of two readers"] * options.readers
-    print(f"| processor seconds, {len(seconds)} studies{''.join(extra)} | |\n|---|--:|")
-    print(f"| objects of the first study | {first:.2f} |")
-    print(f"| objects of a further study, mean | {statistics.mean(others or [first]):.2f} |")
-    print(f"| levels, grades and objects, mean | {everything / len(seconds):.2f} |")
+    studies = len(inputs.studies)
+    print(f"| processor seconds, {studies} studies{''.join(extra)} | s | MB |\n|---|--:|--:|")
+    for name, (first, *others) in seconds.items():
+        mb = f"{max(sizes[name]) / 1e6:.2f}"
+        print(f"| {name}: the first study | {first:.2f} | |")
+        print(f"| {name}: a further study, mean; the largest | {statistics.mean(others or [first]):.2f} | {mb} |")
+    print(f"| levels, grades and all of it, mean | {everything / studies:.2f} | |")
     if profile is not None:
         pstats.Stats(profile).sort_stats("cumulative").print_stats(45)
 
