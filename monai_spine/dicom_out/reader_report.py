@@ -23,9 +23,7 @@ from monai_spine.report.wording import GRADES, percent
 SERIES_NUMBER = 9905
 
 
-def reader_reports(
-    result: StudyResult, sources: SourceImages, identity: Identity, program: Dataset
-) -> list[Dataset]:
+def reader_reports(result: StudyResult, sources: SourceImages, identity: Identity, program: Dataset) -> list[Dataset]:
     """The reports of all readers, by their initials; none if nobody graded.
 
     Parameters

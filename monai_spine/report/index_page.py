@@ -50,7 +50,12 @@ def _row(result: StudyResult) -> dict[str, Any]:
     shown = worst(result.findings, read=True)
     cells = [_cell(result, condition) for condition in Condition] if result.findings else []
     # Refused studies come last; those of which no slice shows anything before them.
-    order = (not result.findings, shown is None, [-part for part in shown.read_severity] if shown else [], result.study_id)
+    order = (
+        not result.findings,
+        shown is None,
+        [-part for part in shown.read_severity] if shown else [],
+        result.study_id,
+    )
     return {
         "study": result.study_id,
         "page": f"{quote(result.name)}/{PAGE}",

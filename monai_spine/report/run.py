@@ -56,9 +56,9 @@ class ReportSummary:
         )
         parts += [f"{len(self.unread)} folders could not be read: {self.unread[0]}"] if self.unread else []
         parts += [f"{len(self.failed)} could not be made: {listed(self.failed, '; ')}"] if self.failed else []
-        parts += [f"{len(self.waiting)} show other points than were corrected: start monai-spine review {self.out}"] * bool(
-            self.waiting
-        )
+        parts += [
+            f"{len(self.waiting)} show other points than were corrected: start monai-spine review {self.out}"
+        ] * bool(self.waiting)
         return f"{', '.join(parts)}; see {self.out / INDEX}"
 
 

@@ -31,7 +31,9 @@ from monai_spine.review.pictures import ShownVolume, shown_volumes
 from monai_spine.spine import SeriesType
 
 NOT_AT_HAND = "The images of this study are not at hand. Start the page with -i and the inputs of predict."
-_NO_SAGITTAL = "Points cannot mend that: they are placed in a sagittal T1 or T2 series, and none of this study can be used."
+_NO_SAGITTAL = (
+    "Points cannot mend that: they are placed in a sagittal T1 or T2 series, and none of this study can be used."
+)
 _LEFT_OUT = "left out: "
 
 
@@ -112,7 +114,7 @@ def _rounded(position: Iterable[float]) -> tuple[float, float, float]:
 
 
 def doubtful_grades(result: StudyResult) -> float:
-    """How many of the program's grades are expected to be wrong, by the probabilities themselves: the sum of 1 - max(p).
+    """How many of the program's grades are expected to be wrong by the probabilities themselves: the sum of 1 - max(p).
 
     What a reader graded is not in doubt any more.
     """

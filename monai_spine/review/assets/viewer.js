@@ -292,7 +292,7 @@ export class Viewer {
 
   // A point on this slice keeps its distance to the plane; one that is only near comes onto the slice.
   drag(event, group, volume, finding, place, on) {
-    if (event.button !== 0 || this.placing) return;
+    if (event.button !== 0 || (this.placing && this.over)) return;
     event.preventDefault();
     group.setPointerCapture(event.pointerId);
     const start = [event.clientX, event.clientY];
@@ -334,10 +334,13 @@ export class Viewer {
     return times(volume.to_world, [c + columns / volume.spacing[0], r + rows / volume.spacing[1], on ? k : this.k]);
   }
 
-  startPlacing(name, words = "Click where the point is.") {
+  // Without words, a click on another point places this one, too; with them, other points can be dragged meanwhile.
+  startPlacing(name, words) {
     this.placing = name;
-    byId("place-hint").firstElementChild.textContent = words;
+    this.over = !words;
+    byId("place-hint").firstElementChild.textContent = words ?? "Click where the point is.";
     byId("place-hint").hidden = false;
+    byId("scroller").classList.toggle("over", this.over);
     byId("scroller").classList.add("placing");
   }
 
@@ -348,7 +351,7 @@ export class Viewer {
   }
 
   placed(event) {
-    if (!this.placing) return;
+    if (!this.placing || (!this.over && event.target.closest(".point"))) return;
     const box = this.stage.getBoundingClientRect();
     const name = this.placing;
     this.stopPlacing();

@@ -85,7 +85,6 @@ def test_where_points_cannot_help_the_page_says_so(tmp_path: Path, made: str) ->
         convert(out, "r", *names[made], refused="SHEARED" if made == "not converted" else "")
     if made == "grey":
         file = out / "volumes" / "r" / "sagittal_t2.nii.gz"
-        import nibabel as nib
 
         image = nib.load(file)
         nib.save(nib.Nifti1Image(np.zeros(image.shape, np.int16), image.affine), file)
@@ -163,7 +162,7 @@ def test_a_refused_study_is_graded_by_placed_levels_and_refused_again_without_th
     assert not (refused / "s1" / "report.pdf").exists()
     for name in TABLES:
         drop = {"seconds", "peak_mb"}
-        old, new = ([one for one in csv.DictReader(_lines(table))] for table in (before[name], rows(refused / name)))
+        old, new = (list(csv.DictReader(_lines(table))) for table in (before[name], rows(refused / name)))
         assert [{k: v for k, v in one.items() if k not in drop} for one in new] == [
             {k: v for k, v in one.items() if k not in drop} for one in old
         ], name
