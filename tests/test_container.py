@@ -47,7 +47,7 @@ def test_the_unit_of_systemd_is_valid_and_starts_the_command_as_it_is(tmp_path: 
     program, command, *options = line.split()
     assert (Path(program).name, command, options[0]) == ("monai-spine", "serve", "--config")
     shown = subprocess.run(
-        [sys.executable, "-m", "monai_spine.commands.main", command, "--help"],
+        [sys.executable, "-c", "from monai_spine.commands.main import main; main()", command, "--help"],
         capture_output=True,
         text=True,
         check=False,
