@@ -131,17 +131,15 @@ class Regrading:
             return (self._pages.pop(0), False) if self._pages else None
 
     def _run(self) -> None:
-        models: Models | SpineError
-        try:
-            models = self._open_models()
-        except SpineError as error:
-            models = error
+        models = self._opened()
         _remove_scratch(self._studies.out)
         if not self._queue and not self._pages and self._index_is_old():
             self._write_index()
         while (task := self._next()) is not None:
             number, again = task
             if again:
+                # What went wrong once may be right by now: MONAI, for one, fails if another thread imports meanwhile.
+                models = self._opened() if isinstance(models, SpineError) else models
                 result = self._graded(number, models)
                 with self._changed:
                     if number not in self._queue:  # asked for again meanwhile: then it still waits
@@ -152,6 +150,13 @@ class Regrading:
                 idle = not self._queue and not self._pages
             if idle:
                 self._write_index()
+
+    def _opened(self) -> Models | SpineError:
+        """The models, or why they cannot be opened."""
+        try:
+            return self._open_models()
+        except SpineError as error:
+            return error
 
     def _write_pages(self, number: int, models: Models | SpineError) -> None:
         """The pages of a study whose images are at hand; others stay until ``monai-spine report -i`` writes them."""

@@ -61,7 +61,7 @@ def _fault(study: ReviewStudy) -> str:
     """Why the study has no grades, or no images, and what to do."""
     if study.result.refused:
         sentence, *details = refusal_in_words(study.result.refused)
-        obstacle = study.obstacle or "Place its levels, and it is graded."
+        obstacle = study.obstacle or "Place its five levels, and it is graded."
         return " ".join(["Not graded.", sentence, *(f"{detail}." for detail in details if study.obstacle), obstacle])
     if study.pending is None:
         return f"{NOT_AT_HAND} Grades can be corrected."

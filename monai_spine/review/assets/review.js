@@ -147,8 +147,6 @@ function show(content, fresh) {
   byId("name").textContent = state.study;
   document.title = `${state.study} · Review`;
   byId("provenance").textContent = state.provenance;
-  byId("fault").textContent = state.fault;
-  byId("fault").hidden = !state.fault;
   byId("done").setAttribute("aria-pressed", String(Boolean(state.done)));
   byId("done").title = state.done ? `by ${state.done.by}, ${state.done.at}` : "";
   byId("undo").disabled = !state.changes.some((one) => !one.undone);
@@ -156,7 +154,7 @@ function show(content, fresh) {
   byId("findings").hidden = !state.findings.length;
   byId("done").disabled = state.placing || !state.findings.length;
   showStale();
-  showToPlace();
+  showFault();
   viewer.selected = selected;
   viewer.show(state, fresh);
   drawGrid();
@@ -177,12 +175,13 @@ function toPlace() {
   return state.findings.filter((one) => !state.points[one.name]);
 }
 
-function showToPlace() {
-  const box = byId("to-place");
-  const left = state.placing ? toPlace().length : 0;
-  const placed = state.findings.length - left;
-  box.hidden = !state.placing || !left;
-  box.firstElementChild.textContent = `${placed} of ${state.findings.length} levels are placed. With all of them, the study is graded. If a level is not in the images, leave it out.`;
+// Why there are no grades or images; of a refused study, how many levels are placed.
+function showFault() {
+  const all = state.findings.length;
+  const placed = state.placing ? all - toPlace().length : 0;
+  byId("fault").hidden = !state.fault;
+  byId("fault").firstElementChild.textContent = state.placing ? `${state.fault} ${placed} of ${all} are placed.` : state.fault;
+  byId("grade-now").hidden = !state.placing || placed === all;
   byId("grade-now").disabled = !placed;
 }
 
@@ -222,7 +221,7 @@ function drawGrid() {
   byId("head").replaceChildren(el("th", { scope: "col" }, "Level"), ...columns.map(short));
   const letters = words.grades.map((one) => `${one.title[0].toUpperCase()} ${one.title}`).join(", ");
   const legend = state.placing
-    ? "Choose a level, scroll to the slice through the middle of the canal, and click behind the disc."
+    ? "Choose a level, scroll to the slice through the middle of the canal, and click behind the disc. Leave out levels that are not in the images."
     : "Choose a finding. ✎ is your grade, ? is a finding that no slice shows.";
   byId("legend").replaceChildren(legend, state.placing ? "" : el("span", { class: "brief" }, ` ${letters}.`));
   const focused = document.activeElement?.closest?.("#rows button")?.dataset.finding;

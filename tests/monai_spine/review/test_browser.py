@@ -176,7 +176,7 @@ def test_the_levels_of_a_refused_study_are_placed_by_the_keyboard(refused_page: 
     page.until(lambda: read_corrections(file).version == 2)
     moved = read_corrections(file).state.points[CANALS[2]].position
     assert moved == pytest.approx((middle[0], middle[1], middle[2] - 3), abs=0.01)
-    assert "1 of 5 levels are placed" in page.text("to-place")
+    assert "1 of 5 are placed" in page.text("fault")
     page.js("document.getElementById('grade-now').focus()")
     page.keys(Keys.ENTER)
     page.says("Graded again: the study has grades now")

@@ -126,6 +126,26 @@ def test_predict_with_the_corrections_keeps_what_the_page_has_graded(
         read_points_file(folders[0].parent, ["s1"])
 
 
+def test_models_that_could_not_be_opened_once_are_opened_again(
+    graded: Path, folders: list[Path], opened: Models
+) -> None:
+    answers = [SpineError("dictionary changed size during iteration"), opened]
+
+    def models() -> Models:
+        answer = answers.pop(0)
+        if isinstance(answer, SpineError):
+            raise answer
+        return answer
+
+    studies, writing = ReviewStudies(graded, [folders[0].parent]), Writing(graded)
+    regrading = Regrading(studies, models, writing)
+    regrading.start()
+    move(Changes(studies, regrading, writing), graded)
+    wait(regrading)
+    regrading.stop()
+    assert regrading.state(0).progress is Progress.IDLE
+
+
 def test_models_that_cannot_be_opened_are_a_message_and_the_change_stays(graded: Path, folders: list[Path]) -> None:
     studies, writing = ReviewStudies(graded, [folders[0].parent]), Writing(graded)
 
