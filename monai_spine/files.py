@@ -124,8 +124,13 @@ def csv_text(rows: Iterable[Iterable[object]]) -> str:
 
     Texts that a spreadsheet program would run are neutral (`monai_spine.csv_cells`).
     """
+    return raw_csv([neutral(cell) for cell in row] for row in rows)
+
+
+def raw_csv(rows: Iterable[Iterable[object]]) -> str:
+    """Rows of a table of the project that was read: cells that a spreadsheet would run are neutral already."""
     text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows([neutral(cell) for cell in row] for row in rows)
+    csv.writer(text, lineterminator="\n").writerows(rows)
     return text.getvalue()
 
 

@@ -16,7 +16,7 @@ from functools import cached_property
 from typing import Any
 
 from monai_spine.errors import InvalidOptionError
-from monai_spine.spine import FINDINGS, TARGETS, Finding, Grade, Level
+from monai_spine.spine import FINDINGS, TARGETS, Condition, Finding, Grade, Level
 
 Point = tuple[float, float, float]
 
@@ -103,6 +103,11 @@ class State:
     done: Signature | None
     """Who marked the study as done; None if it is not."""
 
+    @property
+    def has_all_levels(self) -> bool:
+        """Whether the canal has a point at each level."""
+        return all(Finding(Condition.SPINAL_CANAL_STENOSIS, level).name in self.points for level in Level)
+
 
 @dataclass(frozen=True)
 class VolumePlace:
@@ -162,8 +167,11 @@ class Corrections:
     def differ_from(self, used: Mapping[str, Any]) -> bool:
         """Whether findings were made with other points (RAS mm or None, by their names) than those after all changes.
 
-        Points that differ by less than 0.01 mm are the same: files round them.
+        Points that differ by less than 0.01 mm are the same: files round them. Without any point, findings that were
+        made with some are of points that were taken back.
         """
+        if not self.state.points:
+            return any(point is not None for point in used.values())
         for name, place in self.state.points.items():
             point = used.get(name)
             if point is None or max(abs(a - b) for a, b in zip(point, place.position, strict=True)) > _SAME_MM:

@@ -78,23 +78,31 @@ def read_mark(path: Path, schema: str, fingerprint: str) -> dict[str, Any] | Non
     return content
 
 
-def update_checksum(path: Path, name: str, before: int | None) -> None:
-    """Note that the program itself has changed a file of a finished study, so that a later run keeps the study.
+def update_checksum(path: Path, name: str, after: bytes) -> None:
+    """Note in a mark what a file beside it will be, which the program itself changes next: a later run keeps the study.
 
-    Parameters
-    ----------
-    before
-        The file's checksum before the change. If the mark has another one, it stays as it is: somebody else has
-        changed the file, too.
+    If the mark knows another file than the one that is there, it stays as it is: somebody else has changed that.
     """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-        if content.pop("checksum") != _checksum_of(content) or content["checksums"][name] != before:
+        known = content["checksums"][name]
+        if content.pop("checksum") != _checksum_of(content) or known != checksum(path.with_name(name)):
             return
     except _DAMAGED:
         return  # `read_mark` says what is wrong
-    content["checksums"][name] = checksum(path.with_name(name))
+    content["checksums"][name] = isal_zlib.crc32(after)
     _write(path, content)
+
+
+def has_changed(path: Path) -> bool:
+    """Whether files beside a mark are others than those that it was written for; False without a mark."""
+    try:
+        checksums = json.loads(path.read_text(encoding="utf-8"))["checksums"]
+        return any(checksum(path.with_name(name)) != known for name, known in checksums.items())
+    except FileNotFoundError:
+        return False
+    except _DAMAGED:
+        return True
 
 
 def _write(path: Path, content: dict[str, Any]) -> None:

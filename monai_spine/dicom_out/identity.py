@@ -83,6 +83,10 @@ class Identity:
         """The same with UIDs that depend on something more, unless it is empty."""
         return replace(self, grading=f"{self.grading}{json.dumps(list(more))}") if more else self
 
+    def holding(self, text: str) -> Identity:
+        """The same in a character set that holds a text, too."""
+        return self if text.isascii() else replace(self, character_set=_UTF8)
+
     def apply(self, target: Dataset) -> None:
         """Set the elements of patient and study in an object."""
         # Values are taken over as the archive knows them, also those that break the rules of their representation.

@@ -18,11 +18,11 @@ from monai_spine.crops.view import DIRECTIONS
 from monai_spine.data.datalist import Record, volumes
 from monai_spine.dicom_out.identity import EQUIPMENT, SERIAL_NUMBER, SERIES_PREFIX, Identity
 from monai_spine.dicom_out.source_image import SourceImage, SourceImages
-from monai_spine.dicom_out.structured_report import plain
 from monai_spine.geometry import Plane
+from monai_spine.report.pdf_page import FONTS, drawable
 from monai_spine.report.spine_picture import SpinePicture, slice_picture
 from monai_spine.report.study_page import StudyPage
-from monai_spine.report.study_result import FindingResult, StudyResult, worst_read
+from monai_spine.report.study_result import FindingResult, StudyResult, worst
 from monai_spine.report.wording import GRADES, percent, reader_words
 from monai_spine.spine import Condition, Grade, SeriesType
 
@@ -39,13 +39,15 @@ Picture = npt.NDArray[np.uint8]
 class KeyImage:
     """A picture ``(rows, columns, 3)`` with text in it; ``source`` is the image that it shows.
 
-    ``orientation`` is None for a picture of text alone.
+    ``orientation`` is None for a picture of text alone. ``read``: what it shows otherwise than without readers; empty
+    if nothing.
     """
 
     pixels: Picture
     title: str
     orientation: tuple[str, str] | None
     source: SourceImage | None
+    read: str = ""
 
 
 def key_images(page: StudyPage, record: Record, sources: SourceImages) -> list[KeyImage]:
@@ -67,17 +69,21 @@ def _levels(page: StudyPage, sources: SourceImages) -> Iterator[KeyImage]:
         return
     picture = _canvas(spine.pixels, margin=190)
     draw, font = ImageDraw.Draw(picture), _font(18)
+    said, programs = [], []
     for level, (x, y) in spine.levels.items():
-        shown = worst_read(page.result.at(level))
+        shown, program = worst(page.result.at(level), read=True), worst(page.result.at(level))
         colour = _COLOURS[shown.read_grade] if shown else _GREY
         draw.line((x - 7, y, x + 7, y), fill=colour, width=2)
         draw.line((x, y - 7, x, y + 7), fill=colour, width=2)
         draw.line((x + 12, y, spine.pixels.shape[1] + 4, y), fill=colour)
         words = GRADES[shown.read_grade] if shown else "not seen"
         words += ", reader" if shown and shown.reader else ""
+        said.append(words)
+        programs.append(GRADES[program.grade] if program else "not seen")
         draw.text((spine.pixels.shape[1] + 8, y - 20), f"{level.title}\n{words}", colour, font)
     source = sources.image(_name(spine), spine.slice_index, spine.slice_axis)
-    yield KeyImage(_captioned(picture, "Levels"), "Levels", ("P", "F"), source)
+    read = "" if said == programs else "; ".join(said)
+    yield KeyImage(_captioned(picture, "Levels"), "Levels", ("P", "F"), source, read)
 
 
 def _name(spine: SpinePicture) -> str:
@@ -88,7 +94,8 @@ def _worst(result: StudyResult, record: Record, sources: SourceImages) -> Iterat
     opened = record[STUDY_IMAGES].open if STUDY_IMAGES in record else open_stack
     files = {file.replace("\\", "/").rpartition("/")[2]: file for file in volumes(record)}
     for condition in Condition:
-        one = worst_read(result.of(condition))
+        shown_by_slices = [one for one in result.of(condition) if one.covered]
+        one = worst(shown_by_slices, read=True)
         if one is None or one.series not in files or one.point is None or one.slice_index is None:
             continue
         axial = one.series_type is SeriesType.AXIAL_T2
@@ -102,15 +109,14 @@ def _worst(result: StudyResult, record: Record, sources: SourceImages) -> Iterat
         ImageDraw.Draw(picture).ellipse(box, outline=_COLOURS[one.read_grade], width=3)
         source = sources.image(one.series, one.slice_index, one.slice_axis)
         title = _title(one)
-        yield KeyImage(_captioned(picture, title), title, ("L", "P") if axial else ("P", "F"), source)
+        read = title if one.reader or one is not worst(shown_by_slices) else ""
+        yield KeyImage(_captioned(picture, title), title, ("L", "P") if axial else ("P", "F"), source, read)
 
 
 def _title(one: FindingResult) -> str:
     share = percent(one.natural[one.grade]).replace("\N{NO-BREAK SPACE}", " ")
-    # Initials of other scripts have no letters that the picture's font and every character set hold.
-    by = " ".join(["reader", *plain(one.reader.by if one.reader else "").split()])
-    reader = f"; {reader_words(one.reader.grade, by)}" if one.reader else ""
-    return plain(f"{one.finding.level.title} {one.finding.condition.title}: {GRADES[one.grade]}, {share}{reader}")
+    reader = f"; reader {reader_words(one.reader.grade, one.reader.by)}" if one.reader else ""
+    return f"{one.finding.level.title} {one.finding.condition.title}: {GRADES[one.grade]}, {share}{reader}"
 
 
 def _canvas(pixels: Picture, margin: int = 0) -> Image.Image:
@@ -125,7 +131,9 @@ def _captioned(picture: Image.Image, title: str) -> Picture:
     framed = Image.new("RGB", (picture.width, picture.height + 64), "black")
     framed.paste(picture, (0, 34))
     draw = ImageDraw.Draw(framed)
-    draw.text((8, 7), title, _WHITE, _font(17))
+    # Initials of other scripts have no letters in the usual font.
+    font = _font(17) if title.isascii() else ImageFont.truetype(FONTS["Sans"], 14)
+    draw.text((8, 7), drawable(title), _WHITE, font)
     draw.text((8, framed.height - 23), RESEARCH, _COLOURS[Grade.MODERATE], _font(13))
     return np.asarray(framed)
 
@@ -139,6 +147,7 @@ def secondary_captures(
 ) -> list[Dataset]:
     """Objects of one series, which is described by ``series``."""
     objects: list[Dataset] = []
+    own = identity.holding("".join(image.title for image in images))
     for number, image in enumerate(images, start=1):
         capture = SCImage(
             pixel_array=image.pixels,
@@ -165,7 +174,7 @@ def secondary_captures(
         if image.source is not None:
             capture.SourceImageSequence = [_reference(image.source)]
             capture.DerivationDescription = "A slice of the source image with marks and text drawn in"
-        identity.apply(capture)
+        own.apply(capture)
         objects.append(capture)
     return objects
 

@@ -6,6 +6,7 @@ programs ignore, so that a reader's grade would be taken for the program's.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from highdicom.sr import ObservationContext, ObserverContext, PersonObserverIdentifyingAttributes
@@ -15,24 +16,21 @@ from pydicom.sr.codedict import codes
 from monai_spine.bundle.provenance import RESEARCH
 from monai_spine.dicom_out.identity import Identity
 from monai_spine.dicom_out.source_image import SourceImages
-from monai_spine.dicom_out.structured_report import comment, document, finding_group, plain, reference
-from monai_spine.report.study_result import StudyResult
+from monai_spine.dicom_out.structured_report import comment, document, finding_group, reference
+from monai_spine.report.study_result import FindingResult, ReaderGrade, StudyResult
 from monai_spine.report.wording import GRADES, percent
 
 SERIES_NUMBER = 9905
-_NAMELESS = "READER"
-"""In the place of initials without a letter of ASCII."""
 
 
-def reader_reports(
-    result: StudyResult, sources: SourceImages, identity: Identity, read: Identity, program: Dataset
-) -> list[Dataset]:
+def reader_reports(result: StudyResult, sources: SourceImages, identity: Identity, program: Dataset) -> list[Dataset]:
     """The reports of all readers, by their initials; none if nobody graded.
 
     Parameters
     ----------
-    identity, read
-        That of the program's report, with which the findings share their tracking UIDs; and that of these reports.
+    identity
+        That of the program's report, with which the findings share their tracking UIDs. A report has a UID of its own
+        for what the reader said, and when.
     program
         The report of the program's findings, which each of these names.
 
@@ -43,34 +41,31 @@ def reader_reports(
     """
     reports = []
     for reader in result.readers:
-        groups = _groups(result, reader, sources, identity)
-        reports.append(_report(groups, reader, sources, read, program))
+        own = [(one, one.reader) for one in result.regraded if one.reader and one.reader.by == reader]
+        said = [(one.finding.name, given.grade.column, given.by, given.at) for one, given in own]
+        groups = _groups(own, sources, identity)
+        reports.append(_report(groups, reader, sources, identity.about(said).holding(reader), program))
     return reports
 
 
-def _groups(result: StudyResult, reader: str, sources: SourceImages, identity: Identity) -> list[Any]:
+def _groups(
+    findings: Sequence[tuple[FindingResult, ReaderGrade]], sources: SourceImages, identity: Identity
+) -> list[Any]:
     groups: list[Any] = []
-    for one in result.regraded:
-        if one.reader is None or one.reader.by != reader:
-            continue
-        group = finding_group(one, one.reader.grade, sources, identity)
+    for one, given in findings:
+        group = finding_group(one, given.grade, sources, identity)
         share = percent(one.natural[one.grade]).replace("\N{NO-BREAK SPACE}", " ")
-        words = f"Graded at {one.reader.at}. The program's grade: {GRADES[one.grade]}, {share}"
+        words = f"Graded at {given.at}. The program's grade: {GRADES[one.grade]}, {share}"
         group[0].ContentSequence.append(comment(words))
         groups.append(group)
     return groups
 
 
 def _report(groups: list[Any], reader: str, sources: SourceImages, read: Identity, program: Dataset) -> Dataset:
-    initials = plain(reader) or _NAMELESS
-    comments = (
-        RESEARCH,
-        f"Grades of a reader, {initials}, who saw the program's findings. These are in the report "
-        f"{program.SOPInstanceUID}",
-    )
+    seen = f"Grades of a reader who saw the program's findings. These are in the report {program.SOPInstanceUID}"
     evidence = [reference(source) for source in (*(image.header for image in sources.read), program)]
     name, title = f"sr of reader {reader}", "findings graded by a reader"
-    return document(groups, comments, _observer(initials), evidence, read, name, title, SERIES_NUMBER)
+    return document(groups, (RESEARCH, seen), _observer(reader), evidence, read, name, title, SERIES_NUMBER)
 
 
 def _observer(initials: str) -> ObservationContext:

@@ -29,7 +29,7 @@ from monai_spine.dicom_out.identity import EQUIPMENT, SERIAL_NUMBER, SERIES_PREF
 from monai_spine.dicom_out.key_images import KeyImage, Picture, secondary_captures
 from monai_spine.dicom_out.source_image import SourceImage
 from monai_spine.dicom_out.structured_report import observation_context, plain, reference
-from monai_spine.levels.sagittal.points import NO_SPINE
+from monai_spine.report.wording import refusal_in_words
 
 SERIES_NUMBER = 9904
 TITLE = "Study was not graded"
@@ -42,25 +42,10 @@ _LONGEST = 40
 
 def refusal_objects(reason: str, identity: Identity, sources: list[SourceImage]) -> dict[str, Dataset]:
     """The objects by the names of their files."""
-    lines = in_words(reason)
+    lines = refusal_in_words(reason)
     picture = KeyImage(_picture(lines), TITLE, None, None)
     (capture,) = secondary_captures([picture], identity, "refusal of the study")
     return {"refusal.dcm": _text_report(lines, identity, sources), "refusal_image.dcm": capture}
-
-
-def in_words(reason: str) -> list[str]:
-    """Why a study was not graded, in sentences for people: what is wrong, then the details, one a line."""
-    first, *details = reason.split("; ")
-    if first.startswith(NO_SPINE):
-        sentence = "No lumbar spine was found in its sagittal images."
-    elif first.startswith("expected a sagittal T1 or T2 series"):
-        available = first.partition("but found ")[2]
-        sentence = f"The levels are found in a sagittal T1 or T2 series, and the study has {available}."
-    elif first.startswith("unexpected "):
-        sentence, details = "The program failed in a way that was not foreseen. Please report it.", [first, *details]
-    else:
-        sentence = f"The reason: {first}."
-    return [sentence, *details]
 
 
 def _text_report(lines: list[str], identity: Identity, sources: list[SourceImage]) -> Dataset:

@@ -22,6 +22,8 @@ class NoDicomError(SpineError):
 NIFTI = "the study came as NIfTI; DICOM objects need the DICOM images as inputs of predict"
 IDENTITY = ("StudyInstanceUID", "PatientID", "PatientName", "PatientBirthDate")
 """Elements in which all images of a study must agree."""
+_MOST_IDENTITIES = 8
+"""Notes of one study; more would be a flood in an archive."""
 _NEEDED = ("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID")
 
 
@@ -121,15 +123,47 @@ class SourceImages:
         NoDicomError
             If there are none, or they belong to several.
         """
-        images = self.read
-        if not images:
-            raise NoDicomError(NIFTI if not self.frames else "no source image shows a finding")
-        for keyword in IDENTITY:
-            values = {str(one.header.get(keyword) or "") for one in images} - {""}
-            if len(values) > 1:
-                raise NoDicomError(
-                    f"expected images of one study of one patient, but they have "
-                    f"{counted(len(values), 'value')} of {keyword}; "
-                    "objects of two patients must not be mixed"
-                )
+        images = self._some()
+        if contradiction := _contradiction(images):
+            raise NoDicomError(
+                f"expected images of one study of one patient, but they have {contradiction}; objects of two patients "
+                "must not be mixed"
+            )
         return images
+
+    def by_identity(self) -> list[list[SourceImage]]:
+        """All images that were read; if they contradict each other, a list for each identity, of its own images.
+
+        Raises
+        ------
+        NoDicomError
+            If there are none, or they have more than a few identities.
+        """
+        images = self._some()
+        if not (contradiction := _contradiction(images)):
+            return [images]
+        groups: dict[tuple[str, ...], list[SourceImage]] = {}
+        for one in images:
+            # As they are: an image that lacks a value may be of any of the patients.
+            groups.setdefault(tuple(_value(one, keyword) for keyword in IDENTITY), []).append(one)
+        if len(groups) > _MOST_IDENTITIES:
+            raise NoDicomError(f"its images have {contradiction}: {len(groups)} notes would be too many")
+        return list(groups.values())
+
+    def _some(self) -> list[SourceImage]:
+        if not self.read:
+            raise NoDicomError(NIFTI if not self.frames else "no source image shows a finding")
+        return self.read
+
+
+def _value(image: SourceImage, keyword: str) -> str:
+    return str(image.header.get(keyword) or "")
+
+
+def _contradiction(images: Iterable[SourceImage]) -> str:
+    """How many values of an element of `IDENTITY` images have; empty if they agree."""
+    for keyword in IDENTITY:
+        values = {_value(one, keyword) for one in images} - {""}
+        if len(values) > 1:
+            return f"{counted(len(values), 'value')} of {keyword}"
+    return ""

@@ -96,7 +96,9 @@ def read_report(path: Path) -> ReportTable:
             raise TypeError("it has no imaging measurements")
         groups = [*report.get_planar_roi_measurement_groups(), *report.get_image_measurement_groups()]
         rows = [_row(group) for group in groups]
-        comments = [str(item.value) for item in _found(report[0], hd.sr.CodedConcept("121106", "DCM", "Comment"))]
+        people = _found(report[0], hd.sr.CodedConcept("121008", "DCM", "Person Observer Name"))
+        comments = [f"Observer: {person.value}" for person in people]
+        comments += [str(item.value) for item in _found(report[0], hd.sr.CodedConcept("121106", "DCM", "Comment"))]
     except Exception as err:  # highdicom raises errors of many types on content that it does not know
         raise InvalidTableError(f"{path}: expected a report after TID 1500 ({err})") from err
     title = header.get("SeriesDescription") or report[0].name.meaning

@@ -155,8 +155,13 @@ def _about_measures(result: StudyResult) -> list[str]:
 
 
 def plain(text: str) -> str:
-    """A text in ASCII, which every character set of DICOM holds."""
-    return unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode("ascii")
+    """A text in ASCII, which every character set of DICOM holds; letters without one in it are such as ``U+674E``."""
+    return "".join(one if one.isascii() else _in_ascii(one) for one in text)
+
+
+def _in_ascii(letter: str) -> str:
+    kept = unicodedata.normalize("NFKD", letter).encode("ascii", "ignore").decode("ascii")
+    return kept or (f"U+{ord(letter):04X}" if letter.isalnum() else "")
 
 
 def comment(text: str) -> TextContentItem:

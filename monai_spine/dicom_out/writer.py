@@ -69,12 +69,11 @@ class DicomWriter:
         identity = Identity.of(sources.checked(), *about, *measured)
         objects = {"sr.dcm": structured_report(page.result, sources, identity)}
         # The program's report stays the same, whatever readers say; what shows their grades is another object then.
-        read = identity.about(_read(page.result))
-        reports = reader_reports(page.result, sources, identity, read, objects["sr.dcm"])
+        reports = reader_reports(page.result, sources, identity, objects["sr.dcm"])
         objects |= {f"sr_reader_{n}.dcm": report for n, report in enumerate(reports, start=1)}
-        captures = secondary_captures(images, read)
+        captures = secondary_captures(images, identity.about([image.read for image in images if image.read]))
         objects |= {f"keyimages_{n}.dcm": capture for n, capture in enumerate(captures, start=1)}
-        objects[_REPORT] = encapsulated_pdf(study_pdf(page), read, sources.read)
+        objects[_REPORT] = encapsulated_pdf(study_pdf(page), identity.about(_read(page.result)), sources.read)
         self.remove(study.folder)
         write_objects(study.folder / OBJECTS, objects)
 
@@ -84,29 +83,36 @@ class DicomWriter:
         Raises
         ------
         NoDicomError
-            If the study did not come as DICOM, or its images belong to several patients or studies.
+            If the study did not come as DICOM, or see `refusal_notes`.
         """
         sources = SourceImages(study.frames)
         for volume, index in {name: (name, k) for name, k in study.frames}.values():
             sources.image(volume, index, 2)
         if not study.frames:
             sources.add(study.unused, study.study_id)
-        write_objects(study.folder / OBJECTS, refusal_note(study.reason, sources))
+        write_objects(study.folder / OBJECTS, refusal_notes(study.reason, sources))
 
     def remove(self, folder: Path) -> None:
         """Remove the objects of an earlier run; files of others stay."""
         remove_objects(folder)
 
 
-def refusal_note(reason: str, sources: SourceImages) -> dict[str, Dataset]:
+def refusal_notes(reason: str, sources: SourceImages) -> dict[str, Dataset]:
     """The objects of a study that was not graded, by the names of their files.
+
+    If the images name several patients, each of these gets a note that belongs to the patient's own images alone, as
+    an archive has them.
 
     Raises
     ------
     NoDicomError
-        If no source image was read, or they belong to several patients or studies.
+        If no source image was read, or they name more than a few patients.
     """
-    return refusal_objects(reason, Identity.of(sources.checked(), reason), sources.read)
+    objects: dict[str, Dataset] = {}
+    for n, images in enumerate(sources.by_identity(), start=1):
+        own = refusal_objects(reason, Identity.of(images, reason), images)
+        objects |= {name if n == 1 else name.replace(".dcm", f"_{n}.dcm"): note for name, note in own.items()}
+    return objects
 
 
 def write_objects(folder: Path, objects: Mapping[str, Dataset]) -> None:
@@ -121,7 +127,7 @@ def _marked(result: StudyResult) -> list[object]:
 
 
 def _read(result: StudyResult) -> list[object]:
-    """What readers said."""
+    """What readers said, as the PDF shows it."""
     grades = [(one.finding.name, one.reader.grade.column, one.reader.by) for one in result.regraded if one.reader]
     return [*grades, result.reviewed] if grades or result.reviewed else []
 

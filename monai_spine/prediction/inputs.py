@@ -132,6 +132,12 @@ class Converted:
     later: tuple[RunningConversion, ...] = ()
 
 
+def conversions(out: Path) -> list[Path]:
+    """The folders of an output that hold the volumes of a DICOM input, with their tables."""
+    volumes = out / VOLUMES
+    return [folder for folder in (volumes, *sorted(volumes.glob("*"))) if (folder / "manifest.csv").is_file()]
+
+
 def read_converted(out: Path, source: Path) -> Converted:
     """Read the tables ``manifest.csv`` and ``files.csv`` of the conversion of ``source`` into ``out``."""
     files = read_rows(out / "files.csv")

@@ -19,7 +19,7 @@ OBJECTS = "dicom"
 """The folder of the objects in a study's folder."""
 MANUFACTURER = "monai_spine"
 """Of every object."""
-_NAME = re.compile(r"(sr|sr_reader_\d+|keyimages_\d+|report|refusal|refusal_image)\.dcm")
+_NAME = re.compile(r"(sr|sr_reader_\d+|keyimages_\d+|report|refusal(_image)?(_\d+)?)\.dcm")
 _MANUFACTURER_TAG = 0x00080070
 
 

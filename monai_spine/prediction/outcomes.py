@@ -33,7 +33,7 @@ _README = """# Results of `monai-spine predict`
 |---|---|
 | `studies.csv` | every study: graded, or refused and why; findings that no slice shows; volumes that cannot be used |
 | `findings.csv` | all findings of graded studies: grade, natural probabilities, flags, series, slice, DICOM object |
-| `predictions.csv` | competition-weighted probabilities of {graded} graded studies{filled} |
+| `predictions.csv` | competition-weighted probabilities of all graded studies{filled} |
 | `<study>/findings.json` | each finding: grade, probabilities, point, series and slice, coverage, flags |
 | `<study>/points.json`, `points.mrk.json`, `levels.png` | the levels, for programs, for 3D Slicer, for people |
 | `points.csv`, `volumes.csv` | the points of all studies; the state of each sagittal volume |
@@ -133,9 +133,9 @@ def write_tables(
     table = np.stack(list(rows.values())) if rows else np.zeros((0, len(FINDINGS), len(Grade)))
     write_predictions(out / "predictions.csv", list(rows), table)
     write_text(out / "studies.csv", _studies(outcomes, trained_on, fill is not None))
-    refused = sum(bool(one.refused) for one in outcomes)
-    filled = f", and rows of the prior for {refused} refused ones" if fill is not None and refused else ""
-    readme = _README.format(provenance=provenance, graded=len(outcomes) - refused, filled=filled)
+    # No numbers: `review` may grade a refused study later.
+    filled = ", and rows of the prior for refused ones" if fill is not None else ""
+    readme = _README.format(provenance=provenance, filled=filled)
     write_text(out / "README.md", readme)
 
 

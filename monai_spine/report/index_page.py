@@ -1,4 +1,7 @@
-"""The index of a run: every study with its worst grade of each condition, counts, and the refused studies."""
+"""The index of a run: every study with its worst grade of each condition, counts, and the refused studies.
+
+Where a reader graded a finding, that grade counts and sorts in the place of the program's.
+"""
 
 from __future__ import annotations
 
@@ -44,15 +47,20 @@ def index_html(results: Sequence[StudyResult], unread: Sequence[str] = ()) -> st
 
 
 def _row(result: StudyResult) -> dict[str, Any]:
-    shown = worst(result.findings)
+    shown = worst(result.findings, read=True)
     cells = [_cell(result, condition) for condition in Condition] if result.findings else []
     # Refused studies come last; those of which no slice shows anything before them.
-    order = (not result.findings, shown is None, [-part for part in shown.severity] if shown else [], result.study_id)
+    order = (
+        not result.findings,
+        shown is None,
+        [-part for part in shown.read_severity] if shown else [],
+        result.study_id,
+    )
     return {
         "study": result.study_id,
         "page": f"{quote(result.name)}/{PAGE}",
         "refused": result.refused,
-        "worst": int(shown.grade) if shown else -1,
+        "worst": int(shown.read_grade) if shown else -1,
         "cells": cells,
         "not_covered": result.not_covered,
         "flags": result.flags,
@@ -64,18 +72,28 @@ def _row(result: StudyResult) -> dict[str, Any]:
 
 
 def _cell(result: StudyResult, condition: Condition) -> dict[str, Any]:
-    shown, readers = worst(result.of(condition)), _readers(result.of(condition))
+    findings = result.of(condition)
+    shown, program, readers = worst(findings, read=True), worst(findings), _readers(findings)
     if shown is None:
-        return {"tone": "unknown", "grade": "not seen", "level": "", "rank": -1, "readers": readers}
+        return {"tone": "unknown", "grade": "not seen", "level": "", "rank": -1, "readers": readers, "program": ""}
+    grade = shown.read_grade
     # Sorted by grade, and within a grade by the probability of severe.
-    rank = int(shown.grade) + min(shown.natural[2], 0.999)
+    rank = int(grade) + min(shown.natural[2], 0.999)
     return {
-        "tone": shown.grade.column,
-        "grade": GRADES[shown.grade],
-        "level": shown.finding.level.title if shown.grade else "",
+        "tone": grade.column,
+        "grade": GRADES[grade],
+        "level": shown.finding.level.title if grade else "",
         "rank": round(rank, 4),
         "readers": readers,
+        "program": "" if program is shown and program.grade is grade else _of_program(program),
     }
+
+
+def _of_program(worst_one: FindingResult | None) -> str:
+    """What the cell would show without readers."""
+    if worst_one is None:
+        return "not seen"
+    return " ".join(filter(None, [GRADES[worst_one.grade], worst_one.finding.level.title if worst_one.grade else ""]))
 
 
 def _readers(findings: Sequence[FindingResult]) -> list[str]:
@@ -88,7 +106,9 @@ def _readers(findings: Sequence[FindingResult]) -> list[str]:
 
 
 def _counts(condition: Condition, graded: Sequence[StudyResult]) -> dict[str, Any]:
-    """How many studies have which worst grade of a condition."""
-    found = [worst(result.of(condition)) for result in graded]
-    counts = Counter(one.grade if one else None for one in found)
-    return {"name": SHORT[condition], "grades": [counts[grade] for grade in Grade], "unseen": counts[None]}
+    """How many studies have which worst grade of a condition, and of how many it is a reader's."""
+    shown = [worst(result.of(condition), read=True) for result in graded]
+    counts = Counter(one.read_grade if one else None for one in shown)
+    read = Counter(one.read_grade for one in shown if one and one.reader)
+    grades = [(counts[grade], read[grade]) for grade in Grade]
+    return {"name": SHORT[condition], "grades": grades, "unseen": counts[None]}

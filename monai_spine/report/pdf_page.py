@@ -80,16 +80,31 @@ def _story(page: StudyPage) -> list[Flowable]:
     return [*story, Spacer(0, 4 * mm), *_measures(result), *_volumes(result), *_models(result)]
 
 
+FONTS = {"Sans": findfont("DejaVu Sans"), "Sans-Bold": findfont("DejaVu Sans:bold")}
+"""Files of fonts that have more than Latin letters; they come with matplotlib."""
+
+
 @lru_cache(maxsize=1)
-def _fonts() -> None:
-    """Register fonts that have more than Latin letters; they come with matplotlib."""
-    pdfmetrics.registerFont(TTFont("Sans", findfont("DejaVu Sans")))
-    pdfmetrics.registerFont(TTFont("Sans-Bold", findfont("DejaVu Sans:bold")))
+def _fonts() -> dict[str, frozenset[int]]:
+    """Register the fonts; the letters that each has."""
+    for name, file in FONTS.items():
+        pdfmetrics.registerFont(TTFont(name, file))
+    return {name: frozenset(pdfmetrics.getFont(name).face.charToGlyph) for name in FONTS}
+
+
+def drawable(text: str, font: str = "Sans") -> str:
+    """A text in which letters that a font lacks, such as Chinese ones, are written as ``U+674E``.
+
+    A font with all of them has tens of megabytes, and one that is not in the file is another one with each reader.
+    """
+    letters = _fonts()[font]
+    return "".join(one if ord(one) in letters or one.isspace() else f"U+{ord(one):04X}" for one in text)
 
 
 def _text(text: str, size: float, *, bold: bool = False, colour: str = "#1b1f24") -> Paragraph:
     # Paragraphs read markup, so the text of the input is escaped.
-    return Paragraph(escape(text), _style(size, bold, colour))
+    font = "Sans-Bold" if bold else "Sans"
+    return Paragraph(escape(drawable(text, font)), _style(size, bold, colour))
 
 
 @lru_cache(maxsize=64)

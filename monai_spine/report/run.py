@@ -16,8 +16,9 @@ from monai_spine.errors import ExitCode, MissingInputError, listed, reason_of
 from monai_spine.files import remove_partial, safe_name
 from monai_spine.grading.grader import Grader
 from monai_spine.output_lock import output_lock
-from monai_spine.prediction.inputs import VOLUMES, Conversion, find_inputs, read_converted
+from monai_spine.prediction.inputs import Conversion, conversions, find_inputs, read_converted
 from monai_spine.prediction.models import with_presets
+from monai_spine.prediction.reader_grades import behind, needs_grading, update_readers
 from monai_spine.prediction.study_output import GradedStudy
 from monai_spine.report.output import INDEX, PageOutput, read_results, write_index
 from monai_spine.report.study_result import StudyResult
@@ -36,6 +37,8 @@ class ReportSummary:
     kept: int = 0
     without_volumes: list[str] = field(default_factory=list)
     unread: list[str] = field(default_factory=list)
+    waiting: list[str] = field(default_factory=list)
+    """Studies whose points were corrected, and which were not graded again."""
     failed: list[str] = field(default_factory=list)
     """Studies whose page could not be made, and why."""
 
@@ -53,6 +56,9 @@ class ReportSummary:
         )
         parts += [f"{len(self.unread)} folders could not be read: {self.unread[0]}"] if self.unread else []
         parts += [f"{len(self.failed)} could not be made: {listed(self.failed, '; ')}"] if self.failed else []
+        parts += [
+            f"{len(self.waiting)} show other points than were corrected: start monai-spine review {self.out}"
+        ] * bool(self.waiting)
         return f"{', '.join(parts)}; see {self.out / INDEX}"
 
 
@@ -86,11 +92,15 @@ def run_report(
     MissingInputError, InvalidTableError, InvalidOptionError
         If the folder has no results, or an input or a model cannot be used.
     """
-    results, unread = read_results(out) if out.is_dir() else ([], [])
-    if not results and not unread:
-        raise MissingInputError(f"expected results of `monai-spine predict` in {out}, but found none")
+    nothing = MissingInputError(f"expected results of `monai-spine predict` in {out}, but found none")
+    if not out.is_dir():
+        raise nothing
     with output_lock(out):
         remove_partial(out)
+        update_readers(out, behind(out))
+        results, unread = read_results(out)
+        if not results and not unread:
+            raise nothing
         records = {safe_name(str(record["study_id"])): record for record in _records(out, inputs, quiet)}
         graders = _graders(bundles, weights, device)
         summary = ReportSummary(out, unread=unread)
@@ -98,6 +108,8 @@ def run_report(
             folder = out / result.name
             if result.refused:
                 continue
+            if needs_grading(folder, result.points):
+                summary.waiting.append(result.study_id)
             if not force and not pages.lacking(folder, refused=False) and _is_newer(folder, pages):
                 summary.kept += 1
                 continue
@@ -123,10 +135,8 @@ def _page_fault(pages: PageOutput, study: Callable[[], GradedStudy]) -> str:
 
 def _records(out: Path, inputs: Sequence[Path], quiet: bool) -> Iterator[Record]:
     """The records of all studies whose volumes are in the output folder, or among the inputs."""
-    volumes = out / VOLUMES
-    for folder in (volumes, *sorted(volumes.glob("*"))):
-        if (folder / "manifest.csv").is_file():
-            yield from (study.record for study in read_converted(folder, folder).studies)
+    for folder in conversions(out):
+        yield from (study.record for study in read_converted(folder, folder).studies)
     if inputs:
         yield from (study.record for study in find_inputs(inputs, out, Conversion(quiet=quiet)).studies)
 
@@ -144,7 +154,7 @@ def _graders(bundles: Sequence[Path], weights: Sequence[Path], device: str | Non
 def graded_study(folder: Path, record: Record | None, result: StudyResult, graders: Sequence[Grader]) -> GradedStudy:
     """A study that was graded before, from its folder; of the graders, those whose weights graded it."""
     content: dict[str, Any] = json.loads((folder / "findings.json").read_text(encoding="utf-8"))
-    points = {one.finding.name: one.point for one in result.findings if one.point is not None}
+    points = {name: point for name, point in result.points.items() if point is not None}
     empty: Mapping[str, Any] = {series_type.value: () for series_type in SeriesType}
     used = [model.get("weights") for model in result.models]
     matching = [grader for grader in graders if grader.about["weights"] in used]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -72,6 +72,11 @@ class FindingResult:
     def severity(self) -> tuple[float, ...]:
         """For sorting: the grade, then the probability of severe, then that of moderate or severe."""
         return self.grade, self.natural[2], self.natural[1] + self.natural[2]
+
+    @property
+    def read_severity(self) -> tuple[float, ...]:
+        """The same by the reader's grade, if there is one."""
+        return self.read_grade, *self.severity
 
     @classmethod
     def of(cls, finding: Finding, one: Mapping[str, Any]) -> FindingResult:
@@ -142,6 +147,11 @@ class StudyResult:
         return tuple(sorted({flag for one in self.findings for flag in one.flags}))
 
     @property
+    def points(self) -> dict[str, Point | None]:
+        """The points of its findings by their names, RAS mm."""
+        return {one.finding.name: one.point for one in self.findings}
+
+    @property
     def not_covered(self) -> int:
         """How many findings no slice shows."""
         return sum(not one.covered for one in self.findings)
@@ -169,15 +179,15 @@ class StudyResult:
         return sorted(Level, key=lambda level: _severity(self.at(level)), reverse=True)
 
 
-def worst(findings: Sequence[FindingResult]) -> FindingResult | None:
-    """The worst of the findings that a slice shows; None if none does."""
+def worst(findings: Iterable[FindingResult], *, read: bool = False) -> FindingResult | None:
+    """The worst of the findings that a slice shows; None if none does.
+
+    ``read``: by the reader's grade of each finding that has one. It is no guess, so it counts without a slice, too.
+    """
+    if read:
+        seen = (one for one in findings if one.covered or one.reader is not None)
+        return max(seen, key=lambda one: one.read_severity, default=None)
     return max((one for one in findings if one.covered), key=lambda one: one.severity, default=None)
-
-
-def worst_read(findings: Sequence[FindingResult]) -> FindingResult | None:
-    """As `worst`, by the reader's grade of each finding that has one."""
-    shown = (one for one in findings if one.covered)
-    return max(shown, key=lambda one: (one.read_grade, *one.severity), default=None)
 
 
 def _severity(findings: Sequence[FindingResult]) -> tuple[float, ...]:

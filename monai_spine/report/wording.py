@@ -9,6 +9,7 @@ from monai_spine.grading.findings import UNLIKE_MEASURES, UNLIKE_TRAINING
 from monai_spine.levels.marked import MARKED
 from monai_spine.levels.recesses.planes import PROJECTED
 from monai_spine.levels.sagittal.doubts import Flag
+from monai_spine.levels.sagittal.points import NO_SPINE
 from monai_spine.spine import Condition, Grade, Group, SeriesType
 
 SHORT = {
@@ -50,6 +51,21 @@ _FLAGS = {
 def reader_words(grade: Grade, by: str) -> str:
     """A reader's grade, short."""
     return f"{by}: {GRADES[grade]}"
+
+
+def refusal_in_words(reason: str) -> list[str]:
+    """Why a study was not graded, in sentences for people: what is wrong, then the details, one a line."""
+    first, *details = reason.split("; ")
+    if first.startswith(NO_SPINE):
+        sentence = "No lumbar spine was found in its sagittal images."
+    elif first.startswith("expected a sagittal T1 or T2 series"):
+        available = first.partition("but found ")[2]
+        sentence = f"The levels are found in a sagittal T1 or T2 series, and the study has {available}."
+    elif first.startswith("unexpected "):
+        sentence, details = "The program failed in a way that was not foreseen. Please report it.", [first, *details]
+    else:
+        sentence = f"The reason: {first}."
+    return [sentence, *details]
 
 
 def flag_words(flag: str) -> str:

@@ -8,11 +8,10 @@ from typing import Any
 from monai_spine.data.corrections import Corrections, Direction, Signature, What
 from monai_spine.data.corrections_file import write_corrections
 from monai_spine.errors import InvalidOptionError
-from monai_spine.prediction.object_files import remove_objects
-from monai_spine.prediction.reader_grades import update_reader
+from monai_spine.prediction.reader_grades import update_readers
 from monai_spine.review.regrading import Regrading
 from monai_spine.review.studies import ReviewStudies, ReviewStudy
-from monai_spine.review.writing import Writing, update_reader_cells
+from monai_spine.review.writing import Writing
 
 UNDO = "undo"
 """Takes the last change back."""
@@ -56,8 +55,8 @@ class Changes:
             If there is no such study.
         """
         study = self._studies.study(number)
-        if not study.result.findings:
-            raise InvalidOptionError("a refused study has no findings to correct")
+        if study.result.refused:
+            _check_refused(study, request.get("what"))
         if request.get("what") == REGRADE:
             self._regrading.request(number)
             return
@@ -70,18 +69,20 @@ class Changes:
             write_corrections(study.folder, after)
             points, grades = (after.state.points != before.state.points), (_read(after) != _read(before))
             if grades:
-                self._publish_grades(study)
+                update_readers(self._studies.out, [study.folder])
         self._studies.refresh(number, graded=grades)
-        if points:
+        if points and (study.result.findings or after.state.has_all_levels):
             self._regrading.request(number)
         elif grades:
             self._regrading.rewrite_pages(number)
 
-    def _publish_grades(self, study: ReviewStudy) -> None:
-        """Write the reader's grades into the findings and their table; DICOM objects without them are removed."""
-        update_reader(study.folder)
-        update_reader_cells(self._studies.out, study.folder, study.result.study_id)
-        remove_objects(study.folder)
+
+def _check_refused(study: ReviewStudy, what: object) -> None:
+    """Make sure that a change of a study without grades is about the places of its levels."""
+    if what in (What.GRADE.value, What.DONE.value):
+        raise InvalidOptionError("a refused study has no grades yet; place its levels first")
+    if study.obstacle:
+        raise InvalidOptionError(study.obstacle)
 
 
 def _read(corrections: Corrections) -> tuple[object, ...]:

@@ -66,13 +66,15 @@ def options_as_graded(out: Path, options: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def models_as_graded(models: Models, result: StudyResult) -> Models:
-    """The models that grade a study again: with measures if it has some.
+    """The models that grade a study again: with measures if it has some; one that was refused, if others have some.
 
     Raises
     ------
     SpineError
         If its measures were compared with another cohort than those of the models are.
     """
+    if result.refused:
+        return models
     if result.measures is None:
         return models.without_measures()
     used = models.measurer.reference.name if models.measurer else ""

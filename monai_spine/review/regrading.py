@@ -23,19 +23,21 @@ from monai_spine.prediction.models import Models
 from monai_spine.prediction.object_files import remove_objects
 from monai_spine.prediction.outcomes import NAME as OUTCOME
 from monai_spine.prediction.outcomes import Outcome, write_tables
-from monai_spine.prediction.reader_grades import update_reader
+from monai_spine.prediction.reader_grades import update_readers
 from monai_spine.prediction.run import settings_of
 from monai_spine.prediction.study_task import StudyTask
-from monai_spine.report.output import HTML, INDEX, PDF, PageOutput, write_index
+from monai_spine.report.output import HTML, INDEX, PDF, PageFile, PageOutput, write_index
 from monai_spine.report.run import graded_study
 from monai_spine.review.graded_options import models_as_graded
 from monai_spine.review.studies import ReviewStudies, ReviewStudy
-from monai_spine.review.writing import Writing, update_reader_cells, update_tables
+from monai_spine.review.writing import Writing, update_tables
 
 logger = logging.getLogger(__name__)
 
 _SCRATCH = ".review"
 """A folder in the output, with machine and process: what is half done holds images, and stays with the others."""
+_PAGES = (HTML.name, PDF.name)
+_RESULTS = ("findings.json", OUTCOME)
 
 
 class Progress(str, Enum):
@@ -78,7 +80,15 @@ class Regrading:
         self._thread = threading.Thread(target=self._run, name="regrading", daemon=True)
 
     def start(self) -> None:
-        """Start the thread, which opens the models first."""
+        """Start the thread, which opens the models first.
+
+        What a killed server has left behind its corrections is made good: studies are graded again, and pages that are
+        older than their findings are written again.
+        """
+        waiting = self._studies.waiting()
+        self._queue += waiting
+        self._state |= dict.fromkeys(waiting, Grading(Progress.WAITING))
+        self._pages += [n for n, folder in enumerate(self._studies.corrected()) if folder and _old_pages(folder)]
         self._thread.start()
 
     def stop(self) -> None:
@@ -121,15 +131,15 @@ class Regrading:
             return (self._pages.pop(0), False) if self._pages else None
 
     def _run(self) -> None:
-        models: Models | SpineError
-        try:
-            models = self._open_models()
-        except SpineError as error:
-            models = error
+        models = self._opened()
         _remove_scratch(self._studies.out)
+        if not self._queue and not self._pages and self._index_is_old():
+            self._write_index()
         while (task := self._next()) is not None:
             number, again = task
             if again:
+                # What went wrong once may be right by now: MONAI, for one, fails if another thread imports meanwhile.
+                models = self._opened() if isinstance(models, SpineError) else models
                 result = self._graded(number, models)
                 with self._changed:
                     if number not in self._queue:  # asked for again meanwhile: then it still waits
@@ -141,11 +151,18 @@ class Regrading:
             if idle:
                 self._write_index()
 
+    def _opened(self) -> Models | SpineError:
+        """The models, or why they cannot be opened."""
+        try:
+            return self._open_models()
+        except SpineError as error:
+            return error
+
     def _write_pages(self, number: int, models: Models | SpineError) -> None:
         """The pages of a study whose images are at hand; others stay until ``monai-spine report -i`` writes them."""
         try:
             study = self._studies.study(number)
-            writers = [page for page in (HTML, PDF) if page.complete(study.folder, refused=False)]
+            writers = self._page_writers(study)
             if study.pending is None or not writers or study.result.refused:
                 return
             graders = () if isinstance(models, SpineError) else models.graders
@@ -154,6 +171,13 @@ class Regrading:
                 PageOutput(writers).write(graded)
         except Exception as error:  # the grade is saved, and the page can be written later
             logger.warning("the pages of study %d were not written again: %s", number, reason_of(error))
+
+    def _page_writers(self, study: ReviewStudy) -> list[PageFile]:
+        """The pages that the study has, or, if it was refused, those that graded studies have."""
+        if not study.result.refused:
+            return [page for page in (HTML, PDF) if page.complete(study.folder, refused=False)]
+        out = self._studies.out
+        return [HTML] * (out / INDEX).is_file() + [PDF] * any(out.glob(f"*/{PDF.name}"))
 
     def _graded(self, number: int, models: Models | SpineError) -> Grading:
         try:
@@ -175,7 +199,7 @@ class Regrading:
             raise SpineError("the volumes of this study are not at hand; name the inputs of predict with -i")
         models = models_as_graded(models, study.result)
         points = corrected_points(study.corrections())
-        writers = [page for page in (HTML, PDF) if page.complete(study.folder, refused=False)]
+        writers = self._page_writers(study)
         with _scratch(self._studies.out) as out:
             # The reader's grades stand in the new findings and pages, too.
             own = out / safe_name(study.pending.study_id)
@@ -190,15 +214,23 @@ class Regrading:
                 force=True,
             )
             outcome = task(study.pending).outcome
-            if outcome.refused:
+            # Without a point, a reader has taken back those by which a refused study was graded: it is refused again.
+            if outcome.refused and points:
                 raise SpineError(f"not graded: {outcome.refused}")
-            _write_tables(out, study, outcome, models)
-            (own / NAME).unlink(missing_ok=True)  # the newest one is in the study's folder
             with self._writing():
-                _publish(own, study.folder)
+                if (study.folder / NAME).is_file():
+                    write_bytes(own / NAME, (study.folder / NAME).read_bytes())
+                    update_readers(out, [own])  # a grade that came meanwhile
+                    (own / NAME).unlink()
+                _write_tables(out, study, outcome, models)
                 update_tables(self._studies.out, out, study.result.study_id)
-                update_reader(study.folder)  # a grade that came meanwhile
-                update_reader_cells(self._studies.out, study.folder, study.result.study_id)
+                _publish(own, study.folder)
+
+    def _index_is_old(self) -> bool:
+        """Whether the index is older than the findings of a study with corrections."""
+        index = self._studies.out / INDEX
+        folders = filter(None, self._studies.corrected())
+        return index.is_file() and any(_is_older(index, folder / name) for folder in folders for name in _RESULTS)
 
     def _write_index(self) -> None:
         out = self._studies.out
@@ -213,22 +245,38 @@ class Regrading:
 def _write_tables(out: Path, study: ReviewStudy, outcome: Outcome, models: Models) -> None:
     """Tables of one study alone, for `update_tables`."""
     assert study.pending is not None
-    write_points(out, [read_study(out / safe_name(study.pending.study_id))])
-    write_findings_table(out, [study.pending])
+    write_points(out, [read_study(out / safe_name(study.pending.study_id))] * outcome.located)
+    write_findings_table(out, [] if outcome.refused else [study.pending])
     write_tables(out, [outcome], provenance=models.provenance, trained_on=models.trained_on_cell, fill=None)
 
 
 def _publish(new: Path, folder: Path) -> None:
-    """Replace the files of a study by those of another folder, each whole; the outcome last: it says that all is there.
+    """Move the files of a folder into that of a study, in the place of those of an earlier grading.
 
-    Markups that a person has edited stay. DICOM objects of the earlier grades are removed, lest an archive gets them.
+    The disk needs no room for it. The outcome comes last: it says that all is there (`needs_grading`). Pages come after
+    the findings that they show. Markups that a person has edited stay. DICOM objects show the earlier findings, so they
+    stay and go with these.
     """
     edited = is_edited(folder)
-    names = sorted((file.name for file in new.iterdir() if file.is_file()), key=lambda name: (name == OUTCOME, name))
-    for name in names:
-        if not (edited and name == LOCATED[1]):
-            write_bytes(folder / name, (new / name).read_bytes())
+    order = ("findings.json", *_PAGES, OUTCOME)
+    names = {file.name for file in new.iterdir() if file.is_file()} - ({LOCATED[1]} if edited else set())
     remove_objects(folder)
+    if not edited:
+        # Beside other points, after a kill, they would be taken for a person's.
+        (folder / LOCATED[1]).unlink(missing_ok=True)
+    for name in sorted(names, key=lambda one: (order.index(one) + 1 if one in order else 0, one)):
+        (new / name).replace(folder / name)
+    for name in {"findings.json", *_PAGES} - names:
+        (folder / name).unlink(missing_ok=True)
+
+
+def _old_pages(folder: Path) -> bool:
+    return any(_is_older(folder / name, folder / "findings.json") for name in _PAGES)
+
+
+def _is_older(one: Path, other: Path) -> bool:
+    """Whether both files are there, and the first is the older one."""
+    return one.is_file() and other.is_file() and one.stat().st_mtime_ns < other.stat().st_mtime_ns
 
 
 @contextmanager

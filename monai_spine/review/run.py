@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import signal
 import tempfile
 import webbrowser
@@ -9,8 +10,9 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from monai_spine.errors import InvalidOptionError
+from monai_spine.errors import InvalidOptionError, OutputError, one_line
 from monai_spine.prediction.models import open_models
+from monai_spine.prediction.reader_grades import behind, update_readers
 from monai_spine.review.changes import Changes
 from monai_spine.review.graded_options import options_as_graded
 from monai_spine.review.pictures import SlicePictures
@@ -18,6 +20,8 @@ from monai_spine.review.regrading import Regrading
 from monai_spine.review.server import ReviewServer, ReviewSite
 from monai_spine.review.studies import Order, ReviewStudies
 from monai_spine.review.writing import Writing
+
+logger = logging.getLogger(__name__)
 
 MOST_BYTES = 512 << 20
 """Memory for open volumes: about ten full-size studies."""
@@ -52,13 +56,25 @@ def review_server(
     MissingInputError, InvalidOptionError
         If the folder has no findings, no volume is at hand, or the port is taken.
     """
-    studies, writing = ReviewStudies(out, inputs, quiet=quiet), Writing(out)
+    writing = Writing(out)
+    _make_good(out, writing)
+    studies = ReviewStudies(out, inputs, quiet=quiet)
     regrading = Regrading(studies, lambda: open_models(**options_as_graded(out, models or {})), writing)
     site = ReviewSite(studies, regrading, Changes(studies, regrading, writing), SlicePictures(MOST_BYTES), order, by)
     try:
         return ReviewServer(port, site)
     except (OSError, OverflowError) as error:
         raise InvalidOptionError(f"port {port} cannot be used ({error}); choose another one with --port") from error
+
+
+def _make_good(out: Path, writing: Writing) -> None:
+    """Write the grades of readers that a killed server has left out of the findings."""
+    if folders := behind(out):
+        try:
+            with writing():
+                update_readers(out, folders)
+        except OutputError as error:
+            logger.warning("grades of readers are not in the findings yet: %s", one_line(error))
 
 
 def run_review(out: Path, *, browser: bool, announce: Callable[[str], object], **options: Any) -> None:

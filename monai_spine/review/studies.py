@@ -10,6 +10,7 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
+from monai_spine.crops.stack import open_stack
 from monai_spine.data.corrections import Corrections, Place
 from monai_spine.data.corrections_file import NAME, read_corrections
 from monai_spine.data.datalist import record_of
@@ -19,14 +20,20 @@ from monai_spine.files import safe_name
 from monai_spine.levels.files import read_study
 from monai_spine.levels.sagittal.doubts import Flag
 from monai_spine.levels.sagittal.points import FINDING_OF
-from monai_spine.prediction.inputs import Conversion, find_inputs
+from monai_spine.prediction.dicom_study import read_rows, studies_of
+from monai_spine.prediction.inputs import Conversion, conversions, find_inputs
 from monai_spine.prediction.pending_study import PendingStudy
+from monai_spine.prediction.reader_grades import needs_grading
 from monai_spine.report.output import read_results
 from monai_spine.report.study_result import StudyResult, read_result, worst
 from monai_spine.report.wording import GRADES, flag_words
 from monai_spine.review.pictures import ShownVolume, shown_volumes
 from monai_spine.spine import SeriesType
 
+NOT_AT_HAND = "The images of this study are not at hand. Start the page with -i and the inputs of predict."
+_NO_SAGITTAL = (
+    "Points cannot mend that: they are placed in a sagittal T1 or T2 series, and none of this study can be used."
+)
 _LEFT_OUT = "left out: "
 
 
@@ -53,7 +60,9 @@ class ReviewStudy:
     pending
         With its volumes, to grade it again; None if they are not at hand.
     volumes
-        Those volumes as the page shows them.
+        Those volumes as the page shows them; none before they were `opened`.
+    obstacle
+        Of a refused study, why no levels can be placed in it; empty if they can.
     """
 
     number: int
@@ -61,6 +70,15 @@ class ReviewStudy:
     result: StudyResult
     pending: PendingStudy | None = None
     volumes: tuple[ShownVolume, ...] = ()
+    obstacle: str = ""
+    opened: bool = False
+
+    @property
+    def waits(self) -> bool:
+        """Whether it is to be graded by its corrections: again, or, if it was refused, for the first time."""
+        if self.result.findings:
+            return needs_grading(self.folder, self.result.points)
+        return (self.folder / NAME).is_file() and self.corrections().state.has_all_levels
 
     def corrections(self) -> Corrections:
         """Those of its file, or none yet, on the points and grades of the program.
@@ -96,8 +114,11 @@ def _rounded(position: Iterable[float]) -> tuple[float, float, float]:
 
 
 def doubtful_grades(result: StudyResult) -> float:
-    """How many of the 25 grades are expected to be wrong, by the probabilities themselves: the sum of 1 - max(p)."""
-    return sum(1.0 - max(one.natural) for one in result.findings)
+    """How many of the program's grades are expected to be wrong by the probabilities themselves: the sum of 1 - max(p).
+
+    What a reader graded is not in doubt any more.
+    """
+    return sum(1.0 - max(one.natural) for one in result.findings if one.reader is None)
 
 
 class ReviewStudies:
@@ -106,18 +127,18 @@ class ReviewStudies:
     Raises
     ------
     MissingInputError
-        If the folder holds no findings, or no volume of any of its studies is at hand.
+        If the folder holds no results, or no volume of any of its studies is at hand.
     """
 
     def __init__(self, out: Path, inputs: Sequence[Path] = (), *, quiet: bool = True) -> None:
         self.out = out
         results, self.unread = read_results(out) if out.is_dir() else ([], [])
-        if not any(result.findings for result in results):
+        if not results:
             raise MissingInputError(
                 f"expected findings of `monai-spine predict` in {out}, but found none; grade studies first: "
                 f"monai-spine predict -i INPUT -o {out}"
             )
-        given = _given(inputs, out, quiet)
+        given = _converted_refused(out, results) | _given(inputs, out, quiet)
         studies = [
             ReviewStudy(number, out / result.name, result, given.get(result.name) or _converted(out, result))
             for number, result in enumerate(results)
@@ -145,8 +166,8 @@ class ReviewStudies:
         if not 0 <= number < len(self._all):
             raise IndexError(f"the list ends at number {len(self._all) - 1}")
         study = self._all[number]
-        if study.pending is not None and not study.volumes:
-            study = replace(study, volumes=tuple(shown_volumes(study.pending.record)))
+        if not study.opened:
+            study = _opened(study)
             with self._lock:
                 self._all[number] = study
         return study
@@ -160,6 +181,14 @@ class ReviewStudies:
         with self._lock:
             self._all[number], self._summaries[number] = study, summary
 
+    def waiting(self) -> list[int]:
+        """The studies whose files do not fit their corrections, and whose images are at hand."""
+        return [n for n, study in enumerate(self._all) if study.pending is not None and _waits(study)]
+
+    def corrected(self) -> list[Path | None]:
+        """The folders of studies with corrections; None for the others."""
+        return [study.folder if (study.folder / NAME).is_file() else None for study in self._all]
+
     def summary(self, number: int) -> dict[str, Any]:
         """The line of a study in the list."""
         with self._lock:
@@ -172,19 +201,37 @@ class ReviewStudies:
         return [summary for _, summary in sorted(studies, key=lambda pair: _rank(pair[0].result, order))]
 
 
+def _opened(study: ReviewStudy) -> ReviewStudy:
+    """A study with its volumes. In a refused one, points can be placed only in volumes that can be graded then."""
+    if study.pending is None:
+        return replace(study, opened=True, obstacle=NOT_AT_HAND if study.result.refused else "")
+    if not study.result.refused:
+        return replace(study, opened=True, volumes=tuple(shown_volumes(study.pending.record)))
+    usable = study.pending.checked(open_stack)
+    obstacle = _NO_SAGITTAL if usable.fault else ""
+    return replace(study, opened=True, volumes=tuple(shown_volumes(usable.record)), obstacle=obstacle)
+
+
+def _waits(study: ReviewStudy) -> bool:
+    try:
+        return study.waits
+    except SpineError:
+        return False  # the page shows what is wrong with its corrections
+
+
 def _rank(result: StudyResult, order: Order) -> tuple[Any, ...]:
     refused = not result.findings
     if refused or order is Order.NAME:
         return (refused, result.study_id)
     if order is Order.WORST:
-        shown = worst(result.findings)
-        return (refused, [-part for part in shown.severity] if shown else [1.0], result.study_id)
+        shown = worst(result.findings, read=True)
+        return (refused, [-part for part in shown.read_severity] if shown else [1.0], result.study_id)
     uncertain = Flag.UNCERTAIN_LEVEL.value in result.flags
     return (refused, not uncertain, -round(doubtful_grades(result), 6), result.study_id)
 
 
 def _summary(study: ReviewStudy) -> dict[str, Any]:
-    result, shown = study.result, worst(study.result.findings)
+    result, shown = study.result, worst(study.result.findings, read=True)
     fault, corrections = "", None
     try:
         if (study.folder / NAME).is_file():
@@ -195,8 +242,9 @@ def _summary(study: ReviewStudy) -> dict[str, Any]:
     return {
         "number": study.number,
         "study": result.study_id,
-        "tone": shown.grade.column if shown else "unknown",
-        "worst": GRADES[shown.grade] if shown else ("refused" if result.refused else "not seen"),
+        "tone": shown.read_grade.column if shown else "unknown",
+        "worst": GRADES[shown.read_grade] if shown else ("refused" if result.refused else "not seen"),
+        "read": bool(shown and shown.reader),
         "doubtful": round(doubtful_grades(result), 1),
         "uncertain": Flag.UNCERTAIN_LEVEL.value in result.flags,
         "flags": [flag_words(flag) for flag in result.flags],
@@ -214,6 +262,18 @@ def _given(inputs: Sequence[Path], out: Path, quiet: bool) -> dict[str, PendingS
         return {}
     studies = find_inputs(inputs, out, Conversion(quiet=quiet)).studies
     return {safe_name(study.study_id): study for study in studies}
+
+
+def _converted_refused(out: Path, results: Sequence[StudyResult]) -> dict[str, PendingStudy]:
+    """Refused studies by the volumes that ``predict`` has made from DICOM, which only the converter's tables name."""
+    names = {result.name for result in results if result.refused}
+    found: dict[str, PendingStudy] = {}
+    for folder in conversions(out) if names else ():
+        rows = [row for row in read_rows(folder / "manifest.csv") if safe_name(row["study"]) in names]
+        # Nothing that a table names may lead out of the output.
+        safe = [row for row in rows if (folder / row["nifti"]).resolve().is_relative_to(out.resolve())]
+        found |= {safe_name(one.study_id): one.below(out) for one in studies_of(folder, folder, safe, ())}
+    return found
 
 
 def _converted(out: Path, result: StudyResult) -> PendingStudy | None:

@@ -7,10 +7,10 @@ from typing import Any
 from monai_spine.data.corrections import Change, Corrections, What
 from monai_spine.levels.marked import MARKED
 from monai_spine.report.study_result import FindingResult
-from monai_spine.report.wording import FULL, GRADES, SHORT, flags_in_words, percent
+from monai_spine.report.wording import FULL, GRADES, SHORT, flags_in_words, percent, refusal_in_words
 from monai_spine.review.regrading import Grading
-from monai_spine.review.studies import ReviewStudy
-from monai_spine.spine import FINDINGS, Condition, Grade, Group, Level
+from monai_spine.review.studies import NOT_AT_HAND, ReviewStudy
+from monai_spine.spine import FINDINGS, Condition, Finding, Grade, Group, Level
 
 _SHAPES = {Group.SPINAL: "canal", Group.FORAMINAL: "foramen", Group.SUBARTICULAR: "recess"}
 
@@ -37,20 +37,51 @@ def study_state(study: ReviewStudy, grading: Grading) -> dict[str, Any]:
     """
     corrections, result = study.corrections(), study.result
     state = corrections.state
+    placing = bool(result.refused) and not study.obstacle
+    findings = [_finding(one, study, state.grades.get(one.finding.name)) for one in result.findings]
     return {
         "number": study.number,
         "study": result.study_id,
         "provenance": result.provenance,
-        "refused": result.refused,
+        "fault": _fault(study),
+        "placing": placing,
         "version": corrections.version,
         "done": vars(state.done) if state.done else None,
         "volumes": [volume.content() for volume in study.volumes],
         "left_out": {name: why for name, why in result.volumes.items() if why.startswith("left out: ")},
         "points": _points(study, corrections),
-        "findings": [_finding(one, study, state.grades.get(one.finding.name)) for one in result.findings],
+        "findings": [_level_to_place(level) for level in Level] if placing else findings,
         "stale": _is_stale(study, corrections),
         "grading": {"progress": grading.progress.value, "message": grading.message},
         "changes": [_change(one) for one in corrections.changes],
+    }
+
+
+def _fault(study: ReviewStudy) -> str:
+    """Why the study has no grades, or no images, and what to do."""
+    if study.result.refused:
+        sentence, *details = refusal_in_words(study.result.refused)
+        obstacle = study.obstacle or "Place its five levels, and it is graded."
+        return " ".join(["Not graded.", sentence, *(f"{detail}." for detail in details if study.obstacle), obstacle])
+    if study.pending is None:
+        return f"{NOT_AT_HAND} Grades can be corrected."
+    return ""
+
+
+def _level_to_place(level: Level) -> dict[str, Any]:
+    """The canal at a level of a refused study, as a finding without a grade."""
+    finding = Finding(Condition.SPINAL_CANAL_STENOSIS, level)
+    return {
+        "name": finding.name,
+        "level": level.value,
+        "condition": finding.condition.value,
+        "title": f"{level.title}, {SHORT[finding.condition].lower()}",
+        "full": "the middle of the canal behind the disc",
+        "grade": None,
+        "corrected": None,
+        "covered": True,
+        "flags": [],
+        "volume": None,
     }
 
 
@@ -79,7 +110,7 @@ def _is_stale(study: ReviewStudy, corrections: Corrections) -> bool:
     """Whether the findings were made with other points than those of the corrections."""
     if not corrections.changes or not study.result.findings:
         return False
-    return corrections.differ_from({one.finding.name: one.point for one in study.result.findings})
+    return corrections.differ_from(study.result.points)
 
 
 def _finding(one: FindingResult, study: ReviewStudy, corrected: str | None) -> dict[str, Any]:

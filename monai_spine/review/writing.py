@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import csv
-import io
-import json
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -13,9 +11,8 @@ from pathlib import Path
 
 from monai_spine.csv_cells import plain
 from monai_spine.errors import OutputError
-from monai_spine.files import write_text
+from monai_spine.files import raw_csv, write_text
 from monai_spine.output_lock import output_lock
-from monai_spine.prediction.findings_table import READER_COLUMNS, reader_cells
 from monai_spine.spine import parse_row_id
 
 _PATIENCE_SECONDS = 2.0
@@ -78,26 +75,12 @@ def update_tables(out: Path, new: Path, study: str) -> None:
         own = _of_predictions(study) if name == "predictions.csv" else _of_study(study)
         if name == "findings.csv":
             new_rows = _with_dicom(head, [row for row in rows if own(row)], new_rows)
-        first = next((n for n, row in enumerate(rows) if own(row)), len(rows))
         kept = [row for row in rows if not own(row)]
-        first = min(first, len(kept))
-        write_text(out / name, _text([head, *kept[:first], *new_rows, *kept[first:]]))
-
-
-def update_reader_cells(out: Path, folder: Path, study: str) -> None:
-    """Write the reader's grades of a study's ``findings.json`` into its rows of ``findings.csv``."""
-    if not (out / "findings.csv").is_file():
-        return
-    content = json.loads((folder / "findings.json").read_text(encoding="utf-8"))
-    cells = {str(one["finding"]): reader_cells(one) for one in content["findings"]}
-    head, *rows = _read(out / "findings.csv")
-    if not {"finding", *READER_COLUMNS} <= set(head):
-        return  # of another version
-    name, places, own = head.index("finding"), [head.index(one) for one in READER_COLUMNS], _of_study(study)
-    for row in filter(own, rows):
-        for place, cell in zip(places, cells[row[name]], strict=True):
-            row[place] = cell
-    write_text(out / "findings.csv", _text([head, *rows]))
+        first = next((n for n, row in enumerate(rows) if own(row)), None)
+        if first is None:  # of a study that had none, since it was refused: tables are sorted by their first column
+            name_of = plain(new_rows[0][0]) if new_rows else ""
+            first = next((n for n, row in enumerate(kept) if row and plain(row[0]) > name_of), len(kept))
+        write_text(out / name, raw_csv([head, *kept[:first], *new_rows, *kept[first:]]))
 
 
 def _of_study(study: str) -> Callable[[Sequence[str]], bool]:
@@ -132,10 +115,3 @@ def _with_dicom(head: Sequence[str], old: Sequence[Sequence[str]], new: Sequence
 def _read(path: Path) -> list[list[str]]:
     with path.open(newline="", encoding="utf-8") as table:
         return list(csv.reader(table))
-
-
-def _text(rows: Sequence[Sequence[str]]) -> str:
-    """The cells as they were read: those that a spreadsheet would run are neutral already."""
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows(rows)
-    return text.getvalue()

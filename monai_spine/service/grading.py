@@ -95,9 +95,9 @@ def _reason(outcome: Outcome) -> str:
 
 
 def refused(reason: str, received: Path, out: Path) -> GradedFiles:
-    """The note of a study that cannot be graded; without one if nobody can say whose study it is."""
+    """The note of a study that cannot be graded, one for each patient whom its images name."""
     from monai_spine.dicom_out.source_image import NoDicomError, SourceImages
-    from monai_spine.dicom_out.writer import refusal_note, write_objects
+    from monai_spine.dicom_out.writer import refusal_notes, write_objects
     from monai_spine.prediction.object_files import OBJECTS
     from monai_spine.prediction.source_frame import SourceFrame
 
@@ -109,7 +109,7 @@ def refused(reason: str, received: Path, out: Path) -> GradedFiles:
         if header is not None:
             sources.add([frame], str(header.get("StudyInstanceUID") or ""))
     try:
-        write_objects(out / OBJECTS, refusal_note(reason, sources))
+        write_objects(out / OBJECTS, refusal_notes(reason, sources))
     except NoDicomError as error:
         return GradedFiles(REFUSED, f"{reason}; no note can be made of it: {error}", ())
     objects = tuple(sorted((out / OBJECTS).glob("refusal*.dcm")))

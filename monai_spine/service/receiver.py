@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import socket
 import ssl
@@ -215,7 +216,30 @@ class _Handler(RequestHandler):
         self.server.inflows[association] = inflow
         assert association.dul.socket is not None
         association.dul.socket.recv = inflow  # type: ignore[method-assign, assignment]
+        _end_on_full_disk(association, self.server.receiver.refused)
         return association
+
+
+def _end_on_full_disk(association: Association, refused: Callable[[str], None]) -> None:
+    """End an association whose image cannot be written while it comes in: pynetdicom's own thread would die of it.
+
+    Its sender keeps the image. What was written is removed, since the room is needed.
+    """
+    receive = association.dimse.receive_primitive
+
+    def guarded(primitive: Any) -> None:
+        try:
+            receive(primitive)
+        except OSError:
+            refused("disk")
+            message, association.dimse.message = association.dimse.message, None
+            if message is not None and isinstance(message._data_set_path, Path):
+                with contextlib.suppress(OSError):
+                    message._data_set_path.unlink(missing_ok=True)
+                    cast("Any", message._data_set_file).close()
+            association.dul.event_queue.put("Evt19")  # as for an invalid message: an abort is sent, and it ends
+
+    association.dimse.receive_primitive = guarded  # type: ignore[method-assign]
 
 
 def quiet_library() -> None:

@@ -95,10 +95,12 @@ class StudyQueue:
             self._file.execute("BEGIN IMMEDIATE")
             try:
                 yield self._file
+                self._file.execute("COMMIT")
             except BaseException:
-                self._file.execute("ROLLBACK")
+                # A full disk may have ended the transaction already, or left it open at its end.
+                if self._file.in_transaction:
+                    self._file.execute("ROLLBACK")
                 raise
-            self._file.execute("COMMIT")
 
     def _studies(self, condition: str, *values: object) -> list[QueuedStudy]:
         with self._lock:

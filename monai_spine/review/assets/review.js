@@ -15,7 +15,16 @@ let queue = Promise.resolve(); // they are sent one after the other, so that qui
 let polling = 0;
 let nudging = null;
 
-const viewer = new Viewer({ onMove: (finding, after) => change({ what: "point", finding, after }), onSelect: select });
+const viewer = new Viewer({
+  onMove: async (finding, after, placed) => {
+    await change({ what: "point", finding, after });
+    if (!state.placing || !placed || selected !== finding) return;
+    const next = state.points[finding] && toPlace()[0]; // one level after the other
+    if (next) select(next.name);
+    else placeIfMissing();
+  },
+  onSelect: select,
+});
 
 function el(tag, attributes = {}, ...children) {
   const element = document.createElement(tag);
@@ -53,7 +62,7 @@ async function ask(path, body) {
 // ---- the list
 
 function rowOf(summary) {
-  const marks = [el("span", { class: `chip ${summary.tone}` }, summary.worst)];
+  const marks = [el("span", { class: `chip ${summary.tone}` }, summary.read ? `${summary.worst} ✎` : summary.worst)];
   if (summary.uncertain) marks.push(el("span", { class: "chip moderate" }, "levels?"));
   if (summary.corrected) marks.push(el("span", { class: "small" }, `✎ ${summary.corrected}`));
   if (!summary.images && !summary.refused) marks.push(el("span", { class: "small quiet" }, "no images"));
@@ -71,7 +80,7 @@ function rowOf(summary) {
 function shownStudies() {
   const text = byId("text").value.trim().toLowerCase();
   const filter = byId("filter").value;
-  const tests = { open: (one) => !one.done && !one.refused, done: (one) => one.done, corrected: (one) => one.corrected, uncertain: (one) => one.uncertain };
+  const tests = { open: (one) => !one.done && !one.refused, done: (one) => one.done, corrected: (one) => one.corrected, uncertain: (one) => one.uncertain, refused: (one) => one.refused };
   return studies.filter((one) => one.study.toLowerCase().includes(text) && (!filter || tests[filter](one)));
 }
 
@@ -131,21 +140,21 @@ async function open(number) {
 }
 
 function show(content, fresh) {
+  if (state?.placing && !content.placing) viewer.stopPlacing();
   state = content;
-  if (fresh) selected = worstFinding()?.name ?? null;
+  if (fresh || !findingOf(selected)) selected = (state.placing ? toPlace()[0] ?? state.findings[0] : worstFinding())?.name ?? null;
   byId("study").hidden = false;
   byId("name").textContent = state.study;
   document.title = `${state.study} · Review`;
   byId("provenance").textContent = state.provenance;
-  const fault = state.refused ? `Not graded: ${state.refused}` : state.volumes.length ? "" : "The images of this study are not at hand. Start the page with -i and the inputs of predict to see them. Grades can be corrected.";
-  byId("fault").textContent = fault;
-  byId("fault").hidden = !fault;
   byId("done").setAttribute("aria-pressed", String(Boolean(state.done)));
   byId("done").title = state.done ? `by ${state.done.by}, ${state.done.at}` : "";
   byId("undo").disabled = !state.changes.some((one) => !one.undone);
-  for (const id of ["up", "down"]) byId(id).disabled = !state.volumes.length || !state.findings.length;
-  byId("done").disabled = byId("findings").hidden = !state.findings.length;
+  for (const id of ["up", "down"]) byId(id).disabled = !state.volumes.length || !Object.keys(state.points).length;
+  byId("findings").hidden = !state.findings.length;
+  byId("done").disabled = state.placing || !state.findings.length;
   showStale();
+  showFault();
   viewer.selected = selected;
   viewer.show(state, fresh);
   drawGrid();
@@ -156,8 +165,30 @@ function show(content, fresh) {
     markCurrent();
     const finding = findingOf(selected);
     if (finding) viewer.goToPoint(finding);
+    placeIfMissing();
   }
   poll();
+}
+
+// The levels of a refused study that have no point yet, from above.
+function toPlace() {
+  return state.findings.filter((one) => !state.points[one.name]);
+}
+
+// Why there are no grades or images; of a refused study, how many levels are placed.
+function showFault() {
+  const all = state.findings.length;
+  const placed = state.placing ? all - toPlace().length : 0;
+  byId("fault").hidden = !state.fault;
+  byId("fault").firstElementChild.textContent = state.placing ? `${state.fault} ${placed} of ${all} are placed.` : state.fault;
+  byId("grade-now").hidden = !state.placing || placed === all;
+  byId("grade-now").disabled = !placed;
+}
+
+function placeIfMissing() {
+  const finding = findingOf(selected);
+  if (!state.placing || !finding || state.points[selected]) viewer.stopPlacing();
+  else viewer.startPlacing(selected, `Click ${finding.full} ${finding.title.split(",")[0]}.`);
 }
 
 function showStale() {
@@ -171,7 +202,7 @@ function worstFinding() {
   const rank = { normal_mild: 0, moderate: 1, severe: 2 };
   const seen = state.findings.filter((one) => one.covered);
   return (seen.length ? seen : state.findings).reduce(
-    (best, one) => (!best || rank[one.grade] > rank[best.grade] ? one : best),
+    (best, one) => (!best || rank[one.corrected ?? one.grade] > rank[best.corrected ?? best.grade] ? one : best),
     null,
   );
 }
@@ -186,17 +217,20 @@ function titleOf(grade) {
 
 function drawGrid() {
   const short = (one) => el("th", { scope: "col" }, one.short.replace("subarticular", "sub\u00ADarticular"));
-  byId("head").replaceChildren(el("th", { scope: "col" }, "Level"), ...words.conditions.map(short));
+  const columns = words.conditions.filter((one) => state.findings.some((finding) => finding.condition === one.id));
+  byId("head").replaceChildren(el("th", { scope: "col" }, "Level"), ...columns.map(short));
   const letters = words.grades.map((one) => `${one.title[0].toUpperCase()} ${one.title}`).join(", ");
-  const legend = "Choose a finding. ✎ is your grade, ? is a finding that no slice shows.";
-  byId("legend").replaceChildren(legend, el("span", { class: "brief" }, ` ${letters}.`));
+  const legend = state.placing
+    ? "Choose a level, scroll to the slice through the middle of the canal, and click behind the disc. Leave out levels that are not in the images."
+    : "Choose a finding. ✎ is your grade, ? is a finding that no slice shows.";
+  byId("legend").replaceChildren(legend, state.placing ? "" : el("span", { class: "brief" }, ` ${letters}.`));
   const focused = document.activeElement?.closest?.("#rows button")?.dataset.finding;
   const rows = words.levels.map((level) =>
     el(
       "tr",
       {},
       el("th", { scope: "row" }, level.title),
-      ...words.conditions.map((condition) => cellOf(findingOf(`${condition.id}_${level.id}`))),
+      ...columns.map((condition) => cellOf(findingOf(`${condition.id}_${level.id}`))),
     ),
   );
   byId("rows").replaceChildren(...rows);
@@ -206,16 +240,16 @@ function drawGrid() {
 function cellOf(finding) {
   if (!finding) return el("td");
   const grade = finding.corrected ?? finding.grade;
-  const tone = finding.covered || finding.corrected ? grade : "unknown";
-  const title = titleOf(grade);
+  const tone = (finding.covered || finding.corrected) && grade ? grade : "unknown";
+  const title = grade ? titleOf(grade) : state.points[finding.name] ? "✓ placed" : "to place";
   const mark = finding.corrected ? " ✎" : finding.covered ? "" : " ?";
-  const where = state.points[finding.name] ? "" : ", no point";
+  const where = state.points[finding.name] || !grade ? "" : ", no point";
   const label = `${finding.title}: ${title}${finding.corrected ? ", corrected" : ""}${finding.covered ? "" : ", no slice shows it"}${where}`;
   const button = el(
     "button",
     { type: "button", class: tone, "data-finding": finding.name, "aria-pressed": String(finding.name === selected), "aria-label": label, onclick: () => select(finding.name) },
     el("span", { class: "long" }, title.replace("/", "/\u200B")),
-    el("span", { class: "brief" }, title[0].toUpperCase()),
+    el("span", { class: "brief" }, grade || state.points[finding.name] ? title[0].toUpperCase() : "–"),
     mark,
   );
   return el("td", {}, button);
@@ -230,6 +264,7 @@ function select(name) {
   // Stay where the person is if this slice shows the point already.
   const here = point && volume && viewer.nearest(volume, point.position) === viewer.k && viewer.marks.querySelector(`g[data-finding="${name}"]`);
   if (finding && !here) viewer.goToPoint(finding);
+  placeIfMissing();
   drawGrid();
   drawDetail();
 }
@@ -241,6 +276,25 @@ function drawDetail() {
     return;
   }
   const point = state.points[finding.name];
+  const flags = [...finding.flags];
+  const place = point ? `Point at ${point.position.map((mm) => mm.toFixed(1)).join(", ")} mm (RAS)${point.marked ? ", placed or moved by a person" : ""}.` : "It has no point.";
+  const buttons = [
+    el("button", { type: "button", onclick: () => viewer.goToPoint(finding) }, "Go to its slice ", el("kbd", {}, "g")),
+    el("button", { type: "button", id: "place", onclick: () => viewer.startPlacing(finding.name) }, point ? "Place it anew on this slice" : "Place it on this slice"),
+    state.placing ? el("button", { type: "button", onclick: KEYS.c }, "Put it into the middle ", el("kbd", {}, "c")) : "",
+  ];
+  const parts = [
+    el("h4", {}, `${finding.title}: ${finding.full}`),
+    ...(finding.grade ? gradeOf(finding) : []),
+    el("p", { class: "small" }, finding.coverage ? `${finding.coverage}. ` : "", place),
+    flags.length ? el("ul", { class: "small flags" }, ...flags.map((flag) => el("li", {}, flag))) : null,
+    state.volumes.length ? el("div", { class: "buttons" }, ...buttons) : null,
+  ];
+  byId("detail").replaceChildren(...parts.filter(Boolean));
+}
+
+// The grades of a finding, and the buttons that change it.
+function gradeOf(finding) {
   const bar = el("div", { class: "shares-bar", "aria-hidden": "true" });
   finding.widths.forEach((width, n) => {
     const part = el("i", { class: words.grades[n].id });
@@ -255,26 +309,12 @@ function drawDetail() {
   if (finding.corrected) {
     buttons.push(el("button", { type: "button", onclick: () => change({ what: "grade", finding: finding.name, after: null }) }, "Take back ", el("kbd", {}, "0")));
   }
-  const flags = [...finding.flags];
-  const place = point ? `Point at ${point.position.map((mm) => mm.toFixed(1)).join(", ")} mm (RAS)${point.marked ? ", placed or moved by a person" : ""}.` : "It has no point.";
-  const parts = [
-    el("h4", {}, `${finding.title}: ${finding.full}`),
+  return [
     el("p", { class: "small" }, `The program says ${titleOf(finding.grade)}${finding.corrected ? `; your grade is ${titleOf(finding.corrected)}` : ""}.`),
     bar,
     el("p", { class: "small quiet" }, shares),
     el("div", { class: "buttons grades", role: "group", "aria-label": `Grade of ${finding.title}` }, ...buttons),
-    el("p", { class: "small" }, finding.coverage, ". ", place),
-    flags.length ? el("ul", { class: "small flags" }, ...flags.map((flag) => el("li", {}, flag))) : null,
-    state.volumes.length
-      ? el(
-          "div",
-          { class: "buttons" },
-          el("button", { type: "button", onclick: () => viewer.goToPoint(finding) }, "Go to its slice ", el("kbd", {}, "g")),
-          el("button", { type: "button", id: "place", onclick: () => viewer.startPlacing(finding.name) }, point ? "Place it anew on this slice" : "Place it on this slice"),
-        )
-      : null,
   ];
-  byId("detail").replaceChildren(...parts.filter(Boolean));
 }
 
 function drawChanges() {
@@ -343,6 +383,7 @@ function poll() {
 }
 
 function difference(before, after) {
+  if (before.placing !== after.placing) return after.placing ? "no levels are found without your points" : "the study has grades now";
   const changed = after.findings.filter((one, n) => before.findings[n].grade !== one.grade);
   if (!changed.length) return "no grade is another one";
   const first = changed[0];
@@ -373,13 +414,15 @@ async function flushNudge() {
 
 function stepFinding(by) {
   if (!state?.findings.length) return;
-  const names = words.levels.flatMap((level) => words.conditions.map((one) => `${one.id}_${level.id}`));
+  const all = words.levels.flatMap((level) => words.conditions.map((one) => `${one.id}_${level.id}`));
+  const names = all.filter(findingOf);
   const n = names.indexOf(selected);
   select(names[(n + by + names.length) % names.length]);
 }
 
 function grade(n) {
-  if (selected) change({ what: "grade", finding: selected, after: n ? words.grades[n - 1].id : null });
+  if (state?.placing) say("This study has no grades yet. Place its levels first.", "bad");
+  else if (selected) change({ what: "grade", finding: selected, after: n ? words.grades[n - 1].id : null });
 }
 
 const KEYS = {
@@ -391,7 +434,11 @@ const KEYS = {
   3: () => grade(3),
   0: () => grade(0),
   g: () => findingOf(selected) && viewer.goToPoint(findingOf(selected)),
-  c: () => selected && viewer.shown && change({ what: "point", finding: selected, after: viewer.middle() }),
+  c: () => {
+    if (!findingOf(selected) || !viewer.shown) return;
+    viewer.stopPlacing();
+    change({ what: "point", finding: selected, after: viewer.middle() });
+  },
   "[": () => byId("up").click(),
   "]": () => byId("down").click(),
   n: () => step(1),
@@ -426,7 +473,7 @@ byId("undo").addEventListener("click", () => change({ what: "undo" }));
 byId("done").addEventListener("click", () => change({ what: "done", after: !state.done }));
 byId("up").addEventListener("click", () => change({ what: "levels", after: "up" }));
 byId("down").addEventListener("click", () => change({ what: "levels", after: "down" }));
-byId("regrade").addEventListener("click", () => change({ what: "regrade" }));
+for (const id of ["regrade", "grade-now"]) byId(id).addEventListener("click", () => change({ what: "regrade" }));
 byId("show-keys").addEventListener("click", () => byId("keys").showModal());
 byId("text").addEventListener("input", drawList);
 byId("filter").addEventListener("input", drawList);
@@ -442,7 +489,7 @@ async function start() {
     words = content;
     studies = content.studies;
     byId("by").value = sessionStorage.getItem("by") ?? content.by;
-    const first = { uncertainty: "The most doubtful first. ≈ is how many of the 25 grades are expected to be wrong.", name: "By name.", worst: "The worst first." };
+    const first = { uncertainty: "The most doubtful first. ≈ is how many of the program's grades are expected to be wrong.", name: "By name.", worst: "The worst first, by a reader's grade (✎) where there is one." };
     byId("order").textContent = [first[content.order], ...content.unread].join(" ");
     if (window.matchMedia("(max-width: 899px)").matches) byId("drawer").open = false;
     drawList();

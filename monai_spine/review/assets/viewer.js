@@ -9,7 +9,7 @@ const byId = (id) => document.getElementById(id);
 const times = (matrix, [x, y, z]) => matrix.map((row) => row[0] * x + row[1] * y + row[2] * z + row[3]);
 
 export class Viewer {
-  // onMove(finding, [x, y, z]) when a person moved a point; onSelect(finding) when one was chosen.
+  // onMove(finding, [x, y, z], placed) when a person moved a point, or placed it by a click; onSelect(finding) when one was chosen.
   constructor({ onMove, onSelect }) {
     Object.assign(this, { onMove, onSelect, state: null, volume: 0, selected: null, zoom: 1, placing: null });
     this.at = []; // the slice of each volume
@@ -86,7 +86,8 @@ export class Viewer {
   goToPoint(finding) {
     const point = this.state.points[finding.name];
     if (!this.state.volumes.length) return;
-    const n = finding.volume ?? this.state.volumes.findIndex((one) => this.canShow(one, finding));
+    const stay = !point && this.canShow(this.shown, finding); // where the person looks for its place
+    const n = stay ? this.volume : finding.volume ?? this.state.volumes.findIndex((one) => this.canShow(one, finding));
     if (n >= 0) this.volume = n;
     if (point) this.at[this.volume] = this.nearest(this.shown, point.position);
     this.choose(this.volume);
@@ -247,7 +248,7 @@ export class Viewer {
   mark(volume, finding, place, on) {
     const group = document.createElementNS(SVG, "g");
     const structure = finding.condition.includes("spinal") ? "canal" : finding.condition.includes("foraminal") ? "foramen" : "recess";
-    const tone = finding.corrected ?? finding.grade;
+    const tone = finding.corrected ?? finding.grade ?? "unknown";
     const selected = finding.name === this.selected;
     group.dataset.finding = finding.name;
     group.setAttribute("class", `point ${tone} ${on ? "on" : "near"} ${selected ? "selected" : ""}`);
@@ -291,7 +292,7 @@ export class Viewer {
 
   // A point on this slice keeps its distance to the plane; one that is only near comes onto the slice.
   drag(event, group, volume, finding, place, on) {
-    if (event.button !== 0 || this.placing) return;
+    if (event.button !== 0 || (this.placing && this.over)) return;
     event.preventDefault();
     group.setPointerCapture(event.pointerId);
     const start = [event.clientX, event.clientY];
@@ -333,9 +334,13 @@ export class Viewer {
     return times(volume.to_world, [c + columns / volume.spacing[0], r + rows / volume.spacing[1], on ? k : this.k]);
   }
 
-  startPlacing(name) {
+  // Without words, a click on another point places this one, too; with them, other points can be dragged meanwhile.
+  startPlacing(name, words) {
     this.placing = name;
+    this.over = !words;
+    byId("place-hint").firstElementChild.textContent = words ?? "Click where the point is.";
     byId("place-hint").hidden = false;
+    byId("scroller").classList.toggle("over", this.over);
     byId("scroller").classList.add("placing");
   }
 
@@ -346,11 +351,11 @@ export class Viewer {
   }
 
   placed(event) {
-    if (!this.placing) return;
+    if (!this.placing || (!this.over && event.target.closest(".point"))) return;
     const box = this.stage.getBoundingClientRect();
     const name = this.placing;
     this.stopPlacing();
-    this.onMove(name, this.worldOf(this.shown, [event.clientX - box.left, event.clientY - box.top], this.k));
+    this.onMove(name, this.worldOf(this.shown, [event.clientX - box.left, event.clientY - box.top], this.k), true);
   }
 
   // The middle of what is shown, for people who place a point by the keyboard.

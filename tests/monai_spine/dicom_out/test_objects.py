@@ -18,7 +18,7 @@ from highdicom.spatial import ImageToReferenceTransformer
 from monai_spine.commands.main import app
 from monai_spine.console import run as run_app
 from monai_spine.data.corrections import Corrections, Signature
-from monai_spine.data.corrections_file import write_corrections
+from monai_spine.data.corrections_file import read_corrections, write_corrections
 from monai_spine.dicom_out.sr_table import read_report
 from monai_spine.dicom_out.writer import DicomWriter
 from monai_spine.grading.grader import Grader
@@ -26,8 +26,9 @@ from monai_spine.measures.study import NAMES, Measurer
 from monai_spine.prediction.inputs import Conversion, Inputs, find_inputs
 from monai_spine.prediction.run import predict
 from monai_spine.report.output import HTML, PageOutput
+from monai_spine.report.study_result import read_result, worst
 from monai_spine.runtime.choice import TORCH
-from monai_spine.spine import TARGETS, Grade, Level
+from monai_spine.spine import TARGETS, Condition, Grade, Level
 from tests.data_prep.tiny_phantom import write_cohort
 from tests.monai_spine.levels.test_locate import Oracle
 from tests.monai_spine.prediction.parts import inputs, models, oracle, write_bundle, write_study
@@ -224,7 +225,8 @@ def test_a_readers_grades_are_reports_of_a_person_and_the_programs_report_keeps_
         assert said == own == {key: content[key]["reader"]["grade"] for key in own}
         assert {content[key]["reader"]["by"] for key in own} == {reader}
         observers = {item.ConceptNameCodeSequence[0].CodeMeaning: item for item in report.ContentSequence}
-        assert str(observers["Person Observer Name"].PersonName) == ("AB" if reader == "AB" else "READER")
+        assert str(observers["Person Observer Name"].PersonName) == reader
+        assert f"Observer: {reader}" in read_report(study / "dicom" / name).comments
         assert "Device Observer Name" not in observers
         uids = [
             item.ReferencedSOPInstanceUID
@@ -240,6 +242,56 @@ def test_a_readers_grades_are_reports_of_a_person_and_the_programs_report_keeps_
         table = {row["finding"]: (row["reader_grade"], row["reader"]) for row in csv.DictReader(file)}
     expected = {finding: (grade, reader) for reader, own in READ.items() for finding, grade in own.items()}
     assert {finding: cells for finding, cells in table.items() if any(cells)} == expected
+
+
+def uids(folder: Path) -> dict[str, tuple[str, str]]:
+    """UIDs of each object and its series, by the name of its file."""
+    headers = {file.name: pydicom.dcmread(file, stop_before_pixels=True) for file in folder.glob("dicom/*.dcm")}
+    return {name: (one.SOPInstanceUID, one.SeriesInstanceUID) for name, one in headers.items()}
+
+
+def not_worst(study: Path) -> str:
+    """A finding that a slice shows, and that is neither the worst of its level nor of its condition."""
+    result = read_result(study)
+    groups = [*map(result.at, Level), *map(result.of, Condition)]
+    worst_ones = [worst(group, read=True) for group in groups]
+    rest = [one for one in result.findings if one not in worst_ones and one.covered and one.reader is None]
+    return rest[0].finding.name
+
+
+@pytest.mark.parametrize(
+    ("change", "changed"),
+    [
+        ("nothing", ()),
+        ("time of AB", ("sr_reader_1.dcm",)),
+        ("grade of AB", ("sr_reader_1.dcm", "report.dcm", "keyimages")),
+        ("grade that no picture shows", ("sr_reader_2.dcm", "report.dcm")),
+        ("done", ("report.dcm",)),
+    ],
+)
+def test_a_second_reading_has_new_uids_where_its_content_differs(  # noqa: PLR0917 - fixtures
+    study: Path, sources: Path, grader: Grader, tmp_path: Path, change: str, changed: tuple[str, ...]
+) -> None:
+    before = read_corrections(study / "corrections.json")
+    first = before.changes[0]
+    later = replace(first.signature, at="2030-01-01T00:00:00Z")
+    after = {
+        "nothing": before,
+        "time of AB": replace(before, changes=(replace(first, signature=later), *before.changes[1:])),
+        "grade of AB": replace(before, changes=(replace(first, after="moderate"), *before.changes[1:])),
+        "grade that no picture shows": before.graded(not_worst(study), "normal_mild", Signature.now("李")),
+        "done": before.marked_done(True, Signature.now("CD")),
+    }[change]
+    out = tmp_path / "out"
+    given = find_inputs([sources], out, Conversion(quiet=True))
+    write_corrections(out / study.name, after)
+    opened = replace(models(knowing(given), grader), measurer=Fixed(SimpleNamespace(runtime=TORCH), None))
+    predict(given, out, opened, quiet=True, outputs=[DICOM])
+    old, new = uids(study), uids(out / study.name)
+    assert set(old) == set(new)
+    different = {name for name in old if old[name] != new[name]}
+    assert different == {name for name in old if name.startswith(changed)} if changed else not different
+    assert all((old[name][0] == new[name][0]) == (old[name][1] == new[name][1]) for name in old)
 
 
 def test_points_lie_in_the_patient_where_points_csv_has_them(study: Path, sources: Path) -> None:

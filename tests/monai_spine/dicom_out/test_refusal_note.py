@@ -8,11 +8,12 @@ import pydicom
 import pytest
 
 from monai_spine.dicom_out.identity import Identity
-from monai_spine.dicom_out.refusal_note import in_words
 from monai_spine.dicom_out.source_image import NoDicomError, SourceImage, SourceImages
-from monai_spine.dicom_out.writer import DicomWriter, refusal_note, write_objects
+from monai_spine.dicom_out.writer import DicomWriter, refusal_notes, write_objects
+from monai_spine.prediction.object_files import _NAME
 from monai_spine.prediction.source_frame import SourceFrame
 from monai_spine.prediction.study_output import RefusedStudy
+from monai_spine.report.wording import refusal_in_words
 from tests.monai_spine.dicom_out.test_identity import LONG, header
 
 REASON = "no lumbar spine found; 1.2.5.nii.gz: NaN in the voxels; <script>alert(1)</script>"
@@ -27,7 +28,7 @@ def sources(*headers: pydicom.Dataset) -> SourceImages:
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     about = header(PatientName="山田^太郎", SpecificCharacterSet="ISO_IR 192", PatientID="KH-1", StudyInstanceUID=LONG)
-    write_objects(tmp_path, refusal_note(REASON, sources(about)))
+    write_objects(tmp_path, refusal_notes(REASON, sources(about)))
     return tmp_path
 
 
@@ -66,7 +67,7 @@ def test_notes_pass_the_validator(folder: Path) -> None:
     ],
 )
 def test_every_reason_is_a_sentence(reason: str, words: str) -> None:
-    sentence = in_words(reason)[0]
+    sentence = refusal_in_words(reason)[0]
     assert words in sentence
     assert sentence.endswith(".")
 
@@ -79,6 +80,37 @@ def test_the_same_grading_has_the_same_uids_and_another_one_has_others() -> None
     assert one.uid("sr") not in {different[0], different[1], different[2].uid("sr")}
     assert one.uid("sr").is_valid
     assert one.uid("sr").startswith("2.25.")
+
+
+def test_each_patient_of_a_study_gets_a_note_that_names_no_other(tmp_path: Path) -> None:
+    patients = [("P1", "Eins^A"), ("P2", "Zwei^B"), ("P1", "Eins^A"), ("P1", "")]
+    headers = [
+        header(PatientID=number, PatientName=name, StudyInstanceUID="1.2.4", SOPInstanceUID=f"1.2.3.{n}")
+        for n, (number, name) in enumerate(patients)
+    ]
+    write_objects(tmp_path, refusal_notes("images of 2 patients in one study", sources(*headers)))
+    own = {("P1", "Eins^A"): {"1.2.3.0", "1.2.3.2"}, ("P2", "Zwei^B"): {"1.2.3.1"}, ("P1", ""): {"1.2.3.3"}}
+    found, uids = {}, set()
+    for file in tmp_path.glob("refusal*.dcm"):
+        note, text = pydicom.dcmread(file), file.read_bytes()
+        patient = (note.PatientID, str(note.PatientName))
+        assert not any(name.encode() in text for _, name in patients if name and name != patient[1])
+        uids.add(note.SOPInstanceUID)
+        if note.Modality == "SR":
+            (study,) = note.CurrentRequestedProcedureEvidenceSequence
+            images = [item for series in study.ReferencedSeriesSequence for item in series.ReferencedSOPSequence]
+            found[patient] = {item.ReferencedSOPInstanceUID for item in images}
+    assert found == own
+    assert len(uids) == 6
+    for file in tmp_path.glob("*.dcm"):
+        assert _NAME.fullmatch(file.name), "the next run would not remove it"
+
+
+def test_a_flood_of_identities_gets_no_note_and_the_reason_names_nobody() -> None:
+    many = [header(PatientID=f"SECRET{n}", SOPInstanceUID=f"1.2.3.{n}") for n in range(9)]
+    with pytest.raises(NoDicomError, match="9 values of PatientID") as refused:
+        refusal_notes("why", sources(*many))
+    assert "SECRET" not in str(refused.value)
 
 
 def test_a_study_of_which_nothing_is_a_volume_is_found_among_the_files(tmp_path: Path) -> None:

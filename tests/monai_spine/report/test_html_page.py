@@ -125,6 +125,28 @@ def test_the_index_counts_studies_by_their_worst_grade_and_puts_the_worst_first(
     assert html.count('<th scope="row">') == len(Condition) + 4
 
 
+def test_the_index_counts_and_sorts_by_the_readers_grade_and_says_so() -> None:
+    def read(study: str, program: tuple[str, ...], **grades: str) -> StudyResult:
+        found = content(program, study=study)
+        for one in found["findings"]:
+            if one["finding"] in grades:
+                one["reader"] = {"grade": grades[one["finding"]], "by": "AB", "at": "2026-11-28T13:40:12Z"}
+        return result_of(found, study)
+
+    low, high = "spinal_canal_stenosis_l5_s1", "spinal_canal_stenosis_l1_l2"
+    better, worse = read("better", (high,), **{high: "normal_mild"}), read("worse", (), **{low: "severe"})
+    page = Page(index_html([better, read("program", (high,)), worse]))
+    rows = {one["data-study"]: one["data-worst"] for one in page.of("tr") if "data-study" in one}
+    # Of two severe ones, the program's with its probability of .7 is before the reader's.
+    assert list(rows.items()) == [("program", "2"), ("worse", "2"), ("better", "0")]
+    read_one = "(1\N{NO-BREAK SPACE}✎)"
+    assert f"Canal1 {read_one}02 {read_one}0" in page.text  # normal/mild, moderate, severe, not seen
+    assert "a reader's (✎) where there is one, otherwise the program's" in page.text
+    assert page.text.count("program: severe L1/L2") == 1
+    cells = [one for one in page.of("td") if one.get("data-rank")]
+    assert [one["class"] for one in cells[::5]] == ["severe", "severe", "normal_mild"]
+
+
 def test_links_of_the_index_lead_to_the_folders_of_studies() -> None:
     found = result(study="a")
     odd = StudyResult("x", "it's 100% – odd", findings=found.findings)
@@ -182,5 +204,6 @@ def test_a_readers_grade_is_beside_the_programs_on_the_page_and_in_the_index() -
     rows = {one["data-study"]: one["data-flags"] for one in index.of("tr") if "data-study" in one}
     assert rows == {"s1": " (reader) (reviewed)", "s2": " (open)"}
     assert index.text.count(f"✎ {HOSTILE}: severe L1/L2") == 1
+    assert index.text.count("program: normal/mild") == 1
     assert "✎" not in Page(study_html(StudyPage(result()))).text
     assert "✎" not in Page(index_html([result()])).text

@@ -1,13 +1,18 @@
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 from monai_spine.grading.grader import Grader
 from monai_spine.prediction.models import Models
 from monai_spine.prediction.run import predict
+from monai_spine.report.output import HTML, PDF, PageOutput
+from monai_spine.review.writing import update_tables
+from tests.monai_spine.levels.test_locate import Oracle
 from tests.monai_spine.prediction.parts import inputs, models, oracle, write_bundle, write_study
 from tests.monai_spine.review.outputs import Site, serving, write_output
 
@@ -42,9 +47,37 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 
 
 @pytest.fixture(scope="package")
-def opened(folders: list[Path], tmp_path_factory: pytest.TempPathFactory) -> Models:
-    """A localizer that knows the levels, and a small grader with random weights."""
-    return models(oracle(*folders), Grader.from_bundle(write_bundle(tmp_path_factory.mktemp("bundles") / "one")))
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small grader with random weights."""
+    return write_bundle(tmp_path_factory.mktemp("bundles") / "one")
+
+
+@pytest.fixture(scope="package")
+def opened(folders: list[Path], bundle: Path) -> Models:
+    """A localizer that knows the levels, and the small grader."""
+    return models(oracle(*folders), Grader.from_bundle(bundle))
+
+
+@pytest.fixture(scope="package")
+def blind(folders: list[Path], opened: Models) -> Models:
+    """A localizer that finds no spine, and the same grader."""
+    files = [file for folder in folders for file in sorted(folder.glob("sagittal*"))]
+    return replace(opened, levels=Oracle(np.zeros((0, 3))).know(*files))
+
+
+@pytest.fixture
+def refused(folders: list[Path], opened: Models, blind: Models, tmp_path: Path) -> Path:
+    """The output of a run that graded ``s2``, and refused ``s1``, with pages."""
+    out = tmp_path / "refused"
+    pages = [PageOutput([HTML, PDF])]
+    predict(inputs(*folders), out, blind, quiet=True, outputs=pages)
+    graded = out / "of s2"
+    predict(inputs(folders[1]), graded, opened, quiet=True, outputs=pages)
+    update_tables(out, graded, "s2")
+    shutil.rmtree(out / "s2")
+    (graded / "s2").rename(out / "s2")
+    shutil.rmtree(graded)
+    return out
 
 
 @pytest.fixture(scope="package")

@@ -14,6 +14,8 @@ import pytest
 from monai_spine.data.corrections_file import NAME, read_corrections
 from monai_spine.prediction.models import Models
 from monai_spine.review import run
+from monai_spine.spine import Level
+from tests.monai_spine.prediction.parts import points_of_spine
 from tests.monai_spine.report.results import HOSTILE
 from tests.monai_spine.review.outputs import CANAL, Site, serving, write_output
 
@@ -79,6 +81,12 @@ class Page:
 
         ActionChains(self.browser).send_keys(*keys).perform()
 
+    def click(self, x: float, y: float) -> None:
+        """Click a place in the window."""
+        for kind in ("mousePressed", "mouseReleased"):
+            event = {"type": kind, "x": x, "y": y, "button": "left", "clickCount": 1}
+            self.browser.execute_cdp_cmd("Input.dispatchMouseEvent", event)
+
     def says(self, start: str) -> None:
         self.until(lambda: self.text("status").startswith(start))
 
@@ -97,6 +105,82 @@ def page(
         site.server.site.regrading.stop()
     faults = [entry for entry in browser.get_log("browser") if "409" not in entry["message"]]
     assert faults == [], "the page broke its own policy, or its script failed"
+
+
+@pytest.fixture
+def refused_page(
+    browser: Chrome, refused: Path, folders: list[Path], blind: Models, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Page]:
+    """The page of an output in which ``s1`` was refused, with that study open."""
+    monkeypatch.setattr(run, "open_models", lambda **_: blind)
+    with serving(refused, inputs=[folders[0].parent], by="AB") as site:
+        site.server.site.regrading.start()
+        page = Page(browser, site)
+        page.js("document.getElementById('filter').value = 'refused'")
+        page.js("document.getElementById('filter').dispatchEvent(new Event('input'))")
+        page.js("document.querySelector('#list button').click()")
+        page.until(lambda: page.text("name") == "s1")
+        page.until(lambda: page.js(SHOWN).startswith("0,0,"))
+        yield page
+        site.server.site.regrading.stop()
+    assert browser.get_log("browser") == []
+
+
+CANALS = [f"spinal_canal_stenosis_{level.value}" for level in Level]
+PLACE = """const place = document.getElementById('stage').getBoundingClientRect();
+    return [place.left, place.top, place.width, place.height]"""
+
+
+def test_the_levels_of_a_refused_study_are_clicked_and_it_is_graded(refused_page: Page, refused: Path) -> None:
+    page, file = refused_page, refused / "s1" / NAME
+    assert "No lumbar spine was found" in page.text("fault")
+    assert page.js("return document.querySelectorAll('#rows button').length") == 5
+    (volume, *_) = page.state(0)["volumes"]
+    to_picture, places = volume["to_picture"], points_of_spine()
+    for n, name in enumerate(CANALS):
+        page.until(lambda: "Click the middle of the canal" in page.text("place-hint"))
+        assert f"L{n + 1}/" in page.text("place-hint")
+        column, row, _ = (sum(m * p for m, p in zip(line, (*places[name], 1), strict=True)) for line in to_picture)
+        left, top, width, height = page.js(PLACE)
+        x = left + (column + 0.5) / volume["columns"] * width
+        y = top + (row + 0.5) / volume["rows"] * height
+        page.click(x, y)
+        page.until(lambda name=name: file.is_file() and name in read_corrections(file).state.points)
+        # The levels that are placed are on the picture, and the next one is chosen.
+        page.until(lambda n=n: page.js("return document.querySelectorAll('#marks g').length") > n)
+    page.says("Graded again: the study has grades now")
+    found = {one["finding"]: one for one in json.loads((refused / "s1" / "findings.json").read_text())["findings"]}
+    for name in CANALS:  # within a pixel of the page in the plane of the slice
+        assert found[name]["point"][1:] == pytest.approx(places[name][1:], abs=1.0)
+    assert page.js("return document.querySelectorAll('#rows button').length") == 25
+    assert page.js("return document.getElementById('fault').hidden")
+    assert page.js("return document.querySelector('#list [aria-current] .chip').textContent") != "refused"
+
+
+def test_the_levels_of_a_refused_study_are_placed_by_the_keyboard(refused_page: Page, refused: Path) -> None:
+    from selenium.webdriver.common.action_chains import ActionChains
+    from selenium.webdriver.common.keys import Keys
+
+    page, file = refused_page, refused / "s1" / NAME
+    page.keys("2")
+    page.says("This study has no grades yet")
+    assert page.js("return document.getElementById('grade-now').disabled")
+    page.keys("j", "j")  # to L3/L4
+    page.keys(Keys.ARROW_UP, "c")
+    page.until(lambda: file.is_file() and list(read_corrections(file).state.points) == [CANALS[2]])
+    middle = read_corrections(file).state.points[CANALS[2]].position
+    chain = ActionChains(page.browser).key_down(Keys.SHIFT)
+    for _ in range(3):
+        chain = chain.send_keys(Keys.ARROW_DOWN)
+    chain.key_up(Keys.SHIFT).perform()
+    page.until(lambda: read_corrections(file).version == 2)
+    moved = read_corrections(file).state.points[CANALS[2]].position
+    assert moved == pytest.approx((middle[0], middle[1], middle[2] - 3), abs=0.01)
+    assert "1 of 5 are placed" in page.text("fault")
+    page.js("document.getElementById('grade-now').focus()")
+    page.keys(Keys.ENTER)
+    page.says("Graded again: the study has grades now")
+    assert (refused / "s1" / "findings.json").is_file()
 
 
 def test_a_study_is_corrected_graded_again_and_finished(page: Page, graded: Path) -> None:

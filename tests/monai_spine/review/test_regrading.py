@@ -13,10 +13,12 @@ from monai_spine.errors import SpineError
 from monai_spine.levels.files import read_study
 from monai_spine.levels.marked import MARKED
 from monai_spine.levels.sagittal.points import Structure
+from monai_spine.prediction.dicom_study import Study
 from monai_spine.prediction.models import Models
 from monai_spine.prediction.outcomes import read_outcome
 from monai_spine.prediction.points_file import read_points_file
 from monai_spine.prediction.run import predict
+from monai_spine.prediction.study_task import StudyResult, StudyTask
 from monai_spine.review import regrading as regrading_module
 from monai_spine.review.changes import Changes
 from monai_spine.review.regrading import Progress, Regrading
@@ -124,6 +126,26 @@ def test_predict_with_the_corrections_keeps_what_the_page_has_graded(
         read_points_file(folders[0].parent, ["s1"])
 
 
+def test_models_that_could_not_be_opened_once_are_opened_again(
+    graded: Path, folders: list[Path], opened: Models
+) -> None:
+    answers = [SpineError("dictionary changed size during iteration"), opened]
+
+    def models() -> Models:
+        answer = answers.pop(0)
+        if isinstance(answer, SpineError):
+            raise answer
+        return answer
+
+    studies, writing = ReviewStudies(graded, [folders[0].parent]), Writing(graded)
+    regrading = Regrading(studies, models, writing)
+    regrading.start()
+    move(Changes(studies, regrading, writing), graded)
+    wait(regrading)
+    regrading.stop()
+    assert regrading.state(0).progress is Progress.IDLE
+
+
 def test_models_that_cannot_be_opened_are_a_message_and_the_change_stays(graded: Path, folders: list[Path]) -> None:
     studies, writing = ReviewStudies(graded, [folders[0].parent]), Writing(graded)
 
@@ -146,13 +168,15 @@ def test_a_grade_that_is_given_while_a_study_is_graded_is_in_findings_and_table(
 ) -> None:
     studies, writing = ReviewStudies(graded, [folders[0].parent]), Writing(graded)
     again = Regrading(studies, lambda: opened, writing)
-    changes, write_tables = Changes(studies, again, writing), regrading_module._write_tables
+    changes = Changes(studies, again, writing)
 
-    def meanwhile(*about: object) -> None:
-        write_tables(*about)
-        changes.apply(0, {"what": "grade", "finding": CANAL, "after": "severe", "version": 0, "by": "AB"})
+    class Meanwhile(StudyTask):
+        def __call__(self, study: Study) -> StudyResult:
+            result = super().__call__(study)
+            changes.apply(0, {"what": "grade", "finding": CANAL, "after": "severe", "version": 0, "by": "AB"})
+            return result
 
-    monkeypatch.setattr(regrading_module, "_write_tables", meanwhile)
+    monkeypatch.setattr(regrading_module, "StudyTask", Meanwhile)
     again._grade(studies.study(0), opened)
     found = json.loads((graded / "s1" / "findings.json").read_text())["findings"]
     assert [one["reader"]["grade"] for one in found if one["reader"]] == ["severe"]

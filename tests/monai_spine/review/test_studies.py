@@ -34,6 +34,20 @@ def test_the_most_doubtful_come_first_and_uncertain_levels_before_all(tmp_path: 
     assert listed(out, Order.NAME) == ["a", "b", "c"]
 
 
+def test_a_readers_grade_counts_in_the_list_and_is_not_in_doubt(tmp_path: Path) -> None:
+    out = write_output(tmp_path, ["a", "b"], sure=[0.6, 0.61])
+    assert listed(out, Order.UNCERTAINTY) == ["a", "b"]
+    with serving(out) as site:
+        first = site.client.get("/api/studies")["studies"][0]
+        assert (first["study"], first["tone"], first["read"]) == ("a", "normal_mild", False)
+        site.client.post(0, version=0, what="grade", finding=CANAL, after="severe")
+        shown = {one["study"]: one for one in site.client.get("/api/studies")["studies"]}
+        assert (shown["a"]["tone"], shown["a"]["worst"], shown["a"]["read"]) == ("severe", "severe", True)
+        assert shown["a"]["doubtful"] == pytest.approx(24 * 0.4, abs=0.1)
+    assert listed(out, Order.WORST) == ["a", "b"]
+    assert listed(out, Order.UNCERTAINTY) == ["b", "a"]
+
+
 def test_the_worst_come_first_and_refused_ones_last(tmp_path: Path) -> None:
     out = write_output(tmp_path, ["a", "b", "c"])
     content = json.loads((out / "c" / "findings.json").read_text())

@@ -72,6 +72,12 @@ class Archive:
         self._entity.add_supported_context(MRImageStorage)
         self._server: object = None
 
+    def take(self, *classes: str) -> "Archive":
+        """Take objects of further classes, too; before the start."""
+        for one in classes:
+            self._entity.add_supported_context(one)
+        return self
+
     def start(self) -> "Archive":
         handlers = [(evt.EVT_C_STORE, self._store)]
         self._server = self._entity.start_server(("127.0.0.1", self.port), block=False, evt_handlers=handlers)

@@ -11,9 +11,10 @@ from pathlib import Path
 
 import pydicom
 import pytest
+from pydicom.uid import EnhancedSRStorage, SecondaryCaptureImageStorage
 
 from monai_spine.service.configuration import Keep, Limits, Study
-from monai_spine.service.grading import REFUSED, GradedFiles
+from monai_spine.service.grading import REFUSED, GradedFiles, refused
 from monai_spine.service.queued_study import State
 from monai_spine.service.service import Service
 from tests.monai_spine.service.parts import (
@@ -111,6 +112,24 @@ def test_a_study_that_fails_is_refused_with_a_note_and_stops_nothing(tmp_path: P
         notes = [pydicom.dcmread(file) for file in sorted(service.spool.objects(1).glob("*.dcm"))]
         assert [str(one.PatientName) for one in notes] == [PATIENT] * 2
         assert {one.StudyInstanceUID for one in notes} == {"1.2.3"}
+
+
+def test_a_study_of_two_patients_that_cannot_be_graded_gets_a_note_for_each(tmp_path: Path) -> None:
+    archive = Archive().take(EnhancedSRStorage, SecondaryCaptureImageStorage).start()
+
+    def grade(received: Path, out: Path) -> GradedFiles:
+        return refused("images of 2 patients in one study, by PatientID, name, birth date or sex", received, out)
+
+    with running(configuration(tmp_path / "s", archive.port), grade) as service:
+        other = {"PatientName": "Beispiel^Max", "PatientID": "KH-1"}
+        assert send(service.port, image(number=1), image(number=2, **other), image(number=3)) == [0, 0, 0]
+        until(lambda: service.queue.study(1).state is State.SENT)
+    archive.stop()
+    notes = list(archive.objects.values())
+    names = sorted((one.Modality, str(one.PatientName), one.PatientID) for one in notes)
+    both = [("Beispiel^Max", "KH-1"), (PATIENT, "KH-4711")]
+    assert names == sorted((modality, *patient) for modality in ("OT", "SR") for patient in both)
+    assert {one.StudyInstanceUID for one in notes} == {"1.2.3"}
 
 
 def test_a_study_that_ended_the_process_too_often_is_refused(tmp_path: Path) -> None:
