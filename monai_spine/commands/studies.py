@@ -104,7 +104,7 @@ def locate(  # noqa: PLR0917 - options
       monai-spine locate nifti/datalist.json -o points --device cuda
     """
     from monai_spine.bundle.on_demand import OnDemand
-    from monai_spine.prediction.elsewhere import elsewhere
+    from monai_spine.prediction.study_processes import study_processes
 
     options = {
         "level_bundles": model or [],
@@ -116,7 +116,7 @@ def locate(  # noqa: PLR0917 - options
         "precision": precision.value,
     }
     models = OnDemand.of("monai_spine.levels.several_locators.open_localizers", options)
-    with elsewhere(models, workers, cluster, device) as place:
+    with study_processes(models, workers, cluster, device) as place:
         # Only now, since this takes seconds: the other processes have begun.
         from monai_spine.levels.locate import locate as run
         from monai_spine.levels.several_locators import localizer_bundles, localizers_digest
@@ -131,7 +131,7 @@ def locate(  # noqa: PLR0917 - options
             verified=verify,
             settings=settings,
             force=force,
-            elsewhere=place.run,
+            processes=place.run,
         )
     typer.echo(f"{summary.line()}; see {out / 'points.csv'}")
     raise typer.Exit(summary.exit_code)
@@ -245,8 +245,8 @@ def predict(  # noqa: PLR0917 - options
     from monai_spine.bundle.on_demand import OnDemand
     from monai_spine.data.object_store import url_of
     from monai_spine.grading.poses import parse_tta
-    from monai_spine.prediction.elsewhere import elsewhere
     from monai_spine.prediction.part import parse_part
+    from monai_spine.prediction.study_processes import study_processes
 
     own = parse_part(part, os.environ) if part else None
     if own and part and part.startswith("auto"):
@@ -268,7 +268,7 @@ def predict(  # noqa: PLR0917 - options
         "precision": precision.value,
     }
     models = OnDemand.of("monai_spine.prediction.models.open_models", options)
-    with elsewhere(models, workers, cluster, device) as place:
+    with study_processes(models, workers, cluster, device) as place:
         # Only now, since this takes seconds: the other processes have begun.
         from monai_spine.dicom_out.outputs import study_outputs
         from monai_spine.prediction.run import run_predict
@@ -278,7 +278,7 @@ def predict(  # noqa: PLR0917 - options
             summary = run_predict(
                 staging.paths,
                 staging.out,
-                elsewhere=place,
+                processes=place,
                 given_points=given_points,
                 points=points,
                 name_by=name_by.value,

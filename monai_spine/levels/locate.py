@@ -82,7 +82,7 @@ def locate(
     verified: bool = True,
     settings: Mapping[str, object] | None = None,
     force: bool = False,
-    elsewhere: Callable[[LocateTask, Sequence[StudyInput]], Iterable[LocateResult]] | None = None,
+    processes: Callable[[LocateTask, Sequence[StudyInput]], Iterable[LocateResult]] | None = None,
 ) -> Summary:
     """Write ``points.csv``, ``volumes.csv``, and for each study JSON, markups and a picture to ``out``.
 
@@ -95,7 +95,7 @@ def locate(
     ``settings``: what points depend on besides the volumes, such as a digest of the localizers; None to keep no study,
     in this run and in later ones.
     ``force``: whether studies that an earlier run has located are located again.
-    ``elsewhere``: runs the task for all studies in other processes, in any order; None for this process.
+    ``processes``: runs the task for all studies in other processes, in any order; None for this process.
     Raises `MissingInputError`, `InvalidTableError` or `InvalidOptionError` if an input does not exist or is none of
     these, two studies have the same name, or the output is among the inputs.
     """
@@ -104,7 +104,7 @@ def locate(
     with output_lock(out):
         remove_partial(out)
         task = LocateTask(out, lambda: (locator, recesses), verified, settings, force)
-        results = elsewhere(task, studies) if elsewhere else map(task, studies)
+        results = processes(task, studies) if processes else map(task, studies)
         return _run(track(results, "locate", len(studies), quiet), out, Summary(verified=verified))
 
 

@@ -24,7 +24,6 @@ from monai_spine.files import check_separate, remove_partial, removed_if_refused
 from monai_spine.levels.files import read_study, write_points
 from monai_spine.output_lock import output_lock
 from monai_spine.prediction.dicom_study import ConvertedStudy, Study, converted
-from monai_spine.prediction.elsewhere import KILLED, Elsewhere
 from monai_spine.prediction.findings_table import write_findings_table
 from monai_spine.prediction.inputs import Conversion, Inputs, check_no_dicom, find_inputs, holds_dicom
 from monai_spine.prediction.merged_parts import NAME as PART
@@ -38,6 +37,7 @@ from monai_spine.prediction.points_file import MarkedPoints, read_points_file
 from monai_spine.prediction.progress import Progress
 from monai_spine.prediction.staging import Staging
 from monai_spine.prediction.study_output import StudyOutput
+from monai_spine.prediction.study_processes import KILLED, StudyProcesses
 from monai_spine.prediction.study_task import StudyResult, StudyTask
 from monai_spine.scoring.competition import Floats, level_prior
 from monai_spine.scoring.submission import read_labels
@@ -91,7 +91,7 @@ def run_predict(
     paths: Sequence[Path],
     out: Path,
     *,
-    elsewhere: Elsewhere,
+    processes: StudyProcesses,
     report: Report,
     given_points: bool,
     points: Path | None,
@@ -108,7 +108,7 @@ def run_predict(
 
     Parameters
     ----------
-    elsewhere
+    processes
         The models, and the processes that grade.
     report
         Gets the provenance of the models, before the first study.
@@ -136,22 +136,22 @@ def run_predict(
     fill = level_prior(read_labels(prior_from).grades) if prior_from else None
     own = out if part is None else part.folder(out)  # other parts write their studies at the same time
     with ExitStack() as stack:
-        reader = stack.enter_context(_reader(paths, elsewhere))
+        reader = stack.enter_context(_reader(paths, processes))
         with removed_if_refused(own):
             # First: a cluster or a model that cannot be used must not show after an hour of conversion.
-            elsewhere.check(out)
-            opened: Models = elsewhere.models_here()
+            processes.check(out)
+            opened: Models = processes.models_here()
             stack.enter_context(output_lock(own))
             conversion = Conversion(name_by, workers, resume=not force, quiet=quiet)
-            run = reader.run if reader.others else elsewhere.run_anything
-            convert = conversion.later(out, stack, run, shared=elsewhere.cluster is not None)
+            run = reader.run if reader.others else processes.run_anything
+            convert = conversion.later(out, stack, run, shared=processes.cluster is not None)
             inputs = find_inputs(paths, out, convert)
             marked = read_points_file(points, [study.study_id for study in inputs.all]) if points else {}
             if given_points and not any(study.record["points"] for study in inputs.studies):
                 message = "--given-points: no input has points, only a datalist can; name a file with --points"
                 raise InvalidOptionError(message)
             # Again, now that the inputs are known, and before anything of an earlier run is removed.
-            elsewhere.check(out, inputs.all)
+            processes.check(out, inputs.all)
             report(opened.provenance)
         return predict(
             inputs,
@@ -164,7 +164,7 @@ def run_predict(
             quiet=quiet,
             outputs=outputs,
             part=part,
-            elsewhere=elsewhere,
+            processes=processes,
             reader=reader,
             staging=staging,
         )
@@ -182,7 +182,7 @@ def predict(
     quiet: bool = False,
     outputs: Sequence[StudyOutput] = (),
     part: Part | None = None,
-    elsewhere: Elsewhere | None = None,
+    processes: StudyProcesses | None = None,
     reader: Pool | None = None,
     staging: Staging | None = None,
 ) -> Summary:
@@ -206,7 +206,7 @@ def predict(
         Further outputs of each graded study. A study without one of them is graded again.
     part
         Only these studies are graded, and their tables go to ``out/parts``; None for all studies.
-    elsewhere
+    processes
         The processes that grade; None for this one.
     reader
         Another process that converts the next studies, while this one grades.
@@ -240,7 +240,7 @@ def predict(
     if reader is not None and reader.others:
         results = map(task, reader.ahead(converted, studies, if_killed=_given_up))
     else:
-        results = elsewhere.run(task, studies) if elsewhere else map(task, studies)
+        results = processes.run(task, studies) if processes else map(task, studies)
     for result in track(results, "convert and grade" if inputs.conversions else "grade", len(studies), quiet):
         run.add(result)
         progress.study(result.outcome, kept=result.kept)
@@ -323,11 +323,11 @@ def _given_up(study: Study) -> ConvertedStudy:
     return converted(study.given_up(KILLED))
 
 
-def _reader(paths: Sequence[Path], elsewhere: Elsewhere) -> Pool:
+def _reader(paths: Sequence[Path], processes: StudyProcesses) -> Pool:
     """A process that converts, if this one grades alone and there is a core for it."""
     from data_prep.process_pool import Pool, cores
 
-    alone = not elsewhere.cluster and not elsewhere.pool.others
+    alone = not processes.cluster and not processes.pool.others
     begin = functools.partial(importlib.import_module, "data_prep.dicom.convert")
     return Pool(int(alone and any(map(holds_dicom, paths)) and cores() > 1), begin, share=False)
 

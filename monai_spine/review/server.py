@@ -67,7 +67,7 @@ def _json(content: Any, status: HTTPStatus = HTTPStatus.OK) -> Answer:
 def _assets() -> dict[str, Answer]:
     """The files of the page by their paths: no other file is ever served."""
     own, report = files("monai_spine.review") / "assets", files("monai_spine.report") / "templates"
-    style = (report / "style.css").read_bytes() + (own / "review.css").read_bytes()
+    style = (report / "all_pages.css").read_bytes() + (own / "review.css").read_bytes()
     named = {
         "/": ("text/html", (own / "review.html").read_bytes()),
         "/review.css": ("text/css", style),

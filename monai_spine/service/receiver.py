@@ -34,7 +34,7 @@ from pynetdicom.transport import RequestHandler, ThreadedAssociationServer
 from monai_spine.errors import OutputError
 from monai_spine.service.admission import Admission
 from monai_spine.service.configuration import DicomListener, Limits
-from monai_spine.service.inflow import Inflow
+from monai_spine.service.peer_limits import LimitedSocket
 from monai_spine.service.tls import server_context
 
 logger = logging.getLogger(__name__)
@@ -151,8 +151,8 @@ class Receiver:
         logger.warning("a connection was dropped: %s", limit)
 
     def _message(self, event: evt.Event) -> None:
-        if self._server is not None and event.assoc in self._server.inflows:
-            self._server.inflows[event.assoc].new_message()
+        if self._server is not None and event.assoc in self._server.limited_sockets:
+            self._server.limited_sockets[event.assoc].new_message()
 
     def _received(self, event: evt.Event) -> int:
         try:
@@ -180,7 +180,7 @@ class _Server(ThreadedAssociationServer):
 
     def prepare(self, receiver: Receiver, tls: ssl.SSLContext | None) -> None:
         self.receiver, self.tls = receiver, tls
-        self.inflows: WeakKeyDictionary[Association, Inflow] = WeakKeyDictionary()
+        self.limited_sockets: WeakKeyDictionary[Association, LimitedSocket] = WeakKeyDictionary()
 
     def get_request(self) -> tuple[socket.socket, Any]:
         return cast("socket.socket", self.socket).accept()
@@ -212,10 +212,10 @@ class _Handler(RequestHandler):
 
     def _create_association(self) -> Association:
         association = super()._create_association()
-        inflow = Inflow(association, self.server.receiver.limits, self.server.receiver.refused)
-        self.server.inflows[association] = inflow
+        limited_socket = LimitedSocket(association, self.server.receiver.limits, self.server.receiver.refused)
+        self.server.limited_sockets[association] = limited_socket
         assert association.dul.socket is not None
-        association.dul.socket.recv = inflow  # type: ignore[method-assign, assignment]
+        association.dul.socket.recv = limited_socket  # type: ignore[method-assign, assignment]
         _end_on_full_disk(association, self.server.receiver.refused)
         return association
 

@@ -23,7 +23,7 @@ from monai_spine.levels.sagittal.grid import sagittal_grid
 from monai_spine.levels.sagittal.maps import REGIONS, gaussians, map_affine, map_size
 from monai_spine.levels.sagittal.peak_chain import directions
 from monai_spine.levels.study_search import StudyInput
-from monai_spine.prediction.elsewhere import elsewhere
+from monai_spine.prediction.study_processes import study_processes
 from monai_spine.runtime.device import usable_device
 from monai_spine.spine import Level, Side
 from tests.cohorts import write_cohort
@@ -329,8 +329,8 @@ def test_two_processes_write_what_one_does(tmp_path: Path) -> None:
     oracle = Oracle().know(*volumes)
     one = locate([tmp_path / "nifti"], tmp_path / "one", oracle, quiet=True)
     models = OnDemand.of("tests.monai_spine.levels.test_locate.with_oracle", {"volumes": volumes})
-    with elsewhere(models, workers=2) as place:
-        two = locate([tmp_path / "nifti"], tmp_path / "two", oracle, quiet=True, elsewhere=place.run)
+    with study_processes(models, workers=2) as place:
+        two = locate([tmp_path / "nifti"], tmp_path / "two", oracle, quiet=True, processes=place.run)
     assert two == one
     for name in ("points.csv", "volumes.csv", "a/points.json"):
         assert (tmp_path / "two" / name).read_text() == (tmp_path / "one" / name).read_text()

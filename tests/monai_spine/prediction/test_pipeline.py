@@ -19,10 +19,10 @@ from distributed import LocalCluster
 from data_prep.process_pool import Pool
 from monai_spine.bundle.shipped import GRADER
 from monai_spine.errors import SpineError
-from monai_spine.prediction.elsewhere import Elsewhere
 from monai_spine.prediction.inputs import Conversion, Inputs, find_inputs
 from monai_spine.prediction.pending_study import PendingStudy
 from monai_spine.prediction.run import predict, run_predict
+from monai_spine.prediction.study_processes import StudyProcesses
 from monai_spine.prediction.study_task import StudyResult, StudyTask
 from tests.data_prep.tiny_phantom import write_cohort
 from tests.monai_spine.levels.test_locate import Oracle
@@ -210,7 +210,9 @@ def test_a_cluster_converts_and_grades_as_this_machine_does(dicom: Path, tmp_pat
 def test_what_is_finished_stays_when_a_process_is_lost(tmp_path: Path) -> None:
     studies = [write_study(tmp_path / "in" / name, t1=False, ax=False) for name in ("a", "b")]
 
-    class Losing(Elsewhere):
+    class Losing(StudyProcesses):
+        models_here = property(lambda self: self.models)
+
         def run(self, task: StudyTask, studies: Sequence[PendingStudy]) -> Iterator[StudyResult]:
             yield replace(task, models=lambda: models(Watching()))(studies[0])
             raise SpineError("a worker process was killed")
@@ -221,7 +223,7 @@ def test_what_is_finished_stays_when_a_process_is_lost(tmp_path: Path) -> None:
         run_predict(
             [studies[0].parent],
             tmp_path / "out",
-            elsewhere=place,
+            processes=place,
             report=lambda line: None,
             workers=2,
             quiet=True,

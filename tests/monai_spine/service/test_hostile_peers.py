@@ -21,7 +21,7 @@ from prometheus_client import CollectorRegistry
 from monai_spine.errors import InvalidOptionError
 from monai_spine.service.admission import Admission
 from monai_spine.service.configuration import DicomListener, Limits, Peer, Tls
-from monai_spine.service.inflow import Inflow
+from monai_spine.service.peer_limits import LimitedSocket
 from monai_spine.service.receiver import Receiver
 from monai_spine.service.tls import client_context, server_context
 from tests.monai_spine.service.parts import QUICK, image, send, until
@@ -87,7 +87,9 @@ def test_only_listed_titles_from_their_own_addresses_get_in() -> None:
 def test_associations_that_ended_are_let_go() -> None:
     def kept() -> int:
         gc.collect()
-        return sum(type(one) is Inflow for one in gc.get_objects())  # isinstance would ask proxies of other libraries
+        return sum(
+            type(one) is LimitedSocket for one in gc.get_objects()
+        )  # isinstance would ask proxies of other libraries
 
     before = kept()
     with listening() as (port, _, stored):

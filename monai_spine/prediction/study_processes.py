@@ -32,7 +32,7 @@ KILLED = "the processes that took it were killed, perhaps for lack of memory"
 
 
 @dataclass(frozen=True)
-class Elsewhere:
+class StudyProcesses:
     """Where studies are located or graded.
 
     Attributes
@@ -180,9 +180,9 @@ class CheckedTask:
 
 
 @contextmanager
-def elsewhere(
+def study_processes(
     models: OnDemand, workers: int = 1, cluster: str | None = None, device: str | None = None
-) -> Iterator[Elsewhere]:
+) -> Iterator[StudyProcesses]:
     """Begin the other processes, which open the models at once; they end with the block.
 
     Parameters
@@ -200,7 +200,7 @@ def elsewhere(
     count = processes_of(workers)
     with Pool(0 if cluster else count - 1, models) as pool:
         try:
-            yield Elsewhere(models, pool, cluster, device)
+            yield StudyProcesses(models, pool, cluster, device)
         finally:
             models.close()
 

@@ -23,7 +23,7 @@ _WAITING_MESSAGES = 2
 """A sender waits for each answer (PS3.7 D.3.3.3: one operation at a time, unless negotiated)."""
 
 
-class Inflow:
+class LimitedSocket:
     """Reads for one association; takes the place of ``AssociationSocket.recv``.
 
     Parameters
@@ -33,7 +33,7 @@ class Inflow:
     """
 
     def __init__(self, association: Association, limits: Limits, refused: Callable[[str], None]) -> None:
-        # Weak: the server knows the inflow of each association, and would keep every association that ever was.
+        # Weak: the server knows the limited_socket of each association, and would keep every association that ever was.
         self._association: Association = weakref.proxy(association)
         self._limits, self._refused = limits, refused
         self._begin = time.monotonic()

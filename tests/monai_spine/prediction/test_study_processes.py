@@ -12,11 +12,11 @@ from distributed import LocalCluster
 from monai_spine.bundle.on_demand import OnDemand
 from monai_spine.errors import InvalidOptionError, MissingInputError, SpineError
 from monai_spine.levels.study_search import StudyInput
-from monai_spine.prediction import elsewhere as module
 from monai_spine.prediction import run
-from monai_spine.prediction.elsewhere import CheckedTask, check_cluster, elsewhere, worker_tag
+from monai_spine.prediction import study_processes as module
 from monai_spine.prediction.outcomes import read_outcome
 from monai_spine.prediction.part import Part
+from monai_spine.prediction.study_processes import CheckedTask, check_cluster, study_processes, worker_tag
 from monai_spine.prediction.study_task import StudyTask
 from tests.monai_spine.prediction.distant import grade, pending
 
@@ -30,7 +30,7 @@ def task(out: Path) -> StudyTask:
 
 def results(out: Path, **place: object) -> dict[str, bool]:
     """By study, whether an earlier run had done it; a study that comes twice fails."""
-    with elsewhere(MODELS, **place) as begun:
+    with study_processes(MODELS, **place) as begun:
         done = begun.run(task(out), [pending(name) for name in STUDIES])
         pairs = [(one.outcome.study_id, one.kept) for one in done]
     assert len(pairs) == len(dict(pairs))
@@ -75,7 +75,7 @@ def test_a_study_for_which_processes_are_killed_again_and_again_is_refused_and_n
         place = {"workers": 2}
         if cluster:
             place = {"cluster": stack.enter_context(LocalCluster(**options)).scheduler_address}
-        with elsewhere(MODELS, **place) as begun:
+        with study_processes(MODELS, **place) as begun:
             outcomes = [one.outcome for one in begun.run(task(tmp_path / "out"), [pending(name) for name in STUDIES])]
     reasons = {one.study_id: one.refused for one in outcomes}
     assert len(outcomes) == len(reasons) == len(STUDIES)
@@ -93,7 +93,7 @@ def test_an_unreachable_scheduler_is_one_line(tmp_path: Path) -> None:
     assert list((tmp_path / "out").iterdir()) == []
     before = sorted(tmp_path.rglob("*"))
     with (
-        elsewhere(MODELS, cluster="nowhere") as place,
+        study_processes(MODELS, cluster="nowhere") as place,
         pytest.raises(SpineError, match="no Dask scheduler answers at nowhere"),
     ):
         place.check(tmp_path / "new/out")
@@ -112,10 +112,10 @@ def test_a_cluster_is_asked_before_models_are_opened_and_anything_is_written(
     options = {"given_points": False, "points": None, "name_by": "uid", "prior_from": None, "force": False}
     options |= {"workers": 1, "quiet": True, "report": lambda _: None, "part": Part(1, 2)}
     with (
-        elsewhere(fail, cluster="nowhere") as place,
+        study_processes(fail, cluster="nowhere") as place,
         pytest.raises(SpineError, match="no Dask scheduler answers at nowhere"),
     ):
-        run.run_predict([tmp_path / "in"], tmp_path / "out", elsewhere=place, **options)
+        run.run_predict([tmp_path / "in"], tmp_path / "out", processes=place, **options)
     assert [path for path in (tmp_path / "out").rglob("*") if path.is_file()] == [part]
 
 
@@ -148,12 +148,12 @@ def test_studies_go_to_workers_with_the_tag_of_the_device(tmp_path: Path) -> Non
 
 def test_the_machine_of_the_command_needs_no_device_of_the_workers() -> None:
     asked = MODELS.replaced(device="cuda:99", runtime="auto", precision="float32")
-    with elsewhere(asked, cluster="nowhere", device="cuda:99") as place:
+    with study_processes(asked, cluster="nowhere", device="cuda:99") as place:
         assert place.models_here == asked.replaced(device="cpu", runtime="torch")
-    with elsewhere(asked, device="cuda:99") as place:
+    with study_processes(asked, device="cuda:99") as place:
         assert place.models_here == asked
     with (
-        elsewhere(asked.replaced(runtime="openvino"), cluster="nowhere") as place,
+        study_processes(asked.replaced(runtime="openvino"), cluster="nowhere") as place,
         pytest.raises(InvalidOptionError, match="openvino is for CPUs, but the device is cuda"),
     ):
         place.models_here()
@@ -188,7 +188,7 @@ def test_a_worker_that_does_not_see_the_inputs_is_named_before_the_first_study(o
     (tmp_path / "T2.nii.gz").touch()
     series = [(tmp_path / "T2.nii.gz",), (tmp_path / "T2.nii.gz",), (tmp_path / "gone.nii.gz",)]
     studies = [StudyInput(str(number), files) for number, files in enumerate(series)]
-    with elsewhere(MODELS, cluster=one_worker) as place:
+    with study_processes(MODELS, cluster=one_worker) as place:
         with pytest.raises(MissingInputError, match=rf"expected the inputs .* cannot see {series[2][0]}; mount"):
             list(place.run(task(tmp_path / "out"), studies))
         place.check(tmp_path / "new", studies[:2])
