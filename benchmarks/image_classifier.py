@@ -33,7 +33,7 @@ from plain_loop import BATCH, Pictures, logits_of, steps
 from torch.utils.data import DataLoader
 
 from monai_spine.images.data.datalist import ImageDatalist, Task, write_image_datalist
-from monai_spine.images.data.dataset import ImageDataset, whole
+from monai_spine.images.data.dataset import ImageBatches, whole
 from monai_spine.images.data.input_format import ImageForm
 from monai_spine.images.data.store import ImageStore
 from monai_spine.images.network.classifier import ImageClassifier
@@ -115,7 +115,7 @@ def loading(records: list[dict[str, Any]], folder: Path) -> float:
     begin = time.process_time()
     store.open()
     print(f"   decoding once: {(time.process_time() - begin) / len(records) * 1e3:.2f} ms an image (0 if kept)")
-    loader = DataLoader(ImageDataset(records, store), BATCH, shuffle=True, collate_fn=whole)
+    loader = DataLoader(ImageBatches(records, store), BATCH, shuffle=True, collate_fn=whole)
     prepare = BatchPreparation(augmentation=PRESETS["light"])
     begin = time.process_time()
     for batch in loader:
@@ -139,7 +139,7 @@ def head_alone(records: list[dict[str, Any]], folder: Path, backbone: str) -> tu
     """Processor seconds of an epoch through the backbone and on features, and the greatest difference of logits."""
     records = records[: 8 * BATCH]
     store = ImageStore(records, ImageForm(pixels=(PIXELS, PIXELS)), folder=folder / "cache")
-    dataset = ImageDataset(records, store)
+    dataset = ImageBatches(records, store)
     network = ImageClassifier(backbone=backbone, classes=CLASSES).to(memory_format=torch.channels_last)
     LayerFreezing(network, train_layers=FROZEN)
     optimizer = torch.optim.AdamW(network.head.parameters(), lr=0.0)

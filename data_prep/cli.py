@@ -279,4 +279,4 @@ def corrections(  # noqa: PLR0917 - options
 
 def main() -> None:
     """Entry point."""
-    console.run(app)
+    console.run_app(app)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 Item = TypeVar("Item")
 
 
-def run(app: Callable[[], object]) -> None:
+def run_app(app: Callable[[], object]) -> None:
     """Run a typer application; errors end the process with one of our exit codes.
 
     The message of a `SpineError`, which is about the user's input, goes to stderr as one line. So does one of the
@@ -47,7 +47,7 @@ def run(app: Callable[[], object]) -> None:
         sys.exit(130)  # 128 + SIGINT, as shells expect
 
 
-def progress_bar(quiet: bool = False) -> Progress:
+def progress_display(quiet: bool = False) -> Progress:
     """A progress bar on stderr with count, rate and remaining time; hidden if ``quiet`` or if stderr is no terminal."""
     # Imported here, since --help must answer at once.
     from rich.console import Console
@@ -94,7 +94,7 @@ def _pace(done: int, elapsed: float | None) -> str:
 
 def track(items: Iterable[Item], description: str, total: int, quiet: bool = False) -> Iterable[Item]:
     """Yield the items one by one while a progress bar counts them; ``total`` is their number."""
-    with progress_bar(quiet) as bar:
+    with progress_display(quiet) as bar:
         task = bar.add_task(description, total=total, rate="")
         for done, item in enumerate(items, start=1):
             yield item

@@ -41,4 +41,4 @@ app.add_typer(runtimes.app, name="runtime")
 
 def main() -> None:
     """Entry point."""
-    console.run(app)
+    console.run_app(app)

@@ -9,13 +9,13 @@ from pydicom import Dataset
 from pydicom.uid import EncapsulatedPDFStorage, ExplicitVRLittleEndian
 from pydicom.valuerep import DA, TM
 
-from monai_spine.dicom_out.identity import EQUIPMENT, SERIAL_NUMBER, SERIES_PREFIX, Identity
+from monai_spine.dicom_out.identity import EQUIPMENT, SERIAL_NUMBER, SERIES_PREFIX, ObjectIdentity
 from monai_spine.dicom_out.source_image import SourceImage
 
 SERIES_NUMBER = 9903
 
 
-def encapsulated_pdf(pdf: bytes, identity: Identity, sources: list[SourceImage]) -> Dataset:
+def encapsulated_pdf(pdf: bytes, identity: ObjectIdentity, sources: list[SourceImage]) -> Dataset:
     """An object that holds a PDF."""
     document = SOPClass(
         study_instance_uid=identity.study,

@@ -35,7 +35,7 @@ _NAMESPACE = uuid.UUID("8f7761d9-e78f-4b5c-b52a-3e03dc7e5b51")
 
 
 @dataclass(frozen=True)
-class Identity:
+class ObjectIdentity:
     """Patient and study.
 
     Attributes
@@ -54,7 +54,7 @@ class Identity:
     grading: str = ""
 
     @classmethod
-    def of(cls, images: Sequence[SourceImage], *about: object) -> Identity:
+    def of(cls, images: Sequence[SourceImage], *about: object) -> ObjectIdentity:
         """The identity of images of one study; for each element the first value that is not empty.
 
         ``about`` is what the content of the objects depends on besides the images.
@@ -79,11 +79,11 @@ class Identity:
         """
         return UID(f"2.25.{uuid.uuid5(_NAMESPACE, f'{self.grading}/{name}').int}")
 
-    def about(self, more: Sequence[object]) -> Identity:
+    def about(self, more: Sequence[object]) -> ObjectIdentity:
         """The same with UIDs that depend on something more, unless it is empty."""
         return replace(self, grading=f"{self.grading}{json.dumps(list(more))}") if more else self
 
-    def holding(self, text: str) -> Identity:
+    def holding(self, text: str) -> ObjectIdentity:
         """The same in a character set that holds a text, too."""
         return self if text.isascii() else replace(self, character_set=_UTF8)
 

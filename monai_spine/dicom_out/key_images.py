@@ -16,7 +16,7 @@ from monai_spine.crops.stack import open_stack
 from monai_spine.crops.study import STUDY_IMAGES
 from monai_spine.crops.view import DIRECTIONS
 from monai_spine.data.datalist import Record, volumes
-from monai_spine.dicom_out.identity import EQUIPMENT, SERIAL_NUMBER, SERIES_PREFIX, Identity
+from monai_spine.dicom_out.identity import EQUIPMENT, SERIAL_NUMBER, SERIES_PREFIX, ObjectIdentity
 from monai_spine.dicom_out.source_image import SourceImage, SourceImages
 from monai_spine.geometry import Plane
 from monai_spine.report.pdf_page import FONTS, drawable
@@ -143,7 +143,7 @@ def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
 
 
 def secondary_captures(
-    images: list[KeyImage], identity: Identity, series: str = "key images of graded findings"
+    images: list[KeyImage], identity: ObjectIdentity, series: str = "key images of graded findings"
 ) -> list[Dataset]:
     """Objects of one series, which is described by ``series``."""
     objects: list[Dataset] = []

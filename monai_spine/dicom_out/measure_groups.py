@@ -24,7 +24,7 @@ from highdicom.sr import (
 
 from monai_spine import __version__
 from monai_spine.dicom_out import codes as own
-from monai_spine.dicom_out.identity import Identity
+from monai_spine.dicom_out.identity import ObjectIdentity
 from monai_spine.dicom_out.source_image import SourceImage, SourceImages
 from monai_spine.report.study_measures import Measure, StudyMeasures
 from monai_spine.report.study_result import FindingResult, StudyResult
@@ -37,7 +37,7 @@ _PROPERTY = RelationshipTypeValues.HAS_PROPERTIES
 
 
 def measure_groups(
-    result: StudyResult, sources: SourceImages, identity: Identity
+    result: StudyResult, sources: SourceImages, identity: ObjectIdentity
 ) -> Iterator[MeasurementsAndQualitativeEvaluations]:
     """The groups of all levels that were measured, then that of the lordosis."""
     if result.measures is None:
@@ -59,7 +59,7 @@ def _group(  # noqa: PLR0917 - what a group is made of
     sites: tuple[FindingSite, ...],
     values: Mapping[str, Measure],
     concepts: Concepts,
-    identity: Identity,
+    identity: ObjectIdentity,
     image: SourceImage | None,
 ) -> Iterator[MeasurementsAndQualitativeEvaluations]:
     """A group; nothing if none of its measures is known."""

@@ -14,7 +14,7 @@ from pydicom import Dataset
 from pydicom.sr.codedict import codes
 
 from monai_spine.bundle.provenance import RESEARCH
-from monai_spine.dicom_out.identity import Identity
+from monai_spine.dicom_out.identity import ObjectIdentity
 from monai_spine.dicom_out.source_image import SourceImages
 from monai_spine.dicom_out.structured_report import comment, document, finding_group, reference
 from monai_spine.report.study_result import FindingResult, ReaderGrade, StudyResult
@@ -23,7 +23,9 @@ from monai_spine.report.wording import GRADES, percent
 SERIES_NUMBER = 9905
 
 
-def reader_reports(result: StudyResult, sources: SourceImages, identity: Identity, program: Dataset) -> list[Dataset]:
+def reader_reports(
+    result: StudyResult, sources: SourceImages, identity: ObjectIdentity, program: Dataset
+) -> list[Dataset]:
     """The reports of all readers, by their initials; none if nobody graded.
 
     Parameters
@@ -49,7 +51,7 @@ def reader_reports(result: StudyResult, sources: SourceImages, identity: Identit
 
 
 def _groups(
-    findings: Sequence[tuple[FindingResult, ReaderGrade]], sources: SourceImages, identity: Identity
+    findings: Sequence[tuple[FindingResult, ReaderGrade]], sources: SourceImages, identity: ObjectIdentity
 ) -> list[Any]:
     groups: list[Any] = []
     for one, given in findings:
@@ -61,7 +63,7 @@ def _groups(
     return groups
 
 
-def _report(groups: list[Any], reader: str, sources: SourceImages, read: Identity, program: Dataset) -> Dataset:
+def _report(groups: list[Any], reader: str, sources: SourceImages, read: ObjectIdentity, program: Dataset) -> Dataset:
     seen = f"Grades of a reader who saw the program's findings. These are in the report {program.SOPInstanceUID}"
     evidence = [reference(source) for source in (*(image.header for image in sources.read), program)]
     name, title = f"sr of reader {reader}", "findings graded by a reader"

@@ -25,7 +25,7 @@ from pydicom.sr.coding import Code
 from monai_spine import __version__
 from monai_spine.bundle.provenance import RESEARCH
 from monai_spine.dicom_out import codes as own
-from monai_spine.dicom_out.identity import EQUIPMENT, SERIAL_NUMBER, SERIES_PREFIX, Identity
+from monai_spine.dicom_out.identity import EQUIPMENT, SERIAL_NUMBER, SERIES_PREFIX, ObjectIdentity
 from monai_spine.dicom_out.key_images import KeyImage, Picture, secondary_captures
 from monai_spine.dicom_out.source_image import SourceImage
 from monai_spine.dicom_out.structured_report import observation_context, plain, reference
@@ -40,7 +40,7 @@ _LONGEST = 40
 """Lines of the picture; the report has all of them."""
 
 
-def refusal_objects(reason: str, identity: Identity, sources: list[SourceImage]) -> dict[str, Dataset]:
+def refusal_objects(reason: str, identity: ObjectIdentity, sources: list[SourceImage]) -> dict[str, Dataset]:
     """The objects by the names of their files."""
     lines = refusal_in_words(reason)
     picture = KeyImage(_picture(lines), TITLE, None, None)
@@ -48,7 +48,7 @@ def refusal_objects(reason: str, identity: Identity, sources: list[SourceImage])
     return {"refusal.dcm": _text_report(lines, identity, sources), "refusal_image.dcm": capture}
 
 
-def _text_report(lines: list[str], identity: Identity, sources: list[SourceImage]) -> Dataset:
+def _text_report(lines: list[str], identity: ObjectIdentity, sources: list[SourceImage]) -> Dataset:
     """A report after TID 2000 (basic diagnostic imaging report): the reason as its conclusion."""
     contains = RelationshipTypeValues.CONTAINS
     section = ContainerContentItem(_concept(codes.DCM.Conclusions), relationship_type=contains)

@@ -36,7 +36,7 @@ from pydicom.sr.codedict import codes
 
 from monai_spine import __version__
 from monai_spine.dicom_out import codes as own
-from monai_spine.dicom_out.identity import EQUIPMENT, SERIAL_NUMBER, SERIES_PREFIX, Identity
+from monai_spine.dicom_out.identity import EQUIPMENT, SERIAL_NUMBER, SERIES_PREFIX, ObjectIdentity
 from monai_spine.dicom_out.measure_groups import measure_groups
 from monai_spine.dicom_out.source_image import SourceImage, SourceImages
 from monai_spine.geometry import LPS_TO_RAS
@@ -51,7 +51,7 @@ _NO_UNITS = own.shared(codes.UCUM.NoUnits)
 _COMMENT = own.shared(codes.DCM.Comment)
 
 
-def structured_report(result: StudyResult, sources: SourceImages, identity: Identity) -> Dataset:
+def structured_report(result: StudyResult, sources: SourceImages, identity: ObjectIdentity) -> Dataset:
     """The report of a study, complete and unverified.
 
     Raises
@@ -72,7 +72,7 @@ def document(  # noqa: PLR0917 - what a report is made of
     comments: Iterable[str],
     observer: ObservationContext,
     evidence: Sequence[Dataset],
-    identity: Identity,
+    identity: ObjectIdentity,
     name: str = "sr",
     title: str = "graded lumbar findings",
     number: int = SERIES_NUMBER,
@@ -108,7 +108,7 @@ def document(  # noqa: PLR0917 - what a report is made of
 
 
 def reference(source: Dataset) -> Dataset:
-    """What a report needs of an object that it names. `Identity` alone sets the identity, and takes any value."""
+    """What a report needs of an object that it names. `ObjectIdentity` alone sets the identity, and takes any value."""
     header = Dataset()
     for keyword in ("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID"):
         setattr(header, keyword, source.get(keyword))
@@ -170,7 +170,7 @@ def comment(text: str) -> TextContentItem:
 
 
 def _group(
-    one: FindingResult, sources: SourceImages, algorithm: AlgorithmIdentification, identity: Identity
+    one: FindingResult, sources: SourceImages, algorithm: AlgorithmIdentification, identity: ObjectIdentity
 ) -> FindingGroup:
     """The program's finding."""
     group = finding_group(one, one.grade, sources, identity, algorithm_id=algorithm, measurements=_probabilities(one))
@@ -179,7 +179,7 @@ def _group(
 
 
 def finding_group(
-    one: FindingResult, grade: Grade, sources: SourceImages, identity: Identity, **more: Any
+    one: FindingResult, grade: Grade, sources: SourceImages, identity: ObjectIdentity, **more: Any
 ) -> FindingGroup:
     """The group of a finding with a grade, at its point on the image that shows it."""
     image = sources.image(one.series, one.slice_index, one.slice_axis) if one.covered else None

@@ -17,7 +17,7 @@ from pydicom.filewriter import write_sequence_item
 from pydicom.valuerep import VR
 
 from monai_spine.dicom_out.encapsulated_pdf import encapsulated_pdf
-from monai_spine.dicom_out.identity import Identity
+from monai_spine.dicom_out.identity import ObjectIdentity
 from monai_spine.dicom_out.key_images import key_images, secondary_captures
 from monai_spine.dicom_out.reader_report import reader_reports
 from monai_spine.dicom_out.refusal_note import refusal_objects
@@ -66,7 +66,7 @@ class DicomWriter:
         # The slices of all volumes: images that come late may change a grade, and no source of a finding.
         about = (study.content["models"], study.localizers, sorted(study.frames), _marked(page.result))
         measured = [study.content["measures"]] if "measures" in study.content else []
-        identity = Identity.of(sources.checked(), *about, *measured)
+        identity = ObjectIdentity.of(sources.checked(), *about, *measured)
         objects = {"sr.dcm": structured_report(page.result, sources, identity)}
         # The program's report stays the same, whatever readers say; what shows their grades is another object then.
         reports = reader_reports(page.result, sources, identity, objects["sr.dcm"])
@@ -110,7 +110,7 @@ def refusal_notes(reason: str, sources: SourceImages) -> dict[str, Dataset]:
     """
     objects: dict[str, Dataset] = {}
     for n, images in enumerate(sources.by_identity(), start=1):
-        own = refusal_objects(reason, Identity.of(images, reason), images)
+        own = refusal_objects(reason, ObjectIdentity.of(images, reason), images)
         objects |= {name if n == 1 else name.replace(".dcm", f"_{n}.dcm"): note for name, note in own.items()}
     return objects
 

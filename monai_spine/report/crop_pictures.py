@@ -32,7 +32,7 @@ NOT_THE_MODEL = (
 
 
 @dataclass(frozen=True)
-class Mark:
+class CropMark:
     """A finding's point in a picture: its place as shares of the picture's width and height, from its upper left."""
 
     condition: Condition
@@ -72,7 +72,7 @@ class Tile:
     pixels: Grey | None
     size_mm: tuple[float, float]
     source: str = ""
-    marks: tuple[Mark, ...] = ()
+    marks: tuple[CropMark, ...] = ()
     attention: Mapping[Condition, float] | None = None
     activation: Mapping[Condition, npt.NDArray[np.float32]] | None = None
 
@@ -196,9 +196,9 @@ def _view_tiles(
 
 def _marks(
     view: View, grid: CropGrid, covered: Sequence[bool], findings: Sequence[FindingResult]
-) -> dict[int, list[Mark]]:
+) -> dict[int, list[CropMark]]:
     """Points of the findings that the view is centred on, by the covered plane that is nearest to each."""
-    marks: dict[int, list[Mark]] = {}
+    marks: dict[int, list[CropMark]] = {}
     there = [k for k, shown in enumerate(covered) if shown]
     for one in findings:
         if one.point is None or not one.covered or one.finding.condition.group is not view.anchor or not there:
@@ -206,7 +206,7 @@ def _marks(
         x, y, z = (np.asarray(one.point) - grid.centre) @ grid.directions
         nearest = min(there, key=lambda k: abs(z - (k - (view.slices - 1) / 2) * view.gap_mm))
         height, width = view.size_mm
-        mark = Mark(one.finding.condition, float(x / width + 0.5), float(y / height + 0.5))
+        mark = CropMark(one.finding.condition, float(x / width + 0.5), float(y / height + 0.5))
         marks.setdefault(nearest, []).append(mark)
     return marks
 

@@ -80,7 +80,7 @@ LEARNT: tuple[Method, ...] = ("weighted", "stacked", "boosted")
 
 
 @dataclass(frozen=True)
-class Ensemble(StoredModel):
+class FittedEnsemble(StoredModel):
     """Weights of the models, and for some methods corrections of the weighted mean.
 
     Models need not have the same rows. A row counts for the models that have it.
@@ -110,7 +110,7 @@ class Ensemble(StoredModel):
         probabilities: Floats,
         patients: Sequence[str],
         seed: int,
-    ) -> Ensemble:
+    ) -> FittedEnsemble:
         """Learn from labels ``(studies, 25)`` and out-of-fold probabilities ``(models, studies, 25, 3)``.
 
         A model's row that is NaN is one that it does not have; a label of a row that no model has must be `MISSING`.
@@ -164,7 +164,7 @@ class Ensemble(StoredModel):
         return json.dumps(content, indent=None if self.boosters else 1)
 
     @classmethod
-    def _from_content(cls, content: dict[str, Any]) -> Ensemble:
+    def _from_content(cls, content: dict[str, Any]) -> FittedEnsemble:
         method, names = content["method"], tuple(map(str, content["submissions"]))
         if method not in get_args(Method):
             raise ValueError(f"its method is {method!r}")

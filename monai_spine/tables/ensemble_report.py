@@ -24,7 +24,7 @@ from monai_spine.scoring.patient_resampling import (
     score_replicates,
 )
 from monai_spine.spine import MISSING, Group
-from monai_spine.tables.ensemble import LEARNT, Ensemble, Method
+from monai_spine.tables.ensemble import LEARNT, FittedEnsemble, Method
 from monai_spine.tables.out_of_fold import OutOfFold, read_out_of_fold
 from monai_spine.tables.row_coverage import RowCoverage
 
@@ -37,7 +37,7 @@ PARTS = (*(group.value for group in Group), "any_severe_spinal")
 class EnsembleReport:
     """Out-of-fold scores of every submission and of every method of combining them."""
 
-    ensemble: Ensemble
+    ensemble: FittedEnsemble
     scores: Mapping[str, Mapping[str, Estimate]]
     """The score and its parts, by name of the submission or method. A submission's are those of its own rows. The score
     is the mean of the parts that have labels, and NaN for a submission that lacks one of them."""
@@ -150,12 +150,12 @@ def apply_ensemble(path: Path, submissions: Sequence[Path], out: Path, normalise
     Submissions are matched by name if the ensemble knows all names, and by order otherwise. Those that are matched by
     name may be fewer than the ensemble's: the others then share their weights.
 
-    Raises `MissingInputError`, `InvalidTableError` or `InvalidOptionError` as for `Ensemble.read` and
+    Raises `MissingInputError`, `InvalidTableError` or `InvalidOptionError` as for `FittedEnsemble.read` and
     `read_out_of_fold`, and if submissions with other names are not as many as the ensemble has.
 
     Returns, by name in the ensemble, the name of the submission that was used for it.
     """
-    ensemble = Ensemble.read(path)
+    ensemble = FittedEnsemble.read(path)
     table = read_out_of_fold(None, submissions, normalise=normalise, incomplete=True)
     # By name if possible: the shell sorts files, the user may not have given them in the same order.
     by_name = set(table.names) <= set(ensemble.names)
@@ -183,13 +183,13 @@ def _out_of_fold(table: OutOfFold, fold_of: np.ndarray, seed: int, quiet: bool) 
     return answers
 
 
-def _fitted(table: OutOfFold, studies: np.ndarray, method: Method, seed: int) -> Ensemble:
+def _fitted(table: OutOfFold, studies: np.ndarray, method: Method, seed: int) -> FittedEnsemble:
     patients = [table.patients[n] for n in studies]
-    return Ensemble.fit(method, table.names, table.grades[studies], table.own_rows[:, studies], patients, seed)
+    return FittedEnsemble.fit(method, table.names, table.grades[studies], table.own_rows[:, studies], patients, seed)
 
 
 def _report(
-    table: OutOfFold, answers: Mapping[Method, Floats], ensemble: Ensemble, folds: int, seed: int
+    table: OutOfFold, answers: Mapping[Method, Floats], ensemble: FittedEnsemble, folds: int, seed: int
 ) -> EnsembleReport:
     counts = patient_counts(table.patients, seed=seed)
     # A submission may be called like a method.
@@ -221,7 +221,7 @@ def _report(
     )
 
 
-def _write(out: Path, table: OutOfFold, ensemble: Ensemble, answers: Floats) -> None:
+def _write(out: Path, table: OutOfFold, ensemble: FittedEnsemble, answers: Floats) -> None:
     table.write(out / "predictions.csv", answers)
     RowCoverage.of(table).write(out / "coverage.csv")
     ensemble.write(out / "ensemble.json")

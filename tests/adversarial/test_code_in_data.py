@@ -18,7 +18,7 @@ from monai_spine.scoring.competition import uniform_rows
 from monai_spine.scoring.submission import read_table, write_predictions
 from monai_spine.spine import TARGETS, Group
 from monai_spine.tables.calibration import Calibration
-from monai_spine.tables.ensemble import Ensemble
+from monai_spine.tables.ensemble import FittedEnsemble
 from monai_spine.weights import load_safely
 
 CONFIG = {"learning_rate": 1e-3, "lr_scheduler": {"_target_": "torch.optim.lr_scheduler.ConstantLR"}}
@@ -79,11 +79,11 @@ def test_a_calibration_that_turns_grades_round_is_refused(tmp_path: Path, key: s
 
 @pytest.mark.parametrize("weights", [[0.0, 0.0], [2.0, -1.0]])
 def test_an_ensemble_of_weights_that_are_none_is_refused(tmp_path: Path, weights: list[float]) -> None:
-    content = {"schema": Ensemble.schema, "method": "weighted", "submissions": ["a", "b"], "stack": {}}
+    content = {"schema": FittedEnsemble.schema, "method": "weighted", "submissions": ["a", "b"], "stack": {}}
     content["weights"] = {group.value: weights for group in Group}
     (tmp_path / "ensemble.json").write_text(json.dumps(content))
     with pytest.raises(InvalidTableError, match="expected weights of 0 or more, not all 0"):
-        Ensemble.read(tmp_path / "ensemble.json")
+        FittedEnsemble.read(tmp_path / "ensemble.json")
 
 
 def test_a_column_that_a_table_has_twice_is_refused(tmp_path: Path) -> None:

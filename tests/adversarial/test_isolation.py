@@ -43,7 +43,7 @@ def test_errors_of_the_machine_and_of_the_input_are_one_line(
         raise error
 
     with pytest.raises(SystemExit) as end:
-        console.run(app)
+        console.run_app(app)
     assert end.value.code == code
     said = capsys.readouterr().err
     assert said.startswith(line)
@@ -55,11 +55,11 @@ def test_a_fault_of_ours_keeps_its_traceback() -> None:
         raise ValueError("a fault")
 
     with pytest.raises(ValueError, match="a fault"):
-        console.run(app)
+        console.run_app(app)
 
 
 def test_a_reader_that_has_gone_is_no_error(tmp_path: Path) -> None:
-    code = "from monai_spine import console\nconsole.run(lambda: [print('line') for _ in range(100000)])"
+    code = "from monai_spine import console\nconsole.run_app(lambda: [print('line') for _ in range(100000)])"
     process = subprocess.run(
         f'{sys.executable} -c "{code}" | head -1', shell=True, capture_output=True, text=True, check=False
     )

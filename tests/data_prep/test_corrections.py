@@ -202,7 +202,7 @@ def test_the_command_says_what_it_did_and_ends_with_its_code(
     (out / "4000000001" / "corrections.json").write_text("{}")
     monkeypatch.setattr("sys.argv", ["data_prep", "corrections", str(out), str(datalist)])
     with pytest.raises(SystemExit) as ended:
-        console.run(app)
+        console.run_app(app)
     printed = capsys.readouterr()
     assert ended.value.code == 3
     assert printed.out.startswith("1 study merged, 1 point, 1 label")

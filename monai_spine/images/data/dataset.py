@@ -71,7 +71,7 @@ def _present(records: Sequence[Record], classes: int) -> tuple[np.ndarray, np.nd
 Batch = dict[str, torch.Tensor]
 
 
-class ImageDataset(Dataset[Batch]):
+class ImageBatches(Dataset[Batch]):
     """The images of some records, one batch at a time.
 
     A batch is a dictionary:
@@ -105,7 +105,7 @@ class ImageDataset(Dataset[Batch]):
 
 
 class ImageItems(TransformedDataset):
-    """The images of an `ImageDataset` one by one, with transforms of MONAI or torchvision: a MONAI `Dataset`.
+    """The images of an `ImageBatches` one by one, with transforms of MONAI or torchvision: a MONAI `Dataset`.
 
     Slower than whole batches, but open to every transform that works on one image. The transforms receive
 
@@ -123,7 +123,7 @@ class ImageItems(TransformedDataset):
         A dictionary transform, or a `Compose` of them; `RandTorchVisiond` and `TorchVisiond` hold torchvision's.
     """
 
-    def __init__(self, images: ImageDataset, transform: Callable[..., Any]) -> None:
+    def __init__(self, images: ImageBatches, transform: Callable[..., Any]) -> None:
         super().__init__(images, transform)  # type: ignore[arg-type] # it needs a length alone
         self.images = images
 
@@ -134,7 +134,7 @@ class ImageItems(TransformedDataset):
 
 
 def whole(batch: Any) -> Any:
-    """The batch unchanged: the ``collate_fn`` of a data loader over an `ImageDataset`."""
+    """The batch unchanged: the ``collate_fn`` of a data loader over an `ImageBatches`."""
     return batch
 
 

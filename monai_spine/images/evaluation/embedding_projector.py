@@ -10,7 +10,7 @@ from ignite.engine import Engine, Events
 from torch.nn import functional
 from torch.utils.tensorboard import SummaryWriter
 
-from monai_spine.images.data.dataset import ImageDataset, scaled
+from monai_spine.images.data.dataset import ImageBatches, scaled
 from monai_spine.images.evaluation.contact_sheet import displayed
 from monai_spine.images.network.classifier import ImageClassifier
 from monai_spine.training.engine_output import indices_of
@@ -32,7 +32,7 @@ class EmbeddingProjector:
     def __init__(
         self,
         *,
-        dataset: ImageDataset,
+        dataset: ImageBatches,
         network: ImageClassifier,
         classes: Sequence[str],
         writer: SummaryWriter | None,

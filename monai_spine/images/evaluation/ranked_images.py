@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from monai_spine.errors import InvalidOptionError
-from monai_spine.images.data.dataset import ImageDataset, scaled
+from monai_spine.images.data.dataset import ImageBatches, scaled
 from monai_spine.images.evaluation.class_activation import activation_maps, overlay
 from monai_spine.images.evaluation.contact_sheet import Tile, contact_sheet, displayed
 from monai_spine.images.evaluation.figures import Classified
@@ -46,7 +46,7 @@ class RankedImages(PictureReview):
     """
 
     def __init__(
-        self, *, dataset: ImageDataset, network: ImageClassifier, classes: Sequence[str], **options: Any
+        self, *, dataset: ImageBatches, network: ImageClassifier, classes: Sequence[str], **options: Any
     ) -> None:
         super().__init__(**options)
         self.dataset, self.classes = dataset, tuple(classes)

@@ -14,7 +14,7 @@ from torch import nn
 
 from monai_spine.console import track
 from monai_spine.errors import InvalidOptionError, counted
-from monai_spine.images.data.dataset import ImageDataset, scaled
+from monai_spine.images.data.dataset import ImageBatches, scaled
 from monai_spine.images.network.classifier import ImageClassifier
 from monai_spine.training.inferers import MixedPrecisionInferer
 
@@ -162,7 +162,7 @@ class FrozenFeatures:
     def __init__(
         self,
         network: ImageClassifier,
-        dataset: ImageDataset,
+        dataset: ImageBatches,
         *,
         device: torch.device,
         batch_size: int = 32,

@@ -247,7 +247,7 @@ class ImageMixing:
 
 
 class BatchPreparation:
-    """The ``prepare_batch`` of MONAI's engines: turns a batch of an `ImageDataset` into the input and the target.
+    """The ``prepare_batch`` of MONAI's engines: turns a batch of an `ImageBatches` into the input and the target.
 
     It also takes collated `ImageItems`, whose images are ``float32`` and therefore from 0 to 1 already.
 

@@ -66,7 +66,7 @@ class SliceUNet(nn.Module):
         self.stem = _normed(nn.Conv2d(in_channels, channels[0], 5, stride=2, padding=2, bias=False))
         self.first = Stage(channels[0], across[0])
         self.down = nn.ModuleList(
-            Down(fine, coarse, mix) for (fine, coarse), mix in zip(steps, across[1:], strict=True)
+            DownStep(fine, coarse, mix) for (fine, coarse), mix in zip(steps, across[1:], strict=True)
         )
         self.up = nn.ModuleList(
             Up(coarse, fine, mix) for (fine, coarse), mix in reversed(list(zip(steps, across[:-1], strict=True)))
@@ -193,7 +193,7 @@ class Across(nn.Module):
         return torch.relu(features + self.norm(mixed))
 
 
-class Down(nn.Module):
+class DownStep(nn.Module):
     """Halves rows and columns, then a stage."""
 
     def __init__(self, fine: int, coarse: int, mix: bool) -> None:

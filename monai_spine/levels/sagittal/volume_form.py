@@ -11,7 +11,7 @@ import torch
 from torch import nn
 from torch.nn.functional import interpolate
 
-from monai_spine.levels.sagittal.slice_unet import Across, Down, SliceUNet, Stage, Up, VolumeNorm
+from monai_spine.levels.sagittal.slice_unet import Across, DownStep, SliceUNet, Stage, Up, VolumeNorm
 
 
 class VolumeForm(nn.Module):
@@ -72,7 +72,7 @@ class _StageForm(nn.Module):
 
 
 class _DownForm(nn.Module):
-    def __init__(self, down: Down) -> None:
+    def __init__(self, down: DownStep) -> None:
         super().__init__()
         self.shrink, self.stage = _turned(down.shrink), _turned(down.stage)
 
@@ -92,7 +92,7 @@ class _UpForm(nn.Module):
         return fine
 
 
-_FORMS = {Across: _AcrossForm, Stage: _StageForm, Down: _DownForm, Up: _UpForm}
+_FORMS = {Across: _AcrossForm, Stage: _StageForm, DownStep: _DownForm, Up: _UpForm}
 
 
 def _turned(module: nn.Module) -> nn.Module:

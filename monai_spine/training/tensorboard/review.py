@@ -115,7 +115,7 @@ class PictureReview(Review):
             write_png(self.output_dir / f"{name}.png", picture)
 
 
-class ConfusionMatrix(PictureReview):
+class ConfusionPicture(PictureReview):
     """Draws the confusion matrices of all that an evaluator has seen as ``confusion``.
 
     Parameters

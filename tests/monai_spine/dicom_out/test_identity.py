@@ -9,7 +9,7 @@ from pydicom import Dataset
 from pydicom.data import get_charset_files
 
 from monai_spine.dicom_out.encapsulated_pdf import encapsulated_pdf
-from monai_spine.dicom_out.identity import Identity
+from monai_spine.dicom_out.identity import ObjectIdentity
 from monai_spine.dicom_out.source_image import NoDicomError, SourceImage, SourceImages
 from monai_spine.dicom_out.sr_table import read_report
 from monai_spine.dicom_out.writer import _encoded
@@ -33,7 +33,7 @@ def header(**elements: object) -> Dataset:
 def written(*headers: Dataset) -> Dataset:
     """An object with the identity of headers, written and read back."""
     images = [SourceImage(one) for one in headers]
-    return pydicom.dcmread(io.BytesIO(_encoded(encapsulated_pdf(b"%PDF-", Identity.of(images), images))))
+    return pydicom.dcmread(io.BytesIO(_encoded(encapsulated_pdf(b"%PDF-", ObjectIdentity.of(images), images))))
 
 
 @pytest.mark.parametrize("file", CHARSETS, ids=lambda file: file.rpartition("/")[2])
@@ -113,6 +113,8 @@ def test_what_is_no_report_is_one_error(tmp_path: Path) -> None:
     (tmp_path / "text.dcm").write_text("no DICOM")
     with pytest.raises(InvalidTableError, match="cannot be read"):
         read_report(tmp_path / "text.dcm")
-    (tmp_path / "pdf.dcm").write_bytes(_encoded(encapsulated_pdf(b"%PDF-", Identity.of([SourceImage(header())]), [])))
+    (tmp_path / "pdf.dcm").write_bytes(
+        _encoded(encapsulated_pdf(b"%PDF-", ObjectIdentity.of([SourceImage(header())]), []))
+    )
     with pytest.raises(InvalidTableError, match="expected a structured report, but found Encapsulated PDF"):
         read_report(tmp_path / "pdf.dcm")

@@ -16,7 +16,7 @@ import pytest
 from highdicom.spatial import ImageToReferenceTransformer
 
 from monai_spine.commands.main import app
-from monai_spine.console import run as run_app
+from monai_spine.console import run_app
 from monai_spine.data.corrections import Corrections, Signature
 from monai_spine.data.corrections_file import read_corrections, write_corrections
 from monai_spine.dicom_out.sr_table import read_report

@@ -7,7 +7,7 @@ from pathlib import Path
 import pydicom
 import pytest
 
-from monai_spine.dicom_out.identity import Identity
+from monai_spine.dicom_out.identity import ObjectIdentity
 from monai_spine.dicom_out.source_image import NoDicomError, SourceImage, SourceImages
 from monai_spine.dicom_out.writer import DicomWriter, refusal_notes, write_objects
 from monai_spine.prediction.object_files import _NAME
@@ -74,9 +74,13 @@ def test_every_reason_is_a_sentence(reason: str, words: str) -> None:
 
 def test_the_same_grading_has_the_same_uids_and_another_one_has_others() -> None:
     image, other = SourceImage(header()), SourceImage(header(SOPInstanceUID="1.2.9"))
-    one = Identity.of([image, other], {"models": "a"})
-    assert one.uid("sr") == Identity.of([other, image], {"models": "a"}).uid("sr")
-    different = [one.uid("report"), Identity.of([image], {"models": "a"}).uid("sr"), Identity.of([image, other], 1)]
+    one = ObjectIdentity.of([image, other], {"models": "a"})
+    assert one.uid("sr") == ObjectIdentity.of([other, image], {"models": "a"}).uid("sr")
+    different = [
+        one.uid("report"),
+        ObjectIdentity.of([image], {"models": "a"}).uid("sr"),
+        ObjectIdentity.of([image, other], 1),
+    ]
     assert one.uid("sr") not in {different[0], different[1], different[2].uid("sr")}
     assert one.uid("sr").is_valid
     assert one.uid("sr").startswith("2.25.")

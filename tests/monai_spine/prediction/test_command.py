@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from monai_spine.commands.main import app
-from monai_spine.console import run as run_app
+from monai_spine.console import run_app
 from monai_spine.levels import localizers
 from tests.cohorts import write_datalist
 from tests.monai_spine.prediction.parts import oracle, points_of_spine, write_bundle, write_study

@@ -23,7 +23,7 @@ def test_a_folder_without_findings_ends_with_exit_code_2_and_what_to_do(
 ) -> None:
     monkeypatch.setattr("sys.argv", ["monai-spine", "review", str(tmp_path), "--no-browser"])
     with pytest.raises(SystemExit) as ended:
-        console.run(app)
+        console.run_app(app)
     printed = capsys.readouterr()
     assert (ended.value.code, printed.out) == (2, "")
     assert "grade studies first: monai-spine predict" in printed.err

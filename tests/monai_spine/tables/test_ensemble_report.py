@@ -8,7 +8,7 @@ import pytest
 from monai_spine.errors import InvalidOptionError
 from monai_spine.scoring.competition import competition_score
 from monai_spine.spine import FINDINGS, MISSING, Group, columns_of
-from monai_spine.tables.ensemble import Ensemble
+from monai_spine.tables.ensemble import FittedEnsemble
 from monai_spine.tables.ensemble_report import apply_ensemble, combine
 from monai_spine.tables.out_of_fold import read_out_of_fold
 from tests.monai_spine.tables.files import change_rows, part, simulated, written
@@ -17,9 +17,9 @@ NAMES = ("a", "b", "c")
 
 
 @pytest.fixture(scope="module")
-def stacked() -> Ensemble:
+def stacked() -> FittedEnsemble:
     s = simulated()
-    return Ensemble.fit("stacked", NAMES, s.labels, s.submissions, s.study_ids, 0)
+    return FittedEnsemble.fit("stacked", NAMES, s.labels, s.submissions, s.study_ids, 0)
 
 
 @pytest.fixture(scope="module")

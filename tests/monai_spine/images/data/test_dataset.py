@@ -10,7 +10,7 @@ from monai_spine.errors import InvalidOptionError
 from monai_spine.images.data import dataset as datasets
 from monai_spine.images.data.dataset import (
     EpochSampler,
-    ImageDataset,
+    ImageBatches,
     class_weights,
     draw_probabilities,
     frequencies,
@@ -105,7 +105,7 @@ def test_balanced_drawing_shows_classes_equally_often() -> None:
 def test_a_batch_has_channels_last_in_memory_also_as_floating_point(tmp_path: Path) -> None:
     records = write_pictures(tmp_path, 4)
     form = ImageForm(channels=3, pixels=(12, 16))
-    batch = ImageDataset(records[1:], ImageStore(records, form)).__getitems__([2, 0])
+    batch = ImageBatches(records[1:], ImageStore(records, form)).__getitems__([2, 0])
     assert batch["image"].shape == (2, 3, 12, 16)
     assert batch["image"].permute(0, 2, 3, 1).is_contiguous()
     assert batch["label"].tolist() == [records[3]["label"], records[1]["label"]]

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from monai_spine.errors import InvalidOptionError
-from monai_spine.images.data.dataset import ImageDataset, whole
+from monai_spine.images.data.dataset import ImageBatches, whole
 from monai_spine.images.data.input_format import ImageForm
 from monai_spine.images.data.store import ImageStore
 from monai_spine.images.network.classifier import ImageClassifier
@@ -81,7 +81,7 @@ def test_unknown_choices_of_layers_are_refused() -> None:
 
 def test_the_head_learns_the_same_from_features_that_were_computed_once(tmp_path: Path) -> None:
     records = write_pictures(tmp_path, 10)
-    dataset = ImageDataset(records, ImageStore(records, ImageForm(pixels=(32, 32))))
+    dataset = ImageBatches(records, ImageStore(records, ImageForm(pixels=(32, 32))))
     learnt = []
     for once in (False, True):
         network = classifier()

@@ -18,7 +18,12 @@ from monai_spine.scoring.prevalence import WEIGHTS
 from monai_spine.spine import FINDINGS, MISSING
 from monai_spine.training.best_model import BestModel
 from monai_spine.training.tensorboard.log import HyperParameters
-from monai_spine.training.tensorboard.review import ConfusionMatrix, PrecisionRecall, grading_confusions, grading_curves
+from monai_spine.training.tensorboard.review import (
+    ConfusionPicture,
+    PrecisionRecall,
+    grading_confusions,
+    grading_curves,
+)
 
 
 def evaluator(label: np.ndarray, pred: np.ndarray) -> Engine:
@@ -89,7 +94,7 @@ def test_the_matrix_goes_to_the_log_and_to_a_file(tmp_path: Path) -> None:
     engine = evaluator(label, pred)
     with SummaryWriter(str(tmp_path / "log")) as writer:
         review = ClassificationCharts(["a", "b", "c"])
-        ConfusionMatrix(confusions=review.confusions, writer=writer, output_dir=str(tmp_path)).attach(engine)
+        ConfusionPicture(confusions=review.confusions, writer=writer, output_dir=str(tmp_path)).attach(engine)
         engine.run([[0, 1], [2, 3]])
     assert "confusion" in EventAccumulator(str(tmp_path / "log")).Reload().Tags()["images"]
     assert min(Image.open(tmp_path / "confusion.png").size) > 200
