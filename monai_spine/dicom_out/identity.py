@@ -107,6 +107,9 @@ class ObjectIdentity:
         """Whether all values are the same after they were written and read in the character set."""
         target = Dataset()
         self.apply(target)
+        # pydicom reads and writes Latin-1 where no set is declared, but the standard says ASCII.
+        if not self.character_set and not all(str(target.get(key) or "").isascii() for key in self.elements):
+            return False
         buffer = io.BytesIO()
         try:
             with disable_value_validation():

@@ -123,8 +123,8 @@ class ReviewSite:
     def _guarded(self, answer: Callable[[], Answer]) -> Answer:
         try:
             return answer()
-        except IndexError as error:
-            return _json({"message": f"there is nothing: {one_line(error)}"}, HTTPStatus.NOT_FOUND)
+        except IndexError:
+            return _json({"message": "there is no such study, volume or slice"}, HTTPStatus.NOT_FOUND)
         except OutputError as error:
             return _json({"message": f"not saved: {one_line(error)}"}, HTTPStatus.SERVICE_UNAVAILABLE)
         except SpineError as error:

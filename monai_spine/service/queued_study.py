@@ -22,6 +22,7 @@ class State(str, Enum):
 OPEN = (State.RECEIVING, State.COMPLETE, State.GRADED)
 """States of studies that are not done."""
 REPEATED, EMPTY = "repeated", "empty"
+ENDED = "grading it ended the program or exhausted the memory"
 """Outcomes of a study whose images were graded before, and of one of which no image was stored before a kill."""
 
 

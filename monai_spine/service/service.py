@@ -16,7 +16,7 @@ from monai_spine.service.configuration import Configuration
 from monai_spine.service.delivery import Delivery, backoff
 from monai_spine.service.grading import GradedFiles, GradeStudy, refused
 from monai_spine.service.metrics import Metrics
-from monai_spine.service.queued_study import OPEN, QueuedStudy, State
+from monai_spine.service.queued_study import ENDED, OPEN, QueuedStudy, State
 from monai_spine.service.receiver import OUT_OF_RESOURCES, SUCCESS, Receiver
 from monai_spine.service.spool import Spool
 from monai_spine.service.status_pages import StatusPages
@@ -196,7 +196,7 @@ class Service:
         received, out = self.spool.received(study.number), self.spool.graded(study.number)
         try:
             if starts > self._configuration.study.starts:
-                reason = f"grading it ended the program or exhausted the memory {starts - 1} times"
+                reason = f"{ENDED} {starts - 1} times"
                 made = refused(reason, received, out)
             else:
                 made = self._graded(received, out)

@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from monai_spine.errors import OutputError
+from monai_spine.files import whole_file
 from monai_spine.service.configuration import Limits
 
 _GB = 1e9
@@ -113,7 +114,7 @@ class Spool:
         for other in earlier:
             for file in sorted(self.received(other).glob("*.dcm")) if self.received(other).is_dir() else ():
                 if not (own / file.name).exists():
-                    os.link(file, own / file.name)
+                    _link_or_copy(file, own / file.name)
 
     def content(self, number: int, about: str) -> tuple[int, str]:
         """The number of images, and a digest of them and of ``about``."""
@@ -203,3 +204,12 @@ def _to_disk(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def _link_or_copy(source: Path, target: Path) -> None:
+    """A hard link, or a copy where the file system has none."""
+    try:
+        os.link(source, target)
+    except OSError:
+        with whole_file(target) as partial:
+            shutil.copyfile(source, partial)

@@ -16,7 +16,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 
 from monai_spine.errors import OutputError
-from monai_spine.service.queued_study import EMPTY, REPEATED, QueuedStudy, State
+from monai_spine.service.queued_study import EMPTY, ENDED, REPEATED, QueuedStudy, State
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS studies (
@@ -178,15 +178,15 @@ class StudyQueue:
         Returns
         -------
         False if an image came in the meantime, so that it is not. A study that is empty, or whose content was graded
-        before, is done.
+        before, is done; not if it ended the program, since the machine may have more memory now.
         """
         with self._lock:
             own = self._arrivals.get(number)
             if own is not None and (own.storing or own.last >= counted):
                 return False
             same = self._studies(
-                "study_uid = ? AND content = ? AND number < ? AND state != ?",
-                *(self.study(number).study_uid, content, number, State.EXPIRED.value),
+                "study_uid = ? AND content = ? AND number < ? AND state != ? AND reason NOT LIKE ?",
+                *(self.study(number).study_uid, content, number, State.EXPIRED.value, f"{ENDED}%"),
             )
             done = bool(same) or not images
             with self._transaction() as file:

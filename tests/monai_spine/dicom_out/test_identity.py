@@ -50,6 +50,12 @@ def test_a_name_that_its_character_set_cannot_hold_is_written_in_utf_8() -> None
     assert again.SpecificCharacterSet == "ISO_IR 192"
 
 
+def test_a_name_in_latin_1_that_no_character_set_declares_is_written_in_utf_8() -> None:
+    back = written(header(PatientName="Müller^Jörg"))
+    assert back.SpecificCharacterSet == "ISO_IR 192"
+    assert str(back.PatientName) == "Müller^Jörg"
+
+
 def test_uids_of_64_characters_are_taken_over() -> None:
     assert len(LONG) == 64
     again = written(header(StudyInstanceUID=LONG, SOPInstanceUID=LONG))

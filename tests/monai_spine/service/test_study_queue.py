@@ -8,7 +8,7 @@ import pytest
 from monai_spine.errors import OutputError
 from monai_spine.service.configuration import Retry
 from monai_spine.service.delivery import Delivery, backoff
-from monai_spine.service.queued_study import State
+from monai_spine.service.queued_study import ENDED, State
 from monai_spine.service.study_queue import StudyQueue
 from monai_spine.service.words import error_in_words, without_uids
 
@@ -92,6 +92,16 @@ def test_the_same_content_is_done_once_and_other_content_again(queue: StudyQueue
     other = arrived(queue)
     queue.closed(other, 2, "b", FAR)
     assert queue.study(other).state is State.COMPLETE
+
+
+def test_a_study_that_ended_the_program_is_graded_when_it_is_sent_again(queue: StudyQueue) -> None:
+    first = arrived(queue)
+    queue.closed(first, 1, "a", FAR)
+    queue.begun(first)
+    queue.graded(first, [], "refused", f"{ENDED} 3 times", 1.0)
+    again = arrived(queue)
+    queue.closed(again, 1, "a", FAR)
+    assert queue.study(again).state is State.COMPLETE
 
 
 def test_rows_are_forgotten_after_a_while_and_open_ones_never(queue: StudyQueue) -> None:
