@@ -106,6 +106,13 @@ _AHEAD = 4
 that it had, and Dask gives up a task after four of these (its ``allowed-failures``)."""
 
 
+def _threads(client: Client) -> int:
+    try:
+        return sum(client.nthreads().values())
+    except OSError as error:  # not to be taken for an error of a task
+        raise TimeoutError(str(error)) from error
+
+
 def _on_cluster(
     function: Callable[[Item], Result],
     items: Sequence[Item],
@@ -131,7 +138,7 @@ def _on_cluster(
     with _quiet_client(), client:
         try:
             while begun < len(items) or own or suspects:
-                most = _AHEAD * max(1, sum(client.nthreads().values()))
+                most = _AHEAD * max(1, _threads(client))
                 if begun < len(items) and len(own) <= most // 2:
                     more = items[begun : begun + most]
                     begun += len(more)

@@ -32,7 +32,13 @@ def explain_errors() -> None:
     sys.excepthook = _explain
 
 
-def explanation(error: BaseException) -> tuple[str, ExitCode] | None:
+def explanation(error: BaseException) -> str | None:
+    """The message for the user, or None if the user cannot correct the error."""
+    found = explained(error)
+    return None if found is None else found[0]
+
+
+def explained(error: BaseException) -> tuple[str, ExitCode] | None:
     """The message for the user and the exit code, or None if the user cannot correct the error.
 
     MONAI wraps errors of transforms and of data loader workers into others, so the whole chain of causes is searched.
@@ -50,14 +56,14 @@ def explanation(error: BaseException) -> tuple[str, ExitCode] | None:
 
 
 def _explain(error_type: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-    explained = explanation(error)
-    if explained is None:
+    found = explained(error)
+    if found is None:
         # MONAI's own error, at the end of a long traceback, names the expression that failed, not why.
         sys.stderr.write(f"cause: {cause_in_one_line(error)}\n")
         sys.__excepthook__(error_type, error, trace)
         sys.stderr.write(f"cause: {cause_in_one_line(error)}\n")
         return
-    message, code = explained
+    message, code = found
     # os._exit below does not flush.
     sys.stdout.flush()
     sys.stderr.write(f"error: {message}\n")

@@ -179,8 +179,7 @@ def parsed_parts(
     except SpineError:
         raise
     except Exception as err:  # MONAI's parser raises errors of many kinds
-        explained = explanation(err)
-        raise InvalidTableError(f"{names}: {explained[0] if explained else _last_line(err)}") from err
+        raise InvalidTableError(f"{names}: {explanation(err) or _last_line(err)}") from err
 
 
 def crops_of(preprocessing: Callable[..., Any], record: Record) -> tuple[StudyCrops, ...]:

@@ -29,6 +29,7 @@ VOLUME_COLUMNS = ("study", "volume", "status")
 _MARKUPS_FILE = "points.mrk.json"
 _PERSON = "marked"
 """The flag of a point that a person marked (`monai_spine.levels.marked.MARKED`): the file's points were used."""
+_MM_DIGITS, _CONFIDENCE_DIGITS = 3, 4
 _SAME_MM = 0.01
 """Points that differ by less were not moved: files round them."""
 _MARKUPS = "https://raw.githubusercontent.com/slicer/slicer/master/Modules/Loadable/Markups/Resources/Schema/markups-schema-v1.0.3.json#"
@@ -130,10 +131,11 @@ def _named(key: Key) -> dict[str, str | None]:
 
 def _row(study: str, point: LevelPoint) -> tuple[str, ...]:
     side = point.side.value if point.side else ""
-    # Hundredths of a mm: far finer than the error of any point.
-    place = [f"{value:.2f}" for value in point.world]
+    # Hundredths of a mm: far finer than the error of any point. First as `points.json` has them, from which other
+    # tables are made: to round twice is not the same.
+    place = [f"{round(float(value), _MM_DIGITS):.2f}" for value in point.world]
     named = (study, point.structure.value, point.level.value, side)
-    return (*named, *place, f"{point.confidence:.3f}", ";".join(point.flags))
+    return (*named, *place, f"{round(point.confidence, _CONFIDENCE_DIGITS):.3f}", ";".join(point.flags))
 
 
 def _content(located: LocatedStudy) -> dict[str, object]:
@@ -146,8 +148,8 @@ def _content(located: LocatedStudy) -> dict[str, object]:
         "points": [
             {
                 **_named(point.key),
-                "position": [round(float(value), 3) for value in point.world],
-                "confidence": round(point.confidence, 4),
+                "position": [round(float(value), _MM_DIGITS) for value in point.world],
+                "confidence": round(point.confidence, _CONFIDENCE_DIGITS),
                 "flags": list(point.flags),
             }
             for point in located.points

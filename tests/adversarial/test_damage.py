@@ -210,5 +210,5 @@ def test_a_study_whose_results_were_damaged_is_graded_again(tmp_path: Path, capl
         path.write_text(content[:place] + "9." + content[place + 2 :])
         caplog.clear()
         assert predict(given, out, opened, quiet=True).kept == 0
-        assert "so the study is graded again" in caplog.text
+        assert "so the study is done again" in caplog.text
         assert [(out / name).read_bytes() for name in ("predictions.csv", "findings.csv", "points.csv")] == tables

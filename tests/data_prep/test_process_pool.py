@@ -101,6 +101,7 @@ def test_an_item_for_which_a_process_is_killed_twice_is_given_up_and_all_others_
     way: str, others: int, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     items = [(number, tmp_path) for number in ([3, 5, 6, 8, 9, 1, 7] if way == "run" else range(9))]
+    before = set(multiprocessing.active_children())  # of other tests
     with Pool(others, int) as pool:
         results = getattr(pool, way)(_often_fatal, items, if_killed=lambda item: -item[0])
         done = list(results)
@@ -108,7 +109,7 @@ def test_an_item_for_which_a_process_is_killed_twice_is_given_up_and_all_others_
     expected = [-3 if number == 3 else number for number, _ in items]
     assert done == expected if way == "ahead" else sorted(done) == sorted(expected)
     assert "done again, alone" in caplog.text
-    assert not multiprocessing.active_children()
+    assert set(multiprocessing.active_children()) <= before
 
 
 def test_an_error_of_an_item_in_another_process_is_raised_here() -> None:

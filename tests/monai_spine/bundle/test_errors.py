@@ -3,7 +3,7 @@ import sys
 
 import pytest
 
-from monai_spine.bundle.errors import explanation
+from monai_spine.bundle.errors import explained, explanation
 from monai_spine.errors import MissingInputError, TransientError
 
 
@@ -28,10 +28,10 @@ def wrapped(error: Exception) -> RuntimeError:
     ],
 )
 def test_a_users_mistake_is_found_under_whatever_wraps_it(error: Exception, message: str) -> None:
-    explained = explanation(error)
-    assert explained is not None
-    assert message in explained[0]
-    assert explained[1] == (75 if "lost" in message else 2)
+    found = explained(error)
+    assert found is not None
+    assert message in found[0]
+    assert found[1] == (75 if "lost" in message else 2)
 
 
 def test_our_own_faults_are_not_explained_away() -> None:
