@@ -1,5 +1,5 @@
 # make demo   phantom studies as DICOM, converted, trained on, graded: the whole chain in a few minutes
-# make test   what CI runs: lint and all tests, about 10 minutes on two idle cores
+# make test   what CI runs: lint and all tests, about 14 minutes on two idle cores
 # make quick  the tests that train nothing, about 2 minutes
 # make coverage  all tests, and which lines they run: at least 90 %; half as long again
 # make lint   format, types, import directions, and the documentation's links
