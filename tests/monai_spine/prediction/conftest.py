@@ -1,5 +1,1 @@
-"""Tiny networks in one thread, as for the graders."""
-
-from tests.monai_spine.grading.conftest import one_thread
-
-__all__ = ["one_thread"]
+from tests.one_thread import one_thread  # noqa: F401 - for all tests of this folder

@@ -5,7 +5,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 
 from monai_spine.grading.grader import Grader
 from monai_spine.prediction.models import Models
@@ -15,15 +14,7 @@ from monai_spine.review.writing import update_tables
 from tests.monai_spine.levels.test_locate import Oracle
 from tests.monai_spine.prediction.parts import inputs, models, oracle, write_bundle, write_study
 from tests.monai_spine.review.outputs import Site, serving, write_output
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """Tiny networks gain nothing from threads, and lose much where other tests run beside them."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+from tests.one_thread import one_thread  # noqa: F401 - for all tests of this folder
 
 
 @pytest.fixture
