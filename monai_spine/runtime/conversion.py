@@ -10,6 +10,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from xml.etree import ElementTree
 
 import torch
 from torch import nn
@@ -31,7 +32,8 @@ def convert(network: nn.Module, shape: Sequence[int | None], runtime: Runtime) -
     Parameters
     ----------
     network
-        In evaluation mode, on the CPU, in float32.
+        In evaluation mode, on the CPU, in float32. Parts with ``keeps_float32`` stay in float32 where OpenVINO runs the
+        others in bfloat16.
     shape
         Of the input; None for a dimension of any size.
 
@@ -84,7 +86,34 @@ def _to_openvino(network: nn.Module, example: torch.Tensor, shape: Sequence[int 
     with tempfile.TemporaryDirectory(prefix="openvino-") as folder:
         path = Path(folder) / "model.xml"
         openvino.save_model(model, path, compress_to_fp16=False)
-        return {name: (Path(folder) / name).read_bytes() for name in ("model.xml", "model.bin")}
+        return {
+            "model.xml": _keeping_float32(path.read_bytes(), network),
+            "model.bin": path.with_suffix(".bin").read_bytes(),
+        }
+
+
+_STAYS_FLOAT32 = (
+    {"name": "precise", "version": "0"},  # up to OpenVINO 2025
+    {"name": "DisablePrecisionConversion", "version": "0", "value": "dynamic:f16"},  # since then; for bfloat16 too
+)
+"""Attributes of an operation that the CPU runs in the precision of the model. OpenVINO sets them by itself on what it
+knows to be sensitive; Python has no function for it. If they had no effect, the gate would see the bfloat16."""
+
+
+def _keeping_float32(model: bytes, network: nn.Module) -> bytes:
+    """A model of OpenVINO, as XML, in which operations of modules with ``keeps_float32`` are marked."""
+    # The frontend names an operation by its module: __module.up.2.stage.inside.0.0/aten::_convolution/Convolution
+    kept = [f"__module.{name}." for name, part in network.named_modules() if getattr(part, "keeps_float32", False)]
+    root = ElementTree.fromstring(model)  # noqa: S314 - OpenVINO wrote it a moment ago
+    for layer in root.iter("layer"):
+        if f"{layer.attrib['name'].partition('/')[0]}.".startswith(tuple(kept)):
+            attributes = layer.find("rt_info")
+            if attributes is None:
+                attributes = ElementTree.Element("rt_info")
+                layer.insert(0 if layer.find("data") is None else 1, attributes)
+            for attribute in _STAYS_FLOAT32:
+                ElementTree.SubElement(attributes, "attribute", attribute)
+    return ElementTree.tostring(root)
 
 
 def _to_onnx(network: nn.Module, example: torch.Tensor, shape: Sequence[int | None]) -> Files:

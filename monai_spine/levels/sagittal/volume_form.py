@@ -27,6 +27,11 @@ class VolumeForm(nn.Module):
         self.up = nn.ModuleList(_turned(step) for step in network.up)
         self.head = _turned(network.head)
         self.least_slices = network.least_of(1) if single else network.least_slices
+        # A point is the centre of mass of a map, so it moves with the rounding of the finest features: with all in
+        # bfloat16, 99 of 100 points of 52 studies moved by less than .126 mm and two studies had other flags; with
+        # these in float32 by less than .078 mm and none. 17 slices take 50 ms instead of 36, and 116 in float32.
+        for part in () if single else (self.up[-1], self.head):
+            part.keeps_float32 = True  # type: ignore[assignment]
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
         """As `SliceUNet.forward`."""

@@ -9,9 +9,10 @@ from monai_spine.errors import SpineError
 from monai_spine.levels.sagittal.slice_unet import SliceUNet
 from monai_spine.levels.sagittal.volume_form import VolumeForm
 from monai_spine.networks.level_grader import LevelGrader
-from monai_spine.runtime.choice import Runtime, RuntimeChoice
+from monai_spine.runtime.choice import Precision, Runtime, RuntimeChoice
 from monai_spine.runtime.conversion import convert
 from monai_spine.runtime.engine import open_engine
+from monai_spine.runtime.openvino_library import openvino_core
 
 RUNTIMES = [Runtime.OPENVINO, Runtime.ONNX]
 
@@ -51,6 +52,22 @@ def test_a_grader_gives_the_same_logits_with_and_without_absent_slices(runtime: 
     with torch.no_grad():
         assert engine(images.numpy()) == pytest.approx(network(images).numpy(), abs=1e-5)
         assert engine(images[1:].numpy()) == pytest.approx(network(images[1:]).numpy(), abs=1e-5)
+
+
+@pytest.mark.parametrize("kept", [True, False])
+def test_a_part_that_keeps_float32_does_so_where_others_have_bfloat16(kept: bool) -> None:
+    if "BF16" not in openvino_core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+        pytest.skip("this processor does not compute in bfloat16")
+    torch.manual_seed(3)
+    first, second = nn.Conv2d(1, 16, 3), nn.Conv2d(16, 16, 3)
+    first.keeps_float32 = second.keeps_float32 = kept  # type: ignore[assignment]
+    network, image = nn.Sequential(first, nn.ReLU(), second).eval(), torch.rand(1, 1, 32, 32)
+    files = convert(network, (None, 1, None, None), Runtime.OPENVINO)
+    made = open_engine(files, RuntimeChoice(Runtime.OPENVINO, Precision.BFLOAT16))(image.numpy())
+    with torch.no_grad():
+        error = float(abs(made - network(image).numpy()).max())
+    assert (error < 1e-5) is kept
+    assert error < 0.05
 
 
 def test_a_network_that_cannot_be_converted_is_named_with_the_way_out() -> None:
