@@ -224,6 +224,8 @@ GRADER_CHANGES = {
     "zoom 1.15": (1.0, 1.15),
 }
 """Exponent of the grey values, and factor of all lengths."""
+SAME_MEAN = 0.35
+"""Mean grey value that the crops of all patients are brought to."""
 
 
 def graded(patients: Sequence[Patient], locator: LevelLocator, grader: Grader) -> list[dict[str, Any]]:
@@ -240,7 +242,10 @@ def graded(patients: Sequence[Patient], locator: LevelLocator, grader: Grader) -
             for name, (gamma, zoom) in GRADER_CHANGES.items():
                 changed_record = changed(record, Path(folder), gamma, zoom)
                 scores[name] = grader(changed_record).natural[CANAL] @ np.arange(3)
-        image = grader.image(record).numpy()[:, : grader.networks[0].views[0]]
+            scores["same brightness"] = grader(of_mean(SAME_MEAN, record, Path(folder), grader)).natural[CANAL] @ (
+                np.arange(3)
+            )
+        image = canal_crops(grader, record)
         for n, level in enumerate(Level):
             if level in patient.graded:
                 seen = image[n][image[n] != ABSENT]
@@ -255,6 +260,23 @@ def graded(patients: Sequence[Patient], locator: LevelLocator, grader: Grader) -
                     }
                 )
     return rows
+
+
+def canal_crops(grader: Grader, record: Record) -> Array:
+    """The canal's crops of all levels, ``(5, slices, rows, columns)``."""
+    crops: Array = grader.image(record).numpy()[:, : grader.networks[0].views[0]]
+    return crops
+
+
+def of_mean(mean: float, record: Record, folder: Path, grader: Grader) -> Record:
+    """The record with its grey values raised to the power, from .3 to 3, that brings its canal's crops to a mean."""
+    low, high = 0.3, 3.0
+    for _ in range(7):
+        power = np.sqrt(low * high)
+        made = changed(record, folder, power, 1.0)
+        crops = canal_crops(grader, made)
+        low, high = (power, high) if crops[crops != ABSENT].mean() > mean else (low, power)
+    return made
 
 
 def changed(record: Record, folder: Path, gamma: float, zoom: float) -> Record:
@@ -317,7 +339,11 @@ def grader_table(rows: Sequence[Mapping[str, Any]]) -> list[str]:
         "Spearman of canal score and brightness, within levels": within_level(rows, "as it is", "brightness"),
         f"AUC for a diameter below {NARROW_MM:g} mm": narrow_auc(rows),
     }
-    for change in list(GRADER_CHANGES)[1:]:
+    same = "all crops at the same mean brightness"
+    figures[f"Spearman of the score with {same}, and the brightness before"] = within_level(
+        rows, "same brightness", "brightness"
+    )
+    for change in [*list(GRADER_CHANGES)[1:], "same brightness"]:
         change_of = np.array([abs(row[change] - row["as it is"]) for row in rows])
         figures[f"mean change of the score (0 to 2), {change}"] = lambda some, values=change_of: float(
             values[some].mean()

@@ -10,7 +10,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from monai_spine.bundle.shipped import UNET_CLASSIFIER
+from monai_spine.bundle.shipped import GRADER
 from monai_spine.errors import ExitCode, SpineError
 
 
@@ -38,7 +38,7 @@ def run_demo(out: Path, *, studies: int, held_out: int, epochs: int) -> None:
 
 def _steps(out: Path, studies: int, held_out: int, epochs: int) -> list[tuple[str, list[str]]]:
     prep, bundle = ["python", "-m", "data_prep"], ["python", "-m", "monai.bundle", "run"]
-    train, evaluate = UNET_CLASSIFIER / "configs/train.json", UNET_CLASSIFIER / "configs/evaluate.json"
+    train, evaluate = GRADER / "configs/train.json", GRADER / "configs/evaluate.json"
     to_run = ["--bundle_root", f"{out}/run", "--dataset_dir"]
     return [
         (
@@ -72,14 +72,14 @@ def _steps(out: Path, studies: int, held_out: int, epochs: int) -> list[tuple[st
             [*bundle, "evaluation", "--config_file", f"['{train}','{evaluate}']", *to_run, f"{out}/nifti"],
         ),
         (
-            "grade the held-out studies with the U-Net that was trained here",
+            "find the levels of the held-out studies, and grade them with the network that was trained here",
             [
-                *(*bundle, "inference", "--config_file", str(UNET_CLASSIFIER / "configs/inference.json"), *to_run),
+                *(*bundle, "inference", "--config_file", str(GRADER / "configs/inference.json"), *to_run),
                 *(f"{out}/unseen_nifti", "--output_dir", f"{out}/predictions"),
             ],
         ),
         (
-            "grade them with the grader that comes with the package, from DICOM, with a page for each study",
+            "grade them with the shipped network, from DICOM, with a page for each study",
             [
                 *("monai-spine", "predict", "-i", f"{out}/unseen/train_images", "-o", f"{out}/graded"),
                 *("--name-by", "folder", "--workers", "-1", "--report"),
@@ -107,8 +107,8 @@ The held-out studies, {seconds / 60:.1f} minutes after the start; a lower score 
 
 {_scores(out)}
 
-The prior is learnt from the training labels and sees no image. The U-Net saw the training studies of this demo, for
-minutes; the grader of the package saw a thousand other phantoms. No grader can expect a better score than the floor,
+The prior is learnt from the training labels and sees no image. The first network saw the training studies of this
+demo, for minutes; the shipped one saw a thousand other phantoms. No network can expect a better score than the floor,
 because the phantoms' readers disagree at random.
 
 report             open {out}/graded/index.html in a browser
@@ -125,20 +125,23 @@ Next:
 
 
 def _scores(out: Path) -> str:
-    """A table of both graders beside the prior and the floor, with how far each came from the one to the other."""
+    """A table of both networks beside the prior and the floor, with how far each came from the one to the other."""
     from monai_spine.tables.score_report import report_score
 
     options = {"prior_from": out / "rsna/train.csv", "floor": out / "unseen/floor.json"}
     # A study may be refused; its rows count as uniform ones, as in `monai-spine score --missing uniform`.
-    unet, grader = (
+    trained, shipped = (
         report_score(out / "unseen/train.csv", out / folder / "predictions.csv", "uniform", **options)
         for folder in ("predictions", "graded")
     )
-    columns = {"prior": unet.prior, "U-Net": unet.submission, "grader": grader.submission, "floor": unet.floor}
+    columns = {
+        **{"prior": trained.prior, "trained": trained.submission},
+        **{"shipped": shipped.submission, "floor": trained.floor},
+    }
     lines = [" " * 20 + "".join(f"{name:>10}" for name in columns)]
-    for part in unet.prior.as_dict():
+    for part in trained.prior.as_dict():
         lines.append(f"{part:20}" + "".join(f"{score.as_dict()[part]:10.4f}" for score in columns.values() if score))
-    ways = [(one.share_of_way() or {}).get("score", math.nan) for one in (unet, grader)]
+    ways = [(one.share_of_way() or {}).get("score", math.nan) for one in (trained, shipped)]
     return "\n".join([*lines, f"{'share of the way':20}{0:10.0%}{ways[0]:10.0%}{ways[1]:10.0%}{1:10.0%}"])
 
 

@@ -27,7 +27,7 @@ def test_a_step_that_fails_ends_the_demo(
     assert "$ python -c 'raise SystemExit(2)'" in capsys.readouterr().out
 
 
-def test_the_ending_shows_both_graders_between_prior_and_floor(tmp_path: Path) -> None:
+def test_the_ending_shows_both_networks_between_prior_and_floor(tmp_path: Path) -> None:
     for n, folder in enumerate(("rsna", "unseen")):
         write_cohort(tmp_path / folder, studies=4, seed=n)
     labels = read_labels(tmp_path / "unseen" / "train.csv")
@@ -37,8 +37,8 @@ def test_the_ending_shows_both_graders_between_prior_and_floor(tmp_path: Path) -
         rows = normalised(sharpness * truth + (1 - sharpness) / 3)
         write_predictions(tmp_path / folder / "predictions.csv", labels.study_ids, rows)
     text = _scores(tmp_path)
-    assert text.splitlines()[0].split() == ["prior", "U-Net", "grader", "floor"]
+    assert text.splitlines()[0].split() == ["prior", "trained", "shipped", "floor"]
     scores = dict(zip(text.splitlines()[0].split(), map(float, text.splitlines()[1].split()[1:]), strict=True))
     assert scores["floor"] == pytest.approx(float(floor), abs=1e-4)
-    assert scores["U-Net"] > scores["grader"]
+    assert scores["trained"] > scores["shipped"]
     assert text.splitlines()[-1].startswith("share of the way            0%")
