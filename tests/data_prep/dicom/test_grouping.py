@@ -10,7 +10,9 @@ import pytest
 from data_prep.dicom.frames import Frame, Patient
 from data_prep.dicom.refusals import Reason
 from data_prep.dicom.stacks import placement
-from data_prep.dicom.stacks.splitting import Stack, find_scout, split
+from data_prep.dicom.stacks.grouping import find_scout
+from data_prep.dicom.stacks.splitting import split
+from data_prep.dicom.stacks.stack import Stack
 from monai_spine.geometry import Plane
 from tests.data_prep.dicom.frames_of import AXIAL, CORONAL, SAGITTAL, frame, moved, oriented, stack
 
