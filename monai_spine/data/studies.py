@@ -151,7 +151,7 @@ def find_study(study_id: str, files: Iterable[Path]) -> FoundStudy:
         name = volume_name(file, folder)
         try:
             verdict = series_verdict(file)
-        except Exception as error:
+        except Exception as error:  # nibabel raises anything on damaged files; the study has others
             left_out[name] = reason_of(error).removeprefix(f"{file}: ").replace(f"{file.parent}/", "")
             unreadable.add(name)
             continue

@@ -174,7 +174,7 @@ class LocateTask:
         remove_located(folder)  # markups beside points of another run would pass for edited ones
         try:
             self._search(study).write(self.out)
-        except Exception as error:
+        except Exception as error:  # one study must not end the run
             logger.debug("study %s failed", study.study, exc_info=error)
             named = study.named(study.files)
             reason = with_names(reason_of(error), {str(path): name for name, path in named.items()})

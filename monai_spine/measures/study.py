@@ -134,7 +134,7 @@ class Measurer:
         try:
             maps = self.finder(read_volume(path, opened), name, np.array(list(canal.values())))
             found = measured(maps, canal, self.reference.offsets)
-        except Exception as error:
+        except Exception as error:  # the grades are good without measures
             return {"schema": SCHEMA, "reason": reason_of(error).replace(str(path), name)}
         return {
             "schema": SCHEMA,

@@ -43,7 +43,7 @@ def grade_study(
     """The outcome of a study that may fail in any way: the others go on."""
     try:
         return _grade(study, out, models, mark, outputs, given_points=given_points, marked=marked)
-    except Exception as error:
+    except Exception as error:  # one study must not end the run
         reason = with_names(reason_of(error), volume_names(study.record))
         logger.debug("study %s failed", study.study_id, exc_info=error)
         folder = out / safe_name(study.study_id)

@@ -131,7 +131,7 @@ class ReviewSite:
             return _json({"message": one_line(error)}, HTTPStatus.BAD_REQUEST)
         except OSError as error:
             return _json({"message": f"not saved: {error.strerror}"}, HTTPStatus.SERVICE_UNAVAILABLE)
-        except Exception as error:
+        except Exception as error:  # a fault of ours in one request must not end the page
             logger.exception("a request failed")
             return _json(
                 {"message": f"an error that was not foreseen ({type(error).__name__}); please report it"},
