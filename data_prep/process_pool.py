@@ -91,7 +91,7 @@ class Pool:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self, error_type: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         # Not asked to end: after an error nobody needs what they are doing, and all that they write is whole.
         for child in self.children:

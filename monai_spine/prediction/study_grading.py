@@ -70,7 +70,7 @@ def _grade(
     record, located = checked.record, None
     if marked or not (given_points and record["points"]):
         located = _located(record, out, models, marked, images)
-        if not located.found:
+        if not located.has_points:
             return Outcome(checked.study_id, mark, refused=_why_not_found(located), located=True, bad=checked.bad)
         record = with_points(record, located)
     record = {**record, STUDY_IMAGES: images}

@@ -121,11 +121,11 @@ class StudyProcesses:
         """
         if self.cluster is None:
             return
-        out, fresh = out.absolute(), not out.exists()
+        out, is_new = out.absolute(), not out.exists()
         with removed_if_refused(out), _beacon(out) as beacon:
             files = some_files([study.absolute() for study in studies])
             check_cluster(self.cluster, beacon, self.device, files)
-        if fresh:
+        if is_new:
             with suppress(OSError):  # another run may have begun to write there
                 out.rmdir()
 

@@ -109,12 +109,12 @@ class _Pages(BaseHTTPRequestHandler):
         if page is None:
             self.send_error(404, explain=f"expected one of {', '.join(self.pages)}")
             return
-        kind, text = page()
+        media_type, text = page()
         healthy = self.path != "/health" or json.loads(text)["status"] == "ok"
         body = text.encode()
         self.send_response(200 if healthy else 503)
         for name, value in (
-            ("Content-Type", kind),
+            ("Content-Type", media_type),
             ("Content-Length", str(len(body))),
             ("Cache-Control", "no-store"),
             ("X-Content-Type-Options", "nosniff"),

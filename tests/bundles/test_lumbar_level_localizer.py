@@ -113,7 +113,7 @@ def test_inference_with_the_shipped_weights_finds_what_locate_finds_recesses_inc
     where = {"bundle_root": str(BUNDLE), "dataset_dir": str(tmp_path / "studies"), "output_dir": str(tmp_path / "a")}
     run("inference", run_id="inference", **where)
     found = locate([tmp_path / "studies"], tmp_path / "b", LevelLocator.from_bundle(), RecessLocator.from_bundle())
-    assert found.found == ["one"]
+    assert found.located == ["one"]
     table = (tmp_path / "a/points.csv").read_text()
     assert table == (tmp_path / "b/points.csv").read_text()
     rows = list(csv.DictReader(table.splitlines()))
