@@ -127,6 +127,21 @@ def test_what_is_rare_is_dealt_out_first_and_evenly():
         assert np.bincount(dealt).tolist() == [4, 4]
 
 
+@pytest.mark.parametrize("seed", range(8))
+def test_of_folds_that_stray_alike_the_one_with_more_room_for_its_size_gets_the_group(seed):
+    """In some orders, the last group of (1, 1) adds as much to a half-full fold 0 as to a fold that is full."""
+    counts = np.array([[1.0, 1], [1, 1], [1, 0], [1, 2]])
+    dealt = folds.distribute(np.arange(4), counts, [1.0, 1.0], [0.5, 0.25, 0.25], seed=seed, refine=False)
+    assert np.bincount(dealt).tolist() == [2, 1, 1]
+
+
+def test_groups_move_one_after_the_other_out_of_a_fold_that_has_nearly_all():
+    share, dealt = np.full((8, 1), 0.125), np.array([0, 1, 1, 1, 1, 1, 1, 1])
+    for full in (0, 1):
+        refined = folds._refined(share, dealt ^ (1 - full), np.array([[0.5], [0.5]]), np.arange(8))
+        assert np.bincount(refined).tolist() == [4, 4]
+
+
 def test_the_largest_groups_are_dealt_out_first():
     sizes = np.array([[1.0], [1], [1], [1], [4]])
     for seed in range(5):
