@@ -180,9 +180,7 @@ def secondary_captures(
 
 
 def _reference(source: SourceImage) -> Dataset:
-    item = Dataset()
-    item.ReferencedSOPClassUID = source.header.SOPClassUID
-    item.ReferencedSOPInstanceUID = source.header.SOPInstanceUID
+    item = source.reference()
     if source.frame_numbers:
         item.ReferencedFrameNumber = source.frame_numbers[0]
     return item
