@@ -128,6 +128,23 @@ def test_what_is_rare_is_dealt_out_first_and_evenly():
 
 
 @pytest.mark.parametrize("seed", range(8))
+def test_each_group_is_dealt_to_the_fold_with_which_all_folds_stray_least(seed):
+    rng = np.random.default_rng(seed)
+    counts = np.stack([np.arange(12, 0, -1), *rng.integers(0, 3, (2, 12))], axis=1).astype(float)
+    weights, parts = np.array([400.0, 1.0, 2.0]), np.array([0.5, 0.3, 0.2])  # the largest groups come first
+    dealt = folds.distribute(np.arange(12), counts, weights, parts, seed=seed, refine=False)
+    share = counts / counts.sum(axis=0)
+
+    def unevenness(chosen):
+        sums = np.stack([share[: len(chosen)][chosen == fold].sum(axis=0) for fold in range(3)])
+        return float((((sums - parts[:, None]) ** 2) * weights).sum())
+
+    for group in range(12):
+        least = min(unevenness(np.append(dealt[:group], fold)) for fold in range(3))
+        assert unevenness(dealt[: group + 1]) == pytest.approx(least, abs=1e-9)
+
+
+@pytest.mark.parametrize("seed", range(8))
 def test_of_folds_that_stray_alike_the_one_with_more_room_for_its_size_gets_the_group(seed):
     """In some orders, the last group of (1, 1) adds as much to a half-full fold 0 as to a fold that is full."""
     counts = np.array([[1.0, 1], [1, 1], [1, 0], [1, 2]])

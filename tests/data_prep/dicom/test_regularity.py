@@ -279,3 +279,21 @@ def test_rounded_positions_may_drift_by_a_thousandth_of_the_whole_extent(step: f
     else:
         with pytest.raises(Refused):
             regularity.even_grid(frames)
+
+
+@pytest.mark.parametrize(
+    ("numbers", "proven"),
+    [
+        ((3, 4, 5, 6), True),
+        ((9, 6, 3, 0), True),
+        ((1, 2, 4, 5), False),
+        ((1, 1, 1, 1), False),
+        ((1, 3, 2, 4), False),
+        ((1, 2, None, 4), False),
+    ],
+)
+def test_positions_and_numbers_together_prove_one_stack(numbers: tuple, proven: bool) -> None:
+    frames = [replace(one, instance=number) for one, number in zip(stack(4), numbers, strict=True)]
+    assert regularity.is_one_even_stack(frames[::-1]) is proven
+    assert not regularity.is_one_even_stack([*frames[:3], moved(frames[3], (0, 0, 1))])
+    assert not regularity.is_one_even_stack(frames[:2])
