@@ -159,8 +159,11 @@ class LevelGrader(nn.Module):
         return torch.cat([logits, of_finding.transpose(1, 2).flatten(1, 2)], dim=2)
 
     def attention(self, image: torch.Tensor) -> torch.Tensor:
-        """Weights ``(batch, 5 levels, 5 conditions, slices)`` that pooling gives the slices; each view's sum to 1, with
-        a validity head to 1 or less. Of an attention for each grade, the mean."""
+        """The weights of the slices in pooling, ``(batch, 5 levels, 5 conditions, slices)``.
+
+        The weights of a view add up to 1, or with a validity head to 1 or less. If each grade has its own attention,
+        these are the means over the grades.
+        """
         return self._read(image)[1].unflatten(2, [-1, self.grades_of_token]).mean(dim=3)
 
     @torch.no_grad()

@@ -217,7 +217,7 @@ def _nifti_study(nifti: NiftiStudy, root: Path | None = None) -> PendingStudy:
 
 
 def holds_dicom(path: Path) -> bool:
-    """Whether an input is there, and is to be converted."""
+    """Whether an input exists and is DICOM, which has to be converted."""
     return path.exists() and _is_dicom(path)
 
 
