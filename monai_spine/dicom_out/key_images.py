@@ -39,8 +39,8 @@ Picture = npt.NDArray[np.uint8]
 class KeyImage:
     """A picture ``(rows, columns, 3)`` with text in it; ``source`` is the image that it shows.
 
-    ``orientation`` is None for a picture of text alone. ``read`` has the grades that are shown if readers changed one of
-    them; else it is empty.
+    ``orientation`` is None for a picture of text alone. ``read`` has the grades that are shown if readers changed one;
+    else it is empty.
     """
 
     pixels: Picture
