@@ -159,6 +159,15 @@ def test_groups_move_one_after_the_other_out_of_a_fold_that_has_nearly_all():
         assert np.bincount(refined).tolist() == [4, 4]
 
 
+def test_what_no_sample_has_changes_nothing(labels):
+    counts = folds.strata(labels[:60])
+    with_nothing = np.column_stack([counts, np.zeros(60)])
+    weights = np.ones(counts.shape[1])
+    one = folds.distribute(np.arange(60), counts, weights, [0.5, 0.5], seed=0)
+    other = folds.distribute(np.arange(60), with_nothing, [*weights, 1.0], [0.5, 0.5], seed=0)
+    assert np.array_equal(one, other)
+
+
 def test_the_largest_groups_are_dealt_out_first():
     sizes = np.array([[1.0], [1], [1], [1], [4]])
     for seed in range(5):
