@@ -1,4 +1,4 @@
-"""Who may speak with the server: browsers that opened the URL with the token, and no other page in them.
+"""Who may use the server: browsers that opened the URL with the token, and no other page in them.
 
 A server on the loopback address can be reached by every user of the machine, and by every web page that a browser of
 the machine shows. The token keeps out the first. The others are kept out four times: the cookie is not sent with
