@@ -82,7 +82,7 @@ def unknown_entries(config: Mapping[str, Any], defaults: Mapping[str, Any]) -> l
     """
     groups = {id_ for id_, value in defaults.items() if _is_group(value)}
     own = set(_ids(defaults, groups))
-    known = own | set(used_ids(config)) | _WORKFLOW | _read_by_monai()
+    known = own | set(used_ids(config)) | _WORKFLOW | _asked_for_by_monai()
     unknown = [id_ for id_ in _ids(config, groups) if id_ not in known and not id_.startswith("_")]
     offered = [*sorted(own - _WORKFLOW), *_arguments(defaults)]
     return [*(_sentence(id_, offered) for id_ in unknown), *_unknown_arguments(config, defaults)]
@@ -214,11 +214,11 @@ def _is_item(value: Any) -> bool:
     return isinstance(value, Mapping | list) or (isinstance(value, str) and value.startswith(("@", "$", "%")))
 
 
-def _read_by_monai() -> set[str]:
+def _asked_for_by_monai() -> set[str]:
     """Ids that MONAI's workflows and its experiment tracking read by name."""
     properties: list[dict[Any, Any]] = [*TrainProperties.values(), *InferProperties.values()]
     tracking: dict[str, Any] = DEFAULT_MLFLOW_SETTINGS
-    ids = {str(one[BundlePropertyConfig.ID]).replace("::", "#") for one in properties}
+    ids = {str(asked[BundlePropertyConfig.ID]).replace("::", "#") for asked in properties}
     return ids | set(tracking["configs"]) | {"save_execute_config"}
 
 

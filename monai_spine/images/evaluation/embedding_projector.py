@@ -24,9 +24,9 @@ class EmbeddingProjector:
 
     The images are evenly spread over the dataset.
 
-    ``network``: the classifier that the evaluator runs; not its wrapper for distributed training.
+    ``network``: the classifier that the evaluator runs, itself, not a wrapper for distributed training.
     ``writer``: TensorBoard's writer. None, in processes that write nothing, switches the handler off.
-    ``images``: the largest number of images.
+    ``images``: largest number of points.
     """
 
     def __init__(
