@@ -125,8 +125,8 @@ def cached(path: Path, folder: Path, view: View):
         return sample(source.stack, crop_grid(view, frame, pose), view.interpolation)[0]
 
     cut()
-    held = cache.stacks(record, lambda: None)
-    content = sum(stack.voxels.nbytes for group in held.stacks.values() for stack in group)
+    cached = cache.stacks(record, lambda: None)
+    content = sum(stack.voxels.nbytes for group in cached.stacks.values() for stack in group)
     print(f"cache file: {cache.path('1').stat().st_size / content:.4f} × the voxels that it holds")
     return cut
 

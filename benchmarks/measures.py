@@ -217,8 +217,8 @@ def _best_limits(share: Array, grade: Array) -> tuple[float, float]:
 
 def _kappa(share: Array, grade: Array, limits: tuple[float, float]) -> float:
     moderate, severe = limits
-    told = (share < moderate).astype(int) + (share < severe)
-    return float(cohen_kappa_score(grade, told, labels=[int(one) for one in Grade], weights="quadratic"))
+    graded = (share < moderate).astype(int) + (share < severe)
+    return float(cohen_kappa_score(grade, graded, labels=[int(one) for one in Grade], weights="quadratic"))
 
 
 def main() -> None:

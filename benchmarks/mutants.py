@@ -43,8 +43,10 @@ CORE = {
     "data_prep/phantom/labels.py": "tests/data_prep/phantom/test_labels.py",
     "data_prep/dicom/stacks/placement.py": "tests/data_prep/dicom/test_placement.py",
     "data_prep/dicom/stacks/regularity.py": "tests/data_prep/dicom/test_regularity.py",
+    "data_prep/dicom/stacks/grouping.py": "tests/data_prep/dicom/test_grouping.py",
     "data_prep/dicom/stacks/splitting.py": (
-        "tests/data_prep/dicom/test_splitting.py tests/data_prep/dicom/test_grouping.py"
+        "tests/data_prep/dicom/test_splitting.py tests/data_prep/dicom/test_grouping.py "
+        "tests/data_prep/dicom/test_parallel_groups.py"
     ),
     "data_prep/dicom/stacks/repeated_positions.py": "tests/data_prep/dicom/test_repeated_positions.py",
 }

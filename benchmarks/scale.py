@@ -106,10 +106,10 @@ def workers(options: argparse.Namespace) -> None:
             shutil.rmtree(out, ignore_errors=True)
             clock, processor, peaks = _run(options.inputs, out, count, checkouts[name])
             taken.append((clock, processor))
-            said = (
+            outcome = (
                 f"{clock:.1f} s, {processor:.1f} s of processor, {len(peaks)} studies, {min(peaks)} to {max(peaks)} MB"
             )
-            print(f"round {number + 1}: {name}{count} workers: {said}", flush=True)
+            print(f"round {number + 1}: {name}{count} workers: {outcome}", flush=True)
     least = {run: [min(values) for values in zip(*taken, strict=True)] for run, taken in runs.items()}
     for name in checkouts:
         (one, one_processor), (two, two_processor) = least[name, 1], least[name, 2]

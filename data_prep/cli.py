@@ -8,6 +8,7 @@ import typer
 
 from data_prep.choices import MAX_BYTES, PhantomSize
 from data_prep.images import cli as images
+from data_prep.images.cli import Quiet, Seed, Workers
 from monai_spine import console
 
 app = typer.Typer(
@@ -32,14 +33,11 @@ class Plane(str, Enum):
 
 Out = Annotated[Path, typer.Argument(metavar="OUT", help="Folder for volumes, datalist.json and tables.")]
 Folds = Annotated[int, typer.Option(help="Folds of the cross-validation.")]
-Seed = Annotated[int, typer.Option(help="The same seed makes the same folds.")]
-Workers = Annotated[int, typer.Option(help="Processes; -1 for one per core.")]
 Cluster = Annotated[str | None, typer.Option(help="Address of a Dask scheduler to run on.")]
 Resume = Annotated[bool, typer.Option("--resume", help="Keep what an interrupted run finished.")]
 MaxBytes = Annotated[int, typer.Option(help="Refuse a file that declares, or unpacks to, more bytes.")]
 NameBy = Literal["uid", "folder"]
 """How output folders and files are named."""
-Quiet = Annotated[bool, typer.Option("--quiet", help="No progress on stderr.")]
 
 
 @app.callback()

@@ -27,6 +27,8 @@ Result = TypeVar("Result")
 
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 """From them numpy and PyTorch take their number of threads when they are imported. `thread_count` reads the first."""
+AHEAD = 2
+"""How many items `Pool.ahead` begins before the one that its caller waits for: each may need the memory of a study."""
 
 
 def cores() -> int:
@@ -91,7 +93,7 @@ class Pool:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self, error_type: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         # Not asked to end: after an error nobody needs what they are doing, and all that they write is whole.
         for child in self.children:
@@ -125,21 +127,16 @@ class Pool:
         self,
         function: Callable[[Item], Result],
         items: Sequence[Item],
-        most: int = 2,
         if_killed: Callable[[Item], Result] | None = None,
     ) -> Iterator[Result]:
-        """Yield the function's results in order. Other processes do all items, and are ``most`` ahead of the caller.
+        """Yield the function's results in order. Other processes do all items, and are `AHEAD` of the caller.
 
         ``if_killed``, and errors: see `run`.
         """
-        yield from counted_results(self._ahead(function, items, most, if_killed), len(items))
+        yield from counted_results(self._ahead(function, items, if_killed), len(items))
 
     def _ahead(
-        self,
-        function: Callable[[Item], Result],
-        items: Iterable[Item],
-        most: int,
-        if_killed: Callable[[Item], Result] | None,
+        self, function: Callable[[Item], Result], items: Iterable[Item], if_killed: Callable[[Item], Result] | None
     ) -> Iterator[Result]:
         begun: deque[tuple[Item, Future[Result]]] = deque()
 
@@ -154,7 +151,7 @@ class Pool:
 
         for item in items:
             begun.append((item, _submitted(self._executor, function, item)))
-            if len(begun) > most:
+            if len(begun) > AHEAD:
                 yield from next_results()
         while begun:
             yield from next_results()

@@ -125,14 +125,14 @@ def _on_cluster(
     from distributed.comm import CommClosedError
 
     own: dict[object, Item] = {}
-    given = as_completed(loop=client.loop)
+    pending = as_completed(loop=client.loop)
 
-    def give(more: Sequence[Item]) -> None:
+    def submit(more: Sequence[Item]) -> None:
         needs = dict(resources) if resources else None
         # A call for many: the function is sent once for each call.
         futures: list[Future[Result]] = client.map(function, list(more), pure=False, retries=3, resources=needs)
         own.update(zip((future.key for future in futures), more, strict=True))
-        given.update(futures)
+        pending.update(futures)
 
     done, begun, suspects = 0, 0, list[Item]()
     with _quiet_client(), client:
@@ -142,11 +142,11 @@ def _on_cluster(
                 if begun < len(items) and len(own) <= most // 2:
                     more = items[begun : begun + most]
                     begun += len(more)
-                    give(more)
+                    submit(more)
                 alone = not own
                 if alone:
-                    give([suspects.pop()])
-                for future in given.next_batch():
+                    submit([suspects.pop()])
+                for future in pending.next_batch():
                     item = own.pop(future.key)
                     if if_killed is not None and isinstance(future.exception(), KilledWorker):
                         if not alone:

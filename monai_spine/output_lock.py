@@ -32,7 +32,7 @@ _UNSUPPORTED = {errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL}
 """What file systems answer that cannot lock."""
 
 
-_held: dict[Path, int] = {}
+_locks: dict[Path, int] = {}
 """Descriptors of the locks of this process, which may take a lock again that it holds: a run inside of a run."""
 
 
@@ -45,11 +45,11 @@ def output_lock(out: Path) -> Iterator[None]:
     OutputError
         If another process holds it, with the process and its start; or if the folder cannot be written to.
     """
-    fresh = take(out)
+    taken = take(out)
     try:
         yield
     finally:
-        if fresh:
+        if taken:
             release(out)
 
 
@@ -61,7 +61,7 @@ def take(out: Path) -> bool:
     Whether this process did not hold it before.
     """
     path = out.resolve() / LOCK
-    if path in _held:
+    if path in _locks:
         return False
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -74,14 +74,14 @@ def take(out: Path) -> bool:
         raise OutputError(f"{out} is in use by {_holder(path)}; wait until it ends, or choose another output folder")
     os.ftruncate(descriptor, 0)
     os.write(descriptor, json.dumps(_about()).encode())
-    _held[path] = descriptor
+    _locks[path] = descriptor
     return True
 
 
 def release(out: Path) -> None:
     """Release a lock that `take` took; nothing happens if this process does not hold it."""
     path = out.resolve() / LOCK
-    descriptor = _held.pop(path, None)
+    descriptor = _locks.pop(path, None)
     if descriptor is not None:
         # Removed while it is held, so that nobody can hold a file that is gone; see `_locked`.
         path.unlink(missing_ok=True)

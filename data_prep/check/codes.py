@@ -5,7 +5,7 @@ from enum import unique
 from data_prep.faults import FaultCode, error, note, warning
 
 _CONVERT_AGAIN = "Convert the series again from its DICOM files, or take the volume out of the datalist."
-_LOOK_AT_POINTS = "Look at the picture; correct the point, or remove it from the study's points."
+_CHECK_POINT = "Look at the picture; correct the point, or remove it from the study's points."
 
 
 @unique
@@ -51,7 +51,7 @@ class Code(FaultCode):
     WRONG_PLANE = error(
         "Plane contradicts the series type", "Put the volume under the series type that its slices show."
     )
-    POINT_OUTSIDE = error("Point lies outside all volumes of its series type", _LOOK_AT_POINTS)
+    POINT_OUTSIDE = error("Point lies outside all volumes of its series type", _CHECK_POINT)
     SIDES_SWAPPED = error(
         "Left point lies to the right of the right one",
         "Look at the picture: exchange the two points and their labels, or correct the volume's affine.",
@@ -63,8 +63,8 @@ class Code(FaultCode):
         "Point lies at another height than the level's other points",
         "Look at the picture: is it at the right level, and is the label?",
     )
-    LEVELS_TOO_CLOSE = warning("Neighbouring levels lie too close", _LOOK_AT_POINTS)
-    LEVELS_TOO_FAR = warning("Neighbouring levels lie too far apart", _LOOK_AT_POINTS)
+    LEVELS_TOO_CLOSE = warning("Neighbouring levels lie too close", _CHECK_POINT)
+    LEVELS_TOO_FAR = warning("Neighbouring levels lie too far apart", _CHECK_POINT)
     IMAGES_ALIKE = warning(
         "Images of two patients that are nearly the same",
         "Compare the pictures: a copy, rescaled or denoised, must not stand under another patient.",

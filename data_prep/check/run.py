@@ -145,7 +145,7 @@ def check_study(study: Study, folder: Path) -> CheckedStudy:
     certain = {series_type: volumes for series_type, volumes in grids.items() if series_type not in doubtful}
     try:
         faults += [*faults_between_volumes(study, facts), *faults_of_points(study, certain), *faults_of_labels(study)]
-    except Exception as error:
+    except Exception as error:  # a fault of ours in one study must not end the check
         faults.append(study.fault(Code.VOLUME_FAILED, reason_of(error)))
     return CheckedStudy(study.number, tuple(facts), tuple(faults))
 
@@ -210,6 +210,6 @@ def _panels(job: tuple[Study, set[str], set[str]], folder: Path) -> tuple[int, l
     blamed = [finding for finding in FINDINGS if finding.name in targets]
     try:
         return study.number, panels(study, folder, blamed, paths)
-    except Exception as error:
+    except Exception as error:  # the report is good without this picture
         logger.debug("study %s: no picture, %s", study.study_id, reason_of(error), exc_info=error)
         return study.number, []

@@ -117,31 +117,20 @@ def assemble(
         If fewer patients are left than there are folds.
     """
     with output_lock(out):
-        return _assemble(jobs, work, out, tables=tables, run=run, unlisted=unlisted)
-
-
-def _assemble(
-    jobs: Sequence[Job],
-    work: Callable[[Job], StudyResult],
-    out: Path,
-    *,
-    tables: Mapping[str, Sequence[str]],
-    run: Run,
-    unlisted: Iterable[Fault],
-) -> Collection:
-    shelf = open_output(out)
-    numbered = list(enumerate(jobs))
-    done = run_all(functools.partial(do_study, work=work, shelf=shelf), numbered, run.workers, run.cluster)
-    outlines = sorted(track(done, "studies", len(numbered), run.quiet), key=lambda outline: outline.number)
-    folds, shares = _folds(outlines, run)
-    tally, removed = _write(out, shelf, outlines, folds=folds, tables=tables, unlisted=unlisted)
-    training, test = (sum(one.listed and one.section == section for one in outlines) for section in (TRAINING, TEST))
-    refused = any(outline.refused for outline in outlines)
-    collection = Collection(out, training, test, tally, shares, refused, removed)
-    _write_reports(collection)
-    (shelf / DATALIST).replace(out / DATALIST)
-    shutil.rmtree(shelf)
-    return collection
+        shelf = open_output(out)
+        numbered = list(enumerate(jobs))
+        done = run_all(functools.partial(do_study, work=work, shelf=shelf), numbered, run.workers, run.cluster)
+        outlines = sorted(track(done, "studies", len(numbered), run.quiet), key=lambda outline: outline.number)
+        folds, shares = _folds(outlines, run)
+        tally, removed = _write(out, shelf, outlines, folds=folds, tables=tables, unlisted=unlisted)
+        sections = [outline.section for outline in outlines if outline.listed]
+        refused = any(outline.refused for outline in outlines)
+        counts = sections.count(TRAINING), sections.count(TEST)
+        collection = Collection(out, *counts, tally, shares, refused, removed)
+        _write_reports(collection)
+        (shelf / DATALIST).replace(out / DATALIST)
+        shutil.rmtree(shelf)
+        return collection
 
 
 def _folds(outlines: Sequence[Outline], run: Run) -> tuple[dict[int, int], pd.DataFrame | None]:

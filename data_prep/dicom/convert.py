@@ -162,10 +162,10 @@ class PlannedConversion:
     @property
     def studies(self) -> dict[str, tuple[Job, ...]]:
         """The jobs of each study, by its name."""
-        found: dict[str, list[Job]] = defaultdict(list)
+        by_study: dict[str, list[Job]] = defaultdict(list)
         for one in self.jobs:
-            found[one.frames[0].identity.study_name].append(one)  # a job is of one study
-        return {name: tuple(jobs) for name, jobs in sorted(found.items())}
+            by_study[one.frames[0].identity.study_name].append(one)  # a job is of one study
+        return {name: tuple(jobs) for name, jobs in sorted(by_study.items())}
 
     def write_tables(self, results: Sequence[JobResult]) -> ConversionSummary:
         """Write the tables of the jobs that are done so far."""

@@ -15,7 +15,7 @@ from data_prep.dicom import nifti, sidecar
 from data_prep.dicom.frames import Frame
 from data_prep.dicom.refusals import Reason, Refused
 from data_prep.dicom.stacks.series import split_job
-from data_prep.dicom.stacks.splitting import Stack
+from data_prep.dicom.stacks.stack import Stack
 from data_prep.dicom.tables import FileRow, ManifestRow, refused_row, unused_row
 from data_prep.dicom.verification import verify, verify_values
 from monai_spine import __version__

@@ -12,8 +12,8 @@ from dataclasses import replace
 
 from data_prep.dicom.frames import Frame, Patient
 from data_prep.dicom.refusals import Reason
+from data_prep.dicom.stacks.grouping import same_grid, settings_of
 from data_prep.dicom.stacks.regularity import MIN_SLICES, is_one_even_stack
-from data_prep.dicom.stacks.splitting import same_grid, settings_of
 from monai_spine.errors import counted
 
 _ELEMENTS: dict[str, Callable[[Frame], object]] = {

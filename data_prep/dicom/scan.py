@@ -16,7 +16,7 @@ from data_prep.dicom.convert import plan, read_headers
 from data_prep.dicom.frames import FileHeader
 from data_prep.dicom.output_folder import NameBy
 from data_prep.dicom.stacks.series import drop_copies_by_header, stacks_of
-from data_prep.dicom.stacks.splitting import Stack
+from data_prep.dicom.stacks.stack import Stack
 from data_prep.workers import run
 from monai_spine.errors import MissingInputError, counted
 from monai_spine.geometry import spacing

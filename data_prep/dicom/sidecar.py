@@ -9,7 +9,7 @@ from pathlib import Path
 
 from data_prep.dicom.frames import Frame, Identity
 from data_prep.dicom.nifti import file_checksum, sidecar_path
-from data_prep.dicom.stacks.splitting import Stack
+from data_prep.dicom.stacks.stack import Stack
 from monai_spine.data.sidecars import SCHEMA
 from monai_spine.geometry import obliquity, spacing
 

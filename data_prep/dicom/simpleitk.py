@@ -197,7 +197,7 @@ def _process(slice_bytes: int) -> _Process:
     return _running[0]
 
 
-def serve(descriptor: int, size: int) -> None:
+def answer_requests(descriptor: int, size: int) -> None:
     """Read groups of files until stdin ends: the main function of the process."""
     import resource  # not on Windows
 
@@ -236,4 +236,4 @@ def _answer(files: list[str], slot: memoryview) -> dict[str, object]:
 
 
 if __name__ == "__main__":
-    serve(*map(int, sys.argv[1:]))
+    answer_requests(*map(int, sys.argv[1:]))

@@ -17,7 +17,7 @@ from data_prep.dicom.headers.elements import GE_BIG_ENDIAN
 from data_prep.dicom.pixels import by_pydicom, own_frames
 from data_prep.dicom.refusals import Reason, Refused
 from data_prep.dicom.stacks.placement import RIGID_TOLERANCE_MM, qform, worst_corner
-from data_prep.dicom.stacks.splitting import Stack
+from data_prep.dicom.stacks.stack import Stack
 
 VALUE_TOLERANCE = 1e-3
 """How far a value may be off, as a share of its slice's range: what rounding to 32-bit floats stays far below."""

@@ -98,14 +98,14 @@ def _stacks(
     """Samples in the order of their names, complete or not, and the number of images that fit no pattern."""
     stacks: dict[tuple[Path, str], _Stack] = {}
     unmatched, twice = 0, []
-    as_given = {channel.lower(): channel for channel in channels}
+    spelling = {channel.lower(): channel for channel in channels}
     for section, top in places:
         for file in find_images(top, excluded)[0]:
             fields = names.match(file)
             if fields is None:
                 unmatched += 1
                 continue
-            channel = as_given[fields["channel"].lower()]
+            channel = spelling[fields["channel"].lower()]
             home = top if "/" in names.pattern else file.parent
             stack = stacks.setdefault(
                 (home, fields["sample"]), _Stack(fields["sample"], section, fields.get("patient", ""), top.name)

@@ -139,7 +139,7 @@ def _convert(job: _Job) -> tuple[_Job, str, str]:
         return job, "", f"{refusal.reason.value}: {refusal.detail}"
     except OSError as error:
         return job, "", f"UNREADABLE: {error.strerror}"
-    except Exception as error:
+    except Exception as error:  # pydicom raises anything; one file must not end the run
         return job, "", f"UNREADABLE: {reason_of(error)}"
 
 

@@ -98,7 +98,7 @@ def _study(job: _Job, rsna: Path, out: Path, resume: bool) -> StudyResult:
     """`_joined_study`, or why it failed."""
     try:
         return _joined_study(job, rsna, out, resume)
-    except Exception as error:
+    except Exception as error:  # one study must not end the run
         return failed_study(job.study.study, _folder(job), job.section, error)
 
 

@@ -69,7 +69,7 @@ def _study(study: TableStudy, settings: Settings, labelled: frozenset[str]) -> S
     """`_converted_study`, or why it failed."""
     try:
         return _converted_study(study, settings, labelled)
-    except Exception as error:
+    except Exception as error:  # one study must not end the run
         return failed_study(study.study, study.study, TEST if study.labels is None else TRAINING, error)
 
 

@@ -16,7 +16,7 @@ from data_prep.dicom.job import Job, JobResult, Settings, run_job
 from data_prep.dicom.output_folder import hashed_uid
 from data_prep.dicom.refusals import Reason
 from data_prep.dicom.stacks.series import drop_copies, stacks_of
-from data_prep.dicom.stacks.splitting import Stack
+from data_prep.dicom.stacks.stack import Stack
 from data_prep.dicom.tables import frameless_row, refused_rows
 from data_prep.faults import Fault
 from data_prep.study_table.series_rows import SeriesReport, Status, final_verdict, with_verdict

@@ -25,10 +25,10 @@ def convert(path: Path) -> tuple[str, dict[str, bytes]]:
 
 def output_text(output: dict[str, Any], page: str, pictures: dict[str, bytes]) -> str:
     data = output.get("data", {})
-    for kind, ending in (("image/png", "png"), ("image/jpeg", "jpg")):
-        if kind in data:
+    for media_type, ending in (("image/png", "png"), ("image/jpeg", "jpg")):
+        if media_type in data:
             name = f"{page}-{len(pictures) + 1}.{ending}"
-            pictures[name] = base64.b64decode("".join(data[kind]))
+            pictures[name] = base64.b64decode("".join(data[media_type]))
             return f"![Output of the cell above]({name})"
     text = "".join(output.get("text") or data.get("text/plain") or "").rstrip()
     return f'```text title="output"\n{text}\n```' if text else ""

@@ -30,12 +30,12 @@ def pages() -> dict[str, str]:
 
 def parts(package: Path) -> list[Path]:
     """Sub-packages and modules at the top of a package."""
-    found = [
+    paths = [
         path
         for path in package.iterdir()
         if (path / "__init__.py").is_file() or (path.suffix == ".py" and not path.stem.startswith("__"))
     ]
-    return sorted(found, key=lambda path: (path.is_file(), path.name))
+    return sorted(paths, key=lambda path: (path.is_file(), path.name))
 
 
 def blocks(part: Path) -> list[str]:

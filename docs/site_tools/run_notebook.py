@@ -52,7 +52,7 @@ def light(data: dict[str, Any]) -> dict[str, Any]:
         file = io.BytesIO()
         picture.save(file, "JPEG", quality=JPEG_QUALITY, optimize=True)
         return {"image/jpeg": base64.b64encode(file.getvalue()).decode()}
-    return {kind: value for kind, value in data.items() if kind == "text/plain"}
+    return {media_type: value for media_type, value in data.items() if media_type == "text/plain"}
 
 
 def main() -> None:

@@ -34,8 +34,8 @@ def explain_errors() -> None:
 
 def explanation(error: BaseException) -> str | None:
     """The message for the user, or None if the user cannot correct the error."""
-    found = explained(error)
-    return None if found is None else found[0]
+    message_and_code = explained(error)
+    return None if message_and_code is None else message_and_code[0]
 
 
 def explained(error: BaseException) -> tuple[str, ExitCode] | None:
@@ -56,14 +56,14 @@ def explained(error: BaseException) -> tuple[str, ExitCode] | None:
 
 
 def _explain(error_type: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-    found = explained(error)
-    if found is None:
+    message_and_code = explained(error)
+    if message_and_code is None:
         # MONAI's own error, at the end of a long traceback, names the expression that failed, not why.
         sys.stderr.write(f"cause: {cause_in_one_line(error)}\n")
         sys.__excepthook__(error_type, error, trace)
         sys.stderr.write(f"cause: {cause_in_one_line(error)}\n")
         return
-    message, code = found
+    message, code = message_and_code
     # os._exit below does not flush.
     sys.stdout.flush()
     sys.stderr.write(f"error: {message}\n")

@@ -10,17 +10,12 @@ from typing import Annotated, Literal
 
 import typer
 
+from monai_spine.commands.options import Device, Floor, Preset, Quiet, Settings
 from monai_spine.errors import InvalidOptionError
 
 Bundle = Annotated[Path, typer.Argument(help="A bundle, such as bundles/lumbar_25d_grader.")]
 Data = Annotated[Path, typer.Option(help="A datalist.json with folds, or its folder.")]
 Out = Annotated[Path, typer.Option("-o", "--out", help="Folder for the results, and for a folder of each run.")]
-Preset = Annotated[
-    list[Path] | None, typer.Option(help="A preset of the bundle, or a configuration file; may be repeated.")
-]
-Settings = Annotated[
-    list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="A configuration entry; may be repeated.")
-]
 Presets = Annotated[
     str | None,
     typer.Option(
@@ -35,12 +30,6 @@ Minutes = Annotated[
     float | None,
     typer.Option(
         min=0, help="Instead of epochs: minutes for each candidate, of processor time, or of clock time on a GPU."
-    ),
-]
-Floor = Annotated[
-    Path | None,
-    typer.Option(
-        help="A phantom cohort's floor.json or truth.csv: report the share of the way from the prior to the floor."
     ),
 ]
 Epochs = Annotated[int | None, typer.Option(min=1, help="Epochs of each network. [default: the configuration's]")]
@@ -63,7 +52,6 @@ Storage = Annotated[
         "environment variable MONAI_SPINE_STORAGE. [default: SQLite in the folder]",
     ),
 ]
-Quiet = Annotated[bool, typer.Option("--quiet", help="Show no lines of progress on stderr.")]
 
 
 def cv(  # noqa: PLR0917 - options
@@ -169,7 +157,7 @@ def training_features(  # noqa: PLR0917 - options
         Path | None, typer.Option(help="Real studies for the limit, where the training had phantoms alone.")
     ] = None,
     weights: Annotated[Path | None, typer.Option(help="A file of weights. [default: BUNDLE/models/model.pt]")] = None,
-    device: Annotated[str | None, typer.Option(help="cpu, cuda or mps. [default: a GPU if there is one]")] = None,
+    device: Device = None,
     quiet: Quiet = False,
 ) -> None:
     """Learn what a training's studies look like.

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from monai_spine.commands.experiments import Preset, Settings
+from monai_spine.commands.options import Preset, Quiet, Settings
 from monai_spine.jobs.platform_options import OFFERS, Offer
 
 app = typer.Typer(
@@ -119,7 +119,7 @@ def rehearse(  # noqa: PLR0917 - options
         typer.Option("--set", metavar="NAME=VALUE", help="A configuration entry for the rehearsal; may be repeated."),
     ] = None,
     minutes: Annotated[float, typer.Option(min=1, help="End with an error after these.")] = 30.0,
-    quiet: Annotated[bool, typer.Option("--quiet", help="Show no lines of progress on stderr.")] = False,
+    quiet: Quiet = False,
 ) -> None:
     """Run a job on this machine, and kill one of its workers.
 

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from monai_spine.commands.studies import Device, PrecisionName, Quiet, RecessModel, Weights
+from monai_spine.commands.options import Device, PrecisionName, Quiet, RecessModel, Weights
 
 Graded = Annotated[Path, typer.Argument(metavar="OUT", help="The output folder of predict.")]
 Inputs = Annotated[

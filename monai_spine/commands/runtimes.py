@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from monai_spine.commands.options import Quiet
+
 app = typer.Typer(
     help="What runs the networks of predict and locate.",
     no_args_is_help=True,
@@ -28,7 +30,7 @@ def check(
         typer.Option("--data", help="Further studies whose points are compared: a datalist or a folder of NIfTI."),
     ] = None,
     studies: Annotated[int, typer.Option(min=2, help="Phantoms to compare.")] = 40,
-    quiet: Annotated[bool, typer.Option("--quiet", help="Show no progress on stderr.")] = False,
+    quiet: Quiet = False,
 ) -> None:
     """Compare bfloat16 with float32, as --precision bfloat16 needs it.
 

@@ -3,16 +3,16 @@
 import os
 from enum import Enum
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
+from monai_spine.commands.options import Device, PrecisionName, Quiet, RecessModel, Weights
 from monai_spine.errors import InvalidOptionError
 
-RecessModel = Annotated[
-    Path | None,
-    typer.Option("--recess-model", help="The bundle of a recess localizer. [default: the one of the package]"),
-]
+if TYPE_CHECKING:
+    from monai_spine.prediction.part import Part
+
 Refine = Annotated[
     bool,
     typer.Option(
@@ -22,10 +22,6 @@ Refine = Annotated[
 Verify = Annotated[
     bool, typer.Option("--verify/--no-verify", help="Compare the checksums of the weights, or use weights that fail.")
 ]
-Weights = Annotated[
-    list[Path] | None, typer.Option(help="File or folder of weights, one for each --model. [default: BUNDLE/models]")
-]
-Device = Annotated[str | None, typer.Option(help="cpu, cuda or mps. [default: a GPU if there is one]")]
 
 
 class RuntimeName(str, Enum):
@@ -35,13 +31,6 @@ class RuntimeName(str, Enum):
     TORCH = "torch"
     OPENVINO = "openvino"
     ONNX = "onnx"
-
-
-class PrecisionName(str, Enum):
-    """The numbers that networks compute with."""
-
-    FLOAT32 = "float32"
-    BFLOAT16 = "bfloat16"
 
 
 RuntimeOption = Annotated[
@@ -61,7 +50,6 @@ Cluster = Annotated[
     str | None,
     typer.Option(metavar="ADDRESS", help="A Dask scheduler whose workers take the studies, such as tcp://host:8786."),
 ]
-Quiet = Annotated[bool, typer.Option("--quiet", help="Show no progress on stderr.")]
 
 
 class NameBy(str, Enum):
@@ -106,15 +94,9 @@ def locate(  # noqa: PLR0917 - options
     from monai_spine.bundle.on_demand import OnDemand
     from monai_spine.prediction.study_processes import study_processes
 
-    options = {
-        "level_bundles": model or [],
-        "recess_bundle": recess_model,
-        "refine": refine,
-        "device": device,
-        "verify": verify,
-        "runtime": runtime.value,
-        "precision": precision.value,
-    }
+    options = _localizer_options(
+        model, recess_model, refine=refine, device=device, verify=verify, runtime=runtime, precision=precision
+    )
     models = OnDemand.of("monai_spine.levels.several_locators.open_localizers", options)
     with study_processes(models, workers, cluster, device) as place:
         # Only now, since this takes seconds: the other processes have begun.
@@ -245,28 +227,20 @@ def predict(  # noqa: PLR0917 - options
     from monai_spine.bundle.on_demand import OnDemand
     from monai_spine.data.object_store import url_of
     from monai_spine.grading.poses import parse_tta
-    from monai_spine.prediction.part import parse_part
     from monai_spine.prediction.study_processes import study_processes
 
-    own = parse_part(part, os.environ) if part else None
-    if own and part and part.startswith("auto"):
-        typer.echo(f"part {own.number}/{own.count}", err=True)
+    own = _own_part(part) if part else None
     if cluster and any(map(url_of, [*paths, out])):
         raise InvalidOptionError("--cluster needs folders that all workers see; with URLs, use --part on each machine")
     options = {
         "bundles": model or [],
         "weights": weights or [],
-        "level_bundles": level_model or [],
-        "recess_bundle": recess_model,
-        "refine": refine,
         "measures": measures,
         "measures_reference": measures_reference,
         "tta": parse_tta(tta),
-        "device": device,
-        "verify": verify,
-        "runtime": runtime.value,
-        "precision": precision.value,
-    }
+    } | _localizer_options(
+        level_model, recess_model, refine=refine, device=device, verify=verify, runtime=runtime, precision=precision
+    )
     models = OnDemand.of("monai_spine.prediction.models.open_models", options)
     with study_processes(models, workers, cluster, device) as place:
         # Only now, since this takes seconds: the other processes have begun.
@@ -293,6 +267,38 @@ def predict(  # noqa: PLR0917 - options
             )
     typer.echo(as_urls(summary.line(), staging.places))
     raise typer.Exit(summary.exit_code)
+
+
+def _localizer_options(
+    levels: list[Path] | None,
+    recesses: Path | None,
+    *,
+    refine: bool,
+    device: str | None,
+    verify: bool,
+    runtime: RuntimeName,
+    precision: PrecisionName,
+) -> dict[str, Any]:
+    """The options of `open_localizers`, which `open_models` has, too."""
+    return {
+        "level_bundles": levels or [],
+        "recess_bundle": recesses,
+        "refine": refine,
+        "device": device,
+        "verify": verify,
+        "runtime": runtime.value,
+        "precision": precision.value,
+    }
+
+
+def _own_part(text: str) -> "Part":
+    """The part that this machine grades. If an array job chose it, a line on stderr says which one."""
+    from monai_spine.prediction.part import parse_part
+
+    own = parse_part(text, os.environ)
+    if text.startswith("auto"):
+        typer.echo(f"part {own.number}/{own.count}", err=True)
+    return own
 
 
 def _merge_parts(folders: list[Path]) -> NoReturn:

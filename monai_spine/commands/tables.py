@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from monai_spine.commands.options import Floor, Quiet
 from monai_spine.errors import InvalidOptionError, counted
 from monai_spine.output_lock import output_lock
 
@@ -24,7 +25,6 @@ Normalise = Annotated[
 ]
 Folds = Annotated[int, typer.Option(help="Number of folds of the cross-validation by patient.")]
 Seed = Annotated[int, typer.Option(help="The same seed gives the same folds.")]
-Quiet = Annotated[bool, typer.Option("--quiet", help="Show no progress on stderr.")]
 
 
 def score(  # noqa: PLR0917 - options
@@ -41,13 +41,7 @@ def score(  # noqa: PLR0917 - options
             "--prior-from", help="Learn the prior from these labels (in the form of train.csv), not from SOLUTION."
         ),
     ] = None,
-    floor: Annotated[
-        Path | None,
-        typer.Option(
-            "--floor",
-            help="A phantom cohort's floor.json or truth.csv: report the share of the way from the prior to the floor.",
-        ),
-    ] = None,
+    floor: Floor = None,
 ) -> None:
     """Score a submission as in the RSNA 2024 competition.
 

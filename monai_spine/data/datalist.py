@@ -41,15 +41,10 @@ _STUDY_WORDS = ("study", "studies", "patient", "patient_id")
 """What messages call a record, several, and a group that must stay in one fold; and the key of the group."""
 
 
-def read_datalist(path: str | Path, section: str = "training", *, without_series: bool = False) -> list[Record]:
-    """Read and check one section of a datalist.
+def read_datalist(path: str | Path, section: str = "training") -> list[Record]:
+    """Read and check one section of a datalist. Studies without any volume are left out with a warning.
 
     All faults of the file are collected before an error is raised; the message names the first few.
-
-    Parameters
-    ----------
-    without_series
-        Whether to keep studies without any volume. Otherwise they are left out with a warning.
 
     Raises
     ------
@@ -74,7 +69,7 @@ def read_datalist(path: str | Path, section: str = "training", *, without_series
         f"study {r['study_id']}: there is no {file}" for r in records for file in volumes(r) if not Path(file).is_file()
     ]
     raise_faults(MissingInputError, path, absent)
-    return records if without_series else _with_series(path, records)
+    return _with_series(path, records)
 
 
 def check_no_leak(entries: Iterable[Record]) -> None:

@@ -37,7 +37,7 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class FoundStudy:
+class NiftiStudy:
     """A study made of NIfTI files."""
 
     record: Record
@@ -70,7 +70,7 @@ def find_studies(path: str | Path, section: str = "test") -> list[Record]:
         return read_datalist(path, section)
     if not path.is_dir():
         raise MissingInputError(f"expected a folder of studies or a datalist, but there is nothing at {path}")
-    studies = found_studies(path)
+    studies = folder_studies(path)
     for study in studies:
         for name, reason in study.left_out.items():
             logger.warning("study %s: %s: left out, %s", study.record["study_id"], name, reason)
@@ -86,7 +86,7 @@ def find_studies(path: str | Path, section: str = "test") -> list[Record]:
     return records
 
 
-def found_studies(path: Path) -> list[FoundStudy]:
+def folder_studies(path: Path) -> list[NiftiStudy]:
     """All studies of a folder with a sub-folder for each, whatever is wrong with some of their files.
 
     Raises
@@ -101,7 +101,7 @@ def found_studies(path: Path) -> list[FoundStudy]:
     return [find_study(text_of(folder.name), nifti_files(folder)) for folder in folders]
 
 
-def listed_studies(path: Path) -> list[FoundStudy]:
+def listed_studies(path: Path) -> list[NiftiStudy]:
     """All studies of a datalist, whatever is wrong with some of them: for each volume or entry that cannot be used,
     ``left_out`` has the reason. Studies without any volume are among them.
 
@@ -124,20 +124,20 @@ def _section(path: Path, content: Mapping[str, Any], section: str) -> list[Any]:
     return entries
 
 
-def _listed_study(entry: Any, n: int, folder: Path) -> FoundStudy:
+def _listed_study(entry: Any, n: int, folder: Path) -> NiftiStudy:
     faults = entry_faults(entry, n)
     named = isinstance(entry, dict) and isinstance(entry.get("study_id"), str) and entry["study_id"]
     if faults:
         broken = {"study_id": entry["study_id"] if named else f"entry {n}"}
-        return FoundStudy(record_of(broken, folder), {"its entry in the datalist": "; ".join(faults)})
+        return NiftiStudy(record_of(broken, folder), {"its entry in the datalist": "; ".join(faults)})
     record = record_of(entry, folder)
     names = volume_names(record)
     absent = {names[file]: "there is no such file" for file in volumes(record) if not Path(file).is_file()}
     kept = {one.value: [file for file in record[one.value] if names[file] not in absent] for one in SeriesType}
-    return FoundStudy({**record, **kept}, absent)
+    return NiftiStudy({**record, **kept}, absent)
 
 
-def find_study(study_id: str, files: Iterable[Path]) -> FoundStudy:
+def find_study(study_id: str, files: Iterable[Path]) -> NiftiStudy:
     """Make a study of NIfTI files, sorted by series type.
 
     A file whose header or sidecar cannot be read is left out, with the reason: it does not end a run over many studies.
@@ -151,7 +151,7 @@ def find_study(study_id: str, files: Iterable[Path]) -> FoundStudy:
         name = volume_name(file, folder)
         try:
             verdict = series_verdict(file)
-        except Exception as error:
+        except Exception as error:  # nibabel raises anything on damaged files; the study has others
             left_out[name] = reason_of(error).removeprefix(f"{file}: ").replace(f"{file.parent}/", "")
             unreadable.add(name)
             continue
@@ -179,7 +179,7 @@ def find_study(study_id: str, files: Iterable[Path]) -> FoundStudy:
         "label": np.full(len(TARGETS), MISSING, dtype=np.int64),
         "points": {},
     }
-    return FoundStudy(record, left_out, frozenset(unreadable))
+    return NiftiStudy(record, left_out, frozenset(unreadable))
 
 
 def series_verdict(path: Path) -> SeriesVerdict:

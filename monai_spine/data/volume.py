@@ -238,10 +238,14 @@ def _check_place(image: Nifti1Image, path: str | Path) -> None:
             f"{path}: expected a volume within {FARTHEST_MM:g} mm of the scanner's middle, but its first voxel lies at "
             f"{', '.join(f'{value:.4g}' for value in sform[:3, 3])} mm"
         )
-    if min(codes) <= 0:
-        return
+    if min(codes) > 0:
+        _check_same_place(image, sform, path)
+
+
+def _check_same_place(image: Nifti1Image, sform: Array, path: str | Path) -> None:
+    """Raises `TwoAffinesError` if the qform puts a corner elsewhere than the sform."""
     try:
-        qform = np.asarray(header.get_qform(), dtype=np.float64)
+        qform = np.asarray(image.header.get_qform(), dtype=np.float64)
     except (HeaderDataError, ValueError) as err:
         raise TwoAffinesError(f"{path}: expected a qform like the sform, but it is none ({err})") from err
     corners = np.array(list(itertools.product(*[(0, size - 1) for size in image.shape])))

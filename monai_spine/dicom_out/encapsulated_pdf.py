@@ -37,16 +37,9 @@ def encapsulated_pdf(pdf: bytes, identity: ObjectIdentity, sources: list[SourceI
     document.BurnedInAnnotation = "YES"
     document.DocumentTitle = "Lumbar spine MRI, research report"
     document.ConceptNameCodeSequence = []
-    document.SourceInstanceSequence = [_reference(one) for one in sources]
+    document.SourceInstanceSequence = [one.reference() for one in sources]
     document.MIMETypeOfEncapsulatedDocument = "application/pdf"
     document.EncapsulatedDocumentLength = len(pdf)
     document.EncapsulatedDocument = pdf + b"\0" * (len(pdf) % 2)
     identity.apply(document)
     return document
-
-
-def _reference(source: SourceImage) -> Dataset:
-    item = Dataset()
-    item.ReferencedSOPClassUID = source.header.SOPClassUID
-    item.ReferencedSOPInstanceUID = source.header.SOPInstanceUID
-    return item

@@ -39,8 +39,8 @@ Picture = npt.NDArray[np.uint8]
 class KeyImage:
     """A picture ``(rows, columns, 3)`` with text in it; ``source`` is the image that it shows.
 
-    ``orientation`` is None for a picture of text alone. ``read``: what it shows otherwise than without readers; empty
-    if nothing.
+    ``orientation`` is None for a picture of text alone. ``read`` has the grades that are shown if readers changed one;
+    else it is empty.
     """
 
     pixels: Picture
@@ -69,7 +69,7 @@ def _levels(page: StudyPage, sources: SourceImages) -> Iterator[KeyImage]:
         return
     picture = _canvas(spine.pixels, margin=190)
     draw, font = ImageDraw.Draw(picture), _font(18)
-    said, programs = [], []
+    grades, programs = [], []
     for level, (x, y) in spine.levels.items():
         shown, program = worst(page.result.at(level), read=True), worst(page.result.at(level))
         colour = _COLOURS[shown.read_grade] if shown else _GREY
@@ -78,11 +78,11 @@ def _levels(page: StudyPage, sources: SourceImages) -> Iterator[KeyImage]:
         draw.line((x + 12, y, spine.pixels.shape[1] + 4, y), fill=colour)
         words = GRADES[shown.read_grade] if shown else "not seen"
         words += ", reader" if shown and shown.reader else ""
-        said.append(words)
+        grades.append(words)
         programs.append(GRADES[program.grade] if program else "not seen")
         draw.text((spine.pixels.shape[1] + 8, y - 20), f"{level.title}\n{words}", colour, font)
     source = sources.image(_name(spine), spine.slice_index, spine.slice_axis)
-    read = "" if said == programs else "; ".join(said)
+    read = "" if grades == programs else "; ".join(grades)
     yield KeyImage(_captioned(picture, "Levels"), "Levels", ("P", "F"), source, read)
 
 
@@ -180,9 +180,7 @@ def secondary_captures(
 
 
 def _reference(source: SourceImage) -> Dataset:
-    item = Dataset()
-    item.ReferencedSOPClassUID = source.header.SOPClassUID
-    item.ReferencedSOPInstanceUID = source.header.SOPInstanceUID
+    item = source.reference()
     if source.frame_numbers:
         item.ReferencedFrameNumber = source.frame_numbers[0]
     return item

@@ -44,9 +44,9 @@ def reader_reports(
     reports = []
     for reader in result.readers:
         own = [(one, one.reader) for one in result.regraded if one.reader and one.reader.by == reader]
-        said = [(one.finding.name, given.grade.column, given.by, given.at) for one, given in own]
+        stated = [(one.finding.name, read.grade.column, read.by, read.at) for one, read in own]
         groups = _groups(own, sources, identity)
-        reports.append(_report(groups, reader, sources, identity.about(said).holding(reader), program))
+        reports.append(_report(groups, reader, sources, identity.about(stated).holding(reader), program))
     return reports
 
 
@@ -54,10 +54,10 @@ def _groups(
     findings: Sequence[tuple[FindingResult, ReaderGrade]], sources: SourceImages, identity: ObjectIdentity
 ) -> list[Any]:
     groups: list[Any] = []
-    for one, given in findings:
-        group = finding_group(one, given.grade, sources, identity)
+    for one, read in findings:
+        group = finding_group(one, read.grade, sources, identity)
         share = percent(one.natural[one.grade]).replace("\N{NO-BREAK SPACE}", " ")
-        words = f"Graded at {given.at}. The program's grade: {GRADES[one.grade]}, {share}"
+        words = f"Graded at {read.at}. The program's grade: {GRADES[one.grade]}, {share}"
         group[0].ContentSequence.append(comment(words))
         groups.append(group)
     return groups

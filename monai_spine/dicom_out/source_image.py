@@ -60,6 +60,13 @@ class SourceImage:
         group: Dataset = (own if keyword in own else self.header.SharedFunctionalGroupsSequence[0])[keyword].value[0]
         return group
 
+    def reference(self) -> Dataset:
+        """An item that refers to the object, as a sequence of source images or instances holds it."""
+        item = Dataset()
+        item.ReferencedSOPClassUID = self.header.SOPClassUID
+        item.ReferencedSOPInstanceUID = self.header.SOPInstanceUID
+        return item
+
     def image_point(self, point: Point) -> tuple[float, float]:
         """Column and row of a point (RAS mm), projected onto the image.
 

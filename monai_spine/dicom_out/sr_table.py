@@ -96,16 +96,16 @@ def read_report(path: Path) -> ReportTable:
             raise TypeError("it has no imaging measurements")
         groups = [*report.get_planar_roi_measurement_groups(), *report.get_image_measurement_groups()]
         rows = [_row(group) for group in groups]
-        people = _found(report[0], hd.sr.CodedConcept("121008", "DCM", "Person Observer Name"))
+        people = _items(report[0], hd.sr.CodedConcept("121008", "DCM", "Person Observer Name"))
         comments = [f"Observer: {person.value}" for person in people]
-        comments += [str(item.value) for item in _found(report[0], hd.sr.CodedConcept("121106", "DCM", "Comment"))]
+        comments += [str(item.value) for item in _items(report[0], hd.sr.CodedConcept("121106", "DCM", "Comment"))]
     except Exception as err:  # highdicom raises errors of many types on content that it does not know
         raise InvalidTableError(f"{path}: expected a report after TID 1500 ({err})") from err
     title = header.get("SeriesDescription") or report[0].name.meaning
     return ReportTable(str(title), comments, rows)
 
 
-def _found(item: Any, name: hd.sr.CodedConcept, value_type: ValueTypeValues | None = None) -> list[Any]:
+def _items(item: Any, name: hd.sr.CodedConcept, value_type: ValueTypeValues | None = None) -> list[Any]:
     return list(find_content_items(item, name=name, value_type=value_type, recursive=False))
 
 
@@ -142,7 +142,7 @@ def _evaluation(one: Any) -> str:
 
 def _point(group: Any) -> dict[str, str]:
     name = hd.sr.CodedConcept(own.POINT.value, own.POINT.scheme_designator, own.POINT.meaning)
-    items = _found(group[0], name, ValueTypeValues.SCOORD3D)
+    items = _items(group[0], name, ValueTypeValues.SCOORD3D)
     if not items:
         return {}
     place = LPS_TO_RAS @ items[0].value[0]

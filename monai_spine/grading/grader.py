@@ -6,15 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from monai_spine.bundle.provenance import trained_on
 from monai_spine.bundle.shipped import GRADER
-from monai_spine.crops.augmentation import FixedPose
 from monai_spine.crops.bilinear import Floats as Float32s
-from monai_spine.crops.study import StudyCrops
 from monai_spine.crops.view import View
 from monai_spine.data.datalist import Record
 from monai_spine.errors import InvalidOptionError, InvalidTableError, listed
@@ -22,6 +20,7 @@ from monai_spine.files import digest_of
 from monai_spine.grading.converted_grader import convert_grader
 from monai_spine.grading.evidence import SeenImages
 from monai_spine.grading.grader_bundle import GraderFiles
+from monai_spine.grading.grader_model import GraderModel
 from monai_spine.grading.poses import poses
 from monai_spine.grading.training_features import TrainingFeatures, features_path
 from monai_spine.runtime.choice import TORCH, RuntimeChoice
@@ -50,46 +49,6 @@ class Grades:
     weighted: Floats
     natural: Floats
     distances: Floats = field(default_factory=lambda: np.full(len(FINDINGS), np.nan))
-
-
-class GraderModel(Protocol):
-    """What runs a grader's networks: `ParsedGrader` with PyTorch, `ConvertedGrader` with another runtime."""
-
-    @property
-    def runtime(self) -> RuntimeChoice:
-        """What runs the networks."""
-        ...
-
-    @property
-    def conditions(self) -> Sequence[str] | None:
-        """Those that it learnt to grade; None for all."""
-        ...
-
-    @property
-    def networks(self) -> list[torch.nn.Module]:
-        """The networks in PyTorch."""
-        ...
-
-    @property
-    def stacked_views(self) -> tuple[View, ...]:
-        """See `Grader.stacked_views`."""
-        ...
-
-    def item(self, record: Record, pose: FixedPose = ..., /) -> dict[str, Any]:
-        """A study in a pose for the networks: ``image``, a tensor or an array, and what `probabilities` needs."""
-        ...
-
-    def outputs(self, images: Sequence[Any], /) -> list[Float32s]:
-        """Of each network the logits ``(images, 25, 3)``, and behind them the features, if it gives them."""
-        ...
-
-    def probabilities(self, item: Mapping[str, Any], logits: Float32s, /) -> Float32s:
-        """Probabilities of a study's logits ``(25, 3)``."""
-        ...
-
-    def crops(self, record: Record) -> tuple[StudyCrops, ...]:
-        """The crops of a study that the networks see; none if they see whole volumes."""
-        ...
 
 
 class Grader:

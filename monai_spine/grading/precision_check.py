@@ -21,7 +21,7 @@ from monai_spine.bundle.shipped import LEVEL_LOCALIZER, RECESS_LOCALIZER
 from monai_spine.console import track
 from monai_spine.crops.study import STUDY_IMAGES, StudyImages
 from monai_spine.data.datalist import Record
-from monai_spine.data.studies import find_study, found_studies, listed_studies, nifti_files
+from monai_spine.data.studies import find_study, folder_studies, listed_studies, nifti_files
 from monai_spine.errors import InvalidTableError, listed
 from monai_spine.grading.converted_grader import converted_model
 from monai_spine.grading.grader import Grader
@@ -198,7 +198,7 @@ class _GradeComparison:
 
     def add(self, record: Record, located: LocatedStudy) -> None:
         labelled = record.get("label") is not None
-        if not labelled and not located.found:
+        if not labelled and not located.has_points:
             return
         used = record if labelled else with_points(record, located)
         pair = [grader(used).weighted for grader in (self.float32, self.other)]
@@ -238,12 +238,12 @@ def _records(folder: Path, studies: int, real: Sequence[Record]) -> Iterator[Rec
 def _further(path: Path) -> list[Record]:
     """The studies of a datalist, of a folder of NIfTI files, or of a folder with a folder for each study."""
     if path.is_file():
-        found = listed_studies(path)
+        studies = listed_studies(path)
     elif nifti_files(path):
-        found = [find_study(path.resolve().name, nifti_files(path))]
+        studies = [find_study(path.resolve().name, nifti_files(path))]
     else:
-        found = found_studies(path)
-    return [one.record for one in found]
+        studies = folder_studies(path)
+    return [one.record for one in studies]
 
 
 def _phantom(folder: Path, index: int) -> Record:

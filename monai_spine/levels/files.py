@@ -53,7 +53,7 @@ def write_study(out: Path, located: LocatedStudy) -> None:
         logger.warning(
             "%s was edited, and is kept; to grade with its points, name it with --points", folder / _MARKUPS_FILE
         )
-    elif located.found and not edited:
+    elif located.has_points and not edited:
         write_text(folder / _MARKUPS_FILE, json.dumps(_markups(located), indent=1) + "\n")
 
 

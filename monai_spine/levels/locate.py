@@ -13,10 +13,10 @@ from monai_spine.crops.study import StudyImages
 from monai_spine.data.finished_mark import fingerprint, read_mark, write_mark
 from monai_spine.data.sidecars import stem_of
 from monai_spine.data.studies import (
-    FoundStudy,
+    NiftiStudy,
     check_no_pairs,
     find_study,
-    found_studies,
+    folder_studies,
     listed_studies,
     nifti_files,
 )
@@ -47,7 +47,7 @@ logger = logging.getLogger(__name__)
 class Summary:
     """The studies of a run by their outcome."""
 
-    found: list[str] = field(default_factory=list)
+    located: list[str] = field(default_factory=list)
     uncertain: list[str] = field(default_factory=list)
     none: list[str] = field(default_factory=list)
     refused: int = 0
@@ -64,7 +64,8 @@ class Summary:
 
     def line(self) -> str:
         """The outcome in one line."""
-        parts = [f"{counted(len(self.found), 'study')} located" + (f" ({self.kept} done before)" if self.kept else "")]
+        kept = f" ({self.kept} done before)" if self.kept else ""
+        parts = [f"{counted(len(self.located), 'study')} located{kept}"]
         parts += [f"{len(self.uncertain)} of them with uncertain levels"] if self.uncertain else []
         parts += [f"{len(self.none)} without points"] if self.none else []
         parts += [f"{counted(self.refused, 'volume')} could not be used"] if self.refused else []
@@ -113,17 +114,17 @@ def _run(results: Iterable[LocateResult], out: Path, summary: Summary) -> Summar
     for answer in results:
         result = answer.located
         located.append(result)
-        summary.kept += answer.kept and result.found
+        summary.kept += answer.kept and result.has_points
         summary.refused += len(result.refused)
-        if not result.found:
+        if not result.has_points:
             summary.none.append(result.study)
             continue
-        summary.found.append(result.study)
+        summary.located.append(result.study)
         if any("uncertain_level" in point.flags for point in result.points):
             summary.uncertain.append(result.study)
     # Other processes finish the studies in any order.
     write_points(out, sorted(located, key=lambda one: one.study))
-    for names in (summary.found, summary.uncertain, summary.none):
+    for names in (summary.located, summary.uncertain, summary.none):
         names.sort()
     return summary
 
@@ -174,7 +175,7 @@ class LocateTask:
         remove_located(folder)  # markups beside points of another run would pass for edited ones
         try:
             self._search(study).write(self.out)
-        except Exception as error:
+        except Exception as error:  # one study must not end the run
             logger.debug("study %s failed", study.study, exc_info=error)
             named = study.named(study.files)
             reason = with_names(reason_of(error), {str(path): name for name, path in named.items()})
@@ -237,10 +238,10 @@ def find_inputs(inputs: Sequence[Path]) -> list[StudyInput]:
 
 def _of_folder(path: Path) -> list[StudyInput]:
     """The studies of a datalist, or of a folder with a sub-folder for each."""
-    return [_of_study(one) for one in (listed_studies(path) if path.is_file() else found_studies(path))]
+    return [_of_study(one) for one in (listed_studies(path) if path.is_file() else folder_studies(path))]
 
 
-def _of_study(files: FoundStudy) -> StudyInput:
+def _of_study(files: NiftiStudy) -> StudyInput:
     """A study with the files that cannot be read; if it has no sagittal volume, with all, so that a row says why."""
     study = StudyInput.of(files.record)
     if study.sagittal:

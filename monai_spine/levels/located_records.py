@@ -85,7 +85,7 @@ def locate_records(
             answers.append(record)
             continue
         located = search(StudyInput.of(record), levels, recesses).located
-        if not located.found:
+        if not located.has_points:
             logger.warning("study %s: %s", record["study_id"], NO_SPINE)
         answers.append(with_points(record, located))
     return answers

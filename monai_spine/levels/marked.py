@@ -98,7 +98,7 @@ def place(
         try:
             images[name] = sagittal_grid(read_volume(path, opened), name)
             volumes[name] = "found"
-        except Exception as error:
+        except Exception as error:  # nibabel raises anything on damaged files; the study has others
             volumes[name] = volume_reason(error, name, path)
     placed = dict(points)
     discs = discs_at({key.level: one.world for key, one in placed.items() if key.structure is Structure.CANAL})

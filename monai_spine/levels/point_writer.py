@@ -49,5 +49,5 @@ class PointWriter(CaseWriter):
             write_study(self.output_dir, located)
             studies.append(located)
         write_points(self.output_dir, studies)
-        count = sum(located.found for located in studies)
+        count = sum(located.has_points for located in studies)
         logger.info("%d of %d studies located: %s", count, len(studies), self.output_dir / "points.csv")

@@ -55,7 +55,7 @@ class LocatedStudy:
         }
 
     @property
-    def found(self) -> bool:
+    def has_points(self) -> bool:
         """Whether any point was found."""
         return bool(self.points)
 

@@ -127,7 +127,7 @@ def search(
             image, affine = sagittal_grid(read_volume(path, opened), name)
             if name in study.types:
                 check_plane(path, study.types[name])
-        except Exception as error:
+        except Exception as error:  # nibabel raises anything on damaged files; the study has others
             refused[name] = volume_reason(error, name, path)
             continue
         spines[name] = locator.points(image, affine, spines.values())
@@ -158,7 +158,7 @@ def merge_volume_files(  # noqa: PLR0917 - as `merge_volumes`
             grid = axial_grids({name: path}, opened)
             check_plane(path, SeriesType.AXIAL_T2)
             grids |= grid
-        except Exception as error:
+        except Exception as error:  # as above, of an axial volume
             unread[name] = volume_reason(error, name, path)
 
     # `merge_volumes` knows planes and no files; this function leads from one to the other.
@@ -166,7 +166,7 @@ def merge_volume_files(  # noqa: PLR0917 - as `merge_volumes`
         path = axial[plane.name]
         try:
             return recesses(plane, path, opened) if recesses else {}
-        except Exception as error:
+        except Exception as error:  # its voxels are read only now; recesses are projected without them
             unread[plane.name] = volume_reason(error, plane.name, path)
             return {}
 

@@ -58,14 +58,14 @@ def measured(maps: RegionMaps, canal: Mapping[Level, Array], offsets: Offsets = 
     }
     own = _own_diameter(maps, frames, offsets)
     discs = {level: disc_size(maps, frame, offsets.disc) for level, frame in frames.items()}
-    found = {
+    of_levels = {
         level: _level(canal_size(maps, frame, offsets.canal), discs[level], own) for level, frame in frames.items()
     }
     top, bottom = discs.get(Level.L1_L2), discs.get(Level.L5_S1)
     whole = {}
     if top is not None and bottom is not None and top.upper_body_plate is not None:
         whole[LORDOSIS] = plates_angle(bottom.lower_plate, top.upper_body_plate)
-    return SpineMeasures(found, whole)
+    return SpineMeasures(of_levels, whole)
 
 
 def _own_diameter(maps: RegionMaps, frames: Mapping[Level, Frame], offsets: Offsets) -> float | None:
@@ -133,8 +133,8 @@ class Measurer:
         name = volume_names(record)[str(path)]
         try:
             maps = self.finder(read_volume(path, opened), name, np.array(list(canal.values())))
-            found = measured(maps, canal, self.reference.offsets)
-        except Exception as error:
+            measures = measured(maps, canal, self.reference.offsets)
+        except Exception as error:  # the grades are good without measures
             return {"schema": SCHEMA, "reason": reason_of(error).replace(str(path), name)}
         return {
             "schema": SCHEMA,
@@ -145,7 +145,7 @@ class Measurer:
                     **{name: self.reference.entry(name, value, level) for name, value in values.items()},
                     "canal_grade": self.reference.canal_grade(values),
                 }
-                for level, values in found.levels.items()
+                for level, values in measures.levels.items()
             },
-            "whole": {name: self.reference.entry(name, value) for name, value in found.whole.items()},
+            "whole": {name: self.reference.entry(name, value) for name, value in measures.whole.items()},
         }

@@ -31,9 +31,9 @@ class Explanation:
     attention: npt.NDArray[np.float32]
     """``(5 levels, 5 conditions, slices)``: weight of each slice. The weights of each view sum to 1."""
     activation: npt.NDArray[np.float32] | None
-    """``(5 levels, 5 conditions, slices, 16, 16)``, coarser than the crops: how strongly each position speaks for the
-    grade, from 0 to 1; 1 is the strongest position of the finding in all slices. None if the backbone has no feature
-    map that is fine enough."""
+    """``(5 levels, 5 conditions, slices, 16, 16)``, coarser than the crops: how strongly each position raises the
+    score of the grade, from 0 to 1; 1 is the strongest position of the finding in all slices. None if the backbone has
+    no feature map that is fine enough."""
 
 
 def explain(network: LevelGrader, image: torch.Tensor, grades: npt.NDArray[np.int64]) -> Explanation:

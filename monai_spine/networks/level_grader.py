@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import partial
 from typing import Optional
 
 import torch
@@ -12,6 +13,7 @@ from torch import nn
 from monai_spine.crops.view import ABSENT, View
 from monai_spine.errors import InvalidOptionError
 from monai_spine.networks.backbone import Backbone
+from monai_spine.networks.slice_pictures import features_of_seen, pictures_of, standardised
 from monai_spine.networks.view_reader import ViewReader, VolumeReader, transformer
 from monai_spine.spine import Condition, Grade, Level
 
@@ -100,19 +102,14 @@ class LevelGrader(nn.Module):
         standardise: bool = False,
     ) -> None:
         super().__init__()
-        self.views = [view.slices if isinstance(view, View) else int(view) for view in views]
-        self.view_names = [
-            view.name if isinstance(view, View) else f"view {number}" for number, view in enumerate(views, start=1)
-        ]
+        self.views, self.view_names = _slices_and_names(views)
         self.backbone_of_view = _backbone_of_view(backbone_of_view, len(self.views), len(backbones))
         self.views_of_backbone = [
             [view for view, backbone in enumerate(self.backbone_of_view) if backbone == index]
             for index in range(len(backbones))
         ]
         self.neighbours, self.drop_view, self.standardise = neighbours, float(drop_view), standardise
-        if attention_per not in ATTENTION_PER:
-            raise InvalidOptionError(f"expected attention_per out of {ATTENTION_PER}, but found {attention_per!r}")
-        self.grades_of_token = GRADES if attention_per == "grade" else 1
+        self.grades_of_token = _grades_of_token(attention_per)
         tokens = CONDITIONS * self.grades_of_token
         self.absent_pixel = float(ABSENT)
         self.backbones_frozen = False
@@ -122,17 +119,9 @@ class LevelGrader(nn.Module):
             for name in backbones
         )
         self.widths = [body.features for body in self.backbones if isinstance(body, Backbone)]
+        reader = partial(ViewReader, features=features, tokens=tokens, dropout=dropout, validity=validity)
         self.readers = nn.ModuleList(
-            ViewReader(
-                self.widths[index],
-                slices,
-                features=features,
-                sequence=sequence,
-                pooling=pooling,
-                dropout=dropout,
-                tokens=tokens,
-                validity=validity,
-            )
+            reader(self.widths[index], slices, sequence=sequence, pooling=pooling)
             for index, slices in zip(self.backbone_of_view, self.views, strict=True)
         )
         self.volume_views = _volume_views(volumes, self.view_names)
@@ -170,8 +159,11 @@ class LevelGrader(nn.Module):
         return torch.cat([logits, of_finding.transpose(1, 2).flatten(1, 2)], dim=2)
 
     def attention(self, image: torch.Tensor) -> torch.Tensor:
-        """Weights ``(batch, 5 levels, 5 conditions, slices)`` that pooling gives the slices; each view's sum to 1, with
-        a validity head to 1 or less. Of an attention for each grade, the mean."""
+        """The weights of the slices in pooling, ``(batch, 5 levels, 5 conditions, slices)``.
+
+        The weights of a view add up to 1, or with a validity head to 1 or less. If each grade has its own attention,
+        these are the means over the grades.
+        """
         return self._read(image)[1].unflatten(2, [-1, self.grades_of_token]).mean(dim=3)
 
     @torch.no_grad()
@@ -225,7 +217,7 @@ class LevelGrader(nn.Module):
         stacks = image.flatten(0, 1).split(self.views, dim=1)
         seen = [(stack != self.absent_pixel).any(dim=3).any(dim=2) for stack in stacks]
         if self.standardise:
-            stacks = [_standardised(stacks[n], seen[n], levels) for n in range(len(stacks))]
+            stacks = [standardised(stacks[n], seen[n], levels) for n in range(len(stacks))]
         kept = self._kept(torch.stack([mask.any(dim=1) for mask in seen], dim=1))
         features = self._features(stacks, seen)
         total = self.place.to(image.dtype).repeat(batch, 1, 1)
@@ -247,26 +239,21 @@ class LevelGrader(nn.Module):
         """
         # With a call for each view, batch normalisation normalised each view by itself in training, but by the running
         # statistics of their mixture in use: on 24 studies .51 with statistics of the batch, .93 with the running ones.
-        pictures = [self._pictures(stacks[n], seen[n]) for n in range(len(stacks))]
+        pictures = [pictures_of(stacks[n], seen[n], neighbours=self.neighbours) for n in range(len(stacks))]
         features: list[torch.Tensor] = [pictures[0]] * len(stacks)
         for index, body in enumerate(self.backbones):
             mine = self.views_of_backbone[index]
             if len(mine) > 0:
                 everything = torch.cat([pictures[n].flatten(0, 1) for n in mine])
                 there = torch.cat([seen[n].flatten() for n in mine])
-                if torch.jit.is_scripting():  # an exported network sees all pictures; see _of_those_there
+                if torch.jit.is_scripting():  # an exported network sees all pictures; see features_of_seen
                     together = body(everything)
                 else:
-                    together = _of_those_there(body, everything, there, width=self.widths[index])
+                    together = features_of_seen(body, everything, there, width=self.widths[index])
                 parts = together.split([pictures[n].shape[0] * pictures[n].shape[1] for n in mine], 0)
                 for place, n in enumerate(mine):
                     features[n] = parts[place].unflatten(0, [pictures[n].shape[0], pictures[n].shape[1]])
         return features
-
-    def _pictures(self, stack: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-        """A backbone's input, ``(n, slices, channels, rows, columns)``; absent slices are 0."""
-        pictures = torch.where(mask[:, :, None, None], stack, torch.zeros_like(stack))[:, :, None]
-        return _with_neighbours(pictures, mask) if self.neighbours else pictures
 
     def _kept(self, there: torch.Tensor) -> torch.Tensor:
         """Which views ``(n, views)`` count: those that are there, in training without those that are dropped."""
@@ -303,6 +290,18 @@ class LogitsAndFeatures(nn.Module):
         return self.network.logits_and_features(image)
 
 
+def _slices_and_names(views: Sequence[View | int]) -> tuple[list[int], list[str]]:
+    slices = [view.slices if isinstance(view, View) else int(view) for view in views]
+    names = [view.name if isinstance(view, View) else f"view {number}" for number, view in enumerate(views, start=1)]
+    return slices, names
+
+
+def _grades_of_token(attention_per: str) -> int:
+    if attention_per not in ATTENTION_PER:
+        raise InvalidOptionError(f"expected attention_per out of {ATTENTION_PER}, but found {attention_per!r}")
+    return GRADES if attention_per == "grade" else 1
+
+
 def _backbone_of_view(chosen: Sequence[int] | None, views: int, backbones: int) -> list[int]:
     indices = list(chosen) if chosen is not None else [0] * views
     if len(indices) != views or not set(indices) <= set(range(backbones)):
@@ -317,46 +316,3 @@ def _volume_views(chosen: str, views: list[str]) -> list[int]:
     if len(set(names)) < len(names) or not set(names) <= set(views):
         raise InvalidOptionError(f"expected volumes out of {views}, each once, but found {chosen!r}")
     return [views.index(name) for name in names]
-
-
-def _of_those_there(body: nn.Module, pictures: torch.Tensor, there: torch.Tensor, *, width: int) -> torch.Tensor:
-    """Features ``(n, width)`` of ``(n, channels, rows, columns)``; 0 for pictures that are not there."""
-    # exported and compiled networks need a fixed number of pictures: there, all of them go through the body
-    if torch.jit.is_tracing() or torch.compiler.is_compiling():
-        features: torch.Tensor = body(pictures)
-        return features
-    chosen = torch.nonzero(there)[:, 0]
-    if len(chosen) == 0:
-        # DistributedDataParallel waits for a gradient of every parameter, so there is one of 0
-        nothing = sum((parameter.sum() * 0.0 for parameter in body.parameters()), pictures.new_zeros(()))
-        return nothing.expand(len(pictures), width)
-    several = chosen if len(chosen) > 1 else chosen.repeat(2)  # batch normalisation of a single value is an error
-    seen: torch.Tensor = body(pictures[several])[: len(chosen)]
-    return seen.new_zeros(len(pictures), seen.shape[1]).index_copy(0, chosen, seen)
-
-
-def _with_neighbours(pictures: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-    """Slices ``(n, slices, 1, rows, columns)`` with those before and after as channels, itself where there is none."""
-    before = torch.cat([pictures[:, :1], pictures[:, :-1]], dim=1)
-    after = torch.cat([pictures[:, 1:], pictures[:, -1:]], dim=1)
-    has_before = torch.cat([mask[:, :1], mask[:, :-1]], dim=1)[:, :, None, None, None]
-    has_after = torch.cat([mask[:, 1:], mask[:, -1:]], dim=1)[:, :, None, None, None]
-    return torch.cat(
-        [torch.where(has_before, before, pictures), pictures, torch.where(has_after, after, pictures)], dim=2
-    )
-
-
-def _standardised(stack: torch.Tensor, seen: torch.Tensor, levels: int) -> torch.Tensor:
-    """A view ``(batch * levels, slices, rows, columns)``; each study with a mean of .5 and a deviation of .25.
-
-    Only slices that are ``seen`` ``(batch * levels, slices)`` count, and only they change.
-    """
-    of_study = [-1, levels * stack.shape[1]]
-    weight = seen.to(stack.dtype)
-    total = weight.reshape(of_study).sum(dim=1).clamp(min=1.0)
-    mean = (stack.mean(dim=(2, 3)) * weight).reshape(of_study).sum(dim=1) / total
-    square = ((stack * stack).mean(dim=(2, 3)) * weight).reshape(of_study).sum(dim=1) / total
-    deviation = (square - mean * mean).clamp(min=1e-6).sqrt()
-    mean = mean[:, None].repeat(1, levels).reshape(-1, 1, 1, 1)
-    deviation = deviation[:, None].repeat(1, levels).reshape(-1, 1, 1, 1)
-    return torch.where(seen[:, :, None, None], 0.5 + 0.25 * (stack - mean) / deviation, stack)

@@ -188,19 +188,19 @@ def _study(
 ) -> PendingStudy:
     own = {row["nifti"].rpartition("/")[0] for row in rows}  # the folder of the study's volumes
     files = sorted(out / row["nifti"] for row in rows if row["status"] == "converted")
-    found = find_study(study, files)
-    left_out, bad = dict(found.left_out), dict[str, str]()
+    nifti = find_study(study, files)
+    left_out, bad = dict(nifti.left_out), dict[str, str]()
     for row in rows:
         if row["status"] == "refused":
             name = f"{row['series_uid'] or 'series'}, stack {row['stack']}"
             reason = ": ".join(filter(None, (row["reason"], row["detail"])))
             (left_out if row["reason"] in _HARMLESS else bad)[name] = reason
     # An unreadable volume might have been needed; a scout never is.
-    bad |= {name: left_out.pop(name) for name in found.unreadable}
-    top = found.record[STUDY_FOLDER]
+    bad |= {name: left_out.pop(name) for name in nifti.unreadable}
+    top = nifti.record[STUDY_FOLDER]
     slices = {
         (volume_name(out / folder / name, top), k): frame
         for folder in own
         for (name, k), frame in frames.get(folder, {}).items()
     }
-    return PendingStudy(found.record, left_out, bad, slices)
+    return PendingStudy(nifti.record, left_out, bad, slices)

@@ -118,10 +118,10 @@ def _beyond(features: TrainingFeatures, studies: Floats) -> Floats:
 def _features(path: Path, models: Models, grader: Grader, quiet: bool) -> Floats:
     studies = _pending(path)
     each = (_features_of(study, models, grader) for study in studies)
-    found = [one for one in track(each, f"features of {path.name}", len(studies), quiet) if one is not None]
-    if not found:
+    features = [one for one in track(each, f"features of {path.name}", len(studies), quiet) if one is not None]
+    if not features:
         raise MissingInputError(f"{path}: expected studies with a lumbar spine, but found none")
-    return np.stack(found)
+    return np.stack(features)
 
 
 def _pending(path: Path) -> Sequence[PendingStudy]:
@@ -140,7 +140,7 @@ def _features_of(study: PendingStudy, models: Models, grader: Grader) -> Floats 
     record = checked.record
     if not record["points"]:
         located = search(StudyInput.of(record), models.levels, models.recesses, images.opened).located
-        if not located.found:
+        if not located.has_points:
             return None
         record = with_points(record, located)
     return grader.features({**record, STUDY_IMAGES: images})

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from monai_spine.data.sidecars import stem_of
 from monai_spine.data.studies import (
-    FoundStudy,
+    NiftiStudy,
     check_no_pairs,
     find_study,
     is_nifti,
@@ -209,15 +209,15 @@ def _nifti_studies(path: Path) -> list[PendingStudy]:
     return [_nifti_study(find_study(text_of(folder.resolve().name), nifti_files(folder)), path) for folder in folders]
 
 
-def _nifti_study(found: FoundStudy, root: Path | None = None) -> PendingStudy:
-    bad = {name: why for name, why in found.left_out.items() if name in found.unreadable}
-    left_out = {name: why for name, why in found.left_out.items() if name not in bad}
-    study = PendingStudy(found.record, left_out, bad, folder=".")
+def _nifti_study(nifti: NiftiStudy, root: Path | None = None) -> PendingStudy:
+    bad = {name: why for name, why in nifti.left_out.items() if name in nifti.unreadable}
+    left_out = {name: why for name, why in nifti.left_out.items() if name not in bad}
+    study = PendingStudy(nifti.record, left_out, bad, folder=".")
     return study if root is None else study.below(root)
 
 
 def holds_dicom(path: Path) -> bool:
-    """Whether an input is there, and is to be converted."""
+    """Whether an input exists and is DICOM, which has to be converted."""
     return path.exists() and _is_dicom(path)
 
 

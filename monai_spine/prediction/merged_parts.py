@@ -117,7 +117,7 @@ def _merged(out: Path, finished: Sequence[Mapping[str, Any]]) -> Merged:
         for name in TABLES:
             _check_table(folder / name, one["checksums"].get(name))
     counts = [_counts(folder / "studies.csv") for folder in folders]
-    studies, refused = sum(found for found, _ in counts), sum(number for _, number in counts)
+    studies, refused = (sum(column) for column in zip(*counts, strict=True))
     for table in TABLES:
         _join([folder / table for folder in folders], out / table)
     missing = tuple(sorted(set(range(1, first["parts"] + 1)) - {one["part"] for one in finished}))

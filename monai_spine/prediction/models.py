@@ -21,7 +21,7 @@ from monai_spine.levels.several_locators import (
 from monai_spine.measures.reference import SHIPPED, read_reference
 from monai_spine.measures.regions import RegionFinder
 from monai_spine.measures.study import Measurer
-from monai_spine.runtime.choice import Precision, Runtime, choose_runtime
+from monai_spine.runtime.choice import TORCH, Precision, Runtime, RuntimeChoice, choose_runtime
 from monai_spine.runtime.device import device_type, usable_device
 
 
@@ -133,18 +133,9 @@ def open_models(
     SpineError
         If the runtime's package is not installed.
     """
-    bundles = list(bundles) or [GRADER]
-    if weights and len(weights) != len(bundles):
-        raise InvalidOptionError(
-            f"expected --weights once for each of {len(bundles)} --model, but found it {len(weights)} times"
-        )
     chosen = usable_device(device)
     how = choose_runtime(runtime, precision, device_type(chosen))
-    files = [*weights, *[None] * (len(bundles) - len(weights))]
-    graders = [
-        Grader.from_bundle(bundle, own, presets=presets, device=chosen, tta=tta, verify=verify, runtime=how)
-        for (bundle, presets), own in zip(map(with_presets, bundles), files, strict=True)
-    ]
+    graders = open_graders(bundles, weights, device=chosen, tta=tta, verify=verify, runtime=how)
     check_all_graded(graders)
     levels, recesses = open_localizers(
         level_bundles,
@@ -155,18 +146,45 @@ def open_models(
         runtime=runtime,
         precision=precision,
     )
-    measurer, measured_by = None, []
+    measurer, own_digest = None, ""
     if measures:
-        reference = read_reference(measures_reference)
-        measurer = Measurer(RegionFinder.from_bundle(None, chosen, verify=verify, runtime=how), reference)
-        measured_by = [RegionFinder.SHIPPED / RegionFinder.WEIGHTS, measures_reference or SHIPPED]
+        finder = RegionFinder.from_bundle(None, chosen, verify=verify, runtime=how)
+        measurer = Measurer(finder, read_reference(measures_reference))
+        own_digest = digest_of([RegionFinder.SHIPPED / RegionFinder.WEIGHTS, measures_reference or SHIPPED])
     localizers = localizer_bundles(level_bundles, recess_bundle, refine=refine)
     sources = {grader.name: grader.trained_on for grader in graders} | {
         bundle.resolve().name: trained_on(bundle) for bundle in localizers
     }
     digest = localizers_digest(localizers, (levels, recesses))
-    own = digest + digest_of(measured_by) if measured_by else digest
-    return Models(levels, recesses, graders, sources, own, verify, measurer, digest)
+    return Models(levels, recesses, graders, sources, digest + own_digest, verify, measurer, digest)
+
+
+def open_graders(
+    bundles: Sequence[Path],
+    weights: Sequence[Path],
+    *,
+    device: str,
+    tta: Sequence[str] = (),
+    verify: bool = True,
+    runtime: RuntimeChoice = TORCH,
+) -> list[Grader]:
+    """The graders of bundles. For ``bundles`` and ``weights`` see `open_models`, for the others `Grader.from_bundle`.
+
+    Raises
+    ------
+    MissingInputError, InvalidTableError, InvalidOptionError
+        If a bundle or a file is missing or does not fit, or there are not as many weights as bundles.
+    """
+    bundles = list(bundles) or [GRADER]
+    if weights and len(weights) != len(bundles):
+        raise InvalidOptionError(
+            f"expected --weights once for each of {len(bundles)} --model, but found it {len(weights)} times"
+        )
+    files: Sequence[Path | None] = weights or [None] * len(bundles)
+    return [
+        Grader.from_bundle(bundle, own, presets=presets, device=device, tta=tta, verify=verify, runtime=runtime)
+        for (bundle, presets), own in zip(map(with_presets, bundles), files, strict=True)
+    ]
 
 
 def with_presets(text: Path) -> tuple[Path, list[str]]:

@@ -100,7 +100,7 @@ class PendingStudy:
                 try:
                     opened(file)
                     check_plane(file, series_type)
-                except Exception as error:
+                except Exception as error:  # nibabel raises anything on damaged files; the study has others
                     # Outputs must not hold folders of this machine, so the file's name takes the place of its path.
                     bad[names[file]] = reason_of(error).removeprefix(f"{file}: ").replace(file, names[file])
                 else:

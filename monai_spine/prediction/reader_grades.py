@@ -88,12 +88,12 @@ def _lacking(folder: Path) -> dict[str, Any] | None:
         if _corrections(folder) is None:
             return None
         after = with_reader(content, folder)
-        return after if _said(after) != _said(content) else None
+        return after if _of_readers(after) != _of_readers(content) else None
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None  # a refused study has none, and `report` and `review` name those that are damaged
 
 
-def _said(content: Mapping[str, Any]) -> tuple[object, ...]:
+def _of_readers(content: Mapping[str, Any]) -> tuple[object, ...]:
     return content.get("reviewed"), *(one.get("reader") for one in content["findings"])
 
 

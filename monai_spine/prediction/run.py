@@ -214,15 +214,12 @@ def predict(
         Gets each finished study, and the tables, where the output stands for an object store.
     """
     settings = settings_of(models, given_points=given_points)
-    everything, tables = [one.study_id for one in inputs.all], out
+    inputs_of_all = inputs
     if part is not None:
         inputs = replace(inputs, studies=tuple(one for one in inputs.studies if part.holds(one.study_id)))
-        tables = part.folder(out)
-        (tables / PART).unlink(missing_ok=True)
     studies = inputs.all
-    # Of this run alone: other parts may be writing.
-    for folder in [out] if part is None else [tables, *(out / safe_name(one.study_id) for one in studies)]:
-        remove_partial(folder)
+    tables = out if part is None else part.folder(out)
+    _remove_remains(out, part, [one.study_id for one in studies])
     run = _Run(inputs, out, Summary(tables, refused_files=inputs.refused_files), models, fill)
     progress = Progress(tables, len(studies))
     progress.start(models.provenance)
@@ -236,11 +233,7 @@ def predict(
         force=force,
         places=staging.places if staging else (),
     )
-    results: Iterable[StudyResult]
-    if reader is not None and reader.others:
-        results = map(task, reader.ahead(converted, studies, if_killed=_given_up))
-    else:
-        results = processes.run(task, studies) if processes else map(task, studies)
+    results = _results(task, studies, processes, reader)
     for result in track(results, "convert and grade" if inputs.conversions else "grade", len(studies), quiet):
         run.add(result)
         progress.study(result.outcome, kept=result.kept)
@@ -259,11 +252,31 @@ def predict(
             output.finish(out)
     else:
         about = {"version": __version__, **settings, "prior": None if fill is None else fill.tolist()}
-        everything += staging.left_there if staging else ()
-        write_part(part, out, settings=about, inputs=everything, studies=len(studies), provenance=models.provenance)
+        every_study = [*(one.study_id for one in inputs_of_all.all), *(staging.left_there if staging else ())]
+        write_part(part, out, settings=about, inputs=every_study, studies=len(studies), provenance=models.provenance)
     if staging:
         staging.store()
     return summary
+
+
+def _remove_remains(out: Path, part: Part | None, studies: Sequence[str]) -> None:
+    """Remove unfinished files of earlier runs; of a part its own alone, since other parts may be writing."""
+    if part is None:
+        remove_partial(out)
+        return
+    tables = part.folder(out)
+    (tables / PART).unlink(missing_ok=True)
+    for folder in (tables, *(out / safe_name(study) for study in studies)):
+        remove_partial(folder)
+
+
+def _results(
+    task: StudyTask, studies: Sequence[Study], processes: StudyProcesses | None, reader: Pool | None
+) -> Iterable[StudyResult]:
+    """Of all studies as they come: from other processes, or from this one, for which another one may convert."""
+    if reader is not None and reader.others:
+        return map(task, reader.ahead(converted, studies, if_killed=_given_up))
+    return processes.run(task, studies) if processes else map(task, studies)
 
 
 def settings_of(models: Models, *, given_points: bool = False) -> dict[str, Any]:

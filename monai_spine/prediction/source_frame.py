@@ -53,7 +53,7 @@ class SourceFrame:
             with self._open() as file:
                 chosen = None if tags is None else list(tags)
                 return pydicom.dcmread(file, stop_before_pixels=True, force=True, specific_tags=chosen)
-        except Exception:
+        except Exception:  # pydicom raises anything; what is wanted of it is an extra
             return None
 
     def _open(self) -> BinaryIO:

@@ -5,14 +5,16 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from monai_spine.crops.study import STUDY_IMAGES, StudyImages
+from monai_spine.data.datalist import Record
 from monai_spine.data.volume_names import volume_names, with_names
 from monai_spine.errors import reason_of
 from monai_spine.files import safe_name
 from monai_spine.grading.evidence import NOT_COVERED
 from monai_spine.grading.findings import study_findings, write_findings
-from monai_spine.grading.grader import mean_grades
+from monai_spine.grading.grader import Grades, mean_grades
 from monai_spine.levels.files import LOCATED
 from monai_spine.levels.located_records import with_points
 from monai_spine.levels.marked import place
@@ -41,7 +43,7 @@ def grade_study(
     """The outcome of a study that may fail in any way: the others go on."""
     try:
         return _grade(study, out, models, mark, outputs, given_points=given_points, marked=marked)
-    except Exception as error:
+    except Exception as error:  # one study must not end the run
         reason = with_names(reason_of(error), volume_names(study.record))
         logger.debug("study %s failed", study.study_id, exc_info=error)
         folder = out / safe_name(study.study_id)
@@ -67,35 +69,14 @@ def _grade(
         return Outcome(checked.study_id, mark, refused=checked.fault, bad=checked.bad)
     record, located = checked.record, None
     if marked or not (given_points and record["points"]):
-        volumes_ = StudyInput.of(record)
-        if marked:
-            searched = place(volumes_, marked, models.recesses, images.opened)
-        else:
-            searched = search(volumes_, models.levels, models.recesses, images.opened)
-        searched.write(out)
-        located = searched.located
-        if not located.found:
+        located = _located(record, out, models, marked, images)
+        if not located.has_points:
             return Outcome(checked.study_id, mark, refused=_why_not_found(located), located=True, bad=checked.bad)
         record = with_points(record, located)
     record = {**record, STUDY_IMAGES: images}
     grades = mean_grades(models.graders, record)
-    seen = [grader.seen_images(record) for grader in models.graders]
-    about = {
-        "models": [grader.about for grader in models.graders],
-        "localizer_runtimes": models.runtimes,
-        "folder": checked.folder,
-        "volumes": checked.volumes(),
-    }
-    content = study_findings(
-        *(record, grades.weighted, grades.natural),
-        distances=grades.distances,
-        measures=models.measurer(record, images.opened) if models.measurer is not None else None,
-        seen=seen,
-        provenance=models.provenance,
-        about=about,
-    )
     folder = out / safe_name(study.study_id)
-    content = with_reader(content, folder)
+    content = with_reader(_findings(checked, record, grades, models, images), folder)
     write_findings(out, content)
     graded = GradedStudy(folder, content, record, models.graders, checked.frames, models.digest)
     refused_outputs = {name: why for output in outputs for name, why in output.write(graded).items()}
@@ -110,6 +91,38 @@ def _grade(
         bad=checked.bad,
         refused_outputs=refused_outputs,
         runtime=models.runtime_cell,
+    )
+
+
+def _located(
+    record: Record, out: Path, models: Models, marked: Mapping[Key, LevelPoint], images: StudyImages
+) -> LocatedStudy:
+    """The levels of a study, and their files written: those marked by a person, or those that the models find."""
+    volumes = StudyInput.of(record)
+    if marked:
+        searched = place(volumes, marked, models.recesses, images.opened)
+    else:
+        searched = search(volumes, models.levels, models.recesses, images.opened)
+    searched.write(out)
+    return searched.located
+
+
+def _findings(
+    study: PendingStudy, record: Record, grades: Grades, models: Models, images: StudyImages
+) -> dict[str, Any]:
+    """The content of ``findings.json`` by the models alone. ``record`` has the points at which they graded."""
+    return study_findings(
+        *(record, grades.weighted, grades.natural),
+        distances=grades.distances,
+        seen=[grader.seen_images(record) for grader in models.graders],
+        measures=models.measurer(record, images.opened) if models.measurer is not None else None,
+        provenance=models.provenance,
+        about={
+            "models": [grader.about for grader in models.graders],
+            "localizer_runtimes": models.runtimes,
+            "folder": study.folder,
+            "volumes": study.volumes(),
+        },
     )
 
 

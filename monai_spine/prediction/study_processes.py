@@ -121,11 +121,11 @@ class StudyProcesses:
         """
         if self.cluster is None:
             return
-        out, fresh = out.absolute(), not out.exists()
+        out, is_new = out.absolute(), not out.exists()
         with removed_if_refused(out), _beacon(out) as beacon:
             files = some_files([study.absolute() for study in studies])
             check_cluster(self.cluster, beacon, self.device, files)
-        if fresh:
+        if is_new:
             with suppress(OSError):  # another run may have begun to write there
                 out.rmdir()
 
@@ -255,6 +255,21 @@ def check_cluster(address: str, beacon: Path, device: str | None = None, files: 
         raise InvalidOptionError(
             f"the Dask scheduler at {address} has no workers; start some with: dask worker {address}"
         )
+    _check_answers(answers, beacon)
+    resources = {worker: about["resources"] for worker, about in workers.items()}
+    tag = worker_tag(list(resources.values()), device)
+    takes = [worker for worker in answers if tag is None or resources.get(worker, {}).get(tag)]
+    lacking = [f"on {worker}, {answers[worker][2]}" for worker in takes if answers[worker][2]]
+    if lacking:
+        raise InvalidOptionError(
+            f"expected the device {device} on every worker that takes studies, but {listed(lacking)}; give those that "
+            'have it a tag, such as --resources "GPU=1"'
+        )
+    return tag
+
+
+def _check_answers(answers: Mapping[str, Any], beacon: Path) -> None:
+    """Refuse workers that fail, have another version, or do not see the files; ``answers`` are those of `_about`."""
     failing = [f"{worker} ({answer})" for worker, answer in answers.items() if isinstance(answer, BaseException)]
     if failing:
         raise InvalidOptionError(
@@ -273,16 +288,6 @@ def check_cluster(address: str, beacon: Path, device: str | None = None, files: 
         raise MissingInputError(
             f"expected the inputs on every worker, but {listed(blind)}; mount the same folders there"
         )
-    resources = {worker: about["resources"] for worker, about in workers.items()}
-    tag = worker_tag(list(resources.values()), device)
-    takes = [worker for worker in answers if tag is None or resources.get(worker, {}).get(tag)]
-    lacking = [f"on {worker}, {answers[worker][2]}" for worker in takes if answers[worker][2]]
-    if lacking:
-        raise InvalidOptionError(
-            f"expected the device {device} on every worker that takes studies, but {listed(lacking)}; give those that "
-            'have it a tag, such as --resources "GPU=1"'
-        )
-    return tag
 
 
 def worker_tag(resources: Sequence[Mapping[str, float]], device: str | None) -> str | None:

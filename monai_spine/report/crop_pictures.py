@@ -61,7 +61,7 @@ class Tile:
     attention
         Weight of the plane for each condition; the weights of a view sum to 1. Empty if it is not known.
     activation
-        For each condition a coarse map ``(rows, columns)`` from 0 to 1 of what speaks for the grade.
+        For each condition a coarse map ``(rows, columns)`` from 0 to 1 of what raises the score of the grade.
     """
 
     view: str

@@ -152,7 +152,7 @@ def read_results(out: Path) -> tuple[list[StudyResult], list[str]]:
             continue
         try:
             results.append(read_result(folder))
-        except Exception as error:
+        except Exception as error:  # one damaged folder must not hide the other studies
             reason = reason_of(error).replace(f"{out}/", "")
             unread.append(reason if folder.name in reason else f"{folder.name}: {reason}")
     return results, unread

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from monai_spine.bundle.shipped import GRADER
 from monai_spine.console import track
 from monai_spine.data.datalist import Record
 from monai_spine.errors import ExitCode, MissingInputError, listed, reason_of
@@ -17,7 +16,7 @@ from monai_spine.files import remove_partial, safe_name
 from monai_spine.grading.grader import Grader
 from monai_spine.output_lock import output_lock
 from monai_spine.prediction.inputs import Conversion, conversions, find_inputs, read_converted
-from monai_spine.prediction.models import with_presets
+from monai_spine.prediction.models import open_graders
 from monai_spine.prediction.reader_grades import behind, needs_grading, update_readers
 from monai_spine.prediction.study_output import GradedStudy
 from monai_spine.report.output import INDEX, PageOutput, read_results, write_index
@@ -102,35 +101,44 @@ def run_report(
         if not results and not unread:
             raise nothing
         records = {safe_name(str(record["study_id"])): record for record in _records(out, inputs, quiet)}
-        graders = _graders(bundles, weights, device)
+        # Checksums need not be compared: weights are used only if they are those in the findings, by their SHA-256.
+        graders = open_graders(bundles, weights, device=usable_device(device), verify=False)
         summary = ReportSummary(out, unread=unread)
         for result in track(results, "report", len(results), quiet):
-            folder = out / result.name
-            if result.refused:
-                continue
-            if needs_grading(folder, result.points):
-                summary.waiting.append(result.study_id)
-            if not force and not pages.lacking(folder, refused=False) and _is_newer(folder, pages):
-                summary.kept += 1
-                continue
-            record = records.get(result.name)
-            if failed := _page_fault(pages, lambda: graded_study(folder, record, result, graders)):  # noqa: B023 - called at once
-                summary.failed.append(f"{result.study_id}: {failed}")
-                continue
-            if record is None:
-                summary.without_volumes.append(result.study_id)
-            summary.written.append(result.study_id)
+            if not result.refused:
+                _report_study(result, records.get(result.name), pages, graders, summary, force=force)
         write_index(out)
     return summary
 
 
-def _page_fault(pages: PageOutput, study: Callable[[], GradedStudy]) -> str:
-    """Write a study's pages; why that failed, or an empty text. The others go on."""
+def _report_study(
+    result: StudyResult,
+    record: Record | None,
+    pages: PageOutput,
+    graders: Sequence[Grader],
+    summary: ReportSummary,
+    *,
+    force: bool,
+) -> None:
+    """Write the pages of a study, if they are not there already; the summary gets what became of it."""
+    folder = summary.out / result.name
+    if needs_grading(folder, result.points):
+        summary.waiting.append(result.study_id)
+    if not force and not pages.lacking(folder, refused=False) and _is_newer(folder, pages):
+        summary.kept += 1
+        return
     try:
-        return "; ".join(f"{name}: {why}" for name, why in pages.write(study()).items())
-    except Exception as error:
+        failed = pages.write(graded_study(folder, record, result, graders))
+        reason = "; ".join(f"{name}: {why}" for name, why in failed.items())
+    except Exception as error:  # the other studies go on
         logger.debug("the page of a study failed", exc_info=error)
-        return reason_of(error)
+        reason = reason_of(error)
+    if reason:
+        summary.failed.append(f"{result.study_id}: {reason}")
+        return
+    if record is None:
+        summary.without_volumes.append(result.study_id)
+    summary.written.append(result.study_id)
 
 
 def _records(out: Path, inputs: Sequence[Path], quiet: bool) -> Iterator[Record]:
@@ -139,16 +147,6 @@ def _records(out: Path, inputs: Sequence[Path], quiet: bool) -> Iterator[Record]
         yield from (study.record for study in read_converted(folder, folder).studies)
     if inputs:
         yield from (study.record for study in find_inputs(inputs, out, Conversion(quiet=quiet)).studies)
-
-
-def _graders(bundles: Sequence[Path], weights: Sequence[Path], device: str | None) -> list[Grader]:
-    chosen = usable_device(device)
-    files = [*weights, *[None] * (max(1, len(bundles)) - len(weights))]
-    # Checksums need not be compared: weights are used only if they are those in the findings, by their SHA-256.
-    return [
-        Grader.from_bundle(bundle, own, presets=presets, device=chosen, verify=False)
-        for (bundle, presets), own in zip(map(with_presets, bundles or [GRADER]), files, strict=True)
-    ]
 
 
 def graded_study(folder: Path, record: Record | None, result: StudyResult, graders: Sequence[Grader]) -> GradedStudy:

@@ -1,4 +1,4 @@
-"""Who may speak with the server: browsers that opened the URL with the token, and no other page in them.
+"""Who may use the server: browsers that opened the URL with the token, and no other page in them.
 
 A server on the loopback address can be reached by every user of the machine, and by every web page that a browser of
 the machine shows. The token keeps out the first. The others are kept out four times: the cookie is not sent with
@@ -76,10 +76,10 @@ class Access:
     def has_token(self, query: str) -> bool:
         """Whether the query of a URL has the token."""
         try:
-            given = parse_qs(query, max_num_fields=4).get("token", [])
+            tokens = parse_qs(query, max_num_fields=4).get("token", [])
         except ValueError:
             return False
-        return len(given) == 1 and _equal(given[0], self.token)
+        return len(tokens) == 1 and _equal(tokens[0], self.token)
 
     def check(self, headers: Message) -> None:
         """Check a request that reads.
@@ -117,8 +117,8 @@ class Access:
             cookies = SimpleCookie("; ".join(headers.get_all("Cookie") or []))
         except CookieError:
             return False
-        found = cookies.get(self._cookie_name)
-        return found is not None and _equal(found.value, self.session)
+        cookie = cookies.get(self._cookie_name)
+        return cookie is not None and _equal(cookie.value, self.session)
 
 
 def _equal(one: str, other: str) -> bool:

@@ -54,7 +54,7 @@ class Answer:
     """An answer to a request."""
 
     status: HTTPStatus
-    kind: str
+    media_type: str
     body: bytes
     headers: Mapping[str, str] | None = None
 
@@ -75,7 +75,9 @@ def _assets() -> dict[str, Answer]:
         **dict.fromkeys(("/icon.svg", "/favicon.ico"), ("image/svg+xml", (own / "icon.svg").read_bytes())),
         **{f"/{name}": ("text/javascript", (own / name).read_bytes()) for name in ("review.js", "viewer.js")},
     }
-    return {path: Answer(HTTPStatus.OK, f"{kind}; charset=utf-8", body) for path, (kind, body) in named.items()}
+    return {
+        path: Answer(HTTPStatus.OK, f"{media_type}; charset=utf-8", body) for path, (media_type, body) in named.items()
+    }
 
 
 class ReviewSite:
@@ -131,7 +133,7 @@ class ReviewSite:
             return _json({"message": one_line(error)}, HTTPStatus.BAD_REQUEST)
         except OSError as error:
             return _json({"message": f"not saved: {error.strerror}"}, HTTPStatus.SERVICE_UNAVAILABLE)
-        except Exception as error:
+        except Exception as error:  # a fault of ours in one request must not end the page
             logger.exception("a request failed")
             return _json(
                 {"message": f"an error that was not foreseen ({type(error).__name__}); please report it"},
@@ -263,7 +265,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _send(self, answer: Answer) -> None:
         self.send_response(answer.status)
-        headers = {"Content-Type": answer.kind, "Content-Length": str(len(answer.body)), **_HEADERS}
+        headers = {"Content-Type": answer.media_type, "Content-Length": str(len(answer.body)), **_HEADERS}
         if self.close_connection:
             headers["Connection"] = "close"
         for name, value in {**headers, **(answer.headers or {})}.items():

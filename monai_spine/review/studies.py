@@ -138,9 +138,9 @@ class ReviewStudies:
                 f"expected findings of `monai-spine predict` in {out}, but found none; grade studies first: "
                 f"monai-spine predict -i INPUT -o {out}"
             )
-        given = _converted_refused(out, results) | _given(inputs, out, quiet)
+        with_volumes = _converted_refused(out, results) | _of_inputs(inputs, out, quiet)
         studies = [
-            ReviewStudy(number, out / result.name, result, given.get(result.name) or _converted(out, result))
+            ReviewStudy(number, out / result.name, result, with_volumes.get(result.name) or _converted(out, result))
             for number, result in enumerate(results)
         ]
         if not any(study.pending for study in studies):
@@ -256,7 +256,7 @@ def _summary(study: ReviewStudy) -> dict[str, Any]:
     }
 
 
-def _given(inputs: Sequence[Path], out: Path, quiet: bool) -> dict[str, PendingStudy]:
+def _of_inputs(inputs: Sequence[Path], out: Path, quiet: bool) -> dict[str, PendingStudy]:
     """The studies of the inputs by the names of their folders in the output."""
     if not inputs:
         return {}
@@ -267,13 +267,13 @@ def _given(inputs: Sequence[Path], out: Path, quiet: bool) -> dict[str, PendingS
 def _converted_refused(out: Path, results: Sequence[StudyResult]) -> dict[str, PendingStudy]:
     """Refused studies by the volumes that ``predict`` has made from DICOM, which only the converter's tables name."""
     names = {result.name for result in results if result.refused}
-    found: dict[str, PendingStudy] = {}
+    studies: dict[str, PendingStudy] = {}
     for folder in conversions(out) if names else ():
         rows = [row for row in read_rows(folder / "manifest.csv") if safe_name(row["study"]) in names]
         # Nothing that a table names may lead out of the output.
         safe = [row for row in rows if (folder / row["nifti"]).resolve().is_relative_to(out.resolve())]
-        found |= {safe_name(one.study_id): one.below(out) for one in studies_of(folder, folder, safe, ())}
-    return found
+        studies |= {safe_name(one.study_id): one.below(out) for one in studies_of(folder, folder, safe, ())}
+    return studies
 
 
 def _converted(out: Path, result: StudyResult) -> PendingStudy | None:

@@ -83,8 +83,8 @@ class Admission:
 
 
 def _within(address: str, networks: Sequence[Network]) -> bool:
-    """Whether an address is in a network; IPv4 in the clothes of IPv6 (::ffff:10.0.0.1) is IPv4."""
-    found = ipaddress.ip_address(address.partition("%")[0])
-    if isinstance(found, ipaddress.IPv6Address) and found.ipv4_mapped is not None:
-        found = found.ipv4_mapped
-    return any(found in network for network in networks if network.version == found.version)
+    """Whether an address is in a network; IPv4 that is written as IPv6 (::ffff:10.0.0.1) is IPv4."""
+    peer = ipaddress.ip_address(address.partition("%")[0])
+    if isinstance(peer, ipaddress.IPv6Address) and peer.ipv4_mapped is not None:
+        peer = peer.ipv4_mapped
+    return any(peer in network for network in networks if network.version == peer.version)

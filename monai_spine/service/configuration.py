@@ -235,10 +235,10 @@ def read_configuration(path: Path) -> Configuration:
 
 
 def _check_one_of(part: Receive | Send, place: str, *, both: bool) -> None:
-    given = [name for name in ("dicom", "dicomweb") if getattr(part, name) is not None]
-    if not given:
+    keys = [name for name in ("dicom", "dicomweb") if getattr(part, name) is not None]
+    if not keys:
         raise InvalidOptionError(f"{place}: expected the key 'dicom' or 'dicomweb'")
-    if len(given) > 1 and not both:
+    if len(keys) > 1 and not both:
         raise InvalidOptionError(f"{place}: expected one of 'dicom' and 'dicomweb', but found both")
 
 
@@ -319,10 +319,10 @@ def _check_network(address: str, tls: Tls | None, plain_network: bool, place: st
 def is_loopback(address: str) -> bool:
     """Whether an address or a name is this machine's own, and reachable from here alone."""
     try:
-        found = {str(one[4][0]) for one in socket.getaddrinfo(address, None)}
+        addresses = {str(one[4][0]) for one in socket.getaddrinfo(address, None)}
     except (OSError, UnicodeError):
         return False  # a name that is not known now may be anybody's later
-    return bool(found) and all(ipaddress.ip_address(one.partition("%")[0]).is_loopback for one in found)
+    return bool(addresses) and all(ipaddress.ip_address(one.partition("%")[0]).is_loopback for one in addresses)
 
 
 def _absolute(part: Configuration, root: Path) -> Configuration:

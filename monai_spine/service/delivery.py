@@ -19,15 +19,13 @@ from monai_spine.service.words import error_in_words
 logger = logging.getLogger(__name__)
 
 
-def backoff(retry: Retry, failures: int, spread: float | None = None) -> float:
+def backoff(retry: Retry, failures: int) -> float:
     """Seconds to wait after the given number of failures: doubled each time, up to the longest.
 
-    A tenth more or less, so that services that lost one archive do not come back in step; ``spread`` from 0 to 1
-    chooses it, for tests.
+    A tenth more or less, at random, so that services that lost one archive do not come back in step.
     """
     wait = min(retry.longest_seconds, retry.first_seconds * 2.0 ** min(failures - 1, 60))
-    share = random.random() if spread is None else spread  # noqa: S311 - no secret
-    return wait * (0.9 + 0.2 * share)
+    return wait * random.uniform(0.9, 1.1)  # noqa: S311 - no secret
 
 
 class Delivery:

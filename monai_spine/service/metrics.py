@@ -1,4 +1,4 @@
-"""What Prometheus is told: counts since the start, and the state of the queue at the time of asking."""
+"""What Prometheus reads: counts since the start, and the state of the queue at the time of the request."""
 
 from __future__ import annotations
 

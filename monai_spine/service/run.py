@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-_LOOK = 0.5
+_PAUSE_SECONDS = 0.5
 
 
 def check_configuration(path: Path) -> str:
@@ -92,7 +92,7 @@ def run_service(path: Path, grade: GradeStudy | None = None) -> bool:
         chosen = grade or StudyGrader(_required(models))
         service = Service(configuration, chosen, _digest(models))
         service.start()
-        while not stop.wait(_LOOK) and not service.failed:
+        while not stop.wait(_PAUSE_SECONDS) and not service.failed:
             pass
         ended = service.stop()
         logger.info("stopped")

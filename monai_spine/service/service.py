@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from monai_spine.errors import OutputError, counted
-from monai_spine.service.archive import Archive, open_archive
+from monai_spine.service.archive import open_archive
 from monai_spine.service.configuration import Configuration
 from monai_spine.service.delivery import Delivery, backoff
 from monai_spine.service.grading import GradedFiles, GradeStudy, refused
@@ -41,8 +41,6 @@ class Service:
         Grades a study; see `monai_spine.service.grading`.
     models
         A digest: a study that was graded with other models is graded again if it is received again.
-    archive
-        None for that of the configuration.
 
     Raises
     ------
@@ -50,16 +48,14 @@ class Service:
         If the folder, a port, or a file of the configuration cannot be used.
     """
 
-    def __init__(
-        self, configuration: Configuration, grade: GradeStudy, models: str, archive: Archive | None = None
-    ) -> None:
+    def __init__(self, configuration: Configuration, grade: GradeStudy, models: str) -> None:
         self._configuration, self._grade, self._models = configuration, grade, models
         self.spool = Spool(configuration.folder, configuration.limits)
         self.spool.use_for_temporary_files()
         self.queue = StudyQueue(self.spool.queue)
         self.metrics = Metrics(self.queue, self.spool)
         self.delivery = Delivery(
-            *(self.queue, archive or open_archive(configuration.send), configuration.retry),
+            *(self.queue, open_archive(configuration.send), configuration.retry),
             *(self.spool.objects, self.metrics.count),
         )
         self.pages = StatusPages(configuration.http, self.metrics.registry, self.queue, self.health)

@@ -39,10 +39,10 @@ _HEAD = (
 Health = Callable[[], Mapping[str, Any]]
 
 
-def studies_table(queue: StudyQueue, now: float | None = None) -> str:
+def studies_table(queue: StudyQueue) -> str:
     """A line for each study, the newest first; it names no patient."""
-    time_now = time.time() if now is None else now
-    rows = [_HEAD, *(_row(one, time_now) for one in queue.studies(limit=_SHOWN))]
+    now = time.time()
+    rows = [_HEAD, *(_row(one, now) for one in queue.studies(limit=_SHOWN))]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return "\n".join("  ".join(map(str.ljust, row, widths)).rstrip() for row in rows) + "\n"
 
@@ -109,12 +109,12 @@ class _Pages(BaseHTTPRequestHandler):
         if page is None:
             self.send_error(404, explain=f"expected one of {', '.join(self.pages)}")
             return
-        kind, text = page()
+        media_type, text = page()
         healthy = self.path != "/health" or json.loads(text)["status"] == "ok"
         body = text.encode()
         self.send_response(200 if healthy else 503)
         for name, value in (
-            ("Content-Type", kind),
+            ("Content-Type", media_type),
             ("Content-Length", str(len(body))),
             ("Cache-Control", "no-store"),
             ("X-Content-Type-Options", "nosniff"),

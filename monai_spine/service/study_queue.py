@@ -249,9 +249,9 @@ class StudyQueue:
 
     # Sending
 
-    def next_to_send(self, now: float | None = None) -> QueuedStudy | None:
+    def next_to_send(self) -> QueuedStudy | None:
         """The oldest graded study that is due."""
-        return self._first(State.GRADED, now)
+        return self._first(State.GRADED)
 
     def unsent(self, number: int) -> list[str]:
         """The names of its objects that the archive has not confirmed."""
@@ -293,7 +293,7 @@ class StudyQueue:
             )
             file.execute("DELETE FROM seen WHERE fetched = 1 AND since < ?", (before,))
 
-    def _first(self, state: State, now: float | None) -> QueuedStudy | None:
+    def _first(self, state: State, now: float | None = None) -> QueuedStudy | None:
         time_now = time.time() if now is None else now
         rows = self._studies("state = ? AND due <= ? ORDER BY due, number LIMIT 1", state.value, time_now)
         return rows[0] if rows else None

@@ -70,20 +70,20 @@ class WebPoller:
     def _studies(self) -> list[str]:
         first = datetime.date.today() - datetime.timedelta(days=self._source.days - 1)
         filters = {"ModalitiesInStudy": _MR, "StudyDate": f"{first:%Y%m%d}-", **self._source.filters}
-        found: list[str] = []
+        uids: list[str] = []
         while True:
-            page = self._client.search_for_studies(limit=_PAGE, offset=len(found), search_filters=filters)
-            new = [uid for uid in (_value(one, _STUDY) for one in page) if uid not in found]
-            found += [str(uid) for uid in new]
+            page = self._client.search_for_studies(limit=_PAGE, offset=len(uids), search_filters=filters)
+            new = [uid for uid in (_value(one, _STUDY) for one in page) if uid not in uids]
+            uids += [str(uid) for uid in new]
             if len(page) < _PAGE or not new:  # some servers know no offset
-                return found
+                return uids
 
     def _series(self, study: str) -> dict[str, int]:
         """The number of images of each MR series."""
-        found = self._client.search_for_series(
+        series = self._client.search_for_series(
             study, fields=["NumberOfSeriesRelatedInstances"], search_filters={"Modality": _MR}
         )
-        return {str(_value(one, _SERIES)): int(_value(one, _SERIES_IMAGES) or 0) for one in found}
+        return {str(_value(one, _SERIES)): int(_value(one, _SERIES_IMAGES) or 0) for one in series}
 
     def _fetch(self, study: str, series: list[str]) -> None:
         """Fetch all series, then hand them over: a study of which a part arrived would be graded by that part."""
@@ -100,6 +100,6 @@ class WebPoller:
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def _value(found: dict[str, Any], tag: str) -> Any:
-    values = found.get(tag, {}).get("Value") or [None]
+def _value(answer: dict[str, Any], tag: str) -> Any:
+    values = answer.get(tag, {}).get("Value") or [None]
     return values[0]

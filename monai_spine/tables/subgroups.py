@@ -31,7 +31,7 @@ _SHOWN = ("score", "auc_severe", "kappa_quadratic", "sensitivity_severe", "speci
 
 @dataclass(frozen=True)
 class Subgroup:
-    """The figures of a group of studies, and their differences to those of all other studies."""
+    """The figures of a group of studies, and how much they differ from those of all other studies."""
 
     column: str
     name: str

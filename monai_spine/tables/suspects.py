@@ -120,7 +120,7 @@ Entry = dict[str, Any]
 
 
 def read_entries(datalist: Path) -> dict[str, Entry]:
-    """The entries of a datalist by study, as the file has them.
+    """The entries of a datalist by their studies, unchanged.
 
     Raises `MissingInputError` or `InvalidTableError` if the file does not exist or has another form.
     """

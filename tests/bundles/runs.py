@@ -27,11 +27,13 @@ def files(*names: str, configs: Path = CONFIGS) -> list[str]:
     return [str(configs / f"{name}.json") for name in names]
 
 
-def run(*names: str, run_id: str, stop_in_epoch: int | None = None, **changes: object) -> None:
+def run(*names: str, run_id: str, configs: Path = CONFIGS, stop_in_epoch: int | None = None, **changes: object) -> None:
     """Run in this process; stop between two epochs, without warning, as a kill would."""
-    kind = "infer" if run_id == "inference" else "train"
-    settings = {**SMALL, **changes}
-    workflow = create_workflow(config_file=files(*names), workflow_type=kind, run_id=run_id, **settings)
+    form = "train" if names[0] == "train" else "infer"
+    settings = {**(SMALL if configs == CONFIGS else {}), **changes}
+    workflow = create_workflow(
+        config_file=files(*names, configs=configs), workflow_type=form, run_id=run_id, **settings
+    )
     if stop_in_epoch is not None:
         trainer = workflow.parser.get_parsed_content("train#trainer")
         trainer.add_event_handler(Events.EPOCH_STARTED(once=stop_in_epoch), stop)

@@ -1,5 +1,6 @@
 """The grader's shipped configs, run as they are, shrunk to what a test can afford."""
 
+import functools
 import json
 import sys
 from pathlib import Path
@@ -9,14 +10,14 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from ignite.engine import Events
 from monai.bundle import create_workflow, load
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 
 from monai_spine.bundle.errors import explanation
 from monai_spine.spine import TARGETS, SeriesType
-from tests.bundles.runs import ROOT, command, stop
+from tests.bundles import runs
+from tests.bundles.runs import ROOT, command
 from tests.cohorts import place_points, write_cohort, write_volume
 
 CONFIGS = ROOT / "bundles" / "lumbar_25d_grader" / "configs"
@@ -26,20 +27,8 @@ NETWORK = {"pixels": [32, 32], "features": 16, **SLICES}
 SMALL = {**NETWORK, "batch_size": 2, "epochs": 2}
 
 
-def files(*names: str) -> list[str]:
-    return [str(CONFIGS / f"{name}.json") for name in names]
-
-
-def run(*names: str, run_id: str, stop_in_epoch: int | None = None, **changes: object) -> None:
-    kind = "infer" if run_id == "inference" else "train"
-    workflow = create_workflow(config_file=files(*names), workflow_type=kind, run_id=run_id, **changes)
-    if stop_in_epoch is not None:
-        trainer = workflow.parser.get_parsed_content("train#trainer")
-        trainer.add_event_handler(Events.EPOCH_STARTED(once=stop_in_epoch), stop)
-    try:
-        workflow.run()
-    finally:
-        workflow.finalize()
+files = functools.partial(runs.files, configs=CONFIGS)
+run = functools.partial(runs.run, configs=CONFIGS)
 
 
 @pytest.fixture(scope="module")

@@ -1,6 +1,7 @@
 """The localizer's shipped configs, run as they are, shrunk to what a test can afford."""
 
 import csv
+import functools
 import json
 import sys
 from pathlib import Path
@@ -15,6 +16,7 @@ from monai_spine.bundle.shipped import LEVEL_LOCALIZER as BUNDLE
 from monai_spine.levels.localizers import LevelLocator, RecessLocator
 from monai_spine.levels.locate import locate
 from monai_spine.spine import TARGETS, Level, SeriesType
+from tests.bundles import runs
 from tests.bundles.runs import command
 from tests.cohorts import write_cohort
 from tests.phantoms import write_phantom
@@ -33,14 +35,7 @@ SMALL = {
 NETWORK = {key: value for key, value in SMALL.items() if key.startswith("network_def")}
 
 
-def run(*names: str, run_id: str, **changes: object) -> None:
-    kind = "infer" if run_id != "training" else "train"
-    files = [str(CONFIGS / f"{name}.json") for name in names]
-    workflow = create_workflow(config_file=files, workflow_type=kind, run_id=run_id, **changes)
-    try:
-        workflow.run()
-    finally:
-        workflow.finalize()
+run = functools.partial(runs.run, configs=CONFIGS)
 
 
 @pytest.fixture(scope="module")
@@ -113,7 +108,7 @@ def test_inference_with_the_shipped_weights_finds_what_locate_finds_recesses_inc
     where = {"bundle_root": str(BUNDLE), "dataset_dir": str(tmp_path / "studies"), "output_dir": str(tmp_path / "a")}
     run("inference", run_id="inference", **where)
     found = locate([tmp_path / "studies"], tmp_path / "b", LevelLocator.from_bundle(), RecessLocator.from_bundle())
-    assert found.found == ["one"]
+    assert found.located == ["one"]
     table = (tmp_path / "a/points.csv").read_text()
     assert table == (tmp_path / "b/points.csv").read_text()
     rows = list(csv.DictReader(table.splitlines()))

@@ -1,6 +1,7 @@
 """The recess localizer's shipped configs, run as they are, shrunk to what a test can afford; its shipped weights."""
 
 import csv
+import functools
 import json
 import sys
 from pathlib import Path
@@ -17,6 +18,7 @@ from monai_spine.levels.localizers import RecessLocator
 from monai_spine.levels.recesses.crop import RecessCropd
 from monai_spine.levels.recesses.detection import distributions, read_recesses
 from monai_spine.spine import TARGETS
+from tests.bundles import runs
 from tests.bundles.runs import command
 from tests.cohorts import write_cohort
 
@@ -32,14 +34,7 @@ SMALL = {
 NETWORK = {key: value for key, value in SMALL.items() if key.startswith("network_def")}
 
 
-def run(*names: str, run_id: str, **changes: object) -> None:
-    kind = "infer" if run_id != "training" else "train"
-    files = [str(CONFIGS / f"{name}.json") for name in names]
-    workflow = create_workflow(config_file=files, workflow_type=kind, run_id=run_id, **changes)
-    try:
-        workflow.run()
-    finally:
-        workflow.finalize()
+run = functools.partial(runs.run, configs=CONFIGS)
 
 
 @pytest.fixture(scope="module")

@@ -127,6 +127,47 @@ def test_what_is_rare_is_dealt_out_first_and_evenly():
         assert np.bincount(dealt).tolist() == [4, 4]
 
 
+@pytest.mark.parametrize("seed", range(8))
+def test_each_group_is_dealt_to_the_fold_with_which_all_folds_stray_least(seed):
+    rng = np.random.default_rng(seed)
+    counts = np.stack([np.arange(12, 0, -1), *rng.integers(0, 3, (2, 12))], axis=1).astype(float)
+    weights, parts = np.array([400.0, 1.0, 2.0]), np.array([0.5, 0.3, 0.2])  # the largest groups come first
+    dealt = folds.distribute(np.arange(12), counts, weights, parts, seed=seed, refine=False)
+    share = counts / counts.sum(axis=0)
+
+    def unevenness(chosen):
+        sums = np.stack([share[: len(chosen)][chosen == fold].sum(axis=0) for fold in range(3)])
+        return float((((sums - parts[:, None]) ** 2) * weights).sum())
+
+    for group in range(12):
+        least = min(unevenness(np.append(dealt[:group], fold)) for fold in range(3))
+        assert unevenness(dealt[: group + 1]) == pytest.approx(least, abs=1e-9)
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_of_folds_that_stray_alike_the_one_with_more_room_for_its_size_gets_the_group(seed):
+    """In some orders, the last group of (1, 1) adds as much to a half-full fold 0 as to a fold that is full."""
+    counts = np.array([[1.0, 1], [1, 1], [1, 0], [1, 2]])
+    dealt = folds.distribute(np.arange(4), counts, [1.0, 1.0], [0.5, 0.25, 0.25], seed=seed, refine=False)
+    assert np.bincount(dealt).tolist() == [2, 1, 1]
+
+
+def test_groups_move_one_after_the_other_out_of_a_fold_that_has_nearly_all():
+    share, dealt = np.full((8, 1), 0.125), np.array([0, 1, 1, 1, 1, 1, 1, 1])
+    for full in (0, 1):
+        refined = folds._refined(share, dealt ^ (1 - full), np.array([[0.5], [0.5]]), np.arange(8))
+        assert np.bincount(refined).tolist() == [4, 4]
+
+
+def test_what_no_sample_has_changes_nothing(labels):
+    counts = folds.strata(labels[:60])
+    with_nothing = np.column_stack([counts, np.zeros(60)])
+    weights = np.ones(counts.shape[1])
+    one = folds.distribute(np.arange(60), counts, weights, [0.5, 0.5], seed=0)
+    other = folds.distribute(np.arange(60), with_nothing, [*weights, 1.0], [0.5, 0.5], seed=0)
+    assert np.array_equal(one, other)
+
+
 def test_the_largest_groups_are_dealt_out_first():
     sizes = np.array([[1.0], [1], [1], [1], [4]])
     for seed in range(5):

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from data_prep import process_pool
-from data_prep.process_pool import Pool, processes_of
+from data_prep.process_pool import AHEAD, Pool, processes_of
 from monai_spine.errors import InvalidOptionError, SpineError
 
 
@@ -67,9 +67,9 @@ def test_this_process_and_another_do_each_item_once_at_the_same_time(tmp_path: P
 def test_items_are_read_ahead_in_order_and_never_more_than_so_many(tmp_path: Path) -> None:
     items = [tmp_path / f"{number:02}" for number in range(9)]
     with Pool(1, int) as pool:
-        for number, done in enumerate(pool.ahead(_begun, items, most=2)):
+        for number, done in enumerate(pool.ahead(_begun, items)):
             assert done == items[number]
-            expected = items[: number + 3]
+            expected = items[: number + AHEAD + 1]
             _wait(lambda expected=expected: all(path.exists() for path in expected))
             assert sorted(tmp_path.iterdir()) == expected
 

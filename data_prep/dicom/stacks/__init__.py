@@ -1,1 +1,1 @@
-"""The frames of a series, split into stacks (`series`, `splitting`, `volumes`) that are even and placed in space."""
+"""Frames of a series → stacks (`series`, `splitting`, `repeated_positions`), each even and placed in space."""

@@ -14,7 +14,8 @@ from data_prep.dicom.frames import Frame
 from data_prep.dicom.pixels import checksum
 from data_prep.dicom.refusals import Reason, Refused
 from data_prep.dicom.stacks.regularity import MIN_SLICES
-from data_prep.dicom.stacks.splitting import Stack, split
+from data_prep.dicom.stacks.splitting import split
+from data_prep.dicom.stacks.stack import Stack
 
 
 def split_job(frames: Sequence[Frame]) -> tuple[list[Stack], list[Frame]]:

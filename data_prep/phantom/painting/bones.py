@@ -47,8 +47,8 @@ def _disc(canvas: Canvas, disc: Disc, tissue: int) -> None:
     """A disc. It fills the hollows of the end plates, which are painted over it."""
     wide = 1.0 + 0.7 * disc.lip
     half, width, depth = disc.height / 2 + HOLLOWS[1], wide * disc.width / 2, wide * disc.depth / 2
-    reach = half + abs(disc.slope) * depth
-    patch = canvas.box((-width, width), (-depth, depth), (disc.s - reach, disc.s + reach))
+    extent = half + abs(disc.slope) * depth
+    patch = canvas.box((-width, width), (-depth, depth), (disc.s - extent, disc.s + extent))
     if patch is None:
         return
     height: Field = patch.s - np.float32(disc.s) - np.float32(disc.slope) * patch.a
@@ -79,9 +79,9 @@ def _body(canvas: Canvas, body: Vertebra, above: Disc, below: Disc) -> None:
     """A waisted body with hollow end plates, osteophytes, a cortical shell and the basivertebral vein."""
     half, most = body.height / 2, 1.0 + max(above.lip, below.lip)
     width, depth = body.width / 2, body.depth / 2
-    reach = half + depth * max(abs(above.slope), abs(below.slope))
+    extent = half + depth * max(abs(above.slope), abs(below.slope))
     patch = canvas.box(
-        (-most * width, most * width), (-most * depth - 1, most * depth + 1), (body.s - reach, body.s + reach)
+        (-most * width, most * width), (-most * depth - 1, most * depth + 1), (body.s - extent, body.s + extent)
     )
     if patch is None:
         return

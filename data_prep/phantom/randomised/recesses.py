@@ -23,7 +23,7 @@ OFFSETS = np.array([(-0.33, 0.0, -0.33), (0.0, -0.33, 0.0), (0.33, 0.33, 0.33)])
 """Where the samples of a voxel lie, also within the thickness of the slice."""
 POCKET = 9.0
 """A recess extends this far above and below its middle along the spine, in mm. Planes farther off do not show it."""
-REACH = 24.0
+SEARCH = 24.0
 """How far along the spine a recess is searched for on the plane, in mm."""
 GRAINY = 0.75
 """Share of images with the grain of tissues. The images of cohorts always have it."""
@@ -185,10 +185,10 @@ def _truth(person: Anatomy, level: Level, plane: Plane, content: Content) -> tup
 def _pierced(person: Anatomy, plane: Plane, point: Array) -> tuple[Array, float]:
     """Where the line along the spine through a point in spine coordinates meets the plane, and how far off, in mm.
 
-    NaN and infinity if they do not meet within `REACH`. A search, because Newton's method leaves the curve where a bent
-    spine is nearly parallel to the plane.
+    NaN and infinity if they do not meet within `SEARCH`. A search, because Newton's method leaves the curve where a
+    bent spine is nearly parallel to the plane.
     """
-    off = np.linspace(-REACH, REACH, int(4 * REACH) + 1)
+    off = np.linspace(-SEARCH, SEARCH, int(4 * SEARCH) + 1)
     places = _in_patient(plane, person, point + off[:, None] * np.array([0.0, 0.0, 1.0]))
     heights = (places - plane.origin) @ plane.normal
     before = np.flatnonzero(heights[:-1] * heights[1:] <= 0)

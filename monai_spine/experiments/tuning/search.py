@@ -176,7 +176,7 @@ class Search:
 
     @property
     def storage_name(self) -> str:
-        """How the results call the database."""
+        """The name of the database in the results, without its password."""
         return self.storage.shown if self.request.storage else OWN_DATABASE
 
     def run(self, report: Report, after_each: Callable[[], None]) -> None:

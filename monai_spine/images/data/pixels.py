@@ -108,7 +108,7 @@ def _opened(file: BinaryIO, path: str | Path) -> Image.Image:
             file.seek(0)
             try:
                 return factory(file, str(path))
-            except Exception as error:
+            except Exception as error:  # Pillow raises errors of any type on damaged headers
                 raise InvalidImageError(f"{path}: the {name} header is damaged ({_reason(error)})") from error
     raise InvalidImageError(f"{path}: expected {', '.join(FORMATS)} or NIfTI, but it begins like none of them")
 

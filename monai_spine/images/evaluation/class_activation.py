@@ -1,4 +1,4 @@
-"""Class activation: which pixels speak for a class, by Grad-CAM of any timm backbone, and overlays of images with it.
+"""Class activation: which pixels raise the score of a class, by Grad-CAM of any timm backbone, and overlays.
 
 Selvaraju et al., Grad-CAM: Visual explanations from deep networks via gradient-based localization (2017).
 """
@@ -91,14 +91,14 @@ class ActivationOverlays:
 
 
 def activation_maps(network: ImageClassifier, images: torch.Tensor, classes: torch.Tensor) -> torch.Tensor:
-    """How much each pixel speaks for a class, by the last feature map that has positions.
+    """How much each pixel raises the score of a class, by the last feature map that has positions.
 
     That map is the input of the backbone's pooling. In a transformer with a class token, it is the tokens that the
     last block attends to. The network and its gradients are left unchanged.
 
     ``images``: ``(batch, channels, rows, columns)`` from 0 to 1, on the network's device.
     ``classes``: ``(batch,)``: the class of each map, on the network's device.
-    Returns ``(batch, rows, columns)`` from 0 to 1. The maximum of a map is 1, unless nothing speaks for the class.
+    Returns ``(batch, rows, columns)`` from 0 to 1. The maximum of a map is 1, unless no pixel raises the score.
     Raises `InvalidOptionError` if the backbone has no such feature map.
     """
     # Dropout and batch statistics must not change the map, and computing it must not change the statistics.

@@ -89,7 +89,7 @@ def read_classifier(weights: str | Path) -> ClassifierDescription:
 def check_described(weights: str | Path) -> None:
     """Check that weights have their description beside them.
 
-    Raises `MissingInputError` or `InvalidTableError` if not: the classes, and the form of the images, would be those of
+    Raises `MissingInputError` or `InvalidTableError` if not: else classes and image form would silently be those of
     the default.
     """
     if Path(weights).is_file():

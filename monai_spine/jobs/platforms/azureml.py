@@ -15,7 +15,7 @@ from monai_spine.jobs.accelerators import ACCELERATORS, machine_with
 from monai_spine.jobs.description import Job
 from monai_spine.jobs.placement import Placement, required
 from monai_spine.jobs.platform_options import OFFERS
-from monai_spine.jobs.platforms.platform import PORT, Platform, import_vendor, one_line, read_content, shared_placement
+from monai_spine.jobs.platforms.platform import PORT, Platform, brief, import_vendor, read_content, shared_placement
 
 _TITLE = OFFERS["azureml"].title
 _STORES = ("azureml:", "azureml://", "https://", "wasbs://", "abfss://")
@@ -117,6 +117,6 @@ def _machine(job: Job) -> str:
 
 def _fault(error: Exception) -> str:
     """The schema's complaint out of a page of advice."""
-    text = one_line(Exception(str(error).replace("\\n", " ").replace('\\"', '"')))
+    text = brief(Exception(str(error).replace("\\n", " ").replace('\\"', '"')))
     _, mark, fault = text.partition('"message": "')
     return (fault or text) if mark else text

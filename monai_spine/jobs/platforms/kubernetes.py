@@ -15,8 +15,8 @@ from monai_spine.jobs.platform_options import OFFERS
 from monai_spine.jobs.platforms.platform import (
     PORT,
     Platform,
+    brief,
     import_vendor,
-    one_line,
     read_content,
     refuse_dropped,
     require_folder,
@@ -67,7 +67,7 @@ class Kubernetes(Platform):
         try:
             understood = job.from_dict(content).to_dict()
         except ValueError as err:
-            raise InvalidTableError(f"{path} is no TrainJob: {one_line(err)}") from err
+            raise InvalidTableError(f"{path} is no TrainJob: {brief(err)}") from err
         refuse_dropped(path, content, understood)
 
     def submission(self, job: Job) -> str:

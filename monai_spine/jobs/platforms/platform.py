@@ -7,7 +7,9 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from monai_spine.errors import InvalidOptionError, InvalidTableError
+import yaml
+
+from monai_spine.errors import InvalidOptionError, InvalidTableError, one_line
 from monai_spine.jobs.description import Job
 from monai_spine.jobs.placement import Placement, scratch_folder
 
@@ -111,8 +113,8 @@ def read_content(path: Path, parse: Callable[[str], Any]) -> dict[str, Any]:
     """
     try:
         content = parse(path.read_text(encoding="utf-8"))
-    except Exception as err:  # parsers have errors of their own
-        raise InvalidTableError(f"{path} cannot be read: {one_line(err)}") from err
+    except (OSError, ValueError, RecursionError, yaml.YAMLError) as err:
+        raise InvalidTableError(f"{path} cannot be read: {brief(err)}") from err
     if not isinstance(content, dict):
         raise InvalidTableError(f"{path}: expected a mapping, but found {type(content).__name__}")
     return content
@@ -135,9 +137,9 @@ def refuse_dropped(path: Path, written: Any, understood: Any) -> None:
         raise InvalidTableError(f"{path}: the platform would not keep {'; '.join(dropped[:3])}")
 
 
-def one_line(error: BaseException) -> str:
-    """The message of an error of other libraries on one line, cut to a readable length."""
-    text = " ".join(str(error).split())
+def brief(error: BaseException) -> str:
+    """The message of an error of another library, on one line of a readable length."""
+    text = one_line(error)
     return text if len(text) <= 300 else text[:297] + "..."
 
 

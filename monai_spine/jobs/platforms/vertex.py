@@ -15,8 +15,8 @@ from monai_spine.jobs.platform_options import OFFERS
 from monai_spine.jobs.platforms.platform import (
     ENTRY,
     Platform,
+    brief,
     import_vendor,
-    one_line,
     read_content,
     refuse_dropped,
 )
@@ -182,4 +182,4 @@ def _cluster(content: object) -> tuple[int, int, str]:
 def _cause(error: BaseException) -> str:
     while error.__cause__ is not None:  # each level of the message repeats the one below
         error = error.__cause__
-    return one_line(error)
+    return brief(error)

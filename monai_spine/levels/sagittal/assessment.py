@@ -23,7 +23,7 @@ from monai_spine.geometry import Array, spacing
 from monai_spine.levels.collectors import CaseWriter, array_of
 from monai_spine.levels.sagittal.doubts import Flag
 from monai_spine.levels.sagittal.maps import LANDMARKS
-from monai_spine.levels.sagittal.metrics import found_points, matched, true_landmarks
+from monai_spine.levels.sagittal.metrics import matched, predicted_points, true_landmarks
 from monai_spine.levels.sagittal.points import Key, LevelPoint, SpinePoints, Structure, marked_positions, points_of
 
 WRONG_LEVEL_MM = 15.0
@@ -132,7 +132,7 @@ class Assessment:
 
 def assess_peaks(image: Mapping[str, Any]) -> Assessment:
     """Assess the peaks of all maps, matched with the nearest landmarks; for images as `LandmarkMetric` takes them."""
-    points, truth = ([of(image, name) for name in LANDMARKS] for of in (found_points, true_landmarks))
+    points, truth = ([of(image, name) for name in LANDMARKS] for of in (predicted_points, true_landmarks))
     counts = sum((matched(a, b) for a, b in zip(points, truth, strict=True)), np.zeros(4))
     hits, distance, invented, missed = counts.tolist()
     title = f"{hits:.0f} found, {missed:.0f} missed, {invented:.0f} invented"

@@ -43,7 +43,7 @@ class LandmarkMetric(CaseMetric):
     def rows(self, case: Mapping[str, Any]) -> Iterable[Array]:
         """The sums of `matched` over the landmarks."""
         yield sum(
-            (matched(found_points(case, name), true_landmarks(case, name)) for name in self.landmarks), np.zeros(4)
+            (matched(predicted_points(case, name), true_landmarks(case, name)) for name in self.landmarks), np.zeros(4)
         )
 
     def value(self, rows: Array) -> float:
@@ -62,7 +62,7 @@ def true_landmarks(image: Mapping[str, Any], landmark: str) -> Array:
     return table[np.isfinite(table).all(axis=1)]
 
 
-def found_points(image: Mapping[str, Any], landmark: str) -> Array:
+def predicted_points(image: Mapping[str, Any], landmark: str) -> Array:
     """The peaks of an image's map, RAS mm ``(n, 3)``, without those where it is unknown if there is a landmark."""
     affine = map_affine(array_of(image["affine"]))
     channel = LANDMARKS.index(landmark)

@@ -124,7 +124,7 @@ def _crop(pixels: np.ndarray) -> Image.Image:
 
 
 def _sagittal_views(grid: np.ndarray) -> list[tuple[str, np.ndarray]]:
-    t1, t2, axial = (grid[SERIES.index(kind)] for kind in SERIES)
+    t1, t2, axial = (grid[SERIES.index(name)] for name in SERIES)
     right = len(t1)
     return [
         ("T1, right of the middle", _sagittal(t1[right - 1 - right // 3])),

@@ -10,7 +10,9 @@ import pytest
 from data_prep.dicom.frames import Frame, Patient
 from data_prep.dicom.refusals import Reason
 from data_prep.dicom.stacks import placement
-from data_prep.dicom.stacks.splitting import Stack, find_scout, split
+from data_prep.dicom.stacks.grouping import find_scout
+from data_prep.dicom.stacks.splitting import split
+from data_prep.dicom.stacks.stack import Stack
 from monai_spine.geometry import Plane
 from tests.data_prep.dicom.frames_of import AXIAL, CORONAL, SAGITTAL, frame, moved, oriented, stack
 
@@ -164,6 +166,9 @@ def test_few_images_across_a_large_stack_are_its_reference(counts: tuple[int, in
 def test_scout_says_how_many_planes_it_has() -> None:
     groups = [stack(3, orientation=orientation) for orientation in (AXIAL, SAGITTAL, CORONAL)]
     assert find_scout(groups) == (groups, "slices in 3 planes, up to 90 degrees apart")
+    assert find_scout(groups[:2])[1] == "slices in 2 planes, up to 90 degrees apart"
+    twice = [*groups[:2], stack(3, orientation=oriented(89)), stack(3, first=4, rows=20)]
+    assert find_scout(twice)[1] == "slices in 3 planes, up to 90 degrees apart"
 
 
 def test_scan_beside_its_reference_images_is_converted() -> None:
@@ -240,6 +245,23 @@ def test_axes_that_are_not_at_right_angles_are_noted_and_then_refused(sine: floa
     else:
         assert made.reason is Reason.SHEARED
         assert made.detail.endswith(f"would lie {error:.3f} mm off")
+
+
+@pytest.mark.parametrize(
+    ("slices", "step", "drift", "details"), [(11, 4.4, (0.0, 0.0), 1), (8, 75.91, (0.45, -0.07), 2)]
+)
+def test_rounding_of_positions_adds_to_what_the_qform_may_be_off(slices, step, drift, details) -> None:
+    """In the second stack, rounded positions are 0.072 mm off the best grid, and the qform is 0.150 mm off them."""
+    frames = [
+        replace(one, geometry=replace(one.geometry, position=tuple(round(float(v), 1) for v in place), decimals=1))
+        for n, one in enumerate(stack(slices, step, orientation=oriented(4, 1) if not any(drift) else AXIAL))
+        for place in [np.add(one.geometry.position, [*np.multiply(drift, n / (slices - 1)), 0])]
+    ]
+    (made,) = split(frames)
+    assert made.reason is None
+    rounded, *qform = made.detail.split("; ")
+    assert rounded.startswith("positions are rounded to 0.1 mm")
+    assert len(qform) == details - 1
 
 
 def test_volumes_that_moved_are_stacks_of_their_own_and_those_that_did_not_are_one() -> None:

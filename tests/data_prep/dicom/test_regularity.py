@@ -265,3 +265,35 @@ def test_other_decimals_excuse_nothing(decimals: int | None) -> None:
 def test_what_rounding_does_not_explain_is_refused(shift: tuple[float, float, float]) -> None:
     with pytest.raises(Refused):
         regularity.even_grid(rounded(1, s7=shift))
+
+
+@pytest.mark.parametrize(("step", "even"), [(55.0, True), (48.0, False)])
+def test_rounded_positions_may_drift_by_a_thousandth_of_the_whole_extent(step: float, even: bool) -> None:
+    """The line that fits 0, 0, 0.1, 0.1, 0.2 mm best drifts by 0.2 mm over four steps."""
+    frames = [
+        replace(one, geometry=replace(one.geometry, position=(x, 0.0, one.geometry.position[2]), decimals=1))
+        for one, x in zip(stack(5, step), (0.0, 0.0, 0.1, 0.1, 0.2), strict=True)
+    ]
+    if even:
+        assert regularity.even_grid(frames).step == pytest.approx([0.05, 0, step])
+    else:
+        with pytest.raises(Refused):
+            regularity.even_grid(frames)
+
+
+@pytest.mark.parametrize(
+    ("numbers", "proven"),
+    [
+        ((3, 4, 5, 6), True),
+        ((9, 6, 3, 0), True),
+        ((1, 2, 4, 5), False),
+        ((1, 1, 1, 1), False),
+        ((1, 3, 2, 4), False),
+        ((1, 2, None, 4), False),
+    ],
+)
+def test_positions_and_numbers_together_prove_one_stack(numbers: tuple, proven: bool) -> None:
+    frames = [replace(one, instance=number) for one, number in zip(stack(4), numbers, strict=True)]
+    assert regularity.is_one_even_stack(frames[::-1]) is proven
+    assert not regularity.is_one_even_stack([*frames[:3], moved(frames[3], (0, 0, 1))])
+    assert not regularity.is_one_even_stack(frames[:2])

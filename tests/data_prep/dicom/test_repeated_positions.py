@@ -88,6 +88,12 @@ def test_three_hints_together_separate_volumes() -> None:
     assert paths(repeated_positions.arrange(repeated(8, 3, *hints))) == by_volume(*range(8), slices=3)
 
 
+def test_a_hint_of_the_position_does_not_disturb_those_that_separate_volumes() -> None:
+    hints = [{"a": a, "b": b, "c": c} for a in (1, 2) for b in (1, 2) for c in (1, 2)]
+    frames = [replace(one, hints=(*one.hints, ("place", one.path[1]))) for one in repeated(8, 3, *hints)]
+    assert paths(repeated_positions.arrange(frames)) == by_volume(*range(8), slices=3)
+
+
 def test_hint_that_some_frames_lack_separates_nothing() -> None:
     frames = repeated(2, 4, {"temporal position": 1}, {"temporal position": 2})
     frames[-1] = replace(frames[-1], hints=())

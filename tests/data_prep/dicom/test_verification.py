@@ -13,7 +13,8 @@ from data_prep.dicom import nifti, verification
 from data_prep.dicom.headers.reader import read_header
 from data_prep.dicom.refusals import Reason, Refused
 from data_prep.dicom.sources import Source
-from data_prep.dicom.stacks.splitting import Stack, split
+from data_prep.dicom.stacks.splitting import split
+from data_prep.dicom.stacks.stack import Stack
 from tests.data_prep import dicom_factory as factory
 
 

@@ -108,6 +108,7 @@ def test_every_part_of_the_score_is_that_of_the_packages_own_metric(seed):
     labels[:3, : len(Level)] = MISSING  # studies without any canal label
     rows = rng.dirichlet([1.0, 1.0, 1.0], labels.shape) * rng.uniform(0.5, 2.0, (*labels.shape, 1))
     rows[5, :, 0] = 0.0
+    labels[6, : len(Level)], rows[6, : len(Level)] = 0, (0.0, 0.0, 1.0)  # certain, and wrong
     assert score(labels, rows) == pytest.approx(scoring.competition_score(labels, rows).as_dict(), rel=1e-9)
 
 

@@ -108,7 +108,7 @@ def rows(out: Path, name: str = "points.csv") -> list[dict[str, str]]:
 def test_one_volume_gives_its_levels(tmp_path: Path) -> None:
     volume = sagittal(tmp_path / "patient.nii.gz")
     summary = locate([volume], tmp_path / "out", Oracle().know(volume), quiet=True)
-    assert (summary.found, summary.none, int(summary.exit_code)) == (["patient"], [], 0)
+    assert (summary.located, summary.none, int(summary.exit_code)) == (["patient"], [], 0)
     table = rows(tmp_path / "out")
     assert tuple(table[0]) == COLUMNS
     canal = {row["level"]: np.array([float(row[axis]) for axis in "xyz"]) for row in table if row["point"] == "canal"}
@@ -217,7 +217,7 @@ def test_volumes_that_cannot_be_used_have_a_row_with_the_reason_and_end_with_3(t
         nib.save(content, tmp_path / "all" / name / "sagittal_t2.nii.gz")
         nib.save(content, tmp_path / "all/good" / f"sagittal_t1_{name}.nii.gz")
     summary = locate([tmp_path / "all"], tmp_path / "out", Oracle().know(volume), quiet=True)
-    assert (summary.found, summary.none, summary.refused) == (["good"], sorted(bad), 6)
+    assert (summary.located, summary.none, summary.refused) == (["good"], sorted(bad), 6)
     assert int(summary.exit_code) == 3
     status = {(row["study"], row["volume"]): row["status"] for row in rows(tmp_path / "out", "volumes.csv")}
     assert len(status) == 7
@@ -344,7 +344,7 @@ def test_a_study_is_located_again_only_if_its_volumes_the_models_or_its_files_ch
         """The number of studies that were kept. Volumes that the oracle does not know are no spines."""
         about = {"quiet": True, "settings": settings, "force": force}
         summary = locate([tmp_path / "nifti"], tmp_path / "out", Oracle().know(*known), **about)
-        assert summary.found == ["a", "b"]
+        assert summary.located == ["a", "b"]
         return summary.kept
 
     assert run({"levels": "1"}, volumes) == 0
@@ -394,6 +394,6 @@ def test_a_volume_that_is_gone_costs_no_earlier_result(series: str, tmp_path: Pa
     (tmp_path / "T2.nii.gz").touch()
     files = {"sagittal": (tmp_path / "T2.nii.gz",), "axial": (), series: (tmp_path / "gone.nii.gz",)}
     located = task(StudyInput("a", **files)).located
-    assert not located.found
+    assert not located.has_points
     assert "no such file" in located.volumes["gone.nii.gz"]
     assert (tmp_path / "out/a/points.json").read_text() == "good"

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from monai_spine.crops.pose import crop_grid
-from monai_spine.errors import MissingInputError
+from monai_spine.errors import InvalidOptionError, MissingInputError
 from monai_spine.grading.grader import Grader
 from monai_spine.prediction.run import predict
 from monai_spine.prediction.study_output import GradedStudy
@@ -223,8 +223,15 @@ def test_a_folder_without_results_is_an_error(tmp_path: Path) -> None:
             run_report(out, PageOutput([HTML]))
 
 
+def test_weights_without_a_grader_of_their_own_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "findings.json").write_text(json.dumps(content(study="a")))
+    with pytest.raises(InvalidOptionError, match="--weights once for each of 1 --model, but found it 2 times"):
+        run_report(tmp_path, PageOutput([HTML]), weights=[tmp_path / "1.pt", tmp_path / "2.pt"], quiet=True)
+
+
 def test_one_broken_folder_does_not_end_the_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(report_run, "_graders", lambda *_: [])
+    monkeypatch.setattr(report_run, "open_graders", lambda *_, **__: [])
     for name, text in (("a", json.dumps(content(study="a"))), ("b", "{")):
         (tmp_path / name).mkdir()
         (tmp_path / name / "findings.json").write_text(text)

@@ -200,3 +200,14 @@ def test_a_calibration_with_other_than_three_finite_numbers_is_refused(triple: o
     content["groups"]["spinal"]["scale"] = triple
     with pytest.raises(InvalidTableError, match="expected a calibration of the schema"):
         Calibration.from_json(json.dumps(content))
+
+
+@pytest.mark.parametrize("least", [0.0, -0.5])
+@pytest.mark.parametrize("place", ["tilt", "scale"])
+def test_a_calibration_with_a_tilt_or_a_scale_of_0_or_less_is_refused(place: str, least: float) -> None:
+    identities = {group.value: {"method": "none", "scale": [1, 1, 1], "bias": [0, 0, 0]} for group in Group}
+    content = {"schema": Calibration.schema, "tilt": [1, 2, 4], "groups": identities}
+    Calibration.from_json(json.dumps(content))
+    (content if place == "tilt" else identities["foraminal"])[place] = [1, least, 1]
+    with pytest.raises(InvalidTableError, match=f"above 0, but found .*{least}"):
+        Calibration.from_json(json.dumps(content))

@@ -10,7 +10,7 @@ from scipy.ndimage import maximum_filter
 from monai_spine.geometry import grid_affine, spacing, to_voxel, to_world
 from monai_spine.levels.sagittal.landmark_maps import MOST_LANDMARKS, UNKNOWN, LandmarkLoss, LandmarkMapsd
 from monai_spine.levels.sagittal.maps import LANDMARKS, REGIONS, gaussians, map_affine
-from monai_spine.levels.sagittal.metrics import found_points, true_landmarks
+from monai_spine.levels.sagittal.metrics import predicted_points, true_landmarks
 from monai_spine.levels.sagittal.peaks import MOST_PEAKS, find_peaks
 
 AFFINE = grid_affine([0, 0, 0], (8, 48, 49), (4.0, 2.0, 2.0))
@@ -88,11 +88,11 @@ def test_a_peak_where_nobody_looked_is_neither_found_nor_invented() -> None:
     data = {**record(), "foramen": np.array([[1.0, 0.0, 4.0]])}
     made = LandmarkMapsd()(data)
     image = {**made, "pred": torch.cat([made["label"][:3], torch.zeros(len(REGIONS), *made["label"].shape[1:])])}
-    assert len(found_points(image, "canal")) == len(true_landmarks(image, "canal")) == 2
+    assert len(predicted_points(image, "canal")) == len(true_landmarks(image, "canal")) == 2
     image["label"] = made["label"].clone()
     image["label"][0] = UNKNOWN
-    assert not len(found_points(image, "canal"))
-    assert found_points(image, "foramen") == pytest.approx(data["foramen"], abs=0.6)
+    assert not len(predicted_points(image, "canal"))
+    assert predicted_points(image, "foramen") == pytest.approx(data["foramen"], abs=0.6)
 
 
 SIZE = (12, 40, 44)
