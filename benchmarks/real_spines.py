@@ -256,6 +256,7 @@ def graded(patients: Sequence[Patient], locator: LevelLocator, grader: Grader) -
                         "brightness": float(seen.mean()) if len(seen) else np.nan,
                         "diameter": patient.diameter.get(level, np.nan),
                         "area": patient.area.get(level, np.nan),
+                        "share": patient.share.get(level, np.nan),
                         **{name: float(values[n]) for name, values in scores.items()},
                     }
                 )
@@ -336,6 +337,7 @@ def grader_table(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     figures = {
         "Spearman of canal score and diameter, within levels": within_level(rows, "as it is", "diameter"),
         "Spearman of canal score and area, within levels": within_level(rows, "as it is", "area"),
+        "Spearman of canal score and share of the own diameter, within levels": within_level(rows, "as it is", "share"),
         "Spearman of canal score and brightness, within levels": within_level(rows, "as it is", "brightness"),
         f"AUC for a diameter below {NARROW_MM:g} mm": narrow_auc(rows),
     }
