@@ -39,10 +39,10 @@ from monai_spine.geometry import Array, to_voxel
 from monai_spine.grading.grader import Grader
 from monai_spine.levels.localizers import LevelLocator
 from monai_spine.levels.located_records import points_of_findings
+from monai_spine.levels.merged_volumes import LocatedStudy
 from monai_spine.levels.picture import level_picture
 from monai_spine.levels.sagittal.grid import sagittal_grid
 from monai_spine.levels.sagittal.points import SpinePoints, Structure
-from monai_spine.levels.study import LocatedStudy
 from monai_spine.spine import FINDINGS, Group, Level, SeriesType
 
 WRONG_MM = 15.0

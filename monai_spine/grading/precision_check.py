@@ -28,8 +28,8 @@ from monai_spine.grading.grader import Grader
 from monai_spine.grading.grader_bundle import GraderFiles
 from monai_spine.levels.localizers import LevelLocator, RecessLocator
 from monai_spine.levels.located_records import with_points
+from monai_spine.levels.merged_volumes import LocatedStudy
 from monai_spine.levels.sagittal.maps import Floats as Float32s
-from monai_spine.levels.study import LocatedStudy
 from monai_spine.levels.study_search import StudyInput, search
 from monai_spine.runtime.choice import Precision, Runtime, RuntimeChoice
 from monai_spine.runtime.converted_model import ConvertedModel

@@ -12,9 +12,9 @@ import numpy as np
 
 from monai_spine.errors import InvalidTableError, MissingInputError
 from monai_spine.files import csv_text, read_json, write_text
+from monai_spine.levels.merged_volumes import LocatedStudy
 from monai_spine.levels.sagittal.doubts import Doubt
 from monai_spine.levels.sagittal.points import Absent, Key, LevelPoint, Structure
-from monai_spine.levels.study import LocatedStudy
 from monai_spine.spine import Level, Side
 
 logger = logging.getLogger(__name__)

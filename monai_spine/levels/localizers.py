@@ -16,6 +16,7 @@ from monai_spine.data.volume import Opener, Volume, open_unpacked
 from monai_spine.errors import InvalidOptionError, InvalidTableError, MissingInputError
 from monai_spine.files import read_json
 from monai_spine.geometry import Array
+from monai_spine.levels.merged_volumes import same_discs
 from monai_spine.levels.recesses.crop import axial_slice, recess_crop
 from monai_spine.levels.recesses.detection import distributions, read_recesses
 from monai_spine.levels.recesses.planes import Detection, RecessPlane
@@ -23,7 +24,6 @@ from monai_spine.levels.sagittal.doubts import Doubt
 from monai_spine.levels.sagittal.grid import sagittal_grid
 from monai_spine.levels.sagittal.maps import Floats, map_affine, probabilities
 from monai_spine.levels.sagittal.points import NO_SPINE, SpinePoints, Structure, read_maps, with_doubt
-from monai_spine.levels.study import same_discs
 from monai_spine.runtime.choice import TORCH, RuntimeChoice
 from monai_spine.runtime.converted_model import ConvertedModel, Files, NotConvertibleError
 from monai_spine.runtime.device import usable_device

@@ -34,9 +34,9 @@ from monai_spine.errors import (
 from monai_spine.files import check_separate, remove_partial, safe_name, text_of
 from monai_spine.levels.files import FINISHED, LOCATED, SCHEMA, read_study, remove_located, write_points, write_study
 from monai_spine.levels.localizers import LevelLocator, RecessLocator
+from monai_spine.levels.merged_volumes import LocatedStudy
 from monai_spine.levels.sagittal.doubts import Flag
 from monai_spine.levels.several_locators import SeveralLocators
-from monai_spine.levels.study import LocatedStudy
 from monai_spine.levels.study_search import SearchResult, StudyInput, search
 from monai_spine.output_lock import output_lock
 

@@ -17,8 +17,8 @@ from monai_spine.csv_cells import plain
 from monai_spine.data.datalist import Record
 from monai_spine.errors import InvalidTableError, MissingInputError, listed
 from monai_spine.levels.localizers import LevelLocator, RecessLocator
+from monai_spine.levels.merged_volumes import LocatedStudy
 from monai_spine.levels.sagittal.points import FINDING_OF, NO_SPINE, Key, LevelPoint, Structure
-from monai_spine.levels.study import LocatedStudy
 from monai_spine.levels.study_search import StudyInput, search
 from monai_spine.spine import TARGETS, Finding, Level, Side
 

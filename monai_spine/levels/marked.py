@@ -16,6 +16,7 @@ from monai_spine.data.volume import Opener, open_unpacked, read_volume
 from monai_spine.errors import InvalidTableError, listed
 from monai_spine.geometry import Array, contains
 from monai_spine.levels.localizers import RecessLocator
+from monai_spine.levels.merged_volumes import LocatedStudy, point_order
 from monai_spine.levels.recesses.planes import Detection, RecessPlane, axial_grids, recesses_of
 from monai_spine.levels.recesses.tasks import discs_at
 from monai_spine.levels.sagittal.chain import expected_foramen
@@ -23,7 +24,6 @@ from monai_spine.levels.sagittal.doubts import Flag
 from monai_spine.levels.sagittal.grid import sagittal_grid
 from monai_spine.levels.sagittal.maps import Floats
 from monai_spine.levels.sagittal.points import FINDING_OF, OUT_OF_VIEW, Absent, Key, LevelPoint, Structure
-from monai_spine.levels.study import LocatedStudy, point_order
 from monai_spine.levels.study_search import SearchResult, StudyInput, volume_reason
 from monai_spine.spine import Level, Side
 

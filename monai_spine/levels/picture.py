@@ -9,10 +9,10 @@ from PIL import Image, ImageDraw, ImageFont
 
 from monai_spine.data.coverage import Grid
 from monai_spine.geometry import Array, spacing, to_voxel
+from monai_spine.levels.merged_volumes import LocatedStudy
 from monai_spine.levels.sagittal.doubts import Flag
 from monai_spine.levels.sagittal.maps import Floats
 from monai_spine.levels.sagittal.points import LevelPoint, Structure
-from monai_spine.levels.study import LocatedStudy
 from monai_spine.spine import Side
 
 _PIXELS_PER_MM = 2.5

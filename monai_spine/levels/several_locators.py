@@ -12,10 +12,10 @@ from monai_spine.bundle.shipped import LEVEL_LOCALIZER, RECESS_LOCALIZER
 from monai_spine.files import digest_of
 from monai_spine.geometry import Array
 from monai_spine.levels.localizers import LevelLocator, RecessLocator
+from monai_spine.levels.merged_volumes import certainty, names_differ
 from monai_spine.levels.sagittal.doubts import Doubt, Flag
 from monai_spine.levels.sagittal.maps import Floats
 from monai_spine.levels.sagittal.points import LevelPoint, SpinePoints, with_doubt
-from monai_spine.levels.study import certainty, names_differ
 from monai_spine.runtime.choice import TORCH, Precision, Runtime, RuntimeChoice, choose_runtime
 from monai_spine.runtime.device import device_type, usable_device
 

@@ -22,6 +22,7 @@ from monai_spine.files import safe_name, write_png
 from monai_spine.geometry import Array
 from monai_spine.levels.files import write_study
 from monai_spine.levels.localizers import LevelLocator, RecessLocator
+from monai_spine.levels.merged_volumes import LocatedStudy, merge_volumes
 from monai_spine.levels.picture import level_picture
 from monai_spine.levels.recesses.planes import Detection, RecessPlane, axial_grids
 from monai_spine.levels.sagittal.grid import sagittal_grid
@@ -29,7 +30,6 @@ from monai_spine.levels.sagittal.maps import Floats
 from monai_spine.levels.sagittal.points import SpinePoints
 from monai_spine.levels.sagittal.volumes import SAGITTAL
 from monai_spine.levels.several_locators import SeveralLocators
-from monai_spine.levels.study import LocatedStudy, merge_volumes
 from monai_spine.spine import Level, SeriesType, Side
 
 

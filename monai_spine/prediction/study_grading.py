@@ -18,8 +18,8 @@ from monai_spine.grading.grader import Grades, mean_grades
 from monai_spine.levels.files import LOCATED
 from monai_spine.levels.located_records import with_points
 from monai_spine.levels.marked import place
+from monai_spine.levels.merged_volumes import LocatedStudy
 from monai_spine.levels.sagittal.points import NO_SPINE, Key, LevelPoint
-from monai_spine.levels.study import LocatedStudy
 from monai_spine.levels.study_search import StudyInput, search
 from monai_spine.prediction.models import Models
 from monai_spine.prediction.outcomes import Outcome

@@ -13,8 +13,8 @@ from monai_spine.crops.study import StudyCrops
 from monai_spine.crops.view import View, grader_view
 from monai_spine.geometry import Plane
 from monai_spine.grading.grader import Grader
-from monai_spine.networks.explanation import Explanation, explain
 from monai_spine.networks.level_grader import LevelGrader
+from monai_spine.networks.saliency import Saliency, find_saliency
 from monai_spine.prediction.study_output import GradedStudy
 from monai_spine.report.study_result import FindingResult, StudyResult
 from monai_spine.spine import Condition, Level
@@ -130,27 +130,27 @@ def crop_pictures(study: GradedStudy, result: StudyResult, *, explain: bool = Tr
     image = grader.image(study.record)
     crops = grader.seen_images(study.record).crops[0]
     pixels = [np.asarray(part) for part in image.split([view.slices for view in views], dim=1)]
-    explanation = explained(grader, image[None], result) if explain else None
-    levels = _levels(views, crops, pixels, result, explanation)
+    saliency = mean_saliency(grader, image[None], result) if explain else None
+    levels = _levels(views, crops, pixels, result, saliency)
     others = [one.name for one in study.graders if one is not grader]
     also = f" The grades are the mean with {' and '.join(others)}, whose crops are not shown." if others else ""
     return CropPictures(levels, grader.name, f"The crops that {grader.name} was given.{also}")
 
 
-def explained(grader: Grader, image: object, result: StudyResult) -> Explanation | None:
-    """The mean explanation of a grader's networks; None if one is no `LevelGrader`. What it does not grade is 0."""
+def mean_saliency(grader: Grader, image: object, result: StudyResult) -> Saliency | None:
+    """The mean saliency of a grader's networks; None if one is no `LevelGrader`. What it does not grade is 0."""
     networks = grader.networks
     if not all(isinstance(network, LevelGrader) for network in networks):
         return None
     grades = np.array([int(one.grade) for one in result.findings])
-    each = [explain(network, image.to(grader.device), grades) for network in networks]  # type: ignore[attr-defined,arg-type]
+    each = [find_saliency(network, image.to(grader.device), grades) for network in networks]  # type: ignore[attr-defined,arg-type]
     attention = np.mean([one.attention for one in each], axis=0)
     maps = [one.activation for one in each if one.activation is not None]
     activation = np.mean(maps, axis=0) if len(maps) == len(each) else None
     # A grader of some conditions has weights for all, but they were never trained.
     graded = grader.graded.reshape(len(Condition), len(Level)).T
     attention = attention * graded[:, :, None]
-    return Explanation(attention, None if activation is None else activation * graded[:, :, None, None, None])
+    return Saliency(attention, None if activation is None else activation * graded[:, :, None, None, None])
 
 
 def _levels(
@@ -158,7 +158,7 @@ def _levels(
     crops: StudyCrops,
     pixels: Sequence[npt.NDArray[np.float32]],
     result: StudyResult,
-    explanation: Explanation | None,
+    saliency: Saliency | None,
 ) -> dict[Level, LevelPictures]:
     levels = {}
     for n, level in enumerate(Level):
@@ -169,7 +169,7 @@ def _levels(
                 reasons[view.name] = source.reason
             else:
                 shown = _view_tiles(view, crops, level, part[n], result.at(level))
-                tiles.append(tuple(_with_explanation(tile, n, start, explanation) for tile in shown))
+                tiles.append(tuple(_with_saliency(tile, n, start, saliency) for tile in shown))
             start += view.slices
         levels[level] = LevelPictures(tuple(tiles), reasons)
     return levels
@@ -211,13 +211,13 @@ def _marks(
     return marks
 
 
-def _with_explanation(tile: Tile, level: int, start: int, explanation: Explanation | None) -> Tile:
-    """The tile with its part of an explanation, in which the slices of its view begin at ``start``."""
-    if explanation is None or tile.pixels is None:
+def _with_saliency(tile: Tile, level: int, start: int, saliency: Saliency | None) -> Tile:
+    """The tile with its part of an saliency, in which the slices of its view begin at ``start``."""
+    if saliency is None or tile.pixels is None:
         return tile
     k = start + tile.plane
-    attention = {condition: float(explanation.attention[level, c, k]) for c, condition in enumerate(Condition)}
+    attention = {condition: float(saliency.attention[level, c, k]) for c, condition in enumerate(Condition)}
     maps = None
-    if explanation.activation is not None:
-        maps = {condition: explanation.activation[level, c, k] for c, condition in enumerate(Condition)}
+    if saliency.activation is not None:
+        maps = {condition: saliency.activation[level, c, k] for c, condition in enumerate(Condition)}
     return replace(tile, attention=attention, activation=maps)

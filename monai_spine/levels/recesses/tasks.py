@@ -1,6 +1,6 @@
 """Tasks of the recess bundle: which recesses to search in which slices, for studies whose canal points are marked.
 
-`locate` has no marked points; it takes discs from the level localizer instead (`monai_spine.levels.study`).
+`locate` has no marked points; it takes discs from the level localizer instead (`monai_spine.levels.merged_volumes`).
 """
 
 from __future__ import annotations

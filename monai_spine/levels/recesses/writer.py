@@ -15,11 +15,11 @@ from monai_spine.files import csv_text, write_text
 from monai_spine.geometry import slice_normal
 from monai_spine.levels.collectors import CaseWriter, array_of
 from monai_spine.levels.files import write_points, write_study
+from monai_spine.levels.merged_volumes import LocatedStudy
 from monai_spine.levels.recesses.detection import read_recesses
 from monai_spine.levels.recesses.planes import PROJECTED, Detection, recess_points
 from monai_spine.levels.recesses.tasks import RecessTask
 from monai_spine.levels.sagittal.points import Absent, LevelPoint, Structure
-from monai_spine.levels.study import LocatedStudy
 from monai_spine.spine import Side
 
 logger = logging.getLogger(__name__)

@@ -1,7 +1,7 @@
 """Doubts about the levels of a volume, and flags of single points: their words, as files and pages have them.
 
-Each is raised where it is seen: `chain` and `region_chain` see one volume, `monai_spine.levels.study` several series,
-`monai_spine.levels.several_locators` several models, `monai_spine.levels.localizers` an image that is upside down.
+Each is raised where it is seen: `chain` and `region_chain` see one volume, `monai_spine.levels.merged_volumes` several
+series, `monai_spine.levels.several_locators` several models, `monai_spine.levels.localizers` an image upside down.
 """
 
 from enum import Enum

@@ -9,8 +9,8 @@ import pytest
 from monai_spine.errors import InvalidTableError
 from monai_spine.grading import precision_check
 from monai_spine.grading.grader import Grades
+from monai_spine.levels.merged_volumes import LocatedStudy
 from monai_spine.levels.sagittal.points import LevelPoint, Structure
-from monai_spine.levels.study import LocatedStudy
 from monai_spine.levels.study_search import SearchResult
 from monai_spine.runtime.choice import Runtime, RuntimeChoice
 from monai_spine.runtime.converted_model import ConvertedModel

@@ -17,8 +17,8 @@ from monai_spine.levels.located_records import (
     read_located_points,
     with_points,
 )
+from monai_spine.levels.merged_volumes import LocatedStudy
 from monai_spine.levels.sagittal.points import NO_SPINE, Absent, LevelPoint, Structure
-from monai_spine.levels.study import LocatedStudy
 from monai_spine.prediction.run import predict
 from monai_spine.spine import FINDINGS, TARGETS, Group
 from tests.monai_spine.levels.test_locate import Oracle, sagittal

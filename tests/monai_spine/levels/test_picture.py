@@ -7,10 +7,10 @@ import pytest
 from PIL import ImageDraw, ImageFont
 
 from monai_spine.data.coverage import Grid
+from monai_spine.levels.merged_volumes import LocatedStudy
 from monai_spine.levels.picture import level_picture
 from monai_spine.levels.sagittal.doubts import Doubt
 from monai_spine.levels.sagittal.points import LevelPoint, Structure
-from monai_spine.levels.study import LocatedStudy
 from monai_spine.spine import Level, Side
 
 SURE, UNSURE, PLANE = (90, 220, 120), (250, 190, 60), (200, 120, 220)

@@ -16,8 +16,8 @@ from monai_spine.bundle.configuration import EvaluatedConfiguration
 from monai_spine.bundle.model_description import ModelDescription, write_description
 from monai_spine.bundle.model_settings import describe
 from monai_spine.grading.grader import Grader
+from monai_spine.levels.merged_volumes import LocatedStudy
 from monai_spine.levels.sagittal.points import LevelPoint, Structure
-from monai_spine.levels.study import LocatedStudy
 from monai_spine.prediction.inputs import Inputs
 from monai_spine.prediction.models import Models
 from monai_spine.prediction.pending_study import PendingStudy

@@ -4,8 +4,8 @@ import torch
 from monai.visualize import GradCAM
 from torch import nn
 
-from monai_spine.networks.explanation import explain
 from monai_spine.networks.level_grader import LevelGrader
+from monai_spine.networks.saliency import find_saliency
 
 
 def network(backbones: tuple[str, ...] = ("test_resnet",), **changes: object) -> LevelGrader:
@@ -31,7 +31,7 @@ def test_maps_are_those_of_monais_grad_cam(absent: bool) -> None:
     if absent:
         image[0, 1, 2] = image[0, 3, 4] = -1.0
     grades = np.arange(25) % 3
-    found = explain(net, image, grades).activation
+    found = find_saliency(net, image, grades).activation
     layer = "inner.backbones.0.body.layer2"
     theirs = GradCAM(Flat(net), layer, upsampler=lambda _: lambda maps: maps, postprocessing=lambda maps: maps)
     order = [(level, n) for view in ((0, 3), (3, 5)) for level in range(5) for n in range(*view)]
@@ -47,7 +47,7 @@ def test_maps_are_those_of_monais_grad_cam(absent: bool) -> None:
 
 def test_attention_is_that_of_the_network() -> None:
     net, image = network(), torch.rand(1, 5, 5, 64, 64)
-    attention = explain(net, image, np.zeros(25, dtype=np.int64)).attention
+    attention = find_saliency(net, image, np.zeros(25, dtype=np.int64)).attention
     assert attention == pytest.approx(net.attention(image)[0].detach().numpy(), abs=1e-6)
     assert attention[..., :3].sum(axis=-1) == pytest.approx(1)
 
@@ -56,7 +56,7 @@ def test_attention_is_that_of_the_network() -> None:
 def test_every_family_of_backbones_has_maps_and_absent_slices_are_0(backbones: tuple[str, ...]) -> None:
     net, image = network(backbones, backbone_of_view=[0, len(backbones) - 1]), torch.rand(1, 5, 5, 64, 64)
     image[0, 2, 4] = -1.0
-    found = explain(net, image, np.zeros(25, dtype=np.int64)).activation
+    found = find_saliency(net, image, np.zeros(25, dtype=np.int64)).activation
     if found is not None:  # test_vit has patches that are too coarse
         assert found.shape == (5, 5, 5, 16, 16)
         assert (found[2, :, 4] == 0).all()
@@ -67,7 +67,7 @@ def test_every_family_of_backbones_has_maps_and_absent_slices_are_0(backbones: t
 def test_the_network_is_left_as_it_was() -> None:
     net, image = network(), torch.rand(1, 5, 5, 64, 64)
     before = {name: value.clone() for name, value in net.state_dict().items()}
-    explain(net, image, np.zeros(25, dtype=np.int64))
+    find_saliency(net, image, np.zeros(25, dtype=np.int64))
     assert all(torch.equal(before[name], value) for name, value in net.state_dict().items())
     assert all(parameter.grad is None for parameter in net.parameters())
     assert not net.training

@@ -25,7 +25,7 @@ _POSITIONS = 16
 
 
 @dataclass(frozen=True)
-class Explanation:
+class Saliency:
     """Where a network looked for each finding of a study."""
 
     attention: npt.NDArray[np.float32]
@@ -36,8 +36,8 @@ class Explanation:
     no feature map that is fine enough."""
 
 
-def explain(network: LevelGrader, image: torch.Tensor, grades: npt.NDArray[np.int64]) -> Explanation:
-    """The explanation of a network's grades. MONAI's `GradCAM` would run the network once for each of the 25 findings.
+def find_saliency(network: LevelGrader, image: torch.Tensor, grades: npt.NDArray[np.int64]) -> Saliency:
+    """The saliency of a network's grades. MONAI's `GradCAM` would run the network once for each of the 25 findings.
 
     Parameters
     ----------
@@ -63,7 +63,7 @@ def explain(network: LevelGrader, image: torch.Tensor, grades: npt.NDArray[np.in
             activation = _activation(network, image[0], scores, of_image) if complete else None
         except InvalidOptionError:  # a backbone whose features have no positions
             activation = None
-    return Explanation(weights.detach().float().cpu().numpy(), activation)
+    return Saliency(weights.detach().float().cpu().numpy(), activation)
 
 
 @contextmanager
