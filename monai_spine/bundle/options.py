@@ -10,7 +10,7 @@ import difflib
 import hashlib
 import inspect
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from pydoc import ErrorDuringImport, locate
@@ -33,25 +33,20 @@ _WORKFLOW = {"imports", "initialize", "run", "finalize", "training", "evaluation
 """What MONAI, or a user, runs by name; and what a user may say of the data that a model learns from."""
 _OFFERED = 3
 """How many near names an error offers."""
+_NEAR, _AS_NEAR = 0.6, 0.25
+"""How alike a near name is at least (`difflib`'s ratio), and how much less alike than the nearest one."""
 _WITHOUT_EFFECT = {
-    *(
-        "imports",
-        "initialize",
-        "run",
-        "finalize",
-        "training",
-        "training_run",
-        "tensorboard",
-        "mlflow",
-        "listeners",
-        "network",
-    ),
+    *("imports", "initialize", "run", "finalize", "training", "training_run", "tensorboard", "network"),
     *("bundle_root", "dataset_dir", "datalist", "ckpt_dir", "cache_dir", "output_dir", "logging_file"),
-    *("device", "num_workers", "progress", "cache_gb", "cache_rate", "figures_every", "embedding_images"),
+    *("device", "num_workers", "progress", "cache_rate", "store#limit_gb", "pictures", "projector"),
     *("resume", "weights", "epochs", "trained_on"),
 }
 """Entries on which a training's result does not depend, or not as far as it is resumed: the places of files, how fast
 it runs, what it shows, and the weights with which it began. The state of a run holds the number of epochs itself."""
+_OF_NO_INTEREST = {"postprocessing", "preprocessing", "stacking", "best_model"}
+"""Objects whose arguments are no hyper-parameters."""
+_SHOWN = ("train#augmentation", "train#trainer#accumulation_steps")
+"""Of the groups of training and validation, the settings that are."""
 
 
 def refuse_unknown() -> None:
@@ -70,7 +65,8 @@ def refuse_unknown() -> None:
 def unknown_entries(config: Mapping[str, Any], defaults: Mapping[str, Any]) -> list[str]:
     """What to say of each entry that nothing knows.
 
-    Checks the top level, groups such as ``train``, and arguments that were added to objects of the top level.
+    Checks the top level, groups such as ``train``, and the arguments of objects. A plain value in the place of an
+    object, such as ``--loss 2``, is refused as well.
 
     Parameters
     ----------
@@ -80,42 +76,79 @@ def unknown_entries(config: Mapping[str, Any], defaults: Mapping[str, Any]) -> l
         The entries of the bundle's own files, those of inference as well as those of training: a preset that a network
         was trained with is named for inference, too, and sets learning rates that only training reads.
     """
-    groups = {id_ for id_, value in defaults.items() if _is_group(value)}
-    own = set(_ids(defaults, groups))
-    known = own | set(used_ids(config)) | _WORKFLOW | _asked_for_by_monai()
+    groups = _groups(defaults)
+    known = set(_ids(defaults, groups)) | set(used_ids(config)) | _WORKFLOW | _asked_for_by_monai()
     unknown = [id_ for id_ in _ids(config, groups) if id_ not in known and not id_.startswith("_")]
-    offered = [*sorted(own - _WORKFLOW), *_arguments(defaults)]
-    return [*(_sentence(id_, offered) for id_ in unknown), *_unknown_arguments(config, defaults)]
+    return [*(unknown_entry(id_, defaults) for id_ in unknown), *_faults_of_objects(config, defaults)]
 
 
-def _arguments(config: Mapping[str, Any]) -> Iterator[str]:
-    """The arguments of the top level's objects, such as ``loss#focal``; references stand for entries of the top."""
-    for id_, value in config.items():
-        if isinstance(value, Mapping) and "_target_" in value:
-            yield from (f"{id_}#{name}" for name, one in value.items() if name[0] != "_" and not _is_item(one))
+def unknown_entry(id_: str, defaults: Mapping[str, Any]) -> str:
+    """What to say of an id that nothing knows; see `unknown_entries`."""
+    return _sentence(id_, _offered_ids(defaults))
 
 
-def _unknown_arguments(config: Mapping[str, Any], defaults: Mapping[str, Any]) -> Iterator[str]:
-    """What to say of arguments that the bundle does not give an object, and that its class does not take."""
-    for id_, value, default in _objects(config, defaults):
-        if not (isinstance(value, Mapping) and isinstance(default, Mapping) and "_target_" in default):
+def _offered_ids(defaults: Mapping[str, Any]) -> list[str]:
+    """All settings of a bundle: the top level, groups such as ``train``, and the arguments of objects."""
+    own = set(_ids(defaults, _groups(defaults))) - _WORKFLOW
+    return [*sorted(own), *(one for id_, value in defaults.items() for one in _settings(id_, value))]
+
+
+def _groups(defaults: Mapping[str, Any]) -> set[str]:
+    return {id_ for id_, value in defaults.items() if _is_group(value)}
+
+
+def _settings(id_: str, value: Any) -> Iterator[str]:
+    """The arguments of objects within an entry, such as ``loss#focal``, but for references and for handlers."""
+    if isinstance(value, Mapping):
+        for name, inner in value.items():
+            if name[0] == "_" or name == "handlers":
+                continue
+            if isinstance(inner, Mapping) or _holds_objects(inner):
+                yield from _settings(f"{id_}#{name}", inner)
+            elif "_target_" in value and not (isinstance(inner, str) and inner.startswith(("@", "%"))):
+                yield f"{id_}#{name}"
+    elif _holds_objects(value):
+        for n, inner in enumerate(value):
+            yield from _settings(f"{id_}#{n}", inner)
+
+
+def _holds_objects(value: Any) -> bool:
+    return isinstance(value, list) and any(isinstance(one, Mapping) for one in value)
+
+
+def _faults_of_objects(config: Mapping[str, Any], defaults: Mapping[str, Any]) -> Iterator[str]:
+    """What to say of objects of the bundle that became plain values, and of arguments that their classes do not take.
+
+    Arguments that the bundle itself gives are right.
+    """
+    for id_, value, default in _objects("", config, defaults):
+        if is_plain(value) and value is not None and not is_code(value):
+            own = list(_settings(id_, default))[:_OFFERED]
+            near = f", such as {' or '.join(map(repr, own))}" if own else ""
+            yield f"expected {id_} as an object, but found {value!r}; give one of its settings{near}"
+        if not isinstance(value, Mapping):
             continue
         added = [name for name in value if name not in default and not name.startswith("_")]
         # Only now, since a class must be imported to know its arguments.
         taken = _taken(value.get("_target_")) if added else None
         if taken is not None:
-            yield from (
-                _sentence(f"{id_}#{name}", [f"{id_}#{one}" for one in taken]) for name in added if name not in taken
-            )
+            ids = [f"{id_}#{one}" for one in taken]
+            offered = [*ids, *_offered_ids(defaults)]
+            yield from (_sentence(f"{id_}#{name}", offered) for name in added if name not in taken)
 
 
-def _objects(config: Mapping[str, Any], defaults: Mapping[str, Any]) -> Iterator[tuple[str, Any, Any]]:
-    """The entries of the top level and the items of its lists, by id, with those of the bundle."""
-    for id_, value in config.items():
-        default = defaults.get(id_)
-        yield id_, value, default
-        if isinstance(value, list) and isinstance(default, list):
-            yield from ((f"{id_}#{n}", *pair) for n, pair in enumerate(zip(value, default, strict=False)))
+def _objects(prefix: str, config: Any, defaults: Any) -> Iterator[tuple[str, Any, Mapping[str, Any]]]:
+    """What stands in the place of each object of the bundle, at any depth, by id; and the bundle's own object."""
+    if isinstance(config, Mapping) and isinstance(defaults, Mapping):
+        pairs = [(name, config[name], default) for name, default in defaults.items() if name in config]
+    elif isinstance(config, list) and isinstance(defaults, list):
+        pairs = [(str(n), *pair) for n, pair in enumerate(zip(config, defaults, strict=False))]
+    else:
+        return
+    for name, value, default in pairs:
+        if isinstance(default, Mapping) and "_target_" in default:
+            yield f"{prefix}{name}", value, default
+        yield from _objects(f"{prefix}{name}#", value, default)
 
 
 def _taken(target: Any) -> list[str] | None:
@@ -138,7 +171,7 @@ class RunSettings:
     description
         Of the weights that it makes.
     shown
-        The settings at the top of the configuration, for people: numbers, words, and lists of them.
+        The settings of the configuration, for people: numbers, words, and lists of them.
     """
 
     result: Mapping[str, str] = field(default_factory=dict)
@@ -162,6 +195,7 @@ def run_settings(datalist: str | None = None) -> RunSettings:
         for name, entry in config.parser.get().items()
         if name not in _WITHOUT_EFFECT and not name.startswith("_")
         for id_, value in leaves(name, entry)
+        if id_ not in _WITHOUT_EFFECT
     }
     settings["processes"] = str(idist.get_world_size())
     if datalist is not None and Path(datalist).is_file():
@@ -174,27 +208,51 @@ def run_settings(datalist: str | None = None) -> RunSettings:
 
 
 def _shown(parser: ConfigParser) -> dict[str, Any]:
-    """The plain values at the top of a configuration, with what expressions and references among them give."""
+    """The plain values of a configuration, with what expressions give, at the top and as arguments of its objects."""
     shown = {}
     for name, entry in parser.get().items():
-        if name in _WITHOUT_EFFECT or name.startswith("_") or isinstance(entry, Mapping):
+        if name in _WITHOUT_EFFECT or name.startswith("_") or name in _OF_NO_INTEREST:
             continue
-        value = parser.get_parsed_content(name) if is_code(entry) else entry
-        if is_plain(value):
-            shown[name] = bool(value) if name == "pretrained" else value  # which may be the path of a file
+        ids = _settings(name, entry) if isinstance(entry, Mapping) else () if _holds_objects(entry) else (name,)
+        for id_ in ids:
+            if id_.startswith(("train#", "validate#")) and not id_.startswith(_SHOWN):
+                continue
+            value = parser.get_parsed_content(id_) if is_code(parser[id_]) else parser[id_]
+            if is_plain(value):
+                shown[id_] = bool(value) if id_ == "pretrained" else value  # which may be the path of a file
     return shown
 
 
-def _sentence(id_: str, offered: list[str]) -> str:
-    group, _, name = id_.rpartition("#")
-    if group and name in offered:  # train#batch_size for batch_size
-        return f"no setting {id_!r}; did you mean {name!r}?"
-    # A name without a group may have been meant for an argument: focal for loss#focal.
-    ids = [one for one in offered if not group or one.rpartition("#")[0] == group]
-    last = {one.rpartition("#")[2]: one for one in reversed(ids)}
-    near = [last[one] for one in difflib.get_close_matches(name, last, _OFFERED)]
+def _sentence(id_: str, offered: Sequence[str]) -> str:
+    near = near_ids(id_, offered)
     offer = f"; did you mean {' or '.join(repr(one) for one in near)}?" if near else "; see the bundle's docs/README.md"
     return f"no setting {id_!r}{offer}"
+
+
+def near_ids(id_: str, offered: Sequence[str]) -> list[str]:
+    """The ids that an unknown one may mean: with the same last name, or near ones in its group, or near ones anywhere.
+
+    So the name of a setting without its group is found, too: ``mixup`` for ``mixing#mixup``.
+    """
+    group, _, name = id_.rpartition("#")
+    same = [one for one in dict.fromkeys(offered) if one.rpartition("#")[2] == name]
+    if same:
+        depth = min(one.count("#") for one in same)
+        return [one for one in same if one.count("#") == depth][:_OFFERED]
+    beside = _near(name, {one: (one.rpartition("#")[2],) for one in offered if one.rpartition("#")[0] == group})
+    # also ema_momentum for ema#momentum
+    anywhere = {one: (one.rpartition("#")[2], one.replace("#", "_")) for one in offered}
+    return (group and beside) or _near(name, anywhere)
+
+
+def _near(name: str, spellings: Mapping[str, Iterable[str]]) -> list[str]:
+    """The ids that have a spelling near to a name, the nearest first."""
+    likeness = {
+        id_: max(difflib.SequenceMatcher(None, name, one).ratio() for one in several)
+        for id_, several in spellings.items()
+    }
+    least = max(_NEAR, max(likeness.values(), default=0) - _AS_NEAR)
+    return sorted((id_ for id_, ratio in likeness.items() if ratio >= least), key=lambda id_: -likeness[id_])[:_OFFERED]
 
 
 def _ids(config: Mapping[str, Any], groups: set[str]) -> Iterator[str]:

@@ -43,13 +43,23 @@ IMAGES = {"images_per_epoch": 6, "validation_images": 2, "batch_size": 2}
 TRAININGS = {
     "grader": Training(
         "lumbar_25d_grader",
-        {"pixels": [32, 32], "features": 16, "batch_size": 2, "mixup": 0.5, "holes": 0.5, "val_interval": 2, **SLICES},
+        {
+            **{"pixels": [32, 32], "network_def#features": 16, "batch_size": 2, **SLICES},
+            **{"mixing#mixup": 0.5, "mixing#holes": 0.5, "val_interval": 2},
+        },
         data="studies",
         parts={"network", "optimizer", "lr_scheduler", "best_model", "ema_network"},
     ),
     "grader with workers": Training(
         "lumbar_25d_grader",
-        {"pixels": [32, 32], "features": 16, "batch_size": 2, "num_workers": 2, "ema_momentum": 0.0, **SLICES},
+        {
+            "pixels": [32, 32],
+            "network_def#features": 16,
+            "batch_size": 2,
+            "num_workers": 2,
+            "ema#momentum": 0.0,
+            **SLICES,
+        },
         data="studies",
         stops=(5,),
     ),
@@ -217,7 +227,7 @@ def test_a_run_is_not_resumed_with_an_edited_datalist_but_from_another_place(
 ) -> None:
     moved = tmp_path / "moved"
     moved.symlink_to(data["studies"])
-    run(TRAININGS["unet"], finished, moved, resume="auto", progress=False, num_workers=1)
+    run(TRAININGS["unet"], finished, moved, resume="auto", num_workers=1, **{"training_run#progress": False})
     content = json.loads((data["studies"] / "datalist.json").read_text())
     content["training"][0]["fold"] = 1
     edited = data["studies"] / "edited.json"

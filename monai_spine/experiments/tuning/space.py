@@ -18,7 +18,6 @@ A space is data: a value that MONAI would run as code is refused, unless the cal
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import importlib
 import json
@@ -28,6 +27,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from monai_spine.bundle.options import near_ids
 from monai_spine.errors import InvalidTableError, MissingInputError, listed
 from monai_spine.files import read_json
 
@@ -41,8 +41,6 @@ OWN = (
 """Configuration entries that a search sets itself."""
 
 _NUMBER = ("type", "low", "high", "log", "step")
-_MOST_NEAR = 3
-"""How many similar ids a message lists."""
 _SEPARATORS = ("::", "#")
 
 
@@ -130,7 +128,7 @@ def read_space(path: Path, configs: Sequence[Path], *, trust: bool = False) -> S
         if id_ in OWN:
             faults.append(f"{id_} is set by the search itself; remove it")
         elif id_ not in known and not any(_has(content, id_) for content in contents):
-            near = difflib.get_close_matches(id_, known, _MOST_NEAR, cutoff=0.5)
+            near = near_ids(id_, known)
             faults.append(f"{id_}: the bundle's configuration has no such id; similar ids: {', '.join(near) or 'none'}")
     twice = _twice(space)
     faults += [f"{id_}: set by {' and by '.join(names)}" for id_, names in twice.items()]
