@@ -38,7 +38,7 @@ _NEAR, _AS_NEAR = 0.6, 0.25
 _WITHOUT_EFFECT = {
     *("imports", "initialize", "run", "finalize", "training", "training_run", "tensorboard", "network"),
     *("bundle_root", "dataset_dir", "datalist", "ckpt_dir", "cache_dir", "output_dir", "logging_file"),
-    *("device", "num_workers", "progress", "cache_rate", "store#limit_gb", "pictures", "projector"),
+    *("device", "num_workers", "progress", "cache_rate", "store#cache_gb", "pictures", "embedding"),
     *("resume", "weights", "epochs", "trained_on"),
 }
 """Entries on which a training's result does not depend, or not as far as it is resumed: the places of files, how fast
@@ -58,7 +58,8 @@ def refuse_unknown() -> None:
         If it has an entry that the bundle's own files do not have and that no other entry uses.
     """
     config = being_evaluated()
-    if unknown := unknown_entries(config.parser.get(), bundle_entries(config.folder)):
+    content = config.parser.get()
+    if unknown := unknown_entries(content, bundle_entries(config.folder, training=is_training(content))):
         raise InvalidOptionError("; ".join(unknown))
 
 
@@ -73,11 +74,15 @@ def unknown_entries(config: Mapping[str, Any], defaults: Mapping[str, Any]) -> l
     config
         The merged configuration.
     defaults
-        The entries of the bundle's own files, those of inference as well as those of training: a preset that a network
-        was trained with is named for inference, too, and sets learning rates that only training reads.
+        The entries of the bundle's own files, see `bundle_entries`.
     """
     groups = _groups(defaults)
-    known = set(_ids(defaults, groups)) | set(used_ids(config)) | _WORKFLOW | _asked_for_by_monai()
+    known = (
+        set(_ids(defaults, groups))
+        | set(used_ids(config))
+        | _WORKFLOW
+        | _asked_for_by_monai(training=is_training(config))
+    )
     unknown = [id_ for id_ in _ids(config, groups) if id_ not in known and not id_.startswith("_")]
     return [*(unknown_entry(id_, defaults) for id_ in unknown), *_faults_of_objects(config, defaults)]
 
@@ -98,11 +103,16 @@ def _groups(defaults: Mapping[str, Any]) -> set[str]:
 
 
 def _settings(id_: str, value: Any) -> Iterator[str]:
-    """The arguments of objects within an entry, such as ``loss#focal``, but for references and for handlers."""
+    """The arguments of objects within an entry, such as ``loss#focal``, but for references and for handlers.
+
+    Objects within groups are among them, such as ``train#augmentation``.
+    """
     if isinstance(value, Mapping):
         for name, inner in value.items():
-            if name[0] == "_" or name == "handlers":
+            if str(name).startswith("_") or name == "handlers":  # a number, as in epochs of unfreeze
                 continue
+            if isinstance(inner, Mapping) and "_target_" in inner:
+                yield f"{id_}#{name}"
             if isinstance(inner, Mapping) or _holds_objects(inner):
                 yield from _settings(f"{id_}#{name}", inner)
             elif "_target_" in value and not (isinstance(inner, str) and inner.startswith(("@", "%"))):
@@ -128,7 +138,7 @@ def _faults_of_objects(config: Mapping[str, Any], defaults: Mapping[str, Any]) -
             yield f"expected {id_} as an object, but found {value!r}; give one of its settings{near}"
         if not isinstance(value, Mapping):
             continue
-        added = [name for name in value if name not in default and not name.startswith("_")]
+        added = [name for name in value if name not in default and not str(name).startswith("_")]
         # Only now, since a class must be imported to know its arguments.
         taken = _taken(value.get("_target_")) if added else None
         if taken is not None:
@@ -215,7 +225,7 @@ def _shown(parser: ConfigParser) -> dict[str, Any]:
             continue
         ids = _settings(name, entry) if isinstance(entry, Mapping) else () if _holds_objects(entry) else (name,)
         for id_ in ids:
-            if id_.startswith(("train#", "validate#")) and not id_.startswith(_SHOWN):
+            if id_ in _WITHOUT_EFFECT or (id_.startswith(("train#", "validate#")) and not id_.startswith(_SHOWN)):
                 continue
             value = parser.get_parsed_content(id_) if is_code(parser[id_]) else parser[id_]
             if is_plain(value):
@@ -272,19 +282,32 @@ def _is_item(value: Any) -> bool:
     return isinstance(value, Mapping | list) or (isinstance(value, str) and value.startswith(("@", "$", "%")))
 
 
-def _asked_for_by_monai() -> set[str]:
+def is_training(config: Mapping[str, Any]) -> bool:
+    """Whether a configuration is one of training, or of an evaluation that takes over a training's."""
+    return "validate" in config
+
+
+def _asked_for_by_monai(*, training: bool) -> set[str]:
     """Ids that MONAI's workflows and its experiment tracking read by name."""
-    properties: list[dict[Any, Any]] = [*TrainProperties.values(), *InferProperties.values()]
+    properties: list[dict[Any, Any]] = [*TrainProperties.values(), *(() if training else InferProperties.values())]
     tracking: dict[str, Any] = DEFAULT_MLFLOW_SETTINGS
     ids = {str(asked[BundlePropertyConfig.ID]).replace("::", "#") for asked in properties}
     return ids | set(tracking["configs"]) | {"save_execute_config"}
 
 
-def bundle_entries(folder: Path | None) -> dict[str, Any]:
-    """The entries of all configuration files in a bundle's folder, presets aside; none without a folder."""
+def bundle_entries(folder: Path | None, *, training: bool) -> dict[str, Any]:
+    """The entries of all configuration files in a bundle's folder, presets aside; none without a folder.
+
+    Parameters
+    ----------
+    training
+        Leaves out those of inference, which have no effect on a training. Inference, however, knows those of training:
+        a preset that a network was trained with may be named for it, too, and sets learning rates.
+    """
     entries: dict[str, Any] = {}
+    others = {"metadata.json", *(["inference.json"] if training else [])}
     for path in sorted(folder.glob("*.json")) if folder else ():
-        content = read_json(path) if path.name != "metadata.json" else {}
+        content = read_json(path) if path.name not in others else {}
         for id_, value in content.items():
             first, *inner = id_.lstrip("+").replace("::", "#").split("#")
             if not inner:

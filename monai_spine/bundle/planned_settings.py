@@ -53,7 +53,7 @@ def planned_configuration(configs: Sequence[Path], settings: Settings) -> Config
         try:
             parser[name] = parsed_value(value)
         except (KeyError, ValueError, IndexError) as err:  # of a group, or an item of a list, that is not there
-            raise InvalidOptionError(unknown_entry(name, bundle_entries(configs[0].parent))) from err
+            raise InvalidOptionError(unknown_entry(name, bundle_entries(configs[0].parent, training=True))) from err
     return parser
 
 
@@ -68,5 +68,8 @@ def refuse_settings(configs: Sequence[Path], settings: Settings) -> None:
         If a file is no JSON.
     """
     config = planned_configuration(configs, settings).get()
-    if faults := [*unknown_entries(config, bundle_entries(configs[0].parent)), *impossible_values(config)]:
+    if faults := [
+        *unknown_entries(config, bundle_entries(configs[0].parent, training=True)),
+        *impossible_values(config),
+    ]:
         raise InvalidOptionError("; ".join(faults))

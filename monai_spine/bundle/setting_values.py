@@ -81,7 +81,7 @@ RULES: dict[str, Rule] = {
     **dict.fromkeys(("patience", "num_workers", "fold", "seed", "network_def#condition_layers"), _whole(0)),
     "learning_rate": _number(0, above=True),
     **dict.fromkeys(("optimizer#weight_decay", "optimizer#params#weight_decay"), _number(0)),
-    **dict.fromkeys(("optimizer#params#backbone_rate", "lr_scheduler#warmup", "store#limit_gb"), _number(0)),
+    **dict.fromkeys(("optimizer#params#backbone_rate", "lr_scheduler#warmup", "store#cache_gb"), _number(0)),
     **dict.fromkeys(("loss#any_severe", "loss#focal", "augmentation_strength"), _number(0)),
     **dict.fromkeys(("mixing#levels", "mixing#halves", "mixing#mixup", "mixing#cutmix", "mixing#holes"), _number(0)),
     **dict.fromkeys(("network_def#dropout", "network_def#drop_path", "network_def#drop_view"), _number(0, 1)),

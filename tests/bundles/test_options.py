@@ -64,7 +64,7 @@ def test_a_setting_is_found_by_its_last_name_wherever_it_stands(option: str, mea
 @pytest.mark.parametrize("value", ["2", "'mean'", "True"])
 def test_a_plain_value_does_not_take_the_place_of_an_object(value: str) -> None:
     configs = training_configs(ROOT / "bundles/lumbar_25d_grader")
-    with pytest.raises(InvalidOptionError, match="expected loss as an object.*'loss#any_severe'"):
+    with pytest.raises(InvalidOptionError, match=r"expected loss as an object.*'loss#any_severe'"):
         refuse_settings(configs, (("loss", value),))
 
 

@@ -148,7 +148,7 @@ SIZES = {
     "lumbar_recess_localizer": (33, 23),
     "lumbar_unet_classifier": (40, 29),
 }
-"""Keys at the top of each ``train.json``, and ``$`` expressions in it, at most; the zoo's have 16 to 29, and 19 to 30."""
+"""Keys at the top of each ``train.json``, and ``$`` expressions in it, at most. The zoo has 16 to 29, and 19 to 30."""
 
 
 @pytest.mark.parametrize("name", NAMES)
