@@ -6,11 +6,10 @@ with the default of the setting that was meant.
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import inspect
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from pydoc import ErrorDuringImport, locate
@@ -26,15 +25,12 @@ from monai_spine.bundle.configuration import being_evaluated, leaves, used_ids
 from monai_spine.bundle.model_description import ModelDescription
 from monai_spine.bundle.model_settings import describe, is_code, is_plain
 from monai_spine.bundle.provenance import PHANTOM
+from monai_spine.bundle.setting_names import OFFERED, holds_objects, settings_within, unknown_setting
 from monai_spine.errors import InvalidOptionError
 from monai_spine.files import read_json
 
 _WORKFLOW = {"imports", "initialize", "run", "finalize", "training", "evaluation", "inference", "trained_on"}
 """What MONAI, or a user, runs by name; and what a user may say of the data that a model learns from."""
-_OFFERED = 3
-"""How many near names an error offers."""
-_NEAR, _AS_NEAR = 0.6, 0.25
-"""How alike a near name is at least (`difflib`'s ratio), and how much less alike than the nearest one."""
 _WITHOUT_EFFECT = {
     *("imports", "initialize", "run", "finalize", "training", "training_run", "tensorboard", "network"),
     *("bundle_root", "dataset_dir", "datalist", "ckpt_dir", "cache_dir", "output_dir", "logging_file"),
@@ -89,41 +85,17 @@ def unknown_entries(config: Mapping[str, Any], defaults: Mapping[str, Any]) -> l
 
 def unknown_entry(id_: str, defaults: Mapping[str, Any]) -> str:
     """What to say of an id that nothing knows; see `unknown_entries`."""
-    return _sentence(id_, _offered_ids(defaults))
+    return unknown_setting(id_, _offered_ids(defaults))
 
 
 def _offered_ids(defaults: Mapping[str, Any]) -> list[str]:
     """All settings of a bundle: the top level, groups such as ``train``, and the arguments of objects."""
     own = set(_ids(defaults, _groups(defaults))) - _WORKFLOW
-    return [*sorted(own), *(one for id_, value in defaults.items() for one in _settings(id_, value))]
+    return [*sorted(own), *(one for id_, value in defaults.items() for one in settings_within(id_, value))]
 
 
 def _groups(defaults: Mapping[str, Any]) -> set[str]:
     return {id_ for id_, value in defaults.items() if _is_group(value)}
-
-
-def _settings(id_: str, value: Any) -> Iterator[str]:
-    """The arguments of objects within an entry, such as ``loss#focal``, but for references and for handlers.
-
-    Objects within groups are among them, such as ``train#augmentation``.
-    """
-    if isinstance(value, Mapping):
-        for name, inner in value.items():
-            if str(name).startswith("_") or name == "handlers":  # a number, as in epochs of unfreeze
-                continue
-            if isinstance(inner, Mapping) and "_target_" in inner:
-                yield f"{id_}#{name}"
-            if isinstance(inner, Mapping) or _holds_objects(inner):
-                yield from _settings(f"{id_}#{name}", inner)
-            elif "_target_" in value and not (isinstance(inner, str) and inner.startswith(("@", "%"))):
-                yield f"{id_}#{name}"
-    elif _holds_objects(value):
-        for n, inner in enumerate(value):
-            yield from _settings(f"{id_}#{n}", inner)
-
-
-def _holds_objects(value: Any) -> bool:
-    return isinstance(value, list) and any(isinstance(one, Mapping) for one in value)
 
 
 def _faults_of_objects(config: Mapping[str, Any], defaults: Mapping[str, Any]) -> Iterator[str]:
@@ -133,7 +105,7 @@ def _faults_of_objects(config: Mapping[str, Any], defaults: Mapping[str, Any]) -
     """
     for id_, value, default in _objects("", config, defaults):
         if is_plain(value) and value is not None and not is_code(value):
-            own = list(_settings(id_, default))[:_OFFERED]
+            own = list(settings_within(id_, default))[:OFFERED]
             near = f", such as {' or '.join(map(repr, own))}" if own else ""
             yield f"expected {id_} as an object, but found {value!r}; give one of its settings{near}"
         if not isinstance(value, Mapping):
@@ -144,7 +116,7 @@ def _faults_of_objects(config: Mapping[str, Any], defaults: Mapping[str, Any]) -
         if taken is not None:
             ids = [f"{id_}#{one}" for one in taken]
             offered = [*ids, *_offered_ids(defaults)]
-            yield from (_sentence(f"{id_}#{name}", offered) for name in added if name not in taken)
+            yield from (unknown_setting(f"{id_}#{name}", offered) for name in added if name not in taken)
 
 
 def _objects(prefix: str, config: Any, defaults: Any) -> Iterator[tuple[str, Any, Mapping[str, Any]]]:
@@ -223,7 +195,7 @@ def _shown(parser: ConfigParser) -> dict[str, Any]:
     for name, entry in parser.get().items():
         if name in _WITHOUT_EFFECT or name.startswith("_") or name in _OF_NO_INTEREST:
             continue
-        ids = _settings(name, entry) if isinstance(entry, Mapping) else () if _holds_objects(entry) else (name,)
+        ids = settings_within(name, entry) if isinstance(entry, Mapping) else () if holds_objects(entry) else (name,)
         for id_ in ids:
             if id_ in _WITHOUT_EFFECT or (id_.startswith(("train#", "validate#")) and not id_.startswith(_SHOWN)):
                 continue
@@ -231,38 +203,6 @@ def _shown(parser: ConfigParser) -> dict[str, Any]:
             if is_plain(value):
                 shown[id_] = bool(value) if id_ == "pretrained" else value  # which may be the path of a file
     return shown
-
-
-def _sentence(id_: str, offered: Sequence[str]) -> str:
-    near = near_ids(id_, offered)
-    offer = f"; did you mean {' or '.join(repr(one) for one in near)}?" if near else "; see the bundle's docs/README.md"
-    return f"no setting {id_!r}{offer}"
-
-
-def near_ids(id_: str, offered: Sequence[str]) -> list[str]:
-    """The ids that an unknown one may mean: with the same last name, or near ones in its group, or near ones anywhere.
-
-    So the name of a setting without its group is found, too: ``mixup`` for ``mixing#mixup``.
-    """
-    group, _, name = id_.rpartition("#")
-    same = [one for one in dict.fromkeys(offered) if one.rpartition("#")[2] == name]
-    if same:
-        depth = min(one.count("#") for one in same)
-        return [one for one in same if one.count("#") == depth][:_OFFERED]
-    beside = _near(name, {one: (one.rpartition("#")[2],) for one in offered if one.rpartition("#")[0] == group})
-    # also ema_momentum for ema#momentum
-    anywhere = {one: (one.rpartition("#")[2], one.replace("#", "_")) for one in offered}
-    return (group and beside) or _near(name, anywhere)
-
-
-def _near(name: str, spellings: Mapping[str, Iterable[str]]) -> list[str]:
-    """The ids that have a spelling near to a name, the nearest first."""
-    likeness = {
-        id_: max(difflib.SequenceMatcher(None, name, one).ratio() for one in several)
-        for id_, several in spellings.items()
-    }
-    least = max(_NEAR, max(likeness.values(), default=0) - _AS_NEAR)
-    return sorted((id_ for id_, ratio in likeness.items() if ratio >= least), key=lambda id_: -likeness[id_])[:_OFFERED]
 
 
 def _ids(config: Mapping[str, Any], groups: set[str]) -> Iterator[str]:

@@ -38,6 +38,12 @@ def test_every_kind_of_entry_proposes_what_it_says(tmp_path: Path) -> None:
     assert {(one["epochs"], one.get("patience")) for one in seen} == {(2, 0), (9, None)}
 
 
+def test_a_plain_value_does_not_take_the_place_of_an_object(tmp_path: Path) -> None:
+    for definition in ({"choices": ["a", "b"]}, {"type": "float", "low": 0, "high": 1}):
+        with pytest.raises(InvalidTableError, match=r"loss: an object.*loss#any_severe"):
+            read_space(write(tmp_path, {"loss": definition}), TRAIN)
+
+
 def test_yaml_says_the_same_as_json_powers_of_ten_included(tmp_path: Path) -> None:
     text = (
         "learning_rate: {type: float, low: 1e-4, high: 1e-2, log: true}\nnetwork_def#dropout: {choices: [0.0, 0.5]}\n"
