@@ -91,7 +91,7 @@ def unknown_entry(id_: str, defaults: Mapping[str, Any]) -> str:
 def _offered_ids(defaults: Mapping[str, Any]) -> list[str]:
     """All settings of a bundle: the top level, groups such as ``train``, and the arguments of objects."""
     own = set(_ids(defaults, _groups(defaults))) - _WORKFLOW
-    return [*sorted(own), *(one for id_, value in defaults.items() for one in settings_within(id_, value))]
+    return [*(one for id_, value in defaults.items() for one in settings_within(id_, value)), *sorted(own)]
 
 
 def _groups(defaults: Mapping[str, Any]) -> set[str]:
