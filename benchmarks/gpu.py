@@ -52,10 +52,10 @@ class Training:
 
 
 TINY_GRADER = {
-    "backbones": ["test_resnet"],
-    "backbone_of_view": [0, 0, 0],
+    "network_def#backbones": ["test_resnet"],
+    "network_def#backbone_of_view": [0, 0, 0],
     "pixels": [32, 32],
-    "features": 16,
+    "network_def#features": 16,
     "batch_size": 1,
 }
 TINY_UNET = {"network_def#channels": [4, 8], "network_def#mixed": 1}
@@ -67,7 +67,7 @@ TRAININGS = (
     Training(
         "lumbar_25d_grader",
         "presets/dinov2_axial_convnext_sagittal.json",
-        {"pixels": [518, 518], "batch_size": 1, "checkpointing": True},
+        {"pixels": [518, 518], "batch_size": 1, "network_def#checkpointing": True},
         TINY_GRADER,
     ),
     Training(
@@ -219,7 +219,7 @@ def _measure(training: Training, precision: str, folder: Path, options: argparse
             "dataset_dir": str(data),
             "device": f"$torch.device('{options.device}')",
             "amp": precision == "bfloat16",
-            "progress": False,
+            "training_run#progress": False,
             "epochs": 1000,
             **({"num_workers": 0} if options.tiny else {}),
         }
@@ -318,7 +318,7 @@ def _distributed(folder: Path, options: argparse.Namespace) -> str:
         "bundle_root": str(folder / "distributed"),
         "dataset_dir": str(_write_data(training.bundle, folder, options)),
         "epochs": 1,
-        "progress": False,
+        "training_run#progress": False,
     }
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "1"]
     command += ["-m", "monai.bundle", "run", "training"]

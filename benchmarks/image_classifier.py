@@ -175,7 +175,7 @@ def throughput(records: list[dict[str, Any]], folder: Path, backbone: str) -> No
 def accuracy(records: list[dict[str, Any]], folder: Path) -> None:
     print(f"2. loop: accuracy {peer_accuracy(records):.3f} of {SMALL} after {EPOCHS} epochs")
     pixels = [SMALL_PIXELS, SMALL_PIXELS]
-    settings = {"backbone": SMALL, "pixels": pixels, "epochs": EPOCHS, "embedding_images": 0, "figures_every": 99}
+    settings = {"backbone": SMALL, "pixels": pixels, "epochs": EPOCHS, "embedding#images": 0, "pictures#every": 99}
     workflow = our_trainer(folder, Path(tempfile.mkdtemp()), **settings)
     workflow.run()
     reached = workflow.parser.get_parsed_content("validate#evaluator").state.metrics["accuracy"]

@@ -144,8 +144,8 @@ def ours(data: Path, run: Path, backbone: str, pixels: int, epochs: int, *, mirr
     shutil.rmtree(run, ignore_errors=True)
     bundle = [sys.executable, "-W", "ignore", "-m", "monai.bundle", "run"]
     where = ["--dataset_dir", str(data), "--bundle_root", str(run), "--backbone", backbone]
-    size = ["--pixels", f"[{pixels},{pixels}]", "--epochs", str(epochs), "--fit", "stretch"]
-    change = [] if mirror else ["--augmentation", "none"]
+    size = ["--pixels", f"[{pixels},{pixels}]", "--epochs", str(epochs), "--form#fit", "stretch"]
+    change = [] if mirror else ["--augmentation#preset", "none"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
 
     def go(what: str, files: str, *options: str) -> float:
@@ -155,7 +155,7 @@ def ours(data: Path, run: Path, backbone: str, pixels: int, epochs: int, *, mirr
         end = resource.getrusage(resource.RUSAGE_CHILDREN)
         return end.ru_utime + end.ru_stime - begin.ru_utime - begin.ru_stime
 
-    seconds = go("training", str(CONFIG), "--embedding_images", "0", "--figures_every", "999")
+    seconds = go("training", str(CONFIG), "--embedding#images", "0", "--pictures#every", "999")
     last = torch.load(run / "models" / "latest.pt", weights_only=True)["parts"]["network"]
     torch.save(last, run / "models" / "model.pt")
     go("evaluation", str([str(CONFIG), str(CONFIG.with_name("evaluate.json"))]), "--replicates", "10")

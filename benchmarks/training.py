@@ -118,9 +118,9 @@ class _Run:
             "amp": self.device.type == "cuda",
             "pretrained": None,
             "batch_size": batch,
-            "channels_last": options.channels_last,
-            "compile": options.compile,
-            "progress": False,
+            "start#channels_last": options.channels_last,
+            "start#compiled": options.compile,
+            "training_run#progress": False,
             "epochs": 1000,
         }
         parser.update(changes if options.workers is None else {**changes, "num_workers": options.workers})
@@ -136,13 +136,13 @@ class _Run:
         self.clock = time.process_time if by_itself else time.perf_counter
 
     def describe(self) -> str:
-        backbones = ", ".join(self.get("backbones"))
+        backbones = ", ".join(self.get("network_def#backbones"))
         name = (
             torch.cuda.get_device_name(self.device)
             if self.device.type == "cuda"
             else f"{torch.get_num_threads()} threads"
         )
-        settings = [word for word in ("channels_last", "compile") if self.get(word)]
+        settings = [word for word in ("channels_last", "compiled") if self.get(f"start#{word}")]
         return ", ".join([backbones, name, "bfloat16" if self.get("amp") else "float32", *settings])
 
     def warm_cache(self) -> list[dict[str, Any]]:
@@ -189,7 +189,7 @@ def listening(engine: Engine, handlers: dict[Any, Callable[[], None]]) -> Iterat
 
 def _bare(run: _Run, batches: list[dict[str, Any]]) -> None:
     """What anyone would write."""
-    network, optimizer, loss, prepare = (run.get(name) for name in ("network", "optimizer", "loss", "train#mixing"))
+    network, optimizer, loss, prepare = (run.get(name) for name in ("network", "optimizer", "loss", "mixing"))
     network.train()
     for batch in batches:
         image, label = prepare(batch, run.device, non_blocking=True)

@@ -28,7 +28,7 @@ class Code(FaultCode):
     CONSTANT_IMAGE = warning("Image is empty: all pixels have one value", "Look at it; remove it.")
     DARK_IMAGES = warning(
         "Images that use the darkest quarter of their scale alone, as 12 bits in files of 16 do",
-        "Train with --intensity percentiles.",
+        "Train with --form#intensity percentiles.",
     )
     COPY = note("Copies of one image", "They are in one fold; remove all but one to weigh it once.")
     ALIKE = note("Near copies", "They are in one fold; look whether they are the same picture.")

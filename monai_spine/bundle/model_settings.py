@@ -95,7 +95,7 @@ def follow_description() -> None:
     weights = Path(str(parser.get_parsed_content("ckpt_path")))
     if not weights.is_file():  # reading the weights says so
         return
-    defaults = _read(config.folder / ("train.json" if "train" in parser else "inference.json")) or {}
+    defaults = _read(config.folder / ("train.json" if "validate" in parser else "inference.json")) or {}
     parser.update(followed(parser.get(), defaults, read_description(weights), weights, config.stated))
     parser.parse(reset=True)
 

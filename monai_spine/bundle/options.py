@@ -6,7 +6,6 @@ with the default of the setting that was meant.
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import inspect
 import json
@@ -26,32 +25,24 @@ from monai_spine.bundle.configuration import being_evaluated, leaves, used_ids
 from monai_spine.bundle.model_description import ModelDescription
 from monai_spine.bundle.model_settings import describe, is_code, is_plain
 from monai_spine.bundle.provenance import PHANTOM
+from monai_spine.bundle.setting_names import OFFERED, holds_objects, settings_within, unknown_setting
 from monai_spine.errors import InvalidOptionError
 from monai_spine.files import read_json
 
 _WORKFLOW = {"imports", "initialize", "run", "finalize", "training", "evaluation", "inference", "trained_on"}
 """What MONAI, or a user, runs by name; and what a user may say of the data that a model learns from."""
-_OFFERED = 3
-"""How many near names an error offers."""
 _WITHOUT_EFFECT = {
-    *(
-        "imports",
-        "initialize",
-        "run",
-        "finalize",
-        "training",
-        "training_run",
-        "tensorboard",
-        "mlflow",
-        "listeners",
-        "network",
-    ),
+    *("imports", "initialize", "run", "finalize", "training", "training_run", "tensorboard", "network"),
     *("bundle_root", "dataset_dir", "datalist", "ckpt_dir", "cache_dir", "output_dir", "logging_file"),
-    *("device", "num_workers", "progress", "cache_gb", "cache_rate", "figures_every", "embedding_images"),
+    *("device", "num_workers", "progress", "cache_rate", "store#cache_gb", "pictures", "embedding"),
     *("resume", "weights", "epochs", "trained_on"),
 }
 """Entries on which a training's result does not depend, or not as far as it is resumed: the places of files, how fast
 it runs, what it shows, and the weights with which it began. The state of a run holds the number of epochs itself."""
+_OF_NO_INTEREST = {"postprocessing", "preprocessing", "stacking", "best_model"}
+"""Objects whose arguments are no hyper-parameters."""
+_SHOWN = ("train#augmentation", "train#trainer#accumulation_steps")
+"""Of the groups of training and validation, the settings that are."""
 
 
 def refuse_unknown() -> None:
@@ -63,59 +54,83 @@ def refuse_unknown() -> None:
         If it has an entry that the bundle's own files do not have and that no other entry uses.
     """
     config = being_evaluated()
-    if unknown := unknown_entries(config.parser.get(), bundle_entries(config.folder)):
+    content = config.parser.get()
+    if unknown := unknown_entries(content, bundle_entries(config.folder, training=is_training(content))):
         raise InvalidOptionError("; ".join(unknown))
 
 
 def unknown_entries(config: Mapping[str, Any], defaults: Mapping[str, Any]) -> list[str]:
     """What to say of each entry that nothing knows.
 
-    Checks the top level, groups such as ``train``, and arguments that were added to objects of the top level.
+    Checks the top level, groups such as ``train``, and the arguments of objects. A plain value in the place of an
+    object, such as ``--loss 2``, is refused as well.
 
     Parameters
     ----------
     config
         The merged configuration.
     defaults
-        The entries of the bundle's own files, those of inference as well as those of training: a preset that a network
-        was trained with is named for inference, too, and sets learning rates that only training reads.
+        The entries of the bundle's own files, see `bundle_entries`.
     """
-    groups = {id_ for id_, value in defaults.items() if _is_group(value)}
-    own = set(_ids(defaults, groups))
-    known = own | set(used_ids(config)) | _WORKFLOW | _asked_for_by_monai()
+    groups = _groups(defaults)
+    known = (
+        set(_ids(defaults, groups))
+        | set(used_ids(config))
+        | _WORKFLOW
+        | _asked_for_by_monai(training=is_training(config))
+    )
     unknown = [id_ for id_ in _ids(config, groups) if id_ not in known and not id_.startswith("_")]
-    offered = [*sorted(own - _WORKFLOW), *_arguments(defaults)]
-    return [*(_sentence(id_, offered) for id_ in unknown), *_unknown_arguments(config, defaults)]
+    return [*(unknown_entry(id_, defaults) for id_ in unknown), *_faults_of_objects(config, defaults)]
 
 
-def _arguments(config: Mapping[str, Any]) -> Iterator[str]:
-    """The arguments of the top level's objects, such as ``loss#focal``; references stand for entries of the top."""
-    for id_, value in config.items():
-        if isinstance(value, Mapping) and "_target_" in value:
-            yield from (f"{id_}#{name}" for name, one in value.items() if name[0] != "_" and not _is_item(one))
+def unknown_entry(id_: str, defaults: Mapping[str, Any]) -> str:
+    """What to say of an id that nothing knows; see `unknown_entries`."""
+    return unknown_setting(id_, _offered_ids(defaults))
 
 
-def _unknown_arguments(config: Mapping[str, Any], defaults: Mapping[str, Any]) -> Iterator[str]:
-    """What to say of arguments that the bundle does not give an object, and that its class does not take."""
-    for id_, value, default in _objects(config, defaults):
-        if not (isinstance(value, Mapping) and isinstance(default, Mapping) and "_target_" in default):
+def _offered_ids(defaults: Mapping[str, Any]) -> list[str]:
+    """All settings of a bundle: the top level, groups such as ``train``, and the arguments of objects."""
+    own = set(_ids(defaults, _groups(defaults))) - _WORKFLOW
+    return [*(one for id_, value in defaults.items() for one in settings_within(id_, value)), *sorted(own)]
+
+
+def _groups(defaults: Mapping[str, Any]) -> set[str]:
+    return {id_ for id_, value in defaults.items() if _is_group(value)}
+
+
+def _faults_of_objects(config: Mapping[str, Any], defaults: Mapping[str, Any]) -> Iterator[str]:
+    """What to say of objects of the bundle that became plain values, and of arguments that their classes do not take.
+
+    Arguments that the bundle itself gives are right.
+    """
+    for id_, value, default in _objects("", config, defaults):
+        if is_plain(value) and value is not None and not is_code(value):
+            own = list(settings_within(id_, default))[:OFFERED]
+            near = f", such as {' or '.join(map(repr, own))}" if own else ""
+            yield f"expected {id_} as an object, but found {value!r}; give one of its settings{near}"
+        if not isinstance(value, Mapping):
             continue
-        added = [name for name in value if name not in default and not name.startswith("_")]
+        added = [name for name in value if name not in default and not str(name).startswith("_")]
         # Only now, since a class must be imported to know its arguments.
         taken = _taken(value.get("_target_")) if added else None
         if taken is not None:
-            yield from (
-                _sentence(f"{id_}#{name}", [f"{id_}#{one}" for one in taken]) for name in added if name not in taken
-            )
+            ids = [f"{id_}#{one}" for one in taken]
+            offered = [*ids, *_offered_ids(defaults)]
+            yield from (unknown_setting(f"{id_}#{name}", offered) for name in added if name not in taken)
 
 
-def _objects(config: Mapping[str, Any], defaults: Mapping[str, Any]) -> Iterator[tuple[str, Any, Any]]:
-    """The entries of the top level and the items of its lists, by id, with those of the bundle."""
-    for id_, value in config.items():
-        default = defaults.get(id_)
-        yield id_, value, default
-        if isinstance(value, list) and isinstance(default, list):
-            yield from ((f"{id_}#{n}", *pair) for n, pair in enumerate(zip(value, default, strict=False)))
+def _objects(prefix: str, config: Any, defaults: Any) -> Iterator[tuple[str, Any, Mapping[str, Any]]]:
+    """What stands in the place of each object of the bundle, at any depth, by id; and the bundle's own object."""
+    if isinstance(config, Mapping) and isinstance(defaults, Mapping):
+        pairs = [(name, config[name], default) for name, default in defaults.items() if name in config]
+    elif isinstance(config, list) and isinstance(defaults, list):
+        pairs = [(str(n), *pair) for n, pair in enumerate(zip(config, defaults, strict=False))]
+    else:
+        return
+    for name, value, default in pairs:
+        if isinstance(default, Mapping) and "_target_" in default:
+            yield f"{prefix}{name}", value, default
+        yield from _objects(f"{prefix}{name}#", value, default)
 
 
 def _taken(target: Any) -> list[str] | None:
@@ -138,7 +153,7 @@ class RunSettings:
     description
         Of the weights that it makes.
     shown
-        The settings at the top of the configuration, for people: numbers, words, and lists of them.
+        The settings of the configuration, for people: numbers, words, and lists of them.
     """
 
     result: Mapping[str, str] = field(default_factory=dict)
@@ -162,6 +177,7 @@ def run_settings(datalist: str | None = None) -> RunSettings:
         for name, entry in config.parser.get().items()
         if name not in _WITHOUT_EFFECT and not name.startswith("_")
         for id_, value in leaves(name, entry)
+        if id_ not in _WITHOUT_EFFECT
     }
     settings["processes"] = str(idist.get_world_size())
     if datalist is not None and Path(datalist).is_file():
@@ -174,27 +190,19 @@ def run_settings(datalist: str | None = None) -> RunSettings:
 
 
 def _shown(parser: ConfigParser) -> dict[str, Any]:
-    """The plain values at the top of a configuration, with what expressions and references among them give."""
+    """The plain values of a configuration, with what expressions give, at the top and as arguments of its objects."""
     shown = {}
     for name, entry in parser.get().items():
-        if name in _WITHOUT_EFFECT or name.startswith("_") or isinstance(entry, Mapping):
+        if name in _WITHOUT_EFFECT or name.startswith("_") or name in _OF_NO_INTEREST:
             continue
-        value = parser.get_parsed_content(name) if is_code(entry) else entry
-        if is_plain(value):
-            shown[name] = bool(value) if name == "pretrained" else value  # which may be the path of a file
+        ids = settings_within(name, entry) if isinstance(entry, Mapping) else () if holds_objects(entry) else (name,)
+        for id_ in ids:
+            if id_ in _WITHOUT_EFFECT or (id_.startswith(("train#", "validate#")) and not id_.startswith(_SHOWN)):
+                continue
+            value = parser.get_parsed_content(id_) if is_code(parser[id_]) else parser[id_]
+            if is_plain(value):
+                shown[id_] = bool(value) if id_ == "pretrained" else value  # which may be the path of a file
     return shown
-
-
-def _sentence(id_: str, offered: list[str]) -> str:
-    group, _, name = id_.rpartition("#")
-    if group and name in offered:  # train#batch_size for batch_size
-        return f"no setting {id_!r}; did you mean {name!r}?"
-    # A name without a group may have been meant for an argument: focal for loss#focal.
-    ids = [one for one in offered if not group or one.rpartition("#")[0] == group]
-    last = {one.rpartition("#")[2]: one for one in reversed(ids)}
-    near = [last[one] for one in difflib.get_close_matches(name, last, _OFFERED)]
-    offer = f"; did you mean {' or '.join(repr(one) for one in near)}?" if near else "; see the bundle's docs/README.md"
-    return f"no setting {id_!r}{offer}"
 
 
 def _ids(config: Mapping[str, Any], groups: set[str]) -> Iterator[str]:
@@ -214,19 +222,32 @@ def _is_item(value: Any) -> bool:
     return isinstance(value, Mapping | list) or (isinstance(value, str) and value.startswith(("@", "$", "%")))
 
 
-def _asked_for_by_monai() -> set[str]:
+def is_training(config: Mapping[str, Any]) -> bool:
+    """Whether a configuration is one of training, or of an evaluation that takes over a training's."""
+    return "validate" in config
+
+
+def _asked_for_by_monai(*, training: bool) -> set[str]:
     """Ids that MONAI's workflows and its experiment tracking read by name."""
-    properties: list[dict[Any, Any]] = [*TrainProperties.values(), *InferProperties.values()]
+    properties: list[dict[Any, Any]] = [*TrainProperties.values(), *(() if training else InferProperties.values())]
     tracking: dict[str, Any] = DEFAULT_MLFLOW_SETTINGS
     ids = {str(asked[BundlePropertyConfig.ID]).replace("::", "#") for asked in properties}
     return ids | set(tracking["configs"]) | {"save_execute_config"}
 
 
-def bundle_entries(folder: Path | None) -> dict[str, Any]:
-    """The entries of all configuration files in a bundle's folder, presets aside; none without a folder."""
+def bundle_entries(folder: Path | None, *, training: bool) -> dict[str, Any]:
+    """The entries of all configuration files in a bundle's folder, presets aside; none without a folder.
+
+    Parameters
+    ----------
+    training
+        Leaves out those of inference, which have no effect on a training. Inference, however, knows those of training:
+        a preset that a network was trained with may be named for it, too, and sets learning rates.
+    """
     entries: dict[str, Any] = {}
+    others = {"metadata.json", *(["inference.json"] if training else [])}
     for path in sorted(folder.glob("*.json")) if folder else ():
-        content = read_json(path) if path.name != "metadata.json" else {}
+        content = read_json(path) if path.name not in others else {}
         for id_, value in content.items():
             first, *inner = id_.lstrip("+").replace("::", "#").split("#")
             if not inner:

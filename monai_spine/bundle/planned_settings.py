@@ -12,7 +12,7 @@ from typing import Any
 
 from monai.bundle import ConfigParser
 
-from monai_spine.bundle.options import bundle_entries, unknown_entries
+from monai_spine.bundle.options import bundle_entries, unknown_entries, unknown_entry
 from monai_spine.bundle.run import Settings
 from monai_spine.bundle.setting_values import impossible_values
 from monai_spine.errors import InvalidOptionError
@@ -41,13 +41,19 @@ def planned_configuration(configs: Sequence[Path], settings: Settings) -> Config
     ------
     InvalidTableError
         If a file is no JSON.
+    InvalidOptionError
+        If a setting belongs to a group that is not there.
     """
     for path in configs:
         if path.suffix == ".json":
             read_json(path)  # whose error names the file and the place
     parser = ConfigParser()
     parser.read_config([str(path) for path in configs])
-    parser.update({name: parsed_value(value) for name, value in settings})
+    for name, value in settings:
+        try:
+            parser[name] = parsed_value(value)
+        except (KeyError, ValueError, IndexError) as err:  # of a group, or an item of a list, that is not there
+            raise InvalidOptionError(unknown_entry(name, bundle_entries(configs[0].parent, training=True))) from err
     return parser
 
 
@@ -62,5 +68,8 @@ def refuse_settings(configs: Sequence[Path], settings: Settings) -> None:
         If a file is no JSON.
     """
     config = planned_configuration(configs, settings).get()
-    if faults := [*unknown_entries(config, bundle_entries(configs[0].parent)), *impossible_values(config)]:
+    if faults := [
+        *unknown_entries(config, bundle_entries(configs[0].parent, training=True)),
+        *impossible_values(config),
+    ]:
         raise InvalidOptionError("; ".join(faults))

@@ -30,12 +30,15 @@ def refuse_impossible() -> None:
 
 
 def impossible_values(config: Mapping[str, Any]) -> list[str]:
-    """What to say of each setting with a value that it cannot have; the top level is checked."""
+    """What to say of each setting with a value that it cannot have."""
     faults = []
-    for name, (expected, fits) in RULES.items():
-        value = config.get(name)
-        if name in config and not _is_expression(value) and not fits(value):
-            faults.append(f"expected {name} as {expected}, but found {value!r}")
+    for id_, (expected, fits) in RULES.items():
+        try:
+            value = setting_of(config, id_)
+        except KeyError:
+            continue
+        if not _is_expression(value) and not fits(value):
+            faults.append(f"expected {id_} as {expected}, but found {value!r}")
     return faults
 
 
@@ -73,41 +76,44 @@ def _names(known: list[str] | None = None, *, needed: bool = False) -> Rule:
 
 
 RULES: dict[str, Rule] = {
-    "epochs": _whole(1),
-    "batch_size": _whole(1),
-    "accumulation_steps": _whole(1),
-    "val_interval": _whole(1),
-    "images_per_epoch": _whole(1),
-    "validation_images": _whole(1),
-    "features": _whole(1),
-    "replicates": _whole(1),
-    "patience": _whole(0),
-    "num_workers": _whole(0),
-    "fold": _whole(0),
-    "seed": _whole(0),
-    "condition_layers": _whole(0),
+    **dict.fromkeys(("epochs", "batch_size", "val_interval", "images_per_epoch", "validation_images"), _whole(1)),
+    **dict.fromkeys(("replicates", "network_def#features", "train#trainer#accumulation_steps"), _whole(1)),
+    **dict.fromkeys(("patience", "num_workers", "fold", "seed", "network_def#condition_layers"), _whole(0)),
     "learning_rate": _number(0, above=True),
-    "layer_decay": _number(0, 1),
-    "weight_decay": _number(0),
-    "backbone_rate": _number(0),
-    "warmup_epochs": _number(0),
-    "any_severe": _number(0),
-    "focal": _number(0),
-    "cache_gb": _number(0),
-    **dict.fromkeys(
-        ("dropout", "drop_path", "drop_view", "label_smoothing", "ema_momentum", "cache_rate"), _number(0, 1)
-    ),
-    **dict.fromkeys(("mix_levels", "mix_halves", "mixup", "cutmix", "holes"), _number(0)),
-    **dict.fromkeys(("neighbours", "checkpointing", "channels_last", "compile", "hold_backbones", "amp"), _flag()),
-    **dict.fromkeys(
-        ("given_points", "balanced_sampling", "cache_features", "overlays", "progress", "up_path"), _flag()
-    ),
+    **dict.fromkeys(("optimizer#weight_decay", "optimizer#params#weight_decay"), _number(0)),
+    **dict.fromkeys(("optimizer#params#backbone_rate", "lr_scheduler#warmup", "store#cache_gb"), _number(0)),
+    **dict.fromkeys(("loss#any_severe", "loss#focal", "augmentation_strength"), _number(0)),
+    **dict.fromkeys(("mixing#levels", "mixing#halves", "mixing#mixup", "mixing#cutmix", "mixing#holes"), _number(0)),
+    **dict.fromkeys(("network_def#dropout", "network_def#drop_path", "network_def#drop_view"), _number(0, 1)),
+    **dict.fromkeys(("optimizer#params#layer_decay", "ema#momentum", "loss#label_smoothing"), _number(0, 1)),
+    **dict.fromkeys(("cache_rate", "pseudo_weight"), _number(0, 1)),
+    **dict.fromkeys(("amp", "given_points", "overlays", "progress", "training_run#progress"), _flag()),
+    **dict.fromkeys(("network_def#neighbours", "network_def#checkpointing", "network_def#up_path"), _flag()),
+    **dict.fromkeys(("start#channels_last", "start#compiled", "start#hold_backbones"), _flag()),
+    **dict.fromkeys(("train#sampler#balanced", "train#features#once"), _flag()),
     "pixels": _sizes(2),
     "grid_size": _sizes(3),
-    "backbones": _names(needed=True),
+    "network_def#backbones": _names(needed=True),
     "conditions": _names([condition.value for condition in Condition]),
 }
-"""Of all bundles, by name. A setting has the same meaning in each of them."""
+"""Of all bundles, by id. A setting has the same meaning in each of them."""
+
+
+def setting_of(config: Mapping[str, Any], id_: str) -> Any:
+    """The value at an id such as ``loss#focal``, of a merged configuration, or of a file that may name the id itself.
+
+    Raises
+    ------
+    KeyError
+        If there is none.
+    """
+    if id_ in config:
+        return config[id_]
+    group, _, inner = id_.partition("#")
+    value = config[group]
+    if not inner or not isinstance(value, Mapping):
+        raise KeyError(id_)
+    return setting_of(value, inner)
 
 
 def _is_expression(value: Any) -> bool:

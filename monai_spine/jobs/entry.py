@@ -88,7 +88,7 @@ def training_arguments(job: Job, folder: Path, placement: Placement, data: str |
         "ckpt_dir": str(placement.checkpoints),
         # Caches are memory maps, which a mounted bucket cannot serve.
         **({"cache_dir": str(placement.scratch / "cache")} if "cache_dir" in entries else {}),
-        "tensorboard#folder": str(placement.tensorboard),
+        "training_run#tensorboard#folder": str(placement.tensorboard),
         **dict(logging_setting(bundle)),
         "resume": "auto",
         **job.settings,

@@ -38,28 +38,28 @@ class StudyMixing:
     ----------
     views
         The views, in the order of their slices in ``image``; see `LevelStackd`.
-    level
+    levels
         Probability that a level comes from another study of the batch.
-    half
+    halves
         Probability that the right half of a level comes from another study.
-    blend
+    mixup
         Probability that a study becomes a weighted mean of itself and another ("mixup", Zhang et al. 2018,
         arXiv:1710.09412); only levels of which both have the same slices are blended. The other study's weight is drawn
         from a beta distribution.
-    rectangle
+    cutmix
         Probability that a rectangle of all slices of a level comes from another study which has the same slices of it
         ("cutmix", Yun et al. 2019, arXiv:1905.04899). The other study's share of the labels is that of the area, which
         is uniform from 0 to 1.
-    hole
+    holes
         Probability that a slice loses a square of half its side (coarse dropout); it becomes 0, which is dark tissue.
-    manifold
+    manifold_mixup
         Probability that a study's tokens, in which the network has summed up the slices of a level, become a weighted
         mean of its own and another's ("manifold mixup", Verma et al. 2019, arXiv:1806.05236). The network must take the
         other study's ``share``, as `LevelGrader` does.
-    shuffle
+    shuffle_slices
         Probability that the axial slices of a level are put in a random order. Sagittal slices keep theirs, which runs
         from left to right.
-    pseudo
+    pseudo_weight
         The share of a finding's loss that its soft label has, from 0 to 1; the label has the rest. A finding with one
         of the two weighs as much as that share. 0 leaves soft labels out.
     intensity
@@ -77,25 +77,25 @@ class StudyMixing:
         self,
         *,
         views: Sequence[View],
-        level: float = 0.0,
-        half: float = 0.0,
-        blend: float = 0.0,
-        rectangle: float = 0.0,
-        hole: float = 0.0,
-        manifold: float = 0.0,
-        shuffle: float = 0.0,
-        pseudo: float = 0.0,
+        levels: float = 0.0,
+        halves: float = 0.0,
+        mixup: float = 0.0,
+        cutmix: float = 0.0,
+        holes: float = 0.0,
+        manifold_mixup: float = 0.0,
+        shuffle_slices: float = 0.0,
+        pseudo_weight: float = 0.0,
         intensity: IntensityChanges | None = None,
         distortion: Distortions | None = None,
     ) -> None:
-        shares = {"level": level, "half": half, "blend": blend, "rectangle": rectangle, "hole": hole}
-        shares |= {"manifold": manifold, "shuffle": shuffle, "pseudo": pseudo}
+        shares = {"levels": levels, "halves": halves, "mixup": mixup, "cutmix": cutmix, "holes": holes}
+        shares |= {"manifold_mixup": manifold_mixup, "shuffle_slices": shuffle_slices, "pseudo_weight": pseudo_weight}
         for name, share in shares.items():
             if not 0 <= share <= 1:
                 raise InvalidOptionError(f"expected the mixing's {name} from 0 to 1, but found {share}")
-        self.views, self.level, self.half, self.hole = tuple(views), level, half, hole
-        self.blend, self.rectangle, self.pseudo = blend, rectangle, pseudo
-        self.manifold, self.shuffle = manifold, shuffle
+        self.views, self.levels, self.halves, self.holes = tuple(views), levels, halves, holes
+        self.mixup, self.cutmix, self.manifold_mixup = mixup, cutmix, manifold_mixup
+        self.shuffle_slices, self.pseudo_weight = shuffle_slices, pseudo_weight
         self.intensity, self.distortion = intensity or IntensityChanges(), distortion or Distortions()
 
     def __call__(
@@ -103,43 +103,42 @@ class StudyMixing:
     ) -> tuple[Any, ...]:
         """``image`` ``(batch, 5, slices, rows, columns)`` and ``label`` on the device.
 
-        With ``manifold``, no positional and one keyword argument of the network follow, as MONAI's engines take them.
-        Labels are ``(batch, 25)``, or soft, ``(batch, 25, 3)``, if anything may be blended or soft labels count.
+        With ``manifold_mixup``, no positional and one keyword argument of the network follow, as MONAI's engines take
+        them. Labels are ``(batch, 25)``, or soft, ``(batch, 25, 3)``, if anything may be blended or soft labels count.
         """
-        keys = ("image", "label", "soft_label") if self.pseudo > 0 else ("image", "label")
+        keys = ("image", "label", "soft_label") if self.pseudo_weight > 0 else ("image", "label")
         image, label, *soft = (torch.as_tensor(batch[key]).to(device=device, non_blocking=non_blocking) for key in keys)
         if soft:
             # Rows whose sum is less than 1 weigh less in the loss, which divides by the sum of all.
-            label = (1 - self.pseudo) * soft_labels(label) + self.pseudo * soft[0]
+            label = (1 - self.pseudo_weight) * soft_labels(label) + self.pseudo_weight * soft[0]
         # before mixing: a change of grey values belongs to one acquisition, so to one study
         image = self.intensity(image, [view.slices for view in self.views])
         image = self._shuffled(self.distortion(image, self.views))
-        if self.level > 0:
+        if self.levels > 0:
             image, label = self._levels(image, label)
-        if self.half > 0:
+        if self.halves > 0:
             image, label = self._halves(image, label)
-        if (
-            self.blend > 0 or self.rectangle > 0 or self.manifold > 0
-        ):  # whether or not this batch is mixed, so that labels keep one shape
+        # whether or not this batch is mixed, so that labels keep one shape
+        if self.mixup > 0 or self.cutmix > 0 or self.manifold_mixup > 0:
             label = soft_labels(label)
-        if self.blend > 0:
+        if self.mixup > 0:
             image, label = self._blended(image, label)
-        if self.rectangle > 0:
+        if self.cutmix > 0:
             image, label = self._rectangles(image, label)
-        if self.manifold <= 0:
+        if self.manifold_mixup <= 0:
             return self._holes(image), label
-        chosen, other = self._draw(image, self.manifold, levels=1)
+        chosen, other = self._draw(image, self.manifold_mixup, levels=1)
         share = _beta(image) * chosen
         mixed = blended(label, label[other], share.expand(-1, label.shape[1]))
         return self._holes(image), mixed, (), {"share": share[:, 0]}
 
     def _levels(self, image: torch.Tensor, label: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        chosen, other = self._draw(image, self.level)
+        chosen, other = self._draw(image, self.levels)
         image = torch.where(chosen[:, :, None, None, None], image[other], image)
         return image, torch.where(_as(chosen[:, _OF_LEVEL.to(chosen.device)], label), label[other], label)
 
     def _halves(self, image: torch.Tensor, label: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        chosen, other = self._draw(image, self.half)
+        chosen, other = self._draw(image, self.halves)
         mixed = torch.where(self._right_half(image), image[other], image)
         # an axial slice that only one of the two studies has would be half there: it is left out
         half_there = (_absent(image) | _absent(image[other])) & ~self._whole_slices(image)
@@ -154,12 +153,12 @@ class StudyMixing:
 
     def _blended(self, image: torch.Tensor, label: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Blend whole studies: all levels of a study have the same weight of the other one."""
-        chosen, other = self._draw(image, self.blend, levels=1)
+        chosen, other = self._draw(image, self.mixup, levels=1)
         share = _beta(image) * (chosen & _same_slices(image, image[other]))
         return self._mix(image, label, other, share, share[:, :, None, None, None])
 
     def _rectangles(self, image: torch.Tensor, label: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        chosen, other = self._draw(image, self.rectangle)
+        chosen, other = self._draw(image, self.cutmix)
         area = torch.rand(chosen.shape, device=image.device)
         mixed = chosen & _same_slices(image, image[other])
         inside = rectangles(area, *image.shape[-2:]) & mixed[..., None, None]
@@ -199,20 +198,20 @@ class StudyMixing:
         return torch.tensor(whole, device=image.device)[:, None, None]
 
     def _shuffled(self, image: torch.Tensor) -> torch.Tensor:
-        if self.shuffle <= 0:
+        if self.shuffle_slices <= 0:
             return image
         parts = list(image.split([view.slices for view in self.views], dim=2))
         for n, view in enumerate(self.views):
             if view.plane is Plane.AXIAL:
                 keys = torch.rand(parts[n].shape[:3], device=image.device)
-                chosen = torch.rand(keys.shape[:2], device=image.device) < self.shuffle
+                chosen = torch.rand(keys.shape[:2], device=image.device) < self.shuffle_slices
                 in_order = torch.arange(view.slices, device=image.device).expand_as(keys)
                 order = torch.where(chosen[..., None], keys.argsort(dim=2), in_order)
                 parts[n] = parts[n].gather(2, order[..., None, None].expand_as(parts[n]))
         return torch.cat(parts, dim=2)
 
     def _holes(self, image: torch.Tensor) -> torch.Tensor:
-        if self.hole <= 0:
+        if self.holes <= 0:
             return image
         shape, (rows, columns) = image.shape[:3], image.shape[-2:]
         top = (torch.rand(shape, device=image.device) * rows / 2).long()[..., None, None]
@@ -220,7 +219,7 @@ class StudyMixing:
         y = torch.arange(rows, device=image.device)[:, None]
         x = torch.arange(columns, device=image.device)
         inside = (y >= top) & (y < top + rows // 2) & (x >= left) & (x < left + columns // 2)
-        hit = (torch.rand(shape, device=image.device) < self.hole)[..., None, None]
+        hit = (torch.rand(shape, device=image.device) < self.holes)[..., None, None]
         # a hole in an absent slice would make it look like a black one that is there
         return torch.where(inside & hit & (image != ABSENT), torch.zeros_like(image), image)
 

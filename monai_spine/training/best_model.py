@@ -31,7 +31,7 @@ class BestModel:
         The network whose weights are kept; the bare one where another wraps it for several processes.
     path
         The file of the weights.
-    metric
+    key_metric
         Name of the evaluator's figure.
     patience
         Epochs without improvement after which training ends; 0 never ends it.
@@ -44,13 +44,13 @@ class BestModel:
         *,
         network: torch.nn.Module,
         path: str,
-        metric: str = "score",
+        key_metric: str = "score",
         patience: int = 0,
         higher_is_better: bool = False,
     ) -> None:
         self.network = network
         self.path = Path(path)
-        self.metric = metric
+        self.key_metric = key_metric
         self.patience = patience
         self.description = ModelDescription()
         """Written beside the weights."""
@@ -73,31 +73,31 @@ class BestModel:
         self.best_epoch = int(state["best_epoch"])
 
     def _compare(self, evaluator: Engine, trainer: Engine) -> None:
-        figure, epoch = float(evaluator.state.metrics[self.metric]), trainer.state.epoch
+        figure, epoch = float(evaluator.state.metrics[self.key_metric]), trainer.state.epoch
         # comparing a figure that is not a number is False: such an epoch is never the best
         if self._sign * figure < self._sign * self.best:
             self.best, self.best_epoch = figure, epoch
             if idist.get_rank() == 0:
                 save_described(self.network.state_dict(), self.path, self.description)
-            logger.info("epoch %d: %s %.4f is the best so far", epoch, self.metric, figure)
+            logger.info("epoch %d: %s %.4f is the best so far", epoch, self.key_metric, figure)
         elif math.isnan(figure):
-            logger.warning("epoch %d: %s is not defined for these studies; too few labels?", epoch, self.metric)
+            logger.warning("epoch %d: %s is not defined for these studies; too few labels?", epoch, self.key_metric)
         if 0 < self.patience <= epoch - self.best_epoch:
-            logger.info("epoch %d: no better %s since epoch %d, training ends", epoch, self.metric, self.best_epoch)
+            logger.info("epoch %d: no better %s since epoch %d, training ends", epoch, self.key_metric, self.best_epoch)
             trainer.terminate()
 
     def _report(self, evaluator: Engine) -> None:
         if not self.best_epoch:
-            logger.warning("%s was defined after no epoch: %s was not written", self.metric, self.path)
+            logger.warning("%s was defined after no epoch: %s was not written", self.key_metric, self.path)
             return
         direction = "higher" if self._sign < 0 else "lower"
-        where = (self.metric, self.best, direction, self.best_epoch, self.path)
+        where = (self.key_metric, self.best, direction, self.best_epoch, self.path)
         logger.info("best %s %.4f (%s is better) in epoch %d: %s", *where)
         # the prior of the training studies has one score on the validation studies, whatever the epoch
-        prior = evaluator.state.metrics.get(f"{self.metric}_of_prior")
+        prior = evaluator.state.metrics.get(f"{self.key_metric}_of_prior")
         if prior is not None:
             level = logging.INFO if self.best < prior else logging.WARNING
-            logger.log(level, "the %s is %s", self.metric, against_prior(self.best, float(prior)))
+            logger.log(level, "the %s is %s", self.key_metric, against_prior(self.best, float(prior)))
 
 
 def save_described(content: Any, weights: Path, description: ModelDescription) -> None:

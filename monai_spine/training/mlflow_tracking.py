@@ -54,7 +54,7 @@ class MLflowTracking:
             import sqlalchemy  # noqa: F401
         except ModuleNotFoundError as err:
             raise InvalidOptionError(
-                f"--mlflow needs {err.name}, which is not installed: pip install 'monai-spine[tracking]'"
+                f"--training_run#mlflow needs {err.name}, which is not installed: pip install 'monai-spine[tracking]'"
             ) from err
         self.options: dict[str, Any] = {"tracking_uri": place, "experiment_name": EXPERIMENT}
         if "://" not in place:

@@ -8,7 +8,7 @@ from ignite.engine import Engine, Events
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler, OneCycleLR, ReduceLROnPlateau
 
-from monai_spine.errors import InvalidOptionError, counted
+from monai_spine.errors import InvalidOptionError
 
 _START, _PEAK, _END = 1 / 25, 0.3, 1e-4
 """One cycle: the first rate as a share of the highest, the share of the training at which that is reached, and the last
@@ -36,7 +36,8 @@ class Schedule:
     epochs, steps
         Epochs of the training, and steps of an epoch, or the data loader whose length they are.
     warmup
-        Epochs in which the rate grows from 0, before the course begins; may be a fraction.
+        Epochs in which the rate grows from 0, before the course begins; may be a fraction. At most half of the
+        training: a short one of the same settings, such as a trial, begins sooner.
     final, factor, every
         See ``course``.
 
@@ -62,15 +63,14 @@ class Schedule:
     ) -> None:
         if course not in self.COURSES:
             raise InvalidOptionError(f"expected a schedule among {', '.join(self.COURSES)}, but found {course!r}")
-        if not 0 <= warmup <= epochs or not 0 < final <= 1 or not 0 < factor < 1 or every < 1:
+        if warmup < 0 or not 0 < final <= 1 or not 0 < factor < 1 or every < 1:
             raise InvalidOptionError(
-                f"expected a warm-up from 0 to {counted(epochs, 'epoch')}, final from 0 to 1, factor "
-                f"between 0 and 1 and every "
-                f"from 1, but found {warmup}, {final}, {factor} and {every}"
+                "expected a warm-up from 0, final from 0 to 1, factor between 0 and 1 and every from 1, but found "
+                f"{warmup}, {final}, {factor} and {every}"
             )
         self.optimizer, self.course = optimizer, course
         self.steps, self.final, self.factor, self.every = _count(steps), final, factor, every
-        self.warmup = round(warmup * self.steps)
+        self.warmup = round(min(warmup, epochs / 2) * self.steps)
         self.planned, self.begun = epochs * self.steps, 0
         self.rates = [float(group["lr"]) for group in optimizer.param_groups]
         self._done, self._plateau, self._best, self._bad = 0, 1.0, -math.inf, 0

@@ -24,6 +24,7 @@ BUNDLE = ROOT / "bundles" / "image_classifier"
 CONFIGS = BUNDLE / "configs"
 PRESETS = sorted((CONFIGS / "presets").glob("*.json"))
 SMALL = {"backbone": "test_resnet", "pixels": [24, 24], "batch_size": 6, "epochs": 2, "learning_rate": 0.003}
+NO_PICTURES = {"embedding#images": 0, "pictures#every": 99}
 TASKS = list(Task)
 
 
@@ -61,7 +62,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> dict[Task, Path]:
 def trained(tmp_path_factory: pytest.TempPathFactory, data: dict[Task, Path]) -> dict[Task, Path]:
     roots = {task: tmp_path_factory.mktemp("bundle") for task in TASKS}
     for task, root in roots.items():
-        settings = {**SMALL, "ema_momentum": 0.1} if task is Task.BINARY else SMALL
+        settings = {**SMALL, "ema#momentum": 0.1} if task is Task.BINARY else SMALL
         run("train", run_id="training", bundle_root=str(root), dataset_dir=str(data[task]), **settings)
     return roots
 
@@ -173,7 +174,7 @@ def test_overlays_are_written_where_they_are_asked_for(
 @pytest.mark.slow
 def test_two_processes_train_as_one(tmp_path: Path, data: dict[Task, Path]) -> None:
     launcher = (sys.executable, "-m", "torch.distributed.run", "--nproc_per_node=2", "--standalone", "-m")
-    settings = {**SMALL, "epochs": 1, "cutmix": 1.0, "unfreeze": "{1: 'last: 1'}"}
+    settings = {**SMALL, "epochs": 1, "mixing#cutmix": 1.0, "layers#unfreeze": "{1: 'last: 1'}"}
     where = {"bundle_root": tmp_path, "dataset_dir": data[Task.MULTICLASS], "configs": CONFIGS, "launcher": launcher}
     done = command("train", "multi_gpu_train", run_id="training", **where, **settings)
     assert done.returncode == 0, done.stderr[-3000:]
@@ -190,9 +191,16 @@ def test_every_preset_trains_for_two_iterations(preset: Path, data: dict[Task, P
     families = {"vit": "test_vit", "convnext": "test_convnext", "tf": "test_efficientnet"}
     tiny = families.get(config["backbone"].split("_")[0], "test_resnet")
     torch.save(timm.create_model(tiny).state_dict(), tmp_path / "w.pt")
-    where = {"bundle_root": str(tmp_path), "pretrained": str(tmp_path / "w.pt"), "embedding_images": 0}
+    where = {"bundle_root": str(tmp_path), "pretrained": str(tmp_path / "w.pt"), "embedding#images": 0}
     where["dataset_dir"] = str(data[Task.MULTILABEL if preset.stem == "chest_xray" else Task.MULTICLASS])
-    small = {"backbone": tiny, "pixels": [32, 32], "batch_size": 6, "epochs": 1, "unfreeze": None, "figures_every": 9}
+    small = {
+        "backbone": tiny,
+        "pixels": [32, 32],
+        "batch_size": 6,
+        "epochs": 1,
+        "layers#unfreeze": None,
+        "pictures#every": 9,
+    }
     parser = run("train", f"presets/{preset.stem}", run_id="training", **where, **small)
     assert parser.get_parsed_content("train#trainer").state.iteration == 2
     assert (tmp_path / "models/latest.pt").is_file()
@@ -263,8 +271,8 @@ def test_what_a_user_can_mend_is_said_in_a_sentence(
     given = {"run_id": "training", "bundle_root": str(tmp_path), "dataset_dir": three, **SMALL}
     weights = str(trained[Task.BINARY] / "models/model.pt")
     assert "2 classes, but 3" in refusal("train", **given, weights=weights)
-    assert "would stay random" in refusal("train", **given, train_layers="frozen")
-    assert "medical_grey" in refusal("train", **given, augmentation="strong")
+    assert "would stay random" in refusal("train", **given, **{"layers#train_layers": "frozen"})
+    assert "medical_grey" in refusal("train", **given, **{"augmentation#preset": "strong"})
     assert "there is no" in refusal("inference", run_id="inference", bundle_root=two, dataset_dir=str(tmp_path / "x"))
     assert "train first" in refusal("inference", run_id="inference", bundle_root=str(tmp_path), dataset_dir=three)
     assert not (tmp_path / "models").exists()
@@ -275,11 +283,11 @@ def test_features_computed_once_end_in_the_same_head(data: dict[Task, Path], tmp
     torch.manual_seed(0)
     torch.save(timm.create_model("test_resnet").state_dict(), tmp_path / "w.pt")
     given = {"dataset_dir": str(data[Task.MULTICLASS]), "pretrained": str(tmp_path / "w.pt"), **SMALL}
-    given.update(train_layers="frozen", augmentation="none", embedding_images=0, figures_every=9)
+    given |= {"layers#train_layers": "frozen", "augmentation#preset": "none", **NO_PICTURES}
     learnt = []
     for once in (True, False):
         root = tmp_path / str(once)
-        parser = run("train", run_id="training", bundle_root=str(root), cache_features=once, **given)
+        parser = run("train", run_id="training", bundle_root=str(root), **given, **{"train#features#once": once})
         assert (parser.get_parsed_content("train#features") is not None) is once
         learnt.append(torch.load(root / "models/latest.pt", weights_only=True)["parts"]["network"])
     assert all(torch.allclose(learnt[0][name].float(), learnt[1][name].float(), atol=1e-5) for name in learnt[0])
@@ -300,8 +308,9 @@ def test_digits_are_learnt(tmp_path: Path) -> None:
     arguments = ["images", "folders", str(tmp_path / "digits"), str(tmp_path / "data"), "--quiet"]
     app(arguments, standalone_mode=False)
     given = {"dataset_dir": str(tmp_path / "data"), "bundle_root": str(tmp_path / "run")}
-    settings = {**SMALL, "pixels": [16, 16], "channels": 1, "batch_size": 16, "epochs": 4, "augmentation": "none"}
-    run("train", run_id="training", **given, **settings, embedding_images=0, figures_every=99)
+    settings = {**SMALL, "pixels": [16, 16], "batch_size": 16, "epochs": 4, **NO_PICTURES}
+    settings |= {"form#channels": 1, "augmentation#preset": "none"}
+    run("train", run_id="training", **given, **settings)
     run("train", "evaluate", run_id="evaluation", **given, replicates=20)
     table = pd.read_csv(tmp_path / "run/eval/predictions.csv")
     assert (table["label"] == table["predicted"]).mean() >= 0.95, "of 200 digits"

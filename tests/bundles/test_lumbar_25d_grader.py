@@ -23,7 +23,7 @@ from tests.cohorts import place_points, write_cohort, write_volume
 CONFIGS = ROOT / "bundles" / "lumbar_25d_grader" / "configs"
 PRESETS = sorted((CONFIGS / "presets").glob("*.json"))
 SLICES = {"views#0#slices": 2, "views#1#slices": 3, "views#2#slices": 1}
-NETWORK = {"pixels": [32, 32], "features": 16, **SLICES}
+NETWORK = {"pixels": [32, 32], "network_def#features": 16, **SLICES}
 SMALL = {**NETWORK, "batch_size": 2, "epochs": 2}
 
 
@@ -62,7 +62,7 @@ def test_training_leaves_weights_state_figures_and_pictures(trained: Path) -> No
     (start,) = (content for tag, content in events.PluginTagToContent("hparams").items() if "start" in tag)
     settings = HParamsPluginData.FromString(start).session_start_info.hparams
     assert settings["learning_rate"].number_value == 0.0015
-    assert settings["backbones"].string_value == "['test_resnet']"
+    assert settings["network_def#backbones"].string_value == "['test_resnet']"
 
 
 @pytest.mark.slow
@@ -132,16 +132,19 @@ def test_weights_are_not_used_with_other_settings_than_they_were_trained_with(tr
 def test_training_and_inference_share_what_makes_the_answer() -> None:
     train, inference = (json.loads(Path(file).read_text()) for file in files("train", "inference"))
     keys = [key for key in train if key in inference and key not in {"imports", "initialize", "run", "num_workers"}]
-    assert {"views", "pixels", "network_def", "backbones", "postprocessing"} <= set(keys)
-    assert [key for key in keys if train[key] != inference[key]] == ["records"]
+    assert {"views", "pixels", "network_def", "conditions", "stacking"} <= set(keys)
+    assert train["validate"]["postprocessing"] == inference["postprocessing"]
+    empty = ["mixing", "start", "loss", "optimizer", "ema", "train", "best_model"]  # where presets may set something
+    assert [key for key in keys if train[key] != inference[key]] == empty
 
 
 @pytest.mark.slow
 def test_two_processes_train_as_one(tmp_path: Path, data: Path) -> None:
     """The same batches, shared out: losses, averaged weights and score are the same but for rounding."""
-    nothing_by_chance = {"dropout": 0.0, "drop_view": 0.0, "augmentation": "$None", "any_severe": 2.0}
-    four_and_two = "$(@records[:4], @records[4:])"
-    settings = {**SMALL, **nothing_by_chance, "epochs": 1, "backbones": ["test_vit"], "splits": four_and_two}
+    nothing_by_chance = {"network_def#dropout": 0.0, "network_def#drop_view": 0.0, "train#augmentation": "$None"}
+    four_and_two = {"records": "$datalist.read_datalist(@datalist)", "splits": "$(@records[:4], @records[4:])"}
+    settings = {**SMALL, **nothing_by_chance, **four_and_two, "epochs": 1, "loss#any_severe": 2.0}
+    settings["network_def#backbones"] = ["test_vit"]
     run("train", run_id="training", bundle_root=str(tmp_path / "one"), dataset_dir=str(data), **settings)
     launcher = (sys.executable, "-m", "torch.distributed.run", "--nproc_per_node=2", "--standalone", "-m")
     where = {"bundle_root": str(tmp_path / "two"), "dataset_dir": str(data), "launcher": launcher, "configs": CONFIGS}
@@ -169,11 +172,11 @@ def losses(root: Path) -> list[float]:
 def test_every_preset_trains(preset: Path, data: Path, tmp_path: Path) -> None:
     config = json.loads(preset.read_text())
     side = 56 if "patch14" in str(config) else 32
-    changes = {**SLICES, "pixels": [side, side], "batch_size": 2, "epochs": 1, "accumulation_steps": 1}
+    changes = {**SLICES, "pixels": [side, side], "batch_size": 2, "epochs": 1, "train#trainer#accumulation_steps": 1}
     where = {"bundle_root": str(tmp_path), "dataset_dir": str(data), "pretrained": None}
-    records = "$datalist.read_datalist(@datalist)[:3]"
+    three = "$datalist.split_folds(datalist.read_datalist(@datalist)[:3], @fold)"
     names = ("train", f"presets/{preset.stem}")
-    run(*names, run_id="training", records=records, **where, **changes)
+    run(*names, run_id="training", splits=three, **where, **changes)
     assert {file.name for file in (tmp_path / "models").iterdir()} == {"latest.pt", "model.json", "model.pt"}
 
 

@@ -7,6 +7,9 @@ import pytest
 from monai.bundle import create_workflow
 
 from monai_spine.bundle.errors import explanation
+from monai_spine.bundle.planned_settings import refuse_settings
+from monai_spine.bundle.run import training_configs
+from monai_spine.errors import InvalidOptionError
 from tests.bundles.runs import ROOT, command
 
 BUNDLES = sorted((ROOT / "bundles").iterdir())
@@ -33,6 +36,36 @@ def test_options_of_objects_and_of_groups_are_told_from_mistyped_ones(bundle: Pa
     with pytest.raises(RuntimeError) as caught:
         start(bundle, "train", **{"train#batch_size": 3})
     assert explanation(caught.value) == "no setting 'train#batch_size'; did you mean 'batch_size'?"
+
+
+@pytest.mark.parametrize(
+    ("option", "meant"),
+    [
+        ("mixup", "mixing#mixup"),
+        ("any_severe", "loss#any_severe"),
+        ("mix_levels", "mixing#levels"),
+        ("ema_momentum", "ema#momentum"),
+        ("weight_decay", "optimizer#params#weight_decay"),
+        ("channels_last", "start#channels_last"),
+        ("accumulation_steps", "train#trainer#accumulation_steps"),
+        ("augmentation#rotation", "train#augmentation#rotation"),
+        ("network_def#backbone", "network_def#backbones"),
+        ("train#cropping#bad_volumes", "train#cropping#bad_volume"),
+        ("optimizer#params#layer_decays", "optimizer#params#layer_decay"),
+        ("loss#mixup", "mixing#mixup"),
+    ],
+)
+def test_a_setting_is_found_by_its_last_name_wherever_it_stands(option: str, meant: str) -> None:
+    configs = training_configs(ROOT / "bundles/lumbar_25d_grader")
+    with pytest.raises(InvalidOptionError, match=f"^no setting '{option}'; did you mean '{meant}'"):
+        refuse_settings(configs, ((option, "1"),))
+
+
+@pytest.mark.parametrize("value", ["2", "'mean'", "True"])
+def test_a_plain_value_does_not_take_the_place_of_an_object(value: str) -> None:
+    configs = training_configs(ROOT / "bundles/lumbar_25d_grader")
+    with pytest.raises(InvalidOptionError, match=r"expected loss as an object.*'loss#any_severe'"):
+        refuse_settings(configs, (("loss", value),))
 
 
 def test_an_argument_that_the_loss_does_not_take_is_refused() -> None:

@@ -43,13 +43,23 @@ IMAGES = {"images_per_epoch": 6, "validation_images": 2, "batch_size": 2}
 TRAININGS = {
     "grader": Training(
         "lumbar_25d_grader",
-        {"pixels": [32, 32], "features": 16, "batch_size": 2, "mixup": 0.5, "holes": 0.5, "val_interval": 2, **SLICES},
+        {
+            **{"pixels": [32, 32], "network_def#features": 16, "batch_size": 2, **SLICES},
+            **{"mixing#mixup": 0.5, "mixing#holes": 0.5, "val_interval": 2},
+        },
         data="studies",
         parts={"network", "optimizer", "lr_scheduler", "best_model", "ema_network"},
     ),
     "grader with workers": Training(
         "lumbar_25d_grader",
-        {"pixels": [32, 32], "features": 16, "batch_size": 2, "num_workers": 2, "ema_momentum": 0.0, **SLICES},
+        {
+            "pixels": [32, 32],
+            "network_def#features": 16,
+            "batch_size": 2,
+            "num_workers": 2,
+            "ema#momentum": 0.0,
+            **SLICES,
+        },
         data="studies",
         stops=(5,),
     ),
@@ -74,9 +84,11 @@ TRAININGS = {
         "image_classifier",
         {
             **{"backbone": "test_resnet", "pixels": [24, 24], "batch_size": 4, "learning_rate": 0.003},
-            **{"ema_momentum": 0.1, "augmentation": "medical_grey", "cutmix": 0.5, "dropout": 0.2, "drop_path": 0.1},
-            **{"embedding_images": 0, "figures_every": 9, "schedule": "plateau", "unfreeze": {1: "last: 1", 2: "all"}},
-            "balanced_sampling": True,
+            **{"ema#momentum": 0.1, "augmentation#preset": "medical_grey", "mixing#cutmix": 0.5},
+            **{"network_def#dropout": 0.2, "network_def#drop_path": 0.1},
+            **{"embedding#images": 0, "pictures#every": 9, "lr_scheduler#course": "plateau"},
+            "layers#unfreeze": {1: "last: 1", 2: "all"},
+            "train#sampler#balanced": True,
         },
         data="pictures",
         parts={"network", "optimizer", "lr_scheduler", "best_model", "ema_network"},
@@ -217,7 +229,7 @@ def test_a_run_is_not_resumed_with_an_edited_datalist_but_from_another_place(
 ) -> None:
     moved = tmp_path / "moved"
     moved.symlink_to(data["studies"])
-    run(TRAININGS["unet"], finished, moved, resume="auto", progress=False, num_workers=1)
+    run(TRAININGS["unet"], finished, moved, resume="auto", num_workers=1, **{"training_run#progress": False})
     content = json.loads((data["studies"] / "datalist.json").read_text())
     content["training"][0]["fold"] = 1
     edited = data["studies"] / "edited.json"

@@ -141,6 +141,31 @@ def test_a_bundle_has_the_files_of_the_zoo(name: str) -> None:
         assert (bundle / f"configs/{config}.json").is_file(), config
 
 
+SIZES = {
+    "image_classifier": (45, 37),
+    "lumbar_25d_grader": (42, 23),
+    "lumbar_level_localizer": (33, 25),
+    "lumbar_recess_localizer": (32, 23),
+    "lumbar_unet_classifier": (38, 28),
+}
+"""Keys at the top of each ``train.json``, and ``$`` expressions in it, at most. The zoo has 16 to 29, and 19 to 30."""
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_setting_that_one_object_uses_stands_in_that_object(name: str) -> None:
+    """Otherwise the top of the configuration grows with every setting."""
+
+    def expressions(value: object) -> int:
+        if isinstance(value, dict | list):
+            return sum(map(expressions, value.values() if isinstance(value, dict) else value))
+        return isinstance(value, str) and value.startswith("$")
+
+    config = json.loads((BUNDLES / name / "configs/train.json").read_text())
+    keys, most = SIZES[name]
+    assert len(config) <= keys
+    assert expressions(config) <= most
+
+
 @pytest.mark.parametrize("path", sorted(BUNDLES.glob("*/configs/**/*.json")), ids=lambda path: path.name)
 def test_configs_are_indented_by_four(path: Path) -> None:
     """As `json.dumps` writes them, but that short lists and groups may stand on one line, as in the zoo."""

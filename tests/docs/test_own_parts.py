@@ -76,6 +76,7 @@ def test_a_preset_changes_settings(parts: dict[str, Path], data: Path, tmp_path:
     config = workflow([parts["preset"]], data, tmp_path).parser.get()
     wanted = json.loads(parts["preset"].read_text())
     assert config["learning_rate"] == wanted["learning_rate"]
+    assert config["optimizer"]["weight_decay"] == wanted["optimizer#weight_decay"]
     assert config["train"]["augmentation"][0]["prob"] == wanted["train#augmentation#0#prob"]
 
 

@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from monai_spine.bundle.run import Settings, training_configs
+from monai_spine.bundle.setting_values import setting_of
 from monai_spine.errors import InvalidOptionError
 from monai_spine.files import read_json
 
 _PLAIN = "default"
+_SEVERAL = "network_def#backbones"
 _FORBIDDEN = set('\\:*?"<>|')
 
 
@@ -27,14 +29,13 @@ class Part:
     """Configuration entries that win over all files."""
 
     def entry(self, name: str) -> Any:
-        """A top-level entry of its configuration as written there; a setting as text; None if there is none."""
-        if name in dict(self.settings):
-            return dict(self.settings)[name]
-        # The last file wins, as in MONAI's parser.
-        for path in reversed(self.configs):
-            content = read_json(path)
-            if name in content:
-                return content[name]
+        """An entry of its configuration as written there; a setting as text; None if there is none."""
+        # The last one wins, as in MONAI's parser.
+        for content in (dict(self.settings), *(read_json(path) for path in reversed(self.configs))):
+            try:
+                return setting_of(content, name)
+            except KeyError:
+                continue
         return None
 
 
@@ -87,15 +88,15 @@ def backbones(
     have one name.
     """
     plain = Part("", tuple(training_configs(bundle, overrides)))  # without settings, whose values are text
-    several, one = plain.entry("backbones"), plain.entry("backbone")
+    several, one = plain.entry(_SEVERAL), plain.entry("backbone")
     if several is None and one is None:
         raise InvalidOptionError(
-            f"{bundle} has neither 'backbone' nor 'backbones' in its configuration, so there is nothing to replace; "
+            f"{bundle} has neither 'backbone' nor {_SEVERAL!r} in its configuration, so there is nothing to replace; "
             "compare its presets"
         )
     candidates = []
     for name in (text.strip() for text in names):
-        entry = ("backbone", name) if several is None else ("backbones", str([name] * len(several)))
+        entry = ("backbone", name) if several is None else (_SEVERAL, str([name] * len(several)))
         candidates.append(Candidate(name, (Part(name, plain.configs, (*settings, entry)),)))
     _check_names(candidates)
     return candidates

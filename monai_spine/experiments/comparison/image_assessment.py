@@ -60,7 +60,7 @@ class ImageAssessment(Assessment):
     @property
     def key(self) -> str:
         """The figure that orders the candidates; more of it is better."""
-        return "mean_auc" if self.multilabel else "balanced_accuracy"
+        return self.task.key_metric
 
     @property
     def title(self) -> str:

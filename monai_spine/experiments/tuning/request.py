@@ -47,7 +47,7 @@ class Configuration:
         Raises `InvalidOptionError` if the configuration has no such figure.
         """
         try:
-            name = self._parser.get_parsed_content("best_model#metric")
+            name = self._parser.get_parsed_content("best_model#key_metric")
             higher = self.has(_HIGHER) and self._parser.get_parsed_content(_HIGHER)
         except SpineError:
             raise

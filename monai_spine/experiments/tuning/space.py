@@ -3,7 +3,7 @@
 The file is a JSON or YAML object with an entry for each configuration id::
 
     {"learning_rate": {"type": "float", "low": 0.0001, "high": 0.01, "log": true},
-     "dropout": {"type": "float", "low": 0.0, "high": 0.5, "step": 0.1},
+     "network_def#dropout": {"type": "float", "low": 0.0, "high": 0.5, "step": 0.1},
      "batch_size": {"type": "int", "low": 4, "high": 32, "log": true},
      "backbone": {"choices": ["resnet18", "convnext_nano"]},
      "lr_scheduler": {"choices": {"one cycle": {…}, "cosine": {…}}},
@@ -18,7 +18,6 @@ A space is data: a value that MONAI would run as code is refused, unless the cal
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import importlib
 import json
@@ -28,6 +27,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from monai_spine.bundle.model_settings import is_code
+from monai_spine.bundle.setting_names import near_ids
 from monai_spine.errors import InvalidTableError, MissingInputError, listed
 from monai_spine.files import read_json
 
@@ -41,9 +42,8 @@ OWN = (
 """Configuration entries that a search sets itself."""
 
 _NUMBER = ("type", "low", "high", "log", "step")
-_MOST_NEAR = 3
-"""How many similar ids a message lists."""
 _SEPARATORS = ("::", "#")
+_ABSENT = object()
 
 
 @dataclass(frozen=True)
@@ -98,6 +98,17 @@ class Space:
                 ids.add(name)
         return ids
 
+    def plain_ids(self) -> set[str]:
+        """The ids among them that get a number, a word, or True or False."""
+        ids = set()
+        for name, parameter in self.parameters.items():
+            if isinstance(parameter, Choice):
+                values = [pair for option in parameter.options.values() for pair in option.items()]
+                ids |= {id_ for id_, value in values if isinstance(value, str | int | float) and not is_code(value)}
+            else:
+                ids.add(name)
+        return ids
+
     @property
     def fingerprint(self) -> str:
         """A digest of names, ranges and options."""
@@ -130,8 +141,15 @@ def read_space(path: Path, configs: Sequence[Path], *, trust: bool = False) -> S
         if id_ in OWN:
             faults.append(f"{id_} is set by the search itself; remove it")
         elif id_ not in known and not any(_has(content, id_) for content in contents):
-            near = difflib.get_close_matches(id_, known, _MOST_NEAR, cutoff=0.5)
+            near = near_ids(id_, known)
             faults.append(f"{id_}: the bundle's configuration has no such id; similar ids: {', '.join(near) or 'none'}")
+    for id_ in sorted(space.plain_ids()):
+        objects = [
+            one for content in contents if isinstance(one := _value(content, id_), Mapping) and "_target_" in one
+        ]
+        if objects:
+            own = listed([f"{id_}#{name}" for name in objects[0] if not name.startswith("_")])
+            faults.append(f"{id_}: an object, which a plain value cannot replace; choose values of {own}")
     twice = _twice(space)
     faults += [f"{id_}: set by {' and by '.join(names)}" for id_, names in twice.items()]
     if faults:
@@ -287,6 +305,11 @@ def _twice(space: Space) -> dict[str, list[str]]:
 
 def _has(config: Any, id_: str) -> bool:
     """Whether the configuration has an entry with a path such as ``train#dataloader#batch_size``."""
+    return _value(config, id_) is not _ABSENT
+
+
+def _value(config: Any, id_: str) -> Any:
+    """The entry with such a path; `_ABSENT` if there is none."""
     for separator in _SEPARATORS:
         id_ = id_.replace(separator, "\0")
     for key in id_.split("\0"):
@@ -295,8 +318,8 @@ def _has(config: Any, id_: str) -> bool:
         elif isinstance(config, list) and key.isdecimal() and int(key) < len(config):
             config = config[int(key)]
         else:
-            return False
-    return True
+            return _ABSENT
+    return config
 
 
 def _ids(config: Any, prefix: str = "") -> Iterator[str]:

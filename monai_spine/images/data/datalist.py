@@ -42,6 +42,11 @@ class Task(str, Enum):
     MULTILABEL = "multilabel"
     """For each class, whether it is present."""
 
+    @property
+    def key_metric(self) -> str:
+        """The figure that chooses the best weights: balanced accuracy, with several labels mean AUC; more is better."""
+        return "mean_auc" if self is Task.MULTILABEL else "balanced_accuracy"
+
 
 @dataclass(frozen=True)
 class ImageDatalist:

@@ -49,13 +49,13 @@ class ImageStore:
         The form of the images.
     folder
         The folder of the file. None decodes images each time they are read.
-    limit_gb
+    cache_gb
         If the file would be larger, it is not written, and images are decoded each time they are read.
     skip_unreadable
         Whether an image that cannot be read becomes a black one, with the reason in `refused`, instead of an error.
         Only without a folder.
-    quiet
-        Whether to show no progress.
+    progress
+        Whether to draw a progress bar.
 
     Attributes
     ----------
@@ -69,14 +69,14 @@ class ImageStore:
         form: ImageForm,
         *,
         folder: str | Path | None = None,
-        limit_gb: float = 16.0,
+        cache_gb: float = 16.0,
         skip_unreadable: bool = False,
-        quiet: bool = True,
+        progress: bool = False,
     ) -> None:
-        self.records, self.form, self.quiet = list(records), form, quiet
+        self.records, self.form, self.progress = list(records), form, progress
         # In bytes, if all images have 8 bits; with one image of more bits, the file becomes twice as large.
         size = len(self.records) * form.pixels[0] * form.pixels[1] * form.channels
-        if folder is not None and size > limit_gb * 1e9:
+        if folder is not None and size > cache_gb * 1e9:
             logger.info("decoded images would take %.1f GB: they are decoded anew each time", size / 1e9)
             folder = None
         self.skip_unreadable, self.refused = skip_unreadable, dict[tuple[str, ...], SpineError]()
@@ -112,7 +112,7 @@ class ImageStore:
         shape = (len(self.records), *self.form.pixels, self.form.channels)
         files = _files(self.records)
         if idist.get_local_rank() == 0 and not (path.is_file() and _is_current(path, shape, files)):
-            _write_store(path, self.records, self.form, self.quiet)
+            _write_store(path, self.records, self.form, self.progress)
         idist.barrier()
         opened = _opened(path, shape, len(files))
         if opened is None:
@@ -230,25 +230,25 @@ def _decoded(records: Sequence[Record], form: ImageForm) -> Iterator[StoredPixel
             waiting += [pool.submit(_read, record, form) for record in islice(remaining, 1)]
 
 
-def _write_store(path: Path, records: Sequence[Record], form: ImageForm, quiet: bool) -> None:
+def _write_store(path: Path, records: Sequence[Record], form: ImageForm, progress: bool) -> None:
     table = _file_rows(_files(records))  # first: an image that changes in between differs from it later
     # Nobody knows the bit depth before decoding. Nearly all data sets have 8 bits, so that is tried first.
     with whole_file(path) as partial:
-        if not _write_array(partial, records, form, np.uint8, quiet):
-            _write_array(partial, records, form, np.float16, quiet)
+        if not _write_array(partial, records, form, np.uint8, progress):
+            _write_array(partial, records, form, np.float16, progress)
         with partial.open("ab") as file:
             file.write(table.tobytes())
     logger.info("%s decoded once: %s, %.2f GB", counted(len(records), "image"), path, path.stat().st_size / 1e9)
 
 
-def _write_array(path: Path, records: Sequence[Record], form: ImageForm, dtype: npt.DTypeLike, quiet: bool) -> bool:
+def _write_array(path: Path, records: Sequence[Record], form: ImageForm, dtype: npt.DTypeLike, progress: bool) -> bool:
     """Write all images to a file of this data type; False as soon as an image has more bits than that."""
     shape = (len(records), *form.pixels, form.channels)
     array = np.lib.format.open_memmap(path, mode="w+", dtype=dtype, shape=shape)
     checksums = np.zeros(len(records), _CHECKSUM)
     faults = []
     decoded = _decoded(records, form)
-    for n, image in enumerate(track(decoded, "decoding images", total=len(records), quiet=quiet)):
+    for n, image in enumerate(track(decoded, "decoding images", total=len(records), quiet=not progress)):
         if isinstance(image, SpineError):
             faults.append(image)
             continue

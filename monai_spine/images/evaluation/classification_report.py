@@ -11,7 +11,7 @@ import numpy as np
 from monai_spine.errors import InvalidTableError, counted
 from monai_spine.files import write_json
 from monai_spine.images.data.datalist import Record, Task
-from monai_spine.images.evaluation.figures import Classified, Figures, class_figures, key_name, overall_figures
+from monai_spine.images.evaluation.figures import Classified, Figures, class_figures, overall_figures
 from monai_spine.scoring.competition import Floats
 from monai_spine.scoring.figures import BINS
 from monai_spine.scoring.patient_resampling import COVERAGE, REPLICATES, Estimate, estimate, patient_counts
@@ -61,7 +61,7 @@ class ClassificationReport(Review):
         classified = Classified(labels, probabilities, self.thresholds)
         summary = summarise_images(classified, self.classes, groups, self.task, replicates=self.replicates)
         write_json(self.path, summary.as_dict())
-        key = key_name(self.task)
+        key = Task(self.task).key_metric
         logger.info("%s\n%s", counted(len(labels), "image"), summary.to_text())
         logger.info("%s %s: %s", key.replace("_", " "), summary.figures[key], self.path)
 

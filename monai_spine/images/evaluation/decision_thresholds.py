@@ -41,9 +41,9 @@ class DecisionThresholds:
     """
 
     def __init__(
-        self, *, path: str, classes: Sequence[str], task: str, best_model: BestModel, criterion: Criterion = "f1"
+        self, *, classes: Sequence[str], task: str, best_model: BestModel, criterion: Criterion = "f1"
     ) -> None:
-        self.path, self.classes, self.task = Path(path), tuple(classes), Task(task)
+        self.path, self.classes, self.task = Path(best_model.path).with_name(FILE), tuple(classes), Task(task)
         self.best_model, self.criterion = best_model, criterion
         self._cases = CollectedCases()
 

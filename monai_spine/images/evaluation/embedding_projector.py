@@ -26,7 +26,7 @@ class EmbeddingProjector:
 
     ``network``: the classifier that the evaluator runs, itself, not a wrapper for distributed training.
     ``writer``: TensorBoard's writer. None, in processes that write nothing, switches the handler off.
-    ``images``: largest number of points.
+    ``images``: largest number of points; 0 switches the handler off.
     """
 
     def __init__(
@@ -47,7 +47,7 @@ class EmbeddingProjector:
 
     def attach(self, evaluator: Engine, trainer: Engine) -> None:
         """Keep the features of each evaluation until the next one, and write the last when training ends."""
-        if self.writer is None or idist.get_rank() > 0:
+        if self.writer is None or not self._chosen or idist.get_rank() > 0:
             return
         # The evaluator's output holds probabilities only; a hook sees the features without a second forward pass.
         self.network.head.register_forward_pre_hook(self._record)

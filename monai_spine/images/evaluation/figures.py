@@ -234,11 +234,6 @@ class ClassificationFigures(CaseMetric):
         engine.state.metrics.update(values or {name: float("nan")})
 
 
-def key_name(task: str) -> str:
-    """The figure that chooses the best weights, higher is better: balanced accuracy; with several labels mean AUC."""
-    return "mean_auc" if Task(task) is Task.MULTILABEL else "balanced_accuracy"
-
-
 def classification_metrics(task: str, classes: Sequence[str]) -> dict[str, Metric]:
     """The key metric of a MONAI evaluator; the other figures come with it."""
-    return {key_name(task): ClassificationFigures(classes)}
+    return {Task(task).key_metric: ClassificationFigures(classes)}

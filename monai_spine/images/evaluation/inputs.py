@@ -5,7 +5,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from monai_spine.errors import ExitCode, InvalidOptionError, InvalidTableError, MissingInputError, SpineError, counted
-from monai_spine.images.data.datalist import UNKNOWN, ImageDatalist, Record, read_image_datalist
+from monai_spine.images.data.datalist import UNKNOWN, Record, read_image_datalist
+from monai_spine.images.data.fold import ImageFold
 from monai_spine.images.data.pixels import EXTENSIONS
 from monai_spine.images.evaluation.decision_thresholds import thresholds_beside
 from monai_spine.images.network.model_description import ClassifierDescription
@@ -41,7 +42,7 @@ def find_images(source: str | Path, description: ClassifierDescription, section:
     return records
 
 
-def labelled_images(datalist: ImageDatalist, section: str, fold: int) -> list[Record]:
+def labelled_images(images: ImageFold, section: str) -> list[Record]:
     """The images to evaluate: the fold of the training section (``validation``), or the ``test`` section.
 
     Raises `InvalidOptionError` if the section is neither of these.
@@ -49,7 +50,7 @@ def labelled_images(datalist: ImageDatalist, section: str, fold: int) -> list[Re
     """
     if section not in {"validation", "test"}:
         raise InvalidOptionError(f"expected a section out of validation, test, but found {section!r}")
-    records = datalist.split(fold)[1] if section == "validation" else datalist.test
+    records = images.validation if section == "validation" else images.datalist.test
     if not any(label != UNKNOWN for record in records for label in _labels(record)):
         raise InvalidTableError(f"there are no images with labels under {section!r} to evaluate on")
     return records

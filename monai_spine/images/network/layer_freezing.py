@@ -157,6 +157,7 @@ class FrozenFeatures:
     ``network``: the classifier itself, not a wrapper for distributed training.
     ``device``: where to compute the features; they are kept on the CPU.
     ``amp``: whether to compute in bfloat16.
+    ``progress``: whether to draw a progress bar.
     """
 
     def __init__(
@@ -167,10 +168,10 @@ class FrozenFeatures:
         device: torch.device,
         batch_size: int = 32,
         amp: bool = False,
-        quiet: bool = True,
+        progress: bool = False,
     ) -> None:
         self.network, self.dataset = network, dataset
-        self.device, self.batch_size, self.quiet = device, batch_size, quiet
+        self.device, self.batch_size, self.amp, self.progress = device, batch_size, amp, progress
         self.inferer = MixedPrecisionInferer(amp)
         self._features: torch.Tensor | None = None
 
@@ -189,7 +190,7 @@ class FrozenFeatures:
         self.network.eval()
         share = shares[rank]
         batches = [share[n : n + self.batch_size] for n in range(0, len(share), self.batch_size)]
-        progress = track(batches, "computing features", len(batches), quiet=self.quiet)
+        progress = track(batches, "computing features", len(batches), quiet=not self.progress)
         parts = [self._of_batch(batch) for batch in progress]
         self.network.train(was_training)
         # With fewer images than processes, some processes have none.
@@ -200,6 +201,14 @@ class FrozenFeatures:
     def _of_batch(self, positions: np.ndarray) -> torch.Tensor:
         image = self.dataset.__getitems__(list(positions))["image"].to(self.device)
         return self.inferer(scaled(image), self.network.features).cpu()
+
+
+def features_of(features: FrozenFeatures | None, dataset: ImageBatches) -> FrozenFeatures | None:
+    """The features of another dataset, by the same network on the same device; None for None."""
+    if features is None:
+        return None
+    settings = {name: getattr(features, name) for name in ("device", "batch_size", "amp", "progress")}
+    return FrozenFeatures(features.network, dataset, **settings)
 
 
 def _gathered(features: torch.Tensor, world: int) -> torch.Tensor:

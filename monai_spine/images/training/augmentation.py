@@ -225,12 +225,17 @@ class ImageMixing:
         self.classes = classes
         self.alphas = [(alpha, cuts) for alpha, cuts in ((mixup, False), (cutmix, True)) if alpha > 0]
 
+    @property
+    def mixes(self) -> bool:
+        """Whether it changes anything."""
+        return bool(self.alphas)
+
     def __call__(self, image: torch.Tensor, label: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Mixed images ``(batch, channels, rows, columns)`` and shares of labels ``(batch, classes)``.
 
         If nothing is mixed, labels keep their shape, ``(batch,)`` or ``(batch, classes)``.
         """
-        if not self.alphas:
+        if not self.mixes:
             return image, label
         alpha, cuts = self.alphas[int(torch.randint(len(self.alphas), ()))]
         share = torch.distributions.Beta(alpha, alpha).sample((len(image),)).to(image.device)

@@ -3,30 +3,19 @@
 from collections.abc import Mapping, Sequence, Sized
 from typing import Any
 
-from monai_spine.images.data.datalist import ImageDatalist, Record, Task
-from monai_spine.images.data.dataset import frequencies
+import torch
+
+from monai_spine.images.data.dataset import ImageBatches, frequencies
+from monai_spine.images.data.fold import ImageFold
 from monai_spine.images.data.store import ImageStore
 from monai_spine.images.network.classifier import ImageClassifier
-from monai_spine.images.network.layer_freezing import FROZEN, LayerFreezing
+from monai_spine.images.network.layer_freezing import FROZEN, FrozenFeatures, LayerFreezing
 from monai_spine.images.network.model_description import ClassifierDescription, check_described
+from monai_spine.images.training.augmentation import ImageAugmentation, ImageMixing
 from monai_spine.training.run_state import resumes
 
 _LONG = 40
 """Epochs from which on a training is long enough for stronger augmentation to pay."""
-_GREY_OR_COLOUR = 3
-"""Channels of an image that is one file: pretrained networks take three."""
-
-
-def channels(images: ImageDatalist) -> int:
-    """One channel for each file of an image; three if an image is one file."""
-    files = len(images.training[0]["image"])
-    return files if files > 1 else _GREY_OR_COLOUR
-
-
-def channel_names(images: ImageDatalist) -> tuple[str, ...]:
-    """Names of an image's files: the datalist's, else numbers; none if an image is one file."""
-    files = len(images.training[0]["image"])
-    return (images.channels or tuple(map(str, range(files)))) if files > 1 else ()
 
 
 def learning_rate(pretrained: str | None, train_layers: str) -> float:
@@ -37,11 +26,6 @@ def learning_rate(pretrained: str | None, train_layers: str) -> float:
 def warmup_epochs(epochs: int) -> float:
     """A tenth of the training, at most one epoch."""
     return min(1.0, epochs / 10)
-
-
-def figures_every(epochs: int) -> int:
-    """Epochs between two drawings of curves and pictures, which are drawn four times in a training."""
-    return max(1, epochs // 4)
 
 
 def augmentation(train_layers: str, unfreeze: Mapping[Any, str] | None, epochs: int) -> str:
@@ -57,15 +41,33 @@ def drop_last(sampler: Sized, batch_size: int) -> bool:
 
 
 def features_once(
-    wanted: bool,
     layers: LayerFreezing,
-    augmentation: str,
-    augmentation_limits: Mapping[str, Any],
-    mixtures: Sequence[float],
-) -> bool:
-    """Whether features of the backbone can be computed once: it never learns, and images are never changed."""
-    changed = augmentation != "none" or bool(augmentation_limits) or any(mixtures)
-    return wanted and layers.head_alone and not changed
+    *,
+    augmentation: ImageAugmentation,
+    mixing: ImageMixing,
+    dataset: ImageBatches,
+    device: torch.device,
+    batch_size: int,
+    amp: bool,
+    progress: bool = False,
+    once: bool = True,
+) -> FrozenFeatures | None:
+    """The features of a backbone, computed once, if it never learns and images are never changed; else None.
+
+    Parameters
+    ----------
+    layers
+        Of the network: which of them learn.
+    augmentation, mixing
+        The changes of the images.
+    dataset, device, batch_size, amp, progress
+        See `FrozenFeatures`.
+    once
+        False computes them in every epoch.
+    """
+    if not once or not layers.head_alone or augmentation.changes or mixing.mixes:
+        return None
+    return FrozenFeatures(layers.network, dataset, device=device, batch_size=batch_size, amp=amp, progress=progress)
 
 
 def start_classifier(
@@ -73,8 +75,7 @@ def start_classifier(
     *,
     layers: LayerFreezing,
     store: ImageStore,
-    images: ImageDatalist,
-    training: Sequence[Record],
+    images: ImageFold,
     pretrained: str | None,
     weights: str | None,
     resume: bool | str,
@@ -84,8 +85,8 @@ def start_classifier(
 
     Parameters
     ----------
-    training
-        The images to learn from. A network for several labels begins with their frequencies.
+    images
+        Those to learn from. A network for several labels begins with the frequencies of their labels.
     pretrained
         ``hub``, or a file of a backbone; None for none.
     weights
@@ -96,8 +97,8 @@ def start_classifier(
     resumed = resumes(resume, folder)
     layers.check_start(bool(pretrained or weights or resumed))
     store.open()
-    if images.task is Task.MULTILABEL:
-        network.start_from(frequencies(training, len(images.classes)))
+    if images.multilabel:
+        network.start_from(frequencies(images.training, len(images.classes)))
     if pretrained and not resumed:
         network.take_pretrained(pretrained)
     if weights and not resumed:

@@ -1,5 +1,7 @@
 """The loss of classified images, with several remedies for classes of unequal frequency."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 
 import torch
@@ -8,7 +10,34 @@ from torch.nn.functional import logsigmoid, one_hot
 
 from monai_spine.errors import InvalidOptionError
 from monai_spine.images.data.datalist import UNKNOWN
+from monai_spine.images.data.dataset import class_weights as chosen_weights
+from monai_spine.images.data.dataset import frequencies
+from monai_spine.images.data.fold import ImageFold
 from monai_spine.training.losses import focal_factor
+
+
+def classification_loss(
+    images: ImageFold,
+    *,
+    class_weights: str | Sequence[float] | None = None,
+    focal: float = 0.0,
+    label_smoothing: float = 0.0,
+    logit_adjustment: float = 0.0,
+) -> ClassificationLoss:
+    """The loss of a datalist's task, with the frequencies of the classes among the images to learn from.
+
+    ``class_weights``: see `monai_spine.images.data.dataset.class_weights`; for the others, `ClassificationLoss`.
+    """
+    classes = len(images.classes)
+    return ClassificationLoss(
+        several=images.multilabel,
+        classes=classes,
+        class_weights=chosen_weights(class_weights, images.training, classes),
+        focal=focal,
+        label_smoothing=label_smoothing,
+        logit_adjustment=logit_adjustment,
+        prior=frequencies(images.training, classes),
+    )
 
 
 class ClassificationLoss(nn.Module):

@@ -143,7 +143,7 @@ class HyperParameters:
         if idist.get_rank() > 0:
             return
         figures = dict(self._by_epoch.get(self.best_model.best_epoch, {}))
-        figures[self.best_model.metric] = self.best_model.best
+        figures[self.best_model.key_metric] = self.best_model.best
         kept = {f"kept/{name}": value for name, value in figures.items() if math.isfinite(value)}
         # SummaryWriter.add_hparams would open a second log beside the run's own, and TensorBoard show two runs
         log: Any = self.writer.file_writer

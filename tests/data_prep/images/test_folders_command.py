@@ -118,7 +118,7 @@ def test_twelve_bits_in_files_of_sixteen_are_told(tmp_path: Path) -> None:
     prepare("folders", tmp_path / "in", tmp_path / "out")
     (found,) = (one for one in report(tmp_path / "out")["findings"] if one["code"] == "DARK_IMAGES")
     assert found["images"] == ["a/ct.png"]
-    assert "--intensity percentiles" in found["advice"]
+    assert "--form#intensity percentiles" in found["advice"]
 
 
 def test_a_mapping_merges_classes_and_an_empty_one_leaves_out(tmp_path: Path) -> None:

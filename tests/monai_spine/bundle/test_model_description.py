@@ -100,11 +100,17 @@ def test_the_shipped_descriptions_are_those_of_the_shipped_configurations(bundle
 
 
 def test_the_settings_of_a_training_are_taken_over_however_they_were_given() -> None:
-    options = {"pixels": [32, 32], "views#0#slices": 2, "dropout": 0.5, "features": "@few", "few": 16}
+    options = {
+        "pixels": [32, 32],
+        "views#0#slices": 2,
+        "network_def#dropout": 0.5,
+        "network_def#features": "@few",
+        "few": 16,
+    }
     described = describe(training(GRADER, "presets/canal_only", **options))
     assert described.configs == ("presets/canal_only",)
-    assert not set(described.settings) & {"dropout", "learning_rate", "seed", "bundle_root"}
-    expected = {"pixels": [32, 32], "features": 16, "conditions": ["spinal_canal_stenosis"]}
+    assert not set(described.settings) & {"network_def#dropout", "learning_rate", "seed", "bundle_root"}
+    expected = {"pixels": [32, 32], "network_def#features": 16, "conditions": ["spinal_canal_stenosis"]}
     assert followed(*inference(GRADER, **{"views#0#slices": 2}), described, WEIGHTS) == expected
     assert followed(*inference(GRADER), described, WEIGHTS) == {**expected, "views#0#slices": 2}
 

@@ -98,10 +98,10 @@ def test_a_fold_that_was_killed_after_its_training_is_evaluated_alone(
 
 @pytest.mark.slow
 def test_a_training_that_fails_says_why_and_where_its_log_is(data: Path, tmp_path: Path) -> None:
-    plan = Plan(BUNDLE, data, (), (*SETTINGS, ("network_def#dropout", "2")))
+    plan = Plan(BUNDLE, data, (), (*SETTINGS, ("optimizer#lr", "-1")))
     with pytest.raises(BundleRunError, match=r"log\.txt"):
         cross_validate(plan, tmp_path, [1], lambda _: None)
-    assert "dropout probability" in (tmp_path / "fold_1/log.txt").read_text()
+    assert "Invalid learning rate" in (tmp_path / "fold_1/log.txt").read_text()
 
 
 def test_what_cannot_be_done_is_refused_before_anything_is(data: Path, tmp_path: Path) -> None:

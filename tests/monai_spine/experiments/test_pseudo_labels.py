@@ -18,7 +18,13 @@ from tests.cohorts import write_cohort, write_study
 from tests.monai_spine.tables.files import write_labels
 
 BUNDLE = ROOT / "bundles" / "lumbar_25d_grader"
-SMALL = {"pixels": "[32, 32]", "features": 16, "views#0#slices": 2, "views#1#slices": 3, "views#2#slices": 1}
+SMALL = {
+    "pixels": "[32, 32]",
+    "network_def#features": 16,
+    "views#0#slices": 2,
+    "views#1#slices": 3,
+    "views#2#slices": 1,
+}
 
 
 @pytest.fixture

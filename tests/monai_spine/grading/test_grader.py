@@ -178,10 +178,12 @@ def write_preset(bundle: Path, name: str, **content: object) -> None:
 
 def test_a_preset_that_does_not_fit_the_weights_is_refused(tmp_path: Path, record: dict) -> None:
     bundle = write_bundle(tmp_path / "one")
-    write_preset(bundle, "wide", features=24)
-    with pytest.raises(InvalidOptionError, match=r"model\.pt was trained with features = 16, but 24 is asked for"):
+    write_preset(bundle, "wide", **{"network_def#features": 24})
+    with pytest.raises(
+        InvalidOptionError, match=r"model\.pt was trained with network_def#features = 16, but 24 is asked for"
+    ):
         Grader.from_bundle(bundle, presets=["wide"])
-    write_preset(bundle, "same", features=16, learning_rate=1.0)
+    write_preset(bundle, "same", **{"network_def#features": 16}, learning_rate=1.0)
     grader = Grader.from_bundle(bundle, presets=["same"])
     assert grader.name == "one+same"
     assert grader(record).weighted == pytest.approx(Grader.from_bundle(bundle)(record).weighted)
@@ -201,7 +203,9 @@ def test_weights_bring_their_settings_along(tmp_path: Path, record: dict) -> Non
     bundle = write_bundle(tmp_path / "one")
     expected = Grader.from_bundle(bundle)(record).weighted
     path = bundle / "configs" / "inference.json"
-    path.write_text(json.dumps({**json.loads(path.read_text()), "pixels": [64, 64], "features": 32}))
+    content = {**json.loads(path.read_text()), "pixels": [64, 64]}
+    content["network_def"]["features"] = 32
+    path.write_text(json.dumps(content))
     assert Grader.from_bundle(bundle)(record).weighted == pytest.approx(expected)
     describe_as(bundle, pixels=[64, 64])
     assert not np.allclose(Grader.from_bundle(bundle)(record).weighted, expected, atol=1e-4)

@@ -58,7 +58,7 @@ def test_the_platforms_folders_become_those_of_the_bundle(bundle: str, tmp_path:
     assert said["--bundle_root"] == "/gcs/b/run"
     assert said["--dataset_dir"] == "/tmp/scratch/data"
     assert said["--ckpt_dir"] == "/gcs/b/run/checkpoints"
-    assert said["--tensorboard#folder"] == "/gcs/b/run/logs"
+    assert said["--training_run#tensorboard#folder"] == "/gcs/b/run/logs"
     assert (said["--resume"], said["--epochs"]) == ("auto", "7")
     assert said.get("--cache_dir") == (None if bundle == "lumbar_unet_classifier" else "/tmp/scratch/cache")
     assert Path(json.loads(said["--config_file"].replace("'", '"'))[0]).is_file()

@@ -26,7 +26,7 @@ from tests.monai_spine.levels.test_locate import SPINE, Oracle, axial, foramina,
 
 BUNDLES = Path(__file__).parents[3] / "bundles"
 SMALL = {
-    "lumbar_25d_grader": {"pixels": [32, 32], "features": 16},
+    "lumbar_25d_grader": {"pixels": [32, 32], "network_def#features": 16},
     "lumbar_unet_classifier": {
         "grid_size": [4, 16, 24],
         "grid_step": [12.0, 8.0, 6.0],

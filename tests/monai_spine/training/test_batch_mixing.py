@@ -35,7 +35,7 @@ def test_shuffled_axial_slices_are_the_same_slices_and_sagittal_ones_stay() -> N
     views = (VIEWS[0], replace(VIEWS[1], slices=6))
     image = torch.rand(4, 5, 10, 8, 8)
     image[0, 0, 7] = ABSENT
-    shuffled, label = StudyMixing(views=views, shuffle=1.0)({"image": image, "label": batch(4)["label"]})
+    shuffled, label = StudyMixing(views=views, shuffle_slices=1.0)({"image": image, "label": batch(4)["label"]})
     assert torch.equal(shuffled[:, :, :4], image[:, :, :4])
     assert torch.equal(label, batch(4)["label"])
     axial, before = shuffled[:, :, 4:], image[:, :, 4:]
@@ -52,7 +52,7 @@ def test_shuffled_axial_slices_are_the_same_slices_and_sagittal_ones_stay() -> N
 def test_manifold_mixup_mixes_labels_by_the_share_that_the_network_gets() -> None:
     torch.manual_seed(0)
     data = batch(3)
-    image, label, positional, named = StudyMixing(views=VIEWS, manifold=1.0)(data)
+    image, label, positional, named = StudyMixing(views=VIEWS, manifold_mixup=1.0)(data)
     share = named["share"]
     assert torch.equal(image, data["image"])
     assert positional == ()
@@ -60,7 +60,7 @@ def test_manifold_mixup_mixes_labels_by_the_share_that_the_network_gets() -> Non
     one_hot = soft_labels(data["label"])
     expected = torch.lerp(one_hot, one_hot.roll(1, 0), share[:, None, None])
     assert torch.allclose(label, expected)
-    _, untouched, _, none = StudyMixing(views=VIEWS, manifold=1e-9)(data)
+    _, untouched, _, none = StudyMixing(views=VIEWS, manifold_mixup=1e-9)(data)
     assert not none["share"].any()
     assert torch.equal(untouched, one_hot)
 
@@ -76,7 +76,7 @@ def softly_labelled() -> dict[str, torch.Tensor]:
 
 
 def test_a_soft_label_has_its_share_of_the_loss_and_the_label_the_rest() -> None:
-    _, label = StudyMixing(views=VIEWS, pseudo=0.4)(softly_labelled())
+    _, label = StudyMixing(views=VIEWS, pseudo_weight=0.4)(softly_labelled())
     assert label[0, 0].tolist() == pytest.approx([0.2, 0.12, 0.68])
     assert label[0, 1].tolist() == pytest.approx([0, 0, 0.6])
     assert label[0, 2].tolist() == pytest.approx([0.2, 0.12, 0.08])
@@ -99,17 +99,17 @@ def test_without_a_share_soft_labels_change_nothing() -> None:
 def test_mixed_levels_and_halves_bring_their_soft_labels() -> None:
     data = batch(3)
     data["soft_label"] = torch.nn.functional.one_hot(data["label"], 3).float()
-    for options in ({"level": 0.5}, {"half": 1.0}):
+    for options in ({"levels": 0.5}, {"halves": 1.0}):
         torch.manual_seed(0)
         _, hard = StudyMixing(views=VIEWS, **options)(data)
         torch.manual_seed(0)
-        _, soft = StudyMixing(views=VIEWS, **options, pseudo=0.5)(data)
+        _, soft = StudyMixing(views=VIEWS, **options, pseudo_weight=0.5)(data)
         assert torch.equal(soft, soft_labels(hard))
 
 
 def test_a_borrowed_level_brings_its_labels() -> None:
     torch.manual_seed(0)
-    image, label = StudyMixing(views=VIEWS, level=0.5)(batch())
+    image, label = StudyMixing(views=VIEWS, levels=0.5)(batch())
     levels = list(dict.fromkeys(finding.level for finding in FINDINGS))
     for n, finding in enumerate(FINDINGS):
         shown = image[:, levels.index(finding.level)]
@@ -119,7 +119,7 @@ def test_a_borrowed_level_brings_its_labels() -> None:
 
 
 def test_a_borrowed_right_half_brings_right_labels_and_leaves_left_ones() -> None:
-    image, label = StudyMixing(views=VIEWS, half=1.0)(batch())
+    image, label = StudyMixing(views=VIEWS, halves=1.0)(batch())
     own, theirs = torch.arange(3), torch.arange(3).roll(1)
     for n, finding in enumerate(FINDINGS):
         expected = {Side.LEFT: own, Side.RIGHT: theirs, None: torch.full((3,), MISSING)}[finding.condition.side]
@@ -134,7 +134,7 @@ def test_a_borrowed_right_half_brings_right_labels_and_leaves_left_ones() -> Non
 def test_the_canals_label_stays_where_both_agree() -> None:
     data = batch(2)
     data["label"][:] = 1
-    _, label = StudyMixing(views=VIEWS, half=1.0)(data)
+    _, label = StudyMixing(views=VIEWS, halves=1.0)(data)
     assert (label == 1).all()
 
 
@@ -142,7 +142,7 @@ def test_an_axial_slice_that_one_of_them_lacks_is_absent_and_not_half_there() ->
     data = batch(2)
     data["image"][1, :, 5] = ABSENT
     data["image"][1, :, 3] = ABSENT
-    image, _ = StudyMixing(views=VIEWS, half=1.0)(data)
+    image, _ = StudyMixing(views=VIEWS, halves=1.0)(data)
     assert (image[:, :, 5] == ABSENT).all()
     assert (image[0, :, 3] == ABSENT).all()
     assert (image[1, :, 3] == 0).all()
@@ -152,7 +152,7 @@ def test_holes_leave_absent_slices_absent() -> None:
     torch.manual_seed(0)
     data = {"image": torch.ones(2, 5, 6, 8, 8), "label": batch(2)["label"]}
     data["image"][0, 0, 0] = ABSENT
-    image, _ = StudyMixing(views=VIEWS, hole=1.0)(data)
+    image, _ = StudyMixing(views=VIEWS, holes=1.0)(data)
     assert (image[0, 0, 0] == ABSENT).all()
     assert ((image == 0).sum(dim=(-1, -2)) == 16).sum() == 2 * 5 * 6 - 1
 
@@ -165,7 +165,7 @@ def noise(studies: int = 4, seed: int = 0) -> dict[str, torch.Tensor]:
     return {"image": image, "label": torch.randint(-1, 3, (studies, 25), generator=random)}
 
 
-BLENDING = [{"blend": 0.9}, {"rectangle": 0.9}, {"blend": 0.7, "rectangle": 0.7, "level": 0.3, "half": 0.3}]
+BLENDING = [{"mixup": 0.9}, {"cutmix": 0.9}, {"mixup": 0.7, "cutmix": 0.7, "levels": 0.3, "halves": 0.3}]
 
 
 @pytest.mark.parametrize("shares", BLENDING)
@@ -182,7 +182,7 @@ def test_blended_labels_sum_to_one_or_are_missing_and_absent_slices_stay_absent(
     assert image[~absent.any(dim=-1)].min() >= 0
 
 
-@pytest.mark.parametrize("shares", [{"blend": 1.0}, {"rectangle": 1.0}])
+@pytest.mark.parametrize("shares", [{"mixup": 1.0}, {"cutmix": 1.0}])
 def test_labels_are_blended_as_the_pixels_are(shares: dict) -> None:
     """Grey values are the share of severe: where one study is black and normal, the other white and severe."""
     torch.manual_seed(1)
@@ -196,7 +196,7 @@ def test_labels_are_blended_as_the_pixels_are(shares: dict) -> None:
     assert 0.05 < float(label[0, 0, 2]) < 0.95
 
 
-@pytest.mark.parametrize("shares", [{"blend": 1.0}, {"rectangle": 1.0}])
+@pytest.mark.parametrize("shares", [{"mixup": 1.0}, {"cutmix": 1.0}])
 def test_levels_of_other_slices_are_not_blended(shares: dict) -> None:
     data = noise(2)
     image, label = StudyMixing(views=VIEWS, **shares)(data)
@@ -210,7 +210,7 @@ def test_a_blend_in_the_mirror_is_the_mirror_of_the_blend() -> None:
     def mirrored(image: torch.Tensor, label: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         return torch.cat([image[:, :, :4].flip(2), image[:, :, 4:].flip(-1)], dim=2), label[:, list(FLIPPED)]
 
-    data, mixing = noise(), StudyMixing(views=VIEWS, blend=0.8)
+    data, mixing = noise(), StudyMixing(views=VIEWS, mixup=0.8)
     torch.manual_seed(3)
     expected = mirrored(*mixing(data))
     torch.manual_seed(3)
@@ -220,12 +220,12 @@ def test_a_blend_in_the_mirror_is_the_mirror_of_the_blend() -> None:
 
 def test_a_batch_of_one_blends_nothing() -> None:
     data = noise(1)
-    image, label = StudyMixing(views=VIEWS, blend=1.0, rectangle=1.0)(data)
+    image, label = StudyMixing(views=VIEWS, mixup=1.0, cutmix=1.0)(data)
     assert torch.allclose(image, data["image"])
     assert torch.equal(label.argmax(dim=-1)[data["label"] >= 0], data["label"][data["label"] >= 0])
 
 
-@pytest.mark.parametrize("name", ["level", "half", "blend", "rectangle", "hole"])
+@pytest.mark.parametrize("name", ["levels", "halves", "mixup", "cutmix", "holes"])
 def test_shares_beyond_one_are_refused(name: str) -> None:
     with pytest.raises(InvalidOptionError, match=name):
         StudyMixing(views=VIEWS, **{name: 1.5})

@@ -76,8 +76,13 @@ def test_a_schedule_that_is_taken_up_goes_on_as_one_that_never_stopped(course: s
     assert rates(other, 8) == pytest.approx(rates(one, 8))
 
 
+def test_a_warm_up_takes_at_most_half_of_the_training() -> None:
+    long, half = (Schedule(optimizer(), course="cosine", epochs=4, steps=5, warmup=warmup) for warmup in (9.0, 2.0))
+    assert rates(long, 20) == rates(half, 20)
+
+
 def test_unknown_courses_and_impossible_numbers_are_refused() -> None:
-    for wrong in ({"course": "sine"}, {"course": "cosine", "warmup": 9.0}, {"course": "step", "factor": 1.5}):
+    for wrong in ({"course": "sine"}, {"course": "cosine", "warmup": -1.0}, {"course": "step", "factor": 1.5}):
         with pytest.raises(InvalidOptionError):
             Schedule(optimizer(), epochs=4, steps=5, **wrong)
 

@@ -44,7 +44,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     """Override files: one that works, one that cannot."""
     folder = tmp_path_factory.mktemp("configs")
     (folder / "slow.json").write_text(json.dumps({"learning_rate": 1e-5}))
-    (folder / "bad.json").write_text(json.dumps({"network_def#dropout": 2}))
+    (folder / "bad.json").write_text(json.dumps({"optimizer#lr": -1}))
     return [f"{name}={folder / name}.json" for name in ("slow", "bad")]
 
 
@@ -73,7 +73,7 @@ def test_a_candidate_that_fails_has_a_row_and_the_others_go_on(compared) -> None
     assert found.exit_code is ExitCode.SOME_REFUSED
     table = pd.read_csv(out / "comparison.csv")
     assert list(table["state"]) == ["done", "done", "failed"]
-    assert "dropout probability" in table["reason"].iloc[2] and "failed:" in found.text
+    assert "Invalid learning rate" in table["reason"].iloc[2] and "failed:" in found.text
     assert any(line.startswith("[3/3] bad: failed") for line in reported)
     assert list(table["score"][:2]) == sorted(table["score"][:2])
     assert table["behind_best"][0] == 0

@@ -19,7 +19,7 @@ from tests.bundles.runs import ROOT
 from tests.monai_spine.images.pictures import write_dataset
 
 BUNDLE = ROOT / "bundles" / "image_classifier"
-SETTINGS = (("pixels", "[32,32]"), ("batch_size", "6"), ("embedding_images", "0"), ("figures_every", "99"))
+SETTINGS = (("pixels", "[32,32]"), ("batch_size", "6"), ("embedding#images", "0"), ("pictures#every", "99"))
 
 
 def datalist_of(folder: Path, task: Task, *, test: bool = True) -> Path:

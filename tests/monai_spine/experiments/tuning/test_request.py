@@ -47,7 +47,7 @@ def test_the_figure_and_its_direction_are_those_of_the_bundle(data: Path) -> Non
 
 SPACE = {
     "learning_rate": {"type": "float", "low": 1e-4, "high": 1e-2, "log": True},
-    "dropout": {"choices": [0.0, 0.5]},
+    "network_def#dropout": {"choices": [0.0, 0.5]},
     "length": {"sets": {"one": {"epochs": 1}, "two": {"epochs": 2}}},
 }
 
@@ -177,7 +177,7 @@ def test_the_same_seed_proposes_the_same_trials(data: Path, tmp_path: Path, monk
 
 def test_hopeless_trials_are_ended_early(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     done = pretend(monkeypatch)
-    asked = request(data, {"dropout": {"choices": [0.0, 0.5]}}, 1, settings=(*SETTINGS, ("epochs", "5")))
+    asked = request(data, {"network_def#dropout": {"choices": [0.0, 0.5]}}, 1, settings=(*SETTINGS, ("epochs", "5")))
     threshold = optuna.pruners.ThresholdPruner(upper=0.01, n_warmup_steps=2)
     monkeypatch.setitem(PRUNERS, "median", lambda: threshold)
     with pytest.raises(SpineError, match="none of 1 trial was completed"):
@@ -215,7 +215,7 @@ def test_another_search_is_not_mixed_in(searched: Path, data: Path, tmp_path: Pa
     with pytest.raises(InvalidOptionError, match="folder of its own"):
         tune(request(data, SPACE, 9, study="mine"), searched, lambda _: None)
     with pytest.raises(InvalidOptionError, match="both set and in the search space"):
-        tune(request(data, SPACE, 9, settings=(("dropout", "0.1"),)), tmp_path / "x", lambda _: None)
+        tune(request(data, SPACE, 9, settings=(("network_def#dropout", "0.1"),)), tmp_path / "x", lambda _: None)
     for url in ("nothing", "sqlite:////proc/none/study.db", "nothing://host/name"):
         with pytest.raises(InvalidOptionError):
             tune(request(data, SPACE, 9, storage=url), tmp_path / "x", lambda _: None)

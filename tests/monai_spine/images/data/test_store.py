@@ -69,6 +69,6 @@ def test_unreadable_images_can_be_skipped(tmp_path: Path) -> None:
 
 def test_a_store_beyond_the_limit_is_not_written(tmp_path: Path) -> None:
     records = write_pictures(tmp_path, 3)
-    store = ImageStore(records, FORM, folder=tmp_path / "cache", limit_gb=3 * 12 * 16 / 1e9 * 0.9)
+    store = ImageStore(records, FORM, folder=tmp_path / "cache", cache_gb=3 * 12 * 16 / 1e9 * 0.9)
     assert store.read(np.arange(2)).shape == (2, 12, 16, 1)
     assert not (tmp_path / "cache").exists()

@@ -85,7 +85,7 @@ def test_thresholds_of_other_classes_or_none_are_refused(tmp_path: Path) -> None
 def test_the_handler_writes_thresholds_of_the_best_epoch_of_several_labels(tmp_path: Path, task: str) -> None:
     labels = np.array([[1, 0], [0, 1], [1, 1], [0, 0]]) if task == "multilabel" else np.array([0, 1, 1, 0])
     of_epoch = {1: 0.8, 2: 0.6, 3: 0.4}
-    trainer, best = Engine(lambda engine, batch: None), SimpleNamespace(best_epoch=0)
+    trainer, best = Engine(lambda engine, batch: None), SimpleNamespace(best_epoch=0, path=tmp_path / "model.pt")
 
     def step(engine: Engine, n: int) -> dict:
         positive = of_epoch[trainer.state.epoch]
@@ -95,7 +95,7 @@ def test_the_handler_writes_thresholds_of_the_best_epoch_of_several_labels(tmp_p
 
     evaluator = Engine(step)
     evaluator.add_event_handler(Events.COMPLETED, lambda: setattr(best, "best_epoch", min(2, trainer.state.epoch)))
-    handler = DecisionThresholds(path=str(tmp_path / "thresholds.json"), classes="ab", task=task, best_model=best)
+    handler = DecisionThresholds(classes="ab", task=task, best_model=best)
     handler.attach(evaluator, trainer)
     trainer.add_event_handler(Events.EPOCH_COMPLETED, lambda: evaluator.run([0]))
     trainer.run([0], max_epochs=3)

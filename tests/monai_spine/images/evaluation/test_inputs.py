@@ -3,7 +3,8 @@ from pathlib import Path
 import pytest
 
 from monai_spine.errors import InvalidOptionError, InvalidTableError, MissingInputError
-from monai_spine.images.data.datalist import Task, read_image_datalist
+from monai_spine.images.data.datalist import Task
+from monai_spine.images.data.fold import ImageFold
 from monai_spine.images.evaluation.inputs import find_images, labelled_images, report_refused
 from monai_spine.images.network.model_description import ClassifierDescription
 from tests.monai_spine.images.pictures import write_dataset, write_pictures
@@ -27,13 +28,13 @@ def test_a_section_of_a_datalist_can_be_chosen(tmp_path: Path) -> None:
     assert len(find_images(tmp_path / "datalist.json", PLAIN, "training")) == 24
     with pytest.raises(InvalidOptionError, match="training, test"):
         find_images(tmp_path, PLAIN, "validation")
-    datalist = read_image_datalist(tmp_path / "datalist.json")
-    assert len(labelled_images(datalist, "validation", 1)) == 12
-    assert len(labelled_images(datalist, "test", 1)) == 6
-    for record in datalist.test:
+    images = ImageFold(tmp_path / "datalist.json", 1)
+    assert len(labelled_images(images, "validation")) == 12
+    assert len(labelled_images(images, "test")) == 6
+    for record in images.datalist.test:
         record["label"] = -1
     with pytest.raises(InvalidTableError, match="no images with labels under 'test'"):
-        labelled_images(datalist, "test", 0)
+        labelled_images(images, "test")
 
 
 def test_a_classifier_of_several_files_an_image_needs_a_datalist_of_as_many(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ import torch
 from ignite.engine import Engine
 
 from monai_spine.images.data.datalist import Task
-from monai_spine.images.evaluation.figures import ClassificationFigures, classification_metrics, key_name
+from monai_spine.images.evaluation.figures import ClassificationFigures, classification_metrics
 from monai_spine.training.engine_output import CollectedCases
 
 CLASSES = ["a", "b", "c"]
@@ -63,7 +63,7 @@ def test_images_are_in_the_order_of_their_indices() -> None:
 
 def test_the_key_metric_of_several_labels_is_the_mean_auc() -> None:
     metrics = classification_metrics(Task.MULTILABEL, CLASSES)
-    assert list(metrics) == ["mean_auc"] == [key_name("multilabel")]
+    assert list(metrics) == ["mean_auc"] == [Task.MULTILABEL.key_metric]
     label = torch.tensor([[1, 0, -1], [0, 0, 1], [0, 1, 0]])
     metrics["mean_auc"].update((label, torch.tensor([[0.9, 0.1, 0.5], [0.1, 0.2, 0.9], [0.2, 0.3, 0.1]])))
     assert metrics["mean_auc"].compute()["mean_auc"] == 1.0

@@ -1,0 +1,70 @@
+"""Names of settings within a bundle's configuration: those of its objects, and which ones a wrong name may mean."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+OFFERED = 3
+"""How many near names an error offers."""
+_NEAR, _AS_NEAR = 0.6, 0.25
+"""How alike a near name is at least (`difflib`'s ratio), and how much less alike than the nearest one."""
+
+
+def settings_within(id_: str, value: Any) -> Iterator[str]:
+    """The arguments of objects within an entry, such as ``loss#focal``, but for references and for handlers.
+
+    Objects within groups are among them, such as ``train#augmentation``.
+    """
+    if isinstance(value, Mapping):
+        for name, inner in value.items():
+            if str(name).startswith("_") or name == "handlers":  # a name may be a number, as the epochs of unfreeze
+                continue
+            if isinstance(inner, Mapping) and "_target_" in inner:
+                yield f"{id_}#{name}"
+            if isinstance(inner, Mapping) or holds_objects(inner):
+                yield from settings_within(f"{id_}#{name}", inner)
+            elif "_target_" in value and not (isinstance(inner, str) and inner.startswith(("@", "%"))):
+                yield f"{id_}#{name}"
+    elif holds_objects(value):
+        for n, inner in enumerate(value):
+            yield from settings_within(f"{id_}#{n}", inner)
+
+
+def holds_objects(value: Any) -> bool:
+    """Whether a value is a list of objects or groups."""
+    return isinstance(value, list) and any(isinstance(one, Mapping) for one in value)
+
+
+def unknown_setting(id_: str, offered: Sequence[str]) -> str:
+    """What to say of an id that is none of those that are offered."""
+    near = near_ids(id_, offered)
+    offer = f"; did you mean {' or '.join(repr(one) for one in near)}?" if near else "; see the bundle's docs/README.md"
+    return f"no setting {id_!r}{offer}"
+
+
+def near_ids(id_: str, offered: Sequence[str]) -> list[str]:
+    """The ids that an unknown one may mean: with the same last name, or near ones in its group, or near ones anywhere.
+
+    So the name of a setting without its group is found, too: ``mixup`` for ``mixing#mixup``.
+    """
+    group, _, name = id_.rpartition("#")
+    same = [one for one in dict.fromkeys(offered) if one.rpartition("#")[2] == name]
+    if same:
+        depth = min(one.count("#") for one in same)
+        return [one for one in same if one.count("#") == depth][:OFFERED]
+    beside = _near(name, {one: (one.rpartition("#")[2],) for one in offered if one.rpartition("#")[0] == group})
+    # also ema_momentum for ema#momentum
+    anywhere = {one: (one.rpartition("#")[2], one.replace("#", "_")) for one in offered}
+    return (group and beside) or _near(name, anywhere)
+
+
+def _near(name: str, spellings: Mapping[str, Iterable[str]]) -> list[str]:
+    """The ids that have a spelling near to a name, the nearest first."""
+    likeness = {
+        id_: max(difflib.SequenceMatcher(None, name, one).ratio() for one in several)
+        for id_, several in spellings.items()
+    }
+    least = max(_NEAR, max(likeness.values(), default=0) - _AS_NEAR)
+    return sorted((id_ for id_, ratio in likeness.items() if ratio >= least), key=lambda id_: -likeness[id_])[:OFFERED]
