@@ -52,7 +52,7 @@ class Training:
 
 
 TINY_GRADER = {
-    "network_def#backbones": ["test_resnet"],
+    "backbones": ["test_resnet"],
     "network_def#backbone_of_view": [0, 0, 0],
     "pixels": [32, 32],
     "network_def#features": 16,

@@ -136,7 +136,7 @@ class _Run:
         self.clock = time.process_time if by_itself else time.perf_counter
 
     def describe(self) -> str:
-        backbones = ", ".join(self.get("network_def#backbones"))
+        backbones = ", ".join(self.get("backbones"))
         name = (
             torch.cuda.get_device_name(self.device)
             if self.device.type == "cuda"

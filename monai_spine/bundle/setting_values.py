@@ -93,7 +93,7 @@ RULES: dict[str, Rule] = {
     **dict.fromkeys(("train#sampler#balanced", "train#features#once"), _flag()),
     "pixels": _sizes(2),
     "grid_size": _sizes(3),
-    "network_def#backbones": _names(needed=True),
+    "backbones": _names(needed=True),
     "conditions": _names([condition.value for condition in Condition]),
 }
 """Of all bundles, by id. A setting has the same meaning in each of them."""

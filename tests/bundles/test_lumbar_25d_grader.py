@@ -62,7 +62,7 @@ def test_training_leaves_weights_state_figures_and_pictures(trained: Path) -> No
     (start,) = (content for tag, content in events.PluginTagToContent("hparams").items() if "start" in tag)
     settings = HParamsPluginData.FromString(start).session_start_info.hparams
     assert settings["learning_rate"].number_value == 0.0015
-    assert settings["network_def#backbones"].string_value == "['test_resnet']"
+    assert settings["backbones"].string_value == "['test_resnet']"
 
 
 @pytest.mark.slow
@@ -144,7 +144,7 @@ def test_two_processes_train_as_one(tmp_path: Path, data: Path) -> None:
     nothing_by_chance = {"network_def#dropout": 0.0, "network_def#drop_view": 0.0, "train#augmentation": "$None"}
     four_and_two = {"records": "$datalist.read_datalist(@datalist)", "splits": "$(@records[:4], @records[4:])"}
     settings = {**SMALL, **nothing_by_chance, **four_and_two, "epochs": 1, "loss#any_severe": 2.0}
-    settings["network_def#backbones"] = ["test_vit"]
+    settings["backbones"] = ["test_vit"]
     run("train", run_id="training", bundle_root=str(tmp_path / "one"), dataset_dir=str(data), **settings)
     launcher = (sys.executable, "-m", "torch.distributed.run", "--nproc_per_node=2", "--standalone", "-m")
     where = {"bundle_root": str(tmp_path / "two"), "dataset_dir": str(data), "launcher": launcher, "configs": CONFIGS}

@@ -13,7 +13,7 @@ from monai_spine.errors import InvalidOptionError
 from monai_spine.files import read_json
 
 _PLAIN = "default"
-_SEVERAL = "network_def#backbones"
+_SEVERAL = "backbones"
 _FORBIDDEN = set('\\:*?"<>|')
 
 

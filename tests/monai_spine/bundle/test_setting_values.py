@@ -22,8 +22,8 @@ from monai_spine.bundle.shipped import BUNDLES
         ({"pixels": 64}, 'expected pixels as two whole numbers, such as "[64,64]", but found 64'),
         ({"pixels": [64, 0]}, 'expected pixels as two whole numbers, such as "[64,64]", but found [64, 0]'),
         (
-            {"network_def": {"backbones": "a"}},
-            "expected network_def#backbones as a list of names, such as \"['resnet18']\", but found 'a'",
+            {"backbones": "a"},
+            "expected backbones as a list of names, such as \"['resnet18']\", but found 'a'",
         ),
         ({"start#compiled": "true"}, "expected start#compiled as True or False, but found 'true'"),
     ],

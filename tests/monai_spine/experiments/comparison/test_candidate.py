@@ -15,8 +15,8 @@ def test_presets_are_files_the_later_first_in_rank() -> None:
     plain, one, both = presets(GRADER, ["default", "efficientnet_b0", "mine=efficientnet_b0+convnext_nano_gated"])
     assert [[path.stem for path in part.configs] for part in plain.parts] == [["train"]]
     assert (plain.name, one.name, both.name) == ("default", "efficientnet_b0", "mine")
-    assert one.parts[0].entry("network_def#backbones") == ["efficientnet_b0"]
-    assert both.parts[0].entry("network_def#backbones") == ["convnext_nano"]
+    assert one.parts[0].entry("backbones") == ["efficientnet_b0"]
+    assert both.parts[0].entry("backbones") == ["convnext_nano"]
     assert (
         both.parts[0].entry("optimizer#params#weight_decay")
         == plain.parts[0].entry("optimizer#params#weight_decay")
@@ -36,11 +36,11 @@ def test_a_model_for_each_condition_is_one_candidate() -> None:
 
 def test_backbones_replace_all_of_the_bundle() -> None:
     candidates = backbones(GRADER, [Path("convnext_nano_two_planes")], ["resnet18", " test_resnet"])
-    assert [dict(one.parts[0].settings)["network_def#backbones"] for one in candidates] == [
+    assert [dict(one.parts[0].settings)["backbones"] for one in candidates] == [
         "['resnet18', 'resnet18']",
         "['test_resnet', 'test_resnet']",
     ]
-    with pytest.raises(InvalidOptionError, match="neither 'backbone' nor 'network_def#backbones'"):
+    with pytest.raises(InvalidOptionError, match="neither 'backbone' nor 'backbones'"):
         backbones(UNET, [], ["resnet18"])
 
 
@@ -56,6 +56,6 @@ def test_names_are_those_of_folders_each_once(texts: list[str]) -> None:
 
 
 def test_as_many_backbones_are_replaced_as_the_configuration_has_whatever_was_set() -> None:
-    (one,) = backbones(GRADER, [], ["resnet18"], (("network_def#backbones", "['a', 'b', 'c']"),))
-    configured = presets(GRADER, ["default"])[0].parts[0].entry("network_def#backbones")
-    assert dict(one.parts[0].settings)["network_def#backbones"] == str(["resnet18"] * len(configured))
+    (one,) = backbones(GRADER, [], ["resnet18"], (("backbones", "['a', 'b', 'c']"),))
+    configured = presets(GRADER, ["default"])[0].parts[0].entry("backbones")
+    assert dict(one.parts[0].settings)["backbones"] == str(["resnet18"] * len(configured))
