@@ -141,7 +141,7 @@ def test_training_and_inference_share_what_makes_the_answer() -> None:
 @pytest.mark.slow
 def test_two_processes_train_as_one(tmp_path: Path, data: Path) -> None:
     """The same batches, shared out: losses, averaged weights and score are the same but for rounding."""
-    nothing_by_chance = {"network_def#dropout": 0.0, "network_def#drop_view": 0.0, "train#augmentation": "$None"}
+    nothing_by_chance = {"network_def#dropout": 0.0, "network_def#drop_view": 0.0, "augmentation": "$None"}
     four_and_two = {"records": "$datalist.read_datalist(@datalist)", "splits": "$(@records[:4], @records[4:])"}
     settings = {**SMALL, **nothing_by_chance, **four_and_two, "epochs": 1, "loss#any_severe": 2.0}
     settings["backbones"] = ["test_vit"]

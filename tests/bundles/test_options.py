@@ -48,7 +48,7 @@ def test_options_of_objects_and_of_groups_are_told_from_mistyped_ones(bundle: Pa
         ("weight_decay", "optimizer#params#weight_decay"),
         ("channels_last", "start#channels_last"),
         ("accumulation_steps", "train#trainer#accumulation_steps"),
-        ("augmentation#rotation", "train#augmentation#rotation"),
+        ("train#augmentation#rotation", "augmentation#rotation"),
         ("network_def#backbone", "network_def#backbones"),
         ("train#cropping#bad_volumes", "train#cropping#bad_volume"),
         ("optimizer#params#layer_decays", "optimizer#params#layer_decay"),
