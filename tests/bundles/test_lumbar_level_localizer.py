@@ -136,7 +136,7 @@ def test_evaluation_compares_with_the_marked_points(trained: Path, data: Path, t
 
 @pytest.mark.slow
 def test_marked_points_of_a_datalist_train_it_on(trained: Path, data: Path, tmp_path: Path) -> None:
-    start = {"weights": str(trained / "models/model.pt"), "dataset_dir": str(data)}
+    start = {"weights": str(trained / "models/model.pt"), "dataset_dir": str(data.parent)}
     run("train", "finetune", run_id="training", bundle_root=str(tmp_path), **{**SMALL, "batch_size": 1}, **start)
     first, then = (torch.load(root / "models/latest.pt", weights_only=True)["parts"] for root in (trained, tmp_path))
     assert set(first["network"]) == set(then["network"])
