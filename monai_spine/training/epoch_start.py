@@ -77,9 +77,8 @@ class RedrawEachEpoch:
 
     def attach(self, engine: Engine) -> None:
         """Listen to the trainer."""
-        if isinstance(self.dataset, DrawnDataset):
-            engine.add_event_handler(Events.EPOCH_STARTED, self._redraw, self.dataset)
+        engine.add_event_handler(Events.EPOCH_STARTED, self._redraw)
 
-    @staticmethod
-    def _redraw(engine: Engine, dataset: DrawnDataset) -> None:
-        dataset.set_epoch(engine.state.epoch)
+    def _redraw(self, engine: Engine) -> None:
+        if isinstance(self.dataset, DrawnDataset):
+            self.dataset.set_epoch(engine.state.epoch)

@@ -143,6 +143,20 @@ def test_marked_points_of_a_datalist_train_it_on(trained: Path, data: Path, tmp_
     assert any(not torch.equal(value, then["network"][name]) for name, value in first["network"].items())
 
 
+def test_processes_share_the_volumes_of_a_datalist(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def of_training(processes: int, rank: int) -> list[str]:
+        monkeypatch.setattr("ignite.distributed.get_world_size", lambda: processes)
+        monkeypatch.setattr("ignite.distributed.get_rank", lambda: rank)
+        parser = ConfigParser()
+        parser.read_config([str(CONFIGS / f"{name}.json") for name in ("train", "finetune", "multi_gpu_train")])
+        parser["dataset_dir"] = str(data.parent)
+        return [str(volume["image"]) for volume in parser.get_parsed_content("train#dataset#data")]
+
+    every, first, second = of_training(1, 0), of_training(2, 0), of_training(2, 1)
+    assert len(first) == len(second) == len(every) / 2 > 0
+    assert {*first, *second} == set(every)
+
+
 @pytest.mark.slow
 def test_training_from_weights_starts_with_them(trained: Path, tmp_path: Path) -> None:
     weights = str(trained / "models/model.pt")
