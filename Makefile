@@ -12,9 +12,10 @@
 PYTHON ?= python3
 DEMO ?= demo
 BIN := .venv/bin
+# -rs: says why a test was skipped.
 # One thread a process, and tests/bundles first: a long file that starts last would run alone. A process that crashes
 # ends the run, since the others would wait for it without an end.
-PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --max-worker-restart 0
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -rs -n 2 --dist loadfile --no-loadscope-reorder --max-worker-restart 0
 
 .PHONY: demo test coverage validators quick mutants adversarial audit lint docs tutorial format clean
 

@@ -65,9 +65,10 @@ def phantom(  # noqa: PLR0917 - options
 
     The cohort has the layout of the RSNA 2024 competition.
 
-    Example: python -m data_prep phantom demo/rsna --studies 60 --seed 1
-
-    Example: python -m data_prep phantom odd/rsna --studies 3 --force l6 --force several-axial --label-maps
+    \b
+    Examples:
+      python -m data_prep phantom demo/rsna --studies 60 --seed 1
+      python -m data_prep phantom odd/rsna --studies 3 --force l6 --force several-axial --label-maps
     """
     from data_prep.phantom.cohort import generate
     from data_prep.phantom.quirks import named
@@ -91,7 +92,9 @@ def scan(  # noqa: PLR0917 - options
 
     From the headers alone: whether each stack can be converted, or why not.
 
-    Example: python -m data_prep scan studies.zip --json
+    \b
+    Example:
+      python -m data_prep scan studies.zip --json
     """
     from data_prep.dicom import scan as scanning
 
@@ -124,9 +127,10 @@ def convert(  # noqa: PLR0917 - options
 
     Each stack is converted, or refused with a reason (manifest.csv). files.csv has a row for each input file.
 
-    Example: python -m data_prep convert studies/ nifti/ --workers 4
-
-    Example: python -m data_prep convert rsna/train_images/ nifti/ --name-by folder --resume
+    \b
+    Examples:
+      python -m data_prep convert studies/ nifti/ --workers 4
+      python -m data_prep convert rsna/train_images/ nifti/ --name-by folder --resume
     """
     from data_prep.dicom.convert import convert as run
 
@@ -164,7 +168,9 @@ def rsna(  # noqa: PLR0917 - options
     Writes volumes, datalist.json with folds, and points in RAS mm. Faults of the data are reported in quality.md and
     quality.csv. coverage.csv has the source stack of each finding. The exit code is 3 if something was left out.
 
-    Example: python -m data_prep rsna rsna-2024/ nifti/ --workers 4
+    \b
+    Example:
+      python -m data_prep rsna rsna-2024/ nifti/ --workers 4
     """
     from data_prep.collection.assembly import Run
     from data_prep.rsna2024.datalist import build
@@ -193,9 +199,10 @@ def check(  # noqa: PLR0917 - options
     Checks volumes, points, labels, folds, duplicates and outliers. Writes check.html for people, check.json for
     programs, and fingerprint.json with statistics. The exit code is 3 if the data have errors.
 
-    Example: python -m data_prep check nifti/datalist.json
-
-    Example: python -m data_prep check new/datalist.json --fingerprint nifti/check/fingerprint.json
+    \b
+    Examples:
+      python -m data_prep check nifti/datalist.json
+      python -m data_prep check new/datalist.json --fingerprint nifti/check/fingerprint.json
     """
     from data_prep.check.run import check as run
 
@@ -224,7 +231,9 @@ def study_table(  # noqa: PLR0917 - options
     type is not given, it is determined from the headers; series.csv has the reason. A series of unknown type is left
     out, and the exit code is then 3.
 
-    Example: python -m data_prep study-table studies.csv nifti/ --folds 5
+    \b
+    Example:
+      python -m data_prep study-table studies.csv nifti/ --folds 5
     """
     from data_prep.collection.assembly import Run
     from data_prep.study_table.datalist import build
@@ -250,7 +259,10 @@ def corrections(  # noqa: PLR0917 - options
     ] = False,
     confirmed: Annotated[
         bool,
-        typer.Option("--confirmed", help="In studies that are done, unchanged grades become labels where none is."),
+        typer.Option(
+            "--confirmed",
+            help="In studies that are done, give a finding without a label the grade that the reader left unchanged.",
+        ),
     ] = False,
     add: Annotated[
         bool, typer.Option("--add", help="Add studies that DATALIST lacks, if their volumes are in OUT.")
@@ -261,9 +273,10 @@ def corrections(  # noqa: PLR0917 - options
     Corrected points and grades replace those of the datalist, in a new one; each study says who corrected what. A study
     whose volumes are not those that were reviewed is left out with the reason, and the exit code is then 3.
 
-    Example: python -m data_prep corrections graded/ nifti/datalist.json
-
-    Example: python -m data_prep corrections graded/ graded/datalist.json --add --confirmed
+    \b
+    Examples:
+      python -m data_prep corrections graded/ nifti/datalist.json
+      python -m data_prep corrections graded/ graded/datalist.json --add --confirmed
     """
     from data_prep.corrections import merge
 

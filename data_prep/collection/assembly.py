@@ -117,19 +117,19 @@ def assemble(
         If fewer patients are left than there are folds.
     """
     with output_lock(out):
-        shelf = open_output(out)
+        results = open_output(out)
         numbered = list(enumerate(jobs))
-        done = run_all(functools.partial(do_study, work=work, shelf=shelf), numbered, run.workers, run.cluster)
+        done = run_all(functools.partial(do_study, work=work, results=results), numbered, run.workers, run.cluster)
         outlines = sorted(track(done, "studies", len(numbered), run.quiet), key=lambda outline: outline.number)
         folds, shares = _folds(outlines, run)
-        tally, removed = _write(out, shelf, outlines, folds=folds, tables=tables, unlisted=unlisted)
+        tally, removed = _write(out, results, outlines, folds=folds, tables=tables, unlisted=unlisted)
         sections = [outline.section for outline in outlines if outline.listed]
         refused = any(outline.refused for outline in outlines)
         counts = sections.count(TRAINING), sections.count(TEST)
         collection = Collection(out, *counts, tally, shares, refused, removed)
         _write_reports(collection)
-        (shelf / DATALIST).replace(out / DATALIST)
-        shutil.rmtree(shelf)
+        (results / DATALIST).replace(out / DATALIST)
+        shutil.rmtree(results)
         return collection
 
 
@@ -151,21 +151,21 @@ def _folds(outlines: Sequence[Outline], run: Run) -> tuple[dict[int, int], pd.Da
 
 def _write(
     out: Path,
-    shelf: Path,
+    results: Path,
     outlines: Sequence[Outline],
     *,
     folds: Mapping[int, int],
     tables: Mapping[str, Sequence[str]],
     unlisted: Iterable[Fault],
 ) -> tuple[Tally, int]:
-    """Write the tables and the datalist in one pass over the shelf."""
+    """Write the tables and the datalist in one pass over the stored results."""
     tally, removed, rows_of = Tally(), 0, Counter[str]()
     with ExitStack() as stack:
         add = {name: stack.enter_context(output_table(out / name, tables[name])) for name in tables}
         add_faults = stack.enter_context(output_table(out / QUALITY, quality.COLUMNS))
-        datalist = DatalistWriter(stack.enter_context(output_file(shelf / DATALIST)))
+        datalist = DatalistWriter(stack.enter_context(output_file(results / DATALIST)))
         for outline in sorted(outlines, key=lambda outline: outline.section == TEST):
-            result = stored_study(shelf, outline.number)
+            result = stored_study(results, outline.number)
             removed += remove_stale(out, result.folder, result.volumes)
             for name, rows in result.rows.items():
                 add[name](rows)

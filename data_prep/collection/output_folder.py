@@ -18,7 +18,7 @@ from monai_spine.files import remove_partial, whole_file
 from monai_spine.spine import TARGETS
 
 DATALIST = "datalist.json"
-SHELF = ".studies"
+RESULTS = ".studies"
 """Folder of the studies' results while a run lasts."""
 
 
@@ -58,22 +58,22 @@ def check_output(out: Path, sources: Iterable[Path], folders: Iterable[str]) -> 
 
 
 def open_output(out: Path) -> Path:
-    """Make the folder ready for a run, and return the empty shelf in it.
+    """Make the folder ready for a run, and return its empty folder for the studies' results.
 
     An earlier datalist is removed first: a datalist in the folder means that everything beside it is complete.
 
     Raises `OutputError` if the folder cannot be created or written to.
     """
-    shelf = out / SHELF
+    results = out / RESULTS
     try:
         out.mkdir(parents=True, exist_ok=True)
         (out / DATALIST).unlink(missing_ok=True)
-        shutil.rmtree(shelf, ignore_errors=True)
-        shelf.mkdir()
+        shutil.rmtree(results, ignore_errors=True)
+        results.mkdir()
     except OSError as error:
         raise OutputError(f"cannot write to the output folder {out}: {error.strerror}") from error
     remove_partial(out)
-    return shelf
+    return results
 
 
 def remove_stale(out: Path, folder: str, kept: Sequence[str]) -> int:

@@ -1,4 +1,4 @@
-"""One study of a collection: its DICOM folder to volumes, and its result, which a shelf stores."""
+"""One study of a collection: its DICOM folder to volumes, and its result, which is kept in a file."""
 
 import json
 import logging
@@ -146,21 +146,21 @@ def failed_study(study: str, folder: str, section: str, error: Exception) -> Stu
     return StudyResult(study, folder, section, entry=None, faults=[fault], refused=True)
 
 
-def do_study(job: tuple[int, Job], work: Callable[[Job], StudyResult], shelf: Path) -> Outline:
-    """Do a study and store its result on the shelf: the caller's memory does not grow with what a study holds."""
+def do_study(job: tuple[int, Job], work: Callable[[Job], StudyResult], results: Path) -> Outline:
+    """Do a study and store its result in the folder: the caller's memory does not grow with what a study holds."""
     number, study = job
     result = work(study)
     faults = [{**asdict(fault), "code": fault.code.name} for fault in result.faults]
-    nifti.write(_path(shelf, number), [json.dumps({**vars(result), "faults": faults}).encode()])
+    nifti.write(_path(results, number), [json.dumps({**vars(result), "faults": faults}).encode()])
     entry = result.entry or {}
     label = tuple(entry["label"]) if "label" in entry else None
     patient = str(entry.get("patient_id", result.study))
     return Outline(number, result.study, patient, result.section, label, result.refused, result.entry is not None)
 
 
-def stored_study(shelf: Path, number: int) -> StudyResult:
-    """A study's result from the shelf."""
-    plain = json.loads(_path(shelf, number).read_bytes())
+def stored_study(results: Path, number: int) -> StudyResult:
+    """A study's result from the folder of results."""
+    plain = json.loads(_path(results, number).read_bytes())
     faults = [
         Fault(**{**fault, "code": Code[fault["code"]], "targets": tuple(fault["targets"])})
         for fault in plain.pop("faults")
@@ -168,5 +168,5 @@ def stored_study(shelf: Path, number: int) -> StudyResult:
     return StudyResult(faults=faults, **plain)
 
 
-def _path(shelf: Path, number: int) -> Path:
-    return shelf / f"{number:07d}.json"
+def _path(results: Path, number: int) -> Path:
+    return results / f"{number:07d}.json"

@@ -74,9 +74,10 @@ def folders(  # noqa: PLR0917 - options
     near duplicates stay in one fold; leaks from test to training are reported. The exit code is 3 if images could not
     be read.
 
-    Example: python -m data_prep images folders brain-tumor/ work/brain --drop-leaks
-
-    Example: python -m data_prep images folders tumours/ work/binary --mapping binary.csv --holdout 0.2
+    \b
+    Examples:
+      python -m data_prep images folders brain-tumor/ work/brain --drop-leaks
+      python -m data_prep images folders tumours/ work/binary --mapping binary.csv --holdout 0.2
     """
     from data_prep.images.folders import read_folders
 
@@ -120,11 +121,12 @@ def table(  # noqa: PLR0917 - options
 
     An image has one class or several. Images can be grouped by patient, and split by lists of training and test images.
 
-    Example: python -m data_prep images table labels.csv work/cells --label-column cell_line --image-dir pictures/
-
-    Example: python -m data_prep images table Data_Entry_2017.csv work/chest --image-column "Image Index"
-    --labels-column "Finding Labels" --patient-column "Patient ID" --train-list train_val_list.txt
-    --test-list test_list.txt
+    \b
+    Examples:
+      python -m data_prep images table labels.csv work/cells --label-column cell_line --image-dir pictures/
+      python -m data_prep images table Data_Entry_2017.csv work/chest --image-column "Image Index" \\
+        --labels-column "Finding Labels" --patient-column "Patient ID" --train-list train_val_list.txt \\
+        --test-list test_list.txt
     """
     from data_prep.images.table import read_table
 
@@ -170,11 +172,12 @@ def channels(  # noqa: PLR0917 - options
 
     The files of a sample become one image with several channels. Labels come from class folders or from a table.
 
-    Example: python -m data_prep images channels cells/ work/cells --pattern '{sample}_{channel}.png'
-    --channels nucleus,microtubules,er
-
-    Example: python -m data_prep images channels plates/ work/cells --pattern '{sample}_{channel}.tif'
-    --channels nucleus,microtubules,er --labels train.csv --sample-column file_id --label-column cell_line
+    \b
+    Examples:
+      python -m data_prep images channels cells/ work/cells --pattern '{sample}_{channel}.png' \\
+        --channels nucleus,microtubules,er
+      python -m data_prep images channels plates/ work/cells --pattern '{sample}_{channel}.tif' \\
+        --channels nucleus,microtubules,er --labels train.csv --sample-column file_id --label-column cell_line
     """
     from data_prep.images.channels import SampleTable, read_channels
 

@@ -43,8 +43,8 @@ class Place:
 class PlacedPoint:
     """A label point in RAS mm.
 
-    ``error`` is by how many pixels it misses its pixel when it is transformed back through the volume's affine; None if
-    no volume holds its slice.
+    ``error``: the distance in pixels between the label's pixel and the point after it was transformed back through the
+    volume's affine; None if no volume holds its slice.
     """
 
     mark: LabelPoint

@@ -162,8 +162,9 @@ def training_features(  # noqa: PLR0917 - options
 ) -> None:
     """Learn what a training's studies look like.
 
-    Writes a file beside the weights. With it, predict gives each finding a training_distance: above 1, which 5 % of
-    the findings of --patients have, or else 1 % of those of --held-out, the finding is flagged as unlike_training.
+    Writes a file beside the weights. With it, predict gives each finding a training_distance. A finding whose distance
+    is above 1 is flagged as unlike_training. The limit is set so that 5 % of the findings of --patients are flagged,
+    or, without --patients, 1 % of those of --held-out.
 
     \b
     Example:

@@ -28,7 +28,6 @@ from monai_spine.crops.stack import WINDOW, Stack
 from monai_spine.crops.study import StudyStacks, source_of
 from monai_spine.crops.view import Interpolation, View
 from monai_spine.data.volume_names import volume_names
-from monai_spine.errors import InvalidOptionError
 from monai_spine.files import FileState, checksum, file_state, is_settled, safe_name, write_bytes
 from monai_spine.geometry import Array, spacing, to_voxel
 from monai_spine.spine import TARGETS, Level, SeriesType
@@ -36,8 +35,8 @@ from monai_spine.spine import TARGETS, Level, SeriesType
 logger = logging.getLogger(__name__)
 
 _FORMAT = "monai_spine/crops/3"
-_WHITE = {"uint8": 255.0, "float16": 1.0}
-"""The number that the bright end of the window is stored as, by the type of the numbers."""
+_WHITE = 255.0
+"""The number that the bright end of the window is stored as, in one byte a voxel."""
 
 
 class CropCache:
@@ -54,22 +53,12 @@ class CropCache:
         Made if it does not exist.
     views, limits
         The views to cut, and the limits of their augmentation: they decide which voxels are needed.
-    dtype
-        ``uint8`` or ``float16``.
-
-    Raises
-    ------
-    InvalidOptionError
-        If ``dtype`` is another.
     """
 
-    def __init__(self, folder: str | Path, views: Sequence[View], limits: Augmentation, dtype: str = "uint8") -> None:
-        if dtype not in _WHITE:
-            raise InvalidOptionError(f"expected cache_dtype out of {list(_WHITE)}, but found {dtype!r}")
+    def __init__(self, folder: str | Path, views: Sequence[View], limits: Augmentation) -> None:
         self.views = tuple(views)
         self.limits = limits
-        self.dtype = dtype
-        parameters = {"format": _FORMAT, "window": WINDOW, "dtype": dtype, "limits": asdict(limits)}
+        parameters = {"format": _FORMAT, "window": WINDOW, "dtype": "uint8", "limits": asdict(limits)}
         parameters["views"] = [asdict(view) for view in self.views]
         # Caches of other parameters get a folder of their own, so that runs with different settings can share a disk.
         text = json.dumps(parameters, default=str, sort_keys=True)
@@ -138,12 +127,11 @@ class CropCache:
         union = np.zeros((2, 3), dtype=np.int64)  # a stack that is no source keeps its place, but no voxels
         if boxes:
             union = np.stack([np.min([box[0] for box in boxes], axis=0), np.max([box[1] for box in boxes], axis=0)])
-        part, white = stack.trimmed(union), _WHITE[self.dtype]
+        part = stack.trimmed(union)
         high = tuple(a + n for a, n in zip(part.start, part.voxels.shape, strict=True))
-        scaled = part.block(part.start, (high[0], high[1], high[2])).T * np.float32(white)
-        # uint8 needs rounding, since astype cuts off.
-        rounded = np.rint(scaled) if self.dtype == "uint8" else scaled
-        return part.with_voxels(rounded.astype(self.dtype), (0.0, white))
+        scaled = part.block(part.start, (high[0], high[1], high[2])).T * np.float32(_WHITE)
+        # Rounded, since astype cuts off.
+        return part.with_voxels(np.rint(scaled).astype(np.uint8), (0.0, _WHITE))
 
 
 @dataclass(frozen=True)

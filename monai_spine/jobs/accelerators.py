@@ -17,7 +17,7 @@ class Accelerator:
     vertex
         Its name in ``AcceleratorType`` of Vertex AI.
     vertex_machines, sagemaker_machines, azure_machines
-        By the number of GPUs, the machine that has as many. A platform without an entry does not rent this type.
+        The type of machine for each number of GPUs. Empty if the platform does not rent this accelerator.
     slurm
         Its usual name in ``gres.conf``; sites may have others.
     """

@@ -27,9 +27,9 @@ def mounted(url: str, root: str = GCS) -> str:
     return f"{root.rstrip('/')}/{url.removeprefix(_GS)}" if url.startswith(_GS) else url
 
 
-def bucket_url(path: str, root: str = GCS) -> str:
+def bucket_url(path: str) -> str:
     """The URL of a path below the folder where buckets are mounted: the reverse of `mounted`. Other texts stay."""
-    below = root.rstrip("/") + "/"
+    below = GCS.rstrip("/") + "/"
     return _GS + path.removeprefix(below) if path.startswith(below) else path
 
 

@@ -11,10 +11,10 @@ from monai_spine.prediction.outcomes import Outcome
 
 NAME = "log.txt"
 _LEAST_SECONDS = 10.0
-"""Tables are not written again earlier than this."""
+"""Seconds that pass at least from one writing of the tables to the next."""
 _COST = 20
-"""Nor before this many times the seconds that writing them took. All studies stand in them, so that it takes longer and
-longer; so it takes at most a twentieth of a run."""
+"""The pause is also at least this many times as long as the last writing. The tables hold all studies, so each writing
+takes longer than the one before. With this pause, all of them take at most a twentieth of a run."""
 
 
 class Progress:

@@ -90,7 +90,7 @@ class ShownVolume:
 
 
 def letter(direction: Array) -> str:
-    """The end of the patient that a direction in RAS leads to, most of all: one of R, L, A, P, S, I."""
+    """The letter of the side to which a direction in RAS mainly points: R, L, A, P, S or I."""
     axis = int(np.abs(direction).argmax())
     return _LETTERS[axis][int(direction[axis] < 0)]
 

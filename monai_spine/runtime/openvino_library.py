@@ -24,8 +24,8 @@ def load_openvino() -> ModuleType:
 def openvino_core() -> Any:
     """OpenVINO's core, one for the whole process.
 
-    A core gives the thread that makes it a stack for signals of its own, and when it ends, the one from before. Of two
-    cores that end in the order in which they began, the second gives back the stack that the first has freed: the next
-    signal, such as that of a child's end, then ends the process (OpenVINO 2026.4, Linux, processors with AMX).
+    A core gives its thread a new stack for signals, and restores the earlier stack when it ends. Suppose that two cores
+    end in the order in which they began. Then the second restores the stack of the first, which is already freed. The
+    next signal, such as that of a child's end, kills the process (OpenVINO 2026.4, Linux, processors with AMX).
     """
     return load_openvino().Core()

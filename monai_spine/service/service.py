@@ -82,7 +82,7 @@ class Service:
         self.pages.start()
         logger.info("health, metrics and studies on port %d; waiting: %s", self.pages.port, waiting or "nothing")
         loops = {"grading": self._grade_all, "sending": lambda: self.delivery.run(self._stop, _PAUSE)}
-        loops["housekeeping"] = self._keep_house
+        loops["housekeeping"] = self._remove_old_files
         if self.poller is not None:
             poller = self.poller
             loops["polling"] = lambda: poller.run(self._stop)
@@ -223,7 +223,7 @@ class Service:
 
     # Housekeeping
 
-    def _keep_house(self) -> None:
+    def _remove_old_files(self) -> None:
         while not self._stop.wait(min(_HOUSEKEEPING, self._configuration.keep.unsent_days * _DAYS)):
             self._tidy()
             self.spool.sweep_temporary()

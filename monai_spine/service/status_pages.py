@@ -93,7 +93,7 @@ class StatusPages:
         threading.Thread(target=self._server.serve_forever, args=(0.2,), daemon=True, name="pages").start()
 
     def stop(self) -> None:
-        """Stop to answer."""
+        """Stop answering."""
         self._server.shutdown()
         self._server.server_close()
 

@@ -1,7 +1,8 @@
 """What begins anew with every epoch: random numbers, from seed and epoch alone, and items that are drawn."""
 
 import random
-from typing import Any, Protocol
+from collections.abc import Sequence
+from typing import Any, Protocol, runtime_checkable
 
 import ignite.distributed as idist
 import numpy as np
@@ -52,6 +53,7 @@ class ReseedEachEpoch:
             set_rnd(self.dataloader.dataset, number)
 
 
+@runtime_checkable
 class DrawnDataset(Protocol):
     """A dataset whose items depend on the epoch."""
 
@@ -66,10 +68,11 @@ class RedrawEachEpoch:
     ----------
     dataset
         Such as `data_prep.phantom.randomised.RandomisedSpines`. Workers of a data loader hold a copy of it, so they
-        must not outlive an epoch.
+        must not outlive an epoch. Items that are the same in every epoch, such as the volumes of a datalist, stay as
+        they are.
     """
 
-    def __init__(self, dataset: DrawnDataset) -> None:
+    def __init__(self, dataset: DrawnDataset | Sequence[Any]) -> None:
         self.dataset = dataset
 
     def attach(self, engine: Engine) -> None:
@@ -77,4 +80,5 @@ class RedrawEachEpoch:
         engine.add_event_handler(Events.EPOCH_STARTED, self._redraw)
 
     def _redraw(self, engine: Engine) -> None:
-        self.dataset.set_epoch(engine.state.epoch)
+        if isinstance(self.dataset, DrawnDataset):
+            self.dataset.set_epoch(engine.state.epoch)

@@ -8,12 +8,9 @@ from torch import nn
 
 from monai_spine.data.datalist import Record, check_labels, label_array
 from monai_spine.networks.level_grader import LevelGrader
-from monai_spine.scoring.competition import level_prior
+from monai_spine.scoring.competition import JEFFREYS, level_prior
 from monai_spine.training.run_state import resumes
 from monai_spine.weights import load_weights
-
-_PSEUDO_COUNT = 0.5
-"""Studies of each grade added to the counts, so that no grade begins with a probability of 0."""
 
 
 class StartsFromPrior(Protocol):
@@ -25,7 +22,8 @@ class StartsFromPrior(Protocol):
 
 def start_from_prior(network: StartsFromPrior, training: Sequence[Record]) -> None:
     """Make a new grader answer with the per-level prior of the studies that it will learn from."""
-    network.start_from(torch.tensor(level_prior(label_array(training), _PSEUDO_COUNT)))
+    # JEFFREYS, so that no grade begins with a probability of 0
+    network.start_from(torch.tensor(level_prior(label_array(training), JEFFREYS)))
 
 
 def start_from_weights(network: nn.Module, weights: str | None, *, resume: bool | str, folder: str) -> None:

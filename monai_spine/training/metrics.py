@@ -15,7 +15,7 @@ from ignite.metrics import Metric
 from sklearn.metrics import roc_auc_score
 
 from monai_spine.data.datalist import Record, label_array
-from monai_spine.scoring.competition import competition_score, constant_score, level_prior, row_losses
+from monai_spine.scoring.competition import JEFFREYS, competition_score, constant_score, level_prior, row_losses
 from monai_spine.scoring.prevalence import normalised as normalised_rows
 from monai_spine.spine import MISSING, Condition, Grade, columns_of
 from monai_spine.training.engine_output import CollectedCases
@@ -77,7 +77,7 @@ class PriorScore(StudyMetric):
     """The score that the per-level prior of the training studies reaches on the same studies."""
 
     def __init__(self, training_labels: np.ndarray) -> None:
-        self.rows = level_prior(training_labels, pseudo_count=0.5)
+        self.rows = level_prior(training_labels, JEFFREYS)
         super().__init__()
 
     def figure(self, labels: np.ndarray, probabilities: np.ndarray) -> float:  # noqa: ARG002

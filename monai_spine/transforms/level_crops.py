@@ -60,8 +60,6 @@ class LevelCropsd(Randomizable, MapTransform):
         Limits of the random changes, which are part of the one resampling; None for none.
     cache_dir
         Folder of a `monai_spine.crops.cache.CropCache`; None to read the volumes every time.
-    cache_dtype
-        ``uint8`` or ``float16``.
     bad_volume
         What to do with a volume that cannot be used, such as one with NaN: ``raise`` an error, or ``mask``: leave it
         out, mention it in ``NAME_reason``, and log one warning.
@@ -78,7 +76,6 @@ class LevelCropsd(Randomizable, MapTransform):
         views: Sequence[View] = DEFAULT_VIEWS,
         augmentation: Augmentation | None = None,
         cache_dir: str | Path | None = None,
-        cache_dtype: str = "uint8",
         bad_volume: str = "raise",
     ) -> None:
         self.views = tuple(views)
@@ -93,9 +90,7 @@ class LevelCropsd(Randomizable, MapTransform):
         self.leave_out_bad = bad_volume == "mask"
         self.warned: set[str] = set()
         self.opened = StackCache(_OPEN_BYTES)
-        self.cache = (
-            CropCache(cache_dir, self.views, augmentation or NO_AUGMENTATION, cache_dtype) if cache_dir else None
-        )
+        self.cache = CropCache(cache_dir, self.views, augmentation or NO_AUGMENTATION) if cache_dir else None
         self.flipped = False
         self.poses: dict[str, dict[Level, Pose]] = {}
 

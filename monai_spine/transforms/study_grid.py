@@ -36,7 +36,6 @@ from monai_spine.spine import FLIPPED, SeriesType
 _ANCHORS = (SeriesType.SAGITTAL_T2, SeriesType.SAGITTAL_T1, SeriesType.AXIAL_T2)
 """Series types whose middle is the grid's middle, the first that the study has."""
 
-ALL_SERIES = tuple(series_type.value for series_type in SeriesType)
 
 _UNREADABLE = (OSError, EOFError, zlib.error)
 """What nibabel raises at the voxels of a file that is damaged or cut short."""
@@ -48,8 +47,8 @@ class StudyGridd(MapTransform):
     """Put the volumes of a study on one grid along the world axes, and merge the stacks of each series.
 
     The record's series types hold lists of NIfTI paths (see `monai_spine.data.datalist`). It sets ``image``, a float32
-    `MetaTensor` ``(2 * len(series), R, A, S)`` whose axes run to the patient's right, anterior and superior: first a
-    channel of intensities for each series type, then for each a channel that is 1 where one of its stacks covers the
+    `MetaTensor` ``(6, R, A, S)`` whose axes run to the patient's right, anterior and superior: first a
+    channel of intensities for each `SeriesType`, then for each a channel that is 1 where one of its stacks covers the
     voxel. Where stacks overlap, their mean is taken. Outside all stacks, and for a series that the study lacks, both
     are 0. The affine leads from the grid's voxels to RAS mm.
 
@@ -65,8 +64,6 @@ class StudyGridd(MapTransform):
         Reads one stack and resamples it: any chain of MONAI's dictionary transforms. It receives ``image``, the path of
         a NIfTI file, and ``grid``, an empty image on the study's grid for `ResampleToMatchd`. It leaves ``image``
         ``(1, R, A, S)`` on that grid, and ``covered``, which is 1 where the stack covers the voxel.
-    series
-        Series types, in the order of the channels.
 
     Raises
     ------
@@ -82,14 +79,12 @@ class StudyGridd(MapTransform):
         size: Sequence[int],
         step: Sequence[float],
         transform: Callable[..., Any],
-        series: Sequence[str] = ALL_SERIES,
     ) -> None:
-        super().__init__(keys=tuple(series), allow_missing_keys=True)
+        super().__init__(keys=tuple(one.value for one in SeriesType), allow_missing_keys=True)
         self._check(transform)
         self.size = tuple(int(n) for n in size)
         self.step = tuple(float(mm) for mm in step)
         self.transform = transform
-        self.series = tuple(SeriesType(series_type) for series_type in series)
 
     def _check(self, transform: Callable[..., Any]) -> None:
         # MONAI's cached datasets store what all transforms before the first random one return, and recognise that one
@@ -105,7 +100,7 @@ class StudyGridd(MapTransform):
     def __call__(self, data: Mapping[Hashable, Any]) -> Record:
         """Add the study's image to the record."""
         grid = self._grid(data)
-        parts = [self._series(data.get(series_type.value, ()), grid) for series_type in self.series]
+        parts = [self._series(data.get(series_type.value, ()), grid) for series_type in SeriesType]
         intensity, covered = (torch.cat(part) for part in zip(*parts, strict=True))
         return {**data, "image": MetaTensor(torch.cat([intensity, covered]), affine=grid.affine)}
 
@@ -113,14 +108,14 @@ class StudyGridd(MapTransform):
         """An empty image on the study's grid; all files are checked to their ends, which MONAI's readers do not do."""
         opened = {
             series_type: [_opened(path, series_type) for path in data.get(series_type.value, ())]
-            for series_type in self.series
+            for series_type in SeriesType
         }
         for series_type in _ANCHORS:
             if opened.get(series_type):
                 first = opened[series_type][0]
                 affine = grid_affine(centre(affine_of(first), first.shape), self.size, self.step)
                 return MetaTensor(torch.zeros(1, *self.size), affine=torch.from_numpy(affine))
-        names = [series_type.value for series_type in self.series]
+        names = [series_type.value for series_type in SeriesType]
         raise InvalidVolumeError(f"study {data.get('study_id')}: expected a volume of at least one of {names}")
 
     def _series(self, paths: Sequence[str], grid: MetaTensor) -> tuple[torch.Tensor, torch.Tensor]:

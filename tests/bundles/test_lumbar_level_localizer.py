@@ -136,11 +136,25 @@ def test_evaluation_compares_with_the_marked_points(trained: Path, data: Path, t
 
 @pytest.mark.slow
 def test_marked_points_of_a_datalist_train_it_on(trained: Path, data: Path, tmp_path: Path) -> None:
-    start = {"weights": str(trained / "models/model.pt"), "dataset_dir": str(data)}
+    start = {"weights": str(trained / "models/model.pt"), "dataset_dir": str(data.parent)}
     run("train", "finetune", run_id="training", bundle_root=str(tmp_path), **{**SMALL, "batch_size": 1}, **start)
     first, then = (torch.load(root / "models/latest.pt", weights_only=True)["parts"] for root in (trained, tmp_path))
     assert set(first["network"]) == set(then["network"])
     assert any(not torch.equal(value, then["network"][name]) for name, value in first["network"].items())
+
+
+def test_processes_share_the_volumes_of_a_datalist(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def of_training(processes: int, rank: int) -> list[str]:
+        monkeypatch.setattr("ignite.distributed.get_world_size", lambda: processes)
+        monkeypatch.setattr("ignite.distributed.get_rank", lambda: rank)
+        parser = ConfigParser()
+        parser.read_config([str(CONFIGS / f"{name}.json") for name in ("train", "finetune", "multi_gpu_train")])
+        parser["dataset_dir"] = str(data.parent)
+        return [str(volume["image"]) for volume in parser.get_parsed_content("train#dataset#data")]
+
+    every, first, second = of_training(1, 0), of_training(2, 0), of_training(2, 1)
+    assert len(first) == len(second) == len(every) / 2 > 0
+    assert {*first, *second} == set(every)
 
 
 @pytest.mark.slow

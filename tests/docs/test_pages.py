@@ -62,6 +62,25 @@ def test_folders_and_files_that_pages_name_are_there() -> None:
     assert [(page, name) for page, name in files if not (ROOT / name).exists()] == []
 
 
+def test_modules_that_a_page_names_by_their_file_alone_are_in_a_folder_that_it_names_beside() -> None:
+    """Beside is in the same paragraph, item or row of a table; where none is named there, any folder will do."""
+    every = [path for package in ("monai_spine", "data_prep", "tests") for path in (ROOT / package).rglob("*.py")]
+    elsewhere = {"ci/verify_bundle.py"}  # of MONAI's model zoo
+    lost = []
+    for page in PAGES:
+        if page.name in ("CHANGELOG.md", "own-parts.md"):  # earlier names, and files of the reader's own
+            continue
+        for block in re.split(r"\n\n|\n(?=\s*(?:[-*|]|\d+\.) )", page.read_text()):
+            folders = [ROOT / name for name in re.findall(r"`((?:monai_spine|data_prep)(?:/\w+)*)[/`]", block)]
+            near = [path for path in every if any(folder in path.parents for folder in folders)] or every
+            for name in re.findall(r"`(\w[\w/]*\.py)`", block):
+                if name in elsewhere:
+                    continue
+                if not (ROOT / name).exists() and not any(path.as_posix().endswith(f"/{name}") for path in near):
+                    lost.append((page.relative_to(ROOT).as_posix(), name))
+    assert lost == []
+
+
 def test_names_of_python_that_pages_give_are_importable() -> None:
     lost = []
     for page, name in words(r"[`\"]((?:monai_spine|data_prep)(?:\.\w+)+)"):

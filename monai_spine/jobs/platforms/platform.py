@@ -77,9 +77,9 @@ class Platform(ABC):
             Of the loopback address, where the machines meet.
         """
 
-    def command(self, job: Job, folder: str, arguments: str = "") -> list[str]:
+    def command(self, job: Job, folder: str) -> list[str]:
         """What a container runs: the entry point, in package jobs after the installation of the package."""
-        entry = ["python", "-m", ENTRY, folder, *arguments.split()]
+        entry = ["python", "-m", ENTRY, folder]
         if job.package is None:
             return entry
         return ["sh", "-c", f"python -m pip install --quiet {folder}/{job.package} && exec {' '.join(entry)}"]

@@ -84,7 +84,7 @@ class Slurm(Platform):
             raise InvalidTableError(f"{path}: sbatch has no option {', '.join(unknown) or 'in this file'}")
 
     def submission(self, job: Job) -> str:
-        """With sbatch."""
+        """Commands that copy the job to the cluster's disk and hand it to sbatch."""
         return f"mkdir -p {shlex.quote(job.folder)} && cp -r . {shlex.quote(job.folder)}\nsbatch {self.file}\n"
 
     def placement(self, job: Job, environment: Mapping[str, str]) -> Placement:

@@ -256,10 +256,12 @@ def test_folder_named_like_the_second_volume_of_another_overwrites_nothing(tmp_p
     assert len({row["nifti"] for row in oracle.manifest(tmp_path / "out")}) == 3
 
 
-@pytest.mark.parametrize("arguments", [["convert"], ["scan"]])
-def test_help_shows_examples(arguments: list[str]) -> None:
-    shown = command(*arguments, "--help").stdout
-    assert "Example: python -m data_prep" in shown
+@pytest.mark.parametrize("arguments", [["convert"], ["images", "folders"]])
+def test_help_shows_examples_each_on_one_line(arguments: list[str]) -> None:
+    lines = [line.strip() for line in command(*arguments, "--help").stdout.splitlines()]
+    examples = [line for line in lines if line.startswith(f"python -m data_prep {' '.join(arguments)}")]
+    assert len(examples) == 2
+    assert any(line.endswith(("--resume", "--drop-leaks")) for line in examples)
 
 
 @pytest.mark.parametrize("arguments", [[], ["convert"], ["phantom"]])

@@ -112,19 +112,19 @@ def test_refused_files_are_listed_with_the_reason_and_only_then(small, tmp_path)
     assert not (tmp_path / "out" / "refused.csv").exists()
 
 
-def test_strangers_are_reported_and_left_out(small, tmp_path):
+def test_studies_series_and_files_that_no_table_names_are_reported_and_left_out(small, tmp_path):
     study = table(small / "train.csv")["study_id"][0]
-    shutil.copytree(small / "train_images" / study, small / "train_images" / "stranger")
+    shutil.copytree(small / "train_images" / study, small / "train_images" / "unlisted")
     series = next((small / "train_images" / study).iterdir())
     shutil.copytree(series, series.with_name("extra"))
     (small / "train_images" / "notes.txt").write_text("x")
     (small / "train_images" / study / "notes.txt").write_text("x")
     build(small, tmp_path / "out", Run(folds=2, quiet=True))
-    assert codes(tmp_path / "out", "stranger") == {"UNKNOWN_STUDY"}
+    assert codes(tmp_path / "out", "unlisted") == {"UNKNOWN_STUDY"}
     assert codes(tmp_path / "out", study) >= {"UNKNOWN_SERIES", "STRAY_FILES"}
     assert codes(tmp_path / "out", "") == {"STRAY_FILES"}
-    assert not (tmp_path / "out" / "stranger").exists()
-    assert "stranger" not in entries(tmp_path / "out")
+    assert not (tmp_path / "out" / "unlisted").exists()
+    assert "unlisted" not in entries(tmp_path / "out")
 
 
 def test_test_studies_have_no_labels(small, tmp_path):

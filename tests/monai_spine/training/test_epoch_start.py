@@ -9,7 +9,7 @@ from ignite.engine import Engine, Events, State
 from monai.data import DataLoader, Dataset
 from monai.transforms import Compose, MapTransform, RandomizableTransform
 
-from monai_spine.training.epoch_start import ReseedEachEpoch
+from monai_spine.training.epoch_start import RedrawEachEpoch, ReseedEachEpoch
 
 
 class Noise(RandomizableTransform, MapTransform):
@@ -62,3 +62,23 @@ def test_each_process_draws_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
     (first,) = epochs_of([1])
     monkeypatch.setattr("ignite.distributed.get_rank", lambda: 1)
     assert not torch.equal(epochs_of([1])[0], first)
+
+
+class Drawn:
+    """Remembers the epochs that it was set to."""
+
+    def __init__(self) -> None:
+        self.epochs: list[int] = []
+
+    def set_epoch(self, epoch: int) -> None:
+        self.epochs.append(epoch)
+
+
+def test_items_are_drawn_for_each_epoch_and_lists_stay_as_they_are() -> None:
+    drawn, volumes = Drawn(), ["a", "b"]
+    trainer = Engine(lambda engine, batch: None)
+    RedrawEachEpoch(drawn).attach(trainer)
+    RedrawEachEpoch(volumes).attach(trainer)
+    trainer.run([0], max_epochs=3)
+    assert drawn.epochs == [1, 2, 3]
+    assert volumes == ["a", "b"]
