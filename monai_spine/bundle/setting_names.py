@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
+
+from monai_spine.errors import nearest
 
 OFFERED = 3
 """How many near names an error offers."""
-_NEAR, _AS_NEAR = 0.6, 0.25
-"""How alike a near name is at least (`difflib`'s ratio), and how much less alike than the nearest one."""
 
 
 def settings_within(id_: str, value: Any) -> Iterator[str]:
@@ -54,17 +53,13 @@ def near_ids(id_: str, offered: Sequence[str]) -> list[str]:
     if same:
         depth = min(one.count("#") for one in same)
         return [one for one in same if one.count("#") == depth][:OFFERED]
-    beside = _near(name, {one: (one.rpartition("#")[2],) for one in offered if one.rpartition("#")[0] == group})
-    # also ema_momentum for ema#momentum
-    anywhere = {one: (one.rpartition("#")[2], one.replace("#", "_")) for one in offered}
-    return (group and beside) or _near(name, anywhere)
+    beside = nearest(name, (one for one in offered if one.rpartition("#")[0] == group), spellings=_last_name)
+    return (group and beside) or nearest(name, offered, spellings=_names)
 
 
-def _near(name: str, spellings: Mapping[str, Iterable[str]]) -> list[str]:
-    """The ids that have a spelling near to a name, the nearest first."""
-    likeness = {
-        id_: max(difflib.SequenceMatcher(None, name, one).ratio() for one in several)
-        for id_, several in spellings.items()
-    }
-    least = max(_NEAR, max(likeness.values(), default=0) - _AS_NEAR)
-    return sorted((id_ for id_, ratio in likeness.items() if ratio >= least), key=lambda id_: -likeness[id_])[:OFFERED]
+def _last_name(id_: str) -> tuple[str]:
+    return (id_.rpartition("#")[2],)
+
+
+def _names(id_: str) -> tuple[str, str]:
+    return (id_.rpartition("#")[2], id_.replace("#", "_"))  # also ema_momentum for ema#momentum

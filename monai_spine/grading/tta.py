@@ -7,7 +7,7 @@ pixels being turned. A network then sees no corners without image, and each pixe
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Any
 
 import torch
