@@ -72,7 +72,9 @@ def known_settings(folder: Path | None, files: Sequence[Path], *, training: bool
     if folder is None:
         return KnownSettings({})
     present = [path for path in sorted(folder.glob("*.json")) if path.name != _NO_CONFIGURATION]
-    names = [path.name for path in files if path.resolve().parent == folder.resolve()] or [path.name for path in present]
+    names = [path.name for path in files if path.resolve().parent == folder.resolve()] or [
+        path.name for path in present
+    ]
     entries = _merged([folder / name for name in names])
     of_training = None
     if not training and (folder / _TRAINING).is_file():

@@ -69,7 +69,7 @@ def _short_names() -> ComponentLocator:
 
 def _of_class(made: type) -> Arguments:
     """Those of a class and, where it passes further ones on to its base, those of the base, too."""
-    signatures = []
+    signatures: list[inspect.Signature] = []
     for one in made.__mro__:
         if one in (nn.Module, object):  # which refuse them, whatever their signature says
             return _merged(signatures, others=False)
@@ -104,4 +104,6 @@ def _merged(signatures: Iterable[inspect.Signature], *, others: bool | None) -> 
         for one in signature.parameters.values()
         if one.kind in (one.POSITIONAL_OR_KEYWORD, one.KEYWORD_ONLY) and one.name != "self"
     ]
-    return Arguments(tuple(dict.fromkeys(names)), bool(several) and _takes_any(several[-1]) if others is None else others)
+    return Arguments(
+        tuple(dict.fromkeys(names)), bool(several) and _takes_any(several[-1]) if others is None else others
+    )

@@ -21,8 +21,8 @@ from monai.bundle.utils import DEFAULT_MLFLOW_SETTINGS
 from monai.utils import BundlePropertyConfig
 
 from monai_spine.bundle.configuration import being_evaluated, leaves, used_ids
-from monai_spine.bundle.model_description import ModelDescription
 from monai_spine.bundle.known_settings import WORKFLOW, KnownSettings, groups, ids, known_settings
+from monai_spine.bundle.model_description import ModelDescription
 from monai_spine.bundle.model_settings import describe, is_code, is_plain
 from monai_spine.bundle.object_arguments import Arguments, arguments_of
 from monai_spine.bundle.provenance import PHANTOM
@@ -93,9 +93,7 @@ def restore_none() -> None:
         parser.parse(reset=True)
 
 
-def unknown_entries(
-    config: Mapping[str, Any], known: KnownSettings, stated: Container[str] = frozenset()
-) -> list[str]:
+def unknown_entries(config: Mapping[str, Any], known: KnownSettings, stated: Container[str] = frozenset()) -> list[str]:
     """What to say of each entry that nothing knows.
 
     Checks the top level, groups such as ``train``, and the arguments of objects. A plain value in the place of an

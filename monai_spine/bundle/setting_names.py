@@ -9,6 +9,8 @@ from monai_spine.errors import nearest
 
 OFFERED = 3
 """How many near names an error offers."""
+_SAME_WORD = 0.9
+"""How alike the first word of a name is to one that is offered for it (`nearest`)."""
 
 
 def settings_within(id_: str, value: Any) -> Iterator[str]:
@@ -53,13 +55,22 @@ def near_ids(id_: str, offered: Sequence[str]) -> list[str]:
     if same:
         depth = min(one.count("#") for one in same)
         return [one for one in same if one.count("#") == depth][:OFFERED]
-    beside = nearest(name, (one for one in offered if one.rpartition("#")[0] == group), spellings=_last_name)
-    return (group and beside) or nearest(name, offered, spellings=_names)
+    of_group = [one for one in offered if one.rpartition("#")[0] == group] if group else []
+    return (
+        nearest(name, of_group, most=OFFERED, spellings=_last_name)
+        or nearest(name, offered, most=OFFERED, spellings=_names)
+        or nearest(name, of_group, most=OFFERED, least=_SAME_WORD, spellings=_first_word)
+        or nearest(name, offered, most=OFFERED, least=_SAME_WORD, spellings=_first_word)
+    )
 
 
-def _last_name(id_: str) -> tuple[str]:
-    return (id_.rpartition("#")[2],)
+def _last_name(id_: str) -> list[str]:
+    return [id_.rpartition("#")[2]]
 
 
-def _names(id_: str) -> tuple[str, str]:
-    return (id_.rpartition("#")[2], id_.replace("#", "_"))  # also ema_momentum for ema#momentum
+def _names(id_: str) -> list[str]:
+    return [id_.rpartition("#")[2], id_.replace("#", "_")]  # also ema_momentum for ema#momentum
+
+
+def _first_word(id_: str) -> list[str]:
+    return [id_.rpartition("#")[2].partition("_")[0]]  # mixup for mixup_alpha

@@ -116,7 +116,8 @@ def _figures(evaluator: Engine) -> Iterator[str]:
         for handler, arguments, _ in handlers:
             metric = getattr(handler, "__self__", None)
             if isinstance(metric, Metric) and handler.__name__ == "completed":
-                yield from getattr(metric, "figures", (arguments[-1],))  # it was attached under that name
+                # a metric of one figure was attached under its name; Ignite's metrics have any attribute
+                yield from metric.figures if hasattr(type(metric), "figures") else (arguments[-1],)
 
 
 def save_described(content: Any, weights: Path, description: ModelDescription) -> None:

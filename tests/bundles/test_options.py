@@ -64,6 +64,12 @@ def test_a_setting_is_found_by_its_last_name_wherever_it_stands(option: str, mea
         refuse_settings(configs, ((option, "1"),))
 
 
+@pytest.mark.parametrize("option", ["mixing#mixup", "mixup"])
+def test_a_setting_is_found_by_its_first_word(option: str) -> None:
+    with pytest.raises(InvalidOptionError, match=f"^no setting '{option}'; did you mean 'mixing#mixup_alpha'"):
+        refuse_settings(training_configs(ROOT / "bundles/image_classifier"), ((option, "1"),))
+
+
 @pytest.mark.parametrize("value", ["2", "'mean'", "True"])
 def test_a_plain_value_does_not_take_the_place_of_an_object(value: str) -> None:
     configs = training_configs(ROOT / "bundles/lumbar_25d_grader")
@@ -145,7 +151,11 @@ def test_a_setting_of_the_optimizer_that_its_groups_override_is_refused(bundle: 
 
 @pytest.mark.parametrize(
     ("bundle", "option"),
-    [("lumbar_25d_grader", "lr_scheduler#fctor"), ("lumbar_25d_grader", "preset"), ("lumbar_recess_localizer", "mixup")],
+    [
+        ("lumbar_25d_grader", "lr_scheduler#fctor"),
+        ("lumbar_25d_grader", "preset"),
+        ("lumbar_recess_localizer", "mixup"),
+    ],
 )
 def test_names_that_are_not_near_are_not_offered(bundle: str, option: str) -> None:
     with pytest.raises(InvalidOptionError, match=f"^no setting '{option}'; see the bundle's docs/README.md$"):
