@@ -114,7 +114,7 @@ def _figures(evaluator: Engine) -> Iterator[str]:
     """The names of the figures that the metrics of an evaluator give, whose engine keeps no list of them."""
     for handlers in evaluator._event_handlers.values():
         for handler, arguments, _ in handlers:
-            metric = getattr(handler, "__self__", None)
+            metric: Any = getattr(handler, "__self__", None)
             if isinstance(metric, Metric) and handler.__name__ == "completed":
                 # a metric of one figure was attached under its name; Ignite's metrics have any attribute
                 yield from metric.figures if hasattr(type(metric), "figures") else (arguments[-1],)
