@@ -117,7 +117,8 @@ def _figures(evaluator: Engine) -> Iterator[str]:
             metric: Any = getattr(handler, "__self__", None)
             if isinstance(metric, Metric) and handler.__name__ == "completed":
                 # a metric of one figure was attached under its name; Ignite's metrics have any attribute
-                yield from metric.figures if hasattr(type(metric), "figures") else (arguments[-1],)
+                names: Any = metric.figures if hasattr(type(metric), "figures") else (arguments[-1],)
+                yield from names
 
 
 def save_described(content: Any, weights: Path, description: ModelDescription) -> None:
