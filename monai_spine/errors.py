@@ -5,7 +5,7 @@ the command lines, which turn them into one line on stderr and an exit code.
 """
 
 import difflib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from enum import IntEnum
 from pathlib import Path
 
@@ -97,6 +97,9 @@ SURROUNDINGS = (OSError, MemoryError)
 _LONGEST_REASON = 400
 """Characters of a reason in a table; PyTorch's and pandas' messages can have thousands."""
 
+_AS_NEAR = 0.25
+"""How much less alike than the nearest name another one is at most that is offered with it."""
+
 
 def one_line(text: object) -> str:
     """A text of a library without its line breaks."""
@@ -145,9 +148,38 @@ def listed(names: Sequence[str], separator: str = ", ", shown: int = 5) -> str:
     return separator.join(names[:shown]) + (f" and {rest} more" if rest > 0 else "")
 
 
+def likeness(name: str, other: str) -> float:
+    """How alike two names are, from 0 to 1: the share of their letters that they have in common, in order."""
+    return difflib.SequenceMatcher(None, name, other).ratio()
+
+
+def nearest(
+    name: str,
+    known: Iterable[str],
+    *,
+    least: float = 0.7,
+    most: int = 3,
+    spellings: Callable[[str], Iterable[str]] = lambda one: (one,),
+) -> list[str]:
+    """The known names that a mistyped one may mean, the nearest first.
+
+    Parameters
+    ----------
+    least
+        How alike they are at least, see `likeness`. They are also nearly as alike as the nearest one.
+    most
+        How many of them.
+    spellings
+        What a known name may be written as.
+    """
+    alike = {one: max(likeness(name, spelling) for spelling in spellings(one)) for one in known}
+    bound = max(least, max(alike.values(), default=0) - _AS_NEAR)
+    return sorted((one for one, value in alike.items() if value >= bound), key=lambda one: -alike[one])[:most]
+
+
 def near_names(name: str, known: Iterable[str]) -> str:
     """The end of a message about a name that is not known: the nearest known ones, or all of a few; else empty."""
     names = list(known)
-    if near := difflib.get_close_matches(name, names, n=3, cutoff=0.5):
+    if near := nearest(name, names, least=0.5):
         return f"; did you mean {' or '.join(map(repr, near))}?"
     return f"; expected one of {listed(names, shown=8)}" if names else ""

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from monai.bundle import ConfigParser, ConfigWorkflow
+from monai.utils import ensure_tuple
 
 _REFERENCE = re.compile(r"[@%]([A-Za-z_][\w#:]*)")
 
@@ -22,16 +23,21 @@ class EvaluatedConfiguration:
     ----------
     folder
         Of the first configuration file; None where MONAI's workflow was not used.
-    further_files
-        Names, without folder and ``.json``, of the configuration files after the first one, such as presets.
+    files
+        The configuration files; none where MONAI's workflow was not used.
     stated
         Ids of the settings that were given beside the files, as options of the command line.
     """
 
     parser: ConfigParser
     folder: Path | None = None
-    further_files: tuple[str, ...] = ()
+    files: tuple[Path, ...] = ()
     stated: frozenset[str] = frozenset()
+
+    @property
+    def further_files(self) -> tuple[str, ...]:
+        """Names, without folder and ``.json``, of the configuration files after the first one, such as presets."""
+        return tuple(path.stem for path in self.files[1:])
 
 
 def being_evaluated() -> EvaluatedConfiguration:
@@ -41,7 +47,7 @@ def being_evaluated() -> EvaluatedConfiguration:
     in the frames of the parser, of the workflow, and of the function that made the workflow from files.
     """
     parser = folder = None
-    further: tuple[str, ...] = ()
+    own: tuple[Path, ...] = ()
     stated: frozenset[str] = frozenset()
     frame = inspect.currentframe()
     while frame is not None:
@@ -50,15 +56,16 @@ def being_evaluated() -> EvaluatedConfiguration:
             parser = owner
         if folder is None and isinstance(owner, ConfigWorkflow):
             folder = Path(owner.config_root_path)
-        if folder is not None and isinstance(files, list | tuple):
-            further = tuple(Path(file).stem for file in files[1:])
-            options = frame.f_locals.get("kwargs")  # of the function that made the workflow
-            stated = frozenset(id_.replace("::", "#") for id_ in options) if isinstance(options, dict) else stated
+        options = frame.f_locals.get("kwargs")  # of the function that made the workflow
+        if folder is not None and isinstance(files, str | list | tuple) and isinstance(options, dict):
+            several = files.split(",") if isinstance(files, str) and not Path(files).is_file() else ensure_tuple(files)
+            own = tuple(Path(file) for file in several)
+            stated = frozenset(id_.replace("::", "#") for id_ in options)
             break
         frame = frame.f_back
     if parser is None:
         raise RuntimeError("expected to be called by an expression of a MONAI configuration")
-    return EvaluatedConfiguration(parser, folder, further, stated)
+    return EvaluatedConfiguration(parser, folder, own, stated)
 
 
 def leaves(id_: str, value: Any) -> Iterator[tuple[str, Any]]:

@@ -9,28 +9,26 @@ from __future__ import annotations
 import hashlib
 import inspect
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from pydoc import ErrorDuringImport, locate
 from typing import Any
 
 import ignite.distributed as idist
-from monai.bundle import ConfigParser
+from monai.bundle import ConfigParser, run
 from monai.bundle.properties import InferProperties, TrainProperties
 from monai.bundle.utils import DEFAULT_MLFLOW_SETTINGS
 from monai.utils import BundlePropertyConfig
 
 from monai_spine.bundle.configuration import being_evaluated, leaves, used_ids
+from monai_spine.bundle.known_settings import WORKFLOW, KnownSettings, groups, ids, known_settings
 from monai_spine.bundle.model_description import ModelDescription
 from monai_spine.bundle.model_settings import describe, is_code, is_plain
+from monai_spine.bundle.object_arguments import Arguments, arguments_of
 from monai_spine.bundle.provenance import PHANTOM
-from monai_spine.bundle.setting_names import OFFERED, holds_objects, settings_within, unknown_setting
+from monai_spine.bundle.setting_names import OFFERED, holds_objects, settings_within
 from monai_spine.errors import InvalidOptionError
-from monai_spine.files import read_json
 
-_WORKFLOW = {"imports", "initialize", "run", "finalize", "training", "evaluation", "inference", "trained_on"}
-"""What MONAI, or a user, runs by name; and what a user may say of the data that a model learns from."""
 _WITHOUT_EFFECT = {
     *("imports", "initialize", "run", "finalize", "training", "training_run", "tensorboard", "network"),
     *("bundle_root", "dataset_dir", "datalist", "ckpt_dir", "cache_dir", "output_dir", "logging_file"),
@@ -51,15 +49,51 @@ def refuse_unknown() -> None:
     Raises
     ------
     InvalidOptionError
-        If it has an entry that the bundle's own files do not have and that no other entry uses.
+        If it has an entry that the run's own files do not have and that no other entry uses.
     """
     config = being_evaluated()
     content = config.parser.get()
-    if unknown := unknown_entries(content, bundle_entries(config.folder, training=is_training(content))):
+    known = known_settings(config.folder, config.files, training=is_training(content))
+    if unknown := unknown_entries(content, known, config.stated):
         raise InvalidOptionError("; ".join(unknown))
 
 
-def unknown_entries(config: Mapping[str, Any], defaults: Mapping[str, Any]) -> list[str]:
+def refuse_none(arguments: Sequence[str]) -> None:
+    """Check the command line of ``monai.bundle`` for values that MONAI leaves out; call it from ``initialize``.
+
+    Parameters
+    ----------
+    arguments
+        Those of the process, with the name of its program.
+
+    Raises
+    ------
+    InvalidOptionError
+        If an option is ``None``: the setting would keep its default without a word.
+    """
+    program, *words = arguments
+    if Path(program).parts[-3:] != ("monai", "bundle", "__main__.py"):
+        return
+    of_monai = set(inspect.signature(run).parameters)
+    for word, following in zip(words, [*words[1:], ""], strict=True):
+        name, sign, value = word.partition("=")
+        if name.startswith("--") and (value if sign else following) == "None" and name[2:] not in of_monai:
+            raise InvalidOptionError(f"MONAI leaves out {name} None; write {name} '$None'")
+
+
+def restore_none() -> None:
+    """Make None of options ``$None`` of the configuration being evaluated, as in a file; call it from ``initialize``.
+
+    Otherwise they would count as other settings than those of weights, or of a run to resume.
+    """
+    config = being_evaluated()
+    parser = config.parser
+    if none := [id_ for id_ in config.stated if id_ in parser and parser[id_] == "$None"]:
+        parser.update(dict.fromkeys(none))
+        parser.parse(reset=True)
+
+
+def unknown_entries(config: Mapping[str, Any], known: KnownSettings, stated: Container[str] = frozenset()) -> list[str]:
     """What to say of each entry that nothing knows.
 
     Checks the top level, groups such as ``train``, and the arguments of objects. A plain value in the place of an
@@ -69,54 +103,50 @@ def unknown_entries(config: Mapping[str, Any], defaults: Mapping[str, Any]) -> l
     ----------
     config
         The merged configuration.
-    defaults
-        The entries of the bundle's own files, see `bundle_entries`.
+    known
+        Of the bundle's own files.
+    stated
+        Ids that were given as options of the command line.
     """
-    groups = _groups(defaults)
-    known = (
-        set(_ids(defaults, groups))
-        | set(used_ids(config))
-        | _WORKFLOW
-        | _asked_for_by_monai(training=is_training(config))
-    )
-    unknown = [id_ for id_ in _ids(config, groups) if id_ not in known and not id_.startswith("_")]
-    return [*(unknown_entry(id_, defaults) for id_ in unknown), *_faults_of_objects(config, defaults)]
+    defaults = known.allowed
+    of = groups(defaults)
+    used = set(used_ids(config))
+    right = set(ids(defaults, of)) | used | WORKFLOW | _asked_for_by_monai(training=is_training(config))
+    unknown = [id_ for id_ in ids(config, of) if id_ not in right and not id_.startswith("_")]
+    # Of a training's settings, an inference takes those of presets only.
+    without_effect = [id_ for id_ in known.elsewhere if id_ in stated and id_ in right and id_ not in used]
+    faults = [known.unknown(id_) for id_ in (*unknown, *without_effect)]
+    return [*faults, *_faults_of_objects(config, known)]
 
 
-def unknown_entry(id_: str, defaults: Mapping[str, Any]) -> str:
-    """What to say of an id that nothing knows; see `unknown_entries`."""
-    return unknown_setting(id_, _offered_ids(defaults))
-
-
-def _offered_ids(defaults: Mapping[str, Any]) -> list[str]:
-    """All settings of a bundle: the top level, groups such as ``train``, and the arguments of objects."""
-    own = set(_ids(defaults, _groups(defaults))) - _WORKFLOW
-    return [*(one for id_, value in defaults.items() for one in settings_within(id_, value)), *sorted(own)]
-
-
-def _groups(defaults: Mapping[str, Any]) -> set[str]:
-    return {id_ for id_, value in defaults.items() if _is_group(value)}
-
-
-def _faults_of_objects(config: Mapping[str, Any], defaults: Mapping[str, Any]) -> Iterator[str]:
+def _faults_of_objects(config: Mapping[str, Any], known: KnownSettings) -> Iterator[str]:
     """What to say of objects of the bundle that became plain values, and of arguments that their classes do not take.
 
     Arguments that the bundle itself gives are right.
     """
-    for id_, value, default in _objects("", config, defaults):
+    for id_, value, default in _objects("", config, known.allowed):
         if is_plain(value) and value is not None and not is_code(value):
             own = list(settings_within(id_, default))[:OFFERED]
             near = f", such as {' or '.join(map(repr, own))}" if own else ""
             yield f"expected {id_} as an object, but found {value!r}; give one of its settings{near}"
         if not isinstance(value, Mapping):
             continue
+        yield from _overridden(id_, value, default)
         added = [name for name in value if name not in default and not str(name).startswith("_")]
         # Only now, since a class must be imported to know its arguments.
-        taken = _taken(value.get("_target_")) if added else None
-        if taken is not None:
-            ids = [f"{id_}#{one}" for one in taken]
-            offered = [*ids, *_offered_ids(defaults)]
-            yield from (unknown_setting(f"{id_}#{name}", offered) for name in added if name not in taken)
+        taken = arguments_of(value.get("_target_")) if added else Arguments()
+        yield from (known.unknown(f"{id_}#{name}", taken.names) for name in added if not taken.takes(str(name)))
+
+
+def _overridden(id_: str, value: Mapping[str, Any], default: Mapping[str, Any]) -> Iterator[str]:
+    """What to say of settings of an optimizer that its groups of parameters set, too: those of the groups win."""
+    own = value.get("params")
+    if not isinstance(own, Mapping) or "_target_" not in own:
+        return
+    if "weight_decay" in own and "weight_decay" in value:
+        yield f"setting '{id_}#weight_decay' has no effect; did you mean '{id_}#params#weight_decay'?"
+    if "learning_rate" in own and value.get("lr") != default.get("lr"):
+        yield f"setting '{id_}#lr' has no effect; did you mean 'learning_rate'?"
 
 
 def _objects(prefix: str, config: Any, defaults: Any) -> Iterator[tuple[str, Any, Mapping[str, Any]]]:
@@ -131,15 +161,6 @@ def _objects(prefix: str, config: Any, defaults: Any) -> Iterator[tuple[str, Any
         if isinstance(default, Mapping) and "_target_" in default:
             yield f"{prefix}{name}", value, default
         yield from _objects(f"{prefix}{name}#", value, default)
-
-
-def _taken(target: Any) -> list[str] | None:
-    """The arguments that a class or a function takes; None for any, or where that is not known."""
-    try:
-        parameters = inspect.signature(locate(str(target))).parameters.values()  # type: ignore[arg-type]
-    except (TypeError, ValueError, ErrorDuringImport):
-        return None
-    return None if any(one.kind is one.VAR_KEYWORD for one in parameters) else [one.name for one in parameters]
 
 
 @dataclass(frozen=True)
@@ -195,31 +216,14 @@ def _shown(parser: ConfigParser) -> dict[str, Any]:
     for name, entry in parser.get().items():
         if name in _WITHOUT_EFFECT or name.startswith("_") or name in _OF_NO_INTEREST:
             continue
-        ids = settings_within(name, entry) if isinstance(entry, Mapping) else () if holds_objects(entry) else (name,)
-        for id_ in ids:
+        within = settings_within(name, entry) if isinstance(entry, Mapping) else () if holds_objects(entry) else (name,)
+        for id_ in within:
             if id_ in _WITHOUT_EFFECT or (id_.startswith(("train#", "validate#")) and not id_.startswith(_SHOWN)):
                 continue
             value = parser.get_parsed_content(id_) if is_code(parser[id_]) else parser[id_]
             if is_plain(value):
                 shown[id_] = bool(value) if id_ == "pretrained" else value  # which may be the path of a file
     return shown
-
-
-def _ids(config: Mapping[str, Any], groups: set[str]) -> Iterator[str]:
-    """The entries of the top level, and those of its groups as ``train#trainer``."""
-    for id_, value in config.items():
-        yield id_
-        if id_ in groups and isinstance(value, Mapping):
-            yield from (f"{id_}#{inner}" for inner in value if not inner.startswith("_"))
-
-
-def _is_group(value: Any) -> bool:
-    """Whether an entry is a group of others, such as ``train``: not an object, nor metadata, nor a plain value."""
-    return isinstance(value, Mapping) and "_target_" not in value and any(_is_item(inner) for inner in value.values())
-
-
-def _is_item(value: Any) -> bool:
-    return isinstance(value, Mapping | list) or (isinstance(value, str) and value.startswith(("@", "$", "%")))
 
 
 def is_training(config: Mapping[str, Any]) -> bool:
@@ -231,28 +235,5 @@ def _asked_for_by_monai(*, training: bool) -> set[str]:
     """Ids that MONAI's workflows and its experiment tracking read by name."""
     properties: list[dict[Any, Any]] = [*TrainProperties.values(), *(() if training else InferProperties.values())]
     tracking: dict[str, Any] = DEFAULT_MLFLOW_SETTINGS
-    ids = {str(asked[BundlePropertyConfig.ID]).replace("::", "#") for asked in properties}
-    return ids | set(tracking["configs"]) | {"save_execute_config"}
-
-
-def bundle_entries(folder: Path | None, *, training: bool) -> dict[str, Any]:
-    """The entries of all configuration files in a bundle's folder, presets aside; none without a folder.
-
-    Parameters
-    ----------
-    training
-        Leaves out those of inference, which have no effect on a training. Inference, however, knows those of training:
-        a preset that a network was trained with may be named for it, too, and sets learning rates.
-    """
-    entries: dict[str, Any] = {}
-    others = {"metadata.json", *(["inference.json"] if training else [])}
-    for path in sorted(folder.glob("*.json")) if folder else ():
-        content = read_json(path) if path.name not in others else {}
-        for id_, value in content.items():
-            first, *inner = id_.lstrip("+").replace("::", "#").split("#")
-            if not inner:
-                earlier = entries.get(first, {})
-                entries[first] = {**earlier, **value} if _is_group(earlier) and _is_group(value) else value
-            elif _is_group(entries.setdefault(first, {inner[0]: []})):
-                entries[first] = {inner[0]: [], **entries[first]}
-    return entries
+    read = {str(asked[BundlePropertyConfig.ID]).replace("::", "#") for asked in properties}
+    return read | set(tracking["configs"]) | {"save_execute_config"}

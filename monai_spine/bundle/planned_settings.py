@@ -12,7 +12,8 @@ from typing import Any
 
 from monai.bundle import ConfigParser
 
-from monai_spine.bundle.options import bundle_entries, unknown_entries, unknown_entry
+from monai_spine.bundle.known_settings import known_settings
+from monai_spine.bundle.options import unknown_entries
 from monai_spine.bundle.run import Settings
 from monai_spine.bundle.setting_values import impossible_values
 from monai_spine.errors import InvalidOptionError
@@ -53,7 +54,8 @@ def planned_configuration(configs: Sequence[Path], settings: Settings) -> Config
         try:
             parser[name] = parsed_value(value)
         except (KeyError, ValueError, IndexError) as err:  # of a group, or an item of a list, that is not there
-            raise InvalidOptionError(unknown_entry(name, bundle_entries(configs[0].parent, training=True))) from err
+            known = known_settings(configs[0].parent, configs, training=True)
+            raise InvalidOptionError(known.unknown(name)) from err
     return parser
 
 
@@ -68,8 +70,6 @@ def refuse_settings(configs: Sequence[Path], settings: Settings) -> None:
         If a file is no JSON.
     """
     config = planned_configuration(configs, settings).get()
-    if faults := [
-        *unknown_entries(config, bundle_entries(configs[0].parent, training=True)),
-        *impossible_values(config),
-    ]:
+    known = known_settings(configs[0].parent, configs, training=True)
+    if faults := [*unknown_entries(config, known), *impossible_values(config)]:
         raise InvalidOptionError("; ".join(faults))

@@ -13,7 +13,7 @@ import torch
 
 from monai_spine.bundle.errors import explain_errors
 from monai_spine.bundle.model_settings import follow_description
-from monai_spine.bundle.options import refuse_unknown
+from monai_spine.bundle.options import refuse_none, refuse_unknown, restore_none
 from monai_spine.bundle.setting_values import refuse_impossible
 
 
@@ -34,11 +34,13 @@ def start(*, seed: int = 0, distributed: bool = False) -> None:
     ------
     InvalidOptionError
         If the configuration has a setting that the bundle does not know, one with a value that it cannot have, or one
-        that does not fit the weights.
+        that does not fit the weights; or if an option is ``None``, which MONAI leaves out.
     MissingInputError, InvalidTableError
         See `follow_description`.
     """
     explain_errors()
+    refuse_none(sys.argv)
+    restore_none()
     refuse_unknown()
     refuse_impossible()
     follow_description()

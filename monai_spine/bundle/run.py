@@ -143,7 +143,7 @@ def run_step(
     files = str([str(path.resolve()) for path in configs])
     command = [*_COMMAND, step, "--config_file", files]
     for name, value in settings:
-        command += [f"--{name}", value]
+        command += [f"--{name}", "$None" if value == "None" else value]  # MONAI leaves out options that are None
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("a", encoding="utf-8") as sink:
         begin = sink.tell()

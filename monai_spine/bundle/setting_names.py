@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
+
+from monai_spine.errors import nearest
 
 OFFERED = 3
 """How many near names an error offers."""
-_NEAR, _AS_NEAR = 0.6, 0.25
-"""How alike a near name is at least (`difflib`'s ratio), and how much less alike than the nearest one."""
+_SAME_WORD = 0.9
+"""How alike the first word of a name is to one that is offered for it (`nearest`)."""
 
 
 def settings_within(id_: str, value: Any) -> Iterator[str]:
@@ -54,17 +55,22 @@ def near_ids(id_: str, offered: Sequence[str]) -> list[str]:
     if same:
         depth = min(one.count("#") for one in same)
         return [one for one in same if one.count("#") == depth][:OFFERED]
-    beside = _near(name, {one: (one.rpartition("#")[2],) for one in offered if one.rpartition("#")[0] == group})
-    # also ema_momentum for ema#momentum
-    anywhere = {one: (one.rpartition("#")[2], one.replace("#", "_")) for one in offered}
-    return (group and beside) or _near(name, anywhere)
+    of_group = [one for one in offered if one.rpartition("#")[0] == group] if group else []
+    return (
+        nearest(name, of_group, most=OFFERED, spellings=_last_name)
+        or nearest(name, offered, most=OFFERED, spellings=_names)
+        or nearest(name, of_group, most=OFFERED, least=_SAME_WORD, spellings=_first_word)
+        or nearest(name, offered, most=OFFERED, least=_SAME_WORD, spellings=_first_word)
+    )
 
 
-def _near(name: str, spellings: Mapping[str, Iterable[str]]) -> list[str]:
-    """The ids that have a spelling near to a name, the nearest first."""
-    likeness = {
-        id_: max(difflib.SequenceMatcher(None, name, one).ratio() for one in several)
-        for id_, several in spellings.items()
-    }
-    least = max(_NEAR, max(likeness.values(), default=0) - _AS_NEAR)
-    return sorted((id_ for id_, ratio in likeness.items() if ratio >= least), key=lambda id_: -likeness[id_])[:OFFERED]
+def _last_name(id_: str) -> list[str]:
+    return [id_.rpartition("#")[2]]
+
+
+def _names(id_: str) -> list[str]:
+    return [id_.rpartition("#")[2], id_.replace("#", "_")]  # also ema_momentum for ema#momentum
+
+
+def _first_word(id_: str) -> list[str]:
+    return [id_.rpartition("#")[2].partition("_")[0]]  # mixup for mixup_alpha

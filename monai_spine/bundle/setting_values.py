@@ -83,7 +83,9 @@ RULES: dict[str, Rule] = {
     **dict.fromkeys(("optimizer#weight_decay", "optimizer#params#weight_decay"), _number(0)),
     **dict.fromkeys(("optimizer#params#backbone_rate", "lr_scheduler#warmup", "store#cache_gb"), _number(0)),
     **dict.fromkeys(("loss#any_severe", "loss#focal", "augmentation_strength"), _number(0)),
-    **dict.fromkeys(("mixing#levels", "mixing#halves", "mixing#mixup", "mixing#cutmix", "mixing#holes"), _number(0)),
+    # probabilities of the grader's; of the image classifier's, alphas of beta distributions
+    **dict.fromkeys(("mixing#levels", "mixing#halves", "mixing#mixup", "mixing#cutmix", "mixing#holes"), _number(0, 1)),
+    **dict.fromkeys(("mixing#mixup_alpha", "mixing#cutmix_alpha"), _number(0)),
     **dict.fromkeys(("network_def#dropout", "network_def#drop_path", "network_def#drop_view"), _number(0, 1)),
     **dict.fromkeys(("optimizer#params#layer_decay", "ema#momentum", "loss#label_smoothing"), _number(0, 1)),
     **dict.fromkeys(("cache_rate", "pseudo_weight"), _number(0, 1)),

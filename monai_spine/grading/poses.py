@@ -15,14 +15,19 @@ CHANGES: dict[str, tuple[FixedPose, ...]] = {
 """By the names of ``--tta``, what each adds to the study as it is: two thirds of the shipped training's limits."""
 
 
-def parse_tta(text: str) -> tuple[str, ...]:
-    """Names from ``flip,rotations,scales``; none from an empty text.
+def parse_tta(words: str | Sequence[str]) -> tuple[str, ...]:
+    """Names from ``flip,rotations,scales``, or from a sequence of words; none from an empty one.
 
-    Raises `InvalidOptionError` if a name is unknown.
+    MONAI's command line makes a tuple of words that are joined by commas. Raises `InvalidOptionError` if a name is
+    unknown, or if it is no text.
     """
-    names = tuple(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
+    parts = words.split(",") if isinstance(words, str) else words if isinstance(words, list | tuple) else [words]
+    names = tuple(dict.fromkeys(part for part in (str(part).strip() for part in parts) if part))
     if not set(names) <= set(CHANGES):
-        raise InvalidOptionError(f"expected --tta out of {listed(list(CHANGES))}, joined by commas, but found {text!r}")
+        found = words if isinstance(words, str) else ",".join(map(str, parts))
+        raise InvalidOptionError(
+            f"expected --tta out of {listed(list(CHANGES))}, joined by commas, but found {found!r}"
+        )
     return names
 
 

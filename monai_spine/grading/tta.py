@@ -7,7 +7,7 @@ pixels being turned. A network then sees no corners without image, and each pixe
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -65,7 +65,7 @@ class PosedCropsd(MapTransform):
         As ``--tta`` of ``monai-spine predict``; an empty text for the study as it is alone.
     """
 
-    def __init__(self, *, preprocessing: Callable[..., Any], tta: str = "") -> None:
+    def __init__(self, *, preprocessing: Callable[..., Any], tta: str | Sequence[str] = "") -> None:
         super().__init__(keys=["image"])
         self.preprocessings = [posed(preprocessing, pose) for pose in poses(parse_tta(tta))]
 
@@ -86,7 +86,7 @@ class PosedInferer:
         That of the images.
     """
 
-    def __init__(self, *, inferer: Callable[..., torch.Tensor], tta: str = "") -> None:
+    def __init__(self, *, inferer: Callable[..., torch.Tensor], tta: str | Sequence[str] = "") -> None:
         self.inferer = inferer
         self.flipped = [pose.flipped for pose in poses(parse_tta(tta))]
 

@@ -94,7 +94,10 @@ def training_arguments(job: Job, folder: Path, placement: Placement, data: str |
         **job.settings,
     }
     files = str([str(folder / name) for name in job.configs])
-    options = [word for name, value in settings.items() for word in (f"--{name}", value)]
+    # MONAI leaves out options that are None
+    options = [
+        word for name, value in settings.items() for word in (f"--{name}", "$None" if value == "None" else value)
+    ]
     return ["-m", "monai.bundle", "run", "training", "--config_file", files, *options]
 
 

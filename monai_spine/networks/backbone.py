@@ -1,6 +1,5 @@
 """Backbones from timm: made with random weights, filled on request from timm's hub or from a file."""
 
-import difflib
 import logging
 import pickle
 import re
@@ -18,7 +17,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from monai_spine.errors import InvalidOptionError, InvalidTableError, MissingInputError
+from monai_spine.errors import InvalidOptionError, InvalidTableError, MissingInputError, nearest
 from monai_spine.weights_checksum import NO_CHECKSUM, Verified, check_weights
 
 logger = logging.getLogger(__name__)
@@ -141,7 +140,7 @@ class Backbone(nn.Module):
 def _made(name: str, in_channels: int, pixels: tuple[int, int], drop_path: float) -> Any:
     if not timm.is_model(name.split(".", maxsplit=1)[0]):
         known = timm.list_models()
-        near = difflib.get_close_matches(name.split(".", maxsplit=1)[0], known, _OFFERED, cutoff=0.4)
+        near = nearest(name.split(".", maxsplit=1)[0], known, least=0.4, most=_OFFERED)
         raise InvalidOptionError(
             f"timm {timm.__version__} knows no network {name!r}; near it are {', '.join(near) or 'none'}"
         )

@@ -3,15 +3,17 @@
 import dataclasses
 import logging
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import ignite.distributed as idist
 import torch
 from ignite.engine import Engine, Events
+from ignite.metrics import Metric
 
 from monai_spine.bundle.model_description import ModelDescription, write_description
+from monai_spine.errors import InvalidOptionError
 from monai_spine.scoring.competition import against_prior
 from monai_spine.weights import save_atomically
 from monai_spine.weights_checksum import stored_digest
@@ -58,6 +60,14 @@ class BestModel:
         self.best = self._sign * math.inf
         self.best_epoch = 0
 
+    def check(self, evaluator: Engine) -> None:
+        """Raises `InvalidOptionError` if metrics are attached to the evaluator, but none that gives the figure."""
+        figures = sorted(_figures(evaluator))
+        if figures and self.key_metric not in figures:
+            raise InvalidOptionError(
+                f"expected best_model#key_metric as one of {', '.join(figures)}, but found {self.key_metric!r}"
+            )
+
     def attach(self, evaluator: Engine, trainer: Engine) -> None:
         """Compare the figure whenever the evaluator has run inside the trainer."""
         evaluator.add_event_handler(Events.COMPLETED, self._compare, trainer)
@@ -98,6 +108,17 @@ class BestModel:
         if prior is not None:
             level = logging.INFO if self.best < prior else logging.WARNING
             logger.log(level, "the %s is %s", self.key_metric, against_prior(self.best, float(prior)))
+
+
+def _figures(evaluator: Engine) -> Iterator[str]:
+    """The names of the figures that the metrics of an evaluator give, whose engine keeps no list of them."""
+    for handlers in evaluator._event_handlers.values():
+        for handler, arguments, _ in handlers:
+            metric: Any = getattr(handler, "__self__", None)
+            if isinstance(metric, Metric) and handler.__name__ == "completed":
+                # a metric of one figure was attached under its name; Ignite's metrics have any attribute
+                names: Any = metric.figures if hasattr(type(metric), "figures") else (arguments[-1],)
+                yield from names
 
 
 def save_described(content: Any, weights: Path, description: ModelDescription) -> None:

@@ -37,7 +37,7 @@ class MLflowTracking:
         A folder, which gets a database ``mlruns.db`` and ``mlruns/``; or an address that MLflow knows, such as
         ``https://mlflow.example.org``.
     settings
-        By name; they become parameters.
+        By name; they become parameters, ``mixing#levels`` under the name ``mixing.levels``.
 
     Raises
     ------
@@ -63,7 +63,8 @@ class MLflowTracking:
             self.options["tracking_uri"] = f"sqlite:///{folder / 'mlruns.db'}"
             self.options["artifact_location"] = (folder / "mlruns").as_uri()
         self.options["run_name"] = time.strftime("%Y%m%d-%H%M%S")
-        self.settings = {name: str(value)[:_LONGEST] for name, value in settings.items()}
+        # MLflow forbids "#" in names
+        self.settings = {name.replace("#", "."): str(value)[:_LONGEST] for name, value in settings.items()}
 
     def attach(self, evaluator: Engine, trainer: Engine) -> None:
         """Log both engines to one run; processes but the first log nothing."""

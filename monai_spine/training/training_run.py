@@ -106,6 +106,7 @@ class TrainingRun:
         rates_each_epoch: bool = False,
         progress: bool = False,
     ) -> None:
+        best_model.check(evaluator)
         self.trainer, self.evaluator, self.optimizer = trainer, evaluator, optimizer
         self.best_model, self.tensorboard, self.average = best_model, tensorboard, average
         self.mlflow = mlflow

@@ -34,7 +34,9 @@ def run_step(
     follow: Callable[[str], None] | None = None,
     stop: Callable[[], bool] | None = None,
 ) -> None:
-    chosen = {name: parsed_value(value) for name, value in settings if name != "logging_file"}
+    chosen = {
+        name: "$None" if value == "None" else parsed_value(value) for name, value in settings if name != "logging_file"
+    }
     stopped = False
 
     def look(trainer) -> None:

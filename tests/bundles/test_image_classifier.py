@@ -174,7 +174,7 @@ def test_overlays_are_written_where_they_are_asked_for(
 @pytest.mark.slow
 def test_two_processes_train_as_one(tmp_path: Path, data: dict[Task, Path]) -> None:
     launcher = (sys.executable, "-m", "torch.distributed.run", "--nproc_per_node=2", "--standalone", "-m")
-    settings = {**SMALL, "epochs": 1, "mixing#cutmix": 1.0, "layers#unfreeze": "{1: 'last: 1'}"}
+    settings = {**SMALL, "epochs": 1, "mixing#cutmix_alpha": 1.0, "layers#unfreeze": "{1: 'last: 1'}"}
     where = {"bundle_root": tmp_path, "dataset_dir": data[Task.MULTICLASS], "configs": CONFIGS, "launcher": launcher}
     done = command("train", "multi_gpu_train", run_id="training", **where, **settings)
     assert done.returncode == 0, done.stderr[-3000:]

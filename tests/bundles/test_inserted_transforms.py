@@ -97,7 +97,7 @@ def test_the_image_classifier_trains_item_by_item_with_transforms_of_monai_and_t
 ) -> None:
     data = write_dataset(tmp_path / "data", task)
     override = {"+item_transforms": [{**NOISE, "mean": 0.0}]}
-    settings = {**image.SMALL, "epochs": 1, "mixing#mixup": 0.2, **image.NO_PICTURES}
+    settings = {**image.SMALL, "epochs": 1, "mixing#mixup_alpha": 0.2, **image.NO_PICTURES}
     parser = parser_of("image_classifier", override, tmp_path, "item_transforms", dataset_dir=str(data), **settings)
     names = [type(one).__name__ for one in parser.get_parsed_content("item_transforms")]
     assert names == ["RandFlipd", "RandRotated", "RandTorchVisiond", "RandGaussianNoised"]

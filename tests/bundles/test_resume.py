@@ -84,7 +84,7 @@ TRAININGS = {
         "image_classifier",
         {
             **{"backbone": "test_resnet", "pixels": [24, 24], "batch_size": 4, "learning_rate": 0.003},
-            **{"ema#momentum": 0.1, "augmentation#preset": "medical_grey", "mixing#cutmix": 0.5},
+            **{"ema#momentum": 0.1, "augmentation#preset": "medical_grey", "mixing#cutmix_alpha": 0.5},
             **{"network_def#dropout": 0.2, "network_def#drop_path": 0.1},
             **{"embedding#images": 0, "pictures#every": 9, "lr_scheduler#course": "plateau"},
             "layers#unfreeze": {1: "last: 1", 2: "all"},

@@ -59,12 +59,16 @@ class ImageForm:
     """``fit``, ``intensity``: see `Fit` and `Intensity`."""
 
     def __post_init__(self) -> None:
+        for name, known in (("fit", Fit), ("intensity", Intensity)):
+            value = getattr(self, name)
+            if value not in [one.value for one in known]:
+                words = " or ".join(repr(one.value) for one in known)
+                raise InvalidOptionError(f"expected {name} as {words}, but found {value!r}")
+            object.__setattr__(self, name, known(value))
         try:
-            object.__setattr__(self, "fit", Fit(self.fit))
-            object.__setattr__(self, "intensity", Intensity(self.intensity))
             rows, columns = (int(n) for n in self.pixels)
         except (ValueError, TypeError) as err:
-            raise InvalidOptionError(f"expected pixels as [rows, columns], a fit and an intensity: {err}") from err
+            raise InvalidOptionError(f"expected pixels as [rows, columns], but found {self.pixels!r}") from err
         object.__setattr__(self, "pixels", (rows, columns))
         if min(self.channels, rows, columns) < 1:
             raise InvalidOptionError(f"expected channels and pixels from 1, but found {self.channels}, {self.pixels}")

@@ -211,10 +211,17 @@ class ClassificationFigures(CaseMetric):
     def compute(self) -> dict[str, float]:
         """All figures of the images of all processes."""
         labels, probabilities = self._cases.arrays()
-        if not len(labels):
-            return {}
-        classified = Classified(labels, probabilities)
-        counts = np.ones((1, len(labels)))  # no bootstrap: only the sample itself
+        return self._values(Classified(labels, probabilities)) if len(labels) else {}
+
+    @property
+    def figures(self) -> set[str]:
+        """The names of all figures, whether an image has one class or several labels."""
+        right = np.eye(len(self.classes))
+        one, several = Classified(np.arange(len(right)), right), Classified(right.astype(int), right)
+        return {*self._values(one), *self._values(several)}
+
+    def _values(self, classified: Classified) -> dict[str, float]:
+        counts = np.ones((1, len(classified.labels)))  # no bootstrap: only the sample itself
         by_class = [class_figures(classified, n, counts) for n in range(len(self.classes))]
         values = {name: float(value[0]) for name, value in overall_figures(classified, by_class, counts).items()}
         for name, figures in zip(self.classes, by_class, strict=True):

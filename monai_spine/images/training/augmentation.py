@@ -215,15 +215,18 @@ class ImageMixing:
     shares of classes. With several labels an image, a label that is unknown in one of the two images is unknown in the
     mixture.
 
-    ``mixup``, ``cutmix``: alpha of each; 0 for none. With both, one of them is drawn for each batch.
+    ``mixup_alpha``, ``cutmix_alpha``: alpha of each; 0 for none. With both, one of them is drawn for each batch. The
+    grader's ``mixup`` and ``cutmix`` are probabilities instead (`StudyMixing`).
     Raises `InvalidOptionError` if a number is negative.
     """
 
-    def __init__(self, *, classes: int, mixup: float = 0.0, cutmix: float = 0.0) -> None:
-        if min(mixup, cutmix) < 0:
-            raise InvalidOptionError(f"expected mixup and cutmix from 0, but found {mixup} and {cutmix}")
+    def __init__(self, *, classes: int, mixup_alpha: float = 0.0, cutmix_alpha: float = 0.0) -> None:
+        if min(mixup_alpha, cutmix_alpha) < 0:
+            raise InvalidOptionError(
+                f"expected mixup_alpha and cutmix_alpha from 0, but found {mixup_alpha} and {cutmix_alpha}"
+            )
         self.classes = classes
-        self.alphas = [(alpha, cuts) for alpha, cuts in ((mixup, False), (cutmix, True)) if alpha > 0]
+        self.alphas = [(alpha, cuts) for alpha, cuts in ((mixup_alpha, False), (cutmix_alpha, True)) if alpha > 0]
 
     @property
     def mixes(self) -> bool:

@@ -91,3 +91,11 @@ def test_unknown_names_are_refused_and_a_grid_can_only_be_flipped(tmp_path: Path
     assert parse_tta(" flip, flip,scales") == ("flip", "scales")
     with pytest.raises(InvalidOptionError, match="rotations and scales needs LevelCropsd"):
         Grader.from_bundle(write_bundle(tmp_path / "unet", kind="lumbar_unet_classifier"), tta=["rotations"])
+
+
+def test_words_that_the_command_line_made_a_tuple_of_are_names_too() -> None:
+    assert parse_tta(("flip", "rotations")) == parse_tta(["flip", "rotations"]) == parse_tta("flip,rotations")
+    with pytest.raises(InvalidOptionError, match="but found 'flip,turn'"):
+        parse_tta(("flip", "turn"))
+    with pytest.raises(InvalidOptionError, match="but found 'True'"):
+        parse_tta(True)  # --tta without a word

@@ -7,9 +7,11 @@ import torch
 from ignite.engine import Engine, Events
 
 from monai_spine.errors import InvalidOptionError, InvalidTableError, SpineError
+from monai_spine.images.evaluation.figures import ClassificationFigures
 from monai_spine.levels.sagittal.slice_unet import SliceUNet
 from monai_spine.training.best_model import BestModel
 from monai_spine.training.inferers import MixedPrecisionInferer
+from monai_spine.training.metrics import CompetitionScore
 from monai_spine.training.reports import ScoreReport
 from monai_spine.weights import load_safely, load_weights
 
@@ -48,6 +50,24 @@ def test_a_score_that_is_not_a_number_is_never_the_best(tmp_path: Path) -> None:
     best, trainer = training([math.nan, 0.7], path=str(tmp_path / "m.pt"))
     trainer.run([0], max_epochs=2)
     assert best.best == 0.7
+
+
+def test_a_figure_that_no_metric_gives_is_refused_before_the_training(tmp_path: Path) -> None:
+    def best(figure: str) -> BestModel:
+        return BestModel(network=torch.nn.Linear(1, 1), path=str(tmp_path / "m.pt"), key_metric=figure)
+
+    grading, images = Engine(lambda *_: None), Engine(lambda *_: None)
+    best("anything").check(grading)  # an engine without metrics may get its figures from elsewhere
+    CompetitionScore().attach(grading, "score")
+    CompetitionScore("spinal").attach(grading, "score_spinal")
+    best("score_spinal").check(grading)
+    with pytest.raises(InvalidOptionError, match="as one of score, score_spinal, but found 'scor'"):
+        best("scor").check(grading)
+    ClassificationFigures(["cat", "dog"]).attach(images, "accuracy")
+    for figure in ("accuracy", "macro_f1", "auc/dog", "exact_match"):
+        best(figure).check(images)
+    with pytest.raises(InvalidOptionError, match="but found 'accurac'"):
+        best("accurac").check(images)
 
 
 def test_a_word_in_place_of_true_is_refused() -> None:

@@ -27,12 +27,15 @@ def test_settings_losses_and_figures_of_a_training_are_in_one_run_of_a_local_fol
             "table": [1, 2],
         }
 
-    MLflowTracking(str(tmp_path / "runs"), {"learning_rate": 0.1, "long": "x" * 900}).attach(evaluator, trainer)
+    settings = {"learning_rate": 0.1, "mixing#levels": 0.5, "views#0#pixels": [64, 64], "long": "x" * 900}
+    MLflowTracking(str(tmp_path / "runs"), settings).attach(evaluator, trainer)
     trainer.run(range(25), max_epochs=2)
     client = mlflow.MlflowClient(f"sqlite:///{tmp_path / 'runs' / 'mlruns.db'}")
     (run,) = client.search_runs([client.get_experiment_by_name(EXPERIMENT).experiment_id])
     assert run.info.status == "FINISHED"
     assert run.data.params["learning_rate"] == "0.1"
+    assert run.data.params["mixing.levels"] == "0.5"
+    assert run.data.params["views.0.pixels"] == "[64, 64]"
     assert {"loss/training", "score/score", "loss/spinal_canal_stenosis"} <= set(run.data.metrics)
     assert not any("auc" in name for name in run.data.metrics)
     scores = {one.step: one.value for one in client.get_metric_history(run.info.run_id, "score/score")}

@@ -105,3 +105,5 @@ def test_unknown_words_and_impossible_numbers_are_refused() -> None:
     for wrong in ({"fit": "squeeze"}, {"intensity": "loud"}, {"pixels": (0, 4)}, {"channels": 0}, {"pixels": 4}):
         with pytest.raises(InvalidOptionError):
             ImageForm(**wrong)
+    with pytest.raises(InvalidOptionError, match=r"^expected fit as 'pad' or 'crop' or 'stretch', but found 'padd'$"):
+        ImageForm(fit="padd")
