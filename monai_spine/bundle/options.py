@@ -58,18 +58,20 @@ def refuse_unknown() -> None:
         raise InvalidOptionError("; ".join(unknown))
 
 
-def refuse_none(arguments: Sequence[str]) -> None:
+def refuse_none(arguments: Sequence[str], config: ConfigParser) -> None:
     """Check the command line of ``monai.bundle`` for values that MONAI leaves out; call it from ``initialize``.
 
     Parameters
     ----------
     arguments
         Those of the process, with the name of its program.
+    config
+        The merged configuration.
 
     Raises
     ------
     InvalidOptionError
-        If an option is ``None``: the setting would keep its default without a word.
+        If an option is ``None``, and the setting is not: it would keep its value without a word.
     """
     program, *words = arguments
     if Path(program).parts[-3:] != ("monai", "bundle", "__main__.py"):
@@ -77,7 +79,9 @@ def refuse_none(arguments: Sequence[str]) -> None:
     of_monai = set(inspect.signature(run).parameters)
     for word, following in zip(words, [*words[1:], ""], strict=True):
         name, sign, value = word.partition("=")
-        if name.startswith("--") and (value if sign else following) == "None" and name[2:] not in of_monai:
+        if not name.startswith("--") or (value if sign else following) != "None" or name[2:] in of_monai:
+            continue
+        if name[2:] not in config or config[name[2:]] is not None:
             raise InvalidOptionError(f"MONAI leaves out {name} None; write {name} '$None'")
 
 

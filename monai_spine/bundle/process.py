@@ -11,6 +11,7 @@ import ignite.distributed as idist
 import monai
 import torch
 
+from monai_spine.bundle.configuration import being_evaluated
 from monai_spine.bundle.errors import explain_errors
 from monai_spine.bundle.model_settings import follow_description
 from monai_spine.bundle.options import refuse_none, refuse_unknown, restore_none
@@ -39,7 +40,7 @@ def start(*, seed: int = 0, distributed: bool = False) -> None:
         See `follow_description`.
     """
     explain_errors()
-    refuse_none(sys.argv)
+    refuse_none(sys.argv, being_evaluated().parser)
     restore_none()
     refuse_unknown()
     refuse_impossible()

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from monai.bundle import ConfigParser
 from monai.bundle import create_workflow
 
 from monai_spine.bundle.errors import explanation
@@ -171,9 +172,12 @@ def test_none_which_monai_leaves_out_is_refused_with_what_to_write(words: list[s
     program = "/usr/lib/python3/site-packages/monai/bundle/__main__.py"
     name = words[0].partition("=")[0]
     with pytest.raises(InvalidOptionError, match=rf"^MONAI leaves out {name} None; write {name} '\$None'$"):
-        refuse_none([program, "run", "training", *words])
-    refuse_none([program, "run", "training", "--logging_file", "None", name, "$None"])
-    refuse_none(["monai-spine", "run", "training", *words])
+        refuse_none([program, "run", "training", *words], ConfigParser({name[2:]: "hub"}))
+    with pytest.raises(InvalidOptionError, match="MONAI leaves out"):
+        refuse_none([program, "run", "training", *words], ConfigParser({}))
+    refuse_none([program, "run", "training", *words], ConfigParser({name[2:]: None}))
+    refuse_none([program, "run", "training", "--logging_file", "None", name, "$None"], ConfigParser({}))
+    refuse_none(["monai-spine", "run", "training", *words], ConfigParser({name[2:]: "hub"}))
 
 
 def test_none_of_an_option_is_that_of_a_file() -> None:
