@@ -24,22 +24,14 @@ class KnownSettings:
     ----------
     entries
         The merged entries of the bundle's configuration files that the run was given. Presets and files of a user
-        define nothing.
-    of_training
-        The same for an inference, with the training's entries among them: a preset that a network was trained with may
-        be named for inference, too, and sets learning rates. An option of the command line may not.
+        define nothing. Those of an inference have the training's among them: a preset that a network was trained with
+        may be named for inference, too, and sets learning rates.
     elsewhere
         The file by the id of each setting that only another file of the bundle has.
     """
 
     entries: Mapping[str, Any]
-    of_training: Mapping[str, Any] | None = None
     elsewhere: Mapping[str, str] = field(default_factory=dict)
-
-    @property
-    def allowed(self) -> Mapping[str, Any]:
-        """The entries that a configuration may have."""
-        return self.of_training or self.entries
 
     def unknown(self, id_: str, arguments: Iterable[str] = ()) -> str:
         """What to say of an id that the run does not know.
@@ -48,9 +40,9 @@ class KnownSettings:
         """
         if file := self.elsewhere.get(id_):
             return f"setting {id_!r} needs {file}, which is not among the files of --config_file"
-        own = set(ids(self.allowed, groups(self.allowed))) - WORKFLOW
+        own = set(ids(self.entries, groups(self.entries))) - WORKFLOW
         beside = [f"{id_.rpartition('#')[0]}#{one}" for one in arguments]
-        return unknown_setting(id_, [*beside, *_within(self.allowed), *sorted(own)])
+        return unknown_setting(id_, [*beside, *_within(self.entries), *sorted(own)])
 
 
 WORKFLOW = {"imports", "initialize", "run", "finalize", "training", "evaluation", "inference", "trained_on"}
@@ -76,16 +68,15 @@ def known_settings(folder: Path | None, files: Sequence[Path], *, training: bool
         path.name for path in present
     ]
     entries = _merged([folder / name for name in names])
-    of_training = None
     if not training and (folder / _TRAINING).is_file():
-        of_training = {**_merged([folder / _TRAINING]), **entries}
+        entries = {**_merged([folder / _TRAINING]), **entries}
     known = {*_all_ids(entries), *WORKFLOW}
     elsewhere: dict[str, str] = {}
     for path in present:
         if path.name not in names:
             new = {id_ for id_ in _all_ids(read_json(path)) if id_ not in known and id_.partition("#")[0] not in known}
             elsewhere = {**dict.fromkeys(new, path.name), **elsewhere}
-    return KnownSettings(entries, of_training, elsewhere)
+    return KnownSettings(entries, elsewhere)
 
 
 def _merged(files: Sequence[Path]) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import inspect
 import json
-from collections.abc import Container, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -54,7 +54,7 @@ def refuse_unknown() -> None:
     config = being_evaluated()
     content = config.parser.get()
     known = known_settings(config.folder, config.files, training=is_training(content))
-    if unknown := unknown_entries(content, known, config.stated):
+    if unknown := unknown_entries(content, known):
         raise InvalidOptionError("; ".join(unknown))
 
 
@@ -97,7 +97,7 @@ def restore_none() -> None:
         parser.parse(reset=True)
 
 
-def unknown_entries(config: Mapping[str, Any], known: KnownSettings, stated: Container[str] = frozenset()) -> list[str]:
+def unknown_entries(config: Mapping[str, Any], known: KnownSettings) -> list[str]:
     """What to say of each entry that nothing knows.
 
     Checks the top level, groups such as ``train``, and the arguments of objects. A plain value in the place of an
@@ -109,17 +109,12 @@ def unknown_entries(config: Mapping[str, Any], known: KnownSettings, stated: Con
         The merged configuration.
     known
         Of the bundle's own files.
-    stated
-        Ids that were given as options of the command line.
     """
-    defaults = known.allowed
+    defaults = known.entries
     of = groups(defaults)
-    used = set(used_ids(config))
-    right = set(ids(defaults, of)) | used | WORKFLOW | _asked_for_by_monai(training=is_training(config))
+    right = {*ids(defaults, of), *used_ids(config), *WORKFLOW, *_asked_for_by_monai(training=is_training(config))}
     unknown = [id_ for id_ in ids(config, of) if id_ not in right and not id_.startswith("_")]
-    # Of a training's settings, an inference takes those of presets only.
-    without_effect = [id_ for id_ in known.elsewhere if id_ in stated and id_ in right and id_ not in used]
-    faults = [known.unknown(id_) for id_ in (*unknown, *without_effect)]
+    faults = [known.unknown(id_) for id_ in unknown]
     return [*faults, *_faults_of_objects(config, known)]
 
 
@@ -128,7 +123,7 @@ def _faults_of_objects(config: Mapping[str, Any], known: KnownSettings) -> Itera
 
     Arguments that the bundle itself gives are right.
     """
-    for id_, value, default in _objects("", config, known.allowed):
+    for id_, value, default in _objects("", config, known.entries):
         if is_plain(value) and value is not None and not is_code(value):
             own = list(settings_within(id_, default))[:OFFERED]
             near = f", such as {' or '.join(map(repr, own))}" if own else ""

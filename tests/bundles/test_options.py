@@ -133,10 +133,6 @@ def test_settings_of_several_files_are_known_where_they_are_given() -> None:
     assert "needs multi_gpu_train.json" in str(explanation(caught.value))
     configs = [grader / f"configs/{name}.json" for name in ("train", "multi_gpu_train")]
     refuse_settings(configs, (("sync_batch_norm", "True"),))
-    # inference takes learning rates of a preset, but not as options
-    with pytest.raises(RuntimeError) as caught:
-        start(grader, "inference", kind="infer", learning_rate=0.1)
-    assert "needs train.json" in str(explanation(caught.value))
 
 
 @pytest.mark.parametrize("bundle", ["lumbar_25d_grader", "image_classifier"])
