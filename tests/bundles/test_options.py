@@ -5,8 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from monai.bundle import ConfigParser
-from monai.bundle import create_workflow
+from monai.bundle import ConfigParser, create_workflow
 
 from monai_spine.bundle.errors import explanation
 from monai_spine.bundle.object_arguments import arguments_of
