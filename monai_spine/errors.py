@@ -148,7 +148,7 @@ def listed(names: Sequence[str], separator: str = ", ", shown: int = 5) -> str:
     return separator.join(names[:shown]) + (f" and {rest} more" if rest > 0 else "")
 
 
-def likeness(name: str, other: str) -> float:
+def similarity(name: str, other: str) -> float:
     """How alike two names are, from 0 to 1: the share of their letters that they have in common, in order."""
     return difflib.SequenceMatcher(None, name, other).ratio()
 
@@ -166,13 +166,13 @@ def nearest(
     Parameters
     ----------
     least
-        How alike they are at least, see `likeness`. They are also nearly as alike as the nearest one.
+        How alike they are at least, see `similarity`. They are also nearly as alike as the nearest one.
     most
         How many of them.
     spellings
         What a known name may be written as.
     """
-    alike = {one: max(likeness(name, spelling) for spelling in spellings(one)) for one in known}
+    alike = {one: max(similarity(name, spelling) for spelling in spellings(one)) for one in known}
     bound = max(least, max(alike.values(), default=0) - _AS_NEAR)
     return sorted((one for one, value in alike.items() if value >= bound), key=lambda one: -alike[one])[:most]
 

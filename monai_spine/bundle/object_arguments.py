@@ -13,11 +13,11 @@ from typing import Any
 from monai.bundle.config_item import ComponentLocator
 from torch import nn
 
-from monai_spine.errors import likeness
+from monai_spine.errors import similarity
 
 _PASSES_ON = re.compile(r"super\([^)]*\)\.__init__\([^)]*\*\*|\w\.__init__\([^)]*\*\*")
 _ALMOST = 0.85
-"""How alike one of an object's arguments another name is (`likeness`) that is a mistyped one."""
+"""How alike one of an object's arguments another name is (`similarity`) that is a mistyped one."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Arguments:
         """Whether it takes an argument; where it takes any, one that is almost the name of another is mistyped."""
         if name in self.names:
             return True
-        return self.others and all(likeness(name, one) < _ALMOST for one in self.names)
+        return self.others and all(similarity(name, one) < _ALMOST for one in self.names)
 
 
 def arguments_of(target: Any) -> Arguments:

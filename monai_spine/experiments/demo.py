@@ -141,8 +141,8 @@ def _scores(out: Path) -> str:
     lines = [" " * 20 + "".join(f"{name:>10}" for name in columns)]
     for part in trained.prior.as_dict():
         lines.append(f"{part:20}" + "".join(f"{score.as_dict()[part]:10.4f}" for score in columns.values() if score))
-    ways = [(one.share_of_way() or {}).get("score", math.nan) for one in (trained, shipped)]
-    return "\n".join([*lines, f"{'share of the way':20}{0:10.0%}{ways[0]:10.0%}{ways[1]:10.0%}{1:10.0%}"])
+    shares = [(one.share_of_way() or {}).get("score", math.nan) for one in (trained, shipped)]
+    return "\n".join([*lines, f"{'share of the way':20}{0:10.0%}{shares[0]:10.0%}{shares[1]:10.0%}{1:10.0%}"])
 
 
 def _print(text: str) -> None:
