@@ -371,7 +371,7 @@ function poll() {
     const before = state;
     try {
       const after = await ask(`/api/studies/${before.number}`);
-      if (state !== before || sending) return; // a change came between
+      if (state !== before || sending || nudging) return; // a change came between
       show(after, false);
       if (after.grading.progress === "idle") say(`Graded again: ${difference(before, after)}.`);
       else if (after.grading.progress === "failed") say(`Not graded again: ${after.grading.message}`, "bad");
@@ -393,13 +393,17 @@ function difference(before, after) {
 }
 
 // Keys move a point at once in the picture; it is sent when they rest.
-function nudge(columns, rows) {
-  const after = viewer.nudge(selected, columns, rows);
+async function nudge(columns, rows) {
+  const { number } = state;
+  const finding = selected;
+  if (sending) await queue; // the answer may hold the point that is to be moved
+  if (state?.number !== number || selected !== finding) return;
+  const after = viewer.nudge(finding, columns, rows);
   if (!after) return say("Choose a finding that has a point first.", "bad");
-  state.points[selected] = { ...state.points[selected], position: after };
+  state.points[finding] = { ...state.points[finding], position: after };
   viewer.draw();
   clearTimeout(nudging?.timer);
-  nudging = { number: state.number, request: { what: "point", finding: selected, after }, timer: setTimeout(flushNudge, NUDGE_MS) };
+  nudging = { number, request: { what: "point", finding, after }, timer: setTimeout(flushNudge, NUDGE_MS) };
 }
 
 async function flushNudge() {

@@ -166,16 +166,15 @@ def test_the_levels_of_a_refused_study_are_placed_by_the_keyboard(refused_page: 
     page.says("This study has no grades yet")
     assert page.js("return document.getElementById('grade-now').disabled")
     page.keys("j", "j")  # to L3/L4
-    page.keys(Keys.ARROW_UP, "c")
-    page.until(lambda: file.is_file() and list(read_corrections(file).state.points) == [CANALS[2]])
-    middle = read_corrections(file).state.points[CANALS[2]].position
-    chain = ActionChains(page.browser).key_down(Keys.SHIFT)
+    # The keys that move the point do not wait until the server has answered that it is placed.
+    chain = ActionChains(page.browser).send_keys(Keys.ARROW_UP, "c").key_down(Keys.SHIFT)
     for _ in range(3):
         chain = chain.send_keys(Keys.ARROW_DOWN)
     chain.key_up(Keys.SHIFT).perform()
-    page.until(lambda: read_corrections(file).version == 2)
-    moved = read_corrections(file).state.points[CANALS[2]].position
-    assert moved == pytest.approx((middle[0], middle[1], middle[2] - 3), abs=0.01)
+    page.until(lambda: file.is_file() and len(read_corrections(file).changes) == 2)
+    placed, moved = (change.after for change in read_corrections(file).changes)
+    assert moved == pytest.approx((placed[0], placed[1], placed[2] - 3), abs=0.01)
+    assert list(read_corrections(file).state.points) == [CANALS[2]]
     assert "1 of 5 are placed" in page.text("fault")
     page.js("document.getElementById('grade-now').focus()")
     page.keys(Keys.ENTER)
