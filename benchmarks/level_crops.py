@@ -34,9 +34,10 @@ from monai_spine.crops.cache import CropCache
 from monai_spine.crops.frame import level_frames
 from monai_spine.crops.pose import Pose, crop_grid
 from monai_spine.crops.sampling import sample
-from monai_spine.crops.stack import WINDOW, StackCache, open_stack
+from monai_spine.crops.stack import StackCache, open_stack
 from monai_spine.crops.study import open_study, source_of
 from monai_spine.crops.view import View
+from monai_spine.data.volume import WINDOW
 from monai_spine.geometry import grid_affine
 from monai_spine.spine import Condition, Finding, Level, SeriesType
 from monai_spine.transforms.level_crops import LevelCropsd

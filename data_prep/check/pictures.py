@@ -19,7 +19,7 @@ from data_prep.check.point_faults import named
 from data_prep.check.volume_facts import FEATURES, VolumeFacts
 from data_prep.check.volumes import UnusableVolumeError, read
 from monai_spine.data.series_typing import PLANES
-from monai_spine.data.volume import Volume
+from monai_spine.data.volume import WINDOW, Volume
 from monai_spine.geometry import plane_distance, spacing, to_voxel
 from monai_spine.spine import Finding, Level, SeriesType, Side
 
@@ -175,7 +175,7 @@ class View:
         return float(abs(to_voxel(self._volume.affine, point)[2] - self.k) * self.step)
 
     def source(self) -> str:
-        """The slice as a ``data:`` address, its grey values from the 1st to the 99.5th percentile."""
+        """The slice as a ``data:`` address, its grey values in `WINDOW`."""
         plane = self._volume.voxels[:, :, self.k].transpose(self._down, self._across)
         plane = plane[:: -1 if self._turned[1] else 1, :: -1 if self._turned[0] else 1]
         scale = LONGER_SIDE / max(WIDTH, self.height)
@@ -187,7 +187,7 @@ class View:
 
 
 def _grey(plane: npt.NDArray[np.float32]) -> npt.NDArray[np.uint8]:
-    low, high = np.percentile(plane, (1, 99.5))
+    low, high = np.percentile(plane, WINDOW)
     spread = max(float(high - low), 1e-12)
     return (np.clip((plane - low) / spread, 0.0, 1.0) * 255).astype(np.uint8)
 

@@ -14,6 +14,7 @@ import numpy as np
 
 from data_prep.phantom.curve import Field
 from data_prep.phantom.disease import MEASURES
+from data_prep.phantom.lesions import Hernia, bulge_profile
 from data_prep.phantom.vertebrae import FIRST_LUMBAR, FIRST_SACRAL, Disc, Vertebra
 from monai_spine.geometry import Array
 from monai_spine.spine import Group, Level
@@ -80,16 +81,25 @@ class CanalShape:
     pointed: Field
     bulge: Field
     """How far discs and osteophytes stand out at the midline."""
+    beside: Field
+    """How far they stand out at the recesses, ``(rows, 2)``, left then right."""
     roof: Field
     """Where fat ends and laminae or flava begin at the midline."""
     recess: Field
     """Depth of the recesses, ``(rows, 2)``, left then right."""
     disc_heights: tuple[float, ...]
     """Heights of the discs above the sacrum where their planes meet the canal, from above."""
+    hernias: tuple[Hernia | None, ...]
+    """By level."""
 
     @classmethod
     def of(
-        cls, bodies: tuple[Vertebra, ...], discs: tuple[Disc, ...], measures: Array, traits: CanalTraits
+        cls,
+        bodies: tuple[Vertebra, ...],
+        discs: tuple[Disc, ...],
+        measures: Array,
+        traits: CanalTraits,
+        hernias: tuple[Hernia | None, ...],
     ) -> CanalShape:
         """The tables of a person with the 25 ``measures``, from the lowest vertebra to the highest."""
         start, stop = bodies[-1].s - 20.0, bodies[0].s + 20.0
@@ -110,7 +120,12 @@ class CanalShape:
         disc_width = traits.width * np.array(_DISC_WIDTH) * (depth_left / free) ** 0.9
         depth = body_depth - _sum(windows, body_depth[at] - depth_left)
         width = body_width - _sum(windows, body_width[at] - disc_width)
-        bulge = _sum(windows, np.maximum(0.0, body_depth[at] - depth_left) * traits.front_share)
+        standing = np.maximum(0.0, body_depth[at] - depth_left) * traits.front_share
+        bulge = _sum(windows, standing)
+        beside = [
+            _sum(windows, standing * [_at_recess(*pair, sign) for pair in zip(hernias, RECESS_SIDE, strict=True)])
+            for sign in (-1.0, 1.0)
+        ]
         lowest = heights[-1]
         gap = np.interp(s, [lowest - 25.0, lowest - 5.0, lowest + 16.0], [traits.gap + 2.5, traits.gap, 1.0])
         front = bulge + np.maximum(0.7, gap - bulge)
@@ -127,9 +142,11 @@ class CanalShape:
             half_width=(width / 2 * taper**0.5).astype(np.float32),
             pointed=pointed.astype(np.float32),
             bulge=bulge.astype(np.float32),
+            beside=np.stack(beside, axis=-1).astype(np.float32),
             roof=(front + depth + fat).astype(np.float32),
             recess=recess.astype(np.float32),
             disc_heights=tuple(every),
+            hernias=hernias,
         )
 
     def rows(self, s: Field) -> np.ndarray:
@@ -149,9 +166,18 @@ class CanalShape:
         """Spine coordinates of the middle of the thecal sac at a height."""
         return np.array([0.0, self.at(self.wall, s) - self.at(self.front, s) - self.at(self.depth, s) / 2, s])
 
-    def recess_front(self, s: float) -> float:
-        """Where a recess begins behind the wall: behind a bulging disc, which is lower at the side."""
-        return 0.4 + 0.6 * self.at(self.bulge, s)
+    def recess_front(self, s: float, right: bool) -> float:
+        """Where a recess begins behind the wall: behind what stands out of the disc there."""
+        return 0.4 + self.at(self.beside[:, int(right)], s)
+
+    def standing_out(self, r: Field, rows: np.ndarray, hernia: Hernia | None) -> Field:
+        """How far a disc, with its herniation, stands out behind the wall."""
+        return np.asarray(self.bulge[rows] * bulge_profile(hernia, r) + np.float32(0.35), dtype=np.float32)
+
+
+def _at_recess(hernia: Hernia | None, side: float, sign: float) -> float:
+    """How far a disc stands out at a recess, as a share of the midline's."""
+    return float(bulge_profile(hernia, np.array(sign * side, dtype=np.float32)))
 
 
 def posterior_wall(bodies: tuple[Vertebra, ...], s: Array) -> Array:

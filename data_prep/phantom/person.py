@@ -13,6 +13,7 @@ from data_prep.phantom.canal_shape import RECESS_DROP, RECESS_SIDE, CanalShape, 
 from data_prep.phantom.curve import EXTENT, SpineCurve
 from data_prep.phantom.disease import MEASURES, Disease
 from data_prep.phantom.foramen_shape import ForamenShape
+from data_prep.phantom.lesions import NO_LESIONS, Lesions, draw_lesions
 from data_prep.phantom.quirks import NORMAL, Slip, Variants
 from data_prep.phantom.vertebrae import FIRST_LUMBAR, FIRST_SACRAL, Disc, Vertebra, draw_column
 from monai_spine.geometry import Array
@@ -66,6 +67,7 @@ class Anatomy:
     seed: int
     """Varies what has no measure: texture, outlines of soft tissue, bowel."""
     variants: Variants = NORMAL
+    lesions: Lesions = NO_LESIONS
     root_radius: float = 0.62
     """Of a root of the cauda equina, in mm."""
     dura: float = 0.0
@@ -105,7 +107,7 @@ class Anatomy:
         """Spine coordinates of the middle of a lateral recess."""
         number = list(Level).index(level)
         s = self.canal.level_height(level) - RECESS_DROP
-        behind = self.canal.recess_front(s) + self.measure(Group.SUBARTICULAR, side, level) / 2
+        behind = self.canal.recess_front(s, side is Side.RIGHT) + self.measure(Group.SUBARTICULAR, side, level) / 2
         return np.array([SIGN[side] * RECESS_SIDE[number], self.canal.at(self.canal.wall, s) - behind, s])
 
     def foramen_point(self, level: Level, side: Side) -> Array:
@@ -132,20 +134,27 @@ def draw_person(disease: Disease, rng: np.random.Generator, origin: Array, varia
     own = {Group.SPINAL: traits.depth, Group.FORAMINAL: openness, Group.SUBARTICULAR: 1.0}
     measures = disease.measures() * np.array([own[finding.condition.group] for finding in FINDINGS])
     first = next(body for body in bodies if body.name == "L1")
+    curve = _curve(bodies, origin, _slip(discs, variants.slip), rng)
+    foramina, facets = _foramina(bodies, discs, measures, openness, rng), _facets(rng)
+    conus, fat, streaks = float(first.s - rng.uniform(-6.0, 18.0)), rng.uniform(6.0, 40.0), rng.uniform(0.02, 0.36)
+    seed = int(rng.integers(2**31))
+    # A stream of their own: lesions change no other random number.
+    lesions = draw_lesions(discs, np.random.default_rng([seed, 1]))
     return Anatomy(
-        curve=_curve(bodies, origin, _slip(discs, variants.slip), rng),
+        curve=curve,
         disease=disease,
         vertebrae=bodies,
         discs=discs,
         measures=measures,
-        canal=CanalShape.of(bodies, discs, measures, traits),
-        foramina=_foramina(bodies, discs, measures, openness, rng),
-        facets=_facets(rng),
-        conus=float(first.s - rng.uniform(-6.0, 18.0)),
-        fat=float(rng.uniform(6.0, 40.0)),
-        streaks=float(rng.uniform(0.02, 0.36)),
-        seed=int(rng.integers(2**31)),
+        canal=CanalShape.of(bodies, discs, measures, traits, lesions.hernias),
+        foramina=foramina,
+        facets=facets,
+        conus=conus,
+        fat=float(fat),
+        streaks=float(streaks),
+        seed=seed,
         variants=variants,
+        lesions=lesions,
     )
 
 

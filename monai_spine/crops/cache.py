@@ -24,9 +24,10 @@ from safetensors.numpy import save
 from monai_spine.crops.augmentation import Augmentation
 from monai_spine.crops.frame import LevelFrame, level_frames
 from monai_spine.crops.sampling import smallest_rotation
-from monai_spine.crops.stack import WINDOW, Stack
+from monai_spine.crops.stack import Stack
 from monai_spine.crops.study import StudyStacks, source_of
 from monai_spine.crops.view import Interpolation, View
+from monai_spine.data.volume import WINDOW
 from monai_spine.data.volume_names import volume_names
 from monai_spine.files import FileState, checksum, file_state, is_settled, safe_name, write_bytes
 from monai_spine.geometry import Array, spacing, to_voxel

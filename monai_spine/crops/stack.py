@@ -24,7 +24,7 @@ from nibabel.orientations import inv_ornt_aff, io_orientation
 from monai_spine.data.coverage import Grid
 from monai_spine.data.datalist import Record
 from monai_spine.data.slice_plane import check_plane
-from monai_spine.data.volume import affine_of, open_unpacked, open_volume, stored_voxels
+from monai_spine.data.volume import WINDOW, affine_of, open_unpacked, open_volume, stored_voxels
 from monai_spine.errors import InvalidVolumeError, SpineError
 from monai_spine.files import FileState, file_state
 from monai_spine.geometry import Array
@@ -32,8 +32,6 @@ from monai_spine.spine import SeriesType
 
 logger = logging.getLogger(__name__)
 
-WINDOW = (1.0, 99.8)
-"""Percentiles of a volume's grey values that become 0 and 1."""
 _WINDOW_SAMPLES = 50_000
 """Voxels, about, that the percentiles are taken of."""
 _MOST_OPEN = 64

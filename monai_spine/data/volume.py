@@ -30,8 +30,8 @@ from monai_spine.errors import (
 )
 from monai_spine.geometry import Array, Plane, spacing
 
-LOCALIZER_WINDOW = (1.0, 99.5)
-"""Percentiles of grey values that become 0 and 1 for both localizers, and in the phantoms that they learn from."""
+WINDOW = (1.0, 99.5)
+"""Percentiles of a volume's grey values that become 0 and 1: for all networks of spines, and in pictures for people."""
 
 SMALLEST_VOXEL_MM3 = 1e-6
 """Cubic millimetres per voxel below which an affine counts as singular."""

@@ -19,7 +19,7 @@ from scipy.ndimage import map_coordinates
 from monai_spine import __version__
 from monai_spine.bundle.provenance import RESEARCH
 from monai_spine.console import track
-from monai_spine.data.volume import Volume, open_volume, read_volume, slice_geometry
+from monai_spine.data.volume import WINDOW, Volume, open_volume, read_volume, slice_geometry
 from monai_spine.errors import SpineError
 from monai_spine.geometry import Array, Plane, plane_distance, plane_of, slice_normal, to_voxel, to_world
 from monai_spine.spine import Grade, Group
@@ -187,6 +187,6 @@ def _on_slice(volume: Volume, point: Sequence[float]) -> Array:
 
 
 def _windowed(pixels: np.ndarray) -> np.ndarray:
-    """Grey values as bytes, from the 1st to the 99.5th percentile of the picture without its black outside."""
-    low, high = np.percentile(pixels[pixels != 0], [1, 99.5]) if (pixels != 0).any() else (0.0, 1.0)
+    """Grey values as bytes, by `WINDOW`, of the picture without its black outside."""
+    low, high = np.percentile(pixels[pixels != 0], WINDOW) if (pixels != 0).any() else (0.0, 1.0)
     return np.asarray(np.clip((pixels - low) / max(high - low, 1e-6), 0, 1) * 255, dtype=np.uint8)

@@ -21,11 +21,14 @@ LAMINA = 3.0
 def paint(canvas: Canvas, anatomy: Anatomy) -> None:
     """Ligaments of the midline, then the arch of every vertebra, then the joints between them."""
     roofs = [anatomy.canal.at(anatomy.canal.roof, body.s) for body in anatomy.vertebrae]
-    for body, roof in zip(anatomy.vertebrae, roofs, strict=True):
+    operated = anatomy.lesions.operated
+    for i, (body, roof) in enumerate(zip(anatomy.vertebrae, roofs, strict=True)):
         if not body.sacral:
             _midline_ligaments(canvas, body, roof)
-    for body, roof in zip(anatomy.vertebrae, roofs, strict=True):
-        _arch(canvas, body, roof)
+        if i in operated:
+            _scar(canvas, body, roof)
+    for i, (body, roof) in enumerate(zip(anatomy.vertebrae, roofs, strict=True)):
+        _arch(canvas, body, roof, operated=i in operated)
     for (i, side), facet in anatomy.facets.items():
         _joint(canvas, anatomy, i, SIGN[side], facet)
 
@@ -90,14 +93,31 @@ def _midline_ligaments(canvas: Canvas, body: Vertebra, roof: float) -> None:
     patch.paint(here & (patch.side < 3.0) & (np.abs(patch.a - np.float32(tip)) < 1.3), Tissue.LIGAMENT)
 
 
-def _arch(canvas: Canvas, body: Vertebra, roof: float) -> None:
+def _scar(canvas: Canvas, body: Vertebra, roof: float) -> None:
+    """What fills the place of a lamina and its spinous process that were removed: scar with fat, muscle behind it."""
+    wall, half = -body.depth / 2, 0.8 * body.height
+    patch = canvas.box((-12.0, 12.0), (wall - roof - 40.0, wall - roof), (body.s - 7.0 - half, body.s - 7.0 + half))
+    if patch is None:
+        return
+    behind: Field = np.float32(wall - roof) - patch.a
+    hole = squared(squared(patch.r, 11.0), 1.0) + squared(squared(patch.s - np.float32(body.s - 7.0), half), 1.0)
+    hole += squared(squared(behind - 18.0, 19.0), 1.0)
+    patch.paint(hole <= 1.0, Tissue.MUSCLE)
+    waves = np.sin(0.5 * patch.r + 0.2 * behind) + np.sin(0.37 * behind - 0.31 * patch.s) + np.sin(0.23 * patch.s + 1.0)
+    mixed = 0.8 * speckle(patch.r, patch.a, patch.s) + 0.5 * waves
+    patch.paint((hole <= 1.0) & (mixed > 0.05 * behind - 0.4), Tissue.LIGAMENT)
+    patch.paint((hole <= 1.0) & (mixed < -0.7), Tissue.FAT)
+
+
+def _arch(canvas: Canvas, body: Vertebra, roof: float, *, operated: bool) -> None:
     """Transverse processes, the isthmus between the articular processes, lamina, spinous process and pedicles."""
     wall, side = -body.depth / 2, body.pedicle_side
     if not body.sacral:
         Ellipsoid(side + 17.0, wall - 12.0, body.pedicle - 1.0, 15.0, 3.6, 4.8, -0.25).paint(canvas)
         Ellipsoid(side - 1.0, wall - 12.5, body.pedicle - 8.0, 4.2, 4.4, 10.0, 0.3).paint(canvas)
-    _lamina(canvas, body, wall, roof)
-    _spinous(canvas, body, wall, roof)
+    if not operated:
+        _lamina(canvas, body, wall, roof)
+        _spinous(canvas, body, wall, roof)
     for sign in SIDES:
         _pedicle(canvas, body, wall, sign)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from data_prep.phantom.curve import Field
+from data_prep.phantom.lesions import Node
 from data_prep.phantom.painting import arches
 from data_prep.phantom.painting.canvas import (
     OUTSIDE,
@@ -17,7 +18,7 @@ from data_prep.phantom.painting.canvas import (
     squared,
 )
 from data_prep.phantom.person import Anatomy
-from data_prep.phantom.vertebrae import FIRST_SACRAL, Disc, Modic, Vertebra
+from data_prep.phantom.vertebrae import FIRST_LUMBAR, FIRST_SACRAL, Disc, Modic, Vertebra
 
 END_PLATE = (0.3, 1.1)
 """Thickness of an end plate in mm, which differs between the samples of a voxel."""
@@ -34,16 +35,19 @@ def paint(canvas: Canvas, anatomy: Anatomy) -> None:
     """Posterior elements and sacral wings, then discs, then bodies and what lies in them."""
     arches.paint(canvas, anatomy)
     _sacral_wings(canvas, anatomy)
+    fissures = dict(enumerate(anatomy.lesions.fissures, start=FIRST_LUMBAR))
     for i, disc in enumerate(anatomy.discs):
-        _disc(canvas, disc, Tissue.NUCLEUS + i)
+        _disc(canvas, disc, Tissue.NUCLEUS + i, fissures.get(i))
     above = Disc(0.0, 0.0, 0.0, 0.0, 0.0)
     for body, below in zip(anatomy.vertebrae, anatomy.discs, strict=True):
         _body(canvas, body, above, below)
         above = below
+    for node in anatomy.lesions.nodes:
+        _node(canvas, anatomy, node)
     _haemangioma(canvas, anatomy)
 
 
-def _disc(canvas: Canvas, disc: Disc, tissue: int) -> None:
+def _disc(canvas: Canvas, disc: Disc, tissue: int, fissure: float | None) -> None:
     """A disc. It fills the hollows of the end plates, which are painted over it."""
     wide = 1.0 + 0.7 * disc.lip
     half, width, depth = disc.height / 2 + HOLLOWS[1], wide * disc.width / 2, wide * disc.depth / 2
@@ -60,6 +64,9 @@ def _disc(canvas: Canvas, disc: Disc, tissue: int) -> None:
     patch.paint(core + 0.6 * speckle(patch.r, patch.a, patch.s) <= patch.spread(0.7, 1.5), tissue)
     if disc.hydration > CLEFT:
         patch.paint((core <= 0.55) & (np.abs(height) <= patch.spread(0.2, 0.9)), Tissue.ANNULUS)
+    if fissure is not None:
+        torn = squared(patch.r - np.float32(fissure), 3.5) + squared(patch.a + np.float32(0.84 * depth), 1.7)
+        patch.paint((rim <= 1.0) & (torn + squared(height, 1.3) <= 1.0), Tissue.FLUID)
     if disc.vacuum:
         uneven = height - np.float32(0.05) * patch.a - np.float32(0.04) * patch.r
         patch.paint((rim <= 0.5) & (np.abs(uneven) <= patch.spread(0.3, 1.0)), Tissue.AIR)
@@ -113,6 +120,23 @@ def _vein(patch: Patch, body: Vertebra, inside: Mask) -> None:
     ahead = patch.a + body.depth / 2
     wedge = np.abs(patch.s - body.s) < 2.4 - ahead * 0.2
     patch.paint(inside & wedge & (patch.side < 5.5 - 0.5 * ahead), Tissue.VEIN)
+
+
+def _node(canvas: Canvas, anatomy: Anatomy, node: Node) -> None:
+    """A Schmorl's node: disc within a dense rim, sunk into the marrow of the body above or below."""
+    disc, body = anatomy.discs[node.disc], anatomy.vertebrae[node.disc + (0 if node.above else 1)]
+    r, a = node.place[0] * body.width / 2, node.place[1] * body.depth / 2
+    edge = body.s + (-0.5 if node.above else 0.5) * body.height + disc.slope * a
+    reach, rim = node.depth + 2.0, 1.0 + 1.2 / node.radius
+    wide = rim * node.radius
+    patch = canvas.box((r - wide, r + wide), (a - wide, a + wide), (edge - reach, edge + reach))
+    if patch is None:
+        return
+    ball = squared(patch.r - np.float32(r), node.radius) + squared(patch.a - np.float32(a), node.radius)
+    ball += squared(patch.s - np.float32(edge), node.depth)
+    bone = (patch.tissue == Tissue.MARROW) | (patch.tissue == Tissue.CORTEX)
+    patch.paint((patch.tissue == Tissue.MARROW) & (ball <= rim * rim), Tissue.SCLEROSIS)
+    patch.paint(bone & (ball <= 1.0), Tissue.NUCLEUS + node.disc)
 
 
 def _haemangioma(canvas: Canvas, anatomy: Anatomy) -> None:

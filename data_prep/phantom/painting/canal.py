@@ -13,8 +13,10 @@ import numpy as np
 from data_prep.phantom.canal_shape import CanalShape
 from data_prep.phantom.curve import Field
 from data_prep.phantom.foramen_shape import ForamenShape
+from data_prep.phantom.lesions import Cyst, Hernia
 from data_prep.phantom.painting.canvas import Canvas, Mask, Patch, Tissue, speckle, squared
 from data_prep.phantom.person import SIGN, Anatomy
+from data_prep.phantom.vertebrae import FIRST_LUMBAR, FIRST_SACRAL
 from monai_spine.spine import Group, Level, Side
 
 DEEPEST = 27.0
@@ -39,9 +41,12 @@ def paint(canvas: Canvas, anatomy: Anatomy) -> None:
         _canal(canvas, shape, piece)
     for level in Level:
         _disc_level(canvas, anatomy, level)
-    for piece in pieces:
+    for cyst in anatomy.lesions.cysts:
+        _cyst(canvas, anatomy, cyst)
+    for i, piece in enumerate(pieces):
         if piece[1] > anatomy.vertebra("S2").s:
-            _sac(canvas, anatomy, piece)
+            graded = FIRST_LUMBAR <= i < FIRST_SACRAL
+            _sac(canvas, anatomy, piece, list(Level)[i - FIRST_LUMBAR] if graded else None)
 
 
 def _box(canvas: Canvas, shape: CanalShape, half: float, piece: tuple[float, float]) -> Patch | None:
@@ -59,8 +64,9 @@ def _roof(patch: Patch, shape: CanalShape, rows: np.ndarray) -> Field:
 
     Flava and facets follow the sac where it is narrowed; behind its middle lies the triangle of fat.
     """
-    recess = np.where(patch.r < 0, shape.recess[rows, 0], shape.recess[rows, 1]) + np.float32(0.4)
-    recess += np.float32(0.6) * shape.bulge[rows]
+    left = patch.r < 0
+    recess = np.where(left, shape.recess[rows, 0], shape.recess[rows, 1]) + np.float32(0.4)
+    recess += np.where(left, shape.beside[rows, 0], shape.beside[rows, 1])
     place = np.minimum(patch.side * np.float32(1 / 9.5), np.float32(1.0))
     roof, front, depth, width = shape.roof[rows], shape.front[rows], shape.depth[rows], shape.half_width[rows]
     plate = roof - (roof - recess) * place * (0.4 + 0.6 * place * place * place)
@@ -99,11 +105,51 @@ def _disc_level(canvas: Canvas, anatomy: Anatomy, level: Level) -> None:
         return
     rows = shape.rows(patch.s)
     behind = shape.wall[rows] - patch.a
-    bulge = shape.bulge[rows] * np.exp(-squared(squared(patch.r, 11.5), 1.0)) + np.float32(0.35)
+    hernia = anatomy.lesions.hernias[list(Level).index(level)]
+    bulge = shape.standing_out(patch.r, rows, hernia)
     thick = np.abs(patch.s - np.float32(s)) < disc.height / 2 + 2.0 + 0.8 * speckle(patch.r, patch.a, patch.s)
     patch.paint((behind > -2) & (behind < bulge) & thick & (patch.side < 13.5), Tissue.ANNULUS)
+    if hernia is not None:
+        number = Tissue.NUCLEUS + FIRST_LUMBAR + list(Level).index(level)
+        core = squared(patch.r - np.float32(hernia.side), 0.7 * hernia.half_width)
+        core += np.square((behind + np.float32(3.0)) / np.maximum(bulge + 2.0, 1.0))
+        core += squared(patch.s - np.float32(s), disc.height / 2 + 1.0)
+        patch.paint((core <= 1.0) & ~_is_bone(patch), number)
+        fragment = _fragment(patch, shape, level, hernia, behind)
+        patch.paint((fragment <= 1.0) & ~_is_bone(patch), Tissue.ANNULUS)
+        patch.paint((fragment <= 0.5) & ~_is_bone(patch), number)
     for side in Side:
         _recess(patch, anatomy, level, side)
+
+
+def _fragment(patch: Patch, shape: CanalShape, level: Level, hernia: Hernia, behind: Field) -> Field:
+    """Squared radius of what has left a disc and lies behind the body above or below it; 1 on its surface."""
+    if not hernia.migration:
+        return np.full_like(patch.s, 9.0)
+    s, half = shape.level_height(level), abs(hernia.migration) / 2 + 1.0
+    # It is as deep as the herniation that it came from, and lies against the wall.
+    deep = 0.45 * shape.at(shape.bulge, s) * hernia.share
+    across = squared(patch.r - np.float32(hernia.side), 0.8 * hernia.half_width)
+    along = squared(patch.s - np.float32(s + hernia.migration / 2), half)
+    return np.asarray(across + along + squared(behind - np.float32(deep + 0.2), deep + 0.5), dtype=np.float32)
+
+
+def _cyst(canvas: Canvas, anatomy: Anatomy, cyst: Cyst) -> None:
+    """Fluid in a dark wall: in the fat and the flavum behind the sac, or in the muscle behind the joint."""
+    s = anatomy.canal.level_height(cyst.level) + 3.0
+    sign, radius = SIGN[cyst.side], cyst.radius
+    side = 6.0 if cyst.in_canal else 17.0
+    roof = anatomy.canal.at(anatomy.canal.roof, s)
+    a = anatomy.canal.at(anatomy.canal.wall, s) - (roof - 0.5 if cyst.in_canal else roof + 12.0)
+    near, far = sorted((sign * (side - radius), sign * (side + radius)))
+    patch = canvas.box((near, far), (a - radius, a + radius), (s - 6, s + 6))
+    if patch is None:
+        return
+    ball = squared(patch.side - np.float32(side), radius) + squared(patch.a - np.float32(a), radius)
+    ball += squared(patch.s - np.float32(s), 1.3 * radius)
+    here = (ball <= 1.0) & (patch.r * np.float32(sign) > 0) & ~_is_bone(patch)
+    patch.paint(here, Tissue.LIGAMENT)
+    patch.paint(here & (ball <= 0.6), Tissue.FLUID)
 
 
 def _recess(patch: Patch, anatomy: Anatomy, level: Level, side: Side) -> None:
@@ -146,8 +192,8 @@ def _foramen(canvas: Canvas, anatomy: Anatomy, sign: float, shape: ForamenShape)
     patch.paint(open_here & (root <= 1.0), Tissue.NERVE)
 
 
-def _sac(canvas: Canvas, anatomy: Anatomy, piece: tuple[float, float]) -> None:
-    """Cerebrospinal fluid with cord, conus and roots, within the dura."""
+def _sac(canvas: Canvas, anatomy: Anatomy, piece: tuple[float, float], level: Level | None) -> None:
+    """Cerebrospinal fluid with cord, conus and roots, within the dura; ``level`` is that of the disc of the piece."""
     shape = anatomy.canal
     patch = _box(canvas, shape, 12.5, piece)
     if patch is None:
@@ -158,6 +204,11 @@ def _sac(canvas: Canvas, anatomy: Anatomy, piece: tuple[float, float]) -> None:
     hollow = shape.bulge[rows] * np.float32(0.25) * squared(patch.r, 8.0)
     ahead = behind - shape.front[rows] + np.minimum(hollow, 0.5)
     free = _between(patch, piece) & (behind < _roof(patch, shape, rows) - 0.2)
+    hernia = None if level is None else anatomy.lesions.hernias[list(Level).index(level)]
+    if level is not None and hernia is not None:
+        # A herniation dents the sac.
+        free &= behind > shape.standing_out(patch.r, rows, hernia)
+        free &= _fragment(patch, shape, level, hernia, behind) > 1.0
 
     def within(margin: float) -> tuple[Mask, Field]:
         """The samples within the sac enlarged by ``margin`` mm, and their places from its front (0) to its back (1)."""

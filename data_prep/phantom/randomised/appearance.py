@@ -15,7 +15,7 @@ from data_prep.phantom.curve import Field
 from data_prep.phantom.painting.canvas import Mask, Tissue
 from data_prep.phantom.person import Anatomy
 from data_prep.phantom.signal import Relaxation, Sequence, relaxations, signal_table, stir
-from monai_spine.data.volume import LOCALIZER_WINDOW
+from monai_spine.data.volume import WINDOW
 
 Shape = tuple[int, ...]
 
@@ -180,9 +180,9 @@ def field_of_view(shape: Shape, rng: np.random.Generator) -> Mask:
 
 
 def _exposed(image: Field, mask: Mask, rng: np.random.Generator) -> Field:
-    """Grey values from 0 to 1 (see `LOCALIZER_WINDOW`) with a random gamma, in 7 % inverted; 0 outside of the mask."""
+    """Grey values from 0 to 1 (see `WINDOW`) with a random gamma, in 7 % inverted; 0 outside of the mask."""
     values = image[:, ::3, ::3][mask[:, ::3, ::3]]
-    low, high = np.percentile(values, LOCALIZER_WINDOW).tolist() if values.size else (0.0, 1.0)
+    low, high = np.percentile(values, WINDOW).tolist() if values.size else (0.0, 1.0)
     scaled: Field = np.clip((image - np.float32(low)) / np.float32(max(high - low, 1e-6)), 0.0, 1.0)
     curved = scaled ** np.float32(np.exp(rng.normal(0.0, 0.25)))
     return (np.float32(1.0) - curved if rng.random() < 0.07 else curved) * mask

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from scipy.ndimage import gaussian_filter, map_coordinates
 
-from monai_spine.data.volume import LOCALIZER_WINDOW, Opener, Volume, open_unpacked, read_slice
+from monai_spine.data.volume import WINDOW, Opener, Volume, open_unpacked, read_slice
 from monai_spine.errors import InvalidVolumeError
 from monai_spine.geometry import Array, Plane, plane_of, slice_normal, spacing, to_voxel, to_world
 from monai_spine.levels.recesses.planes import on_plane
@@ -129,6 +129,6 @@ def _sampled(volume: Volume, affine: Array) -> np.ndarray:
 
 
 def _scaled(plane: np.ndarray) -> np.ndarray:
-    """Grey values from 0 to 1 by `LOCALIZER_WINDOW`; all 0 if no part of the slice is in view."""
-    low, high = np.percentile(plane, LOCALIZER_WINDOW)
+    """Grey values from 0 to 1 by `WINDOW`; all 0 if no part of the slice is in view."""
+    low, high = np.percentile(plane, WINDOW)
     return np.clip((plane - low) / max(float(high - low), 1e-6), 0.0, 1.0).astype(np.float32)

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from nibabel.orientations import apply_orientation, inv_ornt_aff, io_orientation
 from scipy.sparse import csr_array
 
-from monai_spine.data.volume import LOCALIZER_WINDOW, Volume, read_volume
+from monai_spine.data.volume import WINDOW, Volume, read_volume
 from monai_spine.errors import InvalidVolumeError
 from monai_spine.geometry import Array, Plane, plane_of_normal, spacing
 
@@ -143,10 +143,10 @@ def _weights(old: int, size: int) -> csr_array:
 
 
 def _scaled(voxels: Floats, name: str) -> Floats:
-    """Grey values from 0 to 1 by `LOCALIZER_WINDOW`."""
+    """Grey values from 0 to 1 by `WINDOW`."""
     # Every n-th voxel is enough for percentiles, and much faster.
     flat = voxels.ravel()
-    low, high = np.percentile(flat[:: max(1, len(flat) // _WINDOW_SAMPLES)], LOCALIZER_WINDOW)
+    low, high = np.percentile(flat[:: max(1, len(flat) // _WINDOW_SAMPLES)], WINDOW)
     if not high > low:
         raise InvalidVolumeError(f"{name}: expected an image, but all voxels have nearly the value {low:g}")
     scaled: Floats = (voxels - np.float32(low)) / np.float32(high - low)

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from monai_spine.data.volume import LOCALIZER_WINDOW, Volume
+from monai_spine.data.volume import WINDOW, Volume
 from monai_spine.geometry import to_voxel, to_world
 from monai_spine.levels.recesses.crop import PIXELS, STEP_MM, recess_crop
 from monai_spine.levels.recesses.planes import on_plane
@@ -46,7 +46,7 @@ def test_a_linear_image_stays_linear(pixel: float, tilt: float, turn: float, slo
     image, affine = recess_crop(volume, DISC)
     i, j = np.meshgrid(range(PIXELS), range(PIXELS), indexing="ij")
     wanted = to_world(affine, np.stack([np.zeros_like(i), i, j], axis=-1)) @ np.array(slope)
-    low, high = np.percentile(wanted, LOCALIZER_WINDOW)
+    low, high = np.percentile(wanted, WINDOW)
     assert image[0, 0] == pytest.approx(np.clip((wanted - low) / (high - low), 0, 1), abs=0.02)
 
 
