@@ -1,12 +1,16 @@
 """Measures of the spine: against masks of real patients, and what phantoms make of them.
 
     python benchmarks/measures.py real DATA                       # errors in mm and degrees, Markdown
+    python benchmarks/measures.py real DATA --weights RUN0/models/model.pt RUN1/models/model.pt …
     python benchmarks/measures.py phantoms GRADED --truth truth.csv   # the canal against what was drawn
     python benchmarks/measures.py reference GRADED --solution train.csv --real DATA -o measures.json
 
 ``DATA`` is a folder as `real_data.py` describes it, with ``<study>/mask.nii.gz`` (1 vertebra, 2 disc, 3 canal). The
 same geometry measures the masks and the network's regions, at the points of ``truth.csv`` and at those of the level
 localizer.
+
+With several ``--weights``, those of fold k measure the patients of fold k, which they did not see: see
+`monai_spine.measures.masks.masked_volumes`. ``--without-offsets`` measures as the regions are.
 
 ``reference`` writes what values are compared with: percentiles of phantoms that ``predict`` has graded, the errors on
 real patients that nine in ten values stay below, the offsets that take the bias from them, and the shares of the
@@ -43,6 +47,7 @@ from monai_spine.scoring.submission import read_labels
 from monai_spine.spine import FINDINGS, Grade, Group, Level
 
 _IN_MASK = {1: "body", 2: "disc", 3: "canal"}
+SHIPPED = RegionFinder.SHIPPED / RegionFinder.WEIGHTS
 _LEAST_PAIRS = 5
 _WIDTH_MM = 22.0
 """Width of a slab from which on it holds the canal, so that its area can be measured."""
@@ -70,11 +75,13 @@ class Case:
         return measured(*self.regions[points], offsets)
 
 
-def cases_of(folder: Path) -> list[Case]:
+def cases_of(folder: Path, weights: Sequence[Path]) -> list[Case]:
     """The patients of a folder, with the network's regions at the true points and at those of the level localizer."""
-    finder, locator = RegionFinder.from_bundle(device="cpu"), LevelLocator.from_bundle(device="cpu")
+    finders = [RegionFinder.from_bundle(device="cpu", weights=file.resolve()) for file in weights]
+    locator = LevelLocator.from_bundle(device="cpu")
     patients, cases = read_patients(folder), []
-    for patient in track(patients, "segment", len(patients)):
+    for n, patient in enumerate(track(patients, "segment", len(patients))):
+        finder = finders[n % len(finders)]
         volume = read_volume(folder / patient.study / "sagittal_t2.nii.gz")
         mask = read_volume(folder / patient.study / "mask.nii.gz")
         found = {at.level: at.world for at in locator(volume, patient.study).points if at.structure is Structure.CANAL}
@@ -104,11 +111,11 @@ Pairs = dict[str, list[tuple[Level | None, float, float]]]
 """By measure: level, true value, value of the network."""
 
 
-def pairs_of(cases: Sequence[Case], points: str) -> Pairs:
-    """The values of all patients, each with the offsets of the others."""
+def pairs_of(cases: Sequence[Case], points: str, *, with_offsets: bool = True) -> Pairs:
+    """The values of all patients, each with the offsets of the others, or as the regions are."""
     pairs: Pairs = {}
     for n, case in enumerate(cases):
-        own = case.own(points, offsets_of([*cases[:n], *cases[n + 1 :]]))
+        own = case.own(points, offsets_of([*cases[:n], *cases[n + 1 :]]) if with_offsets else NO_OFFSETS)
         for level, values in case.truth.levels.items():
             for name, value in values.items():
                 left_out = name == "canal_area_mm2" and not case.is_wide
@@ -135,13 +142,13 @@ def agreement(one: Array, other: Array) -> float:
     return float((between_rows - rest) / (between_rows + rest + 2 * (between_columns - rest) / count))
 
 
-def print_errors(folder: Path) -> None:
+def print_errors(folder: Path, weights: Sequence[Path], *, with_offsets: bool) -> None:
     """Print the table of errors."""
     print("| points | measure | n | mean absolute error | bias | 90 % below | ICC | Spearman within levels |")
     print("|---|---|--:|--:|--:|--:|--:|--:|")
-    cases = cases_of(folder)
+    cases = cases_of(folder, weights)
     for points in ("given", "found"):
-        pairs = pairs_of(cases, points)
+        pairs = pairs_of(cases, points, with_offsets=with_offsets)
         for name in (*NAMES, LORDOSIS):
             rows = pairs.get(name, [])
             if len(rows) < _LEAST_PAIRS:
@@ -154,7 +161,8 @@ def print_errors(folder: Path) -> None:
                 f"| {points} | {name} | {len(rows)} | {error.mean():.2f} | {(found - truth).mean():+.2f} | "
                 f"{np.quantile(error, 0.9):.2f} | {agreement(truth, found):.2f} | {np.nanmean(ranks):.2f} |"
             )
-    print(f"\n{offsets_of(cases)}; each patient was measured with the offsets of the others.")
+    used = "each patient was measured with the offsets of the others" if with_offsets else "not used here"
+    print(f"\n{offsets_of(cases)}; {used}.")
 
 
 def print_phantoms(graded: Path, truth: Path) -> None:
@@ -182,15 +190,16 @@ def _studies(graded: Path) -> list[dict[str, Any]]:
     return [read_json(path) for path in sorted(graded.glob("*/findings.json"))]
 
 
-def write_reference(graded: Path, solution: Path, real: Path, out: Path) -> None:
-    """Write the reference of the package."""
-    cases = cases_of(real)
+def write_reference(options: argparse.Namespace) -> None:
+    """Write a reference of the package, for the weights ``name`` of its bundle."""
+    with_offsets = not options.without_offsets
+    cases = cases_of(options.real, options.weights)
     errors = {
         name: round(float(np.quantile([abs(row[2] - row[1]) for row in rows], 0.9)), 2)
-        for name, rows in pairs_of(cases, "found").items()
+        for name, rows in pairs_of(cases, "found", with_offsets=with_offsets).items()
     }
-    studies = _studies(graded)
-    labels = read_labels(solution)
+    studies = _studies(options.graded)
+    labels = read_labels(options.solution)
     grades = dict(zip(labels.study_ids, labels.grades, strict=True))
     share, grade = [], []
     for study in studies:
@@ -200,9 +209,9 @@ def write_reference(graded: Path, solution: Path, real: Path, out: Path) -> None
                 share.append(entry["value"])
                 grade.append(int(grades[study["study_id"]][n]))
     limits = _best_limits(np.array(share), np.array(grade))
-    plain = Reference("", {}, errors, limits, offsets_of(cases))
+    plain = Reference("", {}, errors, limits, offsets_of(cases) if with_offsets else NO_OFFSETS, options.name)
     made = reference_of(studies, "phantoms", plain)
-    made.write(out)
+    made.write(options.out)
     print(
         f"{made.name}; limits {limits}; errors {errors}; kappa {_kappa(np.array(share), np.array(grade), limits):.2f}"
     )
@@ -225,7 +234,8 @@ def main() -> None:
     """Run one part."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parts = parser.add_subparsers(dest="part", required=True)
-    parts.add_parser("real").add_argument("data", type=Path)
+    real = parts.add_parser("real")
+    real.add_argument("data", type=Path)
     phantoms = parts.add_parser("phantoms")
     phantoms.add_argument("graded", type=Path)
     phantoms.add_argument("--truth", type=Path, required=True)
@@ -233,14 +243,18 @@ def main() -> None:
     reference.add_argument("graded", type=Path)
     reference.add_argument("--solution", type=Path, required=True)
     reference.add_argument("--real", type=Path, required=True)
+    reference.add_argument("--name", default=SHIPPED.name, help="of the weights that the reference belongs to")
     reference.add_argument("-o", "--out", type=Path, required=True)
+    for part in (real, reference):
+        part.add_argument("--weights", type=Path, nargs="+", default=[SHIPPED])
+        part.add_argument("--without-offsets", action="store_true")
     options = parser.parse_args()
     if options.part == "real":
-        print_errors(options.data)
+        print_errors(options.data, options.weights, with_offsets=not options.without_offsets)
     elif options.part == "phantoms":
         print_phantoms(options.graded, options.truth)
     else:
-        write_reference(options.graded, options.solution, options.real, options.out)
+        write_reference(options)
 
 
 if __name__ == "__main__":

@@ -69,14 +69,16 @@ class Localizer:
         verify: bool = True,
         runtime: RuntimeChoice = TORCH,
         gated: bool = True,
+        weights: str | Path | None = None,
     ) -> Self:
-        """The network that a bundle's ``configs/inference.json`` defines, with the weights of ``models/model.pt``.
+        """The network that a bundle's ``configs/inference.json`` defines, with weights.
 
         ``bundle``: the bundle's folder; None for the shipped bundle.
         ``device``: as `usable_device` takes it.
         ``verify``: whether the checksum of the weights is compared.
         ``runtime``: what runs the network. Its precision is used if the network passed its gate, else float32.
         ``gated``: False for the comparison itself, which needs the precision before there is a gate.
+        ``weights``: a file, in the bundle or elsewhere; None for `WEIGHTS`.
         Raises `MissingInputError` or `InvalidTableError` if the bundle, its configuration or its weights are missing,
         or do not fit each other.
         Raises `InvalidOptionError` if there is no such device, a network was never compared with float32, or cannot be
@@ -84,31 +86,32 @@ class Localizer:
         """
         chosen = usable_device(device)  # first, since a mistyped device is found faster than weights are read
         folder = Path(bundle or cls.SHIPPED)
+        file = folder / (weights or cls.WEIGHTS)
         if runtime.is_torch:
-            return cls(cls._network(folder, verify), chosen)
-        model = cls.converted(folder, runtime)
+            return cls(cls._network(folder, file, verify), chosen)
+        model = cls.converted(folder, runtime, file)
         used = replace(runtime, precision=allowed(model, runtime.precision, folder)) if gated else runtime
         if verify and model.weights.is_file():
             check_weights(model.weights)
         # A converted network needs neither MONAI nor the network itself, whose imports take seconds.
         try:
-            files = model.files(lambda: cls._convert(cls._network(folder, verify), runtime))
+            files = model.files(lambda: cls._convert(cls._network(folder, file, verify), runtime))
         except NotConvertibleError as error:
             if not runtime.chosen_for_user:
                 raise InvalidOptionError(f"{folder}: {error}") from error
             logger.info("%s: %s; PyTorch runs it", folder, error)
-            return cls(cls._network(folder, verify), chosen)
+            return cls(cls._network(folder, file, verify), chosen)
         return cls(open_engine(files, used), runtime=used)
 
     @classmethod
-    def converted(cls, bundle: Path, runtime: RuntimeChoice) -> ConvertedModel:
+    def converted(cls, bundle: Path, runtime: RuntimeChoice, weights: Path | None = None) -> ConvertedModel:
         """The bundle's network for another runtime."""
-        weights = bundle / cls.WEIGHTS
+        weights = weights or bundle / cls.WEIGHTS
         sources = [bundle / "configs/inference.json", weights, description_path(weights)]
         return ConvertedModel(weights, sources, runtime, {"shape": cls.SHAPE})
 
     @classmethod
-    def _network(cls, bundle: Path, verify: bool) -> torch.nn.Module:
+    def _network(cls, bundle: Path, weights: Path, verify: bool) -> torch.nn.Module:
         config = bundle / "configs/inference.json"
         if not config.is_file():
             raise MissingInputError(f"expected a bundle, but there is no {config}; name its folder with {cls.OPTION}")
@@ -124,7 +127,7 @@ class Localizer:
         from monai_spine.weights import load_weights
 
         # The network alone is parsed: the rest of the configuration names data that need not exist here.
-        parser, weights = ConfigParser({"network_def": definition}), bundle / cls.WEIGHTS
+        parser = ConfigParser({"network_def": definition})
         if weights.is_file():  # reading them says so if they are missing
             changes = followed(content, content, read_description(weights), weights)
             parser.update({id_: value for id_, value in changes.items() if id_.startswith("network_def#")})

@@ -16,6 +16,7 @@ import numpy as np
 from monai_spine.bundle.shipped import LEVEL_LOCALIZER
 from monai_spine.errors import InvalidTableError, MissingInputError, counted
 from monai_spine.files import read_json, write_text
+from monai_spine.measures.regions import RegionFinder
 from monai_spine.spine import Grade, Level
 
 SCHEMA = "monai_spine/measures-reference/1"
@@ -32,8 +33,8 @@ _WHOLE = "whole"
 class Offsets:
     """Millimetres that are added to the canal's depths and to the discs' heights.
 
-    The regions were learnt on phantoms alone. On real images they leave out what people count in, such as the dura and
-    the dark line in front of it. The offsets of the package are the medians of 12 real patients.
+    Regions that were learnt on phantoms alone leave out what people count in, such as the dura and the dark line in
+    front of it. Offsets are the medians of 12 real patients.
     """
 
     canal: float = 0.0
@@ -59,6 +60,8 @@ class Reference:
         Shares of the canal's own diameter (``canal_share``) below which it is moderately and severely narrow.
     offsets
         What is added to measures of the regions.
+    weights
+        Those of the network of the regions: a file in the models of the level localizer's bundle, or a whole path.
     """
 
     name: str
@@ -66,6 +69,12 @@ class Reference:
     errors: Mapping[str, float]
     canal_limits: tuple[float, float]
     offsets: Offsets = NO_OFFSETS
+    weights: str = Path(RegionFinder.WEIGHTS).name
+
+    @property
+    def weights_file(self) -> Path:
+        """The file of the weights."""
+        return LEVEL_LOCALIZER / "models" / self.weights
 
     def entry(self, measure: str, value: float, level: Level | None = None) -> dict[str, float | None]:
         """A value for ``findings.json``, with its uncertainty and its percentile among those of the cohort."""
@@ -91,6 +100,7 @@ class Reference:
             "errors": self.errors,
             "canal_limits": self.canal_limits,
             "offsets": asdict(self.offsets),
+            "weights": self.weights,
         }
         write_text(path, json.dumps(content) + "\n")
 
@@ -121,7 +131,8 @@ def read_reference(path: Path | None = None) -> Reference:
             raise ValueError
         errors = {str(name): float(value) for name, value in content["errors"].items()}
         offsets = Offsets(float(content["offsets"]["canal"]), float(content["offsets"]["disc"]))
-        return Reference(str(content["name"]), quantiles, errors, (moderate, severe), offsets)
+        name, weights = str(content["name"]), str(content["weights"])
+        return Reference(name, quantiles, errors, (moderate, severe), offsets, weights)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise InvalidTableError(f"{path}: expected a reference for measures, of the schema {SCHEMA}") from error
 
@@ -136,7 +147,7 @@ def reference_of(studies: Iterable[Mapping[str, Any]], name: str, like: Referenc
     name
         What the cohort is, in words.
     like
-        The reference whose errors, limits and offsets it has: a cohort does not tell them.
+        The reference whose errors, limits, offsets and weights it has: a cohort does not tell them.
 
     Raises
     ------

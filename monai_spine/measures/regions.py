@@ -31,7 +31,7 @@ class RegionFinder(Localizer):
 
     SHIPPED = LEVEL_LOCALIZER
     OPTION = "bundle="
-    WEIGHTS = "models/regions.pt"
+    WEIGHTS = "models/regions_spider.pt"
     SHAPE = (None, 1, None, None, None)
 
     def __call__(self, volume: Volume, name: str, canal: Array) -> RegionMaps:

@@ -148,9 +148,10 @@ def open_models(
     )
     measurer, own_digest = None, ""
     if measures:
-        finder = RegionFinder.from_bundle(None, chosen, verify=verify, runtime=how)
-        measurer = Measurer(finder, read_reference(measures_reference))
-        own_digest = digest_of([RegionFinder.SHIPPED / RegionFinder.WEIGHTS, measures_reference or SHIPPED])
+        reference = read_reference(measures_reference)
+        finder = RegionFinder.from_bundle(None, chosen, verify=verify, runtime=how, weights=reference.weights_file)
+        measurer = Measurer(finder, reference)
+        own_digest = digest_of([reference.weights_file, measures_reference or SHIPPED])
     localizers = localizer_bundles(level_bundles, recess_bundle, refine=refine)
     sources = {grader.name: grader.trained_on for grader in graders} | {
         bundle.resolve().name: trained_on(bundle) for bundle in localizers

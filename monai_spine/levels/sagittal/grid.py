@@ -65,14 +65,19 @@ def sagittal_grid(volume: Volume, name: str, step: float = STEP_MM) -> tuple[Flo
 
     ``name`` is for error messages. ``step``: voxel size in the slices, mm.
     """
-    voxels, affine = canonical(volume, name)
+    voxels, affine = resliced(*canonical(volume, name), step)
+    return padded(_scaled(voxels, name), affine)
+
+
+def resliced(voxels: Floats, affine: Array, step: float) -> tuple[Floats, Array]:
+    """A canonical volume with usual distances of slices, and voxels of ``step`` mm in them."""
     # In the plane first: across slices there are fewer voxels to interpolate afterwards.
     for axes, sizes in ((((1, 2), _in_plane(voxels.shape, affine, step))), ((0,), _across(voxels.shape, affine))):
         voxels, affine = _resized(voxels, affine, dict(zip(axes, sizes, strict=True)))
-    return _padded(_scaled(voxels, name), affine)
+    return voxels, affine
 
 
-def _padded(voxels: Floats, affine: Array) -> tuple[Floats, Array]:
+def padded(voxels: Floats, affine: Array) -> tuple[Floats, Array]:
     """The slices with zeros around them if they are too small, and the affine of the larger image."""
     missing = [max(0, _LEAST_SIZE - size) for size in voxels.shape[1:]]
     (front, back), (below, above) = ((n // 2, n - n // 2) for n in missing)
