@@ -10,7 +10,7 @@ setup(
         BUNDLES: [
             *("*/LICENSE", "*/configs/**", "*/docs/**"),
             *("*/models/model.pt", "*/models/model.json", "*/models/model.features.safetensors"),
-            *("*/models/regions.pt", "*/models/regions.json", "*/models/measures.json"),
+            *("*/models/regions*.pt", "*/models/regions*.json", "*/models/measures*.json"),
         ]
     },
 )

@@ -72,7 +72,7 @@ def known_settings(folder: Path | None, files: Sequence[Path], *, training: bool
         entries = {**_merged([folder / _TRAINING]), **entries}
     known = {*_all_ids(entries), *WORKFLOW}
     elsewhere: dict[str, str] = {}
-    for path in present:
+    for path in sorted(present, key=lambda path: path.name != _TRAINING):  # the first file that has a setting is named
         if path.name not in names:
             new = {id_ for id_ in _all_ids(read_json(path)) if id_ not in known and id_.partition("#")[0] not in known}
             elsewhere = {**dict.fromkeys(new, path.name), **elsewhere}

@@ -49,12 +49,17 @@ def refuse_unknown() -> None:
     Raises
     ------
     InvalidOptionError
-        If it has an entry that the run's own files do not have and that no other entry uses.
+        If it has an entry that the run's own files do not have and that no other entry uses, or if an option of an
+        inference is a setting of the training.
     """
     config = being_evaluated()
     content = config.parser.get()
     known = known_settings(config.folder, config.files, training=is_training(content))
-    if unknown := unknown_entries(content, known):
+    own = known_settings(config.folder, config.files, training=True)
+    if unknown := [
+        *unknown_entries(content, known),
+        *(own.unknown(id_) for id_ in sorted(config.stated) if id_ in own.elsewhere and id_ not in known.elsewhere),
+    ]:
         raise InvalidOptionError("; ".join(unknown))
 
 

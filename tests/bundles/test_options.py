@@ -34,6 +34,15 @@ def test_a_mistyped_option_is_refused_with_the_nearest_name(bundle: Path, name: 
 
 
 @pytest.mark.parametrize("bundle", BUNDLES, ids=lambda path: path.name)
+def test_an_inference_refuses_the_options_of_a_training(bundle: Path) -> None:
+    with pytest.raises(RuntimeError) as caught:
+        start(bundle, "inference", kind="infer", epochs=3)
+    assert explanation(caught.value) == (
+        "setting 'epochs' needs train.json, which is not among the files of --config_file"
+    )
+
+
+@pytest.mark.parametrize("bundle", BUNDLES, ids=lambda path: path.name)
 def test_options_of_objects_and_of_groups_are_told_from_mistyped_ones(bundle: Path) -> None:
     start(bundle, "train", **{"train#trainer#max_epochs": 3})
     with pytest.raises(RuntimeError) as caught:
