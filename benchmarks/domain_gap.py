@@ -8,7 +8,7 @@ prints, and writes to ``OUT/domain_gap.md``:
 - the Fréchet distance of the grader's features (Dowson and Landau 1982), on the features' first 16 principal
   components of the phantoms, of real to phantom and of two halves of the phantoms to each other;
 - the rank correlation of the canal score with the crop's brightness, within levels;
-- the share of attention on the slices that are within 8 mm of the foramen's middle slices, for foraminal findings;
+- the share of attention on the slices 13.5 and 18 mm beside the midline, for foraminal findings;
 - the share of the spectrum's energy above 10 cycles per crop.
 
 ``OUT/<view>.png`` has real crops in the upper rows beside phantom crops in the lower ones.
@@ -123,18 +123,20 @@ def brightness_correlation(crops: Crops) -> float:
 
 
 def foraminal_attention(crops: Crops) -> float:
-    """Share of the attention of each foraminal condition on the two outermost slices of its side in view."""
+    """Share of the attention of each foraminal condition on the slices of its side that show foramina.
+
+    NaN if no slab is wide enough to show them.
+    """
     images, weights = crops.images["foramina"], crops.attention["foramina"]
     shares = []
     for image, weight in zip(images, weights, strict=True):
-        seen = np.flatnonzero((image != ABSENT).any(axis=(1, 2)))
-        if len(seen) < 6:
-            continue
-        # Slices run from the patient's left to the right; the foramina are in the second and third of each side.
+        seen = (image != ABSENT).any(axis=(1, 2))
+        # Slices run from the patient's left to the right, 4.5 mm apart: these lie 13.5 and 18 mm from the midline.
         for condition in FORAMINAL:
             left = list(Condition)[condition].side.value == "left"  # type: ignore[union-attr]
-            side = seen[1:3] if left else seen[-3:-1]
-            shares.append(weight[condition, side].sum())
+            side = np.array([1, 2] if left else [-3, -2])
+            if seen[side].all():
+                shares.append(weight[condition, side].sum())
     return float(np.mean(shares)) if shares else float("nan")
 
 
