@@ -101,9 +101,7 @@ def test_a_study_without_a_series_type_says_so_in_every_view():
     assert [(row.view, row.source, row.reason) for row in own] == [
         ("1", "no", "no Sagittal T2/STIR"), ("2", "no", "no Axial T2"),
     ]  # fmt: skip
-    assert {row.reason for row in rows if row.point == "unknown" and row.series_type == "axial_t2"} == {
-        "no Axial T2"
-    }
+    assert {row.reason for row in rows if row.point == "unknown" and row.series_type == "axial_t2"} == {"no Axial T2"}
 
 
 def test_a_finding_without_a_place_is_unknown_where_its_substitute_is_there():
