@@ -30,7 +30,11 @@ import torch
 
 ROOT = Path(__file__).resolve().parents[1]
 BUNDLES = ROOT / "bundles"
+SECONDS = 480.0
+"""Of the whole table; a row for which no time is left says so."""
 SECONDS_OF_A_ROW = 55.0
+SECONDS_OF_THE_END = 120.0
+"""Kept for `predict` and for the training in one process of ``torchrun``."""
 
 
 @dataclass(frozen=True)
@@ -133,7 +137,7 @@ def _table(folder: Path, options: argparse.Namespace) -> list[str]:
         print(line, flush=True)
         lines.append(line)
 
-    begin = time.perf_counter()
+    options.begin = begin = time.perf_counter()
     # A CPU gains nothing from bfloat16 in training, and does not compute gradients of 3-D convolutions in it.
     precisions = ("bfloat16", "float32") if torch.device(options.device).type == "cuda" else ("float32",)
     chosen = [(n, row) for n, row in enumerate(TRAININGS) if (options.only or "") in row.name]
@@ -182,12 +186,18 @@ def _in_process(number: int, precision: str, folder: Path, options: argparse.Nam
     # A process of its own: its peak of memory is its own, and a crash ends one row.
     command = [sys.executable, __file__, "--device", options.device, "--steps", str(options.steps)]
     command += ["--row", str(number), precision, str(folder)]
-    printed, failure = _output(command, SECONDS_OF_A_ROW)
+    printed, failure = _output(command, min(SECONDS_OF_A_ROW, _seconds_left(options) - SECONDS_OF_THE_END))
     return failure or Measured(**json.loads(printed.splitlines()[-1]))
+
+
+def _seconds_left(options: argparse.Namespace) -> float:
+    return float(options.begin + SECONDS - time.perf_counter())
 
 
 def _output(command: list[str], seconds: float) -> tuple[str, str]:
     """What a command prints, and why it failed, if it did."""
+    if seconds <= 0:
+        return "", f"no time left of {SECONDS:.0f} s"
     try:
         ran = subprocess.run(command, capture_output=True, text=True, check=False, timeout=seconds)
     except subprocess.TimeoutExpired:
@@ -326,7 +336,7 @@ def _distributed(folder: Path, options: argparse.Namespace) -> str:
     for name, value in settings.items():
         command += [f"--{name}", str(value)]
     begin = time.perf_counter()
-    _, failure = _output(command, 120)
+    _, failure = _output(command, min(120.0, _seconds_left(options)))
     took = f"an epoch with start and validation in {time.perf_counter() - begin:.0f} s"
     return f"DistributedDataParallel, one process: {f'failed: {failure}' if failure else took}"
 
@@ -342,7 +352,7 @@ def _prediction(options: argparse.Namespace) -> str:
         options.device,
     ]
     command += ["--studies", "1", "--size", "small"] if options.tiny else ["--studies", "6"]
-    printed, failure = _output(command, 150)
+    printed, failure = _output(command, min(150.0, _seconds_left(options)))
     return f"predict: failed: {failure}" if failure else f"predict:\n\n{printed}"
 
 

@@ -6,7 +6,8 @@
 #   benchmarks/gpu.sh wheels              download what a machine without a network lacks to .wheels, to carry along
 #
 # Python is $PYTHON, .venv/bin/python, or python3. If it lacks MONAI and there is a folder .wheels, the wheels are
-# installed to a temporary folder first; torch, torchvision, timm and NumPy have to be there.
+# installed to a temporary folder first; torch, torchvision, timm, NumPy, SciPy, pandas and scikit-learn have to be
+# there, with what they need.
 # $PLATFORM and $PYTHON_VERSION name the machine that `wheels` downloads for.
 set -eu
 cd "$(dirname "$0")/.."
@@ -15,13 +16,17 @@ if [ -z "${PYTHON:-}" ]; then
 fi
 
 if [ "${1:-}" = wheels ]; then
-    # SimpleITK (50 MB) only converts DICOM, which is not measured here.
-    exec "$PYTHON" -m pip download --quiet --no-deps --only-binary=:all: --dest .wheels \
+    # SimpleITK (50 MB) only converts DICOM, which is not measured here; nor are reports and DICOM objects.
+    # The constraints: pydantic takes one version of pydantic-core alone.
+    exec "$PYTHON" -m pip download --quiet --no-deps --only-binary=:all: --dest .wheels -c constraints.txt \
         --python-version "${PYTHON_VERSION:-3.12}" --platform "${PLATFORM:-manylinux2014_x86_64}" \
         --platform manylinux_2_28_x86_64 --platform manylinux_2_17_x86_64 \
-        monai pytorch-ignite nibabel pydicom pandera typeguard typing_inspect mypy_extensions isal fire termcolor \
-        jsonschema jsonschema-specifications referencing rpds-py attrs typer rich markdown-it-py mdurl pygments \
-        shellingham click matplotlib contourpy cycler fonttools kiwisolver pyparsing tensorboard joblib threadpoolctl
+        monai pytorch-ignite nibabel importlib-resources pydicom isal fire termcolor joblib threadpoolctl \
+        pandera typeguard typing_inspect mypy_extensions pydantic pydantic-core annotated-types typing-inspection \
+        jsonschema jsonschema-specifications referencing rpds-py attrs \
+        typer annotated-doc rich markdown-it-py mdurl pygments shellingham click \
+        matplotlib contourpy cycler fonttools kiwisolver pyparsing \
+        tensorboard tensorboard-data-server absl-py grpcio markdown protobuf werkzeug
 fi
 
 if ! "$PYTHON" -c 'import monai' 2>/dev/null && [ -d .wheels ]; then

@@ -17,3 +17,11 @@ def test_every_dependency_is_pinned_to_a_version_that_is_allowed(requirement: Re
     name = canonicalize_name(requirement.name)
     assert name in pins, "run `python benchmarks/constraints.py`"
     assert requirement.specifier.contains(pins[name], prereleases=True)
+
+
+@pytest.mark.parametrize("extra", ["test", "docs", "jobs", "cluster", "onnx", "tracking", "tune", "pacs", "openvino"])
+def test_no_extra_repeats_what_the_core_needs(extra: str) -> None:
+    core = requirements(())
+    added = requirements((extra,))[len(core) :]
+    assert added
+    assert {canonicalize_name(one.name) for one in core}.isdisjoint(canonicalize_name(one.name) for one in added)

@@ -12,8 +12,8 @@ from data_prep.collection.points import estimated_points
 from data_prep.collection.study import Entry
 from data_prep.dicom import nifti
 from data_prep.faults import Fault
-from monai_spine.data.coverage import PLANE_LIMIT_MM, VIEWS, Coverage, Grid, coverage_of, nearest_showing
-from monai_spine.geometry import Array, plane_of
+from monai_spine.data.coverage import VIEWS, Coverage, Grid, coverage_of, nearest_showing, why_not_covered
+from monai_spine.geometry import Array
 from monai_spine.spine import FINDINGS, Finding, SeriesType
 
 Stack = tuple[str, Grid]
@@ -111,7 +111,7 @@ def coverage_rows(study: str, points: Mapping[Finding, Array], stacks: Stacks) -
         for view, series_type in enumerate(placed.views):
             rows += _view_rows(placed, view, stacks.get(series_type, ()), coverages[view])
         if coverages[0] and nearest_showing(coverages[0]) is None:
-            faults.append(_fault(placed, stacks[placed.views[0]], coverages))
+            faults.append(_fault(placed, coverages))
     return rows, faults
 
 
@@ -120,9 +120,9 @@ def _row_without_place(study: str, finding: Finding, stacks: Stacks) -> Coverage
     views = VIEWS[finding.condition.group]
     start = (study, finding.name, finding.level.title, views[0].value, "1", "unknown")
     if not any(stacks.get(series_type) for series_type in views):
-        reason = f"the study has no {' or '.join(series_type.title for series_type in views)}"
+        reason = "; ".join(why_not_covered(series_type, ()) for series_type in views)
         return CoverageRow(*start, source="no", reason=reason)
-    absent = "" if stacks.get(views[0]) else f"the study has no {views[0].title}; "
+    absent = "" if stacks.get(views[0]) else f"{why_not_covered(views[0], ())}; "
     return CoverageRow(*start, reason=f"{absent}no point, and the study's other points give none")
 
 
@@ -133,7 +133,7 @@ def _view_rows(
     series_type, finding = placed.views[view], placed.finding
     start = (placed.study, finding.name, finding.level.title, series_type.value, str(view + 1), placed.origin)
     if not stacks:
-        return [CoverageRow(*start, source="no", reason=f"the study has no {series_type.title}")]
+        return [CoverageRow(*start, source="no", reason=why_not_covered(series_type, ()))]
     best = nearest_showing(coverages)
     nearer = "" if best is None else stacks[best][0]
     return [
@@ -144,28 +144,20 @@ def _view_rows(
             distance_mm=f"{one.distance:.2f}",
             in_plane_mm=f"{one.margin:.1f}",
             source="yes" if n == best else "no",
-            reason="nearest plane" if n == best else _miss(one) or f"a plane of {nearer} is nearer",
+            reason=_reason(series_type, one, chosen=n == best, nearer=nearer),
         )
         for n, ((name, _), one) in enumerate(zip(stacks, coverages, strict=True))
     ]
 
 
-def _miss(coverage: Coverage) -> str:
-    """Why a stack does not show a point; empty if it does."""
-    if coverage.distance > PLANE_LIMIT_MM:
-        return f"the nearest plane is {coverage.distance:.1f} mm away, more than {PLANE_LIMIT_MM:g}"
-    return f"the point is {-coverage.margin:.1f} mm outside of the image" if coverage.margin < 0 else ""
+def _reason(series_type: SeriesType, coverage: Coverage, *, chosen: bool, nearer: str) -> str:
+    if not coverage.shows():
+        return why_not_covered(series_type, [coverage])
+    return "nearest plane" if chosen else f"a plane of {nearer} is nearer"
 
 
-def _fault(placed: _PlacedFinding, stacks: Sequence[Stack], coverages: Sequence[Sequence[Coverage]]) -> Fault:
-    level = placed.finding.level.title
-    plane = plane_of(stacks[0][1].affine).value
-    near = [one.margin for one in coverages[0] if one.distance <= PLANE_LIMIT_MM]
-    if near:
-        miss = f"no {plane} image shows {level}: it is {-max(near):.1f} mm outside"
-    else:
-        nearest = min(one.distance for one in coverages[0])
-        miss = f"no {plane} plane within {PLANE_LIMIT_MM:g} mm of {level}: the nearest is {nearest:.1f} mm away"
+def _fault(placed: _PlacedFinding, coverages: Sequence[Sequence[Coverage]]) -> Fault:
+    miss = f"{placed.finding.level.title}: {why_not_covered(placed.views[0], coverages[0])}"
     substitutes = [
         series_type.title
         for series_type, of_type in zip(placed.views[1:], coverages[1:], strict=True)

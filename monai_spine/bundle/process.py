@@ -90,7 +90,8 @@ def has_bfloat16(device: str | torch.device) -> bool:
     """
     if torch.device(device).type != "cuda" or not torch.cuda.is_available():
         return False
-    return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    with torch.cuda.device(device):  # PyTorch answers for the current GPU, and the machine may have several kinds
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
 
 
 def pins_memory(device: str | torch.device) -> bool:

@@ -63,6 +63,7 @@ class Distortions:
     def _moves(self, count: int, rows: int, columns: int, *, device: torch.device) -> torch.Tensor:
         """Moves ``(count, rows, columns, 2)`` of x and y, in half sides."""
         coarse = 2 * torch.rand(count, 2, _POINTS, _POINTS, device=device) - 1
+        # Aligned corners, as these are no pixels: the outermost points lie on the edges, a third of a side apart.
         grid = interpolate(coarse, size=(rows, columns), mode="bicubic", align_corners=True).permute(0, 2, 3, 1)
         places = _places(rows, columns, device=device)
         optical = (2 * torch.rand(count, 1, 1, 1, device=device) - 1) * places * places.square().sum(-1, keepdim=True)

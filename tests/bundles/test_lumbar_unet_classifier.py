@@ -11,6 +11,7 @@ import torch
 from monai.bundle import ConfigParser, create_workflow, load
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from monai_spine.data.volume import WINDOW
 from monai_spine.errors import MissingInputError
 from monai_spine.spine import TARGETS
 from monai_spine.transforms.study_grid import RandLateralFlipd
@@ -136,6 +137,13 @@ def test_two_processes_train_as_one(tmp_path: Path, data: Path) -> None:
     assert done.returncode == 0, done.stderr[-3000:]
     assert (tmp_path / "models" / "model.pt").is_file()
     assert len(scalars(tmp_path).Scalars("score/score")) == 2
+
+
+@pytest.mark.parametrize("name", ["train", "inference"])
+def test_stacks_have_the_window_of_all_networks_of_spines(name: str) -> None:
+    steps = json.loads((CONFIGS / f"{name}.json").read_text())["stack_transforms"]
+    (scaling,) = [one for one in steps if one["_target_"] == "ScaleIntensityRangePercentilesd"]
+    assert (scaling["lower"], scaling["upper"]) == WINDOW
 
 
 def test_no_shipped_config_flips_but_by_the_transform_that_swaps_labels() -> None:

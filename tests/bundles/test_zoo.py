@@ -173,3 +173,4 @@ def test_configs_are_indented_by_four(path: Path) -> None:
         indent = len(line) - len(line.lstrip(" "))
         assert indent % 4 == 0, line
         assert not line.lstrip(" ").startswith("\t"), line
+        assert len(line) <= 120 or line.count('": ') <= 1, line  # a long line is one long text

@@ -45,15 +45,15 @@ def test_a_level_beyond_the_stack_is_a_fault_in_words_and_millimetres():
     (left, _) = RECESS
     rows, faults = coverage_rows("s", {left: np.array([0, 0, 20.0])}, {SeriesType.AXIAL_T2: [("a", axial(0))]})
     assert [fault.detail for fault in faults if fault.targets == (left.name,)] == [
-        "no axial plane within 5 mm of L3/L4: the nearest is 12.0 mm away; no substitute shows it"
+        "L3/L4: Axial T2: nearest plane 12.0 mm away; no substitute shows it"
     ]
-    assert rows_of(rows, left)[0].reason == "the nearest plane is 12.0 mm away, more than 5"
+    assert rows_of(rows, left)[0].reason == "Axial T2: nearest plane 12.0 mm away"
 
 
 def test_a_point_beside_the_image_is_a_fault_too():
     (left, _) = RECESS
     _, faults = coverage_rows("s", {left: np.array([0, 0, 0.0])}, {SeriesType.AXIAL_T2: [("a", axial(0, x=80.0))]})
-    assert "no axial image shows L3/L4: it is 30.0 mm outside" in faults[0].detail
+    assert faults[0].detail.startswith("L3/L4: Axial T2: 30.0 mm outside of the image")
 
 
 def test_axial_images_are_the_substitute_for_a_canal_that_no_sagittal_plane_shows():
@@ -62,7 +62,7 @@ def test_axial_images_are_the_substitute_for_a_canal_that_no_sagittal_plane_show
     stacks = {SeriesType.SAGITTAL_T2: [("t2", sagittal)], SeriesType.AXIAL_T2: [("a", axial(0))]}
     _, faults = coverage_rows("s", {canal: np.zeros(3)}, stacks)
     (fault,) = [fault for fault in faults if fault.targets == (canal.name,)]
-    assert fault.detail.endswith("the nearest is 30.0 mm away; Axial T2 is the substitute")
+    assert fault.detail.endswith("nearest plane 30.0 mm away; Axial T2 is the substitute")
 
 
 def test_without_points_nothing_is_known_and_one_row_says_so():
@@ -79,7 +79,7 @@ def test_a_stack_at_the_limit_shows_the_point_and_a_nearer_one_is_the_source():
     assert [(row.nifti, row.distance_mm, row.source, row.reason) for row in rows] == [
         ("limit", "5.00", "no", "a plane of near is nearer"),
         ("near", "0.00", "yes", "nearest plane"),
-        ("beyond", "6.00", "no", "the nearest plane is 6.0 mm away, more than 5"),
+        ("beyond", "6.00", "no", "Axial T2: nearest plane 6.0 mm away"),
     ]
 
 
@@ -99,11 +99,9 @@ def test_a_study_without_a_series_type_says_so_in_every_view():
     assert not faults
     own = [row for row in rows if row.target == canal.name]
     assert [(row.view, row.source, row.reason) for row in own] == [
-        ("1", "no", "the study has no Sagittal T2/STIR"), ("2", "no", "the study has no Axial T2"),
+        ("1", "no", "no Sagittal T2/STIR"), ("2", "no", "no Axial T2"),
     ]  # fmt: skip
-    assert {row.reason for row in rows if row.point == "unknown" and row.series_type == "axial_t2"} == {
-        "the study has no Axial T2"
-    }
+    assert {row.reason for row in rows if row.point == "unknown" and row.series_type == "axial_t2"} == {"no Axial T2"}
 
 
 def test_a_finding_without_a_place_is_unknown_where_its_substitute_is_there():
@@ -112,7 +110,7 @@ def test_a_finding_without_a_place_is_unknown_where_its_substitute_is_there():
     unknown = [row for row in rows if row.point == "unknown" and row.series_type == "sagittal_t1"]
     assert unknown
     assert {(row.source, row.reason) for row in unknown} == {
-        ("", "the study has no Sagittal T1; no point, and the study's other points give none")
+        ("", "no Sagittal T1; no point, and the study's other points give none")
     }
 
 

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from pydicom import uid
 from pydicom.dataset import Dataset
+from pydicom.encaps import encapsulate
 
 from data_prep.dicom import pixels, simpleitk
 from data_prep.dicom.convert import convert
@@ -269,6 +270,32 @@ def test_codestream_wider_than_the_header_is_read_alone_or_refused(tmp_path: Pat
     image = simpleitk.read_file(str(paths[0]), 1 << 20)
     assert image is not None
     assert np.array_equal(image.values[0], values & 0xFFF)
+
+
+def test_codestream_of_another_sign_and_width_is_refused(tmp_path: Path) -> None:
+    """Of JPEG 2000 values of 12 bits with a sign, under a header of 16 without, SimpleITK takes −1 for 65535."""
+    codec = pytest.importorskip("openjpeg.utils")
+    images = factory.series(4, rows=64, columns=64, **FULL)
+    values = np.random.default_rng(0).integers(-2048, 2048, (64, 64)).astype("i2")
+    stream = bytes(codec.encode_array(values, bits_stored=12, photometric_interpretation=2))
+    for image in images:
+        image.PixelData = encapsulate([stream])
+        image["PixelData"].VR = "OB"
+    paths = factory.write(tmp_path / "in", images, uid.JPEG2000Lossless)
+    convert(tmp_path / "in", tmp_path / "out", quiet=True)
+    assert oracle.verdicts(tmp_path / "out") == ["UNSUPPORTED"]
+    image = simpleitk.read_file(str(paths[0]), 1 << 20)
+    assert image is not None
+    assert np.array_equal(image.values[0], values.astype("u2"))
+
+
+def test_file_that_simpleitk_cannot_open_for_bytes_behind_its_pixels_is_read_right(tmp_path: Path) -> None:
+    paths = factory.write(tmp_path / "in", factory.series(4))
+    paths[2].write_bytes(paths[2].read_bytes() + b"\x01\x02\x03\x04garbage!" * 3)
+    assert simpleitk.read_file(str(paths[2]), 1 << 20) is None
+    convert(tmp_path / "in", tmp_path / "out", quiet=True)
+    assert oracle.verdicts(tmp_path / "out") == ["converted"]
+    assert readers(tmp_path / "out") == ["monai_spine alone: files that SimpleITK cannot open"]
 
 
 def test_file_that_simpleitk_cannot_open_is_read_by_our_reader_alone(tmp_path: Path, monkeypatch) -> None:

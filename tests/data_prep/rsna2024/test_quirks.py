@@ -224,7 +224,7 @@ def test_where_a_series_type_is_missing_another_stands_in(quirky, built):
     assert set(canal["point"]) == {"estimated"}
     assert (canal["source"] == "yes").groupby(canal["series_type"]).sum().to_dict() == {"axial_t2": 5, "sagittal_t2": 0}
     foramina = rows[(rows["study_id"] == without_t1) & rows["target"].str.contains("foraminal")]
-    assert foramina["reason"].str.startswith("the study has no Sagittal T1; no point").all()
+    assert foramina["reason"].str.startswith("no Sagittal T1; no point").all()
     assert "sagittal_t1" not in entries(built)[without_t1]
 
 

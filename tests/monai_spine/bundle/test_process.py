@@ -6,15 +6,34 @@ import torch
 from monai_spine.bundle.process import has_bfloat16, pins_memory
 
 
-@pytest.mark.parametrize("in_hardware", [True, False])
-def test_networks_run_in_bfloat16_only_where_the_gpu_has_it(in_hardware: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+class CurrentGpu:
+    """In place of `torch.cuda.device` on a machine without GPUs."""
+
+    current: str | torch.device | None = None
+
+    def __init__(self, device: str | torch.device) -> None:
+        self.device = device
+
+    def __enter__(self) -> None:
+        CurrentGpu.current = self.device
+
+    def __exit__(self, *_: object) -> None:
+        CurrentGpu.current = None
+
+
+def test_networks_run_in_bfloat16_only_where_the_gpu_has_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first GPU of this machine has it in hardware, the second one has not."""
+
     def supported(including_emulation: bool = True) -> bool:
-        return including_emulation or in_hardware
+        return including_emulation or torch.device(CurrentGpu.current).index != 1
 
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", supported)
-    assert has_bfloat16("cuda") is in_hardware
-    assert has_bfloat16(torch.device("cuda", 1)) is in_hardware
+    monkeypatch.setattr(torch.cuda, "device", CurrentGpu)
+    assert has_bfloat16("cuda")
+    assert has_bfloat16("cuda:0")
+    assert not has_bfloat16("cuda:1")
+    assert not has_bfloat16(torch.device("cuda", 1))
     assert not has_bfloat16("cpu")
     assert not has_bfloat16("mps")
 
