@@ -59,7 +59,8 @@ class MaskedGridd:
     """Read a sagittal volume and its mask, and put both on the grid of the network of the regions.
 
     The paths under ``image`` and ``label`` are replaced: the image as `SagittalGridd` makes it, with voxels of ``step``
-    mm, and the numbers of `REGIONS` in the same shape. Sacrum, and what lies far from all that is marked, are -1.
+    mm, and the numbers of `REGIONS` in the same shape. Masks have no sacrum: what lies right below the lowest disc
+    belongs to it. What lies farther from all that is marked is -1.
 
     ``numbers``: see `NUMBERS`. Masks of SPIDER as published have vertebrae 1 to 99, canal 100, discs 201 to 299.
 
@@ -97,8 +98,11 @@ class MaskedGridd:
             raise InvalidVolumeError(f"{name}: expected a mask with canal and discs, but one of them is not there")
         regions = np.full(largest.shape, REGIONS.index("background"))
         regions[~binary_dilation(largest > 0, np.ones((1, 3, 3)), iterations=_KNOWN_VOXELS)] = _UNKNOWN
-        # What lies beside the lowest disc and below it may be sacrum, which masks leave out.
-        regions[:, :, : _lowest(disc)][largest[:, :, : _lowest(disc)] == 0] = _UNKNOWN
+        # Masks leave out the sacrum: it lies right below the lowest disc, and nobody knows where it ends.
+        lowest = _lowest(disc)
+        middle = int(np.argwhere(lowest)[:, 2].mean())
+        regions[:, :, :middle][largest[:, :, :middle] == 0] = _UNKNOWN
+        regions[_below(lowest) & (largest == 0)] = REGIONS.index("sacrum")
         columns = np.arange(largest.shape[1])[None, :, None]
         regions[vertebra & (columns > _front(canal) - 2)] = REGIONS.index("body")
         regions[disc], regions[canal] = REGIONS.index("disc"), REGIONS.index("canal")
@@ -111,11 +115,20 @@ class MaskedGridd:
         return padded(*resliced(inside, affine, self.step))[0]
 
 
-def _lowest(disc: Array) -> int:
-    """The row of the middle of the lowest disc."""
-    parts, count = label(disc)
-    rows = [np.argwhere(parts == n)[:, 2] for n in range(1, count + 1)]
-    return int(min(part.mean() for part in rows if len(part) >= min(_LEAST_DISC, max(map(len, rows)))))
+def _lowest(disc: Array) -> Array:
+    """The voxels of the lowest disc."""
+    parts, count = label(disc, np.ones((3, 3, 3)))
+    sizes = np.bincount(parts.ravel())[1:]
+    large = [n for n in range(1, count + 1) if sizes[n - 1] >= min(_LEAST_DISC, sizes.max())]
+    number = min(large, key=lambda n: np.argwhere(parts == n)[:, 2].mean())
+    return np.asarray(parts == number)
+
+
+def _below(disc: Array) -> Array:
+    """The voxels that lie at most `_KNOWN_VOXELS` below a disc, in the columns that it takes."""
+    rows = np.arange(disc.shape[2])
+    bottom = np.where(disc.any(axis=2), disc.argmax(axis=2), -1)[..., None]
+    return np.asarray((rows < bottom) & (rows >= bottom - _KNOWN_VOXELS))
 
 
 def _front(canal: Array) -> Array:

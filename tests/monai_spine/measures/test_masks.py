@@ -62,6 +62,7 @@ def test_regions_lie_where_the_mask_has_them_however_it_is_stored(tmp_path, axes
         (0.0, 15.0, -37.0): "disc",
         (0.0, -8.0, 40.0): "canal",
         (0.0, -44.0, 10.0): "background",  # an arch
+        (0.0, 15.0, -49.0): "sacrum",
         (0.0, -18.0, 10.0): "background",
     }
     for place, region in places.items():
@@ -72,7 +73,7 @@ def test_regions_lie_where_the_mask_has_them_however_it_is_stored(tmp_path, axes
 def test_far_from_all_marks_and_beside_the_lowest_disc_nothing_is_known(tmp_path):
     write_study(tmp_path / "s", SIMPLE)
     item = MaskedGridd()(record(tmp_path / "s"))
-    for place in ((0.0, 50.0, 20.0), (0.0, 15.0, -52.0)):
+    for place in ((0.0, 50.0, 20.0), (0.0, 15.0, -57.0)):
         x, y, z = np.rint(to_voxel(item["affine"], np.array(place))).astype(int)
         assert item["label"][0, x, y, z] == -1
 
