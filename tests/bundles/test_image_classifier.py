@@ -1,7 +1,6 @@
 """The image classifier's shipped configs, run as they are on small pictures, for its three tasks."""
 
 import json
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +16,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from monai_spine.bundle.errors import explanation
 from monai_spine.images.data.datalist import Task
 from monai_spine.images.network.model_description import read_classifier
-from tests.bundles.runs import ROOT, command, stop
+from tests.bundles.runs import ROOT, stop
 from tests.monai_spine.images.pictures import write_dataset
 
 BUNDLE = ROOT / "bundles" / "image_classifier"
@@ -169,16 +168,6 @@ def test_overlays_are_written_where_they_are_asked_for(
     assert {str(file.relative_to(tmp_path / "activation")) for file in (tmp_path / "activation").rglob("*.png")} == {
         f"{image}.png" for image in images
     }
-
-
-@pytest.mark.slow
-def test_two_processes_train_as_one(tmp_path: Path, data: dict[Task, Path]) -> None:
-    launcher = (sys.executable, "-m", "torch.distributed.run", "--nproc_per_node=2", "--standalone", "-m")
-    settings = {**SMALL, "epochs": 1, "mixing#cutmix_alpha": 1.0, "layers#unfreeze": "{1: 'last: 1'}"}
-    where = {"bundle_root": tmp_path, "dataset_dir": data[Task.MULTICLASS], "configs": CONFIGS, "launcher": launcher}
-    done = command("train", "multi_gpu_train", run_id="training", **where, **settings)
-    assert done.returncode == 0, done.stderr[-3000:]
-    assert (tmp_path / "models/model.pt").is_file()
 
 
 @pytest.mark.slow
