@@ -31,7 +31,8 @@ def files(*names: str, configs: Path = CONFIGS) -> list[str]:
 def run(*names: str, run_id: str, configs: Path = CONFIGS, stop_in_epoch: int | None = None, **changes: object) -> None:
     """Run in this process; stop between two epochs, without warning, as a kill would."""
     form = "train" if names[0] == "train" else "infer"
-    settings = {**(SMALL if configs == CONFIGS else {}), **changes}
+    # A loader's process would take a third of the time; test_resume.py has a training with some.
+    settings = {"num_workers": 0, **(SMALL if configs == CONFIGS else {}), **changes}
     workflow = create_workflow(
         config_file=files(*names, configs=configs), workflow_type=form, run_id=run_id, **settings
     )

@@ -23,6 +23,7 @@ BUNDLE = ROOT / "bundles" / "image_classifier"
 CONFIGS = BUNDLE / "configs"
 PRESETS = sorted((CONFIGS / "presets").glob("*.json"))
 SMALL = {"backbone": "test_resnet", "pixels": [24, 24], "batch_size": 6, "epochs": 2, "learning_rate": 0.003}
+NO_LOADER = {"num_workers": 0}  # whose process would take a third of the time
 NO_PICTURES = {"embedding#images": 0, "pictures#every": 99}
 TASKS = list(Task)
 
@@ -33,6 +34,7 @@ def files(*names: str) -> list[str]:
 
 def run(*names: str, run_id: str, stop_in_epoch: int | None = None, **changes: object):
     kind = "infer" if run_id == "inference" else "train"
+    changes = changes if kind == "infer" else {**NO_LOADER, **changes}
     workflow = create_workflow(config_file=files(*names), workflow_type=kind, run_id=run_id, **changes)
     if stop_in_epoch is not None:
         trainer = workflow.parser.get_parsed_content("train#trainer")
