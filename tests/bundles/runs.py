@@ -47,7 +47,7 @@ def run(*names: str, run_id: str, configs: Path = CONFIGS, stop_in_epoch: int | 
 
 FORKS = """
 import json, os, runpy, sys
-import monai.bundle
+import monai.bundle, timm
 for n, words in enumerate(json.loads(sys.argv[1])):
     child = os.fork()
     if child == 0:

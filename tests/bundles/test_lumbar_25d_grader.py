@@ -15,6 +15,7 @@ from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 
 from monai_spine.bundle.errors import explanation
 from monai_spine.spine import TARGETS, SeriesType
+from monai_spine.training.tensorboard.review import ConfusionPicture
 from tests.bundles import runs
 from tests.bundles.runs import ROOT
 from tests.cohorts import place_points, write_cohort, write_volume
@@ -139,7 +140,8 @@ def test_training_and_inference_share_what_makes_the_answer() -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("preset", PRESETS, ids=lambda path: path.stem)
-def test_every_preset_trains(preset: Path, data: Path, tmp_path: Path) -> None:
+def test_every_preset_trains(preset: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ConfusionPicture, "attach", lambda *_: None)  # takes long, and no preset changes it
     config = json.loads(preset.read_text())
     side = 56 if "patch14" in str(config) else 32
     changes = {**SLICES, "pixels": [side, side], "batch_size": 2, "epochs": 1, "train#trainer#accumulation_steps": 1}
