@@ -1,5 +1,5 @@
 # make demo   phantom studies as DICOM, converted, trained on, graded: the whole chain in a few minutes
-# make test   what CI runs: lint and all tests, about 14 minutes on two idle cores
+# make test   what CI runs: lint and all tests, 10 minutes on two idle cores
 # make quick  the tests that train nothing, about 2 minutes
 # make coverage  all tests, and which lines they run: at least 90 %; half as long again
 # make lint   format, types, import directions, and the documentation's links
@@ -17,7 +17,7 @@ BIN := .venv/bin
 # ends the run, since the others would wait for it without an end.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -rs -n 2 --dist loadfile --no-loadscope-reorder --max-worker-restart 0
 
-.PHONY: demo test coverage validators quick mutants adversarial audit lint docs tutorial format clean
+.PHONY: demo test coverage validators quick mutants adversarial audit lint types docs tutorial format clean
 
 demo: .venv/.installed
 	$(BIN)/monai-spine demo $(DEMO)
@@ -47,11 +47,15 @@ audit: .venv/.installed
 	$(BIN)/python -m pip install --quiet pip-audit
 	$(BIN)/pip-audit --no-deps --disable-pip --requirement constraints.txt
 
-lint: .venv/.installed docs
+# The two that take half a minute run side by side.
+lint: .venv/.installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy
 	$(BIN)/lint-imports
+	@$(MAKE) --no-print-directory --jobs=2 docs types
+
+types: .venv/.installed
+	$(BIN)/mypy
 
 docs: .venv/.installed
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet

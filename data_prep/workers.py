@@ -77,6 +77,10 @@ def _quiet_client() -> Iterator[None]:
             logger.setLevel(level)
 
 
+_ANSWERS_WITHIN = "10s"
+"""How long a scheduler may take to answer, at the beginning and after a connection was lost."""
+
+
 def connect(address: str) -> Client:
     """A client of a Dask scheduler, to be closed by a ``with`` block.
 
@@ -96,7 +100,7 @@ def connect(address: str) -> Client:
         scheme, location = parse_address(address)
         with suppress(NotImplementedError):
             get_backend(scheme).get_address_host_port(location)
-        return Client(address, timeout="10s", set_as_default=False)
+        return Client(address, timeout=_ANSWERS_WITHIN, set_as_default=False)
     except (OSError, TimeoutError, ValueError) as error:
         raise SpineError(f"no Dask scheduler answers at {address}; start one with: dask scheduler") from error
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import configparser
+import functools
 import importlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -31,6 +32,7 @@ Bundles are run by MONAI's own command, `python -m monai.bundle run`. Their sett
 """
 
 
+@functools.cache
 def programs() -> dict[str, click.Command]:
     """Each program by the words that start it."""
     setup = configparser.ConfigParser()

@@ -132,6 +132,7 @@ def review(  # noqa: PLR0917 - options
             "refine": refine,
             "measures_reference": measures_reference,
             "tta": None if tta is None else parse_tta(tta),
+            "runtime": "auto",
             "precision": precision.value if precision else None,
             "device": device,
         },

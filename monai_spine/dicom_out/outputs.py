@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 def study_outputs(*, report: bool, pdf: bool, dicom_out: bool) -> list[StudyOutput]:
     """The page of a study in the forms that are asked for; empty if none is."""
     if not (report or pdf or dicom_out):
-        return []  # before the imports of pages, which take seconds: MONAI, timm, matplotlib
+        return []  # before the imports of pages, which take a second
     from monai_spine.report.output import HTML, PDF, PageOutput
 
     writers: list[PageWriter] = [*([HTML] if report else []), *([PDF] if pdf else [])]

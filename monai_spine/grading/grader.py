@@ -221,7 +221,7 @@ class Grader:
         # The study in other poses shows the same slices.
         return SeenImages(self.model.crops(record), self.graded)
 
-    def image(self, record: Record) -> torch.Tensor:
+    def image(self, record: Record) -> Float32s:
         """What its networks get of a study: the ``image`` of its preprocessing, not flipped.
 
         Raises
@@ -229,9 +229,7 @@ class Grader:
         InvalidVolumeError, MissingInputError
             If a volume cannot be used.
         """
-        import torch  # only here: converted networks do without it
-
-        return torch.as_tensor(self.model.item(record)["image"])
+        return np.asarray(self.model.item(record)["image"], dtype=np.float32)
 
     @property
     def stacked_views(self) -> tuple[View, ...]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -13,12 +14,12 @@ from monai_spine.crops.study import StudyCrops
 from monai_spine.crops.view import View, grader_view
 from monai_spine.geometry import Plane
 from monai_spine.grading.grader import Grader
-from monai_spine.networks.level_grader import LevelGrader
-from monai_spine.networks.saliency import Saliency, find_saliency
 from monai_spine.prediction.study_output import GradedStudy
 from monai_spine.report.study_result import FindingResult, StudyResult
 from monai_spine.spine import Condition, Level
-from monai_spine.transforms.level_crops import LevelCropsd
+
+if TYPE_CHECKING:
+    from monai_spine.networks.saliency import Saliency
 
 Grey = npt.NDArray[np.uint8]
 
@@ -120,6 +121,8 @@ def crop_pictures(study: GradedStudy, result: StudyResult, *, explain: bool = Tr
     """
     grader = next((one for one in study.graders if one.stacked_views), None)
     if grader is None:
+        from monai_spine.transforms.level_crops import LevelCropsd  # imports MONAI
+
         views = tuple(grader_view(name) for name in ("canal", "foramina", "disc"))
         crops = LevelCropsd(views=views, bad_volume="mask").study(study.record)
         sampled = [crops.sample(view) for view in views]
@@ -129,7 +132,7 @@ def crop_pictures(study: GradedStudy, result: StudyResult, *, explain: bool = Tr
     views = grader.stacked_views
     image = grader.image(study.record)
     crops = grader.seen_images(study.record).crops[0]
-    pixels = [np.asarray(part) for part in image.split([view.slices for view in views], dim=1)]
+    pixels = np.split(image, np.cumsum([view.slices for view in views])[:-1], axis=1)
     saliency = mean_saliency(grader, image[None], result) if explain else None
     levels = _levels(views, crops, pixels, result, saliency)
     others = [one.name for one in study.graders if one is not grader]
@@ -137,13 +140,19 @@ def crop_pictures(study: GradedStudy, result: StudyResult, *, explain: bool = Tr
     return CropPictures(levels, grader.name, f"The crops that {grader.name} was given.{also}")
 
 
-def mean_saliency(grader: Grader, image: object, result: StudyResult) -> Saliency | None:
+def mean_saliency(grader: Grader, image: npt.NDArray[np.float32], result: StudyResult) -> Saliency | None:
     """The mean saliency of a grader's networks; None if one is no `LevelGrader`. What it does not grade is 0."""
+    import torch
+
+    from monai_spine.networks.level_grader import LevelGrader  # imports MONAI
+    from monai_spine.networks.saliency import Saliency, find_saliency
+
     networks = grader.networks
     if not all(isinstance(network, LevelGrader) for network in networks):
         return None
     grades = np.array([int(one.grade) for one in result.findings])
-    each = [find_saliency(network, image.to(grader.device), grades) for network in networks]  # type: ignore[attr-defined,arg-type]
+    tensor = torch.as_tensor(image, device=grader.device)
+    each = [find_saliency(network, tensor, grades) for network in networks]  # type: ignore[arg-type]
     attention = np.mean([one.attention for one in each], axis=0)
     maps = [one.activation for one in each if one.activation is not None]
     activation = np.mean(maps, axis=0) if len(maps) == len(each) else None

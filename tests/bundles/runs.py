@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -30,7 +31,8 @@ def files(*names: str, configs: Path = CONFIGS) -> list[str]:
 def run(*names: str, run_id: str, configs: Path = CONFIGS, stop_in_epoch: int | None = None, **changes: object) -> None:
     """Run in this process; stop between two epochs, without warning, as a kill would."""
     form = "train" if names[0] == "train" else "infer"
-    settings = {**(SMALL if configs == CONFIGS else {}), **changes}
+    # A loader's process would take a third of the time; test_resume.py has a training with some.
+    settings = {"num_workers": 0, **(SMALL if configs == CONFIGS else {}), **changes}
     workflow = create_workflow(
         config_file=files(*names, configs=configs), workflow_type=form, run_id=run_id, **settings
     )
@@ -43,24 +45,37 @@ def run(*names: str, run_id: str, configs: Path = CONFIGS, stop_in_epoch: int | 
         workflow.finalize()
 
 
-def command(
-    *names: str, run_id: str, launcher: tuple[str, ...] = (), configs: Path = CONFIGS, **changes: object
-) -> subprocess.CompletedProcess:
-    """Run as a user does, in a process of its own and from another folder."""
-    arguments = [run_id, "--config_file", str(files(*names, configs=configs))]
-    small = SMALL if configs == CONFIGS else {}
-    for key, value in {**small, **changes}.items():
-        arguments += [f"--{key}", str(value)]
-    launch = launcher or (sys.executable, "-m")
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore"}
-    return subprocess.run(
-        [*launch, "monai.bundle", "run", *arguments],
-        capture_output=True,
+FORKS = """
+import json, os, runpy, sys
+import monai.bundle, timm
+for n, words in enumerate(json.loads(sys.argv[1])):
+    child = os.fork()
+    if child == 0:
+        os.dup2(os.open(f"{n}.txt", os.O_WRONLY | os.O_CREAT), 2)
+        sys.argv[1:] = ["run", *words]
+        runpy.run_module("monai.bundle", run_name="__main__", alter_sys=True)
+        sys.exit()
+    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+
+
+def commands(folder: Path, *calls: tuple[tuple[str, ...], dict[str, object]]) -> list[tuple[int, str]]:
+    """Exit codes and stderr of commands as a user gives them, in processes forked from one that has imported MONAI."""
+    every = []
+    for names, changes in calls:
+        settings = {**SMALL, **changes}
+        words = [settings.pop("run_id"), "--config_file", str(files(*names))]
+        every.append([*words, *(word for key, value in settings.items() for word in (f"--{key}", str(value)))])
+    done = subprocess.run(
+        [sys.executable, "-c", FORKS, json.dumps(every)],
+        stdout=subprocess.PIPE,
         text=True,
-        check=False,
-        env=environment,
-        cwd=str(changes.get("bundle_root", ROOT)),
+        check=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore"},
+        cwd=folder,
     )
+    codes = [int(line) for line in done.stdout.splitlines() if line.lstrip("-").isdigit()]
+    return [(code, (folder / f"{n}.txt").read_text()) for n, code in enumerate(codes)]
 
 
 def stop() -> None:

@@ -1,7 +1,6 @@
 """The image classifier's shipped configs, run as they are on small pictures, for its three tasks."""
 
 import json
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -17,13 +16,14 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from monai_spine.bundle.errors import explanation
 from monai_spine.images.data.datalist import Task
 from monai_spine.images.network.model_description import read_classifier
-from tests.bundles.runs import ROOT, command, stop
+from tests.bundles.runs import ROOT, stop
 from tests.monai_spine.images.pictures import write_dataset
 
 BUNDLE = ROOT / "bundles" / "image_classifier"
 CONFIGS = BUNDLE / "configs"
 PRESETS = sorted((CONFIGS / "presets").glob("*.json"))
 SMALL = {"backbone": "test_resnet", "pixels": [24, 24], "batch_size": 6, "epochs": 2, "learning_rate": 0.003}
+NO_LOADER = {"num_workers": 0}  # whose process would take a third of the time
 NO_PICTURES = {"embedding#images": 0, "pictures#every": 99}
 TASKS = list(Task)
 
@@ -34,6 +34,7 @@ def files(*names: str) -> list[str]:
 
 def run(*names: str, run_id: str, stop_in_epoch: int | None = None, **changes: object):
     kind = "infer" if run_id == "inference" else "train"
+    changes = changes if kind == "infer" else {**NO_LOADER, **changes}
     workflow = create_workflow(config_file=files(*names), workflow_type=kind, run_id=run_id, **changes)
     if stop_in_epoch is not None:
         trainer = workflow.parser.get_parsed_content("train#trainer")
@@ -169,16 +170,6 @@ def test_overlays_are_written_where_they_are_asked_for(
     assert {str(file.relative_to(tmp_path / "activation")) for file in (tmp_path / "activation").rglob("*.png")} == {
         f"{image}.png" for image in images
     }
-
-
-@pytest.mark.slow
-def test_two_processes_train_as_one(tmp_path: Path, data: dict[Task, Path]) -> None:
-    launcher = (sys.executable, "-m", "torch.distributed.run", "--nproc_per_node=2", "--standalone", "-m")
-    settings = {**SMALL, "epochs": 1, "mixing#cutmix_alpha": 1.0, "layers#unfreeze": "{1: 'last: 1'}"}
-    where = {"bundle_root": tmp_path, "dataset_dir": data[Task.MULTICLASS], "configs": CONFIGS, "launcher": launcher}
-    done = command("train", "multi_gpu_train", run_id="training", **where, **settings)
-    assert done.returncode == 0, done.stderr[-3000:]
-    assert (tmp_path / "models/model.pt").is_file()
 
 
 @pytest.mark.slow

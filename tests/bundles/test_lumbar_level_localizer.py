@@ -3,7 +3,6 @@
 import csv
 import functools
 import json
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +16,6 @@ from monai_spine.levels.localizers import LevelLocator, RecessLocator
 from monai_spine.levels.locate import locate
 from monai_spine.spine import TARGETS, Level, SeriesType
 from tests.bundles import runs
-from tests.bundles.runs import command
 from tests.cohorts import write_cohort
 from tests.phantoms import write_phantom
 
@@ -181,17 +179,6 @@ def test_the_other_design_trains_and_infers(data: Path, tmp_path: Path) -> None:
     where = {"bundle_root": str(tmp_path), "dataset_dir": str(data.parent), "output_dir": str(tmp_path / "out")}
     run("inference", "volume_unet", run_id="inference", **where, **narrow)
     assert (tmp_path / "out/volumes.csv").is_file()
-
-
-@pytest.mark.slow
-def test_two_processes_share_the_images_of_an_epoch(tmp_path: Path) -> None:
-    launcher = (sys.executable, "-m", "torch.distributed.run", "--nproc_per_node=2", "--standalone", "-m")
-    settings = {"configs": CONFIGS, "launcher": launcher, "bundle_root": str(tmp_path), **SMALL}
-    done = command("train", "multi_gpu_train", run_id="training", **settings)
-    assert done.returncode == 0, done.stderr[-3000:]
-    assert (tmp_path / "models/model.pt").is_file()
-    state = torch.load(tmp_path / "models/latest.pt", weights_only=True)["parts"]["optimizer"]["state"]
-    assert int(state[0]["step"]) == 2  # two epochs of four images, two at a time in each of two processes
 
 
 def test_bundle_load_gives_the_shipped_network() -> None:

@@ -3,7 +3,6 @@
 import csv
 import functools
 import json
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +18,6 @@ from monai_spine.levels.recesses.crop import RecessCropd
 from monai_spine.levels.recesses.detection import distributions, read_recesses
 from monai_spine.spine import TARGETS
 from tests.bundles import runs
-from tests.bundles.runs import command
 from tests.cohorts import write_cohort
 
 CONFIGS = BUNDLE / "configs"
@@ -115,16 +113,6 @@ def test_jitter_makes_projected_points_worse(trained: Path, data: Path, tmp_path
     where = {"bundle_root": str(trained), "dataset_dir": str(data), "output_dir": str(tmp_path), **NETWORK}
     run("inference", "evaluate", run_id="evaluation", jitter=8.0, **where)
     assert json.loads((tmp_path / "metrics.json").read_text())["projected"]["mean_in_plane_mm"] > 4.0
-
-
-@pytest.mark.slow
-def test_two_processes_share_the_images_of_an_epoch(tmp_path: Path) -> None:
-    launcher = (sys.executable, "-m", "torch.distributed.run", "--nproc_per_node=2", "--standalone", "-m")
-    settings = {"configs": CONFIGS, "launcher": launcher, "bundle_root": str(tmp_path), **SMALL, "batch_size": 2}
-    done = command("train", "multi_gpu_train", run_id="training", **settings)
-    assert done.returncode == 0, done.stderr[-3000:]
-    state = torch.load(tmp_path / "models/latest.pt", weights_only=True)["parts"]["optimizer"]["state"]
-    assert int(state[0]["step"]) == 4  # two epochs of eight images, two at a time in each of two processes
 
 
 def test_training_and_inference_share_network_cropping_and_postprocessing() -> None:

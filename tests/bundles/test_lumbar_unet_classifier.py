@@ -1,7 +1,6 @@
 """The shipped configs, run as they are on small cohorts."""
 
 import json
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +14,7 @@ from monai_spine.data.volume import WINDOW
 from monai_spine.errors import MissingInputError
 from monai_spine.spine import TARGETS
 from monai_spine.transforms.study_grid import RandLateralFlipd
-from tests.bundles.runs import CONFIGS, SMALL, command, files, run
+from tests.bundles.runs import CONFIGS, SMALL, commands, files, run
 from tests.cohorts import write_cohort
 
 
@@ -129,16 +128,6 @@ def test_the_3d_override_trains(tmp_path: Path, data: Path) -> None:
     assert weights["down.0.1.conv.unit0.conv.weight"].ndim == 5
 
 
-@pytest.mark.slow
-def test_two_processes_train_as_one(tmp_path: Path, data: Path) -> None:
-    launcher = (sys.executable, "-m", "torch.distributed.run", "--nproc_per_node=2", "--standalone", "-m")
-    where = {"bundle_root": str(tmp_path), "dataset_dir": str(data)}
-    done = command("train", "multi_gpu_train", run_id="training", launcher=launcher, **where)
-    assert done.returncode == 0, done.stderr[-3000:]
-    assert (tmp_path / "models" / "model.pt").is_file()
-    assert len(scalars(tmp_path).Scalars("score/score")) == 2
-
-
 @pytest.mark.parametrize("name", ["train", "inference"])
 def test_stacks_have_the_window_of_all_networks_of_spines(name: str) -> None:
     steps = json.loads((CONFIGS / f"{name}.json").read_text())["stack_transforms"]
@@ -207,20 +196,20 @@ def test_a_shorter_plan_is_not_resumed(trained: Path, data: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("names", "changes", "message"),
-    [
-        (("inference",), {"run_id": "inference"}, "expected weights, but there is no file"),
-        (("train",), {"run_id": "trainin"}, "nothing to run called 'trainin'"),
-        (("train",), {"run_id": "training", "optimizer": "@optimiser"}, "no item 'optimiser'"),
-        (("train",), {"run_id": "training", "datalist": "/nowhere/datalist.json"}, "expected a datalist"),
-    ],
-)
-def test_a_users_mistake_ends_with_2_and_one_line(
-    names: tuple[str, ...], changes: dict, message: str, tmp_path: Path, data: Path
-) -> None:
-    done = command(*names, bundle_root=str(tmp_path), dataset_dir=str(data), **changes)
-    assert done.returncode == 2, done.stderr[-2000:]
-    assert message in done.stderr.splitlines()[-1]
-    assert "Traceback" not in done.stderr
-    assert not list(tmp_path.rglob("*.pt"))
+def test_a_users_mistake_ends_with_2_and_one_line(tmp_path: Path, data: Path) -> None:
+    training = {"run_id": "training"}
+    mistakes = {
+        "expected weights, but there is no file": (("inference",), {"run_id": "inference"}),
+        "nothing to run called 'trainin'": (("train",), {"run_id": "trainin"}),
+        "no item 'optimiser'": (("train",), {**training, "optimizer": "@optimiser"}),
+        "expected a datalist": (("train",), {**training, "datalist": "/nowhere/datalist.json"}),
+        "error: no setting 'epoch'; did you mean 'epochs'?": (("train",), {**training, "epoch": 3}),
+    }
+    (tmp_path / "run").mkdir()
+    where = {"bundle_root": tmp_path / "run", "dataset_dir": data}
+    ended = commands(tmp_path, *((names, {**where, **changes}) for names, changes in mistakes.values()))
+    for message, (code, said) in zip(mistakes, ended, strict=True):
+        assert code == 2, said[-2000:]
+        assert message in said.splitlines()[-1]
+        assert "Traceback" not in said
+    assert list((tmp_path / "run").iterdir()) == []

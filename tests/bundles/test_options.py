@@ -13,7 +13,7 @@ from monai_spine.bundle.options import refuse_none
 from monai_spine.bundle.planned_settings import refuse_settings
 from monai_spine.bundle.run import training_configs
 from monai_spine.errors import InvalidOptionError
-from tests.bundles.runs import ROOT, command
+from tests.bundles.runs import ROOT
 
 BUNDLES = sorted((ROOT / "bundles").iterdir())
 STEPS = [("train", "train"), ("inference", "infer")]
@@ -207,12 +207,3 @@ def test_files_of_a_user_may_define_what_they_use(tmp_path: Path) -> None:
         create_workflow(config_file=files, workflow_type="train", few=2)
     assert "no setting 'train#extra'" in str(explanation(caught.value))
     create_workflow(config_file=files, workflow_type="train", few=2, **{"train#dataset#data": "@train#extra"})
-
-
-@pytest.mark.slow
-def test_the_command_ends_with_one_line_and_exit_code_2(tmp_path: Path) -> None:
-    done = command("train", run_id="training", bundle_root=str(tmp_path), dataset_dir=str(tmp_path / "none"), epoch=3)
-    assert done.returncode == 2
-    assert done.stderr.splitlines()[-1] == "error: no setting 'epoch'; did you mean 'epochs'?"
-    assert "Traceback" not in done.stderr
-    assert list(tmp_path.iterdir()) == []

@@ -1,10 +1,7 @@
 """Every bundle's shipped training, killed and resumed with one and the same command, against one never stopped."""
 
 import json
-import os
 import shutil
-import subprocess
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,7 +14,6 @@ from monai.bundle import create_workflow
 from monai_spine.bundle.errors import chain, explanation
 from monai_spine.bundle.shipped import BUNDLES
 from monai_spine.images.data.datalist import Task
-from monai_spine.spine import Level, Side
 from tests.bundles.runs import stop
 from tests.cohorts import place_points, write_cohort
 from tests.monai_spine.images.pictures import write_dataset
@@ -108,11 +104,6 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         "pictures": write_dataset(tmp_path_factory.mktemp("pictures"), Task.MULTICLASS),
         "": studies.parent,
     }
-
-
-def place(finding) -> list[float]:
-    across = {None: 0.0, Side.LEFT: -14.0, Side.RIGHT: 14.0}[finding.condition.side]
-    return [across, 0.0, 24.0 - 12.0 * list(Level).index(finding.level)]
 
 
 def run(training: Training, root: Path, data: Path, *, stop_at: int | None = None, **changes: object) -> None:
@@ -246,49 +237,3 @@ def test_a_finished_run_is_extended_with_more_epochs(finished: Path, data: dict[
     state = state_of(root)
     assert state["progress"] == {"epoch": EPOCHS + 2, "max_epochs": EPOCHS + 2, "ended": True}
     assert state["parts"]["lr_scheduler"]["begun"] == state_of(finished)["parts"]["lr_scheduler"]["planned"] > 0
-
-
-KILLER = '''
-import os, sys
-from ignite.engine import Events
-from pathlib import Path
-
-class Kill:
-    """Kills the second process in the second epoch, once."""
-
-    def __init__(self, mark):
-        self.mark = Path(mark)
-
-    def attach(self, engine):
-        engine.add_event_handler(Events.ITERATION_COMPLETED, self.kill)
-
-    def kill(self, engine):
-        if engine.state.iteration == 3 and os.environ["RANK"] == "1" and not self.mark.exists():
-            self.mark.touch()
-            os._exit(9)
-'''
-
-
-@pytest.mark.slow
-def test_torchrun_restarts_a_killed_worker_and_the_run_ends_as_if_nothing_had_been(
-    tmp_path: Path, data: dict[str, Path]
-) -> None:
-    training = TRAININGS["unet"]
-    (tmp_path / "killer.py").write_text(KILLER)
-    kill = {"+train#handlers": [{"_target_": "killer.Kill", "mark": str(tmp_path / "mark")}]}
-    (tmp_path / "kill.json").write_text(json.dumps(kill))
-    configs = BUNDLES / training.bundle / "configs"
-    files = [configs / "train.json", configs / "multi_gpu_train.json"]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore"}
-    environment["PYTHONPATH"] = os.pathsep.join([str(tmp_path), *sys.path])
-    for name, more in (("straight", []), ("killed", [tmp_path / "kill.json"])):
-        command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
-        command += ["--max-restarts=1", "-m", "monai.bundle", "run", "training"]
-        command += ["--config_file", str([str(file) for file in (*files, *more)])]
-        settings = {**training.settings, "epochs": EPOCHS, "batch_size": 1, "resume": "auto", "device": "cpu"}
-        settings.update(bundle_root=tmp_path / name, dataset_dir=data["studies"], num_workers=0)
-        command += [word for key, value in settings.items() for word in (f"--{key}", str(value))]
-        done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment, cwd=tmp_path)
-        assert done.returncode == 0, done.stderr[-9000:]
-    assert (tmp_path / "mark").exists()
-    assert_equal(*(state_of(tmp_path / name) for name in ("straight", "killed")))

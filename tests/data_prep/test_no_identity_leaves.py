@@ -157,6 +157,7 @@ def test_single_images_name_nobody(dicom: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("default_runtime")
 def test_locating_and_grading_name_nobody(dicom: Path, tmp_path: Path) -> None:
     one = dicom / "train_images" / "0"
     run("data_prep", "convert", one, tmp_path / "volumes")

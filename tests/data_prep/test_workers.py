@@ -25,8 +25,9 @@ def test_a_killed_worker_is_one_line_that_says_how_to_go_on() -> None:
 
 
 @pytest.mark.slow
-def test_a_closed_scheduler_is_one_line_that_says_how_to_go_on() -> None:
+def test_a_closed_scheduler_is_one_line_that_says_how_to_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
     distributed = pytest.importorskip("distributed")
+    monkeypatch.setattr(workers, "_ANSWERS_WITHIN", "2s")
     options = {"n_workers": 1, "threads_per_worker": 1, "processes": False, "dashboard_address": None}
     with distributed.LocalCluster(**options) as cluster:
         results = workers.run(abs, range(200), cluster=cluster.scheduler_address)

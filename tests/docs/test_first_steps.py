@@ -21,6 +21,7 @@ def commands() -> list[str]:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("default_runtime")
 def test_the_commands_of_the_first_steps_run_one_after_the_other(tmp_path: Path) -> None:
     (tmp_path / "bundles").symlink_to(ROOT / "bundles")
     environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}

@@ -27,6 +27,7 @@ def code_of(page: str) -> str:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("default_runtime")
 def test_the_code_of_pages_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     for command in MADE_BEFORE:

@@ -11,6 +11,7 @@ TUTORIAL = ROOT / "docs" / "tutorial.ipynb"
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("default_runtime")
 def test_the_tutorial_runs_from_top_to_bottom(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(str(ROOT / "docs" / "site_tools"))
     monkeypatch.setenv("JUPYTER_PREFER_ENV_PATH", "1")

@@ -306,7 +306,7 @@ def test_file_that_crashes_or_hangs_simpleitk_refuses_its_stack_alone(
         else:
             factory.write(tmp_path / "in" / str(seed), images, names=names)
     # a busy machine needs seconds to start the process again; a crash is noticed at once
-    monkeypatch.setattr(simpleitk, "SECONDS", 4.0 if signal_number == signal.SIGSTOP else 60.0)
+    monkeypatch.setattr(simpleitk, "SECONDS", 2.5 if signal_number == signal.SIGSTOP else 60.0)
     stop_process_at("bad.dcm", signal_number, monkeypatch)
     convert(tmp_path / "in", tmp_path / "out", quiet=True)
     rows = oracle.manifest(tmp_path / "out")

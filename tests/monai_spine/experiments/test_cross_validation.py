@@ -16,6 +16,7 @@ from monai_spine.experiments.cross_validation import Plan, cross_validate
 from monai_spine.experiments.fold_run import OWN
 from monai_spine.scoring.competition import JEFFREYS, competition_score, level_prior
 from monai_spine.tables.score_report import report_score
+from tests.bundles.in_process import replace_steps
 from tests.bundles.runs import CONFIGS, SMALL
 from tests.cohorts import write_cohort
 
@@ -33,7 +34,11 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def done(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("cv")
-    cross_validate(Plan(BUNDLE, data, (), SETTINGS), out, None, lambda _: None)
+    plan = Plan(BUNDLE, data, (), SETTINGS)
+    cross_validate(plan, out, [0], lambda _: None)  # in processes of its own, as for a user
+    with pytest.MonkeyPatch.context() as patch:
+        replace_steps(patch)
+        cross_validate(plan, out, None, lambda _: None)
     return out
 
 

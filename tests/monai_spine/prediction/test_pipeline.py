@@ -28,6 +28,7 @@ from tests.data_prep.tiny_phantom import write_cohort
 from tests.monai_spine.levels.test_locate import Oracle
 from tests.monai_spine.prediction.parts import models, write_study
 
+pytestmark = pytest.mark.usefixtures("default_runtime")
 PROGRAM = "from monai_spine.commands.main import main; main()"
 COST = {"seconds", "peak_mb"}
 MADE_AT = {

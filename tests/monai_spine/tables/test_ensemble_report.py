@@ -89,11 +89,11 @@ def answers(folder: Path, study_ids) -> np.ndarray:
     return np.array([[table.loc[f.row_id(study)].to_numpy() for f in FINDINGS] for study in study_ids])
 
 
-@pytest.fixture
-def partial(tmp_path: Path) -> tuple[Path, list[Path]]:
+@pytest.fixture(scope="module")
+def partial(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[Path]]:
     """A model of everything, one of the canal alone, and one that lacks the canal and every third study."""
     simulation = simulated(60)
-    solution, submissions = written(tmp_path, simulation)
+    solution, submissions = written(tmp_path_factory.mktemp("partial"), simulation)
     canal = "spinal_canal"
     change_rows(submissions[1], submissions[1], lambda rows: rows[rows["row_id"].str.contains(canal)])
     some = set(simulation.study_ids[::3])
@@ -105,14 +105,21 @@ def partial(tmp_path: Path) -> tuple[Path, list[Path]]:
     return solution, submissions
 
 
-@pytest.mark.slow
-def test_models_that_lack_rows_are_combined_where_they_have_them(partial, tmp_path: Path) -> None:
-    solution, submissions = partial
-    table = read_out_of_fold(solution, submissions, incomplete=True)
-    found = combine(table, tmp_path / "out", folds=2, quiet=True)
+@pytest.fixture(scope="module")
+def covering(partial, tmp_path_factory: pytest.TempPathFactory):
+    """Their table, what combines them, and the folder of its output."""
+    table = read_out_of_fold(*partial, incomplete=True)
+    out = tmp_path_factory.mktemp("covering") / "out"
+    found = combine(table, out, folds=2, quiet=True)
     assert found is not None
+    return table, found, out
+
+
+@pytest.mark.slow
+def test_models_that_lack_rows_are_combined_where_they_have_them(covering) -> None:
+    _, found, out = covering
     assert np.isfinite([scores["score"].value for name, scores in found.scores.items() if "model" not in name]).all()
-    rows = answers(tmp_path / "out", simulated(60).study_ids)
+    rows = answers(out, simulated(60).study_ids)
     one, two, three = simulated(60).submissions
     spinal, foraminal = columns_of(Group.SPINAL), columns_of(Group.FORAMINAL)
     assert rows[:, spinal] == pytest.approx((one + two)[:, spinal] / 2, abs=1e-6)
@@ -121,17 +128,14 @@ def test_models_that_lack_rows_are_combined_where_they_have_them(partial, tmp_pa
 
 
 @pytest.mark.slow
-def test_a_submission_is_scored_on_its_own_rows_and_the_coverage_is_told(partial, tmp_path: Path) -> None:
-    solution, submissions = partial
-    table = read_out_of_fold(solution, submissions, incomplete=True)
-    found = combine(table, tmp_path / "out", folds=2, quiet=True)
-    assert found is not None
+def test_a_submission_is_scored_on_its_own_rows_and_the_coverage_is_told(covering) -> None:
+    table, found, out = covering
     simulation = simulated(60)
     expected = competition_score(simulation.labels, simulation.submissions[1]).spinal
     assert found.scores["model_2"]["spinal"].value == pytest.approx(expected, abs=1e-6)
     assert np.isnan(found.scores["model_2"]["foraminal"].value)
     assert np.isnan(found.scores["model_2"]["score"].value)
-    coverage = pd.read_csv(tmp_path / "out" / "coverage.csv").set_index(["submission", "condition"])
+    coverage = pd.read_csv(out / "coverage.csv").set_index(["submission", "condition"])
     assert coverage.loc[("model_2", "spinal_canal_stenosis"), "rows"] == 300
     assert coverage.loc[("model_3", "spinal_canal_stenosis"), "rows"] == 0
     assert coverage.loc[("model_3", "left_subarticular_stenosis"), "rows"] == 200
