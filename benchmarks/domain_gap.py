@@ -72,7 +72,7 @@ def crops_of(patients: Sequence[Patient], locator: LevelLocator, grader: Grader)
         paths = [*patient.record[SeriesType.SAGITTAL_T2.value], *patient.record[SeriesType.SAGITTAL_T1.value]]
         spine = locator(read_volume(paths[0]), paths[0])
         record["points"] = {**points_of_findings(spine.points), **patient.points}
-        image = grader.image(record)[None]
+        image = torch.from_numpy(grader.image(record))[None]
         stacks = image[0].split(sizes, dim=1)
         seen = [(stack != ABSENT).any(dim=3).any(dim=2) for stack in stacks]
         tokens = network._features(list(stacks), seen)  # type: ignore[operator] # the bench looks inside

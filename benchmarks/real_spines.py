@@ -265,7 +265,7 @@ def graded(patients: Sequence[Patient], locator: LevelLocator, grader: Grader) -
 
 def canal_crops(grader: Grader, record: Record) -> Array:
     """The canal's crops of all levels, ``(5, slices, rows, columns)``."""
-    crops: Array = grader.image(record).numpy()[:, : grader.networks[0].views[0]]
+    crops: Array = grader.image(record)[:, : grader.networks[0].views[0]]
     return crops
 
 

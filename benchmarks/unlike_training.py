@@ -65,7 +65,7 @@ def images_of(patients: Sequence[Patient], locator: LevelLocator, grader: Grader
         sagittal = [*patient.record[SeriesType.SAGITTAL_T2.value], *patient.record[SeriesType.SAGITTAL_T1.value]]
         spine = locator(read_volume(sagittal[0]), sagittal[0])
         points = {**points_of_findings(spine.points), **patient.points}
-        images.append(grader.image({**patient.record, "points": points}))
+        images.append(torch.from_numpy(grader.image({**patient.record, "points": points})))
     return images
 
 

@@ -18,7 +18,6 @@ SMALL = {
     "grid_size": [4, 16, 24],
     "grid_step": [12.0, 8.0, 6.0],
     "batch_size": 2,
-    "epochs": 2,
     "network_def#channels": [4, 8],
     "network_def#strides": [2, 2],
 }
@@ -33,6 +32,8 @@ def run(*names: str, run_id: str, configs: Path = CONFIGS, stop_in_epoch: int | 
     form = "train" if names[0] == "train" else "infer"
     # A loader's process would take a third of the time; test_resume.py has a training with some.
     settings = {"num_workers": 0, **(SMALL if configs == CONFIGS else {}), **changes}
+    if form == "train" and configs == CONFIGS:
+        settings = {"epochs": 2, **settings}
     workflow = create_workflow(
         config_file=files(*names, configs=configs), workflow_type=form, run_id=run_id, **settings
     )
