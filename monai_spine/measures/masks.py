@@ -28,11 +28,13 @@ _LEAST_DISC = 40
 """Voxels that a disc has at least in the mask, on the network's grid."""
 
 
-def masked_volumes(folder: str | Path, fold: int, *, folds: int = 4) -> tuple[list[dict[str, Any]], ...]:
+def masked_volumes(
+    folder: str | Path, fold: int, *, learn_from_all: bool = False, folds: int = 4
+) -> tuple[list[dict[str, Any]], ...]:
     """Records of the studies of a folder to learn from, and of those of ``fold`` to validate on.
 
-    A study is a sub-folder with `IMAGE` and `MASK`. Every ``folds``-th one by name belongs to the same fold. A ``fold``
-    of -1 learns from all, and validates on fold 0 of them.
+    A study is a sub-folder with `IMAGE` and `MASK`. Every ``folds``-th one by name belongs to the same fold. With
+    ``learn_from_all``, those of the fold are learnt from as well, for weights whose worth other folds have shown.
 
     Raises
     ------
@@ -46,8 +48,8 @@ def masked_volumes(folder: str | Path, fold: int, *, folds: int = 4) -> tuple[li
         | {name: np.zeros((0, 3)) for name in LANDMARKS}
         for one in studies
     ]
-    training = [one for n, one in enumerate(records) if n % folds != fold]
-    validation = records[max(fold, 0) :: folds]
+    training = [one for n, one in enumerate(records) if learn_from_all or n % folds != fold]
+    validation = records[fold::folds]
     if not training or not validation:
         raise MissingInputError(
             f"{folder}: expected {folds} studies or more with {IMAGE} and {MASK}, but found {len(studies)}"

@@ -112,8 +112,8 @@ def test_each_study_is_validated_in_one_fold_and_learnt_from_in_the_others(tmp_p
     for training, validation in folds:
         assert sorted(one["study_id"] for one in [*training, *validation]) == list("abcdef")
         assert all(len(one[name]) == 0 for one in training for name in LANDMARKS)
-    training, _ = masked_volumes(tmp_path, -1)
-    assert len(training) == 6
+    training, validation = masked_volumes(tmp_path, 1, learn_from_all=True)
+    assert (len(training), len(validation)) == (6, 2)
     with pytest.raises(MissingInputError, match="4 studies or more"):
         masked_volumes(tmp_path / "a", 0)
 
