@@ -14,7 +14,8 @@ With several ``--weights``, those of fold k measure the patients of fold k, whic
 
 ``reference`` writes what values are compared with: percentiles of phantoms that ``predict`` has graded, the errors on
 real patients that nine in ten values stay below, the offsets that take the bias from them, and the shares of the
-canal's own diameter that tell the grades of the solution best. The phantoms must have been graded without offsets.
+canal's own diameter that tell the grades of the solution best. Weights that saw phantoms alone measure phantoms
+rightly: grade these without offsets. Others measure them as they measure patients: grade them with the same offsets.
 """
 
 from __future__ import annotations

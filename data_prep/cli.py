@@ -79,6 +79,26 @@ def phantom(  # noqa: PLR0917 - options
     )
 
 
+@app.command("phantom-truth")
+def phantom_truth(
+    datalist: Annotated[Path, typer.Argument(help="datalist.json of phantoms, from the command rsna.")],
+    truth: Annotated[list[Path], typer.Argument(help="truth.csv of their cohort; several for several cohorts.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="The datalist to write, beside the other.")],
+) -> None:
+    """Write a datalist with the truth of its phantoms, for training.
+
+    soft_label is the probability of each grade, without the reader's noise; points are exact. Train with --datalist OUT
+    and --pseudo_weight 1.
+
+    \b
+    Example:
+      python -m data_prep phantom-truth nifti/datalist.json rsna/truth.csv -o nifti/truth.json
+    """
+    from data_prep.phantom.truth import write_truth
+
+    typer.echo(f"{write_truth(datalist, truth, out)} studies; see {out}")
+
+
 @app.command()
 def scan(  # noqa: PLR0917 - options
     path: Annotated[Path, typer.Argument(help="A DICOM file, a folder, a DICOMDIR or a zip.")],
