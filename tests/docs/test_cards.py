@@ -45,3 +45,11 @@ def test_a_card_names_every_setting(name: str) -> None:
 def test_the_check_of_cards_sees_groups_and_leaves_out_references() -> None:
     values = {"epochs": 3, "run": [], "loss": {"_target_": "a.B", "focal": 0.0, "images": "@images"}, "train": {"x": 1}}
     assert list(settings(values)) == ["epochs", "loss#focal"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_figures_of_the_metadata_stand_in_the_card(name: str) -> None:
+    metrics = json.loads((BUNDLES / name / "configs/metadata.json").read_text()).get("eval_metrics", {})
+    card = (BUNDLES / name / "docs/README.md").read_text()
+    figures = [value for value in metrics.values() if isinstance(value, float)]
+    assert [one for one in figures if f"{one:.3g}".lstrip("0") not in card] == []
