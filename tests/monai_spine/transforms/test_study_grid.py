@@ -8,6 +8,7 @@ from monai.data import CacheDataset, MetaTensor
 from monai.transforms import Compose, Lambdad, RandGaussianNoised
 
 from monai_spine.bundle.errors import explanation
+from monai_spine.data.volume import WINDOW
 from monai_spine.errors import InvalidOptionError, InvalidVolumeError, MissingInputError
 from monai_spine.geometry import to_voxel, to_world
 from monai_spine.spine import FINDINGS, SeriesType, Side
@@ -68,7 +69,7 @@ def test_a_linear_field_is_sampled_exactly(gap: int, tmp_path: Path) -> None:
     image = image_of(tmp_path, (3, 4, shape[2]), (2.0, 2.5, 1.5), (field, stored))
     index = np.stack(np.meshgrid(*(np.arange(n) for n in (3, 4, shape[2])), indexing="ij"), -1)
     voxel = to_voxel(stored, to_world(image.affine.numpy(), index))
-    low, high = np.percentile(field, [1, 99])
+    low, high = np.percentile(field, WINDOW)
     expected = np.clip((voxel @ np.array([2.0, -3.0, 4.0]) - low) / (high - low), 0, 1)
     assert image[COVERAGE].bool().all()
     assert np.allclose(image[INTENSITY].numpy(), expected, atol=1e-4)
