@@ -77,6 +77,18 @@ def _quiet_client() -> Iterator[None]:
             logger.setLevel(level)
 
 
+@contextmanager
+def _closed_at_end(client: Client) -> Iterator[None]:
+    """Close a client, whatever its scheduler has become."""
+    try:
+        yield
+    finally:
+        # While a client looks for a scheduler that is gone, closing it fails if its time is up in the same moment. This
+        # must not take the place of the error that says what happened.
+        with suppress(RuntimeError, OSError, TimeoutError):
+            client.close()
+
+
 _ANSWERS_WITHIN = "10s"
 """How long a scheduler may take to answer, at the beginning and after a connection was lost."""
 
@@ -139,7 +151,7 @@ def _on_cluster(
         pending.update(futures)
 
     done, begun, suspects = 0, 0, list[Item]()
-    with _quiet_client(), client:
+    with _quiet_client(), _closed_at_end(client):
         try:
             while begun < len(items) or own or suspects:
                 most = _AHEAD * max(1, _threads(client))

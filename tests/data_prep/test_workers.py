@@ -36,3 +36,14 @@ def test_a_closed_scheduler_is_one_line_that_says_how_to_go_on(monkeypatch: pyte
         with pytest.raises(SpineError, match=r"does not answer any more; \d+ of 200 tasks") as raised:
             list(results)
     assert "\n" not in str(raised.value)
+
+
+def test_a_client_that_cannot_be_closed_hides_no_error() -> None:
+    class Lost:
+        def close(self) -> None:
+            raise RuntimeError("Cannot change state of expiring Timeout")
+
+    with pytest.raises(SpineError, match="the scheduler is gone"), workers._closed_at_end(Lost()):
+        raise SpineError("the scheduler is gone")
+    with workers._closed_at_end(Lost()):
+        pass
