@@ -1,7 +1,7 @@
 """What single persons have besides wear and narrowing: herniations, fissures, nodes, cysts, an operated arch.
 
 None of them changes a measure or a label: what narrows is drawn to the depth of its measure, whatever its form. All
-lengths are mm in spine coordinates (see `curve`). Shares: see each function; most are of `Lesions` as a whole.
+lengths are mm in spine coordinates (see `curve`).
 """
 
 from __future__ import annotations

@@ -67,3 +67,24 @@ def test_the_same_seed_draws_the_same_view() -> None:
     assert not torch.equal(views[0], views[2])
     assert views[0].min() >= 0
     assert views[0].max() <= 1
+
+
+@settings(max_examples=20, deadline=None)
+@given(seed=st.integers(0, 1000), all_slices=st.booleans())
+def test_labels_follow_the_image_and_are_unknown_beyond_it(seed: int, all_slices: bool) -> None:
+    image = ramp() / 1000.0
+    record = {"image": image, "label": (image > 0.45).float(), "affine": AFFINE}
+    transform = RandSagittalViewd(size=(None if all_slices else 7, 60, 64))
+    transform.set_random_state(seed)
+    view = transform(record)
+    label = view["label"][0].numpy()
+    assert view["image"].shape == view["label"].shape == (1, 15 if all_slices else 7, 60, 64)
+    voxels = np.argwhere(np.ones(label.shape))
+    world = to_world(view["affine"], voxels)
+    inside = to_voxel(AFFINE, world)
+    shown = ((inside >= 0.5) & (inside <= np.array(image.shape[1:]) - 1.5)).all(axis=1)
+    value = 0.5 + (world[:, 1] + 2 * world[:, 2]) / 1000.0
+    clear = shown & (np.abs(value - 0.45) > 0.006)  # more than a voxel from the edge of the label
+    assert (label[tuple(voxels[clear].T)] == (value[clear] > 0.45)).all()
+    outside = ((inside < -1) | (inside > np.array(image.shape[1:]))).any(axis=1)
+    assert (label[tuple(voxels[outside].T)] == -1).all()
