@@ -62,6 +62,9 @@ class StudyMixing:
     pseudo_weight
         The share of a finding's loss that its soft label has, from 0 to 1; the label has the rest. A finding with one
         of the two weighs as much as that share. 0 leaves soft labels out.
+    marked_weight
+        Above 0, the network is told which slices show the point of a finding, in its keyword argument ``marked``, for
+        `CompetitionLoss`. A finding one of whose slices was mixed with another study's, or moved, has no such slices.
     intensity
         Changes of grey values, made first; None for none.
     distortion
@@ -85,6 +88,7 @@ class StudyMixing:
         manifold_mixup: float = 0.0,
         shuffle_slices: float = 0.0,
         pseudo_weight: float = 0.0,
+        marked_weight: float = 0.0,
         intensity: IntensityChanges | None = None,
         distortion: Distortions | None = None,
     ) -> None:
@@ -95,7 +99,7 @@ class StudyMixing:
                 raise InvalidOptionError(f"expected the mixing's {name} from 0 to 1, but found {share}")
         self.views, self.levels, self.halves, self.holes = tuple(views), levels, halves, holes
         self.mixup, self.cutmix, self.manifold_mixup = mixup, cutmix, manifold_mixup
-        self.shuffle_slices, self.pseudo_weight = shuffle_slices, pseudo_weight
+        self.shuffle_slices, self.pseudo_weight, self.marked_weight = shuffle_slices, pseudo_weight, marked_weight
         self.intensity, self.distortion = intensity or IntensityChanges(), distortion or Distortions()
 
     def __call__(
@@ -103,8 +107,8 @@ class StudyMixing:
     ) -> tuple[Any, ...]:
         """``image`` ``(batch, 5, slices, rows, columns)`` and ``label`` on the device.
 
-        With ``manifold_mixup``, no positional and one keyword argument of the network follow, as MONAI's engines take
-        them. Labels are ``(batch, 25)``, or soft, ``(batch, 25, 3)``, if anything may be blended or soft labels count.
+        With ``manifold_mixup`` or ``marked_weight``, no positional and one or two keyword arguments of the network
+        follow, as MONAI's engines take them. Labels are ``(batch, 25)``, or soft, ``(batch, 25, 3)``, if anything may be blended or soft labels count.
         """
         keys = ("image", "label", "soft_label") if self.pseudo_weight > 0 else ("image", "label")
         image, label, *soft = (torch.as_tensor(batch[key]).to(device=device, non_blocking=non_blocking) for key in keys)
@@ -113,7 +117,8 @@ class StudyMixing:
             label = (1 - self.pseudo_weight) * soft_labels(label) + self.pseudo_weight * soft[0]
         # before mixing: a change of grey values belongs to one acquisition, so to one study
         image = self.intensity(image, [view.slices for view in self.views])
-        image = self._shuffled(self.distortion(image, self.views))
+        in_order = image = self.distortion(image, self.views)
+        image = self._shuffled(image)
         if self.levels > 0:
             image, label = self._levels(image, label)
         if self.halves > 0:
@@ -125,12 +130,17 @@ class StudyMixing:
             image, label = self._blended(image, label)
         if self.cutmix > 0:
             image, label = self._rectangles(image, label)
-        if self.manifold_mixup <= 0:
-            return self._holes(image), label
-        chosen, other = self._draw(image, self.manifold_mixup, levels=1)
-        share = _beta(image) * chosen
-        mixed = blended(label, label[other], share.expand(-1, label.shape[1]))
-        return self._holes(image), mixed, (), {"share": share[:, 0]}
+        options = {}
+        if self.marked_weight > 0:
+            marked = torch.as_tensor(batch["marked"]).to(device=device, non_blocking=non_blocking)
+            changed = (image != in_order).flatten(3).any(dim=3)[:, :, None]
+            options["marked"] = marked & ~(marked & changed).any(dim=3, keepdim=True)
+        if self.manifold_mixup > 0:
+            chosen, other = self._draw(image, self.manifold_mixup, levels=1)
+            share = _beta(image) * chosen
+            label = blended(label, label[other], share.expand(-1, label.shape[1]))
+            options["share"] = share[:, 0]
+        return (self._holes(image), label, (), options) if options else (self._holes(image), label)
 
     def _levels(self, image: torch.Tensor, label: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         chosen, other = self._draw(image, self.levels)
