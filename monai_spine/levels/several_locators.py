@@ -16,6 +16,7 @@ from monai_spine.levels.merged_volumes import certainty, names_differ
 from monai_spine.levels.sagittal.doubts import Doubt, Flag
 from monai_spine.levels.sagittal.maps import Floats
 from monai_spine.levels.sagittal.points import LevelPoint, SpinePoints, with_doubt
+from monai_spine.levels.sagittal.region_maps import RegionMaps
 from monai_spine.runtime.choice import TORCH, Precision, Runtime, RuntimeChoice, choose_runtime
 from monai_spine.runtime.device import device_type, usable_device
 
@@ -86,6 +87,10 @@ class SeveralLocators:
     def points(self, image: Floats, affine: Array, beside: Collection[SpinePoints] = ()) -> SpinePoints:
         """Named points of an image ``(x, y, z)``, and its affine to RAS mm; see `LevelLocator.points`."""
         return averaged([locator.points(image, affine, beside) for locator in self.locators])
+
+    def regions(self, image: Floats, affine: Array) -> RegionMaps:
+        """The regions that the first localizer sees; see `LevelLocator.regions`."""
+        return self.locators[0].regions(image, affine)
 
 
 def averaged(answers: Sequence[SpinePoints]) -> SpinePoints:

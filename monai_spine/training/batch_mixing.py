@@ -108,7 +108,8 @@ class StudyMixing:
         """``image`` ``(batch, 5, slices, rows, columns)`` and ``label`` on the device.
 
         With ``manifold_mixup`` or ``marked_weight``, no positional and one or two keyword arguments of the network
-        follow, as MONAI's engines take them. Labels are ``(batch, 25)``, or soft, ``(batch, 25, 3)``, if anything may be blended or soft labels count.
+        follow, as MONAI's engines take them. Labels are ``(batch, 25)``, or soft, ``(batch, 25, 3)``, if anything may
+        be blended or soft labels count.
         """
         keys = ("image", "label", "soft_label") if self.pseudo_weight > 0 else ("image", "label")
         image, label, *soft = (torch.as_tensor(batch[key]).to(device=device, non_blocking=non_blocking) for key in keys)
