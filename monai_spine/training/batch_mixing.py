@@ -65,6 +65,10 @@ class StudyMixing:
     marked_weight
         Above 0, the network is told which slices show the point of a finding, in its keyword argument ``marked``, for
         `CompetitionLoss`. A finding one of whose slices was mixed with another study's, or moved, has no such slices.
+    repeat_outer
+        With marked slices, the probability that the outermost sagittal slice on a side of a level, if no point is
+        marked on it, shows the slice beside it again. Attention then has to know where a slice lies: beside a foramen,
+        the images of patients look much like the foramen.
     intensity
         Changes of grey values, made first; None for none.
     distortion
@@ -89,17 +93,20 @@ class StudyMixing:
         shuffle_slices: float = 0.0,
         pseudo_weight: float = 0.0,
         marked_weight: float = 0.0,
+        repeat_outer: float = 0.0,
         intensity: IntensityChanges | None = None,
         distortion: Distortions | None = None,
     ) -> None:
         shares = {"levels": levels, "halves": halves, "mixup": mixup, "cutmix": cutmix, "holes": holes}
         shares |= {"manifold_mixup": manifold_mixup, "shuffle_slices": shuffle_slices, "pseudo_weight": pseudo_weight}
+        shares["repeat_outer"] = repeat_outer
         for name, share in shares.items():
             if not 0 <= share <= 1:
                 raise InvalidOptionError(f"expected the mixing's {name} from 0 to 1, but found {share}")
         self.views, self.levels, self.halves, self.holes = tuple(views), levels, halves, holes
         self.mixup, self.cutmix, self.manifold_mixup = mixup, cutmix, manifold_mixup
         self.shuffle_slices, self.pseudo_weight, self.marked_weight = shuffle_slices, pseudo_weight, marked_weight
+        self.repeat_outer = repeat_outer
         self.intensity, self.distortion = intensity or IntensityChanges(), distortion or Distortions()
 
     def __call__(
@@ -118,7 +125,12 @@ class StudyMixing:
             label = (1 - self.pseudo_weight) * soft_labels(label) + self.pseudo_weight * soft[0]
         # before mixing: a change of grey values belongs to one acquisition, so to one study
         image = self.intensity(image, [view.slices for view in self.views])
-        in_order = image = self.distortion(image, self.views)
+        image = self.distortion(image, self.views)
+        marked = None
+        if self.marked_weight > 0:
+            marked = torch.as_tensor(batch["marked"]).to(device=device, non_blocking=non_blocking)
+            image = self._repeated(image, marked)
+        in_order = image
         image = self._shuffled(image)
         if self.levels > 0:
             image, label = self._levels(image, label)
@@ -132,8 +144,7 @@ class StudyMixing:
         if self.cutmix > 0:
             image, label = self._rectangles(image, label)
         options = {}
-        if self.marked_weight > 0:
-            marked = torch.as_tensor(batch["marked"]).to(device=device, non_blocking=non_blocking)
+        if marked is not None:
             changed = (image != in_order).flatten(3).any(dim=3)[:, :, None]
             options["marked"] = marked & ~(marked & changed).any(dim=3, keepdim=True)
         if self.manifold_mixup > 0:
@@ -220,6 +231,21 @@ class StudyMixing:
                 order = torch.where(chosen[..., None], keys.argsort(dim=2), in_order)
                 parts[n] = parts[n].gather(2, order[..., None, None].expand_as(parts[n]))
         return torch.cat(parts, dim=2)
+
+    def _repeated(self, image: torch.Tensor, marked: torch.Tensor) -> torch.Tensor:
+        if self.repeat_outer <= 0:
+            return image
+        image, first = image.clone(), 0
+        for view in self.views:
+            last = first + view.slices - 1
+            if view.plane is Plane.SAGITTAL and view.slices > 1:
+                for outer, beside in ((first, first + 1), (last, last - 1)):
+                    chosen = torch.rand(image.shape[:2], device=image.device) < self.repeat_outer
+                    there = ~(_absent(image)[:, :, [outer, beside]].flatten(2).any(dim=2))
+                    chosen = chosen & there & ~marked[..., outer].any(dim=2)
+                    image[:, :, outer] = torch.where(chosen[..., None, None], image[:, :, beside], image[:, :, outer])
+            first = last + 1
+        return image
 
     def _holes(self, image: torch.Tensor) -> torch.Tensor:
         if self.holes <= 0:

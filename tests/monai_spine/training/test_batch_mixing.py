@@ -87,6 +87,21 @@ def test_a_finding_keeps_its_marked_slices_if_only_others_are_mixed() -> None:
     assert not stayed.all()
 
 
+def test_outermost_slices_without_a_mark_show_the_slice_beside_them() -> None:
+    torch.manual_seed(0)
+    data = marked()
+    data["marked"][0, :, 1, 3] = True  # the right end of one study
+    data["image"][1, :, 0] = ABSENT
+    image, _, _, named = StudyMixing(views=VIEWS, marked_weight=0.3, repeat_outer=1.0)(data)
+    assert torch.equal(image[:, :, 1:3], data["image"][:, :, 1:3])
+    assert torch.equal(image[:, :, 4:], data["image"][:, :, 4:])  # axial slices
+    assert torch.equal(image[[0, 2], :, 0], data["image"][[0, 2], :, 1])
+    assert (image[1, :, 0] == ABSENT).all()
+    assert torch.equal(image[0, :, 3], data["image"][0, :, 3])
+    assert torch.equal(image[1:, :, 3], data["image"][1:, :, 2])
+    assert torch.equal(named["marked"], data["marked"])
+
+
 def test_manifold_mixup_mixes_labels_by_the_share_that_the_network_gets() -> None:
     torch.manual_seed(0)
     data = batch(3)
