@@ -137,6 +137,8 @@ def _finding(
         "coverage": evidence.coverage,
         "training_distance": None if np.isnan(distance) else round(float(distance), 2),
         "flags": [*evidence.flags, *unlike],
+        "diameter_mm": None,
+        "natural_of_images": None,
     }
 
 
