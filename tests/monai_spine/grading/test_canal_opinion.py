@@ -1,5 +1,6 @@
 """What the canal's diameter says about its grade, and its share in the grade."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ from monai_spine.errors import InvalidTableError
 from monai_spine.files import digest_of
 from monai_spine.grading.canal_opinion import CANAL_MM, CanalOpinion, opinion_path
 from monai_spine.grading.grader import Grader
+from monai_spine.prediction.models import open_models
 from monai_spine.scoring.prevalence import natural_prevalence, normalised
 from monai_spine.spine import FINDINGS, Group, Level
 from tests.monai_spine.prediction.parts import points_of_spine, record_of, write_bundle, write_study
@@ -22,6 +24,16 @@ SOME = {Level.L2_L3: 7.0, Level.L5_S1: 15.0}
 
 def rows(seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).dirichlet([1, 1, 1], size=len(FINDINGS))
+
+
+def test_the_shipped_opinion_belongs_to_the_shipped_weights_and_localizer() -> None:
+    models = open_models(device="cpu")
+    assert models.needs_canal_mm
+    assert not replace(models, level_weights="").needs_canal_mm
+    (grader,) = models.graders
+    narrow, wide = grader.opinion.grades(np.array([6.0, 15.0]))
+    assert narrow.argmax() == 2
+    assert wide.argmax() == 0
 
 
 def test_a_fit_finds_the_opinion_that_made_its_labels() -> None:
