@@ -9,7 +9,8 @@ setup(
     package_data={
         BUNDLES: [
             *("*/LICENSE", "*/configs/**", "*/docs/**"),
-            *("*/models/model.pt", "*/models/model.json", "*/models/model.features.safetensors"),
+            *("*/models/model.pt", "*/models/model.json"),
+            *("*/models/model.features.safetensors", "*/models/model.canal.json"),
             *("*/models/regions*.pt", "*/models/regions*.json", "*/models/measures*.json"),
         ]
     },

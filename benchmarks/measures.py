@@ -40,7 +40,7 @@ from monai_spine.levels.localizers import LevelLocator
 from monai_spine.levels.sagittal.grid import canonical
 from monai_spine.levels.sagittal.maps import REGIONS
 from monai_spine.levels.sagittal.points import Structure
-from monai_spine.measures.disc_plane import RegionMaps
+from monai_spine.levels.sagittal.region_maps import RegionMaps
 from monai_spine.measures.reference import NO_OFFSETS, Offsets, Reference, reference_of
 from monai_spine.measures.regions import RegionFinder
 from monai_spine.measures.study import LORDOSIS, NAMES, SpineMeasures, measured

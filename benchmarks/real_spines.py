@@ -36,6 +36,7 @@ from monai_spine.crops.view import ABSENT
 from monai_spine.data.datalist import Record
 from monai_spine.data.volume import read_volume
 from monai_spine.geometry import Array, to_voxel
+from monai_spine.grading.canal_opinion import CANAL_MM
 from monai_spine.grading.grader import Grader
 from monai_spine.levels.localizers import LevelLocator
 from monai_spine.levels.located_records import points_of_findings
@@ -43,6 +44,8 @@ from monai_spine.levels.merged_volumes import LocatedStudy
 from monai_spine.levels.picture import level_picture
 from monai_spine.levels.sagittal.grid import sagittal_grid
 from monai_spine.levels.sagittal.points import SpinePoints, Structure
+from monai_spine.measures.canal import canal_diameters
+from monai_spine.measures.study import canal_points
 from monai_spine.spine import FINDINGS, Group, Level, SeriesType
 
 WRONG_MM = 15.0
@@ -241,10 +244,11 @@ def graded(patients: Sequence[Patient], locator: LevelLocator, grader: Grader) -
         with TemporaryDirectory() as folder:
             for name, (gamma, zoom) in GRADER_CHANGES.items():
                 changed_record = changed(record, Path(folder), gamma, zoom)
-                scores[name] = grader(changed_record).natural[CANAL] @ np.arange(3)
-            scores["same brightness"] = grader(of_mean(SAME_MEAN, record, Path(folder), grader)).natural[CANAL] @ (
-                np.arange(3)
-            )
+                scores[name] = grader(with_diameters(changed_record, locator)).natural[CANAL] @ np.arange(3)
+                if name == "as it is":
+                    scores["images alone"] = grader(changed_record).natural[CANAL] @ np.arange(3)
+            same = with_diameters(of_mean(SAME_MEAN, record, Path(folder), grader), locator)
+            scores["same brightness"] = grader(same).natural[CANAL] @ np.arange(3)
         image = canal_crops(grader, record)
         for n, level in enumerate(Level):
             if level in patient.graded:
@@ -261,6 +265,13 @@ def graded(patients: Sequence[Patient], locator: LevelLocator, grader: Grader) -
                     }
                 )
     return rows
+
+
+def with_diameters(record: Record, locator: LevelLocator) -> Record:
+    """The record with the canal's diameters, which have a share in its grades, as `predict` takes them."""
+    path = record[SeriesType.SAGITTAL_T2.value][0]
+    maps = locator.regions(*sagittal_grid(read_volume(path), path))
+    return {**record, CANAL_MM: canal_diameters(maps, canal_points(record))}
 
 
 def canal_crops(grader: Grader, record: Record) -> Array:
@@ -316,16 +327,14 @@ def within_level(rows: Sequence[Mapping[str, Any]], first: str, second: str) -> 
     return figure
 
 
-def narrow_auc(rows: Sequence[Mapping[str, Any]]) -> Callable[[Array], float]:
+def narrow_auc(rows: Sequence[Mapping[str, Any]], score: str = "as it is") -> Callable[[Array], float]:
     """The area under the ROC curve of the canal score for a diameter below `NARROW_MM`."""
 
     def figure(indices: Array) -> float:
         some = [rows[int(n)] for n in indices if np.isfinite(rows[int(n)]["diameter"])]
         truth = [row["diameter"] < NARROW_MM for row in some]
         return (
-            float(roc_auc_score(truth, [row["as it is"] for row in some]))
-            if 0 < sum(truth) < len(truth)
-            else float("nan")
+            float(roc_auc_score(truth, [row[score] for row in some])) if 0 < sum(truth) < len(truth) else float("nan")
         )
 
     return figure
@@ -334,13 +343,11 @@ def narrow_auc(rows: Sequence[Mapping[str, Any]]) -> Callable[[Array], float]:
 def grader_table(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     """A Markdown table of the grader's figures."""
     names, indices = [row["study"] for row in rows], np.arange(len(rows))
-    figures = {
-        "Spearman of canal score and diameter, within levels": within_level(rows, "as it is", "diameter"),
-        "Spearman of canal score and area, within levels": within_level(rows, "as it is", "area"),
-        "Spearman of canal score and share of the own diameter, within levels": within_level(rows, "as it is", "share"),
-        "Spearman of canal score and brightness, within levels": within_level(rows, "as it is", "brightness"),
-        f"AUC for a diameter below {NARROW_MM:g} mm": narrow_auc(rows),
-    }
+    figures = {}
+    for score, words in (("as it is", "canal score"), ("images alone", "score of the images alone")):
+        for column in ("diameter", "area", "share", "brightness"):
+            figures[f"Spearman of {words} and {column}, within levels"] = within_level(rows, score, column)
+        figures[f"AUC of the {words} for a diameter below {NARROW_MM:g} mm"] = narrow_auc(rows, score)
     same = "all crops at the same mean brightness"
     figures[f"Spearman of the score with {same}, and the brightness before"] = within_level(
         rows, "same brightness", "brightness"

@@ -59,6 +59,10 @@ def phantom(  # noqa: PLR0917 - options
     label_maps: Annotated[
         bool, typer.Option("--label-maps", help="Also write the tissues of every series as NIfTI.")
     ] = False,
+    uncorrelated: Annotated[
+        float,
+        typer.Option(metavar="SHARE", help="Share of studies whose conditions do not go together."),
+    ] = 0.0,
     quiet: Quiet = False,
 ) -> None:
     """Make phantom studies as DICOM, with known truth.
@@ -74,9 +78,8 @@ def phantom(  # noqa: PLR0917 - options
     from data_prep.phantom.quirks import named
 
     forced = [named(force or ())] * studies
-    generate(
-        out, studies, seed, size=size, quirks=quirks, forced=forced, label_maps=label_maps, workers=workers, quiet=quiet
-    )
+    about = {"size": size, "quirks": quirks, "forced": forced, "label_maps": label_maps, "uncorrelated": uncorrelated}
+    generate(out, studies, seed, **about, workers=workers, quiet=quiet)  # type: ignore[arg-type]
 
 
 @app.command("phantom-truth")

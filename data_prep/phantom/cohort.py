@@ -45,6 +45,7 @@ class Job:
     size: PhantomSize = PhantomSize.SMALL
     quirks: frozenset[Quirk] = NONE
     label_maps: bool = False
+    uncorrelated: float = 0.0
 
 
 def generate(
@@ -56,6 +57,7 @@ def generate(
     quirks: bool = False,
     forced: Sequence[frozenset[Quirk]] = (),
     label_maps: bool = False,
+    uncorrelated: float = 0.0,
     workers: int = 1,
     quiet: bool = False,
 ) -> dict[str, object]:
@@ -72,6 +74,8 @@ def generate(
         Quirks that the first studies must have, a set per study.
     label_maps
         Whether to write the tissues of every series as NIfTI as well.
+    uncorrelated
+        See `data_prep.phantom.disease.draw_disease`.
 
     Raises
     ------
@@ -80,12 +84,14 @@ def generate(
     """
     if studies < 1:
         raise SpineError(f"expected at least 1 study, but given --studies {studies}")
+    if not 0 <= uncorrelated <= 1:
+        raise SpineError(f"expected --uncorrelated from 0 to 1, but given {uncorrelated:g}")
     _check_free(out)
     partial = out.with_name(f".{out.name}{PARTIAL}")
     jobs = []
     for index, certain in enumerate([*forced, *[NONE] * studies][:studies]):
         drawn = draw_quirks(stream(seed, index, Stream.QUIRKS), certain) if quirks else certain
-        jobs.append(Job(partial, seed, index, size, drawn, label_maps))
+        jobs.append(Job(partial, seed, index, size, drawn, label_maps, uncorrelated))
     with output_lock(partial):
         _clear(partial)
         try:
@@ -136,7 +142,7 @@ def _write_studies(jobs: Sequence[Job], workers: int, quiet: bool) -> list[Study
 
 def write_study(job: Job) -> StudyRows:
     """Acquire and write one study's series and return its rows."""
-    study = draw_study(job.seed, job.index, job.size, job.quirks)
+    study = draw_study(job.seed, job.index, job.size, job.quirks, job.uncorrelated)
     rng = stream(job.seed, job.index, Stream.NOISE)
     encodings = stream(job.seed, job.index, Stream.ENCODING)
     with threadpool_limits(1):  # not slower, and the same to the last bit on any number of cores

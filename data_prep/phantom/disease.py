@@ -144,10 +144,11 @@ def model() -> Model:
 
 
 @cache
-def _latent_factor() -> Array:
+def _latent_factor(*, correlated: bool) -> Array:
     """Cholesky factor of the correlation of the 25 normal numbers, conditions by levels."""
     distance = np.abs(np.subtract.outer(np.arange(len(Level)), np.arange(len(Level))))
-    return np.linalg.cholesky(np.kron(CONDITION_CORRELATION, LEVEL_CORRELATION**distance))
+    conditions = CONDITION_CORRELATION if correlated else np.eye(len(Condition))
+    return np.linalg.cholesky(np.kron(conditions, LEVEL_CORRELATION**distance))
 
 
 @dataclass(frozen=True)
@@ -166,8 +167,14 @@ class Disease:
         return np.array([MEASURES[finding.condition.group].of_severity(v, finding.level) for finding, v in pairs])
 
 
-def draw_disease(rng: np.random.Generator) -> Disease:
-    """One study's disease."""
+def draw_disease(rng: np.random.Generator, uncorrelated: float = 0.0) -> Disease:
+    """One study's disease.
+
+    ``uncorrelated`` is the probability that its conditions have nothing to do with each other. A network that sees such
+    studies cannot tell the grade of one condition from the images of another.
+    """
     stats = model()
-    z = _latent_factor() @ rng.standard_normal(len(FINDINGS))
+    normal = rng.standard_normal(len(FINDINGS))
+    # Without a share nothing more is drawn, so that all other numbers of a stream stay the same.
+    z = _latent_factor(correlated=not uncorrelated or rng.random() >= uncorrelated) @ normal
     return Disease(stats.mean + stats.spread * np.sqrt(stats.reliability) * z)

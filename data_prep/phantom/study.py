@@ -97,9 +97,9 @@ def study_id(seed: int, index: int) -> str:
     return scattered_id(4003253 + seed * 7919, index)
 
 
-def draw_findings(seed: int, index: int) -> Findings:
-    """Disease and labels of a study, without its anatomy: this is fast."""
-    disease = draw_disease(stream(seed, index, Stream.DISEASE))
+def draw_findings(seed: int, index: int, uncorrelated: float = 0.0) -> Findings:
+    """Disease and labels of a study, without its anatomy: this is fast. ``uncorrelated``: see `draw_disease`."""
+    disease = draw_disease(stream(seed, index, Stream.DISEASE), uncorrelated)
     rng = stream(seed, index, Stream.READER)
     labels = read(disease.severity, rng)
     top = list(UPPERMOST_AXIAL)[int(rng.choice(len(UPPERMOST_AXIAL), p=list(UPPERMOST_AXIAL.values())))]
@@ -111,9 +111,11 @@ def draw_findings(seed: int, index: int) -> Findings:
     return Findings(disease, posterior(disease.severity), labels, top)
 
 
-def draw_study(seed: int, index: int, size: PhantomSize, quirks: frozenset[Quirk] = NONE) -> Study:
-    """A study with everything but its images."""
-    findings = draw_findings(seed, index)
+def draw_study(
+    seed: int, index: int, size: PhantomSize, quirks: frozenset[Quirk] = NONE, uncorrelated: float = 0.0
+) -> Study:
+    """A study with everything but its images. ``uncorrelated``: see `draw_disease`."""
+    findings = draw_findings(seed, index, uncorrelated)
     variants = draw_variants(quirks, stream(seed, index, Stream.VARIANTS))
     rng = stream(seed, index, Stream.ANATOMY)
     person = draw_person(findings.disease, rng, rng.normal(0.0, [8.0, 15.0, 25.0]), variants)

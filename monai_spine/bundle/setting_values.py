@@ -82,7 +82,7 @@ RULES: dict[str, Rule] = {
     "learning_rate": _number(0, above=True),
     **dict.fromkeys(("optimizer#weight_decay", "optimizer#params#weight_decay"), _number(0)),
     **dict.fromkeys(("optimizer#params#backbone_rate", "lr_scheduler#warmup", "store#cache_gb"), _number(0)),
-    **dict.fromkeys(("loss#any_severe", "loss#focal", "augmentation_strength"), _number(0)),
+    **dict.fromkeys(("loss#any_severe", "loss#focal", "augmentation_strength", "marked_weight"), _number(0)),
     # probabilities of the grader's; of the image classifier's, alphas of beta distributions
     **dict.fromkeys(("mixing#levels", "mixing#halves", "mixing#mixup", "mixing#cutmix", "mixing#holes"), _number(0, 1)),
     **dict.fromkeys(("mixing#mixup_alpha", "mixing#cutmix_alpha"), _number(0)),

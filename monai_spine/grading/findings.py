@@ -15,7 +15,7 @@ from monai_spine.files import safe_name, write_text
 from monai_spine.grading.evidence import NOT_COVERED, Evidence, SeenImages, study_evidence
 from monai_spine.scoring.competition import Floats
 from monai_spine.scoring.prevalence import natural_prevalence, normalised
-from monai_spine.spine import FINDINGS, Condition, Finding, Grade
+from monai_spine.spine import FINDINGS, Condition, Finding, Grade, Group, Level
 
 SCHEMA = "monai_spine/findings/1"
 UNLIKE_TRAINING = "unlike_training"
@@ -29,6 +29,8 @@ def study_findings(
     weighted: Floats,
     natural: Floats | None = None,
     *,
+    images: Floats | None = None,
+    canal_mm: Mapping[Level, float] | None = None,
     distances: Floats | None = None,
     measures: Mapping[str, Any] | None = None,
     seen: Sequence[SeenImages] = (),
@@ -46,6 +48,10 @@ def study_findings(
     natural
         ``(25, 3)`` probabilities at natural prevalence, for instance calibrated ones; None divides ``weighted`` by
         the competition's weights.
+    images
+        ``(25, 3)``: ``natural`` without the share of the canal's diameter; None if that has none.
+    canal_mm
+        The canal's diameters that have a share in its grades.
     distances
         ``(25,)``: see `monai_spine.grading.grader.Grades`; None if they are not known.
     measures
@@ -66,13 +72,16 @@ def study_findings(
     away = np.full(len(FINDINGS), np.nan) if distances is None else distances
     entry = {} if measures is None else {"measures": measures}
     rows = zip(FINDINGS, study_evidence(record, seen), natural, normalised(weighted), away, strict=True)
+    content = [_against(_finding(*row), measures or {}) for row in rows]
+    if images is not None and canal_mm:
+        content = [_with_diameter(*row, canal_mm) for row in zip(content, FINDINGS, images, strict=True)]
     return {
         "schema": SCHEMA,
         "provenance": provenance,
         "study_id": record["study_id"],
         "coordinates": "RAS mm",
         **(about or {}),
-        "findings": [_against(_finding(*row), measures or {}) for row in rows],
+        "findings": content,
         **entry,
     }
 
@@ -92,6 +101,15 @@ def _against(finding: dict[str, Any], measures: Mapping[str, Any]) -> dict[str, 
         if abs(grades.index(measured) - grades.index(finding["grade"])) > 1:
             finding["flags"].append(UNLIKE_MEASURES)
     return finding
+
+
+def _with_diameter(
+    content: dict[str, Any], finding: Finding, images: Floats, canal_mm: Mapping[Level, float]
+) -> dict[str, Any]:
+    """A finding; a grade of the canal in which its diameter has a share, with that and with what the images say."""
+    if finding.condition.group is Group.SPINAL and finding.level in canal_mm:
+        content |= {"diameter_mm": round(canal_mm[finding.level], 1), "natural_of_images": _by_grade(images)}
+    return content
 
 
 def _finding(
@@ -119,6 +137,8 @@ def _finding(
         "coverage": evidence.coverage,
         "training_distance": None if np.isnan(distance) else round(float(distance), 2),
         "flags": [*evidence.flags, *unlike],
+        "diameter_mm": None,
+        "natural_of_images": None,
     }
 
 

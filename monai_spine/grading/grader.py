@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +17,7 @@ from monai_spine.crops.view import View
 from monai_spine.data.datalist import Record
 from monai_spine.errors import InvalidOptionError, InvalidTableError, listed
 from monai_spine.files import digest_of
+from monai_spine.grading.canal_opinion import CANAL_MM, CanalOpinion, opinion_path
 from monai_spine.grading.converted_grader import convert_grader
 from monai_spine.grading.evidence import SeenImages
 from monai_spine.grading.grader_bundle import GraderFiles
@@ -43,12 +44,14 @@ class Grades:
     """Probabilities ``(25, 3)`` of a study: competition-weighted, and at natural prevalence.
 
     ``distances`` ``(25,)`` are those from the training's studies, as a share of the limit (`TrainingFeatures`); NaN
-    where they are not known.
+    where they are not known. ``images`` ``(25, 3)`` are the natural ones without the share of the canal's diameter;
+    None if that has none.
     """
 
     weighted: Floats
     natural: Floats
     distances: Floats = field(default_factory=lambda: np.full(len(FINDINGS), np.nan))
+    images: Floats | None = None
 
 
 class Grader:
@@ -66,6 +69,8 @@ class Grader:
         From the mean of the probabilities to natural ones; None divides by the competition's weights.
     familiar
         The features of the training's studies, of the first network; None if they are not known.
+    opinion
+        What the canal's diameter says about its grade; None if it has no share in it.
     about
         What ``findings.json`` holds about the model.
     digest
@@ -86,6 +91,7 @@ class Grader:
         device: str = "cpu",
         calibration: Calibration | None = None,
         familiar: TrainingFeatures | None = None,
+        opinion: CanalOpinion | None = None,
         trained_on: str | None = None,
         about: Mapping[str, Any] | None = None,
         digest: str = "",
@@ -96,7 +102,7 @@ class Grader:
         conditions = model.conditions
         chosen = {condition.value for condition in Condition} if conditions is None else set(conditions)
         self.graded = np.array([finding.condition.value in chosen for finding in FINDINGS])
-        self.calibration, self.familiar = calibration, familiar
+        self.calibration, self.familiar, self.opinion = calibration, familiar, opinion
         self.about, self.digest = dict(about or {}), digest
 
     @classmethod
@@ -152,6 +158,7 @@ class Grader:
             device=device,
             calibration=calibration,
             familiar=_familiar(files),
+            opinion=_opinion(files),
             trained_on=source,
             about={
                 "bundle": name,
@@ -174,6 +181,8 @@ class Grader:
     def __call__(self, record: Record) -> Grades:
         """Probabilities of a study: the mean over all weights, and over all poses of test-time augmentation.
 
+        The canal's diameters, which a record may hold under `CANAL_MM`, have the share that the opinion gives them.
+
         Raises
         ------
         InvalidTableError
@@ -189,11 +198,17 @@ class Grader:
                 # In the flipped study, left findings are those of the patient's right side: exchange them back.
                 rows.append(self._rows(item, logits[n])[list(FLIPPED) if pose.flipped else slice(None)])
         weighted = normalised(np.mean(rows, axis=0))
-        natural = self.calibration.apply(weighted) if self.calibration else natural_prevalence(weighted)
+        grades = Grades(weighted, self._natural(weighted))
+        if self.opinion is not None and record.get(CANAL_MM):
+            weighted = self.opinion.pooled(weighted, record[CANAL_MM])
+            grades = Grades(weighted, self._natural(weighted), images=grades.natural)
         if self.familiar is None:
-            return Grades(weighted, natural)
+            return grades
         distances = self.familiar.distances(outputs[0][0, :, len(Grade) :].astype(np.float64))
-        return Grades(weighted, natural, np.where(self.graded, distances, np.nan))
+        return replace(grades, distances=np.where(self.graded, distances, np.nan))
+
+    def _natural(self, weighted: Floats) -> Floats:
+        return self.calibration.apply(weighted) if self.calibration else natural_prevalence(weighted)
 
     def features(self, record: Record) -> Floats:
         """The features ``(25, features)`` from which the first network grades a study.
@@ -286,6 +301,11 @@ def _familiar(files: GraderFiles) -> TrainingFeatures | None:
     return TrainingFeatures.read(path, digest_of([files.weights[0]])) if path.is_file() else None
 
 
+def _opinion(files: GraderFiles) -> CanalOpinion | None:
+    path = opinion_path(files.weights[0])
+    return CanalOpinion.read(path, digest_of([files.weights[0]])) if path.is_file() else None
+
+
 def _verified(files: Sequence[Path]) -> str:
     """How the files of weights were checked: the weakest of all checks."""
     checks = {check_weights(file) for file in files}
@@ -300,10 +320,12 @@ def mean_grades(graders: Sequence[Grader], record: Record) -> Grades:
     distances = np.stack([one.distances for one in each])
     known = np.isfinite(distances)
     total = np.where(known, distances, 0.0).sum(axis=0)
+    images = [one.natural if one.images is None else one.images for one in each]
     return Grades(
         normalised((votes * [one.weighted for one in each]).sum(axis=0)),
         normalised((votes * [one.natural for one in each]).sum(axis=0)),
         np.where(known.any(axis=0), total / known.sum(axis=0).clip(min=1), np.nan),
+        None if all(one.images is None for one in each) else normalised((votes * images).sum(axis=0)),
     )
 
 

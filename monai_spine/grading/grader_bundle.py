@@ -11,6 +11,7 @@ from monai_spine.bundle.model_description import ModelDescription, description_p
 from monai_spine.bundle.provenance import read_metadata
 from monai_spine.bundle.run import offered_presets, preset_file
 from monai_spine.errors import InvalidOptionError, InvalidTableError, MissingInputError
+from monai_spine.grading.canal_opinion import opinion_path
 from monai_spine.grading.training_features import features_path
 from monai_spine.spine import FINDINGS
 
@@ -59,9 +60,8 @@ class GraderFiles:
     def all(self) -> list[Path]:
         """All files that predictions depend on."""
         described = map(description_path, self.weights)
-        features = features_path(self.weights[0])
-        beside = [*([self.calibration] if self.calibration else []), *([features] if features.is_file() else [])]
-        return [*self.configs, *self.weights, *described, *beside]
+        beside = [self.calibration, features_path(self.weights[0]), opinion_path(self.weights[0])]
+        return [*self.configs, *self.weights, *described, *(file for file in beside if file and file.is_file())]
 
 
 def weight_files(bundle: Path, weights: Path | None = None) -> list[Path]:

@@ -23,8 +23,9 @@ from monai_spine.levels.recesses.detection import distributions, read_recesses
 from monai_spine.levels.recesses.planes import Detection, RecessPlane
 from monai_spine.levels.sagittal.doubts import Doubt
 from monai_spine.levels.sagittal.grid import sagittal_grid
-from monai_spine.levels.sagittal.maps import Floats, map_affine, probabilities
+from monai_spine.levels.sagittal.maps import LANDMARKS, Floats, map_affine, probabilities
 from monai_spine.levels.sagittal.points import NO_SPINE, SpinePoints, Structure, read_maps, with_doubt
+from monai_spine.levels.sagittal.region_maps import RegionMaps
 from monai_spine.runtime.choice import TORCH, RuntimeChoice
 from monai_spine.runtime.converted_model import ConvertedModel, Files, NotConvertibleError
 from monai_spine.runtime.device import usable_device
@@ -231,6 +232,10 @@ class LevelLocator(Localizer):
             return SpinePoints(None, (), (), UPSIDE_DOWN)
         # Only one of two signs, or none that is clear: the levels are uncertain.
         return with_doubt(spine, Doubt.UPSIDE_DOWN, ratio > 1 / _BETTER)
+
+    def regions(self, image: Floats, affine: Array) -> RegionMaps:
+        """The regions alone, of an image ``(x, y, z)`` of `sagittal_grid`, and its affine to RAS mm."""
+        return RegionMaps(self.maps(image)[len(LANDMARKS) :].astype(np.float32), map_affine(affine))
 
     def maps(self, image: Floats) -> np.ndarray:
         """Maps of landmarks and regions, from 0 to 1, ``(8, x, y / 2, z / 2)``, of an image ``(x, y, z)``."""

@@ -28,6 +28,7 @@ from monai_spine.levels.recesses.planes import Detection, RecessPlane, axial_gri
 from monai_spine.levels.sagittal.grid import sagittal_grid
 from monai_spine.levels.sagittal.maps import Floats
 from monai_spine.levels.sagittal.points import SpinePoints
+from monai_spine.levels.sagittal.region_maps import RegionMaps
 from monai_spine.levels.sagittal.volumes import SAGITTAL
 from monai_spine.levels.several_locators import SeveralLocators
 from monai_spine.spine import Level, SeriesType, Side
@@ -94,6 +95,8 @@ class SearchResult:
     """The sagittal volumes on the localizer's grid, by name: image ``(x, y, z)``, and affine to RAS mm."""
     axial: Mapping[str, Grid]
     """Positions of the axial stacks, by name."""
+    regions: Mapping[str, RegionMaps] = field(default_factory=dict)
+    """The regions of the sagittal volumes that show a spine, by name."""
 
     def write(self, out: Path) -> None:
         """Write points as JSON and markups, and a picture, to ``out/<study>/``.
@@ -133,7 +136,8 @@ def search(
     spines = locator.study_points(images)
     axial_files = study.named(study.axial)
     located, axial = merge_volume_files(study.study, spines, refused, axial_files, recesses, study.types, opened=opened)
-    return SearchResult(located, images, axial)
+    regions = {name: spine.regions for name, spine in spines.items() if spine.regions is not None}
+    return SearchResult(located, images, axial, regions)
 
 
 def merge_volume_files(  # noqa: PLR0917 - as `merge_volumes`

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
 from monai_spine.geometry import Array
-from monai_spine.measures.disc_plane import Frame, RegionMaps, axis
+from monai_spine.levels.sagittal.region_maps import RegionMaps
+from monai_spine.measures.disc_plane import Frame, axis, frames_of
+from monai_spine.spine import Level
 
 _ALONG = axis(-4.0, 4.0, 1.0)
 """Distances from the disc along the canal within which the narrowest place is looked for, mm."""
@@ -65,3 +68,13 @@ def _depth(profile: Array) -> float:
     first = before[-1] + 1 if len(before) else 0
     last = after[0] if len(after) else len(profile)
     return float(profile[first:last].sum() * _STEP)
+
+
+def canal_diameters(maps: RegionMaps, canal: Mapping[Level, Array]) -> dict[Level, float]:
+    """The canal's least diameter at each disc where it is seen, mm. ``canal``: its points at the discs, RAS mm.
+
+    None are known of fewer than two points, which do not say where the canal leads.
+    """
+    frames = frames_of(canal, maps.right) if len(canal) > 1 else {}
+    sizes = {level: canal_size(maps, frame) for level, frame in frames.items()}
+    return {level: size.diameter for level, size in sizes.items() if size is not None}

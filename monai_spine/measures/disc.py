@@ -9,7 +9,8 @@ import numpy.typing as npt
 from scipy.ndimage import label
 
 from monai_spine.geometry import Array
-from monai_spine.measures.disc_plane import Frame, RegionMaps, axis
+from monai_spine.levels.sagittal.region_maps import RegionMaps
+from monai_spine.measures.disc_plane import Frame, axis
 
 _STEP = 0.5
 _BESIDE = axis(-4.0, 4.0, 4.0)

@@ -13,7 +13,7 @@ from monai_spine.geometry import Array, to_voxel
 from monai_spine.levels.localizers import Localizer
 from monai_spine.levels.sagittal.grid import sagittal_grid
 from monai_spine.levels.sagittal.maps import LANDMARKS, map_affine, probabilities
-from monai_spine.measures.disc_plane import RegionMaps
+from monai_spine.levels.sagittal.region_maps import RegionMaps
 
 STEP_MM = 0.8
 """Voxel size in the slices that the weights were trained with; the maps have twice as much."""

@@ -14,10 +14,10 @@ from monai_spine.data.volume import Opener, read_volume
 from monai_spine.data.volume_names import volume_names
 from monai_spine.errors import reason_of
 from monai_spine.geometry import Array
-from monai_spine.levels.sagittal.peak_chain import directions
+from monai_spine.levels.sagittal.region_maps import RegionMaps
 from monai_spine.measures.canal import CanalSize, canal_size
 from monai_spine.measures.disc import DiscSize, disc_size
-from monai_spine.measures.disc_plane import Frame, RegionMaps
+from monai_spine.measures.disc_plane import Frame, frames_of
 from monai_spine.measures.reference import NO_OFFSETS, Offsets, Reference
 from monai_spine.measures.regions import RegionFinder
 from monai_spine.spine import FINDINGS, Group, Level, SeriesType
@@ -50,12 +50,7 @@ class SpineMeasures:
 
 def measured(maps: RegionMaps, canal: Mapping[Level, Array], offsets: Offsets = NO_OFFSETS) -> SpineMeasures:
     """The measures of regions. ``canal``: the canal's points at the discs, RAS mm; two or more."""
-    levels = [level for level in Level if level in canal]
-    places = [canal[level] for level in levels]
-    frames = {
-        level: Frame.along(place, upwards, maps.right)
-        for level, place, upwards in zip(levels, places, directions(places), strict=True)
-    }
+    frames = frames_of(canal, maps.right)
     own = _own_diameter(maps, frames, offsets)
     discs = {level: disc_size(maps, frame, offsets.disc) for level, frame in frames.items()}
     of_levels = {
@@ -102,6 +97,15 @@ def _level(canal: CanalSize | None, disc: DiscSize | None, own: float | None) ->
     return {name: value for name in NAMES if (value := values.get(name)) is not None}
 
 
+def canal_points(record: Record) -> dict[Level, Array]:
+    """The points of the canal of a record, RAS mm."""
+    return {
+        finding.level: np.asarray(record["points"][finding.name], dtype=np.float64)
+        for finding in FINDINGS
+        if finding.condition.group is Group.SPINAL and finding.name in record["points"]
+    }
+
+
 def plates_angle(lower: Array, upper: Array) -> float:
     """Degrees from one direction of the sagittal plane to another; positive for a hollow back."""
     angles = [math.degrees(math.atan2(plate[2], plate[1])) for plate in (lower, upper)]
@@ -122,11 +126,7 @@ class Measurer:
 
         ``record`` with the points of the canal. A volume that cannot be measured does not end the study.
         """
-        canal = {
-            finding.level: np.asarray(record["points"][finding.name], dtype=np.float64)
-            for finding in FINDINGS
-            if finding.condition.group is Group.SPINAL and finding.name in record["points"]
-        }
+        canal = canal_points(record)
         path = next((record[one.value][0] for one in _READ_ON if record.get(one.value)), None)
         if path is None or len(canal) < 2:
             return {"schema": SCHEMA, "reason": "no sagittal volume shows two levels or more"}

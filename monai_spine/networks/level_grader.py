@@ -135,18 +135,30 @@ class LevelGrader(nn.Module):
         self.bias = nn.Parameter(torch.zeros(LEVELS, CONDITIONS, GRADES))
 
     # TorchScript does not know `torch.Tensor | None` in signatures.
-    def forward(self, image: torch.Tensor, share: Optional[torch.Tensor] = None) -> torch.Tensor:  # noqa: UP045
+    def forward(
+        self,
+        image: torch.Tensor,
+        share: Optional[torch.Tensor] = None,  # noqa: UP045
+        marked: Optional[torch.Tensor] = None,  # noqa: UP045
+    ) -> torch.Tensor:
         """Logits ``(batch, 25, 3)``, in the order of `FINDINGS`, of ``(batch, 5, slices, rows, columns)``.
 
         The slices of all views of a level follow one another; every pixel of a missing slice is `ABSENT`.
 
         ``share``: ``(batch,)``, in training: a study's tokens are mixed with those of the one before it in the batch,
         which has this share (manifold mixup).
+
+        ``marked``: bool ``(batch, 5 levels, 5 conditions, slices)``, in training: a fourth number of each finding is
+        then the logarithm of the attention that its marked slices get, or 0 if it has none.
         """
-        tokens = self._read(image)[0]
+        tokens, weights = self._read(image)
         if share is not None:
             tokens = torch.lerp(tokens, tokens.roll(1, 0), share.to(tokens.dtype)[:, None, None, None])
-        return self._logits(self._fused(tokens))
+        logits = self._logits(self._fused(tokens))
+        if marked is None:
+            return logits
+        on_marked = (self._of_conditions(weights) * marked).sum(dim=3).clamp(min=1e-6).log() * marked.any(dim=3)
+        return torch.cat([logits, on_marked.transpose(1, 2).flatten(1, 2)[..., None]], dim=2)
 
     def logits_and_features(self, image: torch.Tensor) -> torch.Tensor:
         """``(batch, 25, 3 + features)``: for each finding its logits, and the features that they are made of.
@@ -164,7 +176,10 @@ class LevelGrader(nn.Module):
         The weights of a view add up to 1, or with a validity head to 1 or less. If each grade has its own attention,
         these are the means over the grades.
         """
-        return self._read(image)[1].unflatten(2, [-1, self.grades_of_token]).mean(dim=3)
+        return self._of_conditions(self._read(image)[1])
+
+    def _of_conditions(self, weights: torch.Tensor) -> torch.Tensor:
+        return weights.unflatten(2, [-1, self.grades_of_token]).mean(dim=3)
 
     @torch.no_grad()
     def start_from(self, rows: torch.Tensor) -> None:

@@ -43,6 +43,8 @@ class Models:
         Measures each study; None for no measures.
     digest_unmeasured
         ``digest`` without the measurer's part.
+    level_weights
+        Digest of the weights of the one level localizer; empty if there are several.
     """
 
     levels: LevelLocator | SeveralLocators
@@ -53,6 +55,13 @@ class Models:
     verified: bool = True
     measurer: Measurer | None = None
     digest_unmeasured: str = ""
+    level_weights: str = ""
+
+    @property
+    def needs_canal_mm(self) -> bool:
+        """Whether the canal's diameter has a share in its grade: on the maps of the localizer that it was fitted on."""
+        opinions = [grader.opinion for grader in self.graders if grader.opinion is not None]
+        return any(one.localizer == self.level_weights for one in opinions)
 
     def without_measures(self) -> Models:
         """The same models, which measure nothing."""
@@ -157,7 +166,8 @@ def open_models(
         bundle.resolve().name: trained_on(bundle) for bundle in localizers
     }
     digest = localizers_digest(localizers, (levels, recesses))
-    return Models(levels, recesses, graders, sources, digest + own_digest, verify, measurer, digest)
+    level_weights = digest_of([localizers[0] / LevelLocator.WEIGHTS]) if len(level_bundles) < 2 else ""
+    return Models(levels, recesses, graders, sources, digest + own_digest, verify, measurer, digest, level_weights)
 
 
 def open_graders(

@@ -9,9 +9,11 @@ from typing import Any
 
 from monai_spine.crops.study import STUDY_IMAGES, StudyImages
 from monai_spine.data.datalist import Record
+from monai_spine.data.volume import read_volume
 from monai_spine.data.volume_names import volume_names, with_names
 from monai_spine.errors import reason_of
 from monai_spine.files import safe_name
+from monai_spine.grading.canal_opinion import CANAL_MM
 from monai_spine.grading.evidence import NOT_COVERED
 from monai_spine.grading.findings import study_findings, write_findings
 from monai_spine.grading.grader import Grades, mean_grades
@@ -19,13 +21,18 @@ from monai_spine.levels.files import LOCATED
 from monai_spine.levels.located_records import with_points
 from monai_spine.levels.marked import place
 from monai_spine.levels.merged_volumes import LocatedStudy
+from monai_spine.levels.sagittal.grid import sagittal_grid
 from monai_spine.levels.sagittal.points import NO_SPINE, Key, LevelPoint
+from monai_spine.levels.sagittal.region_maps import RegionMaps
 from monai_spine.levels.study_search import StudyInput, search
+from monai_spine.measures.canal import canal_diameters
+from monai_spine.measures.study import canal_points
 from monai_spine.prediction.models import Models
 from monai_spine.prediction.outcomes import Outcome
 from monai_spine.prediction.pending_study import PendingStudy
 from monai_spine.prediction.reader_grades import with_reader
 from monai_spine.prediction.study_output import GradedStudy, StudyOutput
+from monai_spine.spine import Level, SeriesType
 
 logger = logging.getLogger(__name__)
 
@@ -68,11 +75,14 @@ def _grade(
     if checked.fault:
         return Outcome(checked.study_id, mark, refused=checked.fault, bad=checked.bad)
     record, located = checked.record, None
+    regions: Mapping[str, RegionMaps] = {}
     if marked or not (given_points and record["points"]):
-        located = _located(record, out, models, marked, images)
+        located, regions = _located(record, out, models, marked, images)
         if not located.has_points:
             return Outcome(checked.study_id, mark, refused=_why_not_found(located), located=True, bad=checked.bad)
         record = with_points(record, located)
+    if models.needs_canal_mm:
+        record = {**record, CANAL_MM: _canal_mm(record, models, regions, images)}
     record = {**record, STUDY_IMAGES: images}
     grades = mean_grades(models.graders, record)
     folder = out / safe_name(study.study_id)
@@ -96,15 +106,39 @@ def _grade(
 
 def _located(
     record: Record, out: Path, models: Models, marked: Mapping[Key, LevelPoint], images: StudyImages
-) -> LocatedStudy:
-    """The levels of a study, and their files written: those marked by a person, or those that the models find."""
+) -> tuple[LocatedStudy, Mapping[str, RegionMaps]]:
+    """The levels of a study, and their files written: those marked by a person, or those that the models find.
+
+    Also the regions of the volumes in which they were found, by the volumes' names.
+    """
     volumes = StudyInput.of(record)
     if marked:
         searched = place(volumes, marked, models.recesses, images.opened)
     else:
         searched = search(volumes, models.levels, models.recesses, images.opened)
     searched.write(out)
-    return searched.located
+    return searched.located, searched.regions
+
+
+def _canal_mm(
+    record: Record, models: Models, regions: Mapping[str, RegionMaps], images: StudyImages
+) -> dict[Level, float]:
+    """The canal's diameters at its points, in the first sagittal T2 volume; none if it cannot be read.
+
+    ``regions`` are those that are known by now, by the volume's name.
+    """
+    path = next(iter(record.get(SeriesType.SAGITTAL_T2.value, ())), None)
+    if path is None:
+        return {}
+    name = volume_names(record)[str(path)]
+    maps = regions.get(name)
+    if maps is None:
+        try:
+            maps = models.levels.regions(*sagittal_grid(read_volume(path, images.opened), name))
+        except Exception as error:  # the crops say what is wrong with the volume; the images alone are graded
+            logger.debug("no diameter in %s", name, exc_info=error)
+            return {}
+    return canal_diameters(maps, canal_points(record))
 
 
 def _findings(
@@ -113,6 +147,8 @@ def _findings(
     """The content of ``findings.json`` by the models alone. ``record`` has the points at which they graded."""
     return study_findings(
         *(record, grades.weighted, grades.natural),
+        images=grades.images,
+        canal_mm=record.get(CANAL_MM),
         distances=grades.distances,
         seen=[grader.seen_images(record) for grader in models.graders],
         measures=models.measurer(record, images.opened) if models.measurer is not None else None,

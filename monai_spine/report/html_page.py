@@ -25,7 +25,7 @@ from monai_spine.report.measures_table import measures_table
 from monai_spine.report.spine_picture import SpinePicture
 from monai_spine.report.study_page import StudyPage
 from monai_spine.report.study_result import FindingResult, StudyResult, worst
-from monai_spine.report.wording import FULL, GRADES, SHORT, flags_in_words, offset_words, percent
+from monai_spine.report.wording import FULL, GRADES, SHORT, offset_words, percent
 from monai_spine.spine import Condition, Grade, Level
 
 _QUALITY = 88
@@ -168,7 +168,7 @@ def _finding(one: FindingResult) -> dict[str, Any]:
         "shares": shares,
         "words": ", ".join(f"{name} {share}" for _, name, share, _ in shares),
         "coverage": one.coverage,
-        "flags": flags_in_words(one.flags),
+        "flags": one.notes,
         "point": None if one.point is None else ", ".join(f"{mm:.1f}" for mm in one.point),
         "confidence": None if one.point_confidence is None else percent(one.point_confidence),
     }

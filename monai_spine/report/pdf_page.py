@@ -30,7 +30,7 @@ from monai_spine.report.measures_table import MeasureCell, measures_table
 from monai_spine.report.spine_picture import SpinePicture
 from monai_spine.report.study_page import StudyPage
 from monai_spine.report.study_result import FindingResult, StudyResult, worst
-from monai_spine.report.wording import GRADES, SHORT, flags_in_words, percent, reader_words
+from monai_spine.report.wording import GRADES, SHORT, percent, reader_words
 from monai_spine.spine import Condition, Grade, Level
 
 _WIDTH = A4[0] - 30 * mm
@@ -241,7 +241,7 @@ def _read(result: StudyResult) -> list[Flowable]:
 
 def _words(one: FindingResult) -> list[Flowable]:
     shares = ", ".join(f"{GRADES[grade]} {percent(p)}" for grade, p in zip(Grade, one.natural, strict=True))
-    return [_text(shares, 6.5), _text(". ".join([one.coverage, *flags_in_words(one.flags)]), 6.5, colour="#59626e")]
+    return [_text(shares, 6.5), _text(". ".join([one.coverage, *one.notes]), 6.5, colour="#59626e")]
 
 
 def _bar_parts(natural: Sequence[float], width: float) -> list[tuple[float, float, str]]:

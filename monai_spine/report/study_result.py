@@ -15,6 +15,7 @@ from monai_spine.grading.evidence import NOT_COVERED
 from monai_spine.grading.findings import SCHEMA
 from monai_spine.prediction.outcomes import NAME
 from monai_spine.report.study_measures import StudyMeasures, read_measures
+from monai_spine.report.wording import GRADES, flags_in_words
 from monai_spine.spine import FINDINGS, Condition, Finding, Grade, Level, SeriesType
 
 Point = tuple[float, float, float]
@@ -57,6 +58,21 @@ class FindingResult:
     coverage: str
     flags: tuple[str, ...]
     reader: ReaderGrade | None = None
+    diameter: float | None = None
+    """Of the canal, mm, if it has a share in the grade."""
+    grade_of_images: Grade | None = None
+    """The grade without that share."""
+
+    @property
+    def notes(self) -> list[str]:
+        """What a reader of the grade should know, in sentences."""
+        notes = flags_in_words(self.flags)
+        if self.diameter is not None and self.grade_of_images is not None and self.grade_of_images is not self.grade:
+            notes.append(
+                f"The canal's diameter of about {self.diameter:.0f} mm decides here: by the images alone, it would be "
+                f"{GRADES[self.grade_of_images]}."
+            )
+        return notes
 
     @property
     def covered(self) -> bool:
@@ -90,6 +106,7 @@ class FindingResult:
         if one["finding"] != finding.name:
             raise ValueError(f"expected {finding.name}, but found {one['finding']!r}")
         rows = tuple(float(one["natural"][grade.column]) for grade in Grade)
+        images = one.get("natural_of_images")
         point = None if one["point"] is None else tuple(float(mm) for mm in one["point"])
         return cls(
             finding=finding,
@@ -105,6 +122,8 @@ class FindingResult:
             coverage=str(one["coverage"]),
             flags=tuple(map(str, one["flags"])),
             reader=ReaderGrade.of(one["reader"]) if one.get("reader") else None,
+            diameter=one.get("diameter_mm"),
+            grade_of_images=None if images is None else max(Grade, key=lambda grade: float(images[grade.column])),
         )
 
 

@@ -62,6 +62,13 @@ class StudyMixing:
     pseudo_weight
         The share of a finding's loss that its soft label has, from 0 to 1; the label has the rest. A finding with one
         of the two weighs as much as that share. 0 leaves soft labels out.
+    marked_weight
+        Above 0, the network is told which slices show the point of a finding, in its keyword argument ``marked``, for
+        `CompetitionLoss`. A finding one of whose slices was mixed with another study's, or moved, has no such slices.
+    repeat_outer
+        With marked slices, the probability that the outermost sagittal slice on a side of a level, if no point is
+        marked on it, shows the slice beside it again. Attention then has to know where a slice lies: beside a foramen,
+        the images of patients look much like the foramen.
     intensity
         Changes of grey values, made first; None for none.
     distortion
@@ -85,17 +92,21 @@ class StudyMixing:
         manifold_mixup: float = 0.0,
         shuffle_slices: float = 0.0,
         pseudo_weight: float = 0.0,
+        marked_weight: float = 0.0,
+        repeat_outer: float = 0.0,
         intensity: IntensityChanges | None = None,
         distortion: Distortions | None = None,
     ) -> None:
         shares = {"levels": levels, "halves": halves, "mixup": mixup, "cutmix": cutmix, "holes": holes}
         shares |= {"manifold_mixup": manifold_mixup, "shuffle_slices": shuffle_slices, "pseudo_weight": pseudo_weight}
+        shares["repeat_outer"] = repeat_outer
         for name, share in shares.items():
             if not 0 <= share <= 1:
                 raise InvalidOptionError(f"expected the mixing's {name} from 0 to 1, but found {share}")
         self.views, self.levels, self.halves, self.holes = tuple(views), levels, halves, holes
         self.mixup, self.cutmix, self.manifold_mixup = mixup, cutmix, manifold_mixup
-        self.shuffle_slices, self.pseudo_weight = shuffle_slices, pseudo_weight
+        self.shuffle_slices, self.pseudo_weight, self.marked_weight = shuffle_slices, pseudo_weight, marked_weight
+        self.repeat_outer = repeat_outer
         self.intensity, self.distortion = intensity or IntensityChanges(), distortion or Distortions()
 
     def __call__(
@@ -103,8 +114,9 @@ class StudyMixing:
     ) -> tuple[Any, ...]:
         """``image`` ``(batch, 5, slices, rows, columns)`` and ``label`` on the device.
 
-        With ``manifold_mixup``, no positional and one keyword argument of the network follow, as MONAI's engines take
-        them. Labels are ``(batch, 25)``, or soft, ``(batch, 25, 3)``, if anything may be blended or soft labels count.
+        With ``manifold_mixup`` or ``marked_weight``, no positional and one or two keyword arguments of the network
+        follow, as MONAI's engines take them. Labels are ``(batch, 25)``, or soft, ``(batch, 25, 3)``, if anything may
+        be blended or soft labels count.
         """
         keys = ("image", "label", "soft_label") if self.pseudo_weight > 0 else ("image", "label")
         image, label, *soft = (torch.as_tensor(batch[key]).to(device=device, non_blocking=non_blocking) for key in keys)
@@ -113,7 +125,13 @@ class StudyMixing:
             label = (1 - self.pseudo_weight) * soft_labels(label) + self.pseudo_weight * soft[0]
         # before mixing: a change of grey values belongs to one acquisition, so to one study
         image = self.intensity(image, [view.slices for view in self.views])
-        image = self._shuffled(self.distortion(image, self.views))
+        image = self.distortion(image, self.views)
+        marked = None
+        if self.marked_weight > 0:
+            marked = torch.as_tensor(batch["marked"]).to(device=device, non_blocking=non_blocking)
+            image = self._repeated(image, marked)
+        in_order = image
+        image = self._shuffled(image)
         if self.levels > 0:
             image, label = self._levels(image, label)
         if self.halves > 0:
@@ -125,12 +143,16 @@ class StudyMixing:
             image, label = self._blended(image, label)
         if self.cutmix > 0:
             image, label = self._rectangles(image, label)
-        if self.manifold_mixup <= 0:
-            return self._holes(image), label
-        chosen, other = self._draw(image, self.manifold_mixup, levels=1)
-        share = _beta(image) * chosen
-        mixed = blended(label, label[other], share.expand(-1, label.shape[1]))
-        return self._holes(image), mixed, (), {"share": share[:, 0]}
+        options = {}
+        if marked is not None:
+            changed = (image != in_order).flatten(3).any(dim=3)[:, :, None]
+            options["marked"] = marked & ~(marked & changed).any(dim=3, keepdim=True)
+        if self.manifold_mixup > 0:
+            chosen, other = self._draw(image, self.manifold_mixup, levels=1)
+            share = _beta(image) * chosen
+            label = blended(label, label[other], share.expand(-1, label.shape[1]))
+            options["share"] = share[:, 0]
+        return (self._holes(image), label, (), options) if options else (self._holes(image), label)
 
     def _levels(self, image: torch.Tensor, label: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         chosen, other = self._draw(image, self.levels)
@@ -209,6 +231,21 @@ class StudyMixing:
                 order = torch.where(chosen[..., None], keys.argsort(dim=2), in_order)
                 parts[n] = parts[n].gather(2, order[..., None, None].expand_as(parts[n]))
         return torch.cat(parts, dim=2)
+
+    def _repeated(self, image: torch.Tensor, marked: torch.Tensor) -> torch.Tensor:
+        if self.repeat_outer <= 0:
+            return image
+        image, first = image.clone(), 0
+        for view in self.views:
+            last = first + view.slices - 1
+            if view.plane is Plane.SAGITTAL and view.slices > 1:
+                for outer, beside in ((first, first + 1), (last, last - 1)):
+                    chosen = torch.rand(image.shape[:2], device=image.device) < self.repeat_outer
+                    there = ~(_absent(image)[:, :, [outer, beside]].flatten(2).any(dim=2))
+                    chosen = chosen & there & ~marked[..., outer].any(dim=2)
+                    image[:, :, outer] = torch.where(chosen[..., None, None], image[:, :, beside], image[:, :, outer])
+            first = last + 1
+        return image
 
     def _holes(self, image: torch.Tensor) -> torch.Tensor:
         if self.holes <= 0:

@@ -26,6 +26,10 @@ class CompetitionLoss(nn.Module):
         Weight of a row whose grade is normal/mild, moderate, severe.
     any_severe
         Weight of the any-severe-spinal term against each of the other three; 0 leaves it out.
+    marked
+        Weight, against each of the three, of the term that draws attention to the marked slices: the mean over the
+        findings of -log of the share of attention that they get. 0 leaves it out. The network must tell these shares,
+        as `LevelGrader` does.
     label_smoothing
         As in `torch.nn.functional.cross_entropy`, for the three cross-entropies.
     focal
@@ -47,6 +51,7 @@ class CompetitionLoss(nn.Module):
         *,
         grade_weights: Sequence[float] = tuple(WEIGHTS),
         any_severe: float = 1.0,
+        marked: float = 0.0,
         label_smoothing: float = 0.0,
         focal: float = 0.0,
         ordinal: float = 0.0,
@@ -58,17 +63,20 @@ class CompetitionLoss(nn.Module):
         if focal < 0 or not 0 <= ordinal <= 1:
             raise ValueError(f"expected focal of at least 0 and ordinal from 0 to 1, but given {focal} and {ordinal}")
         self.focal, self.ordinal = focal, ordinal
-        self.any_severe = any_severe
+        self.any_severe, self.marked = any_severe, marked
         self.label_smoothing = label_smoothing
         self.columns = {group: columns_of(group) for group in Group}
 
     def forward(self, logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         """Loss of logits ``(batch, 25, 3)``: a scalar.
 
+        A fourth number of each finding is the logarithm of the attention on its marked slices, or 0 if it has none.
+
         ``labels`` are ``(batch, 25)`` of 0, 1, 2 or `MISSING`, or soft ones, ``(batch, 25, 3)``, which sum to 1 or, if
         missing, to 0.
         """
         logits, labels = logits.float(), soft_labels(labels)
+        attention, logits = logits[..., len(Grade) :], logits[..., : len(Grade)]
         weights = self.weights.to(logits.device)
         options = {"label_smoothing": self.label_smoothing, "focal": self.focal, "ordinal": self.ordinal}
         terms = [
@@ -80,6 +88,9 @@ class CompetitionLoss(nn.Module):
             spinal = self.columns[Group.SPINAL]
             terms.append(any_severe(logits[:, spinal], labels[:, spinal], weights))
             shares.append(self.any_severe)
+        if self.marked > 0:
+            terms.append((-attention.sum(), (attention < 0).float().sum()))
+            shares.append(self.marked)
         losses, totals = (torch.stack(part) for part in zip(*terms, strict=True))
         return _mean(losses, totals, logits.new_tensor(shares))
 

@@ -12,7 +12,7 @@ from monai.transforms import MapTransform, Randomizable
 from monai_spine.crops.augmentation import NO_AUGMENTATION, Augmentation, FixedPose
 from monai_spine.crops.cache import CropCache
 from monai_spine.crops.level_image import with_absent
-from monai_spine.crops.pose import Pose
+from monai_spine.crops.pose import Pose, crop_grid
 from monai_spine.crops.stack import StackCache
 from monai_spine.crops.study import STUDY_IMAGES, Crops, StudyCrops, StudyImages, StudyStacks, open_study
 from monai_spine.crops.view import DEFAULT_VIEWS, View
@@ -40,6 +40,8 @@ class LevelCropsd(Randomizable, MapTransform):
     - ``NAME_series``: int64 ``(5,)``, the index in `SeriesType` of the source, -1 if there is none; it shows whether
       the source is the substitute series;
     - ``NAME_reason``: for each level, why the first series type is not the source; an empty string if it is;
+    - ``NAME_marked``: bool ``(5, 5, slices)`` of levels, conditions and slices: True for the slices that show the point
+      of a condition that is read in this view, which lie no further from it than one slice from the next;
     - ``label``: int64 ``(5, 5)``, levels × conditions in the order of `Condition`, -1 for missing;
     - ``soft_label``, if the record has one, ``(25, 3)``: float32 ``(5, 5, 3)``, the same order, 0 where there is none;
     - ``points``: float32 ``(5, 5, 3)``, the same order, RAS mm, NaN where unknown.
@@ -106,15 +108,17 @@ class LevelCropsd(Randomizable, MapTransform):
         self.randomize()
         record = dict(data)
         study, refused = self._study(data)
+        label, points = _in_table(data.get("label")), _points_in_table(data.get("points", {}))
         for view in self.views:
             name = view.name
             crops, mask = self._sampled(study, view, data.get(STUDY_IMAGES))
             record[name], record[f"{name}_mask"] = torch.from_numpy(crops), torch.from_numpy(mask)
+            marked = self._marked(study, view, points) & record[f"{name}_mask"][:, None]
+            record[f"{name}_marked"] = marked[:, _FLIPPED_CONDITIONS] if self.flipped else marked
             sources = study.sources[name]
             series = [-1 if one.series is None else _SERIES.index(one.series) for one in sources]
             record[f"{name}_series"] = torch.tensor(series)
             record[f"{name}_reason"] = ["; ".join(filter(None, (one.reason, *refused))) for one in sources]
-        label, points = _in_table(data.get("label")), _points_in_table(data.get("points", {}))
         record["label"], record["points"] = _flipped(label, points) if self.flipped else (label, points)
         if "soft_label" in data:
             soft = torch.as_tensor(np.asarray(data["soft_label"], dtype=np.float32))
@@ -134,6 +138,16 @@ class LevelCropsd(Randomizable, MapTransform):
         # The series types decide on the frames: see `StudyStacks.axis`.
         key = (view, tuple(poses.items()), flipped, self.series_types)
         return images.crops(key, lambda: study.sample(view, poses, flipped=flipped))
+
+    def _marked(self, study: StudyCrops, view: View, points: torch.Tensor) -> torch.Tensor:
+        marked = torch.zeros(len(Level), len(Condition), view.slices, dtype=torch.bool)
+        columns = [n for n, condition in enumerate(Condition) if condition.group is view.anchor]
+        for n, level in enumerate(Level):
+            if level in study.frames:
+                grid = crop_grid(view, study.frames[level], self.poses[view.name][level], flipped=self.flipped)
+                away = (points[n, columns, None].numpy() - grid.centres) @ grid.directions[:, 2]
+                marked[n, columns] = torch.from_numpy(np.abs(away) <= view.gap_mm)
+        return marked
 
     def _study(self, data: Mapping[Hashable, Any]) -> tuple[StudyCrops, tuple[str, ...]]:
         cache: StackCache = data.get(STUDY_IMAGES, self.opened)
@@ -182,8 +196,8 @@ class LevelStackd(MapTransform):
     Expects what `LevelCropsd` leaves: for each view ``NAME`` ``(5, slices, rows, columns)`` and ``NAME_mask``
     ``(5, slices)``, and ``label`` ``(5, 5)`` of levels and conditions. Sets ``image``, float32 ``(5, slices of all
     views, rows, columns)`` with `ABSENT` in every pixel of a slice that no stack shows, and ``label``, int64 ``(25,)``
-    in the order of `FINDINGS`. A ``soft_label`` ``(5, 5, 3)`` becomes ``(25, 3)``. The views themselves are
-    removed from the record.
+    in the order of `FINDINGS`. A ``soft_label`` ``(5, 5, 3)`` becomes ``(25, 3)``. All ``NAME_marked``, if there are
+    any, become ``marked``, bool ``(5, 5, slices of all views)``. The views themselves are removed from the record.
 
     Parameters
     ----------
@@ -211,11 +225,16 @@ class LevelStackd(MapTransform):
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         """Join the crops of a study."""
         record = dict(data)
-        stacks = []
+        stacks, marked = [], []
         for name in self.keys:
             crops, mask = np.asarray(record.pop(name)), np.asarray(record.pop(f"{name}_mask"))
             stacks.append(with_absent(crops, mask))
+            if f"{name}_marked" in record:
+                marked.append(torch.as_tensor(record.pop(f"{name}_marked")))
         record["image"] = torch.from_numpy(np.concatenate(stacks, axis=1))
+        if marked:
+            record["marked"] = torch.cat(marked, dim=2)
+            record["marked"][:, self.left_out] = False
         if "label" in record:
             table = torch.as_tensor(record["label"]).clone()
             table[:, self.left_out] = MISSING

@@ -126,7 +126,7 @@ def _uniform() -> Grader:
 
     class Uniform:
         name, trained_on, about, digest = "uniform", None, {}, ""
-        graded = np.ones(25, dtype=bool)
+        graded, opinion = np.ones(25, dtype=bool), None
 
         def __call__(self, record: dict) -> Grades:
             rows = np.broadcast_to(uniform_rows(), (25, 3))

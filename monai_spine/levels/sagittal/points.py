@@ -7,7 +7,7 @@ anchors, and the discs of the chain get the names of levels.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import Any, NamedTuple
 
@@ -22,6 +22,7 @@ from monai_spine.levels.sagittal.doubts import Doubt, Flag
 from monai_spine.levels.sagittal.maps import LANDMARKS, REGIONS, map_affine
 from monai_spine.levels.sagittal.peaks import Peak, find_peaks
 from monai_spine.levels.sagittal.region_chain import agreed, link_regions
+from monai_spine.levels.sagittal.region_maps import RegionMaps
 from monai_spine.spine import FINDINGS, Finding, Group, Level, Side
 
 _SAME_DISC_MM = 14.0
@@ -155,6 +156,8 @@ class SpinePoints:
     points: tuple[LevelPoint, ...]
     absent: tuple[Absent, ...]
     reason: str = ""
+    regions: RegionMaps | None = field(default=None, compare=False, repr=False)
+    """The regions that the network saw, on the grid of its maps."""
 
     @property
     def by_key(self) -> dict[Key, LevelPoint]:
@@ -193,7 +196,10 @@ def read_maps(maps: Array, affine: Array, shape: Sequence[int], grid: Array) -> 
         for name, values in zip(LANDMARKS, maps[: len(LANDMARKS)], strict=True)
     }
     chain = _chain(maps, affine, peaks)
-    return named_points(chain, peaks["foramen"], shape, grid) if chain else SpinePoints(None, (), (), NO_SPINE)
+    if chain is None:
+        return SpinePoints(None, (), (), NO_SPINE)
+    regions = RegionMaps(maps[len(LANDMARKS) :].astype(np.float32), affine)
+    return replace(named_points(chain, peaks["foramen"], shape, grid), regions=regions)
 
 
 def named_points(chain: Chain, foramina: Sequence[Peak], shape: Sequence[int], grid: Array) -> SpinePoints:

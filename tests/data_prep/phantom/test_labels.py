@@ -54,6 +54,19 @@ def test_neighbouring_levels_correlate_as_in_the_real_labels(cohort, level, corr
     assert between == pytest.approx(correlation, abs=0.1)
 
 
+def test_conditions_of_uncorrelated_studies_have_nothing_to_do_with_each_other() -> None:
+    severity = np.array([draw_findings(3, index, 1.0).disease.severity for index in range(STUDIES)])
+    usual = np.array([draw_findings(3, index).disease.severity for index in range(STUDIES)])
+    by_condition = severity.reshape(STUDIES, len(Condition), len(Level))
+    between = np.corrcoef(by_condition[:, :, 3].T)
+    assert np.abs(between[~np.eye(len(Condition), dtype=bool)]).max() < 0.08
+    assert np.corrcoef(by_condition[:, 0, :2].T)[0, 1] == pytest.approx(0.72, abs=0.05)
+    assert severity.mean(axis=0) == pytest.approx(usual.mean(axis=0), abs=0.1)
+    some = np.array([draw_findings(3, index, 0.25).disease.severity for index in range(STUDIES)])
+    assert (some == usual).all(axis=1).mean() == pytest.approx(0.75, abs=0.04)
+    assert (some == severity).all(axis=1).mean() == pytest.approx(0.25, abs=0.04)
+
+
 def test_missing_labels_are_nearly_all_subarticular_at_the_upper_levels(cohort):
     missing = cohort[0] == MISSING
     upper = [f.level in (Level.L1_L2, Level.L2_L3) and "subarticular" in f.name for f in FINDINGS]

@@ -8,7 +8,7 @@ import numpy as np
 
 from monai_spine.geometry import Array, to_world
 from monai_spine.levels.sagittal.maps import REGIONS
-from monai_spine.measures.disc_plane import RegionMaps
+from monai_spine.levels.sagittal.region_maps import RegionMaps
 from monai_spine.spine import Level
 
 PITCH = 36.0

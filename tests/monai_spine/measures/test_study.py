@@ -4,7 +4,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from monai_spine.geometry import to_voxel
-from monai_spine.measures.disc_plane import Frame, RegionMaps
+from monai_spine.levels.sagittal.region_maps import RegionMaps
+from monai_spine.measures.disc_plane import Frame
 from monai_spine.measures.study import LORDOSIS, NAMES, measured, plates_angle
 from monai_spine.spine import Level
 from tests.monai_spine.measures.boxes import BoxSpine

@@ -108,6 +108,28 @@ def test_manifold_mixup_is_a_mean_of_tokens() -> None:
     assert torch.allclose(half[0], half[1], atol=1e-5)
 
 
+@pytest.mark.parametrize("head", [{}, {"attention_per": "grade"}, {"validity": True}])
+def test_attention_can_be_drawn_to_marked_slices(head: dict) -> None:
+    network = grader(**head).eval()
+    image = study(2)
+    marks = torch.zeros(2, 5, 5, sum(VIEWS), dtype=torch.bool)
+    marks[0, 2, 1, 4:6] = True
+    optimizer = torch.optim.Adam(network.parameters(), 0.01)
+    shares = []
+    for _ in range(20):
+        answer = network(image, marked=marks)
+        share = network.attention(image)[0, 2, 1, 4:6].sum()
+        assert torch.allclose(answer[0, 1 * 5 + 2, 3], share.log(), atol=1e-5)
+        assert (answer[..., 3] < 0).sum() == 1
+        assert torch.allclose(answer[..., :3], network(image), atol=1e-5)
+        optimizer.zero_grad()
+        (-answer[..., 3]).sum().backward()
+        optimizer.step()
+        shares.append(share.item())
+    assert shares[0] < 0.7
+    assert shares[-1] > 0.9
+
+
 @pytest.mark.parametrize("sequence", SEQUENCES)
 def test_what_an_absent_slice_holds_changes_nothing(sequence: str) -> None:
     network = grader(sequence=sequence, neighbours=False).eval()

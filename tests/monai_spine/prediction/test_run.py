@@ -4,8 +4,10 @@ import csv
 import gc
 import io
 import json
+import shutil
 import weakref
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import nibabel as nib
@@ -20,10 +22,15 @@ from monai_spine.crops import study as crops
 from monai_spine.crops.sampling import sample
 from monai_spine.crops.study import StudyImages
 from monai_spine.data import nifti_file
+from monai_spine.data.volume import read_volume
+from monai_spine.files import digest_of
 from monai_spine.geometry import slice_normal
+from monai_spine.grading.canal_opinion import CanalOpinion, opinion_path
 from monai_spine.grading.evidence import SeenImages
 from monai_spine.grading.grader import Grader, Grades
 from monai_spine.levels.localizers import RecessLocator
+from monai_spine.levels.sagittal.grid import sagittal_grid
+from monai_spine.measures.canal import canal_diameters
 from monai_spine.prediction.inputs import Conversion, Inputs, find_inputs
 from monai_spine.prediction.models import Models
 from monai_spine.prediction.run import Summary, predict
@@ -140,7 +147,7 @@ class Watched:
     def __init__(self, grader: Grader, dies_at: str = "") -> None:
         self.grader, self.dies_at = grader, dies_at
         self.seen: list[str] = []
-        self.graded = grader.graded
+        self.graded, self.opinion = grader.graded, grader.opinion
         self.name, self.trained_on, self.about, self.digest = "w", None, {}, grader.digest
 
     def __call__(self, record: dict) -> Grades:
@@ -346,6 +353,39 @@ def test_given_points_are_used_only_if_asked(tmp_path: Path, study: Path, grader
     run(given, tmp_path / "out", models(levels, grader))
     canal = findings(tmp_path / "out", "s1")["spinal_canal_stenosis_l3_l4"]["point"]
     assert np.array(canal) - points["spinal_canal_stenosis_l3_l4"] == pytest.approx([0, 0, 3.0], abs=0.7)
+
+
+@pytest.mark.parametrize("given_points", [False, True])
+def test_the_canals_diameter_has_a_share_in_its_grades(
+    tmp_path: Path, study: Path, bundle: Path, given_points: bool
+) -> None:
+    own = shutil.copytree(bundle, tmp_path / "own")
+    weights = own / "models/model.pt"
+    opinion = CanalOpinion(0.4, np.array([12.0, 20.0]), np.array([-1.1, -1.9]), digest_of([weights]), "levels")
+    opinion.write(opinion_path(weights))
+    series = {kind: [f"in/s1/{kind}.nii.gz"] for kind in ("sagittal_t1", "sagittal_t2", "axial_t2")}
+    points = {name: list(place) for name, place in points_of_spine().items()}
+    datalist = write_datalist(tmp_path / "datalist.json", [{"study_id": "s1", "fold": 0, **series, "points": points}])
+    given = find_inputs([datalist], tmp_path / "out", Conversion())
+    levels = oracle(study)
+    opened = models(levels, Grader.from_bundle(own))
+    run(given, tmp_path / "other", opened, given_points=given_points)
+    images_alone = findings(tmp_path / "other", "s1")
+    run(given, tmp_path / "out", replace(opened, level_weights="levels"), given_points=given_points)
+    found = findings(tmp_path / "out", "s1")
+    maps = levels.regions(*sagittal_grid(read_volume(study / "sagittal_t2.nii.gz"), "x"))
+    for name, finding in found.items():
+        assert images_alone[name]["diameter_mm"] is images_alone[name]["natural_of_images"] is None
+        if not name.startswith("spinal"):
+            assert finding == images_alone[name]
+            continue
+        assert 4 < finding["diameter_mm"] < 9
+        assert finding["natural_of_images"] == images_alone[name]["natural"]
+        assert finding["natural"] != images_alone[name]["natural"]
+    canal = {level: np.array(found[f"spinal_canal_stenosis_{level.value}"]["point"]) for level in Level}
+    measured = {level.value: round(mm, 1) for level, mm in canal_diameters(maps, canal).items()}
+    written = {name[-5:]: one["diameter_mm"] for name, one in found.items() if name.startswith("spinal")}
+    assert written == pytest.approx(measured, abs=0.11)
 
 
 def test_every_output_says_what_the_weights_were_trained_on(tmp_path: Path, study: Path, grader: Grader) -> None:

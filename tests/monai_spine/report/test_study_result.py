@@ -9,9 +9,9 @@ from monai_spine.grading.findings import UNLIKE_MEASURES, UNLIKE_TRAINING
 from monai_spine.levels.marked import MARKED
 from monai_spine.levels.recesses.planes import PROJECTED
 from monai_spine.levels.sagittal.doubts import Flag
-from monai_spine.report.study_result import read_result, worst
+from monai_spine.report.study_result import FindingResult, read_result, worst
 from monai_spine.report.wording import flag_words, percent
-from monai_spine.spine import Level, SeriesType
+from monai_spine.spine import FINDINGS, Level, SeriesType
 from tests.monai_spine.report.results import content, result
 
 
@@ -34,6 +34,19 @@ def test_every_flag_has_plain_words() -> None:
     flags += [f"missing_{series_type.value}" for series_type in SeriesType]
     assert all(flag_words(flag).endswith(".") for flag in flags)
     assert flag_words("some_new_flag") == "some new flag"
+
+
+def test_a_note_says_where_the_diameter_changed_the_grade() -> None:
+    found = content(("spinal_canal_stenosis_l3_l4",))
+    entry = found["findings"][2]
+    images = {"normal_mild": 0.8, "moderate": 0.1, "severe": 0.1}
+    entry |= {"diameter_mm": 5.6, "natural_of_images": images}
+    changed, alike = (
+        FindingResult.of(FINDINGS[2], entry),
+        FindingResult.of(FINDINGS[2], entry | {"grade": "normal_mild"}),
+    )
+    assert any("about 6 mm" in note and "normal/mild" in note for note in changed.notes)
+    assert not any("mm" in note for note in alike.notes)
 
 
 @pytest.mark.parametrize(

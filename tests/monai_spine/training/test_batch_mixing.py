@@ -49,6 +49,59 @@ def test_shuffled_axial_slices_are_the_same_slices_and_sagittal_ones_stay() -> N
     )
 
 
+def marked(count: int = 3) -> dict[str, torch.Tensor]:
+    """Findings of the canal have their marks on the two middle sagittal slices, of right recesses on an axial one."""
+    marks = torch.zeros(count, 5, 5, 6, dtype=torch.bool)
+    marks[:, :, 0, 1:3] = True
+    marks[:, :, 4, 5] = True
+    image = torch.rand(count, 5, 6, 8, 8, generator=torch.Generator().manual_seed(0))
+    return {**batch(count), "image": image, "marked": marks}
+
+
+def test_the_network_is_told_the_marked_slices_if_they_count() -> None:
+    data = marked()
+    image, _, positional, named = StudyMixing(views=VIEWS, marked_weight=0.3)(data)
+    assert torch.equal(image, data["image"])
+    assert positional == ()
+    assert torch.equal(named["marked"], data["marked"])
+    assert len(StudyMixing(views=VIEWS)(data)) == 2
+    named = StudyMixing(views=VIEWS, marked_weight=0.3, manifold_mixup=1.0)(data)[3]
+    assert set(named) == {"marked", "share"}
+
+
+@pytest.mark.parametrize("mixing", [{"levels": 1.0}, {"mixup": 1.0}])
+def test_a_mixed_finding_has_no_marked_slices(mixing: dict[str, float]) -> None:
+    torch.manual_seed(0)
+    named = StudyMixing(views=VIEWS, marked_weight=0.3, **mixing)(marked())[3]
+    assert not named["marked"].any()
+
+
+def test_a_finding_keeps_its_marked_slices_if_only_others_are_mixed() -> None:
+    torch.manual_seed(0)
+    views = (VIEWS[0], replace(VIEWS[1], slices=2))
+    image, _, _, named = StudyMixing(views=views, marked_weight=0.3, shuffle_slices=1.0, holes=1.0)(marked(8))
+    assert not torch.equal(image, marked(8)["image"])
+    assert named["marked"][:, :, 0].sum() == 8 * 5 * 2
+    stayed = named["marked"][:, :, 4].any(dim=2)
+    assert stayed.any()
+    assert not stayed.all()
+
+
+def test_outermost_slices_without_a_mark_show_the_slice_beside_them() -> None:
+    torch.manual_seed(0)
+    data = marked()
+    data["marked"][0, :, 1, 3] = True  # the right end of one study
+    data["image"][1, :, 0] = ABSENT
+    image, _, _, named = StudyMixing(views=VIEWS, marked_weight=0.3, repeat_outer=1.0)(data)
+    assert torch.equal(image[:, :, 1:3], data["image"][:, :, 1:3])
+    assert torch.equal(image[:, :, 4:], data["image"][:, :, 4:])  # axial slices
+    assert torch.equal(image[[0, 2], :, 0], data["image"][[0, 2], :, 1])
+    assert (image[1, :, 0] == ABSENT).all()
+    assert torch.equal(image[0, :, 3], data["image"][0, :, 3])
+    assert torch.equal(image[1:, :, 3], data["image"][1:, :, 2])
+    assert torch.equal(named["marked"], data["marked"])
+
+
 def test_manifold_mixup_mixes_labels_by_the_share_that_the_network_gets() -> None:
     torch.manual_seed(0)
     data = batch(3)

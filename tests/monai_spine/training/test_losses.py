@@ -35,6 +35,18 @@ def test_a_missing_label_has_no_gradient_and_every_other_has() -> None:
     assert torch.equal(moved, labels != MISSING)
 
 
+def test_attention_to_marked_slices_is_one_more_part_of_the_mean() -> None:
+    logits, labels = batch(1)
+    attention = torch.zeros(*logits.shape[:2], 1, dtype=logits.dtype)
+    attention[0, 3], attention[2, 4] = -1.0, -3.0
+    told = torch.cat([logits, attention], dim=2)
+    plain = CompetitionLoss()(logits, labels).item()
+    assert CompetitionLoss()(told, labels).item() == pytest.approx(plain)
+    assert CompetitionLoss(marked=0.5)(told, labels).item() == pytest.approx((4 * plain + 0.5 * 2.0) / 4.5)
+    nothing = torch.cat([logits, torch.zeros_like(attention)], dim=2)
+    assert CompetitionLoss(marked=0.5)(nothing, labels).item() == pytest.approx(plain)
+
+
 def test_a_batch_without_labels_costs_nothing_and_stays_differentiable() -> None:
     logits, labels = batch(2)
     loss = CompetitionLoss()(logits, torch.full_like(labels, MISSING))

@@ -11,6 +11,7 @@ from monai.data import list_data_collate
 from monai.transforms import SelectItemsd
 
 from monai_spine.crops.augmentation import Augmentation
+from monai_spine.crops.pose import crop_grid
 from monai_spine.crops.view import ABSENT, Interpolation, View
 from monai_spine.errors import InvalidOptionError, InvalidVolumeError
 from monai_spine.geometry import Array, grid_affine, to_world
@@ -140,6 +141,40 @@ def test_flipping_exchanges_soft_labels_as_it_does_labels(study: dict) -> None:
         assert torch.equal(found["soft_label"].argmax(dim=1), found["label"])
 
 
+def test_slices_near_the_point_of_a_finding_are_marked_in_the_view_that_it_is_read_in(study: dict) -> None:
+    transform = LevelCropsd(views=VIEWS, augmentation=Augmentation(rotation=0, tilt=0, mirror=0))
+    for seed in range(3):
+        record = transform.set_random_state(seed)(study)
+        for view in VIEWS:
+            marked = record[f"{view.name}_marked"]
+            assert marked.shape == (5, 5, view.slices)
+            for n, finding in enumerate(FINDINGS):
+                own = marked[n % 5, list(Condition).index(finding.condition)]
+                if finding.condition.group is not view.anchor:
+                    assert not own.any()
+                    continue
+                # Planes are not turned here, so that distances are those along the level's axis of an upright plane.
+                frame = transform.study(study).frames[finding.level]
+                pose = transform.poses[view.name][finding.level]
+                centres = crop_grid(view, frame, pose).centres
+                normal = (frame.basis @ view.directions)[:, 2]
+                away = np.abs((np.asarray(study["points"][finding.name]) - centres) @ normal)
+                assert own.numpy().tolist() == (away <= view.gap_mm).tolist()
+                assert 1 <= own.sum() <= 3
+
+
+def test_no_slice_is_marked_that_is_not_there_or_whose_point_is_unknown(study: dict) -> None:
+    name = "left_neural_foraminal_narrowing_l3_l4"
+    record = crops_of({**study, "points": {k: v for k, v in study["points"].items() if k != name}})
+    foramina = record["foramina_marked"]
+    assert not foramina[2, list(Condition).index(Condition(name[:-6]))].any()
+    assert foramina[2].any()
+    assert not crops_of({**study, "axial_t2": []})["disc_marked"].any()
+    stacked = LevelStackd(views=[VIEWS[1]], conditions=["right_neural_foraminal_narrowing"])(record)
+    assert stacked["marked"].shape == (5, 5, 11)
+    assert stacked["marked"].any(dim=2).any(dim=0).sum() == 1
+
+
 def test_flipping_is_cutting_the_flipped_patient_with_the_sides_renamed(study: dict, tmp_path: Path) -> None:
     mirror = np.diag([-1.0, 1.0, 1.0])
     other = write_study(tmp_path, turn=mirror)
@@ -148,6 +183,9 @@ def test_flipping_is_cutting_the_flipped_patient_with_the_sides_renamed(study: d
     flipped, expected = crops_of(study, augmentation=only(mirror=1.0)), crops_of(other)
     for key in (*(view.name for view in VIEWS), "points"):
         assert torch.allclose(flipped[key], expected[key], atol=1e-4)
+    for view in VIEWS:
+        assert torch.equal(flipped[f"{view.name}_marked"], expected[f"{view.name}_marked"])
+        assert flipped[f"{view.name}_marked"].any()
     assert torch.equal(flipped["label"], expected["label"])
 
 
