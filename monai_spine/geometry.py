@@ -87,7 +87,9 @@ def to_voxel(affine: Array, points: npt.ArrayLike) -> Array:
         If the affine is singular.
     """
     offset = np.asarray(points, dtype=np.float64) - affine[:3, 3]
-    return np.asarray(np.linalg.solve(affine[:3, :3], offset[..., None])[..., 0], dtype=np.float64)
+    # One system for all points: a system for each would factorise the matrix as often.
+    voxels = np.linalg.solve(affine[:3, :3], offset.reshape(-1, 3).T).T
+    return np.asarray(voxels.reshape(offset.shape), dtype=np.float64)
 
 
 def spacing(affine: Array) -> Array:

@@ -98,10 +98,12 @@ def check_earlier_volumes(out: Path, earlier: Collection[str], series: Collectio
 
 
 def remove_volumes(out: Path, names: Collection[str]) -> None:
-    """Remove volumes and their sidecars."""
+    """Remove volumes and their sidecars. The sidecar stays where the volume does in the other format."""
     for name in names:
         (out / name).unlink(missing_ok=True)
-        sidecar_path(out / name).unlink(missing_ok=True)
+        sidecar = sidecar_path(out / name)
+        if not any(sidecar.with_suffix(end).is_file() for end in (".nii", ".nii.gz")):
+            sidecar.unlink(missing_ok=True)
 
 
 def is_volume_of(path: str, series: Collection[tuple[str, str]]) -> bool:

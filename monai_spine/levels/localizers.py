@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection
+import math
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, TypeGuard
@@ -159,6 +160,11 @@ upside down; between its inverse and it, nobody knows."""
 UPSIDE_DOWN = f"{NO_SPINE}: the image seems to be upside down against its header"
 
 
+def _rise(spine: SpinePoints) -> float:
+    """See `Chain.rise`; infinite where it is not known, which is no sign of an image that is upside down."""
+    return math.inf if spine.chain is None or spine.chain.rise is None else spine.chain.rise
+
+
 def _upright(spine: SpinePoints) -> bool:
     return spine.chain is not None and Doubt.UPSIDE_DOWN not in spine.chain.doubts
 
@@ -191,21 +197,38 @@ class LevelLocator(Localizer):
         """
         return self.points(*sagittal_grid(volume, name))
 
-    def points(self, image: Floats, affine: Array, beside: Collection[SpinePoints] = ()) -> SpinePoints:
-        """Named points of an image ``(x, y, z)`` of `sagittal_grid`, and its affine to RAS mm.
+    def points(self, image: Floats, affine: Array) -> SpinePoints:
+        """Named points of an image ``(x, y, z)`` of `sagittal_grid`, and its affine to RAS mm; see `study_points`."""
+        return self.study_points({"": (image, affine)})[""]
+
+    def study_points(self, images: Mapping[str, tuple[Floats, Array]]) -> dict[str, SpinePoints]:
+        """Named points of the volumes of a study, by name: images ``(x, y, z)`` of `sagittal_grid`, and their affines.
 
         An image that may be upside down against its header is read again upside down. If it then shows a better spine,
-        its points would be those of other levels, and it counts as one without a spine. ``beside``: the answers for
-        other volumes of the study. What shows the same spine as one that is surely upright is not read again.
+        its points would be those of other levels, and it counts as one without a spine. What shows the same spine as
+        another one of the study that is surely upright is not read again.
         """
-        spine = read_maps(self.maps(image), map_affine(affine), image.shape, affine)
-        if spine.chain is None or spine.chain.rise is None or spine.chain.rise >= _SURELY_UPRIGHT_MM:
+        read = {name: self._read(*image) for name, image in images.items()}
+        known: dict[str, SpinePoints] = {}
+        # Those that are surely upright first: they save the others the second reading.
+        for name in sorted(read, key=lambda one: _rise(read[one]) < _SURELY_UPRIGHT_MM):
+            known[name] = self._checked(read[name], *images[name], known.values())
+        return {name: known[name] for name in images}
+
+    def _read(self, image: Floats, affine: Array) -> SpinePoints:
+        return read_maps(self.maps(image), map_affine(affine), image.shape, affine)
+
+    def _checked(
+        self, spine: SpinePoints, image: Floats, affine: Array, beside: Collection[SpinePoints]
+    ) -> SpinePoints:
+        """What was read of an image, unless that is upside down. ``beside``: the answers for others of the study."""
+        if _rise(spine) >= _SURELY_UPRIGHT_MM:
             return spine
         if any(_upright(one) and same_discs(spine, one) for one in beside):
             return with_doubt(spine, Doubt.UPSIDE_DOWN, doubted=False)
-        turned = read_maps(self.maps(image[:, :, ::-1]), map_affine(affine), image.shape, affine)
+        turned = self._read(image[:, :, ::-1], affine)
         ratio = _canal_sum(turned) / _canal_sum(spine)
-        if ratio > _BETTER and spine.chain.rise < 0:
+        if ratio > _BETTER and _rise(spine) < 0:
             return SpinePoints(None, (), (), UPSIDE_DOWN)
         # Only one of two signs, or none that is clear: the levels are uncertain.
         return with_doubt(spine, Doubt.UPSIDE_DOWN, ratio > 1 / _BETTER)

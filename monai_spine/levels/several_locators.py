@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -84,9 +84,10 @@ class SeveralLocators:
         self.locators = tuple(locators)
         self.runtime = self.locators[0].runtime
 
-    def points(self, image: Floats, affine: Array, beside: Collection[SpinePoints] = ()) -> SpinePoints:
-        """Named points of an image ``(x, y, z)``, and its affine to RAS mm; see `LevelLocator.points`."""
-        return averaged([locator.points(image, affine, beside) for locator in self.locators])
+    def study_points(self, images: Mapping[str, tuple[Floats, Array]]) -> dict[str, SpinePoints]:
+        """Named points of the volumes of a study; see `LevelLocator.study_points`."""
+        each = [locator.study_points(images) for locator in self.locators]
+        return {name: averaged([own[name] for own in each]) for name in images}
 
     def regions(self, image: Floats, affine: Array) -> RegionMaps:
         """The regions that the first localizer sees; see `LevelLocator.regions`."""

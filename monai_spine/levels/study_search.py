@@ -121,7 +121,6 @@ def search(
 
     ``recesses`` finds the recesses in axial slices; without it they are projected. ``opened`` opens the volumes.
     """
-    spines: dict[str, SpinePoints] = {}
     refused = dict(study.refused)
     images: dict[str, tuple[Floats, Array]] = {}
     for name, path in study.named(study.sagittal).items():
@@ -133,8 +132,8 @@ def search(
         except Exception as error:  # nibabel raises anything on damaged files; the study has others
             refused[name] = volume_reason(error, name, path)
             continue
-        spines[name] = locator.points(image, affine, spines.values())
         images[name] = image, affine
+    spines = locator.study_points(images)
     axial_files = study.named(study.axial)
     located, axial = merge_volume_files(study.study, spines, refused, axial_files, recesses, study.types, opened=opened)
     regions = {name: spine.regions for name, spine in spines.items() if spine.regions is not None}

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from monai_spine.data.sidecars import stem_of
 from monai_spine.data.studies import (
@@ -31,6 +31,9 @@ if TYPE_CHECKING:
 
 VOLUMES = "volumes"
 """Folder of the output for volumes made from DICOM."""
+FORMAT: Final = "nii"
+"""Of these volumes. Packed ones take two thirds of the space, but packing and unpacking them costs .1 of a processor
+second, a fifth of what a full-size study takes."""
 
 
 @dataclass(frozen=True)
@@ -79,7 +82,8 @@ class Conversion:
 
         name_by = "folder" if self.name_by == "folder" else "uid"
         with _reasons(source, out):
-            convert(source, out, name_by=name_by, workers=self.workers, resume=self.resume, quiet=self.quiet)  # type: ignore[arg-type]
+            about = {"name_by": name_by, "format": FORMAT, "resume": self.resume, "quiet": self.quiet}
+            convert(source, out, workers=self.workers, **about)  # type: ignore[arg-type]
         return read_converted(out, source)
 
     def later(
@@ -96,8 +100,8 @@ class Conversion:
 
         def plan(source: Path, out: Path) -> Converted:
             with _reasons(source, out):
-                about = {"name_by": name_by, "resume": self.resume, "quiet": self.quiet, "shared": shared}
-                opened = planned(source, out, run=run, **about)  # type: ignore[arg-type]
+                about = {"name_by": name_by, "format": FORMAT, "resume": self.resume, "quiet": self.quiet}
+                opened = planned(source, out, run=run, shared=shared, **about)  # type: ignore[arg-type]
                 conversion = RunningConversion(stack.enter_context(opened), source, top)
                 if not conversion.plan.jobs:
                     conversion.plan.finish([])  # which says what the files are, if none is DICOM

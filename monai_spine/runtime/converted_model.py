@@ -30,7 +30,7 @@ Files = Mapping[str, bytes]
 SCHEMA = "monai_spine/converted/1"
 FOLDER = "converted"
 """Folder of converted models beside the weights."""
-REVISION = 2
+REVISION = 3
 """Raise it when a network's forward pass, or the conversion, changes within a version of the package."""
 _DAMAGED = (OSError, zipfile.BadZipFile, zlib.error, KeyError, ValueError, NotImplementedError, EOFError, RuntimeError)
 

@@ -81,13 +81,13 @@ class MiddlePlane:
         places = places[np.argsort(places[:, 2])]
         rows = np.arange(regions.shape[3])
         slices = np.interp(rows, places[:, 2], places[:, 0])
-        columns = np.arange(regions.shape[2])
-        parts = []
-        for beside in _BESIDE_MM:
-            x = np.clip(slices + beside / spacing(affine)[0], 0, regions.shape[1] - 1)
-            voxels = np.stack(np.broadcast_arrays(x[None], columns[:, None], rows[None].astype(float)))
-            parts.append([map_coordinates(region, voxels, order=1, mode="nearest") for region in regions])
-        return cls(np.mean(parts, axis=0), slices, affine)
+        last = regions.shape[1] - 1
+        x = np.clip(slices + np.array(_BESIDE_MM)[:, None] / spacing(affine)[0], 0, last)
+        # Linear between two slices; SciPy, which interpolates along all three axes, takes ten times as long.
+        below = np.floor(x).astype(int)
+        share = (x - below)[..., None, None]
+        parts = regions[:, below, :, rows] * (1 - share) + regions[:, np.minimum(below + 1, last), :, rows] * share
+        return cls(parts.mean(axis=0).transpose(1, 2, 0), slices, affine)
 
     def discs(self) -> list[DiscRegion]:
         """The disc regions, from above."""

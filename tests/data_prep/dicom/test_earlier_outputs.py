@@ -41,7 +41,8 @@ def test_volume_that_is_refused_this_time_is_removed(used: Path, resume: bool) -
 
 def test_another_format_replaces_the_first(used: Path) -> None:
     convert(used.parent / "in", used, quiet=True, format="nii")
-    assert not list(used.rglob("*.nii.gz"))
+    names = {path.name.partition(".nii")[0].removesuffix(".json") for path in used.rglob("1.2.3.0.[27]*")}
+    assert volumes(used) == sorted(f"{name}.{end}" for name in names for end in ("json", "nii"))
     assert oracle.check(used.parent / "in", used) == {"used": 12}
 
 

@@ -30,12 +30,17 @@ class Reader:
         monkeypatch.setattr(LevelLocator, "maps", lambda *_: None)
         self._locator = LevelLocator(torch.nn.Identity())
 
-    def __call__(self, *answers: SpinePoints, beside: tuple[SpinePoints, ...] = ()) -> SpinePoints:
-        """The locator's answer for a volume that reads as the first of the answers, and upside down as the second."""
+    def __call__(self, *answers: SpinePoints, volumes: int = 1) -> SpinePoints:
+        """The locator's answer for the first volume of a study.
+
+        The first of the answers are what the volumes read as, and then follow those upside down.
+        """
         self.answers = list(answers)
-        points = self._locator.points(np.zeros((1, 2, 2), np.float32), np.eye(4), beside)
+        images = {str(n): (np.zeros((1, 2, 2), np.float32), np.eye(4)) for n in range(volumes)}
+        points = self._locator.study_points(images)
         assert not self.answers
-        return points
+        assert list(points) == list(images)
+        return points["0"]
 
 
 @pytest.fixture
@@ -60,7 +65,7 @@ def test_only_a_much_worse_spine_upside_down_leaves_no_doubt(read: Reader, turne
 
 def test_a_volume_with_the_spine_of_an_upright_one_beside_it_is_read_once_and_has_no_doubt(read: Reader) -> None:
     below = with_doubt(risen(spine((1, 3, 4)), -1), Doubt.UPSIDE_DOWN)
-    chain = read(below, beside=(CLEAR,)).chain
+    chain = read(below, CLEAR, volumes=2).chain
     assert chain is not None
     assert chain.certain
 
@@ -76,4 +81,4 @@ def test_a_volume_with_the_spine_of_an_upright_one_beside_it_is_read_once_and_ha
     ],
 )
 def test_another_volume_that_proves_nothing_does_not_save_the_second_reading(read: Reader, beside: SpinePoints) -> None:
-    assert read(UNCLEAR, spine(sure=0.5), beside=(beside,)).chain is not None
+    assert read(UNCLEAR, beside, spine(sure=0.5), volumes=2).chain is not None
