@@ -106,9 +106,11 @@ def write_bytes(path: Path, content: bytes | Iterable[bytes | memoryview]) -> No
 
 def write_png(path: Path, picture: npt.NDArray[np.uint8]) -> None:
     """Write a picture, ``(height, width, 3)`` in RGB, whole or not at all."""
-    from monai_spine.png import png_bytes  # imported here, so that --help starts without numpy
+    from PIL import Image  # imported here, so that commands that draw nothing start without it
 
-    write_bytes(path, png_bytes(picture))
+    with whole_file(path) as partial:
+        # Half the time of the usual level 6, and a tenth larger.
+        Image.fromarray(picture).save(partial, format="png", compress_level=3)
 
 
 def write_figure(path: Path, figure: Figure) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import threading
 from collections import OrderedDict
 from dataclasses import dataclass, field
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from PIL import Image
 
 from monai_spine.crops.stack import Stack, file_state, open_position, open_stack
 from monai_spine.crops.view import DIRECTIONS
@@ -18,7 +20,6 @@ from monai_spine.data.volume import affine_of, open_volume
 from monai_spine.data.volume_names import volume_names
 from monai_spine.errors import SpineError
 from monai_spine.geometry import Array, Plane, contains, spacing
-from monai_spine.png import png_bytes
 from monai_spine.spine import SeriesType
 
 GAMMA = 0.8
@@ -143,7 +144,11 @@ class SlicePictures:
             raise IndexError(f"{volume.name} has {volume.shape[2]} slices")
         stack = _turned(self._open(volume.file), volume.series_type)
         columns, rows, _ = stack.shape
-        return png_bytes((stack.block((0, 0, k), (columns, rows, k + 1))[0] ** GAMMA * 255).astype(np.uint8))
+        grey = (stack.block((0, 0, k), (columns, rows, k + 1))[0] ** GAMMA * 255).astype(np.uint8)
+        coded = io.BytesIO()
+        # Level 1 takes 3 ms for 512 × 512 pixels, the default 20; the bytes stay on this machine.
+        Image.fromarray(grey).save(coded, "PNG", compress_level=1)
+        return coded.getvalue()
 
     def _open(self, file: Path) -> Stack:
         key = (str(file), *file_state(file))
