@@ -37,8 +37,9 @@ from monai_spine.images.data.dataset import ImageBatches, whole
 from monai_spine.images.data.input_format import ImageForm
 from monai_spine.images.data.store import ImageStore
 from monai_spine.images.network.classifier import ImageClassifier
-from monai_spine.images.network.layer_freezing import FROZEN, FrozenFeatures, LayerFreezing
+from monai_spine.images.network.frozen_features import FrozenFeatures
 from monai_spine.images.training.augmentation import PRESETS, BatchPreparation
+from monai_spine.networks.layer_freezing import FROZEN, LayerFreezing
 
 SIDE, PIXELS, CLASSES, ROUNDS = 512, 224, 4, 4
 SMALL, SMALL_PIXELS, EPOCHS = "test_resnet", 64, 20

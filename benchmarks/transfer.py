@@ -29,7 +29,7 @@ from sklearn.datasets import load_digits
 from torch.nn.functional import cross_entropy, interpolate
 
 from monai_spine.images.network.classifier import ImageClassifier
-from monai_spine.images.network.layer_freezing import LayerFreezing
+from monai_spine.networks.layer_freezing import LayerFreezing
 from monai_spine.networks.parameter_groups import parameter_groups
 
 BACKBONE = "tf_efficientnet_lite0"

@@ -91,7 +91,7 @@ RULES: dict[str, Rule] = {
     **dict.fromkeys(("cache_rate", "pseudo_weight"), _number(0, 1)),
     **dict.fromkeys(("amp", "given_points", "overlays", "progress", "training_run#progress"), _flag()),
     **dict.fromkeys(("network_def#neighbours", "network_def#checkpointing", "network_def#up_path"), _flag()),
-    **dict.fromkeys(("start#channels_last", "start#compiled", "start#hold_backbones"), _flag()),
+    **dict.fromkeys(("start#channels_last", "start#compiled"), _flag()),
     **dict.fromkeys(("train#sampler#balanced", "train#features#once"), _flag()),
     "pixels": _sizes(2),
     "grid_size": _sizes(3),

@@ -107,7 +107,9 @@ class FoldRun:
             override = self.root / "evaluated.json"
             write_json(override, dict(self.evaluated))
             configs = [*self.configs, self.bundle / "configs" / "evaluate.json", override]
-            run_step("evaluation", configs, self.all_settings(), self.root / "log.txt")
+            # An evaluation starts from trained weights: it has no settings of a training's start.
+            settings = tuple(one for one in self.all_settings() if not one[0].startswith("start#"))
+            run_step("evaluation", configs, settings, self.root / "log.txt")
             self._save(trained=True, evaluated=json.dumps(self.evaluated))
         return self.predictions
 

@@ -56,6 +56,11 @@ class Backbone(nn.Module):
     ------
     InvalidOptionError
         If timm has no such network, or the pictures' size does not fit it.
+
+    Attributes
+    ----------
+    frozen_modules
+        Names of the modules of ``body`` that stay in evaluation mode during training; see `LayerFreezing`.
     """
 
     def __init__(
@@ -74,6 +79,7 @@ class Backbone(nn.Module):
         _check_patches(self.body, name, self.pixels)
         self.features = _width(self.body, name, in_channels, self.pixels)
         self.channels_last = False
+        self.frozen_modules: set[str] = set()
         if checkpointing:
             self.body.set_grad_checkpointing(True)
 
@@ -100,6 +106,16 @@ class Backbone(nn.Module):
             pictures = pictures.contiguous(memory_format=torch.channels_last)
         features: torch.Tensor = self.body(pictures)
         return features
+
+    def train(self, mode: bool = True) -> "Backbone":
+        """Set the training mode of all modules but the frozen ones, which stay in evaluation mode."""
+        super().train(mode)
+        # Without a gradient alone, batch normalisations would still update their statistics, and dropout would act.
+        if mode and self.frozen_modules:
+            for name, module in self.body.named_modules():
+                if name in self.frozen_modules:
+                    module.training = False
+        return self
 
     def start_from(self, source: str) -> None:
         """Take the weights of a file, or of timm's hub if ``source`` is ``hub``.

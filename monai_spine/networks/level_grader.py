@@ -112,7 +112,6 @@ class LevelGrader(nn.Module):
         self.grades_of_token = _grades_of_token(attention_per)
         tokens = CONDITIONS * self.grades_of_token
         self.absent_pixel = float(ABSENT)
-        self.backbones_frozen = False
         size, channels = [int(n) for n in pixels], 3 if neighbours else 1
         self.backbones = nn.ModuleList(
             Backbone(name, in_channels=channels, pixels=size, drop_path=drop_path, checkpointing=checkpointing)
@@ -211,19 +210,6 @@ class LevelGrader(nn.Module):
                 raise InvalidOptionError(f"expected {name} as True or False, but found {value!r}")
         for body in self.backbones:
             body.speed_up(channels_last=channels_last, compiled=compiled)  # type: ignore[operator]
-
-    def hold_backbones(self) -> None:
-        """Train everything but the backbones from now on; their batch statistics do not change either."""
-        self.backbones_frozen = True
-        self.backbones.requires_grad_(False)
-        self.backbones.eval()
-
-    def train(self, mode: bool = True) -> LevelGrader:
-        """As `torch.nn.Module.train`; backbones that do not learn stay in evaluation mode."""
-        super().train(mode)
-        if self.backbones_frozen:
-            self.backbones.eval()
-        return self
 
     def _read(self, image: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Tokens ``(batch, 5, 5, features)`` of each level and condition, or ``(batch, 5, 15, features)`` with one for

@@ -17,6 +17,7 @@ from monai_spine.errors import InvalidTableError, MissingInputError, counted, li
 from monai_spine.files import read_json
 from monai_spine.scoring.competition import (
     JEFFREYS,
+    Floats,
     Score,
     competition_score,
     constant_score,
@@ -142,7 +143,9 @@ def read_floor(path: Path, solution: Labels) -> Score:
     """
     if not path.is_file():
         raise MissingInputError(f"expected a floor.json or truth.csv, but there is no file {path}")
-    return _from_truth(path, solution) if path.suffix == ".csv" else _from_json(path, solution)
+    if path.suffix == ".csv":
+        return competition_score(solution.grades, best_rows(path, solution))
+    return _from_json(path, solution)
 
 
 def _from_json(path: Path, solution: Labels) -> Score:
@@ -162,7 +165,11 @@ def _from_json(path: Path, solution: Labels) -> Score:
     return Score(**parts)
 
 
-def _from_truth(path: Path, solution: Labels) -> Score:
+def best_rows(path: Path, solution: Labels) -> Floats:
+    """The submission with the least expected loss, ``(studies, 25, 3)``, from a phantom cohort's ``truth.csv``.
+
+    Raises `MissingInputError` or `InvalidTableError` if the file does not exist, has another form, or lacks a study.
+    """
     table = read_table(path)
     missing = [column for column in _COLUMNS if column not in table.columns]
     if missing:
@@ -176,8 +183,8 @@ def _from_truth(path: Path, solution: Labels) -> Score:
     unknown = [study for study, rows in zip(solution.study_ids, posterior, strict=True) if np.isnan(rows).any()]
     if unknown:
         raise InvalidTableError(f"{path} lacks findings of studies of the solution: {listed(unknown)}")
-    # The submission with the least expected loss is proportional to the probability of each grade times its weight.
-    return competition_score(solution.grades, posterior * WEIGHTS)
+    # It is proportional to the probability of each grade times its weight.
+    return np.asarray(posterior * WEIGHTS)
 
 
 def _probabilities(path: Path, row: Mapping[Hashable, str]) -> list[float]:

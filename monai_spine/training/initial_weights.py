@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from monai_spine.data.datalist import Record, check_labels, label_array
+from monai_spine.networks.layer_freezing import LayerFreezing
 from monai_spine.networks.level_grader import LevelGrader
 from monai_spine.scoring.competition import JEFFREYS, level_prior
 from monai_spine.training.run_state import resumes
@@ -39,13 +40,13 @@ def start_from_weights(network: nn.Module, weights: str | None, *, resume: bool 
 def start_grader(
     network: LevelGrader,
     *,
+    layers: LayerFreezing,
     splits: tuple[Sequence[Record], Sequence[Record]],
     conditions: Sequence[str] | None,
     pretrained: str | Sequence[str] | None,
     weights: str | None,
     resume: bool | str,
     folder: str,
-    hold_backbones: bool,
     channels_last: bool,
     compiled: bool,
 ) -> None:
@@ -53,6 +54,8 @@ def start_grader(
 
     Parameters
     ----------
+    layers
+        Of the network: which of them learn.
     splits
         The studies to learn from, and those to validate on.
     conditions
@@ -63,8 +66,6 @@ def start_grader(
         A file for the whole network; None for none.
     resume, folder
         See `resumes`: where the run's own state fills the network later, nothing is fetched or read here.
-    hold_backbones
-        Whether the backbones do not learn.
     channels_last, compiled
         See `LevelGrader.speed_up`.
 
@@ -76,10 +77,10 @@ def start_grader(
         See the network's methods, and `load_weights`.
     """
     check_labels(*splits, conditions=conditions)
+    resumed = resumes(resume, folder)
+    layers.check_start(bool(pretrained or weights or resumed))
     start_from_prior(network, splits[0])
-    if pretrained and not resumes(resume, folder):
+    if pretrained and not resumed:
         network.take_pretrained(pretrained)
     start_from_weights(network, weights, resume=resume, folder=folder)
-    if hold_backbones:
-        network.hold_backbones()
     network.speed_up(channels_last=channels_last, compiled=compiled)

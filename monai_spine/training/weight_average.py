@@ -80,6 +80,8 @@ class BatchStatistics:
     ----------
     network
         The one that is validated.
+    learner
+        The one that learns, of which ``network`` is a copy or the same: what is frozen there keeps its statistics.
     dataloader
         Gives training batches.
     prepare
@@ -89,8 +91,10 @@ class BatchStatistics:
     # The statistics that training gathers lag behind the moving weights, and belong to no average of them: with those,
     # a grader answered worse than its prior in the first epochs.
 
-    def __init__(self, *, network: nn.Module, dataloader: Iterable[Any], prepare: Callable[..., Any]) -> None:
-        self.network, self.dataloader, self.prepare = network, dataloader, prepare
+    def __init__(
+        self, *, network: nn.Module, learner: nn.Module, dataloader: Iterable[Any], prepare: Callable[..., Any]
+    ) -> None:
+        self.network, self.learner, self.dataloader, self.prepare = network, learner, dataloader, prepare
 
     def attach(self, engine: Engine) -> None:
         """Measure before the validator runs."""
@@ -99,7 +103,11 @@ class BatchStatistics:
     @torch.no_grad()
     def renew(self) -> None:
         """Measure now."""
-        layers = [module for module in self.network.modules() if isinstance(module, _BatchNorm)]
+        layers = [
+            module
+            for name, module in self.network.named_modules()
+            if isinstance(module, _BatchNorm) and _learns(self.learner.get_submodule(name))
+        ]
         if not layers:
             return
         device = next(self.network.parameters()).device
@@ -116,6 +124,10 @@ class BatchStatistics:
             layer.momentum = momentum
             _average_over_processes(layer)
         self.network.eval()
+
+
+def _learns(layer: nn.Module) -> bool:
+    return all(parameter.requires_grad for parameter in layer.parameters())
 
 
 def _average_over_processes(layer: _BatchNorm) -> None:

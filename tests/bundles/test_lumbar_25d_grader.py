@@ -134,18 +134,22 @@ def test_training_and_inference_share_what_makes_the_answer() -> None:
     keys = [key for key in train if key in inference and key not in {"imports", "initialize", "run", "num_workers"}]
     assert {"views", "pixels", "network_def", "conditions", "stacking"} <= set(keys)
     assert train["validate"]["postprocessing"] == inference["postprocessing"]
-    empty = ["mixing", "start", "loss", "optimizer", "ema", "train", "best_model"]  # where presets may set something
+    empty = ["mixing", "layers", "start", "loss", "optimizer", "ema", "train", "best_model"]  # presets may set these
     assert [key for key in keys if train[key] != inference[key]] == empty
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("preset", PRESETS, ids=lambda path: path.stem)
-def test_every_preset_trains(preset: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_preset_trains(
+    preset: Path, data: Path, trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(ConfusionPicture, "attach", lambda *_: None)  # takes long, and no preset changes it
     config = json.loads(preset.read_text())
     side = 56 if "patch14" in str(config) else 32
     changes = {**SLICES, "pixels": [side, side], "batch_size": 2, "epochs": 1, "train#trainer#accumulation_steps": 1}
     where = {"bundle_root": str(tmp_path), "dataset_dir": str(data), "pretrained": None}
+    if "layers#train_layers" in config:  # frozen layers need weights
+        changes |= {**NETWORK, "weights": str(trained / "models/model.pt")}
     three = "$datalist.split_folds(datalist.read_datalist(@datalist)[:3], @fold)"
     names = ("train", f"presets/{preset.stem}")
     run(*names, run_id="training", splits=three, **where, **changes)

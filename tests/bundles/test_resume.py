@@ -42,6 +42,7 @@ TRAININGS = {
         {
             **{"pixels": [32, 32], "network_def#features": 16, "batch_size": 2, **SLICES},
             **{"mixing#mixup": 0.5, "mixing#holes": 0.5, "val_interval": 2},
+            "layers#unfreeze": {1: "last: 1", 2: "all"},
         },
         data="studies",
         parts={"network", "optimizer", "lr_scheduler", "best_model", "ema_network"},

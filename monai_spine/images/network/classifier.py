@@ -40,11 +40,6 @@ class ImageClassifier(nn.Module):
         Probability of dropout before each linear layer of the head.
     drop_path, checkpointing
         See `Backbone`.
-
-    Attributes
-    ----------
-    frozen_modules
-        Names of the backbone's modules that stay in evaluation mode during training; see `LayerFreezing`.
     """
 
     def __init__(
@@ -71,7 +66,6 @@ class ImageClassifier(nn.Module):
             backbone, in_channels=channels, pixels=size, drop_path=drop_path, checkpointing=checkpointing
         )
         self.head = _head(self.backbone.features, [int(n) for n in hidden], self.classes, dropout)
-        self.frozen_modules: set[str] = set()
         # The normalisation belongs to the network, so that training and every later use cannot differ in it.
         # Not persistent: the backbone's name determines it, and weights files stay those of backbone and head.
         self.mean: torch.Tensor  # here, because TorchScript cannot read annotations of the class
@@ -91,16 +85,6 @@ class ImageClassifier(nn.Module):
         """The input of the head, ``(batch, features)``, for images ``(batch, channels, rows, columns)`` from 0 to 1."""
         features: torch.Tensor = self.backbone((image - self.mean) / self.std)
         return features
-
-    def train(self, mode: bool = True) -> ImageClassifier:
-        """Set the training mode of all modules but the frozen ones, which stay in evaluation mode."""
-        super().train(mode)
-        # Without a gradient alone, batch normalisations would still update their statistics, and dropout would act.
-        if mode and self.frozen_modules:
-            for name, module in self.backbone.body.named_modules():
-                if name in self.frozen_modules:
-                    module.training = False
-        return self
 
     def start_from(self, frequencies: torch.Tensor) -> None:
         """Set the last bias so that a new multilabel network predicts the frequency of each label, ``(classes,)``.

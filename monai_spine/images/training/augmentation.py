@@ -14,7 +14,7 @@ from torch.nn.functional import affine_grid, grid_sample, one_hot
 from monai_spine.errors import InvalidOptionError
 from monai_spine.images.data.datalist import UNKNOWN
 from monai_spine.images.data.dataset import scaled
-from monai_spine.images.network.layer_freezing import FrozenFeatures
+from monai_spine.images.network.frozen_features import FrozenFeatures
 from monai_spine.training.batch_mixing import other_of, rectangles
 
 

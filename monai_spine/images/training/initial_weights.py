@@ -9,9 +9,10 @@ from monai_spine.images.data.dataset import ImageBatches, frequencies
 from monai_spine.images.data.fold import ImageFold
 from monai_spine.images.data.store import ImageStore
 from monai_spine.images.network.classifier import ImageClassifier
-from monai_spine.images.network.layer_freezing import FROZEN, FrozenFeatures, LayerFreezing
+from monai_spine.images.network.frozen_features import FrozenFeatures
 from monai_spine.images.network.model_description import ClassifierDescription, check_described
 from monai_spine.images.training.augmentation import ImageAugmentation, ImageMixing
+from monai_spine.networks.layer_freezing import FROZEN, LayerFreezing
 from monai_spine.training.run_state import resumes
 
 _LONG = 40
@@ -41,8 +42,9 @@ def drop_last(sampler: Sized, batch_size: int) -> bool:
 
 
 def features_once(
-    layers: LayerFreezing,
+    network: ImageClassifier,
     *,
+    layers: LayerFreezing,
     augmentation: ImageAugmentation,
     mixing: ImageMixing,
     dataset: ImageBatches,
@@ -67,7 +69,7 @@ def features_once(
     """
     if not once or not layers.head_alone or augmentation.changes or mixing.mixes:
         return None
-    return FrozenFeatures(layers.network, dataset, device=device, batch_size=batch_size, amp=amp, progress=progress)
+    return FrozenFeatures(network, dataset, device=device, batch_size=batch_size, amp=amp, progress=progress)
 
 
 def start_classifier(

@@ -1,6 +1,9 @@
 from pathlib import Path
 
-from monai_spine.experiments.fold_run import digest, fold_settings, prefixed, read_state, write_state
+import pytest
+
+from monai_spine.experiments import fold_run
+from monai_spine.experiments.fold_run import FoldRun, digest, fold_settings, prefixed, read_state, write_state
 from tests.bundles.runs import ROOT
 
 BUNDLE = ROOT / "bundles/lumbar_25d_grader"
@@ -11,6 +14,25 @@ def test_a_datalist_of_another_name_is_a_setting_of_its_own() -> None:
     assert usual.items() >= {"fold": "2", "bundle_root": "r", "dataset_dir": "d"}.items()
     assert "datalist" not in usual
     assert Path(other["datalist"]) == Path("d/x.json")
+
+
+def test_settings_of_a_trainings_start_are_none_of_the_evaluations(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given: dict[str, set[str]] = {}
+
+    def note(step: str, _: object, settings: fold_run.Settings, *__: object, **___: object) -> None:
+        given[step] = {name for name, _ in settings}
+
+    monkeypatch.setattr(fold_run, "run_step", note)
+    datalist = tmp_path / "datalist.json"
+    datalist.write_text("{}")
+    run = FoldRun((), (("start#channels_last", "True"), ("batch_size", "2")), BUNDLE, datalist, 0, tmp_path / "run")
+    run.train(lambda _: None)
+    run.evaluate()
+    assert given["training"] >= {"start#channels_last", "batch_size"}
+    assert "batch_size" in given["evaluation"]
+    assert "start#channels_last" not in given["evaluation"]
 
 
 def test_a_digest_changes_with_every_file_and_value(tmp_path: Path) -> None:

@@ -1,5 +1,7 @@
 """The moving average of weights belongs to training's last steps from the first epoch on."""
 
+from copy import deepcopy
+
 import pytest
 import torch
 from ignite.engine import Engine
@@ -70,7 +72,9 @@ def test_statistics_are_those_of_the_batches_and_weights_stay(monkeypatch: pytes
     batches = [torch.rand(8, 1, 9, 9) + n for n in range(3)]
     before = {name: value.clone() for name, value in network.named_parameters()}
     validator = Engine(lambda *_: None)
-    handler = BatchStatistics(network=network, dataloader=batches, prepare=lambda batch, _: (batch, None))
+    handler = BatchStatistics(
+        network=network, learner=network, dataloader=batches, prepare=lambda batch, _: (batch, None)
+    )
     handler.attach(validator)
     validator.run([0])
     features = torch.cat([network[0](batch) for batch in batches[:2]])
@@ -90,4 +94,18 @@ def test_a_network_without_batch_normalisation_sees_no_batch() -> None:
             never()
 
     network = nn.Linear(2, 2)
-    BatchStatistics(network=network, dataloader=Loader(), prepare=lambda batch, _: (batch, None)).renew()
+    BatchStatistics(
+        network=network, learner=network, dataloader=Loader(), prepare=lambda batch, _: (batch, None)
+    ).renew()
+
+
+def test_layers_that_do_not_learn_keep_their_statistics() -> None:
+    learner = nn.Sequential(nn.BatchNorm2d(1), nn.BatchNorm2d(1))
+    learner[0].requires_grad_(False)
+    network = deepcopy(learner).requires_grad_(False)  # as an average of weights is
+    batches = [torch.rand(8, 1, 9, 9) + 3]
+    BatchStatistics(
+        network=network, learner=learner, dataloader=batches, prepare=lambda batch, _: (batch, None)
+    ).renew()
+    assert network[0].running_mean == 0
+    assert network[1].running_mean > 2

@@ -11,8 +11,8 @@ from torchvision.models.convnext import CNBlockConfig, ConvNeXt
 
 from monai_spine.errors import InvalidTableError
 from monai_spine.images.network.classifier import ImageClassifier
-from monai_spine.images.network.layer_freezing import LayerFreezing
 from monai_spine.networks.backbone import timm_names
+from monai_spine.networks.layer_freezing import LayerFreezing
 from tests.monai_spine.images.network.classifiers import classifier
 
 WIDTHS = {

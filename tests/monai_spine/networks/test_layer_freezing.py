@@ -1,27 +1,21 @@
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 import torch
+from torch import nn
 
 from monai_spine.errors import InvalidOptionError
-from monai_spine.images.data.dataset import ImageBatches, whole
-from monai_spine.images.data.input_format import ImageForm
-from monai_spine.images.data.store import ImageStore
-from monai_spine.images.network.classifier import ImageClassifier
-from monai_spine.images.network.layer_freezing import FrozenFeatures, LayerFreezing
-from monai_spine.images.training.augmentation import BatchPreparation
+from monai_spine.networks.layer_freezing import LayerFreezing
+from monai_spine.networks.level_grader import LevelGrader
 from monai_spine.networks.parameter_groups import parameter_groups
 from tests.monai_spine.images.network.classifiers import TINY, classifier
-from tests.monai_spine.images.pictures import write_pictures
 
 
-def changed_by_a_step(network: ImageClassifier, freezing: LayerFreezing) -> set[str]:
+def changed_by_a_step(network: nn.Module, freezing: LayerFreezing, shape: tuple[int, ...] = (4, 3, 32, 32)) -> set[str]:
     groups = parameter_groups(network, learning_rate=0.1, weight_decay=0.1, trained=freezing.ever_trained)
     before = {name: value.clone() for name, value in network.state_dict().items()}
     network.train()
-    network(torch.rand(4, 3, 32, 32)).square().sum().backward()
+    network(torch.rand(shape)).square().sum().backward()
     torch.optim.AdamW(groups).step()
     return {name for name, value in network.state_dict().items() if not torch.equal(value, before[name])}
 
@@ -33,8 +27,8 @@ def test_frozen_layers_change_neither_weights_nor_statistics(name: str) -> None:
     network = classifier(name)
     freezing = LayerFreezing(network, train_layers="last: 2")
     changed = {key.removeprefix("backbone.body.") for key in changed_by_a_step(network, freezing)}
-    early = {key for block in freezing.blocks[:-2] for key in block}
-    late = {key for block in freezing.blocks[-2:] for key in block}
+    early = {key for block in freezing.blocks[0][:-2] for key in block}
+    late = {key for block in freezing.blocks[0][-2:] for key in block}
     assert not changed & early
     assert {key for key in late if not key.endswith("k_proj.bias")} & changed
     frozen = [module for module in network.backbone.body.modules() if not module.training]
@@ -46,8 +40,22 @@ def test_frozen_layers_change_neither_weights_nor_statistics(name: str) -> None:
 def test_every_parameter_belongs_to_one_block() -> None:
     for name in TINY:
         network = classifier(name)
-        named = [key for block in LayerFreezing(network).blocks for key in block]
+        named = [key for block in LayerFreezing(network).blocks[0] for key in block]
         assert sorted(named) == sorted(key for key, _ in network.backbone.body.named_parameters())
+
+
+@pytest.mark.parametrize(("layers", "kept"), [("frozen", 0), ("last: 1", 1)])
+def test_each_backbone_of_a_grader_is_frozen_and_the_rest_learns(layers: str, kept: int) -> None:
+    torch.manual_seed(0)
+    network = LevelGrader(views=[2, 1], pixels=[32, 32], backbones=["test_vit", "test_resnet"], backbone_of_view=[0, 1])
+    freezing = LayerFreezing(network, train_layers=layers)
+    changed = changed_by_a_step(network, freezing, (2, 5, 3, 32, 32))
+    assert any(not name.startswith("backbones.") for name in changed)
+    for number, blocks in enumerate(freezing.blocks):
+        beginning = f"backbones.{number}.body."
+        inside = {name.removeprefix(beginning) for name in changed if name.startswith(beginning)}
+        assert bool(inside) == bool(kept)
+        assert not inside & {name for block in blocks[: len(blocks) - kept] for name in block}
 
 
 def test_layers_are_unfrozen_by_epoch_and_are_in_the_optimizer_from_the_start() -> None:
@@ -77,23 +85,3 @@ def test_unknown_choices_of_layers_are_refused() -> None:
         LayerFreezing(classifier(), unfreeze={"soon": "all"})
     with pytest.raises(InvalidOptionError, match="would stay random"):
         LayerFreezing(classifier(), train_layers="frozen").check_start(filled=False)
-
-
-def test_the_head_learns_the_same_from_features_that_were_computed_once(tmp_path: Path) -> None:
-    records = write_pictures(tmp_path, 10)
-    dataset = ImageBatches(records, ImageStore(records, ImageForm(pixels=(32, 32))))
-    learnt = []
-    for once in (False, True):
-        network = classifier()
-        LayerFreezing(network, train_layers="frozen")
-        device = torch.device("cpu")
-        features = FrozenFeatures(network, dataset, device=device, batch_size=4) if once else None
-        prepare = BatchPreparation(features=features)
-        optimizer = torch.optim.SGD(network.head.parameters(), lr=0.1)
-        for batch in torch.utils.data.DataLoader(dataset, 5, collate_fn=whole):
-            image, label = prepare(batch, device)
-            assert (image.ndim == 2) is once
-            torch.nn.functional.cross_entropy(network.train()(image), label).backward()
-            optimizer.step()
-        learnt.append(network.state_dict())
-    assert all(torch.allclose(learnt[0][name], learnt[1][name], atol=1e-6) for name in learnt[0])
