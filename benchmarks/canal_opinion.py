@@ -1,6 +1,6 @@
 """Fit what the canal's diameter says about its grade, for a grader (`monai_spine.grading.canal_opinion`).
 
-    python benchmarks/canal_opinion.py DATA/truth.json [--weights FILE] [--share .3] [--studies 200]
+    python benchmarks/canal_opinion.py DATA/truth.json [--weights FILE] [--share .25] [--studies 200]
 
 ``truth.json`` is a datalist of phantoms with soft labels and exact points (``data_prep phantom-truth``). The diameters
 are those on the maps of the shipped level localizer. The opinion is written beside the weights, the shipped ones by
@@ -32,9 +32,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("datalist", type=Path)
     parser.add_argument("--weights", type=Path, default=GRADER / "models/model.pt")
-    parser.add_argument("--share", type=float, default=0.3)
+    parser.add_argument("--share", type=float, default=0.25)
     parser.add_argument("--studies", type=int, default=200, help="that are measured, the first ones")
     options = parser.parse_args()
+    if not 0 <= options.share <= 1:
+        parser.error(f"expected --share from 0 to 1, but given {options.share:g}")
     locator = LevelLocator.from_bundle(device="cpu")
     records = [one for one in read_datalist(options.datalist) if one[SeriesType.SAGITTAL_T2.value]]
     mm, grades = [], []

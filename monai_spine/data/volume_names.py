@@ -16,6 +16,9 @@ from monai_spine.spine import SeriesType
 
 STUDY_FOLDER = "folder"
 """Key of a record: the folder that holds all of its volumes, also those that were left out later."""
+WITHOUT_SPINE = "without_spine"
+"""Key of a record: the names of the volumes in which no lumbar spine was found, or one that is upside down. Also the
+flag of a finding that is seen in one of them."""
 
 
 def common_folder(files: Iterable[str | Path]) -> str:

@@ -41,7 +41,6 @@ from monai_spine.dicom_out.measure_groups import measure_groups
 from monai_spine.dicom_out.source_image import SourceImage, SourceImages
 from monai_spine.geometry import LPS_TO_RAS
 from monai_spine.report.study_result import FindingResult, Point, StudyResult
-from monai_spine.report.wording import flags_in_words
 from monai_spine.spine import Grade
 
 SERIES_NUMBER = 9901
@@ -174,7 +173,7 @@ def _group(
 ) -> FindingGroup:
     """The program's finding."""
     group = finding_group(one, one.grade, sources, identity, algorithm_id=algorithm, measurements=_probabilities(one))
-    group[0].ContentSequence.append(comment(". ".join([one.coverage, *flags_in_words(one.flags)])))
+    group[0].ContentSequence.append(comment(". ".join([one.coverage, *one.notes])))
     return group
 
 

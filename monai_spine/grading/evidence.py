@@ -19,7 +19,7 @@ from monai_spine.crops.study import STUDY_IMAGES, SeenStack, StudyCrops
 from monai_spine.crops.view import DIRECTIONS
 from monai_spine.data.coverage import VIEWS, nearest_showing, why_not_covered
 from monai_spine.data.datalist import Record
-from monai_spine.data.volume_names import volume_names
+from monai_spine.data.volume_names import WITHOUT_SPINE, volume_names
 from monai_spine.geometry import Plane
 from monai_spine.spine import FINDINGS, Finding, SeriesType
 
@@ -50,7 +50,7 @@ class Evidence:
     coverage
         A phrase for people: what shows the point, or why nothing does.
     flags
-        ``not_covered``, ``substitute_series``, ``missing_<series type>``, and those of the point.
+        ``not_covered``, ``substitute_series``, ``without_spine``, ``missing_<series type>``, and those of the point.
     """
 
     point: tuple[float, float, float] | None
@@ -87,7 +87,7 @@ def study_evidence(record: Record, seen: Sequence[SeenImages] = ()) -> tuple[Evi
     ----------
     record
         As `monai_spine.data.datalist` makes it. `monai_spine.levels.located_records` may have added ``point_flags``,
-        ``point_confidence`` and ``absent``.
+        ``point_confidence``, ``absent`` and ``without_spine``.
     seen
         The images that each model saw. If there are none, a model saw the whole volumes.
 
@@ -119,6 +119,7 @@ def _evidence(
     point = record["points"].get(name)
     own = tuple(record.get("point_flags", {}).get(name, ()))
     confidence = record.get("point_confidence", {}).get(name)
+    without_spine = record.get(WITHOUT_SPINE, ())
     if point is None:
         absent = record.get("absent", {}).get(name, "no point marks it")
         coverage = f"{finding.level.title}: {absent}" if finding.level.title not in absent else absent
@@ -137,9 +138,10 @@ def _evidence(
         stack, nearest = stacks[best], coverages[best]
         axis, index = stack.stored_slice(nearest.k)
         coverage = "; ".join([*reasons, f"{series_type.title}, plane {nearest.distance:.1f} mm away"])
-        flags = (*((SUBSTITUTE,) if reasons else ()), *missing, *own)
         # A stack out of a crop cache has the volume's name already.
         volume = volume_names(record).get(stack.name, stack.name)
+        odd = (*((SUBSTITUTE,) if reasons else ()), *((WITHOUT_SPINE,) if volume in without_spine else ()))
+        flags = (*odd, *missing, *own)
         return Evidence(position, confidence, series_type, volume, index, axis, nearest.distance, coverage, flags)
     flags = (NOT_COVERED, *missing, *own)
     return Evidence(position, confidence, None, None, None, None, None, "; ".join(reasons), flags)

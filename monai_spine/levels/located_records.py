@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from monai_spine.console import track
 from monai_spine.csv_cells import plain
 from monai_spine.data.datalist import Record
+from monai_spine.data.volume_names import WITHOUT_SPINE
 from monai_spine.errors import InvalidTableError, MissingInputError, listed
 from monai_spine.levels.localizers import LevelLocator, RecessLocator
 from monai_spine.levels.merged_volumes import LocatedStudy
@@ -37,7 +38,8 @@ def with_points(record: Record, located: LocatedStudy) -> Record:
     """The record with located points in place of its own.
 
     It sets, each by the findings' names: ``points`` in RAS mm; ``point_flags`` and ``point_confidence`` of these; and
-    ``absent``, the reason why a finding has no point.
+    ``absent``, the reason why a finding has no point. ``without_spine`` are the names of the volumes in which no lumbar
+    spine was found.
     """
     points = {FINDING_OF[point.key].name: point for point in located.points}
     reasons = {FINDING_OF[one.key].name: one.reason for one in located.absent}
@@ -47,6 +49,7 @@ def with_points(record: Record, located: LocatedStudy) -> Record:
         "point_flags": {name: point.flags for name, point in points.items()},
         "point_confidence": {name: point.confidence for name, point in points.items()},
         "absent": {name: reasons.get(name, NO_SPINE) for name in TARGETS if name not in points},
+        WITHOUT_SPINE: located.without_spine,
     }
 
 

@@ -55,6 +55,11 @@ class LocatedStudy:
         }
 
     @property
+    def without_spine(self) -> tuple[str, ...]:
+        """The names of the volumes that could be read, and show no lumbar spine, or one that is upside down."""
+        return tuple(name for name, status in self.volumes.items() if status.startswith(NO_SPINE))
+
+    @property
     def has_points(self) -> bool:
         """Whether any point was found."""
         return bool(self.points)

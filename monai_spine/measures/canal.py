@@ -73,8 +73,14 @@ def _depth(profile: Array) -> float:
 def canal_diameters(maps: RegionMaps, canal: Mapping[Level, Array]) -> dict[Level, float]:
     """The canal's least diameter at each disc where it is seen, mm. ``canal``: its points at the discs, RAS mm.
 
-    None are known of fewer than two points, which do not say where the canal leads.
+    None are known of fewer than two points, which do not say where the canal leads, and none where the slices end
+    beside the canal's middle: what they show of its depth there is less than the diameter.
     """
     frames = frames_of(canal, maps.right) if len(canal) > 1 else {}
-    sizes = {level: canal_size(maps, frame) for level, frame in frames.items()}
+    beside = np.array([-_MIDDLE_MM, _MIDDLE_MM])
+    sizes = {
+        level: canal_size(maps, frame)
+        for level, frame in frames.items()
+        if maps.holds(canal[level] + beside[:, None] * maps.right)
+    }
     return {level: size.diameter for level, size in sizes.items() if size is not None}

@@ -11,7 +11,7 @@ import numpy as np
 
 from monai_spine.data.datalist import Record
 from monai_spine.data.volume import Opener, read_volume
-from monai_spine.data.volume_names import volume_names
+from monai_spine.data.volume_names import WITHOUT_SPINE, volume_names
 from monai_spine.errors import reason_of
 from monai_spine.geometry import Array
 from monai_spine.levels.sagittal.region_maps import RegionMaps
@@ -127,10 +127,12 @@ class Measurer:
         ``record`` with the points of the canal. A volume that cannot be measured does not end the study.
         """
         canal = canal_points(record)
-        path = next((record[one.value][0] for one in _READ_ON if record.get(one.value)), None)
+        names, without_spine = volume_names(record), record.get(WITHOUT_SPINE, ())
+        paths = [record[one.value][0] for one in _READ_ON if record.get(one.value)]
+        path = next((path for path in paths if names[str(path)] not in without_spine), None)
         if path is None or len(canal) < 2:
             return {"schema": SCHEMA, "reason": "no sagittal volume shows two levels or more"}
-        name = volume_names(record)[str(path)]
+        name = names[str(path)]
         try:
             maps = self.finder(read_volume(path, opened), name, np.array(list(canal.values())))
             measures = measured(maps, canal, self.reference.offsets)

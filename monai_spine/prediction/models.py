@@ -61,7 +61,7 @@ class Models:
     def needs_canal_mm(self) -> bool:
         """Whether the canal's diameter has a share in its grade: on the maps of the localizer that it was fitted on."""
         opinions = [grader.opinion for grader in self.graders if grader.opinion is not None]
-        return any(one.localizer == self.level_weights for one in opinions)
+        return bool(opinions) and all(one.localizer == self.level_weights for one in opinions)
 
     def without_measures(self) -> Models:
         """The same models, which measure nothing."""

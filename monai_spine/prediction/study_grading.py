@@ -10,7 +10,7 @@ from typing import Any
 from monai_spine.crops.study import STUDY_IMAGES, StudyImages
 from monai_spine.data.datalist import Record
 from monai_spine.data.volume import read_volume
-from monai_spine.data.volume_names import volume_names, with_names
+from monai_spine.data.volume_names import WITHOUT_SPINE, volume_names, with_names
 from monai_spine.errors import reason_of
 from monai_spine.files import safe_name
 from monai_spine.grading.canal_opinion import CANAL_MM
@@ -123,7 +123,7 @@ def _located(
 def _canal_mm(
     record: Record, models: Models, regions: Mapping[str, RegionMaps], images: StudyImages
 ) -> dict[Level, float]:
-    """The canal's diameters at its points, in the first sagittal T2 volume; none if it cannot be read.
+    """The canal's diameters at its points, in the first sagittal T2 volume; none if it cannot be read or has no spine.
 
     ``regions`` are those that are known by now, by the volume's name.
     """
@@ -131,6 +131,8 @@ def _canal_mm(
     if path is None:
         return {}
     name = volume_names(record)[str(path)]
+    if name in record.get(WITHOUT_SPINE, ()):
+        return {}
     maps = regions.get(name)
     if maps is None:
         try:

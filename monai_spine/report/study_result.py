@@ -106,7 +106,7 @@ class FindingResult:
         if one["finding"] != finding.name:
             raise ValueError(f"expected {finding.name}, but found {one['finding']!r}")
         rows = tuple(float(one["natural"][grade.column]) for grade in Grade)
-        images = one.get("natural_of_images")
+        images, diameter = one.get("natural_of_images"), one.get("diameter_mm")
         point = None if one["point"] is None else tuple(float(mm) for mm in one["point"])
         return cls(
             finding=finding,
@@ -122,7 +122,7 @@ class FindingResult:
             coverage=str(one["coverage"]),
             flags=tuple(map(str, one["flags"])),
             reader=ReaderGrade.of(one["reader"]) if one.get("reader") else None,
-            diameter=one.get("diameter_mm"),
+            diameter=None if diameter is None else float(diameter),
             grade_of_images=None if images is None else max(Grade, key=lambda grade: float(images[grade.column])),
         )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from monai_spine.data.volume_names import WITHOUT_SPINE
 from monai_spine.grading.evidence import NOT_COVERED, SUBSTITUTE
 from monai_spine.grading.findings import UNLIKE_MEASURES, UNLIKE_TRAINING
 from monai_spine.levels.marked import MARKED
@@ -33,6 +34,7 @@ GRADES = {Grade.NORMAL_MILD: "normal/mild", Grade.MODERATE: "moderate", Grade.SE
 _FLAGS = {
     NOT_COVERED: "No slice shows this finding. The grade is a guess from other images.",
     SUBSTITUTE: "Read in another series than usual, because the usual one does not show it.",
+    WITHOUT_SPINE: "No lumbar spine was found in this series, or it is upside down: do not rely on this grade.",
     Flag.UNCERTAIN_LEVEL.value: "The names of the levels are uncertain: they may be one off. Count them.",
     Flag.ODD_SPACING.value: "The distance to the next level is unusual.",
     Flag.FAINT.value: "The program is not sure that this is the place.",

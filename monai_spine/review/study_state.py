@@ -103,7 +103,9 @@ def _points(study: ReviewStudy, corrections: Corrections) -> dict[str, dict[str,
 
 
 def _own_flags(one: FindingResult) -> list[str]:
-    return [flag for flag in one.flags if not flag.startswith(("missing_", "not_covered", "substitute"))]
+    return [
+        flag for flag in one.flags if not flag.startswith(("missing_", "not_covered", "substitute", "without_spine"))
+    ]
 
 
 def _is_stale(study: ReviewStudy, corrections: Corrections) -> bool:
@@ -128,7 +130,7 @@ def _finding(one: FindingResult, study: ReviewStudy, corrected: str | None) -> d
         "widths": [round(100 * share, 1) for share in one.natural],
         "covered": one.covered,
         "coverage": one.coverage,
-        "flags": flags_in_words(one.flags),
+        "flags": one.notes,
         "volume": names.index(one.series) if one.series in names else None,
     }
 

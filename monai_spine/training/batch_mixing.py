@@ -103,6 +103,8 @@ class StudyMixing:
         for name, share in shares.items():
             if not 0 <= share <= 1:
                 raise InvalidOptionError(f"expected the mixing's {name} from 0 to 1, but found {share}")
+        if repeat_outer > 0 and marked_weight <= 0:
+            raise InvalidOptionError(f"expected marked_weight above 0 where repeat_outer is {repeat_outer:g}")
         self.views, self.levels, self.halves, self.holes = tuple(views), levels, halves, holes
         self.mixup, self.cutmix, self.manifold_mixup = mixup, cutmix, manifold_mixup
         self.shuffle_slices, self.pseudo_weight, self.marked_weight = shuffle_slices, pseudo_weight, marked_weight

@@ -32,6 +32,11 @@ class RegionMaps:
         inside = to_voxel(self.affine, places.reshape(-1, 3))[:, 1:]
         return bool(((inside >= 0) & (inside <= np.array(self.values.shape[2:]) - 1)).all())
 
+    def holds(self, places: Array) -> bool:
+        """Whether all RAS places ``(…, 3)`` lie between the outer faces of the slices."""
+        slices = to_voxel(self.affine, places.reshape(-1, 3))[:, 0]
+        return bool((np.abs(slices - (self.values.shape[1] - 1) / 2) <= self.values.shape[1] / 2).all())
+
     def at(self, names: tuple[str, ...], places: Array) -> Array:
         """The probability of one of some regions at RAS places ``(…, 3)``; 0 outside of the volume."""
         voxels = np.moveaxis(to_voxel(self.affine, places.reshape(-1, 3)), 1, 0)

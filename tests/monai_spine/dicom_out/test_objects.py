@@ -21,6 +21,7 @@ from monai_spine.data.corrections import Corrections, Signature
 from monai_spine.data.corrections_file import read_corrections, write_corrections
 from monai_spine.dicom_out.sr_table import read_report
 from monai_spine.dicom_out.writer import DicomWriter
+from monai_spine.grading.canal_opinion import CanalOpinion
 from monai_spine.grading.grader import Grader
 from monai_spine.measures.study import NAMES, Measurer
 from monai_spine.prediction.inputs import Conversion, Inputs, find_inputs
@@ -82,7 +83,9 @@ def knowing(given: Inputs) -> Oracle:
 
 @pytest.fixture(scope="module")
 def grader(tmp_path_factory: pytest.TempPathFactory) -> Grader:
-    return Grader.from_bundle(write_bundle(tmp_path_factory.mktemp("bundles") / "one"))
+    opened = Grader.from_bundle(write_bundle(tmp_path_factory.mktemp("bundles") / "one"))
+    opened.opinion = CanalOpinion(1.0, np.array([20.0, 0.0]), np.zeros(2))  # every canal is moderate by its diameter
+    return opened
 
 
 @pytest.fixture(scope="module")
@@ -183,6 +186,15 @@ def test_the_report_holds_all_findings_as_findings_json_has_them(study: Path) ->
         assert values["Probability"] == pytest.approx(one["natural"][one["grade"]], abs=1e-6)
         sides = [side.meaning for site in group.finding_sites if (side := site.laterality) is not None]
         assert sides == ([one["side"].title()] if one["side"] else [])
+
+
+def test_the_report_says_what_the_other_reports_note_of_a_grade(study: Path) -> None:
+    found = groups(study)
+    notes = {one.finding.name: one.notes for one in read_result(study).findings}
+    assert any("diameter" in note for own in notes.values() for note in own)
+    for name, own in notes.items():
+        text = " ".join(str(item.get("TextValue", "")) for item in found[name][0].ContentSequence)
+        assert all(note in text for note in own)
 
 
 def test_the_report_holds_all_measures_as_findings_json_has_them(study: Path) -> None:

@@ -31,6 +31,8 @@ def test_the_shipped_opinion_belongs_to_the_shipped_weights_and_localizer() -> N
     assert models.needs_canal_mm
     assert not replace(models, level_weights="").needs_canal_mm
     (grader,) = models.graders
+    other = Grader(name="other", model=grader.model, opinion=replace(grader.opinion, localizer="other"))
+    assert not replace(models, graders=(grader, other)).needs_canal_mm
     narrow, wide = grader.opinion.grades(np.array([6.0, 15.0]))
     assert narrow.argmax() == 2
     assert wide.argmax() == 0

@@ -5,6 +5,7 @@ from hypothesis import strategies as st
 
 from monai_spine.geometry import to_voxel
 from monai_spine.levels.sagittal.region_maps import RegionMaps
+from monai_spine.measures.canal import canal_diameters
 from monai_spine.measures.disc_plane import Frame
 from monai_spine.measures.study import LORDOSIS, NAMES, measured, plates_angle
 from monai_spine.spine import Level
@@ -31,6 +32,17 @@ def test_measures_are_those_of_the_boxes_however_they_lie(
         assert values["disc_height_front_mm"] == pytest.approx(height + slope * 12.4, abs=0.7)
         assert values["disc_height_back_mm"] == pytest.approx(height - slope * 12.4, abs=0.7)
         assert values["disc_wedge_deg"] == pytest.approx(wedge, abs=1.2)
+
+
+@pytest.mark.parametrize(("first", "last", "shown"), [(0, 13, True), (4, 9, True), (0, 6, False), (8, 13, False)])
+def test_the_diameter_is_known_only_where_slices_show_the_canals_middle(first: int, last: int, shown: bool) -> None:
+    spine = BoxSpine(narrow=9)
+    whole = spine.maps()
+    affine = whole.affine.copy()
+    affine[:3, 3] += first * affine[:3, 0]
+    found = canal_diameters(RegionMaps(whole.values[:, first:last], affine), spine.canal)
+    assert list(found) == list(Level) * shown
+    assert list(found.values()) == pytest.approx([9] * len(found), abs=0.4)
 
 
 def test_the_canal_has_its_share_of_the_diameter_between_the_discs() -> None:

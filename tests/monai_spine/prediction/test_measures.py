@@ -58,6 +58,15 @@ def test_a_study_is_measured_in_its_t2_with_the_error_and_a_grade_of_the_canal(s
         assert values["canal_grade"] == "moderate"
 
 
+def test_a_volume_without_a_spine_is_not_measured(study: Path) -> None:
+    spine = BoxSpine()
+    one = record(study, spine) | {"without_spine": ("sagittal_t2.nii.gz",)}
+    found = Measurer(Boxes(spine), REFERENCE)(one, None)  # type: ignore[arg-type]
+    assert found["reason"] == "no sagittal volume shows two levels or more"
+    one["sagittal_t1"] = [str(study / "sagittal_t1.nii.gz")]
+    assert Measurer(Boxes(spine), REFERENCE)(one, None)["volume"] == "sagittal_t1.nii.gz"  # type: ignore[arg-type]
+
+
 def test_a_volume_that_cannot_be_measured_says_why_without_a_folder_of_this_machine(study: Path) -> None:
     def refuse(*_: object) -> None:
         raise InvalidVolumeError(f"{study / 'sagittal_t2.nii.gz'}: no good")

@@ -28,8 +28,9 @@ from monai_spine.geometry import slice_normal
 from monai_spine.grading.canal_opinion import CanalOpinion, opinion_path
 from monai_spine.grading.evidence import SeenImages
 from monai_spine.grading.grader import Grader, Grades
-from monai_spine.levels.localizers import RecessLocator
+from monai_spine.levels.localizers import UPSIDE_DOWN, RecessLocator
 from monai_spine.levels.sagittal.grid import sagittal_grid
+from monai_spine.levels.sagittal.points import NO_SPINE, SpinePoints
 from monai_spine.measures.canal import canal_diameters
 from monai_spine.prediction.inputs import Conversion, Inputs, find_inputs
 from monai_spine.prediction.models import Models
@@ -386,6 +387,28 @@ def test_the_canals_diameter_has_a_share_in_its_grades(
     measured = {level.value: round(mm, 1) for level, mm in canal_diameters(maps, canal).items()}
     written = {name[-5:]: one["diameter_mm"] for name, one in found.items() if name.startswith("spinal")}
     assert written == pytest.approx(measured, abs=0.11)
+
+
+@pytest.mark.parametrize("reason", [NO_SPINE, UPSIDE_DOWN])
+def test_what_is_graded_on_a_volume_without_a_spine_is_flagged_and_the_canal_not_measured_there(
+    tmp_path: Path, study: Path, bundle: Path, reason: str
+) -> None:
+    class OneSpine(Oracle):
+        def study_points(self, images: dict) -> dict:
+            found = super().study_points(images)
+            return found | {"sagittal_t2.nii.gz": SpinePoints(None, (), (), reason)}
+
+    own = shutil.copytree(bundle, tmp_path / "own")
+    weights = own / "models/model.pt"
+    opinion = CanalOpinion(0.4, np.array([12.0, 20.0]), np.array([-1.1, -1.9]), digest_of([weights]), "levels")
+    opinion.write(opinion_path(weights))
+    levels = OneSpine().know(*study.glob("sagittal*"))
+    opened = replace(models(levels, Grader.from_bundle(own)), level_weights="levels")
+    run(inputs(study), tmp_path / "out", opened)
+    for finding in findings(tmp_path / "out", "s1").values():
+        assert ("without_spine" in finding["flags"]) == (finding["series"] == "sagittal_t2.nii.gz")
+        assert finding["diameter_mm"] is None
+    assert "without_spine" in studies(tmp_path / "out")["s1"]["flags"]
 
 
 def test_every_output_says_what_the_weights_were_trained_on(tmp_path: Path, study: Path, grader: Grader) -> None:

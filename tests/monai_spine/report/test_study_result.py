@@ -3,6 +3,7 @@ from pathlib import Path
 
 import pytest
 
+from monai_spine.data.volume_names import WITHOUT_SPINE
 from monai_spine.errors import InvalidTableError
 from monai_spine.grading.evidence import NOT_COVERED, SUBSTITUTE
 from monai_spine.grading.findings import UNLIKE_MEASURES, UNLIKE_TRAINING
@@ -29,7 +30,7 @@ def test_a_finding_that_no_slice_shows_is_never_the_worst() -> None:
 
 
 def test_every_flag_has_plain_words() -> None:
-    flags = [NOT_COVERED, SUBSTITUTE, PROJECTED, MARKED, *(flag.value for flag in Flag)]
+    flags = [NOT_COVERED, SUBSTITUTE, WITHOUT_SPINE, PROJECTED, MARKED, *(flag.value for flag in Flag)]
     flags += [UNLIKE_TRAINING, UNLIKE_MEASURES]
     flags += [f"missing_{series_type.value}" for series_type in SeriesType]
     assert all(flag_words(flag).endswith(".") for flag in flags)
@@ -47,6 +48,8 @@ def test_a_note_says_where_the_diameter_changed_the_grade() -> None:
     )
     assert any("about 6 mm" in note and "normal/mild" in note for note in changed.notes)
     assert not any("mm" in note for note in alike.notes)
+    with pytest.raises(ValueError, match="about"):
+        FindingResult.of(FINDINGS[2], entry | {"diameter_mm": "about 6"})
 
 
 @pytest.mark.parametrize(

@@ -34,6 +34,17 @@ def test_the_most_doubtful_come_first_and_uncertain_levels_before_all(tmp_path: 
     assert listed(out, Order.NAME) == ["a", "b", "c"]
 
 
+def test_the_page_says_where_the_canals_diameter_decides(tmp_path: Path) -> None:
+    out = write_output(tmp_path, ["a"])
+    content = json.loads((out / "a" / "findings.json").read_text())
+    images = dict.fromkeys(("normal_mild", "moderate"), 0.0) | {"severe": 1.0}
+    content["findings"][3] |= {"diameter_mm": 12.4, "natural_of_images": images}
+    (out / "a" / "findings.json").write_text(json.dumps(content))
+    with serving(out) as site:
+        found = {one["name"]: one["flags"] for one in site.client.get("/api/studies/0")["findings"]}
+    assert [name for name, flags in found.items() if any("12 mm decides" in flag for flag in flags)] == [CANAL]
+
+
 def test_a_readers_grade_counts_in_the_list_and_is_not_in_doubt(tmp_path: Path) -> None:
     out = write_output(tmp_path, ["a", "b"], sure=[0.6, 0.61])
     assert listed(out, Order.UNCERTAINTY) == ["a", "b"]

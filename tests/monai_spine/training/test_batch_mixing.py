@@ -282,3 +282,8 @@ def test_a_batch_of_one_blends_nothing() -> None:
 def test_shares_beyond_one_are_refused(name: str) -> None:
     with pytest.raises(InvalidOptionError, match=name):
         StudyMixing(views=VIEWS, **{name: 1.5})
+
+
+def test_outer_slices_are_not_repeated_without_marked_ones() -> None:
+    with pytest.raises(InvalidOptionError, match="marked_weight"):
+        StudyMixing(views=VIEWS, repeat_outer=0.5)
