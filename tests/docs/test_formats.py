@@ -17,6 +17,7 @@ from data_prep.rsna2024 import datalist as rsna
 from data_prep.study_table import series_rows
 from monai_spine.data.corrections import Corrections, Signature, What
 from monai_spine.data.corrections_file import write_corrections
+from monai_spine.data.volume_names import WITHOUT_SPINE
 from monai_spine.grading import evidence, findings
 from monai_spine.grading.findings import study_findings
 from monai_spine.levels import files, marked
@@ -85,7 +86,8 @@ def test_keys_of_corrections_are_those_that_the_code_writes_in_this_order(tmp_pa
 
 def test_flags_of_findings_are_those_that_the_code_sets() -> None:
     missing = [f"missing_{series_type.value}" for series_type in SeriesType]
-    own = [evidence.NOT_COVERED, evidence.SUBSTITUTE, findings.UNLIKE_TRAINING, findings.UNLIKE_MEASURES, *missing]
+    own = [evidence.NOT_COVERED, evidence.SUBSTITUTE, WITHOUT_SPINE, *missing]
+    own += [findings.UNLIKE_TRAINING, findings.UNLIKE_MEASURES]
     flags = {*own, *(flag.value for flag in Flag), planes.PROJECTED, marked.MARKED}
     assert set(documented(FORMATS, "`<study>/findings.json`", "flag")) == flags
     points = documented(DOCS / "how-to" / "locate.md", "How sure it is", "flag")
