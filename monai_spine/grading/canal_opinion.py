@@ -51,7 +51,7 @@ class CanalOpinion:
     @classmethod
     def fit(cls, mm: Array, probabilities: Floats, share: float) -> CanalOpinion:
         """From diameters ``(n,)`` and the grades' probabilities ``(n, 3)``, by maximum likelihood."""
-        from scipy.optimize import minimize  # half a second to import, and only a fit needs it
+        from scipy.optimize import minimize  # only a fit needs it
 
         centre = float(mm.mean())
 

@@ -16,7 +16,6 @@ from monai_spine.levels.merged_volumes import certainty, names_differ
 from monai_spine.levels.sagittal.doubts import Doubt, Flag
 from monai_spine.levels.sagittal.maps import Floats
 from monai_spine.levels.sagittal.points import LevelPoint, SpinePoints, with_doubt
-from monai_spine.levels.sagittal.region_maps import RegionMaps
 from monai_spine.runtime.choice import TORCH, Precision, Runtime, RuntimeChoice, choose_runtime
 from monai_spine.runtime.device import device_type, usable_device
 
@@ -88,10 +87,6 @@ class SeveralLocators:
         """Named points of the volumes of a study; see `LevelLocator.study_points`."""
         each = [locator.study_points(images) for locator in self.locators]
         return {name: averaged([own[name] for own in each]) for name in images}
-
-    def regions(self, image: Floats, affine: Array) -> RegionMaps:
-        """The regions that the first localizer sees; see `LevelLocator.regions`."""
-        return self.locators[0].regions(image, affine)
 
 
 def averaged(answers: Sequence[SpinePoints]) -> SpinePoints:

@@ -58,10 +58,14 @@ class Models:
     level_weights: str = ""
 
     @property
-    def needs_canal_mm(self) -> bool:
-        """Whether the canal's diameter has a share in its grade: on the maps of the localizer that it was fitted on."""
+    def canal_locator(self) -> LevelLocator | None:
+        """The localizer on whose maps the canal's diameter is measured; None where that has no share in the grade.
+
+        It is the one that the opinions of all graders which have any were fitted on.
+        """
         opinions = [grader.opinion for grader in self.graders if grader.opinion is not None]
-        return bool(opinions) and all(one.localizer == self.level_weights for one in opinions)
+        fitted = bool(opinions) and all(one.localizer == self.level_weights for one in opinions)
+        return self.levels if fitted and isinstance(self.levels, LevelLocator) else None
 
     def without_measures(self) -> Models:
         """The same models, which measure nothing."""

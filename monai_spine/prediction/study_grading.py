@@ -18,6 +18,7 @@ from monai_spine.grading.evidence import NOT_COVERED
 from monai_spine.grading.findings import study_findings, write_findings
 from monai_spine.grading.grader import Grades, mean_grades
 from monai_spine.levels.files import LOCATED
+from monai_spine.levels.localizers import LevelLocator
 from monai_spine.levels.located_records import with_points
 from monai_spine.levels.marked import place
 from monai_spine.levels.merged_volumes import LocatedStudy
@@ -81,8 +82,8 @@ def _grade(
         if not located.has_points:
             return Outcome(checked.study_id, mark, refused=_why_not_found(located), located=True, bad=checked.bad)
         record = with_points(record, located)
-    if models.needs_canal_mm:
-        record = {**record, CANAL_MM: _canal_mm(record, models, regions, images)}
+    if models.canal_locator is not None:
+        record = {**record, CANAL_MM: _canal_mm(record, models.canal_locator, regions, images)}
     record = {**record, STUDY_IMAGES: images}
     grades = mean_grades(models.graders, record)
     folder = out / safe_name(study.study_id)
@@ -121,7 +122,7 @@ def _located(
 
 
 def _canal_mm(
-    record: Record, models: Models, regions: Mapping[str, RegionMaps], images: StudyImages
+    record: Record, locator: LevelLocator, regions: Mapping[str, RegionMaps], images: StudyImages
 ) -> dict[Level, float]:
     """The canal's diameters at its points, in the first sagittal T2 volume; none if it cannot be read or has no spine.
 
@@ -136,7 +137,7 @@ def _canal_mm(
     maps = regions.get(name)
     if maps is None:
         try:
-            maps = models.levels.regions(*sagittal_grid(read_volume(path, images.opened), name))
+            maps = locator.regions(*sagittal_grid(read_volume(path, images.opened), name))
         except Exception as error:  # the crops say what is wrong with the volume; the images alone are graded
             logger.debug("no diameter in %s", name, exc_info=error)
             return {}

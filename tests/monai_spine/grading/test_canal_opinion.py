@@ -12,6 +12,7 @@ from monai_spine.errors import InvalidTableError
 from monai_spine.files import digest_of
 from monai_spine.grading.canal_opinion import CANAL_MM, CanalOpinion, opinion_path
 from monai_spine.grading.grader import Grader
+from monai_spine.levels.several_locators import SeveralLocators
 from monai_spine.prediction.models import open_models
 from monai_spine.scoring.prevalence import natural_prevalence, normalised
 from monai_spine.spine import FINDINGS, Group, Level
@@ -28,11 +29,12 @@ def rows(seed: int = 0) -> np.ndarray:
 
 def test_the_shipped_opinion_belongs_to_the_shipped_weights_and_localizer() -> None:
     models = open_models(device="cpu")
-    assert models.needs_canal_mm
-    assert not replace(models, level_weights="").needs_canal_mm
+    assert models.canal_locator is models.levels
+    assert replace(models, level_weights="").canal_locator is None
     (grader,) = models.graders
     other = Grader(name="other", model=grader.model, opinion=replace(grader.opinion, localizer="other"))
-    assert not replace(models, graders=(grader, other)).needs_canal_mm
+    assert replace(models, graders=(grader, other)).canal_locator is None
+    assert replace(models, levels=SeveralLocators([models.levels])).canal_locator is None
     narrow, wide = grader.opinion.grades(np.array([6.0, 15.0]))
     assert narrow.argmax() == 2
     assert wide.argmax() == 0
