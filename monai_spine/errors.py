@@ -145,7 +145,7 @@ def reason_of(error: Exception) -> str:
 def listed(names: Sequence[str], separator: str = ", ", shown: int = 5) -> str:
     """The first few of many names and the number of the others, for the end of a message."""
     rest = len(names) - shown
-    return separator.join(names[:shown]) + (f" and {rest} more" if rest > 0 else "")
+    return separator.join(names[:shown]) + (f" and {rest:,} more" if rest > 0 else "")
 
 
 def similarity(name: str, other: str) -> float:

@@ -3,14 +3,19 @@
 Each imports what it needs when it runs, so that ``--help`` does not wait for numpy or torch.
 """
 
+from __future__ import annotations
+
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from monai_spine.commands.options import Floor, Quiet
-from monai_spine.errors import InvalidOptionError, counted
+from monai_spine.errors import InvalidOptionError, counted, listed
 from monai_spine.output_lock import output_lock
+
+if TYPE_CHECKING:
+    from monai_spine.tables.out_of_fold import OutOfFold
 
 Solution = Annotated[Path, typer.Argument(help="Labels: in the form of train.csv, or one-hot rows with a row_id.")]
 Submission = Annotated[Path, typer.Argument(help="Out-of-fold CSV with row_id, normal_mild, moderate, severe.")]
@@ -99,7 +104,7 @@ def metrics(  # noqa: PLR0917 - options
 
     if bool(by) != bool(by_table):
         raise InvalidOptionError("--by names columns of the table of --by-table; give both")
-    table = read_out_of_fold(solution, [submission], datalist=datalist, normalise=normalise)
+    table = _with_note(read_out_of_fold(solution, [submission], datalist=datalist, normalise=normalise))
     groups = read_groups(by_table, by or [], table.study_ids) if by_table else None
     report = measure(table, decision=decide, tilted=not natural, by=groups, quiet=quiet)
     if out:
@@ -153,7 +158,7 @@ def calibrate(  # noqa: PLR0917 - options
     if len(tables) != 2:
         raise InvalidOptionError(f"expected SOLUTION and SUBMISSION, but found {counted(len(tables), 'file')}")
     solution, submission = tables
-    table = read_out_of_fold(solution, [submission], datalist=datalist, normalise=normalise)
+    table = _with_note(read_out_of_fold(solution, [submission], datalist=datalist, normalise=normalise))
     with output_lock(out):
         report = calibration.calibrate(
             table, out, method=method, tilted=not natural, folds=folds, seed=seed, quiet=quiet
@@ -207,7 +212,7 @@ def ensemble(  # noqa: PLR0917 - options
         for name, submission in combined.items():
             typer.echo(f"{name} <- {submission}")
     else:
-        table = read_out_of_fold(solution, submissions, datalist=datalist, normalise=normalise, incomplete=True)
+        table = _with_note(read_out_of_fold(solution, submissions, datalist=datalist, normalise=normalise))
         with output_lock(out):
             report = combine(table, out, method=method, folds=folds, seed=seed, quiet=quiet)
         if report:
@@ -247,7 +252,7 @@ def audit(  # noqa: PLR0917 - options
     from monai_spine.tables.audit_report import audit as run
     from monai_spine.tables.out_of_fold import read_out_of_fold
 
-    table = read_out_of_fold(solution, [submission], datalist=datalist, normalise=normalise)
+    table = _with_note(read_out_of_fold(solution, [submission], datalist=datalist, normalise=normalise))
     with output_lock(out):
         report = run(
             *(table, out, datalist),
@@ -258,6 +263,14 @@ def audit(  # noqa: PLR0917 - options
             quiet=quiet,
         )
     typer.echo(f"{report.to_text()}\nsee {out / 'audit.html'}")
+
+
+def _with_note(table: OutOfFold) -> OutOfFold:
+    """The table; labels that it leaves out are told on stderr."""
+    if table.left_out:
+        labels = counted(len(table.left_out), "label")
+        typer.echo(f"note: {labels} without a row in any submission, left out: {listed(table.left_out)}", err=True)
+    return table
 
 
 COMMANDS = (score, metrics, calibrate, ensemble, audit)

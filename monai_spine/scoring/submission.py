@@ -178,7 +178,8 @@ def _filled(probabilities: Floats, solution: Labels, missing: str | None, path: 
             for study, finding in zip(*np.nonzero(needed), strict=True)
         ]
         raise InvalidTableError(
-            f"{path} lacks {_count(names)} of the solution: {listed(names)}; add them, or use --missing prior"
+            f"{path} lacks {_count(names)} of the solution: {listed(names)}; add them, or use --missing prior; "
+            "`monai-spine metrics` measures the rows that are there"
         )
     constant = level_prior(solution.grades) if missing == "prior" else uniform_rows()
     rows = np.where(absent[..., None], constant, np.nan_to_num(probabilities))

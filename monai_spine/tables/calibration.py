@@ -207,6 +207,8 @@ class Calibration(StoredModel):
 def _best(probabilities: Floats, grades: Ints, fold_of: np.ndarray) -> str:
     """The method with the least out-of-fold log loss; of equal ones that with the fewest parameters."""
     known = grades != MISSING
+    if not known.any():
+        return "none"
     losses = {}
     for method in METHODS:
 

@@ -42,9 +42,9 @@ class CalibrationReport:
 
     calibration: Calibration
     figures: Mapping[str, Mapping[str, Mapping[str, Estimate]]]
-    """Calibration errors, natural log loss and Brier score: by stage, then by group, then by name."""
+    """Calibration errors, natural log loss and Brier score: by stage, then by group that has labels, then by name."""
     scores: Mapping[str, float]
-    """The competition's score of the weighted probabilities, by stage."""
+    """The competition's score of the weighted probabilities, by stage; NaN unless all groups have labels."""
     studies: int
     patients: int
     folds: int
@@ -55,7 +55,7 @@ class CalibrationReport:
         """One JSON object of the schema ``monai_spine/calibration_report/1``."""
         stages = {
             stage: {
-                "competition_score": round(self.scores[stage], 6),
+                "competition_score": round(self.scores[stage], 6) if np.isfinite(self.scores[stage]) else None,
                 **{group: {name: e.as_dict() for name, e in of.items()} for group, of in groups.items()},
             }
             for stage, groups in self.figures.items()
@@ -81,9 +81,10 @@ class CalibrationReport:
             for stage, groups in self.figures.items():
                 lines.append(f"{group:14}{stage:22}" + "".join(f"{figure!s:>23}" for figure in groups[group].values()))
             lines.append("")
-        lines.append(f"{'':14}{'':22}{'competition score':>23}")
-        lines += [f"{'':14}{stage:22}{score:23.4f}" for stage, score in self.scores.items()]
-        lines += ["", *(f"{group.value}: {self._sentence(group)}" for group in Group)]
+        if np.isfinite(self.scores[GIVEN]):
+            lines.append(f"{'':14}{'':22}{'competition score':>23}")
+            lines += [*(f"{'':14}{stage:22}{score:23.4f}" for stage, score in self.scores.items()), ""]
+        lines += [f"{group}: {self._sentence(Group(group))}" for group in self.figures[GIVEN]]
         lines.append(
             f"{counted(self.studies, 'study')} of {counted(self.patients, 'patient')}; fitted on other "
             f"patients' rows ({counted(self.folds, 'fold')}); "
@@ -129,7 +130,7 @@ def calibrate(
     report = CalibrationReport(
         calibration=whole,
         figures={
-            stage: {group.value: _group_figures(table.grades, rows, counts, group) for group in Group}
+            stage: {group.value: _group_figures(table.grades, rows, counts, group) for group in table.groups}
             for stage, rows in stages.items()
         },
         scores={
@@ -198,9 +199,9 @@ def _write(out: Path, table: OutOfFold, report: CalibrationReport, stages: Mappi
     _write_tables(out, table, stages[CALIBRATED])
     shown = {stage: stages[stage] for stage in (GIVEN, NATURAL, CALIBRATED)}
     errors = {
-        f"{group.value}/{grade.column}": "calibration error\n"
-        + "\n".join(f"{stage} {report.figures[stage][group.value][f'ece_{grade.column}'].value:.4f}" for stage in shown)
-        for group in Group
+        f"{group}/{grade.column}": "calibration error\n"
+        + "\n".join(f"{stage} {report.figures[stage][group][f'ece_{grade.column}'].value:.4f}" for stage in shown)
+        for group in report.figures[GIVEN]
         for grade in Grade
     }
     write_reliability(out / "reliability.png", table.grades, shown, errors)
@@ -216,7 +217,7 @@ _MARKERS = ("o", "s", "D")
 
 
 def write_reliability(path: Path, grades: Ints, stages: Mapping[str, Floats], errors: Mapping[str, str]) -> None:
-    """Write reliability diagrams as PNG: a column for each group of conditions, a row for each grade.
+    """Write reliability diagrams as PNG: a column for each group that has labels, a row for each grade.
 
     ``grades``: ``(studies, 25)``.
     ``stages``: by name, up to three sets of probabilities to compare, ``(studies, 25, 3)`` each.
@@ -224,10 +225,11 @@ def write_reliability(path: Path, grades: Ints, stages: Mapping[str, Floats], er
     """
     from matplotlib.figure import Figure  # imported here, so that `--apply`, which draws nothing, starts without it
 
-    figure = Figure(figsize=(12, 12.6), layout="constrained", dpi=110)
-    panels = figure.subplots(len(Grade), len(Group), sharex=True, sharey=True, squeeze=False)
+    groups = [group for group in Group if (grades[:, columns_of(group)] != MISSING).any()]
+    figure = Figure(figsize=(0.9 + 3.7 * len(groups), 12.6), layout="constrained", dpi=110)
+    panels = figure.subplots(len(Grade), len(groups), sharex=True, sharey=True, squeeze=False)
     for row, grade in enumerate(reversed(Grade)):
-        for column, group in enumerate(Group):
+        for column, group in enumerate(groups):
             own = columns_of(group)
             axes = panels[row, column]
             _panel(axes, grades[:, own], {name: rows[:, own] for name, rows in stages.items()}, grade)

@@ -134,7 +134,7 @@ def combine(
         ensemble = _fitted(table, np.arange(len(table.study_ids)), method, seed)
         _write(out, table, ensemble, ensemble.apply(table.own_rows))
         return None
-    table.check_groups(incomplete=True)
+    table.check_groups()
     fold_of = grouped_folds(table.grades, table.patients, folds, seed)
     answers = _out_of_fold(table, fold_of, seed, quiet)
     ensemble = _fitted(table, np.arange(len(table.study_ids)), method, seed)
@@ -156,7 +156,7 @@ def apply_ensemble(path: Path, submissions: Sequence[Path], out: Path, normalise
     Returns, by name in the ensemble, the name of the submission that was used for it.
     """
     ensemble = FittedEnsemble.read(path)
-    table = read_out_of_fold(None, submissions, normalise=normalise, incomplete=True)
+    table = read_out_of_fold(None, submissions, normalise=normalise)
     # By name if possible: the shell sorts files, the user may not have given them in the same order.
     by_name = set(table.names) <= set(ensemble.names)
     if not by_name and len(submissions) != len(ensemble.names):

@@ -69,6 +69,8 @@ class MetricsReport:
 
     studies: int
     patients: int
+    left_out: int
+    """Labelled rows of these studies that the submission lacks."""
     decision: Decision
     replicates: int
     score: dict[str, Estimate]
@@ -84,6 +86,7 @@ class MetricsReport:
             "schema": SCHEMA,
             "studies": self.studies,
             "patients": self.patients,
+            "left_out": self.left_out,
             "decision": self.decision,
             "calibration_bins": BINS,
             "interval": {"coverage": COVERAGE, "replicates": self.replicates, "seed": _SEED, "drawn": "patients"},
@@ -101,7 +104,7 @@ class MetricsReport:
         """Tables for people: the score, and the figures of all findings together and of the three groups."""
         lines = [f"{'':30}{'value [95 % interval]':>24}"]
         lines += [f"{part:30}{figure!s:>24}" for part, figure in self.score.items()]
-        shown = [pool for pool in self.pools if pool.pool.division in {"all", "groups"}]
+        shown = [pool for pool in self.pools if pool.pool.division in {"all", "groups"} and pool.confusion.any()]
         lines += ["", f"{'':30}" + "".join(f"{pool.pool.name:>24}" for pool in shown)]
         for name in shown[0].figures:
             lines.append(f"{name:30}" + "".join(f"{pool.figures[name]!s:>24}" for pool in shown))
@@ -172,6 +175,7 @@ def measure(
     return MetricsReport(
         studies=len(labels),
         patients=len(set(table.patients)),
+        left_out=len(table.left_out),
         decision=decision,
         replicates=replicates,
         score={part: score_estimate(values) for part, values in scores.items()},

@@ -2,6 +2,7 @@
 
 An out-of-fold prediction comes from a model that did not see the study's label. Calibration, ensembles, metrics and
 the audit are all computed from such files. They use the rows that the files hold, and split by patient, not by study.
+Real files do not hold all rows: a model has learnt one condition, or a series was missing.
 """
 
 from collections.abc import Sequence
@@ -39,7 +40,7 @@ class OutOfFold:
     patients: tuple[str, ...]
     """The patient of each study; the study's own id where the patient is not known."""
     grades: Ints
-    """``(studies, 25)``: 0, 1, 2 or `MISSING`."""
+    """``(studies, 25)``: 0, 1, 2 or `MISSING`; also missing where no submission has a row."""
     probabilities: Floats
     """``(models, studies, 25, 3)``, each row of sum 1."""
     covered: npt.NDArray[np.bool_]
@@ -47,6 +48,8 @@ class OutOfFold:
     each grade."""
     solution: Path | None
     """The file of the labels; None where there are no labels."""
+    left_out: tuple[str, ...] = ()
+    """Rows of these studies that have a label, but are in no submission."""
 
     @property
     def present(self) -> npt.NDArray[np.bool_]:
@@ -58,20 +61,23 @@ class OutOfFold:
         """``(models, studies, 25, 3)``: as ``probabilities``, but NaN where a model has no row."""
         return np.where(self.covered[..., None], self.probabilities, np.nan)
 
-    def check_groups(self, *, incomplete: bool = False) -> None:
-        """Make sure that every group of conditions has labels of at least two grades.
+    @property
+    def groups(self) -> list[Group]:
+        """The groups of conditions that have labels."""
+        return [group for group in Group if (self.grades[:, columns_of(group)] != MISSING).any()]
 
-        ``incomplete``: whether a group without any label may be absent.
-        Raises `InvalidTableError` if a group has fewer: nothing can be fitted to it, and no score is defined.
+    def check_groups(self) -> None:
+        """Make sure that every group of conditions that has labels has at least two grades.
+
+        Raises `InvalidTableError` if a group has one: nothing can be fitted to it, and no score is defined.
         """
-        for group in Group:
+        for group in self.groups:
             own = self.grades[:, columns_of(group)]
             grades = [grade for grade in Grade if (own == grade).any()]
-            if len(grades) < 2 and not (incomplete and not grades):
-                occurring = f"only {grades[0].title}" if grades else "no label at all"
+            if len(grades) < 2:
                 raise InvalidTableError(
-                    f"{self.solution}: expected {group.value} labels of at least two grades, but found {occurring}; "
-                    "give more studies"
+                    f"{self.solution}: expected {group.value} labels of at least two grades, but found only "
+                    f"{grades[0].title}; give more studies"
                 )
 
     def write(self, path: Path, probabilities: Floats) -> None:
@@ -85,28 +91,25 @@ def read_out_of_fold(
     *,
     datalist: Path | None = None,
     normalise: bool = False,
-    incomplete: bool = False,
 ) -> OutOfFold:
-    """Read submissions, and the labels of their studies.
+    """Read submissions, and the labels of their studies. A submission may lack conditions or studies.
 
     ``solution``: labels in one of the forms of `monai_spine.scoring.submission.read_labels`; None where there are no
     labels. Its studies that the submissions lack are left out.
     ``datalist``: a datalist with the patient of each study. Without it, a ``patient_id`` column of the solution is
     used, if there is one.
     ``normalise``: whether rows whose sum is far from 1 are divided by it. Otherwise they raise an error.
-    ``incomplete``: whether a submission may lack conditions or studies. A label that no submission has a row for is
-    then left out. Otherwise a missing row raises an error.
     Raises `MissingInputError`, `InvalidTableError` or `InvalidOptionError` if a file is missing, has another form or is
-    given twice; if rows are unknown, missing or not of sum 1; or if no row has a label.
+    given twice; if rows are unknown or not of sum 1; or if no row has a label.
     """
     names = _names(submissions)
     rows = [_row_ids(path) for path in submissions]
-    labels = _labels_of(solution, frozenset().union(*rows), submissions[0], incomplete)
+    labels, left_out = _labels_of(solution, frozenset().union(*rows), submissions[0])
     if not normalise:
         for path in submissions:
             _check_sums(path)
     # Rows that a submission lacks become a third for each grade; `covered` says which they are.
-    read = [read_predictions(path, labels, missing="uniform" if incomplete else None) for path in submissions]
+    read = [read_predictions(path, labels, missing="uniform") for path in submissions]
     return OutOfFold(
         names=names,
         study_ids=labels.study_ids,
@@ -115,6 +118,7 @@ def read_out_of_fold(
         probabilities=np.stack([predictions.probabilities for predictions in read]),
         covered=np.stack([_present(labels.study_ids, own) for own in rows]),
         solution=solution,
+        left_out=left_out,
     )
 
 
@@ -128,13 +132,13 @@ def _row_ids(path: Path) -> frozenset[str]:
     return frozenset(table["row_id"].tolist())
 
 
-def _labels_of(solution: Path | None, rows: frozenset[str], submission: Path, incomplete: bool) -> Labels:
-    """Labels of the studies that have rows in the submissions.
+def _labels_of(solution: Path | None, rows: frozenset[str], submission: Path) -> tuple[Labels, tuple[str, ...]]:
+    """Labels of the studies that have rows in the submissions, and the labelled rows that no submission has.
 
-    Each of their labelled findings must have a row. If ``incomplete``, labels without a row become missing instead.
+    The labels of the latter become missing.
     """
     if solution is None:
-        return _without_labels(rows, submission)
+        return _without_labels(rows, submission), ()
     labels = read_labels(solution)
     present = _present(labels.study_ids, rows)
     predicted = np.asarray(present.any(axis=1), dtype=np.bool_)
@@ -144,19 +148,15 @@ def _labels_of(solution: Path | None, rows: frozenset[str], submission: Path, in
             f"its rows begin with "
             f"{listed(sorted(rows), shown=2)}"
         )
-    lacking = [
+    left_out = tuple(
         FINDINGS[finding].row_id(labels.study_ids[study])
         for study, finding in np.argwhere(predicted[:, None] & ~present & (labels.grades != MISSING))
-    ]
-    if lacking and not incomplete:
-        raise InvalidTableError(
-            f"{submission} lacks {len(lacking)} labelled rows of studies that it holds in part: {listed(lacking)}; "
-            "add them, or leave these studies out"
-        )
+    )
     grades = np.where(present, labels.grades, MISSING)[predicted]
     if not (grades != MISSING).any():
         raise InvalidTableError(f"{solution}: expected labels, but none of {counted(len(grades), 'study')} has any")
-    return Labels(tuple(study for study, kept in zip(labels.study_ids, predicted, strict=True) if kept), grades)
+    studies = tuple(study for study, kept in zip(labels.study_ids, predicted, strict=True) if kept)
+    return Labels(studies, grades), left_out
 
 
 def _present(study_ids: Sequence[str], rows: frozenset[str]) -> npt.NDArray[np.bool_]:

@@ -57,6 +57,16 @@ def test_rows_that_were_filled_in_are_counted(tables: tuple[Path, Path, float], 
     assert json.loads(spine("score", tables[0], short, "--json", "--missing", "prior").stdout)["filled"] == 10
 
 
+def test_labels_without_a_row_are_left_out_of_metrics_with_a_note(
+    tables: tuple[Path, Path, float], tmp_path: Path
+) -> None:
+    short = tmp_path / "short.csv"
+    short.write_text("".join(tables[1].read_text().splitlines(keepends=True)[:-10]))
+    done = spine("metrics", tables[0], short, "--json", "--quiet")
+    assert json.loads(done.stdout)["left_out"] == 10
+    assert "note: 10 labels without a row in any submission, left out: " in done.stderr
+
+
 @pytest.mark.parametrize(
     "arguments", [("score", "no.csv", "no.csv"), ("score",), ("score", "a", "b", "--missing", "x")]
 )

@@ -8,10 +8,10 @@ from PIL import Image
 
 from monai_spine.errors import SpineError
 from monai_spine.scoring.prevalence import WEIGHTS
-from monai_spine.spine import Grade
+from monai_spine.spine import Grade, Group
 from monai_spine.tables.calibration_report import CALIBRATED, GIVEN, apply_calibration, calibrate
 from monai_spine.tables.out_of_fold import read_out_of_fold
-from tests.monai_spine.tables.files import part, simulated, write_labels, written
+from tests.monai_spine.tables.files import change_rows, part, simulated, write_labels, written
 
 
 @pytest.fixture(scope="module")
@@ -70,6 +70,24 @@ def test_a_stored_calibration_serves_new_studies(calibrated, tmp_path: Path) -> 
     expected = found.calibration.apply(simulated().submissions[0, :4])
     name = f"{simulated().study_ids[2]}_spinal_canal_stenosis_l3_l4"
     assert np.allclose(rows.loc[name], expected[2, 2], atol=1e-6)
+
+
+def test_a_model_of_one_condition_is_calibrated_as_it_is_among_all(calibrated, tmp_path: Path) -> None:
+    folder, whole = calibrated
+    canal = change_rows(
+        folder / "model_1.csv", tmp_path / "canal.csv", lambda rows: rows[rows["row_id"].str.contains("spinal_canal")]
+    )
+    found = calibrate(read_out_of_fold(folder / "solution.csv", [canal]), tmp_path / "out", quiet=True)
+    assert set(found.figures[GIVEN]) == {"spinal"}
+    # The folds of the cross-validation are others, because a severe recess makes no stratum here.
+    assert found.figures[GIVEN]["spinal"] == whole.figures[GIVEN]["spinal"]
+    own, expected = (report.calibration.scalings[Group.SPINAL] for report in (found, whole))
+    assert np.allclose(own.scale, expected.scale)
+    assert found.calibration.methods[Group.FORAMINAL] == "none"
+    assert "competition score" not in found.to_text()
+    assert len(pd.read_csv(tmp_path / "out" / "calibrated.csv")) == len(pd.read_csv(canal))
+    with Image.open(tmp_path / "out" / "reliability.png") as picture:
+        assert picture.size[0] < picture.size[1] / 2
 
 
 def test_too_many_folds_are_refused(tmp_path: Path) -> None:

@@ -108,7 +108,7 @@ def partial(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[Path]]
 @pytest.fixture(scope="module")
 def covering(partial, tmp_path_factory: pytest.TempPathFactory):
     """Their table, what combines them, and the folder of its output."""
-    table = read_out_of_fold(*partial, incomplete=True)
+    table = read_out_of_fold(*partial)
     out = tmp_path_factory.mktemp("covering") / "out"
     found = combine(table, out, folds=2, quiet=True)
     assert found is not None
@@ -149,7 +149,7 @@ def test_models_of_the_canal_alone_are_scored_by_the_parts_that_they_have(partia
     canal = change_rows(
         submissions[0], tmp_path / "canal.csv", lambda rows: rows[rows["row_id"].str.contains("spinal_canal")]
     )
-    table = read_out_of_fold(solution, [canal, submissions[1]], incomplete=True)
+    table = read_out_of_fold(solution, [canal, submissions[1]])
     found = combine(table, tmp_path / "out", method="weighted", folds=2, quiet=True)
     assert found is not None
     parts = found.scores["mean"]

@@ -1,4 +1,5 @@
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,8 +9,8 @@ from monai_spine.scoring.competition import competition_score
 from monai_spine.scoring.prevalence import WEIGHTS, natural_prevalence
 from monai_spine.spine import FINDINGS, MISSING
 from monai_spine.tables.metrics_report import measure, pools
-from monai_spine.tables.out_of_fold import OutOfFold
-from tests.monai_spine.tables.files import simulated
+from monai_spine.tables.out_of_fold import OutOfFold, read_out_of_fold
+from tests.monai_spine.tables.files import change_rows, simulated, written
 
 
 def out_of_fold(simulation: Simulation, probabilities: np.ndarray | None = None) -> OutOfFold:
@@ -32,6 +33,23 @@ def test_the_summary_has_every_pool_and_counts_every_label_once_in_each_kind() -
     expected = competition_score(simulation.labels, simulation.submissions[0]).as_dict()
     assert {part: figure["value"] for part, figure in content["score"].items()} == pytest.approx(expected, abs=1e-6)
     assert "kappa_quadratic" in found.to_text()
+
+
+def test_a_model_of_some_conditions_has_the_figures_that_it_has_among_all(tmp_path: Path) -> None:
+    solution, submissions = written(tmp_path, simulated())
+    recesses = change_rows(
+        submissions[0], tmp_path / "recesses.csv", lambda rows: rows[rows["row_id"].str.contains("subarticular")]
+    )
+    whole, own = (measure(read_out_of_fold(solution, [path]), replicates=20) for path in (submissions[0], recesses))
+    assert own.score["subarticular"] == whole.score["subarticular"]
+    assert np.isnan(own.score["score"].value)
+    found, expected = (
+        {pool.pool.name: pool for pool in report.pools if pool.pool.division == "groups"} for report in (own, whole)
+    )
+    assert found["subarticular"].as_dict() == expected["subarticular"].as_dict()
+    assert own.left_out == (simulated().labels[:, :15] != MISSING).sum()
+    assert "subarticular" in own.to_text()
+    assert "foraminal  " not in own.to_text().split("auc_severe")[0].splitlines()[-1]
 
 
 def test_weighted_decisions_find_more_severe_findings_and_change_no_area() -> None:

@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from monai_spine.errors import InvalidTableError, SpineError
-from monai_spine.spine import MISSING, Grade, Group, columns_of
+from monai_spine.spine import MISSING, TARGETS, Grade, Group, columns_of
 from monai_spine.tables.out_of_fold import read_out_of_fold
 from tests.cohorts import write_datalist
 from tests.monai_spine.tables.files import change_rows, part, simulated, write_labels, written
@@ -48,20 +48,24 @@ def test_studies_that_no_submission_holds_are_left_out(files: tuple[Path, list[P
     assert read_out_of_fold(solution, [held]).study_ids == simulated().study_ids[1:3]
 
 
-def test_submissions_that_lack_rows_are_joined_or_refused(files: tuple[Path, list[Path]], tmp_path: Path) -> None:
+def test_submissions_that_lack_rows_are_joined(files: tuple[Path, list[Path]], tmp_path: Path) -> None:
     solution, submissions = files
     short = change_rows(submissions[1], tmp_path / "short.csv", lambda rows: rows.iloc[25:])
-    assert "25 rows of the solution" in refused(solution, [submissions[0], short])
-    table = read_out_of_fold(solution, [submissions[0], short], incomplete=True)
+    table = read_out_of_fold(solution, [submissions[0], short])
     assert table.covered.sum(axis=(1, 2)).tolist() == [150, 125]
     assert np.isnan(table.own_rows[1, 0]).all()
     assert np.allclose(table.own_rows[1, 1:], simulated().submissions[1, 1:6], atol=1e-8)
 
 
-def test_a_label_that_no_submission_has_a_row_for_is_left_out(files: tuple[Path, list[Path]], tmp_path: Path) -> None:
+def test_a_label_that_no_submission_has_a_row_for_is_left_out_and_named(
+    files: tuple[Path, list[Path]], tmp_path: Path
+) -> None:
     solution, submissions = files
     short = change_rows(submissions[1], tmp_path / "short.csv", lambda rows: rows.iloc[5:])
-    table = read_out_of_fold(solution, [short], incomplete=True)
+    table = read_out_of_fold(solution, [short])
+    lost = pd.read_csv(submissions[1], dtype=str)["row_id"].iloc[:5]
+    labelled = {f"{table.study_ids[0]}_{TARGETS[n]}" for n in np.flatnonzero(simulated().labels[0] != MISSING)}
+    assert set(table.left_out) == set(lost) & labelled
     assert (table.grades == MISSING)[~table.present].all()
     assert np.array_equal(table.grades[table.present], simulated().labels[:6][table.present])
 
@@ -82,7 +86,7 @@ def test_rows_of_another_sum_are_refused_or_normalised(files: tuple[Path, list[P
     ("change", "message"),
     [
         (lambda rows: rows.assign(row_id="9" + rows["row_id"]), "none of the 6 studies"),
-        (lambda rows: rows.assign(row_id=[f"9{rows['row_id'][0]}", *rows["row_id"][1:]]), "lacks 1 labelled row"),
+        (lambda rows: rows.assign(row_id=[f"9{rows['row_id'][0]}", *rows["row_id"][1:]]), "1 row for studies that the"),
         (lambda rows: pd.concat([rows, rows.assign(row_id="9" + rows["row_id"])]), "studies that the solution does"),
         (lambda rows: rows.assign(row_id="x" + rows["row_id"] + "x"), "none of the 6 studies"),
         (lambda rows: rows.drop(columns="row_id"), "row_id"),
@@ -103,13 +107,18 @@ def test_a_solution_without_any_label_is_refused(files: tuple[Path, list[Path]],
     assert "none of 6 studies has any" in refused(bare, files[1])
 
 
-@pytest.mark.parametrize("grade", [MISSING, Grade.NORMAL_MILD])
-def test_a_group_with_fewer_than_two_grades_is_refused_by_name(files: tuple[Path, list[Path]], grade: int) -> None:
+def test_a_group_of_one_grade_is_refused_by_name_and_one_without_labels_is_no_group(
+    files: tuple[Path, list[Path]],
+) -> None:
     table = read_out_of_fold(*files)
     grades = table.grades.copy()
-    grades[:, columns_of(Group.FORAMINAL)] = grade
+    grades[:, columns_of(Group.FORAMINAL)] = Grade.NORMAL_MILD
     with pytest.raises(InvalidTableError, match="foraminal labels of at least two grades"):
         replace(table, grades=grades).check_groups()
+    grades[:, columns_of(Group.FORAMINAL)] = MISSING
+    without = replace(table, grades=grades)
+    without.check_groups()
+    assert without.groups == [Group.SPINAL, Group.SUBARTICULAR]
 
 
 def test_one_file_twice_is_refused_and_equal_names_get_their_folders(
