@@ -30,21 +30,28 @@ _FAINT = 0.1
 
 @dataclass(frozen=True)
 class CanalSize:
-    """Least diameter from front to back, mm, and area across the canal at the same place, mm²."""
+    """Least diameter from front to back, mm, and area across the canal at the same place, mm².
+
+    The area is None if the slices end within the canal.
+    """
 
     diameter: float
-    area: float
+    area: float | None
 
 
 def canal_size(maps: RegionMaps, frame: Frame, offset: float = 0.0) -> CanalSize | None:
-    """The canal's size at a disc; ``frame`` at the canal's point. None if no canal is there, or the image ends there.
+    """The canal's size at a disc; ``frame`` at the canal's point.
+
+    None if no canal is there, if the image ends there, or if the slices end beside the canal's middle: what they show
+    of its depth is less than the diameter.
 
     ``offset`` is added to every depth: what the regions leave out, mm.
 
     A depth is the integral of the probability: at an edge that the voxels blur it is exact where the largest
     probability above a threshold is too small or too large.
     """
-    if not maps.shows(frame.places(_HERE, _HERE, _ALONG)):
+    inside = maps.holds(frame.origin + _ACROSS[:, None] * frame.right)
+    if not (inside[np.abs(_ACROSS) <= _MIDDLE_MM].all() and maps.shows(frame.places(_HERE, _HERE, _ALONG))):
         return None
     values = maps.at(("canal",), frame.places(_ACROSS, _DEPTH, _ALONG))  # (across, depth, along)
     depths = np.array([[_depth(values[x, :, s]) for s in range(len(_ALONG))] for x in range(len(_ACROSS))])
@@ -55,7 +62,9 @@ def canal_size(maps: RegionMaps, frame: Frame, offset: float = 0.0) -> CanalSize
     near = np.abs(_ACROSS - middle) <= _MIDDLE_MM
     diameters = depths[near].mean(axis=0)
     narrowest = int(diameters.argmin())
-    return CanalSize(float(diameters[narrowest]), float(depths[:, narrowest].sum() * (_ACROSS[1] - _ACROSS[0])))
+    cut = not inside.all() and bool((depths[inside][[0, -1], narrowest] > _SEEN_MM).any())
+    area = None if cut else float(depths[:, narrowest].sum() * (_ACROSS[1] - _ACROSS[0]))
+    return CanalSize(float(diameters[narrowest]), area)
 
 
 def _depth(profile: Array) -> float:
@@ -73,14 +82,8 @@ def _depth(profile: Array) -> float:
 def canal_diameters(maps: RegionMaps, canal: Mapping[Level, Array]) -> dict[Level, float]:
     """The canal's least diameter at each disc where it is seen, mm. ``canal``: its points at the discs, RAS mm.
 
-    None are known of fewer than two points, which do not say where the canal leads, and none where the slices end
-    beside the canal's middle: what they show of its depth there is less than the diameter.
+    None are known of fewer than two points, which do not say where the canal leads.
     """
     frames = frames_of(canal, maps.right) if len(canal) > 1 else {}
-    beside = np.array([-_MIDDLE_MM, _MIDDLE_MM])
-    sizes = {
-        level: canal_size(maps, frame)
-        for level, frame in frames.items()
-        if maps.holds(canal[level] + beside[:, None] * maps.right)
-    }
+    sizes = {level: canal_size(maps, frame) for level, frame in frames.items()}
     return {level: size.diameter for level, size in sizes.items() if size is not None}

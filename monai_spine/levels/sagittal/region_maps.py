@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
+import numpy.typing as npt
 from scipy.ndimage import map_coordinates
 
 from monai_spine.geometry import Array, to_voxel
@@ -32,10 +33,10 @@ class RegionMaps:
         inside = to_voxel(self.affine, places.reshape(-1, 3))[:, 1:]
         return bool(((inside >= 0) & (inside <= np.array(self.values.shape[2:]) - 1)).all())
 
-    def holds(self, places: Array) -> bool:
-        """Whether all RAS places ``(…, 3)`` lie between the outer faces of the slices."""
-        slices = to_voxel(self.affine, places.reshape(-1, 3))[:, 0]
-        return bool((np.abs(slices - (self.values.shape[1] - 1) / 2) <= self.values.shape[1] / 2).all())
+    def holds(self, places: Array) -> npt.NDArray[np.bool_]:
+        """Which RAS places ``(n, 3)`` lie between the outer faces of the slices."""
+        slices = to_voxel(self.affine, places)[:, 0]
+        return np.asarray(np.abs(slices - (self.values.shape[1] - 1) / 2) <= self.values.shape[1] / 2)
 
     def at(self, names: tuple[str, ...], places: Array) -> Array:
         """The probability of one of some regions at RAS places ``(…, 3)``; 0 outside of the volume."""

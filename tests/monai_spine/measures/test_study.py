@@ -43,6 +43,10 @@ def test_the_diameter_is_known_only_where_slices_show_the_canals_middle(first: i
     found = canal_diameters(RegionMaps(whole.values[:, first:last], affine), spine.canal)
     assert list(found) == list(Level) * shown
     assert list(found.values()) == pytest.approx([9] * len(found), abs=0.4)
+    measures = measured(RegionMaps(whole.values[:, first:last], affine), spine.canal).levels
+    assert all(("canal_diameter_mm" in values) is shown for values in measures.values())
+    # Its five middle slices end within the canal, so they do not show its whole area.
+    assert all(("canal_area_mm2" in values) is (last - first == 13) for values in measures.values())
 
 
 def test_the_canal_has_its_share_of_the_diameter_between_the_discs() -> None:
