@@ -4,8 +4,9 @@
 
 ``REAL`` and ``PHANTOM`` are folders as `real_data.py` describes them, or datalists with canal points; the grader's
 weights need the file of ``monai-spine training-features``. For both, as they are and changed (the crops of up to 30
-studies), it prints the median distance and the share of findings that are flagged. ``--others`` are NIfTI volumes or
-folders that show no lumbar spine, or not as usual: for each, ``predict``'s answer. ``OUT`` gets the tables.
+studies), it prints the median distance and the share of findings that are flagged; of each patient of ``REAL`` by the
+mean and the limit of the others. ``--others`` are NIfTI volumes or folders that show no lumbar spine, or not as usual:
+for each, ``predict``'s answer. ``OUT`` gets the tables.
 """
 
 from __future__ import annotations
@@ -25,8 +26,10 @@ from monai_spine.data.volume import read_volume
 from monai_spine.geometry import Array
 from monai_spine.grading.findings import UNLIKE_TRAINING
 from monai_spine.grading.grader import Grader
+from monai_spine.grading.training_features import TrainingFeatures
 from monai_spine.levels.localizers import LevelLocator
 from monai_spine.levels.located_records import points_of_findings
+from monai_spine.prediction.familiarity import PATIENT_SHARE
 from monai_spine.prediction.inputs import Conversion, find_inputs
 from monai_spine.prediction.models import open_models
 from monai_spine.prediction.run import predict
@@ -70,15 +73,16 @@ def images_of(patients: Sequence[Patient], locator: LevelLocator, grader: Grader
 
 
 @torch.inference_mode()
-def distances(images: Sequence[torch.Tensor], grader: Grader, change: Callable[[torch.Tensor], torch.Tensor]) -> Array:
-    """``(studies, 25)``: distances of changed images from the training's."""
-    assert grader.familiar is not None
-    rows = []
-    for image in images:
-        changed = torch.where(image == ABSENT, image, change(image))
-        output = grader.model.outputs([changed])[0]
-        rows.append(grader.familiar.distances(output[0, :, len(Grade) :].astype(np.float64)))
-    return np.stack(rows)
+def features(images: Sequence[torch.Tensor], grader: Grader, change: Callable[[torch.Tensor], torch.Tensor]) -> Array:
+    """``(studies, 25, features)`` of changed images."""
+    changed = [torch.where(image == ABSENT, image, change(image)) for image in images]
+    return np.stack([grader.model.outputs([one])[0][0, :, len(Grade) :].astype(np.float64) for one in changed])
+
+
+def distances_left_out(familiar: TrainingFeatures, patients: Array, changed: Array) -> Array:
+    """``(studies, 25)``: of each changed patient, features ``(studies, 25, …)``, by mean and limit of the others."""
+    others = [familiar.of_patients(np.delete(patients, n, axis=0), PATIENT_SHARE) for n in range(len(patients))]
+    return np.stack([one.distances(own) for one, own in zip(others, changed, strict=True)])
 
 
 def answer(path: Path, grader_bundle: Path | None) -> str:
@@ -114,10 +118,11 @@ def main() -> None:
         "| images | real: median distance | flagged | phantoms: median distance | flagged |",
         "|---|--:|--:|--:|--:|",
     ]
+    patients = features(sets[0], grader, CHANGES["as it is"])
     for name, change in CHANGES.items():
         cells = []
-        for images in sets:
-            found = distances(images, grader, change)
+        real, phantoms = (features(images, grader, change) for images in sets)
+        for found in (distances_left_out(grader.familiar, patients, real), grader.familiar.distances(phantoms)):
             cells += [f"{np.median(found):.2f}", f"{(found > 1).mean():.0%}"]
         lines.append(f"| {name} | {' | '.join(cells)} |")
         print(lines[-1], flush=True)

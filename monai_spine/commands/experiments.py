@@ -154,7 +154,7 @@ def training_features(  # noqa: PLR0917 - options
     data: Annotated[Path, typer.Option(help="Studies of the training: a datalist, or a folder of NIfTI studies.")],
     held_out: Annotated[Path, typer.Option("--held-out", help="Studies like them that the training has not seen.")],
     patients: Annotated[
-        Path | None, typer.Option(help="Real studies for the limit, where the training had phantoms alone.")
+        Path | None, typer.Option(help="Real studies for mean and limit, where the training had phantoms alone.")
     ] = None,
     weights: Annotated[Path | None, typer.Option(help="A file of weights. [default: BUNDLE/models/model.pt]")] = None,
     device: Device = None,

@@ -35,7 +35,7 @@ _ENOUGH = 20
 class LearntFeatures:
     """The result, and the shares of findings of each condition that it flags.
 
-    ``held_out`` ``(5,)``; ``patients`` ``(5,)`` of each patient with a limit that the others set, or None.
+    ``held_out`` ``(5,)``; ``patients`` ``(5,)`` of each patient with a mean and a limit of the others, or None.
     """
 
     path: Path
@@ -69,7 +69,8 @@ def learn_features(
         Studies of the training, and studies like them that it has not seen: inputs as of ``predict``. The points of a
         datalist are used; other studies are located.
     patients
-        Real volumes on which the limit rests, if the training's studies are no patients; None takes ``held_out``.
+        Real volumes from whose mean distances are measured (`TrainingFeatures`), and on which the limit rests, if the
+        training's studies are no patients. None: from the mean of ``data``, and the limit rests on ``held_out``.
 
     Raises
     ------
@@ -86,7 +87,7 @@ def learn_features(
     if len(tables[0]) < _ENOUGH:
         raise InvalidOptionError(f"expected {_ENOUGH} studies or more in {data}, but found {len(tables[0])}")
     fitted = TrainingFeatures.fit(tables[0])
-    limited = fitted.limited(tables[-1], PATIENT_SHARE if patients else HELD_OUT_SHARE)
+    limited = fitted.of_patients(tables[2], PATIENT_SHARE) if patients else fitted.limited(tables[1], HELD_OUT_SHARE)
     shares = _beyond(limited, tables[1])
     left_out = None
     if patients and len(tables[2]) > 1:
@@ -106,7 +107,7 @@ def learn_features(
 
 def _left_out(fitted: TrainingFeatures, patients: Floats, number: int) -> Floats:
     others = np.delete(patients, number, axis=0)
-    return _beyond(fitted.limited(others, PATIENT_SHARE), patients[number : number + 1])
+    return _beyond(fitted.of_patients(others, PATIENT_SHARE), patients[number : number + 1])
 
 
 def _beyond(features: TrainingFeatures, studies: Floats) -> Floats:

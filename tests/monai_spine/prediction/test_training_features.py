@@ -49,13 +49,45 @@ def test_the_limit_leaves_the_stated_share_of_each_condition_beyond(features: np
     assert (limited.distances(features + 100) > 1).all()
 
 
+def test_patients_who_all_lie_elsewhere_are_measured_from_their_own_mean(features: np.ndarray) -> None:
+    """Oracle: for each place the least distance of SciPy from the line through both means."""
+    patients = features[:12] + 50
+    fitted = TrainingFeatures.fit(features[12:])
+    limited = fitted.of_patients(patients, 0.05)
+    assert 0 < (limited.distances(patients) > 1).mean() <= 0.05
+    for number in (0, 24):
+        condition = CONDITION_OF_FINDING[number]
+        own = condition == CONDITION_OF_FINDING
+        inverse = fitted.whitening[condition].T @ fitted.whitening[condition]
+        away = []
+        for n, patient in enumerate(patients):
+            mean = np.delete(patients, n, axis=0)[:, own].mean(axis=(0, 1))
+            line = mean - fitted.mean[condition]
+            for one in patient[own]:
+                along = (one - mean) @ inverse @ line / (line @ inverse @ line)
+                away.append(mahalanobis(one, mean + along * line, inverse))
+        assert limited.limit[condition] == pytest.approx(np.quantile(away, 0.95))
+
+
+def test_what_patients_have_in_common_neither_counts_nor_hides_another_change(features: np.ndarray) -> None:
+    patients, fitted = features[:12] + 50, TrainingFeatures.fit(features[12:])
+    limited, former = fitted.of_patients(patients, 0.05), fitted.limited(patients, 0.05)
+    assert limited.patients is not None
+    common = (limited.patients - fitted.mean)[CONDITION_OF_FINDING]
+    np.testing.assert_allclose(limited.distances(patients + common), limited.distances(patients), atol=1e-6)
+    changed = patients.copy()
+    changed[..., 0] -= 4
+    assert (limited.distances(changed) > 1).mean() > 2 * (former.distances(changed) > 1).mean()
+
+
 def test_a_file_gives_the_same_distances_and_belongs_to_its_weights(features: np.ndarray, tmp_path: Path) -> None:
     made = replace(TrainingFeatures.fit(features), about={"weights": "abc"})
     path = tmp_path / "a.safetensors"
-    made.write(path)
-    np.testing.assert_allclose(
-        TrainingFeatures.read(path, "abc").distances(features), made.distances(features), rtol=1e-3
-    )
+    of_patients = replace(made.of_patients(features[:9] + 5, 0.05), about={"weights": "abc"})
+    for one in (of_patients, made):
+        one.write(path)
+        read = TrainingFeatures.read(path, "abc")
+        np.testing.assert_allclose(read.distances(features), one.distances(features), rtol=1e-3)
     with pytest.raises(InvalidTableError, match="those of others"):
         TrainingFeatures.read(path, "abd")
     content = path.read_bytes()
