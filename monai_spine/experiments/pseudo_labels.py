@@ -31,6 +31,9 @@ _DIGITS = 5
 _NOT_COVERED = "not_covered"
 """The flag in ``findings.json`` of a finding that no slice shows."""
 
+_OF_THE_MACHINE = ("device", "amp", "num_workers")
+"""Settings of the trainings that count for the grading, too; all others come from the weights' description."""
+
 
 def write_pseudo_labels(  # noqa: PLR0917 - all of them are needed
     plan: Plan, out: Path, folds: Collection[int], studies: Path, natural: bool, report: Report
@@ -62,7 +65,7 @@ def write_pseudo_labels(  # noqa: PLR0917 - all of them are needed
         raise InvalidOptionError(f"expected new studies, but {datalist} holds {listed(common)}; leave them out")
     folder = out / FOLDER
     graded = [
-        _grade(plan.bundle, out, fold, studies, records, prefixed(report, f"[{n}/{len(folds)}] fold {fold}: "))
+        _grade(plan, out, fold, studies, records, prefixed(report, f"[{n}/{len(folds)}] fold {fold}: "))
         for n, fold in enumerate(folds, start=1)
     ]
     own = _out_of_fold(out, natural)
@@ -78,10 +81,10 @@ def write_pseudo_labels(  # noqa: PLR0917 - all of them are needed
     return path
 
 
-def _grade(bundle: Path, out: Path, fold: int, studies: Path, records: Sequence[Record], report: Report) -> Path:  # noqa: PLR0917
+def _grade(plan: Plan, out: Path, fold: int, studies: Path, records: Sequence[Record], report: Report) -> Path:  # noqa: PLR0917
     """The folder with what a fold's network predicts for the new studies, made once."""
     folder, weights = out / FOLDER / f"fold_{fold}", out / "models" / f"fold_{fold}.pt"
-    config = bundle / "configs" / "inference.json"
+    bundle, config = plan.bundle, plan.bundle / "configs" / "inference.json"
     files = [Path(file) for record in records for one in SeriesType for file in record[one.value]]
     # Sizes and times, not contents: volumes are large.
     stamps = [[str(file), file.stat().st_size, file.stat().st_mtime_ns] for file in files]
@@ -95,6 +98,7 @@ def _grade(bundle: Path, out: Path, fold: int, studies: Path, records: Sequence[
         ("dataset_dir", str(studies)),
         ("ckpt_path", str(weights)),
         ("output_dir", str(folder)),
+        *(setting for setting in plan.settings if setting[0] in _OF_THE_MACHINE),
         *logging_setting(bundle),
     )
     run_step("inference", [config], settings, folder / "log.txt")
