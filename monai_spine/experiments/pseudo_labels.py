@@ -35,6 +35,19 @@ _OF_THE_MACHINE = ("device", "amp", "num_workers")
 """Settings of the trainings that count for the grading, too; all others come from the weights' description."""
 
 
+def new_studies(datalist: Path, studies: Path) -> list[Record]:
+    """The studies to label; see `write_pseudo_labels`.
+
+    Raises `MissingInputError` or `InvalidTableError` if there are none, and `InvalidOptionError` if one of them is in
+    the training section of the datalist.
+    """
+    content, records = read_content(datalist), find_studies(studies, "test")
+    known = {entry["study_id"] for entry in content["training"]}
+    if common := [record["study_id"] for record in records if record["study_id"] in known]:
+        raise InvalidOptionError(f"expected new studies, but {datalist} holds {listed(common)}; leave them out")
+    return records
+
+
 def write_pseudo_labels(  # noqa: PLR0917 - all of them are needed
     plan: Plan, out: Path, folds: Collection[int], studies: Path, natural: bool, report: Report
 ) -> Path:
@@ -59,10 +72,7 @@ def write_pseudo_labels(  # noqa: PLR0917 - all of them are needed
         If the grading of the new studies fails.
     """
     datalist = plan.datalist
-    content, records = read_content(datalist), find_studies(studies, "test")
-    known = {entry["study_id"] for entry in content["training"]}
-    if common := [record["study_id"] for record in records if record["study_id"] in known]:
-        raise InvalidOptionError(f"expected new studies, but {datalist} holds {listed(common)}; leave them out")
+    content, records = read_content(datalist), new_studies(datalist, studies)
     folder = out / FOLDER
     graded = [
         _grade(plan, out, fold, studies, records, prefixed(report, f"[{n}/{len(folds)}] fold {fold}: "))
