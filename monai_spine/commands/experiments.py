@@ -96,11 +96,13 @@ def cv(  # noqa: PLR0917 - options
     from monai_spine.bundle.run import parse_settings
     from monai_spine.experiments.cross_validation import Plan, cross_validate
     from monai_spine.experiments.fold_run import OWN
-    from monai_spine.experiments.pseudo_labels import write_pseudo_labels
+    from monai_spine.experiments.pseudo_labels import new_studies, write_pseudo_labels
 
     if natural and not pseudo_label:
         raise InvalidOptionError("--natural is about the soft labels of --pseudo-label; give both")
     plan = Plan(bundle, _datalist(data), tuple(preset or ()), parse_settings(settings or [], OWN))
+    if pseudo_label:
+        new_studies(plan.datalist, pseudo_label)  # an error now, not after hours of training
     outcome = cross_validate(plan, out, folds, _report(quiet))
     typer.echo(f"{outcome.line()}; see {out / 'out_of_fold.csv'}")
     if pseudo_label:

@@ -31,6 +31,22 @@ _DIGITS = 5
 _NOT_COVERED = "not_covered"
 """The flag in ``findings.json`` of a finding that no slice shows."""
 
+_OF_THE_MACHINE = ("device", "amp", "num_workers")
+"""Settings of the trainings that count for the grading, too; all others come from the weights' description."""
+
+
+def new_studies(datalist: Path, studies: Path) -> list[Record]:
+    """The studies to label; see `write_pseudo_labels`.
+
+    Raises `MissingInputError` or `InvalidTableError` if there are none, and `InvalidOptionError` if one of them is in
+    the training section of the datalist.
+    """
+    content, records = read_content(datalist), find_studies(studies, "test")
+    known = {entry["study_id"] for entry in content["training"]}
+    if common := [record["study_id"] for record in records if record["study_id"] in known]:
+        raise InvalidOptionError(f"expected new studies, but {datalist} holds {listed(common)}; leave them out")
+    return records
+
 
 def write_pseudo_labels(  # noqa: PLR0917 - all of them are needed
     plan: Plan, out: Path, folds: Collection[int], studies: Path, natural: bool, report: Report
@@ -56,13 +72,10 @@ def write_pseudo_labels(  # noqa: PLR0917 - all of them are needed
         If the grading of the new studies fails.
     """
     datalist = plan.datalist
-    content, records = read_content(datalist), find_studies(studies, "test")
-    known = {entry["study_id"] for entry in content["training"]}
-    if common := [record["study_id"] for record in records if record["study_id"] in known]:
-        raise InvalidOptionError(f"expected new studies, but {datalist} holds {listed(common)}; leave them out")
+    content, records = read_content(datalist), new_studies(datalist, studies)
     folder = out / FOLDER
     graded = [
-        _grade(plan.bundle, out, fold, studies, records, prefixed(report, f"[{n}/{len(folds)}] fold {fold}: "))
+        _grade(plan, out, fold, studies, records, prefixed(report, f"[{n}/{len(folds)}] fold {fold}: "))
         for n, fold in enumerate(folds, start=1)
     ]
     own = _out_of_fold(out, natural)
@@ -78,10 +91,10 @@ def write_pseudo_labels(  # noqa: PLR0917 - all of them are needed
     return path
 
 
-def _grade(bundle: Path, out: Path, fold: int, studies: Path, records: Sequence[Record], report: Report) -> Path:  # noqa: PLR0917
+def _grade(plan: Plan, out: Path, fold: int, studies: Path, records: Sequence[Record], report: Report) -> Path:  # noqa: PLR0917
     """The folder with what a fold's network predicts for the new studies, made once."""
     folder, weights = out / FOLDER / f"fold_{fold}", out / "models" / f"fold_{fold}.pt"
-    config = bundle / "configs" / "inference.json"
+    bundle, config = plan.bundle, plan.bundle / "configs" / "inference.json"
     files = [Path(file) for record in records for one in SeriesType for file in record[one.value]]
     # Sizes and times, not contents: volumes are large.
     stamps = [[str(file), file.stat().st_size, file.stat().st_mtime_ns] for file in files]
@@ -95,6 +108,7 @@ def _grade(bundle: Path, out: Path, fold: int, studies: Path, records: Sequence[
         ("dataset_dir", str(studies)),
         ("ckpt_path", str(weights)),
         ("output_dir", str(folder)),
+        *(setting for setting in plan.settings if setting[0] in _OF_THE_MACHINE),
         *logging_setting(bundle),
     )
     run_step("inference", [config], settings, folder / "log.txt")

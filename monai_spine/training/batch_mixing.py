@@ -133,7 +133,6 @@ class StudyMixing:
             marked = torch.as_tensor(batch["marked"]).to(device=device, non_blocking=non_blocking)
             image = self._repeated(image, marked)
         in_order = image
-        image = self._shuffled(image)
         if self.levels > 0:
             image, label = self._levels(image, label)
         if self.halves > 0:
@@ -145,6 +144,8 @@ class StudyMixing:
             image, label = self._blended(image, label)
         if self.cutmix > 0:
             image, label = self._rectangles(image, label)
+        # after mixing, which needs two studies with the same absent slices
+        image = self._shuffled(image)
         options = {}
         if marked is not None:
             changed = (image != in_order).flatten(3).any(dim=3)[:, :, None]

@@ -6,6 +6,7 @@ import logging
 import math
 import os
 import time
+import uuid
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -62,7 +63,8 @@ class MLflowTracking:
             folder.mkdir(parents=True, exist_ok=True)
             self.options["tracking_uri"] = f"sqlite:///{folder / 'mlruns.db'}"
             self.options["artifact_location"] = (folder / "mlruns").as_uri()
-        self.options["run_name"] = time.strftime("%Y%m%d-%H%M%S")
+        # MONAI's handler finds a run by its name, and two trainings can start in one second
+        self.options["run_name"] = f"{time.strftime('%Y%m%d-%H%M%S')}-{uuid.uuid4().hex[:8]}"
         # MLflow forbids "#" in names
         self.settings = {name.replace("#", "."): str(value)[:_LONGEST] for name, value in settings.items()}
 

@@ -22,6 +22,7 @@ from tests.cohorts import place_points, write_cohort, write_volume
 
 CONFIGS = ROOT / "bundles" / "lumbar_25d_grader" / "configs"
 PRESETS = sorted((CONFIGS / "presets").glob("*.json"))
+MIXED = ("levels", "halves", "mixup", "cutmix", "manifold_mixup")
 SLICES = {"views#0#slices": 2, "views#1#slices": 3, "views#2#slices": 1}
 NETWORK = {"pixels": [32, 32], "network_def#features": 16, **SLICES}
 SMALL = {**NETWORK, "batch_size": 2, "epochs": 2}
@@ -154,6 +155,13 @@ def test_every_preset_trains(
     names = ("train", f"presets/{preset.stem}")
     run(*names, run_id="training", splits=three, **where, **changes)
     assert {file.name for file in (tmp_path / "models").iterdir()} == {"latest.pt", "model.json", "model.pt"}
+
+
+@pytest.mark.parametrize("preset", PRESETS, ids=lambda path: path.stem)
+def test_a_preset_that_mixes_studies_has_more_than_one_in_a_batch(preset: Path) -> None:
+    config = {**json.loads((CONFIGS / "train.json").read_text()), **json.loads(preset.read_text())}
+    mixed = [name for name in MIXED if config.get(f"mixing#{name}", 0) > 0]
+    assert not mixed or config["batch_size"] > 1
 
 
 @pytest.mark.parametrize(("name", "kind"), [("train", "train"), ("inference", "infer")])

@@ -9,6 +9,8 @@ from monai_spine.bundle.errors import explanation
 from monai_spine.bundle.setting_values import RULES, impossible_values, setting_of
 from monai_spine.bundle.shipped import BUNDLES
 
+STANDARDISE = "expected network_def#standardise as True or False, but found 'false'"
+
 
 @pytest.mark.parametrize(
     ("setting", "message"),
@@ -25,6 +27,10 @@ from monai_spine.bundle.shipped import BUNDLES
             {"backbones": "a"},
             "expected backbones as a list of names, such as \"['resnet18']\", but found 'a'",
         ),
+        ({"mixing#manifold_mixup": "a"}, "expected mixing#manifold_mixup as a number from 0 to 1, but found 'a'"),
+        ({"loss#ordinal": 2}, "expected loss#ordinal as a number from 0 to 1, but found 2"),
+        ({"network_def#validity": "yes"}, "expected network_def#validity as True or False, but found 'yes'"),
+        ({"network_def": {"standardise": "false"}}, STANDARDISE),
         ({"start#compiled": "true"}, "expected start#compiled as True or False, but found 'true'"),
     ],
     ids=str,
@@ -52,7 +58,8 @@ def test_the_shipped_configurations_have_possible_values(path) -> None:
 
 
 def test_every_rule_is_of_a_shipped_setting() -> None:
-    shipped = [json.loads(path.read_text()) for path in BUNDLES.glob("*/configs/*.json")]
+    paths = [*BUNDLES.glob("*/configs/*.json"), *BUNDLES.glob("*/configs/presets/*.json")]
+    shipped = [json.loads(path.read_text()) for path in paths]
 
     def has(config: dict, id_: str) -> bool:
         try:

@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -130,6 +131,13 @@ def test_what_was_graded_is_not_graded_again_unless_the_weights_changed(finished
         (finished[1] / "pseudo/fold_1" / study).rmdir()
     written(finished)
     assert [Path(one["ckpt_path"]).name for one in graded[2:]] == ["fold_1.pt"]
+
+
+def test_new_studies_are_graded_where_the_networks_were_trained(finished, graded) -> None:
+    plan, *rest = finished
+    written((replace(plan, settings=(("device", "cpu"), ("amp", "False"), ("epochs", "3"))), *rest))
+    for call in graded:
+        assert (call["device"], call["amp"], "epochs" in call) == ("cpu", "False", False)
 
 
 def test_a_study_that_is_labelled_already_is_not_new(finished, graded) -> None:

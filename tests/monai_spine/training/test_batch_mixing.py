@@ -49,6 +49,17 @@ def test_shuffled_axial_slices_are_the_same_slices_and_sagittal_ones_stay() -> N
     )
 
 
+def test_shuffled_slices_are_mixed_as_often_as_ordered_ones() -> None:
+    torch.manual_seed(0)
+    views = (VIEWS[0], replace(VIEWS[1], slices=6))
+    image = torch.tensor([0.2, 0.8])[:, None, None, None, None].expand(2, 5, 10, 16, 16).clone()
+    image[:, :, 4] = ABSENT  # of both studies, as above the highest plane
+    mixing = StudyMixing(views=views, cutmix=1.0, shuffle_slices=1.0)
+    mixed, _ = mixing({"image": image, "label": batch(2)["label"]})
+    both = [[set(level[level >= 0].tolist()) for level in study] for study in mixed]
+    assert sum(len(values) == 2 for study in both for values in study) >= 9  # a rectangle may be smaller than a pixel
+
+
 def marked(count: int = 3) -> dict[str, torch.Tensor]:
     """Findings of the canal have their marks on the two middle sagittal slices, of right recesses on an axial one."""
     marks = torch.zeros(count, 5, 5, 6, dtype=torch.bool)

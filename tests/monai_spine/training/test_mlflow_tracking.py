@@ -43,6 +43,16 @@ def test_settings_losses_and_figures_of_a_training_are_in_one_run_of_a_local_fol
     assert [one.step for one in client.get_metric_history(run.info.run_id, "loss/training")] == [1, 21, 41]
 
 
+@pytest.mark.slow
+def test_trainings_that_start_in_the_same_second_have_runs_of_their_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("mlflow", reason="the extra tracking is not installed")
+    monkeypatch.setattr("time.strftime", lambda _: "20260101-120000")
+    one, other = (MLflowTracking(str(tmp_path), {}).options["run_name"] for _ in range(2))
+    assert one != other  # MONAI's handler finds a run by its name
+
+
 def test_without_the_extra_the_error_names_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "mlflow", None)
     with pytest.raises(InvalidOptionError, match=r"pip install 'monai-spine\[tracking\]'"):
