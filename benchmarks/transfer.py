@@ -201,15 +201,17 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=40.0, help="processor seconds of each training")
     parser.add_argument("--train", type=int, default=100, help="pictures to learn from")
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--also", nargs="+", metavar="RECIPE", help="scratch and these recipes only")
     chosen = parser.parse_args()
     torch.set_num_threads(1)
     pictures = TASKS[chosen.task](chosen.data)
     classes = int(pictures.labels.max()) + 1
-    hits: dict[str, list[np.ndarray]] = {recipe.name: [] for recipe in RECIPES}
-    epochs: dict[str, list[int]] = {recipe.name: [] for recipe in RECIPES}
+    recipes = [one for one in RECIPES if not chosen.also or one.name in ("scratch", *chosen.also)]
+    hits: dict[str, list[np.ndarray]] = {recipe.name: [] for recipe in recipes}
+    epochs: dict[str, list[int]] = {recipe.name: [] for recipe in recipes}
     for seed in range(chosen.seeds):
         training, held_out = pictures.split(0.3, chosen.train, seed)
-        for recipe in RECIPES:
+        for recipe in recipes:
             made, seen = trained(recipe, training, classes, chosen.seconds, seed)
             hits[recipe.name].append(right(made, held_out))
             epochs[recipe.name].append(seen)
@@ -217,7 +219,7 @@ def main() -> None:
     title = f"{len(training.labels)} {chosen.task}, {chosen.seconds:g} s, {len(held_out.labels)} held out"
     print(f"\n| {title} | accuracy | epochs | against scratch |\n|---|---|--:|---|")
     scratch = np.stack(hits["scratch"]).astype(float)
-    for recipe in RECIPES:
+    for recipe in recipes:
         own = np.stack(hits[recipe.name]).astype(float)
         low, high = interval(own, held_out.patients)
         lower, upper = interval(own - scratch, held_out.patients)
