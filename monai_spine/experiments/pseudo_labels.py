@@ -23,7 +23,7 @@ from monai_spine.files import read_json, safe_name, write_json
 from monai_spine.scoring.competition import Floats
 from monai_spine.scoring.prevalence import natural_prevalence, normalised
 from monai_spine.scoring.submission import read_labels, read_predictions
-from monai_spine.spine import Grade, SeriesType
+from monai_spine.spine import MISSING, Grade, SeriesType
 
 FOLDER = "pseudo"
 """The folder of the new datalist, in that of the cross-validation."""
@@ -38,11 +38,12 @@ _OF_THE_MACHINE = ("device", "amp", "num_workers")
 def new_studies(datalist: Path, studies: Path) -> list[Record]:
     """The studies to label; see `write_pseudo_labels`.
 
+    They may be in the training section of the datalist without a label: pseudo-labelled in an earlier round.
     Raises `MissingInputError` or `InvalidTableError` if there are none, and `InvalidOptionError` if one of them is in
-    the training section of the datalist.
+    the training section with a label.
     """
     content, records = read_content(datalist), find_studies(studies, "test")
-    known = {entry["study_id"] for entry in content["training"]}
+    known = {entry["study_id"] for entry in content["training"] if {*(entry.get("label") or ())} - {MISSING}}
     if common := [record["study_id"] for record in records if record["study_id"] in known]:
         raise InvalidOptionError(f"expected new studies, but {datalist} holds {listed(common)}; leave them out")
     return records
@@ -78,8 +79,10 @@ def write_pseudo_labels(  # noqa: PLR0917 - all of them are needed
         _grade(plan, out, fold, studies, records, prefixed(report, f"[{n}/{len(folds)}] fold {fold}: "))
         for n, fold in enumerate(folds, start=1)
     ]
-    own = _out_of_fold(out, natural)
-    entries = [_moved(entry, datalist.parent, folder) for entry in content["training"]]
+    own, again = _out_of_fold(out, natural), {record["study_id"] for record in records}
+    entries = [
+        _moved(entry, datalist.parent, folder) for entry in content["training"] if entry["study_id"] not in again
+    ]
     entries = [{**entry, **own.get(entry["study_id"], {})} for entry in entries]
     new = [entry for record in records if (entry := _new_entry(record, graded, natural, folder))]
     if not new:

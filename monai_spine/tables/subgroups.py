@@ -6,6 +6,7 @@ count. The difference to the other studies is that of the same replicates.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -65,12 +66,15 @@ def read_groups(path: Path, columns: Sequence[str], study_ids: Sequence[str]) ->
 
     Raises `MissingInputError` or `InvalidTableError` if the file or a column is missing, a study occurs twice, none of
     the studies is in it, or a cell is no number.
-    Raises `InvalidOptionError` if a column has more than 12 groups, or its edges are not rising numbers.
+    Raises `InvalidOptionError` if a column is named twice or has more than 12 groups, or its edges are not rising
+    numbers.
     """
     if not path.is_file():
         raise MissingInputError(f"expected a table with study_id and the columns of --by, but there is no file {path}")
     table = read_text_table(path)
     names = [column.partition(":")[0] for column in columns]
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise InvalidOptionError(f"expected each column once, but found --by {listed(twice)} more than once")
     absent = [name for name in ("study_id", *names) if name not in table.columns]
     if absent:
         raise InvalidTableError(
@@ -177,7 +181,7 @@ def _edges(column: str) -> list[float]:
         edges = [float(edge) for edge in text.split(",")] if sign else []
     except ValueError as err:
         raise InvalidOptionError(f"expected --by NAME or NAME:50,65, but found {column!r}") from err
-    if edges != sorted(set(edges)):
+    if edges != sorted(set(edges)) or not all(map(math.isfinite, edges)):
         raise InvalidOptionError(f"expected rising numbers in --by {column}")
     return edges
 
@@ -187,9 +191,12 @@ def _in_words(cell: str, edges: Sequence[float], path: Path, name: str) -> str:
     if not edges:
         return cell
     try:
-        place = int(np.searchsorted(edges, float(cell), side="right"))
+        number = float(cell)
     except ValueError as err:
         raise InvalidTableError(f"{path}: expected numbers in the column {name}, but found {cell!r}") from err
+    if math.isnan(number):
+        return UNKNOWN
+    place = int(np.searchsorted(edges, number, side="right"))
     if place == 0:
         return f"< {edges[0]:g}"
     return f">= {edges[-1]:g}" if place == len(edges) else f"{edges[place - 1]:g} to {edges[place]:g}"

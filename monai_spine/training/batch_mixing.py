@@ -30,8 +30,9 @@ class StudyMixing:
     """Prepares a trainer's batch: a ``prepare_batch`` of MONAI's engines.
 
     Labels stay true in every mixture. A level from another study comes with its five labels. A right half comes with
-    its right labels, and the label of the canal is kept only if both studies have the same one ("sequence cutmix" of
-    the RSNA 2024 winners). Blended studies have soft labels. The other study is the one before in the batch, so a batch
+    its right labels, and the label of the canal is kept as far as both studies agree on it: the smaller of both
+    probabilities of each grade, whose sum is its weight in the loss ("sequence cutmix" of the RSNA 2024 winners).
+    Blended studies have soft labels. The other study is the one before in the batch, so a batch
     of one is not mixed.
 
     Parameters
@@ -171,8 +172,10 @@ class StudyMixing:
         image = torch.where(chosen[:, :, None, None, None], mixed, image)
         right, middle = (_as(which.to(label.device)[None], label) for which in (_RIGHT, _MIDDLE))
         theirs = label[other]
-        same = theirs == label if label.ndim == 2 else _as((theirs == label).all(dim=-1), label)
-        canal = torch.where(same, label, torch.full_like(label, MISSING if label.ndim == 2 else 0))
+        if label.ndim == 2:
+            canal = torch.where(theirs == label, label, torch.full_like(label, MISSING))
+        else:
+            canal = torch.minimum(theirs, label)
         mixture = torch.where(right, theirs, torch.where(middle, canal, label))
         return image, torch.where(_as(chosen[:, _OF_LEVEL.to(chosen.device)], label), mixture, label)
 

@@ -18,11 +18,13 @@ from monai.handlers import MLFlowHandler
 from monai.utils import is_scalar
 
 from monai_spine.errors import InvalidOptionError
+from monai_spine.files import write_text
 from monai_spine.training.tensorboard.log import tag_of
 
 EXPERIMENT = "monai_spine"
 _EVERY = 20
-"""Iterations from one logged loss to the next: a database takes some milliseconds for each."""
+"""Iterations from one logged loss to the next: a database takes some milliseconds for each. An epoch's last is logged,
+too."""
 _LONGEST = 500
 """Characters of a parameter that MLflow takes."""
 
@@ -39,6 +41,8 @@ class MLflowTracking:
         ``https://mlflow.example.org``.
     settings
         By name; they become parameters, ``mixing#levels`` under the name ``mixing.levels``.
+    name_file
+        Keeps the name of the training's run, with which a resumed training goes on.
 
     Raises
     ------
@@ -46,7 +50,7 @@ class MLflowTracking:
         If MLflow, or what its database needs, is not installed.
     """
 
-    def __init__(self, place: str, settings: Mapping[str, Any]) -> None:
+    def __init__(self, place: str, settings: Mapping[str, Any], name_file: Path) -> None:
         os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # MLflow reports its use to its makers otherwise
         for name in ("mlflow", "alembic"):  # which say on stderr that they make tables
             logging.getLogger(name).setLevel(logging.WARNING)
@@ -59,12 +63,11 @@ class MLflowTracking:
             ) from err
         self.options: dict[str, Any] = {"tracking_uri": place, "experiment_name": EXPERIMENT}
         if "://" not in place:
-            folder = Path(place).absolute()
-            folder.mkdir(parents=True, exist_ok=True)
-            self.options["tracking_uri"] = f"sqlite:///{folder / 'mlruns.db'}"
-            self.options["artifact_location"] = (folder / "mlruns").as_uri()
-        # MONAI's handler finds a run by its name, and two trainings can start in one second
-        self.options["run_name"] = f"{time.strftime('%Y%m%d-%H%M%S')}-{uuid.uuid4().hex[:8]}"
+            local = Path(place).absolute()
+            local.mkdir(parents=True, exist_ok=True)
+            self.options["tracking_uri"] = f"sqlite:///{local / 'mlruns.db'}"
+            self.options["artifact_location"] = (local / "mlruns").as_uri()
+        self.name_file = name_file
         # MLflow forbids "#" in names
         self.settings = {name.replace("#", "."): str(value)[:_LONGEST] for name, value in settings.items()}
 
@@ -72,13 +75,22 @@ class MLflowTracking:
         """Log both engines to one run; processes but the first log nothing."""
         if idist.get_rank() > 0:
             return
+        # MONAI's handler finds a run by its name, and two trainings can start in one second
+        name, settings = f"{time.strftime('%Y%m%d-%H%M%S')}-{uuid.uuid4().hex[:8]}", self.settings
+        if self.name_file.is_file():
+            name, settings = self.name_file.read_text(encoding="utf-8").strip(), {}  # MLflow lets none be changed
+        else:
+            write_text(self.name_file, name + "\n")
+        self.options["run_name"] = name
         of_training = MLFlowHandler(
             **self.options,
-            iteration_log=lambda _, iteration: iteration % _EVERY == 1,
+            iteration_log=lambda engine, iteration: (
+                iteration % _EVERY == 1 or iteration % (engine.state.epoch_length or 1) == 0
+            ),
             epoch_log=False,
             output_transform=_loss,
             tag_name="loss/training",
-            experiment_param=self.settings,
+            experiment_param=settings,
             close_on_complete=True,
         )
         of_training.attach(trainer)

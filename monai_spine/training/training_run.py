@@ -30,6 +30,10 @@ class Handler(Protocol):
         """Listen to it."""
 
 
+_MLFLOW_RUN = "mlflow_run.txt"
+"""The file beside the weights with the name of the run in MLflow."""
+
+
 class Listener(Protocol):
     """A handler of both engines."""
 
@@ -129,7 +133,8 @@ class TrainingRun:
         if described is not None:
             self.description = replace(self.description, settings=dataclasses.asdict(described))
         folder = Path(best_model.path).parent
-        files = [best_model.path, description_path(best_model.path), *(folder / name for name in keep)]
+        beside = [folder / name for name in (*keep, _MLFLOW_RUN)]
+        files = [best_model.path, description_path(best_model.path), *beside]
         self.state = RunState(parts=parts, folder=folder, keep=[str(file) for file in files], settings=settings.result)
 
     def attach(self) -> None:
@@ -146,7 +151,8 @@ class TrainingRun:
             from monai_spine.training.mlflow_tracking import MLflowTracking  # MLflow's packages load for seconds
 
             shown = {**self.shown, "epochs": self.trainer.state.max_epochs}
-            MLflowTracking(self.mlflow, shown).attach(self.evaluator, self.trainer)
+            name_file = Path(self.best_model.path).with_name(_MLFLOW_RUN)
+            MLflowTracking(self.mlflow, shown, name_file).attach(self.evaluator, self.trainer)
         for listener in self.listeners:
             listener.attach(self.evaluator, self.trainer)
         for handler in self.trainer_handlers:

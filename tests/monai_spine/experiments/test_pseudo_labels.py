@@ -120,6 +120,23 @@ def test_a_new_study_of_a_patient_who_validates_is_not_trained_on(finished, grad
     assert "new_1" in {record["study_id"] for record in split_folds(records, 1)[0]}
 
 
+def test_a_second_round_gives_new_soft_labels_to_the_studies_that_had_some(finished, graded, tmp_path: Path) -> None:
+    plan, out, new, _ = finished
+    first = write_pseudo_labels(plan, out, [0, 1], new, False, lambda _: None)
+    (tmp_path / "second").mkdir()
+    for name in ("solution.csv", "out_of_fold.csv", "models"):
+        (tmp_path / "second" / name).symlink_to(out / name)
+    content = json.loads(first.read_text())
+    assert content["training"][-1]["study_id"] == "new_1"
+    content["training"][-1]["soft_label"] = [[1.0, 0.0, 0.0]] * 25
+    first.write_text(json.dumps(content))
+    again = write_pseudo_labels(Plan(BUNDLE, first), tmp_path / "second", [1], new, False, lambda _: None)
+    records = read_datalist(again)
+    assert [record["study_id"] for record in records] == [record["study_id"] for record in read_datalist(first)]
+    weighted = np.array([0.9 - 0.6, 0.1, 0.6])  # of the second fold's network alone
+    assert records[-1]["soft_label"][0] == pytest.approx(weighted / WEIGHTS / (weighted / WEIGHTS).sum(), abs=1e-4)
+
+
 def test_what_was_graded_is_not_graded_again_unless_the_weights_changed(finished, graded) -> None:
     written(finished)
     assert [Path(one["ckpt_path"]).name for one in graded] == ["fold_0.pt", "fold_1.pt"]

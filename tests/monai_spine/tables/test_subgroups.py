@@ -80,6 +80,12 @@ def test_groups_come_from_a_table_and_numbers_are_cut_at_edges(tmp_path: Path) -
     assert groups["age"] == [">= 65", ">= 65", "50 to 65", "< 50", UNKNOWN]
 
 
+def test_an_age_that_is_not_a_number_of_pandas_is_unknown(tmp_path: Path) -> None:
+    path = tmp_path / "patients.csv"
+    path.write_text("study_id,age\n1,nan\n2,NaN\n3,51\n4,inf\n")
+    assert read_groups(path, ["age:50"], ["1", "2", "3", "4"])["age"] == [UNKNOWN, UNKNOWN, ">= 50", ">= 50"]
+
+
 def test_ranges_stand_in_their_order() -> None:
     ages = ["50 to 65", "< 50", ">= 65", UNKNOWN, "< 50"] * 30
     found = measure(table(), by={"age": ages}, replicates=5).subgroups
@@ -95,6 +101,8 @@ def test_ranges_stand_in_their_order() -> None:
         ("study_id,age\n1,old\n", ["age:50"], InvalidTableError, "expected numbers"),
         ("study_id,age\n1,5\n", ["age:a"], InvalidOptionError, "NAME:50,65"),
         ("study_id,age\n1,5\n", ["age:65,50"], InvalidOptionError, "rising"),
+        ("study_id,age\n1,5\n", ["age:nan"], InvalidOptionError, "rising"),
+        ("study_id,age\n1,5\n", ["age:50", "age:70"], InvalidOptionError, "age more than once"),
     ],
 )
 def test_what_cannot_be_grouped_is_refused(content, columns, error, message, tmp_path: Path) -> None:

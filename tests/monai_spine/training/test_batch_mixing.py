@@ -171,6 +171,22 @@ def test_mixed_levels_and_halves_bring_their_soft_labels() -> None:
         assert torch.equal(soft, soft_labels(hard))
 
 
+def test_the_canals_soft_label_weighs_as_much_as_both_studies_agree_on_it() -> None:
+    torch.manual_seed(1)
+    data = batch(2)
+    data["soft_label"] = torch.rand(2, 25, 3).softmax(dim=-1)
+    _, label = StudyMixing(views=VIEWS, halves=1.0, pseudo_weight=1.0)(data)
+    own, theirs = data["soft_label"], data["soft_label"].roll(1, dims=0)
+    for n, finding in enumerate(FINDINGS):
+        if finding.condition.side is None:
+            agreed = 1 - (own[:, n] - theirs[:, n]).abs().sum(dim=-1) / 2  # one minus the total variation
+            torch.testing.assert_close(label[:, n].sum(dim=-1), agreed)
+            assert (label[:, n] <= own[:, n]).all()
+            assert (label[:, n] <= theirs[:, n]).all()
+        else:
+            assert torch.equal(label[:, n], (theirs if finding.condition.side is Side.RIGHT else own)[:, n])
+
+
 def test_a_borrowed_level_brings_its_labels() -> None:
     torch.manual_seed(0)
     image, label = StudyMixing(views=VIEWS, levels=0.5)(batch())
