@@ -21,9 +21,7 @@ _LAST = re.compile(r"last:? *(\d+)")
 class LayerFreezing:
     """Freezes layers of a network's backbones; everything else always learns.
 
-    A frozen layer gets no gradient and runs in evaluation mode: its batch normalisations keep their statistics. A layer
-    that was frozen at the start keeps them when it learns, too: with those of a batch, what follows it, which has
-    learnt from features of the former statistics, would have to learn again.
+    A frozen layer gets no gradient and runs in evaluation mode: its batch normalisations keep their statistics.
 
     ``network``: any network that holds a `Backbone`, or several; not a wrapper for distributed training.
     ``train_layers``: ``all``; ``frozen``, where no backbone learns; or ``last: 2`` for the last two blocks of each, as
@@ -93,11 +91,8 @@ class LayerFreezing:
             frozen = {name for block in blocks[:first] for name in block}
             for name, parameter in backbone.body.named_parameters():
                 parameter.requires_grad_(name not in frozen)
-        kept = [max(pair) for pair in zip(firsts, self._first_blocks[0], strict=True)]
-        for backbone, blocks, first in zip(self.backbones, self.blocks, kept, strict=True):
             everything = first == len(blocks)
             modules = {name for name, _ in backbone.body.named_modules()}
-            frozen = {name for block in blocks[:first] for name in block}
             backbone.frozen_modules = modules if everything else _modules(backbone.body, frozen)
         self.network.train(self.network.training)
 

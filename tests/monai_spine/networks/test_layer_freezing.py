@@ -70,20 +70,6 @@ def test_layers_are_unfrozen_by_epoch_and_are_in_the_optimizer_from_the_start() 
     assert not freezing.head_alone
 
 
-@pytest.mark.parametrize("name", TINY)
-def test_a_layer_that_was_frozen_keeps_its_statistics_when_it_learns(name: str) -> None:
-    network = classifier(name)
-    freezing = LayerFreezing(network, train_layers="frozen", unfreeze={2: "all"})
-    freezing.freeze_for(2)
-    images = torch.rand(4, 3, 32, 32)
-    with torch.no_grad():
-        learning, still = network.train()(images), network.eval()(images)
-    torch.testing.assert_close(learning, still)  # what the head has learnt holds in the first step after unfreezing
-    changed = changed_by_a_step(network, freezing)
-    assert any(key.startswith("backbone.body.") for key in changed)
-    assert not any("running" in key for key in changed)
-
-
 def test_rates_fall_with_depth_and_differ_between_backbone_and_head() -> None:
     network = classifier()
     groups = parameter_groups(network, learning_rate=1.0, weight_decay=0.0, layer_decay=0.5, backbone_rate=0.1)
