@@ -8,6 +8,7 @@ from typing import Any
 from ignite.engine import Engine, Events
 from timm.models import group_parameters
 from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from monai_spine.errors import InvalidOptionError
 from monai_spine.networks.backbone import Backbone
@@ -21,9 +22,9 @@ _LAST = re.compile(r"last:? *(\d+)")
 class LayerFreezing:
     """Freezes layers of a network's backbones; everything else always learns.
 
-    A frozen layer gets no gradient and runs in evaluation mode: its batch normalisations keep their statistics. A layer
-    that was frozen at the start keeps them when it learns, too: with those of a batch, what follows it, which has
-    learnt from features of the former statistics, would have to learn again.
+    A frozen layer gets no gradient and runs in evaluation mode: its batch normalisations keep their statistics, and
+    nothing is dropped. A layer that was frozen at the start keeps the statistics when it learns, too: with those of a
+    batch, what follows it, which has learnt from features of the former statistics, would have to learn again.
 
     ``network``: any network that holds a `Backbone`, or several; not a wrapper for distributed training.
     ``train_layers``: ``all``; ``frozen``, where no backbone learns; or ``last: 2`` for the last two blocks of each, as
@@ -89,16 +90,14 @@ class LayerFreezing:
 
     def _freeze_below(self, firsts: list[int]) -> None:
         """Freeze the blocks of each backbone before this one."""
-        for backbone, blocks, first in zip(self.backbones, self.blocks, firsts, strict=True):
+        for backbone, blocks, first, start in zip(
+            self.backbones, self.blocks, firsts, self._first_blocks[0], strict=True
+        ):
             frozen = {name for block in blocks[:first] for name in block}
             for name, parameter in backbone.body.named_parameters():
                 parameter.requires_grad_(name not in frozen)
-        kept = [max(pair) for pair in zip(firsts, self._first_blocks[0], strict=True)]
-        for backbone, blocks, first in zip(self.backbones, self.blocks, kept, strict=True):
-            everything = first == len(blocks)
-            modules = {name for name, _ in backbone.body.named_modules()}
-            frozen = {name for block in blocks[:first] for name in block}
-            backbone.frozen_modules = modules if everything else _modules(backbone.body, frozen)
+            kept = {name for name in _modules(backbone.body, blocks[:start]) if _has_statistics(backbone.body, name)}
+            backbone.frozen_modules = _modules(backbone.body, blocks[:first]) | kept
         self.network.train(self.network.training)
 
     def _start_epoch(self, trainer: Engine) -> None:
@@ -140,14 +139,19 @@ def _blocks(body: Any) -> list[list[str]]:
     return blocks
 
 
-def _modules(body: nn.Module, frozen: set[str]) -> set[str]:
-    """Names of the modules whose parameters are all frozen; a module without any counts as part of its parent."""
-    names = set()
+def _modules(body: nn.Module, blocks: list[list[str]]) -> set[str]:
+    """Names of the modules whose parameters are all in these blocks; one without any counts as part of its parent."""
+    frozen = {name for block in blocks for name in block}
+    names: set[str] = set()
     for name, module in body.named_modules():
         inside = [f"{name}.{inner}" if name else inner for inner, _ in module.named_parameters()]
         if (inside and frozen.issuperset(inside)) or (not inside and name.rpartition(".")[0] in names):
             names.add(name)
     return names
+
+
+def _has_statistics(body: nn.Module, name: str) -> bool:
+    return isinstance(body.get_submodule(name), _BatchNorm)
 
 
 def _epoch(key: Any) -> int:

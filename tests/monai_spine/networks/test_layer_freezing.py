@@ -5,6 +5,7 @@ import torch
 from torch import nn
 
 from monai_spine.errors import InvalidOptionError
+from monai_spine.networks.backbone import Backbone
 from monai_spine.networks.layer_freezing import LayerFreezing
 from monai_spine.networks.level_grader import LevelGrader
 from monai_spine.networks.parameter_groups import parameter_groups
@@ -82,6 +83,18 @@ def test_a_layer_that_was_frozen_keeps_its_statistics_when_it_learns(name: str) 
     changed = changed_by_a_step(network, freezing)
     assert any(key.startswith("backbone.body.") for key in changed)
     assert not any("running" in key for key in changed)
+
+
+def test_a_layer_that_was_frozen_drops_paths_when_it_learns() -> None:
+    torch.manual_seed(0)
+    network = Backbone("test_vit", in_channels=3, pixels=[32, 32], drop_path=0.5)
+    freezing = LayerFreezing(network, train_layers="frozen", unfreeze={2: "all"})
+    images = torch.rand(4, 3, 32, 32)
+    for epoch, dropped in ((1, False), (2, True)):
+        freezing.freeze_for(epoch)
+        network.train()
+        with torch.no_grad():
+            assert torch.equal(network(images), network(images)) is not dropped
 
 
 def test_rates_fall_with_depth_and_differ_between_backbone_and_head() -> None:
