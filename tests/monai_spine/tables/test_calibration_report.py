@@ -88,6 +88,8 @@ def test_a_model_of_one_condition_is_calibrated_as_it_is_among_all(calibrated, t
     assert len(pd.read_csv(tmp_path / "out" / "calibrated.csv")) == len(pd.read_csv(canal))
     with Image.open(tmp_path / "out" / "reliability.png") as picture:
         assert picture.size[0] < picture.size[1] / 2
+        sides = np.asarray(picture.convert("L"))[:, [0, 1, -2, -1]]
+    assert (sides == 255).all()  # which cut no legend
 
 
 def test_too_many_folds_are_refused(tmp_path: Path) -> None:
