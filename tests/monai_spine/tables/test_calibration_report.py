@@ -92,6 +92,20 @@ def test_a_model_of_one_condition_is_calibrated_as_it_is_among_all(calibrated, t
     assert (sides == 255).all()  # which cut no legend
 
 
+def test_nothing_is_chosen_for_a_condition_without_labels(calibrated, tmp_path: Path) -> None:
+    folder, _ = calibrated
+    canal = change_rows(
+        folder / "model_1.csv", tmp_path / "canal.csv", lambda rows: rows[rows["row_id"].str.contains("spinal_canal")]
+    )
+    table = read_out_of_fold(folder / "solution.csv", [canal])
+    found = calibrate(table, tmp_path / "out", method="temperature", quiet=True).calibration
+    assert list(found.methods.values()) == ["temperature", "none", "none"]
+    others = table.probabilities[0][:, 5:]
+    assert np.allclose(
+        found.apply(table.probabilities[0])[:, 5:], others / WEIGHTS / (others / WEIGHTS).sum(-1)[..., None]
+    )
+
+
 def test_too_many_folds_are_refused(tmp_path: Path) -> None:
     solution, submissions = written(tmp_path, part(simulated(), slice(4)))
     with pytest.raises(SpineError, match="from 2 to 4"):
