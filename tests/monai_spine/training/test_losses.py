@@ -1,11 +1,19 @@
 import numpy as np
 import pytest
 import torch
+from torch.nn.functional import softplus
 
 from monai_spine.scoring.competition import competition_score
 from monai_spine.scoring.prevalence import WEIGHTS
 from monai_spine.spine import MISSING, Grade
-from monai_spine.training.losses import CompetitionLoss, blended, severe_logit, soft_labels, worst_grade
+from monai_spine.training.losses import (
+    CompetitionLoss,
+    any_severe,
+    blended,
+    severe_logit,
+    soft_labels,
+    worst_grade,
+)
 
 
 def batch(seed: int, studies: int = 6) -> tuple[torch.Tensor, torch.Tensor]:
@@ -124,6 +132,23 @@ def test_a_soft_label_counts_as_that_many_rows_of_each_grade() -> None:
     four = torch.stack([labels[0], *[labels[1]] * 3])
     loss = CompetitionLoss(any_severe=0.0)
     assert loss(logits[:1], shares).item() == pytest.approx(loss(logits[:1].expand(4, -1, -1), four).item(), rel=1e-5)
+
+
+@pytest.mark.parametrize("settings", [{}, {"ordinal": 0.7}, {"focal": 2.0, "label_smoothing": 0.1}])
+def test_labels_that_all_count_half_teach_the_same(settings: dict[str, float]) -> None:
+    logits, labels = batch(2)
+    whole, half = (CompetitionLoss(**settings)(logits, soft_labels(labels) * weight) for weight in (1.0, 0.5))
+    assert half.item() == pytest.approx(whole.item(), rel=1e-5)
+
+
+def test_a_canal_level_that_counts_little_does_not_say_that_nothing_is_severe() -> None:
+    """Two mixed studies agree on this level by a fifth, and may both be severe there."""
+    logits, labels = torch.randn(1, 5, 3), torch.tensor([[[1.0, 0.0, 0.0]] * 4 + [[0.1, 0.0, 0.1]]])
+    weights = torch.tensor([1.0, 2.0, 4.0])
+    loss, total = any_severe(logits, labels, weights)
+    odds = severe_logit(logits).max()
+    assert total == pytest.approx(0.2 * (0.5 * 1 + 0.5 * 4))
+    assert loss == pytest.approx(0.2 * (0.5 * softplus(odds) + 0.5 * 4 * softplus(-odds)))
 
 
 def test_one_answer_meets_a_soft_label_and_that_of_any_severe() -> None:
