@@ -157,8 +157,8 @@ def test_one_answer_meets_a_soft_label_and_that_of_any_severe() -> None:
     shares[:, 1:5] = torch.tensor([1.0, 0.0, 0.0])
     best = (shares * torch.tensor(WEIGHTS)).clamp(min=1e-9)
     logits = best.log().float().requires_grad_()
-    for any_severe in (0.0, 1.0, 5.0):
-        (gradient,) = torch.autograd.grad(CompetitionLoss(any_severe=any_severe)(logits, shares), logits)
+    for share in (0.0, 1.0, 5.0):
+        (gradient,) = torch.autograd.grad(CompetitionLoss(any_severe=share)(logits, shares), logits)
         assert gradient.abs().max() < 1e-4
 
 
