@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from monai_spine.bundle.run import Report, Settings, logging_setting, run_step
-from monai_spine.data.datalist import Record, read_content
+from monai_spine.data.datalist import Record, read_content, read_datalist
 from monai_spine.data.studies import find_studies
 from monai_spine.errors import InvalidOptionError, InvalidTableError, counted, listed
 from monai_spine.experiments.cross_validation import Plan
@@ -39,11 +39,11 @@ def new_studies(datalist: Path, studies: Path) -> list[Record]:
     """The studies to label; see `write_pseudo_labels`.
 
     They may be in the training section of the datalist without a label: pseudo-labelled in an earlier round.
-    Raises `MissingInputError` or `InvalidTableError` if there are none, and `InvalidOptionError` if one of them is in
-    the training section with a label.
+    Raises `MissingInputError` or `InvalidTableError` if there are none or the datalist cannot be used, and
+    `InvalidOptionError` if one of them is in the training section with a label.
     """
-    content, records = read_content(datalist), find_studies(studies, "test")
-    known = {entry["study_id"] for entry in content["training"] if {*(entry.get("label") or ())} - {MISSING}}
+    records = find_studies(studies, "test")
+    known = {record["study_id"] for record in read_datalist(datalist) if (record["label"] != MISSING).any()}
     if common := [record["study_id"] for record in records if record["study_id"] in known]:
         raise InvalidOptionError(f"expected new studies, but {datalist} holds {listed(common)}; leave them out")
     return records

@@ -74,14 +74,17 @@ class TrainingFeatures:
 
     def distances(self, features: Floats) -> Floats:
         """How far features ``(..., 25, features)`` are from the training's, as a share of the limit: ``(..., 25)``."""
-        centre, whitening = self.mean if self.patients is None else self.patients, self.whitening
+        centre = self.mean if self.patients is None else self.patients
+        away = self._whitened(features - centre[CONDITION_OF_FINDING])
         if self.patients is not None:
-            shift = np.einsum("cfg,cg->cf", whitening, self.patients - self.mean)
-            shift /= np.linalg.norm(shift, axis=-1, keepdims=True)
-            whitening = whitening - np.einsum("cf,ch,chg->cfg", shift, shift, whitening)
-        away = features - centre[CONDITION_OF_FINDING]
-        length = np.linalg.norm(np.einsum("kfg,...kg->...kf", whitening[CONDITION_OF_FINDING], away), axis=-1)
-        return np.asarray(length / self.limit[CONDITION_OF_FINDING])
+            shift = self._whitened((self.patients - self.mean)[CONDITION_OF_FINDING])
+            length = np.linalg.norm(shift, axis=-1, keepdims=True)
+            shift = np.divide(shift, length, out=np.zeros_like(shift), where=length > 0)
+            away -= (away * shift).sum(axis=-1, keepdims=True) * shift
+        return np.asarray(np.linalg.norm(away, axis=-1) / self.limit[CONDITION_OF_FINDING])
+
+    def _whitened(self, away: Floats) -> Floats:
+        return np.asarray(np.einsum("kfg,...kg->...kf", self.whitening[CONDITION_OF_FINDING], away))
 
     def limited(self, features: Floats, share: float) -> TrainingFeatures:
         """With such a limit that a share of these features ``(studies, 25, features)`` of each condition is beyond."""
@@ -91,6 +94,7 @@ class TrainingFeatures:
         """With distances from the mean of patients' features ``(studies, 25, features)``, and a limit as of `limited`.
 
         For the limit, each patient's distance counts from the mean of the others: its own would draw the mean to it.
+        One patient has no others, and gets no mean: distances stay those from the training's.
         """
         if len(features) < 2:
             return self.limited(features, share)

@@ -12,7 +12,7 @@ from monai_spine.errors import InvalidOptionError, counted
 from monai_spine.files import write_json, write_text
 from monai_spine.scoring.competition import JEFFREYS, Floats, Ints, against_prior, level_prior, row_losses
 from monai_spine.scoring.prevalence import natural_prevalence, normalised
-from monai_spine.spine import MISSING, Grade, Group
+from monai_spine.spine import MISSING, Grade
 from monai_spine.tables.audit_sheet import cards, contact_sheet
 from monai_spine.tables.out_of_fold import OutOfFold
 from monai_spine.tables.suspects import (
@@ -53,7 +53,13 @@ class AuditReport:
 
     def to_text(self) -> str:
         """The table of thresholds, and how many labels are suspect; first a warning, if there is one."""
-        heads = ["|p - y| above", "labels", "of all", *(group.value for group in Group), "studies with any"]
+        heads = [
+            "|p - y| above",
+            "labels",
+            "of all",
+            *(group.value for group in self.table[0].of_group),
+            "studies with any",
+        ]
         lines = [f"warning: {self.warning}"] if self.warning else []
         lines.append("".join(f"{head:>17}" for head in heads))
         for row in self.table:

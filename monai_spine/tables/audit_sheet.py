@@ -22,7 +22,7 @@ from monai_spine.console import track
 from monai_spine.data.volume import WINDOW, Volume, open_volume, read_volume, slice_geometry
 from monai_spine.errors import SpineError
 from monai_spine.geometry import Array, Plane, plane_distance, plane_of, slice_normal, to_voxel, to_world
-from monai_spine.spine import Grade, Group
+from monai_spine.spine import Grade
 from monai_spine.tables.suspects import Suspect, ThresholdRow
 
 NO_DATALIST = "pictures need --datalist"
@@ -92,7 +92,7 @@ def contact_sheet(  # noqa: PLR0917 - what the page shows
         labels=labels,
         warning=warning,
         grades=list(Grade),
-        groups=list(Group),
+        groups=list(table[0].of_group),
         disclaimer=RESEARCH,
         version=__version__,
     )

@@ -166,7 +166,10 @@ class Calibration(StoredModel):
         for group in Group:
             own = columns_of(group)
             p, y = natural[:, own], grades[:, own]
-            methods[group] = _best(p, y, fold_of) if fold_of is not None else method
+            if not (y != MISSING).any():
+                methods[group] = "none"
+            else:
+                methods[group] = method if fold_of is None else _best(p, y, fold_of)
             scalings[group] = _fit(methods[group], p, y)
         return cls(tilt, methods, scalings)
 
@@ -207,8 +210,6 @@ class Calibration(StoredModel):
 def _best(probabilities: Floats, grades: Ints, fold_of: np.ndarray) -> str:
     """The method with the least out-of-fold log loss; of equal ones that with the fewest parameters."""
     known = grades != MISSING
-    if not known.any():
-        return "none"
     losses = {}
     for method in METHODS:
 

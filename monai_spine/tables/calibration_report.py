@@ -236,7 +236,7 @@ def write_reliability(path: Path, grades: Ints, stages: Mapping[str, Floats], er
             axes.set_title(f"{group.value}: {grade.title}", fontsize=12)
             axes.text(0.97, 0.03, errors[f"{group.value}/{grade.column}"], transform=axes.transAxes, **_CORNER)
     handles, names = panels[0, 0].get_legend_handles_labels()
-    figure.legend(handles, names, loc="outside upper center", ncols=4, frameon=False, fontsize=12)
+    figure.legend(handles, names, loc="outside upper center", ncols=min(4, 2 * len(groups)), frameon=False, fontsize=12)
     figure.supxlabel("predicted probability")
     figure.supylabel("observed share")
     write_figure(path, figure)

@@ -58,7 +58,7 @@ class ThresholdRow:
     share: float
     """``flagged``, ``share``: how many labels, and which share of all labels."""
     of_group: dict[Group, float]
-    """The share of each group's labels."""
+    """The share of the labels of each group that has any."""
     studies: int
     """How many studies have a flagged label."""
 
@@ -111,7 +111,7 @@ def _row(flagged: np.ndarray, known: np.ndarray, threshold: float) -> ThresholdR
         threshold=threshold,
         flagged=int(flagged.sum()),
         share=share(list(range(len(FINDINGS)))),
-        of_group={group: share(columns_of(group)) for group in Group},
+        of_group={group: share(own) for group in Group if known[:, own := columns_of(group)].any()},
         studies=int(flagged.any(axis=1).sum()),
     )
 

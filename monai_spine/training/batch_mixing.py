@@ -32,8 +32,7 @@ class StudyMixing:
     Labels stay true in every mixture. A level from another study comes with its five labels. A right half comes with
     its right labels, and the label of the canal is kept as far as both studies agree on it: the smaller of both
     probabilities of each grade, whose sum is its weight in the loss ("sequence cutmix" of the RSNA 2024 winners).
-    Blended studies have soft labels. The other study is the one before in the batch, so a batch
-    of one is not mixed.
+    Blended studies have soft labels. The other study is the one before in the batch, so a batch of one is not mixed.
 
     Parameters
     ----------

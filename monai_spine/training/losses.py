@@ -72,8 +72,8 @@ class CompetitionLoss(nn.Module):
 
         A fourth number of each finding is the logarithm of the attention on its marked slices, or 0 if it has none.
 
-        ``labels`` are ``(batch, 25)`` of 0, 1, 2 or `MISSING`, or soft ones, ``(batch, 25, 3)``, which sum to 1 or, if
-        missing, to 0.
+        ``labels`` are ``(batch, 25)`` of 0, 1, 2 or `MISSING`, or soft ones, ``(batch, 25, 3)``. Their sums are the
+        weights of the findings: 1, less for a label that is known in part, or 0 for one that is missing.
         """
         logits, labels = logits.float(), soft_labels(labels)
         attention, logits = logits[..., len(Grade) :], logits[..., : len(Grade)]
@@ -109,10 +109,15 @@ def cross_entropies(
     smooth = torch.lerp(labels, labels.sum(dim=-1, keepdim=True) / len(Grade), label_smoothing)
     losses = -(smooth * weights * logits.log_softmax(dim=-1)).sum(dim=-1)
     if focal > 0:
-        losses = losses * focal_factor((logits.softmax(dim=-1) * labels).sum(dim=-1), focal)
+        losses = losses * focal_factor((logits.softmax(dim=-1) * _shares(labels)).sum(dim=-1), focal)
     if ordinal > 0:
-        losses = torch.lerp(losses, totals * _ordinal(logits, labels), ordinal)
+        losses = torch.lerp(losses, totals * _ordinal(logits, _shares(labels)), ordinal)
     return losses.sum(), totals.sum()
+
+
+def _shares(labels: torch.Tensor) -> torch.Tensor:
+    """Soft labels of sum 1, whatever they weigh; those that are missing stay 0."""
+    return labels / labels.sum(dim=-1, keepdim=True).clamp(min=torch.finfo(labels.dtype).tiny)
 
 
 def _mean(losses: torch.Tensor, totals: torch.Tensor, shares: torch.Tensor) -> torch.Tensor:
@@ -160,13 +165,18 @@ def severe_logit(logits: torch.Tensor) -> torch.Tensor:
 
 
 def any_severe(logits: torch.Tensor, labels: torch.Tensor, weights: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Sum of the weighted losses of "any severe" of soft labels ``(studies, levels, 3)``, and of their weights."""
-    known = labels.sum(dim=-1) > 0
+    """Sum of the weighted losses of "any severe" of soft labels ``(studies, levels, 3)``, and of their weights.
+
+    A study counts as much as that of its labelled levels which counts least.
+    """
+    counts = labels.sum(dim=-1)
+    known = counts > 0
     # a level without a label may hold the severe finding or not, so it must not decide
     highest = severe_logit(logits).masked_fill(~known, -torch.inf).amax(dim=1)
     # without any label the highest logit is -inf, whose gradient is not a number even with a weight of 0
     predicted = torch.where(known.any(dim=1), highest, torch.zeros_like(highest))
-    rows = worst_grade(labels) * weights
+    least = counts.masked_fill(~known, 1.0).amin(dim=1, keepdim=True)
+    rows = worst_grade(_shares(labels)) * weights * least
     losses = rows[:, Grade.SEVERE] * softplus(-predicted) + rows[:, : Grade.SEVERE].sum(dim=1) * softplus(predicted)
     return losses.sum(), rows.sum()
 

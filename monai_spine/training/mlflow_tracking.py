@@ -76,12 +76,9 @@ class MLflowTracking:
         if idist.get_rank() > 0:
             return
         # MONAI's handler finds a run by its name, and two trainings can start in one second
-        name, settings = f"{time.strftime('%Y%m%d-%H%M%S')}-{uuid.uuid4().hex[:8]}", self.settings
-        if self.name_file.is_file():
-            name, settings = self.name_file.read_text(encoding="utf-8").strip(), {}  # MLflow lets none be changed
-        else:
-            write_text(self.name_file, name + "\n")
-        self.options["run_name"] = name
+        if not self.name_file.is_file():
+            write_text(self.name_file, f"{time.strftime('%Y%m%d-%H%M%S')}-{uuid.uuid4().hex[:8]}\n")
+        self.options["run_name"] = self.name_file.read_text(encoding="utf-8").strip()
         of_training = MLFlowHandler(
             **self.options,
             iteration_log=lambda engine, iteration: (
@@ -90,9 +87,11 @@ class MLflowTracking:
             epoch_log=False,
             output_transform=_loss,
             tag_name="loss/training",
-            experiment_param=settings,
+            experiment_param=self.settings,
             close_on_complete=True,
         )
+        if _reopened(of_training.client, self.options["run_name"]):
+            of_training.experiment_param = None  # MLflow lets no setting be changed
         of_training.attach(trainer)
         # The run is found by its name, so that the figures of validations come to the losses of the training.
         _OfValidation(**self.options, iteration_log=False, global_epoch_transform=lambda _: trainer.state.epoch).attach(
@@ -107,6 +106,15 @@ class _OfValidation(MLFlowHandler):
         figures = {tag_of(name): float(value) for name, value in engine.state.metrics.items() if is_scalar(value)}
         known = {name: value for name, value in figures.items() if math.isfinite(value)}
         self._log_metrics(known, step=self.global_epoch_transform(engine.state.epoch))
+
+
+def _reopened(client: Any, name: str) -> bool:
+    """Whether there is a run of this name, which then runs again: MONAI's handler passes over a finished one."""
+    experiment = client.get_experiment_by_name(EXPERIMENT)
+    runs = client.search_runs([experiment.experiment_id], f"attributes.run_name = '{name}'") if experiment else []
+    for run in runs:
+        client.update_run(run.info.run_id, "RUNNING")
+    return bool(runs)
 
 
 def _loss(output: Any) -> float:

@@ -81,7 +81,8 @@ class BatchStatistics:
     network
         The one that is validated.
     learner
-        The one that learns, of which ``network`` is a copy or the same: what is frozen there keeps its statistics.
+        The one that learns, of which ``network`` is a copy or the same: what stays in evaluation mode when it trains
+        keeps its statistics (`LayerFreezing`).
     dataloader
         Gives training batches.
     prepare
@@ -103,10 +104,11 @@ class BatchStatistics:
     @torch.no_grad()
     def renew(self) -> None:
         """Measure now."""
+        self.learner.train()  # in which layers that keep their statistics stay in evaluation mode
         layers = [
             module
             for name, module in self.network.named_modules()
-            if isinstance(module, _BatchNorm) and _learns(self.learner.get_submodule(name))
+            if isinstance(module, _BatchNorm) and self.learner.get_submodule(name).training
         ]
         if not layers:
             return
@@ -124,10 +126,6 @@ class BatchStatistics:
             layer.momentum = momentum
             _average_over_processes(layer)
         self.network.eval()
-
-
-def _learns(layer: nn.Module) -> bool:
-    return all(parameter.requires_grad for parameter in layer.parameters())
 
 
 def _average_over_processes(layer: _BatchNorm) -> None:

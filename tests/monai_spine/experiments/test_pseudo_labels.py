@@ -9,7 +9,7 @@ from monai_spine.data.datalist import read_datalist, split_folds, volumes
 from monai_spine.errors import InvalidOptionError, InvalidTableError
 from monai_spine.experiments import pseudo_labels
 from monai_spine.experiments.cross_validation import Plan, cross_validate
-from monai_spine.experiments.pseudo_labels import write_pseudo_labels
+from monai_spine.experiments.pseudo_labels import new_studies, write_pseudo_labels
 from monai_spine.scoring.prevalence import WEIGHTS
 from monai_spine.scoring.submission import read_labels, write_predictions
 from monai_spine.spine import FINDINGS, TARGETS
@@ -155,6 +155,16 @@ def test_new_studies_are_graded_where_the_networks_were_trained(finished, graded
     written((replace(plan, settings=(("device", "cpu"), ("amp", "False"), ("epochs", "3"))), *rest))
     for call in graded:
         assert (call["device"], call["amp"], "epochs" in call) == ("cpu", "False", False)
+
+
+def test_a_damaged_datalist_is_named_before_new_studies_are_sought_in_it(finished, tmp_path: Path) -> None:
+    plan, _, new, _ = finished
+    content = json.loads(plan.datalist.read_text())
+    for training in (None, [3], [{**content["training"][0], "label": 3}]):
+        damaged = tmp_path / "damaged.json"
+        damaged.write_text(json.dumps({**content, "training": training}))
+        with pytest.raises(InvalidTableError, match=r"damaged\.json"):
+            new_studies(damaged, new)
 
 
 def test_a_study_that_is_labelled_already_is_not_new(finished, graded) -> None:

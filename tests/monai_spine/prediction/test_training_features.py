@@ -80,6 +80,19 @@ def test_what_patients_have_in_common_neither_counts_nor_hides_another_change(fe
     assert (limited.distances(changed) > 1).mean() > 2 * (former.distances(changed) > 1).mean()
 
 
+def test_patients_whose_mean_is_that_of_the_training_have_no_direction_in_common(features: np.ndarray) -> None:
+    fitted = TrainingFeatures.fit(features)
+    alike = replace(fitted, patients=fitted.mean)
+    np.testing.assert_allclose(alike.distances(features), fitted.distances(features))
+
+
+def test_one_patient_alone_is_measured_from_the_training(features: np.ndarray) -> None:
+    fitted = TrainingFeatures.fit(features[1:])
+    limited = fitted.of_patients(features[:1] + 50, 0.05)
+    assert limited.patients is None
+    assert 0 < (limited.distances(features[:1] + 50) > 1).mean() <= 0.2
+
+
 def test_a_file_gives_the_same_distances_and_belongs_to_its_weights(features: np.ndarray, tmp_path: Path) -> None:
     made = replace(TrainingFeatures.fit(features), about={"weights": "abc"})
     path = tmp_path / "a.safetensors"

@@ -88,6 +88,22 @@ def test_a_model_of_one_condition_is_calibrated_as_it_is_among_all(calibrated, t
     assert len(pd.read_csv(tmp_path / "out" / "calibrated.csv")) == len(pd.read_csv(canal))
     with Image.open(tmp_path / "out" / "reliability.png") as picture:
         assert picture.size[0] < picture.size[1] / 2
+        sides = np.asarray(picture.convert("L"))[:, [0, 1, -2, -1]]
+    assert (sides == 255).all()  # which cut no legend
+
+
+def test_nothing_is_chosen_for_a_condition_without_labels(calibrated, tmp_path: Path) -> None:
+    folder, _ = calibrated
+    canal = change_rows(
+        folder / "model_1.csv", tmp_path / "canal.csv", lambda rows: rows[rows["row_id"].str.contains("spinal_canal")]
+    )
+    table = read_out_of_fold(folder / "solution.csv", [canal])
+    found = calibrate(table, tmp_path / "out", method="temperature", quiet=True).calibration
+    assert list(found.methods.values()) == ["temperature", "none", "none"]
+    others = table.probabilities[0][:, 5:]
+    assert np.allclose(
+        found.apply(table.probabilities[0])[:, 5:], others / WEIGHTS / (others / WEIGHTS).sum(-1)[..., None]
+    )
 
 
 def test_too_many_folds_are_refused(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from monai_spine.spine import FINDINGS, MISSING, Grade, Group
 from monai_spine.tables.audit_report import audit
 from monai_spine.tables.out_of_fold import read_out_of_fold
 from monai_spine.tables.suspects import expected_distances, find_suspects, label_errors, threshold_table
-from tests.monai_spine.tables.files import simulated
+from tests.monai_spine.tables.files import change_rows, simulated
 
 
 def test_the_error_is_the_largest_difference_between_probability_and_label() -> None:
@@ -71,11 +71,7 @@ def test_an_error_equal_to_the_threshold_is_not_suspect() -> None:
     assert find_suspects(["s"], grades, natural, 0.5)[0].likeliest is Grade.SEVERE
     assert [row.flagged for row in threshold_table(grades, natural)] == [1, 1, 1, 0, 0, 0]
     grades[0, 2] = 0  # another label of the group, which nothing contradicts
-    assert threshold_table(grades, natural)[0].of_group == {
-        Group.SPINAL: 0.5,
-        Group.FORAMINAL: 0,
-        Group.SUBARTICULAR: 0,
-    }
+    assert threshold_table(grades, natural)[0].of_group == {Group.SPINAL: 0.5}
 
 
 def test_doubted_labels_go_from_the_cleaned_datalist_and_nothing_else_does(cohort, tmp_path: Path) -> None:
@@ -92,6 +88,19 @@ def test_doubted_labels_go_from_the_cleaned_datalist_and_nothing_else_does(cohor
     assert after[0]["label"][3] == MISSING
     assert [Path(r["sagittal_t1"][0]).resolve() for r in after] == [Path(r["sagittal_t1"][0]) for r in before]
     assert len(found.suspects) == 3
+
+
+def test_an_audit_of_one_condition_names_no_other(cohort, tmp_path: Path) -> None:
+    datalist, solution, submission, _ = cohort
+    canal = change_rows(submission, tmp_path / "canal.csv", lambda rows: rows[rows["row_id"].str.contains("spinal")])
+    table = read_out_of_fold(solution, [canal], datalist=datalist)
+    found = audit(table, tmp_path / "audit", datalist, quiet=True)
+    assert {one.finding.condition.group for one in found.suspects} == {Group.SPINAL}
+    page, thresholds = ((tmp_path / "audit" / name).read_text() for name in ("audit.html", "thresholds.csv"))
+    for text in (found.to_text(), page.lower(), thresholds):
+        assert "spinal" in text
+        assert "foraminal" not in text
+        assert "subarticular" not in text
 
 
 def test_studies_with_many_doubted_labels_can_be_left_out_instead(cohort, tmp_path: Path) -> None:

@@ -1,11 +1,19 @@
 import numpy as np
 import pytest
 import torch
+from torch.nn.functional import softplus
 
 from monai_spine.scoring.competition import competition_score
 from monai_spine.scoring.prevalence import WEIGHTS
 from monai_spine.spine import MISSING, Grade
-from monai_spine.training.losses import CompetitionLoss, blended, severe_logit, soft_labels, worst_grade
+from monai_spine.training.losses import (
+    CompetitionLoss,
+    any_severe,
+    blended,
+    severe_logit,
+    soft_labels,
+    worst_grade,
+)
 
 
 def batch(seed: int, studies: int = 6) -> tuple[torch.Tensor, torch.Tensor]:
@@ -126,14 +134,31 @@ def test_a_soft_label_counts_as_that_many_rows_of_each_grade() -> None:
     assert loss(logits[:1], shares).item() == pytest.approx(loss(logits[:1].expand(4, -1, -1), four).item(), rel=1e-5)
 
 
+@pytest.mark.parametrize("settings", [{}, {"ordinal": 0.7}, {"focal": 2.0, "label_smoothing": 0.1}])
+def test_labels_that_all_count_half_teach_the_same(settings: dict[str, float]) -> None:
+    logits, labels = batch(2)
+    whole, half = (CompetitionLoss(**settings)(logits, soft_labels(labels) * weight) for weight in (1.0, 0.5))
+    assert half.item() == pytest.approx(whole.item(), rel=1e-5)
+
+
+def test_a_canal_level_that_counts_little_does_not_say_that_nothing_is_severe() -> None:
+    """Two mixed studies agree on this level by a fifth, and may both be severe there."""
+    logits, labels = torch.randn(1, 5, 3), torch.tensor([[[1.0, 0.0, 0.0]] * 4 + [[0.1, 0.0, 0.1]]])
+    weights = torch.tensor([1.0, 2.0, 4.0])
+    loss, total = any_severe(logits, labels, weights)
+    odds = severe_logit(logits).max()
+    assert total == pytest.approx(0.2 * (0.5 * 1 + 0.5 * 4))
+    assert loss == pytest.approx(0.2 * (0.5 * softplus(odds) + 0.5 * 4 * softplus(-odds)))
+
+
 def test_one_answer_meets_a_soft_label_and_that_of_any_severe() -> None:
     """Shares times weights are the best answer to both terms, so that they do not pull against each other."""
     shares = torch.tensor([0.5, 0.2, 0.3]).expand(1, 25, 3).clone()
     shares[:, 1:5] = torch.tensor([1.0, 0.0, 0.0])
     best = (shares * torch.tensor(WEIGHTS)).clamp(min=1e-9)
     logits = best.log().float().requires_grad_()
-    for any_severe in (0.0, 1.0, 5.0):
-        (gradient,) = torch.autograd.grad(CompetitionLoss(any_severe=any_severe)(logits, shares), logits)
+    for share in (0.0, 1.0, 5.0):
+        (gradient,) = torch.autograd.grad(CompetitionLoss(any_severe=share)(logits, shares), logits)
         assert gradient.abs().max() < 1e-4
 
 

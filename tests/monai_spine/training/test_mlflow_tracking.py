@@ -88,6 +88,23 @@ def test_a_resumed_training_goes_on_with_its_run_and_another_of_the_same_second_
     assert found["3"].info.status == "FINISHED"
 
 
+@pytest.mark.slow
+def test_a_finished_training_that_gets_more_epochs_goes_on_with_its_run_and_another_place_has_the_settings(
+    tmp_path: Path,
+) -> None:
+    mlflow = pytest.importorskip("mlflow", reason="the extra tracking is not installed")
+    for place, epochs in (("runs", 1), ("runs", 3), ("elsewhere", 4)):
+        trainer, evaluator = engines()
+        MLflowTracking(str(tmp_path / place), {"epochs": epochs}, tmp_path / "run.txt").attach(evaluator, trainer)
+        trainer.load_state_dict({"epoch_length": 3, "max_epochs": epochs, "iteration": 3 * (epochs - 1)})
+        trainer.run(range(3))
+    for place, planned, steps in (("runs", "1", {1, 3}), ("elsewhere", "4", {4})):
+        client = mlflow.MlflowClient(f"sqlite:///{tmp_path / place / 'mlruns.db'}")
+        (run,) = runs_of(client)
+        assert (run.info.status, run.data.params["epochs"]) == ("FINISHED", planned)
+        assert {one.step for one in client.get_metric_history(run.info.run_id, "score/score")} == steps
+
+
 def test_without_the_extra_the_error_names_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "mlflow", None)
     with pytest.raises(InvalidOptionError, match=r"pip install 'monai-spine\[tracking\]'"):

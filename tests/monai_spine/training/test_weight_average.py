@@ -7,6 +7,8 @@ import torch
 from ignite.engine import Engine
 from torch import nn
 
+from monai_spine.networks.backbone import Backbone
+from monai_spine.networks.layer_freezing import LayerFreezing
 from monai_spine.training.weight_average import BatchStatistics, WeightAverage
 
 
@@ -99,13 +101,21 @@ def test_a_network_without_batch_normalisation_sees_no_batch() -> None:
     ).renew()
 
 
-def test_layers_that_do_not_learn_keep_their_statistics() -> None:
-    learner = nn.Sequential(nn.BatchNorm2d(1), nn.BatchNorm2d(1))
-    learner[0].requires_grad_(False)
-    network = deepcopy(learner).requires_grad_(False)  # as an average of weights is
-    batches = [torch.rand(8, 1, 9, 9) + 3]
+@pytest.mark.parametrize("averaged", [True, False])
+@pytest.mark.parametrize(("epoch", "kept"), [(1, True), (2, False)])
+def test_layers_keep_their_statistics_while_they_are_frozen(epoch: int, kept: bool, averaged: bool) -> None:
+    backbone = Backbone("test_resnet", in_channels=1, pixels=[32, 32])
+    learner = nn.Sequential(backbone, nn.BatchNorm1d(backbone.features))
+    freezing = LayerFreezing(learner, train_layers="frozen", unfreeze={2: "all"})
+    freezing.freeze_for(epoch)
+    network = deepcopy(learner).requires_grad_(False) if averaged else learner  # as an average of weights is
+    before = deepcopy(backbone.state_dict())
     BatchStatistics(
-        network=network, learner=learner, dataloader=batches, prepare=lambda batch, _: (batch, None)
+        network=network,
+        learner=learner,
+        dataloader=[torch.rand(8, 1, 32, 32) + 3],
+        prepare=lambda batch, _: (batch, None),
     ).renew()
-    assert network[0].running_mean == 0
-    assert network[1].running_mean > 2
+    same = [torch.equal(value, before[name]) for name, value in network[0].state_dict().items() if "running" in name]
+    assert all(same) if kept else not any(same)
+    assert network[1].num_batches_tracked == 1
