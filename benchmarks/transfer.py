@@ -202,12 +202,13 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=40.0, help="processor seconds of each training")
     parser.add_argument("--train", type=int, default=100, help="pictures to learn from")
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--also", nargs="+", metavar="RECIPE", help="scratch and these recipes only")
+    names = [recipe.name for recipe in RECIPES]
+    parser.add_argument("--also", nargs="+", choices=names, default=names, help="run scratch and these recipes only")
     chosen = parser.parse_args()
     torch.set_num_threads(1)
     pictures = TASKS[chosen.task](chosen.data)
     classes = int(pictures.labels.max()) + 1
-    recipes = [one for one in RECIPES if not chosen.also or one.name in ("scratch", *chosen.also)]
+    recipes = [one for one in RECIPES if one.name in ("scratch", *chosen.also)]
     hits: dict[str, list[np.ndarray]] = {recipe.name: [] for recipe in recipes}
     epochs: dict[str, list[int]] = {recipe.name: [] for recipe in recipes}
     for seed in range(chosen.seeds):
